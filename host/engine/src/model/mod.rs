@@ -1,0 +1,24 @@
+//! The vocabulary as types. Pure: knows no clock, no store and no transport.
+
+mod cursor;
+mod decision;
+mod event;
+mod ids;
+mod instance;
+mod manifest;
+mod message;
+mod record;
+
+pub use cursor::{Counters, Cursor, Span};
+pub use decision::{
+    Answer, AnswerValue, Decision, Due, Failure, KeyChange, Outgoing, Question, TimerChange,
+};
+pub use event::{Event, EventError, JSON};
+pub use ids::{Key, MessageId, PluginName, Position, Sequence, SinkName, TimerName, Timestamp};
+pub use instance::{Instance, InstanceStatus, State, Timer};
+pub use manifest::{Absent, Correlation, Effect, Manifest, Role, Subscription};
+pub use message::{Message, MessageKind, reserved};
+pub use record::{
+    DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Held, LogEntry,
+    Parked, TimerRef,
+};

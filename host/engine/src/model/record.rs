@@ -1,0 +1,121 @@
+//! What the store keeps besides instances and messages.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Event, Key, PluginName, Position, Sequence, SinkName, TimerName, Timestamp};
+
+/// An event in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    pub position: Position,
+    pub received_at: Timestamp,
+    pub event: Arc<Event>,
+}
+
+/// One decision that took effect: its inputs and its output.
+///
+/// An instance's records form a chain: `Instance::decided` is the newest,
+/// `previous` leads to the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecisionRecord {
+    pub position: Position,
+    pub plugin: PluginName,
+    pub key: Key,
+    pub previous: Option<Position>,
+    pub decided_at: Timestamp,
+    pub plugin_version: Arc<str>,
+    pub attempt: u32,
+    /// The state after the decision, if it wrote one.
+    pub state: Option<super::State>,
+    /// JSON, for people and for replay: `{"messages":[{"id","kind","type","sink"}],
+    /// "timers":[…],"keys":[…],"complete":bool,"answers":[…]}`, without what is empty.
+    pub summary: String,
+}
+
+/// An event that waits for an instance to claim `key`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub plugin: PluginName,
+    pub key: Key,
+    pub entry: LogEntry,
+    pub until: Timestamp,
+    /// Instances that it has reached already, by this or another of its keys.
+    pub reached: Vec<Key>,
+}
+
+/// An event that waits behind a dead letter of its instance or lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    pub plugin: PluginName,
+    pub key: Key,
+    pub entry: LogEntry,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TimerRef {
+    pub plugin: PluginName,
+    pub instance: Key,
+    pub name: TimerName,
+    pub due: Timestamp,
+    pub set_by: Position,
+}
+
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct DeadLetterId(pub u64);
+
+/// An event that could not be handled, or a message that could not be delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    pub id: DeadLetterId,
+    pub subject: DeadLetterSubject,
+    /// The plugin that failed, or that sent the message.
+    pub plugin: PluginName,
+    /// The instance, or the lane of a stateless role; none if the event had no key. It is parked.
+    pub key: Option<Key>,
+    pub position: Position,
+    pub reason: String,
+    pub attempts: u32,
+    pub plugin_version: Arc<str>,
+    pub at: Timestamp,
+    pub status: DeadLetterStatus,
+    /// Set by whoever resolved it.
+    pub resolved_by: Option<String>,
+    pub resolved_reason: Option<String>,
+    /// The event or message itself, as it was when it failed.
+    pub event: Arc<Event>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeadLetterSubject {
+    /// The event at the letter's position.
+    Event,
+    /// The message at this place of a sink's outbox.
+    Message { sink: SinkName, sequence: Sequence },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeadLetterStatus {
+    /// Its key is parked.
+    Open,
+    Redriven,
+    Skipped,
+    Discarded,
+}
+
+impl DeadLetterStatus {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Redriven => "redriven",
+            Self::Skipped => "skipped",
+            Self::Discarded => "discarded",
+        }
+    }
+}

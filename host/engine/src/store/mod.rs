@@ -1,0 +1,233 @@
+//! SEAM Store: durable log, instances, outbox, timers and dead letters.
+//!
+//! The interface takes whole batches, never rows: the cost of a commit is the
+//! number of its statements, so an implementation writes each table with one
+//! statement a batch. There is one writer at a time; the engine never calls
+//! `commit` again before the last call returned. Reads may run beside it and
+//! see some committed prefix.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::model::{
+    Counters, Cursor, DeadLetter, DeadLetterId, DecisionRecord, Event, Held, Instance, Key,
+    LogEntry, Message, Parked, PluginName, Position, Sequence, SinkName, TimerName, TimerRef,
+    Timestamp,
+};
+
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// What the engine needs to go on where it was. Also called after a commit
+    /// whose outcome is unknown: from then on the answer is certain.
+    async fn recover(&self) -> Result<Recovered, ReadError>;
+
+    /// Writes all of the batch, or nothing. When it returns `Ok`, the batch
+    /// survives the loss of power.
+    async fn commit(&self, batch: &Batch) -> Result<Committed, CommitError>;
+
+    /// The log after a position, in order.
+    async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<LogEntry>, ReadError>;
+
+    /// The events of one subject between two positions (both exclusive), in order.
+    async fn read_stream(
+        &self,
+        subject: &str,
+        after: Position,
+        before: Position,
+        limit: usize,
+    ) -> Result<Vec<LogEntry>, ReadError>;
+
+    /// What is known under these keys: each instance with one of them as its own
+    /// key or among its claims, whole, once; and the events held for one of them.
+    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Loaded, ReadError>;
+
+    /// All instances and held events of a plugin, or none if there are more than
+    /// `limit` of both together.
+    async fn load_all(
+        &self,
+        plugin: &PluginName,
+        limit: usize,
+    ) -> Result<Option<Loaded>, ReadError>;
+
+    /// A sink's outbox after a place, in order, settled or not.
+    async fn read_outbox(
+        &self,
+        sink: &SinkName,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Arc<Message>>, ReadError>;
+
+    /// Timers due up to and including a time, beginning with the earliest
+    /// (ties in the order of plugin, instance, name).
+    async fn read_timers(
+        &self,
+        due_until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<TimerRow>, ReadError>;
+
+    /// Events parked for one instance or lane, in log order.
+    async fn read_parked(
+        &self,
+        plugin: &PluginName,
+        key: &Key,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<LogEntry>, ReadError>;
+
+    /// Messages parked for one ordering key of a sink, in order.
+    async fn read_parked_messages(
+        &self,
+        lane: &MessageLane,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Arc<Message>>, ReadError>;
+
+    /// Held events of a plugin whose time is up, earliest first.
+    async fn read_expired_holds(
+        &self,
+        plugin: &PluginName,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Held>, ReadError>;
+
+    /// One dead letter.
+    async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError>;
+}
+
+/// Everything that one commit writes. Each row is named at most once: whoever
+/// builds the batch folds several changes of a row into the last.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    pub appends: Vec<Append>,
+    /// Written whole, over what was there. Claims and timers have tables of their
+    /// own for finding them; the instance itself carries them too.
+    pub instances: Vec<(PluginName, Arc<Instance>)>,
+    pub claims: Vec<ClaimChange>,
+    pub timers_set: Vec<TimerRow>,
+    /// Clearing a timer that is not there changes nothing.
+    pub timers_cleared: Vec<(PluginName, Key, TimerName)>,
+    pub decisions: Vec<DecisionRecord>,
+    pub messages: Vec<Arc<Message>>,
+    /// Written over what was there for (plugin, key, position).
+    pub held: Vec<Held>,
+    pub held_removed: Vec<(PluginName, Key, Position)>,
+    pub parked: Vec<Parked>,
+    pub parked_removed: Vec<(PluginName, Key, Position)>,
+    pub parked_messages: Vec<(MessageLane, Sequence)>,
+    pub parked_messages_removed: Vec<(SinkName, Sequence)>,
+    /// Written over what was there for the id.
+    pub dead_letters: Vec<Arc<DeadLetter>>,
+    pub plugins: Vec<PluginProgress>,
+    pub sinks: Vec<SinkProgress>,
+}
+
+/// An event to append. Whether (source, id) was there before decides whether it is written.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// Ascending within a batch and over all batches. A duplicate's position stays a gap.
+    pub position: Position,
+    pub received_at: Timestamp,
+    pub event: Arc<Event>,
+    /// For a fired timer: the timer, which goes away with this commit if it is
+    /// still the one that was set then.
+    pub fires: Option<TimerRef>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Positions of the appends that were not written, because an event with the same
+    /// (source, id) was in the log or earlier in the batch. Ascending.
+    pub duplicates: Vec<Position>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimChange {
+    pub plugin: PluginName,
+    pub key: Key,
+    pub instance: Key,
+    /// False: released.
+    pub claimed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimerRow {
+    pub timer: TimerRef,
+    /// The data of the fired event.
+    pub data: Bytes,
+}
+
+/// The unit of ordering of outgoing messages.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MessageLane {
+    pub sink: SinkName,
+    pub plugin: PluginName,
+    pub key: Key,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginProgress {
+    pub plugin: PluginName,
+    pub cursor: Cursor,
+    pub counters: Counters,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkProgress {
+    pub sink: SinkName,
+    pub cursor: Cursor,
+    pub counters: Counters,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// The highest position that the log or a plugin's cursor names; zero for a fresh store.
+    pub position: Position,
+    /// The highest id given to a dead letter.
+    pub dead_letter: DeadLetterId,
+    pub plugins: Vec<RecoveredPlugin>,
+    pub sinks: Vec<RecoveredSink>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveredPlugin {
+    pub progress: PluginProgress,
+    /// Instances and lanes with an open dead letter of an event, ascending, each once.
+    pub parked: Vec<Key>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveredSink {
+    pub progress: SinkProgress,
+    /// The highest sequence in its outbox or its cursor.
+    pub last: Sequence,
+    /// Ordering keys with an open dead letter of a message of this sink, ascending, each once.
+    pub parked: Vec<MessageLane>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Loaded {
+    pub instances: Vec<Arc<Instance>>,
+    pub held: Vec<Held>,
+}
+
+/// A read that failed. Trying again is always allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct ReadError(pub String);
+
+/// A commit that failed, by what the engine must do.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CommitError {
+    /// Certainly nothing was written; the same batch can be tried again.
+    #[error("{0}")]
+    NotCommitted(String),
+    /// It may or may not have been written. Only `recover` tells.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
+    /// Another host owns the store now. This one must stop writing for good.
+    #[error("another host has taken over: {0}")]
+    Fenced(String),
+}
