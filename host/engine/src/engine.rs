@@ -1,16 +1,41 @@
 //! Wiring and supervision of the stages, and the handle that the rest of the host holds.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
+use crate::commit::{Committer, Ended, Offer, Work};
+use crate::dispatch::{Dispatcher, Surroundings};
 use crate::handler::Handler;
 use crate::lookup::Lookup;
-use crate::model::{Event, Message, MessageId, Position, SinkName, Timestamp};
-use crate::store::Store;
+use crate::model::{Event, LogEntry, Message, MessageId, Position, Sequence, SinkName, Timestamp};
+use crate::outbox::{OutboxReader, Outboxes};
+use crate::outlet::Outlet;
+use crate::queue::{Queue, QueueRequest};
+pub use crate::receipt::{OfferError, Receipt};
+use crate::relay::Relay;
+use crate::retry::RetryPolicy;
+use crate::shard::Shards;
+use crate::store::{
+    PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Store,
+};
+use crate::tail::Tail;
+use crate::timers::{TimerIndex, Timers};
 use crate::transport::Transport;
+use crate::{Clock, Routes, Serving, routes};
+
+/// Events that may wait for their commit: about two commits' worth.
+const WAITING_EVENTS_MAX: usize = 32_768;
+/// How long a sender waits for room before it is told to come back.
+const ADMISSION_WAIT: Duration = Duration::from_millis(500);
+const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Between two attempts to recover.
+const RECOVER_DELAY: Duration = Duration::from_millis(250);
 
 /// What the engine is made of.
 pub struct Parts {
@@ -22,7 +47,7 @@ pub struct Parts {
     /// Message type to sink. A command or enriched event without a route goes to the queue of its type.
     pub routes: BTreeMap<String, SinkName>,
     /// The wall clock. Nothing in the engine reads another.
-    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    pub clock: Clock,
     pub settings: Settings,
 }
 
@@ -36,6 +61,16 @@ pub struct Settings {
     pub retry_delay_min: Duration,
     pub retry_delay_max: Duration,
     pub lookup_timeout: Duration,
+}
+
+impl Settings {
+    fn retry(&self) -> RetryPolicy {
+        RetryPolicy {
+            attempts_max: self.attempts_max,
+            delay_min: self.retry_delay_min,
+            delay_max: self.retry_delay_max,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -52,26 +87,28 @@ impl Default for Settings {
 
 /// The running engine. Cheap to clone; all clones are one engine.
 #[derive(Clone)]
-pub struct Engine;
-
-/// What became of an offered event, durably.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Receipt {
-    Accepted(Position),
-    /// An event with the same (source, id) was accepted before.
-    Duplicate,
+pub struct Engine {
+    shared: Arc<Shared>,
 }
 
-/// Why events were not accepted. Nothing of the offer is in the log, except after
-/// `Unavailable`, when some may be: offering the same events again is always safe.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum OfferError {
-    #[error("the host has more work than it takes; try again in {retry_after:?}")]
-    Busy { retry_after: Duration },
-    #[error("the store does not accept events: {0}")]
-    Unavailable(String),
-    #[error("the host is shutting down")]
-    Stopping,
+struct Shared {
+    parts: Parts,
+    serving: Arc<Serving>,
+    /// Bounds the events that wait for their commit.
+    admission: Arc<Semaphore>,
+    /// The stages of this life; none between two lives and after the end.
+    life: Mutex<Option<Life>>,
+    stop: CancellationToken,
+    ended: watch::Sender<bool>,
+}
+
+/// How to reach the stages from the first recovery to the next.
+#[derive(Clone)]
+struct Life {
+    work: mpsc::UnboundedSender<Work>,
+    log: Arc<Tail<LogEntry>>,
+    queues: Arc<Mutex<BTreeMap<String, mpsc::UnboundedSender<QueueRequest>>>>,
+    outboxes: Arc<Outboxes>,
 }
 
 #[derive(Clone, Debug)]
@@ -91,6 +128,7 @@ pub struct Lease {
     pub messages: Vec<Leased>,
 }
 
+/// Never used again, also not by a later run of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LeaseId(pub u64);
 
@@ -152,16 +190,50 @@ impl Engine {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub async fn start(_parts: Parts) -> Result<Self, crate::store::ReadError> {
-        unreachable!("under construction")
+    pub async fn start(parts: Parts) -> Result<Self, ReadError> {
+        let shards = Shards::new(parts.settings.shards);
+        let shared = Arc::new(Shared {
+            parts,
+            serving: Arc::new(Serving::new()),
+            admission: Arc::new(Semaphore::new(WAITING_EVENTS_MAX)),
+            life: Mutex::new(None),
+            stop: CancellationToken::new(),
+            ended: watch::Sender::new(false),
+        });
+        let recovered = shared.parts.store.recover().await?;
+        let stages = Stages::start(&shared, &shards, recovered).await?;
+        tokio::spawn(supervise(Arc::clone(&shared), shards, stages));
+        Ok(Self { shared })
     }
 
     /// Appends events to the log. Returns when they are durable: one receipt for each, in order.
     ///
     /// # Errors
     /// See [`OfferError`].
-    pub async fn offer(&self, _events: Vec<Event>) -> Result<Vec<Receipt>, OfferError> {
-        unreachable!("under construction")
+    pub async fn offer(&self, events: Vec<Event>) -> Result<Vec<Receipt>, OfferError> {
+        if self.shared.stop.is_cancelled() {
+            return Err(OfferError::Stopping);
+        }
+        if let Err(reason) = self.shared.serving.get() {
+            return Err(OfferError::Unavailable(reason));
+        }
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let weight = u32::try_from(events.len().min(WAITING_EVENTS_MAX)).unwrap_or(u32::MAX);
+        let admission = Arc::clone(&self.shared.admission).acquire_many_owned(weight);
+        let permit = match tokio::time::timeout(ADMISSION_WAIT, admission).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) => return Err(OfferError::Stopping),
+            Err(_) => return Err(OfferError::Busy { retry_after: BUSY_RETRY_AFTER }),
+        };
+        let recovering = || OfferError::Unavailable("the host is recovering".to_owned());
+        let life = self.shared.life().ok_or_else(recovering)?;
+        let (reply, receipts) = oneshot::channel();
+        let offer = Offer { events: events.into_iter().map(Arc::new).collect(), reply, permit };
+        life.work.send(Work::Offer(offer)).map_err(|_| recovering())?;
+        drop(life);
+        receipts.await.unwrap_or_else(|_| Err(recovering()))
     }
 
     /// Takes messages from the queue of a message type. An empty lease means that
@@ -169,8 +241,16 @@ impl Engine {
     ///
     /// # Errors
     /// See [`QueueError`].
-    pub async fn lease(&self, _queue: &str, _request: LeaseRequest) -> Result<Lease, QueueError> {
-        unreachable!("under construction")
+    pub async fn lease(&self, queue: &str, request: LeaseRequest) -> Result<Lease, QueueError> {
+        let deadline = tokio::time::Instant::now() + request.wait;
+        let Some(requests) = self.queue(queue, deadline).await? else {
+            let now = (self.shared.parts.clock)();
+            return Ok(Lease { id: LeaseId(0), expires_at: now, messages: Vec::new() });
+        };
+        let wait = deadline.saturating_duration_since(tokio::time::Instant::now());
+        let (reply, lease) = oneshot::channel();
+        let _ = requests.send(QueueRequest::Lease(LeaseRequest { wait, ..request }, reply));
+        self.answer(lease).await
     }
 
     /// Settles messages of a lease. Returns when that is durable.
@@ -179,11 +259,16 @@ impl Engine {
     /// See [`QueueError`].
     pub async fn acknowledge(
         &self,
-        _queue: &str,
-        _lease: LeaseId,
-        _messages: Selection,
+        queue: &str,
+        lease: LeaseId,
+        messages: Selection,
     ) -> Result<LeaseReport, QueueError> {
-        unreachable!("under construction")
+        let requests = self.existing_queue(queue, lease)?;
+        let (reply, report) = oneshot::channel();
+        let _ = requests.send(QueueRequest::Acknowledge(lease, messages, reply));
+        let (report, durable) = self.answer(report).await?;
+        durable.await.map_err(|_| self.interrupted())?;
+        Ok(report)
     }
 
     /// Gives messages back unhandled. They come again after `delay`, as the next
@@ -193,13 +278,16 @@ impl Engine {
     /// See [`QueueError`].
     pub async fn give_back(
         &self,
-        _queue: &str,
-        _lease: LeaseId,
-        _messages: Selection,
-        _delay: Duration,
-        _reason: String,
+        queue: &str,
+        lease: LeaseId,
+        messages: Selection,
+        delay: Duration,
+        reason: String,
     ) -> Result<LeaseReport, QueueError> {
-        unreachable!("under construction")
+        let requests = self.existing_queue(queue, lease)?;
+        let (reply, report) = oneshot::channel();
+        let _ = requests.send(QueueRequest::GiveBack { lease, messages, delay, reason, reply });
+        self.answer(report).await
     }
 
     /// Lets a lease expire `duration` from now instead.
@@ -208,21 +296,355 @@ impl Engine {
     /// See [`QueueError`].
     pub async fn extend(
         &self,
-        _queue: &str,
-        _lease: LeaseId,
-        _duration: Duration,
+        queue: &str,
+        lease: LeaseId,
+        duration: Duration,
     ) -> Result<Timestamp, QueueError> {
-        unreachable!("under construction")
+        let requests = self.existing_queue(queue, lease)?;
+        let (reply, until) = oneshot::channel();
+        let _ = requests.send(QueueRequest::Extend(lease, duration, reply));
+        self.answer(until).await
     }
 
-    #[must_use]
-    pub fn status(&self) -> Status {
-        unreachable!("under construction")
+    pub async fn status(&self) -> Status {
+        let life = self.shared.life();
+        let mut queues = Vec::new();
+        if let Some(life) = &life {
+            let requests: Vec<_> = lock(&life.queues).values().cloned().collect();
+            for requests in requests {
+                let (reply, status) = oneshot::channel();
+                let _ = requests.send(QueueRequest::Status(reply));
+                queues.extend(status.await);
+            }
+        }
+        Status {
+            serving: self.shared.serving.get(),
+            head: Position(life.map_or(0, |life| life.log.head())),
+            queues,
+        }
     }
 
     /// Stops accepting, lets calls and deliveries that are under way end, commits,
     /// and returns. What is left is in the store. Calling it again waits for the same end.
     pub async fn drain(&self) {
-        unreachable!("under construction")
+        self.shared.stop.cancel();
+        let mut ended = self.shared.ended.subscribe();
+        // The sender lives in `shared`.
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// The queue's stage, waiting for a first message until the deadline.
+    async fn queue(
+        &self,
+        name: &str,
+        deadline: tokio::time::Instant,
+    ) -> Result<Option<mpsc::UnboundedSender<QueueRequest>>, QueueError> {
+        let life = self.shared.life().ok_or_else(|| self.interrupted())?;
+        let find = || lock(&life.queues).get(name).cloned();
+        if let Some(queue) = find() {
+            return Ok(Some(queue));
+        }
+        let tail = life.outboxes.tail(&routes::queue(name));
+        tokio::select! {
+            biased;
+            () = self.shared.stop.cancelled() => return Err(QueueError::Stopping),
+            () = tail.wait(0) => {}
+            () = tokio::time::sleep_until(deadline) => return Ok(None),
+        }
+        // The stage is started when the first sequence is given, before the message is published.
+        for _ in 0..100 {
+            if let Some(queue) = find() {
+                return Ok(Some(queue));
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(None)
+    }
+
+    fn existing_queue(
+        &self,
+        name: &str,
+        lease: LeaseId,
+    ) -> Result<mpsc::UnboundedSender<QueueRequest>, QueueError> {
+        let life = self.shared.life().ok_or_else(|| self.interrupted())?;
+        let queue = lock(&life.queues).get(name).cloned();
+        queue.ok_or(QueueError::NoSuchLease(lease.0))
+    }
+
+    async fn answer<T>(
+        &self,
+        answer: oneshot::Receiver<Result<T, QueueError>>,
+    ) -> Result<T, QueueError> {
+        answer.await.unwrap_or_else(|_| Err(self.interrupted()))
+    }
+
+    fn interrupted(&self) -> QueueError {
+        match self.shared.stop.is_cancelled() {
+            true => QueueError::Stopping,
+            false => QueueError::Unavailable("the host is recovering".to_owned()),
+        }
+    }
+}
+
+impl Shared {
+    fn life(&self) -> Option<Life> {
+        lock(&self.life).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What the locks guard is replaced whole: a panic elsewhere leaves it usable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The tasks of one life.
+struct Stages {
+    committer: tokio::task::JoinHandle<Ended>,
+    /// Dispatchers and timers: they stop first.
+    deciding: JoinSet<()>,
+    /// Starts relays and queues, and ends when they have ended.
+    delivering: tokio::task::JoinHandle<()>,
+    stop_deciding: CancellationToken,
+    stop_delivering: CancellationToken,
+}
+
+/// Lets the engine live again after every commit whose outcome is unknown, until it is stopped.
+async fn supervise(shared: Arc<Shared>, shards: Shards, stages: Stages) {
+    let mut stages = stages;
+    loop {
+        let ended = tokio::select! {
+            biased;
+            ended = &mut stages.committer => ended,
+            () = shared.stop.cancelled() => {
+                stages.drain(&shared).await;
+                break;
+            }
+        };
+        let fenced = matches!(&ended, Ok(Ended::Fenced(_)));
+        let reason = match ended {
+            Ok(Ended::Restart(reason) | Ended::Fenced(reason)) => reason,
+            Ok(Ended::Drained) => "the committer ended early".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        stages.abort(&shared).await;
+        shared.serving.set(Err(reason.clone()));
+        if fenced {
+            tracing::error!(%reason, "this host no longer owns the store; it stops");
+            break;
+        }
+        tracing::error!(%reason, "the outcome of a commit is unknown; recovering from the store");
+        let Some(next) = revive(&shared, &shards).await else { break };
+        shared.serving.set(Ok(()));
+        stages = next;
+    }
+    shared.stop.cancel();
+    *lock(&shared.life) = None;
+    shared.ended.send_replace(true);
+}
+
+/// Tries to recover until it works, or the engine is stopped.
+async fn revive(shared: &Arc<Shared>, shards: &Shards) -> Option<Stages> {
+    loop {
+        let attempt = async {
+            let recovered = shared.parts.store.recover().await?;
+            Stages::start(shared, shards, recovered).await
+        };
+        let attempt = tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => return None,
+            attempt = attempt => attempt,
+        };
+        match attempt {
+            Ok(stages) => return Some(stages),
+            Err(error) => {
+                tracing::error!(%error, "the store cannot be read; trying again");
+                tokio::time::sleep(RECOVER_DELAY).await;
+            }
+        }
+    }
+}
+
+impl Stages {
+    async fn start(
+        shared: &Arc<Shared>,
+        shards: &Shards,
+        recovered: Recovered,
+    ) -> Result<Self, ReadError> {
+        let parts = &shared.parts;
+        let (work, work_of) = mpsc::unbounded_channel();
+        let (opened, opened_of) = mpsc::unbounded_channel();
+        let log = Arc::new(Tail::new(recovered.position.0));
+        let last = |sink: &RecoveredSink| (sink.progress.sink.clone(), sink.last);
+        let outboxes = Arc::new(Outboxes::new(recovered.sinks.iter().map(last), opened.clone()));
+        let timers = Arc::new(TimerIndex::new());
+        let stop_deciding = CancellationToken::new();
+        let stop_delivering = CancellationToken::new();
+
+        let mut deciding = JoinSet::new();
+        for handler in &parts.handlers {
+            let around = Surroundings {
+                handler: Arc::clone(handler),
+                shards: shards.clone(),
+                store: Arc::clone(&parts.store),
+                lookup: Arc::clone(&parts.lookup),
+                clock: Arc::clone(&parts.clock),
+                retry: parts.settings.retry(),
+                lookup_timeout: parts.settings.lookup_timeout,
+                routes: Arc::new(Routes::new(parts.routes.clone())),
+                log: Arc::clone(&log),
+                work: work.clone(),
+            };
+            let plugin = recovered_plugin(&recovered, handler.manifest().name.as_str());
+            let (dispatcher, results) = Dispatcher::recover(around, plugin).await?;
+            deciding.spawn(dispatcher.run(results, stop_deciding.clone()));
+        }
+        let timer_stage = Timers {
+            store: Arc::clone(&parts.store),
+            clock: Arc::clone(&parts.clock),
+            index: Arc::clone(&timers),
+            work: work.clone(),
+        };
+        deciding.spawn(timer_stage.run(stop_deciding.clone()));
+
+        let committer = Committer {
+            store: Arc::clone(&parts.store),
+            clock: Arc::clone(&parts.clock),
+            log: Arc::clone(&log),
+            outboxes: Arc::clone(&outboxes),
+            timers,
+            serving: Arc::clone(&shared.serving),
+            position: recovered.position,
+            dead_letter: recovered.dead_letter,
+        };
+        let queues = Arc::new(Mutex::new(BTreeMap::new()));
+        let delivering = Delivering {
+            shared: Arc::clone(shared),
+            work: work.clone(),
+            outboxes: Arc::clone(&outboxes),
+            queues: Arc::clone(&queues),
+            recovered: recovered
+                .sinks
+                .into_iter()
+                .map(|sink| (sink.progress.sink.clone(), sink))
+                .collect(),
+            started: BTreeSet::new(),
+            next_lease: (parts.clock)().0 << 16,
+        };
+        let life = Life { work, log, queues, outboxes };
+        *lock(&shared.life) = Some(life);
+        Ok(Self {
+            committer: tokio::spawn(committer.run(work_of)),
+            deciding,
+            delivering: tokio::spawn(delivering.run(opened_of, stop_delivering.clone())),
+            stop_deciding,
+            stop_delivering,
+        })
+    }
+
+    /// Ends the stages in the order of an event's way; each hands over what it has.
+    async fn drain(mut self, shared: &Shared) {
+        *lock(&shared.life) = None;
+        self.stop_deciding.cancel();
+        while self.deciding.join_next().await.is_some() {}
+        self.stop_delivering.cancel();
+        let _ = self.delivering.await;
+        // All senders are gone now: the committer ends when everything is written.
+        if let Ok(Ended::Restart(reason) | Ended::Fenced(reason)) = self.committer.await {
+            tracing::error!(%reason, "the last commit failed; the next start recovers");
+        }
+    }
+
+    async fn abort(mut self, shared: &Shared) {
+        *lock(&shared.life) = None;
+        self.deciding.shutdown().await;
+        self.delivering.abort();
+        self.committer.abort();
+        let _ = self.delivering.await;
+    }
+}
+
+fn recovered_plugin(recovered: &Recovered, name: &str) -> RecoveredPlugin {
+    let known = recovered.plugins.iter().find(|plugin| plugin.progress.plugin.as_str() == name);
+    known.cloned().unwrap_or_else(|| RecoveredPlugin {
+        progress: PluginProgress {
+            plugin: name.into(),
+            cursor: crate::model::Cursor::default(),
+            counters: crate::model::Counters::default(),
+        },
+        parked: Vec::new(),
+    })
+}
+
+/// Starts the relay or queue of each sink: of those that are known, and of those to come.
+struct Delivering {
+    shared: Arc<Shared>,
+    work: mpsc::UnboundedSender<Work>,
+    outboxes: Arc<Outboxes>,
+    queues: Arc<Mutex<BTreeMap<String, mpsc::UnboundedSender<QueueRequest>>>>,
+    recovered: BTreeMap<SinkName, RecoveredSink>,
+    started: BTreeSet<SinkName>,
+    next_lease: u64,
+}
+
+impl Delivering {
+    async fn run(mut self, mut opened: mpsc::UnboundedReceiver<SinkName>, stop: CancellationToken) {
+        let mut stages = JoinSet::new();
+        for sink in self.recovered.keys().cloned().collect::<Vec<_>>() {
+            self.start(&sink, &mut stages, &stop);
+        }
+        loop {
+            let sink = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(sink) = opened.recv() => sink,
+            };
+            self.start(&sink, &mut stages, &stop);
+        }
+        lock(&self.queues).clear();
+        // Their handle on the committer goes with them, so that it can end.
+        drop(self);
+        while stages.join_next().await.is_some() {}
+    }
+
+    fn start(&mut self, sink: &SinkName, stages: &mut JoinSet<()>, stop: &CancellationToken) {
+        if !self.started.insert(sink.clone()) {
+            return;
+        }
+        let parts = &self.shared.parts;
+        let recovered = self.recovered.remove(sink).unwrap_or_else(|| fresh_sink(sink));
+        let reader = OutboxReader {
+            sink: sink.clone(),
+            store: Arc::clone(&parts.store),
+            tail: self.outboxes.tail(sink),
+            place: Sequence(0),
+        };
+        let outlet = Outlet::new(recovered, reader, self.work.clone());
+        let (clock, retry) = (Arc::clone(&parts.clock), parts.settings.retry());
+        if let Some(name) = routes::queue_name(sink) {
+            let (requests, requests_of) = mpsc::unbounded_channel();
+            lock(&self.queues).insert(name.to_owned(), requests);
+            let next_lease = self.next_lease;
+            let queue = Queue { outlet, clock, retry, name: name.to_owned(), next_lease };
+            stages.spawn(queue.run(requests_of, stop.clone()));
+        } else if let Some(transport) = parts.transports.get(sink) {
+            let transport = Arc::clone(transport);
+            stages.spawn(Relay { outlet, transport, clock, retry }.run(stop.clone()));
+        } else {
+            tracing::warn!(
+                %sink, "the sink is no longer configured; its messages wait in the outbox until it is again"
+            );
+        }
+    }
+}
+
+fn fresh_sink(sink: &SinkName) -> RecoveredSink {
+    RecoveredSink {
+        progress: SinkProgress {
+            sink: sink.clone(),
+            cursor: crate::model::Cursor::default(),
+            counters: crate::model::Counters::default(),
+        },
+        last: Sequence(0),
+        parked: Vec::new(),
     }
 }

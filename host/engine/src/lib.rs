@@ -2,9 +2,35 @@
 //! behind the seams [`store::Store`], [`handler::Handler`], [`lookup::Lookup`]
 //! and [`transport::Transport`].
 
+mod commit;
+mod correlate;
+mod dispatch;
 pub mod engine;
 pub mod handler;
+mod identity;
+mod lanes;
 pub mod lookup;
 pub mod model;
+mod outbox;
+mod outlet;
+mod queue;
+mod receipt;
+mod relay;
+pub mod retry;
+mod routes;
+mod serving;
+mod shard;
 pub mod store;
+mod tail;
+mod timers;
 pub mod transport;
+mod watermark;
+
+use std::sync::Arc;
+
+use model::Timestamp;
+use routes::Routes;
+use serving::Serving;
+
+/// The wall clock, handed in: nothing in the engine reads another.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

@@ -1,0 +1,358 @@
+//! The committer: the only stage that writes. It gathers what has come while the
+//! last commit ran, writes it as one batch, then hands the results on: receipts
+//! to the senders, events to the log's tail, messages to the sinks' tails, timers
+//! to their index. Guarantees 1 and 3 are made here.
+//!
+//! It gives places (positions, sequences, ids) and knows nothing of what a
+//! decision means.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use crate::model::{
+    DeadLetter, DeadLetterId, DecisionRecord, Event, Held, Instance, Key, LogEntry, Message,
+    MessageKind, Parked, PluginName, Position, Sequence, SinkName, TimerName,
+};
+use crate::outbox::Outboxes;
+use crate::receipt::{OfferError, Receipt};
+use crate::store::{
+    Append, Batch, ClaimChange, CommitError, Committed, MessageLane, PluginProgress, SinkProgress,
+    Store, TimerRow,
+};
+use crate::tail::Tail;
+use crate::timers::TimerIndex;
+use crate::{Clock, Serving};
+
+/// A commit is closed when it has this many rows of decisions and appends: beyond
+/// some thousand the cost per row no longer falls, but the wait for the commit grows.
+const BATCH_ROWS_MAX: usize = 8_192;
+
+/// While the store refuses commits.
+const REFUSED_DELAY_MIN: Duration = Duration::from_millis(50);
+const REFUSED_DELAY_MAX: Duration = Duration::from_secs(2);
+
+/// What the other stages want written.
+pub enum Work {
+    Offer(Offer),
+    Plugin(Box<PluginChanges>),
+    Sink(Box<SinkChanges>),
+    /// Timers that are due, and the events they fire as.
+    Fire(Vec<(TimerRow, Arc<Event>)>),
+    /// An event that the host itself makes (an undeliverable command, a cancellation).
+    Reserved(Vec<Arc<Event>>),
+}
+
+/// Events from outside, and who waits for the receipt.
+pub struct Offer {
+    pub events: Vec<Arc<Event>>,
+    pub reply: oneshot::Sender<Result<Vec<Receipt>, OfferError>>,
+    /// Given back when the events are written: bounds what waits here.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// What a dispatcher decided since it last handed over. Already folded: each row once.
+#[derive(Default)]
+pub struct PluginChanges {
+    pub instances: BTreeMap<Key, Arc<Instance>>,
+    /// (key, instance) to claimed or released.
+    pub claims: BTreeMap<(Key, Key), bool>,
+    /// (instance, name) to set or cleared.
+    pub timers: BTreeMap<(Key, TimerName), Option<TimerRow>>,
+    pub decisions: Vec<DecisionRecord>,
+    pub outgoing: Vec<Addressed>,
+    pub held: BTreeMap<(Position, Key), Option<Held>>,
+    pub parked: BTreeMap<(Position, Key), Option<Parked>>,
+    /// Their ids are given here.
+    pub dead_letters: Vec<DeadLetter>,
+    pub progress: Option<PluginProgress>,
+    /// A plugin has one set of changes in the channel at a time; given back when it is taken out.
+    pub permit: Option<OwnedSemaphorePermit>,
+}
+
+/// A message with everything but its place in the outbox.
+pub struct Addressed {
+    /// None: it goes to the log alone.
+    pub sink: Option<SinkName>,
+    pub kind: MessageKind,
+    pub key: Key,
+    pub cause: Position,
+    pub event: Arc<Event>,
+    /// Whether other plugins get it: it is appended to the log too.
+    pub append: bool,
+}
+
+/// What a relay or queue settled since it last handed over.
+#[derive(Default)]
+pub struct SinkChanges {
+    pub dead_letters: Vec<DeadLetter>,
+    pub parked: Vec<(MessageLane, Sequence)>,
+    pub progress: Option<SinkProgress>,
+    /// Told when it is durable.
+    pub replies: Vec<oneshot::Sender<()>>,
+    pub permit: Option<OwnedSemaphorePermit>,
+}
+
+impl PluginChanges {
+    pub fn rows(&self) -> usize {
+        self.decisions.len() + self.outgoing.len() + self.held.len() + self.parked.len()
+    }
+}
+
+pub struct Committer {
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+    pub log: Arc<Tail<LogEntry>>,
+    pub outboxes: Arc<Outboxes>,
+    pub timers: Arc<TimerIndex>,
+    pub serving: Arc<Serving>,
+    pub position: Position,
+    pub dead_letter: DeadLetterId,
+}
+
+/// Why the committer ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// All senders are gone: everything is written.
+    Drained,
+    /// The engine must forget what it speculated, and recover.
+    Restart(String),
+    /// Another host owns the store.
+    Fenced(String),
+}
+
+/// What follows a commit.
+#[derive(Default)]
+struct Gathered {
+    batch: Batch,
+    offers: Vec<(Offer, Position)>,
+    replies: Vec<oneshot::Sender<()>>,
+}
+
+impl Committer {
+    pub async fn run(mut self, mut work: mpsc::UnboundedReceiver<Work>) -> Ended {
+        let mut next: Option<Work> = None;
+        loop {
+            let first = match next.take() {
+                Some(first) => first,
+                None => match work.recv().await {
+                    Some(first) => first,
+                    None => return Ended::Drained,
+                },
+            };
+            let mut gathered = Gathered::default();
+            let mut plugins = BTreeSet::new();
+            let mut sinks = BTreeSet::new();
+            self.gather(&mut gathered, first, &mut plugins, &mut sinks);
+            while rows(&gathered.batch) < BATCH_ROWS_MAX {
+                let Ok(more) = work.try_recv() else { break };
+                // A second set of changes of one plugin could name a row again: it starts the next batch.
+                if is_second(&more, &plugins, &sinks) {
+                    next = Some(more);
+                    break;
+                }
+                self.gather(&mut gathered, more, &mut plugins, &mut sinks);
+            }
+            if let Err(ended) = self.commit(gathered).await {
+                return ended;
+            }
+        }
+    }
+
+    fn gather(
+        &mut self,
+        gathered: &mut Gathered,
+        work: Work,
+        plugins: &mut BTreeSet<PluginName>,
+        sinks: &mut BTreeSet<SinkName>,
+    ) {
+        let batch = &mut gathered.batch;
+        match work {
+            Work::Offer(offer) => {
+                let first = self.position.next();
+                for event in &offer.events {
+                    self.append(batch, Arc::clone(event), None);
+                }
+                gathered.offers.push((offer, first));
+            }
+            Work::Fire(rows) => {
+                for (row, event) in rows {
+                    self.append(batch, event, Some(row));
+                }
+            }
+            Work::Reserved(events) => {
+                for event in events {
+                    self.append(batch, event, None);
+                }
+            }
+            Work::Plugin(changes) => {
+                if let Some(progress) = &changes.progress {
+                    plugins.insert(progress.plugin.clone());
+                }
+                self.gather_plugin(batch, *changes);
+            }
+            Work::Sink(mut changes) => {
+                for letter in changes.dead_letters.drain(..) {
+                    self.bury(batch, letter);
+                }
+                batch.parked_messages.append(&mut changes.parked);
+                if let Some(progress) = changes.progress {
+                    sinks.insert(progress.sink.clone());
+                    batch.sinks.push(progress);
+                }
+                gathered.replies.append(&mut changes.replies);
+            }
+        }
+    }
+
+    fn gather_plugin(&mut self, batch: &mut Batch, changes: PluginChanges) {
+        let progress = changes.progress.expect("changes are handed over with their cursor");
+        let plugin = progress.plugin.clone();
+        let name = || plugin.clone();
+        batch.instances.extend(changes.instances.into_values().map(|row| (name(), row)));
+        batch.claims.extend(changes.claims.into_iter().map(|((key, instance), claimed)| {
+            ClaimChange { plugin: name(), key, instance, claimed }
+        }));
+        for ((instance, timer), row) in changes.timers {
+            match row {
+                Some(row) => batch.timers_set.push(row),
+                None => batch.timers_cleared.push((name(), instance, timer)),
+            }
+        }
+        batch.decisions.extend(changes.decisions);
+        for ((position, key), held) in changes.held {
+            match held {
+                Some(held) => batch.held.push(held),
+                None => batch.held_removed.push((name(), key, position)),
+            }
+        }
+        for ((position, key), parked) in changes.parked {
+            match parked {
+                Some(parked) => batch.parked.push(parked),
+                None => batch.parked_removed.push((name(), key, position)),
+            }
+        }
+        for letter in changes.dead_letters {
+            self.bury(batch, letter);
+        }
+        for outgoing in changes.outgoing {
+            if outgoing.append {
+                self.append(batch, Arc::clone(&outgoing.event), None);
+            }
+            if let Some(sink) = outgoing.sink {
+                let sequence = self.outboxes.assign(&sink);
+                batch.messages.push(Arc::new(Message {
+                    sink,
+                    sequence,
+                    kind: outgoing.kind,
+                    plugin: name(),
+                    key: outgoing.key,
+                    cause: outgoing.cause,
+                    event: outgoing.event,
+                }));
+            }
+        }
+        batch.plugins.push(progress);
+    }
+
+    fn append(&mut self, batch: &mut Batch, event: Arc<Event>, fires: Option<TimerRow>) {
+        self.position = self.position.next();
+        batch.appends.push(Append {
+            position: self.position,
+            received_at: (self.clock)(),
+            event,
+            fires: fires.map(|row| row.timer),
+        });
+    }
+
+    fn bury(&mut self, batch: &mut Batch, mut letter: DeadLetter) {
+        self.dead_letter = DeadLetterId(self.dead_letter.0 + 1);
+        letter.id = self.dead_letter;
+        batch.dead_letters.push(Arc::new(letter));
+    }
+
+    async fn commit(&mut self, mut gathered: Gathered) -> Result<(), Ended> {
+        let mut delay = REFUSED_DELAY_MIN;
+        loop {
+            match self.store.commit(&gathered.batch).await {
+                Ok(committed) => {
+                    self.serving.set(Ok(()));
+                    self.publish(gathered, &committed);
+                    return Ok(());
+                }
+                Err(CommitError::Unknown(reason)) => {
+                    self.serving.set(Err(reason.clone()));
+                    return Err(Ended::Restart(reason));
+                }
+                Err(CommitError::Fenced(reason)) => {
+                    self.serving.set(Err(reason.clone()));
+                    return Err(Ended::Fenced(reason));
+                }
+                Err(CommitError::NotCommitted(reason)) => {
+                    tracing::error!(%reason, "the store refuses to commit; trying again");
+                    self.serving.set(Err(reason.clone()));
+                    refuse_offers(&mut gathered, &reason);
+                    tokio::time::sleep(delay).await;
+                    delay = (delay * 2).min(REFUSED_DELAY_MAX);
+                }
+            }
+        }
+    }
+
+    fn publish(&self, gathered: Gathered, committed: &Committed) {
+        let Gathered { batch, offers, replies } = gathered;
+        let is_duplicate = |position| committed.duplicates.binary_search(&position).is_ok();
+        for (offer, first) in offers {
+            let receipts = (first.0..)
+                .zip(&offer.events)
+                .map(|(position, _)| match is_duplicate(Position(position)) {
+                    true => Receipt::Duplicate,
+                    false => Receipt::Accepted(Position(position)),
+                })
+                .collect();
+            // A sender that hung up will ask again, and be told of duplicates.
+            let _ = offer.reply.send(Ok(receipts));
+        }
+        for reply in replies {
+            let _ = reply.send(());
+        }
+        // Set before cleared: a timer in the batch's `set` rows is the newest of its name.
+        self.timers.insert(batch.timers_set);
+        let entries = batch.appends.into_iter().filter(|append| !is_duplicate(append.position));
+        self.log.publish(
+            entries.map(|append| {
+                let Append { position, received_at, event, .. } = append;
+                (position.0, LogEntry { position, received_at, event })
+            }),
+            self.position.0,
+        );
+        self.outboxes.publish(batch.messages);
+    }
+}
+
+/// Senders are told at once that nothing of theirs was written; the rest is tried again.
+fn refuse_offers(gathered: &mut Gathered, reason: &str) {
+    for (offer, first) in gathered.offers.drain(..) {
+        let last = Position(first.0 + offer.events.len() as u64);
+        gathered.batch.appends.retain(|append| append.position < first || append.position >= last);
+        let _ = offer.reply.send(Err(OfferError::Unavailable(reason.to_owned())));
+    }
+}
+
+fn rows(batch: &Batch) -> usize {
+    batch.appends.len() + batch.decisions.len() + batch.messages.len()
+}
+
+fn is_second(work: &Work, plugins: &BTreeSet<PluginName>, sinks: &BTreeSet<SinkName>) -> bool {
+    match work {
+        Work::Plugin(changes) => {
+            changes.progress.as_ref().is_some_and(|progress| plugins.contains(&progress.plugin))
+        }
+        Work::Sink(changes) => {
+            changes.progress.as_ref().is_some_and(|progress| sinks.contains(&progress.sink))
+        }
+        Work::Offer(_) | Work::Fire(_) | Work::Reserved(_) => false,
+    }
+}

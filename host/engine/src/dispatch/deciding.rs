@@ -1,0 +1,508 @@
+//! What a handler's reply does to the instances, and to the next commit.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, try_join_all};
+use serde_json::{Value, json};
+
+use crate::commit::Addressed;
+use crate::handler::Reply;
+use crate::identity::{self, DecisionIdentity};
+use crate::lookup::Lookup;
+use crate::model::{
+    Answer, AnswerValue, Decision, DecisionRecord, Due, Event, Failure, Instance, InstanceStatus,
+    Key, KeyChange, LogEntry, MessageKind, Outgoing, PluginName, Position, Question, Role, State,
+    Timer, TimerChange, TimerName, TimerRef, Timestamp, reserved,
+};
+use crate::shard::{Job, JobResult};
+use crate::store::{Store, TimerRow};
+
+use super::{Asked, Dirty, Dispatcher};
+
+/// A handler that has asked this often for one event asks for ever.
+const ROUNDS_MAX: u32 = 16;
+/// Events of one stream that a handler may be given.
+const STREAM_EVENTS_MAX: usize = 10_000;
+const STREAM_PAGE: usize = 1_000;
+/// As for correlation keys: longer ones make indexes useless.
+const KEY_BYTES_MAX: usize = 512;
+
+impl Dispatcher {
+    pub(super) fn on_results(&mut self, results: Vec<JobResult>) {
+        self.calls -= results.len();
+        for result in results {
+            let JobResult { position, key, reply, call } = result;
+            let decided = match reply {
+                Ok(Reply::Decided(decision)) => match check(&decision, &key) {
+                    Ok(()) => Ok(Some(decision)),
+                    Err(reason) => Err(Failure::Permanent(reason)),
+                },
+                Ok(Reply::Need(questions)) => self.ask(&key, position, questions).map(|()| None),
+                Err(failure) => Err(failure),
+            };
+            match decided {
+                Ok(Some(decision)) => self.decide(&key, position, decision, call.state),
+                Ok(None) => {}
+                Err(failure) => self.fail(&key, position, failure),
+            }
+        }
+    }
+
+    fn decide(&mut self, key: &Key, position: Position, decision: Decision, state: Option<State>) {
+        let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
+        let entry = delivery.entry.clone();
+        let (via, attempt) = (delivery.via, delivery.attempt);
+        let now = delivery.now.unwrap_or(entry.received_at);
+        let answers = std::mem::take(&mut delivery.answers);
+
+        let sent = self.send(key, &entry, &decision.messages, now);
+        let summary = summary(&decision, &sent, &answers);
+        let written =
+            decision.state.clone().map(|data| State { version: self.manifest.state_version, data });
+        let previous = self.instances.get(key).map(|instance| instance.decided);
+        self.changes.decisions.push(DecisionRecord {
+            position,
+            plugin: self.plugin.clone(),
+            key: key.clone(),
+            previous,
+            decided_at: now,
+            plugin_version: Arc::clone(&self.manifest.version),
+            attempt,
+            state: written.clone(),
+            summary,
+        });
+        self.counters.handled += 1;
+        let claimed = match self.manifest.role.has_instances() {
+            true => self.transit(key, &entry, decision, written.or(state), now),
+            false => Vec::new(),
+        };
+        // Before the lane goes on: what an instance has just claimed comes next.
+        for claimed_key in &claimed {
+            self.on_claim(claimed_key, key);
+        }
+        self.lanes.finish(key, position.0);
+        self.settle(key, position, via);
+    }
+
+    /// Writes the instance's next version, and returns the keys that are newly its own.
+    fn transit(
+        &mut self,
+        key: &Key,
+        entry: &LogEntry,
+        decision: Decision,
+        state: Option<State>,
+        now: Timestamp,
+    ) -> Vec<Key> {
+        let before = self.instances.get(key);
+        let mut claimed = Vec::new();
+        let mut instance = match before {
+            Some(instance) => Instance::clone(instance),
+            None => {
+                claimed.push(key.clone());
+                Instance::started(key.clone(), now)
+            }
+        };
+        instance.state = state;
+        instance.decided = entry.position;
+        instance.version += 1;
+        instance.updated_at = now;
+        take_fired(&mut instance, &entry.event);
+        self.change_timers(&mut instance, entry.position, decision.timers, now);
+        self.change_keys(&mut instance, decision.keys, &mut claimed);
+        if decision.complete {
+            instance.status = InstanceStatus::Completed;
+            for name in std::mem::take(&mut instance.timers).into_keys() {
+                self.changes.timers.insert((key.clone(), name), None);
+            }
+        }
+        let instance = Arc::new(instance);
+        self.changes.instances.insert(key.clone(), Arc::clone(&instance));
+        self.instances.insert(key.clone(), instance);
+        claimed
+    }
+
+    fn change_timers(
+        &mut self,
+        instance: &mut Instance,
+        set_by: Position,
+        changes: Vec<TimerChange>,
+        now: Timestamp,
+    ) {
+        for change in changes {
+            match change {
+                TimerChange::Set { name, due, data } => {
+                    let due = match due {
+                        Due::After(millis) => now.after(std::time::Duration::from_millis(millis)),
+                        Due::At(at) => at.min(Timestamp::MAX),
+                    };
+                    let timer = TimerRef {
+                        plugin: self.plugin.clone(),
+                        instance: instance.key.clone(),
+                        name: name.clone(),
+                        due,
+                        set_by,
+                    };
+                    instance.timers.insert(name.clone(), Timer { due, set_by });
+                    let row = TimerRow { timer, data };
+                    self.changes.timers.insert((instance.key.clone(), name), Some(row));
+                }
+                TimerChange::Cancel(name) => {
+                    if instance.timers.remove(&name).is_some() {
+                        self.changes.timers.insert((instance.key.clone(), name), None);
+                    }
+                }
+            }
+        }
+    }
+
+    fn change_keys(
+        &mut self,
+        instance: &mut Instance,
+        changes: Vec<KeyChange>,
+        claimed: &mut Vec<Key>,
+    ) {
+        for change in changes {
+            match change {
+                KeyChange::Claim(key) => {
+                    if key != instance.key && instance.claims.insert(key.clone()) {
+                        self.claimers.entry(key.clone()).or_default().insert(instance.key.clone());
+                        self.changes.claims.insert((key.clone(), instance.key.clone()), true);
+                        claimed.push(key);
+                    }
+                }
+                KeyChange::Release(key) => {
+                    if instance.claims.remove(&key) {
+                        if let Some(claimers) = self.claimers.get_mut(&key) {
+                            claimers.remove(&instance.key);
+                            if claimers.is_empty() {
+                                self.claimers.remove(&key);
+                            }
+                        }
+                        self.changes.claims.insert((key.clone(), instance.key.clone()), false);
+                        claimed.retain(|claimed| *claimed != key);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives the decision's messages their ids, and addresses them.
+    fn send(
+        &mut self,
+        key: &Key,
+        entry: &LogEntry,
+        messages: &[Outgoing],
+        now: Timestamp,
+    ) -> Vec<Sent> {
+        if messages.is_empty() {
+            return Vec::new();
+        }
+        let identity = DecisionIdentity::new(&self.plugin, &entry.event, key);
+        let (source, time) = (identity::source(&self.plugin), now.to_rfc3339());
+        let mut sent = Vec::with_capacity(messages.len());
+        for (index, message) in messages.iter().enumerate() {
+            let is_command = message.kind == MessageKind::Command;
+            // What an enricher publishes is for the outside; other events leave where a route says so.
+            let leaves = is_command || self.manifest.role == Role::Enricher;
+            let sink = match leaves {
+                true => Some(self.around.routes.sink(&message.event_type)),
+                false => self.around.routes.configured(&message.event_type),
+            };
+            let event = Event {
+                id: identity.message_id(index),
+                source: source.clone(),
+                event_type: message.event_type.clone(),
+                subject: message.subject.clone(),
+                time: Some(time.clone()),
+                datacontenttype: Some(message.datacontenttype.clone()),
+                dataschema: None,
+                extensions: extensions(message, key, &entry.event),
+                data: message.data.clone(),
+            };
+            sent.push(Sent {
+                id: event.id.clone(),
+                kind: message.kind,
+                event_type: message.event_type.clone(),
+                sink: sink.as_ref().map(|sink| sink.as_str().to_owned()),
+            });
+            self.changes.outgoing.push(Addressed {
+                sink,
+                kind: message.kind,
+                key: key.clone(),
+                cause: entry.position,
+                event: Arc::new(event),
+                append: !is_command,
+            });
+        }
+        sent
+    }
+
+    /// Has questions answered; the handler is called again with all answers so far.
+    fn ask(
+        &mut self,
+        key: &Key,
+        position: Position,
+        questions: Vec<Question>,
+    ) -> Result<(), Failure> {
+        let plugin = self.plugin.clone();
+        let Some(delivery) = self.lanes.get_mut(key, position.0) else { return Ok(()) };
+        let known = |question: &Question| {
+            delivery.answers.iter().any(|answer| answer.question == *question)
+        };
+        let mut fresh: Vec<Question> = Vec::new();
+        for question in questions {
+            if !known(&question) && !fresh.contains(&question) {
+                fresh.push(question);
+            }
+        }
+        if fresh.is_empty() {
+            return Err(Failure::Permanent("the handler asks only what it was told".to_owned()));
+        }
+        delivery.rounds += 1;
+        if delivery.rounds > ROUNDS_MAX {
+            return Err(Failure::Permanent(format!(
+                "the handler asked in more than {ROUNDS_MAX} rounds for one event"
+            )));
+        }
+        let around = &self.around;
+        let timeout = around.lookup_timeout;
+        let pending: Vec<BoxFuture<'static, Result<Answer, Failure>>> = fresh
+            .into_iter()
+            .map(|question| -> BoxFuture<'static, Result<Answer, Failure>> {
+                let (plugin, lookup) = (plugin.clone(), Arc::clone(&around.lookup));
+                let store = Arc::clone(&around.store);
+                Box::pin(async move {
+                    let found = answer(&plugin, &question, position, &*lookup, &*store);
+                    let value = tokio::time::timeout(timeout, found).await.unwrap_or_else(|_| {
+                        Err(Failure::Transient(format!("no answer within {timeout:?}")))
+                    });
+                    match value {
+                        Ok(value) => Ok(Answer { question, value }),
+                        Err(failure) => Err(about(&question, failure)),
+                    }
+                })
+            })
+            .collect();
+        let key = key.clone();
+        self.asks.push(Box::pin(async move {
+            Asked { position, key, answers: try_join_all(pending).await }
+        }));
+        Ok(())
+    }
+
+    pub(super) fn on_asked(&mut self, asked: Asked) {
+        let Asked { position, key, answers } = asked;
+        match answers {
+            Ok(answers) => {
+                if let Some(delivery) = self.lanes.get_mut(&key, position.0) {
+                    delivery.answers.extend(answers);
+                }
+                if let Some(call) = self.input(&key, position) {
+                    self.call(vec![Job { position, key, call }]);
+                }
+            }
+            Err(failure) => self.fail(&key, position, failure),
+        }
+    }
+
+    fn fail(&mut self, key: &Key, position: Position, failure: Failure) {
+        let now = (self.around.clock)();
+        let plugin = &self.plugin;
+        let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
+        let attempt = delivery.attempt;
+        let seed = DecisionIdentity::new(plugin, &delivery.entry.event, key).seed();
+        let delay = match &failure {
+            Failure::Permanent(_) => None,
+            Failure::Transient(_) => self.around.retry.delay(attempt, seed, None),
+        };
+        let Some(delay) = delay else {
+            return self.park_behind_letter(key, position, failure.to_string(), attempt);
+        };
+        tracing::debug!(plugin = %self.plugin, %position, %key, attempt, ?delay, %failure, "trying again");
+        delivery.attempt += 1;
+        delivery.now = None;
+        delivery.answers.clear();
+        delivery.rounds = 0;
+        self.lanes.put_back(key, position.0, now.after(delay));
+    }
+
+    fn park_behind_letter(&mut self, key: &Key, position: Position, reason: String, attempts: u32) {
+        for (order, delivery) in self.lanes.park(key) {
+            if order == position.0 {
+                self.bury(&delivery.entry, Some(key), reason.clone(), attempts);
+                self.settle(key, position, delivery.via);
+            } else {
+                self.park(key, &delivery);
+            }
+        }
+        self.touch(Dirty::Rows);
+    }
+}
+
+impl Instance {
+    fn started(key: Key, now: Timestamp) -> Self {
+        Self {
+            key,
+            status: InstanceStatus::Running,
+            state: None,
+            claims: BTreeSet::new(),
+            timers: std::collections::BTreeMap::new(),
+            decided: Position(0),
+            version: 0,
+            started_at: now,
+            updated_at: now,
+        }
+    }
+}
+
+/// What the types do not exclude.
+fn check(decision: &Decision, own: &Key) -> Result<(), String> {
+    for change in &decision.keys {
+        match change {
+            KeyChange::Claim(key)
+                if key.as_str().is_empty() || key.as_str().len() > KEY_BYTES_MAX =>
+            {
+                return Err(format!("an additional key has 1 to {KEY_BYTES_MAX} bytes"));
+            }
+            KeyChange::Release(key) if key == own => {
+                return Err("an instance cannot release its own correlation key".to_owned());
+            }
+            KeyChange::Claim(_) | KeyChange::Release(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// A timer that fired is set no more, unless it was set anew since.
+fn take_fired(instance: &mut Instance, event: &Event) {
+    if event.event_type == reserved::TIMER_FIRED
+        && let Some(name) = event.subject.as_deref()
+    {
+        instance.timers.remove(&TimerName::from(name));
+    }
+}
+
+async fn answer(
+    plugin: &PluginName,
+    question: &Question,
+    before: Position,
+    lookup: &dyn Lookup,
+    store: &dyn Store,
+) -> Result<AnswerValue, Failure> {
+    match question {
+        Question::Lookup { name, key } => lookup.ask(plugin, name, key).await,
+        Question::Stream(subject) => stream(subject, before, store).await,
+    }
+}
+
+async fn stream(
+    subject: &str,
+    before: Position,
+    store: &dyn Store,
+) -> Result<AnswerValue, Failure> {
+    let mut events: Vec<Arc<Event>> = Vec::new();
+    let mut after = Position(0);
+    loop {
+        let page = store.read_stream(subject, after, before, STREAM_PAGE).await;
+        let page = page.map_err(|error| Failure::Transient(error.to_string()))?;
+        let Some(last) = page.last() else { break };
+        after = last.position;
+        let full = page.len() == STREAM_PAGE;
+        events.extend(page.into_iter().map(|entry| entry.event));
+        if events.len() > STREAM_EVENTS_MAX {
+            return Err(Failure::Permanent(format!(
+                "the stream has more than {STREAM_EVENTS_MAX} events"
+            )));
+        }
+        if !full {
+            break;
+        }
+    }
+    Ok(AnswerValue::Events(events))
+}
+
+fn about(question: &Question, failure: Failure) -> Failure {
+    let what = match question {
+        Question::Lookup { name, key } => format!("lookup `{name}` of `{key}`"),
+        Question::Stream(subject) => format!("stream of `{subject}`"),
+    };
+    match failure {
+        Failure::Permanent(reason) => Failure::Permanent(format!("{what}: {reason}")),
+        Failure::Transient(reason) => Failure::Transient(format!("{what}: {reason}")),
+    }
+}
+
+/// CloudEvents' partitioning extension carries the ordering key, distributed tracing
+/// is passed on; the plugin's own values come first.
+fn extensions(message: &Outgoing, key: &Key, cause: &Event) -> Vec<(String, String)> {
+    let mut extensions = message.extensions.clone();
+    let mut add = |name: &str, value: Option<&str>| {
+        if let Some(value) = value
+            && !extensions.iter().any(|(n, _)| n == name)
+        {
+            extensions.push((name.to_owned(), value.to_owned()));
+        }
+    };
+    add("partitionkey", Some(key.as_str()));
+    add("traceparent", cause.extension("traceparent"));
+    add("tracestate", cause.extension("tracestate"));
+    extensions
+}
+
+/// What the record of a decision says of a message.
+#[derive(serde::Serialize)]
+struct Sent {
+    id: String,
+    kind: MessageKind,
+    #[serde(rename = "type")]
+    event_type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sink: Option<String>,
+}
+
+#[derive(serde::Serialize)]
+struct Summary<'a> {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    messages: &'a [Sent],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    timers: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    keys: Vec<Value>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    complete: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    answers: Vec<Value>,
+}
+
+fn summary(decision: &Decision, sent: &[Sent], answers: &[Answer]) -> String {
+    let timer = |change: &TimerChange| match change {
+        TimerChange::Set { name, due: Due::After(millis), .. } => {
+            json!({"set": name, "after_ms": millis})
+        }
+        TimerChange::Set { name, due: Due::At(at), .. } => json!({"set": name, "at": at}),
+        TimerChange::Cancel(name) => json!({"cancel": name}),
+    };
+    let key = |change: &KeyChange| match change {
+        KeyChange::Claim(key) => json!({"claim": key}),
+        KeyChange::Release(key) => json!({"release": key}),
+    };
+    let answer = |answer: &Answer| {
+        let value = match &answer.value {
+            AnswerValue::Missing => json!({"missing": true}),
+            AnswerValue::Found { content_type, data } => {
+                json!({"content_type": content_type, "data": String::from_utf8_lossy(data)})
+            }
+            AnswerValue::Events(events) => json!({"events": events.len()}),
+        };
+        json!({"question": answer.question, "answer": value})
+    };
+    let summary = Summary {
+        messages: sent,
+        timers: decision.timers.iter().map(timer).collect(),
+        keys: decision.keys.iter().map(key).collect(),
+        complete: decision.complete,
+        answers: answers.iter().map(answer).collect(),
+    };
+    serde_json::to_string(&summary).expect("a summary has only string keys")
+}

@@ -1,0 +1,386 @@
+//! The dispatcher of one plugin: reads the log, finds who gets an event, has the
+//! handlers called, and turns decisions into changes for the committer.
+//!
+//! It behaves as if the events were decided one after another in log order
+//! (guarantees 2 and 4), while really many are under way:
+//!
+//!  - a *flight* is an event that is not settled yet; the watermark over the
+//!    flights becomes the plugin's cursor;
+//!  - a *lane* is an instance (or a key of a stateless role): its deliveries come
+//!    one after another, by position;
+//!  - an *open* flight may still be claimed by an instance, because an earlier
+//!    event is not decided. It closes when it is the earliest and all that it
+//!    reached have decided; only then may it be called absent.
+//!
+//! All state here is speculation ahead of the commit. When a commit's outcome is
+//! unknown, the dispatcher is dropped and built again from the store.
+
+mod deciding;
+mod holds;
+mod routing;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::commit::{PluginChanges, Work};
+use crate::handler::{Call, Handler};
+use crate::identity::DecisionIdentity;
+use crate::lanes::Lanes;
+use crate::lookup::Lookup;
+use crate::model::{
+    Answer, Correlation, Counters, Cursor, Effect, Failure, Instance, Key, LogEntry, Manifest,
+    PluginName, Position, Subscription, Timestamp,
+};
+use crate::retry::RetryPolicy;
+use crate::shard::{GROUP_MAX, Group, Job, JobResult, Shards};
+use crate::store::{Loaded, PluginProgress, ReadError, RecoveredPlugin, Store};
+use crate::tail::{Next, Tail};
+use crate::watermark::Watermark;
+use crate::{Clock, Routes};
+
+use holds::Holds;
+
+/// Events that are not settled. Bounds memory; far above what keeps two shards busy.
+const FLIGHTS_MAX: usize = 8_192;
+/// Rows waiting for the committer. Beyond this the dispatcher waits for it.
+const CHANGES_MAX: usize = 16_384;
+/// Entries read at once.
+const READ_MAX: usize = 512;
+/// The wall clock may jump while we sleep: it is looked at this often when something waits for it.
+const SLEEP_MAX: Duration = Duration::from_millis(500);
+/// How long a cursor that moved over events of no interest may wait for company in a commit.
+const CURSOR_DELAY: Duration = Duration::from_millis(100);
+const READ_RETRY: Duration = Duration::from_millis(200);
+
+/// What a dispatcher works with.
+pub struct Surroundings {
+    pub handler: Arc<dyn Handler>,
+    pub shards: Shards,
+    pub store: Arc<dyn Store>,
+    pub lookup: Arc<dyn Lookup>,
+    pub clock: Clock,
+    pub retry: RetryPolicy,
+    pub lookup_timeout: Duration,
+    pub routes: Arc<Routes>,
+    pub log: Arc<Tail<LogEntry>>,
+    pub work: mpsc::UnboundedSender<Work>,
+}
+
+pub struct Dispatcher {
+    around: Surroundings,
+    plugin: PluginName,
+    manifest: Manifest,
+    subscriptions: HashMap<String, Subscription>,
+    /// The log is read up to here.
+    place: Position,
+    watermark: Watermark,
+    /// Where the last run had come: what it had settled out of order is not read again.
+    recovered: Cursor,
+    counters: Counters,
+    flights: BTreeMap<Position, Flight>,
+    /// Flights that some instances have decided: the cursor names them.
+    partly: BTreeSet<Position>,
+    lanes: Lanes<Key, Delivery>,
+    /// Open flights by the keys they name.
+    open: HashMap<Key, BTreeSet<Position>>,
+    holds: Holds,
+    instances: HashMap<Key, Arc<Instance>>,
+    /// Additional keys to the instances that claimed them.
+    claimers: HashMap<Key, BTreeSet<Key>>,
+    changes: PluginChanges,
+    /// Whether `changes` has rows, or the watermark alone has moved.
+    dirty: Dirty,
+    slot: Arc<Semaphore>,
+    results: mpsc::UnboundedSender<Vec<JobResult>>,
+    calls: usize,
+    asks: FuturesUnordered<BoxFuture<'static, Asked>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dirty {
+    Clean,
+    CursorOnly,
+    Rows,
+}
+
+/// An event on its way.
+struct Flight {
+    entry: LogEntry,
+    subscription: Subscription,
+    keys: Arc<[Key]>,
+    /// Instances or lanes that get it, whether they have decided or not.
+    reached: Vec<Key>,
+    decided: Vec<Key>,
+    /// Deliveries that are not settled.
+    outstanding: usize,
+    open: bool,
+}
+
+/// An event for one instance or lane.
+struct Delivery {
+    entry: LogEntry,
+    effect: Effect,
+    by_instance: bool,
+    keys: Arc<[Key]>,
+    via: Via,
+    attempt: u32,
+    /// Set at the attempt's first call, so that its answers do not change the time.
+    now: Option<Timestamp>,
+    answers: Vec<Answer>,
+    rounds: u32,
+}
+
+/// Which bookkeeping a delivery belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Via {
+    Flight,
+    Hold,
+}
+
+/// Answers for a delivery.
+struct Asked {
+    position: Position,
+    key: Key,
+    answers: Result<Vec<Answer>, Failure>,
+}
+
+impl Dispatcher {
+    /// # Errors
+    /// If the plugin's instances cannot be read.
+    pub async fn recover(
+        around: Surroundings,
+        recovered: RecoveredPlugin,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Vec<JobResult>>), ReadError> {
+        let manifest = around.handler.manifest().clone();
+        let plugin = manifest.name.clone();
+        let loaded = match manifest.role.has_instances() {
+            true => around.store.load_all(&plugin, usize::MAX).await?.unwrap_or_default(),
+            false => Loaded::default(),
+        };
+        let subscriptions =
+            manifest.subscriptions.iter().map(|s| (s.event_type.clone(), s.clone())).collect();
+        let (results, results_of) = mpsc::unbounded_channel();
+        let progress = recovered.progress;
+        let mut dispatcher = Self {
+            around,
+            plugin,
+            manifest,
+            subscriptions,
+            place: Position(progress.cursor.settled),
+            watermark: Watermark::new(&progress.cursor),
+            recovered: progress.cursor,
+            counters: progress.counters,
+            flights: BTreeMap::new(),
+            partly: BTreeSet::new(),
+            lanes: Lanes::default(),
+            open: HashMap::new(),
+            holds: Holds::default(),
+            instances: HashMap::new(),
+            claimers: HashMap::new(),
+            changes: PluginChanges::default(),
+            dirty: Dirty::Clean,
+            slot: Arc::new(Semaphore::new(1)),
+            results,
+            calls: 0,
+            asks: FuturesUnordered::new(),
+        };
+        for key in &recovered.parked {
+            dispatcher.lanes.park(key);
+        }
+        dispatcher.restore(loaded);
+        Ok((dispatcher, results_of))
+    }
+
+    /// Runs until `stop`; then lets calls that are under way end and hands over the last changes.
+    pub async fn run(
+        mut self,
+        mut results: mpsc::UnboundedReceiver<Vec<JobResult>>,
+        stop: CancellationToken,
+    ) {
+        let mut waited_since = None;
+        loop {
+            self.on_time();
+            self.pump();
+            self.close();
+            if self.dirty == Dirty::Clean {
+                waited_since = None;
+            } else if waited_since.is_none() {
+                waited_since = Some(tokio::time::Instant::now());
+            }
+            let overdue = waited_since.is_some_and(|since| since.elapsed() >= CURSOR_DELAY);
+            let hand_over =
+                self.dirty == Dirty::Rows || (self.dirty == Dirty::CursorOnly && overdue);
+            let has_room = self.flights.len() < FLIGHTS_MAX && self.changes.rows() < CHANGES_MAX;
+            let slot = Arc::clone(&self.slot);
+            let log = Arc::clone(&self.around.log);
+            let place = self.place;
+            let sleep = self.sleep(waited_since);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                permit = slot.acquire_owned(), if hand_over => {
+                    if let Ok(permit) = permit {
+                        self.hand_over(permit);
+                        waited_since = None;
+                    }
+                }
+                Some(done) = results.recv() => self.on_results(done),
+                Some(asked) = self.asks.next(), if !self.asks.is_empty() => self.on_asked(asked),
+                () = log.wait(place.0), if has_room => self.read().await,
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+        while self.calls > 0 {
+            let Some(done) = results.recv().await else { break };
+            self.on_results(done);
+        }
+        self.close();
+        if self.dirty != Dirty::Clean
+            && let Ok(permit) = Arc::clone(&self.slot).acquire_owned().await
+        {
+            self.hand_over(permit);
+        }
+    }
+
+    fn sleep(&self, waited_since: Option<tokio::time::Instant>) -> Duration {
+        let now = (self.around.clock)();
+        let wakes = [self.lanes.next_wake(), self.holds.next_expiry()];
+        let next = wakes.into_iter().flatten().min().map(|at| at.since(now).min(SLEEP_MAX));
+        let cursor = waited_since.map(|since| CURSOR_DELAY.saturating_sub(since.elapsed()));
+        let sleep = next.into_iter().chain(cursor).min().unwrap_or(Duration::from_secs(3600));
+        // A timer of zero would spin while the committer is busy.
+        sleep.max(Duration::from_millis(1))
+    }
+
+    async fn read(&mut self) {
+        let (entries, place) = match self.around.log.read(self.place.0, READ_MAX) {
+            Next::Caught => return,
+            Next::Entries(entries, place) => (entries, Position(place)),
+            Next::Behind => {
+                let head = Position(self.around.log.head());
+                match self.around.store.read_log(self.place, READ_MAX).await {
+                    Ok(entries) => {
+                        let place = entries.last().map_or(head, |last| last.position);
+                        (entries, place)
+                    }
+                    Err(error) => {
+                        tracing::warn!(plugin = %self.plugin, %error, "the log cannot be read; trying again");
+                        tokio::time::sleep(READ_RETRY).await;
+                        return;
+                    }
+                }
+            }
+        };
+        for entry in entries {
+            self.skip_to(entry.position);
+            self.place = entry.position;
+            if !self.recovered.contains(entry.position.0) {
+                self.on_entry(entry);
+            }
+        }
+        self.skip_to(place.next());
+        self.place = place;
+    }
+
+    /// Positions between the place and `next` hold nothing: duplicates left gaps.
+    fn skip_to(&mut self, next: Position) {
+        let (mut first, last) = (self.place.0 + 1, next.0.saturating_sub(1));
+        while first <= last && first <= self.recovered.highest() {
+            if !self.recovered.contains(first) {
+                self.finish(Position(first));
+            }
+            first += 1;
+        }
+        if first <= last {
+            self.watermark.finish_span(first, last);
+            self.touch(Dirty::CursorOnly);
+        }
+    }
+
+    /// Has all lanes called that are ready.
+    fn pump(&mut self) {
+        let mut jobs = Vec::new();
+        while let Some((key, order, _)) = self.lanes.take() {
+            let position = Position(order);
+            if let Some(call) = self.prepare(&key, position) {
+                jobs.push(Job { position, key, call });
+                if jobs.len() == GROUP_MAX {
+                    self.call(std::mem::take(&mut jobs));
+                }
+            }
+        }
+        self.call(jobs);
+    }
+
+    fn call(&mut self, jobs: Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        self.calls += jobs.len();
+        self.around.shards.call(Group {
+            handler: Arc::clone(&self.around.handler),
+            jobs,
+            results: self.results.clone(),
+        });
+    }
+
+    /// The input of the call for a delivery.
+    fn input(&mut self, key: &Key, position: Position) -> Option<Call> {
+        let now = (self.around.clock)();
+        let state = self.instances.get(key).and_then(|instance| instance.state.clone());
+        let plugin = &self.plugin;
+        let delivery = self.lanes.get_mut(key, position.0)?;
+        Some(Call {
+            event: Arc::clone(&delivery.entry.event),
+            state,
+            now: *delivery.now.get_or_insert(now),
+            attempt: delivery.attempt,
+            key: key.clone(),
+            answers: delivery.answers.clone(),
+            seed: DecisionIdentity::new(plugin, &delivery.entry.event, key).seed(),
+        })
+    }
+
+    fn hand_over(&mut self, permit: OwnedSemaphorePermit) {
+        let mut cursor = self.watermark.cursor();
+        let decided = |position: &Position| {
+            self.flights.get(position).map(|flight| (position.0, flight.decided.clone()))
+        };
+        cursor.partly = self.partly.iter().filter_map(decided).collect();
+        let mut changes = std::mem::take(&mut self.changes);
+        changes.progress =
+            Some(PluginProgress { plugin: self.plugin.clone(), cursor, counters: self.counters });
+        changes.permit = Some(permit);
+        self.dirty = Dirty::Clean;
+        // The committer is gone only when the whole engine ends or recovers.
+        let _ = self.around.work.send(Work::Plugin(Box::new(changes)));
+    }
+
+    fn finish(&mut self, position: Position) {
+        self.watermark.finish(position.0);
+        self.touch(Dirty::CursorOnly);
+    }
+
+    fn touch(&mut self, dirty: Dirty) {
+        if dirty == Dirty::Rows || self.dirty == Dirty::Clean {
+            self.dirty = dirty;
+        }
+    }
+
+    fn on_time(&mut self) {
+        let now = (self.around.clock)();
+        self.lanes.wake(now);
+        self.expire_holds(now);
+    }
+}
+
+fn is_for_instance(subscription: &Subscription) -> bool {
+    subscription.key == Correlation::Instance
+}

@@ -1,0 +1,357 @@
+//! Who gets an event, and when it may be said that nobody does.
+
+use std::sync::Arc;
+
+use crate::correlate::correlate;
+use crate::handler::Call;
+use crate::model::{
+    Absent, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Effect, Instance,
+    InstanceStatus, Key, LogEntry, Parked, Position, TimerName, reserved,
+};
+
+use super::{Delivery, Dirty, Dispatcher, Flight, Via, is_for_instance};
+
+impl Delivery {
+    pub(super) fn new(
+        entry: LogEntry,
+        effect: Effect,
+        by_instance: bool,
+        keys: Arc<[Key]>,
+        via: Via,
+    ) -> Self {
+        Self {
+            entry,
+            effect,
+            by_instance,
+            keys,
+            via,
+            attempt: 1,
+            now: None,
+            answers: Vec::new(),
+            rounds: 0,
+        }
+    }
+}
+
+impl Dispatcher {
+    pub(super) fn on_entry(&mut self, entry: LogEntry) {
+        let position = entry.position;
+        let Some(subscription) = self.subscriptions.get(&entry.event.event_type).cloned() else {
+            return self.finish(position);
+        };
+        let by_instance = is_for_instance(&subscription);
+        if by_instance
+            && entry.event.extension(reserved::EXTENSION_PLUGIN) != Some(self.plugin.as_str())
+        {
+            return self.finish(position);
+        }
+        let keys: Arc<[Key]> = match correlate(&entry.event, &subscription.key) {
+            Ok(keys) => keys.into(),
+            Err(reason) => {
+                self.counters.received += 1;
+                self.bury(&entry, None, reason, 1);
+                return self.finish(position);
+            }
+        };
+        if keys.is_empty() {
+            self.counters.received += 1;
+            self.counters.ignored_absent += 1;
+            self.touch(Dirty::Rows);
+            return self.finish(position);
+        }
+        let decided = self.decided_before(position);
+        let open = self.manifest.role.has_instances()
+            && subscription.effect == Effect::Handle
+            && !by_instance;
+        let flight = Flight {
+            entry,
+            subscription,
+            keys: Arc::clone(&keys),
+            reached: decided.clone(),
+            decided,
+            outstanding: 0,
+            open,
+        };
+        if !flight.decided.is_empty() {
+            self.partly.insert(position);
+        }
+        self.flights.insert(position, flight);
+        if open {
+            self.open_flight(position, &keys);
+        } else {
+            for key in keys.iter() {
+                self.reach(position, key);
+            }
+            self.finish_if_settled(position);
+        }
+    }
+
+    /// Instances that decided the event before the last restart.
+    fn decided_before(&self, position: Position) -> Vec<Key> {
+        let partly = &self.recovered.partly;
+        match partly.binary_search_by_key(&position.0, |(position, _)| *position) {
+            Ok(at) => partly[at].1.clone(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn open_flight(&mut self, position: Position, keys: &[Key]) {
+        for key in keys {
+            self.open.entry(key.clone()).or_default().insert(position);
+            for instance in self.claimed_by(key) {
+                self.reach_if_in_order(position, &instance);
+            }
+        }
+    }
+
+    /// The instances that an event with this key reaches.
+    pub(super) fn claimed_by(&self, key: &Key) -> Vec<Key> {
+        let mut instances = Vec::new();
+        if self.instances.contains_key(key) {
+            instances.push(key.clone());
+        }
+        instances.extend(self.claimers.get(key).into_iter().flatten().cloned());
+        instances
+    }
+
+    /// A claim counts for later events; for earlier ones only if they may be held.
+    fn reach_if_in_order(&mut self, position: Position, instance: &Key) {
+        let Some(flight) = self.flights.get(&position) else { return };
+        let holds = matches!(flight.subscription.absent, Absent::Hold(_));
+        let decided = self.instances.get(instance).map(|instance| instance.decided);
+        if holds || decided.is_some_and(|decided| decided < position) {
+            self.reach(position, instance);
+        }
+    }
+
+    fn reach(&mut self, position: Position, key: &Key) {
+        let Some(flight) = self.flights.get_mut(&position) else { return };
+        if flight.reached.contains(key) {
+            return;
+        }
+        flight.reached.push(key.clone());
+        flight.outstanding += 1;
+        let delivery = Delivery::new(
+            flight.entry.clone(),
+            flight.subscription.effect,
+            is_for_instance(&flight.subscription),
+            Arc::clone(&flight.keys),
+            Via::Flight,
+        );
+        self.enqueue(key, delivery);
+    }
+
+    /// Puts a delivery into its lane or, if that is parked, behind the dead letter.
+    pub(super) fn enqueue(&mut self, key: &Key, delivery: Delivery) {
+        if self.lanes.is_parked(key) {
+            self.park(key, &delivery);
+        } else {
+            let order = delivery.entry.position.0;
+            let fresh = self.lanes.push(key, order, delivery);
+            assert!(fresh, "an instance gets an event once: {key} at {order}");
+        }
+    }
+
+    pub(super) fn park(&mut self, key: &Key, delivery: &Delivery) {
+        let parked =
+            Parked { plugin: self.plugin.clone(), key: key.clone(), entry: delivery.entry.clone() };
+        let position = delivery.entry.position;
+        self.changes.parked.insert((position, key.clone()), Some(parked));
+        self.settle(key, position, delivery.via);
+    }
+
+    /// An instance claimed a key at a position: open and held events may reach it.
+    pub(super) fn on_claim(&mut self, key: &Key, instance: &Key) {
+        for position in self.open.get(key).cloned().unwrap_or_default() {
+            self.reach_if_in_order(position, instance);
+        }
+        self.claim_held(key, instance);
+    }
+
+    /// The call for the delivery at the front of a lane, or none if it needs none.
+    pub(super) fn prepare(&mut self, key: &Key, position: Position) -> Option<Call> {
+        if self.manifest.role.has_instances()
+            && let Some(ignored) = self.ignored(key, position)
+        {
+            let delivery = self.lanes.finish(key, position.0)?;
+            match ignored {
+                Ignored::Absent => self.counters.ignored_absent += 1,
+                Ignored::Started => self.counters.ignored_started += 1,
+                Ignored::Completed => self.counters.ignored_completed += 1,
+                Ignored::Superseded => self.counters.ignored_superseded += 1,
+                Ignored::Released => {
+                    self.unreach(key, position, delivery.via);
+                    return None;
+                }
+            }
+            self.settle(key, position, delivery.via);
+            return None;
+        }
+        self.input(key, position)
+    }
+
+    /// Why an instance does not get to decide an event, if it does not.
+    fn ignored(&mut self, key: &Key, position: Position) -> Option<Ignored> {
+        let instance = self.instances.get(key).cloned();
+        let delivery = self.lanes.get_mut(key, position.0)?;
+        let Some(instance) = instance else {
+            return (delivery.effect == Effect::Handle).then_some(Ignored::Absent);
+        };
+        if instance.status != InstanceStatus::Running {
+            return Some(Ignored::Completed);
+        }
+        match delivery.effect {
+            Effect::Start => Some(Ignored::Started),
+            Effect::StartOrHandle => None,
+            Effect::Handle if delivery.by_instance => {
+                is_superseded(&instance, delivery).then_some(Ignored::Superseded)
+            }
+            Effect::Handle => {
+                let claims = |key: &Key| *key == instance.key || instance.claims.contains(key);
+                (!delivery.keys.iter().any(claims)).then_some(Ignored::Released)
+            }
+        }
+    }
+
+    /// A delivery is done with: decided, ignored, parked or dead. It counts as received now.
+    pub(super) fn settle(&mut self, key: &Key, position: Position, via: Via) {
+        self.touch(Dirty::Rows);
+        match via {
+            Via::Hold => self.settle_held(position, key),
+            Via::Flight => {
+                self.counters.received += 1;
+                let Some(flight) = self.flights.get_mut(&position) else { return };
+                flight.outstanding -= 1;
+                flight.decided.push(key.clone());
+                if flight.open || flight.outstanding > 0 {
+                    self.partly.insert(position);
+                }
+                self.finish_if_settled(position);
+            }
+        }
+    }
+
+    fn unreach(&mut self, key: &Key, position: Position, via: Via) {
+        match via {
+            Via::Hold => self.unreach_held(position, key),
+            Via::Flight => {
+                if let Some(flight) = self.flights.get_mut(&position) {
+                    flight.outstanding -= 1;
+                    flight.reached.retain(|reached| reached != key);
+                }
+            }
+        }
+    }
+
+    fn finish_if_settled(&mut self, position: Position) {
+        let Some(flight) = self.flights.get(&position) else { return };
+        if !flight.open && flight.outstanding == 0 {
+            self.flights.remove(&position);
+            self.partly.remove(&position);
+            self.finish(position);
+        }
+    }
+
+    /// Closes the open flights that no earlier decision can change any more.
+    pub(super) fn close(&mut self) {
+        while let Some((&position, flight)) = self.flights.first_key_value()
+            && flight.open
+            && flight.outstanding == 0
+        {
+            let Some(flight) = self.flights.remove(&position) else { return };
+            self.partly.remove(&position);
+            for key in flight.keys.iter() {
+                if let Some(positions) = self.open.get_mut(key) {
+                    positions.remove(&position);
+                    if positions.is_empty() {
+                        self.open.remove(key);
+                    }
+                }
+            }
+            self.conclude(flight);
+            self.finish(position);
+        }
+    }
+
+    fn conclude(&mut self, flight: Flight) {
+        let is_absent = flight.reached.is_empty();
+        match flight.subscription.absent {
+            Absent::Hold(duration) => {
+                // An instance's own key is its alone: nobody else can claim it later.
+                let own = |key: &&Key| flight.reached.contains(key);
+                let keys: Arc<[Key]> =
+                    flight.keys.iter().filter(|key| !own(key)).cloned().collect();
+                if !keys.is_empty() {
+                    if is_absent {
+                        self.counters.received += 1;
+                    }
+                    let until = flight.entry.received_at.after(duration);
+                    self.hold(flight.entry, keys, until, flight.reached);
+                }
+            }
+            Absent::Ignore if is_absent => {
+                self.counters.received += 1;
+                self.counters.ignored_absent += 1;
+                self.touch(Dirty::Rows);
+            }
+            Absent::Fail if is_absent => {
+                self.counters.received += 1;
+                let keys: Vec<&str> = flight.keys.iter().map(Key::as_str).collect();
+                let reason = format!("no instance has the key {}", keys.join(", "));
+                self.bury(&flight.entry, None, reason, 1);
+            }
+            Absent::Ignore | Absent::Fail => {}
+        }
+    }
+
+    /// Makes a dead letter. The caller parks the key and settles the delivery.
+    pub(super) fn bury(
+        &mut self,
+        entry: &LogEntry,
+        key: Option<&Key>,
+        reason: String,
+        attempts: u32,
+    ) {
+        tracing::warn!(
+            plugin = %self.plugin, position = %entry.position, key = key.map(Key::as_str),
+            attempts, %reason, "the event became a dead letter"
+        );
+        self.changes.dead_letters.push(DeadLetter {
+            id: DeadLetterId(0),
+            subject: DeadLetterSubject::Event,
+            plugin: self.plugin.clone(),
+            key: key.cloned(),
+            position: entry.position,
+            reason,
+            attempts,
+            plugin_version: Arc::clone(&self.manifest.version),
+            at: (self.around.clock)(),
+            status: DeadLetterStatus::Open,
+            resolved_by: None,
+            resolved_reason: None,
+            event: Arc::clone(&entry.event),
+        });
+        self.touch(Dirty::Rows);
+    }
+}
+
+enum Ignored {
+    Absent,
+    Started,
+    Completed,
+    Superseded,
+    /// The instance released the key while the event stood in its lane: as if it had never reached it.
+    Released,
+}
+
+/// A fired timer that was replaced or cancelled by a decision before it.
+fn is_superseded(instance: &Instance, delivery: &Delivery) -> bool {
+    let event = &delivery.entry.event;
+    if event.event_type != reserved::TIMER_FIRED {
+        return false;
+    }
+    let set_by = event.extension(reserved::EXTENSION_SET_BY).and_then(|text| text.parse().ok());
+    let name = event.subject.as_deref().map(TimerName::from);
+    let timer = name.and_then(|name| instance.timers.get(&name));
+    timer.map(|timer| timer.set_by.0) != set_by
+}

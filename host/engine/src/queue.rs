@@ -1,0 +1,328 @@
+//! The host's own queue of one message type: workers lease messages, then
+//! acknowledge them or give them back. What is not settled when its lease
+//! expires comes again. Leases live in memory: after a restart all messages that
+//! were not acknowledged are ready, with the same ids.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::Clock;
+use crate::engine::{
+    Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, QueueStatus, Selection,
+};
+use crate::model::{MessageId, Timestamp};
+use crate::outlet::{LaneKey, Outlet};
+use crate::retry::RetryPolicy;
+
+const SLEEP_MAX: Duration = Duration::from_millis(500);
+const READ_RETRY: Duration = Duration::from_millis(200);
+/// Messages in one lease: what a worker can be expected to hold in memory.
+const LEASE_MESSAGES_MAX: usize = 10_000;
+/// Longest lease and longest wait that a worker may ask for.
+const LEASE_DURATION_MAX: Duration = Duration::from_secs(12 * 3600);
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// What a worker asks of the queue.
+pub enum QueueRequest {
+    Lease(LeaseRequest, oneshot::Sender<Result<Lease, QueueError>>),
+    /// Answered when the acknowledgement is durable.
+    Acknowledge(LeaseId, Selection, oneshot::Sender<Result<(LeaseReport, Durable), QueueError>>),
+    GiveBack {
+        lease: LeaseId,
+        messages: Selection,
+        delay: Duration,
+        reason: String,
+        reply: oneshot::Sender<Result<LeaseReport, QueueError>>,
+    },
+    Extend(LeaseId, Duration, oneshot::Sender<Result<Timestamp, QueueError>>),
+    Status(oneshot::Sender<QueueStatus>),
+}
+
+/// Resolves when what was reported is durable; an error if the engine restarted before.
+pub type Durable = oneshot::Receiver<()>;
+
+pub struct Queue {
+    pub outlet: Outlet,
+    pub clock: Clock,
+    pub retry: RetryPolicy,
+    /// The message type.
+    pub name: String,
+    /// Lease ids go on from here: larger than all of earlier runs, so that an old one is never taken for a new.
+    pub next_lease: u64,
+}
+
+struct State {
+    queue: Queue,
+    leases: HashMap<LeaseId, OpenLease>,
+    expiry: BTreeMap<(Timestamp, LeaseId), ()>,
+    waiting: VecDeque<Waiting>,
+}
+
+struct OpenLease {
+    expires_at: Timestamp,
+    messages: HashMap<MessageId, (LaneKey, u64)>,
+}
+
+struct Waiting {
+    request: LeaseRequest,
+    until: Timestamp,
+    reply: oneshot::Sender<Result<Lease, QueueError>>,
+}
+
+impl Queue {
+    pub async fn run(
+        self,
+        mut requests: mpsc::UnboundedReceiver<QueueRequest>,
+        stop: CancellationToken,
+    ) {
+        let mut state = State {
+            queue: self,
+            leases: HashMap::new(),
+            expiry: BTreeMap::new(),
+            waiting: VecDeque::new(),
+        };
+        loop {
+            state.on_time();
+            state.serve_waiting();
+            let outlet = &state.queue.outlet;
+            let slot = outlet.slot();
+            let (dirty, has_room) = (outlet.is_dirty(), outlet.has_room());
+            let sleep = state.sleep();
+            let more = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                permit = slot.acquire_owned(), if dirty => {
+                    if let Ok(permit) = permit {
+                        state.queue.outlet.hand_over(permit);
+                    }
+                    false
+                }
+                request = requests.recv() => {
+                    let Some(request) = request else { break };
+                    state.on_request(request);
+                    false
+                }
+                () = outlet.wait(), if has_room => true,
+                () = tokio::time::sleep(sleep) => false,
+            };
+            if more && let Err(error) = state.queue.outlet.fill().await {
+                tracing::warn!(queue = %state.queue.name, %error, "the outbox cannot be read; trying again");
+                tokio::time::sleep(READ_RETRY).await;
+            }
+        }
+        for waiting in state.waiting.drain(..) {
+            let _ = waiting.reply.send(Err(QueueError::Stopping));
+        }
+        state.queue.outlet.flush().await;
+    }
+}
+
+impl State {
+    fn on_time(&mut self) {
+        let now = (self.queue.clock)();
+        self.queue.outlet.lanes.wake(now);
+        while let Some((&(at, id), ())) = self.expiry.first_key_value()
+            && at <= now
+        {
+            self.expiry.remove(&(at, id));
+            let Some(lease) = self.leases.remove(&id) else { continue };
+            let mut expired: Vec<_> = lease.messages.into_values().collect();
+            expired.sort();
+            for (lane, sequence) in expired {
+                self.try_again(&lane, sequence, Duration::ZERO, "its lease expired", now);
+            }
+        }
+    }
+
+    fn sleep(&self) -> Duration {
+        let now = (self.queue.clock)();
+        let wakes = [
+            self.queue.outlet.lanes.next_wake(),
+            self.expiry.first_key_value().map(|(&(at, _), ())| at),
+            self.waiting.iter().map(|waiting| waiting.until).min(),
+        ];
+        let next = wakes.into_iter().flatten().min().map(|at| at.since(now).min(SLEEP_MAX));
+        next.unwrap_or(Duration::from_secs(3600)).max(Duration::from_millis(1))
+    }
+
+    fn on_request(&mut self, request: QueueRequest) {
+        let now = (self.queue.clock)();
+        // Whoever asked may have hung up: then nobody hears the answer.
+        match request {
+            QueueRequest::Lease(request, reply) => {
+                let until = now.after(request.wait.min(WAIT_MAX));
+                self.waiting.push_back(Waiting { request, until, reply });
+            }
+            QueueRequest::Acknowledge(lease, messages, reply) => {
+                let report = self.acknowledge(lease, &messages);
+                let (durable, settled) = oneshot::channel();
+                if report.is_ok() {
+                    self.queue.outlet.reply_when_durable(durable);
+                }
+                let _ = reply.send(report.map(|report| (report, settled)));
+            }
+            QueueRequest::GiveBack { lease, messages, delay, reason, reply } => {
+                let taken = self.take_from(lease, &messages);
+                let _ = reply.send(taken.map(|(taken, report)| {
+                    for (lane, sequence) in taken {
+                        self.try_again(&lane, sequence, delay, &reason, now);
+                    }
+                    report
+                }));
+            }
+            QueueRequest::Extend(lease, duration, reply) => {
+                let _ = reply.send(self.extend(lease, now.after(duration.min(LEASE_DURATION_MAX))));
+            }
+            QueueRequest::Status(reply) => {
+                let leased = self.leases.values().map(|lease| lease.messages.len()).sum();
+                let in_lanes = self.queue.outlet.lanes.len();
+                let _ = reply.send(QueueStatus {
+                    queue: self.queue.name.clone(),
+                    ready: in_lanes.saturating_sub(leased),
+                    leased,
+                });
+            }
+        }
+    }
+
+    /// Gives what is ready to those who wait, in the order in which they came.
+    fn serve_waiting(&mut self) {
+        let now = (self.queue.clock)();
+        self.waiting.retain(|waiting| !waiting.reply.is_closed());
+        while let Some(waiting) = self.waiting.front() {
+            let (request, until) = (waiting.request.clone(), waiting.until);
+            let lease = self.lease(&request, now);
+            if lease.messages.is_empty() && until > now {
+                break;
+            }
+            let Some(waiting) = self.waiting.pop_front() else { break };
+            let id = lease.id;
+            if waiting.reply.send(Ok(lease)).is_err()
+                && let Ok((taken, _)) = self.take_from(id, &Selection::All)
+            {
+                // The worker is gone, and never saw them: no attempt was made.
+                for (lane, sequence) in taken {
+                    self.queue.outlet.lanes.put_back(&lane, sequence, now);
+                }
+                self.queue.outlet.lanes.wake(now);
+            }
+        }
+        // Those behind the first wait as long as it does, but not longer than they said.
+        let mut kept = VecDeque::with_capacity(self.waiting.len());
+        for waiting in std::mem::take(&mut self.waiting) {
+            if waiting.until > now {
+                kept.push_back(waiting);
+            } else {
+                let empty = Lease { id: LeaseId(0), expires_at: now, messages: Vec::new() };
+                let _ = waiting.reply.send(Ok(empty));
+            }
+        }
+        self.waiting = kept;
+    }
+
+    fn lease(&mut self, request: &LeaseRequest, now: Timestamp) -> Lease {
+        let max = request.max.clamp(1, LEASE_MESSAGES_MAX);
+        let mut taken = Vec::new();
+        let mut messages: HashMap<MessageId, (LaneKey, u64)> = HashMap::new();
+        let lanes = &mut self.queue.outlet.lanes;
+        while taken.len() < max
+            && let Some((lane, sequence, parcel)) = lanes.take()
+        {
+            let mut add = |lane: &LaneKey, sequence, parcel: &crate::outlet::Parcel| {
+                messages.insert(parcel.message.id(), (lane.clone(), sequence));
+                let message = Arc::clone(&parcel.message);
+                taken.push((sequence, Leased { message, attempt: parcel.attempt }));
+                taken.len()
+            };
+            let mut count = add(&lane, sequence, parcel);
+            while count < max
+                && let Some((sequence, parcel)) = lanes.take_next(&lane)
+            {
+                count = add(&lane, sequence, parcel);
+            }
+        }
+        let expires_at = now.after(request.duration.min(LEASE_DURATION_MAX));
+        if taken.is_empty() {
+            return Lease { id: LeaseId(0), expires_at, messages: Vec::new() };
+        }
+        taken.sort_by_key(|(sequence, _)| *sequence);
+        let id = LeaseId(self.queue.next_lease);
+        self.queue.next_lease += 1;
+        self.leases.insert(id, OpenLease { expires_at, messages });
+        self.expiry.insert((expires_at, id), ());
+        Lease { id, expires_at, messages: taken.into_iter().map(|(_, leased)| leased).collect() }
+    }
+
+    fn acknowledge(
+        &mut self,
+        id: LeaseId,
+        messages: &Selection,
+    ) -> Result<LeaseReport, QueueError> {
+        let (taken, report) = self.take_from(id, messages)?;
+        for (lane, sequence) in taken {
+            self.queue.outlet.delivered(&lane, sequence);
+        }
+        Ok(report)
+    }
+
+    /// Takes messages out of a lease, in order; the lease ends with its last message.
+    fn take_from(
+        &mut self,
+        id: LeaseId,
+        messages: &Selection,
+    ) -> Result<(Vec<(LaneKey, u64)>, LeaseReport), QueueError> {
+        let lease = self.leases.get_mut(&id).ok_or(QueueError::NoSuchLease(id.0))?;
+        let mut report = LeaseReport::default();
+        let mut taken: Vec<(LaneKey, u64)> = match messages {
+            Selection::All => std::mem::take(&mut lease.messages).into_values().collect(),
+            Selection::Ids(ids) => {
+                let mut taken = Vec::with_capacity(ids.len());
+                for id in ids {
+                    match lease.messages.remove(id) {
+                        Some(message) => taken.push(message),
+                        None => report.unknown.push(id.clone()),
+                    }
+                }
+                taken
+            }
+        };
+        taken.sort_by_key(|(_, sequence)| *sequence);
+        report.done = taken.len();
+        if lease.messages.is_empty()
+            && let Some(lease) = self.leases.remove(&id)
+        {
+            self.expiry.remove(&(lease.expires_at, id));
+        }
+        Ok((taken, report))
+    }
+
+    fn extend(&mut self, id: LeaseId, until: Timestamp) -> Result<Timestamp, QueueError> {
+        let lease = self.leases.get_mut(&id).ok_or(QueueError::NoSuchLease(id.0))?;
+        self.expiry.remove(&(lease.expires_at, id));
+        lease.expires_at = until;
+        self.expiry.insert((until, id), ());
+        Ok(until)
+    }
+
+    fn try_again(
+        &mut self,
+        lane: &LaneKey,
+        sequence: u64,
+        delay: Duration,
+        reason: &str,
+        now: Timestamp,
+    ) {
+        let outlet = &mut self.queue.outlet;
+        let Some(parcel) = outlet.lanes.get_mut(lane, sequence) else { return };
+        if parcel.attempt >= self.queue.retry.attempts_max {
+            outlet.bury(lane, sequence, reason, now);
+        } else {
+            outlet.retry(lane, sequence, now.after(delay));
+            outlet.lanes.wake(now);
+        }
+    }
+}

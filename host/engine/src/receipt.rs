@@ -1,0 +1,27 @@
+//! What a sender of events is told.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::model::Position;
+
+/// What became of an offered event, durably.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    Accepted(Position),
+    /// An event with the same (source, id) was accepted before.
+    Duplicate,
+}
+
+/// Why events were not accepted. Nothing of the offer is in the log, except after
+/// `Unavailable`, when all may be: offering the same events again is always safe.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum OfferError {
+    #[error("the host has more work than it takes; try again in {retry_after:?}")]
+    Busy { retry_after: Duration },
+    #[error("the store does not accept events: {0}")]
+    Unavailable(String),
+    #[error("the host is shutting down")]
+    Stopping,
+}

@@ -1,0 +1,79 @@
+//! Pure: attempt -> delay, or give up.
+
+use std::time::Duration;
+
+/// Exponential backoff with full jitter: the delay before attempt n + 1 is
+/// uniform between 0 and `min(delay_max, delay_min * 2^(n-1))`.
+///
+/// Source: M. Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog,
+/// 2015), the variant that spreads a crowd of retries best.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    pub attempts_max: u32,
+    pub delay_min: Duration,
+    pub delay_max: Duration,
+}
+
+impl RetryPolicy {
+    /// The delay after failed attempt number `attempt`, or none if it was the last.
+    /// `seed` chooses within the jitter; `at_least` is what the other side asked for.
+    #[must_use]
+    pub fn delay(&self, attempt: u32, seed: u64, at_least: Option<Duration>) -> Option<Duration> {
+        if attempt >= self.attempts_max {
+            return None;
+        }
+        let doublings = attempt.saturating_sub(1).min(31);
+        let ceiling = self.delay_min.saturating_mul(1 << doublings).min(self.delay_max);
+        let millis = u64::try_from(ceiling.as_millis()).unwrap_or(u64::MAX);
+        // Mixed with the attempt, so that two retries of one message differ.
+        let random = mix(seed ^ u64::from(attempt).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let jittered = Duration::from_millis(random % millis.saturating_add(1));
+        Some(jittered.max(at_least.unwrap_or(Duration::ZERO)))
+    }
+}
+
+/// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): spreads every bit of the input.
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: RetryPolicy = RetryPolicy {
+        attempts_max: 5,
+        delay_min: Duration::from_millis(100),
+        delay_max: Duration::from_millis(350),
+    };
+
+    #[test]
+    fn the_ceiling_doubles_up_to_its_limit() {
+        for (attempt, ceiling) in [(1, 100), (2, 200), (3, 350), (4, 350)] {
+            let delays: Vec<u128> = (0..200)
+                .filter_map(|s| POLICY.delay(attempt, s, None))
+                .map(|d| d.as_millis())
+                .collect();
+            assert_eq!(delays.len(), 200);
+            assert!(delays.iter().all(|&d| d <= ceiling));
+            assert!(
+                delays.iter().any(|&d| d > ceiling * 9 / 10),
+                "the jitter uses the whole range"
+            );
+            assert!(delays.iter().any(|&d| d < ceiling / 10), "the jitter uses the whole range");
+        }
+    }
+
+    #[test]
+    fn the_last_attempt_has_no_delay() {
+        assert_eq!(POLICY.delay(5, 1, None), None);
+    }
+
+    #[test]
+    fn what_the_other_side_asks_for_is_honoured() {
+        let asked = Duration::from_secs(30);
+        assert_eq!(POLICY.delay(1, 1, Some(asked)), Some(asked));
+    }
+}

@@ -1,0 +1,43 @@
+//! Pure: where a message leaves.
+
+use std::collections::BTreeMap;
+
+use crate::model::SinkName;
+
+/// What the name of a queue's sink begins with. Configured sinks have no colon in their names.
+const QUEUE: &str = "queue:";
+
+/// Message type to sink.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    routes: BTreeMap<String, SinkName>,
+}
+
+impl Routes {
+    #[must_use]
+    pub fn new(routes: BTreeMap<String, SinkName>) -> Self {
+        Self { routes }
+    }
+
+    /// The configured sink of a type, or the queue of the type.
+    #[must_use]
+    pub fn sink(&self, message_type: &str) -> SinkName {
+        self.configured(message_type).unwrap_or_else(|| queue(message_type))
+    }
+
+    #[must_use]
+    pub fn configured(&self, message_type: &str) -> Option<SinkName> {
+        self.routes.get(message_type).cloned()
+    }
+}
+
+#[must_use]
+pub fn queue(message_type: &str) -> SinkName {
+    SinkName::new(format!("{QUEUE}{message_type}"))
+}
+
+/// The message type of a queue's sink; none for a configured sink.
+#[must_use]
+pub fn queue_name(sink: &SinkName) -> Option<&str> {
+    sink.as_str().strip_prefix(QUEUE)
+}

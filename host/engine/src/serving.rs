@@ -1,0 +1,19 @@
+//! Whether the engine accepts work, and if not, why.
+
+use std::sync::{Mutex, PoisonError};
+
+pub struct Serving(Mutex<Result<(), String>>);
+
+impl Serving {
+    pub fn new() -> Self {
+        Self(Mutex::new(Ok(())))
+    }
+
+    pub fn set(&self, serving: Result<(), String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = serving;
+    }
+
+    pub fn get(&self) -> Result<(), String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

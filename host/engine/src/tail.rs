@@ -1,0 +1,89 @@
+//! The newest end of a sequence, kept in memory so that nothing just written is
+//! read back. The committer appends; each reader holds its own place and falls
+//! back to the store when it is too far behind.
+//!
+//! The committer never waits for a reader: that would close a circle (committer
+//! waits for dispatcher waits for committer) and stand still.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use tokio::sync::watch;
+
+/// How many entries stay in memory: what a host takes in about a second at its
+/// measured best, so that a reader only touches the store when it is really behind.
+const TAIL_ENTRIES_MAX: usize = 32_768;
+
+pub struct Tail<T> {
+    entries: Mutex<Entries<T>>,
+    head: watch::Sender<u64>,
+}
+
+struct Entries<T> {
+    /// Everything after this place is in `queue`.
+    complete_after: u64,
+    queue: VecDeque<(u64, T)>,
+}
+
+/// What a reader finds.
+pub enum Next<T> {
+    /// The entries after its place, in order, and the place up to which it has now read.
+    Entries(Vec<T>, u64),
+    /// Its place is too old: read the store.
+    Behind,
+    /// Nothing new.
+    Caught,
+}
+
+impl<T: Clone> Tail<T> {
+    /// `head` is the last place there is; all up to it is in the store.
+    pub fn new(head: u64) -> Self {
+        Self {
+            entries: Mutex::new(Entries { complete_after: head, queue: VecDeque::new() }),
+            head: watch::Sender::new(head),
+        }
+    }
+
+    /// Adds committed entries, ascending. `head` is the last place used, also if
+    /// nothing lies there.
+    pub fn publish(&self, entries: impl IntoIterator<Item = (u64, T)>, head: u64) {
+        {
+            let mut tail = self.entries.lock().expect("no panic while the lock is held");
+            tail.queue.extend(entries);
+            while tail.queue.len() > TAIL_ENTRIES_MAX {
+                if let Some((place, _)) = tail.queue.pop_front() {
+                    tail.complete_after = place;
+                }
+            }
+        }
+        self.head.send_replace(head);
+    }
+
+    pub fn read(&self, after: u64, limit: usize) -> Next<T> {
+        let tail = self.entries.lock().expect("no panic while the lock is held");
+        let head = *self.head.borrow();
+        if after >= head {
+            return Next::Caught;
+        }
+        if after < tail.complete_after {
+            return Next::Behind;
+        }
+        let start = tail.queue.partition_point(|(place, _)| *place <= after);
+        let entries: Vec<T> =
+            tail.queue.iter().skip(start).take(limit).map(|(_, entry)| entry.clone()).collect();
+        let read_all = start + entries.len() >= tail.queue.len();
+        let place = if read_all { head } else { tail.queue[start + entries.len() - 1].0 };
+        Next::Entries(entries, place)
+    }
+
+    pub fn head(&self) -> u64 {
+        *self.head.borrow()
+    }
+
+    /// Resolves when there is something after this place.
+    pub async fn wait(&self, after: u64) {
+        let mut head = self.head.subscribe();
+        // The sender lives as long as `self`.
+        let _ = head.wait_for(|head| *head > after).await;
+    }
+}
