@@ -1,7 +1,12 @@
 //! The host: adapters around the engine, and the binary's commands.
 
+pub mod cli;
+mod client;
 mod cloudevents;
 pub mod config;
+pub mod host;
 pub mod http;
 pub mod lookup;
+pub mod plugin;
+pub mod store;
 pub mod transport;

@@ -31,8 +31,8 @@ pub struct ConfigFile {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    pub body_bytes: Option<Spanned<NonZeroUsize>>,
-    pub batch_events: Option<Spanned<NonZeroUsize>>,
+    pub body_bytes: Option<NonZeroUsize>,
+    pub batch_events: Option<NonZeroUsize>,
     pub shards: Option<NonZeroUsize>,
     pub lookup_timeout_ms: Option<u64>,
     pub drain_ms: Option<u64>,
@@ -41,7 +41,7 @@ pub struct Limits {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retry {
-    pub attempts: Option<Spanned<NonZeroU32>>,
+    pub attempts: Option<NonZeroU32>,
     pub delay_ms_min: Option<Spanned<u64>>,
     pub delay_ms_max: Option<Spanned<u64>>,
 }

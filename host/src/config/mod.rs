@@ -7,6 +7,7 @@
 mod file;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -144,8 +145,8 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         lookups,
         plugins: file.plugin,
         limits: Limits {
-            body_bytes: limits.body_bytes.map_or(BODY_BYTES, |n| n.into_inner().get()),
-            batch_events: limits.batch_events.map_or(BATCH_EVENTS, |n| n.into_inner().get()),
+            body_bytes: limits.body_bytes.map_or(BODY_BYTES, NonZeroUsize::get),
+            batch_events: limits.batch_events.map_or(BATCH_EVENTS, NonZeroUsize::get),
         },
         drain: limits.drain_ms.map_or(DRAIN, Duration::from_millis),
         engine,
@@ -217,13 +218,13 @@ fn web(key: &str, text: &str) -> Result<Url, String> {
 
 fn engine_settings(
     retry: &Retry,
-    shards: Option<std::num::NonZeroUsize>,
+    shards: Option<NonZeroUsize>,
     lookup_timeout_ms: Option<u64>,
 ) -> Result<engine::Settings, Fault> {
     let default = engine::Settings::default();
     let settings = engine::Settings {
-        shards: shards.map_or(default.shards, std::num::NonZeroUsize::get),
-        attempts_max: retry.attempts.map_or(default.attempts_max, |n| n.into_inner().get()),
+        shards: shards.map_or(default.shards, NonZeroUsize::get),
+        attempts_max: retry.attempts.map_or(default.attempts_max, NonZeroU32::get),
         retry_delay_min: retry
             .delay_ms_min
             .as_ref()

@@ -3,6 +3,7 @@
 //! Every error is a problem (RFC 9457), those of the router too. There is no
 //! authentication yet, so the default address is one that only this machine reaches.
 
+mod admin;
 mod events;
 mod extract;
 mod metrics;
@@ -20,6 +21,7 @@ use sagabox_engine::model::Manifest;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
+use crate::store::admin::Admin;
 pub use events::Summary;
 pub use metrics::Traffic;
 pub use problem::Problem;
@@ -28,6 +30,7 @@ pub use problem::Problem;
 #[derive(Clone)]
 pub struct Site {
     pub engine: Engine,
+    pub admin: Admin,
     pub plugins: Arc<[PluginView]>,
     pub limits: Limits,
     pub traffic: Arc<Traffic>,
@@ -65,6 +68,10 @@ pub fn router(site: Site) -> Router {
         .route("/queues/{type}/give-back", post(queues::give_back))
         .route("/queues/{type}/extend", post(queues::extend))
         .route("/plugins", get(plugins))
+        .route("/plugins/{plugin}/instances", get(admin::instances))
+        .route("/plugins/{plugin}/instances/{key}", get(admin::instance))
+        .route("/dead-letters", get(admin::dead_letters))
+        .route("/accounts", get(admin::accounts))
         .route("/metrics", get(metrics::get))
         .route("/healthz", get(async || Json(serde_json::json!({ "status": "ok" }))))
         .route("/readyz", get(ready))
