@@ -1,1 +1,2 @@
-//! placeholder
+//! Sagabox: adapters around the engine, and the command line.
+pub mod store;

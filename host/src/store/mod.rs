@@ -1,0 +1,9 @@
+//! Where the engine's state lives. The only module that knows SQL.
+
+pub mod admin;
+mod open;
+mod rows;
+mod sqlite;
+
+pub use open::OpenError;
+pub use sqlite::SqliteStore;
