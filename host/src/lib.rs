@@ -1,2 +1,3 @@
 //! Sagabox: adapters around the engine, and the command line.
+pub mod plugin;
 pub mod store;
