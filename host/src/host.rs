@@ -16,15 +16,19 @@ use tokio::net::TcpListener;
 use crate::config::{LookupSource, Settings, Sink};
 use crate::http::{self, PluginView, Site, Traffic};
 use crate::lookup::{HttpLookup, Lookups, Source, Table};
-use crate::plugin::{self, Loaded, PluginOptions};
-use crate::store;
+use crate::plugin::{self, Loading, Sandbox};
+use crate::store::SqliteStore;
+use crate::store::admin::Admin;
 use crate::transport::{FileTransport, HttpOptions, HttpTransport, StdoutTransport};
+
+/// Compiled components are kept here, in the plugins' directory.
+const CACHE: &str = ".cache";
 
 pub struct Host {
     engine: Engine,
     site: Site,
     drain: Duration,
-    pub loaded: Loaded,
+    pub loaded: Loading,
 }
 
 impl Host {
@@ -32,17 +36,26 @@ impl Host {
     pub async fn start(settings: Settings, plugins: &Path) -> anyhow::Result<Self> {
         let transports = transports(&settings.sinks)?;
         let lookup = lookups(&settings)?;
-        let options = PluginOptions { configuration: settings.plugins };
         let directory = plugins.to_owned();
+        let configurations =
+            settings.plugins.iter().map(|(name, json)| (name.clone(), json.to_string())).collect();
         // Compiling components takes seconds of pure computation.
-        let loading =
-            tokio::task::spawn_blocking(move || plugin::load_directory(&directory, &options));
+        let loading = tokio::task::spawn_blocking(move || {
+            // Hidden, so that it is not taken for a plugin. Whoever can write there can
+            // write plugins as well.
+            let cache = directory.join(CACHE);
+            let sandbox = Sandbox::new(plugin::Limits::default(), Some(cache))?;
+            plugin::load_directory(&directory, &sandbox, &configurations)
+        });
         let loaded = loading.await??;
-        let (store, admin) = store::open(&settings.store).await?;
+        let url = &settings.store;
+        let store =
+            SqliteStore::open(url).await.with_context(|| format!("open the store {url}"))?;
+        let admin = Admin::new(&store).await.with_context(|| format!("read the store {url}"))?;
         let routes = settings.routes.into_iter();
         let parts = Parts {
-            store,
-            handlers: loaded.plugins.iter().map(|plugin| Arc::clone(&plugin.handler)).collect(),
+            store: Arc::new(store),
+            handlers: loaded.loaded.iter().map(|plugin| Arc::clone(&plugin.handler)).collect(),
             lookup: Arc::new(lookup),
             transports,
             routes: routes.map(|(kind, sink)| (kind, SinkName::from(sink))).collect(),
@@ -50,8 +63,8 @@ impl Host {
             settings: settings.engine,
         };
         let engine = Engine::start(parts).await.context("recover from the store")?;
-        let views = loaded.plugins.iter().map(|plugin| PluginView {
-            file: plugin.file.display().to_string(),
+        let views = loaded.loaded.iter().map(|plugin| PluginView {
+            file: plugin.path.display().to_string(),
             manifest: plugin.handler.manifest().clone(),
         });
         let site = Site {

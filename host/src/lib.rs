@@ -1,4 +1,4 @@
-//! The host: adapters around the engine, and the binary's commands.
+//! Sagabox: adapters around the engine, and the command line.
 
 pub mod cli;
 mod client;

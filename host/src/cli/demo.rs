@@ -44,7 +44,8 @@ impl Demo {
             None => {
                 let out = self.out.join("plugins");
                 output::line("building the plugins (a minute the first time)");
-                build::build_all(directories(Path::new("plugins"))?, out.clone()).await?;
+                let sources = directories(Path::new("plugins"))?;
+                build::build_all(sources, out.clone(), build::TARGET.into()).await?;
                 out
             }
         };
@@ -78,7 +79,7 @@ async fn play(example: &Path, plugins: &Path, out: &Path) -> anyhow::Result<()> 
     let address = listener.local_addr()?.to_string();
     let host = Host::start(settings, plugins).await?;
     for refused in &host.loaded.refused {
-        output::line(&format!("refused {}: {}", refused.file.display(), refused.reason));
+        output::line(&format!("refused {}: {}", refused.path.display(), refused.reason));
     }
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(host.serve(listener, async { drop(stopped.await) }));
@@ -177,6 +178,14 @@ async fn tell(client: &Client, worked: &Worked) -> anyhow::Result<()> {
         output::grouped(worked.accepted as u64),
         output::grouped(worked.messages as u64),
     ));
+    let plugins: Value = client.get(&["plugins"], &[]).await?;
+    for plugin in plugins["plugins"].as_array().into_iter().flatten() {
+        let counts = plugin["instances"].as_object().into_iter().flatten();
+        let counts: Vec<_> = counts.map(|(status, count)| format!("{count} {status}")).collect();
+        if let (Some(name), false) = (plugin["name"].as_str(), counts.is_empty()) {
+            output::line(&format!("{name}: instances {}", counts.join(", ")));
+        }
+    }
     let accounts: Value = client.get(&["accounts"], &[]).await?;
     output::line(&lists::accounts(&accounts));
     Ok(())

@@ -50,18 +50,17 @@ impl Show {
             output::json(&answer);
             return Ok(());
         }
-        for (name, value) in answer["instance"].as_object().into_iter().flatten() {
-            let text = match value {
-                Value::String(text) => text.clone(),
-                Value::Object(_) | Value::Array(_) => {
-                    serde_json::to_string_pretty(value).unwrap_or_default().replace('\n', "\n  ")
-                }
-                other => other.to_string(),
-            };
-            output::line(&format!("{}: {text}", name.replace('_', " ")));
+        for (name, value) in answer.as_object().into_iter().flatten() {
+            if name != "history" {
+                let text = match value {
+                    Value::Object(_) => serde_json::to_string_pretty(value).unwrap_or_default(),
+                    other => output::cell(name, Some(other)),
+                };
+                output::line(&format!("{}: {text}", name.replace('_', " ")));
+            }
         }
         output::line("decisions, newest first:");
-        let columns = ["position", "decided_at", "plugin_version", "attempt", "summary"];
+        let columns = ["position", "decided_at", "plugin_version", "attempt", "event", "summary"];
         print(&answer, "history", &columns, false);
         Ok(())
     }
@@ -72,6 +71,9 @@ pub struct DeadLetters {
     /// Only those: open, redriven, skipped or discarded
     #[arg(long)]
     status: Option<String>,
+    /// Only those of this plugin
+    #[arg(long)]
+    plugin: Option<String>,
     /// Those after this id
     #[arg(long)]
     after: Option<String>,
@@ -85,7 +87,8 @@ pub struct DeadLetters {
 impl DeadLetters {
     pub async fn execute(self) -> anyhow::Result<()> {
         let limit = self.limit.to_string();
-        let query = page(self.status.as_deref(), self.after.as_deref(), &limit);
+        let mut query = page(self.status.as_deref(), self.after.as_deref(), &limit);
+        query.extend(self.plugin.as_deref().map(|plugin| ("plugin", plugin)));
         let answer: Value = self.host.client()?.get(&["dead-letters"], &query).await?;
         let columns = ["id", "status", "plugin", "key", "position", "attempts", "reason"];
         print(&answer, "dead_letters", &columns, self.host.json);

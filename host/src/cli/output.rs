@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
+use sagabox_engine::model::Timestamp;
 use serde_json::Value;
 
 /// Pretty JSON. A reader that closed the pipe has seen enough.
@@ -20,7 +21,7 @@ pub fn table(columns: &[&str], rows: &[Value]) -> String {
     table.load_style(presets::NOTHING);
     table.set_header(columns.iter().map(|column| column.replace('_', " ")));
     for row in rows {
-        table.add_row(columns.iter().map(|column| cell(row.get(*column))));
+        table.add_row(columns.iter().map(|column| cell(column, row.get(*column))));
     }
     for (index, column) in columns.iter().enumerate() {
         if let Some(formatted) = table.column_mut(index) {
@@ -33,13 +34,29 @@ pub fn table(columns: &[&str], rows: &[Value]) -> String {
     table.trim_fmt()
 }
 
-fn cell(value: Option<&Value>) -> String {
+/// A member's value for people.
+pub fn cell(name: &str, value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) => text.clone(),
-        Some(Value::Number(number)) => number.as_u64().map_or(number.to_string(), grouped),
+        Some(Value::Bool(yes)) => if *yes { "yes" } else { "no" }.to_owned(),
+        Some(Value::Number(number)) => match number.as_u64() {
+            Some(millis) if is_time(name) => Timestamp(millis).to_rfc3339(),
+            // Names of things are not amounts.
+            Some(id) if matches!(name, "id" | "position") => id.to_string(),
+            Some(count) => grouped(count),
+            None => number.to_string(),
+        },
+        Some(Value::Object(event)) if name == "event" => cell("type", event.get("type")),
+        Some(Value::Array(items)) => {
+            items.iter().map(|item| cell(name, Some(item))).collect::<Vec<_>>().join(", ")
+        }
         Some(other) => other.to_string(),
     }
+}
+
+fn is_time(name: &str) -> bool {
+    name == "at" || name.ends_with("_at")
 }
 
 /// `12345678` as `12,345,678`.

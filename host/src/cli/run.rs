@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::output;
 use crate::config::{Overrides, Settings};
 use crate::host::Host;
-use crate::plugin::Loaded;
+use crate::plugin::Loading;
 
 #[derive(Debug, Args)]
 pub struct Run {
@@ -49,16 +49,16 @@ impl Run {
     }
 }
 
-fn describe(loaded: &Loaded, directory: &std::path::Path) {
-    for plugin in &loaded.plugins {
+fn describe(loading: &Loading, directory: &std::path::Path) {
+    for plugin in &loading.loaded {
         let manifest = plugin.handler.manifest();
         let (name, version, role) = (&manifest.name, &manifest.version, manifest.role.as_str());
-        output::line(&format!("loaded {name} {version} ({role}) from {}", plugin.file.display()));
+        output::line(&format!("loaded {name} {version} ({role}) from {}", plugin.path.display()));
     }
-    for refused in &loaded.refused {
-        output::line(&format!("refused {}: {}", refused.file.display(), refused.reason));
+    for refused in &loading.refused {
+        output::line(&format!("refused {}: {}", refused.path.display(), refused.reason));
     }
-    if loaded.plugins.is_empty() {
+    if loading.loaded.is_empty() {
         eprintln!(
             "warning: no plugin in {}; events are kept until there is one",
             directory.display()

@@ -11,22 +11,25 @@ use serde_json::{Value, json};
 use super::Site;
 use super::extract::{Filter, Segments};
 use super::problem::Problem;
+use crate::store::admin::DeadLetterFilter;
 
 /// A page that a person scrolls through.
-const PAGE: usize = 100;
-const PAGE_MAX: usize = 1000;
+const PAGE: u32 = 100;
+const PAGE_MAX: u32 = 1000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Page {
     status: Option<String>,
+    /// Dead letters only.
+    plugin: Option<String>,
     /// Where the page before ended.
     after: Option<String>,
-    limit: Option<usize>,
+    limit: Option<u32>,
 }
 
 impl Page {
-    fn limit(&self) -> Result<usize, Problem> {
+    fn limit(&self) -> Result<u32, Problem> {
         match self.limit {
             None => Ok(PAGE),
             Some(limit @ 1..=PAGE_MAX) => Ok(limit),
@@ -36,6 +39,20 @@ impl Page {
             }
         }
     }
+}
+
+/// What is loaded, and how many instances each process manager has.
+pub async fn plugins(State(site): State<Site>) -> Result<Json<Value>, Problem> {
+    let mut plugins = Vec::with_capacity(site.plugins.len());
+    for plugin in &*site.plugins {
+        let mut view = json!(plugin);
+        if plugin.manifest.role.has_instances() {
+            let name = plugin.manifest.name.as_str();
+            view["instances"] = json!(site.admin.instance_counts(name).await.map_err(unreadable)?);
+        }
+        plugins.push(view);
+    }
+    Ok(Json(json!({ "plugins": plugins })))
 }
 
 pub async fn instances(
@@ -53,11 +70,9 @@ pub async fn instance(
     State(site): State<Site>,
     Segments((plugin, key)): Segments<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    let Some(instance) = site.admin.instance(&plugin, &key).await.map_err(unreadable)? else {
-        return Err(Problem::not_found(format!("{plugin} has no instance `{key}`")));
-    };
-    let history = site.admin.history(&plugin, &key, PAGE).await.map_err(unreadable)?;
-    Ok(Json(json!({ "instance": instance, "history": history })))
+    let found = site.admin.instance(&plugin, &key, PAGE).await.map_err(unreadable)?;
+    let missing = || Problem::not_found(format!("{plugin} has no instance `{key}`"));
+    Ok(Json(json!(found.ok_or_else(missing)?)))
 }
 
 pub async fn dead_letters(
@@ -65,8 +80,11 @@ pub async fn dead_letters(
     Filter(page): Filter<Page>,
 ) -> Result<Json<Value>, Problem> {
     let limit = page.limit()?;
-    let (status, after) = (page.status.as_deref(), page.after.as_deref());
-    let rows = site.admin.dead_letters(status, after, limit).await.map_err(unreadable)?;
+    let after = page.after.as_deref().unwrap_or("0").parse();
+    let after =
+        after.map_err(|_| Problem::unacceptable("after", "after: is not a dead letter's id"))?;
+    let filter = DeadLetterFilter { plugin: page.plugin, status: page.status, after, limit };
+    let rows = site.admin.dead_letters(&filter).await.map_err(unreadable)?;
     Ok(Json(json!({ "dead_letters": rows })))
 }
 

@@ -67,7 +67,7 @@ pub fn router(site: Site) -> Router {
         .route("/queues/{type}/acknowledge", post(queues::acknowledge))
         .route("/queues/{type}/give-back", post(queues::give_back))
         .route("/queues/{type}/extend", post(queues::extend))
-        .route("/plugins", get(plugins))
+        .route("/plugins", get(admin::plugins))
         .route("/plugins/{plugin}/instances", get(admin::instances))
         .route("/plugins/{plugin}/instances/{key}", get(admin::instance))
         .route("/dead-letters", get(admin::dead_letters))
@@ -79,10 +79,6 @@ pub fn router(site: Site) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(site.limits.body_bytes))
         .with_state(site)
-}
-
-async fn plugins(State(site): State<Site>) -> Json<serde_json::Value> {
-    Json(serde_json::json!({ "plugins": &*site.plugins }))
 }
 
 /// Ready means that events are accepted; while the engine recovers, they are not.

@@ -6,6 +6,9 @@
 //! `commit` again before the last call returned. Reads may run beside it and
 //! see some committed prefix.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

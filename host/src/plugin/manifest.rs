@@ -1,0 +1,165 @@
+//! Pure: what a manifest must keep to.
+
+use std::collections::BTreeSet;
+
+use sagabox_engine::model::{Absent, Correlation, Effect, Manifest, Subscription, reserved};
+
+const NAME_CHARACTERS_MAX: usize = 64;
+
+/// # Errors
+/// Says which part is at fault, and why.
+pub fn check(manifest: &Manifest) -> Result<(), String> {
+    let name = manifest.name.as_str();
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.is_empty() || name.len() > NAME_CHARACTERS_MAX || !name.bytes().all(plain) {
+        return Err(format!(
+            "name `{name}`: 1 to {NAME_CHARACTERS_MAX} of the characters a-z, 0-9 and -"
+        ));
+    }
+    if !is_version(&manifest.version) {
+        return Err(format!(
+            "version `{}`: not a semantic version such as 1.2.3",
+            manifest.version
+        ));
+    }
+    if manifest.subscriptions.is_empty() {
+        return Err("it subscribes to nothing: nothing would ever happen".to_owned());
+    }
+    match (manifest.role.has_instances(), manifest.state_version) {
+        (true, 0) => return Err("state-version: a process manager counts from 1".to_owned()),
+        (false, 1..) => {
+            return Err(format!("state-version: a {} has no state: 0", manifest.role.as_str()));
+        }
+        _ => {}
+    }
+    for (what, types) in [("commands", &manifest.commands), ("events", &manifest.events)] {
+        if let Some(name) = types.iter().find(|name| name.starts_with(reserved::PREFIX)) {
+            return Err(format!("{what}: `{name}` is reserved for the host"));
+        }
+    }
+    let mut types = BTreeSet::new();
+    for subscription in &manifest.subscriptions {
+        let event_type = &subscription.event_type;
+        if !types.insert(event_type) {
+            return Err(format!("two subscriptions to `{event_type}`; one event has one handler"));
+        }
+        check_subscription(manifest, subscription)
+            .map_err(|reason| format!("subscription to `{event_type}`: {reason}"))?;
+    }
+    Ok(())
+}
+
+fn check_subscription(manifest: &Manifest, subscription: &Subscription) -> Result<(), String> {
+    let is_reserved = subscription.event_type.starts_with(reserved::PREFIX);
+    let by_instance = subscription.key == Correlation::Instance;
+    if subscription.event_type.is_empty() {
+        return Err("the type is empty".to_owned());
+    }
+    if is_reserved != by_instance {
+        return Err("the correlation `instance` is for events of the host (`sagabox.…`), \
+                    and these need it"
+            .to_owned());
+    }
+    if let Correlation::Pointer(pointer) = &subscription.key
+        && !is_pointer(pointer)
+    {
+        return Err(format!("`{pointer}` is not a JSON Pointer such as /order/id (RFC 6901)"));
+    }
+    if !manifest.role.has_instances() {
+        if by_instance {
+            return Err(format!("a {} has no instances", manifest.role.as_str()));
+        }
+        if subscription.effect != Effect::Handle || subscription.absent != Absent::Ignore {
+            return Err(format!(
+                "a {} has no instances: effect `handle`, absent `ignore`",
+                manifest.role.as_str()
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn is_pointer(text: &str) -> bool {
+    let escapes_are_whole =
+        text.split('~').skip(1).all(|rest| rest.starts_with('0') || rest.starts_with('1'));
+    (text.is_empty() || text.starts_with('/')) && escapes_are_whole
+}
+
+/// Source: Semantic Versioning 2.0.0, section 2 and its grammar, without the rule on leading zeros of
+/// pre-release numbers.
+fn is_version(text: &str) -> bool {
+    let core = text.split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<&str> = core.split('.').collect();
+    let is_number = |part: &&str| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_digit())
+            && (part.len() == 1 || !part.starts_with('0'))
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+');
+    numbers.len() == 3 && numbers.iter().all(is_number) && text.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use sagabox_engine::model::Role;
+
+    use super::*;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            name: "order-saga".into(),
+            role: Role::Saga,
+            version: "1.2.3".into(),
+            description: String::new(),
+            subscriptions: vec![Subscription {
+                event_type: "placed".to_owned(),
+                key: Correlation::Pointer("/orderId".to_owned()),
+                effect: Effect::Handle,
+                absent: Absent::Ignore,
+            }],
+            commands: BTreeSet::new(),
+            events: BTreeSet::new(),
+            lookups: BTreeSet::new(),
+            streams: false,
+            state_version: 0,
+        }
+    }
+
+    #[track_caller]
+    fn refused(change: impl FnOnce(&mut Manifest), expected: &str) {
+        let mut manifest = manifest();
+        change(&mut manifest);
+        assert_eq!(check(&manifest), Err(expected.to_owned()));
+    }
+
+    #[test]
+    fn a_plain_manifest_is_accepted() {
+        assert_eq!(check(&manifest()), Ok(()));
+    }
+
+    #[test]
+    fn what_is_at_fault_is_named() {
+        refused(
+            |m| m.name = "Order".into(),
+            "name `Order`: 1 to 64 of the characters a-z, 0-9 and -",
+        );
+        refused(
+            |m| m.version = "1.2".into(),
+            "version `1.2`: not a semantic version such as 1.2.3",
+        );
+        refused(
+            |m| m.subscriptions.push(m.subscriptions[0].clone()),
+            "two subscriptions to `placed`; one event has one handler",
+        );
+        refused(
+            |m| m.subscriptions[0].key = Correlation::Pointer("orderId".to_owned()),
+            "subscription to `placed`: `orderId` is not a JSON Pointer such as /order/id (RFC 6901)",
+        );
+        refused(
+            |m| m.subscriptions[0].effect = Effect::Start,
+            "subscription to `placed`: a saga has no instances: effect `handle`, absent `ignore`",
+        );
+        refused(|m| m.state_version = 1, "state-version: a saga has no state: 0");
+        refused(|m| m.subscriptions.clear(), "it subscribes to nothing: nothing would ever happen");
+    }
+}

@@ -1,0 +1,156 @@
+//! Opening a database file: whose is it, which version, and is it free?
+//!
+//! A file of another program or of a newer version is refused before anything
+//! is written to it.
+
+use std::fs::{File, TryLockError};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use thiserror::Error;
+
+/// "SAGB": tells our files from other programs' (`PRAGMA application_id`).
+const APPLICATION_ID: u32 = 0x5341_4742;
+/// Larger than SQLite's default of 4,096: outbox rows of two kilobytes need no overflow page.
+const PAGE_BYTES: u32 = 8_192;
+/// Pages in the log before they are copied to the database, 64 MiB: each copy costs two flushes.
+const CHECKPOINT_PAGES: u32 = 8_192;
+const CACHE_KIB: u32 = 65_536;
+/// Only backups and shells can hold the file; they are quick.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// In order; the number of those applied is the file's version (`PRAGMA user_version`).
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_start.sql")];
+
+/// Why a store cannot be used.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    #[error("the store `{0}` is not understood: give a path, or sqlite:PATH")]
+    Url(String),
+    #[error(
+        "{path} is not a database of Sagabox: {why}; nothing was changed. Give another path with --store"
+    )]
+    Foreign { path: PathBuf, why: String },
+    #[error(
+        "{path} was written by a newer Sagabox (version {found} of the store, this one knows up to {known}); \
+         nothing was changed. Use the newer binary, or another path with --store"
+    )]
+    Newer { path: PathBuf, found: u32, known: usize },
+    #[error(
+        "{0} is in use by another Sagabox; stop that one first, or give another path with --store"
+    )]
+    InUse(PathBuf),
+    #[error("cannot open {path}: {why}")]
+    Io { path: PathBuf, why: String },
+}
+
+/// Takes `sqlite:PATH`, `sqlite://PATH` or a plain path.
+pub(super) fn path_of(url: &str) -> Result<PathBuf, OpenError> {
+    let path = match url.split_once(':') {
+        Some(("sqlite", rest)) => rest.strip_prefix("//").unwrap_or(rest),
+        Some((scheme, _)) if url.contains("://") || scheme == "postgres" => {
+            return Err(OpenError::Url(url.to_owned()));
+        }
+        _ => url,
+    };
+    if path.is_empty() {
+        return Err(OpenError::Url(url.to_owned()));
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// Keeps a second host away for as long as it lives.
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let io = |error: std::io::Error| OpenError::Io { path: path.into(), why: error.to_string() };
+    let file = File::options().create(true).truncate(false).write(true).open(name).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.into())),
+        Err(TryLockError::Error(error)) => Err(io(error)),
+    }
+}
+
+/// Looks at the file's first bytes, without SQLite: that alone certainly changes nothing.
+fn check_header(path: &Path) -> Result<(), OpenError> {
+    let io = |error: std::io::Error| OpenError::Io { path: path.into(), why: error.to_string() };
+    let mut header = Vec::new();
+    match File::open(path) {
+        Ok(file) => file.take(100).read_to_end(&mut header).map_err(io)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io(error)),
+    };
+    if header.is_empty() {
+        return Ok(());
+    }
+    let foreign = |why: &str| OpenError::Foreign { path: path.into(), why: why.to_owned() };
+    if header.len() < 100 || !header.starts_with(b"SQLite format 3\0") {
+        return Err(foreign("it is not an SQLite file"));
+    }
+    // Source: SQLite file format, section 1.3: user version at 60, application id at 68.
+    let number = |at: usize| {
+        u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
+    if number(68) != APPLICATION_ID {
+        return Err(foreign("it belongs to another program"));
+    }
+    let found = number(60);
+    if found as usize > MIGRATIONS.len() {
+        return Err(OpenError::Newer { path: path.into(), found, known: MIGRATIONS.len() });
+    }
+    Ok(())
+}
+
+/// Makes the file ours and brings it to this version. Returns what later connections use.
+pub(super) async fn prepare(path: &Path) -> Result<SqliteConnectOptions, OpenError> {
+    check_header(path)?;
+    let io = |error: sqlx::Error| OpenError::Io { path: path.into(), why: error.to_string() };
+    let base = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .page_size(PAGE_BYTES)
+        .busy_timeout(BUSY_TIMEOUT)
+        .disable_statement_logging();
+    let mut connection = base.connect().await.map_err(io)?;
+    let version = version(&mut connection).await.map_err(io)?;
+    if version > MIGRATIONS.len() {
+        let found = u32::try_from(version).unwrap_or(u32::MAX);
+        return Err(OpenError::Newer { path: path.into(), found, known: MIGRATIONS.len() });
+    }
+    for (index, migration) in MIGRATIONS.iter().enumerate().skip(version) {
+        migrate(&mut connection, index + 1, migration).await.map_err(io)?;
+    }
+    connection.close().await.map_err(io)?;
+    Ok(base
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        // Guarantee 1: a commit survives the loss of power.
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
+        .pragma("cache_size", format!("-{CACHE_KIB}"))
+        .pragma("temp_store", "memory")
+        .statement_cache_capacity(64))
+}
+
+async fn version(connection: &mut SqliteConnection) -> Result<usize, sqlx::Error> {
+    let row = sqlx::query("PRAGMA user_version").fetch_one(connection).await?;
+    Ok(usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or(usize::MAX))
+}
+
+/// One transaction: the file is of the old version, or of the new.
+async fn migrate(
+    connection: &mut SqliteConnection,
+    version: usize,
+    sql: &'static str,
+) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::raw_sql(sql).execute(&mut *transaction).await?;
+    let mark =
+        format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version};");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(mark)).execute(&mut *transaction).await?;
+    transaction.commit().await
+}

@@ -1,0 +1,196 @@
+//! Rows to JSON for `json_each`, and rows back to the model's types.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use sagabox_engine::model::{
+    DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, Held, Instance,
+    InstanceStatus, LogEntry, Message, MessageKind, PluginName, Position, Sequence, State,
+    TimerRef, Timestamp,
+};
+use sagabox_engine::store::{ReadError, TimerRow};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+/// A batch's rows of one table, as one JSON array of arrays.
+pub(super) fn json<T: Serialize>(rows: &[T]) -> String {
+    serde_json::to_string(rows).expect("rows have only string keys")
+}
+
+/// SQLite's integers have a sign; positions and times never come near it.
+pub(super) fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// 128 bits that stand for (source, id).
+pub(super) fn identity(event: &Event) -> (i64, i64) {
+    let mut hasher = Sha256::new();
+    hasher.update(event.source.as_bytes());
+    hasher.update([0]);
+    hasher.update(event.id.as_bytes());
+    let hash = hasher.finalize();
+    let half = |at: usize| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&hash[at..at + 8]);
+        i64::from_be_bytes(bytes)
+    };
+    (half(0), half(8))
+}
+
+/// `t` and the text, or `b` and base64.
+pub(super) fn encode(data: &[u8]) -> String {
+    match std::str::from_utf8(data) {
+        Ok(text) => format!("t{text}"),
+        Err(_) => format!("b{}", BASE64.encode(data)),
+    }
+}
+
+fn decode(text: &str) -> Result<Bytes, ReadError> {
+    match text.split_at_checked(1) {
+        Some(("t", text)) => Ok(Bytes::copy_from_slice(text.as_bytes())),
+        Some(("b", encoded)) => BASE64.decode(encoded).map(Bytes::from).map_err(damaged),
+        _ => Err(damaged("data without its encoding")),
+    }
+}
+
+pub(super) fn damaged(error: impl std::fmt::Display) -> ReadError {
+    ReadError(format!("a row of the store cannot be read: {error}"))
+}
+
+pub(super) fn number(row: &SqliteRow, column: &str) -> Result<u64, ReadError> {
+    let number: i64 = row.try_get(column).map_err(damaged)?;
+    u64::try_from(number).map_err(damaged)
+}
+
+pub(super) fn text(row: &SqliteRow, column: &str) -> Result<String, ReadError> {
+    row.try_get(column).map_err(damaged)
+}
+
+pub(super) fn optional(row: &SqliteRow, column: &str) -> Result<Option<String>, ReadError> {
+    row.try_get(column).map_err(damaged)
+}
+
+pub(super) fn parsed<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, ReadError> {
+    serde_json::from_str(&text(row, column)?).map_err(damaged)
+}
+
+pub(super) fn event(row: &SqliteRow) -> Result<Arc<Event>, ReadError> {
+    let event = serde_json::from_str(&text(row, "event")?).map_err(damaged)?;
+    Ok(Arc::new(event))
+}
+
+pub(super) fn log_entry(row: &SqliteRow) -> Result<LogEntry, ReadError> {
+    Ok(LogEntry {
+        position: Position(number(row, "position")?),
+        received_at: Timestamp(number(row, "received_at")?),
+        event: event(row)?,
+    })
+}
+
+pub(super) fn state(row: &SqliteRow) -> Result<Option<State>, ReadError> {
+    let Some(data) = optional(row, "state")? else { return Ok(None) };
+    let version = u32::try_from(number(row, "state_version")?).map_err(damaged)?;
+    Ok(Some(State { version, data: decode(&data)? }))
+}
+
+pub(super) fn instance(row: &SqliteRow) -> Result<Instance, ReadError> {
+    let status = match text(row, "status")?.as_str() {
+        "running" => InstanceStatus::Running,
+        "completed" => InstanceStatus::Completed,
+        "ended" => InstanceStatus::Ended,
+        other => return Err(damaged(format!("unknown status `{other}`"))),
+    };
+    Ok(Instance {
+        key: text(row, "key")?.into(),
+        status,
+        state: state(row)?,
+        claims: parsed(row, "claims")?,
+        timers: parsed(row, "timers")?,
+        decided: Position(number(row, "decided")?),
+        version: number(row, "version")?,
+        started_at: Timestamp(number(row, "started_at")?),
+        updated_at: Timestamp(number(row, "updated_at")?),
+    })
+}
+
+pub(super) fn message(row: &SqliteRow) -> Result<Arc<Message>, ReadError> {
+    let kind = match text(row, "kind")?.as_str() {
+        "command" => MessageKind::Command,
+        _ => MessageKind::Event,
+    };
+    Ok(Arc::new(Message {
+        sink: text(row, "sink")?.into(),
+        sequence: Sequence(number(row, "sequence")?),
+        kind,
+        plugin: text(row, "plugin")?.into(),
+        key: text(row, "key")?.into(),
+        cause: Position(number(row, "cause")?),
+        event: event(row)?,
+    }))
+}
+
+pub(super) fn kind(kind: MessageKind) -> &'static str {
+    match kind {
+        MessageKind::Command => "command",
+        MessageKind::Event => "event",
+    }
+}
+
+pub(super) fn timer(row: &SqliteRow) -> Result<TimerRow, ReadError> {
+    let timer = TimerRef {
+        plugin: text(row, "plugin")?.into(),
+        instance: text(row, "instance")?.into(),
+        name: text(row, "name")?.into(),
+        due: Timestamp(number(row, "due")?),
+        set_by: Position(number(row, "set_by")?),
+    };
+    Ok(TimerRow { timer, data: decode(&text(row, "data")?)? })
+}
+
+/// A row of `held` joined with its event.
+pub(super) fn held(row: &SqliteRow, plugin: &PluginName) -> Result<Held, ReadError> {
+    Ok(Held {
+        plugin: plugin.clone(),
+        key: text(row, "key")?.into(),
+        entry: log_entry(row)?,
+        until: Timestamp(number(row, "until")?),
+        reached: parsed(row, "reached")?,
+    })
+}
+
+pub(super) fn dead_letter(row: &SqliteRow) -> Result<DeadLetter, ReadError> {
+    let subject = match optional(row, "sink")? {
+        None => DeadLetterSubject::Event,
+        Some(sink) => DeadLetterSubject::Message {
+            sink: sink.into(),
+            sequence: Sequence(number(row, "sequence")?),
+        },
+    };
+    let status = match text(row, "status")?.as_str() {
+        "open" => DeadLetterStatus::Open,
+        "redriven" => DeadLetterStatus::Redriven,
+        "skipped" => DeadLetterStatus::Skipped,
+        "discarded" => DeadLetterStatus::Discarded,
+        other => return Err(damaged(format!("unknown status `{other}`"))),
+    };
+    Ok(DeadLetter {
+        id: DeadLetterId(number(row, "id")?),
+        subject,
+        plugin: text(row, "plugin")?.into(),
+        key: optional(row, "key")?.map(Into::into),
+        position: Position(number(row, "position")?),
+        reason: text(row, "reason")?,
+        attempts: u32::try_from(number(row, "attempts")?).map_err(damaged)?,
+        plugin_version: text(row, "plugin_version")?.into(),
+        at: Timestamp(number(row, "at")?),
+        status,
+        resolved_by: optional(row, "resolved_by")?,
+        resolved_reason: optional(row, "resolved_reason")?,
+        event: event(row)?,
+    })
+}
