@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client as Http, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,6 +14,10 @@ use crate::transport::{causes, is_transient, retry_after};
 
 /// Longer than the longest wait for a lease.
 const TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Everything but RFC 3986's unreserved characters. Those stay: the host matches its routes
+/// before it decodes.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 #[derive(Clone)]
 pub struct Client {
@@ -92,7 +96,7 @@ impl Client {
     }
 
     fn url(&self, segments: &[&str], query: &[(&str, &str)]) -> String {
-        let escape = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let escape = |text| utf8_percent_encode(text, RESERVED).to_string();
         let mut url = self.base.clone();
         for segment in segments {
             url = format!("{url}/{}", escape(segment));
@@ -129,5 +133,18 @@ impl Client {
                 ClientError::Strange { url: url.to_owned(), status, body }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_escaped_and_routes_are_not() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::new("localhost:1/").unwrap();
+        let url = client.url(&["queues", "a/b ä", "give-back"], &[("after", "x&y")]);
+        assert_eq!(url, "http://localhost:1/queues/a%2Fb%20%C3%A4/give-back?after=x%26y");
     }
 }

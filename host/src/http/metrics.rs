@@ -12,6 +12,7 @@ use sagabox_engine::engine::Status;
 use super::Site;
 use super::events::Summary;
 use super::problem::Problem;
+use crate::store::admin::Accounts;
 
 const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -38,11 +39,19 @@ impl Traffic {
 }
 
 pub async fn get(State(site): State<Site>) -> impl IntoResponse {
-    let text = render(&site.engine.status().await, &site.traffic, site.plugins.len());
+    let status = site.engine.status().await;
+    // A store that cannot be read for a moment must not hide the rest.
+    let accounts = site.admin.accounts().await.ok();
+    let text = render(&status, &site.traffic, site.plugins.len(), accounts.as_ref());
     ([(header::CONTENT_TYPE, MEDIA_TYPE)], text)
 }
 
-fn render(status: &Status, traffic: &Traffic, plugins: usize) -> String {
+fn render(
+    status: &Status,
+    traffic: &Traffic,
+    plugins: usize,
+    accounts: Option<&Accounts>,
+) -> String {
     let mut page = Page(String::with_capacity(1024));
     page.head("sagabox_up", "gauge", "1 while the host accepts events.");
     page.sample("sagabox_up", &[], u8::from(status.serving.is_ok()));
@@ -68,12 +77,49 @@ fn render(status: &Status, traffic: &Traffic, plugins: usize) -> String {
             page.sample("sagabox_queue_messages", &labels, count);
         }
     }
+    if let Some(accounts) = accounts {
+        page.accounts(accounts);
+    }
     page.0
 }
 
 struct Page(String);
 
 impl Page {
+    /// Guarantee 7: the outcomes of a plugin add up to what it received.
+    fn accounts(&mut self, accounts: &Accounts) {
+        self.head("sagabox_balanced", "gauge", "1 if every sum of the accounts adds up.");
+        self.sample("sagabox_balanced", &[], u8::from(accounts.balanced));
+        self.head("sagabox_plugin_events", "gauge", "Events of a plugin, by where they are now.");
+        for plugin in &accounts.plugins {
+            for (outcome, count) in [
+                ("handled", plugin.handled),
+                ("ignored", plugin.ignored),
+                ("held", plugin.held),
+                ("parked", plugin.parked),
+                ("dead", plugin.dead),
+                ("discarded", plugin.discarded),
+                ("pending", plugin.pending),
+            ] {
+                let labels = [("plugin", plugin.plugin.as_str()), ("outcome", outcome)];
+                self.sample("sagabox_plugin_events", &labels, count);
+            }
+        }
+        self.head("sagabox_sink_messages", "gauge", "Messages of a sink, by where they are now.");
+        for sink in &accounts.sinks {
+            for (outcome, count) in [
+                ("delivered", sink.delivered),
+                ("pending", sink.pending),
+                ("parked", sink.parked),
+                ("dead", sink.dead),
+                ("discarded", sink.discarded),
+            ] {
+                let labels = [("sink", sink.sink.as_str()), ("outcome", outcome)];
+                self.sample("sagabox_sink_messages", &labels, count);
+            }
+        }
+    }
+
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
@@ -101,7 +147,7 @@ mod tests {
         let status = Status { serving: Ok(()), head: Position(7), queues: vec![queue] };
         let traffic = Traffic::default();
         traffic.count(&Ok(Summary { accepted: 5, duplicates: 1 }));
-        let text = render(&status, &traffic, 2);
+        let text = render(&status, &traffic, 2, None);
         for line in [
             r#"sagabox_queue_messages{queue="a\"b\\\nc",state="ready"} 3"#,
             r#"sagabox_events_total{outcome="accepted"} 5"#,

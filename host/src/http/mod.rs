@@ -9,6 +9,8 @@ mod extract;
 mod metrics;
 mod problem;
 mod queues;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
