@@ -21,7 +21,7 @@ use crate::host::Host;
 const QUIET: Duration = Duration::from_millis(600);
 const POLL: Duration = Duration::from_millis(50);
 /// An example that takes longer has a timer that nobody waits for.
-const EXAMPLE_MAX: Duration = Duration::from_secs(120);
+const EXAMPLE_MAX: Duration = Duration::from_mins(2);
 
 #[derive(Debug, Args)]
 pub struct Demo {
@@ -39,15 +39,14 @@ pub struct Demo {
 impl Demo {
     pub async fn execute(self) -> anyhow::Result<()> {
         let examples = examples(&self.examples)?;
-        let plugins = match self.plugins {
-            Some(built) => built,
-            None => {
-                let out = self.out.join("plugins");
-                output::line("building the plugins (a minute the first time)");
-                let sources = directories(Path::new("plugins"))?;
-                build::build_all(sources, out.clone(), build::TARGET.into()).await?;
-                out
-            }
+        let plugins = if let Some(built) = self.plugins {
+            built
+        } else {
+            let out = self.out.join("plugins");
+            output::line("building the plugins (a minute the first time)");
+            let sources = directories(Path::new("plugins"))?;
+            build::build_all(sources, out.clone(), build::TARGET.into()).await?;
+            out
         };
         std::fs::create_dir_all(&self.out)?;
         for example in &examples {

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::output;
+use super::{InputError, output};
 use crate::config::{Overrides, Settings};
 use crate::host::Host;
 use crate::plugin::Loading;
@@ -36,7 +36,8 @@ impl Run {
         // Before anything else: a signal while the host starts must not be lost.
         let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let overrides = Overrides { store: self.store, listen: self.listen };
-        let settings = Settings::load(self.config.as_deref(), overrides)?;
+        let settings = Settings::load(self.config.as_deref(), overrides)
+            .map_err(|error| InputError(format!("{error:#}")))?;
         let listen = settings.listen.clone();
         let listener = TcpListener::bind(&listen).await;
         let listener = listener.with_context(|| format!("listen on {listen}"))?;

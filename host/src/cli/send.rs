@@ -22,7 +22,7 @@ use crate::cloudevents::check_reserved;
 use crate::http::Summary;
 
 /// Without an answer of any kind for so long, the host is taken for gone.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
 /// Below the host's default limit of 4 MiB.

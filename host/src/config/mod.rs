@@ -96,7 +96,7 @@ impl Settings {
 }
 
 fn fatal(fault: Fault) -> anyhow::Error {
-    anyhow::anyhow!("{}", fault.reason)
+    anyhow::Error::msg(fault.reason)
 }
 
 fn parse(

@@ -19,8 +19,8 @@ const STOPPING_RETRY_AFTER: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     #[serde(rename = "type")]
-    pub kind: String,
-    pub title: String,
+    pub kind: Box<str>,
+    pub title: Box<str>,
     pub status: u16,
     pub detail: String,
     /// The attribute at fault.
@@ -36,8 +36,8 @@ pub struct Problem {
 impl Problem {
     pub fn new(status: StatusCode, name: &str, title: &str, detail: impl Into<String>) -> Self {
         Self {
-            kind: format!("urn:sagabox:problem:{name}"),
-            title: title.to_owned(),
+            kind: format!("urn:sagabox:problem:{name}").into(),
+            title: title.into(),
             status: status.as_u16(),
             detail: detail.into(),
             attribute: None,

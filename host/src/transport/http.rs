@@ -21,7 +21,7 @@ use crate::cloudevents::{binary_headers, header_value};
 const REASON_BYTES_MAX: usize = 300;
 /// A server that wants us to stay away longer is asked again anyway, or a mistake
 /// in its clock would stop a key for good.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpOptions {
@@ -99,12 +99,11 @@ pub(crate) fn is_transient(status: StatusCode) -> bool {
 /// How long a server asks to be left alone: seconds, or until an HTTP date.
 pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    let delay = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = DateTimeParser::new().parse_timestamp(text).ok()?;
-            Duration::try_from(date.duration_since(now)).unwrap_or(Duration::ZERO)
-        }
+    let delay = if let Ok(seconds) = text.parse() {
+        Duration::from_secs(seconds)
+    } else {
+        let date = DateTimeParser::new().parse_timestamp(text).ok()?;
+        Duration::try_from(date.duration_since(now)).unwrap_or(Duration::ZERO)
     };
     Some(delay.min(RETRY_AFTER_MAX))
 }
@@ -230,7 +229,7 @@ mod tests {
         assert_eq!(ids, ["m-1", "m-2"]);
         let (headers, body) = &received[0];
         assert_eq!(headers["ce-id"], headers["idempotency-key"]);
-        assert_eq!((&*headers["ce-type"].as_bytes(), &body[..]), (&b"Pay"[..], &b"{\"a\":1}"[..]));
+        assert_eq!((headers["ce-type"].as_bytes(), &body[..]), (&b"Pay"[..], &b"{\"a\":1}"[..]));
         assert_eq!(headers["ce-subject"], "K%C3%A4se");
         assert_eq!(headers["traceparent"], "00-1-2-01");
         assert_eq!(headers["content-type"], "application/json");
