@@ -1,3 +1,12 @@
 //! Sagabox: adapters around the engine, and the command line.
+
+pub mod cli;
+mod client;
+mod cloudevents;
+pub mod config;
+pub mod host;
+pub mod http;
+pub mod lookup;
 pub mod plugin;
 pub mod store;
+pub mod transport;

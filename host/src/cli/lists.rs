@@ -1,0 +1,171 @@
+//! The commands that ask a running host and print what it says.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{HostArgs, output};
+
+#[derive(Debug, Args)]
+pub struct Instances {
+    plugin: String,
+    /// Only those: running, completed or ended
+    #[arg(long)]
+    status: Option<String>,
+    /// Those after this key
+    #[arg(long)]
+    after: Option<String>,
+    /// How many at most
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Instances {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        let limit = self.limit.to_string();
+        let query = page(self.status.as_deref(), self.after.as_deref(), &limit);
+        let path = ["plugins", &self.plugin, "instances"];
+        let answer: Value = self.host.client()?.get(&path, &query).await?;
+        let columns = ["key", "status", "version", "started_at", "updated_at"];
+        print(&answer, "instances", &columns, self.host.json);
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Show {
+    plugin: String,
+    /// The instance's key
+    key: String,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Show {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        let path = ["plugins", &self.plugin, "instances", &self.key];
+        let answer: Value = self.host.client()?.get(&path, &[]).await?;
+        if self.host.json {
+            output::json(&answer);
+            return Ok(());
+        }
+        for (name, value) in answer.as_object().into_iter().flatten() {
+            if name != "history" {
+                let text = match value {
+                    Value::Object(_) => serde_json::to_string_pretty(value).unwrap_or_default(),
+                    other => output::cell(name, Some(other)),
+                };
+                output::line(&format!("{}: {text}", name.replace('_', " ")));
+            }
+        }
+        output::line("decisions, newest first:");
+        let columns = ["position", "decided_at", "plugin_version", "attempt", "event", "summary"];
+        print(&answer, "history", &columns, false);
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct DeadLetters {
+    /// Only those: open, redriven, skipped or discarded
+    #[arg(long)]
+    status: Option<String>,
+    /// Only those of this plugin
+    #[arg(long)]
+    plugin: Option<String>,
+    /// Those after this id
+    #[arg(long)]
+    after: Option<String>,
+    /// How many at most
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl DeadLetters {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        let limit = self.limit.to_string();
+        let mut query = page(self.status.as_deref(), self.after.as_deref(), &limit);
+        query.extend(self.plugin.as_deref().map(|plugin| ("plugin", plugin)));
+        let answer: Value = self.host.client()?.get(&["dead-letters"], &query).await?;
+        let columns = ["id", "status", "plugin", "key", "position", "attempts", "reason"];
+        print(&answer, "dead_letters", &columns, self.host.json);
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Accounts {
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Accounts {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        let answer: Value = self.host.client()?.get(&["accounts"], &[]).await?;
+        if self.host.json {
+            output::json(&answer);
+        } else {
+            output::line(&accounts(&answer));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Queues {
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Queues {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        let answer: Value = self.host.client()?.get(&["queues"], &[]).await?;
+        print(&answer, "queues", &["type", "ready", "leased"], self.host.json);
+        Ok(())
+    }
+}
+
+/// A table for each list of the accounts, and the single figures before them.
+pub fn accounts(accounts: &Value) -> String {
+    let mut parts = Vec::new();
+    for (name, value) in accounts.as_object().into_iter().flatten() {
+        match value {
+            Value::Array(rows) if rows.is_empty() => {}
+            Value::Array(rows) => {
+                let columns: Vec<_> = rows[0].as_object().into_iter().flatten().collect();
+                let columns: Vec<_> = columns.iter().map(|(name, _)| name.as_str()).collect();
+                parts.push(format!("\n{}\n{}", name.to_uppercase(), output::table(&columns, rows)));
+            }
+            Value::Number(number) => {
+                let figure = number.as_u64().map_or(number.to_string(), output::grouped);
+                parts.push(format!("{}: {figure}", name.replace('_', " ")));
+            }
+            other => parts.push(format!("{}: {other}", name.replace('_', " "))),
+        }
+    }
+    parts.join("\n")
+}
+
+fn page<'a>(
+    status: Option<&'a str>,
+    after: Option<&'a str>,
+    limit: &'a str,
+) -> Vec<(&'static str, &'a str)> {
+    let given = [("status", status), ("after", after), ("limit", Some(limit))];
+    given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+fn print(answer: &Value, member: &str, columns: &[&str], json: bool) {
+    if json {
+        return output::json(answer);
+    }
+    let rows = answer[member].as_array().map(Vec::as_slice).unwrap_or_default();
+    if rows.is_empty() {
+        output::line(&format!("no {}", member.replace('_', " ")));
+    } else {
+        output::line(&output::table(columns, rows));
+    }
+}

@@ -1,0 +1,121 @@
+//! The command line: one file per command.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input.
+
+mod build;
+mod demo;
+mod lists;
+mod output;
+mod run;
+mod send;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::client::Client;
+
+const HOST: &str = "http://127.0.0.1:8321";
+
+/// Runs user-defined sagas and process managers: the logic is a directory of
+/// WebAssembly plugins, everything else is this host.
+#[derive(Debug, Parser)]
+#[command(name = "sagabox", version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve: accept events, call the plugins, deliver what they decide
+    Run(run::Run),
+    /// Send events from NDJSON files, one CloudEvent a line
+    Send(send::Send),
+    /// List the instances of a plugin
+    Instances(lists::Instances),
+    /// Show one instance: its state, keys, timers and decisions
+    Show(lists::Show),
+    /// List events and messages that could not be handled or delivered
+    DeadLetters(lists::DeadLetters),
+    /// Show what became of every event and message
+    Accounts(lists::Accounts),
+    /// List the host's own queues
+    Queues(lists::Queues),
+    /// Build plugins from source
+    Build(build::Build),
+    /// Play the examples against a fresh host and show what happened
+    Demo(demo::Demo),
+}
+
+/// Where the host is, and how to print.
+#[derive(Debug, Args)]
+pub struct HostArgs {
+    /// The running host's address
+    #[arg(long, env = "SAGABOX_HOST", default_value = HOST)]
+    pub host: String,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl HostArgs {
+    fn client(&self) -> anyhow::Result<Client> {
+        Ok(Client::new(&self.host)?)
+    }
+}
+
+/// Input that no second attempt makes better: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InputError(pub String);
+
+/// Parses the arguments, runs the command, and reports how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Every client, sink and lookup uses the one provider that is linked.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&anyhow::Error::new(error).context("start the runtime")),
+    };
+    let outcome = runtime.block_on(execute(cli.command));
+    // A blocking read of standard input must not keep the process alive.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+async fn execute(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run(run) => run.execute().await,
+        Command::Send(send) => send.execute().await,
+        Command::Instances(list) => list.execute().await,
+        Command::Show(show) => show.execute().await,
+        Command::DeadLetters(list) => list.execute().await,
+        Command::Accounts(accounts) => accounts.execute().await,
+        Command::Queues(queues) => queues.execute().await,
+        Command::Build(build) => build.execute().await,
+        Command::Demo(demo) => demo.execute().await,
+    }
+}
+
+fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::from(if error.is::<InputError>() { 2 } else { 1 })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

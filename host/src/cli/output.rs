@@ -1,0 +1,93 @@
+//! How commands print: tables for people, JSON for programs.
+
+use std::io::Write as _;
+
+use comfy_table::{CellAlignment, Table, presets};
+use sagabox_engine::model::Timestamp;
+use serde_json::Value;
+
+/// Pretty JSON. A reader that closed the pipe has seen enough.
+pub fn json(value: &Value) {
+    line(&serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+pub fn line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// A table of these members of each row. Numbers stand to the right.
+pub fn table(columns: &[&str], rows: &[Value]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(columns.iter().map(|column| column.replace('_', " ")));
+    for row in rows {
+        table.add_row(columns.iter().map(|column| cell(column, row.get(*column))));
+    }
+    for (index, column) in columns.iter().enumerate() {
+        if let Some(formatted) = table.column_mut(index) {
+            formatted.set_padding((0, 2));
+            if rows.iter().any(|row| row.get(*column).is_some_and(Value::is_number)) {
+                formatted.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+    }
+    table.trim_fmt()
+}
+
+/// A member's value for people.
+pub fn cell(name: &str, value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Bool(yes)) => if *yes { "yes" } else { "no" }.to_owned(),
+        Some(Value::Number(number)) => match number.as_u64() {
+            Some(millis) if is_time(name) => Timestamp(millis).to_rfc3339(),
+            // Names of things are not amounts.
+            Some(id) if matches!(name, "id" | "position") => id.to_string(),
+            Some(count) => grouped(count),
+            None => number.to_string(),
+        },
+        Some(Value::Object(event)) if name == "event" => cell("type", event.get("type")),
+        Some(Value::Array(items)) => {
+            items.iter().map(|item| cell(name, Some(item))).collect::<Vec<_>>().join(", ")
+        }
+        Some(other) => other.to_string(),
+    }
+}
+
+fn is_time(name: &str) -> bool {
+    name == "at" || name.ends_with("_at")
+}
+
+/// `12345678` as `12,345,678`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (12_345_678, "12,345,678")]
+        {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn numbers_stand_to_the_right() {
+        let rows = [serde_json::json!({"name": "a", "n": 1}), serde_json::json!({"name": "bcd"})];
+        let lines: Vec<_> = table(&["name", "n"], &rows).lines().map(str::to_owned).collect();
+        assert_eq!(lines, ["name  n", "a     1", "bcd   -"]);
+    }
+}

@@ -1,0 +1,74 @@
+//! `sagabox run`: the host itself.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::output;
+use crate::config::{Overrides, Settings};
+use crate::host::Host;
+use crate::plugin::Loading;
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Directory with the plugins' components
+    plugins: PathBuf,
+    /// Configuration file [default: sagabox.toml, if it is there]
+    #[arg(long, env = "SAGABOX_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where everything is kept, such as sqlite:sagabox.db
+    #[arg(long, env = "SAGABOX_STORE")]
+    store: Option<String>,
+    /// Address to serve at; port 0 takes a free one
+    #[arg(long, env = "SAGABOX_LISTEN")]
+    listen: Option<String>,
+}
+
+impl Run {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        // Standard output is for what the command says, and for sinks.
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        // Before anything else: a signal while the host starts must not be lost.
+        let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let overrides = Overrides { store: self.store, listen: self.listen };
+        let settings = Settings::load(self.config.as_deref(), overrides)?;
+        let listen = settings.listen.clone();
+        let listener = TcpListener::bind(&listen).await;
+        let listener = listener.with_context(|| format!("listen on {listen}"))?;
+        let host = Host::start(settings, &self.plugins).await?;
+        describe(&host.loaded, &self.plugins);
+        output::line(&format!("listening on http://{}", listener.local_addr()?));
+        host.serve(listener, stopped(signals)).await?;
+        output::line("stopped");
+        Ok(())
+    }
+}
+
+fn describe(loading: &Loading, directory: &std::path::Path) {
+    for plugin in &loading.loaded {
+        let manifest = plugin.handler.manifest();
+        let (name, version, role) = (&manifest.name, &manifest.version, manifest.role.as_str());
+        output::line(&format!("loaded {name} {version} ({role}) from {}", plugin.path.display()));
+    }
+    for refused in &loading.refused {
+        output::line(&format!("refused {}: {}", refused.path.display(), refused.reason));
+    }
+    if loading.loaded.is_empty() {
+        eprintln!(
+            "warning: no plugin in {}; events are kept until there is one",
+            directory.display()
+        );
+    }
+}
+
+async fn stopped((mut terminate, mut interrupt): (Signal, Signal)) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,133 @@
+//! The host's API as a client: what every command that talks to a running host uses.
+
+use std::time::Duration;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{Client as Http, RequestBuilder, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use crate::cloudevents;
+use crate::http::{Problem, Summary};
+use crate::transport::{causes, is_transient, retry_after};
+
+/// Longer than the longest wait for a lease.
+const TIMEOUT: Duration = Duration::from_secs(90);
+
+#[derive(Clone)]
+pub struct Client {
+    http: Http,
+    base: String,
+}
+
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// No answer: the host is not there, or the connection broke.
+    #[error("{url}: {reason}; is the host running?")]
+    Unreachable { url: String, reason: String },
+    #[error("{}{}", problem.detail, place(problem))]
+    Refused { problem: Problem, retry_after: Option<Duration> },
+    #[error("{url} answered {status}, and not as a Sagabox host does: {body}")]
+    Strange { url: String, status: StatusCode, body: String },
+}
+
+fn place(problem: &Problem) -> String {
+    problem.index.map(|index| format!(" (event {index} of the batch)")).unwrap_or_default()
+}
+
+impl ClientError {
+    /// Whether the same request may succeed later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { problem, .. } => {
+                StatusCode::from_u16(problem.status).is_ok_and(is_transient)
+            }
+            Self::Strange { status, .. } => is_transient(*status),
+        }
+    }
+
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+impl Client {
+    /// # Errors
+    /// If the TLS library cannot be set up.
+    pub fn new(base: &str) -> Result<Self, reqwest::Error> {
+        let scheme = if base.contains("://") { "" } else { "http://" };
+        let base = format!("{scheme}{}", base.trim_end_matches('/'));
+        Ok(Self { http: Http::builder().timeout(TIMEOUT).build()?, base })
+    }
+
+    /// `segments` are escaped; `query` too.
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<T, ClientError> {
+        let url = self.url(segments, query);
+        self.answer(self.http.get(&url), &url).await
+    }
+
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let url = self.url(segments, &[]);
+        self.answer(self.http.post(&url).json(body), &url).await
+    }
+
+    /// Sends a batch that is JSON already.
+    pub async fn send(&self, batch: bytes::Bytes) -> Result<Summary, ClientError> {
+        let url = self.url(&["events"], &[]);
+        let request = self.http.post(&url).header("content-type", cloudevents::BATCH).body(batch);
+        self.answer(request, &url).await
+    }
+
+    fn url(&self, segments: &[&str], query: &[(&str, &str)]) -> String {
+        let escape = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let mut url = self.base.clone();
+        for segment in segments {
+            url = format!("{url}/{}", escape(segment));
+        }
+        for (index, (name, value)) in query.iter().enumerate() {
+            let separator = if index == 0 { '?' } else { '&' };
+            url = format!("{url}{separator}{name}={}", escape(value));
+        }
+        url
+    }
+
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        url: &str,
+    ) -> Result<T, ClientError> {
+        let unreachable = |error: reqwest::Error| ClientError::Unreachable {
+            url: url.to_owned(),
+            reason: causes(&error),
+        };
+        let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let retry_after = retry_after(response.headers(), jiff::Timestamp::now());
+        let body = Response::bytes(response).await.map_err(unreachable)?;
+        if status.is_success()
+            && let Ok(answer) = serde_json::from_slice(&body)
+        {
+            return Ok(answer);
+        }
+        Err(match serde_json::from_slice(&body) {
+            Ok(problem) if !status.is_success() => ClientError::Refused { problem, retry_after },
+            _ => {
+                let body = String::from_utf8_lossy(&body).chars().take(200).collect();
+                ClientError::Strange { url: url.to_owned(), status, body }
+            }
+        })
+    }
+}

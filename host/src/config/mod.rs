@@ -1,0 +1,387 @@
+//! File, environment and flags, resolved once into settings.
+//!
+//! The file is `sagabox.toml`; environment variables (`SAGABOX_…`) and flags
+//! override it and arrive here together, as the command line reads both. Paths in
+//! the file are relative to the file. An error names file, line and key.
+
+mod file;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::Url;
+use sagabox_engine::engine;
+
+use crate::http::Limits;
+use crate::lookup::KEY;
+use file::{ConfigFile, Fault, LookupSection, Retry, SinkSection};
+
+/// Read if no other file is named, and if it is there.
+pub const FILE: &str = "sagabox.toml";
+const LISTEN: &str = "127.0.0.1:8321";
+const STORE: &str = "sqlite:sagabox.db";
+/// More than a client or a proxy would wait for one batch.
+const BODY_BYTES: usize = 4 * 1024 * 1024;
+const BATCH_EVENTS: usize = 10_000;
+/// Orchestrators commonly kill after 30 seconds.
+const DRAIN: Duration = Duration::from_secs(20);
+const SINK_TIMEOUT: Duration = Duration::from_secs(30);
+const SINK_CONCURRENCY: usize = 32;
+/// Each request under way holds a connection, and so a file.
+const SINK_CONCURRENCY_MAX: usize = 1024;
+/// Names of queues begin so in the store.
+const QUEUE_PREFIX: &str = "queue:";
+
+/// Everything that the host is told from outside.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub store: String,
+    pub listen: String,
+    pub sinks: BTreeMap<String, Sink>,
+    /// Message type to sink.
+    pub routes: BTreeMap<String, String>,
+    pub lookups: BTreeMap<String, LookupSettings>,
+    /// Each plugin's own section.
+    pub plugins: BTreeMap<String, serde_json::Value>,
+    pub limits: Limits,
+    pub drain: Duration,
+    pub engine: engine::Settings,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sink {
+    Http { url: Url, timeout: Duration, concurrency: usize },
+    File(PathBuf),
+    Stdout,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookupSettings {
+    pub source: LookupSource,
+    pub plugins: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookupSource {
+    Url { template: String, timeout: Duration },
+    Table(PathBuf),
+}
+
+/// What environment and flags say.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    pub store: Option<String>,
+    pub listen: Option<String>,
+}
+
+impl Settings {
+    /// Reads `path`, or `sagabox.toml` if it is there.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or says something that it must not.
+    pub fn load(path: Option<&Path>, overrides: Overrides) -> anyhow::Result<Self> {
+        let path = match path {
+            Some(path) => path,
+            None if Path::new(FILE).exists() => Path::new(FILE),
+            None => return resolve(ConfigFile::default(), Path::new(""), overrides).map_err(fatal),
+        };
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("read configuration {}", path.display()))?;
+        let directory = path.parent().unwrap_or(Path::new(""));
+        parse(&text, &path.display().to_string(), directory, overrides)
+    }
+}
+
+fn fatal(fault: Fault) -> anyhow::Error {
+    anyhow::anyhow!("{}", fault.reason)
+}
+
+fn parse(
+    text: &str,
+    name: &str,
+    directory: &Path,
+    overrides: Overrides,
+) -> anyhow::Result<Settings> {
+    let file = ConfigFile::parse(text);
+    file.and_then(|file| resolve(file, directory, overrides))
+        .map_err(|fault| anyhow::anyhow!("{}", fault.describe(name, text)))
+}
+
+fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<Settings, Fault> {
+    let mut sinks = BTreeMap::new();
+    for (name, section) in file.sink {
+        let span = section.span();
+        let settings = sink(&name, section.into_inner(), directory);
+        sinks.insert(name, settings.map_err(|reason| Fault::at(span, reason))?);
+    }
+    let mut routes = BTreeMap::new();
+    for (message_type, sink) in file.routes {
+        if !sinks.contains_key(sink.get_ref()) {
+            let sink_name = sink.get_ref();
+            let reason = format!(
+                "routes.\"{message_type}\": there is no sink `{sink_name}`; add [sink.{sink_name}]{}",
+                known(sinks.keys())
+            );
+            return Err(Fault::at(sink.span(), reason));
+        }
+        routes.insert(message_type, sink.into_inner());
+    }
+    let mut lookups = BTreeMap::new();
+    for (name, section) in file.lookup {
+        let span = section.span();
+        let settings = lookup(&name, section.into_inner(), directory);
+        lookups.insert(name, settings.map_err(|reason| Fault::at(span, reason))?);
+    }
+    let limits = file.limits;
+    let engine = engine_settings(&file.retry, limits.shards, limits.lookup_timeout_ms)?;
+    Ok(Settings {
+        store: overrides.store.or(file.store).unwrap_or_else(|| STORE.to_owned()),
+        listen: overrides.listen.or(file.listen).unwrap_or_else(|| LISTEN.to_owned()),
+        sinks,
+        routes,
+        lookups,
+        plugins: file.plugin,
+        limits: Limits {
+            body_bytes: limits.body_bytes.map_or(BODY_BYTES, NonZeroUsize::get),
+            batch_events: limits.batch_events.map_or(BATCH_EVENTS, NonZeroUsize::get),
+        },
+        drain: limits.drain_ms.map_or(DRAIN, Duration::from_millis),
+        engine,
+    })
+}
+
+fn known<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<_> = names.map(String::as_str).collect();
+    if names.is_empty() { String::new() } else { format!(" (there are: {})", names.join(", ")) }
+}
+
+fn sink(name: &str, section: SinkSection, directory: &Path) -> Result<Sink, String> {
+    if name.starts_with(QUEUE_PREFIX) {
+        return Err(format!("sink.{name}: names that begin with `{QUEUE_PREFIX}` are the host's"));
+    }
+    let http_only = section.timeout_ms.is_some() || section.concurrency.is_some();
+    match (section.url, section.file, section.stdout) {
+        (None, Some(_), None) | (None, None, Some(true)) if http_only => {
+            Err(format!("sink.{name}: timeout_ms and concurrency need a `url`"))
+        }
+        (Some(url), None, None) => {
+            let concurrency = section.concurrency.unwrap_or(SINK_CONCURRENCY);
+            if !(1..=SINK_CONCURRENCY_MAX).contains(&concurrency) {
+                return Err(format!(
+                    "sink.{name}.concurrency: is {concurrency}; accepted are 1 to {SINK_CONCURRENCY_MAX}"
+                ));
+            }
+            let timeout = section.timeout_ms.map_or(SINK_TIMEOUT, Duration::from_millis);
+            Ok(Sink::Http { url: web(&format!("sink.{name}.url"), &url)?, timeout, concurrency })
+        }
+        (None, Some(file), None) => Ok(Sink::File(directory.join(file))),
+        (None, None, Some(true)) => Ok(Sink::Stdout),
+        _ => Err(format!(
+            "sink.{name}: needs exactly one of `url = \"http…\"`, `file = \"…\"`, `stdout = true`"
+        )),
+    }
+}
+
+fn lookup(name: &str, section: LookupSection, directory: &Path) -> Result<LookupSettings, String> {
+    let source = match (section.url, section.table) {
+        (Some(template), None) => {
+            web(&format!("lookup.{name}.url"), &template)?;
+            if !template.contains(KEY) {
+                return Err(format!("lookup.{name}.url: must say with `{KEY}` where the key goes"));
+            }
+            let timeout = section.timeout_ms.map_or(SINK_TIMEOUT, Duration::from_millis);
+            LookupSource::Url { template, timeout }
+        }
+        (None, Some(_)) if section.timeout_ms.is_some() => {
+            return Err(format!("lookup.{name}: timeout_ms needs a `url`"));
+        }
+        (None, Some(table)) => LookupSource::Table(directory.join(table)),
+        _ => {
+            return Err(format!(
+                "lookup.{name}: needs exactly one of `url = \"http…/{KEY}\"`, `table = \"….json\"`"
+            ));
+        }
+    };
+    Ok(LookupSettings { source, plugins: section.plugins })
+}
+
+fn web(key: &str, text: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|error| format!("{key}: `{text}` is no URL: {error}"))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        other => Err(format!("{key}: has the scheme `{other}`; only http and https are supported")),
+    }
+}
+
+fn engine_settings(
+    retry: &Retry,
+    shards: Option<NonZeroUsize>,
+    lookup_timeout_ms: Option<u64>,
+) -> Result<engine::Settings, Fault> {
+    let default = engine::Settings::default();
+    let settings = engine::Settings {
+        shards: shards.map_or(default.shards, NonZeroUsize::get),
+        attempts_max: retry.attempts.map_or(default.attempts_max, NonZeroU32::get),
+        retry_delay_min: retry
+            .delay_ms_min
+            .as_ref()
+            .map_or(default.retry_delay_min, |n| Duration::from_millis(*n.get_ref())),
+        retry_delay_max: retry
+            .delay_ms_max
+            .as_ref()
+            .map_or(default.retry_delay_max, |n| Duration::from_millis(*n.get_ref())),
+        lookup_timeout: lookup_timeout_ms.map_or(default.lookup_timeout, Duration::from_millis),
+    };
+    if settings.retry_delay_min > settings.retry_delay_max {
+        let place = retry.delay_ms_min.as_ref().or(retry.delay_ms_max.as_ref());
+        return Err(Fault {
+            span: place.map(toml::Spanned::span),
+            reason: format!(
+                "retry: delay_ms_min ({}) is more than delay_ms_max ({})",
+                settings.retry_delay_min.as_millis(),
+                settings.retry_delay_max.as_millis()
+            ),
+        });
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, overrides: Overrides) -> anyhow::Result<Settings> {
+        parse(text, "sagabox.toml", Path::new("/etc/sagabox"), overrides)
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let error = read(text, Overrides::default()).map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn nothing_at_all_is_a_configuration() {
+        let settings = read("", Overrides::default()).unwrap();
+        assert_eq!(settings.listen, "127.0.0.1:8321");
+        assert_eq!(settings.store, "sqlite:sagabox.db");
+        assert_eq!(settings.limits, Limits { body_bytes: 4_194_304, batch_events: 10_000 });
+    }
+
+    #[test]
+    fn flags_override_the_file() {
+        let overrides = Overrides { listen: Some("127.0.0.1:0".to_owned()), store: None };
+        let settings = read("listen = '0.0.0.0:1'\nstore = 'sqlite:a.db'", overrides).unwrap();
+        assert_eq!((&*settings.listen, &*settings.store), ("127.0.0.1:0", "sqlite:a.db"));
+    }
+
+    #[test]
+    fn everything_can_be_said() {
+        let settings = read(
+            r#"
+            [limits]
+            body_bytes = 1000
+            drain_ms = 5
+            shards = 4
+            [retry]
+            attempts = 3
+            delay_ms_min = 1
+            delay_ms_max = 9
+            [sink.billing]
+            url = "http://billing/in"
+            concurrency = 4
+            [sink.log]
+            file = "out.ndjson"
+            [sink.screen]
+            stdout = true
+            [routes]
+            RequestPayment = "billing"
+            "com.example.Paid" = "log"
+            [lookup.stock]
+            url = "http://stock/{key}"
+            plugins = ["shipment"]
+            [lookup.price]
+            table = "prices.json"
+            [plugin.order-saga]
+            currency = "EUR"
+            rates = [1, 2.5]
+            "#,
+            Overrides::default(),
+        )
+        .unwrap();
+        assert_eq!(settings.sinks["log"], Sink::File("/etc/sagabox/out.ndjson".into()));
+        assert_eq!(settings.routes["com.example.Paid"], "log");
+        assert!(settings.lookups["stock"].plugins.contains("shipment"));
+        let expected = serde_json::json!({ "currency": "EUR", "rates": [1, 2.5] });
+        assert_eq!(settings.plugins["order-saga"], expected);
+        assert_eq!((settings.engine.shards, settings.engine.attempts_max), (4, 3));
+    }
+
+    #[test]
+    fn a_mistake_names_file_line_and_key() {
+        check(
+            "\nlisten = 5",
+            "sagabox.toml:2: `listen`: invalid type: integer `5`, expected a string",
+        );
+        check(
+            "[limits]\n\nbody_byte = 5",
+            "sagabox.toml:3: `limits.body_byte`: unknown field `body_byte`, expected one of \
+             `body_bytes`, `batch_events`, `shards`, `lookup_timeout_ms`, `drain_ms`",
+        );
+        check(
+            "[retry]\nattempts = 0",
+            "sagabox.toml:2: `retry.attempts`: invalid value: integer `0`, expected a nonzero u32",
+        );
+        check(
+            "[retry]\ndelay_ms_min = 5\ndelay_ms_max = 4",
+            "sagabox.toml:2: retry: delay_ms_min (5) is more than delay_ms_max (4)",
+        );
+    }
+
+    #[test]
+    fn a_route_needs_its_sink() {
+        check(
+            "[routes]\nA = \"log\"\nRequestPayment = \"biling\"\n[sink.billing]\nstdout = true\n\
+             [sink.log]\nstdout = true",
+            "sagabox.toml:3: routes.\"RequestPayment\": there is no sink `biling`; add \
+             [sink.biling] (there are: billing, log)",
+        );
+    }
+
+    #[test]
+    fn a_sink_is_one_thing() {
+        check(
+            "[sink.a]\nurl = \"http://x\"\nfile = \"y\"",
+            "sagabox.toml:1: sink.a: needs exactly one of `url = \"http…\"`, `file = \"…\"`, \
+             `stdout = true`",
+        );
+        check(
+            "[sink.a]\nurl = \"ftp://x\"",
+            "sagabox.toml:1: sink.a.url: has the scheme `ftp`; only http and https are supported",
+        );
+        check(
+            "[sink.a]\nurl = \"http://x\"\nconcurrency = 0",
+            "sagabox.toml:1: sink.a.concurrency: is 0; accepted are 1 to 1024",
+        );
+        check(
+            "[sink.\"queue:a\"]\nstdout = true",
+            "sagabox.toml:1: sink.queue:a: names that begin with `queue:` are the host's",
+        );
+    }
+
+    #[test]
+    fn a_lookup_says_where_the_key_goes() {
+        check(
+            "[lookup.stock]\nurl = \"http://x/stock\"",
+            "sagabox.toml:1: lookup.stock.url: must say with `{key}` where the key goes",
+        );
+        check(
+            "[lookup.stock]",
+            "sagabox.toml:1: lookup.stock: needs exactly one of `url = \"http…/{key}\"`, \
+             `table = \"….json\"`",
+        );
+    }
+}

@@ -1,0 +1,154 @@
+//! Puts a host together: store, plugins, sinks, lookups, engine, and what is served.
+//!
+//! The only place where the adapters meet.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sagabox_engine::engine::{Engine, Parts};
+use sagabox_engine::model::{SinkName, Timestamp};
+use sagabox_engine::transport::Transport;
+use tokio::net::TcpListener;
+
+use crate::config::{LookupSource, Settings, Sink};
+use crate::http::{self, PluginView, Site, Traffic};
+use crate::lookup::{HttpLookup, Lookups, Source, Table};
+use crate::plugin::{self, Loading, Sandbox};
+use crate::store::SqliteStore;
+use crate::store::admin::Admin;
+use crate::transport::{FileTransport, HttpOptions, HttpTransport, StdoutTransport};
+
+/// Compiled components are kept here, in the plugins' directory.
+const CACHE: &str = ".cache";
+
+pub struct Host {
+    engine: Engine,
+    site: Site,
+    drain: Duration,
+    pub loaded: Loading,
+}
+
+impl Host {
+    /// Opens and recovers everything. Events are not accepted before `serve`.
+    pub async fn start(settings: Settings, plugins: &Path) -> anyhow::Result<Self> {
+        let transports = transports(&settings.sinks)?;
+        let lookup = lookups(&settings)?;
+        let directory = plugins.to_owned();
+        let configurations =
+            settings.plugins.iter().map(|(name, json)| (name.clone(), json.to_string())).collect();
+        // Compiling components takes seconds of pure computation.
+        let loading = tokio::task::spawn_blocking(move || {
+            // Hidden, so that it is not taken for a plugin. Whoever can write there can
+            // write plugins as well.
+            let cache = directory.join(CACHE);
+            let sandbox = Sandbox::new(plugin::Limits::default(), Some(cache))?;
+            plugin::load_directory(&directory, &sandbox, &configurations)
+        });
+        let loaded = loading.await??;
+        let url = &settings.store;
+        let store =
+            SqliteStore::open(url).await.with_context(|| format!("open the store {url}"))?;
+        let admin = Admin::new(&store).await.with_context(|| format!("read the store {url}"))?;
+        let routes = settings.routes.into_iter();
+        let parts = Parts {
+            store: Arc::new(store),
+            handlers: loaded.loaded.iter().map(|plugin| Arc::clone(&plugin.handler)).collect(),
+            lookup: Arc::new(lookup),
+            transports,
+            routes: routes.map(|(kind, sink)| (kind, SinkName::from(sink))).collect(),
+            clock: Arc::new(wall_clock),
+            settings: settings.engine,
+        };
+        let engine = Engine::start(parts).await.context("recover from the store")?;
+        let views = loaded.loaded.iter().map(|plugin| PluginView {
+            file: plugin.path.display().to_string(),
+            manifest: plugin.handler.manifest().clone(),
+        });
+        let site = Site {
+            engine: engine.clone(),
+            admin,
+            plugins: views.collect(),
+            limits: settings.limits,
+            traffic: Arc::new(Traffic::default()),
+        };
+        Ok(Self { engine, site, drain: settings.drain, loaded })
+    }
+
+    /// Serves until `shutdown`, then drains within the configured time. What does
+    /// not end in time is in the store and goes on with the next start.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let stopping = async move {
+            shutdown.await;
+            let _ = stop.send(());
+        };
+        let mut server = tokio::spawn(http::serve(listener, self.site, stopping));
+        tokio::select! {
+            ended = &mut server => return Ok(ended??),
+            _ = stopped => {}
+        }
+        // The engine ends waiting calls, and so lets the server's requests end.
+        let draining = async {
+            self.engine.drain().await;
+            (&mut server).await
+        };
+        if tokio::time::timeout(self.drain, draining).await.is_err() {
+            tracing::warn!(
+                "not everything ended in {:?}; it goes on at the next start",
+                self.drain
+            );
+            server.abort();
+        }
+        Ok(())
+    }
+}
+
+fn transports(
+    sinks: &BTreeMap<String, Sink>,
+) -> anyhow::Result<HashMap<SinkName, Arc<dyn Transport>>> {
+    let mut transports: HashMap<SinkName, Arc<dyn Transport>> = HashMap::new();
+    for (name, sink) in sinks {
+        let transport: Arc<dyn Transport> = match sink {
+            Sink::Http { url, timeout, concurrency } => {
+                let options = HttpOptions { timeout: *timeout, concurrency: *concurrency };
+                let made = HttpTransport::new(url.clone(), options);
+                Arc::new(made.with_context(|| format!("set up sink.{name}"))?)
+            }
+            Sink::File(path) => {
+                let opened = FileTransport::open(path);
+                let opening = || format!("open {} for sink.{name}", path.display());
+                Arc::new(opened.with_context(opening)?)
+            }
+            Sink::Stdout => Arc::new(StdoutTransport),
+        };
+        transports.insert(SinkName::from(name.as_str()), transport);
+    }
+    Ok(transports)
+}
+
+fn lookups(settings: &Settings) -> anyhow::Result<Lookups> {
+    let mut lookups = Lookups::default();
+    for (name, lookup) in &settings.lookups {
+        let source = match &lookup.source {
+            LookupSource::Url { template, timeout } => {
+                Source::Http(HttpLookup::new(template.clone(), *timeout)?)
+            }
+            LookupSource::Table(path) => {
+                Source::Table(Table::open(path).with_context(|| format!("lookup.{name}"))?)
+            }
+        };
+        lookups.add(name, source, lookup.plugins.iter().cloned());
+    }
+    Ok(lookups)
+}
+
+fn wall_clock() -> Timestamp {
+    Timestamp(u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0))
+}

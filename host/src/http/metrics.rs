@@ -1,0 +1,114 @@
+//! `GET /metrics` in the Prometheus text format, written by hand: a few gauges
+//! from the engine's status and counters of the door.
+
+use std::fmt::{Display, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use sagabox_engine::engine::Status;
+
+use super::Site;
+use super::events::Summary;
+use super::problem::Problem;
+
+const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What came to `POST /events` since the host started.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    accepted: AtomicU64,
+    duplicates: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Traffic {
+    pub fn count(&self, offered: &Result<Summary, Problem>) {
+        match offered {
+            Ok(summary) => {
+                self.accepted.fetch_add(summary.accepted as u64, Ordering::Relaxed);
+                self.duplicates.fetch_add(summary.duplicates as u64, Ordering::Relaxed);
+            }
+            Err(_) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+pub async fn get(State(site): State<Site>) -> impl IntoResponse {
+    let text = render(&site.engine.status().await, &site.traffic, site.plugins.len());
+    ([(header::CONTENT_TYPE, MEDIA_TYPE)], text)
+}
+
+fn render(status: &Status, traffic: &Traffic, plugins: usize) -> String {
+    let mut page = Page(String::with_capacity(1024));
+    page.head("sagabox_up", "gauge", "1 while the host accepts events.");
+    page.sample("sagabox_up", &[], u8::from(status.serving.is_ok()));
+    page.head("sagabox_events_total", "counter", "Events that came in, by what became of them.");
+    let accepted = traffic.accepted.load(Ordering::Relaxed);
+    page.sample("sagabox_events_total", &[("outcome", "accepted")], accepted);
+    let duplicates = traffic.duplicates.load(Ordering::Relaxed);
+    page.sample("sagabox_events_total", &[("outcome", "duplicate")], duplicates);
+    page.head(
+        "sagabox_requests_refused_total",
+        "counter",
+        "Requests with events that were refused.",
+    );
+    page.sample("sagabox_requests_refused_total", &[], traffic.refused.load(Ordering::Relaxed));
+    page.head("sagabox_log_position", "gauge", "The last position in the log.");
+    page.sample("sagabox_log_position", &[], status.head);
+    page.head("sagabox_plugins", "gauge", "Plugins that are loaded.");
+    page.sample("sagabox_plugins", &[], plugins);
+    page.head("sagabox_queue_messages", "gauge", "Messages in the queues of the host.");
+    for queue in &status.queues {
+        for (state, count) in [("ready", queue.ready), ("leased", queue.leased)] {
+            let labels = [("queue", queue.queue.as_str()), ("state", state)];
+            page.sample("sagabox_queue_messages", &labels, count);
+        }
+    }
+    page.0
+}
+
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.0.push_str(name);
+        for (index, (label, text)) in labels.iter().enumerate() {
+            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = write!(self.0, "{}{label}=\"{text}\"", if index == 0 { '{' } else { ',' });
+        }
+        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sagabox_engine::engine::QueueStatus;
+    use sagabox_engine::model::Position;
+
+    use super::*;
+
+    #[test]
+    fn a_label_cannot_break_the_page() {
+        let queue = QueueStatus { queue: "a\"b\\\nc".to_owned(), ready: 3, leased: 0 };
+        let status = Status { serving: Ok(()), head: Position(7), queues: vec![queue] };
+        let traffic = Traffic::default();
+        traffic.count(&Ok(Summary { accepted: 5, duplicates: 1 }));
+        let text = render(&status, &traffic, 2);
+        for line in [
+            r#"sagabox_queue_messages{queue="a\"b\\\nc",state="ready"} 3"#,
+            r#"sagabox_events_total{outcome="accepted"} 5"#,
+            "sagabox_log_position 7",
+            "sagabox_up 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Answers handlers' questions to the outside: over HTTP, or from a table in a file.
+//!
+//! A plugin gets an answer only from lookups that the operator has granted it
+//! (guarantee 10).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::http::{StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{Client, Response, redirect};
+use sagabox_engine::lookup::Lookup;
+use sagabox_engine::model::{AnswerValue, Failure, JSON, PluginName};
+use serde_json::value::RawValue;
+
+/// An answer is recorded with every decision that it led to, so it has to stay small.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Where the key goes in a URL template.
+pub const KEY: &str = "{key}";
+/// Everything but RFC 3986's unreserved characters, so that a key stays one path segment.
+const UNRESERVED: &percent_encoding::AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// All lookups of the host.
+#[derive(Default)]
+pub struct Lookups(BTreeMap<String, Granted>);
+
+struct Granted {
+    source: Source,
+    plugins: BTreeSet<String>,
+}
+
+/// Where a lookup's answers come from.
+pub enum Source {
+    Http(HttpLookup),
+    Table(Table),
+}
+
+impl Lookups {
+    pub fn add(&mut self, name: &str, source: Source, plugins: impl IntoIterator<Item = String>) {
+        let plugins = plugins.into_iter().collect();
+        self.0.insert(name.to_owned(), Granted { source, plugins });
+    }
+}
+
+#[async_trait]
+impl Lookup for Lookups {
+    async fn ask(
+        &self,
+        plugin: &PluginName,
+        name: &str,
+        key: &str,
+    ) -> Result<AnswerValue, Failure> {
+        let Some(granted) = self.0.get(name) else {
+            let reason = format!("lookup `{name}` is not configured; add [lookup.{name}]");
+            return Err(Failure::Permanent(reason));
+        };
+        if !granted.plugins.contains(plugin.as_str()) {
+            return Err(Failure::Permanent(format!(
+                "lookup `{name}` is not granted to {plugin}; add it to lookup.{name}.plugins"
+            )));
+        }
+        let answer = match &granted.source {
+            Source::Http(lookup) => lookup.ask(key).await,
+            Source::Table(table) => Ok(table.ask(key)),
+        };
+        answer.map_err(|failure| match failure {
+            Failure::Permanent(reason) => Failure::Permanent(format!("lookup `{name}`: {reason}")),
+            Failure::Transient(reason) => Failure::Transient(format!("lookup `{name}`: {reason}")),
+        })
+    }
+}
+
+/// `GET` on a URL made from a template and the key.
+pub struct HttpLookup {
+    client: Client,
+    template: String,
+}
+
+impl HttpLookup {
+    /// # Errors
+    /// If the TLS library cannot be set up.
+    pub fn new(template: String, timeout: Duration) -> Result<Self, reqwest::Error> {
+        let client = Client::builder()
+            .timeout(timeout)
+            // A redirect could lead to where the operator has granted nothing.
+            .redirect(redirect::Policy::none())
+            .user_agent(concat!("sagabox/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { client, template })
+    }
+
+    async fn ask(&self, key: &str) -> Result<AnswerValue, Failure> {
+        if matches!(key, "" | "." | "..") {
+            // URLs give these a meaning that no escaping takes away.
+            return Err(Failure::Permanent(format!("`{key}` cannot be a key in a URL")));
+        }
+        let encoded = utf8_percent_encode(key, UNRESERVED).to_string();
+        let url = self.template.replace(KEY, &encoded);
+        let request = self.client.get(&url).header(header::ACCEPT, JSON);
+        let response = request.send().await.map_err(|error| {
+            Failure::Transient(format!("GET {url}: {}", crate::transport::causes(&error)))
+        })?;
+        let status = response.status();
+        if status == StatusCode::NOT_FOUND {
+            Ok(AnswerValue::Missing)
+        } else if status.is_success() {
+            let content_type = response.headers().get(header::CONTENT_TYPE);
+            let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or(JSON);
+            let content_type = content_type.to_owned();
+            Ok(AnswerValue::Found { content_type, data: body(&url, response).await? })
+        } else {
+            let reason = format!("GET {url} answered {status}");
+            Err(if crate::transport::is_transient(status) {
+                Failure::Transient(reason)
+            } else {
+                Failure::Permanent(reason)
+            })
+        }
+    }
+}
+
+async fn body(url: &str, mut response: Response) -> Result<Bytes, Failure> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| {
+        Failure::Transient(format!("GET {url}: {}", crate::transport::causes(&error)))
+    })? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Err(Failure::Permanent(format!(
+                "GET {url} answered with more than {ANSWER_BYTES_MAX} bytes"
+            )));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// Reference data: a JSON object in a file, read once at start-up.
+pub struct Table(BTreeMap<String, Bytes>);
+
+impl Table {
+    /// # Errors
+    /// If the file cannot be read or is not a JSON object.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        use anyhow::Context as _;
+
+        let text = std::fs::read(path).with_context(|| format!("read table {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("table {} is no JSON object", path.display()))
+    }
+
+    fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
+        let rows: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(json)?;
+        let row = |(key, value): (String, Box<RawValue>)| {
+            (key, Bytes::copy_from_slice(value.get().as_bytes()))
+        };
+        Ok(Self(rows.into_iter().map(row).collect()))
+    }
+
+    fn ask(&self, key: &str) -> AnswerValue {
+        self.0.get(key).map_or(AnswerValue::Missing, |data| AnswerValue::Found {
+            content_type: JSON.to_owned(),
+            data: data.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::Uri;
+    use axum::routing::get;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn lookups() -> Lookups {
+        let answer = async |uri: Uri| match uri.path() {
+            "/stock/a%2Fb%20%C3%A4" => (StatusCode::OK, "7".to_owned()),
+            "/stock/busy" => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
+            "/stock/forbidden" => (StatusCode::FORBIDDEN, String::new()),
+            "/stock/elsewhere" => (StatusCode::FOUND, String::new()),
+            "/stock/huge" => (StatusCode::OK, "x".repeat(ANSWER_BYTES_MAX + 1)),
+            _ => (StatusCode::NOT_FOUND, String::new()),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let template = format!("http://{}/stock/{{key}}", listener.local_addr().unwrap());
+        let router = Router::new().fallback(get(answer));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = HttpLookup::new(template, Duration::from_secs(5)).unwrap();
+        let table = Table::parse(br#"{"sku":{"in_stock" : 3}}"#).unwrap();
+        let mut lookups = Lookups::default();
+        lookups.add("stock", Source::Http(http), ["shipment".to_owned()]);
+        lookups.add("table", Source::Table(table), ["shipment".to_owned()]);
+        lookups
+    }
+
+    /// What kind of answer it is, and its data or the end of its reason.
+    async fn check(plugin: &str, name: &str, key: &str, kind: &str, end: &str) {
+        let answer = lookups().await.ask(&PluginName::from(plugin), name, key).await;
+        let (found, text) = match answer {
+            Ok(AnswerValue::Found { data, .. }) => {
+                ("found", String::from_utf8_lossy(&data).into_owned())
+            }
+            Ok(AnswerValue::Missing) => ("missing", String::new()),
+            Ok(AnswerValue::Events(_)) => ("events", String::new()),
+            Err(Failure::Permanent(reason)) => ("permanent", reason),
+            Err(Failure::Transient(reason)) => ("transient", reason),
+        };
+        assert_eq!(found, kind, "{text}");
+        assert!(text.ends_with(end), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_table_answers_with_its_own_bytes() {
+        check("shipment", "table", "sku", "found", r#"{"in_stock" : 3}"#).await;
+        check("shipment", "table", "other", "missing", "").await;
+    }
+
+    #[tokio::test]
+    async fn a_url_answers_by_its_status() {
+        check("shipment", "stock", "a/b ä", "found", "7").await;
+        check("shipment", "stock", "unknown", "missing", "").await;
+        check("shipment", "stock", "busy", "transient", "answered 503 Service Unavailable").await;
+        check("shipment", "stock", "forbidden", "permanent", "answered 403 Forbidden").await;
+        check("shipment", "stock", "elsewhere", "permanent", "answered 302 Found").await;
+        check("shipment", "stock", "huge", "permanent", "answered with more than 262144 bytes")
+            .await;
+        check("shipment", "stock", "..", "permanent", "`..` cannot be a key in a URL").await;
+    }
+
+    #[tokio::test]
+    async fn only_what_is_granted_is_answered() {
+        let end = "lookup `stock` is not granted to thief; add it to lookup.stock.plugins";
+        check("thief", "stock", "a", "permanent", end).await;
+        let end = "lookup `price` is not configured; add [lookup.price]";
+        check("shipment", "price", "a", "permanent", end).await;
+    }
+}
