@@ -16,6 +16,8 @@ pub const PROBLEM: &str = "application/problem+json";
 
 /// How many events go into one request; any number does, this one keeps bodies well under a megabyte.
 const EVENTS_PER_REQUEST: usize = 500;
+/// The largest page that the host gives.
+const PAGE: usize = 1000;
 
 #[derive(Clone)]
 pub struct Client {
@@ -224,35 +226,33 @@ impl Client {
     /// # Errors
     /// If the host does not answer, or in another shape.
     pub async fn instances(&self, plugin: &str, status: &str) -> Result<Vec<Value>, String> {
-        self.pages(&format!("/plugins/{plugin}/instances?status={status}&limit=1000"), "instances")
-            .await
+        let path = format!("/plugins/{}/instances?status={status}", encode(plugin));
+        self.pages(&path, "instances", "key").await
     }
 
+    /// The open dead letters.
+    ///
     /// # Errors
     /// If the host does not answer, or in another shape.
     pub async fn dead_letters(&self) -> Result<Vec<Value>, String> {
-        self.pages("/dead-letters?limit=1000", "dead_letters").await
+        self.pages("/dead-letters?status=open", "dead_letters", "id").await
     }
 
-    /// Follows `next` through a list.
-    async fn pages(&self, path: &str, member: &str) -> Result<Vec<Value>, String> {
-        let mut all = Vec::new();
-        let mut next: Option<String> = None;
+    /// All of a list, page by page; `id` names the member of a row where the next page begins.
+    async fn pages(&self, path: &str, list: &str, id: &str) -> Result<Vec<Value>, String> {
+        let mut all: Vec<Value> = Vec::new();
         loop {
-            let page = match &next {
-                None => self.get(path).await?,
-                Some(after) => self.get(&format!("{path}&after={}", encode(after))).await?,
+            let after = match all.last().map(|row| &row[id]) {
+                None => String::new(),
+                Some(Value::String(text)) => format!("&after={}", encode(text)),
+                Some(other) => format!("&after={other}"),
             };
-            if let Value::Array(items) = page {
-                return Ok(items);
+            let page = self.get(&format!("{path}&limit={PAGE}{after}")).await?;
+            let rows = page[list].as_array().ok_or_else(|| format!("{path}: {page}"))?;
+            all.extend(rows.iter().cloned());
+            if rows.len() < PAGE {
+                return Ok(all);
             }
-            let items = page[member].as_array().ok_or_else(|| format!("{path}: {page}"))?;
-            all.extend(items.iter().cloned());
-            next = match &page["next"] {
-                Value::Null => return Ok(all),
-                Value::String(text) => Some(text.clone()),
-                other => Some(other.to_string()),
-            };
         }
     }
 
@@ -270,20 +270,35 @@ impl Client {
         .await;
     }
 
-    /// Waits until the accounts say that the sums add up.
+    /// Waits until the accounts say that the sums add up, wherever they say so.
     ///
     /// # Panics
     /// If they do not.
-    pub async fn wait_for_balance(&self) -> Value {
+    pub async fn wait_for_balance(&self) {
         wait::until("balanced accounts", wait::SOON, || async {
             let accounts = self.get("/accounts").await?;
-            if accounts["balanced"] == json!(true) {
-                Ok(accounts)
-            } else {
-                Err(accounts.to_string())
-            }
+            let mut balances = Vec::new();
+            collect(&accounts, "balanced", &mut balances);
+            let balanced = !balances.is_empty() && balances.iter().all(|b| **b == json!(true));
+            if balanced { Ok(()) } else { Err(accounts.to_string()) }
         })
-        .await
+        .await;
+    }
+
+    /// Waits until so many messages wait to be delivered, in all sinks and queues.
+    ///
+    /// # Panics
+    /// If there are never exactly so many, or the accounts do not say.
+    pub async fn wait_for_pending(&self, count: u64) {
+        wait::until(&format!("{count} pending messages"), wait::LONG, || async {
+            let accounts = self.get("/accounts").await?;
+            let mut pending = Vec::new();
+            collect(&accounts, "pending", &mut pending);
+            let sum: Option<u64> = pending.iter().map(|n| n.as_u64()).sum();
+            let matches = !pending.is_empty() && sum == Some(count);
+            if matches { Ok(()) } else { Err(accounts.to_string()) }
+        })
+        .await;
     }
 
     /// # Panics
@@ -291,6 +306,22 @@ impl Client {
     pub async fn assert_no_dead_letters(&self) {
         let dead = self.dead_letters().await.expect("the list of dead letters");
         assert!(dead.is_empty(), "{} dead letters, the first: {}", dead.len(), dead[0]);
+    }
+}
+
+/// Every value that stands under a name, at any depth.
+fn collect<'v>(value: &'v Value, name: &str, found: &mut Vec<&'v Value>) {
+    match value {
+        Value::Object(members) => {
+            for (member, value) in members {
+                if member == name {
+                    found.push(value);
+                }
+                collect(value, name, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, name, found)),
+        _ => {}
     }
 }
 

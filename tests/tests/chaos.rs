@@ -98,11 +98,7 @@ async fn killed_under_load_every_command_is_acknowledged_by_a_worker_once() {
     let worker = tokio::spawn(work(client, QUEUE, Arc::clone(&stop)));
     let sent = torment(&mut host).await;
     host.client().wait_for_balance().await;
-    wait::until("an empty queue", wait::LONG, || async {
-        let accounts = host.client().get("/accounts").await?;
-        if accounts["messages"]["pending"] == 0 { Ok(()) } else { Err(accounts.to_string()) }
-    })
-    .await;
+    host.client().wait_for_pending(0).await;
     stop.store(true, Ordering::Relaxed);
     let (seen, settled_twice) = worker.await.expect("the worker");
     assert_eq!(seen.len(), sent);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use sagabox_tests::client::Accepted;
 use sagabox_tests::host::Host;
 use sagabox_tests::sink::{Delivery, Sink};
-use sagabox_tests::{events, example, paths, wait};
+use sagabox_tests::{events, example, paths};
 use serde_json::Value;
 
 const PLUGIN: &str = "order-fulfilment";
@@ -51,11 +51,7 @@ async fn check_outcome(host: &Host, sink: &Sink, log: &Log, commands: Option<&Co
     client.wait_for_completed(PLUGIN, log.orders).await;
     client.assert_no_dead_letters().await;
     client.wait_for_balance().await;
-    wait::until("no message pending", wait::LONG, || async {
-        let pending = pending_messages(&client.get("/accounts").await?);
-        if pending == 0 { Ok(()) } else { Err(format!("{pending} pending")) }
-    })
-    .await;
+    client.wait_for_pending(0).await;
     let counts = sink.counts();
     if let Some(commands) = commands {
         assert_eq!(&counts, commands, "commands by type");
@@ -64,10 +60,6 @@ async fn check_outcome(host: &Host, sink: &Sink, log: &Log, commands: Option<&Co
 }
 
 type Counts = BTreeMap<String, usize>;
-
-fn pending_messages(accounts: &Value) -> u64 {
-    accounts["messages"]["pending"].as_u64().expect("the accounts say how many messages pend")
-}
 
 async fn run(log: &Log, events: &[Value], commands: Option<&Counts>) -> Counts {
     let sink = Sink::start().await;

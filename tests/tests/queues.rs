@@ -5,7 +5,6 @@ use std::time::Duration;
 use sagabox_tests::client::{Client, Lease};
 use sagabox_tests::events::{cart_finalized, event};
 use sagabox_tests::host::Host;
-use sagabox_tests::wait;
 use serde_json::{Value, json};
 
 const QUEUE: &str = "InitializeOrder";
@@ -68,11 +67,7 @@ async fn only_the_named_messages_are_acknowledged() {
     let client = host.client();
     client.send(&[cart_finalized("1", "cart-1"), cart_finalized("2", "cart-2")]).await;
     let mut messages = Vec::new();
-    wait::until("two messages", wait::SOON, || async {
-        let ready = client.get("/accounts").await?;
-        if ready["messages"]["pending"] == 2 { Ok(()) } else { Err(ready.to_string()) }
-    })
-    .await;
+    client.wait_for_pending(2).await;
     let held = lease(&client, QUEUE, 10, HELD).await;
     messages.extend(held.messages.iter().map(|message| message.id().to_owned()));
     assert_eq!(messages.len(), 2);
