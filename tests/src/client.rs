@@ -279,8 +279,8 @@ impl Client {
             let accounts = self.get("/accounts").await?;
             let mut balances = Vec::new();
             collect(&accounts, "balanced", &mut balances);
-            let balanced = !balances.is_empty() && balances.iter().all(|b| **b == json!(true));
-            if balanced { Ok(()) } else { Err(accounts.to_string()) }
+            let all = !balances.is_empty() && balances.iter().all(|b| **b == json!(true));
+            if all { Ok(()) } else { Err(accounts.to_string()) }
         })
         .await;
     }
