@@ -1,1 +1,15 @@
-//! placeholder
+//! What the black-box tests and the benchmark share.
+//!
+//! Everything here looks at Sagabox from outside: the real binary is started as
+//! a process, spoken to over HTTP, killed and started again. Nothing in this
+//! package knows the engine, the store or wasmtime's side of a plugin, so that
+//! a test here survives any rewrite of them.
+
+pub mod bench_baseline;
+pub mod client;
+pub mod events;
+pub mod example;
+pub mod host;
+pub mod paths;
+pub mod sink;
+pub mod wait;

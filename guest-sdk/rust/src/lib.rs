@@ -1,1 +1,101 @@
-//! placeholder
+//! Write sagas, process managers, reactors and enrichers for Sagabox: types, and
+//! one function per event type.
+//!
+//! ```
+//! use sagabox_sdk::prelude::*;
+//!
+//! #[event]
+//! struct PaymentFailed {
+//!     order_id: String,
+//! }
+//!
+//! #[command(subject = order_id)]
+//! struct CancelOrder {
+//!     order_id: String,
+//!     reason: String,
+//! }
+//!
+//! struct OrderSaga;
+//!
+//! #[saga(sends(CancelOrder))]
+//! impl OrderSaga {
+//!     #[on(key = "/orderId")]
+//!     fn payment_failed(event: PaymentFailed, ctx: &mut Ctx<Self>) -> Result {
+//!         ctx.send(CancelOrder { order_id: event.order_id, reason: "payment failed".into() })
+//!     }
+//! }
+//!
+//! // Handlers are tested natively:
+//! use sagabox_sdk::testing::given;
+//! given::<OrderSaga>()
+//!     .when(PaymentFailed { order_id: "o-1".into() })
+//!     .sends([CancelOrder { order_id: "o-1".into(), reason: "payment failed".into() }]);
+//! ```
+//!
+//! What a plugin may send is declared once; sending anything else does not compile:
+//!
+//! ```compile_fail
+//! # use sagabox_sdk::prelude::*;
+//! #[event]
+//! struct PaymentFailed { order_id: String }
+//! #[command]
+//! struct CancelOrder { order_id: String }
+//! struct OrderSaga;
+//! #[saga(sends())]
+//! impl OrderSaga {
+//!     #[on(key = "/orderId")]
+//!     fn payment_failed(event: PaymentFailed, ctx: &mut Ctx<Self>) -> Result {
+//!         ctx.send(CancelOrder { order_id: event.order_id })
+//!     }
+//! }
+//! ```
+//!
+//! One event type has one handler, and each says where the correlation key is:
+//!
+//! ```compile_fail
+//! # use sagabox_sdk::prelude::*;
+//! # #[event]
+//! # struct Paid { order_id: String }
+//! # struct S;
+//! #[saga(sends())]
+//! impl S {
+//!     #[on(key = "/orderId")]
+//!     fn first(event: Paid, ctx: &mut Ctx<Self>) -> Result { Ok(()) }
+//!     #[on(key = "/orderId")]
+//!     fn second(event: Paid, ctx: &mut Ctx<Self>) -> Result { Ok(()) }
+//! }
+//! ```
+//!
+//! ```compile_fail
+//! # use sagabox_sdk::prelude::*;
+//! # #[event]
+//! # struct Paid { order_id: String }
+//! # struct S;
+//! #[saga(sends())]
+//! impl S {
+//!     #[on()]
+//!     fn paid(event: Paid, ctx: &mut Ctx<Self>) -> Result { Ok(()) }
+//! }
+//! ```
+
+#[doc(hidden)]
+pub mod context;
+pub mod raw;
+pub mod testing;
+
+#[doc(hidden)]
+pub use {serde, serde_json, wit_bindgen};
+
+pub use context::{Command, Ctx, Emits, Error, Event, Message, Result, Sends, Undeliverable};
+pub use sagabox_sdk_macros::{
+    command, data, enricher, event, process_manager, reactor, saga,
+};
+
+/// What a plugin needs in scope.
+pub mod prelude {
+    pub use crate::raw::RawEvent;
+    pub use crate::{
+        Command, Ctx, Error, Event, Message, Result, Undeliverable, command, data, enricher, event,
+        process_manager, reactor, saga,
+    };
+}

@@ -1,0 +1,291 @@
+//! What a handler has in hand: [`Ctx`].
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::raw::{
+    AnswerValue, Decision, Failure, KeyChange, Outgoing, Question, RawContext, RawEvent, Reply,
+    State, TimerChange,
+};
+
+/// Something that is sent: its CloudEvents type, and its subject.
+pub trait Message: Serialize {
+    const TYPE: &'static str;
+
+    fn subject(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Made by `#[event]`.
+pub trait Event: Message + DeserializeOwned {}
+
+/// Made by `#[command]`.
+pub trait Command: Message {}
+
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not declare that it sends `{C}`",
+    label = "add `{C}` to `sends(…)` at the plugin's `impl`"
+)]
+pub trait Sends<C> {}
+
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not declare that it emits `{E}`",
+    label = "add `{E}` to `emits(…)` at the plugin's `impl`"
+)]
+pub trait Emits<E> {}
+
+/// What a handler returns.
+pub type Result<T = ()> = core::result::Result<T, Error>;
+
+/// Why a handler does not decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Permanent(String),
+    Transient(String),
+    /// A question is open: the host answers it, and calls again.
+    Suspended,
+}
+
+impl Error {
+    /// Trying again cannot help: the event becomes a dead letter.
+    pub fn permanent(reason: impl fmt::Display) -> Self {
+        Self(Kind::Permanent(reason.to_string()))
+    }
+
+    /// Trying again may help: the host calls again, later.
+    pub fn transient(reason: impl fmt::Display) -> Self {
+        Self(Kind::Transient(reason.to_string()))
+    }
+}
+
+impl<E: core::error::Error> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self::permanent(error)
+    }
+}
+
+/// A command that became a dead letter, as `#[on_undeliverable]` gets it.
+#[derive(Clone, Debug, serde::Deserialize)]
+pub struct Undeliverable {
+    pub id: String,
+    #[serde(rename = "type")]
+    pub command_type: String,
+    pub reason: String,
+    pub attempts: u32,
+    /// The command as it was sent, a CloudEvent.
+    pub command: serde_json::Value,
+}
+
+/// The call: what is known, and what shall happen. `P` is the plugin.
+pub struct Ctx<P> {
+    raw: RawContext,
+    event: RawEvent,
+    decision: Decision,
+    open: Vec<Question>,
+    plugin: PhantomData<P>,
+}
+
+impl<P> Ctx<P> {
+    #[doc(hidden)]
+    pub fn new(event: RawEvent, raw: RawContext) -> Self {
+        Self { raw, event, decision: Decision::default(), open: Vec::new(), plugin: PhantomData }
+    }
+
+    /// Sends a command.
+    ///
+    /// # Errors
+    /// Permanent, if the command cannot be written as JSON.
+    pub fn send<C: Command>(&mut self, command: C) -> Result
+    where
+        P: Sends<C>,
+    {
+        self.decision.commands.push(outgoing(&command)?);
+        Ok(())
+    }
+
+    /// Emits an event.
+    ///
+    /// # Errors
+    /// Permanent, if the event cannot be written as JSON.
+    pub fn emit<E: Event>(&mut self, event: E) -> Result
+    where
+        P: Emits<E>,
+    {
+        self.decision.events.push(outgoing(&event)?);
+        Ok(())
+    }
+
+    /// What a lookup knows under a key; none if it knows nothing.
+    ///
+    /// # Errors
+    /// Leaves the handler until the host has the answer. Permanent if the answer does not fit `T`.
+    pub fn lookup<T: DeserializeOwned>(&mut self, name: &str, key: impl ToString) -> Result<Option<T>> {
+        let mut found = self.lookups(name, [key])?;
+        Ok(found.pop().flatten())
+    }
+
+    /// Several keys of one lookup, asked at once. The answers come in the order of the keys.
+    ///
+    /// # Errors
+    /// As for [`Ctx::lookup`].
+    pub fn lookups<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        keys: impl IntoIterator<Item = impl ToString>,
+    ) -> Result<Vec<Option<T>>> {
+        let mut found = Vec::new();
+        for key in keys {
+            let question = Question::Lookup { name: name.to_owned(), key: key.to_string() };
+            match self.answer(question) {
+                None => {}
+                Some(AnswerValue::Found { data, .. }) => {
+                    let value = serde_json::from_slice(data).map_err(|error| {
+                        Error::permanent(format!("the answer of lookup `{name}` does not fit: {error}"))
+                    })?;
+                    found.push(Some(value));
+                }
+                Some(AnswerValue::Missing | AnswerValue::Events(_)) => found.push(None),
+            }
+        }
+        if self.open.is_empty() { Ok(found) } else { Err(Error(Kind::Suspended)) }
+    }
+
+    /// The events of a subject before this one, in the order of the log.
+    ///
+    /// # Errors
+    /// Leaves the handler until the host has the answer.
+    pub fn stream(&mut self, subject: &str) -> Result<Vec<RawEvent>> {
+        match self.answer(Question::Stream(subject.to_owned())) {
+            Some(AnswerValue::Events(events)) => Ok(events.clone()),
+            Some(_) => Ok(Vec::new()),
+            None => Err(Error(Kind::Suspended)),
+        }
+    }
+
+    fn answer(&mut self, question: Question) -> Option<&AnswerValue> {
+        let at = self.raw.answers.iter().position(|(asked, _)| *asked == question);
+        if at.is_none() && !self.open.contains(&question) {
+            self.open.push(question);
+        }
+        at.map(|at| &self.raw.answers[at].1)
+    }
+
+    /// From now on, events with this key reach the instance too.
+    pub fn claim(&mut self, key: impl Into<String>) {
+        self.decision.keys.push(KeyChange::Claim(key.into()));
+    }
+
+    /// Events with this key no longer reach the instance.
+    pub fn release(&mut self, key: impl Into<String>) {
+        self.decision.keys.push(KeyChange::Release(key.into()));
+    }
+
+    /// Sets a timer, or sets it anew: `#[on_timer("name")]` is called when it is due.
+    pub fn set_timer(&mut self, name: &str, after: core::time::Duration) {
+        let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        let timer = TimerChange::SetAfter { name: name.to_owned(), after, data: Vec::new() };
+        self.decision.timers.push(timer);
+    }
+
+    /// As [`Ctx::set_timer`], at a time in milliseconds since 1970-01-01T00:00:00Z.
+    pub fn set_timer_at(&mut self, name: &str, at: u64) {
+        let timer = TimerChange::SetAt { name: name.to_owned(), at, data: Vec::new() };
+        self.decision.timers.push(timer);
+    }
+
+    pub fn cancel_timer(&mut self, name: &str) {
+        self.decision.timers.push(TimerChange::Cancel(name.to_owned()));
+    }
+
+    /// The process is complete: what still comes for it is ignored.
+    pub fn complete(&mut self) {
+        self.decision.complete = true;
+    }
+
+    /// The host's clock, in milliseconds since 1970-01-01T00:00:00Z.
+    pub fn now(&self) -> u64 {
+        self.raw.now
+    }
+
+    /// 1 for the first attempt.
+    pub fn attempt(&self) -> u32 {
+        self.raw.attempt
+    }
+
+    /// The correlation key; the instance's own, for a process manager.
+    pub fn key(&self) -> &str {
+        &self.raw.key
+    }
+
+    /// Differs from event to event, is the same in every retry of one event.
+    pub fn seed(&self) -> u64 {
+        self.raw.seed
+    }
+
+    /// The event's attributes.
+    pub fn event(&self) -> &RawEvent {
+        &self.event
+    }
+
+    /// The plugin's section of the host's configuration.
+    ///
+    /// # Errors
+    /// Permanent, if the section does not fit `T`.
+    pub fn config<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_str(&self.raw.configuration)
+            .map_err(|error| Error::permanent(format!("the plugin's configuration: {error}")))
+    }
+
+    /// What the host gets. An open question comes first, also if the handler went on without it.
+    #[doc(hidden)]
+    pub fn reply(mut self, result: Result<Option<Vec<u8>>>) -> core::result::Result<Reply, Failure> {
+        if !self.open.is_empty() {
+            return Ok(Reply::Need(self.open));
+        }
+        match result {
+            Ok(state) => {
+                self.decision.state = state;
+                Ok(Reply::Decided(self.decision))
+            }
+            Err(Error(Kind::Permanent(reason))) => Err(Failure::Permanent(reason)),
+            Err(Error(Kind::Transient(reason))) => Err(Failure::Transient(reason)),
+            Err(Error(Kind::Suspended)) => {
+                Err(Failure::Permanent("the handler suspended without a question".to_owned()))
+            }
+        }
+    }
+}
+
+fn outgoing<M: Message>(message: &M) -> Result<Outgoing> {
+    Ok(Outgoing {
+        message_type: M::TYPE.to_owned(),
+        subject: message.subject(),
+        data: serde_json::to_vec(message)?,
+    })
+}
+
+/// The state as the host stores it.
+#[doc(hidden)]
+pub fn save<S: Serialize>(state: &S) -> Result<Option<Vec<u8>>> {
+    Ok(Some(serde_json::to_vec(state)?))
+}
+
+#[doc(hidden)]
+pub fn restore<S: DeserializeOwned>(state: Option<&State>) -> Result<S> {
+    let state = state.ok_or_else(|| Error::permanent("the host gave no state"))?;
+    serde_json::from_slice(&state.data)
+        .map_err(|error| Error::permanent(format!("the stored state does not fit: {error}")))
+}
+
+/// The data of an event, as its handler's type.
+#[doc(hidden)]
+pub fn parse<E: Event>(event: &RawEvent) -> Result<E> {
+    event.parse()?.ok_or_else(|| Error::permanent("the event is of another type"))
+}

@@ -1,0 +1,172 @@
+//! What crosses the border between host and guest, as plain types. Authors meet
+//! only [`RawEvent`]; the macros and the tests use the rest.
+
+use crate::context::{Error, Event, Result};
+
+/// An event as it came: its attributes, and its data byte for byte.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawEvent {
+    pub id: String,
+    pub source: String,
+    pub event_type: String,
+    pub subject: Option<String>,
+    /// RFC 3339, as the sender wrote it.
+    pub time: Option<String>,
+    pub datacontenttype: String,
+    pub dataschema: Option<String>,
+    pub extensions: Vec<(String, String)>,
+    pub data: Vec<u8>,
+}
+
+impl RawEvent {
+    /// The event as this type; none if it is of another type.
+    ///
+    /// # Errors
+    /// Permanent, naming type and field, if the data does not fit.
+    pub fn parse<E: Event>(&self) -> Result<Option<E>> {
+        if self.event_type != E::TYPE {
+            return Ok(None);
+        }
+        serde_json::from_slice(&self.data).map(Some).map_err(|error| {
+            Error::permanent(format!("the data of `{}` does not fit: {error}", self.event_type))
+        })
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawContext {
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub now: u64,
+    pub attempt: u32,
+    pub key: String,
+    pub answers: Vec<(Question, AnswerValue)>,
+    /// JSON.
+    pub configuration: String,
+    pub seed: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    Lookup { name: String, key: String },
+    Stream(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnswerValue {
+    Found { content_type: String, data: Vec<u8> },
+    Missing,
+    Events(Vec<RawEvent>),
+}
+
+/// A command or an emitted event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    pub message_type: String,
+    pub subject: Option<String>,
+    pub data: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TimerChange {
+    /// Milliseconds from now.
+    SetAfter { name: String, after: u64, data: Vec<u8> },
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    SetAt { name: String, at: u64, data: Vec<u8> },
+    Cancel(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyChange {
+    Claim(String),
+    Release(String),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    pub state: Option<Vec<u8>>,
+    pub commands: Vec<Outgoing>,
+    pub events: Vec<Outgoing>,
+    pub timers: Vec<TimerChange>,
+    pub keys: Vec<KeyChange>,
+    pub complete: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Decided(Decision),
+    Need(Vec<Question>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    Permanent(String),
+    Transient(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Correlation {
+    Subject,
+    Attribute(&'static str),
+    Pointer(&'static str),
+    Instance,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Start,
+    StartOrHandle,
+    Handle,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    Ignore,
+    /// Milliseconds.
+    Hold(u64),
+    Fail,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    pub event_type: &'static str,
+    pub key: Correlation,
+    pub effect: Effect,
+    pub absent: Absent,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    pub name: &'static str,
+    pub version: &'static str,
+    pub description: &'static str,
+    pub subscriptions: Vec<Subscription>,
+    pub commands: Vec<&'static str>,
+    pub events: Vec<&'static str>,
+    pub lookups: Vec<&'static str>,
+    pub streams: bool,
+    pub state_version: u32,
+}
+
+/// A state and the version that wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    pub version: u32,
+    pub data: Vec<u8>,
+}
+
+/// Implemented by the role macros.
+pub trait Plugin: Sized + 'static {
+    fn manifest() -> Manifest;
+
+    /// # Errors
+    /// The handler's refusal.
+    fn handle(
+        event: RawEvent,
+        state: Option<State>,
+        context: RawContext,
+    ) -> core::result::Result<Reply, Failure>;
+
+    /// # Errors
+    /// Why the state cannot be used.
+    fn migrate(state: State) -> core::result::Result<Vec<u8>, String>;
+}

@@ -1,0 +1,245 @@
+//! The real binary as a process: started, killed, started again on the same store.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::client::Client;
+use crate::{paths, wait};
+
+const LISTENING: &str = "listening on ";
+
+/// What a host is started with.
+#[derive(Default)]
+pub struct Builder {
+    plugins: Vec<PathBuf>,
+    files: Vec<(String, Vec<u8>)>,
+    configuration: Configuration,
+}
+
+#[derive(Default)]
+enum Configuration {
+    #[default]
+    None,
+    Text(String),
+    File(PathBuf),
+}
+
+impl Builder {
+    /// Adds a built plugin.
+    #[must_use]
+    pub fn plugin(mut self, name: &str) -> Self {
+        self.plugins.push(paths::plugin(name));
+        self
+    }
+
+    /// Adds any file to the directory of plugins.
+    #[must_use]
+    pub fn file(mut self, name: &str, content: impl Into<Vec<u8>>) -> Self {
+        self.files.push((name.to_owned(), content.into()));
+        self
+    }
+
+    #[must_use]
+    pub fn configuration(mut self, toml: impl Into<String>) -> Self {
+        self.configuration = Configuration::Text(toml.into());
+        self
+    }
+
+    #[must_use]
+    pub fn configuration_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.configuration = Configuration::File(path.into());
+        self
+    }
+
+    /// Starts the host and waits until it listens.
+    ///
+    /// # Panics
+    /// If it does not, with what it said.
+    pub async fn start(self) -> Host {
+        let folder = TempDir::new().expect("a temporary folder");
+        let plugins = folder.path().join("plugins");
+        std::fs::create_dir(&plugins).expect("a folder for plugins");
+        for from in self.plugins {
+            let to = plugins.join(from.file_name().expect("a plugin is a file"));
+            std::fs::copy(&from, to).expect("a copy of the plugin");
+        }
+        for (name, content) in self.files {
+            std::fs::write(plugins.join(name), content).expect("a file among the plugins");
+        }
+        let configuration = match self.configuration {
+            Configuration::None => None,
+            Configuration::File(path) => Some(path),
+            Configuration::Text(text) => {
+                let path = folder.path().join("sagabox.toml");
+                std::fs::write(&path, text).expect("a configuration file");
+                Some(path)
+            }
+        };
+        let mut host = Host {
+            folder,
+            configuration,
+            // Port 0 the first time; after that the same one, so that clients find it again.
+            listen: "127.0.0.1:0".to_owned(),
+            child: None,
+            output: Arc::default(),
+        };
+        host.start().await;
+        host
+    }
+}
+
+/// A host process. Dropping it kills it; in a failing test it shows the host's log.
+pub struct Host {
+    folder: TempDir,
+    configuration: Option<PathBuf>,
+    listen: String,
+    child: Option<Child>,
+    /// The lines of standard output since the last start.
+    output: Arc<Mutex<Vec<String>>>,
+}
+
+impl Host {
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Starts the process again on the same store, plugins and address.
+    ///
+    /// # Panics
+    /// If it runs, or does not come to listen.
+    pub async fn start(&mut self) {
+        assert!(self.child.is_none(), "the host runs already");
+        let log = File::options().create(true).append(true).open(self.log_path()).expect("a log");
+        let mut command = Command::new(paths::binary());
+        command
+            .arg("run")
+            .arg(self.plugins())
+            .args(["--store", &format!("sqlite:{}", self.store().display())])
+            .args(["--listen", &self.listen])
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true);
+        if let Some(path) = &self.configuration {
+            command.arg("--config").arg(path);
+        }
+        let mut child = command.spawn().expect("the binary under test starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("a piped output")).lines();
+        self.child = Some(child);
+        let output = Arc::new(Mutex::new(Vec::new()));
+        self.output = Arc::clone(&output);
+        let mut address = None;
+        let listening = async {
+            while let Ok(Some(line)) = lines.next_line().await {
+                address = line
+                    .split_once(LISTENING)
+                    .map(|(_, url)| url.trim().trim_start_matches("http://").to_owned());
+                output.lock().expect("no holder of this lock panics").push(line);
+                if address.is_some() {
+                    break;
+                }
+            }
+        };
+        let in_time = tokio::time::timeout(wait::SOON, listening).await.is_ok();
+        let Some(address) = address else {
+            let why = if in_time { "ended" } else { "did not come to listen" };
+            panic!("the host {why}; it printed {:?}", self.output());
+        };
+        address.trim_end_matches('/').clone_into(&mut self.listen);
+        // Reading on keeps the pipe from filling up.
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                output.lock().expect("no holder of this lock panics").push(line);
+            }
+        });
+    }
+
+    /// `kill -9`, and waits until the process is gone.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub async fn kill(&mut self) {
+        let mut child = self.child.take().expect("the host runs");
+        child.kill().await.expect("the host can be killed");
+    }
+
+    /// `kill -9`, and starts it again.
+    pub async fn kill_and_start(&mut self) {
+        self.kill().await;
+        self.start().await;
+    }
+
+    /// Asks the process to end, without waiting for it.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub async fn terminate(&mut self) {
+        let id = self.child.as_ref().and_then(Child::id).expect("the host runs");
+        let status = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
+        assert!(status.expect("kill can be run").success(), "SIGTERM could not be sent");
+    }
+
+    /// Waits until the process has ended by itself.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("the host runs");
+        let status = tokio::time::timeout(wait::SOON, child.wait()).await;
+        status.expect("the host ends soon after SIGTERM").expect("the status of a child")
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.listen)
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(self.url())
+    }
+
+    pub fn plugins(&self) -> PathBuf {
+        self.folder.path().join("plugins")
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("sagabox.db")
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What the process printed since its last start.
+    ///
+    /// # Panics
+    /// Never: no holder of the lock panics.
+    pub fn output(&self) -> Vec<String> {
+        self.output.lock().expect("no holder of this lock panics").clone()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("host.log")
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        const SHOWN: usize = 60;
+        if !std::thread::panicking() {
+            return;
+        }
+        let log = std::fs::read_to_string(self.log_path()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        eprintln!("--- the host printed");
+        self.output().iter().for_each(|line| eprintln!("{line}"));
+        eprintln!("--- the end of the host's log");
+        lines.iter().skip(lines.len().saturating_sub(SHOWN)).for_each(|line| eprintln!("{line}"));
+    }
+}

@@ -1,0 +1,173 @@
+//! The door: each mode of the `CloudEvents` HTTP binding, and each refusal as problem details.
+
+use reqwest::{Method, StatusCode};
+use sagabox_tests::client::{Accepted, BATCH, Client, PROBLEM, STRUCTURED};
+use sagabox_tests::events::cart_finalized;
+use sagabox_tests::host::Host;
+use serde_json::{Value, json};
+
+const JSON: &str = "application/json";
+/// What a binary-mode request needs.
+const HEADERS: [(&str, &str); 4] = [
+    ("ce-specversion", "1.0"),
+    ("ce-id", "b-1"),
+    ("ce-source", "/test"),
+    ("ce-type", "CartFinalized"),
+];
+
+async fn binary(client: &Client, headers: &[(&str, &str)], body: String) -> reqwest::Response {
+    let mut request = client.request(Method::POST, "/events").header("content-type", JSON);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(body).send().await.expect("an answer")
+}
+
+#[track_caller]
+fn check_accepted(status: StatusCode, text: &str, accepted: usize, duplicates: usize) {
+    assert_eq!(status, StatusCode::ACCEPTED, "{text}");
+    let answer: Accepted = serde_json::from_str(text).expect("the answer is JSON");
+    assert_eq!(answer, Accepted { accepted, duplicates });
+}
+
+#[tokio::test]
+async fn every_mode_is_accepted_and_the_same_event_in_another_mode_is_a_duplicate() {
+    let host = Host::builder().plugin("order-saga").start().await;
+    let client = host.client();
+    let event = cart_finalized("b-1", "cart-1");
+
+    let data = event["data"].to_string();
+    let response = binary(&client, &HEADERS, data).await;
+    check_accepted(response.status(), &response.text().await.unwrap(), 1, 0);
+
+    let response = client.post_events(STRUCTURED, event.to_string()).await.unwrap();
+    check_accepted(response.status(), &response.text().await.unwrap(), 0, 1);
+
+    let batch = json!([event, cart_finalized("b-2", "cart-2"), cart_finalized("b-2", "cart-2")]);
+    let response = client.post_events(BATCH, batch.to_string()).await.unwrap();
+    check_accepted(response.status(), &response.text().await.unwrap(), 1, 2);
+
+    let response = client.post_events(BATCH, "[]").await.unwrap();
+    check_accepted(response.status(), &response.text().await.unwrap(), 0, 0);
+
+    client.take_exactly("InitializeOrder", 2).await;
+}
+
+/// The body cannot be read at all.
+const MALFORMED: u16 = 400;
+/// The body can be read, and an event in it is at fault.
+const NOT_AN_EVENT: u16 = 422;
+
+/// Sends a body that must be refused; the refusal must name what is wrong.
+async fn check_refused(client: &Client, kind: &str, body: String, status: u16, names: &str) {
+    let shown: String = body.chars().take(120).collect();
+    let response = client.post_events(kind, body).await.expect("an answer");
+    check_problem(response, status, names, &shown).await;
+}
+
+async fn check_problem(response: reqwest::Response, status: u16, names: &str, shown: &str) {
+    let got = response.status();
+    let content_type = response.headers().get("content-type").cloned();
+    let text = response.text().await.expect("a body");
+    assert_eq!(got.as_u16(), status, "for {shown}: {text}");
+    let content_type = content_type.expect("a content type");
+    assert!(content_type.to_str().unwrap().starts_with(PROBLEM), "{content_type:?} for {shown}");
+    let problem: Value = serde_json::from_str(&text).expect("problem details are JSON");
+    assert_eq!(problem["status"], status, "{text}");
+    assert!(problem["title"].is_string(), "{text}");
+    assert!(text.contains(names), "`{names}` is not named for {shown}: {text}");
+}
+
+fn without(attribute: &str) -> Value {
+    let mut event = cart_finalized("r-1", "cart-1");
+    event.as_object_mut().expect("an object").remove(attribute);
+    event
+}
+
+fn with(attribute: &str, value: Value) -> Value {
+    let mut event = cart_finalized("r-1", "cart-1");
+    event[attribute] = value;
+    event
+}
+
+#[tokio::test]
+async fn what_is_no_event_is_refused_and_named() {
+    let host = Host::builder().start().await;
+    let client = host.client();
+    for attribute in ["id", "source", "type", "specversion"] {
+        let event = without(attribute);
+        check_refused(&client, STRUCTURED, event.to_string(), NOT_AN_EVENT, attribute).await;
+        check_refused(&client, BATCH, json!([event]).to_string(), NOT_AN_EVENT, attribute).await;
+    }
+    for (attribute, value) in [
+        ("id", json!("")),
+        ("id", json!(7)),
+        ("specversion", json!("0.3")),
+        ("time", json!("yesterday")),
+        ("Bad-Name", json!("x")),
+        ("data_base64", json!("AA==")),
+        ("type", json!("sagabox.timer.fired")),
+    ] {
+        let event = with(attribute, value).to_string();
+        check_refused(&client, STRUCTURED, event, NOT_AN_EVENT, attribute).await;
+    }
+    for body in ["", "{", "[{}"] {
+        check_refused(&client, STRUCTURED, body.to_owned(), MALFORMED, "JSON").await;
+        check_refused(&client, BATCH, body.to_owned(), MALFORMED, "JSON").await;
+    }
+    check_refused(&client, BATCH, "[7]".to_owned(), NOT_AN_EVENT, "").await;
+    let event = cart_finalized("r-1", "cart-1").to_string();
+    check_refused(&client, "application/xml", event, 415, "").await;
+}
+
+#[tokio::test]
+async fn binary_mode_names_the_header_that_is_missing_or_wrong() {
+    let host = Host::builder().start().await;
+    let client = host.client();
+    for left_out in ["ce-id", "ce-source", "ce-type"] {
+        let headers: Vec<_> = HEADERS.into_iter().filter(|(name, _)| *name != left_out).collect();
+        let response = binary(&client, &headers, "{}".to_owned()).await;
+        check_problem(response, NOT_AN_EVENT, &left_out["ce-".len()..], left_out).await;
+    }
+    let headers: Vec<_> = HEADERS.into_iter().chain([("ce-time", "noon")]).collect();
+    let response = binary(&client, &headers, "{}".to_owned()).await;
+    check_problem(response, NOT_AN_EVENT, "time", "ce-time: noon").await;
+}
+
+#[tokio::test]
+async fn one_bad_event_refuses_its_whole_batch() {
+    let host = Host::builder().start().await;
+    let client = host.client();
+    let good = cart_finalized("w-1", "cart-1");
+    let batch = json!([good, without("id")]);
+    check_refused(&client, BATCH, batch.to_string(), NOT_AN_EVENT, "id").await;
+    let sent = client.send(&[good]).await;
+    assert_eq!(sent, Accepted { accepted: 1, duplicates: 0 }, "the good one was not taken before");
+}
+
+#[tokio::test]
+async fn a_body_beyond_every_limit_is_refused_and_the_host_goes_on() {
+    const BYTES: usize = 128 * 1024 * 1024;
+    let host = Host::builder().start().await;
+    let client = host.client();
+    let response = client.post_events(STRUCTURED, vec![b' '; BYTES]).await;
+    // The host may answer, or close the connection while the body is still on its way.
+    if let Ok(response) = response {
+        assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    assert_eq!(client.send(&[cart_finalized("l-1", "cart-1")]).await.accepted, 1);
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_answer_with_problem_details() {
+    let host = Host::builder().start().await;
+    let client = host.client();
+    let response = client.request(Method::GET, "/nothing-here").send().await.unwrap();
+    check_problem(response, 404, "", "GET /nothing-here").await;
+    let response = client.request(Method::DELETE, "/events").send().await.unwrap();
+    check_problem(response, 405, "", "DELETE /events").await;
+    for path in ["/healthz", "/readyz"] {
+        let response = client.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+    }
+}

@@ -1,0 +1,15 @@
+//! The black-box tests: the real binary, over HTTP, killed and started again.
+//!
+//! One test binary, because each further one costs seconds of linking. They need
+//! the binary and the built plugins, which `./dev test` makes first.
+
+mod chaos;
+mod drain;
+mod examples;
+mod ingest;
+mod licences;
+mod order_management;
+mod queues;
+mod readme;
+mod refusals;
+mod scripts;
