@@ -126,7 +126,11 @@ impl<P> Ctx<P> {
     ///
     /// # Errors
     /// Leaves the handler until the host has the answer. Permanent if the answer does not fit `T`.
-    pub fn lookup<T: DeserializeOwned>(&mut self, name: &str, key: impl ToString) -> Result<Option<T>> {
+    pub fn lookup<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        key: impl ToString,
+    ) -> Result<Option<T>> {
         let mut found = self.lookups(name, [key])?;
         Ok(found.pop().flatten())
     }
@@ -147,7 +151,9 @@ impl<P> Ctx<P> {
                 None => {}
                 Some(AnswerValue::Found { data, .. }) => {
                     let value = serde_json::from_slice(data).map_err(|error| {
-                        Error::permanent(format!("the answer of lookup `{name}` does not fit: {error}"))
+                        Error::permanent(format!(
+                            "the answer of lookup `{name}` does not fit: {error}"
+                        ))
                     })?;
                     found.push(Some(value));
                 }
@@ -245,7 +251,10 @@ impl<P> Ctx<P> {
 
     /// What the host gets. An open question comes first, also if the handler went on without it.
     #[doc(hidden)]
-    pub fn reply(mut self, result: Result<Option<Vec<u8>>>) -> core::result::Result<Reply, Failure> {
+    pub fn reply(
+        mut self,
+        result: Result<Option<Vec<u8>>>,
+    ) -> core::result::Result<Reply, Failure> {
         if !self.open.is_empty() {
             return Ok(Reply::Need(self.open));
         }

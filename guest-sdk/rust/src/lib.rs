@@ -87,9 +87,7 @@ pub mod testing;
 pub use {serde, serde_json, wit_bindgen};
 
 pub use context::{Command, Ctx, Emits, Error, Event, Message, Result, Sends, Undeliverable};
-pub use sagabox_sdk_macros::{
-    command, data, enricher, event, process_manager, reactor, saga,
-};
+pub use sagabox_sdk_macros::{command, data, enricher, event, process_manager, reactor, saga};
 
 /// What a plugin needs in scope.
 pub mod prelude {

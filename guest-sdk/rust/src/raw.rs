@@ -69,9 +69,17 @@ pub struct Outgoing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TimerChange {
     /// Milliseconds from now.
-    SetAfter { name: String, after: u64, data: Vec<u8> },
+    SetAfter {
+        name: String,
+        after: u64,
+        data: Vec<u8>,
+    },
     /// Milliseconds since 1970-01-01T00:00:00Z.
-    SetAt { name: String, at: u64, data: Vec<u8> },
+    SetAt {
+        name: String,
+        at: u64,
+        data: Vec<u8>,
+    },
     Cancel(String),
 }
 

@@ -168,10 +168,8 @@ impl<P: Plugin> Then<P> {
     /// If not, with both lists.
     #[track_caller]
     pub fn sends<M: Message>(self, expected: impl IntoIterator<Item = M>) -> Self {
-        let expected: Vec<Value> = expected
-            .into_iter()
-            .map(|message| json!({"type": M::TYPE, "data": message}))
-            .collect();
+        let expected: Vec<Value> =
+            expected.into_iter().map(|message| json!({"type": M::TYPE, "data": message})).collect();
         self.check_messages(&expected)
     }
 
@@ -199,9 +197,8 @@ impl<P: Plugin> Then<P> {
         let decision = self.decision();
         let sent = decision.commands.iter().chain(&decision.events).map(readable);
         let sent: Vec<Value> = sent.collect();
-        let pretty = |messages: &[Value]| {
-            messages.iter().map(|m| format!("  {m}\n")).collect::<String>()
-        };
+        let pretty =
+            |messages: &[Value]| messages.iter().map(|m| format!("  {m}\n")).collect::<String>();
         assert!(
             sent == expected,
             "other messages than expected\nexpected:\n{}sent:\n{}",
@@ -258,7 +255,9 @@ impl<P: Plugin> Then<P> {
     #[track_caller]
     pub fn sets_timer(self, expected: &str) -> Self {
         let is_set = self.decision().timers.iter().any(|change| match change {
-            TimerChange::SetAfter { name, .. } | TimerChange::SetAt { name, .. } => name == expected,
+            TimerChange::SetAfter { name, .. } | TimerChange::SetAt { name, .. } => {
+                name == expected
+            }
             TimerChange::Cancel(_) => false,
         });
         assert!(is_set, "the timer `{expected}` is not set: {:?}", self.decision().timers);

@@ -305,6 +305,7 @@ impl Committer {
         let Gathered { batch, offers, replies } = gathered;
         let is_duplicate = |position| committed.duplicates.binary_search(&position).is_ok();
         for (offer, first) in offers {
+            drop(offer.permit);
             let receipts = (first.0..)
                 .zip(&offer.events)
                 .map(|(position, _)| match is_duplicate(Position(position)) {
@@ -318,8 +319,7 @@ impl Committer {
         for reply in replies {
             let _ = reply.send(());
         }
-        // Set before cleared: a timer in the batch's `set` rows is the newest of its name.
-        self.timers.insert(batch.timers_set);
+        self.timers.update(batch.timers_set, &batch.timers_cleared);
         let entries = batch.appends.into_iter().filter(|append| !is_duplicate(append.position));
         self.log.publish(
             entries.map(|append| {

@@ -20,6 +20,8 @@ pub mod retry;
 mod routes;
 mod serving;
 mod shard;
+#[cfg(any(test, feature = "testing"))]
+pub mod sim;
 pub mod store;
 mod tail;
 mod timers;

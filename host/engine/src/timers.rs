@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Clock;
 use crate::commit::Work;
 use crate::identity;
-use crate::model::{Event, TimerRef, Timestamp, reserved};
+use crate::model::{Event, Key, PluginName, TimerName, TimerRef, Timestamp, reserved};
 use crate::store::{Store, TimerRow};
 
 /// How many timers are kept in memory, about 20 MB; further ones are read when their time comes near.
@@ -34,6 +34,8 @@ pub struct TimerIndex {
 
 struct Index {
     timers: BTreeMap<(Timestamp, TimerRef), Bytes>,
+    /// The one timer of each name.
+    by_name: BTreeMap<(PluginName, Key, TimerName), TimerRef>,
     /// Timers due after this may be in the store alone.
     horizon: Timestamp,
     /// While the store is read, every new timer is kept: the read may not see it.
@@ -43,19 +45,24 @@ struct Index {
 impl TimerIndex {
     /// Knows nothing yet: the first look reads the store.
     pub fn new() -> Self {
-        let index = Index { timers: BTreeMap::new(), horizon: Timestamp(0), reading: false };
+        let (timers, by_name) = (BTreeMap::new(), BTreeMap::new());
+        let index = Index { timers, by_name, horizon: Timestamp(0), reading: false };
         Self { timers: Mutex::new(index), changed: Notify::new() }
     }
 
-    /// Committed timers.
-    pub fn insert(&self, rows: Vec<TimerRow>) {
-        if rows.is_empty() {
+    /// Committed changes: timers set, which replace those of the same name, and cleared.
+    pub fn update(&self, set: Vec<TimerRow>, cleared: &[(PluginName, Key, TimerName)]) {
+        if set.is_empty() && cleared.is_empty() {
             return;
         }
         let mut index = self.lock();
-        for row in rows {
+        for name in cleared {
+            index.forget(name);
+        }
+        for row in set {
+            index.forget(&name_of(&row.timer));
             if index.reading || row.timer.due <= index.horizon {
-                index.timers.insert((row.timer.due, row.timer), row.data);
+                index.remember(row);
             }
         }
         index.trim();
@@ -72,6 +79,7 @@ impl TimerIndex {
             && first.key().0 <= now
         {
             let ((_, timer), data) = first.remove_entry();
+            index.by_name.remove(&name_of(&timer));
             due.push(TimerRow { timer, data });
         }
         due
@@ -92,7 +100,10 @@ impl TimerIndex {
         index.reading = false;
         index.horizon = index.horizon.max(horizon);
         for row in rows {
-            index.timers.insert((row.timer.due, row.timer), row.data);
+            // What is known already is at least as new as what was read.
+            if !index.by_name.contains_key(&name_of(&row.timer)) {
+                index.remember(row);
+            }
         }
         index.trim();
     }
@@ -103,9 +114,21 @@ impl TimerIndex {
 }
 
 impl Index {
+    fn remember(&mut self, row: TimerRow) {
+        self.by_name.insert(name_of(&row.timer), row.timer.clone());
+        self.timers.insert((row.timer.due, row.timer), row.data);
+    }
+
+    fn forget(&mut self, name: &(PluginName, Key, TimerName)) {
+        if let Some(timer) = self.by_name.remove(name) {
+            self.timers.remove(&(timer.due, timer));
+        }
+    }
+
     fn trim(&mut self) {
         while self.timers.len() > INDEX_TIMERS_MAX {
-            if let Some(((due, _), _)) = self.timers.pop_last() {
+            if let Some(((due, timer), _)) = self.timers.pop_last() {
+                self.by_name.remove(&name_of(&timer));
                 self.horizon = Timestamp(due.0.saturating_sub(1));
             }
         }
@@ -170,6 +193,10 @@ impl Timers {
             }
         }
     }
+}
+
+fn name_of(timer: &TimerRef) -> (PluginName, Key, TimerName) {
+    (timer.plugin.clone(), timer.instance.clone(), timer.name.clone())
 }
 
 fn fired_event(row: &TimerRow, now: Timestamp) -> Event {

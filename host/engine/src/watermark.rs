@@ -19,11 +19,6 @@ impl Watermark {
         Self { settled: cursor.settled, ahead }
     }
 
-    #[must_use]
-    pub fn settled(&self) -> u64 {
-        self.settled
-    }
-
     /// Marks `first..=last`, none of which was finished before.
     pub fn finish_span(&mut self, first: u64, last: u64) {
         assert!(first <= last, "a span must not be empty: {first}..={last}");

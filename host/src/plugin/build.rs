@@ -84,7 +84,20 @@ fn write_if_changed(file: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     let mut temporary =
         tempfile::Builder::new().prefix(".building-").tempfile_in(folder).map_err(io)?;
     std::io::Write::write_all(&mut temporary, bytes).map_err(io)?;
+    make_readable(temporary.as_file()).map_err(io)?;
     temporary.persist(file).map_err(|error| io(error.error))?;
+    Ok(())
+}
+
+/// Temporary files are for their user alone; a component is a file like any other.
+#[cfg(unix)]
+fn make_readable(file: &std::fs::File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn make_readable(_file: &std::fs::File) -> std::io::Result<()> {
     Ok(())
 }
 

@@ -252,7 +252,10 @@ fn parse_absent(expr: &Expr) -> syn::Result<TokenStream> {
         }
         _ => {}
     }
-    Err(syn::Error::new(expr.span(), "absent is ignore, fail, or hold(\"10m\") with ms, s, m, h or d"))
+    Err(syn::Error::new(
+        expr.span(),
+        "absent is ignore, fail, or hold(\"10m\") with ms, s, m, h or d",
+    ))
 }
 
 fn millis(text: &str) -> Option<u64> {
@@ -280,7 +283,10 @@ fn event_type(function: &ImplItemFn, index: usize) -> syn::Result<Type> {
                 0 => "fn handler(event: MyEvent, ctx: &mut Ctx<Self>)",
                 _ => "fn handler(state: &mut MyState, event: MyEvent, ctx: &mut Ctx<Self>)",
             };
-            Err(syn::Error::new(function.sig.span(), format!("a handler here has the shape {shape}")))
+            Err(syn::Error::new(
+                function.sig.span(),
+                format!("a handler here has the shape {shape}"),
+            ))
         }
     }
 }
@@ -299,7 +305,10 @@ fn arms(handlers: &[(On, ImplItemFn)], options: &Options, role: Role) -> syn::Re
                 let index = usize::from(role == Role::ProcessManager && !is_start);
                 let event = event_type(function, index)?;
                 if seen.insert(quote!(#event).to_string(), ()).is_some() {
-                    let text = format!("a second handler for `{}`; one event type has one", quote!(#event));
+                    let text = format!(
+                        "a second handler for `{}`; one event type has one",
+                        quote!(#event)
+                    );
                     return Err(syn::Error::new(span, text));
                 }
                 let body = event_body(name, &event, *effect, role, state.as_ref(), &restore);

@@ -354,6 +354,9 @@ impl Dispatcher {
             self.flights.get(position).map(|flight| (position.0, flight.decided.clone()))
         };
         cursor.partly = self.partly.iter().filter_map(decided).collect();
+        // What the last run knew of events that this one has not read yet.
+        let unread = |(position, _): &&(u64, Vec<Key>)| *position > self.place.0;
+        cursor.partly.extend(self.recovered.partly.iter().filter(unread).cloned());
         let mut changes = std::mem::take(&mut self.changes);
         changes.progress =
             Some(PluginProgress { plugin: self.plugin.clone(), cursor, counters: self.counters });

@@ -1,0 +1,202 @@
+//! Handlers, native: an order process that claims items and packages, a saga, and
+//! a reactor whose events go back to the log. They fail by a pattern of the seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::handler::{Call, Handler, Reply};
+use crate::model::{
+    Absent, Correlation, Decision, Due, Effect, Failure, KeyChange, Manifest, MessageKind,
+    Outgoing, Question, Role, State, Subscription, TimerChange, reserved,
+};
+
+/// The name of a scripted plugin, and of the commands that the ledger counts.
+pub const ORDERS: &str = "orders";
+pub const NOTIFIER: &str = "notifier";
+pub const RECEIPTS: &str = "receipts";
+
+/// How often handlers fail in passing, in percent; and who is poisoned.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    pub seed: u64,
+    pub transient_percent: u64,
+    /// Events that fail for good at the notifier.
+    pub poisoned: BTreeSet<String>,
+}
+
+impl Pattern {
+    fn check(&self, call: &Call) -> Result<(), Failure> {
+        let mixed = call.seed ^ self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let roll = (mixed ^ u64::from(call.attempt) << 7).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33;
+        match roll % 100 < self.transient_percent {
+            true => Err(Failure::Transient("planted: in passing".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+pub struct Script {
+    manifest: Manifest,
+    pattern: Pattern,
+    decide: fn(&Call, &Pattern) -> Result<Reply, Failure>,
+}
+
+impl Handler for Script {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn handle(&self, call: &Call) -> Result<Reply, Failure> {
+        self.pattern.check(call)?;
+        (self.decide)(call, &self.pattern)
+    }
+
+    fn migrate(&self, _state: &State) -> Result<Bytes, String> {
+        Err("there is one version".to_owned())
+    }
+}
+
+fn subscription(event_type: &str, key: &str, effect: Effect, absent: Absent) -> Subscription {
+    let key = match key {
+        "" => Correlation::Instance,
+        pointer => Correlation::Pointer(pointer.to_owned()),
+    };
+    Subscription { event_type: event_type.to_owned(), key, effect, absent }
+}
+
+fn manifest(name: &str, role: Role, subscriptions: Vec<Subscription>) -> Manifest {
+    Manifest {
+        name: name.into(),
+        role,
+        version: "1.0.0".into(),
+        description: String::new(),
+        subscriptions,
+        commands: BTreeSet::new(),
+        events: BTreeSet::new(),
+        lookups: BTreeSet::new(),
+        streams: false,
+        state_version: u32::from(role.has_instances()),
+    }
+}
+
+pub fn handlers(pattern: &Pattern) -> Vec<Script> {
+    let hold = Absent::Hold(Duration::from_secs(3_600));
+    let orders = vec![
+        subscription("place", "/order", Effect::Start, Absent::Ignore),
+        subscription("pay", "/order", Effect::Handle, hold),
+        subscription("pack", "/items", Effect::Handle, hold),
+        subscription("deliver", "/package", Effect::Handle, hold),
+        subscription(reserved::TIMER_FIRED, "", Effect::Handle, Absent::Ignore),
+    ];
+    let stateless =
+        |event_type: &str| vec![subscription(event_type, "/order", Effect::Handle, Absent::Ignore)];
+    let script = |manifest, decide| Script { manifest, pattern: pattern.clone(), decide };
+    vec![
+        script(manifest(ORDERS, Role::ProcessManager, orders), decide_order),
+        script(manifest(RECEIPTS, Role::Reactor, stateless("pay")), decide_receipt),
+        script(manifest(NOTIFIER, Role::Saga, stateless("receipt")), decide_notification),
+    ]
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    pub paid: u32,
+    /// Item to package.
+    pub items: BTreeMap<String, Option<String>>,
+    pub delivered: BTreeSet<String>,
+    pub reminded: u32,
+    /// Events that it handled, in the order in which it did.
+    pub handled: Vec<String>,
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+}
+
+fn decide_order(call: &Call, _: &Pattern) -> Result<Reply, Failure> {
+    let data: Value = serde_json::from_slice(&call.event.data).unwrap_or_default();
+    let mut order: Order = match &call.state {
+        Some(state) => serde_json::from_slice(&state.data)
+            .map_err(|error| Failure::Permanent(error.to_string()))?,
+        None => Order::default(),
+    };
+    let mut decision = Decision::default();
+    order.handled.push(call.event.id.clone());
+    match call.event.event_type.as_str() {
+        "place" => {
+            for item in strings(&data["items"]) {
+                decision.keys.push(KeyChange::Claim(item.as_str().into()));
+                order.items.insert(item, None);
+            }
+            decision.timers.push(TimerChange::Set {
+                name: "remind".into(),
+                due: Due::After(40),
+                data: Bytes::new(),
+            });
+        }
+        "pay" => order.paid += 1,
+        "pack" => {
+            let package = data["package"].as_str().unwrap_or_default();
+            decision.keys.push(KeyChange::Claim(package.into()));
+            for item in strings(&data["items"]) {
+                if let Some(place) = order.items.get_mut(&item) {
+                    *place = Some(package.to_owned());
+                }
+            }
+        }
+        "deliver" => {
+            order.delivered.insert(data["package"].as_str().unwrap_or_default().to_owned());
+        }
+        _ => order.reminded += 1,
+    }
+    let is_delivered =
+        |p: &Option<String>| p.as_ref().is_some_and(|package| order.delivered.contains(package));
+    if order.paid > 0 && order.items.values().all(is_delivered) {
+        decision.complete = true;
+        decision.messages.push(message(MessageKind::Command, "close", call.key.as_str()));
+    } else if order.reminded == 0 && order.items.len() > 1 && call.event.event_type == "pay" {
+        // Set anew: the first must not fire too.
+        decision.timers.push(TimerChange::Set {
+            name: "remind".into(),
+            due: Due::After(60),
+            data: Bytes::new(),
+        });
+    }
+    decision.state = serde_json::to_vec(&order).ok().map(Bytes::from);
+    Ok(Reply::Decided(decision))
+}
+
+fn decide_receipt(call: &Call, _: &Pattern) -> Result<Reply, Failure> {
+    if call.answers.is_empty() {
+        let key = call.key.to_string();
+        return Ok(Reply::Need(vec![Question::Lookup { name: "customer".to_owned(), key }]));
+    }
+    let messages = vec![message(MessageKind::Event, "receipt", call.key.as_str())];
+    Ok(Reply::Decided(Decision { messages, ..Decision::default() }))
+}
+
+fn decide_notification(call: &Call, pattern: &Pattern) -> Result<Reply, Failure> {
+    if pattern.poisoned.contains(call.key.as_str()) {
+        return Err(Failure::Permanent("planted: for good".to_owned()));
+    }
+    let messages = vec![
+        message(MessageKind::Command, "notify", call.key.as_str()),
+        message(MessageKind::Command, "notify", call.key.as_str()),
+    ];
+    Ok(Reply::Decided(Decision { messages, ..Decision::default() }))
+}
+
+fn message(kind: MessageKind, message_type: &str, order: &str) -> Outgoing {
+    Outgoing {
+        kind,
+        event_type: message_type.to_owned(),
+        subject: None,
+        datacontenttype: "application/json".to_owned(),
+        extensions: Vec::new(),
+        data: json!({"order": order}).to_string().into(),
+    }
+}

@@ -1,0 +1,333 @@
+//! The world of one seed: what is sent, what fails, when the engine crashes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::json;
+
+use super::ledger;
+use super::scripts::{Pattern, handlers};
+use crate::engine::{Engine, Parts, Settings};
+use crate::handler::Handler;
+use crate::lookup::Lookup;
+use crate::model::{AnswerValue, Event, Failure, Message, PluginName, SinkName, Timestamp};
+use crate::store::faulty::{FaultRates, FaultyStore};
+use crate::store::memory::MemoryStore;
+use crate::transport::{DeliveryError, Transport};
+
+/// A world in which work remains after so much simulated time is stuck.
+const LIFETIME: Duration = Duration::from_secs(3_600);
+const START: u64 = 1_800_000_000_000;
+
+/// What is to happen.
+#[derive(Debug)]
+pub struct Plan {
+    /// In the order of sending; with duplicates.
+    pub events: Vec<Event>,
+    /// Order to its items.
+    pub orders: BTreeMap<String, Vec<String>>,
+    pub poisoned: BTreeSet<String>,
+}
+
+pub struct World {
+    random: StdRng,
+    seed: u64,
+    plan: Plan,
+    store: MemoryStore,
+    sink: Arc<Sink>,
+    /// Milliseconds of all lives so far, and jumps of the clock.
+    elapsed: Arc<AtomicU64>,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let plan = Plan::new(&mut random);
+        Self {
+            seed,
+            plan,
+            store: MemoryStore::new(),
+            sink: Arc::new(Sink::new(random.random())),
+            elapsed: Arc::new(AtomicU64::new(START)),
+            random,
+        }
+    }
+
+    /// Lives until everything is done.
+    pub fn run(mut self) -> Result<(), String> {
+        let mut unacknowledged = self.plan.events.clone();
+        let crashes = self.random.random_range(0..4);
+        for life in 0.. {
+            let crash_after = (life < crashes)
+                .then(|| Duration::from_micros(self.random.random_range(0..60_000)));
+            // The last lives meet a store that only delays: else none would ever be the last.
+            let rates = FaultRates {
+                refused: if life <= crashes { self.random.random_range(0..60) } else { 0 },
+                unknown_written: self.random.random_range(0..30),
+                unknown_lost: self.random.random_range(0..30),
+                read_failed: self.random.random_range(0..30),
+                delay_max: Duration::from_micros(self.random.random_range(0..4_000)),
+            };
+            let seed = self.random.random();
+            let done = self.live(seed, rates, crash_after, &mut unacknowledged)?;
+            if done {
+                break;
+            }
+        }
+        ledger::check(&self.plan, &self.store.snapshot(), &self.sink.delivered())
+    }
+
+    /// One life of the engine. True if all work was done.
+    fn live(
+        &mut self,
+        seed: u64,
+        rates: FaultRates,
+        crash_after: Option<Duration>,
+        unacknowledged: &mut Vec<Event>,
+    ) -> Result<bool, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .map_err(|error| error.to_string())?;
+        let began = self.elapsed.load(Ordering::Relaxed);
+        let elapsed = Arc::clone(&self.elapsed);
+        let random = StdRng::seed_from_u64(seed);
+        let parts = self.parts(seed, rates);
+        let store = self.store.clone();
+        let sink = Arc::clone(&self.sink);
+        let result = runtime.block_on(async {
+            let start = tokio::time::Instant::now();
+            let clock_elapsed = Arc::clone(&elapsed);
+            let parts = Parts {
+                clock: Arc::new(move || {
+                    let passed = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    clock_elapsed.fetch_max(began + passed, Ordering::Relaxed);
+                    Timestamp(began + passed)
+                }),
+                ..parts
+            };
+            let life = drive(parts, random, unacknowledged, &store, &sink);
+            let life = tokio::time::timeout(LIFETIME, life);
+            match crash_after {
+                None => life.await.map_err(|_| ledger::stuck(&store.snapshot()))?.map(|()| true),
+                Some(after) => tokio::select! {
+                    biased;
+                    () = tokio::time::sleep(after) => Ok(false),
+                    ended = life => ended.map_err(|_| ledger::stuck(&store.snapshot()))?.map(|()| true),
+                },
+            }
+        });
+        // The clock goes on while the host is down; sometimes it was set.
+        self.elapsed.fetch_add(self.random.random_range(0..200), Ordering::Relaxed);
+        // Dropping the runtime is the crash: every task ends at its await.
+        drop(runtime);
+        result
+    }
+
+    fn parts(&self, seed: u64, rates: FaultRates) -> Parts {
+        let pattern = Pattern {
+            seed: self.seed,
+            transient_percent: self.seed % 4 * 5,
+            poisoned: self.plan.poisoned.clone(),
+        };
+        let handlers = handlers(&pattern).into_iter().map(|s| Arc::new(s) as Arc<dyn Handler>);
+        let sink: Arc<dyn Transport> = Arc::clone(&self.sink) as Arc<dyn Transport>;
+        let route = |name: &str| (name.to_owned(), SinkName::from("sink"));
+        Parts {
+            store: Arc::new(FaultyStore::new(self.store.clone(), rates, seed)),
+            handlers: handlers.collect(),
+            lookup: Arc::new(Customers(Mutex::new(StdRng::seed_from_u64(seed)))),
+            transports: HashMap::from([(SinkName::from("sink"), sink)]),
+            routes: BTreeMap::from([route("close"), route("notify")]),
+            clock: Arc::new(|| Timestamp(0)),
+            settings: Settings {
+                shards: 0,
+                attempts_max: 1_000,
+                retry_delay_min: Duration::from_millis(1),
+                retry_delay_max: Duration::from_millis(50),
+                lookup_timeout: Duration::from_millis(100),
+            },
+        }
+    }
+}
+
+/// Sends what was not acknowledged, then waits until nothing is left to do.
+async fn drive(
+    parts: Parts,
+    mut random: StdRng,
+    unacknowledged: &mut Vec<Event>,
+    store: &MemoryStore,
+    sink: &Sink,
+) -> Result<(), String> {
+    let parts = Arc::new(Mutex::new(Some(parts)));
+    let engine = loop {
+        let taken = parts.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(taken) = taken else { return Err("the engine did not start".to_owned()) };
+        let (lookup, transports, routes) =
+            (Arc::clone(&taken.lookup), taken.transports.clone(), taken.routes.clone());
+        let again = Parts {
+            store: Arc::clone(&taken.store),
+            handlers: taken.handlers.clone(),
+            lookup,
+            transports,
+            routes,
+            clock: Arc::clone(&taken.clock),
+            settings: taken.settings.clone(),
+        };
+        match Engine::start(taken).await {
+            Ok(engine) => break engine,
+            Err(_) => *parts.lock().unwrap_or_else(PoisonError::into_inner) = Some(again),
+        }
+    };
+    while !unacknowledged.is_empty() {
+        let count = random.random_range(1..=unacknowledged.len().min(8));
+        let batch: Vec<Event> = unacknowledged[..count].to_vec();
+        match engine.offer(batch).await {
+            Ok(receipts) if receipts.len() == count => {
+                unacknowledged.drain(..count);
+            }
+            Ok(receipts) => return Err(format!("{count} events, {} receipts", receipts.len())),
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+        if random.random_ratio(1, 3) {
+            tokio::time::sleep(Duration::from_micros(random.random_range(0..3_000))).await;
+        }
+    }
+    while !ledger::is_quiet(&store.snapshot(), &sink.delivered()) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    engine.drain().await;
+    match ledger::is_quiet(&store.snapshot(), &sink.delivered()) {
+        true => Ok(()),
+        false => Err(format!("draining left work: {}", ledger::stuck(&store.snapshot()))),
+    }
+}
+
+impl Plan {
+    fn new(random: &mut StdRng) -> Self {
+        let mut orders: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut events = Vec::new();
+        let mut items = Vec::new();
+        for o in 0..random.random_range(1..8) {
+            let order = format!("o{o}");
+            let own: Vec<String> =
+                (0..random.random_range(1..4)).map(|i| format!("{order}-i{i}")).collect();
+            items.extend(own.clone());
+            orders.insert(order, own);
+        }
+        for (order, own) in &orders {
+            events.push(event("place", order, &json!({"order": order, "items": own})));
+            events.push(event("pay", order, &json!({"order": order})));
+        }
+        // Packages span orders, as they like.
+        items.shuffle(random);
+        let mut package = 0;
+        while !items.is_empty() {
+            let count = random.random_range(1..=items.len().min(3));
+            let packed: Vec<String> = items.drain(..count).collect();
+            let name = format!("p{package}");
+            events.push(event("pack", &name, &json!({"items": packed, "package": name})));
+            events.push(event("deliver", &name, &json!({"package": name})));
+            package += 1;
+        }
+        events.shuffle(random);
+        for _ in 0..random.random_range(0..6) {
+            let twice = events[random.random_range(0..events.len())].clone();
+            events.insert(random.random_range(0..=events.len()), twice);
+        }
+        let poisoned = match random.random_ratio(1, 4) {
+            true => orders.keys().take(1).cloned().collect(),
+            false => BTreeSet::new(),
+        };
+        Self { events, orders, poisoned }
+    }
+}
+
+fn event(event_type: &str, of: &str, data: &serde_json::Value) -> Event {
+    Event {
+        id: format!("{event_type}-{of}"),
+        source: "/world".to_owned(),
+        event_type: event_type.to_owned(),
+        subject: None,
+        time: None,
+        datacontenttype: None,
+        dataschema: None,
+        extensions: Vec::new(),
+        data: Bytes::from(data.to_string()),
+    }
+}
+
+/// A sink that fails, takes its time, and sometimes says that it failed when it did not.
+pub struct Sink {
+    random: Mutex<StdRng>,
+    delivered: Mutex<Vec<Arc<Message>>>,
+}
+
+impl Sink {
+    fn new(seed: u64) -> Self {
+        Self { random: Mutex::new(StdRng::seed_from_u64(seed)), delivered: Mutex::default() }
+    }
+
+    pub fn delivered(&self) -> Vec<Arc<Message>> {
+        self.delivered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn roll(&self, of: u32) -> u32 {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..of)
+    }
+}
+
+#[async_trait]
+impl Transport for Sink {
+    async fn deliver(&self, messages: &[Arc<Message>]) -> Vec<Result<(), DeliveryError>> {
+        tokio::time::sleep(Duration::from_micros(u64::from(self.roll(3_000)))).await;
+        let mut results = Vec::new();
+        for message in messages {
+            let roll = self.roll(100);
+            if roll >= 10 {
+                let mut delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
+                delivered.push(Arc::clone(message));
+            }
+            let failed =
+                DeliveryError::Transient { reason: "planted".to_owned(), retry_after: None };
+            results.push(if roll < 15 { Err(failed) } else { Ok(()) });
+        }
+        results
+    }
+
+    fn batch_max(&self) -> usize {
+        3
+    }
+
+    fn concurrency(&self) -> usize {
+        2
+    }
+
+    fn ordered(&self) -> bool {
+        false
+    }
+}
+
+/// A lookup that is slow, and fails now and then.
+struct Customers(Mutex<StdRng>);
+
+#[async_trait]
+impl Lookup for Customers {
+    async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Failure> {
+        let roll: u32 =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..1_000);
+        tokio::time::sleep(Duration::from_micros(u64::from(roll) * 5)).await;
+        match roll < 50 {
+            true => Err(Failure::Transient("planted".to_owned())),
+            false => Ok(AnswerValue::Missing),
+        }
+    }
+}
