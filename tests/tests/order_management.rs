@@ -75,7 +75,11 @@ async fn every_order_completes_in_any_order_with_any_duplicates() {
     for log in logs() {
         let commands = run(&log, &log.events, None).await;
         run(&log, &events::twice(&log.events), Some(&commands)).await;
-        run(&log, &events::shuffled(&log.events, WINDOW, SEED), Some(&commands)).await;
+        // A package that is delivered before it is known that an attempt failed is not sent again:
+        // in another order there are other retries, and the same orders closed.
+        let shuffled = run(&log, &events::shuffled(&log.events, WINDOW, SEED), None).await;
+        assert_eq!(shuffled.get("CloseOrder"), commands.get("CloseOrder"));
+        assert_eq!(shuffled.get("CloseOrder"), Some(&log.orders));
     }
 }
 

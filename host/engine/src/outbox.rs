@@ -20,17 +20,21 @@ pub struct Outboxes {
 
 struct Outbox {
     last: Sequence,
+    /// Whether somebody was told to deliver it. A worker that waits for a first
+    /// message makes the outbox known, but gives nobody anything to deliver.
+    opened: bool,
     tail: Arc<MessageTail>,
 }
 
 impl Outboxes {
+    /// The recovered sinks have somebody who delivers them.
     pub fn new(
         recovered: impl IntoIterator<Item = (SinkName, Sequence)>,
         opened: mpsc::UnboundedSender<SinkName>,
     ) -> Self {
-        let sinks = recovered
-            .into_iter()
-            .map(|(sink, last)| (sink, Outbox { last, tail: Arc::new(Tail::new(last.0)) }));
+        let sinks = recovered.into_iter().map(|(sink, last)| {
+            (sink, Outbox { last, opened: true, tail: Arc::new(Tail::new(last.0)) })
+        });
         Self { sinks: Mutex::new(sinks.collect()), opened }
     }
 
@@ -39,12 +43,13 @@ impl Outboxes {
         let mut sinks = self.sinks.lock().expect("no panic while the lock is held");
         let outbox = match sinks.get_mut(sink) {
             Some(outbox) => outbox,
-            None => {
-                // Nobody listens any more only when the engine ends.
-                let _ = self.opened.send(sink.clone());
-                sinks.entry(sink.clone()).or_insert_with(Outbox::fresh)
-            }
+            None => sinks.entry(sink.clone()).or_insert_with(Outbox::fresh),
         };
+        if !outbox.opened {
+            outbox.opened = true;
+            // Nobody listens any more only when the engine ends.
+            let _ = self.opened.send(sink.clone());
+        }
         outbox.last = outbox.last.next();
         outbox.last
     }
@@ -74,7 +79,7 @@ impl Outboxes {
 
 impl Outbox {
     fn fresh() -> Self {
-        Self { last: Sequence(0), tail: Arc::new(Tail::new(0)) }
+        Self { last: Sequence(0), opened: false, tail: Arc::new(Tail::new(0)) }
     }
 }
 

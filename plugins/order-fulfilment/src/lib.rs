@@ -170,7 +170,8 @@ impl OrderFulfilment {
     fn not_delivered(order: &mut Order, event: FailedDelivery, ctx: &mut Ctx<Self>) -> Result {
         order.failed_deliveries += 1;
         for package_id in event.packages {
-            if order.packages.get(&package_id).is_some_and(|package| package.leads) {
+            let package = order.packages.get(&package_id);
+            if package.is_some_and(|package| package.leads && !package.delivered) {
                 ctx.send(RetryDelivery { package_id, order_id: order.order_id.clone() })?;
             }
         }
