@@ -93,7 +93,36 @@ pub use sagabox_sdk_macros::{command, data, enricher, event, process_manager, re
 pub mod prelude {
     pub use crate::raw::RawEvent;
     pub use crate::{
-        Command, Ctx, Error, Event, Message, Result, Undeliverable, command, data, enricher, event,
-        process_manager, reactor, saga,
+        Command, Ctx, Error, Event, Message, Result, Undeliverable, command, commands, data,
+        enricher, event, events, process_manager, reactor, saga,
     };
+}
+
+/// Several events, a line each: `Name { field: Type, … }`, or with the options of
+/// `#[event]`, `Name(subject = field) { … }`.
+///
+/// ```
+/// use sagabox_sdk::prelude::*;
+///
+/// events! {
+///     OrderPlaced(subject = order_id) { order_id: String, total_price: f64 }
+///     OrderPaid(type = "order paid") { order_id: String }
+/// }
+/// assert_eq!(OrderPaid::TYPE, "order paid");
+/// ```
+#[macro_export]
+macro_rules! events {
+    ($($name:ident $(($($options:tt)*))? { $($field:ident : $type:ty),* $(,)? })*) => {$(
+        #[$crate::event($($($options)*)?)]
+        pub struct $name { $(pub $field: $type),* }
+    )*};
+}
+
+/// Several commands, written as in [`events!`].
+#[macro_export]
+macro_rules! commands {
+    ($($name:ident $(($($options:tt)*))? { $($field:ident : $type:ty),* $(,)? })*) => {$(
+        #[$crate::command($($($options)*)?)]
+        pub struct $name { $(pub $field: $type),* }
+    )*};
 }

@@ -89,7 +89,11 @@ impl GroupCheckout {
     }
 
     #[on(key = "/groupCheckoutId", absent = hold("1h"))]
-    fn completed(state: &mut Checkout, event: GuestCheckoutCompleted, ctx: &mut Ctx<Self>) -> Result {
+    fn completed(
+        state: &mut Checkout,
+        event: GuestCheckoutCompleted,
+        ctx: &mut Ctx<Self>,
+    ) -> Result {
         record(state, &event.guest_stay_id, Outcome::Completed, ctx)
     }
 
@@ -110,7 +114,12 @@ impl GroupCheckout {
 }
 
 /// The first outcome of a stay counts. A stay that is not of this group is nobody's.
-fn record(state: &mut Checkout, stay: &str, outcome: Outcome, ctx: &mut Ctx<GroupCheckout>) -> Result {
+fn record(
+    state: &mut Checkout,
+    stay: &str,
+    outcome: Outcome,
+    ctx: &mut Ctx<GroupCheckout>,
+) -> Result {
     if let Some(known) = state.stays.get_mut(stay)
         && *known == Outcome::Pending
     {
@@ -138,5 +147,9 @@ fn conclude(state: &Checkout, ctx: &mut Ctx<GroupCheckout>) -> Result {
     if failed_guest_ids.is_empty() && timed_out_guest_ids.is_empty() {
         return ctx.send(CompleteGroupCheckout { group_checkout_id });
     }
-    ctx.send(NotifyGroupCheckoutFailure { group_checkout_id, failed_guest_ids, timed_out_guest_ids })
+    ctx.send(NotifyGroupCheckoutFailure {
+        group_checkout_id,
+        failed_guest_ids,
+        timed_out_guest_ids,
+    })
 }

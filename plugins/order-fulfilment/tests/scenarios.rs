@@ -7,7 +7,8 @@ fn ids(ids: &[&str]) -> Vec<String> {
 
 /// An order with two items, of which `i-1` leads package `p-1`.
 fn packed() -> Given<OrderFulfilment> {
-    let place = PlaceOrder { orders: ids(&["o"]), items: ids(&["i-1", "i-2"]), ..Default::default() };
+    let place =
+        PlaceOrder { orders: ids(&["o"]), items: ids(&["i-1", "i-2"]), ..Default::default() };
     let first = CreatePackage {
         items: ids(&["i-1", "x-9"]),
         packages: ids(&["p-1"]),

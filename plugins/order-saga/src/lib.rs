@@ -3,29 +3,26 @@
 use sagabox_sdk::prelude::*;
 
 #[data]
-pub struct ProductItem { pub product_id: String, pub quantity: u32 }
-
-#[event(subject = cart_id)]
-pub struct CartFinalized {
-    pub cart_id: String, pub client_id: String, pub product_items: Vec<ProductItem>, pub total_price: f64,
+pub struct ProductItem {
+    pub product_id: String,
+    pub quantity: u32,
 }
-#[event(subject = order_id)]
-pub struct OrderInitialized { pub order_id: String, pub total_price: f64 }
-#[event(subject = order_id)]
-pub struct PaymentCompleted { pub order_id: String, pub product_items: Vec<ProductItem> }
-#[event(subject = order_id)]
-pub struct PaymentFailed { pub order_id: String }
 
-#[command(subject = cart_id)]
-pub struct InitializeOrder {
-    pub cart_id: String, pub client_id: String, pub product_items: Vec<ProductItem>, pub total_price: f64,
+events! {
+    CartFinalized { cart_id: String, client_id: String, product_items: Vec<ProductItem>, total_price: f64 }
+    OrderInitialized { order_id: String, total_price: f64 }
+    PaymentCompleted { order_id: String, product_items: Vec<ProductItem> }
+    PaymentFailed { order_id: String }
 }
-#[command(subject = order_id)]
-pub struct RequestPayment { pub order_id: String, pub total_price: f64 }
-#[command(subject = order_id)]
-pub struct SendPackage { pub order_id: String, pub product_items: Vec<ProductItem> }
-#[command(subject = order_id)]
-pub struct CancelOrder { pub order_id: String, pub reason: String }
+
+commands! {
+    InitializeOrder(subject = cart_id) {
+        cart_id: String, client_id: String, product_items: Vec<ProductItem>, total_price: f64,
+    }
+    RequestPayment(subject = order_id) { order_id: String, total_price: f64 }
+    SendPackage(subject = order_id) { order_id: String, product_items: Vec<ProductItem> }
+    CancelOrder(subject = order_id) { order_id: String, reason: String }
+}
 
 pub struct OrderSaga;
 
