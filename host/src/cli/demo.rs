@@ -3,16 +3,18 @@
 //! Every message goes to the host's own queues, and simulated workers take it
 //! from there: nothing outside of this process is needed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::{build, lists, output, send};
+use super::{build, output, send};
 use crate::client::Client;
 use crate::config::{Overrides, Settings};
 use crate::host::Host;
@@ -49,9 +51,11 @@ impl Demo {
             out
         };
         std::fs::create_dir_all(&self.out)?;
+        let mut missed = 0;
         for example in &examples {
-            play(example, &plugins, &self.out).await?;
+            missed += usize::from(!play(example, &plugins, &self.out).await?);
         }
+        anyhow::ensure!(missed == 0, "{missed} examples did not end as their expected.json says");
         output::line(&format!(
             "\nWhere to look next:\n  {}/*/README.md  what each example shows\n  \
              sagabox run {}  a host that stays\n  sagabox send {}/events.ndjson  feed it\n  \
@@ -64,8 +68,52 @@ impl Demo {
     }
 }
 
-async fn play(example: &Path, plugins: &Path, out: &Path) -> anyhow::Result<()> {
+/// What an example says of itself, in `expected.json`.
+#[derive(Debug, Default, Deserialize)]
+struct Expected {
+    /// The plugins that it needs; all, if it names none.
+    #[serde(default)]
+    plugins: Vec<String>,
+    /// Plugin to status to count.
+    #[serde(default)]
+    instances: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Message type to count.
+    #[serde(default)]
+    messages: BTreeMap<String, u64>,
+    #[serde(default)]
+    dead_letters: u64,
+}
+
+impl Expected {
+    fn of(example: &Path) -> anyhow::Result<Self> {
+        let path = example.join("expected.json");
+        if !path.exists() {
+            return Ok(Self::default());
+        }
+        let text = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("{}", path.display()))
+    }
+
+    /// A folder with the example's plugins alone.
+    fn select(&self, plugins: &Path, folder: PathBuf) -> anyhow::Result<PathBuf> {
+        if self.plugins.is_empty() {
+            return Ok(plugins.to_owned());
+        }
+        std::fs::create_dir_all(&folder)?;
+        for name in &self.plugins {
+            let file = format!("{name}.wasm");
+            std::fs::copy(plugins.join(&file), folder.join(&file))
+                .with_context(|| format!("copy {file} from {}", plugins.display()))?;
+        }
+        Ok(folder)
+    }
+}
+
+/// Plays one example. True if it ended as expected.
+async fn play(example: &Path, plugins: &Path, out: &Path) -> anyhow::Result<bool> {
     let name = example.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let expected = Expected::of(example)?;
+    let plugins = &expected.select(plugins, out.join("examples").join(&name))?;
     let database = fresh(&out.join(format!("{name}.db")))?;
     let config = Some(example.join(crate::config::FILE)).filter(|path| path.exists());
     let overrides =
@@ -85,12 +133,14 @@ async fn play(example: &Path, plugins: &Path, out: &Path) -> anyhow::Result<()> 
     let client = Client::new(&address)?;
     output::line(&format!("\n── {name} ──"));
     let outcome = feed(&client, &example.join("events.ndjson")).await;
-    if let Ok(worked) = &outcome {
-        tell(&client, worked).await?;
-    }
+    let told = match &outcome {
+        Ok(worked) => tell(&client, worked, &expected).await,
+        Err(_) => Ok(false),
+    };
     let _ = stop.send(());
     server.await??;
-    outcome.map(|_| ())
+    outcome?;
+    told
 }
 
 /// What was sent and done.
@@ -168,26 +218,61 @@ async fn work(client: &Client) -> anyhow::Result<usize> {
     Ok(count)
 }
 
-async fn tell(client: &Client, worked: &Worked) -> anyhow::Result<()> {
-    let seconds = worked.elapsed.as_secs_f64().max(0.001);
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    let rate = worked.accepted as f64 / seconds;
+/// Tells what happened. True if it is what the example expects.
+async fn tell(client: &Client, worked: &Worked, expected: &Expected) -> anyhow::Result<bool> {
+    let seconds = worked.elapsed.as_secs_f64();
     output::line(&format!(
-        "{} events in {seconds:.1} s ({rate:.0} events/s), {} messages taken by workers",
+        "  {} events in, {} messages out, in {seconds:.1} s",
         output::grouped(worked.accepted as u64),
         output::grouped(worked.messages as u64),
     ));
+    let accounts: Value = client.get(&["accounts"], &[]).await?;
+    let number = |value: &Value| value.as_u64().unwrap_or_default();
+    let mut instances = BTreeMap::new();
     let plugins: Value = client.get(&["plugins"], &[]).await?;
     for plugin in plugins["plugins"].as_array().into_iter().flatten() {
-        let counts = plugin["instances"].as_object().into_iter().flatten();
-        let counts: Vec<_> = counts.map(|(status, count)| format!("{count} {status}")).collect();
-        if let (Some(name), false) = (plugin["name"].as_str(), counts.is_empty()) {
-            output::line(&format!("{name}: instances {}", counts.join(", ")));
+        let name = plugin["name"].as_str().unwrap_or_default();
+        let account = accounts["plugins"].as_array().into_iter().flatten();
+        let account = account.into_iter().find(|account| account["plugin"] == name);
+        let decided = account.map_or(0, |account| number(&account["handled"]));
+        let counts: BTreeMap<String, u64> =
+            serde_json::from_value(plugin["instances"].clone()).unwrap_or_default();
+        let statuses: Vec<String> = counts.iter().map(|(s, n)| format!("{n} {s}")).collect();
+        let processes = match statuses.is_empty() {
+            true => String::new(),
+            false => format!("; processes: {}", statuses.join(", ")),
+        };
+        output::line(&format!(
+            "  {name} ({}): {} decisions{processes}",
+            plugin["role"].as_str().unwrap_or_default(),
+            output::grouped(decided),
+        ));
+        if !counts.is_empty() {
+            instances.insert(name.to_owned(), counts);
         }
     }
-    let accounts: Value = client.get(&["accounts"], &[]).await?;
-    output::line(&lists::accounts(&accounts));
-    Ok(())
+    let mut messages = BTreeMap::new();
+    for sink in accounts["sinks"].as_array().into_iter().flatten() {
+        let name = sink["sink"].as_str().unwrap_or_default();
+        let message_type = name.strip_prefix("queue:").unwrap_or(name);
+        output::line(&format!("  → {message_type} × {}", number(&sink["delivered"])));
+        messages.insert(message_type.to_owned(), number(&sink["delivered"]));
+    }
+    let dead =
+        ["plugins", "sinks"].iter().flat_map(|of| accounts[*of].as_array().into_iter().flatten());
+    let dead: u64 = dead.map(|account| number(&account["dead"])).sum();
+    let balanced = accounts["balanced"] == true;
+    let as_expected = instances == expected.instances
+        && messages == expected.messages
+        && dead == expected.dead_letters;
+    output::line(&match (as_expected, balanced) {
+        (true, true) => {
+            "  ✓ as expected; nothing lost, nothing twice: the accounts add up".to_owned()
+        }
+        (false, true) => format!("  ✗ expected otherwise: {expected:?}"),
+        (_, false) => format!("  ✗ the accounts do not add up: {accounts}"),
+    });
+    Ok(as_expected && balanced)
 }
 
 fn examples(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
