@@ -4,6 +4,8 @@ pub mod admin;
 mod open;
 mod rows;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 pub use open::OpenError;
 pub use sqlite::SqliteStore;
