@@ -81,7 +81,7 @@ fn event(id: u64, data: &'static [u8]) -> Arc<Event> {
         id: format!("e-{id}"),
         source: "/tests".to_owned(),
         event_type: "happened".to_owned(),
-        subject: (id % 2 == 0).then(|| format!("s-{}", id % 3)),
+        subject: id.is_multiple_of(2).then(|| format!("s-{}", id % 3)),
         time: None,
         datacontenttype: (data.first() == Some(&0)).then(|| "application/octet-stream".to_owned()),
         dataschema: None,
