@@ -38,7 +38,7 @@ pub struct Send {
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=BATCH_EVENTS_MAX))]
     batch: u32,
     /// Requests under way at once; with more than one, events can overtake each other
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     connections: u8,
     #[command(flatten)]
     host: HostArgs,
