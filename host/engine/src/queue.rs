@@ -91,6 +91,7 @@ impl Queue {
             let outlet = &state.queue.outlet;
             let slot = outlet.slot();
             let (dirty, has_room) = (outlet.is_dirty(), outlet.has_room());
+            let (tail, place) = outlet.tail();
             let sleep = state.sleep();
             let more = tokio::select! {
                 biased;
@@ -106,7 +107,11 @@ impl Queue {
                     state.on_request(request);
                     false
                 }
-                () = outlet.wait(), if has_room => true,
+                errand = state.queue.outlet.errand() => {
+                    state.queue.outlet.on_errand(errand);
+                    false
+                }
+                () = tail.wait(place.0), if has_room => true,
                 () = tokio::time::sleep(sleep) => false,
             };
             if more && let Err(error) = state.queue.outlet.fill().await {

@@ -4,17 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::scripts::{NOTIFIER, ORDERS, Order, RECEIPTS};
+use super::scripts::{AUDITOR, NOTIFIER, ORDERS, Order, RECEIPTS};
 use super::world::Plan;
 use crate::model::{
-    DeadLetterSubject, Instance, InstanceStatus, Key, Message, PluginName, reserved,
+    DeadLetterStatus, DeadLetterSubject, Instance, InstanceStatus, Key, Message, PluginName,
+    reserved,
 };
 use crate::store::memory::Tables;
 
 /// Nothing is left to do: every event settled, every timer fired, every message delivered.
 pub fn is_quiet(tables: &Tables, delivered: &[Arc<Message>]) -> bool {
     let Some(head) = tables.log.keys().next_back() else { return false };
-    let plugins = [ORDERS, RECEIPTS, NOTIFIER].map(PluginName::from);
+    let plugins = [ORDERS, RECEIPTS, NOTIFIER, AUDITOR].map(PluginName::from);
     let settled = plugins
         .iter()
         .all(|name| tables.plugins.get(name).is_some_and(|p| p.cursor.settled >= head.0));
@@ -31,7 +32,10 @@ pub fn is_quiet(tables: &Tables, delivered: &[Arc<Message>]) -> bool {
         let claimed = tables.instances.values().filter(claims);
         claimed.into_iter().all(|instance| held.reached.contains(&instance.key))
     });
-    settled && sent && counted && reached && tables.timers.is_empty()
+    let waiting = tables.dead_letters.values().any(|letter| letter.status.is_unresolved())
+        || !tables.parked.is_empty()
+        || !tables.parked_messages.is_empty();
+    settled && sent && counted && reached && !waiting && tables.timers.is_empty()
 }
 
 pub fn stuck(tables: &Tables) -> String {
@@ -42,9 +46,12 @@ pub fn stuck(tables: &Tables) -> String {
         .chain(tables.sinks.values().map(|s| format!("{} at {:?}", s.sink, s.cursor)))
         .collect();
     format!(
-        "guarantee 7: work remains for ever; head {:?}, {} timers; {}",
+        "guarantee 7: work remains for ever; head {:?}, {} timers, {} and {} parked, letters {:?}; {}",
         tables.log.keys().next_back(),
         tables.timers.len(),
+        tables.parked.len(),
+        tables.parked_messages.len(),
+        tables.dead_letters.values().map(|l| (l.id, l.status)).collect::<Vec<_>>(),
         cursors.join("; ")
     )
 }
@@ -54,6 +61,7 @@ pub fn check(plan: &Plan, tables: &Tables, delivered: &[Arc<Message>]) -> Result
     sums_add_up(tables)?;
     orders_are_complete(plan, tables)?;
     messages_leave_once_and_in_order(plan, tables, delivered)?;
+    only_the_poisoned_die(plan, tables)?;
     timers_fire_when_due(tables)
 }
 
@@ -85,11 +93,17 @@ fn sums_add_up(tables: &Tables) -> Result<(), String> {
             .collect();
         let parked = tables.parked.values().filter(|row| of_plugin(&row.plugin)).count();
         let dead = tables.dead_letters.values().filter(|letter| {
-            of_plugin(&letter.plugin) && letter.subject == DeadLetterSubject::Event
+            of_plugin(&letter.plugin)
+                && letter.subject == DeadLetterSubject::Event
+                && letter.status.is_unresolved()
         });
         let rows = held.len() + parked + dead.count();
         let counters = progress.counters;
-        let settled = counters.handled + counters.ignored() + counters.discarded + rows as u64;
+        let settled = counters.handled
+            + counters.ignored()
+            + counters.discarded
+            + counters.requeued
+            + rows as u64;
         if settled != counters.received {
             return Err(format!("guarantee 7: {plugin}: {rows} rows do not add up: {counters:?}"));
         }
@@ -143,7 +157,9 @@ fn messages_leave_once_and_in_order(
         *counts.entry((&message.event.event_type, message.key.as_str())).or_default() += 1;
     }
     for order in plan.orders.keys() {
-        let notified = if plan.poisoned.contains(order) { None } else { Some(&2) };
+        // A notification that was skipped before it was cured is never sent.
+        let skipped = skipped_receipts(tables, order);
+        let notified = if skipped { None } else { Some(&2) };
         if counts.get(&("close", order.as_str())) != Some(&1)
             || counts.get(&("notify", order.as_str())) != notified
         {
@@ -165,12 +181,45 @@ fn messages_leave_once_and_in_order(
             return Err(format!("guarantee 4: {} left after its successor", message.event.id));
         }
     }
-    let poisoned = plan.poisoned.len();
-    if tables.dead_letters.len() != poisoned {
-        return Err(format!(
-            "guarantee 6: {poisoned} poisoned keys, {} dead letters",
-            tables.dead_letters.len()
-        ));
+    for ((sink, sequence), message) in &tables.messages {
+        let counted = |key: &Key| (message.plugin.as_str() == AUDITOR).then(|| key.clone());
+        let Some(key) = counted(&message.key) else { continue };
+        let earlier = tables
+            .messages
+            .range((sink.clone(), crate::model::Sequence(0))..(sink.clone(), *sequence));
+        let late = earlier
+            .filter(|(_, m)| m.plugin == message.plugin && m.key == key && m.cause > message.cause);
+        if late.count() > 0 {
+            return Err(format!(
+                "guarantee 4: {key} was decided out of order at {}",
+                message.cause
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn skipped_receipts(tables: &Tables, order: &str) -> bool {
+    tables.dead_letters.values().any(|letter| {
+        letter.plugin.as_str() == NOTIFIER
+            && letter.subject == DeadLetterSubject::Event
+            && letter.status == DeadLetterStatus::Skipped
+            && letter.key.as_ref().is_some_and(|key| key.as_str() == order)
+    })
+}
+
+/// Only what is poisoned becomes a dead letter; all are resolved, by whom and why is kept.
+fn only_the_poisoned_die(plan: &Plan, tables: &Tables) -> Result<(), String> {
+    for letter in tables.dead_letters.values() {
+        let key = letter.key.as_ref().map(|key| key.as_str().to_owned()).unwrap_or_default();
+        let event = &letter.event;
+        let names = [&key, &event.id, &event.event_type];
+        if !names.into_iter().any(|name| plan.poisoned.contains(name)) {
+            return Err(format!("guarantee 6: {} died of another's poison", event.id));
+        }
+        if letter.status.is_unresolved() || letter.resolved_by.is_none() {
+            return Err(format!("guarantee 7: nobody resolved dead letter {letter:?}"));
+        }
     }
     Ok(())
 }

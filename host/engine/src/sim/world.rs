@@ -1,7 +1,7 @@
 //! The world of one seed: what is sent, what fails, when the engine crashes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,10 +14,12 @@ use serde_json::json;
 
 use super::ledger;
 use super::scripts::{Pattern, handlers};
-use crate::engine::{Engine, Parts, Settings};
+use crate::engine::{Action, Engine, Parts, Resolution, Settings};
 use crate::handler::Handler;
 use crate::lookup::Lookup;
-use crate::model::{AnswerValue, Event, Failure, Message, PluginName, SinkName, Timestamp};
+use crate::model::{
+    AnswerValue, DeadLetterSubject, Event, Failure, Message, PluginName, SinkName, Timestamp,
+};
 use crate::store::faulty::{FaultRates, FaultyStore};
 use crate::store::memory::MemoryStore;
 use crate::transport::{DeliveryError, Transport};
@@ -33,7 +35,10 @@ pub struct Plan {
     pub events: Vec<Event>,
     /// Order to its items.
     pub orders: BTreeMap<String, Vec<String>>,
+    /// Orders, events and message types that fail for good until they are cured.
     pub poisoned: BTreeSet<String>,
+    /// What the operator does with the notifier's dead letters; the others are redriven.
+    pub skips: bool,
 }
 
 pub struct World {
@@ -44,17 +49,21 @@ pub struct World {
     sink: Arc<Sink>,
     /// Milliseconds of all lives so far, and jumps of the clock.
     elapsed: Arc<AtomicU64>,
+    cured: Arc<AtomicBool>,
 }
 
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let plan = Plan::new(&mut random);
+        let cured = Arc::new(AtomicBool::new(false));
+        let sink = Sink::new(random.random(), plan.poisoned.clone(), Arc::clone(&cured));
         Self {
             seed,
             plan,
+            cured,
             store: MemoryStore::new(),
-            sink: Arc::new(Sink::new(random.random())),
+            sink: Arc::new(sink),
             elapsed: Arc::new(AtomicU64::new(START)),
             random,
         }
@@ -114,7 +123,8 @@ impl World {
                 }),
                 ..parts
             };
-            let life = drive(parts, random, unacknowledged, &store, &sink);
+            let operator = Operator { plan: &self.plan, cured: &self.cured, store: &store };
+            let life = drive(parts, random, unacknowledged, &operator, &sink);
             let life = tokio::time::timeout(LIFETIME, life);
             match crash_after {
                 None => life.await.map_err(|_| ledger::stuck(&store.snapshot()))?.map(|()| true),
@@ -137,6 +147,7 @@ impl World {
             seed: self.seed,
             transient_percent: self.seed % 4 * 5,
             poisoned: self.plan.poisoned.clone(),
+            cured: Arc::clone(&self.cured),
         };
         let handlers = handlers(&pattern).into_iter().map(|s| Arc::new(s) as Arc<dyn Handler>);
         let sink: Arc<dyn Transport> = Arc::clone(&self.sink) as Arc<dyn Transport>;
@@ -146,7 +157,7 @@ impl World {
             handlers: handlers.collect(),
             lookup: Arc::new(Customers(Mutex::new(StdRng::seed_from_u64(seed)))),
             transports: HashMap::from([(SinkName::from("sink"), sink)]),
-            routes: BTreeMap::from([route("close"), route("notify")]),
+            routes: BTreeMap::from([route("close"), route("notify"), route("record")]),
             clock: Arc::new(|| Timestamp(0)),
             settings: Settings {
                 shards: 0,
@@ -164,9 +175,10 @@ async fn drive(
     parts: Parts,
     mut random: StdRng,
     unacknowledged: &mut Vec<Event>,
-    store: &MemoryStore,
+    operator: &Operator<'_>,
     sink: &Sink,
 ) -> Result<(), String> {
+    let store = operator.store;
     let parts = Arc::new(Mutex::new(Some(parts)));
     let engine = loop {
         let taken = parts.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -203,11 +215,38 @@ async fn drive(
     }
     while !ledger::is_quiet(&store.snapshot(), &sink.delivered()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
+        operator.look(&engine, &mut random).await;
     }
     engine.drain().await;
     match ledger::is_quiet(&store.snapshot(), &sink.delivered()) {
         true => Ok(()),
         false => Err(format!("draining left work: {}", ledger::stuck(&store.snapshot()))),
+    }
+}
+
+/// Finds dead letters, mends what fails, and resolves them; sometimes before it is mended.
+struct Operator<'a> {
+    plan: &'a Plan,
+    cured: &'a AtomicBool,
+    store: &'a MemoryStore,
+}
+
+impl Operator<'_> {
+    async fn look(&self, engine: &Engine, random: &mut StdRng) {
+        if random.random_ratio(1, 4) {
+            self.cured.store(true, Ordering::Relaxed);
+        }
+        let letters = self.store.snapshot().dead_letters;
+        for letter in letters.into_values().filter(|letter| letter.status.is_unresolved()) {
+            let skips = self.plan.skips && letter.plugin.as_str() == super::scripts::NOTIFIER;
+            let action = match skips && letter.subject == DeadLetterSubject::Event {
+                true => Action::Skip,
+                false => Action::Redrive { edited: None },
+            };
+            let (by, reason) = ("operator".to_owned(), "mended".to_owned());
+            // Refused, or the engine recovers: it is looked at again.
+            let _ = engine.resolve(letter.id, Resolution { action, by, reason }).await;
+        }
     }
 }
 
@@ -226,6 +265,10 @@ impl Plan {
         for (order, own) in &orders {
             events.push(event("place", order, &json!({"order": order, "items": own})));
             events.push(event("pay", order, &json!({"order": order})));
+            for note in 0..random.random_range(0..5) {
+                let name = format!("{order}-{note}");
+                events.push(event("note", &name, &json!({"order": order})));
+            }
         }
         // Packages span orders, as they like.
         items.shuffle(random);
@@ -243,11 +286,17 @@ impl Plan {
             let twice = events[random.random_range(0..events.len())].clone();
             events.insert(random.random_range(0..=events.len()), twice);
         }
-        let poisoned = match random.random_ratio(1, 4) {
-            true => orders.keys().take(1).cloned().collect(),
-            false => BTreeSet::new(),
-        };
-        Self { events, orders, poisoned }
+        let mut poisoned = BTreeSet::new();
+        if random.random_ratio(1, 4) {
+            poisoned.extend(orders.keys().take(1).cloned());
+        }
+        for _ in 0..random.random_range(0..3) {
+            poisoned.insert(events[random.random_range(0..events.len())].id.clone());
+        }
+        if random.random_ratio(1, 6) {
+            poisoned.insert(["close", "notify", "record"][random.random_range(0..3)].to_owned());
+        }
+        Self { events, orders, poisoned, skips: random.random() }
     }
 }
 
@@ -269,11 +318,14 @@ fn event(event_type: &str, of: &str, data: &serde_json::Value) -> Event {
 pub struct Sink {
     random: Mutex<StdRng>,
     delivered: Mutex<Vec<Arc<Message>>>,
+    poisoned: BTreeSet<String>,
+    cured: Arc<AtomicBool>,
 }
 
 impl Sink {
-    fn new(seed: u64) -> Self {
-        Self { random: Mutex::new(StdRng::seed_from_u64(seed)), delivered: Mutex::default() }
+    fn new(seed: u64, poisoned: BTreeSet<String>, cured: Arc<AtomicBool>) -> Self {
+        let random = Mutex::new(StdRng::seed_from_u64(seed));
+        Self { random, delivered: Mutex::default(), poisoned, cured }
     }
 
     pub fn delivered(&self) -> Vec<Arc<Message>> {
@@ -291,6 +343,12 @@ impl Transport for Sink {
         tokio::time::sleep(Duration::from_micros(u64::from(self.roll(3_000)))).await;
         let mut results = Vec::new();
         for message in messages {
+            if self.poisoned.contains(&message.event.event_type)
+                && !self.cured.load(Ordering::Relaxed)
+            {
+                results.push(Err(DeliveryError::Permanent("planted: for good".to_owned())));
+                continue;
+            }
             let roll = self.roll(100);
             if roll >= 10 {
                 let mut delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);

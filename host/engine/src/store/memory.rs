@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::{
-    Batch, CommitError, Committed, Loaded, MessageLane, PluginProgress, ReadError, Recovered,
-    RecoveredPlugin, RecoveredSink, SinkProgress, Store, TimerRow,
+    Batch, CommitError, Committed, Loaded, MessageLane, OpenLetter, ParkedKey, PluginProgress,
+    ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Store, TimerRow,
 };
 use crate::model::{
     DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Held, Instance,
@@ -70,7 +70,7 @@ impl Tables {
                     self.timers.remove(&row);
                 }
             }
-            if self.seen.insert(identity) {
+            if self.seen.insert(identity) || append.redriven {
                 let entry = LogEntry {
                     position: append.position,
                     received_at: append.received_at,
@@ -148,62 +148,81 @@ impl Tables {
             progress: progress.clone(),
             parked: self.parked_keys(&progress.plugin),
         });
-        let mut sinks: BTreeMap<SinkName, RecoveredSink> = BTreeMap::new();
-        for progress in self.sinks.values() {
-            let recovered = RecoveredSink {
-                progress: progress.clone(),
-                last: Sequence(progress.cursor.highest()),
-                parked: self.parked_lanes(&progress.sink),
-            };
-            sinks.insert(progress.sink.clone(), recovered);
-        }
-        for (sink, sequence) in self.messages.keys() {
-            let recovered = sinks.entry(sink.clone()).or_insert_with(|| RecoveredSink {
-                progress: SinkProgress {
-                    sink: sink.clone(),
-                    cursor: crate::model::Cursor::default(),
-                    counters: crate::model::Counters::default(),
-                },
-                last: Sequence(0),
-                parked: Vec::new(),
+        let mut sinks: BTreeMap<SinkName, SinkProgress> = self.sinks.clone();
+        for (sink, _) in self.messages.keys() {
+            sinks.entry(sink.clone()).or_insert_with(|| SinkProgress {
+                sink: sink.clone(),
+                cursor: crate::model::Cursor::default(),
+                counters: crate::model::Counters::default(),
             });
-            recovered.last = recovered.last.max(*sequence);
         }
+        let sinks = sinks.into_values().map(|progress| {
+            let of_sink = self.messages.keys().filter(|(sink, _)| *sink == progress.sink);
+            let last = of_sink.map(|(_, sequence)| *sequence).max().unwrap_or_default();
+            RecoveredSink {
+                last: last.max(Sequence(progress.cursor.highest())),
+                parked: self.parked_lanes(&progress.sink),
+                progress,
+            }
+        });
         Recovered {
             position: log.max(cursors.unwrap_or_default()),
             dead_letter: self.dead_letters.keys().next_back().copied().unwrap_or_default(),
             plugins: plugins.collect(),
-            sinks: sinks.into_values().collect(),
+            sinks: sinks.collect(),
         }
     }
 
-    fn open_letters(&self) -> impl Iterator<Item = &Arc<DeadLetter>> {
-        self.dead_letters.values().filter(|letter| letter.status == DeadLetterStatus::Open)
+    fn unresolved(&self) -> impl Iterator<Item = &Arc<DeadLetter>> {
+        self.dead_letters.values().filter(|letter| letter.status.is_unresolved())
     }
 
-    fn parked_keys(&self, plugin: &PluginName) -> Vec<Key> {
-        let keys: BTreeSet<Key> = self
-            .open_letters()
-            .filter(|letter| letter.subject == DeadLetterSubject::Event && letter.plugin == *plugin)
-            .filter_map(|letter| letter.key.clone())
-            .collect();
-        keys.into_iter().collect()
+    fn parked_keys(&self, plugin: &PluginName) -> Vec<ParkedKey<Key>> {
+        let letters = self.unresolved().filter_map(|letter| {
+            let is_ours = letter.subject == DeadLetterSubject::Event && letter.plugin == *plugin;
+            Some((letter.key.clone().filter(|_| is_ours)?, open_letter(letter)))
+        });
+        let rows = self.parked.keys().filter(|(name, ..)| name == plugin);
+        parked(letters, rows.map(|(_, key, _)| key.clone()))
     }
 
-    fn parked_lanes(&self, of: &SinkName) -> Vec<MessageLane> {
-        let lanes: BTreeSet<MessageLane> = self
-            .open_letters()
-            .filter_map(|letter| match &letter.subject {
-                DeadLetterSubject::Message { sink, .. } if sink == of => Some(MessageLane {
-                    sink: sink.clone(),
-                    plugin: letter.plugin.clone(),
-                    key: letter.key.clone()?,
-                }),
-                _ => None,
-            })
-            .collect();
-        lanes.into_iter().collect()
+    fn parked_lanes(&self, of: &SinkName) -> Vec<ParkedKey<MessageLane>> {
+        let letters = self.unresolved().filter_map(|letter| match &letter.subject {
+            DeadLetterSubject::Message { sink, .. } if sink == of => {
+                let (plugin, key) = (letter.plugin.clone(), letter.key.clone()?);
+                Some((MessageLane { sink: sink.clone(), plugin, key }, open_letter(letter)))
+            }
+            _ => None,
+        });
+        parked(letters, self.parked_messages.values().filter(|lane| lane.sink == *of).cloned())
     }
+}
+
+fn open_letter(letter: &DeadLetter) -> OpenLetter {
+    let place = match &letter.subject {
+        DeadLetterSubject::Event => letter.position.0,
+        DeadLetterSubject::Message { sequence, .. } => sequence.0,
+    };
+    let redriving = letter.status == DeadLetterStatus::Redriving;
+    OpenLetter { id: letter.id, place, redriving }
+}
+
+fn parked<K: Clone + Ord>(
+    letters: impl Iterator<Item = (K, OpenLetter)>,
+    rows: impl Iterator<Item = K>,
+) -> Vec<ParkedKey<K>> {
+    let mut keys: BTreeMap<K, ParkedKey<K>> = BTreeMap::new();
+    let fresh = |key: &K| ParkedKey { key: key.clone(), letters: Vec::new(), waiting: 0 };
+    for (key, letter) in letters {
+        keys.entry(key.clone()).or_insert_with(|| fresh(&key)).letters.push(letter);
+    }
+    for key in rows {
+        keys.entry(key.clone()).or_insert_with(|| fresh(&key)).waiting += 1;
+    }
+    for parked in keys.values_mut() {
+        parked.letters.sort_by_key(|letter| letter.place);
+    }
+    keys.into_values().collect()
 }
 
 #[async_trait]

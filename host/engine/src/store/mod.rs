@@ -136,6 +136,9 @@ pub struct Append {
     pub position: Position,
     pub received_at: Timestamp,
     pub event: Arc<Event>,
+    /// A dead letter's event, appended anew: it is written though its (source, id) was
+    /// there before.
+    pub redriven: bool,
     /// For a fired timer: the timer, which goes away with this commit if it is
     /// still the one that was set then.
     pub fires: Option<TimerRef>,
@@ -199,8 +202,9 @@ pub struct Recovered {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveredPlugin {
     pub progress: PluginProgress,
-    /// Instances and lanes with an open dead letter of an event, ascending, each once.
-    pub parked: Vec<Key>,
+    /// Instances and lanes with an unresolved dead letter of an event, or with parked
+    /// events, ascending, each once.
+    pub parked: Vec<ParkedKey<Key>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,8 +212,27 @@ pub struct RecoveredSink {
     pub progress: SinkProgress,
     /// The highest sequence in its outbox or its cursor.
     pub last: Sequence,
-    /// Ordering keys with an open dead letter of a message of this sink, ascending, each once.
-    pub parked: Vec<MessageLane>,
+    /// Ordering keys with an unresolved dead letter of a message of this sink, or with
+    /// parked messages, ascending, each once.
+    pub parked: Vec<ParkedKey<MessageLane>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedKey<K> {
+    pub key: K,
+    /// Its unresolved dead letters, in the order of their places.
+    pub letters: Vec<OpenLetter>,
+    /// How many events or messages are parked.
+    pub waiting: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenLetter {
+    pub id: DeadLetterId,
+    /// The position of the event, or the sequence of the message.
+    pub place: u64,
+    /// Its status is `Redriving`.
+    pub redriving: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
