@@ -264,6 +264,7 @@ impl Committer {
             received_at: (self.clock)(),
             event,
             fires: fires.map(|row| row.timer),
+            redriven: false,
         });
     }
 

@@ -421,6 +421,7 @@ async fn append(writer: &mut SqliteConnection, batch: &Batch) -> Result<Committe
     let identities: Vec<(i64, i64, u64)> = batch
         .appends
         .iter()
+        .filter(|append| !append.redriven)
         .map(|append| {
             let (high, low) = rows::identity(&append.event);
             (high, low, append.position.0)
@@ -434,7 +435,7 @@ async fn append(writer: &mut SqliteConnection, batch: &Batch) -> Result<Committe
         &identities,
     )
     .await?;
-    if fresh < batch.appends.len() as u64 {
+    if fresh < identities.len() as u64 {
         let sql = "SELECT rows.value ->> 2 AS position FROM json_each(?) AS rows LEFT JOIN seen \
                    ON seen.hash_high = rows.value ->> 0 AND seen.hash_low = rows.value ->> 1 \
                    WHERE seen.position IS NOT rows.value ->> 2 ORDER BY 1";

@@ -92,7 +92,13 @@ fn event(id: u64, data: &'static [u8]) -> Arc<Event> {
 
 fn append(position: u64, id: u64, data: &'static [u8]) -> Append {
     let received_at = Timestamp(1_000 + position);
-    Append { position: Position(position), received_at, event: event(id, data), fires: None }
+    Append {
+        position: Position(position),
+        received_at,
+        event: event(id, data),
+        fires: None,
+        redriven: false,
+    }
 }
 
 fn entry(append: &Append) -> LogEntry {
@@ -208,8 +214,9 @@ fn batches() -> [Batch; 2] {
     };
     let fired = Append { fires: Some(timer("soon", 9).timer), ..append(5, 5, b"") };
     let stale = Append { fires: Some(timer("later", 98).timer), ..append(6, 6, b"null") };
+    let redriven = Append { redriven: true, ..append(7, 1, b"once more") };
     let two = Batch {
-        appends: vec![append(3, 1, b"again"), append(4, 4, b"{}"), fired, stale],
+        appends: vec![append(3, 1, b"again"), append(4, 4, b"{}"), fired, stale, redriven],
         claims: vec![claim("i-2", false)],
         timers_cleared: vec![(plugin(), "o-1".into(), "never".into())],
         held: vec![held("i-8", &["o-1"])],

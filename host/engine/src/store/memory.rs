@@ -70,7 +70,7 @@ impl Tables {
                     self.timers.remove(&row);
                 }
             }
-            if self.seen.insert(identity) {
+            if append.redriven || self.seen.insert(identity) {
                 let entry = LogEntry {
                     position: append.position,
                     received_at: append.received_at,

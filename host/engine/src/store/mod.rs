@@ -139,6 +139,9 @@ pub struct Append {
     /// For a fired timer: the timer, which goes away with this commit if it is
     /// still the one that was set then.
     pub fires: Option<TimerRef>,
+    /// An event that an operator brings back under its old (source, id): it is written
+    /// whatever was there before, and leaves no trace for later duplicates.
+    pub redriven: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
