@@ -192,7 +192,7 @@ impl Admin {
             .bind(key.to_owned());
         let row = query.fetch_optional(&mut *connection).await.map_err(failed)?;
         let query = sqlx::query(
-            "SELECT EXISTS (SELECT 1 FROM dead_letters WHERE status = 'open' AND sink IS NULL \
+            "SELECT EXISTS (SELECT 1 FROM dead_letters WHERE status IN ('open', 'redriving') AND sink IS NULL \
              AND plugin = ? AND key = ?) AS parked",
         )
         .bind(plugin.to_owned())
@@ -311,7 +311,7 @@ async fn plugin_account(
     let sql = "SELECT count(*) AS n FROM parked WHERE plugin = ?";
     let parked = count_of(connection, sql, &plugin).await?;
     let sql = "SELECT count(*) AS n FROM dead_letters \
-               WHERE plugin = ? AND sink IS NULL AND status = 'open'";
+               WHERE plugin = ? AND sink IS NULL AND status IN ('open', 'redriving')";
     let dead = count_of(connection, sql, &plugin).await?;
     let query = sqlx::query("SELECT count(*) AS n FROM log WHERE position > ?");
     let query = query.bind(integer(cursor.settled)).fetch_one(&mut *connection).await;
@@ -323,7 +323,13 @@ async fn plugin_account(
         let row = query.fetch_one(&mut *connection).await.map_err(failed)?;
         ahead += rows::number(&row, "n")?;
     }
-    let settled = counters.handled + counters.ignored() + held + parked + dead + counters.discarded;
+    let settled = counters.handled
+        + counters.ignored()
+        + held
+        + parked
+        + dead
+        + counters.discarded
+        + counters.requeued;
     Ok(PluginAccount {
         plugin,
         received: counters.received,
@@ -352,7 +358,8 @@ async fn sink_account(
     };
     let sql = "SELECT count(*) AS n FROM parked_messages WHERE sink = ?";
     let parked = count_of(connection, sql, &sink).await?;
-    let sql = "SELECT count(*) AS n FROM dead_letters WHERE sink = ? AND status = 'open'";
+    let sql =
+        "SELECT count(*) AS n FROM dead_letters WHERE sink = ? AND status IN ('open', 'redriving')";
     let dead = count_of(connection, sql, &sink).await?;
     let pending = pending(connection, &sink, &cursor).await?;
     let delivered = counters.handled;

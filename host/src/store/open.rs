@@ -23,7 +23,8 @@ const CACHE_KIB: u32 = 65_536;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// In order; the number of those applied is the file's version (`PRAGMA user_version`).
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_start.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_start.sql"), include_str!("migrations/0003_letters.sql")];
 
 /// Why a store cannot be used.
 #[derive(Debug, Error)]

@@ -17,12 +17,15 @@ use sagabox_engine::store::{
     Batch, CommitError, Committed, Loaded, MessageLane, PluginProgress, ReadError, Recovered,
     RecoveredPlugin, RecoveredSink, SinkProgress, Store, TimerRow,
 };
+use serde_json::json;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::Mutex;
 
+use super::letters;
 use super::open::{self, OpenError};
-use super::rows::{self, encode, integer, json};
+use super::rows::json as json_rows;
+use super::rows::{self, encode, integer};
 
 /// Connections for the engine's reads: recovery and readers that are behind.
 const READERS: u32 = 2;
@@ -116,19 +119,17 @@ impl Store for SqliteStore {
 
         let plugins = self.rows(sqlx::query("SELECT * FROM plugins ORDER BY plugin")).await?;
         let sinks = self.rows(sqlx::query("SELECT * FROM sinks ORDER BY sink")).await?;
-        let letters = self
-            .rows(sqlx::query(
-                "SELECT DISTINCT plugin, key, sink FROM dead_letters \
-                 WHERE status = 'open' AND key IS NOT NULL ORDER BY sink, plugin, key",
-            ))
-            .await?;
+        let mut reader = self.readers.acquire().await.map_err(unreadable)?;
+        let (mut events, mut messages) = letters::parked(&mut reader).await.map_err(unreadable)?;
+        drop(reader);
         let mut recovered = Recovered::default();
         for row in &plugins {
             let plugin: PluginName = rows::text(row, "plugin")?.into();
             let cursor = rows::parsed(row, "cursor")?;
             let counters = rows::parsed(row, "counters")?;
+            let parked = events.remove(&plugin).unwrap_or_default().into_values().collect();
             let progress = PluginProgress { plugin, cursor, counters };
-            recovered.plugins.push(RecoveredPlugin { progress, parked: Vec::new() });
+            recovered.plugins.push(RecoveredPlugin { progress, parked });
         }
         let mut known: BTreeSet<SinkName> = BTreeSet::new();
         for row in &sinks {
@@ -155,25 +156,8 @@ impl Store for SqliteStore {
             let row = query.fetch_one(&self.readers).await.map_err(unreadable)?;
             let highest = sink.progress.cursor.highest().max(rows::number(&row, "n")?);
             sink.last = Sequence(highest);
-        }
-        for row in &letters {
-            let (plugin, key): (PluginName, Key) =
-                (rows::text(row, "plugin")?.into(), rows::text(row, "key")?.into());
-            match rows::optional(row, "sink")? {
-                None => {
-                    let of = recovered.plugins.iter_mut().find(|p| p.progress.plugin == plugin);
-                    if let Some(recovered) = of {
-                        recovered.parked.push(key);
-                    }
-                }
-                Some(name) => {
-                    let sink: SinkName = name.into();
-                    let of = recovered.sinks.iter_mut().find(|s| s.progress.sink == sink);
-                    if let Some(recovered) = of {
-                        recovered.parked.push(MessageLane { sink, plugin, key });
-                    }
-                }
-            }
+            let parked = messages.remove(&sink.progress.sink).unwrap_or_default();
+            sink.parked = parked.into_values().collect();
         }
         let query = sqlx::query(
             "SELECT (SELECT coalesce(max(position), 0) FROM log) AS position, \
@@ -241,7 +225,7 @@ impl Store for SqliteStore {
     }
 
     async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Loaded, ReadError> {
-        let keys = json(keys);
+        let keys = json_rows(keys);
         let sql = "SELECT * FROM instances WHERE plugin = ?1 AND key IN \
                    (SELECT value FROM json_each(?2) UNION SELECT instance FROM claims \
                     WHERE plugin = ?1 AND key IN (SELECT value FROM json_each(?2))) ORDER BY key";
@@ -349,9 +333,26 @@ impl Store for SqliteStore {
         self.rows(query).await?.iter().map(|row| rows::held(row, plugin)).collect()
     }
 
+    async fn read_finished_instances(
+        &self,
+        plugin: &PluginName,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Key>, ReadError> {
+        let sql = "SELECT key FROM instances \
+                   WHERE plugin = ? AND status <> 'running' AND updated_at <= ? \
+                   ORDER BY updated_at, key LIMIT ?";
+        let query = sqlx::query(sql)
+            .bind(plugin.as_str().to_owned())
+            .bind(integer(until.0))
+            .bind(limit_of(limit));
+        let rows = self.rows(query).await?;
+        rows.iter().map(|row| rows::text(row, "key").map(Key::from)).collect()
+    }
+
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {
         let query = sqlx::query("SELECT * FROM dead_letters WHERE id = ?").bind(integer(id.0));
-        self.rows(query).await?.first().map(rows::dead_letter).transpose()
+        self.rows(query).await?.first().map(letters::dead_letter).transpose()
     }
 }
 
@@ -399,7 +400,7 @@ async fn over(
     if rows.is_empty() {
         return Ok(0);
     }
-    Ok(sqlx::query(sql).bind(json(rows)).execute(writer).await?.rows_affected())
+    Ok(sqlx::query(sql).bind(json_rows(rows)).execute(writer).await?.rows_affected())
 }
 
 /// Everything but the COMMIT.
@@ -421,6 +422,7 @@ async fn append(writer: &mut SqliteConnection, batch: &Batch) -> Result<Committe
     let identities: Vec<(i64, i64, u64)> = batch
         .appends
         .iter()
+        .filter(|append| !append.redriven)
         .map(|append| {
             let (high, low) = rows::identity(&append.event);
             (high, low, append.position.0)
@@ -434,11 +436,11 @@ async fn append(writer: &mut SqliteConnection, batch: &Batch) -> Result<Committe
         &identities,
     )
     .await?;
-    if fresh < batch.appends.len() as u64 {
+    if fresh < identities.len() as u64 {
         let sql = "SELECT rows.value ->> 2 AS position FROM json_each(?) AS rows LEFT JOIN seen \
                    ON seen.hash_high = rows.value ->> 0 AND seen.hash_low = rows.value ->> 1 \
                    WHERE seen.position IS NOT rows.value ->> 2 ORDER BY 1";
-        for row in sqlx::query(sql).bind(json(&identities)).fetch_all(&mut *writer).await? {
+        for row in sqlx::query(sql).bind(json_rows(&identities)).fetch_all(&mut *writer).await? {
             let position = rows::number(&row, "position")
                 .map_err(|error| sqlx::Error::Decode(error.to_string().into()))?;
             committed.duplicates.push(Position(position));
@@ -675,37 +677,43 @@ async fn write_waiting(writer: &mut SqliteConnection, batch: &Batch) -> Result<(
     over(
         writer,
         "INSERT OR REPLACE INTO dead_letters (id, sink, sequence, plugin, key, position, reason, \
-                     attempts, plugin_version, at, status, resolved_by, resolved_reason, event) \
+                     attempts, plugin_version, at, status, resolved_by, resolved_reason, event, \
+                     edited, message_kind) \
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
                 value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, \
-                value ->> 12, value ->> 13 FROM json_each(?)",
+                value ->> 12, value ->> 13, value ->> 14, value ->> 15 FROM json_each(?)",
         &letters,
     )
     .await?;
     Ok(())
 }
 
-fn letter_row(letter: &DeadLetter) -> impl serde::Serialize + '_ {
-    let (sink, sequence) = match &letter.subject {
-        DeadLetterSubject::Event => (None, None),
-        DeadLetterSubject::Message { sink, sequence } => (Some(sink), Some(sequence)),
+/// One value for each column.
+fn letter_row(letter: &DeadLetter) -> [serde_json::Value; 16] {
+    let (sink, sequence, kind) = match &letter.subject {
+        DeadLetterSubject::Event => (None, None, None),
+        DeadLetterSubject::Message { sink, sequence, kind } => {
+            (Some(sink), Some(sequence), Some(rows::kind(*kind)))
+        }
     };
-    (
-        letter.id,
-        sink,
-        sequence,
-        &letter.plugin,
-        &letter.key,
-        letter.position,
-        &letter.reason,
-        letter.attempts,
-        &letter.plugin_version,
-        letter.at,
-        letter.status.as_str(),
-        &letter.resolved_by,
-        &letter.resolved_reason,
-        letter.event.to_json(),
-    )
+    [
+        json!(letter.id),
+        json!(sink),
+        json!(sequence),
+        json!(letter.plugin),
+        json!(letter.key),
+        json!(letter.position),
+        json!(letter.reason),
+        json!(letter.attempts),
+        json!(letter.plugin_version),
+        json!(letter.at),
+        json!(letter.status.as_str()),
+        json!(letter.resolved_by),
+        json!(letter.resolved_reason),
+        json!(letter.event.to_json()),
+        json!(letter.edited.as_ref().map(|event| event.to_json())),
+        json!(kind),
+    ]
 }
 
 async fn write_progress(writer: &mut SqliteConnection, batch: &Batch) -> Result<(), sqlx::Error> {

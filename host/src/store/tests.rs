@@ -92,7 +92,13 @@ fn event(id: u64, data: &'static [u8]) -> Arc<Event> {
 
 fn append(position: u64, id: u64, data: &'static [u8]) -> Append {
     let received_at = Timestamp(1_000 + position);
-    Append { position: Position(position), received_at, event: event(id, data), fires: None }
+    Append {
+        position: Position(position),
+        received_at,
+        event: event(id, data),
+        fires: None,
+        redriven: false,
+    }
 }
 
 fn entry(append: &Append) -> LogEntry {
@@ -130,6 +136,7 @@ fn letter(id: u64, subject: DeadLetterSubject, append: &Append) -> Arc<DeadLette
         resolved_by: None,
         resolved_reason: None,
         event: Arc::clone(&append.event),
+        edited: None,
     })
 }
 
@@ -176,7 +183,11 @@ fn batches() -> [Batch; 2] {
     let cursor = Cursor { settled: 2, ahead, partly: vec![(3, vec!["o-1".into()])] };
     let counters = Counters { received: 5, handled: 2, ..Counters::default() };
     let lane = MessageLane { sink: sink.clone(), plugin: plugin(), key: "o-2".into() };
-    let dead_message = DeadLetterSubject::Message { sink: sink.clone(), sequence: Sequence(1) };
+    let dead_message = DeadLetterSubject::Message {
+        sink: sink.clone(),
+        sequence: Sequence(1),
+        kind: sagabox_engine::model::MessageKind::Event,
+    };
     let decision = DecisionRecord {
         position: Position(1),
         plugin: plugin(),
@@ -208,8 +219,9 @@ fn batches() -> [Batch; 2] {
     };
     let fired = Append { fires: Some(timer("soon", 9).timer), ..append(5, 5, b"") };
     let stale = Append { fires: Some(timer("later", 98).timer), ..append(6, 6, b"null") };
+    let redriven = Append { redriven: true, ..append(7, 1, b"once more") };
     let two = Batch {
-        appends: vec![append(3, 1, b"again"), append(4, 4, b"{}"), fired, stale],
+        appends: vec![append(3, 1, b"again"), append(4, 4, b"{}"), fired, stale, redriven],
         claims: vec![claim("i-2", false)],
         timers_cleared: vec![(plugin(), "o-1".into(), "never".into())],
         held: vec![held("i-8", &["o-1"])],
