@@ -1,9 +1,10 @@
 //! Pure: FIFO per key. Items of one key come one after another, in their order;
 //! keys do not wait for each other. Dispatcher, relay and queues use it.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hash;
 
+use crate::hash::HashMap;
 use crate::model::Timestamp;
 
 /// A lane per key. Within a lane, items are sorted by their order number; items
@@ -35,7 +36,7 @@ impl<T> Default for Lane<T> {
 
 impl<K: Clone + Eq + Hash + Ord, T> Default for Lanes<K, T> {
     fn default() -> Self {
-        Self { lanes: HashMap::new(), ready: VecDeque::new(), waiting: BTreeSet::new(), len: 0 }
+        Self { lanes: HashMap::default(), ready: VecDeque::new(), waiting: BTreeSet::new(), len: 0 }
     }
 }
 

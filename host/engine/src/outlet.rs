@@ -1,8 +1,6 @@
 //! What relay and queue have in common: a sink's messages in lanes by ordering
 //! key, and the bookkeeping of what is settled. One message that cannot be
 //! delivered holds up its own key alone, behind a dead letter.
-
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::Clock;
 use crate::commit::{SinkChanges, Work};
+use crate::hash::HashMap;
 use crate::lanes::Lanes;
 use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, Key,
@@ -99,7 +98,7 @@ impl Outlet {
             sink: progress.sink,
             lanes: Lanes::default(),
             parking: Parking::new(WAITING_MAX),
-            redriving: HashMap::new(),
+            redriving: HashMap::default(),
             requests,
             resumes: FuturesUnordered::new(),
             letter_ids,

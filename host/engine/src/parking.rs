@@ -6,9 +6,10 @@
 //! first, what comes next becomes a letter itself. They are resolved in their
 //! order, and between two of them only what lies between them is taken back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::Hash;
 
+use crate::hash::HashMap;
 use crate::model::DeadLetterId;
 use crate::store::{OpenLetter, ParkedKey};
 
@@ -72,7 +73,7 @@ pub enum Refusal {
 
 impl<K, T> Parking<K, T> {
     pub fn new(waiting_max: u64) -> Self {
-        Self { keys: HashMap::new(), waiting_max }
+        Self { keys: HashMap::default(), waiting_max }
     }
 }
 

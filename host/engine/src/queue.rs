@@ -3,7 +3,7 @@
 //! expires comes again. Leases live in memory: after a restart all messages that
 //! were not acknowledged are ready, with the same ids.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::Clock;
 use crate::engine::{
     Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, QueueStatus, Selection,
 };
+use crate::hash::HashMap;
 use crate::model::{MessageId, Timestamp};
 use crate::outlet::{LaneKey, Outlet};
 use crate::retry::RetryPolicy;
@@ -81,7 +82,7 @@ impl Queue {
     ) {
         let mut state = State {
             queue: self,
-            leases: HashMap::new(),
+            leases: HashMap::default(),
             expiry: BTreeMap::new(),
             waiting: VecDeque::new(),
         };
@@ -232,7 +233,7 @@ impl State {
     fn lease(&mut self, request: &LeaseRequest, now: Timestamp) -> Lease {
         let max = request.max.clamp(1, LEASE_MESSAGES_MAX);
         let mut taken = Vec::new();
-        let mut messages: HashMap<MessageId, (LaneKey, u64)> = HashMap::new();
+        let mut messages: HashMap<MessageId, (LaneKey, u64)> = HashMap::default();
         let lanes = &mut self.queue.outlet.lanes;
         while taken.len() < max
             && let Some((lane, sequence, parcel)) = lanes.take()

@@ -21,7 +21,7 @@ mod holds;
 mod letters;
 mod routing;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commit::{PluginChanges, Work};
 use crate::handler::{Call, Handler};
+use crate::hash::HashMap;
 use crate::identity::DecisionIdentity;
 use crate::lanes::Lanes;
 use crate::lookup::Lookup;
@@ -203,12 +204,12 @@ impl Dispatcher {
             partly: BTreeSet::new(),
             lanes: Lanes::default(),
             parking: Parking::new(WAITING_MAX),
-            redriving: HashMap::new(),
+            redriving: HashMap::default(),
             requeued: BTreeSet::new(),
-            open: HashMap::new(),
+            open: HashMap::default(),
             holds: Holds::default(),
-            instances: HashMap::new(),
-            claimers: HashMap::new(),
+            instances: HashMap::default(),
+            claimers: HashMap::default(),
             changes: PluginChanges::default(),
             dirty: Dirty::Clean,
             slot: Arc::new(Semaphore::new(1)),
