@@ -134,7 +134,7 @@ pub(super) async fn prepare(path: &Path) -> Result<SqliteConnectOptions, OpenErr
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
         .pragma("cache_size", format!("-{CACHE_KIB}"))
         .pragma("temp_store", "memory")
-        .statement_cache_capacity(64))
+        .statement_cache_capacity(128))
 }
 
 async fn version(connection: &mut SqliteConnection) -> Result<usize, sqlx::Error> {

@@ -17,7 +17,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 /// A batch's rows of one table, as one JSON array of arrays.
-pub(super) fn json<T: Serialize>(rows: &[T]) -> String {
+pub(super) fn json<T: Serialize + ?Sized>(rows: &T) -> String {
     serde_json::to_string(rows).expect("rows have only string keys")
 }
 

@@ -14,14 +14,15 @@ use sagabox_engine::model::{
     Message, PluginName, Position, Sequence, SinkName, Timestamp,
 };
 use sagabox_engine::store::{
-    Batch, CommitError, Committed, Loaded, MessageLane, PluginProgress, ReadError, Recovered,
-    RecoveredPlugin, RecoveredSink, SinkProgress, Store, TimerRow,
+    Append, Batch, CommitError, Committed, Loaded, MessageLane, PluginProgress, ReadError,
+    Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Store, TimerRow,
 };
 use serde_json::json;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::Mutex;
 
+use super::insert::Insert;
 use super::letters;
 use super::open::{self, OpenError};
 use super::rows::json as json_rows;
@@ -428,14 +429,16 @@ async fn append(writer: &mut SqliteConnection, batch: &Batch) -> Result<Committe
             (high, low, append.position.0)
         })
         .collect();
-    let fresh = over(
-        writer,
-        "INSERT INTO seen (hash_high, hash_low, position) \
-         SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true \
-         ON CONFLICT DO NOTHING",
-        &identities,
-    )
-    .await?;
+    const SEEN: Insert = Insert {
+        head: "INSERT INTO seen (hash_high, hash_low, position)",
+        columns: 3,
+        tail: "ON CONFLICT DO NOTHING",
+    };
+    let fresh = SEEN
+        .run(writer, &identities, |query, (high, low, position)| {
+            query.bind(*high).bind(*low).bind(integer(*position))
+        })
+        .await?;
     if fresh < identities.len() as u64 {
         let sql = "SELECT rows.value ->> 2 AS position FROM json_each(?) AS rows LEFT JOIN seen \
                    ON seen.hash_high = rows.value ->> 0 AND seen.hash_low = rows.value ->> 1 \
@@ -446,21 +449,21 @@ async fn append(writer: &mut SqliteConnection, batch: &Batch) -> Result<Committe
             committed.duplicates.push(Position(position));
         }
     }
-    let entries: Vec<_> = batch
-        .appends
-        .iter()
-        .filter(|append| committed.duplicates.binary_search(&append.position).is_err())
-        .map(|append| {
-            let event = append.event.to_json();
-            (append.position, append.received_at, append.event.subject.as_deref(), event)
-        })
-        .collect();
-    over(
-        writer,
-        "INSERT INTO log (position, received_at, subject, event) \
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?)",
-        &entries,
-    )
+    let is_duplicate = |position| committed.duplicates.binary_search(position).is_ok();
+    let entries: Vec<&Append> =
+        batch.appends.iter().filter(|append| !is_duplicate(&append.position)).collect();
+    const LOG: Insert = Insert {
+        head: "INSERT INTO log (position, received_at, subject, event)",
+        columns: 4,
+        tail: "",
+    };
+    LOG.run(writer, &entries, |query, append| {
+        query
+            .bind(integer(append.position.0))
+            .bind(integer(append.received_at.0))
+            .bind(append.event.subject.clone())
+            .bind(append.event.to_json())
+    })
     .await?;
     let fired: Vec<_> = batch.appends.iter().filter_map(|append| append.fires.as_ref()).collect();
     let fired: Vec<_> =
@@ -476,34 +479,29 @@ async fn append(writer: &mut SqliteConnection, batch: &Batch) -> Result<Committe
 }
 
 async fn write_instances(writer: &mut SqliteConnection, batch: &Batch) -> Result<(), sqlx::Error> {
-    let rows: Vec<_> = batch
-        .instances
-        .iter()
-        .map(|(plugin, instance)| {
-            (
-                plugin,
-                &instance.key,
-                instance.status.as_str(),
-                instance.state.as_ref().map(|state| state.version),
-                instance.state.as_ref().map(|state| encode(&state.data)),
-                serde_json::to_string(&instance.claims).unwrap_or_default(),
-                serde_json::to_string(&instance.timers).unwrap_or_default(),
-                instance.decided,
-                instance.version,
-                instance.started_at,
-                instance.updated_at,
-            )
+    const INSTANCES: Insert = Insert {
+        head: "INSERT OR REPLACE INTO instances (plugin, key, status, state_version, state, \
+               claims, timers, decided, version, started_at, updated_at)",
+        columns: 11,
+        tail: "",
+    };
+    INSTANCES
+        .run(writer, &batch.instances, |query, (plugin, instance)| {
+            let state = instance.state.as_ref();
+            query
+                .bind(plugin.to_string())
+                .bind(instance.key.to_string())
+                .bind(instance.status.as_str())
+                .bind(state.map(|state| state.version))
+                .bind(state.map(|state| encode(&state.data)))
+                .bind(json_rows(&instance.claims))
+                .bind(json_rows(&instance.timers))
+                .bind(integer(instance.decided.0))
+                .bind(integer(instance.version))
+                .bind(integer(instance.started_at.0))
+                .bind(integer(instance.updated_at.0))
         })
-        .collect();
-    over(
-        writer,
-        "INSERT OR REPLACE INTO instances (plugin, key, status, state_version, state, claims, timers, \
-                                decided, version, started_at, updated_at) \
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
-                value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10 FROM json_each(?)",
-        &rows,
-    )
-    .await?;
+        .await?;
     let (claimed, released): (Vec<_>, Vec<_>) =
         batch.claims.iter().partition(|claim| claim.claimed);
     let named =
@@ -561,56 +559,45 @@ async fn write_instances(writer: &mut SqliteConnection, batch: &Batch) -> Result
 }
 
 async fn write_decisions(writer: &mut SqliteConnection, batch: &Batch) -> Result<(), sqlx::Error> {
-    let rows: Vec<_> = batch
-        .decisions
-        .iter()
-        .map(|decision| {
-            (
-                decision.position,
-                &decision.plugin,
-                &decision.key,
-                decision.previous,
-                decision.decided_at,
-                &decision.plugin_version,
-                decision.attempt,
-                decision.state.as_ref().map(|state| state.version),
-                decision.state.as_ref().map(|state| encode(&state.data)),
-                &decision.summary,
-            )
+    const DECISIONS: Insert = Insert {
+        head: "INSERT INTO decisions (position, plugin, key, previous, decided_at, \
+               plugin_version, attempt, state_version, state, summary)",
+        columns: 10,
+        tail: "",
+    };
+    DECISIONS
+        .run(writer, &batch.decisions, |query, decision| {
+            let state = decision.state.as_ref();
+            query
+                .bind(integer(decision.position.0))
+                .bind(decision.plugin.to_string())
+                .bind(decision.key.to_string())
+                .bind(decision.previous.map(|previous| integer(previous.0)))
+                .bind(integer(decision.decided_at.0))
+                .bind(decision.plugin_version.to_string())
+                .bind(decision.attempt)
+                .bind(state.map(|state| state.version))
+                .bind(state.map(|state| encode(&state.data)))
+                .bind(decision.summary.clone())
         })
-        .collect();
-    over(
-        writer,
-        "INSERT INTO decisions (position, plugin, key, previous, decided_at, plugin_version, \
-                                attempt, state_version, state, summary) \
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
-                value ->> 6, value ->> 7, value ->> 8, value ->> 9 FROM json_each(?)",
-        &rows,
-    )
-    .await?;
-    let rows: Vec<_> = batch
-        .messages
-        .iter()
-        .map(|message| {
-            (
-                &message.sink,
-                message.sequence,
-                rows::kind(message.kind),
-                &message.plugin,
-                &message.key,
-                message.cause,
-                message.event.to_json(),
-            )
+        .await?;
+    const OUTBOX: Insert = Insert {
+        head: "INSERT INTO outbox (sink, sequence, kind, plugin, key, cause, event)",
+        columns: 7,
+        tail: "",
+    };
+    OUTBOX
+        .run(writer, &batch.messages, |query, message| {
+            query
+                .bind(message.sink.to_string())
+                .bind(integer(message.sequence.0))
+                .bind(rows::kind(message.kind))
+                .bind(message.plugin.to_string())
+                .bind(message.key.to_string())
+                .bind(integer(message.cause.0))
+                .bind(message.event.to_json())
         })
-        .collect();
-    over(
-        writer,
-        "INSERT INTO outbox (sink, sequence, kind, plugin, key, cause, event) \
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
-                value ->> 6 FROM json_each(?)",
-        &rows,
-    )
-    .await?;
+        .await?;
     Ok(())
 }
 
