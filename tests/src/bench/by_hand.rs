@@ -11,7 +11,6 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
-use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -238,7 +237,7 @@ async fn acknowledge(State(site): State<Arc<Site>>, body: Bytes) -> Result<Strin
 }
 
 async fn connect(database: &Path) -> Result<SqliteConnection> {
-    let options = SqliteConnectOptions::from_str("sqlite::memory:")?
+    let options = SqliteConnectOptions::new()
         .filename(database)
         .create_if_missing(true)
         .page_size(8_192)

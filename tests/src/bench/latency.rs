@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::by_hand::ByHand;
 use super::http::{Connection, Request};
 use super::load::{self, Target, acknowledge, cart_numbers, lease_request, offer, read_lease};
-use super::report::{millis, percentile, table};
+use super::report::{millis, percentile, ratio, table};
 use super::settings::Settings;
 use super::shapes::SAGA;
 use crate::host::Host;
@@ -42,13 +42,31 @@ pub async fn one_sender(settings: &Settings) -> Result<String> {
         }
     }
     host.stop().await;
-    let rows = NAMES.iter().zip(&mut latencies).map(|(name, latencies)| {
-        let mut row = vec![(*name).to_owned()];
-        row.extend([500, 990, 1000].map(|at| millis(percentile(latencies, at))));
-        row
-    });
-    let header = ["request to leased command", "p50 ms", "p99 ms", "longest ms"];
-    Ok(table(&header, &rows.collect::<Vec<_>>()))
+    let ours = Percentiles::of(&mut latencies[0]);
+    let rows = NAMES
+        .iter()
+        .zip(&mut latencies)
+        .map(|(name, latencies)| Percentiles::of(latencies).row((*name).to_owned(), &ours));
+    Ok(render("request to leased command", &rows.collect::<Vec<_>>()))
+}
+
+struct Percentiles([Duration; 3]);
+
+impl Percentiles {
+    fn of(latencies: &mut [Duration]) -> Self {
+        Self([500, 990, 1000].map(|at| percentile(latencies, at)))
+    }
+
+    fn row(&self, name: String, ours: &Self) -> Vec<String> {
+        let ratio = |at: usize| ratio(ours.0[at].as_secs_f64(), self.0[at].as_secs_f64());
+        let figures = self.0.map(millis);
+        [name].into_iter().chain(figures).chain([ratio(0), ratio(1)]).collect()
+    }
+}
+
+fn render(what: &str, rows: &[Vec<String>]) -> String {
+    let header = [what, "p50 ms", "p99 ms", "longest ms", "Sagabox's p50 is", "its p99 is"];
+    table(&header, rows)
 }
 
 /// One event after another: a worker waits already when it is sent. What it takes to
@@ -101,18 +119,15 @@ pub async fn steady(settings: &Settings) -> Result<String> {
         }
     }
     host.stop().await;
+    let measured = measured
+        .map(|mut run| [Percentiles::of(&mut run.answered), Percentiles::of(&mut run.leased)]);
     let mut rows = Vec::new();
-    for (name, measured) in NAMES.iter().zip(&mut measured) {
-        for (what, latencies) in
-            [("202", &mut measured.answered), ("leased command", &mut measured.leased)]
-        {
-            let mut row = vec![format!("{name}: due to {what}")];
-            row.extend([500, 990, 1000].map(|at| millis(percentile(latencies, at))));
-            rows.push(row);
+    for (name, percentiles) in NAMES.iter().zip(&measured) {
+        for (index, what) in ["202", "leased command"].iter().enumerate() {
+            rows.push(percentiles[index].row(format!("{name}: {what}"), &measured[0][index]));
         }
     }
-    let header = ["from when the event was due to be sent", "p50 ms", "p99 ms", "longest ms"];
-    Ok(table(&header, &rows))
+    Ok(render("from when the event was due to be sent to", &rows))
 }
 
 /// Sends at a fixed rate, whether the answers come or not, and counts from when an

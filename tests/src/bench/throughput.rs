@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::str::FromStr as _;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -102,9 +101,7 @@ pub async fn run(
 
 /// The size of the database when all that was written ahead is in it.
 async fn checkpointed_bytes(store: &Path) -> Result<u64> {
-    let options = SqliteConnectOptions::from_str("sqlite::memory:")?
-        .filename(store)
-        .busy_timeout(BUSY_TIMEOUT);
+    let options = SqliteConnectOptions::new().filename(store).busy_timeout(BUSY_TIMEOUT);
     let mut db = SqliteConnection::connect_with(&options).await?;
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut db).await?;
     db.close().await?;
