@@ -24,7 +24,7 @@ use crate::transport::{DeliveryError, Transport};
 
 /// A world in which work remains after so much simulated time is stuck.
 const LIFETIME: Duration = Duration::from_secs(3_600);
-const START: u64 = 1_800_000_000_000;
+pub const START: u64 = 1_800_000_000_000;
 
 /// What is to happen.
 #[derive(Debug)]
@@ -92,43 +92,22 @@ impl World {
         crash_after: Option<Duration>,
         unacknowledged: &mut Vec<Event>,
     ) -> Result<bool, String> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .map_err(|error| error.to_string())?;
-        let began = self.elapsed.load(Ordering::Relaxed);
-        let elapsed = Arc::clone(&self.elapsed);
-        let random = StdRng::seed_from_u64(seed);
-        let parts = self.parts(seed, rates);
-        let store = self.store.clone();
-        let sink = Arc::clone(&self.sink);
-        let result = runtime.block_on(async {
-            let start = tokio::time::Instant::now();
-            let clock_elapsed = Arc::clone(&elapsed);
-            let parts = Parts {
-                clock: Arc::new(move || {
-                    let passed = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    clock_elapsed.fetch_max(began + passed, Ordering::Relaxed);
-                    Timestamp(began + passed)
-                }),
-                ..parts
-            };
-            let life = drive(parts, random, unacknowledged, &store, &sink);
-            let life = tokio::time::timeout(LIFETIME, life);
+        let life = Life {
+            parts: self.parts(seed, rates),
+            elapsed: &self.elapsed,
+            random: StdRng::seed_from_u64(seed),
+            unacknowledged,
+            store: &self.store,
+            delivered: &|| self.sink.delivered(),
+        };
+        let result = life.run(async move {
             match crash_after {
-                None => life.await.map_err(|_| ledger::stuck(&store.snapshot()))?.map(|()| true),
-                Some(after) => tokio::select! {
-                    biased;
-                    () = tokio::time::sleep(after) => Ok(false),
-                    ended = life => ended.map_err(|_| ledger::stuck(&store.snapshot()))?.map(|()| true),
-                },
+                Some(after) => tokio::time::sleep(after).await,
+                None => std::future::pending().await,
             }
         });
         // The clock goes on while the host is down; sometimes it was set.
         self.elapsed.fetch_add(self.random.random_range(0..200), Ordering::Relaxed);
-        // Dropping the runtime is the crash: every task ends at its await.
-        drop(runtime);
         result
     }
 
@@ -159,13 +138,62 @@ impl World {
     }
 }
 
+/// One life of an engine, from its start to its end or crash.
+pub struct Life<'w> {
+    /// Their clock is replaced by the world's.
+    pub parts: Parts,
+    /// Milliseconds; goes on from life to life.
+    pub elapsed: &'w Arc<AtomicU64>,
+    pub random: StdRng,
+    pub unacknowledged: &'w mut Vec<Event>,
+    pub store: &'w MemoryStore,
+    /// What the sink has seen so far.
+    pub delivered: &'w dyn Fn() -> Vec<Arc<Message>>,
+}
+
+impl Life<'_> {
+    /// True if all work was done before `crash` resolved.
+    pub fn run(self, crash: impl Future<Output = ()>) -> Result<bool, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .map_err(|error| error.to_string())?;
+        let Self { parts, elapsed, random, unacknowledged, store, delivered } = self;
+        let began = elapsed.load(Ordering::Relaxed);
+        let result = runtime.block_on(async {
+            let start = tokio::time::Instant::now();
+            let clock_elapsed = Arc::clone(elapsed);
+            let parts = Parts {
+                clock: Arc::new(move || {
+                    let passed = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    clock_elapsed.fetch_max(began + passed, Ordering::Relaxed);
+                    Timestamp(began + passed)
+                }),
+                ..parts
+            };
+            let life = drive(parts, random, unacknowledged, store, delivered);
+            tokio::select! {
+                biased;
+                () = crash => Ok(false),
+                ended = tokio::time::timeout(LIFETIME, life) => {
+                    ended.map_err(|_| ledger::stuck(&store.snapshot()))?.map(|()| true)
+                }
+            }
+        });
+        // Dropping the runtime is the crash: every task ends at its await.
+        drop(runtime);
+        result
+    }
+}
+
 /// Sends what was not acknowledged, then waits until nothing is left to do.
 async fn drive(
     parts: Parts,
     mut random: StdRng,
     unacknowledged: &mut Vec<Event>,
     store: &MemoryStore,
-    sink: &Sink,
+    delivered: &dyn Fn() -> Vec<Arc<Message>>,
 ) -> Result<(), String> {
     let parts = Arc::new(Mutex::new(Some(parts)));
     let engine = loop {
@@ -201,11 +229,11 @@ async fn drive(
             tokio::time::sleep(Duration::from_micros(random.random_range(0..3_000))).await;
         }
     }
-    while !ledger::is_quiet(&store.snapshot(), &sink.delivered()) {
+    while !ledger::is_quiet(&store.snapshot(), &delivered()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     engine.drain().await;
-    match ledger::is_quiet(&store.snapshot(), &sink.delivered()) {
+    match ledger::is_quiet(&store.snapshot(), &delivered()) {
         true => Ok(()),
         false => Err(format!("draining left work: {}", ledger::stuck(&store.snapshot()))),
     }
@@ -251,7 +279,7 @@ impl Plan {
     }
 }
 
-fn event(event_type: &str, of: &str, data: &serde_json::Value) -> Event {
+pub fn event(event_type: &str, of: &str, data: &serde_json::Value) -> Event {
     Event {
         id: format!("{event_type}-{of}"),
         source: "/world".to_owned(),
