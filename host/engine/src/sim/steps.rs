@@ -1,8 +1,7 @@
 //! A failure at every step: one small scenario again and again, in which each call
 //! through a seam fails once, in each way in which it can fail.
 //!
-//! The world of a seed fails here and there, this one everywhere. Until the failure
-//! a run is the same as the undisturbed one, so its calls can be counted.
+//! The world of a seed fails here and there, this one everywhere.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,10 +33,13 @@ use crate::transport::{DeliveryError, Transport};
 
 /// What a call through a seam takes, so that others have time to pile up.
 const CALL_TIME: Duration = Duration::from_millis(1);
-/// The first life ends in the middle of the work, also without any failure: the second
-/// then has a log and an outbox to read.
-const FIRST_LIFE: Duration = Duration::from_millis(12);
-const DOWN_TIME_MS: u64 = 10;
+/// The first two lives end in the middle of the work, also without any failure: the next
+/// then has a log and an outbox to read. The first at each of these milliseconds, in
+/// which all of its work falls, so that each step fails together with each crash.
+const FIRST_LIFE_MS_MAX: u64 = 12;
+const SECOND_LIFE: Duration = Duration::from_millis(9);
+/// Timers fall due meanwhile.
+const DOWN_TIME_MS: u64 = 30;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Seam {
@@ -78,7 +80,9 @@ impl Seam {
 /// Counts the calls of a run, and says which fails.
 struct Steps {
     calls: Mutex<Vec<Seam>>,
-    planted: Option<(usize, Fault)>,
+    step: usize,
+    /// In which of its ways the step fails.
+    way: usize,
     crash: Notify,
 }
 
@@ -86,7 +90,8 @@ impl Steps {
     fn next(&self, seam: Seam) -> Option<Fault> {
         let mut calls = lock(&self.calls);
         calls.push(seam);
-        self.planted.filter(|(step, _)| *step == calls.len() - 1).map(|(_, fault)| fault)
+        let faults = seam.faults();
+        (calls.len() - 1 == self.step).then(|| faults[self.way % faults.len()])
     }
 
     /// Never returns: the runtime is dropped while the caller waits here.
@@ -108,48 +113,61 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Fails at each step in each way; returns how many points that were, by seam.
+/// Fails at each step in each way, until a run has fewer steps; returns how many
+/// points that were, by seam.
 ///
 /// # Errors
 /// Says at which step which guarantee was broken.
 pub fn run() -> Result<BTreeMap<String, usize>, String> {
-    let undisturbed = run_once(None)?;
     let mut points = BTreeMap::new();
-    for (step, seam) in undisturbed.iter().enumerate() {
-        for fault in seam.faults() {
-            let at = |reason| format!("{fault:?} at step {step}, {seam:?}: {reason}");
-            let calls = run_once(Some((step, *fault))).map_err(at)?;
-            if calls.get(..=step) != undisturbed.get(..=step) {
-                return Err(at("until there, a run is not like the other".to_owned()));
-            }
+    for first_life in 0..=FIRST_LIFE_MS_MAX {
+        let (mut step, mut way) = (0, 0);
+        loop {
+            let calls = run_once(Duration::from_millis(first_life), step, way)?;
+            let Some(seam) = calls.get(step) else { break };
             *points.entry(format!("{seam:?}")).or_default() += 1;
+            way += 1;
+            if way == seam.faults().len() {
+                (step, way) = (step + 1, 0);
+            }
         }
     }
     Ok(points)
 }
 
-fn run_once(planted: Option<(usize, Fault)>) -> Result<Vec<Seam>, String> {
+/// One run, in which one step fails in one way; returns its calls.
+fn run_once(first_life: Duration, step: usize, way: usize) -> Result<Vec<Seam>, String> {
+    let steps = Arc::new(Steps { calls: Mutex::default(), step, way, crash: Notify::new() });
+    live(&steps, first_life).map_err(|reason| {
+        let seam = lock(&steps.calls).get(step).copied();
+        let fault = seam.map(|seam| seam.faults()[way % seam.faults().len()]);
+        format!("{fault:?} at step {step}, {seam:?}, after a life of {first_life:?}: {reason}")
+    })?;
+    Ok(lock(&steps.calls).clone())
+}
+
+/// Lives until everything is done, then looks into the books.
+fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<(), String> {
     let plan = plan();
     let store = MemoryStore::new();
     let sink = Arc::new(Mutex::new(Vec::new()));
-    let steps = Arc::new(Steps { calls: Mutex::default(), planted, crash: Notify::new() });
     let elapsed = Arc::new(AtomicU64::new(START));
     let mut unacknowledged = plan.events.clone();
     for life in 0.. {
-        let parts = parts(&plan, &store, &sink, &steps);
+        let parts = parts(&plan, &store, &sink, steps);
         let life_of = Life {
             parts,
             elapsed: &elapsed,
-            random: StdRng::seed_from_u64(life),
+            random: StdRng::seed_from_u64(life as u64),
             unacknowledged: &mut unacknowledged,
             store: &store,
             delivered: &|| lock(&sink).clone(),
         };
         let done = life_of.run(async {
             let over = async {
-                match life {
-                    0 => tokio::time::sleep(FIRST_LIFE).await,
-                    _ => std::future::pending().await,
+                match [first_life, SECOND_LIFE].get(life) {
+                    Some(length) => tokio::time::sleep(*length).await,
+                    None => std::future::pending().await,
                 }
             };
             tokio::select! {
@@ -163,8 +181,7 @@ fn run_once(planted: Option<(usize, Fault)>) -> Result<Vec<Seam>, String> {
         }
         elapsed.fetch_add(DOWN_TIME_MS, Ordering::Relaxed);
     }
-    ledger::check(&plan, &store.snapshot(), &lock(&sink))?;
-    Ok(lock(&steps.calls).clone())
+    ledger::check(&plan, &store.snapshot(), &lock(&sink))
 }
 
 /// Two orders whose items share a package, events before those that they depend on, a
@@ -273,7 +290,7 @@ struct SteppedSink {
 impl Transport for SteppedSink {
     async fn deliver(&self, messages: &[Arc<Message>]) -> Vec<Result<(), DeliveryError>> {
         let fault = self.steps.next(Seam::Deliver);
-        tokio::time::sleep(CALL_TIME).await;
+        tokio::time::sleep(3 * CALL_TIME).await;
         if fault == Some(Fault::CrashBefore) {
             return self.steps.crash().await;
         }
@@ -289,7 +306,7 @@ impl Transport for SteppedSink {
     }
 
     fn batch_max(&self) -> usize {
-        2
+        1
     }
 
     fn ordered(&self) -> bool {
