@@ -5,13 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::scripts::{NOTIFIER, ORDERS, Order, RECEIPTS};
-use super::world::Plan;
+use super::world::{Plan, is_refused};
 use crate::model::{
-    DeadLetterSubject, Instance, InstanceStatus, Key, Message, PluginName, reserved,
+    DeadLetter, DeadLetterSubject, Instance, InstanceStatus, Key, LogEntry, Message, PluginName,
+    reserved,
 };
 use crate::store::memory::Tables;
 
-/// Nothing is left to do: every event settled, every timer fired, every message delivered.
+/// Of one receipt, of which there are two: both decided by the notifier, with two messages each.
+const NOTIFICATIONS: usize = 4;
+
+/// Nothing is left to do: every event settled, every timer fired, every message
+/// delivered, dead or parked.
 pub fn is_quiet(tables: &Tables, delivered: &[Arc<Message>]) -> bool {
     let Some(head) = tables.log.keys().next_back() else { return false };
     let plugins = [ORDERS, RECEIPTS, NOTIFIER].map(PluginName::from);
@@ -19,7 +24,12 @@ pub fn is_quiet(tables: &Tables, delivered: &[Arc<Message>]) -> bool {
         .iter()
         .all(|name| tables.plugins.get(name).is_some_and(|p| p.cursor.settled >= head.0));
     let ids: BTreeSet<&str> = delivered.iter().map(|m| m.event.id.as_str()).collect();
-    let sent = tables.messages.values().all(|m| ids.contains(m.event.id.as_str()));
+    let dead: BTreeSet<&str> =
+        dead_messages(tables).map(|letter| letter.event.id.as_str()).collect();
+    let sent = tables.messages.iter().all(|(row, message)| {
+        let id = message.event.id.as_str();
+        ids.contains(id) || dead.contains(id) || tables.parked_messages.contains_key(row)
+    });
     let counted = tables.messages.keys().all(|(sink, sequence)| {
         tables.sinks.get(sink).is_some_and(|s| s.cursor.settled >= sequence.0)
     });
@@ -32,6 +42,11 @@ pub fn is_quiet(tables: &Tables, delivered: &[Arc<Message>]) -> bool {
         claimed.into_iter().all(|instance| held.reached.contains(&instance.key))
     });
     settled && sent && counted && reached && tables.timers.is_empty()
+}
+
+fn dead_messages(tables: &Tables) -> impl Iterator<Item = &Arc<DeadLetter>> {
+    let of_message = |letter: &&Arc<DeadLetter>| letter.subject != DeadLetterSubject::Event;
+    tables.dead_letters.values().filter(of_message)
 }
 
 pub fn stuck(tables: &Tables) -> String {
@@ -52,9 +67,13 @@ pub fn stuck(tables: &Tables) -> String {
 pub fn check(plan: &Plan, tables: &Tables, delivered: &[Arc<Message>]) -> Result<(), String> {
     log_has_each_event_once(plan, tables)?;
     sums_add_up(tables)?;
+    sinks_add_up(tables)?;
     orders_are_complete(plan, tables)?;
+    claims_are_those_of_the_instances(tables)?;
     messages_leave_once_and_in_order(plan, tables, delivered)?;
-    timers_fire_when_due(tables)
+    only_the_bad_are_dead(plan, tables, delivered)?;
+    timers_fire_when_due(tables)?;
+    only_the_last_timer_counts(plan, tables)
 }
 
 fn log_has_each_event_once(plan: &Plan, tables: &Tables) -> Result<(), String> {
@@ -101,6 +120,38 @@ fn sums_add_up(tables: &Tables) -> Result<(), String> {
     Ok(())
 }
 
+fn sinks_add_up(tables: &Tables) -> Result<(), String> {
+    for progress in tables.sinks.values() {
+        let sink = &progress.sink;
+        let messages = tables.messages.keys().filter(|(of, _)| of == sink).count();
+        let parked = tables.parked_messages.keys().filter(|(of, _)| of == sink).count();
+        let dead = dead_messages(tables).filter(
+            |letter| matches!(&letter.subject, DeadLetterSubject::Message { sink: of, .. } if of == sink),
+        );
+        let rows = parked + dead.count();
+        let counters = progress.counters;
+        if counters.received != messages as u64 || counters.handled + rows as u64 != messages as u64
+        {
+            return Err(format!(
+                "guarantee 7: {sink}: {messages} messages, {rows} parked or dead: {counters:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The table in which instances are found by their keys says what the instances say.
+fn claims_are_those_of_the_instances(tables: &Tables) -> Result<(), String> {
+    let claims = tables.instances.iter().flat_map(|((plugin, key), instance)| {
+        let row = |claim: &Key| (plugin.clone(), claim.clone(), key.clone());
+        instance.claims.iter().map(row).collect::<Vec<_>>()
+    });
+    match claims.collect::<BTreeSet<_>>() == tables.claims {
+        true => Ok(()),
+        false => Err(format!("guarantee 3: claims without their instance: {:?}", tables.claims)),
+    }
+}
+
 fn orders_are_complete(plan: &Plan, tables: &Tables) -> Result<(), String> {
     for order in plan.orders.keys() {
         let row = (PluginName::from(ORDERS), Key::from(order.as_str()));
@@ -143,7 +194,7 @@ fn messages_leave_once_and_in_order(
         *counts.entry((&message.event.event_type, message.key.as_str())).or_default() += 1;
     }
     for order in plan.orders.keys() {
-        let notified = if plan.poisoned.contains(order) { None } else { Some(&2) };
+        let notified = if plan.poisoned.contains(order) { None } else { Some(&NOTIFICATIONS) };
         if counts.get(&("close", order.as_str())) != Some(&1)
             || counts.get(&("notify", order.as_str())) != notified
         {
@@ -165,14 +216,36 @@ fn messages_leave_once_and_in_order(
             return Err(format!("guarantee 4: {} left after its successor", message.event.id));
         }
     }
-    let poisoned = plan.poisoned.len();
-    if tables.dead_letters.len() != poisoned {
-        return Err(format!(
-            "guarantee 6: {poisoned} poisoned keys, {} dead letters",
-            tables.dead_letters.len()
-        ));
-    }
     Ok(())
+}
+
+/// A poisoned key has one dead letter, and the second receipt behind it; so has an order
+/// whose notifications are refused, and its plugin was told.
+fn only_the_bad_are_dead(
+    plan: &Plan,
+    tables: &Tables,
+    delivered: &[Arc<Message>],
+) -> Result<(), String> {
+    let (poisoned, refused) = (plan.poisoned.len(), plan.refused.len());
+    let told = |entry: &&LogEntry| entry.event.event_type == reserved::COMMAND_UNDELIVERABLE;
+    let counts = [
+        ("dead letters", tables.dead_letters.len(), poisoned + refused),
+        ("parked events", tables.parked.len(), poisoned),
+        ("dead messages", dead_messages(tables).count(), refused),
+        ("parked messages", tables.parked_messages.len(), refused * (NOTIFICATIONS - 1)),
+        ("events that tell of them", tables.log.values().filter(told).count(), refused),
+    ];
+    for (what, count, expected) in counts {
+        if count != expected {
+            return Err(format!("guarantee 6: {count} {what}, not {expected}"));
+        }
+    }
+    match delivered.iter().find(|message| is_refused(&plan.refused, message)) {
+        None => Ok(()),
+        Some(message) => {
+            Err(format!("guarantee 6: {} left after its dead letter", message.event.id))
+        }
+    }
 }
 
 fn timers_fire_when_due(tables: &Tables) -> Result<(), String> {
@@ -194,6 +267,39 @@ fn timers_fire_when_due(tables: &Tables) -> Result<(), String> {
         };
         if entry.received_at.0 < decision.decided_at.0 + 40 {
             return Err(format!("guarantee 9: a timer of {instance} fired before it was due"));
+        }
+    }
+    Ok(())
+}
+
+/// A timer that was set anew counts no more, though it may stand in the log. Each
+/// order's decisions are followed in the order in which they were made.
+fn only_the_last_timer_counts(plan: &Plan, tables: &Tables) -> Result<(), String> {
+    for order in plan.orders.keys() {
+        let row = |position| (position, PluginName::from(ORDERS), Key::from(order.as_str()));
+        let mut chain = Vec::new();
+        let instance = tables.instances.get(&(PluginName::from(ORDERS), order.as_str().into()));
+        let mut next = instance.map(|instance| instance.decided);
+        while let Some(position) = next {
+            let decision = tables.decisions.get(&row(position));
+            let decision = decision
+                .ok_or_else(|| format!("guarantee 3: {order} has no decision at {position}"))?;
+            next = decision.previous;
+            chain.push(decision);
+        }
+        let mut set_by = None;
+        for decision in chain.into_iter().rev() {
+            let event = &tables.log[&decision.position].event;
+            if event.event_type == reserved::TIMER_FIRED {
+                let fired = event.extension(reserved::EXTENSION_SET_BY).map(str::to_owned);
+                if fired != set_by {
+                    return Err(format!("guarantee 9: {order} decided a timer that was set anew"));
+                }
+                set_by = None;
+            }
+            if decision.summary.contains(r#""set":"remind""#) {
+                set_by = Some(decision.position.to_string());
+            }
         }
     }
     Ok(())

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use super::ledger;
 use super::scripts::{Pattern, Script, handlers};
-use super::world::{Life, Plan, START, event};
+use super::world::{Life, Plan, START, event, is_refused};
 use crate::engine::{Parts, Settings};
 use crate::handler::{Call, Handler, Reply};
 use crate::lookup::Lookup;
@@ -113,17 +113,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Type, ordering key and id of every message that was ever sent.
+type Sent = BTreeSet<(String, Key, String)>;
+
 /// Fails at each step in each way, until a run has fewer steps; returns how many
-/// points that were, by seam.
+/// points that were, by seam. Whatever fails, the same messages are sent, with the same ids.
 ///
 /// # Errors
 /// Says at which step which guarantee was broken.
 pub fn run() -> Result<BTreeMap<String, usize>, String> {
     let mut points = BTreeMap::new();
+    let mut expected: Option<Sent> = None;
     for first_life in 0..=FIRST_LIFE_MS_MAX {
         let (mut step, mut way) = (0, 0);
         loop {
-            let calls = run_once(Duration::from_millis(first_life), step, way)?;
+            let (calls, sent) = run_once(Duration::from_millis(first_life), step, way)?;
+            let expected = expected.get_or_insert_with(|| sent.clone());
+            if sent != *expected {
+                let difference: Vec<_> = sent.symmetric_difference(expected).collect();
+                return Err(format!(
+                    "guarantee 5: another run sent other messages (step {step}, way {way}, \
+                     after a life of {first_life} ms): {difference:?}"
+                ));
+            }
             let Some(seam) = calls.get(step) else { break };
             *points.entry(format!("{seam:?}")).or_default() += 1;
             way += 1;
@@ -135,19 +147,19 @@ pub fn run() -> Result<BTreeMap<String, usize>, String> {
     Ok(points)
 }
 
-/// One run, in which one step fails in one way; returns its calls.
-fn run_once(first_life: Duration, step: usize, way: usize) -> Result<Vec<Seam>, String> {
+/// One run, in which one step fails in one way; returns its calls, and what it sent.
+fn run_once(first_life: Duration, step: usize, way: usize) -> Result<(Vec<Seam>, Sent), String> {
     let steps = Arc::new(Steps { calls: Mutex::default(), step, way, crash: Notify::new() });
-    live(&steps, first_life).map_err(|reason| {
+    let sent = live(&steps, first_life).map_err(|reason| {
         let seam = lock(&steps.calls).get(step).copied();
         let fault = seam.map(|seam| seam.faults()[way % seam.faults().len()]);
         format!("{fault:?} at step {step}, {seam:?}, after a life of {first_life:?}: {reason}")
     })?;
-    Ok(lock(&steps.calls).clone())
+    Ok((lock(&steps.calls).clone(), sent))
 }
 
 /// Lives until everything is done, then looks into the books.
-fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<(), String> {
+fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<Sent, String> {
     let plan = plan();
     let store = MemoryStore::new();
     let sink = Arc::new(Mutex::new(Vec::new()));
@@ -181,11 +193,16 @@ fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<(), String> {
         }
         elapsed.fetch_add(DOWN_TIME_MS, Ordering::Relaxed);
     }
-    ledger::check(&plan, &store.snapshot(), &lock(&sink))
+    let tables = store.snapshot();
+    ledger::check(&plan, &tables, &lock(&sink))?;
+    let sent = tables.messages.values().map(|message| {
+        (message.event.event_type.clone(), message.key.clone(), message.event.id.clone())
+    });
+    Ok(sent.collect())
 }
 
 /// Two orders whose items share a package, events before those that they depend on, a
-/// duplicate, and a poisoned key with an event behind its dead letter.
+/// duplicate, a poisoned key, and a command that cannot be delivered.
 fn plan() -> Plan {
     let order = |name: &str, items: &[&str]| {
         (name.to_owned(), items.iter().map(|item| (*item).to_owned()).collect())
@@ -207,7 +224,9 @@ fn plan() -> Plan {
         pack("p2", &["i2"]),
         deliver("p2"),
     ];
-    Plan { events, orders, poisoned: BTreeSet::from(["o2".to_owned()]) }
+    let (poisoned, refused) =
+        (BTreeSet::from(["o2".to_owned()]), BTreeSet::from(["o1".to_owned()]));
+    Plan { events, orders, poisoned, refused }
 }
 
 fn parts(
@@ -220,7 +239,11 @@ fn parts(
     let stepped = |script| {
         Arc::new(SteppedHandler { inner: script, steps: Arc::clone(steps) }) as Arc<dyn Handler>
     };
-    let transport = SteppedSink { delivered: Arc::clone(sink), steps: Arc::clone(steps) };
+    let transport = SteppedSink {
+        refused: plan.refused.clone(),
+        delivered: Arc::clone(sink),
+        steps: Arc::clone(steps),
+    };
     let route = |name: &str| (name.to_owned(), SinkName::from("sink"));
     Parts {
         store: Arc::new(SteppedStore { inner: store.clone(), steps: Arc::clone(steps) }),
@@ -282,6 +305,7 @@ impl Lookup for SteppedLookup {
 }
 
 struct SteppedSink {
+    refused: BTreeSet<String>,
     delivered: Arc<Mutex<Vec<Arc<Message>>>>,
     steps: Arc<Steps>,
 }
@@ -294,15 +318,21 @@ impl Transport for SteppedSink {
         if fault == Some(Fault::CrashBefore) {
             return self.steps.crash().await;
         }
+        let is_refused = |message: &Arc<Message>| is_refused(&self.refused, message);
         if fault != Some(Fault::Refused) {
-            lock(&self.delivered).extend(messages.iter().cloned());
+            let taken = messages.iter().filter(|message| !is_refused(message));
+            lock(&self.delivered).extend(taken.cloned());
         }
         if fault == Some(Fault::CrashAfter) {
             return self.steps.crash().await;
         }
         let failed = DeliveryError::Transient { reason: "planted".to_owned(), retry_after: None };
-        let result = if fault.is_some() { Err(failed) } else { Ok(()) };
-        messages.iter().map(|_| result.clone()).collect()
+        let result = |message: &Arc<Message>| match (fault, is_refused(message)) {
+            (Some(_), _) => Err(failed.clone()),
+            (None, true) => Err(DeliveryError::Permanent("planted".to_owned())),
+            (None, false) => Ok(()),
+        };
+        messages.iter().map(result).collect()
     }
 
     fn batch_max(&self) -> usize {

@@ -33,7 +33,10 @@ pub struct Plan {
     pub events: Vec<Event>,
     /// Order to its items.
     pub orders: BTreeMap<String, Vec<String>>,
+    /// Orders whose receipts the notifier cannot handle.
     pub poisoned: BTreeSet<String>,
+    /// Orders whose notifications the sink refuses for good.
+    pub refused: BTreeSet<String>,
 }
 
 pub struct World {
@@ -49,12 +52,16 @@ pub struct World {
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
-        let plan = Plan::new(&mut random);
+        let mut plan = Plan::new(&mut random);
+        if seed.is_multiple_of(5) {
+            let healthy = plan.orders.keys().find(|order| !plan.poisoned.contains(*order));
+            plan.refused = healthy.into_iter().cloned().collect();
+        }
         Self {
             seed,
-            plan,
             store: MemoryStore::new(),
-            sink: Arc::new(Sink::new(random.random())),
+            sink: Arc::new(Sink::new(random.random(), plan.refused.clone())),
+            plan,
             elapsed: Arc::new(AtomicU64::new(START)),
             random,
         }
@@ -275,7 +282,7 @@ impl Plan {
             true => orders.keys().take(1).cloned().collect(),
             false => BTreeSet::new(),
         };
-        Self { events, orders, poisoned }
+        Self { events, orders, poisoned, refused: BTreeSet::new() }
     }
 }
 
@@ -296,12 +303,14 @@ pub fn event(event_type: &str, of: &str, data: &serde_json::Value) -> Event {
 /// A sink that fails, takes its time, and sometimes says that it failed when it did not.
 pub struct Sink {
     random: Mutex<StdRng>,
+    refused: BTreeSet<String>,
     delivered: Mutex<Vec<Arc<Message>>>,
 }
 
 impl Sink {
-    fn new(seed: u64) -> Self {
-        Self { random: Mutex::new(StdRng::seed_from_u64(seed)), delivered: Mutex::default() }
+    fn new(seed: u64, refused: BTreeSet<String>) -> Self {
+        let random = Mutex::new(StdRng::seed_from_u64(seed));
+        Self { random, refused, delivered: Mutex::default() }
     }
 
     pub fn delivered(&self) -> Vec<Arc<Message>> {
@@ -320,6 +329,10 @@ impl Transport for Sink {
         let mut results = Vec::new();
         for message in messages {
             let roll = self.roll(100);
+            if is_refused(&self.refused, message) {
+                results.push(Err(DeliveryError::Permanent("planted".to_owned())));
+                continue;
+            }
             if roll >= 10 {
                 let mut delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
                 delivered.push(Arc::clone(message));
@@ -342,6 +355,11 @@ impl Transport for Sink {
     fn ordered(&self) -> bool {
         false
     }
+}
+
+/// Whether a sink never takes this message.
+pub fn is_refused(orders: &BTreeSet<String>, message: &Message) -> bool {
+    message.event.event_type == "notify" && orders.contains(message.key.as_str())
 }
 
 /// A lookup that is slow, and fails now and then.
