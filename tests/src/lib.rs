@@ -5,7 +5,7 @@
 //! package knows the engine, the store or wasmtime's side of a plugin, so that
 //! a test here survives any rewrite of them.
 
-pub mod bench_baseline;
+pub mod bench;
 pub mod client;
 pub mod events;
 pub mod example;

@@ -26,7 +26,7 @@ use crate::transport::{DeliveryError, Transport};
 
 /// A world in which work remains after so much simulated time is stuck.
 const LIFETIME: Duration = Duration::from_secs(3_600);
-const START: u64 = 1_800_000_000_000;
+pub const START: u64 = 1_800_000_000_000;
 
 /// What is to happen.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct Plan {
     pub orders: BTreeMap<String, Vec<String>>,
     /// Orders, events and message types that fail for good until they are cured.
     pub poisoned: BTreeSet<String>,
+    /// Orders whose notifications the sink refuses for good until it is cured.
+    pub refused: BTreeSet<String>,
     /// What the operator does with the notifier's dead letters; the others are redriven.
     pub skips: bool,
 }
@@ -55,9 +57,13 @@ pub struct World {
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
-        let plan = Plan::new(&mut random);
+        let mut plan = Plan::new(&mut random);
+        if seed.is_multiple_of(5) {
+            let healthy = plan.orders.keys().find(|order| !plan.poisoned.contains(*order));
+            plan.refused = healthy.into_iter().cloned().collect();
+        }
         let cured = Arc::new(AtomicBool::new(false));
-        let sink = Sink::new(random.random(), plan.poisoned.clone(), Arc::clone(&cured));
+        let sink = Sink::new(random.random(), &plan, Arc::clone(&cured));
         Self {
             seed,
             plan,
@@ -101,44 +107,27 @@ impl World {
         crash_after: Option<Duration>,
         unacknowledged: &mut Vec<Event>,
     ) -> Result<bool, String> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .map_err(|error| error.to_string())?;
-        let began = self.elapsed.load(Ordering::Relaxed);
-        let elapsed = Arc::clone(&self.elapsed);
-        let random = StdRng::seed_from_u64(seed);
-        let parts = self.parts(seed, rates);
-        let store = self.store.clone();
-        let sink = Arc::clone(&self.sink);
-        let result = runtime.block_on(async {
-            let start = tokio::time::Instant::now();
-            let clock_elapsed = Arc::clone(&elapsed);
-            let parts = Parts {
-                clock: Arc::new(move || {
-                    let passed = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    clock_elapsed.fetch_max(began + passed, Ordering::Relaxed);
-                    Timestamp(began + passed)
-                }),
-                ..parts
-            };
-            let operator = Operator { plan: &self.plan, cured: &self.cured, store: &store };
-            let life = drive(parts, random, unacknowledged, &operator, &sink);
-            let life = tokio::time::timeout(LIFETIME, life);
+        let life = Life {
+            parts: self.parts(seed, rates),
+            elapsed: &self.elapsed,
+            random: StdRng::seed_from_u64(seed),
+            unacknowledged,
+            operator: Operator {
+                plan: &self.plan,
+                cured: &self.cured,
+                prudent: false,
+                store: &self.store,
+            },
+            delivered: &|| self.sink.delivered(),
+        };
+        let result = life.run(async move {
             match crash_after {
-                None => life.await.map_err(|_| ledger::stuck(&store.snapshot()))?.map(|()| true),
-                Some(after) => tokio::select! {
-                    biased;
-                    () = tokio::time::sleep(after) => Ok(false),
-                    ended = life => ended.map_err(|_| ledger::stuck(&store.snapshot()))?.map(|()| true),
-                },
+                Some(after) => tokio::time::sleep(after).await,
+                None => std::future::pending().await,
             }
         });
         // The clock goes on while the host is down; sometimes it was set.
         self.elapsed.fetch_add(self.random.random_range(0..200), Ordering::Relaxed);
-        // Dropping the runtime is the crash: every task ends at its await.
-        drop(runtime);
         result
     }
 
@@ -170,13 +159,63 @@ impl World {
     }
 }
 
+/// One life of an engine, from its start to its end or crash.
+pub struct Life<'w> {
+    /// Their clock is replaced by the world's.
+    pub parts: Parts,
+    /// Milliseconds; goes on from life to life.
+    pub elapsed: &'w Arc<AtomicU64>,
+    pub random: StdRng,
+    pub unacknowledged: &'w mut Vec<Event>,
+    pub operator: Operator<'w>,
+    /// What the sink has seen so far.
+    pub delivered: &'w dyn Fn() -> Vec<Arc<Message>>,
+}
+
+impl Life<'_> {
+    /// True if all work was done before `crash` resolved.
+    pub fn run(self, crash: impl Future<Output = ()>) -> Result<bool, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .map_err(|error| error.to_string())?;
+        let Self { parts, elapsed, random, unacknowledged, operator, delivered } = self;
+        let store = operator.store;
+        let began = elapsed.load(Ordering::Relaxed);
+        let result = runtime.block_on(async {
+            let start = tokio::time::Instant::now();
+            let clock_elapsed = Arc::clone(elapsed);
+            let parts = Parts {
+                clock: Arc::new(move || {
+                    let passed = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    clock_elapsed.fetch_max(began + passed, Ordering::Relaxed);
+                    Timestamp(began + passed)
+                }),
+                ..parts
+            };
+            let life = drive(parts, random, unacknowledged, &operator, delivered);
+            tokio::select! {
+                biased;
+                () = crash => Ok(false),
+                ended = tokio::time::timeout(LIFETIME, life) => {
+                    ended.map_err(|_| ledger::stuck(&store.snapshot()))?.map(|()| true)
+                }
+            }
+        });
+        // Dropping the runtime is the crash: every task ends at its await.
+        drop(runtime);
+        result
+    }
+}
+
 /// Sends what was not acknowledged, then waits until nothing is left to do.
 async fn drive(
     parts: Parts,
     mut random: StdRng,
     unacknowledged: &mut Vec<Event>,
     operator: &Operator<'_>,
-    sink: &Sink,
+    delivered: &dyn Fn() -> Vec<Arc<Message>>,
 ) -> Result<(), String> {
     let store = operator.store;
     let parts = Arc::new(Mutex::new(Some(parts)));
@@ -213,27 +252,29 @@ async fn drive(
             tokio::time::sleep(Duration::from_micros(random.random_range(0..3_000))).await;
         }
     }
-    while !ledger::is_quiet(&store.snapshot(), &sink.delivered()) {
+    while !ledger::is_quiet(&store.snapshot(), &delivered()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
         operator.look(&engine, &mut random).await;
     }
     engine.drain().await;
-    match ledger::is_quiet(&store.snapshot(), &sink.delivered()) {
+    match ledger::is_quiet(&store.snapshot(), &delivered()) {
         true => Ok(()),
         false => Err(format!("draining left work: {}", ledger::stuck(&store.snapshot()))),
     }
 }
 
 /// Finds dead letters, mends what fails, and resolves them; sometimes before it is mended.
-struct Operator<'a> {
-    plan: &'a Plan,
-    cured: &'a AtomicBool,
-    store: &'a MemoryStore,
+pub struct Operator<'a> {
+    pub plan: &'a Plan,
+    pub cured: &'a AtomicBool,
+    /// Mends what fails before it resolves anything for the first time.
+    pub prudent: bool,
+    pub store: &'a MemoryStore,
 }
 
 impl Operator<'_> {
     async fn look(&self, engine: &Engine, random: &mut StdRng) {
-        if random.random_ratio(1, 4) {
+        if self.prudent || random.random_ratio(1, 4) {
             self.cured.store(true, Ordering::Relaxed);
         }
         let letters = self.store.snapshot().dead_letters;
@@ -296,11 +337,11 @@ impl Plan {
         if random.random_ratio(1, 6) {
             poisoned.insert(["close", "notify", "record"][random.random_range(0..3)].to_owned());
         }
-        Self { events, orders, poisoned, skips: random.random() }
+        Self { events, orders, poisoned, refused: BTreeSet::new(), skips: random.random() }
     }
 }
 
-fn event(event_type: &str, of: &str, data: &serde_json::Value) -> Event {
+pub fn event(event_type: &str, of: &str, data: &serde_json::Value) -> Event {
     Event {
         id: format!("{event_type}-{of}"),
         source: "/world".to_owned(),
@@ -317,15 +358,17 @@ fn event(event_type: &str, of: &str, data: &serde_json::Value) -> Event {
 /// A sink that fails, takes its time, and sometimes says that it failed when it did not.
 pub struct Sink {
     random: Mutex<StdRng>,
+    refused: BTreeSet<String>,
     delivered: Mutex<Vec<Arc<Message>>>,
     poisoned: BTreeSet<String>,
     cured: Arc<AtomicBool>,
 }
 
 impl Sink {
-    fn new(seed: u64, poisoned: BTreeSet<String>, cured: Arc<AtomicBool>) -> Self {
+    fn new(seed: u64, plan: &Plan, cured: Arc<AtomicBool>) -> Self {
         let random = Mutex::new(StdRng::seed_from_u64(seed));
-        Self { random, delivered: Mutex::default(), poisoned, cured }
+        let (poisoned, refused) = (plan.poisoned.clone(), plan.refused.clone());
+        Self { random, refused, delivered: Mutex::default(), poisoned, cured }
     }
 
     pub fn delivered(&self) -> Vec<Arc<Message>> {
@@ -343,9 +386,9 @@ impl Transport for Sink {
         tokio::time::sleep(Duration::from_micros(u64::from(self.roll(3_000)))).await;
         let mut results = Vec::new();
         for message in messages {
-            if self.poisoned.contains(&message.event.event_type)
-                && !self.cured.load(Ordering::Relaxed)
-            {
+            let is_bad = self.poisoned.contains(&message.event.event_type)
+                || is_refused(&self.refused, message);
+            if is_bad && !self.cured.load(Ordering::Relaxed) {
                 results.push(Err(DeliveryError::Permanent("planted: for good".to_owned())));
                 continue;
             }
@@ -372,6 +415,11 @@ impl Transport for Sink {
     fn ordered(&self) -> bool {
         false
     }
+}
+
+/// Whether a sink never takes this message.
+pub fn is_refused(orders: &BTreeSet<String>, message: &Message) -> bool {
+    message.event.event_type == "notify" && orders.contains(message.key.as_str())
 }
 
 /// A lookup that is slow, and fails now and then.
