@@ -8,6 +8,7 @@ mod chaos;
 mod drain;
 mod examples;
 mod ingest;
+mod letters;
 mod licences;
 mod order_management;
 mod queues;

@@ -77,6 +77,10 @@ fn render(
             page.sample("sagabox_queue_messages", &labels, count);
         }
     }
+    page.head("sagabox_sink_down", "gauge", "1 for each sink that does not answer.");
+    for down in &status.sinks_down {
+        page.sample("sagabox_sink_down", &[("sink", down.sink.as_str())], 1);
+    }
     if let Some(accounts) = accounts {
         page.accounts(accounts);
     }
