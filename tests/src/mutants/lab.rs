@@ -161,12 +161,12 @@ fn caught(output: &str) -> Verdict {
     let failed =
         |line: &str| Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned());
     let tests = output.lines().filter_map(failed).collect();
-    let mut lines = output.lines().skip_while(|line| !line.contains("' panicked at"));
+    let mut lines = output.lines();
     // The engine's own assertions print too, on the way to a failed seed: the last one said
     // why it failed.
     let mut reason = String::new();
     while let Some(line) = lines.next() {
-        if line.contains("' panicked at")
+        if line.contains(" panicked at ")
             && let Some(next) = lines.next()
         {
             reason = next.chars().take(REASON_CHARS).collect();
