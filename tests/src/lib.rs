@@ -10,6 +10,7 @@ pub mod client;
 pub mod events;
 pub mod example;
 pub mod host;
+pub mod mutants;
 pub mod paths;
 pub mod sink;
 pub mod wait;

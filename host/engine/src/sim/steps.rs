@@ -140,7 +140,7 @@ pub fn run() -> Result<BTreeMap<String, usize>, String> {
             let Some(seam) = calls.get(step) else { break };
             *points.entry(format!("{seam:?}")).or_default() += 1;
             way += 1;
-            if way == seam.faults().len() {
+            if way >= seam.faults().len() {
                 (step, way) = (step + 1, 0);
             }
         }

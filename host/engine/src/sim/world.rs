@@ -25,7 +25,7 @@ use crate::store::memory::MemoryStore;
 use crate::transport::{DeliveryError, Transport};
 
 /// A world in which work remains after so much simulated time is stuck.
-const LIFETIME: Duration = Duration::from_secs(3_600);
+const LIFETIME: Duration = Duration::from_secs(600);
 pub const START: u64 = 1_800_000_000_000;
 
 /// What is to happen.
