@@ -334,23 +334,6 @@ impl Store for SqliteStore {
         self.rows(query).await?.iter().map(|row| rows::held(row, plugin)).collect()
     }
 
-    async fn read_finished_instances(
-        &self,
-        plugin: &PluginName,
-        until: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<Key>, ReadError> {
-        let sql = "SELECT key FROM instances \
-                   WHERE plugin = ? AND status <> 'running' AND updated_at <= ? \
-                   ORDER BY updated_at, key LIMIT ?";
-        let query = sqlx::query(sql)
-            .bind(plugin.as_str().to_owned())
-            .bind(integer(until.0))
-            .bind(limit_of(limit));
-        let rows = self.rows(query).await?;
-        rows.iter().map(|row| rows::text(row, "key").map(Key::from)).collect()
-    }
-
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {
         let query = sqlx::query("SELECT * FROM dead_letters WHERE id = ?").bind(integer(id.0));
         self.rows(query).await?.first().map(letters::dead_letter).transpose()
