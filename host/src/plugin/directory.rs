@@ -1,7 +1,7 @@
 //! A directory of plugins: each file is loaded, or refused with its reason. One
 //! bad file never keeps a good one from serving.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use super::cache;
 use super::component::ComponentHandler;
 use super::sandbox::Sandbox;
 use super::v0_1::{IMPORTS, Program, ROLES};
+use super::wasi;
 
 pub struct Loading {
     pub loaded: Vec<LoadedPlugin>,
@@ -59,24 +60,37 @@ pub fn load_directory(
     for path in paths {
         match load_file(&path, sandbox, configurations) {
             Err(reason) => loading.refused.push(Refused { path, reason }),
-            Ok(plugins) => {
-                for plugin in plugins {
-                    let name = plugin.handler.manifest().name.to_string();
-                    if let Some(first) = names.get(&name) {
-                        let reason = format!(
-                            "its name `{name}` is taken by {}; a name stands for one plugin",
-                            first.display()
-                        );
-                        loading.refused.push(Refused { path: path.clone(), reason });
-                    } else {
-                        names.insert(name, path.clone());
+            Ok(plugins) => match taken(&plugins, &names) {
+                Some(reason) => loading.refused.push(Refused { path, reason }),
+                None => {
+                    for plugin in plugins {
+                        names.insert(plugin.handler.manifest().name.to_string(), path.clone());
                         loading.loaded.push(plugin);
                     }
                 }
-            }
+            },
         }
     }
     Ok(loading)
+}
+
+/// Why none of a file's plugins is loaded, if one of their names is taken: half of
+/// a component at work would surprise its author more than none.
+fn taken(plugins: &[LoadedPlugin], names: &BTreeMap<String, PathBuf>) -> Option<String> {
+    let mut own = BTreeSet::new();
+    plugins.iter().find_map(|plugin| {
+        let manifest = plugin.handler.manifest();
+        let name = manifest.name.as_str();
+        if let Some(first) = names.get(name) {
+            return Some(format!(
+                "its name `{name}` (as {}) is taken by {}; a name stands for one plugin",
+                manifest.role.as_str(),
+                first.display()
+            ));
+        }
+        let twice = !own.insert(name);
+        twice.then(|| format!("two of its roles have the name `{name}`; each needs its own"))
+    })
 }
 
 fn load_file(
@@ -86,7 +100,7 @@ fn load_file(
 ) -> Result<Vec<LoadedPlugin>, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
     check_format(&bytes)?;
-    let component = cache::compile(&sandbox.engine, &bytes, sandbox.cache.as_deref())
+    let component = cache::compile(&sandbox.engine, &bytes, sandbox.settings.cache.as_deref())
         .map_err(|error| format!("is not a valid component: {error:#}"))?;
     let roles = roles(&component, sandbox)?;
     let digest = cache::digest(&bytes);
@@ -124,6 +138,24 @@ fn check_format(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
+fn check_import(import: &str, strict: bool) -> Result<(), String> {
+    let answered = wasi::is_answered(import);
+    if IMPORTS.contains(&import) || (answered && !strict) {
+        return Ok(());
+    }
+    let may = match strict {
+        true => format!("a plugin may import {} alone", IMPORTS[0]),
+        false => {
+            format!("a plugin may import {}, and of WASI 0.2 {}", IMPORTS[0], wasi::answered())
+        }
+    };
+    let why = match answered {
+        true => "which `strict` forbids",
+        false => "which no plugin gets",
+    };
+    Err(format!("imports `{import}`, {why}; {may}"))
+}
+
 /// The roles that the component plays, by its exports; and it imports nothing else than it may.
 fn roles(
     component: &Component,
@@ -131,12 +163,7 @@ fn roles(
 ) -> Result<Vec<sagabox_engine::model::Role>, String> {
     let component_type = component.component_type();
     for (import, _) in component_type.imports(&sandbox.engine) {
-        if !IMPORTS.contains(&import) {
-            return Err(format!(
-                "imports `{import}`, which no plugin gets; a plugin may import {} alone",
-                IMPORTS[0]
-            ));
-        }
+        check_import(import, sandbox.settings.strict)?;
     }
     let exports: Vec<String> =
         component_type.exports(&sandbox.engine).map(|(name, _)| name.to_owned()).collect();
