@@ -13,13 +13,16 @@ use crate::commit::{Committer, Ended, Offer, Work};
 use crate::dispatch::{Dispatcher, Surroundings};
 use crate::handler::Handler;
 use crate::lookup::Lookup;
-use crate::model::{Event, LogEntry, Message, MessageId, Position, Sequence, SinkName, Timestamp};
+use crate::model::{
+    Event, LogEntry, Message, MessageId, PluginName, Position, Sequence, SinkName, Timestamp,
+};
 use crate::outbox::{OutboxReader, Outboxes};
 use crate::outlet::Outlet;
 use crate::queue::{Queue, QueueRequest};
 pub use crate::receipt::{OfferError, Receipt};
 use crate::relay::Relay;
 use crate::retry::RetryPolicy;
+pub use crate::shard::CallTotals;
 use crate::shard::Shards;
 use crate::store::{
     PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Store,
@@ -93,6 +96,7 @@ pub struct Engine {
 
 struct Shared {
     parts: Parts,
+    shards: Shards,
     serving: Arc<Serving>,
     /// Bounds the events that wait for their commit.
     admission: Arc<Semaphore>,
@@ -183,6 +187,8 @@ pub struct Status {
     /// The last position in the log.
     pub head: Position,
     pub queues: Vec<QueueStatus>,
+    /// By plugin.
+    pub calls: Vec<(PluginName, CallTotals)>,
 }
 
 impl Engine {
@@ -191,8 +197,8 @@ impl Engine {
     /// # Errors
     /// If the store cannot be read.
     pub async fn start(parts: Parts) -> Result<Self, ReadError> {
-        let shards = Shards::new(parts.settings.shards);
         let shared = Arc::new(Shared {
+            shards: Shards::new(parts.settings.shards),
             parts,
             serving: Arc::new(Serving::new()),
             admission: Arc::new(Semaphore::new(WAITING_EVENTS_MAX)),
@@ -201,8 +207,8 @@ impl Engine {
             ended: watch::Sender::new(false),
         });
         let recovered = shared.parts.store.recover().await?;
-        let stages = Stages::start(&shared, &shards, recovered).await?;
-        tokio::spawn(supervise(Arc::clone(&shared), shards, stages));
+        let stages = Stages::start(&shared, recovered).await?;
+        tokio::spawn(supervise(Arc::clone(&shared), stages));
         Ok(Self { shared })
     }
 
@@ -321,6 +327,7 @@ impl Engine {
             serving: self.shared.serving.get(),
             head: Position(life.map_or(0, |life| life.log.head())),
             queues,
+            calls: self.shared.shards.totals(),
         }
     }
 
@@ -409,7 +416,7 @@ struct Stages {
 }
 
 /// Lets the engine live again after every commit whose outcome is unknown, until it is stopped.
-async fn supervise(shared: Arc<Shared>, shards: Shards, stages: Stages) {
+async fn supervise(shared: Arc<Shared>, stages: Stages) {
     let mut stages = stages;
     loop {
         let ended = tokio::select! {
@@ -433,7 +440,7 @@ async fn supervise(shared: Arc<Shared>, shards: Shards, stages: Stages) {
             break;
         }
         tracing::error!(%reason, "the outcome of a commit is unknown; recovering from the store");
-        let Some(next) = revive(&shared, &shards).await else { break };
+        let Some(next) = revive(&shared).await else { break };
         shared.serving.set(Ok(()));
         stages = next;
     }
@@ -443,11 +450,11 @@ async fn supervise(shared: Arc<Shared>, shards: Shards, stages: Stages) {
 }
 
 /// Tries to recover until it works, or the engine is stopped.
-async fn revive(shared: &Arc<Shared>, shards: &Shards) -> Option<Stages> {
+async fn revive(shared: &Arc<Shared>) -> Option<Stages> {
     loop {
         let attempt = async {
             let recovered = shared.parts.store.recover().await?;
-            Stages::start(shared, shards, recovered).await
+            Stages::start(shared, recovered).await
         };
         let attempt = tokio::select! {
             biased;
@@ -465,11 +472,7 @@ async fn revive(shared: &Arc<Shared>, shards: &Shards) -> Option<Stages> {
 }
 
 impl Stages {
-    async fn start(
-        shared: &Arc<Shared>,
-        shards: &Shards,
-        recovered: Recovered,
-    ) -> Result<Self, ReadError> {
+    async fn start(shared: &Arc<Shared>, recovered: Recovered) -> Result<Self, ReadError> {
         let parts = &shared.parts;
         let (work, work_of) = mpsc::unbounded_channel();
         let (opened, opened_of) = mpsc::unbounded_channel();
@@ -484,7 +487,7 @@ impl Stages {
         for handler in &parts.handlers {
             let around = Surroundings {
                 handler: Arc::clone(handler),
-                shards: shards.clone(),
+                shards: shared.shards.clone(),
                 store: Arc::clone(&parts.store),
                 lookup: Arc::clone(&parts.lookup),
                 clock: Arc::clone(&parts.clock),

@@ -109,10 +109,6 @@ impl ComponentHandler {
 }
 
 impl CallState {
-    pub(super) fn limits(&self) -> &Limits {
-        self.usage.limits()
-    }
-
     fn end_call(&mut self) {
         self.wasi.flush(&mut self.log);
         self.log.end_call();

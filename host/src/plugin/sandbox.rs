@@ -141,10 +141,6 @@ impl Usage {
     pub(super) fn begin_call(&mut self) {
         self.broken = None;
     }
-
-    pub(super) fn limits(&self) -> &Limits {
-        &self.limits
-    }
 }
 
 impl ResourceLimiter for Usage {
