@@ -244,8 +244,8 @@ async fn a_file_that_cannot_be_a_plugin_is_refused() {
         ("sockets.wasm", wat::parse_str(sockets).expect("a component"), "wasi:sockets/tcp@0.2.0"),
         ("newer.wasm", wat::parse_str(newer).expect("a component"), "wasi:cli/environment@0.3.0"),
         ("tables.wasm", around(&tables), "tables"),
-        ("elements.wasm", around("(table 200000 funcref)"), "table"),
-        ("memory.wasm", around("(memory 2000)"), "memory"),
+        ("elements.wasm", around("(table 200000 funcref)"), "limit table_elements"),
+        ("memory.wasm", around("(memory 2000)"), "limit memory_bytes"),
     ];
     let host = bad
         .iter()
@@ -258,7 +258,7 @@ async fn a_file_that_cannot_be_a_plugin_is_refused() {
         let line = line.unwrap_or_else(|| panic!("no line names {name}: {output:#?}"));
         assert!(line.starts_with("refused ") && line.contains(reason), "`{line}`: no `{reason}`");
     }
-    host.client().send(&[cart_finalized("1", "cart-1"), attack("1", "key", "behave")]).await;
+    host.client().send(&[cart_finalized("1", "cart-1"), attack("2", "key", "behave")]).await;
     host.client().take_exactly("InitializeOrder", 1).await;
     host.client().take_exactly("Behaved", 1).await;
 }

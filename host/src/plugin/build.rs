@@ -8,6 +8,8 @@ use std::process::Command;
 
 use thiserror::Error;
 
+use super::core_module;
+
 const TARGET: &str = "wasm32-unknown-unknown";
 
 #[derive(Debug, Error)]
@@ -58,14 +60,13 @@ pub fn build(source: &Path, out: &Path, target: &Path) -> Result<PathBuf, BuildE
     if !source.join("Cargo.toml").is_file() {
         return Err(BuildError::NotRust(source));
     }
+    // Cargo runs in the plugin's folder, and would take a relative path from there.
+    let target =
+        std::path::absolute(target).map_err(|error| BuildError::Io(target.into(), error))?;
     let route = route()?;
-    let module = compile(&source, target, route)?;
+    let module = compile(&source, &target, route)?;
     let bytes = std::fs::read(&module).map_err(|error| BuildError::Io(module.clone(), error))?;
-    let component = wit_component::ComponentEncoder::default()
-        .validate(true)
-        .module(&bytes)
-        .and_then(|mut encoder| encoder.encode());
-    let component = component.map_err(|error| BuildError::Component {
+    let component = core_module::componentize(&bytes).map_err(|error| BuildError::Component {
         source_dir: source.clone(),
         reason: format!("{error:#}"),
     })?;

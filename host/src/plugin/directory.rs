@@ -9,11 +9,11 @@ use anyhow::Context as _;
 use sagabox_engine::handler::Handler;
 use wasmtime::component::Component;
 
-use super::cache;
 use super::component::ComponentHandler;
 use super::sandbox::Sandbox;
 use super::v0_1::{IMPORTS, Program, ROLES};
 use super::wasi;
+use super::{cache, core_module};
 
 pub struct Loading {
     pub loaded: Vec<LoadedPlugin>,
@@ -100,8 +100,15 @@ fn load_file(
 ) -> Result<Vec<LoadedPlugin>, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
     check_format(&bytes)?;
-    let component = cache::compile(&sandbox.engine, &bytes, sandbox.settings.cache.as_deref())
-        .map_err(|error| format!("is not a valid component: {error:#}"))?;
+    let made = match core_module::has_world(&bytes) {
+        true => Some(core_module::componentize(&bytes).map_err(|error| {
+            format!("is a core module of which no component can be made: {error:#}")
+        })?),
+        false => None,
+    };
+    let code = made.as_deref().unwrap_or(&bytes);
+    let component = cache::compile(&sandbox.engine, code, sandbox.settings.cache.as_deref())
+        .map_err(|error| invalid(&error))?;
     let roles = roles(&component, sandbox)?;
     let digest = cache::digest(&bytes);
     let mut plugins = Vec::new();
@@ -121,14 +128,26 @@ fn load_file(
     Ok(plugins)
 }
 
+/// The pool checks sizes when a component is compiled, and knows nothing of our names.
+fn invalid(error: &wasmtime::Error) -> String {
+    let text = format!("is not a valid component: {error:#}");
+    if !text.contains("pooling allocator") {
+        return text;
+    }
+    let limit = if text.contains("table") { "table_elements" } else { "memory_bytes" };
+    format!("{text} (limit {limit})")
+}
+
 /// Tells what a file is before wasmtime does, in the words of the one who put it there.
 fn check_format(bytes: &[u8]) -> Result<(), String> {
     // Source: the binary formats of WebAssembly (version 1, layer 0) and of the component model (13, layer 1).
     match bytes {
         [] => Err("is empty".to_owned()),
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] if core_module::has_world(bytes) => Ok(()),
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(
-            "is a core WebAssembly module, not a component; make a component of it with `sagabox build`"
+            "is a core WebAssembly module that does not say which world it is of; generate its \
+             bindings with wit-bindgen, or build it with `sagabox build`"
                 .to_owned(),
         ),
         [0, b'a', b's', b'm', ..] => {

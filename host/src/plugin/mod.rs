@@ -3,6 +3,7 @@
 mod build;
 mod cache;
 mod component;
+mod core_module;
 mod directory;
 mod limits;
 mod log;
@@ -16,3 +17,6 @@ pub use build::{BuildError, build};
 pub use directory::{LoadedPlugin, Loading, Refused, load_directory};
 pub use limits::{Limits, MEMORY_BYTES_MAX, STACK_BYTES, STACK_BYTES_MAX};
 pub use sandbox::{Sandbox, Settings};
+
+#[cfg(test)]
+mod tests;
