@@ -106,3 +106,50 @@ fn save(cache: &Path, file: &Path, code: &[u8]) -> std::io::Result<()> {
     temporary.persist(file).map_err(|error| error.error)?;
     Ok(())
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn the_folder_of_machine_code_is_its_users_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path().join("cache");
+        let compiled = || compile(&Engine::default(), b"(component)", Some(&cache)).map(|_| ());
+        compiled().unwrap();
+        assert_eq!(mode(&cache), 0o700);
+        assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
+        std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o777)).unwrap();
+        compiled().unwrap();
+        assert_eq!(mode(&cache), 0o700);
+    }
+
+    #[test]
+    fn a_link_to_elsewhere_is_no_cache() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path().join("cache");
+        std::os::unix::fs::symlink(folder.path(), &cache).unwrap();
+        compile(&Engine::default(), b"(component)", Some(&cache)).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "only the link");
+    }
+
+    #[test]
+    fn a_damaged_file_is_compiled_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::default();
+        compile(&engine, b"(component)", Some(folder.path())).unwrap();
+        let file = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        let whole = std::fs::read(&file).unwrap();
+        let mut damaged = whole.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        std::fs::write(&file, damaged).unwrap();
+        compile(&engine, b"(component)", Some(folder.path())).unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), whole);
+    }
+}

@@ -142,6 +142,7 @@ fn describe(sandbox: &Sandbox, program: &Program, limits: Limits) -> Result<Mani
     let mut warm = start(sandbox, program, limits, "").map_err(|failure| failure.to_string())?;
     warm.store.set_epoch_deadline(time);
     let described = warm.running.describe(&mut warm.store);
+    warm.store.data_mut().end_call();
     described.map_err(|error| failure(&error, sandbox, &warm.store.data().usage).to_string())
 }
 

@@ -13,13 +13,18 @@ use super::component::CallState;
 use super::wasi;
 
 mod saga {
-    wasmtime::component::bindgen!({ path: "../wit/0.1", world: "saga" });
+    wasmtime::component::bindgen!({
+        path: "../wit/0.1",
+        world: "saga",
+        ownership: Borrowing { duplicate_if_necessary: true },
+    });
 }
 
 mod process_manager {
     wasmtime::component::bindgen!({
         path: "../wit/0.1",
         world: "process-manager",
+        ownership: Borrowing { duplicate_if_necessary: true },
         with: {
             "sagabox:plugin/types": super::saga::sagabox::plugin::types,
             "sagabox:plugin/logging": super::saga::sagabox::plugin::logging,
@@ -31,6 +36,7 @@ mod reactor {
     wasmtime::component::bindgen!({
         path: "../wit/0.1",
         world: "reactor",
+        ownership: Borrowing { duplicate_if_necessary: true },
         with: {
             "sagabox:plugin/types": super::saga::sagabox::plugin::types,
             "sagabox:plugin/logging": super::saga::sagabox::plugin::logging,
@@ -42,6 +48,7 @@ mod enricher {
     wasmtime::component::bindgen!({
         path: "../wit/0.1",
         world: "enricher",
+        ownership: Borrowing { duplicate_if_necessary: true },
         with: {
             "sagabox:plugin/types": super::saga::sagabox::plugin::types,
             "sagabox:plugin/logging": super::saga::sagabox::plugin::logging,
@@ -151,29 +158,41 @@ impl Running {
         call: &Call,
         configuration: &str,
     ) -> Called<Reply> {
-        let event = event_out(&call.event);
-        let context = context(call, configuration);
+        // Everything is lent to the bindings, which copy it into the guest and nowhere else.
+        let extensions = extensions_out(&call.event);
+        let event = event_out(&call.event, &extensions);
+        let streams: Vec<_> = call.answers.iter().map(|answer| stream_extensions(answer)).collect();
+        let streams: Vec<_> = call.answers.iter().zip(&streams).map(stream_out).collect();
+        let answers: Vec<_> = call.answers.iter().zip(&streams).map(answer_out).collect();
+        let context = types::Context {
+            now: call.now.0,
+            attempt: call.attempt,
+            key: call.key.as_str(),
+            answers: &answers,
+            configuration,
+            seed: call.seed,
+        };
         Ok(match self {
             Self::Saga(saga) => saga
                 .sagabox_plugin_saga_handler()
-                .call_handle(store, &event, &context)?
+                .call_handle(store, event, context)?
                 .map(outcome)
                 .map_err(failure),
             Self::Reactor(reactor) => reactor
                 .sagabox_plugin_reactor_handler()
-                .call_handle(store, &event, &context)?
+                .call_handle(store, event, context)?
                 .map(outcome)
                 .map_err(failure),
             Self::Enricher(enricher) => enricher
                 .sagabox_plugin_enricher_handler()
-                .call_enrich(store, &event, &context)?
+                .call_enrich(store, event, context)?
                 .map(enrichment)
                 .map_err(failure),
             Self::ProcessManager(manager) => {
                 let state = call.state.as_ref().map(state_out);
                 manager
                     .sagabox_plugin_process_manager_handler()
-                    .call_handle(store, &event, state.as_ref(), &context)?
+                    .call_handle(store, event, state, context)?
                     .map(step)
                     .map_err(failure)
             }
@@ -188,7 +207,7 @@ impl Running {
         match self {
             Self::ProcessManager(manager) => manager
                 .sagabox_plugin_process_manager_handler()
-                .call_migrate(store, &state_out(state)),
+                .call_migrate(store, state_out(state)),
             _ => Ok(Err("the role has no state".to_owned())),
         }
     }
@@ -196,57 +215,70 @@ impl Running {
 
 // ---- to the guest ----------------------------------------------------------
 
-fn event_out(event: &m::Event) -> types::Event {
+fn event_out<'e>(
+    event: &'e m::Event,
+    extensions: &'e [types::ExtensionParam<'e>],
+) -> types::Event<'e> {
     types::Event {
-        id: event.id.clone(),
-        source: event.source.clone(),
-        type_: event.event_type.clone(),
-        subject: event.subject.clone(),
-        time: event.time.clone(),
-        datacontenttype: event.content_type().to_owned(),
-        dataschema: event.dataschema.clone(),
-        extensions: event
-            .extensions
-            .iter()
-            .map(|(name, value)| types::Extension { name: name.clone(), value: value.clone() })
-            .collect(),
-        data: event.data.to_vec(),
+        id: &event.id,
+        source: &event.source,
+        type_: &event.event_type,
+        subject: event.subject.as_deref(),
+        time: event.time.as_deref(),
+        datacontenttype: event.content_type(),
+        dataschema: event.dataschema.as_deref(),
+        extensions,
+        data: &event.data,
     }
 }
 
-fn context(call: &Call, configuration: &str) -> types::Context {
-    types::Context {
-        now: call.now.0,
-        attempt: call.attempt,
-        key: call.key.as_str().to_owned(),
-        answers: call.answers.iter().map(answer_out).collect(),
-        configuration: configuration.to_owned(),
-        seed: call.seed,
+fn extensions_out(event: &m::Event) -> Vec<types::ExtensionParam<'_>> {
+    event.extensions.iter().map(|(name, value)| types::ExtensionParam { name, value }).collect()
+}
+
+/// The events of an answer, and of each its extensions; none if the answer is no stream.
+fn stream_extensions(answer: &m::Answer) -> Vec<Vec<types::ExtensionParam<'_>>> {
+    match &answer.value {
+        m::AnswerValue::Events(events) => {
+            events.iter().map(|event| extensions_out(event)).collect()
+        }
+        m::AnswerValue::Found { .. } | m::AnswerValue::Missing => Vec::new(),
     }
 }
 
-fn answer_out(answer: &m::Answer) -> types::Answer {
+fn stream_out<'a>(
+    (answer, extensions): (&'a m::Answer, &'a Vec<Vec<types::ExtensionParam<'a>>>),
+) -> Vec<types::Event<'a>> {
+    match &answer.value {
+        m::AnswerValue::Events(events) => {
+            let events = events.iter().zip(extensions);
+            events.map(|(event, extensions)| event_out(event, extensions)).collect()
+        }
+        m::AnswerValue::Found { .. } | m::AnswerValue::Missing => Vec::new(),
+    }
+}
+
+fn answer_out<'a>(
+    (answer, stream): (&'a m::Answer, &'a Vec<types::Event<'a>>),
+) -> types::Answer<'a> {
     let question = match &answer.question {
         m::Question::Lookup { name, key } => {
-            types::Question::Lookup(types::Lookup { name: name.clone(), key: key.clone() })
+            types::QuestionParam::Lookup(types::LookupParam { name, key })
         }
-        m::Question::Stream(subject) => types::Question::Stream(subject.clone()),
+        m::Question::Stream(subject) => types::QuestionParam::Stream(subject),
     };
     let value = match &answer.value {
         m::AnswerValue::Missing => types::AnswerValue::Missing,
-        m::AnswerValue::Found { content_type, data } => types::AnswerValue::Found(types::Payload {
-            content_type: content_type.clone(),
-            data: data.to_vec(),
-        }),
-        m::AnswerValue::Events(events) => {
-            types::AnswerValue::Events(events.iter().map(|event| event_out(event)).collect())
+        m::AnswerValue::Found { content_type, data } => {
+            types::AnswerValue::Found(types::Payload { content_type, data })
         }
+        m::AnswerValue::Events(_) => types::AnswerValue::Events(stream),
     };
     types::Answer { question, value }
 }
 
-fn state_out(state: &m::State) -> pm::State {
-    pm::State { version: state.version, data: state.data.to_vec() }
+fn state_out(state: &m::State) -> pm::State<'_> {
+    pm::State { version: state.version, data: &state.data }
 }
 
 // ---- from the guest --------------------------------------------------------
@@ -310,12 +342,12 @@ fn step(step: pm::Step) -> Reply {
     })
 }
 
-fn need(questions: Vec<types::Question>) -> Reply {
+fn need(questions: Vec<types::QuestionResult>) -> Reply {
     let question = |question| match question {
-        types::Question::Lookup(lookup) => {
+        types::QuestionResult::Lookup(lookup) => {
             m::Question::Lookup { name: lookup.name, key: lookup.key }
         }
-        types::Question::Stream(subject) => m::Question::Stream(subject),
+        types::QuestionResult::Stream(subject) => m::Question::Stream(subject),
     };
     Reply::Need(questions.into_iter().map(question).collect())
 }
@@ -340,7 +372,7 @@ fn messages(commands: Vec<types::Command>, events: Vec<types::EmittedEvent>) -> 
     commands.chain(events).collect()
 }
 
-fn extensions(extensions: Vec<types::Extension>) -> Vec<(String, String)> {
+fn extensions(extensions: Vec<types::ExtensionResult>) -> Vec<(String, String)> {
     extensions.into_iter().map(|extension| (extension.name, extension.value)).collect()
 }
 
