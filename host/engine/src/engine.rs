@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::breaker::Breaker;
@@ -555,7 +555,7 @@ struct Stages {
     /// Dispatchers and timers: they stop first.
     deciding: JoinSet<()>,
     /// Starts relays and queues, and ends when they have ended.
-    delivering: tokio::task::JoinHandle<()>,
+    delivering: JoinSet<()>,
     stop_deciding: CancellationToken,
     stop_delivering: CancellationToken,
 }
@@ -567,16 +567,18 @@ async fn supervise(shared: Arc<Shared>, stages: Stages) {
         let ended = tokio::select! {
             biased;
             ended = &mut stages.committer => ended,
+            panicked = panicked(&mut stages.deciding, &mut stages.delivering) => Err(panicked),
             () = shared.stop.cancelled() => {
                 stages.drain(&shared).await;
                 break;
             }
         };
         let fenced = matches!(&ended, Ok(Ended::Fenced(_)));
+        let by_mistake = ended.is_err();
         let reason = match ended {
             Ok(Ended::Restart(reason) | Ended::Fenced(reason)) => reason,
             Ok(Ended::Drained) => "the committer ended early".to_owned(),
-            Err(error) => error.to_string(),
+            Err(error) => format!("a stage ended by a mistake of Sagabox: {error}"),
         };
         stages.abort(&shared).await;
         shared.serving.set(Err(reason.clone()));
@@ -584,7 +586,11 @@ async fn supervise(shared: Arc<Shared>, stages: Stages) {
             tracing::error!(%reason, "this host no longer owns the store; it stops");
             break;
         }
-        tracing::error!(%reason, "the outcome of a commit is unknown; recovering from the store");
+        tracing::error!(%reason, "all stages start again, from what is in the store");
+        if by_mistake {
+            // It may well happen again at once.
+            tokio::time::sleep(RECOVER_DELAY).await;
+        }
         let Some(next) = revive(&shared).await else { break };
         shared.serving.set(Ok(()));
         stages = next;
@@ -688,10 +694,12 @@ impl Stages {
         };
         let life = Life { work, log, queues, outboxes, plugins: Arc::new(plugins), sinks };
         *lock(&shared.life) = Some(life);
+        let mut delivery_stage = JoinSet::new();
+        delivery_stage.spawn(delivering.run(opened_of, stop_delivering.clone()));
         Ok(Self {
             committer: tokio::spawn(committer.run(work_of)),
             deciding,
-            delivering: tokio::spawn(delivering.run(opened_of, stop_delivering.clone())),
+            delivering: delivery_stage,
             stop_deciding,
             stop_delivering,
         })
@@ -703,7 +711,7 @@ impl Stages {
         self.stop_deciding.cancel();
         while self.deciding.join_next().await.is_some() {}
         self.stop_delivering.cancel();
-        let _ = self.delivering.await;
+        while self.delivering.join_next().await.is_some() {}
         // All senders are gone now: the committer ends when everything is written.
         if let Ok(Ended::Restart(reason) | Ended::Fenced(reason)) = self.committer.await {
             tracing::error!(%reason, "the last commit failed; the next start recovers");
@@ -713,9 +721,24 @@ impl Stages {
     async fn abort(mut self, shared: &Shared) {
         *lock(&shared.life) = None;
         self.deciding.shutdown().await;
-        self.delivering.abort();
+        self.delivering.shutdown().await;
         self.committer.abort();
-        let _ = self.delivering.await;
+    }
+}
+
+/// Resolves when a stage that decides or delivers has panicked: its plugin or sink
+/// would stand still, and nobody would know.
+async fn panicked(deciding: &mut JoinSet<()>, delivering: &mut JoinSet<()>) -> JoinError {
+    loop {
+        let ended = tokio::select! {
+            biased;
+            Some(ended) = deciding.join_next() => ended,
+            Some(ended) = delivering.join_next() => ended,
+            else => std::future::pending().await,
+        };
+        if let Err(error) = ended {
+            return error;
+        }
     }
 }
 
@@ -754,6 +777,10 @@ impl Delivering {
             let sink = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                Some(ended) = stages.join_next() => match ended.map_err(JoinError::try_into_panic) {
+                    Err(Ok(panic)) => std::panic::resume_unwind(panic),
+                    Ok(()) | Err(Err(_)) => continue,
+                },
                 Some(sink) = opened.recv() => sink,
             };
             self.start(&sink, &mut stages, &stop);

@@ -7,8 +7,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// How many entries stay in memory: what a host takes in about a second at its
 /// measured best, so that a reader only touches the store when it is really behind.
@@ -16,7 +17,10 @@ const TAIL_ENTRIES_MAX: usize = 32_768;
 
 pub struct Tail<T> {
     entries: Mutex<Entries<T>>,
-    head: watch::Sender<u64>,
+    head: AtomicU64,
+    /// Wakes readers in the order in which they began to wait, so that a simulated
+    /// run repeats; `tokio::sync::watch` wakes them in an order of its own.
+    grown: Notify,
 }
 
 struct Entries<T> {
@@ -40,7 +44,8 @@ impl<T: Clone> Tail<T> {
     pub fn new(head: u64) -> Self {
         Self {
             entries: Mutex::new(Entries { complete_after: head, queue: VecDeque::new() }),
-            head: watch::Sender::new(head),
+            head: AtomicU64::new(head),
+            grown: Notify::new(),
         }
     }
 
@@ -55,13 +60,14 @@ impl<T: Clone> Tail<T> {
                     tail.complete_after = place;
                 }
             }
+            self.head.store(head, Ordering::Release);
         }
-        self.head.send_replace(head);
+        self.grown.notify_waiters();
     }
 
     pub fn read(&self, after: u64, limit: usize) -> Next<T> {
         let tail = self.entries.lock().expect("no panic while the lock is held");
-        let head = *self.head.borrow();
+        let head = self.head();
         if after >= head {
             return Next::Caught;
         }
@@ -77,13 +83,20 @@ impl<T: Clone> Tail<T> {
     }
 
     pub fn head(&self) -> u64 {
-        *self.head.borrow()
+        self.head.load(Ordering::Acquire)
     }
 
     /// Resolves when there is something after this place.
     pub async fn wait(&self, after: u64) {
-        let mut head = self.head.subscribe();
-        // The sender lives as long as `self`.
-        let _ = head.wait_for(|head| *head > after).await;
+        loop {
+            let grown = self.grown.notified();
+            tokio::pin!(grown);
+            // From here on no growth is missed; what came before shows in the head.
+            grown.as_mut().enable();
+            if self.head() > after {
+                return;
+            }
+            grown.await;
+        }
     }
 }

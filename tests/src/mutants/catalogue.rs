@@ -274,12 +274,9 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a timer fires twice",
         edits: &[
             Edit {
-                file: "timers.rs",
-                find: "let ((_, timer), data) = first.remove_entry();",
-                replace: "let ((_, timer), data) = (first.key().clone(), first.get().clone());
-            if now.0.is_multiple_of(2) {
-                first.remove_entry();
-            }",
+                file: "commit.rs",
+                find: "fires: fires.map(|row| row.timer),",
+                replace: "fires: fires.and(None),",
             },
             Edit {
                 file: "timers.rs",

@@ -108,7 +108,7 @@ impl Lab {
                 running.kill()?;
                 running.wait()?;
                 let reason = format!("the tests did not end within {TESTS_MAX:?}");
-                return Ok(Verdict::Caught { tests: Vec::new(), reason });
+                return Ok(Verdict::Caught { tests: vec!["the time limit".to_owned()], reason });
             }
             std::thread::sleep(PAUSE);
         };

@@ -7,26 +7,48 @@
 //! and delivered, and checks the guarantees from outside.
 
 mod ledger;
+#[cfg(test)]
+mod panics;
 mod scripts;
 #[cfg(test)]
 mod steps;
 mod world;
 
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
+use std::sync::Once;
 
-/// Runs one seed.
+use crate::store::memory::Tables;
+
+/// Runs one seed; returns what is stored at its end.
 ///
 /// # Errors
 /// Says which guarantee was broken, and how.
-pub fn run(seed: u64) -> Result<(), String> {
-    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| world::World::new(seed).run()));
-    outcome.unwrap_or_else(|panic| {
-        let text = panic
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned());
-        Err(format!("panic: {}", text.unwrap_or_default()))
-    })
+pub fn run(seed: u64) -> Result<Tables, String> {
+    failing_on_panic(|| world::World::new(seed).run())
+}
+
+/// A panic anywhere fails the run. The runtime would turn one in a stage into the
+/// end of that stage, the engine into a recovery, and the ledger would not see it.
+fn failing_on_panic<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    thread_local! {
+        static FIRST: RefCell<Option<String>> = const { RefCell::new(None) };
+    }
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            FIRST.with_borrow_mut(|first| _ = first.get_or_insert_with(|| panic.to_string()));
+            previous(panic);
+        }));
+    });
+    FIRST.take();
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(run));
+    match (FIRST.take(), outcome) {
+        (Some(panic), _) => Err(panic),
+        (None, Ok(outcome)) => outcome,
+        (None, Err(_)) => Err("a panic that no hook saw".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -52,7 +74,8 @@ mod tests {
 
     #[test]
     fn the_guarantees_hold_when_any_one_step_fails() {
-        let points = super::steps::run().unwrap_or_else(|reason| panic!("{reason}"));
+        let points =
+            super::failing_on_panic(super::steps::run).unwrap_or_else(|reason| panic!("{reason}"));
         println!("{} points: {points:?}", points.values().sum::<usize>());
         for seam in [
             "Ask",
@@ -75,7 +98,26 @@ mod tests {
         // 12: a cursor handed over before the log was read forgot who had decided what.
         // 110: a timer that had been cleared fired, to be ignored.
         for seed in [12, 110] {
-            assert_eq!(super::run(seed), Ok(()), "seed {seed}");
+            assert_eq!(super::run(seed).map(|_| ()), Ok(()), "seed {seed}");
         }
+    }
+
+    #[test]
+    fn a_seed_repeats_everything() {
+        for seed in 0..20 {
+            let (first, again) = (super::run(seed).unwrap(), super::run(seed).unwrap());
+            assert!(first == again, "seed {seed} took two ways");
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_stage_fails_the_run() {
+        let run = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let stage = async { tokio::spawn(async { panic!("planted") }).await };
+            assert!(runtime.block_on(stage).unwrap_err().is_panic());
+            Ok(())
+        };
+        assert!(super::failing_on_panic(run).unwrap_err().contains("planted"));
     }
 }

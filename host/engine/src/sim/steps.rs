@@ -39,8 +39,8 @@ const CALL_TIME: Duration = Duration::from_millis(1);
 const FIRST_LIFE_MS_MAX: u64 = 12;
 const FIRST_LIFE_STEP: usize = 4;
 const SECOND_LIFE: Duration = Duration::from_millis(9);
-/// Timers fall due meanwhile.
-const DOWN_TIME_MS: u64 = 30;
+/// Longer than the timers run: they fire before what they wait for can happen.
+const DOWN_TIME_MS: u64 = 60;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Seam {

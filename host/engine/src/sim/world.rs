@@ -21,7 +21,7 @@ use crate::model::{
     AnswerValue, DeadLetterSubject, Event, Failure, Message, PluginName, SinkName, Timestamp,
 };
 use crate::store::faulty::{FaultRates, FaultyStore};
-use crate::store::memory::MemoryStore;
+use crate::store::memory::{MemoryStore, Tables};
 use crate::transport::{DeliveryError, Transport};
 
 /// A world in which work remains after so much simulated time is stuck.
@@ -76,7 +76,7 @@ impl World {
     }
 
     /// Lives until everything is done.
-    pub fn run(mut self) -> Result<(), String> {
+    pub fn run(mut self) -> Result<Tables, String> {
         let mut unacknowledged = self.plan.events.clone();
         let crashes = self.random.random_range(0..4);
         for life in 0.. {
@@ -96,7 +96,9 @@ impl World {
                 break;
             }
         }
-        ledger::check(&self.plan, &self.store.snapshot(), &self.sink.delivered())
+        let tables = self.store.snapshot();
+        ledger::check(&self.plan, &tables, &self.sink.delivered())?;
+        Ok(tables)
     }
 
     /// One life of the engine. True if all work was done.

@@ -1,0 +1,94 @@
+//! A mistake of Sagabox's own, or of what stands behind a seam: a stage that
+//! panics is no reason for its plugin or sink to stand still.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::json;
+
+use super::scripts::{Pattern, handlers};
+use super::world::{START, event};
+use crate::engine::{Engine, Parts, Settings};
+use crate::handler::Handler;
+use crate::lookup::Lookup;
+use crate::model::{AnswerValue, Failure, Message, PluginName, SinkName, Timestamp};
+use crate::store::memory::MemoryStore;
+use crate::transport::{DeliveryError, Transport};
+
+/// Panics at its first call; afterwards it works.
+#[derive(Default)]
+struct Clumsy {
+    calls: AtomicU32,
+    delivered: Mutex<Vec<Arc<Message>>>,
+}
+
+impl Clumsy {
+    fn stumble(&self) {
+        assert!(self.calls.fetch_add(1, Ordering::Relaxed) > 0, "planted");
+    }
+}
+
+#[async_trait]
+impl Lookup for Clumsy {
+    async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Failure> {
+        self.stumble();
+        Ok(AnswerValue::Missing)
+    }
+}
+
+#[async_trait]
+impl Transport for Clumsy {
+    async fn deliver(&self, messages: &[Arc<Message>]) -> Vec<Result<(), DeliveryError>> {
+        self.stumble();
+        let mut delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
+        delivered.extend(messages.iter().cloned());
+        messages.iter().map(|_| Ok(())).collect()
+    }
+
+    fn batch_max(&self) -> usize {
+        10
+    }
+
+    fn concurrency(&self) -> usize {
+        1
+    }
+
+    fn ordered(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stage_that_panics_starts_again() {
+    let pattern =
+        Pattern { seed: 0, transient_percent: 0, poisoned: BTreeSet::new(), cured: Arc::default() };
+    let (lookup, sink) = (Arc::new(Clumsy::default()), Arc::new(Clumsy::default()));
+    let transport: Arc<dyn Transport> = Arc::clone(&sink) as Arc<dyn Transport>;
+    let name = SinkName::from("sink");
+    let parts = Parts {
+        store: Arc::new(MemoryStore::new()),
+        handlers: handlers(&pattern).into_iter().map(|s| Arc::new(s) as Arc<dyn Handler>).collect(),
+        lookup: Arc::clone(&lookup) as Arc<dyn Lookup>,
+        transports: HashMap::from([(name.clone(), transport)]),
+        routes: BTreeMap::from([("notify".to_owned(), name)]),
+        clock: Arc::new(|| Timestamp(START)),
+        settings: Settings { shards: 0, ..Settings::default() },
+    };
+    let engine = Engine::start(parts).await.unwrap();
+    // The receipts' dispatcher asks; what it then sends, the notifier turns into commands.
+    engine.offer(vec![event("pay", "o1", &json!({"order": "o1"}))]).await.unwrap();
+    let delivered = || sink.delivered.lock().unwrap_or_else(PoisonError::into_inner).len();
+    let all = async {
+        while delivered() < 4 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), all).await.expect("all four come");
+    engine.drain().await;
+    assert_eq!(delivered(), 4);
+    assert_eq!(sink.calls.load(Ordering::Relaxed).min(2), 2);
+    assert_eq!(lookup.calls.load(Ordering::Relaxed), 2);
+}
