@@ -70,6 +70,9 @@ pub struct Settings {
     pub retry_delay_min: Duration,
     pub retry_delay_max: Duration,
     pub lookup_timeout: Duration,
+    /// What the instances of one plugin may take of memory. Those used last stay; the
+    /// others are in the store, and are read again when something comes for them.
+    pub instance_bytes_max: usize,
 }
 
 impl Settings {
@@ -90,6 +93,7 @@ impl Default for Settings {
             retry_delay_min: Duration::from_millis(200),
             retry_delay_max: Duration::from_secs(60),
             lookup_timeout: Duration::from_secs(10),
+            instance_bytes_max: 64 << 20,
         }
     }
 }
@@ -647,6 +651,7 @@ impl Stages {
                 clock: Arc::clone(&parts.clock),
                 retry: parts.settings.retry(),
                 lookup_timeout: parts.settings.lookup_timeout,
+                instance_bytes_max: parts.settings.instance_bytes_max,
                 routes: Arc::new(Routes::new(parts.routes.clone())),
                 log: Arc::clone(&log),
                 work: work.clone(),

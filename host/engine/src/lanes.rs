@@ -47,6 +47,11 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         self.len
     }
 
+    #[must_use]
+    pub fn contains(&self, key: &K) -> bool {
+        self.lanes.contains_key(key)
+    }
+
     /// Adds an item behind all of its lane with a lower order. False if the lane has that order already.
     pub fn push(&mut self, key: &K, order: u64, item: T) -> bool {
         let lane = match self.lanes.get_mut(key) {

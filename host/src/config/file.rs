@@ -70,6 +70,7 @@ limits! {
         shards: NonZeroUsize,
         lookup_timeout_ms: u64,
         drain_ms: u64,
+        instance_bytes: usize,
         stack_bytes: Spanned<usize>,
     }
     call {

@@ -154,7 +154,7 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         plugins.insert(name, serde_json::Value::Object(section.own));
     }
     let sandbox = plugin::Settings { plugins: own_limits, ..sandbox };
-    let engine = engine_settings(&file.retry, limits.shards, limits.lookup_timeout_ms)?;
+    let engine = engine_settings(&file.retry, &limits)?;
     Ok(Settings {
         store: overrides.store.or(file.store).unwrap_or_else(|| STORE.to_owned()),
         listen: overrides.listen.or(file.listen).unwrap_or_else(|| LISTEN.to_owned()),
@@ -287,14 +287,10 @@ fn web(key: &str, text: &str) -> Result<Url, String> {
     }
 }
 
-fn engine_settings(
-    retry: &Retry,
-    shards: Option<NonZeroUsize>,
-    lookup_timeout_ms: Option<u64>,
-) -> Result<engine::Settings, Fault> {
+fn engine_settings(retry: &Retry, limits: &file::Limits) -> Result<engine::Settings, Fault> {
     let default = engine::Settings::default();
     let settings = engine::Settings {
-        shards: shards.map_or(default.shards, NonZeroUsize::get),
+        shards: limits.shards.map_or(default.shards, NonZeroUsize::get),
         attempts_max: retry.attempts.map_or(default.attempts_max, NonZeroU32::get),
         retry_delay_min: retry
             .delay_ms_min
@@ -304,7 +300,10 @@ fn engine_settings(
             .delay_ms_max
             .as_ref()
             .map_or(default.retry_delay_max, |n| Duration::from_millis(*n.get_ref())),
-        lookup_timeout: lookup_timeout_ms.map_or(default.lookup_timeout, Duration::from_millis),
+        lookup_timeout: limits
+            .lookup_timeout_ms
+            .map_or(default.lookup_timeout, Duration::from_millis),
+        instance_bytes_max: limits.instance_bytes.unwrap_or(default.instance_bytes_max),
     };
     if settings.retry_delay_min > settings.retry_delay_max {
         let place = retry.delay_ms_min.as_ref().or(retry.delay_ms_max.as_ref());
@@ -401,7 +400,8 @@ mod tests {
         check(
             "[limits]\n\nbody_byte = 5",
             "sagabox.toml:3: `limits.body_byte`: unknown field `body_byte`, expected one of \
-             `body_bytes`, `batch_events`, `shards`, `lookup_timeout_ms`, `drain_ms`, `stack_bytes`, \
+             `body_bytes`, `batch_events`, `shards`, `lookup_timeout_ms`, `drain_ms`, \
+             `instance_bytes`, `stack_bytes`, \
              `call_time_ms`, `memory_bytes`, `table_elements`, `decision_bytes`, `state_bytes`, \
              `messages`, `timers`, `keys`, `questions`, `log_lines`, `log_bytes`, `calls_per_instance`",
         );

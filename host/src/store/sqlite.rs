@@ -244,9 +244,12 @@ impl Store for SqliteStore {
         plugin: &PluginName,
         limit: usize,
     ) -> Result<Option<Loaded>, ReadError> {
-        let sql = "SELECT (SELECT count(*) FROM instances WHERE plugin = ?1) \
-                        + (SELECT count(*) FROM held WHERE plugin = ?1) AS n";
-        let query = sqlx::query(sql).bind(plugin.as_str().to_owned());
+        // Not `count(*)`: what matters is whether there are more, not how many.
+        let sql = "SELECT (SELECT count(*) FROM (SELECT 1 FROM instances WHERE plugin = ?1 LIMIT ?2)) \
+                        + (SELECT count(*) FROM (SELECT 1 FROM held WHERE plugin = ?1 LIMIT ?2)) AS n";
+        let query = sqlx::query(sql)
+            .bind(plugin.as_str().to_owned())
+            .bind(limit_of(limit.saturating_add(1)));
         let row = query.fetch_one(&self.readers).await.map_err(unreadable)?;
         if rows::number(&row, "n")? > limit as u64 {
             return Ok(None);

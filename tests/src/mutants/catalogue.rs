@@ -302,4 +302,28 @@ pub const MUTATIONS: &[Mutation] = &[
                     .then_some(Ignored::Superseded)",
         }],
     },
+    Mutation {
+        name: "an instance leaves memory before it is stored",
+        edits: &[Edit {
+            file: "dispatch/reading.rs",
+            find: "self.residents.sweep(self.durable, |key| lanes.contains(key));",
+            replace: "self.residents.sweep(self.handed_over + 1, |key| lanes.contains(key));",
+        }],
+    },
+    Mutation {
+        name: "an instance leaves memory while an event waits for it",
+        edits: &[Edit {
+            file: "dispatch/reading.rs",
+            find: "self.residents.sweep(self.durable, |key| lanes.contains(key));",
+            replace: "self.residents.sweep(self.durable, |key| lanes.contains(key) && key.as_str().is_empty());",
+        }],
+    },
+    Mutation {
+        name: "what is loaded replaces what is newer in memory",
+        edits: &[Edit {
+            file: "dispatch/residents.rs",
+            find: "if !self.instances.contains_key(&instance.key) {",
+            replace: "if self.bytes_max < usize::MAX {",
+        }],
+    },
 ];

@@ -64,7 +64,7 @@ impl Dispatcher {
         let summary = summary(&decision, &sent, &answers, letter);
         let written =
             decision.state.clone().map(|data| State { version: self.manifest.state_version, data });
-        let previous = self.instances.get(key).map(|instance| instance.decided);
+        let previous = self.residents.get(key).map(|instance| instance.decided);
         self.changes.decisions.push(DecisionRecord {
             position,
             plugin: self.plugin.clone(),
@@ -98,7 +98,7 @@ impl Dispatcher {
         state: Option<State>,
         now: Timestamp,
     ) -> Vec<Key> {
-        let before = self.instances.get(key);
+        let before = self.residents.get(key);
         let mut claimed = Vec::new();
         let mut instance = match before {
             Some(instance) => Instance::clone(instance),
@@ -121,9 +121,14 @@ impl Dispatcher {
             }
         }
         let instance = Arc::new(instance);
-        self.changes.instances.insert(key.clone(), Arc::clone(&instance));
-        self.instances.insert(key.clone(), instance);
+        self.write(instance);
         claimed
+    }
+
+    /// The instance's next version, for memory and for the next commit.
+    pub(super) fn write(&mut self, instance: Arc<Instance>) {
+        self.changes.instances.insert(instance.key.clone(), Arc::clone(&instance));
+        self.residents.write(instance, self.handed_over + 1);
     }
 
     fn change_timers(
@@ -170,19 +175,12 @@ impl Dispatcher {
             match change {
                 KeyChange::Claim(key) => {
                     if key != instance.key && instance.claims.insert(key.clone()) {
-                        self.claimers.entry(key.clone()).or_default().insert(instance.key.clone());
                         self.changes.claims.insert((key.clone(), instance.key.clone()), true);
                         claimed.push(key);
                     }
                 }
                 KeyChange::Release(key) => {
                     if instance.claims.remove(&key) {
-                        if let Some(claimers) = self.claimers.get_mut(&key) {
-                            claimers.remove(&instance.key);
-                            if claimers.is_empty() {
-                                self.claimers.remove(&key);
-                            }
-                        }
                         self.changes.claims.insert((key.clone(), instance.key.clone()), false);
                         claimed.retain(|claimed| *claimed != key);
                     }

@@ -19,7 +19,7 @@ impl Dispatcher {
     /// The instance is over. Its state stays, for whoever asks what it was.
     pub(super) fn end(&mut self, key: &Key, position: Position) {
         let Some(delivery) = self.lanes.finish(key, position.0) else { return };
-        let Some(before) = self.instances.get(key) else { return };
+        let Some(before) = self.residents.get(key) else { return };
         let now = (self.around.clock)();
         let mut instance = Instance::clone(before);
         let previous = instance.decided;
@@ -43,9 +43,7 @@ impl Dispatcher {
             summary: json!({"ended": {"by": by, "reason": reason}}).to_string(),
         });
         self.counters.handled += 1;
-        let instance = Arc::new(instance);
-        self.changes.instances.insert(key.clone(), Arc::clone(&instance));
-        self.instances.insert(key.clone(), instance);
+        self.write(Arc::new(instance));
         self.settle(key, position, delivery.via);
     }
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use crate::hash::HashMap;
 use crate::model::{Held, Key, LogEntry, PluginName, Position, Subscription, Timestamp};
-use crate::store::Loaded;
 
 use super::{Delivery, Dirty, Dispatcher, Via};
 
@@ -60,17 +59,11 @@ impl Holds {
 }
 
 impl Dispatcher {
-    /// Takes up what the last run left: instances, claims, and held events that
-    /// instances claimed without having decided them.
-    pub(super) fn restore(&mut self, loaded: Loaded) {
-        for instance in loaded.instances {
-            for key in &instance.claims {
-                self.claimers.entry(key.clone()).or_default().insert(instance.key.clone());
-            }
-            self.instances.insert(instance.key.clone(), instance);
-        }
+    /// Takes up the held events that the last run left. The instances that claimed
+    /// their keys are here; those that have not decided them get them now.
+    pub(super) fn restore_holds(&mut self, held: Vec<Held>) {
         let mut by_position: BTreeMap<Position, Vec<Held>> = BTreeMap::new();
-        for held in loaded.held {
+        for held in held {
             by_position.entry(held.entry.position).or_default().push(held);
         }
         for rows in by_position.into_values() {
@@ -86,7 +79,7 @@ impl Dispatcher {
             let keys = Arc::clone(&event.keys);
             self.holds.insert(event);
             for key in keys.iter() {
-                for instance in self.claimed_by(key) {
+                for instance in self.residents.reached_by(key) {
                     self.deliver_held(position, &instance);
                 }
             }

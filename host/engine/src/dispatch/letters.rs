@@ -14,8 +14,8 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::commit::Addressed;
 use crate::correlate::correlate;
 use crate::model::{
-    DeadLetter, DeadLetterId, DeadLetterStatus, Event, Key, LogEntry, MessageKind, PluginName,
-    Position, reserved,
+    DeadLetter, DeadLetterId, DeadLetterStatus, Event, Instance, Key, LogEntry, MessageKind,
+    PluginName, Position, reserved,
 };
 use crate::resolve::{Action, Resolution, ResolveError, ResolveRequest, write_letter};
 use crate::store::{ParkedKey, ReadError, Store};
@@ -32,6 +32,8 @@ pub(super) struct Resumed {
     key: Key,
     letters: Vec<DeadLetter>,
     rows: Vec<LogEntry>,
+    /// As it is stored; what is in memory may be newer.
+    instance: Option<Arc<Instance>>,
     /// Its instance is about to end: all this is dropped, by whom and why.
     give_up: Option<Resolution>,
 }
@@ -60,6 +62,7 @@ impl Dispatcher {
     ) {
         let (store, reads) = (Arc::clone(&self.around.store), Arc::clone(reads));
         let (plugin, key) = (self.plugin.clone(), key.clone());
+        let has_instances = self.manifest.role.has_instances();
         self.resumes.push(Box::pin(async move {
             if let Some(durable) = durable
                 && durable.await.is_err()
@@ -69,8 +72,19 @@ impl Dispatcher {
             }
             let _turn = reads.acquire_owned().await;
             loop {
-                match read_parked(&*store, &plugin, &key, &letters).await {
-                    Ok((letters, rows)) => return Resumed { key, letters, rows, give_up },
+                let parked = async {
+                    let (letters, rows) = read_parked(&*store, &plugin, &key, &letters).await?;
+                    let instance = match has_instances {
+                        true => store.load(&plugin, std::slice::from_ref(&key)).await?.instances,
+                        false => Vec::new(),
+                    };
+                    let instance = instance.into_iter().find(|instance| instance.key == key);
+                    Ok::<_, ReadError>((letters, rows, instance))
+                };
+                match parked.await {
+                    Ok((letters, rows, instance)) => {
+                        return Resumed { key, letters, rows, instance, give_up };
+                    }
                     Err(error) => {
                         tracing::warn!(%plugin, %key, %error, "what is parked cannot be read; trying again");
                         tokio::time::sleep(READ_RETRY).await;
@@ -217,7 +231,11 @@ impl Dispatcher {
     }
 
     pub(super) fn on_resumed(&mut self, resumed: Resumed) {
-        let Resumed { key, letters, rows, give_up } = resumed;
+        let Resumed { key, letters, rows, instance, give_up } = resumed;
+        // Nothing is decided for a key that resumes: it is as it was when it was read.
+        if let Some(instance) = instance {
+            self.residents.insert_loaded(instance);
+        }
         for letter in letters {
             match &give_up {
                 None => self.try_letter(&key, letter),

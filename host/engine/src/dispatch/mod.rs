@@ -10,7 +10,9 @@
 //!    one after another, by position;
 //!  - an *open* flight may still be claimed by an instance, because an earlier
 //!    event is not decided. It closes when it is the earliest and all that it
-//!    reached have decided; only then may it be called absent.
+//!    reached have decided; only then may it be called absent;
+//!  - a *resident* is an instance that is in memory. Events are routed when all that
+//!    they may reach is resident; what is not comes from the store first.
 //!
 //! All state here is speculation ahead of the commit. When a commit's outcome is
 //! unknown, the dispatcher is dropped and built again from the store.
@@ -19,16 +21,18 @@ mod deciding;
 mod ending;
 mod holds;
 mod letters;
+mod reading;
+mod residents;
 mod routing;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use futures::stream::{FuturesOrdered, FuturesUnordered};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::commit::{PluginChanges, Work};
@@ -38,31 +42,30 @@ use crate::identity::DecisionIdentity;
 use crate::lanes::Lanes;
 use crate::lookup::Lookup;
 use crate::model::{
-    Answer, Correlation, Counters, Cursor, DeadLetter, DeadLetterId, Effect, Failure, Instance,
-    Key, LogEntry, Manifest, PluginName, Position, Subscription, Timestamp,
+    Answer, Correlation, Counters, Cursor, DeadLetter, DeadLetterId, Effect, Failure, Key,
+    LogEntry, Manifest, PluginName, Position, Subscription, Timestamp,
 };
 use crate::parking::{Parking, WAITING_MAX};
 use crate::resolve::{LetterIds, ResolveRequest};
 use crate::retry::RetryPolicy;
 use crate::shard::{GROUP_MAX, Group, Job, JobResult, Shards};
-use crate::store::{Loaded, PluginProgress, ReadError, RecoveredPlugin, Store};
-use crate::tail::{Next, Tail};
+use crate::store::{PluginProgress, ReadError, RecoveredPlugin, Store};
+use crate::tail::Tail;
 use crate::watermark::Watermark;
 use crate::{Clock, Routes};
 
 use holds::Holds;
+use reading::{Chunk, Found};
+use residents::Residents;
 
 /// Events that are not settled. Bounds memory; far above what keeps two shards busy.
 const FLIGHTS_MAX: usize = 8_192;
 /// Rows waiting for the committer. Beyond this the dispatcher waits for it.
 const CHANGES_MAX: usize = 16_384;
-/// Entries read at once.
-const READ_MAX: usize = 512;
 /// The wall clock may jump while we sleep: it is looked at this often when something waits for it.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
 /// How long a cursor that moved over events of no interest may wait for company in a commit.
 const CURSOR_DELAY: Duration = Duration::from_millis(100);
-const READ_RETRY: Duration = Duration::from_millis(200);
 
 /// What a dispatcher works with.
 pub struct Surroundings {
@@ -73,6 +76,7 @@ pub struct Surroundings {
     pub clock: Clock,
     pub retry: RetryPolicy,
     pub lookup_timeout: Duration,
+    pub instance_bytes_max: usize,
     pub routes: Arc<Routes>,
     pub log: Arc<Tail<LogEntry>>,
     pub work: mpsc::UnboundedSender<Work>,
@@ -90,8 +94,16 @@ pub struct Dispatcher {
     plugin: PluginName,
     manifest: Manifest,
     subscriptions: HashMap<String, Subscription>,
-    /// The log is read up to here.
+    /// The log is read up to here,
+    read_to: Position,
+    /// and routed up to here.
     place: Position,
+    /// What lies between: it waits for instances that are not here.
+    chunks: VecDeque<Chunk>,
+    /// In the order of the chunks that wait for them.
+    loads: FuturesOrdered<BoxFuture<'static, Found>>,
+    /// The keys that these loads are about.
+    loading: BTreeSet<Key>,
     watermark: Watermark,
     /// Where the last run had come: what it had settled out of order is not read again.
     recovered: Cursor,
@@ -108,10 +120,13 @@ pub struct Dispatcher {
     /// Open flights by the keys they name.
     open: HashMap<Key, BTreeSet<Position>>,
     holds: Holds,
-    instances: HashMap<Key, Arc<Instance>>,
-    /// Additional keys to the instances that claimed them.
-    claimers: HashMap<Key, BTreeSet<Key>>,
+    residents: Residents,
     changes: PluginChanges,
+    /// How often changes were handed over, and how many of those are durable.
+    handed_over: u64,
+    durable: u64,
+    /// Told when the ones after `durable` are, in order.
+    becoming_durable: VecDeque<oneshot::Receiver<()>>,
     /// Whether `changes` has rows, or the watermark alone has moved.
     dirty: Dirty,
     slot: Arc<Semaphore>,
@@ -183,10 +198,6 @@ impl Dispatcher {
     ) -> Result<(Self, Inbox), ReadError> {
         let manifest = around.handler.manifest().clone();
         let plugin = manifest.name.clone();
-        let loaded = match manifest.role.has_instances() {
-            true => around.store.load_all(&plugin, usize::MAX).await?.unwrap_or_default(),
-            false => Loaded::default(),
-        };
         let subscriptions =
             manifest.subscriptions.iter().map(|s| (s.event_type.clone(), s.clone())).collect();
         let (results, results_of) = mpsc::unbounded_channel();
@@ -196,7 +207,11 @@ impl Dispatcher {
             plugin,
             manifest,
             subscriptions,
+            read_to: Position(progress.cursor.settled),
             place: Position(progress.cursor.settled),
+            chunks: VecDeque::new(),
+            loads: FuturesOrdered::new(),
+            loading: BTreeSet::new(),
             watermark: Watermark::new(&progress.cursor),
             recovered: progress.cursor,
             counters: progress.counters,
@@ -208,9 +223,11 @@ impl Dispatcher {
             requeued: BTreeSet::new(),
             open: HashMap::default(),
             holds: Holds::default(),
-            instances: HashMap::default(),
-            claimers: HashMap::default(),
+            residents: Residents::new(0, true),
             changes: PluginChanges::default(),
+            handed_over: 0,
+            durable: 0,
+            becoming_durable: VecDeque::new(),
             dirty: Dirty::Clean,
             slot: Arc::new(Semaphore::new(1)),
             results,
@@ -219,7 +236,9 @@ impl Dispatcher {
             resumes: FuturesUnordered::new(),
         };
         dispatcher.restore_letters(&recovered.parked);
-        dispatcher.restore(loaded);
+        if dispatcher.manifest.role.has_instances() {
+            dispatcher.restore().await?;
+        }
         Ok((dispatcher, Inbox { results: results_of, requests }))
     }
 
@@ -230,6 +249,7 @@ impl Dispatcher {
             self.on_time();
             self.pump();
             self.close();
+            self.make_room();
             if self.dirty == Dirty::Clean {
                 waited_since = None;
             } else if waited_since.is_none() {
@@ -238,10 +258,10 @@ impl Dispatcher {
             let overdue = waited_since.is_some_and(|since| since.elapsed() >= CURSOR_DELAY);
             let hand_over =
                 self.dirty == Dirty::Rows || (self.dirty == Dirty::CursorOnly && overdue);
-            let has_room = self.flights.len() < FLIGHTS_MAX && self.changes.rows() < CHANGES_MAX;
+            let reads = self.changes.rows() < CHANGES_MAX && self.has_room();
             let slot = Arc::clone(&self.slot);
             let log = Arc::clone(&self.around.log);
-            let place = self.place;
+            let read_to = self.read_to;
             let sleep = self.sleep(waited_since);
             tokio::select! {
                 biased;
@@ -256,7 +276,8 @@ impl Dispatcher {
                 Some(request) = inbox.requests.recv() => self.on_resolve(request),
                 Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => self.on_resumed(resumed),
                 Some(asked) = self.asks.next(), if !self.asks.is_empty() => self.on_asked(asked),
-                () = log.wait(place.0), if has_room => self.read().await,
+                Some(found) = self.loads.next(), if !self.loads.is_empty() => self.on_found(found),
+                () = log.wait(read_to.0), if reads => self.read().await,
                 () = tokio::time::sleep(sleep) => {}
             }
         }
@@ -280,51 +301,6 @@ impl Dispatcher {
         let sleep = next.into_iter().chain(cursor).min().unwrap_or(Duration::from_secs(3600));
         // A timer of zero would spin while the committer is busy.
         sleep.max(Duration::from_millis(1))
-    }
-
-    async fn read(&mut self) {
-        let (entries, place) = match self.around.log.read(self.place.0, READ_MAX) {
-            Next::Caught => return,
-            Next::Entries(entries, place) => (entries, Position(place)),
-            Next::Behind => {
-                let head = Position(self.around.log.head());
-                match self.around.store.read_log(self.place, READ_MAX).await {
-                    Ok(entries) => {
-                        let place = entries.last().map_or(head, |last| last.position);
-                        (entries, place)
-                    }
-                    Err(error) => {
-                        tracing::warn!(plugin = %self.plugin, %error, "the log cannot be read; trying again");
-                        tokio::time::sleep(READ_RETRY).await;
-                        return;
-                    }
-                }
-            }
-        };
-        for entry in entries {
-            self.skip_to(entry.position);
-            self.place = entry.position;
-            if !self.recovered.contains(entry.position.0) {
-                self.on_entry(entry);
-            }
-        }
-        self.skip_to(place.next());
-        self.place = place;
-    }
-
-    /// Positions between the place and `next` hold nothing: duplicates left gaps.
-    fn skip_to(&mut self, next: Position) {
-        let (mut first, last) = (self.place.0 + 1, next.0.saturating_sub(1));
-        while first <= last && first <= self.recovered.highest() {
-            if !self.recovered.contains(first) {
-                self.finish(Position(first));
-            }
-            first += 1;
-        }
-        if first <= last {
-            self.watermark.finish_span(first, last);
-            self.touch(Dirty::CursorOnly);
-        }
     }
 
     /// Has all lanes called that are ready.
@@ -357,7 +333,7 @@ impl Dispatcher {
     /// The input of the call for a delivery.
     fn input(&mut self, key: &Key, position: Position) -> Option<Call> {
         let now = (self.around.clock)();
-        let state = self.instances.get(key).and_then(|instance| instance.state.clone());
+        let state = self.residents.get(key).and_then(|instance| instance.state.clone());
         let plugin = &self.plugin;
         let delivery = self.lanes.get_mut(key, position.0)?;
         Some(Call {
@@ -384,9 +360,23 @@ impl Dispatcher {
         changes.progress =
             Some(PluginProgress { plugin: self.plugin.clone(), cursor, counters: self.counters });
         changes.permit = Some(permit);
+        let (told, durable) = oneshot::channel();
+        changes.replies.push(told);
+        self.count_durable();
+        self.becoming_durable.push_back(durable);
+        self.handed_over += 1;
         self.dirty = Dirty::Clean;
         // The committer is gone only when the whole engine ends or recovers.
         let _ = self.around.work.send(Work::Plugin(Box::new(changes)));
+    }
+
+    fn count_durable(&mut self) {
+        while let Some(durable) = self.becoming_durable.front_mut()
+            && durable.try_recv().is_ok()
+        {
+            self.becoming_durable.pop_front();
+            self.durable += 1;
+        }
     }
 
     fn finish(&mut self, position: Position) {

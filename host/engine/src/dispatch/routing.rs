@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::correlate::correlate;
 use crate::handler::Call;
 use crate::model::{
     Absent, Correlation, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Instance,
@@ -10,6 +9,7 @@ use crate::model::{
 };
 use crate::parking::Admission;
 
+use super::reading::Interest;
 use super::{Delivery, Dirty, Dispatcher, Flight, Via, is_for_instance};
 
 impl Delivery {
@@ -35,24 +35,18 @@ impl Delivery {
 }
 
 impl Dispatcher {
-    pub(super) fn on_entry(&mut self, entry: LogEntry) {
+    pub(super) fn on_entry(&mut self, entry: LogEntry, interest: Interest) {
         let position = entry.position;
-        let Some(subscription) = self.subscription(&entry.event.event_type) else {
-            return self.finish(position);
-        };
-        let by_instance = is_for_instance(&subscription);
-        let addressee = entry.event.extension(reserved::EXTENSION_PLUGIN);
-        if (by_instance || addressee.is_some()) && addressee != Some(self.plugin.as_str()) {
-            return self.finish(position);
-        }
-        let keys: Arc<[Key]> = match correlate(&entry.event, &subscription.key) {
-            Ok(keys) => keys.into(),
-            Err(reason) => {
+        let (subscription, keys) = match interest {
+            Interest::Keys(subscription, keys) => (subscription, keys),
+            Interest::None => return self.finish(position),
+            Interest::NoKey(reason) => {
                 self.counters.received += 1;
                 self.bury(&entry, None, reason, 1);
                 return self.finish(position);
             }
         };
+        let by_instance = is_for_instance(&subscription);
         if keys.is_empty() {
             self.counters.received += 1;
             self.counters.ignored_absent += 1;
@@ -119,27 +113,17 @@ impl Dispatcher {
     fn open_flight(&mut self, position: Position, keys: &[Key]) {
         for key in keys {
             self.open.entry(key.clone()).or_default().insert(position);
-            for instance in self.claimed_by(key) {
+            for instance in self.residents.reached_by(key) {
                 self.reach_if_in_order(position, &instance);
             }
         }
-    }
-
-    /// The instances that an event with this key reaches.
-    pub(super) fn claimed_by(&self, key: &Key) -> Vec<Key> {
-        let mut instances = Vec::new();
-        if self.instances.contains_key(key) {
-            instances.push(key.clone());
-        }
-        instances.extend(self.claimers.get(key).into_iter().flatten().cloned());
-        instances
     }
 
     /// A claim counts for later events; for earlier ones only if they may be held.
     fn reach_if_in_order(&mut self, position: Position, instance: &Key) {
         let Some(flight) = self.flights.get(&position) else { return };
         let holds = matches!(flight.subscription.absent, Absent::Hold(_));
-        let decided = self.instances.get(instance).map(|instance| instance.decided);
+        let decided = self.residents.get(instance).map(|instance| instance.decided);
         if holds || decided.is_some_and(|decided| decided < position) {
             self.reach(position, instance);
         }
@@ -228,7 +212,7 @@ impl Dispatcher {
 
     /// Why an instance does not get to decide an event, if it does not.
     fn ignored(&mut self, key: &Key, position: Position) -> Option<Ignored> {
-        let instance = self.instances.get(key).cloned();
+        let instance = self.residents.get(key).cloned();
         let delivery = self.lanes.get_mut(key, position.0)?;
         let Some(instance) = instance else {
             return (delivery.effect == Effect::Handle).then_some(Ignored::Absent);

@@ -82,6 +82,7 @@ mod tests {
             "Commit",
             "Deliver",
             "Handle",
+            "Read(\"load\")",
             "Read(\"load_all\")",
             "Read(\"read_log\")",
             "Read(\"read_outbox\")",

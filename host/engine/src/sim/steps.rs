@@ -266,6 +266,8 @@ fn parts(
             attempts_max: 10,
             retry_delay_min: Duration::from_millis(1),
             retry_delay_max: Duration::from_millis(10),
+            // None stays in memory for long: each is read again.
+            instance_bytes_max: 0,
             lookup_timeout: Duration::from_millis(100),
         },
     }

@@ -156,6 +156,8 @@ impl World {
                 retry_delay_min: Duration::from_millis(1),
                 retry_delay_max: Duration::from_millis(50),
                 lookup_timeout: Duration::from_millis(100),
+                // All instances in memory, some, or none for longer than it is used.
+                instance_bytes_max: [64 << 20, 3_000, 0][(self.seed % 3) as usize],
             },
         }
     }

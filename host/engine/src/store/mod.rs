@@ -3,8 +3,8 @@
 //! The interface takes whole batches, never rows: the cost of a commit is the
 //! number of its statements, so an implementation writes each table with one
 //! statement a batch. There is one writer at a time; the engine never calls
-//! `commit` again before the last call returned. Reads may run beside it and
-//! see some committed prefix.
+//! `commit` again before the last call returned. Reads may run beside it: one that
+//! begins after a commit returned sees it, and all see some committed prefix.
 
 #[cfg(any(test, feature = "testing"))]
 pub mod faulty;
