@@ -3,6 +3,7 @@
 pub mod admin;
 mod open;
 mod rows;
+mod seen;
 mod sqlite;
 #[cfg(test)]
 mod tests;
