@@ -181,8 +181,8 @@ impl Host {
     /// # Panics
     /// If it does not run.
     pub async fn terminate(&mut self) {
-        let id = self.child.as_ref().and_then(Child::id).expect("the host runs");
-        let status = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
+        let id = self.process().to_string();
+        let status = Command::new("kill").args(["-TERM", &id]).status().await;
         assert!(status.expect("kill can be run").success(), "SIGTERM could not be sent");
     }
 
@@ -194,6 +194,24 @@ impl Host {
         let mut child = self.child.take().expect("the host runs");
         let status = tokio::time::timeout(wait::SOON, child.wait()).await;
         status.expect("the host ends soon after SIGTERM").expect("the status of a child")
+    }
+
+    /// SIGTERM, and waits until it has ended well.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub async fn stop(&mut self) {
+        self.terminate().await;
+        let status = self.ended().await;
+        assert!(status.success(), "the host ended with {status}");
+    }
+
+    /// The id of the process.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn process(&self) -> u32 {
+        self.child.as_ref().and_then(Child::id).expect("the host runs")
     }
 
     pub fn url(&self) -> String {

@@ -5,11 +5,12 @@
 //! package knows the engine, the store or wasmtime's side of a plugin, so that
 //! a test here survives any rewrite of them.
 
-pub mod bench_baseline;
+pub mod bench;
 pub mod client;
 pub mod events;
 pub mod example;
 pub mod host;
+pub mod mutants;
 pub mod paths;
 pub mod sink;
 pub mod wait;

@@ -37,9 +37,12 @@ pub fn plugins() -> PathBuf {
     if let Some(path) = std::env::var_os("SAGABOX_TEST_PLUGINS") {
         return PathBuf::from(path);
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| repository().join("target"), PathBuf::from);
-    target.join("plugins")
+    target().join("plugins")
+}
+
+/// Where everything is that is built.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from)
 }
 
 /// A built plugin by its name.

@@ -3,10 +3,12 @@
 //! One test binary, because each further one costs seconds of linking. They need
 //! the binary and the built plugins, which `./dev test` makes first.
 
+mod bench;
 mod chaos;
 mod drain;
 mod examples;
 mod ingest;
+mod letters;
 mod licences;
 mod order_management;
 mod queues;

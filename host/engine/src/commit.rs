@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::model::{
-    DeadLetter, DeadLetterId, DecisionRecord, Event, Held, Instance, Key, LogEntry, Message,
-    MessageKind, Parked, PluginName, Position, Sequence, SinkName, TimerName,
+    DeadLetter, DecisionRecord, Event, Held, Instance, Key, LogEntry, Message, MessageKind, Parked,
+    PluginName, Position, Sequence, SinkName, TimerName,
 };
 use crate::outbox::Outboxes;
 use crate::receipt::{OfferError, Receipt};
@@ -41,8 +41,6 @@ pub enum Work {
     Sink(Box<SinkChanges>),
     /// Timers that are due, and the events they fire as.
     Fire(Vec<(TimerRow, Arc<Event>)>),
-    /// An event that the host itself makes (an undeliverable command, a cancellation).
-    Reserved(Vec<Arc<Event>>),
 }
 
 /// Events from outside, and who waits for the receipt.
@@ -65,9 +63,11 @@ pub struct PluginChanges {
     pub outgoing: Vec<Addressed>,
     pub held: BTreeMap<(Position, Key), Option<Held>>,
     pub parked: BTreeMap<(Position, Key), Option<Parked>>,
-    /// Their ids are given here.
+    /// Each once.
     pub dead_letters: Vec<DeadLetter>,
     pub progress: Option<PluginProgress>,
+    /// Told when all this is durable.
+    pub replies: Vec<oneshot::Sender<()>>,
     /// A plugin has one set of changes in the channel at a time; given back when it is taken out.
     pub permit: Option<OwnedSemaphorePermit>,
 }
@@ -80,15 +80,21 @@ pub struct Addressed {
     pub key: Key,
     pub cause: Position,
     pub event: Arc<Event>,
-    /// Whether other plugins get it: it is appended to the log too.
+    /// Whether it is appended to the log too, so that plugins get it.
     pub append: bool,
+    /// A dead letter's event on its way back to the log.
+    pub redriven: bool,
 }
 
 /// What a relay or queue settled since it last handed over.
 #[derive(Default)]
 pub struct SinkChanges {
+    /// Each once.
     pub dead_letters: Vec<DeadLetter>,
     pub parked: Vec<(MessageLane, Sequence)>,
+    pub parked_removed: Vec<Sequence>,
+    /// Events that tell instances of commands that could not be delivered.
+    pub reserved: Vec<Event>,
     pub progress: Option<SinkProgress>,
     /// Told when it is durable.
     pub replies: Vec<oneshot::Sender<()>>,
@@ -109,7 +115,6 @@ pub struct Committer {
     pub timers: Arc<TimerIndex>,
     pub serving: Arc<Serving>,
     pub position: Position,
-    pub dead_letter: DeadLetterId,
 }
 
 /// Why the committer ended.
@@ -173,32 +178,32 @@ impl Committer {
             Work::Offer(offer) => {
                 let first = self.position.next();
                 for event in &offer.events {
-                    self.append(batch, Arc::clone(event), None);
+                    self.append(batch, Arc::clone(event), false, None);
                 }
                 gathered.offers.push((offer, first));
             }
             Work::Fire(rows) => {
                 for (row, event) in rows {
-                    self.append(batch, event, Some(row));
+                    self.append(batch, event, false, Some(row));
                 }
             }
-            Work::Reserved(events) => {
-                for event in events {
-                    self.append(batch, event, None);
-                }
-            }
-            Work::Plugin(changes) => {
+            Work::Plugin(mut changes) => {
+                gathered.replies.append(&mut changes.replies);
                 if let Some(progress) = &changes.progress {
                     plugins.insert(progress.plugin.clone());
                 }
                 self.gather_plugin(batch, *changes);
             }
             Work::Sink(mut changes) => {
-                for letter in changes.dead_letters.drain(..) {
-                    self.bury(batch, letter);
-                }
+                batch.dead_letters.extend(changes.dead_letters.drain(..).map(Arc::new));
                 batch.parked_messages.append(&mut changes.parked);
+                for event in changes.reserved.drain(..) {
+                    self.append(batch, Arc::new(event), false, None);
+                }
                 if let Some(progress) = changes.progress {
+                    let sink = || progress.sink.clone();
+                    let removed = changes.parked_removed.drain(..).map(|place| (sink(), place));
+                    batch.parked_messages_removed.extend(removed);
                     sinks.insert(progress.sink.clone());
                     batch.sinks.push(progress);
                 }
@@ -234,12 +239,10 @@ impl Committer {
                 None => batch.parked_removed.push((name(), key, position)),
             }
         }
-        for letter in changes.dead_letters {
-            self.bury(batch, letter);
-        }
+        batch.dead_letters.extend(changes.dead_letters.into_iter().map(Arc::new));
         for outgoing in changes.outgoing {
             if outgoing.append {
-                self.append(batch, Arc::clone(&outgoing.event), None);
+                self.append(batch, Arc::clone(&outgoing.event), outgoing.redriven, None);
             }
             if let Some(sink) = outgoing.sink {
                 let sequence = self.outboxes.assign(&sink);
@@ -257,21 +260,21 @@ impl Committer {
         batch.plugins.push(progress);
     }
 
-    fn append(&mut self, batch: &mut Batch, event: Arc<Event>, fires: Option<TimerRow>) {
+    fn append(
+        &mut self,
+        batch: &mut Batch,
+        event: Arc<Event>,
+        redriven: bool,
+        fires: Option<TimerRow>,
+    ) {
         self.position = self.position.next();
         batch.appends.push(Append {
             position: self.position,
             received_at: (self.clock)(),
             event,
+            redriven,
             fires: fires.map(|row| row.timer),
-            redriven: false,
         });
-    }
-
-    fn bury(&mut self, batch: &mut Batch, mut letter: DeadLetter) {
-        self.dead_letter = DeadLetterId(self.dead_letter.0 + 1);
-        letter.id = self.dead_letter;
-        batch.dead_letters.push(Arc::new(letter));
     }
 
     async fn commit(&mut self, mut gathered: Gathered) -> Result<(), Ended> {
@@ -354,6 +357,6 @@ fn is_second(work: &Work, plugins: &BTreeSet<PluginName>, sinks: &BTreeSet<SinkN
         Work::Sink(changes) => {
             changes.progress.as_ref().is_some_and(|progress| sinks.contains(&progress.sink))
         }
-        Work::Offer(_) | Work::Fire(_) | Work::Reserved(_) => false,
+        Work::Offer(_) | Work::Fire(_) => false,
     }
 }

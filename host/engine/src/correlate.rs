@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::model::{Correlation, Event, Key, reserved};
+use crate::pointer;
 
 /// An array may name this many keys. The largest fan-out measured in real event
 /// logs is below 100; more than this is a mistake in the sender or the rule.
@@ -37,13 +38,11 @@ fn by_pointer(event: &Event, pointer: &str) -> Result<Vec<Key>, String> {
             event.content_type()
         ));
     }
-    let data: Value = serde_json::from_slice(&event.data)
-        .map_err(|error| format!("no correlation key: the data is not JSON: {error}"))?;
-    let found = data
-        .pointer(pointer)
+    let found = pointer::find(&event.data, pointer)
+        .map_err(|error| format!("no correlation key: the data is not JSON: {error}"))?
         .ok_or_else(|| format!("no correlation key: the data has nothing at `{pointer}`"))?;
-    let Value::Array(values) = found else {
-        return Ok(vec![scalar(found, pointer)?]);
+    let Value::Array(values) = &found else {
+        return Ok(vec![scalar(&found, pointer)?]);
     };
     if values.len() > KEYS_MAX {
         return Err(format!(

@@ -9,18 +9,26 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::breaker::Breaker;
 use crate::commit::{Committer, Ended, Offer, Work};
 use crate::dispatch::{Dispatcher, Surroundings};
 use crate::handler::Handler;
 use crate::lookup::Lookup;
-use crate::model::{Event, LogEntry, Message, MessageId, Position, Sequence, SinkName, Timestamp};
+use crate::model::{
+    DeadLetterId, DeadLetterSubject, Event, Instance, InstanceStatus, Key, LogEntry, Message,
+    MessageId, PluginName, Position, Sequence, SinkName, Timestamp, reserved,
+};
 use crate::outbox::{OutboxReader, Outboxes};
 use crate::outlet::Outlet;
 use crate::queue::{Queue, QueueRequest};
 pub use crate::receipt::{OfferError, Receipt};
 use crate::relay::Relay;
+pub use crate::resolve::{Action, Resolution, ResolveError};
+use crate::resolve::{LetterIds, ResolveRequest};
 use crate::retry::RetryPolicy;
 use crate::shard::Shards;
+pub use crate::sinks::SinkDown;
+use crate::sinks::SinkStates;
 use crate::store::{
     PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Store,
 };
@@ -98,6 +106,7 @@ struct Shared {
     admission: Arc<Semaphore>,
     /// The stages of this life; none between two lives and after the end.
     life: Mutex<Option<Life>>,
+    sinks: Arc<SinkStates>,
     stop: CancellationToken,
     ended: watch::Sender<bool>,
 }
@@ -109,6 +118,9 @@ struct Life {
     log: Arc<Tail<LogEntry>>,
     queues: Arc<Mutex<BTreeMap<String, mpsc::UnboundedSender<QueueRequest>>>>,
     outboxes: Arc<Outboxes>,
+    /// Who resolves the dead letters of a plugin's keys, and of a sink's.
+    plugins: Arc<BTreeMap<PluginName, mpsc::UnboundedSender<ResolveRequest>>>,
+    sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -183,6 +195,27 @@ pub struct Status {
     /// The last position in the log.
     pub head: Position,
     pub queues: Vec<QueueStatus>,
+    /// Sinks that do not answer.
+    pub sinks_down: Vec<SinkDown>,
+}
+
+/// Why an instance is not cancelled or ended.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum InstanceError {
+    #[error("plugin `{0}` is not loaded")]
+    NotLoaded(String),
+    #[error("plugin `{0}` has no instances: it is no process manager")]
+    Stateless(String),
+    #[error("{plugin} has no instance `{key}`")]
+    NotFound { plugin: String, key: String },
+    #[error("instance `{key}` of {plugin} is {status} already")]
+    NotRunning { plugin: String, key: String, status: &'static str },
+    #[error(
+        "{0} does not subscribe to `sagabox.instance.cancelled`, so it cannot compensate; end the instance instead"
+    )]
+    NotSubscribed(String),
+    #[error(transparent)]
+    Offer(#[from] OfferError),
 }
 
 impl Engine {
@@ -197,6 +230,7 @@ impl Engine {
             serving: Arc::new(Serving::new()),
             admission: Arc::new(Semaphore::new(WAITING_EVENTS_MAX)),
             life: Mutex::new(None),
+            sinks: Arc::new(SinkStates::default()),
             stop: CancellationToken::new(),
             ended: watch::Sender::new(false),
         });
@@ -306,6 +340,118 @@ impl Engine {
         self.answer(until).await
     }
 
+    /// Resolves a dead letter: tries it again, goes on without it, or drops it with
+    /// all that waits behind it. Returns when that is durable; trying again takes its time after.
+    ///
+    /// # Errors
+    /// See [`ResolveError`].
+    pub async fn resolve(
+        &self,
+        id: DeadLetterId,
+        resolution: Resolution,
+    ) -> Result<(), ResolveError> {
+        let unavailable =
+            |error: &dyn std::fmt::Display| ResolveError::Unavailable(error.to_string());
+        let letter = self.shared.parts.store.read_dead_letter(id).await;
+        let letter = letter.map_err(|error| unavailable(&error))?;
+        let letter = letter.ok_or(ResolveError::NotFound(id.0))?;
+        let life = self.shared.life().ok_or_else(|| unavailable(&self.interrupted()))?;
+        let (owner, requests) = match &letter.subject {
+            DeadLetterSubject::Event => {
+                (format!("plugin {}", letter.plugin), life.plugins.get(&letter.plugin).cloned())
+            }
+            DeadLetterSubject::Message { sink, .. } => {
+                (format!("sink {sink}"), lock(&life.sinks).get(sink).cloned())
+            }
+        };
+        drop(life);
+        let requests = requests.ok_or(ResolveError::Unserved(owner))?;
+        let (reply, outcome) = oneshot::channel();
+        let _ = requests.send(ResolveRequest { letter, resolution, reply });
+        let durable = outcome.await.unwrap_or_else(|_| Err(unavailable(&self.interrupted())))?;
+        durable.await.map_err(|_| unavailable(&self.interrupted()))
+    }
+
+    /// Asks an instance to come to an end: its plugin gets an event, and may compensate.
+    ///
+    /// # Errors
+    /// See [`InstanceError`].
+    pub async fn cancel(
+        &self,
+        plugin: &PluginName,
+        key: &Key,
+        by: &str,
+        reason: &str,
+    ) -> Result<(), InstanceError> {
+        self.tell(plugin, key, reserved::INSTANCE_CANCELLED, by, reason).await
+    }
+
+    /// Ends an instance without asking its plugin: its timers are gone, what waits
+    /// behind its dead letters is dropped, and what comes for it is ignored.
+    ///
+    /// # Errors
+    /// See [`InstanceError`].
+    pub async fn end(
+        &self,
+        plugin: &PluginName,
+        key: &Key,
+        by: &str,
+        reason: &str,
+    ) -> Result<(), InstanceError> {
+        self.tell(plugin, key, reserved::INSTANCE_ENDED, by, reason).await
+    }
+
+    /// Appends an event of the host for a running instance.
+    async fn tell(
+        &self,
+        plugin: &PluginName,
+        key: &Key,
+        event_type: &str,
+        by: &str,
+        reason: &str,
+    ) -> Result<(), InstanceError> {
+        let handlers = &self.shared.parts.handlers;
+        let handler = handlers.iter().find(|handler| handler.manifest().name == *plugin);
+        let handler = handler.ok_or_else(|| InstanceError::NotLoaded(plugin.to_string()))?;
+        let manifest = handler.manifest();
+        if !manifest.role.has_instances() {
+            return Err(InstanceError::Stateless(plugin.to_string()));
+        }
+        let subscribes = manifest.subscriptions.iter().any(|s| s.event_type == event_type);
+        if event_type == reserved::INSTANCE_CANCELLED && !subscribes {
+            return Err(InstanceError::NotSubscribed(plugin.to_string()));
+        }
+        let (name, of) = (plugin.to_string(), key.to_string());
+        let loaded = self.shared.parts.store.load(plugin, std::slice::from_ref(key)).await;
+        let loaded = loaded.map_err(|error| OfferError::Unavailable(error.to_string()))?;
+        let own = |instance: &&Arc<Instance>| instance.key == *key;
+        let Some(instance) = loaded.instances.iter().find(own) else {
+            return Err(InstanceError::NotFound { plugin: name, key: of });
+        };
+        if instance.status != InstanceStatus::Running {
+            let status = instance.status.as_str();
+            return Err(InstanceError::NotRunning { plugin: name, key: of, status });
+        }
+        let now = (self.shared.parts.clock)();
+        let event = Event {
+            // Asking twice while the first waits for its turn changes nothing.
+            id: format!("{plugin}/{key}/{}/{}", instance.version, now.0),
+            source: crate::identity::source(plugin),
+            event_type: event_type.to_owned(),
+            subject: Some(of),
+            time: Some(now.to_rfc3339()),
+            datacontenttype: None,
+            dataschema: None,
+            extensions: vec![
+                (reserved::EXTENSION_PLUGIN.to_owned(), name),
+                (reserved::EXTENSION_INSTANCE.to_owned(), key.to_string()),
+            ],
+            data: serde_json::json!({"by": by, "reason": reason}).to_string().into(),
+        };
+        self.offer(vec![event]).await?;
+        Ok(())
+    }
+
     pub async fn status(&self) -> Status {
         let life = self.shared.life();
         let mut queues = Vec::new();
@@ -321,6 +467,7 @@ impl Engine {
             serving: self.shared.serving.get(),
             head: Position(life.map_or(0, |life| life.log.head())),
             queues,
+            sinks_down: self.shared.sinks.down(),
         }
     }
 
@@ -480,6 +627,9 @@ impl Stages {
         let stop_deciding = CancellationToken::new();
         let stop_delivering = CancellationToken::new();
 
+        shared.sinks.clear();
+        let letter_ids = LetterIds::new(recovered.dead_letter);
+        let mut plugins = BTreeMap::new();
         let mut deciding = JoinSet::new();
         for handler in &parts.handlers {
             let around = Surroundings {
@@ -493,10 +643,13 @@ impl Stages {
                 routes: Arc::new(Routes::new(parts.routes.clone())),
                 log: Arc::clone(&log),
                 work: work.clone(),
+                letter_ids: Arc::clone(&letter_ids),
             };
             let plugin = recovered_plugin(&recovered, handler.manifest().name.as_str());
-            let (dispatcher, results) = Dispatcher::recover(around, plugin).await?;
-            deciding.spawn(dispatcher.run(results, stop_deciding.clone()));
+            let (requests, requests_of) = mpsc::unbounded_channel();
+            plugins.insert(handler.manifest().name.clone(), requests);
+            let (dispatcher, inbox) = Dispatcher::recover(around, plugin, requests_of).await?;
+            deciding.spawn(dispatcher.run(inbox, stop_deciding.clone()));
         }
         let timer_stage = Timers {
             store: Arc::clone(&parts.store),
@@ -514,14 +667,16 @@ impl Stages {
             timers,
             serving: Arc::clone(&shared.serving),
             position: recovered.position,
-            dead_letter: recovered.dead_letter,
         };
         let queues = Arc::new(Mutex::new(BTreeMap::new()));
+        let sinks = Arc::new(Mutex::new(BTreeMap::new()));
         let delivering = Delivering {
             shared: Arc::clone(shared),
             work: work.clone(),
             outboxes: Arc::clone(&outboxes),
             queues: Arc::clone(&queues),
+            sinks: Arc::clone(&sinks),
+            letter_ids,
             recovered: recovered
                 .sinks
                 .into_iter()
@@ -530,7 +685,7 @@ impl Stages {
             started: BTreeSet::new(),
             next_lease: (parts.clock)().0 << 16,
         };
-        let life = Life { work, log, queues, outboxes };
+        let life = Life { work, log, queues, outboxes, plugins: Arc::new(plugins), sinks };
         *lock(&shared.life) = Some(life);
         Ok(Self {
             committer: tokio::spawn(committer.run(work_of)),
@@ -581,6 +736,8 @@ struct Delivering {
     work: mpsc::UnboundedSender<Work>,
     outboxes: Arc<Outboxes>,
     queues: Arc<Mutex<BTreeMap<String, mpsc::UnboundedSender<QueueRequest>>>>,
+    sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,
+    letter_ids: Arc<LetterIds>,
     recovered: BTreeMap<SinkName, RecoveredSink>,
     started: BTreeSet<SinkName>,
     next_lease: u64,
@@ -618,17 +775,30 @@ impl Delivering {
             tail: self.outboxes.tail(sink),
             place: Sequence(0),
         };
-        let outlet = Outlet::new(recovered, reader, self.work.clone());
+        let (resolving, resolving_of) = mpsc::unbounded_channel();
         let (clock, retry) = (Arc::clone(&parts.clock), parts.settings.retry());
+        let letter_ids = Arc::clone(&self.letter_ids);
+        let work = self.work.clone();
+        let outlet =
+            Outlet::new(recovered, reader, resolving_of, letter_ids, work, Arc::clone(&clock));
         if let Some(name) = routes::queue_name(sink) {
             let (requests, requests_of) = mpsc::unbounded_channel();
             lock(&self.queues).insert(name.to_owned(), requests);
+            lock(&self.sinks).insert(sink.clone(), resolving);
             let next_lease = self.next_lease;
             let queue = Queue { outlet, clock, retry, name: name.to_owned(), next_lease };
             stages.spawn(queue.run(requests_of, stop.clone()));
         } else if let Some(transport) = parts.transports.get(sink) {
-            let transport = Arc::clone(transport);
-            stages.spawn(Relay { outlet, transport, clock, retry }.run(stop.clone()));
+            lock(&self.sinks).insert(sink.clone(), resolving);
+            let relay = Relay {
+                outlet,
+                transport: Arc::clone(transport),
+                clock,
+                breaker: Breaker::new(retry.clone()),
+                retry,
+                states: Arc::clone(&self.shared.sinks),
+            };
+            stages.spawn(relay.run(stop.clone()));
         } else {
             tracing::warn!(
                 %sink, "the sink is no longer configured; its messages wait in the outbox until it is again"

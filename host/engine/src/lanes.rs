@@ -1,9 +1,10 @@
 //! Pure: FIFO per key. Items of one key come one after another, in their order;
 //! keys do not wait for each other. Dispatcher, relay and queues use it.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hash;
 
+use crate::hash::HashMap;
 use crate::model::Timestamp;
 
 /// A lane per key. Within a lane, items are sorted by their order number; items
@@ -15,7 +16,6 @@ pub struct Lanes<K, T> {
     ready: VecDeque<K>,
     /// Lanes that wait until a time.
     waiting: BTreeSet<(Timestamp, K)>,
-    parked: BTreeSet<K>,
     len: usize,
 }
 
@@ -36,13 +36,7 @@ impl<T> Default for Lane<T> {
 
 impl<K: Clone + Eq + Hash + Ord, T> Default for Lanes<K, T> {
     fn default() -> Self {
-        Self {
-            lanes: HashMap::new(),
-            ready: VecDeque::new(),
-            waiting: BTreeSet::new(),
-            parked: BTreeSet::new(),
-            len: 0,
-        }
+        Self { lanes: HashMap::default(), ready: VecDeque::new(), waiting: BTreeSet::new(), len: 0 }
     }
 }
 
@@ -54,11 +48,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     }
 
     /// Adds an item behind all of its lane with a lower order. False if the lane has that order already.
-    ///
-    /// # Panics
-    /// If the lane is parked: whoever parks a lane keeps what comes for it elsewhere.
     pub fn push(&mut self, key: &K, order: u64, item: T) -> bool {
-        assert!(!self.parked.contains(key), "pushed to a parked lane");
         let lane = match self.lanes.get_mut(key) {
             Some(lane) => lane,
             None => self.lanes.entry(key.clone()).or_default(),
@@ -145,9 +135,8 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         self.settle(key);
     }
 
-    /// Closes a lane for good and hands out what is in it, in order.
-    pub fn park(&mut self, key: &K) -> Vec<(u64, T)> {
-        self.parked.insert(key.clone());
+    /// Empties a lane, of what is taken too, and hands out what was in it, in order.
+    pub fn clear(&mut self, key: &K) -> Vec<(u64, T)> {
         let Some(mut lane) = self.lanes.remove(key) else { return Vec::new() };
         if let Some(until) = lane.wait_until {
             self.waiting.remove(&(until, key.clone()));
@@ -155,11 +144,6 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         self.len -= lane.items.len();
         lane.items.make_contiguous().sort_by_key(|(order, _)| *order);
         lane.items.into()
-    }
-
-    #[must_use]
-    pub fn is_parked(&self, key: &K) -> bool {
-        self.parked.contains(key)
     }
 
     /// Makes the lanes ready whose wait is over.
@@ -267,15 +251,14 @@ mod tests {
     }
 
     #[test]
-    fn parking_hands_out_everything_in_order() {
+    fn clearing_hands_out_everything_in_order() {
         let mut lanes = Lanes::default();
         for order in [2, 1, 3] {
             lanes.push(&1, order, ());
         }
         assert_eq!(take(&mut lanes), Some((1, 1)));
-        let orders: Vec<u64> = lanes.park(&1).into_iter().map(|(order, ())| order).collect();
+        let orders: Vec<u64> = lanes.clear(&1).into_iter().map(|(order, ())| order).collect();
         assert_eq!(orders, [1, 2, 3]);
-        assert!(lanes.is_parked(&1) && lanes.len() == 0);
-        assert_eq!(take(&mut lanes), None);
+        assert_eq!((take(&mut lanes), lanes.len()), (None, 0));
     }
 }

@@ -2,26 +2,32 @@
 //! behind the seams [`store::Store`], [`handler::Handler`], [`lookup::Lookup`]
 //! and [`transport::Transport`].
 
+mod breaker;
 mod commit;
 mod correlate;
 mod dispatch;
 pub mod engine;
 pub mod handler;
+mod hash;
 mod identity;
 mod lanes;
 pub mod lookup;
 pub mod model;
 mod outbox;
 mod outlet;
+mod parking;
+mod pointer;
 mod queue;
 mod receipt;
 mod relay;
+mod resolve;
 pub mod retry;
 mod routes;
 mod serving;
 mod shard;
 #[cfg(any(test, feature = "testing"))]
 pub mod sim;
+mod sinks;
 pub mod store;
 mod tail;
 mod timers;

@@ -117,9 +117,4 @@ impl OutboxReader {
             }
         }
     }
-
-    /// Resolves when there is more to read.
-    pub async fn wait(&self) {
-        self.tail.wait(self.place.0).await;
-    }
 }

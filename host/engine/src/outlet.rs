@@ -1,24 +1,35 @@
 //! What relay and queue have in common: a sink's messages in lanes by ordering
 //! key, and the bookkeeping of what is settled. One message that cannot be
 //! delivered holds up its own key alone, behind a dead letter.
-
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use crate::Clock;
 use crate::commit::{SinkChanges, Work};
+use crate::hash::HashMap;
 use crate::lanes::Lanes;
 use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, Key,
     Message, MessageKind, PluginName, Sequence, SinkName, Timestamp, reserved,
 };
-use crate::outbox::OutboxReader;
-use crate::store::{MessageLane, ReadError, RecoveredSink, SinkProgress};
+use crate::outbox::{MessageTail, OutboxReader};
+use crate::parking::{Admission, Parking, WAITING_MAX};
+use crate::resolve::{Action, LetterIds, Resolution, ResolveError, ResolveRequest, write_letter};
+use crate::store::{MessageLane, ParkedKey, ReadError, RecoveredSink, SinkProgress, Store};
 use crate::watermark::Watermark;
 
 /// Messages of one sink in memory. Bounds memory; more stay in the store.
 const WINDOW: usize = 16_384;
 const READ_MAX: usize = 2_048;
+const PARKED_PAGE: usize = 512;
+const READ_RETRY: Duration = Duration::from_millis(200);
+/// Keys whose parked messages are read at the same time.
+const READS_MAX: usize = 8;
 
 pub type LaneKey = (PluginName, Key);
 
@@ -26,11 +37,41 @@ pub type LaneKey = (PluginName, Key);
 pub struct Parcel {
     pub message: Arc<Message>,
     pub attempt: u32,
+    via: Via,
+}
+
+/// Which bookkeeping a parcel belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Via {
+    Outbox,
+    /// It was parked, and is taken back.
+    Parked,
+    /// It is the message of a dead letter, tried again.
+    Letter(DeadLetterId),
+}
+
+/// What comes to an outlet from outside its stage's own loop.
+pub enum Errand {
+    Resolve(Box<ResolveRequest>),
+    Resumed(Resumed),
+}
+
+/// What a key goes on with.
+pub struct Resumed {
+    lane: LaneKey,
+    letter: Option<DeadLetter>,
+    rows: Vec<Arc<Message>>,
 }
 
 pub struct Outlet {
     pub sink: SinkName,
     pub lanes: Lanes<LaneKey, Parcel>,
+    parking: Parking<LaneKey, Parcel>,
+    /// Letters that are being redriven.
+    redriving: HashMap<DeadLetterId, DeadLetter>,
+    requests: mpsc::UnboundedReceiver<ResolveRequest>,
+    resumes: FuturesUnordered<BoxFuture<'static, Resumed>>,
+    letter_ids: Arc<LetterIds>,
     reader: OutboxReader,
     watermark: Watermark,
     recovered: Cursor,
@@ -39,23 +80,28 @@ pub struct Outlet {
     dirty: bool,
     slot: Arc<Semaphore>,
     work: mpsc::UnboundedSender<Work>,
+    clock: Clock,
 }
 
 impl Outlet {
     pub fn new(
         recovered: RecoveredSink,
         mut reader: OutboxReader,
+        requests: mpsc::UnboundedReceiver<ResolveRequest>,
+        letter_ids: Arc<LetterIds>,
         work: mpsc::UnboundedSender<Work>,
+        clock: Clock,
     ) -> Self {
         let progress = recovered.progress;
         reader.place = Sequence(progress.cursor.settled);
-        let mut lanes = Lanes::default();
-        for MessageLane { plugin, key, .. } in recovered.parked {
-            lanes.park(&(plugin, key));
-        }
-        Self {
+        let mut outlet = Self {
             sink: progress.sink,
-            lanes,
+            lanes: Lanes::default(),
+            parking: Parking::new(WAITING_MAX),
+            redriving: HashMap::default(),
+            requests,
+            resumes: FuturesUnordered::new(),
+            letter_ids,
             reader,
             watermark: Watermark::new(&progress.cursor),
             recovered: progress.cursor,
@@ -64,7 +110,23 @@ impl Outlet {
             dirty: false,
             slot: Arc::new(Semaphore::new(1)),
             work,
+            clock,
+        };
+        let reads = Arc::new(Semaphore::new(READS_MAX));
+        for parked in &recovered.parked {
+            let lane = (parked.key.plugin.clone(), parked.key.key.clone());
+            let key = ParkedKey {
+                key: lane.clone(),
+                letters: parked.letters.clone(),
+                waiting: parked.waiting,
+            };
+            if outlet.parking.restore(lane.clone(), &key) {
+                outlet.parking.begin_resume(&lane, false);
+                let letter = parked.letters.iter().find(|letter| letter.redriving);
+                outlet.read_back(&lane, letter.map(|letter| letter.id), None, &reads);
+            }
         }
+        outlet
     }
 
     /// Takes messages from the outbox into the lanes. True if it took any.
@@ -94,18 +156,32 @@ impl Outlet {
         self.lanes.len() < WINDOW
     }
 
-    /// Resolves when `fill` finds something.
-    pub async fn wait(&self) {
-        self.reader.wait().await;
+    /// Where `fill` reads from, and from which place on.
+    pub fn tail(&self) -> (Arc<MessageTail>, Sequence) {
+        (Arc::clone(&self.reader.tail), self.reader.place)
     }
 
     fn take_in(&mut self, message: Arc<Message>) {
         let lane = (message.plugin.clone(), message.key.clone());
-        let sequence = message.sequence;
-        if self.lanes.is_parked(&lane) {
-            self.park_message(&lane, sequence);
-        } else {
-            self.lanes.push(&lane, sequence.0, Parcel { message, attempt: 1 });
+        self.enqueue(&lane, Parcel { message, attempt: 1, via: Via::Outbox });
+    }
+
+    fn enqueue(&mut self, lane: &LaneKey, parcel: Parcel) {
+        let sequence = parcel.message.sequence;
+        match self.parking.admit(lane) {
+            Admission::Free => {
+                self.lanes.push(lane, sequence.0, parcel);
+            }
+            Admission::Park => self.park_message(lane, sequence),
+            Admission::Buffer => self.parking.buffer(lane, parcel),
+            Admission::Overflow(first) => {
+                let reason = format!(
+                    "too many messages of `{}` wait behind dead letter {}",
+                    lane.1, first.0
+                );
+                let now = (self.clock)();
+                self.write_off(lane, parcel, &reason, 0, now);
+            }
         }
     }
 
@@ -120,11 +196,30 @@ impl Outlet {
 
     /// A taken message was delivered.
     pub fn delivered(&mut self, lane: &LaneKey, sequence: u64) {
-        if self.lanes.finish(lane, sequence).is_some() {
-            self.watermark.finish(sequence);
-            self.counters.received += 1;
+        if let Some(parcel) = self.lanes.finish(lane, sequence) {
             self.counters.handled += 1;
-            self.dirty = true;
+            self.settle(lane, sequence, parcel.via);
+        }
+    }
+
+    /// A message is done with: delivered, parked, dead or dropped.
+    fn settle(&mut self, lane: &LaneKey, sequence: u64, via: Via) {
+        self.dirty = true;
+        match via {
+            Via::Outbox => {
+                self.watermark.finish(sequence);
+                self.counters.received += 1;
+            }
+            Via::Parked => {
+                self.changes.parked_removed.push(Sequence(sequence));
+                self.parking.unpark(lane);
+            }
+            Via::Letter(id) => {
+                let Some(mut letter) = self.redriving.remove(&id) else { return };
+                letter.status = DeadLetterStatus::Redriven;
+                write_letter(&mut self.changes.dead_letters, letter);
+                self.parking.resolve(lane, sequence);
+            }
         }
     }
 
@@ -136,53 +231,217 @@ impl Outlet {
         }
     }
 
+    /// A taken message goes back to the front of its lane as if it had not been tried:
+    /// the sink as a whole does not answer.
+    pub fn postpone(&mut self, lane: &LaneKey, sequence: u64, until: Timestamp) {
+        self.lanes.put_back(lane, sequence, until);
+    }
+
     /// A taken message becomes a dead letter; its lane waits behind it. If it was a
     /// command, the instance that sent it is told by an event.
     pub fn bury(&mut self, lane: &LaneKey, sequence: u64, reason: &str, now: Timestamp) {
-        for (order, parcel) in self.lanes.park(lane) {
-            if order != sequence {
-                self.park_message(lane, Sequence(order));
-                continue;
+        for (order, parcel) in self.lanes.clear(lane) {
+            let failed = order == sequence;
+            match parcel.via {
+                Via::Letter(id) => {
+                    self.reopen(lane, id, failed.then_some((reason, parcel.attempt)), now);
+                }
+                // It still has its row.
+                Via::Parked if !failed => {}
+                Via::Outbox if !failed => self.park_message(lane, Sequence(order)),
+                _ => {
+                    let attempts = parcel.attempt;
+                    self.write_off(lane, parcel, reason, attempts, now);
+                }
             }
-            let Parcel { message, attempt } = parcel;
-            tracing::warn!(
-                sink = %self.sink, id = %message.event.id, message_type = %message.event.event_type,
-                attempts = attempt, %reason, "the message became a dead letter"
-            );
-            if message.kind == MessageKind::Command {
-                let event = undeliverable(&message, attempt, reason, now);
-                let _ = self.work.send(Work::Reserved(vec![Arc::new(event)]));
-            }
-            self.watermark.finish(sequence);
-            self.counters.received += 1;
-            self.changes.dead_letters.push(DeadLetter {
-                id: DeadLetterId(0),
-                subject: DeadLetterSubject::Message {
-                    sink: self.sink.clone(),
-                    sequence: message.sequence,
-                },
-                plugin: message.plugin.clone(),
-                key: Some(message.key.clone()),
-                position: message.cause,
-                reason: reason.to_owned(),
-                attempts: attempt,
-                plugin_version: "".into(),
-                at: now,
-                status: DeadLetterStatus::Open,
-                resolved_by: None,
-                resolved_reason: None,
-                event: Arc::clone(&message.event),
-            });
-            self.dirty = true;
         }
+    }
+
+    fn write_off(
+        &mut self,
+        lane: &LaneKey,
+        parcel: Parcel,
+        reason: &str,
+        attempts: u32,
+        now: Timestamp,
+    ) {
+        let Parcel { message, via, .. } = parcel;
+        tracing::warn!(
+            sink = %self.sink, id = %message.event.id, message_type = %message.event.event_type,
+            attempts, %reason, "the message became a dead letter"
+        );
+        if message.kind == MessageKind::Command {
+            self.changes.reserved.push(undeliverable(&message, attempts, reason, now));
+        }
+        let id = self.letter_ids.next();
+        self.parking.bury(lane, message.sequence.0, id);
+        self.settle(lane, message.sequence.0, via);
+        self.changes.dead_letters.push(DeadLetter {
+            id,
+            subject: DeadLetterSubject::Message {
+                sink: self.sink.clone(),
+                sequence: message.sequence,
+                kind: message.kind,
+            },
+            plugin: message.plugin.clone(),
+            key: Some(message.key.clone()),
+            position: message.cause,
+            reason: reason.to_owned(),
+            attempts,
+            plugin_version: "".into(),
+            at: now,
+            status: DeadLetterStatus::Open,
+            resolved_by: None,
+            resolved_reason: None,
+            event: Arc::clone(&message.event),
+            edited: None,
+        });
+    }
+
+    fn reopen(
+        &mut self,
+        lane: &LaneKey,
+        id: DeadLetterId,
+        failed: Option<(&str, u32)>,
+        now: Timestamp,
+    ) {
+        let Some(mut letter) = self.redriving.remove(&id) else { return };
+        letter.status = DeadLetterStatus::Open;
+        if let Some((reason, attempts)) = failed {
+            letter.reason = reason.to_owned();
+            letter.attempts += attempts;
+            letter.at = now;
+        }
+        self.parking.reopen(lane, place_of(&letter));
+        write_letter(&mut self.changes.dead_letters, letter);
+        self.dirty = true;
     }
 
     fn park_message(&mut self, lane: &LaneKey, sequence: Sequence) {
         let (plugin, key) = lane.clone();
         self.changes.parked.push((MessageLane { sink: self.sink.clone(), plugin, key }, sequence));
+        self.parking.park(lane);
         self.watermark.finish(sequence.0);
         self.counters.received += 1;
         self.dirty = true;
+    }
+
+    /// The next thing that an operator asks, or that was read for one.
+    pub async fn errand(&mut self) -> Errand {
+        tokio::select! {
+            biased;
+            Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => Errand::Resumed(resumed),
+            Some(request) = self.requests.recv() => Errand::Resolve(Box::new(request)),
+            else => std::future::pending().await,
+        }
+    }
+
+    pub fn on_errand(&mut self, errand: Errand) {
+        match errand {
+            Errand::Resumed(resumed) => self.on_resumed(resumed),
+            Errand::Resolve(request) => {
+                let ResolveRequest { letter, resolution, reply } = *request;
+                let outcome = self.resolve(letter, resolution);
+                // Whoever asked may have hung up; what was decided holds all the same.
+                let _ = reply.send(outcome.map(|()| {
+                    let (durable, settled) = oneshot::channel();
+                    self.changes.replies.push(durable);
+                    settled
+                }));
+            }
+        }
+    }
+
+    /// As for events: first what was decided is made durable, then what waits is
+    /// read back and goes on.
+    fn resolve(
+        &mut self,
+        mut letter: DeadLetter,
+        resolution: Resolution,
+    ) -> Result<(), ResolveError> {
+        let lane = (letter.plugin.clone(), letter.key.clone().unwrap_or_else(|| "".into()));
+        let (place, id) = (place_of(&letter), letter.id);
+        self.parking
+            .check(&lane, place, id)
+            .map_err(|refusal| ResolveError::refused(&letter, refusal))?;
+        if let Action::Redrive { edited: Some(event) } = &resolution.action {
+            check_edited(&letter, event)?;
+        }
+        let discard = resolution.action == Action::Discard;
+        let status = match resolution.action {
+            Action::Redrive { .. } => DeadLetterStatus::Redriving,
+            Action::Skip => DeadLetterStatus::Skipped,
+            Action::Discard => DeadLetterStatus::Discarded,
+        };
+        letter.resolved(status, resolution);
+        write_letter(&mut self.changes.dead_letters, letter);
+        self.parking.begin_resume(&lane, discard);
+        let redriving = status == DeadLetterStatus::Redriving;
+        if redriving {
+            self.parking.redrive(&lane, place);
+        } else {
+            self.parking.resolve(&lane, place);
+            self.counters.discarded += 1;
+        }
+        let (told, durable) = oneshot::channel();
+        self.changes.replies.push(told);
+        self.dirty = true;
+        let reads = Arc::new(Semaphore::new(1));
+        self.read_back(&lane, redriving.then_some(id), Some(durable), &reads);
+        Ok(())
+    }
+
+    fn read_back(
+        &mut self,
+        lane: &LaneKey,
+        letter: Option<DeadLetterId>,
+        durable: Option<oneshot::Receiver<()>>,
+        reads: &Arc<Semaphore>,
+    ) {
+        let (store, reads) = (Arc::clone(&self.reader.store), Arc::clone(reads));
+        let (sink, lane) = (self.sink.clone(), lane.clone());
+        self.resumes.push(Box::pin(async move {
+            if let Some(durable) = durable
+                && durable.await.is_err()
+            {
+                // The engine recovers, and this outlet is dropped.
+                std::future::pending::<()>().await;
+            }
+            let _turn = reads.acquire_owned().await;
+            loop {
+                match read_parked(&*store, &sink, &lane, letter).await {
+                    Ok((letter, rows)) => return Resumed { lane, letter, rows },
+                    Err(error) => {
+                        tracing::warn!(%sink, %error, "what is parked cannot be read; trying again");
+                        tokio::time::sleep(READ_RETRY).await;
+                    }
+                }
+            }
+        }));
+    }
+
+    fn on_resumed(&mut self, resumed: Resumed) {
+        let Resumed { lane, letter, rows } = resumed;
+        let limit = self.parking.limit(&lane);
+        let Some((buffered, discard)) = self.parking.end_resume(&lane) else { return };
+        if let Some(letter) = letter {
+            let message = Arc::new(message_of(&self.sink, &letter));
+            let via = Via::Letter(letter.id);
+            self.redriving.insert(letter.id, letter);
+            self.lanes.push(&lane, message.sequence.0, Parcel { message, attempt: 1, via });
+        }
+        for message in rows.into_iter().take_while(|message| message.sequence.0 < limit) {
+            let sequence = message.sequence.0;
+            if discard {
+                self.counters.discarded += 1;
+                self.settle(&lane, sequence, Via::Parked);
+            } else {
+                self.lanes.push(&lane, sequence, Parcel { message, attempt: 1, via: Via::Parked });
+            }
+        }
+        for parcel in buffered {
+            self.enqueue(&lane, parcel);
+        }
     }
 
     /// Tells when everything settled so far is durable.
@@ -220,6 +479,68 @@ impl Outlet {
             && let Ok(permit) = self.slot().acquire_owned().await
         {
             self.hand_over(permit);
+        }
+    }
+}
+
+/// A message letter's place is its sequence.
+fn place_of(letter: &DeadLetter) -> u64 {
+    match &letter.subject {
+        DeadLetterSubject::Message { sequence, .. } => sequence.0,
+        DeadLetterSubject::Event => letter.position.0,
+    }
+}
+
+fn message_of(sink: &SinkName, letter: &DeadLetter) -> Message {
+    let kind = match letter.subject {
+        DeadLetterSubject::Message { kind, .. } => kind,
+        DeadLetterSubject::Event => MessageKind::Event,
+    };
+    Message {
+        sink: sink.clone(),
+        sequence: Sequence(place_of(letter)),
+        kind,
+        plugin: letter.plugin.clone(),
+        key: letter.key.clone().unwrap_or_else(|| "".into()),
+        cause: letter.position,
+        event: Arc::clone(letter.current()),
+    }
+}
+
+/// Its receiver knows it by its id, and its queue or route by its type.
+fn check_edited(letter: &DeadLetter, edited: &Event) -> Result<(), ResolveError> {
+    let original = &letter.event;
+    let same = |event: &Event| (event.id.clone(), event.source.clone(), event.event_type.clone());
+    if same(edited) != same(original) {
+        let reason = format!(
+            "its id, source and type must stay `{}`, `{}` and `{}`",
+            original.id, original.source, original.event_type
+        );
+        return Err(ResolveError::Edited { id: letter.id.0, reason });
+    }
+    Ok(())
+}
+
+/// The letter that is redriven, and all that is parked for the lane.
+async fn read_parked(
+    store: &dyn Store,
+    sink: &SinkName,
+    (plugin, key): &LaneKey,
+    id: Option<DeadLetterId>,
+) -> Result<(Option<DeadLetter>, Vec<Arc<Message>>), ReadError> {
+    let letter = match id {
+        Some(id) => store.read_dead_letter(id).await?,
+        None => None,
+    };
+    let lane = MessageLane { sink: sink.clone(), plugin: plugin.clone(), key: key.clone() };
+    let mut rows: Vec<Arc<Message>> = Vec::new();
+    loop {
+        let after = rows.last().map_or(Sequence(0), |last| last.sequence);
+        let page = store.read_parked_messages(&lane, after, PARKED_PAGE).await?;
+        let is_last = page.len() < PARKED_PAGE;
+        rows.extend(page);
+        if is_last {
+            return Ok((letter, rows));
         }
     }
 }

@@ -3,7 +3,7 @@
 //! expires comes again. Leases live in memory: after a restart all messages that
 //! were not acknowledged are ready, with the same ids.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::Clock;
 use crate::engine::{
     Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, QueueStatus, Selection,
 };
+use crate::hash::HashMap;
 use crate::model::{MessageId, Timestamp};
 use crate::outlet::{LaneKey, Outlet};
 use crate::retry::RetryPolicy;
@@ -81,7 +82,7 @@ impl Queue {
     ) {
         let mut state = State {
             queue: self,
-            leases: HashMap::new(),
+            leases: HashMap::default(),
             expiry: BTreeMap::new(),
             waiting: VecDeque::new(),
         };
@@ -91,6 +92,7 @@ impl Queue {
             let outlet = &state.queue.outlet;
             let slot = outlet.slot();
             let (dirty, has_room) = (outlet.is_dirty(), outlet.has_room());
+            let (tail, place) = outlet.tail();
             let sleep = state.sleep();
             let more = tokio::select! {
                 biased;
@@ -106,7 +108,11 @@ impl Queue {
                     state.on_request(request);
                     false
                 }
-                () = outlet.wait(), if has_room => true,
+                errand = state.queue.outlet.errand() => {
+                    state.queue.outlet.on_errand(errand);
+                    false
+                }
+                () = tail.wait(place.0), if has_room => true,
                 () = tokio::time::sleep(sleep) => false,
             };
             if more && let Err(error) = state.queue.outlet.fill().await {
@@ -227,7 +233,7 @@ impl State {
     fn lease(&mut self, request: &LeaseRequest, now: Timestamp) -> Lease {
         let max = request.max.clamp(1, LEASE_MESSAGES_MAX);
         let mut taken = Vec::new();
-        let mut messages: HashMap<MessageId, (LaneKey, u64)> = HashMap::new();
+        let mut messages: HashMap<MessageId, (LaneKey, u64)> = HashMap::default();
         let lanes = &mut self.queue.outlet.lanes;
         while taken.len() < max
             && let Some((lane, sequence, parcel)) = lanes.take()

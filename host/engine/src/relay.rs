@@ -10,9 +10,11 @@ use futures::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
+use crate::breaker::{Admits, Breaker};
 use crate::model::{Message, Timestamp};
 use crate::outlet::{LaneKey, Outlet};
 use crate::retry::RetryPolicy;
+use crate::sinks::SinkStates;
 use crate::transport::{DeliveryError, Transport};
 
 const SLEEP_MAX: Duration = Duration::from_millis(500);
@@ -23,6 +25,9 @@ pub struct Relay {
     pub transport: Arc<dyn Transport>,
     pub clock: Clock,
     pub retry: RetryPolicy,
+    /// Told when the sink is taken to be down, and when it is back.
+    pub states: Arc<SinkStates>,
+    pub breaker: Breaker,
 }
 
 type Delivered = (Vec<(LaneKey, Arc<Message>)>, Vec<Result<(), DeliveryError>>);
@@ -34,13 +39,10 @@ impl Relay {
             FuturesUnordered::new();
         loop {
             self.outlet.lanes.wake((self.clock)());
-            while under_way.len() < self.transport.concurrency()
-                && let Some(delivery) = self.next_batch()
-            {
-                under_way.push(delivery);
-            }
+            self.start_deliveries(&mut under_way);
             let slot = self.outlet.slot();
             let (dirty, has_room) = (self.outlet.is_dirty(), self.outlet.has_room());
+            let (tail, place) = self.outlet.tail();
             let sleep = self.sleep();
             let more = tokio::select! {
                 biased;
@@ -55,7 +57,11 @@ impl Relay {
                     self.on_delivered(delivered);
                     false
                 }
-                () = self.outlet.wait(), if has_room => true,
+                errand = self.outlet.errand() => {
+                    self.outlet.on_errand(errand);
+                    false
+                }
+                () = tail.wait(place.0), if has_room => true,
                 () = tokio::time::sleep(sleep) => false,
             };
             if more && let Err(error) = self.outlet.fill().await {
@@ -71,13 +77,30 @@ impl Relay {
 
     fn sleep(&self) -> Duration {
         let now = (self.clock)();
-        let next = self.outlet.lanes.next_wake().map(|at| at.since(now).min(SLEEP_MAX));
+        let breaker = self.breaker.open().map(|(_, until)| until).filter(|until| *until > now);
+        let next = self.outlet.lanes.next_wake().into_iter().chain(breaker).min();
+        let next = next.map(|at| at.since(now).min(SLEEP_MAX));
         next.unwrap_or(Duration::from_secs(3600)).max(Duration::from_millis(1))
     }
 
-    fn next_batch(&mut self) -> Option<BoxFuture<'static, Delivered>> {
+    fn start_deliveries(
+        &mut self,
+        under_way: &mut FuturesUnordered<BoxFuture<'static, Delivered>>,
+    ) {
+        while under_way.len() < self.transport.concurrency() {
+            let max = match self.breaker.admits((self.clock)()) {
+                Admits::All => self.transport.batch_max().max(1),
+                Admits::One => 1,
+                Admits::None | Admits::NoneUntil(_) => return,
+            };
+            let Some(delivery) = self.next_batch(max) else { return };
+            self.breaker.probe();
+            under_way.push(delivery);
+        }
+    }
+
+    fn next_batch(&mut self, max: usize) -> Option<BoxFuture<'static, Delivered>> {
         let mut batch: Vec<(LaneKey, Arc<Message>)> = Vec::new();
-        let max = self.transport.batch_max().max(1);
         while batch.len() < max
             && let Some((lane, _, parcel)) = self.outlet.lanes.take()
         {
@@ -104,12 +127,51 @@ impl Relay {
 
     fn on_delivered(&mut self, (batch, results): Delivered) {
         let now = (self.clock)();
+        // While the sink is down, attempts tell of it and not of the messages.
+        let was_open = self.breaker.open().is_some();
+        self.judge(&batch, &results, now);
         for ((lane, message), result) in batch.into_iter().zip(results) {
             let sequence = message.sequence.0;
             match result {
                 Ok(()) => self.outlet.delivered(&lane, sequence),
+                Err(DeliveryError::Transient { .. }) if was_open => {
+                    self.outlet.postpone(&lane, sequence, now);
+                }
                 Err(error) => self.on_failed(&lane, sequence, &error, now),
             }
+        }
+    }
+
+    /// Whether the sink as a whole is down: it is not, if it took or refused anything.
+    fn judge(
+        &mut self,
+        batch: &[(LaneKey, Arc<Message>)],
+        results: &[Result<(), DeliveryError>],
+        now: Timestamp,
+    ) {
+        let mut at_least: Option<Duration> = None;
+        let mut why = None;
+        for result in results {
+            let Err(DeliveryError::Transient { reason, retry_after }) = result else {
+                if self.breaker.answered() {
+                    tracing::info!(sink = %self.outlet.sink, "the sink answers again");
+                    self.states.closed(&self.outlet.sink);
+                }
+                return;
+            };
+            at_least = at_least.max(*retry_after);
+            why = Some(reason);
+        }
+        let seed = batch.first().map_or(0, |(_, message)| message.sequence.0);
+        let opened = self.breaker.failed(now, at_least, seed);
+        if let (Some((since, until)), Some(reason)) = (self.breaker.open(), why) {
+            if opened {
+                tracing::warn!(
+                    sink = %self.outlet.sink, %reason,
+                    "the sink does not answer; its messages wait, and it is tried now and then"
+                );
+            }
+            self.states.opened(&self.outlet.sink, since, until, reason);
         }
     }
 

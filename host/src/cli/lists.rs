@@ -68,7 +68,7 @@ impl Show {
 
 #[derive(Debug, Args)]
 pub struct DeadLetters {
-    /// Only those: open, redriven, skipped or discarded
+    /// Only those: open, redriving, redriven, skipped or discarded
     #[arg(long)]
     status: Option<String>,
     /// Only those of this plugin
@@ -124,6 +124,21 @@ impl Queues {
     pub async fn execute(self) -> anyhow::Result<()> {
         let answer: Value = self.host.client()?.get(&["queues"], &[]).await?;
         print(&answer, "queues", &["type", "ready", "leased"], self.host.json);
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Sinks {
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Sinks {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        let answer: Value = self.host.client()?.get(&["sinks"], &[]).await?;
+        let columns = ["sink", "since", "next_attempt_at", "reason"];
+        print(&answer, "sinks_down", &columns, self.host.json);
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 
 mod build;
 mod demo;
+mod letters;
 mod lists;
 mod output;
 mod run;
@@ -38,6 +39,18 @@ enum Command {
     Show(lists::Show),
     /// List events and messages that could not be handled or delivered
     DeadLetters(lists::DeadLetters),
+    /// Try dead letters again, and what waits behind them
+    Redrive(letters::Redrive),
+    /// Go on without the event or message of a dead letter
+    Skip(letters::Drop),
+    /// Drop a dead letter and everything that waits behind it
+    Discard(letters::Drop),
+    /// Ask an instance to come to an end; its plugin may compensate
+    Cancel(letters::Instance),
+    /// End an instance without asking its plugin
+    End(letters::Instance),
+    /// List sinks that do not answer
+    Sinks(lists::Sinks),
     /// Show what became of every event and message
     Accounts(lists::Accounts),
     /// List the host's own queues
@@ -96,6 +109,12 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Instances(list) => list.execute().await,
         Command::Show(show) => show.execute().await,
         Command::DeadLetters(list) => list.execute().await,
+        Command::Redrive(redrive) => redrive.execute().await,
+        Command::Skip(skip) => skip.execute("skip").await,
+        Command::Discard(discard) => discard.execute("discard").await,
+        Command::Cancel(cancel) => cancel.execute("cancel").await,
+        Command::End(end) => end.execute("end").await,
+        Command::Sinks(sinks) => sinks.execute().await,
         Command::Accounts(accounts) => accounts.execute().await,
         Command::Queues(queues) => queues.execute().await,
         Command::Build(build) => build.execute().await,

@@ -21,8 +21,13 @@ const PAGE_MAX: u32 = 1000;
 #[serde(deny_unknown_fields)]
 pub struct Page {
     status: Option<String>,
-    /// Dead letters only.
+    /// Dead letters only, as what follows.
     plugin: Option<String>,
+    sink: Option<String>,
+    key: Option<String>,
+    #[serde(rename = "type")]
+    event_type: Option<String>,
+    reason_contains: Option<String>,
     /// Where the page before ended.
     after: Option<String>,
     limit: Option<u32>,
@@ -83,7 +88,16 @@ pub async fn dead_letters(
     let after = page.after.as_deref().unwrap_or("0").parse();
     let after =
         after.map_err(|_| Problem::unacceptable("after", "after: is not a dead letter's id"))?;
-    let filter = DeadLetterFilter { plugin: page.plugin, status: page.status, after, limit };
+    let filter = DeadLetterFilter {
+        plugin: page.plugin,
+        status: page.status,
+        sink: page.sink,
+        key: page.key,
+        event_type: page.event_type,
+        reason_contains: page.reason_contains,
+        after,
+        limit,
+    };
     let rows = site.admin.dead_letters(&filter).await.map_err(unreadable)?;
     Ok(Json(json!({ "dead_letters": rows })))
 }

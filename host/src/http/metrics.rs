@@ -77,6 +77,10 @@ fn render(
             page.sample("sagabox_queue_messages", &labels, count);
         }
     }
+    page.head("sagabox_sink_down", "gauge", "1 for each sink that does not answer.");
+    for down in &status.sinks_down {
+        page.sample("sagabox_sink_down", &[("sink", down.sink.as_str())], 1);
+    }
     if let Some(accounts) = accounts {
         page.accounts(accounts);
     }
@@ -144,7 +148,12 @@ mod tests {
     #[test]
     fn a_label_cannot_break_the_page() {
         let queue = QueueStatus { queue: "a\"b\\\nc".to_owned(), ready: 3, leased: 0 };
-        let status = Status { serving: Ok(()), head: Position(7), queues: vec![queue] };
+        let status = Status {
+            serving: Ok(()),
+            head: Position(7),
+            queues: vec![queue],
+            sinks_down: Vec::new(),
+        };
         let traffic = Traffic::default();
         traffic.count(&Ok(Summary { accepted: 5, duplicates: 1 }));
         let text = render(&status, &traffic, 2, None);

@@ -6,6 +6,7 @@
 mod admin;
 mod events;
 mod extract;
+mod letters;
 mod metrics;
 mod problem;
 mod queues;
@@ -72,7 +73,11 @@ pub fn router(site: Site) -> Router {
         .route("/plugins", get(admin::plugins))
         .route("/plugins/{plugin}/instances", get(admin::instances))
         .route("/plugins/{plugin}/instances/{key}", get(admin::instance))
+        .route("/plugins/{plugin}/instances/{key}/{verb}", post(letters::instance))
         .route("/dead-letters", get(admin::dead_letters))
+        .route("/dead-letters/{id}", get(letters::show).post(letters::resolve_many))
+        .route("/dead-letters/{id}/{verb}", post(letters::resolve))
+        .route("/sinks", get(letters::sinks))
         .route("/accounts", get(admin::accounts))
         .route("/metrics", get(metrics::get))
         .route("/healthz", get(async || Json(serde_json::json!({ "status": "ok" }))))

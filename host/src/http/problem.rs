@@ -61,6 +61,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing here", detail)
     }
 
+    /// What is asked does not go with how things stand.
+    pub fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", "Things do not stand so", detail)
+    }
+
     pub fn method_not_allowed(detail: impl Into<String>) -> Self {
         let status = StatusCode::METHOD_NOT_ALLOWED;
         Self::new(status, "method-not-allowed", "The method is not allowed here", detail)
@@ -76,7 +81,7 @@ impl Problem {
         Self::new(status, "internal", "The host could not answer", detail)
     }
 
-    fn unavailable(detail: impl Into<String>) -> Self {
+    pub(super) fn unavailable(detail: impl Into<String>) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let problem = Self::new(status, "unavailable", "The host cannot write now", detail);
         Self { retry_after: Some(UNAVAILABLE_RETRY_AFTER), ..problem }

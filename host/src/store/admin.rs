@@ -83,13 +83,22 @@ pub struct DeadLetterRow {
     pub plugin_version: String,
     pub at: u64,
     pub status: String,
+    pub resolved_by: Option<String>,
+    pub resolved_reason: Option<String>,
     pub event: Box<RawValue>,
+    /// What an operator put in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edited: Option<Box<RawValue>>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct DeadLetterFilter {
     pub plugin: Option<String>,
     pub status: Option<String>,
+    pub sink: Option<String>,
+    pub key: Option<String>,
+    pub event_type: Option<String>,
+    pub reason_contains: Option<String>,
     pub after: u64,
     pub limit: u32,
 }
@@ -192,7 +201,7 @@ impl Admin {
             .bind(key.to_owned());
         let row = query.fetch_optional(&mut *connection).await.map_err(failed)?;
         let query = sqlx::query(
-            "SELECT EXISTS (SELECT 1 FROM dead_letters WHERE status = 'open' AND sink IS NULL \
+            "SELECT EXISTS (SELECT 1 FROM dead_letters WHERE status IN ('open', 'redriving') AND sink IS NULL \
              AND plugin = ? AND key = ?) AS parked",
         )
         .bind(plugin.to_owned())
@@ -242,11 +251,17 @@ impl Admin {
         filter: &DeadLetterFilter,
     ) -> Result<Vec<DeadLetterRow>, ReadError> {
         let sql = "SELECT * FROM dead_letters WHERE id > ?1 AND (?2 IS NULL OR plugin = ?2) \
-                   AND (?3 IS NULL OR status = ?3) ORDER BY id LIMIT ?4";
+                   AND (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR sink = ?4) \
+                   AND (?5 IS NULL OR key = ?5) AND (?6 IS NULL OR event ->> 'type' = ?6) \
+                   AND (?7 IS NULL OR instr(reason, ?7) > 0) ORDER BY id LIMIT ?8";
         let query = sqlx::query(sql)
             .bind(integer(filter.after))
             .bind(filter.plugin.clone())
             .bind(filter.status.clone())
+            .bind(filter.sink.clone())
+            .bind(filter.key.clone())
+            .bind(filter.event_type.clone())
+            .bind(filter.reason_contains.clone())
             .bind(filter.limit);
         let found = query.fetch_all(&self.pool).await.map_err(failed)?;
         found.iter().map(letter_row).collect()
@@ -311,7 +326,7 @@ async fn plugin_account(
     let sql = "SELECT count(*) AS n FROM parked WHERE plugin = ?";
     let parked = count_of(connection, sql, &plugin).await?;
     let sql = "SELECT count(*) AS n FROM dead_letters \
-               WHERE plugin = ? AND sink IS NULL AND status = 'open'";
+               WHERE plugin = ? AND sink IS NULL AND status IN ('open', 'redriving')";
     let dead = count_of(connection, sql, &plugin).await?;
     let query = sqlx::query("SELECT count(*) AS n FROM log WHERE position > ?");
     let query = query.bind(integer(cursor.settled)).fetch_one(&mut *connection).await;
@@ -323,7 +338,13 @@ async fn plugin_account(
         let row = query.fetch_one(&mut *connection).await.map_err(failed)?;
         ahead += rows::number(&row, "n")?;
     }
-    let settled = counters.handled + counters.ignored() + held + parked + dead + counters.discarded;
+    let settled = counters.handled
+        + counters.ignored()
+        + held
+        + parked
+        + dead
+        + counters.discarded
+        + counters.requeued;
     Ok(PluginAccount {
         plugin,
         received: counters.received,
@@ -352,7 +373,8 @@ async fn sink_account(
     };
     let sql = "SELECT count(*) AS n FROM parked_messages WHERE sink = ?";
     let parked = count_of(connection, sql, &sink).await?;
-    let sql = "SELECT count(*) AS n FROM dead_letters WHERE sink = ? AND status = 'open'";
+    let sql =
+        "SELECT count(*) AS n FROM dead_letters WHERE sink = ? AND status IN ('open', 'redriving')";
     let dead = count_of(connection, sql, &sink).await?;
     let pending = pending(connection, &sink, &cursor).await?;
     let delivered = counters.handled;
@@ -414,7 +436,12 @@ fn letter_row(row: &SqliteRow) -> Result<DeadLetterRow, ReadError> {
         plugin_version: rows::text(row, "plugin_version")?,
         at: rows::number(row, "at")?,
         status: rows::text(row, "status")?,
+        resolved_by: rows::optional(row, "resolved_by")?,
+        resolved_reason: rows::optional(row, "resolved_reason")?,
         event: RawValue::from_string(rows::text(row, "event")?).map_err(rows::damaged)?,
+        edited: rows::optional(row, "edited")?
+            .map(|text| RawValue::from_string(text).map_err(rows::damaged))
+            .transpose()?,
     })
 }
 

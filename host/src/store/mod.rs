@@ -1,6 +1,8 @@
 //! Where the engine's state lives. The only module that knows SQL.
 
 pub mod admin;
+mod insert;
+mod letters;
 mod open;
 mod rows;
 mod seen;

@@ -23,7 +23,8 @@ const CACHE_KIB: u32 = 65_536;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// In order; the number of those applied is the file's version (`PRAGMA user_version`).
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_start.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_start.sql"), include_str!("migrations/0003_letters.sql")];
 
 /// Why a store cannot be used.
 #[derive(Debug, Error)]
@@ -133,7 +134,7 @@ pub(super) async fn prepare(path: &Path) -> Result<SqliteConnectOptions, OpenErr
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
         .pragma("cache_size", format!("-{CACHE_KIB}"))
         .pragma("temp_store", "memory")
-        .statement_cache_capacity(64))
+        .statement_cache_capacity(128))
 }
 
 async fn version(connection: &mut SqliteConnection) -> Result<usize, sqlx::Error> {

@@ -6,9 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use sagabox_engine::model::{
-    DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, Held, Instance,
-    InstanceStatus, LogEntry, Message, MessageKind, PluginName, Position, Sequence, State,
-    TimerRef, Timestamp,
+    Event, Held, Instance, InstanceStatus, LogEntry, Message, MessageKind, PluginName, Position,
+    Sequence, State, TimerRef, Timestamp,
 };
 use sagabox_engine::store::{ReadError, TimerRow};
 use serde::Serialize;
@@ -18,7 +17,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 /// A batch's rows of one table, as one JSON array of arrays.
-pub(super) fn json<T: Serialize>(rows: &[T]) -> String {
+pub(super) fn json<T: Serialize + ?Sized>(rows: &T) -> String {
     serde_json::to_string(rows).expect("rows have only string keys")
 }
 
@@ -160,37 +159,5 @@ pub(super) fn held(row: &SqliteRow, plugin: &PluginName) -> Result<Held, ReadErr
         entry: log_entry(row)?,
         until: Timestamp(number(row, "until")?),
         reached: parsed(row, "reached")?,
-    })
-}
-
-pub(super) fn dead_letter(row: &SqliteRow) -> Result<DeadLetter, ReadError> {
-    let subject = match optional(row, "sink")? {
-        None => DeadLetterSubject::Event,
-        Some(sink) => DeadLetterSubject::Message {
-            sink: sink.into(),
-            sequence: Sequence(number(row, "sequence")?),
-        },
-    };
-    let status = match text(row, "status")?.as_str() {
-        "open" => DeadLetterStatus::Open,
-        "redriven" => DeadLetterStatus::Redriven,
-        "skipped" => DeadLetterStatus::Skipped,
-        "discarded" => DeadLetterStatus::Discarded,
-        other => return Err(damaged(format!("unknown status `{other}`"))),
-    };
-    Ok(DeadLetter {
-        id: DeadLetterId(number(row, "id")?),
-        subject,
-        plugin: text(row, "plugin")?.into(),
-        key: optional(row, "key")?.map(Into::into),
-        position: Position(number(row, "position")?),
-        reason: text(row, "reason")?,
-        attempts: u32::try_from(number(row, "attempts")?).map_err(damaged)?,
-        plugin_version: text(row, "plugin_version")?.into(),
-        at: Timestamp(number(row, "at")?),
-        status,
-        resolved_by: optional(row, "resolved_by")?,
-        resolved_reason: optional(row, "resolved_reason")?,
-        event: event(row)?,
     })
 }

@@ -14,15 +14,19 @@ use sagabox_engine::model::{
     Message, PluginName, Position, Sequence, SinkName, Timestamp,
 };
 use sagabox_engine::store::{
-    Batch, CommitError, Committed, Loaded, MessageLane, PluginProgress, ReadError, Recovered,
-    RecoveredPlugin, RecoveredSink, SinkProgress, Store, TimerRow,
+    Append, Batch, CommitError, Committed, Loaded, MessageLane, PluginProgress, ReadError,
+    Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Store, TimerRow,
 };
+use serde_json::json;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::Mutex;
 
+use super::insert::Insert;
+use super::letters;
 use super::open::{self, OpenError};
-use super::rows::{self, encode, integer, json};
+use super::rows::json as json_rows;
+use super::rows::{self, encode, integer};
 
 /// Connections for the engine's reads: recovery and readers that are behind.
 const READERS: u32 = 2;
@@ -116,19 +120,17 @@ impl Store for SqliteStore {
 
         let plugins = self.rows(sqlx::query("SELECT * FROM plugins ORDER BY plugin")).await?;
         let sinks = self.rows(sqlx::query("SELECT * FROM sinks ORDER BY sink")).await?;
-        let letters = self
-            .rows(sqlx::query(
-                "SELECT DISTINCT plugin, key, sink FROM dead_letters \
-                 WHERE status = 'open' AND key IS NOT NULL ORDER BY sink, plugin, key",
-            ))
-            .await?;
+        let mut reader = self.readers.acquire().await.map_err(unreadable)?;
+        let (mut events, mut messages) = letters::parked(&mut reader).await.map_err(unreadable)?;
+        drop(reader);
         let mut recovered = Recovered::default();
         for row in &plugins {
             let plugin: PluginName = rows::text(row, "plugin")?.into();
             let cursor = rows::parsed(row, "cursor")?;
             let counters = rows::parsed(row, "counters")?;
+            let parked = events.remove(&plugin).unwrap_or_default().into_values().collect();
             let progress = PluginProgress { plugin, cursor, counters };
-            recovered.plugins.push(RecoveredPlugin { progress, parked: Vec::new() });
+            recovered.plugins.push(RecoveredPlugin { progress, parked });
         }
         let mut known: BTreeSet<SinkName> = BTreeSet::new();
         for row in &sinks {
@@ -155,25 +157,8 @@ impl Store for SqliteStore {
             let row = query.fetch_one(&self.readers).await.map_err(unreadable)?;
             let highest = sink.progress.cursor.highest().max(rows::number(&row, "n")?);
             sink.last = Sequence(highest);
-        }
-        for row in &letters {
-            let (plugin, key): (PluginName, Key) =
-                (rows::text(row, "plugin")?.into(), rows::text(row, "key")?.into());
-            match rows::optional(row, "sink")? {
-                None => {
-                    let of = recovered.plugins.iter_mut().find(|p| p.progress.plugin == plugin);
-                    if let Some(recovered) = of {
-                        recovered.parked.push(key);
-                    }
-                }
-                Some(name) => {
-                    let sink: SinkName = name.into();
-                    let of = recovered.sinks.iter_mut().find(|s| s.progress.sink == sink);
-                    if let Some(recovered) = of {
-                        recovered.parked.push(MessageLane { sink, plugin, key });
-                    }
-                }
-            }
+            let parked = messages.remove(&sink.progress.sink).unwrap_or_default();
+            sink.parked = parked.into_values().collect();
         }
         let query = sqlx::query(
             "SELECT (SELECT coalesce(max(position), 0) FROM log) AS position, \
@@ -241,7 +226,7 @@ impl Store for SqliteStore {
     }
 
     async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Loaded, ReadError> {
-        let keys = json(keys);
+        let keys = json_rows(keys);
         let sql = "SELECT * FROM instances WHERE plugin = ?1 AND key IN \
                    (SELECT value FROM json_each(?2) UNION SELECT instance FROM claims \
                     WHERE plugin = ?1 AND key IN (SELECT value FROM json_each(?2))) ORDER BY key";
@@ -368,7 +353,7 @@ impl Store for SqliteStore {
 
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {
         let query = sqlx::query("SELECT * FROM dead_letters WHERE id = ?").bind(integer(id.0));
-        self.rows(query).await?.first().map(rows::dead_letter).transpose()
+        self.rows(query).await?.first().map(letters::dead_letter).transpose()
     }
 }
 
@@ -416,7 +401,7 @@ async fn over(
     if rows.is_empty() {
         return Ok(0);
     }
-    Ok(sqlx::query(sql).bind(json(rows)).execute(writer).await?.rows_affected())
+    Ok(sqlx::query(sql).bind(json_rows(rows)).execute(writer).await?.rows_affected())
 }
 
 /// Everything but the COMMIT.
@@ -444,39 +429,41 @@ async fn append(writer: &mut SqliteConnection, batch: &Batch) -> Result<Committe
             (high, low, append.position.0)
         })
         .collect();
-    let fresh = over(
-        writer,
-        "INSERT INTO seen (hash_high, hash_low, position) \
-         SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true \
-         ON CONFLICT DO NOTHING",
-        &identities,
-    )
-    .await?;
+    const SEEN: Insert = Insert {
+        head: "INSERT INTO seen (hash_high, hash_low, position)",
+        columns: 3,
+        tail: "ON CONFLICT DO NOTHING",
+    };
+    let fresh = SEEN
+        .run(writer, &identities, |query, (high, low, position)| {
+            query.bind(*high).bind(*low).bind(integer(*position))
+        })
+        .await?;
     if fresh < identities.len() as u64 {
         let sql = "SELECT rows.value ->> 2 AS position FROM json_each(?) AS rows LEFT JOIN seen \
                    ON seen.hash_high = rows.value ->> 0 AND seen.hash_low = rows.value ->> 1 \
                    WHERE seen.position IS NOT rows.value ->> 2 ORDER BY 1";
-        for row in sqlx::query(sql).bind(json(&identities)).fetch_all(&mut *writer).await? {
+        for row in sqlx::query(sql).bind(json_rows(&identities)).fetch_all(&mut *writer).await? {
             let position = rows::number(&row, "position")
                 .map_err(|error| sqlx::Error::Decode(error.to_string().into()))?;
             committed.duplicates.push(Position(position));
         }
     }
-    let entries: Vec<_> = batch
-        .appends
-        .iter()
-        .filter(|append| committed.duplicates.binary_search(&append.position).is_err())
-        .map(|append| {
-            let event = append.event.to_json();
-            (append.position, append.received_at, append.event.subject.as_deref(), event)
-        })
-        .collect();
-    over(
-        writer,
-        "INSERT INTO log (position, received_at, subject, event) \
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?)",
-        &entries,
-    )
+    let is_duplicate = |position| committed.duplicates.binary_search(position).is_ok();
+    let entries: Vec<&Append> =
+        batch.appends.iter().filter(|append| !is_duplicate(&append.position)).collect();
+    const LOG: Insert = Insert {
+        head: "INSERT INTO log (position, received_at, subject, event)",
+        columns: 4,
+        tail: "",
+    };
+    LOG.run(writer, &entries, |query, append| {
+        query
+            .bind(integer(append.position.0))
+            .bind(integer(append.received_at.0))
+            .bind(append.event.subject.clone())
+            .bind(append.event.to_json())
+    })
     .await?;
     let fired: Vec<_> = batch.appends.iter().filter_map(|append| append.fires.as_ref()).collect();
     let fired: Vec<_> =
@@ -492,34 +479,29 @@ async fn append(writer: &mut SqliteConnection, batch: &Batch) -> Result<Committe
 }
 
 async fn write_instances(writer: &mut SqliteConnection, batch: &Batch) -> Result<(), sqlx::Error> {
-    let rows: Vec<_> = batch
-        .instances
-        .iter()
-        .map(|(plugin, instance)| {
-            (
-                plugin,
-                &instance.key,
-                instance.status.as_str(),
-                instance.state.as_ref().map(|state| state.version),
-                instance.state.as_ref().map(|state| encode(&state.data)),
-                serde_json::to_string(&instance.claims).unwrap_or_default(),
-                serde_json::to_string(&instance.timers).unwrap_or_default(),
-                instance.decided,
-                instance.version,
-                instance.started_at,
-                instance.updated_at,
-            )
+    const INSTANCES: Insert = Insert {
+        head: "INSERT OR REPLACE INTO instances (plugin, key, status, state_version, state, \
+               claims, timers, decided, version, started_at, updated_at)",
+        columns: 11,
+        tail: "",
+    };
+    INSTANCES
+        .run(writer, &batch.instances, |query, (plugin, instance)| {
+            let state = instance.state.as_ref();
+            query
+                .bind(plugin.to_string())
+                .bind(instance.key.to_string())
+                .bind(instance.status.as_str())
+                .bind(state.map(|state| state.version))
+                .bind(state.map(|state| encode(&state.data)))
+                .bind(json_rows(&instance.claims))
+                .bind(json_rows(&instance.timers))
+                .bind(integer(instance.decided.0))
+                .bind(integer(instance.version))
+                .bind(integer(instance.started_at.0))
+                .bind(integer(instance.updated_at.0))
         })
-        .collect();
-    over(
-        writer,
-        "INSERT OR REPLACE INTO instances (plugin, key, status, state_version, state, claims, timers, \
-                                decided, version, started_at, updated_at) \
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
-                value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10 FROM json_each(?)",
-        &rows,
-    )
-    .await?;
+        .await?;
     let (claimed, released): (Vec<_>, Vec<_>) =
         batch.claims.iter().partition(|claim| claim.claimed);
     let named =
@@ -577,56 +559,45 @@ async fn write_instances(writer: &mut SqliteConnection, batch: &Batch) -> Result
 }
 
 async fn write_decisions(writer: &mut SqliteConnection, batch: &Batch) -> Result<(), sqlx::Error> {
-    let rows: Vec<_> = batch
-        .decisions
-        .iter()
-        .map(|decision| {
-            (
-                decision.position,
-                &decision.plugin,
-                &decision.key,
-                decision.previous,
-                decision.decided_at,
-                &decision.plugin_version,
-                decision.attempt,
-                decision.state.as_ref().map(|state| state.version),
-                decision.state.as_ref().map(|state| encode(&state.data)),
-                &decision.summary,
-            )
+    const DECISIONS: Insert = Insert {
+        head: "INSERT INTO decisions (position, plugin, key, previous, decided_at, \
+               plugin_version, attempt, state_version, state, summary)",
+        columns: 10,
+        tail: "",
+    };
+    DECISIONS
+        .run(writer, &batch.decisions, |query, decision| {
+            let state = decision.state.as_ref();
+            query
+                .bind(integer(decision.position.0))
+                .bind(decision.plugin.to_string())
+                .bind(decision.key.to_string())
+                .bind(decision.previous.map(|previous| integer(previous.0)))
+                .bind(integer(decision.decided_at.0))
+                .bind(decision.plugin_version.to_string())
+                .bind(decision.attempt)
+                .bind(state.map(|state| state.version))
+                .bind(state.map(|state| encode(&state.data)))
+                .bind(decision.summary.clone())
         })
-        .collect();
-    over(
-        writer,
-        "INSERT INTO decisions (position, plugin, key, previous, decided_at, plugin_version, \
-                                attempt, state_version, state, summary) \
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
-                value ->> 6, value ->> 7, value ->> 8, value ->> 9 FROM json_each(?)",
-        &rows,
-    )
-    .await?;
-    let rows: Vec<_> = batch
-        .messages
-        .iter()
-        .map(|message| {
-            (
-                &message.sink,
-                message.sequence,
-                rows::kind(message.kind),
-                &message.plugin,
-                &message.key,
-                message.cause,
-                message.event.to_json(),
-            )
+        .await?;
+    const OUTBOX: Insert = Insert {
+        head: "INSERT INTO outbox (sink, sequence, kind, plugin, key, cause, event)",
+        columns: 7,
+        tail: "",
+    };
+    OUTBOX
+        .run(writer, &batch.messages, |query, message| {
+            query
+                .bind(message.sink.to_string())
+                .bind(integer(message.sequence.0))
+                .bind(rows::kind(message.kind))
+                .bind(message.plugin.to_string())
+                .bind(message.key.to_string())
+                .bind(integer(message.cause.0))
+                .bind(message.event.to_json())
         })
-        .collect();
-    over(
-        writer,
-        "INSERT INTO outbox (sink, sequence, kind, plugin, key, cause, event) \
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
-                value ->> 6 FROM json_each(?)",
-        &rows,
-    )
-    .await?;
+        .await?;
     Ok(())
 }
 
@@ -693,37 +664,43 @@ async fn write_waiting(writer: &mut SqliteConnection, batch: &Batch) -> Result<(
     over(
         writer,
         "INSERT OR REPLACE INTO dead_letters (id, sink, sequence, plugin, key, position, reason, \
-                     attempts, plugin_version, at, status, resolved_by, resolved_reason, event) \
+                     attempts, plugin_version, at, status, resolved_by, resolved_reason, event, \
+                     edited, message_kind) \
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
                 value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, \
-                value ->> 12, value ->> 13 FROM json_each(?)",
+                value ->> 12, value ->> 13, value ->> 14, value ->> 15 FROM json_each(?)",
         &letters,
     )
     .await?;
     Ok(())
 }
 
-fn letter_row(letter: &DeadLetter) -> impl serde::Serialize + '_ {
-    let (sink, sequence) = match &letter.subject {
-        DeadLetterSubject::Event => (None, None),
-        DeadLetterSubject::Message { sink, sequence } => (Some(sink), Some(sequence)),
+/// One value for each column.
+fn letter_row(letter: &DeadLetter) -> [serde_json::Value; 16] {
+    let (sink, sequence, kind) = match &letter.subject {
+        DeadLetterSubject::Event => (None, None, None),
+        DeadLetterSubject::Message { sink, sequence, kind } => {
+            (Some(sink), Some(sequence), Some(rows::kind(*kind)))
+        }
     };
-    (
-        letter.id,
-        sink,
-        sequence,
-        &letter.plugin,
-        &letter.key,
-        letter.position,
-        &letter.reason,
-        letter.attempts,
-        &letter.plugin_version,
-        letter.at,
-        letter.status.as_str(),
-        &letter.resolved_by,
-        &letter.resolved_reason,
-        letter.event.to_json(),
-    )
+    [
+        json!(letter.id),
+        json!(sink),
+        json!(sequence),
+        json!(letter.plugin),
+        json!(letter.key),
+        json!(letter.position),
+        json!(letter.reason),
+        json!(letter.attempts),
+        json!(letter.plugin_version),
+        json!(letter.at),
+        json!(letter.status.as_str()),
+        json!(letter.resolved_by),
+        json!(letter.resolved_reason),
+        json!(letter.event.to_json()),
+        json!(letter.edited.as_ref().map(|event| event.to_json())),
+        json!(kind),
+    ]
 }
 
 async fn write_progress(writer: &mut SqliteConnection, batch: &Batch) -> Result<(), sqlx::Error> {

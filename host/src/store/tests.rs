@@ -136,6 +136,7 @@ fn letter(id: u64, subject: DeadLetterSubject, append: &Append) -> Arc<DeadLette
         resolved_by: None,
         resolved_reason: None,
         event: Arc::clone(&append.event),
+        edited: None,
     })
 }
 
@@ -182,7 +183,11 @@ fn batches() -> [Batch; 2] {
     let cursor = Cursor { settled: 2, ahead, partly: vec![(3, vec!["o-1".into()])] };
     let counters = Counters { received: 5, handled: 2, ..Counters::default() };
     let lane = MessageLane { sink: sink.clone(), plugin: plugin(), key: "o-2".into() };
-    let dead_message = DeadLetterSubject::Message { sink: sink.clone(), sequence: Sequence(1) };
+    let dead_message = DeadLetterSubject::Message {
+        sink: sink.clone(),
+        sequence: Sequence(1),
+        kind: sagabox_engine::model::MessageKind::Event,
+    };
     let decision = DecisionRecord {
         position: Position(1),
         plugin: plugin(),

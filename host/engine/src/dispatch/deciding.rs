@@ -11,14 +11,14 @@ use crate::handler::Reply;
 use crate::identity::{self, DecisionIdentity};
 use crate::lookup::Lookup;
 use crate::model::{
-    Answer, AnswerValue, Decision, DecisionRecord, Due, Event, Failure, Instance, InstanceStatus,
-    Key, KeyChange, LogEntry, MessageKind, Outgoing, PluginName, Position, Question, Role, State,
-    Timer, TimerChange, TimerName, TimerRef, Timestamp, reserved,
+    Answer, AnswerValue, DeadLetterId, Decision, DecisionRecord, Due, Event, Failure, Instance,
+    InstanceStatus, Key, KeyChange, LogEntry, MessageKind, Outgoing, PluginName, Position,
+    Question, Role, State, Timer, TimerChange, TimerName, TimerRef, Timestamp, reserved,
 };
 use crate::shard::{Job, JobResult};
 use crate::store::{Store, TimerRow};
 
-use super::{Asked, Dirty, Dispatcher};
+use super::{Asked, Dispatcher, Via};
 
 /// A handler that has asked this often for one event asks for ever.
 const ROUNDS_MAX: u32 = 16;
@@ -57,7 +57,11 @@ impl Dispatcher {
         let answers = std::mem::take(&mut delivery.answers);
 
         let sent = self.send(key, &entry, &decision.messages, now);
-        let summary = summary(&decision, &sent, &answers);
+        let letter = match via {
+            Via::Letter(id) => Some(id),
+            Via::Flight | Via::Hold | Via::Parked => None,
+        };
+        let summary = summary(&decision, &sent, &answers, letter);
         let written =
             decision.state.clone().map(|data| State { version: self.manifest.state_version, data });
         let previous = self.instances.get(key).map(|instance| instance.decided);
@@ -233,6 +237,7 @@ impl Dispatcher {
                 cause: entry.position,
                 event: Arc::new(event),
                 append: !is_command,
+                redriven: false,
             });
         }
         sent
@@ -317,7 +322,7 @@ impl Dispatcher {
             Failure::Transient(_) => self.around.retry.delay(attempt, seed, None),
         };
         let Some(delay) = delay else {
-            return self.park_behind_letter(key, position, failure.to_string(), attempt);
+            return self.park_behind_letter(key, position, &failure.to_string(), attempt);
         };
         tracing::debug!(plugin = %self.plugin, %position, %key, attempt, ?delay, %failure, "trying again");
         delivery.attempt += 1;
@@ -325,18 +330,6 @@ impl Dispatcher {
         delivery.answers.clear();
         delivery.rounds = 0;
         self.lanes.put_back(key, position.0, now.after(delay));
-    }
-
-    fn park_behind_letter(&mut self, key: &Key, position: Position, reason: String, attempts: u32) {
-        for (order, delivery) in self.lanes.park(key) {
-            if order == position.0 {
-                self.bury(&delivery.entry, Some(key), reason.clone(), attempts);
-                self.settle(key, position, delivery.via);
-            } else {
-                self.park(key, &delivery);
-            }
-        }
-        self.touch(Dirty::Rows);
     }
 }
 
@@ -473,9 +466,17 @@ struct Summary<'a> {
     complete: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     answers: Vec<Value>,
+    /// The dead letter that was redriven: it has the event, if that was edited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letter: Option<DeadLetterId>,
 }
 
-fn summary(decision: &Decision, sent: &[Sent], answers: &[Answer]) -> String {
+fn summary(
+    decision: &Decision,
+    sent: &[Sent],
+    answers: &[Answer],
+    dead_letter: Option<DeadLetterId>,
+) -> String {
     let timer = |change: &TimerChange| match change {
         TimerChange::Set { name, due: Due::After(millis), .. } => {
             json!({"set": name, "after_ms": millis})
@@ -503,6 +504,7 @@ fn summary(decision: &Decision, sent: &[Sent], answers: &[Answer]) -> String {
         keys: decision.keys.iter().map(key).collect(),
         complete: decision.complete,
         answers: answers.iter().map(answer).collect(),
+        dead_letter,
     };
     serde_json::to_string(&summary).expect("a summary has only string keys")
 }

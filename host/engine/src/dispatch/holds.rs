@@ -4,9 +4,10 @@
 //! time, also if others have it already: a package that spans two orders must
 //! reach the order that is placed last.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::hash::HashMap;
 use crate::model::{Held, Key, LogEntry, PluginName, Position, Subscription, Timestamp};
 use crate::store::Loaded;
 

@@ -16,10 +16,12 @@
 //! unknown, the dispatcher is dropped and built again from the store.
 
 mod deciding;
+mod ending;
 mod holds;
+mod letters;
 mod routing;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,13 +33,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commit::{PluginChanges, Work};
 use crate::handler::{Call, Handler};
+use crate::hash::HashMap;
 use crate::identity::DecisionIdentity;
 use crate::lanes::Lanes;
 use crate::lookup::Lookup;
 use crate::model::{
-    Answer, Correlation, Counters, Cursor, Effect, Failure, Instance, Key, LogEntry, Manifest,
-    PluginName, Position, Subscription, Timestamp,
+    Answer, Correlation, Counters, Cursor, DeadLetter, DeadLetterId, Effect, Failure, Instance,
+    Key, LogEntry, Manifest, PluginName, Position, Subscription, Timestamp,
 };
+use crate::parking::{Parking, WAITING_MAX};
+use crate::resolve::{LetterIds, ResolveRequest};
 use crate::retry::RetryPolicy;
 use crate::shard::{GROUP_MAX, Group, Job, JobResult, Shards};
 use crate::store::{Loaded, PluginProgress, ReadError, RecoveredPlugin, Store};
@@ -71,6 +76,13 @@ pub struct Surroundings {
     pub routes: Arc<Routes>,
     pub log: Arc<Tail<LogEntry>>,
     pub work: mpsc::UnboundedSender<Work>,
+    pub letter_ids: Arc<LetterIds>,
+}
+
+/// What comes back to a dispatcher from outside its own loop.
+pub struct Inbox {
+    pub results: mpsc::UnboundedReceiver<Vec<JobResult>>,
+    pub requests: mpsc::UnboundedReceiver<ResolveRequest>,
 }
 
 pub struct Dispatcher {
@@ -88,6 +100,11 @@ pub struct Dispatcher {
     /// Flights that some instances have decided: the cursor names them.
     partly: BTreeSet<Position>,
     lanes: Lanes<Key, Delivery>,
+    parking: Parking<Key, Delivery>,
+    /// Letters that are being redriven.
+    redriving: HashMap<DeadLetterId, DeadLetter>,
+    /// Letters without a key that this life has resolved.
+    requeued: BTreeSet<DeadLetterId>,
     /// Open flights by the keys they name.
     open: HashMap<Key, BTreeSet<Position>>,
     holds: Holds,
@@ -101,6 +118,7 @@ pub struct Dispatcher {
     results: mpsc::UnboundedSender<Vec<JobResult>>,
     calls: usize,
     asks: FuturesUnordered<BoxFuture<'static, Asked>>,
+    resumes: FuturesUnordered<BoxFuture<'static, letters::Resumed>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -142,6 +160,10 @@ struct Delivery {
 enum Via {
     Flight,
     Hold,
+    /// It was parked, and is taken back.
+    Parked,
+    /// It is the event of a dead letter, tried again.
+    Letter(DeadLetterId),
 }
 
 /// Answers for a delivery.
@@ -157,7 +179,8 @@ impl Dispatcher {
     pub async fn recover(
         around: Surroundings,
         recovered: RecoveredPlugin,
-    ) -> Result<(Self, mpsc::UnboundedReceiver<Vec<JobResult>>), ReadError> {
+        requests: mpsc::UnboundedReceiver<ResolveRequest>,
+    ) -> Result<(Self, Inbox), ReadError> {
         let manifest = around.handler.manifest().clone();
         let plugin = manifest.name.clone();
         let loaded = match manifest.role.has_instances() {
@@ -180,30 +203,28 @@ impl Dispatcher {
             flights: BTreeMap::new(),
             partly: BTreeSet::new(),
             lanes: Lanes::default(),
-            open: HashMap::new(),
+            parking: Parking::new(WAITING_MAX),
+            redriving: HashMap::default(),
+            requeued: BTreeSet::new(),
+            open: HashMap::default(),
             holds: Holds::default(),
-            instances: HashMap::new(),
-            claimers: HashMap::new(),
+            instances: HashMap::default(),
+            claimers: HashMap::default(),
             changes: PluginChanges::default(),
             dirty: Dirty::Clean,
             slot: Arc::new(Semaphore::new(1)),
             results,
             calls: 0,
             asks: FuturesUnordered::new(),
+            resumes: FuturesUnordered::new(),
         };
-        for key in &recovered.parked {
-            dispatcher.lanes.park(key);
-        }
+        dispatcher.restore_letters(&recovered.parked);
         dispatcher.restore(loaded);
-        Ok((dispatcher, results_of))
+        Ok((dispatcher, Inbox { results: results_of, requests }))
     }
 
     /// Runs until `stop`; then lets calls that are under way end and hands over the last changes.
-    pub async fn run(
-        mut self,
-        mut results: mpsc::UnboundedReceiver<Vec<JobResult>>,
-        stop: CancellationToken,
-    ) {
+    pub async fn run(mut self, mut inbox: Inbox, stop: CancellationToken) {
         let mut waited_since = None;
         loop {
             self.on_time();
@@ -231,14 +252,16 @@ impl Dispatcher {
                         waited_since = None;
                     }
                 }
-                Some(done) = results.recv() => self.on_results(done),
+                Some(done) = inbox.results.recv() => self.on_results(done),
+                Some(request) = inbox.requests.recv() => self.on_resolve(request),
+                Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => self.on_resumed(resumed),
                 Some(asked) = self.asks.next(), if !self.asks.is_empty() => self.on_asked(asked),
                 () = log.wait(place.0), if has_room => self.read().await,
                 () = tokio::time::sleep(sleep) => {}
             }
         }
         while self.calls > 0 {
-            let Some(done) = results.recv().await else { break };
+            let Some(done) = inbox.results.recv().await else { break };
             self.on_results(done);
         }
         self.close();

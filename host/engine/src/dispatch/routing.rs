@@ -5,9 +5,10 @@ use std::sync::Arc;
 use crate::correlate::correlate;
 use crate::handler::Call;
 use crate::model::{
-    Absent, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Effect, Instance,
-    InstanceStatus, Key, LogEntry, Parked, Position, TimerName, reserved,
+    Absent, Correlation, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Instance,
+    InstanceStatus, Key, LogEntry, Parked, Position, Subscription, TimerName, reserved,
 };
+use crate::parking::Admission;
 
 use super::{Delivery, Dirty, Dispatcher, Flight, Via, is_for_instance};
 
@@ -36,13 +37,12 @@ impl Delivery {
 impl Dispatcher {
     pub(super) fn on_entry(&mut self, entry: LogEntry) {
         let position = entry.position;
-        let Some(subscription) = self.subscriptions.get(&entry.event.event_type).cloned() else {
+        let Some(subscription) = self.subscription(&entry.event.event_type) else {
             return self.finish(position);
         };
         let by_instance = is_for_instance(&subscription);
-        if by_instance
-            && entry.event.extension(reserved::EXTENSION_PLUGIN) != Some(self.plugin.as_str())
-        {
+        let addressee = entry.event.extension(reserved::EXTENSION_PLUGIN);
+        if (by_instance || addressee.is_some()) && addressee != Some(self.plugin.as_str()) {
             return self.finish(position);
         }
         let keys: Arc<[Key]> = match correlate(&entry.event, &subscription.key) {
@@ -75,7 +75,14 @@ impl Dispatcher {
         if !flight.decided.is_empty() {
             self.partly.insert(position);
         }
+        let ends = (flight.entry.event.event_type == reserved::INSTANCE_ENDED)
+            .then(|| Arc::clone(&flight.entry.event));
         self.flights.insert(position, flight);
+        if let Some(event) = ends {
+            for key in keys.iter() {
+                self.give_up_letters(key, &super::ending::resolution(&event));
+            }
+        }
         if open {
             self.open_flight(position, &keys);
         } else {
@@ -84,6 +91,20 @@ impl Dispatcher {
             }
             self.finish_if_settled(position);
         }
+    }
+
+    /// What the plugin does with a type of event. Ending an instance is for the host
+    /// itself, so every process manager takes it.
+    pub(super) fn subscription(&self, event_type: &str) -> Option<Subscription> {
+        if event_type == reserved::INSTANCE_ENDED && self.manifest.role.has_instances() {
+            return Some(Subscription {
+                event_type: event_type.to_owned(),
+                key: Correlation::Instance,
+                effect: Effect::Handle,
+                absent: Absent::Ignore,
+            });
+        }
+        self.subscriptions.get(event_type).cloned()
     }
 
     /// Instances that decided the event before the last restart.
@@ -141,15 +162,25 @@ impl Dispatcher {
         self.enqueue(key, delivery);
     }
 
-    /// Puts a delivery into its lane or, if that is parked, behind the dead letter.
+    /// Puts a delivery into its lane or, if its key is parked, behind the dead letter.
     pub(super) fn enqueue(&mut self, key: &Key, delivery: Delivery) {
-        if self.lanes.is_parked(key) {
-            self.park(key, &delivery);
-        } else {
-            let order = delivery.entry.position.0;
-            let fresh = self.lanes.push(key, order, delivery);
-            assert!(fresh, "an instance gets an event once: {key} at {order}");
+        match self.parking.admit(key) {
+            Admission::Free => self.push(key, delivery),
+            Admission::Park => self.park(key, &delivery),
+            Admission::Buffer => self.parking.buffer(key, delivery),
+            Admission::Overflow(first) => {
+                let reason =
+                    format!("too many events of `{key}` wait behind dead letter {}", first.0);
+                self.bury(&delivery.entry, Some(key), reason, 0);
+                self.settle(key, delivery.entry.position, delivery.via);
+            }
         }
+    }
+
+    pub(super) fn push(&mut self, key: &Key, delivery: Delivery) {
+        let order = delivery.entry.position.0;
+        let fresh = self.lanes.push(key, order, delivery);
+        assert!(fresh, "an instance gets an event once: {key} at {order}");
     }
 
     pub(super) fn park(&mut self, key: &Key, delivery: &Delivery) {
@@ -157,6 +188,7 @@ impl Dispatcher {
             Parked { plugin: self.plugin.clone(), key: key.clone(), entry: delivery.entry.clone() };
         let position = delivery.entry.position;
         self.changes.parked.insert((position, key.clone()), Some(parked));
+        self.parking.park(key);
         self.settle(key, position, delivery.via);
     }
 
@@ -185,6 +217,10 @@ impl Dispatcher {
                 }
             }
             self.settle(key, position, delivery.via);
+            return None;
+        }
+        if self.is_end(key, position) {
+            self.end(key, position);
             return None;
         }
         self.input(key, position)
@@ -218,6 +254,8 @@ impl Dispatcher {
         self.touch(Dirty::Rows);
         match via {
             Via::Hold => self.settle_held(position, key),
+            Via::Parked => self.settle_parked(position, key),
+            Via::Letter(id) => self.settle_letter(id, position, key),
             Via::Flight => {
                 self.counters.received += 1;
                 let Some(flight) = self.flights.get_mut(&position) else { return };
@@ -234,6 +272,11 @@ impl Dispatcher {
     fn unreach(&mut self, key: &Key, position: Position, via: Via) {
         match via {
             Via::Hold => self.unreach_held(position, key),
+            // It was counted when it was put aside.
+            Via::Parked | Via::Letter(_) => {
+                self.counters.ignored_absent += 1;
+                self.settle(key, position, via);
+            }
             Via::Flight => {
                 if let Some(flight) = self.flights.get_mut(&position) {
                     flight.outstanding -= 1;
@@ -304,7 +347,7 @@ impl Dispatcher {
         }
     }
 
-    /// Makes a dead letter. The caller parks the key and settles the delivery.
+    /// Makes a dead letter, behind which its key waits. The caller settles the delivery.
     pub(super) fn bury(
         &mut self,
         entry: &LogEntry,
@@ -316,8 +359,12 @@ impl Dispatcher {
             plugin = %self.plugin, position = %entry.position, key = key.map(Key::as_str),
             attempts, %reason, "the event became a dead letter"
         );
+        let id = self.around.letter_ids.next();
+        if let Some(key) = key {
+            self.parking.bury(key, entry.position.0, id);
+        }
         self.changes.dead_letters.push(DeadLetter {
-            id: DeadLetterId(0),
+            id,
             subject: DeadLetterSubject::Event,
             plugin: self.plugin.clone(),
             key: key.cloned(),
@@ -330,6 +377,7 @@ impl Dispatcher {
             resolved_by: None,
             resolved_reason: None,
             event: Arc::clone(&entry.event),
+            edited: None,
         });
         self.touch(Dirty::Rows);
     }

@@ -71,7 +71,12 @@ pub struct Counters {
     /// Fired timers that had been replaced or cancelled meanwhile.
     pub ignored_superseded: u64,
     /// Skipped or discarded by an operator.
+    #[serde(default)]
     pub discarded: u64,
+    /// Dead letters without a key that were redriven: they went to the log anew, and are
+    /// received once more from there.
+    #[serde(default)]
+    pub requeued: u64,
 }
 
 impl Counters {

@@ -246,32 +246,29 @@ impl<'de> Visitor<'de> for EventVisitor {
             extensions: Vec::new(),
             data: Bytes::new(),
         };
-        let mut data: Option<Box<RawValue>> = None;
+        let mut data: Option<&'de RawValue> = None;
         let mut data_base64: Option<String> = None;
         while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
             let name = name.as_ref();
             match name {
                 "data" => {
-                    let raw: Box<RawValue> = map.next_value()?;
+                    let raw: &'de RawValue = map.next_value()?;
                     // `"data": null` is how several SDKs write "no data".
                     data = (raw.get() != "null").then_some(raw);
                 }
-                "data_base64" => data_base64 = string(name, &map.next_value::<Box<RawValue>>()?)?,
-                "id" => id = string(name, &map.next_value::<Box<RawValue>>()?)?,
-                "source" => source = string(name, &map.next_value::<Box<RawValue>>()?)?,
-                "type" => event_type = string(name, &map.next_value::<Box<RawValue>>()?)?,
-                "specversion" => specversion = string(name, &map.next_value::<Box<RawValue>>()?)?,
-                "subject" => event.subject = string(name, &map.next_value::<Box<RawValue>>()?)?,
-                "time" => event.time = string(name, &map.next_value::<Box<RawValue>>()?)?,
+                "data_base64" => data_base64 = string(name, map.next_value()?)?,
+                "id" => id = string(name, map.next_value()?)?,
+                "source" => source = string(name, map.next_value()?)?,
+                "type" => event_type = string(name, map.next_value()?)?,
+                "specversion" => specversion = string(name, map.next_value()?)?,
+                "subject" => event.subject = string(name, map.next_value()?)?,
+                "time" => event.time = string(name, map.next_value()?)?,
                 "datacontenttype" => {
-                    event.datacontenttype = string(name, &map.next_value::<Box<RawValue>>()?)?;
+                    event.datacontenttype = string(name, map.next_value()?)?;
                 }
-                "dataschema" => {
-                    event.dataschema = string(name, &map.next_value::<Box<RawValue>>()?)?
-                }
+                "dataschema" => event.dataschema = string(name, map.next_value()?)?,
                 _ => {
-                    let raw: Box<RawValue> = map.next_value()?;
-                    if let Some(value) = extension_value(name, &raw)? {
+                    if let Some(value) = extension_value(name, map.next_value()?)? {
                         event.extensions.push((name.to_owned(), value));
                     }
                 }
@@ -297,7 +294,7 @@ impl<'de> Visitor<'de> for EventVisitor {
                 .decode(encoded)
                 .map_err(|error| fault("data_base64", format!("is not base64: {error}")))?
                 .into(),
-            (Some(raw), None) => data_bytes(&event, &raw)?,
+            (Some(raw), None) => data_bytes(&event, raw)?,
         };
         Ok(event)
     }
@@ -319,6 +316,11 @@ fn string<E: serde::de::Error>(name: &str, raw: &RawValue) -> Result<Option<Stri
     }
     if !text.starts_with('"') {
         return Err(fault(name, format!("must be a string, not {}", clip(text))));
+    }
+    // Nearly all strings are written as they are.
+    let inner = &text[1..text.len() - 1];
+    if !inner.contains('\\') {
+        return Ok(Some(inner.to_owned()));
     }
     serde_json::from_str(text).map(Some).map_err(|error| fault(name, error))
 }

@@ -42,6 +42,8 @@ pub mod reserved {
     pub const TIMER_FIRED: &str = "sagabox.timer.fired";
     pub const COMMAND_UNDELIVERABLE: &str = "sagabox.command.undeliverable";
     pub const INSTANCE_CANCELLED: &str = "sagabox.instance.cancelled";
+    /// An operator ends an instance. No handler gets it: the host itself does what it says.
+    pub const INSTANCE_ENDED: &str = "sagabox.instance.ended";
     /// Extension attributes of reserved events: for which instance they are.
     pub const EXTENSION_PLUGIN: &str = "sagaboxplugin";
     pub const EXTENSION_INSTANCE: &str = "sagaboxinstance";

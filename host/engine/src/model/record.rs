@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Key, PluginName, Position, Sequence, SinkName, TimerName, Timestamp};
+use super::{
+    Event, Key, MessageKind, PluginName, Position, Sequence, SinkName, TimerName, Timestamp,
+};
 
 /// An event in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +90,8 @@ pub struct DeadLetter {
     pub resolved_reason: Option<String>,
     /// The event or message itself, as it was when it failed.
     pub event: Arc<Event>,
+    /// What an operator put in its place when it was redriven.
+    pub edited: Option<Arc<Event>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +99,7 @@ pub enum DeadLetterSubject {
     /// The event at the letter's position.
     Event,
     /// The message at this place of a sink's outbox.
-    Message { sink: SinkName, sequence: Sequence },
+    Message { sink: SinkName, sequence: Sequence, kind: MessageKind },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,16 +107,25 @@ pub enum DeadLetterSubject {
 pub enum DeadLetterStatus {
     /// Its key is parked.
     Open,
+    /// To be tried again, or being tried: its key still waits behind it.
+    Redriving,
     Redriven,
     Skipped,
     Discarded,
 }
 
 impl DeadLetterStatus {
+    /// Whether nobody has settled it yet: it counts as dead, and its key is parked.
+    #[must_use]
+    pub fn is_unresolved(self) -> bool {
+        matches!(self, Self::Open | Self::Redriving)
+    }
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
+            Self::Redriving => "redriving",
             Self::Redriven => "redriven",
             Self::Skipped => "skipped",
             Self::Discarded => "discarded",

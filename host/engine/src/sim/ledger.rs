@@ -4,17 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::scripts::{NOTIFIER, ORDERS, Order, RECEIPTS};
+use super::scripts::{AUDITOR, NOTIFIER, ORDERS, Order, RECEIPTS};
 use super::world::Plan;
 use crate::model::{
-    DeadLetterSubject, Instance, InstanceStatus, Key, Message, PluginName, reserved,
+    DeadLetter, DeadLetterStatus, DeadLetterSubject, Instance, InstanceStatus, Key, Message,
+    PluginName, reserved,
 };
 use crate::store::memory::Tables;
 
-/// Nothing is left to do: every event settled, every timer fired, every message delivered.
+/// Of one receipt, of which there are two: both decided by the notifier, with two messages each.
+const NOTIFICATIONS: usize = 4;
+
+/// Nothing is left to do: every event settled, every timer fired, every message
+/// delivered, every dead letter resolved.
 pub fn is_quiet(tables: &Tables, delivered: &[Arc<Message>]) -> bool {
     let Some(head) = tables.log.keys().next_back() else { return false };
-    let plugins = [ORDERS, RECEIPTS, NOTIFIER].map(PluginName::from);
+    let plugins = [ORDERS, RECEIPTS, NOTIFIER, AUDITOR].map(PluginName::from);
     let settled = plugins
         .iter()
         .all(|name| tables.plugins.get(name).is_some_and(|p| p.cursor.settled >= head.0));
@@ -31,7 +36,15 @@ pub fn is_quiet(tables: &Tables, delivered: &[Arc<Message>]) -> bool {
         let claimed = tables.instances.values().filter(claims);
         claimed.into_iter().all(|instance| held.reached.contains(&instance.key))
     });
-    settled && sent && counted && reached && tables.timers.is_empty()
+    let waiting = tables.dead_letters.values().any(|letter| letter.status.is_unresolved())
+        || !tables.parked.is_empty()
+        || !tables.parked_messages.is_empty();
+    settled && sent && counted && reached && !waiting && tables.timers.is_empty()
+}
+
+fn dead_messages(tables: &Tables) -> impl Iterator<Item = &Arc<DeadLetter>> {
+    let of_message = |letter: &&Arc<DeadLetter>| letter.subject != DeadLetterSubject::Event;
+    tables.dead_letters.values().filter(of_message)
 }
 
 pub fn stuck(tables: &Tables) -> String {
@@ -42,9 +55,12 @@ pub fn stuck(tables: &Tables) -> String {
         .chain(tables.sinks.values().map(|s| format!("{} at {:?}", s.sink, s.cursor)))
         .collect();
     format!(
-        "guarantee 7: work remains for ever; head {:?}, {} timers; {}",
+        "guarantee 7: work remains for ever; head {:?}, {} timers, {} and {} parked, letters {:?}; {}",
         tables.log.keys().next_back(),
         tables.timers.len(),
+        tables.parked.len(),
+        tables.parked_messages.len(),
+        tables.dead_letters.values().map(|l| (l.id, l.status)).collect::<Vec<_>>(),
         cursors.join("; ")
     )
 }
@@ -52,9 +68,13 @@ pub fn stuck(tables: &Tables) -> String {
 pub fn check(plan: &Plan, tables: &Tables, delivered: &[Arc<Message>]) -> Result<(), String> {
     log_has_each_event_once(plan, tables)?;
     sums_add_up(tables)?;
+    sinks_add_up(tables)?;
     orders_are_complete(plan, tables)?;
+    claims_are_those_of_the_instances(tables)?;
     messages_leave_once_and_in_order(plan, tables, delivered)?;
-    timers_fire_when_due(tables)
+    only_the_bad_died(plan, tables)?;
+    timers_fire_when_due(tables)?;
+    only_the_last_timer_counts(plan, tables)
 }
 
 fn log_has_each_event_once(plan: &Plan, tables: &Tables) -> Result<(), String> {
@@ -85,11 +105,17 @@ fn sums_add_up(tables: &Tables) -> Result<(), String> {
             .collect();
         let parked = tables.parked.values().filter(|row| of_plugin(&row.plugin)).count();
         let dead = tables.dead_letters.values().filter(|letter| {
-            of_plugin(&letter.plugin) && letter.subject == DeadLetterSubject::Event
+            of_plugin(&letter.plugin)
+                && letter.subject == DeadLetterSubject::Event
+                && letter.status.is_unresolved()
         });
         let rows = held.len() + parked + dead.count();
         let counters = progress.counters;
-        let settled = counters.handled + counters.ignored() + counters.discarded + rows as u64;
+        let settled = counters.handled
+            + counters.ignored()
+            + counters.discarded
+            + counters.requeued
+            + rows as u64;
         if settled != counters.received {
             return Err(format!("guarantee 7: {plugin}: {rows} rows do not add up: {counters:?}"));
         }
@@ -99,6 +125,39 @@ fn sums_add_up(tables: &Tables) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn sinks_add_up(tables: &Tables) -> Result<(), String> {
+    for progress in tables.sinks.values() {
+        let sink = &progress.sink;
+        let messages = tables.messages.keys().filter(|(of, _)| of == sink).count();
+        let parked = tables.parked_messages.keys().filter(|(of, _)| of == sink).count();
+        let dead = dead_messages(tables).filter(|letter| {
+            letter.status.is_unresolved()
+                && matches!(&letter.subject, DeadLetterSubject::Message { sink: of, .. } if of == sink)
+        });
+        let rows = parked + dead.count();
+        let counters = progress.counters;
+        if counters.received != messages as u64 || counters.handled + rows as u64 != messages as u64
+        {
+            return Err(format!(
+                "guarantee 7: {sink}: {messages} messages, {rows} parked or dead: {counters:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The table in which instances are found by their keys says what the instances say.
+fn claims_are_those_of_the_instances(tables: &Tables) -> Result<(), String> {
+    let claims = tables.instances.iter().flat_map(|((plugin, key), instance)| {
+        let row = |claim: &Key| (plugin.clone(), claim.clone(), key.clone());
+        instance.claims.iter().map(row).collect::<Vec<_>>()
+    });
+    match claims.collect::<BTreeSet<_>>() == tables.claims {
+        true => Ok(()),
+        false => Err(format!("guarantee 3: claims without their instance: {:?}", tables.claims)),
+    }
 }
 
 fn orders_are_complete(plan: &Plan, tables: &Tables) -> Result<(), String> {
@@ -143,7 +202,9 @@ fn messages_leave_once_and_in_order(
         *counts.entry((&message.event.event_type, message.key.as_str())).or_default() += 1;
     }
     for order in plan.orders.keys() {
-        let notified = if plan.poisoned.contains(order) { None } else { Some(&2) };
+        // A receipt that was skipped before it was cured is never decided.
+        let sent = NOTIFICATIONS - 2 * skipped_receipts(tables, order);
+        let notified = (sent > 0).then_some(&sent);
         if counts.get(&("close", order.as_str())) != Some(&1)
             || counts.get(&("notify", order.as_str())) != notified
         {
@@ -165,12 +226,53 @@ fn messages_leave_once_and_in_order(
             return Err(format!("guarantee 4: {} left after its successor", message.event.id));
         }
     }
-    let poisoned = plan.poisoned.len();
-    if tables.dead_letters.len() != poisoned {
-        return Err(format!(
-            "guarantee 6: {poisoned} poisoned keys, {} dead letters",
-            tables.dead_letters.len()
-        ));
+    for ((sink, sequence), message) in &tables.messages {
+        if message.plugin.as_str() != AUDITOR {
+            continue;
+        }
+        let first = (sink.clone(), crate::model::Sequence(0));
+        let earlier = tables.messages.range(first..(sink.clone(), *sequence));
+        let late = |m: &Message| {
+            m.plugin == message.plugin && m.key == message.key && m.cause > message.cause
+        };
+        if earlier.into_iter().any(|(_, earlier)| late(earlier)) {
+            let (key, cause) = (&message.key, message.cause);
+            return Err(format!("guarantee 4: {key} was decided out of order at {cause}"));
+        }
+    }
+    Ok(())
+}
+
+fn skipped_receipts(tables: &Tables, order: &str) -> usize {
+    let skipped = tables.dead_letters.values().filter(|letter| {
+        letter.plugin.as_str() == NOTIFIER
+            && letter.subject == DeadLetterSubject::Event
+            && letter.status == DeadLetterStatus::Skipped
+            && letter.key.as_ref().is_some_and(|key| key.as_str() == order)
+    });
+    skipped.count()
+}
+
+/// Only what is poisoned or refused becomes a dead letter, and whoever sent a command is
+/// told of it; all are resolved, and by whom and why is kept.
+fn only_the_bad_died(plan: &Plan, tables: &Tables) -> Result<(), String> {
+    for letter in tables.dead_letters.values() {
+        let key = letter.key.as_ref().map(|key| key.as_str().to_owned()).unwrap_or_default();
+        let event = &letter.event;
+        let names = [&key, &event.id, &event.event_type];
+        let is_bad = |name: &String| plan.poisoned.contains(name) || plan.refused.contains(name);
+        if !names.into_iter().any(is_bad) {
+            return Err(format!("guarantee 6: {} died of another's poison", event.id));
+        }
+        if letter.status.is_unresolved() || letter.resolved_by.is_none() {
+            return Err(format!("guarantee 7: nobody resolved dead letter {letter:?}"));
+        }
+    }
+    for letter in dead_messages(tables) {
+        let told = format!("{}.undeliverable", letter.event.id);
+        if !tables.log.values().any(|entry| entry.event.id == told) {
+            return Err(format!("guarantee 7: nobody was told that {} died", letter.event.id));
+        }
     }
     Ok(())
 }
@@ -194,6 +296,39 @@ fn timers_fire_when_due(tables: &Tables) -> Result<(), String> {
         };
         if entry.received_at.0 < decision.decided_at.0 + 40 {
             return Err(format!("guarantee 9: a timer of {instance} fired before it was due"));
+        }
+    }
+    Ok(())
+}
+
+/// A timer that was set anew counts no more, though it may stand in the log. Each
+/// order's decisions are followed in the order in which they were made.
+fn only_the_last_timer_counts(plan: &Plan, tables: &Tables) -> Result<(), String> {
+    for order in plan.orders.keys() {
+        let row = |position| (position, PluginName::from(ORDERS), Key::from(order.as_str()));
+        let mut chain = Vec::new();
+        let instance = tables.instances.get(&(PluginName::from(ORDERS), order.as_str().into()));
+        let mut next = instance.map(|instance| instance.decided);
+        while let Some(position) = next {
+            let decision = tables.decisions.get(&row(position));
+            let decision = decision
+                .ok_or_else(|| format!("guarantee 3: {order} has no decision at {position}"))?;
+            next = decision.previous;
+            chain.push(decision);
+        }
+        let mut set_by = None;
+        for decision in chain.into_iter().rev() {
+            let event = &tables.log[&decision.position].event;
+            if event.event_type == reserved::TIMER_FIRED {
+                let fired = event.extension(reserved::EXTENSION_SET_BY).map(str::to_owned);
+                if fired != set_by {
+                    return Err(format!("guarantee 9: {order} decided a timer that was set anew"));
+                }
+                set_by = None;
+            }
+            if decision.summary.contains(r#""set":"remind""#) {
+                set_by = Some(decision.position.to_string());
+            }
         }
     }
     Ok(())

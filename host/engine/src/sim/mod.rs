@@ -8,6 +8,8 @@
 
 mod ledger;
 mod scripts;
+#[cfg(test)]
+mod steps;
 mod world;
 
 use std::panic::AssertUnwindSafe;
@@ -46,6 +48,25 @@ mod tests {
             }
         }
         println!("{seeds} seeds from {first}: the guarantees hold");
+    }
+
+    #[test]
+    fn the_guarantees_hold_when_any_one_step_fails() {
+        let points = super::steps::run().unwrap_or_else(|reason| panic!("{reason}"));
+        println!("{} points: {points:?}", points.values().sum::<usize>());
+        for seam in [
+            "Ask",
+            "Commit",
+            "Deliver",
+            "Handle",
+            "Read(\"load_all\")",
+            "Read(\"read_log\")",
+            "Read(\"read_outbox\")",
+            "Read(\"read_timers\")",
+            "Read(\"recover\")",
+        ] {
+            assert!(points.contains_key(seam), "the scenario never calls {seam}");
+        }
     }
 
     /// Seeds that failed once.

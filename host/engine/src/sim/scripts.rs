@@ -2,6 +2,8 @@
 //! a reactor whose events go back to the log. They fail by a pattern of the seed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,24 +20,34 @@ use crate::model::{
 pub const ORDERS: &str = "orders";
 pub const NOTIFIER: &str = "notifier";
 pub const RECEIPTS: &str = "receipts";
+pub const AUDITOR: &str = "auditor";
 
 /// How often handlers fail in passing, in percent; and who is poisoned.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     pub seed: u64,
     pub transient_percent: u64,
-    /// Events that fail for good at the notifier.
+    /// Orders whose receipts fail for good at the notifier, and events that fail for
+    /// good wherever they come, until somebody mends it.
     pub poisoned: BTreeSet<String>,
+    pub cured: Arc<AtomicBool>,
 }
 
 impl Pattern {
     fn check(&self, call: &Call) -> Result<(), Failure> {
+        if self.is_poisoned(&call.event.id) {
+            return Err(Failure::Permanent("planted: for good".to_owned()));
+        }
         let mixed = call.seed ^ self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let roll = (mixed ^ u64::from(call.attempt) << 7).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33;
         match roll % 100 < self.transient_percent {
             true => Err(Failure::Transient("planted: in passing".to_owned())),
             false => Ok(()),
         }
+    }
+
+    fn is_poisoned(&self, what: &str) -> bool {
+        self.poisoned.contains(what) && !self.cured.load(Ordering::Relaxed)
     }
 }
 
@@ -99,6 +111,7 @@ pub fn handlers(pattern: &Pattern) -> Vec<Script> {
         script(manifest(ORDERS, Role::ProcessManager, orders), decide_order),
         script(manifest(RECEIPTS, Role::Reactor, stateless("pay")), decide_receipt),
         script(manifest(NOTIFIER, Role::Saga, stateless("receipt")), decide_notification),
+        script(manifest(AUDITOR, Role::Saga, stateless("note")), decide_note),
     ]
 }
 
@@ -175,18 +188,25 @@ fn decide_receipt(call: &Call, _: &Pattern) -> Result<Reply, Failure> {
         let key = call.key.to_string();
         return Ok(Reply::Need(vec![Question::Lookup { name: "customer".to_owned(), key }]));
     }
-    let messages = vec![message(MessageKind::Event, "receipt", call.key.as_str())];
+    // Two, so that something comes after what a poisoned key dies of.
+    let receipt = message(MessageKind::Event, "receipt", call.key.as_str());
+    let messages = vec![receipt.clone(), receipt];
     Ok(Reply::Decided(Decision { messages, ..Decision::default() }))
 }
 
 fn decide_notification(call: &Call, pattern: &Pattern) -> Result<Reply, Failure> {
-    if pattern.poisoned.contains(call.key.as_str()) {
+    if pattern.is_poisoned(call.key.as_str()) {
         return Err(Failure::Permanent("planted: for good".to_owned()));
     }
     let messages = vec![
         message(MessageKind::Command, "notify", call.key.as_str()),
         message(MessageKind::Command, "notify", call.key.as_str()),
     ];
+    Ok(Reply::Decided(Decision { messages, ..Decision::default() }))
+}
+
+fn decide_note(call: &Call, _: &Pattern) -> Result<Reply, Failure> {
+    let messages = vec![message(MessageKind::Command, "record", call.key.as_str())];
     Ok(Reply::Decided(Decision { messages, ..Decision::default() }))
 }
 

@@ -1,7 +1,7 @@
 //! The world of one seed: what is sent, what fails, when the engine crashes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,17 +14,19 @@ use serde_json::json;
 
 use super::ledger;
 use super::scripts::{Pattern, handlers};
-use crate::engine::{Engine, Parts, Settings};
+use crate::engine::{Action, Engine, Parts, Resolution, Settings};
 use crate::handler::Handler;
 use crate::lookup::Lookup;
-use crate::model::{AnswerValue, Event, Failure, Message, PluginName, SinkName, Timestamp};
+use crate::model::{
+    AnswerValue, DeadLetterSubject, Event, Failure, Message, PluginName, SinkName, Timestamp,
+};
 use crate::store::faulty::{FaultRates, FaultyStore};
 use crate::store::memory::MemoryStore;
 use crate::transport::{DeliveryError, Transport};
 
 /// A world in which work remains after so much simulated time is stuck.
-const LIFETIME: Duration = Duration::from_secs(3_600);
-const START: u64 = 1_800_000_000_000;
+const LIFETIME: Duration = Duration::from_secs(600);
+pub const START: u64 = 1_800_000_000_000;
 
 /// What is to happen.
 #[derive(Debug)]
@@ -33,7 +35,12 @@ pub struct Plan {
     pub events: Vec<Event>,
     /// Order to its items.
     pub orders: BTreeMap<String, Vec<String>>,
+    /// Orders, events and message types that fail for good until they are cured.
     pub poisoned: BTreeSet<String>,
+    /// Orders whose notifications the sink refuses for good until it is cured.
+    pub refused: BTreeSet<String>,
+    /// What the operator does with the notifier's dead letters; the others are redriven.
+    pub skips: bool,
 }
 
 pub struct World {
@@ -44,17 +51,25 @@ pub struct World {
     sink: Arc<Sink>,
     /// Milliseconds of all lives so far, and jumps of the clock.
     elapsed: Arc<AtomicU64>,
+    cured: Arc<AtomicBool>,
 }
 
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
-        let plan = Plan::new(&mut random);
+        let mut plan = Plan::new(&mut random);
+        if seed.is_multiple_of(5) {
+            let healthy = plan.orders.keys().find(|order| !plan.poisoned.contains(*order));
+            plan.refused = healthy.into_iter().cloned().collect();
+        }
+        let cured = Arc::new(AtomicBool::new(false));
+        let sink = Sink::new(random.random(), &plan, Arc::clone(&cured));
         Self {
             seed,
             plan,
+            cured,
             store: MemoryStore::new(),
-            sink: Arc::new(Sink::new(random.random())),
+            sink: Arc::new(sink),
             elapsed: Arc::new(AtomicU64::new(START)),
             random,
         }
@@ -92,43 +107,27 @@ impl World {
         crash_after: Option<Duration>,
         unacknowledged: &mut Vec<Event>,
     ) -> Result<bool, String> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .map_err(|error| error.to_string())?;
-        let began = self.elapsed.load(Ordering::Relaxed);
-        let elapsed = Arc::clone(&self.elapsed);
-        let random = StdRng::seed_from_u64(seed);
-        let parts = self.parts(seed, rates);
-        let store = self.store.clone();
-        let sink = Arc::clone(&self.sink);
-        let result = runtime.block_on(async {
-            let start = tokio::time::Instant::now();
-            let clock_elapsed = Arc::clone(&elapsed);
-            let parts = Parts {
-                clock: Arc::new(move || {
-                    let passed = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    clock_elapsed.fetch_max(began + passed, Ordering::Relaxed);
-                    Timestamp(began + passed)
-                }),
-                ..parts
-            };
-            let life = drive(parts, random, unacknowledged, &store, &sink);
-            let life = tokio::time::timeout(LIFETIME, life);
+        let life = Life {
+            parts: self.parts(seed, rates),
+            elapsed: &self.elapsed,
+            random: StdRng::seed_from_u64(seed),
+            unacknowledged,
+            operator: Operator {
+                plan: &self.plan,
+                cured: &self.cured,
+                prudent: false,
+                store: &self.store,
+            },
+            delivered: &|| self.sink.delivered(),
+        };
+        let result = life.run(async move {
             match crash_after {
-                None => life.await.map_err(|_| ledger::stuck(&store.snapshot()))?.map(|()| true),
-                Some(after) => tokio::select! {
-                    biased;
-                    () = tokio::time::sleep(after) => Ok(false),
-                    ended = life => ended.map_err(|_| ledger::stuck(&store.snapshot()))?.map(|()| true),
-                },
+                Some(after) => tokio::time::sleep(after).await,
+                None => std::future::pending().await,
             }
         });
         // The clock goes on while the host is down; sometimes it was set.
         self.elapsed.fetch_add(self.random.random_range(0..200), Ordering::Relaxed);
-        // Dropping the runtime is the crash: every task ends at its await.
-        drop(runtime);
         result
     }
 
@@ -137,6 +136,7 @@ impl World {
             seed: self.seed,
             transient_percent: self.seed % 4 * 5,
             poisoned: self.plan.poisoned.clone(),
+            cured: Arc::clone(&self.cured),
         };
         let handlers = handlers(&pattern).into_iter().map(|s| Arc::new(s) as Arc<dyn Handler>);
         let sink: Arc<dyn Transport> = Arc::clone(&self.sink) as Arc<dyn Transport>;
@@ -146,7 +146,7 @@ impl World {
             handlers: handlers.collect(),
             lookup: Arc::new(Customers(Mutex::new(StdRng::seed_from_u64(seed)))),
             transports: HashMap::from([(SinkName::from("sink"), sink)]),
-            routes: BTreeMap::from([route("close"), route("notify")]),
+            routes: BTreeMap::from([route("close"), route("notify"), route("record")]),
             clock: Arc::new(|| Timestamp(0)),
             settings: Settings {
                 shards: 0,
@@ -159,14 +159,65 @@ impl World {
     }
 }
 
+/// One life of an engine, from its start to its end or crash.
+pub struct Life<'w> {
+    /// Their clock is replaced by the world's.
+    pub parts: Parts,
+    /// Milliseconds; goes on from life to life.
+    pub elapsed: &'w Arc<AtomicU64>,
+    pub random: StdRng,
+    pub unacknowledged: &'w mut Vec<Event>,
+    pub operator: Operator<'w>,
+    /// What the sink has seen so far.
+    pub delivered: &'w dyn Fn() -> Vec<Arc<Message>>,
+}
+
+impl Life<'_> {
+    /// True if all work was done before `crash` resolved.
+    pub fn run(self, crash: impl Future<Output = ()>) -> Result<bool, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .map_err(|error| error.to_string())?;
+        let Self { parts, elapsed, random, unacknowledged, operator, delivered } = self;
+        let store = operator.store;
+        let began = elapsed.load(Ordering::Relaxed);
+        let result = runtime.block_on(async {
+            let start = tokio::time::Instant::now();
+            let clock_elapsed = Arc::clone(elapsed);
+            let parts = Parts {
+                clock: Arc::new(move || {
+                    let passed = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    clock_elapsed.fetch_max(began + passed, Ordering::Relaxed);
+                    Timestamp(began + passed)
+                }),
+                ..parts
+            };
+            let life = drive(parts, random, unacknowledged, &operator, delivered);
+            tokio::select! {
+                biased;
+                () = crash => Ok(false),
+                ended = tokio::time::timeout(LIFETIME, life) => {
+                    ended.map_err(|_| ledger::stuck(&store.snapshot()))?.map(|()| true)
+                }
+            }
+        });
+        // Dropping the runtime is the crash: every task ends at its await.
+        drop(runtime);
+        result
+    }
+}
+
 /// Sends what was not acknowledged, then waits until nothing is left to do.
 async fn drive(
     parts: Parts,
     mut random: StdRng,
     unacknowledged: &mut Vec<Event>,
-    store: &MemoryStore,
-    sink: &Sink,
+    operator: &Operator<'_>,
+    delivered: &dyn Fn() -> Vec<Arc<Message>>,
 ) -> Result<(), String> {
+    let store = operator.store;
     let parts = Arc::new(Mutex::new(Some(parts)));
     let engine = loop {
         let taken = parts.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -201,13 +252,42 @@ async fn drive(
             tokio::time::sleep(Duration::from_micros(random.random_range(0..3_000))).await;
         }
     }
-    while !ledger::is_quiet(&store.snapshot(), &sink.delivered()) {
+    while !ledger::is_quiet(&store.snapshot(), &delivered()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
+        operator.look(&engine, &mut random).await;
     }
     engine.drain().await;
-    match ledger::is_quiet(&store.snapshot(), &sink.delivered()) {
+    match ledger::is_quiet(&store.snapshot(), &delivered()) {
         true => Ok(()),
         false => Err(format!("draining left work: {}", ledger::stuck(&store.snapshot()))),
+    }
+}
+
+/// Finds dead letters, mends what fails, and resolves them; sometimes before it is mended.
+pub struct Operator<'a> {
+    pub plan: &'a Plan,
+    pub cured: &'a AtomicBool,
+    /// Mends what fails before it resolves anything for the first time.
+    pub prudent: bool,
+    pub store: &'a MemoryStore,
+}
+
+impl Operator<'_> {
+    async fn look(&self, engine: &Engine, random: &mut StdRng) {
+        if self.prudent || random.random_ratio(1, 4) {
+            self.cured.store(true, Ordering::Relaxed);
+        }
+        let letters = self.store.snapshot().dead_letters;
+        for letter in letters.into_values().filter(|letter| letter.status.is_unresolved()) {
+            let skips = self.plan.skips && letter.plugin.as_str() == super::scripts::NOTIFIER;
+            let action = match skips && letter.subject == DeadLetterSubject::Event {
+                true => Action::Skip,
+                false => Action::Redrive { edited: None },
+            };
+            let (by, reason) = ("operator".to_owned(), "mended".to_owned());
+            // Refused, or the engine recovers: it is looked at again.
+            let _ = engine.resolve(letter.id, Resolution { action, by, reason }).await;
+        }
     }
 }
 
@@ -226,6 +306,10 @@ impl Plan {
         for (order, own) in &orders {
             events.push(event("place", order, &json!({"order": order, "items": own})));
             events.push(event("pay", order, &json!({"order": order})));
+            for note in 0..random.random_range(0..5) {
+                let name = format!("{order}-{note}");
+                events.push(event("note", &name, &json!({"order": order})));
+            }
         }
         // Packages span orders, as they like.
         items.shuffle(random);
@@ -243,15 +327,21 @@ impl Plan {
             let twice = events[random.random_range(0..events.len())].clone();
             events.insert(random.random_range(0..=events.len()), twice);
         }
-        let poisoned = match random.random_ratio(1, 4) {
-            true => orders.keys().take(1).cloned().collect(),
-            false => BTreeSet::new(),
-        };
-        Self { events, orders, poisoned }
+        let mut poisoned = BTreeSet::new();
+        if random.random_ratio(1, 4) {
+            poisoned.extend(orders.keys().take(1).cloned());
+        }
+        for _ in 0..random.random_range(0..3) {
+            poisoned.insert(events[random.random_range(0..events.len())].id.clone());
+        }
+        if random.random_ratio(1, 6) {
+            poisoned.insert(["close", "notify", "record"][random.random_range(0..3)].to_owned());
+        }
+        Self { events, orders, poisoned, refused: BTreeSet::new(), skips: random.random() }
     }
 }
 
-fn event(event_type: &str, of: &str, data: &serde_json::Value) -> Event {
+pub fn event(event_type: &str, of: &str, data: &serde_json::Value) -> Event {
     Event {
         id: format!("{event_type}-{of}"),
         source: "/world".to_owned(),
@@ -268,12 +358,17 @@ fn event(event_type: &str, of: &str, data: &serde_json::Value) -> Event {
 /// A sink that fails, takes its time, and sometimes says that it failed when it did not.
 pub struct Sink {
     random: Mutex<StdRng>,
+    refused: BTreeSet<String>,
     delivered: Mutex<Vec<Arc<Message>>>,
+    poisoned: BTreeSet<String>,
+    cured: Arc<AtomicBool>,
 }
 
 impl Sink {
-    fn new(seed: u64) -> Self {
-        Self { random: Mutex::new(StdRng::seed_from_u64(seed)), delivered: Mutex::default() }
+    fn new(seed: u64, plan: &Plan, cured: Arc<AtomicBool>) -> Self {
+        let random = Mutex::new(StdRng::seed_from_u64(seed));
+        let (poisoned, refused) = (plan.poisoned.clone(), plan.refused.clone());
+        Self { random, refused, delivered: Mutex::default(), poisoned, cured }
     }
 
     pub fn delivered(&self) -> Vec<Arc<Message>> {
@@ -291,6 +386,12 @@ impl Transport for Sink {
         tokio::time::sleep(Duration::from_micros(u64::from(self.roll(3_000)))).await;
         let mut results = Vec::new();
         for message in messages {
+            let is_bad = self.poisoned.contains(&message.event.event_type)
+                || is_refused(&self.refused, message);
+            if is_bad && !self.cured.load(Ordering::Relaxed) {
+                results.push(Err(DeliveryError::Permanent("planted: for good".to_owned())));
+                continue;
+            }
             let roll = self.roll(100);
             if roll >= 10 {
                 let mut delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
@@ -314,6 +415,11 @@ impl Transport for Sink {
     fn ordered(&self) -> bool {
         false
     }
+}
+
+/// Whether a sink never takes this message.
+pub fn is_refused(orders: &BTreeSet<String>, message: &Message) -> bool {
+    message.event.event_type == "notify" && orders.contains(message.key.as_str())
 }
 
 /// A lookup that is slow, and fails now and then.

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::{
-    Batch, CommitError, Committed, Expire, Loaded, MessageLane, PluginProgress, ReadError,
-    Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Store, TimerRow,
+    Batch, CommitError, Committed, Expire, Loaded, MessageLane, OpenLetter, ParkedKey,
+    PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Store,
+    TimerRow,
 };
 use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
@@ -183,7 +184,7 @@ impl Tables {
                 && finished(message.cause)
         };
         let resolved = |letter: &DeadLetter| {
-            letter.status != DeadLetterStatus::Open
+            !letter.status.is_unresolved()
                 && letter.at < history_before
                 && Some(letter.id) != newest
         };
@@ -225,33 +226,56 @@ impl Tables {
         }
     }
 
-    fn open_letters(&self) -> impl Iterator<Item = &Arc<DeadLetter>> {
-        self.dead_letters.values().filter(|letter| letter.status == DeadLetterStatus::Open)
+    fn unresolved(&self) -> impl Iterator<Item = &Arc<DeadLetter>> {
+        self.dead_letters.values().filter(|letter| letter.status.is_unresolved())
     }
 
-    fn parked_keys(&self, plugin: &PluginName) -> Vec<Key> {
-        let keys: BTreeSet<Key> = self
-            .open_letters()
-            .filter(|letter| letter.subject == DeadLetterSubject::Event && letter.plugin == *plugin)
-            .filter_map(|letter| letter.key.clone())
-            .collect();
-        keys.into_iter().collect()
+    fn parked_keys(&self, plugin: &PluginName) -> Vec<ParkedKey<Key>> {
+        let letters = self.unresolved().filter_map(|letter| {
+            let is_ours = letter.subject == DeadLetterSubject::Event && letter.plugin == *plugin;
+            Some((letter.key.clone().filter(|_| is_ours)?, open_letter(letter)))
+        });
+        let rows = self.parked.keys().filter(|(name, ..)| name == plugin);
+        parked(letters, rows.map(|(_, key, _)| key.clone()))
     }
 
-    fn parked_lanes(&self, of: &SinkName) -> Vec<MessageLane> {
-        let lanes: BTreeSet<MessageLane> = self
-            .open_letters()
-            .filter_map(|letter| match &letter.subject {
-                DeadLetterSubject::Message { sink, .. } if sink == of => Some(MessageLane {
-                    sink: sink.clone(),
-                    plugin: letter.plugin.clone(),
-                    key: letter.key.clone()?,
-                }),
-                _ => None,
-            })
-            .collect();
-        lanes.into_iter().collect()
+    fn parked_lanes(&self, of: &SinkName) -> Vec<ParkedKey<MessageLane>> {
+        let letters = self.unresolved().filter_map(|letter| match &letter.subject {
+            DeadLetterSubject::Message { sink, .. } if sink == of => {
+                let (plugin, key) = (letter.plugin.clone(), letter.key.clone()?);
+                Some((MessageLane { sink: sink.clone(), plugin, key }, open_letter(letter)))
+            }
+            _ => None,
+        });
+        parked(letters, self.parked_messages.values().filter(|lane| lane.sink == *of).cloned())
     }
+}
+
+fn open_letter(letter: &DeadLetter) -> OpenLetter {
+    let place = match &letter.subject {
+        DeadLetterSubject::Event => letter.position.0,
+        DeadLetterSubject::Message { sequence, .. } => sequence.0,
+    };
+    let redriving = letter.status == DeadLetterStatus::Redriving;
+    OpenLetter { id: letter.id, place, redriving }
+}
+
+fn parked<K: Clone + Ord>(
+    letters: impl Iterator<Item = (K, OpenLetter)>,
+    rows: impl Iterator<Item = K>,
+) -> Vec<ParkedKey<K>> {
+    let mut keys: BTreeMap<K, ParkedKey<K>> = BTreeMap::new();
+    let fresh = |key: &K| ParkedKey { key: key.clone(), letters: Vec::new(), waiting: 0 };
+    for (key, letter) in letters {
+        keys.entry(key.clone()).or_insert_with(|| fresh(&key)).letters.push(letter);
+    }
+    for key in rows {
+        keys.entry(key.clone()).or_insert_with(|| fresh(&key)).waiting += 1;
+    }
+    for parked in keys.values_mut() {
+        parked.letters.sort_by_key(|letter| letter.place);
+    }
+    keys.into_values().collect()
 }
 
 /// Removes the first rows that are meant; returns how many.

@@ -240,8 +240,9 @@ pub struct Recovered {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveredPlugin {
     pub progress: PluginProgress,
-    /// Instances and lanes with an open dead letter of an event, ascending, each once.
-    pub parked: Vec<Key>,
+    /// Instances and lanes with an unresolved dead letter of an event, or with parked
+    /// events, ascending, each once.
+    pub parked: Vec<ParkedKey<Key>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -249,8 +250,27 @@ pub struct RecoveredSink {
     pub progress: SinkProgress,
     /// The highest sequence in its outbox or its cursor.
     pub last: Sequence,
-    /// Ordering keys with an open dead letter of a message of this sink, ascending, each once.
-    pub parked: Vec<MessageLane>,
+    /// Ordering keys with an unresolved dead letter of a message of this sink, or with
+    /// parked messages, ascending, each once.
+    pub parked: Vec<ParkedKey<MessageLane>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedKey<K> {
+    pub key: K,
+    /// Its unresolved dead letters, in the order of their places.
+    pub letters: Vec<OpenLetter>,
+    /// How many events or messages are parked.
+    pub waiting: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenLetter {
+    pub id: DeadLetterId,
+    /// The position of the event, or the sequence of the message.
+    pub place: u64,
+    /// Its status is `Redriving`.
+    pub redriving: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

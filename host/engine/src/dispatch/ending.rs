@@ -1,0 +1,58 @@
+//! An operator ends an instance: the host does it itself, without its handler,
+//! in the order of the log like everything else that happens to it.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::model::{DecisionRecord, Event, Instance, InstanceStatus, Key, Position, reserved};
+use crate::resolve::{Action, Resolution};
+
+use super::Dispatcher;
+
+impl Dispatcher {
+    pub(super) fn is_end(&mut self, key: &Key, position: Position) -> bool {
+        let delivery = self.lanes.get_mut(key, position.0);
+        delivery.is_some_and(|d| d.entry.event.event_type == reserved::INSTANCE_ENDED)
+    }
+
+    /// The instance is over. Its state stays, for whoever asks what it was.
+    pub(super) fn end(&mut self, key: &Key, position: Position) {
+        let Some(delivery) = self.lanes.finish(key, position.0) else { return };
+        let Some(before) = self.instances.get(key) else { return };
+        let now = (self.around.clock)();
+        let mut instance = Instance::clone(before);
+        let previous = instance.decided;
+        instance.status = InstanceStatus::Ended;
+        instance.decided = position;
+        instance.version += 1;
+        instance.updated_at = now;
+        for name in std::mem::take(&mut instance.timers).into_keys() {
+            self.changes.timers.insert((key.clone(), name), None);
+        }
+        let Resolution { by, reason, .. } = resolution(&delivery.entry.event);
+        self.changes.decisions.push(DecisionRecord {
+            position,
+            plugin: self.plugin.clone(),
+            key: key.clone(),
+            previous: Some(previous),
+            decided_at: now,
+            plugin_version: Arc::clone(&self.manifest.version),
+            attempt: delivery.attempt,
+            state: None,
+            summary: json!({"ended": {"by": by, "reason": reason}}).to_string(),
+        });
+        self.counters.handled += 1;
+        let instance = Arc::new(instance);
+        self.changes.instances.insert(key.clone(), Arc::clone(&instance));
+        self.instances.insert(key.clone(), instance);
+        self.settle(key, position, delivery.via);
+    }
+}
+
+/// By whom and why, as `Engine::end` wrote it.
+pub(super) fn resolution(event: &Event) -> Resolution {
+    let data: Value = serde_json::from_slice(&event.data).unwrap_or_default();
+    let text = |name: &str| data[name].as_str().unwrap_or_default().to_owned();
+    Resolution { action: Action::Discard, by: text("by"), reason: text("reason") }
+}

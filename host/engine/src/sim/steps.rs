@@ -1,0 +1,484 @@
+//! A failure at every step: one small scenario again and again, in which each call
+//! through a seam fails once, in each way in which it can fail.
+//!
+//! The world of a seed fails here and there, this one everywhere.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use serde_json::json;
+use tokio::sync::Notify;
+
+use super::ledger;
+use super::scripts::{Pattern, Script, handlers};
+use super::world::{Life, Operator, Plan, START, event, is_refused};
+use crate::engine::{Parts, Settings};
+use crate::handler::{Call, Handler, Reply};
+use crate::lookup::Lookup;
+use crate::model::{
+    AnswerValue, DeadLetter, DeadLetterId, Failure, Held, Key, LogEntry, Manifest, Message,
+    PluginName, Position, Sequence, SinkName, State, Timestamp,
+};
+use crate::store::memory::MemoryStore;
+use crate::store::{
+    Batch, CommitError, Committed, Loaded, MessageLane, ReadError, Recovered, Store, TimerRow,
+};
+use crate::transport::{DeliveryError, Transport};
+
+/// What a call through a seam takes, so that others have time to pile up.
+const CALL_TIME: Duration = Duration::from_millis(1);
+/// The first two lives end in the middle of the work, also without any failure: the next
+/// then has a log and an outbox to read. The first at some of these milliseconds, in
+/// which all of its work falls, so that each step fails together with early and late crashes.
+const FIRST_LIFE_MS_MAX: u64 = 12;
+const FIRST_LIFE_STEP: usize = 4;
+const SECOND_LIFE: Duration = Duration::from_millis(9);
+/// Timers fall due meanwhile.
+const DOWN_TIME_MS: u64 = 30;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Seam {
+    Commit,
+    Read(&'static str),
+    Deliver,
+    Ask,
+    Handle,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// It did not happen, and the caller is told so.
+    Refused,
+    /// It did not happen, and the caller is told that nobody knows.
+    Lost,
+    /// It did happen, and the caller is told that nobody knows.
+    Written,
+    /// The host dies before it happens.
+    CrashBefore,
+    /// It happens, and the host dies before the caller is told.
+    CrashAfter,
+}
+
+impl Seam {
+    fn faults(self) -> &'static [Fault] {
+        use Fault::{CrashAfter, CrashBefore, Lost, Refused, Written};
+        match self {
+            Self::Commit => &[Refused, Lost, Written, CrashBefore, CrashAfter],
+            Self::Deliver => &[Refused, Written, CrashBefore, CrashAfter],
+            // What changes nothing cannot have happened or not.
+            Self::Read(_) | Self::Ask => &[Refused, CrashBefore],
+            Self::Handle => &[Refused, CrashAfter],
+        }
+    }
+}
+
+/// Counts the calls of a run, and says which fails.
+struct Steps {
+    calls: Mutex<Vec<Seam>>,
+    step: usize,
+    /// In which of its ways the step fails.
+    way: usize,
+    crash: Notify,
+}
+
+impl Steps {
+    fn next(&self, seam: Seam) -> Option<Fault> {
+        let mut calls = lock(&self.calls);
+        calls.push(seam);
+        let faults = seam.faults();
+        (calls.len() - 1 == self.step).then(|| faults[self.way % faults.len()])
+    }
+
+    /// Never returns: the runtime is dropped while the caller waits here.
+    async fn crash<T>(&self) -> T {
+        self.crash.notify_one();
+        std::future::pending().await
+    }
+
+    async fn read(&self, which: &'static str) -> Result<(), ReadError> {
+        match self.next(Seam::Read(which)) {
+            None => Ok(()),
+            Some(Fault::CrashBefore) => self.crash().await,
+            Some(_) => Err(ReadError("planted: the read failed".to_owned())),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Type, ordering key and id of every message that was ever sent.
+type Sent = BTreeSet<(String, Key, String)>;
+
+/// Fails at each step in each way, until a run has fewer steps; returns how many
+/// points that were, by seam. Whatever fails, the same messages are sent, with the same ids.
+///
+/// # Errors
+/// Says at which step which guarantee was broken.
+pub fn run() -> Result<BTreeMap<String, usize>, String> {
+    let mut points = BTreeMap::new();
+    let mut expected: Option<Sent> = None;
+    for first_life in (0..=FIRST_LIFE_MS_MAX).step_by(FIRST_LIFE_STEP) {
+        let (mut step, mut way) = (0, 0);
+        loop {
+            let (calls, sent) = run_once(Duration::from_millis(first_life), step, way)?;
+            let expected = expected.get_or_insert_with(|| sent.clone());
+            if sent != *expected {
+                let difference: Vec<_> = sent.symmetric_difference(expected).collect();
+                return Err(format!(
+                    "guarantee 5: another run sent other messages (step {step}, way {way}, \
+                     after a life of {first_life} ms): {difference:?}"
+                ));
+            }
+            let Some(seam) = calls.get(step) else { break };
+            *points.entry(format!("{seam:?}")).or_default() += 1;
+            way += 1;
+            if way >= seam.faults().len() {
+                (step, way) = (step + 1, 0);
+            }
+        }
+    }
+    Ok(points)
+}
+
+/// One run, in which one step fails in one way; returns its calls, and what it sent.
+fn run_once(first_life: Duration, step: usize, way: usize) -> Result<(Vec<Seam>, Sent), String> {
+    let steps = Arc::new(Steps { calls: Mutex::default(), step, way, crash: Notify::new() });
+    let sent = live(&steps, first_life).map_err(|reason| {
+        let seam = lock(&steps.calls).get(step).copied();
+        let fault = seam.map(|seam| seam.faults()[way % seam.faults().len()]);
+        format!("{fault:?} at step {step}, {seam:?}, after a life of {first_life:?}: {reason}")
+    })?;
+    Ok((lock(&steps.calls).clone(), sent))
+}
+
+/// Lives until everything is done, then looks into the books.
+fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<Sent, String> {
+    let plan = plan();
+    let store = MemoryStore::new();
+    let sink = Arc::new(Mutex::new(Vec::new()));
+    let elapsed = Arc::new(AtomicU64::new(START));
+    let mut unacknowledged = plan.events.clone();
+    let cured = Arc::new(AtomicBool::new(false));
+    for life in 0.. {
+        let parts = parts(&plan, &cured, &store, &sink, steps);
+        let life_of = Life {
+            parts,
+            elapsed: &elapsed,
+            random: StdRng::seed_from_u64(life as u64),
+            unacknowledged: &mut unacknowledged,
+            operator: Operator { plan: &plan, cured: &cured, prudent: true, store: &store },
+            delivered: &|| lock(&sink).clone(),
+        };
+        let done = life_of.run(async {
+            let over = async {
+                match [first_life, SECOND_LIFE].get(life) {
+                    Some(length) => tokio::time::sleep(*length).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = steps.crash.notified() => {}
+                () = over => {}
+            }
+        })?;
+        if done {
+            break;
+        }
+        elapsed.fetch_add(DOWN_TIME_MS, Ordering::Relaxed);
+    }
+    let tables = store.snapshot();
+    ledger::check(&plan, &tables, &lock(&sink))?;
+    let sent = tables.messages.values().map(|message| {
+        (message.event.event_type.clone(), message.key.clone(), message.event.id.clone())
+    });
+    Ok(sent.collect())
+}
+
+/// Two orders whose items share a package, events before those that they depend on, a
+/// duplicate, a poisoned key, and a command that cannot be delivered.
+fn plan() -> Plan {
+    let order = |name: &str, items: &[&str]| {
+        (name.to_owned(), items.iter().map(|item| (*item).to_owned()).collect())
+    };
+    let orders = BTreeMap::from([order("o1", &["i1", "i2"]), order("o2", &["i3"])]);
+    let pay = |name: &str| event("pay", name, &json!({"order": name}));
+    let place = |name: &str| event("place", name, &json!({"order": name, "items": orders[name]}));
+    let pack =
+        |name: &str, items: &[&str]| event("pack", name, &json!({"package": name, "items": items}));
+    let deliver = |name: &str| event("deliver", name, &json!({"package": name}));
+    let events = vec![
+        deliver("p1"),
+        place("o1"),
+        pack("p1", &["i1", "i3"]),
+        pay("o2"),
+        place("o2"),
+        place("o1"),
+        pay("o1"),
+        pack("p2", &["i2"]),
+        deliver("p2"),
+    ];
+    let (poisoned, refused) =
+        (BTreeSet::from(["o2".to_owned()]), BTreeSet::from(["o1".to_owned()]));
+    Plan { events, orders, poisoned, refused, skips: false }
+}
+
+fn parts(
+    plan: &Plan,
+    cured: &Arc<AtomicBool>,
+    store: &MemoryStore,
+    sink: &Arc<Mutex<Vec<Arc<Message>>>>,
+    steps: &Arc<Steps>,
+) -> Parts {
+    let pattern = Pattern {
+        seed: 1,
+        transient_percent: 0,
+        poisoned: plan.poisoned.clone(),
+        cured: Arc::clone(cured),
+    };
+    let stepped = |script| {
+        Arc::new(SteppedHandler { inner: script, steps: Arc::clone(steps) }) as Arc<dyn Handler>
+    };
+    let transport = SteppedSink {
+        refused: plan.refused.clone(),
+        cured: Arc::clone(cured),
+        delivered: Arc::clone(sink),
+        steps: Arc::clone(steps),
+    };
+    let route = |name: &str| (name.to_owned(), SinkName::from("sink"));
+    Parts {
+        store: Arc::new(SteppedStore { inner: store.clone(), steps: Arc::clone(steps) }),
+        handlers: handlers(&pattern).into_iter().map(stepped).collect(),
+        lookup: Arc::new(SteppedLookup { steps: Arc::clone(steps) }),
+        transports: HashMap::from([(SinkName::from("sink"), Arc::new(transport) as _)]),
+        routes: BTreeMap::from([route("close"), route("notify")]),
+        clock: Arc::new(|| Timestamp(0)),
+        settings: Settings {
+            shards: 0,
+            attempts_max: 10,
+            retry_delay_min: Duration::from_millis(1),
+            retry_delay_max: Duration::from_millis(10),
+            lookup_timeout: Duration::from_millis(100),
+        },
+    }
+}
+
+struct SteppedHandler {
+    inner: Script,
+    steps: Arc<Steps>,
+}
+
+impl Handler for SteppedHandler {
+    fn manifest(&self) -> &Manifest {
+        self.inner.manifest()
+    }
+
+    fn handle(&self, call: &Call) -> Result<Reply, Failure> {
+        match self.steps.next(Seam::Handle) {
+            Some(Fault::Refused) => return Err(Failure::Transient("planted".to_owned())),
+            // A call is synchronous: the crash comes at the next await.
+            Some(_) => self.steps.crash.notify_one(),
+            None => {}
+        }
+        self.inner.handle(call)
+    }
+
+    fn migrate(&self, state: &State) -> Result<Bytes, String> {
+        self.inner.migrate(state)
+    }
+}
+
+struct SteppedLookup {
+    steps: Arc<Steps>,
+}
+
+#[async_trait]
+impl Lookup for SteppedLookup {
+    async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Failure> {
+        let fault = self.steps.next(Seam::Ask);
+        tokio::time::sleep(CALL_TIME).await;
+        match fault {
+            None => Ok(AnswerValue::Missing),
+            Some(Fault::CrashBefore) => self.steps.crash().await,
+            Some(_) => Err(Failure::Transient("planted".to_owned())),
+        }
+    }
+}
+
+struct SteppedSink {
+    refused: BTreeSet<String>,
+    cured: Arc<AtomicBool>,
+    delivered: Arc<Mutex<Vec<Arc<Message>>>>,
+    steps: Arc<Steps>,
+}
+
+#[async_trait]
+impl Transport for SteppedSink {
+    async fn deliver(&self, messages: &[Arc<Message>]) -> Vec<Result<(), DeliveryError>> {
+        let fault = self.steps.next(Seam::Deliver);
+        tokio::time::sleep(3 * CALL_TIME).await;
+        if fault == Some(Fault::CrashBefore) {
+            return self.steps.crash().await;
+        }
+        let cured = self.cured.load(Ordering::Relaxed);
+        let is_refused = |message: &Arc<Message>| !cured && is_refused(&self.refused, message);
+        if fault != Some(Fault::Refused) {
+            let taken = messages.iter().filter(|message| !is_refused(message));
+            lock(&self.delivered).extend(taken.cloned());
+        }
+        if fault == Some(Fault::CrashAfter) {
+            return self.steps.crash().await;
+        }
+        let failed = DeliveryError::Transient { reason: "planted".to_owned(), retry_after: None };
+        let result = |message: &Arc<Message>| match (fault, is_refused(message)) {
+            (Some(_), _) => Err(failed.clone()),
+            (None, true) => Err(DeliveryError::Permanent("planted".to_owned())),
+            (None, false) => Ok(()),
+        };
+        messages.iter().map(result).collect()
+    }
+
+    fn batch_max(&self) -> usize {
+        1
+    }
+
+    fn ordered(&self) -> bool {
+        false
+    }
+}
+
+struct SteppedStore {
+    inner: MemoryStore,
+    steps: Arc<Steps>,
+}
+
+#[async_trait]
+impl Store for SteppedStore {
+    async fn recover(&self) -> Result<Recovered, ReadError> {
+        self.steps.read("recover").await?;
+        self.inner.recover().await
+    }
+
+    async fn commit(&self, batch: &Batch) -> Result<Committed, CommitError> {
+        let fault = self.steps.next(Seam::Commit);
+        tokio::time::sleep(CALL_TIME).await;
+        let unknown = || Err(CommitError::Unknown("planted".to_owned()));
+        match fault {
+            None => self.inner.commit(batch).await,
+            Some(Fault::Refused) => Err(CommitError::NotCommitted("planted".to_owned())),
+            Some(Fault::Lost) => unknown(),
+            Some(Fault::Written) => {
+                self.inner.commit(batch).await?;
+                unknown()
+            }
+            Some(Fault::CrashBefore) => self.steps.crash().await,
+            Some(Fault::CrashAfter) => {
+                self.inner.commit(batch).await?;
+                self.steps.crash().await
+            }
+        }
+    }
+
+    async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<LogEntry>, ReadError> {
+        self.steps.read("read_log").await?;
+        self.inner.read_log(after, limit).await
+    }
+
+    async fn read_stream(
+        &self,
+        subject: &str,
+        after: Position,
+        before: Position,
+        limit: usize,
+    ) -> Result<Vec<LogEntry>, ReadError> {
+        self.steps.read("read_stream").await?;
+        self.inner.read_stream(subject, after, before, limit).await
+    }
+
+    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Loaded, ReadError> {
+        self.steps.read("load").await?;
+        self.inner.load(plugin, keys).await
+    }
+
+    async fn load_all(
+        &self,
+        plugin: &PluginName,
+        limit: usize,
+    ) -> Result<Option<Loaded>, ReadError> {
+        self.steps.read("load_all").await?;
+        self.inner.load_all(plugin, limit).await
+    }
+
+    async fn read_outbox(
+        &self,
+        sink: &SinkName,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Arc<Message>>, ReadError> {
+        self.steps.read("read_outbox").await?;
+        self.inner.read_outbox(sink, after, limit).await
+    }
+
+    async fn read_timers(
+        &self,
+        due_until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<TimerRow>, ReadError> {
+        self.steps.read("read_timers").await?;
+        self.inner.read_timers(due_until, limit).await
+    }
+
+    async fn read_parked(
+        &self,
+        plugin: &PluginName,
+        key: &Key,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<LogEntry>, ReadError> {
+        self.steps.read("read_parked").await?;
+        self.inner.read_parked(plugin, key, after, limit).await
+    }
+
+    async fn read_parked_messages(
+        &self,
+        lane: &MessageLane,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Arc<Message>>, ReadError> {
+        self.steps.read("read_parked_messages").await?;
+        self.inner.read_parked_messages(lane, after, limit).await
+    }
+
+    async fn read_expired_holds(
+        &self,
+        plugin: &PluginName,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Held>, ReadError> {
+        self.steps.read("read_expired_holds").await?;
+        self.inner.read_expired_holds(plugin, until, limit).await
+    }
+
+    async fn read_finished_instances(
+        &self,
+        plugin: &PluginName,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Key>, ReadError> {
+        self.steps.read("read_finished_instances").await?;
+        self.inner.read_finished_instances(plugin, until, limit).await
+    }
+
+    async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {
+        self.steps.read("read_dead_letter").await?;
+        self.inner.read_dead_letter(id).await
+    }
+}

@@ -1,0 +1,50 @@
+//! Which sinks are taken to be down, for whoever asks.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::model::{SinkName, Timestamp};
+
+/// A sink that does not answer: its messages wait, and it is tried now and then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkDown {
+    pub sink: SinkName,
+    pub since: Timestamp,
+    pub next_attempt_at: Timestamp,
+    /// What the last attempt met.
+    pub reason: String,
+}
+
+#[derive(Default)]
+pub struct SinkStates(Mutex<BTreeMap<SinkName, SinkDown>>);
+
+impl SinkStates {
+    pub fn opened(
+        &self,
+        sink: &SinkName,
+        since: Timestamp,
+        next_attempt_at: Timestamp,
+        reason: &str,
+    ) {
+        let down =
+            SinkDown { sink: sink.clone(), since, next_attempt_at, reason: reason.to_owned() };
+        self.lock().insert(sink.clone(), down);
+    }
+
+    pub fn closed(&self, sink: &SinkName) {
+        self.lock().remove(sink);
+    }
+
+    pub fn down(&self) -> Vec<SinkDown> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// The stages begin anew.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<SinkName, SinkDown>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

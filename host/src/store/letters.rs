@@ -1,0 +1,128 @@
+//! Dead letters as rows, and what a recovery must know of them.
+
+use std::collections::BTreeMap;
+
+use sagabox_engine::model::{
+    DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Key, MessageKind, PluginName,
+    Sequence, SinkName,
+};
+use sagabox_engine::store::{MessageLane, OpenLetter, ParkedKey, ReadError};
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use super::rows;
+
+/// By plugin, then by key.
+pub(super) type ParkedEvents = BTreeMap<PluginName, BTreeMap<Key, ParkedKey<Key>>>;
+/// By sink, then by ordering key.
+pub(super) type ParkedMessages = BTreeMap<SinkName, BTreeMap<MessageLane, ParkedKey<MessageLane>>>;
+
+/// All keys with unresolved letters or with something parked.
+pub(super) async fn parked(
+    connection: &mut SqliteConnection,
+) -> Result<(ParkedEvents, ParkedMessages), sqlx::Error> {
+    let decoding = |error: ReadError| sqlx::Error::Decode(error.to_string().into());
+    let mut events = ParkedEvents::new();
+    let mut messages = ParkedMessages::new();
+    let sql = "SELECT id, plugin, key, sink, sequence, position, status FROM dead_letters \
+               WHERE status IN ('open', 'redriving') AND key IS NOT NULL \
+               ORDER BY coalesce(sequence, position)";
+    for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
+        let (plugin, key, sink, letter) = open_letter(&row).map_err(decoding)?;
+        match sink {
+            None => entry(events.entry(plugin).or_default(), key).letters.push(letter),
+            Some(sink) => {
+                let lane = MessageLane { sink: sink.clone(), plugin, key };
+                entry(messages.entry(sink).or_default(), lane).letters.push(letter);
+            }
+        }
+    }
+    let sql = "SELECT plugin, key, count(*) AS n FROM parked GROUP BY plugin, key";
+    for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
+        let plugin = PluginName::from(rows::text(&row, "plugin").map_err(decoding)?);
+        let key = Key::from(rows::text(&row, "key").map_err(decoding)?);
+        let waiting = rows::number(&row, "n").map_err(decoding)?;
+        entry(events.entry(plugin).or_default(), key).waiting = waiting;
+    }
+    let sql = "SELECT sink, plugin, key, count(*) AS n FROM parked_messages \
+               GROUP BY sink, plugin, key";
+    for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
+        let lane = lane(&row).map_err(decoding)?;
+        let waiting = rows::number(&row, "n").map_err(decoding)?;
+        entry(messages.entry(lane.sink.clone()).or_default(), lane).waiting = waiting;
+    }
+    Ok((events, messages))
+}
+
+fn entry<K: Clone + Ord>(keys: &mut BTreeMap<K, ParkedKey<K>>, key: K) -> &mut ParkedKey<K> {
+    let fresh = ParkedKey { key: key.clone(), letters: Vec::new(), waiting: 0 };
+    keys.entry(key).or_insert(fresh)
+}
+
+fn lane(row: &SqliteRow) -> Result<MessageLane, ReadError> {
+    Ok(MessageLane {
+        sink: rows::text(row, "sink")?.into(),
+        plugin: rows::text(row, "plugin")?.into(),
+        key: rows::text(row, "key")?.into(),
+    })
+}
+
+fn open_letter(
+    row: &SqliteRow,
+) -> Result<(PluginName, Key, Option<SinkName>, OpenLetter), ReadError> {
+    let sink = rows::optional(row, "sink")?.map(SinkName::from);
+    let place = match &sink {
+        None => rows::number(row, "position")?,
+        Some(_) => rows::number(row, "sequence")?,
+    };
+    let letter = OpenLetter {
+        id: DeadLetterId(rows::number(row, "id")?),
+        place,
+        redriving: status(row)? == DeadLetterStatus::Redriving,
+    };
+    Ok((rows::text(row, "plugin")?.into(), rows::text(row, "key")?.into(), sink, letter))
+}
+
+fn status(row: &SqliteRow) -> Result<DeadLetterStatus, ReadError> {
+    match rows::text(row, "status")?.as_str() {
+        "open" => Ok(DeadLetterStatus::Open),
+        "redriving" => Ok(DeadLetterStatus::Redriving),
+        "redriven" => Ok(DeadLetterStatus::Redriven),
+        "skipped" => Ok(DeadLetterStatus::Skipped),
+        "discarded" => Ok(DeadLetterStatus::Discarded),
+        other => Err(rows::damaged(format!("unknown status `{other}`"))),
+    }
+}
+
+pub(super) fn dead_letter(row: &SqliteRow) -> Result<DeadLetter, ReadError> {
+    let subject = match rows::optional(row, "sink")? {
+        None => DeadLetterSubject::Event,
+        Some(sink) => DeadLetterSubject::Message {
+            sink: sink.into(),
+            sequence: Sequence(rows::number(row, "sequence")?),
+            // Letters of the first version did not keep it.
+            kind: match rows::optional(row, "message_kind")?.as_deref() {
+                Some("event") => MessageKind::Event,
+                _ => MessageKind::Command,
+            },
+        },
+    };
+    Ok(DeadLetter {
+        id: DeadLetterId(rows::number(row, "id")?),
+        subject,
+        plugin: rows::text(row, "plugin")?.into(),
+        key: rows::optional(row, "key")?.map(Into::into),
+        position: sagabox_engine::model::Position(rows::number(row, "position")?),
+        reason: rows::text(row, "reason")?,
+        attempts: u32::try_from(rows::number(row, "attempts")?).map_err(rows::damaged)?,
+        plugin_version: rows::text(row, "plugin_version")?.into(),
+        at: sagabox_engine::model::Timestamp(rows::number(row, "at")?),
+        status: status(row)?,
+        resolved_by: rows::optional(row, "resolved_by")?,
+        resolved_reason: rows::optional(row, "resolved_reason")?,
+        event: rows::event(row)?,
+        edited: rows::optional(row, "edited")?
+            .map(|text| serde_json::from_str(&text).map(std::sync::Arc::new).map_err(rows::damaged))
+            .transpose()?,
+    })
+}

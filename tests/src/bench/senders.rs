@@ -1,0 +1,67 @@
+//! The scenario `senders`: one event a request, from many senders at once.
+
+use anyhow::Result;
+
+use super::by_hand::ByHand;
+use super::load::{self, Load, Target};
+use super::report::{Spread, millis, percentile, rate, rate_cells, ratio, table};
+use super::settings::Settings;
+use super::shapes::SAGA;
+use super::throughput::WARM_UP;
+use crate::host::Host;
+
+#[derive(Default)]
+struct Measured {
+    rates: Spread,
+    answered: Vec<std::time::Duration>,
+}
+
+/// # Errors
+/// If a run fails.
+pub async fn measure(settings: &Settings) -> Result<String> {
+    let mut host = Host::builder().plugin(SAGA.plugin).start().await;
+    let by_hand = ByHand::start().await?;
+    let targets = [Target::of(&host), by_hand.target];
+    let mut measured = [Measured::default(), Measured::default()];
+    for target in targets {
+        run(target, "warm", WARM_UP, settings).await?;
+    }
+    for round in 0..settings.rounds {
+        for (measured, target) in measured.iter_mut().zip(targets) {
+            let name = format!("r{round}");
+            let outcome = run(target, &name, settings.sender_events, settings).await?;
+            measured.rates.push(rate(settings.sender_events, outcome.elapsed));
+            measured.answered.extend(outcome.answered);
+        }
+    }
+    host.client().assert_no_dead_letters().await;
+    host.stop().await;
+    let ours = measured[0].rates.median();
+    let names = ["Sagabox", "by hand, a service over HTTP"];
+    let rows = names.iter().zip(&mut measured).map(|(name, measured)| {
+        let mut row = vec![(*name).to_owned()];
+        row.extend(rate_cells(&measured.rates));
+        row.push(ratio(ours, measured.rates.median()));
+        row.extend([500, 990].map(|at| millis(percentile(&mut measured.answered, at))));
+        row
+    });
+    let header =
+        ["way", "events/s", "slowest", "fastest", "Sagabox is", "202 p50 ms", "202 p99 ms"];
+    Ok(table(&header, &rows.collect::<Vec<_>>()))
+}
+
+async fn run(
+    target: Target,
+    name: &str,
+    events: usize,
+    settings: &Settings,
+) -> Result<load::Outcome> {
+    let load = Load {
+        requests: SAGA.singles(name, events),
+        connections: settings.senders,
+        queues: SAGA.queues,
+        workers: settings.workers,
+        messages: events,
+    };
+    load::run(target, load).await
+}

@@ -1,0 +1,175 @@
+//! What can be set, and to what. A moderate set is the default, `--full` the whole.
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// The scenarios, in the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    Saga,
+    ProcessManager,
+    Senders,
+    OneSender,
+    Steady,
+    Flat,
+}
+
+const SCENARIOS: [(Scenario, &str); 6] = [
+    (Scenario::Saga, "saga"),
+    (Scenario::ProcessManager, "process-manager"),
+    (Scenario::Senders, "senders"),
+    (Scenario::OneSender, "one-sender"),
+    (Scenario::Steady, "steady"),
+    (Scenario::Flat, "flat"),
+];
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub scenarios: Vec<Scenario>,
+    pub rounds: usize,
+    pub events: usize,
+    pub batch: usize,
+    pub connections: usize,
+    pub workers: usize,
+    pub senders: usize,
+    pub sender_events: usize,
+    pub samples: usize,
+    pub rate: usize,
+    pub seconds: usize,
+    pub log: usize,
+    pub instances: usize,
+}
+
+pub const USAGE: &str = "usage: bench [SCENARIO…] [--full] [--OPTION N…]
+
+scenarios; all of them, unless some are named:
+  saga             events in batches over HTTP, a stateless saga, one command each, acknowledged
+  process-manager  the same with instances whose state is written by every event
+  senders          one event a request, from many senders at once
+  one-sender       one event at a time: from the request to the leased command
+  steady           a fixed rate, one by one: latencies
+  flat             throughput, memory and start on a store that is full already
+
+options, with their default, and the one of --full:
+  --rounds         how often everything is measured; the median counts (3, 5)
+  --events         events of a round of saga, process-manager and flat (100000, 1000000)
+  --batch          events of one request, and of a transaction written by hand (500)
+  --connections    requests under way at a time in saga, process-manager and flat (4)
+  --workers        workers of each queue, who lease and acknowledge (2)
+  --senders        senders of the scenario senders (256)
+  --sender-events  events of a round of senders (20000, 200000)
+  --samples        events of a round of one-sender (500, 5000)
+  --rate           events a second in steady (1000)
+  --seconds        of a round of steady (10, 60)
+  --log            events that fill the log in flat (200000, 10000000)
+  --instances      running instances among them (50000, 1000000)";
+
+impl Settings {
+    fn usual() -> Self {
+        Self {
+            scenarios: Vec::new(),
+            rounds: 3,
+            events: 100_000,
+            batch: 500,
+            connections: 4,
+            workers: 2,
+            senders: 256,
+            sender_events: 20_000,
+            samples: 500,
+            rate: 1_000,
+            seconds: 10,
+            log: 200_000,
+            instances: 50_000,
+        }
+    }
+
+    fn full() -> Self {
+        Self {
+            rounds: 5,
+            events: 1_000_000,
+            sender_events: 200_000,
+            samples: 5_000,
+            seconds: 60,
+            log: 10_000_000,
+            instances: 1_000_000,
+            ..Self::usual()
+        }
+    }
+
+    /// # Errors
+    /// If an argument is not understood, with the usage.
+    pub fn parse(arguments: &[String]) -> Result<Self> {
+        let full = arguments.iter().any(|argument| argument == "--full");
+        let mut settings = if full { Self::full() } else { Self::usual() };
+        let mut arguments = arguments.iter().filter(|argument| *argument != "--full");
+        while let Some(name) = arguments.next() {
+            if let Some((scenario, _)) = SCENARIOS.iter().find(|(_, known)| known == name) {
+                settings.scenarios.push(*scenario);
+                continue;
+            }
+            let Some(option) = name.strip_prefix("--").and_then(|name| settings.option(name))
+            else {
+                bail!("`{name}` is not known\n\n{USAGE}");
+            };
+            let value = arguments.next().with_context(|| format!("{name} needs a number"))?;
+            *option = value.parse().with_context(|| format!("{name} {value}"))?;
+            ensure!(*option > 0, "{name} must be at least 1");
+        }
+        if settings.scenarios.is_empty() {
+            settings.scenarios = SCENARIOS.iter().map(|(scenario, _)| *scenario).collect();
+        }
+        ensure!(settings.instances <= settings.log, "--instances are among the events of --log");
+        Ok(settings)
+    }
+
+    fn option(&mut self, name: &str) -> Option<&mut usize> {
+        Some(match name {
+            "rounds" => &mut self.rounds,
+            "events" => &mut self.events,
+            "batch" => &mut self.batch,
+            "connections" => &mut self.connections,
+            "workers" => &mut self.workers,
+            "senders" => &mut self.senders,
+            "sender-events" => &mut self.sender_events,
+            "samples" => &mut self.samples,
+            "rate" => &mut self.rate,
+            "seconds" => &mut self.seconds,
+            "log" => &mut self.log,
+            "instances" => &mut self.instances,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Settings> {
+        let arguments: Vec<String> = line.split_ascii_whitespace().map(str::to_owned).collect();
+        Settings::parse(&arguments)
+    }
+
+    #[test]
+    fn options_stand_above_full_and_full_above_the_usual() {
+        let settings = parse("saga --events 7 flat --full").unwrap();
+        assert_eq!(settings.scenarios, [Scenario::Saga, Scenario::Flat]);
+        assert_eq!((settings.events, settings.rounds, settings.batch), (7, 5, 500));
+        assert_eq!(parse("").unwrap().scenarios.len(), SCENARIOS.len());
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        for line in ["sagas", "--event 7", "--events", "--events 0", "--events x", "--log 3"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_usage_names_every_option() {
+        let mut settings = Settings::usual();
+        let named = USAGE.lines().filter_map(|line| line.trim().strip_prefix("--"));
+        let names: Vec<&str> = named.filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(names.len(), 12);
+        assert!(names.into_iter().all(|name| settings.option(name).is_some()));
+    }
+}

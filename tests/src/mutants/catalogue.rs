@@ -1,0 +1,292 @@
+//! The mistakes, in the order of an event's way. Each is one that an engine of this kind
+//! has been seen to make, or that breaks a guarantee in a way that small tests do not show.
+
+use super::{Edit, Mutation};
+
+pub const MUTATIONS: &[Mutation] = &[
+    Mutation {
+        name: "receipts are sent before the commit",
+        edits: &[Edit {
+            file: "commit.rs",
+            find: "        let mut delay = REFUSED_DELAY_MIN;",
+            replace: "        let mut delay = REFUSED_DELAY_MIN;
+        for (offer, first) in gathered.offers.drain(..) {
+            let accepted = (first.0..).zip(&offer.events);
+            let accepted = accepted.map(|(at, _)| Receipt::Accepted(Position(at))).collect();
+            let _ = offer.reply.send(Ok(accepted));
+        }",
+        }],
+    },
+    Mutation {
+        name: "an unknown commit is tried again as if it had failed",
+        edits: &[
+            Edit {
+                file: "commit.rs",
+                find: "Err(CommitError::Unknown(reason)) => {",
+                replace: "Err(CommitError::Unknown(reason)) if reason.is_empty() => {",
+            },
+            Edit {
+                file: "commit.rs",
+                find: "Err(CommitError::NotCommitted(reason)) => {",
+                replace: "Err(CommitError::NotCommitted(reason) | CommitError::Unknown(reason)) => {",
+            },
+        ],
+    },
+    Mutation {
+        name: "deduplication is skipped",
+        edits: &[Edit {
+            file: "store/memory.rs",
+            find: "if self.seen.insert(identity) {",
+            replace: "if self.seen.insert(identity) || append.fires.is_none() {",
+        }],
+    },
+    Mutation {
+        name: "a duplicate is handed on to the plugins",
+        edits: &[Edit {
+            file: "commit.rs",
+            find: "|position| committed.duplicates.binary_search(&position).is_ok();",
+            replace: "|position: Position| position.0 == 0 && committed.duplicates.is_empty();",
+        }],
+    },
+    Mutation {
+        name: "the cursor is committed before the decisions",
+        edits: &[Edit {
+            file: "dispatch/mod.rs",
+            find: "let mut changes = std::mem::take(&mut self.changes);",
+            replace: "let early = PluginProgress {
+            plugin: self.plugin.clone(),
+            cursor: cursor.clone(),
+            counters: self.counters,
+        };
+        let early = PluginChanges { progress: Some(early), ..PluginChanges::default() };
+        let _ = self.around.work.send(Work::Plugin(Box::new(early)));
+        let mut changes = std::mem::take(&mut self.changes);",
+        }],
+    },
+    Mutation {
+        name: "a plugin's cursor jumps over events that are not settled",
+        edits: &[Edit {
+            file: "dispatch/mod.rs",
+            find: "let mut cursor = self.watermark.cursor();",
+            replace: "let mut cursor = self.watermark.cursor();
+        cursor.settled = cursor.highest();
+        cursor.ahead.clear();",
+        }],
+    },
+    Mutation {
+        name: "who has decided an event is forgotten at restart",
+        edits: &[Edit {
+            file: "dispatch/mod.rs",
+            find: "let mut changes = std::mem::take(&mut self.changes);",
+            replace: "cursor.partly.clear();
+        let mut changes = std::mem::take(&mut self.changes);",
+        }],
+    },
+    Mutation {
+        name: "the counters are not committed with the cursor",
+        edits: &[Edit {
+            file: "dispatch/mod.rs",
+            find: "cursor, counters: self.counters });",
+            replace: "cursor, counters: Counters { handled: self.counters.handled / 2 * 2, ..self.counters } });",
+        }],
+    },
+    Mutation {
+        name: "state is written from a stale instance",
+        edits: &[Edit {
+            file: "dispatch/deciding.rs",
+            find: "        self.instances.insert(key.clone(), instance);",
+            replace: "        if instance.version % 2 == 1 {
+            self.instances.insert(key.clone(), instance);
+        }",
+        }],
+    },
+    Mutation {
+        name: "a claim is not written",
+        edits: &[Edit {
+            file: "dispatch/deciding.rs",
+            find: "self.changes.claims.insert((key.clone(), instance.key.clone()), true);",
+            replace: "",
+        }],
+    },
+    Mutation {
+        name: "a claim does not reach the events that are under way",
+        edits: &[Edit {
+            file: "dispatch/deciding.rs",
+            find: "            self.on_claim(claimed_key, key);",
+            replace: "            self.claim_held(claimed_key, key);",
+        }],
+    },
+    Mutation {
+        name: "claims are forgotten at restart",
+        edits: &[Edit {
+            file: "dispatch/holds.rs",
+            find: "            for key in &instance.claims {",
+            replace: "            for key in instance.claims.iter().take(0) {",
+        }],
+    },
+    Mutation {
+        name: "a held event is forgotten at restart",
+        edits: &[Edit {
+            file: "dispatch/holds.rs",
+            find: "            self.holds.insert(event);",
+            replace: "            drop(event);",
+        }],
+    },
+    Mutation {
+        name: "a parked event is dropped",
+        edits: &[Edit {
+            file: "dispatch/routing.rs",
+            find: "self.changes.parked.insert((position, key.clone()), Some(parked));",
+            replace: "drop(parked);",
+        }],
+    },
+    Mutation {
+        name: "a parked key goes on after a restart",
+        edits: &[Edit {
+            file: "dispatch/mod.rs",
+            find: "            dispatcher.lanes.park(key);",
+            replace: "            let _ = key;",
+        }],
+    },
+    Mutation {
+        name: "a dead letter is not written",
+        edits: &[Edit {
+            file: "commit.rs",
+            find: "batch.dead_letters.push(Arc::new(letter));",
+            replace: "let _ = (letter, batch);",
+        }],
+    },
+    Mutation {
+        name: "the order is broken by a retry",
+        edits: &[Edit {
+            file: "lanes.rs",
+            find: "        let until = lane.wait_until.map_or(until, |earlier| earlier.max(until));",
+            replace: "        if let Some(item) = lane.items.remove(lane.taken) {
+            lane.items.push_back(item);
+        }
+        let until = lane.wait_until.map_or(until, |earlier| earlier.max(until));",
+        }],
+    },
+    Mutation {
+        name: "a lane goes on while its first item waits for a retry",
+        edits: &[Edit {
+            file: "dispatch/deciding.rs",
+            find: "        self.lanes.put_back(key, position.0, now.after(delay));",
+            replace: "        let Some(again) = self.lanes.finish(key, position.0) else { return };
+        let _ = (now, delay);
+        self.lanes.push(key, position.0 + 1_000_000, again);",
+        }],
+    },
+    Mutation {
+        name: "a message's id depends on the attempt",
+        edits: &[Edit {
+            file: "dispatch/deciding.rs",
+            find: "id: identity.message_id(index),",
+            replace: "id: identity.message_id(
+                    index + 8 * self.lanes.get_mut(key, entry.position.0).map_or(0, |d| d.attempt as usize),
+                ),",
+        }],
+    },
+    Mutation {
+        name: "an outbox row is lost",
+        edits: &[Edit {
+            file: "commit.rs",
+            find: "let sequence = self.outboxes.assign(&sink);",
+            replace: "let sequence = self.outboxes.assign(&sink);
+                if sequence.0 % 7 == 0 {
+                    continue;
+                }",
+        }],
+    },
+    Mutation {
+        name: "messages are delivered before the commit",
+        edits: &[
+            Edit {
+                file: "commit.rs",
+                find: "        let mut delay = REFUSED_DELAY_MIN;",
+                replace: "        let mut delay = REFUSED_DELAY_MIN;
+        self.outboxes.publish(gathered.batch.messages.clone());",
+            },
+            Edit {
+                file: "commit.rs",
+                find: "        self.outboxes.publish(batch.messages);",
+                replace: "        drop(batch.messages);",
+            },
+        ],
+    },
+    Mutation {
+        name: "the outbox's cursor is beyond a message that is not delivered",
+        edits: &[Edit {
+            file: "outlet.rs",
+            find: "cursor: self.watermark.cursor(),",
+            replace: "cursor: Cursor { settled: self.watermark.cursor().highest(), ..Cursor::default() },",
+        }],
+    },
+    Mutation {
+        name: "a message that cannot be delivered is dropped",
+        edits: &[Edit {
+            file: "relay.rs",
+            find: "None => self.outlet.bury(lane, sequence, &error.to_string(), now),",
+            replace: "None => self.outlet.delivered(lane, sequence),",
+        }],
+    },
+    Mutation {
+        name: "nobody is told of a command that cannot be delivered",
+        edits: &[Edit {
+            file: "outlet.rs",
+            find: "let _ = self.work.send(Work::Reserved(vec![Arc::new(event)]));",
+            replace: "drop(event);",
+        }],
+    },
+    Mutation {
+        name: "a message behind a dead letter is dropped",
+        edits: &[Edit {
+            file: "outlet.rs",
+            find: "        self.changes.parked.push((MessageLane {",
+            replace: "        let _ = ((MessageLane {",
+        }],
+    },
+    Mutation {
+        name: "a timer that fired stays set",
+        edits: &[Edit {
+            file: "commit.rs",
+            find: "fires: fires.map(|row| row.timer),",
+            replace: "fires: fires.and(None),",
+        }],
+    },
+    Mutation {
+        name: "a timer fires twice",
+        edits: &[
+            Edit {
+                file: "timers.rs",
+                find: "let ((_, timer), data) = first.remove_entry();",
+                replace: "let ((_, timer), data) = (first.key().clone(), first.get().clone());
+            if now.0.is_multiple_of(2) {
+                first.remove_entry();
+            }",
+            },
+            Edit {
+                file: "timers.rs",
+                find: "id: identity::timer_event_id(&row.timer),",
+                replace: "id: format!(\"{}-{now:?}\", identity::timer_event_id(&row.timer)),",
+            },
+        ],
+    },
+    Mutation {
+        name: "a timer fires before it is due",
+        edits: &[Edit {
+            file: "timers.rs",
+            find: "            && first.key().0 <= now",
+            replace: "            && first.key().0.0 <= now.0 + 30",
+        }],
+    },
+    Mutation {
+        name: "a superseded timer is not ignored",
+        edits: &[Edit {
+            file: "dispatch/routing.rs",
+            find: "is_superseded(&instance, delivery).then_some(Ignored::Superseded)",
+            replace: "(is_superseded(&instance, delivery) && delivery.keys.is_empty())
+                    .then_some(Ignored::Superseded)",
+        }],
+    },
+];

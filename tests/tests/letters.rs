@@ -1,0 +1,235 @@
+//! What operators do when something cannot be handled or delivered: the key waits in
+//! order, everything else goes on, and nothing is lost whichever way it is resolved.
+
+use std::process::Command;
+
+use reqwest::{Method, StatusCode};
+use sagabox_tests::client::Client;
+use sagabox_tests::events::{cart_finalized, event};
+use sagabox_tests::host::Host;
+use sagabox_tests::paths;
+use sagabox_tests::sink::Sink;
+use sagabox_tests::wait;
+use serde_json::{Value, json};
+
+const QUEUE: &str = "InitializeOrder";
+/// Quick retries, so that tests need not wait for them.
+const RETRY: &str = "[retry]\nattempts = 4\ndelay_ms_min = 1\ndelay_ms_max = 50\n";
+
+/// An event of the cart that the saga cannot read.
+fn broken(id: &str, cart: &str) -> Value {
+    event(id, "CartFinalized", cart, &json!({"cartId": cart}))
+}
+
+async fn post(client: &Client, path: &str, body: &Value) -> (StatusCode, Value) {
+    let response = client.request(Method::POST, path).json(body).send().await.expect("an answer");
+    let status = response.status();
+    (status, response.json().await.expect("JSON"))
+}
+
+async fn wait_for_letters(client: &Client, status: &str, count: usize) -> Vec<Value> {
+    wait::until("dead letters", wait::SOON, async || {
+        let page = client.get(&format!("/dead-letters?status={status}")).await?;
+        let letters = page["dead_letters"].as_array().cloned().unwrap_or_default();
+        if letters.len() == count { Ok(letters) } else { Err(page.to_string()) }
+    })
+    .await
+}
+
+/// The carts of the commands in a queue, in the order in which they are leased.
+fn carts(messages: impl IntoIterator<Item = Value>) -> Vec<String> {
+    let cart = |message: Value| message["data"]["cartId"].as_str().unwrap_or_default().to_owned();
+    messages.into_iter().map(cart).collect()
+}
+
+/// One poisoned event of cart a, two events behind it, and one of another cart.
+async fn poisoned() -> (Host, Client) {
+    let host = Host::builder().plugin("order-saga").start().await;
+    let client = host.client();
+    let events = [
+        broken("bad", "a"),
+        cart_finalized("a-1", "a"),
+        cart_finalized("b-1", "b"),
+        cart_finalized("a-2", "a"),
+    ];
+    client.send(&events).await;
+    wait_for_letters(&client, "open", 1).await;
+    let others = client.take_exactly(QUEUE, 1).await;
+    assert_eq!(carts(others.into_values()), ["b"], "every other key goes on");
+    client.wait_for_balance().await;
+    (host, client)
+}
+
+#[tokio::test]
+async fn a_redriven_letter_goes_first_and_what_waited_follows_also_after_a_kill() {
+    let (mut host, _) = poisoned().await;
+    host.kill_and_start().await;
+    let client = host.client();
+    let mended = cart_finalized("bad", "a");
+    let body = json!({"by": "ada", "reason": "the shop forgot the items", "event": mended});
+    let (status, letter) = post(&client, "/dead-letters/1/redrive", &body).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{letter}");
+    let taken = client.take_exactly(QUEUE, 3).await;
+    assert_eq!(carts(taken.into_values()), ["a", "a", "a"]);
+    let letter = wait_for_letters(&client, "redriven", 1).await.remove(0);
+    assert_eq!(letter["resolved_by"], "ada");
+    assert_eq!(letter["resolved_reason"], "the shop forgot the items");
+    assert_eq!(letter["edited"]["data"]["clientId"], "c-1");
+    client.wait_for_balance().await;
+
+    let (status, problem) = post(&client, "/dead-letters/1/redrive", &json!({})).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert_eq!(problem["detail"], "dead letter 1 is redriven already");
+    let (status, _) = post(&client, "/dead-letters/99/redrive", &json!({})).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_letter_that_fails_again_is_open_again_and_nothing_overtakes_it() {
+    let (host, client) = poisoned().await;
+    let (status, _) = post(&client, "/dead-letters/1/redrive", &json!({})).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    wait::until("the second failure", wait::SOON, async || {
+        let letter = client.get("/dead-letters/1").await?;
+        let again = letter["status"] == "open" && letter["attempts"] == 2;
+        if again { Ok(()) } else { Err(letter.to_string()) }
+    })
+    .await;
+    assert!(client.take_exactly(QUEUE, 0).await.is_empty());
+    client.wait_for_balance().await;
+    drop(host);
+}
+
+#[tokio::test]
+async fn skipping_goes_on_without_the_event_and_discarding_without_all_that_waited() {
+    let (_host, client) = poisoned().await;
+    let (status, problem) = post(&client, "/dead-letters/1/skip", &json!({})).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(problem["detail"], "reason: say why; it is kept");
+    let (status, _) = post(&client, "/dead-letters/1/skip", &json!({"reason": "a test"})).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    client.take_exactly(QUEUE, 2).await;
+    client.wait_for_balance().await;
+
+    let (_host, client) = poisoned().await;
+    let (status, _) = post(&client, "/dead-letters/1/discard", &json!({"reason": "a test"})).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    client.send(&[cart_finalized("a-3", "a")]).await;
+    client.take_exactly(QUEUE, 1).await;
+    client.wait_for_balance().await;
+    let accounts = client.get("/accounts").await.expect("the accounts");
+    assert_eq!(accounts["plugins"][0]["discarded"], 3, "{accounts}");
+}
+
+#[tokio::test]
+async fn an_edited_event_keeps_its_identity() {
+    let (_host, client) = poisoned().await;
+    let other = json!({"event": cart_finalized("another", "a")});
+    let (status, problem) = post(&client, "/dead-letters/1/redrive", &other).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+    let foreign = json!({"event": event("bad", "Unknown", "a", &json!({}))});
+    let (status, problem) = post(&client, "/dead-letters/1/redrive", &foreign).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+}
+
+#[tokio::test]
+async fn the_command_line_resolves_many_at_once() {
+    let host = Host::builder().plugin("order-saga").start().await;
+    let client = host.client();
+    let events: Vec<Value> = (0..30)
+        .flat_map(|n| {
+            let cart = format!("cart-{n}");
+            [broken(&format!("bad-{n}"), &cart), cart_finalized(&format!("good-{n}"), &cart)]
+        })
+        .collect();
+    client.send(&events).await;
+    wait_for_letters(&client, "open", 30).await;
+
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(paths::binary());
+        command.args(arguments).args(["--host", &host.url(), "--by", "ada"]);
+        let output = command.output().expect("the command runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.success(), text + &String::from_utf8_lossy(&output.stderr))
+    };
+    let (ok, told) = run(&["skip", "--reason", "a test"]);
+    assert!(!ok && told.contains("say which letters"), "{told}");
+    let (ok, told) = run(&["skip", "--plugin", "order-saga", "--reason", "a test", "--dry-run"]);
+    assert!(ok && told.contains("would skip: 30"), "{told}");
+    let (ok, told) = run(&["skip", "--reason-contains", "clientId", "--reason", "a test"]);
+    assert!(ok && told.contains("skip: 30"), "{told}");
+    client.take_exactly(QUEUE, 30).await;
+    client.wait_for_balance().await;
+}
+
+#[tokio::test]
+async fn a_sink_that_is_down_makes_no_dead_letters_and_goes_on_by_itself() {
+    let sink = Sink::start().await;
+    let configuration =
+        format!("{RETRY}\n[sink.shop]\nurl = \"{}\"\n\n[routes]\n{QUEUE} = \"shop\"\n", sink.url);
+    // More refusals than all attempts of a message.
+    sink.refuse_next(12);
+    let host = Host::builder().plugin("order-saga").configuration(configuration).start().await;
+    let client = host.client();
+    let numbered = |n: u64| {
+        let mut event = cart_finalized(&format!("e-{n}"), &format!("cart-{}", n % 5));
+        event["data"]["totalPrice"] = json!(n);
+        event
+    };
+    let events: Vec<Value> = (0..20).map(numbered).collect();
+    client.send(&events).await;
+    wait::until("deliveries", wait::SOON, async || {
+        let count = sink.messages().len();
+        if count == 20 { Ok(()) } else { Err(format!("{count} of 20")) }
+    })
+    .await;
+    client.assert_no_dead_letters().await;
+    client.wait_for_balance().await;
+    let mut last = std::collections::BTreeMap::new();
+    for delivery in sink.deliveries() {
+        let price = delivery.data["totalPrice"].as_f64().expect("a price");
+        let before = last.insert(delivery.data["cartId"].to_string(), price);
+        assert!(before.is_none_or(|before| before <= price), "out of order: {delivery:?}");
+    }
+    let sinks = client.get("/sinks").await.expect("the sinks");
+    assert_eq!(sinks["sinks_down"], json!([]));
+}
+
+#[tokio::test]
+async fn an_instance_is_cancelled_with_compensation_or_ended_without() {
+    let host = Host::builder().plugin("group-checkout").start().await;
+    let client = host.client();
+    let start = |group: &str| {
+        let data = json!({"groupCheckoutId": group, "guestStayIds": ["g-1", "g-2"]});
+        event(&format!("start-{group}"), "GroupCheckoutInitiated", group, &data)
+    };
+    client.send(&[start("a"), start("b")]).await;
+    client.take_exactly("CheckoutGuestAccount", 4).await;
+
+    let path = "/plugins/group-checkout/instances/a/cancel";
+    let (status, _) = post(&client, path, &json!({})).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "without a reason");
+    let why = json!({"by": "ada", "reason": "the guests stay"});
+    let (status, told) = post(&client, path, &why).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+    client.take_exactly("NotifyGroupCheckoutFailure", 1).await;
+
+    let (status, told) = post(&client, "/plugins/group-checkout/instances/b/end", &why).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+    let detail = wait::until("the end", wait::SOON, async || {
+        let detail = client.get("/plugins/group-checkout/instances/b").await?;
+        if detail["status"] == "ended" { Ok(detail) } else { Err(detail.to_string()) }
+    })
+    .await;
+    assert_eq!(detail["history"][0]["summary"]["ended"]["reason"], "the guests stay");
+    assert_eq!(detail["timers"], json!({}), "its deadline is gone");
+    let late = json!({"groupCheckoutId": "b", "guestStayId": "g-1"});
+    client.send(&[event("late", "GuestCheckoutCompleted", "b", &late)]).await;
+    client.wait_for_pending(0).await;
+    client.wait_for_balance().await;
+
+    let (status, problem) = post(&client, "/plugins/group-checkout/instances/b/end", &why).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{problem}");
+    let (status, _) = post(&client, "/plugins/group-checkout/instances/c/end", &why).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
