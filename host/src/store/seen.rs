@@ -136,9 +136,14 @@ impl Seen {
         Self { sizes, live, runs, frozen: None, trim: None, next_run: 1 }
     }
 
+    /// Numbers of runs that still have chunks are not given again.
+    pub fn restore_numbers(&mut self, highest_chunk: i64) {
+        self.next_run = self.next_run.max(run_of(highest_chunk) + 1);
+    }
+
     /// Takes up a complete run as it was kept; oldest first.
     pub fn restore_run(&mut self, run: Run) {
-        self.next_run = run.number + 1;
+        self.next_run = self.next_run.max(run.number + 1);
         self.trim = Some(run.last_position);
         self.runs.push(run);
     }
@@ -179,6 +184,9 @@ impl Seen {
     /// What a commit that adds so many hashes does besides; at most one thing, so that
     /// none takes long.
     pub fn task(&self, added: usize) -> Task {
+        if added == 0 {
+            return Task::Nothing;
+        }
         if let Some(frozen) = &self.frozen {
             let all = frozen.sorted.len().div_ceil(self.sizes.chunk);
             let first = frozen.chunks_written;
@@ -239,13 +247,9 @@ impl Seen {
         self.runs[..complete].iter().take_while(|run| run.newest_at < time).count()
     }
 
-    pub fn number_of(&self, run: usize) -> i64 {
-        self.runs[run].number
-    }
-
     /// Chunks below this belong to no run any more, once the `dropped` oldest runs are gone.
     pub fn first_chunk_after(&self, dropped: usize) -> i64 {
-        self.runs.get(dropped).map_or(self.next_run * CHUNKS_MAX, Run::first_chunk)
+        self.runs.get(dropped).map_or(first_chunk(self.next_run), Run::first_chunk)
     }
 
     /// The commit that forgot the oldest runs has succeeded.
@@ -262,7 +266,7 @@ impl Seen {
     ) {
         sorted.sort_unstable();
         let index = Index::new(&sorted, self.sizes);
-        self.next_run = number + 1;
+        self.next_run = self.next_run.max(number + 1);
         self.runs.push(Run { number, newest_at, last_position, index });
         self.frozen = Some(Frozen { sorted, chunks_written });
     }
@@ -270,8 +274,16 @@ impl Seen {
 
 impl Run {
     pub fn first_chunk(&self) -> i64 {
-        self.number * CHUNKS_MAX
+        first_chunk(self.number)
     }
+}
+
+pub(super) fn first_chunk(run: i64) -> i64 {
+    run * CHUNKS_MAX
+}
+
+pub(super) fn run_of(chunk: i64) -> i64 {
+    chunk / CHUNKS_MAX
 }
 
 impl Index {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use proptest::prelude::*;
 use sagabox_engine::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
     DecisionRecord, Event, Held, Instance, InstanceStatus, Key, LogEntry, Message, MessageKind,
@@ -11,12 +12,14 @@ use sagabox_engine::model::{
 };
 use sagabox_engine::store::memory::MemoryStore;
 use sagabox_engine::store::{
-    Append, Batch, ClaimChange, MessageLane, PluginProgress, SinkProgress, Store, TimerRow,
+    Append, Batch, ClaimChange, CommitError, MessageLane, PluginProgress, SinkProgress, Store,
+    TimerRow,
 };
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::SqliteStore;
+use super::seen::Sizes;
 
 fn path(directory: &tempfile::TempDir) -> std::path::PathBuf {
     directory.path().join("store.db")
@@ -290,4 +293,102 @@ async fn compare(a: &dyn Store, b: &dyn Store) {
         let id = DeadLetterId(id);
         assert_eq!(a.read_dead_letter(id).await, b.read_dead_letter(id).await);
     }
+}
+
+fn only_events(first: u64, ids: &[u64]) -> Batch {
+    let appends = (first..).zip(ids).map(|(position, id)| append(position, *id, b"{}")).collect();
+    Batch { appends, ..Batch::default() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// With generations so small that batches run through every step of freezing,
+    /// and a restart, a lost commit or a refusal between any two of them.
+    #[test]
+    fn duplicates_are_found_exactly_over_generations_and_restarts(
+        batches in prop::collection::vec(
+            (prop::collection::vec(0..150_u64, 0..24), 0..5_u8), 1..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let directory = tempfile::tempdir().unwrap();
+            let sizes = Sizes { generation: 8, chunk: 3, filter_bits: 4 };
+            let url = path(&directory).display().to_string();
+            let mut store = SqliteStore::open_with(&url, sizes).await.unwrap();
+            let (mut known, mut position) = (BTreeSet::new(), 1);
+            for (ids, then) in batches {
+                let batch = only_events(position, &ids);
+                let expected: Vec<Position> = batch
+                    .appends
+                    .iter()
+                    .zip(&ids)
+                    .filter(|(_, id)| !known.insert(**id))
+                    .map(|(append, _)| append.position)
+                    .collect();
+                assert_eq!(store.commit(&batch).await.unwrap().duplicates, expected);
+                position += ids.len() as u64;
+                match then {
+                    0 => {
+                        drop(store);
+                        store = SqliteStore::open_with(&url, sizes).await.unwrap();
+                    }
+                    // Refused: the same position again. Nothing of it may be remembered.
+                    1 => {
+                        let mut refused = only_events(position, &[1_000, 1_001]);
+                        refused.appends[1].position = Position(position);
+                        let refused = store.commit(&refused).await;
+                        assert!(matches!(refused, Err(CommitError::NotCommitted(_))));
+                    }
+                    // Dropped half-way: it landed whole, or not at all.
+                    2 => {
+                        let ids: Vec<u64> = (0..150).filter(|id| !known.contains(id)).collect();
+                        let dropped = only_events(position, &ids);
+                        let mut commit = Box::pin(store.commit(&dropped));
+                        let _ = futures::poll!(&mut commit);
+                        tokio::task::yield_now().await;
+                        let _ = futures::poll!(&mut commit);
+                        drop(commit);
+                        let recovered = store.recover().await.unwrap();
+                        if recovered.position.0 >= position && !ids.is_empty() {
+                            known.extend(ids);
+                            position = recovered.position.0 + 1;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn the_identities_of_an_older_file_are_still_known() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = SqliteConnectOptions::new().filename(path(&directory)).create_if_missing(true);
+    let mut old = options.connect().await.unwrap();
+    sqlx::raw_sql(include_str!("migrations/0001_start.sql")).execute(&mut old).await.unwrap();
+    for position in 1..=20 {
+        let [high, low] = halves(super::rows::identity(&event(position, b"{}")));
+        let query = sqlx::query("INSERT INTO seen VALUES (?, ?, ?)").bind(high).bind(low);
+        query.bind(super::rows::integer(position)).execute(&mut old).await.unwrap();
+        let query = sqlx::query("INSERT INTO log VALUES (?, 1, NULL, '{}')");
+        query.bind(super::rows::integer(position)).execute(&mut old).await.unwrap();
+    }
+    let mark = "PRAGMA application_id = 0x53414742; PRAGMA user_version = 1";
+    sqlx::raw_sql(mark).execute(&mut old).await.unwrap();
+    sqlx::Connection::close(old).await.unwrap();
+
+    let store = open(&directory).await;
+    let batch = only_events(21, &[20, 21, 1]);
+    let committed = store.commit(&batch).await.unwrap();
+    assert_eq!(committed.duplicates, [Position(21), Position(23)]);
+    let accounts = super::admin::Admin::new(&store).await.unwrap().accounts().await.unwrap();
+    assert_eq!(accounts.events, 21);
+}
+
+/// As the first version of the store kept them.
+fn halves(hash: u128) -> [i64; 2] {
+    let bytes = hash.to_be_bytes();
+    [0, 8].map(|at| i64::from_be_bytes(bytes[at..at + 8].try_into().unwrap()))
 }

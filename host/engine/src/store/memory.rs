@@ -174,24 +174,32 @@ impl Tables {
         let waiting: BTreeSet<Position> = held.chain(parked).collect();
         let finished = |position: Position| old(position) && !waiting.contains(&position);
         let newest = self.dead_letters.keys().next_back().copied();
-        let settled_by_sink =
-            |sink: &SinkName| self.sinks.get(sink).map_or(0, |s| s.cursor.settled);
-
         let decided = |decision: &DecisionRecord| decision.decided_at < history_before;
-        let sent = |(sink, sequence): &(SinkName, Sequence), message: &Message| {
-            sequence.0 <= settled_by_sink(sink)
-                && !self.parked_messages.contains_key(&(sink.clone(), *sequence))
-                && finished(message.cause)
-        };
         let resolved = |letter: &DeadLetter| {
             !letter.status.is_unresolved()
                 && letter.at < history_before
                 && Some(letter.id) != newest
         };
-        remove(&mut self.log, rows_max, |position, _| finished(*position))
-            + remove(&mut self.decisions, rows_max, |row, d| finished(row.0) && decided(d))
-            + remove(&mut self.messages, rows_max, |row, message| sent(row, message))
-            + remove(&mut self.dead_letters, rows_max, |_, letter| resolved(letter))
+
+        let log = first(&self.log, rows_max, |position, _| finished(*position));
+        remove(&mut self.log, &log);
+        let decisions = first(&self.decisions, rows_max, |row, d| finished(row.0) && decided(d));
+        remove(&mut self.decisions, &decisions);
+        let mut messages = Vec::new();
+        for (sink, progress) in &self.sinks {
+            let of_sink =
+                (sink.clone(), Sequence(0))..=(sink.clone(), Sequence(progress.cursor.settled));
+            let rows = self.messages.range(of_sink).take_while(|(_, message)| old(message.cause));
+            messages.extend(rows.map(|(row, _)| row.clone()));
+        }
+        messages.retain(|row| !self.parked_messages.contains_key(row));
+        messages.truncate(rows_max);
+        remove(&mut self.messages, &messages);
+        let mut letters = first(&self.dead_letters, usize::MAX, |_, letter| resolved(letter));
+        letters.sort_by_key(|id| (self.dead_letters[id].at, *id));
+        letters.truncate(rows_max);
+        remove(&mut self.dead_letters, &letters);
+        log.len() + decisions.len() + messages.len() + letters.len()
     }
 
     fn recover(&self) -> Recovered {
@@ -278,18 +286,20 @@ fn parked<K: Clone + Ord>(
     keys.into_values().collect()
 }
 
-/// Removes the first rows that are meant; returns how many.
-fn remove<K: Ord + Clone, V>(
-    table: &mut BTreeMap<K, V>,
+/// The keys of the first rows that are meant.
+fn first<K: Ord + Clone, V>(
+    table: &BTreeMap<K, V>,
     rows_max: usize,
     is_meant: impl Fn(&K, &V) -> bool,
-) -> usize {
-    let meant = table.iter().filter(|(key, row)| is_meant(key, row)).map(|(key, _)| key.clone());
-    let keys: Vec<K> = meant.take(rows_max).collect();
-    for key in &keys {
+) -> Vec<K> {
+    let meant = table.iter().filter(|(key, row)| is_meant(key, row));
+    meant.map(|(key, _)| key.clone()).take(rows_max).collect()
+}
+
+fn remove<K: Ord, V>(table: &mut BTreeMap<K, V>, keys: &[K]) {
+    for key in keys {
         table.remove(key);
     }
-    keys.len()
 }
 
 #[async_trait]

@@ -149,7 +149,8 @@ pub struct Batch {
 /// - log entries before the first that was received at or after `history_before`, if
 ///   every plugin has settled them and none holds or parks them;
 /// - decisions of such events, if they were made before `history_before`;
-/// - messages caused by such events, if their sink has settled and not parked them;
+/// - messages, in each outbox up to the first whose event is not as old and settled, if
+///   their sink has settled and not parked them;
 /// - dead letters that are resolved and came before `history_before`. The newest of all
 ///   stays, because its id must not be given again.
 ///
