@@ -39,12 +39,13 @@ impl Host {
         let directory = plugins.to_owned();
         let configurations =
             settings.plugins.iter().map(|(name, json)| (name.clone(), json.to_string())).collect();
+        let sandbox = settings.sandbox.clone();
         // Compiling components takes seconds of pure computation.
         let loading = tokio::task::spawn_blocking(move || {
             // Hidden, so that it is not taken for a plugin. Whoever can write there can
             // write plugins as well.
             let cache = directory.join(CACHE);
-            let sandbox = Sandbox::new(plugin::Limits::default(), Some(cache))?;
+            let sandbox = Sandbox::new(plugin::Settings { cache: Some(cache), ..sandbox })?;
             plugin::load_directory(&directory, &sandbox, &configurations)
         });
         let loaded = loading.await??;

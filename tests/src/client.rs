@@ -211,14 +211,21 @@ impl Client {
     /// # Errors
     /// If the host does not answer, or not with JSON.
     pub async fn get(&self, path: &str) -> Result<Value, String> {
+        let text = self.text(path).await?;
+        serde_json::from_str(&text).map_err(|error| format!("{path}: {error} in {text}"))
+    }
+
+    /// # Errors
+    /// If the host does not answer.
+    pub async fn text(&self, path: &str) -> Result<String, String> {
         let response =
             self.request(Method::GET, path).send().await.map_err(|error| error.to_string())?;
         let status = response.status();
         let text = response.text().await.map_err(|error| error.to_string())?;
-        if !status.is_success() {
-            return Err(format!("{path}: {status} {text}"));
+        match status.is_success() {
+            true => Ok(text),
+            false => Err(format!("{path}: {status} {text}")),
         }
-        serde_json::from_str(&text).map_err(|error| format!("{path}: {error} in {text}"))
     }
 
     /// The instances of a plugin in one status, all pages of them.

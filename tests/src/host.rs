@@ -242,6 +242,23 @@ impl Host {
         self.output.lock().expect("no holder of this lock panics").clone()
     }
 
+    /// What the process wrote to its log, over all its starts.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).expect("the host's log")
+    }
+
+    /// # Panics
+    /// If the process has ended by itself, or one of its threads has panicked.
+    pub fn assert_runs(&mut self) {
+        let child = self.child.as_mut().expect("the host was started");
+        let ended = child.try_wait().expect("the status of a child");
+        assert!(ended.is_none(), "the host ended: {ended:?}");
+        assert!(!self.log().contains("panicked at"), "a thread of the host panicked");
+    }
+
     fn log_path(&self) -> PathBuf {
         self.folder.path().join("host.log")
     }

@@ -14,4 +14,5 @@ mod order_management;
 mod queues;
 mod readme;
 mod refusals;
+mod sandbox;
 mod scripts;

@@ -26,6 +26,7 @@ use crate::relay::Relay;
 pub use crate::resolve::{Action, Resolution, ResolveError};
 use crate::resolve::{LetterIds, ResolveRequest};
 use crate::retry::RetryPolicy;
+pub use crate::shard::CallTotals;
 use crate::shard::Shards;
 pub use crate::sinks::SinkDown;
 use crate::sinks::SinkStates;
@@ -101,6 +102,7 @@ pub struct Engine {
 
 struct Shared {
     parts: Parts,
+    shards: Shards,
     serving: Arc<Serving>,
     /// Bounds the events that wait for their commit.
     admission: Arc<Semaphore>,
@@ -197,6 +199,8 @@ pub struct Status {
     pub queues: Vec<QueueStatus>,
     /// Sinks that do not answer.
     pub sinks_down: Vec<SinkDown>,
+    /// By plugin.
+    pub calls: Vec<(PluginName, CallTotals)>,
 }
 
 /// Why an instance is not cancelled or ended.
@@ -224,8 +228,8 @@ impl Engine {
     /// # Errors
     /// If the store cannot be read.
     pub async fn start(parts: Parts) -> Result<Self, ReadError> {
-        let shards = Shards::new(parts.settings.shards);
         let shared = Arc::new(Shared {
+            shards: Shards::new(parts.settings.shards),
             parts,
             serving: Arc::new(Serving::new()),
             admission: Arc::new(Semaphore::new(WAITING_EVENTS_MAX)),
@@ -235,8 +239,8 @@ impl Engine {
             ended: watch::Sender::new(false),
         });
         let recovered = shared.parts.store.recover().await?;
-        let stages = Stages::start(&shared, &shards, recovered).await?;
-        tokio::spawn(supervise(Arc::clone(&shared), shards, stages));
+        let stages = Stages::start(&shared, recovered).await?;
+        tokio::spawn(supervise(Arc::clone(&shared), stages));
         Ok(Self { shared })
     }
 
@@ -468,6 +472,7 @@ impl Engine {
             head: Position(life.map_or(0, |life| life.log.head())),
             queues,
             sinks_down: self.shared.sinks.down(),
+            calls: self.shared.shards.totals(),
         }
     }
 
@@ -556,7 +561,7 @@ struct Stages {
 }
 
 /// Lets the engine live again after every commit whose outcome is unknown, until it is stopped.
-async fn supervise(shared: Arc<Shared>, shards: Shards, stages: Stages) {
+async fn supervise(shared: Arc<Shared>, stages: Stages) {
     let mut stages = stages;
     loop {
         let ended = tokio::select! {
@@ -580,7 +585,7 @@ async fn supervise(shared: Arc<Shared>, shards: Shards, stages: Stages) {
             break;
         }
         tracing::error!(%reason, "the outcome of a commit is unknown; recovering from the store");
-        let Some(next) = revive(&shared, &shards).await else { break };
+        let Some(next) = revive(&shared).await else { break };
         shared.serving.set(Ok(()));
         stages = next;
     }
@@ -590,11 +595,11 @@ async fn supervise(shared: Arc<Shared>, shards: Shards, stages: Stages) {
 }
 
 /// Tries to recover until it works, or the engine is stopped.
-async fn revive(shared: &Arc<Shared>, shards: &Shards) -> Option<Stages> {
+async fn revive(shared: &Arc<Shared>) -> Option<Stages> {
     loop {
         let attempt = async {
             let recovered = shared.parts.store.recover().await?;
-            Stages::start(shared, shards, recovered).await
+            Stages::start(shared, recovered).await
         };
         let attempt = tokio::select! {
             biased;
@@ -612,11 +617,7 @@ async fn revive(shared: &Arc<Shared>, shards: &Shards) -> Option<Stages> {
 }
 
 impl Stages {
-    async fn start(
-        shared: &Arc<Shared>,
-        shards: &Shards,
-        recovered: Recovered,
-    ) -> Result<Self, ReadError> {
+    async fn start(shared: &Arc<Shared>, recovered: Recovered) -> Result<Self, ReadError> {
         let parts = &shared.parts;
         let (work, work_of) = mpsc::unbounded_channel();
         let (opened, opened_of) = mpsc::unbounded_channel();
@@ -634,7 +635,7 @@ impl Stages {
         for handler in &parts.handlers {
             let around = Surroundings {
                 handler: Arc::clone(handler),
-                shards: shards.clone(),
+                shards: shared.shards.clone(),
                 store: Arc::clone(&parts.store),
                 lookup: Arc::clone(&parts.lookup),
                 clock: Arc::clone(&parts.clock),

@@ -53,7 +53,7 @@ enum Via {
 /// What comes to an outlet from outside its stage's own loop.
 pub enum Errand {
     Resolve(Box<ResolveRequest>),
-    Resumed(Resumed),
+    Resumed(Box<Resumed>),
 }
 
 /// What a key goes on with.
@@ -330,7 +330,7 @@ impl Outlet {
     pub async fn errand(&mut self) -> Errand {
         tokio::select! {
             biased;
-            Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => Errand::Resumed(resumed),
+            Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => Errand::Resumed(Box::new(resumed)),
             Some(request) = self.requests.recv() => Errand::Resolve(Box::new(request)),
             else => std::future::pending().await,
         }
@@ -338,7 +338,7 @@ impl Outlet {
 
     pub fn on_errand(&mut self, errand: Errand) {
         match errand {
-            Errand::Resumed(resumed) => self.on_resumed(resumed),
+            Errand::Resumed(resumed) => self.on_resumed(*resumed),
             Errand::Resolve(request) => {
                 let ResolveRequest { letter, resolution, reply } = *request;
                 let outcome = self.resolve(letter, resolution);

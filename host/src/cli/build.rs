@@ -21,7 +21,7 @@ pub struct Build {
 }
 
 /// Where cargo's own things are, usually kept out of version control.
-pub const TARGET: &str = "target/plugins";
+pub const TARGET: &str = "target/plugins-build";
 
 impl Build {
     pub async fn execute(self) -> anyhow::Result<()> {

@@ -117,7 +117,7 @@ async fn play(example: &Path, plugins: &Path, out: &Path) -> anyhow::Result<bool
     let database = fresh(&out.join(format!("{name}.db")))?;
     let config = Some(example.join(crate::config::FILE)).filter(|path| path.exists());
     let overrides =
-        Overrides { store: Some(format!("sqlite:{}", database.display())), listen: None };
+        Overrides { store: Some(format!("sqlite:{}", database.display())), ..Overrides::default() };
     let mut settings = Settings::load(config.as_deref(), overrides)?;
     // The example's sinks are services that nobody has started.
     settings.sinks.clear();

@@ -26,6 +26,9 @@ pub struct Run {
     /// Address to serve at; port 0 takes a free one
     #[arg(long, env = "SAGABOX_LISTEN")]
     listen: Option<String>,
+    /// Refuse plugins that import anything but Sagabox's own interface: no WASI
+    #[arg(long, env = "SAGABOX_STRICT")]
+    strict: bool,
 }
 
 impl Run {
@@ -35,7 +38,7 @@ impl Run {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
         // Before anything else: a signal while the host starts must not be lost.
         let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let overrides = Overrides { store: self.store, listen: self.listen };
+        let overrides = Overrides { store: self.store, listen: self.listen, strict: self.strict };
         let settings = Settings::load(self.config.as_deref(), overrides)
             .map_err(|error| InputError(format!("{error:#}")))?;
         let listen = settings.listen.clone();

@@ -1,7 +1,7 @@
 //! `sagabox.toml` as it is written. What it means together, the parent module resolves.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -23,19 +23,69 @@ pub struct ConfigFile {
     pub routes: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
     pub lookup: BTreeMap<String, Spanned<LookupSection>>,
-    /// Arbitrary: each plugin's own business.
     #[serde(default)]
-    pub plugin: BTreeMap<String, serde_json::Value>,
+    pub plugin: BTreeMap<String, PluginSection>,
+    pub strict: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    pub body_bytes: Option<NonZeroUsize>,
-    pub batch_events: Option<NonZeroUsize>,
-    pub shards: Option<NonZeroUsize>,
-    pub lookup_timeout_ms: Option<u64>,
-    pub drain_ms: Option<u64>,
+pub struct PluginSection {
+    #[serde(default)]
+    pub limits: CallLimits,
+    /// Arbitrary: the plugin's own business.
+    #[serde(flatten)]
+    pub own: serde_json::Map<String, serde_json::Value>,
+}
+
+/// `[limits]` takes the limits of the host and, as defaults for all plugins, those
+/// of a call; `[plugin.….limits]` the latter alone. Two structs, so that each refuses
+/// what it does not know; one list, so that they cannot differ.
+macro_rules! limits {
+    (host { $($host:ident: $host_type:ty,)* } call { $($call:ident: $call_type:ty,)* }) => {
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Limits {
+            $(pub $host: Option<$host_type>,)*
+            $($call: Option<Spanned<$call_type>>,)*
+        }
+
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct CallLimits {
+            $(pub $call: Option<Spanned<$call_type>>,)*
+        }
+
+        impl Limits {
+            pub fn of_calls(&self) -> CallLimits {
+                CallLimits { $($call: self.$call.clone(),)* }
+            }
+        }
+    };
+}
+
+limits! {
+    host {
+        body_bytes: NonZeroUsize,
+        batch_events: NonZeroUsize,
+        shards: NonZeroUsize,
+        lookup_timeout_ms: u64,
+        drain_ms: u64,
+        stack_bytes: Spanned<usize>,
+    }
+    call {
+        call_time_ms: NonZeroU64,
+        memory_bytes: NonZeroUsize,
+        table_elements: usize,
+        decision_bytes: NonZeroUsize,
+        state_bytes: usize,
+        messages: usize,
+        timers: usize,
+        keys: usize,
+        questions: usize,
+        log_lines: usize,
+        log_bytes: usize,
+        calls_per_instance: NonZeroU32,
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

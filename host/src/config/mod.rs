@@ -14,10 +14,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use reqwest::Url;
 use sagabox_engine::engine;
+use toml::Spanned;
 
 use crate::http::Limits;
 use crate::lookup::KEY;
-use file::{ConfigFile, Fault, LookupSection, Retry, SinkSection};
+use crate::plugin;
+use file::{CallLimits, ConfigFile, Fault, LookupSection, Retry, SinkSection};
 
 /// Read if no other file is named, and if it is there.
 pub const FILE: &str = "sagabox.toml";
@@ -44,8 +46,9 @@ pub struct Settings {
     /// Message type to sink.
     pub routes: BTreeMap<String, String>,
     pub lookups: BTreeMap<String, LookupSettings>,
-    /// Each plugin's own section.
+    /// Each plugin's own section, without its limits.
     pub plugins: BTreeMap<String, serde_json::Value>,
+    pub sandbox: plugin::Settings,
     pub limits: Limits,
     pub drain: Duration,
     pub engine: engine::Settings,
@@ -75,6 +78,8 @@ pub enum LookupSource {
 pub struct Overrides {
     pub store: Option<String>,
     pub listen: Option<String>,
+    /// Can be demanded here, not taken back.
+    pub strict: bool,
 }
 
 impl Settings {
@@ -136,6 +141,19 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         lookups.insert(name, settings.map_err(|reason| Fault::at(span, reason))?);
     }
     let limits = file.limits;
+    let sandbox = plugin::Settings {
+        limits: call_limits(&limits.of_calls(), &plugin::Limits::default())?,
+        stack_bytes: stack_bytes(limits.stack_bytes.as_ref())?,
+        strict: overrides.strict || file.strict.unwrap_or(false),
+        ..plugin::Settings::default()
+    };
+    let mut plugins = BTreeMap::new();
+    let mut own_limits = BTreeMap::new();
+    for (name, section) in file.plugin {
+        own_limits.insert(name.clone(), call_limits(&section.limits, &sandbox.limits)?);
+        plugins.insert(name, serde_json::Value::Object(section.own));
+    }
+    let sandbox = plugin::Settings { plugins: own_limits, ..sandbox };
     let engine = engine_settings(&file.retry, limits.shards, limits.lookup_timeout_ms)?;
     Ok(Settings {
         store: overrides.store.or(file.store).unwrap_or_else(|| STORE.to_owned()),
@@ -143,7 +161,8 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         sinks,
         routes,
         lookups,
-        plugins: file.plugin,
+        plugins,
+        sandbox,
         limits: Limits {
             body_bytes: limits.body_bytes.map_or(BODY_BYTES, NonZeroUsize::get),
             batch_events: limits.batch_events.map_or(BATCH_EVENTS, NonZeroUsize::get),
@@ -151,6 +170,58 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         drain: limits.drain_ms.map_or(DRAIN, Duration::from_millis),
         engine,
     })
+}
+
+/// What is not said is as in `default`.
+fn call_limits(said: &CallLimits, default: &plugin::Limits) -> Result<plugin::Limits, Fault> {
+    fn or<T: Copy>(said: Option<&Spanned<T>>, default: T) -> T {
+        said.map_or(default, |said| *said.get_ref())
+    }
+    fn or_size(said: Option<&Spanned<NonZeroUsize>>, default: usize) -> usize {
+        said.map_or(default, |said| said.get_ref().get())
+    }
+    let limits = plugin::Limits {
+        call_time: said
+            .call_time_ms
+            .as_ref()
+            .map_or(default.call_time, |ms| Duration::from_millis(ms.get_ref().get())),
+        memory_bytes: or_size(said.memory_bytes.as_ref(), default.memory_bytes),
+        table_elements: or(said.table_elements.as_ref(), default.table_elements),
+        decision_bytes: or_size(said.decision_bytes.as_ref(), default.decision_bytes),
+        state_bytes: or(said.state_bytes.as_ref(), default.state_bytes),
+        messages: or(said.messages.as_ref(), default.messages),
+        timers: or(said.timers.as_ref(), default.timers),
+        keys: or(said.keys.as_ref(), default.keys),
+        questions: or(said.questions.as_ref(), default.questions),
+        log_lines: or(said.log_lines.as_ref(), default.log_lines),
+        log_bytes: or(said.log_bytes.as_ref(), default.log_bytes),
+        calls_per_instance: said
+            .calls_per_instance
+            .as_ref()
+            .map_or(default.calls_per_instance, |calls| calls.get_ref().get()),
+    };
+    if limits.memory_bytes > plugin::MEMORY_BYTES_MAX {
+        let reason = format!(
+            "memory_bytes: is {}; at most {} can be addressed",
+            limits.memory_bytes,
+            plugin::MEMORY_BYTES_MAX
+        );
+        return Err(Fault { span: said.memory_bytes.as_ref().map(Spanned::span), reason });
+    }
+    Ok(limits)
+}
+
+fn stack_bytes(said: Option<&Spanned<usize>>) -> Result<usize, Fault> {
+    /// Less is not enough for a call that does anything.
+    const MIN: usize = 16 << 10;
+    let Some(said) = said else { return Ok(plugin::STACK_BYTES) };
+    let bytes = *said.get_ref();
+    if (MIN..=plugin::STACK_BYTES_MAX).contains(&bytes) {
+        return Ok(bytes);
+    }
+    let max = plugin::STACK_BYTES_MAX;
+    let reason = format!("limits.stack_bytes: is {bytes}; accepted are {MIN} to {max}");
+    Err(Fault::at(said.span(), reason))
 }
 
 fn known<'a>(names: impl Iterator<Item = &'a String>) -> String {
@@ -238,7 +309,7 @@ fn engine_settings(
     if settings.retry_delay_min > settings.retry_delay_max {
         let place = retry.delay_ms_min.as_ref().or(retry.delay_ms_max.as_ref());
         return Err(Fault {
-            span: place.map(toml::Spanned::span),
+            span: place.map(Spanned::span),
             reason: format!(
                 "retry: delay_ms_min ({}) is more than delay_ms_max ({})",
                 settings.retry_delay_min.as_millis(),
@@ -273,7 +344,8 @@ mod tests {
 
     #[test]
     fn flags_override_the_file() {
-        let overrides = Overrides { listen: Some("127.0.0.1:0".to_owned()), store: None };
+        let overrides =
+            Overrides { listen: Some("127.0.0.1:0".to_owned()), ..Overrides::default() };
         let settings = read("listen = '0.0.0.0:1'\nstore = 'sqlite:a.db'", overrides).unwrap();
         assert_eq!((&*settings.listen, &*settings.store), ("127.0.0.1:0", "sqlite:a.db"));
     }
@@ -329,7 +401,9 @@ mod tests {
         check(
             "[limits]\n\nbody_byte = 5",
             "sagabox.toml:3: `limits.body_byte`: unknown field `body_byte`, expected one of \
-             `body_bytes`, `batch_events`, `shards`, `lookup_timeout_ms`, `drain_ms`",
+             `body_bytes`, `batch_events`, `shards`, `lookup_timeout_ms`, `drain_ms`, `stack_bytes`, \
+             `call_time_ms`, `memory_bytes`, `table_elements`, `decision_bytes`, `state_bytes`, \
+             `messages`, `timers`, `keys`, `questions`, `log_lines`, `log_bytes`, `calls_per_instance`",
         );
         check(
             "[retry]\nattempts = 0",
@@ -338,6 +412,47 @@ mod tests {
         check(
             "[retry]\ndelay_ms_min = 5\ndelay_ms_max = 4",
             "sagabox.toml:2: retry: delay_ms_min (5) is more than delay_ms_max (4)",
+        );
+    }
+
+    #[test]
+    fn a_plugin_has_its_own_limits_and_the_others_are_as_for_all() {
+        let settings = read(
+            "strict = true\n[limits]\ncall_time_ms = 200\nkeys = 5\nstack_bytes = 65536\n\
+             [plugin.big]\nlevel = 3\n[plugin.big.limits]\nmemory_bytes = 268435456\nkeys = 7",
+            Overrides::default(),
+        )
+        .unwrap();
+        let sandbox = settings.sandbox;
+        let expected = plugin::Limits {
+            call_time: Duration::from_millis(200),
+            keys: 5,
+            ..plugin::Limits::default()
+        };
+        assert_eq!(sandbox.limits, expected);
+        assert_eq!(
+            sandbox.plugins["big"],
+            plugin::Limits { memory_bytes: 256 << 20, keys: 7, ..expected }
+        );
+        assert_eq!((sandbox.stack_bytes, sandbox.strict), (65536, true));
+        assert_eq!(settings.plugins["big"], serde_json::json!({ "level": 3 }));
+    }
+
+    #[test]
+    fn a_limit_that_is_none_is_refused() {
+        check(
+            "[plugin.big.limits]\nshards = 5",
+            "sagabox.toml:2: `plugin.big.limits.shards`: unknown field `shards`, expected one of \
+             `call_time_ms`, `memory_bytes`, `table_elements`, `decision_bytes`, `state_bytes`, \
+             `messages`, `timers`, `keys`, `questions`, `log_lines`, `log_bytes`, `calls_per_instance`",
+        );
+        check(
+            "[limits]\nstack_bytes = 9000000",
+            "sagabox.toml:2: limits.stack_bytes: is 9000000; accepted are 16384 to 1048576",
+        );
+        check(
+            "[limits]\nmemory_bytes = 9000000000",
+            "sagabox.toml:2: memory_bytes: is 9000000000; at most 4294967296 can be addressed",
         );
     }
 

@@ -70,6 +70,20 @@ fn render(
     page.sample("sagabox_log_position", &[], status.head);
     page.head("sagabox_plugins", "gauge", "Plugins that are loaded.");
     page.sample("sagabox_plugins", &[], plugins);
+    page.head("sagabox_plugin_calls_total", "counter", "Calls of a plugin that have ended.");
+    for (plugin, totals) in &status.calls {
+        let labels = [("plugin", plugin.as_str())];
+        page.sample("sagabox_plugin_calls_total", &labels, totals.calls);
+    }
+    page.head(
+        "sagabox_plugin_call_seconds_total",
+        "counter",
+        "Wall-clock time of a plugin's calls that have ended.",
+    );
+    for (plugin, totals) in &status.calls {
+        let labels = [("plugin", plugin.as_str())];
+        page.sample("sagabox_plugin_call_seconds_total", &labels, totals.time.as_secs_f64());
+    }
     page.head("sagabox_queue_messages", "gauge", "Messages in the queues of the host.");
     for queue in &status.queues {
         for (state, count) in [("ready", queue.ready), ("leased", queue.leased)] {
@@ -140,7 +154,7 @@ impl Page {
 
 #[cfg(test)]
 mod tests {
-    use sagabox_engine::engine::QueueStatus;
+    use sagabox_engine::engine::{CallTotals, QueueStatus};
     use sagabox_engine::model::Position;
 
     use super::*;
@@ -148,11 +162,13 @@ mod tests {
     #[test]
     fn a_label_cannot_break_the_page() {
         let queue = QueueStatus { queue: "a\"b\\\nc".to_owned(), ready: 3, leased: 0 };
+        let calls = CallTotals { calls: 3, time: std::time::Duration::from_millis(1500) };
         let status = Status {
             serving: Ok(()),
             head: Position(7),
             queues: vec![queue],
             sinks_down: Vec::new(),
+            calls: vec![("p".into(), calls)],
         };
         let traffic = Traffic::default();
         traffic.count(&Ok(Summary { accepted: 5, duplicates: 1 }));
@@ -161,6 +177,8 @@ mod tests {
             r#"sagabox_queue_messages{queue="a\"b\\\nc",state="ready"} 3"#,
             r#"sagabox_events_total{outcome="accepted"} 5"#,
             "sagabox_log_position 7",
+            r#"sagabox_plugin_calls_total{plugin="p"} 3"#,
+            r#"sagabox_plugin_call_seconds_total{plugin="p"} 1.5"#,
             "sagabox_up 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");

@@ -8,6 +8,8 @@ use std::process::Command;
 
 use thiserror::Error;
 
+use super::core_module;
+
 const TARGET: &str = "wasm32-unknown-unknown";
 
 #[derive(Debug, Error)]
@@ -25,6 +27,8 @@ pub enum BuildError {
         "{source_dir} builds no library for wasm: set `crate-type = [\"cdylib\", \"rlib\"]` under [lib]"
     )]
     NoLibrary { source_dir: PathBuf },
+    #[error("{0} names no package: a plugin is one, with `name` under [package]")]
+    NoPackage(PathBuf),
     #[error("{source_dir} cannot become a component: {reason}")]
     Component { source_dir: PathBuf, reason: String },
     #[error("{0}: {1}")]
@@ -56,22 +60,30 @@ pub fn build(source: &Path, out: &Path, target: &Path) -> Result<PathBuf, BuildE
     if !source.join("Cargo.toml").is_file() {
         return Err(BuildError::NotRust(source));
     }
+    // Cargo runs in the plugin's folder, and would take a relative path from there.
+    let target =
+        std::path::absolute(target).map_err(|error| BuildError::Io(target.into(), error))?;
     let route = route()?;
-    let module = compile(&source, target, route)?;
+    let module = compile(&source, &target, route)?;
     let bytes = std::fs::read(&module).map_err(|error| BuildError::Io(module.clone(), error))?;
-    let component = wit_component::ComponentEncoder::default()
-        .validate(true)
-        .module(&bytes)
-        .and_then(|mut encoder| encoder.encode());
-    let component = component.map_err(|error| BuildError::Component {
+    let component = core_module::componentize(&bytes).map_err(|error| BuildError::Component {
         source_dir: source.clone(),
         reason: format!("{error:#}"),
     })?;
     std::fs::create_dir_all(out).map_err(|error| BuildError::Io(out.into(), error))?;
-    let name = module.file_stem().unwrap_or_default().to_string_lossy().replace('_', "-");
-    let file = out.join(format!("{name}.wasm"));
+    let file = out.join(format!("{}.wasm", package_name(&source)?));
     write_if_changed(&file, &component)?;
     Ok(file)
+}
+
+/// Not the module's: cargo names that after the library, with `-` made `_`.
+fn package_name(source: &Path) -> Result<String, BuildError> {
+    let manifest = source.join("Cargo.toml");
+    let text = std::fs::read_to_string(&manifest);
+    let text = text.map_err(|error| BuildError::Io(manifest.clone(), error))?;
+    let table = text.parse::<toml::Table>().ok();
+    let name = table.as_ref().and_then(|table| table.get("package")?.get("name")?.as_str());
+    name.map(str::to_owned).ok_or(BuildError::NoPackage(manifest))
 }
 
 /// By rename: a host that watches the folder never sees half a file.
@@ -188,4 +200,20 @@ fn module_of(messages: &[u8], source: &Path) -> Option<PathBuf> {
         let files = message["filenames"].as_array()?.iter().filter_map(|file| file.as_str());
         files.map(PathBuf::from).find(|file| file.extension().is_some_and(|e| e == "wasm"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_is_named_after_its_package() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = folder.path().join("Cargo.toml");
+        std::fs::write(&manifest, "[package]\nname = 'a_b-c'\n[lib]\nname = 'other'").unwrap();
+        assert_eq!(package_name(folder.path()).unwrap(), "a_b-c");
+        std::fs::write(&manifest, "[workspace]").unwrap();
+        let error = package_name(folder.path()).unwrap_err().to_string();
+        assert!(error.ends_with("names no package: a plugin is one, with `name` under [package]"));
+    }
 }

@@ -27,7 +27,9 @@ fn hex(bytes: &[u8]) -> String {
 /// # Errors
 /// If the bytes are no valid component.
 pub fn compile(engine: &Engine, bytes: &[u8], cache: Option<&Path>) -> wasmtime::Result<Component> {
-    let Some(cache) = cache else { return Component::new(engine, bytes) };
+    let Some(cache) = cache.filter(|cache| is_private(cache)) else {
+        return Component::new(engine, bytes);
+    };
     let file = cache.join(format!("{}.{}", digest(bytes), compatibility(engine)));
     if let Some(component) = load(engine, &file) {
         return Ok(component);
@@ -38,6 +40,34 @@ pub fn compile(engine: &Engine, bytes: &[u8], cache: Option<&Path>) -> wasmtime:
         tracing::debug!(%error, file = %file.display(), "the compiled component is not kept");
     }
     Ok(component)
+}
+
+/// Makes the folder, and makes it this user's alone: what lies there is run as
+/// machine code. One that belongs to somebody else cannot be, and is not used.
+fn is_private(cache: &Path) -> bool {
+    let made = std::fs::create_dir_all(cache).and_then(|()| close(cache));
+    if let Err(error) = &made {
+        tracing::warn!(%error, folder = %cache.display(), "compiled components are not kept: the folder cannot be made private");
+    }
+    made.is_ok()
+}
+
+#[cfg(unix)]
+fn close(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let metadata = std::fs::symlink_metadata(folder)?;
+    if !metadata.is_dir() {
+        return Err(std::io::Error::other("it is no folder"));
+    }
+    if metadata.mode() & 0o777 == 0o700 {
+        return Ok(());
+    }
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
+}
+
+#[cfg(not(unix))]
+fn close(_folder: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 fn compatibility(engine: &Engine) -> String {
@@ -70,7 +100,6 @@ fn load(engine: &Engine, file: &Path) -> Option<Component> {
 
 /// By rename, so that another host never reads half a file.
 fn save(cache: &Path, file: &Path, code: &[u8]) -> std::io::Result<()> {
-    std::fs::create_dir_all(cache)?;
     let mut temporary = tempfile::NamedTempFile::new_in(cache)?;
     std::io::Write::write_all(&mut temporary, &Sha256::digest(code))?;
     std::io::Write::write_all(&mut temporary, code)?;

@@ -8,37 +8,20 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use sagabox_engine::handler::{Call, Handler, Reply};
-use sagabox_engine::model::{
-    Decision, Failure, Manifest, MessageKind, Question, State, TimerChange,
-};
+use sagabox_engine::model::{Failure, Manifest, State};
 use wasmtime::Store;
 
-use super::sandbox::{Limits, Sandbox, Usage, failure};
+use super::limits::Limits;
+use super::log::CallLog;
+use super::sandbox::{Sandbox, Usage, deadline, failure};
 use super::v0_1::{Program, Running};
+use super::wasi::{self, Wasi};
 
 /// What belongs to one instance.
 pub struct CallState {
     usage: Usage,
-    plugin: String,
-    log_lines: u32,
-    log_lines_max: u32,
-}
-
-impl CallState {
-    pub(super) fn write_log(&mut self, level: tracing::Level, message: &str) {
-        self.log_lines += 1;
-        if self.log_lines > self.log_lines_max {
-            return;
-        }
-        let plugin = self.plugin.as_str();
-        match level {
-            tracing::Level::ERROR => tracing::error!(target: "plugin", plugin, "{message}"),
-            tracing::Level::WARN => tracing::warn!(target: "plugin", plugin, "{message}"),
-            tracing::Level::INFO => tracing::info!(target: "plugin", plugin, "{message}"),
-            tracing::Level::DEBUG => tracing::debug!(target: "plugin", plugin, "{message}"),
-            tracing::Level::TRACE => tracing::trace!(target: "plugin", plugin, "{message}"),
-        }
-    }
+    pub(super) log: CallLog,
+    pub(super) wasi: Wasi,
 }
 
 struct Warm {
@@ -50,10 +33,11 @@ struct Warm {
 pub struct ComponentHandler {
     sandbox: Sandbox,
     program: Program,
+    limits: Limits,
     manifest: Manifest,
     /// The plugin's section of the configuration, as JSON.
     configuration: String,
-    /// Instances that are free. As many as ever ran at once, that is as there are shards.
+    /// Instances that are free. As many as ever ran at once.
     warm: Mutex<Vec<Warm>>,
 }
 
@@ -67,45 +51,55 @@ impl ComponentHandler {
         program: Program,
         configuration_of: impl FnOnce(&str) -> String,
     ) -> Result<Self, String> {
-        let mut first = start(sandbox, &program, "")?;
-        let manifest = describe(sandbox, &mut first)?;
-        let again = describe(sandbox, &mut start(sandbox, &program, "")?)?;
+        // Whose limits hold is known only after it said who it is; then it must keep to them.
+        let manifest = describe(sandbox, &program, sandbox.widest_limits())?;
+        super::manifest::check(&manifest).map_err(|reason| format!("its manifest: {reason}"))?;
+        let limits = sandbox.limits_of(manifest.name.as_str());
+        let again = describe(sandbox, &program, limits.clone())?;
         if manifest != again {
             return Err("its manifest changes from call to call".to_owned());
         }
-        super::manifest::check(&manifest).map_err(|reason| format!("its manifest: {reason}"))?;
         let configuration = configuration_of(manifest.name.as_str());
         Ok(Self {
             sandbox: sandbox.clone(),
             program,
+            limits,
             manifest,
             configuration,
             warm: Mutex::new(Vec::new()),
         })
     }
 
-    /// Makes a call on an instance that is free, or on a fresh one.
+    /// Makes a call on an instance that is free, or on a fresh one. Time and
+    /// seed are all that the call knows of the world.
     fn call<T>(
         &self,
+        (now, seed): (u64, u64),
         call: impl FnOnce(&Running, &mut Store<CallState>) -> wasmtime::Result<T>,
     ) -> Result<T, Failure> {
         let free = self.free().pop();
         let mut warm = match free {
             Some(warm) => warm,
-            None => start(&self.sandbox, &self.program, self.manifest.name.as_str())
-                .map_err(Failure::Permanent)?,
+            None => {
+                let plugin = self.manifest.name.as_str();
+                start(&self.sandbox, &self.program, self.limits.clone(), plugin)?
+            }
         };
-        warm.store.set_epoch_deadline(self.sandbox.deadline());
-        warm.store.data_mut().log_lines = 0;
-        match call(&warm.running, &mut warm.store) {
+        warm.store.set_epoch_deadline(deadline(&self.limits));
+        let state = warm.store.data_mut();
+        state.usage.begin_call();
+        state.wasi.begin_call(now, seed);
+        let called = call(&warm.running, &mut warm.store);
+        warm.store.data_mut().end_call();
+        match called {
             Ok(result) => {
                 warm.calls += 1;
-                if warm.calls < self.sandbox.limits.calls_per_instance {
+                if warm.calls < self.limits.calls_per_instance {
                     self.free().push(warm);
                 }
                 Ok(result)
             }
-            Err(error) => Err(failure(&error, &warm.store.data().usage)),
+            Err(error) => Err(failure(&error, &self.sandbox, &warm.store.data().usage)),
         }
     }
 
@@ -114,25 +108,41 @@ impl ComponentHandler {
     }
 }
 
-fn start(sandbox: &Sandbox, program: &Program, plugin: &str) -> Result<Warm, String> {
+impl CallState {
+    fn end_call(&mut self) {
+        self.wasi.flush(&mut self.log);
+        self.log.end_call();
+    }
+}
+
+fn start(
+    sandbox: &Sandbox,
+    program: &Program,
+    limits: Limits,
+    plugin: &str,
+) -> Result<Warm, Failure> {
+    let (time, copied_bytes) = (deadline(&limits), limits.copied_bytes());
     let state = CallState {
-        usage: Usage::new(sandbox.limits.clone()),
-        plugin: plugin.to_owned(),
-        log_lines: 0,
-        log_lines_max: sandbox.limits.log_lines_max,
+        log: CallLog::new(plugin, limits.log_lines, limits.log_bytes),
+        usage: Usage::new(limits),
+        wasi: Wasi::new(),
     };
     let mut store = Store::new(&sandbox.engine, state);
     store.limiter(|state| &mut state.usage);
-    store.set_epoch_deadline(sandbox.deadline());
+    store.set_hostcall_fuel(copied_bytes);
+    store.set_epoch_deadline(time);
     let running = program.start(&mut store);
-    let running = running.map_err(|error| failure(&error, &store.data().usage).to_string())?;
+    store.data_mut().end_call();
+    let running = running.map_err(|error| failure(&error, sandbox, &store.data().usage))?;
     Ok(Warm { store, running, calls: 0 })
 }
 
-fn describe(sandbox: &Sandbox, warm: &mut Warm) -> Result<Manifest, String> {
-    warm.store.set_epoch_deadline(sandbox.deadline());
+fn describe(sandbox: &Sandbox, program: &Program, limits: Limits) -> Result<Manifest, String> {
+    let time = deadline(&limits);
+    let mut warm = start(sandbox, program, limits, "").map_err(|failure| failure.to_string())?;
+    warm.store.set_epoch_deadline(time);
     let described = warm.running.describe(&mut warm.store);
-    described.map_err(|error| failure(&error, &warm.store.data().usage).to_string())
+    described.map_err(|error| failure(&error, sandbox, &warm.store.data().usage).to_string())
 }
 
 impl Handler for ComponentHandler {
@@ -141,76 +151,25 @@ impl Handler for ComponentHandler {
     }
 
     fn handle(&self, call: &Call) -> Result<Reply, Failure> {
-        let reply =
-            self.call(|running, store| running.handle(store, call, &self.configuration))??;
-        check(&reply, &self.manifest, &self.sandbox.limits).map_err(Failure::Permanent)?;
+        let reply = self.call((call.now.0, call.seed), |running, store| {
+            running.handle(store, call, &self.configuration)
+        })??;
+        super::reply::check(&reply, &self.manifest, &self.limits).map_err(Failure::Permanent)?;
         Ok(reply)
     }
 
     fn migrate(&self, state: &State) -> Result<Bytes, String> {
-        let migrated = self.call(|running, store| running.migrate(store, state));
-        migrated.map_err(|failure| failure.to_string())?.map(Bytes::from)
-    }
-}
-
-/// Whether a reply keeps to the manifest and the limits (guarantee 10).
-fn check(reply: &Reply, manifest: &Manifest, limits: &Limits) -> Result<(), String> {
-    match reply {
-        Reply::Need(questions) => questions.iter().try_for_each(|q| check_question(q, manifest)),
-        Reply::Decided(decision) => {
-            check_size(decision, limits)?;
-            decision.messages.iter().try_for_each(|message| {
-                let (what, declared) = match message.kind {
-                    MessageKind::Command => ("command", &manifest.commands),
-                    MessageKind::Event => ("event", &manifest.events),
-                };
-                match declared.contains(&message.event_type) {
-                    true => Ok(()),
-                    false => Err(format!(
-                        "the decision sends the {what} `{}`, which the manifest does not declare",
-                        message.event_type
-                    )),
-                }
-            })
+        // A migration is no part of a call: it sees the time at which every instance starts.
+        let migrated =
+            self.call((wasi::STARTING_NOW, 0), |running, store| running.migrate(store, state));
+        let state = migrated.map_err(|failure| failure.to_string())??;
+        let limit = self.limits.state_bytes;
+        if state.len() > limit {
+            return Err(format!(
+                "the migrated state has {} bytes; at most {limit} are accepted (limit state_bytes)",
+                state.len()
+            ));
         }
+        Ok(Bytes::from(state))
     }
-}
-
-fn check_question(question: &Question, manifest: &Manifest) -> Result<(), String> {
-    match question {
-        Question::Lookup { name, .. } if !manifest.lookups.contains(name) => Err(format!(
-            "the handler asks the lookup `{name}`, which the manifest does not declare"
-        )),
-        Question::Stream(_) if !manifest.streams => {
-            Err("the handler asks for a stream, which the manifest does not declare".to_owned())
-        }
-        Question::Lookup { .. } | Question::Stream(_) => Ok(()),
-    }
-}
-
-fn check_size(decision: &Decision, limits: &Limits) -> Result<(), String> {
-    let items = decision.messages.len() + decision.timers.len() + decision.keys.len();
-    if items > limits.decision_items_max {
-        return Err(format!(
-            "the decision has {items} messages, timers and keys; at most {} are accepted",
-            limits.decision_items_max
-        ));
-    }
-    let messages: usize = decision.messages.iter().map(|message| message.data.len()).sum();
-    let timers: usize = decision
-        .timers
-        .iter()
-        .map(|change| match change {
-            TimerChange::Set { data, .. } => data.len(),
-            TimerChange::Cancel(_) => 0,
-        })
-        .sum();
-    let bytes = messages + timers + decision.state.as_ref().map_or(0, Bytes::len);
-    if bytes > limits.decision_bytes_max {
-        return Err(format!(
-            "the decision has {bytes} bytes; at most {} are accepted",
-            limits.decision_bytes_max
-        ));
-    }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! A directory of plugins: each file is loaded, or refused with its reason. One
 //! bad file never keeps a good one from serving.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,10 +9,11 @@ use anyhow::Context as _;
 use sagabox_engine::handler::Handler;
 use wasmtime::component::Component;
 
-use super::cache;
 use super::component::ComponentHandler;
 use super::sandbox::Sandbox;
 use super::v0_1::{IMPORTS, Program, ROLES};
+use super::wasi;
+use super::{cache, core_module};
 
 pub struct Loading {
     pub loaded: Vec<LoadedPlugin>,
@@ -59,24 +60,37 @@ pub fn load_directory(
     for path in paths {
         match load_file(&path, sandbox, configurations) {
             Err(reason) => loading.refused.push(Refused { path, reason }),
-            Ok(plugins) => {
-                for plugin in plugins {
-                    let name = plugin.handler.manifest().name.to_string();
-                    if let Some(first) = names.get(&name) {
-                        let reason = format!(
-                            "its name `{name}` is taken by {}; a name stands for one plugin",
-                            first.display()
-                        );
-                        loading.refused.push(Refused { path: path.clone(), reason });
-                    } else {
-                        names.insert(name, path.clone());
+            Ok(plugins) => match taken(&plugins, &names) {
+                Some(reason) => loading.refused.push(Refused { path, reason }),
+                None => {
+                    for plugin in plugins {
+                        names.insert(plugin.handler.manifest().name.to_string(), path.clone());
                         loading.loaded.push(plugin);
                     }
                 }
-            }
+            },
         }
     }
     Ok(loading)
+}
+
+/// Why none of a file's plugins is loaded, if one of their names is taken: half of
+/// a component at work would surprise its author more than none.
+fn taken(plugins: &[LoadedPlugin], names: &BTreeMap<String, PathBuf>) -> Option<String> {
+    let mut own = BTreeSet::new();
+    plugins.iter().find_map(|plugin| {
+        let manifest = plugin.handler.manifest();
+        let name = manifest.name.as_str();
+        if let Some(first) = names.get(name) {
+            return Some(format!(
+                "its name `{name}` (as {}) is taken by {}; a name stands for one plugin",
+                manifest.role.as_str(),
+                first.display()
+            ));
+        }
+        let twice = !own.insert(name);
+        twice.then(|| format!("two of its roles have the name `{name}`; each needs its own"))
+    })
 }
 
 fn load_file(
@@ -86,8 +100,15 @@ fn load_file(
 ) -> Result<Vec<LoadedPlugin>, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
     check_format(&bytes)?;
-    let component = cache::compile(&sandbox.engine, &bytes, sandbox.cache.as_deref())
-        .map_err(|error| format!("is not a valid component: {error:#}"))?;
+    let made = match core_module::has_world(&bytes) {
+        true => Some(core_module::componentize(&bytes).map_err(|error| {
+            format!("is a core module of which no component can be made: {error:#}")
+        })?),
+        false => None,
+    };
+    let code = made.as_deref().unwrap_or(&bytes);
+    let component = cache::compile(&sandbox.engine, code, sandbox.settings.cache.as_deref())
+        .map_err(|error| invalid(&error))?;
     let roles = roles(&component, sandbox)?;
     let digest = cache::digest(&bytes);
     let mut plugins = Vec::new();
@@ -107,14 +128,26 @@ fn load_file(
     Ok(plugins)
 }
 
+/// The pool checks sizes when a component is compiled, and knows nothing of our names.
+fn invalid(error: &wasmtime::Error) -> String {
+    let text = format!("is not a valid component: {error:#}");
+    if !text.contains("pooling allocator") {
+        return text;
+    }
+    let limit = if text.contains("table") { "table_elements" } else { "memory_bytes" };
+    format!("{text} (limit {limit})")
+}
+
 /// Tells what a file is before wasmtime does, in the words of the one who put it there.
 fn check_format(bytes: &[u8]) -> Result<(), String> {
     // Source: the binary formats of WebAssembly (version 1, layer 0) and of the component model (13, layer 1).
     match bytes {
         [] => Err("is empty".to_owned()),
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] if core_module::has_world(bytes) => Ok(()),
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(
-            "is a core WebAssembly module, not a component; make a component of it with `sagabox build`"
+            "is a core WebAssembly module that does not say which world it is of; generate its \
+             bindings with wit-bindgen, or build it with `sagabox build`"
                 .to_owned(),
         ),
         [0, b'a', b's', b'm', ..] => {
@@ -124,6 +157,24 @@ fn check_format(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
+fn check_import(import: &str, strict: bool) -> Result<(), String> {
+    let answered = wasi::is_answered(import);
+    if IMPORTS.contains(&import) || (answered && !strict) {
+        return Ok(());
+    }
+    let may = match strict {
+        true => format!("a plugin may import {} alone", IMPORTS[0]),
+        false => {
+            format!("a plugin may import {}, and of WASI 0.2 {}", IMPORTS[0], wasi::answered())
+        }
+    };
+    let why = match answered {
+        true => "which `strict` forbids",
+        false => "which no plugin gets",
+    };
+    Err(format!("imports `{import}`, {why}; {may}"))
+}
+
 /// The roles that the component plays, by its exports; and it imports nothing else than it may.
 fn roles(
     component: &Component,
@@ -131,12 +182,7 @@ fn roles(
 ) -> Result<Vec<sagabox_engine::model::Role>, String> {
     let component_type = component.component_type();
     for (import, _) in component_type.imports(&sandbox.engine) {
-        if !IMPORTS.contains(&import) {
-            return Err(format!(
-                "imports `{import}`, which no plugin gets; a plugin may import {} alone",
-                IMPORTS[0]
-            ));
-        }
+        check_import(import, sandbox.settings.strict)?;
     }
     let exports: Vec<String> =
         component_type.exports(&sandbox.engine).map(|(name, _)| name.to_owned()).collect();

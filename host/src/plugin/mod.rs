@@ -3,11 +3,20 @@
 mod build;
 mod cache;
 mod component;
+mod core_module;
 mod directory;
+mod limits;
+mod log;
 mod manifest;
+mod reply;
 mod sandbox;
 mod v0_1;
+mod wasi;
 
 pub use build::{BuildError, build};
 pub use directory::{LoadedPlugin, Loading, Refused, load_directory};
-pub use sandbox::{Limits, Sandbox};
+pub use limits::{Limits, MEMORY_BYTES_MAX, STACK_BYTES, STACK_BYTES_MAX};
+pub use sandbox::{Sandbox, Settings};
+
+#[cfg(test)]
+mod tests;

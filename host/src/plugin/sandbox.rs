@@ -1,78 +1,68 @@
-//! The limits of a call, and the engine that keeps them.
+//! The engine that keeps the limits of a call.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use sagabox_engine::model::Failure;
+use thiserror::Error;
 use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ResourceLimiter, Trap,
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolConcurrencyLimitError,
+    PoolingAllocationConfig, ResourceLimiter, Trap,
 };
+
+use super::limits::{CORE_INSTANCES, Limits, MEMORIES, STACK_BYTES, TABLES};
 
 /// How often the epoch moves: the precision of the time limit.
 const TICK: Duration = Duration::from_millis(10);
+/// Core instances and tables of all components together. They cost address space
+/// alone; a component has about four of each.
+const POOL_PARTS: u32 = 4_000;
+/// What a slot keeps of a used memory: giving it back and taking it again is most
+/// of what a fresh instance costs.
+const KEEP_RESIDENT_BYTES: usize = 2 << 20;
 
-/// What one call may use.
+/// How plugins are run.
 #[derive(Clone, Debug)]
-pub struct Limits {
-    /// Wall-clock time of a call.
-    pub call_timeout: Duration,
-    /// Linear memory of an instance, in total.
-    pub memory_bytes_max: usize,
-    /// Stack of a call.
-    pub stack_bytes_max: usize,
-    /// Elements of an instance's tables, in total.
-    pub table_elements_max: usize,
-    /// Messages, timers and keys in one decision, together.
-    pub decision_items_max: usize,
-    /// Bytes of a decision: data of its messages and timers, and the state.
-    pub decision_bytes_max: usize,
-    /// Log lines of one call; more are dropped.
-    pub log_lines_max: u32,
-    /// An instance is replaced after so many calls, so that a leak in a plugin stays small.
-    pub calls_per_instance: u32,
+pub struct Settings {
+    /// Of every plugin that `plugins` does not name.
+    pub limits: Limits,
+    pub plugins: BTreeMap<String, Limits>,
+    pub stack_bytes: usize,
+    /// Refuses components that import more than the interface of Sagabox.
+    pub strict: bool,
+    /// Compiled components are kept here; none compiles anew each time.
+    pub cache: Option<PathBuf>,
 }
 
-impl Default for Limits {
+impl Default for Settings {
     fn default() -> Self {
         Self {
-            call_timeout: Duration::from_secs(1),
-            memory_bytes_max: 64 << 20,
-            stack_bytes_max: 512 << 10,
-            table_elements_max: 100_000,
-            decision_items_max: 10_000,
-            decision_bytes_max: 8 << 20,
-            log_lines_max: 100,
-            calls_per_instance: 10_000,
+            limits: Limits::default(),
+            plugins: BTreeMap::new(),
+            stack_bytes: STACK_BYTES,
+            strict: false,
+            cache: None,
         }
     }
 }
 
-/// Where components are compiled and run.
+/// Where components are compiled and run. Cheap to clone.
 #[derive(Clone)]
 pub struct Sandbox {
     pub(super) engine: Engine,
-    pub(super) limits: Limits,
-    /// Compiled components are kept here; none compiles anew each time.
-    pub(super) cache: Option<PathBuf>,
+    pub(super) settings: Arc<Settings>,
 }
 
 impl Sandbox {
     /// # Errors
     /// If the machine does not give what the engine needs.
-    pub fn new(limits: Limits, cache: Option<PathBuf>) -> anyhow::Result<Self> {
-        let mut config = Config::new();
-        config.epoch_interruption(true).max_wasm_stack(limits.stack_bytes_max);
-        let mut pool = PoolingAllocationConfig::default();
-        pool.max_memory_size(limits.memory_bytes_max);
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-        let engine = Engine::new(&config).or_else(|_| {
-            // Small machines and containers may not reserve the pool's address space.
-            config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
-            Engine::new(&config)
-        });
-        let engine = engine.map_err(anyhow::Error::from).context("cannot start the wasm engine")?;
-        let ticker = engine.weak();
+    pub fn new(settings: Settings) -> anyhow::Result<Self> {
+        let settings = Arc::new(settings);
+        let sandbox = Self { engine: engine(&settings)?, settings };
+        let ticker = sandbox.engine.weak();
         std::thread::Builder::new().name("epoch".to_owned()).spawn(move || {
             while let Some(engine) = ticker.upgrade() {
                 engine.increment_epoch();
@@ -80,14 +70,57 @@ impl Sandbox {
                 std::thread::sleep(TICK);
             }
         })?;
-        Ok(Self { engine, limits, cache })
+        Ok(sandbox)
     }
 
-    /// Epochs until a call is over its time, rounded up.
-    pub(super) fn deadline(&self) -> u64 {
-        let ticks = self.limits.call_timeout.as_millis().div_ceil(TICK.as_millis());
-        u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1)
+    pub(super) fn limits_of(&self, plugin: &str) -> Limits {
+        self.settings.plugins.get(plugin).unwrap_or(&self.settings.limits).clone()
     }
+
+    /// For a component that has not said yet which plugin it is.
+    pub(super) fn widest_limits(&self) -> Limits {
+        widest(&self.settings)
+    }
+}
+
+fn widest(settings: &Settings) -> Limits {
+    settings.plugins.values().fold(settings.limits.clone(), |all, one| all.widest(one))
+}
+
+fn engine(settings: &Settings) -> anyhow::Result<Engine> {
+    let widest = widest(settings);
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(settings.stack_bytes)
+        // The same call gives the same answer on every machine: these two are
+        // where WebAssembly leaves a choice to the processor.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true);
+    let mut pool = PoolingAllocationConfig::default();
+    pool.max_memory_size(widest.memory_bytes)
+        .table_elements(widest.table_elements)
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_memories_per_component(MEMORIES)
+        .max_tables_per_component(TABLES)
+        .max_tables_per_module(TABLES)
+        .total_core_instances(POOL_PARTS)
+        .total_tables(POOL_PARTS)
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .pagemap_scan(Enabled::Auto);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    let engine = Engine::new(&config).or_else(|_| {
+        // Small machines and containers may not reserve the pool's address space.
+        config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+        Engine::new(&config)
+    });
+    engine.map_err(anyhow::Error::from).context("cannot start the wasm engine")
+}
+
+/// Epochs until a call is over its time, rounded up.
+pub(super) fn deadline(limits: &Limits) -> u64 {
+    let ticks = limits.call_time.as_millis().div_ceil(TICK.as_millis());
+    u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1)
 }
 
 /// Counts what an instance takes, over all of its memories and tables.
@@ -95,13 +128,18 @@ pub(super) struct Usage {
     limits: Limits,
     memory_bytes: usize,
     table_elements: usize,
-    /// The limit that was broken first.
-    pub(super) broken: Option<String>,
+    /// The limit that the call under way broke first.
+    broken: Option<String>,
 }
 
 impl Usage {
     pub(super) fn new(limits: Limits) -> Self {
         Self { limits, memory_bytes: 0, table_elements: 0, broken: None }
+    }
+
+    /// What an earlier call broke, and survived, is no reason for a later failure.
+    pub(super) fn begin_call(&mut self) {
+        self.broken = None;
     }
 }
 
@@ -113,12 +151,14 @@ impl ResourceLimiter for Usage {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let total = self.memory_bytes - current.min(self.memory_bytes) + desired;
-        let fits = total <= self.limits.memory_bytes_max;
+        let limit = self.limits.memory_bytes;
+        let fits = total <= limit;
         if fits {
             self.memory_bytes = total;
         } else {
-            let limit = self.limits.memory_bytes_max >> 20;
-            self.broken.get_or_insert(format!("it asked for more than {limit} MiB of memory"));
+            self.broken.get_or_insert_with(|| {
+                format!("it asked for more than {limit} bytes of memory (limit memory_bytes)")
+            });
         }
         Ok(fits)
     }
@@ -130,29 +170,63 @@ impl ResourceLimiter for Usage {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let total = self.table_elements - current.min(self.table_elements) + desired;
-        let fits = total <= self.limits.table_elements_max;
+        let limit = self.limits.table_elements;
+        let fits = total <= limit;
         if fits {
             self.table_elements = total;
         } else {
-            let limit = self.limits.table_elements_max;
-            self.broken.get_or_insert(format!("it asked for more than {limit} table elements"));
+            self.broken.get_or_insert_with(|| {
+                format!("it asked for more than {limit} table elements (limit table_elements)")
+            });
         }
         Ok(fits)
     }
+
+    fn instances(&self) -> usize {
+        CORE_INSTANCES as usize
+    }
+
+    fn tables(&self) -> usize {
+        TABLES as usize
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES as usize
+    }
 }
 
-/// A call that did not return, in words. Trying again would give the same: permanent.
-pub(super) fn failure(error: &wasmtime::Error, usage: &Usage) -> Failure {
-    let what = match (error.downcast_ref::<Trap>(), &usage.broken) {
-        (Some(Trap::Interrupt), _) => {
-            format!("it did not return within {:?}", usage.limits.call_timeout)
+/// Why the host ends a call, in words for the dead letter.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub(super) struct Stopped(pub String);
+
+/// wasmtime names no type for it.
+const COPIED_TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
+
+/// A call that did not return, in words. Trying again would give the same:
+/// permanent, unless it was the host that lacked something.
+pub(super) fn failure(error: &wasmtime::Error, sandbox: &Sandbox, usage: &Usage) -> Failure {
+    if let Some(error) = error.downcast_ref::<PoolConcurrencyLimitError>() {
+        return Failure::Transient(format!("the host has no room for another instance: {error}"));
+    }
+    let limits = &usage.limits;
+    let what = if let Some(Stopped(reason)) = error.downcast_ref() {
+        reason.clone()
+    } else if error.chain().any(|cause| cause.to_string().contains(COPIED_TOO_MUCH)) {
+        format!("it returned more than {} bytes (limit decision_bytes)", limits.decision_bytes)
+    } else {
+        match (error.downcast_ref::<Trap>(), &usage.broken) {
+            (Some(Trap::Interrupt), _) => {
+                format!("it did not return within {:?} (limit call_time_ms)", limits.call_time)
+            }
+            (Some(Trap::StackOverflow), _) => format!(
+                "it used more than {} bytes of stack (limit stack_bytes)",
+                sandbox.settings.stack_bytes
+            ),
+            (_, Some(broken)) => broken.clone(),
+            (Some(trap), None) => format!("it trapped: {trap}"),
+            (None, None) => format!("its call failed: {error:#}"),
         }
-        (Some(Trap::StackOverflow), _) => {
-            format!("it used more than {} KiB of stack", usage.limits.stack_bytes_max >> 10)
-        }
-        (_, Some(broken)) => broken.clone(),
-        (Some(trap), None) => format!("it trapped: {trap}"),
-        (None, None) => format!("its call failed: {error:#}"),
     };
     Failure::Permanent(format!("the plugin was stopped: {what}"))
 }

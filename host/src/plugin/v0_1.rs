@@ -10,6 +10,7 @@ use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
 
 use super::component::CallState;
+use super::wasi;
 
 mod saga {
     wasmtime::component::bindgen!({ path: "../wit/0.1", world: "saga" });
@@ -73,7 +74,7 @@ impl logging::Host for CallState {
             logging::Level::Warn => tracing::Level::WARN,
             logging::Level::Error => tracing::Level::ERROR,
         };
-        self.write_log(level, &message);
+        self.log.write(level, &message);
     }
 }
 
@@ -98,6 +99,7 @@ type Called<T> = wasmtime::Result<Result<T, m::Failure>>;
 impl Program {
     pub fn new(role: m::Role, component: &Component) -> wasmtime::Result<Self> {
         let mut linker = Linker::<CallState>::new(component.engine());
+        wasi::link(&mut linker, component)?;
         saga::Saga::add_to_linker::<_, wasmtime::component::HasSelf<_>>(&mut linker, |state| {
             state
         })?;

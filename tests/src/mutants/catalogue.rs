@@ -36,8 +36,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "deduplication is skipped",
         edits: &[Edit {
             file: "store/memory.rs",
-            find: "if self.seen.insert(identity) {",
-            replace: "if self.seen.insert(identity) || append.fires.is_none() {",
+            find: "|| self.seen.insert(identity) {",
+            replace: "|| self.seen.insert(identity) || append.fires.is_none() {",
         }],
     },
     Mutation {
@@ -144,16 +144,32 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a parked key goes on after a restart",
         edits: &[Edit {
             file: "dispatch/mod.rs",
-            find: "            dispatcher.lanes.park(key);",
-            replace: "            let _ = key;",
+            find: "dispatcher.restore_letters(&recovered.parked);",
+            replace: "let _ = &recovered.parked;",
+        }],
+    },
+    Mutation {
+        name: "what comes while a key resumes overtakes what waited",
+        edits: &[Edit {
+            file: "dispatch/routing.rs",
+            find: "Admission::Buffer => self.parking.buffer(key, delivery),",
+            replace: "Admission::Buffer => self.push(key, delivery),",
+        }],
+    },
+    Mutation {
+        name: "a parked event that was taken back keeps its row",
+        edits: &[Edit {
+            file: "dispatch/letters.rs",
+            find: "self.changes.parked.insert((position, key.clone()), None);",
+            replace: "let _ = position;",
         }],
     },
     Mutation {
         name: "a dead letter is not written",
         edits: &[Edit {
             file: "commit.rs",
-            find: "batch.dead_letters.push(Arc::new(letter));",
-            replace: "let _ = (letter, batch);",
+            find: "batch.dead_letters.extend(changes.dead_letters.into_iter().map(Arc::new));",
+            replace: "drop(changes.dead_letters);",
         }],
     },
     Mutation {
@@ -234,8 +250,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "nobody is told of a command that cannot be delivered",
         edits: &[Edit {
             file: "outlet.rs",
-            find: "let _ = self.work.send(Work::Reserved(vec![Arc::new(event)]));",
-            replace: "drop(event);",
+            find: "self.changes.reserved.push(undeliverable(&message, attempts, reason, now));",
+            replace: "let _ = undeliverable(&message, attempts, reason, now);",
         }],
     },
     Mutation {

@@ -1,0 +1,84 @@
+//! What a plugin logs, under its name and within its limits.
+
+/// Of one call. Lines over the limits are dropped, and that is said once.
+pub(super) struct CallLog {
+    plugin: String,
+    lines_max: usize,
+    bytes_max: usize,
+    lines: usize,
+    bytes: usize,
+    dropped: usize,
+}
+
+impl CallLog {
+    pub fn new(plugin: &str, lines_max: usize, bytes_max: usize) -> Self {
+        Self { plugin: plugin.to_owned(), lines_max, bytes_max, lines: 0, bytes: 0, dropped: 0 }
+    }
+
+    /// A text of several lines is so many lines of the log: a plugin writes none that
+    /// look as if they were another's.
+    pub fn write(&mut self, level: tracing::Level, text: &str) {
+        for line in text.split(['\n', '\r']).filter(|line| !line.is_empty()) {
+            match self.admit(line) {
+                Some(line) => self.emit(level, line),
+                None => self.dropped += 1,
+            }
+        }
+    }
+
+    /// As much of the line as the limits leave.
+    fn admit<'l>(&mut self, line: &'l str) -> Option<&'l str> {
+        let room = self.bytes_max.saturating_sub(self.bytes);
+        if self.lines == self.lines_max || room == 0 {
+            return None;
+        }
+        let line = &line[..line.floor_char_boundary(room)];
+        self.lines += 1;
+        // A cut line takes what is left, also where no character fits any more.
+        self.bytes += line.len().max(1);
+        Some(line)
+    }
+
+    /// The next call may log as much again.
+    pub fn end_call(&mut self) {
+        if self.dropped > 0 {
+            let (lines, bytes) = (self.lines_max, self.bytes_max);
+            let text = format!(
+                "{} further lines of this call are dropped: a call logs at most {lines} lines \
+                 (limit log_lines) and {bytes} bytes (limit log_bytes)",
+                self.dropped
+            );
+            self.emit(tracing::Level::WARN, &text);
+        }
+        (self.lines, self.bytes, self.dropped) = (0, 0, 0);
+    }
+
+    fn emit(&self, level: tracing::Level, line: &str) {
+        let plugin = self.plugin.as_str();
+        match level {
+            tracing::Level::ERROR => tracing::error!(target: "plugin", plugin, "{line}"),
+            tracing::Level::WARN => tracing::warn!(target: "plugin", plugin, "{line}"),
+            tracing::Level::INFO => tracing::info!(target: "plugin", plugin, "{line}"),
+            tracing::Level::DEBUG => tracing::debug!(target: "plugin", plugin, "{line}"),
+            tracing::Level::TRACE => tracing::trace!(target: "plugin", plugin, "{line}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_bytes_of_a_call_are_bounded() {
+        let mut log = CallLog::new("p", 2, 6);
+        assert_eq!(log.admit("abc"), Some("abc"));
+        assert_eq!(log.admit("d€€"), Some("d"), "a character is not cut in two");
+        assert_eq!(log.admit("e"), None, "the third line");
+        log.write(tracing::Level::INFO, "one\ntwo\r\n\nthree");
+        assert_eq!(log.dropped, 3);
+        log.end_call();
+        assert_eq!(log.admit("abcdefgh"), Some("abcdef"));
+        assert_eq!(log.admit("i"), None, "the seventh byte");
+    }
+}
