@@ -1,6 +1,7 @@
 //! Where the engine's state lives. The only module that knows SQL.
 
 pub mod admin;
+pub mod backup;
 mod expire;
 mod inbox;
 mod insert;

@@ -20,7 +20,7 @@ const PAGE_BYTES: u32 = 8_192;
 const CHECKPOINT_PAGES: u32 = 8_192;
 const CACHE_KIB: u32 = 65_536;
 /// Only backups and shells can hold the file; they are quick.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// In order; the number of those applied is the file's version (`PRAGMA user_version`).
 const MIGRATIONS: &[&str] = &[
@@ -28,6 +28,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_letters.sql"),
     include_str!("migrations/0003_flat_cost.sql"),
 ];
+
+/// The first that keeps its sums.
+pub(super) const VERSION_WITH_TOTALS: i64 = 3;
 
 /// Why a store cannot be used.
 #[derive(Debug, Error)]
@@ -91,7 +94,7 @@ fn canonical(path: &Path) -> std::io::Result<PathBuf> {
 }
 
 /// Looks at the file's first bytes, without SQLite: that alone certainly changes nothing.
-fn check_header(path: &Path) -> Result<(), OpenError> {
+pub(super) fn check_header(path: &Path) -> Result<(), OpenError> {
     let io = |error: std::io::Error| OpenError::Io { path: path.into(), why: error.to_string() };
     let mut header = Vec::new();
     match File::open(path) {
