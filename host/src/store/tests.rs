@@ -1,20 +1,16 @@
 //! What a database file must be, and that SQLite and the store in memory answer alike.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use proptest::prelude::*;
-use sagabox_engine::model::{
-    Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
-    DecisionRecord, Event, Held, Instance, InstanceStatus, Key, LogEntry, Message, MessageKind,
-    Parked, PluginName, Position, Sequence, SinkName, Span, State, Timer, TimerRef, Timestamp,
-};
+use sagabox_engine::model::{Event, Position, Timestamp};
+use sagabox_engine::store::alike::{Script, compare};
+use sagabox_engine::store::contract::{self, Stores};
 use sagabox_engine::store::memory::MemoryStore;
-use sagabox_engine::store::{
-    Append, Batch, ClaimChange, CommitError, MessageLane, PluginProgress, SinkProgress, Store,
-    TimerRow,
-};
+use sagabox_engine::store::{Append, Batch, CommitError, Store};
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 
@@ -104,194 +100,23 @@ fn append(position: u64, id: u64, data: &'static [u8]) -> Append {
     }
 }
 
-fn entry(append: &Append) -> LogEntry {
-    let Append { position, received_at, event, .. } = append.clone();
-    LogEntry { position, received_at, event }
-}
-
-fn plugin() -> PluginName {
-    "orders".into()
-}
-
-fn timer(name: &str, due: u64) -> TimerRow {
-    let timer = TimerRef {
-        plugin: plugin(),
-        instance: "o-1".into(),
-        name: name.into(),
-        due: Timestamp(due),
-        set_by: Position(1),
-    };
-    TimerRow { timer, data: Bytes::from_static(b"\xff\x00") }
-}
-
-fn letter(id: u64, subject: DeadLetterSubject, append: &Append) -> Arc<DeadLetter> {
-    Arc::new(DeadLetter {
-        id: DeadLetterId(id),
-        subject,
-        plugin: plugin(),
-        key: Some("o-2".into()),
-        position: append.position,
-        reason: "it's 'quoted'".to_owned(),
-        attempts: 3,
-        plugin_version: "1.0.0".into(),
-        at: Timestamp(5),
-        status: DeadLetterStatus::Open,
-        resolved_by: None,
-        resolved_reason: None,
-        event: Arc::clone(&append.event),
-        edited: None,
-    })
-}
-
-/// Two batches that touch every table; the second repeats an event, and changes rows.
-fn batches() -> [Batch; 2] {
-    let (first, second) = (append(1, 1, b"{\"a\" : 1}"), append(2, 2, b"\x00\xff"));
-    let sink = SinkName::from("queue:Do");
-    let instance = Arc::new(Instance {
-        key: "o-1".into(),
-        status: InstanceStatus::Running,
-        state: Some(State { version: 2, data: Bytes::from_static(b"\xfe state") }),
-        claims: BTreeSet::from(["i-1".into(), "i-2".into()]),
-        timers: BTreeMap::from([("soon".into(), Timer { due: Timestamp(9), set_by: Position(1) })]),
-        decided: Position(1),
-        version: 1,
-        started_at: Timestamp(1),
-        updated_at: Timestamp(2),
-    });
-    let claim = |key: &str, claimed| ClaimChange {
-        plugin: plugin(),
-        key: key.into(),
-        instance: "o-1".into(),
-        claimed,
-    };
-    let held = |key: &str, reached: &[&str]| Held {
-        plugin: plugin(),
-        key: key.into(),
-        entry: entry(&second),
-        until: Timestamp(50),
-        reached: reached.iter().map(|key| Key::from(*key)).collect(),
-    };
-    let message = |sequence| {
-        Arc::new(Message {
-            sink: sink.clone(),
-            sequence: Sequence(sequence),
-            kind: MessageKind::Command,
-            plugin: plugin(),
-            key: "o-1".into(),
-            cause: Position(1),
-            event: event(100 + sequence, b"{}"),
-        })
-    };
-    let ahead = vec![Span { first: 4, last: 9 }];
-    let cursor = Cursor { settled: 2, ahead, partly: vec![(3, vec!["o-1".into()])] };
-    let counters = Counters { received: 5, handled: 2, ..Counters::default() };
-    let lane = MessageLane { sink: sink.clone(), plugin: plugin(), key: "o-2".into() };
-    let dead_message = DeadLetterSubject::Message {
-        sink: sink.clone(),
-        sequence: Sequence(1),
-        kind: sagabox_engine::model::MessageKind::Event,
-    };
-    let decision = DecisionRecord {
-        position: Position(1),
-        plugin: plugin(),
-        key: "o-1".into(),
-        previous: None,
-        decided_at: Timestamp(3),
-        plugin_version: "1.0.0".into(),
-        attempt: 1,
-        state: None,
-        summary: "{}".to_owned(),
-    };
-    let one = Batch {
-        appends: vec![first.clone(), second.clone()],
-        instances: vec![(plugin(), Arc::clone(&instance))],
-        claims: vec![claim("i-1", true), claim("i-2", true)],
-        timers_set: vec![timer("soon", 9), timer("later", 99), timer("never", 999)],
-        decisions: vec![decision],
-        messages: vec![message(1), message(2)],
-        held: vec![held("i-8", &[]), held("i-9", &[])],
-        parked: vec![Parked { plugin: plugin(), key: "o-2".into(), entry: entry(&first) }],
-        parked_messages: vec![(lane, Sequence(2))],
-        dead_letters: vec![
-            letter(1, DeadLetterSubject::Event, &first),
-            letter(2, dead_message, &second),
-        ],
-        plugins: vec![PluginProgress { plugin: plugin(), cursor: cursor.clone(), counters }],
-        sinks: vec![SinkProgress { sink, cursor, counters }],
-        ..Batch::default()
-    };
-    let fired = Append { fires: Some(timer("soon", 9).timer), ..append(5, 5, b"") };
-    let stale = Append { fires: Some(timer("later", 98).timer), ..append(6, 6, b"null") };
-    let redriven = Append { redriven: true, ..append(7, 1, b"once more") };
-    let two = Batch {
-        appends: vec![append(3, 1, b"again"), append(4, 4, b"{}"), fired, stale, redriven],
-        claims: vec![claim("i-2", false)],
-        timers_cleared: vec![(plugin(), "o-1".into(), "never".into())],
-        held: vec![held("i-8", &["o-1"])],
-        held_removed: vec![(plugin(), "i-9".into(), Position(2))],
-        ..Batch::default()
-    };
-    [one, two]
-}
-
+/// Opened anew now and then: what counts is what is in the file.
 #[tokio::test]
-async fn sqlite_and_memory_answer_alike_also_after_a_restart() {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryStore::new();
-    for batch in batches() {
-        // Opened anew for each batch: what counts is what is in the file.
-        let sqlite = open(&directory).await;
-        let expected = memory.commit(&batch).await.unwrap();
-        assert_eq!(sqlite.commit(&batch).await.unwrap(), expected);
-        drop(sqlite);
-        compare(&memory, &open(&directory).await).await;
-    }
-    assert_eq!(memory.snapshot().timers.len(), 1, "of three one fired and one was cleared");
-}
-
-async fn compare(a: &dyn Store, b: &dyn Store) {
-    assert_eq!(a.recover().await, b.recover().await);
-    let start = Position(0);
-    assert_eq!(a.read_log(start, 99).await, b.read_log(start, 99).await);
-    assert_eq!(a.read_log(Position(1), 1).await, b.read_log(Position(1), 1).await);
-    let end = Position(5);
-    assert_eq!(
-        a.read_stream("s-2", start, end, 99).await,
-        b.read_stream("s-2", start, end, 99).await
-    );
-    assert_eq!(a.load_all(&plugin(), 99).await, b.load_all(&plugin(), 99).await);
-    assert_eq!(a.load_all(&plugin(), 1).await, b.load_all(&plugin(), 1).await);
-    for key in ["o-1", "i-1", "i-2", "i-8", "i-9", "nobody"] {
-        let keys = [Key::from(key)];
-        assert_eq!(a.load(&plugin(), &keys).await, b.load(&plugin(), &keys).await, "{key}");
-    }
-    let sink = SinkName::from("queue:Do");
-    let first = Sequence(0);
-    assert_eq!(a.read_outbox(&sink, first, 99).await, b.read_outbox(&sink, first, 99).await);
-    for due in [8, 9, 99, 9_999] {
-        let due = Timestamp(due);
-        assert_eq!(a.read_timers(due, 99).await, b.read_timers(due, 99).await);
-    }
-    let key = Key::from("o-2");
-    assert_eq!(
-        a.read_parked(&plugin(), &key, start, 99).await,
-        b.read_parked(&plugin(), &key, start, 99).await
-    );
-    let lane = MessageLane { sink, plugin: plugin(), key };
-    assert_eq!(
-        a.read_parked_messages(&lane, first, 99).await,
-        b.read_parked_messages(&lane, first, 99).await
-    );
-    for until in [49, 50] {
-        let until = Timestamp(until);
-        assert_eq!(
-            a.read_expired_holds(&plugin(), until, 99).await,
-            b.read_expired_holds(&plugin(), until, 99).await
-        );
-    }
-    for id in 1..=3 {
-        let id = DeadLetterId(id);
-        assert_eq!(a.read_dead_letter(id).await, b.read_dead_letter(id).await);
+async fn sqlite_and_memory_answer_alike_over_random_batches() {
+    for seed in 0..12 {
+        let directory = tempfile::tempdir().unwrap();
+        let (memory, mut script) = (MemoryStore::new(), Script::new(seed));
+        let mut sqlite = open(&directory).await;
+        for round in 0..40 {
+            let batch = script.batch();
+            let expected = memory.commit(&batch).await.unwrap();
+            assert_eq!(sqlite.commit(&batch).await.unwrap(), expected, "seed {seed}, {round}");
+            if round % 8 == 7 {
+                drop(sqlite);
+                sqlite = open(&directory).await;
+                compare(&memory, &sqlite).await;
+            }
+        }
     }
 }
 
@@ -391,4 +216,21 @@ async fn the_identities_of_an_older_file_are_still_known() {
 fn halves(hash: u128) -> [i64; 2] {
     let bytes = hash.to_be_bytes();
     [0, 8].map(|at| i64::from_be_bytes(bytes[at..at + 8].try_into().unwrap()))
+}
+
+/// Files in one directory.
+struct Files(tempfile::TempDir);
+
+#[async_trait]
+impl Stores for Files {
+    async fn open(&self, name: &str) -> Box<dyn Store> {
+        let url = self.0.path().join(name).display().to_string();
+        let store = SqliteStore::open(&url).await.unwrap();
+        Box::new(store)
+    }
+}
+
+#[tokio::test]
+async fn sqlite_keeps_the_contract() {
+    contract::all(&Files(tempfile::tempdir().unwrap())).await;
 }

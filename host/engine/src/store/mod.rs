@@ -7,6 +7,8 @@
 //! see some committed prefix.
 
 #[cfg(any(test, feature = "testing"))]
+pub mod alike;
+#[cfg(any(test, feature = "testing"))]
 pub mod contract;
 #[cfg(any(test, feature = "testing"))]
 pub mod faulty;
