@@ -18,14 +18,14 @@ const WAITING: &str = "EXISTS (SELECT 1 FROM parked WHERE parked.position = old.
              WHERE held.plugin = plugins.plugin AND held.position = old.position)";
 
 /// Where the sweep of each table goes on; zero: from the beginning.
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq)]
 pub(super) struct Sweep {
     log: i64,
     decisions: i64,
     outbox: HashMap<String, i64>,
 }
 
-/// Returns how many rows went.
+/// Returns how many rows went; none only if there are none to go.
 pub(super) async fn step(
     writer: &mut SqliteConnection,
     sweep: &mut Sweep,
@@ -33,6 +33,21 @@ pub(super) async fn step(
     rows_max: usize,
 ) -> Result<usize, sqlx::Error> {
     let Some(boundary) = boundary(writer, before).await? else { return Ok(0) };
+    let mut removed = remove(writer, sweep, boundary, before, rows_max).await?;
+    if removed == 0 && *sweep != Sweep::default() {
+        *sweep = Sweep::default();
+        removed = remove(writer, sweep, boundary, before, rows_max).await?;
+    }
+    Ok(removed)
+}
+
+async fn remove(
+    writer: &mut SqliteConnection,
+    sweep: &mut Sweep,
+    boundary: i64,
+    before: Timestamp,
+    rows_max: usize,
+) -> Result<usize, sqlx::Error> {
     let sql = format!(
         "DELETE FROM log WHERE position IN (SELECT position FROM log AS old \
          WHERE position > ?1 AND position <= ?2 AND received_at < ?3 AND NOT ({WAITING}) \
@@ -63,7 +78,7 @@ async fn boundary(
     before: Timestamp,
 ) -> Result<Option<i64>, sqlx::Error> {
     let sql = "SELECT (SELECT min(cursor ->> 'settled') FROM plugins) AS settled, \
-                      (SELECT coalesce(min(position), 0) FROM log) AS first, \
+                      (SELECT coalesce(min(position), 1) FROM log) AS first, \
                       (SELECT coalesce(max(position), 0) FROM log) AS last";
     let row = sqlx::query(sql).fetch_one(&mut *writer).await?;
     let Some(settled) = row.try_get::<Option<i64>, _>("settled")? else { return Ok(None) };
@@ -118,7 +133,7 @@ async fn sent(
     for sink in sqlx::query("SELECT sink, cursor FROM sinks").fetch_all(&mut *writer).await? {
         let name = rows::text(&sink, "sink").map_err(undecodable)?;
         let cursor: Cursor = rows::parsed(&sink, "cursor").map_err(undecodable)?;
-        let from = sweep.entry(name.clone()).or_default();
+        let mut from = sweep.remove(&name).unwrap_or(0);
         let mut old = Vec::new();
         while removed + old.len() < rows_max {
             let sql = "SELECT sequence, cause, EXISTS (SELECT 1 FROM parked_messages AS parked \
@@ -129,7 +144,7 @@ async fn sent(
             let limit = rows_max - removed - old.len();
             let query = sqlx::query(sql)
                 .bind(name.clone())
-                .bind(*from)
+                .bind(from)
                 .bind(integer(cursor.settled))
                 .bind(integer(limit as u64));
             let found = query.fetch_all(&mut *writer).await?;
@@ -141,12 +156,15 @@ async fn sent(
             let count = found.len();
             let ours: Vec<_> =
                 found.into_iter().take_while(|(_, cause, _)| *cause <= boundary).collect();
-            let is_end = is_end || ours.len() < count;
-            *from = if is_end { 0 } else { ours.last().map_or(0, |(sequence, ..)| *sequence) };
             old.extend(ours.iter().filter(|(.., parked)| !parked).map(|(sequence, ..)| *sequence));
-            if is_end {
+            if is_end || ours.len() < count {
+                from = 0;
                 break;
             }
+            from = ours.last().map_or(0, |(sequence, ..)| *sequence);
+        }
+        if from > 0 {
+            sweep.insert(name.clone(), from);
         }
         let sql = "DELETE FROM outbox WHERE sink = ? \
                    AND sequence IN (SELECT value FROM json_each(?))";
