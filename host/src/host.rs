@@ -52,6 +52,9 @@ impl Host {
         let url = &settings.store;
         let store =
             SqliteStore::open(url).await.with_context(|| format!("open the store {url}"))?;
+        if loaded.loaded.iter().any(|plugin| plugin.handler.manifest().streams) {
+            store.index_subjects().await.with_context(|| format!("index the store {url}"))?;
+        }
         let admin = Admin::new(&store).await.with_context(|| format!("read the store {url}"))?;
         let routes = settings.routes.into_iter();
         let parts = Parts {

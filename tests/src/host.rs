@@ -20,6 +20,7 @@ pub struct Builder {
     plugins: Vec<PathBuf>,
     files: Vec<(String, Vec<u8>)>,
     configuration: Configuration,
+    store: Option<PathBuf>,
 }
 
 #[derive(Default)]
@@ -57,6 +58,13 @@ impl Builder {
         self
     }
 
+    /// Where the store is; else in a folder of the host's own.
+    #[must_use]
+    pub fn store(mut self, path: impl Into<PathBuf>) -> Self {
+        self.store = Some(path.into());
+        self
+    }
+
     /// Starts the host and waits until it listens.
     ///
     /// # Panics
@@ -81,8 +89,10 @@ impl Builder {
                 Some(path)
             }
         };
+        let store = self.store.unwrap_or_else(|| folder.path().join("sagabox.db"));
         let mut host = Host {
             folder,
+            store,
             configuration,
             // Port 0 the first time; after that the same one, so that clients find it again.
             listen: "127.0.0.1:0".to_owned(),
@@ -97,6 +107,7 @@ impl Builder {
 /// A host process. Dropping it kills it; in a failing test it shows the host's log.
 pub struct Host {
     folder: TempDir,
+    store: PathBuf,
     configuration: Option<PathBuf>,
     listen: String,
     child: Option<Child>,
@@ -227,7 +238,7 @@ impl Host {
     }
 
     pub fn store(&self) -> PathBuf {
-        self.folder.path().join("sagabox.db")
+        self.store.clone()
     }
 
     pub fn folder(&self) -> &Path {

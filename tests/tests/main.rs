@@ -3,8 +3,10 @@
 //! One test binary, because each further one costs seconds of linking. They need
 //! the binary and the built plugins, which `./dev test` makes first.
 
+mod backup;
 mod bench;
 mod chaos;
+mod disk_full;
 mod drain;
 mod examples;
 mod ingest;

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input.
 
+mod backup;
 mod build;
 mod demo;
 mod letters;
@@ -55,6 +56,10 @@ enum Command {
     Accounts(lists::Accounts),
     /// List the host's own queues
     Queues(lists::Queues),
+    /// Copy the store to a file, also beside a running host
+    Backup(backup::Backup),
+    /// Make a store from a backup
+    Restore(backup::Restore),
     /// Build plugins from source
     Build(build::Build),
     /// Play the examples against a fresh host and show what happened
@@ -117,6 +122,8 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Sinks(sinks) => sinks.execute().await,
         Command::Accounts(accounts) => accounts.execute().await,
         Command::Queues(queues) => queues.execute().await,
+        Command::Backup(backup) => backup.execute().await,
+        Command::Restore(restore) => restore.execute().await,
         Command::Build(build) => build.execute().await,
         Command::Demo(demo) => demo.execute().await,
     }

@@ -1,13 +1,21 @@
 //! Where the engine's state lives. The only module that knows SQL.
 
 pub mod admin;
+pub mod backup;
+mod expire;
+mod inbox;
 mod insert;
 mod letters;
 mod open;
+mod recover;
 mod rows;
+mod seen;
 mod sqlite;
+mod tables;
 #[cfg(test)]
 mod tests;
+mod trouble;
+mod writer;
 
 pub use open::OpenError;
 pub use sqlite::SqliteStore;

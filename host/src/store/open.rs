@@ -4,7 +4,7 @@
 //! is written to it.
 
 use std::fs::{File, TryLockError};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,11 +20,17 @@ const PAGE_BYTES: u32 = 8_192;
 const CHECKPOINT_PAGES: u32 = 8_192;
 const CACHE_KIB: u32 = 65_536;
 /// Only backups and shells can hold the file; they are quick.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// In order; the number of those applied is the file's version (`PRAGMA user_version`).
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_start.sql"), include_str!("migrations/0003_letters.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_start.sql"),
+    include_str!("migrations/0002_letters.sql"),
+    include_str!("migrations/0003_flat_cost.sql"),
+];
+
+/// The first that keeps its sums.
+pub(super) const VERSION_WITH_TOTALS: i64 = 3;
 
 /// Why a store cannot be used.
 #[derive(Debug, Error)]
@@ -63,11 +69,11 @@ pub(super) fn path_of(url: &str) -> Result<PathBuf, OpenError> {
     Ok(PathBuf::from(path))
 }
 
-/// Keeps a second host away for as long as it lives.
+/// Keeps a second host away for as long as it lives, by whatever path either names the file.
 pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
     let io = |error: std::io::Error| OpenError::Io { path: path.into(), why: error.to_string() };
+    let mut name = canonical(path).map_err(io)?.into_os_string();
+    name.push(".lock");
     let file = File::options().create(true).truncate(false).write(true).open(name).map_err(io)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -76,13 +82,24 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// Also of a file that is still to be made.
+fn canonical(path: &Path) -> std::io::Result<PathBuf> {
+    match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Err(error), Some(parent), Some(name)) if error.kind() == ErrorKind::NotFound => {
+            let here = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            Ok(here.canonicalize()?.join(name))
+        }
+        (found, ..) => found,
+    }
+}
+
 /// Looks at the file's first bytes, without SQLite: that alone certainly changes nothing.
-fn check_header(path: &Path) -> Result<(), OpenError> {
+pub(super) fn check_header(path: &Path) -> Result<(), OpenError> {
     let io = |error: std::io::Error| OpenError::Io { path: path.into(), why: error.to_string() };
     let mut header = Vec::new();
     match File::open(path) {
         Ok(file) => file.take(100).read_to_end(&mut header).map_err(io)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(io(error)),
     };
     if header.is_empty() {

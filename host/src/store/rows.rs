@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::seen::Hash;
+
 /// A batch's rows of one table, as one JSON array of arrays.
 pub(super) fn json<T: Serialize + ?Sized>(rows: &T) -> String {
     serde_json::to_string(rows).expect("rows have only string keys")
@@ -27,18 +29,14 @@ pub(super) fn integer(number: u64) -> i64 {
 }
 
 /// 128 bits that stand for (source, id).
-pub(super) fn identity(event: &Event) -> (i64, i64) {
+pub(super) fn identity(event: &Event) -> Hash {
     let mut hasher = Sha256::new();
     hasher.update(event.source.as_bytes());
     hasher.update([0]);
     hasher.update(event.id.as_bytes());
-    let hash = hasher.finalize();
-    let half = |at: usize| {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&hash[at..at + 8]);
-        i64::from_be_bytes(bytes)
-    };
-    (half(0), half(8))
+    let mut half = [0; size_of::<Hash>()];
+    half.copy_from_slice(&hasher.finalize()[..size_of::<Hash>()]);
+    Hash::from_be_bytes(half)
 }
 
 /// `t` and the text, or `b` and base64.

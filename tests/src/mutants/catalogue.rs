@@ -36,8 +36,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "deduplication is skipped",
         edits: &[Edit {
             file: "store/memory.rs",
-            find: "|| self.seen.insert(identity) {",
-            replace: "|| self.seen.insert(identity) || append.fires.is_none() {",
+            find: "|| self.is_new(identity, append.received_at) {",
+            replace: "|| self.is_new(identity, append.received_at) || append.fires.is_none() {",
         }],
     },
     Mutation {

@@ -469,6 +469,16 @@ impl Store for SteppedStore {
         self.inner.read_expired_holds(plugin, until, limit).await
     }
 
+    async fn read_finished_instances(
+        &self,
+        plugin: &PluginName,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Key>, ReadError> {
+        self.steps.read("read_finished_instances").await?;
+        self.inner.read_finished_instances(plugin, until, limit).await
+    }
+
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {
         self.steps.read("read_dead_letter").await?;
         self.inner.read_dead_letter(id).await

@@ -164,6 +164,16 @@ impl<S: Store> Store for FaultyStore<S> {
         self.inner.read_expired_holds(plugin, until, limit).await
     }
 
+    async fn read_finished_instances(
+        &self,
+        plugin: &PluginName,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Key>, ReadError> {
+        self.before_read().await?;
+        self.inner.read_finished_instances(plugin, until, limit).await
+    }
+
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {
         self.before_read().await?;
         self.inner.read_dead_letter(id).await

@@ -2,18 +2,21 @@
 //! that the contract names, and outlives the engine that used it: a crash is to
 //! drop the engine and to start another on the same store.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
 use super::{
-    Batch, CommitError, Committed, Loaded, MessageLane, OpenLetter, ParkedKey, PluginProgress,
-    ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Store, TimerRow,
+    Batch, CommitError, Committed, Expire, Loaded, MessageLane, OpenLetter, ParkedKey,
+    PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Store,
+    TimerRow,
 };
 use crate::model::{
-    DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Held, Instance,
-    Key, LogEntry, Message, Parked, PluginName, Position, Sequence, SinkName, TimerName, Timestamp,
+    Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
+    DecisionRecord, Held, Instance, InstanceStatus, Key, LogEntry, Message, Parked, PluginName,
+    Position, Sequence, SinkName, TimerName, Timestamp,
 };
 
 /// Cheap to clone; all clones are one store.
@@ -26,8 +29,8 @@ pub struct MemoryStore {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tables {
     pub log: BTreeMap<Position, LogEntry>,
-    /// (source, id)
-    pub seen: BTreeSet<(String, String)>,
+    /// (source, id), and when it was received.
+    pub seen: BTreeMap<(String, String), Timestamp>,
     pub instances: BTreeMap<(PluginName, Key), Arc<Instance>>,
     /// (plugin, key, instance)
     pub claims: BTreeSet<(PluginName, Key, Key)>,
@@ -70,7 +73,7 @@ impl Tables {
                     self.timers.remove(&row);
                 }
             }
-            if append.redriven || self.seen.insert(identity) {
+            if append.redriven || self.is_new(identity, append.received_at) {
                 let entry = LogEntry {
                     position: append.position,
                     received_at: append.received_at,
@@ -83,6 +86,11 @@ impl Tables {
         }
         for (plugin, instance) in &batch.instances {
             self.instances.insert((plugin.clone(), instance.key.clone()), Arc::clone(instance));
+        }
+        for (plugin, key) in &batch.instances_removed {
+            self.instances.remove(&(plugin.clone(), key.clone()));
+            self.claims.retain(|(p, _, instance)| p != plugin || instance != key);
+            self.timers.retain(|(p, instance, _), _| p != plugin || instance != key);
         }
         for claim in &batch.claims {
             let row = (claim.plugin.clone(), claim.key.clone(), claim.instance.clone());
@@ -138,7 +146,60 @@ impl Tables {
         for progress in &batch.sinks {
             self.sinks.insert(progress.sink.clone(), progress.clone());
         }
+        if let Some(expire) = &batch.expire {
+            committed.expired = self.expire(expire);
+        }
         committed
+    }
+
+    fn is_new(&mut self, identity: (String, String), now: Timestamp) -> bool {
+        match self.seen.entry(identity) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(now);
+                true
+            }
+            Entry::Occupied(_) => false,
+        }
+    }
+
+    fn expire(&mut self, expire: &Expire) -> usize {
+        let Expire { seen_before, history_before, rows_max } = *expire;
+        self.seen.retain(|_, at| *at >= seen_before);
+        let Some(settled) = self.plugins.values().map(|p| p.cursor.settled).min() else { return 0 };
+        let young = self.log.values().find(|entry| entry.received_at >= history_before);
+        let before = young.map_or(u64::MAX, |entry| entry.position.0);
+        let old = |position: Position| position.0 <= settled && position.0 < before;
+        let held = self.held.values().map(|held| held.entry.position);
+        let parked = self.parked.values().map(|parked| parked.entry.position);
+        let waiting: BTreeSet<Position> = held.chain(parked).collect();
+        let finished = |position: Position| old(position) && !waiting.contains(&position);
+        let newest = self.dead_letters.keys().next_back().copied();
+        let decided = |decision: &DecisionRecord| decision.decided_at < history_before;
+        let resolved = |letter: &DeadLetter| {
+            !letter.status.is_unresolved()
+                && letter.at < history_before
+                && Some(letter.id) != newest
+        };
+
+        let log = first(&self.log, rows_max, |position, _| finished(*position));
+        remove(&mut self.log, &log);
+        let decisions = first(&self.decisions, rows_max, |row, d| finished(row.0) && decided(d));
+        remove(&mut self.decisions, &decisions);
+        let mut messages = Vec::new();
+        for (sink, progress) in &self.sinks {
+            let of_sink =
+                (sink.clone(), Sequence(0))..=(sink.clone(), Sequence(progress.cursor.settled));
+            let rows = self.messages.range(of_sink).take_while(|(_, message)| old(message.cause));
+            messages.extend(rows.map(|(row, _)| row.clone()));
+        }
+        messages.retain(|row| !self.parked_messages.contains_key(row));
+        messages.truncate(rows_max);
+        remove(&mut self.messages, &messages);
+        let mut letters = first(&self.dead_letters, usize::MAX, |_, letter| resolved(letter));
+        letters.sort_by_key(|id| (self.dead_letters[id].at, *id));
+        letters.truncate(rows_max);
+        remove(&mut self.dead_letters, &letters);
+        log.len() + decisions.len() + messages.len() + letters.len()
     }
 
     fn recover(&self) -> Recovered {
@@ -148,32 +209,28 @@ impl Tables {
             progress: progress.clone(),
             parked: self.parked_keys(&progress.plugin),
         });
-        let mut sinks: BTreeMap<SinkName, RecoveredSink> = BTreeMap::new();
-        for progress in self.sinks.values() {
-            let recovered = RecoveredSink {
-                progress: progress.clone(),
-                last: Sequence(progress.cursor.highest()),
-                parked: self.parked_lanes(&progress.sink),
-            };
-            sinks.insert(progress.sink.clone(), recovered);
+        let mut last: BTreeMap<&SinkName, Sequence> = BTreeMap::new();
+        for (sink, progress) in &self.sinks {
+            last.insert(sink, Sequence(progress.cursor.highest()));
         }
         for (sink, sequence) in self.messages.keys() {
-            let recovered = sinks.entry(sink.clone()).or_insert_with(|| RecoveredSink {
-                progress: SinkProgress {
-                    sink: sink.clone(),
-                    cursor: crate::model::Cursor::default(),
-                    counters: crate::model::Counters::default(),
-                },
-                last: Sequence(0),
-                parked: Vec::new(),
-            });
-            recovered.last = recovered.last.max(*sequence);
+            let last = last.entry(sink).or_default();
+            *last = (*last).max(*sequence);
         }
+        let sinks = last.into_iter().map(|(sink, last)| RecoveredSink {
+            progress: self.sinks.get(sink).cloned().unwrap_or_else(|| SinkProgress {
+                sink: sink.clone(),
+                cursor: Cursor::default(),
+                counters: Counters::default(),
+            }),
+            last,
+            parked: self.parked_lanes(sink),
+        });
         Recovered {
             position: log.max(cursors.unwrap_or_default()),
             dead_letter: self.dead_letters.keys().next_back().copied().unwrap_or_default(),
             plugins: plugins.collect(),
-            sinks: sinks.into_values().collect(),
+            sinks: sinks.collect(),
         }
     }
 
@@ -229,6 +286,22 @@ fn parked<K: Clone + Ord>(
     keys.into_values().collect()
 }
 
+/// The keys of the first rows that are meant.
+fn first<K: Ord + Clone, V>(
+    table: &BTreeMap<K, V>,
+    rows_max: usize,
+    is_meant: impl Fn(&K, &V) -> bool,
+) -> Vec<K> {
+    let meant = table.iter().filter(|(key, row)| is_meant(key, row));
+    meant.map(|(key, _)| key.clone()).take(rows_max).collect()
+}
+
+fn remove<K: Ord, V>(table: &mut BTreeMap<K, V>, keys: &[K]) {
+    for key in keys {
+        table.remove(key);
+    }
+}
+
 #[async_trait]
 impl Store for MemoryStore {
     async fn recover(&self) -> Result<Recovered, ReadError> {
@@ -262,7 +335,7 @@ impl Store for MemoryStore {
     async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Loaded, ReadError> {
         let tables = self.lock();
         let mut instances: BTreeMap<Key, Arc<Instance>> = BTreeMap::new();
-        let mut held = Vec::new();
+        let mut held: BTreeMap<(Position, Key), Held> = BTreeMap::new();
         for key in keys {
             let own = tables.instances.get(&(plugin.clone(), key.clone()));
             let claimed =
@@ -272,11 +345,11 @@ impl Store for MemoryStore {
             for instance in own.into_iter().chain(claimed) {
                 instances.insert(instance.key.clone(), Arc::clone(instance));
             }
-            held.extend(
-                tables.held.values().filter(|h| h.plugin == *plugin && h.key == *key).cloned(),
-            );
+            let of_key = tables.held.values().filter(|h| h.plugin == *plugin && h.key == *key);
+            held.extend(of_key.map(|h| ((h.entry.position, key.clone()), h.clone())));
         }
-        Ok(Loaded { instances: instances.into_values().collect(), held })
+        let (instances, held) = (instances.into_values().collect(), held.into_values().collect());
+        Ok(Loaded { instances, held })
     }
 
     async fn load_all(
@@ -356,6 +429,22 @@ impl Store for MemoryStore {
         held.sort_by_key(|held| (held.until, held.entry.position));
         held.truncate(limit);
         Ok(held)
+    }
+
+    async fn read_finished_instances(
+        &self,
+        plugin: &PluginName,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Key>, ReadError> {
+        let tables = self.lock();
+        let of_plugin = tables.instances.iter().filter(|((p, _), _)| p == plugin);
+        let mut finished: Vec<(Timestamp, Key)> = of_plugin
+            .filter(|(_, i)| i.status != InstanceStatus::Running && i.updated_at <= until)
+            .map(|((_, key), instance)| (instance.updated_at, key.clone()))
+            .collect();
+        finished.sort();
+        Ok(finished.into_iter().take(limit).map(|(_, key)| key).collect())
     }
 
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {

@@ -7,6 +7,10 @@
 //! begins after a commit returned sees it, and all see some committed prefix.
 
 #[cfg(any(test, feature = "testing"))]
+pub mod alike;
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
+#[cfg(any(test, feature = "testing"))]
 pub mod faulty;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
@@ -46,11 +50,12 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<LogEntry>, ReadError>;
 
     /// What is known under these keys: each instance with one of them as its own
-    /// key or among its claims, whole, once; and the events held for one of them.
+    /// key or among its claims, whole, once, in the order of their keys; and the events
+    /// held for one of them, once for each key, in the order of (position, key).
     async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Loaded, ReadError>;
 
-    /// All instances and held events of a plugin, or none if there are more than
-    /// `limit` of both together.
+    /// All instances and held events of a plugin, in the same order, or none if there
+    /// are more than `limit` of both together.
     async fn load_all(
         &self,
         plugin: &PluginName,
@@ -98,6 +103,16 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Held>, ReadError>;
 
+    /// Instances that are no longer running and were last changed up to and
+    /// including a time, beginning with the one changed longest ago (ties in the
+    /// order of their keys).
+    async fn read_finished_instances(
+        &self,
+        plugin: &PluginName,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Key>, ReadError>;
+
     /// One dead letter.
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError>;
 }
@@ -110,6 +125,8 @@ pub struct Batch {
     /// Written whole, over what was there. Claims and timers have tables of their
     /// own for finding them; the instance itself carries them too.
     pub instances: Vec<(PluginName, Arc<Instance>)>,
+    /// With all their claims and timers. None of them is named in `instances`.
+    pub instances_removed: Vec<(PluginName, Key)>,
     pub claims: Vec<ClaimChange>,
     pub timers_set: Vec<TimerRow>,
     /// Clearing a timer that is not there changes nothing.
@@ -127,6 +144,29 @@ pub struct Batch {
     pub dead_letters: Vec<Arc<DeadLetter>>,
     pub plugins: Vec<PluginProgress>,
     pub sinks: Vec<SinkProgress>,
+    /// After all of the above: what is too old goes, some of it with each commit.
+    pub expire: Option<Expire>,
+}
+
+/// What is too old to be kept. Removed are, from the oldest on:
+///
+/// - log entries before the first that was received at or after `history_before`, if
+///   every plugin has settled them and none holds or parks them;
+/// - decisions of such events, if they were made before `history_before`;
+/// - messages, in each outbox up to the first whose event is not as old and settled, if
+///   their sink has settled and not parked them;
+/// - dead letters that are resolved and came before `history_before`. The newest of all
+///   stays, because its id must not be given again.
+///
+/// Before a plugin has made progress nothing is removed. An event whose (source, id)
+/// was received before `seen_before` need not be known as a duplicate any more; the store
+/// forgets it when that is cheap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expire {
+    pub seen_before: Timestamp,
+    pub history_before: Timestamp,
+    /// Bounds what one commit removes from each table, and so how long it takes.
+    pub rows_max: usize,
 }
 
 /// An event to append. Whether (source, id) was there before decides whether it is written.
@@ -149,6 +189,9 @@ pub struct Committed {
     /// Positions of the appends that were not written, because an event with the same
     /// (source, id) was in the log or earlier in the batch. Ascending.
     pub duplicates: Vec<Position>,
+    /// Rows that `expire` removed from the log, the decisions, the outbox and the dead
+    /// letters. Zero: there is nothing more to remove now.
+    pub expired: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

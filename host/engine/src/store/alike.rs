@@ -1,0 +1,273 @@
+//! Two stores that get the same batches give the same answers: a seed makes batches over
+//! few names, so that rows are written over, removed and found again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::contract::{
+    append, claim, decision, entry, held, lane, letter, message, parked, plugin, plugin_progress,
+    sink, sink_progress, timer, undelivered,
+};
+use super::{Batch, Expire, Store, TimerRow};
+use crate::model::{
+    DeadLetter, DeadLetterId, DeadLetterStatus, Instance, InstanceStatus, Key, Position, Sequence,
+    State, Timestamp,
+};
+
+const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "ä \"'"];
+const ALL: usize = 10_000;
+
+/// Makes batches that an engine could make: each row once, places ascending.
+pub struct Script {
+    random: StdRng,
+    position: u64,
+    sequence: u64,
+    letter: u64,
+    settled: u64,
+    decided: BTreeSet<(u64, &'static str)>,
+}
+
+impl Script {
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let random = StdRng::seed_from_u64(seed);
+        Self { random, position: 0, sequence: 0, letter: 0, settled: 0, decided: BTreeSet::new() }
+    }
+
+    fn one_in(&mut self, n: u32) -> bool {
+        self.random.random_range(0..n) == 0
+    }
+
+    /// Some keys, each once.
+    fn keys(&mut self) -> Vec<&'static str> {
+        KEYS.into_iter().filter(|_| self.random.random_range(0..3) == 0).collect()
+    }
+
+    /// Some place of the log.
+    fn place(&mut self) -> u64 {
+        self.random.random_range(1..=self.position.max(1))
+    }
+
+    pub fn batch(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        self.add_events(&mut batch);
+        self.add_instances(&mut batch);
+        self.add_messages(&mut batch);
+        self.add_waiting(&mut batch);
+        self.add_letters(&mut batch);
+        self.settled = self.random.random_range(self.settled..=self.position);
+        let mut progress = plugin_progress("orders", self.settled);
+        progress.counters.received = self.settled;
+        batch.plugins.push(progress);
+        if self.one_in(2) {
+            let settled = self.random.random_range(0..=self.sequence);
+            batch.sinks.push(sink_progress(sink().as_str(), settled));
+        }
+        if self.one_in(3) {
+            let history_before = Timestamp(self.place());
+            // Which of too many rows go first is the store's affair, and so is when
+            // identities are forgotten.
+            let rows_max = ALL;
+            batch.expire = Some(Expire { seen_before: Timestamp(0), history_before, rows_max });
+        }
+        batch
+    }
+
+    fn add_events(&mut self, batch: &mut Batch) {
+        for _ in 0..self.random.random_range(0..12) {
+            self.position += self.random.random_range(1..3);
+            let id = if self.one_in(4) { self.place() } else { self.position };
+            let mut append = append(self.position, id);
+            append.redriven = self.one_in(10);
+            if self.one_in(6) {
+                let due = self.random.random_range(1..4);
+                append.fires = Some(timer(KEYS[0], "x", due).timer);
+            }
+            batch.appends.push(append);
+        }
+    }
+
+    fn add_instances(&mut self, batch: &mut Batch) {
+        for key in self.keys() {
+            if self.one_in(5) {
+                batch.instances_removed.push((plugin(), key.into()));
+                continue;
+            }
+            let claims: BTreeSet<Key> = self.keys().into_iter().map(Key::from).collect();
+            for other in KEYS {
+                batch.claims.push(claim(other, key, claims.contains(&Key::from(other))));
+            }
+            let statuses =
+                [InstanceStatus::Running, InstanceStatus::Completed, InstanceStatus::Ended];
+            let place = self.place();
+            let data = if self.one_in(2) { Bytes::from_static(b"\xff") } else { "text".into() };
+            let instance = Instance {
+                key: key.into(),
+                status: statuses[self.random.random_range(0..3)],
+                state: (!self.one_in(3)).then_some(State { version: 3, data }),
+                claims,
+                timers: BTreeMap::new(),
+                decided: Position(place),
+                version: place,
+                started_at: Timestamp(1),
+                updated_at: Timestamp(place),
+            };
+            batch.instances.push((plugin(), Arc::new(instance)));
+            if self.position > 0 && self.decided.insert((place, key)) {
+                batch.decisions.push(decision(place, key));
+            }
+        }
+        let removed = |key: &Key| batch.instances_removed.iter().any(|(_, gone)| gone == key);
+        for key in self.keys() {
+            let row = timer(
+                key,
+                ["x", "y"][self.random.random_range(0..2)],
+                self.random.random_range(1..9),
+            );
+            match self.random.random_range(0..3) {
+                _ if removed(&row.timer.instance) => {}
+                0 => {
+                    let TimerRow { timer, .. } = row;
+                    batch.timers_cleared.push((timer.plugin, timer.instance, timer.name));
+                }
+                _ => batch.timers_set.push(row),
+            }
+        }
+    }
+
+    fn add_messages(&mut self, batch: &mut Batch) {
+        for key in self.keys() {
+            self.sequence += self.random.random_range(1..3);
+            let cause = self.place();
+            batch.messages.push(message(self.sequence, key, cause));
+            match self.random.random_range(0..4) {
+                0 => batch.parked_messages.push((lane(key), Sequence(self.sequence))),
+                1 => {
+                    let sequence = self.random.random_range(1..=self.sequence);
+                    let is_new = |(_, parked): &(_, Sequence)| parked.0 == sequence;
+                    if !batch.parked_messages.iter().any(is_new) {
+                        batch.parked_messages_removed.push((sink(), Sequence(sequence)));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn add_waiting(&mut self, batch: &mut Batch) {
+        // Only what is in the log can wait, and what waits stays in the log: so it is new.
+        let fresh: Vec<u64> = batch
+            .appends
+            .iter()
+            .filter(|append| append.redriven)
+            .map(|append| append.position.0)
+            .collect();
+        for place in fresh {
+            let event = Arc::clone(
+                &batch.appends.iter().find(|a| a.position.0 == place).expect("it is fresh").event,
+            );
+            let key = KEYS[self.random.random_range(0..KEYS.len())];
+            if self.one_in(2) {
+                let mut row = held(place, key, place + 5);
+                row.entry.event = event;
+                batch.held.push(row);
+            } else {
+                let mut row = parked(place, key);
+                row.entry.event = event;
+                batch.parked.push(row);
+            }
+        }
+        for key in self.keys() {
+            let row = (plugin(), Key::from(key), Position(self.place()));
+            let is_new = batch.held.iter().any(|held| held.entry.position == row.2)
+                || batch.parked.iter().any(|parked| parked.entry.position == row.2);
+            match self.one_in(2) {
+                _ if is_new => {}
+                true => batch.held_removed.push(row),
+                false => batch.parked_removed.push(row),
+            }
+        }
+    }
+
+    fn add_letters(&mut self, batch: &mut Batch) {
+        let statuses = [
+            DeadLetterStatus::Open,
+            DeadLetterStatus::Redriving,
+            DeadLetterStatus::Redriven,
+            DeadLetterStatus::Skipped,
+        ];
+        for key in self.keys() {
+            let old = self.letter > 0 && self.one_in(2);
+            let id = if old { self.random.random_range(1..=self.letter) } else { self.letter + 1 };
+            if batch.dead_letters.iter().any(|letter| letter.id.0 == id) {
+                continue;
+            }
+            self.letter = self.letter.max(id);
+            let status = statuses[self.random.random_range(0..4)];
+            let made = match id % 3 {
+                0 => undelivered(id, id, key),
+                1 => letter(id, Some(key), id),
+                _ => letter(id, None, id),
+            };
+            let edited = self.one_in(4).then(|| entry(id).event);
+            batch.dead_letters.push(Arc::new(DeadLetter { status, edited, ..made }));
+        }
+    }
+}
+
+/// Asks both everything that a store can be asked.
+///
+/// # Panics
+/// If they differ.
+pub async fn compare(a: &dyn Store, b: &dyn Store) {
+    let (start, first) = (Position(0), Sequence(0));
+    assert_eq!(a.recover().await, b.recover().await);
+    assert_eq!(a.read_log(start, ALL).await, b.read_log(start, ALL).await);
+    assert_eq!(a.read_log(Position(3), 2).await, b.read_log(Position(3), 2).await);
+    for subject in ["s-0", "s-1", "s-2"] {
+        let (after, before) = (Position(2), Position(40));
+        assert_eq!(
+            a.read_stream(subject, after, before, 3).await,
+            b.read_stream(subject, after, before, 3).await
+        );
+    }
+    for limit in [1, 4, ALL] {
+        assert_eq!(a.load_all(&plugin(), limit).await, b.load_all(&plugin(), limit).await);
+    }
+    for keys in [&KEYS[..1], &KEYS[2..4], &KEYS] {
+        let keys: Vec<Key> = keys.iter().map(|key| Key::from(*key)).collect();
+        assert_eq!(a.load(&plugin(), &keys).await, b.load(&plugin(), &keys).await);
+    }
+    assert_eq!(a.read_outbox(&sink(), first, ALL).await, b.read_outbox(&sink(), first, ALL).await);
+    for time in [2, 5, 20, 1_000] {
+        let until = Timestamp(time);
+        assert_eq!(a.read_timers(until, 5).await, b.read_timers(until, 5).await);
+        assert_eq!(
+            a.read_expired_holds(&plugin(), until, 5).await,
+            b.read_expired_holds(&plugin(), until, 5).await
+        );
+        assert_eq!(
+            a.read_finished_instances(&plugin(), until, 3).await,
+            b.read_finished_instances(&plugin(), until, 3).await
+        );
+    }
+    for name in KEYS {
+        let (key, lane) = (Key::from(name), lane(name));
+        assert_eq!(
+            a.read_parked(&plugin(), &key, start, ALL).await,
+            b.read_parked(&plugin(), &key, start, ALL).await
+        );
+        assert_eq!(
+            a.read_parked_messages(&lane, first, ALL).await,
+            b.read_parked_messages(&lane, first, ALL).await
+        );
+    }
+    let newest = a.recover().await.map_or(0, |recovered| recovered.dead_letter.0);
+    for id in (0..=newest + 1).map(DeadLetterId) {
+        assert_eq!(a.read_dead_letter(id).await, b.read_dead_letter(id).await);
+    }
+}

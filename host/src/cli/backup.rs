@@ -1,0 +1,103 @@
+//! `sagabox backup` and `sagabox restore`: copies of the store.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{InputError, output};
+use crate::config::{Overrides, Settings};
+use crate::store::backup::{self, BackupError};
+
+/// Which store, and how to print.
+#[derive(Debug, Args)]
+struct StoreArgs {
+    /// Configuration file [default: sagabox.toml, if it is there]
+    #[arg(long, env = "SAGABOX_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where everything is kept, such as sqlite:sagabox.db
+    #[arg(long, env = "SAGABOX_STORE")]
+    store: Option<String>,
+    /// Print JSON for programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// File to write; it must not be there yet
+    target: PathBuf,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// File that `sagabox backup` wrote
+    backup: PathBuf,
+    /// Move a store that is there already aside, instead of refusing
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+impl Backup {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        let store = self.store.url()?;
+        let backup = backup::back_up(&store, &self.target).await.map_err(understood)?;
+        self.store.print(&backup, |value| {
+            let events = output::cell("events", value.get("events"));
+            let bytes = output::cell("bytes", value.get("bytes"));
+            format!("backed up to {}: {bytes} bytes, {events} events", show(&backup.backup))
+        });
+        Ok(())
+    }
+}
+
+impl Restore {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        let store = self.store.url()?;
+        let restored = backup::restore(&self.backup, &store, self.force).await;
+        let restored = restored.map_err(understood)?;
+        self.store.print(&restored, |value| {
+            let bytes = output::cell("bytes", value.get("bytes"));
+            let placed = format!("restored to {}: {bytes} bytes", show(&restored.store));
+            match &restored.moved_aside {
+                Some(aside) => format!("{placed}; what was there is now {}", show(aside)),
+                None => placed,
+            }
+        });
+        Ok(())
+    }
+}
+
+impl StoreArgs {
+    fn url(&self) -> anyhow::Result<String> {
+        let overrides = Overrides { store: self.store.clone(), ..Overrides::default() };
+        let settings = Settings::load(self.config.as_deref(), overrides)
+            .map_err(|error| InputError(format!("{error:#}")))?;
+        Ok(settings.store)
+    }
+
+    fn print(&self, outcome: &impl Serialize, line: impl Fn(&Value) -> String) {
+        let value = serde_json::to_value(outcome).unwrap_or_default();
+        match self.json {
+            true => output::json(&value),
+            false => output::line(&line(&value)),
+        }
+    }
+}
+
+fn show(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Only what the machine failed at can go better next time.
+fn understood(error: BackupError) -> anyhow::Error {
+    match error {
+        BackupError::Failed(_) => error.into(),
+        _ => InputError(error.to_string()).into(),
+    }
+}

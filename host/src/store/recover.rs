@@ -1,0 +1,63 @@
+//! What the engine needs to go on where it was.
+
+use std::collections::BTreeMap;
+
+use sagabox_engine::model::{Counters, Cursor, DeadLetterId, Position, Sequence, SinkName};
+use sagabox_engine::store::{
+    PluginProgress, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress,
+};
+use sqlx::{Row, SqliteConnection};
+
+use super::letters;
+use super::rows;
+use super::trouble::undecodable;
+
+/// Within one transaction of the caller's.
+pub(super) async fn recover(reader: &mut SqliteConnection) -> Result<Recovered, sqlx::Error> {
+    let (mut events, mut messages) = letters::parked(reader).await?;
+    let mut recovered = Recovered::default();
+    let plugins = sqlx::query("SELECT * FROM plugins ORDER BY plugin");
+    for row in plugins.fetch_all(&mut *reader).await? {
+        let plugin = rows::text(&row, "plugin").map_err(undecodable)?.into();
+        let cursor = rows::parsed(&row, "cursor").map_err(undecodable)?;
+        let counters = rows::parsed(&row, "counters").map_err(undecodable)?;
+        let parked = events.remove(&plugin).unwrap_or_default().into_values().collect();
+        let progress = PluginProgress { plugin, cursor, counters };
+        recovered.plugins.push(RecoveredPlugin { progress, parked });
+    }
+    for (sink, progress) in sinks(reader).await? {
+        let sql = "SELECT coalesce(max(sequence), 0) AS n FROM outbox WHERE sink = ?";
+        let row = sqlx::query(sql).bind(sink.as_str().to_owned()).fetch_one(&mut *reader).await?;
+        let in_outbox = rows::number(&row, "n").map_err(undecodable)?;
+        let last = Sequence(progress.cursor.highest().max(in_outbox));
+        let parked = messages.remove(&sink).unwrap_or_default().into_values().collect();
+        recovered.sinks.push(RecoveredSink { progress, last, parked });
+    }
+    let sql = "SELECT (SELECT coalesce(max(position), 0) FROM log) AS position, \
+                      (SELECT coalesce(max(id), 0) FROM dead_letters) AS letter";
+    let row = sqlx::query(sql).fetch_one(reader).await?;
+    let cursors = recovered.plugins.iter().map(|plugin| plugin.progress.cursor.highest()).max();
+    let in_log = rows::number(&row, "position").map_err(undecodable)?;
+    recovered.position = Position(in_log.max(cursors.unwrap_or(0)));
+    recovered.dead_letter = DeadLetterId(rows::number(&row, "letter").map_err(undecodable)?);
+    Ok(recovered)
+}
+
+/// All that have made progress, and all that have messages.
+async fn sinks(
+    reader: &mut SqliteConnection,
+) -> Result<BTreeMap<SinkName, SinkProgress>, sqlx::Error> {
+    let mut sinks = BTreeMap::new();
+    for row in sqlx::query("SELECT sink FROM outbox_totals").fetch_all(&mut *reader).await? {
+        let sink: SinkName = row.try_get::<String, _>("sink")?.into();
+        let (cursor, counters) = (Cursor::default(), Counters::default());
+        sinks.insert(sink.clone(), SinkProgress { sink, cursor, counters });
+    }
+    for row in sqlx::query("SELECT * FROM sinks").fetch_all(&mut *reader).await? {
+        let sink: SinkName = rows::text(&row, "sink").map_err(undecodable)?.into();
+        let cursor = rows::parsed(&row, "cursor").map_err(undecodable)?;
+        let counters = rows::parsed(&row, "counters").map_err(undecodable)?;
+        sinks.insert(sink.clone(), SinkProgress { sink, cursor, counters });
+    }
+    Ok(sinks)
+}
