@@ -16,5 +16,6 @@ mod order_management;
 mod queues;
 mod readme;
 mod refusals;
+mod retention;
 mod sandbox;
 mod scripts;

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use crate::backlog::Backlog;
+use crate::housekeeping::Removal;
 use crate::model::{
     DeadLetter, DecisionRecord, Event, Held, Instance, Key, LogEntry, Message, MessageKind, Parked,
     PluginName, Position, Sequence, SinkName, TimerName,
@@ -41,6 +43,8 @@ pub enum Work {
     Sink(Box<SinkChanges>),
     /// Timers that are due, and the events they fire as.
     Fire(Vec<(TimerRow, Arc<Event>)>),
+    /// What is too old.
+    Remove(Removal),
 }
 
 /// Events from outside, and who waits for the receipt.
@@ -114,6 +118,7 @@ pub struct Committer {
     pub outboxes: Arc<Outboxes>,
     pub timers: Arc<TimerIndex>,
     pub serving: Arc<Serving>,
+    pub backlog: Arc<Backlog>,
     pub position: Position,
 }
 
@@ -134,6 +139,7 @@ struct Gathered {
     batch: Batch,
     offers: Vec<(Offer, Position)>,
     replies: Vec<oneshot::Sender<()>>,
+    removal: Option<oneshot::Sender<usize>>,
 }
 
 impl Committer {
@@ -186,6 +192,11 @@ impl Committer {
                 for (row, event) in rows {
                     self.append(batch, event, false, Some(row));
                 }
+            }
+            Work::Remove(removal) => {
+                batch.expire = Some(removal.expire);
+                batch.instances_removed = removal.instances;
+                gathered.removal = Some(removal.reply);
             }
             Work::Plugin(mut changes) => {
                 gathered.replies.append(&mut changes.replies);
@@ -306,7 +317,7 @@ impl Committer {
     }
 
     fn publish(&self, gathered: Gathered, committed: &Committed) {
-        let Gathered { batch, offers, replies } = gathered;
+        let Gathered { batch, offers, replies, removal } = gathered;
         let is_duplicate = |position| committed.duplicates.binary_search(&position).is_ok();
         for (offer, first) in offers {
             drop(offer.permit);
@@ -323,6 +334,11 @@ impl Committer {
         for reply in replies {
             let _ = reply.send(());
         }
+        if let Some(removal) = removal {
+            let _ = removal.send(committed.expired);
+        }
+        let settled = batch.plugins.iter().map(|p| (&p.plugin, p.cursor.settled));
+        self.backlog.update(settled, self.position.0);
         self.timers.update(batch.timers_set, &batch.timers_cleared);
         let entries = batch.appends.into_iter().filter(|append| !is_duplicate(append.position));
         self.log.publish(
@@ -357,6 +373,7 @@ fn is_second(work: &Work, plugins: &BTreeSet<PluginName>, sinks: &BTreeSet<SinkN
         Work::Sink(changes) => {
             changes.progress.as_ref().is_some_and(|progress| sinks.contains(&progress.sink))
         }
-        Work::Offer(_) | Work::Fire(_) => false,
+        // One removal is under way at a time.
+        Work::Offer(_) | Work::Fire(_) | Work::Remove(_) => false,
     }
 }

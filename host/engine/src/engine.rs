@@ -9,10 +9,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::backlog::Backlog;
 use crate::breaker::Breaker;
 use crate::commit::{Committer, Ended, Offer, Work};
 use crate::dispatch::{Dispatcher, Surroundings};
 use crate::handler::Handler;
+use crate::housekeeping::{Housekeeping, Retention};
 use crate::lookup::Lookup;
 use crate::model::{
     DeadLetterId, DeadLetterSubject, Event, Instance, InstanceStatus, Key, LogEntry, Message,
@@ -40,6 +42,8 @@ use crate::{Clock, Routes, Serving, routes};
 
 /// Events that may wait for their commit: about two commits' worth.
 const WAITING_EVENTS_MAX: usize = 32_768;
+/// An event with more data than this counts as several, so that memory is bounded too.
+const WAITING_EVENT_BYTES: usize = 4_096;
 /// How long a sender waits for room before it is told to come back.
 const ADMISSION_WAIT: Duration = Duration::from_millis(500);
 const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -73,6 +77,9 @@ pub struct Settings {
     /// What the instances of one plugin may take of memory. Those used last stay; the
     /// others are in the store, and are read again when something comes for them.
     pub instance_bytes_max: usize,
+    pub retention: Retention,
+    /// Events that the slowest plugin may be behind before offers are refused.
+    pub backlog_max: u64,
 }
 
 impl Settings {
@@ -94,6 +101,8 @@ impl Default for Settings {
             retry_delay_max: Duration::from_secs(60),
             lookup_timeout: Duration::from_secs(10),
             instance_bytes_max: 64 << 20,
+            retention: Retention::default(),
+            backlog_max: 10_000_000,
         }
     }
 }
@@ -112,6 +121,7 @@ struct Shared {
     admission: Arc<Semaphore>,
     /// The stages of this life; none between two lives and after the end.
     life: Mutex<Option<Life>>,
+    backlog: Arc<Backlog>,
     sinks: Arc<SinkStates>,
     stop: CancellationToken,
     ended: watch::Sender<bool>,
@@ -234,6 +244,7 @@ impl Engine {
     pub async fn start(parts: Parts) -> Result<Self, ReadError> {
         let shared = Arc::new(Shared {
             shards: Shards::new(parts.settings.shards),
+            backlog: Arc::new(Backlog::new(parts.settings.backlog_max)),
             parts,
             serving: Arc::new(Serving::new()),
             admission: Arc::new(Semaphore::new(WAITING_EVENTS_MAX)),
@@ -262,7 +273,12 @@ impl Engine {
         if events.is_empty() {
             return Ok(Vec::new());
         }
-        let weight = u32::try_from(events.len().min(WAITING_EVENTS_MAX)).unwrap_or(u32::MAX);
+        if self.shared.backlog.is_too_long() {
+            return Err(OfferError::Busy { retry_after: BUSY_RETRY_AFTER });
+        }
+        let weight = events.iter().map(|event| 1 + event.data.len() / WAITING_EVENT_BYTES);
+        let weight = weight.sum::<usize>().min(WAITING_EVENTS_MAX);
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let admission = Arc::clone(&self.shared.admission).acquire_many_owned(weight);
         let permit = match tokio::time::timeout(ADMISSION_WAIT, admission).await {
             Ok(Ok(permit)) => permit,
@@ -631,7 +647,8 @@ impl Stages {
         let parts = &shared.parts;
         let (work, work_of) = mpsc::unbounded_channel();
         let (opened, opened_of) = mpsc::unbounded_channel();
-        let log = Arc::new(Tail::new(recovered.position.0));
+        let log =
+            Arc::new(Tail::new(recovered.position.0, |entry: &LogEntry| entry.event.data.len()));
         let last = |sink: &RecoveredSink| (sink.progress.sink.clone(), sink.last);
         let outboxes = Arc::new(Outboxes::new(recovered.sinks.iter().map(last), opened.clone()));
         let timers = Arc::new(TimerIndex::new());
@@ -640,6 +657,11 @@ impl Stages {
 
         shared.sinks.clear();
         let letter_ids = LetterIds::new(recovered.dead_letter);
+        let loaded = parts.handlers.iter().map(|handler| &handler.manifest().name);
+        let settled = loaded.map(|name| {
+            (name.clone(), recovered_plugin(&recovered, name.as_str()).progress.cursor.settled)
+        });
+        shared.backlog.restart(settled.collect(), recovered.position.0);
         let mut plugins = BTreeMap::new();
         let mut deciding = JoinSet::new();
         for handler in &parts.handlers {
@@ -670,6 +692,15 @@ impl Stages {
             work: work.clone(),
         };
         deciding.spawn(timer_stage.run(stop_deciding.clone()));
+        let manifests = parts.handlers.iter().map(|handler| handler.manifest());
+        let housekeeping = Housekeeping {
+            store: Arc::clone(&parts.store),
+            clock: Arc::clone(&parts.clock),
+            retention: parts.settings.retention.clone(),
+            plugins: manifests.map(|m| (m.name.clone(), m.role.has_instances())).collect(),
+            work: work.clone(),
+        };
+        deciding.spawn(housekeeping.run(stop_deciding.clone()));
 
         let committer = Committer {
             store: Arc::clone(&parts.store),
@@ -678,6 +709,7 @@ impl Stages {
             outboxes: Arc::clone(&outboxes),
             timers,
             serving: Arc::clone(&shared.serving),
+            backlog: Arc::clone(&shared.backlog),
             position: recovered.position,
         };
         let queues = Arc::new(Mutex::new(BTreeMap::new()));

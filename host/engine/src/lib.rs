@@ -2,6 +2,7 @@
 //! behind the seams [`store::Store`], [`handler::Handler`], [`lookup::Lookup`]
 //! and [`transport::Transport`].
 
+mod backlog;
 mod breaker;
 mod commit;
 mod correlate;
@@ -9,6 +10,7 @@ mod dispatch;
 pub mod engine;
 pub mod handler;
 mod hash;
+pub mod housekeeping;
 mod identity;
 mod lanes;
 pub mod lookup;

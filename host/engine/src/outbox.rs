@@ -32,9 +32,9 @@ impl Outboxes {
         recovered: impl IntoIterator<Item = (SinkName, Sequence)>,
         opened: mpsc::UnboundedSender<SinkName>,
     ) -> Self {
-        let sinks = recovered.into_iter().map(|(sink, last)| {
-            (sink, Outbox { last, opened: true, tail: Arc::new(Tail::new(last.0)) })
-        });
+        let sinks = recovered
+            .into_iter()
+            .map(|(sink, last)| (sink, Outbox { last, opened: true, tail: tail(last.0) }));
         Self { sinks: Mutex::new(sinks.collect()), opened }
     }
 
@@ -79,7 +79,7 @@ impl Outboxes {
 
 impl Outbox {
     fn fresh() -> Self {
-        Self { last: Sequence(0), opened: false, tail: Arc::new(Tail::new(0)) }
+        Self { last: Sequence(0), opened: false, tail: tail(0) }
     }
 }
 
@@ -117,4 +117,8 @@ impl OutboxReader {
             }
         }
     }
+}
+
+fn tail(last: u64) -> Arc<Tail<Arc<Message>>> {
+    Arc::new(Tail::new(last, |message: &Arc<Message>| message.event.data.len()))
 }

@@ -14,9 +14,13 @@ use tokio::sync::Notify;
 /// How many entries stay in memory: what a host takes in about a second at its
 /// measured best, so that a reader only touches the store when it is really behind.
 const TAIL_ENTRIES_MAX: usize = 32_768;
+/// And how much of their data.
+const TAIL_BYTES_MAX: usize = 64 << 20;
 
 pub struct Tail<T> {
     entries: Mutex<Entries<T>>,
+    /// Of an entry's data.
+    bytes_of: fn(&T) -> usize,
     head: AtomicU64,
     /// Wakes readers in the order in which they began to wait, so that a simulated
     /// run repeats; `tokio::sync::watch` wakes them in an order of its own.
@@ -27,6 +31,7 @@ struct Entries<T> {
     /// Everything after this place is in `queue`.
     complete_after: u64,
     queue: VecDeque<(u64, T)>,
+    bytes: usize,
 }
 
 /// What a reader finds.
@@ -41,9 +46,11 @@ pub enum Next<T> {
 
 impl<T: Clone> Tail<T> {
     /// `head` is the last place there is; all up to it is in the store.
-    pub fn new(head: u64) -> Self {
+    pub fn new(head: u64, bytes_of: fn(&T) -> usize) -> Self {
+        let entries = Entries { complete_after: head, queue: VecDeque::new(), bytes: 0 };
         Self {
-            entries: Mutex::new(Entries { complete_after: head, queue: VecDeque::new() }),
+            entries: Mutex::new(entries),
+            bytes_of,
             head: AtomicU64::new(head),
             grown: Notify::new(),
         }
@@ -54,9 +61,13 @@ impl<T: Clone> Tail<T> {
     pub fn publish(&self, entries: impl IntoIterator<Item = (u64, T)>, head: u64) {
         {
             let mut tail = self.entries.lock().expect("no panic while the lock is held");
-            tail.queue.extend(entries);
-            while tail.queue.len() > TAIL_ENTRIES_MAX {
-                if let Some((place, _)) = tail.queue.pop_front() {
+            for (place, entry) in entries {
+                tail.bytes += (self.bytes_of)(&entry);
+                tail.queue.push_back((place, entry));
+            }
+            while tail.queue.len() > TAIL_ENTRIES_MAX || tail.bytes > TAIL_BYTES_MAX {
+                if let Some((place, entry)) = tail.queue.pop_front() {
+                    tail.bytes -= (self.bytes_of)(&entry);
                     tail.complete_after = place;
                 }
             }

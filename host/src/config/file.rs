@@ -18,6 +18,8 @@ pub struct ConfigFile {
     #[serde(default)]
     pub retry: Retry,
     #[serde(default)]
+    pub retention: Retention,
+    #[serde(default)]
     pub sink: BTreeMap<String, Spanned<SinkSection>>,
     #[serde(default)]
     pub routes: BTreeMap<String, Spanned<String>>,
@@ -71,6 +73,7 @@ limits! {
         lookup_timeout_ms: u64,
         drain_ms: u64,
         instance_bytes: usize,
+        backlog_events: NonZeroU64,
         stack_bytes: Spanned<usize>,
     }
     call {
@@ -95,6 +98,16 @@ pub struct Retry {
     pub attempts: Option<NonZeroU32>,
     pub delay_ms_min: Option<Spanned<u64>>,
     pub delay_ms_max: Option<Spanned<u64>>,
+}
+
+/// How long what is done with is kept: `30d`, `12h`, `forever`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    pub duplicates: Option<Spanned<String>>,
+    pub history: Option<Spanned<String>>,
+    pub finished: Option<Spanned<String>>,
+    pub interval: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

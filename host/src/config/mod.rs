@@ -7,13 +7,15 @@
 mod file;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use jiff::SpanRelativeTo;
 use reqwest::Url;
 use sagabox_engine::engine;
+use sagabox_engine::housekeeping::Retention;
 use toml::Spanned;
 
 use crate::http::Limits;
@@ -34,6 +36,8 @@ const SINK_TIMEOUT: Duration = Duration::from_secs(30);
 const SINK_CONCURRENCY: usize = 32;
 /// Each request under way holds a connection, and so a file.
 const SINK_CONCURRENCY_MAX: usize = 1024;
+/// For what is never removed.
+const FOREVER: &str = "forever";
 /// Names of queues begin so in the store.
 const QUEUE_PREFIX: &str = "queue:";
 
@@ -154,7 +158,7 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         plugins.insert(name, serde_json::Value::Object(section.own));
     }
     let sandbox = plugin::Settings { plugins: own_limits, ..sandbox };
-    let engine = engine_settings(&file.retry, &limits)?;
+    let engine = engine_settings(&file.retry, &file.retention, &limits)?;
     Ok(Settings {
         store: overrides.store.or(file.store).unwrap_or_else(|| STORE.to_owned()),
         listen: overrides.listen.or(file.listen).unwrap_or_else(|| LISTEN.to_owned()),
@@ -287,7 +291,40 @@ fn web(key: &str, text: &str) -> Result<Url, String> {
     }
 }
 
-fn engine_settings(retry: &Retry, limits: &file::Limits) -> Result<engine::Settings, Fault> {
+fn retention(file: &file::Retention) -> Result<Retention, Fault> {
+    let default = Retention::default();
+    let age = |given: &Option<Spanned<String>>, default| match given {
+        None => Ok(default),
+        Some(text) if text.get_ref() == FOREVER => Ok(None),
+        Some(text) => duration(text).map(Some),
+    };
+    Ok(Retention {
+        duplicates: age(&file.duplicates, default.duplicates)?,
+        history: age(&file.history, default.history)?,
+        finished: age(&file.finished, default.finished)?,
+        interval: file.interval.as_ref().map_or(Ok(default.interval), duration)?,
+    })
+}
+
+/// A day has 24 hours here.
+fn duration(text: &Spanned<String>) -> Result<Duration, Fault> {
+    let span: Result<jiff::Span, _> = text.get_ref().parse();
+    let span = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+    let positive = span.ok().and_then(|span| Duration::try_from(span).ok());
+    positive.filter(|duration| !duration.is_zero()).ok_or_else(|| {
+        let given = text.get_ref();
+        let reason = format!(
+            "retention: `{given}` is no length of time; write such as \"30d\", \"12h\" or \"{FOREVER}\""
+        );
+        Fault::at(text.span(), reason)
+    })
+}
+
+fn engine_settings(
+    retry: &Retry,
+    retention: &file::Retention,
+    limits: &file::Limits,
+) -> Result<engine::Settings, Fault> {
     let default = engine::Settings::default();
     let settings = engine::Settings {
         shards: limits.shards.map_or(default.shards, NonZeroUsize::get),
@@ -303,6 +340,8 @@ fn engine_settings(retry: &Retry, limits: &file::Limits) -> Result<engine::Setti
         lookup_timeout: limits
             .lookup_timeout_ms
             .map_or(default.lookup_timeout, Duration::from_millis),
+        retention: self::retention(retention)?,
+        backlog_max: limits.backlog_events.map_or(default.backlog_max, NonZeroU64::get),
         instance_bytes_max: limits.instance_bytes.unwrap_or(default.instance_bytes_max),
     };
     if settings.retry_delay_min > settings.retry_delay_max {
@@ -401,7 +440,7 @@ mod tests {
             "[limits]\n\nbody_byte = 5",
             "sagabox.toml:3: `limits.body_byte`: unknown field `body_byte`, expected one of \
              `body_bytes`, `batch_events`, `shards`, `lookup_timeout_ms`, `drain_ms`, \
-             `instance_bytes`, `stack_bytes`, \
+             `instance_bytes`, `backlog_events`, `stack_bytes`, \
              `call_time_ms`, `memory_bytes`, `table_elements`, `decision_bytes`, `state_bytes`, \
              `messages`, `timers`, `keys`, `questions`, `log_lines`, `log_bytes`, `calls_per_instance`",
         );
@@ -413,6 +452,52 @@ mod tests {
             "[retry]\ndelay_ms_min = 5\ndelay_ms_max = 4",
             "sagabox.toml:2: retry: delay_ms_min (5) is more than delay_ms_max (4)",
         );
+    }
+
+    #[test]
+    fn the_page_of_settings_names_them_all_and_their_defaults() {
+        let page = include_str!("../../../CONFIGURATION.md");
+        let (_, rest) = page.split_once("```toml\n").unwrap();
+        let (example, _) = rest.split_once("```").unwrap();
+        let (said, default) =
+            (read(example, Overrides::default()).unwrap(), read("", Overrides::default()).unwrap());
+        assert_eq!((&said.store, &said.listen), (&default.store, &default.listen));
+        assert_eq!((said.limits, said.drain), (default.limits, default.drain));
+        assert_eq!(format!("{:?}", said.engine), format!("{:?}", default.engine));
+        assert_eq!(said.sandbox.limits, default.sandbox.limits);
+        assert_eq!(said.sandbox.stack_bytes, default.sandbox.stack_bytes);
+        assert_eq!(said.sinks["orders"], {
+            let (timeout, concurrency) = (SINK_TIMEOUT, SINK_CONCURRENCY);
+            let url = "http://127.0.0.1:9000/commands".parse().unwrap();
+            Sink::Http { url, timeout, concurrency }
+        });
+        let unknown = read("[limits]\nno = 1", Overrides::default()).unwrap_err().to_string();
+        let fields: Vec<&str> = unknown.split('`').skip(5).step_by(2).collect();
+        assert!(fields.len() > 15, "{unknown}");
+        for field in fields {
+            assert!(example.contains(&format!("\n{field} = ")), "`{field}` is not on the page");
+        }
+    }
+
+    #[test]
+    fn what_is_done_with_is_kept_for_the_times_given() {
+        let text =
+            "[retention]\nduplicates = \"90 minutes\"\nhistory = \"forever\"\nfinished = \"2d\"";
+        let retention = read(text, Overrides::default()).unwrap().engine.retention;
+        let minutes = |n: u64| Some(Duration::from_secs(n * 60));
+        assert_eq!(retention.duplicates, minutes(90));
+        assert_eq!(retention.history, None);
+        assert_eq!(retention.finished, minutes(2 * 24 * 60));
+        assert_eq!(retention.interval, Retention::default().interval);
+        for wrong in ["soon", "-1h", "0s"] {
+            check(
+                &format!("\n[retention]\nhistory = \"{wrong}\""),
+                &format!(
+                    "sagabox.toml:3: retention: `{wrong}` is no length of time; write such as \
+                     \"30d\", \"12h\" or \"forever\""
+                ),
+            );
+        }
     }
 
     #[test]

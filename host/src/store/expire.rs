@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 
-use sagabox_engine::model::{Cursor, Timestamp};
+use sagabox_engine::model::{Cursor, PluginName, Timestamp};
+use sagabox_engine::store::Expire;
 use sqlx::{Row, SqliteConnection};
 
 use super::rows::{self, integer};
@@ -29,10 +30,10 @@ pub(super) struct Sweep {
 pub(super) async fn step(
     writer: &mut SqliteConnection,
     sweep: &mut Sweep,
-    before: Timestamp,
-    rows_max: usize,
+    expire: &Expire,
 ) -> Result<usize, sqlx::Error> {
-    let Some(boundary) = boundary(writer, before).await? else { return Ok(0) };
+    let (before, rows_max) = (expire.history_before, expire.rows_max);
+    let Some(boundary) = boundary(writer, &expire.plugins, before).await? else { return Ok(0) };
     let mut removed = remove(writer, sweep, boundary, before, rows_max).await?;
     if removed == 0 && *sweep != Sweep::default() {
         *sweep = Sweep::default();
@@ -72,15 +73,21 @@ async fn remove(
 }
 
 /// The highest position that every plugin has settled, with all up to it received before
-/// a time. None if there is no plugin.
+/// a time. None if one that is loaded has no progress yet.
 async fn boundary(
     writer: &mut SqliteConnection,
+    loaded: &[PluginName],
     before: Timestamp,
 ) -> Result<Option<i64>, sqlx::Error> {
     let sql = "SELECT (SELECT min(cursor ->> 'settled') FROM plugins) AS settled, \
+                      (SELECT count(*) FROM json_each(?) \
+                       WHERE value NOT IN (SELECT plugin FROM plugins)) AS newcomers, \
                       (SELECT coalesce(min(position), 1) FROM log) AS first, \
                       (SELECT coalesce(max(position), 0) FROM log) AS last";
-    let row = sqlx::query(sql).fetch_one(&mut *writer).await?;
+    let row = sqlx::query(sql).bind(rows::json(loaded)).fetch_one(&mut *writer).await?;
+    if row.try_get::<i64, _>("newcomers")? > 0 {
+        return Ok(None);
+    }
     let Some(settled) = row.try_get::<Option<i64>, _>("settled")? else { return Ok(None) };
     let (mut low, mut high): (i64, i64) = (row.try_get("first")?, row.try_get("last")?);
     let mut first_young = None;

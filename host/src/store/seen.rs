@@ -360,13 +360,16 @@ mod tests {
 
     const SMALL: Sizes = Sizes { generation: 8, chunk: 3, filter_bits: 4 };
 
+    /// Fences and filter.
+    type IndexBytes = (Vec<u8>, Vec<u8>);
+
     /// The tables, as `inbox.rs` keeps them.
     #[derive(Default)]
     struct Tables {
         rows: BTreeMap<u64, Hash>,
         chunks: BTreeMap<i64, Vec<u8>>,
-        /// number, newest at, last position, index
-        heads: BTreeMap<i64, (u64, u64, Option<(Vec<u8>, Vec<u8>)>)>,
+        /// By number: newest at, last position, index.
+        heads: BTreeMap<i64, (u64, u64, Option<IndexBytes>)>,
     }
 
     impl Tables {

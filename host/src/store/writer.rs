@@ -76,12 +76,12 @@ impl Writer {
         tables::write_waiting(writer, batch).await?;
         tables::write_progress(writer, batch).await?;
         let (mut runs_dropped, mut expired) = (0, 0);
-        if let Some(Expire { seen_before, history_before, rows_max }) = batch.expire {
+        if let Some(expire) = &batch.expire {
+            let Expire { seen_before, rows_max, .. } = expire;
             let chunks;
             (runs_dropped, chunks) =
-                inbox::forget(writer, &self.seen, seen_before.0, rows_max).await?;
-            expired =
-                chunks + expire::step(writer, &mut self.sweep, history_before, rows_max).await?;
+                inbox::forget(writer, &self.seen, seen_before.0, *rows_max).await?;
+            expired = chunks + expire::step(writer, &mut self.sweep, expire).await?;
         }
         Ok(Written {
             committed: Committed { duplicates: looked.duplicates, expired },

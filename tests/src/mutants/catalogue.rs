@@ -94,9 +94,9 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "state is written from a stale instance",
         edits: &[Edit {
             file: "dispatch/deciding.rs",
-            find: "        self.instances.insert(key.clone(), instance);",
+            find: "        self.residents.write(instance, self.handed_over + 1);",
             replace: "        if instance.version % 2 == 1 {
-            self.instances.insert(key.clone(), instance);
+            self.residents.write(instance, self.handed_over + 1);
         }",
         }],
     },
@@ -117,11 +117,13 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
-        name: "claims are forgotten at restart",
+        name: "claims are forgotten when an instance is read again",
         edits: &[Edit {
-            file: "dispatch/holds.rs",
-            find: "            for key in &instance.claims {",
-            replace: "            for key in instance.claims.iter().take(0) {",
+            file: "dispatch/residents.rs",
+            find: "        } else {
+            for claimed in &instance.claims {",
+            replace: "        } else {
+            for claimed in instance.claims.iter().take(0) {",
         }],
     },
     Mutation {
@@ -324,6 +326,22 @@ pub const MUTATIONS: &[Mutation] = &[
             file: "dispatch/residents.rs",
             find: "if !self.instances.contains_key(&instance.key) {",
             replace: "if self.bytes_max < usize::MAX {",
+        }],
+    },
+    Mutation {
+        name: "events go that a plugin has not read",
+        edits: &[Edit {
+            file: "store/memory.rs",
+            find: "if !plugins.iter().all(|plugin| self.plugins.contains_key(plugin)) {",
+            replace: "if plugins.is_empty() {",
+        }],
+    },
+    Mutation {
+        name: "running instances are removed as if they were finished",
+        edits: &[Edit {
+            file: "store/memory.rs",
+            find: ".filter(|(_, i)| i.status != InstanceStatus::Running && i.updated_at <= until)",
+            replace: ".filter(|(_, i)| i.updated_at <= until)",
         }],
     },
 ];

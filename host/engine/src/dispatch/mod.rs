@@ -60,6 +60,8 @@ use residents::Residents;
 
 /// Events that are not settled. Bounds memory; far above what keeps two shards busy.
 const FLIGHTS_MAX: usize = 8_192;
+/// And what their data may take.
+const FLIGHT_BYTES_MAX: usize = 64 << 20;
 /// Rows waiting for the committer. Beyond this the dispatcher waits for it.
 const CHANGES_MAX: usize = 16_384;
 /// The wall clock may jump while we sleep: it is looked at this often when something waits for it.
@@ -109,6 +111,8 @@ pub struct Dispatcher {
     recovered: Cursor,
     counters: Counters,
     flights: BTreeMap<Position, Flight>,
+    /// Of their events' data.
+    flight_bytes: usize,
     /// Flights that some instances have decided: the cursor names them.
     partly: BTreeSet<Position>,
     lanes: Lanes<Key, Delivery>,
@@ -216,6 +220,7 @@ impl Dispatcher {
             recovered: progress.cursor,
             counters: progress.counters,
             flights: BTreeMap::new(),
+            flight_bytes: 0,
             partly: BTreeSet::new(),
             lanes: Lanes::default(),
             parking: Parking::new(WAITING_MAX),
@@ -228,7 +233,8 @@ impl Dispatcher {
             handed_over: 0,
             durable: 0,
             becoming_durable: VecDeque::new(),
-            dirty: Dirty::Clean,
+            // A plugin without progress would keep the history from ever being removed.
+            dirty: Dirty::CursorOnly,
             slot: Arc::new(Semaphore::new(1)),
             results,
             calls: 0,

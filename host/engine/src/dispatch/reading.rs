@@ -12,7 +12,7 @@ use crate::store::{Loaded, ReadError};
 use crate::tail::Next;
 
 use super::residents::Residents;
-use super::{Dirty, Dispatcher, FLIGHTS_MAX, is_for_instance};
+use super::{Dirty, Dispatcher, FLIGHT_BYTES_MAX, FLIGHTS_MAX, is_for_instance};
 
 /// Entries read at once.
 const READ_MAX: usize = 512;
@@ -80,6 +80,7 @@ impl Dispatcher {
     pub(super) fn has_room(&self) -> bool {
         let waiting: usize = self.chunks.iter().map(|chunk| chunk.entries.len()).sum();
         self.flights.len() + waiting < FLIGHTS_MAX
+            && self.flight_bytes < FLIGHT_BYTES_MAX
             && self.chunks.len() < CHUNKS_MAX
             && !self.residents.is_full()
     }

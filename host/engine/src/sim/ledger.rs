@@ -18,7 +18,8 @@ const NOTIFICATIONS: usize = 4;
 /// Nothing is left to do: every event settled, every timer fired, every message
 /// delivered, every dead letter resolved.
 pub fn is_quiet(tables: &Tables, delivered: &[Arc<Message>]) -> bool {
-    let Some(head) = tables.log.keys().next_back() else { return false };
+    let log = tables.log.keys().chain(tables.removed.log.keys());
+    let Some(head) = log.max() else { return false };
     let plugins = [ORDERS, RECEIPTS, NOTIFIER, AUDITOR].map(PluginName::from);
     let settled = plugins
         .iter()

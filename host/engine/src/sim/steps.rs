@@ -20,6 +20,7 @@ use super::scripts::{Pattern, Script, handlers};
 use super::world::{Life, Operator, Plan, START, event, is_refused};
 use crate::engine::{Parts, Settings};
 use crate::handler::{Call, Handler, Reply};
+use crate::housekeeping::Retention;
 use crate::lookup::Lookup;
 use crate::model::{
     AnswerValue, DeadLetter, DeadLetterId, Failure, Held, Key, LogEntry, Manifest, Message,
@@ -268,6 +269,8 @@ fn parts(
             retry_delay_max: Duration::from_millis(10),
             // None stays in memory for long: each is read again.
             instance_bytes_max: 0,
+            retention: Retention::default(),
+            backlog_max: 1_000,
             lookup_timeout: Duration::from_millis(100),
         },
     }

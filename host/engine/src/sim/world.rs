@@ -16,6 +16,7 @@ use super::ledger;
 use super::scripts::{Pattern, handlers};
 use crate::engine::{Action, Engine, Parts, Resolution, Settings};
 use crate::handler::Handler;
+use crate::housekeeping::Retention;
 use crate::lookup::Lookup;
 use crate::model::{
     AnswerValue, DeadLetterSubject, Event, Failure, Message, PluginName, SinkName, Timestamp,
@@ -96,7 +97,7 @@ impl World {
                 break;
             }
         }
-        let tables = self.store.snapshot();
+        let tables = self.store.snapshot().with_removed();
         ledger::check(&self.plan, &tables, &self.sink.delivered())?;
         Ok(tables)
     }
@@ -157,9 +158,24 @@ impl World {
                 retry_delay_max: Duration::from_millis(50),
                 lookup_timeout: Duration::from_millis(100),
                 // All instances in memory, some, or none for longer than it is used.
+                retention: retention(self.seed),
+                // Short enough that senders are told to come back, now and then.
+                backlog_max: 4 + self.seed % 60,
                 instance_bytes_max: [64 << 20, 3_000, 0][(self.seed % 3) as usize],
             },
         }
+    }
+}
+
+/// In some worlds things are soon too old. Not identities: senders may repeat
+/// themselves to the end.
+fn retention(seed: u64) -> Retention {
+    let short = seed.is_multiple_of(4).then(|| Duration::from_millis(seed % 40));
+    Retention {
+        duplicates: None,
+        history: short,
+        finished: short,
+        interval: Duration::from_millis(5),
     }
 }
 

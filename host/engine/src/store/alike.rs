@@ -72,7 +72,9 @@ impl Script {
             // Which of too many rows go first is the store's affair, and so is when
             // identities are forgotten.
             let rows_max = ALL;
-            batch.expire = Some(Expire { seen_before: Timestamp(0), history_before, rows_max });
+            let plugins = vec![plugin()];
+            let seen_before = Timestamp(0);
+            batch.expire = Some(Expire { plugins, seen_before, history_before, rows_max });
         }
         batch
     }

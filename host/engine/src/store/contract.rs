@@ -425,7 +425,8 @@ async fn recovery_tells_what_is_parked(stores: &dyn Stores) {
     };
     subject.commit(batch).await;
     let recovered = insist!(subject.store().recover());
-    let parked: Vec<_> = recovered.plugins[0]
+    type Letter = (u64, u64, bool);
+    let parked: Vec<(&str, Vec<Letter>, u64)> = recovered.plugins[0]
         .parked
         .iter()
         .map(|parked| {
@@ -433,7 +434,7 @@ async fn recovery_tells_what_is_parked(stores: &dyn Stores) {
             (parked.key.as_str(), letters, parked.waiting)
         })
         .collect();
-    let expected: Vec<(&str, Vec<(u64, u64, bool)>, u64)> = vec![
+    let expected = vec![
         ("a", vec![], 1),
         ("b", vec![(2, 2, true)], 0),
         ("c", vec![(5, 1, false), (1, 4, false)], 2),
@@ -654,7 +655,8 @@ async fn a_removed_instance_takes_its_claims_and_timers_along(stores: &dyn Store
 
 fn expire(history_before: u64, rows_max: usize) -> Batch {
     let (seen_before, history_before) = (Timestamp(0), Timestamp(history_before));
-    let expire = Some(Expire { seen_before, history_before, rows_max });
+    let plugins = vec![plugin()];
+    let expire = Some(Expire { plugins, seen_before, history_before, rows_max });
     Batch { expire, ..Batch::default() }
 }
 
@@ -711,6 +713,11 @@ async fn what_is_needed_stays(stores: &dyn Stores) {
         ..Batch::default()
     };
     subject.commit(batch).await;
+    let mut too_early = expire(99, ALL);
+    let loaded = too_early.expire.as_mut().map(|expire| &mut expire.plugins);
+    loaded.expect("just made").push("newcomer".into());
+    subject.commit(too_early).await;
+    assert_eq!(subject.positions().await.len(), 6, "a plugin has not read anything yet");
     // Also one by one, and again after the end was reached.
     for rows_max in [1, 1, 1, 1, 1, 1, 1, ALL, 1] {
         subject.commit(expire(99, rows_max)).await;

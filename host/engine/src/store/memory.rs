@@ -43,6 +43,18 @@ pub struct Tables {
     pub dead_letters: BTreeMap<DeadLetterId, Arc<DeadLetter>>,
     pub plugins: BTreeMap<PluginName, PluginProgress>,
     pub sinks: BTreeMap<SinkName, SinkProgress>,
+    /// What was removed, for whoever checks afterwards.
+    pub removed: Removed,
+}
+
+/// Each row as it was when it went.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Removed {
+    pub log: BTreeMap<Position, LogEntry>,
+    pub instances: BTreeMap<(PluginName, Key), Arc<Instance>>,
+    pub decisions: BTreeMap<(Position, PluginName, Key), DecisionRecord>,
+    pub messages: BTreeMap<(SinkName, Sequence), Arc<Message>>,
+    pub dead_letters: BTreeMap<DeadLetterId, Arc<DeadLetter>>,
 }
 
 impl MemoryStore {
@@ -63,6 +75,22 @@ impl MemoryStore {
 }
 
 impl Tables {
+    /// As if nothing had ever been removed.
+    #[must_use]
+    pub fn with_removed(mut self) -> Self {
+        let removed = std::mem::take(&mut self.removed);
+        self.log.extend(removed.log);
+        for ((plugin, key), instance) in removed.instances {
+            let claims = instance.claims.iter();
+            self.claims.extend(claims.map(|claim| (plugin.clone(), claim.clone(), key.clone())));
+            self.instances.insert((plugin, key), instance);
+        }
+        self.decisions.extend(removed.decisions);
+        self.messages.extend(removed.messages);
+        self.dead_letters.extend(removed.dead_letters);
+        self
+    }
+
     fn commit(&mut self, batch: &Batch) -> Committed {
         let mut committed = Committed::default();
         for append in &batch.appends {
@@ -88,7 +116,10 @@ impl Tables {
             self.instances.insert((plugin.clone(), instance.key.clone()), Arc::clone(instance));
         }
         for (plugin, key) in &batch.instances_removed {
-            self.instances.remove(&(plugin.clone(), key.clone()));
+            let row = (plugin.clone(), key.clone());
+            if let Some(instance) = self.instances.remove(&row) {
+                self.removed.instances.insert(row, instance);
+            }
             self.claims.retain(|(p, _, instance)| p != plugin || instance != key);
             self.timers.retain(|(p, instance, _), _| p != plugin || instance != key);
         }
@@ -163,8 +194,12 @@ impl Tables {
     }
 
     fn expire(&mut self, expire: &Expire) -> usize {
-        let Expire { seen_before, history_before, rows_max } = *expire;
+        let Expire { plugins, seen_before, history_before, rows_max } = expire;
+        let (seen_before, history_before, rows_max) = (*seen_before, *history_before, *rows_max);
         self.seen.retain(|_, at| *at >= seen_before);
+        if !plugins.iter().all(|plugin| self.plugins.contains_key(plugin)) {
+            return 0;
+        }
         let Some(settled) = self.plugins.values().map(|p| p.cursor.settled).min() else { return 0 };
         let young = self.log.values().find(|entry| entry.received_at >= history_before);
         let before = young.map_or(u64::MAX, |entry| entry.position.0);
@@ -182,9 +217,9 @@ impl Tables {
         };
 
         let log = first(&self.log, rows_max, |position, _| finished(*position));
-        remove(&mut self.log, &log);
+        remove(&mut self.log, &log, &mut self.removed.log);
         let decisions = first(&self.decisions, rows_max, |row, d| finished(row.0) && decided(d));
-        remove(&mut self.decisions, &decisions);
+        remove(&mut self.decisions, &decisions, &mut self.removed.decisions);
         let mut messages = Vec::new();
         for (sink, progress) in &self.sinks {
             let of_sink =
@@ -194,11 +229,11 @@ impl Tables {
         }
         messages.retain(|row| !self.parked_messages.contains_key(row));
         messages.truncate(rows_max);
-        remove(&mut self.messages, &messages);
+        remove(&mut self.messages, &messages, &mut self.removed.messages);
         let mut letters = first(&self.dead_letters, usize::MAX, |_, letter| resolved(letter));
         letters.sort_by_key(|id| (self.dead_letters[id].at, *id));
         letters.truncate(rows_max);
-        remove(&mut self.dead_letters, &letters);
+        remove(&mut self.dead_letters, &letters, &mut self.removed.dead_letters);
         log.len() + decisions.len() + messages.len() + letters.len()
     }
 
@@ -296,10 +331,8 @@ fn first<K: Ord + Clone, V>(
     meant.map(|(key, _)| key.clone()).take(rows_max).collect()
 }
 
-fn remove<K: Ord, V>(table: &mut BTreeMap<K, V>, keys: &[K]) {
-    for key in keys {
-        table.remove(key);
-    }
+fn remove<K: Ord, V>(table: &mut BTreeMap<K, V>, keys: &[K], removed: &mut BTreeMap<K, V>) {
+    removed.extend(keys.iter().filter_map(|key| table.remove_entry(key)));
 }
 
 #[async_trait]

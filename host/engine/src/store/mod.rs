@@ -158,11 +158,14 @@ pub struct Batch {
 /// - dead letters that are resolved and came before `history_before`. The newest of all
 ///   stays, because its id must not be given again.
 ///
-/// Before a plugin has made progress nothing is removed. An event whose (source, id)
+/// Before each of `plugins` has made progress nothing of these is removed: one that was
+/// loaded and has settled nothing yet still needs all. An event whose (source, id)
 /// was received before `seen_before` need not be known as a duplicate any more; the store
 /// forgets it when that is cheap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expire {
+    /// Those that are loaded.
+    pub plugins: Vec<PluginName>,
     pub seen_before: Timestamp,
     pub history_before: Timestamp,
     /// Bounds what one commit removes from each table, and so how long it takes.

@@ -1,0 +1,78 @@
+//! How far the slowest plugin is behind the log. Beyond a limit senders are told to
+//! come back later: what is accepted much faster than it is handled would fill the disk.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::model::PluginName;
+
+pub struct Backlog {
+    max: u64,
+    plugins: Mutex<BTreeMap<PluginName, Behind>>,
+    is_too_long: AtomicBool,
+}
+
+struct Behind {
+    settled: u64,
+    /// A plugin that is new to a long log is far behind for a while, and nobody sends too
+    /// fast. It counts from when it has once come near the log's end.
+    counts: bool,
+}
+
+impl Backlog {
+    pub fn new(max: u64) -> Self {
+        Self { max, plugins: Mutex::default(), is_too_long: AtomicBool::new(false) }
+    }
+
+    /// The plugins that are loaded, and how far each has come.
+    pub fn restart(&self, settled: Vec<(PluginName, u64)>, head: u64) {
+        let behind = |settled| Behind { settled, counts: false };
+        let plugins = settled.into_iter().map(|(plugin, settled)| (plugin, behind(settled)));
+        *self.plugins.lock().unwrap_or_else(PoisonError::into_inner) = plugins.collect();
+        self.update(std::iter::empty(), head);
+    }
+
+    /// A commit has moved the log's end, and these plugins.
+    pub fn update<'a>(&self, settled: impl Iterator<Item = (&'a PluginName, u64)>, head: u64) {
+        let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        for (plugin, settled) in settled {
+            if let Some(behind) = plugins.get_mut(plugin) {
+                behind.settled = settled;
+            }
+        }
+        let mut is_too_long = false;
+        for behind in plugins.values_mut() {
+            let fits = head.saturating_sub(behind.settled) <= self.max;
+            behind.counts |= fits;
+            is_too_long |= behind.counts && !fits;
+        }
+        self.is_too_long.store(is_too_long, Ordering::Relaxed);
+    }
+
+    pub fn is_too_long(&self) -> bool {
+        self.is_too_long.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_plugin_counts_once_it_has_been_near() {
+        let (fast, newcomer) = (PluginName::from("fast"), PluginName::from("newcomer"));
+        let backlog = Backlog::new(10);
+        backlog.restart(vec![(fast.clone(), 95), (newcomer.clone(), 0)], 100);
+        assert!(!backlog.is_too_long());
+        backlog.update([(&fast, 95)].into_iter(), 106);
+        assert!(backlog.is_too_long());
+        backlog.update([(&fast, 96), (&newcomer, 90)].into_iter(), 106);
+        assert!(!backlog.is_too_long());
+        backlog.update([(&newcomer, 99)].into_iter(), 106);
+        backlog.update([(&fast, 110)].into_iter(), 110);
+        assert!(backlog.is_too_long(), "the newcomer has been near");
+        backlog.update([(&newcomer, 110)].into_iter(), 110);
+        assert!(!backlog.is_too_long());
+    }
+}
