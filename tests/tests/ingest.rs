@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use sagabox_tests::client::{Accepted, BATCH, Client, PROBLEM, STRUCTURED};
-use sagabox_tests::events::cart_finalized;
+use sagabox_tests::events::{cart_finalized, event};
 use sagabox_tests::host::Host;
 use serde_json::{Value, json};
 
@@ -170,4 +170,38 @@ async fn other_paths_and_methods_answer_with_problem_details() {
         let response = client.request(Method::GET, path).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{path}");
     }
+}
+
+/// A plugin that waits for an answer falls behind: who sends on is told to come back,
+/// loses nothing, and is let in again when the plugin has caught up.
+#[tokio::test]
+async fn who_is_too_far_ahead_is_told_to_come_back() {
+    let configuration = "[limits]\nbacklog_events = 20\n\
+        [retry]\nattempts = 4\ndelay_ms_min = 500\ndelay_ms_max = 500\n\
+        [lookup.stock]\nurl = \"http://127.0.0.1:9/{key}\"\nplugins = [\"shipment\"]\n";
+    let host = Host::builder().plugin("shipment").configuration(configuration).start().await;
+    let client = host.client();
+    let paid = |n: usize| {
+        let (id, order) = (format!("e-{n}"), format!("order-{n}"));
+        let items = json!([{"productId": "mug", "quantity": 1}]);
+        event(&id, "PaymentCompleted", &order, &json!({"orderId": order, "productItems": items}))
+    };
+    let mut sent = 0;
+    let refused = loop {
+        let batch: Vec<Value> = (sent..sent + 10).map(paid).collect();
+        let response =
+            client.post_events(BATCH, json!(batch).to_string()).await.expect("an answer");
+        match response.status() {
+            StatusCode::ACCEPTED => sent += 10,
+            _ => break response,
+        }
+        assert!(sent < 10_000, "nobody is ever told to come back");
+    };
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.headers().contains_key("retry-after"));
+    assert!(refused.headers()["content-type"].to_str().is_ok_and(|it| it.starts_with(PROBLEM)));
+    // Its keys are parked now: the plugin goes on, and so do those who send.
+    let all: Vec<Value> = (0..sent + 10).map(paid).collect();
+    let sum = client.send(&all).await;
+    assert_eq!(sum, Accepted { accepted: 10, duplicates: sent });
 }
