@@ -337,6 +337,18 @@ impl Store for SqliteStore {
         self.rows(query).await?.iter().map(|row| rows::held(row, plugin)).collect()
     }
 
+    async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {
+        let query = sqlx::query("SELECT * FROM plugins WHERE plugin = ?").bind(plugin.as_str());
+        let found = self.rows(query).await?;
+        let Some(row) = found.first() else { return Ok(None) };
+        let mut reader = self.readers.acquire().await.map_err(unreadable)?;
+        let (mut events, _) = letters::parked(&mut reader).await.map_err(unreadable)?;
+        let parked = events.remove(plugin).unwrap_or_default().into_values().collect();
+        let (cursor, counters) = (rows::parsed(row, "cursor")?, rows::parsed(row, "counters")?);
+        let progress = PluginProgress { plugin: plugin.clone(), cursor, counters };
+        Ok(Some(RecoveredPlugin { progress, parked }))
+    }
+
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {
         let query = sqlx::query("SELECT * FROM dead_letters WHERE id = ?").bind(integer(id.0));
         self.rows(query).await?.first().map(letters::dead_letter).transpose()

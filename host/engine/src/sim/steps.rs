@@ -27,7 +27,8 @@ use crate::model::{
 };
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Batch, CommitError, Committed, Loaded, MessageLane, ReadError, Recovered, Store, TimerRow,
+    Batch, CommitError, Committed, Loaded, MessageLane, ReadError, Recovered, RecoveredPlugin,
+    Store, TimerRow,
 };
 use crate::transport::{DeliveryError, Transport};
 
@@ -176,6 +177,7 @@ fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<Sent, String> {
             unacknowledged: &mut unacknowledged,
             operator: Operator { plan: &plan, cured: &cured, prudent: true, store: &store },
             delivered: &|| lock(&sink).clone(),
+            directory: None,
         };
         let done = life_of.run(async {
             let over = async {
@@ -243,6 +245,7 @@ fn parts(
         transient_percent: 0,
         poisoned: plan.poisoned.clone(),
         cured: Arc::clone(cured),
+        version: 0,
     };
     let stepped = |script| {
         Arc::new(SteppedHandler { inner: script, steps: Arc::clone(steps) }) as Arc<dyn Handler>
@@ -467,6 +470,11 @@ impl Store for SteppedStore {
     ) -> Result<Vec<Held>, ReadError> {
         self.steps.read("read_expired_holds").await?;
         self.inner.read_expired_holds(plugin, until, limit).await
+    }
+
+    async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {
+        self.steps.read("read_plugin").await?;
+        self.inner.read_plugin(plugin).await
     }
 
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {
