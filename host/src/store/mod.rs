@@ -3,6 +3,7 @@
 pub mod admin;
 mod insert;
 mod letters;
+mod live;
 mod open;
 mod rows;
 mod sqlite;
