@@ -7,6 +7,7 @@ mod bench;
 mod chaos;
 mod drain;
 mod examples;
+mod hot;
 mod ingest;
 mod letters;
 mod licences;

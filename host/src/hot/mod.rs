@@ -173,7 +173,8 @@ impl Loader {
 
     /// Follows the directory until `stop`.
     pub async fn run(mut self, engine: Engine, stop: CancellationToken) {
-        let mut looks = tokio::time::interval(self.settings.poll.unwrap_or(Duration::MAX));
+        let never = Duration::from_secs(3_600);
+        let mut looks = tokio::time::interval(self.settings.poll.unwrap_or(never));
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {

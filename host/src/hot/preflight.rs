@@ -31,7 +31,8 @@ impl Report {
         if all == 0 {
             return None;
         }
-        let mut text = format!("{} of {} live states migrate", grouped(self.migrated), grouped(all));
+        let mut text =
+            format!("{} of {} live states migrate", grouped(self.migrated), grouped(all));
         for (index, (key, reason)) in self.named.iter().enumerate() {
             let before = if index == 0 { "; not those of" } else { "," };
             let _ = write!(text, "{before} `{key}` ({reason})");

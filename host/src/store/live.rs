@@ -48,10 +48,10 @@ impl Admin {
         let sql = "SELECT plugin_version, state_version FROM decisions WHERE plugin = ?1 \
                    AND position > (SELECT coalesce(max(position), 0) FROM decisions) - ?2 \
                    AND state_version IS NOT NULL ORDER BY position DESC LIMIT 1";
-        let query =
-            sqlx::query(sql).bind(plugin.to_owned()).bind(integer(SCANNED_POSITIONS_MAX));
+        let query = sqlx::query(sql).bind(plugin.to_owned()).bind(integer(SCANNED_POSITIONS_MAX));
         let found = query.fetch_optional(&self.pool).await.map_err(failed)?;
-        let version = |row| Ok((rows::text(row, "plugin_version")?, rows::number(row, "state_version")?));
+        let version =
+            |row| Ok((rows::text(row, "plugin_version")?, rows::number(row, "state_version")?));
         found.as_ref().map(version).transpose()
     }
 
