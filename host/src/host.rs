@@ -12,11 +12,13 @@ use sagabox_engine::engine::{Engine, Parts};
 use sagabox_engine::model::{SinkName, Timestamp};
 use sagabox_engine::transport::Transport;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{LookupSource, Settings, Sink};
-use crate::http::{self, PluginView, Site, Traffic};
+use crate::hot::{Board, Loader, Workshop};
+use crate::http::{self, Site, Traffic};
 use crate::lookup::{HttpLookup, Lookups, Source, Table};
-use crate::plugin::{self, Loading, Sandbox};
+use crate::plugin::{self, Sandbox};
 use crate::store::SqliteStore;
 use crate::store::admin::Admin;
 use crate::transport::{FileTransport, HttpOptions, HttpTransport, StdoutTransport};
@@ -27,8 +29,10 @@ const CACHE: &str = ".cache";
 pub struct Host {
     engine: Engine,
     site: Site,
+    loader: Loader,
     drain: Duration,
-    pub loaded: Loading,
+    /// What serves and what was refused.
+    pub board: Board,
 }
 
 impl Host {
@@ -36,19 +40,12 @@ impl Host {
     pub async fn start(settings: Settings, plugins: &Path) -> anyhow::Result<Self> {
         let transports = transports(&settings.sinks)?;
         let lookup = lookups(&settings)?;
-        let directory = plugins.to_owned();
-        let configurations =
-            settings.plugins.iter().map(|(name, json)| (name.clone(), json.to_string())).collect();
-        let sandbox = settings.sandbox.clone();
-        // Compiling components takes seconds of pure computation.
-        let loading = tokio::task::spawn_blocking(move || {
-            // Hidden, so that it is not taken for a plugin. Whoever can write there can
-            // write plugins as well.
-            let cache = directory.join(CACHE);
-            let sandbox = Sandbox::new(plugin::Settings { cache: Some(cache), ..sandbox })?;
-            plugin::load_directory(&directory, &sandbox, &configurations)
-        });
-        let loaded = loading.await??;
+        let configurations = settings.plugins.iter();
+        let configurations = configurations.map(|(name, json)| (name.clone(), json.to_string()));
+        // Hidden, so that it is not taken for a plugin. Whoever can write there can write
+        // plugins as well.
+        let cache = Some(plugins.join(CACHE));
+        let sandbox = Sandbox::new(plugin::Settings { cache, ..settings.sandbox })?;
         let url = &settings.store;
         let store =
             SqliteStore::open(url).await.with_context(|| format!("open the store {url}"))?;
@@ -56,10 +53,18 @@ impl Host {
             store.index_subjects().await.with_context(|| format!("index the store {url}"))?;
         }
         let admin = Admin::new(&store).await.with_context(|| format!("read the store {url}"))?;
+        let workshop = Workshop {
+            sandbox,
+            configurations: configurations.collect(),
+            admin: admin.clone(),
+            clock: Arc::new(wall_clock),
+        };
+        let loader = Loader::begin(plugins, workshop, settings.hot).await?;
+        let board = loader.board();
         let routes = settings.routes.into_iter();
         let parts = Parts {
             store: Arc::new(store),
-            handlers: loaded.loaded.iter().map(|plugin| Arc::clone(&plugin.handler)).collect(),
+            handlers: loader.handlers(),
             lookup: Arc::new(lookup),
             transports,
             routes: routes.map(|(kind, sink)| (kind, SinkName::from(sink))).collect(),
@@ -67,18 +72,14 @@ impl Host {
             settings: settings.engine,
         };
         let engine = Engine::start(parts).await.context("recover from the store")?;
-        let views = loaded.loaded.iter().map(|plugin| PluginView {
-            file: plugin.path.display().to_string(),
-            manifest: plugin.handler.manifest().clone(),
-        });
         let site = Site {
             engine: engine.clone(),
             admin,
-            plugins: views.collect(),
+            board: board.clone(),
             limits: settings.limits,
             traffic: Arc::new(Traffic::default()),
         };
-        Ok(Self { engine, site, drain: settings.drain, loaded })
+        Ok(Self { engine, site, loader, drain: settings.drain, board })
     }
 
     /// Serves until `shutdown`, then drains within the configured time. What does
@@ -93,11 +94,16 @@ impl Host {
             shutdown.await;
             let _ = stop.send(());
         };
+        let stop_loading = CancellationToken::new();
+        // Dropped when this returns, however it does.
+        let _stopping = stop_loading.clone().drop_guard();
+        tokio::spawn(self.loader.run(self.engine.clone(), stop_loading.clone()));
         let mut server = tokio::spawn(http::serve(listener, self.site, stopping));
         tokio::select! {
             ended = &mut server => return Ok(ended??),
             _ = stopped => {}
         }
+        stop_loading.cancel();
         // The engine ends waiting calls, and so lets the server's requests end.
         let draining = async {
             self.engine.drain().await;

@@ -9,6 +9,7 @@ mod chaos;
 mod disk_full;
 mod drain;
 mod examples;
+mod hot;
 mod ingest;
 mod letters;
 mod licences;

@@ -9,8 +9,14 @@ use crate::model::PluginName;
 
 pub struct Backlog {
     max: u64,
-    plugins: Mutex<BTreeMap<PluginName, Behind>>,
+    log: Mutex<Log>,
     is_too_long: AtomicBool,
+}
+
+#[derive(Default)]
+struct Log {
+    head: u64,
+    plugins: BTreeMap<PluginName, Behind>,
 }
 
 struct Behind {
@@ -22,25 +28,38 @@ struct Behind {
 
 impl Backlog {
     pub fn new(max: u64) -> Self {
-        Self { max, plugins: Mutex::default(), is_too_long: AtomicBool::new(false) }
+        Self { max, log: Mutex::default(), is_too_long: AtomicBool::new(false) }
     }
 
-    /// The plugins that are loaded, and how far each has come.
-    pub fn restart(&self, settled: Vec<(PluginName, u64)>, head: u64) {
-        let behind = |settled| Behind { settled, counts: false };
-        let plugins = settled.into_iter().map(|(plugin, settled)| (plugin, behind(settled)));
-        *self.plugins.lock().unwrap_or_else(PoisonError::into_inner) = plugins.collect();
-        self.update(std::iter::empty(), head);
+    /// No plugin is served yet.
+    pub fn restart(&self, head: u64) {
+        self.change(|log| *log = Log { head, plugins: BTreeMap::new() });
+    }
+
+    pub fn begin(&self, plugin: PluginName, settled: u64) {
+        self.change(|log| _ = log.plugins.insert(plugin, Behind { settled, counts: false }));
+    }
+
+    pub fn end(&self, plugin: &PluginName) {
+        self.change(|log| _ = log.plugins.remove(plugin));
     }
 
     /// A commit has moved the log's end, and these plugins.
     pub fn update<'a>(&self, settled: impl Iterator<Item = (&'a PluginName, u64)>, head: u64) {
-        let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
-        for (plugin, settled) in settled {
-            if let Some(behind) = plugins.get_mut(plugin) {
-                behind.settled = settled;
+        self.change(|log| {
+            log.head = head;
+            for (plugin, settled) in settled {
+                if let Some(behind) = log.plugins.get_mut(plugin) {
+                    behind.settled = settled;
+                }
             }
-        }
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Log)) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut log);
+        let Log { head, plugins } = &mut *log;
         let mut is_too_long = false;
         for behind in plugins.values_mut() {
             let fits = head.saturating_sub(behind.settled) <= self.max;
@@ -63,7 +82,9 @@ mod tests {
     fn the_slowest_plugin_counts_once_it_has_been_near() {
         let (fast, newcomer) = (PluginName::from("fast"), PluginName::from("newcomer"));
         let backlog = Backlog::new(10);
-        backlog.restart(vec![(fast.clone(), 95), (newcomer.clone(), 0)], 100);
+        backlog.restart(100);
+        backlog.begin(fast.clone(), 95);
+        backlog.begin(newcomer.clone(), 0);
         assert!(!backlog.is_too_long());
         backlog.update([(&fast, 95)].into_iter(), 106);
         assert!(backlog.is_too_long());
@@ -72,7 +93,7 @@ mod tests {
         backlog.update([(&newcomer, 99)].into_iter(), 106);
         backlog.update([(&fast, 110)].into_iter(), 110);
         assert!(backlog.is_too_long(), "the newcomer has been near");
-        backlog.update([(&newcomer, 110)].into_iter(), 110);
+        backlog.end(&newcomer);
         assert!(!backlog.is_too_long());
     }
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backlog::Backlog;
 use crate::breaker::Breaker;
 use crate::commit::{Committer, Ended, Offer, Work};
-use crate::dispatch::{Dispatcher, Surroundings};
+use crate::dispatch::Surroundings;
 use crate::handler::Handler;
 use crate::housekeeping::{Housekeeping, Retention};
 use crate::lookup::Lookup;
@@ -22,19 +22,20 @@ use crate::model::{
 };
 use crate::outbox::{OutboxReader, Outboxes};
 use crate::outlet::Outlet;
+use crate::plugins::{Plugins, Resolvers};
 use crate::queue::{Queue, QueueRequest};
 pub use crate::receipt::{OfferError, Receipt};
 use crate::relay::Relay;
 pub use crate::resolve::{Action, Resolution, ResolveError};
 use crate::resolve::{LetterIds, ResolveRequest};
 use crate::retry::RetryPolicy;
+use crate::roster::Roster;
+pub use crate::roster::{Missed, ServeError};
 pub use crate::shard::CallTotals;
 use crate::shard::Shards;
 pub use crate::sinks::SinkDown;
 use crate::sinks::SinkStates;
-use crate::store::{
-    PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Store,
-};
+use crate::store::{ReadError, Recovered, RecoveredSink, SinkProgress, Store};
 use crate::tail::Tail;
 use crate::timers::{TimerIndex, Timers};
 use crate::transport::Transport;
@@ -53,6 +54,7 @@ const RECOVER_DELAY: Duration = Duration::from_millis(250);
 /// What the engine is made of.
 pub struct Parts {
     pub store: Arc<dyn Store>,
+    /// The plugins that are served from the start.
     pub handlers: Vec<Arc<dyn Handler>>,
     pub lookup: Arc<dyn Lookup>,
     /// The sinks that routes name.
@@ -115,6 +117,7 @@ pub struct Engine {
 
 struct Shared {
     parts: Parts,
+    roster: Arc<Roster>,
     shards: Shards,
     serving: Arc<Serving>,
     /// Bounds the events that wait for their commit.
@@ -135,7 +138,7 @@ struct Life {
     queues: Arc<Mutex<BTreeMap<String, mpsc::UnboundedSender<QueueRequest>>>>,
     outboxes: Arc<Outboxes>,
     /// Who resolves the dead letters of a plugin's keys, and of a sink's.
-    plugins: Arc<BTreeMap<PluginName, mpsc::UnboundedSender<ResolveRequest>>>,
+    plugins: Resolvers,
     sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,
 }
 
@@ -245,6 +248,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             shards: Shards::new(parts.settings.shards),
             backlog: Arc::new(Backlog::new(parts.settings.backlog_max)),
+            roster: Arc::new(Roster::new(&parts.handlers)),
             parts,
             serving: Arc::new(Serving::new()),
             admission: Arc::new(Semaphore::new(WAITING_EVENTS_MAX)),
@@ -292,6 +296,36 @@ impl Engine {
         life.work.send(Work::Offer(offer)).map_err(|_| recovering())?;
         drop(life);
         receipts.await.unwrap_or_else(|_| Err(recovering()))
+    }
+
+    /// Has a plugin served by this handler: a plugin that is not served yet, or another
+    /// version of one that is. Returns when the next event of each key goes to it; what
+    /// the version before has begun, it ends. A plugin that is new begins with the log's
+    /// first event, one that was here before goes on where it was.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn serve(&self, handler: Arc<dyn Handler>, missed: Missed) -> Result<(), ServeError> {
+        let change = self.shared.roster.put(handler, missed)?;
+        self.made(change).await
+    }
+
+    /// Takes a plugin out. Returns when what it has begun is decided and durable. Its
+    /// instances stay, and events wait for it.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn withdraw(&self, plugin: &PluginName) -> Result<(), ServeError> {
+        let change = self.shared.roster.remove(plugin);
+        self.made(change).await
+    }
+
+    async fn made(&self, change: u64) -> Result<(), ServeError> {
+        tokio::select! {
+            biased;
+            () = self.shared.roster.made(change) => Ok(()),
+            () = self.shared.stop.cancelled() => Err(ServeError::Stopping),
+        }
     }
 
     /// Takes messages from the queue of a message type. An empty lease means that
@@ -382,7 +416,7 @@ impl Engine {
         let life = self.shared.life().ok_or_else(|| unavailable(&self.interrupted()))?;
         let (owner, requests) = match &letter.subject {
             DeadLetterSubject::Event => {
-                (format!("plugin {}", letter.plugin), life.plugins.get(&letter.plugin).cloned())
+                (format!("plugin {}", letter.plugin), life.plugins.get(&letter.plugin))
             }
             DeadLetterSubject::Message { sink, .. } => {
                 (format!("sink {sink}"), lock(&life.sinks).get(sink).cloned())
@@ -434,8 +468,7 @@ impl Engine {
         by: &str,
         reason: &str,
     ) -> Result<(), InstanceError> {
-        let handlers = &self.shared.parts.handlers;
-        let handler = handlers.iter().find(|handler| handler.manifest().name == *plugin);
+        let handler = self.shared.roster.get(plugin);
         let handler = handler.ok_or_else(|| InstanceError::NotLoaded(plugin.to_string()))?;
         let manifest = handler.manifest();
         if !manifest.role.has_instances() {
@@ -657,34 +690,26 @@ impl Stages {
 
         shared.sinks.clear();
         let letter_ids = LetterIds::new(recovered.dead_letter);
-        let loaded = parts.handlers.iter().map(|handler| &handler.manifest().name);
-        let settled = loaded.map(|name| {
-            (name.clone(), recovered_plugin(&recovered, name.as_str()).progress.cursor.settled)
-        });
-        shared.backlog.restart(settled.collect(), recovered.position.0);
-        let mut plugins = BTreeMap::new();
+        let around = Surroundings {
+            shards: shared.shards.clone(),
+            store: Arc::clone(&parts.store),
+            lookup: Arc::clone(&parts.lookup),
+            clock: Arc::clone(&parts.clock),
+            retry: parts.settings.retry(),
+            lookup_timeout: parts.settings.lookup_timeout,
+            instance_bytes_max: parts.settings.instance_bytes_max,
+            routes: Arc::new(Routes::new(parts.routes.clone())),
+            log: Arc::clone(&log),
+            work: work.clone(),
+            letter_ids: Arc::clone(&letter_ids),
+        };
+        let (roster, resolvers) = (Arc::clone(&shared.roster), Resolvers::default());
+        shared.backlog.restart(recovered.position.0);
+        let backlog = Arc::clone(&shared.backlog);
+        let plugins =
+            Plugins::start(around, roster, backlog, recovered.plugins, resolvers.clone()).await?;
         let mut deciding = JoinSet::new();
-        for handler in &parts.handlers {
-            let around = Surroundings {
-                handler: Arc::clone(handler),
-                shards: shared.shards.clone(),
-                store: Arc::clone(&parts.store),
-                lookup: Arc::clone(&parts.lookup),
-                clock: Arc::clone(&parts.clock),
-                retry: parts.settings.retry(),
-                lookup_timeout: parts.settings.lookup_timeout,
-                instance_bytes_max: parts.settings.instance_bytes_max,
-                routes: Arc::new(Routes::new(parts.routes.clone())),
-                log: Arc::clone(&log),
-                work: work.clone(),
-                letter_ids: Arc::clone(&letter_ids),
-            };
-            let plugin = recovered_plugin(&recovered, handler.manifest().name.as_str());
-            let (requests, requests_of) = mpsc::unbounded_channel();
-            plugins.insert(handler.manifest().name.clone(), requests);
-            let (dispatcher, inbox) = Dispatcher::recover(around, plugin, requests_of).await?;
-            deciding.spawn(dispatcher.run(inbox, stop_deciding.clone()));
-        }
+        deciding.spawn(plugins.run(stop_deciding.clone()));
         let timer_stage = Timers {
             store: Arc::clone(&parts.store),
             clock: Arc::clone(&parts.clock),
@@ -692,12 +717,11 @@ impl Stages {
             work: work.clone(),
         };
         deciding.spawn(timer_stage.run(stop_deciding.clone()));
-        let manifests = parts.handlers.iter().map(|handler| handler.manifest());
         let housekeeping = Housekeeping {
             store: Arc::clone(&parts.store),
             clock: Arc::clone(&parts.clock),
             retention: parts.settings.retention.clone(),
-            plugins: manifests.map(|m| (m.name.clone(), m.role.has_instances())).collect(),
+            roster: Arc::clone(&shared.roster),
             work: work.clone(),
         };
         deciding.spawn(housekeeping.run(stop_deciding.clone()));
@@ -729,7 +753,7 @@ impl Stages {
             started: BTreeSet::new(),
             next_lease: (parts.clock)().0 << 16,
         };
-        let life = Life { work, log, queues, outboxes, plugins: Arc::new(plugins), sinks };
+        let life = Life { work, log, queues, outboxes, plugins: resolvers, sinks };
         *lock(&shared.life) = Some(life);
         let mut delivery_stage = JoinSet::new();
         delivery_stage.spawn(delivering.run(opened_of, stop_delivering.clone()));
@@ -777,18 +801,6 @@ async fn panicked(deciding: &mut JoinSet<()>, delivering: &mut JoinSet<()>) -> J
             return error;
         }
     }
-}
-
-fn recovered_plugin(recovered: &Recovered, name: &str) -> RecoveredPlugin {
-    let known = recovered.plugins.iter().find(|plugin| plugin.progress.plugin.as_str() == name);
-    known.cloned().unwrap_or_else(|| RecoveredPlugin {
-        progress: PluginProgress {
-            plugin: name.into(),
-            cursor: crate::model::Cursor::default(),
-            counters: crate::model::Counters::default(),
-        },
-        parked: Vec::new(),
-    })
 }
 
 /// Starts the relay or queue of each sink: of those that are known, and of those to come.

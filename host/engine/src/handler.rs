@@ -21,7 +21,8 @@ pub trait Handler: Send + Sync + 'static {
     /// The handler's own refusal, or what went wrong in calling it.
     fn handle(&self, call: &Call) -> Result<Reply, Failure>;
 
-    /// Turns a state of an older `state_version` into one of the manifest's.
+    /// Turns a state of another `state_version` into one of the manifest's: of an older
+    /// one, or of a newer one after a rollback.
     ///
     /// # Errors
     /// Says why the state cannot be used.

@@ -1,6 +1,7 @@
 //! Removes what is too old, in steps so small that nobody waits for them: each rides
 //! on a commit of its own, and the next begins when the last is durable.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Clock;
 use crate::commit::Work;
 use crate::model::{Key, PluginName, Timestamp};
+use crate::roster::{Entry, Roster};
 use crate::store::{Expire, ReadError, Store};
 
 /// Rows of each table that one commit removes: a few milliseconds.
@@ -54,8 +56,7 @@ pub struct Housekeeping {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
     pub retention: Retention,
-    /// Those that are loaded, and whether they have instances.
-    pub plugins: Vec<(PluginName, bool)>,
+    pub roster: Arc<Roster>,
     pub work: mpsc::UnboundedSender<Work>,
 }
 
@@ -82,13 +83,14 @@ impl Housekeeping {
         loop {
             let now = (self.clock)();
             let before = |age: Option<Duration>| age.map_or(Timestamp(0), |age| ago(now, age));
+            let (plugins, _) = self.roster.wanted();
             let expire = Expire {
-                plugins: self.plugins.iter().map(|(name, _)| name.clone()).collect(),
+                plugins: plugins.keys().cloned().collect(),
                 seen_before: before(self.retention.duplicates),
                 history_before: before(self.retention.history),
                 rows_max: STEP_ROWS_MAX,
             };
-            let instances = self.finished(before(self.retention.finished)).await?;
+            let instances = self.finished(&plugins, before(self.retention.finished)).await?;
             let is_full = instances.len() >= STEP_ROWS_MAX;
             let (reply, removed) = oneshot::channel();
             let removal = Removal { expire, instances, reply };
@@ -104,11 +106,16 @@ impl Housekeeping {
 
     /// Nothing is decided for such an instance any more, so none of them changes between
     /// being found here and being removed. Nobody else removes instances.
-    async fn finished(&self, until: Timestamp) -> Result<Vec<(PluginName, Key)>, ReadError> {
+    async fn finished(
+        &self,
+        plugins: &BTreeMap<PluginName, Entry>,
+        until: Timestamp,
+    ) -> Result<Vec<(PluginName, Key)>, ReadError> {
         let mut instances = Vec::new();
-        for (plugin, _) in self.plugins.iter().filter(|(_, has_instances)| *has_instances) {
+        for (plugin, entry) in plugins {
             let room = STEP_ROWS_MAX - instances.len();
-            if room > 0 && until > Timestamp(0) {
+            let has_instances = entry.handler.manifest().role.has_instances();
+            if has_instances && room > 0 && until > Timestamp(0) {
                 let keys = self.store.read_finished_instances(plugin, until, room).await?;
                 instances.extend(keys.into_iter().map(|key| (plugin.clone(), key)));
             }

@@ -38,6 +38,8 @@ const SLOW_MIN: usize = 2;
 pub struct Job {
     pub position: Position,
     pub key: Key,
+    /// Which of the plugin's versions is called; comes back with the result.
+    pub generation: u32,
     pub call: Call,
 }
 
@@ -45,8 +47,9 @@ pub struct Job {
 pub struct JobResult {
     pub position: Position,
     pub key: Key,
+    pub generation: u32,
     pub reply: Result<Reply, Failure>,
-    /// With a migrated state, if the state was of an older version.
+    /// With a migrated state, if the state was of another version.
     pub call: Call,
 }
 
@@ -161,6 +164,23 @@ impl Shards {
             Some(threads) => threads.pool.queue(group),
             None => call_inline(group),
         }
+    }
+
+    /// Takes back the calls of a plugin that nobody has begun, of those whose results
+    /// go to `results`.
+    pub fn recall(
+        &self,
+        plugin: &PluginName,
+        results: &mpsc::UnboundedSender<Vec<JobResult>>,
+    ) -> Vec<Job> {
+        let Some(threads) = &self.threads else { return Vec::new() };
+        let mut state = threads.pool.lock();
+        let Some(queue) = state.plugins.get_mut(plugin) else { return Vec::new() };
+        let groups = std::mem::take(&mut queue.groups).into_iter();
+        let (own, others): (VecDeque<Group>, VecDeque<Group>) =
+            groups.partition(|group| group.results.same_channel(results));
+        queue.groups = others;
+        own.into_iter().flat_map(|group| group.jobs).collect()
     }
 
     /// By plugin; nothing is counted without threads, because nothing there reads a clock.
@@ -396,7 +416,7 @@ fn call_inline(group: Group) {
 }
 
 fn call(handler: &dyn Handler, job: Job) -> JobResult {
-    let Job { position, key, mut call } = job;
+    let Job { position, key, generation, mut call } = job;
     let reply = std::panic::catch_unwind(AssertUnwindSafe(|| {
         migrate(handler, &mut call)?;
         handler.handle(&call)
@@ -409,19 +429,13 @@ fn call(handler: &dyn Handler, job: Job) -> JobResult {
             .unwrap_or_default();
         Err(Failure::Permanent(format!("the handler panicked: {text}")))
     });
-    JobResult { position, key, reply, call }
+    JobResult { position, key, generation, reply, call }
 }
 
 fn migrate(handler: &dyn Handler, call: &mut Call) -> Result<(), Failure> {
     let version = handler.manifest().state_version;
     let Some(state) = &call.state else { return Ok(()) };
-    if state.version > version {
-        return Err(Failure::Permanent(format!(
-            "the state has version {}, written by a newer plugin; this one reads up to {version}",
-            state.version
-        )));
-    }
-    if state.version < version {
+    if state.version != version {
         let data = handler.migrate(state).map_err(|reason| {
             Failure::Permanent(format!(
                 "the state of version {} cannot be migrated to {version}: {reason}",
@@ -522,6 +536,7 @@ mod tests {
         let job = |key: &String| Job {
             position: Position(1),
             key: key.as_str().into(),
+            generation: 0,
             call: call_of(key),
         };
         let jobs = keys.iter().map(job).collect();

@@ -125,8 +125,8 @@ async fn play(example: &Path, plugins: &Path, out: &Path) -> anyhow::Result<bool
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
     let host = Host::start(settings, plugins).await?;
-    for refused in &host.loaded.refused {
-        output::line(&format!("refused {}: {}", refused.path.display(), refused.reason));
+    for refused in host.board.refused() {
+        output::line(&format!("refused {}: {}", refused.file, refused.reason));
     }
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(host.serve(listener, async { drop(stopped.await) }));

@@ -6,6 +6,35 @@ use serde_json::Value;
 use super::{HostArgs, output};
 
 #[derive(Debug, Args)]
+pub struct Plugins {
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Plugins {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        let answer: Value = self.host.client()?.get(&["plugins"], &[]).await?;
+        if self.host.json {
+            output::json(&answer);
+            return Ok(());
+        }
+        let columns = ["name", "version", "role", "since_at", "file", "preflight"];
+        print(&answer, "plugins", &columns, false);
+        for (member, columns) in [
+            ("refused", ["file", "refused_at", "reason"]),
+            ("checking", ["file", "migrated", "failed"]),
+        ] {
+            let rows = answer[member].as_array().map(Vec::as_slice).unwrap_or_default();
+            if !rows.is_empty() {
+                let heading = member.to_uppercase();
+                output::line(&format!("\n{heading}\n{}", output::table(&columns, rows)));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
 pub struct Instances {
     plugin: String,
     /// Only those: running, completed or ended

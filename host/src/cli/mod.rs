@@ -34,6 +34,8 @@ enum Command {
     Run(run::Run),
     /// Send events from NDJSON files, one CloudEvent a line
     Send(send::Send),
+    /// List the plugins that serve, and the files that were refused
+    Plugins(lists::Plugins),
     /// List the instances of a plugin
     Instances(lists::Instances),
     /// Show one instance: its state, keys, timers and decisions
@@ -111,6 +113,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(run) => run.execute().await,
         Command::Send(send) => send.execute().await,
+        Command::Plugins(list) => list.execute().await,
         Command::Instances(list) => list.execute().await,
         Command::Show(show) => show.execute().await,
         Command::DeadLetters(list) => list.execute().await,

@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::{InputError, output};
 use crate::config::{Overrides, Settings};
 use crate::host::Host;
-use crate::plugin::Loading;
+use crate::hot::Board;
 
 #[derive(Debug, Args)]
 pub struct Run {
@@ -45,7 +45,7 @@ impl Run {
         let listener = TcpListener::bind(&listen).await;
         let listener = listener.with_context(|| format!("listen on {listen}"))?;
         let host = Host::start(settings, &self.plugins).await?;
-        describe(&host.loaded, &self.plugins);
+        describe(&host.board, &self.plugins);
         output::line(&format!("listening on http://{}", listener.local_addr()?));
         host.serve(listener, stopped(signals)).await?;
         output::line("stopped");
@@ -53,18 +53,25 @@ impl Run {
     }
 }
 
-fn describe(loading: &Loading, directory: &std::path::Path) {
-    for plugin in &loading.loaded {
-        let manifest = plugin.handler.manifest();
+fn describe(board: &Board, directory: &std::path::Path) {
+    let serving = board.serving();
+    for plugin in &serving {
+        let manifest = &plugin.manifest;
         let (name, version, role) = (&manifest.name, &manifest.version, manifest.role.as_str());
-        output::line(&format!("loaded {name} {version} ({role}) from {}", plugin.path.display()));
+        output::line(&format!("loaded {name} {version} ({role}) from {}", plugin.file));
     }
-    for refused in &loading.refused {
-        output::line(&format!("refused {}: {}", refused.path.display(), refused.reason));
+    for refused in board.refused() {
+        output::line(&format!("refused {}: {}", refused.file, refused.reason));
     }
-    if loading.loaded.is_empty() {
+    for checking in board.checking() {
+        output::line(&format!(
+            "checking {}: it serves when the states of its instances have been tried",
+            checking.file
+        ));
+    }
+    if serving.is_empty() {
         eprintln!(
-            "warning: no plugin in {}; events are kept until there is one",
+            "warning: no plugin serves from {}; events are kept until there is one",
             directory.display()
         );
     }

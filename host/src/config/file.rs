@@ -27,7 +27,33 @@ pub struct ConfigFile {
     pub lookup: BTreeMap<String, Spanned<LookupSection>>,
     #[serde(default)]
     pub plugin: BTreeMap<String, PluginSection>,
+    #[serde(default)]
+    pub plugins: PluginsSection,
     pub strict: Option<bool>,
+}
+
+/// How plugins come and go.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginsSection {
+    pub watch: Option<bool>,
+    pub poll_ms: Option<NonZeroU64>,
+    pub preflight: Option<Preflight>,
+    pub missed: Option<Missed>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preflight {
+    Refuse,
+    Report,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Missed {
+    Handle,
+    Ignore,
 }
 
 #[derive(Debug, Default, Deserialize)]

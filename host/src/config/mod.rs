@@ -14,14 +14,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 use jiff::SpanRelativeTo;
 use reqwest::Url;
-use sagabox_engine::engine;
+use sagabox_engine::engine::{self, Missed};
 use sagabox_engine::housekeeping::Retention;
 use toml::Spanned;
 
+use crate::hot;
 use crate::http::Limits;
 use crate::lookup::KEY;
 use crate::plugin;
-use file::{CallLimits, ConfigFile, Fault, LookupSection, Retry, SinkSection};
+use file::{CallLimits, ConfigFile, Fault, LookupSection, PluginsSection, Retry, SinkSection};
 
 /// Read if no other file is named, and if it is there.
 pub const FILE: &str = "sagabox.toml";
@@ -53,6 +54,7 @@ pub struct Settings {
     /// Each plugin's own section, without its limits.
     pub plugins: BTreeMap<String, serde_json::Value>,
     pub sandbox: plugin::Settings,
+    pub hot: hot::Settings,
     pub limits: Limits,
     pub drain: Duration,
     pub engine: engine::Settings,
@@ -167,6 +169,7 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         lookups,
         plugins,
         sandbox,
+        hot: hot_settings(&file.plugins),
         limits: Limits {
             body_bytes: limits.body_bytes.map_or(BODY_BYTES, NonZeroUsize::get),
             batch_events: limits.batch_events.map_or(BATCH_EVENTS, NonZeroUsize::get),
@@ -174,6 +177,24 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         drain: limits.drain_ms.map_or(DRAIN, Duration::from_millis),
         engine,
     })
+}
+
+fn hot_settings(said: &PluginsSection) -> hot::Settings {
+    let default = hot::Settings::default();
+    let poll = said.poll_ms.map(|ms| Duration::from_millis(ms.get())).or(default.poll);
+    hot::Settings {
+        poll: poll.filter(|_| said.watch.unwrap_or(true)),
+        preflight: match said.preflight {
+            None => default.preflight,
+            Some(file::Preflight::Refuse) => hot::Preflight::Refuse,
+            Some(file::Preflight::Report) => hot::Preflight::Report,
+        },
+        missed: match said.missed {
+            None => default.missed,
+            Some(file::Missed::Handle) => Missed::Handle,
+            Some(file::Missed::Ignore) => Missed::Ignore,
+        },
+    }
 }
 
 /// What is not said is as in `default`.
@@ -428,6 +449,17 @@ mod tests {
         let expected = serde_json::json!({ "currency": "EUR", "rates": [1, 2.5] });
         assert_eq!(settings.plugins["order-saga"], expected);
         assert_eq!((settings.engine.shards, settings.engine.attempts_max), (4, 3));
+    }
+
+    #[test]
+    fn how_plugins_come_and_go_can_be_said() {
+        let hot = |text| read(text, Overrides::default()).unwrap().hot;
+        assert_eq!(hot(""), hot::Settings::default());
+        assert_eq!(hot("[plugins]\nwatch = false\npoll_ms = 9").poll, None);
+        let all = hot("[plugins]\npoll_ms = 9\npreflight = 'report'\nmissed = 'ignore'");
+        let poll = Some(Duration::from_millis(9));
+        let preflight = hot::Preflight::Report;
+        assert_eq!(all, hot::Settings { poll, preflight, missed: Missed::Ignore });
     }
 
     #[test]

@@ -46,10 +46,11 @@ impl Page {
     }
 }
 
-/// What is loaded, and how many instances each process manager has.
+/// What serves, with how many instances each process manager has; what was refused, and
+/// why; and what is being tried on instances.
 pub async fn plugins(State(site): State<Site>) -> Result<Json<Value>, Problem> {
-    let mut plugins = Vec::with_capacity(site.plugins.len());
-    for plugin in &*site.plugins {
+    let mut plugins = Vec::new();
+    for plugin in site.board.serving() {
         let mut view = json!(plugin);
         if plugin.manifest.role.has_instances() {
             let name = plugin.manifest.name.as_str();
@@ -57,7 +58,8 @@ pub async fn plugins(State(site): State<Site>) -> Result<Json<Value>, Problem> {
         }
         plugins.push(view);
     }
-    Ok(Json(json!({ "plugins": plugins })))
+    let (refused, checking) = (site.board.refused(), site.board.checking());
+    Ok(Json(json!({ "plugins": plugins, "refused": refused, "checking": checking })))
 }
 
 pub async fn instances(

@@ -12,6 +12,7 @@ use sagabox_engine::engine::Status;
 use super::Site;
 use super::events::Summary;
 use super::problem::Problem;
+use crate::hot::Board;
 use crate::store::admin::Accounts;
 
 const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -42,14 +43,14 @@ pub async fn get(State(site): State<Site>) -> impl IntoResponse {
     let status = site.engine.status().await;
     // A store that cannot be read for a moment must not hide the rest.
     let accounts = site.admin.accounts().await.ok();
-    let text = render(&status, &site.traffic, site.plugins.len(), accounts.as_ref());
+    let text = render(&status, &site.traffic, &site.board, accounts.as_ref());
     ([(header::CONTENT_TYPE, MEDIA_TYPE)], text)
 }
 
 fn render(
     status: &Status,
     traffic: &Traffic,
-    plugins: usize,
+    board: &Board,
     accounts: Option<&Accounts>,
 ) -> String {
     let mut page = Page(String::with_capacity(1024));
@@ -69,7 +70,28 @@ fn render(
     page.head("sagabox_log_position", "gauge", "The last position in the log.");
     page.sample("sagabox_log_position", &[], status.head);
     page.head("sagabox_plugins", "gauge", "Plugins that are loaded.");
-    page.sample("sagabox_plugins", &[], plugins);
+    let serving = board.serving();
+    page.sample("sagabox_plugins", &[], serving.len());
+    page.head("sagabox_plugin_info", "gauge", "1 for each plugin, with the version that serves.");
+    for plugin in &serving {
+        let manifest = &plugin.manifest;
+        let labels = [
+            ("plugin", manifest.name.as_str()),
+            ("version", &*manifest.version),
+            ("role", manifest.role.as_str()),
+            ("digest", &plugin.digest),
+        ];
+        page.sample("sagabox_plugin_info", &labels, 1);
+    }
+    let totals = board.totals();
+    page.head("sagabox_plugin_refused_total", "counter", "Files with plugins that were refused.");
+    page.sample("sagabox_plugin_refused_total", &[], totals.refusals);
+    page.head(
+        "sagabox_plugin_replaced_total",
+        "counter",
+        "Plugins that another version took the place of.",
+    );
+    page.sample("sagabox_plugin_replaced_total", &[], totals.replacements);
     page.head("sagabox_plugin_calls_total", "counter", "Calls of a plugin that have ended.");
     for (plugin, totals) in &status.calls {
         let labels = [("plugin", plugin.as_str())];
@@ -172,7 +194,7 @@ mod tests {
         };
         let traffic = Traffic::default();
         traffic.count(&Ok(Summary { accepted: 5, duplicates: 1 }));
-        let text = render(&status, &traffic, 2, None);
+        let text = render(&status, &traffic, &Board::default(), None);
         for line in [
             r#"sagabox_queue_messages{queue="a\"b\\\nc",state="ready"} 3"#,
             r#"sagabox_events_total{outcome="accepted"} 5"#,

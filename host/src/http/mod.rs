@@ -20,10 +20,9 @@ use axum::http::{Method, Uri};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use sagabox_engine::engine::Engine;
-use sagabox_engine::model::Manifest;
-use serde::Serialize;
 use tokio::net::TcpListener;
 
+use crate::hot::Board;
 use crate::store::admin::Admin;
 pub use events::Summary;
 pub use metrics::Traffic;
@@ -34,7 +33,7 @@ pub use problem::Problem;
 pub struct Site {
     pub engine: Engine,
     pub admin: Admin,
-    pub plugins: Arc<[PluginView]>,
+    pub board: Board,
     pub limits: Limits,
     pub traffic: Arc<Traffic>,
 }
@@ -43,14 +42,6 @@ pub struct Site {
 pub struct Limits {
     pub body_bytes: usize,
     pub batch_events: usize,
-}
-
-/// A loaded plugin, and the file it came from.
-#[derive(Clone, Debug, Serialize)]
-pub struct PluginView {
-    pub file: String,
-    #[serde(flatten)]
-    pub manifest: Manifest,
 }
 
 /// Serves until `shutdown`, then ends when the requests under way have been answered.

@@ -37,7 +37,7 @@ async fn server() -> Server {
     };
     let engine = Engine::start(parts).await.unwrap();
     let traffic = Arc::default();
-    let site = Site { engine, admin, plugins: Arc::new([]), limits: LIMITS, traffic };
+    let site = Site { engine, admin, board: Board::default(), limits: LIMITS, traffic };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(serve(listener, site, std::future::pending()));

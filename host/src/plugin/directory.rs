@@ -44,17 +44,8 @@ pub fn load_directory(
     sandbox: &Sandbox,
     configurations: &HashMap<String, String>,
 ) -> anyhow::Result<Loading> {
-    let entries = std::fs::read_dir(directory)
+    let paths = files(directory)
         .with_context(|| format!("cannot read the plugin directory {}", directory.display()))?;
-    let mut paths: Vec<PathBuf> = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if path.is_file() && !hidden {
-            paths.push(path);
-        }
-    }
-    paths.sort();
     let mut loading = Loading { loaded: Vec::new(), refused: Vec::new() };
     let mut names: BTreeMap<String, PathBuf> = BTreeMap::new();
     for path in paths {
@@ -74,9 +65,27 @@ pub fn load_directory(
     Ok(loading)
 }
 
+/// Every file of the directory, except hidden ones, in the order of their names.
+///
+/// # Errors
+/// If the directory cannot be read.
+pub fn files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if path.is_file() && !hidden {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
 /// Why none of a file's plugins is loaded, if one of their names is taken: half of
 /// a component at work would surprise its author more than none.
-fn taken(plugins: &[LoadedPlugin], names: &BTreeMap<String, PathBuf>) -> Option<String> {
+#[must_use]
+pub fn taken(plugins: &[LoadedPlugin], names: &BTreeMap<String, PathBuf>) -> Option<String> {
     let mut own = BTreeSet::new();
     plugins.iter().find_map(|plugin| {
         let manifest = plugin.handler.manifest();
@@ -99,18 +108,31 @@ fn load_file(
     configurations: &HashMap<String, String>,
 ) -> Result<Vec<LoadedPlugin>, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
-    check_format(&bytes)?;
-    let made = match core_module::has_world(&bytes) {
-        true => Some(core_module::componentize(&bytes).map_err(|error| {
+    load(path, &bytes, sandbox, configurations)
+}
+
+/// The plugins of a file with this content.
+///
+/// # Errors
+/// Says why it cannot serve.
+pub fn load(
+    path: &Path,
+    bytes: &[u8],
+    sandbox: &Sandbox,
+    configurations: &HashMap<String, String>,
+) -> Result<Vec<LoadedPlugin>, String> {
+    check_format(bytes)?;
+    let made = match core_module::has_world(bytes) {
+        true => Some(core_module::componentize(bytes).map_err(|error| {
             format!("is a core module of which no component can be made: {error:#}")
         })?),
         false => None,
     };
-    let code = made.as_deref().unwrap_or(&bytes);
+    let code = made.as_deref().unwrap_or(bytes);
     let component = cache::compile(&sandbox.engine, code, sandbox.settings.cache.as_deref())
         .map_err(|error| invalid(&error))?;
     let roles = roles(&component, sandbox)?;
-    let digest = cache::digest(&bytes);
+    let digest = cache::digest(bytes);
     let mut plugins = Vec::new();
     for role in roles {
         let program = Program::new(role, &component).map_err(|error| {

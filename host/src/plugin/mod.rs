@@ -14,7 +14,8 @@ mod v0_1;
 mod wasi;
 
 pub use build::{BuildError, build};
-pub use directory::{LoadedPlugin, Loading, Refused, load_directory};
+pub use cache::digest;
+pub use directory::{LoadedPlugin, Loading, Refused, files, load, load_directory, taken};
 pub use limits::{Limits, MEMORY_BYTES_MAX, STACK_BYTES, STACK_BYTES_MAX};
 pub use sandbox::{Sandbox, Settings};
 

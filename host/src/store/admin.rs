@@ -21,7 +21,7 @@ const SCANNED_DECISIONS_MAX: i64 = 200_000;
 
 #[derive(Clone)]
 pub struct Admin {
-    pool: SqlitePool,
+    pub(super) pool: SqlitePool,
 }
 
 #[derive(Debug, Serialize)]
@@ -292,7 +292,7 @@ impl Admin {
     }
 }
 
-fn failed(error: sqlx::Error) -> ReadError {
+pub(super) fn failed(error: sqlx::Error) -> ReadError {
     ReadError(format!("the store cannot be read: {error}"))
 }
 

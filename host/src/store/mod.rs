@@ -6,6 +6,7 @@ mod expire;
 mod inbox;
 mod insert;
 mod letters;
+mod live;
 mod open;
 mod recover;
 mod rows;

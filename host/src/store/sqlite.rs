@@ -295,6 +295,19 @@ impl Store for SqliteStore {
         rows.iter().map(|row| rows::text(row, "key").map(Key::from)).collect()
     }
 
+    async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {
+        let query = sqlx::query("SELECT * FROM plugins WHERE plugin = ?");
+        let mut reader = self.begin().await?;
+        let found = self.rows_in(&mut reader, query.bind(plugin.as_str().to_owned())).await?;
+        let Some(row) = found.first() else { return Ok(None) };
+        let parked = letters::parked(&mut reader).await;
+        let (mut events, _) = parked.map_err(|error| self.unreadable(&error))?;
+        let parked = events.remove(plugin).unwrap_or_default().into_values().collect();
+        let (cursor, counters) = (rows::parsed(row, "cursor")?, rows::parsed(row, "counters")?);
+        let progress = PluginProgress { plugin: plugin.clone(), cursor, counters };
+        Ok(Some(RecoveredPlugin { progress, parked }))
+    }
+
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {
         let query = sqlx::query("SELECT * FROM dead_letters WHERE id = ?").bind(integer(id.0));
         self.rows(query).await?.first().map(letters::dead_letter).transpose()

@@ -18,6 +18,7 @@ use crate::model::{
 use crate::shard::{Job, JobResult};
 use crate::store::{Store, TimerRow};
 
+use super::swap::PluginVersion;
 use super::{Asked, Dispatcher, Via};
 
 /// A handler that has asked this often for one event asks for ever.
@@ -32,24 +33,40 @@ impl Dispatcher {
     pub(super) fn on_results(&mut self, results: Vec<JobResult>) {
         self.calls -= results.len();
         for result in results {
-            let JobResult { position, key, reply, call } = result;
+            let JobResult { position, key, generation, reply, call } = result;
+            let is_current = generation == self.generation;
             let decided = match reply {
                 Ok(Reply::Decided(decision)) => match check(&decision, &key) {
                     Ok(()) => Ok(Some(decision)),
                     Err(reason) => Err(Failure::Permanent(reason)),
                 },
-                Ok(Reply::Need(questions)) => self.ask(&key, position, questions).map(|()| None),
+                Ok(Reply::Need(questions)) if is_current => {
+                    self.ask(&key, position, questions).map(|()| None)
+                }
+                Ok(Reply::Need(_)) => Err(Failure::Transient("another version asked".to_owned())),
                 Err(failure) => Err(failure),
             };
             match decided {
-                Ok(Some(decision)) => self.decide(&key, position, decision, call.state),
+                Ok(Some(decision)) => {
+                    let made_by = self.version(generation);
+                    self.decide(&key, position, decision, call.state, &made_by);
+                }
                 Ok(None) => {}
+                // It had no effect, and the version that serves now may do better.
+                Err(_) if !is_current => self.start_over(&key, position),
                 Err(failure) => self.fail(&key, position, failure),
             }
         }
     }
 
-    fn decide(&mut self, key: &Key, position: Position, decision: Decision, state: Option<State>) {
+    fn decide(
+        &mut self,
+        key: &Key,
+        position: Position,
+        decision: Decision,
+        state: Option<State>,
+        made_by: &PluginVersion,
+    ) {
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
         let entry = delivery.entry.clone();
         let (via, attempt) = (delivery.via, delivery.attempt);
@@ -62,8 +79,7 @@ impl Dispatcher {
             Via::Flight | Via::Hold | Via::Parked => None,
         };
         let summary = summary(&decision, &sent, &answers, letter);
-        let written =
-            decision.state.clone().map(|data| State { version: self.manifest.state_version, data });
+        let written = decision.state.clone().map(|data| State { version: made_by.of_state, data });
         let previous = self.residents.get(key).map(|instance| instance.decided);
         self.changes.decisions.push(DecisionRecord {
             position,
@@ -71,7 +87,7 @@ impl Dispatcher {
             key: key.clone(),
             previous,
             decided_at: now,
-            plugin_version: Arc::clone(&self.manifest.version),
+            plugin_version: Arc::clone(&made_by.of_plugin),
             attempt,
             state: written.clone(),
             summary,
@@ -287,22 +303,25 @@ impl Dispatcher {
                 })
             })
             .collect();
-        let key = key.clone();
+        let (key, generation) = (key.clone(), self.generation);
         self.asks.push(Box::pin(async move {
-            Asked { position, key, answers: try_join_all(pending).await }
+            Asked { position, key, generation, answers: try_join_all(pending).await }
         }));
         Ok(())
     }
 
     pub(super) fn on_asked(&mut self, asked: Asked) {
-        let Asked { position, key, answers } = asked;
+        let Asked { position, key, generation, answers } = asked;
+        if generation != self.generation {
+            return self.start_over(&key, position);
+        }
         match answers {
             Ok(answers) => {
                 if let Some(delivery) = self.lanes.get_mut(&key, position.0) {
                     delivery.answers.extend(answers);
                 }
                 if let Some(call) = self.input(&key, position) {
-                    self.call(vec![Job { position, key, call }]);
+                    self.call(vec![Job { position, key, generation, call }]);
                 }
             }
             Err(failure) => self.fail(&key, position, failure),

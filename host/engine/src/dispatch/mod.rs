@@ -14,6 +14,8 @@
 //!  - a *resident* is an instance that is in memory. Events are routed when all that
 //!    they may reach is resident; what is not comes from the store first.
 //!
+//! Another version of the plugin may take over at any time (`swap.rs`).
+//!
 //! All state here is speculation ahead of the commit. When a commit's outcome is
 //! unknown, the dispatcher is dropped and built again from the store.
 
@@ -24,6 +26,7 @@ mod letters;
 mod reading;
 mod residents;
 mod routing;
+mod swap;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -57,6 +60,7 @@ use crate::{Clock, Routes};
 use holds::Holds;
 use reading::{Chunk, Found};
 use residents::Residents;
+pub use swap::Version;
 
 /// Events that are not settled. Bounds memory; far above what keeps two shards busy.
 const FLIGHTS_MAX: usize = 8_192;
@@ -69,9 +73,9 @@ const SLEEP_MAX: Duration = Duration::from_millis(500);
 /// How long a cursor that moved over events of no interest may wait for company in a commit.
 const CURSOR_DELAY: Duration = Duration::from_millis(100);
 
-/// What a dispatcher works with.
+/// What every dispatcher works with.
+#[derive(Clone)]
 pub struct Surroundings {
-    pub handler: Arc<dyn Handler>,
     pub shards: Shards,
     pub store: Arc<dyn Store>,
     pub lookup: Arc<dyn Lookup>,
@@ -85,14 +89,31 @@ pub struct Surroundings {
     pub letter_ids: Arc<LetterIds>,
 }
 
+/// What one dispatcher begins with.
+pub struct Beginning {
+    pub handler: Arc<dyn Handler>,
+    pub recovered: RecoveredPlugin,
+    /// Events up to here came while the plugin was away, and are not for it.
+    pub missed_to: Position,
+    pub requests: mpsc::UnboundedReceiver<ResolveRequest>,
+    pub versions: mpsc::UnboundedReceiver<Version>,
+}
+
 /// What comes back to a dispatcher from outside its own loop.
 pub struct Inbox {
     pub results: mpsc::UnboundedReceiver<Vec<JobResult>>,
     pub requests: mpsc::UnboundedReceiver<ResolveRequest>,
+    pub versions: mpsc::UnboundedReceiver<Version>,
 }
 
 pub struct Dispatcher {
     around: Surroundings,
+    handler: Arc<dyn Handler>,
+    /// Counts the versions that have served here.
+    generation: u32,
+    /// Those that may have calls under way.
+    earlier: BTreeMap<u32, swap::PluginVersion>,
+    missed_to: Position,
     plugin: PluginName,
     manifest: Manifest,
     subscriptions: HashMap<String, Subscription>,
@@ -189,6 +210,7 @@ enum Via {
 struct Asked {
     position: Position,
     key: Key,
+    generation: u32,
     answers: Result<Vec<Answer>, Failure>,
 }
 
@@ -197,17 +219,20 @@ impl Dispatcher {
     /// If the plugin's instances cannot be read.
     pub async fn recover(
         around: Surroundings,
-        recovered: RecoveredPlugin,
-        requests: mpsc::UnboundedReceiver<ResolveRequest>,
+        beginning: Beginning,
     ) -> Result<(Self, Inbox), ReadError> {
-        let manifest = around.handler.manifest().clone();
+        let Beginning { handler, recovered, missed_to, requests, versions } = beginning;
+        let manifest = handler.manifest().clone();
         let plugin = manifest.name.clone();
-        let subscriptions =
-            manifest.subscriptions.iter().map(|s| (s.event_type.clone(), s.clone())).collect();
+        let subscriptions = swap::subscriptions(&manifest);
         let (results, results_of) = mpsc::unbounded_channel();
         let progress = recovered.progress;
         let mut dispatcher = Self {
             around,
+            handler,
+            generation: 0,
+            earlier: BTreeMap::new(),
+            missed_to,
             plugin,
             manifest,
             subscriptions,
@@ -245,7 +270,7 @@ impl Dispatcher {
         if dispatcher.manifest.role.has_instances() {
             dispatcher.restore().await?;
         }
-        Ok((dispatcher, Inbox { results: results_of, requests }))
+        Ok((dispatcher, Inbox { results: results_of, requests, versions }))
     }
 
     /// Runs until `stop`; then lets calls that are under way end and hands over the last changes.
@@ -278,6 +303,7 @@ impl Dispatcher {
                         waited_since = None;
                     }
                 }
+                Some(version) = inbox.versions.recv() => self.swap(version),
                 Some(done) = inbox.results.recv() => self.on_results(done),
                 Some(request) = inbox.requests.recv() => self.on_resolve(request),
                 Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => self.on_resumed(resumed),
@@ -287,6 +313,7 @@ impl Dispatcher {
                 () = tokio::time::sleep(sleep) => {}
             }
         }
+        self.recall();
         while self.calls > 0 {
             let Some(done) = inbox.results.recv().await else { break };
             self.on_results(done);
@@ -296,6 +323,13 @@ impl Dispatcher {
             && let Ok(permit) = Arc::clone(&self.slot).acquire_owned().await
         {
             self.hand_over(permit);
+        }
+        // Whoever takes the plugin up again begins with what is stored.
+        for durable in self.becoming_durable {
+            // The committer is gone: nothing more becomes durable in this life.
+            if durable.is_terminated() || durable.await.is_err() {
+                break;
+            }
         }
     }
 
@@ -315,7 +349,7 @@ impl Dispatcher {
         while let Some((key, order, _)) = self.lanes.take() {
             let position = Position(order);
             if let Some(call) = self.prepare(&key, position) {
-                jobs.push(Job { position, key, call });
+                jobs.push(Job { position, key, generation: self.generation, call });
                 if jobs.len() == GROUP_MAX {
                     self.call(std::mem::take(&mut jobs));
                 }
@@ -330,7 +364,7 @@ impl Dispatcher {
         }
         self.calls += jobs.len();
         self.around.shards.call(Group {
-            handler: Arc::clone(&self.around.handler),
+            handler: Arc::clone(&self.handler),
             jobs,
             results: self.results.clone(),
         });

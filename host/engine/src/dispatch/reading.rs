@@ -36,6 +36,8 @@ pub(super) struct Chunk {
 /// What the plugin has to do with an event.
 pub(super) enum Interest {
     None,
+    /// It came while the plugin was away.
+    Missed,
     /// It decides it, at these keys.
     Keys(Subscription, Arc<[Key]>),
     /// It would, but the event has no key, for this reason.
@@ -143,6 +145,10 @@ impl Dispatcher {
         let is_addressed = is_for_instance(&subscription) || addressee.is_some();
         if is_addressed && addressee != Some(self.plugin.as_str()) {
             return Interest::None;
+        }
+        // What is for this plugin alone, such as its timers, it gets all the same.
+        if !is_addressed && entry.position <= self.missed_to {
+            return Interest::Missed;
         }
         match correlate(&entry.event, &subscription.key) {
             Ok(keys) => Interest::Keys(subscription, keys.into()),

@@ -40,6 +40,12 @@ impl Dispatcher {
         let (subscription, keys) = match interest {
             Interest::Keys(subscription, keys) => (subscription, keys),
             Interest::None => return self.finish(position),
+            Interest::Missed => {
+                self.counters.received += 1;
+                self.counters.ignored_missed += 1;
+                self.touch(Dirty::Rows);
+                return self.finish(position);
+            }
             Interest::NoKey(reason) => {
                 self.counters.received += 1;
                 self.bury(&entry, None, reason, 1);
@@ -187,6 +193,12 @@ impl Dispatcher {
 
     /// The call for the delivery at the front of a lane, or none if it needs none.
     pub(super) fn prepare(&mut self, key: &Key, position: Position) -> Option<Call> {
+        if self.is_outdated(key, position) {
+            let delivery = self.lanes.finish(key, position.0)?;
+            self.counters.ignored_absent += 1;
+            self.settle(key, position, delivery.via);
+            return None;
+        }
         if self.manifest.role.has_instances()
             && let Some(ignored) = self.ignored(key, position)
         {

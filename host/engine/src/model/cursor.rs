@@ -70,6 +70,9 @@ pub struct Counters {
     pub ignored_unclaimed: u64,
     /// Fired timers that had been replaced or cancelled meanwhile.
     pub ignored_superseded: u64,
+    /// Ignored because they came while the plugin was away, and it is configured so.
+    #[serde(default)]
+    pub ignored_missed: u64,
     /// Skipped or discarded by an operator.
     #[serde(default)]
     pub discarded: u64,
@@ -87,5 +90,6 @@ impl Counters {
             + self.ignored_completed
             + self.ignored_unclaimed
             + self.ignored_superseded
+            + self.ignored_missed
     }
 }

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::scripts::{AUDITOR, NOTIFIER, ORDERS, Order, RECEIPTS};
+use super::scripts::{AUDITOR, NOTIFIER, ORDERS, Order, RECEIPTS, state_version};
 use super::world::Plan;
 use crate::model::{
-    DeadLetter, DeadLetterStatus, DeadLetterSubject, Instance, InstanceStatus, Key, Message,
-    PluginName, reserved,
+    DeadLetter, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Instance, InstanceStatus, Key,
+    Message, PluginName, reserved,
 };
 use crate::store::memory::Tables;
 
@@ -74,6 +74,7 @@ pub fn check(plan: &Plan, tables: &Tables, delivered: &[Arc<Message>]) -> Result
     claims_are_those_of_the_instances(tables)?;
     messages_leave_once_and_in_order(plan, tables, delivered)?;
     only_the_bad_died(plan, tables)?;
+    versions_follow_each_other(plan, tables)?;
     timers_fire_when_due(tables)?;
     only_the_last_timer_counts(plan, tables)
 }
@@ -302,23 +303,49 @@ fn timers_fire_when_due(tables: &Tables) -> Result<(), String> {
     Ok(())
 }
 
+/// The decisions of an order, in the order in which they were made.
+fn decisions_of<'t>(order: &str, tables: &'t Tables) -> Result<Vec<&'t DecisionRecord>, String> {
+    let row = |position| (position, PluginName::from(ORDERS), Key::from(order));
+    let mut chain = Vec::new();
+    let instance = tables.instances.get(&(PluginName::from(ORDERS), order.into()));
+    let mut next = instance.map(|instance| instance.decided);
+    while let Some(position) = next {
+        let decision = tables.decisions.get(&row(position));
+        let decision = decision
+            .ok_or_else(|| format!("guarantee 3: {order} has no decision at {position}"))?;
+        next = decision.previous;
+        chain.push(decision);
+    }
+    chain.reverse();
+    Ok(chain)
+}
+
+/// An instance never goes back to a version that was replaced, and each decision's state
+/// is of the version that made it.
+fn versions_follow_each_other(plan: &Plan, tables: &Tables) -> Result<(), String> {
+    for order in plan.orders.keys() {
+        let mut before = 0;
+        for decision in decisions_of(order, tables)? {
+            let text = decision.plugin_version.strip_prefix("1.0.");
+            let version: u32 = text.and_then(|text| text.parse().ok()).unwrap_or_default();
+            if version < before {
+                return Err(format!("guarantee 8: {order} went back from {before} to {version}"));
+            }
+            before = version;
+            if decision.state.as_ref().map(|state| state.version) != Some(state_version(version)) {
+                return Err(format!("guarantee 8: {order} has a state of another version"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A timer that was set anew counts no more, though it may stand in the log. Each
 /// order's decisions are followed in the order in which they were made.
 fn only_the_last_timer_counts(plan: &Plan, tables: &Tables) -> Result<(), String> {
     for order in plan.orders.keys() {
-        let row = |position| (position, PluginName::from(ORDERS), Key::from(order.as_str()));
-        let mut chain = Vec::new();
-        let instance = tables.instances.get(&(PluginName::from(ORDERS), order.as_str().into()));
-        let mut next = instance.map(|instance| instance.decided);
-        while let Some(position) = next {
-            let decision = tables.decisions.get(&row(position));
-            let decision = decision
-                .ok_or_else(|| format!("guarantee 3: {order} has no decision at {position}"))?;
-            next = decision.previous;
-            chain.push(decision);
-        }
         let mut set_by = None;
-        for decision in chain.into_iter().rev() {
+        for decision in decisions_of(order, tables)? {
             let event = &tables.log[&decision.position].event;
             if event.event_type == reserved::TIMER_FIRED {
                 let fired = event.extension(reserved::EXTENSION_SET_BY).map(str::to_owned);

@@ -6,6 +6,7 @@
 //! starts again on the same store. At the end the ledger looks at what is stored
 //! and delivered, and checks the guarantees from outside.
 
+mod hot;
 mod ledger;
 #[cfg(test)]
 mod panics;

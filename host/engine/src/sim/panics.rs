@@ -63,8 +63,13 @@ impl Transport for Clumsy {
 
 #[tokio::test(start_paused = true)]
 async fn a_stage_that_panics_starts_again() {
-    let pattern =
-        Pattern { seed: 0, transient_percent: 0, poisoned: BTreeSet::new(), cured: Arc::default() };
+    let pattern = Pattern {
+        seed: 0,
+        transient_percent: 0,
+        poisoned: BTreeSet::new(),
+        cured: Arc::default(),
+        version: 0,
+    };
     let (lookup, sink) = (Arc::new(Clumsy::default()), Arc::new(Clumsy::default()));
     let transport: Arc<dyn Transport> = Arc::clone(&sink) as Arc<dyn Transport>;
     let name = SinkName::from("sink");

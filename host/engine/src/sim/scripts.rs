@@ -31,6 +31,13 @@ pub struct Pattern {
     /// good wherever they come, until somebody mends it.
     pub poisoned: BTreeSet<String>,
     pub cured: Arc<AtomicBool>,
+    /// Which version of the plugins this is.
+    pub version: u32,
+}
+
+/// The version of the states that a version of a plugin reads and writes: it goes up and down.
+pub fn state_version(version: u32) -> u32 {
+    1 + version % 3
 }
 
 impl Pattern {
@@ -67,8 +74,10 @@ impl Handler for Script {
         (self.decide)(call, &self.pattern)
     }
 
-    fn migrate(&self, _state: &State) -> Result<Bytes, String> {
-        Err("there is one version".to_owned())
+    fn migrate(&self, state: &State) -> Result<Bytes, String> {
+        let mut order = Order::read(state)?;
+        order.format = self.manifest.state_version;
+        serde_json::to_vec(&order).map(Bytes::from).map_err(|error| error.to_string())
     }
 }
 
@@ -80,18 +89,19 @@ fn subscription(event_type: &str, key: &str, effect: Effect, absent: Absent) -> 
     Subscription { event_type: event_type.to_owned(), key, effect, absent }
 }
 
-fn manifest(name: &str, role: Role, subscriptions: Vec<Subscription>) -> Manifest {
+fn manifest(name: &str, role: Role, subscriptions: Vec<Subscription>, version: u32) -> Manifest {
+    let of_state = if role.has_instances() { state_version(version) } else { 0 };
     Manifest {
         name: name.into(),
         role,
-        version: "1.0.0".into(),
+        version: format!("1.0.{version}").into(),
         description: String::new(),
         subscriptions,
         commands: BTreeSet::new(),
         events: BTreeSet::new(),
         lookups: BTreeSet::new(),
         streams: false,
-        state_version: u32::from(role.has_instances()),
+        state_version: of_state,
     }
 }
 
@@ -106,12 +116,16 @@ pub fn handlers(pattern: &Pattern) -> Vec<Script> {
     ];
     let stateless =
         |event_type: &str| vec![subscription(event_type, "/order", Effect::Handle, Absent::Ignore)];
-    let script = |manifest, decide| Script { manifest, pattern: pattern.clone(), decide };
+    let script = |name, role, subscriptions, decide| Script {
+        manifest: manifest(name, role, subscriptions, pattern.version),
+        pattern: pattern.clone(),
+        decide,
+    };
     vec![
-        script(manifest(ORDERS, Role::ProcessManager, orders), decide_order),
-        script(manifest(RECEIPTS, Role::Reactor, stateless("pay")), decide_receipt),
-        script(manifest(NOTIFIER, Role::Saga, stateless("receipt")), decide_notification),
-        script(manifest(AUDITOR, Role::Saga, stateless("note")), decide_note),
+        script(ORDERS, Role::ProcessManager, orders, decide_order),
+        script(RECEIPTS, Role::Reactor, stateless("pay"), decide_receipt),
+        script(NOTIFIER, Role::Saga, stateless("receipt"), decide_notification),
+        script(AUDITOR, Role::Saga, stateless("note"), decide_note),
     ]
 }
 
@@ -124,18 +138,32 @@ pub struct Order {
     pub reminded: u32,
     /// Events that it handled, in the order in which it did.
     pub handled: Vec<String>,
+    /// The version of states that this is one of: who reads it as another misreads it.
+    pub format: u32,
+}
+
+impl Order {
+    fn read(state: &State) -> Result<Self, String> {
+        let order: Self = serde_json::from_slice(&state.data).map_err(|error| error.to_string())?;
+        match order.format == state.version {
+            true => Ok(order),
+            false => Err(format!("a state of {} is said to be of {}", order.format, state.version)),
+        }
+    }
 }
 
 fn strings(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
 }
 
-fn decide_order(call: &Call, _: &Pattern) -> Result<Reply, Failure> {
+fn decide_order(call: &Call, pattern: &Pattern) -> Result<Reply, Failure> {
     let data: Value = serde_json::from_slice(&call.event.data).unwrap_or_default();
     let mut order: Order = match &call.state {
-        Some(state) => serde_json::from_slice(&state.data)
-            .map_err(|error| Failure::Permanent(error.to_string()))?,
-        None => Order::default(),
+        Some(state) if state.version != state_version(pattern.version) => {
+            return Err(Failure::Permanent(format!("not migrated from {}", state.version)));
+        }
+        Some(state) => Order::read(state).map_err(Failure::Permanent)?,
+        None => Order { format: state_version(pattern.version), ..Order::default() },
     };
     let mut decision = Decision::default();
     order.handled.push(call.event.id.clone());

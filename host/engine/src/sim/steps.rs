@@ -28,7 +28,8 @@ use crate::model::{
 };
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Batch, CommitError, Committed, Loaded, MessageLane, ReadError, Recovered, Store, TimerRow,
+    Batch, CommitError, Committed, Loaded, MessageLane, ReadError, Recovered, RecoveredPlugin,
+    Store, TimerRow,
 };
 use crate::transport::{DeliveryError, Transport};
 
@@ -177,6 +178,7 @@ fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<Sent, String> {
             unacknowledged: &mut unacknowledged,
             operator: Operator { plan: &plan, cured: &cured, prudent: true, store: &store },
             delivered: &|| lock(&sink).clone(),
+            directory: None,
         };
         let done = life_of.run(async {
             let over = async {
@@ -244,6 +246,7 @@ fn parts(
         transient_percent: 0,
         poisoned: plan.poisoned.clone(),
         cured: Arc::clone(cured),
+        version: 0,
     };
     let stepped = |script| {
         Arc::new(SteppedHandler { inner: script, steps: Arc::clone(steps) }) as Arc<dyn Handler>
@@ -480,6 +483,11 @@ impl Store for SteppedStore {
     ) -> Result<Vec<Key>, ReadError> {
         self.steps.read("read_finished_instances").await?;
         self.inner.read_finished_instances(plugin, until, limit).await
+    }
+
+    async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {
+        self.steps.read("read_plugin").await?;
+        self.inner.read_plugin(plugin).await
     }
 
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {

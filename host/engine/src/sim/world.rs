@@ -12,10 +12,10 @@ use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
+use super::hot::Directory;
 use super::ledger;
-use super::scripts::{Pattern, handlers};
+use super::scripts::Pattern;
 use crate::engine::{Action, Engine, Parts, Resolution, Settings};
-use crate::handler::Handler;
 use crate::housekeeping::Retention;
 use crate::lookup::Lookup;
 use crate::model::{
@@ -53,6 +53,7 @@ pub struct World {
     /// Milliseconds of all lives so far, and jumps of the clock.
     elapsed: Arc<AtomicU64>,
     cured: Arc<AtomicBool>,
+    directory: Directory,
 }
 
 impl World {
@@ -65,7 +66,15 @@ impl World {
         }
         let cured = Arc::new(AtomicBool::new(false));
         let sink = Sink::new(random.random(), &plan, Arc::clone(&cured));
+        let directory = Directory::new(Pattern {
+            seed,
+            transient_percent: seed % 4 * 5,
+            poisoned: plan.poisoned.clone(),
+            cured: Arc::clone(&cured),
+            version: 0,
+        });
         Self {
+            directory,
             seed,
             plan,
             cured,
@@ -122,6 +131,9 @@ impl World {
                 store: &self.store,
             },
             delivered: &|| self.sink.delivered(),
+            // Every other seed, so that those that found a bug stay as they were.
+            directory: (self.seed % 2 == 1)
+                .then(|| (&self.directory, StdRng::seed_from_u64(!seed))),
         };
         let result = life.run(async move {
             match crash_after {
@@ -135,18 +147,11 @@ impl World {
     }
 
     fn parts(&self, seed: u64, rates: FaultRates) -> Parts {
-        let pattern = Pattern {
-            seed: self.seed,
-            transient_percent: self.seed % 4 * 5,
-            poisoned: self.plan.poisoned.clone(),
-            cured: Arc::clone(&self.cured),
-        };
-        let handlers = handlers(&pattern).into_iter().map(|s| Arc::new(s) as Arc<dyn Handler>);
         let sink: Arc<dyn Transport> = Arc::clone(&self.sink) as Arc<dyn Transport>;
         let route = |name: &str| (name.to_owned(), SinkName::from("sink"));
         Parts {
             store: Arc::new(FaultyStore::new(self.store.clone(), rates, seed)),
-            handlers: handlers.collect(),
+            handlers: self.directory.handlers(),
             lookup: Arc::new(Customers(Mutex::new(StdRng::seed_from_u64(seed)))),
             transports: HashMap::from([(SinkName::from("sink"), sink)]),
             routes: BTreeMap::from([route("close"), route("notify"), route("record")]),
@@ -190,6 +195,8 @@ pub struct Life<'w> {
     pub operator: Operator<'w>,
     /// What the sink has seen so far.
     pub delivered: &'w dyn Fn() -> Vec<Arc<Message>>,
+    /// Its plugins change while the engine runs.
+    pub directory: Option<(&'w Directory, StdRng)>,
 }
 
 impl Life<'_> {
@@ -200,7 +207,7 @@ impl Life<'_> {
             .start_paused(true)
             .build()
             .map_err(|error| error.to_string())?;
-        let Self { parts, elapsed, random, unacknowledged, operator, delivered } = self;
+        let Self { parts, elapsed, random, unacknowledged, operator, delivered, directory } = self;
         let store = operator.store;
         let began = elapsed.load(Ordering::Relaxed);
         let result = runtime.block_on(async {
@@ -214,7 +221,7 @@ impl Life<'_> {
                 }),
                 ..parts
             };
-            let life = drive(parts, random, unacknowledged, &operator, delivered);
+            let life = drive(parts, random, unacknowledged, &operator, delivered, directory);
             tokio::select! {
                 biased;
                 () = crash => Ok(false),
@@ -232,10 +239,11 @@ impl Life<'_> {
 /// Sends what was not acknowledged, then waits until nothing is left to do.
 async fn drive(
     parts: Parts,
-    mut random: StdRng,
+    random: StdRng,
     unacknowledged: &mut Vec<Event>,
     operator: &Operator<'_>,
     delivered: &dyn Fn() -> Vec<Arc<Message>>,
+    directory: Option<(&Directory, StdRng)>,
 ) -> Result<(), String> {
     let store = operator.store;
     let parts = Arc::new(Mutex::new(Some(parts)));
@@ -258,6 +266,33 @@ async fn drive(
             Err(_) => *parts.lock().unwrap_or_else(PoisonError::into_inner) = Some(again),
         }
     };
+    let changes = async {
+        match directory {
+            Some((directory, mut random)) => directory.change(&engine, &mut random).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        worked = work(&engine, random, unacknowledged, operator, delivered) => worked?,
+        () = changes => {}
+    }
+    engine.drain().await;
+    match ledger::is_quiet(&store.snapshot(), &delivered()) {
+        true => Ok(()),
+        false => Err(format!("draining left work: {}", ledger::stuck(&store.snapshot()))),
+    }
+}
+
+/// Sends what is to be sent, and waits until all is done.
+async fn work(
+    engine: &Engine,
+    mut random: StdRng,
+    unacknowledged: &mut Vec<Event>,
+    operator: &Operator<'_>,
+    delivered: &dyn Fn() -> Vec<Arc<Message>>,
+) -> Result<(), String> {
+    let store = operator.store;
     while !unacknowledged.is_empty() {
         let count = random.random_range(1..=unacknowledged.len().min(8));
         let batch: Vec<Event> = unacknowledged[..count].to_vec();
@@ -274,13 +309,9 @@ async fn drive(
     }
     while !ledger::is_quiet(&store.snapshot(), &delivered()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        operator.look(&engine, &mut random).await;
+        operator.look(engine, &mut random).await;
     }
-    engine.drain().await;
-    match ledger::is_quiet(&store.snapshot(), &delivered()) {
-        true => Ok(()),
-        false => Err(format!("draining left work: {}", ledger::stuck(&store.snapshot()))),
-    }
+    Ok(())
 }
 
 /// Finds dead letters, mends what fails, and resolves them; sometimes before it is mended.

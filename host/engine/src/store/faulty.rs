@@ -10,7 +10,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::{
-    Batch, CommitError, Committed, Loaded, MessageLane, ReadError, Recovered, Store, TimerRow,
+    Batch, CommitError, Committed, Loaded, MessageLane, ReadError, Recovered, RecoveredPlugin,
+    Store, TimerRow,
 };
 use crate::model::{
     DeadLetter, DeadLetterId, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
@@ -172,6 +173,11 @@ impl<S: Store> Store for FaultyStore<S> {
     ) -> Result<Vec<Key>, ReadError> {
         self.before_read().await?;
         self.inner.read_finished_instances(plugin, until, limit).await
+    }
+
+    async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {
+        self.before_read().await?;
+        self.inner.read_plugin(plugin).await
     }
 
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {

@@ -480,6 +480,11 @@ impl Store for MemoryStore {
         Ok(finished.into_iter().take(limit).map(|(_, key)| key).collect())
     }
 
+    async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {
+        let known = self.lock().recover().plugins;
+        Ok(known.into_iter().find(|known| known.progress.plugin == *plugin))
+    }
+
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {
         Ok(self.lock().dead_letters.get(&id).map(|letter| DeadLetter::clone(letter)))
     }

@@ -113,6 +113,9 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Key>, ReadError>;
 
+    /// What `recover` says of one plugin; none if it was never served.
+    async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError>;
+
     /// One dead letter.
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError>;
 }

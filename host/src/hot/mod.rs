@@ -1,0 +1,499 @@
+//! Plugins are loaded, replaced and taken out while the host runs, as the files in
+//! their directory come, change and go.
+//!
+//! A file is loaded in the background, then its plugins are tried on the states of all
+//! instances; when every check holds, they serve. A file that fails any check is refused
+//! with its reason, and what served before goes on. A file counts whole: half of a
+//! component at work would surprise its author more than none.
+
+mod board;
+mod preflight;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sagabox_engine::Clock;
+use sagabox_engine::engine::{Engine, Missed};
+use sagabox_engine::handler::Handler;
+use sagabox_engine::model::Manifest;
+use sagabox_engine::store::ReadError;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use board::{Board, CheckingView, PluginView, RefusedView, Totals};
+use preflight::{Report, preflight};
+use watch::{File, News, Watcher};
+
+use crate::plugin::{self, LoadedPlugin, Sandbox};
+use crate::store::admin::Admin;
+
+/// What a candidate must show before it serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preflight {
+    /// All live states migrate, or it is refused.
+    #[default]
+    Refuse,
+    /// It serves all the same; an instance whose state does not migrate waits behind a
+    /// dead letter when something comes for it.
+    Report,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// None: the directory is read at the start alone.
+    pub poll: Option<Duration>,
+    pub preflight: Preflight,
+    /// For plugins that were taken out and come back.
+    pub missed: Missed,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        // A file counts after two looks, and is to serve within a second.
+        let poll = Some(Duration::from_millis(250));
+        Self { poll, preflight: Preflight::default(), missed: Missed::default() }
+    }
+}
+
+/// What plugins are made with.
+pub struct Workshop {
+    pub sandbox: Sandbox,
+    /// Each plugin's section of the configuration, as JSON.
+    pub configurations: HashMap<String, String>,
+    pub admin: Admin,
+    pub clock: Clock,
+}
+
+pub struct Loader {
+    workshop: Arc<Workshop>,
+    settings: Settings,
+    board: Board,
+    /// None while it looks.
+    watcher: Option<Watcher>,
+    serving: BTreeMap<String, Serving>,
+    /// Counts what was found at each path: a newer find makes what is under way void.
+    finds: BTreeMap<PathBuf, u64>,
+    loading: JoinSet<Loaded>,
+    trying: JoinSet<Tried>,
+    /// The plugins of the files that are being tried.
+    claimed: BTreeMap<PathBuf, BTreeSet<String>>,
+    /// Files that are gone, and whose plugins still serve.
+    removed: BTreeSet<PathBuf>,
+    /// Files that are refused because others have their names.
+    outnamed: BTreeSet<PathBuf>,
+    /// The directory could not be read when it was last looked at.
+    is_blind: bool,
+}
+
+struct Serving {
+    path: PathBuf,
+    digest: String,
+    handler: Arc<dyn Handler>,
+}
+
+/// A file at a time.
+#[derive(Clone)]
+struct Find {
+    path: PathBuf,
+    digest: String,
+    number: u64,
+}
+
+struct Loaded {
+    find: Find,
+    outcome: Result<Vec<LoadedPlugin>, String>,
+}
+
+struct Tried {
+    find: Find,
+    plugins: Vec<LoadedPlugin>,
+    outcome: Result<Option<String>, String>,
+}
+
+impl Loader {
+    /// Loads what is in the directory. What needs to be tried on instances first serves
+    /// later, when `run` has tried it.
+    ///
+    /// # Errors
+    /// If the directory or the store cannot be read.
+    pub async fn begin(
+        directory: &Path,
+        workshop: Workshop,
+        settings: Settings,
+    ) -> anyhow::Result<Self> {
+        let (workshop, folder) = (Arc::new(workshop), directory.to_owned());
+        let loading = Arc::clone(&workshop);
+        // Compiling components takes seconds of pure computation.
+        let begun = tokio::task::spawn_blocking(move || {
+            let (watcher, files) = Watcher::begin(&folder)?;
+            let loaded = files.into_iter().map(|file| load(&loading, file, 0));
+            Ok::<_, std::io::Error>((watcher, loaded.collect::<Vec<_>>()))
+        });
+        let begun = begun.await?;
+        let reading = || format!("cannot read the plugin directory {}", directory.display());
+        let (watcher, loaded) = begun.with_context(reading)?;
+        let mut loader = Self {
+            workshop,
+            settings,
+            board: Board::default(),
+            watcher: Some(watcher),
+            serving: BTreeMap::new(),
+            finds: BTreeMap::new(),
+            loading: JoinSet::new(),
+            trying: JoinSet::new(),
+            claimed: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            outnamed: BTreeSet::new(),
+            is_blind: false,
+        };
+        for Loaded { find, outcome } in loaded {
+            loader.finds.insert(find.path.clone(), find.number);
+            let Some(plugins) = loader.checked(&find, outcome).await else { continue };
+            if loader.workshop.served_before(&plugins).await? {
+                loader.note(&find, plugins, None);
+            } else {
+                loader.try_out(find, plugins);
+            }
+        }
+        Ok(loader)
+    }
+
+    pub fn board(&self) -> Board {
+        self.board.clone()
+    }
+
+    /// What serves from the start.
+    pub fn handlers(&self) -> Vec<Arc<dyn Handler>> {
+        self.serving.values().map(|serving| Arc::clone(&serving.handler)).collect()
+    }
+
+    /// Follows the directory until `stop`.
+    pub async fn run(mut self, engine: Engine, stop: CancellationToken) {
+        let never = Duration::from_secs(3_600);
+        let mut looks = tokio::time::interval(self.settings.poll.unwrap_or(never));
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                Some(loaded) = self.loading.join_next() => match loaded {
+                    Ok(loaded) => self.on_loaded(loaded).await,
+                    Err(error) => tracing::error!(%error, "loading a plugin ended by a mistake of Sagabox"),
+                },
+                Some(tried) = self.trying.join_next() => match tried {
+                    Ok(tried) => self.on_tried(&engine, tried).await,
+                    Err(error) => tracing::error!(%error, "trying a plugin ended by a mistake of Sagabox"),
+                },
+                _ = looks.tick(), if self.settings.poll.is_some() => self.look().await,
+            }
+            // What takes the place of a removed file is loaded by then, and known by its names.
+            if self.loading.is_empty() {
+                self.take_out(&engine).await;
+            }
+        }
+    }
+
+    async fn look(&mut self) {
+        let Some(mut watcher) = self.watcher.take() else { return };
+        let looked = tokio::task::spawn_blocking(move || {
+            let news = watcher.look();
+            (watcher, news)
+        });
+        let Ok((watcher, news)) = looked.await else { return };
+        self.watcher = Some(watcher);
+        match news {
+            Ok(News { files, removed }) => {
+                self.is_blind = false;
+                files.into_iter().for_each(|file| self.on_file(file));
+                for path in removed {
+                    self.next_find(&path);
+                    self.board.clear(&path);
+                    self.outnamed.remove(&path);
+                    self.removed.insert(path);
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_blind, true) {
+                    tracing::error!(%error, "the plugin directory cannot be read; the plugins serve on");
+                }
+            }
+        }
+    }
+
+    fn on_file(&mut self, file: File) {
+        let number = self.next_find(&file.path);
+        self.removed.remove(&file.path);
+        self.board.clear(&file.path);
+        let serves = |serving: &Serving| serving.path == file.path && serving.digest == file.digest;
+        if self.serving.values().any(serves) {
+            tracing::info!(file = %file.path.display(), "the file is again what serves");
+            return;
+        }
+        let workshop = Arc::clone(&self.workshop);
+        self.loading.spawn_blocking(move || load(&workshop, file, number));
+    }
+
+    fn next_find(&mut self, path: &Path) -> u64 {
+        self.claimed.remove(path);
+        let number = self.finds.entry(path.to_owned()).or_default();
+        *number += 1;
+        *number
+    }
+
+    fn is_void(&self, find: &Find) -> bool {
+        self.finds.get(&find.path) != Some(&find.number)
+    }
+
+    async fn on_loaded(&mut self, Loaded { find, outcome }: Loaded) {
+        if self.is_void(&find) {
+            return;
+        }
+        let Some(plugins) = self.checked(&find, outcome).await else { return };
+        let is_same = |plugin: &LoadedPlugin| {
+            let serving = self.serving.get(plugin.handler.manifest().name.as_str());
+            serving.is_some_and(|serving| serving.digest == find.digest)
+        };
+        if plugins.iter().all(is_same) {
+            // The file has another name; its plugins need not notice.
+            for plugin in plugins {
+                let name = plugin.handler.manifest().name.as_str();
+                self.board.rename(name, &find.path);
+                if let Some(serving) = self.serving.get_mut(name) {
+                    serving.path.clone_from(&find.path);
+                }
+            }
+            return;
+        }
+        self.try_out(find, plugins);
+    }
+
+    /// The plugins of a file, if no check speaks against them.
+    async fn checked(
+        &mut self,
+        find: &Find,
+        outcome: Result<Vec<LoadedPlugin>, String>,
+    ) -> Option<Vec<LoadedPlugin>> {
+        let checked = match outcome {
+            Ok(plugins) => self.check(find, &plugins).await.map(|()| plugins),
+            Err(reason) => Err(reason),
+        };
+        match checked {
+            Ok(plugins) => Some(plugins),
+            Err(reason) => {
+                self.refuse(find, reason);
+                None
+            }
+        }
+    }
+
+    async fn check(&mut self, find: &Find, plugins: &[LoadedPlugin]) -> Result<(), String> {
+        let is_other = |path: &Path| path != find.path && !self.removed.contains(path);
+        let serving = self.serving.iter().filter(|(_, serving)| is_other(&serving.path));
+        let serving = serving.map(|(name, serving)| (name.clone(), serving.path.clone()));
+        let tried = self.claimed.iter().filter(|(path, _)| is_other(path));
+        let tried = tried.flat_map(|(path, names)| names.iter().map(|n| (n.clone(), path.clone())));
+        let names: BTreeMap<String, PathBuf> = serving.chain(tried).collect();
+        self.outnamed.remove(&find.path);
+        if let Some(reason) = plugin::taken(plugins, &names) {
+            self.outnamed.insert(find.path.clone());
+            return Err(reason);
+        }
+        for plugin in plugins {
+            self.check_role(plugin.handler.manifest()).await?;
+        }
+        Ok(())
+    }
+
+    async fn check_role(&self, manifest: &Manifest) -> Result<(), String> {
+        let (name, role) = (manifest.name.as_str(), manifest.role);
+        let before = match self.serving.get(name) {
+            Some(serving) => Some(serving.handler.manifest().role),
+            None => None,
+        };
+        let has_instances = match before {
+            Some(before) if before != role => {
+                return Err(format!(
+                    "is a {}, and `{name}` serves as a {}; a plugin keeps its role, give the new one another name",
+                    role.as_str(),
+                    before.as_str()
+                ));
+            }
+            Some(_) => false,
+            None if role.has_instances() => false,
+            None => self.workshop.admin.has_instances(name).await.map_err(|e| e.to_string())?,
+        };
+        match has_instances {
+            false => Ok(()),
+            true => Err(format!(
+                "is a {}, and the store has instances of `{name}` from when it was a process manager; \
+                 a plugin keeps its role, give the new one another name",
+                role.as_str()
+            )),
+        }
+    }
+
+    /// Tries the plugins on the states of their instances, in the background.
+    fn try_out(&mut self, find: Find, plugins: Vec<LoadedPlugin>) {
+        let names = plugins.iter().map(|plugin| plugin.handler.manifest().name.to_string());
+        self.claimed.insert(find.path.clone(), names.collect());
+        let (workshop, board, rule) =
+            (Arc::clone(&self.workshop), self.board.clone(), self.settings.preflight);
+        self.trying.spawn(async move {
+            let outcome = try_out(&workshop, &board, &find, &plugins, rule).await;
+            Tried { find, plugins, outcome }
+        });
+    }
+
+    async fn on_tried(&mut self, engine: &Engine, tried: Tried) {
+        let Tried { find, plugins, outcome } = tried;
+        if self.is_void(&find) {
+            return;
+        }
+        self.claimed.remove(&find.path);
+        let report = match outcome {
+            Ok(report) => report,
+            Err(reason) => return self.refuse(&find, reason),
+        };
+        // Others have come to serve meanwhile.
+        if let Err(reason) = self.check(&find, &plugins).await {
+            return self.refuse(&find, reason);
+        }
+        for plugin in &plugins {
+            let served = engine.serve(Arc::clone(&plugin.handler), self.settings.missed).await;
+            if let Err(error) = served {
+                return self.refuse(&find, error.to_string());
+            }
+        }
+        let kept: BTreeSet<&str> =
+            plugins.iter().map(|plugin| plugin.handler.manifest().name.as_str()).collect();
+        let left_out = |(name, serving): (&String, &Serving)| {
+            (serving.path == find.path && !kept.contains(name.as_str())).then(|| name.clone())
+        };
+        let left_out: Vec<String> = self.serving.iter().filter_map(left_out).collect();
+        for name in left_out {
+            self.withdraw(engine, &name).await;
+        }
+        self.note(&find, plugins, report);
+    }
+
+    /// The plugins serve.
+    fn note(&mut self, find: &Find, plugins: Vec<LoadedPlugin>, preflight: Option<String>) {
+        self.board.clear(&find.path);
+        for plugin in plugins {
+            let manifest = plugin.handler.manifest().clone();
+            let (name, version) = (manifest.name.to_string(), Arc::clone(&manifest.version));
+            let file = find.path.display().to_string();
+            let states = preflight.as_deref();
+            tracing::info!(plugin = %name, %version, %file, digest = %find.digest, states, "the plugin serves");
+            self.board.serve(PluginView {
+                file,
+                digest: find.digest.clone(),
+                since_at: (self.workshop.clock)(),
+                preflight: preflight.clone().filter(|_| manifest.role.has_instances()),
+                manifest,
+            });
+            let (path, digest) = (find.path.clone(), find.digest.clone());
+            self.serving.insert(name, Serving { path, digest, handler: plugin.handler });
+        }
+    }
+
+    fn refuse(&mut self, find: &Find, reason: String) {
+        let file = find.path.display().to_string();
+        let before = self.serving.values().any(|serving| serving.path == find.path);
+        let what = if before { "what served before goes on" } else { "nothing of it serves" };
+        tracing::warn!(%file, digest = %find.digest, %reason, "the plugin is refused; {what}");
+        self.board.clear(&find.path);
+        let refused_at = (self.workshop.clock)();
+        let view = RefusedView { file, digest: find.digest.clone(), refused_at, reason };
+        self.board.refuse(&find.path, view);
+    }
+
+    /// Takes out the plugins whose files are gone, unless a file that is being tried has
+    /// the same plugin: then it is replaced, or taken out afterwards.
+    async fn take_out(&mut self, engine: &Engine) {
+        for path in self.removed.clone() {
+            let mut is_done = true;
+            let of_file = self.serving.iter().filter(|(_, serving)| serving.path == path);
+            for name in of_file.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+                if self.claimed.values().any(|names| names.contains(&name)) {
+                    is_done = false;
+                } else {
+                    self.withdraw(engine, &name).await;
+                }
+            }
+            if is_done {
+                self.removed.remove(&path);
+            }
+        }
+    }
+
+    async fn withdraw(&mut self, engine: &Engine, name: &str) {
+        // Refused only when the host stops.
+        let _ = engine.withdraw(&name.into()).await;
+        tracing::info!(plugin = %name, "the plugin is taken out; its instances stay");
+        self.serving.remove(name);
+        self.board.withdraw(name);
+        // Its name is free for those who were refused it.
+        if let Some(watcher) = &mut self.watcher {
+            self.outnamed.iter().for_each(|path| watcher.forget(path));
+        }
+    }
+}
+
+impl Workshop {
+    /// Whether these versions decided last, or there is no state to try them on.
+    async fn served_before(&self, plugins: &[LoadedPlugin]) -> Result<bool, ReadError> {
+        for plugin in plugins {
+            let manifest = plugin.handler.manifest();
+            let name = manifest.name.as_str();
+            if !manifest.role.has_instances() {
+                continue;
+            }
+            let last = self.admin.last_version(name).await?;
+            let own = (manifest.version.to_string(), u64::from(manifest.state_version));
+            if last.as_ref() != Some(&own)
+                && !self.admin.live_states(name, manifest.state_version, "", 1).await?.is_empty()
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn load(workshop: &Workshop, file: File, number: u64) -> Loaded {
+    let File { path, bytes, digest } = file;
+    let outcome = plugin::load(&path, &bytes, &workshop.sandbox, &workshop.configurations);
+    Loaded { find: Find { path, digest, number }, outcome }
+}
+
+async fn try_out(
+    workshop: &Workshop,
+    board: &Board,
+    find: &Find,
+    plugins: &[LoadedPlugin],
+    rule: Preflight,
+) -> Result<Option<String>, String> {
+    let mut report = None;
+    for plugin in plugins.iter().filter(|p| p.handler.manifest().role.has_instances()) {
+        let progress = |report: &Report| {
+            let (file, digest) = (find.path.display().to_string(), find.digest.clone());
+            let (migrated, failed) = (report.migrated, report.failed);
+            board.check(&find.path, CheckingView { file, digest, migrated, failed });
+        };
+        let tried = preflight(&workshop.admin, &plugin.handler, progress).await;
+        let tried = tried.map_err(|error| format!("cannot be tried on its instances: {error}"))?;
+        if tried.failed > 0 && rule == Preflight::Refuse {
+            return Err(format!(
+                "{}; `preflight = \"report\"` under [plugins] would serve it all the same",
+                tried.text().unwrap_or_default()
+            ));
+        }
+        report = tried.text().or(report);
+    }
+    Ok(report)
+}

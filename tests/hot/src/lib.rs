@@ -1,0 +1,117 @@
+//! A process that counts its events, in as many versions as a test wants: what it says
+//! of itself stands in `MARK`, which tests overwrite in the built component. So each
+//! version is another file, and none needs a compiler.
+
+#![cfg(target_arch = "wasm32")]
+
+use std::hint::black_box;
+
+wit_bindgen::generate!({ path: "../../wit/0.1", world: "process-manager" });
+
+use exports::sagabox::plugin::process_manager_handler::{
+    Command, Context, Event, Failure, Guest, Manifest, State, Step, Transition,
+};
+use sagabox::plugin::types::{Absent, Correlation, Effect, Subscription};
+
+/// Version (five digits), version of states (one), whether it migrates `all` or `not`
+/// the states of instances whose key begins with `stubborn`.
+static MARK: [u8; 24] = *b"@hot:00001:1:all:@@@@@@@";
+
+struct Mark {
+    version: String,
+    of_state: u32,
+    migrates_all: bool,
+}
+
+fn mark() -> Mark {
+    // The compiler must not know what stands there.
+    let text = String::from_utf8_lossy(black_box(&MARK)).into_owned();
+    let parts: Vec<&str> = text.split(':').collect();
+    let number = |part: &str| part.parse::<u32>().unwrap_or_default();
+    Mark {
+        version: format!("1.{}.0", number(parts[1])),
+        of_state: number(parts[2]),
+        migrates_all: parts[3] == "all",
+    }
+}
+
+/// `format count key`. The format is the version of states that it was written for: who
+/// reads it as another has misread it.
+fn state(format: u32, count: u32, key: &str) -> Vec<u8> {
+    format!("{format} {count} {key}").into_bytes()
+}
+
+fn parse(state: &State) -> Result<(u32, String), String> {
+    let text = String::from_utf8_lossy(&state.data).into_owned();
+    let mut parts = text.splitn(3, ' ');
+    let mut next = || parts.next().unwrap_or_default().to_owned();
+    let (format, count, key) = (next(), next(), next());
+    if format != state.version.to_string() {
+        return Err(format!("`{text}` is said to be of version {}", state.version));
+    }
+    Ok((count.parse().map_err(|_| format!("`{text}` has no count"))?, key))
+}
+
+struct Hot;
+
+impl Guest for Hot {
+    fn describe() -> Manifest {
+        let mark = mark();
+        Manifest {
+            name: "hot".into(),
+            version: mark.version,
+            description: "Counts".into(),
+            subscriptions: vec![Subscription {
+                type_: "step".into(),
+                key: Correlation::Subject,
+                effect: Effect::StartOrHandle,
+                absent: Absent::Ignore,
+            }],
+            commands: vec!["Stepped".into()],
+            events: Vec::new(),
+            lookups: Vec::new(),
+            streams: false,
+            state_version: mark.of_state,
+        }
+    }
+
+    fn handle(_: Event, before: Option<State>, context: Context) -> Result<Step, Failure> {
+        let mark = mark();
+        let key = context.key;
+        let count = match before {
+            None => 0,
+            Some(before) if before.version != mark.of_state => {
+                let reason = format!("a state of version {} was not migrated", before.version);
+                return Err(Failure::Permanent(reason));
+            }
+            Some(before) => parse(&before).map_err(Failure::Permanent)?.0,
+        } + 1;
+        let data =
+            format!("{{\"key\":\"{key}\",\"count\":{count},\"version\":\"{}\"}}", mark.version);
+        Ok(Step::Transit(Transition {
+            state: Some(state(mark.of_state, count, &key)),
+            commands: vec![Command {
+                type_: "Stepped".into(),
+                subject: None,
+                datacontenttype: "application/json".into(),
+                extensions: Vec::new(),
+                data: data.into_bytes(),
+            }],
+            events: Vec::new(),
+            timers: Vec::new(),
+            keys: Vec::new(),
+            complete: false,
+        }))
+    }
+
+    fn migrate(before: State) -> Result<Vec<u8>, String> {
+        let mark = mark();
+        let (count, key) = parse(&before)?;
+        if !mark.migrates_all && key.starts_with("stubborn") {
+            return Err(format!("{key} is stubborn"));
+        }
+        Ok(state(mark.of_state, count, &key))
+    }
+}
+
+export!(Hot);
