@@ -393,7 +393,8 @@ async fn the_command_line_lists_what_serves_and_what_was_refused() {
     let output = output.expect("the command runs");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
-    for said in ["hot", "1.1.0", "process-manager", "REFUSED", "junk.wasm", "is not a WebAssembly"] {
+    for said in ["hot", "1.1.0", "process-manager", "REFUSED", "junk.wasm", "is not a WebAssembly"]
+    {
         assert!(text.contains(said), "`{said}` is not in\n{text}");
     }
 }
