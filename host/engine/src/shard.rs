@@ -606,6 +606,42 @@ mod tests {
     }
 
     #[test]
+    fn calls_behind_a_stuck_plugin_are_taken_back_by_whom_they_are_of() {
+        let gate = Arc::new(Gate::default());
+        let shards = Shards::new(1);
+        let bad = handler("bad", &gate);
+        let mut stuck: Vec<_> = keys("stuck", SLOW_MIN)
+            .iter()
+            .map(|key| send(&shards, &bad, std::slice::from_ref(key)))
+            .collect();
+        let pool = &shards.threads.as_ref().unwrap().pool;
+        while pool.lock().plugins[&PluginName::from("bad")].slow < SLOW_MIN {
+            std::thread::yield_now();
+        }
+        // The plugin has its share: what comes now is not begun.
+        let mut of_another = send(&shards, &bad, &keys("b", 2));
+        let (results, mut results_of) = mpsc::unbounded_channel();
+        let job = |key: &str| Job {
+            position: Position(1),
+            key: key.into(),
+            generation: 0,
+            call: call_of(key),
+        };
+        let jobs = vec![job("a-0"), job("a-1")];
+        shards.call(Group { handler: Arc::clone(&bad), jobs, results: results.clone() });
+        let taken = shards.recall(&"bad".into(), &results);
+        let taken: Vec<_> = taken.iter().map(|job| job.key.as_str().to_owned()).collect();
+        assert_eq!(taken, ["a-0", "a-1"]);
+        assert!(shards.recall(&"bad".into(), &results).is_empty());
+        gate.open();
+        assert_eq!(receive(&mut of_another, 2).len(), 2);
+        for results in &mut stuck {
+            assert_eq!(receive(results, 1).len(), 1);
+        }
+        assert!(results_of.try_recv().is_err(), "what was taken back is not called");
+    }
+
+    #[test]
     fn spare_threads_end_when_they_are_needed_no_more() {
         let gate = Arc::new(Gate::default());
         let shards = Shards::new(1);

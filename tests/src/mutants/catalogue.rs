@@ -344,4 +344,45 @@ pub const MUTATIONS: &[Mutation] = &[
             replace: ".filter(|(_, i)| i.updated_at <= until)",
         }],
     },
+    Mutation {
+        name: "a decision of the version before is recorded as the next one's",
+        edits: &[Edit {
+            file: "dispatch/deciding.rs",
+            find: "let made_by = self.version(generation);",
+            replace: "let made_by = self.version(self.generation);",
+        }],
+    },
+    Mutation {
+        name: "an answer to the version before reaches the next one",
+        edits: &[Edit {
+            file: "dispatch/deciding.rs",
+            find: "            return self.start_over(&key, position);",
+            replace: "            tracing::trace!(\"another version asked\");",
+        }],
+    },
+    Mutation {
+        name: "a plugin that is put back begins with the log",
+        edits: &[Edit {
+            file: "plugins.rs",
+            find: "true => self.around.store.read_plugin(&name).await?,",
+            replace: "true => None,",
+        }],
+    },
+    Mutation {
+        name: "a plugin that is taken out is put back before its decisions are durable",
+        edits: &[Edit {
+            file: "dispatch/mod.rs",
+            find: "        for durable in self.becoming_durable {",
+            replace: "        for mut durable in self.becoming_durable.into_iter().take(0) {
+            durable.close();",
+        }],
+    },
+    Mutation {
+        name: "what was read for the version before is not read again",
+        edits: &[Edit {
+            file: "dispatch/swap.rs",
+            find: "        self.read_to = self.place;",
+            replace: "        self.place = self.read_to;",
+        }],
+    },
 ];
