@@ -1,5 +1,6 @@
 //! Sagabox: adapters around the engine, and the command line.
 
+pub mod check;
 pub mod cli;
 mod client;
 mod cloudevents;
@@ -8,5 +9,6 @@ pub mod host;
 pub mod http;
 pub mod lookup;
 pub mod plugin;
+pub mod scenario;
 pub mod store;
 pub mod transport;

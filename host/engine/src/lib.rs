@@ -4,12 +4,12 @@
 
 mod breaker;
 mod commit;
-mod correlate;
+pub mod correlate;
 mod dispatch;
 pub mod engine;
 pub mod handler;
 mod hash;
-mod identity;
+pub mod identity;
 mod lanes;
 pub mod lookup;
 pub mod model;

@@ -3,12 +3,14 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input.
 
 mod build;
+mod check;
 mod demo;
 mod letters;
 mod lists;
 mod output;
 mod run;
 mod send;
+mod test;
 
 use std::process::ExitCode;
 
@@ -57,6 +59,10 @@ enum Command {
     Queues(lists::Queues),
     /// Build plugins from source
     Build(build::Build),
+    /// Check plugins without a host: alone, together, and against older versions
+    Check(check::Check),
+    /// Play scenarios on a plugin: what is given, what happens, what it must decide
+    Test(test::Test),
     /// Play the examples against a fresh host and show what happened
     Demo(demo::Demo),
 }
@@ -118,6 +124,8 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Accounts(accounts) => accounts.execute().await,
         Command::Queues(queues) => queues.execute().await,
         Command::Build(build) => build.execute().await,
+        Command::Check(check) => check.execute().await,
+        Command::Test(test) => test.execute().await,
         Command::Demo(demo) => demo.execute().await,
     }
 }

@@ -5,6 +5,7 @@ mod cache;
 mod component;
 mod core_module;
 mod directory;
+mod inspect;
 mod limits;
 mod log;
 mod manifest;
@@ -14,7 +15,9 @@ mod v0_1;
 mod wasi;
 
 pub use build::{BuildError, build};
+pub use cache::digest;
 pub use directory::{LoadedPlugin, Loading, Refused, load_directory};
+pub use inspect::{imports, load};
 pub use limits::{Limits, MEMORY_BYTES_MAX, STACK_BYTES, STACK_BYTES_MAX};
 pub use sandbox::{Sandbox, Settings};
 
