@@ -9,6 +9,7 @@ pub mod host;
 pub mod http;
 pub mod lookup;
 pub mod plugin;
+pub mod replay;
 pub mod scenario;
 pub mod store;
 pub mod transport;

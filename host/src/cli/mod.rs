@@ -8,6 +8,7 @@ mod demo;
 mod letters;
 mod lists;
 mod output;
+mod replay;
 mod run;
 mod send;
 mod test;
@@ -63,6 +64,8 @@ enum Command {
     Check(check::Check),
     /// Play scenarios on a plugin: what is given, what happens, what it must decide
     Test(test::Test),
+    /// Have a new version decide again what is on record, and show what differs
+    Replay(replay::Replay),
     /// Play the examples against a fresh host and show what happened
     Demo(demo::Demo),
 }
@@ -126,6 +129,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Build(build) => build.execute().await,
         Command::Check(check) => check.execute().await,
         Command::Test(test) => test.execute().await,
+        Command::Replay(replay) => replay.execute().await,
         Command::Demo(demo) => demo.execute().await,
     }
 }

@@ -168,7 +168,10 @@ fn normalize(mut scenario: Scenario) -> anyhow::Result<Scenario> {
 }
 
 /// `90s`, `1h 30m`, `PT10M`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// Says how it is written.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed: Result<jiff::SignedDuration, _> = text.parse();
     let parsed = parsed.map_err(|error| error.to_string());
     let positive = parsed
@@ -177,7 +180,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// RFC 3339.
-pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
+///
+/// # Errors
+/// Says how it is written.
+pub fn instant(text: &str) -> Result<Timestamp, String> {
     let parsed: Result<jiff::Timestamp, _> = text.parse();
     let millis = parsed.map(|at| at.as_millisecond()).map_err(|error| error.to_string());
     let positive =
