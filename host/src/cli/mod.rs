@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod letters;
 mod lists;
+mod new;
 mod output;
 mod replay;
 mod run;
@@ -60,6 +61,8 @@ enum Command {
     Queues(lists::Queues),
     /// Build plugins from source
     Build(build::Build),
+    /// Make a plugin project that builds, checks and tests as it stands
+    New(new::New),
     /// Check plugins without a host: alone, together, and against older versions
     Check(check::Check),
     /// Play scenarios on a plugin: what is given, what happens, what it must decide
@@ -130,6 +133,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Check(check) => check.execute().await,
         Command::Test(test) => test.execute().await,
         Command::Replay(replay) => replay.execute().await,
+        Command::New(new) => new.execute().await,
         Command::Demo(demo) => demo.execute().await,
     }
 }
