@@ -3,6 +3,7 @@
 //! One test binary, because each further one costs seconds of linking. They need
 //! the binary and the built plugins, which `./dev test` makes first.
 
+mod authoring;
 mod bench;
 mod chaos;
 mod drain;
@@ -14,5 +15,6 @@ mod order_management;
 mod queues;
 mod readme;
 mod refusals;
+mod replay;
 mod sandbox;
 mod scripts;
