@@ -60,7 +60,8 @@ async fn one_changed_decision_among_many_is_found() {
     for batch in events.chunks(BATCH) {
         client.send(batch).await;
     }
-    client.wait_for_balance().await;
+    // Each decision sends one command, for which no worker comes.
+    client.wait_for_pending(decisions as u64).await;
 
     // The host goes on while its record is read.
     let store = host.store();
