@@ -49,13 +49,12 @@ impl Host {
         let url = &settings.store;
         let store =
             SqliteStore::open(url).await.with_context(|| format!("open the store {url}"))?;
-        if loaded.loaded.iter().any(|plugin| plugin.handler.manifest().streams) {
-            store.index_subjects().await.with_context(|| format!("index the store {url}"))?;
-        }
+        let store = Arc::new(store);
         let admin = Admin::new(&store).await.with_context(|| format!("read the store {url}"))?;
         let workshop = Workshop {
             sandbox,
             configurations: configurations.collect(),
+            store: Arc::clone(&store),
             admin: admin.clone(),
             clock: Arc::new(wall_clock),
         };
@@ -63,7 +62,7 @@ impl Host {
         let board = loader.board();
         let routes = settings.routes.into_iter();
         let parts = Parts {
-            store: Arc::new(store),
+            store,
             handlers: loader.handlers(),
             lookup: Arc::new(lookup),
             transports,

@@ -1,5 +1,6 @@
 //! Sagabox: adapters around the engine, and the command line.
 
+pub mod check;
 pub mod cli;
 mod client;
 mod cloudevents;
@@ -10,5 +11,7 @@ pub mod hot;
 pub mod http;
 pub mod lookup;
 pub mod plugin;
+pub mod replay;
+pub mod scenario;
 pub mod store;
 pub mod transport;

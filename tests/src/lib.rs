@@ -7,6 +7,7 @@
 
 pub mod bench;
 pub mod client;
+pub mod command;
 pub mod events;
 pub mod example;
 pub mod host;

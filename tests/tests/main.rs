@@ -3,6 +3,7 @@
 //! One test binary, because each further one costs seconds of linking. They need
 //! the binary and the built plugins, which `./dev test` makes first.
 
+mod authoring;
 mod backup;
 mod bench;
 mod chaos;
@@ -17,6 +18,7 @@ mod order_management;
 mod queues;
 mod readme;
 mod refusals;
+mod replay;
 mod retention;
 mod sandbox;
 mod scripts;

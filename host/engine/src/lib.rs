@@ -5,13 +5,13 @@
 mod backlog;
 mod breaker;
 mod commit;
-mod correlate;
+pub mod correlate;
 mod dispatch;
 pub mod engine;
 pub mod handler;
 mod hash;
 pub mod housekeeping;
-mod identity;
+pub mod identity;
 mod lanes;
 pub mod lookup;
 pub mod model;

@@ -4,12 +4,16 @@
 
 mod backup;
 mod build;
+mod check;
 mod demo;
 mod letters;
 mod lists;
+mod new;
 mod output;
+mod replay;
 mod run;
 mod send;
+mod test;
 
 use std::process::ExitCode;
 
@@ -64,6 +68,14 @@ enum Command {
     Restore(backup::Restore),
     /// Build plugins from source
     Build(build::Build),
+    /// Make a plugin project that builds, checks and tests as it stands
+    New(new::New),
+    /// Check plugins without a host: alone, together, and against older versions
+    Check(check::Check),
+    /// Play scenarios on a plugin: what is given, what happens, what it must decide
+    Test(test::Test),
+    /// Have a new version decide again what is on record, and show what differs
+    Replay(replay::Replay),
     /// Play the examples against a fresh host and show what happened
     Demo(demo::Demo),
 }
@@ -128,6 +140,10 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Backup(backup) => backup.execute().await,
         Command::Restore(restore) => restore.execute().await,
         Command::Build(build) => build.execute().await,
+        Command::Check(check) => check.execute().await,
+        Command::Test(test) => test.execute().await,
+        Command::Replay(replay) => replay.execute().await,
+        Command::New(new) => new.execute().await,
         Command::Demo(demo) => demo.execute().await,
     }
 }

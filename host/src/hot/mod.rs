@@ -29,6 +29,7 @@ use preflight::{Report, preflight};
 use watch::{File, News, Watcher};
 
 use crate::plugin::{self, LoadedPlugin, Sandbox};
+use crate::store::SqliteStore;
 use crate::store::admin::Admin;
 
 /// What a candidate must show before it serves.
@@ -64,6 +65,7 @@ pub struct Workshop {
     pub sandbox: Sandbox,
     /// Each plugin's section of the configuration, as JSON.
     pub configurations: HashMap<String, String>,
+    pub store: Arc<SqliteStore>,
     pub admin: Admin,
     pub clock: Clock,
 }
@@ -153,6 +155,7 @@ impl Loader {
         for Loaded { find, outcome } in loaded {
             loader.finds.insert(find.path.clone(), find.number);
             let Some(plugins) = loader.checked(&find, outcome).await else { continue };
+            loader.workshop.index_for(&plugins).await.map_err(anyhow::Error::msg)?;
             if loader.workshop.served_before(&plugins).await? {
                 loader.note(&find, plugins, None);
             } else {
@@ -310,10 +313,7 @@ impl Loader {
 
     async fn check_role(&self, manifest: &Manifest) -> Result<(), String> {
         let (name, role) = (manifest.name.as_str(), manifest.role);
-        let before = match self.serving.get(name) {
-            Some(serving) => Some(serving.handler.manifest().role),
-            None => None,
-        };
+        let before = self.serving.get(name).map(|serving| serving.handler.manifest().role);
         let has_instances = match before {
             Some(before) if before != role => {
                 return Err(format!(
@@ -360,6 +360,9 @@ impl Loader {
         };
         // Others have come to serve meanwhile.
         if let Err(reason) = self.check(&find, &plugins).await {
+            return self.refuse(&find, reason);
+        }
+        if let Err(reason) = self.workshop.index_for(&plugins).await {
             return self.refuse(&find, reason);
         }
         for plugin in &plugins {
@@ -445,6 +448,15 @@ impl Loader {
 }
 
 impl Workshop {
+    /// Who reads streams needs an index that not every store has.
+    async fn index_for(&self, plugins: &[LoadedPlugin]) -> Result<(), String> {
+        if !plugins.iter().any(|plugin| plugin.handler.manifest().streams) {
+            return Ok(());
+        }
+        let indexed = self.store.index_subjects().await;
+        indexed.map_err(|error| format!("the log cannot be indexed by subject: {error}"))
+    }
+
     /// Whether these versions decided last, or there is no state to try them on.
     async fn served_before(&self, plugins: &[LoadedPlugin]) -> Result<bool, ReadError> {
         for plugin in plugins {

@@ -14,7 +14,8 @@ use sagabox_engine::model::{
     Sequence, SinkName, Timestamp,
 };
 use sagabox_engine::store::{
-    Batch, CommitError, Committed, Loaded, MessageLane, ReadError, Recovered, Store, TimerRow,
+    Batch, CommitError, Committed, Loaded, MessageLane, PluginProgress, ReadError, Recovered,
+    RecoveredPlugin, Store, TimerRow,
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{ConnectOptions as _, Connection as _, Sqlite, SqliteConnection, Transaction};
@@ -71,7 +72,7 @@ impl SqliteStore {
     /// Makes the index by which streams are found. Not every store has it: it lies in the
     /// order of subjects, so that once it has outgrown the cache each event dirties a page
     /// of its own. Only a plugin that reads streams is worth that. On a large log it takes
-    /// a while, in which nothing can be committed: so it is made before the engine starts.
+    /// a while, in which nothing can be committed; once it is there, this does nothing.
     ///
     /// # Errors
     /// If it cannot be written.

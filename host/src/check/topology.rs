@@ -1,0 +1,377 @@
+//! Pure: who sends what to whom, by the manifests of all plugins together.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use sagabox_engine::model::{Effect, Role, reserved};
+use serde::Serialize;
+
+use super::{Facts, Finding, Severity};
+
+/// The plugins, and what flows between them and the outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Topology {
+    pub flows: Vec<Flow>,
+    /// Each as the flows that lead from a plugin back to it.
+    pub cycles: Vec<Vec<Flow>>,
+}
+
+/// Messages of one type on one way.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Flow {
+    pub kind: FlowKind,
+    #[serde(rename = "type")]
+    pub message_type: String,
+    pub from: End,
+    pub to: End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FlowKind {
+    Event,
+    Command,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// Whoever sends events to the host.
+    Outside,
+    Plugin(String),
+    /// Where a route leads.
+    Sink(String),
+    /// The host's own queue of the message's type.
+    Queue,
+    Nowhere,
+}
+
+impl Topology {
+    /// `routes` is from message type to sink.
+    #[must_use]
+    pub fn new(plugins: &[Facts], routes: &BTreeMap<String, String>) -> Self {
+        let mut flows = BTreeSet::new();
+        for plugin in plugins {
+            flows.extend(received(plugin, plugins));
+            flows.extend(sent(plugin, plugins, routes));
+        }
+        let flows: Vec<Flow> = flows.into_iter().collect();
+        let cycles = cycles(&flows);
+        Self { flows, cycles }
+    }
+
+    /// What looks wrong when all is seen together.
+    #[must_use]
+    pub fn findings(&self, plugins: &[Facts], routes: &BTreeMap<String, String>) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = plugins.iter().filter_map(cannot_start).collect();
+        findings.extend(self.flows.iter().filter_map(|flow| about(flow, plugins, routes)));
+        findings.extend(self.cycles.iter().map(|cycle| about_cycle(cycle)));
+        findings
+    }
+}
+
+fn received(plugin: &Facts, plugins: &[Facts]) -> Vec<Flow> {
+    let to = End::Plugin(plugin.name().to_owned());
+    let mut flows = Vec::new();
+    for subscription in &plugin.manifest.subscriptions {
+        let event_type = &subscription.event_type;
+        // The host makes these itself.
+        if event_type.starts_with(reserved::PREFIX) {
+            continue;
+        }
+        let flow = |from| Flow {
+            kind: FlowKind::Event,
+            message_type: event_type.clone(),
+            from,
+            to: to.clone(),
+        };
+        let senders = plugins.iter().filter(|sender| sender.manifest.events.contains(event_type));
+        let mut inside: Vec<Flow> =
+            senders.map(|sender| flow(End::Plugin(sender.name().to_owned()))).collect();
+        if inside.is_empty() {
+            inside.push(flow(End::Outside));
+        }
+        flows.append(&mut inside);
+    }
+    flows
+}
+
+/// What leaves the host, and events that reach nobody.
+fn sent(plugin: &Facts, plugins: &[Facts], routes: &BTreeMap<String, String>) -> Vec<Flow> {
+    let flow = |kind, message_type: &String, to| Flow {
+        kind,
+        message_type: message_type.clone(),
+        from: End::Plugin(plugin.name().to_owned()),
+        to,
+    };
+    let route = |message_type: &String| routes.get(message_type).cloned().map(End::Sink);
+    let manifest = &plugin.manifest;
+    let mut flows = Vec::new();
+    for command in &manifest.commands {
+        flows.push(flow(FlowKind::Command, command, route(command).unwrap_or(End::Queue)));
+    }
+    for event in &manifest.events {
+        // What an enricher emits is for the outside; other events leave where a route says so.
+        let leaves = match manifest.role {
+            Role::Enricher => Some(route(event).unwrap_or(End::Queue)),
+            Role::Saga | Role::ProcessManager | Role::Reactor => route(event),
+        };
+        let heard = plugins.iter().any(|plugin| receives(plugin, event));
+        match leaves {
+            Some(to) => flows.push(flow(FlowKind::Event, event, to)),
+            None if !heard => flows.push(flow(FlowKind::Event, event, End::Nowhere)),
+            None => {}
+        }
+    }
+    flows
+}
+
+fn receives(plugin: &Facts, event_type: &str) -> bool {
+    plugin.manifest.subscriptions.iter().any(|subscription| subscription.event_type == event_type)
+}
+
+/// A process manager none of whose subscriptions can start an instance.
+fn cannot_start(plugin: &Facts) -> Option<Finding> {
+    let manifest = &plugin.manifest;
+    // Reserved events are for instances that are there already.
+    let starts = manifest.subscriptions.iter().any(|subscription| {
+        subscription.effect != Effect::Handle
+            && !subscription.event_type.starts_with(reserved::PREFIX)
+    });
+    (manifest.role.has_instances() && !starts).then(|| {
+        let text = "none of its subscriptions can start an instance, so none is ever called; \
+                    give the first event of the process the effect `start`";
+        Finding::new(Severity::Warning, plugin.name(), text)
+    })
+}
+
+fn about(flow: &Flow, plugins: &[Facts], routes: &BTreeMap<String, String>) -> Option<Finding> {
+    let Flow { kind, message_type, from, to } = flow;
+    match (kind, from, to) {
+        (FlowKind::Command, End::Plugin(sender), End::Queue) => {
+            // Who routes some of them has hardly forgotten the others on purpose.
+            let severity = if routes.is_empty() { Severity::Note } else { Severity::Warning };
+            let text = format!(
+                "nobody routes its command `{message_type}`: it waits in the host's own queue of \
+                 that name until a worker leases it; otherwise add it under [routes]"
+            );
+            Some(Finding::new(severity, sender, text))
+        }
+        (FlowKind::Event, End::Plugin(sender), End::Nowhere) => {
+            let text = format!(
+                "its event `{message_type}` reaches nobody: no plugin subscribes to it, and no \
+                 route leads it out"
+            );
+            Some(Finding::new(Severity::Warning, sender, text))
+        }
+        (FlowKind::Event, End::Outside, End::Plugin(receiver)) => {
+            let as_command: Vec<&str> = plugins
+                .iter()
+                .filter(|plugin| plugin.manifest.commands.contains(message_type))
+                .map(Facts::name)
+                .collect();
+            Some(if as_command.is_empty() {
+                let text = format!(
+                    "no plugin sends its event `{message_type}`: it has to come from outside"
+                );
+                Finding::new(Severity::Note, receiver, text)
+            } else {
+                let text = format!(
+                    "it subscribes to `{message_type}`, which {} sends as a command; commands \
+                     never come to the log: emit it as an event",
+                    as_command.join(", ")
+                );
+                Finding::new(Severity::Warning, receiver, text)
+            })
+        }
+        _ => None,
+    }
+}
+
+fn about_cycle(cycle: &[Flow]) -> Finding {
+    let End::Plugin(first) = &cycle[0].from else { unreachable!("cycles are among plugins") };
+    let mut way = first.clone();
+    for flow in cycle {
+        if let End::Plugin(next) = &flow.to {
+            way += &format!(" -[{}]-> {next}", flow.message_type);
+        }
+    }
+    let text = format!("its events come back to it: {way}; make sure that this comes to an end");
+    Finding::new(Severity::Warning, first, text)
+}
+
+/// Ways round, each the shortest for its first plugin, until every plugin that can
+/// reach itself is in one.
+fn cycles(flows: &[Flow]) -> Vec<Vec<Flow>> {
+    let mut edges: BTreeMap<&str, Vec<(&str, &Flow)>> = BTreeMap::new();
+    for flow in flows {
+        if let (End::Plugin(from), End::Plugin(to)) = (&flow.from, &flow.to) {
+            edges.entry(from).or_default().push((to, flow));
+        }
+    }
+    let mut covered: BTreeSet<&str> = BTreeSet::new();
+    let mut cycles = Vec::new();
+    for start in edges.keys() {
+        if covered.contains(start) {
+            continue;
+        }
+        if let Some(cycle) = shortest(start, &edges) {
+            covered.extend(cycle.iter().filter_map(|flow| match &flow.from {
+                End::Plugin(name) => Some(name.as_str()),
+                _ => None,
+            }));
+            cycles.push(cycle.into_iter().cloned().collect());
+        }
+    }
+    cycles
+}
+
+/// The shortest way from a plugin back to itself.
+fn shortest<'f>(
+    start: &str,
+    edges: &BTreeMap<&'f str, Vec<(&'f str, &'f Flow)>>,
+) -> Option<Vec<&'f Flow>> {
+    let mut came_by: BTreeMap<&str, &'f Flow> = BTreeMap::new();
+    let mut queue = VecDeque::from([start]);
+    while let Some(place) = queue.pop_front() {
+        for (next, flow) in edges.get(place).into_iter().flatten() {
+            if *next == start {
+                let mut way = vec![*flow];
+                let mut at = place;
+                while at != start {
+                    let flow = came_by[at];
+                    way.push(flow);
+                    let End::Plugin(from) = &flow.from else { break };
+                    at = from;
+                }
+                way.reverse();
+                return Some(way);
+            }
+            if !came_by.contains_key(next) {
+                came_by.insert(next, flow);
+                queue.push_back(next);
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::plugin;
+    use super::*;
+
+    fn found(plugins: &[Facts], routes: &[(&str, &str)]) -> Vec<String> {
+        let routes: BTreeMap<String, String> =
+            routes.iter().map(|(kind, sink)| ((*kind).to_owned(), (*sink).to_owned())).collect();
+        let findings = Topology::new(plugins, &routes).findings(plugins, &routes);
+        let line = |f: &Finding| format!("{} {}: {}", f.severity.as_str(), f.subject, f.text);
+        findings.iter().map(line).collect()
+    }
+
+    #[track_caller]
+    fn check(plugins: &[Facts], routes: &[(&str, &str)], expected: &[&str]) {
+        let found = found(plugins, routes);
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.starts_with(expected), "`{found}` does not begin with `{expected}`");
+        }
+    }
+
+    #[test]
+    fn a_command_without_a_route_is_a_warning_where_others_have_one() {
+        let saga = plugin("pay", Role::Saga, &["Placed"], &["Pay", "Refund"], &[]);
+        let outside = "note pay: no plugin sends its event `Placed`";
+        let unrouted = "nobody routes its command `Refund`";
+        check(
+            std::slice::from_ref(&saga),
+            &[("Pay", "bank")],
+            &[outside, &format!("warning pay: {unrouted}")],
+        );
+        check(
+            &[saga],
+            &[],
+            &[
+                outside,
+                "note pay: nobody routes its command `Pay`",
+                &format!("note pay: {unrouted}"),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_event_that_reaches_nobody_is_named() {
+        let reactor = || plugin("stock", Role::Reactor, &["Paid"], &[], &["Missing"]);
+        let outside = "note stock: no plugin sends its event `Paid`";
+        check(&[reactor()], &[], &["warning stock: its event `Missing` reaches nobody", outside]);
+        check(&[reactor()], &[("Missing", "out")], &[outside]);
+        let listener = plugin("buyer", Role::Reactor, &["Missing"], &[], &[]);
+        check(&[reactor(), listener], &[], &[outside]);
+        // What an enricher emits leaves without a route as well.
+        check(&[plugin("stock", Role::Enricher, &["Paid"], &[], &["Missing"])], &[], &[outside]);
+    }
+
+    #[test]
+    fn a_command_is_no_event() {
+        let sender = plugin("a", Role::Saga, &["Placed"], &["Pay"], &[]);
+        let receiver = plugin("b", Role::Saga, &["Pay"], &[], &[]);
+        check(
+            &[sender, receiver],
+            &[("Pay", "bank")],
+            &[
+                "warning b: it subscribes to `Pay`, which a sends as a command",
+                "note a: no plugin sends its event `Placed`",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_process_that_nothing_starts_is_named() {
+        let mut manager = plugin("p", Role::ProcessManager, &["Placed"], &[], &[]);
+        let none = "warning p: none of its subscriptions can start an instance";
+        let outside = "note p: no plugin sends its event `Placed`";
+        check(std::slice::from_ref(&manager), &[], &[none, outside]);
+        manager.manifest.subscriptions[0].effect = Effect::StartOrHandle;
+        check(std::slice::from_ref(&manager), &[], &[outside]);
+        // A timer fires for an instance that is there already.
+        let mut fired = manager.manifest.subscriptions[0].clone();
+        fired.event_type = reserved::TIMER_FIRED.to_owned();
+        manager.manifest.subscriptions[0].effect = Effect::Handle;
+        manager.manifest.subscriptions.push(fired);
+        check(&[manager], &[], &[none, outside]);
+    }
+
+    #[test]
+    fn a_way_back_is_a_cycle_and_found_once() {
+        let plugins = [
+            plugin("a", Role::Reactor, &["Three", "Start"], &[], &["One"]),
+            plugin("b", Role::Reactor, &["One"], &[], &["Two"]),
+            plugin("c", Role::Reactor, &["Two"], &[], &["Three"]),
+        ];
+        check(
+            &plugins,
+            &[],
+            &[
+                "note a: no plugin sends its event `Start`",
+                "warning a: its events come back to it: a -[One]-> b -[Two]-> c -[Three]-> a;",
+            ],
+        );
+        let own = plugin("a", Role::Reactor, &["One"], &[], &["One"]);
+        check(&[own], &[], &["warning a: its events come back to it: a -[One]-> a;"]);
+        let line = [
+            plugin("a", Role::Reactor, &["Start"], &[], &["One"]),
+            plugin("b", Role::Reactor, &["One"], &[], &[]),
+        ];
+        assert_eq!(Topology::new(&line, &BTreeMap::new()).cycles, Vec::<Vec<Flow>>::new());
+    }
+
+    #[test]
+    fn a_plugin_that_only_leads_to_a_cycle_is_not_in_it() {
+        let plugins = [
+            plugin("a", Role::Reactor, &["Start"], &[], &["One"]),
+            plugin("b", Role::Reactor, &["One", "Two"], &[], &["Two"]),
+        ];
+        let cycles = Topology::new(&plugins, &BTreeMap::new()).cycles;
+        assert_eq!(cycles.len(), 1);
+        assert_eq!(cycles[0][0].from, End::Plugin("b".to_owned()));
+    }
+}

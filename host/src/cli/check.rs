@@ -1,0 +1,190 @@
+//! `sagabox check`: everything that a host would check, without one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+
+use super::{InputError, output};
+use crate::check::{self, Comparison, Facts, Finding, Loaded, Severity, Topology};
+use crate::config::{self, Overrides, Settings};
+use crate::plugin::{self, Sandbox};
+use crate::scenario::{self, Bench};
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// A component, or a directory of them
+    plugins: PathBuf,
+    /// Say what changed since this older component or directory
+    #[arg(long, value_name = "OLDER")]
+    against: Option<PathBuf>,
+    /// How to print what was found
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Warnings fail as errors do
+    #[arg(long)]
+    strict: bool,
+    /// Configuration file [default: sagabox.toml, if it is there]
+    #[arg(long, env = "SAGABOX_CONFIG")]
+    config: Option<PathBuf>,
+    /// Configuration file of the older side, to compare limits [default: the same]
+    #[arg(long, requires = "against")]
+    against_config: Option<PathBuf>,
+    /// Refuse plugins that import anything but Sagabox's own interface: no WASI
+    #[arg(long, env = "SAGABOX_STRICT")]
+    no_wasi: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Mermaid,
+    Asyncapi,
+}
+
+impl Check {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        // Compiling and playing are computation.
+        tokio::task::spawn_blocking(move || self.run()).await?
+    }
+
+    fn run(self) -> anyhow::Result<()> {
+        if self.against.is_some() && matches!(self.format, Format::Mermaid | Format::Asyncapi) {
+            let text = "--against is printed as text or json; leave --format out";
+            return Err(InputError(text.to_owned()).into());
+        }
+        let overrides = || Overrides { strict: self.no_wasi, ..Overrides::default() };
+        let (settings, said) = configuration(self.config.as_deref(), overrides())?;
+        let Side { facts, mut findings } = Side::load(&self.plugins, &settings)?;
+        let topology = Topology::new(&facts, &settings.routes);
+        findings.extend(topology.findings(&facts, &settings.routes));
+        if let Some(file) = said {
+            findings.extend(check::check_settings(&facts, &settings, &file));
+        }
+        findings.extend(prove(&facts, &settings)?);
+        let changes = match &self.against {
+            Some(older) => {
+                let settings = match self.against_config.as_deref() {
+                    Some(config) => configuration(Some(config), overrides())?.0,
+                    None => settings.clone(),
+                };
+                Some(compare(older, &settings, &facts)?)
+            }
+            None => None,
+        };
+        print(self.format, &facts, &topology, &findings, changes.as_deref());
+        let errors = check::count(&findings, Severity::Error);
+        let warnings = check::count(&findings, Severity::Warning);
+        anyhow::ensure!(errors == 0, "{errors} of the findings are errors");
+        anyhow::ensure!(!self.strict || warnings == 0, "{warnings} of the findings are warnings");
+        Ok(())
+    }
+}
+
+/// With the name of its file, if there is one.
+fn configuration(
+    path: Option<&Path>,
+    overrides: Overrides,
+) -> anyhow::Result<(Settings, Option<String>)> {
+    let settings =
+        Settings::load(path, overrides).map_err(|error| InputError(format!("{error:#}")))?;
+    let usual = || Path::new(config::FILE).exists().then(|| config::FILE.to_owned());
+    Ok((settings, path.map(|path| path.display().to_string()).or_else(usual)))
+}
+
+/// What one path holds.
+struct Side {
+    facts: Vec<Facts>,
+    findings: Vec<Finding>,
+}
+
+impl Side {
+    fn load(path: &Path, settings: &Settings) -> anyhow::Result<Self> {
+        if !path.exists() {
+            return Err(InputError(format!("there is nothing at {}", path.display())).into());
+        }
+        // Nothing is written beside the plugins; what is compiled is needed twice.
+        let cache = tempfile::tempdir().context("make a temporary directory")?;
+        let cache = Some(cache.path().join("compiled"));
+        let sandbox = Sandbox::new(plugin::Settings { cache, ..settings.sandbox.clone() })?;
+        let configurations: HashMap<String, String> =
+            settings.plugins.iter().map(|(name, json)| (name.clone(), json.to_string())).collect();
+        let Loaded { facts, findings } = check::load(path, &sandbox, &configurations)?;
+        Ok(Self { facts, findings })
+    }
+}
+
+fn compare(older: &Path, settings: &Settings, newer: &[Facts]) -> anyhow::Result<Vec<Comparison>> {
+    let older = Side::load(older, settings)?;
+    if let Some(refused) = older.findings.iter().find(|f| f.severity == Severity::Error) {
+        let reason = format!("--against: {}: {}", refused.subject, refused.text);
+        return Err(InputError(reason).into());
+    }
+    Ok(check::compare(&older.facts, newer))
+}
+
+/// Plays the scenarios beside each component, on used and on fresh instances.
+fn prove(facts: &[Facts], settings: &Settings) -> anyhow::Result<Vec<Finding>> {
+    // A component of several plugins is one file with one set of scenarios.
+    let files: BTreeMap<&Path, ()> = facts.iter().map(|facts| (facts.path.as_path(), ())).collect();
+    let mut findings = Vec::new();
+    for component in files.into_keys() {
+        let subject = component.display().to_string();
+        let folder = scenario::beside(component);
+        if !folder.exists() {
+            let text = format!(
+                "no scenarios beside it ({}): nothing was played on it; `sagabox build` puts them there",
+                folder.display()
+            );
+            findings.push(Finding::new(Severity::Note, subject, text));
+            continue;
+        }
+        let mut bench = Bench::new(component, &settings.sandbox)?;
+        for file in scenario::files_in(&folder)? {
+            let scenarios = match scenario::read(&file) {
+                Ok(scenarios) => scenarios,
+                Err(error) => {
+                    let text = format!("{error:#}");
+                    findings.push(Finding::new(Severity::Warning, subject.clone(), text));
+                    continue;
+                }
+            };
+            for scenario in &scenarios {
+                let verdict = bench.play(scenario)?;
+                let name = &verdict.scenario;
+                findings.extend(verdict.problems.iter().map(|problem| {
+                    let text = format!("scenario `{name}`: {problem}");
+                    Finding::new(Severity::Warning, subject.clone(), text)
+                }));
+            }
+        }
+    }
+    Ok(findings)
+}
+
+fn print(
+    format: Format,
+    facts: &[Facts],
+    topology: &Topology,
+    findings: &[Finding],
+    changes: Option<&[Comparison]>,
+) {
+    match format {
+        Format::Text => {
+            if let Some(changes) = changes {
+                output::line(&check::comparison_text(changes));
+            }
+            output::line(&check::text(facts, findings));
+        }
+        Format::Json => output::json(&check::json(facts, topology, findings, changes)),
+        Format::Mermaid => output::line(&check::mermaid(facts, topology)),
+        Format::Asyncapi => output::json(&check::asyncapi(facts, topology)),
+    }
+    // A picture does not say what is wrong with it.
+    if matches!(format, Format::Mermaid | Format::Asyncapi) {
+        let bad = findings.iter().filter(|finding| finding.severity != Severity::Note);
+        bad.for_each(|f| eprintln!("{}: {}: {}", f.severity.as_str(), f.subject, f.text));
+    }
+}

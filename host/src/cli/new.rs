@@ -1,0 +1,204 @@
+//! `sagabox new`: a plugin project that builds, checks and tests as it stands.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+
+use super::{InputError, output};
+
+/// A plugin's name is part of every message id; longer ones a host refuses.
+const NAME_CHARACTERS_MAX: usize = 64;
+const CARGO_TOML: &str = include_str!("../../templates/Cargo.toml.txt");
+const README: &str = include_str!("../../templates/README.md.txt");
+/// Where the SDK is in a checkout.
+const SDK: &str = "guest-sdk/rust";
+
+#[derive(Debug, Args)]
+pub struct New {
+    /// The plugin's name, and that of its directory: a-z, 0-9 and -
+    name: String,
+    /// What it does with events
+    #[arg(long, value_enum, default_value_t = Role::Saga)]
+    role: Role,
+    /// Directory in which the project is made
+    #[arg(long, default_value = ".")]
+    path: PathBuf,
+    /// The SDK's directory [default: that of the checkout around the project or this program]
+    #[arg(long)]
+    sdk: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Role {
+    /// Stateless: events in, commands out
+    Saga,
+    /// A state machine over many events
+    ProcessManager,
+    /// Reacts to events with commands and events
+    Reactor,
+    /// Makes external events of internal ones
+    Enricher,
+}
+
+impl Role {
+    /// The source, the scenarios, and one line for people.
+    fn template(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Saga => (
+                include_str!("../../templates/saga/lib.rs.txt"),
+                include_str!("../../templates/saga/scenarios.yaml.txt"),
+                "Has orders paid, and cancels those whose payment fails",
+            ),
+            Self::ProcessManager => (
+                include_str!("../../templates/process-manager/lib.rs.txt"),
+                include_str!("../../templates/process-manager/scenarios.yaml.txt"),
+                "Ships orders that are paid in time, and cancels the others",
+            ),
+            Self::Reactor => (
+                include_str!("../../templates/reactor/lib.rs.txt"),
+                include_str!("../../templates/reactor/scenarios.yaml.txt"),
+                "Ships paid orders that are in stock, and says which are not",
+            ),
+            Self::Enricher => (
+                include_str!("../../templates/enricher/lib.rs.txt"),
+                include_str!("../../templates/enricher/scenarios.yaml.txt"),
+                "Tells of a confirmed cart with everything in it",
+            ),
+        }
+    }
+}
+
+impl New {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        check_name(&self.name).map_err(InputError)?;
+        let folder = self.path.join(&self.name);
+        if folder.exists() {
+            let text = format!("{} is there already; nothing was changed", folder.display());
+            return Err(InputError(text).into());
+        }
+        let sdk = match &self.sdk {
+            Some(sdk) if sdk.join("Cargo.toml").is_file() => Some(std::path::absolute(sdk)?),
+            Some(sdk) => {
+                let text = format!("--sdk: there is no Cargo.toml in {}", sdk.display());
+                return Err(InputError(text).into());
+            }
+            None => find_sdk(&self.path),
+        };
+        write(&folder, &files(&self.name, self.role, &folder, sdk.as_deref()))?;
+        let shown = folder.display();
+        output::line(&format!(
+            "made {shown}\nWhat next:\n  sagabox test {shown}                 builds it and plays its scenarios\n  \
+             sagabox build {shown} --out plugins  the component\n  sagabox check plugins                what a host would say of it"
+        ));
+        Ok(())
+    }
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    // Cargo takes no name that begins with a digit, and Rust no type that does.
+    let begins_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    match begins_well && name.len() <= NAME_CHARACTERS_MAX && name.bytes().all(plain) {
+        true => Ok(()),
+        false => Err(format!(
+            "the name `{name}`: a letter, then up to {} of the characters a-z, 0-9 and -",
+            NAME_CHARACTERS_MAX - 1
+        )),
+    }
+}
+
+/// The SDK of the checkout that the project is made in, or that this program was built in.
+fn find_sdk(project: &Path) -> Option<PathBuf> {
+    let project = project.canonicalize().ok();
+    let program = std::env::current_exe().ok();
+    let places = [project, program];
+    let above = places.iter().flatten().flat_map(|place| place.ancestors());
+    above.map(|folder| folder.join(SDK)).find(|sdk| sdk.join("Cargo.toml").is_file())
+}
+
+/// Path in the project, and content.
+fn files(name: &str, role: Role, folder: &Path, sdk: Option<&Path>) -> [(&'static str, String); 5] {
+    let (source, scenarios, description) = role.template();
+    let dependency = match sdk {
+        // As TOML writes a string, whatever is in the path.
+        Some(path) => {
+            format!("{{ path = {} }}", toml::Value::from(path.display().to_string()))
+        }
+        None => format!(
+            "{{ git = {:?}, tag = {:?} }}",
+            env!("CARGO_PKG_REPOSITORY"),
+            concat!("v", env!("CARGO_PKG_VERSION"))
+        ),
+    };
+    let fill = |template: &str| {
+        template
+            .replace("{name}", name)
+            .replace("{description}", description)
+            .replace("{Type}", &type_name(name))
+            .replace("{folder}", &folder.display().to_string())
+            .replace("{sdk}", &dependency)
+    };
+    [
+        ("Cargo.toml", fill(CARGO_TOML)),
+        ("README.md", fill(README)),
+        (".gitignore", "target\n".to_owned()),
+        ("src/lib.rs", fill(source)),
+        ("scenarios/orders.yaml", fill(scenarios)),
+    ]
+}
+
+/// `order-saga` is `OrderSaga`.
+fn type_name(name: &str) -> String {
+    let words = name.split('-').filter(|word| !word.is_empty());
+    words.map(|word| word[..1].to_uppercase() + &word[1..]).collect()
+}
+
+fn write(folder: &Path, files: &[(&str, String)]) -> anyhow::Result<()> {
+    for (name, content) in files {
+        let file = folder.join(name);
+        let writing = || format!("write {}", file.display());
+        if let Some(parent) = file.parent() {
+            std::fs::create_dir_all(parent).with_context(writing)?;
+        }
+        std::fs::write(&file, content).with_context(writing)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_must_be_one_that_hosts_cargo_and_rust_take() {
+        for good in ["a", "order-saga", "v2"] {
+            assert_eq!(check_name(good), Ok(()));
+        }
+        for bad in ["", "2nd", "-a", "Order", "a_b", "a/b", &"a".repeat(65)] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+        assert_eq!(type_name("order-saga-2"), "OrderSaga2");
+        assert_eq!(type_name("a--b-"), "AB");
+    }
+
+    #[test]
+    fn every_place_in_a_template_is_filled() {
+        for role in Role::value_variants() {
+            for sdk in [None, Some(Path::new("/with \"quotes\"/sdk"))] {
+                for (name, content) in files("my-plugin", *role, Path::new("my-plugin"), sdk) {
+                    for place in ["{name}", "{description}", "{Type}", "{folder}", "{sdk}"] {
+                        assert!(!content.contains(place), "{name}: {place}");
+                    }
+                    if name == "Cargo.toml" {
+                        let table: toml::Table = content.parse().unwrap();
+                        let found = table["dependencies"]["sagabox-sdk"].get("path");
+                        let path = sdk.map(|path| path.display().to_string());
+                        assert_eq!(found.and_then(toml::Value::as_str), path.as_deref());
+                        assert_eq!(table["package"]["name"].as_str(), Some("my-plugin"));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! `sagabox replay`: a candidate decides again what is on record.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use clap::Args;
+use sagabox_engine::handler::Handler;
+use sagabox_engine::model::Timestamp;
+use serde_json::json;
+
+use super::{InputError, output};
+use crate::config::{Overrides, Settings};
+use crate::plugin::{self, Sandbox};
+use crate::replay::{Outcome, Selection, replay};
+use crate::scenario;
+
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The component that decides again
+    candidate: PathBuf,
+    /// The store with the record, such as sqlite:sagabox.db, or the directory that it is in
+    #[arg(long, env = "SAGABOX_STORE")]
+    store: String,
+    /// Only what was decided since then: a time (2026-01-31T12:00:00Z), or how long ago (24h)
+    #[arg(long)]
+    since: Option<String>,
+    /// Only this instance
+    #[arg(long, value_name = "KEY")]
+    instance: Option<String>,
+    /// How many decisions that differ are shown
+    #[arg(long, default_value_t = 20)]
+    show: usize,
+    /// Print JSON for programs
+    #[arg(long)]
+    json: bool,
+    /// Configuration file, for the plugin's section and limits [default: sagabox.toml, if it is there]
+    #[arg(long, env = "SAGABOX_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl Replay {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        let settings = Settings::load(self.config.as_deref(), Overrides::default())
+            .map_err(|error| InputError(format!("{error:#}")))?;
+        let since = self.since.as_deref().map_or(Ok(Timestamp::default()), since);
+        let since = since.map_err(|why| InputError(format!("--since: {why}")))?;
+        let selection = Selection { since, key: self.instance, shown_max: self.show };
+        let candidate = self.candidate.clone();
+        let handlers = tokio::task::spawn_blocking(move || load(&candidate, &settings)).await??;
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let mut outcomes = Vec::new();
+        for handler in handlers {
+            outcomes.push(replay(handler, &self.store, &selection, threads).await?);
+        }
+        report(&outcomes, self.json);
+        let differ: u64 = outcomes.iter().map(|outcome| outcome.differ).sum();
+        let replayed: u64 = outcomes.iter().map(Outcome::replayed).sum();
+        anyhow::ensure!(differ == 0, "{} of the decisions differ", output::grouped(differ));
+        // A gate that looked at nothing must not be open.
+        anyhow::ensure!(
+            replayed > 0,
+            "nothing was replayed: no decision of this plugin is on record that fits"
+        );
+        Ok(())
+    }
+}
+
+fn load(candidate: &std::path::Path, settings: &Settings) -> anyhow::Result<Vec<Arc<dyn Handler>>> {
+    let sandbox = Sandbox::new(settings.sandbox.clone())?;
+    let configurations: HashMap<String, String> =
+        settings.plugins.iter().map(|(name, json)| (name.clone(), json.to_string())).collect();
+    let loading = plugin::load_path(candidate, &sandbox, &configurations)?;
+    if let Some(refused) = loading.refused.first() {
+        let reason = format!("{}: a host refuses it: {}", refused.path.display(), refused.reason);
+        return Err(InputError(reason).into());
+    }
+    Ok(loading.loaded.into_iter().map(|plugin| plugin.handler).collect())
+}
+
+fn since(text: &str) -> Result<Timestamp, String> {
+    if let Ok(at) = scenario::instant(text) {
+        return Ok(at);
+    }
+    let ago = scenario::duration(text).map_err(|_| {
+        format!(
+            "`{text}` is neither a time such as 2026-01-31T12:00:00Z nor a duration such as 24h"
+        )
+    })?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.context("the clock is before 1970").map_err(|error| format!("{error:#}"))?;
+    Ok(Timestamp(u64::try_from(now.saturating_sub(ago).as_millis()).unwrap_or(u64::MAX)))
+}
+
+fn report(outcomes: &[Outcome], json: bool) {
+    if json {
+        return output::json(&json!({ "plugins": outcomes }));
+    }
+    for outcome in outcomes {
+        for differing in &outcome.differing {
+            output::line(&format!(
+                "{} `{}` at position {}: {} ({})",
+                outcome.plugin,
+                differing.key,
+                differing.position,
+                differing.event_type,
+                differing.event_id
+            ));
+            differing.differences.iter().for_each(|line| output::line(&format!("  {line}")));
+        }
+        let hidden = outcome.differ - outcome.differing.len() as u64;
+        if hidden > 0 {
+            output::line(&format!("… and {} more that differ", output::grouped(hidden)));
+        }
+        output::line(&summary(outcome));
+    }
+}
+
+fn summary(outcome: &Outcome) -> String {
+    let replayed = outcome.replayed();
+    let millis = outcome.elapsed.as_millis().max(1);
+    let rate = u64::try_from(u128::from(replayed) * 1000 / millis).unwrap_or(u64::MAX);
+    let versions: Vec<&str> = outcome.versions.iter().map(String::as_str).collect();
+    let mut text = format!(
+        "{}: {} decisions of {} replayed on {}, {} a second: {} alike, {} differ",
+        outcome.plugin,
+        output::grouped(replayed),
+        if versions.is_empty() { "no version".to_owned() } else { versions.join(", ") },
+        outcome.candidate,
+        output::grouped(rate),
+        output::grouped(outcome.alike),
+        output::grouped(outcome.differ),
+    );
+    for (why, count) in &outcome.skipped {
+        text += &format!("\n{} not replayed: {why}", output::grouped(*count));
+    }
+    text
+}

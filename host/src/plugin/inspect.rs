@@ -1,0 +1,82 @@
+//! Plugins looked at without a host: loaded as a host loads them, and what a
+//! host does not say of them.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::Context as _;
+use wasmtime::component::Component;
+
+use super::directory::{Loading, load_directory};
+use super::limits::Limits;
+use super::sandbox::{Sandbox, Settings};
+use super::{cache, core_module};
+
+/// Loads a directory of plugins, or one file as if it lay alone in one.
+///
+/// `configurations` holds each plugin's section as JSON.
+///
+/// # Errors
+/// If there is nothing at `path`, or it cannot be read.
+pub fn load_path(
+    path: &Path,
+    sandbox: &Sandbox,
+    configurations: &HashMap<String, String>,
+) -> anyhow::Result<Loading> {
+    if path.is_dir() {
+        return load_directory(path, sandbox, configurations);
+    }
+    // A copy in a directory of its own: there is one way in which files are loaded.
+    let alone = tempfile::tempdir().context("make a temporary directory")?;
+    std::fs::copy(path, alone.path().join("plugin.wasm"))
+        .with_context(|| format!("read the plugin {}", path.display()))?;
+    let mut loading = load_directory(alone.path(), sandbox, configurations)?;
+    for plugin in &mut loading.loaded {
+        path.clone_into(&mut plugin.path);
+    }
+    for refused in &mut loading.refused {
+        path.clone_into(&mut refused.path);
+    }
+    Ok(loading)
+}
+
+/// The interfaces that a component imports, in the order of their names.
+///
+/// # Errors
+/// If the file cannot be read, or is no component.
+pub fn imports(path: &Path, sandbox: &Sandbox) -> anyhow::Result<Vec<String>> {
+    let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    let made = match core_module::has_world(&bytes) {
+        true => Some(core_module::componentize(&bytes)?),
+        false => None,
+    };
+    let code = made.as_deref().unwrap_or(&bytes);
+    let component: Component =
+        cache::compile(&sandbox.engine, code, sandbox.settings.cache.as_deref())?;
+    let component_type = component.component_type();
+    let imports = component_type.imports(&sandbox.engine);
+    let mut names: Vec<String> = imports.map(|(name, _)| name.to_owned()).collect();
+    names.sort();
+    Ok(names)
+}
+
+impl Sandbox {
+    /// What a plugin of this name may use.
+    #[must_use]
+    pub fn limits(&self, plugin: &str) -> Limits {
+        self.limits_of(plugin)
+    }
+}
+
+impl Settings {
+    /// The same, but that every call gets an instance of its own: what a plugin keeps
+    /// in a global from call to call shows in the difference.
+    #[must_use]
+    pub fn with_fresh_instances(mut self) -> Self {
+        self.limits.calls_per_instance = 1;
+        for limits in self.plugins.values_mut() {
+            limits.calls_per_instance = 1;
+        }
+        self
+    }
+}

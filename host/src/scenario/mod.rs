@@ -1,0 +1,20 @@
+//! Scenarios: what a plugin must decide, written beside it as data, and played on
+//! the component itself.
+//!
+//! A scenario is played on instances that are used again and on fresh ones; both must
+//! answer the same, because what a plugin keeps in a global is state that nobody saves.
+//! Knows no host, no store and no clock: the time is the scenario's.
+
+mod difference;
+mod expect;
+mod file;
+mod find;
+mod play;
+mod prove;
+mod shown;
+
+pub use difference::{Difference, differences};
+pub use file::{Scenario, duration, instant, read};
+pub use find::{IN_SOURCE, beside, files_in};
+pub use prove::{Bench, Verdict};
+pub use shown::{decision as shown_decision, message as shown_message, question as shown_question};

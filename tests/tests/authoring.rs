@@ -1,0 +1,244 @@
+//! The author's tools: `new`, `build`, `check` and `test`, as an author runs them.
+
+use std::path::{Path, PathBuf};
+
+use sagabox_tests::command::sagabox;
+use sagabox_tests::paths;
+use tempfile::TempDir;
+
+const PLUGINS: [&str; 5] =
+    ["cart-forwarder", "group-checkout", "order-fulfilment", "order-saga", "shipment"];
+
+fn folder() -> TempDir {
+    TempDir::new().expect("a temporary folder")
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("paths of tests are text")
+}
+
+/// A folder with these of the built plugins.
+fn plugins(folder: &Path, names: &[&str]) -> PathBuf {
+    let plugins = folder.join("plugins");
+    std::fs::create_dir(&plugins).expect("a folder");
+    for name in names {
+        std::fs::copy(paths::plugin(name), plugins.join(format!("{name}.wasm"))).expect("a copy");
+    }
+    plugins
+}
+
+/// The component with one text in it replaced by another as long: the same plugin, that
+/// says something else.
+fn altered(name: &str, from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = std::fs::read(paths::plugin(name)).expect("the plugin");
+    let places: Vec<usize> = (0..bytes.len() - from.len())
+        .filter(|&at| bytes[at..].starts_with(from.as_bytes()))
+        .collect();
+    assert!(!places.is_empty(), "`{from}` is not in {name}");
+    for at in places {
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    bytes
+}
+
+// ---- check --------------------------------------------------------------------
+
+#[test]
+fn the_example_plugins_are_without_errors() {
+    let folder = folder();
+    let plugins = plugins(folder.path(), &PLUGINS);
+    let checked = sagabox(folder.path(), &["check", text(&plugins)]).with(0);
+    let checked = checked.saying("order-saga 0.1.0 (saga) from").saying("5 plugins: 0 errors, ");
+    // What the shipment emits, nobody here hears.
+    let _ = checked.saying("warning: shipment: its event `OutOfStock` reaches nobody");
+    let _ = sagabox(folder.path(), &["check", text(&plugins), "--strict"]).with(1);
+}
+
+#[test]
+fn a_directory_is_described_to_programs_and_pages() {
+    let folder = folder();
+    let plugins = plugins(folder.path(), &["order-saga", "shipment"]);
+    let printed = |format: &str| {
+        sagabox(folder.path(), &["check", text(&plugins), "--format", format]).with(0)
+    };
+    let report = printed("json").json();
+    assert_eq!(report["plugins"][0]["manifest"]["name"], "order-saga");
+    assert_eq!(report["errors"], 0);
+    let document = printed("asyncapi").json();
+    assert_eq!(document["asyncapi"], "3.0.0");
+    assert_eq!(document["operations"]["order-saga.send.CancelOrder"]["action"], "send");
+    assert!(printed("mermaid").output.starts_with("flowchart LR\n"));
+}
+
+#[test]
+fn what_a_host_would_refuse_is_an_error() {
+    let folder = folder();
+    let plugins = plugins(folder.path(), &["order-saga"]);
+    let network = r#"(component (import "wasi:sockets/tcp@0.2.0" (instance)))"#;
+    std::fs::write(plugins.join("network.wasm"), wat::parse_str(network).expect("a component"))
+        .expect("a file");
+    std::fs::write(plugins.join("text.wasm"), "this is no plugin").expect("a file");
+    let checked = sagabox(folder.path(), &["check", text(&plugins)]).with(1);
+    let _ = checked
+        .saying("network.wasm: a host refuses it: imports `wasi:sockets/tcp@0.2.0`")
+        .saying("text.wasm: a host refuses it: is not a WebAssembly component")
+        .saying("1 plugin: 2 errors");
+    let none = sagabox(folder.path(), &["check", "nowhere"]).with(2);
+    let _ = none.saying("there is nothing at nowhere");
+}
+
+#[test]
+fn the_configuration_must_fit_the_plugins() {
+    let folder = folder();
+    let plugins = plugins(folder.path(), &["shipment"]);
+    let check = |toml: &str, code: i32| {
+        std::fs::write(folder.path().join("sagabox.toml"), toml).expect("a file");
+        sagabox(folder.path(), &["check", text(&plugins)]).with(code)
+    };
+    let _ = check("", 0).saying("warning: shipment: nobody configured its lookup `stock`");
+    let missing = "[lookup.stock]\ntable = 'none.json'\nplugins = ['shipment']";
+    let _ = check(missing, 1).saying("error: sagabox.toml: a host does not start: lookup.stock:");
+    let routed = "[sink.out]\nstdout = true\n[routes]\nOutOfStock = 'out'";
+    let _ = check(routed, 0).saying("warning: shipment: nobody routes its command `SendPackage`");
+    let _ = check("nonsense = 1", 2).saying("sagabox.toml:1");
+}
+
+#[test]
+fn two_versions_are_compared() {
+    let folder = folder();
+    let newer = folder.path().join("newer.wasm");
+    std::fs::write(&newer, altered("order-saga", "PaymentFailed", "PaymentFallen"))
+        .expect("a file");
+    let older = paths::plugin("order-saga");
+    let compared = sagabox(folder.path(), &["check", text(&newer), "--against", text(&older)]);
+    let _ = compared
+        .with(0)
+        .saying("order-saga 0.1.0 -> 0.1.0:")
+        .saying("  newly handles `PaymentFallen`")
+        .saying("  no longer handles `PaymentFailed`");
+    let same = sagabox(folder.path(), &["check", text(&older), "--against", text(&older)]);
+    let _ = same.with(0).saying("nothing changed");
+    let arguments = ["check", text(&newer), "--against", text(&older), "--format", "mermaid"];
+    let _ =
+        sagabox(folder.path(), &arguments).with(2).saying("--against is printed as text or json");
+}
+
+#[test]
+fn a_plugin_that_remembers_between_calls_is_found_out() {
+    let folder = folder();
+    let plugins = plugins(folder.path(), &["hostile"]);
+    let scenarios = plugins.join("hostile.scenarios");
+    std::fs::create_dir(&scenarios).expect("a folder");
+    let scenario = "- scenario: it behaves\n  when: {type: attack, subject: k, data: behave}\n  then: {sends: [Behaved]}\n";
+    std::fs::write(scenarios.join("behave.yaml"), scenario).expect("a file");
+    let component = plugins.join("hostile.wasm");
+    let tested = sagabox(folder.path(), &["test", text(&component)]).with(1);
+    let _ = tested
+        .saying("a used instance answers otherwise than a fresh one")
+        .saying("sends[0].data.calls: fresh 1, used 2");
+    let _ = sagabox(folder.path(), &["check", text(&plugins)])
+        .with(0)
+        .saying("warning: ")
+        .saying("scenario `it behaves`: a used instance answers otherwise");
+}
+
+// ---- test ---------------------------------------------------------------------
+
+#[test]
+fn the_scenarios_of_the_example_plugins_hold() {
+    let folder = folder();
+    for name in PLUGINS {
+        let (plugin, source) =
+            (paths::plugin(name), paths::repository().join("plugins").join(name));
+        let scenarios = source.join("scenarios");
+        let arguments = ["test", text(&plugin), "--scenarios", text(&scenarios)];
+        let _ = sagabox(folder.path(), &arguments).with(0).saying(" passed, 0 failed");
+    }
+}
+
+#[test]
+fn a_scenario_that_does_not_hold_is_told_with_the_difference() {
+    let folder = folder();
+    let plugin = folder.path().join("altered.wasm");
+    std::fs::write(&plugin, altered("order-saga", "payment failed", "payment FAILED"))
+        .expect("a file");
+    let scenarios = paths::repository().join("plugins/order-saga/scenarios");
+    let arguments = ["test", text(&plugin), "--scenarios", text(&scenarios)];
+    let _ = sagabox(folder.path(), &arguments)
+        .with(1)
+        .saying("FAILED a failed payment is compensated by cancelling")
+        .saying("sends[0].data.reason: expected \"payment failed\", found \"payment FAILED\"")
+        .saying("3 passed, 1 failed");
+    let filtered = [&arguments[..], &["--filter", "becomes an order", "--json"]].concat();
+    let report = sagabox(folder.path(), &filtered).with(0).json();
+    assert_eq!((&report["passed"], &report["failed"]), (&1.into(), &0.into()));
+    let nothing = [&arguments[..], &["--filter", "no such name"]].concat();
+    let _ = sagabox(folder.path(), &nothing).with(2).saying("no scenario was played");
+}
+
+#[test]
+fn what_is_wrong_with_a_scenario_is_said() {
+    let folder = folder();
+    let file = folder.path().join("wrong.yaml");
+    let shipment = paths::plugin("shipment");
+    let play = |scenario: &str, code: i32| {
+        std::fs::write(&file, scenario).expect("a file");
+        let arguments = ["test", text(&shipment), "--scenarios", text(&file)];
+        sagabox(folder.path(), &arguments).with(code)
+    };
+    let paid = "{type: PaymentCompleted, data: {orderId: o, productItems: [{productId: hat, quantity: 1}]}}";
+    let _ = play(&format!("- scenario: a\n  when: {paid}\n"), 1)
+        .saying("it asks lookup `stock` for `hat`; say under given.lookups.stock");
+    let _ = play("- scenario: a\n  when: {type: Nothing}\n", 1)
+        .saying("the plugin does not subscribe to `Nothing`; it does to PaymentCompleted");
+    let _ = play("- scenario: a\n  whenn: {}\n", 2).saying("whenn");
+}
+
+// ---- new ----------------------------------------------------------------------
+
+/// The compiled dependencies are those of the other plugins.
+#[track_caller]
+fn a_new_project_is_whole(role: &str) {
+    let folder = folder();
+    let (name, run) =
+        (format!("my-{role}"), |arguments: &[&str]| sagabox(folder.path(), arguments));
+    let sdk = paths::repository().join("guest-sdk/rust");
+    let _ = run(&["new", &name, "--role", role, "--sdk", text(&sdk)]).with(0);
+    let target = paths::target().join("plugins-build");
+    let _ = run(&["build", &name, "--out", "built", "--target", text(&target)]).with(0);
+    let component = format!("built/{name}.wasm");
+    let _ = run(&["test", &component]).with(0).saying(" passed, 0 failed");
+    // Its scenarios were brought there by the build, and played.
+    let checked = run(&["check", "built"]).with(0).saying("1 plugin: 0 errors");
+    assert!(!checked.output.contains("nothing was played"), "{}", checked.output);
+    assert!(!checked.output.contains("scenario `"), "{}", checked.output);
+    let _ = run(&["new", &name]).with(2).saying("is there already; nothing was changed");
+}
+
+#[test]
+fn a_new_saga_is_whole() {
+    a_new_project_is_whole("saga");
+}
+
+#[test]
+fn a_new_process_manager_is_whole() {
+    a_new_project_is_whole("process-manager");
+}
+
+#[test]
+fn a_new_reactor_is_whole() {
+    a_new_project_is_whole("reactor");
+}
+
+#[test]
+fn a_new_enricher_is_whole() {
+    a_new_project_is_whole("enricher");
+}
+
+#[test]
+fn a_project_without_a_good_name_is_not_made() {
+    let folder = folder();
+    let _ = sagabox(folder.path(), &["new", "My_Plugin"]).with(2).saying("the name `My_Plugin`");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0);
+}
