@@ -8,9 +8,10 @@ use serde_json::{Value, json as value};
 use super::compare::rows;
 use super::{Comparison, End, Facts, Finding, FlowKind, Severity, Topology, count};
 
-/// Plugins, then findings, the worst first, then their numbers.
+/// Plugins, then findings, the worst first, then their numbers. Notes are many, and only
+/// printed if `notes` says so.
 #[must_use]
-pub fn text(plugins: &[Facts], findings: &[Finding]) -> String {
+pub fn text(plugins: &[Facts], findings: &[Finding], notes: bool) -> String {
     let mut text = String::new();
     for plugin in plugins {
         let manifest = &plugin.manifest;
@@ -23,7 +24,8 @@ pub fn text(plugins: &[Facts], findings: &[Finding]) -> String {
         list(&mut text, "asks", manifest.lookups.iter().map(String::as_str));
         list(&mut text, "imports", plugin.imports.iter().map(String::as_str));
     }
-    let mut sorted: Vec<&Finding> = findings.iter().collect();
+    let shown = |finding: &&Finding| notes || finding.severity != Severity::Note;
+    let mut sorted: Vec<&Finding> = findings.iter().filter(shown).collect();
     sorted.sort();
     for Finding { severity, subject, text: what } in sorted {
         let _ = writeln!(text, "{}: {subject}: {what}", severity.as_str());
@@ -193,7 +195,7 @@ mod tests {
             Finding::new(Severity::Note, "bank", "n"),
             Finding::new(Severity::Error, "x.wasm", "e"),
         ];
-        let printed = text(&plugins()[..1], &findings);
+        let printed = text(&plugins()[..1], &findings, true);
         let expected = "order-saga 1.0.0 (saga) from order-saga.wasm
   handles Paid
   sends Send \"it\"
@@ -202,6 +204,8 @@ error: x.wasm: e
 note: bank: n
 1 plugin: 1 error, 0 warnings, 1 note";
         assert_eq!(printed, expected);
+        let without = expected.replace("note: bank: n\n", "");
+        assert_eq!(text(&plugins()[..1], &findings, false), without);
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub struct Check {
     /// How to print what was found
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Print notes as well, in text
+    #[arg(long)]
+    notes: bool,
     /// Warnings fail as errors do
     #[arg(long)]
     strict: bool,
@@ -74,12 +77,37 @@ impl Check {
             }
             None => None,
         };
-        print(self.format, &facts, &topology, &findings, changes.as_deref());
+        self.print(&facts, &topology, &findings, changes.as_deref());
         let errors = check::count(&findings, Severity::Error);
         let warnings = check::count(&findings, Severity::Warning);
         anyhow::ensure!(errors == 0, "{errors} of the findings are errors");
         anyhow::ensure!(!self.strict || warnings == 0, "{warnings} of the findings are warnings");
         Ok(())
+    }
+
+    fn print(
+        &self,
+        facts: &[Facts],
+        topology: &Topology,
+        findings: &[Finding],
+        changes: Option<&[Comparison]>,
+    ) {
+        match self.format {
+            Format::Text => {
+                if let Some(changes) = changes {
+                    output::line(&check::comparison_text(changes));
+                }
+                output::line(&check::text(facts, findings, self.notes));
+            }
+            Format::Json => output::json(&check::json(facts, topology, findings, changes)),
+            Format::Mermaid => output::line(&check::mermaid(facts, topology)),
+            Format::Asyncapi => output::json(&check::asyncapi(facts, topology)),
+        }
+        // A picture does not say what is wrong with it.
+        if matches!(self.format, Format::Mermaid | Format::Asyncapi) {
+            let bad = findings.iter().filter(|finding| finding.severity != Severity::Note);
+            bad.for_each(|f| eprintln!("{}: {}: {}", f.severity.as_str(), f.subject, f.text));
+        }
     }
 }
 
@@ -162,29 +190,4 @@ fn prove(facts: &[Facts], settings: &Settings) -> anyhow::Result<Vec<Finding>> {
         }
     }
     Ok(findings)
-}
-
-fn print(
-    format: Format,
-    facts: &[Facts],
-    topology: &Topology,
-    findings: &[Finding],
-    changes: Option<&[Comparison]>,
-) {
-    match format {
-        Format::Text => {
-            if let Some(changes) = changes {
-                output::line(&check::comparison_text(changes));
-            }
-            output::line(&check::text(facts, findings));
-        }
-        Format::Json => output::json(&check::json(facts, topology, findings, changes)),
-        Format::Mermaid => output::line(&check::mermaid(facts, topology)),
-        Format::Asyncapi => output::json(&check::asyncapi(facts, topology)),
-    }
-    // A picture does not say what is wrong with it.
-    if matches!(format, Format::Mermaid | Format::Asyncapi) {
-        let bad = findings.iter().filter(|finding| finding.severity != Severity::Note);
-        bad.for_each(|f| eprintln!("{}: {}: {}", f.severity.as_str(), f.subject, f.text));
-    }
 }
