@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use sagabox_tests::client::Client;
 use sagabox_tests::events::event;
