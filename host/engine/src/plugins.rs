@@ -113,6 +113,13 @@ impl Plugins {
             self.end(&name).await;
         }
         for (name, entry) in wanted {
+            let is_another = |running: &Running| {
+                running.handler.manifest().role != entry.handler.manifest().role
+            };
+            if self.running.get(&name).is_some_and(is_another) {
+                // It was taken out and another put in its place before this stage looked.
+                self.end(&name).await;
+            }
             match self.running.get_mut(&name) {
                 None => self.begin(name, entry).await?,
                 Some(running) if Arc::ptr_eq(&running.handler, &entry.handler) => {}

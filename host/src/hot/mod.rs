@@ -356,7 +356,10 @@ impl Loader {
         self.claimed.remove(&find.path);
         let report = match outcome {
             Ok(report) => report,
-            Err(reason) => return self.refuse(&find, reason),
+            Err(reason) => {
+                self.refuse(&find, reason);
+                return self.retry_outnamed();
+            }
         };
         // Others have come to serve meanwhile.
         if let Err(reason) = self.check(&find, &plugins).await {
@@ -440,7 +443,11 @@ impl Loader {
         tracing::info!(plugin = %name, "the plugin is taken out; its instances stay");
         self.serving.remove(name);
         self.board.withdraw(name);
-        // Its name is free for those who were refused it.
+        self.retry_outnamed();
+    }
+
+    /// A name is free: those who were refused it count again.
+    fn retry_outnamed(&mut self) {
         if let Some(watcher) = &mut self.watcher {
             self.outnamed.iter().for_each(|path| watcher.forget(path));
         }
