@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::ledger;
 use super::scripts::{Pattern, handlers};
+use crate::Clock;
 use crate::engine::{Action, Engine, Parts, Resolution, Settings};
 use crate::handler::Handler;
 use crate::housekeeping::Retention;
@@ -21,6 +22,7 @@ use crate::lookup::Lookup;
 use crate::model::{
     AnswerValue, DeadLetterSubject, Event, Failure, Message, PluginName, SinkName, Timestamp,
 };
+use crate::receipt::Receipt;
 use crate::store::faulty::{FaultRates, FaultyStore};
 use crate::store::memory::{MemoryStore, Tables};
 use crate::transport::{DeliveryError, Transport};
@@ -167,16 +169,50 @@ impl World {
     }
 }
 
-/// In some worlds things are soon too old. Not identities: senders may repeat
-/// themselves to the end.
+/// For so long duplicates are recognised, where they are not for ever. Far longer than
+/// the store ever refuses commits.
+const RECOGNISED: Duration = Duration::from_secs(2);
+
+/// In some worlds things are soon too old, and in some of these identities, too.
 fn retention(seed: u64) -> Retention {
     let short = seed.is_multiple_of(4).then(|| Duration::from_millis(seed % 40));
+    let forgets = seed.is_multiple_of(8);
     Retention {
-        duplicates: None,
+        duplicates: forgets.then_some(RECOGNISED),
         history: short,
         finished: short,
-        interval: Duration::from_millis(5),
+        interval: Duration::from_millis(if forgets { 50 } else { 5 }),
     }
+}
+
+/// Those that were accepted at least so long ago; nobody repeats them any more.
+fn accepted_before(store: &MemoryStore, age: Duration, now: Timestamp) -> BTreeSet<String> {
+    let tables = store.snapshot();
+    let entries = tables.log.values().chain(tables.removed.log.values());
+    let old = entries.filter(|entry| u128::from(now.0 - entry.received_at.0) >= age.as_millis());
+    old.map(|entry| entry.event.id.clone()).collect()
+}
+
+/// A sender that has not slept for longer than duplicates are recognised may repeat
+/// itself, whenever that is.
+async fn repeat_what_is_young(
+    engine: &Engine,
+    operator: &Operator<'_>,
+    clock: &Clock,
+    random: &mut StdRng,
+) -> Result<(), String> {
+    tokio::time::sleep(Duration::from_millis(random.random_range(0..3_000))).await;
+    let old = accepted_before(operator.store, RECOGNISED / 2, clock());
+    let young = operator.plan.events.iter().filter(|event| !old.contains(&event.id));
+    for event in young {
+        // An error is a commit that failed: whoever repeats a duplicate writes nothing.
+        if let Ok(receipts) = engine.offer(vec![event.clone()]).await
+            && receipts != [Receipt::Duplicate]
+        {
+            return Err(format!("guarantee 2: {} was forgotten in its time", event.id));
+        }
+    }
+    Ok(())
 }
 
 /// One life of an engine, from its start to its end or crash.
@@ -238,6 +274,8 @@ async fn drive(
     delivered: &dyn Fn() -> Vec<Arc<Message>>,
 ) -> Result<(), String> {
     let store = operator.store;
+    let clock = Arc::clone(&parts.clock);
+    let forgets = parts.settings.retention.duplicates.is_some();
     let parts = Arc::new(Mutex::new(Some(parts)));
     let engine = loop {
         let taken = parts.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -258,7 +296,14 @@ async fn drive(
             Err(_) => *parts.lock().unwrap_or_else(PoisonError::into_inner) = Some(again),
         }
     };
-    while !unacknowledged.is_empty() {
+    loop {
+        if forgets {
+            let old = accepted_before(store, RECOGNISED / 2, clock());
+            unacknowledged.retain(|event| !old.contains(&event.id));
+        }
+        if unacknowledged.is_empty() {
+            break;
+        }
         let count = random.random_range(1..=unacknowledged.len().min(8));
         let batch: Vec<Event> = unacknowledged[..count].to_vec();
         match engine.offer(batch).await {
@@ -275,6 +320,9 @@ async fn drive(
     while !ledger::is_quiet(&store.snapshot(), &delivered()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
         operator.look(&engine, &mut random).await;
+    }
+    if forgets {
+        repeat_what_is_young(&engine, operator, &clock, &mut random).await?;
     }
     engine.drain().await;
     match ledger::is_quiet(&store.snapshot(), &delivered()) {
