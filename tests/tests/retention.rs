@@ -48,6 +48,15 @@ async fn what_is_done_with_goes_and_what_runs_stays() {
         }
     })
     .await;
+    // The events that it was decided by are old, its state is not.
+    wait::until("no history left", wait::LONG, || async {
+        let detail = client.get(&format!("/plugins/{PLUGIN}/instances/g-{GROUPS}")).await?;
+        match detail["history"].as_array() {
+            Some(history) if history.is_empty() => Ok(()),
+            _ => Err(detail.to_string()),
+        }
+    })
+    .await;
     let running = client.instances(PLUGIN, "running").await.expect("a list");
     assert_eq!(running.len(), 1, "{running:?}");
     client.wait_for_balance().await;

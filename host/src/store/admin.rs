@@ -18,6 +18,9 @@ const CONNECTIONS: u32 = 2;
 /// A stateless role has no instance to begin a history at: its decisions are looked
 /// through backwards, this many at most.
 const SCANNED_DECISIONS_MAX: i64 = 200_000;
+/// Events that a plugin is behind are counted up to so many; beyond, the gaps that
+/// duplicates left count as well. Whoever is far behind must not make looking slow.
+const COUNTED_PENDING_MAX: u64 = 100_000;
 
 #[derive(Clone)]
 pub struct Admin {
@@ -115,7 +118,7 @@ pub struct Accounts {
 }
 
 /// `received = handled + ignored + held + parked + dead + discarded`, and
-/// `pending` events of the log that the plugin has not settled yet.
+/// `pending` events of the log that the plugin has not settled yet; far behind, about so many.
 #[derive(Debug, Serialize)]
 pub struct PluginAccount {
     pub plugin: String,
@@ -328,9 +331,7 @@ async fn plugin_account(
     let sql = "SELECT count(*) AS n FROM dead_letters \
                WHERE plugin = ? AND sink IS NULL AND status IN ('open', 'redriving')";
     let dead = count_of(connection, sql, &plugin).await?;
-    let query = sqlx::query("SELECT count(*) AS n FROM log WHERE position > ?");
-    let query = query.bind(integer(cursor.settled)).fetch_one(&mut *connection).await;
-    let after = rows::number(&query.map_err(failed)?, "n")?;
+    let after = behind(connection, cursor.settled, COUNTED_PENDING_MAX).await?;
     let mut ahead = 0;
     for span in &cursor.ahead {
         let query = sqlx::query("SELECT count(*) AS n FROM log WHERE position BETWEEN ? AND ?");
@@ -357,6 +358,20 @@ async fn plugin_account(
         pending: after.saturating_sub(ahead),
         balanced: settled == counters.received,
     })
+}
+
+/// Events after a position.
+pub(super) async fn behind(
+    connection: &mut SqliteConnection,
+    settled: u64,
+    counted_max: u64,
+) -> Result<u64, ReadError> {
+    let sql = "SELECT count(*) AS n, (SELECT coalesce(max(position), 0) FROM log) AS last \
+               FROM (SELECT 1 FROM log WHERE position > ? LIMIT ?)";
+    let query = sqlx::query(sql).bind(integer(settled)).bind(integer(counted_max));
+    let row = query.fetch_one(connection).await.map_err(failed)?;
+    let (counted, last) = (rows::number(&row, "n")?, rows::number(&row, "last")?);
+    Ok(if counted < counted_max { counted } else { last.saturating_sub(settled).max(counted) })
 }
 
 async fn sink_account(

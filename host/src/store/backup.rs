@@ -119,7 +119,11 @@ pub async fn restore(backup: &Path, store: &str, force: bool) -> Result<Restored
     }
     check(backup).await?;
     let partial = with_suffix(&path, ".restoring");
-    std::fs::copy(backup, &partial).map_err(|error| io("copy the backup to", &partial, &error))?;
+    if let Err(error) = std::fs::copy(backup, &partial).and_then(|_| synced(&partial)) {
+        // Half a copy is of no use, and it may be what fills the disk.
+        remove_if_there(&partial)?;
+        return Err(io("copy the backup to", &partial, &error));
+    }
     let moved_aside = if is_taken { Some(move_aside(&path).await?) } else { None };
     put_in_place(&partial, &path)?;
     let bytes = length_of(&path)?;
@@ -132,6 +136,8 @@ fn files_of(path: &Path) -> [PathBuf; 3] {
     [with_suffix(path, "-wal"), with_suffix(path, "-shm"), path.to_owned()]
 }
 
+/// The database stays under its name, too, until the backup takes that: a host that is
+/// started after a crash between the two must not find nothing and begin anew.
 async fn move_aside(path: &Path) -> Result<PathBuf, BackupError> {
     // Brings the log into the database, if both are sound: then one file is all.
     let options = SqliteConnectOptions::new().filename(path).disable_statement_logging();
@@ -144,7 +150,13 @@ async fn move_aside(path: &Path) -> Result<PathBuf, BackupError> {
         .find(|aside| files_of(aside).iter().all(|file| !file.exists()))
         .expect("some number is free");
     for (from, to) in files_of(path).iter().zip(files_of(&aside)) {
-        match std::fs::rename(from, &to) {
+        let rename = || std::fs::rename(from, &to);
+        let moved = match from == path {
+            // Not every file system has links.
+            true => std::fs::hard_link(from, &to).or_else(|_| rename()),
+            false => rename(),
+        };
+        match moved {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(io("move aside", from, &error));
             }
@@ -187,12 +199,15 @@ where
 
 /// First the content is on the disk, then the name, then the name is on the disk too.
 fn put_in_place(partial: &Path, target: &Path) -> Result<(), BackupError> {
-    let sync = |path: &Path| File::open(path)?.sync_all();
-    let placed = sync(partial).and_then(|()| std::fs::rename(partial, target)).and_then(|()| {
+    let placed = synced(partial).and_then(|()| std::fs::rename(partial, target)).and_then(|()| {
         let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
-        sync(parent.unwrap_or(Path::new(".")))
+        synced(parent.unwrap_or(Path::new(".")))
     });
     placed.map_err(|error| io("write", target, &error))
+}
+
+fn synced(path: &Path) -> Result<(), Error> {
+    File::open(path)?.sync_all()
 }
 
 fn remove_if_there(path: &Path) -> Result<(), BackupError> {

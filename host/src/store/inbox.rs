@@ -173,6 +173,7 @@ pub(super) async fn write(
         Task::Nothing => Ok(Done::Nothing),
         Task::Freeze { run } => {
             let sql = "INSERT INTO seen_run_heads (run, newest_at, last_position) VALUES (?, ?, ?)";
+            let newest_at = seen.newest_at(newest_at);
             let query = sqlx::query(sql).bind(run).bind(integer(newest_at)).bind(integer(last.0));
             query.execute(connection).await?;
             Ok(Done::Frozen { newest_at, last_position: last.0 })

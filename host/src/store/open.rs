@@ -82,12 +82,15 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Also of a file that is still to be made.
+/// Also of a file that is still to be made, perhaps where a link to it points.
 fn canonical(path: &Path) -> std::io::Result<PathBuf> {
     match (path.canonicalize(), path.parent(), path.file_name()) {
         (Err(error), Some(parent), Some(name)) if error.kind() == ErrorKind::NotFound => {
             let here = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-            Ok(here.canonicalize()?.join(name))
+            match path.read_link() {
+                Ok(target) => canonical(&here.join(target)),
+                Err(_) => Ok(here.canonicalize()?.join(name)),
+            }
         }
         (found, ..) => found,
     }

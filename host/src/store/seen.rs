@@ -50,6 +50,9 @@ impl Default for Sizes {
 pub(super) struct Seen {
     sizes: Sizes,
     live: HashSet<Hash>,
+    /// When the newest of all was received. The clock may be set back: what comes then
+    /// must not make its run look older than the rest of it is.
+    newest_at: u64,
     /// Oldest first.
     runs: Vec<Run>,
     /// The newest run while its chunks are being written.
@@ -133,7 +136,7 @@ pub(super) enum Done {
 impl Seen {
     pub fn new(sizes: Sizes) -> Self {
         let (live, runs) = (HashSet::new(), Vec::new());
-        Self { sizes, live, runs, frozen: None, trim: None, next_run: 1 }
+        Self { sizes, live, newest_at: 0, runs, frozen: None, trim: None, next_run: 1 }
     }
 
     /// Numbers of runs that still have chunks are not given again.
@@ -144,6 +147,7 @@ impl Seen {
     /// Takes up a complete run as it was kept; oldest first.
     pub fn restore_run(&mut self, run: Run) {
         self.next_run = self.next_run.max(run.number + 1);
+        self.newest_at = self.newest_at.max(run.newest_at);
         self.trim = Some(run.last_position);
         self.runs.push(run);
     }
@@ -181,6 +185,11 @@ impl Seen {
         if chunks.is_empty() { Answer::No } else { Answer::In(chunks) }
     }
 
+    /// When a run was newest that is frozen by a commit with events of this time.
+    pub fn newest_at(&self, newest_at: u64) -> u64 {
+        self.newest_at.max(newest_at)
+    }
+
     /// What a commit that adds so many hashes does besides; at most one thing, so that
     /// none takes long.
     pub fn task(&self, added: usize) -> Task {
@@ -216,9 +225,11 @@ impl Seen {
         self.runs.last().expect("asked for while a run is frozen")
     }
 
-    /// The commit has succeeded: these hashes were added, and this was done.
-    pub fn apply(&mut self, added: impl IntoIterator<Item = Hash>, done: &Done) {
+    /// The commit has succeeded: these hashes were added, the newest received at this
+    /// time, and this was done.
+    pub fn apply(&mut self, added: impl IntoIterator<Item = Hash>, newest_at: u64, done: &Done) {
         self.live.extend(added);
+        self.newest_at = self.newest_at(newest_at);
         match *done {
             Done::Nothing => {}
             Done::Frozen { newest_at, last_position } => {
@@ -267,6 +278,7 @@ impl Seen {
         sorted.sort_unstable();
         let index = Index::new(&sorted, self.sizes);
         self.next_run = self.next_run.max(number + 1);
+        self.newest_at = self.newest_at(newest_at);
         self.runs.push(Run { number, newest_at, last_position, index });
         self.frozen = Some(Frozen { sorted, chunks_written });
     }
@@ -385,13 +397,18 @@ mod tests {
 
         /// What a commit does. If it fails, neither the tables nor the memory change.
         fn commit(&mut self, seen: &mut Seen, first: u64, hashes: &[Hash]) {
+            self.commit_at(seen, first, hashes, first);
+        }
+
+        fn commit_at(&mut self, seen: &mut Seen, first: u64, hashes: &[Hash], received_at: u64) {
+            let newest_at = seen.newest_at(received_at);
             self.rows.extend((first..).zip(hashes.iter().copied()));
             let last_position = first + hashes.len() as u64;
             let done = match seen.task(hashes.len()) {
                 Task::Nothing => Done::Nothing,
                 Task::Freeze { run } => {
-                    self.heads.insert(run, (first, last_position, None));
-                    Done::Frozen { newest_at: first, last_position }
+                    self.heads.insert(run, (newest_at, last_position, None));
+                    Done::Frozen { newest_at, last_position }
                 }
                 Task::Write { chunks, complete } => {
                     self.chunks.extend(chunks.clone().map(|chunk| seen.chunk(chunk)));
@@ -412,7 +429,7 @@ mod tests {
                     Done::Trimmed { all: old.len() < rows }
                 }
             };
-            seen.apply(hashes.iter().copied(), &done);
+            seen.apply(hashes.iter().copied(), received_at, &done);
         }
 
         fn restart(&self) -> Seen {
@@ -500,6 +517,20 @@ mod tests {
         assert!(!tables.contains(&seen, spread(0)));
         assert!((50..100).all(|number| tables.contains(&seen, spread(number))));
         assert_eq!(seen.older_than(0), 0);
+    }
+
+    /// Set back after each run was begun, so that the last of it seem to be the oldest.
+    #[test]
+    fn a_clock_that_is_set_back_makes_nothing_look_older() {
+        let (mut tables, mut seen) = (Tables::default(), Seen::new(SMALL));
+        for number in 0..100 {
+            let received_at = if number % 2 == 0 { 1_000 + number } else { number };
+            tables.commit_at(&mut seen, number + 1, &[spread(number)], received_at);
+        }
+        assert!(seen.runs.len() > 2);
+        assert_eq!(seen.older_than(1_000), 0);
+        assert_eq!(tables.restart().older_than(1_000), 0);
+        assert!(seen.older_than(2_000) > 0);
     }
 
     #[test]

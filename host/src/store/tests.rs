@@ -10,7 +10,7 @@ use sagabox_engine::model::{Event, Position, Timestamp};
 use sagabox_engine::store::alike::{Script, compare};
 use sagabox_engine::store::contract::{self, Stores};
 use sagabox_engine::store::memory::MemoryStore;
-use sagabox_engine::store::{Append, Batch, CommitError, Store};
+use sagabox_engine::store::{Append, Batch, CommitError, Expire, Store};
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 
@@ -73,6 +73,39 @@ async fn a_second_host_on_the_same_file_is_refused() {
     assert!(refused(&directory).await.contains("is in use by another Sagabox"));
     drop(first);
     drop(open(&directory).await);
+}
+
+/// Also while the file that it points to is still to be made.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_second_host_that_names_the_file_by_a_link_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("link.db");
+    std::os::unix::fs::symlink("store.db", &link).unwrap();
+    let first = SqliteStore::open(link.to_str().unwrap()).await.unwrap();
+    assert!(refused(&directory).await.contains("is in use by another Sagabox"));
+    drop(first);
+    let _first = open(&directory).await;
+    let Err(error) = SqliteStore::open(link.to_str().unwrap()).await else {
+        panic!("the link leads to a store in use")
+    };
+    assert!(error.to_string().contains("is in use by another Sagabox"), "{error}");
+}
+
+/// Positions 1, 3, 5 and so on to 19.
+#[tokio::test]
+async fn whoever_is_far_behind_is_not_counted_event_by_event() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let appends = (0..10).map(|n| append(2 * n + 1, n, b"{}")).collect();
+    store.commit(&Batch { appends, ..Batch::default() }).await.unwrap();
+    let mut connection = store.reading(1).await.unwrap().acquire().await.unwrap();
+    for (settled, counted_max, expected) in
+        [(0, 11, 10), (0, 10, 19), (0, 5, 19), (9, 6, 5), (19, 1, 0)]
+    {
+        let behind = super::admin::behind(&mut connection, settled, counted_max).await.unwrap();
+        assert_eq!(behind, expected, "after {settled}, {counted_max} at most");
+    }
 }
 
 fn event(id: u64, data: &'static [u8]) -> Arc<Event> {
@@ -184,6 +217,56 @@ proptest! {
                 }
             }
         });
+    }
+}
+
+/// Of events up to this position the identities need not be kept.
+fn forget_up_to(position: u64) -> Batch {
+    let (seen_before, history_before) = (Timestamp(1_001 + position), Timestamp(0));
+    let expire = Expire { plugins: Vec::new(), seen_before, history_before, rows_max: 3 };
+    Batch { expire: Some(expire), ..Batch::default() }
+}
+
+async fn count(store: &SqliteStore, sql: &'static str) -> i64 {
+    let mut connection = store.reading(1).await.unwrap().acquire().await.unwrap();
+    sqlx::query_scalar(sql).fetch_one(&mut *connection).await.unwrap()
+}
+
+/// One event with each commit, in small generations: forgotten between any two steps of
+/// freezing, with a restart between any two commits in turn.
+#[tokio::test]
+async fn old_identities_go_and_young_ones_stay_over_restarts() {
+    const AGE: u64 = 20;
+    const COUNT: u64 = 120;
+    let sizes = Sizes { generation: 8, chunk: 3, filter_bits: 4 };
+    for restart_every in [1, 3, 7, COUNT] {
+        let directory = tempfile::tempdir().unwrap();
+        let url = path(&directory).display().to_string();
+        let mut store = SqliteStore::open_with(&url, sizes).await.unwrap();
+        for id in 1..=COUNT {
+            // A duplicate of one that is just young enough, beside the new one.
+            let young = id.saturating_sub(AGE - 1).max(1);
+            let committed = store.commit(&only_events(2 * id, &[id, young])).await.unwrap();
+            let duplicate = Position(2 * id + 1);
+            assert_eq!(committed.duplicates, [duplicate], "{young}, beside {id}");
+            store.commit(&forget_up_to(2 * id.saturating_sub(AGE))).await.unwrap();
+            if id % restart_every == 0 {
+                drop(store);
+                store = SqliteStore::open_with(&url, sizes).await.unwrap();
+            }
+        }
+        let young: Vec<u64> = (COUNT - AGE + 1..=COUNT).collect();
+        let first = 2 * COUNT + 2;
+        let committed = store.commit(&only_events(first, &young)).await.unwrap();
+        assert_eq!(committed.duplicates.len(), young.len());
+        let first = first + young.len() as u64;
+        let committed = store.commit(&only_events(first, &[1, 2, 3])).await.unwrap();
+        assert_eq!(committed.duplicates, [], "what is old is forgotten");
+        // Otherwise there would be some forty chunks in some fifteen runs.
+        let chunks = count(&store, "SELECT count(*) FROM seen_runs").await;
+        assert!((1..20).contains(&chunks), "{chunks} chunks, restarts every {restart_every}");
+        let heads = count(&store, "SELECT count(*) FROM seen_run_heads").await;
+        assert!((1..8).contains(&heads), "{heads} runs, restarts every {restart_every}");
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Writer {
 struct Written {
     committed: Committed,
     added: Vec<Hash>,
+    /// When the newest of them was received.
+    newest_at: u64,
     done: Done,
     runs_dropped: usize,
 }
@@ -59,7 +61,7 @@ impl Writer {
             let certain = trouble::is_full(&error);
             return Err(self.roll_back(path, &error, certain).await);
         }
-        self.seen.apply(written.added, &written.done);
+        self.seen.apply(written.added, written.newest_at, &written.done);
         self.seen.forget(written.runs_dropped);
         Ok(written.committed)
     }
@@ -68,8 +70,9 @@ impl Writer {
     async fn write(&mut self, batch: &Batch) -> Result<Written, sqlx::Error> {
         let writer = &mut self.connection;
         let looked = inbox::look_up(writer, &self.seen, &batch.appends).await?;
-        let newest_at = batch.appends.iter().map(|append| append.received_at.0).max();
-        let done = inbox::write(writer, &self.seen, &looked.added, newest_at.unwrap_or(0)).await?;
+        let received = batch.appends.iter().map(|append| append.received_at.0);
+        let newest_at = received.max().unwrap_or(0);
+        let done = inbox::write(writer, &self.seen, &looked.added, newest_at).await?;
         tables::write_log(writer, batch, &looked.duplicates).await?;
         tables::write_instances(writer, batch).await?;
         tables::write_decisions(writer, batch).await?;
@@ -86,6 +89,7 @@ impl Writer {
         Ok(Written {
             committed: Committed { duplicates: looked.duplicates, expired },
             added: looked.added.into_iter().map(|(_, hash)| hash).collect(),
+            newest_at,
             done,
             runs_dropped,
         })

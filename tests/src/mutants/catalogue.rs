@@ -337,6 +337,14 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
+        name: "identities are forgotten with the history",
+        edits: &[Edit {
+            file: "housekeeping.rs",
+            find: "seen_before: before(self.retention.duplicates),",
+            replace: "seen_before: before(self.retention.history),",
+        }],
+    },
+    Mutation {
         name: "running instances are removed as if they were finished",
         edits: &[Edit {
             file: "store/memory.rs",

@@ -15,12 +15,14 @@ use serde_json::json;
 use super::hot::Directory;
 use super::ledger;
 use super::scripts::Pattern;
+use crate::Clock;
 use crate::engine::{Action, Engine, Parts, Resolution, Settings};
 use crate::housekeeping::Retention;
 use crate::lookup::Lookup;
 use crate::model::{
     AnswerValue, DeadLetterSubject, Event, Failure, Message, PluginName, SinkName, Timestamp,
 };
+use crate::receipt::Receipt;
 use crate::store::faulty::{FaultRates, FaultyStore};
 use crate::store::memory::{MemoryStore, Tables};
 use crate::transport::{DeliveryError, Transport};
@@ -172,16 +174,50 @@ impl World {
     }
 }
 
-/// In some worlds things are soon too old. Not identities: senders may repeat
-/// themselves to the end.
+/// For so long duplicates are recognised, where they are not for ever. Far longer than
+/// the store ever refuses commits.
+const RECOGNISED: Duration = Duration::from_secs(2);
+
+/// In some worlds things are soon too old, and in some of these identities, too.
 fn retention(seed: u64) -> Retention {
     let short = seed.is_multiple_of(4).then(|| Duration::from_millis(seed % 40));
+    let forgets = seed.is_multiple_of(8);
     Retention {
-        duplicates: None,
+        duplicates: forgets.then_some(RECOGNISED),
         history: short,
         finished: short,
-        interval: Duration::from_millis(5),
+        interval: Duration::from_millis(if forgets { 50 } else { 5 }),
     }
+}
+
+/// Those that were accepted at least so long ago; nobody repeats them any more.
+fn accepted_before(store: &MemoryStore, age: Duration, now: Timestamp) -> BTreeSet<String> {
+    let tables = store.snapshot();
+    let entries = tables.log.values().chain(tables.removed.log.values());
+    let old = entries.filter(|entry| u128::from(now.0 - entry.received_at.0) >= age.as_millis());
+    old.map(|entry| entry.event.id.clone()).collect()
+}
+
+/// A sender that has not slept for longer than duplicates are recognised may repeat
+/// itself, whenever that is.
+async fn repeat_what_is_young(
+    engine: &Engine,
+    operator: &Operator<'_>,
+    clock: &Clock,
+    random: &mut StdRng,
+) -> Result<(), String> {
+    tokio::time::sleep(Duration::from_millis(random.random_range(0..3_000))).await;
+    let old = accepted_before(operator.store, RECOGNISED / 2, clock());
+    let young = operator.plan.events.iter().filter(|event| !old.contains(&event.id));
+    for event in young {
+        // An error is a commit that failed: whoever repeats a duplicate writes nothing.
+        if let Ok(receipts) = engine.offer(vec![event.clone()]).await
+            && receipts != [Receipt::Duplicate]
+        {
+            return Err(format!("guarantee 2: {} was forgotten in its time", event.id));
+        }
+    }
+    Ok(())
 }
 
 /// One life of an engine, from its start to its end or crash.
@@ -246,6 +282,7 @@ async fn drive(
     directory: Option<(&Directory, StdRng)>,
 ) -> Result<(), String> {
     let store = operator.store;
+    let forgets = parts.settings.retention.duplicates.map(|_| Arc::clone(&parts.clock));
     let parts = Arc::new(Mutex::new(Some(parts)));
     let engine = loop {
         let taken = parts.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -274,7 +311,7 @@ async fn drive(
     };
     tokio::select! {
         biased;
-        worked = work(&engine, random, unacknowledged, operator, delivered) => worked?,
+        worked = work(&engine, random, unacknowledged, operator, delivered, forgets.as_ref()) => worked?,
         () = changes => {}
     }
     engine.drain().await;
@@ -284,16 +321,25 @@ async fn drive(
     }
 }
 
-/// Sends what is to be sent, and waits until all is done.
+/// Sends what is to be sent, and waits until all is done. With a clock, identities are
+/// forgotten by it.
 async fn work(
     engine: &Engine,
     mut random: StdRng,
     unacknowledged: &mut Vec<Event>,
     operator: &Operator<'_>,
     delivered: &dyn Fn() -> Vec<Arc<Message>>,
+    forgets: Option<&Clock>,
 ) -> Result<(), String> {
     let store = operator.store;
-    while !unacknowledged.is_empty() {
+    loop {
+        if let Some(clock) = forgets {
+            let old = accepted_before(store, RECOGNISED / 2, clock());
+            unacknowledged.retain(|event| !old.contains(&event.id));
+        }
+        if unacknowledged.is_empty() {
+            break;
+        }
         let count = random.random_range(1..=unacknowledged.len().min(8));
         let batch: Vec<Event> = unacknowledged[..count].to_vec();
         match engine.offer(batch).await {
@@ -310,6 +356,9 @@ async fn work(
     while !ledger::is_quiet(&store.snapshot(), &delivered()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
         operator.look(engine, &mut random).await;
+    }
+    if let Some(clock) = forgets {
+        repeat_what_is_young(engine, operator, clock, &mut random).await?;
     }
     Ok(())
 }

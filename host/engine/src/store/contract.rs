@@ -103,6 +103,7 @@ impl<'a> Subject<'a> {
 pub async fn all(stores: &dyn Stores) {
     what_is_committed_is_there_after_a_restart(stores).await;
     an_event_that_was_there_is_a_duplicate(stores).await;
+    a_young_event_is_known_for_its_whole_time(stores).await;
     a_redriven_event_is_written_whatever_was_there(stores).await;
     the_log_is_read_in_order_and_in_pieces(stores).await;
     a_stream_is_read_between_two_positions(stores).await;
@@ -321,6 +322,26 @@ async fn an_event_that_was_there_is_a_duplicate(stores: &dyn Stores) {
         Batch { appends: vec![append(6, 4), append(7, 2), append(8, 8)], ..Batch::default() };
     assert!(named(subject.commit(again).await, &[6, 7]));
     assert_eq!(subject.positions().await, [1, 2, 4, 8]);
+}
+
+/// What is older may be known for longer: forgetting is the store's affair.
+async fn a_young_event_is_known_for_its_whole_time(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "young").await;
+    let received = |place: u64, id, at| Append { received_at: Timestamp(at), ..append(place, id) };
+    let appends = (1..=9).map(|place| received(place, place, 10 * place)).collect();
+    subject.commit(Batch { appends, ..Batch::default() }).await;
+    for _ in 0..3 {
+        let mut batch = expire(0, ALL);
+        batch.expire.as_mut().expect("just made").seen_before = Timestamp(50);
+        subject.commit(batch).await;
+    }
+    subject.restart().await;
+    let appends = (5..=9).map(|id| received(id + 5, id, 100)).collect();
+    let again = subject.commit(Batch { appends, ..Batch::default() }).await;
+    assert!(
+        again.is_none_or(|again| again.duplicates == (10..=14).map(Position).collect::<Vec<_>>())
+    );
+    assert_eq!(subject.positions().await, (1..=9).collect::<Vec<_>>());
 }
 
 async fn a_redriven_event_is_written_whatever_was_there(stores: &dyn Stores) {
