@@ -6,7 +6,7 @@
 //! It gives places (positions, sequences, ids) and knows nothing of what a
 //! decision means.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,9 +144,9 @@ struct Gathered {
 
 impl Committer {
     pub async fn run(mut self, mut work: mpsc::UnboundedReceiver<Work>) -> Ended {
-        let mut next: Option<Work> = None;
+        let mut waiting: VecDeque<Work> = VecDeque::new();
         loop {
-            let first = match next.take() {
+            let first = match waiting.pop_front() {
                 Some(first) => first,
                 None => match work.recv().await {
                     Some(first) => first,
@@ -158,15 +158,16 @@ impl Committer {
             let mut sinks = BTreeSet::new();
             self.gather(&mut gathered, first, &mut plugins, &mut sinks);
             while rows(&gathered.batch) < BATCH_ROWS_MAX {
-                let Ok(more) = work.try_recv() else { break };
+                let more = waiting.pop_front().or_else(|| work.try_recv().ok());
+                let Some(more) = more else { break };
                 // A second set of changes of one plugin could name a row again: it starts the next batch.
                 if is_second(&more, &plugins, &sinks) {
-                    next = Some(more);
+                    waiting.push_front(more);
                     break;
                 }
                 self.gather(&mut gathered, more, &mut plugins, &mut sinks);
             }
-            if let Err(ended) = self.commit(gathered).await {
+            if let Err(ended) = self.commit(gathered, &mut work, &mut waiting).await {
                 return ended;
             }
         }
@@ -288,7 +289,12 @@ impl Committer {
         });
     }
 
-    async fn commit(&mut self, mut gathered: Gathered) -> Result<(), Ended> {
+    async fn commit(
+        &mut self,
+        mut gathered: Gathered,
+        work: &mut mpsc::UnboundedReceiver<Work>,
+        waiting: &mut VecDeque<Work>,
+    ) -> Result<(), Ended> {
         let mut delay = REFUSED_DELAY_MIN;
         loop {
             match self.store.commit(&gathered.batch).await {
@@ -309,7 +315,8 @@ impl Committer {
                     tracing::error!(%reason, "the store refuses to commit; trying again");
                     self.serving.set(Err(reason.clone()));
                     refuse_offers(&mut gathered, &reason);
-                    tokio::time::sleep(delay).await;
+                    let pause = tokio::time::sleep(delay);
+                    refuse_while(pause, &reason, work, waiting).await;
                     delay = (delay * 2).min(REFUSED_DELAY_MAX);
                 }
             }
@@ -358,6 +365,30 @@ fn refuse_offers(gathered: &mut Gathered, reason: &str) {
         let last = Position(first.0 + offer.events.len() as u64);
         gathered.batch.appends.retain(|append| append.position < first || append.position >= last);
         let _ = offer.reply.send(Err(OfferError::Unavailable(reason.to_owned())));
+    }
+}
+
+/// Offers that were made before it showed that the store refuses are told so as well:
+/// their senders would wait until it takes something again. The rest waits.
+async fn refuse_while(
+    pause: impl Future<Output = ()>,
+    reason: &str,
+    work: &mut mpsc::UnboundedReceiver<Work>,
+    waiting: &mut VecDeque<Work>,
+) {
+    tokio::pin!(pause);
+    loop {
+        let more = tokio::select! {
+            biased;
+            Some(more) = work.recv() => more,
+            () = &mut pause => return,
+        };
+        match more {
+            Work::Offer(offer) => {
+                let _ = offer.reply.send(Err(OfferError::Unavailable(reason.to_owned())));
+            }
+            other => waiting.push_back(other),
+        }
     }
 }
 

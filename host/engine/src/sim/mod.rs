@@ -10,6 +10,8 @@ mod hot;
 mod ledger;
 #[cfg(test)]
 mod panics;
+#[cfg(test)]
+mod refusing;
 mod scripts;
 #[cfg(test)]
 mod steps;
