@@ -18,6 +18,7 @@ use crate::model::{
 use crate::shard::{Job, JobResult};
 use crate::store::{Store, TimerRow};
 
+use super::detached::detached;
 use super::swap::PluginVersion;
 use super::{Asked, Dispatcher, Via};
 
@@ -304,7 +305,7 @@ impl Dispatcher {
             })
             .collect();
         let (key, generation) = (key.clone(), self.generation);
-        self.asks.push(Box::pin(async move {
+        self.asks.push(detached(async move {
             Asked { position, key, generation, answers: try_join_all(pending).await }
         }));
         Ok(())

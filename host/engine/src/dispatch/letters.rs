@@ -20,6 +20,7 @@ use crate::model::{
 use crate::resolve::{Action, Resolution, ResolveError, ResolveRequest, write_letter};
 use crate::store::{ParkedKey, ReadError, Store};
 
+use super::detached::detached;
 use super::{Delivery, Dirty, Dispatcher, Via, is_for_instance};
 
 const PARKED_PAGE: usize = 512;
@@ -63,7 +64,7 @@ impl Dispatcher {
         let (store, reads) = (Arc::clone(&self.around.store), Arc::clone(reads));
         let (plugin, key) = (self.plugin.clone(), key.clone());
         let has_instances = self.manifest.role.has_instances();
-        self.resumes.push(Box::pin(async move {
+        self.resumes.push(detached(async move {
             if let Some(durable) = durable
                 && durable.await.is_err()
             {

@@ -20,6 +20,7 @@
 //! unknown, the dispatcher is dropped and built again from the store.
 
 mod deciding;
+mod detached;
 mod ending;
 mod holds;
 mod letters;

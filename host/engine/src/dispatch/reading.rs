@@ -11,6 +11,7 @@ use crate::model::{Key, LogEntry, Position, Subscription, Timestamp, reserved};
 use crate::store::{Loaded, ReadError};
 use crate::tail::Next;
 
+use super::detached::detached;
 use super::residents::Residents;
 use super::{Dirty, Dispatcher, FLIGHT_BYTES_MAX, FLIGHTS_MAX, is_for_instance};
 
@@ -171,7 +172,7 @@ impl Dispatcher {
 
     fn load(&mut self, keys: Vec<Key>) {
         let (store, plugin) = (Arc::clone(&self.around.store), self.plugin.clone());
-        self.loads.push_back(Box::pin(async move {
+        self.loads.push_back(detached(async move {
             loop {
                 match store.load(&plugin, &keys).await {
                     Ok(loaded) => return Found { keys, loaded },

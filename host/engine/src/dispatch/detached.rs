@@ -1,0 +1,28 @@
+//! Reads that go on by themselves. A future that only its dispatcher polls may hold a
+//! connection to the store while the dispatcher waits for another one: both would wait.
+
+use futures::future::BoxFuture;
+use tokio::task::JoinHandle;
+
+struct Task<T>(JoinHandle<T>);
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Runs at once, also while nobody asks for its result; ends with whoever would.
+pub(super) fn detached<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> BoxFuture<'static, T> {
+    let mut task = Task(tokio::spawn(work));
+    Box::pin(async move {
+        match (&mut task.0).await.map_err(tokio::task::JoinError::try_into_panic) {
+            Ok(result) => result,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // The runtime ends.
+            Err(Err(_)) => std::future::pending().await,
+        }
+    })
+}
