@@ -6,6 +6,7 @@ mod backlog;
 mod breaker;
 mod commit;
 pub mod correlate;
+mod detached;
 mod dispatch;
 pub mod engine;
 pub mod handler;

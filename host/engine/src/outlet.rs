@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::Clock;
 use crate::commit::{SinkChanges, Work};
+use crate::detached::detached;
 use crate::hash::HashMap;
 use crate::lanes::Lanes;
 use crate::model::{
@@ -400,7 +401,7 @@ impl Outlet {
     ) {
         let (store, reads) = (Arc::clone(&self.reader.store), Arc::clone(reads));
         let (sink, lane) = (self.sink.clone(), lane.clone());
-        self.resumes.push(Box::pin(async move {
+        self.resumes.push(detached(async move {
             if let Some(durable) = durable
                 && durable.await.is_err()
             {

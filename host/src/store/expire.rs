@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 
+use rusqlite::{Connection, params};
 use sagabox_engine::model::{Cursor, PluginName, Timestamp};
 use sagabox_engine::store::Expire;
-use sqlx::{Row, SqliteConnection};
 
 use super::rows::{self, integer};
-use super::trouble::undecodable;
+use super::tables::each;
+use super::trouble::{WriteError, damaged};
 
 /// Events that something still waits for.
 const WAITING: &str = "EXISTS (SELECT 1 FROM parked WHERE parked.position = old.position) OR \
@@ -27,34 +28,34 @@ pub(super) struct Sweep {
 }
 
 /// Returns how many rows went; none only if there are none to go.
-pub(super) async fn step(
-    writer: &mut SqliteConnection,
+pub(super) fn step(
+    writer: &Connection,
     sweep: &mut Sweep,
     expire: &Expire,
-) -> Result<usize, sqlx::Error> {
+) -> Result<usize, WriteError> {
     let (before, rows_max) = (expire.history_before, expire.rows_max);
-    let Some(boundary) = boundary(writer, &expire.plugins, before).await? else { return Ok(0) };
-    let mut removed = remove(writer, sweep, boundary, before, rows_max).await?;
+    let Some(boundary) = boundary(writer, &expire.plugins, before)? else { return Ok(0) };
+    let mut removed = remove(writer, sweep, boundary, before, rows_max)?;
     if removed == 0 && *sweep != Sweep::default() {
         *sweep = Sweep::default();
-        removed = remove(writer, sweep, boundary, before, rows_max).await?;
+        removed = remove(writer, sweep, boundary, before, rows_max)?;
     }
     Ok(removed)
 }
 
-async fn remove(
-    writer: &mut SqliteConnection,
+fn remove(
+    writer: &Connection,
     sweep: &mut Sweep,
     boundary: i64,
     before: Timestamp,
     rows_max: usize,
-) -> Result<usize, sqlx::Error> {
+) -> Result<usize, WriteError> {
     let sql = format!(
         "DELETE FROM log WHERE position IN (SELECT position FROM log AS old \
          WHERE position > ?1 AND position <= ?2 AND received_at < ?3 AND NOT ({WAITING}) \
          ORDER BY position LIMIT ?4) RETURNING position"
     );
-    let log = old_rows(writer, sql, &mut sweep.log, boundary, before, rows_max).await?;
+    let log = old_rows(writer, &sql, &mut sweep.log, boundary, before, rows_max)?;
     // Several rows can have one position: the next step begins at it again.
     let sql = format!(
         "DELETE FROM decisions WHERE (position, plugin, key) IN \
@@ -62,43 +63,46 @@ async fn remove(
           WHERE position >= ?1 AND position <= ?2 AND decided_at < ?3 AND NOT ({WAITING}) \
           ORDER BY position LIMIT ?4) RETURNING position"
     );
-    let decisions = old_rows(writer, sql, &mut sweep.decisions, boundary, before, rows_max).await?;
-    let messages = sent(writer, &mut sweep.outbox, boundary, rows_max).await?;
+    let decisions = old_rows(writer, &sql, &mut sweep.decisions, boundary, before, rows_max)?;
+    let messages = sent(writer, &mut sweep.outbox, boundary, rows_max)?;
     let sql = "DELETE FROM dead_letters WHERE id IN \
                (SELECT id FROM dead_letters WHERE status NOT IN ('open', 'redriving') AND at < ? \
                 AND id < (SELECT max(id) FROM dead_letters) ORDER BY at, id LIMIT ?)";
-    let query = sqlx::query(sql).bind(integer(before.0)).bind(integer(rows_max as u64));
-    let letters = query.execute(writer).await?.rows_affected();
-    Ok(log + decisions + messages + usize::try_from(letters).unwrap_or(usize::MAX))
+    let mut delete = writer.prepare_cached(sql)?;
+    let letters = delete.execute((integer(before.0), integer(rows_max as u64)))?;
+    Ok(log + decisions + messages + letters)
 }
 
 /// The highest position that every plugin has settled, with all up to it received before
 /// a time. None if one that is loaded has no progress yet.
-async fn boundary(
-    writer: &mut SqliteConnection,
+fn boundary(
+    writer: &Connection,
     loaded: &[PluginName],
     before: Timestamp,
-) -> Result<Option<i64>, sqlx::Error> {
+) -> Result<Option<i64>, WriteError> {
     let sql = "SELECT (SELECT min(cursor ->> 'settled') FROM plugins) AS settled, \
                       (SELECT count(*) FROM json_each(?) \
                        WHERE value NOT IN (SELECT plugin FROM plugins)) AS newcomers, \
                       (SELECT coalesce(min(position), 1) FROM log) AS first, \
                       (SELECT coalesce(max(position), 0) FROM log) AS last";
-    let row = sqlx::query(sql).bind(rows::json(loaded)).fetch_one(&mut *writer).await?;
-    if row.try_get::<i64, _>("newcomers")? > 0 {
+    let mut ends = writer.prepare_cached(sql)?;
+    let row = ends.query_row([rows::json(loaded)], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+    })?;
+    let (settled, newcomers, mut low, mut high): (Option<i64>, i64, i64, i64) = row;
+    if newcomers > 0 {
         return Ok(None);
     }
-    let Some(settled) = row.try_get::<Option<i64>, _>("settled")? else { return Ok(None) };
-    let (mut low, mut high): (i64, i64) = (row.try_get("first")?, row.try_get("last")?);
+    let Some(settled) = settled else { return Ok(None) };
+    let sql = "SELECT position, received_at FROM log WHERE position >= ? ORDER BY position LIMIT 1";
+    let mut look = writer.prepare_cached(sql)?;
     let mut first_young = None;
     // Times ascend with positions: the first that is too young is found by halving.
     while low <= high {
         let middle = low + (high - low) / 2;
-        let sql = "SELECT position, received_at FROM log WHERE position >= ? \
-                   ORDER BY position LIMIT 1";
-        let row = sqlx::query(sql).bind(middle).fetch_one(&mut *writer).await?;
-        let position: i64 = row.try_get("position")?;
-        if row.try_get::<i64, _>("received_at")? < integer(before.0) {
+        let (position, received_at): (i64, i64) =
+            look.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        if received_at < integer(before.0) {
             low = position + 1;
         } else {
             first_young = Some(position);
@@ -108,41 +112,33 @@ async fn boundary(
     Ok(Some(first_young.map_or(settled, |position| settled.min(position - 1))))
 }
 
-async fn old_rows(
-    writer: &mut SqliteConnection,
-    sql: String,
+fn old_rows(
+    writer: &Connection,
+    sql: &str,
     from: &mut i64,
     boundary: i64,
     before: Timestamp,
     rows_max: usize,
-) -> Result<usize, sqlx::Error> {
-    let query = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(*from)
-        .bind(boundary)
-        .bind(integer(before.0))
-        .bind(integer(rows_max as u64));
-    let removed = query.fetch_all(writer).await?;
-    *from = 0;
-    if removed.len() >= rows_max {
-        for row in &removed {
-            *from = (*from).max(row.try_get("position")?);
-        }
-    }
+) -> Result<usize, WriteError> {
+    let mut delete = writer.prepare_cached(sql)?;
+    let params = (*from, boundary, integer(before.0), integer(rows_max as u64));
+    let removed = delete.query_map(params, |row| row.get(0))?;
+    let removed: Vec<i64> = removed.collect::<Result<_, _>>()?;
+    let highest = removed.iter().copied().max().unwrap_or(0);
+    *from = if removed.len() >= rows_max { highest } else { 0 };
     Ok(removed.len())
 }
 
 /// Of each sink, up to the first message whose event stays.
-async fn sent(
-    writer: &mut SqliteConnection,
+fn sent(
+    writer: &Connection,
     sweep: &mut HashMap<String, i64>,
     boundary: i64,
     rows_max: usize,
-) -> Result<usize, sqlx::Error> {
+) -> Result<usize, WriteError> {
     let mut removed = 0;
-    for sink in sqlx::query("SELECT sink, cursor FROM sinks").fetch_all(&mut *writer).await? {
-        let name = rows::text(&sink, "sink").map_err(undecodable)?;
-        let cursor: Cursor = rows::parsed(&sink, "cursor").map_err(undecodable)?;
-        let mut from = sweep.remove(&name).unwrap_or(0);
+    for (sink, settled) in settled(writer)? {
+        let mut from = sweep.remove(&sink).unwrap_or(0);
         let mut old = Vec::new();
         while removed + old.len() < rows_max {
             let sql = "SELECT sequence, cause, EXISTS (SELECT 1 FROM parked_messages AS parked \
@@ -151,18 +147,13 @@ async fn sent(
                        FROM outbox WHERE sink = ? AND sequence > ? AND sequence <= ? \
                        ORDER BY sequence LIMIT ?";
             let limit = rows_max - removed - old.len();
-            let query = sqlx::query(sql)
-                .bind(name.clone())
-                .bind(from)
-                .bind(integer(cursor.settled))
-                .bind(integer(limit as u64));
-            let found = query.fetch_all(&mut *writer).await?;
-            let is_end = found.len() < limit;
-            let found = found.iter().map(|row| {
-                Ok((row.try_get("sequence")?, row.try_get("cause")?, row.try_get("parked")?))
-            });
-            let found: Vec<(i64, i64, bool)> = found.collect::<Result<_, sqlx::Error>>()?;
-            let count = found.len();
+            let mut select = writer.prepare_cached(sql)?;
+            let found = select
+                .query_map(params![sink, from, integer(settled), integer(limit as u64)], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })?;
+            let found: Vec<(i64, i64, bool)> = found.collect::<Result<_, _>>()?;
+            let (is_end, count) = (found.len() < limit, found.len());
             let ours: Vec<_> =
                 found.into_iter().take_while(|(_, cause, _)| *cause <= boundary).collect();
             old.extend(ours.iter().filter(|(.., parked)| !parked).map(|(sequence, ..)| *sequence));
@@ -173,13 +164,24 @@ async fn sent(
             from = ours.last().map_or(0, |(sequence, ..)| *sequence);
         }
         if from > 0 {
-            sweep.insert(name.clone(), from);
+            sweep.insert(sink.clone(), from);
         }
-        let sql = "DELETE FROM outbox WHERE sink = ? \
-                   AND sequence IN (SELECT value FROM json_each(?))";
-        let query = sqlx::query(sql).bind(name).bind(rows::json(&old));
-        query.execute(&mut *writer).await?;
+        let sql = "DELETE FROM outbox WHERE sink = ? AND sequence = ?";
+        each(writer, sql, &old, |sequence| (&sink, sequence))?;
         removed += old.len();
     }
     Ok(removed)
+}
+
+/// The sinks, and up to where all of theirs is settled.
+fn settled(writer: &Connection) -> Result<Vec<(String, u64)>, WriteError> {
+    let mut select = writer.prepare_cached("SELECT sink, cursor FROM sinks")?;
+    let mut rows = select.query(())?;
+    let mut sinks = Vec::new();
+    while let Some(row) = rows.next()? {
+        let cursor: String = row.get(1)?;
+        let cursor: Cursor = serde_json::from_str(&cursor).map_err(damaged)?;
+        sinks.push((row.get(0)?, cursor.settled));
+    }
+    Ok(sinks)
 }

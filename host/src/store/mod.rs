@@ -4,7 +4,6 @@ pub mod admin;
 pub mod backup;
 mod expire;
 mod inbox;
-mod insert;
 mod letters;
 mod live;
 mod open;

@@ -8,6 +8,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::OpenFlags;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use thiserror::Error;
@@ -19,6 +20,8 @@ const PAGE_BYTES: u32 = 8_192;
 /// Pages in the log before they are copied to the database, 64 MiB: each copy costs two flushes.
 const CHECKPOINT_PAGES: u32 = 8_192;
 const CACHE_KIB: u32 = 65_536;
+/// More than a commit has.
+const STATEMENTS: usize = 64;
 /// Only backups and shells can hold the file; they are quick.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -149,12 +152,23 @@ pub(super) async fn prepare(path: &Path) -> Result<SqliteConnectOptions, OpenErr
     Ok(base
         .create_if_missing(false)
         .journal_mode(SqliteJournalMode::Wal)
-        // Guarantee 1: a commit survives the loss of power.
         .synchronous(SqliteSynchronous::Full)
-        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
-        .pragma("cache_size", format!("-{CACHE_KIB}"))
-        .pragma("temp_store", "memory")
-        .statement_cache_capacity(128))
+        .pragma("temp_store", "memory"))
+}
+
+/// The connection that writes; see `writer.rs` for why it is not one of sqlx's.
+pub(super) fn writing(path: &Path) -> rusqlite::Result<rusqlite::Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = rusqlite::Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    // Guarantee 1: a commit survives the loss of power.
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "cache_size", -i64::from(CACHE_KIB))?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
 }
 
 async fn version(connection: &mut SqliteConnection) -> Result<usize, sqlx::Error> {

@@ -1,4 +1,4 @@
-//! Rows to JSON for `json_each`, and rows back to the model's types.
+//! Values to what a row holds, and rows back to the model's types.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::seen::Hash;
 
-/// A batch's rows of one table, as one JSON array of arrays.
+/// What a column or a parameter holds as JSON.
 pub(super) fn json<T: Serialize + ?Sized>(rows: &T) -> String {
     serde_json::to_string(rows).expect("rows have only string keys")
 }

@@ -17,11 +17,13 @@ use sagabox_engine::store::{
     Batch, CommitError, Committed, Loaded, MessageLane, PluginProgress, ReadError, Recovered,
     RecoveredPlugin, Store, TimerRow,
 };
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow,
+};
 use sqlx::{ConnectOptions as _, Connection as _, Sqlite, SqliteConnection, Transaction};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Mutex;
 
-use super::insert::Query;
 use super::open::{self, OpenError};
 use super::recover::recover;
 use super::rows::json as json_rows;
@@ -29,6 +31,8 @@ use super::rows::{self, integer};
 use super::seen::Sizes;
 use super::writer::Writer;
 use super::{letters, trouble};
+
+type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
 /// Connections for the engine's reads: recovery and readers that are behind.
 const READERS: u32 = 2;
@@ -58,7 +62,8 @@ impl SqliteStore {
         let lock = open::lock(&path)?;
         let options = open::prepare(&path).await?;
         let io = |error: sqlx::Error| OpenError::Io { path: path.clone(), why: error.to_string() };
-        let writer = Writer::connect(&options, sizes).await.map_err(io)?;
+        let writer = blocking(|| Writer::connect(&path, sizes))
+            .map_err(|error| OpenError::Io { path: path.clone(), why: error.to_string() })?;
         let readers = readers(&options, READERS).await.map_err(io)?;
         let writer = Mutex::new(Some(writer));
         Ok(Self { writer, readers, options, sizes, path, _lock: lock })
@@ -118,8 +123,8 @@ impl Store for SqliteStore {
     async fn recover(&self) -> Result<Recovered, ReadError> {
         let mut writer = self.writer.lock().await;
         if writer.is_none() {
-            let connected = Writer::connect(&self.options, self.sizes).await;
-            *writer = Some(connected.map_err(|error| self.unreadable(&error))?);
+            let connected = blocking(|| Writer::connect(&self.path, self.sizes));
+            *writer = Some(connected.map_err(|error| trouble::unreadable(&self.path, &error))?);
         }
         drop(writer);
         let mut reader = self.begin().await?;
@@ -127,14 +132,13 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Committed, CommitError> {
-        let mut guard = self.writer.lock().await;
-        // Taken out: if this future is dropped half-way, the connection is not used again.
-        let Some(mut writer) = guard.take() else {
+        let mut writer = self.writer.lock().await;
+        let Some(connected) = writer.as_mut() else {
             return Err(CommitError::Unknown("an earlier commit was interrupted".to_owned()));
         };
-        let committed = writer.commit(&self.path, batch).await;
-        if !matches!(committed, Err(CommitError::Unknown(_))) {
-            *guard = Some(writer);
+        let committed = blocking(|| connected.commit(&self.path, batch));
+        if matches!(committed, Err(CommitError::Unknown(_))) {
+            *writer = None;
         }
         committed
     }
@@ -312,6 +316,15 @@ impl Store for SqliteStore {
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {
         let query = sqlx::query("SELECT * FROM dead_letters WHERE id = ?").bind(integer(id.0));
         self.rows(query).await?.first().map(letters::dead_letter).transpose()
+    }
+}
+
+/// SQLite is called on this very thread: to hand a commit to another one and to be woken by
+/// it takes longer than a small commit itself. The runtime's other tasks go on elsewhere.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }
 

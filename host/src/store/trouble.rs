@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sagabox_engine::store::ReadError;
-use sqlx::Error;
+use thiserror::Error;
 
 /// Source: SQLite's list of result codes; extended codes carry the primary one in their low byte.
 const BUSY: i32 = 5;
@@ -14,24 +14,48 @@ const FULL: i32 = 13;
 const CANNOT_OPEN: i32 = 14;
 const NO_DATABASE: i32 = 26;
 
-/// None if the error does not come from SQLite itself.
-fn code(error: &Error) -> Option<i32> {
-    let code = error.as_database_error()?.code()?;
-    code.parse::<i32>().ok().map(|code| code & 0xff)
+/// On the connection that writes.
+#[derive(Debug, Error)]
+pub(super) enum WriteError {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// A row is there, and not understood.
+    #[error("{0}")]
+    Damaged(String),
 }
 
-pub(super) fn is_full(error: &Error) -> bool {
-    code(error) == Some(FULL)
+/// An error that may be SQLite's own.
+pub(super) trait Trouble: std::fmt::Display {
+    /// The primary result code; none if the error does not come from SQLite itself.
+    fn code(&self) -> Option<i32>;
 }
 
-/// Whether SQLite itself answered: otherwise its thread is gone, or the row is not understood.
-pub(super) fn is_answer(error: &Error) -> bool {
-    code(error).is_some()
+impl Trouble for sqlx::Error {
+    fn code(&self) -> Option<i32> {
+        let code = self.as_database_error()?.code()?;
+        code.parse::<i32>().ok().map(|code| code & 0xff)
+    }
 }
 
-pub(super) fn plainly(path: &Path, error: &Error) -> String {
+impl Trouble for WriteError {
+    fn code(&self) -> Option<i32> {
+        match self {
+            Self::Sqlite(rusqlite::Error::SqlInputError { error, .. }) => {
+                Some(error.extended_code & 0xff)
+            }
+            Self::Sqlite(error) => Some(error.sqlite_error()?.extended_code & 0xff),
+            Self::Damaged(_) => None,
+        }
+    }
+}
+
+pub(super) fn is_full(error: &impl Trouble) -> bool {
+    error.code() == Some(FULL)
+}
+
+pub(super) fn plainly(path: &Path, error: &impl Trouble) -> String {
     let path = path.display();
-    match code(error) {
+    match error.code() {
         Some(FULL) => {
             format!("the disk is full, {path} cannot grow; free some space and work resumes")
         }
@@ -56,11 +80,16 @@ pub(super) fn plainly(path: &Path, error: &Error) -> String {
     }
 }
 
-pub(super) fn unreadable(path: &Path, error: &Error) -> ReadError {
+pub(super) fn unreadable(path: &Path, error: &impl Trouble) -> ReadError {
     ReadError(format!("the store cannot be read: {}", plainly(path, error)))
 }
 
 /// Where rows are decoded within a function that answers with SQLite's errors.
-pub(super) fn undecodable(error: impl std::fmt::Display) -> Error {
-    Error::Decode(error.to_string().into())
+pub(super) fn undecodable(error: impl std::fmt::Display) -> sqlx::Error {
+    sqlx::Error::Decode(error.to_string().into())
+}
+
+/// The same on the connection that writes.
+pub(super) fn damaged(error: impl std::fmt::Display) -> WriteError {
+    WriteError::Damaged(error.to_string())
 }

@@ -1,18 +1,22 @@
 //! The one connection that writes, and what a failure on it means.
+//!
+//! It is driven without sqlx, which sends each statement to a thread of its own and
+//! waits for the answer: of the time of a small commit that was most. Here a commit is
+//! plain calls of SQLite on the committer's own thread, a row a statement, each prepared once.
 
 use std::path::Path;
 
+use rusqlite::Connection;
 use sagabox_engine::store::{Batch, CommitError, Committed, Expire};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, SqliteConnection};
 
 use super::expire::{self, Sweep};
+use super::open;
 use super::seen::{Done, Hash, Seen, Sizes};
-use super::trouble::{self, plainly};
+use super::trouble::{self, WriteError, plainly};
 use super::{inbox, tables};
 
 pub(super) struct Writer {
-    connection: SqliteConnection,
+    connection: Connection,
     seen: Seen,
     sweep: Sweep,
 }
@@ -29,62 +33,58 @@ struct Written {
 
 impl Writer {
     /// Waits until no other connection writes, then reads what was seen. So a commit
-    /// that was abandoned half-way has landed before, or never will.
-    pub async fn connect(
-        options: &SqliteConnectOptions,
-        sizes: Sizes,
-    ) -> Result<Self, sqlx::Error> {
-        let mut connection = options.connect().await?;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
-        let seen = inbox::load(&mut connection, sizes).await?;
-        sqlx::query("ROLLBACK").execute(&mut connection).await?;
+    /// of another process has landed before, or never will.
+    pub fn connect(path: &Path, sizes: Sizes) -> Result<Self, WriteError> {
+        let connection = open::writing(path)?;
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        let seen = inbox::load(&connection, sizes)?;
+        connection.execute_batch("ROLLBACK")?;
         Ok(Self { connection, seen, sweep: Sweep::default() })
     }
 
     /// After `Unknown` it must not be used again.
-    pub async fn commit(&mut self, path: &Path, batch: &Batch) -> Result<Committed, CommitError> {
-        if let Err(error) = sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await {
-            let reason = plainly(path, &error);
-            // Nothing was written either way, but a connection without its thread is of no use.
-            return Err(match trouble::is_answer(&error) {
-                true => CommitError::NotCommitted(reason),
-                false => CommitError::Unknown(reason),
-            });
+    pub fn commit(&mut self, path: &Path, batch: &Batch) -> Result<Committed, CommitError> {
+        if let Err(error) = self.run("BEGIN IMMEDIATE") {
+            return Err(CommitError::NotCommitted(plainly(path, &error)));
         }
-        let written = match self.write(batch).await {
+        let written = match self.write(batch) {
             Ok(written) => written,
-            Err(error) => return Err(self.roll_back(path, &error, true).await),
+            Err(error) => return Err(self.roll_back(path, &error, true)),
         };
-        if let Err(error) = sqlx::query("COMMIT").execute(&mut self.connection).await {
+        if let Err(error) = self.run("COMMIT") {
             // A full disk refuses the transaction's pages one after another, and the page
             // that makes them valid is the last. What is there is written over next time.
             let certain = trouble::is_full(&error);
-            return Err(self.roll_back(path, &error, certain).await);
+            return Err(self.roll_back(path, &error, certain));
         }
         self.seen.apply(written.added, written.newest_at, &written.done);
         self.seen.forget(written.runs_dropped);
         Ok(written.committed)
     }
 
+    fn run(&self, sql: &str) -> Result<(), WriteError> {
+        self.connection.prepare_cached(sql)?.execute(())?;
+        Ok(())
+    }
+
     /// Everything but the COMMIT.
-    async fn write(&mut self, batch: &Batch) -> Result<Written, sqlx::Error> {
-        let writer = &mut self.connection;
-        let looked = inbox::look_up(writer, &self.seen, &batch.appends).await?;
+    fn write(&mut self, batch: &Batch) -> Result<Written, WriteError> {
+        let writer = &self.connection;
+        let looked = inbox::look_up(writer, &self.seen, &batch.appends)?;
         let received = batch.appends.iter().map(|append| append.received_at.0);
         let newest_at = received.max().unwrap_or(0);
-        let done = inbox::write(writer, &self.seen, &looked.added, newest_at).await?;
-        tables::write_log(writer, batch, &looked.duplicates).await?;
-        tables::write_instances(writer, batch).await?;
-        tables::write_decisions(writer, batch).await?;
-        tables::write_waiting(writer, batch).await?;
-        tables::write_progress(writer, batch).await?;
+        let done = inbox::write(writer, &self.seen, &looked.added, newest_at)?;
+        tables::write_log(writer, batch, &looked.duplicates)?;
+        tables::write_instances(writer, batch)?;
+        tables::write_decisions(writer, batch)?;
+        tables::write_waiting(writer, batch)?;
+        tables::write_progress(writer, batch)?;
         let (mut runs_dropped, mut expired) = (0, 0);
         if let Some(expire) = &batch.expire {
             let Expire { seen_before, rows_max, .. } = expire;
             let chunks;
-            (runs_dropped, chunks) =
-                inbox::forget(writer, &self.seen, seen_before.0, *rows_max).await?;
-            expired = chunks + expire::step(writer, &mut self.sweep, expire).await?;
+            (runs_dropped, chunks) = inbox::forget(writer, &self.seen, seen_before.0, *rows_max)?;
+            expired = chunks + expire::step(writer, &mut self.sweep, expire)?;
         }
         Ok(Written {
             committed: Committed { duplicates: looked.duplicates, expired },
@@ -97,15 +97,16 @@ impl Writer {
 
     /// `certain`: if SQLite has rolled back by itself, as it does after the worst errors,
     /// then surely nothing is written.
-    async fn roll_back(&mut self, path: &Path, error: &sqlx::Error, certain: bool) -> CommitError {
+    fn roll_back(&self, path: &Path, error: &WriteError, certain: bool) -> CommitError {
         let reason = plainly(path, error);
-        match sqlx::query("ROLLBACK").execute(&mut self.connection).await {
-            // The transaction was still open.
-            Ok(_) => CommitError::NotCommitted(reason),
-            // "No transaction is active."
-            Err(second) if certain && trouble::is_answer(&second) => {
-                CommitError::NotCommitted(reason)
-            }
+        if self.connection.is_autocommit() {
+            return match certain {
+                true => CommitError::NotCommitted(reason),
+                false => CommitError::Unknown(reason),
+            };
+        }
+        match self.run("ROLLBACK") {
+            Ok(()) => CommitError::NotCommitted(reason),
             Err(second) => CommitError::Unknown(format!("{reason}; {second}")),
         }
     }

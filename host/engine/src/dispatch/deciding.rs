@@ -7,6 +7,7 @@ use futures::future::{BoxFuture, try_join_all};
 use serde_json::{Value, json};
 
 use crate::commit::Addressed;
+use crate::detached::detached;
 use crate::handler::Reply;
 use crate::identity::{self, DecisionIdentity};
 use crate::lookup::Lookup;
@@ -18,7 +19,6 @@ use crate::model::{
 use crate::shard::{Job, JobResult};
 use crate::store::{Store, TimerRow};
 
-use super::detached::detached;
 use super::swap::PluginVersion;
 use super::{Asked, Dispatcher, Via};
 

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::commit::Addressed;
 use crate::correlate::correlate;
+use crate::detached::detached;
 use crate::model::{
     DeadLetter, DeadLetterId, DeadLetterStatus, Event, Instance, Key, LogEntry, MessageKind,
     PluginName, Position, reserved,
@@ -20,7 +21,6 @@ use crate::model::{
 use crate::resolve::{Action, Resolution, ResolveError, ResolveRequest, write_letter};
 use crate::store::{ParkedKey, ReadError, Store};
 
-use super::detached::detached;
 use super::{Delivery, Dirty, Dispatcher, Via, is_for_instance};
 
 const PARKED_PAGE: usize = 512;

@@ -20,7 +20,6 @@
 //! unknown, the dispatcher is dropped and built again from the store.
 
 mod deciding;
-mod detached;
 mod ending;
 mod holds;
 mod letters;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::correlate::correlate;
+use crate::detached::detached;
 use crate::model::{Key, LogEntry, Position, Subscription, Timestamp, reserved};
 use crate::store::{Loaded, ReadError};
 use crate::tail::Next;
 
-use super::detached::detached;
 use super::residents::Residents;
 use super::{Dirty, Dispatcher, FLIGHT_BYTES_MAX, FLIGHTS_MAX, is_for_instance};
 

@@ -1,6 +1,6 @@
 //! A store that fails by a seed, over any other: commits that are refused, commits
 //! that succeed and report an unknown outcome, commits that are lost and report the
-//! same, reads that fail, and everything takes a while.
+//! same, reads that fail; everything takes a while, and few read at a time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     Batch, CommitError, Committed, Loaded, MessageLane, ReadError, Recovered, RecoveredPlugin,
@@ -17,6 +18,8 @@ use crate::model::{
     DeadLetter, DeadLetterId, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
     SinkName, Timestamp,
 };
+
+const READERS: usize = 2;
 
 /// How often what goes wrong, in thousandths.
 #[derive(Clone, Copy, Debug)]
@@ -33,11 +36,14 @@ pub struct FaultyStore<S> {
     inner: S,
     rates: FaultRates,
     random: Arc<Mutex<StdRng>>,
+    /// Connections, as few as a real store has.
+    readers: Semaphore,
 }
 
 impl<S: Store> FaultyStore<S> {
     pub fn new(inner: S, rates: FaultRates, seed: u64) -> Self {
-        Self { inner, rates, random: Arc::new(Mutex::new(StdRng::seed_from_u64(seed))) }
+        let random = Arc::new(Mutex::new(StdRng::seed_from_u64(seed)));
+        Self { inner, rates, random, readers: Semaphore::new(READERS) }
     }
 
     fn roll(&self) -> u32 {
@@ -51,11 +57,14 @@ impl<S: Store> FaultyStore<S> {
         tokio::time::sleep(Duration::from_micros(micros)).await;
     }
 
-    async fn before_read(&self) -> Result<(), ReadError> {
+    /// Whoever reads must see its read through while it waits for another one: a read that
+    /// is begun and not polled keeps its connection from the others.
+    async fn before_read(&self) -> Result<SemaphorePermit<'_>, ReadError> {
+        let connection = self.readers.acquire().await.expect("the semaphore is never closed");
         self.delay().await;
         match self.roll() < self.rates.read_failed {
             true => Err(ReadError("planted: the read failed".to_owned())),
-            false => Ok(()),
+            false => Ok(connection),
         }
     }
 }
@@ -63,7 +72,7 @@ impl<S: Store> FaultyStore<S> {
 #[async_trait]
 impl<S: Store> Store for FaultyStore<S> {
     async fn recover(&self) -> Result<Recovered, ReadError> {
-        self.before_read().await?;
+        let _connection = self.before_read().await?;
         self.inner.recover().await
     }
 
@@ -86,7 +95,7 @@ impl<S: Store> Store for FaultyStore<S> {
     }
 
     async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<LogEntry>, ReadError> {
-        self.before_read().await?;
+        let _connection = self.before_read().await?;
         self.inner.read_log(after, limit).await
     }
 
@@ -97,12 +106,12 @@ impl<S: Store> Store for FaultyStore<S> {
         before: Position,
         limit: usize,
     ) -> Result<Vec<LogEntry>, ReadError> {
-        self.before_read().await?;
+        let _connection = self.before_read().await?;
         self.inner.read_stream(subject, after, before, limit).await
     }
 
     async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Loaded, ReadError> {
-        self.before_read().await?;
+        let _connection = self.before_read().await?;
         self.inner.load(plugin, keys).await
     }
 
@@ -111,7 +120,7 @@ impl<S: Store> Store for FaultyStore<S> {
         plugin: &PluginName,
         limit: usize,
     ) -> Result<Option<Loaded>, ReadError> {
-        self.before_read().await?;
+        let _connection = self.before_read().await?;
         self.inner.load_all(plugin, limit).await
     }
 
@@ -121,7 +130,7 @@ impl<S: Store> Store for FaultyStore<S> {
         after: Sequence,
         limit: usize,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
-        self.before_read().await?;
+        let _connection = self.before_read().await?;
         self.inner.read_outbox(sink, after, limit).await
     }
 
@@ -130,7 +139,7 @@ impl<S: Store> Store for FaultyStore<S> {
         due_until: Timestamp,
         limit: usize,
     ) -> Result<Vec<TimerRow>, ReadError> {
-        self.before_read().await?;
+        let _connection = self.before_read().await?;
         self.inner.read_timers(due_until, limit).await
     }
 
@@ -141,7 +150,7 @@ impl<S: Store> Store for FaultyStore<S> {
         after: Position,
         limit: usize,
     ) -> Result<Vec<LogEntry>, ReadError> {
-        self.before_read().await?;
+        let _connection = self.before_read().await?;
         self.inner.read_parked(plugin, key, after, limit).await
     }
 
@@ -151,7 +160,7 @@ impl<S: Store> Store for FaultyStore<S> {
         after: Sequence,
         limit: usize,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
-        self.before_read().await?;
+        let _connection = self.before_read().await?;
         self.inner.read_parked_messages(lane, after, limit).await
     }
 
@@ -161,7 +170,7 @@ impl<S: Store> Store for FaultyStore<S> {
         until: Timestamp,
         limit: usize,
     ) -> Result<Vec<Held>, ReadError> {
-        self.before_read().await?;
+        let _connection = self.before_read().await?;
         self.inner.read_expired_holds(plugin, until, limit).await
     }
 
@@ -171,17 +180,17 @@ impl<S: Store> Store for FaultyStore<S> {
         until: Timestamp,
         limit: usize,
     ) -> Result<Vec<Key>, ReadError> {
-        self.before_read().await?;
+        let _connection = self.before_read().await?;
         self.inner.read_finished_instances(plugin, until, limit).await
     }
 
     async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {
-        self.before_read().await?;
+        let _connection = self.before_read().await?;
         self.inner.read_plugin(plugin).await
     }
 
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {
-        self.before_read().await?;
+        let _connection = self.before_read().await?;
         self.inner.read_dead_letter(id).await
     }
 }

@@ -1,5 +1,5 @@
-//! Reads that go on by themselves. A future that only its dispatcher polls may hold a
-//! connection to the store while the dispatcher waits for another one: both would wait.
+//! Reads that go on by themselves. A future that only its stage polls may hold a
+//! connection to the store while the stage waits for another one: both would wait.
 
 use futures::future::BoxFuture;
 use tokio::task::JoinHandle;
@@ -13,7 +13,7 @@ impl<T> Drop for Task<T> {
 }
 
 /// Runs at once, also while nobody asks for its result; ends with whoever would.
-pub(super) fn detached<T: Send + 'static>(
+pub(crate) fn detached<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> BoxFuture<'static, T> {
     let mut task = Task(tokio::spawn(work));
