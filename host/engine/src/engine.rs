@@ -79,6 +79,8 @@ pub struct Settings {
     /// What the instances of one plugin may take of memory. Those used last stay; the
     /// others are in the store, and are read again when something comes for them.
     pub instance_bytes_max: usize,
+    /// Events that a plugin takes from the log at once.
+    pub entries_read_max: usize,
     pub retention: Retention,
     /// Events that the slowest plugin may be behind before offers are refused.
     pub backlog_max: u64,
@@ -103,6 +105,7 @@ impl Default for Settings {
             retry_delay_max: Duration::from_secs(60),
             lookup_timeout: Duration::from_secs(10),
             instance_bytes_max: 64 << 20,
+            entries_read_max: 512,
             retention: Retention::default(),
             backlog_max: 10_000_000,
         }
@@ -698,6 +701,7 @@ impl Stages {
             retry: parts.settings.retry(),
             lookup_timeout: parts.settings.lookup_timeout,
             instance_bytes_max: parts.settings.instance_bytes_max,
+            entries_read_max: parts.settings.entries_read_max,
             routes: Arc::new(Routes::new(parts.routes.clone())),
             log: Arc::clone(&log),
             work: work.clone(),

@@ -364,6 +364,7 @@ fn engine_settings(
         retention: self::retention(retention)?,
         backlog_max: limits.backlog_events.map_or(default.backlog_max, NonZeroU64::get),
         instance_bytes_max: limits.instance_bytes.unwrap_or(default.instance_bytes_max),
+        entries_read_max: default.entries_read_max,
     };
     if settings.retry_delay_min > settings.retry_delay_max {
         let place = retry.delay_ms_min.as_ref().or(retry.delay_ms_max.as_ref());

@@ -83,6 +83,7 @@ pub struct Surroundings {
     pub retry: RetryPolicy,
     pub lookup_timeout: Duration,
     pub instance_bytes_max: usize,
+    pub entries_read_max: usize,
     pub routes: Arc<Routes>,
     pub log: Arc<Tail<LogEntry>>,
     pub work: mpsc::UnboundedSender<Work>,

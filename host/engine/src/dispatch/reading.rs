@@ -15,8 +15,6 @@ use crate::tail::Next;
 use super::residents::Residents;
 use super::{Dirty, Dispatcher, FLIGHT_BYTES_MAX, FLIGHTS_MAX, is_for_instance};
 
-/// Entries read at once.
-const READ_MAX: usize = 512;
 /// Chunks that wait for their instances.
 const CHUNKS_MAX: usize = 4;
 /// Keys in one question to the store.
@@ -100,12 +98,13 @@ impl Dispatcher {
     }
 
     pub(super) async fn read(&mut self) {
-        let (entries, end) = match self.around.log.read(self.read_to.0, READ_MAX) {
+        let limit = self.around.entries_read_max;
+        let (entries, end) = match self.around.log.read(self.read_to.0, limit) {
             Next::Caught => return,
             Next::Entries(entries, end) => (entries, Position(end)),
             Next::Behind => {
                 let head = Position(self.around.log.head());
-                match self.around.store.read_log(self.read_to, READ_MAX).await {
+                match self.around.store.read_log(self.read_to, limit).await {
                     Ok(entries) => {
                         let end = entries.last().map_or(head, |last| last.position);
                         (entries, end)

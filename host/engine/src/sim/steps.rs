@@ -272,6 +272,7 @@ fn parts(
             retry_delay_max: Duration::from_millis(10),
             // None stays in memory for long: each is read again.
             instance_bytes_max: 0,
+            entries_read_max: 3,
             retention: Retention::default(),
             backlog_max: 1_000,
             lookup_timeout: Duration::from_millis(100),
