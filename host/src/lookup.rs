@@ -12,9 +12,11 @@ use axum::http::{StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Response, redirect};
-use sagabox_engine::lookup::Lookup;
+use sagabox_engine::lookup::{Lookup, Unanswered};
 use sagabox_engine::model::{AnswerValue, Failure, JSON, PluginName};
 use serde_json::value::RawValue;
+
+use crate::transport;
 
 /// An answer is recorded with every decision that it led to, so it has to stay small.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
@@ -53,23 +55,24 @@ impl Lookup for Lookups {
         plugin: &PluginName,
         name: &str,
         key: &str,
-    ) -> Result<AnswerValue, Failure> {
+    ) -> Result<AnswerValue, Unanswered> {
         let Some(granted) = self.0.get(name) else {
             let reason = format!("lookup `{name}` is not configured; add [lookup.{name}]");
-            return Err(Failure::Permanent(reason));
+            return Err(Failure::Permanent(reason).into());
         };
         if !granted.plugins.contains(plugin.as_str()) {
             return Err(Failure::Permanent(format!(
                 "lookup `{name}` is not granted to {plugin}; add it to lookup.{name}.plugins"
-            )));
+            ))
+            .into());
         }
         let answer = match &granted.source {
             Source::Http(lookup) => lookup.ask(key).await,
             Source::Table(table) => Ok(table.ask(key)),
         };
-        answer.map_err(|failure| match failure {
-            Failure::Permanent(reason) => Failure::Permanent(format!("lookup `{name}`: {reason}")),
-            Failure::Transient(reason) => Failure::Transient(format!("lookup `{name}`: {reason}")),
+        answer.map_err(|Unanswered { failure, retry_after }| Unanswered {
+            failure: failure.about(&format!("lookup `{name}`")),
+            retry_after,
         })
     }
 }
@@ -93,16 +96,16 @@ impl HttpLookup {
         Ok(Self { client, template })
     }
 
-    async fn ask(&self, key: &str) -> Result<AnswerValue, Failure> {
+    async fn ask(&self, key: &str) -> Result<AnswerValue, Unanswered> {
         if matches!(key, "" | "." | "..") {
             // URLs give these a meaning that no escaping takes away.
-            return Err(Failure::Permanent(format!("`{key}` cannot be a key in a URL")));
+            return Err(Failure::Permanent(format!("`{key}` cannot be a key in a URL")).into());
         }
         let encoded = utf8_percent_encode(key, UNRESERVED).to_string();
         let url = self.template.replace(KEY, &encoded);
         let request = self.client.get(&url).header(header::ACCEPT, JSON);
         let response = request.send().await.map_err(|error| {
-            Failure::Transient(format!("GET {url}: {}", crate::transport::causes(&error)))
+            Failure::Transient(format!("GET {url}: {}", transport::causes(&error)))
         })?;
         let status = response.status();
         if status == StatusCode::NOT_FOUND {
@@ -114,10 +117,10 @@ impl HttpLookup {
             Ok(AnswerValue::Found { content_type, data: body(&url, response).await? })
         } else {
             let reason = format!("GET {url} answered {status}");
-            Err(if crate::transport::is_transient(status) {
-                Failure::Transient(reason)
-            } else {
-                Failure::Permanent(reason)
+            let retry_after = transport::retry_after(response.headers(), jiff::Timestamp::now());
+            Err(match transport::is_transient(status) {
+                true => Unanswered { failure: Failure::Transient(reason), retry_after },
+                false => Failure::Permanent(reason).into(),
             })
         }
     }
@@ -125,9 +128,11 @@ impl HttpLookup {
 
 async fn body(url: &str, mut response: Response) -> Result<Bytes, Failure> {
     let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| {
-        Failure::Transient(format!("GET {url}: {}", crate::transport::causes(&error)))
-    })? {
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| Failure::Transient(format!("GET {url}: {}", transport::causes(&error))))?
+    {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
             return Err(Failure::Permanent(format!(
                 "GET {url} answered with more than {ANSWER_BYTES_MAX} bytes"
@@ -171,6 +176,7 @@ impl Table {
 mod tests {
     use axum::Router;
     use axum::http::Uri;
+    use axum::response::IntoResponse as _;
     use axum::routing::get;
     use tokio::net::TcpListener;
 
@@ -178,12 +184,15 @@ mod tests {
 
     async fn lookups() -> Lookups {
         let answer = async |uri: Uri| match uri.path() {
-            "/stock/a%2Fb%20%C3%A4" => (StatusCode::OK, "7".to_owned()),
-            "/stock/busy" => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
-            "/stock/forbidden" => (StatusCode::FORBIDDEN, String::new()),
-            "/stock/elsewhere" => (StatusCode::FOUND, String::new()),
-            "/stock/huge" => (StatusCode::OK, "x".repeat(ANSWER_BYTES_MAX + 1)),
-            _ => (StatusCode::NOT_FOUND, String::new()),
+            "/stock/a%2Fb%20%C3%A4" => "7".into_response(),
+            "/stock/busy" => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            "/stock/crowded" => {
+                (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "7")]).into_response()
+            }
+            "/stock/forbidden" => StatusCode::FORBIDDEN.into_response(),
+            "/stock/elsewhere" => StatusCode::FOUND.into_response(),
+            "/stock/huge" => "x".repeat(ANSWER_BYTES_MAX + 1).into_response(),
+            _ => StatusCode::NOT_FOUND.into_response(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let template = format!("http://{}/stock/{{key}}", listener.local_addr().unwrap());
@@ -207,8 +216,8 @@ mod tests {
             }
             Ok(AnswerValue::Missing) => ("missing", String::new()),
             Ok(AnswerValue::Events(_)) => ("events", String::new()),
-            Err(Failure::Permanent(reason)) => ("permanent", reason),
-            Err(Failure::Transient(reason)) => ("transient", reason),
+            Err(Unanswered { failure: Failure::Permanent(reason), .. }) => ("permanent", reason),
+            Err(Unanswered { failure: Failure::Transient(reason), .. }) => ("transient", reason),
         };
         assert_eq!(found, kind, "{text}");
         assert!(text.ends_with(end), "{text}");
@@ -230,6 +239,14 @@ mod tests {
         check("shipment", "stock", "huge", "permanent", "answered with more than 262144 bytes")
             .await;
         check("shipment", "stock", "..", "permanent", "`..` cannot be a key in a URL").await;
+    }
+
+    #[tokio::test]
+    async fn a_url_may_ask_for_a_pause() {
+        for (key, expected) in [("busy", None), ("crowded", Some(Duration::from_secs(7)))] {
+            let answer = lookups().await.ask(&PluginName::from("shipment"), "stock", key).await;
+            assert_eq!(answer.unwrap_err().retry_after, expected, "{key}");
+        }
     }
 
     #[tokio::test]

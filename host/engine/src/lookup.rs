@@ -2,6 +2,8 @@
 //! over HTTP and tables, and by the simulator. (Streams of the log are answered
 //! by the engine itself.)
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::model::{AnswerValue, Failure, PluginName};
@@ -13,6 +15,24 @@ pub trait Lookup: Send + Sync + 'static {
     /// # Errors
     /// `Permanent` if the lookup is not configured or not granted to the plugin;
     /// `Transient` if it did not answer, or not in time.
-    async fn ask(&self, plugin: &PluginName, name: &str, key: &str)
-    -> Result<AnswerValue, Failure>;
+    async fn ask(
+        &self,
+        plugin: &PluginName,
+        name: &str,
+        key: &str,
+    ) -> Result<AnswerValue, Unanswered>;
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unanswered {
+    pub failure: Failure,
+    /// Try again, but not before this, as the other side asks.
+    pub retry_after: Option<Duration>,
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        Self { failure, retry_after: None }
+    }
 }

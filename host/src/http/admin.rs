@@ -8,7 +8,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Site;
+use super::Shared;
 use super::extract::{Filter, Segments};
 use super::problem::Problem;
 use crate::store::admin::DeadLetterFilter;
@@ -48,7 +48,7 @@ impl Page {
 
 /// What serves, with how many instances each process manager has; what was refused, and
 /// why; and what is being tried on instances.
-pub async fn plugins(State(site): State<Site>) -> Result<Json<Value>, Problem> {
+pub async fn plugins(State(site): State<Shared>) -> Result<Json<Value>, Problem> {
     let mut plugins = Vec::new();
     for plugin in site.board.serving() {
         let mut view = json!(plugin);
@@ -63,7 +63,7 @@ pub async fn plugins(State(site): State<Site>) -> Result<Json<Value>, Problem> {
 }
 
 pub async fn instances(
-    State(site): State<Site>,
+    State(site): State<Shared>,
     Segments(plugin): Segments<String>,
     Filter(page): Filter<Page>,
 ) -> Result<Json<Value>, Problem> {
@@ -74,7 +74,7 @@ pub async fn instances(
 }
 
 pub async fn instance(
-    State(site): State<Site>,
+    State(site): State<Shared>,
     Segments((plugin, key)): Segments<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
     let found = site.admin.instance(&plugin, &key, PAGE).await.map_err(unreadable)?;
@@ -83,7 +83,7 @@ pub async fn instance(
 }
 
 pub async fn dead_letters(
-    State(site): State<Site>,
+    State(site): State<Shared>,
     Filter(page): Filter<Page>,
 ) -> Result<Json<Value>, Problem> {
     let limit = page.limit()?;
@@ -104,7 +104,7 @@ pub async fn dead_letters(
     Ok(Json(json!({ "dead_letters": rows })))
 }
 
-pub async fn accounts(State(site): State<Site>) -> Result<Json<Value>, Problem> {
+pub async fn accounts(State(site): State<Shared>) -> Result<Json<Value>, Problem> {
     Ok(Json(json!(site.admin.accounts().await.map_err(unreadable)?)))
 }
 

@@ -7,9 +7,9 @@ use axum::http::{HeaderMap, StatusCode};
 use sagabox_engine::engine::Receipt;
 use serde::{Deserialize, Serialize};
 
-use super::Site;
 use super::extract::Body;
 use super::problem::Problem;
+use super::{Shared, Site};
 use crate::cloudevents;
 
 /// What became of a request's events. Also what the command line reads back.
@@ -20,7 +20,7 @@ pub struct Summary {
 }
 
 pub async fn post(
-    State(site): State<Site>,
+    State(site): State<Shared>,
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<(StatusCode, Json<Summary>), Problem> {

@@ -9,9 +9,9 @@ use sagabox_engine::model::{DeadLetterId, Event};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Site;
 use super::extract::{Arguments, Segments};
 use super::problem::Problem;
+use super::{Shared, Site};
 use crate::store::admin::DeadLetterFilter;
 
 /// There is no authentication yet: who says nothing is this one.
@@ -55,14 +55,14 @@ pub struct Many {
 }
 
 pub async fn show(
-    State(site): State<Site>,
+    State(site): State<Shared>,
     Segments(id): Segments<String>,
 ) -> Result<Json<Value>, Problem> {
     Ok(Json(json!(letter(&site, letter_id(&id)?).await?)))
 }
 
 pub async fn resolve(
-    State(site): State<Site>,
+    State(site): State<Shared>,
     Segments((id, verb)): Segments<(String, String)>,
     Arguments(one): Arguments<One>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
@@ -74,7 +74,7 @@ pub async fn resolve(
 
 /// A page of letters at a time; `next` is where the following page begins.
 pub async fn resolve_many(
-    State(site): State<Site>,
+    State(site): State<Shared>,
     Segments(verb): Segments<String>,
     Arguments(many): Arguments<Many>,
 ) -> Result<Json<Value>, Problem> {
@@ -126,7 +126,7 @@ async fn pick(site: &Site, many: &Many) -> Result<(Vec<u64>, Option<u64>), Probl
 }
 
 pub async fn instance(
-    State(site): State<Site>,
+    State(site): State<Shared>,
     Segments((plugin, key, verb)): Segments<(String, String, String)>,
     Arguments(one): Arguments<One>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
@@ -147,7 +147,7 @@ pub async fn instance(
 }
 
 /// Sinks that do not answer: their messages wait, and they are tried now and then.
-pub async fn sinks(State(site): State<Site>) -> Json<Value> {
+pub async fn sinks(State(site): State<Shared>) -> Json<Value> {
     let down = site.engine.status().await.sinks_down.into_iter().map(|down| {
         json!({
             "sink": down.sink,

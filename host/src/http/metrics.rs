@@ -9,7 +9,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use sagabox_engine::engine::Status;
 
-use super::Site;
+use super::Shared;
 use super::events::Summary;
 use super::problem::Problem;
 use crate::hot::Board;
@@ -39,7 +39,7 @@ impl Traffic {
     }
 }
 
-pub async fn get(State(site): State<Site>) -> impl IntoResponse {
+pub async fn get(State(site): State<Shared>) -> impl IntoResponse {
     let status = site.engine.status().await;
     // A store that cannot be read for a moment must not hide the rest.
     let accounts = site.admin.accounts().await.ok();

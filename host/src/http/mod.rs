@@ -29,7 +29,6 @@ pub use metrics::Traffic;
 pub use problem::Problem;
 
 /// What the routes share.
-#[derive(Clone)]
 pub struct Site {
     pub engine: Engine,
     pub admin: Admin,
@@ -37,6 +36,9 @@ pub struct Site {
     pub limits: Limits,
     pub traffic: Arc<Traffic>,
 }
+
+/// It is cloned for each request.
+type Shared = Arc<Site>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -76,11 +78,11 @@ pub fn router(site: Site) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(site.limits.body_bytes))
-        .with_state(site)
+        .with_state(Arc::new(site))
 }
 
 /// Ready means that events are accepted; while the engine recovers, they are not.
-async fn ready(State(site): State<Site>) -> Result<Json<serde_json::Value>, Problem> {
+async fn ready(State(site): State<Shared>) -> Result<Json<serde_json::Value>, Problem> {
     use sagabox_engine::engine::OfferError;
 
     let status = site.engine.status().await;

@@ -11,7 +11,7 @@ use sagabox_engine::engine::{Lease, LeaseId, LeaseReport, LeaseRequest, Selectio
 use sagabox_engine::model::MessageId;
 use serde::{Deserialize, Serialize};
 
-use super::Site;
+use super::Shared;
 use super::extract::{Arguments, Segments};
 use super::problem::Problem;
 
@@ -80,7 +80,7 @@ pub struct QueueView {
     pub leased: usize,
 }
 
-pub async fn list(State(site): State<Site>) -> Json<serde_json::Value> {
+pub async fn list(State(site): State<Shared>) -> Json<serde_json::Value> {
     let queues = site.engine.status().await.queues.into_iter();
     let queues: Vec<_> = queues
         .map(|queue| QueueView {
@@ -93,7 +93,7 @@ pub async fn list(State(site): State<Site>) -> Json<serde_json::Value> {
 }
 
 pub async fn lease(
-    State(site): State<Site>,
+    State(site): State<Shared>,
     Segments(queue): Segments<String>,
     Arguments(take): Arguments<Take>,
 ) -> Result<impl IntoResponse, Problem> {
@@ -102,7 +102,7 @@ pub async fn lease(
 }
 
 pub async fn acknowledge(
-    State(site): State<Site>,
+    State(site): State<Shared>,
     Segments(queue): Segments<String>,
     Arguments(call): Arguments<Acknowledge>,
 ) -> Result<Json<Report>, Problem> {
@@ -111,7 +111,7 @@ pub async fn acknowledge(
 }
 
 pub async fn give_back(
-    State(site): State<Site>,
+    State(site): State<Shared>,
     Segments(queue): Segments<String>,
     Arguments(call): Arguments<GiveBack>,
 ) -> Result<Json<Report>, Problem> {
@@ -127,7 +127,7 @@ pub async fn give_back(
 }
 
 pub async fn extend(
-    State(site): State<Site>,
+    State(site): State<Shared>,
     Segments(queue): Segments<String>,
     Arguments(call): Arguments<Extend>,
 ) -> Result<Json<serde_json::Value>, Problem> {

@@ -59,6 +59,12 @@ pub fn millis(duration: Duration) -> String {
     format!("{:.2}", duration.as_secs_f64() * 1000.0)
 }
 
+/// Microseconds of each.
+#[expect(clippy::cast_precision_loss, reason = "shown to one digit")]
+pub fn micros_each(all: Duration, count: usize) -> String {
+    format!("{:.1}", all.as_secs_f64() * 1e6 / count as f64)
+}
+
 #[expect(clippy::cast_precision_loss, reason = "shown to one digit")]
 pub fn mebibytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / 1_048_576.0)

@@ -1,10 +1,13 @@
 //! The scenario `senders`: one event a request, from many senders at once.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use super::by_hand::ByHand;
 use super::load::{self, Load, Target};
-use super::report::{Spread, millis, percentile, rate, rate_cells, ratio, table};
+use super::process::Usage;
+use super::report::{Spread, micros_each, millis, percentile, rate, rate_cells, ratio, table};
 use super::settings::Settings;
 use super::shapes::SAGA;
 use super::throughput::WARM_UP;
@@ -13,7 +16,8 @@ use crate::host::Host;
 #[derive(Default)]
 struct Measured {
     rates: Spread,
-    answered: Vec<std::time::Duration>,
+    answered: Vec<Duration>,
+    cpu: Duration,
 }
 
 /// # Errors
@@ -29,7 +33,9 @@ pub async fn measure(settings: &Settings) -> Result<String> {
     for round in 0..settings.rounds {
         for (measured, target) in measured.iter_mut().zip(targets) {
             let name = format!("r{round}");
+            let before = Usage::of(target.process)?;
             let outcome = run(target, &name, settings.sender_events, settings).await?;
+            measured.cpu += Usage::of(target.process)?.since(&before).cpu;
             measured.rates.push(rate(settings.sender_events, outcome.elapsed));
             measured.answered.extend(outcome.answered);
         }
@@ -42,11 +48,20 @@ pub async fn measure(settings: &Settings) -> Result<String> {
         let mut row = vec![(*name).to_owned()];
         row.extend(rate_cells(&measured.rates));
         row.push(ratio(ours, measured.rates.median()));
+        row.push(micros_each(measured.cpu, measured.answered.len()));
         row.extend([500, 990].map(|at| millis(percentile(&mut measured.answered, at))));
         row
     });
-    let header =
-        ["way", "events/s", "slowest", "fastest", "Sagabox is", "202 p50 ms", "202 p99 ms"];
+    let header = [
+        "way",
+        "events/s",
+        "slowest",
+        "fastest",
+        "Sagabox is",
+        "CPU µs/event",
+        "202 p50 ms",
+        "202 p99 ms",
+    ];
     Ok(table(&header, &rows.collect::<Vec<_>>()))
 }
 

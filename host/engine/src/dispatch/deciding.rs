@@ -10,7 +10,7 @@ use crate::commit::Addressed;
 use crate::detached::detached;
 use crate::handler::Reply;
 use crate::identity::{self, DecisionIdentity};
-use crate::lookup::Lookup;
+use crate::lookup::{Lookup, Unanswered};
 use crate::model::{
     Answer, AnswerValue, DeadLetterId, Decision, DecisionRecord, Due, Event, Failure, Instance,
     InstanceStatus, Key, KeyChange, LogEntry, MessageKind, Outgoing, PluginName, Position,
@@ -55,7 +55,7 @@ impl Dispatcher {
                 Ok(None) => {}
                 // It had no effect, and the version that serves now may do better.
                 Err(_) if !is_current => self.start_over(&key, position),
-                Err(failure) => self.fail(&key, position, failure),
+                Err(failure) => self.fail(&key, position, failure.into()),
             }
         }
     }
@@ -287,19 +287,22 @@ impl Dispatcher {
         }
         let around = &self.around;
         let timeout = around.lookup_timeout;
-        let pending: Vec<BoxFuture<'static, Result<Answer, Failure>>> = fresh
+        let pending: Vec<BoxFuture<'static, Result<Answer, Unanswered>>> = fresh
             .into_iter()
-            .map(|question| -> BoxFuture<'static, Result<Answer, Failure>> {
+            .map(|question| -> BoxFuture<'static, Result<Answer, Unanswered>> {
                 let (plugin, lookup) = (plugin.clone(), Arc::clone(&around.lookup));
                 let store = Arc::clone(&around.store);
                 Box::pin(async move {
                     let found = answer(&plugin, &question, position, &*lookup, &*store);
                     let value = tokio::time::timeout(timeout, found).await.unwrap_or_else(|_| {
-                        Err(Failure::Transient(format!("no answer within {timeout:?}")))
+                        Err(Failure::Transient(format!("no answer within {timeout:?}")).into())
                     });
                     match value {
                         Ok(value) => Ok(Answer { question, value }),
-                        Err(failure) => Err(about(&question, failure)),
+                        Err(Unanswered { failure, retry_after }) => Err(Unanswered {
+                            failure: failure.about(&asked(&question)),
+                            retry_after,
+                        }),
                     }
                 })
             })
@@ -325,11 +328,12 @@ impl Dispatcher {
                     self.call(vec![Job { position, key, generation, call }]);
                 }
             }
-            Err(failure) => self.fail(&key, position, failure),
+            Err(failed) => self.fail(&key, position, failed),
         }
     }
 
-    fn fail(&mut self, key: &Key, position: Position, failure: Failure) {
+    fn fail(&mut self, key: &Key, position: Position, failed: Unanswered) {
+        let Unanswered { failure, retry_after } = failed;
         let now = (self.around.clock)();
         let plugin = &self.plugin;
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
@@ -337,7 +341,7 @@ impl Dispatcher {
         let seed = DecisionIdentity::new(plugin, &delivery.entry.event, key).seed();
         let delay = match &failure {
             Failure::Permanent(_) => None,
-            Failure::Transient(_) => self.around.retry.delay(attempt, seed, None),
+            Failure::Transient(_) => self.around.retry.delay(attempt, seed, retry_after),
         };
         let Some(delay) = delay else {
             return self.park_behind_letter(key, position, &failure.to_string(), attempt);
@@ -400,10 +404,10 @@ async fn answer(
     before: Position,
     lookup: &dyn Lookup,
     store: &dyn Store,
-) -> Result<AnswerValue, Failure> {
+) -> Result<AnswerValue, Unanswered> {
     match question {
         Question::Lookup { name, key } => lookup.ask(plugin, name, key).await,
-        Question::Stream(subject) => stream(subject, before, store).await,
+        Question::Stream(subject) => Ok(stream(subject, before, store).await?),
     }
 }
 
@@ -433,14 +437,10 @@ async fn stream(
     Ok(AnswerValue::Events(events))
 }
 
-fn about(question: &Question, failure: Failure) -> Failure {
-    let what = match question {
+fn asked(question: &Question) -> String {
+    match question {
         Question::Lookup { name, key } => format!("lookup `{name}` of `{key}`"),
         Question::Stream(subject) => format!("stream of `{subject}`"),
-    };
-    match failure {
-        Failure::Permanent(reason) => Failure::Permanent(format!("{what}: {reason}")),
-        Failure::Transient(reason) => Failure::Transient(format!("{what}: {reason}")),
     }
 }
 

@@ -43,10 +43,10 @@ use crate::handler::{Call, Handler};
 use crate::hash::HashMap;
 use crate::identity::DecisionIdentity;
 use crate::lanes::Lanes;
-use crate::lookup::Lookup;
+use crate::lookup::{Lookup, Unanswered};
 use crate::model::{
-    Answer, Correlation, Counters, Cursor, DeadLetter, DeadLetterId, Effect, Failure, Key,
-    LogEntry, Manifest, PluginName, Position, Subscription, Timestamp,
+    Answer, Correlation, Counters, Cursor, DeadLetter, DeadLetterId, Effect, Key, LogEntry,
+    Manifest, PluginName, Position, Subscription, Timestamp,
 };
 use crate::parking::{Parking, WAITING_MAX};
 use crate::resolve::{LetterIds, ResolveRequest};
@@ -212,7 +212,7 @@ struct Asked {
     position: Position,
     key: Key,
     generation: u32,
-    answers: Result<Vec<Answer>, Failure>,
+    answers: Result<Vec<Answer>, Unanswered>,
 }
 
 impl Dispatcher {

@@ -78,7 +78,7 @@ mod tests {
     use super::super::world::{START, event};
     use super::*;
     use crate::engine::{Parts, ServeError, Settings};
-    use crate::lookup::Lookup;
+    use crate::lookup::{Lookup, Unanswered};
     use crate::model::{AnswerValue, Event, Failure, Key, PluginName, Role, Timestamp};
     use crate::store::memory::{MemoryStore, Tables};
 
@@ -91,7 +91,7 @@ mod tests {
 
     #[async_trait]
     impl Lookup for Slow {
-        async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Failure> {
+        async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Unanswered> {
             if self.asked.fetch_add(1, Ordering::Relaxed) == 0 {
                 self.answers.notified().await;
             }

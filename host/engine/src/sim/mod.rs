@@ -6,6 +6,8 @@
 //! starts again on the same store. At the end the ledger looks at what is stored
 //! and delivered, and checks the guarantees from outside.
 
+#[cfg(test)]
+mod crowded;
 mod hot;
 mod ledger;
 #[cfg(test)]

@@ -13,8 +13,8 @@ use super::scripts::{Pattern, handlers};
 use super::world::{START, event};
 use crate::engine::{Engine, Parts, Settings};
 use crate::handler::Handler;
-use crate::lookup::Lookup;
-use crate::model::{AnswerValue, Failure, Message, PluginName, SinkName, Timestamp};
+use crate::lookup::{Lookup, Unanswered};
+use crate::model::{AnswerValue, Message, PluginName, SinkName, Timestamp};
 use crate::store::memory::MemoryStore;
 use crate::transport::{DeliveryError, Transport};
 
@@ -33,7 +33,7 @@ impl Clumsy {
 
 #[async_trait]
 impl Lookup for Clumsy {
-    async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Failure> {
+    async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Unanswered> {
         self.stumble();
         Ok(AnswerValue::Missing)
     }

@@ -12,8 +12,8 @@ use super::scripts::{Pattern, handlers};
 use super::world::{START, event};
 use crate::engine::{Engine, OfferError, Parts, Settings};
 use crate::handler::Handler;
-use crate::lookup::Lookup;
-use crate::model::{AnswerValue, Failure, PluginName, Timestamp};
+use crate::lookup::{Lookup, Unanswered};
+use crate::model::{AnswerValue, PluginName, Timestamp};
 use crate::store::Store;
 use crate::store::faulty::{FaultRates, FaultyStore};
 use crate::store::memory::MemoryStore;
@@ -22,7 +22,7 @@ struct Missing;
 
 #[async_trait]
 impl Lookup for Missing {
-    async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Failure> {
+    async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Unanswered> {
         Ok(AnswerValue::Missing)
     }
 }

@@ -21,7 +21,7 @@ use super::world::{Life, Operator, Plan, START, event, is_refused};
 use crate::engine::{Parts, Settings};
 use crate::handler::{Call, Handler, Reply};
 use crate::housekeeping::Retention;
-use crate::lookup::Lookup;
+use crate::lookup::{Lookup, Unanswered};
 use crate::model::{
     AnswerValue, DeadLetter, DeadLetterId, Failure, Held, Key, LogEntry, Manifest, Message,
     PluginName, Position, Sequence, SinkName, State, Timestamp,
@@ -311,13 +311,13 @@ struct SteppedLookup {
 
 #[async_trait]
 impl Lookup for SteppedLookup {
-    async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Failure> {
+    async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Unanswered> {
         let fault = self.steps.next(Seam::Ask);
         tokio::time::sleep(CALL_TIME).await;
         match fault {
             None => Ok(AnswerValue::Missing),
             Some(Fault::CrashBefore) => self.steps.crash().await,
-            Some(_) => Err(Failure::Transient("planted".to_owned())),
+            Some(_) => Err(Failure::Transient("planted".to_owned()).into()),
         }
     }
 }

@@ -18,7 +18,7 @@ use super::scripts::Pattern;
 use crate::Clock;
 use crate::engine::{Action, Engine, Parts, Resolution, Settings};
 use crate::housekeeping::Retention;
-use crate::lookup::Lookup;
+use crate::lookup::{Lookup, Unanswered};
 use crate::model::{
     AnswerValue, DeadLetterSubject, Event, Failure, Message, PluginName, SinkName, Timestamp,
 };
@@ -528,12 +528,12 @@ struct Customers(Mutex<StdRng>);
 
 #[async_trait]
 impl Lookup for Customers {
-    async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Failure> {
+    async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Unanswered> {
         let roll: u32 =
             self.0.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..1_000);
         tokio::time::sleep(Duration::from_micros(u64::from(roll) * 5)).await;
         match roll < 50 {
-            true => Err(Failure::Transient("planted".to_owned())),
+            true => Err(Failure::Transient("planted".to_owned()).into()),
             false => Ok(AnswerValue::Missing),
         }
     }

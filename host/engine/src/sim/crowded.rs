@@ -1,0 +1,73 @@
+//! A lookup that asks to be left alone for a while is.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::scripts::{Pattern, handlers};
+use super::world::{START, event};
+use crate::engine::{Engine, Parts, Settings};
+use crate::handler::Handler;
+use crate::lookup::{Lookup, Unanswered};
+use crate::model::{AnswerValue, Failure, PluginName, Timestamp};
+use crate::store::memory::MemoryStore;
+
+/// Far longer than any delay of the engine's own.
+const PAUSE: Duration = Duration::from_secs(600);
+
+/// When it was asked; it answers from the second time on.
+#[derive(Default)]
+struct Crowded(Mutex<Vec<Instant>>);
+
+#[async_trait]
+impl Lookup for Crowded {
+    async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Unanswered> {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.push(Instant::now());
+        match asked.len() {
+            1 => Err(Unanswered {
+                failure: Failure::Transient("planted: crowded".to_owned()),
+                retry_after: Some(PAUSE),
+            }),
+            _ => Ok(AnswerValue::Missing),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lookup_is_not_asked_again_before_it_wishes() {
+    let pattern = Pattern {
+        seed: 0,
+        transient_percent: 0,
+        poisoned: BTreeSet::new(),
+        cured: Arc::default(),
+        version: 0,
+    };
+    let (lookup, begin) = (Arc::new(Crowded::default()), Instant::now());
+    let parts = Parts {
+        store: Arc::new(MemoryStore::new()),
+        handlers: handlers(&pattern).into_iter().map(|s| Arc::new(s) as Arc<dyn Handler>).collect(),
+        lookup: Arc::clone(&lookup) as Arc<dyn Lookup>,
+        transports: HashMap::new(),
+        routes: BTreeMap::new(),
+        clock: Arc::new(move || Timestamp(START).after(begin.elapsed())),
+        settings: Settings { shards: 0, ..Settings::default() },
+    };
+    let engine = Engine::start(parts).await.unwrap();
+    engine.offer(vec![event("pay", "o1", &json!({"order": "o1"}))]).await.unwrap();
+    let asked = || lookup.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let twice = async {
+        while asked().len() < 2 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::time::timeout(2 * PAUSE, twice).await.expect("it is asked again");
+    engine.drain().await;
+    let asked = asked();
+    assert_eq!(asked.len(), 2);
+    assert!(asked[1] - asked[0] >= PAUSE, "after {:?}", asked[1] - asked[0]);
+}
