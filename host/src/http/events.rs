@@ -2,15 +2,16 @@
 //! and takes a request's events all or none.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use sagabox_engine::engine::Receipt;
 use serde::{Deserialize, Serialize};
 
-use super::extract::Body;
 use super::problem::Problem;
-use super::{Shared, Site};
+use super::{Shared, Site, extract};
 use crate::cloudevents;
+
+pub(super) const PATH: &str = "/events";
 
 /// What became of a request's events. Also what the command line reads back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,10 +22,11 @@ pub struct Summary {
 
 pub async fn post(
     State(site): State<Shared>,
-    headers: HeaderMap,
-    Body(body): Body,
+    request: Request,
 ) -> Result<(StatusCode, Json<Summary>), Problem> {
-    let offered = offer(&site, &headers, &body).await;
+    let (parts, body) = request.into_parts();
+    let body = extract::bytes(body, site.limits.body_bytes).await?;
+    let offered = offer(&site, &parts.headers, &body).await;
     site.traffic.count(&offered);
     Ok((StatusCode::ACCEPTED, Json(offered?)))
 }

@@ -1,38 +1,34 @@
 //! What handlers take from a request, with a problem instead of axum's plain text when it is not there.
 
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use bytes::Bytes;
+use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 
+use super::Shared;
 use super::problem::Problem;
 
-/// The whole body, up to the router's limit.
-pub struct Body(pub Bytes);
-
-impl<S: Send + Sync> FromRequest<S> for Body {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match Bytes::from_request(request, state).await {
-            Ok(bytes) => Ok(Self(bytes)),
-            Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_))) => {
-                Err(Problem::too_large("the body exceeds limits.body_bytes of the configuration"))
-            }
-            Err(other) => Err(Problem::bad_request(other.body_text())),
+/// The whole body, up to a limit.
+pub async fn bytes(body: Body, max: usize) -> Result<Bytes, Problem> {
+    axum::body::to_bytes(body, max).await.map_err(|error| {
+        let cause = std::error::Error::source(&error);
+        match cause.is_some_and(|cause| cause.is::<LengthLimitError>()) {
+            true => Problem::too_large("the body exceeds limits.body_bytes of the configuration"),
+            false => Problem::bad_request(error.to_string()),
         }
-    }
+    })
 }
 
 /// A JSON object in the body. An empty body is an empty object.
 pub struct Arguments<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Arguments<T> {
+impl<T: DeserializeOwned> FromRequest<Shared> for Arguments<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let Body(bytes) = Body::from_request(request, state).await?;
+    async fn from_request(request: Request, site: &Shared) -> Result<Self, Problem> {
+        let bytes = bytes(request.into_body(), site.limits.body_bytes).await?;
         let json = if bytes.is_empty() { &b"{}"[..] } else { &bytes[..] };
         match serde_json::from_slice(json) {
             Ok(arguments) => Ok(Self(arguments)),

@@ -6,6 +6,7 @@
 mod admin;
 mod events;
 mod extract;
+mod front;
 mod letters;
 mod metrics;
 mod problem;
@@ -15,7 +16,8 @@ mod tests;
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::ServiceExt as _;
+use axum::extract::State;
 use axum::http::{Method, Uri};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -25,6 +27,7 @@ use tokio::net::TcpListener;
 use crate::hot::Board;
 use crate::store::admin::Admin;
 pub use events::Summary;
+use front::Front;
 pub use metrics::Traffic;
 pub use problem::Problem;
 
@@ -52,12 +55,14 @@ pub async fn serve(
     site: Site,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(site)).with_graceful_shutdown(shutdown).await
+    let site = Arc::new(site);
+    let front = Front { router: router(Arc::clone(&site)), site };
+    axum::serve(listener, front.into_make_service()).with_graceful_shutdown(shutdown).await
 }
 
-pub fn router(site: Site) -> Router {
+fn router(site: Shared) -> Router {
     Router::new()
-        .route("/events", post(events::post))
+        .route(events::PATH, post(events::post))
         .route("/queues", get(queues::list))
         .route("/queues/{type}/lease", post(queues::lease))
         .route("/queues/{type}/acknowledge", post(queues::acknowledge))
@@ -77,8 +82,7 @@ pub fn router(site: Site) -> Router {
         .route("/readyz", get(ready))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(site.limits.body_bytes))
-        .with_state(Arc::new(site))
+        .with_state(site)
 }
 
 /// Ready means that events are accepted; while the engine recovers, they are not.

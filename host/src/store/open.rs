@@ -19,7 +19,7 @@ const APPLICATION_ID: u32 = 0x5341_4742;
 const PAGE_BYTES: u32 = 8_192;
 /// Pages in the log before they are copied to the database, 64 MiB: each copy costs two flushes.
 const CHECKPOINT_PAGES: u32 = 8_192;
-const CACHE_KIB: u32 = 65_536;
+const CACHE_KIB: u32 = 32_768;
 /// More than a commit has.
 const STATEMENTS: usize = 64;
 /// Only backups and shells can hold the file; they are quick.

@@ -4,9 +4,13 @@
 //! deduplication and its outbox row go into one transaction; whatever came while the
 //! last commit ran shares the next, one statement a table. The consumer reads the
 //! outbox in batches and marks what it has handled. SQLite with the same settings as
-//! Sagabox's. It has no decisions, no order per key, no leases that expire, no
-//! retries, no dead letters, and no plugin: the command is made of the event in place.
-//! Duplicates are looked for but not skipped: the load has none.
+//! Sagabox's. It has no order per key, no leases that expire, no retries, no dead
+//! letters, and no plugin: the command is made of the event in place. Duplicates are
+//! looked for but not skipped: the load has none.
+//!
+//! It comes in two kinds: as lean as can be, and one that keeps what Sagabox keeps, so
+//! that somebody can see later what was decided, when, and why: the time of each event,
+//! a record of each decision, and what each command is about.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -35,6 +39,41 @@ pub const ARGUMENT: &str = "serve-by-hand";
 /// Events of a commit; the same as in Sagabox.
 const COMMIT_MAX: usize = 8_192;
 
+/// What it stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    Outbox,
+    Records,
+}
+
+impl Keeps {
+    pub const ALL: [Self; 2] = [Self::Records, Self::Outbox];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Records => "by hand, a service over HTTP that stores the same",
+            Self::Outbox => "by hand, a service over HTTP, as lean as can be",
+        }
+    }
+
+    fn argument(self) -> &'static str {
+        match self {
+            Self::Records => "records",
+            Self::Outbox => "outbox",
+        }
+    }
+}
+
+impl std::str::FromStr for Keeps {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let keeps = Self::ALL.into_iter().find(|keeps| keeps.argument() == text);
+        keeps.with_context(|| format!("`{text}` is nothing to keep"))
+    }
+}
+
 /// The running service. Dropping it ends it.
 pub struct ByHand {
     pub target: Target,
@@ -45,11 +84,12 @@ pub struct ByHand {
 impl ByHand {
     /// # Errors
     /// If it does not come to listen.
-    pub async fn start() -> Result<Self> {
+    pub async fn start(keeps: Keeps) -> Result<Self> {
         let folder = tempfile::TempDir::new()?;
         let mut process = Command::new(std::env::current_exe()?)
             .arg(ARGUMENT)
             .arg(folder.path().join("by-hand.db"))
+            .arg(keeps.argument())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -67,10 +107,10 @@ impl ByHand {
 ///
 /// # Errors
 /// If the database or the socket cannot be opened.
-pub async fn serve(database: &Path) -> Result<()> {
+pub async fn serve(database: &Path, keeps: Keeps) -> Result<()> {
     let (work, work_of) = mpsc::unbounded_channel();
     let (committed, last) = watch::channel(0);
-    let writer = Writer { db: open(database).await?, position: 0, committed };
+    let writer = Writer { db: open(database, keeps).await?, keeps, position: 0, committed };
     tokio::spawn(writer.run(work_of));
     let reader = Mutex::new(Reader { db: connect(database).await?, handed_out: 0 });
     let site = Arc::new(Site { work, last, reader });
@@ -109,6 +149,8 @@ struct Row {
     event_type: String,
     event: String,
     command: String,
+    subject: String,
+    at: u64,
 }
 
 #[derive(Deserialize)]
@@ -146,7 +188,9 @@ impl Row {
             datacontenttype: "application/json",
             data,
         })?;
-        Ok(Self { id, source, event_type, event: event.get().to_owned(), command })
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let at = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+        Ok(Self { id, source, event_type, event: event.get().to_owned(), command, subject, at })
     }
 }
 
@@ -248,7 +292,7 @@ async fn connect(database: &Path) -> Result<SqliteConnection> {
     Ok(SqliteConnection::connect_with(&options).await?)
 }
 
-async fn open(database: &Path) -> Result<SqliteConnection> {
+async fn open(database: &Path, keeps: Keeps) -> Result<SqliteConnection> {
     let mut db = connect(database).await?;
     for statement in [
         "CREATE TABLE events (position INTEGER PRIMARY KEY, type TEXT NOT NULL, event TEXT NOT NULL)",
@@ -259,12 +303,27 @@ async fn open(database: &Path) -> Result<SqliteConnection> {
     ] {
         sqlx::query(statement).execute(&mut db).await?;
     }
+    if keeps == Keeps::Records {
+        for statement in [
+            "ALTER TABLE events ADD COLUMN subject TEXT",
+            "ALTER TABLE events ADD COLUMN received_at INTEGER",
+            "ALTER TABLE outbox ADD COLUMN key TEXT",
+            "ALTER TABLE outbox ADD COLUMN cause INTEGER",
+            "CREATE TABLE decisions (position INTEGER NOT NULL, handler TEXT NOT NULL,
+                key TEXT NOT NULL, decided_at INTEGER NOT NULL, version TEXT NOT NULL,
+                attempt INTEGER NOT NULL, summary TEXT NOT NULL,
+                PRIMARY KEY (position, handler, key)) WITHOUT ROWID",
+        ] {
+            sqlx::query(statement).execute(&mut db).await?;
+        }
+    }
     Ok(db)
 }
 
 /// The only one who writes.
 struct Writer {
     db: SqliteConnection,
+    keeps: Keeps,
     position: i64,
     committed: watch::Sender<i64>,
 }
@@ -292,16 +351,14 @@ impl Writer {
 
     async fn commit(&mut self, gathered: Vec<Work>) -> Result<()> {
         let first = self.position + 1;
-        let (mut seen, mut events, mut outbox) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rows = Vec::new();
         let (mut replies, mut marks) = (Vec::new(), Vec::new());
         for work in gathered {
             match work {
-                Work::Events(rows, reply) => {
-                    for row in rows {
+                Work::Events(events, reply) => {
+                    for row in events {
                         self.position += 1;
-                        seen.push((self.position, row.source, row.id));
-                        events.push((self.position, row.event_type, row.event));
-                        outbox.push((self.position, row.command));
+                        rows.push((self.position, row));
                     }
                     replies.push(reply);
                 }
@@ -312,30 +369,18 @@ impl Writer {
             }
         }
         let mut tx = self.db.begin().await?;
-        if !seen.is_empty() {
+        if !rows.is_empty() {
+            let seen = json(&rows, |(position, row)| (*position, &row.source, &row.id))?;
             let fresh = sqlx::query(
                 "INSERT INTO seen (position, source, id)
                  SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true
                  ON CONFLICT DO NOTHING",
-            )
-            .bind(serde_json::to_string(&seen)?)
-            .execute(&mut *tx)
-            .await?;
-            ensure!(fresh.rows_affected() == seen.len() as u64, "the load has a duplicate");
-            sqlx::query(
-                "INSERT INTO events (position, type, event)
-                 SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)",
-            )
-            .bind(serde_json::to_string(&events)?)
-            .execute(&mut *tx)
-            .await?;
-            sqlx::query(
-                "INSERT INTO outbox (sequence, command)
-                 SELECT value ->> 0, value ->> 1 FROM json_each(?)",
-            )
-            .bind(serde_json::to_string(&outbox)?)
-            .execute(&mut *tx)
-            .await?;
+            );
+            let fresh = fresh.bind(seen).execute(&mut *tx).await?;
+            ensure!(fresh.rows_affected() == rows.len() as u64, "the load has a duplicate");
+            for (statement, values) in inserts(self.keeps, &rows)? {
+                sqlx::query(statement).bind(values).execute(&mut *tx).await?;
+            }
         }
         for (first, end) in marks {
             sqlx::query("UPDATE outbox SET published = 1 WHERE sequence BETWEEN ? AND ?")
@@ -353,4 +398,56 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// The statements for events and what comes of them, each with its rows.
+fn inserts(keeps: Keeps, rows: &[(i64, Row)]) -> serde_json::Result<Vec<(&'static str, String)>> {
+    Ok(match keeps {
+        Keeps::Outbox => vec![
+            (
+                "INSERT INTO events (position, type, event)
+                 SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)",
+                json(rows, |(position, row)| (*position, &row.event_type, &row.event))?,
+            ),
+            (
+                "INSERT INTO outbox (sequence, command)
+                 SELECT value ->> 0, value ->> 1 FROM json_each(?)",
+                json(rows, |(position, row)| (*position, &row.command))?,
+            ),
+        ],
+        Keeps::Records => vec![
+            (
+                "INSERT INTO events (position, type, event, subject, received_at)
+                 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
+                 FROM json_each(?)",
+                json(rows, |(position, row)| {
+                    (*position, &row.event_type, &row.event, &row.subject, row.at)
+                })?,
+            ),
+            (
+                "INSERT INTO outbox (sequence, command, key, cause)
+                 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 0 FROM json_each(?)",
+                json(rows, |(position, row)| (*position, &row.command, &row.subject))?,
+            ),
+            (
+                "INSERT INTO decisions
+                     (position, handler, key, decided_at, version, attempt, summary)
+                 SELECT value ->> 0, 'by-hand', value ->> 1, value ->> 2, '1.0.0', 1, value ->> 3
+                 FROM json_each(?)",
+                json(rows, |(position, row)| {
+                    let Row { id, subject, at, .. } = row;
+                    let summary =
+                        format!(r#"{{"messages":[{{"id":"{id}.1","type":"InitializeOrder"}}]}}"#);
+                    (*position, subject, *at, summary)
+                })?,
+            ),
+        ],
+    })
+}
+
+fn json<'a, R: Serialize>(
+    rows: &'a [(i64, Row)],
+    values: impl Fn(&'a (i64, Row)) -> R,
+) -> serde_json::Result<String> {
+    serde_json::to_string(&rows.iter().map(values).collect::<Vec<_>>())
 }

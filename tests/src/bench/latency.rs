@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
-use super::by_hand::ByHand;
+use super::by_hand::{ByHand, Keeps};
 use super::http::{Connection, Request};
 use super::load::{self, Target, acknowledge, cart_numbers, lease_request, offer, read_lease};
 use super::report::{millis, percentile, ratio, table};
@@ -24,13 +24,13 @@ const STEADY_CONNECTIONS: usize = 64;
 const STEADY_LEAD: Duration = Duration::from_millis(100);
 const WARM_UP: usize = 50;
 
-const NAMES: [&str; 2] = ["Sagabox", "by hand, a service over HTTP"];
+const NAMES: [&str; 2] = ["Sagabox", "by hand, a service over HTTP that stores the same"];
 
 /// # Errors
 /// If a run fails.
 pub async fn one_sender(settings: &Settings) -> Result<String> {
     let mut host = Host::builder().plugin(SAGA.plugin).start().await;
-    let by_hand = ByHand::start().await?;
+    let by_hand = ByHand::start(Keeps::Records).await?;
     let targets = [Target::of(&host), by_hand.target];
     let mut latencies = [Vec::new(), Vec::new()];
     for target in targets {
@@ -104,7 +104,7 @@ struct Steady {
 /// If a run fails.
 pub async fn steady(settings: &Settings) -> Result<String> {
     let mut host = Host::builder().plugin(SAGA.plugin).start().await;
-    let by_hand = ByHand::start().await?;
+    let by_hand = ByHand::start(Keeps::Records).await?;
     let targets = [Target::of(&host), by_hand.target];
     let mut measured = [Steady::default(), Steady::default()];
     for target in targets {

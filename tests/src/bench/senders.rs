@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::by_hand::ByHand;
+use super::by_hand::{ByHand, Keeps};
 use super::load::{self, Load, Target};
 use super::process::Usage;
 use super::report::{Spread, micros_each, millis, percentile, rate, rate_cells, ratio, table};
@@ -24,9 +24,10 @@ struct Measured {
 /// If a run fails.
 pub async fn measure(settings: &Settings) -> Result<String> {
     let mut host = Host::builder().plugin(SAGA.plugin).start().await;
-    let by_hand = ByHand::start().await?;
-    let targets = [Target::of(&host), by_hand.target];
-    let mut measured = [Measured::default(), Measured::default()];
+    let [same, lean] = Keeps::ALL;
+    let by_hand = [ByHand::start(same).await?, ByHand::start(lean).await?];
+    let targets = [Target::of(&host), by_hand[0].target, by_hand[1].target];
+    let mut measured = [Measured::default(), Measured::default(), Measured::default()];
     for target in targets {
         run(target, "warm", WARM_UP, settings).await?;
     }
@@ -43,7 +44,7 @@ pub async fn measure(settings: &Settings) -> Result<String> {
     host.client().assert_no_dead_letters().await;
     host.stop().await;
     let ours = measured[0].rates.median();
-    let names = ["Sagabox", "by hand, a service over HTTP"];
+    let names = ["Sagabox", same.name(), lean.name()];
     let rows = names.iter().zip(&mut measured).map(|(name, measured)| {
         let mut row = vec![(*name).to_owned()];
         row.extend(rate_cells(&measured.rates));

@@ -9,7 +9,7 @@ use anyhow::Result;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::by_hand::ByHand;
+use super::by_hand::{ByHand, Keeps};
 use super::in_process::{self, Way};
 use super::load::{self, Load, Outcome, Target};
 use super::process::Usage;
@@ -37,14 +37,18 @@ struct Cost {
 /// If a run fails.
 pub async fn measure(shape: Shape, settings: &Settings) -> Result<String> {
     let mut host = Host::builder().plugin(shape.plugin).start().await;
-    let by_hand = ByHand::start().await?;
+    let [same, lean] = Keeps::ALL;
+    let by_hand = [ByHand::start(same).await?, ByHand::start(lean).await?];
     let has_service = shape.queues == SAGA.queues;
     run(Target::of(&host), shape, "warm", WARM_UP, settings).await?;
     if has_service {
-        run(by_hand.target, shape, "warm", WARM_UP, settings).await?;
+        for service in &by_hand {
+            run(service.target, shape, "warm", WARM_UP, settings).await?;
+        }
     }
     let ways = ways(shape, settings);
-    let (mut ours, mut service) = (Spread::default(), Spread::default());
+    let mut ours = Spread::default();
+    let mut services = [Spread::default(), Spread::default()];
     let mut others = ways.map(|_| Spread::default());
     let mut cost = Cost::default();
     for round in 0..settings.rounds {
@@ -55,8 +59,10 @@ pub async fn measure(shape: Shape, settings: &Settings) -> Result<String> {
         cost.database_bytes += checkpointed_bytes(&host.store()).await?.saturating_sub(before.1);
         ours.push(rate(settings.events, outcome.elapsed));
         if has_service {
-            let outcome = run(by_hand.target, shape, &name, settings.events, settings).await?;
-            service.push(rate(settings.events, outcome.elapsed));
+            for (rates, service) in services.iter_mut().zip(&by_hand) {
+                let outcome = run(service.target, shape, &name, settings.events, settings).await?;
+                rates.push(rate(settings.events, outcome.elapsed));
+            }
         }
         for (rates, way) in others.iter_mut().zip(ways) {
             rates.push(in_process::measure(way).await?);
@@ -66,7 +72,7 @@ pub async fn measure(shape: Shape, settings: &Settings) -> Result<String> {
     host.stop().await;
     let mut rows = vec![("Sagabox", ours.clone())];
     if has_service {
-        rows.push(("by hand, a service over HTTP", service));
+        rows.extend([same.name(), lean.name()].into_iter().zip(services));
     }
     let [row_by_row, batched] = others;
     rows.push(("by hand, in process: a transaction for each event", row_by_row));

@@ -25,7 +25,8 @@ fn start() -> Result<()> {
         // As many threads as the host takes: both are services.
         Some(by_hand::ARGUMENT) => {
             let database = arguments.get(1).context("the path of a database")?;
-            tokio::runtime::Runtime::new()?.block_on(by_hand::serve(Path::new(database)))
+            let keeps = arguments.get(2).context("what is kept")?.parse()?;
+            tokio::runtime::Runtime::new()?.block_on(by_hand::serve(Path::new(database), keeps))
         }
         Some("-h" | "--help") => {
             println!("{USAGE}");
