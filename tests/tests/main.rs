@@ -7,6 +7,7 @@ mod authoring;
 mod backup;
 mod bench;
 mod chaos;
+mod dev;
 mod disk_full;
 mod drain;
 mod examples;

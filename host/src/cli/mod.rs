@@ -6,6 +6,7 @@ mod backup;
 mod build;
 mod check;
 mod demo;
+mod dev;
 mod letters;
 mod lists;
 mod new;
@@ -74,6 +75,8 @@ enum Command {
     Check(check::Check),
     /// Play scenarios on a plugin: what is given, what happens, what it must decide
     Test(test::Test),
+    /// Build, test and load a plugin again with each change of its source
+    Dev(dev::Dev),
     /// Have a new version decide again what is on record, and show what differs
     Replay(replay::Replay),
     /// Play the examples against a fresh host and show what happened
@@ -143,6 +146,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Check(check) => check.execute().await,
         Command::Test(test) => test.execute().await,
         Command::Replay(replay) => replay.execute().await,
+        Command::Dev(dev) => dev.execute().await,
         Command::New(new) => new.execute().await,
         Command::Demo(demo) => demo.execute().await,
     }

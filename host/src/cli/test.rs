@@ -39,7 +39,7 @@ pub struct Test {
 }
 
 /// What came of a file.
-struct Played {
+pub struct Played {
     file: PathBuf,
     verdicts: Vec<Verdict>,
 }
@@ -71,7 +71,7 @@ impl Test {
     }
 }
 
-fn play(
+pub fn play(
     component: &Path,
     files: &[PathBuf],
     settings: &plugin::Settings,
@@ -99,7 +99,7 @@ fn play(
     Ok(all)
 }
 
-fn report(played: &[Played], json: bool) -> anyhow::Result<()> {
+pub fn report(played: &[Played], json: bool) -> anyhow::Result<()> {
     let verdicts = || played.iter().flat_map(|played| &played.verdicts);
     let failed = verdicts().filter(|verdict| !verdict.problems.is_empty()).count();
     let passed = verdicts().count() - failed;

@@ -50,10 +50,10 @@ pub async fn one_sender(settings: &Settings) -> Result<String> {
     Ok(render("request to leased command", &rows.collect::<Vec<_>>()))
 }
 
-struct Percentiles([Duration; 3]);
+pub struct Percentiles([Duration; 3]);
 
 impl Percentiles {
-    fn of(latencies: &mut [Duration]) -> Self {
+    pub fn of(latencies: &mut [Duration]) -> Self {
         Self([500, 990, 1000].map(|at| percentile(latencies, at)))
     }
 
@@ -61,6 +61,12 @@ impl Percentiles {
         let ratio = |at: usize| ratio(ours.0[at].as_secs_f64(), self.0[at].as_secs_f64());
         let figures = self.0.map(millis);
         [name].into_iter().chain(figures).chain([ratio(0), ratio(1)]).collect()
+    }
+
+    /// How many times the other's these are.
+    pub fn compared(&self, name: String, other: &Self) -> Vec<String> {
+        let times = |at: usize| ratio(self.0[at].as_secs_f64(), other.0[at].as_secs_f64());
+        [name].into_iter().chain(self.0.map(millis)).chain([times(0), times(1)]).collect()
     }
 }
 
@@ -95,9 +101,9 @@ async fn one_by_one(target: Target, run: &str, count: usize) -> Result<Vec<Durat
 }
 
 #[derive(Default)]
-struct Steady {
-    answered: Vec<Duration>,
-    leased: Vec<Duration>,
+pub struct Steady {
+    pub answered: Vec<Duration>,
+    pub leased: Vec<Duration>,
 }
 
 /// # Errors
@@ -132,7 +138,7 @@ pub async fn steady(settings: &Settings) -> Result<String> {
 
 /// Sends at a fixed rate, whether the answers come or not, and counts from when an
 /// event was due: what waits behind a slow answer is counted as slow too.
-async fn scheduled(target: Target, run: &str, count: usize, rate: usize) -> Result<Steady> {
+pub async fn scheduled(target: Target, run: &str, count: usize, rate: usize) -> Result<Steady> {
     let requests = Arc::new(SAGA.singles(run, count));
     let start = Instant::now() + STEADY_LEAD;
     let schedule = Schedule { start, rate };

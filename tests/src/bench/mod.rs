@@ -10,6 +10,7 @@ pub mod http;
 pub mod in_process;
 pub mod latency;
 pub mod load;
+pub mod looping;
 pub mod machine;
 pub mod process;
 pub mod report;

@@ -10,15 +10,17 @@ pub enum Scenario {
     Senders,
     OneSender,
     Steady,
+    Looping,
     Flat,
 }
 
-const SCENARIOS: [(Scenario, &str); 6] = [
+const SCENARIOS: [(Scenario, &str); 7] = [
     (Scenario::Saga, "saga"),
     (Scenario::ProcessManager, "process-manager"),
     (Scenario::Senders, "senders"),
     (Scenario::OneSender, "one-sender"),
     (Scenario::Steady, "steady"),
+    (Scenario::Looping, "looping"),
     (Scenario::Flat, "flat"),
 ];
 
@@ -35,6 +37,7 @@ pub struct Settings {
     pub samples: usize,
     pub rate: usize,
     pub seconds: usize,
+    pub loop_ms: usize,
     pub log: usize,
     pub instances: usize,
 }
@@ -47,6 +50,7 @@ scenarios; all of them, unless some are named:
   senders          one event a request, from many senders at once
   one-sender       one event at a time: from the request to the leased command
   steady           a fixed rate, one by one: latencies
+  looping          a plugin beside one of whose calls one in a hundred never returns
   flat             throughput, memory and start on a store that is full already
 
 options, with their default, and the one of --full:
@@ -58,8 +62,9 @@ options, with their default, and the one of --full:
   --senders        senders of the scenario senders (256)
   --sender-events  events of a round of senders (20000, 200000)
   --samples        events of a round of one-sender (500, 5000)
-  --rate           events a second in steady (1000)
-  --seconds        of a round of steady (10, 60)
+  --rate           events a second in steady and looping (1000)
+  --seconds        of a round of steady and looping (10, 60)
+  --loop-ms        until a call that loops is stopped, in looping (100)
   --log            events that fill the log in flat (200000, 10000000)
   --instances      running instances among them (50000, 1000000)";
 
@@ -77,6 +82,7 @@ impl Settings {
             samples: 500,
             rate: 1_000,
             seconds: 10,
+            loop_ms: 100,
             log: 200_000,
             instances: 50_000,
         }
@@ -133,6 +139,7 @@ impl Settings {
             "samples" => &mut self.samples,
             "rate" => &mut self.rate,
             "seconds" => &mut self.seconds,
+            "loop-ms" => &mut self.loop_ms,
             "log" => &mut self.log,
             "instances" => &mut self.instances,
             _ => return None,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use sagabox_tests::bench::settings::{Scenario, Settings, USAGE};
 use sagabox_tests::bench::shapes::{PROCESS_MANAGER, SAGA};
-use sagabox_tests::bench::{by_hand, flat, latency, machine, senders, throughput};
+use sagabox_tests::bench::{by_hand, flat, latency, looping, machine, senders, throughput};
 
 fn main() -> ExitCode {
     match start() {
@@ -62,6 +62,9 @@ async fn run(settings: &Settings) -> Result<()> {
             }
             Scenario::Steady => {
                 ("steady: one by one at a fixed rate", latency::steady(settings).await?)
+            }
+            Scenario::Looping => {
+                ("looping: beside a plugin that spins", looping::measure(settings).await?)
             }
             Scenario::Flat => {
                 ("flat: on a store that is full already", flat::measure(settings).await?)

@@ -1,0 +1,199 @@
+//! `sagabox dev`: on each change of a plugin's source it is built, tried and put where a
+//! host loads it. What fails is said, and the version before serves on.
+
+mod sources;
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::sources::Sources;
+use super::{InputError, build, output, test};
+use crate::config::{Overrides, Settings};
+use crate::{plugin, scenario};
+
+/// Between two looks. What two of them see alike is taken: who saves ten files in a row
+/// gets one build.
+const LOOK: Duration = Duration::from_millis(250);
+/// For the host that was started here, to end by itself.
+const HOST_ENDS: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Args)]
+pub struct Dev {
+    /// The directory of the plugin's source
+    source: PathBuf,
+    /// Directory of a running host's plugins to put the component into [default: a host is
+    /// started here, on a store of its own]
+    #[arg(long, value_name = "PLUGINS")]
+    into: Option<PathBuf>,
+    /// How the component is built, if not by `sagabox build`: a command for the shell, run in
+    /// the source's directory
+    #[arg(long, value_name = "COMMAND", requires = "component")]
+    build: Option<String>,
+    /// The component that the command makes, from the source's directory
+    #[arg(long, value_name = "FILE", requires = "build")]
+    component: Option<PathBuf>,
+    /// Configuration file, for the limits, and for the host [default: sagabox.toml, if it is there]
+    #[arg(long, env = "SAGABOX_CONFIG")]
+    config: Option<PathBuf>,
+    /// Directory for the host's plugins and its store; it may be deleted at any time
+    #[arg(long, default_value = "target/dev")]
+    scratch: PathBuf,
+    /// Address of the host that is started; port 0 takes a free one
+    #[arg(long, conflicts_with = "into")]
+    listen: Option<String>,
+    /// Directory for what the compiler needs in between
+    #[arg(long, default_value = build::TARGET)]
+    target: PathBuf,
+}
+
+impl Dev {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let settings = Settings::load(self.config.as_deref(), Overrides::default())
+            .map_err(|error| InputError(format!("{error:#}")))?;
+        let mut sources = Sources::begin(&self.source, &[&self.scratch, &self.target])
+            .map_err(|error| InputError(format!("{}: {error}", self.source.display())))?;
+        let plugins = self.into.clone().unwrap_or_else(|| self.scratch.join("plugins"));
+        std::fs::create_dir_all(&plugins)
+            .with_context(|| format!("make the directory {}", plugins.display()))?;
+        let mut host = match self.into {
+            Some(_) => None,
+            None => Some(self.start_host(&plugins)?),
+        };
+        let working = self.work(&mut sources, &plugins, &settings);
+        let (mut terminate, mut interrupt) = signals;
+        tokio::select! {
+            failed = working => return failed,
+            ended = async { match &mut host {
+                Some(host) => host.wait().await,
+                None => std::future::pending().await,
+            } } => anyhow::bail!("the host has ended ({}); what it said is above", ended?),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        match host {
+            Some(host) => end(host).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Builds, and builds again with each change.
+    async fn work(
+        &self,
+        sources: &mut Sources,
+        plugins: &Path,
+        settings: &Settings,
+    ) -> anyhow::Result<()> {
+        loop {
+            let start = Instant::now();
+            output::line(&format!("building {}", self.source.display()));
+            match self.round(plugins, settings).await {
+                Ok(component) => {
+                    let seconds = start.elapsed().as_secs_f64();
+                    output::line(&format!("{component} is in place, after {seconds:.1} s"));
+                }
+                Err(error) => {
+                    output::line(&format!("FAILED: {error:#}"));
+                    output::line("the version before serves on; waiting for a change");
+                }
+            }
+            // Cargo writes this one itself.
+            sources.take("Cargo.lock");
+            while !sources.look().with_context(|| format!("look at {}", self.source.display()))? {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    }
+
+    /// From source to a component that serves, or the reason why not.
+    async fn round(&self, plugins: &Path, settings: &Settings) -> anyhow::Result<String> {
+        let built = match (&self.build, &self.component) {
+            (Some(command), Some(component)) => self.run_build(command, component).await?,
+            _ => {
+                let (source, target) = (self.source.clone(), self.target.clone());
+                let out = self.scratch.join("built");
+                let building =
+                    tokio::task::spawn_blocking(move || plugin::build(&source, &out, &target));
+                building.await??
+            }
+        };
+        let (folder, sandbox) = (self.source.join(scenario::IN_SOURCE), settings.sandbox.clone());
+        let component = built.clone();
+        // Loading and playing are computation.
+        tokio::task::spawn_blocking(move || try_out(&component, &folder, &sandbox)).await??;
+        let name = built.file_name().context("a component has a name")?;
+        put(&built, &plugins.join(name))
+            .with_context(|| format!("put the component into {}", plugins.display()))?;
+        Ok(name.to_string_lossy().into_owned())
+    }
+
+    async fn run_build(&self, command: &str, component: &Path) -> anyhow::Result<PathBuf> {
+        let shell = Command::new("sh")
+            .args(["-c", command])
+            .current_dir(&self.source)
+            .kill_on_drop(true)
+            .status();
+        let status = shell.await.with_context(|| format!("run `{command}`"))?;
+        anyhow::ensure!(status.success(), "`{command}` ended with {status}");
+        let component = self.source.join(component);
+        anyhow::ensure!(
+            component.is_file(),
+            "`{command}` made no {}; say with --component where it puts the component",
+            component.display()
+        );
+        Ok(component)
+    }
+
+    fn start_host(&self, plugins: &Path) -> anyhow::Result<Child> {
+        let store = format!("sqlite:{}", self.scratch.join("sagabox.db").display());
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("run").arg(plugins).args(["--store", &store]);
+        if let Some(listen) = &self.listen {
+            command.args(["--listen", listen]);
+        }
+        if let Some(config) = &self.config {
+            command.arg("--config").arg(config);
+        }
+        // However this process ends, its host does as well.
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command.spawn().context("start a host")
+    }
+}
+
+/// Loads the component as a host would, and plays its scenarios.
+fn try_out(component: &Path, folder: &Path, sandbox: &plugin::Settings) -> anyhow::Result<()> {
+    let files = match folder.exists() {
+        true => scenario::files_in(folder)?,
+        false => Vec::new(),
+    };
+    if files.is_empty() {
+        // As without scenarios nothing else would try to load it.
+        scenario::Bench::new(component, sandbox)?;
+        output::line(&format!("no scenarios in {}", folder.display()));
+        return Ok(());
+    }
+    test::report(&test::play(component, &files, sandbox, None)?, false)
+}
+
+/// By rename: a host never sees half a file.
+fn put(component: &Path, place: &Path) -> anyhow::Result<()> {
+    let folder = place.parent().context("a file has a directory")?;
+    let temporary = tempfile::Builder::new().prefix(".dev-").tempfile_in(folder)?;
+    std::fs::copy(component, temporary.path())?;
+    temporary.persist(place)?;
+    Ok(())
+}
+
+/// An interrupt at the terminal has reached the host as well: it gets time to drain.
+async fn end(mut host: Child) -> anyhow::Result<()> {
+    if tokio::time::timeout(HOST_ENDS, host.wait()).await.is_err() {
+        host.kill().await?;
+    }
+    Ok(())
+}
