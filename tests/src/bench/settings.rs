@@ -176,7 +176,7 @@ mod tests {
         let mut settings = Settings::usual();
         let named = USAGE.lines().filter_map(|line| line.trim().strip_prefix("--"));
         let names: Vec<&str> = named.filter_map(|line| line.split(' ').next()).collect();
-        assert_eq!(names.len(), 12);
+        assert_eq!(names.len(), 13);
         assert!(names.into_iter().all(|name| settings.option(name).is_some()));
     }
 }
