@@ -147,11 +147,7 @@ fn lock(shelf: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
     shelf.lock().expect("no holder of this lock panics")
 }
 
-async fn answer(
-    State(shelf): State<Arc<Mutex<Shelf>>>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
+async fn answer(State(shelf): State<Arc<Mutex<Shelf>>>, uri: Uri, headers: HeaderMap) -> Response {
     let shelf = lock(&shelf);
     let login = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     if uri.path() == "/token" {
@@ -188,9 +184,7 @@ impl Shelf {
         match self.door {
             Door::Open => true,
             Door::Basic => login == Some(LOGIN),
-            Door::Token => {
-                !name.is_empty() && login == Some(&format!("Bearer {TOKEN}{name}"))
-            }
+            Door::Token => !name.is_empty() && login == Some(&format!("Bearer {TOKEN}{name}")),
         }
     }
 

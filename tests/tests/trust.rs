@@ -97,13 +97,15 @@ async fn a_component_is_pulled_by_tag_and_by_digest_and_is_pinned() {
     let file = bench.plugins().join("order-saga.wasm");
     assert_eq!(std::fs::read(&file).expect("the component"), order_saga());
     assert_eq!(names(&bench.plugins()), ["order-saga.wasm", "sagabox.lock"]);
-    let lock = std::fs::read_to_string(bench.plugins().join("sagabox.lock")).expect("the lock file");
+    let lock =
+        std::fs::read_to_string(bench.plugins().join("sagabox.lock")).expect("the lock file");
     assert!(lock.contains(&format!("digest = \"{}\"", digest(&order_saga()))), "{lock}");
     assert!(lock.contains(&format!("@{manifest}\"")), "{lock}");
     let _ = bench.run(&["lock", "plugins", "--check"]).await.with(0);
 
     std::fs::remove_dir_all(bench.plugins()).expect("the directory");
-    let pulled = bench.pull(&format!("@{manifest}"), &["--as", "mine.wasm", "--json"]).await.with(0);
+    let pulled =
+        bench.pull(&format!("@{manifest}"), &["--as", "mine.wasm", "--json"]).await.with(0);
     let view = pulled.json();
     assert_eq!((&view["pinned"], &view["signed"]), (&json!(true), &json!(false)), "{view}");
     assert_eq!(names(&bench.plugins()), ["mine.wasm", "sagabox.lock"]);
@@ -182,10 +184,10 @@ async fn with_keys_only_what_is_signed_is_pulled() {
     let signer = signer();
     bench.write("sagabox.toml", &trusting(&signer));
     bench.registry.push("sagas/order-saga", "plain", &order_saga(), &json!({}));
-    let _ = bench.pull(":plain", &[]).await.with(1).saying("is not signed, and [plugins] has `keys`");
-    let signed = |signer: &KeyPair| {
-        json!({ "io.github.sagabox.minisig": sign(signer, &order_saga()) })
-    };
+    let _ =
+        bench.pull(":plain", &[]).await.with(1).saying("is not signed, and [plugins] has `keys`");
+    let signed =
+        |signer: &KeyPair| json!({ "io.github.sagabox.minisig": sign(signer, &order_saga()) });
     let other = KeyPair::generate_unencrypted_keypair().expect("keys");
     bench.registry.push("sagas/order-saga", "forged", &order_saga(), &signed(&other));
     let _ = bench.pull(":forged", &[]).await.with(1).saying("is by none of the `keys`");
@@ -203,7 +205,8 @@ async fn a_lock_file_that_comes_by_itself_takes_nothing_out() {
     let bench = Bench::new(Door::Open).await;
     bench.registry.push("sagas/order-saga", "1.0.0", &order_saga(), &json!({}));
     std::fs::create_dir(bench.plugins()).expect("a directory");
-    std::fs::copy(paths::plugin("shipment"), bench.plugins().join("shipment.wasm")).expect("a copy");
+    std::fs::copy(paths::plugin("shipment"), bench.plugins().join("shipment.wasm"))
+        .expect("a copy");
     let _ = bench.pull(":1.0.0", &[]).await.with(0).saying("not pinned: there is no lock file");
     assert_eq!(names(&bench.plugins()), ["order-saga.wasm", "shipment.wasm"]);
     let _ = bench.run(&["lock", "plugins"]).await.with(0).saying("pins 2 plugins");
@@ -219,7 +222,8 @@ async fn what_is_pinned_and_missing_is_pulled_again() {
     // The tag has moved on, the lock file has not.
     let shipment = std::fs::read(paths::plugin("shipment")).expect("the plugin");
     bench.registry.push("sagas/order-saga", "latest", &shipment, &json!({}));
-    let _ = bench.run(&["pull", "--into", "plugins"]).await.with(0).saying("order-saga 0.1.0 (saga)");
+    let _ =
+        bench.run(&["pull", "--into", "plugins"]).await.with(0).saying("order-saga 0.1.0 (saga)");
     assert_eq!(std::fs::read(&file).expect("the component"), order_saga());
     let _ = bench.run(&["pull", "--into", "plugins"]).await.with(0).saying("is as it is pinned");
 }
@@ -232,7 +236,8 @@ async fn a_lock_file_is_compared_with_what_is_there() {
     std::fs::create_dir(bench.plugins()).expect("a directory");
     std::fs::copy(paths::plugin("order-saga"), bench.plugins().join("a.wasm")).expect("a copy");
     bench.write("plugins/junk", "junk");
-    let _ = bench.run(&["lock", "plugins", "--check"]).await.with(1).saying("there is no sagabox.lock");
+    let _ =
+        bench.run(&["lock", "plugins", "--check"]).await.with(1).saying("there is no sagabox.lock");
     let locked = bench.run(&["lock", "plugins"]).await.with(0).saying("pins 1 plugins");
     let _ = locked.saying("left out: plugins/junk is not a WebAssembly component");
     let _ = bench.run(&["lock", "plugins", "--check"]).await.with(0);

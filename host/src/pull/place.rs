@@ -73,7 +73,7 @@ fn load(path: &Path, bytes: &[u8], settings: &Settings) -> Result<Vec<LoadedPlug
 fn pinned(plugin: &LoadedPlugin, file: &str, source: &str) -> Pinned {
     let manifest = plugin.handler.manifest();
     let pinned = Pinned::new(file, manifest.name.as_str(), &manifest.version, &plugin.digest);
-    Pinned { source: Some(source.to_owned()), ..pinned }
+    pinned.pulled_from(source)
 }
 
 /// A lock file that comes by itself must not take out what was there before it.

@@ -54,6 +54,12 @@ impl Pinned {
         }
     }
 
+    /// With where it was pulled from.
+    #[must_use]
+    pub fn pulled_from(self, source: &str) -> Self {
+        Self { source: Some(source.to_owned()), ..self }
+    }
+
     #[must_use]
     pub fn is(&self, digest: &str) -> bool {
         self.digest.strip_prefix(ALGORITHM) == Some(digest)
