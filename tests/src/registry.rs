@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -219,9 +219,13 @@ fn missing(code: &str, message: &str) -> Response {
 
 /// The connection breaks after half of it.
 fn half(blob: &Bytes) -> Response {
-    let first = Ok(blob.slice(..blob.len() / 2));
-    let broken = Err(std::io::Error::other("the registry went away"));
+    let first = blob.slice(..blob.len() / 2);
+    let broken = async {
+        // What there is is sent while this waits.
+        tokio::task::yield_now().await;
+        Err(std::io::Error::other("the registry went away"))
+    };
     let length = blob.len().to_string();
-    let body = Body::from_stream(stream::iter([first, broken]));
+    let body = Body::from_stream(stream::iter([Ok(first)]).chain(stream::once(broken)));
     ([(header::CONTENT_LENGTH, length)], body).into_response()
 }

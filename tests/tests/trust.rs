@@ -197,7 +197,7 @@ async fn with_keys_only_what_is_signed_is_pulled() {
     let expected = ["order-saga.wasm", "order-saga.wasm.minisig", "sagabox.lock"];
     assert_eq!(names(&bench.plugins()), expected);
     let checked = bench.run(&["check", "plugins"]).await.with(0);
-    let _ = checked.saying("1 plugins: 0 errors");
+    let _ = checked.saying("1 plugin: 0 errors");
 }
 
 #[tokio::test]

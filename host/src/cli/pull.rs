@@ -41,12 +41,8 @@ impl Pull {
         };
         let reference = pull::reference(reference).map_err(InputError)?;
         let file = self.file.clone().unwrap_or_else(|| pull::file_name(&reference));
-        if Path::new(&file).file_name() != Some(file.as_ref()) || file.starts_with('.') {
-            return Err(InputError(format!(
-                "`{file}` is no name of a file; say another with --as"
-            ))
-            .into());
-        }
+        pull::check_name(&file)
+            .map_err(|why| InputError(format!("{why}; say another with --as")))?;
         let pulled = pull::pull(&reference, (&self.into, &file), &settings, options).await?;
         match self.json {
             true => output::json(&view(&pulled)),

@@ -16,7 +16,7 @@ use oci_client::Reference;
 use sagabox_engine::model::Manifest;
 
 use crate::config::Settings;
-use crate::trust::LockFile;
+use crate::trust::{self, LockFile};
 use registry::{Artifact, Registry};
 
 /// A component that is among the plugins now.
@@ -48,10 +48,18 @@ pub fn reference(text: &str) -> Result<Reference, String> {
     })
 }
 
-/// The name of the file, if nobody says another.
-///
 /// # Errors
-/// If the repository's name gives none.
+/// If it is no plain name of a file that a host takes for a plugin.
+pub fn check_name(file: &str) -> Result<(), String> {
+    let is_plain = Path::new(file).file_name() == Some(file.as_ref()) && !file.starts_with('.');
+    match is_plain && !trust::is_companion(Path::new(file)) {
+        true => Ok(()),
+        false => Err(format!("`{file}` cannot be the name of a component's file")),
+    }
+}
+
+/// The name of the file, if nobody says another.
+#[must_use]
 pub fn file_name(reference: &Reference) -> String {
     let repository = reference.repository();
     format!("{}.wasm", repository.rsplit('/').next().unwrap_or(repository))
@@ -104,6 +112,7 @@ pub async fn restore(
         if last.replace(&pinned.file) == Some(&pinned.file) {
             continue;
         }
+        check_name(&pinned.file).map_err(|why| anyhow::anyhow!("the lock file: {why}"))?;
         let path = directory.join(&pinned.file);
         let is_there =
             std::fs::read(&path).is_ok_and(|bytes| pinned.is(&crate::plugin::digest(&bytes)));
@@ -134,4 +143,32 @@ pub async fn restore(
 async fn fetch(reference: &Reference, options: Options) -> anyhow::Result<Artifact> {
     let registry = Registry::of(reference, options.plain_http).await?;
     registry.fetch(reference).await.with_context(|| format!("pull {reference}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_as_the_repository() {
+        let named = |text| file_name(&reference(text).unwrap());
+        assert_eq!(named("oci://registry.example/sagas/order:1.2.0"), "order.wasm");
+        assert_eq!(named("localhost:5000/order"), "order.wasm");
+        assert!(
+            reference("Registry.example/Sagas")
+                .unwrap_err()
+                .starts_with("`Registry.example/Sagas` is no")
+        );
+    }
+
+    #[test]
+    fn a_name_leads_nowhere_else() {
+        for name in ["", ".", "..", "../a.wasm", "a/b.wasm", "/a.wasm", "a.wasm/", ".a.wasm"] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        for name in ["sagabox.lock", "a.wasm.minisig"] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        assert_eq!(check_name("a.wasm"), Ok(()));
+    }
 }

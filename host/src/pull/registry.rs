@@ -76,7 +76,7 @@ impl Registry {
         let layer = component(&manifest).map_err(anyhow::Error::msg)?;
         let bytes = self.blob(reference, layer).await?;
         let annotations = manifest.annotations.unwrap_or_default();
-        let source = reference.clone_with_digest(digest).to_string();
+        let source = exact(reference, digest).to_string();
         Ok(Artifact { bytes, signature: annotations.get(SIGNATURE).cloned(), source })
     }
 
@@ -100,6 +100,20 @@ impl Registry {
             bytes.extend_from_slice(&part);
         }
         Ok(bytes)
+    }
+}
+
+/// With the digest, and the tag for people.
+fn exact(reference: &Reference, digest: String) -> Reference {
+    let (registry, repository) = (reference.registry(), reference.repository());
+    match reference.tag() {
+        None => reference.clone_with_digest(digest),
+        Some(tag) => Reference::with_tag_and_digest(
+            registry.to_owned(),
+            repository.to_owned(),
+            tag.to_owned(),
+            digest,
+        ),
     }
 }
 

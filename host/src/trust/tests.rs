@@ -192,7 +192,7 @@ fn differences_are_told_by_file() {
         lock.differences(&found),
         [
             "a: a 1.0.0 is pinned, and not there",
-            "b: a 1.0.0 of sha256:d2 is pinned, and a 2.0.0 of sha256:d3 is there",
+            "b: a 1.0.0 of sha256:d2 is pinned, and 2.0.0 of sha256:d3 is there",
             "c: a 1.0.0 of sha256:d4 is not pinned",
         ]
     );
