@@ -3,7 +3,7 @@
 pub mod check;
 pub mod cli;
 mod client;
-mod cloudevents;
+pub mod cloudevents;
 pub mod config;
 mod figures;
 pub mod host;
@@ -11,7 +11,9 @@ pub mod hot;
 pub mod http;
 pub mod lookup;
 pub mod plugin;
+pub mod pull;
 pub mod replay;
 pub mod scenario;
 pub mod store;
 pub mod transport;
+pub mod trust;

@@ -45,7 +45,8 @@ impl Ended {
     }
 }
 
-/// Runs the binary in a folder, without the environment's settings.
+/// Runs the binary in a folder, without the environment's settings; its logins at
+/// registries are those in `.docker` there.
 ///
 /// # Panics
 /// If it cannot be run, or is ended by a signal.
@@ -57,6 +58,9 @@ pub fn sagabox(folder: &Path, arguments: &[&str]) -> Ended {
         .env_remove("SAGABOX_CONFIG")
         .env_remove("SAGABOX_STORE")
         .env_remove("SAGABOX_STRICT")
+        .env_remove("REGISTRY_AUTH_FILE")
+        .env_remove("XDG_RUNTIME_DIR")
+        .env("DOCKER_CONFIG", folder.join(".docker"))
         .output()
         .expect("the binary runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -13,5 +13,6 @@ pub mod example;
 pub mod host;
 pub mod mutants;
 pub mod paths;
+pub mod registry;
 pub mod sink;
 pub mod wait;

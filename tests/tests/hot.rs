@@ -19,7 +19,7 @@ const EVENTS: usize = 6_000;
 const INSTANCES: usize = 5_000;
 
 /// The built plugin as another version. `migrates`: `all`, or `not` the stubborn ones.
-fn version(number: usize, of_state: u32, migrates: &str) -> Vec<u8> {
+pub fn version(number: usize, of_state: u32, migrates: &str) -> Vec<u8> {
     let mut bytes = std::fs::read(paths::plugin("hot")).expect("the plugin");
     let mark = format!("@hot:{number:05}:{of_state}:{migrates}:@@@@@@@");
     assert_eq!(mark.len(), MARK.len());
@@ -34,12 +34,12 @@ fn number(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-fn step(n: usize, key: &str) -> Value {
+pub fn step(n: usize, key: &str) -> Value {
     event(&format!("step-{n}-{key}"), "step", key, &json!({}))
 }
 
 /// As a careful tool does it: under another name first.
-fn put(host: &Host, name: &str, bytes: &[u8]) {
+pub fn put(host: &Host, name: &str, bytes: &[u8]) {
     let folder = host.plugins();
     std::fs::write(folder.join(".new"), bytes).expect("a file");
     std::fs::rename(folder.join(".new"), folder.join(name)).expect("its name");
@@ -54,7 +54,7 @@ async fn plugins(client: &Client) -> Result<Value, String> {
 }
 
 /// Waits until this version of the plugin serves; returns how the API shows it.
-async fn serves(client: &Client, version: usize) -> Value {
+pub async fn serves(client: &Client, version: usize) -> Value {
     wait::until(&format!("version {version} serves"), wait::LONG, || async {
         let all = plugins(client).await?;
         let own = all["plugins"].as_array().into_iter().flatten().find(|p| p["name"] == "hot");
@@ -67,7 +67,7 @@ async fn serves(client: &Client, version: usize) -> Value {
 }
 
 /// Waits until a file is refused for this reason.
-async fn refused(client: &Client, file: &str, reason: &str) -> String {
+pub async fn refused(client: &Client, file: &str, reason: &str) -> String {
     wait::until(&format!("{file} is refused: {reason}"), wait::LONG, || async {
         let all = plugins(client).await?;
         let mut refused = all["refused"].as_array().into_iter().flatten();

@@ -23,3 +23,4 @@ mod replay;
 mod retention;
 mod sandbox;
 mod scripts;
+mod trust;

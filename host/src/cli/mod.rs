@@ -9,8 +9,10 @@ mod demo;
 mod dev;
 mod letters;
 mod lists;
+mod lock;
 mod new;
 mod output;
+mod pull;
 mod replay;
 mod run;
 mod send;
@@ -79,6 +81,10 @@ enum Command {
     Dev(dev::Dev),
     /// Have a new version decide again what is on record, and show what differs
     Replay(replay::Replay),
+    /// Pin the components of a directory: a host refuses all others there
+    Lock(lock::Lock),
+    /// Fetch a component from an OCI registry
+    Pull(pull::Pull),
     /// Play the examples against a fresh host and show what happened
     Demo(demo::Demo),
 }
@@ -148,6 +154,8 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Replay(replay) => replay.execute().await,
         Command::Dev(dev) => dev.execute().await,
         Command::New(new) => new.execute().await,
+        Command::Lock(lock) => lock.execute().await,
+        Command::Pull(pull) => pull.execute().await,
         Command::Demo(demo) => demo.execute().await,
     }
 }

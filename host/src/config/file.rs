@@ -40,6 +40,9 @@ pub struct PluginsSection {
     pub poll_ms: Option<NonZeroU64>,
     pub preflight: Option<Preflight>,
     pub missed: Option<Missed>,
+    #[serde(default)]
+    pub keys: Vec<Spanned<String>>,
+    pub locked: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -22,6 +22,7 @@ use crate::hot;
 use crate::http::Limits;
 use crate::lookup::KEY;
 use crate::plugin;
+use crate::trust::{Key, LockRule, Policy};
 use file::{CallLimits, ConfigFile, Fault, LookupSection, PluginsSection, Retry, SinkSection};
 
 /// Read if no other file is named, and if it is there.
@@ -110,7 +111,12 @@ fn fatal(fault: Fault) -> anyhow::Error {
     anyhow::Error::msg(fault.reason)
 }
 
-fn parse(
+/// Reads a configuration that is text already. `name` is what a mistake calls it, and paths
+/// in it are relative to `directory`.
+///
+/// # Errors
+/// If it says something that it must not.
+pub fn parse(
     text: &str,
     name: &str,
     directory: &Path,
@@ -151,6 +157,7 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         limits: call_limits(&limits.of_calls(), &plugin::Limits::default())?,
         stack_bytes: stack_bytes(limits.stack_bytes.as_ref())?,
         strict: overrides.strict || file.strict.unwrap_or(false),
+        trust: trust(&file.plugins, directory)?,
         ..plugin::Settings::default()
     };
     let mut plugins = BTreeMap::new();
@@ -177,6 +184,18 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         drain: limits.drain_ms.map_or(DRAIN, Duration::from_millis),
         engine,
     })
+}
+
+fn trust(said: &PluginsSection, directory: &Path) -> Result<Policy, Fault> {
+    let key = |said: &Spanned<String>| {
+        let key = Key::read(said.get_ref(), directory);
+        key.map_err(|reason| Fault::at(said.span(), format!("plugins.keys: {reason}")))
+    };
+    let lock = match said.locked.unwrap_or(false) {
+        true => LockRule::Demanded,
+        false => LockRule::WhenThere,
+    };
+    Ok(Policy { keys: said.keys.iter().map(key).collect::<Result<_, _>>()?, lock })
 }
 
 fn hot_settings(said: &PluginsSection) -> hot::Settings {
@@ -464,6 +483,31 @@ mod tests {
     }
 
     #[test]
+    fn whom_to_trust_can_be_said() {
+        let trust = |text: &str| read(text, Overrides::default()).map(|said| said.sandbox.trust);
+        let rule = trust("").unwrap();
+        assert_eq!((rule.keys.len(), rule.lock), (0, LockRule::WhenThere));
+        let key = minisign::KeyPair::generate_unencrypted_keypair().unwrap().pk;
+        let file = tempfile::Builder::new().suffix(".pub").tempfile().unwrap();
+        std::fs::write(file.path(), key.to_box().unwrap().to_string()).unwrap();
+        let text = format!(
+            "[plugins]\nkeys = [\"{}\", \"{}\"]\nlocked = true",
+            key.to_base64(),
+            file.path().display()
+        );
+        let rule = trust(&text).unwrap();
+        assert_eq!(rule.keys.len(), 2);
+        assert_eq!(rule.lock, LockRule::Demanded);
+        check(
+            "[plugins]\nkeys = [\n  \"secret\",\n]",
+            "sagabox.toml:3: plugins.keys: `secret` is no public key of minisign; write such as \
+             \"RWQ…\", or the name of its file, \"minisign.pub\"",
+        );
+        let error = trust("[plugins]\nkeys = ['no.pub']").unwrap_err().to_string();
+        assert!(error.contains("the key /etc/sagabox/no.pub cannot be read"), "{error}");
+    }
+
+    #[test]
     fn a_mistake_names_file_line_and_key() {
         check(
             "\nlisten = 5",
@@ -499,6 +543,7 @@ mod tests {
         assert_eq!(format!("{:?}", said.engine), format!("{:?}", default.engine));
         assert_eq!(said.sandbox.limits, default.sandbox.limits);
         assert_eq!(said.sandbox.stack_bytes, default.sandbox.stack_bytes);
+        assert_eq!(said.sandbox.trust, default.sandbox.trust);
         assert_eq!(said.sinks["orders"], {
             let (timeout, concurrency) = (SINK_TIMEOUT, SINK_CONCURRENCY);
             let url = "http://127.0.0.1:9000/commands".parse().unwrap();

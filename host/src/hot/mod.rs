@@ -28,9 +28,10 @@ pub use board::{Board, CheckingView, PluginView, RefusedView, Totals};
 use preflight::{Report, preflight};
 use watch::{File, News, Watcher};
 
-use crate::plugin::{self, LoadedPlugin, Sandbox};
+use crate::plugin::{self, LoadedPlugin, Sandbox, Unfit};
 use crate::store::SqliteStore;
 use crate::store::admin::Admin;
+use crate::trust;
 
 /// What a candidate must show before it serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +88,9 @@ pub struct Loader {
     removed: BTreeSet<PathBuf>,
     /// Files that are refused because others have their names.
     outnamed: BTreeSet<PathBuf>,
+    /// Files that are loaded just now, or refused, because they are not trusted: they count
+    /// again when their signature or the lock file changes.
+    doubtful: BTreeSet<PathBuf>,
     /// The directory could not be read when it was last looked at.
     is_blind: bool,
 }
@@ -107,7 +111,7 @@ struct Find {
 
 struct Loaded {
     find: Find,
-    outcome: Result<Vec<LoadedPlugin>, String>,
+    outcome: Result<Vec<LoadedPlugin>, Unfit>,
 }
 
 struct Tried {
@@ -150,6 +154,7 @@ impl Loader {
             claimed: BTreeMap::new(),
             removed: BTreeSet::new(),
             outnamed: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             is_blind: false,
         };
         for Loaded { find, outcome } in loaded {
@@ -209,7 +214,7 @@ impl Loader {
         let Ok((watcher, news)) = looked.await else { return };
         self.watcher = Some(watcher);
         match news {
-            Ok(News { files, removed }) => {
+            Ok(News { files, removed, companions }) => {
                 self.is_blind = false;
                 files.into_iter().for_each(|file| self.on_file(file));
                 for path in removed {
@@ -218,11 +223,29 @@ impl Loader {
                     self.outnamed.remove(&path);
                     self.removed.insert(path);
                 }
+                companions.iter().for_each(|companion| self.on_companion(companion));
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.is_blind, true) {
                     tracing::error!(%error, "the plugin directory cannot be read; the plugins serve on");
                 }
+            }
+        }
+    }
+
+    /// A signature or the lock file has changed. What waited for that counts again; what
+    /// serves goes on: taking it out is done by taking its file away.
+    fn on_companion(&mut self, companion: &Path) {
+        let is_lock = trust::is_lock(companion);
+        let concerned = |path: &&PathBuf| is_lock || trust::beside(path) == companion;
+        if let Some(watcher) = &mut self.watcher {
+            self.doubtful.iter().filter(concerned).for_each(|path| watcher.forget(path));
+        }
+        for (plugin, serving) in self.serving.iter().filter(|_| is_lock) {
+            let pinned = self.workshop.sandbox.pinned(&serving.path, &serving.digest);
+            if let Err(reason) = pinned {
+                let file = serving.path.display();
+                tracing::warn!(%plugin, %file, %reason, "the plugin serves on, and would be refused at the next start");
             }
         }
     }
@@ -236,12 +259,14 @@ impl Loader {
             tracing::info!(file = %file.path.display(), "the file is again what serves");
             return;
         }
+        self.doubtful.insert(file.path.clone());
         let workshop = Arc::clone(&self.workshop);
         self.loading.spawn_blocking(move || load(&workshop, file, number));
     }
 
     fn next_find(&mut self, path: &Path) -> u64 {
         self.claimed.remove(path);
+        self.doubtful.remove(path);
         let number = self.finds.entry(path.to_owned()).or_default();
         *number += 1;
         *number
@@ -278,11 +303,15 @@ impl Loader {
     async fn checked(
         &mut self,
         find: &Find,
-        outcome: Result<Vec<LoadedPlugin>, String>,
+        outcome: Result<Vec<LoadedPlugin>, Unfit>,
     ) -> Option<Vec<LoadedPlugin>> {
+        match &outcome {
+            Err(Unfit::Untrusted(_)) => self.doubtful.insert(find.path.clone()),
+            _ => self.doubtful.remove(&find.path),
+        };
         let checked = match outcome {
             Ok(plugins) => self.check(find, &plugins).await.map(|()| plugins),
-            Err(reason) => Err(reason),
+            Err(unfit) => Err(unfit.to_string()),
         };
         match checked {
             Ok(plugins) => Some(plugins),

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::plugin;
+use crate::{plugin, trust};
 
 /// A file that was not there like this before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct News {
     /// In the order of their names.
     pub files: Vec<File>,
     pub removed: Vec<PathBuf>,
+    /// Signatures and lock files that came, changed or went.
+    pub companions: Vec<PathBuf>,
 }
 
 pub struct Watcher {
@@ -79,7 +81,7 @@ impl Watcher {
         for path in plugin::files(directory)? {
             let known = watcher.known.entry(path.clone()).or_default();
             known.seen = Stamp::of(&path).ok();
-            files.extend(known.read(&path));
+            files.extend(known.read(&path).filter(|_| !trust::is_companion(&path)));
         }
         Ok((watcher, files))
     }
@@ -95,15 +97,22 @@ impl Watcher {
             let is_settled = known.seen.as_ref() == Some(&stamp);
             let is_read = known.read.as_ref().is_some_and(|(read, _)| *read == stamp);
             known.seen = Some(stamp);
-            if is_settled && !is_read {
-                news.files.extend(known.read(path));
+            if !is_settled || is_read {
+                continue;
+            }
+            match known.read(path) {
+                Some(_) if trust::is_companion(path) => news.companions.push(path.clone()),
+                file => news.files.extend(file),
             }
         }
         self.known.retain(|path, known| {
             // Two looks, because some write by removing first.
             let is_gone = !there.contains(path) && known.seen.take().is_none();
             if is_gone && known.read.is_some() {
-                news.removed.push(path.clone());
+                match trust::is_companion(path) {
+                    true => news.companions.push(path.clone()),
+                    false => news.removed.push(path.clone()),
+                }
             }
             !is_gone
         });
@@ -169,14 +178,16 @@ mod tests {
             fs::write(self.path(name), text).unwrap();
         }
 
-        /// `name=content` of what counts now, and `-name` of what is gone.
+        /// `name=content` of what counts now, `-name` of what is gone, and `+name` of
+        /// signatures and lock files that are not as they were.
         fn look(&mut self) -> Vec<String> {
             let news = self.watcher.look().unwrap();
             let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
             let text = |file: &File| String::from_utf8(file.bytes.clone()).unwrap();
             let files = news.files.iter().map(|f| format!("{}={}", name(&f.path), text(f)));
             let removed = news.removed.iter().map(|path| format!("-{}", name(path)));
-            files.chain(removed).collect()
+            let companions = news.companions.iter().map(|path| format!("+{}", name(path)));
+            files.chain(removed).chain(companions).collect()
         }
 
         #[track_caller]
@@ -293,6 +304,24 @@ mod tests {
         let path = directory.path("a");
         directory.watcher.forget(&path);
         directory.expect(&["a=1"]);
+    }
+
+    #[test]
+    fn signatures_and_the_lock_file_are_no_plugins_and_tell_when_they_change() {
+        let mut directory = Directory::with(&[("a", "1")]);
+        directory.write("a.minisig", "half");
+        directory.write("sagabox.lock", "1");
+        directory.expect(&[]);
+        directory.expect(&["+a.minisig", "+sagabox.lock"]);
+        directory.write("a.minisig", "whole");
+        directory.expect(&[]);
+        directory.expect(&["+a.minisig"]);
+        fs::remove_file(directory.path("sagabox.lock")).unwrap();
+        directory.expect(&[]);
+        directory.expect(&["+sagabox.lock"]);
+        // Those that are there from the start are not taken for plugins either.
+        let (_, found) = Watcher::begin(directory.folder.path()).unwrap();
+        assert_eq!(found.len(), 1);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use sagabox_engine::handler::Handler;
+use thiserror::Error;
 use wasmtime::component::Component;
 
 use super::component::ComponentHandler;
@@ -14,7 +15,9 @@ use super::sandbox::Sandbox;
 use super::v0_1::{IMPORTS, Program, ROLES};
 use super::wasi;
 use super::{cache, core_module};
+use crate::trust;
 
+#[derive(Default)]
 pub struct Loading {
     pub loaded: Vec<LoadedPlugin>,
     pub refused: Vec<Refused>,
@@ -33,7 +36,23 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// Loads every file of the directory, except hidden ones, in the order of their names.
+/// Why a file cannot serve.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unfit {
+    /// May pass without a change of the file: its signature or the lock file may change.
+    #[error("{0}")]
+    Untrusted(String),
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl From<String> for Unfit {
+    fn from(reason: String) -> Self {
+        Self::Broken(reason)
+    }
+}
+
+/// Loads every plugin of the directory, in the order of the files' names.
 ///
 /// `configurations` holds each plugin's section as JSON.
 ///
@@ -46,26 +65,38 @@ pub fn load_directory(
 ) -> anyhow::Result<Loading> {
     let paths = files(directory)
         .with_context(|| format!("cannot read the plugin directory {}", directory.display()))?;
-    let mut loading = Loading { loaded: Vec::new(), refused: Vec::new() };
-    let mut names: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for path in paths {
-        match load_file(&path, sandbox, configurations) {
-            Err(reason) => loading.refused.push(Refused { path, reason }),
-            Ok(plugins) => match taken(&plugins, &names) {
-                Some(reason) => loading.refused.push(Refused { path, reason }),
-                None => {
-                    for plugin in plugins {
-                        names.insert(plugin.handler.manifest().name.to_string(), path.clone());
-                        loading.loaded.push(plugin);
-                    }
-                }
-            },
-        }
+    let mut loading = Loading::default();
+    for path in paths.into_iter().filter(|path| !trust::is_companion(path)) {
+        loading.add(path, sandbox, configurations);
     }
     Ok(loading)
 }
 
-/// Every file of the directory, except hidden ones, in the order of their names.
+impl Loading {
+    pub(super) fn add(
+        &mut self,
+        path: PathBuf,
+        sandbox: &Sandbox,
+        configurations: &HashMap<String, String>,
+    ) {
+        let names = self.loaded.iter();
+        let names =
+            names.map(|plugin| (plugin.handler.manifest().name.to_string(), plugin.path.clone()));
+        let names = names.collect();
+        let loaded = load_file(&path, sandbox, configurations).map_err(|unfit| unfit.to_string());
+        let outcome = loaded.and_then(|plugins| match taken(&plugins, &names) {
+            Some(reason) => Err(reason),
+            None => Ok(plugins),
+        });
+        match outcome {
+            Ok(plugins) => self.loaded.extend(plugins),
+            Err(reason) => self.refused.push(Refused { path, reason }),
+        }
+    }
+}
+
+/// Every file of the directory, except hidden ones, in the order of their names: the
+/// components, their signatures, and the lock file.
 ///
 /// # Errors
 /// If the directory cannot be read.
@@ -106,7 +137,7 @@ fn load_file(
     path: &Path,
     sandbox: &Sandbox,
     configurations: &HashMap<String, String>,
-) -> Result<Vec<LoadedPlugin>, String> {
+) -> Result<Vec<LoadedPlugin>, Unfit> {
     let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
     load(path, &bytes, sandbox, configurations)
 }
@@ -120,7 +151,9 @@ pub fn load(
     bytes: &[u8],
     sandbox: &Sandbox,
     configurations: &HashMap<String, String>,
-) -> Result<Vec<LoadedPlugin>, String> {
+) -> Result<Vec<LoadedPlugin>, Unfit> {
+    let digest = cache::digest(bytes);
+    sandbox.settings.trust.judge(path, bytes, &digest).map_err(Unfit::Untrusted)?;
     check_format(bytes)?;
     let made = match core_module::has_world(bytes) {
         true => Some(core_module::componentize(bytes).map_err(|error| {
@@ -132,7 +165,6 @@ pub fn load(
     let component = cache::compile(&sandbox.engine, code, sandbox.settings.cache.as_deref())
         .map_err(|error| invalid(&error))?;
     let roles = roles(&component, sandbox)?;
-    let digest = cache::digest(bytes);
     let mut plugins = Vec::new();
     for role in roles {
         let program = Program::new(role, &component).map_err(|error| {

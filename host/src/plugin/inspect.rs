@@ -12,7 +12,8 @@ use super::limits::Limits;
 use super::sandbox::{Sandbox, Settings};
 use super::{cache, core_module};
 
-/// Loads a directory of plugins, or one file as if it lay alone in one.
+/// Loads a directory of plugins, or one file as if no others lay beside it but its
+/// signature and the lock file.
 ///
 /// `configurations` holds each plugin's section as JSON.
 ///
@@ -26,17 +27,9 @@ pub fn load_path(
     if path.is_dir() {
         return load_directory(path, sandbox, configurations);
     }
-    // A copy in a directory of its own: there is one way in which files are loaded.
-    let alone = tempfile::tempdir().context("make a temporary directory")?;
-    std::fs::copy(path, alone.path().join("plugin.wasm"))
-        .with_context(|| format!("read the plugin {}", path.display()))?;
-    let mut loading = load_directory(alone.path(), sandbox, configurations)?;
-    for plugin in &mut loading.loaded {
-        path.clone_into(&mut plugin.path);
-    }
-    for refused in &mut loading.refused {
-        path.clone_into(&mut refused.path);
-    }
+    anyhow::ensure!(path.exists(), "there is nothing at {}", path.display());
+    let mut loading = Loading::default();
+    loading.add(path.to_owned(), sandbox, configurations);
     Ok(loading)
 }
 

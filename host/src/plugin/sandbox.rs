@@ -1,7 +1,7 @@
 //! The engine that keeps the limits of a call.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use wasmtime::{
 };
 
 use super::limits::{CORE_INSTANCES, Limits, MEMORIES, STACK_BYTES, TABLES};
+use crate::trust::Policy;
 
 /// How often the epoch moves: the precision of the time limit.
 const TICK: Duration = Duration::from_millis(10);
@@ -33,6 +34,8 @@ pub struct Settings {
     pub stack_bytes: usize,
     /// Refuses components that import more than the interface of Sagabox.
     pub strict: bool,
+    /// Who may have made a component, and which are wanted.
+    pub trust: Policy,
     /// Compiled components are kept here; none compiles anew each time.
     pub cache: Option<PathBuf>,
 }
@@ -44,6 +47,7 @@ impl Default for Settings {
             plugins: BTreeMap::new(),
             stack_bytes: STACK_BYTES,
             strict: false,
+            trust: Policy::default(),
             cache: None,
         }
     }
@@ -71,6 +75,14 @@ impl Sandbox {
             }
         })?;
         Ok(sandbox)
+    }
+
+    /// Whether the lock file beside `path` has this digest, if one is asked for.
+    ///
+    /// # Errors
+    /// Says why the file is not pinned.
+    pub fn pinned(&self, path: &Path, digest: &str) -> Result<(), String> {
+        self.settings.trust.pinned(path, digest)
     }
 
     pub(super) fn limits_of(&self, plugin: &str) -> Limits {

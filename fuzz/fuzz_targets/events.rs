@@ -1,0 +1,41 @@
+//! Any headers and body as a request with events. They are accepted or refused, and what
+//! is accepted is written and read again as the same event, in both modes.
+#![no_main]
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use libfuzzer_sys::{Corpus, fuzz_target};
+use sagabox::cloudevents;
+use sagabox_engine::model::Event;
+
+fuzz_target!(|data: &[u8]| -> Corpus {
+    let Some((headers, body)) = request(data) else { return Corpus::Reject };
+    let Ok(events) = cloudevents::parse(&headers, &body, 100) else { return Corpus::Keep };
+    for event in events {
+        let again = Event::from_json(event.to_json().as_bytes()).expect("what was accepted");
+        assert_eq!(named(&again), named(&event));
+        let headers = cloudevents::binary_headers(&event);
+        let again = cloudevents::parse(&headers, &event.data, 1).expect("what was accepted");
+        assert_eq!(named(&again[0]), named(&event));
+        assert_eq!(again[0].data, event.data);
+    }
+    Corpus::Keep
+});
+
+/// Lines with `name: value`, an empty line, and the body.
+fn request(data: &[u8]) -> Option<(HeaderMap, Bytes)> {
+    let end = data.windows(2).position(|window| window == b"\n\n")?;
+    let mut headers = HeaderMap::new();
+    for line in data[..end].split(|&byte| byte == b'\n') {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        headers.append(name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?);
+    }
+    Some((headers, Bytes::copy_from_slice(&data[end + 2..])))
+}
+
+/// All but the data, whose form may differ from mode to mode.
+fn named(event: &Event) -> impl PartialEq + std::fmt::Debug + use<> {
+    let Event { id, source, event_type, subject, time, extensions, .. } = event.clone();
+    (id, source, event_type, subject, time, extensions)
+}

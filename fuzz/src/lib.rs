@@ -1,0 +1,78 @@
+//! What the targets share: a sandbox with narrow limits, and plugins small enough to be
+//! made anew for each input.
+
+pub mod guest;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sagabox::plugin::{self, Limits, LoadedPlugin, Sandbox, Settings};
+use sagabox_engine::handler::{Call, Reply};
+use sagabox_engine::model::{Event, Failure, State, Timestamp};
+
+/// Narrow, so that a plugin that spins or grows costs the fuzzer little.
+static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {
+    let limits = Limits {
+        call_time: Duration::from_millis(30),
+        memory_bytes: 4 << 20,
+        ..Limits::default()
+    };
+    Sandbox::new(Settings { limits, ..Settings::default() }).expect("a sandbox")
+});
+
+/// As the host loads a file. Whatever the bytes are, it serves or is refused with a reason.
+pub fn load(bytes: &[u8]) -> Option<Vec<LoadedPlugin>> {
+    match plugin::load(Path::new("plugin.wasm"), bytes, &SANDBOX, &HashMap::new()) {
+        Ok(plugins) => {
+            assert!(!plugins.is_empty(), "what plays no role is refused");
+            Some(plugins)
+        }
+        Err(reason) => {
+            assert!(!reason.to_string().is_empty(), "a refusal has a reason");
+            None
+        }
+    }
+}
+
+/// Has a plugin decide an event with this data: it decides, asks, or fails with a reason.
+pub fn handle(plugin: &LoadedPlugin, data: &[u8]) -> Option<Reply> {
+    let event = Event {
+        id: "1".into(),
+        source: "/fuzz".into(),
+        event_type: "t".into(),
+        subject: Some("s".into()),
+        time: None,
+        datacontenttype: None,
+        dataschema: None,
+        extensions: Vec::new(),
+        data: Bytes::copy_from_slice(data),
+    };
+    let call = Call {
+        event: Arc::new(event),
+        state: None,
+        now: Timestamp(1_700_000_000_000),
+        attempt: 1,
+        key: "k".into(),
+        answers: Vec::new(),
+        seed: 7,
+    };
+    match plugin.handler.handle(&call) {
+        Ok(reply) => Some(reply),
+        Err(Failure::Permanent(reason) | Failure::Transient(reason)) => {
+            drop(reason);
+            None
+        }
+    }
+}
+
+/// Has a process manager read a state of the version before.
+pub fn migrate(plugin: &LoadedPlugin, data: &[u8]) {
+    let version = plugin.handler.manifest().state_version.wrapping_sub(1);
+    let migrated = plugin.handler.migrate(&State { version, data: Bytes::copy_from_slice(data) });
+    if let Ok(state) = migrated {
+        assert!(state.len() <= Limits::default().state_bytes, "a state keeps to its limit");
+    }
+}

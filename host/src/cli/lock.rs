@@ -1,0 +1,101 @@
+//! `sagabox lock`: pins the components of a directory by digest.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::json;
+
+use super::{InputError, output};
+use crate::config::{Overrides, Settings};
+use crate::plugin::{self, LoadedPlugin, Loading, Sandbox};
+use crate::trust::{self, LockFile, LockRule, Pinned, Policy};
+
+#[derive(Debug, Args)]
+pub struct Lock {
+    /// Directory with the plugins' components
+    plugins: PathBuf,
+    /// Change nothing; fail if the lock file is not what it would be
+    #[arg(long)]
+    check: bool,
+    /// Print JSON for programs
+    #[arg(long)]
+    json: bool,
+    /// Configuration file [default: sagabox.toml, if it is there]
+    #[arg(long, env = "SAGABOX_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl Lock {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        // Who a component says it is, it says only when it runs.
+        tokio::task::spawn_blocking(move || self.run()).await?
+    }
+
+    fn run(self) -> anyhow::Result<()> {
+        if !self.plugins.is_dir() {
+            return Err(InputError(format!("{} is no directory", self.plugins.display())).into());
+        }
+        let settings = Settings::load(self.config.as_deref(), Overrides::default())
+            .map_err(|error| InputError(format!("{error:#}")))?;
+        let before = LockFile::read(&self.plugins);
+        let Loading { loaded, refused } = load(&self.plugins, settings)?;
+        for refused in &refused {
+            eprintln!("left out: {} {}", refused.path.display(), refused.reason);
+        }
+        let found = loaded.iter().map(pinned).collect();
+        if self.check {
+            let Some(before) = before.map_err(anyhow::Error::msg)? else {
+                anyhow::bail!("there is no {} in {}", trust::FILE, self.plugins.display());
+            };
+            return self.compare(&before, &before.pin(found));
+        }
+        // What cannot be read is written anew: that is what the command is for.
+        let before = before.ok().flatten().unwrap_or_default();
+        let lock = before.pin(found);
+        let path = self.plugins.join(trust::FILE);
+        lock.write(&self.plugins).with_context(|| format!("write {}", path.display()))?;
+        match self.json {
+            true => output::json(&json!({ "file": path, "plugins": lock.plugins() })),
+            false => {
+                let count = lock.plugins().len();
+                output::line(&format!("{} pins {count} plugins", path.display()));
+                for Pinned { file, name, version, .. } in lock.plugins() {
+                    output::line(&format!("  {name} {version} in {file}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn compare(&self, pinned: &LockFile, found: &LockFile) -> anyhow::Result<()> {
+        let differences = pinned.differences(found);
+        match self.json {
+            true => output::json(&json!({ "differences": differences })),
+            false => differences.iter().for_each(|line| output::line(line)),
+        }
+        anyhow::ensure!(
+            differences.is_empty(),
+            "{} differences from {}; if they are wanted, run this without --check",
+            differences.len(),
+            self.plugins.join(trust::FILE).display()
+        );
+        Ok(())
+    }
+}
+
+/// As a host loads them, but that the lock file is what is being made.
+fn load(directory: &Path, settings: Settings) -> anyhow::Result<Loading> {
+    let configurations: HashMap<String, String> =
+        settings.plugins.iter().map(|(name, json)| (name.clone(), json.to_string())).collect();
+    let trust = Policy { lock: LockRule::Ignored, ..settings.sandbox.trust };
+    let sandbox = Sandbox::new(plugin::Settings { trust, ..settings.sandbox })?;
+    plugin::load_directory(directory, &sandbox, &configurations)
+}
+
+fn pinned(plugin: &LoadedPlugin) -> Pinned {
+    let manifest = plugin.handler.manifest();
+    let file = plugin.path.file_name().unwrap_or_default().to_string_lossy();
+    Pinned::new(&file, manifest.name.as_str(), &manifest.version, &plugin.digest)
+}

@@ -1,0 +1,110 @@
+//! `sagabox pull`: components from OCI registries.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{InputError, output};
+use crate::config::{Overrides, Settings};
+use crate::pull::{self, Options, Pulled, Restored};
+
+#[derive(Debug, Args)]
+pub struct Pull {
+    /// REGISTRY/REPOSITORY:TAG, or with @sha256:DIGEST [default: all that the lock file pins]
+    reference: Option<String>,
+    /// Directory of plugins that it is put into
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    into: PathBuf,
+    /// Name of the file [default: the last part of REPOSITORY, with .wasm]
+    #[arg(long = "as", value_name = "FILE", requires = "reference")]
+    file: Option<String>,
+    /// Speak HTTP without TLS [always done with registries on this machine]
+    #[arg(long)]
+    plain_http: bool,
+    /// Print JSON for programs
+    #[arg(long)]
+    json: bool,
+    /// Configuration file [default: sagabox.toml, if it is there]
+    #[arg(long, env = "SAGABOX_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl Pull {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        let settings = Settings::load(self.config.as_deref(), Overrides::default())
+            .map_err(|error| InputError(format!("{error:#}")))?;
+        let options = Options { plain_http: self.plain_http };
+        let Some(reference) = &self.reference else {
+            let restored = pull::restore(&self.into, &settings, options).await?;
+            return report_restored(&restored, self.json);
+        };
+        let reference = pull::reference(reference).map_err(InputError)?;
+        let file = self.file.clone().unwrap_or_else(|| pull::file_name(&reference));
+        pull::check_name(&file)
+            .map_err(|why| InputError(format!("{why}; say another with --as")))?;
+        let pulled = pull::pull(&reference, (&self.into, &file), &settings, options).await?;
+        match self.json {
+            true => output::json(&view(&pulled)),
+            false => tell(&pulled),
+        }
+        Ok(())
+    }
+}
+
+fn view(pulled: &Pulled) -> Value {
+    json!({
+        "file": pulled.path,
+        "digest": pulled.digest,
+        "source": pulled.source,
+        "plugins": pulled.plugins,
+        "signed": pulled.is_signed,
+        "pinned": pulled.is_pinned,
+    })
+}
+
+fn tell(pulled: &Pulled) {
+    for manifest in &pulled.plugins {
+        let (name, version, role) = (&manifest.name, &manifest.version, manifest.role.as_str());
+        output::line(&format!("{name} {version} ({role}) in {}", pulled.path.display()));
+    }
+    output::line(&format!("  digest sha256:{}", pulled.digest));
+    output::line(&format!("  from   {}", pulled.source));
+    if pulled.is_signed {
+        output::line("  signed by one of the `keys` under [plugins]");
+    }
+    if !pulled.is_pinned {
+        let directory = pulled.path.parent().unwrap_or(Path::new("."));
+        output::line(&format!(
+            "  not pinned: there is no lock file; `sagabox lock {}` writes one",
+            directory.display()
+        ));
+    }
+}
+
+fn report_restored(restored: &[Restored], json: bool) -> anyhow::Result<()> {
+    let mut unknown = 0;
+    let mut views = Vec::new();
+    for one in restored {
+        match one {
+            Restored::Pulled(pulled) if json => views.push(view(pulled)),
+            Restored::Pulled(pulled) => tell(pulled),
+            Restored::Unchanged(path) if json => views.push(json!({ "file": path })),
+            Restored::Unchanged(path) => {
+                output::line(&format!("{} is as it is pinned", path.display()));
+            }
+            Restored::Unknown(path) => {
+                eprintln!(
+                    "{} is not as it is pinned, and the lock file does not say where it came from",
+                    path.display()
+                );
+                unknown += 1;
+            }
+        }
+    }
+    if json {
+        output::json(&json!({ "files": views }));
+    }
+    anyhow::ensure!(unknown == 0, "{unknown} files are not as they are pinned");
+    Ok(())
+}
