@@ -9,6 +9,7 @@ use std::process::Command;
 use thiserror::Error;
 
 use super::core_module;
+use crate::trust;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -91,26 +92,9 @@ fn write_if_changed(file: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     if std::fs::read(file).is_ok_and(|old| old == bytes) {
         return Ok(());
     }
-    let io = |error| BuildError::Io(file.to_owned(), error);
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let mut temporary =
-        tempfile::Builder::new().prefix(".building-").tempfile_in(folder).map_err(io)?;
-    std::io::Write::write_all(&mut temporary, bytes).map_err(io)?;
-    make_readable(temporary.as_file()).map_err(io)?;
-    temporary.persist(file).map_err(|error| io(error.error))?;
-    Ok(())
-}
-
-/// Temporary files are for their user alone; a component is a file like any other.
-#[cfg(unix)]
-fn make_readable(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_file: &std::fs::File) -> std::io::Result<()> {
-    Ok(())
+    let (folder, name) = (file.parent(), file.file_name().unwrap_or_default());
+    trust::put(folder.unwrap_or(Path::new("")), &name.to_string_lossy(), bytes)
+        .map_err(|error| BuildError::Io(file.to_owned(), error))
 }
 
 fn route() -> Result<Route, BuildError> {

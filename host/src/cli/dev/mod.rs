@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::sources::Sources;
 use super::{InputError, build, output, test};
 use crate::config::{Overrides, Settings};
-use crate::{plugin, scenario};
+use crate::{plugin, scenario, trust};
 
 /// Between two looks. What two of them see alike is taken: who saves ten files in a row
 /// gets one build.
@@ -38,7 +38,8 @@ pub struct Dev {
     /// The component that the command makes, from the source's directory
     #[arg(long, value_name = "FILE", requires = "build")]
     component: Option<PathBuf>,
-    /// Configuration file, for the limits, and for the host [default: sagabox.toml, if it is there]
+    /// Configuration file, for the limits, and for the host [default: sagabox.toml, if it is
+    /// there]; one that asks for signatures keeps that host from serving what is built here
     #[arg(long, env = "SAGABOX_CONFIG")]
     config: Option<PathBuf>,
     /// Directory for the host's plugins and its store; it may be deleted at any time
@@ -123,14 +124,19 @@ impl Dev {
                 building.await??
             }
         };
-        let (folder, sandbox) = (self.source.join(scenario::IN_SOURCE), settings.sandbox.clone());
+        // What is just being written is neither signed nor pinned.
+        let sandbox =
+            plugin::Settings { trust: trust::Policy::default(), ..settings.sandbox.clone() };
+        let folder = self.source.join(scenario::IN_SOURCE);
         let component = built.clone();
         // Loading and playing are computation.
         tokio::task::spawn_blocking(move || try_out(&component, &folder, &sandbox)).await??;
         let name = built.file_name().context("a component has a name")?;
-        put(&built, &plugins.join(name))
+        let name = name.to_string_lossy().into_owned();
+        let bytes = std::fs::read(&built)?;
+        trust::put(plugins, &name, &bytes)
             .with_context(|| format!("put the component into {}", plugins.display()))?;
-        Ok(name.to_string_lossy().into_owned())
+        Ok(name)
     }
 
     async fn run_build(&self, command: &str, component: &Path) -> anyhow::Result<PathBuf> {
@@ -179,15 +185,6 @@ fn try_out(component: &Path, folder: &Path, sandbox: &plugin::Settings) -> anyho
         return Ok(());
     }
     test::report(&test::play(component, &files, sandbox, None)?, false)
-}
-
-/// By rename: a host never sees half a file.
-fn put(component: &Path, place: &Path) -> anyhow::Result<()> {
-    let folder = place.parent().context("a file has a directory")?;
-    let temporary = tempfile::Builder::new().prefix(".dev-").tempfile_in(folder)?;
-    std::fs::copy(component, temporary.path())?;
-    temporary.persist(place)?;
-    Ok(())
 }
 
 /// An interrupt at the terminal has reached the host as well: it gets time to drain.
