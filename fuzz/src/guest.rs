@@ -7,8 +7,12 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 /// Role, and the function that decides.
-pub const ROLES: [(&str, &str); 4] =
-    [("saga", "handle"), ("process-manager", "handle"), ("reactor", "handle"), ("enricher", "enrich")];
+pub const ROLES: [(&str, &str); 4] = [
+    ("saga", "handle"),
+    ("process-manager", "handle"),
+    ("reactor", "handle"),
+    ("enricher", "enrich"),
+];
 
 /// Where the answers lie: early, so that pointers into them are small numbers.
 pub const ANSWER: usize = 256;
@@ -69,14 +73,30 @@ fn module(role: usize, described: usize, answer: Option<&[u8]>) -> Vec<u8> {
 fn manifest(at: usize, state_version: u32) -> String {
     let text = "f1.0.0tcel";
     let word = |value: usize| u32::try_from(value).expect("an address").to_le_bytes();
-    let words = |values: &[usize]| values.iter().flat_map(|value| word(*value)).collect::<Vec<u8>>();
+    let words =
+        |values: &[usize]| values.iter().flat_map(|value| word(*value)).collect::<Vec<u8>>();
     let (texts, lists) = (at + 200, at + 300);
     // Of the type `t`, by subject, to be handled, ignored if nobody is there.
     let subscription = words(&[texts + 6, 1, 0, 0, 0, 2, 0, 0, 0, 0]);
     let name = |offset| words(&[texts + offset, 1]);
     let version = usize::try_from(state_version).expect("a small number");
     let manifest = words(&[
-        texts, 1, texts + 1, 5, 0, 0, lists + 100, 1, lists, 1, lists + 8, 1, lists + 16, 1, 1, version,
+        texts,
+        1,
+        texts + 1,
+        5,
+        0,
+        0,
+        lists + 100,
+        1,
+        lists,
+        1,
+        lists + 8,
+        1,
+        lists + 16,
+        1,
+        1,
+        version,
     ]);
     [
         segment(at, &manifest),
@@ -103,7 +123,7 @@ pub fn embed(module: &mut Vec<u8>, role: usize) {
 }
 
 fn component(module: &[u8]) -> Vec<u8> {
-    let encoder = ComponentEncoder::default().module(module).expect("a module");
+    let mut encoder = ComponentEncoder::default().module(module).expect("a module");
     encoder.encode().expect("a component")
 }
 

@@ -15,11 +15,8 @@ use sagabox_engine::model::{Event, Failure, State, Timestamp};
 
 /// Narrow, so that a plugin that spins or grows costs the fuzzer little.
 static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {
-    let limits = Limits {
-        call_time: Duration::from_millis(30),
-        memory_bytes: 4 << 20,
-        ..Limits::default()
-    };
+    let limits =
+        Limits { call_time: Duration::from_millis(30), memory_bytes: 4 << 20, ..Limits::default() };
     Sandbox::new(Settings { limits, ..Settings::default() }).expect("a sandbox")
 });
 

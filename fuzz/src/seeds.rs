@@ -11,9 +11,17 @@ fn main() -> std::io::Result<()> {
     for (role, (name, _)) in ROLES.iter().enumerate() {
         let role_byte = u8::try_from(role).expect("a small number");
         write("component", name, &[&[255], guest::echo(role).as_slice()].concat())?;
-        write("component", &format!("{name}-core"), &[&[255], guest::core_echo(role).as_slice()].concat())?;
+        write(
+            "component",
+            &format!("{name}-core"),
+            &[&[255], guest::core_echo(role).as_slice()].concat(),
+        )?;
         write("component", &format!("{name}-code"), &[&[2], [role_byte; 600].as_slice()].concat())?;
-        write("manifest", name, &[&[role_byte], manifest(*name == "process-manager").as_slice()].concat())?;
+        write(
+            "manifest",
+            name,
+            &[&[role_byte], manifest(*name == "process-manager").as_slice()].concat(),
+        )?;
     }
     write("component", "made", &[0; 400])?;
     write("component", "made-core", &[&[1], [3_u8; 400].as_slice()].concat())?;
@@ -58,7 +66,22 @@ fn lay(top: &[u8], list: &[u8], texts: &[u8]) -> Vec<u8> {
 /// With one subscription of the type `t`.
 fn manifest(has_state: bool) -> Vec<u8> {
     let top = words(&[
-        TEXTS, 1, TEXTS + 1, 5, 0, 0, LIST, 1, 0, 0, 0, 0, 0, 0, 0, usize::from(has_state),
+        TEXTS,
+        1,
+        TEXTS + 1,
+        5,
+        0,
+        0,
+        LIST,
+        1,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        usize::from(has_state),
     ]);
     let subscription = words(&[TEXTS + 6, 1, 0, 0, 0, 2, 0, 0, 0, 0]);
     lay(&top, &subscription, b"f1.0.0t")
@@ -77,7 +100,8 @@ fn replies() -> Vec<(&'static str, u8, Vec<u8>)> {
     let failed = lay(&words(&[1, 0, TEXTS, 4]), &[], texts);
     let published = lay(&words(&[0, 0, LIST, 1]), &message(1), texts);
     // Ok, transit: a state, a command, no events, timers or keys, complete.
-    let transit = lay(&words(&[0, 0, 1, TEXTS, 1, LIST, 1, 0, 0, 0, 0, 0, 0, 1]), &message(0), texts);
+    let transit =
+        lay(&words(&[0, 0, 1, TEXTS, 1, LIST, 1, 0, 0, 0, 0, 0, 0, 1]), &message(0), texts);
     // A timer `x` after 1 ms; its variants are aligned to eight bytes.
     let timer = words(&[0, 0, TEXTS + 3, 1, 0, 0, 1, 0, TEXTS, 1]);
     let timers = lay(&words(&[0, 0, 0, 0, 0, 0, 0, 0, 0, LIST, 1, 0, 0, 0]), &timer, texts);

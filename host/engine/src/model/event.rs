@@ -129,8 +129,11 @@ impl Event {
                 format!("an event can have at most {EXTENSIONS_MAX} extension attributes"),
             ));
         }
-        for (name, _) in &self.extensions {
+        for (index, (name, _)) in self.extensions.iter().enumerate() {
             validate_extension_name(name)?;
+            if self.extensions[..index].iter().any(|(other, _)| other == name) {
+                return Err(EventError::new(name, TWICE));
+            }
         }
         let values = [("id", &self.id), ("source", &self.source), ("type", &self.event_type)];
         let all = values
@@ -200,6 +203,8 @@ fn clip(text: &str) -> String {
     }
 }
 
+const TWICE: &str = "is given more than once";
+
 /// Serde carries our own errors as text: `attribute \u{1f} reason`.
 const SEPARATOR: char = '\u{1f}';
 
@@ -253,20 +258,21 @@ impl<'de> Visitor<'de> for EventVisitor {
             match name {
                 "data" => {
                     let raw: &'de RawValue = map.next_value()?;
+                    if data.is_some() {
+                        return Err(fault(name, TWICE));
+                    }
                     // `"data": null` is how several SDKs write "no data".
                     data = (raw.get() != "null").then_some(raw);
                 }
-                "data_base64" => data_base64 = string(name, map.next_value()?)?,
-                "id" => id = string(name, map.next_value()?)?,
-                "source" => source = string(name, map.next_value()?)?,
-                "type" => event_type = string(name, map.next_value()?)?,
-                "specversion" => specversion = string(name, map.next_value()?)?,
-                "subject" => event.subject = string(name, map.next_value()?)?,
-                "time" => event.time = string(name, map.next_value()?)?,
-                "datacontenttype" => {
-                    event.datacontenttype = string(name, map.next_value()?)?;
-                }
-                "dataschema" => event.dataschema = string(name, map.next_value()?)?,
+                "data_base64" => once(&mut data_base64, name, map.next_value()?)?,
+                "id" => once(&mut id, name, map.next_value()?)?,
+                "source" => once(&mut source, name, map.next_value()?)?,
+                "type" => once(&mut event_type, name, map.next_value()?)?,
+                "specversion" => once(&mut specversion, name, map.next_value()?)?,
+                "subject" => once(&mut event.subject, name, map.next_value()?)?,
+                "time" => once(&mut event.time, name, map.next_value()?)?,
+                "datacontenttype" => once(&mut event.datacontenttype, name, map.next_value()?)?,
+                "dataschema" => once(&mut event.dataschema, name, map.next_value()?)?,
                 _ => {
                     if let Some(value) = extension_value(name, map.next_value()?)? {
                         event.extensions.push((name.to_owned(), value));
@@ -307,6 +313,19 @@ fn data_bytes<E: serde::de::Error>(event: &Event, raw: &RawValue) -> Result<Byte
         return Ok(text.into());
     }
     Ok(Bytes::copy_from_slice(raw.get().as_bytes()))
+}
+
+/// JSON leaves open which of two members with one name counts; readers would differ.
+fn once<E: serde::de::Error>(
+    slot: &mut Option<String>,
+    name: &str,
+    raw: &RawValue,
+) -> Result<(), E> {
+    if slot.is_some() {
+        return Err(fault(name, TWICE));
+    }
+    *slot = string(name, raw)?;
+    Ok(())
 }
 
 fn string<E: serde::de::Error>(name: &str, raw: &RawValue) -> Result<Option<String>, E> {
@@ -463,6 +482,27 @@ mod tests {
             "data_base64",
             "must not stand beside `data`",
         );
+    }
+
+    #[test]
+    fn an_attribute_stands_once() {
+        let again = [
+            r#""id":"2""#,
+            r#""source":"/other""#,
+            r#""type":"paid""#,
+            r#""specversion":"1.0""#,
+            r#""subject":"a","subject":"b""#,
+            r#""time":"2026-01-31T12:00:00Z","time":"2026-01-31T12:00:00Z""#,
+            r#""datacontenttype":"text/plain","datacontenttype":"text/html""#,
+            r#""dataschema":"a","dataschema":"b""#,
+            r#""data":1,"data":2"#,
+            r#""data_base64":"AA==","data_base64":"AQ==""#,
+            r#""x":"1","y":"2","x":"3""#,
+        ];
+        for members in again {
+            let name = members.split('"').nth(1).unwrap();
+            check_fault(&with(members), name, "is given more than once");
+        }
     }
 
     #[test]

@@ -1,0 +1,117 @@
+//! Starts the relay or queue of each sink.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::{Shared, lock};
+use crate::breaker::Breaker;
+use crate::commit::Work;
+use crate::model::{Counters, Cursor, Sequence, SinkName};
+use crate::outbox::{OutboxReader, Outboxes};
+use crate::outlet::Outlet;
+use crate::queue::{Queue, QueueRequest};
+use crate::relay::Relay;
+use crate::resolve::{LetterIds, ResolveRequest};
+use crate::routes;
+use crate::store::{RecoveredSink, SinkProgress};
+
+/// Starts the relay or queue of each sink: of those that are known, and of those to come.
+pub(super) struct Delivering {
+    pub(super) shared: Arc<Shared>,
+    pub(super) work: mpsc::UnboundedSender<Work>,
+    pub(super) outboxes: Arc<Outboxes>,
+    pub(super) queues: Arc<Mutex<BTreeMap<String, mpsc::UnboundedSender<QueueRequest>>>>,
+    pub(super) sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,
+    pub(super) letter_ids: Arc<LetterIds>,
+    pub(super) recovered: BTreeMap<SinkName, RecoveredSink>,
+    pub(super) started: BTreeSet<SinkName>,
+    pub(super) next_lease: u64,
+}
+
+impl Delivering {
+    pub(super) async fn run(
+        mut self,
+        mut opened: mpsc::UnboundedReceiver<SinkName>,
+        stop: CancellationToken,
+    ) {
+        let mut stages = JoinSet::new();
+        for sink in self.recovered.keys().cloned().collect::<Vec<_>>() {
+            self.start(&sink, &mut stages, &stop);
+        }
+        loop {
+            let sink = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = stages.join_next() => match ended.map_err(JoinError::try_into_panic) {
+                    Err(Ok(panic)) => std::panic::resume_unwind(panic),
+                    Ok(()) | Err(Err(_)) => continue,
+                },
+                Some(sink) = opened.recv() => sink,
+            };
+            self.start(&sink, &mut stages, &stop);
+        }
+        lock(&self.queues).clear();
+        // Their handle on the committer goes with them, so that it can end.
+        drop(self);
+        while stages.join_next().await.is_some() {}
+    }
+
+    fn start(&mut self, sink: &SinkName, stages: &mut JoinSet<()>, stop: &CancellationToken) {
+        if !self.started.insert(sink.clone()) {
+            return;
+        }
+        let parts = &self.shared.parts;
+        let recovered = self.recovered.remove(sink).unwrap_or_else(|| fresh_sink(sink));
+        let reader = OutboxReader {
+            sink: sink.clone(),
+            store: Arc::clone(&parts.store),
+            tail: self.outboxes.tail(sink),
+            place: Sequence(0),
+        };
+        let (resolving, resolving_of) = mpsc::unbounded_channel();
+        let (clock, retry) = (Arc::clone(&parts.clock), parts.settings.retry());
+        let letter_ids = Arc::clone(&self.letter_ids);
+        let work = self.work.clone();
+        let outlet =
+            Outlet::new(recovered, reader, resolving_of, letter_ids, work, Arc::clone(&clock));
+        if let Some(name) = routes::queue_name(sink) {
+            let (requests, requests_of) = mpsc::unbounded_channel();
+            lock(&self.queues).insert(name.to_owned(), requests);
+            lock(&self.sinks).insert(sink.clone(), resolving);
+            let next_lease = self.next_lease;
+            let queue = Queue { outlet, clock, retry, name: name.to_owned(), next_lease };
+            stages.spawn(queue.run(requests_of, stop.clone()));
+        } else if let Some(transport) = parts.transports.get(sink) {
+            lock(&self.sinks).insert(sink.clone(), resolving);
+            let relay = Relay {
+                outlet,
+                transport: Arc::clone(transport),
+                clock,
+                breaker: Breaker::new(retry.clone()),
+                retry,
+                states: Arc::clone(&self.shared.sinks),
+            };
+            stages.spawn(relay.run(stop.clone()));
+        } else {
+            tracing::warn!(
+                %sink, "the sink is no longer configured; its messages wait in the outbox until it is again"
+            );
+        }
+    }
+}
+
+fn fresh_sink(sink: &SinkName) -> RecoveredSink {
+    RecoveredSink {
+        progress: SinkProgress {
+            sink: sink.clone(),
+            cursor: Cursor::default(),
+            counters: Counters::default(),
+        },
+        last: Sequence(0),
+        parked: Vec::new(),
+    }
+}

@@ -1,0 +1,303 @@
+//! Wiring and supervision of the stages, and the handle that the rest of the host holds.
+
+mod delivering;
+mod operators;
+mod queues;
+mod stages;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::Clock;
+use crate::Serving;
+use crate::backlog::Backlog;
+use crate::commit::{Offer, Work};
+use crate::handler::Handler;
+use crate::housekeeping::Retention;
+use crate::lookup::Lookup;
+use crate::model::{Event, LogEntry, PluginName, Position, SinkName};
+use crate::outbox::Outboxes;
+use crate::plugins::Resolvers;
+use crate::queue::QueueRequest;
+use crate::resolve::ResolveRequest;
+use crate::retry::RetryPolicy;
+use crate::roster::Roster;
+use crate::shard::Shards;
+use crate::sinks::SinkStates;
+use crate::store::{ReadError, Store};
+use crate::tail::Tail;
+use crate::transport::Transport;
+
+pub use self::operators::InstanceError;
+pub use self::queues::{Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, Selection};
+use self::stages::{Stages, supervise};
+pub use crate::receipt::{OfferError, Receipt};
+pub use crate::resolve::{Action, Resolution, ResolveError};
+pub use crate::roster::{Missed, ServeError};
+pub use crate::shard::CallTotals;
+pub use crate::sinks::SinkDown;
+
+/// Events that may wait for their commit: about two commits' worth.
+const WAITING_EVENTS_MAX: usize = 32_768;
+/// An event with more data than this counts as several, so that memory is bounded too.
+const WAITING_EVENT_BYTES: usize = 4_096;
+/// How long a sender waits for room before it is told to come back.
+const ADMISSION_WAIT: Duration = Duration::from_millis(500);
+const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What the engine is made of.
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    /// The plugins that are served from the start.
+    pub handlers: Vec<Arc<dyn Handler>>,
+    pub lookup: Arc<dyn Lookup>,
+    /// The sinks that routes name.
+    pub transports: HashMap<SinkName, Arc<dyn Transport>>,
+    /// Message type to sink. A command or enriched event without a route goes to the queue of its type.
+    pub routes: BTreeMap<String, SinkName>,
+    /// The wall clock. Nothing in the engine reads another.
+    pub clock: Clock,
+    pub settings: Settings,
+}
+
+/// Every limit of the engine.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Threads that call handlers; 0 calls them on the engine's own task, as the simulator wants it.
+    pub shards: usize,
+    /// Attempts before an event or message becomes a dead letter.
+    pub attempts_max: u32,
+    pub retry_delay_min: Duration,
+    pub retry_delay_max: Duration,
+    pub lookup_timeout: Duration,
+    /// What the instances of one plugin may take of memory. Those used last stay; the
+    /// others are in the store, and are read again when something comes for them.
+    pub instance_bytes_max: usize,
+    /// Events that a plugin takes from the log at once.
+    pub entries_read_max: usize,
+    pub retention: Retention,
+    /// Events that the slowest plugin may be behind before offers are refused.
+    pub backlog_max: u64,
+}
+
+impl Settings {
+    fn retry(&self) -> RetryPolicy {
+        RetryPolicy {
+            attempts_max: self.attempts_max,
+            delay_min: self.retry_delay_min,
+            delay_max: self.retry_delay_max,
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            shards: 2,
+            attempts_max: 10,
+            retry_delay_min: Duration::from_millis(200),
+            retry_delay_max: Duration::from_secs(60),
+            lookup_timeout: Duration::from_secs(10),
+            instance_bytes_max: 64 << 20,
+            entries_read_max: 512,
+            retention: Retention::default(),
+            backlog_max: 10_000_000,
+        }
+    }
+}
+
+/// The running engine. Cheap to clone; all clones are one engine.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    parts: Parts,
+    roster: Arc<Roster>,
+    shards: Shards,
+    serving: Arc<Serving>,
+    /// Bounds the events that wait for their commit.
+    admission: Arc<Semaphore>,
+    /// The stages of this life; none between two lives and after the end.
+    life: Mutex<Option<Life>>,
+    backlog: Arc<Backlog>,
+    sinks: Arc<SinkStates>,
+    stop: CancellationToken,
+    ended: watch::Sender<bool>,
+}
+
+/// How to reach the stages from the first recovery to the next.
+#[derive(Clone)]
+struct Life {
+    work: mpsc::UnboundedSender<Work>,
+    log: Arc<Tail<LogEntry>>,
+    queues: Arc<Mutex<BTreeMap<String, mpsc::UnboundedSender<QueueRequest>>>>,
+    outboxes: Arc<Outboxes>,
+    /// Who resolves the dead letters of a plugin's keys, and of a sink's.
+    plugins: Resolvers,
+    sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,
+}
+
+/// A queue of the host, as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueStatus {
+    /// The message type, which is the queue's name.
+    pub queue: String,
+    pub ready: usize,
+    pub leased: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// False while the engine recovers from a failed commit, and why.
+    pub serving: Result<(), String>,
+    /// The last position in the log.
+    pub head: Position,
+    pub queues: Vec<QueueStatus>,
+    /// Sinks that do not answer.
+    pub sinks_down: Vec<SinkDown>,
+    /// By plugin.
+    pub calls: Vec<(PluginName, CallTotals)>,
+}
+
+impl Engine {
+    /// Recovers from the store and starts all stages.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn start(parts: Parts) -> Result<Self, ReadError> {
+        let shared = Arc::new(Shared {
+            shards: Shards::new(parts.settings.shards),
+            backlog: Arc::new(Backlog::new(parts.settings.backlog_max)),
+            roster: Arc::new(Roster::new(&parts.handlers)),
+            parts,
+            serving: Arc::new(Serving::new()),
+            admission: Arc::new(Semaphore::new(WAITING_EVENTS_MAX)),
+            life: Mutex::new(None),
+            sinks: Arc::new(SinkStates::default()),
+            stop: CancellationToken::new(),
+            ended: watch::Sender::new(false),
+        });
+        let recovered = shared.parts.store.recover().await?;
+        let stages = Stages::start(&shared, recovered).await?;
+        tokio::spawn(supervise(Arc::clone(&shared), stages));
+        Ok(Self { shared })
+    }
+
+    /// Appends events to the log. Returns when they are durable: one receipt for each, in order.
+    ///
+    /// # Errors
+    /// See [`OfferError`].
+    pub async fn offer(&self, events: Vec<Event>) -> Result<Vec<Receipt>, OfferError> {
+        if self.shared.stop.is_cancelled() {
+            return Err(OfferError::Stopping);
+        }
+        if let Err(reason) = self.shared.serving.get() {
+            return Err(OfferError::Unavailable(reason));
+        }
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        if self.shared.backlog.is_too_long() {
+            return Err(OfferError::Busy { retry_after: BUSY_RETRY_AFTER });
+        }
+        let weight = events.iter().map(|event| 1 + event.data.len() / WAITING_EVENT_BYTES);
+        let weight = weight.sum::<usize>().min(WAITING_EVENTS_MAX);
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        let admission = Arc::clone(&self.shared.admission).acquire_many_owned(weight);
+        let permit = match tokio::time::timeout(ADMISSION_WAIT, admission).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) => return Err(OfferError::Stopping),
+            Err(_) => return Err(OfferError::Busy { retry_after: BUSY_RETRY_AFTER }),
+        };
+        let recovering = || OfferError::Unavailable("the host is recovering".to_owned());
+        let life = self.shared.life().ok_or_else(recovering)?;
+        let (reply, receipts) = oneshot::channel();
+        let offer = Offer { events: events.into_iter().map(Arc::new).collect(), reply, permit };
+        life.work.send(Work::Offer(offer)).map_err(|_| recovering())?;
+        drop(life);
+        receipts.await.unwrap_or_else(|_| Err(recovering()))
+    }
+
+    /// Has a plugin served by this handler: a plugin that is not served yet, or another
+    /// version of one that is. Returns when the next event of each key goes to it; what
+    /// the version before has begun, it ends. A plugin that is new begins with the log's
+    /// first event, one that was here before goes on where it was.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn serve(&self, handler: Arc<dyn Handler>, missed: Missed) -> Result<(), ServeError> {
+        let change = self.shared.roster.put(handler, missed)?;
+        self.made(change).await
+    }
+
+    /// Takes a plugin out. Returns when what it has begun is decided and durable. Its
+    /// instances stay, and events wait for it.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn withdraw(&self, plugin: &PluginName) -> Result<(), ServeError> {
+        let change = self.shared.roster.remove(plugin);
+        self.made(change).await
+    }
+
+    async fn made(&self, change: u64) -> Result<(), ServeError> {
+        tokio::select! {
+            biased;
+            () = self.shared.roster.made(change) => Ok(()),
+            () = self.shared.stop.cancelled() => Err(ServeError::Stopping),
+        }
+    }
+
+    pub async fn status(&self) -> Status {
+        let life = self.shared.life();
+        let mut queues = Vec::new();
+        if let Some(life) = &life {
+            let requests: Vec<_> = lock(&life.queues).values().cloned().collect();
+            for requests in requests {
+                let (reply, status) = oneshot::channel();
+                let _ = requests.send(QueueRequest::Status(reply));
+                queues.extend(status.await);
+            }
+        }
+        Status {
+            serving: self.shared.serving.get(),
+            head: Position(life.map_or(0, |life| life.log.head())),
+            queues,
+            sinks_down: self.shared.sinks.down(),
+            calls: self.shared.shards.totals(),
+        }
+    }
+
+    /// Stops accepting, lets calls and deliveries that are under way end, commits,
+    /// and returns. What is left is in the store. Calling it again waits for the same end.
+    pub async fn drain(&self) {
+        self.shared.stop.cancel();
+        let mut ended = self.shared.ended.subscribe();
+        // The sender lives in `shared`.
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    fn interrupted(&self) -> QueueError {
+        match self.shared.stop.is_cancelled() {
+            true => QueueError::Stopping,
+            false => QueueError::Unavailable("the host is recovering".to_owned()),
+        }
+    }
+}
+
+impl Shared {
+    fn life(&self) -> Option<Life> {
+        lock(&self.life).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What the locks guard is replaced whole: a panic elsewhere leaves it usable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

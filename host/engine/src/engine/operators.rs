@@ -1,0 +1,144 @@
+//! What operators ask for: dead letters resolved, instances cancelled or ended.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use super::{Engine, OfferError, Resolution, ResolveError, lock};
+use crate::model::{
+    DeadLetterId, DeadLetterSubject, Event, Instance, InstanceStatus, Key, PluginName, reserved,
+};
+use crate::resolve::ResolveRequest;
+
+/// Why an instance is not cancelled or ended.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum InstanceError {
+    #[error("plugin `{0}` is not loaded")]
+    NotLoaded(String),
+    #[error("plugin `{0}` has no instances: it is no process manager")]
+    Stateless(String),
+    #[error("{plugin} has no instance `{key}`")]
+    NotFound { plugin: String, key: String },
+    #[error("instance `{key}` of {plugin} is {status} already")]
+    NotRunning { plugin: String, key: String, status: &'static str },
+    #[error(
+        "{0} does not subscribe to `sagabox.instance.cancelled`, so it cannot compensate; end the instance instead"
+    )]
+    NotSubscribed(String),
+    #[error(transparent)]
+    Offer(#[from] OfferError),
+}
+
+impl Engine {
+    /// Resolves a dead letter: tries it again, goes on without it, or drops it with
+    /// all that waits behind it. Returns when that is durable; trying again takes its time after.
+    ///
+    /// # Errors
+    /// See [`ResolveError`].
+    pub async fn resolve(
+        &self,
+        id: DeadLetterId,
+        resolution: Resolution,
+    ) -> Result<(), ResolveError> {
+        let unavailable =
+            |error: &dyn std::fmt::Display| ResolveError::Unavailable(error.to_string());
+        let letter = self.shared.parts.store.read_dead_letter(id).await;
+        let letter = letter.map_err(|error| unavailable(&error))?;
+        let letter = letter.ok_or(ResolveError::NotFound(id.0))?;
+        let life = self.shared.life().ok_or_else(|| unavailable(&self.interrupted()))?;
+        let (owner, requests) = match &letter.subject {
+            DeadLetterSubject::Event => {
+                (format!("plugin {}", letter.plugin), life.plugins.get(&letter.plugin))
+            }
+            DeadLetterSubject::Message { sink, .. } => {
+                (format!("sink {sink}"), lock(&life.sinks).get(sink).cloned())
+            }
+        };
+        drop(life);
+        let requests = requests.ok_or(ResolveError::Unserved(owner))?;
+        let (reply, outcome) = oneshot::channel();
+        let _ = requests.send(ResolveRequest { letter, resolution, reply });
+        let durable = outcome.await.unwrap_or_else(|_| Err(unavailable(&self.interrupted())))?;
+        durable.await.map_err(|_| unavailable(&self.interrupted()))
+    }
+
+    /// Asks an instance to come to an end: its plugin gets an event, and may compensate.
+    ///
+    /// # Errors
+    /// See [`InstanceError`].
+    pub async fn cancel(
+        &self,
+        plugin: &PluginName,
+        key: &Key,
+        by: &str,
+        reason: &str,
+    ) -> Result<(), InstanceError> {
+        self.tell(plugin, key, reserved::INSTANCE_CANCELLED, by, reason).await
+    }
+
+    /// Ends an instance without asking its plugin: its timers are gone, what waits
+    /// behind its dead letters is dropped, and what comes for it is ignored.
+    ///
+    /// # Errors
+    /// See [`InstanceError`].
+    pub async fn end(
+        &self,
+        plugin: &PluginName,
+        key: &Key,
+        by: &str,
+        reason: &str,
+    ) -> Result<(), InstanceError> {
+        self.tell(plugin, key, reserved::INSTANCE_ENDED, by, reason).await
+    }
+
+    /// Appends an event of the host for a running instance.
+    async fn tell(
+        &self,
+        plugin: &PluginName,
+        key: &Key,
+        event_type: &str,
+        by: &str,
+        reason: &str,
+    ) -> Result<(), InstanceError> {
+        let handler = self.shared.roster.get(plugin);
+        let handler = handler.ok_or_else(|| InstanceError::NotLoaded(plugin.to_string()))?;
+        let manifest = handler.manifest();
+        if !manifest.role.has_instances() {
+            return Err(InstanceError::Stateless(plugin.to_string()));
+        }
+        let subscribes = manifest.subscriptions.iter().any(|s| s.event_type == event_type);
+        if event_type == reserved::INSTANCE_CANCELLED && !subscribes {
+            return Err(InstanceError::NotSubscribed(plugin.to_string()));
+        }
+        let (name, of) = (plugin.to_string(), key.to_string());
+        let loaded = self.shared.parts.store.load(plugin, std::slice::from_ref(key)).await;
+        let loaded = loaded.map_err(|error| OfferError::Unavailable(error.to_string()))?;
+        let own = |instance: &&Arc<Instance>| instance.key == *key;
+        let Some(instance) = loaded.instances.iter().find(own) else {
+            return Err(InstanceError::NotFound { plugin: name, key: of });
+        };
+        if instance.status != InstanceStatus::Running {
+            let status = instance.status.as_str();
+            return Err(InstanceError::NotRunning { plugin: name, key: of, status });
+        }
+        let now = (self.shared.parts.clock)();
+        let event = Event {
+            // Asking twice while the first waits for its turn changes nothing.
+            id: format!("{plugin}/{key}/{}/{}", instance.version, now.0),
+            source: crate::identity::source(plugin),
+            event_type: event_type.to_owned(),
+            subject: Some(of),
+            time: Some(now.to_rfc3339()),
+            datacontenttype: None,
+            dataschema: None,
+            extensions: vec![
+                (reserved::EXTENSION_PLUGIN.to_owned(), name),
+                (reserved::EXTENSION_INSTANCE.to_owned(), key.to_string()),
+            ],
+            data: serde_json::json!({"by": by, "reason": reason}).to_string().into(),
+        };
+        self.offer(vec![event]).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! The stages of one life, wired; and the supervision that lets the engine live again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::delivering::Delivering;
+use super::{Life, Shared, lock};
+use crate::Routes;
+use crate::commit::{Committer, Ended};
+use crate::dispatch::Surroundings;
+use crate::housekeeping::Housekeeping;
+use crate::model::LogEntry;
+use crate::outbox::Outboxes;
+use crate::plugins::{Plugins, Resolvers};
+use crate::resolve::LetterIds;
+use crate::store::{ReadError, Recovered, RecoveredSink};
+use crate::tail::Tail;
+use crate::timers::{TimerIndex, Timers};
+
+/// Between two attempts to recover.
+const RECOVER_DELAY: Duration = Duration::from_millis(250);
+
+/// The tasks of one life.
+pub(super) struct Stages {
+    committer: tokio::task::JoinHandle<Ended>,
+    /// Dispatchers and timers: they stop first.
+    deciding: JoinSet<()>,
+    /// Starts relays and queues, and ends when they have ended.
+    delivering: JoinSet<()>,
+    stop_deciding: CancellationToken,
+    stop_delivering: CancellationToken,
+}
+
+/// Lets the engine live again after every commit whose outcome is unknown, until it is stopped.
+pub(super) async fn supervise(shared: Arc<Shared>, stages: Stages) {
+    let mut stages = stages;
+    loop {
+        let ended = tokio::select! {
+            biased;
+            ended = &mut stages.committer => ended,
+            panicked = panicked(&mut stages.deciding, &mut stages.delivering) => Err(panicked),
+            () = shared.stop.cancelled() => {
+                stages.drain(&shared).await;
+                break;
+            }
+        };
+        let fenced = matches!(&ended, Ok(Ended::Fenced(_)));
+        let by_mistake = ended.is_err();
+        let reason = match ended {
+            Ok(Ended::Restart(reason) | Ended::Fenced(reason)) => reason,
+            Ok(Ended::Drained) => "the committer ended early".to_owned(),
+            Err(error) => format!("a stage ended by a mistake of Sagabox: {error}"),
+        };
+        stages.abort(&shared).await;
+        shared.serving.set(Err(reason.clone()));
+        if fenced {
+            tracing::error!(%reason, "this host no longer owns the store; it stops");
+            break;
+        }
+        tracing::error!(%reason, "all stages start again, from what is in the store");
+        if by_mistake {
+            // It may well happen again at once.
+            tokio::time::sleep(RECOVER_DELAY).await;
+        }
+        let Some(next) = revive(&shared).await else { break };
+        shared.serving.set(Ok(()));
+        stages = next;
+    }
+    shared.stop.cancel();
+    *lock(&shared.life) = None;
+    shared.ended.send_replace(true);
+}
+
+/// Tries to recover until it works, or the engine is stopped.
+async fn revive(shared: &Arc<Shared>) -> Option<Stages> {
+    loop {
+        let attempt = async {
+            let recovered = shared.parts.store.recover().await?;
+            Stages::start(shared, recovered).await
+        };
+        let attempt = tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => return None,
+            attempt = attempt => attempt,
+        };
+        match attempt {
+            Ok(stages) => return Some(stages),
+            Err(error) => {
+                tracing::error!(%error, "the store cannot be read; trying again");
+                tokio::time::sleep(RECOVER_DELAY).await;
+            }
+        }
+    }
+}
+
+impl Stages {
+    pub(super) async fn start(
+        shared: &Arc<Shared>,
+        recovered: Recovered,
+    ) -> Result<Self, ReadError> {
+        let parts = &shared.parts;
+        let (work, work_of) = mpsc::unbounded_channel();
+        let (opened, opened_of) = mpsc::unbounded_channel();
+        let log =
+            Arc::new(Tail::new(recovered.position.0, |entry: &LogEntry| entry.event.data.len()));
+        let last = |sink: &RecoveredSink| (sink.progress.sink.clone(), sink.last);
+        let outboxes = Arc::new(Outboxes::new(recovered.sinks.iter().map(last), opened.clone()));
+        let timers = Arc::new(TimerIndex::new());
+        let stop_deciding = CancellationToken::new();
+        let stop_delivering = CancellationToken::new();
+
+        shared.sinks.clear();
+        let letter_ids = LetterIds::new(recovered.dead_letter);
+        let around = Surroundings {
+            shards: shared.shards.clone(),
+            store: Arc::clone(&parts.store),
+            lookup: Arc::clone(&parts.lookup),
+            clock: Arc::clone(&parts.clock),
+            retry: parts.settings.retry(),
+            lookup_timeout: parts.settings.lookup_timeout,
+            instance_bytes_max: parts.settings.instance_bytes_max,
+            entries_read_max: parts.settings.entries_read_max,
+            routes: Arc::new(Routes::new(parts.routes.clone())),
+            log: Arc::clone(&log),
+            work: work.clone(),
+            letter_ids: Arc::clone(&letter_ids),
+        };
+        let (roster, resolvers) = (Arc::clone(&shared.roster), Resolvers::default());
+        shared.backlog.restart(recovered.position.0);
+        let backlog = Arc::clone(&shared.backlog);
+        let plugins =
+            Plugins::start(around, roster, backlog, recovered.plugins, resolvers.clone()).await?;
+        let mut deciding = JoinSet::new();
+        deciding.spawn(plugins.run(stop_deciding.clone()));
+        let timer_stage = Timers {
+            store: Arc::clone(&parts.store),
+            clock: Arc::clone(&parts.clock),
+            index: Arc::clone(&timers),
+            work: work.clone(),
+        };
+        deciding.spawn(timer_stage.run(stop_deciding.clone()));
+        let housekeeping = Housekeeping {
+            store: Arc::clone(&parts.store),
+            clock: Arc::clone(&parts.clock),
+            retention: parts.settings.retention.clone(),
+            roster: Arc::clone(&shared.roster),
+            work: work.clone(),
+        };
+        deciding.spawn(housekeeping.run(stop_deciding.clone()));
+
+        let committer = Committer {
+            store: Arc::clone(&parts.store),
+            clock: Arc::clone(&parts.clock),
+            log: Arc::clone(&log),
+            outboxes: Arc::clone(&outboxes),
+            timers,
+            serving: Arc::clone(&shared.serving),
+            backlog: Arc::clone(&shared.backlog),
+            position: recovered.position,
+        };
+        let queues = Arc::new(Mutex::new(BTreeMap::new()));
+        let sinks = Arc::new(Mutex::new(BTreeMap::new()));
+        let delivering = Delivering {
+            shared: Arc::clone(shared),
+            work: work.clone(),
+            outboxes: Arc::clone(&outboxes),
+            queues: Arc::clone(&queues),
+            sinks: Arc::clone(&sinks),
+            letter_ids,
+            recovered: recovered
+                .sinks
+                .into_iter()
+                .map(|sink| (sink.progress.sink.clone(), sink))
+                .collect(),
+            started: BTreeSet::new(),
+            next_lease: (parts.clock)().0 << 16,
+        };
+        let life = Life { work, log, queues, outboxes, plugins: resolvers, sinks };
+        *lock(&shared.life) = Some(life);
+        let mut delivery_stage = JoinSet::new();
+        delivery_stage.spawn(delivering.run(opened_of, stop_delivering.clone()));
+        Ok(Self {
+            committer: tokio::spawn(committer.run(work_of)),
+            deciding,
+            delivering: delivery_stage,
+            stop_deciding,
+            stop_delivering,
+        })
+    }
+
+    /// Ends the stages in the order of an event's way; each hands over what it has.
+    async fn drain(mut self, shared: &Shared) {
+        *lock(&shared.life) = None;
+        self.stop_deciding.cancel();
+        while self.deciding.join_next().await.is_some() {}
+        self.stop_delivering.cancel();
+        while self.delivering.join_next().await.is_some() {}
+        // All senders are gone now: the committer ends when everything is written.
+        if let Ok(Ended::Restart(reason) | Ended::Fenced(reason)) = self.committer.await {
+            tracing::error!(%reason, "the last commit failed; the next start recovers");
+        }
+    }
+
+    async fn abort(mut self, shared: &Shared) {
+        *lock(&shared.life) = None;
+        self.deciding.shutdown().await;
+        self.delivering.shutdown().await;
+        self.committer.abort();
+    }
+}
+
+/// Resolves when a stage that decides or delivers has panicked: its plugin or sink
+/// would stand still, and nobody would know.
+async fn panicked(deciding: &mut JoinSet<()>, delivering: &mut JoinSet<()>) -> JoinError {
+    loop {
+        let ended = tokio::select! {
+            biased;
+            Some(ended) = deciding.join_next() => ended,
+            Some(ended) = delivering.join_next() => ended,
+            else => std::future::pending().await,
+        };
+        if let Err(error) = ended {
+            return error;
+        }
+    }
+}
