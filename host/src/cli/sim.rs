@@ -78,7 +78,7 @@ impl Sim {
         };
         let folder = self.simulations.clone().unwrap_or_else(|| match is_source {
             true => self.plugin.join(simulation::IN_SOURCE),
-            false => component.with_extension(simulation::IN_SOURCE),
+            false => simulation::beside(&component),
         });
         let files = scenario::files_in(&folder).map_err(|error| {
             InputError(format!("{error:#}; write some there, or say --simulations"))

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -19,6 +19,12 @@ use crate::scenario::{duration, instant};
 
 /// The folder in a plugin's source.
 pub const IN_SOURCE: &str = "simulations";
+
+/// The simulations of a component: `order-saga.simulations` beside `order-saga.wasm`.
+#[must_use]
+pub fn beside(component: &Path) -> PathBuf {
+    component.with_extension("simulations")
+}
 
 /// 2026-01-01T00:00:00Z, if the simulation says nothing.
 const NOW: Timestamp = Timestamp(1_767_225_600_000);

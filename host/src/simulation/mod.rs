@@ -21,7 +21,7 @@ mod trial;
 mod world;
 
 pub use as_scenario::as_scenario;
-pub use file::{IN_SOURCE, Simulation, read};
+pub use file::{IN_SOURCE, Simulation, beside, read};
 pub use fit::fit;
 pub use told::tell;
 pub use trial::{Failing, Report, Trial};
