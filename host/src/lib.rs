@@ -14,6 +14,7 @@ pub mod plugin;
 pub mod pull;
 pub mod replay;
 pub mod scenario;
+pub mod simulation;
 pub mod store;
 pub mod transport;
 pub mod trust;

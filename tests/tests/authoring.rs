@@ -209,6 +209,9 @@ fn a_new_project_is_whole(role: &str) {
     let _ = run(&["build", &name, "--out", "built", "--target", text(&target)]).with(0);
     let component = format!("built/{name}.wasm");
     let _ = run(&["test", &component]).with(0).saying(" passed, 0 failed");
+    // A claim about what no run has seen would hold of nothing.
+    let simulated = run(&["sim", &component, "--seeds", "50"]).with(0);
+    assert!(!simulated.output.contains("no run has seen"), "{}", simulated.output);
     // Its scenarios were brought there by the build, and played.
     let checked = run(&["check", "built"]).with(0).saying("1 plugin: 0 errors");
     assert!(!checked.output.contains("nothing was played"), "{}", checked.output);

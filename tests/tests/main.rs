@@ -23,4 +23,5 @@ mod replay;
 mod retention;
 mod sandbox;
 mod scripts;
+mod simulation;
 mod trust;

@@ -30,7 +30,7 @@ mod roster;
 mod routes;
 mod serving;
 mod shard;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, feature = "simulation"))]
 pub mod sim;
 mod sinks;
 pub mod store;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::output;
-use crate::{plugin, scenario};
+use crate::{plugin, scenario, simulation};
 
 #[derive(Debug, Args)]
 pub struct Build {
@@ -35,7 +35,8 @@ pub async fn build_all(sources: Vec<PathBuf>, out: PathBuf, target: PathBuf) -> 
     let building = tokio::task::spawn_blocking(move || {
         for source in sources {
             let component = plugin::build(&source, &out, &target)?;
-            bring_scenarios(&source, &component)?;
+            bring(&source.join(scenario::IN_SOURCE), &scenario::beside(&component))?;
+            bring(&source.join(simulation::IN_SOURCE), &simulation::beside(&component))?;
             output::line(&format!("built {} from {}", component.display(), source.display()));
         }
         Ok(())
@@ -43,21 +44,21 @@ pub async fn build_all(sources: Vec<PathBuf>, out: PathBuf, target: PathBuf) -> 
     building.await?
 }
 
-/// Puts the source's scenarios beside the component, where `check` plays them.
-fn bring_scenarios(source: &Path, component: &Path) -> anyhow::Result<()> {
-    let (from, to) = (source.join(scenario::IN_SOURCE), scenario::beside(component));
-    let copying = || format!("copy the scenarios of {} to {}", source.display(), to.display());
+/// Puts the source's scenarios or simulations beside the component, where `check`, `test`
+/// and `sim` look for them.
+fn bring(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let copying = || format!("copy {} to {}", from.display(), to.display());
     // What an earlier build left there may be gone from the source.
     if to.exists() {
-        for old in scenario::files_in(&to)? {
+        for old in scenario::files_in(to)? {
             std::fs::remove_file(&old).with_context(copying)?;
         }
     }
     if !from.exists() {
         return Ok(());
     }
-    std::fs::create_dir_all(&to).with_context(copying)?;
-    for file in scenario::files_in(&from)? {
+    std::fs::create_dir_all(to).with_context(copying)?;
+    for file in scenario::files_in(from)? {
         let name = file.file_name().unwrap_or_default();
         std::fs::copy(&file, to.join(name)).with_context(copying)?;
     }

@@ -16,6 +16,7 @@ mod pull;
 mod replay;
 mod run;
 mod send;
+mod sim;
 mod test;
 
 use std::process::ExitCode;
@@ -77,6 +78,8 @@ enum Command {
     Check(check::Check),
     /// Play scenarios on a plugin: what is given, what happens, what it must decide
     Test(test::Test),
+    /// Run a plugin in a world that fails by a seed, and check what must be so in every run
+    Sim(sim::Sim),
     /// Build, test and load a plugin again with each change of its source
     Dev(dev::Dev),
     /// Have a new version decide again what is on record, and show what differs
@@ -151,6 +154,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Build(build) => build.execute().await,
         Command::Check(check) => check.execute().await,
         Command::Test(test) => test.execute().await,
+        Command::Sim(sim) => sim.execute().await,
         Command::Replay(replay) => replay.execute().await,
         Command::Dev(dev) => dev.execute().await,
         Command::New(new) => new.execute().await,

@@ -41,30 +41,42 @@ enum Role {
     Enricher,
 }
 
+/// What a project is made of.
+struct Template {
+    source: &'static str,
+    scenarios: &'static str,
+    simulations: &'static str,
+    /// One line for people.
+    description: &'static str,
+}
+
 impl Role {
-    /// The source, the scenarios, and one line for people.
-    fn template(self) -> (&'static str, &'static str, &'static str) {
+    fn template(self) -> Template {
         match self {
-            Self::Saga => (
-                include_str!("../../templates/saga/lib.rs.txt"),
-                include_str!("../../templates/saga/scenarios.yaml.txt"),
-                "Has orders paid, and cancels those whose payment fails",
-            ),
-            Self::ProcessManager => (
-                include_str!("../../templates/process-manager/lib.rs.txt"),
-                include_str!("../../templates/process-manager/scenarios.yaml.txt"),
-                "Ships orders that are paid in time, and cancels the others",
-            ),
-            Self::Reactor => (
-                include_str!("../../templates/reactor/lib.rs.txt"),
-                include_str!("../../templates/reactor/scenarios.yaml.txt"),
-                "Ships paid orders that are in stock, and says which are not",
-            ),
-            Self::Enricher => (
-                include_str!("../../templates/enricher/lib.rs.txt"),
-                include_str!("../../templates/enricher/scenarios.yaml.txt"),
-                "Tells of a confirmed cart with everything in it",
-            ),
+            Self::Saga => Template {
+                source: include_str!("../../templates/saga/lib.rs.txt"),
+                scenarios: include_str!("../../templates/saga/scenarios.yaml.txt"),
+                simulations: include_str!("../../templates/saga/simulations.yaml.txt"),
+                description: "Has orders paid, and cancels those whose payment fails",
+            },
+            Self::ProcessManager => Template {
+                source: include_str!("../../templates/process-manager/lib.rs.txt"),
+                scenarios: include_str!("../../templates/process-manager/scenarios.yaml.txt"),
+                simulations: include_str!("../../templates/process-manager/simulations.yaml.txt"),
+                description: "Ships orders that are paid in time, and cancels the others",
+            },
+            Self::Reactor => Template {
+                source: include_str!("../../templates/reactor/lib.rs.txt"),
+                scenarios: include_str!("../../templates/reactor/scenarios.yaml.txt"),
+                simulations: include_str!("../../templates/reactor/simulations.yaml.txt"),
+                description: "Ships paid orders that are in stock, and says which are not",
+            },
+            Self::Enricher => Template {
+                source: include_str!("../../templates/enricher/lib.rs.txt"),
+                scenarios: include_str!("../../templates/enricher/scenarios.yaml.txt"),
+                simulations: include_str!("../../templates/enricher/simulations.yaml.txt"),
+                description: "Tells of a confirmed cart with everything in it",
+            },
         }
     }
 }
@@ -89,6 +101,7 @@ impl New {
         let shown = folder.display();
         output::line(&format!(
             "made {shown}\nWhat next:\n  sagabox test {shown}                 builds it and plays its scenarios\n  \
+             sagabox sim {shown}                  has it live through faults\n  \
              sagabox build {shown} --out plugins  the component\n  sagabox check plugins                what a host would say of it"
         ));
         Ok(())
@@ -118,8 +131,8 @@ fn find_sdk(project: &Path) -> Option<PathBuf> {
 }
 
 /// Path in the project, and content.
-fn files(name: &str, role: Role, folder: &Path, sdk: Option<&Path>) -> [(&'static str, String); 5] {
-    let (source, scenarios, description) = role.template();
+fn files(name: &str, role: Role, folder: &Path, sdk: Option<&Path>) -> [(&'static str, String); 6] {
+    let Template { source, scenarios, simulations, description } = role.template();
     let dependency = match sdk {
         // As TOML writes a string, whatever is in the path.
         Some(path) => {
@@ -145,6 +158,7 @@ fn files(name: &str, role: Role, folder: &Path, sdk: Option<&Path>) -> [(&'stati
         (".gitignore", "target\n".to_owned()),
         ("src/lib.rs", fill(source)),
         ("scenarios/orders.yaml", fill(scenarios)),
+        ("simulations/orders.yaml", fill(simulations)),
     ]
 }
 

@@ -30,6 +30,15 @@ struct Warm {
     calls: u32,
 }
 
+/// What calls are made on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instances {
+    /// Those that were used before, as often as the limits say.
+    Used,
+    /// One of its own for each call.
+    Fresh,
+}
+
 pub struct ComponentHandler {
     sandbox: Sandbox,
     program: Program,
@@ -68,6 +77,23 @@ impl ComponentHandler {
             configuration,
             warm: Mutex::new(Vec::new()),
         })
+    }
+
+    /// The same plugin as a host has it that was just started: without any instance.
+    #[must_use]
+    pub fn restarted(&self, instances: Instances) -> Self {
+        let mut limits = self.limits.clone();
+        if instances == Instances::Fresh {
+            limits.calls_per_instance = 1;
+        }
+        Self {
+            sandbox: self.sandbox.clone(),
+            program: self.program.clone(),
+            limits,
+            manifest: self.manifest.clone(),
+            configuration: self.configuration.clone(),
+            warm: Mutex::new(Vec::new()),
+        }
     }
 
     /// Makes a call on an instance that is free, or on a fresh one. Time and

@@ -10,7 +10,7 @@ use sagabox_engine::handler::Handler;
 use thiserror::Error;
 use wasmtime::component::Component;
 
-use super::component::ComponentHandler;
+use super::component::{ComponentHandler, Instances};
 use super::sandbox::Sandbox;
 use super::v0_1::{IMPORTS, Program, ROLES};
 use super::wasi;
@@ -29,6 +29,15 @@ pub struct LoadedPlugin {
     /// SHA-256 of the file.
     pub digest: String,
     pub handler: Arc<dyn Handler>,
+    component: Arc<ComponentHandler>,
+}
+
+impl LoadedPlugin {
+    /// The same plugin as a host has it that was just started.
+    #[must_use]
+    pub fn restarted(&self, instances: Instances) -> Arc<dyn Handler> {
+        Arc::new(self.component.restarted(instances))
+    }
 }
 
 pub struct Refused {
@@ -172,11 +181,12 @@ pub fn load(
         })?;
         let configuration =
             |name: &str| configurations.get(name).cloned().unwrap_or_else(|| "{}".to_owned());
-        let handler = ComponentHandler::new(sandbox, program, configuration)?;
+        let component = Arc::new(ComponentHandler::new(sandbox, program, configuration)?);
         plugins.push(LoadedPlugin {
             path: path.to_owned(),
             digest: digest.clone(),
-            handler: Arc::new(handler),
+            handler: Arc::clone(&component) as Arc<dyn Handler>,
+            component,
         });
     }
     Ok(plugins)

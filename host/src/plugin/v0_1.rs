@@ -86,6 +86,7 @@ impl logging::Host for CallState {
 }
 
 /// A component proven to play a role: its exports and imports have the world's types.
+#[derive(Clone)]
 pub enum Program {
     Saga(saga::SagaPre<CallState>),
     ProcessManager(process_manager::ProcessManagerPre<CallState>),

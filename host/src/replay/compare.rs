@@ -37,7 +37,7 @@ pub struct Sent {
     pub event_type: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Answered {
     pub question: sagabox_engine::model::Question,
     pub answer: Value,

@@ -13,5 +13,6 @@ mod recorded;
 mod run;
 mod states;
 
+pub use compare::{Answered, Summary};
 pub use recorded::Store;
 pub use run::{Differing, Outcome, Selection, replay};

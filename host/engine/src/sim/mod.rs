@@ -5,37 +5,53 @@
 //! then; the sink fails, and lies; the whole engine crashes at any await and
 //! starts again on the same store. At the end the ledger looks at what is stored
 //! and delivered, and checks the guarantees from outside.
+//!
+//! What of it another world can be made of is public, with the feature `simulation`:
+//! [`Timeline`], [`failing_on_panic`], [`MemoryStore`](crate::store::memory::MemoryStore)
+//! and [`FaultyStore`](crate::store::faulty::FaultyStore). `sagabox sim` is such a world.
 
 #[cfg(test)]
 mod crowded;
+#[cfg(any(test, feature = "testing"))]
 mod hot;
+#[cfg(any(test, feature = "testing"))]
 mod ledger;
+mod life;
 #[cfg(test)]
 mod panics;
 #[cfg(test)]
 mod refusing;
+#[cfg(any(test, feature = "testing"))]
 mod scripts;
 #[cfg(test)]
 mod steps;
+#[cfg(any(test, feature = "testing"))]
 mod world;
 
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::sync::Once;
 
+pub use life::Timeline;
+
+#[cfg(any(test, feature = "testing"))]
 use crate::store::memory::Tables;
 
 /// Runs one seed; returns what is stored at its end.
 ///
 /// # Errors
 /// Says which guarantee was broken, and how.
+#[cfg(any(test, feature = "testing"))]
 pub fn run(seed: u64) -> Result<Tables, String> {
     failing_on_panic(|| world::World::new(seed).run())
 }
 
 /// A panic anywhere fails the run. The runtime would turn one in a stage into the
 /// end of that stage, the engine into a recovery, and the ledger would not see it.
-fn failing_on_panic<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+///
+/// # Errors
+/// Those of the run, and the first panic of this thread.
+pub fn failing_on_panic<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     thread_local! {
         static FIRST: RefCell<Option<String>> = const { RefCell::new(None) };
     }

@@ -4,7 +4,7 @@
 //! The world of a seed fails here and there, this one everywhere.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use super::ledger;
+use super::life::Timeline;
 use super::scripts::{Pattern, Script, handlers};
 use super::world::{Life, Operator, Plan, START, event, is_refused};
 use crate::engine::{Parts, Settings};
@@ -42,7 +43,7 @@ const FIRST_LIFE_MS_MAX: u64 = 12;
 const FIRST_LIFE_STEP: usize = 4;
 const SECOND_LIFE: Duration = Duration::from_millis(9);
 /// Longer than the timers run: they fire before what they wait for can happen.
-const DOWN_TIME_MS: u64 = 60;
+const DOWN_TIME: Duration = Duration::from_millis(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Seam {
@@ -166,14 +167,14 @@ fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<Sent, String> {
     let plan = plan();
     let store = MemoryStore::new();
     let sink = Arc::new(Mutex::new(Vec::new()));
-    let elapsed = Arc::new(AtomicU64::new(START));
+    let timeline = Timeline::new(Timestamp(START));
     let mut unacknowledged = plan.events.clone();
     let cured = Arc::new(AtomicBool::new(false));
     for life in 0.. {
         let parts = parts(&plan, &cured, &store, &sink, steps);
         let life_of = Life {
             parts,
-            elapsed: &elapsed,
+            timeline: &timeline,
             random: StdRng::seed_from_u64(life as u64),
             unacknowledged: &mut unacknowledged,
             operator: Operator { plan: &plan, cured: &cured, prudent: true, store: &store },
@@ -196,7 +197,7 @@ fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<Sent, String> {
         if done {
             break;
         }
-        elapsed.fetch_add(DOWN_TIME_MS, Ordering::Relaxed);
+        timeline.pass(DOWN_TIME);
     }
     let tables = store.snapshot();
     ledger::check(&plan, &tables, &lock(&sink))?;

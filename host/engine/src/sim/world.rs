@@ -1,7 +1,7 @@
 //! The world of one seed: what is sent, what fails, when the engine crashes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::hot::Directory;
 use super::ledger;
+use super::life::Timeline;
 use super::scripts::Pattern;
 use crate::Clock;
 use crate::engine::{Action, Engine, Parts, Resolution, Settings};
@@ -52,8 +53,7 @@ pub struct World {
     plan: Plan,
     store: MemoryStore,
     sink: Arc<Sink>,
-    /// Milliseconds of all lives so far, and jumps of the clock.
-    elapsed: Arc<AtomicU64>,
+    timeline: Timeline,
     cured: Arc<AtomicBool>,
     directory: Directory,
 }
@@ -82,7 +82,7 @@ impl World {
             cured,
             store: MemoryStore::new(),
             sink: Arc::new(sink),
-            elapsed: Arc::new(AtomicU64::new(START)),
+            timeline: Timeline::new(Timestamp(START)),
             random,
         }
     }
@@ -123,7 +123,7 @@ impl World {
     ) -> Result<bool, String> {
         let life = Life {
             parts: self.parts(seed, rates),
-            elapsed: &self.elapsed,
+            timeline: &self.timeline,
             random: StdRng::seed_from_u64(seed),
             unacknowledged,
             operator: Operator {
@@ -144,7 +144,7 @@ impl World {
             }
         });
         // The clock goes on while the host is down; sometimes it was set.
-        self.elapsed.fetch_add(self.random.random_range(0..200), Ordering::Relaxed);
+        self.timeline.pass(Duration::from_millis(self.random.random_range(0..200)));
         result
     }
 
@@ -225,8 +225,7 @@ async fn repeat_what_is_young(
 pub struct Life<'w> {
     /// Their clock is replaced by the world's.
     pub parts: Parts,
-    /// Milliseconds; goes on from life to life.
-    pub elapsed: &'w Arc<AtomicU64>,
+    pub timeline: &'w Timeline,
     pub random: StdRng,
     pub unacknowledged: &'w mut Vec<Event>,
     pub operator: Operator<'w>,
@@ -239,37 +238,15 @@ pub struct Life<'w> {
 impl Life<'_> {
     /// True if all work was done before `crash` resolved.
     pub fn run(self, crash: impl Future<Output = ()>) -> Result<bool, String> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .map_err(|error| error.to_string())?;
-        let Self { parts, elapsed, random, unacknowledged, operator, delivered, directory } = self;
+        let Self { parts, timeline, random, unacknowledged, operator, delivered, directory } = self;
         let store = operator.store;
-        let began = elapsed.load(Ordering::Relaxed);
-        let result = runtime.block_on(async {
-            let start = tokio::time::Instant::now();
-            let clock_elapsed = Arc::clone(elapsed);
-            let parts = Parts {
-                clock: Arc::new(move || {
-                    let passed = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    clock_elapsed.fetch_max(began + passed, Ordering::Relaxed);
-                    Timestamp(began + passed)
-                }),
-                ..parts
-            };
+        let done = timeline.live(crash, async |clock| {
+            let parts = Parts { clock, ..parts };
             let life = drive(parts, random, unacknowledged, &operator, delivered, directory);
-            tokio::select! {
-                biased;
-                () = crash => Ok(false),
-                ended = tokio::time::timeout(LIFETIME, life) => {
-                    ended.map_err(|_| ledger::stuck(&store.snapshot()))?.map(|()| true)
-                }
-            }
+            let ended = tokio::time::timeout(LIFETIME, life).await;
+            ended.map_err(|_| ledger::stuck(&store.snapshot()))?
         });
-        // Dropping the runtime is the crash: every task ends at its await.
-        drop(runtime);
-        result
+        done.map(|done| done.is_some())
     }
 }
 

@@ -1,6 +1,7 @@
-//! A store that fails by a seed, over any other: commits that are refused, commits
-//! that succeed and report an unknown outcome, commits that are lost and report the
-//! same, reads that fail; everything takes a while, and few read at a time.
+//! A store that fails, over any other: commits that are refused, commits that
+//! succeed and report an unknown outcome, commits that are lost and report the
+//! same, reads that fail; everything takes a while, and few read at a time. What
+//! fails when is said by [`Faults`], or drawn by a seed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +22,27 @@ use crate::model::{
 
 const READERS: usize = 2;
 
+/// Says what goes wrong. Asked once for each call, in the order of the calls.
+pub trait Faults: Send + Sync + 'static {
+    /// How long a part of a call takes.
+    fn delay(&self) -> Duration;
+
+    fn commit(&self) -> Option<CommitFault>;
+
+    /// Whether a read fails.
+    fn read(&self) -> bool;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitFault {
+    /// It did not happen, and the committer is told so.
+    Refused,
+    /// It did not happen, and the committer is told that nobody knows.
+    Lost,
+    /// It did happen, and the committer is told that nobody knows.
+    Written,
+}
+
 /// How often what goes wrong, in thousandths.
 #[derive(Clone, Copy, Debug)]
 pub struct FaultRates {
@@ -32,29 +54,60 @@ pub struct FaultRates {
     pub delay_max: Duration,
 }
 
-pub struct FaultyStore<S> {
-    inner: S,
+/// Faults drawn one after the other from a seed.
+pub struct Drawn {
     rates: FaultRates,
-    random: Arc<Mutex<StdRng>>,
+    random: Mutex<StdRng>,
+}
+
+impl Drawn {
+    fn roll(&self) -> u32 {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..1_000)
+    }
+}
+
+impl Faults for Drawn {
+    fn delay(&self) -> Duration {
+        let max = u64::try_from(self.rates.delay_max.as_micros()).unwrap_or(u64::MAX);
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        Duration::from_micros(random.random_range(0..=max))
+    }
+
+    fn commit(&self) -> Option<CommitFault> {
+        let FaultRates { refused, unknown_written, unknown_lost, .. } = self.rates;
+        match self.roll() {
+            roll if roll < refused => Some(CommitFault::Refused),
+            roll if roll < refused + unknown_lost => Some(CommitFault::Lost),
+            roll if roll < refused + unknown_lost + unknown_written => Some(CommitFault::Written),
+            _ => None,
+        }
+    }
+
+    fn read(&self) -> bool {
+        self.roll() < self.rates.read_failed
+    }
+}
+
+pub struct FaultyStore<S, F = Drawn> {
+    inner: S,
+    faults: F,
     /// Connections, as few as a real store has.
     readers: Semaphore,
 }
 
 impl<S: Store> FaultyStore<S> {
     pub fn new(inner: S, rates: FaultRates, seed: u64) -> Self {
-        let random = Arc::new(Mutex::new(StdRng::seed_from_u64(seed)));
-        Self { inner, rates, random, readers: Semaphore::new(READERS) }
+        Self::failing(inner, Drawn { rates, random: Mutex::new(StdRng::seed_from_u64(seed)) })
     }
+}
 
-    fn roll(&self) -> u32 {
-        self.random.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..1_000)
+impl<S: Store, F: Faults> FaultyStore<S, F> {
+    pub fn failing(inner: S, faults: F) -> Self {
+        Self { inner, faults, readers: Semaphore::new(READERS) }
     }
 
     async fn delay(&self) {
-        let max = u64::try_from(self.rates.delay_max.as_micros()).unwrap_or(u64::MAX);
-        let micros =
-            self.random.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..=max);
-        tokio::time::sleep(Duration::from_micros(micros)).await;
+        tokio::time::sleep(self.faults.delay()).await;
     }
 
     /// Whoever reads must see its read through while it waits for another one: a read that
@@ -62,7 +115,7 @@ impl<S: Store> FaultyStore<S> {
     async fn before_read(&self) -> Result<SemaphorePermit<'_>, ReadError> {
         let connection = self.readers.acquire().await.expect("the semaphore is never closed");
         self.delay().await;
-        match self.roll() < self.rates.read_failed {
+        match self.faults.read() {
             true => Err(ReadError("planted: the read failed".to_owned())),
             false => Ok(connection),
         }
@@ -70,7 +123,7 @@ impl<S: Store> FaultyStore<S> {
 }
 
 #[async_trait]
-impl<S: Store> Store for FaultyStore<S> {
+impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
     async fn recover(&self) -> Result<Recovered, ReadError> {
         let _connection = self.before_read().await?;
         self.inner.recover().await
@@ -78,16 +131,18 @@ impl<S: Store> Store for FaultyStore<S> {
 
     async fn commit(&self, batch: &Batch) -> Result<Committed, CommitError> {
         self.delay().await;
-        let FaultRates { refused, unknown_written, unknown_lost, .. } = self.rates;
-        let roll = self.roll();
-        if roll < refused {
-            return Err(CommitError::NotCommitted("planted: refused".to_owned()));
-        }
-        if roll < refused + unknown_lost {
-            return Err(CommitError::Unknown("planted: lost".to_owned()));
+        let fault = self.faults.commit();
+        match fault {
+            Some(CommitFault::Refused) => {
+                return Err(CommitError::NotCommitted("planted: refused".to_owned()));
+            }
+            Some(CommitFault::Lost) => {
+                return Err(CommitError::Unknown("planted: lost".to_owned()));
+            }
+            Some(CommitFault::Written) | None => {}
         }
         let committed = self.inner.commit(batch).await?;
-        if roll < refused + unknown_lost + unknown_written {
+        if fault == Some(CommitFault::Written) {
             return Err(CommitError::Unknown("planted: written".to_owned()));
         }
         self.delay().await;

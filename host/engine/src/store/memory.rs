@@ -69,6 +69,11 @@ impl MemoryStore {
         self.lock().clone()
     }
 
+    /// Looks without copying.
+    pub fn look<T>(&self, look: impl FnOnce(&Tables) -> T) -> T {
+        look(&self.lock())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,9 +10,9 @@
 pub mod alike;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, feature = "simulation"))]
 pub mod faulty;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, feature = "simulation"))]
 pub mod memory;
 
 use std::sync::Arc;

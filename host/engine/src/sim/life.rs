@@ -1,0 +1,110 @@
+//! Virtual time: lives of an engine, one after the other, each on a runtime of its own
+//! that a crash drops.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::Clock;
+use crate::model::Timestamp;
+
+/// The clock of a simulated world. It goes on from life to life, and nobody waits for it:
+/// when all that live sleep, it is at once as late as the first of them wakes.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    /// The clock at the beginning of this life, and how far it was set since.
+    ahead: Arc<AtomicU64>,
+    /// The latest time that anybody read.
+    latest: Arc<AtomicU64>,
+}
+
+impl Timeline {
+    #[must_use]
+    pub fn new(start: Timestamp) -> Self {
+        let at = || Arc::new(AtomicU64::new(start.0));
+        Self { ahead: at(), latest: at() }
+    }
+
+    /// The latest time that anybody read.
+    #[must_use]
+    pub fn latest(&self) -> Timestamp {
+        Timestamp(self.latest.load(Ordering::Relaxed))
+    }
+
+    /// Sets the clock ahead: while the host is down, or while it runs, as if it had slept.
+    pub fn pass(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.ahead.fetch_add(millis, Ordering::Relaxed);
+        self.latest.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// One life, in which one thread does everything. None if `crash` resolved first:
+    /// every task ended at its await.
+    ///
+    /// # Errors
+    /// Those of the life.
+    pub fn live<T>(
+        &self,
+        crash: impl Future<Output = ()>,
+        life: impl AsyncFnOnce(Clock) -> Result<T, String>,
+    ) -> Result<Option<T>, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .map_err(|error| error.to_string())?;
+        self.ahead.store(self.latest.load(Ordering::Relaxed), Ordering::Relaxed);
+        // Dropped at the end, with all of its tasks: that is the crash.
+        runtime.block_on(async {
+            let (start, timeline) = (tokio::time::Instant::now(), self.clone());
+            let clock: Clock = Arc::new(move || {
+                let passed = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+                let now = timeline.ahead.load(Ordering::Relaxed) + passed;
+                timeline.latest.fetch_max(now, Ordering::Relaxed);
+                Timestamp(now)
+            });
+            tokio::select! {
+                biased;
+                () = crash => Ok(None),
+                ended = life(clock) => ended.map(Some),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp(1_000);
+
+    #[test]
+    fn a_clock_goes_on_from_life_to_life() {
+        let timeline = Timeline::new(START);
+        let first = timeline.live(std::future::pending(), async |clock| {
+            tokio::time::sleep(Duration::from_hours(1)).await;
+            Ok(clock())
+        });
+        assert_eq!(first, Ok(Some(Timestamp(3_601_000))));
+        timeline.pass(Duration::from_secs(1));
+        let second = timeline.live(std::future::pending(), async |clock| {
+            let before = clock();
+            timeline.pass(Duration::from_secs(1));
+            Ok((before, clock()))
+        });
+        assert_eq!(second, Ok(Some((Timestamp(3_602_000), Timestamp(3_603_000)))));
+        assert_eq!(timeline.latest(), Timestamp(3_603_000));
+    }
+
+    #[test]
+    fn a_crash_ends_a_life_wherever_it_is() {
+        let timeline = Timeline::new(START);
+        let crash = async { tokio::time::sleep(Duration::from_millis(5)).await };
+        let ended: Result<Option<()>, String> =
+            timeline.live(crash, async |_| std::future::pending().await);
+        assert_eq!(ended, Ok(None));
+        let failed: Result<Option<()>, String> =
+            timeline.live(std::future::pending(), async |_| Err("it failed".to_owned()));
+        assert_eq!(failed, Err("it failed".to_owned()));
+    }
+}

@@ -1,0 +1,239 @@
+//! `sagabox sim`: runs simulations on a component.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use sagabox_engine::model::Manifest;
+use serde_json::{Value, json};
+
+use super::{InputError, build, output};
+use crate::config::{Overrides, Settings};
+use crate::plugin::{self, LoadedPlugin, Sandbox};
+use crate::scenario;
+use crate::simulation::{self, Failing, Report, Simulation, Trial};
+use crate::trust::Policy;
+
+#[derive(Debug, Args)]
+pub struct Sim {
+    /// A component, or the directory of a plugin's source, which is built first
+    plugin: PathBuf,
+    /// File or directory of simulations [default: those in the source, or beside the component]
+    #[arg(long)]
+    simulations: Option<PathBuf>,
+    /// Only simulations whose name contains this
+    #[arg(long)]
+    filter: Option<String>,
+    /// How many runs, each of another seed
+    #[arg(long, default_value_t = 1_000)]
+    seeds: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// Only the run of this seed
+    #[arg(long, conflicts_with_all = ["seeds", "from"])]
+    seed: Option<u64>,
+    /// Write the first failing run as a scenario for `sagabox test` to this file
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
+    /// Print JSON for programs
+    #[arg(long)]
+    json: bool,
+    /// Configuration file, for its limits [default: sagabox.toml, if it is there]
+    #[arg(long, env = "SAGABOX_CONFIG")]
+    config: Option<PathBuf>,
+    /// Refuse plugins that import anything but Sagabox's own interface: no WASI
+    #[arg(long, env = "SAGABOX_STRICT")]
+    no_wasi: bool,
+    /// Directory for the component, if it is built
+    #[arg(long, default_value = "target/plugins")]
+    out: PathBuf,
+    /// Directory for what the compiler needs in between
+    #[arg(long, default_value = build::TARGET)]
+    target: PathBuf,
+}
+
+/// What came of a simulation.
+struct Ran {
+    file: PathBuf,
+    simulation: Simulation,
+    report: Report,
+    never_seen: Vec<String>,
+}
+
+impl Sim {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        // Simulating is computation from the first to the last moment.
+        tokio::task::spawn_blocking(move || self.run()).await?
+    }
+
+    fn run(self) -> anyhow::Result<()> {
+        let overrides = Overrides { strict: self.no_wasi, ..Overrides::default() };
+        let settings = Settings::load(self.config.as_deref(), overrides)
+            .map_err(|error| InputError(format!("{error:#}")))?;
+        let is_source = self.plugin.is_dir();
+        let component = match is_source {
+            true => plugin::build(&self.plugin, &self.out, &self.target)?,
+            false => self.plugin.clone(),
+        };
+        let folder = self.simulations.clone().unwrap_or_else(|| match is_source {
+            true => self.plugin.join(simulation::IN_SOURCE),
+            false => simulation::beside(&component),
+        });
+        let files = scenario::files_in(&folder).map_err(|error| {
+            InputError(format!("{error:#}; write some there, or say --simulations"))
+        })?;
+        let cache = tempfile::tempdir().context("make a temporary directory")?;
+        // What is just being written is neither signed nor pinned.
+        let sandbox = Sandbox::new(plugin::Settings {
+            trust: Policy::default(),
+            cache: Some(cache.path().join("compiled")),
+            ..settings.sandbox.clone()
+        })?;
+        let mut ran = Vec::new();
+        for file in files {
+            let simulations =
+                simulation::read(&file).map_err(|error| InputError(format!("{error:#}")))?;
+            for simulation in simulations {
+                let part = self.filter.as_deref().unwrap_or_default();
+                if simulation.name.contains(part) {
+                    ran.push(self.simulate(&component, &sandbox, &file, simulation)?);
+                }
+            }
+        }
+        // A filter with a typing mistake must not look like a success.
+        if ran.is_empty() {
+            let why = "nothing was simulated: no simulation is there, or none fits the filter";
+            return Err(InputError(why.to_owned()).into());
+        }
+        self.tell(&ran)?;
+        if let Some(path) = &self.scenario {
+            write_scenario(path, &ran)?;
+        }
+        let broken = ran.iter().filter(|ran| ran.report.failing.is_some()).count();
+        anyhow::ensure!(broken == 0, "{broken} of {} simulations fail", ran.len());
+        Ok(())
+    }
+
+    fn simulate(
+        &self,
+        component: &Path,
+        sandbox: &Sandbox,
+        file: &Path,
+        simulation: Simulation,
+    ) -> anyhow::Result<Ran> {
+        let wrong = |why: String| {
+            InputError(format!("{}: simulation `{}`: {why}", file.display(), simulation.name))
+        };
+        let plugins = load(component, sandbox, &simulation)?;
+        let manifests: Vec<&Manifest> =
+            plugins.iter().map(|plugin| plugin.handler.manifest()).collect();
+        simulation::fit(&simulation, &manifests).map_err(wrong)?;
+        let seeds = match self.seed {
+            Some(seed) => seed..seed.saturating_add(1),
+            None => self.from..self.from.saturating_add(self.seeds),
+        };
+        let trial = Trial { simulation: &simulation, plugins: &plugins };
+        let report = trial.run(seeds).map_err(wrong)?;
+        let never_seen = trial.never_seen(&report).into_iter().collect();
+        Ok(Ran { file: file.to_owned(), simulation, report, never_seen })
+    }
+
+    fn tell(&self, ran: &[Ran]) -> anyhow::Result<()> {
+        if self.json {
+            let all: Vec<Value> = ran.iter().map(as_json).collect();
+            output::json(&json!({"simulations": all}));
+            return Ok(());
+        }
+        for Ran { simulation, report, never_seen, .. } in ran {
+            let Report { runs, decisions, disturbances, failing, .. } = report;
+            let counts =
+                format!("{runs} seeds, {decisions} decisions, {disturbances} disturbances");
+            match failing {
+                None => output::line(&format!("ok     {}: {counts}", simulation.name)),
+                Some(failing) => {
+                    output::line(&format!(
+                        "FAILED {}: {}",
+                        simulation.name, failing.broken.invariant
+                    ));
+                    self.tell_failing(failing, simulation);
+                }
+            }
+            if failing.is_none() && !never_seen.is_empty() {
+                let names = never_seen.join(", ");
+                output::line(&format!("       invariants name what no run has seen: {names}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_failing(&self, failing: &Failing, simulation: &Simulation) {
+        let (before, after) = failing.choices;
+        output::line(&format!(
+            "       seed {}, shrunk from {before} to {after} choices of chance in {} runs:",
+            failing.seed, failing.tries
+        ));
+        for line in simulation::tell(failing, simulation.given.now) {
+            output::line(&format!("       {line}"));
+        }
+        output::line(&format!(
+            "       again: sagabox sim {} --filter {:?} --seed {}",
+            self.plugin.display(),
+            simulation.name,
+            failing.seed
+        ));
+    }
+}
+
+fn load(
+    component: &Path,
+    sandbox: &Sandbox,
+    simulation: &Simulation,
+) -> anyhow::Result<Vec<LoadedPlugin>> {
+    let configuration = Value::Object(simulation.given.configuration.clone()).to_string();
+    // Whose the configuration is shows only in the loaded component: it is everybody's.
+    let first = plugin::load_path(component, sandbox, &std::collections::HashMap::new())?;
+    if let Some(refused) = first.refused.first() {
+        anyhow::bail!("{}: a host refuses it: {}", refused.path.display(), refused.reason);
+    }
+    let names = first.loaded.iter().map(|plugin| plugin.handler.manifest().name.to_string());
+    let own = names.map(|name| (name, configuration.clone())).collect();
+    Ok(plugin::load_path(component, sandbox, &own)?.loaded)
+}
+
+fn as_json(ran: &Ran) -> Value {
+    let Ran { file, simulation, report, never_seen } = ran;
+    let failing = report.failing.as_ref().map(|failing| {
+        json!({
+            "seed": failing.seed,
+            "invariant": failing.broken.invariant,
+            "why": failing.broken.why,
+            "choices": {"before": failing.choices.0, "after": failing.choices.1},
+            "runs": failing.tries,
+            "history": simulation::tell(failing, simulation.given.now),
+        })
+    });
+    json!({
+        "file": file.display().to_string(),
+        "simulation": simulation.name,
+        "seeds": report.runs,
+        "decisions": report.decisions,
+        "disturbances": report.disturbances,
+        "seen": report.seen,
+        "never_seen": never_seen,
+        "failing": failing,
+    })
+}
+
+fn write_scenario(path: &Path, ran: &[Ran]) -> anyhow::Result<()> {
+    let failing = ran.iter().find_map(|ran| Some((ran.report.failing.as_ref()?, &ran.simulation)));
+    let Some((failing, simulation)) = failing else { return Ok(()) };
+    match simulation::as_scenario(failing, simulation) {
+        Ok(text) => {
+            std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+            eprintln!("written as a scenario: {}", path.display());
+        }
+        Err(why) => eprintln!("not written as a scenario: {why}"),
+    }
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! Simulations: the author's plugin in the real engine, in a world of the author's that
+//! fails by a seed; what must be so in every run, and of a run in which it is not, the
+//! shortest that shows it.
+//!
+//! The engine is the host's own, with the store in memory and virtual time
+//! (`sagabox_engine::sim`). Knows no HTTP, no SQL and no clock.
+
+mod agenda;
+mod as_scenario;
+mod choices;
+mod draw;
+mod file;
+mod fit;
+mod history;
+mod invariant;
+mod shrink;
+mod surroundings;
+mod term;
+mod told;
+mod trial;
+mod world;
+
+pub use as_scenario::as_scenario;
+pub use file::{IN_SOURCE, Simulation, beside, read};
+pub use fit::fit;
+pub use told::tell;
+pub use trial::{Failing, Report, Trial};
