@@ -27,8 +27,11 @@ fn who(key: &str) -> Who {
     Who { plugin: "orders".into(), key: key.into() }
 }
 
-/// Of instances that each get an event and send messages; all have type and data.
-fn history(deeds: &[(&str, (&str, Value), &[(&str, Value)])]) -> History {
+/// A type and data.
+type Said<'s> = (&'s str, Value);
+
+/// Of instances, each by its key, that each get an event and send messages.
+fn history(deeds: &[(&str, Said<'_>, &[Said<'_>])]) -> History {
     let mut history = History::default();
     for (index, (key, (came, data), sent)) in deeds.iter().enumerate() {
         let sent = sent.iter().enumerate().map(|(number, (event_type, data))| {
