@@ -64,6 +64,7 @@ impl Host {
         let parts = Parts {
             store,
             handlers: loader.handlers(),
+            canaries: Vec::new(),
             lookup: Arc::new(lookup),
             transports,
             routes: routes.map(|(kind, sink)| (kind, SinkName::from(sink))).collect(),

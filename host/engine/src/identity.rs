@@ -51,6 +51,13 @@ pub fn timer_event_id(timer: &TimerRef) -> String {
     hash(&parts).to_string()
 }
 
+/// Where a plugin's key stands among all of its keys: evenly spread, and for ever.
+#[must_use]
+pub fn place(plugin: &PluginName, key: &Key) -> u64 {
+    // The highest two bits say that it is a UUID: they come last.
+    hash(&["place", plugin.as_str(), key.as_str()]).as_u64_pair().1.rotate_left(2)
+}
+
 /// The CloudEvents source of what a plugin sends.
 #[must_use]
 pub fn source(plugin: &PluginName) -> String {

@@ -4,6 +4,7 @@
 
 mod backlog;
 mod breaker;
+mod canary;
 mod commit;
 pub mod correlate;
 mod detached;

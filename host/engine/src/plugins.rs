@@ -14,7 +14,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::backlog::Backlog;
-use crate::dispatch::{Beginning, Dispatcher, Surroundings, Version};
+use crate::canary::Canary;
+use crate::dispatch::{Beginning, Dispatcher, Surroundings, Versions};
 use crate::handler::Handler;
 use crate::model::{Counters, Cursor, PluginName, Position};
 use crate::resolve::ResolveRequest;
@@ -42,7 +43,8 @@ pub struct Plugins {
 
 struct Running {
     handler: Arc<dyn Handler>,
-    versions: mpsc::UnboundedSender<Version>,
+    canary: Option<Canary>,
+    versions: mpsc::UnboundedSender<Versions>,
     stop: CancellationToken,
 }
 
@@ -122,8 +124,8 @@ impl Plugins {
             }
             match self.running.get_mut(&name) {
                 None => self.begin(name, entry).await?,
-                Some(running) if Arc::ptr_eq(&running.handler, &entry.handler) => {}
-                Some(running) => running.replace(entry.handler).await,
+                Some(running) if running.is(&entry) => {}
+                Some(running) => running.replace(entry).await,
             }
         }
         self.roster.is_made(change);
@@ -147,6 +149,7 @@ impl Plugins {
         let (versions, versions_of) = mpsc::unbounded_channel();
         let beginning = Beginning {
             handler: Arc::clone(&entry.handler),
+            canary: entry.canary.clone(),
             recovered,
             missed_to,
             requests: requests_of,
@@ -157,7 +160,8 @@ impl Plugins {
         self.recovered.remove(&name);
         self.resolvers.lock().insert(name.clone(), requests);
         let stop = CancellationToken::new();
-        let running = Running { handler: entry.handler, versions, stop: stop.clone() };
+        let Entry { handler, canary, .. } = entry;
+        let running = Running { handler, canary, versions, stop: stop.clone() };
         self.running.insert(name.clone(), running);
         self.stages.spawn(async move {
             dispatcher.run(inbox, stop).await;
@@ -181,15 +185,26 @@ impl Plugins {
 }
 
 impl Running {
-    /// Returns when the next event of each key goes to this version.
-    async fn replace(&mut self, handler: Arc<dyn Handler>) {
+    fn is(&self, entry: &Entry) -> bool {
+        let same_canary = match (&self.canary, &entry.canary) {
+            (Some(own), Some(wanted)) => own.is(wanted),
+            (None, None) => true,
+            _ => false,
+        };
+        Arc::ptr_eq(&self.handler, &entry.handler) && same_canary
+    }
+
+    /// Returns when the next event of each key goes to the versions of the entry.
+    async fn replace(&mut self, entry: Entry) {
+        let Entry { handler, canary, .. } = entry;
         let (serving, serves) = oneshot::channel();
-        let version = Version { handler: Arc::clone(&handler), serving };
+        let versions = Versions { handler: Arc::clone(&handler), canary: canary.clone(), serving };
         // It ends only by a panic, which is looked after elsewhere.
-        if self.versions.send(version).is_ok() {
+        if self.versions.send(versions).is_ok() {
             let _ = serves.await;
         }
         self.handler = handler;
+        self.canary = canary;
     }
 }
 

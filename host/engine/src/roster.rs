@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 use tokio::sync::Notify;
 
+use crate::canary::Canary;
 use crate::handler::Handler;
-use crate::model::{PluginName, Position};
+use crate::model::{Manifest, PluginName, Position};
 
 /// What becomes of the events that came while a plugin was away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +29,12 @@ pub enum ServeError {
         "{plugin} serves as {serving}, and this is a {candidate}; a plugin keeps its role, give the new one another name"
     )]
     Role { plugin: PluginName, serving: &'static str, candidate: &'static str },
+    #[error("no version of {0} serves, beside which a canary could")]
+    NotServed(PluginName),
+    #[error(
+        "{0} subscribes otherwise than the version that serves; a canary shares its events, so it takes the same"
+    )]
+    Subscriptions(PluginName),
     #[error("the host is shutting down")]
     Stopping,
 }
@@ -41,6 +48,7 @@ pub struct Roster {
 #[derive(Clone)]
 pub struct Entry {
     pub handler: Arc<dyn Handler>,
+    pub canary: Option<Canary>,
     pub missed: Missed,
     /// Set when the plugin first begins: what came up to here, it has missed.
     pub missed_to: Option<Position>,
@@ -57,6 +65,7 @@ impl Roster {
     pub fn new(handlers: &[Arc<dyn Handler>]) -> Self {
         let entry = |handler: &Arc<dyn Handler>| Entry {
             handler: Arc::clone(handler),
+            canary: None,
             missed: Missed::Handle,
             missed_to: None,
         };
@@ -75,16 +84,38 @@ impl Roster {
         let name = manifest.name.clone();
         let mut wanted = self.lock();
         if let Some(entry) = wanted.plugins.get_mut(&name) {
-            let serving = entry.handler.manifest().role;
-            if serving != manifest.role {
-                let (serving, candidate) = (serving.as_str(), manifest.role.as_str());
-                return Err(ServeError::Role { plugin: name, serving, candidate });
-            }
+            check_role(entry.handler.manifest(), manifest)?;
             entry.handler = handler;
+            entry.canary = None;
         } else {
-            wanted.plugins.insert(name, Entry { handler, missed, missed_to: None });
+            let entry = Entry { handler, canary: None, missed, missed_to: None };
+            wanted.plugins.insert(name, entry);
         }
         Ok(self.change(wanted))
+    }
+
+    /// Wants a share of a plugin's keys served by this candidate.
+    pub fn put_canary(&self, canary: Canary) -> Result<u64, ServeError> {
+        let manifest = canary.handler.manifest();
+        let name = manifest.name.clone();
+        let mut wanted = self.lock();
+        let entry = wanted.plugins.get_mut(&name);
+        let entry = entry.ok_or_else(|| ServeError::NotServed(name.clone()))?;
+        let serving = entry.handler.manifest();
+        check_role(serving, manifest)?;
+        if serving.subscriptions_by_type() != manifest.subscriptions_by_type() {
+            return Err(ServeError::Subscriptions(name));
+        }
+        entry.canary = Some(canary);
+        Ok(self.change(wanted))
+    }
+
+    pub fn remove_canary(&self, plugin: &PluginName) -> u64 {
+        let mut wanted = self.lock();
+        if let Some(entry) = wanted.plugins.get_mut(plugin) {
+            entry.canary = None;
+        }
+        self.change(wanted)
     }
 
     pub fn remove(&self, plugin: &PluginName) -> u64 {
@@ -144,4 +175,13 @@ impl Roster {
     fn lock(&self) -> MutexGuard<'_, Wanted> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn check_role(serving: &Manifest, candidate: &Manifest) -> Result<(), ServeError> {
+    if serving.role == candidate.role {
+        return Ok(());
+    }
+    let plugin = candidate.name.clone();
+    let (serving, candidate) = (serving.role.as_str(), candidate.role.as_str());
+    Err(ServeError::Role { plugin, serving, candidate })
 }

@@ -3,8 +3,8 @@
 //!
 //! A call that takes long holds back its own key, and nothing else (guarantee 6):
 //!
-//! - Plugins take turns: each has a queue of its own, so a flood for one is not in
-//!   the way of another.
+//! - Plugins take turns: each has a queue of its own, and so has its canary; a flood for
+//!   one is not in the way of another.
 //! - A call that runs longer than a look of the watcher is *slow*: its thread no
 //!   longer counts, the rest of its group is given back to the queue, and a spare
 //!   thread takes its place. There are always as many threads for quick calls as
@@ -53,8 +53,17 @@ pub struct JobResult {
     pub call: Call,
 }
 
+/// Whose calls wait in one queue. A canary's have one of their own, so that they do not
+/// hold back those of the version beside it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Caller {
+    pub plugin: PluginName,
+    pub is_canary: bool,
+}
+
 /// A group of calls to one handler, and where the results go.
 pub struct Group {
+    pub caller: Caller,
     pub handler: Arc<dyn Handler>,
     pub jobs: Vec<Job>,
     pub results: mpsc::UnboundedSender<Vec<JobResult>>,
@@ -92,9 +101,9 @@ struct Pool {
 
 #[derive(Default)]
 struct PoolState {
-    plugins: BTreeMap<PluginName, PluginQueue>,
-    /// Plugins that have a group which may be called now, in turn.
-    turns: VecDeque<PluginName>,
+    queues: BTreeMap<Caller, Queue>,
+    /// Those who have a group which may be called now, in turn.
+    turns: VecDeque<Caller>,
     /// Threads, but for those in a slow call.
     quick: usize,
     /// Of them, those in a call.
@@ -105,7 +114,7 @@ struct PoolState {
 }
 
 #[derive(Default)]
-struct PluginQueue {
+struct Queue {
     groups: VecDeque<Group>,
     /// Slow calls under way.
     slow: usize,
@@ -131,6 +140,7 @@ struct Current {
 
 /// A group under way.
 struct Under {
+    caller: Caller,
     handler: Arc<dyn Handler>,
     jobs: VecDeque<Job>,
     done: Vec<JobResult>,
@@ -175,12 +185,16 @@ impl Shards {
     ) -> Vec<Job> {
         let Some(threads) = &self.threads else { return Vec::new() };
         let mut state = threads.pool.lock();
-        let Some(queue) = state.plugins.get_mut(plugin) else { return Vec::new() };
-        let groups = std::mem::take(&mut queue.groups).into_iter();
-        let (own, others): (VecDeque<Group>, VecDeque<Group>) =
-            groups.partition(|group| group.results.same_channel(results));
-        queue.groups = others;
-        own.into_iter().flat_map(|group| group.jobs).collect()
+        let mut jobs = Vec::new();
+        let queues = state.queues.iter_mut().filter(|(caller, _)| caller.plugin == *plugin);
+        for (_, queue) in queues {
+            let groups = std::mem::take(&mut queue.groups).into_iter();
+            let (own, others): (VecDeque<Group>, VecDeque<Group>) =
+                groups.partition(|group| group.results.same_channel(results));
+            queue.groups = others;
+            jobs.extend(own.into_iter().flat_map(|group| group.jobs));
+        }
+        jobs
     }
 
     /// By plugin; nothing is counted without threads, because nothing there reads a clock.
@@ -188,7 +202,13 @@ impl Shards {
     pub fn totals(&self) -> Vec<(PluginName, CallTotals)> {
         let Some(threads) = &self.threads else { return Vec::new() };
         let state = threads.pool.lock();
-        state.plugins.iter().map(|(name, plugin)| (name.clone(), plugin.totals)).collect()
+        let mut all: BTreeMap<PluginName, CallTotals> = BTreeMap::new();
+        for (caller, queue) in &state.queues {
+            let totals = all.entry(caller.plugin.clone()).or_default();
+            totals.calls += queue.totals.calls;
+            totals.time += queue.totals.time;
+        }
+        all.into_iter().collect()
     }
 }
 
@@ -206,10 +226,10 @@ impl Pool {
     }
 
     fn queue(&self, group: Group) {
-        let name = group.handler.manifest().name.clone();
+        let caller = group.caller.clone();
         let mut state = self.lock();
-        state.plugins.entry(name.clone()).or_default().groups.push_back(group);
-        if state.give_turn(&name, self.slow_max()) {
+        state.queues.entry(caller.clone()).or_default().groups.push_back(group);
+        if state.give_turn(&caller, self.slow_max()) {
             self.work.notify_one();
         }
     }
@@ -220,29 +240,29 @@ impl Pool {
 }
 
 impl PoolState {
-    /// Lets the plugin be called, if there is something to call and it may.
-    fn give_turn(&mut self, name: &PluginName, slow_max: usize) -> bool {
-        let Some(plugin) = self.plugins.get_mut(name) else { return false };
-        let due = !plugin.has_turn && !plugin.groups.is_empty() && plugin.slow < slow_max;
+    /// Lets somebody be called, if there is something to call and it may.
+    fn give_turn(&mut self, caller: &Caller, slow_max: usize) -> bool {
+        let Some(queue) = self.queues.get_mut(caller) else { return false };
+        let due = !queue.has_turn && !queue.groups.is_empty() && queue.slow < slow_max;
         if due {
-            plugin.has_turn = true;
-            self.turns.push_back(name.clone());
+            queue.has_turn = true;
+            self.turns.push_back(caller.clone());
         }
         due
     }
 
-    /// The next group of the plugin whose turn it is. True if there is more to take.
-    fn take(&mut self, slow_max: usize) -> Option<(PluginName, Group, bool)> {
-        while let Some(name) = self.turns.pop_front() {
-            let Some(plugin) = self.plugins.get_mut(&name) else { continue };
-            plugin.has_turn = false;
+    /// The next group of those whose turn it is. True if there is more to take.
+    fn take(&mut self, slow_max: usize) -> Option<(Group, bool)> {
+        while let Some(caller) = self.turns.pop_front() {
+            let Some(queue) = self.queues.get_mut(&caller) else { continue };
+            queue.has_turn = false;
             // It may have become slow since it got its turn.
-            if plugin.slow >= slow_max {
+            if queue.slow >= slow_max {
                 continue;
             }
-            if let Some(group) = plugin.groups.pop_front() {
-                self.give_turn(&name, slow_max);
-                return Some((name, group, !self.turns.is_empty()));
+            if let Some(group) = queue.groups.pop_front() {
+                self.give_turn(&caller, slow_max);
+                return Some((group, !self.turns.is_empty()));
             }
         }
         None
@@ -282,27 +302,28 @@ fn work(pool: &Pool, worker: &Worker) {
         if state.closed {
             return;
         }
-        let Some((name, group, more)) = state.take(pool.slow_max()) else {
+        let Some((group, more)) = state.take(pool.slow_max()) else {
             state = pool.work.wait(state).unwrap_or_else(PoisonError::into_inner);
             continue;
         };
         state.calling += 1;
         drop(state);
+        let caller = group.caller.clone();
         if more {
             pool.work.notify_one();
         }
         pool.busy.notify_one();
         let (totals, was_slow) = call_group(worker, group);
         state = pool.lock();
-        let plugin = state.plugins.entry(name.clone()).or_default();
-        plugin.totals.calls += totals.calls;
-        plugin.totals.time += totals.time;
+        let queue = state.queues.entry(caller.clone()).or_default();
+        queue.totals.calls += totals.calls;
+        queue.totals.time += totals.time;
         if !was_slow {
             state.calling -= 1;
             continue;
         }
-        plugin.slow -= 1;
-        if state.give_turn(&name, pool.slow_max()) {
+        queue.slow -= 1;
+        if state.give_turn(&caller, pool.slow_max()) {
             pool.work.notify_one();
         }
         if state.quick >= pool.wanted {
@@ -314,11 +335,12 @@ fn work(pool: &Pool, worker: &Worker) {
 
 /// Calls what is in the group, or what the watcher leaves of it; says whether it was slow.
 fn call_group(worker: &Worker, group: Group) -> (CallTotals, bool) {
-    let Group { handler, jobs, results } = group;
+    let Group { caller, handler, jobs, results } = group;
     let mut totals = CallTotals::default();
     let mut started = Instant::now();
     let mut current = lock(&worker.current);
     current.group = Some(Under {
+        caller,
         handler: Arc::clone(&handler),
         jobs: jobs.into(),
         done: Vec::new(),
@@ -386,31 +408,31 @@ fn slow_call(worker: &Worker) -> Option<Under> {
 
 /// Has another thread go on in the place of one in a slow call.
 fn relieve(pool: &Arc<Pool>, state: &mut PoolState, under: Under) {
-    let Under { handler, jobs, done, results } = under;
-    let name = handler.manifest().name.clone();
+    let Under { caller, handler, jobs, done, results } = under;
     if !done.is_empty() {
         let _ = results.send(done);
     }
-    let plugin = state.plugins.entry(name.clone()).or_default();
-    plugin.slow += 1;
+    let queue = state.queues.entry(caller.clone()).or_default();
+    queue.slow += 1;
     if !jobs.is_empty() {
-        plugin.groups.push_front(Group { handler, jobs: jobs.into(), results });
+        let group = Group { caller: caller.clone(), handler, jobs: jobs.into(), results };
+        queue.groups.push_front(group);
     }
     state.calling -= 1;
     state.quick -= 1;
-    if state.give_turn(&name, pool.slow_max()) {
+    if state.give_turn(&caller, pool.slow_max()) {
         pool.work.notify_one();
     }
     if let Err(error) = start(pool, state) {
         // The one in the slow call comes back, and is one of the quick ones again.
-        tracing::warn!(%error, plugin = %name, "a call takes long, and no spare thread can be started");
+        tracing::warn!(%error, plugin = %caller.plugin, "a call takes long, and no spare thread can be started");
     }
 }
 
 // ---- one call -------------------------------------------------------------------
 
 fn call_inline(group: Group) {
-    let Group { handler, jobs, results } = group;
+    let Group { handler, jobs, results, .. } = group;
     let done = jobs.into_iter().map(|job| call(&*handler, job)).collect();
     let _ = results.send(done);
 }
@@ -540,8 +562,18 @@ mod tests {
             call: call_of(key),
         };
         let jobs = keys.iter().map(job).collect();
-        shards.call(Group { handler: Arc::clone(handler), jobs, results });
+        shards.call(Group {
+            caller: version(handler),
+            handler: Arc::clone(handler),
+            jobs,
+            results,
+        });
         results_of
+    }
+
+    /// Of the version that serves.
+    fn version(handler: &Arc<dyn Handler>) -> Caller {
+        Caller { plugin: handler.manifest().name.clone(), is_canary: false }
     }
 
     fn keys(prefix: &str, count: usize) -> Vec<String> {
@@ -615,7 +647,7 @@ mod tests {
             .map(|key| send(&shards, &bad, std::slice::from_ref(key)))
             .collect();
         let pool = &shards.threads.as_ref().unwrap().pool;
-        while pool.lock().plugins[&PluginName::from("bad")].slow < SLOW_MIN {
+        while pool.lock().queues[&version(&bad)].slow < SLOW_MIN {
             std::thread::yield_now();
         }
         // The plugin has its share: what comes now is not begun.
@@ -628,7 +660,8 @@ mod tests {
             call: call_of(key),
         };
         let jobs = vec![job("a-0"), job("a-1")];
-        shards.call(Group { handler: Arc::clone(&bad), jobs, results: results.clone() });
+        let (caller, handler) = (version(&bad), Arc::clone(&bad));
+        shards.call(Group { caller, handler, jobs, results: results.clone() });
         let taken = shards.recall(&"bad".into(), &results);
         let taken: Vec<_> = taken.iter().map(|job| job.key.as_str().to_owned()).collect();
         assert_eq!(taken, ["a-0", "a-1"]);
@@ -639,6 +672,26 @@ mod tests {
             assert_eq!(receive(results, 1).len(), 1);
         }
         assert!(results_of.try_recv().is_err(), "what was taken back is not called");
+    }
+
+    #[test]
+    fn a_canary_that_is_always_stuck_does_not_hold_back_the_version_beside_it() {
+        let gate = Arc::new(Gate::default());
+        let shards = Shards::new(1);
+        let plugin = handler("plugin", &gate);
+        let canary = Caller { is_canary: true, ..version(&plugin) };
+        let (results, mut of_canary) = mpsc::unbounded_channel();
+        for key in keys("stuck", 20) {
+            let (handler, results) = (Arc::clone(&plugin), results.clone());
+            let call = call_of(&key);
+            let job = Job { position: Position(1), key: key.into(), generation: 1, call };
+            shards.call(Group { caller: canary.clone(), handler, jobs: vec![job], results });
+        }
+        let mut of_version = send(&shards, &plugin, &keys("a", 40));
+        assert_eq!(receive(&mut of_version, 40).len(), 40);
+        let taken = shards.recall(&"plugin".into(), &results).len();
+        gate.open();
+        assert_eq!(receive(&mut of_canary, 20 - taken).len() + taken, 20);
     }
 
     #[test]

@@ -29,6 +29,7 @@ async fn server() -> Server {
     let parts = Parts {
         store: Arc::new(store),
         handlers: Vec::new(),
+        canaries: Vec::new(),
         lookup: Arc::new(Lookups::default()),
         transports: HashMap::new(),
         routes: std::collections::BTreeMap::new(),

@@ -211,6 +211,7 @@ fn parts(
     Parts {
         store: Arc::new(FaultyStore::failing(store.clone(), StoreFaults(Arc::clone(world)))),
         handlers: handlers.to_vec(),
+        canaries: Vec::new(),
         lookup: Arc::new(Known(Arc::clone(world))),
         transports: HashMap::from([(sink, outside as _)]),
         routes,

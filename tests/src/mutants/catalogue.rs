@@ -357,7 +357,7 @@ pub const MUTATIONS: &[Mutation] = &[
         edits: &[Edit {
             file: "dispatch/deciding.rs",
             find: "let made_by = self.version(generation);",
-            replace: "let made_by = self.version(self.generation);",
+            replace: "let made_by = self.version(self.serving.generation);",
         }],
     },
     Mutation {
@@ -391,6 +391,24 @@ pub const MUTATIONS: &[Mutation] = &[
             file: "dispatch/swap.rs",
             find: "        self.read_to = self.place;",
             replace: "        self.place = self.read_to;",
+        }],
+    },
+    Mutation {
+        name: "a canary serves every key",
+        edits: &[Edit {
+            file: "dispatch/swap.rs",
+            find: "Some(trial) if trial.share.has(&self.plugin, key) => trial.generation,",
+            replace: "Some(trial) => trial.generation,",
+        }],
+    },
+    Mutation {
+        name: "a canary that is withdrawn goes on",
+        edits: &[Edit {
+            file: "roster.rs",
+            find: "        if let Some(entry) = wanted.plugins.get_mut(plugin) {
+            entry.canary = None;",
+            replace: "        if let Some(entry) = wanted.plugins.get_mut(plugin) {
+            entry.missed = entry.missed;",
         }],
     },
 ];

@@ -35,7 +35,7 @@ impl Dispatcher {
         self.calls -= results.len();
         for result in results {
             let JobResult { position, key, generation, reply, call } = result;
-            let is_current = generation == self.generation;
+            let is_current = generation == self.generation_of(&key);
             let decided = match reply {
                 Ok(Reply::Decided(decision)) => match check(&decision, &key) {
                     Ok(()) => Ok(Some(decision)),
@@ -307,7 +307,7 @@ impl Dispatcher {
                 })
             })
             .collect();
-        let (key, generation) = (key.clone(), self.generation);
+        let (key, generation) = (key.clone(), self.generation_of(key));
         self.asks.push(detached(async move {
             Asked { position, key, generation, answers: try_join_all(pending).await }
         }));
@@ -316,7 +316,7 @@ impl Dispatcher {
 
     pub(super) fn on_asked(&mut self, asked: Asked) {
         let Asked { position, key, generation, answers } = asked;
-        if generation != self.generation {
+        if generation != self.generation_of(&key) {
             return self.start_over(&key, position);
         }
         match answers {
@@ -325,7 +325,7 @@ impl Dispatcher {
                     delivery.answers.extend(answers);
                 }
                 if let Some(call) = self.input(&key, position) {
-                    self.call(vec![Job { position, key, generation, call }]);
+                    self.call(generation, vec![Job { position, key, generation, call }]);
                 }
             }
             Err(failed) => self.fail(&key, position, failed),

@@ -340,7 +340,7 @@ impl Dispatcher {
         if let Some((reason, attempts)) = failed {
             letter.reason = reason.to_owned();
             letter.attempts += attempts;
-            letter.plugin_version = Arc::clone(&self.manifest.version);
+            letter.plugin_version = self.version_for(Some(key));
             letter.at = (self.around.clock)();
         }
         write_letter(&mut self.changes.dead_letters, letter);

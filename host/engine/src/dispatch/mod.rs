@@ -38,6 +38,7 @@ use futures::stream::{FuturesOrdered, FuturesUnordered};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::canary::Canary;
 use crate::commit::{PluginChanges, Work};
 use crate::handler::{Call, Handler};
 use crate::hash::HashMap;
@@ -51,7 +52,7 @@ use crate::model::{
 use crate::parking::{Parking, WAITING_MAX};
 use crate::resolve::{LetterIds, ResolveRequest};
 use crate::retry::RetryPolicy;
-use crate::shard::{GROUP_MAX, Group, Job, JobResult, Shards};
+use crate::shard::{Caller, GROUP_MAX, Group, Job, JobResult, Shards};
 use crate::store::{PluginProgress, ReadError, RecoveredPlugin, Store};
 use crate::tail::Tail;
 use crate::watermark::Watermark;
@@ -60,7 +61,8 @@ use crate::{Clock, Routes};
 use holds::Holds;
 use reading::{Chunk, Found};
 use residents::Residents;
-pub use swap::Version;
+pub use swap::Versions;
+use swap::{Serving, Trial};
 
 /// Events that are not settled. Bounds memory; far above what keeps two shards busy.
 const FLIGHTS_MAX: usize = 8_192;
@@ -93,27 +95,30 @@ pub struct Surroundings {
 /// What one dispatcher begins with.
 pub struct Beginning {
     pub handler: Arc<dyn Handler>,
+    pub canary: Option<Canary>,
     pub recovered: RecoveredPlugin,
     /// Events up to here came while the plugin was away, and are not for it.
     pub missed_to: Position,
     pub requests: mpsc::UnboundedReceiver<ResolveRequest>,
-    pub versions: mpsc::UnboundedReceiver<Version>,
+    pub versions: mpsc::UnboundedReceiver<Versions>,
 }
 
 /// What comes back to a dispatcher from outside its own loop.
 pub struct Inbox {
     pub results: mpsc::UnboundedReceiver<Vec<JobResult>>,
     pub requests: mpsc::UnboundedReceiver<ResolveRequest>,
-    pub versions: mpsc::UnboundedReceiver<Version>,
+    pub versions: mpsc::UnboundedReceiver<Versions>,
 }
 
 pub struct Dispatcher {
     around: Surroundings,
-    handler: Arc<dyn Handler>,
-    /// Counts the versions that have served here.
-    generation: u32,
-    /// Those that may have calls under way.
-    earlier: BTreeMap<u32, swap::PluginVersion>,
+    serving: Serving,
+    /// What the share of keys has that a canary serves.
+    trial: Option<Trial>,
+    /// How many versions have served here; each has its number.
+    generations: u32,
+    /// Of versions that serve, or may have calls under way.
+    versions: BTreeMap<u32, swap::PluginVersion>,
     missed_to: Position,
     plugin: PluginName,
     manifest: Manifest,
@@ -222,7 +227,7 @@ impl Dispatcher {
         around: Surroundings,
         beginning: Beginning,
     ) -> Result<(Self, Inbox), ReadError> {
-        let Beginning { handler, recovered, missed_to, requests, versions } = beginning;
+        let Beginning { handler, canary, recovered, missed_to, requests, versions } = beginning;
         let manifest = handler.manifest().clone();
         let plugin = manifest.name.clone();
         let subscriptions = swap::subscriptions(&manifest);
@@ -230,9 +235,10 @@ impl Dispatcher {
         let progress = recovered.progress;
         let mut dispatcher = Self {
             around,
-            handler,
-            generation: 0,
-            earlier: BTreeMap::new(),
+            serving: Serving { handler, generation: 0 },
+            trial: None,
+            generations: 1,
+            versions: BTreeMap::from([(0, swap::PluginVersion::of(&manifest))]),
             missed_to,
             plugin,
             manifest,
@@ -267,6 +273,7 @@ impl Dispatcher {
             asks: FuturesUnordered::new(),
             resumes: FuturesUnordered::new(),
         };
+        dispatcher.try_beside(canary);
         dispatcher.restore_letters(&recovered.parked);
         if dispatcher.manifest.role.has_instances() {
             dispatcher.restore().await?;
@@ -304,7 +311,7 @@ impl Dispatcher {
                         waited_since = None;
                     }
                 }
-                Some(version) = inbox.versions.recv() => self.swap(version),
+                Some(versions) = inbox.versions.recv() => self.swap(versions),
                 Some(done) = inbox.results.recv() => self.on_results(done),
                 Some(request) = inbox.requests.recv() => self.on_resolve(request),
                 Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => self.on_resumed(resumed),
@@ -346,26 +353,38 @@ impl Dispatcher {
 
     /// Has all lanes called that are ready.
     fn pump(&mut self) {
-        let mut jobs = Vec::new();
+        let (mut jobs, mut of_trial) = (Vec::new(), Vec::new());
         while let Some((key, order, _)) = self.lanes.take() {
             let position = Position(order);
-            if let Some(call) = self.prepare(&key, position) {
-                jobs.push(Job { position, key, generation: self.generation, call });
-                if jobs.len() == GROUP_MAX {
-                    self.call(std::mem::take(&mut jobs));
-                }
+            let Some(call) = self.prepare(&key, position) else { continue };
+            let generation = self.generation_of(&key);
+            let group = match generation == self.serving.generation {
+                true => &mut jobs,
+                false => &mut of_trial,
+            };
+            group.push(Job { position, key, generation, call });
+            if group.len() == GROUP_MAX {
+                let full = std::mem::take(group);
+                self.call(generation, full);
             }
         }
-        self.call(jobs);
+        self.call(self.serving.generation, jobs);
+        if let Some(trial) = &self.trial {
+            self.call(trial.generation, of_trial);
+        }
     }
 
-    fn call(&mut self, jobs: Vec<Job>) {
+    /// Has the version of this generation called, which is one of those that serve.
+    fn call(&mut self, generation: u32, jobs: Vec<Job>) {
         if jobs.is_empty() {
             return;
         }
         self.calls += jobs.len();
+        let trial = self.trial.as_ref().filter(|trial| trial.generation == generation);
+        let handler = trial.map_or(&self.serving.handler, |trial| &trial.handler);
         self.around.shards.call(Group {
-            handler: Arc::clone(&self.handler),
+            caller: Caller { plugin: self.plugin.clone(), is_canary: trial.is_some() },
+            handler: Arc::clone(handler),
             jobs,
             results: self.results.clone(),
         });

@@ -370,7 +370,7 @@ impl Dispatcher {
             position: entry.position,
             reason,
             attempts,
-            plugin_version: Arc::clone(&self.manifest.version),
+            plugin_version: self.version_for(key),
             at: (self.around.clock)(),
             status: DeadLetterStatus::Open,
             resolved_by: None,

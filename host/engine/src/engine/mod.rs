@@ -35,6 +35,7 @@ use crate::transport::Transport;
 pub use self::operators::InstanceError;
 pub use self::queues::{Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, Selection};
 use self::stages::{Stages, supervise};
+pub use crate::canary::{Canary, Share};
 pub use crate::receipt::{OfferError, Receipt};
 pub use crate::resolve::{Action, Resolution, ResolveError};
 pub use crate::roster::{Missed, ServeError};
@@ -54,6 +55,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// The plugins that are served from the start.
     pub handlers: Vec<Arc<dyn Handler>>,
+    /// And the candidates that serve a share of their keys from the start.
+    pub canaries: Vec<Canary>,
     pub lookup: Arc<dyn Lookup>,
     /// The sinks that routes name.
     pub transports: HashMap<SinkName, Arc<dyn Transport>>,
@@ -170,11 +173,18 @@ impl Engine {
     ///
     /// # Errors
     /// If the store cannot be read.
+    ///
+    /// # Panics
+    /// If a canary does not fit the plugin that it is of.
     pub async fn start(parts: Parts) -> Result<Self, ReadError> {
+        let roster = Roster::new(&parts.handlers);
+        for canary in parts.canaries.iter().cloned() {
+            roster.put_canary(canary).expect("a canary fits what it is started with");
+        }
         let shared = Arc::new(Shared {
             shards: Shards::new(parts.settings.shards),
             backlog: Arc::new(Backlog::new(parts.settings.backlog_max)),
-            roster: Arc::new(Roster::new(&parts.handlers)),
+            roster: Arc::new(roster),
             parts,
             serving: Arc::new(Serving::new()),
             admission: Arc::new(Semaphore::new(WAITING_EVENTS_MAX)),
@@ -227,7 +237,8 @@ impl Engine {
     /// Has a plugin served by this handler: a plugin that is not served yet, or another
     /// version of one that is. Returns when the next event of each key goes to it; what
     /// the version before has begun, it ends. A plugin that is new begins with the log's
-    /// first event, one that was here before goes on where it was.
+    /// first event, one that was here before goes on where it was. A canary beside the
+    /// version before is at its end.
     ///
     /// # Errors
     /// See [`ServeError`].
@@ -243,6 +254,26 @@ impl Engine {
     /// See [`ServeError`].
     pub async fn withdraw(&self, plugin: &PluginName) -> Result<(), ServeError> {
         let change = self.shared.roster.remove(plugin);
+        self.made(change).await
+    }
+
+    /// Has a candidate serve a share of a plugin's keys, in the place of the canary before
+    /// it. While the share is the same, a key is decided by one of the two versions alone.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn serve_canary(&self, canary: Canary) -> Result<(), ServeError> {
+        let change = self.shared.roster.put_canary(canary)?;
+        self.made(change).await
+    }
+
+    /// Has the plugin's canary serve no more: the next event of each of its keys goes to
+    /// the version beside it.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn withdraw_canary(&self, plugin: &PluginName) -> Result<(), ServeError> {
+        let change = self.shared.roster.remove_canary(plugin);
         self.made(change).await
     }
 

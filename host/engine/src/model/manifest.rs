@@ -1,6 +1,6 @@
 //! What a plugin says of itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +48,14 @@ pub struct Manifest {
     pub lookups: BTreeSet<String>,
     pub streams: bool,
     pub state_version: u32,
+}
+
+impl Manifest {
+    /// In whatever order they are written, they mean the same.
+    #[must_use]
+    pub fn subscriptions_by_type(&self) -> BTreeMap<&str, &Subscription> {
+        self.subscriptions.iter().map(|s| (s.event_type.as_str(), s)).collect()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -51,6 +51,7 @@ async fn a_lookup_is_not_asked_again_before_it_wishes() {
     let parts = Parts {
         store: Arc::new(MemoryStore::new()),
         handlers: handlers(&pattern).into_iter().map(|s| Arc::new(s) as Arc<dyn Handler>).collect(),
+        canaries: Vec::new(),
         lookup: Arc::clone(&lookup) as Arc<dyn Lookup>,
         transports: HashMap::new(),
         routes: BTreeMap::new(),

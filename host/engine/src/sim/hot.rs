@@ -1,14 +1,14 @@
 //! Plugins that are replaced, taken out and put back at any moment of a world's life.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 use super::scripts::{AUDITOR, NOTIFIER, ORDERS, Pattern, RECEIPTS, handlers};
-use crate::engine::{Engine, Missed};
+use crate::engine::{Canary, Engine, Missed, Share};
 use crate::handler::Handler;
 
 const PLUGINS: [&str; 4] = [ORDERS, RECEIPTS, NOTIFIER, AUDITOR];
@@ -17,48 +17,146 @@ const PLUGINS: [&str; 4] = [ORDERS, RECEIPTS, NOTIFIER, AUDITOR];
 #[derive(Clone)]
 pub struct Directory {
     pattern: Pattern,
-    versions: Arc<Mutex<BTreeMap<&'static str, u32>>>,
+    history: Arc<Mutex<History>>,
+}
+
+/// What of each plugin lay in the directory, one after the other.
+#[derive(Clone, Default)]
+pub struct History(BTreeMap<&'static str, Vec<Lying>>);
+
+/// What of a plugin lies there.
+#[derive(Clone, Copy, Default)]
+struct Lying {
+    /// Counts up with each that is new.
+    latest: u32,
+    serving: u32,
+    /// A version, and its share in percent.
+    canary: Option<(u32, f64)>,
 }
 
 impl Directory {
     pub fn new(pattern: Pattern) -> Self {
-        let versions = PLUGINS.into_iter().map(|plugin| (plugin, 0)).collect();
-        Self { pattern, versions: Arc::new(Mutex::new(versions)) }
+        Self { pattern, history: Arc::default() }
+    }
+
+    pub fn history(&self) -> History {
+        self.lock().clone()
     }
 
     pub fn handlers(&self) -> Vec<Arc<dyn Handler>> {
-        PLUGINS.into_iter().map(|plugin| self.handler(plugin)).collect()
+        PLUGINS.into_iter().map(|plugin| self.handler(plugin, self.get(plugin).serving)).collect()
     }
 
-    fn handler(&self, plugin: &str) -> Arc<dyn Handler> {
-        let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        let pattern = Pattern { version: versions[plugin], ..self.pattern.clone() };
+    pub fn canaries(&self) -> Vec<Canary> {
+        PLUGINS.into_iter().filter_map(|plugin| self.canary(plugin)).collect()
+    }
+
+    fn canary(&self, plugin: &str) -> Option<Canary> {
+        let (version, percent) = self.get(plugin).canary?;
+        let share = Share::percent(percent).expect("a percentage");
+        Some(Canary { handler: self.handler(plugin, version), share })
+    }
+
+    fn handler(&self, plugin: &str, version: u32) -> Arc<dyn Handler> {
+        let pattern = Pattern { version, ..self.pattern.clone() };
         let mut all = handlers(&pattern).into_iter();
         let script = all.find(|script| script.manifest().name.as_str() == plugin);
         Arc::new(script.expect("each plugin has its script"))
     }
 
-    fn next_version(&self, plugin: &'static str) {
-        let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        *versions.entry(plugin).or_default() += 1;
+    fn get(&self, plugin: &str) -> Lying {
+        self.lock().of(plugin).last().copied().unwrap_or_default()
+    }
+
+    fn set(&self, plugin: &'static str, lying: Lying) {
+        self.lock().0.entry(plugin).or_default().push(lying);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes plugins for a while, then never returns: whoever works beside it ends first.
+    /// Only an engine that stops refuses.
     pub async fn change(&self, engine: &Engine, random: &mut StdRng) {
         for _ in 0..random.random_range(1..10) {
             pause(random, 12_000).await;
             let plugin = PLUGINS[random.random_range(0..PLUGINS.len())];
+            let mut lying = self.get(plugin);
+            if random.random_ratio(1, 3) {
+                self.change_canary(plugin, engine, random).await;
+                continue;
+            }
             if random.random_ratio(1, 4) {
-                // Refused only when the engine stops.
                 let _ = engine.withdraw(&plugin.into()).await;
                 pause(random, 20_000).await;
             }
             if random.random_ratio(4, 5) {
-                self.next_version(plugin);
+                lying.latest += 1;
+                lying.serving = lying.latest;
             }
-            let _ = engine.serve(self.handler(plugin), Missed::Handle).await;
+            // Whoever serves a plugin ends its canary.
+            self.set(plugin, Lying { canary: None, ..lying });
+            let _ = engine.serve(self.handler(plugin, lying.serving), Missed::Handle).await;
         }
         std::future::pending().await
+    }
+
+    /// A canary begins, has another share, is withdrawn, or serves all from then on.
+    async fn change_canary(&self, plugin: &'static str, engine: &Engine, random: &mut StdRng) {
+        let mut lying = self.get(plugin);
+        let percent = f64::from(random.random_range(1..=100_u32));
+        match (lying.canary, random.random_range(0..3)) {
+            (None, _) => {
+                lying.latest += 1;
+                lying.canary = Some((lying.latest, percent));
+            }
+            (Some((version, _)), 0) => lying.canary = Some((version, percent)),
+            (Some(_), 1) => lying.canary = None,
+            (Some((version, _)), _) => {
+                lying = Lying { serving: version, canary: None, ..lying };
+                self.set(plugin, lying);
+                let _ = engine.serve(self.handler(plugin, version), Missed::Handle).await;
+                return;
+            }
+        }
+        self.set(plugin, lying);
+        let _ = match self.canary(plugin) {
+            Some(canary) => engine.serve_canary(canary).await,
+            None => engine.withdraw_canary(&plugin.into()).await,
+        };
+    }
+}
+
+impl History {
+    fn of(&self, plugin: &str) -> Vec<Lying> {
+        let first = Lying::default();
+        std::iter::once(first).chain(self.0.get(plugin).into_iter().flatten().copied()).collect()
+    }
+
+    /// Whether the decisions for a key are of the versions that were to make them, in the
+    /// order in which these lay there.
+    ///
+    /// # Errors
+    /// Names the first that is not.
+    pub fn allows(&self, plugin: &str, key: &str, versions: &[u32]) -> Result<(), String> {
+        let serves = |lying: &Lying| match lying.canary {
+            Some((version, percent))
+                if Share::percent(percent).is_some_and(|s| s.has(&plugin.into(), &key.into())) =>
+            {
+                version
+            }
+            _ => lying.serving,
+        };
+        let wanted: Vec<u32> = self.of(plugin).iter().map(serves).collect();
+        let mut rest = wanted.as_slice();
+        for version in versions {
+            let next = rest.iter().position(|wanted| wanted == version).ok_or_else(|| {
+                format!("{plugin}: `{key}` was decided by {versions:?}, and meant for {wanted:?}")
+            })?;
+            rest = &rest[next..];
+        }
+        Ok(())
     }
 }
 
@@ -68,7 +166,7 @@ async fn pause(random: &mut StdRng, micros_max: u64) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeSet, HashMap};
+    use std::collections::HashMap;
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     use async_trait::async_trait;
@@ -77,9 +175,9 @@ mod tests {
 
     use super::super::world::{START, event};
     use super::*;
-    use crate::engine::{Parts, ServeError, Settings};
+    use crate::engine::{Action, Parts, Resolution, ServeError, Settings};
     use crate::lookup::{Lookup, Unanswered};
-    use crate::model::{AnswerValue, Event, Failure, Key, PluginName, Role, Timestamp};
+    use crate::model::{AnswerValue, Event, Failure, Key, Manifest, PluginName, Role, Timestamp};
     use crate::store::memory::{MemoryStore, Tables};
 
     /// Answers when it is told to.
@@ -99,6 +197,20 @@ mod tests {
         }
     }
 
+    /// Never called.
+    struct Other(Manifest);
+    impl Handler for Other {
+        fn manifest(&self) -> &Manifest {
+            &self.0
+        }
+        fn handle(&self, _: &crate::handler::Call) -> Result<crate::handler::Reply, Failure> {
+            Err(Failure::Permanent("never called".to_owned()))
+        }
+        fn migrate(&self, _: &crate::model::State) -> Result<bytes::Bytes, String> {
+            Err("never called".to_owned())
+        }
+    }
+
     struct Bench {
         engine: Engine,
         store: MemoryStore,
@@ -106,10 +218,15 @@ mod tests {
     }
 
     fn version(plugin: &str, version: u32) -> Arc<dyn Handler> {
+        poisoned(plugin, version, &[])
+    }
+
+    /// A version that fails for good at the events with these ids.
+    fn poisoned(plugin: &str, version: u32, events: &[&str]) -> Arc<dyn Handler> {
         let pattern = Pattern {
             seed: 0,
             transient_percent: 0,
-            poisoned: BTreeSet::new(),
+            poisoned: events.iter().map(|id| (*id).to_owned()).collect(),
             cured: Arc::new(AtomicBool::new(false)),
             version,
         };
@@ -123,6 +240,7 @@ mod tests {
             let parts = Parts {
                 store: Arc::new(store.clone()),
                 handlers: plugins.iter().map(|plugin| version(plugin, 0)).collect(),
+                canaries: Vec::new(),
                 lookup: Arc::clone(&lookup) as Arc<dyn Lookup>,
                 transports: HashMap::new(),
                 routes: BTreeMap::new(),
@@ -250,18 +368,6 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_plugin_keeps_its_role() {
-        struct Other(crate::model::Manifest);
-        impl Handler for Other {
-            fn manifest(&self) -> &crate::model::Manifest {
-                &self.0
-            }
-            fn handle(&self, _: &crate::handler::Call) -> Result<crate::handler::Reply, Failure> {
-                Err(Failure::Permanent("never called".to_owned()))
-            }
-            fn migrate(&self, _: &crate::model::State) -> Result<bytes::Bytes, String> {
-                Err("never called".to_owned())
-            }
-        }
         let bench = Bench::new(&[AUDITOR]).await;
         let mut manifest = version(AUDITOR, 1).manifest().clone();
         manifest.role = Role::ProcessManager;
@@ -269,5 +375,129 @@ mod tests {
         assert!(matches!(refused, Err(ServeError::Role { .. })), "{refused:?}");
         bench.send(vec![note(1)]).await;
         bench.until("the old one serves on", |tables| handled(tables, AUDITOR) == 1).await;
+    }
+    fn share(percent: f64) -> Share {
+        Share::percent(percent).unwrap()
+    }
+
+    fn canary(handler: Arc<dyn Handler>, percent: f64) -> Canary {
+        Canary { handler, share: share(percent) }
+    }
+
+    /// An event for each of many keys.
+    fn round(n: u32) -> Vec<Event> {
+        let of_key =
+            |key: u32| event("note", &format!("{n}-{key}"), &json!({"order": format!("o{key}")}));
+        (0..100).map(of_key).collect()
+    }
+
+    /// The versions that decided each key, in their order.
+    fn by_key(tables: &Tables) -> BTreeMap<String, Vec<String>> {
+        let mut by_key: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for decision in tables.decisions.values() {
+            let versions = by_key.entry(decision.key.as_str().to_owned()).or_default();
+            versions.push(decision.plugin_version.to_string());
+        }
+        by_key
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_canary_decides_its_share_of_the_keys_and_no_other() {
+        let bench = Bench::new(&[AUDITOR]).await;
+        let next = version(AUDITOR, 1);
+        bench.engine.serve_canary(canary(Arc::clone(&next), 30.0)).await.unwrap();
+        bench.send(round(1)).await;
+        bench.until("the first round", |tables| handled(tables, AUDITOR) == 100).await;
+        // A greater share: what the canary serves it keeps.
+        bench.engine.serve_canary(canary(next, 60.0)).await.unwrap();
+        bench.send(round(2)).await;
+        bench.until("the second round", |tables| handled(tables, AUDITOR) == 200).await;
+        bench.engine.withdraw_canary(&AUDITOR.into()).await.unwrap();
+        bench.send(round(3)).await;
+        let tables = bench.until("the third", |tables| handled(tables, AUDITOR) == 300).await;
+        let mut counts = [0, 0];
+        for (key, versions) in by_key(&tables) {
+            let has = |percent| share(percent).has(&AUDITOR.into(), &key.as_str().into());
+            let of = |is_canary| if is_canary { "1.0.1" } else { "1.0.0" };
+            assert_eq!(versions, [of(has(30.0)), of(has(60.0)), "1.0.0"], "{key}");
+            counts[0] += u32::from(has(30.0));
+            counts[1] += u32::from(has(60.0));
+        }
+        assert!((20..40).contains(&counts[0]) && (50..70).contains(&counts[1]), "{counts:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_canary_fails_at_is_a_dead_letter_of_its_version() {
+        let bench = Bench::new(&[AUDITOR]).await;
+        let bad = poisoned(AUDITOR, 1, &["note-1"]);
+        bench.engine.serve_canary(canary(bad, 100.0)).await.unwrap();
+        bench.send(vec![note(1)]).await;
+        let dead = |tables: &Tables| tables.dead_letters.len() == 1;
+        let tables = bench.until("it is dead", dead).await;
+        let letter = tables.dead_letters.values().next().unwrap().clone();
+        assert_eq!(&*letter.plugin_version, "1.0.1");
+        // The version beside it does better.
+        bench.engine.withdraw_canary(&AUDITOR.into()).await.unwrap();
+        let (by, reason) = ("test".to_owned(), "withdrawn".to_owned());
+        let resolution = Resolution { action: Action::Redrive { edited: None }, by, reason };
+        bench.engine.resolve(letter.id, resolution).await.unwrap();
+        let tables = bench.until("it is handled", |tables| handled(tables, AUDITOR) == 1).await;
+        assert_eq!(versions(&tables, AUDITOR), ["1.0.0"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_of_a_canary_is_not_answered_to_the_version_beside_it() {
+        let bench = Bench::new(&[RECEIPTS]).await;
+        bench.engine.serve_canary(canary(version(RECEIPTS, 1), 100.0)).await.unwrap();
+        bench.send(vec![event("pay", "o1", &json!({"order": "o1"}))]).await;
+        let asked = || bench.lookup.asked.load(Ordering::Relaxed);
+        bench.until("the canary asks", |_| asked() == 1).await;
+        bench.engine.withdraw_canary(&RECEIPTS.into()).await.unwrap();
+        bench.lookup.answers.notify_one();
+        let tables = bench.until("it is handled", |tables| handled(tables, RECEIPTS) == 1).await;
+        assert_eq!(asked(), 2, "the other asked for itself");
+        assert_eq!(versions(&tables, RECEIPTS), ["1.0.0"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_state_goes_over_to_the_canary_and_back() {
+        let bench = Bench::new(&[ORDERS]).await;
+        let data = json!({"order": "o1", "items": ["i1"], "package": "p1"});
+        let state = |tables: &Tables| {
+            let instance = &tables.instances[&(PluginName::from(ORDERS), Key::from("o1"))];
+            instance.state.clone().unwrap().version
+        };
+        for (n, (event_type, of_state)) in
+            [("place", 1), ("pay", 2), ("pack", 1)].into_iter().enumerate()
+        {
+            match event_type {
+                "pay" => {
+                    let next = canary(version(ORDERS, 1), 100.0);
+                    bench.engine.serve_canary(next).await.unwrap();
+                }
+                "pack" => bench.engine.withdraw_canary(&ORDERS.into()).await.unwrap(),
+                _ => {}
+            }
+            bench.send(vec![event(event_type, "o1", &data)]).await;
+            let tables = bench.until("it goes on", |t| handled(t, ORDERS) == n as u64 + 1).await;
+            assert_eq!(state(&tables), of_state, "{event_type}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_canary_stands_beside_a_version_that_takes_the_same_events() {
+        let bench = Bench::new(&[AUDITOR]).await;
+        let refused = bench.engine.serve_canary(canary(version(ORDERS, 1), 1.0)).await;
+        assert_eq!(refused, Err(ServeError::NotServed(ORDERS.into())));
+        let mut manifest = version(AUDITOR, 1).manifest().clone();
+        manifest.subscriptions[0].event_type = "letter".to_owned();
+        let refused = bench.engine.serve_canary(canary(Arc::new(Other(manifest)), 1.0)).await;
+        assert_eq!(refused, Err(ServeError::Subscriptions(AUDITOR.into())));
+        // The version that serves next is alone.
+        bench.engine.serve_canary(canary(version(AUDITOR, 1), 100.0)).await.unwrap();
+        bench.engine.serve(version(AUDITOR, 2), Missed::Handle).await.unwrap();
+        bench.send(vec![note(1)]).await;
+        let tables = bench.until("it is handled", |tables| handled(tables, AUDITOR) == 1).await;
+        assert_eq!(versions(&tables, AUDITOR), ["1.0.2"]);
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::hot::History;
 use super::scripts::{AUDITOR, NOTIFIER, ORDERS, Order, RECEIPTS, state_version};
 use super::world::Plan;
 use crate::model::{
@@ -66,7 +67,12 @@ pub fn stuck(tables: &Tables) -> String {
     )
 }
 
-pub fn check(plan: &Plan, tables: &Tables, delivered: &[Arc<Message>]) -> Result<(), String> {
+pub fn check(
+    plan: &Plan,
+    history: &History,
+    tables: &Tables,
+    delivered: &[Arc<Message>],
+) -> Result<(), String> {
     log_has_each_event_once(plan, tables)?;
     sums_add_up(tables)?;
     sinks_add_up(tables)?;
@@ -74,7 +80,7 @@ pub fn check(plan: &Plan, tables: &Tables, delivered: &[Arc<Message>]) -> Result
     claims_are_those_of_the_instances(tables)?;
     messages_leave_once_and_in_order(plan, tables, delivered)?;
     only_the_bad_died(plan, tables)?;
-    versions_follow_each_other(plan, tables)?;
+    versions_follow_each_other(plan, history, tables)?;
     timers_fire_when_due(tables)?;
     only_the_last_timer_counts(plan, tables)
 }
@@ -320,22 +326,24 @@ fn decisions_of<'t>(order: &str, tables: &'t Tables) -> Result<Vec<&'t DecisionR
     Ok(chain)
 }
 
-/// An instance never goes back to a version that was replaced, and each decision's state
-/// is of the version that made it.
-fn versions_follow_each_other(plan: &Plan, tables: &Tables) -> Result<(), String> {
+/// Each decision of an instance is of the version that served its key, never of one that
+/// was replaced before; and its state is of that version.
+fn versions_follow_each_other(
+    plan: &Plan,
+    history: &History,
+    tables: &Tables,
+) -> Result<(), String> {
     for order in plan.orders.keys() {
-        let mut before = 0;
+        let mut versions = Vec::new();
         for decision in decisions_of(order, tables)? {
             let text = decision.plugin_version.strip_prefix("1.0.");
             let version: u32 = text.and_then(|text| text.parse().ok()).unwrap_or_default();
-            if version < before {
-                return Err(format!("guarantee 8: {order} went back from {before} to {version}"));
-            }
-            before = version;
+            versions.push(version);
             if decision.state.as_ref().map(|state| state.version) != Some(state_version(version)) {
                 return Err(format!("guarantee 8: {order} has a state of another version"));
             }
         }
+        history.allows(ORDERS, order, &versions).map_err(|why| format!("guarantee 8: {why}"))?;
     }
     Ok(())
 }

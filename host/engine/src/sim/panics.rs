@@ -76,6 +76,7 @@ async fn a_stage_that_panics_starts_again() {
     let parts = Parts {
         store: Arc::new(MemoryStore::new()),
         handlers: handlers(&pattern).into_iter().map(|s| Arc::new(s) as Arc<dyn Handler>).collect(),
+        canaries: Vec::new(),
         lookup: Arc::clone(&lookup) as Arc<dyn Lookup>,
         transports: HashMap::from([(name.clone(), transport)]),
         routes: BTreeMap::from([("notify".to_owned(), name)]),

@@ -31,6 +31,7 @@ async fn start(store: Arc<dyn Store>, handlers: Vec<Arc<dyn Handler>>) -> Engine
     let parts = Parts {
         store,
         handlers,
+        canaries: Vec::new(),
         lookup: Arc::new(Missing),
         transports: HashMap::new(),
         routes: BTreeMap::new(),

@@ -15,6 +15,7 @@ use rand::rngs::StdRng;
 use serde_json::json;
 use tokio::sync::Notify;
 
+use super::hot::History;
 use super::ledger;
 use super::life::Timeline;
 use super::scripts::{Pattern, Script, handlers};
@@ -200,7 +201,7 @@ fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<Sent, String> {
         timeline.pass(DOWN_TIME);
     }
     let tables = store.snapshot();
-    ledger::check(&plan, &tables, &lock(&sink))?;
+    ledger::check(&plan, &History::default(), &tables, &lock(&sink))?;
     let sent = tables.messages.values().map(|message| {
         (message.event.event_type.clone(), message.key.clone(), message.event.id.clone())
     });
@@ -262,6 +263,7 @@ fn parts(
     Parts {
         store: Arc::new(SteppedStore { inner: store.clone(), steps: Arc::clone(steps) }),
         handlers: handlers(&pattern).into_iter().map(stepped).collect(),
+        canaries: Vec::new(),
         lookup: Arc::new(SteppedLookup { steps: Arc::clone(steps) }),
         transports: HashMap::from([(SinkName::from("sink"), Arc::new(transport) as _)]),
         routes: BTreeMap::from([route("close"), route("notify")]),

@@ -109,7 +109,7 @@ impl World {
             }
         }
         let tables = self.store.snapshot().with_removed();
-        ledger::check(&self.plan, &tables, &self.sink.delivered())?;
+        ledger::check(&self.plan, &self.directory.history(), &tables, &self.sink.delivered())?;
         Ok(tables)
     }
 
@@ -154,6 +154,7 @@ impl World {
         Parts {
             store: Arc::new(FaultyStore::new(self.store.clone(), rates, seed)),
             handlers: self.directory.handlers(),
+            canaries: self.directory.canaries(),
             lookup: Arc::new(Customers(Mutex::new(StdRng::seed_from_u64(seed)))),
             transports: HashMap::from([(SinkName::from("sink"), sink)]),
             routes: BTreeMap::from([route("close"), route("notify"), route("record")]),
@@ -270,6 +271,7 @@ async fn drive(
         let again = Parts {
             store: Arc::clone(&taken.store),
             handlers: taken.handlers.clone(),
+            canaries: taken.canaries.clone(),
             lookup,
             transports,
             routes,
