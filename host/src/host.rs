@@ -40,8 +40,7 @@ impl Host {
     pub async fn start(settings: Settings, plugins: &Path) -> anyhow::Result<Self> {
         let transports = transports(&settings.sinks)?;
         let lookup = lookups(&settings)?;
-        let configurations = settings.plugins.iter();
-        let configurations = configurations.map(|(name, json)| (name.clone(), json.to_string()));
+        let configurations = settings.configurations();
         // Hidden, so that it is not taken for a plugin. Whoever can write there can write
         // plugins as well.
         let cache = Some(plugins.join(CACHE));
@@ -53,7 +52,7 @@ impl Host {
         let admin = Admin::new(&store).await.with_context(|| format!("read the store {url}"))?;
         let workshop = Workshop {
             sandbox,
-            configurations: configurations.collect(),
+            configurations,
             store: Arc::clone(&store),
             admin: admin.clone(),
             clock: Arc::new(wall_clock),
@@ -64,7 +63,7 @@ impl Host {
         let parts = Parts {
             store,
             handlers: loader.handlers(),
-            canaries: Vec::new(),
+            canaries: loader.canaries(),
             lookup: Arc::new(lookup),
             transports,
             routes: routes.map(|(kind, sink)| (kind, SinkName::from(sink))).collect(),

@@ -20,8 +20,13 @@ const INSTANCES: usize = 5_000;
 
 /// The built plugin as another version. `migrates`: `all`, or `not` the stubborn ones.
 pub fn version(number: usize, of_state: u32, migrates: &str) -> Vec<u8> {
+    wrong(number, of_state, migrates, "")
+}
+
+/// A version with something wrong: it `differs`, which shows in counts from 3, or `fails`.
+pub fn wrong(number: usize, of_state: u32, migrates: &str, wrong: &str) -> Vec<u8> {
     let mut bytes = std::fs::read(paths::plugin("hot")).expect("the plugin");
-    let mark = format!("@hot:{number:05}:{of_state}:{migrates}:@@@@@@@");
+    let mark = format!("@hot:{number:05}:{of_state}:{migrates}:{wrong:@<7}");
     assert_eq!(mark.len(), MARK.len());
     let found: Vec<usize> =
         (0..bytes.len() - MARK.len()).filter(|at| bytes[*at..].starts_with(MARK)).collect();

@@ -6,6 +6,7 @@
 mod authoring;
 mod backup;
 mod bench;
+mod candidates;
 mod chaos;
 mod dev;
 mod disk_full;

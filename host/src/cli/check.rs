@@ -1,6 +1,6 @@
 //! `sagabox check`: everything that a host would check, without one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -137,8 +137,7 @@ impl Side {
         let cache = tempfile::tempdir().context("make a temporary directory")?;
         let cache = Some(cache.path().join("compiled"));
         let sandbox = Sandbox::new(plugin::Settings { cache, ..settings.sandbox.clone() })?;
-        let configurations: HashMap<String, String> =
-            settings.plugins.iter().map(|(name, json)| (name.clone(), json.to_string())).collect();
+        let configurations = settings.configurations();
         let Loaded { facts, findings } = check::load(path, &sandbox, &configurations)?;
         Ok(Self { facts, findings })
     }

@@ -25,6 +25,9 @@ pub struct Which {
     /// Those of this plugin
     #[arg(long, conflicts_with = "ids")]
     plugin: Option<String>,
+    /// Those that this version of a plugin failed at
+    #[arg(long, conflicts_with = "ids")]
+    plugin_version: Option<String>,
     /// Those of messages for this sink
     #[arg(long, conflicts_with = "ids")]
     sink: Option<String>,
@@ -186,6 +189,7 @@ impl Which {
     fn body(&self, reason: Option<&str>) -> Map<String, Value> {
         let given = [
             ("plugin", &self.plugin),
+            ("plugin_version", &self.plugin_version),
             ("sink", &self.sink),
             ("key", &self.key),
             ("type", &self.event_type),

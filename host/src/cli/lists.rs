@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{HostArgs, output};
+use crate::scenario::Difference;
 
 #[derive(Debug, Args)]
 pub struct Plugins {
@@ -20,6 +21,7 @@ impl Plugins {
         }
         let columns = ["name", "version", "role", "since_at", "file", "preflight"];
         print(&answer, "plugins", &columns, false);
+        candidates(&answer);
         for (member, columns) in [
             ("refused", ["file", "refused_at", "reason"]),
             ("checking", ["file", "migrated", "failed"]),
@@ -31,6 +33,46 @@ impl Plugins {
             }
         }
         Ok(())
+    }
+}
+
+/// Those that are tried, how they do, and where their decisions differ.
+fn candidates(answer: &Value) {
+    let rows = answer["candidates"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if rows.is_empty() {
+        return;
+    }
+    let columns = [
+        "plugin",
+        "version",
+        "kind",
+        "status",
+        "share",
+        "calls",
+        "failed",
+        "differing",
+        "skipped",
+        "file",
+    ];
+    output::line(&format!("\nCANDIDATES\n{}", output::table(&columns, rows)));
+    for row in rows {
+        let text = |name: &str| row[name].as_str().unwrap_or_default();
+        let who = format!("{} {}", text("plugin"), text("version"));
+        if let Some(reason) = row["withdrawn"]["reason"].as_str() {
+            output::line(&format!("{who} was withdrawn: {reason}"));
+        }
+        for differing in row["differences"].as_array().into_iter().flatten() {
+            let (key, event_type) = (&differing["key"], &differing["event_type"]);
+            let shown = differing["differences"].as_array().into_iter().flatten();
+            let shown = shown.filter_map(|d| serde_json::from_value::<Difference>(d.clone()).ok());
+            let shown: Vec<String> = shown.map(|difference| difference.to_string()).collect();
+            output::line(&format!(
+                "{who} decides `{}` of `{}` otherwise: {}",
+                event_type.as_str().unwrap_or_default(),
+                key.as_str().unwrap_or_default(),
+                shown.join("; ")
+            ));
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! `sagabox lock`: pins the components of a directory by digest.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -9,6 +8,7 @@ use serde_json::json;
 
 use super::{InputError, output};
 use crate::config::{Overrides, Settings};
+use crate::hot::candidates::is_companion;
 use crate::plugin::{self, LoadedPlugin, Loading, Sandbox};
 use crate::trust::{self, LockFile, LockRule, Pinned, Policy};
 
@@ -44,7 +44,7 @@ impl Lock {
         for refused in &refused {
             eprintln!("left out: {} {}", refused.path.display(), refused.reason);
         }
-        let found = loaded.iter().map(pinned).collect();
+        let found = loaded.iter().map(|plugin| pinned(&self.plugins, plugin)).collect();
         if self.check {
             let Some(before) = before.map_err(anyhow::Error::msg)? else {
                 anyhow::bail!("there is no {} in {}", trust::FILE, self.plugins.display());
@@ -85,17 +85,24 @@ impl Lock {
     }
 }
 
-/// As a host loads them, but that the lock file is what is being made.
+/// As a host loads them, but that the lock file is what is being made. With the candidates:
+/// one that is promoted is pinned already.
 fn load(directory: &Path, settings: Settings) -> anyhow::Result<Loading> {
-    let configurations: HashMap<String, String> =
-        settings.plugins.iter().map(|(name, json)| (name.clone(), json.to_string())).collect();
+    let configurations = settings.configurations();
     let trust = Policy { lock: LockRule::Ignored, ..settings.sandbox.trust };
     let sandbox = Sandbox::new(plugin::Settings { trust, ..settings.sandbox })?;
-    plugin::load_directory(directory, &sandbox, &configurations)
+    let mut loading = plugin::load_directory(directory, &sandbox, &configurations)?;
+    let candidates = directory.join(plugin::CANDIDATES);
+    if candidates.is_dir() {
+        for path in plugin::files(&candidates)?.into_iter().filter(|p| !is_companion(p)) {
+            loading.add_apart(path, &sandbox, &configurations);
+        }
+    }
+    Ok(loading)
 }
 
-fn pinned(plugin: &LoadedPlugin) -> Pinned {
+fn pinned(directory: &Path, plugin: &LoadedPlugin) -> Pinned {
     let manifest = plugin.handler.manifest();
-    let file = plugin.path.file_name().unwrap_or_default().to_string_lossy();
+    let file = plugin.path.strip_prefix(directory).unwrap_or(&plugin.path).to_string_lossy();
     Pinned::new(&file, manifest.name.as_str(), &manifest.version, &plugin.digest)
 }

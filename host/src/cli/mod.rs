@@ -4,6 +4,7 @@
 
 mod backup;
 mod build;
+mod candidate;
 mod check;
 mod demo;
 mod dev;
@@ -84,6 +85,10 @@ enum Command {
     Dev(dev::Dev),
     /// Have a new version decide again what is on record, and show what differs
     Replay(replay::Replay),
+    /// Try a new version beside the one that serves: it decides too, and nothing of it counts
+    Shadow(candidate::Shadow),
+    /// Have a new version serve a share of the keys, until it fails too often
+    Canary(candidate::Canary),
     /// Pin the components of a directory: a host refuses all others there
     Lock(lock::Lock),
     /// Fetch a component from an OCI registry
@@ -158,6 +163,8 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Replay(replay) => replay.execute().await,
         Command::Dev(dev) => dev.execute().await,
         Command::New(new) => new.execute().await,
+        Command::Shadow(shadow) => shadow.execute().await,
+        Command::Canary(canary) => canary.execute().await,
         Command::Lock(lock) => lock.execute().await,
         Command::Pull(pull) => pull.execute().await,
         Command::Demo(demo) => demo.execute().await,

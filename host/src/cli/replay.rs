@@ -1,6 +1,5 @@
 //! `sagabox replay`: a candidate decides again what is on record.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -70,8 +69,7 @@ impl Replay {
 
 fn load(candidate: &std::path::Path, settings: &Settings) -> anyhow::Result<Vec<Arc<dyn Handler>>> {
     let sandbox = Sandbox::new(settings.sandbox.clone())?;
-    let configurations: HashMap<String, String> =
-        settings.plugins.iter().map(|(name, json)| (name.clone(), json.to_string())).collect();
+    let configurations = settings.configurations();
     let loading = plugin::load_path(candidate, &sandbox, &configurations)?;
     if let Some(refused) = loading.refused.first() {
         let reason = format!("{}: a host refuses it: {}", refused.path.display(), refused.reason);

@@ -6,7 +6,7 @@
 
 mod file;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -90,6 +90,12 @@ pub struct Overrides {
 }
 
 impl Settings {
+    /// Each plugin's section, as JSON.
+    #[must_use]
+    pub fn configurations(&self) -> HashMap<String, String> {
+        self.plugins.iter().map(|(name, json)| (name.clone(), json.to_string())).collect()
+    }
+
     /// Reads `path`, or `sagabox.toml` if it is there.
     ///
     /// # Errors

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sagabox_engine::model::{Manifest, Timestamp};
 use serde::Serialize;
 
+use super::candidates::{Counts, Differing, Tally, Terms, Withdrawn};
+
 /// Cheap to clone; all clones are one board.
 #[derive(Clone, Debug, Default)]
 pub struct Board(Arc<Mutex<State>>);
@@ -16,8 +18,52 @@ struct State {
     serving: BTreeMap<String, PluginView>,
     refused: BTreeMap<PathBuf, RefusedView>,
     checking: BTreeMap<PathBuf, CheckingView>,
+    trials: BTreeMap<PathBuf, Trial>,
     refusals: u64,
     replacements: u64,
+    withdrawals: u64,
+}
+
+/// A file with candidates that are tried, or were.
+#[derive(Clone, Debug)]
+pub(super) struct Trial {
+    pub file: String,
+    pub digest: String,
+    pub since_at: Timestamp,
+    pub terms: Terms,
+    pub preflight: Option<String>,
+    pub withdrawn: Option<Withdrawn>,
+    pub plugins: Vec<(Manifest, Arc<Tally>)>,
+}
+
+/// A candidate, beside the version that serves.
+#[derive(Clone, Debug, Serialize)]
+pub struct CandidateView {
+    pub plugin: String,
+    pub version: String,
+    /// `shadow` or `canary`.
+    pub kind: &'static str,
+    /// `tried` or `withdrawn`.
+    pub status: &'static str,
+    /// A canary's, in percent of the keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+    /// How many of its last hundred calls may fail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failures_max: Option<u32>,
+    pub file: String,
+    pub digest: String,
+    pub since_at: Timestamp,
+    #[serde(flatten)]
+    pub counts: Counts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preflight: Option<String>,
+    /// When it was withdrawn, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withdrawn: Option<Withdrawn>,
+    /// The last decisions that a shadow makes otherwise, the newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Differing>,
 }
 
 /// A plugin that serves, and the file it came from.
@@ -57,6 +103,8 @@ pub struct CheckingView {
 pub struct Totals {
     pub refusals: u64,
     pub replacements: u64,
+    /// Canaries that failed too often.
+    pub withdrawals: u64,
 }
 
 impl Board {
@@ -73,10 +121,15 @@ impl Board {
         self.lock().checking.values().cloned().collect()
     }
 
+    pub fn candidates(&self) -> Vec<CandidateView> {
+        self.lock().trials.values().flat_map(Trial::views).collect()
+    }
+
     /// Since the host started.
     pub fn totals(&self) -> Totals {
         let state = self.lock();
-        Totals { refusals: state.refusals, replacements: state.replacements }
+        let State { refusals, replacements, withdrawals, .. } = *state;
+        Totals { refusals, replacements, withdrawals }
     }
 
     pub(super) fn serve(&self, view: PluginView) {
@@ -108,6 +161,34 @@ impl Board {
         self.lock().checking.insert(path.to_owned(), view);
     }
 
+    pub(super) fn try_out(&self, path: &Path, trial: Trial) {
+        self.lock().trials.insert(path.to_owned(), trial);
+    }
+
+    pub(super) fn adjust(&self, path: &Path, terms: Terms) {
+        if let Some(trial) = self.lock().trials.get_mut(path) {
+            trial.terms = terms;
+        }
+    }
+
+    pub(super) fn withdraw_trial(&self, path: &Path, withdrawn: Withdrawn) {
+        let mut state = self.lock();
+        state.withdrawals += 1;
+        if let Some(trial) = state.trials.get_mut(path) {
+            trial.withdrawn = Some(withdrawn);
+        }
+    }
+
+    pub(super) fn is_withdrawn(&self, path: &Path, digest: &str) -> bool {
+        let state = self.lock();
+        let trial = state.trials.get(path).filter(|trial| trial.digest == digest);
+        trial.is_some_and(|trial| trial.withdrawn.is_some())
+    }
+
+    pub(super) fn end_trial(&self, path: &Path) {
+        self.lock().trials.remove(path);
+    }
+
     /// Nothing is held against the file, or tried with it, any more.
     pub(super) fn clear(&self, path: &Path) {
         let mut state = self.lock();
@@ -117,5 +198,32 @@ impl Board {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Trial {
+    fn views(&self) -> impl Iterator<Item = CandidateView> {
+        let (kind, share, failures_max) = match self.terms {
+            Terms::Shadow => ("shadow", None, None),
+            Terms::Canary { share, failures_max } => {
+                ("canary", Some(share.as_percent()), Some(failures_max))
+            }
+        };
+        let status = if self.withdrawn.is_some() { "withdrawn" } else { "tried" };
+        self.plugins.iter().map(move |(manifest, tally)| CandidateView {
+            plugin: manifest.name.to_string(),
+            version: manifest.version.to_string(),
+            kind,
+            status,
+            share,
+            failures_max,
+            file: self.file.clone(),
+            digest: self.digest.clone(),
+            since_at: self.since_at,
+            counts: tally.counts(),
+            preflight: self.preflight.clone(),
+            withdrawn: self.withdrawn.clone(),
+            differences: tally.differing(),
+        })
     }
 }

@@ -7,6 +7,7 @@
 //! component at work would surprise its author more than none.
 
 mod board;
+pub mod candidates;
 mod preflight;
 mod watch;
 
@@ -17,14 +18,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sagabox_engine::Clock;
-use sagabox_engine::engine::{Engine, Missed};
+use sagabox_engine::engine::{Canary, Engine, Missed};
 use sagabox_engine::handler::Handler;
 use sagabox_engine::model::Manifest;
 use sagabox_engine::store::ReadError;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use board::{Board, CheckingView, PluginView, RefusedView, Totals};
+pub use board::{Board, CandidateView, CheckingView, PluginView, RefusedView, Totals};
+use candidates::{Beside, Candidates, Served};
 use preflight::{Report, preflight};
 use watch::{File, News, Watcher};
 
@@ -91,6 +93,9 @@ pub struct Loader {
     /// Files that are loaded just now, or refused, because they are not trusted: they count
     /// again when their signature or the lock file changes.
     doubtful: BTreeSet<PathBuf>,
+    candidates: Candidates,
+    /// The canaries that serve from the start.
+    canaries: Vec<Canary>,
     /// The directory could not be read when it was last looked at.
     is_blind: bool,
 }
@@ -98,7 +103,7 @@ pub struct Loader {
 struct Serving {
     path: PathBuf,
     digest: String,
-    handler: Arc<dyn Handler>,
+    handler: Arc<Served>,
 }
 
 /// A file at a time.
@@ -142,10 +147,13 @@ impl Loader {
         let begun = begun.await?;
         let reading = || format!("cannot read the plugin directory {}", directory.display());
         let (watcher, loaded) = begun.with_context(reading)?;
+        let board = Board::default();
+        let candidates =
+            Candidates::new(directory, Arc::clone(&workshop), board.clone(), settings.preflight);
         let mut loader = Self {
             workshop,
             settings,
-            board: Board::default(),
+            board,
             watcher: Some(watcher),
             serving: BTreeMap::new(),
             finds: BTreeMap::new(),
@@ -155,6 +163,8 @@ impl Loader {
             removed: BTreeSet::new(),
             outnamed: BTreeSet::new(),
             doubtful: BTreeSet::new(),
+            candidates,
+            canaries: Vec::new(),
             is_blind: false,
         };
         for Loaded { find, outcome } in loaded {
@@ -162,11 +172,14 @@ impl Loader {
             let Some(plugins) = loader.checked(&find, outcome).await else { continue };
             loader.workshop.index_for(&plugins).await.map_err(anyhow::Error::msg)?;
             if loader.workshop.served_before(&plugins).await? {
-                loader.note(&find, plugins, None);
+                let served = served(plugins);
+                loader.note(&find, served, None);
             } else {
                 loader.try_out(find, plugins);
             }
         }
+        let canaries = loader.candidates.begin(&loader.beside()).await;
+        loader.canaries = canaries.with_context(reading)?;
         Ok(loader)
     }
 
@@ -176,7 +189,22 @@ impl Loader {
 
     /// What serves from the start.
     pub fn handlers(&self) -> Vec<Arc<dyn Handler>> {
-        self.serving.values().map(|serving| Arc::clone(&serving.handler)).collect()
+        let handlers = self.serving.values().map(|serving| Arc::clone(&serving.handler) as _);
+        handlers.collect()
+    }
+
+    /// Candidates that serve a share of the keys from the start.
+    pub fn canaries(&self) -> Vec<Canary> {
+        self.canaries.clone()
+    }
+
+    /// What serves, as candidates need to know it.
+    fn beside(&self) -> Beside {
+        let serving = self.serving.iter();
+        let serving = serving.map(|(name, serving)| {
+            (name.clone(), (serving.digest.clone(), Arc::clone(&serving.handler)))
+        });
+        serving.collect()
     }
 
     /// Follows the directory until `stop`.
@@ -196,11 +224,21 @@ impl Loader {
                     Ok(tried) => self.on_tried(&engine, tried).await,
                     Err(error) => tracing::error!(%error, "trying a plugin ended by a mistake of Sagabox"),
                 },
-                _ = looks.tick(), if self.settings.poll.is_some() => self.look().await,
+                step = self.candidates.next() => {
+                    let beside = self.beside();
+                    self.candidates.on(step, &engine, &beside).await;
+                }
+                _ = looks.tick(), if self.settings.poll.is_some() => {
+                    self.look().await;
+                    let beside = self.beside();
+                    self.candidates.look(&beside).await;
+                }
             }
             // What takes the place of a removed file is loaded by then, and known by its names.
             if self.loading.is_empty() {
                 self.take_out(&engine).await;
+                let replaced = self.claimed.values().flatten().cloned().collect();
+                self.candidates.take_out(&engine, &replaced).await;
             }
         }
     }
@@ -240,6 +278,9 @@ impl Loader {
         let concerned = |path: &&PathBuf| is_lock || trust::beside(path) == companion;
         if let Some(watcher) = &mut self.watcher {
             self.doubtful.iter().filter(concerned).for_each(|path| watcher.forget(path));
+        }
+        if is_lock {
+            self.candidates.retry();
         }
         for (plugin, serving) in self.serving.iter().filter(|_| is_lock) {
             let pinned = self.workshop.sandbox.pinned(&serving.path, &serving.digest);
@@ -397,29 +438,31 @@ impl Loader {
         if let Err(reason) = self.workshop.index_for(&plugins).await {
             return self.refuse(&find, reason);
         }
-        for plugin in &plugins {
-            let served = engine.serve(Arc::clone(&plugin.handler), self.settings.missed).await;
-            if let Err(error) = served {
+        let served = served(plugins);
+        for handler in &served {
+            let outcome = engine.serve(Arc::clone(handler) as _, self.settings.missed).await;
+            if let Err(error) = outcome {
                 return self.refuse(&find, error.to_string());
             }
         }
-        let kept: BTreeSet<&str> =
-            plugins.iter().map(|plugin| plugin.handler.manifest().name.as_str()).collect();
+        let kept: BTreeSet<String> =
+            served.iter().map(|handler| handler.manifest().name.to_string()).collect();
         let left_out = |(name, serving): (&String, &Serving)| {
-            (serving.path == find.path && !kept.contains(name.as_str())).then(|| name.clone())
+            (serving.path == find.path && !kept.contains(name)).then(|| name.clone())
         };
         let left_out: Vec<String> = self.serving.iter().filter_map(left_out).collect();
         for name in left_out {
             self.withdraw(engine, &name).await;
         }
-        self.note(&find, plugins, report);
+        self.note(&find, served, report);
+        self.candidates.beside_others(&kept);
     }
 
     /// The plugins serve.
-    fn note(&mut self, find: &Find, plugins: Vec<LoadedPlugin>, preflight: Option<String>) {
+    fn note(&mut self, find: &Find, served: Vec<Arc<Served>>, preflight: Option<String>) {
         self.board.clear(&find.path);
-        for plugin in plugins {
-            let manifest = plugin.handler.manifest().clone();
+        for handler in served {
+            let manifest = handler.manifest().clone();
             let (name, version) = (manifest.name.to_string(), Arc::clone(&manifest.version));
             let file = find.path.display().to_string();
             let states = preflight.as_deref();
@@ -432,7 +475,7 @@ impl Loader {
                 manifest,
             });
             let (path, digest) = (find.path.clone(), find.digest.clone());
-            self.serving.insert(name, Serving { path, digest, handler: plugin.handler });
+            self.serving.insert(name, Serving { path, digest, handler });
         }
     }
 
@@ -472,6 +515,7 @@ impl Loader {
         tracing::info!(plugin = %name, "the plugin is taken out; its instances stay");
         self.serving.remove(name);
         self.board.withdraw(name);
+        self.candidates.beside_others(&BTreeSet::from([name.to_owned()]));
         self.retry_outnamed();
     }
 
@@ -513,6 +557,11 @@ impl Workshop {
     }
 }
 
+/// The plugins of a file, as they serve.
+fn served(plugins: Vec<LoadedPlugin>) -> Vec<Arc<Served>> {
+    plugins.into_iter().map(|plugin| Arc::new(Served::new(plugin.handler))).collect()
+}
+
 fn load(workshop: &Workshop, file: File, number: u64) -> Loaded {
     let File { path, bytes, digest } = file;
     let outcome = plugin::load(&path, &bytes, &workshop.sandbox, &workshop.configurations);
@@ -533,13 +582,10 @@ async fn try_out(
             let (migrated, failed) = (report.migrated, report.failed);
             board.check(&find.path, CheckingView { file, digest, migrated, failed });
         };
-        let tried = preflight(&workshop.admin, &plugin.handler, progress).await;
+        let tried = preflight(&workshop.admin, &plugin.handler, None, progress).await;
         let tried = tried.map_err(|error| format!("cannot be tried on its instances: {error}"))?;
         if tried.failed > 0 && rule == Preflight::Refuse {
-            return Err(format!(
-                "{}; `preflight = \"report\"` under [plugins] would serve it all the same",
-                tried.text().unwrap_or_default()
-            ));
+            return Err(tried.refusal());
         }
         report = tried.text().or(report);
     }

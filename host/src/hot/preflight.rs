@@ -1,9 +1,13 @@
 //! Tries a candidate on every live state before it serves: each is migrated in memory,
 //! page by page, and thrown away. Nothing is written.
+//!
+//! A canary's are migrated back as well: if it is withdrawn, the version beside it goes on
+//! with what the canary has left.
 
 use std::sync::Arc;
 
 use sagabox_engine::handler::Handler;
+use sagabox_engine::model::State;
 use sagabox_engine::store::ReadError;
 
 use crate::figures::grouped;
@@ -23,6 +27,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// Why a candidate is refused that fails at some.
+    pub fn refusal(&self) -> String {
+        let said = self.text().unwrap_or_default();
+        format!("{said}; `preflight = \"report\"` under [plugins] would serve it all the same")
+    }
+
     /// None if there was nothing to migrate.
     pub fn text(&self) -> Option<String> {
         use std::fmt::Write as _;
@@ -52,6 +62,7 @@ impl Report {
 pub async fn preflight(
     admin: &Admin,
     candidate: &Arc<dyn Handler>,
+    beside: Option<&Arc<dyn Handler>>,
     progress: impl Fn(&Report),
 ) -> Result<Report, ReadError> {
     let mut report = Report::default();
@@ -62,11 +73,14 @@ pub async fn preflight(
         let page = admin.live_states(plugin, version, &after, PAGE).await?;
         let Some((last, _)) = page.last() else { return Ok(report) };
         after.clone_from(last);
-        let handler = Arc::clone(candidate);
+        let (handler, beside) = (Arc::clone(candidate), beside.cloned());
         // Calls compute, and may take as long as their limit.
         let tried = tokio::task::spawn_blocking(move || {
-            let tried = page.into_iter().map(|(key, state)| (key, handler.migrate(&state)));
-            tried.map(|(key, migrated)| (key, migrated.err())).collect::<Vec<_>>()
+            let tried = page.into_iter().map(|(key, state)| {
+                let there_and_back = there(&*handler, beside.as_deref(), &state);
+                (key, there_and_back.err())
+            });
+            tried.collect::<Vec<_>>()
         });
         let tried = tried.await.map_err(|error| ReadError(format!("migrate: {error}")))?;
         for (key, failed) in tried {
@@ -81,6 +95,25 @@ pub async fn preflight(
             }
         }
         progress(&report);
+    }
+}
+
+fn there(
+    candidate: &dyn Handler,
+    beside: Option<&dyn Handler>,
+    state: &State,
+) -> Result<(), String> {
+    let data = candidate.migrate(state)?;
+    let version = candidate.manifest().state_version;
+    match beside.filter(|beside| beside.manifest().state_version != version) {
+        None => Ok(()),
+        Some(beside) => match beside.migrate(&State { version, data }) {
+            Ok(_) => Ok(()),
+            Err(why) => Err(format!(
+                "{} would not take it back from a canary that is withdrawn: {why}",
+                beside.manifest().version
+            )),
+        },
     }
 }
 

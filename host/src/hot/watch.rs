@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::candidates;
 use crate::{plugin, trust};
 
 /// A file that was not there like this before.
@@ -32,6 +33,10 @@ pub struct News {
 
 pub struct Watcher {
     directory: PathBuf,
+    /// It need not be there.
+    is_optional: bool,
+    /// Tells what says something of a file beside it from what is one.
+    is_companion: fn(&Path) -> bool,
     known: BTreeMap<PathBuf, Known>,
 }
 
@@ -76,20 +81,46 @@ impl Watcher {
     /// # Errors
     /// If the directory cannot be read.
     pub fn begin(directory: &Path) -> io::Result<(Self, Vec<File>)> {
-        let mut watcher = Self { directory: directory.to_owned(), known: BTreeMap::new() };
+        Self::new(directory, false, trust::is_companion)
+    }
+
+    /// Also if there is no such folder.
+    ///
+    /// # Errors
+    /// If the folder is there and cannot be read.
+    pub fn of_candidates(folder: &Path) -> io::Result<(Self, Vec<File>)> {
+        Self::new(folder, true, candidates::is_companion)
+    }
+
+    fn new(
+        directory: &Path,
+        is_optional: bool,
+        is_companion: fn(&Path) -> bool,
+    ) -> io::Result<(Self, Vec<File>)> {
+        let (directory, known) = (directory.to_owned(), BTreeMap::new());
+        let mut watcher = Self { directory, is_optional, is_companion, known };
         let mut files = Vec::new();
-        for path in plugin::files(directory)? {
+        for path in watcher.files()? {
             let known = watcher.known.entry(path.clone()).or_default();
             known.seen = Stamp::of(&path).ok();
-            files.extend(known.read(&path).filter(|_| !trust::is_companion(&path)));
+            files.extend(known.read(&path).filter(|_| !is_companion(&path)));
         }
         Ok((watcher, files))
+    }
+
+    fn files(&self) -> io::Result<Vec<PathBuf>> {
+        match plugin::files(&self.directory) {
+            Err(error) if self.is_optional && error.kind() == io::ErrorKind::NotFound => {
+                Ok(Vec::new())
+            }
+            files => files,
+        }
     }
 
     /// # Errors
     /// If the directory cannot be read. That says nothing about its files.
     pub fn look(&mut self) -> io::Result<News> {
-        let there: BTreeSet<PathBuf> = plugin::files(&self.directory)?.into_iter().collect();
+        let there: BTreeSet<PathBuf> = self.files()?.into_iter().collect();
         let mut news = News::default();
         for path in &there {
             let known = self.known.entry(path.clone()).or_default();
@@ -101,7 +132,7 @@ impl Watcher {
                 continue;
             }
             match known.read(path) {
-                Some(_) if trust::is_companion(path) => news.companions.push(path.clone()),
+                Some(_) if (self.is_companion)(path) => news.companions.push(path.clone()),
                 file => news.files.extend(file),
             }
         }
@@ -109,7 +140,7 @@ impl Watcher {
             // Two looks, because some write by removing first.
             let is_gone = !there.contains(path) && known.seen.take().is_none();
             if is_gone && known.read.is_some() {
-                match trust::is_companion(path) {
+                match (self.is_companion)(path) {
                     true => news.companions.push(path.clone()),
                     false => news.removed.push(path.clone()),
                 }

@@ -23,6 +23,7 @@ pub struct Page {
     status: Option<String>,
     /// Dead letters only, as what follows.
     plugin: Option<String>,
+    plugin_version: Option<String>,
     sink: Option<String>,
     key: Option<String>,
     #[serde(rename = "type")]
@@ -47,7 +48,7 @@ impl Page {
 }
 
 /// What serves, with how many instances each process manager has; what was refused, and
-/// why; and what is being tried on instances.
+/// why; and what is being tried, beside what serves or on instances.
 pub async fn plugins(State(site): State<Shared>) -> Result<Json<Value>, Problem> {
     let mut plugins = Vec::new();
     for plugin in site.board.serving() {
@@ -58,8 +59,13 @@ pub async fn plugins(State(site): State<Shared>) -> Result<Json<Value>, Problem>
         }
         plugins.push(view);
     }
-    let (refused, checking) = (site.board.refused(), site.board.checking());
-    Ok(Json(json!({ "plugins": plugins, "refused": refused, "checking": checking })))
+    let board = &site.board;
+    Ok(Json(json!({
+        "plugins": plugins,
+        "candidates": board.candidates(),
+        "refused": board.refused(),
+        "checking": board.checking(),
+    })))
 }
 
 pub async fn instances(
@@ -92,6 +98,7 @@ pub async fn dead_letters(
         after.map_err(|_| Problem::unacceptable("after", "after: is not a dead letter's id"))?;
     let filter = DeadLetterFilter {
         plugin: page.plugin,
+        plugin_version: page.plugin_version,
         status: page.status,
         sink: page.sink,
         key: page.key,

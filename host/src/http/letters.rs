@@ -38,6 +38,7 @@ pub struct Many {
     reason: Option<String>,
     ids: Option<Vec<u64>>,
     plugin: Option<String>,
+    plugin_version: Option<String>,
     sink: Option<String>,
     key: Option<String>,
     #[serde(rename = "type")]
@@ -102,15 +103,23 @@ pub async fn resolve_many(
 }
 
 async fn pick(site: &Site, many: &Many) -> Result<(Vec<u64>, Option<u64>), Problem> {
-    let picks = [&many.plugin, &many.sink, &many.key, &many.event_type, &many.reason_contains];
+    let picks = [
+        &many.plugin,
+        &many.plugin_version,
+        &many.sink,
+        &many.key,
+        &many.event_type,
+        &many.reason_contains,
+    ];
     if !many.all && picks.iter().all(|pick| pick.is_none()) {
-        let detail = "all: say which letters by plugin, sink, key, type, reason_contains or ids, \
+        let detail = "all: say which letters by plugin, plugin_version, sink, key, type, reason_contains or ids, \
                       or `\"all\": true` for every one";
         return Err(Problem::unacceptable("all", detail));
     }
     let limit = many.limit.unwrap_or(MANY_MAX).clamp(1, MANY_MAX);
     let filter = DeadLetterFilter {
         plugin: many.plugin.clone(),
+        plugin_version: many.plugin_version.clone(),
         status: Some("open".to_owned()),
         sink: many.sink.clone(),
         key: many.key.clone(),

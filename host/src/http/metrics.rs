@@ -12,7 +12,8 @@ use sagabox_engine::engine::Status;
 use super::Shared;
 use super::events::Summary;
 use super::problem::Problem;
-use crate::hot::Board;
+use crate::hot::candidates::Counts;
+use crate::hot::{Board, CandidateView};
 use crate::store::admin::Accounts;
 
 const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -92,6 +93,13 @@ fn render(
         "Plugins that another version took the place of.",
     );
     page.sample("sagabox_plugin_replaced_total", &[], totals.replacements);
+    page.head(
+        "sagabox_canary_withdrawn_total",
+        "counter",
+        "Canaries that were withdrawn because they failed too often.",
+    );
+    page.sample("sagabox_canary_withdrawn_total", &[], totals.withdrawals);
+    page.candidates(&board.candidates());
     page.head("sagabox_plugin_calls_total", "counter", "Calls of a plugin that have ended.");
     for (plugin, totals) in &status.calls {
         let labels = [("plugin", plugin.as_str())];
@@ -156,6 +164,37 @@ impl Page {
             ] {
                 let labels = [("sink", sink.sink.as_str()), ("outcome", outcome)];
                 self.sample("sagabox_sink_messages", &labels, count);
+            }
+        }
+    }
+
+    fn candidates(&mut self, candidates: &[CandidateView]) {
+        self.head("sagabox_candidate_info", "gauge", "1 for each candidate that is tried.");
+        for candidate in candidates {
+            let labels = [
+                ("plugin", candidate.plugin.as_str()),
+                ("version", candidate.version.as_str()),
+                ("kind", candidate.kind),
+                ("digest", candidate.digest.as_str()),
+            ];
+            self.sample("sagabox_candidate_info", &labels, u8::from(candidate.status == "tried"));
+        }
+        self.head(
+            "sagabox_candidate_calls_total",
+            "counter",
+            "Calls of a candidate, by what came of them: a shadow's are compared.",
+        );
+        for candidate in candidates {
+            let Counts { calls, failed, differing, skipped } = candidate.counts;
+            for (outcome, count) in
+                [("all", calls), ("failed", failed), ("differing", differing), ("skipped", skipped)]
+            {
+                let labels = [
+                    ("plugin", candidate.plugin.as_str()),
+                    ("version", candidate.version.as_str()),
+                    ("outcome", outcome),
+                ];
+                self.sample("sagabox_candidate_calls_total", &labels, count);
             }
         }
     }

@@ -17,6 +17,9 @@ use super::wasi;
 use super::{cache, core_module};
 use crate::trust;
 
+/// A folder of the plugin directory, with versions that are tried beside those that serve.
+pub const CANDIDATES: &str = "candidates";
+
 #[derive(Default)]
 pub struct Loading {
     pub loaded: Vec<LoadedPlugin>,
@@ -82,6 +85,19 @@ pub fn load_directory(
 }
 
 impl Loading {
+    /// Also if another has its name: it is not to serve.
+    pub fn add_apart(
+        &mut self,
+        path: PathBuf,
+        sandbox: &Sandbox,
+        configurations: &HashMap<String, String>,
+    ) {
+        match load_file(&path, sandbox, configurations) {
+            Ok(plugins) => self.loaded.extend(plugins),
+            Err(unfit) => self.refused.push(Refused { path, reason: unfit.to_string() }),
+        }
+    }
+
     pub(super) fn add(
         &mut self,
         path: PathBuf,

@@ -17,7 +17,9 @@ mod wasi;
 pub use build::{BuildError, build};
 pub use cache::digest;
 pub use component::Instances;
-pub use directory::{LoadedPlugin, Loading, Refused, Unfit, files, load, load_directory, taken};
+pub use directory::{
+    CANDIDATES, LoadedPlugin, Loading, Refused, Unfit, files, load, load_directory, taken,
+};
 pub use inspect::{imports, load_path};
 pub use limits::{Limits, MEMORY_BYTES_MAX, STACK_BYTES, STACK_BYTES_MAX};
 pub use sandbox::{Sandbox, Settings};

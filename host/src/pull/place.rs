@@ -1,6 +1,5 @@
 //! From bytes that came over a network to a plugin among others.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -61,13 +60,12 @@ pub fn place(
 }
 
 fn load(path: &Path, bytes: &[u8], settings: &Settings) -> Result<Vec<LoadedPlugin>, String> {
-    let configurations: HashMap<String, String> =
-        settings.plugins.iter().map(|(name, json)| (name.clone(), json.to_string())).collect();
     // It is judged already, and will be pinned.
     let trust = Policy::default();
     let sandbox = Sandbox::new(plugin::Settings { trust, ..settings.sandbox.clone() });
     let sandbox = sandbox.map_err(|error| format!("{error:#}"))?;
-    plugin::load(path, bytes, &sandbox, &configurations).map_err(|unfit| unfit.to_string())
+    plugin::load(path, bytes, &sandbox, &settings.configurations())
+        .map_err(|unfit| unfit.to_string())
 }
 
 fn pinned(plugin: &LoadedPlugin, file: &str, source: &str) -> Pinned {

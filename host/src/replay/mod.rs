@@ -13,6 +13,6 @@ mod recorded;
 mod run;
 mod states;
 
-pub use compare::{Answered, Summary};
+pub use compare::{Answered, Summary, compare_states};
 pub use recorded::Store;
-pub use run::{Differing, Outcome, Selection, replay};
+pub use run::{Differing, Outcome, Selection, asks, failed, replay};

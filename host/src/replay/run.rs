@@ -336,7 +336,9 @@ impl Judge {
     }
 }
 
-fn failed(why: &str) -> Difference {
+/// The candidate fails at what was decided.
+#[must_use]
+pub fn failed(why: &str) -> Difference {
     Difference {
         place: "decision".to_owned(),
         expected: Some("as recorded".into()),
@@ -345,7 +347,8 @@ fn failed(why: &str) -> Difference {
 }
 
 /// What the candidate wants to know and the plugin did not.
-fn asks(questions: &[Question], known: &[Answer]) -> Difference {
+#[must_use]
+pub fn asks(questions: &[Question], known: &[Answer]) -> Difference {
     let fresh = questions
         .iter()
         .filter(|question| known.iter().all(|answer| answer.question != **question))

@@ -97,6 +97,8 @@ pub struct DeadLetterRow {
 #[derive(Clone, Debug, Default)]
 pub struct DeadLetterFilter {
     pub plugin: Option<String>,
+    /// The version of the plugin that failed.
+    pub plugin_version: Option<String>,
     pub status: Option<String>,
     pub sink: Option<String>,
     pub key: Option<String>,
@@ -256,7 +258,8 @@ impl Admin {
         let sql = "SELECT * FROM dead_letters WHERE id > ?1 AND (?2 IS NULL OR plugin = ?2) \
                    AND (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR sink = ?4) \
                    AND (?5 IS NULL OR key = ?5) AND (?6 IS NULL OR event ->> 'type' = ?6) \
-                   AND (?7 IS NULL OR instr(reason, ?7) > 0) ORDER BY id LIMIT ?8";
+                   AND (?7 IS NULL OR instr(reason, ?7) > 0) \
+                   AND (?9 IS NULL OR plugin_version = ?9) ORDER BY id LIMIT ?8";
         let query = sqlx::query(sql)
             .bind(integer(filter.after))
             .bind(filter.plugin.clone())
@@ -265,7 +268,8 @@ impl Admin {
             .bind(filter.key.clone())
             .bind(filter.event_type.clone())
             .bind(filter.reason_contains.clone())
-            .bind(filter.limit);
+            .bind(filter.limit)
+            .bind(filter.plugin_version.clone());
         let found = query.fetch_all(&self.pool).await.map_err(failed)?;
         found.iter().map(letter_row).collect()
     }

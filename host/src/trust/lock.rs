@@ -122,16 +122,15 @@ impl LockFile {
         &self.plugins
     }
 
-    pub(super) fn admit(&self, path: &Path, digest: &str) -> Result<(), String> {
+    pub(super) fn admit(&self, directory: &Path, path: &Path, digest: &str) -> Result<(), String> {
         if self.plugins.iter().any(|pinned| pinned.is(digest)) {
             return Ok(());
         }
-        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let file = path.strip_prefix(directory).unwrap_or(path).to_string_lossy();
         let pinned = self.plugins.iter().find(|pinned| pinned.file == file);
         let instead = pinned.map_or(String::new(), |pinned| {
             format!(", which pins {} {} of {}", pinned.name, pinned.version, pinned.digest)
         });
-        let directory = path.parent().unwrap_or(Path::new(""));
         Err(format!(
             "its digest {ALGORITHM}{digest} is not in {FILE}{instead}; if it is to serve, `{}` pins it",
             command(directory)

@@ -11,6 +11,8 @@ mod signature;
 
 use std::path::Path;
 
+use crate::plugin;
+
 pub use lock::{FILE, LockFile, Pinned};
 pub use put::put;
 pub use signature::{Key, beside};
@@ -52,9 +54,9 @@ impl Policy {
         if self.lock == LockRule::Ignored {
             return Ok(());
         }
-        let directory = path.parent().unwrap_or(Path::new(""));
+        let directory = locked_by(path);
         match LockFile::read(directory)? {
-            Some(lock) => lock.admit(path, digest),
+            Some(lock) => lock.admit(directory, path, digest),
             None if self.lock == LockRule::WhenThere => Ok(()),
             None => Err(format!(
                 "there is no {FILE} beside it, and `locked = true` under [plugins] demands one; \
@@ -81,6 +83,15 @@ impl Policy {
 #[must_use]
 pub fn is_companion(path: &Path) -> bool {
     is_lock(path) || signature::is_signature(path)
+}
+
+/// The directory whose lock file counts. A candidate is pinned like what it may become.
+fn locked_by(component: &Path) -> &Path {
+    let folder = component.parent().unwrap_or(Path::new(""));
+    match folder.file_name().is_some_and(|name| name == plugin::CANDIDATES) {
+        true => folder.parent().unwrap_or(folder),
+        false => folder,
+    }
 }
 
 #[must_use]

@@ -14,13 +14,16 @@ use exports::sagabox::plugin::process_manager_handler::{
 use sagabox::plugin::types::{Absent, Correlation, Effect, Subscription};
 
 /// Version (five digits), version of states (one), whether it migrates `all` or `not`
-/// the states of instances whose key begins with `stubborn`.
+/// the states of instances whose key begins with `stubborn`, and what is wrong with it:
+/// nothing (`@@@@@@@`), it `differs`, which shows in every count from 3, or it `fails@@`.
 static MARK: [u8; 24] = *b"@hot:00001:1:all:@@@@@@@";
 
 struct Mark {
     version: String,
     of_state: u32,
     migrates_all: bool,
+    differs: bool,
+    fails: bool,
 }
 
 fn mark() -> Mark {
@@ -32,6 +35,8 @@ fn mark() -> Mark {
         version: format!("1.{}.0", number(parts[1])),
         of_state: number(parts[2]),
         migrates_all: parts[3] == "all",
+        differs: parts[4] == "differs",
+        fails: parts[4] == "fails@@",
     }
 }
 
@@ -78,6 +83,9 @@ impl Guest for Hot {
     fn handle(_: Event, before: Option<State>, context: Context) -> Result<Step, Failure> {
         let mark = mark();
         let key = context.key;
+        if mark.fails {
+            return Err(Failure::Permanent(format!("{} always fails", mark.version)));
+        }
         let count = match before {
             None => 0,
             Some(before) if before.version != mark.of_state => {
@@ -86,6 +94,7 @@ impl Guest for Hot {
             }
             Some(before) => parse(&before).map_err(Failure::Permanent)?.0,
         } + 1;
+        let count = if mark.differs && count > 2 { count + 10 } else { count };
         let data =
             format!("{{\"key\":\"{key}\",\"count\":{count},\"version\":\"{}\"}}", mark.version);
         Ok(Step::Transit(Transition {

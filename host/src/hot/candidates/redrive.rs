@@ -1,0 +1,84 @@
+//! What a canary failed at, the version beside it tries again.
+
+use std::time::Duration;
+
+use sagabox_engine::engine::{Action, Engine, Resolution, ResolveError};
+use sagabox_engine::model::{DeadLetterId, PluginName};
+
+use crate::store::admin::{Admin, DeadLetterFilter};
+
+const PAGE: u32 = 500;
+/// Letters of one key are resolved one after another: those behind are asked again.
+const AGAIN: Duration = Duration::from_millis(200);
+const AGAIN_MAX: u32 = 100;
+
+/// Redrives the open dead letters of events that this version of the plugin failed at.
+pub async fn redrive(engine: Engine, admin: Admin, plugin: PluginName, version: String) {
+    let mut redriven = 0;
+    for _ in 0..AGAIN_MAX {
+        match pass(&engine, &admin, &plugin, &version).await {
+            Ok(Pass { resolved, again }) => {
+                redriven += resolved;
+                if again == 0 {
+                    break;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    %plugin, %version, %error,
+                    "not all dead letters of the canary could be tried again; `sagabox redrive \
+                     --plugin {plugin} --plugin-version {version}` goes on"
+                );
+                return;
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    if redriven > 0 {
+        tracing::info!(%plugin, %version, redriven, "what the canary failed at is tried again");
+    }
+}
+
+struct Pass {
+    resolved: u64,
+    /// Those that wait behind another of their key.
+    again: u64,
+}
+
+async fn pass(
+    engine: &Engine,
+    admin: &Admin,
+    plugin: &PluginName,
+    version: &str,
+) -> Result<Pass, String> {
+    let mut pass = Pass { resolved: 0, again: 0 };
+    let mut after = 0;
+    loop {
+        let filter = DeadLetterFilter {
+            plugin: Some(plugin.to_string()),
+            plugin_version: Some(version.to_owned()),
+            status: Some("open".to_owned()),
+            after,
+            limit: PAGE,
+            ..DeadLetterFilter::default()
+        };
+        let page = admin.dead_letters(&filter).await.map_err(|error| error.to_string())?;
+        let Some(last) = page.last() else { return Ok(pass) };
+        after = last.id;
+        // What a sink refused is no failure of the canary's.
+        for letter in page.iter().filter(|letter| letter.sink.is_none()) {
+            let resolution = Resolution {
+                action: Action::Redrive { edited: None },
+                by: "sagabox".to_owned(),
+                reason: format!("the canary {version} was withdrawn"),
+            };
+            match engine.resolve(DeadLetterId(letter.id), resolution).await {
+                Ok(()) => pass.resolved += 1,
+                Err(ResolveError::NotFirst { .. } | ResolveError::Resuming) => pass.again += 1,
+                // Somebody else was quicker.
+                Err(ResolveError::NotFound(_) | ResolveError::NotOpen { .. }) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+}
