@@ -17,7 +17,7 @@ use crate::handler::Handler;
 use crate::hash::HashMap;
 use crate::model::{Key, Manifest, Position, Subscription, reserved};
 
-use super::Dispatcher;
+use super::{Dirty, Dispatcher};
 
 /// What is to serve from now on, and who is told when it does.
 pub struct Versions {
@@ -67,10 +67,17 @@ impl Dispatcher {
         if !Arc::ptr_eq(&self.serving.handler, &handler) {
             self.replace(handler);
         }
+        let had_canary = self.trial.is_some();
         self.try_beside(canary);
         self.recall();
-        // Whoever asked for it may have hung up.
-        let _ = serving.send(());
+        if had_canary {
+            // Who ends a canary looks for what it failed at: all of that is stored by then.
+            self.changes.replies.push(serving);
+            self.touch(Dirty::Rows);
+        } else {
+            // Whoever asked for it may have hung up.
+            let _ = serving.send(());
+        }
     }
 
     fn replace(&mut self, handler: Arc<dyn Handler>) {

@@ -268,7 +268,8 @@ impl Engine {
     }
 
     /// Has the plugin's canary serve no more: the next event of each of its keys goes to
-    /// the version beside it.
+    /// the version beside it. When this returns, all that the canary has decided is
+    /// durable, and so are the dead letters of what it failed at.
     ///
     /// # Errors
     /// See [`ServeError`].

@@ -178,6 +178,8 @@ mod tests {
     use crate::engine::{Action, Parts, Resolution, ServeError, Settings};
     use crate::lookup::{Lookup, Unanswered};
     use crate::model::{AnswerValue, Event, Failure, Key, Manifest, PluginName, Role, Timestamp};
+    use crate::store::Store;
+    use crate::store::faulty::{FaultRates, FaultyStore};
     use crate::store::memory::{MemoryStore, Tables};
 
     /// Answers when it is told to.
@@ -236,9 +238,28 @@ mod tests {
 
     impl Bench {
         async fn new(plugins: &[&str]) -> Self {
-            let (store, lookup) = (MemoryStore::new(), Arc::new(Slow::default()));
+            let store = MemoryStore::new();
+            Self::with(plugins, store.clone(), Arc::new(store)).await
+        }
+
+        /// Its commits take their time.
+        async fn slow(plugins: &[&str], seed: u64) -> Self {
+            let store = MemoryStore::new();
+            let rates = FaultRates {
+                refused: 0,
+                unknown_written: 0,
+                unknown_lost: 0,
+                read_failed: 0,
+                delay_max: Duration::from_millis(20),
+            };
+            let slow = FaultyStore::new(store.clone(), rates, seed);
+            Self::with(plugins, store, Arc::new(slow)).await
+        }
+
+        async fn with(plugins: &[&str], store: MemoryStore, used: Arc<dyn Store>) -> Self {
+            let lookup = Arc::new(Slow::default());
             let parts = Parts {
-                store: Arc::new(store.clone()),
+                store: used,
                 handlers: plugins.iter().map(|plugin| version(plugin, 0)).collect(),
                 canaries: Vec::new(),
                 lookup: Arc::clone(&lookup) as Arc<dyn Lookup>,
@@ -443,6 +464,26 @@ mod tests {
         bench.engine.resolve(letter.id, resolution).await.unwrap();
         let tables = bench.until("it is handled", |tables| handled(tables, AUDITOR) == 1).await;
         assert_eq!(versions(&tables, AUDITOR), ["1.0.0"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_a_canary_is_withdrawn_its_dead_letters_are_stored() {
+        // At any moment between the event and its dead letter.
+        for millis in 0..60 {
+            let bench = Bench::slow(&[AUDITOR], millis).await;
+            let bad = poisoned(AUDITOR, 1, &["note-1"]);
+            bench.engine.serve_canary(canary(bad, 100.0)).await.unwrap();
+            let sending = bench.engine.clone();
+            let sent = tokio::spawn(async move { sending.offer(vec![note(1)]).await });
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            bench.engine.withdraw_canary(&AUDITOR.into()).await.unwrap();
+            let letters = bench.store.snapshot().dead_letters.len();
+            sent.await.unwrap().unwrap();
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let tables = bench.store.snapshot();
+            assert_eq!(tables.dead_letters.len(), letters, "after {millis} ms");
+            assert_eq!(handled(&tables, AUDITOR), 1 - letters as u64, "after {millis} ms");
+        }
     }
 
     #[tokio::test(start_paused = true)]
