@@ -6,6 +6,7 @@ mod client;
 pub mod cloudevents;
 pub mod config;
 mod figures;
+mod files;
 pub mod host;
 pub mod hot;
 pub mod http;

@@ -74,10 +74,12 @@ impl Dev {
         self.folder.path().join("billing")
     }
 
-    fn interrupt(&mut self) {
+    /// Signals it alone, as a supervisor does; its host is told by it.
+    fn terminate(&mut self) {
         let id = self.process.id().to_string();
-        let sent = Command::new("kill").args(["-INT", &id]).status().expect("kill runs");
+        let sent = Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
         assert!(sent.success());
+        self.wait_for("stopped");
         assert!(self.process.wait().expect("it ends").success());
     }
 }
@@ -125,7 +127,7 @@ async fn each_change_is_built_tried_and_loaded() {
     dev.wait_for("billing.wasm is in place");
     wait_for_version(&client, "0.3.0").await;
 
-    dev.interrupt();
+    dev.terminate();
     assert!(client.get("/healthz").await.is_err(), "its host has ended, too");
 }
 

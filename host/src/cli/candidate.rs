@@ -10,7 +10,7 @@ use super::{InputError, output};
 use crate::config::{Overrides, Settings};
 use crate::hot::candidates::{FAILURES_MAX, Record, Terms};
 use crate::plugin::{self, LoadedPlugin, Sandbox};
-use crate::trust;
+use crate::{files, trust};
 
 #[derive(Debug, Args)]
 pub struct Shadow {
@@ -81,9 +81,9 @@ impl Put {
         Record::remove(&path).with_context(writing)?;
         if let Ok(signature) = std::fs::read(trust::beside(&self.component)) {
             let beside = trust::beside(Path::new(&*name));
-            trust::put(&folder, &beside.to_string_lossy(), &signature).with_context(writing)?;
+            files::put(&folder, &beside.to_string_lossy(), &signature).with_context(writing)?;
         }
-        trust::put(&folder, &name, &bytes).with_context(writing)?;
+        files::put(&folder, &name, &bytes).with_context(writing)?;
         let trusted = settings.sandbox.trust.judge(&path, &bytes, &plugin::digest(&bytes));
         self.tell(&plugins, terms, &path, trusted);
         Ok(())

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{InputError, output};
 use crate::config::{Overrides, Settings};
 use crate::hot::candidates::is_companion;
-use crate::plugin::{self, LoadedPlugin, Loading, Sandbox};
+use crate::plugin::{self, Loading, Sandbox};
 use crate::trust::{self, LockFile, LockRule, Pinned, Policy};
 
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ impl Lock {
         for refused in &refused {
             eprintln!("left out: {} {}", refused.path.display(), refused.reason);
         }
-        let found = loaded.iter().map(|plugin| pinned(&self.plugins, plugin)).collect();
+        let found = loaded.iter().map(|plugin| plugin.pinned(&self.plugins)).collect();
         if self.check {
             let Some(before) = before.map_err(anyhow::Error::msg)? else {
                 anyhow::bail!("there is no {} in {}", trust::FILE, self.plugins.display());
@@ -99,10 +99,4 @@ fn load(directory: &Path, settings: Settings) -> anyhow::Result<Loading> {
         }
     }
     Ok(loading)
-}
-
-fn pinned(directory: &Path, plugin: &LoadedPlugin) -> Pinned {
-    let manifest = plugin.handler.manifest();
-    let file = plugin.path.strip_prefix(directory).unwrap_or(&plugin.path).to_string_lossy();
-    Pinned::new(&file, manifest.name.as_str(), &manifest.version, &plugin.digest)
 }

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::files;
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigFile {
@@ -174,7 +176,7 @@ impl Fault {
     /// `file:line: reason`.
     pub fn describe(&self, file: &str, text: &str) -> String {
         match &self.span {
-            Some(span) => format!("{file}:{}: {}", line_of(text, span.start), self.reason),
+            Some(span) => format!("{file}:{}: {}", files::line_of(text, span.start), self.reason),
             None => format!("{file}: {}", self.reason),
         }
     }
@@ -196,13 +198,9 @@ impl ConfigFile {
     }
 }
 
-fn line_of(text: &str, place: usize) -> usize {
-    text.bytes().take(place).filter(|&byte| byte == b'\n').count() + 1
-}
-
 /// The key whose line this is, with the table that it stands in.
 fn key_at(text: &str, place: usize) -> Option<String> {
-    let lines: Vec<_> = text.lines().take(line_of(text, place)).map(str::trim).collect();
+    let lines: Vec<_> = text.lines().take(files::line_of(text, place)).map(str::trim).collect();
     let (last, before) = lines.split_last()?;
     let header = |line: &&str| line.starts_with('[') && line.ends_with(']');
     if header(last) {

@@ -8,9 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use super::candidates;
+use crate::files::Stamp;
 use crate::{plugin, trust};
 
 /// A file that was not there like this before.
@@ -46,33 +46,6 @@ struct Known {
     seen: Option<Stamp>,
     /// As it was when it was read last, and what was in it.
     read: Option<(Stamp, String)>,
-}
-
-/// Whatever changes when a file does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stamp {
-    bytes: u64,
-    modified: Option<SystemTime>,
-    #[cfg(unix)]
-    inode: (u64, i64, i64),
-}
-
-impl Stamp {
-    fn of(path: &Path) -> io::Result<Self> {
-        let metadata = std::fs::metadata(path)?;
-        if !metadata.is_file() {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        #[cfg(unix)]
-        use std::os::unix::fs::MetadataExt as _;
-        Ok(Self {
-            bytes: metadata.len(),
-            modified: metadata.modified().ok(),
-            // The time of change as well: tools that copy set the time of modification.
-            #[cfg(unix)]
-            inode: (metadata.ino(), metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
 }
 
 impl Watcher {

@@ -9,7 +9,7 @@ use std::process::Command;
 use thiserror::Error;
 
 use super::core_module;
-use crate::trust;
+use crate::files;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -93,7 +93,7 @@ fn write_if_changed(file: &Path, bytes: &[u8]) -> Result<(), BuildError> {
         return Ok(());
     }
     let (folder, name) = (file.parent(), file.file_name().unwrap_or_default());
-    trust::put(folder.unwrap_or(Path::new("")), &name.to_string_lossy(), bytes)
+    files::put(folder.unwrap_or(Path::new("")), &name.to_string_lossy(), bytes)
         .map_err(|error| BuildError::Io(file.to_owned(), error))
 }
 

@@ -15,7 +15,7 @@ use super::sandbox::Sandbox;
 use super::v0_1::{IMPORTS, Program, ROLES};
 use super::wasi;
 use super::{cache, core_module};
-use crate::trust;
+use crate::trust::{self, Pinned};
 
 /// A folder of the plugin directory, with versions that are tried beside those that serve.
 pub const CANDIDATES: &str = "candidates";
@@ -36,6 +36,13 @@ pub struct LoadedPlugin {
 }
 
 impl LoadedPlugin {
+    /// As the lock file of a directory pins it.
+    #[must_use]
+    pub fn pinned(&self, directory: &Path) -> Pinned {
+        let (manifest, file) = (self.handler.manifest(), trust::name_in(directory, &self.path));
+        Pinned::new(&file, manifest.name.as_str(), &manifest.version, &self.digest)
+    }
+
     /// The same plugin as a host has it that was just started.
     #[must_use]
     pub fn restarted(&self, instances: Instances) -> Arc<dyn Handler> {

@@ -16,6 +16,7 @@ use oci_client::Reference;
 use sagabox_engine::model::Manifest;
 
 use crate::config::Settings;
+use crate::plugin;
 use crate::trust::{self, LockFile};
 use registry::{Artifact, Registry};
 
@@ -54,8 +55,18 @@ pub fn check_name(file: &str) -> Result<(), String> {
     let is_plain = Path::new(file).file_name() == Some(file.as_ref()) && !file.starts_with('.');
     match is_plain && !trust::is_companion(Path::new(file)) {
         true => Ok(()),
-        false => Err(format!("`{file}` cannot be the name of a component's file")),
+        false => Err(not_a_name(file)),
     }
+}
+
+/// Of a plugin, or of a candidate for one.
+fn check_pinned(file: &str) -> Result<(), String> {
+    let in_folder = file.strip_prefix(plugin::CANDIDATES).and_then(|rest| rest.strip_prefix('/'));
+    check_name(in_folder.unwrap_or(file)).map_err(|_| not_a_name(file))
+}
+
+fn not_a_name(file: &str) -> String {
+    format!("`{file}` cannot be the name of a component's file")
 }
 
 /// The name of the file, if nobody says another.
@@ -77,10 +88,7 @@ pub async fn pull(
     options: Options,
 ) -> anyhow::Result<Pulled> {
     let artifact = fetch(reference, options).await?;
-    let (directory, file, settings) = (directory.to_owned(), file.to_owned(), settings.clone());
-    // Compiling a component takes seconds of pure computation.
-    tokio::task::spawn_blocking(move || place::place(&artifact, &directory, &file, &settings))
-        .await?
+    place(artifact, directory, file, settings).await
 }
 
 /// What came of a file that the lock file pins.
@@ -112,32 +120,38 @@ pub async fn restore(
         if last.replace(&pinned.file) == Some(&pinned.file) {
             continue;
         }
-        check_name(&pinned.file).map_err(|why| anyhow::anyhow!("the lock file: {why}"))?;
+        check_pinned(&pinned.file).map_err(|why| anyhow::anyhow!("the lock file: {why}"))?;
         let path = directory.join(&pinned.file);
-        let is_there =
-            std::fs::read(&path).is_ok_and(|bytes| pinned.is(&crate::plugin::digest(&bytes)));
+        let is_there = std::fs::read(&path).is_ok_and(|bytes| pinned.is(&plugin::digest(&bytes)));
         restored.push(match (&pinned.source, is_there) {
             (_, true) => Restored::Unchanged(path),
             (None, false) => Restored::Unknown(path),
             (Some(source), false) => {
                 let reference = reference(source).map_err(anyhow::Error::msg)?;
                 let artifact = fetch(&reference, options).await?;
-                let digest = crate::plugin::digest(&artifact.bytes);
+                let digest = plugin::digest(&artifact.bytes);
                 anyhow::ensure!(
                     pinned.is(&digest),
                     "{source} holds sha256:{digest}, and the lock file pins another for {}",
                     pinned.file
                 );
-                let (directory, file) = (directory.to_owned(), pinned.file.clone());
-                let settings = settings.clone();
-                let placing = tokio::task::spawn_blocking(move || {
-                    place::place(&artifact, &directory, &file, &settings)
-                });
-                Restored::Pulled(placing.await??)
+                Restored::Pulled(place(artifact, directory, &pinned.file, settings).await?)
             }
         });
     }
     Ok(restored)
+}
+
+async fn place(
+    artifact: Artifact,
+    directory: &Path,
+    file: &str,
+    settings: &Settings,
+) -> anyhow::Result<Pulled> {
+    let (directory, file, settings) = (directory.to_owned(), file.to_owned(), settings.clone());
+    // Compiling a component takes seconds of pure computation.
+    tokio::task::spawn_blocking(move || place::place(&artifact, &directory, &file, &settings))
+        .await?
 }
 
 async fn fetch(reference: &Reference, options: Options) -> anyhow::Result<Artifact> {

@@ -7,8 +7,9 @@ use anyhow::Context as _;
 use super::Pulled;
 use super::registry::Artifact;
 use crate::config::Settings;
+use crate::files;
 use crate::plugin::{self, LoadedPlugin, Sandbox};
-use crate::trust::{self, LockFile, LockRule, Pinned, Policy};
+use crate::trust::{self, LockFile, LockRule, Policy};
 
 /// # Errors
 /// If a host would refuse it, or it cannot be written.
@@ -27,27 +28,30 @@ pub fn place(
     let signed = trust.verify(bytes, signature.as_deref(), source);
     let plugins = signed.and_then(|()| load(&path, bytes, settings));
     let plugins = plugins.map_err(|reason| anyhow::anyhow!("a host refuses {source}: {reason}"))?;
-    let before = LockFile::read(directory).map_err(anyhow::Error::msg)?;
-    let own = plugins.iter().map(|plugin| pinned(plugin, file, source)).collect();
+    let home = trust::locked_by(&path);
+    let before = LockFile::read(home).map_err(anyhow::Error::msg)?;
+    let own = plugins.iter().map(|plugin| plugin.pinned(home).pulled_from(source)).collect();
     let lock = match before {
-        Some(lock) => Some(lock.with(file, own)),
-        None if trust.lock == LockRule::Demanded || is_alone(directory, &path) => {
+        Some(lock) => Some(lock.with(&trust::name_in(home, &path), own)),
+        None if trust.lock == LockRule::Demanded || is_alone(home, &path) => {
             Some(LockFile::new(own))
         }
         None => None,
     };
     let writing = || format!("write {}", path.display());
-    std::fs::create_dir_all(directory).with_context(writing)?;
+    let (folder, name) = (path.parent().unwrap_or(directory), Path::new(file).file_name());
+    let name = name.unwrap_or_default().to_string_lossy();
+    std::fs::create_dir_all(folder).with_context(writing)?;
     // One right after the other: a host that follows the directory waits longer than this
     // takes, and finds the three together.
     if let Some(signature) = &artifact.signature {
-        let name = trust::beside(Path::new(file));
-        trust::put(directory, &name.to_string_lossy(), signature.as_bytes())
+        let beside = trust::beside(Path::new(&*name));
+        files::put(folder, &beside.to_string_lossy(), signature.as_bytes())
             .with_context(writing)?;
     }
-    trust::put(directory, file, bytes).with_context(writing)?;
+    files::put(folder, &name, bytes).with_context(writing)?;
     if let Some(lock) = &lock {
-        lock.write(directory).with_context(|| format!("write {}", trust::FILE))?;
+        lock.write(home).with_context(|| format!("write {}", trust::FILE))?;
     }
     Ok(Pulled {
         digest: plugin::digest(bytes),
@@ -66,12 +70,6 @@ fn load(path: &Path, bytes: &[u8], settings: &Settings) -> Result<Vec<LoadedPlug
     let sandbox = sandbox.map_err(|error| format!("{error:#}"))?;
     plugin::load(path, bytes, &sandbox, &settings.configurations())
         .map_err(|unfit| unfit.to_string())
-}
-
-fn pinned(plugin: &LoadedPlugin, file: &str, source: &str) -> Pinned {
-    let manifest = plugin.handler.manifest();
-    let pinned = Pinned::new(file, manifest.name.as_str(), &manifest.version, &plugin.digest);
-    pinned.pulled_from(source)
 }
 
 /// A lock file that comes by itself must not take out what was there before it.

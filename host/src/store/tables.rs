@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Params};
-use sagabox_engine::model::{
-    Counters, Cursor, DeadLetter, DeadLetterSubject, Key, PluginName, Position, SinkName,
-};
+use sagabox_engine::model::{DeadLetter, DeadLetterSubject, Key, PluginName, Position, SinkName};
 use sagabox_engine::store::{Append, Batch};
 
 use super::rows::json as json_rows;
@@ -43,7 +41,7 @@ pub(super) fn write_log(
         let Append { position, received_at, event, .. } = append;
         (integer(position.0), integer(received_at.0), event.subject.as_deref(), event.to_json())
     })?;
-    let count = entries().count() as u64;
+    let count = (batch.appends.len() - duplicates.len()) as u64;
     let counted = (count > 0).then_some(integer(count));
     each(writer, "UPDATE totals SET events = events + ?", counted, |count| [count])?;
     let sql = "DELETE FROM timers \
@@ -138,7 +136,6 @@ pub(super) fn write_decisions(writer: &Connection, batch: &Batch) -> Result<(), 
     })?;
     let sql = "INSERT INTO outbox (sink, sequence, kind, plugin, key, cause, event) \
                VALUES (?, ?, ?, ?, ?, ?, ?)";
-    let mut sinks: BTreeMap<&SinkName, u64> = BTreeMap::new();
     each(writer, sql, &batch.messages, |message| {
         (
             message.sink.as_str(),
@@ -150,6 +147,7 @@ pub(super) fn write_decisions(writer: &Connection, batch: &Batch) -> Result<(), 
             message.event.to_json(),
         )
     })?;
+    let mut sinks: BTreeMap<&SinkName, u64> = BTreeMap::new();
     for message in &batch.messages {
         *sinks.entry(&message.sink).or_default() += 1;
     }
@@ -227,15 +225,12 @@ fn letter_row(letter: &DeadLetter) -> impl Params {
 }
 
 pub(super) fn write_progress(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
-    let progress = |cursor: &Cursor, counters: &Counters| (json_rows(cursor), json_rows(counters));
     let sql = "INSERT OR REPLACE INTO plugins (plugin, cursor, counters) VALUES (?, ?, ?)";
     each(writer, sql, &batch.plugins, |row| {
-        let (cursor, counters) = progress(&row.cursor, &row.counters);
-        (row.plugin.as_str(), cursor, counters)
+        (row.plugin.as_str(), json_rows(&row.cursor), json_rows(&row.counters))
     })?;
     let sql = "INSERT OR REPLACE INTO sinks (sink, cursor, counters) VALUES (?, ?, ?)";
     each(writer, sql, &batch.sinks, |row| {
-        let (cursor, counters) = progress(&row.cursor, &row.counters);
-        (row.sink.as_str(), cursor, counters)
+        (row.sink.as_str(), json_rows(&row.cursor), json_rows(&row.counters))
     })
 }

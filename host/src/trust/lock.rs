@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::put::put;
+use crate::files;
 
 /// In the directory of plugins.
 pub const FILE: &str = "sagabox.lock";
@@ -79,22 +79,14 @@ impl LockFile {
     /// If it cannot be read: then nothing is known of what may serve.
     pub fn read(directory: &Path) -> Result<Option<Self>, String> {
         let path = directory.join(FILE);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
-        };
+        let Some(text) = files::read(&path)? else { return Ok(None) };
         Self::parse(&text).map(Some).map_err(|why| format!("{}{why}", path.display()))
     }
 
     /// # Errors
     /// Why it is none; begins with `:` and the line, to stand behind the file's name.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let lock: Self = toml::from_str(text).map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start);
-            let line = text.bytes().take(start).filter(|&byte| byte == b'\n').count() + 1;
-            format!(":{line}: {}", error.message().lines().next().unwrap_or_default())
-        })?;
+        let lock: Self = toml::from_str(text).map_err(|error| files::fault(text, &error))?;
         if lock.version != VERSION {
             return Err(format!(
                 ": is of version {}; this host knows version {VERSION}",
@@ -107,7 +99,7 @@ impl LockFile {
     /// # Errors
     /// If it cannot be written; then the old one is as it was.
     pub fn write(&self, directory: &Path) -> std::io::Result<()> {
-        put(directory, FILE, self.to_text().as_bytes())
+        files::put(directory, FILE, self.to_text().as_bytes())
     }
 
     /// As it is written.
@@ -126,7 +118,7 @@ impl LockFile {
         if self.plugins.iter().any(|pinned| pinned.is(digest)) {
             return Ok(());
         }
-        let file = path.strip_prefix(directory).unwrap_or(path).to_string_lossy();
+        let file = super::name_in(directory, path);
         let pinned = self.plugins.iter().find(|pinned| pinned.file == file);
         let instead = pinned.map_or(String::new(), |pinned| {
             format!(", which pins {} {} of {}", pinned.name, pinned.version, pinned.digest)

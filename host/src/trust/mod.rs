@@ -6,7 +6,6 @@
 //! which versions somebody wanted here. Knows files and keys, not components.
 
 mod lock;
-mod put;
 mod signature;
 
 use std::path::Path;
@@ -14,7 +13,6 @@ use std::path::Path;
 use crate::plugin;
 
 pub use lock::{FILE, LockFile, Pinned};
-pub use put::put;
 pub use signature::{Key, beside};
 
 /// What is asked of a component. By default nothing.
@@ -86,12 +84,19 @@ pub fn is_companion(path: &Path) -> bool {
 }
 
 /// The directory whose lock file counts. A candidate is pinned like what it may become.
-fn locked_by(component: &Path) -> &Path {
+#[must_use]
+pub fn locked_by(component: &Path) -> &Path {
     let folder = component.parent().unwrap_or(Path::new(""));
     match folder.file_name().is_some_and(|name| name == plugin::CANDIDATES) {
         true => folder.parent().unwrap_or(folder),
         false => folder,
     }
+}
+
+/// What the lock file of a directory calls a component.
+#[must_use]
+pub fn name_in(directory: &Path, component: &Path) -> String {
+    component.strip_prefix(directory).unwrap_or(component).to_string_lossy().into_owned()
 }
 
 #[must_use]

@@ -1,9 +1,10 @@
 //! Signatures by minisign: text files beside the components.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use minisign_verify::{Error, PublicKey, Signature};
+
+use crate::files;
 
 const EXTENSION: &str = "minisig";
 /// How a file of a public key is told from the key itself, which is base64.
@@ -39,10 +40,7 @@ impl Key {
 /// Where a component's signature lies: `a.wasm.minisig` for `a.wasm`.
 #[must_use]
 pub fn beside(component: &Path) -> PathBuf {
-    let mut name: OsString = component.as_os_str().to_owned();
-    name.push(".");
-    name.push(EXTENSION);
-    name.into()
+    files::beside(component, EXTENSION)
 }
 
 pub fn is_signature(path: &Path) -> bool {

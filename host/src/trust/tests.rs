@@ -5,6 +5,7 @@ use minisign::KeyPair;
 use tempfile::TempDir;
 
 use super::*;
+use crate::files;
 
 const BYTES: &[u8] = b"a component";
 const DIGEST: &str = "d1";
@@ -203,7 +204,7 @@ fn differences_are_told_by_file() {
 fn a_file_is_put_in_the_place_of_another_for_all_to_read() {
     let folder = TempDir::new().unwrap();
     for text in ["old", "new"] {
-        put(folder.path(), "a", text.as_bytes()).unwrap();
+        files::put(folder.path(), "a", text.as_bytes()).unwrap();
         assert_eq!(fs::read_to_string(folder.path().join("a")).unwrap(), text);
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

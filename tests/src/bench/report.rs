@@ -70,6 +70,25 @@ pub fn mebibytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / 1_048_576.0)
 }
 
+/// Ways beside each other, ours first: their rates, and what else was measured of each.
+pub fn compared<'r, const MORE: usize>(
+    header: [&str; MORE],
+    rows: impl IntoIterator<Item = (&'r str, &'r Spread, [String; MORE])>,
+) -> String {
+    let mut ours = None;
+    let rows = rows.into_iter().map(|(name, rates, more)| {
+        let mut row = vec![name.to_owned()];
+        row.extend(rate_cells(rates));
+        row.push(ratio(*ours.get_or_insert(rates.median()), rates.median()));
+        row.extend(more);
+        row
+    });
+    let rows: Vec<_> = rows.collect();
+    let mut names = vec!["way", "events/s", "slowest", "fastest", "Sagabox is"];
+    names.extend(header);
+    table(&names, &rows)
+}
+
 /// A Markdown table: text on the left, figures on the right.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let line = |cells: &mut dyn Iterator<Item = &str>| {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::by_hand::{ByHand, Keeps};
 use super::load::{self, Load, Target};
 use super::process::Usage;
-use super::report::{Spread, micros_each, millis, percentile, rate, rate_cells, ratio, table};
+use super::report::{Spread, compared, micros_each, millis, percentile, rate};
 use super::settings::Settings;
 use super::shapes::SAGA;
 use super::throughput::WARM_UP;
@@ -43,27 +43,13 @@ pub async fn measure(settings: &Settings) -> Result<String> {
     }
     host.client().assert_no_dead_letters().await;
     host.stop().await;
-    let ours = measured[0].rates.median();
     let names = ["Sagabox", same.name(), lean.name()];
-    let rows = names.iter().zip(&mut measured).map(|(name, measured)| {
-        let mut row = vec![(*name).to_owned()];
-        row.extend(rate_cells(&measured.rates));
-        row.push(ratio(ours, measured.rates.median()));
-        row.push(micros_each(measured.cpu, measured.answered.len()));
-        row.extend([500, 990].map(|at| millis(percentile(&mut measured.answered, at))));
-        row
+    let rows = names.into_iter().zip(&mut measured).map(|(name, measured)| {
+        let cpu = micros_each(measured.cpu, measured.answered.len());
+        let [p50, p99] = [500, 990].map(|at| millis(percentile(&mut measured.answered, at)));
+        (name, &measured.rates, [cpu, p50, p99])
     });
-    let header = [
-        "way",
-        "events/s",
-        "slowest",
-        "fastest",
-        "Sagabox is",
-        "CPU µs/event",
-        "202 p50 ms",
-        "202 p99 ms",
-    ];
-    Ok(table(&header, &rows.collect::<Vec<_>>()))
+    Ok(compared(["CPU µs/event", "202 p50 ms", "202 p99 ms"], rows))
 }
 
 async fn run(

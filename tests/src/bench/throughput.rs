@@ -13,7 +13,7 @@ use super::by_hand::{ByHand, Keeps};
 use super::in_process::{self, Way};
 use super::load::{self, Load, Outcome, Target};
 use super::process::Usage;
-use super::report::{Spread, rate, rate_cells, ratio, table};
+use super::report::{Spread, compared, micros_each, rate};
 use super::settings::Settings;
 use super::shapes::{SAGA, Shape};
 use crate::host::Host;
@@ -124,41 +124,26 @@ impl Cost {
         }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "shown to one digit")]
     fn micros(&self, cpu: Duration) -> String {
-        format!("{:.1}", cpu.as_secs_f64() * 1e6 / self.events as f64)
+        micros_each(cpu, self.events)
     }
 }
 
 fn render(rows: &[(&str, Spread)], cost: &Cost) -> String {
-    let ours = rows[0].1.median();
-    let mut cells = Vec::new();
-    for (index, (name, rates)) in rows.iter().enumerate() {
-        let mut row = vec![(*name).to_owned()];
-        row.extend(rate_cells(rates));
-        row.push(ratio(ours, rates.median()));
-        let events = cost.events as u64;
-        row.extend(match index {
+    let events = cost.events as u64;
+    let rows = rows.iter().enumerate().map(|(index, (name, rates))| {
+        let more = match index {
             0 => [
                 cost.micros(cost.cpu),
                 (cost.database_bytes / events).to_string(),
                 (cost.written_bytes / events).to_string(),
             ],
             _ => ["", "", ""].map(str::to_owned),
-        });
-        cells.push(row);
-    }
-    let header = [
-        "way",
-        "events/s",
-        "slowest",
-        "fastest",
-        "Sagabox is",
-        "CPU µs/event",
-        "database bytes/event",
-        "written bytes/event",
-    ];
-    let mut text = table(&header, &cells);
+        };
+        (*name, rates, more)
+    });
+    let header = ["CPU µs/event", "database bytes/event", "written bytes/event"];
+    let mut text = compared(header, rows);
     text.push_str("\nCPU µs/event by kind of thread:");
     let mut threads: Vec<(&String, &Duration)> = cost.threads.iter().collect();
     threads.sort_by(|a, b| b.1.cmp(a.1));

@@ -1,6 +1,6 @@
 //! A lookup that asks to be left alone for a while is.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,10 +8,9 @@ use async_trait::async_trait;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::scripts::{Pattern, handlers};
+use super::scripts::{Pattern, served};
 use super::world::{START, event};
 use crate::engine::{Engine, Parts, Settings};
-use crate::handler::Handler;
 use crate::lookup::{Lookup, Unanswered};
 use crate::model::{AnswerValue, Failure, PluginName, Timestamp};
 use crate::store::memory::MemoryStore;
@@ -40,17 +39,10 @@ impl Lookup for Crowded {
 
 #[tokio::test(start_paused = true)]
 async fn a_lookup_is_not_asked_again_before_it_wishes() {
-    let pattern = Pattern {
-        seed: 0,
-        transient_percent: 0,
-        poisoned: BTreeSet::new(),
-        cured: Arc::default(),
-        version: 0,
-    };
     let (lookup, begin) = (Arc::new(Crowded::default()), Instant::now());
     let parts = Parts {
         store: Arc::new(MemoryStore::new()),
-        handlers: handlers(&pattern).into_iter().map(|s| Arc::new(s) as Arc<dyn Handler>).collect(),
+        handlers: served(&Pattern::default()),
         canaries: Vec::new(),
         lookup: Arc::clone(&lookup) as Arc<dyn Lookup>,
         transports: HashMap::new(),

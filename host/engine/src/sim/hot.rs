@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
-use super::scripts::{AUDITOR, NOTIFIER, ORDERS, Pattern, RECEIPTS, handlers};
+use super::scripts::{AUDITOR, NOTIFIER, ORDERS, Pattern, RECEIPTS, script};
 use crate::engine::{Canary, Engine, Missed, Share};
 use crate::handler::Handler;
 
@@ -59,9 +59,7 @@ impl Directory {
 
     fn handler(&self, plugin: &str, version: u32) -> Arc<dyn Handler> {
         let pattern = Pattern { version, ..self.pattern.clone() };
-        let mut all = handlers(&pattern).into_iter();
-        let script = all.find(|script| script.manifest().name.as_str() == plugin);
-        Arc::new(script.expect("each plugin has its script"))
+        script(&pattern, plugin)
     }
 
     fn get(&self, plugin: &str) -> Lying {
@@ -167,7 +165,7 @@ async fn pause(random: &mut StdRng, micros_max: u64) {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use async_trait::async_trait;
     use serde_json::json;
@@ -226,14 +224,11 @@ mod tests {
     /// A version that fails for good at the events with these ids.
     fn poisoned(plugin: &str, version: u32, events: &[&str]) -> Arc<dyn Handler> {
         let pattern = Pattern {
-            seed: 0,
-            transient_percent: 0,
             poisoned: events.iter().map(|id| (*id).to_owned()).collect(),
-            cured: Arc::new(AtomicBool::new(false)),
             version,
+            ..Pattern::default()
         };
-        let mut all = handlers(&pattern).into_iter();
-        Arc::new(all.find(|script| script.manifest().name.as_str() == plugin).unwrap())
+        script(&pattern, plugin)
     }
 
     impl Bench {

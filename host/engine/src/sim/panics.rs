@@ -1,7 +1,7 @@
 //! A mistake of Sagabox's own, or of what stands behind a seam: a stage that
 //! panics is no reason for its plugin or sink to stand still.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,10 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::scripts::{Pattern, handlers};
+use super::scripts::{Pattern, served};
 use super::world::{START, event};
 use crate::engine::{Engine, Parts, Settings};
-use crate::handler::Handler;
 use crate::lookup::{Lookup, Unanswered};
 use crate::model::{AnswerValue, Message, PluginName, SinkName, Timestamp};
 use crate::store::memory::MemoryStore;
@@ -63,19 +62,12 @@ impl Transport for Clumsy {
 
 #[tokio::test(start_paused = true)]
 async fn a_stage_that_panics_starts_again() {
-    let pattern = Pattern {
-        seed: 0,
-        transient_percent: 0,
-        poisoned: BTreeSet::new(),
-        cured: Arc::default(),
-        version: 0,
-    };
     let (lookup, sink) = (Arc::new(Clumsy::default()), Arc::new(Clumsy::default()));
     let transport: Arc<dyn Transport> = Arc::clone(&sink) as Arc<dyn Transport>;
     let name = SinkName::from("sink");
     let parts = Parts {
         store: Arc::new(MemoryStore::new()),
-        handlers: handlers(&pattern).into_iter().map(|s| Arc::new(s) as Arc<dyn Handler>).collect(),
+        handlers: served(&Pattern::default()),
         canaries: Vec::new(),
         lookup: Arc::clone(&lookup) as Arc<dyn Lookup>,
         transports: HashMap::from([(name.clone(), transport)]),

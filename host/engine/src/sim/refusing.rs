@@ -1,14 +1,14 @@
 //! A store that refuses for a long time, as on a full disk: senders are told, also
 //! those who asked just before it showed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::scripts::{Pattern, handlers};
+use super::scripts::{Pattern, served};
 use super::world::{START, event};
 use crate::engine::{Engine, OfferError, Parts, Settings};
 use crate::handler::Handler;
@@ -57,15 +57,8 @@ async fn nobody_waits_for_a_store_that_refuses() {
         read_failed: 0,
         delay_max,
     };
-    let pattern = Pattern {
-        seed: 0,
-        version: 0,
-        transient_percent: 0,
-        poisoned: BTreeSet::new(),
-        cured: Arc::default(),
-    };
-    let plugins = handlers(&pattern).into_iter().map(|s| Arc::new(s) as Arc<dyn Handler>);
-    let engine = start(Arc::new(FaultyStore::new(store, rates, 1)), plugins.collect()).await;
+    let plugins = served(&Pattern::default());
+    let engine = start(Arc::new(FaultyStore::new(store, rates, 1)), plugins).await;
     let mut offers = Vec::new();
     for n in 0..200 {
         let engine = engine.clone();

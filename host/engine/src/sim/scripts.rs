@@ -22,8 +22,8 @@ pub const NOTIFIER: &str = "notifier";
 pub const RECEIPTS: &str = "receipts";
 pub const AUDITOR: &str = "auditor";
 
-/// How often handlers fail in passing, in percent; and who is poisoned.
-#[derive(Clone, Debug)]
+/// How often handlers fail in passing, in percent; and who is poisoned. By default none do.
+#[derive(Clone, Debug, Default)]
 pub struct Pattern {
     pub seed: u64,
     pub transient_percent: u64,
@@ -127,6 +127,19 @@ pub fn handlers(pattern: &Pattern) -> Vec<Script> {
         script(NOTIFIER, Role::Saga, stateless("receipt"), decide_notification),
         script(AUDITOR, Role::Saga, stateless("note"), decide_note),
     ]
+}
+
+/// The plugin of this name.
+pub fn script(pattern: &Pattern, name: &str) -> Arc<dyn Handler> {
+    let mut all = handlers(pattern).into_iter();
+    let found = all.find(|script| script.manifest().name.as_str() == name);
+    Arc::new(found.expect("each plugin has its script"))
+}
+
+/// All of them, as an engine takes them.
+#[cfg(test)]
+pub fn served(pattern: &Pattern) -> Vec<Arc<dyn Handler>> {
+    handlers(pattern).into_iter().map(|script| Arc::new(script) as _).collect()
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -245,10 +245,9 @@ fn parts(
 ) -> Parts {
     let pattern = Pattern {
         seed: 1,
-        transient_percent: 0,
         poisoned: plan.poisoned.clone(),
         cured: Arc::clone(cured),
-        version: 0,
+        ..Pattern::default()
     };
     let stepped = |script| {
         Arc::new(SteppedHandler { inner: script, steps: Arc::clone(steps) }) as Arc<dyn Handler>

@@ -1,8 +1,7 @@
 //! SEAM Store: durable log, instances, outbox, timers and dead letters.
 //!
-//! The interface takes whole batches, never rows: the cost of a commit is the
-//! number of its statements, so an implementation writes each table with one
-//! statement a batch. There is one writer at a time; the engine never calls
+//! The interface takes whole batches, never rows: what makes a commit dear is
+//! that it is durable, so as much as waits goes into one. There is one writer at a time; the engine never calls
 //! `commit` again before the last call returned. Reads may run beside it: one that
 //! begins after a commit returned sees it, and all see some committed prefix.
 

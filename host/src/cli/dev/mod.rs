@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::sources::Sources;
 use super::{InputError, build, output, test};
 use crate::config::{Overrides, Settings};
-use crate::{plugin, scenario, trust};
+use crate::{files, plugin, scenario, trust};
 
 /// Between two looks. What two of them see alike is taken: who saves ten files in a row
 /// gets one build.
@@ -134,7 +135,7 @@ impl Dev {
         let name = built.file_name().context("a component has a name")?;
         let name = name.to_string_lossy().into_owned();
         let bytes = std::fs::read(&built)?;
-        trust::put(plugins, &name, &bytes)
+        files::put(plugins, &name, &bytes)
             .with_context(|| format!("put the component into {}", plugins.display()))?;
         Ok(name)
     }
@@ -166,7 +167,7 @@ impl Dev {
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);
         }
-        // However this process ends, its host does as well.
+        // If this process fails, or panics, its host ends as well.
         command.stdin(Stdio::null()).kill_on_drop(true);
         command.spawn().context("start a host")
     }
@@ -187,8 +188,13 @@ fn try_out(component: &Path, folder: &Path, sandbox: &plugin::Settings) -> anyho
     test::report(&test::play(component, &files, sandbox, None)?, false)
 }
 
-/// An interrupt at the terminal has reached the host as well: it gets time to drain.
+/// Has the host drain, and waits for it.
 async fn end(mut host: Child) -> anyhow::Result<()> {
+    // An interrupt at the terminal has reached it already; asked twice it ends once.
+    if let Some(process) = host.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
+        // It may have ended by itself.
+        let _ = kill_process(process, Signal::TERM);
+    }
     if tokio::time::timeout(HOST_ENDS, host.wait()).await.is_err() {
         host.kill().await?;
     }

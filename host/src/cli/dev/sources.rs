@@ -4,13 +4,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+
+use crate::files::Stamp;
 
 /// Directories that hold what is made of sources, whatever the language.
 const MADE: [&str; 6] = ["target", "node_modules", "__pycache__", "dist", "build", "out"];
 
-/// How a file was: its length, and when it was written.
-type Stamp = (u64, Option<SystemTime>);
 type Tree = BTreeMap<PathBuf, Stamp>;
 
 pub struct Sources {
@@ -54,7 +53,7 @@ impl Sources {
     /// A file at the root counts as it is now.
     pub fn take(&mut self, name: &str) {
         let path = self.root.join(name);
-        match stamp(&path) {
+        match Stamp::of(&path) {
             Ok(stamp) => self.built.insert(path, stamp),
             Err(_) => self.built.remove(&path),
         };
@@ -83,17 +82,12 @@ impl Sources {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     walked => walked?,
                 }
-            } else if let Ok(stamp) = stamp(&path) {
+            } else if let Ok(stamp) = Stamp::of(&path) {
                 tree.insert(path, stamp);
             }
         }
         Ok(())
     }
-}
-
-fn stamp(path: &Path) -> io::Result<Stamp> {
-    let metadata = std::fs::metadata(path)?;
-    Ok((metadata.len(), metadata.modified().ok()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! of it, which the host writes.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +10,7 @@ use sagabox_engine::model::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::judge::Beside;
-use crate::trust;
+use crate::{files, trust};
 
 const TERMS: &str = "toml";
 const RECORD: &str = "trial";
@@ -59,27 +58,24 @@ impl Terms {
     /// # Errors
     /// Says what is wrong with the file beside it.
     pub fn of(component: &Path) -> Result<Self, String> {
-        let path = beside(component, TERMS);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::Shadow),
-            Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
-        };
-        Self::parse(&text).map_err(|why| format!("{}: {why}", path.display()))
+        let path = files::beside(component, TERMS);
+        let Some(text) = files::read(&path)? else { return Ok(Self::Shadow) };
+        Self::parse(&text).map_err(|why| format!("{}{why}", path.display()))
     }
 
+    /// # Errors
+    /// Begins with `:`, to stand behind the file's name.
     fn parse(text: &str) -> Result<Self, String> {
-        let written: Written =
-            toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        let written: Written = toml::from_str(text).map_err(|error| files::fault(text, &error))?;
         let Some(percent) = written.share else {
             return match written.failures_max {
                 None => Ok(Self::Shadow),
-                Some(_) => Err("failures_max is for a canary; say its `share` of the keys, in \
+                Some(_) => Err(": failures_max is for a canary; say its `share` of the keys, in \
                                 percent, or leave both out for a shadow"
                     .to_owned()),
             };
         };
-        Self::canary(percent, written.failures_max)
+        Self::canary(percent, written.failures_max).map_err(|why| format!(": {why}"))
     }
 
     /// # Errors
@@ -108,9 +104,9 @@ impl Terms {
     /// # Errors
     /// If it cannot be written or removed.
     pub fn put(self, directory: &Path, file: &str) -> std::io::Result<()> {
-        let name = beside(Path::new(file), TERMS);
+        let name = files::beside(Path::new(file), TERMS);
         match self {
-            Self::Shadow => removed(&directory.join(name)),
+            Self::Shadow => files::remove(&directory.join(name)),
             Self::Canary { share, failures_max } => {
                 let percent = share.as_percent();
                 let text = format!(
@@ -118,7 +114,7 @@ impl Terms {
                      # until more than so many of its last 100 calls have failed.\n\
                      failures_max = {failures_max}\n"
                 );
-                trust::put(directory, &name.to_string_lossy(), text.as_bytes())
+                files::put(directory, &name.to_string_lossy(), text.as_bytes())
             }
         }
     }
@@ -163,31 +159,28 @@ impl Record {
     /// # Errors
     /// If there is one and it is not understood.
     pub fn of(component: &Path) -> Result<Option<Self>, String> {
-        let path = beside(component, RECORD);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
-        };
+        let path = files::beside(component, RECORD);
+        let Some(text) = files::read(&path)? else { return Ok(None) };
         toml::from_str(&text).map(Some).map_err(|error| {
-            format!("{}: {}; delete it to begin anew", path.display(), error.to_string().trim_end())
+            let fault = files::fault(&text, &error);
+            format!("{}{fault}; delete it to begin anew", path.display())
         })
     }
 
     /// # Errors
     /// If it cannot be written.
     pub fn write(&self, component: &Path) -> std::io::Result<()> {
-        let path = beside(component, RECORD);
+        let path = files::beside(component, RECORD);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         // A table of texts can always be written.
         let text = format!("{HEADING}{}", toml::to_string(self).unwrap_or_default());
-        trust::put(path.parent().unwrap_or(Path::new("")), &name, text.as_bytes())
+        files::put(path.parent().unwrap_or(Path::new("")), &name, text.as_bytes())
     }
 
     /// # Errors
     /// If there is one and it cannot be removed.
     pub fn remove(component: &Path) -> std::io::Result<()> {
-        removed(&beside(component, RECORD))
+        files::remove(&files::beside(component, RECORD))
     }
 }
 
@@ -200,21 +193,6 @@ pub fn is_companion(path: &Path) -> bool {
 /// Whose companion it is.
 pub fn component_of(companion: &Path) -> PathBuf {
     companion.with_extension("")
-}
-
-/// `a.wasm.toml` for `a.wasm`.
-fn beside(component: &Path, extension: &str) -> PathBuf {
-    let mut name: OsString = component.as_os_str().to_owned();
-    name.push(".");
-    name.push(extension);
-    name.into()
-}
-
-fn removed(path: &Path) -> std::io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -243,7 +221,7 @@ mod tests {
         refused("share = 5\nfailures_max = 101", "failures_max is 101");
         refused("failures_max = 3", "say its `share`");
         refused("percent = 3", "unknown field `percent`");
-        refused("share = \"ten\"", "line 1");
+        refused("share = \"ten\"", ":1: invalid type");
     }
 
     #[test]

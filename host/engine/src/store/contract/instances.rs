@@ -1,0 +1,117 @@
+//! Instances, the events held for them, and their timers.
+
+use std::sync::Arc;
+
+use super::samples::{append, appends, claim, held, instance, plugin, timer};
+use super::{ALL, Stores, Subject};
+use crate::model::{Held, Key, PluginName, Position, Timestamp};
+use crate::store::{Append, Batch, TimerRow};
+
+pub(super) async fn instances_are_found_by_every_key(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "instances").await;
+    let (one, two) = (instance("o-1", &["i-1", "i-2"], 1), instance("o-2", &["i-2"], 1));
+    let other = (PluginName::from("others"), instance("i-1", &[], 1));
+    let batch = Batch {
+        instances: vec![(plugin(), Arc::clone(&two)), (plugin(), Arc::clone(&one)), other],
+        claims: vec![
+            claim("i-1", "o-1", true),
+            claim("i-2", "o-1", true),
+            claim("i-2", "o-2", true),
+            claim("i-3", "o-1", true),
+        ],
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
+    let release = Batch { claims: vec![claim("i-3", "o-1", false)], ..Batch::default() };
+    subject.commit(release).await;
+    for (keys, expected) in [
+        (vec!["o-1"], vec![&one]),
+        (vec!["i-1"], vec![&one]),
+        (vec!["i-2"], vec![&one, &two]),
+        (vec!["o-2", "i-1", "i-2", "o-1", "i-1"], vec![&one, &two]),
+        (vec!["i-3", "nobody"], vec![]),
+        (vec![], vec![]),
+    ] {
+        let named: Vec<Key> = keys.iter().map(|key| Key::from(*key)).collect();
+        let loaded = insist!(subject.store().load(&plugin(), &named));
+        assert_eq!(loaded.instances.iter().collect::<Vec<_>>(), expected, "{keys:?}");
+    }
+    let changed = instance("o-1", &[], 2);
+    let batch = Batch { instances: vec![(plugin(), Arc::clone(&changed))], ..Batch::default() };
+    subject.commit(batch).await;
+    let loaded = insist!(subject.store().load(&plugin(), &["o-1".into()]));
+    assert_eq!(loaded.instances, [changed], "written over");
+}
+
+pub(super) async fn all_instances_are_loaded_or_none(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "load-all").await;
+    let batch = Batch {
+        instances: vec![(plugin(), instance("b", &[], 1)), (plugin(), instance("a", &[], 1))],
+        held: vec![held(1, "k", 5)],
+        ..appends([1])
+    };
+    subject.commit(batch).await;
+    let loaded = insist!(subject.store().load_all(&plugin(), 3)).expect("three are not too many");
+    let keys: Vec<_> = loaded.instances.iter().map(|instance| instance.key.as_str()).collect();
+    assert_eq!((keys, loaded.held), (vec!["a", "b"], vec![held(1, "k", 5)]));
+    assert_eq!(insist!(subject.store().load_all(&plugin(), 2)), None);
+}
+
+pub(super) async fn held_events_come_in_order_each_once(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "held").await;
+    let rows = vec![held(2, "b", 30), held(1, "b", 20), held(1, "a", 20), held(3, "c", 10)];
+    subject.commit(Batch { held: rows, ..appends(1..=3) }).await;
+    let keys = ["b".into(), "a".into(), "b".into()];
+    let loaded = insist!(subject.store().load(&plugin(), &keys));
+    assert_eq!(loaded.held, [held(1, "a", 20), held(1, "b", 20), held(2, "b", 30)]);
+    let expired = insist!(subject.store().read_expired_holds(&plugin(), Timestamp(20), 2));
+    assert_eq!(expired, [held(3, "c", 10), held(1, "a", 20)]);
+    let batch = Batch {
+        held: vec![Held { reached: vec!["x".into()], ..held(3, "c", 40) }],
+        held_removed: vec![
+            (plugin(), "a".into(), Position(1)),
+            (plugin(), "z".into(), Position(9)),
+        ],
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
+    let expired = insist!(subject.store().read_expired_holds(&plugin(), Timestamp(99), ALL));
+    let changed = Held { reached: vec!["x".into()], ..held(3, "c", 40) };
+    assert_eq!(expired, [held(1, "b", 20), held(2, "b", 30), changed]);
+}
+
+pub(super) async fn a_fired_timer_goes_if_it_is_still_the_one(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "fired").await;
+    let set = vec![timer("o-1", "soon", 9), timer("o-1", "later", 99)];
+    subject.commit(Batch { timers_set: set, ..Batch::default() }).await;
+    let fires = |place, row: TimerRow| Append { fires: Some(row.timer), ..append(place, place) };
+    let batch = Batch {
+        // The second was replaced meanwhile.
+        appends: vec![fires(1, timer("o-1", "soon", 9)), fires(2, timer("o-1", "later", 98))],
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
+    let left = insist!(subject.store().read_timers(Timestamp(999), ALL));
+    assert_eq!(left, [timer("o-1", "later", 99)]);
+    // A decision in the same commit sets it anew.
+    let batch = Batch {
+        appends: vec![fires(3, timer("o-1", "later", 99))],
+        timers_set: vec![timer("o-1", "later", 500)],
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
+    let left = insist!(subject.store().read_timers(Timestamp(999), ALL));
+    assert_eq!(left, [timer("o-1", "later", 500)]);
+}
+
+pub(super) async fn timers_come_by_their_time(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "timers").await;
+    let set = vec![timer("b", "y", 5), timer("b", "x", 5), timer("a", "z", 5), timer("c", "w", 4)];
+    subject.commit(Batch { timers_set: set, ..Batch::default() }).await;
+    let read = insist!(subject.store().read_timers(Timestamp(5), 3));
+    assert_eq!(read, [timer("c", "w", 4), timer("a", "z", 5), timer("b", "x", 5)]);
+    assert_eq!(insist!(subject.store().read_timers(Timestamp(4), ALL)).len(), 1);
+    let cleared = vec![(plugin(), "c".into(), "w".into()), (plugin(), "c".into(), "none".into())];
+    subject.commit(Batch { timers_cleared: cleared, ..Batch::default() }).await;
+    assert_eq!(insist!(subject.store().read_timers(Timestamp(4), ALL)), []);
+}

@@ -1,0 +1,141 @@
+//! What goes, and what stays.
+
+use std::sync::Arc;
+
+use super::samples::{
+    append, appends, claim, decision, finished, held, instance, lane, letter, message, parked,
+    plugin, plugin_progress, sink, sink_progress, timer,
+};
+use super::{ALL, Stores, Subject};
+use crate::model::{
+    DeadLetter, DeadLetterId, DeadLetterStatus, InstanceStatus, Key, PluginName, Position,
+    Sequence, Timestamp,
+};
+use crate::store::{Batch, Expire};
+
+pub(super) async fn finished_instances_come_oldest_first(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "finished").await;
+    let instances = vec![
+        finished("c", InstanceStatus::Completed, 5),
+        finished("b", InstanceStatus::Ended, 5),
+        finished("a", InstanceStatus::Running, 1),
+        finished("d", InstanceStatus::Completed, 3),
+        finished("e", InstanceStatus::Completed, 9),
+    ];
+    subject.commit(Batch { instances, ..Batch::default() }).await;
+    let keys = insist!(subject.store().read_finished_instances(&plugin(), Timestamp(5), ALL));
+    assert_eq!(keys, ["d", "b", "c"].map(Key::from));
+    let keys = insist!(subject.store().read_finished_instances(&plugin(), Timestamp(9), 1));
+    assert_eq!(keys, [Key::from("d")]);
+    let nobody = PluginName::from("nobody");
+    let keys = insist!(subject.store().read_finished_instances(&nobody, Timestamp(9), 1));
+    assert_eq!(keys, []);
+}
+
+pub(super) async fn a_removed_instance_takes_its_claims_and_timers_along(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "removed").await;
+    let batch = Batch {
+        instances: vec![
+            (plugin(), instance("o-1", &["i"], 1)),
+            (plugin(), instance("o-2", &["i"], 1)),
+        ],
+        claims: vec![claim("i", "o-1", true), claim("i", "o-2", true)],
+        timers_set: vec![timer("o-1", "t", 9), timer("o-2", "t", 9)],
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
+    let removed = vec![(plugin(), "o-1".into()), (plugin(), "nobody".into())];
+    subject.commit(Batch { instances_removed: removed, ..Batch::default() }).await;
+    let loaded = insist!(subject.store().load(&plugin(), &["o-1".into(), "i".into()]));
+    assert_eq!(loaded.instances, [instance("o-2", &["i"], 1)]);
+    assert_eq!(insist!(subject.store().read_timers(Timestamp(9), ALL)), [timer("o-2", "t", 9)]);
+    // A claim that was left behind would find the next instance of that key.
+    let batch = Batch { instances: vec![(plugin(), instance("o-1", &[], 2))], ..Batch::default() };
+    subject.commit(batch).await;
+    let loaded = insist!(subject.store().load(&plugin(), &["i".into()]));
+    assert_eq!(loaded.instances, [instance("o-2", &["i"], 1)]);
+}
+
+pub(super) fn expire(history_before: u64, rows_max: usize) -> Batch {
+    let (seen_before, history_before) = (Timestamp(0), Timestamp(history_before));
+    let plugins = vec![plugin()];
+    let expire = Some(Expire { plugins, seen_before, history_before, rows_max });
+    Batch { expire, ..Batch::default() }
+}
+
+pub(super) async fn what_is_too_old_goes(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "old").await;
+    let resolved = |id| {
+        Arc::new(DeadLetter { status: DeadLetterStatus::Discarded, ..letter(id, Some("a"), id) })
+    };
+    let batch = Batch {
+        decisions: (1..=9).map(|place| decision(place, "a")).collect(),
+        messages: (1..=9).map(|sequence| message(sequence, "a", sequence)).collect(),
+        dead_letters: (1..=9).map(resolved).collect(),
+        plugins: vec![plugin_progress("orders", 8), plugin_progress("others", 6)],
+        sinks: vec![sink_progress("queue:Do", 5)],
+        ..appends(1..=9)
+    };
+    subject.commit(batch).await;
+    // Two rows of each of the four tables.
+    let step = subject.commit(expire(8, 2)).await;
+    assert!(step.is_none_or(|step| step.expired == 8));
+    // Up to position 6 of the log and the decisions, message 5, and letter 7.
+    while subject.commit(expire(8, 2)).await.is_none_or(|step| step.expired > 0) {}
+    subject.restart().await;
+    assert_eq!(subject.positions().await, [7, 8, 9]);
+    let outbox = insist!(subject.store().read_outbox(&sink(), Sequence(0), ALL));
+    assert_eq!(outbox.iter().map(|m| m.sequence.0).collect::<Vec<_>>(), [6, 7, 8, 9]);
+    for (id, is_there) in [(1, false), (7, false), (8, true), (9, true)] {
+        let letter = insist!(subject.store().read_dead_letter(DeadLetterId(id)));
+        assert_eq!(letter.is_some(), is_there, "{id}");
+    }
+    // Places are not given again.
+    while subject.commit(expire(99, ALL)).await.is_none_or(|step| step.expired > 0) {}
+    let recovered = insist!(subject.store().recover());
+    assert_eq!((recovered.position, recovered.dead_letter), (Position(9), DeadLetterId(9)));
+    let ours = recovered.sinks.iter().find(|s| s.progress.sink == sink()).expect("it has messages");
+    assert_eq!(ours.last, Sequence(9));
+    let again = subject.commit(Batch { appends: vec![append(10, 1)], ..Batch::default() }).await;
+    assert!(again.is_none_or(|again| again.duplicates == [Position(10)]), "it is still known");
+}
+
+pub(super) async fn what_is_needed_stays(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "needed").await;
+    subject.commit(appends(1..=6)).await;
+    subject.commit(expire(99, ALL)).await;
+    assert_eq!(subject.positions().await.len(), 6, "no plugin has read anything");
+    let batch = Batch {
+        messages: (1..=3).map(|sequence| message(sequence, "m", sequence)).collect(),
+        held: vec![held(2, "k", 500)],
+        parked: vec![parked(4, "a")],
+        parked_messages: vec![(lane("m"), Sequence(2))],
+        dead_letters: vec![Arc::new(letter(1, Some("a"), 3)), Arc::new(letter(2, None, 3))],
+        plugins: vec![plugin_progress("orders", 6)],
+        sinks: vec![sink_progress("queue:Do", 3)],
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
+    let mut too_early = expire(99, ALL);
+    let loaded = too_early.expire.as_mut().map(|expire| &mut expire.plugins);
+    loaded.expect("just made").push("newcomer".into());
+    subject.commit(too_early).await;
+    assert_eq!(subject.positions().await.len(), 6, "a plugin has not read anything yet");
+    // Also one by one, and again after the end was reached.
+    for rows_max in [1, 1, 1, 1, 1, 1, 1, ALL, 1] {
+        subject.commit(expire(99, rows_max)).await;
+    }
+    assert_eq!(subject.positions().await, [2, 4]);
+    let outbox = insist!(subject.store().read_outbox(&sink(), Sequence(0), ALL));
+    assert_eq!(outbox, [message(2, "m", 2)]);
+    assert!(insist!(subject.store().read_dead_letter(DeadLetterId(1))).is_some());
+    let release = Batch {
+        held_removed: vec![(plugin(), "k".into(), Position(2))],
+        parked_removed: vec![(plugin(), "a".into(), Position(4))],
+        parked_messages_removed: vec![(sink(), Sequence(2))],
+        ..expire(99, ALL)
+    };
+    subject.commit(release).await;
+    assert!(subject.positions().await.is_empty());
+    assert_eq!(insist!(subject.store().read_outbox(&sink(), Sequence(0), ALL)), []);
+}
