@@ -171,7 +171,12 @@ impl Loader {
             loader.finds.insert(find.path.clone(), find.number);
             let Some(plugins) = loader.checked(&find, outcome).await else { continue };
             loader.workshop.index_for(&plugins).await.map_err(anyhow::Error::msg)?;
-            if loader.workshop.served_before(&plugins).await? {
+            let beside_canary = |plugin: &LoadedPlugin| {
+                let name = plugin.handler.manifest().name.as_str();
+                loader.candidates.has_run_beside(name, &find.digest)
+            };
+            let goes_on = plugins.iter().any(beside_canary);
+            if goes_on || loader.workshop.served_before(&plugins).await? {
                 let served = served(plugins);
                 loader.note(&find, served, None);
             } else {

@@ -5,6 +5,7 @@
 //! sockets, and it reads no more of an answer than it must.
 
 pub mod by_hand;
+pub mod candidates;
 pub mod flat;
 pub mod http;
 pub mod in_process;

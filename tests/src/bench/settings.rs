@@ -11,16 +11,18 @@ pub enum Scenario {
     OneSender,
     Steady,
     Looping,
+    Candidates,
     Flat,
 }
 
-const SCENARIOS: [(Scenario, &str); 7] = [
+const SCENARIOS: [(Scenario, &str); 8] = [
     (Scenario::Saga, "saga"),
     (Scenario::ProcessManager, "process-manager"),
     (Scenario::Senders, "senders"),
     (Scenario::OneSender, "one-sender"),
     (Scenario::Steady, "steady"),
     (Scenario::Looping, "looping"),
+    (Scenario::Candidates, "candidates"),
     (Scenario::Flat, "flat"),
 ];
 
@@ -51,11 +53,12 @@ scenarios; all of them, unless some are named:
   one-sender       one event at a time: from the request to the leased command
   steady           a fixed rate, one by one: latencies
   looping          a plugin beside one of whose calls one in a hundred never returns
+  candidates       saga and process-manager beside a shadow, and a replay of all of it
   flat             throughput, memory and start on a store that is full already
 
 options, with their default, and the one of --full:
   --rounds         how often everything is measured; the median counts (3, 5)
-  --events         events of a round of saga, process-manager and flat (100000, 1000000)
+  --events         events of a round of saga, process-manager, candidates and flat (100000, 1000000)
   --batch          events of one request, and of a transaction written by hand (500)
   --connections    requests under way at a time in saga, process-manager and flat (4)
   --workers        workers of each queue, who lease and acknowledge (2)

@@ -7,7 +7,9 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use sagabox_tests::bench::settings::{Scenario, Settings, USAGE};
 use sagabox_tests::bench::shapes::{PROCESS_MANAGER, SAGA};
-use sagabox_tests::bench::{by_hand, flat, latency, looping, machine, senders, throughput};
+use sagabox_tests::bench::{
+    by_hand, candidates, flat, latency, looping, machine, senders, throughput,
+};
 
 fn main() -> ExitCode {
     match start() {
@@ -65,6 +67,9 @@ async fn run(settings: &Settings) -> Result<()> {
             }
             Scenario::Looping => {
                 ("looping: beside a plugin that spins", looping::measure(settings).await?)
+            }
+            Scenario::Candidates => {
+                ("candidates: beside a shadow, and replayed", candidates::measure(settings).await?)
             }
             Scenario::Flat => {
                 ("flat: on a store that is full already", flat::measure(settings).await?)

@@ -53,7 +53,9 @@ impl Handler for Watched {
     }
 
     fn handle(&self, call: &Call) -> Result<Reply, Failure> {
-        let reply = self.candidate.handle(call);
+        // What it logs is not to be taken for what the version beside it logs.
+        let span = tracing::info_span!("canary", version = %self.manifest().version);
+        let reply = span.in_scope(|| self.candidate.handle(call));
         self.count(reply.as_ref().err().map(|failure| failure as _));
         reply
     }

@@ -121,6 +121,15 @@ impl Candidates {
         }
     }
 
+    /// Whether this version served beside a canary when the host stopped. The last decision
+    /// may have been either's then.
+    pub fn has_run_beside(&self, plugin: &str, digest: &str) -> bool {
+        let files = plugin::files(&self.folder).unwrap_or_default();
+        let records = files.iter().filter_map(|path| Record::of(path).ok().flatten());
+        let mut running = records.filter(|record| record.withdrawn.is_none());
+        running.any(|record| record.beside.get(plugin).is_some_and(|own| own == digest))
+    }
+
     /// Looks at what is in the folder. Canaries that were at work when the host stopped
     /// are returned, and go on from the start; everything else follows.
     ///

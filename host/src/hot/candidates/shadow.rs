@@ -123,6 +123,9 @@ struct Judge {
 
 impl Judge {
     fn run(self, waiting: &Receiver<Decided>) {
+        // What it logs is not to be taken for what the version that serves logs.
+        let _span =
+            tracing::info_span!("shadow", version = %self.candidate.manifest().version).entered();
         while let Ok(decided) = waiting.recv() {
             self.waiting_bytes.fetch_sub(decided.bytes, Ordering::Relaxed);
             let Decided { call, outcome, .. } = decided;
