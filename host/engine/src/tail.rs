@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-/// How many entries stay in memory: what a host takes in about a second at its
-/// measured best, so that a reader only touches the store when it is really behind.
-const TAIL_ENTRIES_MAX: usize = 32_768;
+/// How many entries stay in memory: two of the greatest commits, which is what a host
+/// takes in a third of a second at its best. A reader that is further behind reads the store.
+const TAIL_ENTRIES_MAX: usize = 16_384;
 /// And how much of their data.
 const TAIL_BYTES_MAX: usize = 64 << 20;
 

@@ -11,8 +11,6 @@ use super::problem::Problem;
 use super::{Shared, Site, extract};
 use crate::cloudevents;
 
-pub(super) const PATH: &str = "/events";
-
 /// What became of a request's events. Also what the command line reads back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {

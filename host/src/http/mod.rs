@@ -6,7 +6,6 @@
 mod admin;
 mod events;
 mod extract;
-mod front;
 mod letters;
 mod metrics;
 mod problem;
@@ -16,7 +15,6 @@ mod tests;
 
 use std::sync::Arc;
 
-use axum::ServiceExt as _;
 use axum::extract::State;
 use axum::http::{Method, Uri};
 use axum::routing::{get, post};
@@ -27,7 +25,6 @@ use tokio::net::TcpListener;
 use crate::hot::Board;
 use crate::store::admin::Admin;
 pub use events::Summary;
-use front::Front;
 pub use metrics::Traffic;
 pub use problem::Problem;
 
@@ -55,14 +52,12 @@ pub async fn serve(
     site: Site,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let site = Arc::new(site);
-    let front = Front { router: router(Arc::clone(&site)), site };
-    axum::serve(listener, front.into_make_service()).with_graceful_shutdown(shutdown).await
+    axum::serve(listener, router(Arc::new(site))).with_graceful_shutdown(shutdown).await
 }
 
 fn router(site: Shared) -> Router {
     Router::new()
-        .route(events::PATH, post(events::post))
+        .route("/events", post(events::post))
         .route("/queues", get(queues::list))
         .route("/queues/{type}/lease", post(queues::lease))
         .route("/queues/{type}/acknowledge", post(queues::acknowledge))
