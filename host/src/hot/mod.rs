@@ -10,29 +10,26 @@ mod board;
 pub mod candidates;
 mod preflight;
 mod watch;
+mod workshop;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sagabox_engine::Clock;
 use sagabox_engine::engine::{Canary, Engine, Missed};
 use sagabox_engine::handler::Handler;
 use sagabox_engine::model::Manifest;
-use sagabox_engine::store::ReadError;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use board::{Board, CandidateView, CheckingView, PluginView, RefusedView, Totals};
 use candidates::{Beside, Candidates, Served};
-use preflight::{Report, preflight};
 use watch::{File, News, Watcher};
+pub use workshop::Workshop;
 
-use crate::plugin::{self, LoadedPlugin, Sandbox, Unfit};
-use crate::store::SqliteStore;
-use crate::store::admin::Admin;
+use crate::plugin::{self, LoadedPlugin, Unfit};
 use crate::trust;
 
 /// What a candidate must show before it serves.
@@ -61,16 +58,6 @@ impl Default for Settings {
         let poll = Some(Duration::from_millis(250));
         Self { poll, preflight: Preflight::default(), missed: Missed::default() }
     }
-}
-
-/// What plugins are made with.
-pub struct Workshop {
-    pub sandbox: Sandbox,
-    /// Each plugin's section of the configuration, as JSON.
-    pub configurations: HashMap<String, String>,
-    pub store: Arc<SqliteStore>,
-    pub admin: Admin,
-    pub clock: Clock,
 }
 
 pub struct Loader {
@@ -141,7 +128,7 @@ impl Loader {
         // Compiling components takes seconds of pure computation.
         let begun = tokio::task::spawn_blocking(move || {
             let (watcher, files) = Watcher::begin(&folder)?;
-            let loaded = files.into_iter().map(|file| load(&loading, file, 0));
+            let loaded = files.into_iter().map(|file| loading.load(file, 0));
             Ok::<_, std::io::Error>((watcher, loaded.collect::<Vec<_>>()))
         });
         let begun = begun.await?;
@@ -307,7 +294,7 @@ impl Loader {
         }
         self.doubtful.insert(file.path.clone());
         let workshop = Arc::clone(&self.workshop);
-        self.loading.spawn_blocking(move || load(&workshop, file, number));
+        self.loading.spawn_blocking(move || workshop.load(file, number));
     }
 
     fn next_find(&mut self, path: &Path) -> u64 {
@@ -418,7 +405,7 @@ impl Loader {
         let (workshop, board, rule) =
             (Arc::clone(&self.workshop), self.board.clone(), self.settings.preflight);
         self.trying.spawn(async move {
-            let outcome = try_out(&workshop, &board, &find, &plugins, rule).await;
+            let outcome = workshop.try_out(&board, &find, &plugins, rule, None).await;
             Tried { find, plugins, outcome }
         });
     }
@@ -532,67 +519,7 @@ impl Loader {
     }
 }
 
-impl Workshop {
-    /// Who reads streams needs an index that not every store has.
-    async fn index_for(&self, plugins: &[LoadedPlugin]) -> Result<(), String> {
-        if !plugins.iter().any(|plugin| plugin.handler.manifest().streams) {
-            return Ok(());
-        }
-        let indexed = self.store.index_subjects().await;
-        indexed.map_err(|error| format!("the log cannot be indexed by subject: {error}"))
-    }
-
-    /// Whether these versions decided last, or there is no state to try them on.
-    async fn served_before(&self, plugins: &[LoadedPlugin]) -> Result<bool, ReadError> {
-        for plugin in plugins {
-            let manifest = plugin.handler.manifest();
-            let name = manifest.name.as_str();
-            if !manifest.role.has_instances() {
-                continue;
-            }
-            let last = self.admin.last_version(name).await?;
-            let own = (manifest.version.to_string(), u64::from(manifest.state_version));
-            if last.as_ref() != Some(&own)
-                && !self.admin.live_states(name, manifest.state_version, "", 1).await?.is_empty()
-            {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-}
-
 /// The plugins of a file, as they serve.
 fn served(plugins: Vec<LoadedPlugin>) -> Vec<Arc<Served>> {
     plugins.into_iter().map(|plugin| Arc::new(Served::new(plugin.handler))).collect()
-}
-
-fn load(workshop: &Workshop, file: File, number: u64) -> Loaded {
-    let File { path, bytes, digest } = file;
-    let outcome = plugin::load(&path, &bytes, &workshop.sandbox, &workshop.configurations);
-    Loaded { find: Find { path, digest, number }, outcome }
-}
-
-async fn try_out(
-    workshop: &Workshop,
-    board: &Board,
-    find: &Find,
-    plugins: &[LoadedPlugin],
-    rule: Preflight,
-) -> Result<Option<String>, String> {
-    let mut report = None;
-    for plugin in plugins.iter().filter(|p| p.handler.manifest().role.has_instances()) {
-        let progress = |report: &Report| {
-            let (file, digest) = (find.path.display().to_string(), find.digest.clone());
-            let (migrated, failed) = (report.migrated, report.failed);
-            board.check(&find.path, CheckingView { file, digest, migrated, failed });
-        };
-        let tried = preflight(&workshop.admin, &plugin.handler, None, progress).await;
-        let tried = tried.map_err(|error| format!("cannot be tried on its instances: {error}"))?;
-        if tried.failed > 0 && rule == Preflight::Refuse {
-            return Err(tried.refusal());
-        }
-        report = tried.text().or(report);
-    }
-    Ok(report)
 }

@@ -10,9 +10,8 @@ use sagabox_engine::model::Manifest;
 use super::shadow::Served;
 use super::terms::{Record, Terms, Withdrawn};
 use crate::hot::board::Board;
-use crate::hot::preflight::{Report, preflight};
 use crate::hot::watch::File;
-use crate::hot::{CheckingView, Find, Preflight, Workshop};
+use crate::hot::{Find, Preflight, Workshop};
 use crate::plugin::{self, LoadedPlugin};
 
 /// What serves, by plugin, with the digest of its file.
@@ -84,7 +83,11 @@ impl Court {
             }
             // It passed when it began, and has written states since.
             Some(record) if record.is_running(&find.digest, &self.beside) => {}
-            _ => fit.preflight = self.preflight(find, &fit.plugins).await?,
+            _ => {
+                let (board, beside) = (&self.board, Some(&self.beside));
+                let tried = self.workshop.try_out(board, find, &fit.plugins, self.rule, beside);
+                fit.preflight = tried.await?;
+            }
         }
         self.workshop.index_for(&fit.plugins).await?;
         Ok(Verdict::Fit(fit))
@@ -134,32 +137,5 @@ impl Court {
                  shares its events, so it takes the same. Without a share it is a shadow, and may"
             )),
         }
-    }
-
-    /// All live states, there and back.
-    async fn preflight(
-        &self,
-        find: &Find,
-        plugins: &[LoadedPlugin],
-    ) -> Result<Option<String>, String> {
-        let mut said = None;
-        for plugin in plugins.iter().filter(|p| p.handler.manifest().role.has_instances()) {
-            let progress = |report: &Report| {
-                let (file, digest) = (find.path.display().to_string(), find.digest.clone());
-                let (migrated, failed) = (report.migrated, report.failed);
-                self.board.check(&find.path, CheckingView { file, digest, migrated, failed });
-            };
-            let serving = self.beside.get(plugin.handler.manifest().name.as_str());
-            let serving = serving.map(|(_, served)| Arc::clone(served) as Arc<dyn Handler>);
-            let tried =
-                preflight(&self.workshop.admin, &plugin.handler, serving.as_ref(), progress).await;
-            let tried =
-                tried.map_err(|error| format!("cannot be tried on its instances: {error}"))?;
-            if tried.failed > 0 && self.rule == Preflight::Refuse {
-                return Err(tried.refusal());
-            }
-            said = tried.text().or(said);
-        }
-        Ok(said)
     }
 }

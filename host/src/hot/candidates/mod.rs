@@ -9,6 +9,7 @@
 mod canary;
 mod judge;
 mod redrive;
+mod running;
 mod shadow;
 mod tally;
 mod terms;
@@ -19,8 +20,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sagabox_engine::engine::{Canary, Engine};
-use sagabox_engine::handler::Handler;
-use sagabox_engine::model::PluginName;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -29,9 +28,8 @@ pub use self::shadow::Served;
 pub use self::tally::{Counts, Differing, Tally};
 pub use self::terms::{FAILURES_MAX, Record, Terms, Withdrawn, is_companion};
 
-use self::canary::Watched;
 use self::judge::{Court, Fit, Judged, Verdict};
-use self::shadow::Shadow;
+use self::running::{Failing, Part, Role, Running, digests};
 use super::board::{Board, RefusedView, Trial};
 use super::watch::{News, Watcher};
 use super::{Find, Preflight, Workshop};
@@ -61,45 +59,11 @@ pub struct Candidates {
     is_blind: bool,
 }
 
-/// A file that is being tried.
-struct Running {
-    trial: u64,
-    digest: String,
-    terms: Terms,
-    /// Digests of what serves, by plugin.
-    beside: BTreeMap<String, String>,
-    parts: Vec<Part>,
-}
-
-/// One of its plugins.
-struct Part {
-    plugin: PluginName,
-    version: Arc<str>,
-    tally: Arc<Tally>,
-    role: PartRole,
-}
-
-enum PartRole {
-    /// Beside this one.
-    Shadow(Arc<Served>),
-    Canary(Arc<Watched>),
-}
-
-/// A canary that has failed too often.
-struct Failing {
-    path: PathBuf,
-    trial: u64,
-    reason: String,
-}
-
 /// Something to do.
-pub enum Step {
-    Judged(Box<JudgedFile>),
-    Failing(FailingCanary),
+pub(super) enum Step {
+    Judged(Box<Judged>),
+    Failing(Failing),
 }
-
-pub struct JudgedFile(Judged);
-pub struct FailingCanary(Failing);
 
 impl Candidates {
     pub fn new(directory: &Path, workshop: Arc<Workshop>, board: Board, rule: Preflight) -> Self {
@@ -211,20 +175,20 @@ impl Candidates {
     }
 
     /// Resolves when there is something to do. Nothing is lost if it is dropped.
-    pub async fn next(&mut self) -> Step {
+    pub(super) async fn next(&mut self) -> Step {
         tokio::select! {
             biased;
-            Some(failing) = self.failing.recv() => Step::Failing(FailingCanary(failing)),
-            Some(Ok(judged)) = self.judging.join_next() => Step::Judged(Box::new(JudgedFile(judged))),
+            Some(failing) = self.failing.recv() => Step::Failing(failing),
+            Some(Ok(judged)) = self.judging.join_next() => Step::Judged(Box::new(judged)),
             // The next look may bring something.
             else => std::future::pending().await,
         }
     }
 
-    pub async fn on(&mut self, step: Step, engine: &Engine, beside: &Beside) {
+    pub(super) async fn on(&mut self, step: Step, engine: &Engine, beside: &Beside) {
         match step {
-            Step::Judged(judged) => self.on_judged(engine, judged.0, beside).await,
-            Step::Failing(failing) => self.on_failing(engine, failing.0).await,
+            Step::Judged(judged) => self.on_judged(engine, *judged, beside).await,
+            Step::Failing(failing) => self.on_failing(engine, failing).await,
         }
     }
 
@@ -330,32 +294,7 @@ impl Candidates {
     /// What is tried, ready to begin; a shadow has begun.
     fn prepare(&mut self, find: &Find, fit: &Fit, beside: &Beside) -> io::Result<Running> {
         self.trials += 1;
-        let mut parts = Vec::new();
-        for plugin in &fit.plugins {
-            let manifest = plugin.handler.manifest();
-            let (name, version) = (manifest.name.clone(), Arc::clone(&manifest.version));
-            let (tally, candidate) = (Arc::new(Tally::default()), Arc::clone(&plugin.handler));
-            let role = match fit.terms {
-                Terms::Canary { failures_max, .. } => {
-                    let (tell, path, trial) = (self.tell.clone(), find.path.clone(), self.trials);
-                    // Nobody listens when the host stops.
-                    let tell = Box::new(move |reason| {
-                        let _ = tell.send(Failing { path: path.clone(), trial, reason });
-                    });
-                    let tally = Arc::clone(&tally);
-                    PartRole::Canary(Arc::new(Watched::new(candidate, tally, failures_max, tell)))
-                }
-                Terms::Shadow => {
-                    let Some((_, served)) = beside.get(name.as_str()) else { continue };
-                    let tally = Arc::clone(&tally);
-                    served.observe(Some(Shadow::start(candidate, served.manifest(), tally)?));
-                    PartRole::Shadow(Arc::clone(served))
-                }
-            };
-            parts.push(Part { plugin: name, version, tally, role });
-        }
-        let (digest, beside) = (find.digest.clone(), digests(fit, beside));
-        Ok(Running { trial: self.trials, digest, terms: fit.terms, beside, parts })
+        Running::prepare(self.trials, find, fit, beside, &self.tell)
     }
 
     fn note(&mut self, find: Find, fit: Fit, running: Running) {
@@ -425,8 +364,8 @@ impl Candidates {
         let Some(running) = self.running.remove(path) else { return };
         for Part { plugin, version, role, .. } in running.parts {
             match role {
-                PartRole::Shadow(served) => served.observe(None),
-                PartRole::Canary(_) => {
+                Role::Shadow(served) => served.observe(None),
+                Role::Canary(_) => {
                     // Refused only when the host stops.
                     let _ = engine.withdraw_canary(&plugin).await;
                     let (engine, admin) = (engine.clone(), self.workshop.admin.clone());
@@ -491,34 +430,4 @@ impl Candidates {
         *number += 1;
         *number
     }
-}
-
-impl Running {
-    fn watched(&self) -> impl Iterator<Item = &Arc<Watched>> {
-        self.parts.iter().filter_map(|part| match &part.role {
-            PartRole::Canary(watched) => Some(watched),
-            PartRole::Shadow(_) => None,
-        })
-    }
-
-    fn canaries(&self, terms: Terms) -> impl Iterator<Item = Canary> {
-        let share = match terms {
-            Terms::Canary { share, .. } => Some(share),
-            Terms::Shadow => None,
-        };
-        self.watched().zip(share.into_iter().cycle()).map(|(watched, share)| Canary {
-            handler: Arc::clone(watched) as Arc<dyn Handler>,
-            share,
-        })
-    }
-}
-
-/// Of what serves the plugins of a file.
-fn digests(fit: &Fit, beside: &Beside) -> BTreeMap<String, String> {
-    let names = fit.plugins.iter().map(|plugin| plugin.handler.manifest().name.to_string());
-    let serving = names.filter_map(|name| {
-        let digest = beside.get(&name)?.0.clone();
-        Some((name, digest))
-    });
-    serving.collect()
 }
