@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::model::Timestamp;
+use crate::monotonic::{Instant, after};
 use crate::retry::RetryPolicy;
 
 /// Deliveries that fail one after another, none succeeding between them, before
@@ -25,8 +25,8 @@ enum State {
     },
     /// Nothing is tried before `until`. Then one delivery is (`probing`).
     Open {
-        since: Timestamp,
-        until: Timestamp,
+        since: Instant,
+        until: Instant,
         round: u32,
         probing: bool,
     },
@@ -36,7 +36,7 @@ enum State {
 pub enum Admits {
     All,
     One,
-    NoneUntil(Timestamp),
+    NoneUntil(Instant),
     /// The one is under way.
     None,
 }
@@ -46,7 +46,7 @@ impl Breaker {
         Self { policy, state: State::Closed { failures: 0 } }
     }
 
-    pub fn admits(&self, now: Timestamp) -> Admits {
+    pub fn admits(&self, now: Instant) -> Admits {
         match self.state {
             State::Closed { .. } => Admits::All,
             State::Open { probing: true, .. } => Admits::None,
@@ -62,7 +62,7 @@ impl Breaker {
     }
 
     /// Since when nothing gets through, and when the next attempt is.
-    pub fn open(&self) -> Option<(Timestamp, Timestamp)> {
+    pub fn open(&self) -> Option<(Instant, Instant)> {
         match self.state {
             State::Closed { .. } => None,
             State::Open { since, until, .. } => Some((since, until)),
@@ -78,21 +78,21 @@ impl Breaker {
 
     /// A whole delivery failed in passing. `seed` chooses within the jitter.
     /// True if that opened the breaker.
-    pub fn failed(&mut self, now: Timestamp, at_least: Option<Duration>, seed: u64) -> bool {
+    pub fn failed(&mut self, now: Instant, at_least: Option<Duration>, seed: u64) -> bool {
         match &mut self.state {
             State::Closed { failures } if *failures + 1 < FAILURES_MAX => {
                 *failures += 1;
                 false
             }
             State::Closed { .. } => {
-                let until = now.after(self.pause(1, at_least, seed));
+                let until = after(now, self.pause(1, at_least, seed));
                 self.state = State::Open { since: now, until, round: 1, probing: false };
                 true
             }
             // Deliveries that were under way when it opened tell nothing new.
             State::Open { probing: false, .. } => false,
             &mut State::Open { since, round, .. } => {
-                let until = now.after(self.pause(round + 1, at_least, seed));
+                let until = after(now, self.pause(round + 1, at_least, seed));
                 self.state = State::Open { since, until, round: round + 1, probing: false };
                 false
             }
@@ -117,20 +117,27 @@ mod tests {
         delay_max: Duration::from_secs(1),
     };
 
-    fn fail(breaker: &mut Breaker, times: u32, now: Timestamp) -> bool {
+    fn fail(breaker: &mut Breaker, times: u32, now: Instant) -> bool {
         (0..times).map(|_| breaker.failed(now, None, 1)).last().unwrap_or(false)
+    }
+
+    /// A point in time, and those so many milliseconds after it.
+    fn times() -> (Instant, impl Fn(u64) -> Instant) {
+        let start = Instant::now();
+        (start, move |millis| start + Duration::from_millis(millis))
     }
 
     #[test]
     fn it_opens_after_failures_in_a_row_and_closes_by_itself() {
+        let (start, at) = times();
         let mut breaker = Breaker::new(POLICY);
-        assert!(!fail(&mut breaker, FAILURES_MAX - 1, Timestamp(0)));
+        assert!(!fail(&mut breaker, FAILURES_MAX - 1, start));
         assert!(!breaker.answered(), "one answer, and the row begins anew");
-        assert!(!fail(&mut breaker, FAILURES_MAX - 1, Timestamp(0)));
-        assert!(fail(&mut breaker, 1, Timestamp(0)));
+        assert!(!fail(&mut breaker, FAILURES_MAX - 1, start));
+        assert!(fail(&mut breaker, 1, start));
         let (_, until) = breaker.open().unwrap();
-        assert!(until >= Timestamp(100));
-        assert_eq!(breaker.admits(Timestamp(until.0 - 1)), Admits::NoneUntil(until));
+        assert!(until >= at(100));
+        assert_eq!(breaker.admits(until - Duration::from_millis(1)), Admits::NoneUntil(until));
         assert_eq!(breaker.admits(until), Admits::One);
         breaker.probe();
         assert_eq!(breaker.admits(until), Admits::None);
@@ -140,19 +147,21 @@ mod tests {
 
     #[test]
     fn each_failed_probe_waits_longer_and_as_long_as_it_is_told() {
+        let (start, at) = times();
         let mut breaker = Breaker::new(POLICY);
-        fail(&mut breaker, FAILURES_MAX, Timestamp(0));
+        fail(&mut breaker, FAILURES_MAX, start);
         breaker.probe();
-        breaker.failed(Timestamp(1_000), Some(Duration::from_secs(30)), 1);
-        assert_eq!(breaker.open(), Some((Timestamp(0), Timestamp(31_000))));
+        breaker.failed(at(1_000), Some(Duration::from_secs(30)), 1);
+        assert_eq!(breaker.open(), Some((start, at(31_000))));
     }
 
     #[test]
     fn late_failures_do_not_prolong_it() {
+        let (start, at) = times();
         let mut breaker = Breaker::new(POLICY);
-        fail(&mut breaker, FAILURES_MAX, Timestamp(0));
+        fail(&mut breaker, FAILURES_MAX, start);
         let opened = breaker.open();
-        assert!(!fail(&mut breaker, 3, Timestamp(50)));
+        assert!(!fail(&mut breaker, 3, at(50)));
         assert_eq!(breaker.open(), opened);
     }
 }

@@ -82,7 +82,7 @@ impl Housekeeping {
     async fn sweep(&self) -> Result<(), ReadError> {
         loop {
             let now = (self.clock)();
-            let before = |age: Option<Duration>| age.map_or(Timestamp(0), |age| ago(now, age));
+            let before = |age: Option<Duration>| age.map_or(Timestamp(0), |age| now.before(age));
             let (plugins, _) = self.roster.wanted();
             let expire = Expire {
                 plugins: plugins.keys().cloned().collect(),
@@ -122,9 +122,4 @@ impl Housekeeping {
         }
         Ok(instances)
     }
-}
-
-fn ago(now: Timestamp, age: Duration) -> Timestamp {
-    let millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    Timestamp(now.0.saturating_sub(millis))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hash;
 
 use crate::hash::HashMap;
-use crate::model::Timestamp;
+use crate::monotonic::Instant;
 
 /// A lane per key. Within a lane, items are sorted by their order number; items
 /// taken but not finished stay at its front.
@@ -15,7 +15,7 @@ pub struct Lanes<K, T> {
     /// Lanes with something to take. May name lanes that changed since; `take` checks.
     ready: VecDeque<K>,
     /// Lanes that wait until a time.
-    waiting: BTreeSet<(Timestamp, K)>,
+    waiting: BTreeSet<(Instant, K)>,
     len: usize,
 }
 
@@ -24,7 +24,7 @@ struct Lane<T> {
     items: VecDeque<(u64, T)>,
     /// How many items at the front are taken.
     taken: usize,
-    wait_until: Option<Timestamp>,
+    wait_until: Option<Instant>,
     queued: bool,
 }
 
@@ -116,7 +116,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     }
 
     /// Puts a taken item back where it was; its lane goes on at `until`.
-    pub fn put_back(&mut self, key: &K, order: u64, until: Timestamp) {
+    pub fn put_back(&mut self, key: &K, order: u64, until: Instant) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
         if !lane.items.iter().take(lane.taken).any(|(o, _)| *o == order) {
             return;
@@ -152,7 +152,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     }
 
     /// Makes the lanes ready whose wait is over.
-    pub fn wake(&mut self, now: Timestamp) {
+    pub fn wake(&mut self, now: Instant) {
         while let Some((until, _)) = self.waiting.first()
             && *until <= now
         {
@@ -165,7 +165,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
 
     /// When `wake` has something to do next.
     #[must_use]
-    pub fn next_wake(&self) -> Option<Timestamp> {
+    pub fn next_wake(&self) -> Option<Instant> {
         self.waiting.first().map(|(until, _)| *until)
     }
 
@@ -192,6 +192,8 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn take(lanes: &mut Lanes<u8, ()>) -> Option<(u8, u64)> {
@@ -236,18 +238,20 @@ mod tests {
     #[test]
     fn a_lane_waits_until_its_time_and_keeps_its_order() {
         let mut lanes = Lanes::default();
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
         for order in 1..=3 {
             lanes.push(&1, order, ());
         }
         assert_eq!(take(&mut lanes), Some((1, 1)));
         assert_eq!(lanes.take_next(&1).map(|(order, ())| order), Some(2));
-        lanes.put_back(&1, 1, Timestamp(10));
+        lanes.put_back(&1, 1, at(10));
         assert_eq!(take(&mut lanes), None, "2 is still out");
-        lanes.put_back(&1, 2, Timestamp(5));
-        lanes.wake(Timestamp(9));
+        lanes.put_back(&1, 2, at(5));
+        lanes.wake(at(9));
         assert_eq!(take(&mut lanes), None, "the later of the two times counts");
-        assert_eq!(lanes.next_wake(), Some(Timestamp(10)));
-        lanes.wake(Timestamp(10));
+        assert_eq!(lanes.next_wake(), Some(at(10)));
+        lanes.wake(at(10));
         for order in 1..=3 {
             assert_eq!(take(&mut lanes), Some((1, order)));
             lanes.finish(&1, order);

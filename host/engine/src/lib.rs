@@ -17,6 +17,7 @@ pub mod identity;
 mod lanes;
 pub mod lookup;
 pub mod model;
+mod monotonic;
 mod outbox;
 mod outlet;
 mod parking;
@@ -46,5 +47,6 @@ use model::Timestamp;
 use routes::Routes;
 use serving::Serving;
 
-/// The wall clock, handed in: nothing in the engine reads another.
+/// The wall clock, handed in: it tells dates (due times, hold deadlines, retention, what
+/// people read). It may be set at any time, so nothing waits by it; see [`monotonic`].
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

@@ -18,6 +18,7 @@ use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, Key,
     Message, MessageKind, PluginName, Sequence, SinkName, Timestamp, reserved,
 };
+use crate::monotonic::Instant;
 use crate::outbox::{MessageTail, OutboxReader};
 use crate::parking::{Admission, Parking, WAITING_MAX};
 use crate::resolve::{Action, LetterIds, Resolution, ResolveError, ResolveRequest, write_letter};
@@ -225,7 +226,7 @@ impl Outlet {
     }
 
     /// A taken message goes back to the front of its lane, as the next attempt.
-    pub fn retry(&mut self, lane: &LaneKey, sequence: u64, until: Timestamp) {
+    pub fn retry(&mut self, lane: &LaneKey, sequence: u64, until: Instant) {
         if let Some(parcel) = self.lanes.get_mut(lane, sequence) {
             parcel.attempt += 1;
             self.lanes.put_back(lane, sequence, until);
@@ -234,7 +235,7 @@ impl Outlet {
 
     /// A taken message goes back to the front of its lane as if it had not been tried:
     /// the sink as a whole does not answer.
-    pub fn postpone(&mut self, lane: &LaneKey, sequence: u64, until: Timestamp) {
+    pub fn postpone(&mut self, lane: &LaneKey, sequence: u64, until: Instant) {
         self.lanes.put_back(lane, sequence, until);
     }
 

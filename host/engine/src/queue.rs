@@ -16,10 +16,12 @@ use crate::engine::{
 };
 use crate::hash::HashMap;
 use crate::model::{MessageId, Timestamp};
+use crate::monotonic::{self, Instant, after};
 use crate::outlet::{LaneKey, Outlet};
 use crate::retry::RetryPolicy;
 
-const SLEEP_MAX: Duration = Duration::from_millis(500);
+/// When nothing waits for a time.
+const SLEEP_MAX: Duration = Duration::from_secs(3_600);
 const READ_RETRY: Duration = Duration::from_millis(200);
 /// Messages in one lease: what a worker can be expected to hold in memory.
 const LEASE_MESSAGES_MAX: usize = 10_000;
@@ -59,18 +61,18 @@ pub struct Queue {
 struct State {
     queue: Queue,
     leases: HashMap<LeaseId, OpenLease>,
-    expiry: BTreeMap<(Timestamp, LeaseId), ()>,
+    expiry: BTreeMap<(Instant, LeaseId), ()>,
     waiting: VecDeque<Waiting>,
 }
 
 struct OpenLease {
-    expires_at: Timestamp,
+    expires_at: Instant,
     messages: HashMap<MessageId, (LaneKey, u64)>,
 }
 
 struct Waiting {
     request: LeaseRequest,
-    until: Timestamp,
+    until: Instant,
     reply: oneshot::Sender<Result<Lease, QueueError>>,
 }
 
@@ -129,7 +131,7 @@ impl Queue {
 
 impl State {
     fn on_time(&mut self) {
-        let now = (self.queue.clock)();
+        let now = Instant::now();
         self.queue.outlet.lanes.wake(now);
         while let Some((&(at, id), ())) = self.expiry.first_key_value()
             && at <= now
@@ -145,22 +147,23 @@ impl State {
     }
 
     fn sleep(&self) -> Duration {
-        let now = (self.queue.clock)();
+        let now = Instant::now();
         let wakes = [
             self.queue.outlet.lanes.next_wake(),
             self.expiry.first_key_value().map(|(&(at, _), ())| at),
             self.waiting.iter().map(|waiting| waiting.until).min(),
         ];
-        let next = wakes.into_iter().flatten().min().map(|at| at.since(now).min(SLEEP_MAX));
-        next.unwrap_or(Duration::from_secs(3600)).max(Duration::from_millis(1))
+        let next = wakes.into_iter().flatten().min();
+        let next = next.map_or(SLEEP_MAX, |at| at.saturating_duration_since(now));
+        next.clamp(Duration::from_millis(1), SLEEP_MAX)
     }
 
     fn on_request(&mut self, request: QueueRequest) {
-        let now = (self.queue.clock)();
+        let now = Instant::now();
         // Whoever asked may have hung up: then nobody hears the answer.
         match request {
             QueueRequest::Lease(request, reply) => {
-                let until = now.after(request.wait.min(WAIT_MAX));
+                let until = after(now, request.wait.min(WAIT_MAX));
                 self.waiting.push_back(Waiting { request, until, reply });
             }
             QueueRequest::Acknowledge(lease, messages, reply) => {
@@ -181,7 +184,7 @@ impl State {
                 }));
             }
             QueueRequest::Extend(lease, duration, reply) => {
-                let _ = reply.send(self.extend(lease, now.after(duration.min(LEASE_DURATION_MAX))));
+                let _ = reply.send(self.extend(lease, after(now, duration.min(LEASE_DURATION_MAX))));
             }
             QueueRequest::Status(reply) => {
                 let leased = self.leases.values().map(|lease| lease.messages.len()).sum();
@@ -197,7 +200,7 @@ impl State {
 
     /// Gives what is ready to those who wait, in the order in which they came.
     fn serve_waiting(&mut self) {
-        let now = (self.queue.clock)();
+        let now = Instant::now();
         self.waiting.retain(|waiting| !waiting.reply.is_closed());
         while let Some(waiting) = self.waiting.front() {
             let (request, until) = (waiting.request.clone(), waiting.until);
@@ -223,14 +226,14 @@ impl State {
             if waiting.until > now {
                 kept.push_back(waiting);
             } else {
-                let empty = Lease { id: LeaseId(0), expires_at: now, messages: Vec::new() };
+                let empty = self.empty_lease(now);
                 let _ = waiting.reply.send(Ok(empty));
             }
         }
         self.waiting = kept;
     }
 
-    fn lease(&mut self, request: &LeaseRequest, now: Timestamp) -> Lease {
+    fn lease(&mut self, request: &LeaseRequest, now: Instant) -> Lease {
         let max = request.max.clamp(1, LEASE_MESSAGES_MAX);
         let mut taken = Vec::new();
         let mut messages: HashMap<MessageId, (LaneKey, u64)> = HashMap::default();
@@ -251,16 +254,26 @@ impl State {
                 count = add(&lane, sequence, parcel);
             }
         }
-        let expires_at = now.after(request.duration.min(LEASE_DURATION_MAX));
+        let expires_at = after(now, request.duration.min(LEASE_DURATION_MAX));
         if taken.is_empty() {
-            return Lease { id: LeaseId(0), expires_at, messages: Vec::new() };
+            return self.empty_lease(expires_at);
         }
         taken.sort_by_key(|(sequence, _)| *sequence);
         let id = LeaseId(self.queue.next_lease);
         self.queue.next_lease += 1;
         self.leases.insert(id, OpenLease { expires_at, messages });
         self.expiry.insert((expires_at, id), ());
+        let expires_at = self.date(expires_at);
         Lease { id, expires_at, messages: taken.into_iter().map(|(_, leased)| leased).collect() }
+    }
+
+    fn empty_lease(&self, expires_at: Instant) -> Lease {
+        Lease { id: LeaseId(0), expires_at: self.date(expires_at), messages: Vec::new() }
+    }
+
+    /// What a worker is told: it reads dates.
+    fn date(&self, at: Instant) -> Timestamp {
+        monotonic::date(at, Instant::now(), (self.queue.clock)())
     }
 
     fn acknowledge(
@@ -306,12 +319,12 @@ impl State {
         Ok((taken, report))
     }
 
-    fn extend(&mut self, id: LeaseId, until: Timestamp) -> Result<Timestamp, QueueError> {
+    fn extend(&mut self, id: LeaseId, until: Instant) -> Result<Timestamp, QueueError> {
         let lease = self.leases.get_mut(&id).ok_or(QueueError::NoSuchLease(id.0))?;
         self.expiry.remove(&(lease.expires_at, id));
         lease.expires_at = until;
         self.expiry.insert((until, id), ());
-        Ok(until)
+        Ok(self.date(until))
     }
 
     fn try_again(
@@ -320,14 +333,14 @@ impl State {
         sequence: u64,
         delay: Duration,
         reason: &str,
-        now: Timestamp,
+        now: Instant,
     ) {
         let outlet = &mut self.queue.outlet;
         let Some(parcel) = outlet.lanes.get_mut(lane, sequence) else { return };
         if parcel.attempt >= self.queue.retry.attempts_max {
-            outlet.bury(lane, sequence, reason, now);
+            outlet.bury(lane, sequence, reason, (self.queue.clock)());
         } else {
-            outlet.retry(lane, sequence, now.after(delay));
+            outlet.retry(lane, sequence, after(now, delay));
             outlet.lanes.wake(now);
         }
     }

@@ -11,13 +11,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
 use crate::breaker::{Admits, Breaker};
-use crate::model::{Message, Timestamp};
+use crate::model::Message;
+use crate::monotonic::{self, Instant, after};
 use crate::outlet::{LaneKey, Outlet};
 use crate::retry::RetryPolicy;
 use crate::sinks::SinkStates;
 use crate::transport::{DeliveryError, Transport};
 
-const SLEEP_MAX: Duration = Duration::from_millis(500);
+/// When nothing waits for a time.
+const SLEEP_MAX: Duration = Duration::from_secs(3_600);
 const READ_RETRY: Duration = Duration::from_millis(200);
 
 pub struct Relay {
@@ -38,7 +40,7 @@ impl Relay {
         let mut under_way: FuturesUnordered<BoxFuture<'static, Delivered>> =
             FuturesUnordered::new();
         loop {
-            self.outlet.lanes.wake((self.clock)());
+            self.outlet.lanes.wake(Instant::now());
             self.start_deliveries(&mut under_way);
             let slot = self.outlet.slot();
             let (dirty, has_room) = (self.outlet.is_dirty(), self.outlet.has_room());
@@ -76,11 +78,11 @@ impl Relay {
     }
 
     fn sleep(&self) -> Duration {
-        let now = (self.clock)();
+        let now = Instant::now();
         let breaker = self.breaker.open().map(|(_, until)| until).filter(|until| *until > now);
         let next = self.outlet.lanes.next_wake().into_iter().chain(breaker).min();
-        let next = next.map(|at| at.since(now).min(SLEEP_MAX));
-        next.unwrap_or(Duration::from_secs(3600)).max(Duration::from_millis(1))
+        let next = next.map_or(SLEEP_MAX, |at| at.saturating_duration_since(now));
+        next.clamp(Duration::from_millis(1), SLEEP_MAX)
     }
 
     fn start_deliveries(
@@ -88,7 +90,7 @@ impl Relay {
         under_way: &mut FuturesUnordered<BoxFuture<'static, Delivered>>,
     ) {
         while under_way.len() < self.transport.concurrency() {
-            let max = match self.breaker.admits((self.clock)()) {
+            let max = match self.breaker.admits(Instant::now()) {
                 Admits::All => self.transport.batch_max().max(1),
                 Admits::One => 1,
                 Admits::None | Admits::NoneUntil(_) => return,
@@ -126,7 +128,7 @@ impl Relay {
     }
 
     fn on_delivered(&mut self, (batch, results): Delivered) {
-        let now = (self.clock)();
+        let now = Instant::now();
         // While the sink is down, attempts tell of it and not of the messages.
         let was_open = self.breaker.open().is_some();
         self.judge(&batch, &results, now);
@@ -147,7 +149,7 @@ impl Relay {
         &mut self,
         batch: &[(LaneKey, Arc<Message>)],
         results: &[Result<(), DeliveryError>],
-        now: Timestamp,
+        now: Instant,
     ) {
         let mut at_least: Option<Duration> = None;
         let mut why = None;
@@ -171,11 +173,12 @@ impl Relay {
                     "the sink does not answer; its messages wait, and it is tried now and then"
                 );
             }
-            self.states.opened(&self.outlet.sink, since, until, reason);
+            let date = |at| monotonic::date(at, now, (self.clock)());
+            self.states.opened(&self.outlet.sink, date(since), date(until), reason);
         }
     }
 
-    fn on_failed(&mut self, lane: &LaneKey, sequence: u64, error: &DeliveryError, now: Timestamp) {
+    fn on_failed(&mut self, lane: &LaneKey, sequence: u64, error: &DeliveryError, now: Instant) {
         let Some(parcel) = self.outlet.lanes.get_mut(lane, sequence) else { return };
         let delay = match error {
             DeliveryError::Permanent(_) => None,
@@ -184,8 +187,8 @@ impl Relay {
             }
         };
         match delay {
-            Some(delay) => self.outlet.retry(lane, sequence, now.after(delay)),
-            None => self.outlet.bury(lane, sequence, &error.to_string(), now),
+            Some(delay) => self.outlet.retry(lane, sequence, after(now, delay)),
+            None => self.outlet.bury(lane, sequence, &error.to_string(), (self.clock)()),
         }
     }
 }

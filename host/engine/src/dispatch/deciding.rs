@@ -16,6 +16,7 @@ use crate::model::{
     InstanceStatus, Key, KeyChange, LogEntry, MessageKind, Outgoing, PluginName, Position,
     Question, Role, State, Timer, TimerChange, TimerName, TimerRef, Timestamp, reserved,
 };
+use crate::monotonic::{Instant, after};
 use crate::shard::{Job, JobResult};
 use crate::store::{Store, TimerRow};
 
@@ -334,7 +335,6 @@ impl Dispatcher {
 
     fn fail(&mut self, key: &Key, position: Position, failed: Unanswered) {
         let Unanswered { failure, retry_after } = failed;
-        let now = (self.around.clock)();
         let plugin = &self.plugin;
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
         let attempt = delivery.attempt;
@@ -351,7 +351,7 @@ impl Dispatcher {
         delivery.now = None;
         delivery.answers.clear();
         delivery.rounds = 0;
-        self.lanes.put_back(key, position.0, now.after(delay));
+        self.lanes.put_back(key, position.0, after(Instant::now(), delay));
     }
 }
 

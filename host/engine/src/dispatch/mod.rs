@@ -49,6 +49,7 @@ use crate::model::{
     Answer, Correlation, Counters, Cursor, DeadLetter, DeadLetterId, Effect, Key, LogEntry,
     Manifest, PluginName, Position, Subscription, Timestamp,
 };
+use crate::monotonic::Instant;
 use crate::parking::{Parking, WAITING_MAX};
 use crate::resolve::{LetterIds, ResolveRequest};
 use crate::retry::RetryPolicy;
@@ -70,8 +71,11 @@ const FLIGHTS_MAX: usize = 8_192;
 const FLIGHT_BYTES_MAX: usize = 64 << 20;
 /// Rows waiting for the committer. Beyond this the dispatcher waits for it.
 const CHANGES_MAX: usize = 16_384;
-/// The wall clock may jump while we sleep: it is looked at this often when something waits for it.
-const SLEEP_MAX: Duration = Duration::from_millis(500);
+/// When nothing waits for a time.
+const SLEEP_MAX: Duration = Duration::from_secs(3_600);
+/// The wall clock may be set while we sleep: it is looked at this often when something waits
+/// for a date.
+const DATE_SLEEP_MAX: Duration = Duration::from_millis(500);
 /// How long a cursor that moved over events of no interest may wait for company in a commit.
 const CURSOR_DELAY: Duration = Duration::from_millis(100);
 
@@ -292,7 +296,7 @@ impl Dispatcher {
             if self.dirty == Dirty::Clean {
                 waited_since = None;
             } else if waited_since.is_none() {
-                waited_since = Some(tokio::time::Instant::now());
+                waited_since = Some(Instant::now());
             }
             let overdue = waited_since.is_some_and(|since| since.elapsed() >= CURSOR_DELAY);
             let hand_over =
@@ -341,12 +345,13 @@ impl Dispatcher {
         }
     }
 
-    fn sleep(&self, waited_since: Option<tokio::time::Instant>) -> Duration {
-        let now = (self.around.clock)();
-        let wakes = [self.lanes.next_wake(), self.holds.next_expiry()];
-        let next = wakes.into_iter().flatten().min().map(|at| at.since(now).min(SLEEP_MAX));
+    fn sleep(&self, waited_since: Option<Instant>) -> Duration {
+        let lanes = self.lanes.next_wake().map(|at| at.saturating_duration_since(Instant::now()));
+        let holds = self.holds.next_expiry();
+        let holds = holds.map(|at| at.since((self.around.clock)()).min(DATE_SLEEP_MAX));
         let cursor = waited_since.map(|since| CURSOR_DELAY.saturating_sub(since.elapsed()));
-        let sleep = next.into_iter().chain(cursor).min().unwrap_or(Duration::from_secs(3600));
+        let wakes = [lanes, holds, cursor].into_iter().flatten();
+        let sleep = wakes.min().unwrap_or(SLEEP_MAX).min(SLEEP_MAX);
         // A timer of zero would spin while the committer is busy.
         sleep.max(Duration::from_millis(1))
     }
@@ -451,9 +456,8 @@ impl Dispatcher {
     }
 
     fn on_time(&mut self) {
-        let now = (self.around.clock)();
-        self.lanes.wake(now);
-        self.expire_holds(now);
+        self.lanes.wake(Instant::now());
+        self.expire_holds((self.around.clock)());
     }
 }
 

@@ -16,6 +16,7 @@ use crate::canary::{Canary, Share};
 use crate::handler::Handler;
 use crate::hash::HashMap;
 use crate::model::{Key, Manifest, Position, Subscription, reserved};
+use crate::monotonic::Instant;
 
 use super::{Dirty, Dispatcher};
 
@@ -145,13 +146,12 @@ impl Dispatcher {
     /// Has an event decided anew by the version that serves now. No answer that another
     /// version asked for is given to it.
     pub(super) fn start_over(&mut self, key: &Key, position: Position) {
-        let now = (self.around.clock)();
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
         delivery.attempt = 1;
         delivery.now = None;
         delivery.answers.clear();
         delivery.rounds = 0;
-        self.lanes.put_back(key, position.0, now);
+        self.lanes.put_back(key, position.0, Instant::now());
     }
 
     /// Whether an event waited for a version that subscribes to it no more.

@@ -122,6 +122,12 @@ impl Timestamp {
         Self(self.0.saturating_add(millis).min(Self::MAX.0))
     }
 
+    #[must_use]
+    pub fn before(self, delay: Duration) -> Self {
+        let millis = u64::try_from(delay.as_millis()).unwrap_or(Self::MAX.0);
+        Self(self.0.saturating_sub(millis))
+    }
+
     /// Time from `earlier` to `self`; zero if the clock went backwards.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
