@@ -1,23 +1,32 @@
 //! Inbox deduplication in the database: the tables of [`Seen`].
 //!
-//! `seen` has the rows of the live generation, and of a frozen one until all its chunks
-//! are in `seen_runs`. A run is complete when its head has its filter. So a crash between
-//! any two commits loses nothing: [`load`] finds each hash in exactly the place from
-//! which the next commit goes on.
+//! `seen` has the rows of the live generation, and of a frozen one until it is a complete run.
+//! `seen_run_heads` names the runs; their hashes lie in `seen_buckets`, their filters in
+//! `seen_filters`. A run is written in the order of its rows, and what a merge has moved is
+//! removed in the same commit. So a crash between any two commits loses nothing: [`load`]
+//! finds each hash in exactly the place from which the next commit goes on.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
+use std::ops::Range;
 
 use rusqlite::{Connection, OptionalExtension as _};
+use sagabox_engine::filter::Filter;
 use sagabox_engine::model::Position;
 use sagabox_engine::store::Append;
 
 use super::rows::{self, integer};
-use super::seen::{self, Answer, Done, Hash, Index, Run, Seen, Sizes, Task};
+use super::seen::{self, Done, Hash, Head, Seen, Sizes, Task, Write};
 use super::tables::each;
 use super::trouble::{WriteError, damaged};
 
-/// Chunks that one commit removes: each is a page.
-const CHUNKS_REMOVED_MAX: usize = 128;
+#[cfg(test)]
+mod tests;
+
+const INSERT_FILTER: &str = "INSERT OR REPLACE INTO seen_filters (row, filter) VALUES (?, ?)";
+/// Rows of `seen_buckets` that one commit forgets: each is a page.
+const BUCKETS_FORGOTTEN_MAX: usize = 128;
+/// Rows of `seen_filters`: each is eight pages.
+const FILTERS_FORGOTTEN_MAX: usize = 16;
 
 /// What became of the appends of a batch.
 #[derive(Default)]
@@ -27,36 +36,106 @@ pub(super) struct Looked {
     pub added: Vec<(Position, Hash)>,
 }
 
-/// Reads what was seen. Runs come with their filters, so this does not grow with the log.
+/// Reads what was seen: the newest hashes, and the filters of all others, whose memory is bounded.
+/// A filter that is missing is made of its buckets, and stored.
 pub(super) fn load(connection: &Connection, sizes: Sizes) -> Result<Seen, WriteError> {
     let mut seen = Seen::new(sizes);
-    let sql = "SELECT coalesce(max(chunk), 0) FROM seen_runs";
-    seen.restore_numbers(connection.query_row(sql, (), |row| row.get(0))?);
-    let mut in_runs = 0;
-    let sql =
-        "SELECT run, newest_at, last_position, fences, filter FROM seen_run_heads ORDER BY run";
-    let mut heads = connection.prepare(sql)?;
-    let mut heads = heads.query(())?;
-    while let Some(head) = heads.next()? {
-        let number: i64 = head.get(0)?;
-        let (newest_at, last_position) = (natural(head.get(1)?)?, natural(head.get(2)?)?);
-        if let Some(filter) = head.get::<_, Option<Vec<u8>>>(4)? {
-            let fences: Vec<u8> = head.get(3)?;
-            let index = Index::from_bytes(&fences, &filter)
-                .ok_or_else(|| damaged(format!("run {number} of `seen_run_heads` is damaged")))?;
-            seen.restore_run(Run { number, newest_at, last_position, index });
-        } else {
-            let hashes = rows_of(connection, in_runs, last_position)?;
-            let sql = "SELECT count(*) FROM seen_runs WHERE chunk >= ?";
-            let chunks =
-                connection.query_row(sql, [seen::first_chunk(number)], |row| row.get(0))?;
-            let written = usize::try_from(natural(chunks)?).map_err(damaged)?;
-            seen.restore_frozen(number, (newest_at, last_position), hashes, written);
+    let heads = heads(connection)?;
+    let complete = heads.iter().filter(|(_, is_complete)| *is_complete);
+    let in_runs = complete.map(|(head, _)| head.last_position).max().unwrap_or(0);
+    for (head, is_complete) in &heads {
+        if *is_complete {
+            seen.restore_run(*head);
+            continue;
         }
-        in_runs = last_position;
+        let frozen = match head.level {
+            0 => Some(rows_of(connection, in_runs, head.last_position)?),
+            _ => None,
+        };
+        seen.restore_build(*head, written(connection, head.number)?, frozen);
     }
-    seen.restore_live(rows_of(connection, in_runs, u64::MAX)?);
+    for (head, _) in &heads {
+        load_filters(connection, &mut seen, head.number)?;
+    }
+    for (run, group, rows) in seen.without_filter() {
+        let hashes = buckets(connection, &rows)?;
+        each(connection, INSERT_FILTER, seen.make_filter(run, group, &hashes), |row| row)?;
+    }
+    let oldest: Option<i64> =
+        connection.query_row("SELECT min(position) FROM seen", (), |row| row.get(0))?;
+    if oldest.is_some_and(|oldest| oldest <= integer(in_runs)) {
+        seen.restore_trim(in_runs);
+    }
+    let last = heads.iter().map(|(head, _)| head.last_position).max().unwrap_or(0);
+    seen.restore_live(rows_of(connection, last, u64::MAX)?);
+    let known = heads.iter().map(|(head, _)| head.number).collect();
+    garbage(connection, &known)?.into_iter().for_each(|run| seen.restore_garbage(run));
     Ok(seen)
+}
+
+/// Oldest first, each with whether all of it is written.
+fn heads(connection: &Connection) -> Result<Vec<(Head, bool)>, WriteError> {
+    let sql = "SELECT run, level, hashes, newest_at, last_position, merged_into, is_complete \
+               FROM seen_run_heads ORDER BY last_position, run";
+    let mut select = connection.prepare(sql)?;
+    let mut rows = select.query(())?;
+    let mut heads = Vec::new();
+    while let Some(row) = rows.next()? {
+        let head = Head {
+            number: row.get(0)?,
+            level: row.get(1)?,
+            hashes: natural(row.get(2)?)?,
+            newest_at: natural(row.get(3)?)?,
+            last_position: natural(row.get(4)?)?,
+            merged_into: row.get(5)?,
+        };
+        heads.push((head, row.get(6)?));
+    }
+    Ok(heads)
+}
+
+/// How many buckets of a run are written: it begins with its first, and leaves none out.
+fn written(connection: &Connection, run: i64) -> Result<u64, WriteError> {
+    let sql = "SELECT max(row) FROM seen_buckets WHERE row >= ? AND row < ?";
+    let (first, end) = (seen::first_row(run), seen::first_row(run + 1));
+    let last: Option<i64> = connection.query_row(sql, (first, end), |row| row.get(0))?;
+    last.map_or(Ok(0), |last| natural(last - first + 1))
+}
+
+fn load_filters(connection: &Connection, seen: &mut Seen, run: i64) -> Result<(), WriteError> {
+    let sql = "SELECT row, filter FROM seen_filters WHERE row >= ? AND row < ? ORDER BY row";
+    let mut select = connection.prepare_cached(sql)?;
+    let first = seen::first_row(run);
+    let mut rows = select.query((first, seen::first_row(run + 1)))?;
+    while let Some(row) = rows.next()? {
+        let number: i64 = row.get(0)?;
+        let filter = Filter::from_bytes(row.get_ref(1)?.as_blob().map_err(damaged)?)
+            .ok_or_else(|| damaged(format!("row {number} of `seen_filters` is damaged")))?;
+        seen.restore_filter(run, natural(number - first)?, filter);
+    }
+    Ok(())
+}
+
+/// The runs with rows and without a head.
+fn garbage(connection: &Connection, known: &HashSet<i64>) -> Result<Vec<i64>, WriteError> {
+    let mut found = Vec::new();
+    for sql in [
+        "SELECT min(row) FROM seen_buckets WHERE row >= ?",
+        "SELECT min(row) FROM seen_filters WHERE row >= ?",
+    ] {
+        let mut next = connection.prepare(sql)?;
+        let mut from = 0;
+        while let Some(row) = next.query_row([from], |row| row.get::<_, Option<i64>>(0))? {
+            let run = seen::run_of(row);
+            from = seen::first_row(run + 1);
+            if !known.contains(&run) {
+                found.push(run);
+            }
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
 }
 
 /// The hashes between two positions (the first exclusive).
@@ -67,6 +146,20 @@ fn rows_of(connection: &Connection, after: u64, until: u64) -> Result<Vec<Hash>,
     let mut hashes = Vec::new();
     while let Some(row) = rows.next()? {
         hashes.push(Hash::from_be_bytes(row.get(0)?));
+    }
+    Ok(hashes)
+}
+
+/// The hashes in these buckets, in the order of the buckets.
+fn buckets(connection: &Connection, rows: &Range<i64>) -> Result<Vec<Hash>, WriteError> {
+    let sql = "SELECT row, hashes FROM seen_buckets WHERE row >= ? AND row < ? ORDER BY row";
+    let mut select = connection.prepare_cached(sql)?;
+    let mut found = select.query((rows.start, rows.end))?;
+    let mut hashes = Vec::new();
+    while let Some(row) = found.next()? {
+        let bucket = seen::hashes_of(row.get_ref(1)?.as_blob().map_err(damaged)?);
+        let number: i64 = row.get(0)?;
+        hashes.extend(bucket.ok_or_else(|| damaged(format!("row {number} of `seen_buckets`")))?);
     }
     Ok(hashes)
 }
@@ -82,51 +175,37 @@ pub(super) fn look_up(
     appends: &[Append],
 ) -> Result<Looked, WriteError> {
     let mut looked = Looked::default();
-    let mut in_batch = HashSet::with_capacity(appends.len());
-    let mut unsure: BTreeMap<i64, Vec<Hash>> = BTreeMap::new();
+    let mut in_batch =
+        HashSet::with_capacity_and_hasher(appends.len(), foldhash::fast::RandomState::default());
+    let mut asked = Vec::with_capacity(appends.len());
     for append in appends.iter().filter(|append| !append.redriven) {
         let hash = rows::identity(&append.event);
-        if !in_batch.insert(hash) {
-            looked.duplicates.push(append.position);
-            continue;
+        match in_batch.insert(hash) {
+            true => asked.push((append.position, hash)),
+            false => looked.duplicates.push(append.position),
         }
-        match seen.look_up(hash) {
-            Answer::Yes => {
-                looked.duplicates.push(append.position);
-                continue;
-            }
-            Answer::No => {}
-            Answer::In(chunks) => {
-                for chunk in chunks {
-                    unsure.entry(chunk).or_default().push(hash);
-                }
-            }
+    }
+    let hashes: Vec<Hash> = asked.iter().map(|(_, hash)| *hash).collect();
+    let seen::Looked { seen: mut is_seen, mut perhaps } = seen.look_up(&hashes);
+    perhaps.sort_unstable();
+    let mut select = connection.prepare_cached("SELECT hashes FROM seen_buckets WHERE row = ?")?;
+    for same in perhaps.chunk_by(|(row, _), (next, _)| row == next) {
+        let (row, _) = same[0];
+        let bucket: Option<Vec<u8>> = select.query_row([row], |row| row.get(0)).optional()?;
+        let missing = || damaged(format!("row {row} of `seen_buckets` is missing"));
+        let bucket = bucket.ok_or_else(missing)?;
+        for (_, index) in same {
+            is_seen[*index] |= seen::contains(&bucket, hashes[*index]);
         }
-        looked.added.push((append.position, hash));
     }
-    if !unsure.is_empty() {
-        let found = find(connection, &unsure)?;
-        let is_found = |(_, hash): &mut (Position, Hash)| found.contains(hash);
-        looked
-            .duplicates
-            .extend(looked.added.extract_if(.., is_found).map(|(position, _)| position));
-        looked.duplicates.sort_unstable();
+    for ((position, hash), is_seen) in asked.into_iter().zip(is_seen) {
+        match is_seen {
+            true => looked.duplicates.push(position),
+            false => looked.added.push((position, hash)),
+        }
     }
+    looked.duplicates.sort_unstable();
     Ok(looked)
-}
-
-fn find(
-    connection: &Connection,
-    unsure: &BTreeMap<i64, Vec<Hash>>,
-) -> Result<HashSet<Hash>, WriteError> {
-    let mut found = HashSet::new();
-    let mut select = connection.prepare_cached("SELECT hashes FROM seen_runs WHERE chunk = ?")?;
-    for (chunk, asked) in unsure {
-        let hashes: Option<Vec<u8>> = select.query_row([chunk], |row| row.get(0)).optional()?;
-        let hashes = hashes.ok_or_else(|| damaged("a chunk of `seen_runs` is missing"))?;
-        found.extend(asked.iter().filter(|hash| seen::contains(&hashes, **hash)));
-    }
-    Ok(found)
 }
 
 /// Adds what is new, and does the part of the other work that is this commit's.
@@ -135,31 +214,38 @@ pub(super) fn write(
     seen: &Seen,
     added: &[(Position, Hash)],
     newest_at: u64,
-) -> Result<Done, WriteError> {
-    let Some((last, _)) = added.last() else { return Ok(Done::Nothing) };
+) -> Result<Vec<Done>, WriteError> {
+    let Some((last, _)) = added.last() else { return Ok(Vec::new()) };
     each(connection, "INSERT INTO seen (position, hash) VALUES (?, ?)", added, |row| {
         let (position, hash) = row;
         (integer(position.0), hash.to_be_bytes())
     })?;
-    match seen.task(added.len()) {
-        Task::Nothing => Ok(Done::Nothing),
-        Task::Freeze { run } => {
-            let sql = "INSERT INTO seen_run_heads (run, newest_at, last_position) VALUES (?, ?, ?)";
-            let newest_at = seen.newest_at(newest_at);
-            connection.execute(sql, (run, integer(newest_at), integer(last.0)))?;
-            Ok(Done::Frozen { newest_at, last_position: last.0 })
+    let freeze = |run| seen.frozen_head(run, added.len(), newest_at, last.0);
+    let tasks = seen.tasks(added.len()).into_iter();
+    tasks.map(|task| perform(connection, seen, task, freeze)).collect()
+}
+
+fn perform(
+    connection: &Connection,
+    seen: &Seen,
+    task: Task,
+    freeze: impl Fn(i64) -> Head,
+) -> Result<Done, WriteError> {
+    match task {
+        Task::Freeze(run) => {
+            let head = freeze(run);
+            insert_head(connection, &head)?;
+            Ok(Done::Frozen(head))
         }
-        Task::Write { chunks, complete } => {
-            let written = chunks.len();
-            let sql = "INSERT OR REPLACE INTO seen_runs (chunk, hashes) VALUES (?, ?)";
-            each(connection, sql, chunks, |chunk| seen.chunk(chunk))?;
-            if complete {
-                let run = seen.newest_run();
-                let (fences, filter) = run.index.to_bytes();
-                let sql = "UPDATE seen_run_heads SET fences = ?, filter = ? WHERE run = ?";
-                connection.execute(sql, (fences, filter, run.number))?;
-            }
-            Ok(Done::Written { chunks: written, complete })
+        Task::Merge { output, inputs } => {
+            insert_head(connection, &output)?;
+            let sql = "UPDATE seen_run_heads SET merged_into = ? WHERE run = ?";
+            each(connection, sql, &inputs, |run| (output.number, run))?;
+            Ok(Done::Merging { output, inputs })
+        }
+        Task::Write(write) => {
+            let hashes = write_on(connection, seen, &write)?;
+            Ok(Done::Written { write, hashes })
         }
         Task::Trim { until, rows } => {
             let sql = "DELETE FROM seen WHERE position IN \
@@ -171,21 +257,102 @@ pub(super) fn write(
     }
 }
 
-/// Removes whole runs in which everything is older than a time, their chunks a few at
-/// a time. Returns how many runs are to be forgotten, and how many rows went.
+fn insert_head(connection: &Connection, head: &Head) -> Result<(), WriteError> {
+    let sql = "INSERT INTO seen_run_heads \
+               (run, level, hashes, newest_at, last_position, merged_into, is_complete) \
+               VALUES (?, ?, ?, ?, ?, NULL, 0)";
+    let Head { number, level, hashes, newest_at, last_position, merged_into: _ } = *head;
+    let row = (number, level, integer(hashes), integer(newest_at), integer(last_position));
+    connection.prepare_cached(sql)?.execute(row)?;
+    Ok(())
+}
+
+/// Writes the next buckets of a run, and removes from its inputs what it has now.
+fn write_on(connection: &Connection, seen: &Seen, write: &Write) -> Result<Vec<Hash>, WriteError> {
+    let hashes = match seen.frozen_hashes(write) {
+        Some(hashes) => hashes,
+        None => {
+            let mut hashes = Vec::new();
+            for rows in seen.inputs(write) {
+                hashes.extend(buckets(connection, &rows)?);
+            }
+            seen.only(write, &mut hashes);
+            hashes
+        }
+    };
+    let sql = "INSERT OR REPLACE INTO seen_buckets (row, hashes) VALUES (?, ?)";
+    each(connection, sql, seen.buckets(write, &hashes), |row| row)?;
+    each(connection, INSERT_FILTER, seen.filters(write), |row| row)?;
+    for rows in seen.outdated(write) {
+        remove(connection, &rows.buckets, &rows.filters)?;
+    }
+    if write.completes {
+        let sql = "UPDATE seen_run_heads SET is_complete = 1 WHERE run = ?";
+        connection.prepare_cached(sql)?.execute([write.run])?;
+        let sql = "DELETE FROM seen_run_heads WHERE merged_into = ?";
+        connection.prepare_cached(sql)?.execute([write.run])?;
+    }
+    Ok(hashes)
+}
+
+fn remove(
+    connection: &Connection,
+    buckets: &Range<i64>,
+    filters: &Range<i64>,
+) -> Result<(), WriteError> {
+    let sql = "DELETE FROM seen_buckets WHERE row >= ? AND row < ?";
+    connection.prepare_cached(sql)?.execute((buckets.start, buckets.end))?;
+    if !filters.is_empty() {
+        let sql = "DELETE FROM seen_filters WHERE row >= ? AND row < ?";
+        connection.prepare_cached(sql)?.execute((filters.start, filters.end))?;
+    }
+    Ok(())
+}
+
+/// What a commit has forgotten, for [`Seen::forget`].
+#[derive(Default)]
+pub(super) struct Forgotten {
+    pub runs: Vec<i64>,
+    /// How many of the forgotten runs have no row any more.
+    pub cleared: usize,
+    /// Rows that went.
+    pub rows: usize,
+}
+
+/// Removes whole runs in which everything is older than a time, their rows a few at a time.
 pub(super) fn forget(
     connection: &Connection,
     seen: &Seen,
     before: u64,
     rows_max: usize,
-) -> Result<(usize, usize), WriteError> {
-    let dropped = seen.older_than(before);
-    let first_chunk = seen.first_chunk_after(dropped);
-    let sql = "DELETE FROM seen_run_heads WHERE run < ?";
-    connection.prepare_cached(sql)?.execute([seen::run_of(first_chunk)])?;
-    let limit = rows_max.min(CHUNKS_REMOVED_MAX) as u64;
-    let sql = "DELETE FROM seen_runs WHERE chunk IN \
-               (SELECT chunk FROM seen_runs WHERE chunk < ? ORDER BY chunk LIMIT ?)";
-    let removed = connection.prepare_cached(sql)?.execute((first_chunk, integer(limit)))?;
-    Ok((dropped, removed))
+) -> Result<Forgotten, WriteError> {
+    let mut forgotten = Forgotten { runs: seen.older_than(before), ..Forgotten::default() };
+    each(connection, "DELETE FROM seen_run_heads WHERE run = ?", &forgotten.runs, |run| [run])?;
+    let tables = [
+        (
+            "DELETE FROM seen_filters WHERE row IN (SELECT row FROM seen_filters \
+             WHERE row >= ? AND row < ? ORDER BY row LIMIT ?)",
+            rows_max.min(FILTERS_FORGOTTEN_MAX),
+        ),
+        (
+            "DELETE FROM seen_buckets WHERE row IN (SELECT row FROM seen_buckets \
+             WHERE row >= ? AND row < ? ORDER BY row LIMIT ?)",
+            rows_max.min(BUCKETS_FORGOTTEN_MAX),
+        ),
+    ];
+    for run in seen.garbage().iter().chain(&forgotten.runs) {
+        let (first, end) = (seen::first_row(*run), seen::first_row(run + 1));
+        let mut is_cleared = true;
+        for (sql, max) in tables {
+            let mut delete = connection.prepare_cached(sql)?;
+            let removed = delete.execute((first, end, integer(max as u64)))?;
+            forgotten.rows += removed;
+            is_cleared &= removed < max;
+        }
+        if !is_cleared {
+            break;
+        }
+        forgotten.cleared += 1;
+    }
+    Ok(forgotten)
 }

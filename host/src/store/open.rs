@@ -26,10 +26,11 @@ const STATEMENTS: usize = 64;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// In order; the number of those applied is the file's version (`PRAGMA user_version`).
-const MIGRATIONS: &[&str] = &[
+pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_letters.sql"),
     include_str!("migrations/0003_flat_cost.sql"),
+    include_str!("migrations/0004_seen_levels.sql"),
 ];
 
 /// The first that keeps its sums.

@@ -17,6 +17,10 @@ use sqlx::sqlite::SqliteConnectOptions;
 use super::SqliteStore;
 use super::seen::Sizes;
 
+/// So small that few events go through freezing and merging.
+const SMALL: Sizes =
+    Sizes { generation: 8, bucket: 3, group: 2, fan_in: 4, filter_bytes_max: 16 << 10 };
+
 fn path(directory: &tempfile::TempDir) -> std::path::PathBuf {
     directory.path().join("store.db")
 }
@@ -171,7 +175,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let directory = tempfile::tempdir().unwrap();
-            let sizes = Sizes { generation: 8, chunk: 3, filter_bits: 4 };
+            let sizes = SMALL;
             let url = path(&directory).display().to_string();
             let mut store = SqliteStore::open_with(&url, sizes).await.unwrap();
             let (mut known, mut position) = (BTreeSet::new(), 1);
@@ -237,11 +241,10 @@ async fn count(store: &SqliteStore, sql: &'static str) -> i64 {
 async fn old_identities_go_and_young_ones_stay_over_restarts() {
     const AGE: u64 = 20;
     const COUNT: u64 = 120;
-    let sizes = Sizes { generation: 8, chunk: 3, filter_bits: 4 };
     for restart_every in [1, 3, 7, COUNT] {
         let directory = tempfile::tempdir().unwrap();
         let url = path(&directory).display().to_string();
-        let mut store = SqliteStore::open_with(&url, sizes).await.unwrap();
+        let mut store = SqliteStore::open_with(&url, SMALL).await.unwrap();
         for id in 1..=COUNT {
             // A duplicate of one that is just young enough, beside the new one.
             let young = id.saturating_sub(AGE - 1).max(1);
@@ -251,7 +254,7 @@ async fn old_identities_go_and_young_ones_stay_over_restarts() {
             store.commit(&forget_up_to(2 * id.saturating_sub(AGE))).await.unwrap();
             if id % restart_every == 0 {
                 drop(store);
-                store = SqliteStore::open_with(&url, sizes).await.unwrap();
+                store = SqliteStore::open_with(&url, SMALL).await.unwrap();
             }
         }
         let young: Vec<u64> = (COUNT - AGE + 1..=COUNT).collect();
@@ -261,9 +264,9 @@ async fn old_identities_go_and_young_ones_stay_over_restarts() {
         let first = first + young.len() as u64;
         let committed = store.commit(&only_events(first, &[1, 2, 3])).await.unwrap();
         assert_eq!(committed.duplicates, [], "what is old is forgotten");
-        // Otherwise there would be some forty chunks in some fifteen runs.
-        let chunks = count(&store, "SELECT count(*) FROM seen_runs").await;
-        assert!((1..20).contains(&chunks), "{chunks} chunks, restarts every {restart_every}");
+        // Otherwise there would be some forty buckets in some fifteen runs.
+        let buckets = count(&store, "SELECT count(*) FROM seen_buckets").await;
+        assert!((1..20).contains(&buckets), "{buckets} buckets, restarts every {restart_every}");
         let heads = count(&store, "SELECT count(*) FROM seen_run_heads").await;
         assert!((1..8).contains(&heads), "{heads} runs, restarts every {restart_every}");
     }

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use sagabox_engine::store::{Batch, CommitError, Committed, Expire};
 
 use super::expire::{self, Sweep};
+use super::inbox::Forgotten;
 use super::open;
 use super::seen::{Done, Hash, Seen, Sizes};
 use super::trouble::{self, WriteError, plainly};
@@ -27,8 +28,8 @@ struct Written {
     added: Vec<Hash>,
     /// When the newest of them was received.
     newest_at: u64,
-    done: Done,
-    runs_dropped: usize,
+    done: Vec<Done>,
+    forgotten: Forgotten,
 }
 
 impl Writer {
@@ -38,7 +39,7 @@ impl Writer {
         let connection = open::writing(path)?;
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let seen = inbox::load(&connection, sizes)?;
-        connection.execute_batch("ROLLBACK")?;
+        connection.execute_batch("COMMIT")?;
         Ok(Self { connection, seen, sweep: Sweep::default() })
     }
 
@@ -57,8 +58,8 @@ impl Writer {
             let certain = trouble::is_full(&error);
             return Err(self.roll_back(path, &error, certain));
         }
-        self.seen.apply(written.added, written.newest_at, &written.done);
-        self.seen.forget(written.runs_dropped);
+        self.seen.apply(written.added.into_iter(), written.newest_at, written.done);
+        self.seen.forget(&written.forgotten.runs, written.forgotten.cleared);
         Ok(written.committed)
     }
 
@@ -79,19 +80,18 @@ impl Writer {
         tables::write_decisions(writer, batch)?;
         tables::write_waiting(writer, batch)?;
         tables::write_progress(writer, batch)?;
-        let (mut runs_dropped, mut expired) = (0, 0);
+        let (mut forgotten, mut expired) = (Forgotten::default(), 0);
         if let Some(expire) = &batch.expire {
             let Expire { seen_before, rows_max, .. } = expire;
-            let chunks;
-            (runs_dropped, chunks) = inbox::forget(writer, &self.seen, seen_before.0, *rows_max)?;
-            expired = chunks + expire::step(writer, &mut self.sweep, expire)?;
+            forgotten = inbox::forget(writer, &self.seen, seen_before.0, *rows_max)?;
+            expired = forgotten.rows + expire::step(writer, &mut self.sweep, expire)?;
         }
         Ok(Written {
             committed: Committed { duplicates: looked.duplicates, expired },
             added: looked.added.into_iter().map(|(_, hash)| hash).collect(),
             newest_at,
             done,
-            runs_dropped,
+            forgotten,
         })
     }
 

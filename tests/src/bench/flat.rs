@@ -108,7 +108,10 @@ async fn start() -> Host {
 }
 
 /// Ends the host, and starts it again: how long until it is ready.
-async fn restart(host: &mut Host) -> Result<Duration> {
+///
+/// # Errors
+/// If it does not answer.
+pub async fn restart(host: &mut Host) -> Result<Duration> {
     host.stop().await;
     let start = Instant::now();
     host.start().await;

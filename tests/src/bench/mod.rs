@@ -8,6 +8,7 @@ pub mod by_hand;
 pub mod candidates;
 pub mod flat;
 pub mod http;
+pub mod identities;
 pub mod in_process;
 pub mod latency;
 pub mod load;

@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use super::by_hand::{ByHand, Keeps};
 use super::load::{self, Load, Target};
-use super::process::Usage;
-use super::report::{Spread, compared, micros_each, millis, percentile, rate};
+use super::process::{self, Usage};
+use super::report::{Spread, compared, mebibytes, micros_each, millis, percentile, rate};
 use super::settings::Settings;
 use super::shapes::SAGA;
 use super::throughput::WARM_UP;
@@ -18,6 +18,8 @@ struct Measured {
     rates: Spread,
     answered: Vec<Duration>,
     cpu: Duration,
+    /// The most memory that was ever resident.
+    highest_bytes: u64,
 }
 
 /// # Errors
@@ -41,15 +43,19 @@ pub async fn measure(settings: &Settings) -> Result<String> {
             measured.answered.extend(outcome.answered);
         }
     }
+    for (measured, target) in measured.iter_mut().zip(targets) {
+        measured.highest_bytes = process::memory(target.process)?.1;
+    }
     host.client().assert_no_dead_letters().await;
     host.stop().await;
     let names = ["Sagabox", same.name(), lean.name()];
     let rows = names.into_iter().zip(&mut measured).map(|(name, measured)| {
         let cpu = micros_each(measured.cpu, measured.answered.len());
         let [p50, p99] = [500, 990].map(|at| millis(percentile(&mut measured.answered, at)));
-        (name, &measured.rates, [cpu, p50, p99])
+        let highest = mebibytes(measured.highest_bytes);
+        (name, &measured.rates, [cpu, highest, p50, p99])
     });
-    Ok(compared(["CPU µs/event", "202 p50 ms", "202 p99 ms"], rows))
+    Ok(compared(["CPU µs/event", "highest MiB", "202 p50 ms", "202 p99 ms"], rows))
 }
 
 async fn run(

@@ -13,9 +13,10 @@ pub enum Scenario {
     Looping,
     Candidates,
     Flat,
+    Identities,
 }
 
-const SCENARIOS: [(Scenario, &str); 8] = [
+const SCENARIOS: [(Scenario, &str); 9] = [
     (Scenario::Saga, "saga"),
     (Scenario::ProcessManager, "process-manager"),
     (Scenario::Senders, "senders"),
@@ -24,6 +25,7 @@ const SCENARIOS: [(Scenario, &str); 8] = [
     (Scenario::Looping, "looping"),
     (Scenario::Candidates, "candidates"),
     (Scenario::Flat, "flat"),
+    (Scenario::Identities, "identities"),
 ];
 
 #[derive(Clone, Debug)]
@@ -42,6 +44,7 @@ pub struct Settings {
     pub loop_ms: usize,
     pub log: usize,
     pub instances: usize,
+    pub identities: usize,
 }
 
 pub const USAGE: &str = "usage: bench [SCENARIO…] [--full] [--OPTION N…]
@@ -55,12 +58,13 @@ scenarios; all of them, unless some are named:
   looping          a plugin beside one of whose calls one in a hundred never returns
   candidates       saga and process-manager beside a shadow, and a replay of all of it
   flat             throughput, memory and start on a store that is full already
+  identities       saga on a store that remembers the identities of many earlier events
 
 options, with their default, and the one of --full:
   --rounds         how often everything is measured; the median counts (3, 5)
-  --events         events of a round of saga, process-manager, candidates and flat (100000, 1000000)
+  --events         events of a round of the scenarios that send batches (100000, 1000000)
   --batch          events of one request, and of a transaction written by hand (500)
-  --connections    requests under way at a time in saga, process-manager and flat (4)
+  --connections    requests under way at a time in the scenarios that send batches (4)
   --workers        workers of each queue, who lease and acknowledge (2)
   --senders        senders of the scenario senders (256)
   --sender-events  events of a round of senders (20000, 200000)
@@ -69,7 +73,8 @@ options, with their default, and the one of --full:
   --seconds        of a round of steady and looping (10, 60)
   --loop-ms        until a call that loops is stopped, in looping (100)
   --log            events that fill the log in flat (200000, 10000000)
-  --instances      running instances among them (50000, 1000000)";
+  --instances      running instances among them (50000, 1000000)
+  --identities     of earlier events, in identities (20000000, 262144000)";
 
 impl Settings {
     fn usual() -> Self {
@@ -88,6 +93,7 @@ impl Settings {
             loop_ms: 100,
             log: 200_000,
             instances: 50_000,
+            identities: 20_000_000,
         }
     }
 
@@ -100,6 +106,7 @@ impl Settings {
             seconds: 60,
             log: 10_000_000,
             instances: 1_000_000,
+            identities: 262_144_000,
             ..Self::usual()
         }
     }
@@ -145,6 +152,7 @@ impl Settings {
             "loop-ms" => &mut self.loop_ms,
             "log" => &mut self.log,
             "instances" => &mut self.instances,
+            "identities" => &mut self.identities,
             _ => return None,
         })
     }
@@ -179,7 +187,7 @@ mod tests {
         let mut settings = Settings::usual();
         let named = USAGE.lines().filter_map(|line| line.trim().strip_prefix("--"));
         let names: Vec<&str> = named.filter_map(|line| line.split(' ').next()).collect();
-        assert_eq!(names.len(), 13);
+        assert_eq!(names.len(), 14);
         assert!(names.into_iter().all(|name| settings.option(name).is_some()));
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use sagabox_tests::bench::settings::{Scenario, Settings, USAGE};
 use sagabox_tests::bench::shapes::{PROCESS_MANAGER, SAGA};
 use sagabox_tests::bench::{
-    by_hand, candidates, flat, latency, looping, machine, senders, throughput,
+    by_hand, candidates, flat, identities, latency, looping, machine, senders, throughput,
 };
 
 fn main() -> ExitCode {
@@ -74,6 +74,10 @@ async fn run(settings: &Settings) -> Result<()> {
             Scenario::Flat => {
                 ("flat: on a store that is full already", flat::measure(settings).await?)
             }
+            Scenario::Identities => (
+                "identities: saga, beside those of earlier events",
+                identities::measure(settings).await?,
+            ),
         };
         println!("### {title}\n\n{text}\n({:.0} s)\n", start.elapsed().as_secs_f64());
     }
