@@ -7,7 +7,7 @@
 //! (`host/src/store/migrations`); the host makes the filters, which it finds missing.
 
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 use rand::rngs::StdRng;
