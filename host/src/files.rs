@@ -1,9 +1,17 @@
-//! Files: how they come whole, how one sees that they have changed, and where in them
-//! something is wrong.
+//! Files: how they are read, how they come whole, how one sees that they have changed, and
+//! where in them something is wrong.
+
+mod reading;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+pub use reading::{StoreGuard, Unreadable, bytes, guard_store, is_of_store, open, text};
+
+/// Of a file that people write: a configuration, a lock file, a scenario. Some thousand
+/// times what a long one has.
+pub const TEXT_BYTES_MAX: usize = 8 << 20;
 
 /// Puts a file in the place of another, by rename: whoever looks sees the old one or the
 /// new one, and a disk that is full leaves the old one.
@@ -43,10 +51,10 @@ pub fn remove(path: &Path) -> io::Result<()> {
 /// # Errors
 /// If it is there and cannot be read; names the file.
 pub fn read(path: &Path) -> Result<Option<String>, String> {
-    match std::fs::read_to_string(path) {
+    match text(path, TEXT_BYTES_MAX) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(format!("{} {error}", path.display())),
     }
 }
 

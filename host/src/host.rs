@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{LookupSource, Settings, Sink};
+use crate::files;
 use crate::hot::{Board, Loader, Workshop};
 use crate::http::{self, Site, Traffic};
 use crate::lookup::{HttpLookup, Lookups, Source, Table};
@@ -38,17 +39,19 @@ pub struct Host {
 impl Host {
     /// Opens and recovers everything. Events are not accepted before `serve`.
     pub async fn start(settings: Settings, plugins: &Path) -> anyhow::Result<Self> {
-        let transports = transports(&settings.sinks)?;
-        let lookup = lookups(&settings)?;
         let configurations = settings.configurations();
         // Hidden, so that it is not taken for a plugin. Whoever can write there can write
         // plugins as well.
         let cache = Some(plugins.join(CACHE));
-        let sandbox = Sandbox::new(plugin::Settings { cache, ..settings.sandbox })?;
+        let sandbox = plugin::Settings { cache, ..settings.sandbox.clone() };
+        let sandbox = Sandbox::new(sandbox)?;
         let url = &settings.store;
         let store =
             SqliteStore::open(url).await.with_context(|| format!("open the store {url}"))?;
         let store = Arc::new(store);
+        // Whatever is opened from here on is none of the store's files.
+        let transports = transports(&settings.sinks)?;
+        let lookup = lookups(&settings)?;
         let admin = Admin::new(&store).await.with_context(|| format!("read the store {url}"))?;
         let workshop = Workshop {
             sandbox,
@@ -131,6 +134,11 @@ fn transports(
                 Arc::new(made.with_context(|| format!("set up sink.{name}"))?)
             }
             Sink::File(path) => {
+                anyhow::ensure!(
+                    !files::is_of_store(path),
+                    "sink.{name}: {} is a file of the store; give another",
+                    path.display()
+                );
                 let opened = FileTransport::open(path);
                 let opening = || format!("open {} for sink.{name}", path.display());
                 Arc::new(opened.with_context(opening)?)

@@ -16,8 +16,11 @@ use sagabox_engine::lookup::{Lookup, Unanswered};
 use sagabox_engine::model::{AnswerValue, Failure, JSON, PluginName};
 use serde_json::value::RawValue;
 
+use crate::files;
 use crate::transport;
 
+/// All of a table is in memory.
+const TABLE_BYTES_MAX: usize = 256 << 20;
 /// An answer is recorded with every decision that it led to, so it has to stay small.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// Where the key goes in a URL template.
@@ -152,7 +155,8 @@ impl Table {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         use anyhow::Context as _;
 
-        let text = std::fs::read(path).with_context(|| format!("read table {}", path.display()))?;
+        let read = files::bytes(path, TABLE_BYTES_MAX);
+        let text = read.with_context(|| format!("read table {}", path.display()))?;
         Self::parse(&text).with_context(|| format!("table {} is no JSON object", path.display()))
     }
 

@@ -21,6 +21,7 @@ pub struct Builder {
     files: Vec<(String, Vec<u8>)>,
     configuration: Configuration,
     store: Option<PathBuf>,
+    is_store_among_plugins: bool,
 }
 
 #[derive(Default)]
@@ -65,6 +66,13 @@ impl Builder {
         self
     }
 
+    /// The store lies in the directory of plugins, as with `sagabox run .`.
+    #[must_use]
+    pub fn store_among_plugins(mut self) -> Self {
+        self.is_store_among_plugins = true;
+        self
+    }
+
     /// Starts the host and waits until it listens.
     ///
     /// # Panics
@@ -89,7 +97,8 @@ impl Builder {
                 Some(path)
             }
         };
-        let store = self.store.unwrap_or_else(|| folder.path().join("sagabox.db"));
+        let own = if self.is_store_among_plugins { plugins.as_path() } else { folder.path() };
+        let store = self.store.unwrap_or_else(|| own.join("sagabox.db"));
         let mut host = Host {
             folder,
             store,

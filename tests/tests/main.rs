@@ -25,4 +25,5 @@ mod retention;
 mod sandbox;
 mod scripts;
 mod simulation;
+mod store_files;
 mod trust;

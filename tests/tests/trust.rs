@@ -235,11 +235,11 @@ async fn a_lock_file_is_compared_with_what_is_there() {
     let bench = Bench::new(Door::Open).await;
     std::fs::create_dir(bench.plugins()).expect("a directory");
     std::fs::copy(paths::plugin("order-saga"), bench.plugins().join("a.wasm")).expect("a copy");
-    bench.write("plugins/junk", "junk");
+    bench.write("plugins/junk.wasm", "junk");
     let _ =
         bench.run(&["lock", "plugins", "--check"]).await.with(1).saying("there is no sagabox.lock");
     let locked = bench.run(&["lock", "plugins"]).await.with(0).saying("pins 1 plugins");
-    let _ = locked.saying("left out: plugins/junk is not a WebAssembly component");
+    let _ = locked.saying("left out: plugins/junk.wasm is not a WebAssembly component");
     let _ = bench.run(&["lock", "plugins", "--check"]).await.with(0);
     std::fs::copy(paths::plugin("shipment"), bench.plugins().join("b.wasm")).expect("a copy");
     let checked = bench.run(&["lock", "plugins", "--check", "--json"]).await.with(1).json();

@@ -65,10 +65,15 @@ impl Put {
         if !self.into.is_dir() {
             return Err(InputError(format!("{} is no directory", self.into.display())).into());
         }
+        if !plugin::is_component(&self.component) {
+            let text = "is not named as a component; a host looks at files NAME.wasm alone";
+            return Err(InputError(format!("{} {text}", self.component.display())).into());
+        }
         let settings = Settings::load(self.config.as_deref(), Overrides::default())
             .map_err(|error| InputError(format!("{error:#}")))?;
         let reading = || format!("read {}", self.component.display());
-        let bytes = std::fs::read(&self.component).with_context(reading)?;
+        let bytes = files::bytes(&self.component, settings.sandbox.component_bytes);
+        let bytes = bytes.with_context(reading)?;
         let plugins = self.load(&bytes, &settings)?;
         let folder = self.into.join(plugin::CANDIDATES);
         let name = self.component.file_name().context("the component has no name")?;
@@ -79,7 +84,8 @@ impl Put {
         let name = name.to_string_lossy();
         terms.put(&folder, &name).with_context(writing)?;
         Record::remove(&path).with_context(writing)?;
-        if let Ok(signature) = std::fs::read(trust::beside(&self.component)) {
+        let signature = files::bytes(&trust::beside(&self.component), files::TEXT_BYTES_MAX);
+        if let Ok(signature) = signature {
             let beside = trust::beside(Path::new(&*name));
             files::put(&folder, &beside.to_string_lossy(), &signature).with_context(writing)?;
         }

@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::{InputError, output};
 use crate::config::{Overrides, Settings};
-use crate::hot::candidates::is_companion;
 use crate::plugin::{self, Loading, Sandbox};
 use crate::trust::{self, LockFile, LockRule, Pinned, Policy};
 
@@ -94,7 +93,7 @@ fn load(directory: &Path, settings: Settings) -> anyhow::Result<Loading> {
     let mut loading = plugin::load_directory(directory, &sandbox, &configurations)?;
     let candidates = directory.join(plugin::CANDIDATES);
     if candidates.is_dir() {
-        for path in plugin::files(&candidates)?.into_iter().filter(|p| !is_companion(p)) {
+        for path in plugin::list(&candidates)?.components {
             loading.add_apart(path, &sandbox, &configurations);
         }
     }

@@ -106,6 +106,7 @@ limits! {
         instance_bytes: usize,
         backlog_events: NonZeroU64,
         stack_bytes: Spanned<usize>,
+        component_bytes: NonZeroUsize,
     }
     call {
         call_time_ms: NonZeroU64,

@@ -18,6 +18,7 @@ use sagabox_engine::engine::{self, Missed};
 use sagabox_engine::housekeeping::Retention;
 use toml::Spanned;
 
+use crate::files;
 use crate::hot;
 use crate::http::Limits;
 use crate::lookup::KEY;
@@ -106,7 +107,7 @@ impl Settings {
             None if Path::new(FILE).exists() => Path::new(FILE),
             None => return resolve(ConfigFile::default(), Path::new(""), overrides).map_err(fatal),
         };
-        let text = std::fs::read_to_string(path)
+        let text = files::text(path, files::TEXT_BYTES_MAX)
             .with_context(|| format!("read configuration {}", path.display()))?;
         let directory = path.parent().unwrap_or(Path::new(""));
         parse(&text, &path.display().to_string(), directory, overrides)
@@ -162,6 +163,7 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
     let sandbox = plugin::Settings {
         limits: call_limits(&limits.of_calls(), &plugin::Limits::default())?,
         stack_bytes: stack_bytes(limits.stack_bytes.as_ref())?,
+        component_bytes: limits.component_bytes.map_or(plugin::COMPONENT_BYTES, NonZeroUsize::get),
         strict: overrides.strict || file.strict.unwrap_or(false),
         trust: trust(&file.plugins, directory)?,
         ..plugin::Settings::default()
@@ -523,7 +525,7 @@ mod tests {
             "[limits]\n\nbody_byte = 5",
             "sagabox.toml:3: `limits.body_byte`: unknown field `body_byte`, expected one of \
              `body_bytes`, `batch_events`, `shards`, `lookup_timeout_ms`, `drain_ms`, \
-             `instance_bytes`, `backlog_events`, `stack_bytes`, \
+             `instance_bytes`, `backlog_events`, `stack_bytes`, `component_bytes`, \
              `call_time_ms`, `memory_bytes`, `table_elements`, `decision_bytes`, `state_bytes`, \
              `messages`, `timers`, `keys`, `questions`, `log_lines`, `log_bytes`, `calls_per_instance`",
         );
@@ -549,6 +551,7 @@ mod tests {
         assert_eq!(format!("{:?}", said.engine), format!("{:?}", default.engine));
         assert_eq!(said.sandbox.limits, default.sandbox.limits);
         assert_eq!(said.sandbox.stack_bytes, default.sandbox.stack_bytes);
+        assert_eq!(said.sandbox.component_bytes, default.sandbox.component_bytes);
         assert_eq!(said.sandbox.trust, default.sandbox.trust);
         assert_eq!(said.sinks["orders"], {
             let (timeout, concurrency) = (SINK_TIMEOUT, SINK_CONCURRENCY);

@@ -9,6 +9,9 @@ use serde::Serialize;
 
 use super::candidates::{Counts, Differing, Tally, Terms, Withdrawn};
 
+/// A directory may hold anything.
+const LEFT_OUT_MAX: usize = 100;
+
 /// Cheap to clone; all clones are one board.
 #[derive(Clone, Debug, Default)]
 pub struct Board(Arc<Mutex<State>>);
@@ -19,6 +22,7 @@ struct State {
     refused: BTreeMap<PathBuf, RefusedView>,
     checking: BTreeMap<PathBuf, CheckingView>,
     trials: BTreeMap<PathBuf, Trial>,
+    left_out: Vec<PathBuf>,
     refusals: u64,
     replacements: u64,
     withdrawals: u64,
@@ -84,6 +88,8 @@ pub struct PluginView {
 #[derive(Clone, Debug, Serialize)]
 pub struct RefusedView {
     pub file: String,
+    /// Empty if it was not read.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub digest: String,
     pub refused_at: Timestamp,
     pub reason: String,
@@ -121,6 +127,13 @@ impl Board {
         self.lock().checking.values().cloned().collect()
     }
 
+    /// Files of the plugin directory that are not named as components.
+    pub fn left_out(&self) -> Vec<String> {
+        let state = self.lock();
+        let shown = state.left_out.iter().take(LEFT_OUT_MAX);
+        shown.map(|path| path.display().to_string()).collect()
+    }
+
     pub fn candidates(&self) -> Vec<CandidateView> {
         self.lock().trials.values().flat_map(Trial::views).collect()
     }
@@ -130,6 +143,10 @@ impl Board {
         let state = self.lock();
         let State { refusals, replacements, withdrawals, .. } = *state;
         Totals { refusals, replacements, withdrawals }
+    }
+
+    pub(super) fn leave_out(&self, files: &[PathBuf]) {
+        self.lock().left_out = files.to_owned();
     }
 
     pub(super) fn serve(&self, view: PluginView) {

@@ -80,6 +80,9 @@ pub struct Loader {
     /// Files that are loaded just now, or refused, because they are not trusted: they count
     /// again when their signature or the lock file changes.
     doubtful: BTreeSet<PathBuf>,
+    /// Why each file was refused last. It is logged once: the log may lie in the directory
+    /// under the name of a component, and would be refused with each of its own lines.
+    said: BTreeMap<PathBuf, String>,
     candidates: Candidates,
     /// The canaries that serve from the start.
     canaries: Vec<Canary>,
@@ -127,14 +130,18 @@ impl Loader {
         let loading = Arc::clone(&workshop);
         // Compiling components takes seconds of pure computation.
         let begun = tokio::task::spawn_blocking(move || {
-            let (watcher, files) = Watcher::begin(&folder)?;
-            let loaded = files.into_iter().map(|file| loading.load(file, 0));
-            Ok::<_, std::io::Error>((watcher, loaded.collect::<Vec<_>>()))
+            let mut loaded = Vec::new();
+            let bytes_max = loading.sandbox.component_bytes();
+            // One is loaded, and what was read of it is dropped, before the next is read.
+            let each = |file| loaded.push(loading.load(file, 0));
+            let watcher = Watcher::begin(&folder, bytes_max, each)?;
+            Ok::<_, std::io::Error>((watcher, loaded))
         });
         let begun = begun.await?;
         let reading = || format!("cannot read the plugin directory {}", directory.display());
         let (watcher, loaded) = begun.with_context(reading)?;
         let board = Board::default();
+        board.leave_out(watcher.others());
         let candidates =
             Candidates::new(directory, Arc::clone(&workshop), board.clone(), settings.preflight);
         let mut loader = Self {
@@ -150,6 +157,7 @@ impl Loader {
             removed: BTreeSet::new(),
             outnamed: BTreeSet::new(),
             doubtful: BTreeSet::new(),
+            said: BTreeMap::new(),
             candidates,
             canaries: Vec::new(),
             is_blind: false,
@@ -244,12 +252,14 @@ impl Loader {
         let Ok((watcher, news)) = looked.await else { return };
         self.watcher = Some(watcher);
         match news {
-            Ok(News { files, removed, companions }) => {
+            Ok(News { files, removed, companions, others }) => {
                 self.is_blind = false;
+                others.iter().for_each(|others| self.board.leave_out(others));
                 files.into_iter().for_each(|file| self.on_file(file));
                 for path in removed {
                     self.next_find(&path);
                     self.board.clear(&path);
+                    self.said.remove(&path);
                     self.outnamed.remove(&path);
                     self.removed.insert(path);
                 }
@@ -453,6 +463,7 @@ impl Loader {
     /// The plugins serve.
     fn note(&mut self, find: &Find, served: Vec<Arc<Served>>, preflight: Option<String>) {
         self.board.clear(&find.path);
+        self.said.remove(&find.path);
         for handler in served {
             let manifest = handler.manifest().clone();
             let (name, version) = (manifest.name.to_string(), Arc::clone(&manifest.version));
@@ -475,7 +486,9 @@ impl Loader {
         let file = find.path.display().to_string();
         let before = self.serving.values().any(|serving| serving.path == find.path);
         let what = if before { "what served before goes on" } else { "nothing of it serves" };
-        tracing::warn!(%file, digest = %find.digest, %reason, "the plugin is refused; {what}");
+        if self.said.insert(find.path.clone(), reason.clone()).as_ref() != Some(&reason) {
+            tracing::warn!(%file, digest = %find.digest, %reason, "the plugin is refused; {what}");
+        }
         self.board.clear(&find.path);
         let refused_at = (self.workshop.clock)();
         let view = RefusedView { file, digest: find.digest.clone(), refused_at, reason };

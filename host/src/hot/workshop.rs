@@ -12,7 +12,7 @@ use super::candidates::Beside;
 use super::preflight::{Report, preflight};
 use super::watch::File;
 use super::{Find, Loaded, Preflight};
-use crate::plugin::{self, LoadedPlugin, Sandbox};
+use crate::plugin::{self, LoadedPlugin, Sandbox, Unfit};
 use crate::store::SqliteStore;
 use crate::store::admin::Admin;
 
@@ -57,8 +57,10 @@ impl Workshop {
 
     /// Loads a file's plugins: seconds of pure computation.
     pub(super) fn load(&self, file: File, number: u64) -> Loaded {
-        let File { path, bytes, digest } = file;
-        let outcome = plugin::load(&path, &bytes, &self.sandbox, &self.configurations);
+        let File { path, content, digest } = file;
+        let outcome = content
+            .map_err(Unfit::Broken)
+            .and_then(|bytes| plugin::load(&path, &bytes, &self.sandbox, &self.configurations));
         Loaded { find: Find { path, digest, number }, outcome }
     }
 

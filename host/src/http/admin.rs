@@ -65,6 +65,7 @@ pub async fn plugins(State(site): State<Shared>) -> Result<Json<Value>, Problem>
         "candidates": board.candidates(),
         "refused": board.refused(),
         "checking": board.checking(),
+        "left_out": board.left_out(),
     })))
 }
 

@@ -15,10 +15,13 @@ use super::sandbox::Sandbox;
 use super::v0_1::{IMPORTS, Program, ROLES};
 use super::wasi;
 use super::{cache, core_module};
+use crate::files::{self, Unreadable};
 use crate::trust::{self, Pinned};
 
 /// A folder of the plugin directory, with versions that are tried beside those that serve.
 pub const CANDIDATES: &str = "candidates";
+/// Of a component's file: binary, or the text format.
+pub const EXTENSIONS: [&str; 2] = ["wasm", "wat"];
 
 #[derive(Default)]
 pub struct Loading {
@@ -82,10 +85,10 @@ pub fn load_directory(
     sandbox: &Sandbox,
     configurations: &HashMap<String, String>,
 ) -> anyhow::Result<Loading> {
-    let paths = files(directory)
+    let listing = list(directory)
         .with_context(|| format!("cannot read the plugin directory {}", directory.display()))?;
     let mut loading = Loading::default();
-    for path in paths.into_iter().filter(|path| !trust::is_companion(path)) {
+    for path in listing.components {
         loading.add(path, sandbox, configurations);
     }
     Ok(loading)
@@ -127,22 +130,41 @@ impl Loading {
     }
 }
 
-/// Every file of the directory, except hidden ones, in the order of their names: the
-/// components, their signatures, and the lock file.
-///
+/// What lies in a directory, by names alone: nothing is opened. Hidden files are left out.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Files that a host takes for plugins, in the order of their names.
+    pub components: Vec<PathBuf>,
+    /// All others, in the order of their names: signatures, lock files, and what is not for a
+    /// host at all.
+    pub others: Vec<PathBuf>,
+}
+
 /// # Errors
 /// If the directory cannot be read.
-pub fn files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut paths: Vec<PathBuf> = Vec::new();
+pub fn list(directory: &Path) -> std::io::Result<Listing> {
+    let mut listing = Listing::default();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if path.is_file() && !hidden {
-            paths.push(path);
+        if hidden || !path.is_file() {
+            continue;
+        }
+        match is_component(&path) {
+            true => listing.components.push(path),
+            false => listing.others.push(path),
         }
     }
-    paths.sort();
-    Ok(paths)
+    listing.components.sort();
+    listing.others.sort();
+    Ok(listing)
+}
+
+/// Whether a host takes a file of this name for a plugin. Its name says so and not its first
+/// bytes, because a host must not open what is not meant for it (see `files::open`).
+#[must_use]
+pub fn is_component(path: &Path) -> bool {
+    path.extension().is_some_and(|own| EXTENSIONS.iter().any(|extension| own == *extension))
 }
 
 /// Why none of a file's plugins is loaded, if one of their names is taken: half of
@@ -170,8 +192,18 @@ fn load_file(
     sandbox: &Sandbox,
     configurations: &HashMap<String, String>,
 ) -> Result<Vec<LoadedPlugin>, Unfit> {
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let bytes =
+        files::bytes(path, sandbox.settings.component_bytes).map_err(|error| unreadable(&error))?;
     load(path, &bytes, sandbox, configurations)
+}
+
+/// Why a component's file is not read, with the limit that a person can change.
+#[must_use]
+pub fn unreadable(error: &Unreadable) -> String {
+    match error {
+        Unreadable::TooLarge { .. } => format!("{error} (limit component_bytes)"),
+        error => error.to_string(),
+    }
 }
 
 /// The plugins of a file with this content.

@@ -11,6 +11,7 @@ use super::directory::{Loading, load_directory};
 use super::limits::Limits;
 use super::sandbox::{Sandbox, Settings};
 use super::{cache, core_module};
+use crate::files;
 
 /// Loads a directory of plugins, or one file as if no others lay beside it but its
 /// signature and the lock file.
@@ -38,7 +39,8 @@ pub fn load_path(
 /// # Errors
 /// If the file cannot be read, or is no component.
 pub fn imports(path: &Path, sandbox: &Sandbox) -> anyhow::Result<Vec<String>> {
-    let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    let read = files::bytes(path, sandbox.settings.component_bytes);
+    let bytes = read.with_context(|| format!("read {}", path.display()))?;
     let made = match core_module::has_world(&bytes) {
         true => Some(core_module::componentize(&bytes)?),
         false => None,

@@ -32,6 +32,8 @@ pub struct Limits {
     pub calls_per_instance: u32,
 }
 
+/// Of a component's file: twice the largest that any language's tools were seen to make.
+pub const COMPONENT_BYTES: usize = 64 << 20;
 /// Stack of a call. One for all plugins: it is compiled into the engine.
 pub const STACK_BYTES: usize = 512 << 10;
 /// The threads that make calls have 2 MiB, which the host's own frames share.

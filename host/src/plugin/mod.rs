@@ -18,10 +18,11 @@ pub use build::{BuildError, build};
 pub use cache::digest;
 pub use component::Instances;
 pub use directory::{
-    CANDIDATES, LoadedPlugin, Loading, Refused, Unfit, files, load, load_directory, taken,
+    CANDIDATES, Listing, LoadedPlugin, Loading, Refused, Unfit, is_component, list, load,
+    load_directory, taken, unreadable,
 };
 pub use inspect::{imports, load_path};
-pub use limits::{Limits, MEMORY_BYTES_MAX, STACK_BYTES, STACK_BYTES_MAX};
+pub use limits::{COMPONENT_BYTES, Limits, MEMORY_BYTES_MAX, STACK_BYTES, STACK_BYTES_MAX};
 pub use sandbox::{Sandbox, Settings};
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use wasmtime::{
     PoolingAllocationConfig, ResourceLimiter, Trap,
 };
 
-use super::limits::{CORE_INSTANCES, Limits, MEMORIES, STACK_BYTES, TABLES};
+use super::limits::{COMPONENT_BYTES, CORE_INSTANCES, Limits, MEMORIES, STACK_BYTES, TABLES};
 use crate::trust::Policy;
 
 /// How often the epoch moves: the precision of the time limit.
@@ -32,6 +32,8 @@ pub struct Settings {
     pub limits: Limits,
     pub plugins: BTreeMap<String, Limits>,
     pub stack_bytes: usize,
+    /// A larger file is refused before it is read.
+    pub component_bytes: usize,
     /// Refuses components that import more than the interface of Sagabox.
     pub strict: bool,
     /// Who may have made a component, and which are wanted.
@@ -46,6 +48,7 @@ impl Default for Settings {
             limits: Limits::default(),
             plugins: BTreeMap::new(),
             stack_bytes: STACK_BYTES,
+            component_bytes: COMPONENT_BYTES,
             strict: false,
             trust: Policy::default(),
             cache: None,
@@ -75,6 +78,12 @@ impl Sandbox {
             }
         })?;
         Ok(sandbox)
+    }
+
+    /// What the host puts up with of a component's file.
+    #[must_use]
+    pub fn component_bytes(&self) -> usize {
+        self.settings.component_bytes
     }
 
     /// Whether the lock file beside `path` has this digest, if one is asked for.

@@ -16,8 +16,9 @@ use oci_client::Reference;
 use sagabox_engine::model::Manifest;
 
 use crate::config::Settings;
+use crate::files;
 use crate::plugin;
-use crate::trust::{self, LockFile};
+use crate::trust::LockFile;
 use registry::{Artifact, Registry};
 
 /// A component that is among the plugins now.
@@ -53,7 +54,7 @@ pub fn reference(text: &str) -> Result<Reference, String> {
 /// If it is no plain name of a file that a host takes for a plugin.
 pub fn check_name(file: &str) -> Result<(), String> {
     let is_plain = Path::new(file).file_name() == Some(file.as_ref()) && !file.starts_with('.');
-    match is_plain && !trust::is_companion(Path::new(file)) {
+    match is_plain && plugin::is_component(Path::new(file)) {
         true => Ok(()),
         false => Err(not_a_name(file)),
     }
@@ -66,7 +67,7 @@ fn check_pinned(file: &str) -> Result<(), String> {
 }
 
 fn not_a_name(file: &str) -> String {
-    format!("`{file}` cannot be the name of a component's file")
+    format!("`{file}` cannot be the name of a component's file; such a name is NAME.wasm")
 }
 
 /// The name of the file, if nobody says another.
@@ -122,7 +123,8 @@ pub async fn restore(
         }
         check_pinned(&pinned.file).map_err(|why| anyhow::anyhow!("the lock file: {why}"))?;
         let path = directory.join(&pinned.file);
-        let is_there = std::fs::read(&path).is_ok_and(|bytes| pinned.is(&plugin::digest(&bytes)));
+        let read = files::bytes(&path, settings.sandbox.component_bytes);
+        let is_there = read.is_ok_and(|bytes| pinned.is(&plugin::digest(&bytes)));
         restored.push(match (&pinned.source, is_there) {
             (_, true) => Restored::Unchanged(path),
             (None, false) => Restored::Unknown(path),
@@ -180,7 +182,7 @@ mod tests {
         for name in ["", ".", "..", "../a.wasm", "a/b.wasm", "/a.wasm", "a.wasm/", ".a.wasm"] {
             assert!(check_name(name).is_err(), "{name}");
         }
-        for name in ["sagabox.lock", "a.wasm.minisig"] {
+        for name in ["sagabox.lock", "a.wasm.minisig", "sagabox.db", "a"] {
             assert!(check_name(name).is_err(), "{name}");
         }
         assert_eq!(check_name("a.wasm"), Ok(()));

@@ -23,7 +23,7 @@ pub fn place(
     let (bytes, source) = (&artifact.bytes, &artifact.source);
     let trust = &settings.sandbox.trust;
     // One that came in another way may lie there already.
-    let there = || std::fs::read_to_string(trust::beside(&path)).ok();
+    let there = || files::text(&trust::beside(&path), files::TEXT_BYTES_MAX).ok();
     let signature = artifact.signature.clone().or_else(there);
     let signed = trust.verify(bytes, signature.as_deref(), source);
     let plugins = signed.and_then(|()| load(&path, bytes, settings));
@@ -74,6 +74,6 @@ fn load(path: &Path, bytes: &[u8], settings: &Settings) -> Result<Vec<LoadedPlug
 
 /// A lock file that comes by itself must not take out what was there before it.
 fn is_alone(directory: &Path, path: &Path) -> bool {
-    let files = plugin::files(directory).unwrap_or_default();
-    files.iter().all(|file| file == path || trust::is_companion(file))
+    let listing = plugin::list(directory).unwrap_or_default();
+    listing.components.iter().all(|file| file == path)
 }

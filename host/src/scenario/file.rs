@@ -11,6 +11,8 @@ use sagabox_engine::model::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::files;
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
@@ -124,7 +126,7 @@ pub struct Then {
 /// # Errors
 /// Names the file and what is wrong in it.
 pub fn read(path: &Path) -> anyhow::Result<Vec<Scenario>> {
-    let text = std::fs::read_to_string(path)
+    let text = files::text(path, files::TEXT_BYTES_MAX)
         .with_context(|| format!("read the scenarios {}", path.display()))?;
     parse(&text).with_context(|| format!("the scenarios {} are not understood", path.display()))
 }

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::choices::Odds;
 use super::draw::{Draw, places};
 use super::invariant::Invariant;
+use crate::files;
 use crate::scenario::{duration, instant};
 
 /// The folder in a plugin's source.
@@ -129,7 +130,7 @@ pub struct Disturbances {
 /// # Errors
 /// Names the file and what is wrong in it.
 pub fn read(path: &Path) -> anyhow::Result<Vec<Simulation>> {
-    let text = std::fs::read_to_string(path)
+    let text = files::text(path, files::TEXT_BYTES_MAX)
         .with_context(|| format!("read the simulations {}", path.display()))?;
     parse(&text).with_context(|| format!("the simulations {} are not understood", path.display()))
 }

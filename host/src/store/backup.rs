@@ -3,7 +3,6 @@
 //! A backup is a whole store in one file. It appears under its name only when it is
 //! complete, checked and on the disk.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -15,6 +14,7 @@ use thiserror::Error;
 
 use super::open::{self, OpenError};
 use super::trouble::plainly;
+use crate::files;
 
 /// Why nothing was backed up or restored. What was there is as it was.
 #[derive(Debug, Error)]
@@ -32,6 +32,11 @@ pub enum BackupError {
     Missing(PathBuf),
     #[error("{path} is damaged: {why}; nothing was changed. Use another backup")]
     Damaged { path: PathBuf, why: String },
+    #[error(
+        "{path} is a store that is in use, or was not closed: its last events are in {log}; \
+         nothing was changed. `sagabox backup` makes a backup of it, also while a host runs"
+    )]
+    NotClosed { path: PathBuf, log: PathBuf },
     #[error("{0}")]
     Failed(String),
 }
@@ -63,11 +68,16 @@ pub async fn back_up(store: &str, target: &Path) -> Result<Backup, BackupError> 
         return Err(BackupError::Missing(path));
     }
     open::check_header(&path)?;
+    if files::is_of_store(target) || files_of(&path).iter().any(|file| file == target) {
+        return Err(BackupError::TargetExists(target.to_owned()));
+    }
     if target.exists() {
         return Err(BackupError::TargetExists(target.to_owned()));
     }
-    let partial = with_suffix(target, ".partial");
+    let partial = open::with_suffix(target, ".partial");
     remove_if_there(&partial)?;
+    // SQLite takes an empty file that is there, with its mode.
+    create(&partial)?;
     let copied = copy_to(&path, &partial).await;
     let events = match copied {
         Ok(events) => events,
@@ -91,7 +101,10 @@ async fn copy_to(path: &Path, partial: &Path) -> Result<Option<u64>, BackupError
             plainly(partial, &error)
         ))
     };
-    let options = SqliteConnectOptions::new().filename(path).busy_timeout(open::BUSY_TIMEOUT);
+    // A connection that only reads never takes itself for the last one: when it is closed, it
+    // leaves the log and all that is in it, whatever has become of the host's locks.
+    let options = SqliteConnectOptions::new().filename(path).read_only(true);
+    let options = options.busy_timeout(open::BUSY_TIMEOUT);
     let mut connection = options.disable_statement_logging().connect().await.map_err(failed)?;
     let name = partial.to_str().ok_or_else(|| {
         BackupError::Failed(format!("{} is not a name in UTF-8", partial.display()))
@@ -112,14 +125,16 @@ pub async fn restore(backup: &Path, store: &str, force: bool) -> Result<Restored
         return Err(BackupError::Missing(backup.to_owned()));
     }
     open::check_header(backup)?;
+    check_closed(backup)?;
     let _lock = open::lock(&path)?;
     let is_taken = files_of(&path).iter().any(|file| file.exists());
     if is_taken && !force {
         return Err(BackupError::StoreExists(path));
     }
     check(backup).await?;
-    let partial = with_suffix(&path, ".restoring");
-    if let Err(error) = std::fs::copy(backup, &partial).and_then(|_| synced(&partial)) {
+    let partial = open::with_suffix(&path, ".restoring");
+    remove_if_there(&partial)?;
+    if let Err(error) = copy(backup, &partial) {
         // Half a copy is of no use, and it may be what fills the disk.
         remove_if_there(&partial)?;
         return Err(io("copy the backup to", &partial, &error));
@@ -130,10 +145,30 @@ pub async fn restore(backup: &Path, store: &str, force: bool) -> Result<Restored
     Ok(Restored { store: path, bytes, moved_aside })
 }
 
+/// What `backup` writes has no log. A store has one while a host runs, and after a crash.
+fn check_closed(backup: &Path) -> Result<(), BackupError> {
+    let log = open::with_suffix(backup, open::WAL);
+    match std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+        true => Err(BackupError::NotClosed { path: backup.to_owned(), log }),
+        false => Ok(()),
+    }
+}
+
+fn create(path: &Path) -> Result<File, BackupError> {
+    let created = open::private().write(true).create_new(true).open(path);
+    created.map_err(|error| io("write", path, &error))
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    let mut copy = open::private().write(true).create_new(true).open(to)?;
+    std::io::copy(&mut File::open(from)?, &mut copy)?;
+    copy.sync_all()
+}
+
 /// The database, and what SQLite keeps beside it.
 fn files_of(path: &Path) -> [PathBuf; 3] {
     // In this order they are moved: a log must never lie beside a database that is not its own.
-    [with_suffix(path, "-wal"), with_suffix(path, "-shm"), path.to_owned()]
+    [open::with_suffix(path, open::WAL), open::with_suffix(path, "-shm"), path.to_owned()]
 }
 
 /// The database stays under its name, too, until the backup takes that: a host that is
@@ -146,7 +181,7 @@ async fn move_aside(path: &Path) -> Result<PathBuf, BackupError> {
         let _ = old.close().await;
     }
     let aside = (1..)
-        .map(|number| with_suffix(path, &format!(".before-restore-{number}")))
+        .map(|number| open::with_suffix(path, &format!(".before-restore-{number}")))
         .find(|aside| files_of(aside).iter().all(|file| !file.exists()))
         .expect("some number is free");
     for (from, to) in files_of(path).iter().zip(files_of(&aside)) {
@@ -223,12 +258,6 @@ fn length_of(path: &Path) -> Result<u64, BackupError> {
 
 fn io(what: &str, path: &Path, error: &Error) -> BackupError {
     BackupError::Failed(format!("{what} {}: {error}", path.display()))
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 #[cfg(test)]

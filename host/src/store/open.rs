@@ -3,7 +3,7 @@
 //! A file of another program or of a newer version is refused before anything
 //! is written to it.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +12,8 @@ use rusqlite::OpenFlags;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use thiserror::Error;
+
+use crate::files::{self, StoreGuard, Unreadable};
 
 /// "SAGB": tells our files from other programs' (`PRAGMA application_id`).
 const APPLICATION_ID: u32 = 0x5341_4742;
@@ -24,6 +26,13 @@ const CACHE_KIB: u32 = 32_768;
 const STATEMENTS: usize = 64;
 /// Only backups and shells can hold the file; they are quick.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Behind the name of a database.
+pub(super) const WAL: &str = "-wal";
+const LOCK: &str = ".lock";
+/// Files of a plugin directory, in which a store may lie.
+const OTHERS: [&str; 3] = ["wasm", "wat", "minisig"];
+const PINS: &str = "sagabox.lock";
 
 /// In order; the number of those applied is the file's version (`PRAGMA user_version`).
 pub(super) const MIGRATIONS: &[&str] = &[
@@ -54,6 +63,17 @@ pub enum OpenError {
         "{0} is in use by another Sagabox; stop that one first, or give another path with --store"
     )]
     InUse(PathBuf),
+    #[error(
+        "{0} cannot be the name of a store: `.wasm` and `.wat` are plugins, `.minisig` signatures, \
+         and `sagabox.lock` is a lock file of plugins. Give another path with --store"
+    )]
+    Name(PathBuf),
+    #[error(
+        "{0} has several names (hard links), and no log beside this one: what was committed last \
+         may lie in the `-wal` file beside another of its names. Open it by the name under which \
+         it was open last, or remove all names but that"
+    )]
+    OtherNames(PathBuf),
     #[error("cannot open {path}: {why}")]
     Io { path: PathBuf, why: String },
 }
@@ -70,20 +90,92 @@ pub(super) fn path_of(url: &str) -> Result<PathBuf, OpenError> {
     if path.is_empty() {
         return Err(OpenError::Url(url.to_owned()));
     }
-    Ok(PathBuf::from(path))
+    let path = PathBuf::from(path);
+    let is_other = path.extension().is_some_and(|own| OTHERS.iter().any(|other| own == *other));
+    match is_other || with_suffix(&path, LOCK).file_name() == Some(PINS.as_ref()) {
+        true => Err(OpenError::Name(path)),
+        false => Ok(path),
+    }
 }
 
-/// Keeps a second host away for as long as it lives, by whatever path either names the file.
+/// A store that belongs to this process, for as long as this lives: no other host and no
+/// `restore` gets it, and nothing but SQLite opens its files here.
+#[derive(Debug)]
+pub(super) struct Claim {
+    _lock: File,
+    _guard: StoreGuard,
+}
+
+/// Makes the file, if it is not there.
+///
+/// # Errors
+/// See [`OpenError`].
+pub(super) fn claim(path: &Path) -> Result<Claim, OpenError> {
+    let io = |error: std::io::Error| OpenError::Io { path: path.into(), why: error.to_string() };
+    let lock = lock(path)?;
+    check_header(path)?;
+    let real = canonical(path).map_err(io)?;
+    check_names(&real)?;
+    match private().write(true).create_new(true).open(&real) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(io(error)),
+        _ => {}
+    }
+    Ok(Claim { _lock: lock, _guard: files::guard_store(&real) })
+}
+
+/// Keeps a second host, and `restore`, away for as long as it lives, by whatever path either
+/// names the file.
 pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let io = |error: std::io::Error| OpenError::Io { path: path.into(), why: error.to_string() };
-    let mut name = canonical(path).map_err(io)?.into_os_string();
-    name.push(".lock");
-    let file = File::options().create(true).truncate(false).write(true).open(name).map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.into())),
-        Err(TryLockError::Error(error)) => Err(io(error)),
+    let name = with_suffix(&canonical(path).map_err(io)?, LOCK);
+    let mut options = private();
+    options.create(true).truncate(false).write(true);
+    loop {
+        let file = options.open(&name).map_err(io)?;
+        match file.try_lock() {
+            // It may have been removed in between; then it keeps nothing away.
+            Ok(()) if !is_named(&file, &name) => {}
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.into())),
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
     }
+}
+
+/// SQLite finds the log by the database's name. Under another name it would begin a log anew,
+/// and what is in the other one would be lost. A file without a log may have been closed well,
+/// or have its log elsewhere: nothing tells which.
+fn check_names(real: &Path) -> Result<(), OpenError> {
+    use std::os::unix::fs::MetadataExt as _;
+    let Ok(metadata) = std::fs::metadata(real) else { return Ok(()) };
+    match metadata.nlink() > 1 && metadata.len() > 0 && !with_suffix(real, WAL).exists() {
+        true => Err(OpenError::OtherNames(real.into())),
+        false => Ok(()),
+    }
+}
+
+fn is_named(file: &File, name: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), std::fs::metadata(name)) {
+        (Ok(own), Ok(there)) => identity(own) == identity(there),
+        _ => false,
+    }
+}
+
+/// What is made is its owner's alone, whatever the umask: it holds all that was ever sent.
+/// SQLite gives its companions the mode of the database.
+pub(super) fn private() -> OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}
+
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// Also of a file that is still to be made, perhaps where a link to it points.
@@ -104,10 +196,12 @@ fn canonical(path: &Path) -> std::io::Result<PathBuf> {
 pub(super) fn check_header(path: &Path) -> Result<(), OpenError> {
     let io = |error: std::io::Error| OpenError::Io { path: path.into(), why: error.to_string() };
     let mut header = Vec::new();
-    match File::open(path) {
+    match files::open(path) {
         Ok(file) => file.take(100).read_to_end(&mut header).map_err(io)?,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(io(error)),
+        Err(error) if error.is_missing() => return Ok(()),
+        // It was looked at when it was opened, and to look again would cost its locks.
+        Err(Unreadable::OfStore) => return Ok(()),
+        Err(error) => return Err(OpenError::Io { path: path.into(), why: error.to_string() }),
     };
     if header.is_empty() {
         return Ok(());
@@ -132,7 +226,6 @@ pub(super) fn check_header(path: &Path) -> Result<(), OpenError> {
 
 /// Makes the file ours and brings it to this version. Returns what later connections use.
 pub(super) async fn prepare(path: &Path) -> Result<SqliteConnectOptions, OpenError> {
-    check_header(path)?;
     let io = |error: sqlx::Error| OpenError::Io { path: path.into(), why: error.to_string() };
     let base = SqliteConnectOptions::new()
         .filename(path)

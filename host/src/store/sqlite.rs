@@ -4,7 +4,6 @@
 //! One connection writes; reads have their own and see the last commit. What belongs
 //! together is read in one transaction.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,7 +23,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Sqlite, SqliteConnection, Trans
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Mutex;
 
-use super::open::{self, OpenError};
+use super::open::{self, Claim, OpenError};
 use super::recover::recover;
 use super::rows::json as json_rows;
 use super::rows::{self, integer};
@@ -44,8 +43,7 @@ pub struct SqliteStore {
     options: SqliteConnectOptions,
     sizes: Sizes,
     path: PathBuf,
-    /// Keeps other hosts away.
-    _lock: File,
+    _claim: Claim,
 }
 
 impl SqliteStore {
@@ -59,14 +57,14 @@ impl SqliteStore {
 
     pub(super) async fn open_with(url: &str, sizes: Sizes) -> Result<Self, OpenError> {
         let path = open::path_of(url)?;
-        let lock = open::lock(&path)?;
+        let claim = open::claim(&path)?;
         let options = open::prepare(&path).await?;
         let io = |error: sqlx::Error| OpenError::Io { path: path.clone(), why: error.to_string() };
         let writer = blocking(|| Writer::connect(&path, sizes))
             .map_err(|error| OpenError::Io { path: path.clone(), why: error.to_string() })?;
         let readers = readers(&options, READERS).await.map_err(io)?;
         let writer = Mutex::new(Some(writer));
-        Ok(Self { writer, readers, options, sizes, path, _lock: lock })
+        Ok(Self { writer, readers, options, sizes, path, _claim: claim })
     }
 
     /// Connections for others who read.

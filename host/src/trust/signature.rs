@@ -22,8 +22,8 @@ impl Key {
     pub fn read(said: &str, directory: &Path) -> Result<Self, String> {
         let key = if said.ends_with(KEY_EXTENSION) {
             let path = directory.join(said);
-            let text = std::fs::read_to_string(&path)
-                .map_err(|error| format!("the key {} cannot be read: {error}", path.display()))?;
+            let text = files::text(&path, files::TEXT_BYTES_MAX)
+                .map_err(|error| format!("the key {} {error}", path.display()))?;
             PublicKey::decode(&text)
         } else {
             PublicKey::from_base64(said)
@@ -50,14 +50,14 @@ pub fn is_signature(path: &Path) -> bool {
 pub fn verify_beside(keys: &[Key], component: &Path, bytes: &[u8]) -> Result<(), String> {
     let path = beside(component);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    match std::fs::read_to_string(&path) {
+    match files::text(&path, files::TEXT_BYTES_MAX) {
         Ok(text) => verify(keys, bytes, &text, &name),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(format!(
+        Err(error) if error.is_missing() => Err(format!(
             "is not signed: there is no {name} beside it; `minisign -Sm {}` signs it, with a key \
              that stands in `keys` under [plugins]",
             component.file_name().unwrap_or_default().to_string_lossy()
         )),
-        Err(error) => Err(format!("its signature {name} cannot be read: {error}")),
+        Err(error) => Err(format!("its signature {name} {error}")),
     }
 }
 

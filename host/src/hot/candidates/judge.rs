@@ -51,9 +51,13 @@ pub struct Fit {
 
 impl Court {
     pub async fn judge(self, file: File, number: u64) -> Judged {
-        let File { path, bytes, digest } = file;
+        let File { path, content, digest } = file;
         let find = Find { path, digest, number };
-        let verdict = self.verdict(&find, bytes).await.unwrap_or_else(Verdict::Refused);
+        let verdict = match content {
+            Ok(bytes) => self.verdict(&find, bytes).await,
+            Err(reason) => Err(reason),
+        };
+        let verdict = verdict.unwrap_or_else(Verdict::Refused);
         Judged { find, beside: self.beside, verdict }
     }
 

@@ -88,8 +88,8 @@ impl Candidates {
     /// Whether this version served beside a canary when the host stopped. The last decision
     /// may have been either's then.
     pub fn has_run_beside(&self, plugin: &str, digest: &str) -> bool {
-        let files = plugin::files(&self.folder).unwrap_or_default();
-        let records = files.iter().filter_map(|path| Record::of(path).ok().flatten());
+        let listing = plugin::list(&self.folder).unwrap_or_default();
+        let records = listing.components.iter().filter_map(|path| Record::of(path).ok().flatten());
         let mut running = records.filter(|record| record.withdrawn.is_none());
         running.any(|record| record.beside.get(plugin).is_some_and(|own| own == digest))
     }
@@ -101,8 +101,13 @@ impl Candidates {
     /// If the folder is there and cannot be read.
     pub async fn begin(&mut self, beside: &Beside) -> io::Result<Vec<Canary>> {
         let folder = self.folder.clone();
-        let begun = tokio::task::spawn_blocking(move || Watcher::of_candidates(&folder)).await;
-        let (watcher, files) = begun.map_err(io::Error::other)??;
+        let bytes_max = self.workshop.sandbox.component_bytes();
+        let begun = tokio::task::spawn_blocking(move || {
+            let mut files = Vec::new();
+            let watcher = Watcher::of_candidates(&folder, bytes_max, |file| files.push(file))?;
+            Ok::<_, io::Error>((watcher, files))
+        });
+        let (watcher, files) = begun.await.map_err(io::Error::other)??;
         self.watcher = Some(watcher);
         let mut canaries = Vec::new();
         for file in files {
@@ -149,7 +154,7 @@ impl Candidates {
         let Ok((watcher, news)) = looked.await else { return };
         self.watcher = Some(watcher);
         match news {
-            Ok(News { files, removed, companions }) => {
+            Ok(News { files, removed, companions, others: _ }) => {
                 self.is_blind = false;
                 self.removed.values_mut().for_each(|looks| *looks += 1);
                 for file in files {

@@ -1,0 +1,264 @@
+//! Reading files that people and programs put somewhere: bounded, regular files alone, and
+//! never a file of a store that is open in this process.
+//!
+//! SQLite's locks are POSIX locks, and those belong to a process: when it closes *any*
+//! descriptor of a file, it loses all its locks of that file. The next process that opens
+//! the store then takes itself for the only one and deletes the log, with events that were
+//! acknowledged. To open and close the file is enough, so a look at its first bytes would be
+//! too late. Therefore whatever reads a file by a path reads it here: its device and inode
+//! are compared before it is opened, on a handle that no lock knows of.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use thiserror::Error;
+
+/// What SQLite and the host keep beside a database: what follows its name.
+const STORE_COMPANIONS: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
+
+/// The stores that are open in this process.
+static STORES: Mutex<Vec<Weak<PathBuf>>> = Mutex::new(Vec::new());
+
+/// Why a file is not read.
+#[derive(Debug, Error)]
+pub enum Unreadable {
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+    #[error("is not a regular file")]
+    Irregular,
+    #[error(
+        "is a file of the store that this host has open, under another name; it is not read. \
+         Remove this name"
+    )]
+    OfStore,
+    /// By how much is left out: a file that grows is not news with each byte.
+    #[error("has more than {max} bytes")]
+    TooLarge { max: usize },
+    #[error("is not text in UTF-8")]
+    NotText,
+}
+
+impl Unreadable {
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Whether only a change of the file makes it readable.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Io(error) => error.kind() == io::ErrorKind::PermissionDenied,
+            _ => true,
+        }
+    }
+}
+
+/// Keeps a store's files from being read, for as long as it lives.
+#[derive(Debug)]
+pub struct StoreGuard(#[allow(dead_code, reason = "it is its life that counts")] Arc<PathBuf>);
+
+/// From now on no file of the store in `path`, which has no links in it, is read here.
+#[must_use]
+pub fn guard_store(path: &Path) -> StoreGuard {
+    let path = Arc::new(path.to_owned());
+    let mut stores = stores();
+    stores.retain(|store| store.strong_count() > 0);
+    stores.push(Arc::downgrade(&path));
+    StoreGuard(path)
+}
+
+fn stores() -> MutexGuard<'static, Vec<Weak<PathBuf>>> {
+    STORES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether `path` names a file of a store that is open here: by whatever name it has, or
+/// because SQLite would make a file of this name.
+#[must_use]
+pub fn is_of_store(path: &Path) -> bool {
+    if std::fs::metadata(path).is_ok_and(|metadata| is_identified(&metadata)) {
+        return true;
+    }
+    let Some(name) = path.file_name() else { return false };
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let folder = parent.unwrap_or(Path::new(".")).canonicalize();
+    folder.is_ok_and(|folder| store_files().any(|file| file == folder.join(name)))
+}
+
+fn store_files() -> impl Iterator<Item = PathBuf> {
+    let stores: Vec<Arc<PathBuf>> = stores().iter().filter_map(Weak::upgrade).collect();
+    stores.into_iter().flat_map(|store| {
+        let companions = STORE_COMPANIONS.map(|suffix| {
+            let mut name = store.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        });
+        companions.into_iter().chain([store.to_path_buf()])
+    })
+}
+
+#[cfg(unix)]
+fn is_identified(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let own = (metadata.dev(), metadata.ino());
+    store_files()
+        .filter_map(|file| std::fs::metadata(file).ok())
+        .any(|file| (file.dev(), file.ino()) == own)
+}
+
+#[cfg(not(unix))]
+fn is_identified(_metadata: &Metadata) -> bool {
+    false
+}
+
+/// Opens a regular file for reading.
+///
+/// # Errors
+/// If it is none, belongs to a store that is open here, or cannot be opened.
+pub fn open(path: &Path) -> Result<File, Unreadable> {
+    let handle = Handle::of(path)?;
+    let metadata = handle.metadata(path)?;
+    if !metadata.is_file() {
+        return Err(Unreadable::Irregular);
+    }
+    if is_identified(&metadata) {
+        return Err(Unreadable::OfStore);
+    }
+    Ok(handle.open(path)?)
+}
+
+/// A file that is found, and not opened: closing it takes no lock away (`O_PATH`). What is
+/// opened afterwards is what was looked at, whatever becomes of the name in between.
+#[cfg(target_os = "linux")]
+struct Handle(File);
+
+#[cfg(target_os = "linux")]
+impl Handle {
+    fn of(path: &Path) -> io::Result<Self> {
+        use rustix::fs::{Mode, OFlags};
+        let found = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Self(File::from(found)))
+    }
+
+    fn metadata(&self, _path: &Path) -> io::Result<Metadata> {
+        self.0.metadata()
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        use std::os::fd::AsRawFd as _;
+        let found = format!("/proc/self/fd/{}", self.0.as_raw_fd());
+        match File::open(found) {
+            // Without /proc the name has to do.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => File::open(path),
+            opened => opened,
+        }
+    }
+}
+
+/// Elsewhere the name is looked at, and then opened.
+#[cfg(not(target_os = "linux"))]
+struct Handle;
+
+#[cfg(not(target_os = "linux"))]
+impl Handle {
+    fn of(_path: &Path) -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        std::fs::metadata(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
+    }
+}
+
+/// All of a file, if it has at most so many bytes.
+///
+/// # Errors
+/// If it has more, or cannot be read.
+pub fn bytes(path: &Path, max: usize) -> Result<Vec<u8>, Unreadable> {
+    let file = open(path)?;
+    let said = file.metadata()?.len();
+    let Some(said) = usize::try_from(said).ok().filter(|said| *said <= max) else {
+        return Err(Unreadable::TooLarge { max });
+    };
+    let mut bytes = Vec::with_capacity(said);
+    // It may grow meanwhile, and some systems' files do not say how long they are.
+    file.take((max as u64).saturating_add(1)).read_to_end(&mut bytes)?;
+    match bytes.len() <= max {
+        true => Ok(bytes),
+        false => Err(Unreadable::TooLarge { max }),
+    }
+}
+
+/// The same as text.
+///
+/// # Errors
+/// As `bytes`, and if it is no text.
+pub fn text(path: &Path, max: usize) -> Result<String, Unreadable> {
+    String::from_utf8(bytes(path, max)?).map_err(|_| Unreadable::NotText)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn no_file_of_an_open_store_is_opened_by_any_name() {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let store = root.join("s.db");
+        for suffix in ["", "-wal", "-shm", ".lock"] {
+            fs::write(root.join(format!("s.db{suffix}")), "x").unwrap();
+        }
+        let links: Vec<PathBuf> = ["", "-wal", "-shm", ".lock"]
+            .into_iter()
+            .flat_map(|suffix| {
+                let (hard, soft) = (format!("hard{suffix}.wasm"), format!("soft{suffix}.wasm"));
+                let file = root.join(format!("s.db{suffix}"));
+                fs::hard_link(&file, root.join(&hard)).unwrap();
+                symlink(&file, root.join(&soft)).unwrap();
+                [root.join(hard), root.join(soft), file]
+            })
+            .collect();
+        let guard = guard_store(&store);
+        for path in &links {
+            assert!(matches!(open(path), Err(Unreadable::OfStore)), "{}", path.display());
+            assert!(is_of_store(path), "{}", path.display());
+        }
+        assert!(is_of_store(&root.join("s.db-journal")), "SQLite would make it");
+        assert!(!is_of_store(&root.join("s.db-other")));
+        drop(guard);
+        for path in &links {
+            assert_eq!(bytes(path, 1).unwrap(), b"x", "{}", path.display());
+            assert!(!is_of_store(path));
+        }
+    }
+
+    #[test]
+    fn only_regular_files_up_to_a_size_are_read() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "12345").unwrap();
+        assert_eq!(text(&path, 5).unwrap(), "12345");
+        let error = bytes(&path, 4).unwrap_err().to_string();
+        assert_eq!(error, "has more than 4 bytes");
+        // It says that it has none, and never ends.
+        symlink("/dev/zero", folder.path().join("zero")).unwrap();
+        for odd in [folder.path().to_owned(), folder.path().join("zero")] {
+            assert!(matches!(bytes(&odd, 4), Err(Unreadable::Irregular)), "{}", odd.display());
+        }
+        assert!(bytes(&folder.path().join("b"), 4).unwrap_err().is_missing());
+        fs::write(&path, [0xff]).unwrap();
+        assert!(matches!(text(&path, 5), Err(Unreadable::NotText)));
+    }
+}
