@@ -15,8 +15,7 @@ use crate::transport::{causes, is_transient, retry_after};
 /// Longer than the longest wait for a lease.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Everything but RFC 3986's unreserved characters. Those stay: the host matches its routes
-/// before it decodes.
+/// Everything but RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 #[derive(Clone)]
@@ -69,38 +68,35 @@ impl Client {
         Ok(Self { http: Http::builder().timeout(TIMEOUT).build()?, base })
     }
 
-    /// `segments` are escaped; `query` too.
+    /// `path` is the host's own, `query` is escaped.
     pub async fn get<T: DeserializeOwned>(
         &self,
-        segments: &[&str],
+        path: &str,
         query: &[(&str, &str)],
     ) -> Result<T, ClientError> {
-        let url = self.url(segments, query);
+        let url = self.url(path, query);
         self.answer(self.http.get(&url), &url).await
     }
 
     pub async fn post<T: DeserializeOwned>(
         &self,
-        segments: &[&str],
+        path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let url = self.url(segments, &[]);
+        let url = self.url(path, &[]);
         self.answer(self.http.post(&url).json(body), &url).await
     }
 
     /// Sends a batch that is JSON already.
     pub async fn send(&self, batch: bytes::Bytes) -> Result<Summary, ClientError> {
-        let url = self.url(&["events"], &[]);
+        let url = self.url("/events", &[]);
         let request = self.http.post(&url).header("content-type", cloudevents::BATCH).body(batch);
         self.answer(request, &url).await
     }
 
-    fn url(&self, segments: &[&str], query: &[(&str, &str)]) -> String {
+    fn url(&self, path: &str, query: &[(&str, &str)]) -> String {
         let escape = |text| utf8_percent_encode(text, RESERVED).to_string();
-        let mut url = self.base.clone();
-        for segment in segments {
-            url = format!("{url}/{}", escape(segment));
-        }
+        let mut url = format!("{}{path}", self.base);
         for (index, (name, value)) in query.iter().enumerate() {
             let separator = if index == 0 { '?' } else { '&' };
             url = format!("{url}{separator}{name}={}", escape(value));
@@ -141,10 +137,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_escaped_and_routes_are_not() {
+    fn names_are_escaped() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::new("localhost:1/").unwrap();
-        let url = client.url(&["queues", "a/b ä", "give-back"], &[("after", "x&y")]);
-        assert_eq!(url, "http://localhost:1/queues/a%2Fb%20%C3%A4/give-back?after=x%26y");
+        let url = client.url("/instance", &[("plugin", "p"), ("key", "../a b&ä?#%2e+")]);
+        let query = "plugin=p&key=..%2Fa%20b%26%C3%A4%3F%23%252e%2B";
+        assert_eq!(url, format!("http://localhost:1/instance?{query}"));
     }
 }

@@ -30,6 +30,7 @@ const CACHE: &str = ".cache";
 pub struct Host {
     engine: Engine,
     site: Site,
+    http: http::Settings,
     loader: Loader,
     drain: Duration,
     /// What serves and what was refused.
@@ -78,10 +79,12 @@ impl Host {
             engine: engine.clone(),
             admin,
             board: board.clone(),
+            sinks: settings.sinks.into_keys().collect(),
             limits: settings.limits,
             traffic: Arc::new(Traffic::default()),
         };
-        Ok(Self { engine, site, loader, drain: settings.drain, board })
+        let (http, drain) = (settings.http, settings.drain);
+        Ok(Self { engine, site, http, loader, drain, board })
     }
 
     /// Serves until `shutdown`, then drains within the configured time. What does
@@ -100,9 +103,9 @@ impl Host {
         // Dropped when this returns, however it does.
         let _stopping = stop_loading.clone().drop_guard();
         tokio::spawn(self.loader.run(self.engine.clone(), stop_loading.clone()));
-        let mut server = tokio::spawn(http::serve(listener, self.site, stopping));
+        let mut server = tokio::spawn(http::serve(listener, self.site, self.http, stopping));
         tokio::select! {
-            ended = &mut server => return Ok(ended??),
+            ended = &mut server => return Ok(ended?),
             _ = stopped => {}
         }
         stop_loading.cancel();

@@ -154,10 +154,12 @@ impl Client {
     }
 
     async fn queue_call(&self, queue: &str, verb: &str, body: &Value) -> Result<Value, String> {
-        let path = format!("/queues/{}/{verb}", encode(queue));
+        let path = format!("/queues/{verb}");
+        let mut body = body.clone();
+        body["queue"] = json!(queue);
         let response = self
             .request(Method::POST, &path)
-            .json(body)
+            .json(&body)
             .send()
             .await
             .map_err(|error| error.to_string())?;
@@ -233,8 +235,8 @@ impl Client {
     /// # Errors
     /// If the host does not answer, or in another shape.
     pub async fn instances(&self, plugin: &str, status: &str) -> Result<Vec<Value>, String> {
-        let path = format!("/plugins/{}/instances?status={status}", encode(plugin));
-        self.pages(&path, "instances", "key").await
+        let path = format!("/instances?plugin={}&status={status}", encode(plugin));
+        self.pages(&path, "instances").await
     }
 
     /// The open dead letters.
@@ -242,24 +244,33 @@ impl Client {
     /// # Errors
     /// If the host does not answer, or in another shape.
     pub async fn dead_letters(&self) -> Result<Vec<Value>, String> {
-        self.pages("/dead-letters?status=open", "dead_letters", "id").await
+        self.pages("/dead-letters?status=open", "dead_letters").await
     }
 
-    /// All of a list, page by page; `id` names the member of a row where the next page begins.
-    async fn pages(&self, path: &str, list: &str, id: &str) -> Result<Vec<Value>, String> {
+    /// An instance with its history; a plugin's and a key's names can be any text.
+    ///
+    /// # Errors
+    /// If the host does not answer, or knows no such instance.
+    pub async fn instance(&self, plugin: &str, key: &str) -> Result<Value, String> {
+        self.get(&format!("/instance?plugin={}&key={}", encode(plugin), encode(key))).await
+    }
+
+    /// All of a list, page by page.
+    ///
+    /// # Errors
+    /// If the host does not answer, or in another shape.
+    pub async fn pages(&self, path: &str, list: &str) -> Result<Vec<Value>, String> {
         let mut all: Vec<Value> = Vec::new();
+        let mut after = String::new();
         loop {
-            let after = match all.last().map(|row| &row[id]) {
-                None => String::new(),
-                Some(Value::String(text)) => format!("&after={}", encode(text)),
-                Some(other) => format!("&after={other}"),
-            };
             let page = self.get(&format!("{path}&limit={PAGE}{after}")).await?;
             let rows = page[list].as_array().ok_or_else(|| format!("{path}: {page}"))?;
             all.extend(rows.iter().cloned());
-            if rows.len() < PAGE {
-                return Ok(all);
-            }
+            after = match &page["next"] {
+                Value::Null => return Ok(all),
+                Value::String(text) => format!("&after={}", encode(text)),
+                other => format!("&after={other}"),
+            };
         }
     }
 
@@ -333,7 +344,8 @@ fn collect<'v>(value: &'v Value, name: &str, found: &mut Vec<&'v Value>) {
 }
 
 /// Percent-encodes all but the unreserved characters.
-fn encode(text: &str) -> String {
+#[must_use]
+pub fn encode(text: &str) -> String {
     use std::fmt::Write as _;
     let mut out = String::new();
     for byte in text.bytes() {

@@ -206,18 +206,23 @@ async fn an_instance_is_cancelled_with_compensation_or_ended_without() {
     client.send(&[start("a"), start("b")]).await;
     client.take_exactly("CheckoutGuestAccount", 4).await;
 
-    let path = "/plugins/group-checkout/instances/a/cancel";
-    let (status, _) = post(&client, path, &json!({})).await;
+    let of = |key: &str| json!({"plugin": "group-checkout", "key": key});
+    let (status, _) = post(&client, "/instances/cancel", &of("a")).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "without a reason");
-    let why = json!({"by": "ada", "reason": "the guests stay"});
-    let (status, told) = post(&client, path, &why).await;
+    let why = |key: &str| {
+        let mut body = of(key);
+        body["by"] = json!("ada");
+        body["reason"] = json!("the guests stay");
+        body
+    };
+    let (status, told) = post(&client, "/instances/cancel", &why("a")).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{told}");
     client.take_exactly("NotifyGroupCheckoutFailure", 1).await;
 
-    let (status, told) = post(&client, "/plugins/group-checkout/instances/b/end", &why).await;
+    let (status, told) = post(&client, "/instances/end", &why("b")).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{told}");
     let detail = wait::until("the end", wait::SOON, async || {
-        let detail = client.get("/plugins/group-checkout/instances/b").await?;
+        let detail = client.instance("group-checkout", "b").await?;
         if detail["status"] == "ended" { Ok(detail) } else { Err(detail.to_string()) }
     })
     .await;
@@ -228,8 +233,8 @@ async fn an_instance_is_cancelled_with_compensation_or_ended_without() {
     client.wait_for_pending(0).await;
     client.wait_for_balance().await;
 
-    let (status, problem) = post(&client, "/plugins/group-checkout/instances/b/end", &why).await;
+    let (status, problem) = post(&client, "/instances/end", &why("b")).await;
     assert_eq!(status, StatusCode::CONFLICT, "{problem}");
-    let (status, _) = post(&client, "/plugins/group-checkout/instances/c/end", &why).await;
+    let (status, _) = post(&client, "/instances/end", &why("c")).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 }

@@ -14,6 +14,7 @@ mod drain;
 mod examples;
 mod hot;
 mod ingest;
+mod keys;
 mod letters;
 mod licences;
 mod order_management;

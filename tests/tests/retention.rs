@@ -50,7 +50,7 @@ async fn what_is_done_with_goes_and_what_runs_stays() {
     .await;
     // The events that it was decided by are old, its state is not.
     wait::until("no history left", wait::LONG, || async {
-        let detail = client.get(&format!("/plugins/{PLUGIN}/instances/g-{GROUPS}")).await?;
+        let detail = client.instance(PLUGIN, &format!("g-{GROUPS}")).await?;
         match detail["history"].as_array() {
             Some(history) if history.is_empty() => Ok(()),
             _ => Err(detail.to_string()),

@@ -173,7 +173,7 @@ async fn feed(client: &Client, events: &Path) -> anyhow::Result<Worked> {
         }
         let handled = work(client).await?;
         messages += handled;
-        let done = client.get::<Value>(&["accounts"], &[]).await?;
+        let done = client.get::<Value>("/accounts", &[]).await?;
         let mark = hash(&done);
         if handled > 0 || mark != last.1 || sent.is_none() {
             last = (Instant::now(), mark);
@@ -198,20 +198,19 @@ fn hash(value: &Value) -> u64 {
 
 /// Takes what is in the queues and does it, which is easy here. Returns how much it was.
 async fn work(client: &Client) -> anyhow::Result<usize> {
-    let status: Value = client.get(&["queues"], &[]).await?;
+    let status: Value = client.get("/queues", &[]).await?;
     let mut count = 0;
     for queue in status["queues"].as_array().into_iter().flatten() {
-        let Some(name) = queue["type"].as_str() else { continue };
+        let Some(name) = queue["queue"].as_str() else { continue };
         if queue["ready"].as_u64() == Some(0) {
             continue;
         }
-        let take = json!({ "max": 1000, "wait_ms": 0 });
-        let lease: Value = client.post(&["queues", name, "lease"], &take).await?;
+        let take = json!({ "queue": name, "max": 1000, "wait_ms": 0 });
+        let lease: Value = client.post("/queues/lease", &take).await?;
         let taken = lease["messages"].as_array().map_or(0, Vec::len);
         if taken > 0 {
-            let acknowledge = json!({ "lease": lease["lease"] });
-            let path = ["queues", name, "acknowledge"];
-            client.post::<Value>(&path, &acknowledge).await?;
+            let acknowledge = json!({ "queue": name, "lease": lease["lease"] });
+            client.post::<Value>("/queues/acknowledge", &acknowledge).await?;
             count += taken;
         }
     }
@@ -226,10 +225,10 @@ async fn tell(client: &Client, worked: &Worked, expected: &Expected) -> anyhow::
         output::grouped(worked.accepted as u64),
         output::grouped(worked.messages as u64),
     ));
-    let accounts: Value = client.get(&["accounts"], &[]).await?;
+    let accounts: Value = client.get("/accounts", &[]).await?;
     let number = |value: &Value| value.as_u64().unwrap_or_default();
     let mut instances = BTreeMap::new();
-    let plugins: Value = client.get(&["plugins"], &[]).await?;
+    let plugins: Value = client.get("/plugins", &[]).await?;
     for plugin in plugins["plugins"].as_array().into_iter().flatten() {
         let name = plugin["name"].as_str().unwrap_or_default();
         let account = accounts["plugins"].as_array().into_iter().flatten();

@@ -100,8 +100,7 @@ impl Redrive {
             .map_err(|error| InputError(format!("{} is not JSON: {error}", path.display())))?;
         let body = json!({"by": self.which.by, "reason": self.reason, "event": event});
         let client = self.which.host.client()?;
-        let id = id.to_string();
-        let answer: Value = client.post(&["dead-letters", &id, "redrive"], &body).await?;
+        let answer: Value = client.post(&format!("/dead-letters/{id}/redrive"), &body).await?;
         tell(&answer, self.which.host.json, &format!("dead letter {id} is being redriven"));
         Ok(())
     }
@@ -115,9 +114,10 @@ impl Drop {
 
 impl Instance {
     pub async fn execute(self, verb: &str) -> anyhow::Result<()> {
-        let path = ["plugins", &self.plugin, "instances", &self.key, verb];
-        let body = json!({"by": self.by, "reason": self.reason});
-        let answer: Value = self.host.client()?.post(&path, &body).await?;
+        let body = json!({
+            "plugin": self.plugin, "key": self.key, "by": self.by, "reason": self.reason,
+        });
+        let answer: Value = self.host.client()?.post(&format!("/instances/{verb}"), &body).await?;
         let told = match verb {
             "cancel" => "was told to come to an end",
             _ => "is ended",
@@ -215,5 +215,5 @@ impl Which {
 }
 
 async fn ask(client: &Client, verb: &str, body: &Map<String, Value>) -> anyhow::Result<Value> {
-    Ok(client.post(&["dead-letters", verb], body).await?)
+    Ok(client.post(&format!("/dead-letters/{verb}"), body).await?)
 }

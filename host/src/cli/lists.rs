@@ -14,7 +14,7 @@ pub struct Plugins {
 
 impl Plugins {
     pub async fn execute(self) -> anyhow::Result<()> {
-        let answer: Value = self.host.client()?.get(&["plugins"], &[]).await?;
+        let answer: Value = self.host.client()?.get("/plugins", &[]).await?;
         if self.host.json {
             output::json(&answer);
             return Ok(());
@@ -95,9 +95,9 @@ pub struct Instances {
 impl Instances {
     pub async fn execute(self) -> anyhow::Result<()> {
         let limit = self.limit.to_string();
-        let query = page(self.status.as_deref(), self.after.as_deref(), &limit);
-        let path = ["plugins", &self.plugin, "instances"];
-        let answer: Value = self.host.client()?.get(&path, &query).await?;
+        let mut query = page(self.status.as_deref(), self.after.as_deref(), &limit);
+        query.push(("plugin", &self.plugin));
+        let answer: Value = self.host.client()?.get("/instances", &query).await?;
         let columns = ["key", "status", "version", "started_at", "updated_at"];
         print(&answer, "instances", &columns, self.host.json);
         Ok(())
@@ -115,8 +115,8 @@ pub struct Show {
 
 impl Show {
     pub async fn execute(self) -> anyhow::Result<()> {
-        let path = ["plugins", &self.plugin, "instances", &self.key];
-        let answer: Value = self.host.client()?.get(&path, &[]).await?;
+        let query = [("plugin", self.plugin.as_str()), ("key", self.key.as_str())];
+        let answer: Value = self.host.client()?.get("/instance", &query).await?;
         if self.host.json {
             output::json(&answer);
             return Ok(());
@@ -160,7 +160,7 @@ impl DeadLetters {
         let limit = self.limit.to_string();
         let mut query = page(self.status.as_deref(), self.after.as_deref(), &limit);
         query.extend(self.plugin.as_deref().map(|plugin| ("plugin", plugin)));
-        let answer: Value = self.host.client()?.get(&["dead-letters"], &query).await?;
+        let answer: Value = self.host.client()?.get("/dead-letters", &query).await?;
         let columns = ["id", "status", "plugin", "key", "position", "attempts", "reason"];
         print(&answer, "dead_letters", &columns, self.host.json);
         Ok(())
@@ -175,7 +175,7 @@ pub struct Accounts {
 
 impl Accounts {
     pub async fn execute(self) -> anyhow::Result<()> {
-        let answer: Value = self.host.client()?.get(&["accounts"], &[]).await?;
+        let answer: Value = self.host.client()?.get("/accounts", &[]).await?;
         if self.host.json {
             output::json(&answer);
         } else {
@@ -193,8 +193,8 @@ pub struct Queues {
 
 impl Queues {
     pub async fn execute(self) -> anyhow::Result<()> {
-        let answer: Value = self.host.client()?.get(&["queues"], &[]).await?;
-        print(&answer, "queues", &["type", "ready", "leased"], self.host.json);
+        let answer: Value = self.host.client()?.get("/queues", &[]).await?;
+        print(&answer, "queues", &["queue", "ready", "leased"], self.host.json);
         Ok(())
     }
 }
@@ -207,7 +207,7 @@ pub struct Sinks {
 
 impl Sinks {
     pub async fn execute(self) -> anyhow::Result<()> {
-        let answer: Value = self.host.client()?.get(&["sinks"], &[]).await?;
+        let answer: Value = self.host.client()?.get("/sinks", &[]).await?;
         let columns = ["sink", "since", "next_attempt_at", "reason"];
         print(&answer, "sinks_down", &columns, self.host.json);
         Ok(())

@@ -16,6 +16,8 @@ pub struct ConfigFile {
     pub store: Option<String>,
     pub listen: Option<String>,
     #[serde(default)]
+    pub http: HttpSection,
+    #[serde(default)]
     pub limits: Limits,
     #[serde(default)]
     pub retry: Retry,
@@ -32,6 +34,19 @@ pub struct ConfigFile {
     #[serde(default)]
     pub plugins: PluginsSection,
     pub strict: Option<bool>,
+}
+
+/// Who may call the host, and how long clients may take.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSection {
+    #[serde(default)]
+    pub hosts: Vec<Spanned<String>>,
+    pub connections: Option<NonZeroUsize>,
+    pub header_timeout_ms: Option<NonZeroU64>,
+    pub body_timeout_ms: Option<NonZeroU64>,
+    pub idle_timeout_ms: Option<NonZeroU64>,
+    pub write_timeout_ms: Option<NonZeroU64>,
 }
 
 /// How plugins come and go.

@@ -20,11 +20,13 @@ use toml::Spanned;
 
 use crate::files;
 use crate::hot;
-use crate::http::Limits;
+use crate::http::{self, HostName, Limits, Timeouts};
 use crate::lookup::KEY;
 use crate::plugin;
 use crate::trust::{Key, LockRule, Policy};
-use file::{CallLimits, ConfigFile, Fault, LookupSection, PluginsSection, Retry, SinkSection};
+use file::{
+    CallLimits, ConfigFile, Fault, HttpSection, LookupSection, PluginsSection, Retry, SinkSection,
+};
 
 /// Read if no other file is named, and if it is there.
 pub const FILE: &str = "sagabox.toml";
@@ -49,6 +51,7 @@ const QUEUE_PREFIX: &str = "queue:";
 pub struct Settings {
     pub store: String,
     pub listen: String,
+    pub http: http::Settings,
     pub sinks: BTreeMap<String, Sink>,
     /// Message type to sink.
     pub routes: BTreeMap<String, String>,
@@ -176,9 +179,11 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
     }
     let sandbox = plugin::Settings { plugins: own_limits, ..sandbox };
     let engine = engine_settings(&file.retry, &file.retention, &limits)?;
+    let listen = overrides.listen.or(file.listen).unwrap_or_else(|| LISTEN.to_owned());
     Ok(Settings {
         store: overrides.store.or(file.store).unwrap_or_else(|| STORE.to_owned()),
-        listen: overrides.listen.or(file.listen).unwrap_or_else(|| LISTEN.to_owned()),
+        http: http_settings(&file.http, &listen)?,
+        listen,
         sinks,
         routes,
         lookups,
@@ -191,6 +196,31 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         },
         drain: limits.drain_ms.map_or(DRAIN, Duration::from_millis),
         engine,
+    })
+}
+
+fn http_settings(said: &HttpSection, listen: &str) -> Result<http::Settings, Fault> {
+    let name = |said: &Spanned<String>| {
+        let name = HostName::parse(said.get_ref());
+        name.map_err(|reason| Fault::at(said.span(), format!("http.hosts: {reason}")))
+    };
+    let mut hosts: Vec<HostName> = said.hosts.iter().map(name).collect::<Result<_, _>>()?;
+    // What the operator has the host listen at is a name of it.
+    let (own, _) = listen.rsplit_once(':').unwrap_or((listen, ""));
+    hosts.extend(HostName::parse(own).ok());
+    let default = http::Settings::default();
+    let ms = |said: Option<NonZeroU64>, default| {
+        said.map_or(default, |ms| Duration::from_millis(ms.get()))
+    };
+    Ok(http::Settings {
+        hosts,
+        connections: said.connections.map_or(default.connections, NonZeroUsize::get),
+        timeouts: Timeouts {
+            header: ms(said.header_timeout_ms, default.timeouts.header),
+            body: ms(said.body_timeout_ms, default.timeouts.body),
+            idle: ms(said.idle_timeout_ms, default.timeouts.idle),
+            write: ms(said.write_timeout_ms, default.timeouts.write),
+        },
     })
 }
 

@@ -1,5 +1,8 @@
 //! What handlers take from a request, with a problem instead of axum's plain text when it is not there.
 
+use std::error::Error;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -8,17 +11,35 @@ use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 
 use super::Shared;
+use super::body::BodyError;
 use super::problem::Problem;
+
+/// When a client may send its body again for which there was no room.
+const CROWDED_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// What some editors and languages put before UTF-8. JSON leaves open whether it is accepted.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The whole body, up to a limit.
 pub async fn bytes(body: Body, max: usize) -> Result<Bytes, Problem> {
-    axum::body::to_bytes(body, max).await.map_err(|error| {
-        let cause = std::error::Error::source(&error);
-        match cause.is_some_and(|cause| cause.is::<LengthLimitError>()) {
-            true => Problem::too_large("the body exceeds limits.body_bytes of the configuration"),
-            false => Problem::bad_request(error.to_string()),
+    axum::body::to_bytes(body, max).await.map_err(|error| unread(&error))
+}
+
+fn unread(error: &axum::Error) -> Problem {
+    let causes = std::iter::successors(Some(error as &dyn Error), |cause| Error::source(*cause));
+    for cause in causes {
+        if cause.is::<LengthLimitError>() {
+            return Problem::too_large("the body exceeds limits.body_bytes of the configuration");
         }
-    })
+        match cause.downcast_ref() {
+            Some(late @ BodyError::TooSlow) => return Problem::too_slow(late.to_string()),
+            Some(BodyError::Stopping) => return Problem::stopping(),
+            Some(crowded @ BodyError::Crowded) => {
+                return Problem::crowded(crowded.to_string(), CROWDED_RETRY_AFTER);
+            }
+            None => {}
+        }
+    }
+    Problem::bad_request(format!("the body cannot be read: {error}"))
 }
 
 /// A JSON object in the body. An empty body is an empty object.
@@ -29,7 +50,8 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Arguments<T> {
 
     async fn from_request(request: Request, site: &Shared) -> Result<Self, Problem> {
         let bytes = bytes(request.into_body(), site.limits.body_bytes).await?;
-        let json = if bytes.is_empty() { &b"{}"[..] } else { &bytes[..] };
+        let json = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
+        let json = if json.is_empty() { b"{}" } else { json };
         match serde_json::from_slice(json) {
             Ok(arguments) => Ok(Self(arguments)),
             Err(error) => Err(Problem::bad_request(format!("the body: {error}"))),

@@ -5,18 +5,22 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use sagabox_engine::engine::{Action, InstanceError, Resolution, ResolveError};
-use sagabox_engine::model::{DeadLetterId, Event};
+use sagabox_engine::model::{DeadLetterId, DeadLetterStatus, Event};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::admin::{plugin_exists, unreadable};
 use super::extract::{Arguments, Segments};
+use super::filter::{LetterFilter, letter_filter};
 use super::problem::Problem;
 use super::{Shared, Site};
-use crate::store::admin::DeadLetterFilter;
+use crate::store::lists::{DeadLetterFilter, DeadLetterRow};
 
 /// There is no authentication yet: who says nothing is this one.
 const SOMEBODY: &str = "operator";
-const REASON_BYTES_MAX: usize = 4096;
+pub(super) const REASON_BYTES_MAX: usize = 4096;
+/// A name, or an address.
+const BY_BYTES_MAX: usize = 256;
 /// Letters that one request resolves; each takes a commit or shares one.
 const MANY_MAX: u32 = 1000;
 
@@ -30,64 +34,119 @@ pub struct One {
     event: Option<Event>,
 }
 
-/// Which letters: all that match everything given.
+letter_filter! {
+    /// Those with these ids, or those that match everything given.
+    pub struct Many {
+        by: Option<String>,
+        reason: Option<String>,
+        ids: Option<Vec<u64>>,
+        /// Needed when nothing else picks them, so that nobody drops everything by accident.
+        #[serde(default)]
+        all: bool,
+        /// Only tell how many there are.
+        #[serde(default)]
+        dry_run: bool,
+        #[serde(default)]
+        after: u64,
+        limit: Option<u32>,
+    }
+}
+
+/// Which instance, by whom and why.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Many {
+pub struct Instance {
+    plugin: String,
+    key: String,
     by: Option<String>,
     reason: Option<String>,
-    ids: Option<Vec<u64>>,
-    plugin: Option<String>,
-    plugin_version: Option<String>,
-    sink: Option<String>,
-    key: Option<String>,
-    #[serde(rename = "type")]
-    event_type: Option<String>,
-    reason_contains: Option<String>,
-    /// Needed when nothing else picks them, so that nobody drops everything by accident.
-    #[serde(default)]
-    all: bool,
-    /// Only tell how many there are.
-    #[serde(default)]
-    dry_run: bool,
-    #[serde(default)]
-    after: u64,
-    limit: Option<u32>,
 }
+
+type Resolved = Result<(StatusCode, Json<DeadLetterRow>), Problem>;
+type Asked = Result<(StatusCode, Json<Value>), Problem>;
 
 pub async fn show(
     State(site): State<Shared>,
     Segments(id): Segments<String>,
-) -> Result<Json<Value>, Problem> {
-    Ok(Json(json!(letter(&site, letter_id(&id)?).await?)))
+) -> Result<Json<DeadLetterRow>, Problem> {
+    Ok(Json(letter(&site, letter_id(&id)?).await?))
 }
 
-pub async fn resolve(
+pub async fn redrive(
     State(site): State<Shared>,
-    Segments((id, verb)): Segments<(String, String)>,
+    Segments(id): Segments<String>,
+    Arguments(One { by, reason, event }): Arguments<One>,
+) -> Resolved {
+    if let Some(event) = &event {
+        let checked = event.validate();
+        checked.map_err(|error| Problem::unacceptable("event", format!("event: {error}")))?;
+    }
+    let action = Action::Redrive { edited: event.map(Box::new) };
+    resolve(&site, &id, resolution(action, by, reason)?).await
+}
+
+pub async fn skip(
+    State(site): State<Shared>,
+    Segments(id): Segments<String>,
     Arguments(one): Arguments<One>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
-    let id = letter_id(&id)?;
-    let resolution = resolution(&verb, one.by, one.reason, one.event)?;
+) -> Resolved {
+    resolve(&site, &id, dropping(Action::Skip, one)?).await
+}
+
+pub async fn discard(
+    State(site): State<Shared>,
+    Segments(id): Segments<String>,
+    Arguments(one): Arguments<One>,
+) -> Resolved {
+    resolve(&site, &id, dropping(Action::Discard, one)?).await
+}
+
+fn dropping(action: Action, one: One) -> Result<Resolution, Problem> {
+    if one.event.is_some() {
+        let detail = "event: only a redrive takes another event in the place of the dead one";
+        return Err(Problem::unacceptable("event", detail));
+    }
+    resolution(action, one.by, one.reason)
+}
+
+async fn resolve(site: &Site, id: &str, resolution: Resolution) -> Resolved {
+    let id = letter_id(id)?;
     site.engine.resolve(id, resolution).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!(letter(&site, id).await?))))
+    Ok((StatusCode::ACCEPTED, Json(letter(site, id).await?)))
+}
+
+pub async fn redrive_many(
+    State(site): State<Shared>,
+    Arguments(many): Arguments<Many>,
+) -> Result<Json<Value>, Problem> {
+    resolve_many(&site, Action::Redrive { edited: None }, many).await
+}
+
+pub async fn skip_many(
+    State(site): State<Shared>,
+    Arguments(many): Arguments<Many>,
+) -> Result<Json<Value>, Problem> {
+    resolve_many(&site, Action::Skip, many).await
+}
+
+pub async fn discard_many(
+    State(site): State<Shared>,
+    Arguments(many): Arguments<Many>,
+) -> Result<Json<Value>, Problem> {
+    resolve_many(&site, Action::Discard, many).await
 }
 
 /// A page of letters at a time; `next` is where the following page begins.
-pub async fn resolve_many(
-    State(site): State<Shared>,
-    Segments(verb): Segments<String>,
-    Arguments(many): Arguments<Many>,
-) -> Result<Json<Value>, Problem> {
-    let resolution = resolution(&verb, many.by.clone(), many.reason.clone(), None)?;
-    let (ids, next) = match &many.ids {
-        Some(ids) => (ids.clone(), None),
-        None => pick(&site, &many).await?,
-    };
+async fn resolve_many(site: &Site, action: Action, many: Many) -> Result<Json<Value>, Problem> {
+    let resolution = resolution(action, many.by.clone(), many.reason.clone())?;
+    let picked = pick(site, &many).await?;
     let (mut resolved, mut refused) = (0, Vec::new());
-    for id in ids {
+    for id in picked.ids {
         if many.dry_run {
-            resolved += 1;
+            match picked.open.contains(&id) {
+                true => resolved += 1,
+                false => refused.push(json!({"id": id, "reason": "it is not there, or not open"})),
+            }
             continue;
         }
         match site.engine.resolve(DeadLetterId(id), resolution.clone()).await {
@@ -99,58 +158,85 @@ pub async fn resolve_many(
             }
         }
     }
-    Ok(Json(json!({"resolved": resolved, "refused": refused, "next": next})))
+    Ok(Json(json!({"resolved": resolved, "refused": refused, "next": picked.next})))
 }
 
-async fn pick(site: &Site, many: &Many) -> Result<(Vec<u64>, Option<u64>), Problem> {
-    let picks = [
-        &many.plugin,
-        &many.plugin_version,
-        &many.sink,
-        &many.key,
-        &many.event_type,
-        &many.reason_contains,
-    ];
-    if !many.all && picks.iter().all(|pick| pick.is_none()) {
-        let detail = "all: say which letters by plugin, plugin_version, sink, key, type, reason_contains or ids, \
-                      or `\"all\": true` for every one";
+struct Picked {
+    ids: Vec<u64>,
+    /// Those of them that are open, as far as a dry run needs to know.
+    open: Vec<u64>,
+    next: Option<u64>,
+}
+
+async fn pick(site: &Site, many: &Many) -> Result<Picked, Problem> {
+    let filter = many.filter();
+    if let Some(ids) = &many.ids {
+        if !filter.is_empty() || many.all {
+            let detail = "ids: name the letters, or say which by filters, not both";
+            return Err(Problem::unacceptable("ids", detail));
+        }
+        if ids.len() > MANY_MAX as usize {
+            let detail = format!("ids: are {}; accepted are at most {MANY_MAX}", ids.len());
+            return Err(Problem::unacceptable("ids", detail));
+        }
+        let open = match many.dry_run {
+            true => open(site, Some(ids), filter, 0, MANY_MAX).await?.0,
+            false => Vec::new(),
+        };
+        return Ok(Picked { ids: ids.clone(), open, next: None });
+    }
+    if filter.is_empty() && !many.all {
+        let detail = "all: say which letters by plugin, plugin_version, status, sink, key, type, \
+                      reason_contains or ids, or `\"all\": true` for every open one";
         return Err(Problem::unacceptable("all", detail));
     }
-    let limit = many.limit.unwrap_or(MANY_MAX).clamp(1, MANY_MAX);
-    let filter = DeadLetterFilter {
-        plugin: many.plugin.clone(),
-        plugin_version: many.plugin_version.clone(),
-        status: Some("open".to_owned()),
-        sink: many.sink.clone(),
-        key: many.key.clone(),
-        event_type: many.event_type.clone(),
-        reason_contains: many.reason_contains.clone(),
-        after: many.after,
-        limit,
+    if filter.status.is_some_and(|status| status != DeadLetterStatus::Open) {
+        let detail = "status: only open dead letters can be resolved";
+        return Err(Problem::unacceptable("status", detail));
+    }
+    let limit = match many.limit {
+        None => MANY_MAX,
+        Some(limit @ 1..=MANY_MAX) => limit,
+        Some(other) => {
+            let detail = format!("limit: is {other}; accepted are 1 to {MANY_MAX}");
+            return Err(Problem::unacceptable("limit", detail));
+        }
     };
-    let rows = site.admin.dead_letters(&filter).await.map_err(unreadable)?;
-    let ids: Vec<u64> = rows.iter().map(|row| row.id).collect();
-    let next = ids.last().copied().filter(|_| ids.len() == limit as usize);
-    Ok((ids, next))
+    filter.check(site).await?;
+    let (ids, next) = open(site, None, filter, many.after, limit).await?;
+    Ok(Picked { open: ids.clone(), ids, next })
 }
 
-pub async fn instance(
-    State(site): State<Shared>,
-    Segments((plugin, key, verb)): Segments<(String, String, String)>,
-    Arguments(one): Arguments<One>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
-    let reason = required(one.reason)?;
-    let by = one.by.unwrap_or_else(|| SOMEBODY.to_owned());
-    let (plugin, key) = (plugin.into(), key.into());
-    match verb.as_str() {
-        "cancel" => site.engine.cancel(&plugin, &key, &by, &reason).await?,
-        "end" => site.engine.end(&plugin, &key, &by, &reason).await?,
-        other => {
-            return Err(Problem::not_found(format!(
-                "an instance is not `{other}`ed; cancel or end it"
-            )));
-        }
-    }
+async fn open(
+    site: &Site,
+    ids: Option<&[u64]>,
+    filter: LetterFilter,
+    after: u64,
+    limit: u32,
+) -> Result<(Vec<u64>, Option<u64>), Problem> {
+    let filter = DeadLetterFilter {
+        ids: ids.map(<[u64]>::to_vec),
+        status: Some(DeadLetterStatus::Open.as_str()),
+        ..filter.stored(after, limit)
+    };
+    let page = site.admin.dead_letter_ids(&filter).await.map_err(unreadable)?;
+    Ok((page.rows, page.next))
+}
+
+pub async fn cancel(State(site): State<Shared>, Arguments(instance): Arguments<Instance>) -> Asked {
+    let Instance { plugin, key, by, reason } = instance;
+    let (by, reason) = (by_whom(by)?, required(reason)?);
+    plugin_exists(&site, &plugin).await?;
+    site.engine.cancel(&plugin.as_str().into(), &key.as_str().into(), &by, &reason).await?;
+    let body = json!({"plugin": plugin, "key": key, "by": by, "reason": reason});
+    Ok((StatusCode::ACCEPTED, Json(body)))
+}
+
+pub async fn end(State(site): State<Shared>, Arguments(instance): Arguments<Instance>) -> Asked {
+    let Instance { plugin, key, by, reason } = instance;
+    let (by, reason) = (by_whom(by)?, required(reason)?);
+    plugin_exists(&site, &plugin).await?;
+    site.engine.end(&plugin.as_str().into(), &key.as_str().into(), &by, &reason).await?;
     let body = json!({"plugin": plugin, "key": key, "by": by, "reason": reason});
     Ok((StatusCode::ACCEPTED, Json(body)))
 }
@@ -169,60 +255,48 @@ pub async fn sinks(State(site): State<Shared>) -> Json<Value> {
 }
 
 fn resolution(
-    verb: &str,
+    action: Action,
     by: Option<String>,
     reason: Option<String>,
-    event: Option<Event>,
 ) -> Result<Resolution, Problem> {
-    let action = match verb {
-        "redrive" => Action::Redrive { edited: event.map(Box::new) },
-        "skip" => Action::Skip,
-        "discard" => Action::Discard,
-        other => {
-            let detail = format!("a dead letter is not `{other}`ed; redrive, skip or discard it");
-            return Err(Problem::not_found(detail));
-        }
-    };
-    if let Action::Redrive { edited: Some(event) } = &action {
-        let checked = event.validate();
-        checked.map_err(|error| Problem::unacceptable("event", format!("event: {error}")))?;
-    }
     // What is dropped is gone: somebody will ask why.
-    let reason = match action {
-        Action::Redrive { .. } => reason.unwrap_or_default(),
-        Action::Skip | Action::Discard => required(reason)?,
+    let reason = match (&action, reason) {
+        (Action::Redrive { .. }, None) => String::new(),
+        (Action::Redrive { .. }, Some(reason)) => short("reason", reason, REASON_BYTES_MAX)?,
+        (Action::Skip | Action::Discard, reason) => required(reason)?,
     };
-    Ok(Resolution { action, by: by.unwrap_or_else(|| SOMEBODY.to_owned()), reason })
+    Ok(Resolution { action, by: by_whom(by)?, reason })
+}
+
+fn by_whom(by: Option<String>) -> Result<String, Problem> {
+    by.map_or(Ok(SOMEBODY.to_owned()), |by| short("by", by, BY_BYTES_MAX))
 }
 
 fn required(reason: Option<String>) -> Result<String, Problem> {
-    match reason {
-        Some(reason) if reason.len() > REASON_BYTES_MAX => {
-            let detail = format!("reason: at most {REASON_BYTES_MAX} bytes are kept");
-            Err(Problem::unacceptable("reason", detail))
-        }
-        Some(reason) if !reason.trim().is_empty() => Ok(reason),
-        _ => Err(Problem::unacceptable("reason", "reason: say why; it is kept")),
+    let reason = short("reason", reason.unwrap_or_default(), REASON_BYTES_MAX)?;
+    if reason.trim().is_empty() {
+        return Err(Problem::unacceptable("reason", "reason: say why; it is kept"));
     }
+    Ok(reason)
 }
 
-async fn letter(
-    site: &Site,
-    id: DeadLetterId,
-) -> Result<crate::store::admin::DeadLetterRow, Problem> {
-    let filter = DeadLetterFilter { after: id.0.saturating_sub(1), limit: 1, ..Default::default() };
-    let rows = site.admin.dead_letters(&filter).await.map_err(unreadable)?;
-    let found = rows.into_iter().find(|row| row.id == id.0);
-    found.ok_or_else(|| ResolveError::NotFound(id.0).into())
+pub(super) fn short(attribute: &str, text: String, max: usize) -> Result<String, Problem> {
+    if text.len() > max {
+        let detail = format!("{attribute}: at most {max} bytes are kept");
+        return Err(Problem::unacceptable(attribute, detail));
+    }
+    Ok(text)
+}
+
+async fn letter(site: &Site, id: DeadLetterId) -> Result<DeadLetterRow, Problem> {
+    let filter = DeadLetterFilter { ids: Some(vec![id.0]), limit: 1, ..Default::default() };
+    let page = site.admin.dead_letters(&filter).await.map_err(unreadable)?;
+    page.rows.into_iter().next().ok_or_else(|| ResolveError::NotFound(id.0).into())
 }
 
 fn letter_id(text: &str) -> Result<DeadLetterId, Problem> {
     let id = text.parse().map(DeadLetterId);
     id.map_err(|_| Problem::not_found(format!("`{text}` is not a dead letter's id")))
-}
-
-fn unreadable(error: impl std::fmt::Display) -> Problem {
-    Problem::internal(format!("read the store: {error:#}"))
 }
 
 impl From<ResolveError> for Problem {

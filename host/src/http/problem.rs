@@ -57,6 +57,30 @@ impl Problem {
         Self { attribute: Some(attribute.to_owned()), ..problem }
     }
 
+    /// The host does not answer such requests, whoever sends them.
+    pub(super) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
+    }
+
+    pub(super) fn unsupported_media_type(detail: impl Into<String>) -> Self {
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        let title = "The content type is not supported";
+        Self::new(status, "unsupported-media-type", title, detail)
+    }
+
+    /// The client did not send its request in time.
+    pub(super) fn too_slow(detail: impl Into<String>) -> Self {
+        let status = StatusCode::REQUEST_TIMEOUT;
+        Self::new(status, "too-slow", "The request took too long", detail)
+    }
+
+    /// The host has as many requests as it takes.
+    pub(super) fn crowded(detail: impl Into<String>, retry_after: Duration) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let problem = Self::new(status, "crowded", "The host is busy", detail);
+        Self { retry_after: Some(retry_after), ..problem }
+    }
+
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing here", detail)
     }
@@ -87,7 +111,7 @@ impl Problem {
         Self { retry_after: Some(UNAVAILABLE_RETRY_AFTER), ..problem }
     }
 
-    fn stopping() -> Self {
+    pub(super) fn stopping() -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let problem = Self::new(status, "stopping", "The host is shutting down", "try again later");
         Self { retry_after: Some(STOPPING_RETRY_AFTER), ..problem }
@@ -114,12 +138,7 @@ impl From<ParseError> for Problem {
     fn from(error: ParseError) -> Self {
         let detail = error.to_string();
         match error {
-            ParseError::UnsupportedMediaType(_) => Self::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-media-type",
-                "The content type is not supported",
-                detail,
-            ),
+            ParseError::UnsupportedMediaType(_) => Self::unsupported_media_type(detail),
             ParseError::NotJson(_) => Self::bad_request(detail),
             ParseError::TooMany { .. } => Self::too_large(detail),
             ParseError::Event { index, error } => {

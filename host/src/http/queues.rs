@@ -12,7 +12,8 @@ use sagabox_engine::model::MessageId;
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
-use super::extract::{Arguments, Segments};
+use super::extract::Arguments;
+use super::letters::{REASON_BYTES_MAX, short};
 use super::problem::Problem;
 
 /// A lease is one answer: a thousand messages of a few KiB are some MiB.
@@ -24,25 +25,36 @@ const DURATION_MS_MAX: u64 = 3_600_000;
 const DURATION_MS_MIN: u64 = 100;
 /// A day: whoever wants to wait longer wants a timer.
 const DELAY_MS_MAX: u64 = 86_400_000;
-const REASON_BYTES_MAX: usize = 4096;
+/// Of one call: more than a lease can have.
+const IDS_MAX: usize = 10_000;
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct Take {
+    /// The message type, which is the queue's name.
+    queue: String,
+    #[serde(default = "Take::usual_max")]
     max: usize,
+    #[serde(default = "Take::usual_ms")]
     wait_ms: u64,
+    #[serde(default = "Take::usual_ms")]
     duration_ms: u64,
 }
 
-impl Default for Take {
-    fn default() -> Self {
-        Self { max: 100, wait_ms: 30_000, duration_ms: 30_000 }
+impl Take {
+    fn usual_max() -> usize {
+        100
+    }
+
+    fn usual_ms() -> u64 {
+        30_000
     }
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Acknowledge {
+    queue: String,
     lease: String,
     /// All of the lease if absent.
     ids: Option<Vec<String>>,
@@ -51,6 +63,7 @@ pub struct Acknowledge {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GiveBack {
+    queue: String,
     lease: String,
     ids: Option<Vec<String>>,
     #[serde(default)]
@@ -62,6 +75,7 @@ pub struct GiveBack {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Extend {
+    queue: String,
     lease: String,
     duration_ms: u64,
 }
@@ -74,8 +88,8 @@ pub struct Report {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct QueueView {
-    #[serde(rename = "type")]
-    pub message_type: String,
+    /// The message type.
+    pub queue: String,
     pub ready: usize,
     pub leased: usize,
 }
@@ -83,57 +97,47 @@ pub struct QueueView {
 pub async fn list(State(site): State<Shared>) -> Json<serde_json::Value> {
     let queues = site.engine.status().await.queues.into_iter();
     let queues: Vec<_> = queues
-        .map(|queue| QueueView {
-            message_type: queue.queue,
-            ready: queue.ready,
-            leased: queue.leased,
-        })
+        .map(|queue| QueueView { queue: queue.queue, ready: queue.ready, leased: queue.leased })
         .collect();
     Json(serde_json::json!({ "queues": queues }))
 }
 
 pub async fn lease(
     State(site): State<Shared>,
-    Segments(queue): Segments<String>,
     Arguments(take): Arguments<Take>,
 ) -> Result<impl IntoResponse, Problem> {
-    let lease = site.engine.lease(&queue, lease_request(&take)?).await?;
+    let lease = site.engine.lease(&take.queue, lease_request(&take)?).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], lease_json(&lease)))
 }
 
 pub async fn acknowledge(
     State(site): State<Shared>,
-    Segments(queue): Segments<String>,
     Arguments(call): Arguments<Acknowledge>,
 ) -> Result<Json<Report>, Problem> {
     let lease = lease_id(&call.lease)?;
-    Ok(report(site.engine.acknowledge(&queue, lease, selection(call.ids)).await?))
+    let selection = selection(call.ids)?;
+    Ok(report(site.engine.acknowledge(&call.queue, lease, selection).await?))
 }
 
 pub async fn give_back(
     State(site): State<Shared>,
-    Segments(queue): Segments<String>,
     Arguments(call): Arguments<GiveBack>,
 ) -> Result<Json<Report>, Problem> {
     let lease = lease_id(&call.lease)?;
     let delay = millis("delay_ms", call.delay_ms, 0..=DELAY_MS_MAX)?;
-    if call.reason.len() > REASON_BYTES_MAX {
-        let detail = format!("reason: at most {REASON_BYTES_MAX} bytes are kept");
-        return Err(Problem::unacceptable("reason", detail));
-    }
-    let reason = if call.reason.is_empty() { "given back".to_owned() } else { call.reason };
-    let selection = selection(call.ids);
-    Ok(report(site.engine.give_back(&queue, lease, selection, delay, reason).await?))
+    let reason = short("reason", call.reason, REASON_BYTES_MAX)?;
+    let reason = if reason.is_empty() { "given back".to_owned() } else { reason };
+    let selection = selection(call.ids)?;
+    Ok(report(site.engine.give_back(&call.queue, lease, selection, delay, reason).await?))
 }
 
 pub async fn extend(
     State(site): State<Shared>,
-    Segments(queue): Segments<String>,
     Arguments(call): Arguments<Extend>,
 ) -> Result<Json<serde_json::Value>, Problem> {
     let lease = lease_id(&call.lease)?;
     let duration = millis("duration_ms", call.duration_ms, DURATION_MS_MIN..=DURATION_MS_MAX)?;
-    let until = site.engine.extend(&queue, lease, duration).await?;
+    let until = site.engine.extend(&call.queue, lease, duration).await?;
     Ok(Json(serde_json::json!({ "expires_at": until.to_rfc3339() })))
 }
 
@@ -167,8 +171,15 @@ fn lease_id(text: &str) -> Result<LeaseId, Problem> {
     id.map_err(|_| Problem::unacceptable("lease", format!("lease: `{text}` is not a lease's id")))
 }
 
-fn selection(ids: Option<Vec<String>>) -> Selection {
-    ids.map_or(Selection::All, |ids| Selection::Ids(ids.into_iter().map(MessageId::from).collect()))
+fn selection(ids: Option<Vec<String>>) -> Result<Selection, Problem> {
+    match ids {
+        None => Ok(Selection::All),
+        Some(ids) if ids.len() > IDS_MAX => {
+            let detail = format!("ids: are {}; accepted are at most {IDS_MAX}", ids.len());
+            Err(Problem::unacceptable("ids", detail))
+        }
+        Some(ids) => Ok(Selection::Ids(ids.into_iter().map(MessageId::from).collect())),
+    }
 }
 
 fn report(report: LeaseReport) -> Json<Report> {
@@ -211,12 +222,13 @@ mod tests {
 
     #[test]
     fn a_lease_has_limits() {
-        assert_eq!(lease_request(&Take::default()).unwrap().max, 100);
-        let zero = Take { max: 0, ..Take::default() };
+        let usual = || serde_json::from_str::<Take>(r#"{"queue":"q"}"#).unwrap();
+        assert_eq!(lease_request(&usual()).unwrap().max, 100);
+        let zero = Take { max: 0, ..usual() };
         check_refused(zero, "max", "max: is 0; a lease has 1 to 1000 messages");
-        let long = Take { wait_ms: 60_001, ..Take::default() };
+        let long = Take { wait_ms: 60_001, ..usual() };
         check_refused(long, "wait_ms", "wait_ms: is 60001; accepted are 0 to 60000");
-        let short = Take { duration_ms: 1, ..Take::default() };
+        let short = Take { duration_ms: 1, ..usual() };
         check_refused(short, "duration_ms", "duration_ms: is 1; accepted are 100 to 3600000");
     }
 

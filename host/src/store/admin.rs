@@ -12,6 +12,7 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Connection, SqliteConnection};
 
 use super::SqliteStore;
+use super::lists::{PAGE_BYTES, Page};
 use super::rows::{self, integer};
 
 const CONNECTIONS: u32 = 2;
@@ -27,24 +28,14 @@ pub struct Admin {
     pub(super) pool: SqlitePool,
 }
 
-#[derive(Debug, Serialize)]
-pub struct InstanceRow {
-    pub key: String,
-    pub status: String,
-    /// Decisions so far.
-    pub version: u64,
-    pub started_at: u64,
-    pub updated_at: u64,
-}
-
 /// All about one instance, or one key of a stateless role.
 #[derive(Debug, Serialize)]
 pub struct InstanceDetail {
     pub plugin: String,
     pub key: String,
     pub status: Option<String>,
-    /// JSON if it is JSON, otherwise text.
-    pub state: Option<Value>,
+    /// As it is if it is JSON, otherwise as a string.
+    pub state: Option<Box<RawValue>>,
     pub state_version: Option<u64>,
     /// Additional keys.
     pub keys: Vec<String>,
@@ -53,6 +44,8 @@ pub struct InstanceDetail {
     pub parked: bool,
     /// Newest first.
     pub history: Vec<HistoryRow>,
+    /// The last position of this page, if there are more.
+    pub next: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,42 +63,6 @@ pub struct EventName {
     pub id: String,
     #[serde(rename = "type")]
     pub event_type: String,
-}
-
-#[derive(Debug, Serialize)]
-pub struct DeadLetterRow {
-    pub id: u64,
-    /// `event` or `message`.
-    pub kind: &'static str,
-    pub plugin: String,
-    pub key: Option<String>,
-    pub position: u64,
-    pub sink: Option<String>,
-    pub reason: String,
-    pub attempts: u64,
-    pub plugin_version: String,
-    pub at: u64,
-    pub status: String,
-    pub resolved_by: Option<String>,
-    pub resolved_reason: Option<String>,
-    pub event: Box<RawValue>,
-    /// What an operator put in its place.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub edited: Option<Box<RawValue>>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct DeadLetterFilter {
-    pub plugin: Option<String>,
-    /// The version of the plugin that failed.
-    pub plugin_version: Option<String>,
-    pub status: Option<String>,
-    pub sink: Option<String>,
-    pub key: Option<String>,
-    pub event_type: Option<String>,
-    pub reason_contains: Option<String>,
-    pub after: u64,
-    pub limit: u32,
 }
 
 /// Guarantee 7 as numbers, from one snapshot.
@@ -156,29 +113,6 @@ impl Admin {
         Ok(Self { pool })
     }
 
-    /// Instances in the order of their keys.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub async fn instances(
-        &self,
-        plugin: &str,
-        status: Option<&str>,
-        after: Option<&str>,
-        limit: u32,
-    ) -> Result<Vec<InstanceRow>, ReadError> {
-        let sql = "SELECT key, status, version, started_at, updated_at FROM instances \
-                   WHERE plugin = ?1 AND key > ?2 AND (?3 IS NULL OR status = ?3) \
-                   ORDER BY key LIMIT ?4";
-        let query = sqlx::query(sql)
-            .bind(plugin.to_owned())
-            .bind(after.unwrap_or_default().to_owned())
-            .bind(status.map(ToOwned::to_owned))
-            .bind(limit);
-        let found = query.fetch_all(&self.pool).await.map_err(failed)?;
-        found.iter().map(instance_row).collect()
-    }
-
     /// How many instances a plugin has, by status.
     ///
     /// # Errors
@@ -190,7 +124,8 @@ impl Admin {
         found.iter().map(|row| Ok((rows::text(row, "status")?, rows::number(row, "n")?))).collect()
     }
 
-    /// One instance with its history; none if nothing was ever decided under the key.
+    /// One instance with a page of its history, of what was decided before the decision at
+    /// `after`; none if nothing was ever decided under the key.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -198,7 +133,8 @@ impl Admin {
         &self,
         plugin: &str,
         key: &str,
-        history: u32,
+        after: Option<u64>,
+        limit: u32,
     ) -> Result<Option<InstanceDetail>, ReadError> {
         let mut connection = self.pool.acquire().await.map_err(failed)?;
         let query = sqlx::query("SELECT * FROM instances WHERE plugin = ? AND key = ?")
@@ -214,8 +150,9 @@ impl Admin {
         let parked = query.fetch_one(&mut *connection).await.map_err(failed)?;
         let parked = rows::number(&parked, "parked")? == 1;
         let Some(row) = row else {
-            let history = scan(&mut connection, plugin, key, history).await?;
-            let known = parked || !history.is_empty();
+            let scanned = scan(&mut connection, (plugin, key), after, limit).await?;
+            let Page { rows: history, next } = scanned;
+            let known = parked || after.is_some() || !history.is_empty();
             return Ok(known.then(|| InstanceDetail {
                 plugin: plugin.to_owned(),
                 key: key.to_owned(),
@@ -226,52 +163,31 @@ impl Admin {
                 timers: Value::Object(serde_json::Map::default()),
                 parked,
                 history,
+                next,
             }));
         };
         let instance = rows::instance(&row)?;
-        let history = chain(&mut connection, plugin, key, instance.decided.0, history).await?;
-        let readable = |data: &[u8]| {
-            serde_json::from_slice(data)
-                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(data).into_owned()))
+        let of = (plugin, key);
+        let newest = match after {
+            None => Some(instance.decided.0),
+            Some(after) => match decision(&mut connection, of, after).await? {
+                Some(row) => previous(&row)?,
+                None => None,
+            },
         };
+        let Page { rows: history, next } = chain(&mut connection, of, newest, limit).await?;
         Ok(Some(InstanceDetail {
             plugin: plugin.to_owned(),
             key: key.to_owned(),
             status: Some(instance.status.as_str().to_owned()),
-            state: instance.state.as_ref().map(|state| readable(&state.data)),
+            state: instance.state.as_ref().map(|state| readable(&state.data)).transpose()?,
             state_version: instance.state.as_ref().map(|state| u64::from(state.version)),
             keys: instance.claims.iter().map(ToString::to_string).collect(),
             timers: serde_json::to_value(&instance.timers).unwrap_or(Value::Null),
             parked,
             history,
+            next,
         }))
-    }
-
-    /// Dead letters in the order in which they came.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub async fn dead_letters(
-        &self,
-        filter: &DeadLetterFilter,
-    ) -> Result<Vec<DeadLetterRow>, ReadError> {
-        let sql = "SELECT * FROM dead_letters WHERE id > ?1 AND (?2 IS NULL OR plugin = ?2) \
-                   AND (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR sink = ?4) \
-                   AND (?5 IS NULL OR key = ?5) AND (?6 IS NULL OR event ->> 'type' = ?6) \
-                   AND (?7 IS NULL OR instr(reason, ?7) > 0) \
-                   AND (?9 IS NULL OR plugin_version = ?9) ORDER BY id LIMIT ?8";
-        let query = sqlx::query(sql)
-            .bind(integer(filter.after))
-            .bind(filter.plugin.clone())
-            .bind(filter.status.clone())
-            .bind(filter.sink.clone())
-            .bind(filter.key.clone())
-            .bind(filter.event_type.clone())
-            .bind(filter.reason_contains.clone())
-            .bind(filter.limit)
-            .bind(filter.plugin_version.clone());
-        let found = query.fetch_all(&self.pool).await.map_err(failed)?;
-        found.iter().map(letter_row).collect()
     }
 
     /// # Errors
@@ -412,83 +328,76 @@ async fn sink_account(
     })
 }
 
-fn instance_row(row: &SqliteRow) -> Result<InstanceRow, ReadError> {
-    Ok(InstanceRow {
-        key: rows::text(row, "key")?,
-        status: rows::text(row, "status")?,
-        version: rows::number(row, "version")?,
-        started_at: rows::number(row, "started_at")?,
-        updated_at: rows::number(row, "updated_at")?,
-    })
+async fn decision(
+    connection: &mut SqliteConnection,
+    (plugin, key): (&str, &str),
+    position: u64,
+) -> Result<Option<SqliteRow>, ReadError> {
+    let sql = "SELECT decisions.*, log.event FROM decisions LEFT JOIN log USING (position) \
+               WHERE decisions.position = ? AND plugin = ? AND key = ?";
+    let query =
+        sqlx::query(sql).bind(integer(position)).bind(plugin.to_owned()).bind(key.to_owned());
+    query.fetch_optional(connection).await.map_err(failed)
 }
 
-fn letter_row(row: &SqliteRow) -> Result<DeadLetterRow, ReadError> {
-    let sink = rows::optional(row, "sink")?;
-    Ok(DeadLetterRow {
-        id: rows::number(row, "id")?,
-        kind: if sink.is_some() { "message" } else { "event" },
-        plugin: rows::text(row, "plugin")?,
-        key: rows::optional(row, "key")?,
-        position: rows::number(row, "position")?,
-        sink,
-        reason: rows::text(row, "reason")?,
-        attempts: rows::number(row, "attempts")?,
-        plugin_version: rows::text(row, "plugin_version")?,
-        at: rows::number(row, "at")?,
-        status: rows::text(row, "status")?,
-        resolved_by: rows::optional(row, "resolved_by")?,
-        resolved_reason: rows::optional(row, "resolved_reason")?,
-        event: RawValue::from_string(rows::text(row, "event")?).map_err(rows::damaged)?,
-        edited: rows::optional(row, "edited")?
-            .map(|text| RawValue::from_string(text).map_err(rows::damaged))
-            .transpose()?,
-    })
+fn previous(row: &SqliteRow) -> Result<Option<u64>, ReadError> {
+    let previous: Option<i64> = sqlx::Row::try_get(row, "previous").map_err(rows::damaged)?;
+    Ok(previous.and_then(|previous| u64::try_from(previous).ok()))
 }
 
 /// From decision to decision, backwards.
 async fn chain(
     connection: &mut SqliteConnection,
-    plugin: &str,
-    key: &str,
-    newest: u64,
+    of: (&str, &str),
+    newest: Option<u64>,
     limit: u32,
-) -> Result<Vec<HistoryRow>, ReadError> {
-    let mut history = Vec::new();
-    let mut next = Some(newest);
-    while let Some(position) = next
-        && history.len() < limit as usize
-    {
-        let sql = "SELECT decisions.*, log.event FROM decisions LEFT JOIN log USING (position) \
-                   WHERE decisions.position = ? AND plugin = ? AND key = ?";
-        let query =
-            sqlx::query(sql).bind(integer(position)).bind(plugin.to_owned()).bind(key.to_owned());
-        let Some(row) = query.fetch_optional(&mut *connection).await.map_err(failed)? else {
+) -> Result<Page<HistoryRow, u64>, ReadError> {
+    let mut page = Page { rows: Vec::new(), next: None };
+    let mut next = newest;
+    let mut bytes = 0;
+    while let Some(position) = next {
+        // Older decisions may have been removed: then this is the end.
+        let Some(row) = decision(connection, of, position).await? else { break };
+        next = previous(&row)?;
+        let row = history_row(&row)?;
+        bytes += row.summary.get().len() as u64;
+        if page.rows.len() == limit as usize || bytes > PAGE_BYTES && !page.rows.is_empty() {
+            page.next = page.rows.last().map(|last: &HistoryRow| last.position);
             break;
-        };
-        let previous: Option<i64> = sqlx::Row::try_get(&row, "previous").map_err(rows::damaged)?;
-        next = previous.and_then(|previous| u64::try_from(previous).ok());
-        history.push(history_row(&row)?);
+        }
+        page.rows.push(row);
     }
-    Ok(history)
+    Ok(page)
 }
 
 async fn scan(
     connection: &mut SqliteConnection,
-    plugin: &str,
-    key: &str,
+    (plugin, key): (&str, &str),
+    after: Option<u64>,
     limit: u32,
-) -> Result<Vec<HistoryRow>, ReadError> {
+) -> Result<Page<HistoryRow, u64>, ReadError> {
     let sql = "SELECT recent.*, log.event FROM \
-               (SELECT * FROM decisions ORDER BY position DESC LIMIT ?) AS recent \
-               LEFT JOIN log ON log.position = recent.position \
+               (SELECT * FROM decisions WHERE position < ? ORDER BY position DESC LIMIT ?) \
+               AS recent LEFT JOIN log ON log.position = recent.position \
                WHERE plugin = ? AND key = ? ORDER BY recent.position DESC LIMIT ?";
     let query = sqlx::query(sql)
+        .bind(integer(after.unwrap_or(u64::MAX)))
         .bind(SCANNED_DECISIONS_MAX)
         .bind(plugin.to_owned())
         .bind(key.to_owned())
-        .bind(limit);
+        .bind(limit + 1);
     let found = query.fetch_all(connection).await.map_err(failed)?;
-    found.iter().map(history_row).collect()
+    let rows: Result<Vec<_>, ReadError> = found.iter().map(history_row).collect();
+    Ok(Page::of(rows?, limit, |row| row.position))
+}
+
+/// As it is if it is JSON, otherwise as a string.
+fn readable(data: &[u8]) -> Result<Box<RawValue>, ReadError> {
+    let text = String::from_utf8_lossy(data).into_owned();
+    match serde_json::from_slice::<&RawValue>(data) {
+        Ok(json) => Ok(json.to_owned()),
+        Err(_) => serde_json::value::to_raw_value(&text).map_err(rows::damaged),
+    }
 }
 
 fn history_row(row: &SqliteRow) -> Result<HistoryRow, ReadError> {

@@ -5,6 +5,7 @@ pub mod backup;
 mod expire;
 mod inbox;
 mod letters;
+pub mod lists;
 mod live;
 mod open;
 mod recover;

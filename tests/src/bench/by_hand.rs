@@ -116,8 +116,8 @@ pub async fn serve(database: &Path, keeps: Keeps) -> Result<()> {
     let site = Arc::new(Site { work, last, reader });
     let app = Router::new()
         .route("/events", post(events))
-        .route("/queues/{queue}/lease", post(take))
-        .route("/queues/{queue}/acknowledge", post(acknowledge))
+        .route("/queues/lease", post(take))
+        .route("/queues/acknowledge", post(acknowledge))
         .with_state(site);
     let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     println!("{}", listener.local_addr()?);

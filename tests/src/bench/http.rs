@@ -12,7 +12,7 @@ pub type Request = bytes::Bytes;
 
 pub fn post(path: &str, content_type: &str, body: &[u8]) -> Request {
     let mut request = format!(
-        "POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
         body.len()
     )
     .into_bytes();
@@ -21,7 +21,7 @@ pub fn post(path: &str, content_type: &str, body: &[u8]) -> Request {
 }
 
 pub fn get(path: &str) -> Request {
-    format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n").into()
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into()
 }
 
 /// One keep-alive connection, on which requests follow one another.

@@ -167,19 +167,19 @@ async fn work(target: Target, queue: &'static str, settled: Arc<Settled>) -> Res
 
 pub fn lease_request(queue: &str, wait: Duration) -> Request {
     let body = format!(
-        r#"{{"max":{LEASE_MAX},"wait_ms":{},"duration_ms":{}}}"#,
+        r#"{{"queue":"{queue}","max":{LEASE_MAX},"wait_ms":{},"duration_ms":{}}}"#,
         wait.as_millis(),
         LEASE_HELD.as_millis()
     );
-    post(&format!("/queues/{queue}/lease"), "application/json", body.as_bytes())
+    post("/queues/lease", "application/json", body.as_bytes())
 }
 
 /// # Errors
 /// If the lease is not known any more.
 pub async fn acknowledge(connection: &mut Connection, queue: &str, lease: &str) -> Result<()> {
-    let body = format!(r#"{{"lease":"{lease}"}}"#);
-    let path = format!("/queues/{queue}/acknowledge");
-    let answer = connection.call(&post(&path, "application/json", body.as_bytes())).await?;
+    let body = format!(r#"{{"queue":"{queue}","lease":"{lease}"}}"#);
+    let path = "/queues/acknowledge";
+    let answer = connection.call(&post(path, "application/json", body.as_bytes())).await?;
     ensure!(answer.status == 200, "{path}: {}", String::from_utf8_lossy(answer.body));
     Ok(())
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use sagabox_engine::engine::{Action, Engine, Resolution, ResolveError};
 use sagabox_engine::model::{DeadLetterId, PluginName};
 
-use crate::store::admin::{Admin, DeadLetterFilter};
+use crate::store::admin::Admin;
+use crate::store::lists::DeadLetterFilter;
 
 const PAGE: u32 = 500;
 /// Letters of one key are resolved one after another: those behind are asked again.
@@ -57,16 +58,14 @@ async fn pass(
         let filter = DeadLetterFilter {
             plugin: Some(plugin.to_string()),
             plugin_version: Some(version.to_owned()),
-            status: Some("open".to_owned()),
+            status: Some("open"),
             after,
             limit: PAGE,
             ..DeadLetterFilter::default()
         };
         let page = admin.dead_letters(&filter).await.map_err(|error| error.to_string())?;
-        let Some(last) = page.last() else { return Ok(pass) };
-        after = last.id;
         // What a sink refused is no failure of the canary's.
-        for letter in page.iter().filter(|letter| letter.sink.is_none()) {
+        for letter in page.rows.iter().filter(|letter| letter.sink.is_none()) {
             let resolution = Resolution {
                 action: Action::Redrive { edited: None },
                 by: "sagabox".to_owned(),
@@ -80,5 +79,7 @@ async fn pass(
                 Err(error) => return Err(error.to_string()),
             }
         }
+        let Some(next) = page.next else { return Ok(pass) };
+        after = next;
     }
 }

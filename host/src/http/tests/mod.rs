@@ -1,11 +1,20 @@
 //! The router with a real engine on a real store, over the loopback interface.
 
-use std::collections::HashMap;
+mod connections;
+mod foreign;
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::routing::MethodRouter;
 use reqwest::{Client, Response};
-use sagabox_engine::engine::{Parts, Settings};
+use sagabox_engine::engine::{self, Parts};
 use sagabox_engine::model::Timestamp;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::cloudevents::BATCH;
@@ -16,12 +25,23 @@ const LIMITS: Limits = Limits { body_bytes: 2000, batch_events: 2 };
 
 struct Server {
     base: String,
+    address: SocketAddr,
     client: Client,
+    stop: Option<oneshot::Sender<()>>,
+    served: tokio::task::JoinHandle<()>,
     /// Holds the store's file.
     _directory: tempfile::TempDir,
 }
 
 async fn server() -> Server {
+    server_with(Settings::default(), Vec::new()).await
+}
+
+/// With further routes besides the host's own.
+async fn server_with(
+    settings: Settings,
+    further: Vec<(&'static str, MethodRouter<Shared>)>,
+) -> Server {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", directory.path().join("a.db").display());
     let store = SqliteStore::open(&url).await.unwrap();
@@ -34,19 +54,45 @@ async fn server() -> Server {
         transports: HashMap::new(),
         routes: std::collections::BTreeMap::new(),
         clock: Arc::new(|| Timestamp(0)),
-        settings: Settings::default(),
+        settings: engine::Settings::default(),
     };
     let engine = Engine::start(parts).await.unwrap();
     let traffic = Arc::default();
-    let site = Site { engine, admin, board: Board::default(), limits: LIMITS, traffic };
+    let (board, sinks) = (Board::default(), BTreeSet::new());
+    let site = Site { engine, admin, board, sinks, limits: LIMITS, traffic };
+    let mut routes = routes::routes();
+    routes.extend(further);
+    let router = routes::router(routes, Arc::new(site));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(serve(listener, site, std::future::pending()));
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let shutdown = async move {
+        let _ = stopped.await;
+    };
+    let served = server::serve(listener, router, settings, LIMITS.body_bytes, shutdown);
+    let served = tokio::spawn(served);
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Server { base, client: Client::new(), _directory: directory }
+    let base = format!("http://{address}");
+    let client = Client::builder().no_proxy().build().unwrap();
+    Server { base, address, client, stop: Some(stop), served, _directory: directory }
 }
 
+/// For whatever should happen at once but runs on a loaded machine.
+const SOON: Duration = Duration::from_secs(30);
+
 impl Server {
+    /// Opens a connection and sends these bytes on it.
+    async fn raw(&self, bytes: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// What the host answers to these bytes until it closes the connection.
+    async fn answer(&self, bytes: &str) -> String {
+        rest(self.raw(bytes).await).await
+    }
+
     async fn post(&self, path: &str, content_type: &str, body: String) -> Response {
         let request = self.client.post(format!("{}{path}", self.base));
         request.header("content-type", content_type).body(body).send().await.unwrap()
@@ -104,20 +150,36 @@ async fn every_error_is_a_problem() {
     check(wrong, 405, "status", 405.into()).await;
     let json = "application/json";
     check(server.post("/events", json, "{}".into()).await, 415, "status", 415.into()).await;
-    let unknown = server.post("/queues/a/acknowledge", json, r#"{"lease":"7"}"#.into()).await;
+    let body = r#"{"queue":"a","lease":"7"}"#.into();
+    let unknown = server.post("/queues/acknowledge", json, body).await;
     check(unknown, 404, "type", "urn:sagabox:problem:no-such-lease".into()).await;
-    let zero = server.post("/queues/a/lease", json, r#"{"max":0}"#.into()).await;
+    let zero = server.post("/queues/lease", json, r#"{"queue":"a","max":0}"#.into()).await;
     check(zero, 422, "attribute", "max".into()).await;
-    check(server.get("/plugins/p/instances/k").await, 404, "status", 404.into()).await;
+    check(server.get("/instance?plugin=p&key=k").await, 404, "status", 404.into()).await;
     check(server.get("/dead-letters?limit=0").await, 422, "attribute", "limit".into()).await;
     check(server.get("/dead-letters?x=0").await, 400, "status", 400.into()).await;
-    check(server.get("/queues/%FF/lease").await, 405, "status", 405.into()).await;
+    check(server.get("/dead-letters/%FF").await, 400, "status", 400.into()).await;
+    check(server.get("/queues/lease").await, 405, "status", 405.into()).await;
 }
 
 #[tokio::test]
 async fn an_empty_queue_is_an_empty_lease() {
     let server = server().await;
-    let lease = server.post("/queues/a%2Fb/lease", "", r#"{"wait_ms":0}"#.into()).await;
+    let body = "\u{feff}{\"queue\":\"../a\",\"wait_ms\":0}";
+    let lease = server.post("/queues/lease", "application/json", body.into()).await;
     check(lease, 200, "messages", Value::Array(Vec::new())).await;
     check(server.get("/readyz").await, 200, "status", "ready".into()).await;
+}
+
+/// Everything that still comes on a connection. One that is reset ends, too.
+async fn rest(mut stream: TcpStream) -> String {
+    let mut all = Vec::new();
+    let reading = stream.read_to_end(&mut all);
+    let _ = tokio::time::timeout(SOON, reading).await.expect("the host closes the connection");
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+fn status_of(answer: &str) -> u16 {
+    let status = answer.split(' ').nth(1).unwrap_or_default();
+    status.parse().unwrap_or_else(|_| panic!("no status in {answer:?}"))
 }

@@ -1,0 +1,93 @@
+//! Which dead letters a request is about: the same filter for a list and for what is done
+//! with many at once.
+
+use sagabox_engine::model::DeadLetterStatus;
+
+use super::Site;
+use super::admin::{plugin_exists, sink_exists};
+use super::problem::Problem;
+use crate::store::lists::DeadLetterFilter;
+
+/// Everything that is given must hold.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LetterFilter {
+    pub plugin: Option<String>,
+    pub plugin_version: Option<String>,
+    pub status: Option<DeadLetterStatus>,
+    pub sink: Option<String>,
+    pub key: Option<String>,
+    pub event_type: Option<String>,
+    pub reason_contains: Option<String>,
+}
+
+/// Declares what a request says, with the members of the filter before its own. Serde can
+/// flatten one struct into another, but then refuses no unknown member.
+macro_rules! letter_filter {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($own:tt)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        $vis struct $name {
+            plugin: Option<String>,
+            /// The version that failed.
+            plugin_version: Option<String>,
+            status: Option<sagabox_engine::model::DeadLetterStatus>,
+            sink: Option<String>,
+            key: Option<String>,
+            #[serde(rename = "type")]
+            event_type: Option<String>,
+            reason_contains: Option<String>,
+            $($own)*
+        }
+
+        impl $name {
+            fn filter(&self) -> LetterFilter {
+                LetterFilter {
+                    plugin: self.plugin.clone(),
+                    plugin_version: self.plugin_version.clone(),
+                    status: self.status,
+                    sink: self.sink.clone(),
+                    key: self.key.clone(),
+                    event_type: self.event_type.clone(),
+                    reason_contains: self.reason_contains.clone(),
+                }
+            }
+        }
+    };
+}
+pub(super) use letter_filter;
+
+impl LetterFilter {
+    /// Whether nothing is given: it holds for all.
+    pub fn is_empty(&self) -> bool {
+        let Self { plugin, plugin_version, status, sink, key, event_type, reason_contains } = self;
+        let texts = [plugin, plugin_version, sink, key, event_type, reason_contains];
+        status.is_none() && texts.iter().all(|text| text.is_none())
+    }
+
+    /// A slip in a name must not look like "there are none".
+    pub async fn check(&self, site: &Site) -> Result<(), Problem> {
+        if let Some(plugin) = &self.plugin {
+            plugin_exists(site, plugin).await?;
+        }
+        if let Some(sink) = &self.sink {
+            sink_exists(site, sink).await?;
+        }
+        Ok(())
+    }
+
+    pub fn stored(self, after: u64, limit: u32) -> DeadLetterFilter {
+        DeadLetterFilter {
+            ids: None,
+            plugin: self.plugin,
+            plugin_version: self.plugin_version,
+            status: self.status.map(|status| status.as_str()),
+            sink: self.sink,
+            key: self.key,
+            event_type: self.event_type,
+            reason_contains: self.reason_contains,
+            after,
+            limit,
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Lists of the store, page by page, for people: instances and dead letters.
+//!
+//! A page is bounded in rows and in bytes: a dead letter can have megabytes.
+
+use std::collections::BTreeSet;
+
+use sagabox_engine::store::ReadError;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sqlx::AssertSqlSafe;
+use sqlx::sqlite::SqliteRow;
+
+use super::admin::{Admin, failed};
+use super::rows::{self, integer};
+
+/// Of a page's rows together, but for the first: a few events of the largest size.
+pub(super) const PAGE_BYTES: u64 = 4 << 20;
+
+/// Some rows, and where the following page begins, if there is one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Page<R, N> {
+    pub rows: Vec<R>,
+    pub next: Option<N>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct InstanceRow {
+    pub key: String,
+    pub status: String,
+    /// Decisions so far.
+    pub version: u64,
+    pub started_at: u64,
+    pub updated_at: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct DeadLetterRow {
+    pub id: u64,
+    /// `event` or `message`.
+    pub kind: &'static str,
+    pub plugin: String,
+    pub key: Option<String>,
+    pub position: u64,
+    pub sink: Option<String>,
+    pub reason: String,
+    pub attempts: u64,
+    pub plugin_version: String,
+    pub at: u64,
+    pub status: String,
+    pub resolved_by: Option<String>,
+    pub resolved_reason: Option<String>,
+    pub event: Box<RawValue>,
+    /// What an operator put in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edited: Option<Box<RawValue>>,
+}
+
+/// What is given must hold; a letter must come after `after`.
+#[derive(Clone, Debug, Default)]
+pub struct DeadLetterFilter {
+    pub ids: Option<Vec<u64>>,
+    pub plugin: Option<String>,
+    /// The version of the plugin that failed.
+    pub plugin_version: Option<String>,
+    pub status: Option<&'static str>,
+    pub sink: Option<String>,
+    pub key: Option<String>,
+    pub event_type: Option<String>,
+    pub reason_contains: Option<String>,
+    pub after: u64,
+    pub limit: u32,
+}
+
+impl<R, N> Page<R, N> {
+    /// Of one row more than a page has, if there are so many.
+    pub(super) fn of(mut rows: Vec<R>, limit: u32, place: impl Fn(&R) -> N) -> Self {
+        let is_last = rows.len() <= limit as usize;
+        rows.truncate(limit as usize);
+        let next = rows.last().filter(|_| !is_last).map(place);
+        Self { rows, next }
+    }
+}
+
+impl Admin {
+    /// Instances in the order of their keys.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn instances(
+        &self,
+        plugin: &str,
+        status: Option<&'static str>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<InstanceRow, String>, ReadError> {
+        let sql = "SELECT key, status, version, started_at, updated_at FROM instances \
+                   WHERE plugin = ?1 AND key > ?2 AND (?3 IS NULL OR status = ?3) \
+                   ORDER BY key LIMIT ?4";
+        let query = sqlx::query(sql)
+            .bind(plugin.to_owned())
+            .bind(after.unwrap_or_default().to_owned())
+            .bind(status)
+            .bind(limit + 1);
+        let found = query.fetch_all(&self.pool).await.map_err(failed)?;
+        let rows: Result<Vec<_>, ReadError> = found.iter().map(instance_row).collect();
+        Ok(Page::of(rows?, limit, |row| row.key.clone()))
+    }
+
+    /// Dead letters in the order in which they came.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Page<DeadLetterRow, u64>, ReadError> {
+        let Page { rows: mut sizes, mut next } = self.letter_sizes(filter).await?;
+        let mut bytes = 0;
+        let mut fits = |(_, size): &(u64, u64)| {
+            bytes += size;
+            bytes <= PAGE_BYTES
+        };
+        let count = sizes.iter().take_while(|row| fits(row)).count().max(1);
+        if count < sizes.len() {
+            sizes.truncate(count);
+            next = sizes.last().map(|(id, _)| *id);
+        }
+        let ids: Vec<u64> = sizes.iter().map(|(id, _)| *id).collect();
+        let sql = "SELECT * FROM dead_letters WHERE id IN (SELECT value FROM json_each(?)) \
+                   ORDER BY id";
+        let query = sqlx::query(sql).bind(rows::json(&ids));
+        let found = query.fetch_all(&self.pool).await.map_err(failed)?;
+        let rows: Result<Vec<_>, ReadError> = found.iter().map(letter_row).collect();
+        Ok(Page { rows: rows?, next })
+    }
+
+    /// The ids of dead letters, in the order in which they came.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn dead_letter_ids(
+        &self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Page<u64, u64>, ReadError> {
+        let Page { rows, next } = self.letter_sizes(filter).await?;
+        Ok(Page { rows: rows.into_iter().map(|(id, _)| id).collect(), next })
+    }
+
+    /// Id and bytes of each.
+    async fn letter_sizes(
+        &self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Page<(u64, u64), u64>, ReadError> {
+        // With an `OR` for the ids, too, SQLite would look at all letters for one of them.
+        let among = match &filter.ids {
+            Some(_) => "id IN (SELECT value FROM json_each(?1)) AND",
+            None => "?1 IS NULL AND",
+        };
+        let sql = format!(
+            "SELECT id, octet_length(event) + coalesce(octet_length(edited), 0) \
+             + octet_length(reason) AS bytes FROM dead_letters WHERE {among} id > ?2 \
+             AND (?3 IS NULL OR plugin = ?3) AND (?4 IS NULL OR plugin_version = ?4) \
+             AND (?5 IS NULL OR status = ?5) AND (?6 IS NULL OR sink = ?6) \
+             AND (?7 IS NULL OR key = ?7) AND (?8 IS NULL OR event ->> 'type' = ?8) \
+             AND (?9 IS NULL OR instr(reason, ?9) > 0) ORDER BY id LIMIT ?10"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(filter.ids.as_ref().map(rows::json))
+            .bind(integer(filter.after))
+            .bind(filter.plugin.clone())
+            .bind(filter.plugin_version.clone())
+            .bind(filter.status)
+            .bind(filter.sink.clone())
+            .bind(filter.key.clone())
+            .bind(filter.event_type.clone())
+            .bind(filter.reason_contains.clone())
+            .bind(filter.limit.saturating_add(1));
+        let found = query.fetch_all(&self.pool).await.map_err(failed)?;
+        let row = |row| Ok((rows::number(row, "id")?, rows::number(row, "bytes")?));
+        let rows: Result<Vec<_>, ReadError> = found.iter().map(row).collect();
+        Ok(Page::of(rows?, filter.limit, |(id, _)| *id))
+    }
+
+    /// The plugins that have served.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn plugins(&self) -> Result<BTreeSet<String>, ReadError> {
+        self.names("SELECT plugin AS name FROM plugins").await
+    }
+
+    /// The sinks and queues that have had messages.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn sinks(&self) -> Result<BTreeSet<String>, ReadError> {
+        self.names("SELECT sink AS name FROM outbox_totals UNION SELECT sink FROM sinks").await
+    }
+
+    async fn names(&self, sql: &'static str) -> Result<BTreeSet<String>, ReadError> {
+        let found = sqlx::query(sql).fetch_all(&self.pool).await.map_err(failed)?;
+        found.iter().map(|row| rows::text(row, "name")).collect()
+    }
+}
+
+fn instance_row(row: &SqliteRow) -> Result<InstanceRow, ReadError> {
+    Ok(InstanceRow {
+        key: rows::text(row, "key")?,
+        status: rows::text(row, "status")?,
+        version: rows::number(row, "version")?,
+        started_at: rows::number(row, "started_at")?,
+        updated_at: rows::number(row, "updated_at")?,
+    })
+}
+
+fn letter_row(row: &SqliteRow) -> Result<DeadLetterRow, ReadError> {
+    let sink = rows::optional(row, "sink")?;
+    Ok(DeadLetterRow {
+        id: rows::number(row, "id")?,
+        kind: if sink.is_some() { "message" } else { "event" },
+        plugin: rows::text(row, "plugin")?,
+        key: rows::optional(row, "key")?,
+        position: rows::number(row, "position")?,
+        sink,
+        reason: rows::text(row, "reason")?,
+        attempts: rows::number(row, "attempts")?,
+        plugin_version: rows::text(row, "plugin_version")?,
+        at: rows::number(row, "at")?,
+        status: rows::text(row, "status")?,
+        resolved_by: rows::optional(row, "resolved_by")?,
+        resolved_reason: rows::optional(row, "resolved_reason")?,
+        event: RawValue::from_string(rows::text(row, "event")?).map_err(rows::damaged)?,
+        edited: rows::optional(row, "edited")?
+            .map(|text| RawValue::from_string(text).map_err(rows::damaged))
+            .transpose()?,
+    })
+}
