@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::cloudevents;
 use crate::http::{Problem, Summary};
+use crate::secrets::{is_loopback, shown_url};
 use crate::transport::{causes, is_transient, retry_after};
 
 /// Longer than the longest wait for a lease.
@@ -65,7 +66,13 @@ impl Client {
     pub fn new(base: &str) -> Result<Self, reqwest::Error> {
         let scheme = if base.contains("://") { "" } else { "http://" };
         let base = format!("{scheme}{}", base.trim_end_matches('/'));
-        Ok(Self { http: Http::builder().timeout(TIMEOUT).build()?, base })
+        let builder = Http::builder().timeout(TIMEOUT);
+        // No proxy leads to this machine.
+        let builder = match base.parse().is_ok_and(|url| is_loopback(&url)) {
+            true => builder.no_proxy(),
+            false => builder,
+        };
+        Ok(Self { http: builder.build()?, base })
     }
 
     /// `path` is the host's own, `query` is escaped.
@@ -110,7 +117,7 @@ impl Client {
         url: &str,
     ) -> Result<T, ClientError> {
         let unreachable = |error: reqwest::Error| ClientError::Unreachable {
-            url: url.to_owned(),
+            url: shown_url(url),
             reason: causes(&error),
         };
         let response = request.send().await.map_err(unreachable)?;
@@ -126,7 +133,7 @@ impl Client {
             Ok(problem) if !status.is_success() => ClientError::Refused { problem, retry_after },
             _ => {
                 let body = String::from_utf8_lossy(&body).chars().take(200).collect();
-                ClientError::Strange { url: url.to_owned(), status, body }
+                ClientError::Strange { url: shown_url(url), status, body }
             }
         })
     }

@@ -8,21 +8,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::http::HeaderName;
 use sagabox_engine::engine::{Engine, Parts};
 use sagabox_engine::model::{SinkName, Timestamp};
-use sagabox_engine::transport::Transport;
+use sagabox_engine::transport::{self, Transport};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{LookupSource, Settings, Sink};
+use crate::config::{self, Destination, LookupSource, Settings};
 use crate::files;
 use crate::hot::{Board, Loader, Workshop};
 use crate::http::{self, Site, Traffic};
 use crate::lookup::{HttpLookup, Lookups, Source, Table};
 use crate::plugin::{self, Sandbox};
+use crate::secrets::{Given, Redactor, SecretUrl};
 use crate::store::SqliteStore;
 use crate::store::admin::Admin;
-use crate::transport::{FileTransport, HttpOptions, HttpTransport, StdoutTransport};
+use crate::transport::{
+    FileId, FileTransport, HttpOptions, HttpTransport, OwnHeaders, StdoutTransport,
+};
 
 /// Compiled components are kept here, in the plugins' directory.
 const CACHE: &str = ".cache";
@@ -51,7 +55,7 @@ impl Host {
             SqliteStore::open(url).await.with_context(|| format!("open the store {url}"))?;
         let store = Arc::new(store);
         // Whatever is opened from here on is none of the store's files.
-        let transports = transports(&settings.sinks)?;
+        let sinks = sinks(&settings.sinks)?;
         let lookup = lookups(&settings)?;
         let admin = Admin::new(&store).await.with_context(|| format!("read the store {url}"))?;
         let workshop = Workshop {
@@ -69,7 +73,7 @@ impl Host {
             handlers: loader.handlers(),
             canaries: loader.canaries(),
             lookup: Arc::new(lookup),
-            transports,
+            sinks,
             routes: routes.map(|(kind, sink)| (kind, SinkName::from(sink))).collect(),
             clock: Arc::new(wall_clock),
             settings: settings.engine,
@@ -125,40 +129,75 @@ impl Host {
     }
 }
 
-fn transports(
-    sinks: &BTreeMap<String, Sink>,
-) -> anyhow::Result<HashMap<SinkName, Arc<dyn Transport>>> {
-    let mut transports: HashMap<SinkName, Arc<dyn Transport>> = HashMap::new();
+fn sinks(
+    sinks: &BTreeMap<String, config::Sink>,
+) -> anyhow::Result<HashMap<SinkName, transport::Sink>> {
+    let mut taken = BTreeMap::new();
+    let mut opened = HashMap::new();
     for (name, sink) in sinks {
-        let transport: Arc<dyn Transport> = match sink {
-            Sink::Http { url, timeout, concurrency } => {
-                let options = HttpOptions { timeout: *timeout, concurrency: *concurrency };
-                let made = HttpTransport::new(url.clone(), options);
-                Arc::new(made.with_context(|| format!("set up sink.{name}"))?)
+        let transport: Arc<dyn Transport> = match &sink.to {
+            Destination::Http { url, timeout, in_flight, headers, status } => {
+                let about = |what: &str| format!("set up sink.{name}{what}");
+                let url = url.read().and_then(|text| SecretUrl::parse(text.expose()));
+                let url = url.map_err(anyhow::Error::msg).with_context(|| about(".url"))?;
+                let mut hidden = Redactor::default();
+                hidden.hide_url(url.expose());
+                let options = HttpOptions {
+                    timeout: *timeout,
+                    in_flight: *in_flight,
+                    headers: OwnHeaders::read(headers.clone(), hidden)
+                        .map_err(anyhow::Error::msg)
+                        .with_context(|| about(""))?,
+                    status: status.clone(),
+                };
+                Arc::new(HttpTransport::new(url, options).with_context(|| about(""))?)
             }
-            Sink::File(path) => {
-                anyhow::ensure!(
-                    !files::is_of_store(path),
-                    "sink.{name}: {} is a file of the store; give another",
-                    path.display()
-                );
-                let opened = FileTransport::open(path);
-                let opening = || format!("open {} for sink.{name}", path.display());
-                Arc::new(opened.with_context(opening)?)
-            }
-            Sink::Stdout => Arc::new(StdoutTransport),
+            Destination::File(path) => Arc::new(file_sink(name, path, &mut taken)?),
+            Destination::Stdout => Arc::new(StdoutTransport),
         };
-        transports.insert(SinkName::from(name.as_str()), transport);
+        let sink = transport::Sink { transport, order: sink.order };
+        opened.insert(SinkName::from(name.as_str()), sink);
     }
-    Ok(transports)
+    Ok(opened)
+}
+
+/// Each file has one writer: two would not know what of it is whose.
+fn file_sink(
+    name: &str,
+    path: &Path,
+    taken: &mut BTreeMap<FileId, String>,
+) -> anyhow::Result<FileTransport> {
+    // Before it is opened: to close a descriptor of the store gives up the store's locks.
+    anyhow::ensure!(
+        !files::is_of_store(path),
+        "sink.{name}: {} is a file of the store; give another",
+        path.display()
+    );
+    let check = |id: Option<FileId>, taken: &BTreeMap<FileId, String>| match id
+        .and_then(|id| taken.get(&id))
+    {
+        None => Ok(()),
+        Some(other) => Err(anyhow::anyhow!(
+            "sink.{name}: {} is the file of sink.{other} already; give the sink a file of its own, \
+                 or route its messages to the other sink",
+            path.display()
+        )),
+    };
+    check(FileId::of(path), taken)?;
+    let opened = FileTransport::open(path);
+    let opened = opened.with_context(|| format!("open {} for sink.{name}", path.display()))?;
+    check(Some(opened.id()), taken)?;
+    taken.insert(opened.id(), name.to_owned());
+    Ok(opened)
 }
 
 fn lookups(settings: &Settings) -> anyhow::Result<Lookups> {
     let mut lookups = Lookups::default();
     for (name, lookup) in &settings.lookups {
         let source = match &lookup.source {
-            LookupSource::Url { template, timeout } => {
-                Source::Http(HttpLookup::new(template.clone(), *timeout)?)
+            LookupSource::Url { template, timeout, headers } => {
+                let made = http_lookup(template, *timeout, headers);
+                Source::Http(made.with_context(|| format!("set up lookup.{name}"))?)
             }
             LookupSource::Table(path) => {
                 Source::Table(Table::open(path).with_context(|| format!("lookup.{name}"))?)
@@ -167,6 +206,21 @@ fn lookups(settings: &Settings) -> anyhow::Result<Lookups> {
         lookups.add(name, source, lookup.plugins.iter().cloned());
     }
     Ok(lookups)
+}
+
+fn http_lookup(
+    template: &Given,
+    timeout: Duration,
+    headers: &[(HeaderName, Given)],
+) -> anyhow::Result<HttpLookup> {
+    let template = template.read().map_err(|reason| anyhow::anyhow!("url: {reason}"))?;
+    config::check_template(template.expose()).map_err(|reason| anyhow::anyhow!("url: {reason}"))?;
+    let mut hidden = Redactor::default();
+    if let Ok(url) = SecretUrl::parse(template.expose()) {
+        hidden.hide_url(url.expose());
+    }
+    let headers = OwnHeaders::read(headers.to_vec(), hidden).map_err(anyhow::Error::msg)?;
+    Ok(HttpLookup::new(&template, timeout, headers)?)
 }
 
 fn wall_clock() -> Timestamp {

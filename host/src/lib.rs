@@ -15,6 +15,7 @@ pub mod plugin;
 pub mod pull;
 pub mod replay;
 pub mod scenario;
+pub mod secrets;
 pub mod simulation;
 pub mod store;
 pub mod transport;

@@ -8,16 +8,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Client, Response, redirect};
+use reqwest::{Client, Response};
 use sagabox_engine::lookup::{Lookup, Unanswered};
 use sagabox_engine::model::{AnswerValue, Failure, JSON, PluginName};
 use serde_json::value::RawValue;
 
 use crate::files;
-use crate::transport;
+use crate::secrets::{Secret, is_loopback, shown_url};
+use crate::transport::{self, OwnHeaders};
 
 /// All of a table is in memory.
 const TABLE_BYTES_MAX: usize = 256 << 20;
@@ -83,20 +84,24 @@ impl Lookup for Lookups {
 /// `GET` on a URL made from a template and the key.
 pub struct HttpLookup {
     client: Client,
-    template: String,
+    template: Secret,
+    /// The template as it may be displayed.
+    shown: String,
+    headers: OwnHeaders,
 }
 
 impl HttpLookup {
     /// # Errors
     /// If the TLS library cannot be set up.
-    pub fn new(template: String, timeout: Duration) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .timeout(timeout)
-            // A redirect could lead to where the operator has granted nothing.
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("sagabox/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client, template })
+    pub fn new(
+        template: &Secret,
+        timeout: Duration,
+        headers: OwnHeaders,
+    ) -> Result<Self, reqwest::Error> {
+        let text = template.expose();
+        let url = text.replace(KEY, "key").parse();
+        let client = transport::client(timeout, url.is_ok_and(|url| is_loopback(&url)))?;
+        Ok(Self { client, template: template.clone(), shown: shown_url(text), headers })
     }
 
     async fn ask(&self, key: &str) -> Result<AnswerValue, Unanswered> {
@@ -105,11 +110,12 @@ impl HttpLookup {
             return Err(Failure::Permanent(format!("`{key}` cannot be a key in a URL")).into());
         }
         let encoded = utf8_percent_encode(key, UNRESERVED).to_string();
-        let url = self.template.replace(KEY, &encoded);
-        let request = self.client.get(&url).header(header::ACCEPT, JSON);
-        let response = request.send().await.map_err(|error| {
-            Failure::Transient(format!("GET {url}: {}", transport::causes(&error)))
-        })?;
+        let url = self.template.expose().replace(KEY, &encoded);
+        let shown = self.shown.replace(KEY, &encoded);
+        let mut headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(JSON))]);
+        self.headers.add_to(&mut headers);
+        let response = self.client.get(&url).headers(headers).send().await;
+        let response = response.map_err(|error| self.broken(&shown, &error))?;
         let status = response.status();
         if status == StatusCode::NOT_FOUND {
             Ok(AnswerValue::Missing)
@@ -117,9 +123,13 @@ impl HttpLookup {
             let content_type = response.headers().get(header::CONTENT_TYPE);
             let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or(JSON);
             let content_type = content_type.to_owned();
-            Ok(AnswerValue::Found { content_type, data: body(&url, response).await? })
+            Ok(AnswerValue::Found { content_type, data: self.body(&shown, response).await? })
         } else {
-            let reason = format!("GET {url} answered {status}");
+            if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                // The credentials may have been replaced: the next question has the new ones.
+                self.headers.read_files_again();
+            }
+            let reason = format!("GET {shown} answered {status}");
             let retry_after = transport::retry_after(response.headers(), jiff::Timestamp::now());
             Err(match transport::is_transient(status) {
                 true => Unanswered { failure: Failure::Transient(reason), retry_after },
@@ -127,23 +137,24 @@ impl HttpLookup {
             })
         }
     }
-}
 
-async fn body(url: &str, mut response: Response) -> Result<Bytes, Failure> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|error| Failure::Transient(format!("GET {url}: {}", transport::causes(&error))))?
-    {
-        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(Failure::Permanent(format!(
-                "GET {url} answered with more than {ANSWER_BYTES_MAX} bytes"
-            )));
-        }
-        body.extend_from_slice(&chunk);
+    fn broken(&self, shown: &str, error: &reqwest::Error) -> Failure {
+        let why = self.headers.redact(&transport::causes(error));
+        Failure::Transient(format!("GET {shown}: {why}"))
     }
-    Ok(body.freeze())
+
+    async fn body(&self, shown: &str, mut response: Response) -> Result<Bytes, Failure> {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.broken(shown, &e))? {
+            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+                return Err(Failure::Permanent(format!(
+                    "GET {shown} answered with more than {ANSWER_BYTES_MAX} bytes"
+                )));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
 }
 
 /// Reference data: a JSON object in a file, read once at start-up.
@@ -185,6 +196,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::secrets::{Given, Redactor};
 
     async fn lookups() -> Lookups {
         let answer = async |uri: Uri| match uri.path() {
@@ -203,7 +215,9 @@ mod tests {
         let router = Router::new().fallback(get(answer));
         tokio::spawn(async move { axum::serve(listener, router).await });
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = HttpLookup::new(template, Duration::from_secs(5)).unwrap();
+        let headers = OwnHeaders::read(Vec::new(), Redactor::default()).unwrap();
+        let template = Secret::new(template);
+        let http = HttpLookup::new(&template, Duration::from_secs(5), headers).unwrap();
         let table = Table::parse(br#"{"sku":{"in_stock" : 3}}"#).unwrap();
         let mut lookups = Lookups::default();
         lookups.add("stock", Source::Http(http), ["shipment".to_owned()]);
@@ -243,6 +257,36 @@ mod tests {
         check("shipment", "stock", "huge", "permanent", "answered with more than 262144 bytes")
             .await;
         check("shipment", "stock", "..", "permanent", "`..` cannot be a key in a URL").await;
+    }
+
+    #[tokio::test]
+    async fn secrets_reach_the_server_and_no_reason() {
+        let answer = async |uri: Uri, headers: HeaderMap| {
+            assert_eq!(uri.query(), Some("token=s3cret"));
+            assert_eq!(headers["x-api-key"], "api-key-1");
+            assert!(headers.contains_key(header::AUTHORIZATION));
+            StatusCode::FORBIDDEN
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().fallback(get(answer));
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let given = Given::Value(Secret::new("api-key-1"));
+        let headers = vec![("x-api-key".parse().unwrap(), given)];
+        let headers = OwnHeaders::read(headers, Redactor::default()).unwrap();
+        let template = format!("http://ada:hunter2@{address}/{{key}}?token=s3cret");
+        let template = Secret::new(template);
+        let lookup = HttpLookup::new(&template, Duration::from_secs(5), headers).unwrap();
+        let refused = lookup.ask("a b").await.unwrap_err().failure.to_string();
+        let expected = format!("GET http://***@{address}/a%20b?*** answered 403 Forbidden");
+        assert_eq!(refused, expected);
+        serving.abort();
+        let _ = serving.await;
+        let broken = lookup.ask("a b").await.unwrap_err().failure.to_string();
+        for secret in ["hunter2", "s3cret", "api-key-1"] {
+            assert!(!broken.contains(secret), "{broken}");
+        }
     }
 
     #[tokio::test]

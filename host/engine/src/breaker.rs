@@ -1,5 +1,13 @@
-//! Pure: whether a sink is worth trying. A sink that is down as a whole pauses
-//! its route instead of wearing out the attempts of every message that waits for it.
+//! Pure: whether a sink is worth trying. A sink that is down as a whole pauses its route
+//! instead of using up the attempts of every message that waits for it.
+//!
+//! Failed deliveries count by what they say. One that says that the sink is in trouble
+//! counts each time. One that says that a message failed counts once for each message: the
+//! same message again says nothing about the others. So one message that always fails is
+//! retried and becomes a dead letter, and a sink that fails at everything is down.
+//!
+//! Until a sink has answered, only as many deliveries are begun as it takes to open the
+//! breaker: a sink that is down gets a handful of requests, however many may be in flight.
 //!
 //! Source of the shape: M. Nygard, "Release It!" (2nd ed., 2018), Circuit Breaker.
 
@@ -8,9 +16,9 @@ use std::time::Duration;
 use crate::monotonic::{Instant, after};
 use crate::retry::RetryPolicy;
 
-/// Deliveries that fail one after another, none succeeding between them, before
-/// the sink is taken to be down. Below the attempts that a message has.
-const FAILURES_MAX: u32 = 5;
+/// Failures in a row, with no answer between them, before the sink is taken to be down.
+/// Below the attempts that a message has by default.
+const FAILURES_MAX: usize = 5;
 
 #[derive(Debug)]
 pub struct Breaker {
@@ -18,11 +26,9 @@ pub struct Breaker {
     state: State,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum State {
-    Closed {
-        failures: u32,
-    },
+    Closed(Row),
     /// Nothing is tried before `until`. Then one delivery is (`probing`).
     Open {
         since: Instant,
@@ -32,32 +38,65 @@ enum State {
     },
 }
 
+/// Failures since the sink last answered.
+#[derive(Clone, Debug, Default)]
+struct Row {
+    /// Messages that failed, each once.
+    messages: Vec<u64>,
+    /// Deliveries that failed for the sink's sake.
+    of_sink: usize,
+    /// The sink has answered, and nothing failed since.
+    is_proven: bool,
+    /// Deliveries begun since, which have not failed yet.
+    begun: usize,
+}
+
+impl Row {
+    fn failures(&self) -> usize {
+        self.messages.len() + self.of_sink
+    }
+}
+
+/// What a failed delivery says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// This message failed, and perhaps only this one.
+    Message(u64),
+    /// The sink is in trouble.
+    Sink,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admits {
-    All,
-    One,
+    /// Another delivery.
+    Another,
+    /// One, which tells whether the sink is back.
+    Probe,
     NoneUntil(Instant),
-    /// The one is under way.
+    /// None before one that is under way has ended.
     None,
 }
 
 impl Breaker {
     pub fn new(policy: RetryPolicy) -> Self {
-        Self { policy, state: State::Closed { failures: 0 } }
+        Self { policy, state: State::Closed(Row::default()) }
     }
 
     pub fn admits(&self, now: Instant) -> Admits {
-        match self.state {
-            State::Closed { .. } => Admits::All,
-            State::Open { probing: true, .. } => Admits::None,
-            State::Open { until, .. } if now >= until => Admits::One,
-            State::Open { until, .. } => Admits::NoneUntil(until),
+        match &self.state {
+            State::Closed(row) if row.is_proven => Admits::Another,
+            State::Closed(row) if row.failures() + row.begun < FAILURES_MAX => Admits::Another,
+            State::Closed(_) | State::Open { probing: true, .. } => Admits::None,
+            State::Open { until, .. } if now >= *until => Admits::Probe,
+            State::Open { until, .. } => Admits::NoneUntil(*until),
         }
     }
 
-    pub fn probe(&mut self) {
-        if let State::Open { probing, .. } = &mut self.state {
-            *probing = true;
+    /// A delivery that was admitted begins.
+    pub fn begin(&mut self) {
+        match &mut self.state {
+            State::Closed(row) => row.begun += usize::from(!row.is_proven),
+            State::Open { probing, .. } => *probing = true,
         }
     }
 
@@ -72,19 +111,31 @@ impl Breaker {
     /// The sink answered. True if that closed the breaker.
     pub fn answered(&mut self) -> bool {
         let was_open = self.open().is_some();
-        self.state = State::Closed { failures: 0 };
+        self.state = State::Closed(Row { is_proven: true, ..Row::default() });
         was_open
     }
 
-    /// A whole delivery failed in passing. `seed` chooses within the jitter.
-    /// True if that opened the breaker.
-    pub fn failed(&mut self, now: Instant, at_least: Option<Duration>, seed: u64) -> bool {
+    /// A delivery failed. `seed` chooses within the jitter. True if that opened the breaker.
+    pub fn failed(
+        &mut self,
+        now: Instant,
+        trouble: Trouble,
+        at_least: Option<Duration>,
+        seed: u64,
+    ) -> bool {
         match &mut self.state {
-            State::Closed { failures } if *failures + 1 < FAILURES_MAX => {
-                *failures += 1;
-                false
-            }
-            State::Closed { .. } => {
+            State::Closed(row) => {
+                if !std::mem::take(&mut row.is_proven) {
+                    row.begun = row.begun.saturating_sub(1);
+                }
+                match trouble {
+                    Trouble::Message(message) if row.messages.contains(&message) => {}
+                    Trouble::Message(message) => row.messages.push(message),
+                    Trouble::Sink => row.of_sink += 1,
+                }
+                if row.failures() < FAILURES_MAX {
+                    return false;
+                }
                 let until = after(now, self.pause(1, at_least, seed));
                 self.state = State::Open { since: now, until, round: 1, probing: false };
                 true
@@ -100,10 +151,9 @@ impl Breaker {
     }
 
     fn pause(&self, round: u32, at_least: Option<Duration>, seed: u64) -> Duration {
-        let endless = RetryPolicy { attempts_max: u32::MAX, ..self.policy.clone() };
-        let pause = endless.delay(round, seed, at_least).unwrap_or(self.policy.delay_max);
+        let pause = self.policy.endless().delay(round, seed, at_least);
         // Full jitter may say "at once": a sink that is down gets some rest.
-        pause.max(self.policy.delay_min)
+        pause.unwrap_or(self.policy.delay_max).max(self.policy.delay_min)
     }
 }
 
@@ -117,8 +167,10 @@ mod tests {
         delay_max: Duration::from_secs(1),
     };
 
-    fn fail(breaker: &mut Breaker, times: u32, now: Instant) -> bool {
-        (0..times).map(|_| breaker.failed(now, None, 1)).last().unwrap_or(false)
+    /// That many different messages fail.
+    fn fail(breaker: &mut Breaker, times: usize, now: Instant) -> bool {
+        let troubles = (0..times as u64).map(Trouble::Message);
+        troubles.map(|trouble| breaker.failed(now, trouble, None, 1)).last().unwrap_or(false)
     }
 
     /// A point in time, and those so many milliseconds after it.
@@ -134,15 +186,51 @@ mod tests {
         assert!(!fail(&mut breaker, FAILURES_MAX - 1, start));
         assert!(!breaker.answered(), "one answer, and the row begins anew");
         assert!(!fail(&mut breaker, FAILURES_MAX - 1, start));
-        assert!(fail(&mut breaker, 1, start));
+        assert!(breaker.failed(start, Trouble::Message(99), None, 1));
         let (_, until) = breaker.open().unwrap();
         assert!(until >= at(100));
         assert_eq!(breaker.admits(until - Duration::from_millis(1)), Admits::NoneUntil(until));
-        assert_eq!(breaker.admits(until), Admits::One);
-        breaker.probe();
+        assert_eq!(breaker.admits(until), Admits::Probe);
+        breaker.begin();
         assert_eq!(breaker.admits(until), Admits::None);
         assert!(breaker.answered());
-        assert_eq!(breaker.admits(until), Admits::All);
+        assert_eq!(breaker.admits(until), Admits::Another);
+    }
+
+    #[test]
+    fn one_message_that_always_fails_does_not_open_it_and_a_sink_in_trouble_does() {
+        let (start, _) = times();
+        let mut breaker = Breaker::new(POLICY);
+        for _ in 0..1_000 {
+            assert_eq!(breaker.admits(start), Admits::Another);
+            breaker.begin();
+            assert!(!breaker.failed(start, Trouble::Message(7), None, 1));
+        }
+        for _ in 1..FAILURES_MAX - 1 {
+            assert!(!breaker.failed(start, Trouble::Sink, None, 1));
+        }
+        assert!(breaker.failed(start, Trouble::Sink, None, 1));
+    }
+
+    #[test]
+    fn a_sink_that_never_answered_gets_a_handful_of_deliveries() {
+        let (start, _) = times();
+        let mut breaker = Breaker::new(POLICY);
+        let begin_all = |breaker: &mut Breaker| {
+            let mut begun = 0;
+            while begun < 100 && breaker.admits(start) == Admits::Another {
+                breaker.begin();
+                begun += 1;
+            }
+            begun
+        };
+        assert_eq!(begin_all(&mut breaker), FAILURES_MAX);
+        assert_eq!(breaker.admits(start), Admits::None);
+        assert!(!breaker.answered());
+        assert_eq!(begin_all(&mut breaker), 100, "it has answered");
+        // 100 are under way when the sink goes down: few are begun after that.
+        assert!(!breaker.failed(start, Trouble::Message(0), None, 1));
+        assert_eq!(begin_all(&mut breaker), FAILURES_MAX - 1);
     }
 
     #[test]
@@ -150,8 +238,8 @@ mod tests {
         let (start, at) = times();
         let mut breaker = Breaker::new(POLICY);
         fail(&mut breaker, FAILURES_MAX, start);
-        breaker.probe();
-        breaker.failed(at(1_000), Some(Duration::from_secs(30)), 1);
+        breaker.begin();
+        breaker.failed(at(1_000), Trouble::Sink, Some(Duration::from_secs(30)), 1);
         assert_eq!(breaker.open(), Some((start, at(31_000))));
     }
 

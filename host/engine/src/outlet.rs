@@ -33,13 +33,25 @@ const READ_RETRY: Duration = Duration::from_millis(200);
 /// Keys whose parked messages are read at the same time.
 const READS_MAX: usize = 8;
 
-pub type LaneKey = (PluginName, Key);
+/// What leaves one after another.
+pub type Lane = (PluginName, Key);
 
 /// A message under way.
 pub struct Parcel {
     pub message: Arc<Message>,
+    /// Counts from 1; only failures that are the message's own lead to the next.
     pub attempt: u32,
+    /// All failures, whoever's they were: the pauses grow with them.
+    pub failures: u32,
+    /// How often the sink had answered when the message failed last.
+    pub failed_at_answer: Option<u64>,
     via: Via,
+}
+
+impl Parcel {
+    fn new(message: Arc<Message>, via: Via) -> Self {
+        Self { message, attempt: 1, failures: 0, failed_at_answer: None, via }
+    }
 }
 
 /// Which bookkeeping a parcel belongs to.
@@ -60,15 +72,15 @@ pub enum Errand {
 
 /// What a key goes on with.
 pub struct Resumed {
-    lane: LaneKey,
+    lane: Lane,
     letter: Option<DeadLetter>,
     rows: Vec<Arc<Message>>,
 }
 
 pub struct Outlet {
     pub sink: SinkName,
-    pub lanes: Lanes<LaneKey, Parcel>,
-    parking: Parking<LaneKey, Parcel>,
+    pub lanes: Lanes<Lane, Parcel>,
+    parking: Parking<Lane, Parcel>,
     /// Letters that are being redriven.
     redriving: HashMap<DeadLetterId, DeadLetter>,
     requests: mpsc::UnboundedReceiver<ResolveRequest>,
@@ -165,10 +177,10 @@ impl Outlet {
 
     fn take_in(&mut self, message: Arc<Message>) {
         let lane = (message.plugin.clone(), message.key.clone());
-        self.enqueue(&lane, Parcel { message, attempt: 1, via: Via::Outbox });
+        self.enqueue(&lane, Parcel::new(message, Via::Outbox));
     }
 
-    fn enqueue(&mut self, lane: &LaneKey, parcel: Parcel) {
+    fn enqueue(&mut self, lane: &Lane, parcel: Parcel) {
         let sequence = parcel.message.sequence;
         match self.parking.admit(lane) {
             Admission::Free => {
@@ -197,7 +209,7 @@ impl Outlet {
     }
 
     /// A taken message was delivered.
-    pub fn delivered(&mut self, lane: &LaneKey, sequence: u64) {
+    pub fn delivered(&mut self, lane: &Lane, sequence: u64) {
         if let Some(parcel) = self.lanes.finish(lane, sequence) {
             self.counters.handled += 1;
             self.settle(lane, sequence, parcel.via);
@@ -205,7 +217,7 @@ impl Outlet {
     }
 
     /// A message is done with: delivered, parked, dead or dropped.
-    fn settle(&mut self, lane: &LaneKey, sequence: u64, via: Via) {
+    fn settle(&mut self, lane: &Lane, sequence: u64, via: Via) {
         self.dirty = true;
         match via {
             Via::Outbox => {
@@ -225,23 +237,25 @@ impl Outlet {
         }
     }
 
-    /// A taken message goes back to the front of its lane, as the next attempt.
-    pub fn retry(&mut self, lane: &LaneKey, sequence: u64, until: Instant) {
-        if let Some(parcel) = self.lanes.get_mut(lane, sequence) {
-            parcel.attempt += 1;
-            self.lanes.put_back(lane, sequence, until);
-        }
+    /// What waits for a time goes on.
+    pub fn on_time(&mut self, now: Instant) {
+        self.lanes.wake(now);
     }
 
-    /// A taken message goes back to the front of its lane as if it had not been tried:
-    /// the sink as a whole does not answer.
-    pub fn postpone(&mut self, lane: &LaneKey, sequence: u64, until: Instant) {
+    /// When `on_time` has something to do next.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Instant> {
+        self.lanes.next_wake()
+    }
+
+    /// A taken message goes back to the front of its lane, and its lane goes on at `until`.
+    pub fn retry(&mut self, lane: &Lane, sequence: u64, until: Instant) {
         self.lanes.put_back(lane, sequence, until);
     }
 
     /// A taken message becomes a dead letter; its lane waits behind it. If it was a
     /// command, the instance that sent it is told by an event.
-    pub fn bury(&mut self, lane: &LaneKey, sequence: u64, reason: &str, now: Timestamp) {
+    pub fn bury(&mut self, lane: &Lane, sequence: u64, reason: &str, now: Timestamp) {
         for (order, parcel) in self.lanes.clear(lane) {
             let failed = order == sequence;
             match parcel.via {
@@ -261,7 +275,7 @@ impl Outlet {
 
     fn write_off(
         &mut self,
-        lane: &LaneKey,
+        lane: &Lane,
         parcel: Parcel,
         reason: &str,
         attempts: u32,
@@ -302,7 +316,7 @@ impl Outlet {
 
     fn reopen(
         &mut self,
-        lane: &LaneKey,
+        lane: &Lane,
         id: DeadLetterId,
         failed: Option<(&str, u32)>,
         now: Timestamp,
@@ -319,7 +333,7 @@ impl Outlet {
         self.dirty = true;
     }
 
-    fn park_message(&mut self, lane: &LaneKey, sequence: Sequence) {
+    fn park_message(&mut self, lane: &Lane, sequence: Sequence) {
         let (plugin, key) = lane.clone();
         self.changes.parked.push((MessageLane { sink: self.sink.clone(), plugin, key }, sequence));
         self.parking.park(lane);
@@ -395,7 +409,7 @@ impl Outlet {
 
     fn read_back(
         &mut self,
-        lane: &LaneKey,
+        lane: &Lane,
         letter: Option<DeadLetterId>,
         durable: Option<oneshot::Receiver<()>>,
         reads: &Arc<Semaphore>,
@@ -430,7 +444,7 @@ impl Outlet {
             let message = Arc::new(message_of(&self.sink, &letter));
             let via = Via::Letter(letter.id);
             self.redriving.insert(letter.id, letter);
-            self.lanes.push(&lane, message.sequence.0, Parcel { message, attempt: 1, via });
+            self.lanes.push(&lane, message.sequence.0, Parcel::new(message, via));
         }
         for message in rows.into_iter().take_while(|message| message.sequence.0 < limit) {
             let sequence = message.sequence.0;
@@ -438,7 +452,7 @@ impl Outlet {
                 self.counters.discarded += 1;
                 self.settle(&lane, sequence, Via::Parked);
             } else {
-                self.lanes.push(&lane, sequence, Parcel { message, attempt: 1, via: Via::Parked });
+                self.lanes.push(&lane, sequence, Parcel::new(message, Via::Parked));
             }
         }
         for parcel in buffered {
@@ -527,7 +541,7 @@ fn check_edited(letter: &DeadLetter, edited: &Event) -> Result<(), ResolveError>
 async fn read_parked(
     store: &dyn Store,
     sink: &SinkName,
-    (plugin, key): &LaneKey,
+    (plugin, key): &Lane,
     id: Option<DeadLetterId>,
 ) -> Result<(Option<DeadLetter>, Vec<Arc<Message>>), ReadError> {
     let letter = match id {

@@ -17,7 +17,7 @@ use crate::engine::{
 use crate::hash::HashMap;
 use crate::model::{MessageId, Timestamp};
 use crate::monotonic::{self, Instant, after};
-use crate::outlet::{LaneKey, Outlet};
+use crate::outlet::{Lane, Outlet};
 use crate::retry::RetryPolicy;
 
 /// When nothing waits for a time.
@@ -67,7 +67,7 @@ struct State {
 
 struct OpenLease {
     expires_at: Instant,
-    messages: HashMap<MessageId, (LaneKey, u64)>,
+    messages: HashMap<MessageId, (Lane, u64)>,
 }
 
 struct Waiting {
@@ -184,7 +184,8 @@ impl State {
                 }));
             }
             QueueRequest::Extend(lease, duration, reply) => {
-                let _ = reply.send(self.extend(lease, after(now, duration.min(LEASE_DURATION_MAX))));
+                let _ =
+                    reply.send(self.extend(lease, after(now, duration.min(LEASE_DURATION_MAX))));
             }
             QueueRequest::Status(reply) => {
                 let leased = self.leases.values().map(|lease| lease.messages.len()).sum();
@@ -236,12 +237,12 @@ impl State {
     fn lease(&mut self, request: &LeaseRequest, now: Instant) -> Lease {
         let max = request.max.clamp(1, LEASE_MESSAGES_MAX);
         let mut taken = Vec::new();
-        let mut messages: HashMap<MessageId, (LaneKey, u64)> = HashMap::default();
+        let mut messages: HashMap<MessageId, (Lane, u64)> = HashMap::default();
         let lanes = &mut self.queue.outlet.lanes;
         while taken.len() < max
             && let Some((lane, sequence, parcel)) = lanes.take()
         {
-            let mut add = |lane: &LaneKey, sequence, parcel: &crate::outlet::Parcel| {
+            let mut add = |lane: &Lane, sequence, parcel: &crate::outlet::Parcel| {
                 messages.insert(parcel.message.id(), (lane.clone(), sequence));
                 let message = Arc::clone(&parcel.message);
                 taken.push((sequence, Leased { message, attempt: parcel.attempt }));
@@ -293,10 +294,10 @@ impl State {
         &mut self,
         id: LeaseId,
         messages: &Selection,
-    ) -> Result<(Vec<(LaneKey, u64)>, LeaseReport), QueueError> {
+    ) -> Result<(Vec<(Lane, u64)>, LeaseReport), QueueError> {
         let lease = self.leases.get_mut(&id).ok_or(QueueError::NoSuchLease(id.0))?;
         let mut report = LeaseReport::default();
-        let mut taken: Vec<(LaneKey, u64)> = match messages {
+        let mut taken: Vec<(Lane, u64)> = match messages {
             Selection::All => std::mem::take(&mut lease.messages).into_values().collect(),
             Selection::Ids(ids) => {
                 let mut taken = Vec::with_capacity(ids.len());
@@ -329,7 +330,7 @@ impl State {
 
     fn try_again(
         &mut self,
-        lane: &LaneKey,
+        lane: &Lane,
         sequence: u64,
         delay: Duration,
         reason: &str,
@@ -340,8 +341,9 @@ impl State {
         if parcel.attempt >= self.queue.retry.attempts_max {
             outlet.bury(lane, sequence, reason, (self.queue.clock)());
         } else {
+            parcel.attempt += 1;
             outlet.retry(lane, sequence, after(now, delay));
-            outlet.lanes.wake(now);
+            outlet.on_time(now);
         }
     }
 }

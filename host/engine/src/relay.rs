@@ -1,5 +1,8 @@
 //! The relay of one sink: delivers its outbox through a transport, each message
 //! at least once, those of one ordering key in their order (guarantees 4 and 5).
+//!
+//! Deliveries are under way beside each other, as many as the transport takes: a slow one
+//! occupies one place, and the others go on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +13,10 @@ use futures::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
-use crate::breaker::{Admits, Breaker};
+use crate::breaker::{Admits, Breaker, Trouble};
 use crate::model::Message;
 use crate::monotonic::{self, Instant, after};
-use crate::outlet::{LaneKey, Outlet};
+use crate::outlet::{Lane, Outlet};
 use crate::retry::RetryPolicy;
 use crate::sinks::SinkStates;
 use crate::transport::{DeliveryError, Transport};
@@ -30,9 +33,11 @@ pub struct Relay {
     /// Told when the sink is taken to be down, and when it is back.
     pub states: Arc<SinkStates>,
     pub breaker: Breaker,
+    /// How often the sink has taken or refused a message.
+    pub answers: u64,
 }
 
-type Delivered = (Vec<(LaneKey, Arc<Message>)>, Vec<Result<(), DeliveryError>>);
+type Delivered = (Vec<(Lane, Arc<Message>)>, Vec<Result<(), DeliveryError>>);
 
 impl Relay {
     /// Runs until `stop`; then lets deliveries that are under way end.
@@ -40,7 +45,7 @@ impl Relay {
         let mut under_way: FuturesUnordered<BoxFuture<'static, Delivered>> =
             FuturesUnordered::new();
         loop {
-            self.outlet.lanes.wake(Instant::now());
+            self.outlet.on_time(Instant::now());
             self.start_deliveries(&mut under_way);
             let slot = self.outlet.slot();
             let (dirty, has_room) = (self.outlet.is_dirty(), self.outlet.has_room());
@@ -80,7 +85,7 @@ impl Relay {
     fn sleep(&self) -> Duration {
         let now = Instant::now();
         let breaker = self.breaker.open().map(|(_, until)| until).filter(|until| *until > now);
-        let next = self.outlet.lanes.next_wake().into_iter().chain(breaker).min();
+        let next = self.outlet.next_wake().into_iter().chain(breaker).min();
         let next = next.map_or(SLEEP_MAX, |at| at.saturating_duration_since(now));
         next.clamp(Duration::from_millis(1), SLEEP_MAX)
     }
@@ -89,26 +94,25 @@ impl Relay {
         &mut self,
         under_way: &mut FuturesUnordered<BoxFuture<'static, Delivered>>,
     ) {
-        while under_way.len() < self.transport.concurrency() {
+        while under_way.len() < self.transport.in_flight() {
             let max = match self.breaker.admits(Instant::now()) {
-                Admits::All => self.transport.batch_max().max(1),
-                Admits::One => 1,
+                Admits::Another => self.transport.batch_max().max(1),
+                Admits::Probe => 1,
                 Admits::None | Admits::NoneUntil(_) => return,
             };
             let Some(delivery) = self.next_batch(max) else { return };
-            self.breaker.probe();
+            self.breaker.begin();
             under_way.push(delivery);
         }
     }
 
     fn next_batch(&mut self, max: usize) -> Option<BoxFuture<'static, Delivered>> {
-        let mut batch: Vec<(LaneKey, Arc<Message>)> = Vec::new();
+        let mut batch: Vec<(Lane, Arc<Message>)> = Vec::new();
         while batch.len() < max
             && let Some((lane, _, parcel)) = self.outlet.lanes.take()
         {
             batch.push((lane.clone(), Arc::clone(&parcel.message)));
-            while self.transport.ordered()
-                && batch.len() < max
+            while batch.len() < max
                 && let Some((_, parcel)) = self.outlet.lanes.take_next(&lane)
             {
                 batch.push((lane.clone(), Arc::clone(&parcel.message)));
@@ -130,47 +134,49 @@ impl Relay {
     fn on_delivered(&mut self, (batch, results): Delivered) {
         let now = Instant::now();
         // While the sink is down, attempts tell of it and not of the messages.
-        let was_open = self.breaker.open().is_some();
+        let was_down = self.breaker.open().is_some();
         self.judge(&batch, &results, now);
         for ((lane, message), result) in batch.into_iter().zip(results) {
             let sequence = message.sequence.0;
             match result {
                 Ok(()) => self.outlet.delivered(&lane, sequence),
-                Err(DeliveryError::Transient { .. }) if was_open => {
-                    self.outlet.postpone(&lane, sequence, now);
+                Err(DeliveryError::Permanent(reason)) => {
+                    self.outlet.bury(&lane, sequence, &reason, (self.clock)());
                 }
-                Err(error) => self.on_failed(&lane, sequence, &error, now),
+                Err(error) => self.on_failed(&lane, sequence, &error, was_down, now),
             }
         }
     }
 
-    /// Whether the sink as a whole is down: it is not, if it took or refused anything.
+    /// What a delivery says of the sink as a whole: it works, if it took or refused anything.
     fn judge(
         &mut self,
-        batch: &[(LaneKey, Arc<Message>)],
+        batch: &[(Lane, Arc<Message>)],
         results: &[Result<(), DeliveryError>],
         now: Instant,
     ) {
+        let mut failed = None;
         let mut at_least: Option<Duration> = None;
-        let mut why = None;
-        for result in results {
-            let Err(DeliveryError::Transient { reason, retry_after }) = result else {
-                if self.breaker.answered() {
-                    tracing::info!(sink = %self.outlet.sink, "the sink answers again");
-                    self.states.closed(&self.outlet.sink);
+        for ((_, message), result) in batch.iter().zip(results) {
+            let (trouble, reason, pause) = match result {
+                Ok(()) | Err(DeliveryError::Permanent(_)) => return self.answered(),
+                Err(DeliveryError::Transient { reason, retry_after }) => {
+                    (Trouble::Message(message.sequence.0), reason, retry_after)
                 }
-                return;
+                Err(DeliveryError::Unavailable { reason, retry_after }) => {
+                    (Trouble::Sink, reason, retry_after)
+                }
             };
-            at_least = at_least.max(*retry_after);
-            why = Some(reason);
+            at_least = at_least.max(*pause);
+            failed.get_or_insert((message.sequence.0, trouble, reason));
         }
-        let seed = batch.first().map_or(0, |(_, message)| message.sequence.0);
-        let opened = self.breaker.failed(now, at_least, seed);
-        if let (Some((since, until)), Some(reason)) = (self.breaker.open(), why) {
+        let Some((seed, trouble, reason)) = failed else { return };
+        let opened = self.breaker.failed(now, trouble, at_least, seed);
+        if let Some((since, until)) = self.breaker.open() {
             if opened {
                 tracing::warn!(
                     sink = %self.outlet.sink, %reason,
-                    "the sink does not answer; its messages wait, and it is tried now and then"
+                    "the sink is down; its messages wait, and it is tried now and then"
                 );
             }
             let date = |at| monotonic::date(at, now, (self.clock)());
@@ -178,17 +184,51 @@ impl Relay {
         }
     }
 
-    fn on_failed(&mut self, lane: &LaneKey, sequence: u64, error: &DeliveryError, now: Instant) {
+    fn answered(&mut self) {
+        self.answers += 1;
+        if self.breaker.answered() {
+            tracing::info!(sink = %self.outlet.sink, "the sink answers again");
+            self.states.closed(&self.outlet.sink);
+        }
+    }
+
+    /// A message waits for its next attempt, or was at its last. Whether the failure counts
+    /// as one of its attempts:
+    ///
+    /// - If the sink has answered others since the message failed before, it does: the
+    ///   trouble is the message's.
+    /// - Else, if the sink is down or says that it is in trouble, it does not.
+    fn on_failed(
+        &mut self,
+        lane: &Lane,
+        sequence: u64,
+        error: &DeliveryError,
+        was_down: bool,
+        now: Instant,
+    ) {
+        let (retry_after, is_of_sink) = match error {
+            DeliveryError::Transient { retry_after, .. } => (*retry_after, was_down),
+            DeliveryError::Unavailable { retry_after, .. } => (*retry_after, true),
+            DeliveryError::Permanent(_) => return,
+        };
         let Some(parcel) = self.outlet.lanes.get_mut(lane, sequence) else { return };
-        let delay = match error {
-            DeliveryError::Permanent(_) => None,
-            DeliveryError::Transient { retry_after, .. } => {
-                self.retry.delay(parcel.attempt, sequence, *retry_after)
+        let failed_before = parcel.failed_at_answer.replace(self.answers);
+        let others_work = failed_before.is_some_and(|answers| answers < self.answers);
+        parcel.failures += 1;
+        if others_work || !is_of_sink {
+            if parcel.attempt >= self.retry.attempts_max {
+                return self.outlet.bury(lane, sequence, error.reason(), (self.clock)());
+            }
+            parcel.attempt += 1;
+        }
+        // A sink that is down has its own pause; then the next message is tried.
+        let delay = match self.breaker.open() {
+            Some(_) => Duration::ZERO,
+            None => {
+                let delay = self.retry.endless().delay(parcel.failures, sequence, retry_after);
+                delay.unwrap_or(self.retry.delay_max)
             }
         };
-        match delay {
-            Some(delay) => self.outlet.retry(lane, sequence, after(now, delay)),
-            None => self.outlet.bury(lane, sequence, &error.to_string(), (self.clock)()),
-        }
+        self.outlet.retry(lane, sequence, after(now, delay));
     }
 }

@@ -15,6 +15,12 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// The same delays, and no last attempt.
+    #[must_use]
+    pub fn endless(&self) -> Self {
+        Self { attempts_max: u32::MAX, ..self.clone() }
+    }
+
     /// The delay after failed attempt number `attempt`, or none if it was the last.
     /// `seed` chooses within the jitter; `at_least` is what the other side asked for.
     #[must_use]

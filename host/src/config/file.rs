@@ -9,6 +9,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::files;
+use crate::secrets::Given;
+use crate::transport::Meaning;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -116,7 +118,7 @@ limits! {
         body_bytes: NonZeroUsize,
         batch_events: NonZeroUsize,
         shards: NonZeroUsize,
-        lookup_timeout_ms: u64,
+        lookup_timeout_ms: Spanned<u64>,
         drain_ms: u64,
         instance_bytes: usize,
         backlog_events: NonZeroU64,
@@ -160,21 +162,58 @@ pub struct Retention {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SinkSection {
-    pub url: Option<String>,
+    pub url: Option<Given>,
     pub file: Option<PathBuf>,
     pub stdout: Option<bool>,
+    pub order: Option<Order>,
     pub timeout_ms: Option<u64>,
-    pub concurrency: Option<usize>,
+    pub in_flight: Option<usize>,
+    #[serde(default)]
+    pub headers: Headers,
+    #[serde(default)]
+    pub status: BTreeMap<String, Meaning>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    None,
+    Key,
+    Whole,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LookupSection {
-    pub url: Option<String>,
+    pub url: Option<Given>,
     pub table: Option<PathBuf>,
     pub timeout_ms: Option<u64>,
     #[serde(default)]
+    pub headers: Headers,
+    #[serde(default)]
     pub plugins: BTreeSet<String>,
+}
+
+/// Header to value.
+#[derive(Debug, Default)]
+pub struct Headers(pub BTreeMap<String, Given>);
+
+/// By hand: serde's own message would repeat a secret that stands in the place of the table.
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+
+        let value = toml::Value::deserialize(deserializer)?;
+        let toml::Value::Table(table) = value else {
+            return Err(D::Error::custom("expected a table of headers"));
+        };
+        let given = |(name, value): (String, toml::Value)| {
+            let given = Given::deserialize(value)
+                .map_err(|error| D::Error::custom(format_args!("{name}: {}", error.message())))?;
+            Ok((name, given))
+        };
+        table.into_iter().map(given).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 /// A mistake in the file, and where.
@@ -205,12 +244,24 @@ impl ConfigFile {
             let key = span.as_ref().and_then(|span| key_at(text, span.start));
             // The parser's message may have several lines; the first says what it is.
             let message = error.message().lines().next().unwrap_or_default();
+            let message = &without_text(message);
             let reason = match key {
                 Some(key) => format!("`{key}`: {message}"),
                 None => message.to_owned(),
             };
             Fault { span, reason }
         })
+    }
+}
+
+/// Without the text that stands where none is expected: it may be a secret.
+fn without_text(message: &str) -> String {
+    const FOUND: &str = "invalid type: string \"";
+    match (message.split_once(FOUND), message.rsplit_once("\", expected")) {
+        (Some((before, _)), Some((_, after))) => {
+            format!("{before}invalid type: a string, expected{after}")
+        }
+        _ => message.to_owned(),
     }
 }
 

@@ -5,15 +5,15 @@
 //! the file are relative to the file. An error names file, line and key.
 
 mod file;
+mod outside;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::SpanRelativeTo;
-use reqwest::Url;
 use sagabox_engine::engine::{self, Missed};
 use sagabox_engine::housekeeping::Retention;
 use toml::Spanned;
@@ -21,12 +21,11 @@ use toml::Spanned;
 use crate::files;
 use crate::hot;
 use crate::http::{self, HostName, Limits, Timeouts};
-use crate::lookup::KEY;
 use crate::plugin;
 use crate::trust::{Key, LockRule, Policy};
-use file::{
-    CallLimits, ConfigFile, Fault, HttpSection, LookupSection, PluginsSection, Retry, SinkSection,
-};
+use file::{CallLimits, ConfigFile, Fault, HttpSection, PluginsSection, Retry};
+pub use outside::{Destination, LookupSettings, LookupSource, Sink, check_template};
+use outside::{TIMEOUT_MS, lookup, sink};
 
 /// Read if no other file is named, and if it is there.
 pub const FILE: &str = "sagabox.toml";
@@ -37,15 +36,10 @@ const BODY_BYTES: usize = 4 * 1024 * 1024;
 const BATCH_EVENTS: usize = 10_000;
 /// Orchestrators commonly kill after 30 seconds.
 const DRAIN: Duration = Duration::from_secs(20);
-const SINK_TIMEOUT: Duration = Duration::from_secs(30);
-const SINK_CONCURRENCY: usize = 32;
-/// Each request under way holds a connection, and so a file.
-const SINK_CONCURRENCY_MAX: usize = 1024;
+/// A pause of none would be a busy loop, and after one of more than a day nobody knows why.
+const RETRY_DELAY_MS: std::ops::RangeInclusive<u64> = 1..=86_400_000;
 /// For what is never removed.
 const FOREVER: &str = "forever";
-/// Names of queues begin so in the store.
-const QUEUE_PREFIX: &str = "queue:";
-
 /// Everything that the host is told from outside.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -63,25 +57,6 @@ pub struct Settings {
     pub limits: Limits,
     pub drain: Duration,
     pub engine: engine::Settings,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sink {
-    Http { url: Url, timeout: Duration, concurrency: usize },
-    File(PathBuf),
-    Stdout,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LookupSettings {
-    pub source: LookupSource,
-    pub plugins: BTreeSet<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LookupSource {
-    Url { template: String, timeout: Duration },
-    Table(PathBuf),
 }
 
 /// What environment and flags say.
@@ -311,64 +286,6 @@ fn known<'a>(names: impl Iterator<Item = &'a String>) -> String {
     if names.is_empty() { String::new() } else { format!(" (there are: {})", names.join(", ")) }
 }
 
-fn sink(name: &str, section: SinkSection, directory: &Path) -> Result<Sink, String> {
-    if name.starts_with(QUEUE_PREFIX) {
-        return Err(format!("sink.{name}: names that begin with `{QUEUE_PREFIX}` are the host's"));
-    }
-    let http_only = section.timeout_ms.is_some() || section.concurrency.is_some();
-    match (section.url, section.file, section.stdout) {
-        (None, Some(_), None) | (None, None, Some(true)) if http_only => {
-            Err(format!("sink.{name}: timeout_ms and concurrency need a `url`"))
-        }
-        (Some(url), None, None) => {
-            let concurrency = section.concurrency.unwrap_or(SINK_CONCURRENCY);
-            if !(1..=SINK_CONCURRENCY_MAX).contains(&concurrency) {
-                return Err(format!(
-                    "sink.{name}.concurrency: is {concurrency}; accepted are 1 to {SINK_CONCURRENCY_MAX}"
-                ));
-            }
-            let timeout = section.timeout_ms.map_or(SINK_TIMEOUT, Duration::from_millis);
-            Ok(Sink::Http { url: web(&format!("sink.{name}.url"), &url)?, timeout, concurrency })
-        }
-        (None, Some(file), None) => Ok(Sink::File(directory.join(file))),
-        (None, None, Some(true)) => Ok(Sink::Stdout),
-        _ => Err(format!(
-            "sink.{name}: needs exactly one of `url = \"http…\"`, `file = \"…\"`, `stdout = true`"
-        )),
-    }
-}
-
-fn lookup(name: &str, section: LookupSection, directory: &Path) -> Result<LookupSettings, String> {
-    let source = match (section.url, section.table) {
-        (Some(template), None) => {
-            web(&format!("lookup.{name}.url"), &template)?;
-            if !template.contains(KEY) {
-                return Err(format!("lookup.{name}.url: must say with `{KEY}` where the key goes"));
-            }
-            let timeout = section.timeout_ms.map_or(SINK_TIMEOUT, Duration::from_millis);
-            LookupSource::Url { template, timeout }
-        }
-        (None, Some(_)) if section.timeout_ms.is_some() => {
-            return Err(format!("lookup.{name}: timeout_ms needs a `url`"));
-        }
-        (None, Some(table)) => LookupSource::Table(directory.join(table)),
-        _ => {
-            return Err(format!(
-                "lookup.{name}: needs exactly one of `url = \"http…/{KEY}\"`, `table = \"….json\"`"
-            ));
-        }
-    };
-    Ok(LookupSettings { source, plugins: section.plugins })
-}
-
-fn web(key: &str, text: &str) -> Result<Url, String> {
-    let url: Url = text.parse().map_err(|error| format!("{key}: `{text}` is no URL: {error}"))?;
-    match url.scheme() {
-        "http" | "https" => Ok(url),
-        other => Err(format!("{key}: has the scheme `{other}`; only http and https are supported")),
-    }
-}
-
 fn retention(file: &file::Retention) -> Result<Retention, Fault> {
     let default = Retention::default();
     let age = |given: &Option<Spanned<String>>, default| match given {
@@ -407,17 +324,16 @@ fn engine_settings(
     let settings = engine::Settings {
         shards: limits.shards.map_or(default.shards, NonZeroUsize::get),
         attempts_max: retry.attempts.map_or(default.attempts_max, NonZeroU32::get),
-        retry_delay_min: retry
-            .delay_ms_min
-            .as_ref()
-            .map_or(default.retry_delay_min, |n| Duration::from_millis(*n.get_ref())),
-        retry_delay_max: retry
-            .delay_ms_max
-            .as_ref()
-            .map_or(default.retry_delay_max, |n| Duration::from_millis(*n.get_ref())),
-        lookup_timeout: limits
-            .lookup_timeout_ms
-            .map_or(default.lookup_timeout, Duration::from_millis),
+        retry_delay_min: millis("retry.delay_ms_min", retry.delay_ms_min.as_ref(), RETRY_DELAY_MS)?
+            .unwrap_or(default.retry_delay_min),
+        retry_delay_max: millis("retry.delay_ms_max", retry.delay_ms_max.as_ref(), RETRY_DELAY_MS)?
+            .unwrap_or(default.retry_delay_max),
+        lookup_timeout: millis(
+            "limits.lookup_timeout_ms",
+            limits.lookup_timeout_ms.as_ref(),
+            TIMEOUT_MS,
+        )?
+        .unwrap_or(default.lookup_timeout),
         retention: self::retention(retention)?,
         backlog_max: limits.backlog_events.map_or(default.backlog_max, NonZeroU64::get),
         instance_bytes_max: limits.instance_bytes.unwrap_or(default.instance_bytes_max),
@@ -437,8 +353,26 @@ fn engine_settings(
     Ok(settings)
 }
 
+fn millis(
+    key: &str,
+    said: Option<&Spanned<u64>>,
+    range: std::ops::RangeInclusive<u64>,
+) -> Result<Option<Duration>, Fault> {
+    let Some(said) = said else { return Ok(None) };
+    let ms = *said.get_ref();
+    match range.contains(&ms) {
+        true => Ok(Some(Duration::from_millis(ms))),
+        false => Err(Fault::at(
+            said.span(),
+            format!("{key}: is {ms}; accepted are {} to {}", range.start(), range.end()),
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use sagabox_engine::transport::Order;
+
     use super::*;
 
     fn read(text: &str, overrides: Overrides) -> anyhow::Result<Settings> {
@@ -481,7 +415,7 @@ mod tests {
             delay_ms_max = 9
             [sink.billing]
             url = "http://billing/in"
-            concurrency = 4
+            in_flight = 4
             [sink.log]
             file = "out.ndjson"
             [sink.screen]
@@ -501,7 +435,10 @@ mod tests {
             Overrides::default(),
         )
         .unwrap();
-        assert_eq!(settings.sinks["log"], Sink::File("/etc/sagabox/out.ndjson".into()));
+        assert_eq!(
+            settings.sinks["log"],
+            Sink { to: Destination::File("/etc/sagabox/out.ndjson".into()), order: Order::Key }
+        );
         assert_eq!(settings.routes["com.example.Paid"], "log");
         assert!(settings.lookups["stock"].plugins.contains("shipment"));
         let expected = serde_json::json!({ "currency": "EUR", "rates": [1, 2.5] });
@@ -583,11 +520,11 @@ mod tests {
         assert_eq!(said.sandbox.stack_bytes, default.sandbox.stack_bytes);
         assert_eq!(said.sandbox.component_bytes, default.sandbox.component_bytes);
         assert_eq!(said.sandbox.trust, default.sandbox.trust);
-        assert_eq!(said.sinks["orders"], {
-            let (timeout, concurrency) = (SINK_TIMEOUT, SINK_CONCURRENCY);
-            let url = "http://127.0.0.1:9000/commands".parse().unwrap();
-            Sink::Http { url, timeout, concurrency }
-        });
+        let plain = "[sink.orders]\nurl = 'http://127.0.0.1:9000/commands'";
+        assert_eq!(
+            said.sinks["orders"],
+            read(plain, Overrides::default()).unwrap().sinks["orders"]
+        );
         let unknown = read("[limits]\nno = 1", Overrides::default()).unwrap_err().to_string();
         let fields: Vec<&str> = unknown.split('`').skip(5).step_by(2).collect();
         assert!(fields.len() > 15, "{unknown}");
@@ -665,40 +602,6 @@ mod tests {
              [sink.log]\nstdout = true",
             "sagabox.toml:3: routes.\"RequestPayment\": there is no sink `biling`; add \
              [sink.biling] (there are: billing, log)",
-        );
-    }
-
-    #[test]
-    fn a_sink_is_one_thing() {
-        check(
-            "[sink.a]\nurl = \"http://x\"\nfile = \"y\"",
-            "sagabox.toml:1: sink.a: needs exactly one of `url = \"http…\"`, `file = \"…\"`, \
-             `stdout = true`",
-        );
-        check(
-            "[sink.a]\nurl = \"ftp://x\"",
-            "sagabox.toml:1: sink.a.url: has the scheme `ftp`; only http and https are supported",
-        );
-        check(
-            "[sink.a]\nurl = \"http://x\"\nconcurrency = 0",
-            "sagabox.toml:1: sink.a.concurrency: is 0; accepted are 1 to 1024",
-        );
-        check(
-            "[sink.\"queue:a\"]\nstdout = true",
-            "sagabox.toml:1: sink.queue:a: names that begin with `queue:` are the host's",
-        );
-    }
-
-    #[test]
-    fn a_lookup_says_where_the_key_goes() {
-        check(
-            "[lookup.stock]\nurl = \"http://x/stock\"",
-            "sagabox.toml:1: lookup.stock.url: must say with `{key}` where the key goes",
-        );
-        check(
-            "[lookup.stock]",
-            "sagabox.toml:1: lookup.stock: needs exactly one of `url = \"http…/{key}\"`, \
-             `table = \"….json\"`",
         );
     }
 }

@@ -220,11 +220,7 @@ impl Transport for Outside {
         3
     }
 
-    fn concurrency(&self) -> usize {
+    fn in_flight(&self) -> usize {
         2
-    }
-
-    fn ordered(&self) -> bool {
-        false
     }
 }

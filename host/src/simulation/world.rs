@@ -14,6 +14,7 @@ use sagabox_engine::model::{DeadLetter, DeadLetterSubject, Message, Role, SinkNa
 use sagabox_engine::sim::{Timeline, failing_on_panic};
 use sagabox_engine::store::faulty::FaultyStore;
 use sagabox_engine::store::memory::{MemoryStore, Tables};
+use sagabox_engine::transport::Sink;
 use tokio::sync::Notify;
 
 use super::agenda::{Agenda, Taken};
@@ -213,7 +214,7 @@ fn parts(
         handlers: handlers.to_vec(),
         canaries: Vec::new(),
         lookup: Arc::new(Known(Arc::clone(world))),
-        transports: HashMap::from([(sink, outside as _)]),
+        sinks: HashMap::from([(sink, Sink::new(outside))]),
         routes,
         clock: Arc::clone(clock),
         settings: Settings {

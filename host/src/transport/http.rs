@@ -11,67 +11,86 @@ use axum::http::{HeaderMap, StatusCode, header};
 use futures::future::join_all;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
-use reqwest::{Client, Response, Url, redirect};
+use reqwest::{Client, Response};
 use sagabox_engine::model::{Event, Message};
 use sagabox_engine::transport::{DeliveryError, Transport};
 
+use super::client::{OwnHeaders, causes, client};
+use super::status::{Meaning, StatusRules};
 use crate::cloudevents::{binary_headers, header_value};
+use crate::secrets::SecretUrl;
 
 /// Of a refusal's body, what goes into the reason that people read.
 const REASON_BYTES_MAX: usize = 300;
+/// And what is read of it: secrets are removed before it is cut to size.
+const BODY_BYTES_READ: usize = 4 * 1024;
+/// A body that explains a refusal is not waited for longer: the status is known.
+const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 /// A server that wants us to stay away longer is asked again anyway, or a mistake
 /// in its clock would stop a key for good.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpOptions {
     pub timeout: Duration,
     /// Requests under way at once.
-    pub concurrency: usize,
+    pub in_flight: usize,
+    pub headers: OwnHeaders,
+    pub status: StatusRules,
 }
 
 pub struct HttpTransport {
     client: Client,
-    url: Url,
-    concurrency: usize,
+    url: SecretUrl,
+    options: HttpOptions,
 }
 
 impl HttpTransport {
     /// # Errors
     /// If the TLS library cannot be set up.
-    pub fn new(url: Url, options: HttpOptions) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .timeout(options.timeout)
-            // A redirected POST is often repeated as a GET, which would lose the message in silence.
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("sagabox/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client, url, concurrency: options.concurrency })
+    pub fn new(url: SecretUrl, options: HttpOptions) -> Result<Self, reqwest::Error> {
+        Ok(Self { client: client(options.timeout, url.is_loopback())?, url, options })
     }
 
     async fn post(&self, event: &Event) -> Result<(), DeliveryError> {
-        let request = self.client.post(self.url.clone()).headers(headers(event));
+        let mut headers = headers(event);
+        self.options.headers.add_to(&mut headers);
+        let request = self.client.post(self.url.expose().clone()).headers(headers);
         match request.body(event.data.clone()).send().await {
-            Ok(response) if response.status().is_success() => Ok(()),
-            Ok(response) => Err(self.refusal(response).await),
-            // Whether it arrived is unknown; the id makes a second delivery harmless.
-            Err(error) => Err(DeliveryError::Transient {
-                reason: format!("POST {}: {}", self.url, causes(&error)),
-                retry_after: None,
-            }),
+            Ok(response) => match self.options.status.meaning(response.status()) {
+                Meaning::Delivered => Ok(()),
+                meaning => Err(self.refusal(response, meaning).await),
+            },
+            Err(error) => Err(self.no_answer(&error)),
         }
     }
 
-    async fn refusal(&self, response: Response) -> DeliveryError {
+    fn no_answer(&self, error: &reqwest::Error) -> DeliveryError {
+        let never_arrived = error.is_connect() || error.is_builder();
+        let reason = format!("POST {}: {}", self.url, self.options.headers.redact(&causes(error)));
+        match never_arrived {
+            true => DeliveryError::Unavailable { reason, retry_after: None },
+            // Whether it arrived is unknown; the id makes a second delivery harmless. The
+            // message may be what the receiver stumbles over.
+            false => DeliveryError::Transient { reason, retry_after: None },
+        }
+    }
+
+    async fn refusal(&self, response: Response, meaning: Meaning) -> DeliveryError {
         let status = response.status();
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            // The credentials may have been replaced: the next attempt has the new ones.
+            self.options.headers.read_files_again();
+        }
         let retry_after = retry_after(response.headers(), Timestamp::now());
-        let body = beginning(response).await;
+        let body = tokio::time::timeout(BODY_TIMEOUT, beginning(response)).await;
+        let body = self.options.headers.redact(&body.unwrap_or_default());
+        let body = body[..body.floor_char_boundary(REASON_BYTES_MAX)].trim();
         let separator = if body.is_empty() { "" } else { ": " };
         let reason = format!("POST {} answered {status}{separator}{body}", self.url);
-        if is_transient(status) {
-            DeliveryError::Transient { reason, retry_after }
-        } else {
-            DeliveryError::Permanent(reason)
+        match meaning {
+            Meaning::Sink => DeliveryError::Unavailable { reason, retry_after },
+            Meaning::Retry => DeliveryError::Transient { reason, retry_after },
+            Meaning::Message | Meaning::Delivered => DeliveryError::Permanent(reason),
         }
     }
 }
@@ -83,17 +102,12 @@ impl Transport for HttpTransport {
     }
 
     fn batch_max(&self) -> usize {
-        self.concurrency
+        1
     }
 
-    fn ordered(&self) -> bool {
-        false
+    fn in_flight(&self) -> usize {
+        self.options.in_flight
     }
-}
-
-/// Whether the same request may succeed later.
-pub(crate) fn is_transient(status: StatusCode) -> bool {
-    status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
 }
 
 /// How long a server asks to be left alone: seconds, or until an HTTP date.
@@ -106,18 +120,6 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
         Duration::try_from(date.duration_since(now)).unwrap_or(Duration::ZERO)
     };
     Some(delay.min(RETRY_AFTER_MAX))
-}
-
-/// An error with its causes: reqwest's own text stops at "error sending request".
-pub(crate) fn causes(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() { "timed out".to_owned() } else { String::new() };
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let separator = if text.is_empty() { "" } else { ": " };
-        text = format!("{text}{separator}{error}");
-        cause = error.source();
-    }
-    if text.is_empty() { error.to_string() } else { text }
 }
 
 fn headers(event: &Event) -> HeaderMap {
@@ -135,55 +137,68 @@ fn headers(event: &Event) -> HeaderMap {
 
 async fn beginning(mut response: Response) -> String {
     let mut body = Vec::new();
-    while body.len() < REASON_BYTES_MAX
+    while body.len() < BODY_BYTES_READ
         && let Ok(Some(chunk)) = response.chunk().await
     {
         body.extend_from_slice(&chunk);
     }
-    body.truncate(REASON_BYTES_MAX);
-    String::from_utf8_lossy(&body).trim().to_owned()
+    body.truncate(BODY_BYTES_READ);
+    String::from_utf8_lossy(&body).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
     use std::sync::Mutex;
 
     use axum::Router;
     use axum::body::Bytes;
     use axum::response::IntoResponse;
-    use axum::routing::post;
     use sagabox_engine::model::{Key, MessageKind, PluginName, Position, Sequence, SinkName};
+    use sagabox_engine::transport::contract::{self, Receiver, Receivers};
     use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::cloudevents;
+    use crate::secrets::{Given, Redactor, Secret};
 
     type Received = Arc<Mutex<Vec<(HeaderMap, Bytes)>>>;
 
     /// A real server on the loopback interface that answers every message alike.
-    async fn sink(status: u16, retry_after: Option<&'static str>) -> (Url, Received) {
+    async fn sink(status: u16, retry_after: Option<&'static str>) -> (String, Received) {
         let received = Received::default();
         let log = Arc::clone(&received);
-        let answer = async move |headers: HeaderMap, body: Bytes| {
+        let answer = async move |headers: HeaderMap, uri: axum::http::Uri, body: Bytes| {
             log.lock().unwrap().push((headers, body));
             let status = StatusCode::from_u16(status).unwrap();
-            let mut response = (status, "because").into_response();
+            let mut response = (status, format!("because of {uri}")).into_response();
             if let Some(value) = retry_after {
                 response.headers_mut().insert(header::RETRY_AFTER, value.parse().unwrap());
             }
             response
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/in", listener.local_addr().unwrap()).parse().unwrap();
-        let router = Router::new().route("/in", post(answer));
+        let url = format!("http://{}/in", listener.local_addr().unwrap());
+        let router = Router::new().fallback(answer);
         tokio::spawn(async move { axum::serve(listener, router).await });
         (url, received)
     }
 
-    fn transport(url: Url) -> HttpTransport {
+    fn transport(url: &str) -> HttpTransport {
+        with(url, Duration::from_secs(5), Vec::new())
+    }
+
+    fn with(url: &str, timeout: Duration, headers: Vec<(&'static str, Given)>) -> HttpTransport {
         // Whoever runs the program does this once at start-up.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let timeout = Duration::from_secs(5);
-        HttpTransport::new(url, HttpOptions { timeout, concurrency: 32 }).unwrap()
+        let url = SecretUrl::parse(url).unwrap();
+        let mut hidden = Redactor::default();
+        hidden.hide_url(url.expose());
+        let headers = headers.into_iter().map(|(name, given)| (name.parse().unwrap(), given));
+        let headers = OwnHeaders::read(headers.collect(), hidden).unwrap();
+        let status = StatusRules::default();
+        HttpTransport::new(url, HttpOptions { timeout, in_flight: 32, headers, status }).unwrap()
     }
 
     fn message(id: &str) -> Arc<Message> {
@@ -201,28 +216,31 @@ mod tests {
         })
     }
 
-    async fn outcome(status: u16, retry_after: Option<&'static str>) -> Result<(), DeliveryError> {
-        let (url, _) = sink(status, retry_after).await;
-        let result = transport(url).deliver(&[message("m")]).await.remove(0);
-        result.map_err(|error| match error {
-            DeliveryError::Transient { reason, retry_after } => {
-                assert!(reason.ends_with(": because"), "{reason}");
-                DeliveryError::Transient { reason: String::new(), retry_after }
-            }
-            DeliveryError::Permanent(_) => DeliveryError::Permanent(String::new()),
-        })
+    async fn deliver(transport: &HttpTransport) -> Result<(), DeliveryError> {
+        transport.deliver(&[message("m")]).await.remove(0)
     }
 
-    fn transient(seconds: Option<u64>) -> Result<(), DeliveryError> {
-        let retry_after = seconds.map(Duration::from_secs);
-        Err(DeliveryError::Transient { reason: String::new(), retry_after })
+    /// What the relay must do, and the pause that was asked for, in seconds.
+    async fn outcome(status: u16, retry_after: Option<&'static str>) -> (&'static str, u64) {
+        let (url, _) = sink(status, retry_after).await;
+        let result = deliver(&transport(&url)).await;
+        if let Err(error) = &result {
+            assert!(error.reason().ends_with(": because of /in"), "{error}");
+        }
+        let (kind, pause) = match result {
+            Ok(()) => ("delivered", None),
+            Err(DeliveryError::Transient { retry_after, .. }) => ("retry", retry_after),
+            Err(DeliveryError::Unavailable { retry_after, .. }) => ("sink", retry_after),
+            Err(DeliveryError::Permanent(_)) => ("message", None),
+        };
+        (kind, pause.map_or(0, |pause| pause.as_secs()))
     }
 
     #[tokio::test]
     async fn a_message_arrives_recognisably() {
         let (url, received) = sink(204, None).await;
         let messages = [message("m-1"), message("m-2")];
-        assert_eq!(transport(url).deliver(&messages).await, [Ok(()), Ok(())]);
+        assert_eq!(transport(&url).deliver(&messages).await, [Ok(()), Ok(())]);
         let received = received.lock().unwrap();
         let mut ids: Vec<_> = received.iter().map(|(h, _)| h["idempotency-key"].clone()).collect();
         ids.sort();
@@ -236,39 +254,69 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_status_says_whether_to_try_again() {
-        assert_eq!(outcome(200, None).await, Ok(()));
-        for status in [408, 425, 500, 502] {
-            assert_eq!(outcome(status, None).await, transient(None), "{status}");
+    async fn the_status_says_what_to_do() {
+        assert_eq!(outcome(200, None).await, ("delivered", 0));
+        for status in [408, 425, 500] {
+            assert_eq!(outcome(status, None).await, ("retry", 0), "{status}");
         }
-        assert_eq!(outcome(429, Some("7")).await, transient(Some(7)));
-        assert_eq!(outcome(503, Some("99999999")).await, transient(Some(3600)));
-        for status in [301, 307, 400, 404, 410, 422] {
-            let permanent = Err(DeliveryError::Permanent(String::new()));
-            assert_eq!(outcome(status, None).await, permanent, "{status}");
+        assert_eq!(outcome(429, Some("7")).await, ("sink", 7));
+        assert_eq!(outcome(503, Some("99999999")).await, ("sink", 3600));
+        for status in [301, 307, 401, 403, 404, 405, 407, 410, 421, 502] {
+            assert_eq!(outcome(status, None).await, ("sink", 0), "{status}");
+        }
+        for status in [400, 409, 413, 415, 422] {
+            assert_eq!(outcome(status, None).await, ("message", 0), "{status}");
         }
     }
 
     #[tokio::test]
-    async fn a_sink_that_is_down_is_tried_again() {
+    async fn a_sink_that_is_down_is_unavailable() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url: Url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
         drop(listener);
-        let result = transport(url).deliver(&[message("m")]).await.remove(0);
-        let Err(DeliveryError::Transient { reason, .. }) = result else { panic!("{result:?}") };
+        let result = deliver(&transport(&url)).await;
+        let Err(DeliveryError::Unavailable { reason, .. }) = result else { panic!("{result:?}") };
         assert!(reason.contains("refused"), "{reason}");
     }
 
     #[tokio::test]
     async fn a_sink_that_does_not_answer_is_tried_again() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url: Url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let options = HttpOptions { timeout: Duration::from_millis(50), concurrency: 1 };
-        let transport = HttpTransport::new(url, options).unwrap();
-        let result = transport.deliver(&[message("m")]).await.remove(0);
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let result = deliver(&with(&url, Duration::from_millis(50), Vec::new())).await;
         let Err(DeliveryError::Transient { reason, .. }) = result else { panic!("{result:?}") };
         assert!(reason.contains("timed out"), "{reason}");
+    }
+
+    #[tokio::test]
+    async fn secrets_reach_the_server_and_no_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "Bearer first-token\n").unwrap();
+        let (url, received) = sink(401, None).await;
+        let url = url.replace("http://", "http://ada:hunter2@") + "?token=s3cret";
+        let headers = vec![
+            ("x-api-key", Given::Value(Secret::new("api-key-1"))),
+            ("authorization", Given::File(file.clone())),
+        ];
+        let transport = with(&url, Duration::from_secs(5), headers);
+        let reason = deliver(&transport).await.unwrap_err().to_string();
+        // The file has a newer token, and the server has refused the older one.
+        std::fs::write(&file, "Bearer second-token").unwrap();
+        deliver(&transport).await.unwrap_err();
+        deliver(&transport).await.unwrap_err();
+        let received = received.lock().unwrap();
+        let sent = |n: usize, name: &str| received[n].0[name].to_str().unwrap().to_owned();
+        assert_eq!(sent(0, "x-api-key"), "api-key-1");
+        assert_eq!(sent(0, "authorization"), "Bearer first-token");
+        assert_eq!(sent(2, "authorization"), "Bearer second-token");
+        assert!(
+            reason.contains("/in?*** answered 401 Unauthorized: because of /in?***"),
+            "{reason}"
+        );
+        for secret in ["hunter2", "s3cret", "first-token", "api-key-1"] {
+            assert!(!reason.contains(secret), "{reason}");
+        }
     }
 
     #[test]
@@ -283,5 +331,78 @@ mod tests {
         check("Sat, 31 Jan 2026 11:00:00 GMT", Some(0));
         check("soon", None);
         check("-1", None);
+    }
+
+    /// A server that can go away and come back at the same address.
+    struct Server {
+        address: SocketAddr,
+        received: Received,
+        running: Mutex<Option<JoinHandle<()>>>,
+        transport: Arc<dyn Transport>,
+    }
+
+    impl Server {
+        async fn serve(&self, listener: TcpListener) {
+            let received = Arc::clone(&self.received);
+            let answer = async move |headers: HeaderMap, body: Bytes| {
+                received.lock().unwrap().push((headers, body));
+                // So that no connection outlives the server.
+                (StatusCode::NO_CONTENT, [(header::CONNECTION, "close")])
+            };
+            let router =
+                Router::new().fallback(answer).layer(axum::extract::DefaultBodyLimit::max(8 << 20));
+            let serving = tokio::spawn(async move {
+                axum::serve(listener, router).await.unwrap();
+            });
+            *self.running.lock().unwrap() = Some(serving);
+        }
+    }
+
+    #[async_trait]
+    impl Receiver for Server {
+        fn transport(&self) -> Arc<dyn Transport> {
+            Arc::clone(&self.transport)
+        }
+
+        async fn arrived(&self) -> Vec<Event> {
+            let received = self.received.lock().unwrap().clone();
+            let parse = |(headers, body): &(HeaderMap, Bytes)| {
+                cloudevents::parse(headers, body, 1).unwrap().remove(0)
+            };
+            received.iter().map(parse).collect()
+        }
+
+        async fn leave(&self) {
+            let serving = self.running.lock().unwrap().take().unwrap();
+            serving.abort();
+            let _ = serving.await;
+        }
+
+        async fn come_back(&self) {
+            self.serve(TcpListener::bind(self.address).await.unwrap()).await;
+        }
+    }
+
+    struct Servers;
+
+    #[async_trait]
+    impl Receivers for Servers {
+        async fn open(&self) -> Box<dyn Receiver> {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = Server {
+                address,
+                received: Received::default(),
+                running: Mutex::default(),
+                transport: Arc::new(transport(&format!("http://{address}/"))),
+            };
+            server.serve(listener).await;
+            Box::new(server)
+        }
+    }
+
+    #[tokio::test]
+    async fn the_transport_over_http_keeps_the_contract() {
+        contract::all(&Servers).await;
     }
 }

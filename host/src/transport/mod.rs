@@ -1,8 +1,13 @@
 //! The ways out, one file each.
 
+mod client;
 mod file;
 mod http;
+mod status;
 
-pub use file::{FileTransport, StdoutTransport};
+pub use client::OwnHeaders;
+pub(crate) use client::{causes, client, is_transient};
+pub use file::{FileId, FileTransport, StdoutTransport};
+pub(crate) use http::retry_after;
 pub use http::{HttpOptions, HttpTransport};
-pub(crate) use http::{causes, is_transient, retry_after};
+pub use status::{Meaning, StatusRules};

@@ -189,9 +189,9 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a lane goes on while its first item waits for a retry",
         edits: &[Edit {
             file: "dispatch/deciding.rs",
-            find: "        self.lanes.put_back(key, position.0, now.after(delay));",
+            find: "        self.lanes.put_back(key, position.0, after(Instant::now(), delay));",
             replace: "        let Some(again) = self.lanes.finish(key, position.0) else { return };
-        let _ = (now, delay);
+        let _ = after(Instant::now(), delay);
         self.lanes.push(key, position.0 + 1_000_000, again);",
         }],
     },
@@ -244,8 +244,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a message that cannot be delivered is dropped",
         edits: &[Edit {
             file: "relay.rs",
-            find: "None => self.outlet.bury(lane, sequence, &error.to_string(), now),",
-            replace: "None => self.outlet.delivered(lane, sequence),",
+            find: "self.outlet.bury(&lane, sequence, &reason, (self.clock)());",
+            replace: "self.outlet.delivered(&lane, sequence);",
         }],
     },
     Mutation {

@@ -85,15 +85,16 @@ impl Delivering {
             let next_lease = self.next_lease;
             let queue = Queue { outlet, clock, retry, name: name.to_owned(), next_lease };
             stages.spawn(queue.run(requests_of, stop.clone()));
-        } else if let Some(transport) = parts.transports.get(sink) {
+        } else if let Some(configured) = parts.sinks.get(sink) {
             lock(&self.sinks).insert(sink.clone(), resolving);
             let relay = Relay {
                 outlet,
-                transport: Arc::clone(transport),
+                transport: Arc::clone(&configured.transport),
                 clock,
                 breaker: Breaker::new(retry.clone()),
                 retry,
                 states: Arc::clone(&self.shared.sinks),
+                answers: 0,
             };
             stages.spawn(relay.run(stop.clone()));
         } else {

@@ -30,7 +30,7 @@ use crate::shard::Shards;
 use crate::sinks::SinkStates;
 use crate::store::{ReadError, Store};
 use crate::tail::Tail;
-use crate::transport::Transport;
+use crate::transport::Sink;
 
 pub use self::operators::InstanceError;
 pub use self::queues::{Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, Selection};
@@ -59,7 +59,7 @@ pub struct Parts {
     pub canaries: Vec<Canary>,
     pub lookup: Arc<dyn Lookup>,
     /// The sinks that routes name.
-    pub transports: HashMap<SinkName, Arc<dyn Transport>>,
+    pub sinks: HashMap<SinkName, Sink>,
     /// Message type to sink. A command or enriched event without a route goes to the queue of its type.
     pub routes: BTreeMap<String, SinkName>,
     /// The wall clock. Nothing in the engine reads another.

@@ -45,7 +45,7 @@ async fn a_lookup_is_not_asked_again_before_it_wishes() {
         handlers: served(&Pattern::default()),
         canaries: Vec::new(),
         lookup: Arc::clone(&lookup) as Arc<dyn Lookup>,
-        transports: HashMap::new(),
+        sinks: HashMap::new(),
         routes: BTreeMap::new(),
         clock: Arc::new(move || Timestamp(START).after(begin.elapsed())),
         settings: Settings { shards: 0, ..Settings::default() },

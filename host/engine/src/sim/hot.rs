@@ -258,7 +258,7 @@ mod tests {
                 handlers: plugins.iter().map(|plugin| version(plugin, 0)).collect(),
                 canaries: Vec::new(),
                 lookup: Arc::clone(&lookup) as Arc<dyn Lookup>,
-                transports: HashMap::new(),
+                sinks: HashMap::new(),
                 routes: BTreeMap::new(),
                 clock: Arc::new(|| Timestamp(START)),
                 settings: Settings { shards: 0, ..Settings::default() },

@@ -15,7 +15,7 @@ use crate::engine::{Engine, Parts, Settings};
 use crate::lookup::{Lookup, Unanswered};
 use crate::model::{AnswerValue, Message, PluginName, SinkName, Timestamp};
 use crate::store::memory::MemoryStore;
-use crate::transport::{DeliveryError, Transport};
+use crate::transport::{DeliveryError, Sink, Transport};
 
 /// Panics at its first call; afterwards it works.
 #[derive(Default)]
@@ -50,27 +50,19 @@ impl Transport for Clumsy {
     fn batch_max(&self) -> usize {
         10
     }
-
-    fn concurrency(&self) -> usize {
-        1
-    }
-
-    fn ordered(&self) -> bool {
-        true
-    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stage_that_panics_starts_again() {
     let (lookup, sink) = (Arc::new(Clumsy::default()), Arc::new(Clumsy::default()));
-    let transport: Arc<dyn Transport> = Arc::clone(&sink) as Arc<dyn Transport>;
+    let transport = Sink::new(Arc::clone(&sink) as Arc<dyn Transport>);
     let name = SinkName::from("sink");
     let parts = Parts {
         store: Arc::new(MemoryStore::new()),
         handlers: served(&Pattern::default()),
         canaries: Vec::new(),
         lookup: Arc::clone(&lookup) as Arc<dyn Lookup>,
-        transports: HashMap::from([(name.clone(), transport)]),
+        sinks: HashMap::from([(name.clone(), transport)]),
         routes: BTreeMap::from([("notify".to_owned(), name)]),
         clock: Arc::new(|| Timestamp(START)),
         settings: Settings { shards: 0, ..Settings::default() },

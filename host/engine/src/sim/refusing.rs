@@ -33,7 +33,7 @@ async fn start(store: Arc<dyn Store>, handlers: Vec<Arc<dyn Handler>>) -> Engine
         handlers,
         canaries: Vec::new(),
         lookup: Arc::new(Missing),
-        transports: HashMap::new(),
+        sinks: HashMap::new(),
         routes: BTreeMap::new(),
         clock: Arc::new(|| Timestamp(START)),
         settings: Settings { shards: 0, ..Settings::default() },

@@ -33,7 +33,7 @@ use crate::store::{
     Batch, CommitError, Committed, Loaded, MessageLane, ReadError, Recovered, RecoveredPlugin,
     Store, TimerRow,
 };
-use crate::transport::{DeliveryError, Transport};
+use crate::transport::{DeliveryError, Sink, Transport};
 
 /// What a call through a seam takes, so that others have time to pile up.
 const CALL_TIME: Duration = Duration::from_millis(1);
@@ -264,7 +264,7 @@ fn parts(
         handlers: handlers(&pattern).into_iter().map(stepped).collect(),
         canaries: Vec::new(),
         lookup: Arc::new(SteppedLookup { steps: Arc::clone(steps) }),
-        transports: HashMap::from([(SinkName::from("sink"), Arc::new(transport) as _)]),
+        sinks: HashMap::from([(SinkName::from("sink"), Sink::new(Arc::new(transport)))]),
         routes: BTreeMap::from([route("close"), route("notify")]),
         clock: Arc::new(|| Timestamp(0)),
         settings: Settings {
@@ -359,10 +359,6 @@ impl Transport for SteppedSink {
 
     fn batch_max(&self) -> usize {
         1
-    }
-
-    fn ordered(&self) -> bool {
-        false
     }
 }
 

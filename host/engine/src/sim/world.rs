@@ -26,7 +26,11 @@ use crate::model::{
 use crate::receipt::Receipt;
 use crate::store::faulty::{FaultRates, FaultyStore};
 use crate::store::memory::{MemoryStore, Tables};
-use crate::transport::{DeliveryError, Transport};
+use crate::transport::faulty::{
+    DeliveryFault, DeliveryFaultRates, DeliveryFaults, DrawnDeliveryFaults, FaultyTransport,
+};
+use crate::transport::memory::MemoryTransport;
+use crate::transport::{self, Transport};
 
 /// A world in which work remains after so much simulated time is stuck.
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -52,7 +56,8 @@ pub struct World {
     seed: u64,
     plan: Plan,
     store: MemoryStore,
-    sink: Arc<Sink>,
+    receiver: MemoryTransport,
+    sink: Arc<dyn Transport>,
     timeline: Timeline,
     cured: Arc<AtomicBool>,
     directory: Directory,
@@ -67,7 +72,9 @@ impl World {
             plan.refused = healthy.into_iter().cloned().collect();
         }
         let cured = Arc::new(AtomicBool::new(false));
+        let receiver = MemoryTransport::new(3, 2);
         let sink = Sink::new(random.random(), &plan, Arc::clone(&cured));
+        let sink = FaultyTransport::new(receiver.clone(), sink);
         let directory = Directory::new(Pattern {
             seed,
             transient_percent: seed % 4 * 5,
@@ -81,6 +88,7 @@ impl World {
             plan,
             cured,
             store: MemoryStore::new(),
+            receiver,
             sink: Arc::new(sink),
             timeline: Timeline::new(Timestamp(START)),
             random,
@@ -109,7 +117,7 @@ impl World {
             }
         }
         let tables = self.store.snapshot().with_removed();
-        ledger::check(&self.plan, &self.directory.history(), &tables, &self.sink.delivered())?;
+        ledger::check(&self.plan, &self.directory.history(), &tables, &self.receiver.arrived())?;
         Ok(tables)
     }
 
@@ -132,7 +140,7 @@ impl World {
                 prudent: false,
                 store: &self.store,
             },
-            delivered: &|| self.sink.delivered(),
+            delivered: &|| self.receiver.arrived(),
             // Every other seed, so that those that found a bug stay as they were.
             directory: (self.seed % 2 == 1)
                 .then(|| (&self.directory, StdRng::seed_from_u64(!seed))),
@@ -149,14 +157,14 @@ impl World {
     }
 
     fn parts(&self, seed: u64, rates: FaultRates) -> Parts {
-        let sink: Arc<dyn Transport> = Arc::clone(&self.sink) as Arc<dyn Transport>;
+        let sink = transport::Sink::new(Arc::clone(&self.sink));
         let route = |name: &str| (name.to_owned(), SinkName::from("sink"));
         Parts {
             store: Arc::new(FaultyStore::new(self.store.clone(), rates, seed)),
             handlers: self.directory.handlers(),
             canaries: self.directory.canaries(),
             lookup: Arc::new(Customers(Mutex::new(StdRng::seed_from_u64(seed)))),
-            transports: HashMap::from([(SinkName::from("sink"), sink)]),
+            sinks: HashMap::from([(SinkName::from("sink"), sink)]),
             routes: BTreeMap::from([route("close"), route("notify"), route("record")]),
             clock: Arc::new(|| Timestamp(0)),
             settings: Settings {
@@ -266,14 +274,14 @@ async fn drive(
     let engine = loop {
         let taken = parts.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(taken) = taken else { return Err("the engine did not start".to_owned()) };
-        let (lookup, transports, routes) =
-            (Arc::clone(&taken.lookup), taken.transports.clone(), taken.routes.clone());
+        let (lookup, sinks, routes) =
+            (Arc::clone(&taken.lookup), taken.sinks.clone(), taken.routes.clone());
         let again = Parts {
             store: Arc::clone(&taken.store),
             handlers: taken.handlers.clone(),
             canaries: taken.canaries.clone(),
             lookup,
-            transports,
+            sinks,
             routes,
             clock: Arc::clone(&taken.clock),
             settings: taken.settings.clone(),
@@ -437,63 +445,37 @@ pub fn event(event_type: &str, of: &str, data: &serde_json::Value) -> Event {
 
 /// A sink that fails, takes its time, and sometimes says that it failed when it did not.
 pub struct Sink {
-    random: Mutex<StdRng>,
+    drawn: DrawnDeliveryFaults,
     refused: BTreeSet<String>,
-    delivered: Mutex<Vec<Arc<Message>>>,
     poisoned: BTreeSet<String>,
     cured: Arc<AtomicBool>,
 }
 
 impl Sink {
     fn new(seed: u64, plan: &Plan, cured: Arc<AtomicBool>) -> Self {
-        let random = Mutex::new(StdRng::seed_from_u64(seed));
+        let rates = DeliveryFaultRates {
+            lost: 8,
+            misreported: 5,
+            unavailable: 2,
+            delay_max: Duration::from_millis(3),
+        };
         let (poisoned, refused) = (plan.poisoned.clone(), plan.refused.clone());
-        Self { random, refused, delivered: Mutex::default(), poisoned, cured }
-    }
-
-    pub fn delivered(&self) -> Vec<Arc<Message>> {
-        self.delivered.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn roll(&self, of: u32) -> u32 {
-        self.random.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..of)
+        Self { drawn: DrawnDeliveryFaults::new(rates, seed), refused, poisoned, cured }
     }
 }
 
-#[async_trait]
-impl Transport for Sink {
-    async fn deliver(&self, messages: &[Arc<Message>]) -> Vec<Result<(), DeliveryError>> {
-        tokio::time::sleep(Duration::from_micros(u64::from(self.roll(3_000)))).await;
-        let mut results = Vec::new();
-        for message in messages {
-            let is_bad = self.poisoned.contains(&message.event.event_type)
-                || is_refused(&self.refused, message);
-            if is_bad && !self.cured.load(Ordering::Relaxed) {
-                results.push(Err(DeliveryError::Permanent("planted: for good".to_owned())));
-                continue;
-            }
-            let roll = self.roll(100);
-            if roll >= 10 {
-                let mut delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
-                delivered.push(Arc::clone(message));
-            }
-            let failed =
-                DeliveryError::Transient { reason: "planted".to_owned(), retry_after: None };
-            results.push(if roll < 15 { Err(failed) } else { Ok(()) });
+impl DeliveryFaults for Sink {
+    fn delay(&self) -> Duration {
+        self.drawn.delay()
+    }
+
+    fn fault(&self, message: &Message) -> Option<DeliveryFault> {
+        let is_bad =
+            self.poisoned.contains(&message.event.event_type) || is_refused(&self.refused, message);
+        match is_bad && !self.cured.load(Ordering::Relaxed) {
+            true => Some(DeliveryFault::Refused("planted: for good".to_owned())),
+            false => self.drawn.fault(message),
         }
-        results
-    }
-
-    fn batch_max(&self) -> usize {
-        3
-    }
-
-    fn concurrency(&self) -> usize {
-        2
-    }
-
-    fn ordered(&self) -> bool {
-        false
     }
 }
 

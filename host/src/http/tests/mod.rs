@@ -51,7 +51,7 @@ async fn server_with(
         handlers: Vec::new(),
         canaries: Vec::new(),
         lookup: Arc::new(Lookups::default()),
-        transports: HashMap::new(),
+        sinks: HashMap::new(),
         routes: std::collections::BTreeMap::new(),
         clock: Arc::new(|| Timestamp(0)),
         settings: engine::Settings::default(),

@@ -1,0 +1,90 @@
+//! SEAM Transport: a way out. Implemented over HTTP, files and standard output, in
+//! memory, and by the simulator's sinks.
+
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
+#[cfg(any(test, feature = "testing"))]
+pub mod faulty;
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use crate::model::Message;
+
+#[async_trait]
+pub trait Transport: Send + Sync + 'static {
+    /// Tries to deliver all messages and returns one result for each, in the same order.
+    /// `Ok` means that the receiver has the whole message. After an error it may have it
+    /// or not: the message is delivered again, with the same id.
+    ///
+    /// A message is delivered only if all messages before it in the batch that have the
+    /// same ordering key were. The relay drops the future when the host ends; the next
+    /// delivery must work all the same.
+    async fn deliver(&self, messages: &[Arc<Message>]) -> Vec<Result<(), DeliveryError>>;
+
+    /// How many messages `deliver` takes at once. 1 where each message is a request of its own.
+    fn batch_max(&self) -> usize;
+
+    /// How many deliveries may be under way at once. A slow one occupies one of them.
+    fn in_flight(&self) -> usize {
+        1
+    }
+}
+
+/// Why a message was not delivered, by what the relay must do.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DeliveryError {
+    /// This message failed, and may succeed later: it is retried, not before `retry_after`
+    /// if that is given, and the attempt counts. Whether other messages fail too is unknown.
+    #[error("{reason}")]
+    Transient { reason: String, retry_after: Option<Duration> },
+    /// The sink is in trouble, whatever the message is: it cannot be reached, its address or
+    /// credentials are wrong, or it asks for a pause. The message waits; the attempt counts
+    /// only if the sink takes other messages meanwhile.
+    #[error("{reason}")]
+    Unavailable { reason: String, retry_after: Option<Duration> },
+    /// The sink refuses this message for good: it becomes a dead letter.
+    #[error("{0}")]
+    Permanent(String),
+}
+
+impl DeliveryError {
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Transient { reason, .. } | Self::Unavailable { reason, .. } => reason,
+            Self::Permanent(reason) => reason,
+        }
+    }
+}
+
+/// Which messages of one sink must leave one after another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// None: each message leaves by itself, and a dead letter holds back no other message.
+    None,
+    /// Those of one plugin and ordering key.
+    #[default]
+    Key,
+    /// All: while one message is retried or dead, no other leaves.
+    Whole,
+}
+
+/// A configured sink.
+#[derive(Clone)]
+pub struct Sink {
+    pub transport: Arc<dyn Transport>,
+    pub order: Order,
+}
+
+impl Sink {
+    /// In the order of the keys.
+    pub fn new(transport: Arc<dyn Transport>) -> Self {
+        Self { transport, order: Order::default() }
+    }
+}

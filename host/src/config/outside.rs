@@ -1,0 +1,323 @@
+//! What leads out of the host: sinks and lookups, resolved.
+//!
+//! Files and environment variables that hold secrets are read when the host starts, not here:
+//! a configuration can be checked where they are not.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axum::http::{HeaderName, header};
+use sagabox_engine::transport::Order;
+
+use super::file::{self, Headers, LookupSection, SinkSection};
+use crate::lookup::KEY;
+use crate::secrets::{Given, SecretUrl};
+use crate::transport::StatusRules;
+
+const SINK_TIMEOUT: Duration = Duration::from_secs(30);
+const SINK_IN_FLIGHT: usize = 32;
+/// Each request under way holds a connection, and so a file.
+const SINK_IN_FLIGHT_MAX: usize = 1024;
+/// Nothing answers in no time, and a message that waits for an hour holds up its key.
+pub const TIMEOUT_MS: RangeInclusive<u64> = 1..=3_600_000;
+/// What the binding itself says of a message.
+const OWN_HEADERS: [HeaderName; 6] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("traceparent"),
+];
+/// Names of queues begin so in the store.
+const QUEUE_PREFIX: &str = "queue:";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sink {
+    pub to: Destination,
+    pub order: Order,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    Http {
+        url: Given,
+        timeout: Duration,
+        in_flight: usize,
+        headers: Vec<(HeaderName, Given)>,
+        status: StatusRules,
+    },
+    File(PathBuf),
+    Stdout,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookupSettings {
+    pub source: LookupSource,
+    pub plugins: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookupSource {
+    Url { template: Given, timeout: Duration, headers: Vec<(HeaderName, Given)> },
+    Table(PathBuf),
+}
+
+pub fn sink(name: &str, section: SinkSection, directory: &Path) -> Result<Sink, String> {
+    if name.starts_with(QUEUE_PREFIX) {
+        return Err(format!("sink.{name}: names that begin with `{QUEUE_PREFIX}` are the host's"));
+    }
+    let http_only = section.timeout_ms.is_some()
+        || section.in_flight.is_some()
+        || !section.headers.0.is_empty()
+        || !section.status.is_empty();
+    let to = match (section.url, section.file, section.stdout) {
+        (None, Some(_), None) | (None, None, Some(true)) if http_only => {
+            return Err(format!(
+                "sink.{name}: timeout_ms, in_flight, headers and status need a `url`"
+            ));
+        }
+        (Some(url), None, None) => {
+            let in_flight = section.in_flight.unwrap_or(SINK_IN_FLIGHT);
+            if !(1..=SINK_IN_FLIGHT_MAX).contains(&in_flight) {
+                return Err(format!(
+                    "sink.{name}.in_flight: is {in_flight}; accepted are 1 to {SINK_IN_FLIGHT_MAX}"
+                ));
+            }
+            let mut status = StatusRules::default();
+            for (said, meaning) in &section.status {
+                let added = status.add(said, *meaning);
+                added.map_err(|reason| format!("sink.{name}.status: {reason}"))?;
+            }
+            if let Given::Value(url) = &url {
+                web(&format!("sink.{name}.url"), url.expose())?;
+            }
+            Destination::Http {
+                url: url.under(directory),
+                timeout: timeout(&format!("sink.{name}"), section.timeout_ms)?,
+                in_flight,
+                headers: headers(&format!("sink.{name}"), section.headers, directory)?,
+                status,
+            }
+        }
+        (None, Some(file), None) => Destination::File(directory.join(file)),
+        (None, None, Some(true)) => Destination::Stdout,
+        _ => {
+            return Err(format!(
+                "sink.{name}: needs exactly one of `url = \"http…\"`, `file = \"…\"`, \
+                 `stdout = true`"
+            ));
+        }
+    };
+    let order = match section.order {
+        None | Some(file::Order::Key) => Order::Key,
+        Some(file::Order::None) => Order::None,
+        Some(file::Order::Whole) => Order::Whole,
+    };
+    Ok(Sink { to, order })
+}
+
+pub fn lookup(
+    name: &str,
+    section: LookupSection,
+    directory: &Path,
+) -> Result<LookupSettings, String> {
+    let http_only = section.timeout_ms.is_some() || !section.headers.0.is_empty();
+    let source = match (section.url, section.table) {
+        (Some(template), None) => {
+            if let Given::Value(text) = &template {
+                check_template(text.expose())
+                    .map_err(|reason| format!("lookup.{name}.url: {reason}"))?;
+            }
+            LookupSource::Url {
+                template: template.under(directory),
+                timeout: timeout(&format!("lookup.{name}"), section.timeout_ms)?,
+                headers: headers(&format!("lookup.{name}"), section.headers, directory)?,
+            }
+        }
+        (None, Some(_)) if http_only => {
+            return Err(format!("lookup.{name}: timeout_ms and headers need a `url`"));
+        }
+        (None, Some(table)) => LookupSource::Table(directory.join(table)),
+        _ => {
+            return Err(format!(
+                "lookup.{name}: needs exactly one of `url = \"http…/{KEY}\"`, `table = \"….json\"`"
+            ));
+        }
+    };
+    Ok(LookupSettings { source, plugins: section.plugins })
+}
+
+/// The URL of a lookup, with a place for the key.
+///
+/// # Errors
+/// Says what is wrong with it, without the text.
+pub fn check_template(template: &str) -> Result<(), String> {
+    SecretUrl::parse(template)?;
+    match template.contains(KEY) {
+        true => Ok(()),
+        false => Err(format!("must say with `{KEY}` where the key goes")),
+    }
+}
+
+fn timeout(section: &str, said: Option<u64>) -> Result<Duration, String> {
+    match said {
+        None => Ok(SINK_TIMEOUT),
+        Some(ms) if TIMEOUT_MS.contains(&ms) => Ok(Duration::from_millis(ms)),
+        Some(ms) => Err(format!(
+            "{section}.timeout_ms: is {ms}; accepted are {} to {}",
+            TIMEOUT_MS.start(),
+            TIMEOUT_MS.end()
+        )),
+    }
+}
+
+fn headers(
+    section: &str,
+    said: Headers,
+    directory: &Path,
+) -> Result<Vec<(HeaderName, Given)>, String> {
+    let header = |(name, given): (String, Given)| {
+        let wrong = |why: &str| format!("{section}.headers.{name}: {why}");
+        let parsed: HeaderName =
+            name.parse().map_err(|_| wrong("is no name that a header can have"))?;
+        if OWN_HEADERS.contains(&parsed) || parsed.as_str().starts_with("ce-") {
+            return Err(wrong("the host itself sets it"));
+        }
+        Ok((parsed, given.under(directory)))
+    };
+    said.0.into_iter().map(header).collect()
+}
+
+fn web(key: &str, text: &str) -> Result<SecretUrl, String> {
+    SecretUrl::parse(text).map_err(|reason| format!("{key}: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Overrides, Settings, parse};
+    use super::*;
+
+    fn read(text: &str) -> anyhow::Result<Settings> {
+        parse(text, "sagabox.toml", Path::new("/etc/sagabox"), Overrides::default())
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let error = read(text).map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_sink_is_one_thing() {
+        check(
+            "[sink.a]\nurl = \"http://x\"\nfile = \"y\"",
+            "sagabox.toml:1: sink.a: needs exactly one of `url = \"http…\"`, `file = \"…\"`, \
+             `stdout = true`",
+        );
+        check(
+            "[sink.a]\nurl = \"ftp://x\"",
+            "sagabox.toml:1: sink.a.url: has the scheme `ftp`; only http and https are supported",
+        );
+        check(
+            "[sink.a]\nurl = \"http://x\"\nin_flight = 0",
+            "sagabox.toml:1: sink.a.in_flight: is 0; accepted are 1 to 1024",
+        );
+        check(
+            "[sink.\"queue:a\"]\nstdout = true",
+            "sagabox.toml:1: sink.queue:a: names that begin with `queue:` are the host's",
+        );
+    }
+
+    #[test]
+    fn a_lookup_says_where_the_key_goes() {
+        check(
+            "[lookup.stock]\nurl = \"http://x/stock\"",
+            "sagabox.toml:1: lookup.stock.url: must say with `{key}` where the key goes",
+        );
+        check(
+            "[lookup.stock]",
+            "sagabox.toml:1: lookup.stock: needs exactly one of `url = \"http…/{key}\"`, \
+             `table = \"….json\"`",
+        );
+    }
+
+    #[test]
+    fn a_sink_says_its_order_its_headers_and_what_a_status_means() {
+        let settings = read(
+            r#"
+            [sink.a]
+            url = { env = "A_URL" }
+            order = "whole"
+            [sink.a.headers]
+            Authorization = { file = "token" }
+            X-Tenant = "blue"
+            [sink.a.status]
+            "404" = "message"
+            "5xx" = "sink"
+            "#,
+        );
+        let sink = settings.unwrap().sinks.remove("a").unwrap();
+        assert_eq!(sink.order, Order::Whole);
+        let Destination::Http { url, headers, .. } = sink.to else { panic!("{sink:?}") };
+        assert_eq!(url, Given::Env("A_URL".to_owned()));
+        let file = Given::File("/etc/sagabox/token".into());
+        assert_eq!(headers[0], (header::AUTHORIZATION, file));
+        assert_eq!(headers[1].0, "x-tenant");
+        check(
+            "[sink.a]\nurl = 'http://x'\n[sink.a.status]\n\"4x\" = \"message\"",
+            "sagabox.toml:1: sink.a.status: `4x` is no status; write such as \"404\" or \"4xx\" \
+             (100 to 599)",
+        );
+        check(
+            "[sink.a]\nurl = 'http://x'\nheaders = { ce-id = 'x' }",
+            "sagabox.toml:1: sink.a.headers.ce-id: the host itself sets it",
+        );
+        check(
+            "[sink.a]\nfile = 'x'\nheaders = { a = 'x' }",
+            "sagabox.toml:1: sink.a: timeout_ms, in_flight, headers and status need a `url`",
+        );
+    }
+
+    #[test]
+    fn no_time_at_all_is_refused() {
+        for (text, key) in [
+            ("[sink.a]\nurl = 'http://x'\ntimeout_ms = 0", "1: sink.a.timeout_ms"),
+            ("[lookup.a]\nurl = 'http://x/{key}'\ntimeout_ms = 0", "1: lookup.a.timeout_ms"),
+            ("[limits]\nlookup_timeout_ms = 0", "2: limits.lookup_timeout_ms"),
+        ] {
+            check(text, &format!("sagabox.toml:{key}: is 0; accepted are 1 to 3600000"));
+        }
+        for key in ["delay_ms_min", "delay_ms_max"] {
+            let expected = format!("sagabox.toml:2: retry.{key}: is 0; accepted are 1 to 86400000");
+            check(&format!("[retry]\n{key} = 0"), &expected);
+        }
+    }
+
+    #[test]
+    fn no_mistake_repeats_a_secret() {
+        for text in [
+            "[sink.a]\nurl = 'http://ada:hunter2@h:port'",
+            "[sink.a]\nurl = ['http://ada:hunter2@h']",
+            "[sink.a]\nurl = 'ftp://ada:hunter2@h'",
+            "sink.a = 'http://ada:hunter2@h'",
+            "[sink.a]\nurl = 'http://h'\nheaders = 'hunter2'",
+            "[sink.a]\nurl = 'http://h'\nheaders = { a = ['hunter2'] }",
+            "[sink.a]\nurl = 'http://h'\nheaders = { a = { b = 'hunter2' } }",
+            "[sink.a]\nurl = 'http://h'\ntimeout_ms = 'hunter2'",
+            "[lookup.a]\nurl = 'http://ada:hunter2@h/'",
+            "[lookup.a]\nurl = 'http://ada:hunter2@h/{key}'\ntable = 'x'",
+        ] {
+            let error = format!("{:#}", read(text).map(|_| ()).unwrap_err());
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        let settings = read(
+            "[sink.a]\nurl = 'http://ada:hunter2@h?t=hunter2'\nheaders = { a = 'hunter2' }\n\
+             [lookup.a]\nurl = 'http://ada:hunter2@h/{key}'\nheaders = { a = 'hunter2' }",
+        );
+        let shown = format!("{:?}", settings.unwrap());
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
