@@ -124,6 +124,26 @@ fn two_versions_are_compared() {
         sagabox(folder.path(), &arguments).with(2).saying("--against is printed as text or json");
 }
 
+/// What a host would find out on its live instances, shown on the states of the scenarios.
+#[test]
+fn a_shape_of_states_that_changed_without_its_number_is_warned_of() {
+    let folder = folder();
+    let newer = folder.path().join("newer.wasm");
+    std::fs::write(&newer, altered("group-checkout", "stays", "stayz")).expect("a file");
+    let older = paths::plugin("group-checkout");
+    let arguments = ["check", text(&newer), "--against", text(&older)];
+    let said = "warning: group-checkout: cannot read a state of 0.1.0, which has the same version \
+                of states, 1: the stored state has `stays`";
+    let _ = sagabox(folder.path(), &arguments).with(0).saying(said);
+    let _ = sagabox(folder.path(), &[&arguments[..], &["--strict"]].concat()).with(1);
+    let arguments = [&arguments[..], &["--notes"]].concat();
+    let _ = sagabox(folder.path(), &arguments).with(0).saying("a rollback to that version");
+    // Only what it says of itself differs: it reads the states.
+    std::fs::write(&newer, altered("group-checkout", "Checks out", "checks out")).expect("a file");
+    let read = sagabox(folder.path(), &arguments).with(0);
+    assert!(!read.output.contains("state"), "{}", read.output);
+}
+
 #[test]
 fn a_plugin_that_remembers_between_calls_is_found_out() {
     let folder = folder();

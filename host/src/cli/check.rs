@@ -7,10 +7,10 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use super::{InputError, output};
-use crate::check::{self, Comparison, Facts, Finding, Loaded, Severity, Topology};
+use crate::check::{self, Comparison, Examples, Facts, Finding, Loaded, Severity, Topology};
 use crate::config::{self, Overrides, Settings};
 use crate::plugin::{self, Sandbox};
-use crate::scenario::{self, Bench};
+use crate::scenario::{self, Bench, Scenario};
 
 #[derive(Debug, Args)]
 pub struct Check {
@@ -69,11 +69,13 @@ impl Check {
         findings.extend(prove(&facts, &settings)?);
         let changes = match &self.against {
             Some(older) => {
-                let settings = match self.against_config.as_deref() {
+                let older_settings = match self.against_config.as_deref() {
                     Some(config) => configuration(Some(config), overrides())?.0,
                     None => settings.clone(),
                 };
-                Some(compare(older, &settings, &facts)?)
+                let older = older_side(older, &older_settings)?;
+                findings.extend(states((&older, &older_settings), (&facts, &settings))?);
+                Some(check::compare(&older, &facts))
             }
             None => None,
         };
@@ -143,13 +145,58 @@ impl Side {
     }
 }
 
-fn compare(older: &Path, settings: &Settings, newer: &[Facts]) -> anyhow::Result<Vec<Comparison>> {
+fn older_side(older: &Path, settings: &Settings) -> anyhow::Result<Vec<Facts>> {
     let older = Side::load(older, settings)?;
     if let Some(refused) = older.findings.iter().find(|f| f.severity == Severity::Error) {
         let reason = format!("--against: {}: {}", refused.subject, refused.text);
         return Err(InputError(reason).into());
     }
-    Ok(check::compare(&older.facts, newer))
+    Ok(older.facts)
+}
+
+/// Has each process manager read what the other version of it leaves in the scenarios beside
+/// either of them.
+fn states(
+    (older, older_settings): (&[Facts], &Settings),
+    (newer, settings): (&[Facts], &Settings),
+) -> anyhow::Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for new in newer.iter().filter(|facts| facts.manifest.role.has_instances()) {
+        let old = older.iter().find(|old| old.name() == new.name() && old.digest != new.digest);
+        let Some(old) = old.filter(|old| old.manifest.role.has_instances()) else { continue };
+        let mut scenarios = Vec::new();
+        for folder in [scenario::beside(&old.path), scenario::beside(&new.path)] {
+            // What is not understood is told of where it is played.
+            let files = scenario::files_in(&folder).unwrap_or_default();
+            scenarios.extend(files.iter().filter_map(|file| scenario::read(file).ok()).flatten());
+        }
+        let older = examples(old, older_settings, &scenarios)?;
+        let newer = examples(new, settings, &scenarios)?;
+        if let (Some(older), Some(newer)) = (older, newer) {
+            findings.extend(check::check_states(&older, &newer));
+        }
+    }
+    Ok(findings)
+}
+
+/// The states that a plugin leaves in these scenarios.
+fn examples(
+    facts: &Facts,
+    settings: &Settings,
+    scenarios: &[Scenario],
+) -> anyhow::Result<Option<Examples>> {
+    let mut bench = Bench::new(&facts.path, &settings.sandbox)?;
+    let Some(handler) = bench.plugin(facts.name(), None)? else { return Ok(None) };
+    let mut states = Vec::new();
+    let own = |scenario: &&Scenario| {
+        scenario.plugin.as_deref().is_none_or(|plugin| plugin == facts.name())
+    };
+    for scenario in scenarios.iter().filter(own) {
+        if let Some(handler) = bench.plugin(facts.name(), Some(scenario))? {
+            states.extend(scenario::states(scenario, &handler));
+        }
+    }
+    Ok(Some(Examples { handler, states }))
 }
 
 /// Plays the scenarios beside each component, on used and on fresh instances.

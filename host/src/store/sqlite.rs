@@ -40,7 +40,7 @@ pub struct SqliteStore {
     /// None between a commit of unknown outcome and the recovery after it.
     writer: Mutex<Option<Writer>>,
     readers: SqlitePool,
-    options: SqliteConnectOptions,
+    pub(super) options: SqliteConnectOptions,
     sizes: Sizes,
     path: PathBuf,
     _claim: Claim,
@@ -88,7 +88,7 @@ impl SqliteStore {
         connection.close().await.map_err(failed)
     }
 
-    fn unreadable(&self, error: &sqlx::Error) -> ReadError {
+    pub(super) fn unreadable(&self, error: &sqlx::Error) -> ReadError {
         trouble::unreadable(&self.path, error)
     }
 

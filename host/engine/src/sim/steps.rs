@@ -302,8 +302,8 @@ impl Handler for SteppedHandler {
         self.inner.handle(call)
     }
 
-    fn migrate(&self, state: &State) -> Result<Bytes, String> {
-        self.inner.migrate(state)
+    fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
+        self.inner.migrate(state, to)
     }
 }
 

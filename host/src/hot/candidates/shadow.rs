@@ -3,12 +3,12 @@
 //! Decisions go to a thread of the shadow's own; if it is behind, they are skipped and
 //! counted. So the worst shadow costs those who serve a copy of the call.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use sagabox_engine::handler::{Call, Handler, Reply};
+use sagabox_engine::handler::{Call, Handler, Reply, as_read_by};
 use sagabox_engine::model::{Decision, Failure, Manifest, State};
 use serde_json::{Value, json};
 
@@ -19,46 +19,6 @@ use crate::scenario::{Difference, differences, shown_decision};
 /// Decisions that may wait for a shadow, and what they may take of memory.
 const WAITING_MAX: usize = 1_024;
 const WAITING_BYTES_MAX: usize = 16 << 20;
-
-/// A version that serves, and whoever looks over its shoulder.
-pub struct Served {
-    handler: Arc<dyn Handler>,
-    is_observed: AtomicBool,
-    shadow: RwLock<Option<Shadow>>,
-}
-
-impl Served {
-    pub fn new(handler: Arc<dyn Handler>) -> Self {
-        Self { handler, is_observed: AtomicBool::new(false), shadow: RwLock::new(None) }
-    }
-
-    /// The shadow before it ends.
-    pub fn observe(&self, shadow: Option<Shadow>) {
-        let mut place = self.shadow.write().unwrap_or_else(PoisonError::into_inner);
-        self.is_observed.store(shadow.is_some(), Ordering::Relaxed);
-        *place = shadow;
-    }
-}
-
-impl Handler for Served {
-    fn manifest(&self) -> &Manifest {
-        self.handler.manifest()
-    }
-
-    fn handle(&self, call: &Call) -> Result<Reply, Failure> {
-        let reply = self.handler.handle(call);
-        if self.is_observed.load(Ordering::Relaxed)
-            && let Some(shadow) = &*self.shadow.read().unwrap_or_else(PoisonError::into_inner)
-        {
-            shadow.offer(call, &reply);
-        }
-        reply
-    }
-
-    fn migrate(&self, state: &State) -> Result<Bytes, String> {
-        self.handler.migrate(state)
-    }
-}
 
 /// Ends when it is dropped, after what waits for it.
 pub struct Shadow {
@@ -95,7 +55,7 @@ impl Shadow {
         Ok(Self { decided, waiting_bytes, tally })
     }
 
-    fn offer(&self, call: &Call, reply: &Result<Reply, Failure>) {
+    pub(super) fn offer(&self, call: &Call, reply: &Result<Reply, Failure>) {
         let outcome = match reply {
             Ok(Reply::Decided(decision)) => Ok(decision.clone()),
             // The call that counts comes when the answers are there.
@@ -153,7 +113,8 @@ impl Judge {
             let (place, expected) = ("subscriptions".to_owned(), Some(json!(event_type)));
             return (false, vec![Difference { place, expected, found: None }]);
         }
-        let before = match call.state.clone().map(|state| self.of_candidate(state)).transpose() {
+        let of_candidate = |state: &State| as_read_by(&*self.candidate, state);
+        let before = match call.state.as_ref().map(of_candidate).transpose() {
             Ok(state) => state,
             Err(why) => return (outcome.is_ok(), vec![replay::failed(&why)]),
         };
@@ -193,23 +154,15 @@ impl Judge {
     ) -> Vec<Difference> {
         let expected = match expected {
             None => before.clone(),
-            Some(data) => match self.of_candidate(State { version: self.states_of, data }) {
-                Ok(state) => Some(state.data),
-                Err(why) => return vec![replay::failed(&why)],
-            },
+            Some(data) => {
+                let state = State { version: self.states_of, data };
+                match as_read_by(&*self.candidate, &state) {
+                    Ok(state) => Some(state.data),
+                    Err(why) => return vec![replay::failed(&why)],
+                }
+            }
         };
         replay::compare_states(expected.as_deref(), found.or(before).as_deref())
-    }
-
-    /// The state as the candidate reads it.
-    fn of_candidate(&self, state: State) -> Result<State, String> {
-        let version = self.candidate.manifest().state_version;
-        if state.version == version {
-            return Ok(state);
-        }
-        let migrated = self.candidate.migrate(&state);
-        let data = migrated.map_err(|why| format!("the state cannot be migrated: {why}"))?;
-        Ok(State { version, data })
     }
 }
 
@@ -244,6 +197,7 @@ mod tests {
         Question, Role, Subscription, Timestamp,
     };
 
+    use super::super::served::{Served, WaysBack};
     use super::*;
 
     type Decide = Box<dyn Fn(&Call) -> Result<Reply, Failure> + Send + Sync>;
@@ -260,8 +214,8 @@ mod tests {
         }
 
         /// Only upwards, by a letter.
-        fn migrate(&self, state: &State) -> Result<Bytes, String> {
-            match state.version < self.0.state_version {
+        fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
+            match state.version < to {
                 true => Ok([&*state.data, b"+"].concat().into()),
                 false => Err("it is newer".to_owned()),
             }
@@ -378,7 +332,7 @@ mod tests {
         let first = |_: &Call| Ok(Reply::Decided(decision(Some("b+"), &[])));
         check(&judge("t", 2, first), &call(None), Ok(decision(Some("b"), &[])), (false, &[]));
         let unread = |_: &Call| unreachable!("its state cannot be read");
-        let why = "decision: expected \"as recorded\", found {\"fails\":\"the state cannot be migrated: it is newer\"}";
+        let why = "decision: expected \"as recorded\", found {\"fails\":\"the state of version 1 cannot be migrated to 0: it is newer\"}";
         check(&judge("t", 0, unread), &call(Some("a")), Ok(decision(None, &[])), (true, &[why]));
     }
 
@@ -435,7 +389,7 @@ mod tests {
         let Judge { candidate, tally, .. } = judge("t", 1, stuck);
         let serving = judge("t", 1, |_| Ok(Reply::Decided(decision(None, &[])))).candidate;
         let shadow = Shadow::start(candidate, serving.manifest(), Arc::clone(&tally)).unwrap();
-        let served = Served::new(serving);
+        let served = Served::new(serving, WaysBack::default());
         served.observe(Some(shadow));
         let offered = WAITING_MAX as u64 + 50;
         for _ in 0..offered {
