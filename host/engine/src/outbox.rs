@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
 use crate::model::{Message, Sequence, SinkName};
-use crate::store::{ReadError, Store};
+use crate::store::{Page, ReadError, Store};
 use crate::tail::{Next, Tail};
 
 pub type MessageTail = Tail<Arc<Message>>;
@@ -99,7 +99,7 @@ impl OutboxReader {
     /// # Errors
     /// If the store cannot be read. The place stays.
     pub async fn next(&mut self, limit: usize) -> Result<Vec<Arc<Message>>, ReadError> {
-        match self.tail.read(self.place.0, limit) {
+        match self.tail.read(self.place.0, Page { rows: limit, bytes: usize::MAX }) {
             Next::Caught => Ok(Vec::new()),
             Next::Entries(messages, place) => {
                 self.place = Sequence(place);
@@ -120,5 +120,5 @@ impl OutboxReader {
 }
 
 fn tail(last: u64) -> Arc<Tail<Arc<Message>>> {
-    Arc::new(Tail::new(last, |message: &Arc<Message>| message.event.data.len()))
+    Arc::new(Tail::new(last, |message: &Arc<Message>| message.event.bytes()))
 }

@@ -13,7 +13,7 @@ use sagabox_engine::model::{
     Sequence, SinkName, Timestamp,
 };
 use sagabox_engine::store::{
-    Batch, CommitError, Committed, Loaded, MessageLane, PluginProgress, ReadError, Recovered,
+    Batch, CommitError, Committed, Loaded, MessageLane, Page, PluginProgress, ReadError, Recovered,
     RecoveredPlugin, Store, TimerRow,
 };
 use sqlx::sqlite::{
@@ -141,9 +141,20 @@ impl Store for SqliteStore {
         committed
     }
 
-    async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<LogEntry>, ReadError> {
-        let sql = "SELECT position, received_at, event FROM log WHERE position > ? ORDER BY position LIMIT ?";
-        let query = sqlx::query(sql).bind(integer(after.0)).bind(limit_of(limit));
+    async fn read_log(&self, after: Position, page: Page) -> Result<Vec<LogEntry>, ReadError> {
+        // The sizes come first: SQLite knows them without reading the events.
+        let sql = "WITH sizes AS \
+                     (SELECT position, octet_length(event) AS bytes FROM log \
+                      WHERE position > ?1 ORDER BY position LIMIT ?2), \
+                   sums AS \
+                     (SELECT position, sum(bytes) OVER (ORDER BY position) - bytes AS before, \
+                             bytes FROM sizes) \
+                   SELECT position, received_at, event FROM log WHERE position > ?1 \
+                     AND position <= (SELECT max(position) FROM sums \
+                                      WHERE before = 0 OR before + bytes <= ?3) \
+                   ORDER BY position";
+        let query = sqlx::query(sql).bind(integer(after.0)).bind(limit_of(page.rows));
+        let query = query.bind(limit_of(page.bytes));
         self.rows(query).await?.iter().map(rows::log_entry).collect()
     }
 
@@ -152,15 +163,26 @@ impl Store for SqliteStore {
         subject: &str,
         after: Position,
         before: Position,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<LogEntry>, ReadError> {
-        let sql = "SELECT position, received_at, event FROM log \
-                   WHERE subject = ? AND position > ? AND position < ? ORDER BY position LIMIT ?";
+        let sql = "WITH sizes AS \
+                     (SELECT position, octet_length(event) AS bytes FROM log \
+                      WHERE subject = ?4 AND position > ?1 AND position < ?5 \
+                      ORDER BY position LIMIT ?2), \
+                   sums AS \
+                     (SELECT position, sum(bytes) OVER (ORDER BY position) - bytes AS before, \
+                             bytes FROM sizes) \
+                   SELECT position, received_at, event FROM log \
+                   WHERE subject = ?4 AND position > ?1 \
+                     AND position <= (SELECT max(position) FROM sums \
+                                      WHERE before = 0 OR before + bytes <= ?3) \
+                   ORDER BY position";
         let query = sqlx::query(sql)
-            .bind(subject.to_owned())
             .bind(integer(after.0))
-            .bind(integer(before.0))
-            .bind(limit_of(limit));
+            .bind(limit_of(page.rows))
+            .bind(limit_of(page.bytes))
+            .bind(subject.to_owned())
+            .bind(integer(before.0));
         self.rows(query).await?.iter().map(rows::log_entry).collect()
     }
 

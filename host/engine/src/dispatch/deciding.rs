@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::monotonic::{Instant, after};
 use crate::shard::{Job, JobResult};
-use crate::store::{Store, TimerRow};
+use crate::store::{Page, Store, TimerRow};
 
 use super::swap::PluginVersion;
 use super::{Asked, Dispatcher, Via};
@@ -27,7 +27,9 @@ use super::{Asked, Dispatcher, Via};
 const ROUNDS_MAX: u32 = 16;
 /// Events of one stream that a handler may be given.
 const STREAM_EVENTS_MAX: usize = 10_000;
-const STREAM_PAGE: usize = 1_000;
+/// And what they may take of memory: much less would fit a plugin's own.
+const STREAM_BYTES_MAX: usize = 64 << 20;
+const STREAM_PAGE: Page = Page { rows: 1_000, bytes: 8 << 20 };
 /// As for correlation keys: longer ones make indexes useless.
 const KEY_BYTES_MAX: usize = 512;
 
@@ -417,20 +419,27 @@ async fn stream(
     store: &dyn Store,
 ) -> Result<AnswerValue, Failure> {
     let mut events: Vec<Arc<Event>> = Vec::new();
-    let mut after = Position(0);
+    let (mut after, mut bytes) = (Position(0), 0);
     loop {
         let page = store.read_stream(subject, after, before, STREAM_PAGE).await;
         let page = page.map_err(|error| Failure::Transient(error.to_string()))?;
         let Some(last) = page.last() else { break };
         after = last.position;
-        let full = page.len() == STREAM_PAGE;
+        let page_bytes = page.iter().map(|entry| entry.event.bytes()).sum();
+        let is_last = STREAM_PAGE.is_last(page.len(), page_bytes);
+        bytes += page_bytes;
         events.extend(page.into_iter().map(|entry| entry.event));
         if events.len() > STREAM_EVENTS_MAX {
             return Err(Failure::Permanent(format!(
                 "the stream has more than {STREAM_EVENTS_MAX} events"
             )));
         }
-        if !full {
+        if bytes > STREAM_BYTES_MAX {
+            return Err(Failure::Permanent(format!(
+                "the events of the stream have more than {STREAM_BYTES_MAX} bytes"
+            )));
+        }
+        if is_last {
             break;
         }
     }

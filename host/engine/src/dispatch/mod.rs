@@ -67,7 +67,7 @@ use swap::{Serving, Trial};
 
 /// Events that are not settled. Bounds memory; far above what keeps two shards busy.
 const FLIGHTS_MAX: usize = 8_192;
-/// And what their data may take.
+/// And what they, and events that wait to be routed, may take of memory.
 const FLIGHT_BYTES_MAX: usize = 64 << 20;
 /// Rows waiting for the committer. Beyond this the dispatcher waits for it.
 const CHANGES_MAX: usize = 16_384;
@@ -142,7 +142,7 @@ pub struct Dispatcher {
     recovered: Cursor,
     counters: Counters,
     flights: BTreeMap<Position, Flight>,
-    /// Of their events' data.
+    /// What their events take of memory.
     flight_bytes: usize,
     /// Flights that some instances have decided: the cursor names them.
     partly: BTreeSet<Position>,

@@ -77,7 +77,7 @@ impl Dispatcher {
         }
         let ends = (flight.entry.event.event_type == reserved::INSTANCE_ENDED)
             .then(|| Arc::clone(&flight.entry.event));
-        self.flight_bytes += flight.entry.event.data.len();
+        self.flight_bytes += flight.entry.event.bytes();
         self.flights.insert(position, flight);
         if let Some(event) = ends {
             for key in keys.iter() {
@@ -286,7 +286,7 @@ impl Dispatcher {
     fn finish_if_settled(&mut self, position: Position) {
         let Some(flight) = self.flights.get(&position) else { return };
         if !flight.open && flight.outstanding == 0 {
-            self.flight_bytes -= flight.entry.event.data.len();
+            self.flight_bytes -= flight.entry.event.bytes();
             self.flights.remove(&position);
             self.partly.remove(&position);
             self.finish(position);
@@ -300,7 +300,7 @@ impl Dispatcher {
             && flight.outstanding == 0
         {
             let Some(flight) = self.flights.remove(&position) else { return };
-            self.flight_bytes -= flight.entry.event.data.len();
+            self.flight_bytes -= flight.entry.event.bytes();
             self.partly.remove(&position);
             for key in flight.keys.iter() {
                 if let Some(positions) = self.open.get_mut(key) {

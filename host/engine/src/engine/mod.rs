@@ -44,7 +44,7 @@ pub use crate::sinks::SinkDown;
 
 /// Events that may wait for their commit: about two commits' worth.
 const WAITING_EVENTS_MAX: usize = 32_768;
-/// An event with more data than this counts as several, so that memory is bounded too.
+/// An event that takes more than this counts as several, so that memory is bounded too.
 const WAITING_EVENT_BYTES: usize = 4_096;
 /// How long a sender waits for room before it is told to come back.
 const ADMISSION_WAIT: Duration = Duration::from_millis(500);
@@ -216,7 +216,7 @@ impl Engine {
         if self.shared.backlog.is_too_long() {
             return Err(OfferError::Busy { retry_after: BUSY_RETRY_AFTER });
         }
-        let weight = events.iter().map(|event| 1 + event.data.len() / WAITING_EVENT_BYTES);
+        let weight = events.iter().map(|event| 1 + event.bytes() / WAITING_EVENT_BYTES);
         let weight = weight.sum::<usize>().min(WAITING_EVENTS_MAX);
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let admission = Arc::clone(&self.shared.admission).acquire_many_owned(weight);

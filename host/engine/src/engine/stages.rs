@@ -106,8 +106,7 @@ impl Stages {
         let parts = &shared.parts;
         let (work, work_of) = mpsc::unbounded_channel();
         let (opened, opened_of) = mpsc::unbounded_channel();
-        let log =
-            Arc::new(Tail::new(recovered.position.0, |entry: &LogEntry| entry.event.data.len()));
+        let log = Arc::new(Tail::new(recovered.position.0, |entry: &LogEntry| entry.event.bytes()));
         let last = |sink: &RecoveredSink| (sink.progress.sink.clone(), sink.last);
         let outboxes = Arc::new(Outboxes::new(recovered.sinks.iter().map(last), opened.clone()));
         let timers = Arc::new(TimerIndex::new());

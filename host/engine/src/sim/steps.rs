@@ -30,8 +30,8 @@ use crate::model::{
 };
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Batch, CommitError, Committed, Loaded, MessageLane, ReadError, Recovered, RecoveredPlugin,
-    Store, TimerRow,
+    Batch, CommitError, Committed, Loaded, MessageLane, Page, ReadError, Recovered,
+    RecoveredPlugin, Store, TimerRow,
 };
 use crate::transport::{DeliveryError, Sink, Transport};
 
@@ -394,9 +394,9 @@ impl Store for SteppedStore {
         }
     }
 
-    async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<LogEntry>, ReadError> {
+    async fn read_log(&self, after: Position, page: Page) -> Result<Vec<LogEntry>, ReadError> {
         self.steps.read("read_log").await?;
-        self.inner.read_log(after, limit).await
+        self.inner.read_log(after, page).await
     }
 
     async fn read_stream(
@@ -404,10 +404,10 @@ impl Store for SteppedStore {
         subject: &str,
         after: Position,
         before: Position,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<LogEntry>, ReadError> {
         self.steps.read("read_stream").await?;
-        self.inner.read_stream(subject, after, before, limit).await
+        self.inner.read_stream(subject, after, before, page).await
     }
 
     async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Loaded, ReadError> {

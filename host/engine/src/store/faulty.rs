@@ -12,8 +12,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
-    Batch, CommitError, Committed, Loaded, MessageLane, ReadError, Recovered, RecoveredPlugin,
-    Store, TimerRow,
+    Batch, CommitError, Committed, Loaded, MessageLane, Page, ReadError, Recovered,
+    RecoveredPlugin, Store, TimerRow,
 };
 use crate::model::{
     DeadLetter, DeadLetterId, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
@@ -149,9 +149,9 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         Ok(committed)
     }
 
-    async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<LogEntry>, ReadError> {
+    async fn read_log(&self, after: Position, page: Page) -> Result<Vec<LogEntry>, ReadError> {
         let _connection = self.before_read().await?;
-        self.inner.read_log(after, limit).await
+        self.inner.read_log(after, page).await
     }
 
     async fn read_stream(
@@ -159,10 +159,10 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         subject: &str,
         after: Position,
         before: Position,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<LogEntry>, ReadError> {
         let _connection = self.before_read().await?;
-        self.inner.read_stream(subject, after, before, limit).await
+        self.inner.read_stream(subject, after, before, page).await
     }
 
     async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Loaded, ReadError> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::{
-    Batch, CommitError, Committed, Expire, Loaded, MessageLane, OpenLetter, ParkedKey,
+    Batch, CommitError, Committed, Expire, Loaded, MessageLane, OpenLetter, Page, ParkedKey,
     PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Store,
     TimerRow,
 };
@@ -350,8 +350,10 @@ impl Store for MemoryStore {
         Ok(self.lock().commit(batch))
     }
 
-    async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<LogEntry>, ReadError> {
-        Ok(self.lock().log.range(after.next()..).take(limit).map(|(_, e)| e.clone()).collect())
+    async fn read_log(&self, after: Position, page: Page) -> Result<Vec<LogEntry>, ReadError> {
+        let tables = self.lock();
+        let entries = tables.log.range(after.next()..).map(|(_, entry)| entry);
+        Ok(page.cut(entries, |entry| entry.event.bytes()).cloned().collect())
     }
 
     async fn read_stream(
@@ -359,7 +361,7 @@ impl Store for MemoryStore {
         subject: &str,
         after: Position,
         before: Position,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<LogEntry>, ReadError> {
         if after.next() >= before {
             return Ok(Vec::new());
@@ -367,7 +369,7 @@ impl Store for MemoryStore {
         let tables = self.lock();
         let entries = tables.log.range(after.next()..before).map(|(_, entry)| entry);
         let of_subject = entries.filter(|entry| entry.event.subject.as_deref() == Some(subject));
-        Ok(of_subject.take(limit).cloned().collect())
+        Ok(page.cut(of_subject, |entry| entry.event.bytes()).cloned().collect())
     }
 
     async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Loaded, ReadError> {

@@ -37,7 +37,7 @@ pub trait Store: Send + Sync + 'static {
     async fn commit(&self, batch: &Batch) -> Result<Committed, CommitError>;
 
     /// The log after a position, in order.
-    async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<LogEntry>, ReadError>;
+    async fn read_log(&self, after: Position, page: Page) -> Result<Vec<LogEntry>, ReadError>;
 
     /// The events of one subject between two positions (both exclusive), in order.
     async fn read_stream(
@@ -45,7 +45,7 @@ pub trait Store: Send + Sync + 'static {
         subject: &str,
         after: Position,
         before: Position,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<LogEntry>, ReadError>;
 
     /// What is known under these keys: each instance with one of them as its own
@@ -117,6 +117,38 @@ pub trait Store: Send + Sync + 'static {
 
     /// One dead letter.
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError>;
+}
+
+/// How much one read returns at most. It returns at least one row, if there is one, so that
+/// the reader makes progress whatever the row's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub rows: usize,
+    /// Of the events, as the store counts them: at least those of their data, and at most
+    /// twice what [`Event::bytes`] says.
+    pub bytes: usize,
+}
+
+impl Page {
+    /// Whether a page with so many rows, whose events have so many bytes, was certainly the last.
+    #[must_use]
+    pub fn is_last(self, rows: usize, bytes: usize) -> bool {
+        rows < self.rows && bytes < self.bytes / 2
+    }
+
+    /// The first of some rows that fit.
+    pub fn cut<T>(
+        self,
+        rows: impl Iterator<Item = T>,
+        bytes_of: impl Fn(&T) -> usize,
+    ) -> impl Iterator<Item = T> {
+        let mut bytes = 0;
+        rows.take(self.rows).take_while(move |row| {
+            let is_first = bytes == 0;
+            bytes += bytes_of(row).max(1);
+            is_first || bytes <= self.bytes
+        })
+    }
 }
 
 /// Everything that one commit writes. Each row is named at most once: whoever

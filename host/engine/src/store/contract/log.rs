@@ -3,8 +3,8 @@
 use super::removal::expire;
 use super::samples::{append, appends};
 use super::{ALL, Stores, Subject};
-use crate::model::{Position, Timestamp};
-use crate::store::{Append, Batch, Committed};
+use crate::model::{Event, Position, Timestamp};
+use crate::store::{Append, Batch, Committed, Page};
 
 pub(super) async fn an_event_that_was_there_is_a_duplicate(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "duplicates").await;
@@ -63,7 +63,7 @@ pub(super) async fn the_log_is_read_in_order_and_in_pieces(stores: &dyn Stores) 
     let mut read = Vec::new();
     loop {
         let after = Position(read.last().copied().unwrap_or(0));
-        let entries = insist!(subject.store().read_log(after, 2));
+        let entries = insist!(subject.store().read_log(after, rows(2)));
         assert!(entries.len() <= 2);
         if entries.is_empty() {
             break;
@@ -71,6 +71,36 @@ pub(super) async fn the_log_is_read_in_order_and_in_pieces(stores: &dyn Stores) 
         read.extend(entries.iter().map(|entry| entry.position.0));
     }
     assert_eq!(read, [1, 2, 5, 7, 8]);
+}
+
+/// Three events of a kilobyte, one of ten, and three again.
+pub(super) async fn a_page_ends_before_it_has_too_many_bytes(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "bytes").await;
+    let appends = (1..=7).map(|place| {
+        let mut append = append(place, 2 + 6 * place);
+        let mut event = Event::clone(&append.event);
+        event.data = vec![b'x'; if place == 4 { 10_000 } else { 1_000 }].into();
+        append.event = event.into();
+        append
+    });
+    subject.commit(Batch { appends: appends.collect(), ..Batch::default() }).await;
+    // What a row takes beside its data is the store's own affair: it is less than a kilobyte.
+    for (after, bytes, expected) in
+        [(0, 1, 1..=1), (0, 4_001, 2..=3), (2, 8_000, 1..=1), (3, 8_000, 1..=1), (0, 99_000, 7..=7)]
+    {
+        let (after, page) = (Position(after), Page { rows: ALL, bytes });
+        let log = insist!(subject.store().read_log(after, page));
+        let stream = insist!(subject.store().read_stream("s-2", after, Position(99), page));
+        for entries in [log, stream] {
+            assert!(expected.contains(&entries.len()), "{} after {after}", entries.len());
+            let places: Vec<u64> = entries.iter().map(|entry| entry.position.0).collect();
+            assert_eq!(places, (after.0 + 1..).take(entries.len()).collect::<Vec<_>>());
+        }
+    }
+}
+
+fn rows(rows: usize) -> Page {
+    Page { rows, bytes: usize::MAX }
 }
 
 pub(super) async fn a_stream_is_read_between_two_positions(stores: &dyn Stores) {
@@ -85,10 +115,11 @@ pub(super) async fn a_stream_is_read_between_two_positions(stores: &dyn Stores) 
         (9, 3, ALL, vec![]),
     ] {
         let (after, before) = (Position(after), Position(before));
-        let entries = insist!(subject.store().read_stream("s-2", after, before, limit));
+        let entries = insist!(subject.store().read_stream("s-2", after, before, rows(limit)));
         let read: Vec<u64> = entries.iter().map(|entry| entry.position.0).collect();
         assert_eq!(read, expected, "between {after} and {before}");
     }
-    let nobody = insist!(subject.store().read_stream("nobody", Position(0), Position(99), ALL));
+    let nobody =
+        insist!(subject.store().read_stream("nobody", Position(0), Position(99), rows(ALL)));
     assert!(nobody.is_empty());
 }

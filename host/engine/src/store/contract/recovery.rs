@@ -6,7 +6,7 @@ use super::samples::{
     appends, claim, decision, entry, held, instance, lane, letter, message, parked, plugin,
     plugin_progress, sink, sink_progress, timer, undelivered,
 };
-use super::{ALL, MARKER, Stores, Subject};
+use super::{ALL, EVERYTHING, MARKER, Stores, Subject};
 use crate::model::{
     DeadLetter, DeadLetterId, DeadLetterStatus, Position, Sequence, Span, Timestamp,
 };
@@ -32,7 +32,7 @@ pub(super) async fn what_is_committed_is_there_after_a_restart(stores: &dyn Stor
     for _ in 0..2 {
         subject.restart().await;
         let store = subject.store();
-        let log = insist!(store.read_log(Position(0), ALL));
+        let log = insist!(store.read_log(Position(0), EVERYTHING));
         assert_eq!(log, (1..=5).map(entry).collect::<Vec<_>>());
         let loaded = insist!(store.load(&plugin(), &["i-1".into(), "i-2".into()]));
         assert_eq!((loaded.instances, loaded.held), (vec![row.clone()], vec![held(2, "i-2", 50)]));
