@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::model::{DecisionRecord, Event, Instance, InstanceStatus, Key, Position, reserved};
+use crate::model::{
+    Absent, Correlation, DecisionRecord, Effect, Event, Instance, InstanceStatus, Key, Position,
+    Subscription, reserved,
+};
 use crate::resolve::{Action, Resolution};
 
 use super::Dispatcher;
@@ -45,6 +48,16 @@ impl Dispatcher {
         self.counters.handled += 1;
         self.write(Arc::new(instance));
         self.settle(key, position, delivery.via);
+    }
+}
+
+/// What every process manager does with the event.
+pub(super) fn subscription() -> Subscription {
+    Subscription {
+        event_type: reserved::INSTANCE_ENDED.to_owned(),
+        key: Correlation::Instance,
+        effect: Effect::Handle,
+        absent: Absent::Ignore,
     }
 }
 

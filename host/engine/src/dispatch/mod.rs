@@ -51,6 +51,7 @@ use crate::model::{
 };
 use crate::monotonic::Instant;
 use crate::parking::{Parking, WAITING_MAX};
+use crate::readers::{Reader, Readers};
 use crate::resolve::{LetterIds, ResolveRequest};
 use crate::retry::RetryPolicy;
 use crate::shard::{Caller, GROUP_MAX, Group, Job, JobResult, Shards};
@@ -92,6 +93,7 @@ pub struct Surroundings {
     pub entries_read_max: usize,
     pub routes: Arc<Routes>,
     pub log: Arc<Tail<LogEntry>>,
+    pub readers: Arc<Readers>,
     pub work: mpsc::UnboundedSender<Work>,
     pub letter_ids: Arc<LetterIds>,
 }
@@ -126,7 +128,10 @@ pub struct Dispatcher {
     missed_to: Position,
     plugin: PluginName,
     manifest: Manifest,
-    subscriptions: HashMap<String, Subscription>,
+    subscriptions: HashMap<String, Arc<Subscription>>,
+    /// What a process manager does with the event by which an operator ends an instance.
+    ended: Arc<Subscription>,
+    reader: Arc<Reader>,
     /// The log is read up to here,
     read_to: Position,
     /// and routed up to here.
@@ -181,7 +186,7 @@ enum Dirty {
 /// An event on its way.
 struct Flight {
     entry: LogEntry,
-    subscription: Subscription,
+    subscription: Arc<Subscription>,
     keys: Arc<[Key]>,
     /// Instances or lanes that get it, whether they have decided or not.
     reached: Vec<Key>,
@@ -237,6 +242,8 @@ impl Dispatcher {
         let subscriptions = swap::subscriptions(&manifest);
         let (results, results_of) = mpsc::unbounded_channel();
         let progress = recovered.progress;
+        let (log, types) = (Arc::clone(&around.log), swap::types(&manifest));
+        let reader = around.readers.register(plugin.clone(), types, || log.head());
         let mut dispatcher = Self {
             around,
             serving: Serving { handler, generation: 0 },
@@ -247,6 +254,8 @@ impl Dispatcher {
             plugin,
             manifest,
             subscriptions,
+            ended: Arc::new(ending::subscription()),
+            reader,
             read_to: Position(progress.cursor.settled),
             place: Position(progress.cursor.settled),
             chunks: VecDeque::new(),
@@ -303,7 +312,7 @@ impl Dispatcher {
                 self.dirty == Dirty::Rows || (self.dirty == Dirty::CursorOnly && overdue);
             let reads = self.changes.rows() < CHANGES_MAX && self.has_room();
             let slot = Arc::clone(&self.slot);
-            let log = Arc::clone(&self.around.log);
+            let reader = Arc::clone(&self.reader);
             let read_to = self.read_to;
             let sleep = self.sleep(waited_since);
             tokio::select! {
@@ -321,7 +330,7 @@ impl Dispatcher {
                 Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => self.on_resumed(resumed),
                 Some(asked) = self.asks.next(), if !self.asks.is_empty() => self.on_asked(asked),
                 Some(found) = self.loads.next(), if !self.loads.is_empty() => self.on_found(found),
-                () = log.wait(read_to.0), if reads => self.read().await,
+                () = reader.wait(read_to.0), if reads => self.read().await,
                 () = tokio::time::sleep(sleep) => {}
             }
         }

@@ -42,7 +42,7 @@ pub(super) enum Interest {
     /// It came while the plugin was away.
     Missed,
     /// It decides it, at these keys.
-    Keys(Subscription, Arc<[Key]>),
+    Keys(Arc<Subscription>, Arc<[Key]>),
     /// It would, but the event has no key, for this reason.
     NoKey(String),
 }

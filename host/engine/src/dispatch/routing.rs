@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::handler::Call;
 use crate::model::{
-    Absent, Correlation, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Instance,
+    Absent, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Instance,
     InstanceStatus, Key, LogEntry, Parked, Position, Subscription, TimerName, reserved,
 };
 use crate::parking::Admission;
@@ -96,14 +96,9 @@ impl Dispatcher {
 
     /// What the plugin does with a type of event. Ending an instance is for the host
     /// itself, so every process manager takes it.
-    pub(super) fn subscription(&self, event_type: &str) -> Option<Subscription> {
+    pub(super) fn subscription(&self, event_type: &str) -> Option<Arc<Subscription>> {
         if event_type == reserved::INSTANCE_ENDED && self.manifest.role.has_instances() {
-            return Some(Subscription {
-                event_type: event_type.to_owned(),
-                key: Correlation::Instance,
-                effect: Effect::Handle,
-                absent: Absent::Ignore,
-            });
+            return Some(Arc::clone(&self.ended));
         }
         self.subscriptions.get(event_type).cloned()
     }

@@ -17,6 +17,7 @@ use crate::housekeeping::Housekeeping;
 use crate::model::LogEntry;
 use crate::outbox::Outboxes;
 use crate::plugins::{Plugins, Resolvers};
+use crate::readers::Readers;
 use crate::resolve::LetterIds;
 use crate::store::{ReadError, Recovered, RecoveredSink};
 use crate::tail::Tail;
@@ -113,6 +114,7 @@ impl Stages {
         let stop_deciding = CancellationToken::new();
         let stop_delivering = CancellationToken::new();
 
+        let readers = Arc::new(Readers::default());
         shared.sinks.clear();
         let letter_ids = LetterIds::new(recovered.dead_letter);
         let around = Surroundings {
@@ -126,6 +128,7 @@ impl Stages {
             entries_read_max: parts.settings.entries_read_max,
             routes: Arc::new(Routes::new(parts.routes.clone())),
             log: Arc::clone(&log),
+            readers: Arc::clone(&readers),
             work: work.clone(),
             letter_ids: Arc::clone(&letter_ids),
         };
@@ -160,6 +163,8 @@ impl Stages {
             timers,
             serving: Arc::clone(&shared.serving),
             backlog: Arc::clone(&shared.backlog),
+            readers,
+            readers_due: None,
             position: recovered.position,
         };
         let queues = Arc::new(Mutex::new(BTreeMap::new()));
