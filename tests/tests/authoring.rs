@@ -52,7 +52,7 @@ fn the_example_plugins_are_without_errors() {
     let checked = checked.saying("order-saga 0.1.0 (saga) from").saying("5 plugins: 0 errors, ");
     // What the shipment emits, nobody here hears.
     let _ = checked.saying("warning: shipment: its event `OutOfStock` reaches nobody");
-    let _ = sagabox(folder.path(), &["check", text(&plugins), "--strict"]).with(1);
+    let _ = sagabox(folder.path(), &["check", text(&plugins), "--deny-warnings"]).with(1);
 }
 
 #[test]

@@ -25,9 +25,12 @@ pub struct Check {
     /// Print notes as well, in text
     #[arg(long)]
     notes: bool,
+    /// Print JSON for programs: --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
     /// Warnings fail as errors do
     #[arg(long)]
-    strict: bool,
+    deny_warnings: bool,
     /// Configuration file [default: sagabox.toml, if it is there]
     #[arg(long, env = "SAGABOX_CONFIG")]
     config: Option<PathBuf>,
@@ -36,7 +39,7 @@ pub struct Check {
     against_config: Option<PathBuf>,
     /// Refuse plugins that import anything but Sagabox's own interface: no WASI
     #[arg(long, env = "SAGABOX_STRICT")]
-    no_wasi: bool,
+    strict: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -53,12 +56,15 @@ impl Check {
         tokio::task::spawn_blocking(move || self.run()).await?
     }
 
-    fn run(self) -> anyhow::Result<()> {
+    fn run(mut self) -> anyhow::Result<()> {
+        if self.json {
+            self.format = Format::Json;
+        }
         if self.against.is_some() && matches!(self.format, Format::Mermaid | Format::Asyncapi) {
             let text = "--against is printed as text or json; leave --format out";
             return Err(InputError(text.to_owned()).into());
         }
-        let overrides = || Overrides { strict: self.no_wasi, ..Overrides::default() };
+        let overrides = || Overrides { strict: self.strict, ..Overrides::default() };
         let (settings, said) = configuration(self.config.as_deref(), overrides())?;
         let Side { facts, mut findings } = Side::load(&self.plugins, &settings)?;
         let topology = Topology::new(&facts, &settings.routes);
@@ -83,7 +89,10 @@ impl Check {
         let errors = check::count(&findings, Severity::Error);
         let warnings = check::count(&findings, Severity::Warning);
         anyhow::ensure!(errors == 0, "{errors} of the findings are errors");
-        anyhow::ensure!(!self.strict || warnings == 0, "{warnings} of the findings are warnings");
+        anyhow::ensure!(
+            !self.deny_warnings || warnings == 0,
+            "{warnings} of the findings are warnings"
+        );
         Ok(())
     }
 
@@ -108,7 +117,9 @@ impl Check {
         // A picture does not say what is wrong with it.
         if matches!(self.format, Format::Mermaid | Format::Asyncapi) {
             let bad = findings.iter().filter(|finding| finding.severity != Severity::Note);
-            bad.for_each(|f| eprintln!("{}: {}: {}", f.severity.as_str(), f.subject, f.text));
+            bad.for_each(|f| {
+                output::note(&format!("{}: {}: {}", f.severity.as_str(), f.subject, f.text));
+            });
         }
     }
 }
