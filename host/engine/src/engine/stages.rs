@@ -9,6 +9,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::delivering::Delivering;
+use super::queues::Queues;
 use super::{Life, Shared, lock};
 use crate::Routes;
 use crate::commit::{Committer, Ended};
@@ -17,6 +18,7 @@ use crate::housekeeping::Housekeeping;
 use crate::model::LogEntry;
 use crate::outbox::Outboxes;
 use crate::plugins::{Plugins, Resolvers};
+use crate::queue::first_lease;
 use crate::resolve::LetterIds;
 use crate::store::{ReadError, Recovered, RecoveredSink};
 use crate::tail::Tail;
@@ -163,7 +165,7 @@ impl Stages {
             backlog: Arc::clone(&shared.backlog),
             position: recovered.position,
         };
-        let queues = Arc::new(Mutex::new(BTreeMap::new()));
+        let queues = Arc::new(Queues::default());
         let sinks = Arc::new(Mutex::new(BTreeMap::new()));
         let delivering = Delivering {
             shared: Arc::clone(shared),
@@ -178,7 +180,7 @@ impl Stages {
                 .map(|sink| (sink.progress.sink.clone(), sink))
                 .collect(),
             started: BTreeSet::new(),
-            next_lease: (parts.clock)().0 << 16,
+            next_lease: first_lease((parts.clock)()),
         };
         let life = Life { work, log, queues, outboxes, plugins: resolvers, sinks };
         *lock(&shared.life) = Some(life);
