@@ -20,9 +20,6 @@ pub struct Outboxes {
 
 struct Outbox {
     last: Sequence,
-    /// Whether somebody was told to deliver it. A worker that waits for a first
-    /// message makes the outbox known, but gives nobody anything to deliver.
-    opened: bool,
     tail: Arc<MessageTail>,
 }
 
@@ -32,9 +29,8 @@ impl Outboxes {
         recovered: impl IntoIterator<Item = (SinkName, Sequence)>,
         opened: mpsc::UnboundedSender<SinkName>,
     ) -> Self {
-        let sinks = recovered
-            .into_iter()
-            .map(|(sink, last)| (sink, Outbox { last, opened: true, tail: tail(last.0) }));
+        let sinks =
+            recovered.into_iter().map(|(sink, last)| (sink, Outbox { last, tail: tail(last.0) }));
         Self { sinks: Mutex::new(sinks.collect()), opened }
     }
 
@@ -43,13 +39,12 @@ impl Outboxes {
         let mut sinks = self.sinks.lock().expect("no panic while the lock is held");
         let outbox = match sinks.get_mut(sink) {
             Some(outbox) => outbox,
-            None => sinks.entry(sink.clone()).or_insert_with(Outbox::fresh),
+            None => {
+                // Nobody listens any more only when the engine ends.
+                let _ = self.opened.send(sink.clone());
+                sinks.entry(sink.clone()).or_insert_with(Outbox::fresh)
+            }
         };
-        if !outbox.opened {
-            outbox.opened = true;
-            // Nobody listens any more only when the engine ends.
-            let _ = self.opened.send(sink.clone());
-        }
         outbox.last = outbox.last.next();
         outbox.last
     }
@@ -71,6 +66,11 @@ impl Outboxes {
         }
     }
 
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.sinks.lock().expect("no panic while the lock is held").len()
+    }
+
     pub fn tail(&self, sink: &SinkName) -> Arc<MessageTail> {
         let mut sinks = self.sinks.lock().expect("no panic while the lock is held");
         Arc::clone(&sinks.entry(sink.clone()).or_insert_with(Outbox::fresh).tail)
@@ -79,7 +79,7 @@ impl Outboxes {
 
 impl Outbox {
     fn fresh() -> Self {
-        Self { last: Sequence(0), opened: false, tail: tail(0) }
+        Self { last: Sequence(0), tail: tail(0) }
     }
 }
 

@@ -45,12 +45,21 @@ pub struct Parcel {
     pub failures: u32,
     /// How often the sink had answered when the message failed last.
     pub failed_at_answer: Option<u64>,
+    /// How many messages a lease with this one may have.
+    pub lease_max: usize,
     via: Via,
 }
 
 impl Parcel {
     fn new(message: Arc<Message>, via: Via) -> Self {
-        Self { message, attempt: 1, failures: 0, failed_at_answer: None, via }
+        Self {
+            message,
+            attempt: 1,
+            failures: 0,
+            failed_at_answer: None,
+            lease_max: usize::MAX,
+            via,
+        }
     }
 }
 

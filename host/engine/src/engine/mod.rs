@@ -33,6 +33,7 @@ use crate::tail::Tail;
 use crate::transport::Sink;
 
 pub use self::operators::InstanceError;
+use self::queues::Queues;
 pub use self::queues::{Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, Selection};
 use self::stages::{Stages, supervise};
 pub use crate::canary::{Canary, Share};
@@ -139,7 +140,7 @@ struct Shared {
 struct Life {
     work: mpsc::UnboundedSender<Work>,
     log: Arc<Tail<LogEntry>>,
-    queues: Arc<Mutex<BTreeMap<String, mpsc::UnboundedSender<QueueRequest>>>>,
+    queues: Arc<Queues>,
     outboxes: Arc<Outboxes>,
     /// Who resolves the dead letters of a plugin's keys, and of a sink's.
     plugins: Resolvers,
@@ -290,8 +291,7 @@ impl Engine {
         let life = self.shared.life();
         let mut queues = Vec::new();
         if let Some(life) = &life {
-            let requests: Vec<_> = lock(&life.queues).values().cloned().collect();
-            for requests in requests {
+            for requests in life.queues.all() {
                 let (reply, status) = oneshot::channel();
                 let _ = requests.send(QueueRequest::Status(reply));
                 queues.extend(status.await);

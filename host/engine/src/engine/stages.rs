@@ -9,6 +9,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::delivering::Delivering;
+use super::queues::Queues;
 use super::{Life, Shared, lock};
 use crate::Routes;
 use crate::commit::{Committer, Ended};
@@ -17,6 +18,7 @@ use crate::housekeeping::Housekeeping;
 use crate::model::LogEntry;
 use crate::outbox::Outboxes;
 use crate::plugins::{Plugins, Resolvers};
+use crate::queue::first_lease;
 use crate::readers::Readers;
 use crate::resolve::LetterIds;
 use crate::store::{ReadError, Recovered, RecoveredSink};
@@ -167,7 +169,7 @@ impl Stages {
             readers_due: None,
             position: recovered.position,
         };
-        let queues = Arc::new(Mutex::new(BTreeMap::new()));
+        let queues = Arc::new(Queues::default());
         let sinks = Arc::new(Mutex::new(BTreeMap::new()));
         let delivering = Delivering {
             shared: Arc::clone(shared),
@@ -182,7 +184,7 @@ impl Stages {
                 .map(|sink| (sink.progress.sink.clone(), sink))
                 .collect(),
             started: BTreeSet::new(),
-            next_lease: (parts.clock)().0 << 16,
+            next_lease: first_lease((parts.clock)()),
         };
         let life = Life { work, log, queues, outboxes, plugins: resolvers, sinks };
         *lock(&shared.life) = Some(life);
