@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sagabox_fuzz::guest::{self, ANSWER, ROLES};
 
-const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"/a","type":"t","subject":"s","time":"2026-01-01T00:00:00Z","datacontenttype":"application/json","dataschema":"/schema","extension":"x","data":{"a":1}}"#;
+const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"/a","type":"t","subject":"s","time":"2026-01-01T00:00:00Z","datacontenttype":"application/json","dataschema":"https://example.com/schema","extension":"x","data":{"a":1}}"#;
 const BINARY: &str = "content-type: text/plain\nce-specversion: 1.0\nce-id: 1\nce-source: /a\nce-type: t\nce-subject: %C3%A4\nce-time: 2026-01-01T00:00:00Z\nce-extension: x\n\nbody";
 
 fn main() -> std::io::Result<()> {

@@ -15,6 +15,7 @@ pub mod handler;
 mod hash;
 pub mod housekeeping;
 pub mod identity;
+pub mod json;
 mod lanes;
 pub mod lookup;
 pub mod model;

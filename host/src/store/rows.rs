@@ -77,8 +77,12 @@ pub(super) fn parsed<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Resu
 }
 
 pub(super) fn event(row: &SqliteRow) -> Result<Arc<Event>, ReadError> {
-    let event = serde_json::from_str(&text(row, "event")?).map_err(damaged)?;
-    Ok(Arc::new(event))
+    parsed_event(&text(row, "event")?)
+}
+
+/// What was accepted is not validated again: rules may have become stricter.
+pub(super) fn parsed_event(json: &str) -> Result<Arc<Event>, ReadError> {
+    Event::read(json.as_bytes()).map(Arc::new).map_err(damaged)
 }
 
 pub(super) fn log_entry(row: &SqliteRow) -> Result<LogEntry, ReadError> {
