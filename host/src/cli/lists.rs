@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{HostArgs, output};
-use crate::scenario::Difference;
+use crate::json::Difference;
 
 #[derive(Debug, Args)]
 pub struct Plugins {

@@ -4,12 +4,14 @@ use std::io::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
 use sagabox_engine::model::Timestamp;
+use serde::Serialize;
 use serde_json::Value;
 
 pub use crate::figures::grouped;
 
-/// Pretty JSON. A reader that closed the pipe has seen enough.
-pub fn json(value: &Value) {
+/// Pretty JSON; what is text within it stays as it is. A reader that closed the pipe has
+/// seen enough.
+pub fn json(value: &impl Serialize) {
     line(&serde_json::to_string_pretty(value).unwrap_or_default());
 }
 
