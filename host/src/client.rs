@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client as Http, RequestBuilder, Response, StatusCode};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::cloudevents;
 use crate::http::{Problem, Summary};
+use crate::json::Json;
 use crate::secrets::{is_loopback, shown_url};
 use crate::transport::{causes, is_transient, retry_after};
 
@@ -23,6 +25,18 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 pub struct Client {
     http: Http,
     base: String,
+}
+
+/// What a host answers. Events in it stay as the host wrote them, byte for byte.
+pub struct Answer(pub Json);
+
+impl<'de> Deserialize<'de> for Answer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const UNTOUCHED: [&str; 2] = ["edited", "event"];
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        let json = Json::parse_around(raw.get().as_bytes(), &UNTOUCHED);
+        json.map(Self).map_err(serde::de::Error::custom)
+    }
 }
 
 #[derive(Debug, Error)]

@@ -38,6 +38,8 @@ pub fn parse(headers: &HeaderMap, body: &Bytes, max: usize) -> Result<Vec<Event>
     let content_type = content_type(headers)?;
     let essence = content_type.as_deref().map(essence).unwrap_or_default();
     let batch = essence == BATCH;
+    // What some editors and languages put before UTF-8; RFC 8259 leaves open whether it is accepted.
+    let json = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     if let (STRUCTURED | BATCH, Some(charset)) =
         (essence.as_str(), content_type.as_deref().and_then(foreign_charset))
     {
@@ -46,8 +48,8 @@ pub fn parse(headers: &HeaderMap, body: &Bytes, max: usize) -> Result<Vec<Event>
         )));
     }
     let events = match essence.as_str() {
-        STRUCTURED => vec![parse_structured(body)?],
-        BATCH => parse_batch(body)?,
+        STRUCTURED => vec![parse_structured(json)?],
+        BATCH => parse_batch(json)?,
         other if other.starts_with("application/cloudevents") => {
             return Err(ParseError::UnsupportedMediaType(format!(
                 "`{other}` is not supported; send {STRUCTURED}, {BATCH}, or ce- headers"
@@ -119,6 +121,13 @@ pub fn binary_headers(event: &Event) -> HeaderMap {
         headers.insert(header::CONTENT_TYPE, value);
     }
     headers
+}
+
+/// The headers of structured content mode; the body is an event's JSON.
+#[must_use]
+pub fn structured_headers() -> HeaderMap {
+    let content_type = HeaderValue::from_static(STRUCTURED);
+    HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)])
 }
 
 /// Any text as a header's value; what a header cannot carry is percent-encoded.

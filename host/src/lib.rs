@@ -16,6 +16,8 @@ pub mod lookup;
 pub mod plugin;
 pub mod pull;
 pub mod replay;
+#[doc(hidden)]
+pub mod round_trip;
 pub mod scenario;
 pub mod secrets;
 pub mod simulation;

@@ -4,6 +4,7 @@
 //! and nothing stops. All is compared as text: a parser in the test would hide a change.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -38,7 +39,12 @@ async fn text(client: &Client, method: Method, path: &str, body: String) -> (Sta
 
 async fn accepted(client: &Client, event: String) {
     let response = client.post_events(STRUCTURED, event).await.expect("an answer");
-    assert_eq!(response.status(), reqwest::StatusCode::ACCEPTED, "{}", response.text().await.unwrap());
+    assert_eq!(
+        response.status(),
+        reqwest::StatusCode::ACCEPTED,
+        "{}",
+        response.text().await.unwrap()
+    );
 }
 
 /// Waits for text at a path.
@@ -100,7 +106,8 @@ async fn a_dead_letter_is_shown_edited_and_redriven_byte_for_byte() {
         let sent = lost_payment(&format!("e-{n}"), &format!("o-{n}"), odd);
         assert_eq!(event_in(&page, &format!("e-{n}")), sent, "{name}");
         let id = n + 1;
-        let (_, letter) = text(&client, Method::GET, &format!("/dead-letters/{id}"), String::new()).await;
+        let (_, letter) =
+            text(&client, Method::GET, &format!("/dead-letters/{id}"), String::new()).await;
         let shown = event_in(&letter, &format!("e-{n}")).to_owned();
         assert_eq!(shown, sent, "{name}");
 
@@ -110,7 +117,8 @@ async fn a_dead_letter_is_shown_edited_and_redriven_byte_for_byte() {
         let (status, answer) =
             text(&client, Method::POST, &format!("/dead-letters/{id}/redrive"), body).await;
         assert_eq!(status, StatusCode::ACCEPTED, "{name}: {answer}");
-        let letter = wait_for(&client, &format!("/dead-letters/{id}"), &[r#""status":"redriven""#]).await;
+        let letter =
+            wait_for(&client, &format!("/dead-letters/{id}"), &[r#""status":"redriven""#]).await;
         assert!(letter.contains(&format!(r#""edited":{edited}"#)), "{name}: {}", cut(&letter));
         assert!(letter.contains(&format!(r#""event":{sent}"#)), "{name}: {}", cut(&letter));
     }
@@ -131,7 +139,8 @@ async fn the_command_line_keeps_every_byte_of_a_letter() {
         String::from_utf8(output.stdout).expect("text")
     };
     for (n, (name, odd)) in odd().iter().enumerate() {
-        let (id, event) = (format!("e-{n}"), lost_payment(&format!("e-{n}"), &format!("o-{n}"), odd));
+        let (id, event) =
+            (format!("e-{n}"), lost_payment(&format!("e-{n}"), &format!("o-{n}"), odd));
         accepted(&client, event.clone()).await;
         wait_for(&client, "/dead-letters?status=open", &[&format!(r#""id":"{id}""#)]).await;
         let shown = run(&["dead-letters", "--status", "open", "--json"]);
@@ -144,7 +153,16 @@ async fn the_command_line_keeps_every_byte_of_a_letter() {
         let edited = event.replace(r#""odd":"#, r#""totalPrice":10.00,"odd":"#);
         std::fs::write(&file, &edited).expect("a file");
         let letter = (n + 1).to_string();
-        run(&["redrive", &letter, "--edit", file.to_str().unwrap(), "--reason", "the price", "--by", "ada"]);
+        run(&[
+            "redrive",
+            &letter,
+            "--edit",
+            file.to_str().unwrap(),
+            "--reason",
+            "the price",
+            "--by",
+            "ada",
+        ]);
         let path = format!("/dead-letters/{letter}");
         let letter = wait_for(&client, &path, &[r#""status":"redriven""#]).await;
         assert!(letter.contains(&format!(r#""edited":{edited}"#)), "{name}: {}", cut(&letter));
@@ -179,17 +197,18 @@ fn send(n: usize, data: &str) -> String {
 
 /// Leases until this many messages have come, and returns the answers' text.
 async fn leased(client: &Client, queue: &str, count: usize) -> String {
-    let mut all = String::new();
+    let all = Mutex::new(String::new());
     wait::until("messages", wait::SOON, async || {
         let body = format!(r#"{{"queue":"{queue}","max":100,"wait_ms":500,"duration_ms":30000}}"#);
         let (status, answer) = text(client, Method::POST, "/queues/lease", body).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
+        let mut all = all.lock().expect("no panic");
         all.push_str(&answer);
         let found = all.matches(r#""attempt":"#).count();
         if found >= count { Ok(()) } else { Err(format!("{found} of {count}")) }
     })
     .await;
-    all
+    all.into_inner().expect("no panic")
 }
 
 /// The commands' data: what each event asked for, and that it was told of all of them.
@@ -219,7 +238,10 @@ async fn a_command_that_its_sink_refuses_comes_back_to_its_instance_as_it_was() 
     for (n, (name, odd)) in odd().iter().enumerate() {
         let data = format!(r#"{{"n":{n},"odd":{odd}}}"#);
         let seen = seen.lock().expect("no panic");
-        assert!(seen.iter().any(|(_, body)| body == data.as_bytes()), "{name} did not leave as it was");
+        assert!(
+            seen.iter().any(|(_, body)| body == data.as_bytes()),
+            "{name} did not leave as it was"
+        );
     }
     host.kill_and_start().await;
     let client = host.client();
@@ -238,15 +260,17 @@ async fn a_command_that_a_worker_gives_back_comes_back_to_its_instance_as_it_was
     for (n, (_, odd)) in odd().iter().enumerate() {
         accepted(&client, send(n, &format!(r#"{{"n":{n},"odd":{odd}}}"#))).await;
     }
-    let mut given_back = 0;
+    let given_back = AtomicUsize::new(0);
     wait::until("commands", wait::SOON, async || {
         let body = r#"{"queue":"Behaved","max":100,"wait_ms":500,"duration_ms":30000}"#;
         let (_, lease) = text(&client, Method::POST, "/queues/lease", body.to_owned()).await;
-        given_back += lease.matches(r#""attempt":"#).count();
+        let leased = lease.matches(r#""attempt":"#).count();
+        let all = given_back.fetch_add(leased, Ordering::Relaxed) + leased;
         let id = lease.split('"').nth(3).unwrap_or_default();
-        let body = format!(r#"{{"queue":"Behaved","lease":"{id}","reason":"cannot \ud83d\ude00"}}"#);
+        let body =
+            format!(r#"{{"queue":"Behaved","lease":"{id}","reason":"cannot \ud83d\ude00"}}"#);
         text(&client, Method::POST, "/queues/give-back", body).await;
-        if given_back >= odd().len() { Ok(()) } else { Err(format!("{given_back} commands")) }
+        if all >= odd().len() { Ok(()) } else { Err(format!("{all} commands")) }
     })
     .await;
     let told = leased(&client, "Told", odd().len()).await;
@@ -255,11 +279,16 @@ async fn a_command_that_a_worker_gives_back_comes_back_to_its_instance_as_it_was
 
 #[tokio::test]
 async fn compressed_bodies_are_unpacked_or_refused() {
-    let host = Host::builder().plugin("order-saga").configuration("[limits]\nbody_bytes = 100000\n").start().await;
+    let host = Host::builder()
+        .plugin("order-saga")
+        .configuration("[limits]\nbody_bytes = 100000\n")
+        .start()
+        .await;
     let client = host.client();
     let post = async |encoding: &str, body: Vec<u8>| {
         let request = client.request(Method::POST, "/events").header("content-type", BATCH);
-        let response = request.header("content-encoding", encoding).body(body).send().await.unwrap();
+        let response =
+            request.header("content-encoding", encoding).body(body).send().await.unwrap();
         (response.status().as_u16(), response.headers().clone(), response.text().await.unwrap())
     };
     let gzip = |text: &str| {

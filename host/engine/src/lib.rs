@@ -24,7 +24,7 @@ mod outbox;
 mod outlet;
 mod parking;
 mod plugins;
-mod pointer;
+pub mod pointer;
 mod queue;
 mod readers;
 mod receipt;

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{InputError, output};
 use crate::config::{Overrides, Settings};
+use crate::json::Json;
 use crate::store::backup::{self, BackupError};
 
 /// Which store, and how to print.
@@ -81,11 +81,11 @@ impl StoreArgs {
         Ok(settings.store)
     }
 
-    fn print(&self, outcome: &impl Serialize, line: impl Fn(&Value) -> String) {
-        let value = serde_json::to_value(outcome).unwrap_or_default();
+    fn print(&self, outcome: &impl Serialize, line: impl Fn(&Json) -> String) {
+        let value = serde_json::to_vec(outcome).unwrap_or_default();
         match self.json {
-            true => output::json(&value),
-            false => output::line(&line(&value)),
+            true => output::json(outcome),
+            false => output::line(&line(&Json::parse(&value).unwrap_or_default())),
         }
     }
 }

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::{HostArgs, InputError, output};
-use crate::client::Client;
+use crate::client::{Answer, Client};
 
 /// Letters of one key are resolved one after another: those behind are asked again.
 const AGAIN_MAX: u32 = 100;
@@ -96,13 +98,35 @@ impl Redrive {
         };
         let reading = || format!("read {}", path.display());
         let text = std::fs::read(path).with_context(reading)?;
-        let event: Value = serde_json::from_slice(&text)
-            .map_err(|error| InputError(format!("{} is not JSON: {error}", path.display())))?;
-        let body = json!({"by": self.which.by, "reason": self.reason, "event": event});
+        let wrong = |error| InputError(format!("{} is not JSON: {error}", path.display()));
+        let body = Edited::new(&self.which.by, self.reason.as_deref(), &text).map_err(wrong)?;
         let client = self.which.host.client()?;
-        let answer: Value = client.post(&format!("/dead-letters/{id}/redrive"), &body).await?;
+        let answer: Answer = client.post(&format!("/dead-letters/{id}/redrive"), &body).await?;
         tell(&answer, self.which.host.json, &format!("dead letter {id} is being redriven"));
         Ok(())
+    }
+}
+
+/// What is sent for a letter whose event was edited. The event goes on as it stands in the
+/// file: what was not edited stays, byte for byte.
+#[derive(Debug, Serialize)]
+pub(crate) struct Edited<'t> {
+    by: &'t str,
+    reason: Option<&'t str>,
+    event: &'t RawValue,
+}
+
+impl<'t> Edited<'t> {
+    /// # Errors
+    /// If the text is not JSON.
+    pub(crate) fn new(
+        by: &'t str,
+        reason: Option<&'t str>,
+        text: &'t [u8],
+    ) -> Result<Self, serde_json::Error> {
+        // Some editors put a byte order mark before the text.
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        Ok(Self { by, reason, event: serde_json::from_slice(text)? })
     }
 }
 
@@ -117,7 +141,7 @@ impl Instance {
         let body = json!({
             "plugin": self.plugin, "key": self.key, "by": self.by, "reason": self.reason,
         });
-        let answer: Value = self.host.client()?.post(&format!("/instances/{verb}"), &body).await?;
+        let answer: Answer = self.host.client()?.post(&format!("/instances/{verb}"), &body).await?;
         let told = match verb {
             "cancel" => "was told to come to an end",
             _ => "is ended",
@@ -127,7 +151,7 @@ impl Instance {
     }
 }
 
-fn tell(answer: &Value, json: bool, text: &str) {
+fn tell(Answer(answer): &Answer, json: bool, text: &str) {
     match json {
         true => output::json(answer),
         false => output::line(text),

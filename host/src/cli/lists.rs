@@ -1,10 +1,10 @@
 //! The commands that ask a running host and print what it says.
 
 use clap::Args;
-use serde_json::Value;
 
 use super::{HostArgs, output};
-use crate::json::Difference;
+use crate::client::Answer;
+use crate::json::{Difference, Json};
 
 #[derive(Debug, Args)]
 pub struct Plugins {
@@ -14,7 +14,7 @@ pub struct Plugins {
 
 impl Plugins {
     pub async fn execute(self) -> anyhow::Result<()> {
-        let answer: Value = self.host.client()?.get("/plugins", &[]).await?;
+        let Answer(answer) = self.host.client()?.get("/plugins", &[]).await?;
         if self.host.json {
             output::json(&answer);
             return Ok(());
@@ -37,7 +37,7 @@ impl Plugins {
 }
 
 /// Those that are tried, how they do, and where their decisions differ.
-fn candidates(answer: &Value) {
+fn candidates(answer: &Json) {
     let rows = answer["candidates"].as_array().map(Vec::as_slice).unwrap_or_default();
     if rows.is_empty() {
         return;
@@ -64,7 +64,7 @@ fn candidates(answer: &Value) {
         for differing in row["differences"].as_array().into_iter().flatten() {
             let (key, event_type) = (&differing["key"], &differing["event_type"]);
             let shown = differing["differences"].as_array().into_iter().flatten();
-            let shown = shown.filter_map(|d| serde_json::from_value::<Difference>(d.clone()).ok());
+            let shown = shown.filter_map(Difference::read);
             let shown: Vec<String> = shown.map(|difference| difference.to_string()).collect();
             output::line(&format!(
                 "{who} decides `{}` of `{}` otherwise: {}",
@@ -97,7 +97,7 @@ impl Instances {
         let limit = self.limit.to_string();
         let mut query = page(self.status.as_deref(), self.after.as_deref(), &limit);
         query.push(("plugin", &self.plugin));
-        let answer: Value = self.host.client()?.get("/instances", &query).await?;
+        let Answer(answer) = self.host.client()?.get("/instances", &query).await?;
         let columns = ["key", "status", "version", "started_at", "updated_at"];
         print(&answer, "instances", &columns, self.host.json);
         Ok(())
@@ -116,7 +116,7 @@ pub struct Show {
 impl Show {
     pub async fn execute(self) -> anyhow::Result<()> {
         let query = [("plugin", self.plugin.as_str()), ("key", self.key.as_str())];
-        let answer: Value = self.host.client()?.get("/instance", &query).await?;
+        let Answer(answer) = self.host.client()?.get("/instance", &query).await?;
         if self.host.json {
             output::json(&answer);
             return Ok(());
@@ -124,7 +124,7 @@ impl Show {
         for (name, value) in answer.as_object().into_iter().flatten() {
             if name != "history" {
                 let text = match value {
-                    Value::Object(_) => serde_json::to_string_pretty(value).unwrap_or_default(),
+                    Json::Object(_) => serde_json::to_string_pretty(value).unwrap_or_default(),
                     other => output::cell(name, Some(other)),
                 };
                 output::line(&format!("{}: {text}", name.replace('_', " ")));
@@ -160,7 +160,7 @@ impl DeadLetters {
         let limit = self.limit.to_string();
         let mut query = page(self.status.as_deref(), self.after.as_deref(), &limit);
         query.extend(self.plugin.as_deref().map(|plugin| ("plugin", plugin)));
-        let answer: Value = self.host.client()?.get("/dead-letters", &query).await?;
+        let Answer(answer) = self.host.client()?.get("/dead-letters", &query).await?;
         let columns = ["id", "status", "plugin", "key", "position", "attempts", "reason"];
         print(&answer, "dead_letters", &columns, self.host.json);
         Ok(())
@@ -175,7 +175,7 @@ pub struct Accounts {
 
 impl Accounts {
     pub async fn execute(self) -> anyhow::Result<()> {
-        let answer: Value = self.host.client()?.get("/accounts", &[]).await?;
+        let Answer(answer) = self.host.client()?.get("/accounts", &[]).await?;
         if self.host.json {
             output::json(&answer);
         } else {
@@ -193,7 +193,7 @@ pub struct Queues {
 
 impl Queues {
     pub async fn execute(self) -> anyhow::Result<()> {
-        let answer: Value = self.host.client()?.get("/queues", &[]).await?;
+        let Answer(answer) = self.host.client()?.get("/queues", &[]).await?;
         print(&answer, "queues", &["queue", "ready", "leased"], self.host.json);
         Ok(())
     }
@@ -207,7 +207,7 @@ pub struct Sinks {
 
 impl Sinks {
     pub async fn execute(self) -> anyhow::Result<()> {
-        let answer: Value = self.host.client()?.get("/sinks", &[]).await?;
+        let Answer(answer) = self.host.client()?.get("/sinks", &[]).await?;
         let columns = ["sink", "since", "next_attempt_at", "reason"];
         print(&answer, "sinks_down", &columns, self.host.json);
         Ok(())
@@ -215,17 +215,17 @@ impl Sinks {
 }
 
 /// A table for each list of the accounts, and the single figures before them.
-pub fn accounts(accounts: &Value) -> String {
+pub fn accounts(accounts: &Json) -> String {
     let mut parts = Vec::new();
     for (name, value) in accounts.as_object().into_iter().flatten() {
         match value {
-            Value::Array(rows) if rows.is_empty() => {}
-            Value::Array(rows) => {
+            Json::Array(rows) if rows.is_empty() => {}
+            Json::Array(rows) => {
                 let columns: Vec<_> = rows[0].as_object().into_iter().flatten().collect();
                 let columns: Vec<_> = columns.iter().map(|(name, _)| name.as_str()).collect();
                 parts.push(format!("\n{}\n{}", name.to_uppercase(), output::table(&columns, rows)));
             }
-            Value::Number(number) => {
+            Json::Number(number) => {
                 let figure = number.as_u64().map_or(number.to_string(), output::grouped);
                 parts.push(format!("{}: {figure}", name.replace('_', " ")));
             }
@@ -244,7 +244,7 @@ fn page<'a>(
     given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-fn print(answer: &Value, member: &str, columns: &[&str], json: bool) {
+fn print(answer: &Json, member: &str, columns: &[&str], json: bool) {
     if json {
         return output::json(answer);
     }

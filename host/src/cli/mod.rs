@@ -20,6 +20,8 @@ mod send;
 mod sim;
 mod test;
 
+pub(crate) use letters::Edited;
+
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};

@@ -5,9 +5,9 @@ use std::io::Write as _;
 use comfy_table::{CellAlignment, Table, presets};
 use sagabox_engine::model::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
 
 pub use crate::figures::grouped;
+use crate::json::Json;
 
 /// Pretty JSON; what is text within it stays as it is. A reader that closed the pipe has
 /// seen enough.
@@ -20,7 +20,7 @@ pub fn line(text: &str) {
 }
 
 /// A table of these members of each row. Numbers stand to the right.
-pub fn table(columns: &[&str], rows: &[Value]) -> String {
+pub fn table(columns: &[&str], rows: &[Json]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(columns.iter().map(|column| column.replace('_', " ")));
@@ -30,7 +30,7 @@ pub fn table(columns: &[&str], rows: &[Value]) -> String {
     for (index, column) in columns.iter().enumerate() {
         if let Some(formatted) = table.column_mut(index) {
             formatted.set_padding((0, 2));
-            if rows.iter().any(|row| row.get(*column).is_some_and(Value::is_number)) {
+            if rows.iter().any(|row| row.get(*column).is_some_and(Json::is_number)) {
                 formatted.set_cell_alignment(CellAlignment::Right);
             }
         }
@@ -39,20 +39,24 @@ pub fn table(columns: &[&str], rows: &[Value]) -> String {
 }
 
 /// A member's value for people.
-pub fn cell(name: &str, value: Option<&Value>) -> String {
+pub fn cell(name: &str, value: Option<&Json>) -> String {
     match value {
-        None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Bool(yes)) => if *yes { "yes" } else { "no" }.to_owned(),
-        Some(Value::Number(number)) => match number.as_u64() {
+        None | Some(Json::Null) => "-".to_owned(),
+        Some(Json::String(text)) => text.clone(),
+        Some(Json::Bool(yes)) => if *yes { "yes" } else { "no" }.to_owned(),
+        Some(Json::Number(number)) => match number.as_u64() {
             Some(millis) if is_time(name) => Timestamp(millis).to_rfc3339(),
             // Names of things are not amounts.
             Some(id) if matches!(name, "id" | "position") => id.to_string(),
             Some(count) => grouped(count),
             None => number.to_string(),
         },
-        Some(Value::Object(event)) if name == "event" => cell("type", event.get("type")),
-        Some(Value::Array(items)) => {
+        // An event; a person wants to know which.
+        Some(Json::Text(event)) if name == "event" => {
+            let event = Json::parse(event.as_bytes()).unwrap_or_default();
+            cell("type", event.get("type"))
+        }
+        Some(Json::Array(items)) => {
             items.iter().map(|item| cell(name, Some(item))).collect::<Vec<_>>().join(", ")
         }
         Some(other) => other.to_string(),
@@ -69,7 +73,7 @@ mod tests {
 
     #[test]
     fn numbers_stand_to_the_right() {
-        let rows = [serde_json::json!({"name": "a", "n": 1}), serde_json::json!({"name": "bcd"})];
+        let rows = [crate::json::json!({"name": "a", "n": 1}), crate::json::json!({"name": "bcd"})];
         let lines: Vec<_> = table(&["name", "n"], &rows).lines().map(str::to_owned).collect();
         assert_eq!(lines, ["name  n", "a     1", "bcd   -"]);
     }

@@ -212,6 +212,11 @@ fn required_attributes_of_the_json_format() {
             r#"{"specversion":"1.0","id":"1","source":"/s","type":"sagabox.x"}"#,
             Fault("type"),
         ),
+        (
+            "a byte order mark before it does no harm",
+            "\u{feff}{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"t\"}",
+            Events(&["{}"]),
+        ),
         ("an event is an object", r#"["specversion"]"#, Fault("data")),
         ("in JSON", r#"{"specversion":"1.0","#, NotJson),
         ("and nothing else", r#"{"specversion":"1.0"} x"#, NotJson),

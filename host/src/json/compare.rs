@@ -27,6 +27,16 @@ pub struct Difference {
     pub found: Option<Json>,
 }
 
+impl Difference {
+    /// One that a host has written.
+    #[must_use]
+    pub fn read(json: &Json) -> Option<Self> {
+        let value = |name: &str| json.get(name).filter(|value| !value.is_null()).cloned();
+        let place = json.get("place")?.as_str()?.to_owned();
+        Some(Self { place, expected: value("expected"), found: value("found") })
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { place, expected, found } = self;

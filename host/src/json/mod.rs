@@ -27,8 +27,8 @@ pub enum Json {
     String(String),
     Array(Vec<Json>),
     Object(Object),
-    /// JSON without blanks that is not taken apart: a string or an object's name with half of
-    /// a surrogate pair, or what lies deeper than a person wants to look.
+    /// JSON that is not taken apart: a string or an object's name with half of a surrogate
+    /// pair, what lies deeper than a person wants to look, and what the caller wants untouched.
     Text(Box<str>),
 }
 
@@ -85,6 +85,18 @@ mod tests {
         assert_eq!(value, read(&deep.replace(' ', "")));
         let other = format!("{}1{}", "[".repeat(300_000), "]".repeat(300_000));
         assert_ne!(value, read(&other));
+    }
+
+    #[test]
+    fn what_is_to_be_untouched_is() {
+        let text = r#"[{"id":1,"event":{ "n" : 1.0, "s":"\u00e4" },"other":{"event": null}}]"#;
+        let value = Json::parse_around(text.as_bytes(), &["event"]).unwrap();
+        assert_eq!(
+            value.to_string(),
+            r#"[{"id":1,"event":{ "n" : 1.0, "s":"\u00e4" },"other":{"event":null}}]"#
+        );
+        let pretty = serde_json::to_string_pretty(&value).unwrap();
+        assert!(pretty.contains(r#""event": { "n" : 1.0, "s":"\u00e4" }"#), "{pretty}");
     }
 
     #[test]

@@ -14,30 +14,38 @@ impl Json {
     /// # Errors
     /// Says where the bytes stop being JSON.
     pub fn parse(bytes: &[u8]) -> Result<Self, SyntaxError> {
+        Self::parse_around(bytes, &[])
+    }
+
+    /// Leaves the values of members of these names as they are written, blanks included.
+    ///
+    /// # Errors
+    /// As [`Json::parse`].
+    pub fn parse_around(bytes: &[u8], untouched: &[&str]) -> Result<Self, SyntaxError> {
         let text = check(bytes)?;
-        value(&mut Scanner::new(text), LEVELS_MAX)
+        value(&mut Scanner::new(text), LEVELS_MAX, untouched)
     }
 }
 
-fn value(scanner: &mut Scanner, levels: usize) -> Result<Json, SyntaxError> {
+fn value(scanner: &mut Scanner, levels: usize, untouched: &[&str]) -> Result<Json, SyntaxError> {
     let kind = scanner.peek();
     match kind {
-        Some(b'[') if levels > 0 => array(scanner, levels - 1),
-        Some(b'{') if levels > 0 => object(scanner, levels - 1),
+        Some(b'[') if levels > 0 => array(scanner, levels - 1, untouched),
+        Some(b'{') if levels > 0 => object(scanner, levels - 1, untouched),
         _ => scanner.value().map(leaf),
     }
 }
 
-fn array(scanner: &mut Scanner, levels: usize) -> Result<Json, SyntaxError> {
+fn array(scanner: &mut Scanner, levels: usize, untouched: &[&str]) -> Result<Json, SyntaxError> {
     scanner.enter_array();
     let mut items = Vec::new();
     while scanner.element()? {
-        items.push(value(scanner, levels)?);
+        items.push(value(scanner, levels, untouched)?);
     }
     Ok(Json::Array(items))
 }
 
-fn object(scanner: &mut Scanner, levels: usize) -> Result<Json, SyntaxError> {
+fn object(scanner: &mut Scanner, levels: usize, untouched: &[&str]) -> Result<Json, SyntaxError> {
     let mut whole = scanner.clone();
     scanner.enter_object();
     let mut members = Vec::new();
@@ -48,7 +56,11 @@ fn object(scanner: &mut Scanner, levels: usize) -> Result<Json, SyntaxError> {
             *scanner = whole;
             return Ok(Json::Text(compact(text)));
         };
-        members.push((name.into_owned(), value(scanner, levels)?));
+        let value = match untouched.contains(&&*name) {
+            true => Json::Text(scanner.value()?.into()),
+            false => value(scanner, levels, untouched)?,
+        };
+        members.push((name.into_owned(), value));
     }
     Ok(Json::Object(Object(members)))
 }
