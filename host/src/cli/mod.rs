@@ -24,6 +24,9 @@ mod signals;
 mod sim;
 mod test;
 
+pub(crate) use letters::Edited;
+pub(crate) use output::indented;
+
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};

@@ -7,6 +7,7 @@
 mod admin;
 mod body;
 mod connection;
+mod encoding;
 mod events;
 mod extract;
 mod filter;
@@ -32,8 +33,10 @@ use crate::store::admin::Admin;
 pub use connection::Timeouts;
 pub use events::Summary;
 pub use guard::HostName;
+pub(crate) use letters::One as Redrive;
 pub use metrics::Traffic;
 pub use problem::Problem;
+pub(crate) use queues::lease_json;
 pub use server::Settings;
 
 /// What the routes share.

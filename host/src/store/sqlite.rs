@@ -19,14 +19,15 @@ use sagabox_engine::store::{
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow,
 };
-use sqlx::{ConnectOptions as _, Connection as _, Sqlite, SqliteConnection, Transaction};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Sqlite, SqliteConnection, Transaction,
+};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Mutex;
 
 use super::open::{self, Claim, OpenError};
 use super::recover::recover;
-use super::rows::json as json_rows;
-use super::rows::{self, integer};
+use super::rows::{self, integer, texts};
 use super::seen::Sizes;
 use super::writer::Writer;
 use super::{letters, trouble};
@@ -187,17 +188,22 @@ impl Store for SqliteStore {
     }
 
     async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Loaded, ReadError> {
-        let keys = json_rows(keys);
-        let sql = "SELECT * FROM instances WHERE plugin = ?1 AND key IN \
-                   (SELECT value FROM json_each(?2) UNION SELECT instance FROM claims \
-                    WHERE plugin = ?1 AND key IN (SELECT value FROM json_each(?2))) ORDER BY key";
-        let query = sqlx::query(sql).bind(plugin.as_str().to_owned()).bind(keys.clone());
+        let (keys, value) = texts(keys);
+        let sql = format!(
+            "SELECT * FROM instances WHERE plugin = ?1 AND key IN \
+             (SELECT {value} FROM json_each(?2) UNION SELECT instance FROM claims \
+              WHERE plugin = ?1 AND key IN (SELECT {value} FROM json_each(?2))) ORDER BY key"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(plugin.as_str().to_owned());
+        let query = query.bind(keys.clone());
         let mut reader = self.begin().await?;
         let instances = self.rows_in(&mut reader, query).await?;
-        let sql = "SELECT held.*, log.received_at, log.event FROM held JOIN log USING (position) \
-                   WHERE plugin = ?1 AND key IN (SELECT value FROM json_each(?2)) \
-                   ORDER BY position, key";
-        let query = sqlx::query(sql).bind(plugin.as_str().to_owned()).bind(keys);
+        let sql = format!(
+            "SELECT held.*, log.received_at, log.event FROM held JOIN log USING (position) \
+             WHERE plugin = ?1 AND key IN (SELECT {value} FROM json_each(?2)) \
+             ORDER BY position, key"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(plugin.as_str().to_owned()).bind(keys);
         loaded(plugin, &instances, &self.rows_in(&mut reader, query).await?)
     }
 

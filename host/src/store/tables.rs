@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, Params};
 use sagabox_engine::model::{DeadLetter, DeadLetterSubject, Key, PluginName, Position, SinkName};
 use sagabox_engine::store::{Append, Batch};
@@ -102,6 +103,7 @@ pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), 
 /// With their claims and timers. The claims are found by the instance's own list: the
 /// table is ordered by key.
 fn remove_instances(writer: &Connection, removed: &[(PluginName, Key)]) -> Result<(), WriteError> {
+    remove_claims_with_nul(writer, removed)?;
     for sql in [
         "DELETE FROM claims WHERE (plugin, key, instance) IN \
          (SELECT instances.plugin, claim.value, instances.key \
@@ -113,6 +115,25 @@ fn remove_instances(writer: &Connection, removed: &[(PluginName, Key)]) -> Resul
         each(writer, sql, removed, |(plugin, key)| (plugin.as_str(), key.as_str()))?;
     }
     Ok(())
+}
+
+/// SQLite ends a string of JSON at a NUL: claims that have one are looked for among all of
+/// the plugin's.
+fn remove_claims_with_nul(
+    writer: &Connection,
+    removed: &[(PluginName, Key)],
+) -> Result<(), WriteError> {
+    let sql = "SELECT 1 FROM instances \
+               WHERE plugin = ? AND key = ? AND instr(claims, '\\u0000') > 0";
+    let mut have = writer.prepare_cached(sql)?;
+    let mut rare = Vec::new();
+    for (plugin, key) in removed {
+        if have.exists((plugin.as_str(), key.as_str()))? {
+            rare.push((plugin, key));
+        }
+    }
+    let sql = "DELETE FROM claims WHERE plugin = ? AND instance = ?";
+    each(writer, sql, rare, |(plugin, key)| (plugin.as_str(), key.as_str()))
 }
 
 pub(super) fn write_decisions(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
@@ -192,36 +213,40 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
     })?;
     let sql = "INSERT OR REPLACE INTO dead_letters (id, sink, sequence, plugin, key, position, \
                reason, attempts, plugin_version, at, status, resolved_by, resolved_reason, event, \
-               edited, message_kind) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+               edited, message_kind, event_type) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.dead_letters, |letter| letter_row(letter))
 }
 
 /// One value for each column.
 fn letter_row(letter: &DeadLetter) -> impl Params {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let optional = |value: Option<Value>| value.unwrap_or(Value::Null);
     let (sink, sequence, kind) = match &letter.subject {
-        DeadLetterSubject::Event => (None, None, None),
+        DeadLetterSubject::Event => (Value::Null, Value::Null, Value::Null),
         DeadLetterSubject::Message { sink, sequence, kind } => {
-            (Some(sink.as_str()), Some(integer(sequence.0)), Some(rows::kind(*kind)))
+            (text(sink.as_str()), integer(sequence.0).into(), text(rows::kind(*kind)))
         }
     };
-    (
-        integer(letter.id.0),
+    [
+        integer(letter.id.0).into(),
         sink,
         sequence,
-        letter.plugin.as_str(),
-        letter.key.as_ref().map(Key::as_str),
-        integer(letter.position.0),
-        letter.reason.as_str(),
-        letter.attempts,
-        &*letter.plugin_version,
-        integer(letter.at.0),
-        letter.status.as_str(),
-        letter.resolved_by.as_deref(),
-        letter.resolved_reason.as_deref(),
-        letter.event.to_json(),
-        letter.edited.as_ref().map(|event| event.to_json()),
+        text(letter.plugin.as_str()),
+        optional(letter.key.as_ref().map(|key| text(key.as_str()))),
+        integer(letter.position.0).into(),
+        text(&letter.reason),
+        letter.attempts.into(),
+        text(&letter.plugin_version),
+        integer(letter.at.0).into(),
+        text(letter.status.as_str()),
+        optional(letter.resolved_by.as_deref().map(text)),
+        optional(letter.resolved_reason.as_deref().map(text)),
+        letter.event.to_json().into(),
+        optional(letter.edited.as_ref().map(|event| event.to_json().into())),
         kind,
-    )
+        text(&letter.event.event_type),
+    ]
 }
 
 pub(super) fn write_progress(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {

@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 
 use super::{Engine, OfferError, Resolution, ResolveError, lock};
 use crate::model::{
-    DeadLetterId, DeadLetterSubject, Event, Instance, InstanceStatus, Key, PluginName, reserved,
+    DeadLetterId, DeadLetterSubject, Event, Instance, InstanceStatus, Key, PluginName, attribute,
+    reserved,
 };
 use crate::resolve::ResolveRequest;
 
@@ -128,7 +129,7 @@ impl Engine {
             id: format!("{plugin}/{key}/{}/{}", instance.version, now.0),
             source: crate::identity::source(plugin),
             event_type: event_type.to_owned(),
-            subject: Some(of),
+            subject: Some(attribute::encoded(&of).into_owned()),
             time: Some(now.to_rfc3339()),
             datacontenttype: None,
             dataschema: None,

@@ -18,7 +18,8 @@ use crate::model::{
     State, Timestamp,
 };
 
-const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "ä \"'"];
+/// Few, so that they meet; and some that a database might take for another one.
+const KEYS: [&str; 7] = ["a", "b", "c", "a\0b", "\0", "d", "ä \"'"];
 const ALL: usize = 10_000;
 
 /// Makes batches that an engine could make: each row once, places ascending.
