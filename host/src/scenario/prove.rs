@@ -79,7 +79,7 @@ impl Bench {
         scenario: Option<&Scenario>,
     ) -> anyhow::Result<Option<Arc<dyn Handler>>> {
         let configuration = scenario.map(|own| own.given.configuration.clone()).unwrap_or_default();
-        let all = self.both(&serde_json::Value::Object(configuration).to_string())?;
+        let all = self.both(&configuration.to_string())?;
         let own = all.iter().find(|both| both.fresh.manifest().name.as_str() == name);
         Ok(own.map(|both| Arc::clone(&both.fresh)))
     }

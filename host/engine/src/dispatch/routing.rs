@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::handler::Call;
 use crate::model::{
-    Absent, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Instance,
-    InstanceStatus, Key, LogEntry, Parked, Position, Subscription, TimerName, reserved,
+    Absent, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Instance, InstanceStatus, Key,
+    LogEntry, Parked, Position, Subscription, TimerName, reserved,
 };
 use crate::parking::Admission;
 
