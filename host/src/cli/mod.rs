@@ -23,6 +23,7 @@ mod send;
 mod signals;
 mod sim;
 mod test;
+mod verdict;
 
 use std::process::ExitCode;
 

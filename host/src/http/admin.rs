@@ -92,6 +92,7 @@ pub async fn plugins(State(site): State<Shared>) -> Result<Json<Value>, Problem>
     }
     let board = &site.board;
     Ok(Json(json!({
+        "directory": site.directory,
         "plugins": plugins,
         "candidates": board.candidates(),
         "refused": board.refused(),
