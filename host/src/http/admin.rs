@@ -84,6 +84,7 @@ fn limit(given: Option<u32>) -> Result<u32, Problem> {
 
 #[derive(Serialize)]
 pub struct PluginPage {
+    directory: String,
     plugins: Vec<Serving>,
     candidates: Vec<CandidateView>,
     refused: Vec<RefusedView>,
@@ -115,6 +116,7 @@ pub async fn plugins(State(site): State<Shared>) -> Result<Json<PluginPage>, Pro
     }
     let board = &site.board;
     Ok(Json(PluginPage {
+        directory: site.directory.clone(),
         plugins,
         candidates: board.candidates(),
         refused: board.refused(),

@@ -23,6 +23,7 @@ mod stream;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sagabox_engine::engine::Engine;
@@ -44,6 +45,8 @@ pub struct Site {
     pub engine: Engine,
     pub admin: Admin,
     pub board: Board,
+    /// Of the plugins, without links in it.
+    pub directory: PathBuf,
     /// The configured ones.
     pub sinks: BTreeSet<String>,
     pub limits: Limits,
