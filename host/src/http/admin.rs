@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::path::PathBuf;
 
 use axum::Json;
 use axum::extract::State;
@@ -84,7 +85,7 @@ fn limit(given: Option<u32>) -> Result<u32, Problem> {
 
 #[derive(Serialize)]
 pub struct PluginPage {
-    directory: String,
+    directory: PathBuf,
     plugins: Vec<Serving>,
     candidates: Vec<CandidateView>,
     refused: Vec<RefusedView>,
