@@ -20,7 +20,7 @@ use crate::model::{
 };
 use crate::monotonic::Instant;
 use crate::outbox::{MessageTail, OutboxReader};
-use crate::parking::{Admission, Parking, WAITING_MAX};
+use crate::parking::{Admission, Parking};
 use crate::resolve::{Action, LetterIds, Resolution, ResolveError, ResolveRequest, write_letter};
 use crate::store::{MessageLane, ParkedKey, ReadError, RecoveredSink, SinkProgress, Store};
 use crate::watermark::Watermark;
@@ -103,6 +103,7 @@ impl Outlet {
         mut reader: OutboxReader,
         requests: mpsc::UnboundedReceiver<ResolveRequest>,
         letter_ids: Arc<LetterIds>,
+        waiting_max: u64,
         work: mpsc::UnboundedSender<Work>,
         clock: Clock,
     ) -> Self {
@@ -111,7 +112,7 @@ impl Outlet {
         let mut outlet = Self {
             sink: progress.sink,
             lanes: Lanes::default(),
-            parking: Parking::new(WAITING_MAX),
+            parking: Parking::new(waiting_max),
             redriving: HashMap::default(),
             requests,
             resumes: FuturesUnordered::new(),

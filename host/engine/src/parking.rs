@@ -13,10 +13,6 @@ use crate::hash::HashMap;
 use crate::model::DeadLetterId;
 use crate::store::{OpenLetter, ParkedKey};
 
-/// What waits behind one key's letters. Beyond it, whoever sends to a key that
-/// nobody repairs would fill the disk with one row and one dead letter each.
-pub const WAITING_MAX: u64 = 10_000;
-
 #[derive(Debug)]
 pub struct Parking<K, T> {
     keys: HashMap<K, Parked<T>>,

@@ -50,7 +50,7 @@ use crate::model::{
     Manifest, PluginName, Position, Subscription, Timestamp,
 };
 use crate::monotonic::Instant;
-use crate::parking::{Parking, WAITING_MAX};
+use crate::parking::Parking;
 use crate::resolve::{LetterIds, ResolveRequest};
 use crate::retry::RetryPolicy;
 use crate::shard::{Caller, GROUP_MAX, Group, Job, JobResult, Shards};
@@ -89,6 +89,7 @@ pub struct Surroundings {
     pub retry: RetryPolicy,
     pub lookup_timeout: Duration,
     pub instance_bytes_max: usize,
+    pub waiting_max: u64,
     pub entries_read_max: usize,
     pub routes: Arc<Routes>,
     pub log: Arc<Tail<LogEntry>>,
@@ -237,6 +238,7 @@ impl Dispatcher {
         let subscriptions = swap::subscriptions(&manifest);
         let (results, results_of) = mpsc::unbounded_channel();
         let progress = recovered.progress;
+        let waiting_max = around.waiting_max;
         let mut dispatcher = Self {
             around,
             serving: Serving { handler, generation: 0 },
@@ -259,7 +261,7 @@ impl Dispatcher {
             flight_bytes: 0,
             partly: BTreeSet::new(),
             lanes: Lanes::default(),
-            parking: Parking::new(WAITING_MAX),
+            parking: Parking::new(waiting_max),
             redriving: HashMap::default(),
             requeued: BTreeSet::new(),
             open: HashMap::default(),

@@ -85,6 +85,9 @@ pub struct Settings {
     pub retention: Retention,
     /// Events that the slowest plugin may be behind before offers are refused.
     pub backlog_max: u64,
+    /// Events, or messages, that may wait behind the dead letters of one key. What comes
+    /// then becomes a dead letter itself: else a key that nobody repairs fills the disk.
+    pub waiting_max: u64,
 }
 
 impl Settings {
@@ -109,6 +112,7 @@ impl Default for Settings {
             entries_read_max: 512,
             retention: Retention::default(),
             backlog_max: 10_000_000,
+            waiting_max: 10_000,
         }
     }
 }

@@ -124,6 +124,7 @@ impl Stages {
             retry: parts.settings.retry(),
             lookup_timeout: parts.settings.lookup_timeout,
             instance_bytes_max: parts.settings.instance_bytes_max,
+            waiting_max: parts.settings.waiting_max,
             entries_read_max: parts.settings.entries_read_max,
             routes: Arc::new(Routes::new(parts.routes.clone())),
             log: Arc::clone(&log),

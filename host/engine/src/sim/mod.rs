@@ -17,6 +17,8 @@ mod hot;
 #[cfg(any(test, feature = "testing"))]
 mod ledger;
 mod life;
+#[cfg(any(test, feature = "testing"))]
+mod operated;
 #[cfg(test)]
 mod panics;
 #[cfg(test)]

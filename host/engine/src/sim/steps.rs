@@ -277,6 +277,7 @@ fn parts(
             entries_read_max: 3,
             retention: Retention::default(),
             backlog_max: 1_000,
+            waiting_max: 10_000,
             lookup_timeout: Duration::from_millis(100),
         },
     }

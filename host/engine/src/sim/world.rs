@@ -177,6 +177,7 @@ impl World {
                 retention: retention(self.seed),
                 // Short enough that senders are told to come back, now and then.
                 backlog_max: 4 + self.seed % 60,
+                waiting_max: 10_000,
                 instance_bytes_max: [64 << 20, 3_000, 0][(self.seed % 3) as usize],
                 entries_read_max: [512, 3, 1][(self.seed / 3 % 3) as usize],
             },
