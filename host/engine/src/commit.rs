@@ -21,8 +21,8 @@ use crate::model::{
 use crate::outbox::Outboxes;
 use crate::receipt::{OfferError, Receipt};
 use crate::store::{
-    Append, Batch, ClaimChange, CommitError, Committed, MessageLane, PluginProgress, SinkProgress,
-    Store, TimerRow,
+    Append, Batch, ClaimChange, Closing, CommitError, Committed, MessageLane, PluginProgress,
+    SinkProgress, Store, TimerRow,
 };
 use crate::tail::Tail;
 use crate::timers::TimerIndex;
@@ -69,6 +69,7 @@ pub struct PluginChanges {
     pub parked: BTreeMap<(Position, Key), Option<Parked>>,
     /// Each once.
     pub dead_letters: Vec<DeadLetter>,
+    pub letters_closed: Vec<Closing>,
     pub progress: Option<PluginProgress>,
     /// Told when all this is durable.
     pub replies: Vec<oneshot::Sender<()>>,
@@ -107,7 +108,11 @@ pub struct SinkChanges {
 
 impl PluginChanges {
     pub fn rows(&self) -> usize {
-        self.decisions.len() + self.outgoing.len() + self.held.len() + self.parked.len()
+        self.decisions.len()
+            + self.outgoing.len()
+            + self.held.len()
+            + self.parked.len()
+            + self.letters_closed.len()
     }
 }
 
@@ -252,6 +257,7 @@ impl Committer {
             }
         }
         batch.dead_letters.extend(changes.dead_letters.into_iter().map(Arc::new));
+        batch.letters_closed.extend(changes.letters_closed);
         for outgoing in changes.outgoing {
             if outgoing.append {
                 self.append(batch, Arc::clone(&outgoing.event), outgoing.redriven, None);

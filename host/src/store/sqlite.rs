@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::TryStreamExt as _;
 use sagabox_engine::model::{
     DeadLetter, DeadLetterId, Held, Instance, Key, LogEntry, Message, PluginName, Position,
     Sequence, SinkName, Timestamp,
 };
 use sagabox_engine::store::{
-    Batch, CommitError, Committed, Loaded, MessageLane, PluginProgress, ReadError, Recovered,
-    RecoveredPlugin, Store, TimerRow,
+    Batch, CommitError, Committed, Limit, Loaded, MessageLane, PluginProgress, ReadError,
+    Recovered, RecoveredPlugin, Store, TimerRow,
 };
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow,
@@ -98,6 +99,26 @@ impl SqliteStore {
 
     async fn rows(&self, query: Query<'_>) -> Result<Vec<SqliteRow>, ReadError> {
         query.fetch_all(&self.readers).await.map_err(|error| self.unreadable(&error))
+    }
+
+    /// Row by row, so that what is beyond the limit is never in memory.
+    async fn within<T>(
+        &self,
+        query: Query<'_>,
+        limit: Limit,
+        parse: impl Fn(&SqliteRow) -> Result<T, ReadError>,
+        bytes: impl Fn(&T) -> usize,
+    ) -> Result<Vec<T>, ReadError> {
+        let mut rows = query.fetch(&self.readers);
+        let (mut found, mut read) = (Vec::new(), 0);
+        while read < limit.bytes.max(1)
+            && let Some(row) = rows.try_next().await.map_err(|error| self.unreadable(&error))?
+        {
+            let row = parse(&row)?;
+            read += bytes(&row);
+            found.push(row);
+        }
+        Ok(found)
     }
 
     /// Within a transaction.
@@ -236,7 +257,7 @@ impl Store for SqliteStore {
         plugin: &PluginName,
         key: &Key,
         after: Position,
-        limit: usize,
+        limit: Limit,
     ) -> Result<Vec<LogEntry>, ReadError> {
         let sql = "SELECT position, received_at, event FROM parked JOIN log USING (position) \
                    WHERE plugin = ? AND key = ? AND position > ? ORDER BY position LIMIT ?";
@@ -244,15 +265,15 @@ impl Store for SqliteStore {
             .bind(plugin.as_str().to_owned())
             .bind(key.as_str().to_owned())
             .bind(integer(after.0))
-            .bind(limit_of(limit));
-        self.rows(query).await?.iter().map(rows::log_entry).collect()
+            .bind(limit_of(limit.rows));
+        self.within(query, limit, rows::log_entry, |entry| entry.event.data.len()).await
     }
 
     async fn read_parked_messages(
         &self,
         lane: &MessageLane,
         after: Sequence,
-        limit: usize,
+        limit: Limit,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         let sql = "SELECT outbox.* FROM parked_messages JOIN outbox USING (sink, sequence) \
                    WHERE parked_messages.sink = ? AND parked_messages.plugin = ? \
@@ -262,8 +283,8 @@ impl Store for SqliteStore {
             .bind(lane.plugin.as_str().to_owned())
             .bind(lane.key.as_str().to_owned())
             .bind(integer(after.0))
-            .bind(limit_of(limit));
-        self.rows(query).await?.iter().map(rows::message).collect()
+            .bind(limit_of(limit.rows));
+        self.within(query, limit, rows::message, |message| message.event.data.len()).await
     }
 
     async fn read_expired_holds(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Params};
 use sagabox_engine::model::{DeadLetter, DeadLetterSubject, Key, PluginName, Position, SinkName};
-use sagabox_engine::store::{Append, Batch};
+use sagabox_engine::store::{Append, Batch, Closing};
 
 use super::rows::json as json_rows;
 use super::rows::{self, encode, integer};
@@ -193,7 +193,13 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
     let sql = "INSERT OR REPLACE INTO dead_letters (id, sink, sequence, plugin, key, position, \
                reason, attempts, plugin_version, at, status, resolved_by, resolved_reason, event, \
                edited, message_kind) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    each(writer, sql, &batch.dead_letters, |letter| letter_row(letter))
+    each(writer, sql, &batch.dead_letters, |letter| letter_row(letter))?;
+    let sql =
+        "UPDATE dead_letters SET status = ?, resolved_by = ?, resolved_reason = ? WHERE id = ?";
+    each(writer, sql, &batch.letters_closed, |closing| {
+        let Closing { id, status, by, reason } = closing;
+        (status.as_str(), by.as_str(), reason.as_str(), integer(id.0))
+    })
 }
 
 /// One value for each column.

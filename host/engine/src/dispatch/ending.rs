@@ -11,9 +11,9 @@ use crate::resolve::{Action, Resolution};
 use super::Dispatcher;
 
 impl Dispatcher {
-    pub(super) fn is_end(&mut self, key: &Key, position: Position) -> bool {
+    pub(super) fn ends(&mut self, key: &Key, position: Position) -> bool {
         let delivery = self.lanes.get_mut(key, position.0);
-        delivery.is_some_and(|d| d.entry.event.event_type == reserved::INSTANCE_ENDED)
+        delivery.is_some_and(|delivery| is_end(&delivery.entry.event))
     }
 
     /// The instance is over. Its state stays, for whoever asks what it was.
@@ -46,6 +46,10 @@ impl Dispatcher {
         self.write(Arc::new(instance));
         self.settle(key, position, delivery.via);
     }
+}
+
+pub(super) fn is_end(event: &Event) -> bool {
+    event.event_type == reserved::INSTANCE_ENDED
 }
 
 /// By whom and why, as `Engine::end` wrote it.

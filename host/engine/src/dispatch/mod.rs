@@ -20,6 +20,7 @@
 //! unknown, the dispatcher is dropped and built again from the store.
 
 mod deciding;
+mod edits;
 mod ending;
 mod holds;
 mod letters;
@@ -170,6 +171,7 @@ pub struct Dispatcher {
     calls: usize,
     asks: FuturesUnordered<BoxFuture<'static, Asked>>,
     resumes: FuturesUnordered<BoxFuture<'static, letters::Resumed>>,
+    reroutes: FuturesUnordered<BoxFuture<'static, edits::Rerouted>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -278,6 +280,7 @@ impl Dispatcher {
             calls: 0,
             asks: FuturesUnordered::new(),
             resumes: FuturesUnordered::new(),
+            reroutes: FuturesUnordered::new(),
         };
         dispatcher.try_beside(canary);
         dispatcher.restore_letters(&recovered.parked);
@@ -294,6 +297,7 @@ impl Dispatcher {
             self.on_time();
             self.pump();
             self.close();
+            self.read_portions();
             self.make_room();
             if self.dirty == Dirty::Clean {
                 waited_since = None;
@@ -321,6 +325,7 @@ impl Dispatcher {
                 Some(done) = inbox.results.recv() => self.on_results(done),
                 Some(request) = inbox.requests.recv() => self.on_resolve(request),
                 Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => self.on_resumed(resumed),
+                Some(rerouted) = self.reroutes.next(), if !self.reroutes.is_empty() => self.on_rerouted(rerouted),
                 Some(asked) = self.asks.next(), if !self.asks.is_empty() => self.on_asked(asked),
                 Some(found) = self.loads.next(), if !self.loads.is_empty() => self.on_found(found),
                 () = log.wait(read_to.0), if reads => self.read().await,

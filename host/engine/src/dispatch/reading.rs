@@ -93,8 +93,8 @@ impl Dispatcher {
             return;
         }
         self.count_durable();
-        let lanes = &self.lanes;
-        self.residents.sweep(self.durable, |key| lanes.contains(key));
+        let (lanes, parking) = (&self.lanes, &self.parking);
+        self.residents.sweep(self.durable, |key| lanes.contains(key) || parking.is_reading(key));
     }
 
     pub(super) async fn read(&mut self) {

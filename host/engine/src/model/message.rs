@@ -44,9 +44,13 @@ pub mod reserved {
     pub const INSTANCE_CANCELLED: &str = "sagabox.instance.cancelled";
     /// An operator ends an instance. No handler gets it: the host itself does what it says.
     pub const INSTANCE_ENDED: &str = "sagabox.instance.ended";
+    /// Extension attributes that begin so are the host's own.
+    pub const EXTENSIONS: &str = "sagabox";
     /// Extension attributes of reserved events: for which instance they are.
     pub const EXTENSION_PLUGIN: &str = "sagaboxplugin";
     pub const EXTENSION_INSTANCE: &str = "sagaboxinstance";
     /// Extension attribute of a fired timer: the position whose decision set it.
     pub const EXTENSION_SET_BY: &str = "sagaboxsetby";
+    /// Extension attribute of an event that an operator brought back to the log.
+    pub const EXTENSION_REDRIVEN: &str = "sagaboxredriven";
 }

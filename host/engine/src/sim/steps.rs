@@ -30,8 +30,8 @@ use crate::model::{
 };
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Batch, CommitError, Committed, Loaded, MessageLane, ReadError, Recovered, RecoveredPlugin,
-    Store, TimerRow,
+    Batch, CommitError, Committed, Limit, Loaded, MessageLane, ReadError, Recovered,
+    RecoveredPlugin, Store, TimerRow,
 };
 use crate::transport::{DeliveryError, Sink, Transport};
 
@@ -449,7 +449,7 @@ impl Store for SteppedStore {
         plugin: &PluginName,
         key: &Key,
         after: Position,
-        limit: usize,
+        limit: Limit,
     ) -> Result<Vec<LogEntry>, ReadError> {
         self.steps.read("read_parked").await?;
         self.inner.read_parked(plugin, key, after, limit).await
@@ -459,7 +459,7 @@ impl Store for SteppedStore {
         &self,
         lane: &MessageLane,
         after: Sequence,
-        limit: usize,
+        limit: Limit,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         self.steps.read("read_parked_messages").await?;
         self.inner.read_parked_messages(lane, after, limit).await

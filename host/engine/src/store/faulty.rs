@@ -12,8 +12,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
-    Batch, CommitError, Committed, Loaded, MessageLane, ReadError, Recovered, RecoveredPlugin,
-    Store, TimerRow,
+    Batch, CommitError, Committed, Limit, Loaded, MessageLane, ReadError, Recovered,
+    RecoveredPlugin, Store, TimerRow,
 };
 use crate::model::{
     DeadLetter, DeadLetterId, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
@@ -203,7 +203,7 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         plugin: &PluginName,
         key: &Key,
         after: Position,
-        limit: usize,
+        limit: Limit,
     ) -> Result<Vec<LogEntry>, ReadError> {
         let _connection = self.before_read().await?;
         self.inner.read_parked(plugin, key, after, limit).await
@@ -213,7 +213,7 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         &self,
         lane: &MessageLane,
         after: Sequence,
-        limit: usize,
+        limit: Limit,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         let _connection = self.before_read().await?;
         self.inner.read_parked_messages(lane, after, limit).await

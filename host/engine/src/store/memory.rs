@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::{
-    Batch, CommitError, Committed, Expire, Loaded, MessageLane, OpenLetter, ParkedKey,
+    Batch, CommitError, Committed, Expire, Limit, Loaded, MessageLane, OpenLetter, ParkedKey,
     PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Store,
     TimerRow,
 };
@@ -176,6 +176,13 @@ impl Tables {
         for letter in &batch.dead_letters {
             self.dead_letters.insert(letter.id, Arc::clone(letter));
         }
+        for closing in &batch.letters_closed {
+            if let Some(letter) = self.dead_letters.get_mut(&closing.id).map(Arc::make_mut) {
+                letter.status = closing.status;
+                letter.resolved_by = Some(closing.by.clone());
+                letter.resolved_reason = Some(closing.reason.clone());
+            }
+        }
         for progress in &batch.plugins {
             self.plugins.insert(progress.plugin.clone(), progress.clone());
         }
@@ -284,7 +291,7 @@ impl Tables {
             Some((letter.key.clone().filter(|_| is_ours)?, open_letter(letter)))
         });
         let rows = self.parked.keys().filter(|(name, ..)| name == plugin);
-        parked(letters, rows.map(|(_, key, _)| key.clone()))
+        parked(letters, rows.map(|(_, key, position)| (key.clone(), position.0)))
     }
 
     fn parked_lanes(&self, of: &SinkName) -> Vec<ParkedKey<MessageLane>> {
@@ -295,7 +302,8 @@ impl Tables {
             }
             _ => None,
         });
-        parked(letters, self.parked_messages.values().filter(|lane| lane.sink == *of).cloned())
+        let rows = self.parked_messages.iter().filter(|((sink, _), _)| sink == of);
+        parked(letters, rows.map(|((_, sequence), lane)| (lane.clone(), sequence.0)))
     }
 }
 
@@ -310,15 +318,15 @@ fn open_letter(letter: &DeadLetter) -> OpenLetter {
 
 fn parked<K: Clone + Ord>(
     letters: impl Iterator<Item = (K, OpenLetter)>,
-    rows: impl Iterator<Item = K>,
+    rows: impl Iterator<Item = (K, u64)>,
 ) -> Vec<ParkedKey<K>> {
     let mut keys: BTreeMap<K, ParkedKey<K>> = BTreeMap::new();
-    let fresh = |key: &K| ParkedKey { key: key.clone(), letters: Vec::new(), waiting: 0 };
+    let fresh = |key: &K| ParkedKey { key: key.clone(), letters: Vec::new(), waiting: Vec::new() };
     for (key, letter) in letters {
         keys.entry(key.clone()).or_insert_with(|| fresh(&key)).letters.push(letter);
     }
-    for key in rows {
-        keys.entry(key.clone()).or_insert_with(|| fresh(&key)).waiting += 1;
+    for (key, place) in rows {
+        keys.entry(key.clone()).or_insert_with(|| fresh(&key)).waiting.push(place);
     }
     for parked in keys.values_mut() {
         parked.letters.sort_by_key(|letter| letter.place);
@@ -434,25 +442,27 @@ impl Store for MemoryStore {
         plugin: &PluginName,
         key: &Key,
         after: Position,
-        limit: usize,
+        limit: Limit,
     ) -> Result<Vec<LogEntry>, ReadError> {
         let tables = self.lock();
         let rows = tables.parked.range((plugin.clone(), key.clone(), after.next())..);
         let of_key = rows.take_while(|((p, k, _), _)| p == plugin && k == key);
-        Ok(of_key.take(limit).map(|(_, parked)| parked.entry.clone()).collect())
+        let entries = of_key.map(|(_, parked)| parked.entry.clone());
+        Ok(limit.take(entries, |entry| entry.event.data.len()))
     }
 
     async fn read_parked_messages(
         &self,
         lane: &MessageLane,
         after: Sequence,
-        limit: usize,
+        limit: Limit,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         let tables = self.lock();
         let rows = tables.parked_messages.range((lane.sink.clone(), after.next())..);
         let of_sink = rows.take_while(|((sink, _), _)| *sink == lane.sink);
         let of_lane = of_sink.filter(|(_, stored)| *stored == lane);
-        Ok(of_lane.filter_map(|(row, _)| tables.messages.get(row).cloned()).take(limit).collect())
+        let messages = of_lane.filter_map(|(row, _)| tables.messages.get(row).cloned());
+        Ok(limit.take(messages, |message| message.event.data.len()))
     }
 
     async fn read_expired_holds(

@@ -21,9 +21,9 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::model::{
-    Counters, Cursor, DeadLetter, DeadLetterId, DecisionRecord, Event, Held, Instance, Key,
-    LogEntry, Message, Parked, PluginName, Position, Sequence, SinkName, TimerName, TimerRef,
-    Timestamp,
+    Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DecisionRecord, Event, Held,
+    Instance, Key, LogEntry, Message, Parked, PluginName, Position, Sequence, SinkName, TimerName,
+    TimerRef, Timestamp,
 };
 
 #[async_trait]
@@ -83,7 +83,7 @@ pub trait Store: Send + Sync + 'static {
         plugin: &PluginName,
         key: &Key,
         after: Position,
-        limit: usize,
+        limit: Limit,
     ) -> Result<Vec<LogEntry>, ReadError>;
 
     /// Messages parked for one ordering key of a sink, in order.
@@ -91,7 +91,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         lane: &MessageLane,
         after: Sequence,
-        limit: usize,
+        limit: Limit,
     ) -> Result<Vec<Arc<Message>>, ReadError>;
 
     /// Held events of a plugin whose time is up, earliest first.
@@ -119,6 +119,32 @@ pub trait Store: Send + Sync + 'static {
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError>;
 }
 
+/// Where a read ends: after so many rows, or with the row at which the data of all that was
+/// read reach so many bytes. So one row is read, however large it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    pub rows: usize,
+    pub bytes: usize,
+}
+
+impl Limit {
+    /// The rows up to this limit.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn take<T>(
+        self,
+        rows: impl Iterator<Item = T>,
+        bytes: impl Fn(&T) -> usize,
+    ) -> Vec<T> {
+        let mut read = 0;
+        let within = rows.take(self.rows).take_while(|row| {
+            let goes_on = read < self.bytes.max(1);
+            read += bytes(row);
+            goes_on
+        });
+        within.collect()
+    }
+}
+
 /// Everything that one commit writes. Each row is named at most once: whoever
 /// builds the batch folds several changes of a row into the last.
 #[derive(Clone, Debug, Default)]
@@ -144,6 +170,8 @@ pub struct Batch {
     pub parked_messages_removed: Vec<(SinkName, Sequence)>,
     /// Written over what was there for the id.
     pub dead_letters: Vec<Arc<DeadLetter>>,
+    /// After `dead_letters`: letters that nobody had to read to resolve them.
+    pub letters_closed: Vec<Closing>,
     pub plugins: Vec<PluginProgress>,
     pub sinks: Vec<SinkProgress>,
     /// After all of the above: what is too old goes, some of it with each commit.
@@ -172,6 +200,15 @@ pub struct Expire {
     pub history_before: Timestamp,
     /// Bounds what one commit removes from each table, and so how long it takes.
     pub rows_max: usize,
+}
+
+/// A dead letter that is resolved, and by whom and why. All else of it stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closing {
+    pub id: DeadLetterId,
+    pub status: DeadLetterStatus,
+    pub by: String,
+    pub reason: String,
 }
 
 /// An event to append. Whether (source, id) was there before decides whether it is written.
@@ -270,8 +307,8 @@ pub struct ParkedKey<K> {
     pub key: K,
     /// Its unresolved dead letters, in the order of their places.
     pub letters: Vec<OpenLetter>,
-    /// How many events or messages are parked.
-    pub waiting: u64,
+    /// The places of the events or messages that are parked, ascending.
+    pub waiting: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

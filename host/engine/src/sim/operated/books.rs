@@ -143,7 +143,9 @@ fn nothing_is_dropped_that_was_not_asked_for(
         let Deed { letter, what: What::Move(to), .. } = deed else { continue };
         let id = &letter.event.id;
         let is_there = |d: &&crate::model::DecisionRecord| {
-            d.plugin == letter.plugin && d.key.as_str() == to && all.log[&d.position].event.id == *id
+            d.plugin == letter.plugin
+                && d.key.as_str() == to
+                && all.log[&d.position].event.id == *id
         };
         let copies = all.log.values().filter(|entry| entry.event.id == *id);
         let last = copies.last().map_or(Position(0), |entry| entry.position);

@@ -191,11 +191,7 @@ async fn start(parts: Parts) -> Engine {
     }
 }
 
-async fn send(
-    engine: &Engine,
-    mut random: StdRng,
-    unacknowledged: &mut Vec<Event>,
-) {
+async fn send(engine: &Engine, mut random: StdRng, unacknowledged: &mut Vec<Event>) {
     while !unacknowledged.is_empty() {
         let count = random.random_range(1..=unacknowledged.len().min(4));
         match engine.offer(unacknowledged[..count].to_vec()).await {

@@ -125,7 +125,8 @@ impl Operator {
                     return Err(format!("{start} began nothing, and there was no instance"));
                 }
                 if generation.completed && went {
-                    generation = Generation { number: generation.number + 1, ..Generation::default() };
+                    generation =
+                        Generation { number: generation.number + 1, ..Generation::default() };
                 }
             }
             None if !generation.orphan => {
@@ -233,7 +234,9 @@ impl Operator {
                 event.extensions.push((name, LASTING[0].to_owned()));
                 event
             }
-            _ => Event { event_type: reserved::INSTANCE_ENDED.to_owned(), ..edited(letter, |_| ()) },
+            _ => {
+                Event { event_type: reserved::INSTANCE_ENDED.to_owned(), ..edited(letter, |_| ()) }
+            }
         };
         match resolve(letter.id, Action::Redrive { edited: Some(Box::new(wrong)) }, engine).await {
             Ok(()) => Err(format!("dead letter {} was edited to nonsense", letter.id.0)),
@@ -293,8 +296,7 @@ fn waiting_behind(letter: &DeadLetter, tables: &Tables) -> BTreeSet<u64> {
         }
         DeadLetterSubject::Message { sink, .. } => {
             let rows = tables.parked_messages.iter().filter(|((of, _), _)| of == sink);
-            let of_key =
-                rows.filter(|(_, lane)| lane.plugin == letter.plugin && lane.key == *key);
+            let of_key = rows.filter(|(_, lane)| lane.plugin == letter.plugin && lane.key == *key);
             of_key.map(|((_, sequence), _)| sequence.0).collect()
         }
     };

@@ -114,7 +114,9 @@ pub async fn all(stores: &dyn Stores) {
     instances::a_fired_timer_goes_if_it_is_still_the_one(stores).await;
     instances::timers_come_by_their_time(stores).await;
     waiting::parked_events_and_messages_come_in_order(stores).await;
+    waiting::what_is_parked_is_read_in_portions_of_bytes(stores).await;
     waiting::a_dead_letter_is_written_over(stores).await;
+    waiting::a_dead_letter_is_closed_unread(stores).await;
     removal::finished_instances_come_oldest_first(stores).await;
     removal::a_removed_instance_takes_its_claims_and_timers_along(stores).await;
     removal::what_is_too_old_goes(stores).await;

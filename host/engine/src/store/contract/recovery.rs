@@ -97,21 +97,22 @@ pub(super) async fn recovery_tells_what_is_parked(stores: &dyn Stores) {
     subject.commit(batch).await;
     let recovered = insist!(subject.store().recover());
     type Letter = (u64, u64, bool);
-    let parked: Vec<(&str, Vec<Letter>, u64)> = recovered.plugins[0]
+    let parked: Vec<(&str, Vec<Letter>, Vec<u64>)> = recovered.plugins[0]
         .parked
         .iter()
         .map(|parked| {
             let letters = parked.letters.iter().map(|l| (l.id.0, l.place, l.redriving)).collect();
-            (parked.key.as_str(), letters, parked.waiting)
+            (parked.key.as_str(), letters, parked.waiting.clone())
         })
         .collect();
     let expected = vec![
-        ("a", vec![], 1),
-        ("b", vec![(2, 2, true)], 0),
-        ("c", vec![(5, 1, false), (1, 4, false)], 2),
+        ("a", vec![], vec![3]),
+        ("b", vec![(2, 2, true)], vec![]),
+        ("c", vec![(5, 1, false), (1, 4, false)], vec![2, 3]),
     ];
     assert_eq!(parked, expected);
     let ours = recovered.sinks.iter().find(|s| s.progress.sink == sink()).expect("it has messages");
     assert_eq!(ours.parked.len(), 1);
-    assert_eq!((&ours.parked[0].key, ours.parked[0].waiting), (&lane("m"), 2));
+    let ours = &ours.parked[0];
+    assert_eq!((&ours.key, ours.waiting.as_slice()), (&lane("m"), [2, 3].as_slice()));
 }
