@@ -59,6 +59,8 @@ pub struct Offer {
 #[derive(Default)]
 pub struct PluginChanges {
     pub instances: BTreeMap<Key, Arc<Instance>>,
+    /// Before `instances`.
+    pub instances_removed: BTreeSet<Key>,
     /// (key, instance) to claimed or released.
     pub claims: BTreeMap<(Key, Key), bool>,
     /// (instance, name) to set or cleared.
@@ -201,7 +203,6 @@ impl Committer {
             }
             Work::Remove(removal) => {
                 batch.expire = Some(removal.expire);
-                batch.instances_removed = removal.instances;
                 gathered.removal = Some(removal.reply);
             }
             Work::Plugin(mut changes) => {
@@ -234,6 +235,7 @@ impl Committer {
         let plugin = progress.plugin.clone();
         let name = || plugin.clone();
         batch.instances.extend(changes.instances.into_values().map(|row| (name(), row)));
+        batch.instances_removed.extend(changes.instances_removed.into_iter().map(|k| (name(), k)));
         batch.claims.extend(changes.claims.into_iter().map(|((key, instance), claimed)| {
             ClaimChange { plugin: name(), key, instance, claimed }
         }));

@@ -27,6 +27,7 @@ mod pointer;
 mod queue;
 mod receipt;
 mod relay;
+mod requests;
 mod resolve;
 pub mod retry;
 mod roster;

@@ -39,6 +39,13 @@ pub(super) fn identity(event: &Event) -> Hash {
     Hash::from_be_bytes(half)
 }
 
+/// 64 bits that stand for a stream's subject.
+pub(super) fn subject(subject: &str) -> i64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&Sha256::digest(subject.as_bytes())[..8]);
+    i64::from_be_bytes(first)
+}
+
 /// `t` and the text, or `b` and base64.
 pub(super) fn encode(data: &[u8]) -> String {
     match std::str::from_utf8(data) {
@@ -106,8 +113,6 @@ pub(super) fn instance(row: &SqliteRow) -> Result<Instance, ReadError> {
         key: text(row, "key")?.into(),
         status,
         state: state(row)?,
-        claims: parsed(row, "claims")?,
-        timers: parsed(row, "timers")?,
         decided: Position(number(row, "decided")?),
         version: number(row, "version")?,
         started_at: Timestamp(number(row, "started_at")?),

@@ -39,12 +39,12 @@ pub(super) fn write_log(
     let sql = "INSERT INTO log (position, received_at, subject, event) VALUES (?, ?, ?, ?)";
     each(writer, sql, entries(), |append| {
         let Append { position, received_at, event, .. } = append;
-        (integer(position.0), integer(received_at.0), event.subject.as_deref(), event.to_json())
+        (integer(position.0), integer(received_at.0), event.stream(), event.to_json())
     })?;
     let count = (batch.appends.len() - duplicates.len()) as u64;
     let counted = (count > 0).then_some(integer(count));
     each(writer, "UPDATE totals SET events = events + ?", counted, |count| [count])?;
-    let sql = "DELETE FROM timers \
+    let sql = "UPDATE timers SET fired = 1 \
                WHERE plugin = ? AND instance = ? AND name = ? AND due = ? AND set_by = ?";
     let fired = batch.appends.iter().filter_map(|append| append.fires.as_ref());
     each(writer, sql, fired, |timer| {
@@ -54,9 +54,9 @@ pub(super) fn write_log(
 }
 
 pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
+    remove_instances(writer, &batch.instances_removed)?;
     let sql = "INSERT OR REPLACE INTO instances (plugin, key, status, state_version, state, \
-               claims, timers, decided, version, started_at, updated_at) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+               decided, version, started_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.instances, |(plugin, instance)| {
         let state = instance.state.as_ref();
         (
@@ -65,15 +65,12 @@ pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), 
             instance.status.as_str(),
             state.map(|state| state.version),
             state.map(|state| encode(&state.data)),
-            json_rows(&instance.claims),
-            json_rows(&instance.timers),
             integer(instance.decided.0),
             integer(instance.version),
             integer(instance.started_at.0),
             integer(instance.updated_at.0),
         )
     })?;
-    remove_instances(writer, &batch.instances_removed)?;
     let (claimed, released): (Vec<_>, Vec<_>) =
         batch.claims.iter().partition(|claim| claim.claimed);
     let sql = "INSERT OR IGNORE INTO claims (plugin, key, instance) VALUES (?, ?, ?)";
@@ -84,8 +81,8 @@ pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), 
     each(writer, sql, &batch.timers_cleared, |(plugin, instance, name)| {
         (plugin.as_str(), instance.as_str(), name.as_str())
     })?;
-    let sql = "INSERT OR REPLACE INTO timers (plugin, instance, name, due, set_by, data) \
-               VALUES (?, ?, ?, ?, ?, ?)";
+    let sql = "INSERT OR REPLACE INTO timers (plugin, instance, name, due, set_by, data, fired) \
+               VALUES (?, ?, ?, ?, ?, ?, 0)";
     each(writer, sql, &batch.timers_set, |row| {
         let timer = &row.timer;
         (
@@ -99,14 +96,10 @@ pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), 
     })
 }
 
-/// With their claims and timers. The claims are found by the instance's own list: the
-/// table is ordered by key.
+/// With their claims and timers.
 fn remove_instances(writer: &Connection, removed: &[(PluginName, Key)]) -> Result<(), WriteError> {
     for sql in [
-        "DELETE FROM claims WHERE (plugin, key, instance) IN \
-         (SELECT instances.plugin, claim.value, instances.key \
-          FROM instances JOIN json_each(instances.claims) AS claim \
-          WHERE instances.plugin = ? AND instances.key = ?)",
+        "DELETE FROM claims WHERE plugin = ? AND instance = ?",
         "DELETE FROM timers WHERE plugin = ? AND instance = ?",
         "DELETE FROM instances WHERE plugin = ? AND key = ?",
     ] {

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use crate::correlate::correlate;
 use crate::detached::detached;
-use crate::model::{Correlation, DeadLetter, Event, Instance, Key, reserved};
+use crate::model::{Correlation, DeadLetter, Event, Key, reserved};
 use crate::resolve::{Action, ResolveError, ResolveRequest, keep_reserved};
+use crate::store::Loaded;
 
 use super::{Dispatcher, Via};
 
@@ -24,7 +25,7 @@ const READ_RETRY: Duration = Duration::from_millis(200);
 pub(super) struct Rerouted {
     request: ResolveRequest,
     keys: Keys,
-    instances: Vec<Arc<Instance>>,
+    instances: Vec<Loaded>,
 }
 
 /// The correlation keys of a letter's event.
@@ -89,9 +90,7 @@ impl Dispatcher {
         self.reroutes.push(detached(async move {
             loop {
                 match store.load(&plugin, &all).await {
-                    Ok(loaded) => {
-                        return Rerouted { request, keys, instances: loaded.instances };
-                    }
+                    Ok(instances) => return Rerouted { request, keys, instances },
                     Err(error) => {
                         tracing::warn!(%plugin, %error, "instances cannot be read; trying again");
                         tokio::time::sleep(READ_RETRY).await;
@@ -123,22 +122,15 @@ impl Dispatcher {
         self.answer(reply, outcome);
     }
 
-    fn route_of(
-        &mut self,
-        key: &Key,
-        keys: &Keys,
-        stored: Vec<Arc<Instance>>,
-    ) -> Result<Route, String> {
+    fn route_of(&self, key: &Key, keys: &Keys, stored: Vec<Loaded>) -> Result<Route, String> {
         let mut own = BTreeSet::from([key.clone()]);
         let mut has_it = None;
-        for instance in stored {
+        for Loaded { instance, claims, .. } in stored {
             // What is in memory may be newer.
-            let instance = self.residents.get(&instance.key).cloned().unwrap_or(instance);
-            let has = |keys: &[Key]| {
-                keys.iter().any(|k| *k == instance.key || instance.claims.contains(k))
-            };
+            let claims = self.residents.claims_of(&instance.key).unwrap_or(&claims);
+            let has = |keys: &[Key]| keys.iter().any(|k| *k == instance.key || claims.contains(k));
             if instance.key == *key {
-                own.extend(instance.claims.iter().cloned());
+                own.extend(claims.iter().cloned());
             } else if has(&keys.before) && has(&keys.after) {
                 has_it = Some(instance.key.clone());
             }

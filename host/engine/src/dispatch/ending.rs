@@ -1,14 +1,17 @@
-//! An operator ends an instance: the host does it itself, without its handler,
-//! in the order of the log like everything else that happens to it.
+//! The ends of instances. An operator ends one: the host does it itself, without its handler,
+//! in the order of the log like everything else that happens to it. Those that are over for
+//! long enough are removed: here, so that nothing that comes later finds them in memory.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use crate::model::{DecisionRecord, Event, Instance, InstanceStatus, Key, Position, reserved};
+use crate::requests::RemoveRequest;
 use crate::resolve::{Action, Resolution};
 
-use super::Dispatcher;
+use super::{Dirty, Dispatcher};
 
 impl Dispatcher {
     pub(super) fn ends(&mut self, key: &Key, position: Position) -> bool {
@@ -27,9 +30,6 @@ impl Dispatcher {
         instance.decided = position;
         instance.version += 1;
         instance.updated_at = now;
-        for name in std::mem::take(&mut instance.timers).into_keys() {
-            self.changes.timers.insert((key.clone(), name), None);
-        }
         let Resolution { by, reason, .. } = resolution(&delivery.entry.event);
         self.changes.decisions.push(DecisionRecord {
             position,
@@ -44,7 +44,35 @@ impl Dispatcher {
         });
         self.counters.handled += 1;
         self.write(Arc::new(instance));
+        self.release_all(key);
         self.settle(key, position, delivery.via);
+    }
+}
+
+impl Dispatcher {
+    /// Removes instances that are over, and that nothing is under way for.
+    pub(super) fn on_remove(&mut self, request: RemoveRequest) {
+        let RemoveRequest { keys, reply } = request;
+        self.count_durable();
+        let mut count = 0;
+        for key in keys {
+            if !self.lanes.contains(&key)
+                && !self.parking.contains(&key)
+                && self.residents.remove_finished(&key, self.durable, self.handed_over + 1)
+            {
+                count += 1;
+                self.changes.instances_removed.insert(key);
+            }
+        }
+        let (told, durable) = oneshot::channel();
+        if count > 0 {
+            self.changes.replies.push(told);
+            self.touch(Dirty::Rows);
+        } else {
+            let _ = told.send(());
+        }
+        // Housekeeping may have ended.
+        let _ = reply.send((count, durable));
     }
 }
 

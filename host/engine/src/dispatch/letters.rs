@@ -15,12 +15,12 @@ use crate::commit::Addressed;
 use crate::correlate::correlate;
 use crate::detached::detached;
 use crate::model::{
-    DeadLetter, DeadLetterId, DeadLetterStatus, Event, Instance, Key, LogEntry, MessageKind,
-    PluginName, Position, reserved,
+    DeadLetter, DeadLetterId, DeadLetterStatus, Event, Key, LogEntry, MessageKind, PluginName,
+    Position, reserved,
 };
 use crate::parking::{PORTION_BYTES, Portion};
 use crate::resolve::{Action, Resolution, ResolveError, ResolveRequest, write_letter};
-use crate::store::{Closing, Limit, ParkedKey, ReadError, Store};
+use crate::store::{Closing, Limit, Loaded, ParkedKey, ReadError, Store};
 
 use super::{Delivery, Dirty, Dispatcher, Via, ending, is_for_instance};
 
@@ -34,7 +34,7 @@ pub(super) struct Resumed {
     letter: Option<DeadLetter>,
     rows: Vec<LogEntry>,
     /// As it is stored; what is in memory may be newer.
-    instance: Option<Arc<Instance>>,
+    instance: Option<Loaded>,
 }
 
 impl Dispatcher {
@@ -344,10 +344,10 @@ async fn read_portion(
         }
     }
     let instance = match has_instances {
-        true => store.load(plugin, std::slice::from_ref(key)).await?.instances,
+        true => store.load(plugin, std::slice::from_ref(key)).await?,
         false => Vec::new(),
     };
-    let instance = instance.into_iter().find(|instance| instance.key == *key);
+    let instance = instance.into_iter().find(|loaded| loaded.instance.key == *key);
     Ok(Resumed { key: key.clone(), letter, rows, instance })
 }
 

@@ -52,7 +52,8 @@ use crate::model::{
 };
 use crate::monotonic::Instant;
 use crate::parking::Parking;
-use crate::resolve::{LetterIds, ResolveRequest};
+use crate::requests::PluginRequest;
+use crate::resolve::LetterIds;
 use crate::retry::RetryPolicy;
 use crate::shard::{Caller, GROUP_MAX, Group, Job, JobResult, Shards};
 use crate::store::{PluginProgress, ReadError, RecoveredPlugin, Store};
@@ -105,14 +106,14 @@ pub struct Beginning {
     pub recovered: RecoveredPlugin,
     /// Events up to here came while the plugin was away, and are not for it.
     pub missed_to: Position,
-    pub requests: mpsc::UnboundedReceiver<ResolveRequest>,
+    pub requests: mpsc::UnboundedReceiver<PluginRequest>,
     pub versions: mpsc::UnboundedReceiver<Versions>,
 }
 
 /// What comes back to a dispatcher from outside its own loop.
 pub struct Inbox {
     pub results: mpsc::UnboundedReceiver<Vec<JobResult>>,
-    pub requests: mpsc::UnboundedReceiver<ResolveRequest>,
+    pub requests: mpsc::UnboundedReceiver<PluginRequest>,
     pub versions: mpsc::UnboundedReceiver<Versions>,
 }
 
@@ -323,7 +324,10 @@ impl Dispatcher {
                 }
                 Some(versions) = inbox.versions.recv() => self.swap(versions),
                 Some(done) = inbox.results.recv() => self.on_results(done),
-                Some(request) = inbox.requests.recv() => self.on_resolve(request),
+                Some(request) = inbox.requests.recv() => match request {
+                    PluginRequest::Resolve(request) => self.on_resolve(*request),
+                    PluginRequest::Remove(request) => self.on_remove(request),
+                },
                 Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => self.on_resumed(resumed),
                 Some(rerouted) = self.reroutes.next(), if !self.reroutes.is_empty() => self.on_rerouted(rerouted),
                 Some(asked) = self.asks.next(), if !self.asks.is_empty() => self.on_asked(asked),

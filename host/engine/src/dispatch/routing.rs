@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use crate::handler::Call;
 use crate::model::{
-    Absent, Correlation, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Instance,
-    InstanceStatus, Key, LogEntry, Parked, Position, Subscription, TimerName, reserved,
+    Absent, Correlation, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Key, LogEntry,
+    Parked, Position, Subscription, TimerName, reserved,
 };
 use crate::parking::Admission;
 
 use super::reading::Interest;
+use super::residents::Residents;
 use super::{Delivery, Dirty, Dispatcher, Flight, Via, ending, is_for_instance};
 
 impl Delivery {
@@ -233,18 +234,23 @@ impl Dispatcher {
         let Some(instance) = instance else {
             return (delivery.effect == Effect::Handle).then_some(Ignored::Absent);
         };
-        if instance.status != InstanceStatus::Running {
-            return Some(Ignored::Completed);
+        if !instance.status.is_running() {
+            // It has released all keys but its own, with the decision that made it complete.
+            let is_own = delivery.by_instance || delivery.keys.contains(key);
+            return Some(if is_own { Ignored::Completed } else { Ignored::Released });
         }
         match delivery.effect {
             Effect::Start => Some(Ignored::Started),
             Effect::StartOrHandle => None,
             Effect::Handle if delivery.by_instance => {
-                is_superseded(&instance, delivery).then_some(Ignored::Superseded)
+                is_superseded(&self.residents, key, delivery).then_some(Ignored::Superseded)
             }
             Effect::Handle => {
-                let claims = |key: &Key| *key == instance.key || instance.claims.contains(key);
-                (!delivery.keys.iter().any(claims)).then_some(Ignored::Released)
+                let claims = self.residents.claims_of(key);
+                let has = |named: &Key| {
+                    named == key || claims.is_some_and(|claims| claims.contains(named))
+                };
+                (!delivery.keys.iter().any(has)).then_some(Ignored::Released)
             }
         }
     }
@@ -425,13 +431,13 @@ enum Ignored {
 }
 
 /// A fired timer that was replaced or cancelled by a decision before it.
-fn is_superseded(instance: &Instance, delivery: &Delivery) -> bool {
+fn is_superseded(residents: &Residents, instance: &Key, delivery: &Delivery) -> bool {
     let event = &delivery.entry.event;
     if event.event_type != reserved::TIMER_FIRED {
         return false;
     }
     let set_by = event.extension(reserved::EXTENSION_SET_BY).and_then(|text| text.parse().ok());
     let name = event.subject.as_deref().map(TimerName::from);
-    let timer = name.and_then(|name| instance.timers.get(&name));
+    let timer = name.and_then(|name| residents.timer(instance, &name));
     timer.map(|timer| timer.set_by.0) != set_by
 }

@@ -21,8 +21,8 @@ use crate::housekeeping::Retention;
 use crate::lookup::Lookup;
 use crate::model::{Event, LogEntry, PluginName, Position, SinkName};
 use crate::outbox::Outboxes;
-use crate::plugins::Resolvers;
 use crate::queue::QueueRequest;
+use crate::requests::Dispatchers;
 use crate::resolve::ResolveRequest;
 use crate::retry::RetryPolicy;
 use crate::roster::Roster;
@@ -146,7 +146,7 @@ struct Life {
     queues: Arc<Mutex<BTreeMap<String, mpsc::UnboundedSender<QueueRequest>>>>,
     outboxes: Arc<Outboxes>,
     /// Who resolves the dead letters of a plugin's keys, and of a sink's.
-    plugins: Resolvers,
+    plugins: Dispatchers,
     sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,
 }
 

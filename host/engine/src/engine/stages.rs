@@ -16,7 +16,8 @@ use crate::dispatch::Surroundings;
 use crate::housekeeping::Housekeeping;
 use crate::model::LogEntry;
 use crate::outbox::Outboxes;
-use crate::plugins::{Plugins, Resolvers};
+use crate::plugins::Plugins;
+use crate::requests::Dispatchers;
 use crate::resolve::LetterIds;
 use crate::store::{ReadError, Recovered, RecoveredSink};
 use crate::tail::Tail;
@@ -131,11 +132,11 @@ impl Stages {
             work: work.clone(),
             letter_ids: Arc::clone(&letter_ids),
         };
-        let (roster, resolvers) = (Arc::clone(&shared.roster), Resolvers::default());
+        let (roster, dispatchers) = (Arc::clone(&shared.roster), Dispatchers::default());
         shared.backlog.restart(recovered.position.0);
         let backlog = Arc::clone(&shared.backlog);
         let plugins =
-            Plugins::start(around, roster, backlog, recovered.plugins, resolvers.clone()).await?;
+            Plugins::start(around, roster, backlog, recovered.plugins, dispatchers.clone()).await?;
         let mut deciding = JoinSet::new();
         deciding.spawn(plugins.run(stop_deciding.clone()));
         let timer_stage = Timers {
@@ -150,6 +151,7 @@ impl Stages {
             clock: Arc::clone(&parts.clock),
             retention: parts.settings.retention.clone(),
             roster: Arc::clone(&shared.roster),
+            dispatchers: dispatchers.clone(),
             work: work.clone(),
         };
         deciding.spawn(housekeeping.run(stop_deciding.clone()));
@@ -181,7 +183,7 @@ impl Stages {
             started: BTreeSet::new(),
             next_lease: (parts.clock)().0 << 16,
         };
-        let life = Life { work, log, queues, outboxes, plugins: resolvers, sinks };
+        let life = Life { work, log, queues, outboxes, plugins: dispatchers, sinks };
         *lock(&shared.life) = Some(life);
         let mut delivery_stage = JoinSet::new();
         delivery_stage.spawn(delivering.run(opened_of, stop_delivering.clone()));

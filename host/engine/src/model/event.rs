@@ -14,6 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use super::reserved;
+
 /// The media type of JSON data, and what an event without `datacontenttype` means.
 pub const JSON: &str = "application/json";
 
@@ -66,6 +68,15 @@ impl Event {
     #[must_use]
     pub fn is_json(&self) -> bool {
         is_json_media_type(self.content_type())
+    }
+
+    /// The subject whose stream the event belongs to. What the host has for one plugin alone
+    /// (fired timers, redriven events, what operators ask of instances) is in no stream: a
+    /// redriven event stands in it where it came first.
+    #[must_use]
+    pub fn stream(&self) -> Option<&str> {
+        let addressed = self.extension(reserved::EXTENSION_PLUGIN).is_some();
+        self.subject.as_deref().filter(|_| !addressed)
     }
 
     #[must_use]

@@ -30,8 +30,8 @@ use crate::model::{
 };
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Batch, CommitError, Committed, Limit, Loaded, MessageLane, ReadError, Recovered,
-    RecoveredPlugin, Store, TimerRow,
+    Batch, CommitError, Committed, Limit, Loaded, LoadedAll, MessageLane, ReadError, Recovered,
+    RecoveredPlugin, Store, StreamPage, TimerRow,
 };
 use crate::transport::{DeliveryError, Sink, Transport};
 
@@ -405,13 +405,13 @@ impl Store for SteppedStore {
         subject: &str,
         after: Position,
         before: Position,
-        limit: usize,
-    ) -> Result<Vec<LogEntry>, ReadError> {
+        limit: Limit,
+    ) -> Result<StreamPage, ReadError> {
         self.steps.read("read_stream").await?;
         self.inner.read_stream(subject, after, before, limit).await
     }
 
-    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Loaded, ReadError> {
+    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Vec<Loaded>, ReadError> {
         self.steps.read("load").await?;
         self.inner.load(plugin, keys).await
     }
@@ -420,7 +420,7 @@ impl Store for SteppedStore {
         &self,
         plugin: &PluginName,
         limit: usize,
-    ) -> Result<Option<Loaded>, ReadError> {
+    ) -> Result<Option<LoadedAll>, ReadError> {
         self.steps.read("load_all").await?;
         self.inner.load_all(plugin, limit).await
     }
@@ -479,10 +479,11 @@ impl Store for SteppedStore {
         &self,
         plugin: &PluginName,
         until: Timestamp,
+        after: Option<&(Timestamp, Key)>,
         limit: usize,
-    ) -> Result<Vec<Key>, ReadError> {
+    ) -> Result<Vec<(Timestamp, Key)>, ReadError> {
         self.steps.read("read_finished_instances").await?;
-        self.inner.read_finished_instances(plugin, until, limit).await
+        self.inner.read_finished_instances(plugin, until, after, limit).await
     }
 
     async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {
