@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::correlate::correlate;
 use crate::detached::detached;
-use crate::model::{Correlation, DeadLetter, Event, Key, reserved};
+use crate::model::{DeadLetter, Event, Key, reserved};
 use crate::resolve::{Action, ResolveError, ResolveRequest, keep_reserved};
 use crate::store::Loaded;
 
@@ -30,8 +30,8 @@ pub(super) struct Rerouted {
 
 /// The correlation keys of a letter's event.
 struct Keys {
-    before: Vec<Key>,
-    after: Vec<Key>,
+    before: BTreeSet<Key>,
+    after: BTreeSet<Key>,
 }
 
 /// What becomes of an edited event.
@@ -43,10 +43,20 @@ enum Route {
 }
 
 impl Dispatcher {
-    /// Whether a delivery is of a letter whose event was edited.
-    pub(super) fn is_edited(&self, via: Via) -> bool {
+    /// Whether a delivery is of a letter whose event was edited, and names other keys since.
+    pub(super) fn is_rerouted(&self, via: Via) -> bool {
         let Via::Letter(id) = via else { return false };
-        self.redriving.get(&id).is_some_and(|letter| letter.edited.is_some())
+        let Some(letter) = self.redriving.get(&id) else { return false };
+        letter.edited.as_ref().is_some_and(|edited| {
+            self.correlated(edited) != self.correlated(&letter.event)
+        })
+    }
+
+    /// The keys of an event by today's rules; none if it has none.
+    fn correlated(&self, event: &Event) -> BTreeSet<Key> {
+        let rule = self.subscription(&event.event_type).map(|rule| rule.key);
+        let keys = rule.and_then(|rule| correlate(event, &rule).ok());
+        keys.unwrap_or_default().into_iter().collect()
     }
 
     /// Hands back the request, unless it is refused, or is for an edited event whose route
@@ -71,7 +81,9 @@ impl Dispatcher {
         }
         let of_host = edited.event_type.starts_with(reserved::PREFIX);
         let extra = |after: &Key| *after != key && !keys.before.contains(after);
-        if of_host || (keys.after.contains(&key) && !keys.after.iter().any(extra)) {
+        let stays = keys.after.contains(&key) && !keys.after.iter().any(extra);
+        // With the keys by which it came it is for whom it was.
+        if of_host || stays || keys.before == keys.after {
             return Some(request);
         }
         if self.manifest.role.has_instances() {
@@ -128,7 +140,7 @@ impl Dispatcher {
         for Loaded { instance, claims, .. } in stored {
             // What is in memory may be newer.
             let claims = self.residents.claims_of(&instance.key).unwrap_or(&claims);
-            let has = |keys: &[Key]| keys.iter().any(|k| *k == instance.key || claims.contains(k));
+            let has = |keys: &BTreeSet<Key>| keys.iter().any(|k| *k == instance.key || claims.contains(k));
             if instance.key == *key {
                 own.extend(claims.iter().cloned());
             } else if has(&keys.before) && has(&keys.after) {
@@ -178,8 +190,7 @@ impl Dispatcher {
         if after.is_empty() {
             return Err("its list of correlation keys is empty".to_owned());
         }
-        let rule = self.subscription(&letter.current().event_type).map(|rule| rule.key);
-        let before = rule.and_then(|rule: Correlation| correlate(letter.current(), &rule).ok());
-        Ok(Keys { before: before.unwrap_or_default(), after })
+        let before = self.correlated(&letter.event);
+        Ok(Keys { before, after: after.into_iter().collect() })
     }
 }

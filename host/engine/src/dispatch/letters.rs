@@ -249,7 +249,7 @@ impl Dispatcher {
         // It was routed when it came, perhaps by other rules: who waited for it gets it. What
         // was edited since was routed anew.
         let mut keys = correlate(&entry.event, &subscription.key).unwrap_or_default();
-        if !keys.contains(key) && !self.is_edited(via) {
+        if !keys.contains(key) && !self.is_rerouted(via) {
             keys.push(key.clone());
         }
         let by_instance = is_for_instance(&subscription);

@@ -134,7 +134,7 @@ impl Residents {
             Some(resident) => resident,
             None => self.instances.entry(instance.key.clone()).or_default(),
         };
-        let before = resident.instance.as_ref().map_or(0, |before| bytes(before));
+        let before = resident.instance.as_ref().map_or(resident.bytes, |before| bytes(before));
         let now = bytes(&instance);
         resident.bytes = resident.bytes + now - before;
         self.bytes = self.bytes + now - before;

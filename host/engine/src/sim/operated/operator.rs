@@ -122,9 +122,11 @@ impl Operator {
                 let is_settled = self.store.look(|tables| is_settled(tables, &start));
                 let went = self.store.look(|tables| is_decided(tables, &start));
                 if is_settled && !went {
-                    return Err(format!("{start} began nothing, and there was no instance"));
+                    let why = self.store.look(|tables| trace(tables, &start, &key));
+                    return Err(format!("{start} began nothing, and there was no instance; {why}"));
                 }
-                if generation.completed && went {
+                // It may have been completed without an answer.
+                if went {
                     generation =
                         Generation { number: generation.number + 1, ..Generation::default() };
                 }
@@ -315,9 +317,10 @@ fn is_decided(tables: &Tables, id: &str) -> bool {
     decisions.into_iter().any(|d| d.position == position && d.plugin.as_str() == JOBS)
 }
 
+/// Where an event came first, and not where it was redriven to.
 fn position_of(tables: &Tables, id: &str) -> Option<Position> {
-    let mut log = tables.log.values().chain(tables.removed.log.values());
-    log.find(|entry| entry.event.id == id).map(|entry| entry.position)
+    let log = tables.log.values().chain(tables.removed.log.values());
+    log.filter(|entry| entry.event.id == id).map(|entry| entry.position).min()
 }
 
 /// Nothing is left to do.
@@ -335,4 +338,20 @@ fn is_quiet(tables: &Tables) -> bool {
         || !tables.held.is_empty()
         || !tables.timers.is_empty();
     settled && sent && !waits
+}
+
+/// What there is of a key and of an event for it.
+fn trace(tables: &Tables, id: &str, key: &Key) -> String {
+    let position = position_of(tables, id);
+    let log = tables.log.values().chain(tables.removed.log.values());
+    let log = log.filter(|entry| {
+        entry.event.extension(reserved::EXTENSION_INSTANCE) == Some(key.as_str())
+            || String::from_utf8_lossy(&entry.event.data).contains(key.as_str())
+    });
+    let log: Vec<String> =
+        log.map(|entry| format!("{} {}", entry.position, entry.event.id)).collect();
+    let decisions = tables.decisions.values().chain(tables.removed.decisions.values());
+    let decisions = decisions.filter(|d| d.key == *key && d.plugin.as_str() == JOBS);
+    let decisions: Vec<u64> = decisions.map(|d| d.position.0).collect();
+    format!("it is at {position:?}; its key has the events {log:?}, and decided {decisions:?}")
 }
