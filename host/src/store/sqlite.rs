@@ -5,7 +5,6 @@
 //! together is read in one transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -47,9 +47,10 @@ impl Dispatcher {
     pub(super) fn is_rerouted(&self, via: Via) -> bool {
         let Via::Letter(id) = via else { return false };
         let Some(letter) = self.redriving.get(&id) else { return false };
-        letter.edited.as_ref().is_some_and(|edited| {
-            self.correlated(edited) != self.correlated(&letter.event)
-        })
+        letter
+            .edited
+            .as_ref()
+            .is_some_and(|edited| self.correlated(edited) != self.correlated(&letter.event))
     }
 
     /// The keys of an event by today's rules; none if it has none.
@@ -140,7 +141,9 @@ impl Dispatcher {
         for Loaded { instance, claims, .. } in stored {
             // What is in memory may be newer.
             let claims = self.residents.claims_of(&instance.key).unwrap_or(&claims);
-            let has = |keys: &BTreeSet<Key>| keys.iter().any(|k| *k == instance.key || claims.contains(k));
+            let has = |keys: &BTreeSet<Key>| {
+                keys.iter().any(|k| *k == instance.key || claims.contains(k))
+            };
             if instance.key == *key {
                 own.extend(claims.iter().cloned());
             } else if has(&keys.before) && has(&keys.after) {

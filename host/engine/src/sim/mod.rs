@@ -17,7 +17,7 @@ mod hot;
 #[cfg(any(test, feature = "testing"))]
 mod ledger;
 mod life;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(test)]
 mod operated;
 #[cfg(test)]
 mod panics;

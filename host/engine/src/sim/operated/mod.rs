@@ -19,7 +19,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
 use self::operator::Operator;
-use self::plugins::{Sink, event, handlers};
+use self::plugins::{Mailbox, event, handlers};
 use super::life::Timeline;
 use super::world::START;
 use crate::engine::{Engine, Parts, Settings};
@@ -28,7 +28,7 @@ use crate::lookup::{Lookup, Unanswered};
 use crate::model::{AnswerValue, Event, PluginName, SinkName, Timestamp};
 use crate::store::faulty::{FaultRates, FaultyStore};
 use crate::store::memory::{MemoryStore, Tables};
-use crate::transport::Transport;
+use crate::transport::{Sink, Transport};
 
 /// A world in which work remains after so much simulated time is stuck.
 const LIFETIME: Duration = Duration::from_secs(120);
@@ -51,7 +51,7 @@ struct World {
     seed: u64,
     events: Vec<Event>,
     store: MemoryStore,
-    sink: Arc<Sink>,
+    sink: Arc<Mailbox>,
     timeline: Timeline,
     operator: Operator,
 }
@@ -62,7 +62,7 @@ impl World {
         let events = plan(&mut random);
         let store = MemoryStore::new();
         Self {
-            sink: Arc::new(Sink::new(StdRng::seed_from_u64(!seed))),
+            sink: Arc::new(Mailbox::new(StdRng::seed_from_u64(!seed))),
             operator: Operator::new(StdRng::seed_from_u64(seed ^ 1), store.clone()),
             timeline: Timeline::new(Timestamp(START)),
             store,
@@ -113,7 +113,7 @@ impl World {
 
     fn parts(&self, rates: FaultRates) -> Parts {
         let seed = self.seed;
-        let sink = Arc::clone(&self.sink) as Arc<dyn Transport>;
+        let sink = Sink::new(Arc::clone(&self.sink) as Arc<dyn Transport>);
         let route = |name: &str| (name.to_owned(), SinkName::from("sink"));
         let short = Duration::from_millis(seed / 2 % 40);
         Parts {
@@ -121,7 +121,7 @@ impl World {
             handlers: handlers(seed % 4 * 5),
             canaries: Vec::new(),
             lookup: Arc::new(Nothing),
-            transports: HashMap::from([(SinkName::from("sink"), sink)]),
+            sinks: HashMap::from([(SinkName::from("sink"), sink)]),
             routes: BTreeMap::from([route("mail"), route("told")]),
             clock: Arc::new(|| Timestamp(0)),
             settings: Settings {
@@ -180,7 +180,7 @@ async fn start(parts: Parts) -> Engine {
             handlers: parts.handlers.clone(),
             canaries: Vec::new(),
             lookup: Arc::clone(&parts.lookup),
-            transports: parts.transports.clone(),
+            sinks: parts.sinks.clone(),
             routes: parts.routes.clone(),
             clock: Arc::clone(&parts.clock),
             settings: parts.settings.clone(),

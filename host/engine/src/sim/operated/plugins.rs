@@ -158,12 +158,12 @@ pub(super) fn event(event_type: &str, id: &str, data: &Value) -> Event {
 }
 
 /// Refuses for good what says so, and fails in passing now and then.
-pub(super) struct Sink {
+pub(super) struct Mailbox {
     random: Mutex<StdRng>,
     delivered: Mutex<Vec<Arc<Message>>>,
 }
 
-impl Sink {
+impl Mailbox {
     pub(super) fn new(random: StdRng) -> Self {
         Self { random: Mutex::new(random), delivered: Mutex::default() }
     }
@@ -178,15 +178,19 @@ impl Sink {
 }
 
 #[async_trait]
-impl Transport for Sink {
+impl Transport for Mailbox {
     async fn deliver(&self, messages: &[Arc<Message>]) -> Vec<Result<(), DeliveryError>> {
         tokio::time::sleep(Duration::from_micros(u64::from(self.roll(2_000)))).await;
         let mut results = Vec::new();
+        // A message is delivered only if all before it that have its key were.
+        let mut held = BTreeSet::new();
         for message in messages {
+            let lane = (&message.plugin, &message.key);
             let data: Value = serde_json::from_slice(&message.event.data).unwrap_or_default();
             let failed =
                 DeliveryError::Transient { reason: "planted".to_owned(), retry_after: None };
-            results.push(match self.roll(20) {
+            let result = match self.roll(20) {
+                _ if held.contains(&lane) => Err(failed),
                 _ if data["refused"] == true => {
                     Err(DeliveryError::Permanent("planted: for good".to_owned()))
                 }
@@ -196,7 +200,11 @@ impl Transport for Sink {
                     taken.push(Arc::clone(message));
                     Ok(())
                 }
-            });
+            };
+            if result.is_err() {
+                held.insert(lane);
+            }
+            results.push(result);
         }
         results
     }
@@ -205,7 +213,7 @@ impl Transport for Sink {
         2
     }
 
-    fn ordered(&self) -> bool {
-        false
+    fn in_flight(&self) -> usize {
+        2
     }
 }
