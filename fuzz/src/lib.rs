@@ -67,9 +67,10 @@ pub fn handle(plugin: &LoadedPlugin, data: &[u8]) -> Option<Reply> {
 
 /// Has a process manager read a state of the version before.
 pub fn migrate(plugin: &LoadedPlugin, data: &[u8]) {
-    let version = plugin.handler.manifest().state_version.wrapping_sub(1);
-    let migrated = plugin.handler.migrate(&State { version, data: Bytes::copy_from_slice(data) });
-    if let Ok(state) = migrated {
+    let own = plugin.handler.manifest().state_version;
+    for version in [own.wrapping_sub(1), own] {
+        let state = State { version, data: Bytes::copy_from_slice(data) };
+        let Ok(state) = plugin.handler.migrate(&state, own) else { continue };
         assert!(state.len() <= Limits::default().state_bytes, "a state keeps to its limit");
     }
 }

@@ -6,15 +6,19 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client as Http, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::cloudevents;
 use crate::http::{Problem, Summary};
+use crate::printable::printable;
 use crate::secrets::{is_loopback, shown_url};
 use crate::transport::{causes, is_transient, retry_after};
 
 /// Longer than the longest wait for a lease.
 const TIMEOUT: Duration = Duration::from_secs(90);
+/// An address that nothing answers at is known after that.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything but RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -28,11 +32,15 @@ pub struct Client {
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// No answer: the host is not there, or the connection broke.
-    #[error("{url}: {reason}; is the host running?")]
+    #[error("{}: {}; is the host running?", printable(url), printable(reason))]
     Unreachable { url: String, reason: String },
-    #[error("{}{}", problem.detail, place(problem))]
+    #[error("{}{}", printable(&problem.detail), place(problem))]
     Refused { problem: Problem, retry_after: Option<Duration> },
-    #[error("{url} answered {status}, and not as a Sagabox host does: {body}")]
+    #[error(
+        "{} answered {status}, and not as a Sagabox host does: {}",
+        printable(url),
+        printable(body)
+    )]
     Strange { url: String, status: StatusCode, body: String },
 }
 
@@ -52,6 +60,11 @@ impl ClientError {
         }
     }
 
+    /// Whether what was asked is at fault: asking it again can never go better.
+    pub fn is_by_input(&self) -> bool {
+        matches!(self, Self::Refused { problem, .. } if [400, 413, 415, 422].contains(&problem.status))
+    }
+
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,
@@ -66,7 +79,7 @@ impl Client {
     pub fn new(base: &str) -> Result<Self, reqwest::Error> {
         let scheme = if base.contains("://") { "" } else { "http://" };
         let base = format!("{scheme}{}", base.trim_end_matches('/'));
-        let builder = Http::builder().timeout(TIMEOUT);
+        let builder = Http::builder().timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT);
         // No proxy leads to this machine.
         let builder = match base.parse().is_ok_and(|url| is_loopback(&url)) {
             true => builder.no_proxy(),
@@ -83,6 +96,13 @@ impl Client {
     ) -> Result<T, ClientError> {
         let url = self.url(path, query);
         self.answer(self.http.get(&url), &url).await
+    }
+
+    /// The answer as it is.
+    pub async fn text(&self, path: &str, query: &[(&str, &str)]) -> Result<String, ClientError> {
+        let url = self.url(path, query);
+        let json: Box<RawValue> = self.answer(self.http.get(&url), &url).await?;
+        Ok(json.get().to_owned())
     }
 
     pub async fn post<T: DeserializeOwned>(

@@ -13,6 +13,9 @@ pub use reading::{StoreGuard, Unreadable, bytes, guard_store, is_of_store, open,
 /// times what a long one has.
 pub const TEXT_BYTES_MAX: usize = 8 << 20;
 
+/// What some editors put before UTF-8. It is no part of the text.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Puts a file in the place of another, by rename: whoever looks sees the old one or the
 /// new one, and a disk that is full leaves the old one.
 ///

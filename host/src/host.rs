@@ -109,9 +109,12 @@ impl Host {
         tokio::spawn(self.loader.run(self.engine.clone(), stop_loading.clone()));
         let mut server = tokio::spawn(http::serve(listener, self.site, self.http, stopping));
         tokio::select! {
-            ended = &mut server => return Ok(ended?),
+            biased;
+            // Before the server can end: what is under way is drained in any case.
             _ = stopped => {}
+            ended = &mut server => return Ok(ended?),
         }
+        tracing::info!("the host stops; a second signal ends it at once");
         stop_loading.cancel();
         // The engine ends waiting calls, and so lets the server's requests end.
         let draining = async {

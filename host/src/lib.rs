@@ -12,6 +12,7 @@ pub mod hot;
 pub mod http;
 pub mod lookup;
 pub mod plugin;
+mod printable;
 pub mod pull;
 pub mod replay;
 pub mod scenario;

@@ -22,6 +22,8 @@ pub struct Builder {
     configuration: Configuration,
     store: Option<PathBuf>,
     is_store_among_plugins: bool,
+    arguments: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
 #[derive(Default)]
@@ -73,6 +75,20 @@ impl Builder {
         self
     }
 
+    /// A further argument of `sagabox run`.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// A variable of the process's environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Starts the host and waits until it listens.
     ///
     /// # Panics
@@ -103,6 +119,8 @@ impl Builder {
             folder,
             store,
             configuration,
+            arguments: self.arguments,
+            variables: self.variables,
             // Port 0 the first time; after that the same one, so that clients find it again.
             listen: "127.0.0.1:0".to_owned(),
             child: None,
@@ -118,6 +136,8 @@ pub struct Host {
     folder: TempDir,
     store: PathBuf,
     configuration: Option<PathBuf>,
+    arguments: Vec<String>,
+    variables: Vec<(String, String)>,
     listen: String,
     child: Option<Child>,
     /// The lines of standard output since the last start.
@@ -142,6 +162,8 @@ impl Host {
             .arg(self.plugins())
             .args(["--store", &format!("sqlite:{}", self.store().display())])
             .args(["--listen", &self.listen])
+            .args(&self.arguments)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -201,9 +223,17 @@ impl Host {
     /// # Panics
     /// If it does not run.
     pub async fn terminate(&mut self) {
+        self.signal("TERM").await;
+    }
+
+    /// Sends the process a signal, by its name without SIG.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub async fn signal(&mut self, name: &str) {
         let id = self.process().to_string();
-        let status = Command::new("kill").args(["-TERM", &id]).status().await;
-        assert!(status.expect("kill can be run").success(), "SIGTERM could not be sent");
+        let status = Command::new("kill").args([&format!("-{name}"), &id]).status().await;
+        assert!(status.expect("kill can be run").success(), "SIG{name} could not be sent");
     }
 
     /// Waits until the process has ended by itself.

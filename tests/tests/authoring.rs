@@ -52,7 +52,7 @@ fn the_example_plugins_are_without_errors() {
     let checked = checked.saying("order-saga 0.1.0 (saga) from").saying("5 plugins: 0 errors, ");
     // What the shipment emits, nobody here hears.
     let _ = checked.saying("warning: shipment: its event `OutOfStock` reaches nobody");
-    let _ = sagabox(folder.path(), &["check", text(&plugins), "--strict"]).with(1);
+    let _ = sagabox(folder.path(), &["check", text(&plugins), "--deny-warnings"]).with(1);
 }
 
 #[test]
@@ -122,6 +122,26 @@ fn two_versions_are_compared() {
     let arguments = ["check", text(&newer), "--against", text(&older), "--format", "mermaid"];
     let _ =
         sagabox(folder.path(), &arguments).with(2).saying("--against is printed as text or json");
+}
+
+/// What a host would find out on its live instances, shown on the states of the scenarios.
+#[test]
+fn a_shape_of_states_that_changed_without_its_number_is_warned_of() {
+    let folder = folder();
+    let newer = folder.path().join("newer.wasm");
+    std::fs::write(&newer, altered("group-checkout", "stays", "stayz")).expect("a file");
+    let older = paths::plugin("group-checkout");
+    let arguments = ["check", text(&newer), "--against", text(&older)];
+    let said = "warning: group-checkout: cannot read a state of 0.1.0, which has the same version \
+                of states, 1: the stored state has `stays`";
+    let _ = sagabox(folder.path(), &arguments).with(0).saying(said);
+    let _ = sagabox(folder.path(), &[&arguments[..], &["--strict"]].concat()).with(1);
+    let arguments = [&arguments[..], &["--notes"]].concat();
+    let _ = sagabox(folder.path(), &arguments).with(0).saying("a rollback to that version");
+    // Only what it says of itself differs: it reads the states.
+    std::fs::write(&newer, altered("group-checkout", "Checks out", "checks out")).expect("a file");
+    let read = sagabox(folder.path(), &arguments).with(0);
+    assert!(!read.output.contains("state"), "{}", read.output);
 }
 
 #[test]

@@ -264,6 +264,43 @@ async fn a_canary_that_cannot_go_back_is_refused_and_names_the_instance() {
     client.assert_no_dead_letters().await;
 }
 
+/// The version that serves was released before the canary, and knows nothing of its states.
+#[tokio::test]
+async fn a_canary_brings_its_own_way_back() {
+    let mut host = Host::builder().file("hot.wasm", version(1, 1, "own")).start().await;
+    let mut client = host.client();
+    round(&client, 1).await;
+    candidate(&host, "hot.wasm", &version(2, 2, "all"), Some("share = 50"));
+    is_tried(&client, 2).await;
+    let second = round(&client, 2).await;
+    let share = of_canary(&second);
+    assert!((60..140).contains(&share.len()), "{share:?}");
+
+    // With a smaller share some keys go back, while it serves on.
+    let terms = host.plugins().join("candidates/hot.wasm.toml");
+    std::fs::write(&terms, "share = 10").expect("other terms");
+    shows(&client, "the share shrinks", |candidate| candidate["share"] == 10.0).await;
+    assert!(of_canary(&round(&client, 3).await).len() < share.len());
+
+    // It fails too often; what it has left goes back, and after a restart as well.
+    let fails = wrong(3, 2, "all", "fails");
+    candidate(&host, "hot.wasm", &fails, Some("share = 10\nfailures_max = 0"));
+    shows(&client, "the failing one is tried", |candidate| candidate["version"] == "1.3.0").await;
+    assert_eq!(of_canary(&round(&client, 4).await).len(), 0);
+    shows(&client, "it is withdrawn", |candidate| candidate["status"] == "withdrawn").await;
+    wait::until("nothing is dead", wait::LONG, || async {
+        let open = client.dead_letters().await?;
+        if open.is_empty() { Ok(()) } else { Err(format!("{open:?}")) }
+    })
+    .await;
+    host.kill_and_start().await;
+    client = host.client();
+    serves(&client, 1).await;
+    assert_eq!(of_canary(&round(&client, 5).await).len(), 0);
+    client.assert_no_dead_letters().await;
+    client.wait_for_balance().await;
+}
+
 #[tokio::test]
 async fn what_cannot_be_tried_says_why() {
     let host = start().await;

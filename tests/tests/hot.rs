@@ -18,12 +18,13 @@ const ROUNDS: usize = 12;
 const EVENTS: usize = 6_000;
 const INSTANCES: usize = 5_000;
 
-/// The built plugin as another version. `migrates`: `all`, or `not` the stubborn ones.
+/// The built plugin as another version. `migrates`: `all`, `not` the stubborn ones, or its `own`.
 pub fn version(number: usize, of_state: u32, migrates: &str) -> Vec<u8> {
     wrong(number, of_state, migrates, "")
 }
 
-/// A version with something wrong: it `differs`, which shows in counts from 3, or `fails`.
+/// A version with something wrong: it `differs`, which shows in counts from 3, it `fails`, or
+/// is `reshape`d: its states have another shape under the same number.
 pub fn wrong(number: usize, of_state: u32, migrates: &str, wrong: &str) -> Vec<u8> {
     let mut bytes = std::fs::read(paths::plugin("hot")).expect("the plugin");
     let mark = format!("@hot:{number:05}:{of_state}:{migrates}:{wrong:@<7}");
@@ -241,7 +242,7 @@ async fn a_version_that_one_state_does_not_survive_is_refused_and_names_it() {
     client.take_exactly("Stepped", 1).await;
     put(&host, "hot.wasm", &version(4, 1, "all"));
     let view = serves(&client, 4).await;
-    assert_eq!(view["preflight"], json!("1 of 1 live states migrate"), "one was written by 2");
+    assert_eq!(view["preflight"], json!("3 of 3 live states migrate"), "one was written by 2");
     client.send(&keys.map(|key| step(4, key))).await;
     let commands = client.take_exactly("Stepped", 3).await;
     let counts = |key: &str| {
@@ -251,6 +252,39 @@ async fn a_version_that_one_state_does_not_survive_is_refused_and_names_it() {
     assert_eq!((counts("a"), counts("z")), (Some(json!(4)), Some(json!(3))));
     client.assert_no_dead_letters().await;
     client.wait_for_balance().await;
+}
+
+/// Every live state is read before a version serves, also those that are said to be its own.
+#[tokio::test]
+async fn a_shape_of_states_that_changed_without_its_number_is_refused_and_names_the_instance() {
+    let mut host = start().await;
+    let client = host.client();
+    let keys: Vec<String> = (0..3).map(|n| format!("key-{n}")).collect();
+    client.send(&keys.iter().map(|key| step(1, key)).collect::<Vec<_>>()).await;
+    client.take_exactly("Stepped", 3).await;
+    let reshaped = |number| wrong(number, 1, "all", "reshape");
+    put(&host, "hot.wasm", &reshaped(2));
+    let reason = refused(&client, "hot.wasm", "0 of 3 live states migrate").await;
+    let said = "not those of `key-0` (a state of this version's number, 1, that it cannot read: ";
+    assert!(reason.contains(said), "{reason}");
+    // Not by its version either: the plugin was built again, while no host looked.
+    for number in [2, 1] {
+        host.kill().await;
+        put(&host, "hot.wasm", &reshaped(number));
+        host.start().await;
+        refused(&host.client(), "hot.wasm", "0 of 3 live states migrate").await;
+    }
+    put(&host, "hot.wasm", &version(3, 1, "all"));
+    let client = host.client();
+    serves(&client, 3).await;
+    client.send(&keys.iter().map(|key| step(2, key)).collect::<Vec<_>>()).await;
+    let commands = client.take_exactly("Stepped", 3).await;
+    assert!(commands.values().all(|command| command["data"]["count"] == 2));
+    client.assert_no_dead_letters().await;
+    // What was tried on them all is not tried again at each start.
+    host.kill_and_start().await;
+    let client = host.client();
+    assert_eq!(serves(&client, 3).await["preflight"], Value::Null);
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@ use sagabox_tests::host::Host;
 use sagabox_tests::{example, paths};
 use serde_json::{Value, json};
 
+use crate::hot::{step, version};
+
 /// `SAGABOX_REPLAY_DECISIONS` sets another number, such as 100,000.
 const DECISIONS: usize = 5_000;
 const BATCH: usize = 1_000;
@@ -90,6 +92,32 @@ async fn one_changed_decision_among_many_is_found() {
         .saying("nothing was replayed");
     let _ =
         replay(changed, &["--since", "soon"]).with(2).saying("--since: `soon` is neither a time");
+}
+
+/// As after a rollback: a version reads the states of a newer one by its `migrate`.
+#[tokio::test]
+async fn an_older_version_decides_again_on_newer_states() {
+    let mut host = Host::builder().file("hot.wasm", version(2, 2, "all")).start().await;
+    let client = host.client();
+    client.send(&[step(1, "a"), step(2, "a")]).await;
+    client.take_exactly("Stepped", 2).await;
+    host.stop().await;
+    let (store, candidate) = (host.store(), host.folder().join("older.wasm"));
+    let replay = |bytes: &[u8]| {
+        std::fs::write(&candidate, bytes).expect("a file");
+        let candidate = candidate.to_str().expect("text");
+        let arguments = ["replay", candidate, "--store", store.to_str().expect("text"), "--json"];
+        sagabox(host.folder(), &arguments).with(1).json()["plugins"][0]["differing"].clone()
+    };
+    // Each of its commands names the version that decided.
+    for decision in replay(&version(1, 1, "all")).as_array().expect("decisions") {
+        let places = decision["differences"].as_array().expect("differences").iter();
+        let places: Vec<&Value> = places.map(|difference| &difference["place"]).collect();
+        assert_eq!(places, ["messages[0].data.version"], "{decision}");
+    }
+    let refused = replay(&version(1, 1, "own")).to_string();
+    let said = "the state of version 2 cannot be migrated to 1: nothing is known of version 2";
+    assert!(refused.contains(said), "{refused}");
 }
 
 #[test]

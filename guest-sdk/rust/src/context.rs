@@ -63,6 +63,13 @@ impl Error {
     pub fn transient(reason: impl fmt::Display) -> Self {
         Self(Kind::Transient(reason.to_string()))
     }
+
+    pub(crate) fn reason(&self) -> &str {
+        match &self.0 {
+            Kind::Permanent(reason) | Kind::Transient(reason) => reason,
+            Kind::Suspended => "it asks a question, and a state is converted without any",
+        }
+    }
 }
 
 impl<E: core::error::Error> From<E> for Error {

@@ -77,10 +77,60 @@
 //!     fn paid(event: Paid, ctx: &mut Ctx<Self>) -> Result { Ok(()) }
 //! }
 //! ```
+//!
+//! A process manager's state has a version. Raise it when the shape of the state changes, and
+//! say how states of other versions are converted: older ones, and back, for a rollback.
+//!
+//! ```
+//! use sagabox_sdk::prelude::*;
+//! # use sagabox_sdk::raw::{Plugin, State};
+//! use sagabox_sdk::serde_json::{Value, json};
+//!
+//! #[event]
+//! struct Ordered {
+//!     order_id: String,
+//! }
+//!
+//! #[data]
+//! struct Order {
+//!     items: Vec<String>,
+//! }
+//!
+//! struct Orders;
+//!
+//! #[process_manager(state = Order, version = 2, migrate = migrate, sends())]
+//! impl Orders {
+//!     #[on(start, key = "/orderId")]
+//!     fn ordered(event: Ordered, ctx: &mut Ctx<Self>) -> Result<Order> {
+//!         Ok(Order { items: vec![event.order_id] })
+//!     }
+//! }
+//!
+//! /// In version 1 an order had one item.
+//! fn migrate(from: u32, to: u32, state: Value) -> Result<Value> {
+//!     match (from, to) {
+//!         (1, 2) => Ok(json!({ "items": [state["item"]] })),
+//!         (2, 1) => Ok(json!({ "item": state["items"][0] })),
+//!         _ => Err(Error::permanent("no such version is known")),
+//!     }
+//! }
+//! # let migrate = |version, data: &str, to| {
+//! #     let migrated = Orders::migrate(State { version, data: data.into() }, to);
+//! #     migrated.map(|data| String::from_utf8(data).unwrap())
+//! # };
+//! # assert_eq!(migrate(1, r#"{"item":"mug"}"#, 2).unwrap(), r#"{"items":["mug"]}"#);
+//! # assert_eq!(migrate(2, r#"{"items":["mug"]}"#, 1).unwrap(), r#"{"item":"mug"}"#);
+//! # assert_eq!(migrate(2, r#"{"items":["mug"]}"#, 2).unwrap(), r#"{"items":["mug"]}"#);
+//! # assert!(migrate(2, r#"{"item":"mug"}"#, 2).unwrap_err().contains("missing field `items`"));
+//! # assert!(migrate(1, "{}", 2).unwrap_err().contains("does not fit"));
+//! # assert_eq!(migrate(3, "{}", 2).unwrap_err(), "no such version is known");
+//! ```
 
 #[doc(hidden)]
 pub mod context;
 pub mod raw;
+#[doc(hidden)]
+pub mod state;
 pub mod testing;
 
 #[doc(hidden)]

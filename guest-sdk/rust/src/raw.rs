@@ -174,7 +174,10 @@ pub trait Plugin: Sized + 'static {
         context: RawContext,
     ) -> core::result::Result<Reply, Failure>;
 
+    /// Converts a state to the version `to`; from its own to its own it says whether it can
+    /// read the state.
+    ///
     /// # Errors
-    /// Why the state cannot be used.
-    fn migrate(state: State) -> core::result::Result<Vec<u8>, String>;
+    /// Why the state cannot be converted or read.
+    fn migrate(state: State, to: u32) -> core::result::Result<Vec<u8>, String>;
 }

@@ -18,7 +18,9 @@ use crate::model::{
     DeadLetter, DecisionRecord, Event, Held, Instance, Key, LogEntry, Message, MessageKind, Parked,
     PluginName, Position, Sequence, SinkName, TimerName,
 };
+use crate::monotonic::Instant;
 use crate::outbox::Outboxes;
+use crate::readers::Readers;
 use crate::receipt::{OfferError, Receipt};
 use crate::store::{
     Append, Batch, ClaimChange, Closing, CommitError, Committed, MessageLane, PluginProgress,
@@ -31,6 +33,10 @@ use crate::{Clock, Serving};
 /// A commit is closed when it has this many rows of decisions and appends: beyond
 /// some thousand the cost per row no longer falls, but the wait for the commit grows.
 const BATCH_ROWS_MAX: usize = 8_192;
+
+/// How long a plugin may not hear of events that are not for it: often enough for its cursor,
+/// and for people who look at how far it is behind.
+const READERS_DELAY: Duration = Duration::from_millis(100);
 
 /// While the store refuses commits.
 const REFUSED_DELAY_MIN: Duration = Duration::from_millis(50);
@@ -126,6 +132,9 @@ pub struct Committer {
     pub timers: Arc<TimerIndex>,
     pub serving: Arc<Serving>,
     pub backlog: Arc<Backlog>,
+    pub readers: Arc<Readers>,
+    /// When all readers are woken that did not hear of the last commits.
+    pub readers_due: Option<Instant>,
     pub position: Position,
 }
 
@@ -155,7 +164,7 @@ impl Committer {
         loop {
             let first = match waiting.pop_front() {
                 Some(first) => first,
-                None => match work.recv().await {
+                None => match self.next(&mut work).await {
                     Some(first) => first,
                     None => return Ended::Drained,
                 },
@@ -178,6 +187,23 @@ impl Committer {
                 return ended;
             }
         }
+    }
+
+    /// The next work. While there is none, readers are woken when it is their time.
+    async fn next(&mut self, work: &mut mpsc::UnboundedReceiver<Work>) -> Option<Work> {
+        while let Some(due) = self.readers_due {
+            tokio::select! {
+                biased;
+                more = work.recv() => return more,
+                () = tokio::time::sleep_until(due) => self.wake_readers(),
+            }
+        }
+        work.recv().await
+    }
+
+    fn wake_readers(&mut self) {
+        self.readers_due = None;
+        self.readers.wake(self.position.0);
     }
 
     fn gather(
@@ -331,7 +357,7 @@ impl Committer {
         }
     }
 
-    fn publish(&self, gathered: Gathered, committed: &Committed) {
+    fn publish(&mut self, gathered: Gathered, committed: &Committed) {
         let Gathered { batch, offers, replies, removal } = gathered;
         let is_duplicate = |position| committed.duplicates.binary_search(&position).is_ok();
         for (offer, first) in offers {
@@ -355,6 +381,8 @@ impl Committer {
         let settled = batch.plugins.iter().map(|p| (&p.plugin, p.cursor.settled));
         self.backlog.update(settled, self.position.0);
         self.timers.update(batch.timers_set, &batch.timers_cleared);
+        let appended = batch.appends.iter().filter(|append| !is_duplicate(append.position));
+        let concerned = self.readers.concerned(appended.map(|append| &*append.event));
         let entries = batch.appends.into_iter().filter(|append| !is_duplicate(append.position));
         self.log.publish(
             entries.map(|append| {
@@ -363,6 +391,12 @@ impl Committer {
             }),
             self.position.0,
         );
+        if concerned.wake(self.position.0) {
+            self.readers_due.get_or_insert_with(|| Instant::now() + READERS_DELAY);
+        }
+        if self.readers_due.is_some_and(|due| due <= Instant::now()) {
+            self.wake_readers();
+        }
         self.outboxes.publish(batch.messages);
     }
 }

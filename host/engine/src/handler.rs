@@ -21,12 +21,30 @@ pub trait Handler: Send + Sync + 'static {
     /// The handler's own refusal, or what went wrong in calling it.
     fn handle(&self, call: &Call) -> Result<Reply, Failure>;
 
-    /// Turns a state of another `state_version` into one of the manifest's: of an older
-    /// one, or of a newer one after a rollback.
+    /// Converts a state to the `state_version` `to`, from and to any version that this one
+    /// knows, older or newer. From its own to its own says whether it can read the state.
     ///
     /// # Errors
-    /// Says why the state cannot be used.
-    fn migrate(&self, state: &State) -> Result<Bytes, String>;
+    /// Says why the state cannot be converted or read.
+    fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String>;
+}
+
+/// A state as this version of a plugin gets it: one of its own version as it is, one of an
+/// older or a newer version converted. The one rule of the host that serves, of shadows, of
+/// replay and of scenarios, so that a rollback is judged as it will be lived through.
+///
+/// # Errors
+/// Says why the version cannot use the state.
+pub fn as_read_by(handler: &dyn Handler, state: &State) -> Result<State, String> {
+    let version = handler.manifest().state_version;
+    if state.version == version {
+        return Ok(state.clone());
+    }
+    let converted = handler.migrate(state, version);
+    let data = converted.map_err(|reason| {
+        format!("the state of version {} cannot be migrated to {version}: {reason}", state.version)
+    })?;
+    Ok(State { version, data })
 }
 
 /// The whole input of one call.
@@ -49,4 +67,54 @@ pub enum Reply {
     Decided(Decision),
     /// Answer these, then call again.
     Need(Vec<Question>),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::model::Role;
+
+    /// Knows the versions 1 to 3, and is of version 2.
+    struct Scripted(Manifest);
+
+    impl Handler for Scripted {
+        fn manifest(&self) -> &Manifest {
+            &self.0
+        }
+
+        fn handle(&self, _: &Call) -> Result<Reply, Failure> {
+            unreachable!("only states are converted")
+        }
+
+        fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
+            match state.version {
+                1..=3 => Ok(format!("{} to {to}", state.version).into()),
+                _ => Err("it is not known".to_owned()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_of_an_older_or_a_newer_version_is_converted_and_one_of_its_own_is_not() {
+        let handler = Scripted(Manifest {
+            name: "p".into(),
+            role: Role::ProcessManager,
+            version: "1.0.0".into(),
+            description: String::new(),
+            subscriptions: Vec::new(),
+            commands: BTreeSet::new(),
+            events: BTreeSet::new(),
+            lookups: BTreeSet::new(),
+            streams: false,
+            state_version: 2,
+        });
+        let read = |version| as_read_by(&handler, &State { version, data: "as it is".into() });
+        for (version, data) in [(1, "1 to 2"), (2, "as it is"), (3, "3 to 2")] {
+            assert_eq!(read(version), Ok(State { version: 2, data: data.into() }));
+        }
+        let reason = "the state of version 4 cannot be migrated to 2: it is not known";
+        assert_eq!(read(4), Err(reason.to_owned()));
+    }
 }

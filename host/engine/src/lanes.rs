@@ -89,6 +89,28 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         }
     }
 
+    /// What `take` would take next.
+    pub fn peek(&mut self) -> Option<&T> {
+        loop {
+            let key = self.ready.front()?;
+            match self.lanes.get_mut(key) {
+                Some(lane) if lane.taken == 0 && lane.wait_until.is_none() => break,
+                Some(lane) => lane.queued = false,
+                None => {}
+            }
+            self.ready.pop_front();
+        }
+        let lane = self.lanes.get(self.ready.front()?)?;
+        lane.items.front().map(|(_, item)| item)
+    }
+
+    /// What `take_next` would take.
+    #[must_use]
+    pub fn peek_next(&self, key: &K) -> Option<&T> {
+        let lane = self.lanes.get(key)?;
+        lane.items.get(lane.taken).map(|(_, item)| item)
+    }
+
     /// Takes one item more of a lane from which the caller has taken some.
     pub fn take_next(&mut self, key: &K) -> Option<(u64, &mut T)> {
         let lane = self.lanes.get_mut(key)?;
@@ -211,6 +233,24 @@ mod tests {
         assert_eq!(take(&mut lanes), None);
         lanes.finish(&1, 1);
         assert_eq!(take(&mut lanes), Some((1, 2)));
+    }
+
+    #[test]
+    fn what_is_taken_next_can_be_seen_before() {
+        let mut lanes = Lanes::default();
+        for (key, order) in [(1, 1), (1, 2), (2, 3), (3, 4)] {
+            lanes.push(&key, order, order);
+        }
+        assert_eq!(lanes.peek(), Some(&1));
+        assert_eq!(lanes.take().map(|(_, order, _)| order), Some(1));
+        assert_eq!(lanes.peek_next(&1), Some(&2));
+        assert_eq!(lanes.take_next(&1).map(|(order, _)| order), Some(2));
+        assert_eq!(lanes.peek_next(&1), None);
+        // A lane that was emptied keeps its name in the queue of those that are ready.
+        lanes.clear(&2);
+        assert_eq!(lanes.peek(), Some(&4));
+        assert_eq!(lanes.take().map(|(_, order, _)| order), Some(4));
+        assert_eq!(lanes.peek(), None);
     }
 
     #[test]

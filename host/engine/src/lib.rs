@@ -25,6 +25,7 @@ mod parking;
 mod plugins;
 mod pointer;
 mod queue;
+mod readers;
 mod receipt;
 mod relay;
 mod requests;

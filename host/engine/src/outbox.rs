@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
 use crate::model::{Message, Sequence, SinkName};
-use crate::store::{ReadError, Store};
+use crate::store::{Page, ReadError, Store};
 use crate::tail::{Next, Tail};
 
 pub type MessageTail = Tail<Arc<Message>>;
@@ -20,9 +20,6 @@ pub struct Outboxes {
 
 struct Outbox {
     last: Sequence,
-    /// Whether somebody was told to deliver it. A worker that waits for a first
-    /// message makes the outbox known, but gives nobody anything to deliver.
-    opened: bool,
     tail: Arc<MessageTail>,
 }
 
@@ -32,9 +29,8 @@ impl Outboxes {
         recovered: impl IntoIterator<Item = (SinkName, Sequence)>,
         opened: mpsc::UnboundedSender<SinkName>,
     ) -> Self {
-        let sinks = recovered
-            .into_iter()
-            .map(|(sink, last)| (sink, Outbox { last, opened: true, tail: tail(last.0) }));
+        let sinks =
+            recovered.into_iter().map(|(sink, last)| (sink, Outbox { last, tail: tail(last.0) }));
         Self { sinks: Mutex::new(sinks.collect()), opened }
     }
 
@@ -43,13 +39,12 @@ impl Outboxes {
         let mut sinks = self.sinks.lock().expect("no panic while the lock is held");
         let outbox = match sinks.get_mut(sink) {
             Some(outbox) => outbox,
-            None => sinks.entry(sink.clone()).or_insert_with(Outbox::fresh),
+            None => {
+                // Nobody listens any more only when the engine ends.
+                let _ = self.opened.send(sink.clone());
+                sinks.entry(sink.clone()).or_insert_with(Outbox::fresh)
+            }
         };
-        if !outbox.opened {
-            outbox.opened = true;
-            // Nobody listens any more only when the engine ends.
-            let _ = self.opened.send(sink.clone());
-        }
         outbox.last = outbox.last.next();
         outbox.last
     }
@@ -71,6 +66,11 @@ impl Outboxes {
         }
     }
 
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.sinks.lock().expect("no panic while the lock is held").len()
+    }
+
     pub fn tail(&self, sink: &SinkName) -> Arc<MessageTail> {
         let mut sinks = self.sinks.lock().expect("no panic while the lock is held");
         Arc::clone(&sinks.entry(sink.clone()).or_insert_with(Outbox::fresh).tail)
@@ -79,7 +79,7 @@ impl Outboxes {
 
 impl Outbox {
     fn fresh() -> Self {
-        Self { last: Sequence(0), opened: false, tail: tail(0) }
+        Self { last: Sequence(0), tail: tail(0) }
     }
 }
 
@@ -99,7 +99,7 @@ impl OutboxReader {
     /// # Errors
     /// If the store cannot be read. The place stays.
     pub async fn next(&mut self, limit: usize) -> Result<Vec<Arc<Message>>, ReadError> {
-        match self.tail.read(self.place.0, limit) {
+        match self.tail.read(self.place.0, Page { rows: limit, bytes: usize::MAX }) {
             Next::Caught => Ok(Vec::new()),
             Next::Entries(messages, place) => {
                 self.place = Sequence(place);
@@ -120,5 +120,5 @@ impl OutboxReader {
 }
 
 fn tail(last: u64) -> Arc<Tail<Arc<Message>>> {
-    Arc::new(Tail::new(last, |message: &Arc<Message>| message.event.data.len()))
+    Arc::new(Tail::new(last, |message: &Arc<Message>| message.event.bytes()))
 }

@@ -25,15 +25,13 @@ use crate::parking::{Admission, PORTION_BYTES, Parking, Portion};
 use crate::resolve::{
     Action, LetterIds, Resolution, ResolveError, ResolveRequest, keep_reserved, write_letter,
 };
-use crate::store::{Limit, MessageLane, ParkedKey, ReadError, RecoveredSink, SinkProgress, Store};
+use crate::store::{MessageLane, Page, ParkedKey, ReadError, RecoveredSink, SinkProgress, Store};
 use crate::watermark::Watermark;
 
 /// Messages of one sink in memory. Bounds memory; more stay in the store.
 const WINDOW: usize = 16_384;
 const READ_MAX: usize = 2_048;
 const READ_RETRY: Duration = Duration::from_millis(200);
-/// What a message takes of memory beside its data.
-const MESSAGE_BYTES: usize = 512;
 
 /// What leaves one after another.
 pub type Lane = (PluginName, Key);
@@ -47,12 +45,21 @@ pub struct Parcel {
     pub failures: u32,
     /// How often the sink had answered when the message failed last.
     pub failed_at_answer: Option<u64>,
+    /// How many messages a lease with this one may have.
+    pub lease_max: usize,
     via: Via,
 }
 
 impl Parcel {
     fn new(message: Arc<Message>, via: Via) -> Self {
-        Self { message, attempt: 1, failures: 0, failed_at_answer: None, via }
+        Self {
+            message,
+            attempt: 1,
+            failures: 0,
+            failed_at_answer: None,
+            lease_max: usize::MAX,
+            via,
+        }
     }
 }
 
@@ -454,9 +461,8 @@ impl Outlet {
 
     fn on_resumed(&mut self, resumed: Resumed) {
         let Resumed { lane, letter, rows } = resumed;
-        let bytes = |event: &Event| event.data.len() + MESSAGE_BYTES;
-        let places = rows.iter().map(|message| (message.sequence.0, bytes(&message.event)));
-        let of_letter = letter.as_ref().map(|letter| bytes(letter.current()));
+        let places = rows.iter().map(|message| (message.sequence.0, message.event.bytes()));
+        let of_letter = letter.as_ref().map(|letter| letter.current().bytes());
         let buffered = self.parking.end_portion(&lane, of_letter, places);
         if let Some(letter) = letter {
             let message = Arc::new(message_of(&self.sink, &letter));
@@ -571,8 +577,8 @@ async fn read_portion(
     let mut rows = Vec::new();
     if let Some(first) = places.first() {
         let of = MessageLane { sink: sink.clone(), plugin: lane.0.clone(), key: lane.1.clone() };
-        let limit = Limit { rows: places.len(), bytes: PORTION_BYTES };
-        rows = store.read_parked_messages(&of, Sequence(first - 1), limit).await?;
+        let page = Page { rows: places.len(), bytes: PORTION_BYTES };
+        rows = store.read_parked_messages(&of, Sequence(first - 1), page).await?;
         rows.retain(|message| places.contains(&message.sequence.0));
         if rows.is_empty() {
             return missing("what is parked");

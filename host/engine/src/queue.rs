@@ -2,6 +2,12 @@
 //! acknowledge them or give them back. What is not settled when its lease
 //! expires comes again. Leases live in memory: after a restart all messages that
 //! were not acknowledged are ready, with the same ids.
+//!
+//! When a lease of several messages expires, one of them may have been too much for the
+//! worker, and which one is unknown. So none of them is charged with an attempt: they are
+//! leased again, half as many at a time. An attempt counts when a message had a lease for
+//! itself. So the message that kills its workers is found in a few steps, and becomes a dead
+//! letter alone.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,14 +23,18 @@ use crate::engine::{
 use crate::hash::HashMap;
 use crate::model::{MessageId, Timestamp};
 use crate::monotonic::{self, Instant, after};
-use crate::outlet::{Lane, Outlet};
-use crate::retry::RetryPolicy;
+use crate::outlet::{Lane, Outlet, Parcel};
+use crate::retry::{RetryPolicy, mix};
 
 /// When nothing waits for a time.
 const SLEEP_MAX: Duration = Duration::from_secs(3_600);
 const READ_RETRY: Duration = Duration::from_millis(200);
 /// Messages in one lease: what a worker can be expected to hold in memory.
 const LEASE_MESSAGES_MAX: usize = 10_000;
+/// And their bytes, beyond the first message: a lease is one answer.
+const LEASE_BYTES_MAX: usize = 16 << 20;
+/// Requests of one queue that wait for a first message. Each holds a connection.
+const WAITING_MAX: usize = 1_000;
 /// Longest lease and longest wait that a worker may ask for.
 const LEASE_DURATION_MAX: Duration = Duration::from_secs(12 * 3600);
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -54,8 +64,16 @@ pub struct Queue {
     pub retry: RetryPolicy,
     /// The message type.
     pub name: String,
-    /// Lease ids go on from here: larger than all of earlier runs, so that an old one is never taken for a new.
+    /// Lease ids go on from here, far from those of earlier runs, so that an old one is never
+    /// taken for a new.
     pub next_lease: u64,
+}
+
+/// Where the lease ids of a run begin. Spread over all numbers, because the wall clock may have
+/// been set back since the run before.
+pub fn first_lease(now: Timestamp) -> u64 {
+    const LEASES_OF_A_RUN: u64 = 1 << 24;
+    mix(now.0) / LEASES_OF_A_RUN * LEASES_OF_A_RUN + 1
 }
 
 struct State {
@@ -139,9 +157,12 @@ impl State {
             self.expiry.remove(&(at, id));
             let Some(lease) = self.leases.remove(&id) else { continue };
             let mut expired: Vec<_> = lease.messages.into_values().collect();
-            expired.sort();
-            for (lane, sequence) in expired {
-                self.try_again(&lane, sequence, Duration::ZERO, "its lease expired", now);
+            expired.sort_by_key(|(_, sequence)| *sequence);
+            match &expired[..] {
+                [(lane, sequence)] => {
+                    self.failed(lane, *sequence, Duration::ZERO, "its lease expired", now);
+                }
+                several => self.halve(several, now),
             }
         }
     }
@@ -163,6 +184,10 @@ impl State {
         // Whoever asked may have hung up: then nobody hears the answer.
         match request {
             QueueRequest::Lease(request, reply) => {
+                if self.waiting.len() >= WAITING_MAX {
+                    let _ = reply.send(Err(QueueError::Busy));
+                    return;
+                }
                 let until = after(now, request.wait.min(WAIT_MAX));
                 self.waiting.push_back(Waiting { request, until, reply });
             }
@@ -178,7 +203,7 @@ impl State {
                 let taken = self.take_from(lease, &messages);
                 let _ = reply.send(taken.map(|(taken, report)| {
                     for (lane, sequence) in taken {
-                        self.try_again(&lane, sequence, delay, &reason, now);
+                        self.failed(&lane, sequence, delay, &reason, now);
                     }
                     report
                 }));
@@ -235,37 +260,34 @@ impl State {
     }
 
     fn lease(&mut self, request: &LeaseRequest, now: Instant) -> Lease {
-        let max = request.max.clamp(1, LEASE_MESSAGES_MAX);
+        let mut room = Room::new(request.max.clamp(1, LEASE_MESSAGES_MAX));
         let mut taken = Vec::new();
-        let mut messages: HashMap<MessageId, (Lane, u64)> = HashMap::default();
         let lanes = &mut self.queue.outlet.lanes;
-        while taken.len() < max
+        while lanes.peek().is_some_and(|parcel| room.has_room_for(parcel))
             && let Some((lane, sequence, parcel)) = lanes.take()
         {
-            let mut add = |lane: &Lane, sequence, parcel: &crate::outlet::Parcel| {
-                messages.insert(parcel.message.id(), (lane.clone(), sequence));
-                let message = Arc::clone(&parcel.message);
-                taken.push((sequence, Leased { message, attempt: parcel.attempt }));
-                taken.len()
-            };
-            let mut count = add(&lane, sequence, parcel);
-            while count < max
+            taken.push((lane.clone(), sequence, room.add(parcel)));
+            while lanes.peek_next(&lane).is_some_and(|parcel| room.has_room_for(parcel))
                 && let Some((sequence, parcel)) = lanes.take_next(&lane)
             {
-                count = add(&lane, sequence, parcel);
+                taken.push((lane.clone(), sequence, room.add(parcel)));
             }
         }
         let expires_at = after(now, request.duration.min(LEASE_DURATION_MAX));
         if taken.is_empty() {
             return self.empty_lease(expires_at);
         }
-        taken.sort_by_key(|(sequence, _)| *sequence);
+        taken.sort_by_key(|(_, sequence, _)| *sequence);
         let id = LeaseId(self.queue.next_lease);
         self.queue.next_lease += 1;
+        let row = |(lane, sequence, leased): &(Lane, u64, Leased)| {
+            (leased.message.id(), (lane.clone(), *sequence))
+        };
+        let messages = taken.iter().map(row).collect();
         self.leases.insert(id, OpenLease { expires_at, messages });
         self.expiry.insert((expires_at, id), ());
         let expires_at = self.date(expires_at);
-        Lease { id, expires_at, messages: taken.into_iter().map(|(_, leased)| leased).collect() }
+        Lease { id, expires_at, messages: taken.into_iter().map(|(.., leased)| leased).collect() }
     }
 
     fn empty_lease(&self, expires_at: Instant) -> Lease {
@@ -328,14 +350,21 @@ impl State {
         Ok(self.date(until))
     }
 
-    fn try_again(
-        &mut self,
-        lane: &Lane,
-        sequence: u64,
-        delay: Duration,
-        reason: &str,
-        now: Instant,
-    ) {
+    /// A lease of several messages expired: they come again, in smaller leases.
+    fn halve(&mut self, expired: &[(Lane, u64)], now: Instant) {
+        let half = expired.len().div_ceil(2);
+        let outlet = &mut self.queue.outlet;
+        for (lane, sequence) in expired {
+            if let Some(parcel) = outlet.lanes.get_mut(lane, *sequence) {
+                parcel.lease_max = parcel.lease_max.min(half);
+            }
+            outlet.retry(lane, *sequence, now);
+        }
+        outlet.on_time(now);
+    }
+
+    /// An attempt at a message failed.
+    fn failed(&mut self, lane: &Lane, sequence: u64, delay: Duration, reason: &str, now: Instant) {
         let outlet = &mut self.queue.outlet;
         let Some(parcel) = outlet.lanes.get_mut(lane, sequence) else { return };
         if parcel.attempt >= self.queue.retry.attempts_max {
@@ -345,5 +374,36 @@ impl State {
             outlet.retry(lane, sequence, after(now, delay));
             outlet.on_time(now);
         }
+    }
+}
+
+/// What a lease still has room for.
+struct Room {
+    max: usize,
+    messages: usize,
+    bytes: usize,
+    /// Its messages come from leases that expired: others would share their fate.
+    is_of_expired: bool,
+}
+
+impl Room {
+    fn new(max: usize) -> Self {
+        Self { max, messages: 0, bytes: 0, is_of_expired: false }
+    }
+
+    fn has_room_for(&self, parcel: &Parcel) -> bool {
+        let is_of_expired = parcel.lease_max < usize::MAX;
+        let fits = self.messages < self.max.min(parcel.lease_max)
+            && is_of_expired == self.is_of_expired
+            && self.bytes + parcel.message.event.data.len() <= LEASE_BYTES_MAX;
+        fits || self.messages == 0
+    }
+
+    fn add(&mut self, parcel: &Parcel) -> Leased {
+        self.max = self.max.min(parcel.lease_max);
+        self.messages += 1;
+        self.bytes += parcel.message.event.data.len();
+        self.is_of_expired = parcel.lease_max < usize::MAX;
+        Leased { message: Arc::clone(&parcel.message), attempt: parcel.attempt }
     }
 }

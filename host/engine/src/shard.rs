@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::handler::{Call, Handler, Reply};
-use crate::model::{Failure, Key, PluginName, Position, State};
+use crate::handler::{self, Call, Handler, Reply};
+use crate::model::{Failure, Key, PluginName, Position};
 
 /// Calls travel in groups, because waking a thread costs more than a call; in
 /// small ones, so that all threads have some.
@@ -440,7 +440,7 @@ fn call_inline(group: Group) {
 fn call(handler: &dyn Handler, job: Job) -> JobResult {
     let Job { position, key, generation, mut call } = job;
     let reply = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        migrate(handler, &mut call)?;
+        read_state(handler, &mut call)?;
         handler.handle(&call)
     }));
     let reply = reply.unwrap_or_else(|panic| {
@@ -454,17 +454,13 @@ fn call(handler: &dyn Handler, job: Job) -> JobResult {
     JobResult { position, key, generation, reply, call }
 }
 
-fn migrate(handler: &dyn Handler, call: &mut Call) -> Result<(), Failure> {
-    let version = handler.manifest().state_version;
-    let Some(state) = &call.state else { return Ok(()) };
-    if state.version != version {
-        let data = handler.migrate(state).map_err(|reason| {
-            Failure::Permanent(format!(
-                "the state of version {} cannot be migrated to {version}: {reason}",
-                state.version
-            ))
-        })?;
-        call.state = Some(State { version, data });
+/// Older states are converted when their instances are next touched, and so are newer ones
+/// after a rollback.
+fn read_state(handler: &dyn Handler, call: &mut Call) -> Result<(), Failure> {
+    if let Some(state) = &call.state
+        && state.version != handler.manifest().state_version
+    {
+        call.state = Some(handler::as_read_by(handler, state).map_err(Failure::Permanent)?);
     }
     Ok(())
 }
@@ -477,7 +473,7 @@ mod tests {
     use tokio::sync::mpsc::UnboundedReceiver;
 
     use super::*;
-    use crate::model::{Decision, Event, Manifest, Role, Timestamp};
+    use crate::model::{Decision, Event, Manifest, Role, State, Timestamp};
 
     /// Its calls for keys that begin with `stuck` end when the gate opens.
     struct Scripted {
@@ -515,7 +511,7 @@ mod tests {
             Ok(Reply::Decided(Decision::default()))
         }
 
-        fn migrate(&self, state: &State) -> Result<Bytes, String> {
+        fn migrate(&self, state: &State, _: u32) -> Result<Bytes, String> {
             Ok(state.data.clone())
         }
     }

@@ -11,15 +11,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::store::Page;
+
 /// How many entries stay in memory: two of the greatest commits, which is what a host
 /// takes in a third of a second at its best. A reader that is further behind reads the store.
 const TAIL_ENTRIES_MAX: usize = 16_384;
-/// And how much of their data.
+/// And how much they take of memory.
 const TAIL_BYTES_MAX: usize = 64 << 20;
 
 pub struct Tail<T> {
     entries: Mutex<Entries<T>>,
-    /// Of an entry's data.
     bytes_of: fn(&T) -> usize,
     head: AtomicU64,
     /// Wakes readers in the order in which they began to wait, so that a simulated
@@ -76,7 +77,7 @@ impl<T: Clone> Tail<T> {
         self.grown.notify_waiters();
     }
 
-    pub fn read(&self, after: u64, limit: usize) -> Next<T> {
+    pub fn read(&self, after: u64, page: Page) -> Next<T> {
         let tail = self.entries.lock().expect("no panic while the lock is held");
         let head = self.head();
         if after >= head {
@@ -86,8 +87,8 @@ impl<T: Clone> Tail<T> {
             return Next::Behind;
         }
         let start = tail.queue.partition_point(|(place, _)| *place <= after);
-        let entries: Vec<T> =
-            tail.queue.iter().skip(start).take(limit).map(|(_, entry)| entry.clone()).collect();
+        let entries = tail.queue.range(start..).map(|(_, entry)| entry);
+        let entries: Vec<T> = page.cut(entries, |entry| (self.bytes_of)(entry)).cloned().collect();
         let read_all = start + entries.len() >= tail.queue.len();
         let place = if read_all { head } else { tail.queue[start + entries.len() - 1].0 };
         Next::Entries(entries, place)

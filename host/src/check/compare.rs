@@ -69,7 +69,7 @@ fn changes(old: &Facts, new: &Facts) -> Vec<String> {
             after.state_version, before.state_version
         )),
         std::cmp::Ordering::Less => changes.push(format!(
-            "writes states of version {}, and cannot read those of version {}",
+            "writes states of version {}, and has to take back those of version {}",
             after.state_version, before.state_version
         )),
         std::cmp::Ordering::Equal => {}

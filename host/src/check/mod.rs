@@ -10,6 +10,7 @@ mod compare;
 mod facts;
 mod render;
 mod settings;
+mod states;
 mod topology;
 
 use serde::Serialize;
@@ -19,6 +20,7 @@ pub use compare::{Comparison, compare};
 pub use facts::{Facts, Loaded, load};
 pub use render::{comparison_text, json, mermaid, text};
 pub use settings::check_settings;
+pub use states::{Examples, check_states};
 pub use topology::{End, Flow, FlowKind, Topology};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

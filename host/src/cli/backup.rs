@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use serde_json::Value;
 
+use super::output::Row;
 use super::{InputError, output};
 use crate::config::{Overrides, Settings};
 use crate::store::backup::{self, BackupError};
@@ -48,8 +48,7 @@ impl Backup {
         let store = self.store.url()?;
         let backup = backup::back_up(&store, &self.target).await.map_err(understood)?;
         self.store.print(&backup, |value| {
-            let events = output::cell("events", value.get("events"));
-            let bytes = output::cell("bytes", value.get("bytes"));
+            let (events, bytes) = (value.cell("events"), value.cell("bytes"));
             format!("backed up to {}: {bytes} bytes, {events} events", show(&backup.backup))
         });
         Ok(())
@@ -62,7 +61,7 @@ impl Restore {
         let restored = backup::restore(&self.backup, &store, self.force).await;
         let restored = restored.map_err(understood)?;
         self.store.print(&restored, |value| {
-            let bytes = output::cell("bytes", value.get("bytes"));
+            let bytes = value.cell("bytes");
             let placed = format!("restored to {}: {bytes} bytes", show(&restored.store));
             match &restored.moved_aside {
                 Some(aside) => format!("{placed}; what was there is now {}", show(aside)),
@@ -81,11 +80,10 @@ impl StoreArgs {
         Ok(settings.store)
     }
 
-    fn print(&self, outcome: &impl Serialize, line: impl Fn(&Value) -> String) {
-        let value = serde_json::to_value(outcome).unwrap_or_default();
+    fn print(&self, outcome: &impl Serialize, line: impl Fn(&Row) -> String) {
         match self.json {
-            true => output::json(&value),
-            false => output::line(&line(&value)),
+            true => output::json(outcome),
+            false => output::data(&line(&Row::of(outcome))),
         }
     }
 }

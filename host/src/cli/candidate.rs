@@ -122,7 +122,7 @@ impl Put {
         ));
         output::line(&format!("  have it end      rm {path}"));
         if let Err(reason) = trusted {
-            eprintln!("warning: a host refuses it until this is mended: {reason}");
+            output::warning(&format!("a host refuses it until this is mended: {reason}"));
         }
     }
 }

@@ -7,10 +7,10 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use super::{InputError, output};
-use crate::check::{self, Comparison, Facts, Finding, Loaded, Severity, Topology};
+use crate::check::{self, Comparison, Examples, Facts, Finding, Loaded, Severity, Topology};
 use crate::config::{self, Overrides, Settings};
 use crate::plugin::{self, Sandbox};
-use crate::scenario::{self, Bench};
+use crate::scenario::{self, Bench, Scenario};
 
 #[derive(Debug, Args)]
 pub struct Check {
@@ -25,9 +25,12 @@ pub struct Check {
     /// Print notes as well, in text
     #[arg(long)]
     notes: bool,
+    /// Print JSON for programs: --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
     /// Warnings fail as errors do
     #[arg(long)]
-    strict: bool,
+    deny_warnings: bool,
     /// Configuration file [default: sagabox.toml, if it is there]
     #[arg(long, env = "SAGABOX_CONFIG")]
     config: Option<PathBuf>,
@@ -36,7 +39,7 @@ pub struct Check {
     against_config: Option<PathBuf>,
     /// Refuse plugins that import anything but Sagabox's own interface: no WASI
     #[arg(long, env = "SAGABOX_STRICT")]
-    no_wasi: bool,
+    strict: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -53,12 +56,15 @@ impl Check {
         tokio::task::spawn_blocking(move || self.run()).await?
     }
 
-    fn run(self) -> anyhow::Result<()> {
+    fn run(mut self) -> anyhow::Result<()> {
+        if self.json {
+            self.format = Format::Json;
+        }
         if self.against.is_some() && matches!(self.format, Format::Mermaid | Format::Asyncapi) {
             let text = "--against is printed as text or json; leave --format out";
             return Err(InputError(text.to_owned()).into());
         }
-        let overrides = || Overrides { strict: self.no_wasi, ..Overrides::default() };
+        let overrides = || Overrides { strict: self.strict, ..Overrides::default() };
         let (settings, said) = configuration(self.config.as_deref(), overrides())?;
         let Side { facts, mut findings } = Side::load(&self.plugins, &settings)?;
         let topology = Topology::new(&facts, &settings.routes);
@@ -69,11 +75,13 @@ impl Check {
         findings.extend(prove(&facts, &settings)?);
         let changes = match &self.against {
             Some(older) => {
-                let settings = match self.against_config.as_deref() {
+                let older_settings = match self.against_config.as_deref() {
                     Some(config) => configuration(Some(config), overrides())?.0,
                     None => settings.clone(),
                 };
-                Some(compare(older, &settings, &facts)?)
+                let older = older_side(older, &older_settings)?;
+                findings.extend(states((&older, &older_settings), (&facts, &settings))?);
+                Some(check::compare(&older, &facts))
             }
             None => None,
         };
@@ -81,7 +89,10 @@ impl Check {
         let errors = check::count(&findings, Severity::Error);
         let warnings = check::count(&findings, Severity::Warning);
         anyhow::ensure!(errors == 0, "{errors} of the findings are errors");
-        anyhow::ensure!(!self.strict || warnings == 0, "{warnings} of the findings are warnings");
+        anyhow::ensure!(
+            !self.deny_warnings || warnings == 0,
+            "{warnings} of the findings are warnings"
+        );
         Ok(())
     }
 
@@ -106,7 +117,9 @@ impl Check {
         // A picture does not say what is wrong with it.
         if matches!(self.format, Format::Mermaid | Format::Asyncapi) {
             let bad = findings.iter().filter(|finding| finding.severity != Severity::Note);
-            bad.for_each(|f| eprintln!("{}: {}: {}", f.severity.as_str(), f.subject, f.text));
+            bad.for_each(|f| {
+                output::note(&format!("{}: {}: {}", f.severity.as_str(), f.subject, f.text));
+            });
         }
     }
 }
@@ -143,13 +156,58 @@ impl Side {
     }
 }
 
-fn compare(older: &Path, settings: &Settings, newer: &[Facts]) -> anyhow::Result<Vec<Comparison>> {
+fn older_side(older: &Path, settings: &Settings) -> anyhow::Result<Vec<Facts>> {
     let older = Side::load(older, settings)?;
     if let Some(refused) = older.findings.iter().find(|f| f.severity == Severity::Error) {
         let reason = format!("--against: {}: {}", refused.subject, refused.text);
         return Err(InputError(reason).into());
     }
-    Ok(check::compare(&older.facts, newer))
+    Ok(older.facts)
+}
+
+/// Has each process manager read what the other version of it leaves in the scenarios beside
+/// either of them.
+fn states(
+    (older, older_settings): (&[Facts], &Settings),
+    (newer, settings): (&[Facts], &Settings),
+) -> anyhow::Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for new in newer.iter().filter(|facts| facts.manifest.role.has_instances()) {
+        let old = older.iter().find(|old| old.name() == new.name() && old.digest != new.digest);
+        let Some(old) = old.filter(|old| old.manifest.role.has_instances()) else { continue };
+        let mut scenarios = Vec::new();
+        for folder in [scenario::beside(&old.path), scenario::beside(&new.path)] {
+            // What is not understood is told of where it is played.
+            let files = scenario::files_in(&folder).unwrap_or_default();
+            scenarios.extend(files.iter().filter_map(|file| scenario::read(file).ok()).flatten());
+        }
+        let older = examples(old, older_settings, &scenarios)?;
+        let newer = examples(new, settings, &scenarios)?;
+        if let (Some(older), Some(newer)) = (older, newer) {
+            findings.extend(check::check_states(&older, &newer));
+        }
+    }
+    Ok(findings)
+}
+
+/// The states that a plugin leaves in these scenarios.
+fn examples(
+    facts: &Facts,
+    settings: &Settings,
+    scenarios: &[Scenario],
+) -> anyhow::Result<Option<Examples>> {
+    let mut bench = Bench::new(&facts.path, &settings.sandbox)?;
+    let Some(handler) = bench.plugin(facts.name(), None)? else { return Ok(None) };
+    let mut states = Vec::new();
+    let own = |scenario: &&Scenario| {
+        scenario.plugin.as_deref().is_none_or(|plugin| plugin == facts.name())
+    };
+    for scenario in scenarios.iter().filter(own) {
+        if let Some(handler) = bench.plugin(facts.name(), Some(scenario))? {
+            states.extend(scenario::states(scenario, &handler));
+        }
+    }
+    Ok(Some(Examples { handler, states }))
 }
 
 /// Plays the scenarios beside each component, on used and on fresh instances.

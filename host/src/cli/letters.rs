@@ -5,41 +5,76 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::{HostArgs, InputError, output};
 use crate::client::Client;
+use crate::files;
+use crate::printable::printable;
 
 /// Letters of one key are resolved one after another: those behind are asked again.
 const AGAIN_MAX: u32 = 100;
 const AGAIN_DELAY: Duration = Duration::from_millis(100);
 
+/// Far more than a host takes by default.
+const EVENT_BYTES_MAX: usize = 256 << 20;
+/// Of one request: more take several.
+const IDS_MAX: usize = 1000;
+
+/// Everything that is given must hold.
+#[derive(Debug, Args)]
+pub struct LetterFilter {
+    /// Those of this plugin
+    #[arg(long)]
+    plugin: Option<String>,
+    /// Those that this version of a plugin failed at
+    #[arg(long)]
+    plugin_version: Option<String>,
+    /// Those that are open, redriving, redriven, skipped or discarded
+    #[arg(long)]
+    status: Option<String>,
+    /// Those of messages for this sink
+    #[arg(long)]
+    sink: Option<String>,
+    /// Those of this key
+    #[arg(long, allow_hyphen_values = true)]
+    key: Option<String>,
+    /// Those of this type of event or message
+    #[arg(long = "type")]
+    event_type: Option<String>,
+    /// Those whose reason contains this
+    #[arg(long, allow_hyphen_values = true)]
+    reason_contains: Option<String>,
+}
+
+impl LetterFilter {
+    /// As the host calls them.
+    pub fn given(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = [
+            ("plugin", &self.plugin),
+            ("plugin_version", &self.plugin_version),
+            ("status", &self.status),
+            ("sink", &self.sink),
+            ("key", &self.key),
+            ("type", &self.event_type),
+            ("reason_contains", &self.reason_contains),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
+}
+
 /// Which letters, by whom and why.
 #[derive(Debug, Args)]
 pub struct Which {
-    /// Their ids
+    /// Their ids; without any, the open ones that the filters say
     ids: Vec<u64>,
     /// Every open one
     #[arg(long, conflicts_with = "ids")]
     all: bool,
-    /// Those of this plugin
-    #[arg(long, conflicts_with = "ids")]
-    plugin: Option<String>,
-    /// Those that this version of a plugin failed at
-    #[arg(long, conflicts_with = "ids")]
-    plugin_version: Option<String>,
-    /// Those of messages for this sink
-    #[arg(long, conflicts_with = "ids")]
-    sink: Option<String>,
-    /// Those of this key
-    #[arg(long, conflicts_with = "ids")]
-    key: Option<String>,
-    /// Those of this type of event or message
-    #[arg(long = "type", conflicts_with = "ids")]
-    event_type: Option<String>,
-    /// Those whose reason contains this
-    #[arg(long, conflicts_with = "ids")]
-    reason_contains: Option<String>,
+    #[command(flatten)]
+    filter: LetterFilter,
     /// Only tell how many there are
     #[arg(long)]
     dry_run: bool,
@@ -94,13 +129,20 @@ impl Redrive {
         let [id] = self.which.ids[..] else {
             return Err(InputError("--edit takes the id of one dead letter".to_owned()).into());
         };
+        if self.which.dry_run || self.which.filter.given().next().is_some() {
+            let text = "--edit takes neither --dry-run nor filters";
+            return Err(InputError(text.to_owned()).into());
+        }
         let reading = || format!("read {}", path.display());
-        let text = std::fs::read(path).with_context(reading)?;
-        let event: Value = serde_json::from_slice(&text)
+        let text = files::bytes(path, EVENT_BYTES_MAX).with_context(reading)?;
+        let text = text.strip_prefix(files::BYTE_ORDER_MARK).unwrap_or(&text);
+        // Sent as it is written: no number of it is read.
+        let event: &RawValue = serde_json::from_slice(text)
             .map_err(|error| InputError(format!("{} is not JSON: {error}", path.display())))?;
-        let body = json!({"by": self.which.by, "reason": self.reason, "event": event});
+        let body = Edited { by: &self.which.by, reason: self.reason.as_deref(), event };
         let client = self.which.host.client()?;
-        let answer: Value = client.post(&format!("/dead-letters/{id}/redrive"), &body).await?;
+        let path = format!("/dead-letters/{id}/redrive");
+        let answer: Box<RawValue> = client.post(&path, &body).await?;
         tell(&answer, self.which.host.json, &format!("dead letter {id} is being redriven"));
         Ok(())
     }
@@ -117,7 +159,8 @@ impl Instance {
         let body = json!({
             "plugin": self.plugin, "key": self.key, "by": self.by, "reason": self.reason,
         });
-        let answer: Value = self.host.client()?.post(&format!("/instances/{verb}"), &body).await?;
+        let client = self.host.client()?;
+        let answer: Box<RawValue> = client.post(&format!("/instances/{verb}"), &body).await?;
         let told = match verb {
             "cancel" => "was told to come to an end",
             _ => "is ended",
@@ -127,49 +170,68 @@ impl Instance {
     }
 }
 
-fn tell(answer: &Value, json: bool, text: &str) {
+#[derive(Serialize)]
+struct Edited<'e> {
+    by: &'e str,
+    reason: Option<&'e str>,
+    event: &'e RawValue,
+}
+
+fn tell(answer: &RawValue, json: bool, text: &str) {
     match json {
-        true => output::json(answer),
-        false => output::line(text),
+        true => output::json_text(answer.get()),
+        false => output::data(text),
+    }
+}
+
+/// What became of letters.
+#[derive(Default)]
+struct Tally {
+    resolved: u64,
+    refused: Vec<Value>,
+}
+
+impl Tally {
+    /// Returns where the following page begins.
+    fn add(&mut self, answer: &Value) -> Option<u64> {
+        self.resolved += answer["resolved"].as_u64().unwrap_or(0);
+        self.refused.extend(answer["refused"].as_array().cloned().unwrap_or_default());
+        answer["next"].as_u64()
     }
 }
 
 impl Which {
     async fn resolve(&self, verb: &str, reason: Option<&str>) -> anyhow::Result<()> {
+        if !self.ids.is_empty() && self.filter.given().next().is_some() {
+            let text = "name the dead letters by their ids, or say which by filters, not both";
+            return Err(InputError(text.to_owned()).into());
+        }
         let client = self.host.client()?;
         let progress = indicatif::ProgressBar::no_length().with_message(verb.to_owned());
-        let mut resolved = 0;
-        let mut refused = Vec::new();
-        let mut after = 0;
-        loop {
+        let mut tally = Tally::default();
+        if self.ids.is_empty() {
             let mut body = self.body(reason);
-            body.insert("after".to_owned(), json!(after));
-            let answer = ask(&client, verb, &body).await?;
-            resolved += answer["resolved"].as_u64().unwrap_or(0);
-            refused.extend(answer["refused"].as_array().cloned().unwrap_or_default());
-            progress.set_position(resolved);
-            match answer["next"].as_u64() {
-                Some(next) => after = next,
-                None => break,
+            while let Some(next) = tally.add(&ask(&client, verb, &body).await?) {
+                body.insert("after".to_owned(), json!(next));
+                progress.set_position(tally.resolved);
             }
         }
+        self.resolve_ids(&client, verb, reason, &self.ids, &mut tally).await?;
         for _ in 0..AGAIN_MAX {
-            let (again, kept): (Vec<Value>, Vec<Value>) =
-                refused.into_iter().partition(|letter| letter["again"] == true);
-            refused = kept;
+            progress.set_position(tally.resolved);
+            let (again, kept) = std::mem::take(&mut tally.refused)
+                .into_iter()
+                .partition(|letter: &Value| letter["again"] == true);
+            tally.refused = kept;
             if again.is_empty() {
                 break;
             }
             tokio::time::sleep(AGAIN_DELAY).await;
-            let mut body = self.body(reason);
-            let ids: Vec<&Value> = again.iter().map(|letter| &letter["id"]).collect();
-            body.insert("ids".to_owned(), json!(ids));
-            let answer = ask(&client, verb, &body).await?;
-            resolved += answer["resolved"].as_u64().unwrap_or(0);
-            refused.extend(answer["refused"].as_array().cloned().unwrap_or_default());
-            progress.set_position(resolved);
+            let ids: Vec<u64> = again.iter().filter_map(|letter| letter["id"].as_u64()).collect();
+            self.resolve_ids(&client, verb, reason, &ids, &mut tally).await?;
         }
         progress.finish_and_clear();
+        let Tally { resolved, refused } = tally;
         if self.host.json {
             output::json(&json!({"resolved": resolved, "refused": refused}));
         } else {
@@ -179,38 +241,44 @@ impl Which {
         match refused.first() {
             None => Ok(()),
             Some(first) => anyhow::bail!(
-                "{} dead letters were refused; the first: {}",
+                "{} dead letters were refused; the first, {}: {}",
                 refused.len(),
-                first["reason"].as_str().unwrap_or_default()
+                first["id"],
+                printable(first["reason"].as_str().unwrap_or_default())
             ),
         }
     }
 
+    async fn resolve_ids(
+        &self,
+        client: &Client,
+        verb: &str,
+        reason: Option<&str>,
+        ids: &[u64],
+        tally: &mut Tally,
+    ) -> anyhow::Result<()> {
+        for some in ids.chunks(IDS_MAX) {
+            let mut body = self.how(reason);
+            body.insert("ids".to_owned(), json!(some));
+            tally.add(&ask(client, verb, &body).await?);
+        }
+        Ok(())
+    }
+
+    /// Those that match.
     fn body(&self, reason: Option<&str>) -> Map<String, Value> {
-        let given = [
-            ("plugin", &self.plugin),
-            ("plugin_version", &self.plugin_version),
-            ("sink", &self.sink),
-            ("key", &self.key),
-            ("type", &self.event_type),
-            ("reason_contains", &self.reason_contains),
-        ];
-        let mut body = Map::new();
-        for (name, value) in given {
-            if let Some(value) = value {
-                body.insert(name.to_owned(), json!(value));
-            }
-        }
-        body.insert("by".to_owned(), json!(self.by));
-        body.insert("reason".to_owned(), json!(reason));
-        body.insert("dry_run".to_owned(), json!(self.dry_run));
-        if !self.ids.is_empty() {
-            body.insert("ids".to_owned(), json!(self.ids));
-        }
+        let mut body = self.how(reason);
+        body.extend(self.filter.given().map(|(name, value)| (name.to_owned(), json!(value))));
         if self.all {
             body.insert("all".to_owned(), json!(true));
         }
         body
+    }
+
+    fn how(&self, reason: Option<&str>) -> Map<String, Value> {
+        let how =
+            [("by", json!(self.by)), ("reason", json!(reason)), ("dry_run", json!(self.dry_run))];
+        how.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 

@@ -1,9 +1,12 @@
 //! The commands that ask a running host and print what it says.
 
 use clap::Args;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::{HostArgs, output};
+use super::HostArgs;
+use super::letters::LetterFilter;
+use super::output::{self, Row};
+use super::pages::{List, Paging};
 use crate::scenario::Difference;
 
 #[derive(Debug, Args)]
@@ -14,22 +17,18 @@ pub struct Plugins {
 
 impl Plugins {
     pub async fn execute(self) -> anyhow::Result<()> {
-        let answer: Value = self.host.client()?.get("/plugins", &[]).await?;
-        if self.host.json {
-            output::json(&answer);
-            return Ok(());
-        }
+        let Some(answer) = whole(&self.host, "/plugins").await? else { return Ok(()) };
         let columns = ["name", "version", "role", "since_at", "file", "preflight"];
-        print(&answer, "plugins", &columns, false);
+        print(&answer, "plugins", &columns);
         candidates(&answer);
         for (member, columns) in [
             ("refused", ["file", "refused_at", "reason"]),
             ("checking", ["file", "migrated", "failed"]),
         ] {
-            let rows = answer[member].as_array().map(Vec::as_slice).unwrap_or_default();
+            let rows = answer.rows(member);
             if !rows.is_empty() {
                 let heading = member.to_uppercase();
-                output::line(&format!("\n{heading}\n{}", output::table(&columns, rows)));
+                output::line(&format!("\n{heading}\n{}", output::table(&columns, &rows)));
             }
         }
         Ok(())
@@ -37,8 +36,8 @@ impl Plugins {
 }
 
 /// Those that are tried, how they do, and where their decisions differ.
-fn candidates(answer: &Value) {
-    let rows = answer["candidates"].as_array().map(Vec::as_slice).unwrap_or_default();
+fn candidates(answer: &Row) {
+    let rows = answer.rows("candidates");
     if rows.is_empty() {
         return;
     }
@@ -54,22 +53,24 @@ fn candidates(answer: &Value) {
         "skipped",
         "file",
     ];
-    output::line(&format!("\nCANDIDATES\n{}", output::table(&columns, rows)));
+    output::line(&format!("\nCANDIDATES\n{}", output::table(&columns, &rows)));
     for row in rows {
-        let text = |name: &str| row[name].as_str().unwrap_or_default();
-        let who = format!("{} {}", text("plugin"), text("version"));
-        if let Some(reason) = row["withdrawn"]["reason"].as_str() {
-            output::line(&format!("{who} was withdrawn: {reason}"));
+        let who = format!("{} {}", row.cell("plugin"), row.cell("version"));
+        let withdrawn = row.get("withdrawn").map(RawValue::get);
+        if let Some(Ok(withdrawn)) = withdrawn.map(serde_json::from_str::<Row>) {
+            output::data(&format!("{who} was withdrawn: {}", withdrawn.cell("reason")));
         }
-        for differing in row["differences"].as_array().into_iter().flatten() {
-            let (key, event_type) = (&differing["key"], &differing["event_type"]);
-            let shown = differing["differences"].as_array().into_iter().flatten();
-            let shown = shown.filter_map(|d| serde_json::from_value::<Difference>(d.clone()).ok());
-            let shown: Vec<String> = shown.map(|difference| difference.to_string()).collect();
-            output::line(&format!(
+        for differing in row.rows("differences") {
+            let shown: Vec<String> = differing
+                .items("differences")
+                .iter()
+                .filter_map(|difference| serde_json::from_str::<Difference>(difference.get()).ok())
+                .map(|difference| difference.to_string())
+                .collect();
+            output::data(&format!(
                 "{who} decides `{}` of `{}` otherwise: {}",
-                event_type.as_str().unwrap_or_default(),
-                key.as_str().unwrap_or_default(),
+                differing.cell("event_type"),
+                differing.cell("key"),
                 shown.join("; ")
             ));
         }
@@ -82,25 +83,19 @@ pub struct Instances {
     /// Only those: running, completed or ended
     #[arg(long)]
     status: Option<String>,
-    /// Those after this key
-    #[arg(long)]
-    after: Option<String>,
-    /// How many at most
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    limit: u32,
+    #[command(flatten)]
+    paging: Paging,
     #[command(flatten)]
     host: HostArgs,
 }
 
 impl Instances {
     pub async fn execute(self) -> anyhow::Result<()> {
-        let limit = self.limit.to_string();
-        let mut query = page(self.status.as_deref(), self.after.as_deref(), &limit);
-        query.push(("plugin", &self.plugin));
-        let answer: Value = self.host.client()?.get("/instances", &query).await?;
-        let columns = ["key", "status", "version", "started_at", "updated_at"];
-        print(&answer, "instances", &columns, self.host.json);
-        Ok(())
+        let mut query = vec![("plugin", self.plugin)];
+        query.extend(self.status.map(|status| ("status", status)));
+        let columns = &["key", "status", "version", "started_at", "updated_at"];
+        let list = List { path: "/instances", query, member: "instances", columns };
+        self.paging.print(&list, &self.host, |_| {}).await
     }
 }
 
@@ -110,59 +105,56 @@ pub struct Show {
     /// The instance's key
     key: String,
     #[command(flatten)]
+    paging: Paging,
+    #[command(flatten)]
     host: HostArgs,
 }
 
 impl Show {
     pub async fn execute(self) -> anyhow::Result<()> {
-        let query = [("plugin", self.plugin.as_str()), ("key", self.key.as_str())];
-        let answer: Value = self.host.client()?.get("/instance", &query).await?;
-        if self.host.json {
-            output::json(&answer);
-            return Ok(());
-        }
-        for (name, value) in answer.as_object().into_iter().flatten() {
-            if name != "history" {
-                let text = match value {
-                    Value::Object(_) => serde_json::to_string_pretty(value).unwrap_or_default(),
-                    other => output::cell(name, Some(other)),
-                };
-                output::line(&format!("{}: {text}", name.replace('_', " ")));
-            }
-        }
-        output::line("decisions, newest first:");
-        let columns = ["position", "decided_at", "plugin_version", "attempt", "event", "summary"];
-        print(&answer, "history", &columns, false);
-        Ok(())
+        let query = vec![("plugin", self.plugin), ("key", self.key)];
+        let columns = &["position", "decided_at", "plugin_version", "attempt", "event", "summary"];
+        let list = List { path: "/instance", query, member: "history", columns };
+        let first = |answer: &Row| {
+            members(answer, &["history", "next"]);
+            output::line("decisions, newest first:");
+        };
+        self.paging.print(&list, &self.host, first).await
     }
 }
 
 #[derive(Debug, Args)]
 pub struct DeadLetters {
-    /// Only those: open, redriving, redriven, skipped or discarded
-    #[arg(long)]
-    status: Option<String>,
-    /// Only those of this plugin
-    #[arg(long)]
-    plugin: Option<String>,
-    /// Those after this id
-    #[arg(long)]
-    after: Option<String>,
-    /// How many at most
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    limit: u32,
+    #[command(flatten)]
+    filter: LetterFilter,
+    #[command(flatten)]
+    paging: Paging,
     #[command(flatten)]
     host: HostArgs,
 }
 
 impl DeadLetters {
     pub async fn execute(self) -> anyhow::Result<()> {
-        let limit = self.limit.to_string();
-        let mut query = page(self.status.as_deref(), self.after.as_deref(), &limit);
-        query.extend(self.plugin.as_deref().map(|plugin| ("plugin", plugin)));
-        let answer: Value = self.host.client()?.get("/dead-letters", &query).await?;
-        let columns = ["id", "status", "plugin", "key", "position", "attempts", "reason"];
-        print(&answer, "dead_letters", &columns, self.host.json);
+        let query = self.filter.given().map(|(name, value)| (name, value.to_owned())).collect();
+        let columns = &["id", "status", "plugin", "key", "sink", "position", "attempts", "reason"];
+        let list = List { path: "/dead-letters", query, member: "dead_letters", columns };
+        self.paging.print(&list, &self.host, |_| {}).await
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct DeadLetter {
+    id: u64,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl DeadLetter {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        let Some(letter) = whole(&self.host, &format!("/dead-letters/{}", self.id)).await? else {
+            return Ok(());
+        };
+        members(&letter, &[]);
         Ok(())
     }
 }
@@ -175,10 +167,7 @@ pub struct Accounts {
 
 impl Accounts {
     pub async fn execute(self) -> anyhow::Result<()> {
-        let answer: Value = self.host.client()?.get("/accounts", &[]).await?;
-        if self.host.json {
-            output::json(&answer);
-        } else {
+        if let Some(answer) = whole(&self.host, "/accounts").await? {
             output::line(&accounts(&answer));
         }
         Ok(())
@@ -193,8 +182,9 @@ pub struct Queues {
 
 impl Queues {
     pub async fn execute(self) -> anyhow::Result<()> {
-        let answer: Value = self.host.client()?.get("/queues", &[]).await?;
-        print(&answer, "queues", &["queue", "ready", "leased"], self.host.json);
+        if let Some(answer) = whole(&self.host, "/queues").await? {
+            print(&answer, "queues", &["queue", "ready", "leased"]);
+        }
         Ok(())
     }
 }
@@ -207,51 +197,59 @@ pub struct Sinks {
 
 impl Sinks {
     pub async fn execute(self) -> anyhow::Result<()> {
-        let answer: Value = self.host.client()?.get("/sinks", &[]).await?;
-        let columns = ["sink", "since", "next_attempt_at", "reason"];
-        print(&answer, "sinks_down", &columns, self.host.json);
+        if let Some(answer) = whole(&self.host, "/sinks").await? {
+            print(&answer, "sinks_down", &["sink", "since", "next_attempt_at", "reason"]);
+        }
         Ok(())
     }
 }
 
 /// A table for each list of the accounts, and the single figures before them.
-pub fn accounts(accounts: &Value) -> String {
+pub fn accounts(accounts: &Row) -> String {
     let mut parts = Vec::new();
-    for (name, value) in accounts.as_object().into_iter().flatten() {
-        match value {
-            Value::Array(rows) if rows.is_empty() => {}
-            Value::Array(rows) => {
-                let columns: Vec<_> = rows[0].as_object().into_iter().flatten().collect();
-                let columns: Vec<_> = columns.iter().map(|(name, _)| name.as_str()).collect();
-                parts.push(format!("\n{}\n{}", name.to_uppercase(), output::table(&columns, rows)));
+    for (name, value) in accounts.members() {
+        if value.get().starts_with('[') {
+            let rows = accounts.rows(name);
+            let columns: Vec<_> = rows.iter().take(1).flat_map(Row::members).collect();
+            let columns: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
+            if !rows.is_empty() {
+                let heading = name.to_uppercase();
+                parts.push(format!("\n{heading}\n{}", output::table(&columns, &rows)));
             }
-            Value::Number(number) => {
-                let figure = number.as_u64().map_or(number.to_string(), output::grouped);
-                parts.push(format!("{}: {figure}", name.replace('_', " ")));
-            }
-            other => parts.push(format!("{}: {other}", name.replace('_', " "))),
+        } else {
+            parts.push(format!("{}: {}", name.replace('_', " "), output::cell(name, Some(value))));
         }
     }
     parts.join("\n")
 }
 
-fn page<'a>(
-    status: Option<&'a str>,
-    after: Option<&'a str>,
-    limit: &'a str,
-) -> Vec<(&'static str, &'a str)> {
-    let given = [("status", status), ("after", after), ("limit", Some(limit))];
-    given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+/// What a host answers with at once. None: it is printed already, as JSON.
+async fn whole(host: &HostArgs, path: &str) -> anyhow::Result<Option<Row>> {
+    let text = host.client()?.text(path, &[]).await?;
+    if host.json {
+        output::json_text(&text);
+        return Ok(None);
+    }
+    let answer = serde_json::from_str(&text);
+    Ok(Some(answer.map_err(|error| anyhow::anyhow!("the host's answer is no object: {error}"))?))
 }
 
-fn print(answer: &Value, member: &str, columns: &[&str], json: bool) {
-    if json {
-        return output::json(answer);
+/// All members of one thing, but for those that are shown otherwise.
+fn members(of: &Row, left_out: &[&str]) {
+    for (name, value) in of.members().filter(|(name, _)| !left_out.contains(name)) {
+        let text = match value.get().as_bytes().first() {
+            Some(b'{') => output::json_of(value),
+            _ => output::cell(name, Some(value)),
+        };
+        output::raw(&format!("{}: {text}", name.replace('_', " ")));
     }
-    let rows = answer[member].as_array().map(Vec::as_slice).unwrap_or_default();
+}
+
+fn print(answer: &Row, member: &str, columns: &[&str]) {
+    let rows = answer.rows(member);
     if rows.is_empty() {
         output::line(&format!("no {}", member.replace('_', " ")));
     } else {
-        output::line(&output::table(columns, rows));
+        output::raw(&output::table(columns, &rows));
     }
 }

@@ -41,7 +41,7 @@ impl Lock {
         let before = LockFile::read(&self.plugins);
         let Loading { loaded, refused } = load(&self.plugins, settings)?;
         for refused in &refused {
-            eprintln!("left out: {} {}", refused.path.display(), refused.reason);
+            output::note(&format!("left out: {} {}", refused.path.display(), refused.reason));
         }
         let found = loaded.iter().map(|plugin| plugin.pinned(&self.plugins)).collect();
         if self.check {

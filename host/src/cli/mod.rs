@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input.
+//! Exit codes: 0 done and all is well, 1 failed, refused or different, 2 wrong usage or wrong
+//! input, and 130 or 143 after a second signal.
 
 mod backup;
 mod build;
@@ -11,12 +12,15 @@ mod dev;
 mod letters;
 mod lists;
 mod lock;
+mod log;
 mod new;
 mod output;
+mod pages;
 mod pull;
 mod replay;
 mod run;
 mod send;
+mod signals;
 mod sim;
 mod test;
 
@@ -24,14 +28,17 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 
 const HOST: &str = "http://127.0.0.1:8321";
+
+const EXIT_CODES: &str = "Exit codes: 0 done, and all is well; 1 failed, refused, not there or \
+different; 2 asked wrongly: wrong usage or wrong input; 130 and 143 ended at once by a second signal";
 
 /// Runs user-defined sagas and process managers: the logic is a directory of
 /// WebAssembly plugins, everything else is this host.
 #[derive(Debug, Parser)]
-#[command(name = "sagabox", version, propagate_version = true)]
+#[command(name = "sagabox", version, propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -51,6 +58,8 @@ enum Command {
     Show(lists::Show),
     /// List events and messages that could not be handled or delivered
     DeadLetters(lists::DeadLetters),
+    /// Show one dead letter, with its event or message
+    DeadLetter(lists::DeadLetter),
     /// Try dead letters again, and what waits behind them
     Redrive(letters::Redrive),
     /// Go on without the event or message of a dead letter
@@ -146,6 +155,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Instances(list) => list.execute().await,
         Command::Show(show) => show.execute().await,
         Command::DeadLetters(list) => list.execute().await,
+        Command::DeadLetter(letter) => letter.execute().await,
         Command::Redrive(redrive) => redrive.execute().await,
         Command::Skip(skip) => skip.execute("skip").await,
         Command::Discard(discard) => discard.execute("discard").await,
@@ -172,8 +182,10 @@ async fn execute(command: Command) -> anyhow::Result<()> {
 }
 
 fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
-    ExitCode::from(if error.is::<InputError>() { 2 } else { 1 })
+    output::error(&format!("{error:#}"));
+    let is_by_input = error.is::<InputError>()
+        || error.downcast_ref().is_some_and(|error: &ClientError| error.is_by_input());
+    ExitCode::from(if is_by_input { 2 } else { 1 })
 }
 
 #[cfg(test)]

@@ -1,34 +1,146 @@
-//! How commands print: tables for people, JSON for programs.
+//! How commands print: tables for people, JSON for programs, and nothing that a terminal
+//! takes for a command.
 
+use std::fmt;
 use std::io::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
 use sagabox_engine::model::Timestamp;
-use serde_json::Value;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
+use super::log;
 pub use crate::figures::grouped;
+use crate::printable::{printable, printable_json, printable_lines};
 
-/// Pretty JSON. A reader that closed the pipe has seen enough.
-pub fn json(value: &Value) {
-    line(&serde_json::to_string_pretty(value).unwrap_or_default());
+/// The members of a JSON object, in their order and as they are written: what is in an
+/// event's data may be no number that can be read.
+#[derive(Debug, Default)]
+pub struct Row(Vec<(String, Box<RawValue>)>);
+
+impl Row {
+    /// # Panics
+    /// If it is no object.
+    pub fn of(object: &impl Serialize) -> Self {
+        let json = serde_json::to_string(object).expect("rows have only string keys");
+        serde_json::from_str(&json).expect("a row is an object")
+    }
+
+    pub fn get(&self, name: &str) -> Option<&RawValue> {
+        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| &**value)
+    }
+
+    pub fn members(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), &**value))
+    }
+
+    /// A list of objects; empty if there is none under the name.
+    pub fn rows(&self, name: &str) -> Vec<Self> {
+        self.get(name).and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default()
+    }
+
+    /// A list of anything; empty if there is none under the name.
+    pub fn items(&self, name: &str) -> Vec<Box<RawValue>> {
+        self.get(name).and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default()
+    }
+
+    /// A member's value for people.
+    pub fn cell(&self, name: &str) -> String {
+        cell(name, self.get(name))
+    }
 }
 
+impl<'de> Deserialize<'de> for Row {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Row;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Row(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// Pretty JSON. A reader that closed the pipe has seen enough.
+pub fn json(value: &impl Serialize) {
+    json_text(&serde_json::to_string(value).unwrap_or_default());
+}
+
+/// JSON that is text already, indented and otherwise as it is.
+pub fn json_text(json: &str) {
+    raw(&printable_json(&indented(json)));
+}
+
+/// The same for a part of what is printed.
+pub fn json_of(part: &RawValue) -> String {
+    printable_json(&indented(part.get())).into_owned()
+}
+
+/// A text of one or more lines.
 pub fn line(text: &str) {
+    raw(&printable_lines(text));
+}
+
+/// One line with something in it that comes from outside.
+pub fn data(text: &str) {
+    raw(&printable(text));
+}
+
+pub fn raw(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
+/// What is not the command's answer.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", printable(text));
+}
+
+pub fn warning(text: &str) {
+    match log::is_json() {
+        true => tracing::warn!("{text}"),
+        false => note(&format!("warning: {text}")),
+    }
+}
+
+/// Further lines of it are indented: none looks like one of the command's own.
+pub fn error(text: &str) {
+    match log::is_json() {
+        true => tracing::error!("{text}"),
+        false => {
+            let lines = printable_lines(text).replace('\n', "\n  ");
+            let _ = writeln!(std::io::stderr(), "error: {lines}");
+        }
+    }
+}
+
 /// A table of these members of each row. Numbers stand to the right.
-pub fn table(columns: &[&str], rows: &[Value]) -> String {
+pub fn table(columns: &[&str], rows: &[Row]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(columns.iter().map(|column| column.replace('_', " ")));
     for row in rows {
-        table.add_row(columns.iter().map(|column| cell(column, row.get(*column))));
+        table.add_row(columns.iter().map(|column| row.cell(column)));
     }
     for (index, column) in columns.iter().enumerate() {
         if let Some(formatted) = table.column_mut(index) {
             formatted.set_padding((0, 2));
-            if rows.iter().any(|row| row.get(*column).is_some_and(Value::is_number)) {
+            let is_number =
+                |value: &RawValue| value.get().starts_with(|c: char| c.is_ascii_digit());
+            if rows.iter().any(|row| row.get(column).is_some_and(is_number)) {
                 formatted.set_cell_alignment(CellAlignment::Right);
             }
         }
@@ -36,24 +148,32 @@ pub fn table(columns: &[&str], rows: &[Value]) -> String {
     table.trim_fmt()
 }
 
-/// A member's value for people.
-pub fn cell(name: &str, value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Bool(yes)) => if *yes { "yes" } else { "no" }.to_owned(),
-        Some(Value::Number(number)) => match number.as_u64() {
-            Some(millis) if is_time(name) => Timestamp(millis).to_rfc3339(),
-            // Names of things are not amounts.
-            Some(id) if matches!(name, "id" | "position") => id.to_string(),
-            Some(count) => grouped(count),
-            None => number.to_string(),
+/// A member's value for people, on one line.
+pub fn cell(name: &str, value: Option<&RawValue>) -> String {
+    let Some(json) = value.map(RawValue::get) else { return "-".to_owned() };
+    match json.as_bytes().first() {
+        Some(b'"') => match serde_json::from_str::<String>(json) {
+            Ok(text) => printable(&text).into_owned(),
+            // Half of a surrogate pair.
+            Err(_) => printable(json).into_owned(),
         },
-        Some(Value::Object(event)) if name == "event" => cell("type", event.get("type")),
-        Some(Value::Array(items)) => {
+        Some(b't') => "yes".to_owned(),
+        Some(b'f') => "no".to_owned(),
+        Some(b'n') => "-".to_owned(),
+        Some(b'[') => {
+            let items: Vec<Box<RawValue>> = serde_json::from_str(json).unwrap_or_default();
             items.iter().map(|item| cell(name, Some(item))).collect::<Vec<_>>().join(", ")
         }
-        Some(other) => other.to_string(),
+        Some(b'{') if name == "event" => serde_json::from_str(json)
+            .map_or_else(|_| "-".to_owned(), |event: Row| event.cell("type")),
+        Some(b'{') => printable(json).into_owned(),
+        _ => match json.parse() {
+            Ok(millis) if is_time(name) => Timestamp(millis).to_rfc3339(),
+            // Names of things are not amounts.
+            Ok(id) if matches!(name, "id" | "position") => id.to_string(),
+            Ok(count) => grouped(count),
+            Err(_) => json.to_owned(),
+        },
     }
 }
 
@@ -61,14 +181,110 @@ fn is_time(name: &str) -> bool {
     name == "at" || name.ends_with("_at")
 }
 
+/// Each member and item on a line of its own. Texts and numbers stay as they are written.
+pub fn indented(json: &str) -> String {
+    let mut out = String::with_capacity(json.len() * 2);
+    let mut depth: usize = 0;
+    let (mut is_text, mut is_escaped) = (false, false);
+    let break_line = |out: &mut String, depth: usize| {
+        out.push('\n');
+        out.extend(std::iter::repeat_n("  ", depth));
+    };
+    let mut all = json.chars();
+    while let Some(character) = all.next() {
+        if is_text {
+            out.push(character);
+            is_text = is_escaped || character != '"';
+            is_escaped = !is_escaped && character == '\\';
+            continue;
+        }
+        match character {
+            '"' => {
+                is_text = true;
+                out.push('"');
+            }
+            '{' | '[' => {
+                out.push(character);
+                let end = if character == '{' { '}' } else { ']' };
+                match all.as_str().trim_start().strip_prefix(end) {
+                    Some(rest) => {
+                        out.push(end);
+                        all = rest.chars();
+                    }
+                    None => {
+                        depth += 1;
+                        break_line(&mut out, depth);
+                    }
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                break_line(&mut out, depth);
+                out.push(character);
+            }
+            ',' => {
+                out.push(',');
+                break_line(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            space if space.is_ascii_whitespace() => {}
+            other => out.push(other),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
     use super::*;
+
+    fn row(json: &str) -> Row {
+        serde_json::from_str(json).unwrap()
+    }
 
     #[test]
     fn numbers_stand_to_the_right() {
-        let rows = [serde_json::json!({"name": "a", "n": 1}), serde_json::json!({"name": "bcd"})];
+        let rows = [row(r#"{"name": "a", "n": 1}"#), row(r#"{"name": "bcd"}"#)];
         let lines: Vec<_> = table(&["name", "n"], &rows).lines().map(str::to_owned).collect();
         assert_eq!(lines, ["name  n", "a     1", "bcd   -"]);
+    }
+
+    #[test]
+    fn a_cell_is_one_line_whatever_is_in_it() {
+        #[track_caller]
+        fn check(name: &str, json: &str, expected: &str) {
+            assert_eq!(row(&format!(r#"{{"{name}": {json}}}"#)).cell(name), expected);
+        }
+        check("key", r#""a\nb \u001b[2J \u202e""#, "a\\nb \\u{1b}[2J \\u{202e}");
+        check("key", r#""\ud800""#, r#""\ud800""#);
+        check("keys", r#"["a", "b\u0007"]"#, "a, b\\u{7}");
+        check("event", r#"{"id": 1e400, "type": "Pl\raced"}"#, "Pl\\raced");
+        check("data", r#"{"n": 1e400, "c": "\u009b"}"#, r#"{"n": 1e400, "c": "\u009b"}"#);
+        check("at", "0", "1970-01-01T00:00:00.000Z");
+        check("count", "12345", "12,345");
+        check("id", "12345", "12345");
+        check("n", "1e400", "1e400");
+    }
+
+    #[test]
+    fn json_is_indented_and_otherwise_as_it_is() {
+        let json = r#"{"a":[1e400,0.10,{}],"a":"x\"{,}\\","b":[ ]}"#;
+        let expected = "{\n  \"a\": [\n    1e400,\n    0.10,\n    {}\n  ],\n  \"a\": \"x\\\"{,}\\\\\",\n  \"b\": []\n}";
+        assert_eq!(indented(json), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn indented_json_is_the_same_json(
+            texts in proptest::collection::vec(any::<String>(), 0..4), number in any::<u64>(),
+        ) {
+            let value = serde_json::json!({"texts": texts, "more": {"number": number, "none": []}});
+            let indented = indented(&value.to_string());
+            prop_assert_eq!(&serde_json::from_str::<Value>(&indented).unwrap(), &value);
+            prop_assert_eq!(&indented, &serde_json::to_string_pretty(&value).unwrap());
+        }
     }
 }

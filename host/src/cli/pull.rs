@@ -94,10 +94,10 @@ fn report_restored(restored: &[Restored], json: bool) -> anyhow::Result<()> {
                 output::line(&format!("{} is as it is pinned", path.display()));
             }
             Restored::Unknown(path) => {
-                eprintln!(
+                output::note(&format!(
                     "{} is not as it is pinned, and the lock file does not say where it came from",
                     path.display()
-                );
+                ));
                 unknown += 1;
             }
         }

@@ -98,7 +98,7 @@ fn report(outcomes: &[Outcome], json: bool) {
     }
     for outcome in outcomes {
         for differing in &outcome.differing {
-            output::line(&format!(
+            output::data(&format!(
                 "{} `{}` at position {}: {} ({})",
                 outcome.plugin,
                 differing.key,
@@ -106,7 +106,7 @@ fn report(outcomes: &[Outcome], json: bool) {
                 differing.event_type,
                 differing.event_id
             ));
-            differing.differences.iter().for_each(|line| output::line(&format!("  {line}")));
+            differing.differences.iter().for_each(|line| output::data(&format!("  {line}")));
         }
         let hidden = outcome.differ - outcome.differing.len() as u64;
         if hidden > 0 {

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
-use super::{InputError, output};
-use crate::config::{Overrides, Settings};
+use super::signals::Signals;
+use super::{InputError, log, output};
+use crate::config::{LogFormat, Overrides, Settings};
 use crate::host::Host;
 use crate::hot::Board;
 
@@ -29,25 +28,42 @@ pub struct Run {
     /// Refuse plugins that import anything but Sagabox's own interface: no WASI
     #[arg(long, env = "SAGABOX_STRICT")]
     strict: bool,
+    /// How to log to standard error; RUST_LOG sets how much
+    #[arg(long, value_enum, env = "SAGABOX_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
 }
 
 impl Run {
     pub async fn execute(self) -> anyhow::Result<()> {
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-        // Standard output is for what the command says, and for sinks.
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
         // Before anything else: a signal while the host starts must not be lost.
-        let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let overrides = Overrides { store: self.store, listen: self.listen, strict: self.strict };
+        let mut signals = Signals::listen_once()?;
+        let overrides = Overrides {
+            store: self.store,
+            listen: self.listen,
+            log: self.log_format,
+            strict: self.strict,
+        };
         let settings = Settings::load(self.config.as_deref(), overrides)
             .map_err(|error| InputError(format!("{error:#}")))?;
+        log::begin(settings.log)?;
         let listen = settings.listen.clone();
         let listener = TcpListener::bind(&listen).await;
         let listener = listener.with_context(|| format!("listen on {listen}"))?;
-        let host = Host::start(settings, &self.plugins).await?;
+        // A task of its own, so that nothing in it delays the answer to a signal. Nothing is
+        // accepted before it is through: it can be left as it is.
+        let plugins = self.plugins.clone();
+        let starting = tokio::spawn(async move { Host::start(settings, &plugins).await });
+        let host = tokio::select! {
+            biased;
+            () = signals.stop() => {
+                output::line("stopped before the host had started");
+                return Ok(());
+            }
+            host = starting => host??,
+        };
         describe(&host.board, &self.plugins);
         output::line(&format!("listening on http://{}", listener.local_addr()?));
-        host.serve(listener, stopped(signals)).await?;
+        host.serve(listener, async move { signals.stop().await }).await?;
         output::line("stopped");
         Ok(())
     }
@@ -58,28 +74,21 @@ fn describe(board: &Board, directory: &std::path::Path) {
     for plugin in &serving {
         let manifest = &plugin.manifest;
         let (name, version, role) = (&manifest.name, &manifest.version, manifest.role.as_str());
-        output::line(&format!("loaded {name} {version} ({role}) from {}", plugin.file));
+        output::data(&format!("loaded {name} {version} ({role}) from {}", plugin.file));
     }
     for refused in board.refused() {
-        output::line(&format!("refused {}: {}", refused.file, refused.reason));
+        output::data(&format!("refused {}: {}", refused.file, refused.reason));
     }
     for checking in board.checking() {
-        output::line(&format!(
+        output::data(&format!(
             "checking {}: it serves when the states of its instances have been tried",
             checking.file
         ));
     }
     if serving.is_empty() {
-        eprintln!(
-            "warning: no plugin serves from {}; events are kept until there is one",
+        output::warning(&format!(
+            "no plugin serves from {}; events are kept until there is one",
             directory.display()
-        );
-    }
-}
-
-async fn stopped((mut terminate, mut interrupt): (Signal, Signal)) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        ));
     }
 }

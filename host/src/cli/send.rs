@@ -6,6 +6,8 @@
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -19,10 +21,13 @@ use tokio::task::JoinSet;
 use super::{HostArgs, InputError, output};
 use crate::client::{Client, ClientError};
 use crate::cloudevents::check_reserved;
+use crate::files;
 use crate::http::Summary;
 
-/// Without an answer of any kind for so long, the host is taken for gone.
+/// A host that has answered before, and does not for so long, is taken for gone.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// One that has never answered is more likely not there, or somewhere else.
+const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
 /// Below the host's default limit of 4 MiB.
@@ -92,10 +97,12 @@ pub async fn send_all(
     progress: &ProgressBar,
 ) -> (Summary, Option<anyhow::Error>) {
     let (batches, queue) = mpsc::channel(usize::from(connections));
-    let queue = std::sync::Arc::new(tokio::sync::Mutex::new(queue));
+    let queue = Arc::new(tokio::sync::Mutex::new(queue));
     let mut workers = JoinSet::new();
+    let reached = Arc::new(AtomicBool::new(false));
     for _ in 0..connections {
-        workers.spawn(work(client.clone(), std::sync::Arc::clone(&queue), progress.clone()));
+        let (queue, reached) = (Arc::clone(&queue), Arc::clone(&reached));
+        workers.spawn(work(client.clone(), queue, progress.clone(), reached));
     }
     // From here on only the workers can receive: when all have failed, reading ends.
     drop(queue);
@@ -113,19 +120,20 @@ pub async fn send_all(
     (total, error)
 }
 
-type Queue = std::sync::Arc<tokio::sync::Mutex<mpsc::Receiver<Batch>>>;
+type Queue = Arc<tokio::sync::Mutex<mpsc::Receiver<Batch>>>;
 
 async fn work(
     client: Client,
     queue: Queue,
     progress: ProgressBar,
+    reached: Arc<AtomicBool>,
 ) -> (Summary, Option<anyhow::Error>) {
     let mut total = Summary::default();
     loop {
         let next = queue.lock().await.recv().await;
         let Some(batch) = next else { return (total, None) };
         let events = batch.events as u64;
-        match deliver(&client, batch).await {
+        match deliver(&client, batch, &reached).await {
             Ok(summary) => {
                 total.accepted += summary.accepted;
                 total.duplicates += summary.duplicates;
@@ -139,15 +147,21 @@ async fn work(
     }
 }
 
-async fn deliver(client: &Client, batch: Batch) -> anyhow::Result<Summary> {
+async fn deliver(client: &Client, batch: Batch, reached: &AtomicBool) -> anyhow::Result<Summary> {
     let body = bytes::Bytes::from(batch.json);
     let mut delay = RETRY_DELAY_MIN;
     let mut unreachable_since: Option<Instant> = None;
     loop {
         let error = match client.send(body.clone()).await {
-            Ok(summary) => return Ok(summary),
+            Ok(summary) => {
+                reached.store(true, Ordering::Relaxed);
+                return Ok(summary);
+            }
             Err(error) => error,
         };
+        if !matches!(error, ClientError::Unreachable { .. }) {
+            reached.store(true, Ordering::Relaxed);
+        }
         if let ClientError::Refused { problem, .. } = &error
             && let Some(line) = problem.index.and_then(|index| batch.lines.get(index))
         {
@@ -158,7 +172,11 @@ async fn deliver(client: &Client, batch: Batch) -> anyhow::Result<Summary> {
         if matches!(&error, ClientError::Refused { problem, .. } if problem.status == 429) {
             unreachable_since = None;
         }
-        if !error.is_transient() || since.elapsed() > PATIENCE {
+        let patience = match reached.load(Ordering::Relaxed) {
+            true => PATIENCE,
+            false => FIRST_PATIENCE,
+        };
+        if !error.is_transient() || since.elapsed() > patience {
             let first = batch.lines.first().copied().unwrap_or_default();
             return Err(error).with_context(|| format!("send {} from line {first} on", batch.file));
         }
@@ -203,7 +221,8 @@ async fn read(
         let count = input.read_until(b'\n', &mut line).await;
         let ended = count.with_context(|| format!("read {file}"))? == 0;
         number += 1;
-        let text = line.trim_ascii();
+        let text = line.strip_prefix(files::BYTE_ORDER_MARK).filter(|_| number == 1);
+        let text = text.unwrap_or(&line).trim_ascii();
         let fault = if ended || text.is_empty() { None } else { check(text, file, number) };
         let full = batch.events >= max || batch.json.len() + text.len() > BATCH_BYTES_MAX;
         if (ended || full || fault.is_some()) && batch.events > 0 {
@@ -272,6 +291,7 @@ mod tests {
         let five = [GOOD; 5].join("\n");
         check_read(&five, 2, &[2, 2, 1], None).await;
         check_read(&format!("\r\n{GOOD}\r\n\n{GOOD}\n"), 10, &[2], None).await;
+        check_read(&format!("\u{feff}{GOOD}\n{GOOD}"), 10, &[2], None).await;
         check_read("", 10, &[], None).await;
     }
 

@@ -44,7 +44,7 @@ pub struct Sim {
     config: Option<PathBuf>,
     /// Refuse plugins that import anything but Sagabox's own interface: no WASI
     #[arg(long, env = "SAGABOX_STRICT")]
-    no_wasi: bool,
+    strict: bool,
     /// Directory for the component, if it is built
     #[arg(long, default_value = "target/plugins")]
     out: PathBuf,
@@ -68,7 +68,7 @@ impl Sim {
     }
 
     fn run(self) -> anyhow::Result<()> {
-        let overrides = Overrides { strict: self.no_wasi, ..Overrides::default() };
+        let overrides = Overrides { strict: self.strict, ..Overrides::default() };
         let settings = Settings::load(self.config.as_deref(), overrides)
             .map_err(|error| InputError(format!("{error:#}")))?;
         let is_source = self.plugin.is_dir();
@@ -231,9 +231,9 @@ fn write_scenario(path: &Path, ran: &[Ran]) -> anyhow::Result<()> {
     match simulation::as_scenario(failing, simulation) {
         Ok(text) => {
             std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
-            eprintln!("written as a scenario: {}", path.display());
+            output::note(&format!("written as a scenario: {}", path.display()));
         }
-        Err(why) => eprintln!("not written as a scenario: {why}"),
+        Err(why) => output::note(&format!("not written as a scenario: {why}")),
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ pub struct Test {
     config: Option<PathBuf>,
     /// Refuse plugins that import anything but Sagabox's own interface: no WASI
     #[arg(long, env = "SAGABOX_STRICT")]
-    no_wasi: bool,
+    strict: bool,
     /// Directory for the component, if it is built
     #[arg(long, default_value = "target/plugins")]
     out: PathBuf,
@@ -52,7 +52,7 @@ impl Test {
     }
 
     fn run(self) -> anyhow::Result<()> {
-        let overrides = Overrides { strict: self.no_wasi, ..Overrides::default() };
+        let overrides = Overrides { strict: self.strict, ..Overrides::default() };
         let settings = Settings::load(self.config.as_deref(), overrides)
             .map_err(|error| InputError(format!("{error:#}")))?;
         let is_source = self.plugin.is_dir();

@@ -20,6 +20,8 @@ pub struct ConfigFile {
     #[serde(default)]
     pub http: HttpSection,
     #[serde(default)]
+    pub log: LogSection,
+    #[serde(default)]
     pub limits: Limits,
     #[serde(default)]
     pub retry: Retry,
@@ -49,6 +51,21 @@ pub struct HttpSection {
     pub body_timeout_ms: Option<NonZeroU64>,
     pub idle_timeout_ms: Option<NonZeroU64>,
     pub write_timeout_ms: Option<NonZeroU64>,
+}
+
+/// How a host logs.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSection {
+    pub format: Option<LogFormat>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
 }
 
 /// How plugins come and go.

@@ -23,6 +23,7 @@ use crate::hot;
 use crate::http::{self, HostName, Limits, Timeouts};
 use crate::plugin;
 use crate::trust::{Key, LockRule, Policy};
+pub use file::LogFormat;
 use file::{CallLimits, ConfigFile, Fault, HttpSection, PluginsSection, Retry};
 pub use outside::{Destination, LookupSettings, LookupSource, Sink, check_template};
 use outside::{TIMEOUT_MS, lookup, sink};
@@ -45,6 +46,7 @@ const FOREVER: &str = "forever";
 pub struct Settings {
     pub store: String,
     pub listen: String,
+    pub log: LogFormat,
     pub http: http::Settings,
     pub sinks: BTreeMap<String, Sink>,
     /// Message type to sink.
@@ -64,6 +66,7 @@ pub struct Settings {
 pub struct Overrides {
     pub store: Option<String>,
     pub listen: Option<String>,
+    pub log: Option<LogFormat>,
     /// Can be demanded here, not taken back.
     pub strict: bool,
 }
@@ -158,6 +161,7 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
     Ok(Settings {
         store: overrides.store.or(file.store).unwrap_or_else(|| STORE.to_owned()),
         http: http_settings(&file.http, &listen)?,
+        log: overrides.log.or(file.log.format).unwrap_or_default(),
         listen,
         sinks,
         routes,

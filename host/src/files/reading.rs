@@ -195,12 +195,16 @@ pub fn bytes(path: &Path, max: usize) -> Result<Vec<u8>, Unreadable> {
     }
 }
 
-/// The same as text.
+/// The same as text, without a byte order mark before it.
 ///
 /// # Errors
 /// As `bytes`, and if it is no text.
 pub fn text(path: &Path, max: usize) -> Result<String, Unreadable> {
-    String::from_utf8(bytes(path, max)?).map_err(|_| Unreadable::NotText)
+    let mut bytes = bytes(path, max)?;
+    if bytes.starts_with(super::BYTE_ORDER_MARK) {
+        bytes.drain(..super::BYTE_ORDER_MARK.len());
+    }
+    String::from_utf8(bytes).map_err(|_| Unreadable::NotText)
 }
 
 #[cfg(test)]

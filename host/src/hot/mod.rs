@@ -112,6 +112,8 @@ struct Loaded {
 struct Tried {
     find: Find,
     plugins: Vec<LoadedPlugin>,
+    /// The same, as they are to serve.
+    served: Vec<Arc<Served>>,
     outcome: Result<Option<String>, String>,
 }
 
@@ -162,6 +164,7 @@ impl Loader {
             canaries: Vec::new(),
             is_blind: false,
         };
+        loader.candidates.remember().await;
         for Loaded { find, outcome } in loaded {
             loader.finds.insert(find.path.clone(), find.number);
             let Some(plugins) = loader.checked(&find, outcome).await else { continue };
@@ -171,8 +174,8 @@ impl Loader {
                 loader.candidates.has_run_beside(name, &find.digest)
             };
             let goes_on = plugins.iter().any(beside_canary);
-            if goes_on || loader.workshop.served_before(&plugins).await? {
-                let served = served(plugins);
+            if goes_on || loader.workshop.served_before(&find, &plugins).await? {
+                let served = loader.served(&plugins);
                 loader.note(&find, served, None);
             } else {
                 loader.try_out(find, plugins);
@@ -414,14 +417,17 @@ impl Loader {
         self.claimed.insert(find.path.clone(), names.collect());
         let (workshop, board, rule) =
             (Arc::clone(&self.workshop), self.board.clone(), self.settings.preflight);
+        let served = self.served(&plugins);
         self.trying.spawn(async move {
-            let outcome = workshop.try_out(&board, &find, &plugins, rule, None).await;
-            Tried { find, plugins, outcome }
+            let handlers: Vec<_> =
+                served.iter().map(|own| Arc::clone(own) as Arc<dyn Handler>).collect();
+            let outcome = workshop.try_out(&board, &find, &handlers, rule, None).await;
+            Tried { find, plugins, served, outcome }
         });
     }
 
     async fn on_tried(&mut self, engine: &Engine, tried: Tried) {
-        let Tried { find, plugins, outcome } = tried;
+        let Tried { find, plugins, served, outcome } = tried;
         if self.is_void(&find) {
             return;
         }
@@ -440,7 +446,6 @@ impl Loader {
         if let Err(reason) = self.workshop.index_for(&plugins).await {
             return self.refuse(&find, reason);
         }
-        let served = served(plugins);
         for handler in &served {
             let outcome = engine.serve(Arc::clone(handler) as _, self.settings.missed).await;
             if let Err(error) = outcome {
@@ -456,8 +461,17 @@ impl Loader {
         for name in left_out {
             self.withdraw(engine, &name).await;
         }
+        self.workshop.remember(&find, kept.iter()).await;
         self.note(&find, served, report);
         self.candidates.beside_others(&kept);
+    }
+
+    /// The plugins of a file, as they serve.
+    fn served(&self, plugins: &[LoadedPlugin]) -> Vec<Arc<Served>> {
+        let ways_back = self.candidates.ways_back();
+        let served =
+            |own: &LoadedPlugin| Arc::new(Served::new(Arc::clone(&own.handler), ways_back.clone()));
+        plugins.iter().map(served).collect()
     }
 
     /// The plugins serve.
@@ -530,9 +544,4 @@ impl Loader {
             self.outnamed.iter().for_each(|path| watcher.forget(path));
         }
     }
-}
-
-/// The plugins of a file, as they serve.
-fn served(plugins: Vec<LoadedPlugin>) -> Vec<Arc<Served>> {
-    plugins.into_iter().map(|plugin| Arc::new(Served::new(plugin.handler))).collect()
 }

@@ -1,8 +1,11 @@
-//! Tries a candidate on every live state before it serves: each is migrated in memory,
-//! page by page, and thrown away. Nothing is written.
+//! Tries a candidate on every live state before it serves, whatever the state's version: each
+//! is read or migrated in memory, page by page, and dropped. Nothing is written.
 //!
-//! A canary's are migrated back as well: if it is withdrawn, the version beside it goes on
-//! with what the canary has left.
+//! A state of the candidate's own version is read as well. Its shape may have changed and its
+//! number not; then each next event of its instance would become a dead letter.
+//!
+//! A canary also takes each state back to the version beside it, which then has to read it:
+//! if the canary is withdrawn, that version goes on with what it has left.
 
 use std::sync::Arc;
 
@@ -12,9 +15,10 @@ use sagabox_engine::store::ReadError;
 
 use crate::figures::grouped;
 use crate::store::admin::Admin;
+use crate::store::live::Page;
 
 /// Bounds what is in memory, and how long one step takes.
-const PAGE: u32 = 1_000;
+const PAGE: Page = Page { states: 1_000, bytes: 16 << 20 };
 /// So many instances that fail are named: enough to see what they have in common.
 const NAMED_MAX: usize = 10;
 
@@ -54,8 +58,8 @@ impl Report {
     }
 }
 
-/// Tries all live states of other versions than the candidate's: older ones, and newer
-/// ones if it is a step back.
+/// Tries all live states: those of older versions, of newer ones if it is a step back, and of
+/// its own.
 ///
 /// # Errors
 /// If the states cannot be read.
@@ -69,8 +73,7 @@ pub async fn preflight(
     let manifest = candidate.manifest();
     let mut after = String::new();
     loop {
-        let (plugin, version) = (manifest.name.as_str(), manifest.state_version);
-        let page = admin.live_states(plugin, version, &after, PAGE).await?;
+        let page = admin.live_states(manifest.name.as_str(), &after, PAGE).await?;
         let Some((last, _)) = page.last() else { return Ok(report) };
         after.clone_from(last);
         let (handler, beside) = (Arc::clone(candidate), beside.cloned());
@@ -103,18 +106,34 @@ fn there(
     beside: Option<&dyn Handler>,
     state: &State,
 ) -> Result<(), String> {
-    let data = candidate.migrate(state)?;
     let version = candidate.manifest().state_version;
-    match beside.filter(|beside| beside.manifest().state_version != version) {
-        None => Ok(()),
-        Some(beside) => match beside.migrate(&State { version, data }) {
-            Ok(_) => Ok(()),
-            Err(why) => Err(format!(
-                "{} would not take it back from a canary that is withdrawn: {why}",
-                beside.manifest().version
-            )),
-        },
-    }
+    let data = candidate.migrate(state, version).map_err(|why| match state.version == version {
+        true => format!(
+            "a state of this version's number, {version}, that it cannot read: {why}; if the \
+             shape of states has changed, give it a new number and migrate"
+        ),
+        false => why,
+    })?;
+    let Some(beside) = beside else { return Ok(()) };
+    back(candidate, beside, &State { version, data })
+}
+
+/// By the candidate, as it knows its own states; the version beside it has to read what comes.
+fn back(candidate: &dyn Handler, beside: &dyn Handler, state: &State) -> Result<(), String> {
+    let version = beside.manifest().state_version;
+    let returned = match state.version == version {
+        true => Ok(state.data.clone()),
+        false => candidate.migrate(state, version).map_err(|why| {
+            format!("a canary that is withdrawn would not take it back to version {version}: {why}")
+        }),
+    };
+    let data = returned?;
+    beside.migrate(&State { version, data }, version).map(drop).map_err(|why| {
+        format!(
+            "{} would not take it back from a canary that is withdrawn: {why}",
+            beside.manifest().version
+        )
+    })
 }
 
 #[cfg(test)]

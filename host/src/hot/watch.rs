@@ -173,6 +173,13 @@ impl Watcher {
     }
 }
 
+/// A component as it is now; none if it cannot be read.
+pub fn read(path: &Path, bytes_max: usize) -> Option<File> {
+    let bytes = files::bytes(path, bytes_max).ok()?;
+    let digest = plugin::digest(&bytes);
+    Some(File { path: path.to_owned(), content: Ok(bytes), digest })
+}
+
 impl Known {
     /// The file, unless it changes meanwhile or holds what it held. A file that cannot be
     /// read is one as well, if only a change of it can help; else it is read with the next look.

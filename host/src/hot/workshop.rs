@@ -15,6 +15,7 @@ use super::{Find, Loaded, Preflight};
 use crate::plugin::{self, LoadedPlugin, Sandbox, Unfit};
 use crate::store::SqliteStore;
 use crate::store::admin::Admin;
+use crate::store::live::Page;
 
 /// What plugins are made with.
 pub struct Workshop {
@@ -36,23 +37,52 @@ impl Workshop {
         indexed.map_err(|error| format!("the log cannot be indexed by subject: {error}"))
     }
 
-    /// Whether these versions decided last, or there is no state to try them on.
-    pub(super) async fn served_before(&self, plugins: &[LoadedPlugin]) -> Result<bool, ReadError> {
+    /// Whether this file served last, and alone, or there is no state to try it on. By the
+    /// file and not by its version: a plugin that was built again may read states otherwise.
+    pub(super) async fn served_before(
+        &self,
+        find: &Find,
+        plugins: &[LoadedPlugin],
+    ) -> Result<bool, ReadError> {
         for plugin in plugins {
             let manifest = plugin.handler.manifest();
             let name = manifest.name.as_str();
             if !manifest.role.has_instances() {
                 continue;
             }
-            let last = self.admin.last_version(name).await?;
-            let own = (manifest.version.to_string(), u64::from(manifest.state_version));
-            if last.as_ref() != Some(&own)
-                && !self.admin.live_states(name, manifest.state_version, "", 1).await?.is_empty()
+            if self.store.served_last(name).await?.as_ref() != Some(&find.digest)
+                && !self.admin.live_states(name, "", Page { states: 1, bytes: 0 }).await?.is_empty()
             {
                 return Ok(false);
             }
         }
+        // If there was no state yet, it is noted now.
+        let names = plugins.iter().map(|plugin| plugin.handler.manifest().name.as_str());
+        self.remember(find, names).await;
         Ok(true)
+    }
+
+    /// Notes which file serves these plugins, so that the next start need not try it on the
+    /// states that it has left itself.
+    pub(super) async fn remember(
+        &self,
+        find: &Find,
+        plugins: impl Iterator<Item = impl AsRef<str>>,
+    ) {
+        for plugin in plugins {
+            self.note(plugin.as_ref(), Some(&find.digest)).await;
+        }
+    }
+
+    /// A canary writes states from now on: whichever file serves at the next start is tried.
+    pub(super) async fn forget(&self, plugin: &str) {
+        self.note(plugin, None).await;
+    }
+
+    async fn note(&self, plugin: &str, digest: Option<&str>) {
+        if let Err(error) = self.store.note_serving(plugin, digest).await {
+            tracing::warn!(%plugin, %error, "it is not on record which version serves; the next start tries it on all states");
+        }
     }
 
     /// Loads a file's plugins: seconds of pure computation.
@@ -73,21 +103,21 @@ impl Workshop {
         &self,
         board: &Board,
         find: &Find,
-        plugins: &[LoadedPlugin],
+        plugins: &[Arc<dyn Handler>],
         rule: Preflight,
         beside: Option<&Beside>,
     ) -> Result<Option<String>, String> {
         let mut report = None;
-        for plugin in plugins.iter().filter(|p| p.handler.manifest().role.has_instances()) {
+        for plugin in plugins.iter().filter(|plugin| plugin.manifest().role.has_instances()) {
             let progress = |report: &Report| {
                 let (file, digest) = (find.path.display().to_string(), find.digest.clone());
                 let (migrated, failed) = (report.migrated, report.failed);
                 board.check(&find.path, CheckingView { file, digest, migrated, failed });
             };
-            let name = plugin.handler.manifest().name.as_str();
+            let name = plugin.manifest().name.as_str();
             let beside = beside.and_then(|beside| beside.get(name));
             let beside = beside.map(|(_, served)| Arc::clone(served) as Arc<dyn Handler>);
-            let tried = preflight(&self.admin, &plugin.handler, beside.as_ref(), progress).await;
+            let tried = preflight(&self.admin, plugin, beside.as_ref(), progress).await;
             let tried =
                 tried.map_err(|error| format!("cannot be tried on its instances: {error}"))?;
             if tried.failed > 0 && rule == Preflight::Refuse {

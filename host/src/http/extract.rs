@@ -13,11 +13,10 @@ use serde::de::DeserializeOwned;
 use super::Shared;
 use super::body::BodyError;
 use super::problem::Problem;
+use crate::files::BYTE_ORDER_MARK;
 
 /// When a client may send its body again for which there was no room.
 const CROWDED_RETRY_AFTER: Duration = Duration::from_secs(1);
-/// What some editors and languages put before UTF-8. JSON leaves open whether it is accepted.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The whole body, up to a limit.
 pub async fn bytes(body: Body, max: usize) -> Result<Bytes, Problem> {

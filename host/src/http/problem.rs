@@ -176,6 +176,11 @@ impl From<QueueError> for Problem {
             QueueError::NoSuchLease(_) => {
                 Self::new(StatusCode::NOT_FOUND, "no-such-lease", "The lease is not known", detail)
             }
+            QueueError::Busy => {
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                let problem = Self::new(status, "busy", "The host is busy", detail);
+                Self { retry_after: Some(UNAVAILABLE_RETRY_AFTER), ..problem }
+            }
             QueueError::Unavailable(_) => Self::unavailable(detail),
             QueueError::Stopping => Self::stopping(),
         }
@@ -219,6 +224,7 @@ mod tests {
         check(OfferError::Unavailable("disk full".into()), 503, Some("1"), "disk full").await;
         check(OfferError::Stopping, 503, Some("5"), "problem:stopping").await;
         check(QueueError::NoSuchLease(7), 404, None, "lease 7 is not known").await;
+        check(QueueError::Busy, 429, Some("1"), "problem:busy").await;
         check(QueueError::Unavailable("x".into()), 503, Some("1"), "problem:unavailable").await;
         check(QueueError::Stopping, 503, Some("5"), "problem:stopping").await;
     }

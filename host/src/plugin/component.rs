@@ -185,10 +185,10 @@ impl Handler for ComponentHandler {
         Ok(reply)
     }
 
-    fn migrate(&self, state: &State) -> Result<Bytes, String> {
+    fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
         // A migration is no part of a call: it sees the time at which every instance starts.
         let migrated =
-            self.call((wasi::STARTING_NOW, 0), |running, store| running.migrate(store, state));
+            self.call((wasi::STARTING_NOW, 0), |running, store| running.migrate(store, state, to));
         let state = migrated.map_err(|failure| failure.to_string())??;
         let limit = self.limits.state_bytes;
         if state.len() > limit {

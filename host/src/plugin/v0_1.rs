@@ -204,11 +204,12 @@ impl Running {
         &self,
         store: &mut Store<CallState>,
         state: &m::State,
+        to: u32,
     ) -> wasmtime::Result<Result<Vec<u8>, String>> {
         match self {
             Self::ProcessManager(manager) => manager
                 .sagabox_plugin_process_manager_handler()
-                .call_migrate(store, state_out(state)),
+                .call_migrate(store, state_out(state), to),
             _ => Ok(Err("the role has no state".to_owned())),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use sagabox_engine::handler::{Call, Handler, Reply};
+use sagabox_engine::handler::{Call, Handler, Reply, as_read_by};
 use sagabox_engine::identity::DecisionIdentity;
 use sagabox_engine::model::{Answer, AnswerValue, Event, Key, Question, State, Timestamp};
 use serde::Serialize;
@@ -249,7 +249,8 @@ impl Judge {
                 differences,
             }),
         };
-        let state = match before.as_ref().map(|state| self.of_this_version(state)).transpose() {
+        let of_candidate = |state: &State| as_read_by(&*self.handler, state);
+        let state = match before.as_ref().map(of_candidate).transpose() {
             Ok(state) => state,
             Err(why) => return Ok(differs(vec![failed(&why)])),
         };
@@ -274,7 +275,7 @@ impl Judge {
         let mut all = compare::compare(&summary, &decision, &event, &record.key, &self.messages);
         if self.handler.manifest().role.has_instances() {
             let recorded = record.wrote.as_ref().or(before.as_ref());
-            match recorded.map(|state| self.of_this_version(state)).transpose() {
+            match recorded.map(of_candidate).transpose() {
                 Ok(recorded) => {
                     let decided = decision.state.or(state.map(|state| state.data));
                     let recorded = recorded.map(|state| state.data);
@@ -284,23 +285,6 @@ impl Judge {
             }
         }
         Ok(differs(all))
-    }
-
-    /// As the host has it: an older state is migrated, a newer one is refused.
-    fn of_this_version(&self, state: &State) -> Result<State, String> {
-        let version = self.handler.manifest().state_version;
-        if state.version == version {
-            return Ok(state.clone());
-        }
-        if state.version > version {
-            return Err(format!(
-                "the state has version {}; the candidate reads up to {version}",
-                state.version
-            ));
-        }
-        let migrated = self.handler.migrate(state);
-        let data = migrated.map_err(|why| format!("the state cannot be migrated: {why}"))?;
-        Ok(State { version, data })
     }
 
     fn answers(&self, summary: &Summary, position: u64) -> Result<Vec<Answer>, String> {

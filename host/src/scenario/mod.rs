@@ -12,9 +12,11 @@ mod find;
 mod play;
 mod prove;
 mod shown;
+mod states;
 
 pub use difference::{Difference, differences};
 pub use file::{Scenario, duration, instant, read};
 pub use find::{IN_SOURCE, beside, files_in};
 pub use prove::{Bench, Verdict};
 pub use shown::{decision as shown_decision, message as shown_message, question as shown_question};
+pub use states::states;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sagabox_engine::correlate::correlate;
-use sagabox_engine::handler::{Call, Handler, Reply};
+use sagabox_engine::handler::{Call, Handler, Reply, as_read_by};
 use sagabox_engine::identity::{self, DecisionIdentity};
 use sagabox_engine::model::{
     Absent, Answer, AnswerValue, Decision, Due, Effect, Event, Failure, JSON, Key, KeyChange,
@@ -179,7 +179,8 @@ impl<'s> Player<'s> {
         let plugin = &self.handler.manifest().name;
         let mut call = Call {
             event: Arc::clone(event),
-            state: self.migrated()?,
+            // One of another version is converted first, as by a host.
+            state: self.state.as_ref().map(|state| as_read_by(self.handler, state)).transpose()?,
             now: self.now,
             attempt,
             key: key.clone(),
@@ -218,24 +219,6 @@ impl<'s> Player<'s> {
         }
         let why = format!("the handler asked in more than {ROUNDS_MAX} rounds for one event");
         Ok(json!({"fails": why, "transient": false, "asks": asked}))
-    }
-
-    /// The state as the handler gets it: one of an older version is migrated first.
-    fn migrated(&self) -> Result<Option<State>, String> {
-        let version = self.handler.manifest().state_version;
-        let Some(state) = &self.state else { return Ok(None) };
-        if state.version == version {
-            return Ok(Some(state.clone()));
-        }
-        if state.version > version {
-            return Err(format!(
-                "given.state_version: is {}; this plugin reads up to {version}",
-                state.version
-            ));
-        }
-        let data = self.handler.migrate(state);
-        let data = data.map_err(|why| format!("the state cannot be migrated: {why}"))?;
-        Ok(Some(State { version, data }))
     }
 
     /// What the decision does to the instance.

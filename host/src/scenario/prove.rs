@@ -70,6 +70,21 @@ impl Bench {
         Ok(Verdict { scenario: scenario.scenario.clone(), problems })
     }
 
+    /// The plugin of this name, with the configuration that a scenario gives it.
+    ///
+    /// # Errors
+    /// If the component cannot be loaded.
+    pub fn plugin(
+        &mut self,
+        name: &str,
+        scenario: Option<&Scenario>,
+    ) -> anyhow::Result<Option<Arc<dyn Handler>>> {
+        let configuration = scenario.map(|own| own.given.configuration.clone()).unwrap_or_default();
+        let all = self.both(&serde_json::Value::Object(configuration).to_string())?;
+        let own = all.iter().find(|both| both.fresh.manifest().name.as_str() == name);
+        Ok(own.map(|both| Arc::clone(&both.fresh)))
+    }
+
     fn both(&mut self, configuration: &str) -> anyhow::Result<&[Both]> {
         if !self.handlers.contains_key(configuration) {
             let (used, fresh) =

@@ -117,8 +117,8 @@ impl Handler for Disturbed {
         self.handler.handle(call)
     }
 
-    fn migrate(&self, state: &State) -> Result<Bytes, String> {
-        self.handler.migrate(state)
+    fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
+        self.handler.migrate(state, to)
     }
 }
 

@@ -235,3 +235,72 @@ fn letter_row(row: &SqliteRow) -> Result<DeadLetterRow, ReadError> {
             .transpose()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use sagabox_engine::model::{
+        DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, Position, Timestamp,
+    };
+    use sagabox_engine::store::{Batch, Store as _};
+
+    use super::*;
+    use crate::store::SqliteStore;
+
+    /// A letter whose event is as large as the largest of a request.
+    fn letter(id: u64, bytes: usize) -> Arc<DeadLetter> {
+        let event = Event::from_json(br#"{"specversion":"1.0","id":"e","source":"s","type":"t"}"#);
+        // No parser makes a number of this.
+        let data = format!(r#"[1e400, "{}"]"#, "x".repeat(bytes));
+        let event = Event { data: data.into(), ..event.unwrap() };
+        Arc::new(DeadLetter {
+            id: DeadLetterId(id),
+            subject: DeadLetterSubject::Event,
+            plugin: "p".into(),
+            key: Some(format!("k-{id}").as_str().into()),
+            position: Position(id),
+            reason: "a test".to_owned(),
+            attempts: 1,
+            plugin_version: "1".into(),
+            at: Timestamp(0),
+            status: DeadLetterStatus::Open,
+            resolved_by: None,
+            resolved_reason: None,
+            event: Arc::new(event),
+            edited: None,
+        })
+    }
+
+    async fn pages(sizes: &[usize], filter: DeadLetterFilter) -> Vec<Vec<u64>> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let store = SqliteStore::open(path.to_str().unwrap()).await.unwrap();
+        let letters = (1..).zip(sizes).map(|(id, bytes)| letter(id, *bytes)).collect();
+        store.commit(&Batch { dead_letters: letters, ..Batch::default() }).await.unwrap();
+        let admin = Admin::new(&store).await.unwrap();
+        let (mut pages, mut after) = (Vec::new(), 0);
+        loop {
+            let filter = DeadLetterFilter { after, limit: 3, ..filter.clone() };
+            let page = admin.dead_letters(&filter).await.unwrap();
+            pages.push(page.rows.iter().map(|row| row.id).collect());
+            serde_json::to_string(&page.rows).unwrap();
+            match page.next {
+                Some(next) => after = next,
+                None => return pages,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_is_bounded_in_rows_and_in_bytes_and_none_is_left_out() {
+        let mib = 1 << 20;
+        let sizes = [1, 2, 3 * mib, mib / 2, 3 * mib, 3 * mib, 9 * mib, 1, 1, 1, 1];
+        let expected: [&[u64]; 6] = [&[1, 2, 3], &[4, 5], &[6], &[7], &[8, 9, 10], &[11]];
+        assert_eq!(pages(&sizes, DeadLetterFilter::default()).await, expected);
+        let some = DeadLetterFilter { ids: Some(vec![9, 5, 6]), ..DeadLetterFilter::default() };
+        assert_eq!(pages(&sizes, some).await, [vec![5], vec![6, 9]]);
+        let none = DeadLetterFilter { key: Some("k-12".to_owned()), ..DeadLetterFilter::default() };
+        assert_eq!(pages(&sizes, none).await, [Vec::<u64>::new()]);
+    }
+}

@@ -6,11 +6,12 @@ mod expire;
 mod inbox;
 mod letters;
 pub mod lists;
-mod live;
+pub mod live;
 mod open;
 mod recover;
 mod rows;
 mod seen;
+mod serving;
 mod sqlite;
 mod tables;
 #[cfg(test)]

@@ -40,7 +40,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_letters.sql"),
     include_str!("migrations/0003_flat_cost.sql"),
     include_str!("migrations/0004_seen_levels.sql"),
-    include_str!("migrations/0005_streams_and_claims.sql"),
+    include_str!("migrations/0005_serving.sql"),
+    include_str!("migrations/0006_streams_and_claims.sql"),
 ];
 
 /// The first that keeps its sums.

@@ -15,15 +15,13 @@ use sagabox_engine::model::{
     SinkName, Timer, TimerRef, Timestamp,
 };
 use sagabox_engine::store::{
-    Batch, CommitError, Committed, Limit, Loaded, LoadedAll, MessageLane, PluginProgress,
-    ReadError, Recovered, RecoveredPlugin, Store, StreamPage, TimerRow,
+    Batch, CommitError, Committed, Loaded, LoadedAll, MessageLane, Page, PluginProgress, ReadError,
+    Recovered, RecoveredPlugin, Store, StreamPage, TimerRow,
 };
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow,
 };
-use sqlx::{
-    ConnectOptions as _, Connection as _, Sqlite, SqliteConnection, SqliteExecutor, Transaction,
-};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite, SqliteConnection, Transaction};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Mutex;
 
@@ -44,7 +42,7 @@ pub struct SqliteStore {
     /// None between a commit of unknown outcome and the recovery after it.
     writer: Mutex<Option<Writer>>,
     readers: SqlitePool,
-    options: SqliteConnectOptions,
+    pub(super) options: SqliteConnectOptions,
     sizes: Sizes,
     path: PathBuf,
     _claim: Claim,
@@ -92,7 +90,7 @@ impl SqliteStore {
         connection.close().await.map_err(failed)
     }
 
-    fn unreadable(&self, error: &sqlx::Error) -> ReadError {
+    pub(super) fn unreadable(&self, error: &sqlx::Error) -> ReadError {
         trouble::unreadable(&self.path, error)
     }
 
@@ -145,22 +143,22 @@ impl SqliteStore {
         query.fetch_all(&self.readers).await.map_err(|error| self.unreadable(&error))
     }
 
-    /// Row by row, so that what is beyond the limit is never in memory.
-    async fn within<'e, T>(
+    /// Row by row, so that one row at most is in memory beyond the page.
+    async fn within<T>(
         &self,
-        reader: impl SqliteExecutor<'e>,
-        query: Query<'e>,
-        limit: Limit,
+        query: Query<'_>,
+        page: Page,
         parse: impl Fn(&SqliteRow) -> Result<T, ReadError>,
         bytes: impl Fn(&T) -> usize,
     ) -> Result<Vec<T>, ReadError> {
-        let mut rows = query.fetch(reader);
+        let mut rows = query.fetch(&self.readers);
         let (mut found, mut read) = (Vec::new(), 0);
-        while read < limit.bytes.max(1)
-            && let Some(row) = rows.try_next().await.map_err(|error| self.unreadable(&error))?
-        {
+        while let Some(row) = rows.try_next().await.map_err(|error| self.unreadable(&error))? {
             let row = parse(&row)?;
             read += bytes(&row);
+            if read > page.bytes && !found.is_empty() {
+                break;
+            }
             found.push(row);
         }
         Ok(found)
@@ -207,9 +205,20 @@ impl Store for SqliteStore {
         committed
     }
 
-    async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<LogEntry>, ReadError> {
-        let sql = "SELECT position, received_at, event FROM log WHERE position > ? ORDER BY position LIMIT ?";
-        let query = sqlx::query(sql).bind(integer(after.0)).bind(limit_of(limit));
+    async fn read_log(&self, after: Position, page: Page) -> Result<Vec<LogEntry>, ReadError> {
+        // The sizes come first: SQLite knows them without reading the events.
+        let sql = "WITH sizes AS \
+                     (SELECT position, octet_length(event) AS bytes FROM log \
+                      WHERE position > ?1 ORDER BY position LIMIT ?2), \
+                   sums AS \
+                     (SELECT position, sum(bytes) OVER (ORDER BY position) - bytes AS before, \
+                             bytes FROM sizes) \
+                   SELECT position, received_at, event FROM log WHERE position > ?1 \
+                     AND position <= (SELECT max(position) FROM sums \
+                                      WHERE before = 0 OR before + bytes <= ?3) \
+                   ORDER BY position";
+        let query = sqlx::query(sql).bind(integer(after.0)).bind(limit_of(page.rows));
+        let query = query.bind(limit_of(page.bytes));
         self.rows(query).await?.iter().map(rows::log_entry).collect()
     }
 
@@ -218,18 +227,29 @@ impl Store for SqliteStore {
         subject: &str,
         after: Position,
         before: Position,
-        limit: Limit,
+        page: Page,
     ) -> Result<StreamPage, ReadError> {
-        let mut reader = self.begin().await?;
-        let sql = "SELECT position, received_at, event FROM log \
-                   WHERE subject = ? AND position > ? AND position < ? ORDER BY position LIMIT ?";
+        let sql = "WITH sizes AS \
+                     (SELECT position, octet_length(event) AS bytes FROM log \
+                      WHERE subject = ?4 AND position > ?1 AND position < ?5 \
+                      ORDER BY position LIMIT ?2), \
+                   sums AS \
+                     (SELECT position, sum(bytes) OVER (ORDER BY position) - bytes AS before, \
+                             bytes FROM sizes) \
+                   SELECT position, received_at, event FROM log \
+                   WHERE subject = ?4 AND position > ?1 \
+                     AND position <= (SELECT max(position) FROM sums \
+                                      WHERE before = 0 OR before + bytes <= ?3) \
+                   ORDER BY position";
         let query = sqlx::query(sql)
-            .bind(subject.to_owned())
             .bind(integer(after.0))
-            .bind(integer(before.0))
-            .bind(limit_of(limit.rows));
-        let bytes = |entry: &LogEntry| entry.event.data.len();
-        let entries = self.within(&mut *reader, query, limit, rows::log_entry, bytes).await?;
+            .bind(limit_of(page.rows))
+            .bind(limit_of(page.bytes))
+            .bind(subject.to_owned())
+            .bind(integer(before.0));
+        let mut reader = self.begin().await?;
+        let entries = self.rows_in(&mut reader, query).await?;
+        let entries = entries.iter().map(rows::log_entry).collect::<Result<_, ReadError>>()?;
         let sql = "SELECT EXISTS (SELECT 1 FROM streams_shortened WHERE subject = ?) AS shortened";
         let query = sqlx::query(sql).bind(rows::subject(subject));
         let shortened = self.rows_in(&mut reader, query).await?;
@@ -308,7 +328,7 @@ impl Store for SqliteStore {
         plugin: &PluginName,
         key: &Key,
         after: Position,
-        limit: Limit,
+        page: Page,
     ) -> Result<Vec<LogEntry>, ReadError> {
         let sql = "SELECT position, received_at, event FROM parked JOIN log USING (position) \
                    WHERE plugin = ? AND key = ? AND position > ? ORDER BY position LIMIT ?";
@@ -316,16 +336,16 @@ impl Store for SqliteStore {
             .bind(plugin.as_str().to_owned())
             .bind(key.as_str().to_owned())
             .bind(integer(after.0))
-            .bind(limit_of(limit.rows));
-        let bytes = |entry: &LogEntry| entry.event.data.len();
-        self.within(&self.readers, query, limit, rows::log_entry, bytes).await
+            .bind(limit_of(page.rows));
+        let bytes = |entry: &LogEntry| entry.event.bytes();
+        self.within(query, page, rows::log_entry, bytes).await
     }
 
     async fn read_parked_messages(
         &self,
         lane: &MessageLane,
         after: Sequence,
-        limit: Limit,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         let sql = "SELECT outbox.* FROM parked_messages JOIN outbox USING (sink, sequence) \
                    WHERE parked_messages.sink = ? AND parked_messages.plugin = ? \
@@ -335,9 +355,9 @@ impl Store for SqliteStore {
             .bind(lane.plugin.as_str().to_owned())
             .bind(lane.key.as_str().to_owned())
             .bind(integer(after.0))
-            .bind(limit_of(limit.rows));
-        let bytes = |message: &Arc<Message>| message.event.data.len();
-        self.within(&self.readers, query, limit, rows::message, bytes).await
+            .bind(limit_of(page.rows));
+        let bytes = |message: &Arc<Message>| message.event.bytes();
+        self.within(query, page, rows::message, bytes).await
     }
 
     async fn read_expired_holds(

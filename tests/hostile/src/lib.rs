@@ -96,7 +96,7 @@ impl Guest for Hostile {
         }))
     }
 
-    fn migrate(state: State) -> Result<Vec<u8>, String> {
+    fn migrate(state: State, _to: u32) -> Result<Vec<u8>, String> {
         Ok(state.data)
     }
 }

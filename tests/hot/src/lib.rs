@@ -13,17 +13,19 @@ use exports::sagabox::plugin::process_manager_handler::{
 };
 use sagabox::plugin::types::{Absent, Correlation, Effect, Subscription};
 
-/// Version (five digits), version of states (one), whether it migrates `all` or `not`
-/// the states of instances whose key begins with `stubborn`, and what is wrong with it:
-/// nothing (`@@@@@@@`), it `differs`, which shows in every count from 3, or it `fails@@`.
+/// Version (five digits), version of states (one), whether it migrates `all` states, `not`
+/// those of instances whose key begins with `stubborn`, or its `own` alone, and what is wrong
+/// with it: nothing (`@@@@@@@`), it `differs`, which shows in every count from 3, it
+/// `fails@@`, or it is `reshape`d: its states have another shape, and the same number.
 static MARK: [u8; 24] = *b"@hot:00001:1:all:@@@@@@@";
 
 struct Mark {
     version: String,
     of_state: u32,
-    migrates_all: bool,
+    migrates: String,
     differs: bool,
     fails: bool,
+    between: char,
 }
 
 fn mark() -> Mark {
@@ -34,21 +36,23 @@ fn mark() -> Mark {
     Mark {
         version: format!("1.{}.0", number(parts[1])),
         of_state: number(parts[2]),
-        migrates_all: parts[3] == "all",
+        migrates: parts[3].to_owned(),
         differs: parts[4] == "differs",
         fails: parts[4] == "fails@@",
+        between: if parts[4] == "reshape" { '/' } else { ' ' },
     }
 }
 
 /// `format count key`. The format is the version of states that it was written for: who
 /// reads it as another has misread it.
 fn state(format: u32, count: u32, key: &str) -> Vec<u8> {
-    format!("{format} {count} {key}").into_bytes()
+    let between = mark().between;
+    format!("{format}{between}{count}{between}{key}").into_bytes()
 }
 
 fn parse(state: &State) -> Result<(u32, String), String> {
     let text = String::from_utf8_lossy(&state.data).into_owned();
-    let mut parts = text.splitn(3, ' ');
+    let mut parts = text.splitn(3, mark().between);
     let mut next = || parts.next().unwrap_or_default().to_owned();
     let (format, count, key) = (next(), next(), next());
     if format != state.version.to_string() {
@@ -113,13 +117,16 @@ impl Guest for Hot {
         }))
     }
 
-    fn migrate(before: State) -> Result<Vec<u8>, String> {
+    fn migrate(before: State, to: u32) -> Result<Vec<u8>, String> {
         let mark = mark();
         let (count, key) = parse(&before)?;
-        if !mark.migrates_all && key.starts_with("stubborn") {
+        if mark.migrates == "not" && key.starts_with("stubborn") {
             return Err(format!("{key} is stubborn"));
         }
-        Ok(state(mark.of_state, count, &key))
+        if mark.migrates == "own" && (before.version, to) != (mark.of_state, mark.of_state) {
+            return Err(format!("nothing is known of version {}", before.version));
+        }
+        Ok(state(to, count, &key))
     }
 }
 

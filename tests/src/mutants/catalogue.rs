@@ -33,6 +33,14 @@ pub const MUTATIONS: &[Mutation] = &[
         ],
     },
     Mutation {
+        name: "a state of a newer version is handed on as it is after a rollback",
+        edits: &[Edit {
+            file: "handler.rs",
+            find: "    if state.version == version {",
+            replace: "    if state.version >= version {",
+        }],
+    },
+    Mutation {
         name: "deduplication is skipped",
         edits: &[Edit {
             file: "store/memory.rs",

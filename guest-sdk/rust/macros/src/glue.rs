@@ -274,8 +274,8 @@ fn process_manager() -> TokenStream {
                 }
             }
 
-            fn migrate(s: h::State) -> Result<Vec<u8>, String> {
-                <P as raw::Plugin>::migrate(raw::State { version: s.version, data: s.data })
+            fn migrate(s: h::State, to: u32) -> Result<Vec<u8>, String> {
+                <P as raw::Plugin>::migrate(raw::State { version: s.version, data: s.data }, to)
             }
         }
     }

@@ -100,6 +100,7 @@ fn try_expand(options: TokenStream, item: TokenStream, role: Role) -> syn::Resul
 
             fn migrate(
                 state: ::sagabox_sdk::raw::State,
+                to: u32,
             ) -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String> {
                 #migrate
             }
@@ -461,19 +462,29 @@ fn manifest(options: &Options, role: Role, subscriptions: &[TokenStream]) -> Tok
 }
 
 fn migrate(options: &Options) -> TokenStream {
-    match &options.migrate {
+    let Some(state) = &options.state else {
+        return quote! {
+            let _ = (state, to);
+            ::core::result::Result::Err("the role has no state".into())
+        };
+    };
+    let convert = match &options.migrate {
         Some(function) => quote! {
-            let old = ::sagabox_sdk::serde_json::from_slice(&state.data)
-                .map_err(|error| ::std::string::ToString::to_string(&error))?;
-            let new = #function(state.version, old)
-                .map_err(|error| ::std::format!("{error:?}"))?;
-            ::sagabox_sdk::serde_json::to_vec(&new)
-                .map_err(|error| ::std::string::ToString::to_string(&error))
+            let converted = ::sagabox_sdk::state::convert(&state, to, #function)?;
+            if to == own {
+                return ::sagabox_sdk::state::read_again::<#state>(&converted);
+            }
+            ::core::result::Result::Ok(converted)
         },
         None => quote! {
-            ::core::result::Result::Err(::std::format!(
-                "the plugin has no migration from version {}", state.version
-            ))
+            ::core::result::Result::Err(::sagabox_sdk::state::unknown(&state, to))
         },
+    };
+    quote! {
+        let own = <Self as ::sagabox_sdk::raw::Plugin>::manifest().state_version;
+        if state.version == to && to == own {
+            return ::sagabox_sdk::state::read_again::<#state>(&state.data);
+        }
+        #convert
     }
 }

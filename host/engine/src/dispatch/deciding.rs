@@ -17,17 +17,18 @@ use crate::model::{
 };
 use crate::monotonic::{Instant, after};
 use crate::shard::{Job, JobResult};
-use crate::store::{Limit, Store, TimerRow};
+use crate::store::{Page, Store, TimerRow};
 
 use super::swap::PluginVersion;
 use super::{Asked, Dispatcher, Via};
 
 /// A handler that has asked this often for one event asks for ever.
 const ROUNDS_MAX: u32 = 16;
-/// Events of one stream that a handler may be given, and what their data may take.
+/// Events of one stream that a handler may be given.
 const STREAM_EVENTS_MAX: usize = 10_000;
-const STREAM_BYTES_MAX: usize = 32 << 20;
-const STREAM_PAGE: Limit = Limit { rows: 1_000, bytes: 4 << 20 };
+/// And what they may take of memory: much less would fit a plugin's own.
+const STREAM_BYTES_MAX: usize = 64 << 20;
+const STREAM_PAGE: Page = Page { rows: 1_000, bytes: 8 << 20 };
 /// As for correlation keys: longer ones make indexes useless.
 const KEY_BYTES_MAX: usize = 512;
 
@@ -420,8 +421,7 @@ async fn stream(
     store: &dyn Store,
 ) -> Result<AnswerValue, Failure> {
     let mut events: Vec<Arc<Event>> = Vec::new();
-    let mut after = Position(0);
-    let mut bytes = 0;
+    let (mut after, mut bytes) = (Position(0), 0);
     loop {
         let page = store.read_stream(subject, after, before, STREAM_PAGE).await;
         let page = page.map_err(|error| Failure::Transient(error.to_string()))?;
@@ -433,20 +433,27 @@ async fn stream(
                     .to_owned(),
             ));
         }
-        let read: usize = page.entries.iter().map(|entry| entry.event.data.len()).sum();
-        let is_last = page.entries.len() < STREAM_PAGE.rows && read < STREAM_PAGE.bytes;
-        after = page.entries.last().map_or(after, |last| last.position);
+        let page_bytes = page.entries.iter().map(|entry| entry.event.bytes()).sum();
+        let is_last = STREAM_PAGE.is_last(page.entries.len(), page_bytes);
+        let Some(last) = page.entries.last() else { break };
+        after = last.position;
+        bytes += page_bytes;
         events.extend(page.entries.into_iter().map(|entry| entry.event));
-        bytes += read;
-        if events.len() > STREAM_EVENTS_MAX || bytes > STREAM_BYTES_MAX {
+        if events.len() > STREAM_EVENTS_MAX {
             return Err(Failure::Permanent(format!(
-                "the stream has more than {STREAM_EVENTS_MAX} events or {STREAM_BYTES_MAX} bytes"
+                "the stream has more than {STREAM_EVENTS_MAX} events"
+            )));
+        }
+        if bytes > STREAM_BYTES_MAX {
+            return Err(Failure::Permanent(format!(
+                "the events of the stream have more than {STREAM_BYTES_MAX} bytes"
             )));
         }
         if is_last {
-            return Ok(AnswerValue::Events(events));
+            break;
         }
     }
+    Ok(AnswerValue::Events(events))
 }
 
 fn asked(question: &Question) -> String {

@@ -55,8 +55,8 @@ impl Dispatcher {
 
     /// The keys of an event by today's rules; none if it has none.
     fn correlated(&self, event: &Event) -> BTreeSet<Key> {
-        let rule = self.subscription(&event.event_type).map(|rule| rule.key);
-        let keys = rule.and_then(|rule| correlate(event, &rule).ok());
+        let rule = self.subscription(&event.event_type);
+        let keys = rule.and_then(|rule| correlate(event, &rule.key).ok());
         keys.unwrap_or_default().into_iter().collect()
     }
 

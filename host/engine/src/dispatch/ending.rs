@@ -7,7 +7,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::model::{DecisionRecord, Event, Instance, InstanceStatus, Key, Position, reserved};
+use crate::model::{
+    Absent, Correlation, DecisionRecord, Effect, Event, Instance, InstanceStatus, Key, Position,
+    Subscription, reserved,
+};
 use crate::requests::RemoveRequest;
 use crate::resolve::{Action, Resolution};
 
@@ -78,6 +81,16 @@ impl Dispatcher {
 
 pub(super) fn is_end(event: &Event) -> bool {
     event.event_type == reserved::INSTANCE_ENDED
+}
+
+/// What every process manager does with the event.
+pub(super) fn subscription() -> Subscription {
+    Subscription {
+        event_type: reserved::INSTANCE_ENDED.to_owned(),
+        key: Correlation::Instance,
+        effect: Effect::Handle,
+        absent: Absent::Ignore,
+    }
 }
 
 /// By whom and why, as `Engine::end` wrote it.

@@ -112,7 +112,7 @@ impl Dispatcher {
             return;
         }
         let Some(Subscription { effect, .. }) =
-            self.subscriptions.get(&held.entry.event.event_type)
+            self.subscriptions.get(&held.entry.event.event_type).map(|own| &**own)
         else {
             // The plugin no longer subscribes to what its older version did: the hold runs out.
             held.outstanding.remove(instance);

@@ -20,13 +20,11 @@ use crate::model::{
 };
 use crate::parking::{PORTION_BYTES, Portion};
 use crate::resolve::{Action, Resolution, ResolveError, ResolveRequest, write_letter};
-use crate::store::{Closing, Limit, Loaded, ParkedKey, ReadError, Store};
+use crate::store::{Closing, Loaded, Page, ParkedKey, ReadError, Store};
 
 use super::{Delivery, Dirty, Dispatcher, Via, ending, is_for_instance};
 
 const READ_RETRY: Duration = Duration::from_millis(200);
-/// What an event takes of memory beside its data.
-const EVENT_BYTES: usize = 512;
 
 /// What a key goes on with.
 pub(super) struct Resumed {
@@ -216,9 +214,8 @@ impl Dispatcher {
         if let Some(instance) = instance {
             self.residents.insert_loaded(instance);
         }
-        let bytes = |event: &Event| event.data.len() + EVENT_BYTES;
-        let places = rows.iter().map(|entry| (entry.position.0, bytes(&entry.event)));
-        let of_letter = letter.as_ref().map(|letter| bytes(letter.current()));
+        let places = rows.iter().map(|entry| (entry.position.0, entry.event.bytes()));
+        let of_letter = letter.as_ref().map(|letter| letter.current().bytes());
         let buffered = self.parking.end_portion(&key, of_letter, places);
         if let Some(letter) = letter {
             self.try_letter(&key, letter);
@@ -336,8 +333,8 @@ async fn read_portion(
     };
     let mut rows = Vec::new();
     if let Some(first) = places.first() {
-        let limit = Limit { rows: places.len(), bytes: PORTION_BYTES };
-        rows = store.read_parked(plugin, key, Position(first - 1), limit).await?;
+        let page = Page { rows: places.len(), bytes: PORTION_BYTES };
+        rows = store.read_parked(plugin, key, Position(first - 1), page).await?;
         rows.retain(|entry| places.contains(&entry.position.0));
         if rows.is_empty() {
             return missing("what is parked");

@@ -52,6 +52,7 @@ use crate::model::{
 };
 use crate::monotonic::Instant;
 use crate::parking::Parking;
+use crate::readers::{Reader, Readers};
 use crate::requests::PluginRequest;
 use crate::resolve::LetterIds;
 use crate::retry::RetryPolicy;
@@ -69,7 +70,7 @@ use swap::{Serving, Trial};
 
 /// Events that are not settled. Bounds memory; far above what keeps two shards busy.
 const FLIGHTS_MAX: usize = 8_192;
-/// And what their data may take.
+/// And what they, and events that wait to be routed, may take of memory.
 const FLIGHT_BYTES_MAX: usize = 64 << 20;
 /// Rows waiting for the committer. Beyond this the dispatcher waits for it.
 const CHANGES_MAX: usize = 16_384;
@@ -95,6 +96,7 @@ pub struct Surroundings {
     pub entries_read_max: usize,
     pub routes: Arc<Routes>,
     pub log: Arc<Tail<LogEntry>>,
+    pub readers: Arc<Readers>,
     pub work: mpsc::UnboundedSender<Work>,
     pub letter_ids: Arc<LetterIds>,
 }
@@ -129,7 +131,10 @@ pub struct Dispatcher {
     missed_to: Position,
     plugin: PluginName,
     manifest: Manifest,
-    subscriptions: HashMap<String, Subscription>,
+    subscriptions: HashMap<String, Arc<Subscription>>,
+    /// What a process manager does with the event by which an operator ends an instance.
+    ended: Arc<Subscription>,
+    reader: Arc<Reader>,
     /// The log is read up to here,
     read_to: Position,
     /// and routed up to here.
@@ -145,7 +150,7 @@ pub struct Dispatcher {
     recovered: Cursor,
     counters: Counters,
     flights: BTreeMap<Position, Flight>,
-    /// Of their events' data.
+    /// What their events take of memory.
     flight_bytes: usize,
     /// Flights that some instances have decided: the cursor names them.
     partly: BTreeSet<Position>,
@@ -185,7 +190,7 @@ enum Dirty {
 /// An event on its way.
 struct Flight {
     entry: LogEntry,
-    subscription: Subscription,
+    subscription: Arc<Subscription>,
     keys: Arc<[Key]>,
     /// Instances or lanes that get it, whether they have decided or not.
     reached: Vec<Key>,
@@ -242,6 +247,8 @@ impl Dispatcher {
         let (results, results_of) = mpsc::unbounded_channel();
         let progress = recovered.progress;
         let waiting_max = around.waiting_max;
+        let (log, types) = (Arc::clone(&around.log), swap::types(&manifest));
+        let reader = around.readers.register(plugin.clone(), types, || log.head());
         let mut dispatcher = Self {
             around,
             serving: Serving { handler, generation: 0 },
@@ -252,6 +259,8 @@ impl Dispatcher {
             plugin,
             manifest,
             subscriptions,
+            ended: Arc::new(ending::subscription()),
+            reader,
             read_to: Position(progress.cursor.settled),
             place: Position(progress.cursor.settled),
             chunks: VecDeque::new(),
@@ -310,7 +319,7 @@ impl Dispatcher {
                 self.dirty == Dirty::Rows || (self.dirty == Dirty::CursorOnly && overdue);
             let reads = self.changes.rows() < CHANGES_MAX && self.has_room();
             let slot = Arc::clone(&self.slot);
-            let log = Arc::clone(&self.around.log);
+            let reader = Arc::clone(&self.reader);
             let read_to = self.read_to;
             let sleep = self.sleep(waited_since);
             tokio::select! {
@@ -332,7 +341,7 @@ impl Dispatcher {
                 Some(rerouted) = self.reroutes.next(), if !self.reroutes.is_empty() => self.on_rerouted(rerouted),
                 Some(asked) = self.asks.next(), if !self.asks.is_empty() => self.on_asked(asked),
                 Some(found) = self.loads.next(), if !self.loads.is_empty() => self.on_found(found),
-                () = log.wait(read_to.0), if reads => self.read().await,
+                () = reader.wait(read_to.0), if reads => self.read().await,
                 () = tokio::time::sleep(sleep) => {}
             }
         }

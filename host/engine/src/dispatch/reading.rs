@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::correlate::correlate;
 use crate::detached::detached;
 use crate::model::{Key, LogEntry, Position, Subscription, Timestamp, reserved};
-use crate::store::{Loaded, ReadError};
+use crate::store::{Loaded, Page, ReadError};
 use crate::tail::Next;
 
 use super::residents::Residents;
@@ -19,6 +19,8 @@ use super::{Dirty, Dispatcher, FLIGHT_BYTES_MAX, FLIGHTS_MAX, is_for_instance};
 const CHUNKS_MAX: usize = 4;
 /// Keys in one question to the store.
 const LOAD_MAX: usize = 1_024;
+/// What one read takes of memory, unless a single event takes more.
+const READ_BYTES_MAX: usize = 8 << 20;
 const READ_RETRY: Duration = Duration::from_millis(200);
 /// A start loads all instances of a plugin if there are no more than one for so many
 /// bytes of its share of memory: then no event ever waits for the store. A state can be that large.
@@ -27,6 +29,8 @@ const BYTES_PER_INSTANCE: usize = 65_536;
 /// Entries of the log that are not routed yet.
 pub(super) struct Chunk {
     entries: Vec<(LogEntry, Interest)>,
+    /// What the entries take of memory.
+    bytes: usize,
     /// The log is read up to here with it.
     end: Position,
     is_loading: bool,
@@ -38,7 +42,7 @@ pub(super) enum Interest {
     /// It came while the plugin was away.
     Missed,
     /// It decides it, at these keys.
-    Keys(Subscription, Arc<[Key]>),
+    Keys(Arc<Subscription>, Arc<[Key]>),
     /// It would, but the event has no key, for this reason.
     NoKey(String),
 }
@@ -80,8 +84,9 @@ impl Dispatcher {
     /// Whether more of the log may be read.
     pub(super) fn has_room(&self) -> bool {
         let waiting: usize = self.chunks.iter().map(|chunk| chunk.entries.len()).sum();
+        let waiting_bytes: usize = self.chunks.iter().map(|chunk| chunk.bytes).sum();
         self.flights.len() + waiting < FLIGHTS_MAX
-            && self.flight_bytes < FLIGHT_BYTES_MAX
+            && self.flight_bytes + waiting_bytes < FLIGHT_BYTES_MAX
             && self.chunks.len() < CHUNKS_MAX
             && !self.residents.is_full()
     }
@@ -102,13 +107,13 @@ impl Dispatcher {
     }
 
     pub(super) async fn read(&mut self) {
-        let limit = self.around.entries_read_max;
-        let (entries, end) = match self.around.log.read(self.read_to.0, limit) {
+        let page = Page { rows: self.around.entries_read_max, bytes: READ_BYTES_MAX };
+        let (entries, end) = match self.around.log.read(self.read_to.0, page) {
             Next::Caught => return,
             Next::Entries(entries, end) => (entries, Position(end)),
             Next::Behind => {
                 let head = Position(self.around.log.head());
-                match self.around.store.read_log(self.read_to, limit).await {
+                match self.around.store.read_log(self.read_to, page).await {
                     Ok(entries) => {
                         let end = entries.last().map_or(head, |last| last.position);
                         (entries, end)
@@ -122,13 +127,15 @@ impl Dispatcher {
             }
         };
         self.read_to = end;
+        let bytes = entries.iter().map(|entry| entry.event.bytes()).sum();
         let mut missing = Vec::new();
         let interests = entries.into_iter().map(|entry| {
             let interest = self.interest(&entry);
             self.note_missing(&interest, &mut missing);
             (entry, interest)
         });
-        let chunk = Chunk { entries: interests.collect(), end, is_loading: !missing.is_empty() };
+        let entries = interests.collect();
+        let chunk = Chunk { entries, bytes, end, is_loading: !missing.is_empty() };
         if chunk.is_loading {
             self.load(missing);
         }

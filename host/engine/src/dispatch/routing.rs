@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::handler::Call;
 use crate::model::{
-    Absent, Correlation, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Key, LogEntry,
-    Parked, Position, Subscription, TimerName, reserved,
+    Absent, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Key, LogEntry, Parked,
+    Position, Subscription, TimerName, reserved,
 };
 use crate::parking::Admission;
 
@@ -76,7 +76,7 @@ impl Dispatcher {
         if !flight.decided.is_empty() {
             self.partly.insert(position);
         }
-        self.flight_bytes += flight.entry.event.data.len();
+        self.flight_bytes += flight.entry.event.bytes();
         self.flights.insert(position, flight);
         if open {
             self.open_flight(position, &keys);
@@ -90,14 +90,9 @@ impl Dispatcher {
 
     /// What the plugin does with a type of event. Ending an instance is for the host
     /// itself, so every process manager takes it.
-    pub(super) fn subscription(&self, event_type: &str) -> Option<Subscription> {
+    pub(super) fn subscription(&self, event_type: &str) -> Option<Arc<Subscription>> {
         if event_type == reserved::INSTANCE_ENDED && self.manifest.role.has_instances() {
-            return Some(Subscription {
-                event_type: event_type.to_owned(),
-                key: Correlation::Instance,
-                effect: Effect::Handle,
-                absent: Absent::Ignore,
-            });
+            return Some(Arc::clone(&self.ended));
         }
         self.subscriptions.get(event_type).cloned()
     }
@@ -325,7 +320,7 @@ impl Dispatcher {
     fn finish_if_settled(&mut self, position: Position) {
         let Some(flight) = self.flights.get(&position) else { return };
         if !flight.open && flight.outstanding == 0 {
-            self.flight_bytes -= flight.entry.event.data.len();
+            self.flight_bytes -= flight.entry.event.bytes();
             self.flights.remove(&position);
             self.partly.remove(&position);
             self.finish(position);
@@ -339,7 +334,7 @@ impl Dispatcher {
             && flight.outstanding == 0
         {
             let Some(flight) = self.flights.remove(&position) else { return };
-            self.flight_bytes -= flight.entry.event.data.len();
+            self.flight_bytes -= flight.entry.event.bytes();
             self.partly.remove(&position);
             for key in flight.keys.iter() {
                 if let Some(positions) = self.open.get_mut(key) {

@@ -7,6 +7,7 @@
 //! had no effect; its event starts over on the new one. So each event is decided by
 //! one version, with all of its input (guarantees 2 and 8).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::stream::FuturesOrdered;
@@ -54,8 +55,13 @@ impl PluginVersion {
     }
 }
 
-pub(super) fn subscriptions(manifest: &Manifest) -> HashMap<String, Subscription> {
-    manifest.subscriptions.iter().map(|s| (s.event_type.clone(), s.clone())).collect()
+pub(super) fn subscriptions(manifest: &Manifest) -> HashMap<String, Arc<Subscription>> {
+    let arc = |subscription: &Subscription| Arc::new(subscription.clone());
+    manifest.subscriptions.iter().map(|s| (s.event_type.clone(), arc(s))).collect()
+}
+
+pub(super) fn types(manifest: &Manifest) -> BTreeSet<String> {
+    manifest.subscriptions.iter().map(|s| s.event_type.clone()).collect()
 }
 
 impl Dispatcher {
@@ -93,6 +99,7 @@ impl Dispatcher {
         self.loads = FuturesOrdered::new();
         self.loading.clear();
         self.read_to = self.place;
+        self.reader.subscribe(types(&self.manifest), || self.around.log.head());
     }
 
     pub(super) fn try_beside(&mut self, canary: Option<Canary>) {

@@ -7,13 +7,14 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::queues::Queues;
 use super::{Shared, lock};
 use crate::breaker::Breaker;
 use crate::commit::Work;
 use crate::model::{Counters, Cursor, Sequence, SinkName};
 use crate::outbox::{OutboxReader, Outboxes};
 use crate::outlet::Outlet;
-use crate::queue::{Queue, QueueRequest};
+use crate::queue::Queue;
 use crate::relay::Relay;
 use crate::resolve::{LetterIds, ResolveRequest};
 use crate::routes;
@@ -24,7 +25,7 @@ pub(super) struct Delivering {
     pub(super) shared: Arc<Shared>,
     pub(super) work: mpsc::UnboundedSender<Work>,
     pub(super) outboxes: Arc<Outboxes>,
-    pub(super) queues: Arc<Mutex<BTreeMap<String, mpsc::UnboundedSender<QueueRequest>>>>,
+    pub(super) queues: Arc<Queues>,
     pub(super) sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,
     pub(super) letter_ids: Arc<LetterIds>,
     pub(super) recovered: BTreeMap<SinkName, RecoveredSink>,
@@ -54,7 +55,7 @@ impl Delivering {
             };
             self.start(&sink, &mut stages, &stop);
         }
-        lock(&self.queues).clear();
+        self.queues.close();
         // Their handle on the committer goes with them, so that it can end.
         drop(self);
         while stages.join_next().await.is_some() {}
@@ -87,7 +88,7 @@ impl Delivering {
         );
         if let Some(name) = routes::queue_name(sink) {
             let (requests, requests_of) = mpsc::unbounded_channel();
-            lock(&self.queues).insert(name.to_owned(), requests);
+            self.queues.open(name, requests);
             lock(&self.sinks).insert(sink.clone(), resolving);
             let next_lease = self.next_lease;
             let queue = Queue { outlet, clock, retry, name: name.to_owned(), next_lease };

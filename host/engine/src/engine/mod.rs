@@ -33,6 +33,7 @@ use crate::tail::Tail;
 use crate::transport::Sink;
 
 pub use self::operators::InstanceError;
+use self::queues::Queues;
 pub use self::queues::{Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, Selection};
 use self::stages::{Stages, supervise};
 pub use crate::canary::{Canary, Share};
@@ -44,7 +45,7 @@ pub use crate::sinks::SinkDown;
 
 /// Events that may wait for their commit: about two commits' worth.
 const WAITING_EVENTS_MAX: usize = 32_768;
-/// An event with more data than this counts as several, so that memory is bounded too.
+/// An event that takes more than this counts as several, so that memory is bounded too.
 const WAITING_EVENT_BYTES: usize = 4_096;
 /// How long a sender waits for room before it is told to come back.
 const ADMISSION_WAIT: Duration = Duration::from_millis(500);
@@ -143,7 +144,7 @@ struct Shared {
 struct Life {
     work: mpsc::UnboundedSender<Work>,
     log: Arc<Tail<LogEntry>>,
-    queues: Arc<Mutex<BTreeMap<String, mpsc::UnboundedSender<QueueRequest>>>>,
+    queues: Arc<Queues>,
     outboxes: Arc<Outboxes>,
     /// Who resolves the dead letters of a plugin's keys, and of a sink's.
     plugins: Dispatchers,
@@ -220,7 +221,7 @@ impl Engine {
         if self.shared.backlog.is_too_long() {
             return Err(OfferError::Busy { retry_after: BUSY_RETRY_AFTER });
         }
-        let weight = events.iter().map(|event| 1 + event.data.len() / WAITING_EVENT_BYTES);
+        let weight = events.iter().map(|event| 1 + event.bytes() / WAITING_EVENT_BYTES);
         let weight = weight.sum::<usize>().min(WAITING_EVENTS_MAX);
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let admission = Arc::clone(&self.shared.admission).acquire_many_owned(weight);
@@ -294,8 +295,7 @@ impl Engine {
         let life = self.shared.life();
         let mut queues = Vec::new();
         if let Some(life) = &life {
-            let requests: Vec<_> = lock(&life.queues).values().cloned().collect();
-            for requests in requests {
+            for requests in life.queues.all() {
                 let (reply, status) = oneshot::channel();
                 let _ = requests.send(QueueRequest::Status(reply));
                 queues.extend(status.await);

@@ -1,15 +1,16 @@
 //! The host's own queues, as workers use them: leases, and what becomes of their messages.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{Engine, lock};
 use crate::model::{Message, MessageId, Timestamp};
+use crate::monotonic::{Instant, after};
 use crate::queue::QueueRequest;
-use crate::routes;
 
 #[derive(Clone, Debug)]
 pub struct LeaseRequest {
@@ -61,10 +62,56 @@ pub enum QueueError {
         "lease {0} is not known: it expired, or the host was started again; its messages come again"
     )]
     NoSuchLease(u64),
+    /// Too many requests wait for messages of this queue already.
+    #[error("too many requests wait for this queue's messages already; come back later")]
+    Busy,
     #[error("the store does not accept acknowledgements: {0}")]
     Unavailable(String),
     #[error("the host is shutting down")]
     Stopping,
+}
+
+/// How to reach the stages of the queues, by their names.
+#[derive(Default)]
+pub(super) struct Queues {
+    stages: Mutex<BTreeMap<String, mpsc::UnboundedSender<QueueRequest>>>,
+    /// Wakes those who wait for a queue's first message, in the order in which they came.
+    opened: Notify,
+}
+
+impl Queues {
+    pub(super) fn open(&self, name: &str, requests: mpsc::UnboundedSender<QueueRequest>) {
+        lock(&self.stages).insert(name.to_owned(), requests);
+        self.opened.notify_waiters();
+    }
+
+    pub(super) fn all(&self) -> Vec<mpsc::UnboundedSender<QueueRequest>> {
+        lock(&self.stages).values().cloned().collect()
+    }
+
+    /// The stages end when the last of their senders is gone.
+    pub(super) fn close(&self) {
+        lock(&self.stages).clear();
+    }
+
+    fn find(&self, name: &str) -> Option<mpsc::UnboundedSender<QueueRequest>> {
+        lock(&self.stages).get(name).cloned()
+    }
+
+    /// A queue begins with its first message. Whoever waits for one that never comes leaves
+    /// nothing behind.
+    async fn wait_for(&self, name: &str) -> mpsc::UnboundedSender<QueueRequest> {
+        loop {
+            let opened = self.opened.notified();
+            tokio::pin!(opened);
+            // From here on no opening is missed; what was opened before is found.
+            opened.as_mut().enable();
+            if let Some(queue) = self.find(name) {
+                return queue;
+            }
+            opened.await;
+        }
+    }
 }
 
 impl Engine {
@@ -74,12 +121,12 @@ impl Engine {
     /// # Errors
     /// See [`QueueError`].
     pub async fn lease(&self, queue: &str, request: LeaseRequest) -> Result<Lease, QueueError> {
-        let deadline = tokio::time::Instant::now() + request.wait;
+        let deadline = after(Instant::now(), request.wait);
         let Some(requests) = self.queue(queue, deadline).await? else {
             let now = (self.shared.parts.clock)();
             return Ok(Lease { id: LeaseId(0), expires_at: now, messages: Vec::new() });
         };
-        let wait = deadline.saturating_duration_since(tokio::time::Instant::now());
+        let wait = deadline.saturating_duration_since(Instant::now());
         let (reply, lease) = oneshot::channel();
         let _ = requests.send(QueueRequest::Lease(LeaseRequest { wait, ..request }, reply));
         self.answer(lease).await
@@ -142,28 +189,15 @@ impl Engine {
     async fn queue(
         &self,
         name: &str,
-        deadline: tokio::time::Instant,
+        deadline: Instant,
     ) -> Result<Option<mpsc::UnboundedSender<QueueRequest>>, QueueError> {
         let life = self.shared.life().ok_or_else(|| self.interrupted())?;
-        let find = || lock(&life.queues).get(name).cloned();
-        if let Some(queue) = find() {
-            return Ok(Some(queue));
-        }
-        let tail = life.outboxes.tail(&routes::queue(name));
         tokio::select! {
             biased;
-            () = self.shared.stop.cancelled() => return Err(QueueError::Stopping),
-            () = tail.wait(0) => {}
-            () = tokio::time::sleep_until(deadline) => return Ok(None),
+            () = self.shared.stop.cancelled() => Err(QueueError::Stopping),
+            queue = life.queues.wait_for(name) => Ok(Some(queue)),
+            () = tokio::time::sleep_until(deadline) => Ok(None),
         }
-        // The stage is started when the first sequence is given, before the message is published.
-        for _ in 0..100 {
-            if let Some(queue) = find() {
-                return Ok(Some(queue));
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        Ok(None)
     }
 
     fn existing_queue(
@@ -172,8 +206,7 @@ impl Engine {
         lease: LeaseId,
     ) -> Result<mpsc::UnboundedSender<QueueRequest>, QueueError> {
         let life = self.shared.life().ok_or_else(|| self.interrupted())?;
-        let queue = lock(&life.queues).get(name).cloned();
-        queue.ok_or(QueueError::NoSuchLease(lease.0))
+        life.queues.find(name).ok_or(QueueError::NoSuchLease(lease.0))
     }
 
     async fn answer<T>(
@@ -181,5 +214,67 @@ impl Engine {
         answer: oneshot::Receiver<Result<T, QueueError>>,
     ) -> Result<T, QueueError> {
         answer.await.unwrap_or_else(|_| Err(self.interrupted()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Settings;
+    use crate::sim::small::{COMMAND, keys, send, start};
+    use crate::store::memory::MemoryStore;
+
+    fn request(wait: Duration) -> LeaseRequest {
+        LeaseRequest { max: 1, wait, duration: Duration::from_secs(30) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_for_a_queue_that_never_begins_leaves_nothing_behind() {
+        let engine = start(&MemoryStore::new(), None, Settings::default()).await;
+        for number in 0..4_000 {
+            let name = format!("{number}");
+            let lease = engine.lease(&name, request(Duration::from_millis(1))).await.unwrap();
+            assert!(lease.messages.is_empty());
+        }
+        let life = engine.shared.life().unwrap();
+        assert_eq!((life.queues.all().len(), life.outboxes.len()), (0, 0));
+        engine.drain().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_waits_gets_the_first_message_of_its_queue() {
+        let engine = start(&MemoryStore::new(), None, Settings::default()).await;
+        let waiting = {
+            let engine = engine.clone();
+            tokio::spawn(async move { engine.lease(COMMAND, request(Duration::MAX)).await })
+        };
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        send(&engine, &keys(1)).await;
+        let lease = waiting.await.unwrap().unwrap();
+        assert_eq!(lease.messages.len(), 1);
+        engine.drain().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_requests_wait_for_a_queue() {
+        let engine = start(&MemoryStore::new(), None, Settings::default()).await;
+        send(&engine, &keys(1)).await;
+        engine.lease(COMMAND, request(Duration::from_secs(5))).await.unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..2_000 {
+            let engine = engine.clone();
+            let lease = async move { engine.lease(COMMAND, request(Duration::from_secs(5))).await };
+            waiting.push(tokio::spawn(lease));
+        }
+        let (mut empty, mut busy) = (0, 0);
+        for lease in waiting {
+            match lease.await.unwrap() {
+                Ok(lease) if lease.messages.is_empty() => empty += 1,
+                Err(QueueError::Busy) => busy += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((empty, busy), (1_000, 1_000));
+        engine.drain().await;
     }
 }

@@ -9,6 +9,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::delivering::Delivering;
+use super::queues::Queues;
 use super::{Life, Shared, lock};
 use crate::Routes;
 use crate::commit::{Committer, Ended};
@@ -17,6 +18,8 @@ use crate::housekeeping::Housekeeping;
 use crate::model::LogEntry;
 use crate::outbox::Outboxes;
 use crate::plugins::Plugins;
+use crate::queue::first_lease;
+use crate::readers::Readers;
 use crate::requests::Dispatchers;
 use crate::resolve::LetterIds;
 use crate::store::{ReadError, Recovered, RecoveredSink};
@@ -107,14 +110,14 @@ impl Stages {
         let parts = &shared.parts;
         let (work, work_of) = mpsc::unbounded_channel();
         let (opened, opened_of) = mpsc::unbounded_channel();
-        let log =
-            Arc::new(Tail::new(recovered.position.0, |entry: &LogEntry| entry.event.data.len()));
+        let log = Arc::new(Tail::new(recovered.position.0, |entry: &LogEntry| entry.event.bytes()));
         let last = |sink: &RecoveredSink| (sink.progress.sink.clone(), sink.last);
         let outboxes = Arc::new(Outboxes::new(recovered.sinks.iter().map(last), opened.clone()));
         let timers = Arc::new(TimerIndex::new());
         let stop_deciding = CancellationToken::new();
         let stop_delivering = CancellationToken::new();
 
+        let readers = Arc::new(Readers::default());
         shared.sinks.clear();
         let letter_ids = LetterIds::new(recovered.dead_letter);
         let around = Surroundings {
@@ -129,6 +132,7 @@ impl Stages {
             entries_read_max: parts.settings.entries_read_max,
             routes: Arc::new(Routes::new(parts.routes.clone())),
             log: Arc::clone(&log),
+            readers: Arc::clone(&readers),
             work: work.clone(),
             letter_ids: Arc::clone(&letter_ids),
         };
@@ -164,9 +168,11 @@ impl Stages {
             timers,
             serving: Arc::clone(&shared.serving),
             backlog: Arc::clone(&shared.backlog),
+            readers,
+            readers_due: None,
             position: recovered.position,
         };
-        let queues = Arc::new(Mutex::new(BTreeMap::new()));
+        let queues = Arc::new(Queues::default());
         let sinks = Arc::new(Mutex::new(BTreeMap::new()));
         let delivering = Delivering {
             shared: Arc::clone(shared),
@@ -181,7 +187,7 @@ impl Stages {
                 .map(|sink| (sink.progress.sink.clone(), sink))
                 .collect(),
             started: BTreeSet::new(),
-            next_lease: (parts.clock)().0 << 16,
+            next_lease: first_lease((parts.clock)()),
         };
         let life = Life { work, log, queues, outboxes, plugins: dispatchers, sinks };
         *lock(&shared.life) = Some(life);

@@ -8,6 +8,7 @@ mod instance;
 mod manifest;
 mod message;
 mod record;
+mod size;
 
 pub use cursor::{Counters, Cursor, Span};
 pub use decision::{

@@ -206,7 +206,7 @@ mod tests {
         fn handle(&self, _: &crate::handler::Call) -> Result<crate::handler::Reply, Failure> {
             Err(Failure::Permanent("never called".to_owned()))
         }
-        fn migrate(&self, _: &crate::model::State) -> Result<bytes::Bytes, String> {
+        fn migrate(&self, _: &crate::model::State, _: u32) -> Result<bytes::Bytes, String> {
             Err("never called".to_owned())
         }
     }

@@ -26,7 +26,13 @@ mod refusing;
 #[cfg(any(test, feature = "testing"))]
 mod scripts;
 #[cfg(test)]
+pub(crate) mod small;
+#[cfg(test)]
 mod steps;
+#[cfg(test)]
+mod troubled;
+#[cfg(test)]
+mod workers;
 #[cfg(any(test, feature = "testing"))]
 mod world;
 

@@ -74,9 +74,9 @@ impl Handler for Script {
         (self.decide)(call, &self.pattern)
     }
 
-    fn migrate(&self, state: &State) -> Result<Bytes, String> {
+    fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
         let mut order = Order::read(state)?;
-        order.format = self.manifest.state_version;
+        order.format = to;
         serde_json::to_vec(&order).map(Bytes::from).map_err(|error| error.to_string())
     }
 }

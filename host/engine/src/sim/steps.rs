@@ -30,7 +30,7 @@ use crate::model::{
 };
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Batch, CommitError, Committed, Limit, Loaded, LoadedAll, MessageLane, ReadError, Recovered,
+    Batch, CommitError, Committed, Loaded, LoadedAll, MessageLane, Page, ReadError, Recovered,
     RecoveredPlugin, Store, StreamPage, TimerRow,
 };
 use crate::transport::{DeliveryError, Sink, Transport};
@@ -328,8 +328,8 @@ impl Handler for SteppedHandler {
         self.inner.handle(call)
     }
 
-    fn migrate(&self, state: &State) -> Result<Bytes, String> {
-        self.inner.migrate(state)
+    fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
+        self.inner.migrate(state, to)
     }
 }
 
@@ -420,9 +420,9 @@ impl Store for SteppedStore {
         }
     }
 
-    async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<LogEntry>, ReadError> {
+    async fn read_log(&self, after: Position, page: Page) -> Result<Vec<LogEntry>, ReadError> {
         self.steps.read("read_log").await?;
-        self.inner.read_log(after, limit).await
+        self.inner.read_log(after, page).await
     }
 
     async fn read_stream(
@@ -430,10 +430,10 @@ impl Store for SteppedStore {
         subject: &str,
         after: Position,
         before: Position,
-        limit: Limit,
+        page: Page,
     ) -> Result<StreamPage, ReadError> {
         self.steps.read("read_stream").await?;
-        self.inner.read_stream(subject, after, before, limit).await
+        self.inner.read_stream(subject, after, before, page).await
     }
 
     async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Vec<Loaded>, ReadError> {
@@ -474,20 +474,20 @@ impl Store for SteppedStore {
         plugin: &PluginName,
         key: &Key,
         after: Position,
-        limit: Limit,
+        page: Page,
     ) -> Result<Vec<LogEntry>, ReadError> {
         self.steps.read("read_parked").await?;
-        self.inner.read_parked(plugin, key, after, limit).await
+        self.inner.read_parked(plugin, key, after, page).await
     }
 
     async fn read_parked_messages(
         &self,
         lane: &MessageLane,
         after: Sequence,
-        limit: Limit,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         self.steps.read("read_parked_messages").await?;
-        self.inner.read_parked_messages(lane, after, limit).await
+        self.inner.read_parked_messages(lane, after, page).await
     }
 
     async fn read_expired_holds(

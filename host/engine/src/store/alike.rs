@@ -12,7 +12,7 @@ use super::contract::{
     append, claim, decision, entry, held, lane, letter, message, parked, plugin, plugin_progress,
     sink, sink_progress, timer, undelivered,
 };
-use super::{Batch, Closing, Expire, Limit, Store, TimerRow};
+use super::{Batch, Closing, Expire, Page, Store, TimerRow};
 use crate::model::{
     DeadLetter, DeadLetterId, DeadLetterStatus, Event, Instance, InstanceStatus, Key, Position,
     Sequence, State, Timestamp, reserved,
@@ -21,7 +21,7 @@ use crate::model::{
 const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "ä \"'"];
 const ALL: usize = 10_000;
 /// Three of the events that scripts make, or so.
-const FEW: Limit = Limit { rows: 5, bytes: 20 };
+const FEW: Page = Page { rows: 5, bytes: 800 };
 
 /// Makes batches that an engine could make: each row once, places ascending.
 pub struct Script {
@@ -244,13 +244,16 @@ impl Script {
 pub async fn compare(a: &dyn Store, b: &dyn Store) {
     let (start, first) = (Position(0), Sequence(0));
     assert_eq!(a.recover().await, b.recover().await);
-    assert_eq!(a.read_log(start, ALL).await, b.read_log(start, ALL).await);
-    assert_eq!(a.read_log(Position(3), 2).await, b.read_log(Position(3), 2).await);
+    for (after, rows) in [(start, ALL), (Position(3), 2)] {
+        let page = Page { rows, bytes: usize::MAX };
+        assert_eq!(a.read_log(after, page).await, b.read_log(after, page).await);
+    }
     for subject in ["s-0", "s-1", "s-2"] {
         let (after, before) = (Position(2), Position(40));
+        let page = Page { rows: 3, bytes: usize::MAX };
         assert_eq!(
-            a.read_stream(subject, after, before, FEW).await,
-            b.read_stream(subject, after, before, FEW).await
+            a.read_stream(subject, after, before, page).await,
+            b.read_stream(subject, after, before, page).await
         );
     }
     for limit in [1, 4, ALL] {

@@ -12,7 +12,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
-    Batch, CommitError, Committed, Limit, Loaded, LoadedAll, MessageLane, ReadError, Recovered,
+    Batch, CommitError, Committed, Loaded, LoadedAll, MessageLane, Page, ReadError, Recovered,
     RecoveredPlugin, Store, StreamPage, TimerRow,
 };
 use crate::model::{
@@ -149,9 +149,9 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         Ok(committed)
     }
 
-    async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<LogEntry>, ReadError> {
+    async fn read_log(&self, after: Position, page: Page) -> Result<Vec<LogEntry>, ReadError> {
         let _connection = self.before_read().await?;
-        self.inner.read_log(after, limit).await
+        self.inner.read_log(after, page).await
     }
 
     async fn read_stream(
@@ -159,10 +159,10 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         subject: &str,
         after: Position,
         before: Position,
-        limit: Limit,
+        page: Page,
     ) -> Result<StreamPage, ReadError> {
         let _connection = self.before_read().await?;
-        self.inner.read_stream(subject, after, before, limit).await
+        self.inner.read_stream(subject, after, before, page).await
     }
 
     async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Vec<Loaded>, ReadError> {
@@ -203,20 +203,20 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         plugin: &PluginName,
         key: &Key,
         after: Position,
-        limit: Limit,
+        page: Page,
     ) -> Result<Vec<LogEntry>, ReadError> {
         let _connection = self.before_read().await?;
-        self.inner.read_parked(plugin, key, after, limit).await
+        self.inner.read_parked(plugin, key, after, page).await
     }
 
     async fn read_parked_messages(
         &self,
         lane: &MessageLane,
         after: Sequence,
-        limit: Limit,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         let _connection = self.before_read().await?;
-        self.inner.read_parked_messages(lane, after, limit).await
+        self.inner.read_parked_messages(lane, after, page).await
     }
 
     async fn read_expired_holds(

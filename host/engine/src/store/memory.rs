@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::{
-    Batch, CommitError, Committed, Expire, Limit, Loaded, LoadedAll, MessageLane, OpenLetter,
+    Batch, CommitError, Committed, Expire, Loaded, LoadedAll, MessageLane, OpenLetter, Page,
     ParkedKey, PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress,
     Store, StreamPage, TimerRow,
 };
@@ -378,8 +378,10 @@ impl Store for MemoryStore {
         Ok(self.lock().commit(batch))
     }
 
-    async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<LogEntry>, ReadError> {
-        Ok(self.lock().log.range(after.next()..).take(limit).map(|(_, e)| e.clone()).collect())
+    async fn read_log(&self, after: Position, page: Page) -> Result<Vec<LogEntry>, ReadError> {
+        let tables = self.lock();
+        let entries = tables.log.range(after.next()..).map(|(_, entry)| entry);
+        Ok(page.cut(entries, |entry| entry.event.bytes()).cloned().collect())
     }
 
     async fn read_stream(
@@ -387,16 +389,15 @@ impl Store for MemoryStore {
         subject: &str,
         after: Position,
         before: Position,
-        limit: Limit,
+        page: Page,
     ) -> Result<StreamPage, ReadError> {
         let tables = self.lock();
         let is_of = |entry: &&LogEntry| entry.event.stream() == Some(subject);
         let is_shortened = tables.removed.log.values().any(|entry| is_of(&entry));
         let before = before.max(after.next());
         let entries = tables.log.range(after.next()..before).map(|(_, entry)| entry);
-        let entries = entries.filter(is_of).cloned();
-        let entries = limit.take(entries, |entry| entry.event.data.len());
-        Ok(StreamPage { entries, is_shortened })
+        let entries = page.cut(entries.filter(is_of), |entry| entry.event.bytes());
+        Ok(StreamPage { entries: entries.cloned().collect(), is_shortened })
     }
 
     async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Vec<Loaded>, ReadError> {
@@ -459,27 +460,27 @@ impl Store for MemoryStore {
         plugin: &PluginName,
         key: &Key,
         after: Position,
-        limit: Limit,
+        page: Page,
     ) -> Result<Vec<LogEntry>, ReadError> {
         let tables = self.lock();
         let rows = tables.parked.range((plugin.clone(), key.clone(), after.next())..);
         let of_key = rows.take_while(|((p, k, _), _)| p == plugin && k == key);
         let entries = of_key.map(|(_, parked)| parked.entry.clone());
-        Ok(limit.take(entries, |entry| entry.event.data.len()))
+        Ok(page.cut(entries, |entry| entry.event.bytes()).collect())
     }
 
     async fn read_parked_messages(
         &self,
         lane: &MessageLane,
         after: Sequence,
-        limit: Limit,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         let tables = self.lock();
         let rows = tables.parked_messages.range((lane.sink.clone(), after.next())..);
         let of_sink = rows.take_while(|((sink, _), _)| *sink == lane.sink);
         let of_lane = of_sink.filter(|(_, stored)| *stored == lane);
         let messages = of_lane.filter_map(|(row, _)| tables.messages.get(row).cloned());
-        Ok(limit.take(messages, |message| message.event.data.len()))
+        Ok(page.cut(messages, |message| message.event.bytes()).collect())
     }
 
     async fn read_expired_holds(

@@ -38,7 +38,7 @@ pub trait Store: Send + Sync + 'static {
     async fn commit(&self, batch: &Batch) -> Result<Committed, CommitError>;
 
     /// The log after a position, in order.
-    async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<LogEntry>, ReadError>;
+    async fn read_log(&self, after: Position, page: Page) -> Result<Vec<LogEntry>, ReadError>;
 
     /// The events of one stream (see [`Event::stream`]) between two positions (both
     /// exclusive), in order, and whether any of the stream was ever removed.
@@ -47,7 +47,7 @@ pub trait Store: Send + Sync + 'static {
         subject: &str,
         after: Position,
         before: Position,
-        limit: Limit,
+        page: Page,
     ) -> Result<StreamPage, ReadError>;
 
     /// Each instance with one of these keys as its own key or among its claims, whole,
@@ -84,7 +84,7 @@ pub trait Store: Send + Sync + 'static {
         plugin: &PluginName,
         key: &Key,
         after: Position,
-        limit: Limit,
+        page: Page,
     ) -> Result<Vec<LogEntry>, ReadError>;
 
     /// Messages parked for one ordering key of a sink, in order.
@@ -92,7 +92,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         lane: &MessageLane,
         after: Sequence,
-        limit: Limit,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError>;
 
     /// Held events of a plugin whose time is up, earliest first.
@@ -121,29 +121,35 @@ pub trait Store: Send + Sync + 'static {
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError>;
 }
 
-/// Where a read ends: after so many rows, or with the row at which the data of all that was
-/// read reach so many bytes. So one row is read, however large it is.
+/// How much one read returns at most. It returns at least one row, if there is one, so that
+/// the reader makes progress whatever the row's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
+pub struct Page {
     pub rows: usize,
+    /// Of the events, as the store counts them: at least those of their data, and at most
+    /// twice what [`Event::bytes`] says.
     pub bytes: usize,
 }
 
-impl Limit {
-    /// The rows up to this limit.
-    #[cfg(any(test, feature = "simulation"))]
-    pub(crate) fn take<T>(
+impl Page {
+    /// Whether a page with so many rows, whose events have so many bytes, was certainly the last.
+    #[must_use]
+    pub fn is_last(self, rows: usize, bytes: usize) -> bool {
+        rows < self.rows && bytes < self.bytes / 2
+    }
+
+    /// The first of some rows that fit.
+    pub fn cut<T>(
         self,
         rows: impl Iterator<Item = T>,
-        bytes: impl Fn(&T) -> usize,
-    ) -> Vec<T> {
-        let mut read = 0;
-        let within = rows.take(self.rows).take_while(|row| {
-            let goes_on = read < self.bytes.max(1);
-            read += bytes(row);
-            goes_on
-        });
-        within.collect()
+        bytes_of: impl Fn(&T) -> usize,
+    ) -> impl Iterator<Item = T> {
+        let mut bytes = 0;
+        rows.take(self.rows).take_while(move |row| {
+            let is_first = bytes == 0;
+            bytes += bytes_of(row).max(1);
+            is_first || bytes <= self.bytes
+        })
     }
 }
 

@@ -11,9 +11,9 @@ use anyhow::Context as _;
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::sources::Sources;
+use super::signals::Signals;
 use super::{InputError, build, output, test};
 use crate::config::{Overrides, Settings};
 use crate::{files, plugin, scenario, trust};
@@ -56,7 +56,7 @@ pub struct Dev {
 
 impl Dev {
     pub async fn execute(self) -> anyhow::Result<()> {
-        let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut signals = Signals::listen()?;
         let settings = Settings::load(self.config.as_deref(), Overrides::default())
             .map_err(|error| InputError(format!("{error:#}")))?;
         let mut sources = Sources::begin(&self.source, &[&self.scratch, &self.target])
@@ -69,18 +69,16 @@ impl Dev {
             None => Some(self.start_host(&plugins)?),
         };
         let working = self.work(&mut sources, &plugins, &settings);
-        let (mut terminate, mut interrupt) = signals;
         tokio::select! {
             failed = working => return failed,
             ended = async { match &mut host {
                 Some(host) => host.wait().await,
                 None => std::future::pending().await,
             } } => anyhow::bail!("the host has ended ({}); what it said is above", ended?),
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = signals.stop() => {}
         }
         match host {
-            Some(host) => end(host).await,
+            Some(host) => end(host, &mut signals).await,
             None => Ok(()),
         }
     }
@@ -167,8 +165,9 @@ impl Dev {
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);
         }
-        // If this process fails, or panics, its host ends as well.
-        command.stdin(Stdio::null()).kill_on_drop(true);
+        // If this process fails, or panics, its host ends as well. An interrupt at the terminal
+        // is for this process: it reaches the host once, from here.
+        command.stdin(Stdio::null()).kill_on_drop(true).process_group(0);
         command.spawn().context("start a host")
     }
 }
@@ -188,15 +187,20 @@ fn try_out(component: &Path, folder: &Path, sandbox: &plugin::Settings) -> anyho
     test::report(&test::play(component, &files, sandbox, None)?, false)
 }
 
-/// Has the host drain, and waits for it.
-async fn end(mut host: Child) -> anyhow::Result<()> {
-    // An interrupt at the terminal has reached it already; asked twice it ends once.
+/// Has the host drain, and waits for it; a second signal ends it at once.
+async fn end(mut host: Child, signals: &mut Signals) -> anyhow::Result<()> {
     if let Some(process) = host.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
         // It may have ended by itself.
         let _ = kill_process(process, Signal::TERM);
     }
-    if tokio::time::timeout(HOST_ENDS, host.wait()).await.is_err() {
-        host.kill().await?;
+    tokio::select! {
+        ended = host.wait() => {
+            ended?;
+            return Ok(());
+        }
+        () = signals.stop() => {}
+        () = tokio::time::sleep(HOST_ENDS) => {}
     }
+    host.kill().await?;
     Ok(())
 }

@@ -60,8 +60,8 @@ impl Handler for Watched {
         reply
     }
 
-    fn migrate(&self, state: &State) -> Result<Bytes, String> {
-        let migrated = self.candidate.migrate(state);
+    fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
+        let migrated = self.candidate.migrate(state, to);
         // One that succeeds is followed by the call that it is for.
         if let Err(reason) = &migrated {
             self.count(Some(&format!("migrate: {reason}")));

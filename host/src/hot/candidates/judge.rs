@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sagabox_engine::handler::Handler;
 use sagabox_engine::model::Manifest;
 
-use super::shadow::Served;
+use super::served::Served;
 use super::terms::{Record, Terms, Withdrawn};
 use crate::hot::board::Board;
 use crate::hot::watch::File;
@@ -89,7 +89,9 @@ impl Court {
             Some(record) if record.is_running(&find.digest, &self.beside) => {}
             _ => {
                 let (board, beside) = (&self.board, Some(&self.beside));
-                let tried = self.workshop.try_out(board, find, &fit.plugins, self.rule, beside);
+                let plugins = fit.plugins.iter().map(|plugin| Arc::clone(&plugin.handler));
+                let plugins: Vec<_> = plugins.collect();
+                let tried = self.workshop.try_out(board, find, &plugins, self.rule, beside);
                 fit.preflight = tried.await?;
             }
         }

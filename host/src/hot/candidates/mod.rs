@@ -10,6 +10,7 @@ mod canary;
 mod judge;
 mod redrive;
 mod running;
+mod served;
 mod shadow;
 mod tally;
 mod terms;
@@ -24,14 +25,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 pub use self::judge::Beside;
-pub use self::shadow::Served;
+pub use self::served::{Served, WaysBack};
 pub use self::tally::{Counts, Differing, Tally};
 pub use self::terms::{FAILURES_MAX, Record, Terms, Withdrawn, is_companion};
 
 use self::judge::{Court, Fit, Judged, Verdict};
 use self::running::{Failing, Part, Role, Running, digests};
 use super::board::{Board, RefusedView, Trial};
-use super::watch::{News, Watcher};
+use super::watch::{self, News, Watcher};
 use super::{Find, Preflight, Workshop};
 use crate::plugin;
 
@@ -54,6 +55,7 @@ pub struct Candidates {
     trials: u64,
     /// Files that are gone, and for how many looks: their trials go on for a few.
     removed: BTreeMap<PathBuf, u32>,
+    ways_back: WaysBack,
     tell: mpsc::UnboundedSender<Failing>,
     failing: mpsc::UnboundedReceiver<Failing>,
     is_blind: bool,
@@ -79,9 +81,39 @@ impl Candidates {
             running: BTreeMap::new(),
             trials: 0,
             removed: BTreeMap::new(),
+            ways_back: WaysBack::default(),
             tell,
             failing,
             is_blind: false,
+        }
+    }
+
+    /// Who converts the states that canaries have left, also before this host started.
+    pub fn ways_back(&self) -> WaysBack {
+        self.ways_back.clone()
+    }
+
+    /// Loads the canaries that had a share of the keys before the host started, whatever
+    /// became of them: the versions that serve are tried on the states that they have left.
+    pub async fn remember(&self) {
+        let (folder, workshop) = (self.folder.clone(), Arc::clone(&self.workshop));
+        let ways_back = self.ways_back.clone();
+        let remembered = tokio::task::spawn_blocking(move || {
+            for path in plugin::list(&folder).unwrap_or_default().components {
+                let Ok(Some(record)) = Record::of(&path) else { continue };
+                let Some(file) = watch::read(&path, workshop.sandbox.component_bytes()) else {
+                    continue;
+                };
+                if record.digest != file.digest {
+                    continue;
+                }
+                for plugin in workshop.load(file, 0).outcome.into_iter().flatten() {
+                    ways_back.add(plugin.handler);
+                }
+            }
+        });
+        if let Err(error) = remembered.await {
+            tracing::error!(%error, "loading the canaries of before ended by a mistake of Sagabox");
         }
     }
 
@@ -219,6 +251,7 @@ impl Candidates {
             Verdict::Withdrawn(..) if self.board.is_withdrawn(&find.path, &find.digest) => {}
             Verdict::Withdrawn(fit, withdrawn) => {
                 self.end(engine, &find.path).await;
+                fit.plugins.iter().for_each(|own| self.ways_back.add(Arc::clone(&own.handler)));
                 let trial = self.trial(&find, &fit, Vec::new(), Some(withdrawn));
                 self.board.try_out(&find.path, trial);
             }
@@ -280,6 +313,7 @@ impl Candidates {
             }
         };
         for canary in running.canaries(fit.terms).collect::<Vec<_>>() {
+            self.workshop.forget(canary.handler.manifest().name.as_str()).await;
             if let Err(error) = engine.serve_canary(canary).await {
                 self.running.insert(find.path.clone(), running);
                 return self.refuse(engine, &find, error.to_string()).await;
@@ -299,7 +333,7 @@ impl Candidates {
     /// What is tried, ready to begin; a shadow has begun.
     fn prepare(&mut self, find: &Find, fit: &Fit, beside: &Beside) -> io::Result<Running> {
         self.trials += 1;
-        Running::prepare(self.trials, find, fit, beside, &self.tell)
+        Running::prepare(self.trials, find, fit, beside, (&self.tell, &self.ways_back))
     }
 
     fn note(&mut self, find: Find, fit: Fit, running: Running) {

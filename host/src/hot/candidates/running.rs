@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 
 use super::canary::Watched;
 use super::judge::{Beside, Fit};
-use super::shadow::{Served, Shadow};
+use super::served::{Served, WaysBack};
+use super::shadow::Shadow;
 use super::tally::Tally;
 use super::terms::Terms;
 use crate::hot::Find;
@@ -58,7 +59,7 @@ impl Running {
         find: &Find,
         fit: &Fit,
         beside: &Beside,
-        tell: &mpsc::UnboundedSender<Failing>,
+        (tell, ways_back): (&mpsc::UnboundedSender<Failing>, &WaysBack),
     ) -> io::Result<Self> {
         let mut parts = Vec::new();
         for plugin in &fit.plugins {
@@ -73,6 +74,7 @@ impl Running {
                         let _ = tell.send(Failing { path: path.clone(), trial, reason });
                     });
                     let tally = Arc::clone(&tally);
+                    ways_back.add(Arc::clone(&candidate));
                     Role::Canary(Arc::new(Watched::new(candidate, tally, failures_max, tell)))
                 }
                 Terms::Shadow => {

@@ -3,62 +3,23 @@
 //! Decisions go to a thread of the shadow's own; if it is behind, they are skipped and
 //! counted. So the worst shadow costs those who serve a copy of the call.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use sagabox_engine::handler::{Call, Handler, Reply};
-use sagabox_engine::model::{Decision, Failure, Manifest, State};
+use sagabox_engine::handler::{Call, Handler, Reply, as_read_by};
+use sagabox_engine::model::{Answer, Decision, Failure, Manifest, State};
 use serde_json::{Value, json};
 
 use super::tally::{Differing, Tally};
 use crate::replay;
 use crate::scenario::{Difference, differences, shown_decision};
 
-/// Decisions that may wait for a shadow, and what they may take of memory.
+/// Decisions that may wait for a shadow, and what they may take of memory with all that they
+/// were decided from. The one that the shadow works on counts as well.
 const WAITING_MAX: usize = 1_024;
 const WAITING_BYTES_MAX: usize = 16 << 20;
-
-/// A version that serves, and whoever looks over its shoulder.
-pub struct Served {
-    handler: Arc<dyn Handler>,
-    is_observed: AtomicBool,
-    shadow: RwLock<Option<Shadow>>,
-}
-
-impl Served {
-    pub fn new(handler: Arc<dyn Handler>) -> Self {
-        Self { handler, is_observed: AtomicBool::new(false), shadow: RwLock::new(None) }
-    }
-
-    /// The shadow before it ends.
-    pub fn observe(&self, shadow: Option<Shadow>) {
-        let mut place = self.shadow.write().unwrap_or_else(PoisonError::into_inner);
-        self.is_observed.store(shadow.is_some(), Ordering::Relaxed);
-        *place = shadow;
-    }
-}
-
-impl Handler for Served {
-    fn manifest(&self) -> &Manifest {
-        self.handler.manifest()
-    }
-
-    fn handle(&self, call: &Call) -> Result<Reply, Failure> {
-        let reply = self.handler.handle(call);
-        if self.is_observed.load(Ordering::Relaxed)
-            && let Some(shadow) = &*self.shadow.read().unwrap_or_else(PoisonError::into_inner)
-        {
-            shadow.offer(call, &reply);
-        }
-        reply
-    }
-
-    fn migrate(&self, state: &State) -> Result<Bytes, String> {
-        self.handler.migrate(state)
-    }
-}
 
 /// Ends when it is dropped, after what waits for it.
 pub struct Shadow {
@@ -95,21 +56,35 @@ impl Shadow {
         Ok(Self { decided, waiting_bytes, tally })
     }
 
-    fn offer(&self, call: &Call, reply: &Result<Reply, Failure>) {
+    /// Copies the call and its outcome only if there is room for them.
+    pub(super) fn offer(&self, call: &Call, reply: &Result<Reply, Failure>) {
         let outcome = match reply {
-            Ok(Reply::Decided(decision)) => Ok(decision.clone()),
+            Ok(Reply::Decided(decision)) => Ok(decision),
             // The call that counts comes when the answers are there.
             Ok(Reply::Need(_)) => return,
-            Err(failure) => Err(failure.clone()),
+            Err(failure) => Err(failure),
         };
-        let bytes = call.event.data.len() + call.state.as_ref().map_or(0, |s| s.data.len());
+        let bytes = bytes(call, outcome);
         let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let decided = Decided { call: call.clone(), outcome, bytes };
-        if waiting + bytes > WAITING_BYTES_MAX || self.decided.try_send(decided).is_err() {
+        let has_room = waiting + bytes <= WAITING_BYTES_MAX;
+        let copy = || Decided {
+            call: call.clone(),
+            outcome: outcome.cloned().map_err(Failure::clone),
+            bytes,
+        };
+        if !has_room || self.decided.try_send(copy()).is_err() {
             self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.tally.skip();
         }
     }
+}
+
+/// About what a decision that waits takes of memory, with what it was decided from.
+fn bytes(call: &Call, outcome: Result<&Decision, &Failure>) -> usize {
+    let state = call.state.as_ref().map_or(0, |state| state.data.len());
+    let answers = call.answers.iter().map(Answer::bytes).sum::<usize>();
+    let outcome = outcome.map_or_else(|failure| failure.to_string().len(), Decision::bytes);
+    size_of::<Decided>() + call.key.as_str().len() + call.event.bytes() + state + answers + outcome
 }
 
 /// What the shadow's thread works with.
@@ -127,8 +102,7 @@ impl Judge {
         let _span =
             tracing::info_span!("shadow", version = %self.candidate.manifest().version).entered();
         while let Ok(decided) = waiting.recv() {
-            self.waiting_bytes.fetch_sub(decided.bytes, Ordering::Relaxed);
-            let Decided { call, outcome, .. } = decided;
+            let Decided { call, outcome, bytes } = decided;
             let (has_failed, differences) = self.compare(&call, outcome);
             self.tally.call(has_failed);
             if !differences.is_empty() {
@@ -140,6 +114,8 @@ impl Judge {
                     differences,
                 });
             }
+            drop(call);
+            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
 }
@@ -153,7 +129,8 @@ impl Judge {
             let (place, expected) = ("subscriptions".to_owned(), Some(json!(event_type)));
             return (false, vec![Difference { place, expected, found: None }]);
         }
-        let before = match call.state.clone().map(|state| self.of_candidate(state)).transpose() {
+        let of_candidate = |state: &State| as_read_by(&*self.candidate, state);
+        let before = match call.state.as_ref().map(of_candidate).transpose() {
             Ok(state) => state,
             Err(why) => return (outcome.is_ok(), vec![replay::failed(&why)]),
         };
@@ -193,23 +170,15 @@ impl Judge {
     ) -> Vec<Difference> {
         let expected = match expected {
             None => before.clone(),
-            Some(data) => match self.of_candidate(State { version: self.states_of, data }) {
-                Ok(state) => Some(state.data),
-                Err(why) => return vec![replay::failed(&why)],
-            },
+            Some(data) => {
+                let state = State { version: self.states_of, data };
+                match as_read_by(&*self.candidate, &state) {
+                    Ok(state) => Some(state.data),
+                    Err(why) => return vec![replay::failed(&why)],
+                }
+            }
         };
         replay::compare_states(expected.as_deref(), found.or(before).as_deref())
-    }
-
-    /// The state as the candidate reads it.
-    fn of_candidate(&self, state: State) -> Result<State, String> {
-        let version = self.candidate.manifest().state_version;
-        if state.version == version {
-            return Ok(state);
-        }
-        let migrated = self.candidate.migrate(&state);
-        let data = migrated.map_err(|why| format!("the state cannot be migrated: {why}"))?;
-        Ok(State { version, data })
     }
 }
 
@@ -240,10 +209,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     use sagabox_engine::model::{
-        Absent, Answer, AnswerValue, Correlation, Effect, Event, JSON, MessageKind, Outgoing,
-        Question, Role, Subscription, Timestamp,
+        Absent, AnswerValue, Correlation, Due, Effect, Event, JSON, MessageKind, Outgoing,
+        Question, Role, Subscription, TimerChange, Timestamp,
     };
 
+    use super::super::served::{Served, WaysBack};
     use super::*;
 
     type Decide = Box<dyn Fn(&Call) -> Result<Reply, Failure> + Send + Sync>;
@@ -260,8 +230,8 @@ mod tests {
         }
 
         /// Only upwards, by a letter.
-        fn migrate(&self, state: &State) -> Result<Bytes, String> {
-            match state.version < self.0.state_version {
+        fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
+            match state.version < to {
                 true => Ok([&*state.data, b"+"].concat().into()),
                 false => Err("it is newer".to_owned()),
             }
@@ -378,7 +348,7 @@ mod tests {
         let first = |_: &Call| Ok(Reply::Decided(decision(Some("b+"), &[])));
         check(&judge("t", 2, first), &call(None), Ok(decision(Some("b"), &[])), (false, &[]));
         let unread = |_: &Call| unreachable!("its state cannot be read");
-        let why = "decision: expected \"as recorded\", found {\"fails\":\"the state cannot be migrated: it is newer\"}";
+        let why = "decision: expected \"as recorded\", found {\"fails\":\"the state of version 1 cannot be migrated to 0: it is newer\"}";
         check(&judge("t", 0, unread), &call(Some("a")), Ok(decision(None, &[])), (true, &[why]));
     }
 
@@ -423,19 +393,67 @@ mod tests {
         check(&never, &call(None), Ok(decision(None, &[])), (false, &[why]));
     }
 
-    #[test]
-    fn a_shadow_that_is_behind_skips_and_holds_nobody_back() {
+    /// A candidate whose calls end when the sender is dropped.
+    fn stuck() -> (Judge, std::sync::mpsc::Sender<()>) {
         let (open, opened) = std::sync::mpsc::channel::<()>();
         let opened = std::sync::Mutex::new(opened);
         let stuck = move |_: &Call| {
-            // Ends when the sender is dropped.
             let _ = opened.lock().unwrap().recv();
             Ok(Reply::Decided(decision(None, &[])))
         };
-        let Judge { candidate, tally, .. } = judge("t", 1, stuck);
+        (judge("t", 1, stuck), open)
+    }
+
+    /// However few they are: what was decided, and all that it was decided from.
+    #[test]
+    fn what_waits_for_a_shadow_is_bounded_in_bytes() {
+        const LARGE: usize = 3 << 20;
+        let large = || Bytes::from(vec![b'x'; LARGE]);
+        let with_answer = |value| {
+            let question = Question::Stream("s".to_owned());
+            Call { answers: vec![Answer { question, value }], ..call(None) }
+        };
+        let found = AnswerValue::Found { content_type: JSON.to_owned(), data: large() };
+        let event = Arc::new(Event { data: large(), ..Event::clone(&call(None).event) });
+        let state = State { version: 1, data: large() };
+        let mut message = decision(None, &["Pay"]);
+        message.messages[0].data = large();
+        let timer = TimerChange::Set { name: "t".into(), due: Due::After(1), data: large() };
+        let why = String::from_utf8(large().to_vec()).unwrap();
+        let nothing = || Ok(decision(None, &[]));
+        for (what, call, outcome) in [
+            ("message", call(None), Ok(message)),
+            (
+                "next state",
+                call(None),
+                Ok(Decision { state: Some(large()), ..Decision::default() }),
+            ),
+            ("timer", call(None), Ok(Decision { timers: vec![timer], ..Decision::default() })),
+            ("failure", call(None), Err(Failure::Permanent(why))),
+            ("answer", with_answer(found), nothing()),
+            ("stream", with_answer(AnswerValue::Events(vec![Arc::clone(&event)])), nothing()),
+            ("event", Call { event, ..call(None) }, nothing()),
+            ("state", Call { state: Some(state), ..call(None) }, nothing()),
+        ] {
+            let (Judge { candidate, tally, .. }, open) = stuck();
+            let manifest = candidate.manifest().clone();
+            let shadow = Shadow::start(candidate, &manifest, Arc::clone(&tally)).unwrap();
+            let reply = outcome.map(Reply::Decided);
+            for _ in 0..20 {
+                shadow.offer(&call, &reply);
+            }
+            let taken = 20 - tally.counts().skipped;
+            assert_eq!(taken, (WAITING_BYTES_MAX / LARGE) as u64, "{what}");
+            drop(open);
+        }
+    }
+
+    #[test]
+    fn a_shadow_that_is_behind_skips_and_holds_nobody_back() {
+        let (Judge { candidate, tally, .. }, open) = stuck();
         let serving = judge("t", 1, |_| Ok(Reply::Decided(decision(None, &[])))).candidate;
         let shadow = Shadow::start(candidate, serving.manifest(), Arc::clone(&tally)).unwrap();
-        let served = Served::new(serving);
+        let served = Served::new(serving, WaysBack::default());
         served.observe(Some(shadow));
         let offered = WAITING_MAX as u64 + 50;
         for _ in 0..offered {

@@ -89,7 +89,7 @@ impl Handler for Script {
         (self.decide)(call, &data)
     }
 
-    fn migrate(&self, state: &State) -> Result<Bytes, String> {
+    fn migrate(&self, state: &State, _: u32) -> Result<Bytes, String> {
         Ok(state.data.clone())
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::removal::expire;
 use super::samples::{append, appends};
 use super::{ALL, Stores, Subject};
-use crate::model::{Position, Timestamp, reserved};
-use crate::store::{Append, Batch, Committed, Limit, StreamPage};
+use crate::model::{Event, Position, Timestamp, reserved};
+use crate::store::{Append, Batch, Committed, Page, StreamPage};
 
 pub(super) async fn an_event_that_was_there_is_a_duplicate(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "duplicates").await;
@@ -65,7 +65,7 @@ pub(super) async fn the_log_is_read_in_order_and_in_pieces(stores: &dyn Stores) 
     let mut read = Vec::new();
     loop {
         let after = Position(read.last().copied().unwrap_or(0));
-        let entries = insist!(subject.store().read_log(after, 2));
+        let entries = insist!(subject.store().read_log(after, rows(2)));
         assert!(entries.len() <= 2);
         if entries.is_empty() {
             break;
@@ -73,6 +73,36 @@ pub(super) async fn the_log_is_read_in_order_and_in_pieces(stores: &dyn Stores) 
         read.extend(entries.iter().map(|entry| entry.position.0));
     }
     assert_eq!(read, [1, 2, 5, 7, 8]);
+}
+
+/// Three events of a kilobyte, one of ten, and three again.
+pub(super) async fn a_page_ends_before_it_has_too_many_bytes(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "bytes").await;
+    let appends = (1..=7).map(|place| {
+        let mut append = append(place, 2 + 6 * place);
+        let mut event = Event::clone(&append.event);
+        event.data = vec![b'x'; if place == 4 { 10_000 } else { 1_000 }].into();
+        append.event = event.into();
+        append
+    });
+    subject.commit(Batch { appends: appends.collect(), ..Batch::default() }).await;
+    // What a row takes beside its data is the store's own affair: it is less than a kilobyte.
+    for (after, bytes, expected) in
+        [(0, 1, 1..=1), (0, 4_001, 2..=3), (2, 8_000, 1..=1), (3, 8_000, 1..=1), (0, 99_000, 7..=7)]
+    {
+        let (after, page) = (Position(after), Page { rows: ALL, bytes });
+        let log = insist!(subject.store().read_log(after, page));
+        let stream = insist!(subject.store().read_stream("s-2", after, Position(99), page));
+        for entries in [log, stream.entries] {
+            assert!(expected.contains(&entries.len()), "{} after {after}", entries.len());
+            let places: Vec<u64> = entries.iter().map(|entry| entry.position.0).collect();
+            assert_eq!(places, (after.0 + 1..).take(entries.len()).collect::<Vec<_>>());
+        }
+    }
+}
+
+fn rows(rows: usize) -> Page {
+    Page { rows, bytes: usize::MAX }
 }
 
 pub(super) async fn a_stream_is_read_between_two_positions(stores: &dyn Stores) {
@@ -87,17 +117,13 @@ pub(super) async fn a_stream_is_read_between_two_positions(stores: &dyn Stores) 
         (9, 3, ALL, vec![]),
     ] {
         let (after, before) = (Position(after), Position(before));
-        let limit = Limit { rows: limit, bytes: usize::MAX };
-        let page = insist!(subject.store().read_stream("s-2", after, before, limit));
+        let page = insist!(subject.store().read_stream("s-2", after, before, rows(limit)));
         let read: Vec<u64> = page.entries.iter().map(|entry| entry.position.0).collect();
         assert_eq!(read, expected, "between {after} and {before}");
         assert!(!page.is_shortened);
     }
-    let all = (Position(0), Position(99));
-    let limit = Limit { rows: ALL, bytes: 1 };
-    let page = insist!(subject.store().read_stream("s-2", all.0, all.1, limit));
-    assert!(page.entries.len() < 4, "it ends with the first that has data");
-    let nobody = insist!(subject.store().read_stream("nobody", all.0, all.1, limit));
+    let nobody =
+        insist!(subject.store().read_stream("nobody", Position(0), Position(99), rows(ALL)));
     assert_eq!(nobody, StreamPage { entries: Vec::new(), is_shortened: false });
 }
 
@@ -108,8 +134,7 @@ pub(super) async fn what_is_for_one_plugin_is_in_no_stream(stores: &dyn Stores) 
     Arc::make_mut(&mut addressed.event).extensions.push((name, "orders".to_owned()));
     let appends = vec![append(1, 8), addressed, append(3, 20)];
     subject.commit(Batch { appends, ..Batch::default() }).await;
-    let limit = Limit { rows: ALL, bytes: usize::MAX };
-    let page = insist!(subject.store().read_stream("s-2", Position(0), Position(99), limit));
+    let page = insist!(subject.store().read_stream("s-2", Position(0), Position(99), rows(ALL)));
     let read: Vec<u64> = page.entries.iter().map(|entry| entry.position.0).collect();
     assert_eq!(read, [1, 3]);
     assert_eq!(subject.positions().await, [1, 2, 3], "it is in the log");

@@ -28,7 +28,7 @@ mod waiting;
 use async_trait::async_trait;
 
 pub(super) use self::samples::*;
-use super::{Batch, CommitError, Committed, Store};
+use super::{Batch, CommitError, Committed, Page, Store};
 use crate::model::Position;
 
 /// No store fails so often in a row.
@@ -36,6 +36,7 @@ const TRIES_MAX: usize = 1_000;
 /// Its cursor counts the batches: tells whether a commit of unknown outcome was written.
 const MARKER: &str = "marker";
 const ALL: usize = 1_000;
+const EVERYTHING: Page = Page { rows: ALL, bytes: usize::MAX };
 
 /// Where the stores under test come from.
 #[async_trait]
@@ -92,7 +93,7 @@ impl<'a> Subject<'a> {
     }
 
     async fn positions(&self) -> Vec<u64> {
-        let log = insist!(self.store().read_log(Position(0), ALL));
+        let log = insist!(self.store().read_log(Position(0), EVERYTHING));
         log.iter().map(|entry| entry.position.0).collect()
     }
 }
@@ -104,6 +105,7 @@ pub async fn all(stores: &dyn Stores) {
     log::a_young_event_is_known_for_its_whole_time(stores).await;
     log::a_redriven_event_is_written_whatever_was_there(stores).await;
     log::the_log_is_read_in_order_and_in_pieces(stores).await;
+    log::a_page_ends_before_it_has_too_many_bytes(stores).await;
     log::a_stream_is_read_between_two_positions(stores).await;
     log::what_is_for_one_plugin_is_in_no_stream(stores).await;
     removal::a_stream_tells_that_it_was_shortened(stores).await;

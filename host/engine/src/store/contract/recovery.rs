@@ -7,7 +7,7 @@ use super::samples::{
     appends, claim, decision, entry, held, instance, lane, letter, loaded, message, parked, plugin,
     plugin_progress, sink, sink_progress, timer, undelivered,
 };
-use super::{ALL, MARKER, Stores, Subject};
+use super::{ALL, EVERYTHING, MARKER, Stores, Subject};
 use crate::model::{
     DeadLetter, DeadLetterId, DeadLetterStatus, Position, Sequence, Span, Timer, TimerName,
     Timestamp,
@@ -34,7 +34,7 @@ pub(super) async fn what_is_committed_is_there_after_a_restart(stores: &dyn Stor
     for _ in 0..2 {
         subject.restart().await;
         let store = subject.store();
-        let log = insist!(store.read_log(Position(0), ALL));
+        let log = insist!(store.read_log(Position(0), EVERYTHING));
         assert_eq!(log, (1..=5).map(entry).collect::<Vec<_>>());
         let found = insist!(store.load(&plugin(), &["i-1".into(), "i-2".into()]));
         let timer_of = (TimerName::from("t"), timer("o-1", "t", 9).timer);

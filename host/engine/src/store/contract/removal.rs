@@ -11,7 +11,7 @@ use crate::model::{
     DeadLetter, DeadLetterId, DeadLetterStatus, InstanceStatus, Key, PluginName, Position,
     Sequence, Timestamp,
 };
-use crate::store::{Batch, Expire, Limit};
+use crate::store::{Batch, Expire, Page};
 
 pub(super) async fn finished_instances_come_oldest_first(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "finished").await;
@@ -94,7 +94,7 @@ pub(super) async fn a_stream_tells_that_it_was_shortened(stores: &dyn Stores) {
     subject.commit(appends([2, 4, 6, 8])).await;
     let batch = Batch { plugins: vec![plugin_progress("orders", 8)], ..expire(0, ALL) };
     subject.commit(batch).await;
-    let limit = Limit { rows: ALL, bytes: usize::MAX };
+    let limit = Page { rows: ALL, bytes: usize::MAX };
     for (history_before, shortened) in [(2, vec![]), (5, vec!["s-1", "s-2"])] {
         subject.commit(expire(history_before, ALL)).await;
         subject.restart().await;

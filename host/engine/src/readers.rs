@@ -1,0 +1,199 @@
+//! Who reads the log's tail. A commit wakes the plugins that it has something for. The others
+//! have only their cursors to move: they are woken together, a few times a second, or when they
+//! come too near the end of what the tail keeps.
+//!
+//! Waking a dispatcher costs more than the commit's rows do, so with many plugins that share a
+//! log most of the work would be to tell them that there is nothing for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::Notify;
+
+use crate::model::{Event, PluginName, reserved};
+
+/// A reader without an interest is woken when it is so many places behind: a quarter of what
+/// the tail keeps, so that it never reads what is just written from the store.
+const BEHIND_MAX: u64 = 4_096;
+
+/// In the order of their names, so that a simulated run repeats.
+#[derive(Default)]
+pub struct Readers(Mutex<BTreeMap<PluginName, Weak<Reader>>>);
+
+/// One plugin's place to wait. It is no reader any more when it is dropped.
+pub struct Reader {
+    /// The event types that it takes.
+    types: Mutex<BTreeSet<String>>,
+    /// It is to read up to here.
+    due: AtomicU64,
+    woken: Notify,
+}
+
+/// Whom some events concern.
+pub struct Concerned {
+    these: Vec<Arc<Reader>>,
+    others: Vec<Arc<Reader>>,
+}
+
+impl Readers {
+    /// Begins with all that there is up to `head`.
+    pub fn register(
+        &self,
+        plugin: PluginName,
+        types: BTreeSet<String>,
+        head: impl FnOnce() -> u64,
+    ) -> Arc<Reader> {
+        let reader = Arc::new(Reader {
+            types: Mutex::new(types),
+            due: AtomicU64::new(0),
+            woken: Notify::new(),
+        });
+        let mut readers = lock(&self.0);
+        readers.retain(|_, reader| reader.strong_count() > 0);
+        readers.insert(plugin, Arc::downgrade(&reader));
+        drop(readers);
+        // Asked for when it stands in the list: of each commit, either this or `wake` tells it.
+        reader.wake(head());
+        reader
+    }
+
+    /// Those who take one of these events, or to whom one is addressed.
+    pub fn concerned<'e>(&self, events: impl Iterator<Item = &'e Event>) -> Concerned {
+        let (mut types, mut addressees) = (BTreeSet::new(), BTreeSet::new());
+        for event in events {
+            types.insert(event.event_type.as_str());
+            addressees.extend(event.extension(reserved::EXTENSION_PLUGIN));
+        }
+        let mut concerned = Concerned { these: Vec::new(), others: Vec::new() };
+        for (plugin, reader) in lock(&self.0).iter() {
+            let Some(reader) = reader.upgrade() else { continue };
+            let is_concerned = addressees.contains(plugin.as_str()) || reader.takes(&types);
+            match is_concerned {
+                true => concerned.these.push(reader),
+                false => concerned.others.push(reader),
+            }
+        }
+        concerned
+    }
+
+    /// Wakes all.
+    pub fn wake(&self, head: u64) {
+        let all: Vec<Arc<Reader>> = lock(&self.0).values().filter_map(Weak::upgrade).collect();
+        all.iter().for_each(|reader| reader.wake(head));
+    }
+}
+
+impl Concerned {
+    /// The events are in the tail, whose end is `head` now. Wakes those whom they concern.
+    /// True if there are others, who wait for [`Readers::wake`].
+    pub fn wake(self, head: u64) -> bool {
+        self.these.iter().for_each(|reader| reader.wake(head));
+        let mut are_behind = false;
+        for reader in self.others {
+            match head.saturating_sub(reader.due()) > BEHIND_MAX {
+                true => reader.wake(head),
+                false => are_behind = true,
+            }
+        }
+        are_behind
+    }
+}
+
+impl Reader {
+    /// It takes other types from now on, and reads up to `head` with them.
+    pub fn subscribe(&self, types: BTreeSet<String>, head: impl FnOnce() -> u64) {
+        *lock(&self.types) = types;
+        self.wake(head());
+    }
+
+    /// Resolves when there is something to read after this place.
+    pub async fn wait(&self, after: u64) {
+        while self.due() <= after {
+            self.woken.notified().await;
+        }
+    }
+
+    fn wake(&self, head: u64) {
+        if self.due.fetch_max(head, Ordering::AcqRel) < head {
+            self.woken.notify_one();
+        }
+    }
+
+    fn due(&self) -> u64 {
+        self.due.load(Ordering::Acquire)
+    }
+
+    fn takes(&self, types: &BTreeSet<&str>) -> bool {
+        let own = lock(&self.types);
+        types.iter().any(|event_type| own.contains(*event_type))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What the locks guard is replaced whole: a panic elsewhere leaves it usable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    fn event(event_type: &str, addressee: Option<&str>) -> Event {
+        let text = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
+        let mut event = Event::from_json(text.as_bytes()).unwrap();
+        event.event_type = event_type.to_owned();
+        let addressee = addressee.map(|plugin| (reserved::EXTENSION_PLUGIN, plugin));
+        event.extensions.extend(addressee.map(|(name, to)| (name.to_owned(), to.to_owned())));
+        event
+    }
+
+    fn types(types: &[&str]) -> BTreeSet<String> {
+        types.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn is_due(reader: &Reader, after: u64) -> bool {
+        reader.wait(after).now_or_never().is_some()
+    }
+
+    #[test]
+    fn those_are_woken_for_whom_there_is_something() {
+        let readers = Readers::default();
+        let register = |name: &str, of: &[&str]| readers.register(name.into(), types(of), || 5);
+        let (a, b, c) = (register("a", &["t", "u"]), register("b", &["v"]), register("c", &[]));
+        assert!(is_due(&a, 4) && !is_due(&a, 5), "what was there before is read");
+        let events = [event("t", None), event("sagabox.timer.fired", Some("c"))];
+        assert!(readers.concerned(events.iter()).wake(7), "b is behind");
+        assert_eq!([&a, &b, &c].map(|reader| is_due(reader, 6)), [true, false, true]);
+        readers.wake(7);
+        assert!(is_due(&b, 6));
+        drop(b);
+        assert!(!readers.concerned(events.iter()).wake(8), "b does not read any more");
+    }
+
+    #[test]
+    fn nobody_falls_out_of_the_tail_for_want_of_interest() {
+        let readers = Readers::default();
+        let reader = readers.register("a".into(), types(&["t"]), || 0);
+        let others = [event("u", None)];
+        for head in 1..=BEHIND_MAX {
+            assert!(readers.concerned(others.iter()).wake(head));
+        }
+        assert!(!is_due(&reader, 0));
+        assert!(!readers.concerned(others.iter()).wake(BEHIND_MAX + 1));
+        assert!(is_due(&reader, BEHIND_MAX));
+    }
+
+    #[test]
+    fn a_version_with_other_subscriptions_reads_what_there_is() {
+        let readers = Readers::default();
+        let reader = readers.register("a".into(), types(&["t"]), || 0);
+        readers.concerned([event("u", None)].iter()).wake(3);
+        reader.subscribe(types(&["u"]), || 3);
+        assert!(is_due(&reader, 2));
+        readers.concerned([event("u", None)].iter()).wake(4);
+        assert!(is_due(&reader, 3));
+    }
+}

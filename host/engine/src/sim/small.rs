@@ -1,0 +1,78 @@
+//! A small engine: the auditor alone, which sends a command `record` for each note, and
+//! whose keys are the notes' orders.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::scripts::{AUDITOR, Pattern, script};
+use super::world::{START, event};
+use crate::engine::{Engine, Parts, Settings};
+use crate::lookup::{Lookup, Unanswered};
+use crate::model::{AnswerValue, DeadLetter, Event, PluginName, SinkName, Timestamp};
+use crate::store::memory::MemoryStore;
+use crate::transport::Sink;
+
+/// The type of the commands, and the name of their queue.
+pub const COMMAND: &str = "record";
+
+struct Missing;
+
+#[async_trait]
+impl Lookup for Missing {
+    async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Unanswered> {
+        Ok(AnswerValue::Missing)
+    }
+}
+
+/// With a sink, the commands leave there; else they wait in their queue.
+pub async fn start(store: &MemoryStore, sink: Option<Sink>, settings: Settings) -> Engine {
+    let begin = Instant::now();
+    let name = SinkName::from("sink");
+    let routes = sink.iter().map(|_| (COMMAND.to_owned(), name.clone())).collect();
+    let parts = Parts {
+        store: Arc::new(store.clone()),
+        handlers: vec![script(&Pattern::default(), AUDITOR)],
+        canaries: Vec::new(),
+        lookup: Arc::new(Missing),
+        sinks: sink.into_iter().map(|sink| (name.clone(), sink)).collect(),
+        routes,
+        clock: Arc::new(move || Timestamp(START).after(begin.elapsed())),
+        settings: Settings { shards: 0, ..settings },
+    };
+    Engine::start(parts).await.expect("the store in memory can be read")
+}
+
+/// A note that leads to one command of this key.
+pub fn note(key: &str, number: usize) -> Event {
+    event("note", &format!("{key}-{number}"), &json!({"order": key}))
+}
+
+/// One note for each of these keys, in this order.
+pub async fn send(engine: &Engine, keys: &[String]) {
+    let notes = keys.iter().enumerate().map(|(number, key)| note(key, number)).collect();
+    engine.offer(notes).await.expect("the store in memory takes it");
+}
+
+pub fn keys(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("k{number}")).collect()
+}
+
+pub fn letters(store: &MemoryStore) -> Vec<DeadLetter> {
+    let letters = store.snapshot().dead_letters;
+    letters.into_values().map(|letter| DeadLetter::clone(&letter)).collect()
+}
+
+/// Waits until it is so, and panics if that takes longer.
+pub async fn until(what: &str, longest: Duration, is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(longest, waiting).await.is_ok();
+    assert!(in_time, "{what}: not within {longest:?}");
+}

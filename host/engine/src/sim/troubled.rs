@@ -1,0 +1,184 @@
+//! Sinks in trouble, and messages that are: which of them are retried, and which die.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::small::{keys, letters, send, start, until};
+use crate::engine::{Engine, Settings};
+use crate::model::Message;
+use crate::store::memory::MemoryStore;
+use crate::transport::{DeliveryError, Sink, Transport};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What a sink does with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Taken,
+    /// As 500 says.
+    Failed,
+    /// As 404 says, or as if no connection could be made.
+    Unavailable,
+    /// Taken after a minute.
+    Slowly,
+}
+
+/// A sink that answers by the key, and counts.
+struct Scripted {
+    by_key: Mutex<BTreeMap<String, Answer>>,
+    others: Mutex<Answer>,
+    posts: Mutex<Vec<String>>,
+    taken: Mutex<Vec<String>>,
+}
+
+impl Scripted {
+    fn new(by_key: &[(&str, Answer)], others: Answer) -> Arc<Self> {
+        let by_key = by_key.iter().map(|(key, answer)| ((*key).to_owned(), *answer)).collect();
+        Arc::new(Self {
+            by_key: Mutex::new(by_key),
+            others: Mutex::new(others),
+            posts: Mutex::default(),
+            taken: Mutex::default(),
+        })
+    }
+
+    fn posts(&self) -> usize {
+        lock(&self.posts).len()
+    }
+
+    fn taken(&self) -> Vec<String> {
+        let mut taken = lock(&self.taken).clone();
+        taken.sort();
+        taken
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Transport for Scripted {
+    async fn deliver(&self, messages: &[Arc<Message>]) -> Vec<Result<(), DeliveryError>> {
+        let [message] = messages else { panic!("one at a time: {messages:?}") };
+        let key = message.key.as_str().to_owned();
+        lock(&self.posts).push(key.clone());
+        let answer = lock(&self.by_key).get(&key).copied().unwrap_or(*lock(&self.others));
+        let wait = if answer == Answer::Slowly { MINUTE } else { Duration::from_millis(1) };
+        tokio::time::sleep(wait).await;
+        let reason = format!("{answer:?}");
+        vec![match answer {
+            Answer::Taken | Answer::Slowly => {
+                lock(&self.taken).push(key);
+                Ok(())
+            }
+            Answer::Failed => Err(DeliveryError::Transient { reason, retry_after: None }),
+            Answer::Unavailable => Err(DeliveryError::Unavailable { reason, retry_after: None }),
+        }]
+    }
+
+    fn batch_max(&self) -> usize {
+        1
+    }
+
+    fn in_flight(&self) -> usize {
+        32
+    }
+}
+
+async fn engine(store: &MemoryStore, sink: &Arc<Scripted>) -> Engine {
+    let sink = Sink::new(Arc::clone(sink) as Arc<dyn Transport>);
+    start(store, Some(sink), Settings::default()).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_message_occupies_one_place_of_its_sink() {
+    let slow = ["k0", "k7", "k30"].map(|key| (key, Answer::Slowly));
+    let (store, sink) = (MemoryStore::new(), Scripted::new(&slow, Answer::Taken));
+    let engine = engine(&store, &sink).await;
+    send(&engine, &keys(1_000)).await;
+    until("all others", Duration::from_secs(5), || sink.taken().len() == 997).await;
+    until("the slow ones", 2 * MINUTE, || sink.taken().len() == 1_000).await;
+    engine.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_fails_at_everything_for_days_kills_nothing() {
+    for trouble in [Answer::Failed, Answer::Unavailable] {
+        let (store, sink) = (MemoryStore::new(), Scripted::new(&[], trouble));
+        let engine = engine(&store, &sink).await;
+        let keys = keys(200);
+        send(&engine, &keys).await;
+        until("it shows", MINUTE, || sink.posts() >= 5).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(sink.posts(), 5, "{trouble:?}: it is down after five");
+        let down = engine.status().await.sinks_down;
+        assert_eq!(down.len(), 1);
+        assert_eq!(down[0].reason, format!("{trouble:?}"));
+        tokio::time::sleep(3 * DAY).await;
+        assert_eq!(letters(&store), []);
+        *lock(&sink.others) = Answer::Taken;
+        until("all", 2 * MINUTE, || sink.taken().len() == 200).await;
+        assert_eq!(engine.status().await.sinks_down, []);
+        engine.drain().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_always_fails_dies_also_on_a_quiet_sink() {
+    let poison = ["k0", "k1", "k2"];
+    for quiet in [true, false] {
+        let by_key = poison.map(|key| (key, Answer::Failed));
+        let (store, sink) = (MemoryStore::new(), Scripted::new(&by_key, Answer::Taken));
+        let engine = engine(&store, &sink).await;
+        send(&engine, &keys(if quiet { 3 } else { 100 })).await;
+        until("the letters", 20 * MINUTE, || letters(&store).len() == 3).await;
+        for letter in letters(&store) {
+            assert_eq!((letter.attempts, &*letter.reason), (10, "Failed"));
+        }
+        tokio::time::sleep(DAY).await;
+        assert_eq!(letters(&store).len(), 3);
+        assert_eq!(sink.taken().len(), if quiet { 0 } else { 97 });
+        engine.drain().await;
+    }
+}
+
+/// It says that the sink is in trouble, and is the only one for which that is so.
+#[tokio::test(start_paused = true)]
+async fn trouble_of_one_message_is_charged_to_it_if_the_sink_takes_others() {
+    let by_key = [("bad", Answer::Unavailable)];
+    let (store, sink) = (MemoryStore::new(), Scripted::new(&by_key, Answer::Taken));
+    let engine = engine(&store, &sink).await;
+    send(&engine, &["bad".to_owned()]).await;
+    tokio::time::sleep(DAY).await;
+    assert_eq!(letters(&store), [], "nothing else tells whether the sink works");
+    assert_eq!(engine.status().await.sinks_down.len(), 1);
+    for number in 0..60 {
+        send(&engine, &[format!("good-{number}")]).await;
+        tokio::time::sleep(2 * MINUTE).await;
+    }
+    until("the others", MINUTE, || sink.taken().len() == 60).await;
+    let letters = letters(&store);
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!(letters[0].key, Some("bad".into()));
+    engine.drain().await;
+}
+
+/// A sink with a wrong address, which is put right.
+#[tokio::test(start_paused = true)]
+async fn one_slip_in_an_address_kills_nothing() {
+    let (store, sink) = (MemoryStore::new(), Scripted::new(&[], Answer::Unavailable));
+    let engine = engine(&store, &sink).await;
+    send(&engine, &keys(50)).await;
+    tokio::time::sleep(MINUTE).await;
+    engine.drain().await;
+    *lock(&sink.others) = Answer::Taken;
+    let engine = self::engine(&store, &sink).await;
+    until("all", MINUTE, || sink.taken().len() == 50).await;
+    assert_eq!(letters(&store), []);
+    engine.drain().await;
+}

@@ -1,0 +1,150 @@
+//! Workers that die with what they lease: only what kills them becomes a dead letter.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::small::{COMMAND, keys, letters, send, start};
+use crate::engine::{Engine, LeaseRequest, Selection, Settings};
+use crate::store::memory::MemoryStore;
+
+const ATTEMPTS: u32 = 4;
+const LEASE: Duration = Duration::from_millis(200);
+
+/// What a worker does with the messages of a lease.
+#[derive(Clone, Copy)]
+enum Habit {
+    /// Acknowledges all together, at the end.
+    Together,
+    /// Acknowledges each as soon as it is done.
+    Singly,
+}
+
+/// Works until nothing has come for a while; dies of what kills it, and is started again.
+/// Returns the keys of what was acknowledged, in order, and how often it died.
+async fn work(engine: &Engine, killers: &BTreeSet<String>, habit: Habit) -> (Vec<String>, usize) {
+    let (mut done, mut deaths) = (Vec::new(), 0);
+    loop {
+        let request = LeaseRequest { max: 100, wait: Duration::from_secs(5), duration: LEASE };
+        let lease = engine.lease(COMMAND, request).await.expect("a lease");
+        if lease.messages.is_empty() {
+            return (done, deaths);
+        }
+        let mut killed = false;
+        let mut worked = Vec::new();
+        for leased in &lease.messages {
+            let key = leased.message.key.as_str().to_owned();
+            // One key can have several messages; the first of a killer's kills.
+            killed = killers.contains(&key);
+            if killed {
+                break;
+            }
+            worked.push(key);
+            if let Habit::Singly = habit {
+                let ids = Selection::Ids(vec![leased.message.id()]);
+                engine.acknowledge(COMMAND, lease.id, ids).await.expect("an acknowledgement");
+            }
+        }
+        match (killed, habit) {
+            (true, Habit::Together) => deaths += 1,
+            (true, Habit::Singly) => {
+                deaths += 1;
+                done.append(&mut worked);
+            }
+            (false, _) => {
+                // After the last single acknowledgement the lease is gone.
+                let _ = engine.acknowledge(COMMAND, lease.id, Selection::All).await;
+                done.append(&mut worked);
+            }
+        }
+    }
+}
+
+async fn check(keys: &[String], killers: &[&str], habit: Habit) {
+    let store = MemoryStore::new();
+    let settings = Settings { attempts_max: ATTEMPTS, ..Settings::default() };
+    let engine = start(&store, None, settings).await;
+    send(&engine, keys).await;
+    let killers: BTreeSet<String> = killers.iter().map(|key| (*key).to_owned()).collect();
+    let (done, deaths) = work(&engine, &killers, habit).await;
+    let mut expected: Vec<String> =
+        keys.iter().filter(|key| !killers.contains(*key)).cloned().collect();
+    let mut done = done;
+    expected.sort();
+    done.sort();
+    assert_eq!(done, expected, "each innocent message is done, once");
+    let letters = letters(&store);
+    let dead: BTreeSet<String> = letters
+        .iter()
+        .map(|letter| letter.key.clone().unwrap_or_else(|| "".into()).to_string())
+        .collect();
+    assert_eq!(dead, killers);
+    assert_eq!(letters.len(), killers.len());
+    for letter in &letters {
+        assert_eq!((letter.attempts, &*letter.reason), (ATTEMPTS, "its lease expired"));
+    }
+    // Halving finds a killer in as many steps as a hundred has bits, and then it is alone.
+    let steps = 7 + ATTEMPTS as usize;
+    assert!(deaths <= killers.len() * steps, "{deaths} deaths");
+    engine.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_kills_its_workers_dies() {
+    for habit in [Habit::Together, Habit::Singly] {
+        check(&keys(50), &["k0"], habit).await;
+        check(&keys(50), &["k49"], habit).await;
+        check(&keys(50), &["k3", "k17", "k18", "k40", "k41", "k42", "k43"], habit).await;
+        check(&keys(1), &["k0"], habit).await;
+        check(&keys(50), &[], habit).await;
+    }
+}
+
+/// The messages of a key come in order, so those before the killer are done before it is.
+#[tokio::test(start_paused = true)]
+async fn what_comes_before_a_killer_of_the_same_key_is_done() {
+    let store = MemoryStore::new();
+    let settings = Settings { attempts_max: ATTEMPTS, ..Settings::default() };
+    let engine = start(&store, None, settings).await;
+    send(&engine, &vec!["k".to_owned(); 50]).await;
+    let mut done = Vec::new();
+    loop {
+        let request = LeaseRequest { max: 100, wait: Duration::from_secs(5), duration: LEASE };
+        let lease = engine.lease(COMMAND, request).await.expect("a lease");
+        if lease.messages.is_empty() {
+            break;
+        }
+        let sequences: Vec<u64> = lease.messages.iter().map(|m| m.message.sequence.0).collect();
+        if !sequences.contains(&25) {
+            engine.acknowledge(COMMAND, lease.id, Selection::All).await.expect("acknowledged");
+            done.extend(sequences);
+        }
+    }
+    assert_eq!(done, (1..25).collect::<Vec<u64>>());
+    assert_eq!(letters(&store).len(), 1);
+    assert_eq!(store.snapshot().parked_messages.len(), 25, "the others wait behind it");
+    engine.drain().await;
+}
+
+/// A worker that is only too slow for a large lease gets smaller ones.
+#[tokio::test(start_paused = true)]
+async fn a_slow_worker_kills_nothing() {
+    let store = MemoryStore::new();
+    let settings = Settings { attempts_max: 1, ..Settings::default() };
+    let engine = start(&store, None, settings).await;
+    send(&engine, &keys(50)).await;
+    let mut done = 0;
+    loop {
+        let request = LeaseRequest { max: 100, wait: Duration::from_secs(5), duration: LEASE };
+        let lease = engine.lease(COMMAND, request).await.expect("a lease");
+        if lease.messages.is_empty() {
+            break;
+        }
+        // Ten of them fit a lease's time.
+        tokio::time::sleep(LEASE / 10 * u32::try_from(lease.messages.len()).unwrap()).await;
+        if let Ok(report) = engine.acknowledge(COMMAND, lease.id, Selection::All).await {
+            done += report.done;
+        }
+    }
+    assert_eq!((done, letters(&store).len()), (50, 0));
+    engine.drain().await;
+}

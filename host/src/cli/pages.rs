@@ -1,0 +1,142 @@
+//! How a list is read from a host: one page, or all of them, one after another.
+
+use std::io::Write as _;
+
+use clap::Args;
+
+use super::HostArgs;
+use super::output::{self, Row};
+use crate::client::Client;
+
+const PAGE: u32 = 100;
+const PAGE_MAX: i64 = 1000;
+
+/// Which part of a list.
+#[derive(Debug, Args)]
+pub struct Paging {
+    /// Go on after this one: what the page before ended with
+    #[arg(long, allow_hyphen_values = true)]
+    after: Option<String>,
+    /// How many at most [default: 100]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=PAGE_MAX), conflicts_with = "all")]
+    limit: Option<u32>,
+    /// All of them, page after page
+    #[arg(long)]
+    all: bool,
+}
+
+/// A list of a host, and what of it is shown.
+pub struct List<'l> {
+    pub path: &'l str,
+    pub query: Vec<(&'static str, String)>,
+    /// Where in the answer the rows are.
+    pub member: &'static str,
+    pub columns: &'static [&'static str],
+}
+
+impl Paging {
+    /// Prints the list. `first` prints what stands before its first page, from the answer.
+    ///
+    /// # Errors
+    /// If the host does not answer, or refuses.
+    pub async fn print(
+        &self,
+        list: &List<'_>,
+        host: &HostArgs,
+        first: impl Fn(&Row),
+    ) -> anyhow::Result<()> {
+        let client = host.client()?;
+        let mut after = self.after.clone();
+        let mut printer = Printer { list, is_first: true, rows: 0 };
+        loop {
+            let text = self.page(&client, list, after.as_deref()).await?;
+            let answer: Row = serde_json::from_str(&text)
+                .map_err(|error| anyhow::anyhow!("the host's answer is no list: {error}"))?;
+            after = answer
+                .get("next")
+                .map(|next| next.get())
+                .filter(|next| *next != "null")
+                .map(|next| serde_json::from_str(next).unwrap_or_else(|_| next.to_owned()));
+            match (host.json, self.all) {
+                (true, false) => output::json_text(&text),
+                (true, true) => printer.json(&answer, after.is_none()),
+                (false, _) => {
+                    if printer.is_first {
+                        first(&answer);
+                    }
+                    printer.table(&answer, after.is_none());
+                }
+            }
+            match &after {
+                Some(_) if self.all => {}
+                Some(after) => {
+                    if !host.json {
+                        output::note(&format!(
+                            "there are more: --all shows them, --after '{after}' goes on"
+                        ));
+                    }
+                    return Ok(());
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn page(
+        &self,
+        client: &Client,
+        list: &List<'_>,
+        after: Option<&str>,
+    ) -> anyhow::Result<String> {
+        let limit = match (self.limit, self.all) {
+            (Some(limit), _) => limit.to_string(),
+            (None, true) => PAGE_MAX.to_string(),
+            (None, false) => PAGE.to_string(),
+        };
+        let mut query: Vec<(&str, &str)> =
+            list.query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        query.push(("limit", &limit));
+        query.extend(after.map(|after| ("after", after)));
+        Ok(client.text(list.path, &query).await?)
+    }
+}
+
+struct Printer<'l> {
+    list: &'l List<'l>,
+    is_first: bool,
+    rows: usize,
+}
+
+impl Printer<'_> {
+    fn table(&mut self, answer: &Row, is_last: bool) {
+        let rows = answer.rows(self.list.member);
+        self.rows += rows.len();
+        if self.rows == 0 && is_last {
+            output::line(&format!("no {}", self.list.member.replace('_', " ")));
+        } else if !rows.is_empty() {
+            output::raw(&output::table(self.list.columns, &rows));
+        }
+        self.is_first = false;
+    }
+
+    /// All pages as one object, printed as they come.
+    fn json(&mut self, answer: &Row, is_last: bool) {
+        let mut out = std::io::stdout().lock();
+        if std::mem::take(&mut self.is_first) {
+            let _ = writeln!(out, "{{");
+            let own = [self.list.member, "next"];
+            for (name, value) in answer.members().filter(|(name, _)| !own.contains(name)) {
+                let _ = writeln!(out, "\"{name}\": {},", output::json_of(value));
+            }
+            let _ = writeln!(out, "\"{}\": [", self.list.member);
+        }
+        for row in answer.items(self.list.member) {
+            let comma = if self.rows == 0 { "" } else { ",\n" };
+            self.rows += 1;
+            let _ = write!(out, "{comma}{}", output::json_of(&row));
+        }
+        if is_last {
+            let _ = writeln!(out, "\n],\n\"next\": null\n}}");
+        }
+    }
+}
