@@ -23,8 +23,8 @@ use crate::outbox::Outboxes;
 use crate::readers::Readers;
 use crate::receipt::{OfferError, Receipt};
 use crate::store::{
-    Append, Batch, ClaimChange, CommitError, Committed, MessageLane, PluginProgress, SinkProgress,
-    Store, TimerRow,
+    Append, Batch, ClaimChange, Closing, CommitError, Committed, MessageLane, PluginProgress,
+    SinkProgress, Store, TimerRow,
 };
 use crate::tail::Tail;
 use crate::timers::TimerIndex;
@@ -65,6 +65,8 @@ pub struct Offer {
 #[derive(Default)]
 pub struct PluginChanges {
     pub instances: BTreeMap<Key, Arc<Instance>>,
+    /// Before `instances`.
+    pub instances_removed: BTreeSet<Key>,
     /// (key, instance) to claimed or released.
     pub claims: BTreeMap<(Key, Key), bool>,
     /// (instance, name) to set or cleared.
@@ -75,6 +77,7 @@ pub struct PluginChanges {
     pub parked: BTreeMap<(Position, Key), Option<Parked>>,
     /// Each once.
     pub dead_letters: Vec<DeadLetter>,
+    pub letters_closed: Vec<Closing>,
     pub progress: Option<PluginProgress>,
     /// Told when all this is durable.
     pub replies: Vec<oneshot::Sender<()>>,
@@ -113,7 +116,11 @@ pub struct SinkChanges {
 
 impl PluginChanges {
     pub fn rows(&self) -> usize {
-        self.decisions.len() + self.outgoing.len() + self.held.len() + self.parked.len()
+        self.decisions.len()
+            + self.outgoing.len()
+            + self.held.len()
+            + self.parked.len()
+            + self.letters_closed.len()
     }
 }
 
@@ -222,7 +229,6 @@ impl Committer {
             }
             Work::Remove(removal) => {
                 batch.expire = Some(removal.expire);
-                batch.instances_removed = removal.instances;
                 gathered.removal = Some(removal.reply);
             }
             Work::Plugin(mut changes) => {
@@ -255,6 +261,7 @@ impl Committer {
         let plugin = progress.plugin.clone();
         let name = || plugin.clone();
         batch.instances.extend(changes.instances.into_values().map(|row| (name(), row)));
+        batch.instances_removed.extend(changes.instances_removed.into_iter().map(|k| (name(), k)));
         batch.claims.extend(changes.claims.into_iter().map(|((key, instance), claimed)| {
             ClaimChange { plugin: name(), key, instance, claimed }
         }));
@@ -278,6 +285,7 @@ impl Committer {
             }
         }
         batch.dead_letters.extend(changes.dead_letters.into_iter().map(Arc::new));
+        batch.letters_closed.extend(changes.letters_closed);
         for outgoing in changes.outgoing {
             if outgoing.append {
                 self.append(batch, Arc::clone(&outgoing.event), outgoing.redriven, None);

@@ -1,7 +1,6 @@
 //! Removes what is too old, in steps so small that nobody waits for them: each rides
 //! on a commit of its own, and the next begins when the last is durable.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::Clock;
 use crate::commit::Work;
 use crate::model::{Key, PluginName, Timestamp};
-use crate::roster::{Entry, Roster};
+use crate::requests::{Dispatchers, PluginRequest, RemoveRequest};
+use crate::roster::Roster;
 use crate::store::{Expire, ReadError, Store};
 
 /// Rows of each table that one commit removes: a few milliseconds.
@@ -47,7 +47,6 @@ impl Default for Retention {
 /// One step's work for the committer.
 pub struct Removal {
     pub expire: Expire,
-    pub instances: Vec<(PluginName, Key)>,
     /// Told how many rows of the history went, when that is durable.
     pub reply: oneshot::Sender<usize>,
 }
@@ -57,6 +56,7 @@ pub struct Housekeeping {
     pub clock: Clock,
     pub retention: Retention,
     pub roster: Arc<Roster>,
+    pub dispatchers: Dispatchers,
     pub work: mpsc::UnboundedSender<Work>,
 }
 
@@ -80,6 +80,15 @@ impl Housekeeping {
 
     /// Steps until nothing is too old.
     async fn sweep(&self) -> Result<(), ReadError> {
+        let now = (self.clock)();
+        let before = |age: Option<Duration>| age.map_or(Timestamp(0), |age| now.before(age));
+        let (plugins, _) = self.roster.wanted();
+        let until = before(self.retention.finished);
+        for (plugin, entry) in plugins {
+            if entry.handler.manifest().role.has_instances() && until > Timestamp(0) {
+                self.remove_finished(&plugin, until).await?;
+            }
+        }
         loop {
             let now = (self.clock)();
             let before = |age: Option<Duration>| age.map_or(Timestamp(0), |age| now.before(age));
@@ -90,36 +99,42 @@ impl Housekeeping {
                 history_before: before(self.retention.history),
                 rows_max: STEP_ROWS_MAX,
             };
-            let instances = self.finished(&plugins, before(self.retention.finished)).await?;
-            let is_full = instances.len() >= STEP_ROWS_MAX;
             let (reply, removed) = oneshot::channel();
-            let removal = Removal { expire, instances, reply };
             // The committer is gone, or does not answer, only when the engine ends or recovers.
-            let _ = self.work.send(Work::Remove(removal));
+            let _ = self.work.send(Work::Remove(Removal { expire, reply }));
             let Ok(removed) = removed.await else { return Ok(()) };
-            if removed == 0 && !is_full {
+            if removed == 0 {
                 return Ok(());
             }
             tokio::time::sleep(STEP_PAUSE).await;
         }
     }
 
-    /// Nothing is decided for such an instance any more, so none of them changes between
-    /// being found here and being removed. Nobody else removes instances.
-    async fn finished(
+    /// Has the plugin's dispatcher remove instances that are over, a page at a time. Those
+    /// that something is under way for stay until the next sweep.
+    async fn remove_finished(
         &self,
-        plugins: &BTreeMap<PluginName, Entry>,
+        plugin: &PluginName,
         until: Timestamp,
-    ) -> Result<Vec<(PluginName, Key)>, ReadError> {
-        let mut instances = Vec::new();
-        for (plugin, entry) in plugins {
-            let room = STEP_ROWS_MAX - instances.len();
-            let has_instances = entry.handler.manifest().role.has_instances();
-            if has_instances && room > 0 && until > Timestamp(0) {
-                let keys = self.store.read_finished_instances(plugin, until, room).await?;
-                instances.extend(keys.into_iter().map(|key| (plugin.clone(), key)));
+    ) -> Result<(), ReadError> {
+        let mut after: Option<(Timestamp, Key)> = None;
+        loop {
+            let store = &self.store;
+            let page = store.read_finished_instances(plugin, until, after.as_ref(), STEP_ROWS_MAX);
+            let page = page.await?;
+            let Some(last) = page.last().cloned() else { return Ok(()) };
+            // It is taken out: its instances are removed when it is back.
+            let Some(dispatcher) = self.dispatchers.get(plugin) else { return Ok(()) };
+            let is_last = page.len() < STEP_ROWS_MAX;
+            let (reply, removed) = oneshot::channel();
+            let keys = page.into_iter().map(|(_, key)| key).collect();
+            let _ = dispatcher.send(PluginRequest::Remove(RemoveRequest { keys, reply }));
+            let Ok((_, durable)) = removed.await else { return Ok(()) };
+            if durable.await.is_err() || is_last {
+                return Ok(());
             }
+            after = Some(last);
+            tokio::time::sleep(STEP_PAUSE).await;
         }
-        Ok(instances)
     }
 }

@@ -29,6 +29,7 @@ mod queue;
 mod readers;
 mod receipt;
 mod relay;
+mod requests;
 mod resolve;
 pub mod retry;
 mod roster;

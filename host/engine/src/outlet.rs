@@ -1,6 +1,7 @@
 //! What relay and queue have in common: a sink's messages in lanes by ordering
 //! key, and the bookkeeping of what is settled. One message that cannot be
 //! delivered holds up its own key alone, behind a dead letter.
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,18 +23,17 @@ use crate::model::{
 };
 use crate::monotonic::Instant;
 use crate::outbox::{MessageTail, OutboxReader};
-use crate::parking::{Admission, Parking, WAITING_MAX};
-use crate::resolve::{Action, LetterIds, Resolution, ResolveError, ResolveRequest, write_letter};
-use crate::store::{MessageLane, ParkedKey, ReadError, RecoveredSink, SinkProgress, Store};
+use crate::parking::{Admission, PORTION_BYTES, Parking, Portion};
+use crate::resolve::{
+    Action, LetterIds, Resolution, ResolveError, ResolveRequest, keep_reserved, write_letter,
+};
+use crate::store::{MessageLane, Page, ParkedKey, ReadError, RecoveredSink, SinkProgress, Store};
 use crate::watermark::Watermark;
 
 /// Messages of one sink in memory. Bounds memory; more stay in the store.
 const WINDOW: usize = 16_384;
 const READ_MAX: usize = 2_048;
-const PARKED_PAGE: usize = 512;
 const READ_RETRY: Duration = Duration::from_millis(200);
-/// Keys whose parked messages are read at the same time.
-const READS_MAX: usize = 8;
 
 /// What leaves one after another.
 pub type Lane = (PluginName, Key);
@@ -103,6 +103,8 @@ pub struct Outlet {
     counters: Counters,
     changes: SinkChanges,
     dirty: bool,
+    /// Told when what was handed over last is durable.
+    becoming_durable: Option<oneshot::Receiver<()>>,
     slot: Arc<Semaphore>,
     work: mpsc::UnboundedSender<Work>,
     clock: Clock,
@@ -114,6 +116,7 @@ impl Outlet {
         mut reader: OutboxReader,
         requests: mpsc::UnboundedReceiver<ResolveRequest>,
         letter_ids: Arc<LetterIds>,
+        waiting_max: u64,
         work: mpsc::UnboundedSender<Work>,
         clock: Clock,
     ) -> Self {
@@ -122,7 +125,7 @@ impl Outlet {
         let mut outlet = Self {
             sink: progress.sink,
             lanes: Lanes::default(),
-            parking: Parking::new(WAITING_MAX),
+            parking: Parking::new(waiting_max),
             redriving: HashMap::default(),
             requests,
             resumes: FuturesUnordered::new(),
@@ -133,23 +136,14 @@ impl Outlet {
             counters: progress.counters,
             changes: SinkChanges::default(),
             dirty: false,
+            becoming_durable: None,
             slot: Arc::new(Semaphore::new(1)),
             work,
             clock,
         };
-        let reads = Arc::new(Semaphore::new(READS_MAX));
-        for parked in &recovered.parked {
-            let lane = (parked.key.plugin.clone(), parked.key.key.clone());
-            let key = ParkedKey {
-                key: lane.clone(),
-                letters: parked.letters.clone(),
-                waiting: parked.waiting,
-            };
-            if outlet.parking.restore(lane.clone(), &key) {
-                outlet.parking.begin_resume(&lane, false);
-                let letter = parked.letters.iter().find(|letter| letter.redriving);
-                outlet.read_back(&lane, letter.map(|letter| letter.id), None, &reads);
-            }
+        for ParkedKey { key, letters, waiting } in &recovered.parked {
+            let lane = (key.plugin.clone(), key.key.clone());
+            outlet.parking.restore(&lane, letters, waiting);
         }
         outlet
     }
@@ -193,7 +187,7 @@ impl Outlet {
 
     fn enqueue(&mut self, lane: &Lane, parcel: Parcel) {
         let sequence = parcel.message.sequence;
-        match self.parking.admit(lane) {
+        match self.parking.admit(lane, sequence.0) {
             Admission::Free => {
                 self.lanes.push(lane, sequence.0, parcel);
             }
@@ -237,7 +231,7 @@ impl Outlet {
             }
             Via::Parked => {
                 self.changes.parked_removed.push(Sequence(sequence));
-                self.parking.unpark(lane);
+                self.parking.unpark(lane, sequence);
             }
             Via::Letter(id) => {
                 let Some(mut letter) = self.redriving.remove(&id) else { return };
@@ -274,7 +268,7 @@ impl Outlet {
                     self.reopen(lane, id, failed.then_some((reason, parcel.attempt)), now);
                 }
                 // It still has its row.
-                Via::Parked if !failed => {}
+                Via::Parked if !failed => self.parking.park(lane, order),
                 Via::Outbox if !failed => self.park_message(lane, Sequence(order)),
                 _ => {
                     let attempts = parcel.attempt;
@@ -347,7 +341,7 @@ impl Outlet {
     fn park_message(&mut self, lane: &Lane, sequence: Sequence) {
         let (plugin, key) = lane.clone();
         self.changes.parked.push((MessageLane { sink: self.sink.clone(), plugin, key }, sequence));
-        self.parking.park(lane);
+        self.parking.park(lane, sequence.0);
         self.watermark.finish(sequence.0);
         self.counters.received += 1;
         self.dirty = true;
@@ -355,6 +349,7 @@ impl Outlet {
 
     /// The next thing that an operator asks, or that was read for one.
     pub async fn errand(&mut self) -> Errand {
+        self.read_portions();
         tokio::select! {
             biased;
             Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => Errand::Resumed(Box::new(resumed)),
@@ -384,87 +379,102 @@ impl Outlet {
     fn resolve(
         &mut self,
         mut letter: DeadLetter,
-        resolution: Resolution,
+        mut resolution: Resolution,
     ) -> Result<(), ResolveError> {
         let lane = (letter.plugin.clone(), letter.key.clone().unwrap_or_else(|| "".into()));
         let (place, id) = (place_of(&letter), letter.id);
         self.parking
             .check(&lane, place, id)
             .map_err(|refusal| ResolveError::refused(&letter, refusal))?;
-        if let Action::Redrive { edited: Some(event) } = &resolution.action {
+        if let Action::Redrive { edited: Some(event) } = &mut resolution.action {
             check_edited(&letter, event)?;
         }
-        let discard = resolution.action == Action::Discard;
         let status = match resolution.action {
-            Action::Redrive { .. } => DeadLetterStatus::Redriving,
-            Action::Skip => DeadLetterStatus::Skipped,
-            Action::Discard => DeadLetterStatus::Discarded,
+            Action::Redrive { .. } => {
+                self.parking.redrive(&lane, place);
+                DeadLetterStatus::Redriving
+            }
+            Action::Skip => {
+                self.parking.resolve(&lane, place);
+                self.counters.discarded += 1;
+                DeadLetterStatus::Skipped
+            }
+            Action::Discard => {
+                self.counters.discarded += 1;
+                let waiting = self.parking.discard(&lane, place);
+                self.drop_rows(waiting);
+                DeadLetterStatus::Discarded
+            }
         };
         letter.resolved(status, resolution);
         write_letter(&mut self.changes.dead_letters, letter);
-        self.parking.begin_resume(&lane, discard);
-        let redriving = status == DeadLetterStatus::Redriving;
-        if redriving {
-            self.parking.redrive(&lane, place);
-        } else {
-            self.parking.resolve(&lane, place);
-            self.counters.discarded += 1;
-        }
-        let (told, durable) = oneshot::channel();
-        self.changes.replies.push(told);
         self.dirty = true;
-        let reads = Arc::new(Semaphore::new(1));
-        self.read_back(&lane, redriving.then_some(id), Some(durable), &reads);
         Ok(())
     }
 
-    fn read_back(
-        &mut self,
-        lane: &Lane,
-        letter: Option<DeadLetterId>,
-        durable: Option<oneshot::Receiver<()>>,
-        reads: &Arc<Semaphore>,
-    ) {
-        let (store, reads) = (Arc::clone(&self.reader.store), Arc::clone(reads));
-        let (sink, lane) = (self.sink.clone(), lane.clone());
-        self.resumes.push(detached(async move {
-            if let Some(durable) = durable
-                && durable.await.is_err()
-            {
-                // The engine recovers, and this outlet is dropped.
-                std::future::pending::<()>().await;
-            }
-            let _turn = reads.acquire_owned().await;
-            loop {
-                match read_parked(&*store, &sink, &lane, letter).await {
-                    Ok((letter, rows)) => return Resumed { lane, letter, rows },
-                    Err(error) => {
-                        tracing::warn!(%sink, %error, "what is parked cannot be read; trying again");
-                        tokio::time::sleep(READ_RETRY).await;
+    /// Messages that wait behind a discarded letter go with it, in the same commit.
+    fn drop_rows(&mut self, places: Vec<u64>) {
+        self.counters.discarded += places.len() as u64;
+        let dropped: BTreeSet<u64> = places.into_iter().collect();
+        // What was put aside since the last commit has no row yet.
+        self.changes.parked.retain(|(_, sequence)| !dropped.contains(&sequence.0));
+        self.changes.parked_removed.extend(dropped.into_iter().map(Sequence));
+    }
+
+    /// Reads what may go on, as much of it as there is room for.
+    fn read_portions(&mut self) {
+        while let Some(portion) = self.parking.next_portion() {
+            let durable = self.when_durable();
+            let (store, sink) = (Arc::clone(&self.reader.store), self.sink.clone());
+            self.resumes.push(detached(async move {
+                if let Some(durable) = durable
+                    && durable.await.is_err()
+                {
+                    // The engine recovers, and this outlet is dropped.
+                    std::future::pending::<()>().await;
+                }
+                loop {
+                    match read_portion(&*store, &sink, &portion).await {
+                        Ok(resumed) => return resumed,
+                        Err(error) => {
+                            tracing::warn!(%sink, %error, "what is parked cannot be read; trying again");
+                            tokio::time::sleep(READ_RETRY).await;
+                        }
                     }
                 }
-            }
-        }));
+            }));
+        }
+    }
+
+    /// Tells when all changes so far are durable; none if they are.
+    fn when_durable(&mut self) -> Option<oneshot::Receiver<()>> {
+        let handed_over = self.becoming_durable.as_mut();
+        let is_durable = handed_over.is_none_or(|durable| durable.try_recv().is_ok());
+        if is_durable {
+            self.becoming_durable = None;
+        }
+        if !self.dirty && is_durable {
+            return None;
+        }
+        let (told, durable) = oneshot::channel();
+        self.reply_when_durable(told);
+        Some(durable)
     }
 
     fn on_resumed(&mut self, resumed: Resumed) {
         let Resumed { lane, letter, rows } = resumed;
-        let limit = self.parking.limit(&lane);
-        let Some((buffered, discard)) = self.parking.end_resume(&lane) else { return };
+        let places = rows.iter().map(|message| (message.sequence.0, message.event.bytes()));
+        let of_letter = letter.as_ref().map(|letter| letter.current().bytes());
+        let buffered = self.parking.end_portion(&lane, of_letter, places);
         if let Some(letter) = letter {
             let message = Arc::new(message_of(&self.sink, &letter));
             let via = Via::Letter(letter.id);
             self.redriving.insert(letter.id, letter);
             self.lanes.push(&lane, message.sequence.0, Parcel::new(message, via));
         }
-        for message in rows.into_iter().take_while(|message| message.sequence.0 < limit) {
+        for message in rows {
             let sequence = message.sequence.0;
-            if discard {
-                self.counters.discarded += 1;
-                self.settle(&lane, sequence, Via::Parked);
-            } else {
-                self.lanes.push(&lane, sequence, Parcel::new(message, Via::Parked));
-            }
+            self.lanes.push(&lane, sequence, Parcel::new(message, Via::Parked));
         }
         for parcel in buffered {
             self.enqueue(&lane, parcel);
@@ -496,6 +506,9 @@ impl Outlet {
             counters: self.counters,
         });
         changes.permit = Some(permit);
+        let (told, durable) = oneshot::channel();
+        changes.replies.push(told);
+        self.becoming_durable = Some(durable);
         self.dirty = false;
         let _ = self.work.send(Work::Sink(Box::new(changes)));
     }
@@ -535,7 +548,7 @@ fn message_of(sink: &SinkName, letter: &DeadLetter) -> Message {
 }
 
 /// Its receiver knows it by its id, and its queue or route by its type.
-fn check_edited(letter: &DeadLetter, edited: &Event) -> Result<(), ResolveError> {
+fn check_edited(letter: &DeadLetter, edited: &mut Event) -> Result<(), ResolveError> {
     let original = &letter.event;
     let same = |event: &Event| (event.id.clone(), event.source.clone(), event.event_type.clone());
     if same(edited) != same(original) {
@@ -545,31 +558,35 @@ fn check_edited(letter: &DeadLetter, edited: &Event) -> Result<(), ResolveError>
         );
         return Err(ResolveError::Edited { id: letter.id.0, reason });
     }
-    Ok(())
+    keep_reserved(original, edited)
+        .map_err(|reason| ResolveError::Edited { id: letter.id.0, reason })
 }
 
-/// The letter that is redriven, and all that is parked for the lane.
-async fn read_parked(
+async fn read_portion(
     store: &dyn Store,
     sink: &SinkName,
-    (plugin, key): &Lane,
-    id: Option<DeadLetterId>,
-) -> Result<(Option<DeadLetter>, Vec<Arc<Message>>), ReadError> {
-    let letter = match id {
-        Some(id) => store.read_dead_letter(id).await?,
+    portion: &Portion<Lane>,
+) -> Result<Resumed, ReadError> {
+    let Portion { key: lane, letter, places } = portion;
+    let missing = |what: &str| Err(ReadError(format!("{what} of `{}` is missing", lane.1)));
+    let letter = match letter {
+        Some(id) => match store.read_dead_letter(*id).await? {
+            None => return missing("a dead letter"),
+            found => found,
+        },
         None => None,
     };
-    let lane = MessageLane { sink: sink.clone(), plugin: plugin.clone(), key: key.clone() };
-    let mut rows: Vec<Arc<Message>> = Vec::new();
-    loop {
-        let after = rows.last().map_or(Sequence(0), |last| last.sequence);
-        let page = store.read_parked_messages(&lane, after, PARKED_PAGE).await?;
-        let is_last = page.len() < PARKED_PAGE;
-        rows.extend(page);
-        if is_last {
-            return Ok((letter, rows));
+    let mut rows = Vec::new();
+    if let Some(first) = places.first() {
+        let of = MessageLane { sink: sink.clone(), plugin: lane.0.clone(), key: lane.1.clone() };
+        let page = Page { rows: places.len(), bytes: PORTION_BYTES };
+        rows = store.read_parked_messages(&of, Sequence(first - 1), page).await?;
+        rows.retain(|message| places.contains(&message.sequence.0));
+        if rows.is_empty() {
+            return missing("what is parked");
         }
     }
+    Ok(Resumed { lane: lane.clone(), letter, rows })
 }
 
 /// The event that tells an instance of a command that could not be delivered.

@@ -6,7 +6,7 @@
 //! back, it goes on from there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -18,21 +18,17 @@ use crate::canary::Canary;
 use crate::dispatch::{Beginning, Dispatcher, Surroundings, Versions};
 use crate::handler::Handler;
 use crate::model::{Counters, Cursor, PluginName, Position};
-use crate::resolve::ResolveRequest;
+use crate::requests::Dispatchers;
 use crate::roster::{Entry, Roster};
 use crate::store::{PluginProgress, ReadError, RecoveredPlugin};
 
 const READ_RETRY: Duration = Duration::from_millis(200);
 
-/// Who resolves the dead letters of each plugin that is served.
-#[derive(Clone, Default)]
-pub struct Resolvers(Arc<Mutex<BTreeMap<PluginName, mpsc::UnboundedSender<ResolveRequest>>>>);
-
 pub struct Plugins {
     around: Surroundings,
     roster: Arc<Roster>,
     backlog: Arc<Backlog>,
-    resolvers: Resolvers,
+    dispatchers: Dispatchers,
     /// As the store had them at the begin of this life: of those that did not begin yet.
     recovered: BTreeMap<PluginName, RecoveredPlugin>,
     /// What the store says of these is newer.
@@ -58,14 +54,14 @@ impl Plugins {
         roster: Arc<Roster>,
         backlog: Arc<Backlog>,
         recovered: Vec<RecoveredPlugin>,
-        resolvers: Resolvers,
+        dispatchers: Dispatchers,
     ) -> Result<Self, ReadError> {
         let by_name = recovered.into_iter().map(|plugin| (plugin.progress.plugin.clone(), plugin));
         let mut plugins = Self {
             around,
             roster,
             backlog,
-            resolvers,
+            dispatchers,
             recovered: by_name.collect(),
             begun: BTreeSet::new(),
             running: BTreeMap::new(),
@@ -158,7 +154,7 @@ impl Plugins {
         let (dispatcher, inbox) = Dispatcher::recover(self.around.clone(), beginning).await?;
         self.begun.insert(name.clone());
         self.recovered.remove(&name);
-        self.resolvers.lock().insert(name.clone(), requests);
+        self.dispatchers.insert(name.clone(), requests);
         let stop = CancellationToken::new();
         let Entry { handler, canary, .. } = entry;
         let running = Running { handler, canary, versions, stop: stop.clone() };
@@ -173,7 +169,7 @@ impl Plugins {
     /// Returns when what the plugin decided is durable.
     async fn end(&mut self, name: &PluginName) {
         let Some(running) = self.running.remove(name) else { return };
-        self.resolvers.lock().remove(name);
+        self.dispatchers.remove(name);
         running.stop.cancel();
         while let Some(ended) = self.stages.join_next().await {
             if unwind(ended).as_ref() == Some(name) {
@@ -205,16 +201,6 @@ impl Running {
         }
         self.handler = handler;
         self.canary = canary;
-    }
-}
-
-impl Resolvers {
-    pub fn get(&self, plugin: &PluginName) -> Option<mpsc::UnboundedSender<ResolveRequest>> {
-        self.lock().get(plugin).cloned()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<PluginName, mpsc::UnboundedSender<ResolveRequest>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::model::{DeadLetter, DeadLetterId, DeadLetterStatus, Event};
+use crate::model::{DeadLetter, DeadLetterId, DeadLetterStatus, Event, reserved};
 use crate::parking::Refusal;
 
 /// What to do with a dead letter, by whom and why: both are kept with it.
@@ -104,4 +104,23 @@ impl DeadLetter {
 pub fn write_letter(letters: &mut Vec<DeadLetter>, letter: DeadLetter) {
     letters.retain(|earlier| earlier.id != letter.id);
     letters.push(letter);
+}
+
+/// What the host has noted on an event stays when an operator edits it.
+///
+/// # Errors
+/// Names the extension attribute that is not the operator's to change.
+pub fn keep_reserved(original: &Event, edited: &mut Event) -> Result<(), String> {
+    let is_reserved = |name: &str| name.starts_with(reserved::EXTENSIONS);
+    for (name, value) in &edited.extensions {
+        if is_reserved(name) && original.extension(name) != Some(value) {
+            return Err(format!(
+                "its extension attribute `{name}` is the host's own; leave it out"
+            ));
+        }
+    }
+    let noted = original.extensions.iter().filter(|(name, _)| is_reserved(name));
+    let missing: Vec<_> = noted.filter(|(name, _)| edited.extension(name).is_none()).collect();
+    edited.extensions.extend(missing.into_iter().cloned());
+    Ok(())
 }

@@ -262,6 +262,7 @@ impl<'s> Player<'s> {
         self.complete = decision.complete;
         if decision.complete {
             self.timers.clear();
+            self.claims.clear();
         }
     }
 

@@ -334,11 +334,11 @@ impl Found {
         let undelivered = undelivered.count();
         // A held event that an instance has claimed is work, though the cursor has passed it.
         let unclaimed = tables.held.values().all(|held| {
-            let claimed = tables.instances.iter().filter(|((plugin, _), instance)| {
-                let claims = instance.key == held.key || instance.claims.contains(&held.key);
-                *plugin == held.plugin && claims
-            });
-            claimed.into_iter().all(|(_, instance)| held.reached.contains(&instance.key))
+            let own = tables.instances.get(&(held.plugin.clone(), held.key.clone()));
+            let claims = tables.claims.iter();
+            let claims = claims.filter(|(p, key, _)| *p == held.plugin && *key == held.key);
+            let claimers = own.map(|own| &own.key).into_iter().chain(claims.map(|(.., of)| of));
+            claimers.into_iter().all(|instance| held.reached.contains(instance))
         });
         let timers = tables.timers.values().map(|row| row.timer.due);
         let next = timers.chain(tables.held.values().map(|held| held.until)).min();

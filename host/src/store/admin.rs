@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use sagabox_engine::model::{Counters, Cursor};
 use sagabox_engine::store::ReadError;
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Connection, SqliteConnection};
 
@@ -175,6 +175,8 @@ impl Admin {
                 None => None,
             },
         };
+        let keys = claims(&mut connection, plugin, key).await?;
+        let timers = timers(&mut connection, plugin, key).await?;
         let Page { rows: history, next } = chain(&mut connection, of, newest, limit).await?;
         Ok(Some(InstanceDetail {
             plugin: plugin.to_owned(),
@@ -182,8 +184,8 @@ impl Admin {
             status: Some(instance.status.as_str().to_owned()),
             state: instance.state.as_ref().map(|state| readable(&state.data)).transpose()?,
             state_version: instance.state.as_ref().map(|state| u64::from(state.version)),
-            keys: instance.claims.iter().map(ToString::to_string).collect(),
-            timers: serde_json::to_value(&instance.timers).unwrap_or(Value::Null),
+            keys,
+            timers,
             parked,
             history,
             next,
@@ -343,6 +345,35 @@ async fn decision(
 fn previous(row: &SqliteRow) -> Result<Option<u64>, ReadError> {
     let previous: Option<i64> = sqlx::Row::try_get(row, "previous").map_err(rows::damaged)?;
     Ok(previous.and_then(|previous| u64::try_from(previous).ok()))
+}
+
+/// The additional keys of an instance.
+async fn claims(
+    connection: &mut SqliteConnection,
+    plugin: &str,
+    instance: &str,
+) -> Result<Vec<String>, ReadError> {
+    let sql = "SELECT key FROM claims WHERE plugin = ? AND instance = ? ORDER BY key";
+    let query = sqlx::query(sql).bind(plugin.to_owned()).bind(instance.to_owned());
+    let found = query.fetch_all(connection).await.map_err(failed)?;
+    found.iter().map(|row| rows::text(row, "key")).collect()
+}
+
+/// The timers of an instance: those that are set, and those that have fired and wait for it.
+async fn timers(
+    connection: &mut SqliteConnection,
+    plugin: &str,
+    instance: &str,
+) -> Result<Value, ReadError> {
+    let sql =
+        "SELECT name, due, set_by FROM timers WHERE plugin = ? AND instance = ? ORDER BY name";
+    let query = sqlx::query(sql).bind(plugin.to_owned()).bind(instance.to_owned());
+    let mut timers = serde_json::Map::new();
+    for row in query.fetch_all(connection).await.map_err(failed)? {
+        let (due, set_by) = (rows::number(&row, "due")?, rows::number(&row, "set_by")?);
+        timers.insert(rows::text(&row, "name")?, json!({"due": due, "set_by": set_by}));
+    }
+    Ok(Value::Object(timers))
 }
 
 /// From decision to decision, backwards.

@@ -4,7 +4,7 @@
 //! parked) stays behind there; a sweep goes on behind it, and only a new sweep looks at
 //! it again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, params};
 use sagabox_engine::model::{Cursor, PluginName, Timestamp};
@@ -53,17 +53,18 @@ fn remove(
     let sql = format!(
         "DELETE FROM log WHERE position IN (SELECT position FROM log AS old \
          WHERE position > ?1 AND position <= ?2 AND received_at < ?3 AND NOT ({WAITING}) \
-         ORDER BY position LIMIT ?4) RETURNING position"
+         ORDER BY position LIMIT ?4) RETURNING position, subject"
     );
-    let log = old_rows(writer, &sql, &mut sweep.log, boundary, before, rows_max)?;
+    let (log, subjects) = old_rows(writer, &sql, &mut sweep.log, boundary, before, rows_max)?;
+    shorten(writer, subjects)?;
     // Several rows can have one position: the next step begins at it again.
     let sql = format!(
         "DELETE FROM decisions WHERE (position, plugin, key) IN \
          (SELECT position, plugin, key FROM decisions AS old \
           WHERE position >= ?1 AND position <= ?2 AND decided_at < ?3 AND NOT ({WAITING}) \
-          ORDER BY position LIMIT ?4) RETURNING position"
+          ORDER BY position LIMIT ?4) RETURNING position, NULL"
     );
-    let decisions = old_rows(writer, &sql, &mut sweep.decisions, boundary, before, rows_max)?;
+    let (decisions, _) = old_rows(writer, &sql, &mut sweep.decisions, boundary, before, rows_max)?;
     let messages = sent(writer, &mut sweep.outbox, boundary, rows_max)?;
     let sql = "DELETE FROM dead_letters WHERE id IN \
                (SELECT id FROM dead_letters WHERE status NOT IN ('open', 'redriving') AND at < ? \
@@ -119,14 +120,23 @@ fn old_rows(
     boundary: i64,
     before: Timestamp,
     rows_max: usize,
-) -> Result<usize, WriteError> {
+) -> Result<(usize, BTreeSet<String>), WriteError> {
     let mut delete = writer.prepare_cached(sql)?;
     let params = (*from, boundary, integer(before.0), integer(rows_max as u64));
-    let removed = delete.query_map(params, |row| row.get(0))?;
-    let removed: Vec<i64> = removed.collect::<Result<_, _>>()?;
-    let highest = removed.iter().copied().max().unwrap_or(0);
+    let removed = delete.query_map(params, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let removed: Vec<(i64, Option<String>)> = removed.collect::<Result<_, _>>()?;
+    let highest = removed.iter().map(|(position, _)| *position).max().unwrap_or(0);
     *from = if removed.len() >= rows_max { highest } else { 0 };
-    Ok(removed.len())
+    let count = removed.len();
+    Ok((count, removed.into_iter().filter_map(|(_, subject)| subject).collect()))
+}
+
+/// Notes of streams that events of them were removed. That is for ever: some ten bytes for
+/// each subject that there was, of which the log had some hundred for each event.
+fn shorten(writer: &Connection, subjects: BTreeSet<String>) -> Result<(), WriteError> {
+    let sql = "INSERT OR IGNORE INTO streams_shortened (subject) VALUES (?)";
+    let hashes: BTreeSet<i64> = subjects.iter().map(|subject| rows::subject(subject)).collect();
+    each(writer, sql, hashes, |subject| [subject])
 }
 
 /// Of each sink, up to the first message whose event stays.

@@ -37,25 +37,27 @@ pub(super) async fn parked(
             }
         }
     }
-    let sql = "SELECT plugin, key, count(*) AS n FROM parked GROUP BY plugin, key";
+    // One row for each key, however much waits: the places are a list.
+    let sql = "SELECT plugin, key, json_group_array(position ORDER BY position) AS places \
+               FROM parked GROUP BY plugin, key";
     for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
         let plugin = PluginName::from(rows::text(&row, "plugin").map_err(decoding)?);
         let key = Key::from(rows::text(&row, "key").map_err(decoding)?);
-        let waiting = rows::number(&row, "n").map_err(decoding)?;
+        let waiting = rows::parsed(&row, "places").map_err(decoding)?;
         entry(events.entry(plugin).or_default(), key).waiting = waiting;
     }
-    let sql = "SELECT sink, plugin, key, count(*) AS n FROM parked_messages \
-               GROUP BY sink, plugin, key";
+    let sql = "SELECT sink, plugin, key, json_group_array(sequence ORDER BY sequence) AS places \
+               FROM parked_messages GROUP BY sink, plugin, key";
     for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
         let lane = lane(&row).map_err(decoding)?;
-        let waiting = rows::number(&row, "n").map_err(decoding)?;
+        let waiting = rows::parsed(&row, "places").map_err(decoding)?;
         entry(messages.entry(lane.sink.clone()).or_default(), lane).waiting = waiting;
     }
     Ok((events, messages))
 }
 
 fn entry<K: Clone + Ord>(keys: &mut BTreeMap<K, ParkedKey<K>>, key: K) -> &mut ParkedKey<K> {
-    let fresh = ParkedKey { key: key.clone(), letters: Vec::new(), waiting: 0 };
+    let fresh = ParkedKey { key: key.clone(), letters: Vec::new(), waiting: Vec::new() };
     keys.entry(key).or_insert(fresh)
 }
 

@@ -25,12 +25,13 @@ pub(super) fn json<T: Serialize + ?Sized>(rows: &T) -> String {
 
 /// Keys as a JSON list for `json_each`, and how SQL reads one of its values. SQLite ends a
 /// string of JSON at a NUL, and a key can have one: then they are in hexadecimal.
-pub(super) fn texts(keys: &[Key]) -> (String, &'static str) {
+pub(super) fn texts<'k>(keys: impl IntoIterator<Item = &'k Key>) -> (String, &'static str) {
+    let keys: Vec<&Key> = keys.into_iter().collect();
     if keys.iter().all(|key| !key.as_str().contains('\0')) {
-        return (json(keys), "value");
+        return (json(&keys), "value");
     }
     let hex =
-        |key: &Key| key.as_str().bytes().fold(String::new(), |hex, b| hex + &format!("{b:02x}"));
+        |key: &&Key| key.as_str().bytes().fold(String::new(), |hex, b| hex + &format!("{b:02x}"));
     let keys: Vec<String> = keys.iter().map(hex).collect();
     (json(&keys), "CAST(unhex(value) AS TEXT)")
 }
@@ -49,6 +50,13 @@ pub(super) fn identity(event: &Event) -> Hash {
     let mut half = [0; size_of::<Hash>()];
     half.copy_from_slice(&hasher.finalize()[..size_of::<Hash>()]);
     Hash::from_be_bytes(half)
+}
+
+/// 64 bits that stand for a stream's subject.
+pub(super) fn subject(subject: &str) -> i64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&Sha256::digest(subject.as_bytes())[..8]);
+    i64::from_be_bytes(first)
 }
 
 /// `t` and the text, or `b` and base64.
@@ -122,8 +130,6 @@ pub(super) fn instance(row: &SqliteRow) -> Result<Instance, ReadError> {
         key: text(row, "key")?.into(),
         status,
         state: state(row)?,
-        claims: parsed(row, "claims")?,
-        timers: parsed(row, "timers")?,
         decided: Position(number(row, "decided")?),
         version: number(row, "version")?,
         started_at: Timestamp(number(row, "started_at")?),

@@ -4,17 +4,19 @@
 //! One connection writes; reads have their own and see the last commit. What belongs
 //! together is read in one transaction.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::TryStreamExt as _;
 use sagabox_engine::model::{
-    DeadLetter, DeadLetterId, Held, Instance, Key, LogEntry, Message, PluginName, Position,
-    Sequence, SinkName, Timestamp,
+    DeadLetter, DeadLetterId, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
+    SinkName, Timer, TimerRef, Timestamp,
 };
 use sagabox_engine::store::{
-    Batch, CommitError, Committed, Loaded, MessageLane, Page, PluginProgress, ReadError, Recovered,
-    RecoveredPlugin, Store, TimerRow,
+    Batch, CommitError, Committed, Loaded, LoadedAll, MessageLane, Page, PluginProgress, ReadError,
+    Recovered, RecoveredPlugin, Store, StreamPage, TimerRow,
 };
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow,
@@ -93,12 +95,79 @@ impl SqliteStore {
         trouble::unreadable(&self.path, error)
     }
 
+    /// Instances with their claims and timers, in the same transaction.
+    async fn with_what_they_have(
+        &self,
+        reader: &mut SqliteConnection,
+        plugin: &PluginName,
+        instances: &[SqliteRow],
+    ) -> Result<Vec<Loaded>, ReadError> {
+        let mut loaded: BTreeMap<Key, Loaded> = BTreeMap::new();
+        for row in instances {
+            let instance = Arc::new(rows::instance(row)?);
+            let (claims, timers) = (BTreeSet::new(), BTreeMap::new());
+            loaded.insert(instance.key.clone(), Loaded { instance, claims, timers });
+        }
+        // What is over has neither.
+        let running = loaded.values().filter(|loaded| loaded.instance.status.is_running());
+        let running: Vec<&Key> = running.map(|loaded| &loaded.instance.key).collect();
+        if running.is_empty() {
+            return Ok(loaded.into_values().collect());
+        }
+        let (keys, value) = texts(running);
+        let sql = format!(
+            "SELECT instance, key FROM claims \
+             WHERE plugin = ?1 AND instance IN (SELECT {value} FROM json_each(?2))"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(plugin.as_str().to_owned());
+        let query = query.bind(keys.clone());
+        for row in self.rows_in(reader, query).await? {
+            if let Some(loaded) = loaded.get_mut(&Key::from(rows::text(&row, "instance")?)) {
+                loaded.claims.insert(rows::text(&row, "key")?.into());
+            }
+        }
+        let sql = format!(
+            "SELECT * FROM timers \
+             WHERE plugin = ?1 AND instance IN (SELECT {value} FROM json_each(?2))"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(plugin.as_str().to_owned()).bind(keys);
+        for row in self.rows_in(reader, query).await? {
+            let TimerRow { timer, .. } = rows::timer(&row)?;
+            if let Some(loaded) = loaded.get_mut(&timer.instance) {
+                let TimerRef { name, due, set_by, .. } = timer;
+                loaded.timers.insert(name, Timer { due, set_by });
+            }
+        }
+        Ok(loaded.into_values().collect())
+    }
+
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, ReadError> {
         self.readers.begin().await.map_err(|error| self.unreadable(&error))
     }
 
     async fn rows(&self, query: Query<'_>) -> Result<Vec<SqliteRow>, ReadError> {
         query.fetch_all(&self.readers).await.map_err(|error| self.unreadable(&error))
+    }
+
+    /// Row by row, so that one row at most is in memory beyond the page.
+    async fn within<T>(
+        &self,
+        query: Query<'_>,
+        page: Page,
+        parse: impl Fn(&SqliteRow) -> Result<T, ReadError>,
+        bytes: impl Fn(&T) -> usize,
+    ) -> Result<Vec<T>, ReadError> {
+        let mut rows = query.fetch(&self.readers);
+        let (mut found, mut read) = (Vec::new(), 0);
+        while let Some(row) = rows.try_next().await.map_err(|error| self.unreadable(&error))? {
+            let row = parse(&row)?;
+            read += bytes(&row);
+            if read > page.bytes && !found.is_empty() {
+                break;
+            }
+            found.push(row);
+        }
+        Ok(found)
     }
 
     /// Within a transaction.
@@ -165,7 +234,7 @@ impl Store for SqliteStore {
         after: Position,
         before: Position,
         page: Page,
-    ) -> Result<Vec<LogEntry>, ReadError> {
+    ) -> Result<StreamPage, ReadError> {
         let sql = "WITH sizes AS \
                      (SELECT position, octet_length(event) AS bytes FROM log \
                       WHERE subject = ?4 AND position > ?1 AND position < ?5 \
@@ -184,34 +253,35 @@ impl Store for SqliteStore {
             .bind(limit_of(page.bytes))
             .bind(subject.to_owned())
             .bind(integer(before.0));
-        self.rows(query).await?.iter().map(rows::log_entry).collect()
+        let mut reader = self.begin().await?;
+        let entries = self.rows_in(&mut reader, query).await?;
+        let entries = entries.iter().map(rows::log_entry).collect::<Result<_, ReadError>>()?;
+        let sql = "SELECT EXISTS (SELECT 1 FROM streams_shortened WHERE subject = ?) AS shortened";
+        let query = sqlx::query(sql).bind(rows::subject(subject));
+        let shortened = self.rows_in(&mut reader, query).await?;
+        let is_shortened =
+            shortened.first().map_or(Ok(0), |row| rows::number(row, "shortened"))? == 1;
+        Ok(StreamPage { entries, is_shortened })
     }
 
-    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Loaded, ReadError> {
+    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Vec<Loaded>, ReadError> {
         let (keys, value) = texts(keys);
         let sql = format!(
             "SELECT * FROM instances WHERE plugin = ?1 AND key IN \
              (SELECT {value} FROM json_each(?2) UNION SELECT instance FROM claims \
               WHERE plugin = ?1 AND key IN (SELECT {value} FROM json_each(?2))) ORDER BY key"
         );
-        let query = sqlx::query(AssertSqlSafe(sql)).bind(plugin.as_str().to_owned());
-        let query = query.bind(keys.clone());
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(plugin.as_str().to_owned()).bind(keys);
         let mut reader = self.begin().await?;
         let instances = self.rows_in(&mut reader, query).await?;
-        let sql = format!(
-            "SELECT held.*, log.received_at, log.event FROM held JOIN log USING (position) \
-             WHERE plugin = ?1 AND key IN (SELECT {value} FROM json_each(?2)) \
-             ORDER BY position, key"
-        );
-        let query = sqlx::query(AssertSqlSafe(sql)).bind(plugin.as_str().to_owned()).bind(keys);
-        loaded(plugin, &instances, &self.rows_in(&mut reader, query).await?)
+        self.with_what_they_have(&mut reader, plugin, &instances).await
     }
 
     async fn load_all(
         &self,
         plugin: &PluginName,
         limit: usize,
-    ) -> Result<Option<Loaded>, ReadError> {
+    ) -> Result<Option<LoadedAll>, ReadError> {
         // Not all are counted: what matters is whether there are more, not how many.
         let sql = "SELECT (SELECT count(*) FROM (SELECT 1 FROM instances WHERE plugin = ?1 LIMIT ?2)) \
                         + (SELECT count(*) FROM (SELECT 1 FROM held WHERE plugin = ?1 LIMIT ?2)) AS n";
@@ -227,11 +297,14 @@ impl Store for SqliteStore {
         let sql = "SELECT * FROM instances WHERE plugin = ? ORDER BY key";
         let query = sqlx::query(sql).bind(plugin.as_str().to_owned());
         let instances = self.rows_in(&mut reader, query).await?;
+        let instances = self.with_what_they_have(&mut reader, plugin, &instances).await?;
         let sql = "SELECT held.*, log.received_at, log.event FROM held JOIN log USING (position) \
                    WHERE plugin = ? ORDER BY position, key";
         let query = sqlx::query(sql).bind(plugin.as_str().to_owned());
         let held = self.rows_in(&mut reader, query).await?;
-        loaded(plugin, &instances, &held).map(Some)
+        let held: Result<Vec<Held>, ReadError> =
+            held.iter().map(|row| rows::held(row, plugin)).collect();
+        Ok(Some(LoadedAll { instances, held: held? }))
     }
 
     async fn read_outbox(
@@ -253,8 +326,8 @@ impl Store for SqliteStore {
         due_until: Timestamp,
         limit: usize,
     ) -> Result<Vec<TimerRow>, ReadError> {
-        let sql =
-            "SELECT * FROM timers WHERE due <= ? ORDER BY due, plugin, instance, name LIMIT ?";
+        let sql = "SELECT * FROM timers WHERE fired = 0 AND due <= ? \
+                   ORDER BY due, plugin, instance, name LIMIT ?";
         let query = sqlx::query(sql).bind(integer(due_until.0)).bind(limit_of(limit));
         self.rows(query).await?.iter().map(rows::timer).collect()
     }
@@ -264,7 +337,7 @@ impl Store for SqliteStore {
         plugin: &PluginName,
         key: &Key,
         after: Position,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<LogEntry>, ReadError> {
         let sql = "SELECT position, received_at, event FROM parked JOIN log USING (position) \
                    WHERE plugin = ? AND key = ? AND position > ? ORDER BY position LIMIT ?";
@@ -272,15 +345,16 @@ impl Store for SqliteStore {
             .bind(plugin.as_str().to_owned())
             .bind(key.as_str().to_owned())
             .bind(integer(after.0))
-            .bind(limit_of(limit));
-        self.rows(query).await?.iter().map(rows::log_entry).collect()
+            .bind(limit_of(page.rows));
+        let bytes = |entry: &LogEntry| entry.event.bytes();
+        self.within(query, page, rows::log_entry, bytes).await
     }
 
     async fn read_parked_messages(
         &self,
         lane: &MessageLane,
         after: Sequence,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         let sql = "SELECT outbox.* FROM parked_messages JOIN outbox USING (sink, sequence) \
                    WHERE parked_messages.sink = ? AND parked_messages.plugin = ? \
@@ -290,8 +364,9 @@ impl Store for SqliteStore {
             .bind(lane.plugin.as_str().to_owned())
             .bind(lane.key.as_str().to_owned())
             .bind(integer(after.0))
-            .bind(limit_of(limit));
-        self.rows(query).await?.iter().map(rows::message).collect()
+            .bind(limit_of(page.rows));
+        let bytes = |message: &Arc<Message>| message.event.bytes();
+        self.within(query, page, rows::message, bytes).await
     }
 
     async fn read_expired_holds(
@@ -313,17 +388,24 @@ impl Store for SqliteStore {
         &self,
         plugin: &PluginName,
         until: Timestamp,
+        after: Option<&(Timestamp, Key)>,
         limit: usize,
-    ) -> Result<Vec<Key>, ReadError> {
-        let sql = "SELECT key FROM instances \
-                   WHERE plugin = ? AND status <> 'running' AND updated_at <= ? \
-                   ORDER BY updated_at, key LIMIT ?";
+    ) -> Result<Vec<(Timestamp, Key)>, ReadError> {
+        let sql = "SELECT updated_at, key FROM instances \
+                   WHERE plugin = ?1 AND status <> 'running' AND updated_at <= ?2 \
+                     AND (updated_at, key) > (?3, ?4) ORDER BY updated_at, key LIMIT ?5";
+        let (after_time, after_key) = after.map_or((-1, ""), |(t, k)| (integer(t.0), k.as_str()));
         let query = sqlx::query(sql)
             .bind(plugin.as_str().to_owned())
             .bind(integer(until.0))
+            .bind(after_time)
+            .bind(after_key.to_owned())
             .bind(limit_of(limit));
         let rows = self.rows(query).await?;
-        rows.iter().map(|row| rows::text(row, "key").map(Key::from)).collect()
+        let row = |row: &SqliteRow| {
+            Ok((Timestamp(rows::number(row, "updated_at")?), rows::text(row, "key")?.into()))
+        };
+        rows.iter().map(row).collect()
     }
 
     async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {
@@ -356,16 +438,4 @@ fn blocking<T>(work: impl FnOnce() -> T) -> T {
 
 fn limit_of(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-fn loaded(
-    plugin: &PluginName,
-    instances: &[SqliteRow],
-    held: &[SqliteRow],
-) -> Result<Loaded, ReadError> {
-    let instances: Result<Vec<Arc<Instance>>, ReadError> =
-        instances.iter().map(|row| rows::instance(row).map(Arc::new)).collect();
-    let held: Result<Vec<Held>, ReadError> =
-        held.iter().map(|row| rows::held(row, plugin)).collect();
-    Ok(Loaded { instances: instances?, held: held? })
 }

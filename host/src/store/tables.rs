@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Params};
 use sagabox_engine::model::{DeadLetter, DeadLetterSubject, Key, PluginName, Position, SinkName};
-use sagabox_engine::store::{Append, Batch};
+use sagabox_engine::store::{Append, Batch, Closing};
 
 use super::rows::json as json_rows;
 use super::rows::{self, encode, integer};
@@ -40,12 +40,12 @@ pub(super) fn write_log(
     let sql = "INSERT INTO log (position, received_at, subject, event) VALUES (?, ?, ?, ?)";
     each(writer, sql, entries(), |append| {
         let Append { position, received_at, event, .. } = append;
-        (integer(position.0), integer(received_at.0), event.subject.as_deref(), event.to_json())
+        (integer(position.0), integer(received_at.0), event.stream(), event.to_json())
     })?;
     let count = (batch.appends.len() - duplicates.len()) as u64;
     let counted = (count > 0).then_some(integer(count));
     each(writer, "UPDATE totals SET events = events + ?", counted, |count| [count])?;
-    let sql = "DELETE FROM timers \
+    let sql = "UPDATE timers SET fired = 1 \
                WHERE plugin = ? AND instance = ? AND name = ? AND due = ? AND set_by = ?";
     let fired = batch.appends.iter().filter_map(|append| append.fires.as_ref());
     each(writer, sql, fired, |timer| {
@@ -55,9 +55,9 @@ pub(super) fn write_log(
 }
 
 pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
+    remove_instances(writer, &batch.instances_removed)?;
     let sql = "INSERT OR REPLACE INTO instances (plugin, key, status, state_version, state, \
-               claims, timers, decided, version, started_at, updated_at) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+               decided, version, started_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.instances, |(plugin, instance)| {
         let state = instance.state.as_ref();
         (
@@ -66,15 +66,12 @@ pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), 
             instance.status.as_str(),
             state.map(|state| state.version),
             state.map(|state| encode(&state.data)),
-            json_rows(&instance.claims),
-            json_rows(&instance.timers),
             integer(instance.decided.0),
             integer(instance.version),
             integer(instance.started_at.0),
             integer(instance.updated_at.0),
         )
     })?;
-    remove_instances(writer, &batch.instances_removed)?;
     let (claimed, released): (Vec<_>, Vec<_>) =
         batch.claims.iter().partition(|claim| claim.claimed);
     let sql = "INSERT OR IGNORE INTO claims (plugin, key, instance) VALUES (?, ?, ?)";
@@ -85,8 +82,8 @@ pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), 
     each(writer, sql, &batch.timers_cleared, |(plugin, instance, name)| {
         (plugin.as_str(), instance.as_str(), name.as_str())
     })?;
-    let sql = "INSERT OR REPLACE INTO timers (plugin, instance, name, due, set_by, data) \
-               VALUES (?, ?, ?, ?, ?, ?)";
+    let sql = "INSERT OR REPLACE INTO timers (plugin, instance, name, due, set_by, data, fired) \
+               VALUES (?, ?, ?, ?, ?, ?, 0)";
     each(writer, sql, &batch.timers_set, |row| {
         let timer = &row.timer;
         (
@@ -100,40 +97,16 @@ pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), 
     })
 }
 
-/// With their claims and timers. The claims are found by the instance's own list: the
-/// table is ordered by key.
+/// With their claims and timers.
 fn remove_instances(writer: &Connection, removed: &[(PluginName, Key)]) -> Result<(), WriteError> {
-    remove_claims_with_nul(writer, removed)?;
     for sql in [
-        "DELETE FROM claims WHERE (plugin, key, instance) IN \
-         (SELECT instances.plugin, claim.value, instances.key \
-          FROM instances JOIN json_each(instances.claims) AS claim \
-          WHERE instances.plugin = ? AND instances.key = ?)",
+        "DELETE FROM claims WHERE plugin = ? AND instance = ?",
         "DELETE FROM timers WHERE plugin = ? AND instance = ?",
         "DELETE FROM instances WHERE plugin = ? AND key = ?",
     ] {
         each(writer, sql, removed, |(plugin, key)| (plugin.as_str(), key.as_str()))?;
     }
     Ok(())
-}
-
-/// SQLite ends a string of JSON at a NUL: claims that have one are looked for among all of
-/// the plugin's.
-fn remove_claims_with_nul(
-    writer: &Connection,
-    removed: &[(PluginName, Key)],
-) -> Result<(), WriteError> {
-    let sql = "SELECT 1 FROM instances \
-               WHERE plugin = ? AND key = ? AND instr(claims, '\\u0000') > 0";
-    let mut have = writer.prepare_cached(sql)?;
-    let mut rare = Vec::new();
-    for (plugin, key) in removed {
-        if have.exists((plugin.as_str(), key.as_str()))? {
-            rare.push((plugin, key));
-        }
-    }
-    let sql = "DELETE FROM claims WHERE plugin = ? AND instance = ?";
-    each(writer, sql, rare, |(plugin, key)| (plugin.as_str(), key.as_str()))
 }
 
 pub(super) fn write_decisions(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
@@ -215,7 +188,13 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
                reason, attempts, plugin_version, at, status, resolved_by, resolved_reason, event, \
                edited, message_kind, event_type) \
                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    each(writer, sql, &batch.dead_letters, |letter| letter_row(letter))
+    each(writer, sql, &batch.dead_letters, |letter| letter_row(letter))?;
+    let sql =
+        "UPDATE dead_letters SET status = ?, resolved_by = ?, resolved_reason = ? WHERE id = ?";
+    each(writer, sql, &batch.letters_closed, |closing| {
+        let Closing { id, status, by, reason } = closing;
+        (status.as_str(), by.as_str(), reason.as_str(), integer(id.0))
+    })
 }
 
 /// One value for each column.

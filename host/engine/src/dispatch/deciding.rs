@@ -1,6 +1,5 @@
 //! What a handler's reply does to the instances, and to the next commit.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -133,18 +132,37 @@ impl Dispatcher {
         instance.decided = entry.position;
         instance.version += 1;
         instance.updated_at = now;
-        take_fired(&mut instance, &entry.event);
-        self.change_timers(&mut instance, entry.position, decision.timers, now);
-        self.change_keys(&mut instance, decision.keys, &mut claimed);
         if decision.complete {
             instance.status = InstanceStatus::Completed;
-            for name in std::mem::take(&mut instance.timers).into_keys() {
-                self.changes.timers.insert((key.clone(), name), None);
-            }
         }
-        let instance = Arc::new(instance);
-        self.write(instance);
+        self.write(Arc::new(instance));
+        self.take_fired(key, &entry.event);
+        self.change_timers(key, entry.position, decision.timers, now);
+        self.change_keys(key, decision.keys, &mut claimed);
+        if decision.complete {
+            self.release_all(key);
+            claimed.retain(|claimed| claimed == key);
+        }
         claimed
+    }
+
+    /// An instance is over: its timers are cleared, and what comes for the keys that it had
+    /// claimed is no longer for it.
+    pub(super) fn release_all(&mut self, key: &Key) {
+        let (claims, timers) = self.residents.release_all(key);
+        let released = claims.into_iter().map(|claimed| ((claimed, key.clone()), false));
+        self.changes.claims.extend(released);
+        self.changes.timers.extend(timers.into_iter().map(|name| ((key.clone(), name), None)));
+    }
+
+    /// A timer that fired is set no more, unless it is set anew.
+    fn take_fired(&mut self, key: &Key, event: &Event) {
+        if event.event_type == reserved::TIMER_FIRED
+            && let Some(name) = event.subject.as_deref().map(TimerName::from)
+            && self.residents.clear_timer(key, &name)
+        {
+            self.changes.timers.insert((key.clone(), name), None);
+        }
     }
 
     /// The instance's next version, for memory and for the next commit.
@@ -155,7 +173,7 @@ impl Dispatcher {
 
     fn change_timers(
         &mut self,
-        instance: &mut Instance,
+        instance: &Key,
         set_by: Position,
         changes: Vec<TimerChange>,
         now: Timestamp,
@@ -169,41 +187,36 @@ impl Dispatcher {
                     };
                     let timer = TimerRef {
                         plugin: self.plugin.clone(),
-                        instance: instance.key.clone(),
+                        instance: instance.clone(),
                         name: name.clone(),
                         due,
                         set_by,
                     };
-                    instance.timers.insert(name.clone(), Timer { due, set_by });
+                    self.residents.set_timer(instance, name.clone(), Timer { due, set_by });
                     let row = TimerRow { timer, data };
-                    self.changes.timers.insert((instance.key.clone(), name), Some(row));
+                    self.changes.timers.insert((instance.clone(), name), Some(row));
                 }
                 TimerChange::Cancel(name) => {
-                    if instance.timers.remove(&name).is_some() {
-                        self.changes.timers.insert((instance.key.clone(), name), None);
+                    if self.residents.clear_timer(instance, &name) {
+                        self.changes.timers.insert((instance.clone(), name), None);
                     }
                 }
             }
         }
     }
 
-    fn change_keys(
-        &mut self,
-        instance: &mut Instance,
-        changes: Vec<KeyChange>,
-        claimed: &mut Vec<Key>,
-    ) {
+    fn change_keys(&mut self, instance: &Key, changes: Vec<KeyChange>, claimed: &mut Vec<Key>) {
         for change in changes {
             match change {
                 KeyChange::Claim(key) => {
-                    if key != instance.key && instance.claims.insert(key.clone()) {
-                        self.changes.claims.insert((key.clone(), instance.key.clone()), true);
+                    if key != *instance && self.residents.claim(instance, key.clone()) {
+                        self.changes.claims.insert((key.clone(), instance.clone()), true);
                         claimed.push(key);
                     }
                 }
                 KeyChange::Release(key) => {
-                    if instance.claims.remove(&key) {
-                        self.changes.claims.insert((key.clone(), instance.key.clone()), false);
+                    if self.residents.release(instance, &key) {
+                        self.changes.claims.insert((key.clone(), instance.clone()), false);
                         claimed.retain(|claimed| *claimed != key);
                     }
                 }
@@ -365,8 +378,6 @@ impl Instance {
             key,
             status: InstanceStatus::Running,
             state: None,
-            claims: BTreeSet::new(),
-            timers: std::collections::BTreeMap::new(),
             decided: Position(0),
             version: 0,
             started_at: now,
@@ -393,15 +404,6 @@ fn check(decision: &Decision, own: &Key) -> Result<(), String> {
     Ok(())
 }
 
-/// A timer that fired is set no more, unless it was set anew since.
-fn take_fired(instance: &mut Instance, event: &Event) {
-    if event.event_type == reserved::TIMER_FIRED
-        && let Some(name) = event.subject.as_deref()
-    {
-        instance.timers.remove(&TimerName::from(name));
-    }
-}
-
 async fn answer(
     plugin: &PluginName,
     question: &Question,
@@ -425,12 +427,20 @@ async fn stream(
     loop {
         let page = store.read_stream(subject, after, before, STREAM_PAGE).await;
         let page = page.map_err(|error| Failure::Transient(error.to_string()))?;
-        let Some(last) = page.last() else { break };
+        // Once it is shortened it stays so: what the last page says holds for all of them.
+        if page.is_shortened {
+            return Err(Failure::Permanent(
+                "events of the stream were removed, as they were older than `history` under \
+                 [retention]"
+                    .to_owned(),
+            ));
+        }
+        let page_bytes = page.entries.iter().map(|entry| entry.event.bytes()).sum();
+        let is_last = STREAM_PAGE.is_last(page.entries.len(), page_bytes);
+        let Some(last) = page.entries.last() else { break };
         after = last.position;
-        let page_bytes = page.iter().map(|entry| entry.event.bytes()).sum();
-        let is_last = STREAM_PAGE.is_last(page.len(), page_bytes);
         bytes += page_bytes;
-        events.extend(page.into_iter().map(|entry| entry.event));
+        events.extend(page.entries.into_iter().map(|entry| entry.event));
         if events.len() > STREAM_EVENTS_MAX {
             return Err(Failure::Permanent(format!(
                 "the stream has more than {STREAM_EVENTS_MAX} events"

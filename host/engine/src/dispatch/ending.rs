@@ -1,22 +1,25 @@
-//! An operator ends an instance: the host does it itself, without its handler,
-//! in the order of the log like everything else that happens to it.
+//! The ends of instances. An operator ends one: the host does it itself, without its handler,
+//! in the order of the log like everything else that happens to it. Those that are over for
+//! long enough are removed: here, so that nothing that comes later finds them in memory.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use crate::model::{
     Absent, Correlation, DecisionRecord, Effect, Event, Instance, InstanceStatus, Key, Position,
     Subscription, reserved,
 };
+use crate::requests::RemoveRequest;
 use crate::resolve::{Action, Resolution};
 
-use super::Dispatcher;
+use super::{Dirty, Dispatcher};
 
 impl Dispatcher {
-    pub(super) fn is_end(&mut self, key: &Key, position: Position) -> bool {
+    pub(super) fn ends(&mut self, key: &Key, position: Position) -> bool {
         let delivery = self.lanes.get_mut(key, position.0);
-        delivery.is_some_and(|d| d.entry.event.event_type == reserved::INSTANCE_ENDED)
+        delivery.is_some_and(|delivery| is_end(&delivery.entry.event))
     }
 
     /// The instance is over. Its state stays, for whoever asks what it was.
@@ -30,9 +33,6 @@ impl Dispatcher {
         instance.decided = position;
         instance.version += 1;
         instance.updated_at = now;
-        for name in std::mem::take(&mut instance.timers).into_keys() {
-            self.changes.timers.insert((key.clone(), name), None);
-        }
         let Resolution { by, reason, .. } = resolution(&delivery.entry.event);
         self.changes.decisions.push(DecisionRecord {
             position,
@@ -47,8 +47,40 @@ impl Dispatcher {
         });
         self.counters.handled += 1;
         self.write(Arc::new(instance));
+        self.release_all(key);
         self.settle(key, position, delivery.via);
     }
+}
+
+impl Dispatcher {
+    /// Removes instances that are over, and that nothing is under way for.
+    pub(super) fn on_remove(&mut self, request: RemoveRequest) {
+        let RemoveRequest { keys, reply } = request;
+        self.count_durable();
+        let mut count = 0;
+        for key in keys {
+            if !self.lanes.contains(&key)
+                && !self.parking.contains(&key)
+                && self.residents.remove_finished(&key, self.durable, self.handed_over + 1)
+            {
+                count += 1;
+                self.changes.instances_removed.insert(key);
+            }
+        }
+        let (told, durable) = oneshot::channel();
+        if count > 0 {
+            self.changes.replies.push(told);
+            self.touch(Dirty::Rows);
+        } else {
+            let _ = told.send(());
+        }
+        // Housekeeping may have ended.
+        let _ = reply.send((count, durable));
+    }
+}
+
+pub(super) fn is_end(event: &Event) -> bool {
+    event.event_type == reserved::INSTANCE_ENDED
 }
 
 /// What every process manager does with the event.

@@ -1,107 +1,103 @@
 //! Dead letters of events: what waits behind them, and what operators do with them.
 //!
-//! A key goes on in two commits. The first notes the operator's decision; when it
-//! is durable, what waits is read back from the store, complete, and goes into
-//! the key's lane. What comes for the key between the two is kept behind it. Each
-//! parked event leaves its row in the commit that settles it, so a crash at any
-//! point goes on where it was.
+//! What an operator decides is whole in one commit: the letter's status, and the rows that
+//! are dropped with it. A key that goes on is read back from the store, once that is durable,
+//! in portions (`parking.rs`); what comes for it meanwhile is kept behind it. Each parked
+//! event leaves its row in the commit that settles it, so a crash at any point goes on
+//! where it was.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use crate::commit::Addressed;
 use crate::correlate::correlate;
 use crate::detached::detached;
 use crate::model::{
-    DeadLetter, DeadLetterId, DeadLetterStatus, Event, Instance, Key, LogEntry, MessageKind,
-    PluginName, Position, reserved,
+    DeadLetter, DeadLetterId, DeadLetterStatus, Event, Key, LogEntry, MessageKind, PluginName,
+    Position, reserved,
 };
+use crate::parking::{PORTION_BYTES, Portion};
 use crate::resolve::{Action, Resolution, ResolveError, ResolveRequest, write_letter};
-use crate::store::{ParkedKey, ReadError, Store};
+use crate::store::{Closing, Loaded, Page, ParkedKey, ReadError, Store};
 
-use super::{Delivery, Dirty, Dispatcher, Via, is_for_instance};
+use super::{Delivery, Dirty, Dispatcher, Via, ending, is_for_instance};
 
-const PARKED_PAGE: usize = 512;
 const READ_RETRY: Duration = Duration::from_millis(200);
-/// Keys whose parked events are read at the same time.
-const READS_MAX: usize = 8;
 
 /// What a key goes on with.
 pub(super) struct Resumed {
     key: Key,
-    letters: Vec<DeadLetter>,
+    letter: Option<DeadLetter>,
     rows: Vec<LogEntry>,
     /// As it is stored; what is in memory may be newer.
-    instance: Option<Arc<Instance>>,
-    /// Its instance is about to end: all this is dropped, by whom and why.
-    give_up: Option<Resolution>,
+    instance: Option<Loaded>,
 }
 
 impl Dispatcher {
     pub(super) fn restore_letters(&mut self, parked: &[ParkedKey<Key>]) {
-        let reads = Arc::new(Semaphore::new(READS_MAX));
-        for parked in parked {
-            if self.parking.restore(parked.key.clone(), parked) {
-                self.parking.begin_resume(&parked.key, false);
-                let redriving = parked.letters.iter().filter(|letter| letter.redriving);
-                let letters = redriving.map(|letter| letter.id).collect();
-                self.read_back(&parked.key, letters, None, None, &reads);
-            }
+        for ParkedKey { key, letters, waiting } in parked {
+            self.parking.restore(key, letters, waiting);
         }
     }
 
-    /// Reads what waits for a key, once what was decided about it is durable.
-    fn read_back(
-        &mut self,
-        key: &Key,
-        letters: Vec<DeadLetterId>,
-        durable: Option<oneshot::Receiver<()>>,
-        give_up: Option<Resolution>,
-        reads: &Arc<Semaphore>,
-    ) {
-        let (store, reads) = (Arc::clone(&self.around.store), Arc::clone(reads));
-        let (plugin, key) = (self.plugin.clone(), key.clone());
-        let has_instances = self.manifest.role.has_instances();
-        self.resumes.push(detached(async move {
-            if let Some(durable) = durable
-                && durable.await.is_err()
-            {
-                // The engine recovers, and this dispatcher is dropped.
-                std::future::pending::<()>().await;
-            }
-            let _turn = reads.acquire_owned().await;
-            loop {
-                let parked = async {
-                    let (letters, rows) = read_parked(&*store, &plugin, &key, &letters).await?;
-                    let instance = match has_instances {
-                        true => store.load(&plugin, std::slice::from_ref(&key)).await?.instances,
-                        false => Vec::new(),
-                    };
-                    let instance = instance.into_iter().find(|instance| instance.key == key);
-                    Ok::<_, ReadError>((letters, rows, instance))
-                };
-                match parked.await {
-                    Ok((letters, rows, instance)) => {
-                        return Resumed { key, letters, rows, instance, give_up };
-                    }
-                    Err(error) => {
-                        tracing::warn!(%plugin, %key, %error, "what is parked cannot be read; trying again");
-                        tokio::time::sleep(READ_RETRY).await;
+    /// Reads what may go on, as much of it as there is room for.
+    pub(super) fn read_portions(&mut self) {
+        while let Some(portion) = self.parking.next_portion() {
+            let durable = self.when_durable();
+            let (store, plugin) = (Arc::clone(&self.around.store), self.plugin.clone());
+            let has_instances = self.manifest.role.has_instances();
+            self.resumes.push(detached(async move {
+                if let Some(durable) = durable
+                    && durable.await.is_err()
+                {
+                    // The engine recovers, and this dispatcher is dropped.
+                    std::future::pending::<()>().await;
+                }
+                loop {
+                    match read_portion(&*store, &plugin, &portion, has_instances).await {
+                        Ok(resumed) => return resumed,
+                        Err(error) => {
+                            let key = &portion.key;
+                            tracing::warn!(%plugin, %key, %error, "what is parked cannot be read; trying again");
+                            tokio::time::sleep(READ_RETRY).await;
+                        }
                     }
                 }
-            }
-        }));
+            }));
+        }
+    }
+
+    /// Tells when all changes so far are durable; none if they are.
+    fn when_durable(&mut self) -> Option<oneshot::Receiver<()>> {
+        self.count_durable();
+        if self.dirty != Dirty::Rows && self.becoming_durable.is_empty() {
+            return None;
+        }
+        let (told, durable) = oneshot::channel();
+        self.changes.replies.push(told);
+        self.touch(Dirty::Rows);
+        Some(durable)
     }
 
     pub(super) fn on_resolve(&mut self, request: ResolveRequest) {
-        let ResolveRequest { letter, resolution, reply } = request;
-        let outcome = match letter.key.clone() {
-            Some(key) => self.resolve(&key, letter, resolution),
-            None => self.resolve_keyless(letter, resolution),
-        };
-        // Whoever asked may have hung up; what was decided holds all the same.
+        if let Some(ResolveRequest { letter, resolution, reply }) = self.check_edited(request) {
+            let outcome = match letter.key.clone() {
+                Some(key) => self.resolve(&key, letter, resolution),
+                None => self.resolve_keyless(letter, resolution),
+            };
+            self.answer(reply, outcome);
+        }
+    }
+
+    /// Answers when what was done is durable.
+    pub(super) fn answer(
+        &mut self,
+        reply: oneshot::Sender<Result<oneshot::Receiver<()>, ResolveError>>,
+        outcome: Result<(), ResolveError>,
+    ) {
+        // The caller may have hung up; what was decided holds all the same.
         let _ = reply.send(outcome.map(|()| {
             let (durable, settled) = oneshot::channel();
             self.changes.replies.push(durable);
@@ -109,59 +105,63 @@ impl Dispatcher {
         }));
     }
 
-    fn resolve(
+    /// Whether the letter may be resolved now.
+    pub(super) fn check_letter(&self, key: &Key, letter: &DeadLetter) -> Result<(), ResolveError> {
+        let checked = self.parking.check(key, letter.position.0, letter.id);
+        checked.map_err(|refusal| ResolveError::refused(letter, refusal))
+    }
+
+    pub(super) fn resolve(
         &mut self,
         key: &Key,
         mut letter: DeadLetter,
         resolution: Resolution,
     ) -> Result<(), ResolveError> {
-        let (place, id) = (letter.position.0, letter.id);
-        self.parking
-            .check(key, place, id)
-            .map_err(|refusal| ResolveError::refused(&letter, refusal))?;
-        if let Action::Redrive { edited: Some(event) } = &resolution.action {
-            self.check_edited(&letter, event)?;
-        }
-        let action = resolution.action.clone();
-        let status = match action {
-            Action::Redrive { .. } => DeadLetterStatus::Redriving,
-            Action::Skip => DeadLetterStatus::Skipped,
-            Action::Discard => DeadLetterStatus::Discarded,
+        self.check_letter(key, &letter)?;
+        let place = letter.position.0;
+        let status = match resolution.action {
+            Action::Redrive { .. } => {
+                self.parking.redrive(key, place);
+                DeadLetterStatus::Redriving
+            }
+            Action::Skip => {
+                self.parking.resolve(key, place);
+                self.counters.discarded += 1;
+                DeadLetterStatus::Skipped
+            }
+            Action::Discard => {
+                self.counters.discarded += 1;
+                let waiting = self.parking.discard(key, place);
+                self.drop_rows(key, waiting);
+                DeadLetterStatus::Discarded
+            }
         };
         letter.resolved(status, resolution);
         write_letter(&mut self.changes.dead_letters, letter);
-        self.parking.begin_resume(key, action == Action::Discard);
-        let mut letters = Vec::new();
-        if status == DeadLetterStatus::Redriving {
-            self.parking.redrive(key, place);
-            letters.push(id);
-        } else {
-            self.parking.resolve(key, place);
-            self.counters.discarded += 1;
-        }
-        self.resume(key, letters, None);
+        self.touch(Dirty::Rows);
         Ok(())
     }
 
-    /// Whoever ends an instance gives up what waits behind its dead letters.
-    pub(super) fn give_up_letters(&mut self, key: &Key, resolution: &Resolution) {
-        let open = self.parking.open_letters(key);
-        if open.is_empty() {
-            return;
+    fn drop_rows(&mut self, key: &Key, places: Vec<u64>) {
+        self.counters.discarded += places.len() as u64;
+        for place in places {
+            self.changes.parked.insert((Position(place), key.clone()), None);
         }
-        for (place, _) in &open {
-            self.parking.redrive(key, *place);
-        }
-        self.parking.begin_resume(key, true);
-        let letters = open.into_iter().map(|(_, id)| id).collect();
-        self.resume(key, letters, Some(resolution.clone()));
+        self.touch(Dirty::Rows);
     }
 
-    fn resume(&mut self, key: &Key, letters: Vec<DeadLetterId>, give_up: Option<Resolution>) {
-        let (told, durable) = oneshot::channel();
-        self.changes.replies.push(told);
-        self.touch(Dirty::Rows);
-        self.read_back(key, letters, Some(durable), give_up, &Arc::new(Semaphore::new(1)));
+    /// An operator who ends an instance gives up its open letters, and all that waits.
+    pub(super) fn give_up(&mut self, key: &Key, end: &Event) {
+        let (letters, waiting) = self.parking.give_up(key);
+        let Resolution { by, reason, .. } = ending::resolution(end);
+        self.counters.discarded += letters.len() as u64;
+        self.changes.letters_closed.extend(letters.into_iter().map(|id| Closing {
+            id,
+            status: DeadLetterStatus::Discarded,
+            by: by.clone(),
+            reason: reason.clone(),
+        }));
+        self.drop_rows(key, waiting);
     }
 
     /// Nothing waits behind such a letter. Its event goes to the log once more, for
@@ -175,84 +175,53 @@ impl Dispatcher {
             let (id, status) = (letter.id.0, letter.status.as_str());
             return Err(ResolveError::NotOpen { id, status });
         }
-        if let Action::Redrive { edited: Some(event) } = &resolution.action {
-            self.check_edited(&letter, event)?;
-        }
         self.requeued.insert(letter.id);
-        match resolution.action {
+        let status = match resolution.action {
             Action::Redrive { .. } => {
-                letter.resolved(DeadLetterStatus::Redriven, resolution);
-                self.counters.requeued += 1;
-                self.changes.outgoing.push(Addressed {
-                    sink: None,
-                    kind: MessageKind::Event,
-                    key: Key::from(""),
-                    cause: letter.position,
-                    event: Arc::new(addressed_to(&self.plugin, letter.current())),
-                    append: true,
-                    redriven: true,
-                });
+                self.requeue(letter, resolution);
+                return Ok(());
             }
-            Action::Skip => {
-                letter.resolved(DeadLetterStatus::Skipped, resolution);
-                self.counters.discarded += 1;
-            }
-            Action::Discard => {
-                letter.resolved(DeadLetterStatus::Discarded, resolution);
-                self.counters.discarded += 1;
-            }
-        }
+            Action::Skip => DeadLetterStatus::Skipped,
+            Action::Discard => DeadLetterStatus::Discarded,
+        };
+        letter.resolved(status, resolution);
+        self.counters.discarded += 1;
         write_letter(&mut self.changes.dead_letters, letter);
         self.touch(Dirty::Rows);
         Ok(())
     }
 
-    /// It takes the other's place in the log: it is the same event, told better.
-    fn check_edited(&self, letter: &DeadLetter, edited: &Event) -> Result<(), ResolveError> {
-        let refuse = |reason: String| Err(ResolveError::Edited { id: letter.id.0, reason });
-        let original = &letter.event;
-        if (&edited.id, &edited.source) != (&original.id, &original.source) {
-            return refuse(format!(
-                "its id and source must stay `{}` and `{}`: they are its identity",
-                original.id, original.source
-            ));
-        }
-        if edited.event_type.starts_with(reserved::PREFIX)
-            != original.event_type.starts_with(reserved::PREFIX)
-        {
-            return refuse("an event of the host and one from outside differ".to_owned());
-        }
-        if self.subscription(&edited.event_type).is_none() {
-            return refuse(format!(
-                "{} does not subscribe to `{}`",
-                self.plugin, edited.event_type
-            ));
-        }
-        Ok(())
+    /// Appends a letter's event to the log once more, for this plugin alone.
+    pub(super) fn requeue(&mut self, mut letter: DeadLetter, resolution: Resolution) {
+        letter.resolved(DeadLetterStatus::Redriven, resolution);
+        self.counters.requeued += 1;
+        self.changes.outgoing.push(Addressed {
+            sink: None,
+            kind: MessageKind::Event,
+            key: Key::from(""),
+            cause: letter.position,
+            event: Arc::new(redriven(&self.plugin, letter.current())),
+            append: true,
+            redriven: true,
+        });
+        write_letter(&mut self.changes.dead_letters, letter);
+        self.touch(Dirty::Rows);
     }
 
     pub(super) fn on_resumed(&mut self, resumed: Resumed) {
-        let Resumed { key, letters, rows, instance, give_up } = resumed;
-        // Nothing is decided for a key that resumes: it is as it was when it was read.
+        let Resumed { key, letter, rows, instance } = resumed;
+        // Nothing of a key leaves memory while a portion of it is read.
         if let Some(instance) = instance {
             self.residents.insert_loaded(instance);
         }
-        for letter in letters {
-            match &give_up {
-                None => self.try_letter(&key, letter),
-                Some(resolution) => self.give_up(&key, letter, resolution.clone()),
-            }
+        let places = rows.iter().map(|entry| (entry.position.0, entry.event.bytes()));
+        let of_letter = letter.as_ref().map(|letter| letter.current().bytes());
+        let buffered = self.parking.end_portion(&key, of_letter, places);
+        if let Some(letter) = letter {
+            self.try_letter(&key, letter);
         }
-        let limit = self.parking.limit(&key);
-        // None: another who resumed the key had all this.
-        let Some((buffered, discard)) = self.parking.end_resume(&key) else { return };
-        for entry in rows.into_iter().take_while(|entry| entry.position.0 < limit) {
-            if discard {
-                self.counters.discarded += 1;
-                self.settle(&key, entry.position, Via::Parked);
-            } else {
-                self.take_back(&key, entry, Via::Parked);
-            }
+        for entry in rows {
+            self.take_back(&key, entry, Via::Parked);
         }
         for delivery in buffered {
             self.enqueue(&key, delivery);
@@ -267,15 +236,6 @@ impl Dispatcher {
         self.take_back(key, entry, Via::Letter(id));
     }
 
-    fn give_up(&mut self, key: &Key, mut letter: DeadLetter, resolution: Resolution) {
-        let place = letter.position.0;
-        letter.resolved(DeadLetterStatus::Discarded, resolution);
-        write_letter(&mut self.changes.dead_letters, letter);
-        self.counters.discarded += 1;
-        self.parking.resolve(key, place);
-        self.touch(Dirty::Rows);
-    }
-
     fn take_back(&mut self, key: &Key, entry: LogEntry, via: Via) {
         let position = entry.position;
         let Some(subscription) = self.subscription(&entry.event.event_type) else {
@@ -283,10 +243,10 @@ impl Dispatcher {
             self.counters.ignored_absent += 1;
             return self.settle(key, position, via);
         };
-        // An event that was edited may name other keys. The instance it failed at gets
-        // it all the same: it is the one that waits.
+        // It was routed when it came, perhaps by other rules: who waited for it gets it. What
+        // was edited since was routed anew.
         let mut keys = correlate(&entry.event, &subscription.key).unwrap_or_default();
-        if !keys.contains(key) {
+        if !keys.contains(key) && !self.is_rerouted(via) {
             keys.push(key.clone());
         }
         let by_instance = is_for_instance(&subscription);
@@ -297,7 +257,7 @@ impl Dispatcher {
     /// A parked event is done with.
     pub(super) fn settle_parked(&mut self, position: Position, key: &Key) {
         self.changes.parked.insert((position, key.clone()), None);
-        self.parking.unpark(key);
+        self.parking.unpark(key, position.0);
     }
 
     /// A letter's event is done with.
@@ -316,6 +276,7 @@ impl Dispatcher {
         reason: &str,
         attempts: u32,
     ) {
+        let mut ends = Vec::new();
         for (order, delivery) in self.lanes.clear(key) {
             let failed = order == position.0;
             match delivery.via {
@@ -323,13 +284,20 @@ impl Dispatcher {
                     self.reopen(key, id, order, failed.then_some((reason, attempts)))
                 }
                 // It still has its row.
-                Via::Parked if !failed => {}
-                Via::Flight | Via::Hold if !failed => self.park(key, &delivery),
+                Via::Parked if !failed => self.parking.park(key, order),
+                Via::Flight | Via::Hold if !failed => match ending::is_end(&delivery.entry.event) {
+                    true => ends.push(delivery),
+                    false => self.park(key, &delivery),
+                },
                 via => {
                     self.bury(&delivery.entry, Some(key), reason.to_owned(), attempts);
                     self.settle(key, position, via);
                 }
             }
+        }
+        // An end waits behind no letter: it gives up this one, too.
+        for end in ends {
+            self.enqueue(key, end);
         }
         self.touch(Dirty::Rows);
     }
@@ -348,32 +316,44 @@ impl Dispatcher {
     }
 }
 
-/// The letters that are redriven, and all that is parked for the key.
-async fn read_parked(
+async fn read_portion(
     store: &dyn Store,
     plugin: &PluginName,
-    key: &Key,
-    ids: &[DeadLetterId],
-) -> Result<(Vec<DeadLetter>, Vec<LogEntry>), ReadError> {
-    let mut letters = Vec::new();
-    for id in ids {
-        letters.extend(store.read_dead_letter(*id).await?);
-    }
-    let mut rows: Vec<LogEntry> = Vec::new();
-    loop {
-        let after = rows.last().map_or(Position(0), |last| last.position);
-        let page = store.read_parked(plugin, key, after, PARKED_PAGE).await?;
-        let is_last = page.len() < PARKED_PAGE;
-        rows.extend(page);
-        if is_last {
-            return Ok((letters, rows));
+    portion: &Portion<Key>,
+    has_instances: bool,
+) -> Result<Resumed, ReadError> {
+    let Portion { key, letter, places } = portion;
+    let missing = |what: &str| Err(ReadError(format!("{what} of `{key}` is missing")));
+    let letter = match letter {
+        Some(id) => match store.read_dead_letter(*id).await? {
+            None => return missing("a dead letter"),
+            found => found,
+        },
+        None => None,
+    };
+    let mut rows = Vec::new();
+    if let Some(first) = places.first() {
+        let page = Page { rows: places.len(), bytes: PORTION_BYTES };
+        rows = store.read_parked(plugin, key, Position(first - 1), page).await?;
+        rows.retain(|entry| places.contains(&entry.position.0));
+        if rows.is_empty() {
+            return missing("what is parked");
         }
     }
+    let instance = match has_instances {
+        true => store.load(plugin, std::slice::from_ref(key)).await?,
+        false => Vec::new(),
+    };
+    let instance = instance.into_iter().find(|loaded| loaded.instance.key == *key);
+    Ok(Resumed { key: key.clone(), letter, rows, instance })
 }
 
-fn addressed_to(plugin: &PluginName, event: &Event) -> Event {
+/// An event on its way back to the log, as one for this plugin alone.
+fn redriven(plugin: &PluginName, event: &Event) -> Event {
     let mut event = event.clone();
-    event.extensions.retain(|(name, _)| name != reserved::EXTENSION_PLUGIN);
+    let names = [reserved::EXTENSION_PLUGIN, reserved::EXTENSION_REDRIVEN];
+    event.extensions.retain(|(name, _)| !names.contains(&name.as_str()));
     event.extensions.push((reserved::EXTENSION_PLUGIN.to_owned(), plugin.to_string()));
+    event.extensions.push((reserved::EXTENSION_REDRIVEN.to_owned(), "true".to_owned()));
     event
 }

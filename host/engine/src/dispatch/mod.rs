@@ -20,6 +20,7 @@
 //! unknown, the dispatcher is dropped and built again from the store.
 
 mod deciding;
+mod edits;
 mod ending;
 mod holds;
 mod letters;
@@ -50,9 +51,10 @@ use crate::model::{
     Manifest, PluginName, Position, Subscription, Timestamp,
 };
 use crate::monotonic::Instant;
-use crate::parking::{Parking, WAITING_MAX};
+use crate::parking::Parking;
 use crate::readers::{Reader, Readers};
-use crate::resolve::{LetterIds, ResolveRequest};
+use crate::requests::PluginRequest;
+use crate::resolve::LetterIds;
 use crate::retry::RetryPolicy;
 use crate::shard::{Caller, GROUP_MAX, Group, Job, JobResult, Shards};
 use crate::store::{PluginProgress, ReadError, RecoveredPlugin, Store};
@@ -90,6 +92,7 @@ pub struct Surroundings {
     pub retry: RetryPolicy,
     pub lookup_timeout: Duration,
     pub instance_bytes_max: usize,
+    pub waiting_max: u64,
     pub entries_read_max: usize,
     pub routes: Arc<Routes>,
     pub log: Arc<Tail<LogEntry>>,
@@ -105,14 +108,14 @@ pub struct Beginning {
     pub recovered: RecoveredPlugin,
     /// Events up to here came while the plugin was away, and are not for it.
     pub missed_to: Position,
-    pub requests: mpsc::UnboundedReceiver<ResolveRequest>,
+    pub requests: mpsc::UnboundedReceiver<PluginRequest>,
     pub versions: mpsc::UnboundedReceiver<Versions>,
 }
 
 /// What comes back to a dispatcher from outside its own loop.
 pub struct Inbox {
     pub results: mpsc::UnboundedReceiver<Vec<JobResult>>,
-    pub requests: mpsc::UnboundedReceiver<ResolveRequest>,
+    pub requests: mpsc::UnboundedReceiver<PluginRequest>,
     pub versions: mpsc::UnboundedReceiver<Versions>,
 }
 
@@ -174,6 +177,7 @@ pub struct Dispatcher {
     calls: usize,
     asks: FuturesUnordered<BoxFuture<'static, Asked>>,
     resumes: FuturesUnordered<BoxFuture<'static, letters::Resumed>>,
+    reroutes: FuturesUnordered<BoxFuture<'static, edits::Rerouted>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -242,6 +246,7 @@ impl Dispatcher {
         let subscriptions = swap::subscriptions(&manifest);
         let (results, results_of) = mpsc::unbounded_channel();
         let progress = recovered.progress;
+        let waiting_max = around.waiting_max;
         let (log, types) = (Arc::clone(&around.log), swap::types(&manifest));
         let reader = around.readers.register(plugin.clone(), types, || log.head());
         let mut dispatcher = Self {
@@ -268,7 +273,7 @@ impl Dispatcher {
             flight_bytes: 0,
             partly: BTreeSet::new(),
             lanes: Lanes::default(),
-            parking: Parking::new(WAITING_MAX),
+            parking: Parking::new(waiting_max),
             redriving: HashMap::default(),
             requeued: BTreeSet::new(),
             open: HashMap::default(),
@@ -285,6 +290,7 @@ impl Dispatcher {
             calls: 0,
             asks: FuturesUnordered::new(),
             resumes: FuturesUnordered::new(),
+            reroutes: FuturesUnordered::new(),
         };
         dispatcher.try_beside(canary);
         dispatcher.restore_letters(&recovered.parked);
@@ -301,6 +307,7 @@ impl Dispatcher {
             self.on_time();
             self.pump();
             self.close();
+            self.read_portions();
             self.make_room();
             if self.dirty == Dirty::Clean {
                 waited_since = None;
@@ -326,8 +333,12 @@ impl Dispatcher {
                 }
                 Some(versions) = inbox.versions.recv() => self.swap(versions),
                 Some(done) = inbox.results.recv() => self.on_results(done),
-                Some(request) = inbox.requests.recv() => self.on_resolve(request),
+                Some(request) = inbox.requests.recv() => match request {
+                    PluginRequest::Resolve(request) => self.on_resolve(*request),
+                    PluginRequest::Remove(request) => self.on_remove(request),
+                },
                 Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => self.on_resumed(resumed),
+                Some(rerouted) = self.reroutes.next(), if !self.reroutes.is_empty() => self.on_rerouted(rerouted),
                 Some(asked) = self.asks.next(), if !self.asks.is_empty() => self.on_asked(asked),
                 Some(found) = self.loads.next(), if !self.loads.is_empty() => self.on_found(found),
                 () = reader.wait(read_to.0), if reads => self.read().await,

@@ -50,7 +50,7 @@ pub(super) enum Interest {
 /// All that the store has of some keys.
 pub(super) struct Found {
     keys: Vec<Key>,
-    loaded: Loaded,
+    instances: Vec<Loaded>,
 }
 
 impl Dispatcher {
@@ -71,8 +71,8 @@ impl Dispatcher {
                 let keys: BTreeSet<Key> = held.iter().map(|held| held.key.clone()).collect();
                 let keys: Vec<Key> = keys.into_iter().collect();
                 for keys in keys.chunks(LOAD_MAX) {
-                    let loaded = store.load(&plugin, keys).await?;
-                    self.take_in(Found { keys: keys.to_vec(), loaded });
+                    let instances = store.load(&plugin, keys).await?;
+                    self.take_in(Found { keys: keys.to_vec(), instances });
                 }
                 held
             }
@@ -94,12 +94,16 @@ impl Dispatcher {
     /// Lets instances go if there are too many. Not while chunks wait: what was known
     /// when they were read must still be here when they are routed.
     pub(super) fn make_room(&mut self) {
-        if !self.residents.is_full() || !self.chunks.is_empty() {
+        if !self.chunks.is_empty() {
             return;
         }
         self.count_durable();
-        let lanes = &self.lanes;
-        self.residents.sweep(self.durable, |key| lanes.contains(key));
+        self.residents.forget_removed(self.durable);
+        if !self.residents.is_full() {
+            return;
+        }
+        let (lanes, parking) = (&self.lanes, &self.parking);
+        self.residents.sweep(self.durable, |key| lanes.contains(key) || parking.is_reading(key));
     }
 
     pub(super) async fn read(&mut self) {
@@ -181,7 +185,7 @@ impl Dispatcher {
         self.loads.push_back(detached(async move {
             loop {
                 match store.load(&plugin, &keys).await {
-                    Ok(loaded) => return Found { keys, loaded },
+                    Ok(instances) => return Found { keys, instances },
                     Err(error) => {
                         tracing::warn!(%plugin, %error, "instances cannot be read; trying again");
                         tokio::time::sleep(READ_RETRY).await;
@@ -202,8 +206,7 @@ impl Dispatcher {
     }
 
     fn take_in(&mut self, found: Found) {
-        // What is held is all here since the start.
-        let Found { keys, loaded: Loaded { instances, held: _ } } = found;
+        let Found { keys, instances } = found;
         for instance in instances {
             self.residents.insert_loaded(instance);
         }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use crate::handler::Call;
 use crate::model::{
-    Absent, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Instance, InstanceStatus, Key,
-    LogEntry, Parked, Position, Subscription, TimerName, reserved,
+    Absent, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Key, LogEntry, Parked,
+    Position, Subscription, TimerName, reserved,
 };
 use crate::parking::Admission;
 
 use super::reading::Interest;
-use super::{Delivery, Dirty, Dispatcher, Flight, Via, is_for_instance};
+use super::residents::Residents;
+use super::{Delivery, Dirty, Dispatcher, Flight, Via, ending, is_for_instance};
 
 impl Delivery {
     pub(super) fn new(
@@ -75,15 +76,8 @@ impl Dispatcher {
         if !flight.decided.is_empty() {
             self.partly.insert(position);
         }
-        let ends = (flight.entry.event.event_type == reserved::INSTANCE_ENDED)
-            .then(|| Arc::clone(&flight.entry.event));
         self.flight_bytes += flight.entry.event.bytes();
         self.flights.insert(position, flight);
-        if let Some(event) = ends {
-            for key in keys.iter() {
-                self.give_up_letters(key, &super::ending::resolution(&event));
-            }
-        }
         if open {
             self.open_flight(position, &keys);
         } else {
@@ -150,8 +144,14 @@ impl Dispatcher {
 
     /// Puts a delivery into its lane or, if its key is parked, behind the dead letter.
     pub(super) fn enqueue(&mut self, key: &Key, delivery: Delivery) {
-        match self.parking.admit(key) {
+        let ends = delivery.by_instance && ending::is_end(&delivery.entry.event);
+        if ends {
+            self.give_up(key, &delivery.entry.event);
+        }
+        match self.parking.admit(key, delivery.entry.position.0) {
             Admission::Free => self.push(key, delivery),
+            // Nothing is open or put aside any more: it comes behind what is being taken back.
+            _ if ends => self.parking.buffer(key, delivery),
             Admission::Park => self.park(key, &delivery),
             Admission::Buffer => self.parking.buffer(key, delivery),
             Admission::Overflow(first) => {
@@ -174,7 +174,7 @@ impl Dispatcher {
             Parked { plugin: self.plugin.clone(), key: key.clone(), entry: delivery.entry.clone() };
         let position = delivery.entry.position;
         self.changes.parked.insert((position, key.clone()), Some(parked));
-        self.parking.park(key);
+        self.parking.park(key, position.0);
         self.settle(key, position, delivery.via);
     }
 
@@ -197,6 +197,10 @@ impl Dispatcher {
         if self.manifest.role.has_instances()
             && let Some(ignored) = self.ignored(key, position)
         {
+            if let Some(reason) = self.failure_of(key, position, &ignored) {
+                self.fail_unheard(key, position, &reason);
+                return None;
+            }
             let delivery = self.lanes.finish(key, position.0)?;
             match ignored {
                 Ignored::Absent => self.counters.ignored_absent += 1,
@@ -211,7 +215,7 @@ impl Dispatcher {
             self.settle(key, position, delivery.via);
             return None;
         }
-        if self.is_end(key, position) {
+        if self.ends(key, position) {
             self.end(key, position);
             return None;
         }
@@ -225,20 +229,55 @@ impl Dispatcher {
         let Some(instance) = instance else {
             return (delivery.effect == Effect::Handle).then_some(Ignored::Absent);
         };
-        if instance.status != InstanceStatus::Running {
-            return Some(Ignored::Completed);
+        if !instance.status.is_running() {
+            // It has released all keys but its own, with the decision that made it complete.
+            let is_own = delivery.by_instance || delivery.keys.contains(key);
+            return Some(if is_own { Ignored::Completed } else { Ignored::Released });
         }
         match delivery.effect {
             Effect::Start => Some(Ignored::Started),
             Effect::StartOrHandle => None,
             Effect::Handle if delivery.by_instance => {
-                is_superseded(&instance, delivery).then_some(Ignored::Superseded)
+                is_superseded(&self.residents, key, delivery).then_some(Ignored::Superseded)
             }
             Effect::Handle => {
-                let claims = |key: &Key| *key == instance.key || instance.claims.contains(key);
-                (!delivery.keys.iter().any(claims)).then_some(Ignored::Released)
+                let claims = self.residents.claims_of(key);
+                let has = |named: &Key| {
+                    named == key || claims.is_some_and(|claims| claims.contains(named))
+                };
+                (!delivery.keys.iter().any(has)).then_some(Ignored::Released)
             }
         }
+    }
+
+    /// Why an event that no instance gets is a dead letter, if it is not ignored.
+    fn failure_of(&mut self, key: &Key, position: Position, ignored: &Ignored) -> Option<String> {
+        let delivery = self.lanes.get_mut(key, position.0)?;
+        let (via, event_type) = (delivery.via, delivery.entry.event.event_type.clone());
+        let fails = self.subscription(&event_type).is_some_and(|s| s.absent == Absent::Fail);
+        match (ignored, via) {
+            (Ignored::Absent, _) if fails => Some(format!("no instance has the key {key}")),
+            // An open flight concludes by itself, and a held event waits for others.
+            (Ignored::Released, Via::Parked) if fails => {
+                Some(format!("{key} has released the key by which the event came"))
+            }
+            (Ignored::Released, Via::Letter(_)) => {
+                Some(format!("{key} has none of the keys that the event names"))
+            }
+            _ => None,
+        }
+    }
+
+    /// The event at the front of a lane is for no instance, and may not be ignored. A letter
+    /// that is redriven stays one; anything else becomes one behind which nothing waits.
+    fn fail_unheard(&mut self, key: &Key, position: Position, reason: &str) {
+        let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
+        if let Via::Letter(_) = delivery.via {
+            return self.park_behind_letter(key, position, reason, 1);
+        }
+        let Some(delivery) = self.lanes.finish(key, position.0) else { return };
+        self.bury(&delivery.entry, None, reason.to_owned(), 1);
+        self.settle(key, position, delivery.via);
     }
 
     /// A delivery is done with: decided, ignored, parked or dead. It counts as received now.
@@ -387,13 +426,13 @@ enum Ignored {
 }
 
 /// A fired timer that was replaced or cancelled by a decision before it.
-fn is_superseded(instance: &Instance, delivery: &Delivery) -> bool {
+fn is_superseded(residents: &Residents, instance: &Key, delivery: &Delivery) -> bool {
     let event = &delivery.entry.event;
     if event.event_type != reserved::TIMER_FIRED {
         return false;
     }
     let set_by = event.extension(reserved::EXTENSION_SET_BY).and_then(|text| text.parse().ok());
     let name = event.subject.as_deref().map(TimerName::from);
-    let timer = name.and_then(|name| instance.timers.get(&name));
+    let timer = name.and_then(|name| residents.timer(instance, &name));
     timer.map(|timer| timer.set_by.0) != set_by
 }

@@ -77,8 +77,15 @@ impl Delivering {
         let (clock, retry) = (Arc::clone(&parts.clock), parts.settings.retry());
         let letter_ids = Arc::clone(&self.letter_ids);
         let work = self.work.clone();
-        let outlet =
-            Outlet::new(recovered, reader, resolving_of, letter_ids, work, Arc::clone(&clock));
+        let outlet = Outlet::new(
+            recovered,
+            reader,
+            resolving_of,
+            letter_ids,
+            parts.settings.waiting_max,
+            work,
+            Arc::clone(&clock),
+        );
         if let Some(name) = routes::queue_name(sink) {
             let (requests, requests_of) = mpsc::unbounded_channel();
             self.queues.open(name, requests);

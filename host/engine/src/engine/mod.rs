@@ -21,8 +21,8 @@ use crate::housekeeping::Retention;
 use crate::lookup::Lookup;
 use crate::model::{Event, LogEntry, PluginName, Position, SinkName};
 use crate::outbox::Outboxes;
-use crate::plugins::Resolvers;
 use crate::queue::QueueRequest;
+use crate::requests::Dispatchers;
 use crate::resolve::ResolveRequest;
 use crate::retry::RetryPolicy;
 use crate::roster::Roster;
@@ -86,6 +86,9 @@ pub struct Settings {
     pub retention: Retention,
     /// Events that the slowest plugin may be behind before offers are refused.
     pub backlog_max: u64,
+    /// Events, or messages, that may wait behind the dead letters of one key. What comes
+    /// then becomes a dead letter itself: else a key that nobody repairs fills the disk.
+    pub waiting_max: u64,
 }
 
 impl Settings {
@@ -110,6 +113,7 @@ impl Default for Settings {
             entries_read_max: 512,
             retention: Retention::default(),
             backlog_max: 10_000_000,
+            waiting_max: 10_000,
         }
     }
 }
@@ -143,7 +147,7 @@ struct Life {
     queues: Arc<Queues>,
     outboxes: Arc<Outboxes>,
     /// Who resolves the dead letters of a plugin's keys, and of a sink's.
-    plugins: Resolvers,
+    plugins: Dispatchers,
     sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,
 }
 

@@ -1,15 +1,13 @@
 //! What operators ask for: dead letters resolved, instances cancelled or ended.
 
-use std::sync::Arc;
-
 use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::{Engine, OfferError, Resolution, ResolveError, lock};
 use crate::model::{
-    DeadLetterId, DeadLetterSubject, Event, Instance, InstanceStatus, Key, PluginName, attribute,
-    reserved,
+    DeadLetterId, DeadLetterSubject, Event, InstanceStatus, Key, PluginName, attribute, reserved,
 };
+use crate::requests::PluginRequest;
 use crate::resolve::ResolveRequest;
 
 /// Why an instance is not cancelled or ended.
@@ -48,18 +46,23 @@ impl Engine {
         let letter = letter.map_err(|error| unavailable(&error))?;
         let letter = letter.ok_or(ResolveError::NotFound(id.0))?;
         let life = self.shared.life().ok_or_else(|| unavailable(&self.interrupted()))?;
-        let (owner, requests) = match &letter.subject {
+        let (reply, outcome) = oneshot::channel();
+        let (plugin, subject) = (letter.plugin.clone(), letter.subject.clone());
+        let request = ResolveRequest { letter, resolution, reply };
+        match subject {
             DeadLetterSubject::Event => {
-                (format!("plugin {}", letter.plugin), life.plugins.get(&letter.plugin))
+                let unserved = || ResolveError::Unserved(format!("plugin {plugin}"));
+                let requests = life.plugins.get(&plugin).ok_or_else(unserved)?;
+                let _ = requests.send(PluginRequest::Resolve(Box::new(request)));
             }
             DeadLetterSubject::Message { sink, .. } => {
-                (format!("sink {sink}"), lock(&life.sinks).get(sink).cloned())
+                let unserved = || ResolveError::Unserved(format!("sink {sink}"));
+                let requests = lock(&life.sinks).get(&sink).cloned().ok_or_else(unserved)?;
+                let _ = requests.send(request);
             }
-        };
+        }
+        // The stages end when nobody holds their channels.
         drop(life);
-        let requests = requests.ok_or(ResolveError::Unserved(owner))?;
-        let (reply, outcome) = oneshot::channel();
-        let _ = requests.send(ResolveRequest { letter, resolution, reply });
         let durable = outcome.await.unwrap_or_else(|_| Err(unavailable(&self.interrupted())))?;
         durable.await.map_err(|_| unavailable(&self.interrupted()))
     }
@@ -115,8 +118,8 @@ impl Engine {
         let (name, of) = (plugin.to_string(), key.to_string());
         let loaded = self.shared.parts.store.load(plugin, std::slice::from_ref(key)).await;
         let loaded = loaded.map_err(|error| OfferError::Unavailable(error.to_string()))?;
-        let own = |instance: &&Arc<Instance>| instance.key == *key;
-        let Some(instance) = loaded.instances.iter().find(own) else {
+        let instances = loaded.into_iter().map(|loaded| loaded.instance);
+        let Some(instance) = instances.into_iter().find(|instance| instance.key == *key) else {
             return Err(InstanceError::NotFound { plugin: name, key: of });
         };
         if instance.status != InstanceStatus::Running {

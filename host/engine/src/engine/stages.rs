@@ -17,9 +17,10 @@ use crate::dispatch::Surroundings;
 use crate::housekeeping::Housekeeping;
 use crate::model::LogEntry;
 use crate::outbox::Outboxes;
-use crate::plugins::{Plugins, Resolvers};
+use crate::plugins::Plugins;
 use crate::queue::first_lease;
 use crate::readers::Readers;
+use crate::requests::Dispatchers;
 use crate::resolve::LetterIds;
 use crate::store::{ReadError, Recovered, RecoveredSink};
 use crate::tail::Tail;
@@ -127,6 +128,7 @@ impl Stages {
             retry: parts.settings.retry(),
             lookup_timeout: parts.settings.lookup_timeout,
             instance_bytes_max: parts.settings.instance_bytes_max,
+            waiting_max: parts.settings.waiting_max,
             entries_read_max: parts.settings.entries_read_max,
             routes: Arc::new(Routes::new(parts.routes.clone())),
             log: Arc::clone(&log),
@@ -134,11 +136,11 @@ impl Stages {
             work: work.clone(),
             letter_ids: Arc::clone(&letter_ids),
         };
-        let (roster, resolvers) = (Arc::clone(&shared.roster), Resolvers::default());
+        let (roster, dispatchers) = (Arc::clone(&shared.roster), Dispatchers::default());
         shared.backlog.restart(recovered.position.0);
         let backlog = Arc::clone(&shared.backlog);
         let plugins =
-            Plugins::start(around, roster, backlog, recovered.plugins, resolvers.clone()).await?;
+            Plugins::start(around, roster, backlog, recovered.plugins, dispatchers.clone()).await?;
         let mut deciding = JoinSet::new();
         deciding.spawn(plugins.run(stop_deciding.clone()));
         let timer_stage = Timers {
@@ -153,6 +155,7 @@ impl Stages {
             clock: Arc::clone(&parts.clock),
             retention: parts.settings.retention.clone(),
             roster: Arc::clone(&shared.roster),
+            dispatchers: dispatchers.clone(),
             work: work.clone(),
         };
         deciding.spawn(housekeeping.run(stop_deciding.clone()));
@@ -186,7 +189,7 @@ impl Stages {
             started: BTreeSet::new(),
             next_lease: first_lease((parts.clock)()),
         };
-        let life = Life { work, log, queues, outboxes, plugins: resolvers, sinks };
+        let life = Life { work, log, queues, outboxes, plugins: dispatchers, sinks };
         *lock(&shared.life) = Some(life);
         let mut delivery_stage = JoinSet::new();
         delivery_stage.spawn(delivering.run(opened_of, stop_delivering.clone()));

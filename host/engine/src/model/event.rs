@@ -70,6 +70,15 @@ impl Event {
         attribute::is_json(self.content_type())
     }
 
+    /// The subject whose stream the event belongs to. What the host has for one plugin alone
+    /// (fired timers, redriven events, what operators ask of instances) is in no stream: a
+    /// redriven event stands in it where it came first.
+    #[must_use]
+    pub fn stream(&self) -> Option<&str> {
+        let addressed = self.extension(reserved::EXTENSION_PLUGIN).is_some();
+        self.subject.as_deref().filter(|_| !addressed)
+    }
+
     #[must_use]
     pub fn extension(&self, name: &str) -> Option<&str> {
         self.extensions.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())

@@ -1,12 +1,12 @@
 //! A running process of a process manager.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Key, Position, TimerName, Timestamp};
+use super::{Key, Position, Timestamp};
 
+/// What each decision writes of an instance. Its claims and timers are rows of their own:
+/// a decision writes those that it changes, however many there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
     /// The correlation key that started it: its identity within the plugin.
@@ -14,9 +14,6 @@ pub struct Instance {
     pub status: InstanceStatus,
     /// None only if the plugin never returned one.
     pub state: Option<State>,
-    /// Further keys that it has claimed.
-    pub claims: BTreeSet<Key>,
-    pub timers: BTreeMap<TimerName, Timer>,
     /// The event of the latest decision: where the history of decisions begins.
     pub decided: Position,
     /// Decisions so far.
@@ -35,6 +32,11 @@ pub enum InstanceStatus {
 }
 
 impl InstanceStatus {
+    #[must_use]
+    pub fn is_running(self) -> bool {
+        self == Self::Running
+    }
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -51,4 +51,6 @@ pub mod reserved {
     pub const EXTENSION_INSTANCE: &str = "sagaboxinstance";
     /// Extension attribute of a fired timer: the position whose decision set it.
     pub const EXTENSION_SET_BY: &str = "sagaboxsetby";
+    /// Extension attribute of an event that an operator brought back to the log.
+    pub const EXTENSION_REDRIVEN: &str = "sagaboxredriven";
 }

@@ -18,6 +18,8 @@ mod hot;
 mod ledger;
 mod life;
 #[cfg(test)]
+mod operated;
+#[cfg(test)]
 mod panics;
 #[cfg(test)]
 mod refusing;

@@ -19,7 +19,7 @@ use super::hot::History;
 use super::ledger;
 use super::life::Timeline;
 use super::scripts::{Pattern, Script, handlers};
-use super::world::{Life, Operator, Plan, START, event, is_refused};
+use super::world::{Life, Operator, Plan, START, Treatment, event, is_refused};
 use crate::engine::{Parts, Settings};
 use crate::handler::{Call, Handler, Reply};
 use crate::housekeeping::Retention;
@@ -30,8 +30,8 @@ use crate::model::{
 };
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Batch, CommitError, Committed, Loaded, MessageLane, Page, ReadError, Recovered,
-    RecoveredPlugin, Store, TimerRow,
+    Batch, CommitError, Committed, Loaded, LoadedAll, MessageLane, Page, ReadError, Recovered,
+    RecoveredPlugin, Store, StreamPage, TimerRow,
 };
 use crate::transport::{DeliveryError, Sink, Transport};
 
@@ -202,6 +202,12 @@ fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<Sent, String> {
     }
     let tables = store.snapshot();
     ledger::check(&plan, &History::default(), &tables, &lock(&sink))?;
+    let recorded = tables.messages.values().filter(|message| message.event.event_type == "record");
+    let mut recorded: Vec<&str> = recorded.map(|message| message.key.as_str()).collect();
+    recorded.sort_unstable();
+    if recorded != RECORDED {
+        return Err(format!("notes of {recorded:?} were recorded, not of {RECORDED:?}"));
+    }
     let sent = tables.messages.values().map(|message| {
         (message.event.event_type.clone(), message.key.clone(), message.event.id.clone())
     });
@@ -209,7 +215,8 @@ fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<Sent, String> {
 }
 
 /// Two orders whose items share a package, events before those that they depend on, a
-/// duplicate, a poisoned key, and a command that cannot be delivered.
+/// duplicate, a poisoned key, a command that cannot be delivered, and dead letters that are
+/// dropped with what waits, skipped, and moved to another key.
 fn plan() -> Plan {
     let order = |name: &str, items: &[&str]| {
         (name.to_owned(), items.iter().map(|item| (*item).to_owned()).collect())
@@ -220,7 +227,15 @@ fn plan() -> Plan {
     let pack =
         |name: &str, items: &[&str]| event("pack", name, &json!({"package": name, "items": items}));
     let deliver = |name: &str| event("deliver", name, &json!({"package": name}));
+    let note = |name: &str, order: &str| event("note", name, &json!({"order": order}));
     let events = vec![
+        note("before", "o1"),
+        note("dropped", "o1"),
+        note("dropped-too", "o1"),
+        note("skipped", "o2"),
+        note("behind", "o2"),
+        note("moved", "o3"),
+        note("stays", "o3"),
         deliver("p1"),
         place("o1"),
         pack("p1", &["i1", "i3"]),
@@ -231,10 +246,20 @@ fn plan() -> Plan {
         pack("p2", &["i2"]),
         deliver("p2"),
     ];
-    let (poisoned, refused) =
-        (BTreeSet::from(["o2".to_owned()]), BTreeSet::from(["o1".to_owned()]));
-    Plan { events, orders, poisoned, refused, skips: false }
+    let treatments = BTreeMap::from([
+        ("note-dropped".to_owned(), Treatment::Discard),
+        ("note-skipped".to_owned(), Treatment::Skip),
+        ("note-moved".to_owned(), Treatment::Move("o4".to_owned())),
+    ]);
+    let mut poisoned: BTreeSet<String> = treatments.keys().cloned().collect();
+    poisoned.insert("o2".to_owned());
+    let refused = BTreeSet::from(["o1".to_owned()]);
+    Plan { events, orders, poisoned, refused, skips: false, treatments }
 }
+
+/// Of which orders' notes records were made: each once, but for those that the operator
+/// dropped or moved.
+const RECORDED: [&str; 4] = ["o1", "o2", "o3", "o4"];
 
 fn parts(
     plan: &Plan,
@@ -265,7 +290,7 @@ fn parts(
         canaries: Vec::new(),
         lookup: Arc::new(SteppedLookup { steps: Arc::clone(steps) }),
         sinks: HashMap::from([(SinkName::from("sink"), Sink::new(Arc::new(transport)))]),
-        routes: BTreeMap::from([route("close"), route("notify")]),
+        routes: BTreeMap::from([route("close"), route("notify"), route("record")]),
         clock: Arc::new(|| Timestamp(0)),
         settings: Settings {
             shards: 0,
@@ -277,6 +302,7 @@ fn parts(
             entries_read_max: 3,
             retention: Retention::default(),
             backlog_max: 1_000,
+            waiting_max: 10_000,
             lookup_timeout: Duration::from_millis(100),
         },
     }
@@ -405,12 +431,12 @@ impl Store for SteppedStore {
         after: Position,
         before: Position,
         page: Page,
-    ) -> Result<Vec<LogEntry>, ReadError> {
+    ) -> Result<StreamPage, ReadError> {
         self.steps.read("read_stream").await?;
         self.inner.read_stream(subject, after, before, page).await
     }
 
-    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Loaded, ReadError> {
+    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Vec<Loaded>, ReadError> {
         self.steps.read("load").await?;
         self.inner.load(plugin, keys).await
     }
@@ -419,7 +445,7 @@ impl Store for SteppedStore {
         &self,
         plugin: &PluginName,
         limit: usize,
-    ) -> Result<Option<Loaded>, ReadError> {
+    ) -> Result<Option<LoadedAll>, ReadError> {
         self.steps.read("load_all").await?;
         self.inner.load_all(plugin, limit).await
     }
@@ -448,20 +474,20 @@ impl Store for SteppedStore {
         plugin: &PluginName,
         key: &Key,
         after: Position,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<LogEntry>, ReadError> {
         self.steps.read("read_parked").await?;
-        self.inner.read_parked(plugin, key, after, limit).await
+        self.inner.read_parked(plugin, key, after, page).await
     }
 
     async fn read_parked_messages(
         &self,
         lane: &MessageLane,
         after: Sequence,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         self.steps.read("read_parked_messages").await?;
-        self.inner.read_parked_messages(lane, after, limit).await
+        self.inner.read_parked_messages(lane, after, page).await
     }
 
     async fn read_expired_holds(
@@ -478,10 +504,11 @@ impl Store for SteppedStore {
         &self,
         plugin: &PluginName,
         until: Timestamp,
+        after: Option<&(Timestamp, Key)>,
         limit: usize,
-    ) -> Result<Vec<Key>, ReadError> {
+    ) -> Result<Vec<(Timestamp, Key)>, ReadError> {
         self.steps.read("read_finished_instances").await?;
-        self.inner.read_finished_instances(plugin, until, limit).await
+        self.inner.read_finished_instances(plugin, until, after, limit).await
     }
 
     async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {

@@ -49,6 +49,17 @@ pub struct Plan {
     pub refused: BTreeSet<String>,
     /// What the operator does with the notifier's dead letters; the others are redriven.
     pub skips: bool,
+    /// But for the letters of these events, by their ids.
+    pub treatments: BTreeMap<String, Treatment>,
+}
+
+/// What the operator does with a letter, when all that waits behind it is there.
+#[derive(Clone, Debug)]
+pub enum Treatment {
+    Skip,
+    Discard,
+    /// Redrives it as an event of another order.
+    Move(String),
 }
 
 pub struct World {
@@ -177,6 +188,7 @@ impl World {
                 retention: retention(self.seed),
                 // Short enough that senders are told to come back, now and then.
                 backlog_max: 4 + self.seed % 60,
+                waiting_max: 10_000,
                 instance_bytes_max: [64 << 20, 3_000, 0][(self.seed % 3) as usize],
                 entries_read_max: [512, 3, 1][(self.seed / 3 % 3) as usize],
             },
@@ -368,14 +380,30 @@ impl Operator<'_> {
         let letters = self.store.snapshot().dead_letters;
         for letter in letters.into_values().filter(|letter| letter.status.is_unresolved()) {
             let skips = self.plan.skips && letter.plugin.as_str() == super::scripts::NOTIFIER;
-            let action = match skips && letter.subject == DeadLetterSubject::Event {
-                true => Action::Skip,
-                false => Action::Redrive { edited: None },
+            let action = match self.plan.treatments.get(&letter.event.id) {
+                Some(_) if !self.is_read(&letter.plugin) => continue,
+                Some(Treatment::Discard) => Action::Discard,
+                Some(Treatment::Skip) => Action::Skip,
+                Some(Treatment::Move(order)) => {
+                    let data = Bytes::from(json!({"order": order}).to_string());
+                    let edited = Event { data, ..Event::clone(&letter.event) };
+                    Action::Redrive { edited: Some(Box::new(edited)) }
+                }
+                None if skips && letter.subject == DeadLetterSubject::Event => Action::Skip,
+                None => Action::Redrive { edited: None },
             };
             let (by, reason) = ("operator".to_owned(), "mended".to_owned());
             // Refused, or the engine recovers: it is looked at again.
             let _ = engine.resolve(letter.id, Resolution { action, by, reason }).await;
         }
+    }
+
+    /// Whether a plugin has settled all that is in the log.
+    fn is_read(&self, plugin: &PluginName) -> bool {
+        self.store.look(|tables| {
+            let head = tables.log.keys().next_back().map_or(0, |position| position.0);
+            tables.plugins.get(plugin).is_some_and(|progress| progress.cursor.settled >= head)
+        })
     }
 }
 
@@ -432,7 +460,14 @@ impl Plan {
         if random.random_ratio(1, 6) {
             poisoned.insert(["close", "notify", "record"][random.random_range(0..3)].to_owned());
         }
-        Self { events, orders, poisoned, refused: BTreeSet::new(), skips: random.random() }
+        Self {
+            events,
+            orders,
+            poisoned,
+            refused: BTreeSet::new(),
+            skips: random.random(),
+            treatments: BTreeMap::new(),
+        }
     }
 }
 

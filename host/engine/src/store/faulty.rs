@@ -12,8 +12,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
-    Batch, CommitError, Committed, Loaded, MessageLane, Page, ReadError, Recovered,
-    RecoveredPlugin, Store, TimerRow,
+    Batch, CommitError, Committed, Loaded, LoadedAll, MessageLane, Page, ReadError, Recovered,
+    RecoveredPlugin, Store, StreamPage, TimerRow,
 };
 use crate::model::{
     DeadLetter, DeadLetterId, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
@@ -160,12 +160,12 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         after: Position,
         before: Position,
         page: Page,
-    ) -> Result<Vec<LogEntry>, ReadError> {
+    ) -> Result<StreamPage, ReadError> {
         let _connection = self.before_read().await?;
         self.inner.read_stream(subject, after, before, page).await
     }
 
-    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Loaded, ReadError> {
+    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Vec<Loaded>, ReadError> {
         let _connection = self.before_read().await?;
         self.inner.load(plugin, keys).await
     }
@@ -174,7 +174,7 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         &self,
         plugin: &PluginName,
         limit: usize,
-    ) -> Result<Option<Loaded>, ReadError> {
+    ) -> Result<Option<LoadedAll>, ReadError> {
         let _connection = self.before_read().await?;
         self.inner.load_all(plugin, limit).await
     }
@@ -203,20 +203,20 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         plugin: &PluginName,
         key: &Key,
         after: Position,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<LogEntry>, ReadError> {
         let _connection = self.before_read().await?;
-        self.inner.read_parked(plugin, key, after, limit).await
+        self.inner.read_parked(plugin, key, after, page).await
     }
 
     async fn read_parked_messages(
         &self,
         lane: &MessageLane,
         after: Sequence,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         let _connection = self.before_read().await?;
-        self.inner.read_parked_messages(lane, after, limit).await
+        self.inner.read_parked_messages(lane, after, page).await
     }
 
     async fn read_expired_holds(
@@ -233,10 +233,11 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         &self,
         plugin: &PluginName,
         until: Timestamp,
+        after: Option<&(Timestamp, Key)>,
         limit: usize,
-    ) -> Result<Vec<Key>, ReadError> {
+    ) -> Result<Vec<(Timestamp, Key)>, ReadError> {
         let _connection = self.before_read().await?;
-        self.inner.read_finished_instances(plugin, until, limit).await
+        self.inner.read_finished_instances(plugin, until, after, limit).await
     }
 
     async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {

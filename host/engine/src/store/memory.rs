@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::{
-    Batch, CommitError, Committed, Expire, Loaded, MessageLane, OpenLetter, Page, ParkedKey,
-    PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Store,
-    TimerRow,
+    Batch, CommitError, Committed, Expire, Loaded, LoadedAll, MessageLane, OpenLetter, Page,
+    ParkedKey, PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress,
+    Store, StreamPage, TimerRow,
 };
 use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
-    DecisionRecord, Held, Instance, InstanceStatus, Key, LogEntry, Message, Parked, PluginName,
-    Position, Sequence, SinkName, TimerName, Timestamp,
+    DecisionRecord, Held, Instance, Key, LogEntry, Message, Parked, PluginName, Position, Sequence,
+    SinkName, Timer, TimerName, Timestamp,
 };
 
 /// Cheap to clone; all clones are one store.
@@ -35,6 +35,8 @@ pub struct Tables {
     /// (plugin, key, instance)
     pub claims: BTreeSet<(PluginName, Key, Key)>,
     pub timers: BTreeMap<(PluginName, Key, TimerName), TimerRow>,
+    /// Timers whose instances have not decided that they fired.
+    pub timers_fired: BTreeMap<(PluginName, Key, TimerName), TimerRow>,
     pub decisions: BTreeMap<(Position, PluginName, Key), DecisionRecord>,
     pub messages: BTreeMap<(SinkName, Sequence), Arc<Message>>,
     pub held: BTreeMap<(PluginName, Position, Key), Held>,
@@ -85,10 +87,8 @@ impl Tables {
     pub fn with_removed(mut self) -> Self {
         let removed = std::mem::take(&mut self.removed);
         self.log.extend(removed.log);
-        for ((plugin, key), instance) in removed.instances {
-            let claims = instance.claims.iter();
-            self.claims.extend(claims.map(|claim| (plugin.clone(), claim.clone(), key.clone())));
-            self.instances.insert((plugin, key), instance);
+        for (row, instance) in removed.instances {
+            self.instances.entry(row).or_insert(instance);
         }
         self.decisions.extend(removed.decisions);
         self.messages.extend(removed.messages);
@@ -102,8 +102,10 @@ impl Tables {
             let identity = (append.event.source.clone(), append.event.id.clone());
             if let Some(timer) = &append.fires {
                 let row = (timer.plugin.clone(), timer.instance.clone(), timer.name.clone());
-                if self.timers.get(&row).is_some_and(|stored| stored.timer == *timer) {
-                    self.timers.remove(&row);
+                if self.timers.get(&row).is_some_and(|stored| stored.timer == *timer)
+                    && let Some(fired) = self.timers.remove(&row)
+                {
+                    self.timers_fired.insert(row, fired);
                 }
             }
             if append.redriven || self.is_new(identity, append.received_at) {
@@ -117,9 +119,6 @@ impl Tables {
                 committed.duplicates.push(append.position);
             }
         }
-        for (plugin, instance) in &batch.instances {
-            self.instances.insert((plugin.clone(), instance.key.clone()), Arc::clone(instance));
-        }
         for (plugin, key) in &batch.instances_removed {
             let row = (plugin.clone(), key.clone());
             if let Some(instance) = self.instances.remove(&row) {
@@ -127,6 +126,10 @@ impl Tables {
             }
             self.claims.retain(|(p, _, instance)| p != plugin || instance != key);
             self.timers.retain(|(p, instance, _), _| p != plugin || instance != key);
+            self.timers_fired.retain(|(p, instance, _), _| p != plugin || instance != key);
+        }
+        for (plugin, instance) in &batch.instances {
+            self.instances.insert((plugin.clone(), instance.key.clone()), Arc::clone(instance));
         }
         for claim in &batch.claims {
             let row = (claim.plugin.clone(), claim.key.clone(), claim.instance.clone());
@@ -137,10 +140,12 @@ impl Tables {
         }
         for row in &batch.timers_cleared {
             self.timers.remove(row);
+            self.timers_fired.remove(row);
         }
         for row in &batch.timers_set {
             let timer = &row.timer;
             let key = (timer.plugin.clone(), timer.instance.clone(), timer.name.clone());
+            self.timers_fired.remove(&key);
             self.timers.insert(key, row.clone());
         }
         for decision in &batch.decisions {
@@ -175,6 +180,13 @@ impl Tables {
         }
         for letter in &batch.dead_letters {
             self.dead_letters.insert(letter.id, Arc::clone(letter));
+        }
+        for closing in &batch.letters_closed {
+            if let Some(letter) = self.dead_letters.get_mut(&closing.id).map(Arc::make_mut) {
+                letter.status = closing.status;
+                letter.resolved_by = Some(closing.by.clone());
+                letter.resolved_reason = Some(closing.reason.clone());
+            }
         }
         for progress in &batch.plugins {
             self.plugins.insert(progress.plugin.clone(), progress.clone());
@@ -274,6 +286,21 @@ impl Tables {
         }
     }
 
+    fn loaded(&self, plugin: &PluginName, instance: &Arc<Instance>) -> Loaded {
+        let key = &instance.key;
+        let claims = self.claims.iter().filter(|(p, _, of)| p == plugin && of == key);
+        let timers = self.timers.values().chain(self.timers_fired.values());
+        let timers = timers.map(|row| &row.timer);
+        let timers = timers.filter(|timer| timer.plugin == *plugin && timer.instance == *key);
+        Loaded {
+            instance: Arc::clone(instance),
+            claims: claims.map(|(_, claimed, _)| claimed.clone()).collect(),
+            timers: timers
+                .map(|timer| (timer.name.clone(), Timer { due: timer.due, set_by: timer.set_by }))
+                .collect(),
+        }
+    }
+
     fn unresolved(&self) -> impl Iterator<Item = &Arc<DeadLetter>> {
         self.dead_letters.values().filter(|letter| letter.status.is_unresolved())
     }
@@ -284,7 +311,7 @@ impl Tables {
             Some((letter.key.clone().filter(|_| is_ours)?, open_letter(letter)))
         });
         let rows = self.parked.keys().filter(|(name, ..)| name == plugin);
-        parked(letters, rows.map(|(_, key, _)| key.clone()))
+        parked(letters, rows.map(|(_, key, position)| (key.clone(), position.0)))
     }
 
     fn parked_lanes(&self, of: &SinkName) -> Vec<ParkedKey<MessageLane>> {
@@ -295,7 +322,8 @@ impl Tables {
             }
             _ => None,
         });
-        parked(letters, self.parked_messages.values().filter(|lane| lane.sink == *of).cloned())
+        let rows = self.parked_messages.iter().filter(|((sink, _), _)| sink == of);
+        parked(letters, rows.map(|((_, sequence), lane)| (lane.clone(), sequence.0)))
     }
 }
 
@@ -310,15 +338,15 @@ fn open_letter(letter: &DeadLetter) -> OpenLetter {
 
 fn parked<K: Clone + Ord>(
     letters: impl Iterator<Item = (K, OpenLetter)>,
-    rows: impl Iterator<Item = K>,
+    rows: impl Iterator<Item = (K, u64)>,
 ) -> Vec<ParkedKey<K>> {
     let mut keys: BTreeMap<K, ParkedKey<K>> = BTreeMap::new();
-    let fresh = |key: &K| ParkedKey { key: key.clone(), letters: Vec::new(), waiting: 0 };
+    let fresh = |key: &K| ParkedKey { key: key.clone(), letters: Vec::new(), waiting: Vec::new() };
     for (key, letter) in letters {
         keys.entry(key.clone()).or_insert_with(|| fresh(&key)).letters.push(letter);
     }
-    for key in rows {
-        keys.entry(key.clone()).or_insert_with(|| fresh(&key)).waiting += 1;
+    for (key, place) in rows {
+        keys.entry(key.clone()).or_insert_with(|| fresh(&key)).waiting.push(place);
     }
     for parked in keys.values_mut() {
         parked.letters.sort_by_key(|letter| letter.place);
@@ -362,20 +390,19 @@ impl Store for MemoryStore {
         after: Position,
         before: Position,
         page: Page,
-    ) -> Result<Vec<LogEntry>, ReadError> {
-        if after.next() >= before {
-            return Ok(Vec::new());
-        }
+    ) -> Result<StreamPage, ReadError> {
         let tables = self.lock();
+        let is_of = |entry: &&LogEntry| entry.event.stream() == Some(subject);
+        let is_shortened = tables.removed.log.values().any(|entry| is_of(&entry));
+        let before = before.max(after.next());
         let entries = tables.log.range(after.next()..before).map(|(_, entry)| entry);
-        let of_subject = entries.filter(|entry| entry.event.subject.as_deref() == Some(subject));
-        Ok(page.cut(of_subject, |entry| entry.event.bytes()).cloned().collect())
+        let entries = page.cut(entries.filter(is_of), |entry| entry.event.bytes());
+        Ok(StreamPage { entries: entries.cloned().collect(), is_shortened })
     }
 
-    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Loaded, ReadError> {
+    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Vec<Loaded>, ReadError> {
         let tables = self.lock();
         let mut instances: BTreeMap<Key, Arc<Instance>> = BTreeMap::new();
-        let mut held: BTreeMap<(Position, Key), Held> = BTreeMap::new();
         for key in keys {
             let own = tables.instances.get(&(plugin.clone(), key.clone()));
             let claimed =
@@ -385,22 +412,19 @@ impl Store for MemoryStore {
             for instance in own.into_iter().chain(claimed) {
                 instances.insert(instance.key.clone(), Arc::clone(instance));
             }
-            let of_key = tables.held.values().filter(|h| h.plugin == *plugin && h.key == *key);
-            held.extend(of_key.map(|h| ((h.entry.position, key.clone()), h.clone())));
         }
-        let (instances, held) = (instances.into_values().collect(), held.into_values().collect());
-        Ok(Loaded { instances, held })
+        Ok(instances.into_values().map(|instance| tables.loaded(plugin, &instance)).collect())
     }
 
     async fn load_all(
         &self,
         plugin: &PluginName,
         limit: usize,
-    ) -> Result<Option<Loaded>, ReadError> {
+    ) -> Result<Option<LoadedAll>, ReadError> {
         let tables = self.lock();
         let instances = tables.instances.iter().filter(|((p, _), _)| p == plugin);
-        let loaded = Loaded {
-            instances: instances.map(|(_, instance)| Arc::clone(instance)).collect(),
+        let loaded = LoadedAll {
+            instances: instances.map(|(_, instance)| tables.loaded(plugin, instance)).collect(),
             held: tables.held.values().filter(|held| held.plugin == *plugin).cloned().collect(),
         };
         Ok((loaded.instances.len() + loaded.held.len() <= limit).then_some(loaded))
@@ -436,25 +460,27 @@ impl Store for MemoryStore {
         plugin: &PluginName,
         key: &Key,
         after: Position,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<LogEntry>, ReadError> {
         let tables = self.lock();
         let rows = tables.parked.range((plugin.clone(), key.clone(), after.next())..);
         let of_key = rows.take_while(|((p, k, _), _)| p == plugin && k == key);
-        Ok(of_key.take(limit).map(|(_, parked)| parked.entry.clone()).collect())
+        let entries = of_key.map(|(_, parked)| parked.entry.clone());
+        Ok(page.cut(entries, |entry| entry.event.bytes()).collect())
     }
 
     async fn read_parked_messages(
         &self,
         lane: &MessageLane,
         after: Sequence,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         let tables = self.lock();
         let rows = tables.parked_messages.range((lane.sink.clone(), after.next())..);
         let of_sink = rows.take_while(|((sink, _), _)| *sink == lane.sink);
         let of_lane = of_sink.filter(|(_, stored)| *stored == lane);
-        Ok(of_lane.filter_map(|(row, _)| tables.messages.get(row).cloned()).take(limit).collect())
+        let messages = of_lane.filter_map(|(row, _)| tables.messages.get(row).cloned());
+        Ok(page.cut(messages, |message| message.event.bytes()).collect())
     }
 
     async fn read_expired_holds(
@@ -475,16 +501,19 @@ impl Store for MemoryStore {
         &self,
         plugin: &PluginName,
         until: Timestamp,
+        after: Option<&(Timestamp, Key)>,
         limit: usize,
-    ) -> Result<Vec<Key>, ReadError> {
+    ) -> Result<Vec<(Timestamp, Key)>, ReadError> {
         let tables = self.lock();
         let of_plugin = tables.instances.iter().filter(|((p, _), _)| p == plugin);
         let mut finished: Vec<(Timestamp, Key)> = of_plugin
-            .filter(|(_, i)| i.status != InstanceStatus::Running && i.updated_at <= until)
+            .filter(|(_, i)| !i.status.is_running() && i.updated_at <= until)
             .map(|((_, key), instance)| (instance.updated_at, key.clone()))
+            .filter(|row| after.is_none_or(|after| row > after))
             .collect();
         finished.sort();
-        Ok(finished.into_iter().take(limit).map(|(_, key)| key).collect())
+        finished.truncate(limit);
+        Ok(finished)
     }
 
     async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {

@@ -14,6 +14,7 @@ pub mod faulty;
 #[cfg(any(test, feature = "simulation"))]
 pub mod memory;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -21,9 +22,9 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::model::{
-    Counters, Cursor, DeadLetter, DeadLetterId, DecisionRecord, Event, Held, Instance, Key,
-    LogEntry, Message, Parked, PluginName, Position, Sequence, SinkName, TimerName, TimerRef,
-    Timestamp,
+    Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DecisionRecord, Event, Held,
+    Instance, Key, LogEntry, Message, Parked, PluginName, Position, Sequence, SinkName, Timer,
+    TimerName, TimerRef, Timestamp,
 };
 
 #[async_trait]
@@ -39,27 +40,27 @@ pub trait Store: Send + Sync + 'static {
     /// The log after a position, in order.
     async fn read_log(&self, after: Position, page: Page) -> Result<Vec<LogEntry>, ReadError>;
 
-    /// The events of one subject between two positions (both exclusive), in order.
+    /// The events of one stream (see [`Event::stream`]) between two positions (both
+    /// exclusive), in order, and whether any of the stream was ever removed.
     async fn read_stream(
         &self,
         subject: &str,
         after: Position,
         before: Position,
         page: Page,
-    ) -> Result<Vec<LogEntry>, ReadError>;
+    ) -> Result<StreamPage, ReadError>;
 
-    /// What is known under these keys: each instance with one of them as its own
-    /// key or among its claims, whole, once, in the order of their keys; and the events
-    /// held for one of them, once for each key, in the order of (position, key).
-    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Loaded, ReadError>;
+    /// Each instance with one of these keys as its own key or among its claims, whole,
+    /// once, in the order of their keys.
+    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Vec<Loaded>, ReadError>;
 
-    /// All instances and held events of a plugin, in the same order, or none if there
-    /// are more than `limit` of both together.
+    /// All instances of a plugin, in the same order, and all events held, once for each key,
+    /// in the order of (position, key); or none if there are more than `limit` of both together.
     async fn load_all(
         &self,
         plugin: &PluginName,
         limit: usize,
-    ) -> Result<Option<Loaded>, ReadError>;
+    ) -> Result<Option<LoadedAll>, ReadError>;
 
     /// A sink's outbox after a place, in order, settled or not.
     async fn read_outbox(
@@ -69,7 +70,7 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Arc<Message>>, ReadError>;
 
-    /// Timers due up to and including a time, beginning with the earliest
+    /// Timers that have not fired, due up to and including a time, beginning with the earliest
     /// (ties in the order of plugin, instance, name).
     async fn read_timers(
         &self,
@@ -83,7 +84,7 @@ pub trait Store: Send + Sync + 'static {
         plugin: &PluginName,
         key: &Key,
         after: Position,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<LogEntry>, ReadError>;
 
     /// Messages parked for one ordering key of a sink, in order.
@@ -91,7 +92,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         lane: &MessageLane,
         after: Sequence,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError>;
 
     /// Held events of a plugin whose time is up, earliest first.
@@ -102,15 +103,16 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Held>, ReadError>;
 
-    /// Instances that are no longer running and were last changed up to and
-    /// including a time, beginning with the one changed longest ago (ties in the
-    /// order of their keys).
+    /// Instances that are no longer running and were last changed up to and including a
+    /// time, and when that was: beginning with the one changed longest ago (ties in the order
+    /// of their keys), or with the one after `after`.
     async fn read_finished_instances(
         &self,
         plugin: &PluginName,
         until: Timestamp,
+        after: Option<&(Timestamp, Key)>,
         limit: usize,
-    ) -> Result<Vec<Key>, ReadError>;
+    ) -> Result<Vec<(Timestamp, Key)>, ReadError>;
 
     /// What `recover` says of one plugin; none if it was never served.
     async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError>;
@@ -156,10 +158,10 @@ impl Page {
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     pub appends: Vec<Append>,
-    /// Written whole, over what was there. Claims and timers have tables of their
-    /// own for finding them; the instance itself carries them too.
+    /// Written over what was there. Their claims and timers stay as they are.
     pub instances: Vec<(PluginName, Arc<Instance>)>,
-    /// With all their claims and timers. None of them is named in `instances`.
+    /// Before `instances`, with all their claims and timers: one that is named there, too,
+    /// begins anew.
     pub instances_removed: Vec<(PluginName, Key)>,
     pub claims: Vec<ClaimChange>,
     pub timers_set: Vec<TimerRow>,
@@ -176,6 +178,8 @@ pub struct Batch {
     pub parked_messages_removed: Vec<(SinkName, Sequence)>,
     /// Written over what was there for the id.
     pub dead_letters: Vec<Arc<DeadLetter>>,
+    /// After `dead_letters`: letters that nobody had to read to resolve them.
+    pub letters_closed: Vec<Closing>,
     pub plugins: Vec<PluginProgress>,
     pub sinks: Vec<SinkProgress>,
     /// After all of the above: what is too old goes, some of it with each commit.
@@ -206,6 +210,15 @@ pub struct Expire {
     pub rows_max: usize,
 }
 
+/// A dead letter that is resolved, and by whom and why. All else of it stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closing {
+    pub id: DeadLetterId,
+    pub status: DeadLetterStatus,
+    pub by: String,
+    pub reason: String,
+}
+
 /// An event to append. Whether (source, id) was there before decides whether it is written.
 #[derive(Clone, Debug)]
 pub struct Append {
@@ -213,8 +226,8 @@ pub struct Append {
     pub position: Position,
     pub received_at: Timestamp,
     pub event: Arc<Event>,
-    /// For a fired timer: the timer, which goes away with this commit if it is
-    /// still the one that was set then.
+    /// For a fired timer: the timer, which has fired with this commit if it is still the one
+    /// that was set then. It stays a timer of its instance until it is set anew or cleared.
     pub fires: Option<TimerRef>,
     /// An event that an operator brings back under its old (source, id): it is written
     /// whatever was there before, and leaves no trace for later duplicates.
@@ -302,8 +315,8 @@ pub struct ParkedKey<K> {
     pub key: K,
     /// Its unresolved dead letters, in the order of their places.
     pub letters: Vec<OpenLetter>,
-    /// How many events or messages are parked.
-    pub waiting: u64,
+    /// The places of the events or messages that are parked, ascending.
+    pub waiting: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -315,9 +328,28 @@ pub struct OpenLetter {
     pub redriving: bool,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+/// An instance with what it has.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
-    pub instances: Vec<Arc<Instance>>,
+    pub instance: Arc<Instance>,
+    /// Further keys that it has claimed.
+    pub claims: BTreeSet<Key>,
+    /// Those that are set, and those that have fired and were not decided.
+    pub timers: BTreeMap<TimerName, Timer>,
+}
+
+/// Some events of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamPage {
+    pub entries: Vec<LogEntry>,
+    /// Retention has removed some of the stream, whatever is left of it.
+    pub is_shortened: bool,
+}
+
+/// All of a plugin.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LoadedAll {
+    pub instances: Vec<Loaded>,
     pub held: Vec<Held>,
 }
 

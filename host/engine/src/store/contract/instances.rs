@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use super::samples::{append, appends, claim, held, instance, plugin, timer};
+use super::samples::{append, appends, claim, held, instance, loaded, plugin, timer};
 use super::{ALL, Stores, Subject};
 use crate::model::{Held, Key, PluginName, Position, Timestamp};
 use crate::store::{Append, Batch, TimerRow};
 
 pub(super) async fn instances_are_found_by_every_key(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "instances").await;
-    let (one, two) = (instance("o-1", &["i-1", "i-2"], 1), instance("o-2", &["i-2"], 1));
-    let other = (PluginName::from("others"), instance("i-1", &[], 1));
+    let rows = [instance("o-1", 1), instance("o-2", 1)];
+    let other = (PluginName::from("others"), instance("i-1", 1));
+    let [first, second] = rows.clone().map(|row| (plugin(), row));
     let batch = Batch {
-        instances: vec![(plugin(), Arc::clone(&two)), (plugin(), Arc::clone(&one)), other],
+        instances: vec![second, first, other],
         claims: vec![
             claim("i-1", "o-1", true),
             claim("i-2", "o-1", true),
@@ -24,6 +25,7 @@ pub(super) async fn instances_are_found_by_every_key(stores: &dyn Stores) {
     subject.commit(batch).await;
     let release = Batch { claims: vec![claim("i-3", "o-1", false)], ..Batch::default() };
     subject.commit(release).await;
+    let (one, two) = (loaded(&rows[0], &["i-1", "i-2"]), loaded(&rows[1], &["i-2"]));
     for (keys, expected) in [
         (vec!["o-1"], vec![&one]),
         (vec!["i-1"], vec![&one]),
@@ -33,27 +35,80 @@ pub(super) async fn instances_are_found_by_every_key(stores: &dyn Stores) {
         (vec![], vec![]),
     ] {
         let named: Vec<Key> = keys.iter().map(|key| Key::from(*key)).collect();
-        let loaded = insist!(subject.store().load(&plugin(), &named));
-        assert_eq!(loaded.instances.iter().collect::<Vec<_>>(), expected, "{keys:?}");
+        let found = insist!(subject.store().load(&plugin(), &named));
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{keys:?}");
     }
-    let changed = instance("o-1", &[], 2);
-    let batch = Batch { instances: vec![(plugin(), Arc::clone(&changed))], ..Batch::default() };
+    let changed = instance("o-1", 2);
+    let batch = Batch {
+        instances: vec![(plugin(), Arc::clone(&changed))],
+        claims: vec![claim("i-1", "o-1", false)],
+        ..Batch::default()
+    };
     subject.commit(batch).await;
-    let loaded = insist!(subject.store().load(&plugin(), &["o-1".into()]));
-    assert_eq!(loaded.instances, [changed], "written over");
+    let found = insist!(subject.store().load(&plugin(), &["o-1".into()]));
+    assert_eq!(found, [loaded(&changed, &["i-2"])], "written over, but for its claims");
+}
+
+pub(super) async fn an_instance_has_the_timers_that_it_has_not_decided(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "timers-of").await;
+    let batch = Batch {
+        instances: vec![(plugin(), instance("o-1", 1)), (plugin(), instance("o-2", 1))],
+        timers_set: ["a", "b", "c"].map(|name| timer("o-1", name, 9)).to_vec(),
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
+    let fires = |place, row: TimerRow| Append { fires: Some(row.timer), ..append(place, place) };
+    let fired = vec![fires(1, timer("o-1", "a", 9)), fires(2, timer("o-1", "b", 9))];
+    subject.commit(Batch { appends: fired, ..Batch::default() }).await;
+    let mut names = Vec::new();
+    // Fired or not; until it is set anew, or cleared.
+    let again = timer("o-1", "b", 99);
+    let steps = [
+        Batch::default(),
+        Batch { timers_set: vec![again.clone()], ..Batch::default() },
+        Batch { timers_cleared: vec![(plugin(), "o-1".into(), "a".into())], ..Batch::default() },
+    ];
+    for batch in steps {
+        subject.commit(batch).await;
+        for loaded in [
+            insist!(subject.store().load(&plugin(), &["o-1".into(), "o-2".into()])),
+            insist!(subject.store().load_all(&plugin(), ALL)).expect("they are few").instances,
+        ] {
+            let found = loaded.into_iter().map(|loaded| {
+                let timers = loaded.timers.into_iter();
+                timers.map(|(name, timer)| (name.to_string(), timer.due.0)).collect::<Vec<_>>()
+            });
+            names.push(found.collect::<Vec<_>>());
+        }
+    }
+    let named = |timers: &[(&str, u64)]| {
+        timers.iter().map(|(name, due)| ((*name).to_owned(), *due)).collect::<Vec<_>>()
+    };
+    let expected = [
+        named(&[("a", 9), ("b", 9), ("c", 9)]),
+        named(&[("a", 9), ("b", 99), ("c", 9)]),
+        named(&[("b", 99), ("c", 9)]),
+    ];
+    let expected =
+        expected.into_iter().flat_map(|timers| [[timers.clone(), vec![]], [timers, vec![]]]);
+    assert_eq!(names, expected.map(Vec::from).collect::<Vec<_>>());
+    let left = insist!(subject.store().read_timers(Timestamp(99), ALL));
+    assert_eq!(left, [timer("o-1", "c", 9), again]);
 }
 
 pub(super) async fn all_instances_are_loaded_or_none(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "load-all").await;
     let batch = Batch {
-        instances: vec![(plugin(), instance("b", &[], 1)), (plugin(), instance("a", &[], 1))],
+        instances: vec![(plugin(), instance("b", 1)), (plugin(), instance("a", 1))],
+        claims: vec![claim("k", "a", true)],
         held: vec![held(1, "k", 5)],
         ..appends([1])
     };
     subject.commit(batch).await;
-    let loaded = insist!(subject.store().load_all(&plugin(), 3)).expect("three are not too many");
-    let keys: Vec<_> = loaded.instances.iter().map(|instance| instance.key.as_str()).collect();
-    assert_eq!((keys, loaded.held), (vec!["a", "b"], vec![held(1, "k", 5)]));
+    let all = insist!(subject.store().load_all(&plugin(), 3)).expect("three are not too many");
+    let rows = [instance("a", 1), instance("b", 1)];
+    let instances = vec![loaded(&rows[0], &["k"]), loaded(&rows[1], &[])];
+    assert_eq!((all.instances, all.held), (instances, vec![held(1, "k", 5)]));
     assert_eq!(insist!(subject.store().load_all(&plugin(), 2)), None);
 }
 
@@ -61,9 +116,11 @@ pub(super) async fn held_events_come_in_order_each_once(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "held").await;
     let rows = vec![held(2, "b", 30), held(1, "b", 20), held(1, "a", 20), held(3, "c", 10)];
     subject.commit(Batch { held: rows, ..appends(1..=3) }).await;
-    let keys = ["b".into(), "a".into(), "b".into()];
-    let loaded = insist!(subject.store().load(&plugin(), &keys));
-    assert_eq!(loaded.held, [held(1, "a", 20), held(1, "b", 20), held(2, "b", 30)]);
+    let loaded = insist!(subject.store().load_all(&plugin(), ALL)).expect("they are few");
+    assert_eq!(
+        loaded.held,
+        [held(1, "a", 20), held(1, "b", 20), held(2, "b", 30), held(3, "c", 10)]
+    );
     let expired = insist!(subject.store().read_expired_holds(&plugin(), Timestamp(20), 2));
     assert_eq!(expired, [held(3, "c", 10), held(1, "a", 20)]);
     let batch = Batch {

@@ -1,10 +1,12 @@
 //! Appending to the log, and reading it.
 
+use std::sync::Arc;
+
 use super::removal::expire;
 use super::samples::{append, appends};
 use super::{ALL, Stores, Subject};
-use crate::model::{Event, Position, Timestamp};
-use crate::store::{Append, Batch, Committed, Page};
+use crate::model::{Event, Position, Timestamp, reserved};
+use crate::store::{Append, Batch, Committed, Page, StreamPage};
 
 pub(super) async fn an_event_that_was_there_is_a_duplicate(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "duplicates").await;
@@ -91,7 +93,7 @@ pub(super) async fn a_page_ends_before_it_has_too_many_bytes(stores: &dyn Stores
         let (after, page) = (Position(after), Page { rows: ALL, bytes });
         let log = insist!(subject.store().read_log(after, page));
         let stream = insist!(subject.store().read_stream("s-2", after, Position(99), page));
-        for entries in [log, stream] {
+        for entries in [log, stream.entries] {
             assert!(expected.contains(&entries.len()), "{} after {after}", entries.len());
             let places: Vec<u64> = entries.iter().map(|entry| entry.position.0).collect();
             assert_eq!(places, (after.0 + 1..).take(entries.len()).collect::<Vec<_>>());
@@ -115,11 +117,25 @@ pub(super) async fn a_stream_is_read_between_two_positions(stores: &dyn Stores) 
         (9, 3, ALL, vec![]),
     ] {
         let (after, before) = (Position(after), Position(before));
-        let entries = insist!(subject.store().read_stream("s-2", after, before, rows(limit)));
-        let read: Vec<u64> = entries.iter().map(|entry| entry.position.0).collect();
+        let page = insist!(subject.store().read_stream("s-2", after, before, rows(limit)));
+        let read: Vec<u64> = page.entries.iter().map(|entry| entry.position.0).collect();
         assert_eq!(read, expected, "between {after} and {before}");
+        assert!(!page.is_shortened);
     }
     let nobody =
         insist!(subject.store().read_stream("nobody", Position(0), Position(99), rows(ALL)));
-    assert!(nobody.is_empty());
+    assert_eq!(nobody, StreamPage { entries: Vec::new(), is_shortened: false });
+}
+
+pub(super) async fn what_is_for_one_plugin_is_in_no_stream(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "addressed").await;
+    let mut addressed = append(2, 14);
+    let name = reserved::EXTENSION_PLUGIN.to_owned();
+    Arc::make_mut(&mut addressed.event).extensions.push((name, "orders".to_owned()));
+    let appends = vec![append(1, 8), addressed, append(3, 20)];
+    subject.commit(Batch { appends, ..Batch::default() }).await;
+    let page = insist!(subject.store().read_stream("s-2", Position(0), Position(99), rows(ALL)));
+    let read: Vec<u64> = page.entries.iter().map(|entry| entry.position.0).collect();
+    assert_eq!(read, [1, 3]);
+    assert_eq!(subject.positions().await, [1, 2, 3], "it is in the log");
 }

@@ -107,18 +107,24 @@ pub async fn all(stores: &dyn Stores) {
     log::the_log_is_read_in_order_and_in_pieces(stores).await;
     log::a_page_ends_before_it_has_too_many_bytes(stores).await;
     log::a_stream_is_read_between_two_positions(stores).await;
+    log::what_is_for_one_plugin_is_in_no_stream(stores).await;
+    removal::a_stream_tells_that_it_was_shortened(stores).await;
     recovery::recovery_tells_the_highest_places(stores).await;
     recovery::recovery_tells_what_is_parked(stores).await;
     instances::instances_are_found_by_every_key(stores).await;
+    instances::an_instance_has_the_timers_that_it_has_not_decided(stores).await;
     instances::all_instances_are_loaded_or_none(stores).await;
     instances::held_events_come_in_order_each_once(stores).await;
     waiting::an_outbox_is_read_in_order_and_in_pieces(stores).await;
     instances::a_fired_timer_goes_if_it_is_still_the_one(stores).await;
     instances::timers_come_by_their_time(stores).await;
     waiting::parked_events_and_messages_come_in_order(stores).await;
+    waiting::what_is_parked_is_read_in_portions_of_bytes(stores).await;
     waiting::a_dead_letter_is_written_over(stores).await;
+    waiting::a_dead_letter_is_closed_unread(stores).await;
     removal::finished_instances_come_oldest_first(stores).await;
     removal::a_removed_instance_takes_its_claims_and_timers_along(stores).await;
+    removal::an_instance_is_removed_and_begins_anew_in_one_commit(stores).await;
     removal::what_is_too_old_goes(stores).await;
     removal::what_is_needed_stays(stores).await;
 }

@@ -1,20 +1,22 @@
 //! What a new process finds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::samples::{
-    appends, claim, decision, entry, held, instance, lane, letter, message, parked, plugin,
+    appends, claim, decision, entry, held, instance, lane, letter, loaded, message, parked, plugin,
     plugin_progress, sink, sink_progress, timer, undelivered,
 };
 use super::{ALL, EVERYTHING, MARKER, Stores, Subject};
 use crate::model::{
-    DeadLetter, DeadLetterId, DeadLetterStatus, Position, Sequence, Span, Timestamp,
+    DeadLetter, DeadLetterId, DeadLetterStatus, Position, Sequence, Span, Timer, TimerName,
+    Timestamp,
 };
-use crate::store::Batch;
+use crate::store::{Batch, Loaded};
 
 pub(super) async fn what_is_committed_is_there_after_a_restart(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "restart").await;
-    let row = instance("o-1", &["i-1"], 1);
+    let row = instance("o-1", 1);
     let batch = Batch {
         instances: vec![(plugin(), Arc::clone(&row))],
         claims: vec![claim("i-1", "o-1", true)],
@@ -34,8 +36,13 @@ pub(super) async fn what_is_committed_is_there_after_a_restart(stores: &dyn Stor
         let store = subject.store();
         let log = insist!(store.read_log(Position(0), EVERYTHING));
         assert_eq!(log, (1..=5).map(entry).collect::<Vec<_>>());
-        let loaded = insist!(store.load(&plugin(), &["i-1".into(), "i-2".into()]));
-        assert_eq!((loaded.instances, loaded.held), (vec![row.clone()], vec![held(2, "i-2", 50)]));
+        let found = insist!(store.load(&plugin(), &["i-1".into(), "i-2".into()]));
+        let timer_of = (TimerName::from("t"), timer("o-1", "t", 9).timer);
+        let timer_of = (timer_of.0, Timer { due: timer_of.1.due, set_by: timer_of.1.set_by });
+        let timers = BTreeMap::from([timer_of]);
+        assert_eq!(found, [Loaded { timers, ..loaded(&row, &["i-1"]) }]);
+        let all = insist!(store.load_all(&plugin(), ALL)).expect("they are few");
+        assert_eq!((all.instances, all.held), (found, vec![held(2, "i-2", 50)]));
         let outbox = insist!(store.read_outbox(&sink(), Sequence(0), ALL));
         assert_eq!(outbox, [message(1, "o-1", 1)]);
         assert_eq!(insist!(store.read_timers(Timestamp(9), ALL)), [timer("o-1", "t", 9)]);
@@ -97,21 +104,22 @@ pub(super) async fn recovery_tells_what_is_parked(stores: &dyn Stores) {
     subject.commit(batch).await;
     let recovered = insist!(subject.store().recover());
     type Letter = (u64, u64, bool);
-    let parked: Vec<(&str, Vec<Letter>, u64)> = recovered.plugins[0]
+    let parked: Vec<(&str, Vec<Letter>, Vec<u64>)> = recovered.plugins[0]
         .parked
         .iter()
         .map(|parked| {
             let letters = parked.letters.iter().map(|l| (l.id.0, l.place, l.redriving)).collect();
-            (parked.key.as_str(), letters, parked.waiting)
+            (parked.key.as_str(), letters, parked.waiting.clone())
         })
         .collect();
     let expected = vec![
-        ("a", vec![], 1),
-        ("b", vec![(2, 2, true)], 0),
-        ("c", vec![(5, 1, false), (1, 4, false)], 2),
+        ("a", vec![], vec![3]),
+        ("b", vec![(2, 2, true)], vec![]),
+        ("c", vec![(5, 1, false), (1, 4, false)], vec![2, 3]),
     ];
     assert_eq!(parked, expected);
     let ours = recovered.sinks.iter().find(|s| s.progress.sink == sink()).expect("it has messages");
     assert_eq!(ours.parked.len(), 1);
-    assert_eq!((&ours.parked[0].key, ours.parked[0].waiting), (&lane("m"), 2));
+    let ours = &ours.parked[0];
+    assert_eq!((&ours.key, ours.waiting.as_slice()), (&lane("m"), [2, 3].as_slice()));
 }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use super::samples::{
-    append, appends, claim, decision, finished, held, instance, lane, letter, message, parked,
-    plugin, plugin_progress, sink, sink_progress, timer,
+    append, appends, claim, decision, finished, held, instance, lane, letter, loaded, message,
+    parked, plugin, plugin_progress, sink, sink_progress, timer,
 };
 use super::{ALL, Stores, Subject};
 use crate::model::{
     DeadLetter, DeadLetterId, DeadLetterStatus, InstanceStatus, Key, PluginName, Position,
     Sequence, Timestamp,
 };
-use crate::store::{Batch, Expire};
+use crate::store::{Batch, Expire, Page};
 
 pub(super) async fn finished_instances_come_oldest_first(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "finished").await;
@@ -23,22 +23,30 @@ pub(super) async fn finished_instances_come_oldest_first(stores: &dyn Stores) {
         finished("e", InstanceStatus::Completed, 9),
     ];
     subject.commit(Batch { instances, ..Batch::default() }).await;
-    let keys = insist!(subject.store().read_finished_instances(&plugin(), Timestamp(5), ALL));
-    assert_eq!(keys, ["d", "b", "c"].map(Key::from));
-    let keys = insist!(subject.store().read_finished_instances(&plugin(), Timestamp(9), 1));
-    assert_eq!(keys, [Key::from("d")]);
+    let row = |key: &str, at| (Timestamp(at), Key::from(key));
+    let [d, b, c] = [row("d", 3), row("b", 5), row("c", 5)];
+    for (until, after, limit, expected) in [
+        (5, None, ALL, vec![d.clone(), b.clone(), c.clone()]),
+        (9, None, 1, vec![d.clone()]),
+        // A page can end between two of one time.
+        (5, Some(&d), 1, vec![b.clone()]),
+        (5, Some(&b), ALL, vec![c.clone()]),
+        (5, Some(&c), ALL, vec![]),
+    ] {
+        let store = subject.store();
+        let found =
+            insist!(store.read_finished_instances(&plugin(), Timestamp(until), after, limit));
+        assert_eq!(found, expected, "{limit} until {until}, after {after:?}");
+    }
     let nobody = PluginName::from("nobody");
-    let keys = insist!(subject.store().read_finished_instances(&nobody, Timestamp(9), 1));
-    assert_eq!(keys, []);
+    let found = insist!(subject.store().read_finished_instances(&nobody, Timestamp(9), None, 1));
+    assert_eq!(found, []);
 }
 
 pub(super) async fn a_removed_instance_takes_its_claims_and_timers_along(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "removed").await;
     let batch = Batch {
-        instances: vec![
-            (plugin(), instance("o-1", &["i"], 1)),
-            (plugin(), instance("o-2", &["i"], 1)),
-        ],
+        instances: vec![(plugin(), instance("o-1", 1)), (plugin(), instance("o-2", 1))],
         claims: vec![claim("i", "o-1", true), claim("i", "o-2", true)],
         timers_set: vec![timer("o-1", "t", 9), timer("o-2", "t", 9)],
         ..Batch::default()
@@ -46,14 +54,56 @@ pub(super) async fn a_removed_instance_takes_its_claims_and_timers_along(stores:
     subject.commit(batch).await;
     let removed = vec![(plugin(), "o-1".into()), (plugin(), "nobody".into())];
     subject.commit(Batch { instances_removed: removed, ..Batch::default() }).await;
-    let loaded = insist!(subject.store().load(&plugin(), &["o-1".into(), "i".into()]));
-    assert_eq!(loaded.instances, [instance("o-2", &["i"], 1)]);
+    let found = insist!(subject.store().load(&plugin(), &["o-1".into(), "i".into()]));
+    assert_eq!(found.len(), 1);
+    assert_eq!((&found[0].instance, found[0].claims.len()), (&instance("o-2", 1), 1));
     assert_eq!(insist!(subject.store().read_timers(Timestamp(9), ALL)), [timer("o-2", "t", 9)]);
-    // A claim that was left behind would find the next instance of that key.
-    let batch = Batch { instances: vec![(plugin(), instance("o-1", &[], 2))], ..Batch::default() };
+    // What was left behind would be the next instance's of that key.
+    let batch = Batch { instances: vec![(plugin(), instance("o-1", 2))], ..Batch::default() };
     subject.commit(batch).await;
-    let loaded = insist!(subject.store().load(&plugin(), &["i".into()]));
-    assert_eq!(loaded.instances, [instance("o-2", &["i"], 1)]);
+    let found = insist!(subject.store().load(&plugin(), &["o-1".into(), "i".into()]));
+    let claims = found.iter().map(|found| (found.instance.key.as_str(), found.claims.len()));
+    assert_eq!(claims.collect::<Vec<_>>(), [("o-1", 0), ("o-2", 1)]);
+    assert!(found[0].timers.is_empty());
+}
+
+pub(super) async fn an_instance_is_removed_and_begins_anew_in_one_commit(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "anew").await;
+    let batch = Batch {
+        instances: vec![finished("o-1", InstanceStatus::Ended, 1)],
+        claims: vec![claim("i", "o-1", true)],
+        timers_set: vec![timer("o-1", "t", 9)],
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
+    let anew = instance("o-1", 2);
+    let batch = Batch {
+        instances: vec![(plugin(), Arc::clone(&anew))],
+        instances_removed: vec![(plugin(), "o-1".into())],
+        claims: vec![claim("j", "o-1", true)],
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
+    let found = insist!(subject.store().load(&plugin(), &["o-1".into(), "i".into(), "j".into()]));
+    assert_eq!(found, [loaded(&anew, &["j"])]);
+}
+
+pub(super) async fn a_stream_tells_that_it_was_shortened(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "shortened").await;
+    // The events with these ids are of the streams s-2, s-1, s-0.
+    subject.commit(appends([2, 4, 6, 8])).await;
+    let batch = Batch { plugins: vec![plugin_progress("orders", 8)], ..expire(0, ALL) };
+    subject.commit(batch).await;
+    let limit = Page { rows: ALL, bytes: usize::MAX };
+    for (history_before, shortened) in [(2, vec![]), (5, vec!["s-1", "s-2"])] {
+        subject.commit(expire(history_before, ALL)).await;
+        subject.restart().await;
+        for name in ["s-0", "s-1", "s-2", "never"] {
+            let read = subject.store();
+            let page = insist!(read.read_stream(name, Position(0), Position(99), limit));
+            assert_eq!(page.is_shortened, shortened.contains(&name), "{name}");
+        }
+    }
 }
 
 pub(super) fn expire(history_before: u64, rows_max: usize) -> Batch {

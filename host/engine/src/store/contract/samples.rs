@@ -8,10 +8,10 @@ use bytes::Bytes;
 use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
     DecisionRecord, Event, Held, Instance, InstanceStatus, Key, LogEntry, Message, MessageKind,
-    Parked, PluginName, Position, Sequence, SinkName, State, Timer, TimerRef, Timestamp,
+    Parked, PluginName, Position, Sequence, SinkName, State, TimerRef, Timestamp,
 };
 use crate::store::{
-    Append, Batch, ClaimChange, MessageLane, PluginProgress, SinkProgress, TimerRow,
+    Append, Batch, ClaimChange, Loaded, MessageLane, PluginProgress, SinkProgress, TimerRow,
 };
 
 pub(in crate::store) fn event(id: u64) -> Arc<Event> {
@@ -75,13 +75,17 @@ pub(in crate::store) fn plugin_progress(name: &str, settled: u64) -> PluginProgr
     PluginProgress { plugin: name.into(), cursor, counters: Counters::default() }
 }
 
-pub(in crate::store) fn instance(key: &str, claims: &[&str], updated_at: u64) -> Arc<Instance> {
+/// With claims, and no timers.
+pub(in crate::store) fn loaded(instance: &Arc<Instance>, claims: &[&str]) -> Loaded {
+    let claims = claims.iter().map(|key| Key::from(*key)).collect();
+    Loaded { instance: Arc::clone(instance), claims, timers: BTreeMap::new() }
+}
+
+pub(in crate::store) fn instance(key: &str, updated_at: u64) -> Arc<Instance> {
     Arc::new(Instance {
         key: key.into(),
         status: InstanceStatus::Running,
         state: Some(State { version: 2, data: Bytes::from_static(b"\xfe state") }),
-        claims: claims.iter().map(|key| Key::from(*key)).collect(),
-        timers: BTreeMap::from([("t".into(), Timer { due: Timestamp(9), set_by: Position(1) })]),
         decided: Position(1),
         version: 1,
         started_at: Timestamp(1),
@@ -94,7 +98,7 @@ pub(in crate::store) fn finished(
     status: InstanceStatus,
     updated_at: u64,
 ) -> (PluginName, Arc<Instance>) {
-    let running = Arc::unwrap_or_clone(instance(key, &[], updated_at));
+    let running = Arc::unwrap_or_clone(instance(key, updated_at));
     (plugin(), Arc::new(Instance { status, state: None, ..running }))
 }
 

@@ -1,0 +1,254 @@
+//! Holds what the operators were told against what is stored and delivered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::LASTING;
+use super::operator::{Deed, Notes, What};
+use super::plugins::{JOBS, TELLER};
+use crate::model::{
+    DeadLetter, DeadLetterStatus, DeadLetterSubject, Event, InstanceStatus, Key, Message,
+    PluginName, Position, Sequence, SinkName, reserved,
+};
+use crate::sim::ledger;
+use crate::store::memory::Tables;
+
+pub(super) fn place(letter: &DeadLetter) -> u64 {
+    match &letter.subject {
+        DeadLetterSubject::Event => letter.position.0,
+        DeadLetterSubject::Message { sequence, .. } => sequence.0,
+    }
+}
+
+pub(super) fn check(
+    sent: &[Event],
+    notes: &Notes,
+    tables: &Tables,
+    delivered: &[Arc<Message>],
+) -> Result<(), String> {
+    ledger::claims_are_those_of_the_instances(tables)?;
+    ended_instances_do_not_run(notes, tables)?;
+    let all = tables.clone().with_removed();
+    ledger::sums_add_up(&all)?;
+    ledger::sinks_add_up(&all)?;
+    each_event_is_decided_once(&all)?;
+    deeds_hold(notes, &all, delivered)?;
+    nothing_is_dropped_that_was_not_asked_for(sent, notes, &all)?;
+    keys_begin_again(notes, &all)?;
+    instances_decide_in_order(tables, &all)?;
+    streams_are_whole(&all)?;
+    messages_leave_in_order(&all, delivered)
+}
+
+fn row(plugin: &PluginName, key: &Key, position: Position) -> (Position, PluginName, Key) {
+    (position, plugin.clone(), key.clone())
+}
+
+/// Where an event from outside came into the log, and not where it was redriven to.
+fn position_of(all: &Tables, id: &str) -> Option<Position> {
+    all.log.values().find(|entry| entry.event.id == id).map(|entry| entry.position)
+}
+
+fn each_event_is_decided_once(all: &Tables) -> Result<(), String> {
+    let mut decided = BTreeSet::new();
+    for decision in all.decisions.values() {
+        let id = &all.log[&decision.position].event.id;
+        if !decided.insert((&decision.plugin, &decision.key, id)) {
+            return Err(format!("guarantee 2: {} decided {id} twice", decision.key));
+        }
+    }
+    Ok(())
+}
+
+/// What was acknowledged is so, and stays so.
+fn deeds_hold(notes: &Notes, all: &Tables, delivered: &[Arc<Message>]) -> Result<(), String> {
+    for deed in notes.deeds.iter().filter(|deed| deed.answered.is_some()) {
+        let Deed { letter, what, waiting, .. } = deed;
+        let status = all.dead_letters.get(&letter.id).map(|letter| letter.status);
+        let expected = match what {
+            What::Skip => Some(DeadLetterStatus::Skipped),
+            What::Discard => Some(DeadLetterStatus::Discarded),
+            What::Move(_) => Some(DeadLetterStatus::Redriven),
+            What::Redrive => status,
+        };
+        if status != expected {
+            return Err(format!("letter {} is {status:?}, after {what:?}", letter.id.0));
+        }
+        let mut gone = match what {
+            What::Discard => waiting.clone(),
+            What::Skip | What::Move(_) | What::Redrive => BTreeSet::new(),
+        };
+        if *what != What::Redrive {
+            gone.insert(place(letter));
+        }
+        let Some(key) = &letter.key else { continue };
+        for place in gone {
+            let found = match &letter.subject {
+                DeadLetterSubject::Event => {
+                    all.decisions.contains_key(&row(&letter.plugin, key, Position(place)))
+                }
+                DeadLetterSubject::Message { sink, .. } => delivered
+                    .iter()
+                    .any(|m| m.sink == *sink && m.sequence.0 == place && m.plugin == letter.plugin),
+            };
+            if found {
+                return Err(format!("{what:?} of letter {}: {place} went on", letter.id.0));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether somebody may have asked that an instance or lane does not decide an event.
+fn is_given_up(notes: &Notes, plugin: &str, key: &str, id: &str, position: Position) -> bool {
+    notes.deeds.iter().any(|deed| {
+        let Deed { letter, what, answered, .. } = deed;
+        if letter.plugin.as_str() != plugin || letter.subject != DeadLetterSubject::Event {
+            return false;
+        }
+        if letter.event.id == id && *what != What::Redrive {
+            return true;
+        }
+        let until = answered.unwrap_or(Position(u64::MAX));
+        let of_key = letter.key.as_ref().is_some_and(|of| of.as_str() == key);
+        *what == What::Discard && of_key && letter.position < position && position <= until
+    })
+}
+
+/// All that came for an instance that runs for ever, or for a lane, is decided there.
+fn nothing_is_dropped_that_was_not_asked_for(
+    sent: &[Event],
+    notes: &Notes,
+    all: &Tables,
+) -> Result<(), String> {
+    for event in sent.iter().filter(|event| event.event_type == "touch") {
+        let data: Value = serde_json::from_slice(&event.data).unwrap_or_default();
+        let key = data["key"].as_str().unwrap_or_default();
+        let Some(position) = position_of(all, &event.id) else {
+            return Err(format!("guarantee 1: {} is not in the log", event.id));
+        };
+        for plugin in [JOBS, TELLER] {
+            let decided = row(&plugin.into(), &key.into(), position);
+            if LASTING.contains(&key)
+                && !all.decisions.contains_key(&decided)
+                && !is_given_up(notes, plugin, key, &event.id, position)
+            {
+                return Err(format!("guarantee 7: {plugin} has lost {} of {key}", event.id));
+            }
+        }
+    }
+    for deed in notes.deeds.iter().filter(|deed| deed.answered.is_some()) {
+        let Deed { letter, what: What::Move(to), .. } = deed else { continue };
+        let id = &letter.event.id;
+        let is_there = |d: &&crate::model::DecisionRecord| {
+            d.plugin == letter.plugin
+                && d.key.as_str() == to
+                && all.log[&d.position].event.id == *id
+        };
+        let copies = all.log.values().filter(|entry| entry.event.id == *id);
+        let last = copies.last().map_or(Position(0), |entry| entry.position);
+        let others = |deed: &&Deed| deed.letter.id != letter.id && deed.letter.event.id == *id;
+        let again = notes.deeds.iter().filter(others).any(|deed| deed.what != What::Redrive);
+        if letter.event.event_type == "touch"
+            && all.decisions.values().filter(is_there).count() == 0
+            && !again
+            && !is_given_up(notes, letter.plugin.as_str(), to, "", last)
+        {
+            return Err(format!("guarantee 7: {id} was moved to {to}, and is lost"));
+        }
+    }
+    Ok(())
+}
+
+/// What came after an instance was removed is not for that one.
+fn keys_begin_again(notes: &Notes, all: &Tables) -> Result<(), String> {
+    let jobs = PluginName::from(JOBS);
+    for id in &notes.starts {
+        let Some(position) = position_of(all, id) else { continue };
+        if !all.decisions.keys().any(|(at, plugin, _)| *at == position && *plugin == jobs) {
+            return Err(format!("{id} began nothing, and there was no instance"));
+        }
+    }
+    for id in &notes.orphans {
+        let letter = |letter: &&Arc<DeadLetter>| letter.event.id == *id && letter.plugin == jobs;
+        if position_of(all, id).is_some() && !all.dead_letters.values().any(|l| letter(&l)) {
+            return Err(format!("guarantee 7: {id} needs an instance, has none, and is no letter"));
+        }
+    }
+    Ok(())
+}
+
+fn ended_instances_do_not_run(notes: &Notes, tables: &Tables) -> Result<(), String> {
+    for (key, started_at) in &notes.ended {
+        let instance = tables.instances.get(&(PluginName::from(JOBS), key.clone()));
+        let runs = |status| status == InstanceStatus::Running;
+        if instance.is_some_and(|i| i.started_at == *started_at && runs(i.status)) {
+            return Err(format!("{key} was ended, and runs"));
+        }
+    }
+    Ok(())
+}
+
+/// But for what was held, which comes when its key is claimed.
+fn instances_decide_in_order(tables: &Tables, all: &Tables) -> Result<(), String> {
+    for ((plugin, key), instance) in &tables.instances {
+        let mut next = Some(instance.decided);
+        let mut last = u64::MAX;
+        while let Some(position) = next {
+            let decision = all.decisions.get(&row(plugin, key, position));
+            let decision =
+                decision.ok_or_else(|| format!("guarantee 3: {key} has none at {position}"))?;
+            if all.log[&position].event.event_type != "item" {
+                if position.0 >= last {
+                    return Err(format!("guarantee 4: {key} decided {position} too early"));
+                }
+                last = position.0;
+            }
+            next = decision.previous;
+        }
+    }
+    Ok(())
+}
+
+/// What was told of a stream is each event of its subject, once, in order. Events that the
+/// host has for one plugin alone are in no stream.
+fn streams_are_whole(all: &Tables) -> Result<(), String> {
+    let told = all.messages.values().filter(|message| message.event.event_type == "told");
+    for message in told {
+        let data: Value = serde_json::from_slice(&message.event.data).unwrap_or_default();
+        let told: Vec<&str> =
+            data["ids"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let before = all.log.range(..message.cause).map(|(_, entry)| &entry.event);
+        let stream = before.filter(|event| {
+            event.subject.as_deref() == Some(message.key.as_str())
+                && event.extension(reserved::EXTENSION_PLUGIN).is_none()
+        });
+        let stream: Vec<&str> = stream.map(|event| event.id.as_str()).collect();
+        if told != stream {
+            let (key, cause) = (&message.key, message.cause);
+            return Err(format!("at {cause}, the stream of {key} is {stream:?}, not {told:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn messages_leave_in_order(all: &Tables, delivered: &[Arc<Message>]) -> Result<(), String> {
+    let mut ids = BTreeSet::new();
+    for message in all.messages.values() {
+        if !ids.insert(&message.event.id) {
+            return Err(format!("guarantee 5: two messages have the id {}", message.event.id));
+        }
+    }
+    let mut last: BTreeMap<(&SinkName, &PluginName, &Key), Sequence> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for message in delivered.iter().filter(|message| seen.insert(&message.event.id)) {
+        let lane = (&message.sink, &message.plugin, &message.key);
+        let before = last.insert(lane, message.sequence);
+        if before.is_some_and(|before| before > message.sequence) {
+            return Err(format!("guarantee 4: {} left after its successor", message.event.id));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,357 @@
+//! What the operator does, and what it notes down of it: before it asks, and when it is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+use serde_json::{Value, json};
+
+use super::plugins::{JOBS, event};
+use super::{LASTING, PASSING};
+use crate::engine::{Action, Engine, Resolution, ResolveError};
+use crate::model::{
+    DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, InstanceStatus, Key,
+    PluginName, Position, Timestamp, reserved,
+};
+use crate::store::memory::{MemoryStore, Tables};
+
+/// Keys that the operator itself starts and completes, again and again.
+const AGAIN: [&str; 2] = ["g0", "g1"];
+const GENERATIONS: u32 = 3;
+
+/// What was asked for one dead letter.
+#[derive(Clone, Debug)]
+pub(super) struct Deed {
+    pub letter: DeadLetter,
+    pub what: What,
+    /// Places that certainly waited behind the letter then.
+    pub waiting: BTreeSet<u64>,
+    /// The last position of the log when the answer came; none without an answer.
+    pub answered: Option<Position>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Redrive,
+    /// Edited, for another key.
+    Move(String),
+    Skip,
+    Discard,
+}
+
+/// All that the operator knows. It outlives the host.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Notes {
+    pub deeds: Vec<Deed>,
+    /// Ids of events that came when their key had no instance, and start one.
+    pub starts: BTreeSet<String>,
+    /// The same, of events that fail without an instance.
+    pub orphans: BTreeSet<String>,
+    /// Instances whose end was acknowledged, by key and start.
+    pub ended: BTreeSet<(Key, Timestamp)>,
+}
+
+pub(super) struct Operator {
+    random: StdRng,
+    store: MemoryStore,
+    notes: Notes,
+    generations: BTreeMap<&'static str, Generation>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Generation {
+    number: u32,
+    /// Whether the event that fails without an instance was sent.
+    orphan: bool,
+    started: bool,
+    completed: bool,
+}
+
+impl Operator {
+    pub(super) fn new(random: StdRng, store: MemoryStore) -> Self {
+        let generations = AGAIN.map(|key| (key, Generation::default())).into();
+        Self { random, store, notes: Notes::default(), generations }
+    }
+
+    pub(super) fn notes(&self) -> Notes {
+        self.notes.clone()
+    }
+
+    /// Works until `sent` and nothing is left to do.
+    pub(super) async fn work(
+        &mut self,
+        engine: &Engine,
+        sent: impl Fn() -> bool,
+    ) -> Result<(), String> {
+        loop {
+            tokio::time::sleep(Duration::from_micros(self.random.random_range(0..8_000))).await;
+            for key in AGAIN {
+                self.start_again(key, engine).await?;
+            }
+            let tables = self.store.snapshot();
+            let over = self.generations.values().all(|g| g.number == GENERATIONS);
+            if sent() && over && is_quiet(&tables) {
+                return Ok(());
+            }
+            let open = |letter: &&Arc<DeadLetter>| letter.status == DeadLetterStatus::Open;
+            let open: Vec<_> = tables.dead_letters.values().filter(open).collect();
+            if !open.is_empty() {
+                let letter = DeadLetter::clone(open[self.random.random_range(0..open.len())]);
+                self.treat(letter, &tables, engine).await?;
+            }
+            if self.random.random_ratio(1, 20) {
+                let key = PASSING[self.random.random_range(0..PASSING.len())];
+                self.end(&key.into(), engine).await;
+            }
+        }
+    }
+
+    /// Starts an instance as soon as the one before it is removed, and completes it.
+    async fn start_again(&mut self, name: &'static str, engine: &Engine) -> Result<(), String> {
+        let key = Key::from(name);
+        let mut generation = self.generations[name];
+        let row = (PluginName::from(JOBS), key.clone());
+        let instance = self.store.look(|tables| tables.instances.get(&row).cloned());
+        let id = |what: &str| format!("{name}-{}-{what}", generation.number);
+        match instance.map(|instance| instance.status) {
+            _ if generation.number == GENERATIONS => {}
+            None if generation.started => {
+                let start = id("start");
+                let is_settled = self.store.look(|tables| is_settled(tables, &start));
+                let went = self.store.look(|tables| is_decided(tables, &start));
+                if is_settled && !went {
+                    let why = self.store.look(|tables| trace(tables, &start, &key));
+                    return Err(format!("{start} began nothing, and there was no instance; {why}"));
+                }
+                // It may have been completed without an answer.
+                if went {
+                    generation =
+                        Generation { number: generation.number + 1, ..Generation::default() };
+                }
+            }
+            None if !generation.orphan => {
+                let must = event("must", &id("must"), &json!({"key": name}));
+                self.notes.orphans.insert(must.id.clone());
+                generation.orphan = engine.offer(vec![must]).await.is_ok();
+            }
+            None => {
+                let kind = if self.random.random_ratio(1, 2) { "start" } else { "touch" };
+                // Which one comes first into the log has its id: the kind must not change.
+                let kind = if generation.number % 2 == 0 { kind } else { "start" };
+                let start = event(kind, &id("start"), &json!({"key": name}));
+                self.notes.starts.insert(start.id.clone());
+                generation.started = engine.offer(vec![start]).await.is_ok();
+            }
+            Some(InstanceStatus::Running) if !generation.completed => {
+                // Offered without an answer, it may have come all the same.
+                generation.started = true;
+                let data = json!({"key": name, "complete": true});
+                generation.completed = match self.random.random_ratio(1, 2) {
+                    true => self.end(&key, engine).await,
+                    false => engine.offer(vec![event("step", &id("end"), &data)]).await.is_ok(),
+                };
+            }
+            Some(InstanceStatus::Running) => {}
+            // Completed without an answer.
+            Some(_) => (generation.started, generation.completed) = (true, true),
+        }
+        self.generations.insert(name, generation);
+        Ok(())
+    }
+
+    async fn end(&mut self, key: &Key, engine: &Engine) -> bool {
+        let row = (PluginName::from(JOBS), key.clone());
+        let Some(instance) = self.store.look(|tables| tables.instances.get(&row).cloned()) else {
+            return false;
+        };
+        let ended = engine.end(&row.0, key, "operator", "it is over").await.is_ok();
+        if ended {
+            self.notes.ended.insert((key.clone(), instance.started_at));
+        }
+        ended
+    }
+
+    /// Does one of the things that can be done with a letter.
+    async fn treat(
+        &mut self,
+        letter: DeadLetter,
+        tables: &Tables,
+        engine: &Engine,
+    ) -> Result<(), String> {
+        let of_host = letter.event.event_type.starts_with(reserved::PREFIX);
+        let (what, action) = match self.random.random_range(0..12) {
+            0..3 => (What::Discard, Action::Discard),
+            3..5 => (What::Skip, Action::Skip),
+            5..7 => (What::Redrive, Action::Redrive { edited: None }),
+            7 if !of_host && letter.subject == DeadLetterSubject::Event => {
+                return self.ask_the_impossible(&letter, engine).await;
+            }
+            8..10 if !of_host && is_movable(&letter) => {
+                let other = |key: &&str| Some(*key) != letter.key.as_ref().map(Key::as_str);
+                let to = LASTING.into_iter().find(other).unwrap_or(LASTING[0]);
+                let edited = edited(&letter, |data| {
+                    data["key"] = json!(to);
+                    data["complete"] = json!(false);
+                });
+                (What::Move(to.to_owned()), Action::Redrive { edited: Some(Box::new(edited)) })
+            }
+            _ => {
+                let edited = edited(&letter, |_| ());
+                (What::Redrive, Action::Redrive { edited: Some(Box::new(edited)) })
+            }
+        };
+        let waiting = waiting_behind(&letter, tables);
+        let id = letter.id;
+        self.notes.deeds.push(Deed { letter, what, waiting, answered: None });
+        match resolve(id, action, engine).await {
+            Ok(()) => {
+                let head = engine.status().await.head;
+                if let Some(deed) = self.notes.deeds.last_mut() {
+                    deed.answered = Some(head);
+                }
+            }
+            // It may have been done all the same.
+            Err(ResolveError::Unavailable(_)) => {}
+            Err(ResolveError::Edited { reason, .. }) => {
+                return Err(format!("what fits its letter was refused: {reason}"));
+            }
+            Err(_) => drop(self.notes.deeds.pop()),
+        }
+        Ok(())
+    }
+
+    /// Edits that no plugin could be given.
+    async fn ask_the_impossible(
+        &mut self,
+        letter: &DeadLetter,
+        engine: &Engine,
+    ) -> Result<(), String> {
+        let wrong = match self.random.random_range(0..3) {
+            0 => edited(letter, |data| *data = json!({"no": "key"})),
+            1 => {
+                let mut event = edited(letter, |_| ());
+                let name = reserved::EXTENSION_INSTANCE.to_owned();
+                event.extensions.push((name, LASTING[0].to_owned()));
+                event
+            }
+            _ => {
+                Event { event_type: reserved::INSTANCE_ENDED.to_owned(), ..edited(letter, |_| ()) }
+            }
+        };
+        match resolve(letter.id, Action::Redrive { edited: Some(Box::new(wrong)) }, engine).await {
+            Ok(()) => Err(format!("dead letter {} was edited to nonsense", letter.id.0)),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+async fn resolve(
+    letter: DeadLetterId,
+    action: Action,
+    engine: &Engine,
+) -> Result<(), ResolveError> {
+    let (by, reason) = ("operator".to_owned(), "mended".to_owned());
+    engine.resolve(letter, Resolution { action, by, reason }).await
+}
+
+fn is_movable(letter: &DeadLetter) -> bool {
+    letter.subject == DeadLetterSubject::Event && letter.event.event_type != "item"
+}
+
+/// The event of a letter, healed and changed.
+fn edited(letter: &DeadLetter, change: impl FnOnce(&mut Value)) -> Event {
+    let mut event = Event::clone(letter.current());
+    if let Ok(mut data) = serde_json::from_slice::<Value>(&event.data) {
+        data["poison"] = json!(false);
+        data["refused"] = json!(false);
+        change(&mut data);
+        event.data = data.to_string().into();
+    }
+    event
+}
+
+/// The places that wait behind a letter, up to the next one of its key.
+fn waiting_behind(letter: &DeadLetter, tables: &Tables) -> BTreeSet<u64> {
+    let place = super::books::place(letter);
+    let others = tables.dead_letters.values().filter(|other| {
+        let same = match (&letter.subject, &other.subject) {
+            (DeadLetterSubject::Event, DeadLetterSubject::Event) => true,
+            (
+                DeadLetterSubject::Message { sink, .. },
+                DeadLetterSubject::Message { sink: of, .. },
+            ) => sink == of,
+            _ => false,
+        };
+        same && (&other.plugin, &other.key) == (&letter.plugin, &letter.key)
+    });
+    let others = others.filter(|other| other.status.is_unresolved());
+    let next = others.map(|other| super::books::place(other)).filter(|other| *other > place);
+    let within = place + 1..next.min().unwrap_or(u64::MAX);
+    let Some(key) = &letter.key else { return BTreeSet::new() };
+    let places: BTreeSet<u64> = match &letter.subject {
+        DeadLetterSubject::Event => {
+            let rows = tables.parked.keys();
+            let of_key = rows.filter(|(plugin, k, _)| *plugin == letter.plugin && k == key);
+            of_key.map(|(_, _, position)| position.0).collect()
+        }
+        DeadLetterSubject::Message { sink, .. } => {
+            let rows = tables.parked_messages.iter().filter(|((of, _), _)| of == sink);
+            let of_key = rows.filter(|(_, lane)| lane.plugin == letter.plugin && lane.key == *key);
+            of_key.map(|((_, sequence), _)| sequence.0).collect()
+        }
+    };
+    places.into_iter().filter(|place| within.contains(place)).collect()
+}
+
+fn is_settled(tables: &Tables, id: &str) -> bool {
+    let Some(position) = position_of(tables, id) else { return false };
+    let progress = tables.plugins.get(&PluginName::from(JOBS));
+    progress.is_some_and(|progress| progress.cursor.contains(position.0))
+}
+
+fn is_decided(tables: &Tables, id: &str) -> bool {
+    let Some(position) = position_of(tables, id) else { return false };
+    let decisions = tables.decisions.values().chain(tables.removed.decisions.values());
+    decisions.into_iter().any(|d| d.position == position && d.plugin.as_str() == JOBS)
+}
+
+/// Where an event came first, and not where it was redriven to.
+fn position_of(tables: &Tables, id: &str) -> Option<Position> {
+    let log = tables.log.values().chain(tables.removed.log.values());
+    log.filter(|entry| entry.event.id == id).map(|entry| entry.position).min()
+}
+
+/// Nothing is left to do.
+fn is_quiet(tables: &Tables) -> bool {
+    let log = tables.log.keys().chain(tables.removed.log.keys());
+    let head = log.max().map_or(0, |position| position.0);
+    let settled = tables.plugins.len() == 2
+        && tables.plugins.values().all(|progress| progress.cursor.settled >= head);
+    let sent = tables.messages.keys().all(|(sink, sequence)| {
+        tables.sinks.get(sink).is_some_and(|sink| sink.cursor.settled >= sequence.0)
+    });
+    let waits = tables.dead_letters.values().any(|letter| letter.status.is_unresolved())
+        || !tables.parked.is_empty()
+        || !tables.parked_messages.is_empty()
+        || !tables.held.is_empty()
+        || !tables.timers.is_empty();
+    settled && sent && !waits
+}
+
+/// What there is of a key and of an event for it.
+fn trace(tables: &Tables, id: &str, key: &Key) -> String {
+    let position = position_of(tables, id);
+    let log = tables.log.values().chain(tables.removed.log.values());
+    let log = log.filter(|entry| {
+        entry.event.extension(reserved::EXTENSION_INSTANCE) == Some(key.as_str())
+            || String::from_utf8_lossy(&entry.event.data).contains(key.as_str())
+    });
+    let log: Vec<String> =
+        log.map(|entry| format!("{} {}", entry.position, entry.event.id)).collect();
+    let decisions = tables.decisions.values().chain(tables.removed.decisions.values());
+    let decisions = decisions.filter(|d| d.key == *key && d.plugin.as_str() == JOBS);
+    let decisions: Vec<u64> = decisions.map(|d| d.position.0).collect();
+    format!("it is at {position:?}; its key has the events {log:?}, and decided {decisions:?}")
+}
