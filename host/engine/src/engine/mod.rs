@@ -145,6 +145,8 @@ struct Life {
     work: mpsc::UnboundedSender<Work>,
     log: Arc<Tail<LogEntry>>,
     queues: Arc<Queues>,
+    /// A test asks whether the outbox of a queue that nobody uses is let go.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the stages have their own"))]
     outboxes: Arc<Outboxes>,
     /// Who resolves the dead letters of a plugin's keys, and of a sink's.
     plugins: Dispatchers,

@@ -55,6 +55,7 @@ pub struct Plan {
 
 /// What the operator does with a letter, when all that waits behind it is there.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "the steps choose, and are tests of this crate"))]
 pub enum Treatment {
     Skip,
     Discard,
