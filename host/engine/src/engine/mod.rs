@@ -20,7 +20,6 @@ use crate::handler::Handler;
 use crate::housekeeping::Retention;
 use crate::lookup::Lookup;
 use crate::model::{Event, LogEntry, PluginName, Position, SinkName};
-use crate::outbox::Outboxes;
 use crate::plugins::Resolvers;
 use crate::queue::QueueRequest;
 use crate::resolve::ResolveRequest;
@@ -141,7 +140,6 @@ struct Life {
     work: mpsc::UnboundedSender<Work>,
     log: Arc<Tail<LogEntry>>,
     queues: Arc<Queues>,
-    outboxes: Arc<Outboxes>,
     /// Who resolves the dead letters of a plugin's keys, and of a sink's.
     plugins: Resolvers,
     sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,
