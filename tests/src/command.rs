@@ -52,6 +52,15 @@ impl Ended {
 /// If it cannot be run, or is ended by a signal.
 #[must_use]
 pub fn sagabox(folder: &Path, arguments: &[&str]) -> Ended {
+    sagabox_with(folder, arguments, &[])
+}
+
+/// The same, with variables in its environment.
+///
+/// # Panics
+/// If it cannot be run, or is ended by a signal.
+#[must_use]
+pub fn sagabox_with(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
     let output = Command::new(paths::binary())
         .args(arguments)
         .current_dir(folder)
@@ -61,6 +70,7 @@ pub fn sagabox(folder: &Path, arguments: &[&str]) -> Ended {
         .env_remove("REGISTRY_AUTH_FILE")
         .env_remove("XDG_RUNTIME_DIR")
         .env("DOCKER_CONFIG", folder.join(".docker"))
+        .envs(variables.iter().copied())
         .output()
         .expect("the binary runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+pub use axum::http::StatusCode;
+use axum::http::{HeaderMap, Uri};
 use serde_json::Value;
 
 /// One delivery, as it arrived.
@@ -31,6 +32,10 @@ struct Seen {
     deliveries: Vec<Delivery>,
     /// How many of the next requests are answered with 503, before anything is remembered.
     refusals: usize,
+    /// How all requests are answered, if not by what they bring.
+    status: Option<StatusCode>,
+    /// Of each request, whatever became of it.
+    headers: Vec<HeaderMap>,
     /// Requests that were no `CloudEvent`.
     junk: Vec<String>,
 }
@@ -54,6 +59,16 @@ impl Sink {
     /// Answers the next `n` requests with 503.
     pub fn refuse_next(&self, n: usize) {
         self.seen().refusals = n;
+    }
+
+    /// Answers all requests with this status and with the request's URI, or takes them.
+    pub fn answer_with(&self, status: Option<StatusCode>) {
+        self.seen().status = status;
+    }
+
+    /// The headers of every request in the order of arrival, whatever became of it.
+    pub fn requests(&self) -> Vec<HeaderMap> {
+        self.seen().headers.clone()
     }
 
     /// Every delivery in the order of arrival, repetitions included.
@@ -101,20 +116,26 @@ impl Drop for Sink {
 async fn receive(
     State(seen): State<Arc<Mutex<Seen>>>,
     headers: HeaderMap,
+    uri: Uri,
     body: Bytes,
-) -> StatusCode {
+) -> (StatusCode, String) {
     let mut seen = seen.lock().expect("no holder of this lock panics");
+    seen.headers.push(headers.clone());
     if seen.refusals > 0 {
         seen.refusals -= 1;
-        return StatusCode::SERVICE_UNAVAILABLE;
+        return (StatusCode::SERVICE_UNAVAILABLE, String::new());
     }
-    if let Some(deliveries) = deliveries_in(&headers, &body) {
+    if let Some(status) = seen.status {
+        return (status, format!("POST {uri}"));
+    }
+    let status = if let Some(deliveries) = deliveries_in(&headers, &body) {
         seen.deliveries.extend(deliveries);
         StatusCode::NO_CONTENT
     } else {
         seen.junk.push(format!("{headers:?} {body:?}"));
         StatusCode::BAD_REQUEST
-    }
+    };
+    (status, String::new())
 }
 
 /// The binary, structured and batch modes of the HTTP binding.

@@ -28,6 +28,7 @@ mod retention;
 mod sandbox;
 mod scripts;
 mod simulation;
+mod sinks;
 mod stopping;
 mod store_files;
 mod terminal;

@@ -66,11 +66,6 @@ impl Outboxes {
         }
     }
 
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.sinks.lock().expect("no panic while the lock is held").len()
-    }
-
     pub fn tail(&self, sink: &SinkName) -> Arc<MessageTail> {
         let mut sinks = self.sinks.lock().expect("no panic while the lock is held");
         Arc::clone(&sinks.entry(sink.clone()).or_insert_with(Outbox::fresh).tail)

@@ -108,13 +108,10 @@ impl SqliteStore {
             let (claims, timers) = (BTreeSet::new(), BTreeMap::new());
             loaded.insert(instance.key.clone(), Loaded { instance, claims, timers });
         }
-        // What is over has neither.
-        let running = loaded.values().filter(|loaded| loaded.instance.status.is_running());
-        let running: Vec<&Key> = running.map(|loaded| &loaded.instance.key).collect();
-        if running.is_empty() {
-            return Ok(loaded.into_values().collect());
+        if loaded.is_empty() {
+            return Ok(Vec::new());
         }
-        let (keys, value) = texts(running);
+        let (keys, value) = texts(loaded.keys());
         let sql = format!(
             "SELECT instance, key FROM claims \
              WHERE plugin = ?1 AND instance IN (SELECT {value} FROM json_each(?2))"

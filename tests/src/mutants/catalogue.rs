@@ -257,6 +257,43 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
+        name: "a slow message holds back its whole sink",
+        edits: &[Edit {
+            file: "relay.rs",
+            find: "while under_way.len() < self.transport.in_flight() {",
+            replace: "while under_way.is_empty() {",
+        }],
+    },
+    Mutation {
+        name: "a sink's trouble uses up the attempts of its messages",
+        edits: &[Edit {
+            file: "relay.rs",
+            find: "DeliveryError::Unavailable { retry_after, .. } => (*retry_after, true),",
+            replace: "DeliveryError::Unavailable { retry_after, .. } => (*retry_after, false),",
+        }],
+    },
+    Mutation {
+        name: "one message that always fails pauses its whole sink",
+        edits: &[Edit {
+            file: "breaker.rs",
+            find: "Trouble::Message(message) if row.messages.contains(&message) => {}",
+            replace: "Trouble::Message(u64::MAX) => {}",
+        }],
+    },
+    Mutation {
+        name: "a lease that expires costs each of its messages an attempt",
+        edits: &[Edit {
+            file: "queue.rs",
+            find: "                several => self.halve(several, now),",
+            replace: "                several => {
+                    self.halve(&[], now);
+                    for (lane, sequence) in several {
+                        self.failed(lane, *sequence, Duration::ZERO, \"it expired\", now);
+                    }
+                }",
+        }],
+    },
+    Mutation {
         name: "nobody is told of a command that cannot be delivered",
         edits: &[Edit {
             file: "outlet.rs",

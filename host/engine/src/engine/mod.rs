@@ -20,7 +20,6 @@ use crate::handler::Handler;
 use crate::housekeeping::Retention;
 use crate::lookup::Lookup;
 use crate::model::{Event, LogEntry, PluginName, Position, SinkName};
-use crate::outbox::Outboxes;
 use crate::queue::QueueRequest;
 use crate::requests::Dispatchers;
 use crate::resolve::ResolveRequest;
@@ -145,9 +144,6 @@ struct Life {
     work: mpsc::UnboundedSender<Work>,
     log: Arc<Tail<LogEntry>>,
     queues: Arc<Queues>,
-    /// A test asks whether the outbox of a queue that nobody uses is let go.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the stages have their own"))]
-    outboxes: Arc<Outboxes>,
     /// Who resolves the dead letters of a plugin's keys, and of a sink's.
     plugins: Dispatchers,
     sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,

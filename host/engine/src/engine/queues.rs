@@ -237,7 +237,9 @@ mod tests {
             assert!(lease.messages.is_empty());
         }
         let life = engine.shared.life().unwrap();
-        assert_eq!((life.queues.all().len(), life.outboxes.len()), (0, 0));
+        assert_eq!(life.queues.all().len(), 0);
+        // With it goes a handle on the committer, which the end waits for.
+        drop(life);
         engine.drain().await;
     }
 

@@ -189,7 +189,7 @@ impl Stages {
             started: BTreeSet::new(),
             next_lease: first_lease((parts.clock)()),
         };
-        let life = Life { work, log, queues, outboxes, plugins: dispatchers, sinks };
+        let life = Life { work, log, queues, plugins: dispatchers, sinks };
         *lock(&shared.life) = Some(life);
         let mut delivery_stage = JoinSet::new();
         delivery_stage.spawn(delivering.run(opened_of, stop_delivering.clone()));

@@ -62,8 +62,8 @@ pub fn keys(count: usize) -> Vec<String> {
 }
 
 pub fn letters(store: &MemoryStore) -> Vec<DeadLetter> {
-    let letters = store.snapshot().dead_letters;
-    letters.into_values().map(|letter| DeadLetter::clone(&letter)).collect()
+    let copy = |letter: &Arc<DeadLetter>| DeadLetter::clone(letter);
+    store.look(|tables| tables.dead_letters.values().map(copy).collect())
 }
 
 /// Waits until it is so, and panics if that takes longer.
