@@ -278,13 +278,22 @@ pub fn is_core(name: &str) -> bool {
     CORE.contains(&name)
 }
 
-/// The beginning of a value, for people.
+/// The beginning of a value, for people. What a string of CloudEvents may not have is escaped:
+/// reasons are printed and logged.
 #[must_use]
 pub fn clip(text: &str) -> String {
-    match text.char_indices().nth(80) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+    const SHOWN: usize = 80;
+    let mut shown = String::new();
+    for character in text.chars().take(SHOWN) {
+        match is_allowed(character) {
+            true => shown.push(character),
+            false => shown.extend(character.escape_unicode()),
+        }
     }
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -472,6 +481,13 @@ mod tests {
         assert_eq!(encoded("a ä"), "a ä");
         assert_eq!(encoded("a\nb\u{ffff}"), "a%0Ab%EF%BF%BF");
         assert_eq!(text(&encoded("\u{0}\u{10fffe}")), Ok(()));
+    }
+
+    #[test]
+    fn a_reason_shows_no_control_character() {
+        assert_eq!(clip("a ä"), "a ä");
+        assert_eq!(clip("\u{1b}[2J"), "\\u{1b}[2J");
+        assert_eq!(clip(&"x".repeat(81)), format!("{}…", "x".repeat(80)));
     }
 
     #[test]
