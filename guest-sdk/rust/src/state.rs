@@ -74,12 +74,17 @@ fn dropped(before: &Value, after: &Value) -> Option<String> {
                 let same_place = after.get(at).into_iter();
                 let mut all = same_place.chain(after);
                 let place = all.clone().next().and_then(|after| dropped(value, after))?;
-                let is_elsewhere = all.any(|after| dropped(value, after).is_none());
+                let is_elsewhere =
+                    all.any(|after| is_alike(value, after) && dropped(value, after).is_none());
                 (!is_elsewhere).then(|| format!("{at}.{place}"))
             })
         }
         _ => None,
     }
+}
+
+fn is_alike(one: &Value, other: &Value) -> bool {
+    one.is_object() == other.is_object() && one.is_array() == other.is_array()
 }
 
 fn says_nothing(value: &Value) -> bool {
