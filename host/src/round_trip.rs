@@ -6,7 +6,8 @@ use std::sync::Arc;
 use sagabox_engine::engine::{Lease, LeaseId, Leased};
 use sagabox_engine::json;
 use sagabox_engine::model::{
-    Event, JSON, Key, Message, MessageKind, PluginName, Position, Sequence, SinkName, Timestamp,
+    Event, Hops, JSON, Key, Message, MessageKind, PluginName, Position, Sequence, SinkName,
+    Timestamp,
 };
 use sagabox_engine::pointer;
 use serde::Serialize;
@@ -93,6 +94,7 @@ fn lease(event: &Event, text: &str) -> Result<(), String> {
         key: Key::from("k"),
         cause: Position(1),
         event: Arc::new(event.clone()),
+        hops: Hops::FIRST,
     };
     let leased = Leased { message: Arc::new(message), attempt: 1 };
     let lease = Lease { id: LeaseId(1), expires_at: Timestamp(0), messages: vec![leased] };

@@ -15,8 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use crate::backlog::Backlog;
 use crate::housekeeping::Removal;
 use crate::model::{
-    DeadLetter, DecisionRecord, Event, Held, Instance, Key, LogEntry, Message, MessageKind, Parked,
-    PluginName, Position, Sequence, SinkName, TimerName,
+    DeadLetter, DecisionRecord, Event, Held, Hops, Instance, Key, LogEntry, Message, MessageKind,
+    Parked, PluginName, Position, Sequence, SinkName, TimerName,
 };
 use crate::monotonic::Instant;
 use crate::outbox::Outboxes;
@@ -27,7 +27,7 @@ use crate::store::{
     SinkProgress, Store, TimerRow,
 };
 use crate::tail::Tail;
-use crate::timers::TimerIndex;
+use crate::timer_index::TimerIndex;
 use crate::{Clock, Serving};
 
 /// A commit is closed when it has this many rows of decisions and appends: beyond
@@ -47,17 +47,24 @@ pub enum Work {
     Offer(Offer),
     Plugin(Box<PluginChanges>),
     Sink(Box<SinkChanges>),
-    /// Timers that are due, and the events they fire as.
-    Fire(Vec<(TimerRow, Arc<Event>)>),
+    Fire(Fire),
     /// What is too old.
     Remove(Removal),
 }
 
-/// Events from outside, and who waits for the receipt.
+/// Events from outside or an operator's word, and who waits for the receipt.
 pub struct Offer {
     pub events: Vec<Arc<Event>>,
+    pub hops: Hops,
     pub reply: oneshot::Sender<Result<Vec<Receipt>, OfferError>>,
     /// Given back when the events are written: bounds what waits here.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// Timers that are due, and the events they fire as.
+pub struct Fire {
+    pub timers: Vec<(TimerRow, Arc<Event>)>,
+    /// Given back when they are taken out: bounds what waits here.
     pub permit: OwnedSemaphorePermit,
 }
 
@@ -93,6 +100,7 @@ pub struct Addressed {
     pub key: Key,
     pub cause: Position,
     pub event: Arc<Event>,
+    pub hops: Hops,
     /// Whether it is appended to the log too, so that plugins get it.
     pub append: bool,
     /// A dead letter's event on its way back to the log.
@@ -107,7 +115,7 @@ pub struct SinkChanges {
     pub parked: Vec<(MessageLane, Sequence)>,
     pub parked_removed: Vec<Sequence>,
     /// Events that tell instances of commands that could not be delivered.
-    pub reserved: Vec<Event>,
+    pub reserved: Vec<(Event, Hops)>,
     pub progress: Option<SinkProgress>,
     /// Told when it is durable.
     pub replies: Vec<oneshot::Sender<()>>,
@@ -218,13 +226,14 @@ impl Committer {
             Work::Offer(offer) => {
                 let first = self.position.next();
                 for event in &offer.events {
-                    self.append(batch, Arc::clone(event), false, None);
+                    self.append(batch, Arc::clone(event), offer.hops, false, None);
                 }
                 gathered.offers.push((offer, first));
             }
-            Work::Fire(rows) => {
-                for (row, event) in rows {
-                    self.append(batch, event, false, Some(row));
+            Work::Fire(fire) => {
+                for (row, event) in fire.timers {
+                    let hops = row.hops;
+                    self.append(batch, event, hops, false, Some(row));
                 }
             }
             Work::Remove(removal) => {
@@ -241,8 +250,8 @@ impl Committer {
             Work::Sink(mut changes) => {
                 batch.dead_letters.extend(changes.dead_letters.drain(..).map(Arc::new));
                 batch.parked_messages.append(&mut changes.parked);
-                for event in changes.reserved.drain(..) {
-                    self.append(batch, Arc::new(event), false, None);
+                for (event, hops) in changes.reserved.drain(..) {
+                    self.append(batch, Arc::new(event), hops, false, None);
                 }
                 if let Some(progress) = changes.progress {
                     let sink = || progress.sink.clone();
@@ -288,7 +297,8 @@ impl Committer {
         batch.letters_closed.extend(changes.letters_closed);
         for outgoing in changes.outgoing {
             if outgoing.append {
-                self.append(batch, Arc::clone(&outgoing.event), outgoing.redriven, None);
+                let event = Arc::clone(&outgoing.event);
+                self.append(batch, event, outgoing.hops, outgoing.redriven, None);
             }
             if let Some(sink) = outgoing.sink {
                 let sequence = self.outboxes.assign(&sink);
@@ -300,6 +310,7 @@ impl Committer {
                     key: outgoing.key,
                     cause: outgoing.cause,
                     event: outgoing.event,
+                    hops: outgoing.hops,
                 }));
             }
         }
@@ -310,6 +321,7 @@ impl Committer {
         &mut self,
         batch: &mut Batch,
         event: Arc<Event>,
+        hops: Hops,
         redriven: bool,
         fires: Option<TimerRow>,
     ) {
@@ -318,6 +330,7 @@ impl Committer {
             position: self.position,
             received_at: (self.clock)(),
             event,
+            hops,
             redriven,
             fires: fires.map(|row| row.timer),
         });
@@ -386,8 +399,8 @@ impl Committer {
         let entries = batch.appends.into_iter().filter(|append| !is_duplicate(append.position));
         self.log.publish(
             entries.map(|append| {
-                let Append { position, received_at, event, .. } = append;
-                (position.0, LogEntry { position, received_at, event })
+                let Append { position, received_at, event, hops, .. } = append;
+                (position.0, LogEntry { position, received_at, event, hops })
             }),
             self.position.0,
         );

@@ -1,61 +1,98 @@
-//! Pure: ids that are the same after every retry, crash and takeover (guarantee 5).
+//! Pure: ids that are the same after every retry, crash and takeover (guarantee 5), and
+//! that belong to the host alone.
 //!
-//! All are version 5 UUIDs (RFC 9562) of one namespace, over the parts in order,
-//! each followed by a zero byte.
+//! Each is a SHA-256 over a domain and its parts, each preceded by its length. So no two
+//! lists of parts have the same bytes, and what is made of a sender's event (where it
+//! came from is a part) never meets what is made of one of the host's own, whatever ids
+//! a sender chooses. Sources and ids of senders are therefore free: an event that names
+//! `/sagabox/...` as its source, as another host's does, is one of a sender like any other.
 
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::model::{Event, Key, PluginName, TimerRef};
+use crate::model::{Event, Key, Origin, PluginName, Position, TimerRef, Timestamp};
 
-/// Never changes: it is part of every id that was ever sent.
-const NAMESPACE: Uuid = Uuid::from_u128(0x7d9c_1f0e_53b4_4f0a_9f6e_2b8a_61c5_d340);
+/// What an identity is of. Never changes: it is part of every id that was ever sent.
+#[derive(Clone, Copy, Debug)]
+enum Domain {
+    OutsideEvent,
+    HostEvent,
+    Decision,
+    Message,
+    Timer,
+    Undeliverable,
+    Operator,
+    Place,
+}
 
 /// The identity of one decision: a plugin's for an event, in an instance or lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DecisionIdentity(Uuid);
+pub struct DecisionIdentity(u128);
 
 impl DecisionIdentity {
     #[must_use]
-    pub fn new(plugin: &PluginName, event: &Event, key: &Key) -> Self {
-        Self(hash(&["decision", plugin.as_str(), &event.source, &event.id, key.as_str()]))
+    pub fn new(plugin: &PluginName, origin: Origin, event: &Event, key: &Key) -> Self {
+        let event = event_identity(origin, event).to_be_bytes();
+        Self(hash(Domain::Decision, &[plugin.as_str().as_bytes(), &event, key.as_str().as_bytes()]))
     }
 
     /// The id of the decision's message number `index`, counting from 0.
     #[must_use]
     pub fn message_id(&self, index: usize) -> String {
-        let mut name = [0; 24];
-        name[..16].copy_from_slice(self.0.as_bytes());
-        name[16..].copy_from_slice(&(index as u64).to_be_bytes());
-        Uuid::new_v5(&NAMESPACE, &name).to_string()
+        uuid(hash(Domain::Message, &[&self.0.to_be_bytes(), &(index as u64).to_be_bytes()]))
     }
 
     /// The seed for whatever must look random in the call.
     #[must_use]
     pub fn seed(&self) -> u64 {
-        self.0.as_u64_pair().0 ^ self.0.as_u64_pair().1
+        halves(self.0).0 ^ halves(self.0).1
     }
+}
+
+/// What an event is known by: two with the same are one event and its duplicate.
+#[must_use]
+pub fn event_identity(origin: Origin, event: &Event) -> u128 {
+    let domain = match origin {
+        Origin::Outside => Domain::OutsideEvent,
+        Origin::Host => Domain::HostEvent,
+    };
+    hash(domain, &[event.source.as_bytes(), event.id.as_bytes()])
 }
 
 /// The id of the event as which a timer fires.
 #[must_use]
 pub fn timer_event_id(timer: &TimerRef) -> String {
     let TimerRef { plugin, instance, name, due, set_by } = timer;
-    let parts = [
-        "timer",
-        plugin.as_str(),
-        instance.as_str(),
-        name.as_str(),
-        &due.0.to_string(),
-        &set_by.to_string(),
-    ];
-    hash(&parts).to_string()
+    let names = [plugin.as_str(), instance.as_str(), name.as_str()].map(str::as_bytes);
+    let places = [due.0.to_be_bytes(), set_by.0.to_be_bytes()];
+    uuid(hash(Domain::Timer, &[names[0], names[1], names[2], &places[0], &places[1]]))
+}
+
+/// The id of the event that tells an instance of a command that cannot be delivered.
+#[must_use]
+pub fn undeliverable_event_id(command: &Event) -> String {
+    uuid(hash(Domain::Undeliverable, &[command.source.as_bytes(), command.id.as_bytes()]))
+}
+
+/// The id of the event as which an operator's word reaches an instance: the same while
+/// the instance has decided nothing more, if it was said at the same time.
+#[must_use]
+pub fn operator_event_id(
+    event_type: &str,
+    plugin: &PluginName,
+    key: &Key,
+    decided: Position,
+    said_at: Timestamp,
+) -> String {
+    let names = [event_type, plugin.as_str(), key.as_str()].map(str::as_bytes);
+    let places = [decided.0.to_be_bytes(), said_at.0.to_be_bytes()];
+    uuid(hash(Domain::Operator, &[names[0], names[1], names[2], &places[0], &places[1]]))
 }
 
 /// Where a plugin's key stands among all of its keys: evenly spread, and for ever.
 #[must_use]
 pub fn place(plugin: &PluginName, key: &Key) -> u64 {
-    // The highest two bits say that it is a UUID: they come last.
-    hash(&["place", plugin.as_str(), key.as_str()]).as_u64_pair().1.rotate_left(2)
+    halves(hash(Domain::Place, &[plugin.as_str().as_bytes(), key.as_str().as_bytes()])).0
 }
 
 /// The CloudEvents source of what a plugin sends.
@@ -64,11 +101,122 @@ pub fn source(plugin: &PluginName) -> String {
     format!("/sagabox/{plugin}")
 }
 
-fn hash(parts: &[&str]) -> Uuid {
-    let mut name = Vec::with_capacity(parts.iter().map(|part| part.len() + 1).sum());
-    for part in parts {
-        name.extend_from_slice(part.as_bytes());
-        name.push(0);
+/// The first half of the hash.
+fn hash(domain: Domain, parts: &[&[u8]]) -> u128 {
+    let mut hasher = Sha256::new();
+    let name = match domain {
+        Domain::OutsideEvent => "outside-event",
+        Domain::HostEvent => "host-event",
+        Domain::Decision => "decision",
+        Domain::Message => "message",
+        Domain::Timer => "timer",
+        Domain::Undeliverable => "undeliverable",
+        Domain::Operator => "operator",
+        Domain::Place => "place",
+    };
+    for part in std::iter::once(name.as_bytes()).chain(parts.iter().copied()) {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
     }
-    Uuid::new_v5(&NAMESPACE, &name)
+    let mut half = [0; size_of::<u128>()];
+    half.copy_from_slice(&hasher.finalize()[..size_of::<u128>()]);
+    u128::from_be_bytes(half)
+}
+
+/// Version 8 of RFC 9562: its bits are the host's own, but for the few that say so.
+fn uuid(hash: u128) -> String {
+    uuid::Builder::from_custom_bytes(hash.to_be_bytes()).into_uuid().to_string()
+}
+
+fn halves(hash: u128) -> (u64, u64) {
+    Uuid::from_u128(hash).as_u64_pair()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Few characters, and those that joined parts are usually parted by: what can be
+    /// taken for something else is found soon.
+    fn part() -> impl Strategy<Value = String> {
+        prop::collection::vec(prop::sample::select(vec!['\0', '/', '.', 'a']), 0..4)
+            .prop_map(|characters| characters.into_iter().collect())
+    }
+
+    fn event(source: &str, id: &str) -> Event {
+        Event {
+            id: id.to_owned(),
+            source: source.to_owned(),
+            event_type: "happened".to_owned(),
+            subject: None,
+            time: None,
+            datacontenttype: None,
+            dataschema: None,
+            extensions: Vec::new(),
+            data: Bytes::new(),
+        }
+    }
+
+    fn timer(parts: &[String], due: u64, set_by: u64) -> TimerRef {
+        TimerRef {
+            plugin: parts[0].as_str().into(),
+            instance: parts[1].as_str().into(),
+            name: parts[2].as_str().into(),
+            due: Timestamp(due),
+            set_by: Position(set_by),
+        }
+    }
+
+    /// Every identity that can be made of four parts and two numbers, with what it is of.
+    fn identities(parts: &[String], numbers: (u64, u64)) -> Vec<(String, String)> {
+        let (plugin, key) = (parts[0].as_str().into(), parts[1].as_str().into());
+        let event = event(&parts[2], &parts[3]);
+        let mut all = Vec::new();
+        for origin in [Origin::Outside, Origin::Host] {
+            let of_event = format!("{origin:?} {:?}", &parts[2..]);
+            let known_by = event_identity(origin, &event);
+            all.push((format!("{known_by:032x}"), of_event.clone()));
+            let decision = DecisionIdentity::new(&plugin, origin, &event, &key);
+            for index in [0, 1] {
+                let of = format!("message {index} of {:?} for {of_event}", &parts[..2]);
+                all.push((decision.message_id(index), of));
+            }
+        }
+        let (due, set_by) = numbers;
+        let of = format!("timer {:?} {due} {set_by}", &parts[..3]);
+        all.push((timer_event_id(&timer(parts, due, set_by)), of));
+        all.push((undeliverable_event_id(&event), format!("undeliverable {:?}", &parts[2..])));
+        let said = operator_event_id(&parts[2], &plugin, &key, Position(due), Timestamp(set_by));
+        all.push((said, format!("operator {:?} {due} {set_by}", &parts[..3])));
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn what_differs_in_any_part_has_another_identity(
+            lists in prop::collection::vec((prop::collection::vec(part(), 4), 0_u64..3, 0_u64..3), 1..40)
+        ) {
+            let mut known: BTreeMap<String, String> = BTreeMap::new();
+            for (parts, due, set_by) in &lists {
+                for (id, of) in identities(parts, (*due, *set_by)) {
+                    let before = known.insert(id.clone(), of.clone());
+                    prop_assert!(before.as_ref().is_none_or(|before| *before == of), "{id}: {before:?} and {of}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ids_are_uuids_of_version_8() {
+        let parts = ["orders", "o-1", "/shop", "e-1"].map(str::to_owned);
+        for (id, of) in identities(&parts, (1, 2)).into_iter().filter(|(id, _)| id.contains('-')) {
+            let uuid: Uuid = id.parse().unwrap();
+            assert_eq!(uuid.get_version_num(), 8, "{of}");
+        }
+    }
 }

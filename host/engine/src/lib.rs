@@ -41,6 +41,7 @@ pub mod sim;
 mod sinks;
 pub mod store;
 mod tail;
+mod timer_index;
 mod timers;
 pub mod transport;
 mod watermark;

@@ -15,6 +15,7 @@ use crate::Clock;
 use crate::commit::{SinkChanges, Work};
 use crate::detached::detached;
 use crate::hash::HashMap;
+use crate::identity;
 use crate::json;
 use crate::lanes::Lanes;
 use crate::model::{
@@ -292,7 +293,8 @@ impl Outlet {
             attempts, %reason, "the message became a dead letter"
         );
         if message.kind == MessageKind::Command {
-            self.changes.reserved.push(undeliverable(&message, attempts, reason, now));
+            let event = undeliverable(&message, attempts, reason, now);
+            self.changes.reserved.push((event, message.hops.after(1)));
         }
         let id = self.letter_ids.next();
         self.parking.bury(lane, message.sequence.0, id);
@@ -315,6 +317,7 @@ impl Outlet {
             resolved_by: None,
             resolved_reason: None,
             event: Arc::clone(&message.event),
+            hops: message.hops,
             edited: None,
         });
     }
@@ -544,6 +547,7 @@ fn message_of(sink: &SinkName, letter: &DeadLetter) -> Message {
         key: letter.key.clone().unwrap_or_else(|| "".into()),
         cause: letter.position,
         event: Arc::clone(letter.current()),
+        hops: letter.hops,
     }
 }
 
@@ -604,7 +608,7 @@ fn undeliverable(message: &Message, attempts: u32, reason: &str, now: Timestamp)
     data.push_str(&command.to_json());
     data.push('}');
     Event {
-        id: format!("{}.undeliverable", command.id),
+        id: identity::undeliverable_event_id(command),
         source: command.source.clone(),
         event_type: reserved::COMMAND_UNDELIVERABLE.to_owned(),
         subject: Some(command.event_type.clone()),
@@ -622,7 +626,7 @@ fn undeliverable(message: &Message, attempts: u32, reason: &str, now: Timestamp)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Position;
+    use crate::model::{Hops, Position};
 
     #[test]
     fn whatever_a_command_carries_its_undeliverable_event_carries_as_it_was() {
@@ -655,6 +659,7 @@ mod tests {
                 key: "k".into(),
                 cause: Position(1),
                 event: Arc::new(command.clone()),
+                hops: Hops::FIRST,
             };
             let event = undeliverable(&message, 3, "no: \u{1b}[31m \u{fffd}\n", Timestamp(0));
             let expected = format!(

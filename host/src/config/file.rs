@@ -139,6 +139,7 @@ limits! {
         drain_ms: u64,
         instance_bytes: usize,
         backlog_events: NonZeroU64,
+        hops: NonZeroU32,
         stack_bytes: Spanned<usize>,
         component_bytes: NonZeroUsize,
     }

@@ -340,6 +340,8 @@ fn engine_settings(
         waiting_max: default.waiting_max,
         instance_bytes_max: limits.instance_bytes.unwrap_or(default.instance_bytes_max),
         entries_read_max: default.entries_read_max,
+        timers_in_memory_max: default.timers_in_memory_max,
+        hops_max: limits.hops.map_or(default.hops_max, NonZeroU32::get),
     };
     if settings.retry_delay_min > settings.retry_delay_max {
         let place = retry.delay_ms_min.as_ref().or(retry.delay_ms_max.as_ref());
@@ -494,7 +496,7 @@ mod tests {
             "[limits]\n\nbody_byte = 5",
             "sagabox.toml:3: `limits.body_byte`: unknown field `body_byte`, expected one of \
              `body_bytes`, `batch_events`, `shards`, `lookup_timeout_ms`, `drain_ms`, \
-             `instance_bytes`, `backlog_events`, `stack_bytes`, `component_bytes`, \
+             `instance_bytes`, `backlog_events`, `hops`, `stack_bytes`, `component_bytes`, \
              `call_time_ms`, `memory_bytes`, `table_elements`, `decision_bytes`, `state_bytes`, \
              `messages`, `timers`, `keys`, `questions`, `log_lines`, `log_bytes`, `calls_per_instance`",
         );

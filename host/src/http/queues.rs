@@ -208,7 +208,7 @@ mod tests {
 
     use sagabox_engine::engine::Leased;
     use sagabox_engine::model::{
-        Event, Key, Message, MessageKind, PluginName, Position, Sequence, SinkName, Timestamp,
+        Event, Hops, Key, Message, MessageKind, PluginName, Position, Sequence, SinkName, Timestamp,
     };
 
     use super::*;
@@ -243,6 +243,7 @@ mod tests {
             key: Key::from("k"),
             cause: Position(1),
             event: Arc::new(Event::from_json(json.as_bytes()).unwrap()),
+            hops: Hops::FIRST,
         };
         let leased = Leased { message: Arc::new(message), attempt: 2 };
         let lease = Lease {

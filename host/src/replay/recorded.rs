@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use sagabox_engine::model::{Event, State, Timestamp, reserved};
+use sagabox_engine::model::{Event, Hops, State, Timestamp, reserved};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions, Row, SqliteConnection};
 
@@ -37,6 +37,7 @@ pub struct Record {
     pub summary: String,
     /// The event as JSON; none if it is no longer in the log, or was not asked for.
     pub event: Option<String>,
+    pub hops: Hops,
 }
 
 /// The messages of a plugin by their ids.
@@ -88,7 +89,7 @@ impl Store {
         mut each: impl FnMut(Record) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let sql = "SELECT d.position, d.key, d.previous, d.decided_at, d.plugin_version, d.attempt, \
-                   d.state_version, d.state, d.summary, l.event FROM decisions d \
+                   d.state_version, d.state, d.summary, l.event, l.hops FROM decisions d \
                    LEFT JOIN log l ON l.position = d.position AND d.decided_at >= ?3 \
                    WHERE d.plugin = ?1 AND (?2 IS NULL OR d.key = ?2) ORDER BY d.position, d.key";
         let query = sqlx::query(sql).bind(plugin).bind(key).bind(since.0.cast_signed());
@@ -108,7 +109,7 @@ impl Store {
         let mut messages = Messages::default();
         let outbox = "SELECT event FROM outbox WHERE plugin = ?1";
         // Found as text, and looked at below: SQLite does not read all that is JSON.
-        let log = "SELECT event FROM log WHERE instr(event, ?1) > 0";
+        let log = "SELECT event FROM log WHERE hops > 0 AND instr(event, ?1) > 0";
         let source = sagabox_engine::identity::source(&plugin.into());
         let mut named = String::from("\"source\":");
         sagabox_engine::json::write(&mut named, &source);
@@ -183,6 +184,7 @@ fn record(row: &SqliteRow) -> anyhow::Result<Record> {
         wrote,
         summary: row.try_get("summary")?,
         event: row.try_get("event")?,
+        hops: Hops(row.try_get::<Option<u32>, _>("hops")?.unwrap_or_default()),
     })
 }
 

@@ -257,7 +257,7 @@ impl Judge {
         let key = Key::from(record.key.as_str());
         let plugin = &self.handler.manifest().name;
         let call = Call {
-            seed: DecisionIdentity::new(plugin, &event, &key).seed(),
+            seed: DecisionIdentity::new(plugin, record.hops.origin(), &event, &key).seed(),
             event: Arc::clone(&event),
             state: state.clone(),
             now: record.decided_at,

@@ -11,7 +11,7 @@ use sagabox_engine::handler::{Call, Handler, Reply, as_read_by};
 use sagabox_engine::identity::{self, DecisionIdentity};
 use sagabox_engine::model::{
     Absent, Answer, AnswerValue, Decision, Due, Effect, Event, Failure, JSON, Key, KeyChange,
-    Outgoing, Question, State, Subscription, TimerChange, Timestamp, attribute, reserved,
+    Origin, Outgoing, Question, State, Subscription, TimerChange, Timestamp, attribute, reserved,
 };
 
 use super::expect::due_at;
@@ -179,6 +179,10 @@ impl<'s> Player<'s> {
 
     fn call(&mut self, key: &Key, event: &Arc<Event>, attempt: u32) -> Result<Outcome, String> {
         let plugin = &self.handler.manifest().name;
+        let origin = match event.event_type.starts_with(reserved::PREFIX) {
+            true => Origin::Host,
+            false => Origin::Outside,
+        };
         let mut call = Call {
             event: Arc::clone(event),
             // One of another version is converted first, as by a host.
@@ -187,7 +191,7 @@ impl<'s> Player<'s> {
             attempt,
             key: key.clone(),
             answers: Vec::new(),
-            seed: DecisionIdentity::new(plugin, event, key).seed(),
+            seed: DecisionIdentity::new(plugin, origin, event, key).seed(),
         };
         let mut asked: Vec<Json> = Vec::new();
         for _ in 0..ROUNDS_MAX {

@@ -11,10 +11,11 @@ use std::ops::Range;
 
 use rusqlite::{Connection, OptionalExtension as _};
 use sagabox_engine::filter::Filter;
+use sagabox_engine::identity::event_identity;
 use sagabox_engine::model::Position;
 use sagabox_engine::store::Append;
 
-use super::rows::{self, integer};
+use super::rows::integer;
 use super::seen::{self, Done, Hash, Head, Seen, Sizes, Task, Write};
 use super::tables::each;
 use super::trouble::{WriteError, damaged};
@@ -179,7 +180,7 @@ pub(super) fn look_up(
         HashSet::with_capacity_and_hasher(appends.len(), foldhash::fast::RandomState::default());
     let mut asked = Vec::with_capacity(appends.len());
     for append in appends.iter().filter(|append| !append.redriven) {
-        let hash = rows::identity(&append.event);
+        let hash = event_identity(append.hops.origin(), &append.event);
         match in_batch.insert(hash) {
             true => asked.push((append.position, hash)),
             false => looked.duplicates.push(append.position),

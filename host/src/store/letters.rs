@@ -123,6 +123,7 @@ pub(super) fn dead_letter(row: &SqliteRow) -> Result<DeadLetter, ReadError> {
         resolved_by: rows::optional(row, "resolved_by")?,
         resolved_reason: rows::optional(row, "resolved_reason")?,
         event: rows::event(row)?,
+        hops: rows::hops(row)?,
         edited: rows::optional(row, "edited")?.map(|text| rows::parsed_event(&text)).transpose()?,
     })
 }

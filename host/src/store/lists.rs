@@ -268,6 +268,7 @@ mod tests {
             resolved_by: None,
             resolved_reason: None,
             event: Arc::new(event),
+            hops: sagabox_engine::model::Hops::OUTSIDE,
             edited: None,
         })
     }

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use sagabox_engine::model::{
-    Event, Held, Instance, InstanceStatus, Key, LogEntry, Message, MessageKind, PluginName,
+    Event, Held, Hops, Instance, InstanceStatus, Key, LogEntry, Message, MessageKind, PluginName,
     Position, Sequence, State, TimerRef, Timestamp,
 };
 use sagabox_engine::store::{ReadError, TimerRow};
@@ -15,8 +15,6 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-
-use super::seen::Hash;
 
 /// What a column or a parameter holds as JSON.
 pub(super) fn json<T: Serialize + ?Sized>(rows: &T) -> String {
@@ -39,17 +37,6 @@ pub(super) fn texts<'k>(keys: impl IntoIterator<Item = &'k Key>) -> (String, &'s
 /// SQLite's integers have a sign; positions and times never come near it.
 pub(super) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// 128 bits that stand for (source, id).
-pub(super) fn identity(event: &Event) -> Hash {
-    let mut hasher = Sha256::new();
-    hasher.update(event.source.as_bytes());
-    hasher.update([0]);
-    hasher.update(event.id.as_bytes());
-    let mut half = [0; size_of::<Hash>()];
-    half.copy_from_slice(&hasher.finalize()[..size_of::<Hash>()]);
-    Hash::from_be_bytes(half)
 }
 
 /// 64 bits that stand for a stream's subject.
@@ -105,11 +92,16 @@ pub(super) fn parsed_event(json: &str) -> Result<Arc<Event>, ReadError> {
     Event::read(json.as_bytes()).map(Arc::new).map_err(damaged)
 }
 
+pub(super) fn hops(row: &SqliteRow) -> Result<Hops, ReadError> {
+    u32::try_from(number(row, "hops")?).map(Hops).map_err(damaged)
+}
+
 pub(super) fn log_entry(row: &SqliteRow) -> Result<LogEntry, ReadError> {
     Ok(LogEntry {
         position: Position(number(row, "position")?),
         received_at: Timestamp(number(row, "received_at")?),
         event: event(row)?,
+        hops: hops(row)?,
     })
 }
 
@@ -150,6 +142,7 @@ pub(super) fn message(row: &SqliteRow) -> Result<Arc<Message>, ReadError> {
         key: text(row, "key")?.into(),
         cause: Position(number(row, "cause")?),
         event: event(row)?,
+        hops: hops(row)?,
     }))
 }
 
@@ -168,7 +161,7 @@ pub(super) fn timer(row: &SqliteRow) -> Result<TimerRow, ReadError> {
         due: Timestamp(number(row, "due")?),
         set_by: Position(number(row, "set_by")?),
     };
-    Ok(TimerRow { timer, data: decode(&text(row, "data")?)? })
+    Ok(TimerRow { timer, data: decode(&text(row, "data")?)?, hops: hops(row)? })
 }
 
 /// A row of `held` joined with its event.

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use sagabox_engine::model::{
     DeadLetter, DeadLetterId, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
-    SinkName, Timer, TimerRef, Timestamp,
+    SinkName, Timer, TimerPlace, TimerRef, Timestamp,
 };
 use sagabox_engine::store::{
     Batch, CommitError, Committed, Loaded, LoadedAll, MessageLane, Page, PluginProgress, ReadError,
@@ -216,7 +216,7 @@ impl Store for SqliteStore {
                    sums AS \
                      (SELECT position, sum(bytes) OVER (ORDER BY position) - bytes AS before, \
                              bytes FROM sizes) \
-                   SELECT position, received_at, event FROM log WHERE position > ?1 \
+                   SELECT position, received_at, event, hops FROM log WHERE position > ?1 \
                      AND position <= (SELECT max(position) FROM sums \
                                       WHERE before = 0 OR before + bytes <= ?3) \
                    ORDER BY position";
@@ -239,7 +239,7 @@ impl Store for SqliteStore {
                    sums AS \
                      (SELECT position, sum(bytes) OVER (ORDER BY position) - bytes AS before, \
                              bytes FROM sizes) \
-                   SELECT position, received_at, event FROM log \
+                   SELECT position, received_at, event, hops FROM log \
                    WHERE subject = ?4 AND position > ?1 \
                      AND position <= (SELECT max(position) FROM sums \
                                       WHERE before = 0 OR before + bytes <= ?3) \
@@ -295,7 +295,7 @@ impl Store for SqliteStore {
         let query = sqlx::query(sql).bind(plugin.as_str().to_owned());
         let instances = self.rows_in(&mut reader, query).await?;
         let instances = self.with_what_they_have(&mut reader, plugin, &instances).await?;
-        let sql = "SELECT held.*, log.received_at, log.event FROM held JOIN log USING (position) \
+        let sql = "SELECT held.*, log.received_at, log.event, log.hops FROM held JOIN log USING (position) \
                    WHERE plugin = ? ORDER BY position, key";
         let query = sqlx::query(sql).bind(plugin.as_str().to_owned());
         let held = self.rows_in(&mut reader, query).await?;
@@ -320,13 +320,29 @@ impl Store for SqliteStore {
 
     async fn read_timers(
         &self,
-        due_until: Timestamp,
-        limit: usize,
+        after: Option<&TimerPlace>,
+        page: Page,
     ) -> Result<Vec<TimerRow>, ReadError> {
-        let sql = "SELECT * FROM timers WHERE fired = 0 AND due <= ? \
+        let sql = "SELECT * FROM timers WHERE fired = 0 AND (due, plugin, instance, name) > (?, ?, ?, ?) \
                    ORDER BY due, plugin, instance, name LIMIT ?";
-        let query = sqlx::query(sql).bind(integer(due_until.0)).bind(limit_of(limit));
-        self.rows(query).await?.iter().map(rows::timer).collect()
+        let name = |of: fn(&TimerPlace) -> &str| after.map_or("", of).to_owned();
+        let query = sqlx::query(sql)
+            .bind(after.map_or(-1, |place| integer(place.due.0)))
+            .bind(name(|place| place.plugin.as_str()))
+            .bind(name(|place| place.instance.as_str()))
+            .bind(name(|place| place.name.as_str()))
+            .bind(limit_of(page.rows));
+        let (mut timers, mut bytes) = (Vec::new(), 0);
+        let mut rows = query.fetch(&self.readers);
+        while let Some(row) = rows.try_next().await.map_err(|error| self.unreadable(&error))? {
+            let row = rows::timer(&row)?;
+            bytes += row.data.len().max(1);
+            if bytes > page.bytes && !timers.is_empty() {
+                break;
+            }
+            timers.push(row);
+        }
+        Ok(timers)
     }
 
     async fn read_parked(
@@ -336,7 +352,7 @@ impl Store for SqliteStore {
         after: Position,
         page: Page,
     ) -> Result<Vec<LogEntry>, ReadError> {
-        let sql = "SELECT position, received_at, event FROM parked JOIN log USING (position) \
+        let sql = "SELECT position, received_at, event, hops FROM parked JOIN log USING (position) \
                    WHERE plugin = ? AND key = ? AND position > ? ORDER BY position LIMIT ?";
         let query = sqlx::query(sql)
             .bind(plugin.as_str().to_owned())
@@ -372,7 +388,7 @@ impl Store for SqliteStore {
         until: Timestamp,
         limit: usize,
     ) -> Result<Vec<Held>, ReadError> {
-        let sql = "SELECT held.*, log.received_at, log.event FROM held JOIN log USING (position) \
+        let sql = "SELECT held.*, log.received_at, log.event, log.hops FROM held JOIN log USING (position) \
                    WHERE plugin = ? AND until <= ? ORDER BY until, position, key LIMIT ?";
         let query = sqlx::query(sql)
             .bind(plugin.as_str().to_owned())

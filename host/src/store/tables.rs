@@ -37,10 +37,12 @@ pub(super) fn write_log(
 ) -> Result<(), WriteError> {
     let is_duplicate = |position| duplicates.binary_search(position).is_ok();
     let entries = || batch.appends.iter().filter(|append| !is_duplicate(&append.position));
-    let sql = "INSERT INTO log (position, received_at, subject, event) VALUES (?, ?, ?, ?)";
+    let sql =
+        "INSERT INTO log (position, received_at, subject, event, hops) VALUES (?, ?, ?, ?, ?)";
     each(writer, sql, entries(), |append| {
-        let Append { position, received_at, event, .. } = append;
-        (integer(position.0), integer(received_at.0), event.stream(), event.to_json())
+        let Append { position, received_at, event, hops, .. } = append;
+        let (place, subject) = (integer(position.0), event.stream());
+        (place, integer(received_at.0), subject, event.to_json(), hops.0)
     })?;
     let count = (batch.appends.len() - duplicates.len()) as u64;
     let counted = (count > 0).then_some(integer(count));
@@ -82,8 +84,8 @@ pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), 
     each(writer, sql, &batch.timers_cleared, |(plugin, instance, name)| {
         (plugin.as_str(), instance.as_str(), name.as_str())
     })?;
-    let sql = "INSERT OR REPLACE INTO timers (plugin, instance, name, due, set_by, data, fired) \
-               VALUES (?, ?, ?, ?, ?, ?, 0)";
+    let sql = "INSERT OR REPLACE INTO timers (plugin, instance, name, due, set_by, data, hops, fired) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, 0)";
     each(writer, sql, &batch.timers_set, |row| {
         let timer = &row.timer;
         (
@@ -93,6 +95,7 @@ pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), 
             integer(timer.due.0),
             integer(timer.set_by.0),
             encode(&row.data),
+            row.hops.0,
         )
     })
 }
@@ -128,8 +131,8 @@ pub(super) fn write_decisions(writer: &Connection, batch: &Batch) -> Result<(), 
             decision.summary.as_str(),
         )
     })?;
-    let sql = "INSERT INTO outbox (sink, sequence, kind, plugin, key, cause, event) \
-               VALUES (?, ?, ?, ?, ?, ?, ?)";
+    let sql = "INSERT INTO outbox (sink, sequence, kind, plugin, key, cause, event, hops) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.messages, |message| {
         (
             message.sink.as_str(),
@@ -139,6 +142,7 @@ pub(super) fn write_decisions(writer: &Connection, batch: &Batch) -> Result<(), 
             message.key.as_str(),
             integer(message.cause.0),
             message.event.to_json(),
+            message.hops.0,
         )
     })?;
     let mut sinks: BTreeMap<&SinkName, u64> = BTreeMap::new();
@@ -186,8 +190,8 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
     })?;
     let sql = "INSERT OR REPLACE INTO dead_letters (id, sink, sequence, plugin, key, position, \
                reason, attempts, plugin_version, at, status, resolved_by, resolved_reason, event, \
-               edited, message_kind, event_type) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+               edited, message_kind, event_type, hops) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.dead_letters, |letter| letter_row(letter))?;
     let sql =
         "UPDATE dead_letters SET status = ?, resolved_by = ?, resolved_reason = ? WHERE id = ?";
@@ -197,7 +201,7 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
     })
 }
 
-/// One value for each column.
+/// One value for each column: more than a tuple of parameters can have.
 fn letter_row(letter: &DeadLetter) -> impl Params {
     let text = |text: &str| Value::Text(text.to_owned());
     let optional = |value: Option<Value>| value.unwrap_or(Value::Null);
@@ -225,6 +229,7 @@ fn letter_row(letter: &DeadLetter) -> impl Params {
         optional(letter.edited.as_ref().map(|event| event.to_json().into())),
         kind,
         text(&letter.event.event_type),
+        letter.hops.0.into(),
     ]
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use proptest::prelude::*;
-use sagabox_engine::model::{Event, Position, Timestamp};
+use sagabox_engine::identity::event_identity;
+use sagabox_engine::model::{Event, Hops, Origin, Position, Timestamp};
 use sagabox_engine::store::alike::{Script, compare};
 use sagabox_engine::store::contract::{self, Stores};
 use sagabox_engine::store::memory::MemoryStore;
@@ -132,6 +133,7 @@ fn append(position: u64, id: u64, data: &'static [u8]) -> Append {
         position: Position(position),
         received_at,
         event: event(id, data),
+        hops: Hops::OUTSIDE,
         fires: None,
         redriven: false,
     }
@@ -279,7 +281,7 @@ async fn the_identities_of_an_older_file_are_still_known() {
     let mut old = options.connect().await.unwrap();
     sqlx::raw_sql(include_str!("migrations/0001_start.sql")).execute(&mut old).await.unwrap();
     for position in 1..=20 {
-        let [high, low] = halves(super::rows::identity(&event(position, b"{}")));
+        let [high, low] = halves(event_identity(Origin::Outside, &event(position, b"{}")));
         let query = sqlx::query("INSERT INTO seen VALUES (?, ?, ?)").bind(high).bind(low);
         query.bind(super::rows::integer(position)).execute(&mut old).await.unwrap();
         let query = sqlx::query("INSERT INTO log VALUES (?, 1, NULL, '{}')");

@@ -154,7 +154,7 @@ mod tests {
     use axum::Router;
     use axum::body::Bytes;
     use axum::response::IntoResponse;
-    use sagabox_engine::model::{Key, MessageKind, PluginName, Position, Sequence, SinkName};
+    use sagabox_engine::model::{Hops, Key, MessageKind, PluginName, Position, Sequence, SinkName};
     use sagabox_engine::transport::contract::{self, Receiver, Receivers};
     use tokio::net::TcpListener;
     use tokio::task::JoinHandle;
@@ -213,6 +213,7 @@ mod tests {
             key: Key::from("k"),
             cause: Position(1),
             event: Arc::new(Event::from_json(json.as_bytes()).unwrap()),
+            hops: Hops::FIRST,
         })
     }
 

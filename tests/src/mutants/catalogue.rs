@@ -49,6 +49,56 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
+        name: "an event of a sender is taken for one of the host's own",
+        edits: &[Edit {
+            file: "store/memory.rs",
+            find: "let identity = (append.hops.origin(), ",
+            replace: "let identity = (Origin::Host, ",
+        }],
+    },
+    Mutation {
+        name: "a decision's messages have the ids of those about the host's own event",
+        edits: &[Edit {
+            file: "identity.rs",
+            find: "Origin::Outside => Domain::OutsideEvent,",
+            replace: "Origin::Outside => Domain::HostEvent,",
+        }],
+    },
+    Mutation {
+        name: "parts of an identity are joined without their lengths",
+        edits: &[Edit {
+            file: "identity.rs",
+            find: "        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);",
+            replace: "        hasher.update(part);
+        hasher.update([0]);",
+        }],
+    },
+    Mutation {
+        name: "hops are not limited",
+        edits: &[Edit {
+            file: "dispatch/hops.rs",
+            find: "if made == 0 || hops.0 <= hops_max {",
+            replace: "if made == 0 || hops.0 <= hops_max.saturating_mul(50) {",
+        }],
+    },
+    Mutation {
+        name: "hops begin anew with a dead letter",
+        edits: &[Edit {
+            file: "dispatch/routing.rs",
+            find: "hops: entry.hops,",
+            replace: "hops: crate::model::Hops::OUTSIDE,",
+        }],
+    },
+    Mutation {
+        name: "what is in the log does not count at the door",
+        edits: &[Edit {
+            file: "commit.rs",
+            find: "self.backlog.update(settled, self.position.0);",
+            replace: "self.backlog.update(settled, 0);",
+        }],
+    },
+    Mutation {
         name: "a duplicate is handed on to the plugins",
         edits: &[Edit {
             file: "commit.rs",
@@ -297,8 +347,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "nobody is told of a command that cannot be delivered",
         edits: &[Edit {
             file: "outlet.rs",
-            find: "self.changes.reserved.push(undeliverable(&message, attempts, reason, now));",
-            replace: "let _ = undeliverable(&message, attempts, reason, now);",
+            find: "self.changes.reserved.push((event, message.hops.after(1)));",
+            replace: "let _ = event;",
         }],
     },
     Mutation {
@@ -335,9 +385,20 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a timer fires before it is due",
         edits: &[Edit {
-            file: "timers.rs",
-            find: "            && first.key().0 <= now",
-            replace: "            && first.key().0.0 <= now.0 + 30",
+            file: "timer_index.rs",
+            find: "            && place.due <= now",
+            replace: "            && place.due.0 <= now.0 + 30",
+        }],
+    },
+    Mutation {
+        name: "a page of timers begins after the time at which the last one ended",
+        edits: &[Edit {
+            file: "timer_index.rs",
+            find: "Horizon::To(place) => Next::Read { after: Some(place.clone()) },",
+            replace: "Horizon::To(place) => {
+                let plugin = \"\\u{10ffff}\".into();
+                Next::Read { after: Some(TimerPlace { plugin, ..place.clone() }) }
+            }",
         }],
     },
     Mutation {

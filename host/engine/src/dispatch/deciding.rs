@@ -13,16 +13,17 @@ use crate::handler::Reply;
 use crate::identity::{self, DecisionIdentity};
 use crate::lookup::{Lookup, Unanswered};
 use crate::model::{
-    Answer, AnswerValue, DeadLetterId, Decision, DecisionRecord, Due, Event, Failure, Instance,
-    InstanceStatus, Key, KeyChange, LogEntry, MessageKind, Outgoing, PluginName, Position,
-    Question, Role, State, Timer, TimerChange, TimerName, TimerRef, Timestamp, attribute, reserved,
+    Answer, AnswerValue, DeadLetterId, Decision, DecisionRecord, Due, Event, Failure, Hops,
+    Instance, InstanceStatus, Key, KeyChange, LogEntry, MessageKind, Outgoing, PluginName,
+    Position, Question, Role, State, Timer, TimerChange, TimerName, TimerRef, Timestamp, attribute,
+    reserved,
 };
 use crate::monotonic::{Instant, after};
 use crate::shard::{Job, JobResult};
 use crate::store::{Page, Store, TimerRow};
 
 use super::swap::PluginVersion;
-use super::{Asked, Dispatcher, Via};
+use super::{Asked, Dispatcher, Via, hops};
 
 /// A handler that has asked this often for one event asks for ever.
 const ROUNDS_MAX: u32 = 16;
@@ -41,10 +42,10 @@ impl Dispatcher {
             let JobResult { position, key, generation, reply, call } = result;
             let is_current = generation == self.generation_of(&key);
             let decided = match reply {
-                Ok(Reply::Decided(decision)) => match check(&decision, &key) {
-                    Ok(()) => Ok(Some(decision)),
-                    Err(reason) => Err(Failure::Permanent(reason)),
-                },
+                Ok(Reply::Decided(decision)) => check(&decision, &key)
+                    .and_then(|()| self.check_hops(&key, position, &decision))
+                    .map(|()| Some(decision))
+                    .map_err(Failure::Permanent),
                 Ok(Reply::Need(questions)) if is_current => {
                     self.ask(&key, position, questions).map(|()| None)
                 }
@@ -78,7 +79,8 @@ impl Dispatcher {
         let now = delivery.now.unwrap_or(entry.received_at);
         let answers = std::mem::take(&mut delivery.answers);
 
-        let sent = self.send(key, &entry, &decision.messages, now);
+        let hops = entry.hops.after(hops::made(&decision, now));
+        let sent = self.send(key, &entry, &decision.messages, now, hops);
         let letter = match via {
             Via::Letter(id) => Some(id),
             Via::Flight | Via::Hold | Via::Parked => None,
@@ -99,7 +101,7 @@ impl Dispatcher {
         });
         self.counters.handled += 1;
         let claimed = match self.manifest.role.has_instances() {
-            true => self.transit(key, &entry, decision, written.or(state), now),
+            true => self.transit(key, &entry, decision, written.or(state), now, hops),
             false => Vec::new(),
         };
         // Before the lane goes on: what an instance has just claimed comes next.
@@ -118,6 +120,7 @@ impl Dispatcher {
         decision: Decision,
         state: Option<State>,
         now: Timestamp,
+        hops: Hops,
     ) -> Vec<Key> {
         let before = self.residents.get(key);
         let mut claimed = Vec::new();
@@ -137,7 +140,7 @@ impl Dispatcher {
         }
         self.write(Arc::new(instance));
         self.take_fired(key, &entry.event);
-        self.change_timers(key, entry.position, decision.timers, now);
+        self.change_timers(key, entry.position, decision.timers, now, hops);
         self.change_keys(key, decision.keys, &mut claimed);
         if decision.complete {
             self.release_all(key);
@@ -177,14 +180,13 @@ impl Dispatcher {
         set_by: Position,
         changes: Vec<TimerChange>,
         now: Timestamp,
+        hops: Hops,
     ) {
         for change in changes {
             match change {
                 TimerChange::Set { name, due, data } => {
-                    let due = match due {
-                        Due::After(millis) => now.after(std::time::Duration::from_millis(millis)),
-                        Due::At(at) => at.min(Timestamp::MAX),
-                    };
+                    let due = hops::due_at(due, now);
+                    let hops = if hops::is_soon(due, now) { hops } else { Hops::FIRST };
                     let timer = TimerRef {
                         plugin: self.plugin.clone(),
                         instance: instance.clone(),
@@ -193,7 +195,7 @@ impl Dispatcher {
                         set_by,
                     };
                     self.residents.set_timer(instance, name.clone(), Timer { due, set_by });
-                    let row = TimerRow { timer, data };
+                    let row = TimerRow { timer, data, hops };
                     self.changes.timers.insert((instance.clone(), name), Some(row));
                 }
                 TimerChange::Cancel(name) => {
@@ -231,11 +233,12 @@ impl Dispatcher {
         entry: &LogEntry,
         messages: &[Outgoing],
         now: Timestamp,
+        hops: Hops,
     ) -> Vec<Sent> {
         if messages.is_empty() {
             return Vec::new();
         }
-        let identity = DecisionIdentity::new(&self.plugin, &entry.event, key);
+        let identity = DecisionIdentity::new(&self.plugin, entry.hops.origin(), &entry.event, key);
         let (source, time) = (identity::source(&self.plugin), now.to_rfc3339());
         let mut sent = Vec::with_capacity(messages.len());
         for (index, message) in messages.iter().enumerate() {
@@ -269,6 +272,7 @@ impl Dispatcher {
                 key: key.clone(),
                 cause: entry.position,
                 event: Arc::new(event),
+                hops,
                 append: !is_command,
                 redriven: false,
             });
@@ -355,7 +359,8 @@ impl Dispatcher {
         let plugin = &self.plugin;
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
         let attempt = delivery.attempt;
-        let seed = DecisionIdentity::new(plugin, &delivery.entry.event, key).seed();
+        let LogEntry { event, hops, .. } = &delivery.entry;
+        let seed = DecisionIdentity::new(plugin, hops.origin(), event, key).seed();
         let delay = match &failure {
             Failure::Permanent(_) => None,
             Failure::Transient(_) => self.around.retry.delay(attempt, seed, retry_after),

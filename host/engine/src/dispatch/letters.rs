@@ -201,6 +201,7 @@ impl Dispatcher {
             key: Key::from(""),
             cause: letter.position,
             event: Arc::new(redriven(&self.plugin, letter.current())),
+            hops: letter.hops,
             append: true,
             redriven: true,
         });
@@ -231,7 +232,7 @@ impl Dispatcher {
     fn try_letter(&mut self, key: &Key, letter: DeadLetter) {
         let (id, position) = (letter.id, letter.position);
         let event = Arc::clone(letter.current());
-        let entry = LogEntry { position, received_at: letter.at, event };
+        let entry = LogEntry { position, received_at: letter.at, event, hops: letter.hops };
         self.redriving.insert(id, letter);
         self.take_back(key, entry, Via::Letter(id));
     }

@@ -23,6 +23,7 @@ mod deciding;
 mod edits;
 mod ending;
 mod holds;
+mod hops;
 mod letters;
 mod reading;
 mod residents;
@@ -94,6 +95,7 @@ pub struct Surroundings {
     pub instance_bytes_max: usize,
     pub waiting_max: u64,
     pub entries_read_max: usize,
+    pub hops_max: u32,
     pub routes: Arc<Routes>,
     pub log: Arc<Tail<LogEntry>>,
     pub readers: Arc<Readers>,
@@ -428,7 +430,13 @@ impl Dispatcher {
             attempt: delivery.attempt,
             key: key.clone(),
             answers: delivery.answers.clone(),
-            seed: DecisionIdentity::new(plugin, &delivery.entry.event, key).seed(),
+            seed: DecisionIdentity::new(
+                plugin,
+                delivery.entry.hops.origin(),
+                &delivery.entry.event,
+                key,
+            )
+            .seed(),
         })
     }
 

@@ -410,6 +410,7 @@ impl Dispatcher {
             resolved_by: None,
             resolved_reason: None,
             event: Arc::clone(&entry.event),
+            hops: entry.hops,
             edited: None,
         });
         self.touch(Dirty::Rows);

@@ -19,7 +19,7 @@ use crate::commit::{Offer, Work};
 use crate::handler::Handler;
 use crate::housekeeping::Retention;
 use crate::lookup::Lookup;
-use crate::model::{Event, LogEntry, PluginName, Position, SinkName};
+use crate::model::{Event, Hops, LogEntry, PluginName, Position, SinkName};
 use crate::queue::QueueRequest;
 use crate::requests::Dispatchers;
 use crate::resolve::ResolveRequest;
@@ -80,6 +80,8 @@ pub struct Settings {
     /// What the instances of one plugin may take of memory. Those used last stay; the
     /// others are in the store, and are read again when something comes for them.
     pub instance_bytes_max: usize,
+    /// Timers that are kept in memory, the next ones; the others are in the store.
+    pub timers_in_memory_max: usize,
     /// Events that a plugin takes from the log at once.
     pub entries_read_max: usize,
     pub retention: Retention,
@@ -88,6 +90,8 @@ pub struct Settings {
     /// Events, or messages, that may wait behind the dead letters of one key. What comes
     /// then becomes a dead letter itself: else a key that nobody repairs fills the disk.
     pub waiting_max: u64,
+    /// How far from an event of a sender a decision may still make something. See [`Hops`].
+    pub hops_max: u32,
 }
 
 impl Settings {
@@ -109,10 +113,13 @@ impl Default for Settings {
             retry_delay_max: Duration::from_secs(60),
             lookup_timeout: Duration::from_secs(10),
             instance_bytes_max: 64 << 20,
+            // About 20 MB.
+            timers_in_memory_max: 65_536,
             entries_read_max: 512,
             retention: Retention::default(),
             backlog_max: 10_000_000,
             waiting_max: 10_000,
+            hops_max: 100,
         }
     }
 }
@@ -207,6 +214,10 @@ impl Engine {
     /// # Errors
     /// See [`OfferError`].
     pub async fn offer(&self, events: Vec<Event>) -> Result<Vec<Receipt>, OfferError> {
+        self.append(events, Hops::OUTSIDE).await
+    }
+
+    async fn append(&self, events: Vec<Event>, hops: Hops) -> Result<Vec<Receipt>, OfferError> {
         if self.shared.stop.is_cancelled() {
             return Err(OfferError::Stopping);
         }
@@ -231,7 +242,8 @@ impl Engine {
         let recovering = || OfferError::Unavailable("the host is recovering".to_owned());
         let life = self.shared.life().ok_or_else(recovering)?;
         let (reply, receipts) = oneshot::channel();
-        let offer = Offer { events: events.into_iter().map(Arc::new).collect(), reply, permit };
+        let events = events.into_iter().map(Arc::new).collect();
+        let offer = Offer { events, hops, reply, permit };
         life.work.send(Work::Offer(offer)).map_err(|_| recovering())?;
         drop(life);
         receipts.await.unwrap_or_else(|_| Err(recovering()))

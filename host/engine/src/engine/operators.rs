@@ -4,8 +4,10 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::{Engine, OfferError, Resolution, ResolveError, lock};
+use crate::identity;
 use crate::model::{
-    DeadLetterId, DeadLetterSubject, Event, InstanceStatus, Key, PluginName, attribute, reserved,
+    DeadLetterId, DeadLetterSubject, Event, Hops, InstanceStatus, Key, PluginName, attribute,
+    reserved,
 };
 use crate::requests::PluginRequest;
 use crate::resolve::ResolveRequest;
@@ -128,9 +130,9 @@ impl Engine {
         }
         let now = (self.shared.parts.clock)();
         let event = Event {
-            // Asking twice while the first waits for its turn changes nothing.
-            id: format!("{plugin}/{key}/{}/{}", instance.version, now.0),
-            source: crate::identity::source(plugin),
+            // Asking twice at once, while the first waits for its turn, changes nothing.
+            id: identity::operator_event_id(event_type, plugin, key, instance.decided, now),
+            source: identity::source(plugin),
             event_type: event_type.to_owned(),
             subject: Some(attribute::encoded(&of).into_owned()),
             time: Some(now.to_rfc3339()),
@@ -142,7 +144,7 @@ impl Engine {
             ],
             data: serde_json::json!({"by": by, "reason": reason}).to_string().into(),
         };
-        self.offer(vec![event]).await?;
+        self.append(vec![event], Hops::FIRST).await?;
         Ok(())
     }
 }

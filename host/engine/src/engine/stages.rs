@@ -24,7 +24,8 @@ use crate::requests::Dispatchers;
 use crate::resolve::LetterIds;
 use crate::store::{ReadError, Recovered, RecoveredSink};
 use crate::tail::Tail;
-use crate::timers::{TimerIndex, Timers};
+use crate::timer_index::TimerIndex;
+use crate::timers::Timers;
 
 /// Between two attempts to recover.
 const RECOVER_DELAY: Duration = Duration::from_millis(250);
@@ -113,7 +114,7 @@ impl Stages {
         let log = Arc::new(Tail::new(recovered.position.0, |entry: &LogEntry| entry.event.bytes()));
         let last = |sink: &RecoveredSink| (sink.progress.sink.clone(), sink.last);
         let outboxes = Arc::new(Outboxes::new(recovered.sinks.iter().map(last), opened.clone()));
-        let timers = Arc::new(TimerIndex::new());
+        let timers = Arc::new(TimerIndex::new(parts.settings.timers_in_memory_max));
         let stop_deciding = CancellationToken::new();
         let stop_delivering = CancellationToken::new();
 
@@ -130,6 +131,7 @@ impl Stages {
             instance_bytes_max: parts.settings.instance_bytes_max,
             waiting_max: parts.settings.waiting_max,
             entries_read_max: parts.settings.entries_read_max,
+            hops_max: parts.settings.hops_max,
             routes: Arc::new(Routes::new(parts.routes.clone())),
             log: Arc::clone(&log),
             readers: Arc::clone(&readers),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Key, MessageId, PluginName, Position, Sequence, SinkName};
+use super::{Event, Hops, Key, MessageId, PluginName, Position, Sequence, SinkName};
 
 /// A message in the outbox of a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Message {
     pub cause: Position,
     /// As it leaves. `event.id` is the message's id.
     pub event: Arc<Event>,
+    /// Those of the events that the host makes of it are one more.
+    pub hops: Hops,
 }
 
 impl Message {

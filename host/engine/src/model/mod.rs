@@ -4,6 +4,7 @@ pub mod attribute;
 mod cursor;
 mod decision;
 mod event;
+mod hops;
 mod ids;
 mod instance;
 mod manifest;
@@ -16,11 +17,12 @@ pub use decision::{
     Answer, AnswerValue, Decision, Due, Failure, KeyChange, Outgoing, Question, TimerChange,
 };
 pub use event::{BatchError, Event, EventError, JSON, read_batch};
+pub use hops::{Hops, Origin};
 pub use ids::{Key, MessageId, PluginName, Position, Sequence, SinkName, TimerName, Timestamp};
 pub use instance::{Instance, InstanceStatus, State, Timer};
 pub use manifest::{Absent, Correlation, Effect, Manifest, Role, Subscription};
 pub use message::{Message, MessageKind, reserved};
 pub use record::{
     DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Held, LogEntry,
-    Parked, TimerRef,
+    Parked, TimerPlace, TimerRef,
 };

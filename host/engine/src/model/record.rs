@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Event, Key, MessageKind, PluginName, Position, Sequence, SinkName, TimerName, Timestamp,
+    Event, Hops, Key, MessageKind, PluginName, Position, Sequence, SinkName, TimerName, Timestamp,
 };
 
 /// An event in the log.
@@ -14,6 +14,7 @@ pub struct LogEntry {
     pub position: Position,
     pub received_at: Timestamp,
     pub event: Arc<Event>,
+    pub hops: Hops,
 }
 
 /// One decision that took effect: its inputs and its output.
@@ -64,6 +65,24 @@ pub struct TimerRef {
     pub set_by: Position,
 }
 
+/// Where a timer stands among all that are set: by its due time, then by its name, so
+/// that no two stand at one place.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TimerPlace {
+    pub due: Timestamp,
+    pub plugin: PluginName,
+    pub instance: Key,
+    pub name: TimerName,
+}
+
+impl TimerRef {
+    #[must_use]
+    pub fn place(&self) -> TimerPlace {
+        let Self { plugin, instance, name, due, .. } = self.clone();
+        TimerPlace { due, plugin, instance, name }
+    }
+}
+
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -90,6 +109,7 @@ pub struct DeadLetter {
     pub resolved_reason: Option<String>,
     /// The event or message itself, as it was when it failed.
     pub event: Arc<Event>,
+    pub hops: Hops,
     /// What an operator put in its place when it was redriven.
     pub edited: Option<Arc<Event>>,
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::hot::History;
 use super::scripts::{AUDITOR, NOTIFIER, ORDERS, Order, RECEIPTS, state_version};
 use super::world::Plan;
+use crate::identity::undeliverable_event_id;
 use crate::model::{
     DeadLetter, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Event, InstanceStatus, Key,
     Message, PluginName, reserved,
@@ -303,7 +304,7 @@ fn only_the_bad_died(plan: &Plan, tables: &Tables) -> Result<(), String> {
         }
     }
     for letter in dead_messages(tables) {
-        let told = format!("{}.undeliverable", letter.event.id);
+        let told = undeliverable_event_id(&letter.event);
         if !tables.log.values().any(|entry| entry.event.id == told) {
             return Err(format!("guarantee 7: nobody was told that {} died", letter.event.id));
         }

@@ -13,10 +13,14 @@
 #[cfg(test)]
 mod crowded;
 #[cfg(any(test, feature = "testing"))]
+mod forger;
+#[cfg(any(test, feature = "testing"))]
 mod hot;
 #[cfg(any(test, feature = "testing"))]
 mod ledger;
 mod life;
+#[cfg(test)]
+mod loops;
 #[cfg(test)]
 mod operated;
 #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::housekeeping::Retention;
 use crate::lookup::{Lookup, Unanswered};
 use crate::model::{
     AnswerValue, DeadLetter, DeadLetterId, Failure, Held, Key, LogEntry, Manifest, Message,
-    PluginName, Position, Sequence, SinkName, State, Timestamp,
+    PluginName, Position, Sequence, SinkName, State, TimerPlace, Timestamp,
 };
 use crate::store::memory::MemoryStore;
 use crate::store::{
@@ -178,7 +178,13 @@ fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<Sent, String> {
             timeline: &timeline,
             random: StdRng::seed_from_u64(life as u64),
             unacknowledged: &mut unacknowledged,
-            operator: Operator { plan: &plan, cured: &cured, prudent: true, store: &store },
+            operator: Operator {
+                plan: &plan,
+                cured: &cured,
+                prudent: true,
+                store: &store,
+                forger: None,
+            },
             delivered: &|| lock(&sink).clone(),
             directory: None,
         };
@@ -299,10 +305,12 @@ fn parts(
             retry_delay_max: Duration::from_millis(10),
             // None stays in memory for long: each is read again.
             instance_bytes_max: 0,
+            timers_in_memory_max: 1,
             entries_read_max: 3,
             retention: Retention::default(),
             backlog_max: 1_000,
             waiting_max: 10_000,
+            hops_max: 100,
             lookup_timeout: Duration::from_millis(100),
         },
     }
@@ -462,11 +470,11 @@ impl Store for SteppedStore {
 
     async fn read_timers(
         &self,
-        due_until: Timestamp,
-        limit: usize,
+        after: Option<&TimerPlace>,
+        page: Page,
     ) -> Result<Vec<TimerRow>, ReadError> {
         self.steps.read("read_timers").await?;
-        self.inner.read_timers(due_until, limit).await
+        self.inner.read_timers(after, page).await
     }
 
     async fn read_parked(

@@ -12,6 +12,7 @@ use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
+use super::forger::Forger;
 use super::hot::Directory;
 use super::ledger;
 use super::life::Timeline;
@@ -73,6 +74,7 @@ pub struct World {
     timeline: Timeline,
     cured: Arc<AtomicBool>,
     directory: Directory,
+    forger: Option<Forger>,
 }
 
 impl World {
@@ -96,6 +98,8 @@ impl World {
         });
         Self {
             directory,
+            // In some worlds, so that those that found a bug stay as they were.
+            forger: (seed % 6 == 3).then(|| Forger::new(seed)),
             seed,
             plan,
             cured,
@@ -130,6 +134,7 @@ impl World {
         }
         let tables = self.store.snapshot().with_removed();
         ledger::check(&self.plan, &self.directory.history(), &tables, &self.receiver.arrived())?;
+        self.forger.iter().try_for_each(|forger| forger.check(&tables))?;
         Ok(tables)
     }
 
@@ -151,6 +156,7 @@ impl World {
                 cured: &self.cured,
                 prudent: false,
                 store: &self.store,
+                forger: self.forger.as_ref(),
             },
             delivered: &|| self.receiver.arrived(),
             // Every other seed, so that those that found a bug stay as they were.
@@ -190,7 +196,10 @@ impl World {
                 // Short enough that senders are told to come back, now and then.
                 backlog_max: 4 + self.seed % 60,
                 waiting_max: 10_000,
+                hops_max: 100,
                 instance_bytes_max: [64 << 20, 3_000, 0][(self.seed % 3) as usize],
+                // All timers in memory, some, or one.
+                timers_in_memory_max: [65_536, 3, 1][(self.seed / 9 % 3) as usize],
                 entries_read_max: [512, 3, 1][(self.seed / 3 % 3) as usize],
             },
         }
@@ -350,6 +359,9 @@ async fn work(
             Ok(receipts) => return Err(format!("{count} events, {} receipts", receipts.len())),
             Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
         }
+        if let Some(forger) = operator.forger {
+            forger.act(engine, store).await?;
+        }
         if random.random_ratio(1, 3) {
             tokio::time::sleep(Duration::from_micros(random.random_range(0..3_000))).await;
         }
@@ -357,6 +369,9 @@ async fn work(
     while !ledger::is_quiet(&store.snapshot(), &delivered()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
         operator.look(engine, &mut random).await;
+        if let Some(forger) = operator.forger {
+            forger.act(engine, store).await?;
+        }
     }
     if let Some(clock) = forgets {
         repeat_what_is_young(engine, operator, clock, &mut random).await?;
@@ -371,6 +386,8 @@ pub struct Operator<'a> {
     /// Mends what fails before it resolves anything for the first time.
     pub prudent: bool,
     pub store: &'a MemoryStore,
+    /// Sends events of its own between the others.
+    pub forger: Option<&'a Forger>,
 }
 
 impl Operator<'_> {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::model::{
     DeadLetter, DeadLetterId, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
-    SinkName, Timestamp,
+    SinkName, TimerPlace, Timestamp,
 };
 
 const READERS: usize = 2;
@@ -191,11 +191,11 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
 
     async fn read_timers(
         &self,
-        due_until: Timestamp,
-        limit: usize,
+        after: Option<&TimerPlace>,
+        page: Page,
     ) -> Result<Vec<TimerRow>, ReadError> {
         let _connection = self.before_read().await?;
-        self.inner.read_timers(due_until, limit).await
+        self.inner.read_timers(after, page).await
     }
 
     async fn read_parked(

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
-    DecisionRecord, Held, Instance, Key, LogEntry, Message, Parked, PluginName, Position, Sequence,
-    SinkName, Timer, TimerName, Timestamp,
+    DecisionRecord, Held, Instance, Key, LogEntry, Message, Origin, Parked, PluginName, Position,
+    Sequence, SinkName, Timer, TimerName, TimerPlace, Timestamp,
 };
 
 /// Cheap to clone; all clones are one store.
@@ -29,8 +29,8 @@ pub struct MemoryStore {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tables {
     pub log: BTreeMap<Position, LogEntry>,
-    /// (source, id), and when it was received.
-    pub seen: BTreeMap<(String, String), Timestamp>,
+    /// (source, id) of a sender's events and of the host's own, and when it was received.
+    pub seen: BTreeMap<(Origin, String, String), Timestamp>,
     pub instances: BTreeMap<(PluginName, Key), Arc<Instance>>,
     /// (plugin, key, instance)
     pub claims: BTreeSet<(PluginName, Key, Key)>,
@@ -99,13 +99,16 @@ impl Tables {
     fn commit(&mut self, batch: &Batch) -> Committed {
         let mut committed = Committed::default();
         for append in &batch.appends {
-            let identity = (append.event.source.clone(), append.event.id.clone());
+            let event = &append.event;
+            let identity = (append.hops.origin(), event.source.clone(), event.id.clone());
+            let mut has_fired = false;
             if let Some(timer) = &append.fires {
                 let row = (timer.plugin.clone(), timer.instance.clone(), timer.name.clone());
                 if self.timers.get(&row).is_some_and(|stored| stored.timer == *timer)
                     && let Some(fired) = self.timers.remove(&row)
                 {
                     self.timers_fired.insert(row, fired);
+                    has_fired = true;
                 }
             }
             if append.redriven || self.is_new(identity, append.received_at) {
@@ -113,9 +116,11 @@ impl Tables {
                     position: append.position,
                     received_at: append.received_at,
                     event: Arc::clone(&append.event),
+                    hops: append.hops,
                 };
                 self.log.insert(append.position, entry);
             } else {
+                assert!(!has_fired, "a timer went without its event: {append:?}");
                 committed.duplicates.push(append.position);
             }
         }
@@ -200,7 +205,7 @@ impl Tables {
         committed
     }
 
-    fn is_new(&mut self, identity: (String, String), now: Timestamp) -> bool {
+    fn is_new(&mut self, identity: (Origin, String, String), now: Timestamp) -> bool {
         match self.seen.entry(identity) {
             Entry::Vacant(vacant) => {
                 vacant.insert(now);
@@ -444,15 +449,15 @@ impl Store for MemoryStore {
 
     async fn read_timers(
         &self,
-        due_until: Timestamp,
-        limit: usize,
+        after: Option<&TimerPlace>,
+        page: Page,
     ) -> Result<Vec<TimerRow>, ReadError> {
         let tables = self.lock();
-        let mut rows: Vec<TimerRow> =
-            tables.timers.values().filter(|row| row.timer.due <= due_until).cloned().collect();
-        rows.sort_by(|a, b| (a.timer.due, &a.timer).cmp(&(b.timer.due, &b.timer)));
-        rows.truncate(limit);
-        Ok(rows)
+        let places = tables.timers.values().map(|row| (row.timer.place(), row));
+        let later = places.filter(|(place, _)| after.is_none_or(|after| place > after));
+        let in_order: BTreeMap<TimerPlace, &TimerRow> = later.collect();
+        let page = page.cut(in_order.into_values(), |row| row.data.len());
+        Ok(page.cloned().collect())
     }
 
     async fn read_parked(

@@ -23,8 +23,8 @@ use thiserror::Error;
 
 use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DecisionRecord, Event, Held,
-    Instance, Key, LogEntry, Message, Parked, PluginName, Position, Sequence, SinkName, Timer,
-    TimerName, TimerRef, Timestamp,
+    Hops, Instance, Key, LogEntry, Message, Parked, PluginName, Position, Sequence, SinkName,
+    Timer, TimerName, TimerPlace, TimerRef, Timestamp,
 };
 
 #[async_trait]
@@ -70,12 +70,12 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Arc<Message>>, ReadError>;
 
-    /// Timers that have not fired, due up to and including a time, beginning with the earliest
-    /// (ties in the order of plugin, instance, name).
+    /// Timers that have not fired, after a place, in the order of their places. What counts of a page's
+    /// bytes is their data.
     async fn read_timers(
         &self,
-        due_until: Timestamp,
-        limit: usize,
+        after: Option<&TimerPlace>,
+        page: Page,
     ) -> Result<Vec<TimerRow>, ReadError>;
 
     /// Events parked for one instance or lane, in log order.
@@ -219,13 +219,16 @@ pub struct Closing {
     pub reason: String,
 }
 
-/// An event to append. Whether (source, id) was there before decides whether it is written.
+/// An event to append. Whether one with the same (source, id) was there before, of a
+/// sender's or of the host's own as this one is (`hops.origin()`), decides whether it is
+/// written.
 #[derive(Clone, Debug)]
 pub struct Append {
     /// Ascending within a batch and over all batches. A duplicate's position stays a gap.
     pub position: Position,
     pub received_at: Timestamp,
     pub event: Arc<Event>,
+    pub hops: Hops,
     /// For a fired timer: the timer, which has fired with this commit if it is still the one
     /// that was set then. It stays a timer of its instance until it is set anew or cleared.
     pub fires: Option<TimerRef>,
@@ -237,7 +240,7 @@ pub struct Append {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
     /// Positions of the appends that were not written, because an event with the same
-    /// (source, id) was in the log or earlier in the batch. Ascending.
+    /// (origin, source, id) was in the log or earlier in the batch. Ascending.
     pub duplicates: Vec<Position>,
     /// Rows that `expire` removed from the log, the decisions, the outbox and the dead
     /// letters. Zero: there is nothing more to remove now.
@@ -258,6 +261,8 @@ pub struct TimerRow {
     pub timer: TimerRef,
     /// The data of the fired event.
     pub data: Bytes,
+    /// Those of the fired event.
+    pub hops: Hops,
 }
 
 /// The unit of ordering of outgoing messages.

@@ -12,7 +12,9 @@ use bytes::Bytes;
 use futures::future::join_all;
 
 use super::{DeliveryError, Transport};
-use crate::model::{Event, Key, Message, MessageKind, PluginName, Position, Sequence, SinkName};
+use crate::model::{
+    Event, Hops, Key, Message, MessageKind, PluginName, Position, Sequence, SinkName,
+};
 
 /// No transport fails so often in a row.
 const TRIES_MAX: usize = 1_000;
@@ -82,6 +84,7 @@ fn with_data(number: u64, data: Bytes, datacontenttype: Option<&str>) -> Arc<Mes
         key: Key::from(key),
         cause: Position(number),
         event: Arc::new(event),
+        hops: Hops::FIRST,
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use sagabox_engine::model::{Event, Timestamp};
+use sagabox_engine::model::{Event, Hops, Origin, Timestamp};
 
 use super::super::open::MIGRATIONS;
 use super::*;
@@ -49,6 +49,7 @@ impl World {
                 position: Position(position),
                 received_at: Timestamp(0),
                 event: Arc::new(event(id)),
+                hops: Hops::OUTSIDE,
                 fires: None,
                 redriven: false,
             })
@@ -253,8 +254,11 @@ fn an_event_costs_little_more_at_a_thousand_generations_than_at_ten() {
         let (mut asked, mut read, mut written, mut commits) = (0, 0, 0, 0);
         for first in (from * GENERATION..to * GENERATION).step_by(32) {
             let ids: Vec<u64> = (first..first + 32).collect();
-            let hashes: Vec<Hash> =
-                world.appends(&ids).iter().map(|append| rows::identity(&append.event)).collect();
+            let hashes: Vec<Hash> = world
+                .appends(&ids)
+                .iter()
+                .map(|append| event_identity(Origin::Outside, &append.event))
+                .collect();
             asked += world.seen.runs_asked();
             read += world.seen.look_up(&hashes).perhaps.len();
             let buckets = world.seen.tasks(ids.len()).into_iter().map(|task| match task {

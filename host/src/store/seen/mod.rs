@@ -30,7 +30,7 @@ use sagabox_engine::filter::Filter;
 use generation::Generation;
 pub(super) use run::{Head, Run, first_row, run_of};
 
-/// The first half of SHA-256 over an event's (source, id).
+/// The first half of SHA-256 over an event's origin, source and id.
 pub(super) type Hash = u128;
 /// The upper half of a hash says where it lies. As many bits again, so that the end of all
 /// places is one.

@@ -1,4 +1,6 @@
-use sagabox_engine::model::{Event, Key, MessageKind, PluginName, Position, Sequence, SinkName};
+use sagabox_engine::model::{
+    Event, Hops, Key, MessageKind, PluginName, Position, Sequence, SinkName,
+};
 use sagabox_engine::transport::contract::{self, Receiver, Receivers};
 use tempfile::TempDir;
 
@@ -18,6 +20,7 @@ fn message(number: u8) -> Arc<Message> {
         key: Key::from("k"),
         cause: Position(1),
         event: Arc::new(Event::from_json(json.as_bytes()).unwrap()),
+        hops: Hops::FIRST,
     })
 }
 

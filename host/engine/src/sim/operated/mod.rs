@@ -140,6 +140,8 @@ impl World {
                 instance_bytes_max: [64 << 20, 3_000, 0][(seed % 3) as usize],
                 entries_read_max: [512, 3, 1][(seed / 3 % 3) as usize],
                 waiting_max: 1 + seed % 5,
+                timers_in_memory_max: [65_536, 3, 1][(seed / 9 % 3) as usize],
+                hops_max: 100,
             },
         }
     }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use super::samples::{append, appends, claim, held, instance, loaded, plugin, timer};
-use super::{ALL, Stores, Subject};
-use crate::model::{Held, Key, PluginName, Position, Timestamp};
-use crate::store::{Append, Batch, TimerRow};
+use super::samples::{
+    append, appends, claim, entry, held, instance, lane, loaded, message, parked, plugin, timer,
+};
+use super::{ALL, EVERYTHING, Stores, Subject};
+use crate::model::{Held, Key, PluginName, Position, Sequence, Timestamp};
+use crate::store::{Append, Batch, Page, TimerRow};
 
 pub(super) async fn instances_are_found_by_every_key(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "instances").await;
@@ -92,8 +94,51 @@ pub(super) async fn an_instance_has_the_timers_that_it_has_not_decided(stores: &
     let expected =
         expected.into_iter().flat_map(|timers| [[timers.clone(), vec![]], [timers, vec![]]]);
     assert_eq!(names, expected.map(Vec::from).collect::<Vec<_>>());
-    let left = insist!(subject.store().read_timers(Timestamp(99), ALL));
+    let left = insist!(subject.store().read_timers(None, EVERYTHING));
     assert_eq!(left, [timer("o-1", "c", 9), again]);
+}
+
+/// Keys come from senders, and may have any character.
+pub(super) async fn keys_are_compared_whole(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "whole-keys").await;
+    let keys = ["n", "n\0", "n\0o", "\0", "\u{1}\u{7f}\u{2028}", "\"'\\", "%_", " n", "N"];
+    let claim_of = |key: &str| format!("claim {key}");
+    let batch = Batch {
+        instances: keys.iter().map(|key| (plugin(), instance(key, 1))).collect(),
+        claims: keys.iter().map(|key| claim(&claim_of(key), key, true)).collect(),
+        held: (1..).zip(keys).map(|(place, key)| held(place, key, 50)).collect(),
+        parked: (1..).zip(keys).map(|(place, key)| parked(place, key)).collect(),
+        messages: (1..).zip(keys).map(|(sequence, key)| message(sequence, key, 1)).collect(),
+        parked_messages: (1..).zip(keys).map(|(place, key)| (lane(key), Sequence(place))).collect(),
+        ..appends(1..=9)
+    };
+    subject.commit(batch).await;
+    let held_rows = insist!(subject.store().read_expired_holds(&plugin(), Timestamp(99), ALL));
+    assert_eq!(held_rows, (1..).zip(keys).map(|(n, key)| held(n, key, 50)).collect::<Vec<_>>());
+    for (place, key) in (1..).zip(keys) {
+        let store = subject.store();
+        let row = loaded(&instance(key, 1), &[&claim_of(key)]);
+        assert_eq!(insist!(store.load(&plugin(), &[key.into()])), std::slice::from_ref(&row));
+        assert_eq!(insist!(store.load(&plugin(), &[claim_of(key).into()])), [row], "by its claim");
+        let read = insist!(store.read_parked(&plugin(), &key.into(), Position(0), EVERYTHING));
+        assert_eq!(read, [entry(place)]);
+        let read = insist!(store.read_parked_messages(&lane(key), Sequence(0), EVERYTHING));
+        assert_eq!(read, [message(place, key, 1)]);
+    }
+    let timers_set = keys.iter().map(|key| timer(key, "t", 5)).collect();
+    subject.commit(Batch { timers_set, ..Batch::default() }).await;
+    let removed = keys[1..].iter().map(|key| (plugin(), Key::from(*key))).collect();
+    subject.commit(Batch { instances_removed: removed, ..Batch::default() }).await;
+    assert_eq!(insist!(subject.store().read_timers(None, EVERYTHING)), [timer("n", "t", 5)]);
+    // None of the claims was left behind: they would find the next instance of that key.
+    let again = keys[1..].iter().map(|key| (plugin(), instance(key, 2))).collect();
+    subject.commit(Batch { instances: again, ..Batch::default() }).await;
+    let claims: Vec<Key> = keys.iter().map(|key| claim_of(key).into()).collect();
+    let found = insist!(subject.store().load(&plugin(), &claims));
+    assert_eq!(
+        found.iter().map(|found| &found.instance.key).collect::<Vec<_>>(),
+        [&Key::from("n")]
+    );
 }
 
 pub(super) async fn all_instances_are_loaded_or_none(stores: &dyn Stores) {
@@ -148,7 +193,7 @@ pub(super) async fn a_fired_timer_goes_if_it_is_still_the_one(stores: &dyn Store
         ..Batch::default()
     };
     subject.commit(batch).await;
-    let left = insist!(subject.store().read_timers(Timestamp(999), ALL));
+    let left = insist!(subject.store().read_timers(None, EVERYTHING));
     assert_eq!(left, [timer("o-1", "later", 99)]);
     // A decision in the same commit sets it anew.
     let batch = Batch {
@@ -157,7 +202,7 @@ pub(super) async fn a_fired_timer_goes_if_it_is_still_the_one(stores: &dyn Store
         ..Batch::default()
     };
     subject.commit(batch).await;
-    let left = insist!(subject.store().read_timers(Timestamp(999), ALL));
+    let left = insist!(subject.store().read_timers(None, EVERYTHING));
     assert_eq!(left, [timer("o-1", "later", 500)]);
 }
 
@@ -165,10 +210,25 @@ pub(super) async fn timers_come_by_their_time(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "timers").await;
     let set = vec![timer("b", "y", 5), timer("b", "x", 5), timer("a", "z", 5), timer("c", "w", 4)];
     subject.commit(Batch { timers_set: set, ..Batch::default() }).await;
-    let read = insist!(subject.store().read_timers(Timestamp(5), 3));
+    let read = insist!(subject.store().read_timers(None, Page { rows: 3, ..EVERYTHING }));
     assert_eq!(read, [timer("c", "w", 4), timer("a", "z", 5), timer("b", "x", 5)]);
-    assert_eq!(insist!(subject.store().read_timers(Timestamp(4), ALL)).len(), 1);
+    // Page by page, whatever ends a page: each once, also those of one time.
+    let all = [timer("c", "w", 4), timer("a", "z", 5), timer("b", "x", 5), timer("b", "y", 5)];
+    let bytes = all[0].data.len();
+    for (rows, bytes) in [(1, ALL), (2, ALL), (3, ALL), (ALL, 0), (ALL, bytes), (ALL, 2 * bytes)] {
+        let mut read: Vec<TimerRow> = Vec::new();
+        loop {
+            let after = read.last().map(|row| row.timer.place());
+            let page = insist!(subject.store().read_timers(after.as_ref(), Page { rows, bytes }));
+            assert!(page.len() <= rows.min((bytes / 2).max(1)), "{rows} of {bytes}");
+            if page.is_empty() {
+                break;
+            }
+            read.extend(page);
+        }
+        assert_eq!(read, all, "pages of {rows}, {bytes} bytes");
+    }
     let cleared = vec![(plugin(), "c".into(), "w".into()), (plugin(), "c".into(), "none".into())];
     subject.commit(Batch { timers_cleared: cleared, ..Batch::default() }).await;
-    assert_eq!(insist!(subject.store().read_timers(Timestamp(4), ALL)), []);
+    assert_eq!(insist!(subject.store().read_timers(None, EVERYTHING)), all[1..]);
 }

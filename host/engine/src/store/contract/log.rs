@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::removal::expire;
-use super::samples::{append, appends};
-use super::{ALL, Stores, Subject};
-use crate::model::{Event, Position, Timestamp, reserved};
+use super::samples::{append, appends, event};
+use super::{ALL, EVERYTHING, Stores, Subject};
+use crate::model::{Event, Hops, Position, Timestamp, reserved};
 use crate::store::{Append, Batch, Committed, Page, StreamPage};
 
 pub(super) async fn an_event_that_was_there_is_a_duplicate(stores: &dyn Stores) {
@@ -23,6 +23,45 @@ pub(super) async fn an_event_that_was_there_is_a_duplicate(stores: &dyn Stores) 
         Batch { appends: vec![append(6, 4), append(7, 2), append(8, 8)], ..Batch::default() };
     assert!(named(subject.commit(again).await, &[6, 7]));
     assert_eq!(subject.positions().await, [1, 2, 4, 8]);
+}
+
+/// A sender may choose any source and id: also one of the host's own, and one that looks
+/// like another if the two were written one after the other.
+pub(super) async fn an_event_is_known_by_its_origin_source_and_id(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "origins").await;
+    let named = |source: &str, id: &str, hops| {
+        let event =
+            Event { source: source.to_owned(), id: id.to_owned(), ..Event::clone(&event(1)) };
+        (Arc::new(event), Hops(hops))
+    };
+    let events = [
+        named("/sagabox/orders", "e", 0),
+        named("/sagabox/orders", "e", 2),
+        named("a", "b\0c", 0),
+        named("a\0b", "c", 0),
+        named("a", "bc", 0),
+        named("ab", "c", 0),
+    ];
+    let all = |first: u64| {
+        let appends = (first..).zip(&events).map(|(place, (event, hops))| Append {
+            event: Arc::clone(event),
+            hops: *hops,
+            ..append(place, 1)
+        });
+        Batch { appends: appends.collect(), ..Batch::default() }
+    };
+    subject.commit(all(1)).await;
+    let log = insist!(subject.store().read_log(Position(0), EVERYTHING));
+    let read: Vec<_> = log.into_iter().map(|entry| (entry.event, entry.hops)).collect();
+    assert_eq!(read, events);
+    subject.restart().await;
+    // How far it is from outside does not make it another one.
+    let mut again = all(11);
+    again.appends[1].hops = Hops(9);
+    let again = subject.commit(again).await;
+    let places: Vec<Position> = (11..=16).map(Position).collect();
+    assert!(again.is_none_or(|again| again.duplicates == places));
+    assert_eq!(subject.positions().await, (1..=6).collect::<Vec<_>>());
 }
 
 /// What is older may be known for longer: forgetting is the store's affair.

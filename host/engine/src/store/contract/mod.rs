@@ -102,6 +102,7 @@ impl<'a> Subject<'a> {
 pub async fn all(stores: &dyn Stores) {
     recovery::what_is_committed_is_there_after_a_restart(stores).await;
     log::an_event_that_was_there_is_a_duplicate(stores).await;
+    log::an_event_is_known_by_its_origin_source_and_id(stores).await;
     log::a_young_event_is_known_for_its_whole_time(stores).await;
     log::a_redriven_event_is_written_whatever_was_there(stores).await;
     log::the_log_is_read_in_order_and_in_pieces(stores).await;
@@ -113,6 +114,7 @@ pub async fn all(stores: &dyn Stores) {
     recovery::recovery_tells_what_is_parked(stores).await;
     instances::instances_are_found_by_every_key(stores).await;
     instances::an_instance_has_the_timers_that_it_has_not_decided(stores).await;
+    instances::keys_are_compared_whole(stores).await;
     instances::all_instances_are_loaded_or_none(stores).await;
     instances::held_events_come_in_order_each_once(stores).await;
     waiting::an_outbox_is_read_in_order_and_in_pieces(stores).await;

@@ -10,7 +10,6 @@ use super::samples::{
 use super::{ALL, EVERYTHING, MARKER, Stores, Subject};
 use crate::model::{
     DeadLetter, DeadLetterId, DeadLetterStatus, Position, Sequence, Span, Timer, TimerName,
-    Timestamp,
 };
 use crate::store::{Batch, Loaded};
 
@@ -45,7 +44,7 @@ pub(super) async fn what_is_committed_is_there_after_a_restart(stores: &dyn Stor
         assert_eq!((all.instances, all.held), (found, vec![held(2, "i-2", 50)]));
         let outbox = insist!(store.read_outbox(&sink(), Sequence(0), ALL));
         assert_eq!(outbox, [message(1, "o-1", 1)]);
-        assert_eq!(insist!(store.read_timers(Timestamp(9), ALL)), [timer("o-1", "t", 9)]);
+        assert_eq!(insist!(store.read_timers(None, EVERYTHING)), [timer("o-1", "t", 9)]);
         let letter_read = insist!(store.read_dead_letter(DeadLetterId(1)));
         assert_eq!(letter_read, Some(letter(1, Some("o-3"), 3)));
     }

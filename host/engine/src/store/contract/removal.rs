@@ -6,7 +6,7 @@ use super::samples::{
     append, appends, claim, decision, finished, held, instance, lane, letter, loaded, message,
     parked, plugin, plugin_progress, sink, sink_progress, timer,
 };
-use super::{ALL, Stores, Subject};
+use super::{ALL, EVERYTHING, Stores, Subject};
 use crate::model::{
     DeadLetter, DeadLetterId, DeadLetterStatus, InstanceStatus, Key, PluginName, Position,
     Sequence, Timestamp,
@@ -57,7 +57,7 @@ pub(super) async fn a_removed_instance_takes_its_claims_and_timers_along(stores:
     let found = insist!(subject.store().load(&plugin(), &["o-1".into(), "i".into()]));
     assert_eq!(found.len(), 1);
     assert_eq!((&found[0].instance, found[0].claims.len()), (&instance("o-2", 1), 1));
-    assert_eq!(insist!(subject.store().read_timers(Timestamp(9), ALL)), [timer("o-2", "t", 9)]);
+    assert_eq!(insist!(subject.store().read_timers(None, EVERYTHING)), [timer("o-2", "t", 9)]);
     // What was left behind would be the next instance's of that key.
     let batch = Batch { instances: vec![(plugin(), instance("o-1", 2))], ..Batch::default() };
     subject.commit(batch).await;

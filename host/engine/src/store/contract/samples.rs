@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
-    DecisionRecord, Event, Held, Instance, InstanceStatus, Key, LogEntry, Message, MessageKind,
-    Parked, PluginName, Position, Sequence, SinkName, State, TimerRef, Timestamp,
+    DecisionRecord, Event, Held, Hops, Instance, InstanceStatus, Key, LogEntry, Message,
+    MessageKind, Parked, PluginName, Position, Sequence, SinkName, State, TimerRef, Timestamp,
 };
 use crate::store::{
     Append, Batch, ClaimChange, Loaded, MessageLane, PluginProgress, SinkProgress, TimerRow,
@@ -37,10 +37,16 @@ pub(in crate::store) fn event(id: u64) -> Arc<Event> {
     })
 }
 
+/// Of the sample event with this id.
+pub(in crate::store) fn hops(id: u64) -> Hops {
+    Hops(u32::try_from(id % 4).expect("it is small"))
+}
+
 /// Position, id and the time of receipt are one number unless they are given.
 pub(in crate::store) fn append(position: u64, id: u64) -> Append {
     let (position, received_at) = (Position(position), Timestamp(position));
-    Append { position, received_at, event: event(id), fires: None, redriven: false }
+    let (event, hops) = (event(id), hops(id));
+    Append { position, received_at, event, hops, fires: None, redriven: false }
 }
 
 pub(in crate::store) fn appends(places: impl IntoIterator<Item = u64>) -> Batch {
@@ -49,8 +55,8 @@ pub(in crate::store) fn appends(places: impl IntoIterator<Item = u64>) -> Batch 
 }
 
 pub(in crate::store) fn entry(place: u64) -> LogEntry {
-    let Append { position, received_at, event, .. } = append(place, place);
-    LogEntry { position, received_at, event }
+    let Append { position, received_at, event, hops, .. } = append(place, place);
+    LogEntry { position, received_at, event, hops }
 }
 
 pub(in crate::store) fn plugin() -> PluginName {
@@ -114,7 +120,7 @@ pub(in crate::store) fn timer(instance: &str, name: &str, due: u64) -> TimerRow 
         due: Timestamp(due),
         set_by: Position(1),
     };
-    TimerRow { timer, data: Bytes::from_static(b"\xff\x00") }
+    TimerRow { timer, data: Bytes::from_static(b"\xff\x00"), hops: Hops(7) }
 }
 
 pub(in crate::store) fn held(place: u64, key: &str, until: u64) -> Held {
@@ -135,6 +141,7 @@ pub(in crate::store) fn message(sequence: u64, key: &str, cause: u64) -> Arc<Mes
         key: key.into(),
         cause: Position(cause),
         event: event(100 + sequence),
+        hops: hops(sequence),
     })
 }
 
@@ -167,6 +174,7 @@ pub(in crate::store) fn letter(id: u64, key: Option<&str>, place: u64) -> DeadLe
         resolved_by: None,
         resolved_reason: None,
         event: event(place),
+        hops: hops(place),
         edited: None,
     }
 }
