@@ -20,8 +20,11 @@ pub fn read_again<S: Serialize + DeserializeOwned>(data: &[u8]) -> Outcome {
     let state: S = serde_json::from_slice(data)
         .map_err(|error| format!("the stored state does not fit: {error}"))?;
     let written = text(serde_json::to_vec(&state))?;
-    let before: Value = text(serde_json::from_slice(data))?;
-    let after: Value = text(serde_json::from_slice(&written))?;
+    // A `Json` member holds what a `Value` cannot; then members are not compared.
+    let (Ok(before), Ok(after)) = (serde_json::from_slice(data), serde_json::from_slice(&written))
+    else {
+        return Ok(written);
+    };
     match dropped(&before, &after) {
         None => Ok(written),
         Some(place) => {
@@ -156,6 +159,18 @@ mod tests {
         let rooms = json!({"guests": {}, "rooms": [{"number": 1}, {"number": 2, "beds": 2}]});
         reads(&rooms, Err("has `rooms.1.beds`"));
         reads(&json!("none"), Err("does not fit"));
+    }
+
+    #[test]
+    fn a_state_with_json_that_a_value_cannot_hold_is_read() {
+        #[derive(Deserialize, Serialize)]
+        struct Passed {
+            on: crate::Json,
+        }
+        for on in ["1e400", r#""cut \ud83d""#, "10.00"] {
+            let state = format!(r#"{{"on":{on}}}"#);
+            assert_eq!(read_again::<Passed>(state.as_bytes()), Ok(state.into_bytes()));
+        }
     }
 
     #[test]

@@ -522,8 +522,8 @@ pub const MUTATIONS: &[Mutation] = &[
         edits: &[Edit {
             file: "outlet.rs",
             find: "    data.push_str(&command.to_json());",
-            replace: "    let command = serde_json::from_str::<serde_json::Value>(&command.to_json());
-    data.push_str(&command.expect(\"JSON\").to_string());",
+            replace: "    let parsed = serde_json::from_str::<serde_json::Value>(&command.to_json());
+    data.push_str(&parsed.expect(\"JSON\").to_string());",
         }],
     },
     Mutation {
