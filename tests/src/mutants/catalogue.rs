@@ -344,6 +344,15 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
+        name: "an instance that is complete does not get its undeliverable command",
+        edits: &[Edit {
+            file: "dispatch/routing.rs",
+            find: "        if !instance.status.is_running() && !may_reopen(&instance, delivery) {",
+            replace: "        if !instance.status.is_running() {
+            let _ = may_reopen(&instance, delivery);",
+        }],
+    },
+    Mutation {
         name: "nobody is told of a command that cannot be delivered",
         edits: &[Edit {
             file: "outlet.rs",

@@ -135,9 +135,11 @@ impl Dispatcher {
         instance.decided = entry.position;
         instance.version += 1;
         instance.updated_at = now;
-        if decision.complete {
-            instance.status = InstanceStatus::Completed;
-        }
+        // One that is complete decides only what reopens it.
+        instance.status = match decision.complete {
+            true => InstanceStatus::Completed,
+            false => InstanceStatus::Running,
+        };
         self.write(Arc::new(instance));
         self.take_fired(key, &entry.event);
         self.change_timers(key, entry.position, decision.timers, now, hops);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::handler::Call;
 use crate::model::{
-    Absent, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Key, LogEntry, Parked,
-    Position, Subscription, TimerName, reserved,
+    Absent, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Instance, InstanceStatus, Key,
+    LogEntry, Parked, Position, Subscription, TimerName, reserved,
 };
 use crate::parking::Admission;
 
@@ -229,7 +229,7 @@ impl Dispatcher {
         let Some(instance) = instance else {
             return (delivery.effect == Effect::Handle).then_some(Ignored::Absent);
         };
-        if !instance.status.is_running() {
+        if !instance.status.is_running() && !may_reopen(&instance, delivery) {
             // It has released all keys but its own, with the decision that made it complete.
             let is_own = delivery.by_instance || delivery.keys.contains(key);
             return Some(if is_own { Ignored::Completed } else { Ignored::Released });
@@ -424,6 +424,14 @@ enum Ignored {
     Superseded,
     /// The instance released the key while the event stood in its lane: as if it had never reached it.
     Released,
+}
+
+/// A command that an instance sent with its last decision, or before it, cannot be delivered:
+/// the instance may compensate though it is complete. What it is then, its decision says.
+fn may_reopen(instance: &Instance, delivery: &Delivery) -> bool {
+    instance.status == InstanceStatus::Completed
+        && delivery.by_instance
+        && delivery.entry.event.event_type == reserved::COMMAND_UNDELIVERABLE
 }
 
 /// A fired timer that was replaced or cancelled by a decision before it.

@@ -11,6 +11,8 @@
 //! and [`FaultyStore`](crate::store::faulty::FaultyStore). `sagabox sim` is such a world.
 
 #[cfg(test)]
+mod compensating;
+#[cfg(test)]
 mod crowded;
 #[cfg(any(test, feature = "testing"))]
 mod forger;

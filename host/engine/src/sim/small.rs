@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::scripts::{AUDITOR, Pattern, script};
 use super::world::{START, event};
 use crate::engine::{Engine, Parts, Settings};
+use crate::handler::Handler;
 use crate::lookup::{Lookup, Unanswered};
 use crate::model::{AnswerValue, DeadLetter, Event, PluginName, SinkName, Timestamp};
 use crate::store::memory::MemoryStore;
@@ -30,12 +31,22 @@ impl Lookup for Missing {
 
 /// With a sink, the commands leave there; else they wait in their queue.
 pub async fn start(store: &MemoryStore, sink: Option<Sink>, settings: Settings) -> Engine {
+    start_with(store, script(&Pattern::default(), AUDITOR), sink, settings).await
+}
+
+/// With another plugin. Only its commands of the same type leave by the sink.
+pub async fn start_with(
+    store: &MemoryStore,
+    handler: Arc<dyn Handler>,
+    sink: Option<Sink>,
+    settings: Settings,
+) -> Engine {
     let begin = Instant::now();
     let name = SinkName::from("sink");
     let routes = sink.iter().map(|_| (COMMAND.to_owned(), name.clone())).collect();
     let parts = Parts {
         store: Arc::new(store.clone()),
-        handlers: vec![script(&Pattern::default(), AUDITOR)],
+        handlers: vec![handler],
         canaries: Vec::new(),
         lookup: Arc::new(Missing),
         sinks: sink.into_iter().map(|sink| (name.clone(), sink)).collect(),

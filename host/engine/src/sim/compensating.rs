@@ -1,0 +1,141 @@
+//! A command that cannot be delivered reaches the instance that sent it, also if that was its
+//! last decision.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::json;
+
+use super::small::{COMMAND, letters, start_with, until};
+use super::world::event;
+use crate::engine::{Engine, Settings};
+use crate::handler::{Call, Handler, Reply};
+use crate::model::{
+    Absent, Correlation, Decision, Effect, Failure, InstanceStatus, Key, Manifest, Message,
+    MessageKind, Outgoing, PluginName, Role, State, Subscription, reserved,
+};
+use crate::store::memory::MemoryStore;
+use crate::transport::{DeliveryError, Sink, Transport};
+
+const PLUGIN: &str = "orders";
+const REFUND: &str = "refund";
+
+/// Sends a command when it starts, and a refund if that cannot be delivered. `lasting`
+/// instances are not complete before their refund is sent.
+struct Orders(Manifest);
+
+impl Orders {
+    fn new() -> Self {
+        let subscription = |event_type: &str, key, effect| Subscription {
+            event_type: event_type.to_owned(),
+            key,
+            effect,
+            absent: Absent::Ignore,
+        };
+        let order = Correlation::Pointer("/order".to_owned());
+        Self(Manifest {
+            name: PLUGIN.into(),
+            role: Role::ProcessManager,
+            version: "1".into(),
+            description: String::new(),
+            subscriptions: vec![
+                subscription("place", order, Effect::Start),
+                subscription(
+                    reserved::COMMAND_UNDELIVERABLE,
+                    Correlation::Instance,
+                    Effect::Handle,
+                ),
+            ],
+            commands: [COMMAND, REFUND].map(str::to_owned).into(),
+            events: std::collections::BTreeSet::new(),
+            lookups: std::collections::BTreeSet::new(),
+            streams: false,
+            state_version: 1,
+        })
+    }
+}
+
+impl Handler for Orders {
+    fn manifest(&self) -> &Manifest {
+        &self.0
+    }
+
+    fn handle(&self, call: &Call) -> Result<Reply, Failure> {
+        let starts = call.event.event_type == "place";
+        let message = Outgoing {
+            kind: MessageKind::Command,
+            event_type: if starts { COMMAND } else { REFUND }.to_owned(),
+            subject: None,
+            datacontenttype: "application/json".to_owned(),
+            extensions: Vec::new(),
+            data: Bytes::from_static(b"{}"),
+        };
+        let lasts = call.key.as_str().starts_with("lasting");
+        let before = call.state.as_ref().map_or(0, |state| state.data.len());
+        Ok(Reply::Decided(Decision {
+            state: Some(Bytes::from("x".repeat(before + 1))),
+            messages: vec![message],
+            complete: !(starts && lasts) && call.key.as_str() != "reopened",
+            ..Decision::default()
+        }))
+    }
+
+    fn migrate(&self, state: &State, _: u32) -> Result<Bytes, String> {
+        Ok(state.data.clone())
+    }
+}
+
+/// Refuses everything for good.
+struct Refusing;
+
+#[async_trait]
+impl Transport for Refusing {
+    async fn deliver(&self, messages: &[Arc<Message>]) -> Vec<Result<(), DeliveryError>> {
+        let refused = || Err(DeliveryError::Permanent("planted".to_owned()));
+        messages.iter().map(|_| refused()).collect()
+    }
+
+    fn batch_max(&self) -> usize {
+        1
+    }
+}
+
+async fn place(engine: &Engine, keys: &[&str]) {
+    let events = keys.iter().map(|key| event("place", key, &json!({"order": key})));
+    engine.offer(events.collect()).await.expect("the store in memory takes it");
+}
+
+fn refunds(store: &MemoryStore) -> usize {
+    let is_refund = |message: &&Arc<Message>| message.event.event_type == REFUND;
+    store.look(|tables| tables.messages.values().filter(is_refund).count())
+}
+
+fn status(store: &MemoryStore, key: &str) -> Option<InstanceStatus> {
+    let row = (PluginName::from(PLUGIN), Key::from(key));
+    store.look(|tables| tables.instances.get(&row).map(|instance| instance.status))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_command_is_compensated_also_if_it_was_the_last() {
+    // In memory, and read again from the store.
+    for instance_bytes_max in [64 << 20, 0] {
+        let store = MemoryStore::new();
+        let settings = Settings { instance_bytes_max, ..Settings::default() };
+        let handler = Arc::new(Orders::new());
+        let engine =
+            start_with(&store, handler, Some(Sink::new(Arc::new(Refusing))), settings).await;
+        place(&engine, &["lasting-1", "ended-1", "lasting-2", "ended-2", "reopened"]).await;
+        until("the refunds", Duration::from_secs(10), || refunds(&store) == 5).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(refunds(&store), 5, "each is compensated once");
+        for key in ["lasting-1", "ended-1", "lasting-2", "ended-2"] {
+            assert_eq!(status(&store, key), Some(InstanceStatus::Completed), "{key}");
+        }
+        let reopened = status(&store, "reopened");
+        assert_eq!(reopened, Some(InstanceStatus::Running), "its decision says so");
+        assert_eq!(letters(&store).len(), 5);
+        engine.drain().await;
+    }
+}
