@@ -79,6 +79,38 @@ async fn only_the_named_messages_are_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_repeated_is_told_what_the_first_one_did() {
+    let host = host().await;
+    let client = host.client();
+    let carts = ["1", "2", "3"].map(|id| cart_finalized(id, &format!("cart-{id}")));
+    client.send(&carts).await;
+    client.wait_for_pending(3).await;
+    let held = lease(&client, QUEUE, 3, HELD).await;
+    let ids: Vec<&str> = held.messages.iter().map(Leased::id).collect();
+    let acknowledge = async |ids: &[&str]| client.acknowledge(QUEUE, &held.lease, Some(ids)).await;
+    let first = acknowledge(&ids[..1]).await.expect("settled");
+    let expected =
+        |done, already| json!({"done": done, "already": already, "otherwise": [], "unknown": []});
+    assert_eq!(first, expected(1, 0));
+    assert_eq!(acknowledge(&ids[..1]).await.expect("settled before"), expected(0, 1));
+    let mixed = acknowledge(&[ids[0], ids[1], "never"]).await.expect("settled");
+    assert_eq!(mixed, json!({"done": 1, "already": 1, "otherwise": [], "unknown": ["never"]}));
+    assert_eq!(acknowledge(&ids[2..]).await.expect("settled"), expected(1, 0));
+    // The lease has ended with its last message.
+    let again = client.acknowledge(QUEUE, &held.lease, None).await.expect("settled before");
+    assert_eq!(again, expected(0, 3));
+    assert_eq!(acknowledge(&ids).await.expect("settled before"), expected(0, 3));
+
+    client.send(&[cart_finalized("4", "cart-4")]).await;
+    let back = lease(&client, QUEUE, 1, HELD).await;
+    client.give_back(QUEUE, &back.lease).await.expect("given back");
+    let given_back = client.give_back(QUEUE, &back.lease).await.expect("given back before");
+    assert_eq!(given_back["already"], 1, "{given_back}");
+    let refused = client.acknowledge(QUEUE, &back.lease, None).await.expect_err("it is too late");
+    assert!(refused.contains("lease-ended") && refused.contains("1 given back"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_message_that_is_given_back_comes_as_the_next_attempt() {
     let host = host().await;
     let client = host.client();

@@ -35,7 +35,11 @@ fn check_clean(what: &str, text: &str) {
 
 /// A host with an instance of each name that runs, and a dead letter of each.
 async fn host(builder: Builder) -> Host {
-    let host = builder.plugin(PLUGIN).variable("RUST_LOG", "debug").start().await;
+    let host = builder
+        .plugin(PLUGIN)
+        .variable("RUST_LOG", "info,sagabox=debug,sagabox_engine=debug")
+        .start()
+        .await;
     let mut events = Vec::new();
     for (number, name) in NAMES.iter().enumerate() {
         let data = json!({"groupCheckoutId": name, "guestStayIds": ["a guest"]});

@@ -10,6 +10,7 @@ pub mod correlate;
 mod detached;
 mod dispatch;
 pub mod engine;
+mod fates;
 pub mod filter;
 pub mod handler;
 mod hash;

@@ -20,6 +20,7 @@ use crate::Clock;
 use crate::engine::{
     Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, QueueStatus, Selection,
 };
+use crate::fates::{Fate, Fates};
 use crate::hash::HashMap;
 use crate::model::{MessageId, Timestamp};
 use crate::monotonic::{self, Instant, after};
@@ -81,6 +82,7 @@ struct State {
     leases: HashMap<LeaseId, OpenLease>,
     expiry: BTreeMap<(Instant, LeaseId), ()>,
     waiting: VecDeque<Waiting>,
+    fates: Fates,
 }
 
 struct OpenLease {
@@ -105,6 +107,7 @@ impl Queue {
             leases: HashMap::default(),
             expiry: BTreeMap::new(),
             waiting: VecDeque::new(),
+            fates: Fates::default(),
         };
         loop {
             state.on_time();
@@ -156,7 +159,8 @@ impl State {
         {
             self.expiry.remove(&(at, id));
             let Some(lease) = self.leases.remove(&id) else { continue };
-            let mut expired: Vec<_> = lease.messages.into_values().collect();
+            let (ids, mut expired): (Vec<_>, Vec<_>) = lease.messages.into_iter().unzip();
+            self.fates.note(id, ids, Fate::Expired);
             expired.sort_by_key(|(_, sequence)| *sequence);
             match &expired[..] {
                 [(lane, sequence)] => {
@@ -200,7 +204,7 @@ impl State {
                 let _ = reply.send(report.map(|report| (report, settled)));
             }
             QueueRequest::GiveBack { lease, messages, delay, reason, reply } => {
-                let taken = self.take_from(lease, &messages);
+                let taken = self.take_from(lease, &messages, Fate::GivenBack);
                 let _ = reply.send(taken.map(|(taken, report)| {
                     for (lane, sequence) in taken {
                         self.failed(&lane, sequence, delay, &reason, now);
@@ -237,8 +241,11 @@ impl State {
             let Some(waiting) = self.waiting.pop_front() else { break };
             let id = lease.id;
             if waiting.reply.send(Ok(lease)).is_err()
-                && let Ok((taken, _)) = self.take_from(id, &Selection::All)
+                && let Some(lease) = self.leases.remove(&id)
             {
+                self.expiry.remove(&(lease.expires_at, id));
+                let mut taken: Vec<_> = lease.messages.into_values().collect();
+                taken.sort_by_key(|(_, sequence)| *sequence);
                 // The worker is gone, and never saw them: no attempt was made.
                 for (lane, sequence) in taken {
                     self.queue.outlet.lanes.put_back(&lane, sequence, now);
@@ -304,7 +311,7 @@ impl State {
         id: LeaseId,
         messages: &Selection,
     ) -> Result<LeaseReport, QueueError> {
-        let (taken, report) = self.take_from(id, messages)?;
+        let (taken, report) = self.take_from(id, messages, Fate::Acknowledged)?;
         for (lane, sequence) in taken {
             self.queue.outlet.delivered(&lane, sequence);
         }
@@ -316,24 +323,32 @@ impl State {
         &mut self,
         id: LeaseId,
         messages: &Selection,
+        fate: Fate,
     ) -> Result<(Vec<(Lane, u64)>, LeaseReport), QueueError> {
-        let lease = self.leases.get_mut(&id).ok_or(QueueError::NoSuchLease(id.0))?;
+        let Some(lease) = self.leases.get_mut(&id) else {
+            return Ok((Vec::new(), self.asked_again(id, messages, fate)?));
+        };
         let mut report = LeaseReport::default();
-        let mut taken: Vec<(Lane, u64)> = match messages {
-            Selection::All => std::mem::take(&mut lease.messages).into_values().collect(),
+        let (ids, mut taken): (Vec<_>, Vec<_>) = match messages {
+            Selection::All => std::mem::take(&mut lease.messages).into_iter().unzip(),
             Selection::Ids(ids) => {
-                let mut taken = Vec::with_capacity(ids.len());
-                for id in ids {
-                    match lease.messages.remove(id) {
-                        Some(message) => taken.push(message),
-                        None => report.unknown.push(id.clone()),
+                let mut left = Vec::new();
+                let before = self.fates.of(id);
+                for message in ids {
+                    match lease.messages.remove_entry(message) {
+                        Some(entry) => left.push(entry),
+                        None => match before.and_then(|before| before.get(message)) {
+                            Some(earlier) => report.add_earlier(message, *earlier == fate),
+                            None => report.unknown.push(message.clone()),
+                        },
                     }
                 }
-                taken
+                left.into_iter().unzip()
             }
         };
         taken.sort_by_key(|(_, sequence)| *sequence);
         report.done = taken.len();
+        self.fates.note(id, ids, fate);
         if lease.messages.is_empty()
             && let Some(lease) = self.leases.remove(&id)
         {
@@ -342,8 +357,49 @@ impl State {
         Ok((taken, report))
     }
 
+    /// What is said of a lease that has ended: that all is as the call wants it, or how it is.
+    fn asked_again(
+        &self,
+        id: LeaseId,
+        messages: &Selection,
+        fate: Fate,
+    ) -> Result<LeaseReport, QueueError> {
+        let ended = self.fates.of(id).ok_or(QueueError::NoSuchLease(id.0))?;
+        let mut report = LeaseReport::default();
+        match messages {
+            Selection::All => {
+                for (message, earlier) in ended {
+                    report.add_earlier(message, *earlier == fate);
+                }
+            }
+            Selection::Ids(ids) => {
+                for message in ids {
+                    match ended.get(message) {
+                        Some(earlier) => report.add_earlier(message, *earlier == fate),
+                        None => report.unknown.push(message.clone()),
+                    }
+                }
+            }
+        }
+        match report.otherwise.is_empty() && report.unknown.is_empty() {
+            true => Ok(report),
+            false => Err(self.ended(id)),
+        }
+    }
+
+    fn ended(&self, id: LeaseId) -> QueueError {
+        let Some(ended) = self.fates.of(id) else { return QueueError::NoSuchLease(id.0) };
+        let count = |fate| ended.values().filter(|own| **own == fate).count();
+        QueueError::Ended {
+            lease: id.0,
+            acknowledged: count(Fate::Acknowledged),
+            given_back: count(Fate::GivenBack),
+            expired: count(Fate::Expired),
+        }
+    }
+
     fn extend(&mut self, id: LeaseId, until: Instant) -> Result<Timestamp, QueueError> {
-        let lease = self.leases.get_mut(&id).ok_or(QueueError::NoSuchLease(id.0))?;
+        let Some(lease) = self.leases.get_mut(&id) else { return Err(self.ended(id)) };
         self.expiry.remove(&(lease.expires_at, id));
         lease.expires_at = until;
         self.expiry.insert((until, id), ());
@@ -373,6 +429,16 @@ impl State {
             parcel.attempt += 1;
             outlet.retry(lane, sequence, after(now, delay));
             outlet.on_time(now);
+        }
+    }
+}
+
+impl LeaseReport {
+    /// A message that has left the lease before, in the way that is asked for or in another.
+    fn add_earlier(&mut self, message: &MessageId, is_so: bool) {
+        match is_so {
+            true => self.already += 1,
+            false => self.otherwise.push(message.clone()),
         }
     }
 }

@@ -166,6 +166,13 @@ pub fn cell(name: &str, value: Option<&RawValue>) -> String {
         }
         Some(b'{') if name == "event" => serde_json::from_str(json)
             .map_or_else(|_| "-".to_owned(), |event: Row| event.cell("type")),
+        // Counts by their names.
+        Some(b'{') if name.ends_with("_because") => {
+            let counts: Row = serde_json::from_str(json).unwrap_or_default();
+            let shown: Vec<_> =
+                counts.members().map(|(name, _)| format!("{name} {}", counts.cell(name))).collect();
+            if shown.is_empty() { "-".to_owned() } else { shown.join(", ") }
+        }
         Some(b'{') => printable(json).into_owned(),
         _ => match json.parse() {
             Ok(millis) if is_time(name) => Timestamp(millis).to_rfc3339(),
@@ -295,6 +302,8 @@ mod tests {
         check("keys", r#"["a", "b\u0007"]"#, "a, b\\u{7}");
         check("event", r#"{"id": 1e400, "type": "Pl\raced"}"#, "Pl\\raced");
         check("data", r#"{"n": 1e400, "c": "\u009b"}"#, r#"{"n": 1e400, "c": "\u009b"}"#);
+        check("ignored_because", r#"{"absent": 1200, "missed": 1}"#, "absent 1,200, missed 1");
+        check("ignored_because", "{}", "-");
         check("at", "0", "1970-01-01T00:00:00.000Z");
         check("count", "12345", "12,345");
         check("id", "12345", "12345");

@@ -199,6 +199,9 @@ impl From<QueueError> for Problem {
             QueueError::NoSuchLease(_) => {
                 Self::new(StatusCode::NOT_FOUND, "no-such-lease", "The lease is not known", detail)
             }
+            QueueError::Ended { .. } => {
+                Self::new(StatusCode::GONE, "lease-ended", "The lease has ended", detail)
+            }
             QueueError::Busy => {
                 let status = StatusCode::TOO_MANY_REQUESTS;
                 let problem = Self::new(status, "busy", "The host is busy", detail);

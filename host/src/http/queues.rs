@@ -83,6 +83,10 @@ pub struct Extend {
 #[derive(Debug, Serialize)]
 pub struct Report {
     done: usize,
+    /// An earlier call did it.
+    already: usize,
+    /// Given back instead of acknowledged, or the other way round.
+    otherwise: Vec<MessageId>,
     unknown: Vec<MessageId>,
 }
 
@@ -183,7 +187,8 @@ fn selection(ids: Option<Vec<String>>) -> Result<Selection, Problem> {
 }
 
 fn report(report: LeaseReport) -> Json<Report> {
-    Json(Report { done: report.done, unknown: report.unknown })
+    let LeaseReport { done, already, otherwise, unknown } = report;
+    Json(Report { done, already, otherwise, unknown })
 }
 
 /// By hand: a lease is the host's hottest answer, and its events are JSON already.

@@ -84,6 +84,8 @@ pub struct PluginAccount {
     pub received: u64,
     pub handled: u64,
     pub ignored: u64,
+    /// The ignored ones by the rule that ignored them, without those that ignored none.
+    pub ignored_because: BTreeMap<&'static str, u64>,
     pub held: u64,
     pub parked: u64,
     pub dead: u64,
@@ -273,6 +275,7 @@ async fn plugin_account(
         received: counters.received,
         handled: counters.handled,
         ignored: counters.ignored(),
+        ignored_because: ignored_because(&counters),
         held,
         parked,
         dead,
@@ -280,6 +283,19 @@ async fn plugin_account(
         pending: after.saturating_sub(ahead),
         balanced: settled == counters.received,
     })
+}
+
+/// See [`Counters`] for what each means.
+fn ignored_because(counters: &Counters) -> BTreeMap<&'static str, u64> {
+    let all = [
+        ("absent", counters.ignored_absent),
+        ("started", counters.ignored_started),
+        ("completed", counters.ignored_completed),
+        ("unclaimed", counters.ignored_unclaimed),
+        ("superseded", counters.ignored_superseded),
+        ("missed", counters.ignored_missed),
+    ];
+    all.into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
 /// Events after a position.

@@ -50,18 +50,30 @@ pub enum Selection {
 /// What became of a call about a lease.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaseReport {
-    /// How many messages the call settled, gave back, or extended.
+    /// How many messages the call settled, or gave back.
     pub done: usize,
-    /// Named ids that the lease does not hold (any more).
+    /// How many an earlier call had settled, or given back, in the same way.
+    pub already: usize,
+    /// Named ids of messages that left the lease in another way: given back instead of
+    /// acknowledged, or the other way round.
+    pub otherwise: Vec<MessageId>,
+    /// Named ids that the lease never held.
     pub unknown: Vec<MessageId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum QueueError {
     #[error(
-        "lease {0} is not known: it expired, or the host was started again; its messages come again"
+        "lease {0} is not known: it ended long ago, or the host was started again; those of its \
+         messages that were not acknowledged come again"
     )]
     NoSuchLease(u64),
+    /// It is over, and not as the call wants it.
+    #[error(
+        "lease {lease} has ended: of its messages, {acknowledged} were acknowledged, {given_back} \
+         given back and {expired} not acknowledged in time; what was not acknowledged comes again"
+    )]
+    Ended { lease: u64, acknowledged: usize, given_back: usize, expired: usize },
     /// Too many requests wait for messages of this queue already.
     #[error("too many requests wait for this queue's messages already; come back later")]
     Busy,
