@@ -2,11 +2,10 @@
 //! is accepted is written and read again as the same event, in both modes.
 #![no_main]
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use bytes::Bytes;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use sagabox::cloudevents;
 use sagabox_engine::model::Event;
+use sagabox_fuzz::request;
 
 fuzz_target!(|data: &[u8]| -> Corpus {
     let Some((headers, body)) = request(data) else { return Corpus::Reject };
@@ -21,18 +20,6 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     }
     Corpus::Keep
 });
-
-/// Lines with `name: value`, an empty line, and the body.
-fn request(data: &[u8]) -> Option<(HeaderMap, Bytes)> {
-    let end = data.windows(2).position(|window| window == b"\n\n")?;
-    let mut headers = HeaderMap::new();
-    for line in data[..end].split(|&byte| byte == b'\n') {
-        let colon = line.iter().position(|&byte| byte == b':')?;
-        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-        headers.append(name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?);
-    }
-    Some((headers, Bytes::copy_from_slice(&data[end + 2..])))
-}
 
 /// All but the data, whose form may differ from mode to mode.
 fn named(event: &Event) -> impl PartialEq + std::fmt::Debug + use<> {

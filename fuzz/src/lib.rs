@@ -1,5 +1,5 @@
-//! What the targets share: a sandbox with narrow limits, and plugins small enough to be
-//! made anew for each input.
+//! What the targets share: requests as text, a sandbox with narrow limits, and plugins small
+//! enough to be made anew for each input.
 
 pub mod guest;
 
@@ -8,10 +8,23 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use sagabox::plugin::{self, Limits, LoadedPlugin, Sandbox, Settings};
 use sagabox_engine::handler::{Call, Reply};
 use sagabox_engine::model::{Event, Failure, State, Timestamp};
+
+/// A request written as lines with `name: value`, an empty line, and the body.
+pub fn request(data: &[u8]) -> Option<(HeaderMap, Bytes)> {
+    let end = data.windows(2).position(|window| window == b"\n\n")?;
+    let mut headers = HeaderMap::new();
+    for line in data[..end].split(|&byte| byte == b'\n') {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        headers.append(name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?);
+    }
+    Some((headers, Bytes::copy_from_slice(&data[end + 2..])))
+}
 
 /// Narrow, so that a plugin that spins or grows costs the fuzzer little.
 static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {

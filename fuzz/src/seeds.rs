@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sagabox_fuzz::guest::{self, ANSWER, ROLES};
 
-const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"/a","type":"t","subject":"s","time":"2026-01-01T00:00:00Z","datacontenttype":"application/json","dataschema":"/schema","extension":"x","data":{"a":1}}"#;
+const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"/a","type":"t","subject":"s","time":"2026-01-01T00:00:00Z","datacontenttype":"application/json","dataschema":"https://example.com/schema","extension":"x","data":{"a":1}}"#;
 const BINARY: &str = "content-type: text/plain\nce-specversion: 1.0\nce-id: 1\nce-source: /a\nce-type: t\nce-subject: %C3%A4\nce-time: 2026-01-01T00:00:00Z\nce-extension: x\n\nbody";
 
 fn main() -> std::io::Result<()> {
@@ -33,10 +33,34 @@ fn main() -> std::io::Result<()> {
     write("events", "structured", structured.as_bytes())?;
     write("events", "batch", batch.as_bytes())?;
     write("events", "binary", BINARY.as_bytes())?;
+    for (name, request) in
+        [("structured", &structured), ("batch", &batch), ("binary", &BINARY.to_owned())]
+    {
+        write("roundtrip", name, request.as_bytes())?;
+    }
+    for (name, data) in odd_data() {
+        let event = EVENT.replace("{\"a\":1}", &data);
+        let structured = format!("content-type: application/cloudevents+json\n\n{event}");
+        write("roundtrip", &format!("{name}-structured"), structured.as_bytes())?;
+        let binary = BINARY.replace("text/plain", "application/json").replace("body", &data);
+        write("roundtrip", &format!("{name}-binary"), binary.as_bytes())?;
+    }
     let page = include_str!("../../CONFIGURATION.md");
     let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
     write("settings", "all", example.expect("the page has an example").as_bytes())?;
     write("settings", "lock", b"version = 1\n\n[[plugin]]\nfile = \"a.wasm\"\nname = \"a\"\nversion = \"1.0.0\"\ndigest = \"sha256:00\"\nsource = \"here\"\n")
+}
+
+/// Data of which something got lost once, or that stopped something.
+fn odd_data() -> Vec<(&'static str, String)> {
+    vec![
+        ("surrogate", r#"{"note":"cut \ud83d","\udead":"\u00e4\/"}"#.to_owned()),
+        ("numbers", "[1e400,12345678901234567890123,10.00,-0,117.63331139400017]".to_owned()),
+        ("twice", r#"{"n":1,"n":2}"#.to_owned()),
+        ("blanks", "[ 1 ,\r\n 2 ]".to_owned()),
+        ("null", "null".to_owned()),
+        ("deep", format!("{}{}", "[".repeat(200), "]".repeat(200))),
+    ]
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) -> std::io::Result<()> {

@@ -7,8 +7,8 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
-use sagabox_engine::model::{Event, EventError, reserved};
-use serde_json::value::RawValue;
+use sagabox_engine::json;
+use sagabox_engine::model::{BatchError, Event, EventError, read_batch, reserved};
 use thiserror::Error;
 
 pub const STRUCTURED: &str = "application/cloudevents+json";
@@ -16,8 +16,6 @@ pub const BATCH: &str = "application/cloudevents-batch+json";
 
 /// Section 3.1.3.2: what must be escaped in a header's value besides what is not ASCII.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
-/// Extensions that begin so are the host's own.
-const RESERVED_EXTENSION: &str = "sagabox";
 const ATTRIBUTE_HEADER: &str = "ce-";
 
 /// Why a request is not one, or not several, acceptable events.
@@ -37,12 +35,21 @@ pub enum ParseError {
 /// The events of a request, in whichever of the three content modes it came.
 /// All are acceptable, or none is returned.
 pub fn parse(headers: &HeaderMap, body: &Bytes, max: usize) -> Result<Vec<Event>, ParseError> {
-    let content_type = text(headers.get(header::CONTENT_TYPE), "datacontenttype")?;
+    let content_type = content_type(headers)?;
     let essence = content_type.as_deref().map(essence).unwrap_or_default();
     let batch = essence == BATCH;
+    // What some editors and languages put before UTF-8; RFC 8259 leaves open whether it is accepted.
+    let json = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    if let (STRUCTURED | BATCH, Some(charset)) =
+        (essence.as_str(), content_type.as_deref().and_then(foreign_charset))
+    {
+        return Err(ParseError::UnsupportedMediaType(format!(
+            "the charset `{charset}` is not supported; JSON is UTF-8"
+        )));
+    }
     let events = match essence.as_str() {
-        STRUCTURED => vec![parse_structured(body)?],
-        BATCH => parse_batch(body)?,
+        STRUCTURED => vec![parse_structured(json)?],
+        BATCH => parse_batch(json)?,
         other if other.starts_with("application/cloudevents") => {
             return Err(ParseError::UnsupportedMediaType(format!(
                 "`{other}` is not supported; send {STRUCTURED}, {BATCH}, or ce- headers"
@@ -75,10 +82,13 @@ pub fn check_reserved(event: &Event) -> Result<(), EventError> {
             format!("types that begin with `{}` are reserved for the host", reserved::PREFIX);
         return Err(EventError::new("type", reason));
     }
-    match event.extensions.iter().find(|(name, _)| name.starts_with(RESERVED_EXTENSION)) {
+    match event.extensions.iter().find(|(name, _)| name.starts_with(reserved::EXTENSIONS)) {
         Some((name, _)) => Err(EventError::new(
             name,
-            format!("extensions that begin with `{RESERVED_EXTENSION}` are reserved for the host"),
+            format!(
+                "extensions that begin with `{}` are reserved for the host",
+                reserved::EXTENSIONS
+            ),
         )),
         None => Ok(()),
     }
@@ -113,33 +123,30 @@ pub fn binary_headers(event: &Event) -> HeaderMap {
     headers
 }
 
+/// The headers of structured content mode; the body is an event's JSON.
+#[must_use]
+pub fn structured_headers() -> HeaderMap {
+    let content_type = HeaderValue::from_static(STRUCTURED);
+    HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)])
+}
+
 /// Any text as a header's value; what a header cannot carry is percent-encoded.
 pub fn header_value(text: &str) -> Result<HeaderValue, axum::http::header::InvalidHeaderValue> {
     HeaderValue::try_from(utf8_percent_encode(text, ESCAPED).to_string())
 }
 
 fn parse_structured(body: &[u8]) -> Result<Event, ParseError> {
-    Event::from_json(body).map_err(|error| match serde_json::from_slice::<&RawValue>(body) {
+    Event::read(body).map_err(|error| match json::check(body) {
         Err(syntax) => ParseError::NotJson(syntax.to_string()),
         Ok(_) => single(error),
     })
 }
 
-/// The whole batch at once. Only when that fails, which is rare, each element is
-/// looked at on its own to say which one is at fault.
 fn parse_batch(body: &[u8]) -> Result<Vec<Event>, ParseError> {
-    let failure = match serde_json::from_slice(body) {
-        Ok(events) => return Ok(events),
-        Err(failure) => ParseError::NotJson(failure.to_string()),
-    };
-    let Ok(elements) = serde_json::from_slice::<Vec<&RawValue>>(body) else {
-        return Err(failure);
-    };
-    let fault = elements.iter().enumerate().find_map(|(index, element)| {
-        let error = Event::from_json(element.get().as_bytes()).err()?;
-        Some(ParseError::Event { index: Some(index), error })
-    });
-    Err(fault.unwrap_or(failure))
+    read_batch(body).map_err(|error| match error {
+        BatchError::NotJson(syntax) => ParseError::NotJson(syntax.to_string()),
+        BatchError::Event { index, error } => ParseError::Event { index: Some(index), error },
+    })
 }
 
 fn parse_binary(
@@ -214,12 +221,27 @@ fn unescape(quoted: &[u8]) -> Vec<u8> {
     plain
 }
 
-fn text(value: Option<&HeaderValue>, attribute: &str) -> Result<Option<String>, ParseError> {
-    let Some(value) = value else { return Ok(None) };
+fn content_type(headers: &HeaderMap) -> Result<Option<String>, ParseError> {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let fault = |reason| Err(single(EventError::new("datacontenttype", reason)));
+    if values.next().is_some() {
+        return fault("is given more than once");
+    }
     match value.to_str() {
         Ok(text) => Ok(Some(text.to_owned())),
-        Err(_) => Err(single(EventError::new(attribute, "is not a media type in ASCII"))),
+        Err(_) => fault("is no media type in ASCII"),
     }
+}
+
+/// The charset of a media type, if it is one that JSON cannot be in.
+fn foreign_charset(media_type: &str) -> Option<&str> {
+    let parameters = media_type.split(';').skip(1).filter_map(|part| part.split_once('='));
+    let mut charsets = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    let (_, charset) = charsets.next()?;
+    let charset = charset.trim().trim_matches('"');
+    let is_known = ["utf-8", "us-ascii"].iter().any(|known| charset.eq_ignore_ascii_case(known));
+    (!is_known).then_some(charset)
 }
 
 fn essence(media_type: &str) -> String {
@@ -229,6 +251,9 @@ fn essence(media_type: &str) -> String {
 fn single(error: EventError) -> ParseError {
     ParseError::Event { index: None, error }
 }
+
+#[cfg(test)]
+mod conformance;
 
 #[cfg(test)]
 mod tests {
@@ -325,7 +350,7 @@ mod tests {
     #[test]
     fn what_goes_out_comes_in_again() {
         let event = Event {
-            subject: Some("Käse \"50%\" \u{1F9C0}\n".to_owned()),
+            subject: Some("Käse \"50%\" \u{1F9C0}".to_owned()),
             time: Some("2026-01-31T12:00:00Z".to_owned()),
             datacontenttype: Some("application/xml".to_owned()),
             extensions: vec![("traceparent".to_owned(), "00-ab-cd-01".to_owned())],

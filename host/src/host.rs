@@ -83,6 +83,7 @@ impl Host {
             engine: engine.clone(),
             admin,
             board: board.clone(),
+            directory: plugins.canonicalize().unwrap_or_else(|_| plugins.to_owned()),
             sinks: settings.sinks.into_keys().collect(),
             limits: settings.limits,
             traffic: Arc::new(Traffic::default()),

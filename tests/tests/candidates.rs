@@ -94,6 +94,10 @@ fn command(host: &Host, arguments: &[&str], component: &[u8]) -> Ended {
     let into = host.plugins();
     let mut all = vec![arguments[0], text(&path), "--into", text(&into)];
     all.extend(&arguments[1..]);
+    if !all.contains(&"--host") {
+        // Not one that this machine happens to run.
+        all.extend(["--host", "127.0.0.1:1"]);
+    }
     sagabox(host.folder(), &all)
 }
 
@@ -330,6 +334,39 @@ async fn what_cannot_be_tried_says_why() {
     let _ = command(&host, &["shadow"], b"not a component")
         .with(1)
         .saying("is not a WebAssembly component");
+}
+
+/// The same, and waits for what this host makes of it.
+fn judged(host: &Host, arguments: &[&str], component: &[u8]) -> Ended {
+    let url = host.url();
+    command(host, &[arguments, &["--host", &url]].concat(), component)
+}
+
+#[tokio::test]
+async fn the_command_line_waits_for_the_verdict() {
+    let host = start().await;
+    let _ = judged(&host, &["canary", "--share", "50"], &version(2, 1, "all"))
+        .with(0)
+        .saying("hot 1.2.0 (process-manager): canary of 50 % of the keys");
+    // What is tried already, under other terms.
+    let adjusted = judged(&host, &["canary", "--share", "60", "--json"], &version(2, 1, "all"));
+    let adjusted = adjusted.with(0).json();
+    assert_eq!((&adjusted["verdict"], &adjusted["reason"]), (&json!("tried"), &Value::Null));
+    let same = judged(&host, &["canary", "--share", "50"], &wrong(1, 1, "all", "same"));
+    let same = same.with(1).saying("the host refuses it: ");
+    let same = same.saying("has the version 1.1.0 of the one that serves");
+    assert!(!same.output.contains("canary of"), "{}", same.output);
+    let again = judged(&host, &["shadow", "--json"], &wrong(1, 1, "all", "same")).with(1).json();
+    assert_eq!(again["verdict"], "refused", "{again}");
+
+    let other = start().await;
+    let _ = judged(&other, &["shadow"], &version(2, 1, "all")).with(0);
+    let url = other.url();
+    let elsewhere = command(&host, &["shadow", "--host", &url], &version(3, 1, "all"));
+    let _ = elsewhere.with(0).saying("the host that answers serves another directory");
+    let nowhere = ["shadow", "--host", "127.0.0.1:1"];
+    let _ =
+        command(&host, &nowhere, &version(3, 1, "all")).with(0).saying("no host has judged it yet");
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod letters;
 mod licences;
 mod lists;
 mod order_management;
+mod payloads;
 mod queues;
 mod readme;
 mod refusals;

@@ -6,6 +6,7 @@ use core::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::exact::Json;
 use crate::raw::{
     AnswerValue, Decision, Failure, KeyChange, Outgoing, Question, RawContext, RawEvent, Reply,
     State, TimerChange,
@@ -87,7 +88,30 @@ pub struct Undeliverable {
     pub reason: String,
     pub attempts: u32,
     /// The command as it was sent, a CloudEvent.
-    pub command: serde_json::Value,
+    pub command: Json,
+}
+
+/// What is read of a command as it was sent.
+#[derive(serde::Deserialize)]
+struct Sent {
+    #[serde(rename = "type")]
+    command_type: String,
+    data: Option<Json>,
+}
+
+impl Undeliverable {
+    /// The command; none if it is of another type.
+    ///
+    /// # Errors
+    /// Permanent, if its data is not JSON or does not fit `C`.
+    pub fn parse<C: Command + DeserializeOwned>(&self) -> Result<Option<C>> {
+        let sent: Sent = self.command.parse()?;
+        if sent.command_type != C::TYPE {
+            return Ok(None);
+        }
+        let not_json = || Error::permanent(format!("the data of `{}` is not JSON", C::TYPE));
+        sent.data.ok_or_else(not_json)?.parse().map(Some)
+    }
 }
 
 /// The call: what is known, and what shall happen. `P` is the plugin.
@@ -304,4 +328,39 @@ pub fn restore<S: DeserializeOwned>(state: Option<&State>) -> Result<S> {
 #[doc(hidden)]
 pub fn parse<E: Event>(event: &RawEvent) -> Result<E> {
     event.parse()?.ok_or_else(|| Error::permanent("the event is of another type"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
+    struct ChargeCard {
+        amount: Json,
+    }
+
+    impl Message for ChargeCard {
+        const TYPE: &'static str = "ChargeCard";
+    }
+
+    impl Command for ChargeCard {}
+
+    fn told(command: &str) -> Undeliverable {
+        let text = format!(
+            r#"{{"id":"m","type":"ChargeCard","reason":"no","attempts":1,"command":{command}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn an_undeliverable_command_is_read_as_it_was_sent() {
+        let told_of = told(r#"{"type":"ChargeCard","data":{"amount":10.00,"note":"cut \ud83d"}}"#);
+        let command = told_of.parse::<ChargeCard>().unwrap().unwrap();
+        assert_eq!(command.amount.get(), "10.00");
+        assert_eq!(told(r#"{"type":"Other"}"#).parse::<ChargeCard>(), Ok(None));
+        assert!(
+            told(r#"{"type":"ChargeCard","data_base64":"AA=="}"#).parse::<ChargeCard>().is_err()
+        );
+        assert!(told(r#"{"type":"ChargeCard","data":{}}"#).parse::<ChargeCard>().is_err());
+    }
 }

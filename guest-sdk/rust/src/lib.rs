@@ -128,6 +128,7 @@
 
 #[doc(hidden)]
 pub mod context;
+mod exact;
 pub mod raw;
 #[doc(hidden)]
 pub mod state;
@@ -137,13 +138,14 @@ pub mod testing;
 pub use {serde, serde_json, wit_bindgen};
 
 pub use context::{Command, Ctx, Emits, Error, Event, Message, Result, Sends, Undeliverable};
+pub use exact::Json;
 pub use sagabox_sdk_macros::{command, data, enricher, event, process_manager, reactor, saga};
 
 /// What a plugin needs in scope.
 pub mod prelude {
     pub use crate::raw::RawEvent;
     pub use crate::{
-        Command, Ctx, Error, Event, Message, Result, Undeliverable, command, commands, data,
+        Command, Ctx, Error, Event, Json, Message, Result, Undeliverable, command, commands, data,
         enricher, event, events, process_manager, reactor, saga,
     };
 }

@@ -1,7 +1,6 @@
 //! Pure: the rule of a subscription finds the correlation keys of an event.
 
-use serde_json::Value;
-
+use crate::json::{self, Scanner};
 use crate::model::{Correlation, Event, Key, reserved};
 use crate::pointer;
 
@@ -38,35 +37,48 @@ fn by_pointer(event: &Event, pointer: &str) -> Result<Vec<Key>, String> {
             event.content_type()
         ));
     }
+    let not_json = |error| format!("no correlation key: the data is not JSON: {error}");
     let found = pointer::find(&event.data, pointer)
-        .map_err(|error| format!("no correlation key: the data is not JSON: {error}"))?
+        .map_err(not_json)?
         .ok_or_else(|| format!("no correlation key: the data has nothing at `{pointer}`"))?;
-    let Value::Array(values) = &found else {
-        return Ok(vec![scalar(&found, pointer)?]);
-    };
-    if values.len() > KEYS_MAX {
-        return Err(format!(
-            "`{pointer}` names {} correlation keys; at most {KEYS_MAX} are accepted",
-            values.len()
-        ));
+    let mut scanner = Scanner::new(found);
+    if !scanner.enter_array() {
+        return Ok(vec![scalar(found, pointer)?]);
     }
-    let mut keys = Vec::with_capacity(values.len());
-    for value in values {
+    let mut keys = Vec::new();
+    let mut named = 0;
+    while scanner.element().map_err(not_json)? {
+        let value = scanner.value().map_err(not_json)?;
+        named += 1;
+        if named > KEYS_MAX {
+            continue;
+        }
         let key = scalar(value, pointer)?;
         if !keys.contains(&key) {
             keys.push(key);
         }
     }
+    if named > KEYS_MAX {
+        return Err(format!(
+            "`{pointer}` names {named} correlation keys; at most {KEYS_MAX} are accepted"
+        ));
+    }
     Ok(keys)
 }
 
-fn scalar(value: &Value, pointer: &str) -> Result<Key, String> {
-    match value {
-        Value::String(text) => key(text, pointer),
-        Value::Number(number) if !number.is_f64() => key(&number.to_string(), pointer),
-        other => Err(format!(
+/// A string names itself, and an integer its digits: `7`, `"7"`, and of `-0` the key is `0`.
+fn scalar(value: &str, pointer: &str) -> Result<Key, String> {
+    if value.starts_with('"') {
+        let text = json::decode(value).ok_or_else(|| {
+            format!("no correlation key: the string at `{pointer}` has half of a surrogate pair")
+        })?;
+        return key(&text, pointer);
+    }
+    match json::integer(value) {
+        Some(integer) => key(&integer, pointer),
+        None => Err(format!(
             "no correlation key: `{pointer}` must find a string, an integer or an array of these, not {}",
-            kind(other)
+            kind(value)
         )),
     }
 }
@@ -84,14 +96,13 @@ fn key(text: &str, place: &str) -> Result<Key, String> {
     Ok(Key::from(text))
 }
 
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a fraction",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
+fn kind(value: &str) -> &'static str {
+    match value.as_bytes().first() {
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'[') => "an array",
+        Some(b'{') => "an object",
+        _ => "a fraction",
     }
 }
 
@@ -117,6 +128,38 @@ mod tests {
         check(r#"{"a":17}"#, "/a", Ok(&["17"]));
         check(r#"{"a":["x","y","x",3]}"#, "/a", Ok(&["x", "y", "3"]));
         check(r#"{"a":[]}"#, "/a", Ok(&[]));
+        check(r#"{"a":"\u0061\/b"}"#, "/a", Ok(&["a/b"]));
+    }
+
+    #[test]
+    fn an_integer_of_any_size_is_its_digits() {
+        for digits in [
+            "0",
+            "-7",
+            "18446744073709551615",
+            "18446744073709551616",
+            "-9223372036854775808",
+            "-9223372036854775809",
+            "123456789012345678901234567890123456789012345678901234567890",
+        ] {
+            check(&format!(r#"{{"a":{digits}}}"#), "/a", Ok(&[digits]));
+        }
+        check(r#"{"a":[-0,0,"0"]}"#, "/a", Ok(&["0"]));
+        let digits = "7".repeat(513);
+        let reason = "the correlation key at `/a` has 513 bytes; at most 512 are accepted";
+        check(&format!(r#"{{"a":{digits}}}"#), "/a", Err(reason));
+    }
+
+    #[test]
+    fn what_other_parsers_refuse_is_no_obstacle() {
+        check(r#"{"a":"x","n":1e400,"s":"\ud83d","\udead":0}"#, "/a", Ok(&["x"]));
+        let deep = format!(r#"{{"n":{}{},"a":"x"}}"#, "[".repeat(5_000), "]".repeat(5_000));
+        check(&deep, "/a", Ok(&["x"]));
+        check(
+            r#"{"a":"\ud83d"}"#,
+            "/a",
+            Err("no correlation key: the string at `/a` has half of a surrogate pair"),
+        );
     }
 
     #[test]
@@ -130,5 +173,19 @@ mod tests {
             ),
         );
         check(r#"{"a":""}"#, "/a", Err("no correlation key: `/a` is empty"));
+        let many = format!(r#"{{"a":[{}]}}"#, ["1"; 1_001].join(","));
+        check(&many, "/a", Err("`/a` names 1001 correlation keys; at most 1000 are accepted"));
+        for (value, kind) in [
+            ("null", "null"),
+            ("true", "a boolean"),
+            ("1e2", "a fraction"),
+            ("{}", "an object"),
+            ("[[]]", "an array"),
+        ] {
+            let reason = format!(
+                "no correlation key: `/a` must find a string, an integer or an array of these, not {kind}"
+            );
+            check(&format!(r#"{{"a":{value}}}"#), "/a", Err(&reason));
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! key, and the bookkeeping of what is settled. One message that cannot be
 //! delivered holds up its own key alone, behind a dead letter.
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::Clock;
 use crate::commit::{SinkChanges, Work};
 use crate::detached::detached;
 use crate::hash::HashMap;
+use crate::json;
 use crate::lanes::Lanes;
 use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, Key,
@@ -590,10 +592,17 @@ async fn read_portion(
 /// The event that tells an instance of a command that could not be delivered.
 fn undeliverable(message: &Message, attempts: u32, reason: &str, now: Timestamp) -> Event {
     let command = &message.event;
-    let data = serde_json::json!({
-        "id": command.id, "type": command.event_type, "reason": reason, "attempts": attempts,
-        "command": &**command,
-    });
+    // By hand: the command's text is put in as it is, whatever its data, and parsed by nobody.
+    let mut data = String::with_capacity(reason.len() + command.data.len() + 512);
+    for (before, value) in
+        [("{\"id\":", &*command.id), (",\"type\":", &command.event_type), (",\"reason\":", reason)]
+    {
+        data.push_str(before);
+        json::write(&mut data, value);
+    }
+    let _ = write!(data, ",\"attempts\":{attempts},\"command\":");
+    data.push_str(&command.to_json());
+    data.push('}');
     Event {
         id: format!("{}.undeliverable", command.id),
         source: command.source.clone(),
@@ -606,6 +615,58 @@ fn undeliverable(message: &Message, attempts: u32, reason: &str, now: Timestamp)
             (reserved::EXTENSION_PLUGIN.to_owned(), message.plugin.as_str().to_owned()),
             (reserved::EXTENSION_INSTANCE.to_owned(), message.key.as_str().to_owned()),
         ],
-        data: data.to_string().into(),
+        data: data.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Position;
+
+    #[test]
+    fn whatever_a_command_carries_its_undeliverable_event_carries_as_it_was() {
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        for data in [
+            r#"{"note":"cut \ud83d"}"#,
+            r#"{"\udead":1e400,"price":10.00,"n":1,"n":2}"#,
+            "null",
+            " [1] ",
+            "{broken",
+            &deep,
+        ] {
+            let command = Event {
+                id: "m-1".to_owned(),
+                source: "/sagabox/p".to_owned(),
+                event_type: "Do \"it\"".to_owned(),
+                subject: None,
+                time: None,
+                datacontenttype: Some("application/json".to_owned()),
+                dataschema: None,
+                extensions: Vec::new(),
+                data: data.to_owned().into(),
+            };
+            let text = command.to_json();
+            let message = Message {
+                sink: "web".into(),
+                sequence: Sequence(1),
+                kind: MessageKind::Command,
+                plugin: "p".into(),
+                key: "k".into(),
+                cause: Position(1),
+                event: Arc::new(command.clone()),
+            };
+            let event = undeliverable(&message, 3, "no: \u{1b}[31m \u{fffd}\n", Timestamp(0));
+            let expected = format!(
+                r#"{{"id":"m-1","type":"Do \"it\"","reason":"no: \u001b[31m �\n","attempts":3,"command":{text}}}"#
+            );
+            assert_eq!(event.data, expected);
+            assert!(json::check(&event.data).is_ok());
+            // The event is embedded in turn: in the log, in letters, in the next message.
+            let shown = Event::from_json(event.to_json().as_bytes()).unwrap();
+            assert_eq!(shown, event);
+            let inner = crate::pointer::find(&shown.data, "/command").unwrap().unwrap();
+            assert_eq!(Event::from_json(inner.as_bytes()), Ok(command));
+        }
     }
 }

@@ -1,111 +1,98 @@
-//! Pure: what a JSON Pointer (RFC 6901) finds in a text, without building a tree of
-//! the rest. Every event of every plugin is looked at so.
+//! Pure: what a JSON Pointer (RFC 6901) finds in a text, without building anything from
+//! it. Every event of every plugin is looked at so.
 
-use std::fmt;
+use std::borrow::Cow;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use crate::json::{Scanner, SyntaxError, check, decode};
 
-/// The value at a pointer, or none. As with a tree: of members with the same name the
-/// last counts, and all of the text must be JSON.
-pub fn find(json: &[u8], pointer: &str) -> Result<Option<Value>, serde_json::Error> {
-    let tokens: Vec<String> = match pointer.strip_prefix('/') {
-        Some(rest) => rest.split('/').map(unescape).collect(),
-        None if pointer.is_empty() => Vec::new(),
-        None => return Ok(None),
+/// The text of the value at a pointer, or none. Of members with the same name the last
+/// counts, and all of the text must be JSON.
+///
+/// # Errors
+/// If the bytes are not JSON.
+pub fn find<'t>(json: &'t [u8], pointer: &str) -> Result<Option<&'t str>, SyntaxError> {
+    let Some(mut path) = tokens(pointer) else { return check(json).map(|_| None) };
+    let Some(first) = path.next() else {
+        let text = check(json)?;
+        return Scanner::new(text).value().map(Some);
     };
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let found = Step { tokens: &tokens }.deserialize(&mut deserializer)?;
-    deserializer.end()?;
+    // The first step passes over the whole text, and so checks it; further ones look again
+    // at the part that was found.
+    let text = whole(json)?;
+    let mut scanner = Scanner::new(text);
+    let mut found = step(&mut scanner, &first)?;
+    scanner.end()?;
+    for token in path {
+        let Some(part) = found else { return Ok(None) };
+        found = step(&mut Scanner::new(part), &token)?;
+    }
     Ok(found)
 }
 
-fn unescape(token: &str) -> String {
-    token.replace("~1", "/").replace("~0", "~")
-}
-
-/// Looks for the rest of a path in one value.
-struct Step<'a> {
-    tokens: &'a [String],
-}
-
-impl<'de> DeserializeSeed<'de> for Step<'_> {
-    type Value = Option<Value>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        match self.tokens {
-            [] => serde::Deserialize::deserialize(deserializer).map(Some),
-            _ => deserializer.deserialize_any(self),
-        }
+fn whole(json: &[u8]) -> Result<&str, SyntaxError> {
+    // `check` names the place of what is not UTF-8.
+    match std::str::from_utf8(json) {
+        Ok(text) => Ok(text),
+        Err(_) => check(json),
     }
 }
 
-impl<'de> Visitor<'de> for Step<'_> {
-    type Value = Option<Value>;
+/// None for what is no pointer.
+fn tokens(pointer: &str) -> Option<impl Iterator<Item = Cow<'_, str>>> {
+    let rest = match pointer {
+        "" => None,
+        other => Some(other.strip_prefix('/')?),
+    };
+    Some(rest.into_iter().flat_map(|rest| rest.split('/')).map(unescape))
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
+fn unescape(token: &str) -> Cow<'_, str> {
+    match token.contains('~') {
+        true => Cow::Owned(token.replace("~1", "/").replace("~0", "~")),
+        false => Cow::Borrowed(token),
     }
+}
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let [first, rest @ ..] = self.tokens else { return Ok(None) };
-        let mut found = None;
-        while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            if name == first.as_str() {
-                found = map.next_value_seed(Step { tokens: rest })?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
+/// The member or element of the next value that a token names. Passes over that value.
+fn step<'t>(scanner: &mut Scanner<'t>, token: &str) -> Result<Option<&'t str>, SyntaxError> {
+    let mut found = None;
+    if scanner.enter_object() {
+        while let Some(name) = scanner.member()? {
+            let value = scanner.value()?;
+            if is_named(name, token) {
+                found = Some(value);
             }
         }
-        Ok(found)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        let [first, rest @ ..] = self.tokens else { return Ok(None) };
+    } else if scanner.enter_array() {
         // RFC 6901: digits without leading zeros.
-        let is_index = first == "0" || !first.starts_with(['0', '+']);
-        let wanted = first.parse::<usize>().ok().filter(|_| is_index);
-        let mut found = None;
-        for index in 0.. {
-            let item = match wanted == Some(index) {
-                true => items.next_element_seed(Step { tokens: rest })?.map(|item| found = item),
-                false => items.next_element::<IgnoredAny>()?.map(|_| ()),
-            };
-            if item.is_none() {
-                break;
+        let is_index = token == "0" || !token.starts_with(['0', '+']);
+        let wanted = token.parse::<usize>().ok().filter(|_| is_index);
+        let mut index = 0;
+        while scanner.element()? {
+            let value = scanner.value()?;
+            if wanted == Some(index) {
+                found = Some(value);
             }
+            index += 1;
         }
-        Ok(found)
+    } else {
+        scanner.value()?;
     }
+    Ok(found)
+}
 
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
+/// Whether a member's name, given as its text with the quotes, is this one.
+fn is_named(name: &str, token: &str) -> bool {
+    match name.contains('\\') {
+        false => &name[1..name.len() - 1] == token,
+        true => decode(name).is_some_and(|name| name == token),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::Value;
 
     use super::*;
 
@@ -114,10 +101,10 @@ mod tests {
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
             any::<i64>().prop_map(Value::from),
-            "[a-c~/]{0,2}".prop_map(Value::from),
+            "[a-c~/\"]{0,2}".prop_map(Value::from),
         ];
         leaf.prop_recursive(4, 24, 4, |inner| {
-            let names = "[a-c0~/]{0,2}";
+            let names = "[a-c0~/\"]{0,2}";
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
                 prop::collection::vec((names, inner), 0..4)
@@ -128,16 +115,31 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_finds_what_a_tree_has(tree in tree(), pointer in "(/([a-c]|~0|~1|0|1|01|-)?){0,4}") {
+        fn it_finds_what_a_tree_has(tree in tree(), pointer in "(/([a-c\"]|~0|~1|0|1|01|-)?){0,4}") {
             let text = serde_json::to_vec(&tree).unwrap();
-            prop_assert_eq!(find(&text, &pointer).unwrap(), tree.pointer(&pointer).cloned());
+            let found = find(&text, &pointer).unwrap();
+            let found = found.map(|text| serde_json::from_str::<Value>(text).unwrap());
+            prop_assert_eq!(found, tree.pointer(&pointer).cloned());
         }
     }
 
     #[test]
     fn the_last_of_the_same_name_counts_and_the_rest_must_be_json() {
-        assert_eq!(find(br#"{"a":1,"a":2}"#, "/a").unwrap(), Some(Value::from(2)));
+        assert_eq!(find(br#"{"a":1,"a":2}"#, "/a").unwrap(), Some("2"));
+        assert_eq!(find(br#"{"a":{"b":1},"a":{}}"#, "/a/b").unwrap(), None);
         assert!(find(br#"{"a":1,"b":}"#, "/a").is_err());
         assert!(find(br#"{"a":1} x"#, "/a").is_err());
+        assert!(find(br#"{"a":1} x"#, "").is_err());
+        assert!(find(b"{\"a\":\"\xff\"}", "/a").is_err());
+    }
+
+    #[test]
+    fn what_other_parsers_refuse_hides_nothing() {
+        let deep = format!(r#"{{"n":{}{},"id":7}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        for text in
+            [r#"{"x":1e400,"id":7}"#, r#"{"x":"\ud83d","id":7}"#, r#"{"\udead":1,"id":7}"#, &deep]
+        {
+            assert_eq!(find(text.as_bytes(), "/id").unwrap(), Some("7"));
+        }
     }
 }

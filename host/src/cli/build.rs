@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use serde::Serialize;
+use serde_json::json;
 
 use super::output;
 use crate::{plugin, scenario, simulation};
@@ -19,6 +21,9 @@ pub struct Build {
     /// Directory for what the compiler needs in between; all plugins share it
     #[arg(long, default_value = TARGET)]
     target: PathBuf,
+    /// Print JSON for programs
+    #[arg(long)]
+    json: bool,
 }
 
 /// Where cargo's own things are, usually kept out of version control.
@@ -26,20 +31,40 @@ pub const TARGET: &str = "target/plugins-build";
 
 impl Build {
     pub async fn execute(self) -> anyhow::Result<()> {
-        build_all(self.sources, self.out, self.target).await
+        let built = build_all(self.sources, self.out, self.target, !self.json).await?;
+        if self.json {
+            output::json(&json!({ "built": built }));
+        }
+        Ok(())
     }
 }
 
+/// A component, and what it was made from.
+#[derive(Debug, Serialize)]
+pub struct Built {
+    component: PathBuf,
+    source: PathBuf,
+}
+
 /// Builds one after the other: each compiler uses all cores already.
-pub async fn build_all(sources: Vec<PathBuf>, out: PathBuf, target: PathBuf) -> anyhow::Result<()> {
+pub async fn build_all(
+    sources: Vec<PathBuf>,
+    out: PathBuf,
+    target: PathBuf,
+    tells: bool,
+) -> anyhow::Result<Vec<Built>> {
     let building = tokio::task::spawn_blocking(move || {
+        let mut built = Vec::new();
         for source in sources {
             let component = plugin::build(&source, &out, &target)?;
             bring(&source.join(scenario::IN_SOURCE), &scenario::beside(&component))?;
             bring(&source.join(simulation::IN_SOURCE), &simulation::beside(&component))?;
-            output::line(&format!("built {} from {}", component.display(), source.display()));
+            if tells {
+                output::data(&format!("built {} from {}", component.display(), source.display()));
+            }
+            built.push(Built { component, source });
         }
-        Ok(())
+        Ok(built)
     });
     building.await?
 }

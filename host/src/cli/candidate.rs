@@ -2,11 +2,15 @@
 //! version that serves.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use serde_json::json;
 
-use super::{InputError, output};
+use super::verdict::{Before, Sought, Verdict};
+use super::{HostArgs, InputError, output};
 use crate::config::{Overrides, Settings};
 use crate::hot::candidates::{FAILURES_MAX, Record, Terms};
 use crate::plugin::{self, LoadedPlugin, Sandbox};
@@ -40,6 +44,11 @@ struct Put {
     /// Configuration file [default: sagabox.toml, if it is there]
     #[arg(long, env = "SAGABOX_CONFIG")]
     config: Option<PathBuf>,
+    /// How long to wait for what the host makes of it
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    wait: u64,
+    #[command(flatten)]
+    host: HostArgs,
 }
 
 impl Shadow {
@@ -57,11 +66,29 @@ impl Canary {
 
 impl Put {
     async fn execute(self, terms: Terms) -> anyhow::Result<()> {
+        let before = Before::look(self.host.client()?, &self.into).await;
+        let this = Arc::new(self);
+        let putting = Arc::clone(&this);
         // Who a component says it is, it says only when it runs.
-        tokio::task::spawn_blocking(move || self.run(terms)).await?
+        let put = tokio::task::spawn_blocking(move || putting.run(terms)).await??;
+        let (kind, share) = match terms {
+            Terms::Shadow => ("shadow", None),
+            Terms::Canary { share, .. } => ("canary", Some(share.as_percent())),
+        };
+        let sought = Sought { digest: &put.digest, kind, share };
+        let verdict = before.wait(&sought, Duration::from_secs(this.wait)).await?;
+        this.tell(&put, terms, &verdict);
+        match verdict {
+            Verdict::Tried | Verdict::NoHost(_) => Ok(()),
+            Verdict::Refused(reason) => anyhow::bail!("the host refuses it: {reason}"),
+            Verdict::Late => anyhow::bail!(
+                "after {} s the host has not decided; `sagabox plugins` says when it has",
+                this.wait
+            ),
+        }
     }
 
-    fn run(&self, terms: Terms) -> anyhow::Result<()> {
+    fn run(&self, terms: Terms) -> anyhow::Result<Placed> {
         if !self.into.is_dir() {
             return Err(InputError(format!("{} is no directory", self.into.display())).into());
         }
@@ -90,9 +117,9 @@ impl Put {
             files::put(&folder, &beside.to_string_lossy(), &signature).with_context(writing)?;
         }
         files::put(&folder, &name, &bytes).with_context(writing)?;
-        let trusted = settings.sandbox.trust.judge(&path, &bytes, &plugin::digest(&bytes));
-        self.tell(&plugins, terms, &path, trusted);
-        Ok(())
+        let digest = plugin::digest(&bytes);
+        let trusted = settings.sandbox.trust.judge(&path, &bytes, &digest);
+        Ok(Placed { plugins, path, digest, trusted })
     }
 
     fn load(&self, bytes: &[u8], settings: &Settings) -> anyhow::Result<Vec<LoadedPlugin>> {
@@ -103,26 +130,47 @@ impl Put {
         loaded.map_err(|unfit| anyhow::anyhow!("{}: {unfit}", self.component.display()))
     }
 
-    fn tell(
-        &self,
-        plugins: &[LoadedPlugin],
-        terms: Terms,
-        path: &Path,
-        trusted: Result<(), String>,
-    ) {
-        for plugin in plugins {
-            let manifest = plugin.handler.manifest();
-            let (name, version, role) = (&manifest.name, &manifest.version, manifest.role.as_str());
-            output::line(&format!("{name} {version} ({role}): {terms}"));
+    fn tell(&self, put: &Placed, terms: Terms, verdict: &Verdict) {
+        if self.host.json {
+            let plugins = put.plugins.iter().map(|plugin| plugin.handler.manifest());
+            let (verdict, reason) = match verdict {
+                Verdict::Tried => ("tried", None),
+                Verdict::Refused(reason) => ("refused", Some(reason)),
+                Verdict::NoHost(reason) => ("no-host", Some(reason)),
+                Verdict::Late => ("late", None),
+            };
+            return output::json(&json!({
+                "file": put.path, "digest": put.digest, "terms": terms.to_string(),
+                "plugins": plugins.collect::<Vec<_>>(), "verdict": verdict, "reason": reason,
+            }));
         }
-        let (path, directory) = (path.display(), self.into.display());
+        if let Verdict::Tried | Verdict::NoHost(_) = verdict {
+            for plugin in &put.plugins {
+                let manifest = plugin.handler.manifest();
+                let role = manifest.role.as_str();
+                let (name, version) = (&manifest.name, &manifest.version);
+                output::data(&format!("{name} {version} ({role}): {terms}"));
+            }
+        }
+        let (path, directory) = (put.path.display(), self.into.display());
         output::line("  how it does      sagabox plugins");
-        output::line(&format!(
+        output::data(&format!(
             "  have it serve    mv {path} {directory}/<file of the version that serves>"
         ));
-        output::line(&format!("  have it end      rm {path}"));
-        if let Err(reason) = trusted {
-            output::warning(&format!("a host refuses it until this is mended: {reason}"));
+        output::data(&format!("  have it end      rm {path}"));
+        if let Verdict::NoHost(why) = verdict {
+            if let Err(reason) = &put.trusted {
+                output::warning(&format!("a host refuses it until this is mended: {reason}"));
+            }
+            output::note(&format!("no host has judged it yet: {why}"));
         }
     }
+}
+
+/// A candidate in its place.
+struct Placed {
+    plugins: Vec<LoadedPlugin>,
+    path: PathBuf,
+    digest: String,
+    trusted: Result<(), String>,
 }

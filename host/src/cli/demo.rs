@@ -47,7 +47,7 @@ impl Demo {
             let out = self.out.join("plugins");
             output::line("building the plugins (a minute the first time)");
             let sources = directories(Path::new("plugins"))?;
-            build::build_all(sources, out.clone(), build::TARGET.into()).await?;
+            build::build_all(sources, out.clone(), build::TARGET.into(), true).await?;
             out
         };
         std::fs::create_dir_all(&self.out)?;

@@ -135,11 +135,8 @@ impl Redrive {
         }
         let reading = || format!("read {}", path.display());
         let text = files::bytes(path, EVENT_BYTES_MAX).with_context(reading)?;
-        let text = text.strip_prefix(files::BYTE_ORDER_MARK).unwrap_or(&text);
-        // Sent as it is written: no number of it is read.
-        let event: &RawValue = serde_json::from_slice(text)
-            .map_err(|error| InputError(format!("{} is not JSON: {error}", path.display())))?;
-        let body = Edited { by: &self.which.by, reason: self.reason.as_deref(), event };
+        let wrong = |error| InputError(format!("{} is not JSON: {error}", path.display()));
+        let body = Edited::new(&self.which.by, self.reason.as_deref(), &text).map_err(wrong)?;
         let client = self.which.host.client()?;
         let path = format!("/dead-letters/{id}/redrive");
         let answer: Box<RawValue> = client.post(&path, &body).await?;
@@ -170,11 +167,26 @@ impl Instance {
     }
 }
 
-#[derive(Serialize)]
-struct Edited<'e> {
-    by: &'e str,
-    reason: Option<&'e str>,
-    event: &'e RawValue,
+/// What is sent for a letter whose event was edited. The event goes on as it stands in the
+/// file: what was not edited stays, byte for byte.
+#[derive(Debug, Serialize)]
+pub(crate) struct Edited<'t> {
+    by: &'t str,
+    reason: Option<&'t str>,
+    event: &'t RawValue,
+}
+
+impl<'t> Edited<'t> {
+    /// # Errors
+    /// If the text is not JSON.
+    pub(crate) fn new(
+        by: &'t str,
+        reason: Option<&'t str>,
+        text: &'t [u8],
+    ) -> Result<Self, serde_json::Error> {
+        let text = text.strip_prefix(files::BYTE_ORDER_MARK).unwrap_or(text);
+        Ok(Self { by, reason, event: serde_json::from_slice(text)? })
+    }
 }
 
 fn tell(answer: &RawValue, json: bool, text: &str) {

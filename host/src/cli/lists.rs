@@ -7,7 +7,7 @@ use super::HostArgs;
 use super::letters::LetterFilter;
 use super::output::{self, Row};
 use super::pages::{List, Paging};
-use crate::scenario::Difference;
+use crate::json::{Difference, Json};
 
 #[derive(Debug, Args)]
 pub struct Plugins {
@@ -64,7 +64,8 @@ fn candidates(answer: &Row) {
             let shown: Vec<String> = differing
                 .items("differences")
                 .iter()
-                .filter_map(|difference| serde_json::from_str::<Difference>(difference.get()).ok())
+                .filter_map(|difference| Json::parse(difference.get().as_bytes()).ok())
+                .filter_map(|difference| Difference::read(&difference))
                 .map(|difference| difference.to_string())
                 .collect();
             output::data(&format!(

@@ -23,6 +23,10 @@ mod send;
 mod signals;
 mod sim;
 mod test;
+mod verdict;
+
+pub(crate) use letters::Edited;
+pub(crate) use output::indented;
 
 use std::process::ExitCode;
 

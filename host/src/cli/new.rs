@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use serde_json::json;
 
 use super::{InputError, output};
 
@@ -27,6 +28,9 @@ pub struct New {
     /// The SDK's directory [default: that of the checkout around the project or this program]
     #[arg(long)]
     sdk: Option<PathBuf>,
+    /// Print JSON for programs
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -97,7 +101,13 @@ impl New {
             }
             None => find_sdk(&self.path),
         };
-        write(&folder, &files(&self.name, self.role, &folder, sdk.as_deref()))?;
+        let files = files(&self.name, self.role, &folder, sdk.as_deref());
+        write(&folder, &files)?;
+        if self.json {
+            let files: Vec<PathBuf> = files.iter().map(|(name, _)| folder.join(name)).collect();
+            output::json(&json!({ "directory": folder, "files": files }));
+            return Ok(());
+        }
         let shown = folder.display();
         output::line(&format!(
             "made {shown}\nWhat next:\n  sagabox test {shown}                 builds it and plays its scenarios\n  \

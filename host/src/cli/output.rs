@@ -181,7 +181,10 @@ fn is_time(name: &str) -> bool {
     name == "at" || name.ends_with("_at")
 }
 
-/// Each member and item on a line of its own. Texts and numbers stay as they are written.
+/// Events stay as the host wrote them, byte for byte: an operator edits and sends them back.
+const UNTOUCHED: [&str; 2] = ["\"event\"", "\"edited\""];
+
+/// Each member and item on a line of its own. Texts, numbers and events stay as they are written.
 pub fn indented(json: &str) -> String {
     let mut out = String::with_capacity(json.len() * 2);
     let mut depth: usize = 0;
@@ -226,12 +229,41 @@ pub fn indented(json: &str) -> String {
                 out.push(',');
                 break_line(&mut out, depth);
             }
-            ':' => out.push_str(": "),
+            ':' => {
+                let is_untouched = UNTOUCHED.iter().any(|name| out.ends_with(name));
+                out.push_str(": ");
+                if is_untouched {
+                    let (value, rest) = first_value(all.as_str());
+                    out.push_str(value);
+                    all = rest.chars();
+                }
+            }
             space if space.is_ascii_whitespace() => {}
             other => out.push(other),
         }
     }
     out
+}
+
+/// The value at the start of a text, and what follows it.
+fn first_value(json: &str) -> (&str, &str) {
+    let json = json.trim_start();
+    let mut depth: usize = 0;
+    let (mut is_text, mut is_escaped) = (false, false);
+    for (index, character) in json.char_indices() {
+        match character {
+            _ if is_text => {
+                is_text = is_escaped || character != '"';
+                is_escaped = !is_escaped && character == '\\';
+            }
+            '"' => is_text = true,
+            '{' | '[' => depth += 1,
+            '}' | ']' | ',' if depth == 0 => return (json[..index].trim_end(), &json[index..]),
+            '}' | ']' => depth -= 1,
+            _ => {}
+        }
+    }
+    (json.trim_end(), "")
 }
 
 #[cfg(test)]

@@ -8,13 +8,13 @@ use anyhow::Context as _;
 use clap::Args;
 use sagabox_engine::handler::Handler;
 use sagabox_engine::model::Timestamp;
-use serde_json::json;
+use serde::Serialize;
 
 use super::{InputError, output};
 use crate::config::{Overrides, Settings};
+use crate::durations::{duration, instant};
 use crate::plugin::{self, Sandbox};
 use crate::replay::{Outcome, Selection, replay};
-use crate::scenario;
 
 #[derive(Debug, Args)]
 pub struct Replay {
@@ -79,10 +79,10 @@ fn load(candidate: &std::path::Path, settings: &Settings) -> anyhow::Result<Vec<
 }
 
 fn since(text: &str) -> Result<Timestamp, String> {
-    if let Ok(at) = scenario::instant(text) {
+    if let Ok(at) = instant(text) {
         return Ok(at);
     }
-    let ago = scenario::duration(text).map_err(|_| {
+    let ago = duration(text).map_err(|_| {
         format!(
             "`{text}` is neither a time such as 2026-01-31T12:00:00Z nor a duration such as 24h"
         )
@@ -92,9 +92,14 @@ fn since(text: &str) -> Result<Timestamp, String> {
     Ok(Timestamp(u64::try_from(now.saturating_sub(ago).as_millis()).unwrap_or(u64::MAX)))
 }
 
+#[derive(Serialize)]
+struct Report<'o> {
+    plugins: &'o [Outcome],
+}
+
 fn report(outcomes: &[Outcome], json: bool) {
     if json {
-        return output::json(&json!({ "plugins": outcomes }));
+        return output::json(&Report { plugins: outcomes });
     }
     for outcome in outcomes {
         for differing in &outcome.differing {

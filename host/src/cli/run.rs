@@ -1,6 +1,6 @@
 //! `sagabox run`: the host itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -8,9 +8,11 @@ use tokio::net::TcpListener;
 
 use super::signals::Signals;
 use super::{InputError, log, output};
-use crate::config::{LogFormat, Overrides, Settings};
+use crate::check::{self, Facts, Finding, Severity, Topology};
+use crate::config::{self, LogFormat, Overrides, Settings};
 use crate::host::Host;
 use crate::hot::Board;
+use crate::plugin::Limits;
 
 #[derive(Debug, Args)]
 pub struct Run {
@@ -51,8 +53,8 @@ impl Run {
         let listener = listener.with_context(|| format!("listen on {listen}"))?;
         // A task of its own, so that nothing in it delays the answer to a signal. Nothing is
         // accepted before it is through: it can be left as it is.
-        let plugins = self.plugins.clone();
-        let starting = tokio::spawn(async move { Host::start(settings, &plugins).await });
+        let (plugins, starts_with) = (self.plugins.clone(), settings.clone());
+        let starting = tokio::spawn(async move { Host::start(starts_with, &plugins).await });
         let host = tokio::select! {
             biased;
             () = signals.stop() => {
@@ -62,6 +64,7 @@ impl Run {
             host = starting => host??,
         };
         describe(&host.board, &self.plugins);
+        warn(&host.board, &settings, self.config.as_deref());
         output::line(&format!("listening on http://{}", listener.local_addr()?));
         host.serve(listener, async move { signals.stop().await }).await?;
         output::line("stopped");
@@ -69,7 +72,7 @@ impl Run {
     }
 }
 
-fn describe(board: &Board, directory: &std::path::Path) {
+fn describe(board: &Board, directory: &Path) {
     let serving = board.serving();
     for plugin in &serving {
         let manifest = &plugin.manifest;
@@ -86,9 +89,41 @@ fn describe(board: &Board, directory: &std::path::Path) {
         ));
     }
     if serving.is_empty() {
-        output::warning(&format!(
+        tracing::warn!(
             "no plugin serves from {}; events are kept until there is one",
             directory.display()
-        ));
+        );
+    }
+}
+
+fn limits_of(settings: &Settings, plugin: &str) -> Limits {
+    let sandbox = &settings.sandbox;
+    sandbox.plugins.get(plugin).unwrap_or(&sandbox.limits).clone()
+}
+
+/// What `check` would say of the plugins that serve, and of the configuration. While one is
+/// still checked, much of it would not be true.
+fn warn(board: &Board, settings: &Settings, file: Option<&Path>) {
+    let serving = board.serving();
+    if serving.is_empty() || !board.checking().is_empty() {
+        return;
+    }
+    let facts: Vec<Facts> = serving
+        .into_iter()
+        .map(|plugin| Facts {
+            path: plugin.file.into(),
+            digest: plugin.digest,
+            limits: limits_of(settings, plugin.manifest.name.as_str()),
+            manifest: plugin.manifest,
+            imports: Vec::new(),
+        })
+        .collect();
+    let file = file.map_or(config::FILE.into(), |file| file.display().to_string());
+    let mut findings = Topology::new(&facts, &settings.routes).findings(&facts, &settings.routes);
+    findings.extend(check::check_settings(&facts, settings, &file));
+    for Finding { subject, text, .. } in
+        findings.into_iter().filter(|finding| finding.severity != Severity::Note)
+    {
+        tracing::warn!("{subject}: {text}");
     }
 }

@@ -190,7 +190,7 @@ fn load(
     sandbox: &Sandbox,
     simulation: &Simulation,
 ) -> anyhow::Result<Vec<LoadedPlugin>> {
-    let configuration = Value::Object(simulation.given.configuration.clone()).to_string();
+    let configuration = simulation.given.configuration.to_string();
     // Whose the configuration is shows only in the loaded component: it is everybody's.
     let first = plugin::load_path(component, sandbox, &std::collections::HashMap::new())?;
     if let Some(refused) = first.refused.first() {

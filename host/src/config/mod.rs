@@ -13,11 +13,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use jiff::SpanRelativeTo;
 use sagabox_engine::engine::{self, Missed};
 use sagabox_engine::housekeeping::Retention;
 use toml::Spanned;
 
+use crate::durations;
 use crate::files;
 use crate::hot;
 use crate::http::{self, HostName, Limits, Timeouts};
@@ -305,13 +305,10 @@ fn retention(file: &file::Retention) -> Result<Retention, Fault> {
     })
 }
 
-/// A day has 24 hours here.
 fn duration(text: &Spanned<String>) -> Result<Duration, Fault> {
-    let span: Result<jiff::Span, _> = text.get_ref().parse();
-    let span = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
-    let positive = span.ok().and_then(|span| Duration::try_from(span).ok());
-    positive.filter(|duration| !duration.is_zero()).ok_or_else(|| {
-        let given = text.get_ref();
+    let given = text.get_ref();
+    let length = durations::duration(given).ok().filter(|duration| !duration.is_zero());
+    length.ok_or_else(|| {
         let reason = format!(
             "retention: `{given}` is no length of time; write such as \"30d\", \"12h\" or \"{FOREVER}\""
         );

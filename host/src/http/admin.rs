@@ -4,8 +4,9 @@
 //! A list is a page of rows; `next` is where the following page begins, and is not there
 //! on the last.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::path::PathBuf;
 
 use axum::Json;
 use axum::extract::State;
@@ -17,6 +18,7 @@ use super::extract::Filter;
 use super::filter::{LetterFilter, letter_filter};
 use super::problem::Problem;
 use super::{Shared, Site};
+use crate::hot::{CandidateView, CheckingView, PluginView, RefusedView};
 use crate::store::admin::InstanceDetail;
 use crate::store::lists::{DeadLetterRow, InstanceRow, Page};
 
@@ -78,26 +80,50 @@ fn limit(given: Option<u32>) -> Result<u32, Problem> {
     }
 }
 
+// Written as they are: what differs between two versions are payloads, and not all that can
+// be in one can be read into a `Value`.
+
+#[derive(Serialize)]
+pub struct PluginPage {
+    directory: PathBuf,
+    plugins: Vec<Serving>,
+    candidates: Vec<CandidateView>,
+    refused: Vec<RefusedView>,
+    checking: Vec<CheckingView>,
+    /// Files of the plugin directory that are not named as components.
+    left_out: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Serving {
+    #[serde(flatten)]
+    plugin: PluginView,
+    /// By status; of a process manager.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instances: Option<BTreeMap<String, u64>>,
+}
+
 /// What serves, with how many instances each process manager has; what was refused, and
 /// why; and what is being tried, beside what serves or on instances.
-pub async fn plugins(State(site): State<Shared>) -> Result<Json<Value>, Problem> {
+pub async fn plugins(State(site): State<Shared>) -> Result<Json<PluginPage>, Problem> {
     let mut plugins = Vec::new();
     for plugin in site.board.serving() {
-        let mut view = json!(plugin);
+        let mut instances = None;
         if plugin.manifest.role.has_instances() {
             let name = plugin.manifest.name.as_str();
-            view["instances"] = json!(site.admin.instance_counts(name).await.map_err(unreadable)?);
+            instances = Some(site.admin.instance_counts(name).await.map_err(unreadable)?);
         }
-        plugins.push(view);
+        plugins.push(Serving { plugin, instances });
     }
     let board = &site.board;
-    Ok(Json(json!({
-        "plugins": plugins,
-        "candidates": board.candidates(),
-        "refused": board.refused(),
-        "checking": board.checking(),
-        "left_out": board.left_out(),
-    })))
+    Ok(Json(PluginPage {
+        directory: site.directory.clone(),
+        plugins,
+        candidates: board.candidates(),
+        refused: board.refused(),
+        checking: board.checking(),
+        left_out: board.left_out(),
+    }))
 }
 
 pub async fn instances(

@@ -23,7 +23,7 @@ pub async fn post(
     request: Request,
 ) -> Result<(StatusCode, Json<Summary>), Problem> {
     let (parts, body) = request.into_parts();
-    let body = extract::bytes(body, site.limits.body_bytes).await?;
+    let body = extract::bytes(&parts.headers, body, site.limits.body_bytes).await?;
     let offered = offer(&site, &parts.headers, &body).await;
     site.traffic.count(&offered);
     Ok((StatusCode::ACCEPTED, Json(offered?)))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use bytes::Bytes;
 use http_body_util::LengthLimitError;
@@ -12,15 +13,23 @@ use serde::de::DeserializeOwned;
 
 use super::Shared;
 use super::body::BodyError;
+use super::encoding::Encoding;
 use super::problem::Problem;
 use crate::files::BYTE_ORDER_MARK;
 
 /// When a client may send its body again for which there was no room.
 const CROWDED_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The whole body, up to a limit.
-pub async fn bytes(body: Body, max: usize) -> Result<Bytes, Problem> {
-    axum::body::to_bytes(body, max).await.map_err(|error| unread(&error))
+/// The whole body, unpacked, up to a limit.
+pub async fn bytes(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, Problem> {
+    // Before the body is read: what cannot be unpacked need not come.
+    let encoding = Encoding::of(headers)?;
+    let body = axum::body::to_bytes(body, max).await.map_err(|error| unread(&error))?;
+    let Some(encoding) = encoding else { return Ok(body) };
+    // Some milliseconds of work, for which other requests would wait.
+    let unpacked = tokio::task::spawn_blocking(move || encoding.decode(&body, max)).await;
+    let unpacked = unpacked.map_err(|error| Problem::internal(error.to_string()))?;
+    Ok(unpacked?)
 }
 
 fn unread(error: &axum::Error) -> Problem {
@@ -48,7 +57,8 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Arguments<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, site: &Shared) -> Result<Self, Problem> {
-        let bytes = bytes(request.into_body(), site.limits.body_bytes).await?;
+        let (parts, body) = request.into_parts();
+        let bytes = bytes(&parts.headers, body, site.limits.body_bytes).await?;
         let json = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
         let json = if json.is_empty() { b"{}" } else { json };
         match serde_json::from_slice(json) {

@@ -31,7 +31,7 @@ pub struct One {
     by: Option<String>,
     reason: Option<String>,
     /// A `CloudEvent` to try in place of the dead one.
-    event: Option<Event>,
+    pub event: Option<Event>,
 }
 
 letter_filter! {

@@ -7,6 +7,7 @@
 mod admin;
 mod body;
 mod connection;
+mod encoding;
 mod events;
 mod extract;
 mod filter;
@@ -22,6 +23,7 @@ mod stream;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sagabox_engine::engine::Engine;
@@ -32,8 +34,10 @@ use crate::store::admin::Admin;
 pub use connection::Timeouts;
 pub use events::Summary;
 pub use guard::HostName;
+pub(crate) use letters::One as Redrive;
 pub use metrics::Traffic;
 pub use problem::Problem;
+pub(crate) use queues::lease_json;
 pub use server::Settings;
 
 /// What the routes share.
@@ -41,6 +45,8 @@ pub struct Site {
     pub engine: Engine,
     pub admin: Admin,
     pub board: Board,
+    /// Of the plugins, without links in it.
+    pub directory: PathBuf,
     /// The configured ones.
     pub sinks: BTreeSet<String>,
     pub limits: Limits,

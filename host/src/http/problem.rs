@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use sagabox_engine::engine::{OfferError, QueueError};
 use serde::{Deserialize, Serialize};
 
+use super::encoding::{self, EncodingError};
 use crate::cloudevents::ParseError;
 
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -31,6 +32,9 @@ pub struct Problem {
     pub index: Option<usize>,
     #[serde(skip)]
     pub retry_after: Option<Duration>,
+    /// The answer's header `Accept-Encoding`: what the request could have been sent in.
+    #[serde(skip)]
+    pub accept_encoding: Option<&'static str>,
 }
 
 impl Problem {
@@ -43,6 +47,7 @@ impl Problem {
             attribute: None,
             index: None,
             retry_after: None,
+            accept_encoding: None,
         }
     }
 
@@ -130,7 +135,25 @@ impl IntoResponse for Problem {
                 response.headers_mut().insert(header::RETRY_AFTER, value);
             }
         }
+        if let Some(accepted) = self.accept_encoding {
+            let value = HeaderValue::from_static(accepted);
+            response.headers_mut().insert(header::ACCEPT_ENCODING, value);
+        }
         response
+    }
+}
+
+impl From<EncodingError> for Problem {
+    fn from(error: EncodingError) -> Self {
+        let detail = error.to_string();
+        match error {
+            EncodingError::Unsupported(_) => {
+                let problem = Self::unsupported_media_type(detail);
+                Self { accept_encoding: Some(encoding::ACCEPTED), ..problem }
+            }
+            EncodingError::Broken { .. } => Self::bad_request(detail),
+            EncodingError::TooLarge(_) => Self::too_large(detail),
+        }
     }
 }
 

@@ -187,7 +187,7 @@ fn report(report: LeaseReport) -> Json<Report> {
 }
 
 /// By hand: a lease is the host's hottest answer, and its events are JSON already.
-fn lease_json(lease: &Lease) -> String {
+pub fn lease_json(lease: &Lease) -> String {
     let expires_at = lease.expires_at.to_rfc3339();
     let mut json = String::with_capacity(128 + lease.messages.len() * 512);
     // The id is a string: JavaScript would round a number beyond 2^53.

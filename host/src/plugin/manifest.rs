@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use sagabox_engine::model::{Absent, Correlation, Effect, Manifest, Subscription, reserved};
+use sagabox_engine::model::{
+    Absent, Correlation, Effect, Manifest, Subscription, attribute, reserved,
+};
 
 const NAME_CHARACTERS_MAX: usize = 64;
 
@@ -35,6 +37,12 @@ pub fn check(manifest: &Manifest) -> Result<(), String> {
     for (what, types) in [("commands", &manifest.commands), ("events", &manifest.events)] {
         if let Some(name) = types.iter().find(|name| name.starts_with(reserved::PREFIX)) {
             return Err(format!("{what}: `{name}` is reserved for the host"));
+        }
+        for name in types {
+            let checked =
+                if name.is_empty() { Err("is empty".to_owned()) } else { attribute::text(name) };
+            checked
+                .map_err(|reason| format!("{what}: the type `{}` {reason}", name.escape_debug()))?;
         }
     }
     let mut types = BTreeSet::new();

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use sagabox_engine::handler::Reply;
 use sagabox_engine::model::{
-    Decision, KeyChange, Manifest, MessageKind, Outgoing, Question, TimerChange,
+    Decision, KeyChange, Manifest, MessageKind, Outgoing, Question, TimerChange, attribute,
+    reserved,
 };
 
 use super::limits::Limits;
@@ -14,21 +15,7 @@ const KEY_BYTES_MAX: usize = 512;
 /// As of the attributes of events that come in.
 const ATTRIBUTE_BYTES_MAX: usize = 4096;
 const EXTENSIONS_MAX: usize = 64;
-const EXTENSION_NAME_BYTES_MAX: usize = 64;
 const HAS: &str = "the decision has";
-/// Attributes that a message has from the host, or from its own fields.
-const ATTRIBUTES: [&str; 9] = [
-    "data",
-    "datacontenttype",
-    "dataschema",
-    "id",
-    "source",
-    "specversion",
-    "subject",
-    "time",
-    "type",
-];
-
 /// # Errors
 /// Says which limit the reply breaks, or what the manifest does not declare.
 pub fn check(reply: &Reply, manifest: &Manifest, limits: &Limits) -> Result<(), String> {
@@ -59,7 +46,8 @@ fn check_decision(decision: &Decision, manifest: &Manifest, limits: &Limits) -> 
     at_most(state + size(decision), limits.decision_bytes, HAS, "bytes", "decision_bytes")?;
     decision.timers.iter().try_for_each(|change| {
         let (TimerChange::Set { name, .. } | TimerChange::Cancel(name)) = change;
-        bounded("a timer's name", name.as_str(), KEY_BYTES_MAX)
+        bounded("a timer's name", name.as_str(), KEY_BYTES_MAX)?;
+        attribute::text(name.as_str()).map_err(|reason| format!("a timer's name {reason}"))
     })?;
     decision.keys.iter().try_for_each(|change| {
         let (KeyChange::Claim(key) | KeyChange::Release(key)) = change;
@@ -147,13 +135,11 @@ fn known(names: &BTreeSet<String>) -> String {
 fn check_message(message: &Outgoing) -> Result<(), String> {
     if let Some(subject) = &message.subject {
         bounded("its subject", subject, ATTRIBUTE_BYTES_MAX)?;
+        attribute::text(subject).map_err(|reason| format!("its subject {reason}"))?;
     }
-    if !is_media_type(&message.datacontenttype) {
-        return Err(format!(
-            "its datacontenttype `{}` is no media type such as application/json",
-            clipped(&message.datacontenttype)
-        ));
-    }
+    bounded("its datacontenttype", &message.datacontenttype, ATTRIBUTE_BYTES_MAX)?;
+    attribute::media_type(&message.datacontenttype)
+        .map_err(|reason| format!("its datacontenttype {reason}"))?;
     if message.extensions.len() > EXTENSIONS_MAX {
         return Err(format!(
             "it has {} extension attributes; at most {EXTENSIONS_MAX} are accepted",
@@ -162,26 +148,32 @@ fn check_message(message: &Outgoing) -> Result<(), String> {
     }
     let mut names = BTreeSet::new();
     for (name, value) in &message.extensions {
-        let shown = clipped(name);
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        if name.is_empty() || name.len() > EXTENSION_NAME_BYTES_MAX || !name.bytes().all(plain) {
-            return Err(format!(
-                "its extension `{shown}`: a name has 1 to {EXTENSION_NAME_BYTES_MAX} of the characters a-z and 0-9"
-            ));
-        }
-        if ATTRIBUTES.contains(&name.as_str()) {
-            return Err(format!("its extension `{shown}`: the name is an attribute's"));
-        }
+        check_extension(name, value)
+            .map_err(|reason| format!("its extension `{}`: {reason}", attribute::clip(name)))?;
         if !names.insert(name) {
-            return Err(format!("its extension `{shown}` is there twice"));
-        }
-        if value.len() > ATTRIBUTE_BYTES_MAX || value.chars().any(char::is_control) {
-            return Err(format!(
-                "its extension `{shown}`: a value has at most {ATTRIBUTE_BYTES_MAX} bytes and no control characters"
-            ));
+            return Err(format!("its extension `{name}` is there twice"));
         }
     }
     Ok(())
+}
+
+fn check_extension(name: &str, value: &str) -> Result<(), String> {
+    if attribute::is_core(name) {
+        return Err("the name is an attribute's".to_owned());
+    }
+    if attribute::extension_name(name).is_err() {
+        let max = attribute::EXTENSION_NAME_BYTES_MAX;
+        return Err(format!("a name has 1 to {max} of the characters a-z and 0-9"));
+    }
+    if name.starts_with(reserved::EXTENSIONS) {
+        return Err(format!("names that begin with `{}` are the host's", reserved::EXTENSIONS));
+    }
+    if value.len() > ATTRIBUTE_BYTES_MAX || value.chars().any(char::is_control) {
+        return Err(format!(
+            "a value has at most {ATTRIBUTE_BYTES_MAX} bytes and no control characters"
+        ));
+    }
+    attribute::text(value).map_err(|reason| format!("its value {reason}"))
 }
 
 fn bounded(what: &str, text: &str, bytes_max: usize) -> Result<(), String> {
@@ -192,27 +184,6 @@ fn bounded(what: &str, text: &str, bytes_max: usize) -> Result<(), String> {
         }
         _ => Ok(()),
     }
-}
-
-/// Source: RFC 2045, section 5.1, and RFC 9110, section 8.3.1: `type/subtype`, then parameters.
-fn is_media_type(text: &str) -> bool {
-    let token = |part: &str| {
-        let symbol = |byte: u8| b"!#$%&'*+-.^_`|~".contains(&byte);
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || symbol(byte))
-    };
-    let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
-    let printable = parameters.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-    let Some((kind, subtype)) = essence.trim_end().split_once('/') else { return false };
-    token(kind) && token(subtype) && printable && text.len() <= ATTRIBUTE_BYTES_MAX
-}
-
-fn clipped(text: &str) -> String {
-    const SHOWN: usize = 64;
-    let mut clipped: String = text.chars().take(SHOWN).collect();
-    if clipped.len() < text.len() {
-        clipped.push('…');
-    }
-    clipped
 }
 
 #[cfg(test)]
@@ -399,6 +370,20 @@ mod tests {
         sent(
             |m| m.extensions = extension("a", "x\r\ny"),
             "the message `Pay`: its extension `a`: a value has at most 4096 bytes and no control characters",
+        );
+        sent(
+            |m| m.extensions = extension("sagaboxplugin", "other"),
+            "the message `Pay`: its extension `sagaboxplugin`: names that begin with `sagabox` are the host's",
+        );
+        let reason =
+            "has the character U+0000; control characters and noncharacters are not allowed";
+        sent(
+            |m| m.subject = Some("a\0".to_owned()),
+            &format!("the message `Pay`: its subject {reason}"),
+        );
+        decided(
+            |d| d.timers.push(TimerChange::Cancel("\0".into())),
+            &format!("a timer's name {reason}"),
         );
     }
 }

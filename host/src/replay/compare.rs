@@ -2,14 +2,17 @@
 //!
 //! Both are brought into the form of the decision's record, and compared there.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 use sagabox_engine::model::{
-    Decision, Due, Event, JSON, KeyChange, MessageKind, TimerChange, reserved,
+    Decision, Due, Event, JSON, KeyChange, MessageKind, TimerChange, attribute, reserved,
 };
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
 
 use super::recorded::Messages;
-use crate::scenario::{Difference, differences, shown_message};
+use crate::json::{Difference, Json, differences};
+use crate::scenario::{shown_data, shown_message};
 
 /// The record of a decision as the engine writes it.
 #[derive(Debug, Default, Deserialize)]
@@ -17,16 +20,16 @@ pub struct Summary {
     #[serde(default)]
     pub messages: Vec<Sent>,
     #[serde(default)]
-    pub timers: Vec<Value>,
+    pub timers: Vec<Json>,
     #[serde(default)]
-    pub keys: Vec<Value>,
+    pub keys: Vec<Json>,
     #[serde(default)]
     pub complete: bool,
     #[serde(default)]
     pub answers: Vec<Answered>,
     pub dead_letter: Option<u64>,
     /// An operator ended the instance: no handler decided that.
-    pub ended: Option<Value>,
+    pub ended: Option<Json>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -40,7 +43,7 @@ pub struct Sent {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Answered {
     pub question: sagabox_engine::model::Question,
-    pub answer: Value,
+    pub answer: Json,
 }
 
 /// Messages, timers, keys and completion; the state is the caller's to compare.
@@ -53,25 +56,25 @@ pub fn compare(
     messages: &Messages,
 ) -> Vec<Difference> {
     let mut all = Vec::new();
-    let recorded = json!({
-        "timers": summary.timers, "keys": summary.keys, "completes": summary.complete,
-    });
-    let decided = json!({
-        "timers": decision.timers.iter().map(timer).collect::<Vec<_>>(),
-        "keys": decision.keys.iter().map(key_change).collect::<Vec<_>>(),
-        "completes": decision.complete,
-    });
+    let rest = |timers: Vec<Json>, keys: Vec<Json>, completes: bool| {
+        Json::object([
+            ("timers", timers.into()),
+            ("keys", keys.into()),
+            ("completes", completes.into()),
+        ])
+    };
+    let recorded = rest(summary.timers.clone(), summary.keys.clone(), summary.complete);
+    let timers = decision.timers.iter().map(timer).collect();
+    let keys = decision.keys.iter().map(key_change).collect();
+    let decided = rest(timers, keys, decision.complete);
     for index in 0..summary.messages.len().max(decision.messages.len()) {
         let place = format!("messages[{index}]");
         let sent = summary.messages.get(index);
         let full = sent.and_then(|sent| messages.get(&sent.id));
-        let full: Option<Event> = full.and_then(|text| serde_json::from_str(text).ok());
-        let old = sent.map(|sent| {
-            let mut shown = json!({"kind": sent.kind, "type": sent.event_type});
-            if let Some(event) = &full {
-                shown = of_event(sent.kind, event);
-            }
-            shown
+        let full = full.and_then(|text| Event::read(text.as_bytes()).ok());
+        let old = sent.map(|sent| match &full {
+            Some(event) => of_event(sent.kind, event),
+            None => named(sent.kind, &sent.event_type),
         });
         let new = decision.messages.get(index).map(|message| {
             let event = Event {
@@ -87,7 +90,7 @@ pub fn compare(
             };
             match (sent, &full) {
                 // What is no longer kept cannot be compared: its kind and type are.
-                (Some(_), None) => json!({"kind": message.kind, "type": message.event_type}),
+                (Some(_), None) => named(message.kind, &message.event_type),
                 _ => of_event(message.kind, &event),
             }
         });
@@ -100,7 +103,15 @@ pub fn compare(
     all
 }
 
-fn of_event(kind: MessageKind, event: &Event) -> Value {
+fn named(kind: MessageKind, event_type: &str) -> Json {
+    let kind = match kind {
+        MessageKind::Command => "command",
+        MessageKind::Event => "event",
+    };
+    Json::object([("kind", kind.into()), ("type", event_type.into())])
+}
+
+fn of_event(kind: MessageKind, event: &Event) -> Json {
     let mut extensions = event.extensions.clone();
     extensions.sort();
     let message = sagabox_engine::model::Outgoing {
@@ -112,7 +123,7 @@ fn of_event(kind: MessageKind, event: &Event) -> Value {
         data: event.data.clone(),
     };
     let mut shown = shown_message(&message);
-    shown["kind"] = json!(kind);
+    shown["kind"] = named(kind, &event.event_type)["kind"].clone();
     shown
 }
 
@@ -120,7 +131,7 @@ fn of_event(kind: MessageKind, event: &Event) -> Value {
 fn with_the_hosts(own: &[(String, String)], key: &str, cause: &Event) -> Vec<(String, String)> {
     let mut all = own.to_vec();
     let passed = [
-        ("partitionkey", Some(key)),
+        ("partitionkey", Some(&*attribute::encoded(key))),
         ("traceparent", cause.extension("traceparent")),
         ("tracestate", cause.extension("tracestate")),
     ];
@@ -134,20 +145,23 @@ fn with_the_hosts(own: &[(String, String)], key: &str, cause: &Event) -> Vec<(St
     all
 }
 
-fn timer(change: &TimerChange) -> Value {
+fn timer(change: &TimerChange) -> Json {
     match change {
-        TimerChange::Set { name, due: Due::After(millis), .. } => {
-            json!({"set": name, "after_ms": millis})
+        TimerChange::Set { name, due, .. } => {
+            let (member, millis) = match due {
+                Due::After(millis) => ("after_ms", *millis),
+                Due::At(at) => ("at", at.0),
+            };
+            Json::object([("set", name.as_str().into()), (member, millis.into())])
         }
-        TimerChange::Set { name, due: Due::At(at), .. } => json!({"set": name, "at": at}),
-        TimerChange::Cancel(name) => json!({"cancel": name}),
+        TimerChange::Cancel(name) => Json::object([("cancel", name.as_str().into())]),
     }
 }
 
-fn key_change(change: &KeyChange) -> Value {
+fn key_change(change: &KeyChange) -> Json {
     match change {
-        KeyChange::Claim(key) => json!({"claim": key}),
-        KeyChange::Release(key) => json!({"release": key}),
+        KeyChange::Claim(key) => Json::object([("claim", key.as_str().into())]),
+        KeyChange::Release(key) => Json::object([("release", key.as_str().into())]),
     }
 }
 
@@ -157,26 +171,23 @@ pub fn compare_states(recorded: Option<&[u8]>, decided: Option<&[u8]>) -> Vec<Di
     if recorded == decided {
         return Vec::new();
     }
-    let shown = |state: &[u8]| {
-        serde_json::from_slice(state)
-            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(state).into_owned()))
-    };
+    let place = || "state".to_owned();
     match (recorded, decided) {
-        (Some(old), Some(new)) => {
-            let (old_shown, new_shown) = (shown(old), shown(new));
-            let found = differences("state", &old_shown, &new_shown);
-            let is_json = |state: &[u8]| serde_json::from_slice::<Value>(state).is_ok();
-            if found.is_empty() && !(is_json(old) && is_json(new)) {
-                let bytes = |state: &[u8]| Some(json!({"sha256": crate::plugin::digest(state)}));
-                let place = "state".to_owned();
-                return vec![Difference { place, expected: bytes(old), found: bytes(new) }];
+        (Some(old), Some(new)) => match (Json::parse(old), Json::parse(new)) {
+            (Ok(old), Ok(new)) => differences("state", &old, &new),
+            _ => {
+                let bytes = |state: &[u8]| {
+                    let digest = crate::plugin::digest(state);
+                    Json::object([("shown", shown_data(state)), ("sha256", digest.into())])
+                };
+                let (expected, found) = (Some(bytes(old)), Some(bytes(new)));
+                vec![Difference { place: place(), expected, found }]
             }
-            found
-        }
+        },
         (old, new) => vec![Difference {
-            place: "state".to_owned(),
-            expected: old.map(shown),
-            found: new.map(shown),
+            place: place(),
+            expected: old.map(shown_data),
+            found: new.map(shown_data),
         }],
     }
 }
@@ -191,33 +202,27 @@ pub fn is_the_hosts(summary: &Summary, event: Option<&Event>) -> bool {
 /// An answer as it was given, or what is missing of it. A stream is only counted on
 /// record: its events are in the log.
 pub fn answer(answered: &Answered) -> Result<Known, String> {
-    let Some(answer) = answered.answer.as_object() else {
-        return Err("an answer is not understood".to_owned());
-    };
-    let empty = Map::new();
-    let of = |name: &str| answer.get(name).or_else(|| empty.get(name));
-    if of("missing").is_some() {
+    let unknown = || "an answer is not understood".to_owned();
+    let answer = answered.answer.as_object().ok_or_else(unknown)?;
+    if answer.contains_key("missing") {
         return Ok(Known::Missing);
     }
-    if let Some(count) = of("events").and_then(Value::as_u64) {
+    if let Some(count) = answer.get("events").and_then(Json::as_u64) {
         return Ok(Known::Stream(count));
     }
-    match (of("content_type").and_then(Value::as_str), of("data").and_then(Value::as_str)) {
-        // What was no text was recorded with this in place of what it was.
-        (_, Some(data)) if data.contains('\u{fffd}') => {
-            Err("an answer that is no text is not on record as it was".to_owned())
-        }
-        (Some(content_type), Some(data)) => {
-            Ok(Known::Found(content_type.to_owned(), data.to_owned()))
-        }
-        _ => Err("an answer is not understood".to_owned()),
-    }
+    let text = |name: &str| answer.get(name).and_then(Json::as_str);
+    let data = match (text("data"), text("data_base64")) {
+        (Some(data), _) => Bytes::copy_from_slice(data.as_bytes()),
+        (None, Some(encoded)) => BASE64.decode(encoded).map_err(|_| unknown())?.into(),
+        (None, None) => return Err(unknown()),
+    };
+    Ok(Known::Found(text("content_type").ok_or_else(unknown)?.to_owned(), data))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known {
     Missing,
-    Found(String, String),
+    Found(String, Bytes),
     /// So many events.
     Stream(u64),
 }
@@ -227,6 +232,7 @@ mod tests {
     use sagabox_engine::model::Outgoing;
 
     use super::*;
+    use crate::json::json;
 
     fn cause() -> Event {
         Event::from_json(
@@ -247,8 +253,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(summary: &Value, decision: &Decision, kept: &[(&str, &str)], expected: &[&str]) {
-        let summary: Summary = serde_json::from_value(summary.clone()).unwrap();
+    fn check(summary: &Json, decision: &Decision, kept: &[(&str, &str)], expected: &[&str]) {
+        let summary: Summary = serde_json::from_str(&summary.to_string()).unwrap();
         let messages = Messages::of(kept);
         let found = compare(&summary, decision, &cause(), "k", &messages);
         assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
@@ -300,6 +306,14 @@ mod tests {
     fn states_are_compared_by_what_they_mean() {
         assert_eq!(compare_states(Some(b"{\"a\":1}"), Some(b"{ \"a\": 1 }")), []);
         assert_eq!(compare_states(None, None), []);
+        let found =
+            compare_states(Some(b"{\"n\":9007199254740993}"), Some(b"{\"n\":9007199254740992.0}"));
+        assert_eq!(
+            found[0].to_string(),
+            "state.n: expected 9007199254740993, found 9007199254740992.0"
+        );
+        assert_eq!(compare_states(Some(b"{\"n\":1,\"n\":2}"), Some(b"{\"n\":2}")).len(), 2);
+        assert_eq!(compare_states(Some(b"no json"), Some(b"neither")).len(), 1);
         let found = compare_states(Some(b"{\"a\":1}"), Some(b"{\"a\":2}"));
         assert_eq!(found[0].to_string(), "state.a: expected 1, found 2");
         assert_eq!(compare_states(Some(&[0xff]), Some(&[0xfe])).len(), 1);
@@ -311,16 +325,22 @@ mod tests {
 
     #[test]
     fn answers_are_read_back_or_refused() {
-        let read = |value: Value| {
-            answer(
-                &serde_json::from_value(json!({"question": {"stream": "s"}, "answer": value}))
-                    .unwrap(),
-            )
+        let read = |value: Json| {
+            let answered = format!(r#"{{"question":{{"stream":"s"}},"answer":{value}}}"#);
+            answer(&serde_json::from_str(&answered).unwrap())
         };
         assert_eq!(read(json!({"missing": true})), Ok(Known::Missing));
         assert_eq!(read(json!({"events": 3})), Ok(Known::Stream(3)));
         let found = json!({"content_type": "text/plain", "data": "x"});
-        assert_eq!(read(found), Ok(Known::Found("text/plain".to_owned(), "x".to_owned())));
-        assert!(read(json!({"content_type": "a/b", "data": "\u{fffd}"})).is_err());
+        assert_eq!(read(found), Ok(Known::Found("text/plain".to_owned(), "x".into())));
+        // What was no text is on record all the same.
+        let found = json!({"content_type": "a/b", "data_base64": "AP8="});
+        assert_eq!(
+            read(found),
+            Ok(Known::Found("a/b".to_owned(), Bytes::from_static(b"\x00\xff")))
+        );
+        assert!(read(json!({"content_type": "a/b"})).is_err());
+        assert!(read(json!({"content_type": "a/b", "data_base64": "?"})).is_err());
+        assert!(read(json!(7)).is_err());
     }
 }

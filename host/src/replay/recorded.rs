@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use sagabox_engine::model::{Event, State, Timestamp};
+use sagabox_engine::model::{Event, State, Timestamp, reserved};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions, Row, SqliteConnection};
 
@@ -106,16 +106,20 @@ impl Store {
     /// If the store cannot be read.
     pub async fn messages(&mut self, plugin: &str) -> anyhow::Result<Messages> {
         let mut messages = Messages::default();
-        let outbox = "SELECT event ->> 'id', event FROM outbox WHERE plugin = ?1";
-        let log = "SELECT event ->> 'id', event FROM log WHERE event ->> 'source' = ?1 \
-                   AND event ->> 'type' NOT LIKE 'sagabox.%'";
+        let outbox = "SELECT event FROM outbox WHERE plugin = ?1";
+        // Found as text, and looked at below: SQLite does not read all that is JSON.
+        let log = "SELECT event FROM log WHERE instr(event, ?1) > 0";
         let source = sagabox_engine::identity::source(&plugin.into());
-        for (sql, bound) in [(outbox, plugin), (log, &source)] {
+        let mut named = String::from("\"source\":");
+        sagabox_engine::json::write(&mut named, &source);
+        for (sql, bound) in [(outbox, plugin), (log, &named)] {
             let mut rows = sqlx::query(sql).bind(bound).fetch(&mut self.connection);
             while let Some(row) = rows.next().await {
-                let row = row.context("read the messages")?;
-                let text: String = row.try_get(1)?;
-                messages.0.insert(row.try_get(0)?, text.into());
+                let text: String = row.context("read the messages")?.try_get(0)?;
+                let event = Event::read(text.as_bytes()).context("read the messages")?;
+                if event.source == source && !event.event_type.starts_with(reserved::PREFIX) {
+                    messages.0.insert(event.id, text.into());
+                }
             }
         }
         Ok(messages)
@@ -143,7 +147,7 @@ impl Store {
         let rows = query.fetch_all(&mut self.connection).await.context("read a stream")?;
         let event = |row: &SqliteRow| {
             let text: String = row.try_get(0)?;
-            anyhow::Ok(Arc::new(serde_json::from_str(&text)?))
+            anyhow::Ok(Arc::new(Event::read(text.as_bytes())?))
         };
         rows.iter().map(event).collect()
     }

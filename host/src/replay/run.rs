@@ -10,13 +10,13 @@ use sagabox_engine::handler::{Call, Handler, Reply, as_read_by};
 use sagabox_engine::identity::DecisionIdentity;
 use sagabox_engine::model::{Answer, AnswerValue, Event, Key, Question, State, Timestamp};
 use serde::Serialize;
-use serde_json::{Value, json};
 use tokio::runtime;
 
 use super::compare::{self, Known, Summary};
 use super::recorded::{Messages, Record, Store};
 use super::states::States;
-use crate::scenario::{Difference, shown_question};
+use crate::json::{Difference, Json};
+use crate::scenario::shown_question;
 
 /// Decisions travel to the threads in groups: waking one costs more than a call.
 const GROUP: usize = 128;
@@ -237,8 +237,8 @@ impl Judge {
         let edited = summary.dead_letter.and_then(|letter| self.edited.get(&letter));
         let text = edited.or(record.event.as_ref());
         let text = text.ok_or_else(|| "its event is no longer in the log".to_owned())?;
-        let event: Event = serde_json::from_str(text).map_err(unreadable)?;
-        let event = Arc::new(event);
+        let event = Event::read(text.as_bytes());
+        let event = Arc::new(event.map_err(|_| "its record is not understood".to_owned())?);
         let differs = |differences: Vec<Difference>| match differences.is_empty() {
             true => Verdict::Alike,
             false => Verdict::Differs(Differing {
@@ -291,9 +291,7 @@ impl Judge {
         let answers = summary.answers.iter().map(|answered| {
             let value = match compare::answer(answered)? {
                 Known::Missing => AnswerValue::Missing,
-                Known::Found(content_type, data) => {
-                    AnswerValue::Found { content_type, data: data.into() }
-                }
+                Known::Found(content_type, data) => AnswerValue::Found { content_type, data },
                 Known::Stream(count) => {
                     let Question::Stream(subject) = &answered.question else {
                         return Err("an answer is not understood".to_owned());
@@ -326,7 +324,7 @@ pub fn failed(why: &str) -> Difference {
     Difference {
         place: "decision".to_owned(),
         expected: Some("as recorded".into()),
-        found: Some(json!({"fails": why})),
+        found: Some(Json::object([("fails", why.into())])),
     }
 }
 
@@ -337,9 +335,5 @@ pub fn asks(questions: &[Question], known: &[Answer]) -> Difference {
         .iter()
         .filter(|question| known.iter().all(|answer| answer.question != **question))
         .map(shown_question);
-    Difference {
-        place: "asks".to_owned(),
-        expected: None,
-        found: Some(Value::Array(fresh.collect())),
-    }
+    Difference { place: "asks".to_owned(), expected: None, found: Some(fresh.collect()) }
 }

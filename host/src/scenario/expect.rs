@@ -1,17 +1,19 @@
 //! Pure: whether what came of a step is what the scenario says.
 
-use serde_json::{Map, Value, json};
+use sagabox_engine::model::Timestamp;
 
-use super::difference::{Difference, differences};
-use super::file::{Then, duration};
-use super::play::{Outcome, is_decision};
+use super::file::Then;
+use super::play::{NOW, Outcome, is_decision};
+use super::shown;
+use crate::durations::{duration, instant};
+use crate::json::{Difference, Json, Object, differences};
 
 /// Every way in which the outcome is another than expected, as lines for people.
 #[must_use]
 pub fn check(then: &Then, outcome: &Outcome) -> Vec<String> {
-    let empty = Map::new();
+    let empty = Object::default();
     let outcome = outcome.as_object().unwrap_or(&empty);
-    let text = |name: &str| outcome.get(name).and_then(Value::as_str).unwrap_or_default();
+    let text = |name: &str| outcome.get(name).and_then(Json::as_str).unwrap_or_default();
     if let Some(reason) = &then.fails {
         return check_failure(reason, then.transient, outcome);
     }
@@ -31,25 +33,31 @@ pub fn check(then: &Then, outcome: &Outcome) -> Vec<String> {
     let lists = [("claims", &then.claims), ("releases", &then.releases)];
     for (name, expected) in lists {
         if let Some(expected) = expected {
-            problems.extend(member(name, &json!(expected), outcome, &json!([])));
+            let expected = expected.iter().map(|key| Json::from(key.as_str())).collect();
+            problems.extend(member(name, &expected, outcome, &Json::Array(Vec::new())));
         }
     }
     if let Some(expected) = &then.asks {
-        problems.extend(member("asks", &json!(expected), outcome, &json!([])));
+        let expected = Json::Array(expected.clone());
+        problems.extend(member("asks", &expected, outcome, &Json::Array(Vec::new())));
     }
     if let Some(expected) = &then.state {
-        problems.extend(member("state", expected, outcome, &Value::Null));
+        problems.extend(member("state", expected, outcome, &Json::Null));
     }
     if let Some(expected) = then.completes {
         problems.extend(member("completes", &expected.into(), outcome, &false.into()));
     }
     if let Some(expected) = &then.timers {
-        match timers(expected) {
+        let now = Timestamp(outcome.get(NOW).and_then(Json::as_u64).unwrap_or(0));
+        match timers(expected, now) {
             Ok(expected) => {
-                let mut found = outcome.get("timers").cloned().unwrap_or_else(|| json!({}));
+                let none = || Json::Object(Object::default());
+                let mut found = outcome.get("timers").cloned().unwrap_or_else(none);
                 // The data of a timer comes back with it, where a later step sees it.
-                for timer in found.as_object_mut().into_iter().flat_map(Map::values_mut) {
-                    timer.as_object_mut().map(|timer| timer.remove("data"));
+                for timer in found.as_object_mut().into_iter().flat_map(Object::values_mut) {
+                    if let Some(timer) = timer.as_object_mut() {
+                        timer.remove("data");
+                    }
                 }
                 problems.extend(lines(&differences("timers", &expected, &found)));
             }
@@ -59,12 +67,8 @@ pub fn check(then: &Then, outcome: &Outcome) -> Vec<String> {
     problems
 }
 
-fn check_failure(
-    reason: &str,
-    transient: Option<bool>,
-    outcome: &Map<String, Value>,
-) -> Vec<String> {
-    let found = outcome.get("fails").and_then(Value::as_str);
+fn check_failure(reason: &str, transient: Option<bool>, outcome: &Object) -> Vec<String> {
+    let found = outcome.get("fails").and_then(Json::as_str);
     if !found.is_some_and(|found| found.contains(reason)) {
         return vec![format!("expected the failure `{reason}`, found {}", ended(outcome))];
     }
@@ -74,24 +78,28 @@ fn check_failure(
     }
 }
 
+/// What is wrong with a step that only arranges: it has no `then`, so it must decide.
+#[must_use]
+pub fn check_arranging(outcome: &Outcome) -> Option<String> {
+    let outcome = outcome.as_object()?;
+    (!is_decision(outcome)).then(|| {
+        format!("expected a decision, as the step has no `then`, found {}", ended(outcome))
+    })
+}
+
 /// How a step ended, in few words.
-fn ended(outcome: &Map<String, Value>) -> String {
+fn ended(outcome: &Object) -> String {
     for (name, what) in [("fails", "the failure"), ("ignored", "that it is ignored:")] {
-        if let Some(Value::String(why)) = outcome.get(name) {
+        if let Some(why) = outcome.get(name).and_then(Json::as_str) {
             return format!("{what} `{why}`");
         }
     }
-    let decision = outcome.iter().filter(|(name, _)| *name != "asks");
-    let decision: Map<String, Value> = decision.map(|(n, v)| (n.clone(), v.clone())).collect();
-    format!("the decision {}", Value::Object(decision))
+    let decision = outcome.into_iter().filter(|(name, _)| !["asks", NOW].contains(&name.as_str()));
+    let decision = decision.map(|(name, value)| (name.clone(), value.clone()));
+    format!("the decision {}", Json::object(decision))
 }
 
-fn member(
-    name: &str,
-    expected: &Value,
-    outcome: &Map<String, Value>,
-    otherwise: &Value,
-) -> Vec<String> {
+fn member(name: &str, expected: &Json, outcome: &Object, otherwise: &Json) -> Vec<String> {
     lines(&differences(name, expected, outcome.get(name).unwrap_or(otherwise)))
 }
 
@@ -100,26 +108,24 @@ fn lines(differences: &[Difference]) -> Vec<String> {
 }
 
 /// Of each message, what is said of it is compared, and nothing else.
-fn messages(name: &str, expected: &[Value], outcome: &Map<String, Value>) -> Vec<String> {
-    let found = outcome.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+fn messages(name: &str, expected: &[Json], outcome: &Object) -> Vec<String> {
+    let found = outcome.get(name).and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut problems = Vec::new();
     for index in 0..expected.len().max(found.len()) {
         let place = format!("{name}[{index}]");
         match (expected.get(index).map(written), found.get(index)) {
             (Some(Ok(expected)), Some(found)) => {
-                let mut compared = Map::new();
+                let mut compared = Object::default();
                 for member in expected.keys() {
                     if let Some(value) = found.get(member) {
-                        compared.insert(member.clone(), value.clone());
+                        compared.insert(member, value.clone());
                     }
                 }
-                let expected = Value::Object(expected);
-                problems.extend(lines(&differences(&place, &expected, &Value::Object(compared))));
+                problems.extend(lines(&differences(&place, &expected.into(), &compared.into())));
             }
             (Some(Err(why)), _) => problems.push(format!("{place}: {why}")),
             (Some(Ok(expected)), None) => {
-                problems
-                    .push(format!("{place}: expected {}, found nothing", Value::Object(expected)));
+                problems.push(format!("{place}: expected {expected}, found nothing"));
             }
             (None, Some(found)) => {
                 problems.push(format!("{place}: expected nothing, found {found}"));
@@ -131,54 +137,72 @@ fn messages(name: &str, expected: &[Value], outcome: &Map<String, Value>) -> Vec
 }
 
 /// `Type`, `Type: data`, or an object with `type` and more.
-fn written(value: &Value) -> Result<Map<String, Value>, String> {
+fn written(value: &Json) -> Result<Object, String> {
     const MEMBERS: [&str; 5] = ["type", "subject", "datacontenttype", "extensions", "data"];
     let wrong = || {
         format!("`{value}` is no message: write `Type`, `Type: data`, or {{type, subject, data}}")
     };
     match value {
-        Value::String(name) => Ok(Map::from_iter([("type".to_owned(), name.clone().into())])),
-        Value::Object(members) if members.contains_key("type") => {
+        Json::String(name) => Ok([("type", name.as_str().into())].into_iter().collect()),
+        Json::Object(members) if members.contains_key("type") => {
             match members.keys().all(|name| MEMBERS.contains(&name.as_str())) {
                 true => Ok(members.clone()),
                 false => Err(wrong()),
             }
         }
-        Value::Object(members) if members.len() == 1 => {
-            let (name, data) = members.iter().next().ok_or_else(wrong)?;
-            let message = [("type", Value::from(name.clone())), ("data", data.clone())];
-            Ok(message.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        Json::Object(members) if members.len() == 1 => {
+            let (name, data) = members.into_iter().next().ok_or_else(wrong)?;
+            let message = [("type", Json::from(name.as_str())), ("data", data.clone())];
+            Ok(message.into_iter().collect())
         }
         _ => Err(wrong()),
     }
 }
 
-fn timers(expected: &std::collections::BTreeMap<String, Option<String>>) -> Result<Value, String> {
-    let mut timers = Map::new();
-    for (name, after) in expected {
-        let shown = match after {
-            None => Value::Null,
-            Some(after) => {
-                let after = duration(after).map_err(|why| format!("timers.{name}: {why}"))?;
-                json!({"after_ms": u64::try_from(after.as_millis()).unwrap_or(u64::MAX)})
+/// By the time until they are due, or at which.
+fn timers(
+    expected: &std::collections::BTreeMap<String, Option<String>>,
+    now: Timestamp,
+) -> Result<Json, String> {
+    let mut timers = Object::default();
+    for (name, due) in expected {
+        let shown = match due.as_deref() {
+            None => Json::Null,
+            Some(due) => {
+                let due = due_at(due, now).map_err(|why| format!("timers.{name}: {why}"))?;
+                Json::object([("after_ms", shown::after(due, now))])
             }
         };
-        timers.insert(name.clone(), shown);
+        timers.insert(name, shown);
     }
-    Ok(Value::Object(timers))
+    Ok(timers.into())
+}
+
+/// `10m` from now, or `2026-01-31T12:00:00Z`.
+///
+/// # Errors
+/// Says how either is written.
+pub fn due_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    match instant(text) {
+        Ok(at) => Ok(at),
+        // What looks like a date is one that is wrong.
+        Err(why) if text.contains(':') => Err(why),
+        Err(_) => duration(text).map(|after| now.after(after)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::json;
 
     #[track_caller]
-    fn problems(then: &Value, outcome: &Value, expected: &[&str]) {
-        let then: Then = serde_json::from_value(then.clone()).unwrap();
+    fn problems(then: &Json, outcome: &Json, expected: &[&str]) {
+        let then: Then = serde_json::from_str(&then.to_string()).unwrap();
         assert_eq!(check(&then, outcome), expected);
     }
 
-    fn decided() -> Value {
+    fn decided() -> Json {
         json!({
             "sends": [{"type": "Pay", "subject": "o", "data": {"sum": 7}}],
             "emits": [],
@@ -263,5 +287,53 @@ mod tests {
             &failed,
             &["expected that it is ignored (complete), found the failure `no such order`"],
         );
+    }
+
+    #[test]
+    fn numbers_are_compared_digit_by_digit() {
+        let found = Json::parse(
+            br#"{"sends":[{"type":"Pay","data":{"sum":9007199254740992.0}}],"emits":[]}"#,
+        );
+        problems(
+            &json!({"sends": [{"Pay": {"sum": 9_007_199_254_740_993_u64}}]}),
+            &found.unwrap(),
+            &["sends[0].data.sum: expected 9007199254740993, found 9007199254740992.0"],
+        );
+    }
+
+    #[test]
+    fn timers_are_expected_after_a_while_or_at_a_time() {
+        let now = crate::durations::instant("2026-01-31T12:00:00Z").unwrap().0;
+        let found = |after: i64| json!({"sends": [], "emits": [], "timers": {"late": {"after_ms": after}}, "now": now});
+        for (due, after) in [
+            ("1m", 60_000),
+            ("90d", 90 * 86_400_000),
+            ("2026-01-31T12:00:01Z", 1_000),
+            ("2026-01-31T13:00:00.5+01:00", 500),
+            ("2026-01-31T11:59:59Z", -1_000),
+        ] {
+            problems(&json!({"timers": {"late": due}}), &found(after), &[]);
+        }
+        let then = json!({"timers": {"late": "2026-01-31T11:00:00Z"}});
+        problems(&then, &found(0), &["timers.late.after_ms: expected -3600000, found 0"]);
+        let then: Then =
+            serde_json::from_str(r#"{"timers":{"late":"2026-01-31T25:00:00Z"}}"#).unwrap();
+        let wrong = check(&then, &found(0)).remove(0);
+        assert!(wrong.contains("is no time such as"), "{wrong}");
+    }
+
+    #[test]
+    fn a_step_that_only_arranges_must_decide() {
+        assert_eq!(check_arranging(&decided()), None);
+        for (outcome, found) in [
+            (json!({"fails": "no such order", "transient": false}), "the failure `no such order`"),
+            (
+                json!({"ignored": "the instance is complete"}),
+                "that it is ignored: `the instance is complete`",
+            ),
+        ] {
+            let expected = format!("expected a decision, as the step has no `then`, found {found}");
+            assert_eq!(check_arranging(&outcome), Some(expected));
+        }
     }
 }

@@ -4,12 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use sagabox_engine::model::Timestamp;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+
+use crate::json::{self, Json, Object};
 
 use crate::files;
 
@@ -34,20 +33,20 @@ pub struct Scenario {
 pub struct Given {
     /// The plugin's section of the host's configuration.
     #[serde(default)]
-    pub configuration: Map<String, Value>,
+    pub configuration: Object,
     pub now: Option<String>,
     pub key: Option<String>,
-    pub state: Option<Value>,
+    pub state: Option<Json>,
     /// That of the manifest, if it is not said: an older one is migrated.
     pub state_version: Option<u32>,
     #[serde(default)]
     pub claims: Vec<String>,
-    /// Name to the time until it is due.
+    /// Name to the time until it is due, or at which.
     #[serde(default)]
     pub timers: BTreeMap<String, String>,
     /// Lookup to key to answer; null if it knows nothing.
     #[serde(default)]
-    pub lookups: BTreeMap<String, BTreeMap<String, Value>>,
+    pub lookups: BTreeMap<String, BTreeMap<String, Json>>,
     /// Subject to its events.
     #[serde(default)]
     pub streams: BTreeMap<String, Vec<When>>,
@@ -79,7 +78,7 @@ pub struct When {
     pub datacontenttype: Option<String>,
     #[serde(default)]
     pub extensions: BTreeMap<String, String>,
-    pub data: Option<Value>,
+    pub data: Option<Json>,
     /// The timer of this name is due.
     pub timer: Option<String>,
     /// The last command of this type could not be delivered.
@@ -100,18 +99,18 @@ pub struct Cancelled {
 pub struct Then {
     /// Exactly these commands, in this order.
     #[serde(default)]
-    pub sends: Vec<Value>,
+    pub sends: Vec<Json>,
     /// Exactly these events, in this order.
     #[serde(default)]
-    pub emits: Vec<Value>,
+    pub emits: Vec<Json>,
     /// The state after it.
-    pub state: Option<Value>,
-    /// Timers that it sets, by the time until they are due, and cancels (null).
+    pub state: Option<Json>,
+    /// Timers that it sets, by the time until they are due or at which, and cancels (null).
     pub timers: Option<BTreeMap<String, Option<String>>>,
     pub claims: Option<Vec<String>>,
     pub releases: Option<Vec<String>>,
     /// All questions asked for it, in their order.
-    pub asks: Option<Vec<Value>>,
+    pub asks: Option<Vec<Json>>,
     pub completes: Option<bool>,
     /// A part of the failure's reason.
     pub fails: Option<String>,
@@ -132,7 +131,7 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Scenario>> {
 }
 
 fn parse(text: &str) -> anyhow::Result<Vec<Scenario>> {
-    let scenarios: Vec<Scenario> = serde_saphyr::from_str(text)?;
+    let scenarios: Vec<Scenario> = json::from_yaml(text)?;
     anyhow::ensure!(!scenarios.is_empty(), "there is no scenario in it");
     let normal = scenarios.into_iter().map(|scenario| {
         let name = scenario.scenario.clone();
@@ -165,39 +164,68 @@ fn normalize(mut scenario: Scenario) -> anyhow::Result<Scenario> {
             said.iter().filter(|said| **said).count() == 1,
             "each `when` needs exactly one of `type`, `timer`, `undeliverable`, `cancelled`"
         );
+        when.says_nothing_in_vain()?;
     }
+    scenario.steps.iter().filter_map(|step| step.then.as_ref()).try_for_each(Then::is_one_claim)?;
     Ok(scenario)
 }
 
-/// `90s`, `1h 30m`, `PT10M`.
-///
-/// # Errors
-/// Says how it is written.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: Result<jiff::SignedDuration, _> = text.parse();
-    let parsed = parsed.map_err(|error| error.to_string());
-    let positive = parsed
-        .and_then(|duration| Duration::try_from(duration).map_err(|_| "it is negative".to_owned()));
-    positive.map_err(|why| format!("`{text}` is no duration such as 90s, 10m or 24h: {why}"))
+impl When {
+    /// A member without an effect is a mistake: the author believes that it has one.
+    fn says_nothing_in_vain(&self) -> anyhow::Result<()> {
+        if self.event_type.is_some() {
+            return Ok(());
+        }
+        let of_events = [
+            ("id", self.id.is_some()),
+            ("source", self.source.is_some()),
+            ("subject", self.subject.is_some()),
+            ("time", self.time.is_some()),
+            ("datacontenttype", self.datacontenttype.is_some()),
+            ("extensions", !self.extensions.is_empty()),
+            ("data", self.data.is_some() && self.undeliverable.is_none()),
+        ];
+        for (name, said) in of_events {
+            anyhow::ensure!(!said, "`{name}` in a `when` belongs to an event, which has a `type`");
+        }
+        Ok(())
+    }
 }
 
-/// RFC 3339.
-///
-/// # Errors
-/// Says how it is written.
-pub fn instant(text: &str) -> Result<Timestamp, String> {
-    let parsed: Result<jiff::Timestamp, _> = text.parse();
-    let millis = parsed.map(|at| at.as_millisecond()).map_err(|error| error.to_string());
-    let positive =
-        millis.and_then(|at| u64::try_from(at).map_err(|_| "it is before 1970".to_owned()));
-    positive
-        .map(Timestamp)
-        .map_err(|why| format!("`{text}` is no time such as 2026-01-31T12:00:00Z: {why}"))
+impl Then {
+    /// What fails or is ignored decides nothing that could be looked at beside it.
+    fn is_one_claim(&self) -> anyhow::Result<()> {
+        let of_a_decision = [
+            ("sends", !self.sends.is_empty()),
+            ("emits", !self.emits.is_empty()),
+            ("state", self.state.is_some()),
+            ("timers", self.timers.is_some()),
+            ("claims", self.claims.is_some()),
+            ("releases", self.releases.is_some()),
+            ("asks", self.asks.is_some()),
+            ("completes", self.completes.is_some()),
+        ];
+        let ends = [("fails", self.fails.is_some()), ("ignored", self.ignored.is_some())];
+        let ends: Vec<&str> =
+            ends.iter().filter(|(_, said)| *said).map(|(name, _)| *name).collect();
+        anyhow::ensure!(ends.len() < 2, "a `then` has `fails` or `ignored`, not both");
+        if let [end] = ends[..] {
+            for (name, said) in of_a_decision {
+                anyhow::ensure!(!said, "`{name}` beside `{end}` in a `then` is never looked at");
+            }
+        }
+        anyhow::ensure!(
+            self.transient.is_none() || self.fails.is_some(),
+            "`transient` in a `then` needs `fails`"
+        );
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::json;
 
     #[track_caller]
     fn refused(text: &str, expected: &str) {
@@ -216,7 +244,7 @@ mod tests {
             assert_eq!(scenarios.len(), 1);
             let step = &scenarios[0].steps[0];
             assert_eq!(step.when.event_type.as_deref(), Some("Paid"));
-            assert_eq!(step.when.data, Some(serde_json::json!({"n": 1})));
+            assert_eq!(step.when.data, Some(json!({"n": 1})));
             assert_eq!(step.then.as_ref().unwrap().sends, ["Ship"]);
         }
     }
@@ -232,12 +260,18 @@ mod tests {
     }
 
     #[test]
-    fn times_are_written_as_people_write_them() {
-        assert_eq!(duration("1h 30m"), Ok(Duration::from_mins(90)));
-        assert_eq!(duration("10m"), Ok(Duration::from_mins(10)));
-        assert!(duration("soon").unwrap_err().starts_with("`soon` is no duration such as"));
-        assert!(duration("-1s").unwrap_err().contains("it is negative"));
-        assert_eq!(instant("1970-01-01T00:00:01Z"), Ok(Timestamp(1000)));
-        assert!(instant("today").unwrap_err().starts_with("`today` is no time such as"));
+    fn what_would_never_be_looked_at_is_a_mistake() {
+        for (step, expected) in [
+            ("when: {timer: t, data: 1}", "`data` in a `when` belongs to an event"),
+            ("when: {cancelled: {by: a, reason: b}, subject: s}", "`subject` in a `when`"),
+            ("when: {undeliverable: C, id: x}", "`id` in a `when`"),
+            ("when: {type: P}\n  then: {fails: x, sends: [A]}", "`sends` beside `fails`"),
+            ("when: {type: P}\n  then: {ignored: x, state: 1}", "`state` beside `ignored`"),
+            ("when: {type: P}\n  then: {ignored: x, fails: y}", "`fails` or `ignored`, not both"),
+            ("when: {type: P}\n  then: {transient: true}", "`transient` in a `then` needs `fails`"),
+        ] {
+            refused(&format!("- scenario: a\n  {step}\n"), expected);
+        }
+        parse("- scenario: a\n  when: {undeliverable: C, data: {reason: r}, after: 1m}\n").unwrap();
     }
 }

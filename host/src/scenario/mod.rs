@@ -5,7 +5,6 @@
 //! answer the same, because what a plugin keeps in a global is state that nobody saves.
 //! Knows no host, no store and no clock: the time is the scenario's.
 
-mod difference;
 mod expect;
 mod file;
 mod find;
@@ -14,9 +13,11 @@ mod prove;
 mod shown;
 mod states;
 
-pub use difference::{Difference, differences};
-pub use file::{Scenario, duration, instant, read};
+pub use file::{Scenario, read};
 pub use find::{IN_SOURCE, beside, files_in};
 pub use prove::{Bench, Verdict};
-pub use shown::{decision as shown_decision, message as shown_message, question as shown_question};
+pub use shown::{
+    data as shown_data, decision as shown_decision, message as shown_message,
+    question as shown_question,
+};
 pub use states::states;

@@ -11,21 +11,25 @@ use sagabox_engine::handler::{Call, Handler, Reply, as_read_by};
 use sagabox_engine::identity::{self, DecisionIdentity};
 use sagabox_engine::model::{
     Absent, Answer, AnswerValue, Decision, Due, Effect, Event, Failure, JSON, Key, KeyChange,
-    Outgoing, Question, State, Subscription, TimerChange, Timestamp, reserved,
+    Outgoing, Question, State, Subscription, TimerChange, Timestamp, attribute, reserved,
 };
-use serde_json::{Map, Value, json};
 
-use super::file::{Given, Scenario, When, duration, instant};
+use super::expect::due_at;
+use super::file::{Given, Scenario, When};
 use super::shown;
+use crate::durations::{duration, instant};
+use crate::json::{Json, Object};
 
 /// 2026-01-01T00:00:00Z, if the scenario says nothing.
-const NOW: Timestamp = Timestamp(1_767_225_600_000);
+const BEGINNING: Timestamp = Timestamp(1_767_225_600_000);
+/// The member of a decision that says when it was made.
+pub const NOW: &str = "now";
 /// As the host's: a handler that asks so often asks for ever.
 const ROUNDS_MAX: usize = 16;
 const SOURCE: &str = "/scenario";
 
 /// What came of one step, as JSON: see `expect`.
-pub type Outcome = Value;
+pub type Outcome = Json;
 
 /// What came of each step. The first that cannot be played ends it.
 ///
@@ -67,15 +71,15 @@ struct Player<'s> {
 impl<'s> Player<'s> {
     fn new(given: &'s Given, handler: &'s dyn Handler) -> Result<Self, String> {
         let version = given.state_version.unwrap_or(handler.manifest().state_version);
-        let now = given.now.as_deref().map_or(Ok(NOW), instant);
+        let now = given.now.as_deref().map_or(Ok(BEGINNING), instant);
         let now = now.map_err(|why| format!("given.now: {why}"))?;
         if given.state.is_some() && given.key.is_none() {
             return Err("given.state: needs given.key, the key of the instance".to_owned());
         }
         let mut timers = BTreeMap::new();
-        for (name, after) in &given.timers {
-            let after = duration(after).map_err(|why| format!("given.timers.{name}: {why}"))?;
-            timers.insert(name.clone(), (now.after(after), Bytes::new()));
+        for (name, due) in &given.timers {
+            let due = due_at(due, now).map_err(|why| format!("given.timers.{name}: {why}"))?;
+            timers.insert(name.clone(), (due, Bytes::new()));
         }
         Ok(Self {
             given,
@@ -102,7 +106,7 @@ impl<'s> Player<'s> {
         let keys = match correlate(&event, &subscription.key) {
             Ok(keys) => keys,
             // So does the host: nobody can be called.
-            Err(why) => return Ok(json!({"fails": why, "transient": false})),
+            Err(why) => return Ok(failed(&why, false, Vec::new())),
         };
         let attempt = when.attempt.unwrap_or(1);
         if !self.handler.manifest().role.has_instances() {
@@ -119,7 +123,7 @@ impl<'s> Player<'s> {
 
     /// The instance that the event is for; otherwise what the host does with it.
     fn reaches(&self, subscription: &Subscription, keys: &[Key]) -> Result<Key, Outcome> {
-        let ignored = |why: &str| Err(json!({"ignored": why}));
+        let ignored = |why: &str| Err(self::ignored(why));
         let named = self.key.as_ref().is_some_and(|own| keys.contains(own));
         if !self.started && subscription.effect != Effect::Handle {
             return match (&self.key, keys.first()) {
@@ -139,9 +143,7 @@ impl<'s> Player<'s> {
             _ => match subscription.absent {
                 Absent::Ignore => ignored("no instance has its key"),
                 Absent::Hold(_) => ignored("no instance has its key yet: it is held"),
-                Absent::Fail => {
-                    Err(json!({"fails": "no instance has its key", "transient": false}))
-                }
+                Absent::Fail => Err(failed("no instance has its key", false, Vec::new())),
             },
         }
     }
@@ -162,7 +164,7 @@ impl<'s> Player<'s> {
         }
         let mut outcomes = outcomes.into_iter();
         let Some(mut all) = outcomes.next() else {
-            return Ok(json!({"ignored": "it names no key"}));
+            return Ok(ignored("it names no key"));
         };
         for outcome in outcomes {
             for list in ["sends", "emits", "asks"] {
@@ -187,20 +189,19 @@ impl<'s> Player<'s> {
             answers: Vec::new(),
             seed: DecisionIdentity::new(plugin, event, key).seed(),
         };
-        let mut asked: Vec<Value> = Vec::new();
+        let mut asked: Vec<Json> = Vec::new();
         for _ in 0..ROUNDS_MAX {
             let questions = match self.handler.handle(&call) {
                 Ok(Reply::Decided(decision)) => {
                     let mut outcome = shown::decision(&decision, self.now);
                     outcome["asks"] = asked.into();
+                    outcome[NOW] = self.now.0.into();
                     self.take(key, event, decision);
                     return Ok(outcome);
                 }
                 Err(failure) => {
                     let transient = matches!(failure, Failure::Transient(_));
-                    return Ok(json!({
-                        "fails": failure.to_string(), "transient": transient, "asks": asked,
-                    }));
+                    return Ok(failed(&failure.to_string(), transient, asked));
                 }
                 Ok(Reply::Need(questions)) => questions,
             };
@@ -214,11 +215,11 @@ impl<'s> Player<'s> {
             }
             if call.answers.len() == before {
                 let why = "the handler asks only what it was told";
-                return Ok(json!({"fails": why, "transient": false, "asks": asked}));
+                return Ok(failed(why, false, asked));
             }
         }
         let why = format!("the handler asked in more than {ROUNDS_MAX} rounds for one event");
-        Ok(json!({"fails": why, "transient": false, "asks": asked}))
+        Ok(failed(&why, false, asked))
     }
 
     /// What the decision does to the instance.
@@ -286,7 +287,8 @@ impl<'s> Player<'s> {
         } else if let Some(command) = &when.undeliverable {
             self.undeliverable(command, when.data.as_ref())?
         } else if let Some(cancelled) = &when.cancelled {
-            let data = json!({"by": cancelled.by, "reason": cancelled.reason});
+            let said = [("by", &cancelled.by), ("reason", &cancelled.reason)];
+            let data = Json::object(said.map(|(name, text)| (name, text.as_str().into())));
             let subject = self.key.as_ref().map(ToString::to_string);
             self.reserved(reserved::INSTANCE_CANCELLED, subject, bytes(&data))?
         } else {
@@ -309,20 +311,33 @@ impl<'s> Player<'s> {
         self.reserved(reserved::TIMER_FIRED, Some(name.to_owned()), data)
     }
 
-    fn undeliverable(&self, command: &str, data: Option<&Value>) -> Result<Event, String> {
+    fn undeliverable(&self, command: &str, data: Option<&Json>) -> Result<Event, String> {
         let sent = self.sent.iter().rev().find(|sent| sent.event_type == command);
         let Some(sent) = sent else {
             return Err(format!("no command `{command}` was sent before"));
         };
         let plugin = self.handler.manifest().name.as_str();
         let said = |name: &str| data.and_then(|data| data.get(name)).cloned();
-        let data = json!({
-            "id": said("id").unwrap_or_else(|| "command".into()),
-            "type": command,
-            "reason": said("reason").unwrap_or_else(|| "refused by the sink".into()),
-            "attempts": said("attempts").unwrap_or_else(|| 1.into()),
-            "command": command_event(sent, plugin),
-        });
+        // The command as it left, a CloudEvent.
+        let sent = Event {
+            id: "command".to_owned(),
+            source: identity::source(&plugin.into()),
+            event_type: sent.event_type.clone(),
+            subject: sent.subject.clone(),
+            time: None,
+            datacontenttype: Some(sent.datacontenttype.clone()),
+            dataschema: None,
+            extensions: sent.extensions.clone(),
+            data: sent.data.clone(),
+        };
+        let sent = Json::parse(sent.to_json().as_bytes()).map_err(|error| error.to_string())?;
+        let data = Json::object([
+            ("id", said("id").unwrap_or_else(|| "command".into())),
+            ("type", command.into()),
+            ("reason", said("reason").unwrap_or_else(|| "refused by the sink".into())),
+            ("attempts", said("attempts").unwrap_or_else(|| 1_u32.into())),
+            ("command", sent),
+        ]);
         self.reserved(reserved::COMMAND_UNDELIVERABLE, Some(command.to_owned()), bytes(&data))
     }
 
@@ -355,7 +370,7 @@ impl<'s> Player<'s> {
             Question::Lookup { name, key } => {
                 let found = self.given.lookups.get(name).and_then(|table| table.get(key));
                 match found {
-                    Some(Value::Null) => Ok(AnswerValue::Missing),
+                    Some(Json::Null) => Ok(AnswerValue::Missing),
                     Some(value) => {
                         Ok(AnswerValue::Found { content_type: JSON.to_owned(), data: bytes(value) })
                     }
@@ -395,27 +410,32 @@ fn plain_event(when: &When, number: u32) -> Event {
         data: match (&when.data, when.datacontenttype.as_deref()) {
             (None, _) => Bytes::new(),
             // Text of another media type is meant as it stands, without quotes.
-            (Some(Value::String(text)), Some(kind)) if kind != JSON => text.clone().into(),
+            (Some(Json::String(text)), Some(kind)) if !attribute::is_json(kind) => {
+                text.clone().into()
+            }
             (Some(data), _) => bytes(data),
         },
     }
 }
 
-/// The command as it left: a `CloudEvent`.
-fn command_event(sent: &Outgoing, plugin: &str) -> Value {
-    let mut event = shown::message(sent);
-    event["specversion"] = "1.0".into();
-    event["id"] = "command".into();
-    event["source"] = identity::source(&plugin.into()).into();
-    event
+fn failed(why: &str, transient: bool, asked: Vec<Json>) -> Outcome {
+    let mut outcome = Json::object([("fails", why.into()), ("transient", transient.into())]);
+    if !asked.is_empty() {
+        outcome["asks"] = asked.into();
+    }
+    outcome
 }
 
-fn bytes(value: &Value) -> Bytes {
+fn ignored(why: &str) -> Outcome {
+    Json::object([("ignored", why.into())])
+}
+
+fn bytes(value: &Json) -> Bytes {
     Bytes::from(value.to_string())
 }
 
 /// Whether an outcome is a decision.
 #[must_use]
-pub fn is_decision(outcome: &Map<String, Value>) -> bool {
+pub fn is_decision(outcome: &Object) -> bool {
     outcome.contains_key("sends")
 }

@@ -9,10 +9,10 @@ use sagabox_engine::handler::Handler;
 use serde::Serialize;
 use tempfile::TempDir;
 
-use super::difference::differences;
 use super::expect;
 use super::file::Scenario;
 use super::play::{Outcome, play};
+use crate::json::differences;
 use crate::plugin::{self, Sandbox, Settings};
 
 /// A component, ready to be played on.
@@ -61,8 +61,7 @@ impl Bench {
     /// # Errors
     /// If the component cannot be loaded; what is wrong with a scenario is in its verdict.
     pub fn play(&mut self, scenario: &Scenario) -> anyhow::Result<Verdict> {
-        let configuration = serde_json::Value::Object(scenario.given.configuration.clone());
-        let all = self.both(&configuration.to_string())?;
+        let all = self.both(&scenario.given.configuration.to_string())?;
         let problems = match choose(all, scenario.plugin.as_deref()) {
             Ok(both) => verdict(scenario, both),
             Err(why) => vec![why],
@@ -80,7 +79,7 @@ impl Bench {
         scenario: Option<&Scenario>,
     ) -> anyhow::Result<Option<Arc<dyn Handler>>> {
         let configuration = scenario.map(|own| own.given.configuration.clone()).unwrap_or_default();
-        let all = self.both(&serde_json::Value::Object(configuration).to_string())?;
+        let all = self.both(&configuration.to_string())?;
         let own = all.iter().find(|both| both.fresh.manifest().name.as_str() == name);
         Ok(own.map(|both| Arc::clone(&both.fresh)))
     }
@@ -135,10 +134,11 @@ fn verdict(scenario: &Scenario, both: &Both) -> Vec<String> {
         _ => format!("step {}: ", index + 1),
     };
     for (index, (step, outcome)) in scenario.steps.iter().zip(&outcomes).enumerate() {
-        if let Some(then) = &step.then {
-            let found = expect::check(then, outcome).into_iter();
-            problems.extend(found.map(|problem| format!("{}{problem}", name(index))));
-        }
+        let found = match &step.then {
+            Some(then) => expect::check(then, outcome),
+            None => expect::check_arranging(outcome).into_iter().collect(),
+        };
+        problems.extend(found.into_iter().map(|problem| format!("{}{problem}", name(index))));
     }
     // Twice: the first may find an instance that nothing was called on yet.
     for _ in 0..2 {

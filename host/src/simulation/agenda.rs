@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sagabox_engine::model::{Event, Message, Timestamp};
-use serde_json::{Map, Value};
 
 use super::choices::{Choices, Odds};
 use super::draw::fill;
 use super::file::{Coming, Disturbances, Outcome, Simulation, Span, Template};
 use super::history::json_of;
 use super::told::time_of;
+use crate::json::{Json, Object};
 
 const SOURCE: &str = "/simulation";
 
@@ -40,7 +40,7 @@ impl Agenda {
         for case in 1..=choices.between("cases", &simulation.cases) {
             let name = format!("case {case}");
             let begins = after(choices, &format!("{name} begins"), simulation.starts, start);
-            let mut values = Map::new();
+            let mut values = Object::default();
             values.insert("case".to_owned(), case.into());
             for (draw, how) in &simulation.draws {
                 let place = format!("{name} draws {draw}");
@@ -50,7 +50,7 @@ impl Agenda {
             for (index, coming) in simulation.events.iter().enumerate() {
                 let place = format!("{name} event {}", index + 1);
                 let id = format!("{}-{case}.{}", coming.what.event_type, index + 1);
-                let comes = |place: &str, id: &str, each: Option<&Value>| {
+                let comes = |place: &str, id: &str, each: Option<&Json>| {
                     let known = |name: &str| match name {
                         "each" => each.cloned(),
                         _ => values.get(name).cloned(),
@@ -58,8 +58,7 @@ impl Agenda {
                     let disturbances = &simulation.disturbances;
                     agenda.come(coming, disturbances, choices, (place, id, begins), &known)
                 };
-                let list =
-                    coming.each.as_ref().map(|each| values.get(each).unwrap_or(&Value::Null));
+                let list = coming.each.as_ref().map(|each| values.get(each).unwrap_or(&Json::Null));
                 match list {
                     None => comes(&place, &id, None)?,
                     Some(list) => {
@@ -82,7 +81,7 @@ impl Agenda {
         disturbances: &Disturbances,
         choices: &Choices,
         (name, id, begins): (&str, &str, Timestamp),
-        known: &dyn Fn(&str) -> Option<Value>,
+        known: &dyn Fn(&str) -> Option<Json>,
     ) -> Result<(), String> {
         let at = after(choices, &format!("{name} waits"), coming.after, begins);
         if choices.happens(name, coming.odds, at, String::new) {
@@ -134,7 +133,7 @@ impl Agenda {
         let known = |name: &str| match name {
             "id" => Some(id.into()),
             "key" => Some(command.key.as_str().into()),
-            "subject" => command.event.subject.as_deref().map(Value::from),
+            "subject" => command.event.subject.as_deref().map(Json::from),
             pointer => data.pointer(pointer).cloned(),
         };
         let disturbances = &simulation.disturbances;
@@ -231,10 +230,10 @@ fn after(choices: &Choices, name: &str, span: Span, from: Timestamp) -> Timestam
 fn event(
     what: &Template,
     id: String,
-    known: &dyn Fn(&str) -> Option<Value>,
+    known: &dyn Fn(&str) -> Option<Json>,
 ) -> Result<Event, String> {
     let text = |text: &str| match fill(&text.into(), known)? {
-        Value::String(text) => Ok::<_, String>(text),
+        Json::String(text) => Ok::<_, String>(text),
         other => Ok(other.to_string()),
     };
     let extensions = what.extensions.iter().map(|(name, value)| Ok((name.clone(), text(value)?)));
@@ -248,7 +247,7 @@ fn event(
         dataschema: None,
         extensions: extensions.collect::<Result<_, String>>()?,
         data: match fill(&what.data, known)? {
-            Value::Null => Bytes::new(),
+            Json::Null => Bytes::new(),
             data => Bytes::from(data.to_string()),
         },
     };

@@ -1,12 +1,12 @@
 //! Pure: what a run showed of one instance, as a scenario for `sagabox test`.
 
 use sagabox_engine::model::{MessageKind, Question, Timestamp, reserved};
-use serde_json::{Map, Value, json};
 
 use super::file::Simulation;
 use super::history::{Deed, json_of, looked_up};
 use super::told::time_of;
 use super::trial::Failing;
+use crate::json::{Json, Object};
 
 /// The text of a scenario file, with what the plugin decides today.
 ///
@@ -44,8 +44,8 @@ pub fn as_scenario(failing: &Failing, simulation: &Simulation) -> Result<String,
         failing.seed,
         one_line(&broken.invariant),
         one_line(&broken.why),
-        Value::from(format!("{}: {}", simulation.name, broken.invariant)),
-        Value::from(who.plugin.as_str()),
+        Json::from(format!("{}: {}", simulation.name, broken.invariant)),
+        Json::from(who.plugin.as_str()),
         given(&deeds, simulation, at),
     );
     for deed in &deeds {
@@ -55,7 +55,7 @@ pub fn as_scenario(failing: &Failing, simulation: &Simulation) -> Result<String,
     }
     if let Some(failed) = failed {
         let when = when(&failed.event, failed.at.0.saturating_sub(at.0));
-        let then = json!({"fails": failed.reason});
+        let then = Json::object([("fails", failed.reason.as_str().into())]);
         text.push_str(&format!("    - when: {when}\n      then: {then}\n"));
     }
     Ok(text)
@@ -65,43 +65,43 @@ fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
 
-fn given(deeds: &[&Deed], simulation: &Simulation, now: Timestamp) -> Value {
-    let mut lookups: Map<String, Value> = Map::new();
+fn given(deeds: &[&Deed], simulation: &Simulation, now: Timestamp) -> Json {
+    let mut lookups = Object::default();
     for (name, key, value) in deeds.iter().flat_map(|deed| &deed.answers).filter_map(looked_up) {
-        let table = lookups.entry(name.to_owned()).or_insert_with(|| json!({}));
-        table[key] = value;
+        lookups.entry(name)[key] = value;
     }
-    let mut given = json!({"now": now.to_rfc3339()});
+    let mut given = Json::object([("now", now.to_rfc3339().into())]);
     if !simulation.given.configuration.is_empty() {
-        given["configuration"] = Value::Object(simulation.given.configuration.clone());
+        given["configuration"] = simulation.given.configuration.clone().into();
     }
     if !lookups.is_empty() {
-        given["lookups"] = Value::Object(lookups);
+        given["lookups"] = lookups.into();
     }
     given
 }
 
-fn when(event: &sagabox_engine::model::Event, after: u64) -> Value {
+fn when(event: &sagabox_engine::model::Event, after: u64) -> Json {
     let data = json_of(&event.data);
     let subject = event.subject.clone().unwrap_or_default();
+    let parts =
+        |names: [&'static str; 2]| Json::object(names.map(|name| (name, data[name].clone())));
     let mut when = match event.event_type.as_str() {
-        reserved::TIMER_FIRED => json!({"timer": subject}),
-        reserved::COMMAND_UNDELIVERABLE => json!({
-            "undeliverable": subject,
-            "data": {"reason": data["reason"], "attempts": data["attempts"]},
-        }),
-        reserved::INSTANCE_CANCELLED => {
-            json!({"cancelled": {"by": data["by"], "reason": data["reason"]}})
-        }
+        reserved::TIMER_FIRED => Json::object([("timer", subject.into())]),
+        reserved::COMMAND_UNDELIVERABLE => Json::object([
+            ("undeliverable", subject.into()),
+            ("data", parts(["reason", "attempts"])),
+        ]),
+        reserved::INSTANCE_CANCELLED => Json::object([("cancelled", parts(["by", "reason"]))]),
         event_type => {
-            let mut when = json!({"type": event_type, "id": event.id, "source": event.source});
+            let named = [("type", event_type), ("id", &event.id), ("source", &event.source)];
+            let mut when = Json::object(named.map(|(name, text)| (name, text.into())));
             if let Some(subject) = &event.subject {
                 when["subject"] = subject.as_str().into();
             }
-            let extensions = event.extensions.iter().map(|(n, v)| (n.clone(), v.clone().into()));
-            let extensions: Map<String, Value> = extensions.collect();
-            if !extensions.is_empty() {
-                when["extensions"] = Value::Object(extensions);
+            if !event.extensions.is_empty() {
+                let extensions = event.extensions.iter();
+                let extensions = extensions.map(|(name, value)| (name, value.as_str().into()));
+                when["extensions"] = Json::object(extensions);
             }
             if !data.is_null() {
                 when["data"] = data;
@@ -115,44 +115,43 @@ fn when(event: &sagabox_engine::model::Event, after: u64) -> Value {
     when
 }
 
-fn then(deed: &Deed) -> Value {
+fn then(deed: &Deed) -> Json {
     let of = |kind: MessageKind| {
         let messages = deed.messages.iter().filter(|(of, _)| *of == kind);
         let messages = messages.map(|(_, event)| {
-            let mut message = json!({"type": event.event_type});
+            let mut message = Json::object([("type", event.event_type.as_str().into())]);
             if let Some(subject) = &event.subject {
                 message["subject"] = subject.as_str().into();
             }
             message["data"] = json_of(&event.data);
             message
         });
-        messages.collect::<Vec<Value>>()
+        messages.collect::<Vec<Json>>()
     };
-    let mut then = json!({"sends": of(MessageKind::Command)});
+    let mut then = Json::object([("sends", of(MessageKind::Command).into())]);
     let emits = of(MessageKind::Event);
     if !emits.is_empty() {
         then["emits"] = emits.into();
     }
     let timers = deed.timers.iter().filter_map(|timer| {
-        let text = |name: &str| timer.get(name).and_then(Value::as_str);
-        let after = timer.get("after_ms").and_then(Value::as_u64);
-        let at = timer.get("at").and_then(Value::as_u64);
-        let after = after.or_else(|| at.map(|at| at.saturating_sub(deed.at.0)));
-        match (text("set"), text("cancel")) {
-            (Some(name), _) => Some((name.to_owned(), time_of(after.unwrap_or(0)).into())),
-            (_, Some(name)) => Some((name.to_owned(), Value::Null)),
+        let text = |name: &str| timer.get(name).and_then(Json::as_str);
+        let number = |name: &str| timer.get(name).and_then(Json::as_u64);
+        match (text("set"), number("at"), text("cancel")) {
+            (Some(name), None, _) => Some((name, time_of(number("after_ms").unwrap_or(0)).into())),
+            (Some(name), Some(at), _) => Some((name, Timestamp(at).to_rfc3339().into())),
+            (_, _, Some(name)) => Some((name, Json::Null)),
             _ => None,
         }
     });
-    let timers: Map<String, Value> = timers.collect();
+    let timers: Object = timers.collect();
     if !timers.is_empty() {
-        then["timers"] = Value::Object(timers);
+        then["timers"] = timers.into();
     }
     for (list, member) in [("claims", "claim"), ("releases", "release")] {
         let keys = deed.keys.iter().filter_map(|key| key.get(member));
-        let keys: Vec<&Value> = keys.collect();
+        let keys: Vec<Json> = keys.cloned().collect();
         if !keys.is_empty() {
-            then[list] = json!(keys);
+            then[list] = keys.into();
         }
     }
     if let Some(state) = &deed.state {

@@ -1,28 +1,28 @@
 //! Values that chance draws, and texts with places for them.
 
 use sagabox_engine::model::Timestamp;
-use serde_json::{Map, Value};
 
 use super::choices::Choices;
+use crate::json::{Json, Object};
 
 /// How a value is drawn. The plainest is the first that it can be.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Draw {
     /// Not drawn at all, but it may have places.
-    Is(Value),
-    OneOf(Vec<Value>),
+    Is(Json),
+    OneOf(Vec<Json>),
     /// From the first number to the last.
     Number(i64, i64),
     /// Some of these, in their order; at least and at most so many.
-    SomeOf(Vec<Value>, u64, u64),
+    SomeOf(Vec<Json>, u64, u64),
     /// A list of values made of `$index`; at least and at most so many.
-    ListOf(Value, u64, u64),
+    ListOf(Json, u64, u64),
 }
 
 impl Draw {
     /// # Errors
     /// Says what is wrong with it.
-    pub fn parse(value: &Value) -> Result<Self, String> {
+    pub fn parse(value: &Json) -> Result<Self, String> {
         let Some(members) = value.as_object() else { return Ok(Self::Is(value.clone())) };
         let known = |names: &[&str]| match members.keys().find(|name| !names.contains(&&***name)) {
             Some(other) => Err(format!("`{other}` is not known beside {}", names[0])),
@@ -36,7 +36,7 @@ impl Draw {
             true => Ok((least, most)),
             false => Err(format!("at least {least} and at most {most}: nothing is both")),
         };
-        let list = |name: &str| match members.get(name).and_then(Value::as_array) {
+        let list = |name: &str| match members.get(name).and_then(Json::as_array) {
             Some(list) if !list.is_empty() => Ok(list.clone()),
             _ => Err(format!("{name}: is no list with something in it")),
         };
@@ -57,7 +57,7 @@ impl Draw {
             Ok(Self::ListOf(item.clone(), least, most))
         } else if members.contains_key("from") {
             known(&["from", "to"])?;
-            let number = |name: &str| members.get(name).and_then(Value::as_i64);
+            let number = |name: &str| members.get(name).and_then(Json::as_i64);
             match (number("from"), number("to")) {
                 (Some(from), Some(to)) if from <= to => Ok(Self::Number(from, to)),
                 _ => Err("from, to: are no two whole numbers, the smaller one first".to_owned()),
@@ -86,8 +86,8 @@ impl Draw {
         choices: &Choices,
         name: &str,
         at: Timestamp,
-        known: &dyn Fn(&str) -> Option<Value>,
-    ) -> Result<Value, String> {
+        known: &dyn Fn(&str) -> Option<Json>,
+    ) -> Result<Json, String> {
         let quiet = |_: u64| String::new();
         match self {
             Self::Is(value) => fill(value, known),
@@ -130,14 +130,14 @@ impl Draw {
 ///
 /// # Errors
 /// Names the place that nothing is known for.
-pub fn fill(value: &Value, known: &dyn Fn(&str) -> Option<Value>) -> Result<Value, String> {
+pub fn fill(value: &Json, known: &dyn Fn(&str) -> Option<Json>) -> Result<Json, String> {
     match value {
-        Value::String(text) => fill_text(text, known),
-        Value::Array(items) => items.iter().map(|item| fill(item, known)).collect(),
-        Value::Object(members) => {
+        Json::String(text) => fill_text(text, known),
+        Json::Array(items) => items.iter().map(|item| fill(item, known)).collect(),
+        Json::Object(members) => {
             let filled =
                 members.iter().map(|(name, value)| Ok((name.clone(), fill(value, known)?)));
-            filled.collect::<Result<Map<_, _>, String>>().map(Value::Object)
+            filled.collect::<Result<Object, String>>().map(Json::Object)
         }
         other => Ok(other.clone()),
     }
@@ -145,19 +145,19 @@ pub fn fill(value: &Value, known: &dyn Fn(&str) -> Option<Value>) -> Result<Valu
 
 /// The names in the places of a value.
 #[must_use]
-pub fn places(value: &Value) -> Vec<String> {
+pub fn places(value: &Json) -> Vec<String> {
     match value {
-        Value::String(text) => {
+        Json::String(text) => {
             let parts = parts(text).into_iter();
             parts.filter_map(|part| part.is_place.then_some(part.text)).collect()
         }
-        Value::Array(items) => items.iter().flat_map(places).collect(),
-        Value::Object(members) => members.values().flat_map(places).collect(),
+        Json::Array(items) => items.iter().flat_map(places).collect(),
+        Json::Object(members) => members.values().flat_map(places).collect(),
         _ => Vec::new(),
     }
 }
 
-fn fill_text(text: &str, known: &dyn Fn(&str) -> Option<Value>) -> Result<Value, String> {
+fn fill_text(text: &str, known: &dyn Fn(&str) -> Option<Json>) -> Result<Json, String> {
     let find = |name: &str| {
         known(name).ok_or_else(|| format!("nothing is known as `${name}` (in `{text}`)"))
     };
@@ -172,7 +172,7 @@ fn fill_text(text: &str, known: &dyn Fn(&str) -> Option<Value>) -> Result<Value,
         match part.is_place {
             false => filled.push_str(&part.text),
             true => match find(&part.text)? {
-                Value::String(text) => filled.push_str(&text),
+                Json::String(text) => filled.push_str(&text),
                 other => filled.push_str(&other.to_string()),
             },
         }
@@ -212,11 +212,11 @@ fn parts(text: &str) -> Vec<Part> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::json::json;
 
     use super::*;
 
-    fn known(name: &str) -> Option<Value> {
+    fn known(name: &str) -> Option<Json> {
         match name {
             "order" => Some("o-1".into()),
             "total" => Some(7.into()),
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn places_are_filled_by_values_or_by_texts() {
-        let filled = |value: Value| fill(&value, &known);
+        let filled = |value: Json| fill(&value, &known);
         assert_eq!(
             filled(json!({"id": "$order", "n": ["$total"]})),
             Ok(json!({"id": "o-1", "n": [7]}))
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_is_drawn_is_within_its_bounds_and_the_first_in_the_plainest_run() {
-        let drawn = |draw: Value, choices: &Choices, name: &str| {
+        let drawn = |draw: Json, choices: &Choices, name: &str| {
             Draw::parse(&draw).unwrap().draw(choices, name, Timestamp(0), &known).unwrap()
         };
         let plain = Choices::new(1, Some(std::collections::BTreeSet::new()));
@@ -263,7 +263,7 @@ mod tests {
             let number = drawn(json!({"from": 1, "to": 3}), &free, &format!("n{index}"));
             assert!((1..=3).contains(&number.as_i64().unwrap()));
             let some = drawn(json!({"some_of": [1, 2, 3]}), &free, &format!("s{index}"));
-            let some: Vec<i64> = serde_json::from_value(some).unwrap();
+            let some: Vec<i64> = serde_json::from_str(&some.to_string()).unwrap();
             assert!(some.is_sorted() && !some.is_empty());
             lengths.insert(some.len());
         }

@@ -10,13 +10,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use sagabox_engine::model::Timestamp;
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
 use super::choices::Odds;
 use super::draw::{Draw, places};
 use super::invariant::Invariant;
+use crate::durations::{duration, instant};
 use crate::files;
-use crate::scenario::{duration, instant};
+use crate::json::{Json, Object, from_yaml};
 
 /// The folder in a plugin's source.
 pub const IN_SOURCE: &str = "simulations";
@@ -56,10 +56,10 @@ pub struct Simulation {
 
 #[derive(Clone, Debug)]
 pub struct Given {
-    pub configuration: Map<String, Value>,
+    pub configuration: Object,
     pub now: Timestamp,
     /// Lookup to key to answer; `*` is any other key.
-    pub lookups: BTreeMap<String, BTreeMap<String, Value>>,
+    pub lookups: BTreeMap<String, BTreeMap<String, Json>>,
 }
 
 /// A time from the first to the last.
@@ -102,7 +102,7 @@ pub struct Template {
     pub event_type: String,
     pub subject: Option<String>,
     pub extensions: BTreeMap<String, String>,
-    pub data: Value,
+    pub data: Json,
 }
 
 /// How often what goes wrong.
@@ -136,7 +136,7 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Simulation>> {
 }
 
 fn parse(text: &str) -> anyhow::Result<Vec<Simulation>> {
-    let written: Vec<Written> = serde_saphyr::from_str(text)?;
+    let written: Vec<Written> = from_yaml(text)?;
     anyhow::ensure!(!written.is_empty(), "there is no simulation in it");
     let all = written.into_iter().map(|written| {
         let name = written.simulation.clone();
@@ -154,10 +154,10 @@ struct Written {
     simulation: String,
     #[serde(default)]
     given: WrittenGiven,
-    cases: Option<Value>,
+    cases: Option<Json>,
     starts: Option<String>,
     #[serde(default)]
-    draws: Map<String, Value>,
+    draws: Object,
     events: Vec<WrittenComing>,
     #[serde(default)]
     answers: BTreeMap<String, Vec<WrittenAnswer>>,
@@ -169,17 +169,17 @@ struct Written {
     #[serde(default)]
     may_go_on: bool,
     #[serde(default)]
-    invariants: Vec<Value>,
+    invariants: Vec<Json>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenGiven {
     #[serde(default)]
-    configuration: Map<String, Value>,
+    configuration: Object,
     now: Option<String>,
     #[serde(default)]
-    lookups: BTreeMap<String, BTreeMap<String, Value>>,
+    lookups: BTreeMap<String, BTreeMap<String, Json>>,
 }
 
 #[derive(Deserialize)]
@@ -191,10 +191,10 @@ struct WrittenComing {
     #[serde(default)]
     extensions: BTreeMap<String, String>,
     #[serde(default)]
-    data: Value,
+    data: Json,
     after: Option<String>,
-    odds: Option<Value>,
-    again: Option<Value>,
+    odds: Option<Json>,
+    again: Option<Json>,
     each: Option<String>,
 }
 
@@ -207,25 +207,25 @@ struct WrittenAnswer {
     #[serde(default)]
     extensions: BTreeMap<String, String>,
     #[serde(default)]
-    data: Value,
+    data: Json,
     after: Option<String>,
-    odds: Option<Value>,
-    again: Option<Value>,
+    odds: Option<Json>,
+    again: Option<Json>,
     refused: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenDisturbances {
-    duplicates: Option<Value>,
-    delays: Option<Value>,
+    duplicates: Option<Json>,
+    delays: Option<Json>,
     delay: Option<String>,
-    crashes: Option<Value>,
-    commits: Option<Value>,
-    reads: Option<Value>,
-    calls: Option<Value>,
-    lookups: Option<Value>,
-    deliveries: Option<Value>,
+    crashes: Option<Json>,
+    commits: Option<Json>,
+    reads: Option<Json>,
+    calls: Option<Json>,
+    lookups: Option<Json>,
+    deliveries: Option<Json>,
 }
 
 // ---- what it means ------------------------------------------------------------------
@@ -276,7 +276,7 @@ fn resolve(written: Written) -> Result<Simulation, String> {
     })
 }
 
-fn draws(written: &Map<String, Value>) -> Result<Vec<(String, Draw)>, String> {
+fn draws(written: &Object) -> Result<Vec<(String, Draw)>, String> {
     let mut draws: Vec<(String, Draw)> = Vec::new();
     for (name, value) in written {
         let draw = Draw::parse(value).map_err(|why| format!("draws.{name}: {why}"))?;
@@ -370,13 +370,13 @@ fn outcome(answer: WrittenAnswer) -> Result<Outcome, String> {
 impl Template {
     fn places(&self) -> Vec<String> {
         let texts = self.subject.iter().chain(self.extensions.values());
-        let texts = texts.flat_map(|text| places(&Value::from(text.as_str())));
+        let texts = texts.flat_map(|text| places(&Json::from(text.as_str())));
         texts.chain(places(&self.data)).collect()
     }
 }
 
 fn disturbances(written: &WrittenDisturbances) -> Result<Disturbances, String> {
-    let or = |name: &str, value: &Option<Value>, percent: f64| {
+    let or = |name: &str, value: &Option<Json>, percent: f64| {
         odds(name, value.as_ref(), Odds::percent(percent).unwrap_or(Odds::NEVER))
     };
     Ok(Disturbances {
@@ -393,10 +393,10 @@ fn disturbances(written: &WrittenDisturbances) -> Result<Disturbances, String> {
 }
 
 /// `5`, `0.5` or `5%`.
-fn odds(name: &str, value: Option<&Value>, otherwise: Odds) -> Result<Odds, String> {
+fn odds(name: &str, value: Option<&Json>, otherwise: Odds) -> Result<Odds, String> {
     let Some(value) = value else { return Ok(otherwise) };
     let percent = match value {
-        Value::String(text) => text.trim_end_matches('%').trim_end().parse().ok(),
+        Json::String(text) => text.trim_end_matches('%').trim_end().parse().ok(),
         other => other.as_f64(),
     };
     let odds = percent.and_then(Odds::percent);
@@ -404,10 +404,10 @@ fn odds(name: &str, value: Option<&Value>, otherwise: Odds) -> Result<Odds, Stri
 }
 
 /// `3` or `1..5`.
-fn counts(value: &Value) -> Result<RangeInclusive<u64>, String> {
+fn counts(value: &Json) -> Result<RangeInclusive<u64>, String> {
     let wrong = || format!("{value} is neither a count such as 3 nor counts such as 1..5");
     let range = match value {
-        Value::String(text) => {
+        Json::String(text) => {
             let (from, to) = text.split_once("..").ok_or_else(wrong)?;
             from.trim().parse().ok().zip(to.trim().parse().ok())
         }

@@ -9,8 +9,8 @@ use sagabox_engine::model::{
     Position, Question, State, Timestamp, reserved,
 };
 use sagabox_engine::store::memory::Tables;
-use serde_json::Value;
 
+use crate::json::Json;
 use crate::replay::{Answered, Summary};
 
 /// Who decides: an instance, or a key of a plugin without instances.
@@ -30,8 +30,8 @@ pub struct Deed {
     /// In the order in which they left.
     pub messages: Vec<(MessageKind, Arc<Event>)>,
     /// As the record has them: `{"set": name, "after_ms": …}`.
-    pub timers: Vec<Value>,
-    pub keys: Vec<Value>,
+    pub timers: Vec<Json>,
+    pub keys: Vec<Json>,
     pub completes: bool,
     pub state: Option<State>,
     pub answers: Vec<Answered>,
@@ -51,7 +51,7 @@ pub struct Failed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
     pub completed: bool,
-    pub state: Value,
+    pub state: Json,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -84,7 +84,7 @@ impl History {
             let who = Who { plugin: plugin.clone(), key: key.clone() };
             let state = instance.state.as_ref().map(|state| json_of(&state.data));
             let completed = instance.status == InstanceStatus::Completed;
-            (who, End { completed, state: state.unwrap_or(Value::Null) })
+            (who, End { completed, state: state.unwrap_or(Json::Null) })
         });
         Self {
             ends: ends.collect(),
@@ -159,18 +159,19 @@ pub fn name_of(event: &Event) -> String {
 
 /// JSON if it is JSON, otherwise its text.
 #[must_use]
-pub fn json_of(data: &[u8]) -> Value {
+pub fn json_of(data: &[u8]) -> Json {
     match data.is_empty() {
-        true => Value::Null,
-        false => serde_json::from_slice(data)
-            .unwrap_or_else(|_| String::from_utf8_lossy(data).into_owned().into()),
+        true => Json::Null,
+        false => {
+            Json::parse(data).unwrap_or_else(|_| String::from_utf8_lossy(data).into_owned().into())
+        }
     }
 }
 
 /// A question as a scenario has it: a lookup and its key, with the answer.
 #[must_use]
-pub fn looked_up(answered: &Answered) -> Option<(&str, &str, Value)> {
+pub fn looked_up(answered: &Answered) -> Option<(&str, &str, Json)> {
     let Question::Lookup { name, key } = &answered.question else { return None };
-    let data = answered.answer.get("data").and_then(Value::as_str);
-    Some((name, key, data.map_or(Value::Null, |data| json_of(data.as_bytes()))))
+    let data = answered.answer.get("data").and_then(Json::as_str);
+    Some((name, key, data.map_or(Json::Null, |data| json_of(data.as_bytes()))))
 }

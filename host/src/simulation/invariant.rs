@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use sagabox_engine::model::{Event, Key, MessageKind};
-use serde_json::{Map, Value};
 
 use super::history::{End, History, Who, json_of};
 use super::term::{Op, Term};
+use crate::json::{Json, Number, Object};
 
 /// One thing that must be so of each group.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,7 +40,7 @@ enum Claim {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selector {
     pub event_type: String,
-    pub values: Vec<(String, Value)>,
+    pub values: Vec<(String, Json)>,
 }
 
 /// What happened to an instance, or with a value; events that came, and what was sent.
@@ -57,7 +57,7 @@ pub struct Group {
 #[derive(Clone, Debug)]
 pub struct Item {
     pub event_type: String,
-    pub data: Value,
+    pub data: Json,
 }
 
 /// An invariant that does not hold.
@@ -73,11 +73,11 @@ pub struct Broken {
 impl Invariant {
     /// # Errors
     /// Says what is wrong with it.
-    pub fn parse(value: &Value) -> Result<Self, String> {
+    pub fn parse(value: &Json) -> Result<Self, String> {
         let members = value.as_object().ok_or("is no object such as {at_most_one: ShipOrder}")?;
         let text = |name: &str| match members.get(name) {
             None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(Json::String(text)) => Ok(Some(text.clone())),
             Some(_) => Err(format!("{name}: is no text")),
         };
         let beside = ["says", "per", "if"];
@@ -86,7 +86,7 @@ impl Invariant {
         let [claim] = claims[..] else {
             return Err(format!("needs exactly one of {}", KINDS.join(", ")));
         };
-        let parsed = parse_claim(claim, &members[claim]);
+        let parsed = parse_claim(claim, &members[claim.as_str()]);
         let parsed = parsed.map_err(|why| format!("{claim}: {why}"))?;
         let per = text("per")?;
         if let Some(per) = &per {
@@ -156,7 +156,7 @@ const KINDS: [&str; 9] = [
     "compare",
 ];
 
-fn parse_claim(kind: &str, value: &Value) -> Result<Claim, String> {
+fn parse_claim(kind: &str, value: &Json) -> Result<Claim, String> {
     let counted = |least: usize, most: usize| {
         Ok::<_, String>(Claim::Count { least, most, of: selectors(value)? })
     };
@@ -165,7 +165,7 @@ fn parse_claim(kind: &str, value: &Value) -> Result<Claim, String> {
         "at_least_one" => counted(1, usize::MAX),
         "exactly_one" => counted(1, 1),
         "at_most" => {
-            let count = value.get("count").and_then(Value::as_u64);
+            let count = value.get("count").and_then(Json::as_u64);
             let of = value.get("of").map(selectors).transpose()?;
             match (count.and_then(|count| usize::try_from(count).ok()), of) {
                 (Some(most), Some(of)) => Ok(Claim::Count { least: 0, most, of }),
@@ -204,23 +204,23 @@ fn parse_claim(kind: &str, value: &Value) -> Result<Claim, String> {
     }
 }
 
-fn pair(value: &Value, example: &str) -> Result<(Vec<Selector>, Vec<Selector>), String> {
+fn pair(value: &Json, example: &str) -> Result<(Vec<Selector>, Vec<Selector>), String> {
     let members = value.as_object().filter(|members| members.len() == 1);
     let (name, value) = members
         .and_then(|members| members.iter().next())
         .ok_or_else(|| format!("is no object such as {example}"))?;
-    Ok((selectors(&Value::from(name.as_str()))?, selectors(value)?))
+    Ok((selectors(&Json::from(name.as_str()))?, selectors(value)?))
 }
 
 /// One, or a list of them.
-pub fn selectors(value: &Value) -> Result<Vec<Selector>, String> {
+pub fn selectors(value: &Json) -> Result<Vec<Selector>, String> {
     match value {
-        Value::Array(list) if !list.is_empty() => list.iter().map(selector).collect(),
+        Json::Array(list) if !list.is_empty() => list.iter().map(selector).collect(),
         other => Ok(vec![selector(other)?]),
     }
 }
 
-fn selector(value: &Value) -> Result<Selector, String> {
+fn selector(value: &Json) -> Result<Selector, String> {
     let wrong = || format!("{value} is neither a type nor {{type: …, where: {{/pointer: value}}}}");
     if let Some(event_type) = value.as_str() {
         return Ok(Selector { event_type: event_type.to_owned(), values: Vec::new() });
@@ -229,8 +229,8 @@ fn selector(value: &Value) -> Result<Selector, String> {
     if members.keys().any(|name| name != "type" && name != "where") {
         return Err(wrong());
     }
-    let event_type = members.get("type").and_then(Value::as_str).ok_or_else(wrong)?;
-    let empty = Map::new();
+    let event_type = members.get("type").and_then(Json::as_str).ok_or_else(wrong)?;
+    let empty = Object::default();
     let values = match members.get("where") {
         None => &empty,
         Some(values) => values.as_object().ok_or_else(wrong)?,
@@ -326,7 +326,7 @@ impl fmt::Display for Selector {
 
 impl Selector {
     fn fits(&self, item: &Item) -> bool {
-        let has = |(pointer, value): &(String, Value)| item.data.pointer(pointer) == Some(value);
+        let has = |(pointer, value): &(String, Json)| item.data.pointer(pointer) == Some(value);
         item.event_type == self.event_type && self.values.iter().all(has)
     }
 }
@@ -378,6 +378,11 @@ fn by_value(history: &History, pointer: &str) -> Vec<Group> {
                 continue;
             }
             known.push(&event.id);
+            // A number is one, however it is written.
+            let value = match value {
+                Json::Number(number) => Number::from(number.value()).into(),
+                other => other.clone(),
+            };
             let name = format!("{pointer} {value}");
             let group = groups.entry(name.clone()).or_insert_with(|| Group {
                 name,

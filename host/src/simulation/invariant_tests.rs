@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sagabox_engine::model::{Event, MessageKind, Timestamp};
-use serde_json::{Value, json};
 
 use super::super::history::{Deed, End, History, Who};
 use super::Invariant;
+use crate::json::{Json, json};
 
-fn event(id: &str, event_type: &str, data: &Value) -> Arc<Event> {
+fn event(id: &str, event_type: &str, data: &Json) -> Arc<Event> {
     Arc::new(Event {
         id: id.to_owned(),
         source: "/test".to_owned(),
@@ -28,7 +28,7 @@ fn who(key: &str) -> Who {
 }
 
 /// A type and data.
-type Said<'s> = (&'s str, Value);
+type Said<'s> = (&'s str, Json);
 
 /// Of instances, each by its key, that each get an event and send messages.
 fn history(deeds: &[(&str, Said<'_>, &[Said<'_>])]) -> History {
@@ -49,24 +49,24 @@ fn history(deeds: &[(&str, Said<'_>, &[Said<'_>])]) -> History {
             state: None,
             answers: Vec::new(),
         });
-        history.ends.insert(who(key), End { completed: false, state: Value::Null });
+        history.ends.insert(who(key), End { completed: false, state: Json::Null });
     }
     history
 }
 
 /// Why it does not hold; nothing if it does.
 #[track_caller]
-fn check(invariant: Value, history: &History) -> Option<String> {
+fn check(invariant: Json, history: &History) -> Option<String> {
     Invariant::parse(&invariant).unwrap().check(history).map(|broken| broken.why)
 }
 
 #[track_caller]
-fn holds(invariant: Value, history: &History) {
+fn holds(invariant: Json, history: &History) {
     assert_eq!(check(invariant, history), None);
 }
 
 #[track_caller]
-fn broken(invariant: Value, history: &History, why: &str) {
+fn broken(invariant: Json, history: &History, why: &str) {
     assert_eq!(check(invariant, history).as_deref(), Some(why));
 }
 
@@ -143,7 +143,7 @@ fn sums_and_states_are_compared() {
     );
     let end = End { completed: true, state: json!({"status": "paid", "left": 0}) };
     history.ends.insert(who("o"), end);
-    let status = |values: Value| json!({"compare": [{"state": "/status"}, "in", values]});
+    let status = |values: Json| json!({"compare": [{"state": "/status"}, "in", values]});
     holds(status(json!(["paid", "cancelled", null])), &history);
     broken(
         status(json!(["cancelled", null])),
@@ -151,7 +151,7 @@ fn sums_and_states_are_compared() {
         "`o` of orders: the state's /status is \"paid\", and [\"cancelled\",null] is [\"cancelled\",null]",
     );
     broken(json!({"ends": true}), &history, "`p` of orders: it has not ended; its state is null");
-    history.ends.insert(who("p"), End { completed: true, state: Value::Null });
+    history.ends.insert(who("p"), End { completed: true, state: Json::Null });
     holds(json!({"ends": true}), &history);
     // Without instances nothing ends.
     history.ends.clear();

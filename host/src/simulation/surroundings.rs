@@ -17,6 +17,7 @@ use sagabox_engine::transport::{DeliveryError, Transport};
 use super::agenda::Taken;
 use super::history::name_of;
 use super::world::{World, count};
+use crate::json::Json;
 
 /// What fails in passing fails so often at most.
 const FAILURES_MAX: u32 = 3;
@@ -151,7 +152,7 @@ impl Lookup for Known {
             return Err(Failure::Permanent(why).into());
         };
         match table.get(key).or_else(|| table.get("*")) {
-            None | Some(serde_json::Value::Null) => Ok(AnswerValue::Missing),
+            None | Some(Json::Null) => Ok(AnswerValue::Missing),
             Some(value) => Ok(AnswerValue::Found {
                 content_type: JSON.to_owned(),
                 data: Bytes::from(value.to_string()),

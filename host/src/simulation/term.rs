@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use sagabox_engine::json::Decimal;
 
 use super::invariant::{Group, Selector, named, selectors};
+use crate::json::{Json, Number};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Term {
-    Is(Value),
+    Is(Json),
     Count(Vec<Selector>),
     /// Of the numbers at a pointer.
     Sum(Vec<Selector>, String),
@@ -31,7 +32,7 @@ pub enum Op {
 impl Term {
     /// # Errors
     /// Says what is wrong with it.
-    pub fn parse(value: &Value) -> Result<Self, String> {
+    pub fn parse(value: &Json) -> Result<Self, String> {
         let Some(members) = value.as_object() else { return Ok(Self::Is(value.clone())) };
         let names: Vec<&str> = members.keys().map(String::as_str).collect();
         let pointer = |name: &str| match members[name].as_str() {
@@ -67,31 +68,27 @@ impl Term {
 
     /// What it is for a group; none if the group has no state.
     #[must_use]
-    pub fn value(&self, group: &Group) -> Option<Value> {
+    pub fn value(&self, group: &Group) -> Option<Json> {
         match self {
             Self::Is(value) => Some(value.clone()),
             Self::Count(of) => Some(group.of(of).count().into()),
             Self::Sum(of, pointer) => {
-                let numbers = group.of(of).filter_map(|item| item.data.pointer(pointer));
-                Some(sum(numbers.filter(|value| value.is_number())))
+                let values = group.of(of).filter_map(|item| item.data.pointer(pointer));
+                Some(sum(values.filter_map(Json::as_number)))
             }
             Self::State(pointer) => {
                 let end = group.end.as_ref()?;
-                Some(end.state.pointer(pointer).cloned().unwrap_or(Value::Null))
+                Some(end.state.pointer(pointer).cloned().unwrap_or(Json::Null))
             }
         }
     }
 }
 
-/// A whole number, if all are.
-fn sum<'v>(numbers: impl Iterator<Item = &'v Value>) -> Value {
-    let numbers: Vec<&Value> = numbers.collect();
-    let whole: Option<Vec<i64>> = numbers.iter().map(|number| number.as_i64()).collect();
-    let whole = whole.and_then(|all| all.into_iter().try_fold(0_i64, i64::checked_add));
-    match whole {
-        Some(sum) => sum.into(),
-        None => numbers.iter().filter_map(|number| number.as_f64()).sum::<f64>().into(),
-    }
+/// The exact sum. Null, which is in no order with any number, if some are so large and
+/// others so small that nobody could read it.
+fn sum<'v>(mut numbers: impl Iterator<Item = &'v Number>) -> Json {
+    let sum = numbers.try_fold(Decimal::zero(), |sum, number| sum.plus(&number.value()));
+    sum.map_or(Json::Null, |sum| Number::from(sum).into())
 }
 
 impl fmt::Display for Term {
@@ -108,7 +105,7 @@ impl fmt::Display for Term {
 impl Op {
     /// # Errors
     /// Names the known ones.
-    pub fn parse(value: &Value) -> Result<Self, String> {
+    pub fn parse(value: &Json) -> Result<Self, String> {
         match value.as_str() {
             Some("=" | "==") => Ok(Self::Equal),
             Some("!=") => Ok(Self::Other),
@@ -123,15 +120,15 @@ impl Op {
 
     /// Numbers are compared by what they mean, texts as texts; nothing else has an order.
     #[must_use]
-    pub fn holds(self, left: &Value, right: &Value) -> bool {
+    pub fn holds(self, left: &Json, right: &Json) -> bool {
         use std::cmp::Ordering::{Equal, Greater, Less};
         if self == Self::In {
             let list = right.as_array().map(Vec::as_slice).unwrap_or_default();
             return list.iter().any(|value| Self::Equal.holds(left, value));
         }
-        let order = match (left.as_f64(), right.as_f64(), left.as_str(), right.as_str()) {
-            (Some(left), Some(right), ..) => left.partial_cmp(&right),
-            (_, _, Some(left), Some(right)) => Some(left.cmp(right)),
+        let order = match (left, right) {
+            (Json::Number(left), Json::Number(right)) => left.compare(right),
+            (Json::String(left), Json::String(right)) => Some(left.cmp(right)),
             _ => (left == right).then_some(Equal),
         };
         match self {

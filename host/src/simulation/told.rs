@@ -1,10 +1,10 @@
 //! Pure: a run as a history that a person reads.
 
 use sagabox_engine::model::{MessageKind, Timestamp};
-use serde_json::Value;
 
 use super::history::{Deed, json_of, name_of};
 use super::trial::Failing;
+use crate::json::Json;
 
 /// Data of an event beyond this is cut.
 const SHOWN_MAX: usize = 160;
@@ -60,7 +60,7 @@ fn deed_lines(deed: &Deed) -> Vec<String> {
         lines.push(format!("  {verb} {} {data}", message.event_type));
     }
     for timer in &deed.timers {
-        let text = |name: &str| timer.get(name).and_then(Value::as_str);
+        let text = |name: &str| timer.get(name).and_then(Json::as_str);
         let line = match (text("set"), text("cancel"), timer.get("after_ms")) {
             (Some(name), _, Some(after)) => {
                 format!("  sets timer `{name}` in {}", time_of(after.as_u64().unwrap_or(0)))
@@ -71,7 +71,7 @@ fn deed_lines(deed: &Deed) -> Vec<String> {
         lines.push(line);
     }
     for key in &deed.keys {
-        let text = |name: &str| key.get(name).and_then(Value::as_str);
+        let text = |name: &str| key.get(name).and_then(Json::as_str);
         match (text("claim"), text("release")) {
             (Some(key), _) => lines.push(format!("  claims `{key}`")),
             (_, Some(key)) => lines.push(format!("  releases `{key}`")),
@@ -90,7 +90,7 @@ fn deed_lines(deed: &Deed) -> Vec<String> {
     lines
 }
 
-fn shown(value: &Value) -> String {
+fn shown(value: &Json) -> String {
     let text = value.to_string();
     match text.char_indices().nth(SHOWN_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -115,7 +115,7 @@ pub fn time_of(millis: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::duration;
+    use crate::durations::duration;
 
     #[test]
     fn times_are_written_as_they_are_read() {

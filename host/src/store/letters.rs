@@ -123,8 +123,6 @@ pub(super) fn dead_letter(row: &SqliteRow) -> Result<DeadLetter, ReadError> {
         resolved_by: rows::optional(row, "resolved_by")?,
         resolved_reason: rows::optional(row, "resolved_reason")?,
         event: rows::event(row)?,
-        edited: rows::optional(row, "edited")?
-            .map(|text| serde_json::from_str(&text).map(std::sync::Arc::new).map_err(rows::damaged))
-            .transpose()?,
+        edited: rows::optional(row, "edited")?.map(|text| rows::parsed_event(&text)).transpose()?,
     })
 }

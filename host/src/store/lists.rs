@@ -161,7 +161,7 @@ impl Admin {
              + octet_length(reason) AS bytes FROM dead_letters WHERE {among} id > ?2 \
              AND (?3 IS NULL OR plugin = ?3) AND (?4 IS NULL OR plugin_version = ?4) \
              AND (?5 IS NULL OR status = ?5) AND (?6 IS NULL OR sink = ?6) \
-             AND (?7 IS NULL OR key = ?7) AND (?8 IS NULL OR event ->> 'type' = ?8) \
+             AND (?7 IS NULL OR key = ?7) AND (?8 IS NULL OR event_type = ?8) \
              AND (?9 IS NULL OR instr(reason, ?9) > 0) ORDER BY id LIMIT ?10"
         );
         let query = sqlx::query(AssertSqlSafe(sql))

@@ -41,7 +41,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_flat_cost.sql"),
     include_str!("migrations/0004_seen_levels.sql"),
     include_str!("migrations/0005_serving.sql"),
-    include_str!("migrations/0006_streams_and_claims.sql"),
+    include_str!("migrations/0006_letter_types.sql"),
+    include_str!("migrations/0007_streams_and_claims.sql"),
 ];
 
 /// The first that keeps its sums.

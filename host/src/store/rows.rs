@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use sagabox_engine::model::{
-    Event, Held, Instance, InstanceStatus, LogEntry, Message, MessageKind, PluginName, Position,
-    Sequence, State, TimerRef, Timestamp,
+    Event, Held, Instance, InstanceStatus, Key, LogEntry, Message, MessageKind, PluginName,
+    Position, Sequence, State, TimerRef, Timestamp,
 };
 use sagabox_engine::store::{ReadError, TimerRow};
 use serde::Serialize;
@@ -21,6 +21,19 @@ use super::seen::Hash;
 /// What a column or a parameter holds as JSON.
 pub(super) fn json<T: Serialize + ?Sized>(rows: &T) -> String {
     serde_json::to_string(rows).expect("rows have only string keys")
+}
+
+/// Keys as a JSON list for `json_each`, and how SQL reads one of its values. SQLite ends a
+/// string of JSON at a NUL, and a key can have one: then they are in hexadecimal.
+pub(super) fn texts<'k>(keys: impl IntoIterator<Item = &'k Key>) -> (String, &'static str) {
+    let keys: Vec<&Key> = keys.into_iter().collect();
+    if keys.iter().all(|key| !key.as_str().contains('\0')) {
+        return (json(&keys), "value");
+    }
+    let hex =
+        |key: &&Key| key.as_str().bytes().fold(String::new(), |hex, b| hex + &format!("{b:02x}"));
+    let keys: Vec<String> = keys.iter().map(hex).collect();
+    (json(&keys), "CAST(unhex(value) AS TEXT)")
 }
 
 /// SQLite's integers have a sign; positions and times never come near it.
@@ -84,8 +97,12 @@ pub(super) fn parsed<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Resu
 }
 
 pub(super) fn event(row: &SqliteRow) -> Result<Arc<Event>, ReadError> {
-    let event = serde_json::from_str(&text(row, "event")?).map_err(damaged)?;
-    Ok(Arc::new(event))
+    parsed_event(&text(row, "event")?)
+}
+
+/// What was accepted is not validated again: rules may have become stricter.
+pub(super) fn parsed_event(json: &str) -> Result<Arc<Event>, ReadError> {
+    Event::read(json.as_bytes()).map(Arc::new).map_err(damaged)
 }
 
 pub(super) fn log_entry(row: &SqliteRow) -> Result<LogEntry, ReadError> {

@@ -21,14 +21,15 @@ use sagabox_engine::store::{
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow,
 };
-use sqlx::{ConnectOptions as _, Connection as _, Sqlite, SqliteConnection, Transaction};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Sqlite, SqliteConnection, Transaction,
+};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Mutex;
 
 use super::open::{self, Claim, OpenError};
 use super::recover::recover;
-use super::rows::json as json_rows;
-use super::rows::{self, integer};
+use super::rows::{self, integer, texts};
 use super::seen::Sizes;
 use super::writer::Writer;
 use super::{letters, trouble};
@@ -113,18 +114,23 @@ impl SqliteStore {
         if running.is_empty() {
             return Ok(loaded.into_values().collect());
         }
-        let keys = json_rows(&running);
-        let sql = "SELECT instance, key FROM claims \
-                   WHERE plugin = ?1 AND instance IN (SELECT value FROM json_each(?2))";
-        let query = sqlx::query(sql).bind(plugin.as_str().to_owned()).bind(keys.clone());
+        let (keys, value) = texts(running);
+        let sql = format!(
+            "SELECT instance, key FROM claims \
+             WHERE plugin = ?1 AND instance IN (SELECT {value} FROM json_each(?2))"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(plugin.as_str().to_owned());
+        let query = query.bind(keys.clone());
         for row in self.rows_in(reader, query).await? {
             if let Some(loaded) = loaded.get_mut(&Key::from(rows::text(&row, "instance")?)) {
                 loaded.claims.insert(rows::text(&row, "key")?.into());
             }
         }
-        let sql = "SELECT * FROM timers \
-                   WHERE plugin = ?1 AND instance IN (SELECT value FROM json_each(?2))";
-        let query = sqlx::query(sql).bind(plugin.as_str().to_owned()).bind(keys);
+        let sql = format!(
+            "SELECT * FROM timers \
+             WHERE plugin = ?1 AND instance IN (SELECT {value} FROM json_each(?2))"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(plugin.as_str().to_owned()).bind(keys);
         for row in self.rows_in(reader, query).await? {
             let TimerRow { timer, .. } = rows::timer(&row)?;
             if let Some(loaded) = loaded.get_mut(&timer.instance) {
@@ -259,10 +265,13 @@ impl Store for SqliteStore {
     }
 
     async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Vec<Loaded>, ReadError> {
-        let sql = "SELECT * FROM instances WHERE plugin = ?1 AND key IN \
-                   (SELECT value FROM json_each(?2) UNION SELECT instance FROM claims \
-                    WHERE plugin = ?1 AND key IN (SELECT value FROM json_each(?2))) ORDER BY key";
-        let query = sqlx::query(sql).bind(plugin.as_str().to_owned()).bind(json_rows(keys));
+        let (keys, value) = texts(keys);
+        let sql = format!(
+            "SELECT * FROM instances WHERE plugin = ?1 AND key IN \
+             (SELECT {value} FROM json_each(?2) UNION SELECT instance FROM claims \
+              WHERE plugin = ?1 AND key IN (SELECT {value} FROM json_each(?2))) ORDER BY key"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(plugin.as_str().to_owned()).bind(keys);
         let mut reader = self.begin().await?;
         let instances = self.rows_in(&mut reader, query).await?;
         self.with_what_they_have(&mut reader, plugin, &instances).await

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, Params};
 use sagabox_engine::model::{DeadLetter, DeadLetterSubject, Key, PluginName, Position, SinkName};
 use sagabox_engine::store::{Append, Batch, Closing};
@@ -185,7 +186,8 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
     })?;
     let sql = "INSERT OR REPLACE INTO dead_letters (id, sink, sequence, plugin, key, position, \
                reason, attempts, plugin_version, at, status, resolved_by, resolved_reason, event, \
-               edited, message_kind) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+               edited, message_kind, event_type) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.dead_letters, |letter| letter_row(letter))?;
     let sql =
         "UPDATE dead_letters SET status = ?, resolved_by = ?, resolved_reason = ? WHERE id = ?";
@@ -197,30 +199,33 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
 
 /// One value for each column.
 fn letter_row(letter: &DeadLetter) -> impl Params {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let optional = |value: Option<Value>| value.unwrap_or(Value::Null);
     let (sink, sequence, kind) = match &letter.subject {
-        DeadLetterSubject::Event => (None, None, None),
+        DeadLetterSubject::Event => (Value::Null, Value::Null, Value::Null),
         DeadLetterSubject::Message { sink, sequence, kind } => {
-            (Some(sink.as_str()), Some(integer(sequence.0)), Some(rows::kind(*kind)))
+            (text(sink.as_str()), integer(sequence.0).into(), text(rows::kind(*kind)))
         }
     };
-    (
-        integer(letter.id.0),
+    [
+        integer(letter.id.0).into(),
         sink,
         sequence,
-        letter.plugin.as_str(),
-        letter.key.as_ref().map(Key::as_str),
-        integer(letter.position.0),
-        letter.reason.as_str(),
-        letter.attempts,
-        &*letter.plugin_version,
-        integer(letter.at.0),
-        letter.status.as_str(),
-        letter.resolved_by.as_deref(),
-        letter.resolved_reason.as_deref(),
-        letter.event.to_json(),
-        letter.edited.as_ref().map(|event| event.to_json()),
+        text(letter.plugin.as_str()),
+        optional(letter.key.as_ref().map(|key| text(key.as_str()))),
+        integer(letter.position.0).into(),
+        text(&letter.reason),
+        letter.attempts.into(),
+        text(&letter.plugin_version),
+        integer(letter.at.0).into(),
+        text(letter.status.as_str()),
+        optional(letter.resolved_by.as_deref().map(text)),
+        optional(letter.resolved_reason.as_deref().map(text)),
+        letter.event.to_json().into(),
+        optional(letter.edited.as_ref().map(|event| event.to_json().into())),
         kind,
-    )
+        text(&letter.event.event_type),
+    ]
 }
 
 pub(super) fn write_progress(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use sagabox_engine::model::Message;
+use sagabox_engine::model::{Event, Message};
 use sagabox_engine::transport::{DeliveryError, Transport};
 
 /// One flush costs about a millisecond; a thousand messages share it.
@@ -282,12 +282,19 @@ async fn deliver(
 fn lines(messages: &[Arc<Message>]) -> Vec<u8> {
     let mut lines = Vec::with_capacity(messages.len() * 512);
     for message in messages {
-        let json = message.event.to_json();
-        // Line breaks are only between the tokens of JSON, never inside a string.
-        lines.extend(json.bytes().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { b }));
+        lines.extend_from_slice(line(&message.event).as_bytes());
         lines.push(b'\n');
     }
     lines
+}
+
+/// Line breaks are only between the tokens of JSON, never inside a string.
+pub fn line(event: &Event) -> String {
+    let json = event.to_json();
+    match json.contains(['\n', '\r']) {
+        true => json.replace(['\n', '\r'], " "),
+        false => json,
+    }
 }
 
 #[cfg(test)]

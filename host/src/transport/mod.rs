@@ -7,6 +7,7 @@ mod status;
 
 pub use client::OwnHeaders;
 pub(crate) use client::{causes, client, is_transient};
+pub(crate) use file::line;
 pub use file::{FileId, FileTransport, StdoutTransport};
 pub(crate) use http::retry_after;
 pub use http::{HttpOptions, HttpTransport};

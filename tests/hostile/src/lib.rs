@@ -18,6 +18,8 @@ use sagabox::plugin::types::{Absent, Correlation, Effect, Extension, Lookup, Sub
 /// One more than what is accepted of most things.
 const MANY: usize = 1_001;
 
+const UNDELIVERABLE: &str = "sagabox.command.undeliverable";
+
 /// What an earlier call left behind in this instance.
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
@@ -29,13 +31,21 @@ impl Guest for Hostile {
             name: "hostile".into(),
             version: "1.0.0".into(),
             description: "Breaks limits".into(),
-            subscriptions: vec![Subscription {
-                type_: "attack".into(),
-                key: Correlation::Subject,
-                effect: Effect::StartOrHandle,
-                absent: Absent::Ignore,
-            }],
-            commands: vec!["Behaved".into()],
+            subscriptions: vec![
+                Subscription {
+                    type_: "attack".into(),
+                    key: Correlation::Subject,
+                    effect: Effect::StartOrHandle,
+                    absent: Absent::Ignore,
+                },
+                Subscription {
+                    type_: UNDELIVERABLE.into(),
+                    key: Correlation::Instance,
+                    effect: Effect::Handle,
+                    absent: Absent::Ignore,
+                },
+            ],
+            commands: vec!["Behaved".into(), "Told".into()],
             events: vec!["Attacked".into()],
             lookups: vec!["stock".into()],
             streams: false,
@@ -45,6 +55,10 @@ impl Guest for Hostile {
 
     fn handle(event: Event, _state: Option<State>, _context: Context) -> Result<Step, Failure> {
         let calls = CALLS.fetch_add(1, Ordering::Relaxed) + 1;
+        if event.type_ == UNDELIVERABLE {
+            let told = Command { type_: "Told".into(), ..behaved(event.data) };
+            return Ok(Step::Transit(transition(vec![told])));
+        }
         let data = String::from_utf8(event.data).unwrap_or_default();
         Ok(Step::Transit(match data.trim_matches('"') {
             "behave" => transition(vec![behaved(format!("{{\"calls\":{calls}}}").into_bytes())]),
@@ -91,6 +105,10 @@ impl Guest for Hostile {
             "log bytes" => {
                 (0..50).for_each(|_| log(Level::Info, &"flood ".repeat(10_000)));
                 transition(vec![behaved(b"{}".to_vec())])
+            }
+            // The rest is a command's data, byte for byte.
+            send if send.starts_with("send ") => {
+                transition(vec![behaved(send["send ".len()..].as_bytes().to_vec())])
             }
             other => return Err(Failure::Permanent(format!("no such behaviour: {other}"))),
         }))

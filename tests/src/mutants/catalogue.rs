@@ -419,4 +419,23 @@ pub const MUTATIONS: &[Mutation] = &[
             entry.missed = entry.missed;",
         }],
     },
+    Mutation {
+        name: "what a refused command carried is parsed on its way back",
+        edits: &[Edit {
+            file: "outlet.rs",
+            find: "    data.push_str(&command.to_json());",
+            replace: "    let command = serde_json::from_str::<serde_json::Value>(&command.to_json());
+    data.push_str(&command.expect(\"JSON\").to_string());",
+        }],
+    },
+    Mutation {
+        name: "data that few parsers read is not taken for JSON",
+        edits: &[Edit {
+            file: "json/mod.rs",
+            find: "        false => check(bytes).ok(),",
+            replace: "        false => check(bytes).ok().filter(|_| {
+            serde_json::from_slice::<serde_json::Value>(bytes).is_ok()
+        }),",
+        }],
+    },
 ];

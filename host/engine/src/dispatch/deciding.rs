@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::future::{BoxFuture, try_join_all};
 use serde_json::{Value, json};
 
@@ -13,7 +15,7 @@ use crate::lookup::{Lookup, Unanswered};
 use crate::model::{
     Answer, AnswerValue, DeadLetterId, Decision, DecisionRecord, Due, Event, Failure, Instance,
     InstanceStatus, Key, KeyChange, LogEntry, MessageKind, Outgoing, PluginName, Position,
-    Question, Role, State, Timer, TimerChange, TimerName, TimerRef, Timestamp, reserved,
+    Question, Role, State, Timer, TimerChange, TimerName, TimerRef, Timestamp, attribute, reserved,
 };
 use crate::monotonic::{Instant, after};
 use crate::shard::{Job, JobResult};
@@ -474,7 +476,8 @@ fn extensions(message: &Outgoing, key: &Key, cause: &Event) -> Vec<(String, Stri
             extensions.push((name.to_owned(), value.to_owned()));
         }
     };
-    add("partitionkey", Some(key.as_str()));
+    // A key is what data says; an attribute has no control characters.
+    add("partitionkey", Some(&attribute::encoded(key.as_str())));
     add("traceparent", cause.extension("traceparent"));
     add("tracestate", cause.extension("tracestate"));
     extensions
@@ -528,9 +531,10 @@ fn summary(
     let answer = |answer: &Answer| {
         let value = match &answer.value {
             AnswerValue::Missing => json!({"missing": true}),
-            AnswerValue::Found { content_type, data } => {
-                json!({"content_type": content_type, "data": String::from_utf8_lossy(data)})
-            }
+            AnswerValue::Found { content_type, data } => match std::str::from_utf8(data) {
+                Ok(text) => json!({"content_type": content_type, "data": text}),
+                Err(_) => json!({"content_type": content_type, "data_base64": BASE64.encode(data)}),
+            },
             AnswerValue::Events(events) => json!({"events": events.len()}),
         };
         json!({"question": answer.question, "answer": value})

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::{Engine, OfferError, Resolution, ResolveError, lock};
 use crate::model::{
-    DeadLetterId, DeadLetterSubject, Event, InstanceStatus, Key, PluginName, reserved,
+    DeadLetterId, DeadLetterSubject, Event, InstanceStatus, Key, PluginName, attribute, reserved,
 };
 use crate::requests::PluginRequest;
 use crate::resolve::ResolveRequest;
@@ -132,7 +132,7 @@ impl Engine {
             id: format!("{plugin}/{key}/{}/{}", instance.version, now.0),
             source: crate::identity::source(plugin),
             event_type: event_type.to_owned(),
-            subject: Some(of),
+            subject: Some(attribute::encoded(&of).into_owned()),
             time: Some(now.to_rfc3339()),
             datacontenttype: None,
             dataschema: None,

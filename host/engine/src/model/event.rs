@@ -2,19 +2,20 @@
 //!
 //! Source of the rules: CloudEvents specification 1.0.2, sections "Context
 //! Attributes" and "Type System", and the JSON Event Format 1.0.2.
-
-use std::fmt;
+//!
+//! The data is kept byte for byte, and written into JSON and read from it again byte for
+//! byte: nothing here builds values from it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use serde::de::{MapAccess, Visitor};
-use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use super::reserved;
+use super::attribute::{self, clip};
+use super::message::reserved;
+use crate::json::{self, Scanner, SyntaxError};
 
 /// The media type of JSON data, and what an event without `datacontenttype` means.
 pub const JSON: &str = "application/json";
@@ -22,9 +23,8 @@ pub const JSON: &str = "application/json";
 /// Limits on attributes. CloudEvents asks receivers to take events of 64 KiB at
 /// least; no attribute needs more than a fraction of that.
 const ATTRIBUTE_BYTES_MAX: usize = 4096;
-/// An extension's name should have at most 20 characters; more are common in the wild.
-const EXTENSION_NAME_BYTES_MAX: usize = 64;
 const EXTENSIONS_MAX: usize = 64;
+const TOO_MANY: &str = "an event can have at most 64 extension attributes";
 
 /// A fact. Cheap to share in an `Arc`; never changed after it was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Event {
     /// Whether `data` is JSON by its media type (`application/json`, `text/json`, `…+json`).
     #[must_use]
     pub fn is_json(&self) -> bool {
-        is_json_media_type(self.content_type())
+        attribute::is_json(self.content_type())
     }
 
     /// The subject whose stream the event belongs to. What the host has for one plugin alone
@@ -105,76 +105,66 @@ impl Event {
     /// # Errors
     /// Names the first attribute at fault.
     pub fn validate(&self) -> Result<(), EventError> {
-        for (name, value) in
-            [("id", &self.id), ("source", &self.source), ("type", &self.event_type)]
-        {
-            if value.is_empty() {
-                return Err(EventError::new(name, "is required and must not be empty"));
-            }
-        }
-        let optional = [
-            ("subject", &self.subject),
-            ("time", &self.time),
-            ("datacontenttype", &self.datacontenttype),
-            ("dataschema", &self.dataschema),
+        type Rule = fn(&str) -> Result<(), String>;
+        let attributes: [(&str, Option<&str>, Rule); 7] = [
+            ("id", Some(&self.id), attribute::text),
+            ("source", Some(&self.source), attribute::uri_reference),
+            ("type", Some(&self.event_type), attribute::text),
+            ("subject", self.subject.as_deref(), attribute::text),
+            ("time", self.time.as_deref(), attribute::timestamp),
+            ("datacontenttype", self.datacontenttype.as_deref(), attribute::media_type),
+            ("dataschema", self.dataschema.as_deref(), attribute::uri),
         ];
-        for (name, value) in optional {
-            if value.as_deref() == Some("") {
-                return Err(EventError::new(name, "must not be empty when it is given"));
+        for (index, (name, value, rule)) in attributes.into_iter().enumerate() {
+            let Some(value) = value else { continue };
+            let is_required = index < 3;
+            if value.is_empty() {
+                let reason = match is_required {
+                    true => "is required and must not be empty",
+                    false => "must not be empty when it is given",
+                };
+                return Err(EventError::new(name, reason));
             }
-        }
-        if let Some(time) = &self.time
-            && time.parse::<jiff::Timestamp>().is_err()
-        {
-            return Err(EventError::new(
-                "time",
-                format!(
-                    "`{}` is not an RFC 3339 timestamp such as 2026-01-31T12:00:00Z",
-                    clip(time)
-                ),
-            ));
+            bounded(name, value)?;
+            rule(value).map_err(|reason| EventError::new(name, reason))?;
         }
         if self.extensions.len() > EXTENSIONS_MAX {
-            return Err(EventError::new(
-                &self.extensions[EXTENSIONS_MAX].0,
-                format!("an event can have at most {EXTENSIONS_MAX} extension attributes"),
-            ));
+            return Err(EventError::new(&self.extensions[EXTENSIONS_MAX].0, TOO_MANY));
         }
-        for (index, (name, _)) in self.extensions.iter().enumerate() {
-            validate_extension_name(name)?;
+        for (index, (name, value)) in self.extensions.iter().enumerate() {
+            attribute::extension_name(name).map_err(|reason| EventError::new(name, reason))?;
             if self.extensions[..index].iter().any(|(other, _)| other == name) {
                 return Err(EventError::new(name, TWICE));
             }
-        }
-        let values = [("id", &self.id), ("source", &self.source), ("type", &self.event_type)];
-        let all = values
-            .into_iter()
-            .chain(optional.into_iter().filter_map(|(n, v)| v.as_ref().map(|v| (n, v))))
-            .chain(self.extensions.iter().map(|(n, v)| (n.as_str(), v)));
-        for (name, value) in all {
-            if value.len() > ATTRIBUTE_BYTES_MAX {
-                return Err(EventError::new(
-                    name,
-                    format!(
-                        "has {} bytes; at most {ATTRIBUTE_BYTES_MAX} are accepted",
-                        value.len()
-                    ),
-                ));
+            bounded(name, value)?;
+            // Those of the host name instances by their keys, and a key is what data says.
+            if !name.starts_with(reserved::EXTENSIONS) {
+                attribute::text(value).map_err(|reason| EventError::new(name, reason))?;
             }
         }
         Ok(())
     }
 
-    /// Parses the JSON event format and validates it.
+    /// Reads the JSON event format and validates it.
     ///
     /// # Errors
     /// Names the attribute at fault; `data` for JSON that is no event at all.
     pub fn from_json(json: &[u8]) -> Result<Self, EventError> {
+        let event = Self::read(json)?;
+        event.validate()?;
+        Ok(event)
+    }
+
+    /// Reads the JSON event format of an event that was validated before it was written.
+    ///
+    /// # Errors
+    /// As [`Event::from_json`].
+    pub fn read(json: &[u8]) -> Result<Self, EventError> {
         let text = std::str::from_utf8(json)
             .map_err(|error| EventError::new("data", format!("not UTF-8: {error}")))?;
-        let parsed: Result<Self, serde_json::Error> = serde_json::from_str(text);
-        let event = parsed.map_err(|error| attribute_of(&error.to_string()))?;
-        event.validate()?;
+        let mut scanner = Scanner::new(text);
+        let event = Self::scan(&mut scanner)?;
+        scanner.end().map_err(not_an_event)?;
         Ok(event)
     }
 
@@ -184,206 +174,17 @@ impl Event {
         // Without this the text would be copied at every doubling.
         let extensions = self.extensions.iter().map(|(name, value)| name.len() + value.len() + 6);
         let data = self.data.len() * 4 / 3 + extensions.sum::<usize>();
-        let mut json = Vec::with_capacity(ATTRIBUTES_BYTES + data);
-        serde_json::to_writer(&mut json, self).expect("an event has only string keys");
-        String::from_utf8(json).expect("JSON is UTF-8")
-    }
-}
-
-/// What an event's JSON usually needs besides its data and extensions.
-const ATTRIBUTES_BYTES: usize = 384;
-
-fn is_json_media_type(media_type: &str) -> bool {
-    let essence = media_type.split(';').next().unwrap_or("").trim();
-    let essence = essence.to_ascii_lowercase();
-    essence == JSON || essence == "text/json" || essence.ends_with("+json")
-}
-
-fn validate_extension_name(name: &str) -> Result<(), EventError> {
-    if name.is_empty() || name.len() > EXTENSION_NAME_BYTES_MAX {
-        return Err(EventError::new(
-            name,
-            format!("an extension's name has 1 to {EXTENSION_NAME_BYTES_MAX} characters"),
-        ));
-    }
-    if !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
-        return Err(EventError::new(
-            name,
-            "an attribute's name has only the characters a-z and 0-9",
-        ));
-    }
-    Ok(())
-}
-
-fn clip(text: &str) -> String {
-    match text.char_indices().nth(80) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-const TWICE: &str = "is given more than once";
-
-/// Serde carries our own errors as text: `attribute \u{1f} reason`.
-const SEPARATOR: char = '\u{1f}';
-
-fn attribute_of(message: &str) -> EventError {
-    let Some((attribute, rest)) = message.split_once(SEPARATOR) else {
-        return EventError::new("data", format!("not a CloudEvent in JSON: {message}"));
-    };
-    let reason = rest.rsplit_once(" at line ").map_or(rest, |(reason, _)| reason);
-    EventError::new(attribute, reason)
-}
-
-fn fault<E: serde::de::Error>(attribute: &str, reason: impl fmt::Display) -> E {
-    E::custom(format!("{attribute}{SEPARATOR}{reason}"))
-}
-
-impl<'de> Deserialize<'de> for Event {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EventVisitor)
-    }
-}
-
-struct EventVisitor;
-
-impl<'de> Visitor<'de> for EventVisitor {
-    type Value = Event;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object with the attributes of a CloudEvent")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event, A::Error> {
-        let mut id = None;
-        let mut source = None;
-        let mut event_type = None;
-        let mut specversion: Option<String> = None;
-        let mut event = Event {
-            id: String::new(),
-            source: String::new(),
-            event_type: String::new(),
-            subject: None,
-            time: None,
-            datacontenttype: None,
-            dataschema: None,
-            extensions: Vec::new(),
-            data: Bytes::new(),
+        let mut json = String::with_capacity(ATTRIBUTES_BYTES + data);
+        json.push_str("{\"specversion\":\"1.0\"");
+        let mut add = |name: &str, value: &str| {
+            json.push_str(",\"");
+            json.push_str(name);
+            json.push_str("\":");
+            json::write(&mut json, value);
         };
-        let mut data: Option<&'de RawValue> = None;
-        let mut data_base64: Option<String> = None;
-        while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            let name = name.as_ref();
-            match name {
-                "data" => {
-                    let raw: &'de RawValue = map.next_value()?;
-                    if data.is_some() {
-                        return Err(fault(name, TWICE));
-                    }
-                    // `"data": null` is how several SDKs write "no data".
-                    data = (raw.get() != "null").then_some(raw);
-                }
-                "data_base64" => once(&mut data_base64, name, map.next_value()?)?,
-                "id" => once(&mut id, name, map.next_value()?)?,
-                "source" => once(&mut source, name, map.next_value()?)?,
-                "type" => once(&mut event_type, name, map.next_value()?)?,
-                "specversion" => once(&mut specversion, name, map.next_value()?)?,
-                "subject" => once(&mut event.subject, name, map.next_value()?)?,
-                "time" => once(&mut event.time, name, map.next_value()?)?,
-                "datacontenttype" => once(&mut event.datacontenttype, name, map.next_value()?)?,
-                "dataschema" => once(&mut event.dataschema, name, map.next_value()?)?,
-                _ => {
-                    if let Some(value) = extension_value(name, map.next_value()?)? {
-                        event.extensions.push((name.to_owned(), value));
-                    }
-                }
-            }
-        }
-        match specversion.as_deref() {
-            Some("1.0") => {}
-            Some(other) => {
-                return Err(fault(
-                    "specversion",
-                    format!("is `{}`; only 1.0 is accepted", clip(other)),
-                ));
-            }
-            None => return Err(fault("specversion", "is required, with the value 1.0")),
-        }
-        event.id = id.ok_or_else(|| fault("id", "is required"))?;
-        event.source = source.ok_or_else(|| fault("source", "is required"))?;
-        event.event_type = event_type.ok_or_else(|| fault("type", "is required"))?;
-        event.data = match (data, data_base64) {
-            (Some(_), Some(_)) => return Err(fault("data_base64", "must not stand beside `data`")),
-            (None, None) => Bytes::new(),
-            (None, Some(encoded)) => BASE64
-                .decode(encoded)
-                .map_err(|error| fault("data_base64", format!("is not base64: {error}")))?
-                .into(),
-            (Some(raw), None) => data_bytes(&event, raw)?,
-        };
-        Ok(event)
-    }
-}
-
-/// JSON data is kept as it was written. Of other media types a JSON string carries the text itself.
-fn data_bytes<E: serde::de::Error>(event: &Event, raw: &RawValue) -> Result<Bytes, E> {
-    if !event.is_json() && raw.get().starts_with('"') {
-        let text: String = serde_json::from_str(raw.get()).map_err(|error| fault("data", error))?;
-        return Ok(text.into());
-    }
-    Ok(Bytes::copy_from_slice(raw.get().as_bytes()))
-}
-
-/// JSON leaves open which of two members with one name counts; readers would differ.
-fn once<E: serde::de::Error>(
-    slot: &mut Option<String>,
-    name: &str,
-    raw: &RawValue,
-) -> Result<(), E> {
-    if slot.is_some() {
-        return Err(fault(name, TWICE));
-    }
-    *slot = string(name, raw)?;
-    Ok(())
-}
-
-fn string<E: serde::de::Error>(name: &str, raw: &RawValue) -> Result<Option<String>, E> {
-    let text = raw.get();
-    if text == "null" {
-        return Ok(None);
-    }
-    if !text.starts_with('"') {
-        return Err(fault(name, format!("must be a string, not {}", clip(text))));
-    }
-    // Nearly all strings are written as they are.
-    let inner = &text[1..text.len() - 1];
-    if !inner.contains('\\') {
-        return Ok(Some(inner.to_owned()));
-    }
-    serde_json::from_str(text).map(Some).map_err(|error| fault(name, error))
-}
-
-fn extension_value<E: serde::de::Error>(name: &str, raw: &RawValue) -> Result<Option<String>, E> {
-    let text = raw.get();
-    match text.as_bytes().first() {
-        Some(b'"') => string(name, raw),
-        Some(b'n') => Ok(None),
-        Some(b't' | b'f') => Ok(Some(text.to_owned())),
-        Some(b'-' | b'0'..=b'9') if text.parse::<i32>().is_ok() => Ok(Some(text.to_owned())),
-        _ => Err(fault(
-            name,
-            format!("an extension is a string, a boolean or a 32-bit integer, not {}", clip(text)),
-        )),
-    }
-}
-
-impl Serialize for Event {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("specversion", "1.0")?;
-        map.serialize_entry("id", &self.id)?;
-        map.serialize_entry("source", &self.source)?;
-        map.serialize_entry("type", &self.event_type)?;
+        add("id", &self.id);
+        add("source", &self.source);
+        add("type", &self.event_type);
         let optional = [
             ("subject", &self.subject),
             ("time", &self.time),
@@ -392,33 +193,274 @@ impl Serialize for Event {
         ];
         for (name, value) in optional {
             if let Some(value) = value {
-                map.serialize_entry(name, value)?;
+                add(name, value);
             }
         }
         for (name, value) in &self.extensions {
-            map.serialize_entry(name, value)?;
+            add(name, value);
         }
         if !self.data.is_empty() {
-            serialize_data(&mut map, self)?;
+            self.write_data(&mut json);
         }
-        map.end()
+        json.push('}');
+        json
+    }
+
+    /// As `data` if that says the same bytes when it is read again, otherwise as `data_base64`.
+    fn write_data(&self, json: &mut String) {
+        if self.is_json() {
+            if let Some(data) = json::embeddable(&self.data) {
+                json.push_str(",\"data\":");
+                json.push_str(data);
+                return;
+            }
+        } else if let Ok(text) = std::str::from_utf8(&self.data) {
+            json.push_str(",\"data\":");
+            json::write(json, text);
+            return;
+        }
+        json.push_str(",\"data_base64\":\"");
+        BASE64.encode_string(&self.data, json);
+        json.push('"');
+    }
+
+    /// Reads the object that comes next.
+    fn scan(scanner: &mut Scanner) -> Result<Self, EventError> {
+        if !scanner.enter_object() {
+            let error = scanner.error("expected an object with the attributes of a CloudEvent");
+            return Err(not_an_event(error));
+        }
+        let mut read = Read::default();
+        while let Some(name) = scanner.member().map_err(not_an_event)? {
+            let value = scanner.value().map_err(not_an_event)?;
+            let Some(name) = json::decode(name) else {
+                let reason = "an attribute's name has only the characters a-z and 0-9";
+                return Err(EventError::new(clip(name), reason));
+            };
+            read.member(&name, value)?;
+        }
+        read.event()
     }
 }
 
-fn serialize_data<M: SerializeMap>(map: &mut M, event: &Event) -> Result<(), M::Error> {
-    let text = std::str::from_utf8(&event.data).ok();
-    if event.is_json() {
-        let json = text.and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
-        // Surrounding blanks would be lost: only what survives the way there and back is embedded.
-        if let Some(json) = json.filter(|json| json.get().len() == event.data.len())
-            && json.get() != "null"
-        {
-            return map.serialize_entry("data", json);
-        }
-    } else if let Some(text) = text {
-        return map.serialize_entry("data", text);
+/// What an event's JSON usually needs besides its data and extensions.
+const ATTRIBUTES_BYTES: usize = 384;
+
+const TWICE: &str = "is given more than once";
+
+fn bounded(name: &str, value: &str) -> Result<(), EventError> {
+    if value.len() <= ATTRIBUTE_BYTES_MAX {
+        return Ok(());
     }
-    map.serialize_entry("data_base64", &BASE64.encode(&event.data))
+    let reason = format!("has {} bytes; at most {ATTRIBUTE_BYTES_MAX} are accepted", value.len());
+    Err(EventError::new(name, reason))
+}
+
+fn not_an_event(error: SyntaxError) -> EventError {
+    EventError::new("data", format!("not a CloudEvent in JSON: {error}"))
+}
+
+/// The members that an event's JSON has, as far as it has been read.
+#[derive(Default)]
+struct Read<'t> {
+    /// One bit for each of [`MEMBERS`].
+    seen: u16,
+    texts: [Option<String>; 8],
+    data: Option<&'t str>,
+    data_base64: Option<String>,
+    extensions: Vec<(String, String)>,
+    /// Extensions that were given as `null`, and are unset by that.
+    unset: Vec<String>,
+}
+
+/// Members that are no extensions. The attributes come first, in the order of `Read::texts`.
+const MEMBERS: [&str; 10] = [
+    "id",
+    "source",
+    "type",
+    "specversion",
+    "subject",
+    "time",
+    "datacontenttype",
+    "dataschema",
+    "data",
+    "data_base64",
+];
+
+impl<'t> Read<'t> {
+    /// JSON leaves open which of two members with one name counts, and readers would
+    /// differ: so each stands once, and `null`, which unsets an attribute, is one as well.
+    fn member(&mut self, name: &str, value: &'t str) -> Result<(), EventError> {
+        let Some(index) = MEMBERS.iter().position(|member| *member == name) else {
+            return self.extension(name, value);
+        };
+        let bit = 1 << index;
+        if self.seen & bit != 0 {
+            return Err(EventError::new(name, TWICE));
+        }
+        self.seen |= bit;
+        match name {
+            "data" => self.data = Some(value),
+            "data_base64" => self.data_base64 = string(name, value)?,
+            _ => self.texts[index] = string(name, value)?,
+        }
+        Ok(())
+    }
+
+    fn extension(&mut self, name: &str, value: &str) -> Result<(), EventError> {
+        if self.extensions.len() + self.unset.len() >= EXTENSIONS_MAX {
+            return Err(EventError::new(name, TOO_MANY));
+        }
+        if self.unset.iter().any(|unset| unset == name) {
+            return Err(EventError::new(name, TWICE));
+        }
+        match extension_value(name, value)? {
+            // That it is not there twice is checked with the names.
+            Some(value) => self.extensions.push((name.to_owned(), value)),
+            None if self.extensions.iter().any(|(known, _)| known == name) => {
+                return Err(EventError::new(name, TWICE));
+            }
+            None => self.unset.push(name.to_owned()),
+        }
+        Ok(())
+    }
+
+    fn event(self) -> Result<Event, EventError> {
+        let [id, source, event_type, specversion, subject, time, datacontenttype, dataschema] =
+            self.texts;
+        match specversion.as_deref() {
+            Some("1.0") => {}
+            Some(other) => {
+                let reason = format!("is `{}`; only 1.0 is accepted", clip(other));
+                return Err(EventError::new("specversion", reason));
+            }
+            None => {
+                return Err(EventError::new("specversion", "is required, with the value 1.0"));
+            }
+        }
+        let required = |name: &str, value: Option<String>| {
+            value.ok_or_else(|| EventError::new(name, "is required"))
+        };
+        let mut event = Event {
+            id: required("id", id)?,
+            source: required("source", source)?,
+            event_type: required("type", event_type)?,
+            subject,
+            time,
+            datacontenttype,
+            dataschema,
+            extensions: self.extensions,
+            data: Bytes::new(),
+        };
+        event.data = match (self.data, self.data_base64) {
+            (Some(_), Some(_)) => {
+                return Err(EventError::new("data_base64", "must not stand beside `data`"));
+            }
+            (None, None) => Bytes::new(),
+            (None, Some(encoded)) => {
+                let decoded = BASE64.decode(encoded).map_err(|error| {
+                    EventError::new("data_base64", format!("is not base64: {error}"))
+                })?;
+                decoded.into()
+            }
+            (Some(value), None) => data_bytes(&event, value)?,
+        };
+        Ok(event)
+    }
+}
+
+/// JSON data is kept as it was written. Of other media types a JSON string carries the text itself.
+fn data_bytes(event: &Event, value: &str) -> Result<Bytes, EventError> {
+    if event.is_json() || !value.starts_with('"') {
+        return Ok(Bytes::copy_from_slice(value.as_bytes()));
+    }
+    let text = json::decode(value).ok_or_else(|| EventError::new("data", HALF_A_PAIR))?;
+    Ok(text.into_owned().into())
+}
+
+const HALF_A_PAIR: &str = "has half of a surrogate pair";
+
+fn string(name: &str, value: &str) -> Result<Option<String>, EventError> {
+    if value == "null" {
+        return Ok(None);
+    }
+    if !value.starts_with('"') {
+        return Err(EventError::new(name, format!("must be a string, not {}", clip(value))));
+    }
+    match json::decode(value) {
+        Some(text) => Ok(Some(text.into_owned())),
+        None => Err(EventError::new(name, HALF_A_PAIR)),
+    }
+}
+
+fn extension_value(name: &str, value: &str) -> Result<Option<String>, EventError> {
+    match value.as_bytes().first() {
+        Some(b'"' | b'n') => string(name, value),
+        Some(b't' | b'f') => Ok(Some(value.to_owned())),
+        Some(b'-' | b'0'..=b'9') if value.parse::<i32>().is_ok() => {
+            Ok(json::integer(value).map(std::borrow::Cow::into_owned))
+        }
+        _ => Err(EventError::new(
+            name,
+            format!("an extension is a string, a boolean or a 32-bit integer, not {}", clip(value)),
+        )),
+    }
+}
+
+/// Within other JSON. The event is not validated.
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Self::read(raw.get().as_bytes()).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Within other JSON, as [`Event::to_json`] has it.
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw = RawValue::from_string(self.to_json()).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+/// Why a text is no batch of events.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BatchError {
+    #[error(transparent)]
+    NotJson(#[from] SyntaxError),
+    /// `index` counts from 0.
+    #[error("event {index} of the batch: {error}")]
+    Event { index: usize, error: EventError },
+}
+
+/// The events of a batch in JSON, not validated.
+///
+/// # Errors
+/// See [`BatchError`].
+pub fn read_batch(json: &[u8]) -> Result<Vec<Event>, BatchError> {
+    let text = match std::str::from_utf8(json) {
+        Ok(text) => text,
+        // Names the place of what is not UTF-8.
+        Err(_) => json::check(json)?,
+    };
+    let mut scanner = Scanner::new(text);
+    if !scanner.enter_array() {
+        json::check(json)?;
+        return Err(scanner.error("expected an array of CloudEvents").into());
+    }
+    let mut events = Vec::new();
+    while scanner.element()? {
+        match Event::scan(&mut scanner) {
+            Ok(event) => events.push(event),
+            Err(error) => {
+                // What is not JSON at all is said first.
+                json::check(json)?;
+                return Err(BatchError::Event { index: events.len(), error });
+            }
+        }
+    }
+    scanner.end()?;
+    Ok(events)
 }
 
 #[cfg(test)]
@@ -470,9 +512,72 @@ mod tests {
     }
 
     #[test]
+    fn data_that_other_parsers_refuse_survives() {
+        let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
+        for data in [
+            r#"{"note":"cut \ud83d"}"#,
+            r#"{"\udead":0}"#,
+            r#"{"n":1e400,"m":-0,"k":12345678901234567890123,"price":10.00}"#,
+            r#"{"a":1,"a":2,"b":"\u00e4\/"}"#,
+            "null",
+            &deep,
+        ] {
+            let event = check_round_trip(&with(&format!(r#""data":{data}"#)));
+            assert_eq!(event.data, data);
+            assert!(event.to_json().ends_with(&format!(r#","data":{data}}}"#)));
+        }
+    }
+
+    #[test]
+    fn data_is_json_by_its_media_type_alone() {
+        let mut event = Event::from_json(MINIMAL.as_bytes()).unwrap();
+        event.data = Bytes::from_static(b"{}");
+        for (media_type, is_json) in [
+            ("application/json", true),
+            ("text/JSON; charset=utf-8", true),
+            ("application/vnd.api+json", true),
+            ("image/x+json;a=b", true),
+            ("application/jsonp", false),
+            ("json", false),
+            ("application/json+xml", false),
+        ] {
+            event.datacontenttype = Some(media_type.to_owned());
+            assert_eq!(event.is_json(), is_json, "{media_type}");
+            let expected = if is_json { r#""data":{}"# } else { r#""data":"{}""# };
+            assert!(event.to_json().contains(expected), "{media_type}");
+        }
+    }
+
+    #[test]
+    fn a_batch_names_the_event_at_fault() {
+        let batch = |json: &str| read_batch(json.as_bytes());
+        assert_eq!(batch("[]").unwrap(), []);
+        assert_eq!(batch(&format!(" [{MINIMAL} , {MINIMAL}] ")).unwrap().len(), 2);
+        for json in [
+            "",
+            "[",
+            MINIMAL,
+            "7",
+            &format!("[{MINIMAL}"),
+            &format!("[{MINIMAL}] x"),
+            &format!("[7,{MINIMAL}"),
+        ] {
+            assert!(matches!(batch(json), Err(BatchError::NotJson(_))), "{json}");
+        }
+        for json in [
+            format!("[{MINIMAL},7]"),
+            format!("[{MINIMAL},{{}}]"),
+            format!("[{MINIMAL},null,{MINIMAL}]"),
+        ] {
+            let error = batch(&json).unwrap_err();
+            assert!(matches!(error, BatchError::Event { index: 1, .. }), "{json}: {error}");
+        }
+    }
+
+    #[test]
     fn extensions_have_a_canonical_string_form() {
-        let event = check_round_trip(&with(r#""a":"x","b":true,"c":-7,"d":null"#));
-        let expected = [("a", "x"), ("b", "true"), ("c", "-7")];
+        let event = check_round_trip(&with(r#""a":"x","b":true,"c":-7,"d":null,"e":-0"#));
+        let expected = [("a", "x"), ("b", "true"), ("c", "-7"), ("e", "0")];
         assert_eq!(event.extensions, expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
     }
 
@@ -496,11 +601,21 @@ mod tests {
             "x-y",
             "an attribute's name has only the characters a-z and 0-9",
         );
+        for data in ["1", "null"] {
+            check_fault(
+                &with(&format!(r#""data":{data},"data_base64":"AA==""#)),
+                "data_base64",
+                "must not stand beside `data`",
+            );
+        }
+        check_fault(&with(r#""subject":"\ud83d""#), "subject", "has half of a surrogate pair");
         check_fault(
-            &with(r#""data":1,"data_base64":"AA==""#),
-            "data_base64",
-            "must not stand beside `data`",
+            &with(r#""subject":"\uffff""#),
+            "subject",
+            "has the character U+FFFF; control characters and noncharacters are not allowed",
         );
+        let many: Vec<String> = (0..65).map(|n| format!(r#""x{n}":null"#)).collect();
+        check_fault(&with(&many.join(",")), "x64", TOO_MANY);
     }
 
     #[test]
@@ -517,6 +632,15 @@ mod tests {
             r#""data":1,"data":2"#,
             r#""data_base64":"AA==","data_base64":"AQ==""#,
             r#""x":"1","y":"2","x":"3""#,
+            // `null` is a value as well: it unsets the attribute.
+            r#""subject":null,"subject":"s""#,
+            r#""subject":"s","subject":null"#,
+            r#""data":null,"data":{}"#,
+            r#""data_base64":null,"data_base64":"AA==""#,
+            r#""x":"1","x":null"#,
+            r#""x":null,"x":"1""#,
+            r#""x":null,"x":null"#,
+            r#""id":null"#,
         ];
         for members in again {
             let name = members.split('"').nth(1).unwrap();
@@ -526,7 +650,7 @@ mod tests {
 
     #[test]
     fn what_is_no_event_is_refused() {
-        for json in ["", "7", "[]", "{", "\u{0}"] {
+        for json in ["", "7", "[]", "{", "\u{0}", "{\"id\":\"1\",}", &format!("{MINIMAL}x")] {
             assert_eq!(Event::from_json(json.as_bytes()).unwrap_err().attribute, "data");
         }
     }

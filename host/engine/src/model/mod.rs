@@ -1,5 +1,6 @@
 //! The vocabulary as types. Pure: knows no clock, no store and no transport.
 
+pub mod attribute;
 mod cursor;
 mod decision;
 mod event;
@@ -14,7 +15,7 @@ pub use cursor::{Counters, Cursor, Span};
 pub use decision::{
     Answer, AnswerValue, Decision, Due, Failure, KeyChange, Outgoing, Question, TimerChange,
 };
-pub use event::{Event, EventError, JSON};
+pub use event::{BatchError, Event, EventError, JSON, read_batch};
 pub use ids::{Key, MessageId, PluginName, Position, Sequence, SinkName, TimerName, Timestamp};
 pub use instance::{Instance, InstanceStatus, State, Timer};
 pub use manifest::{Absent, Correlation, Effect, Manifest, Role, Subscription};

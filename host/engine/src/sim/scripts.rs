@@ -211,7 +211,7 @@ fn decide_order(call: &Call, pattern: &Pattern) -> Result<Reply, Failure> {
         |p: &Option<String>| p.as_ref().is_some_and(|package| order.delivered.contains(package));
     if order.paid > 0 && order.items.values().all(is_delivered) {
         decision.complete = true;
-        decision.messages.push(message(MessageKind::Command, "close", call.key.as_str()));
+        decision.messages.push(message(MessageKind::Command, "close", call));
     } else if order.reminded == 0 && order.items.len() > 1 && call.event.event_type == "pay" {
         // Set anew: the first must not fire too.
         decision.timers.push(TimerChange::Set {
@@ -230,7 +230,7 @@ fn decide_receipt(call: &Call, _: &Pattern) -> Result<Reply, Failure> {
         return Ok(Reply::Need(vec![Question::Lookup { name: "customer".to_owned(), key }]));
     }
     // Two, so that something comes after what a poisoned key dies of.
-    let receipt = message(MessageKind::Event, "receipt", call.key.as_str());
+    let receipt = message(MessageKind::Event, "receipt", call);
     let messages = vec![receipt.clone(), receipt];
     Ok(Reply::Decided(Decision { messages, ..Decision::default() }))
 }
@@ -240,24 +240,41 @@ fn decide_notification(call: &Call, pattern: &Pattern) -> Result<Reply, Failure>
         return Err(Failure::Permanent("planted: for good".to_owned()));
     }
     let messages = vec![
-        message(MessageKind::Command, "notify", call.key.as_str()),
-        message(MessageKind::Command, "notify", call.key.as_str()),
+        message(MessageKind::Command, "notify", call),
+        message(MessageKind::Command, "notify", call),
     ];
     Ok(Reply::Decided(Decision { messages, ..Decision::default() }))
 }
 
 fn decide_note(call: &Call, _: &Pattern) -> Result<Reply, Failure> {
-    let messages = vec![message(MessageKind::Command, "record", call.key.as_str())];
+    let messages = vec![message(MessageKind::Command, "record", call)];
     Ok(Reply::Decided(Decision { messages, ..Decision::default() }))
 }
 
-fn message(kind: MessageKind, message_type: &str, order: &str) -> Outgoing {
+fn message(kind: MessageKind, message_type: &str, call: &Call) -> Outgoing {
+    let own = json!({"order": call.key}).to_string();
     Outgoing {
         kind,
         event_type: message_type.to_owned(),
         subject: None,
         datacontenttype: "application/json".to_owned(),
         extensions: Vec::new(),
-        data: json!({"order": order}).to_string().into(),
+        data: payload(&own, call.seed).into(),
     }
+}
+
+/// An object's JSON with a member that is as odd as payloads can be: JSON by its grammar,
+/// and refused by most parsers. No part of the engine may care.
+pub fn payload(object: &str, seed: u64) -> String {
+    const DEEP: usize = 200;
+    let odd = match seed % 8 {
+        0 => r#""cut \ud83d""#.to_owned(),
+        1 => "1e400".to_owned(),
+        2 => format!("{}{}", "[".repeat(DEEP), "]".repeat(DEEP)),
+        3 => r#"{"\udead":-0,"n":1,"n":2}"#.to_owned(),
+        4 => "12345678901234567890123.50".to_owned(),
+        _ => return object.to_owned(),
+    };
+    let comma = if object == "{}" { "" } else { "," };
+    format!("{}{comma}\"odd\":{odd}}}", &object[..object.len() - 1])
 }

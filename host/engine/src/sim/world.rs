@@ -15,7 +15,7 @@ use serde_json::json;
 use super::hot::Directory;
 use super::ledger;
 use super::life::Timeline;
-use super::scripts::Pattern;
+use super::scripts::{Pattern, payload};
 use crate::Clock;
 use crate::engine::{Action, Engine, Parts, Resolution, Settings};
 use crate::housekeeping::Retention;
@@ -456,6 +456,13 @@ impl Plan {
             package += 1;
         }
         events.shuffle(random);
+        // Those whose data no handler reads.
+        for event in &mut events {
+            if matches!(&*event.event_type, "pay" | "note") {
+                let plain = String::from_utf8_lossy(&event.data).into_owned();
+                event.data = payload(&plain, random.random()).into();
+            }
+        }
         for _ in 0..random.random_range(0..6) {
             let twice = events[random.random_range(0..events.len())].clone();
             events.insert(random.random_range(0..=events.len()), twice);

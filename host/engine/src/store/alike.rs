@@ -18,7 +18,8 @@ use crate::model::{
     Sequence, State, Timestamp, reserved,
 };
 
-const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "ä \"'"];
+/// Few, so that they meet; and some that a database might take for another one.
+const KEYS: [&str; 7] = ["a", "b", "c", "a\0b", "\0", "d", "ä \"'"];
 const ALL: usize = 10_000;
 /// Three of the events that scripts make, or so.
 const FEW: Page = Page { rows: 5, bytes: 800 };

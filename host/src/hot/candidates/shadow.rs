@@ -10,11 +10,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use bytes::Bytes;
 use sagabox_engine::handler::{Call, Handler, Reply, as_read_by};
 use sagabox_engine::model::{Answer, Decision, Failure, Manifest, State};
-use serde_json::{Value, json};
 
 use super::tally::{Differing, Tally};
+use crate::json::{Difference, Json, differences};
 use crate::replay;
-use crate::scenario::{Difference, differences, shown_decision};
+use crate::scenario::shown_decision;
 
 /// Decisions that may wait for a shadow, and what they may take of memory with all that they
 /// were decided from. The one that the shadow works on counts as well.
@@ -126,7 +126,7 @@ impl Judge {
         let manifest = self.candidate.manifest();
         let event_type = &call.event.event_type;
         if !manifest.subscriptions.iter().any(|own| own.event_type == *event_type) {
-            let (place, expected) = ("subscriptions".to_owned(), Some(json!(event_type)));
+            let (place, expected) = ("subscriptions".to_owned(), Some(event_type.as_str().into()));
             return (false, vec![Difference { place, expected, found: None }]);
         }
         let of_candidate = |state: &State| as_read_by(&*self.candidate, state);
@@ -183,7 +183,7 @@ impl Judge {
 }
 
 /// But for the state, which is compared by what it means in one version.
-fn shown(decision: &Decision, call: &Call) -> Value {
+fn shown(decision: &Decision, call: &Call) -> Json {
     let mut shown = shown_decision(decision, call.now);
     if let Some(members) = shown.as_object_mut() {
         members.remove("state");
@@ -191,15 +191,15 @@ fn shown(decision: &Decision, call: &Call) -> Value {
     shown
 }
 
-fn fails(failure: &Failure) -> Value {
-    json!({ "fails": failure.to_string() })
+fn fails(failure: &Failure) -> Json {
+    Json::object([("fails", failure.to_string().into())])
 }
 
 fn is_transient(failure: &Failure) -> bool {
     matches!(failure, Failure::Transient(_))
 }
 
-fn outcomes(expected: Value, found: Value) -> Difference {
+fn outcomes(expected: Json, found: Json) -> Difference {
     let place = "decision".to_owned();
     Difference { place, expected: Some(expected), found: Some(found) }
 }
@@ -215,6 +215,7 @@ mod tests {
 
     use super::super::served::{Served, WaysBack};
     use super::*;
+    use crate::json::json;
 
     type Decide = Box<dyn Fn(&Call) -> Result<Reply, Failure> + Send + Sync>;
 

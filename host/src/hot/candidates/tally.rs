@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use sagabox_engine::model::Timestamp;
 use serde::Serialize;
 
-use crate::scenario::Difference;
+use crate::json::Difference;
 
 /// A canary is judged by so many of its last calls.
 pub const WINDOW: usize = 100;

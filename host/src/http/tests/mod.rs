@@ -59,7 +59,16 @@ async fn server_with(
     let engine = Engine::start(parts).await.unwrap();
     let traffic = Arc::default();
     let (board, sinks) = (Board::default(), BTreeSet::new());
-    let site = Site { engine, admin, board, sinks, limits: LIMITS, traffic };
+    let directory_of_plugins = directory.path().to_owned();
+    let site = Site {
+        engine,
+        admin,
+        board,
+        directory: directory_of_plugins,
+        sinks,
+        limits: LIMITS,
+        traffic,
+    };
     let mut routes = routes::routes();
     routes.extend(further);
     let router = routes::router(routes, Arc::new(site));

@@ -24,13 +24,16 @@ pub(in crate::store) fn event(id: u64) -> Arc<Event> {
         datacontenttype: id.is_multiple_of(5).then(|| "application/octet-stream".to_owned()),
         dataschema: None,
         extensions: vec![("tenant".to_owned(), "ä \"b\" \\ '".to_owned())],
-        data: match id % 5 {
-            0 => Bytes::from_static(b"\x00\xff"),
-            1 => Bytes::from_static(b"{\"a\" : 1}"),
-            2 => Bytes::from_static(b" null "),
-            3 => Bytes::from_static(b"not json"),
-            _ => Bytes::new(),
-        },
+        data: Bytes::from_static(match id % 8 {
+            0 => b"\x00\xff",
+            1 => b"{\"a\" : 1}",
+            2 => b" null ",
+            3 => b"not json",
+            4 => b"{\"n\":1e400,\"n\":\"cut \\ud83d\"}",
+            5 => b"null",
+            6 => b"{\"\\udead\":10.00}",
+            _ => b"",
+        }),
     })
 }
 

@@ -23,4 +23,4 @@ DELETE FROM claims WHERE EXISTS (SELECT 1 FROM instances
 CREATE TABLE streams_shortened (subject INTEGER PRIMARY KEY) STRICT;
 
 -- What is for one plugin alone is in no stream.
-UPDATE log SET subject = NULL WHERE event ->> 'sagaboxplugin' IS NOT NULL;
+UPDATE log SET subject = NULL WHERE json_valid(event) AND event ->> 'sagaboxplugin' IS NOT NULL;
