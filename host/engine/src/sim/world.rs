@@ -85,6 +85,9 @@ impl World {
             let healthy = plan.orders.keys().find(|order| !plan.poisoned.contains(*order));
             plan.refused = healthy.into_iter().cloned().collect();
         }
+        if seed % 7 == 3 {
+            plan.treatments = treatments(&plan, seed);
+        }
         let cured = Arc::new(AtomicBool::new(false));
         let receiver = MemoryTransport::new(3, 2);
         let sink = Sink::new(random.random(), &plan, Arc::clone(&cured));
@@ -423,6 +426,20 @@ impl Operator<'_> {
             tables.plugins.get(plugin).is_some_and(|progress| progress.cursor.settled >= head)
         })
     }
+}
+
+/// Not drawn like the rest of the plan, so that seeds that found a bug stay as they were.
+fn treatments(plan: &Plan, seed: u64) -> BTreeMap<String, Treatment> {
+    let notes = plan.poisoned.iter().filter(|id| id.starts_with("note-"));
+    let treatment = |(n, id): (u64, &String)| {
+        let treatment = match (seed / 7 + n) % 3 {
+            0 => Treatment::Skip,
+            1 => Treatment::Discard,
+            _ => Treatment::Move("o0".to_owned()),
+        };
+        (id.clone(), treatment)
+    };
+    (0..).zip(notes).map(treatment).collect()
 }
 
 impl Plan {
