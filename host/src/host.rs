@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use axum::http::HeaderName;
 use sagabox_engine::engine::{Engine, Parts};
 use sagabox_engine::model::{SinkName, Timestamp};
-use sagabox_engine::transport::{self, Transport};
+use sagabox_engine::transport::Transport;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -134,12 +134,12 @@ impl Host {
 }
 
 fn sinks(
-    sinks: &BTreeMap<String, config::Sink>,
-) -> anyhow::Result<HashMap<SinkName, transport::Sink>> {
+    sinks: &BTreeMap<String, Destination>,
+) -> anyhow::Result<HashMap<SinkName, Arc<dyn Transport>>> {
     let mut taken = BTreeMap::new();
     let mut opened = HashMap::new();
     for (name, sink) in sinks {
-        let transport: Arc<dyn Transport> = match &sink.to {
+        let transport: Arc<dyn Transport> = match sink {
             Destination::Http { url, timeout, in_flight, headers, status } => {
                 let about = |what: &str| format!("set up sink.{name}{what}");
                 let url = url.read().and_then(|text| SecretUrl::parse(text.expose()));
@@ -159,8 +159,7 @@ fn sinks(
             Destination::File(path) => Arc::new(file_sink(name, path, &mut taken)?),
             Destination::Stdout => Arc::new(StdoutTransport),
         };
-        let sink = transport::Sink { transport, order: sink.order };
-        opened.insert(SinkName::from(name.as_str()), sink);
+        opened.insert(SinkName::from(name.as_str()), transport);
     }
     Ok(opened)
 }

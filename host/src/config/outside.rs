@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::{HeaderName, header};
-use sagabox_engine::transport::Order;
 
-use super::file::{self, Headers, LookupSection, SinkSection};
+use super::file::{Headers, LookupSection, SinkSection};
 use crate::lookup::KEY;
 use crate::secrets::{Given, SecretUrl};
 use crate::transport::StatusRules;
@@ -33,12 +32,6 @@ const OWN_HEADERS: [HeaderName; 6] = [
 ];
 /// Names of queues begin so in the store.
 const QUEUE_PREFIX: &str = "queue:";
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sink {
-    pub to: Destination,
-    pub order: Order,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
@@ -65,7 +58,7 @@ pub enum LookupSource {
     Table(PathBuf),
 }
 
-pub fn sink(name: &str, section: SinkSection, directory: &Path) -> Result<Sink, String> {
+pub fn sink(name: &str, section: SinkSection, directory: &Path) -> Result<Destination, String> {
     if name.starts_with(QUEUE_PREFIX) {
         return Err(format!("sink.{name}: names that begin with `{QUEUE_PREFIX}` are the host's"));
     }
@@ -111,12 +104,7 @@ pub fn sink(name: &str, section: SinkSection, directory: &Path) -> Result<Sink, 
             ));
         }
     };
-    let order = match section.order {
-        None | Some(file::Order::Key) => Order::Key,
-        Some(file::Order::None) => Order::None,
-        Some(file::Order::Whole) => Order::Whole,
-    };
-    Ok(Sink { to, order })
+    Ok(to)
 }
 
 pub fn lookup(
@@ -245,12 +233,11 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_says_its_order_its_headers_and_what_a_status_means() {
+    fn a_sink_says_its_headers_and_what_a_status_means() {
         let settings = read(
             r#"
             [sink.a]
             url = { env = "A_URL" }
-            order = "whole"
             [sink.a.headers]
             Authorization = { file = "token" }
             X-Tenant = "blue"
@@ -260,8 +247,7 @@ mod tests {
             "#,
         );
         let sink = settings.unwrap().sinks.remove("a").unwrap();
-        assert_eq!(sink.order, Order::Whole);
-        let Destination::Http { url, headers, .. } = sink.to else { panic!("{sink:?}") };
+        let Destination::Http { url, headers, .. } = sink else { panic!("{sink:?}") };
         assert_eq!(url, Given::Env("A_URL".to_owned()));
         let file = Given::File("/etc/sagabox/token".into());
         assert_eq!(headers[0], (header::AUTHORIZATION, file));

@@ -93,11 +93,11 @@ impl Delivering {
             let next_lease = self.next_lease;
             let queue = Queue { outlet, clock, retry, name: name.to_owned(), next_lease };
             stages.spawn(queue.run(requests_of, stop.clone()));
-        } else if let Some(configured) = parts.sinks.get(sink) {
+        } else if let Some(transport) = parts.sinks.get(sink) {
             lock(&self.sinks).insert(sink.clone(), resolving);
             let relay = Relay {
                 outlet,
-                transport: Arc::clone(&configured.transport),
+                transport: Arc::clone(transport),
                 clock,
                 breaker: Breaker::new(retry.clone()),
                 retry,

@@ -29,7 +29,7 @@ use crate::shard::Shards;
 use crate::sinks::SinkStates;
 use crate::store::{ReadError, Store};
 use crate::tail::Tail;
-use crate::transport::Sink;
+use crate::transport::Transport;
 
 pub use self::operators::InstanceError;
 use self::queues::Queues;
@@ -59,7 +59,7 @@ pub struct Parts {
     pub canaries: Vec<Canary>,
     pub lookup: Arc<dyn Lookup>,
     /// The sinks that routes name.
-    pub sinks: HashMap<SinkName, Sink>,
+    pub sinks: HashMap<SinkName, Arc<dyn Transport>>,
     /// Message type to sink. A command or enriched event without a route goes to the queue of its type.
     pub routes: BTreeMap<String, SinkName>,
     /// The wall clock. Nothing in the engine reads another.

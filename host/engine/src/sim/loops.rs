@@ -41,7 +41,7 @@ impl Handler for Echo {
 }
 
 impl Echo {
-    fn new(role: Role, types: &[&str], decision: Decision) -> Arc<dyn Handler> {
+    fn of(role: Role, types: &[&str], decision: Decision) -> Arc<dyn Handler> {
         let subscription = |event_type: &&str| Subscription {
             event_type: (*event_type).to_owned(),
             key: match event_type.starts_with(reserved::PREFIX) {
@@ -80,7 +80,7 @@ impl Echo {
             data: json!({"order": "o1"}).to_string().into(),
         };
         let decision = Decision { messages: vec![ping; count], ..Decision::default() };
-        Self::new(Role::Reactor, &["ping"], decision)
+        Self::of(Role::Reactor, &["ping"], decision)
     }
 
     /// Sets a timer whenever one has fired.
@@ -89,7 +89,7 @@ impl Echo {
         let set =
             TimerChange::Set { name: "tick".into(), due: Due::After(millis), data: Bytes::new() };
         let decision = Decision { timers: vec![set], ..Decision::default() };
-        Self::new(Role::ProcessManager, &["ping", reserved::TIMER_FIRED], decision)
+        Self::of(Role::ProcessManager, &["ping", reserved::TIMER_FIRED], decision)
     }
 }
 

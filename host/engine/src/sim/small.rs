@@ -15,7 +15,7 @@ use crate::handler::Handler;
 use crate::lookup::{Lookup, Unanswered};
 use crate::model::{AnswerValue, DeadLetter, Event, PluginName, SinkName, Timestamp};
 use crate::store::memory::MemoryStore;
-use crate::transport::Sink;
+use crate::transport::Transport;
 
 /// The type of the commands, and the name of their queue.
 pub const COMMAND: &str = "record";
@@ -30,7 +30,11 @@ impl Lookup for Missing {
 }
 
 /// With a sink, the commands leave there; else they wait in their queue.
-pub async fn start(store: &MemoryStore, sink: Option<Sink>, settings: Settings) -> Engine {
+pub async fn start(
+    store: &MemoryStore,
+    sink: Option<Arc<dyn Transport>>,
+    settings: Settings,
+) -> Engine {
     start_with(store, script(&Pattern::default(), AUDITOR), sink, settings).await
 }
 
@@ -38,7 +42,7 @@ pub async fn start(store: &MemoryStore, sink: Option<Sink>, settings: Settings) 
 pub async fn start_with(
     store: &MemoryStore,
     handler: Arc<dyn Handler>,
-    sink: Option<Sink>,
+    sink: Option<Arc<dyn Transport>>,
     settings: Settings,
 ) -> Engine {
     let begin = Instant::now();

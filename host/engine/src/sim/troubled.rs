@@ -10,7 +10,7 @@ use super::small::{keys, letters, send, start, until};
 use crate::engine::{Engine, Settings};
 use crate::model::Message;
 use crate::store::memory::MemoryStore;
-use crate::transport::{DeliveryError, Sink, Transport};
+use crate::transport::{DeliveryError, Transport};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -91,7 +91,7 @@ impl Transport for Scripted {
 }
 
 async fn engine(store: &MemoryStore, sink: &Arc<Scripted>) -> Engine {
-    let sink = Sink::new(Arc::clone(sink) as Arc<dyn Transport>);
+    let sink = Arc::clone(sink) as Arc<dyn Transport>;
     start(store, Some(sink), Settings::default()).await
 }
 

@@ -27,11 +27,11 @@ use crate::model::{
 use crate::receipt::Receipt;
 use crate::store::faulty::{FaultRates, FaultyStore};
 use crate::store::memory::{MemoryStore, Tables};
+use crate::transport::Transport;
 use crate::transport::faulty::{
     DeliveryFault, DeliveryFaultRates, DeliveryFaults, DrawnDeliveryFaults, FaultyTransport,
 };
 use crate::transport::memory::MemoryTransport;
-use crate::transport::{self, Transport};
 
 /// A world in which work remains after so much simulated time is stuck.
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -56,7 +56,6 @@ pub struct Plan {
 
 /// What the operator does with a letter, when all that waits behind it is there.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the steps choose, and are tests of this crate"))]
 pub enum Treatment {
     Skip,
     Discard,
@@ -178,7 +177,7 @@ impl World {
     }
 
     fn parts(&self, seed: u64, rates: FaultRates) -> Parts {
-        let sink = transport::Sink::new(Arc::clone(&self.sink));
+        let sink = Arc::clone(&self.sink);
         let route = |name: &str| (name.to_owned(), SinkName::from("sink"));
         Parts {
             store: Arc::new(FaultyStore::new(self.store.clone(), rates, seed)),

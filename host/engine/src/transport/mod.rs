@@ -62,29 +62,3 @@ impl DeliveryError {
         }
     }
 }
-
-/// Which messages of one sink must leave one after another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// None: each message leaves by itself, and a dead letter holds back no other message.
-    None,
-    /// Those of one plugin and ordering key.
-    #[default]
-    Key,
-    /// All: while one message is retried or dead, no other leaves.
-    Whole,
-}
-
-/// A configured sink.
-#[derive(Clone)]
-pub struct Sink {
-    pub transport: Arc<dyn Transport>,
-    pub order: Order,
-}
-
-impl Sink {
-    /// In the order of the keys.
-    pub fn new(transport: Arc<dyn Transport>) -> Self {
-        Self { transport, order: Order::default() }
-    }
-}

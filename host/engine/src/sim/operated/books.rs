@@ -147,8 +147,8 @@ fn nothing_is_dropped_that_was_not_asked_for(
                 && d.key.as_str() == to
                 && all.log[&d.position].event.id == *id
         };
-        let copies = all.log.values().filter(|entry| entry.event.id == *id);
-        let last = copies.last().map_or(Position(0), |entry| entry.position);
+        let mut copies = all.log.values().filter(|entry| entry.event.id == *id);
+        let last = copies.next_back().map_or(Position(0), |entry| entry.position);
         let others = |deed: &&Deed| deed.letter.id != letter.id && deed.letter.event.id == *id;
         let again = notes.deeds.iter().filter(others).any(|deed| deed.what != What::Redrive);
         if letter.event.event_type == "touch"

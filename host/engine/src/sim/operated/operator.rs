@@ -139,7 +139,7 @@ impl Operator {
             None => {
                 let kind = if self.random.random_ratio(1, 2) { "start" } else { "touch" };
                 // Which one comes first into the log has its id: the kind must not change.
-                let kind = if generation.number % 2 == 0 { kind } else { "start" };
+                let kind = if generation.number.is_multiple_of(2) { kind } else { "start" };
                 let start = event(kind, &id("start"), &json!({"key": name}));
                 self.notes.starts.insert(start.id.clone());
                 generation.started = engine.offer(vec![start]).await.is_ok();
