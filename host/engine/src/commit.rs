@@ -51,6 +51,8 @@ pub enum Work {
     Fire(Vec<(TimerRow, Arc<Event>)>),
     /// What is too old.
     Remove(Removal),
+    /// Answered with the log's last position, when all that was offered before is in it.
+    Head(oneshot::Sender<Position>),
 }
 
 /// Events from outside, and who waits for the receipt.
@@ -156,6 +158,9 @@ struct Gathered {
     offers: Vec<(Offer, Position)>,
     replies: Vec<oneshot::Sender<()>>,
     removal: Option<oneshot::Sender<usize>>,
+    heads: Vec<oneshot::Sender<Position>>,
+    /// Whether there is anything to write.
+    writes: bool,
 }
 
 impl Committer {
@@ -214,7 +219,9 @@ impl Committer {
         sinks: &mut BTreeSet<SinkName>,
     ) {
         let batch = &mut gathered.batch;
+        gathered.writes |= !matches!(work, Work::Head(_));
         match work {
+            Work::Head(reply) => gathered.heads.push(reply),
             Work::Offer(offer) => {
                 let first = self.position.next();
                 for event in &offer.events {
@@ -330,6 +337,10 @@ impl Committer {
         waiting: &mut VecDeque<Work>,
     ) -> Result<(), Ended> {
         let mut delay = REFUSED_DELAY_MIN;
+        if !gathered.writes {
+            self.answer(gathered.heads);
+            return Ok(());
+        }
         loop {
             match self.store.commit(&gathered.batch).await {
                 Ok(committed) => {
@@ -358,7 +369,7 @@ impl Committer {
     }
 
     fn publish(&mut self, gathered: Gathered, committed: &Committed) {
-        let Gathered { batch, offers, replies, removal } = gathered;
+        let Gathered { batch, offers, replies, removal, heads, writes: _ } = gathered;
         let is_duplicate = |position| committed.duplicates.binary_search(&position).is_ok();
         for (offer, first) in offers {
             drop(offer.permit);
@@ -398,6 +409,14 @@ impl Committer {
             self.wake_readers();
         }
         self.outboxes.publish(batch.messages);
+        self.answer(heads);
+    }
+
+    fn answer(&self, heads: Vec<oneshot::Sender<Position>>) {
+        for head in heads {
+            // Whoever asked may have ended.
+            let _ = head.send(self.position);
+        }
     }
 }
 
@@ -447,6 +466,6 @@ fn is_second(work: &Work, plugins: &BTreeSet<PluginName>, sinks: &BTreeSet<SinkN
             changes.progress.as_ref().is_some_and(|progress| sinks.contains(&progress.sink))
         }
         // One removal is under way at a time.
-        Work::Offer(_) | Work::Fire(_) | Work::Remove(_) => false,
+        Work::Offer(_) | Work::Fire(_) | Work::Remove(_) | Work::Head(_) => false,
     }
 }

@@ -43,6 +43,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_serving.sql"),
     include_str!("migrations/0006_letter_types.sql"),
     include_str!("migrations/0007_streams_and_claims.sql"),
+    include_str!("migrations/0008_age.sql"),
 ];
 
 /// The first that keeps its sums.

@@ -16,7 +16,9 @@ pub use decision::{
     Answer, AnswerValue, Decision, Due, Failure, KeyChange, Outgoing, Question, TimerChange,
 };
 pub use event::{BatchError, Event, EventError, JSON, read_batch};
-pub use ids::{Key, MessageId, PluginName, Position, Sequence, SinkName, TimerName, Timestamp};
+pub use ids::{
+    AgeTime, Key, MessageId, PluginName, Position, Sequence, SinkName, TimerName, Timestamp,
+};
 pub use instance::{Instance, InstanceStatus, State, Timer};
 pub use manifest::{Absent, Correlation, Effect, Manifest, Role, Subscription};
 pub use message::{Message, MessageKind, reserved};

@@ -11,7 +11,11 @@
 //! and [`FaultyStore`](crate::store::faulty::FaultyStore). `sagabox sim` is such a world.
 
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
 mod crowded;
+#[cfg(test)]
+mod holding;
 #[cfg(any(test, feature = "testing"))]
 mod hot;
 #[cfg(any(test, feature = "testing"))]
