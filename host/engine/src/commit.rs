@@ -50,6 +50,8 @@ pub enum Work {
     Fire(Fire),
     /// What is too old.
     Remove(Removal),
+    /// Answered with the log's last position, when all that was offered before is in it.
+    Head(oneshot::Sender<Position>),
 }
 
 /// Events from outside or an operator's word, and who waits for the receipt.
@@ -164,6 +166,9 @@ struct Gathered {
     offers: Vec<(Offer, Position)>,
     replies: Vec<oneshot::Sender<()>>,
     removal: Option<oneshot::Sender<usize>>,
+    heads: Vec<oneshot::Sender<Position>>,
+    /// Whether there is anything to write.
+    writes: bool,
 }
 
 impl Committer {
@@ -222,7 +227,9 @@ impl Committer {
         sinks: &mut BTreeSet<SinkName>,
     ) {
         let batch = &mut gathered.batch;
+        gathered.writes |= !matches!(work, Work::Head(_));
         match work {
+            Work::Head(reply) => gathered.heads.push(reply),
             Work::Offer(offer) => {
                 let first = self.position.next();
                 for event in &offer.events {
@@ -343,6 +350,10 @@ impl Committer {
         waiting: &mut VecDeque<Work>,
     ) -> Result<(), Ended> {
         let mut delay = REFUSED_DELAY_MIN;
+        if !gathered.writes {
+            self.answer(gathered.heads);
+            return Ok(());
+        }
         loop {
             match self.store.commit(&gathered.batch).await {
                 Ok(committed) => {
@@ -371,7 +382,7 @@ impl Committer {
     }
 
     fn publish(&mut self, gathered: Gathered, committed: &Committed) {
-        let Gathered { batch, offers, replies, removal } = gathered;
+        let Gathered { batch, offers, replies, removal, heads, writes: _ } = gathered;
         let is_duplicate = |position| committed.duplicates.binary_search(&position).is_ok();
         for (offer, first) in offers {
             drop(offer.permit);
@@ -411,6 +422,14 @@ impl Committer {
             self.wake_readers();
         }
         self.outboxes.publish(batch.messages);
+        self.answer(heads);
+    }
+
+    fn answer(&self, heads: Vec<oneshot::Sender<Position>>) {
+        for head in heads {
+            // Whoever asked may have ended.
+            let _ = head.send(self.position);
+        }
     }
 }
 
@@ -460,6 +479,6 @@ fn is_second(work: &Work, plugins: &BTreeSet<PluginName>, sinks: &BTreeSet<SinkN
             changes.progress.as_ref().is_some_and(|progress| sinks.contains(&progress.sink))
         }
         // One removal is under way at a time.
-        Work::Offer(_) | Work::Fire(_) | Work::Remove(_) => false,
+        Work::Offer(_) | Work::Fire(_) | Work::Remove(_) | Work::Head(_) => false,
     }
 }

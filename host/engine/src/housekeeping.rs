@@ -1,5 +1,6 @@
-//! Removes what is too old, in steps so small that nobody waits for them: each rides
-//! on a commit of its own, and the next begins when the last is durable.
+//! Removes what is too old, in steps so small that no sender waits for them: each rides
+//! on a commit of its own, and the next begins when the last is durable. How old things
+//! are, the marks of `age.rs` tell, and not their dates.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +9,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
+use crate::age::Ages;
 use crate::commit::Work;
-use crate::model::{Key, PluginName, Timestamp};
+use crate::model::{Key, LogEntry, PluginName, Position, Timestamp};
+use crate::monotonic::Instant;
 use crate::requests::{Dispatchers, PluginRequest, RemoveRequest};
 use crate::roster::Roster;
-use crate::store::{Expire, ReadError, Store};
+use crate::store::{AgeMark, Expire, ReadError, Store};
+use crate::tail::Tail;
 
 /// Rows of each table that one commit removes: a few milliseconds.
 const STEP_ROWS_MAX: usize = 512;
@@ -57,16 +61,22 @@ pub struct Housekeeping {
     pub retention: Retention,
     pub roster: Arc<Roster>,
     pub dispatchers: Dispatchers,
+    pub log: Arc<Tail<LogEntry>>,
     pub work: mpsc::UnboundedSender<Work>,
+    /// As the last host left them.
+    pub age_marks: Vec<AgeMark>,
 }
 
 impl Housekeeping {
     pub async fn run(self, stop: CancellationToken) {
+        let Retention { duplicates, history, finished, .. } = self.retention;
+        let kept = [duplicates, history, finished].into_iter().flatten();
+        let mut ages = Ages::new(&self.age_marks, kept, Instant::now(), (self.clock)());
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                swept = self.sweep() => if let Err(error) = swept {
+                swept = self.sweep(&mut ages) => if let Err(error) = swept {
                     tracing::warn!(%error, "what is too old cannot be found; trying again later");
                 },
             }
@@ -79,24 +89,28 @@ impl Housekeeping {
     }
 
     /// Steps until nothing is too old.
-    async fn sweep(&self) -> Result<(), ReadError> {
-        let now = (self.clock)();
-        let before = |age: Option<Duration>| age.map_or(Timestamp(0), |age| now.before(age));
+    async fn sweep(&self, ages: &mut Ages) -> Result<(), ReadError> {
+        ages.advance(Instant::now(), (self.clock)());
+        let (mark, removed) = ages.mark(Position(self.log.head()));
+        let (mut mark, mut marks_removed) = (Some(mark), removed);
+        let (seen_to, _) = ages.older_than(self.retention.duplicates);
+        let (history_to, history_before) = ages.older_than(self.retention.history);
+        let (place, until) = ages.older_than(self.retention.finished);
         let (plugins, _) = self.roster.wanted();
-        let until = before(self.retention.finished);
         for (plugin, entry) in plugins {
-            if entry.handler.manifest().role.has_instances() && until > Timestamp(0) {
-                self.remove_finished(&plugin, until).await?;
+            if entry.handler.manifest().role.has_instances() && place > Position(0) {
+                self.remove_finished(&plugin, place, until).await?;
             }
         }
         loop {
-            let now = (self.clock)();
-            let before = |age: Option<Duration>| age.map_or(Timestamp(0), |age| now.before(age));
             let (plugins, _) = self.roster.wanted();
             let expire = Expire {
                 plugins: plugins.keys().cloned().collect(),
-                seen_before: before(self.retention.duplicates),
-                history_before: before(self.retention.history),
+                seen_to,
+                history_to,
+                history_before,
+                mark: mark.take(),
+                marks_removed: std::mem::take(&mut marks_removed),
                 rows_max: STEP_ROWS_MAX,
             };
             let (reply, removed) = oneshot::channel();
@@ -115,13 +129,15 @@ impl Housekeeping {
     async fn remove_finished(
         &self,
         plugin: &PluginName,
+        place: Position,
         until: Timestamp,
     ) -> Result<(), ReadError> {
         let mut after: Option<(Timestamp, Key)> = None;
         loop {
             let store = &self.store;
-            let page = store.read_finished_instances(plugin, until, after.as_ref(), STEP_ROWS_MAX);
-            let page = page.await?;
+            let page = store
+                .read_finished_instances(plugin, place, until, after.as_ref(), STEP_ROWS_MAX)
+                .await?;
             let Some(last) = page.last().cloned() else { return Ok(()) };
             // It is taken out: its instances are removed when it is back.
             let Some(dispatcher) = self.dispatchers.get(plugin) else { return Ok(()) };

@@ -2,6 +2,7 @@
 //! behind the seams [`store::Store`], [`handler::Handler`], [`lookup::Lookup`]
 //! and [`transport::Transport`].
 
+mod age;
 mod backlog;
 mod breaker;
 mod canary;

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use rusqlite::{Connection, params};
-use sagabox_engine::model::{Cursor, PluginName, Timestamp};
-use sagabox_engine::store::Expire;
+use rusqlite::{Connection, Params, params};
+use sagabox_engine::model::{Cursor, PluginName};
+use sagabox_engine::store::{AgeMark, Expire};
 
 use super::rows::{self, integer};
 use super::tables::each;
@@ -33,29 +33,41 @@ pub(super) fn step(
     sweep: &mut Sweep,
     expire: &Expire,
 ) -> Result<usize, WriteError> {
-    let (before, rows_max) = (expire.history_before, expire.rows_max);
-    let Some(boundary) = boundary(writer, &expire.plugins, before)? else { return Ok(0) };
-    let mut removed = remove(writer, sweep, boundary, before, rows_max)?;
+    write_marks(writer, expire)?;
+    let Some(settled) = settled_by_all(writer, &expire.plugins)? else { return Ok(0) };
+    let boundary = settled.min(integer(expire.history_to.0));
+    let mut removed = remove(writer, sweep, boundary, expire)?;
     if removed == 0 && *sweep != Sweep::default() {
         *sweep = Sweep::default();
-        removed = remove(writer, sweep, boundary, before, rows_max)?;
+        removed = remove(writer, sweep, boundary, expire)?;
     }
     Ok(removed)
+}
+
+fn write_marks(writer: &Connection, expire: &Expire) -> Result<(), WriteError> {
+    let sql = "DELETE FROM age_marks WHERE at = ?";
+    each(writer, sql, &expire.marks_removed, |at| [integer(at.0)])?;
+    let sql = "INSERT OR REPLACE INTO age_marks (at, position, wall) VALUES (?, ?, ?)";
+    each(writer, sql, &expire.mark, |AgeMark { at, position, wall }| {
+        (integer(at.0), integer(position.0), integer(wall.0))
+    })
 }
 
 fn remove(
     writer: &Connection,
     sweep: &mut Sweep,
     boundary: i64,
-    before: Timestamp,
-    rows_max: usize,
+    expire: &Expire,
 ) -> Result<usize, WriteError> {
+    let Expire { history_to, history_before, rows_max, .. } = expire;
+    let (before, limit) = (integer(history_before.0), integer(*rows_max as u64));
     let sql = format!(
         "DELETE FROM log WHERE position IN (SELECT position FROM log AS old \
-         WHERE position > ?1 AND position <= ?2 AND received_at < ?3 AND NOT ({WAITING}) \
-         ORDER BY position LIMIT ?4) RETURNING position, subject"
+         WHERE position > ? AND position <= ? AND NOT ({WAITING}) \
+         ORDER BY position LIMIT ?) RETURNING position, subject"
     );
-    let (log, subjects) = old_rows(writer, &sql, &mut sweep.log, boundary, before, rows_max)?;
+    let params = (sweep.log, boundary, limit);
+    let (log, subjects) = old_rows(writer, &sql, params, &mut sweep.log, *rows_max)?;
     shorten(writer, subjects)?;
     // Several rows can have one position: the next step begins at it again.
     let sql = format!(
@@ -64,65 +76,38 @@ fn remove(
           WHERE position >= ?1 AND position <= ?2 AND decided_at < ?3 AND NOT ({WAITING}) \
           ORDER BY position LIMIT ?4) RETURNING position, NULL"
     );
-    let (decisions, _) = old_rows(writer, &sql, &mut sweep.decisions, boundary, before, rows_max)?;
-    let messages = sent(writer, &mut sweep.outbox, boundary, rows_max)?;
+    let params = (sweep.decisions, boundary, before, limit);
+    let (decisions, _) = old_rows(writer, &sql, params, &mut sweep.decisions, *rows_max)?;
+    let messages = sent(writer, &mut sweep.outbox, boundary, *rows_max)?;
     let sql = "DELETE FROM dead_letters WHERE id IN \
                (SELECT id FROM dead_letters WHERE status NOT IN ('open', 'redriving') AND at < ? \
-                AND id < (SELECT max(id) FROM dead_letters) ORDER BY at, id LIMIT ?)";
+                AND position <= ? AND id < (SELECT max(id) FROM dead_letters) ORDER BY at, id LIMIT ?)";
     let mut delete = writer.prepare_cached(sql)?;
-    let letters = delete.execute((integer(before.0), integer(rows_max as u64)))?;
+    let letters = delete.execute((before, integer(history_to.0), limit))?;
     Ok(log + decisions + messages + letters)
 }
 
-/// The highest position that every plugin has settled, with all up to it received before
-/// a time. None if one that is loaded has no progress yet.
-fn boundary(
-    writer: &Connection,
-    loaded: &[PluginName],
-    before: Timestamp,
-) -> Result<Option<i64>, WriteError> {
-    let sql = "SELECT (SELECT min(cursor ->> 'settled') FROM plugins) AS settled, \
+/// The highest position up to which every plugin has settled all. None if one that is
+/// loaded has no progress yet.
+fn settled_by_all(writer: &Connection, loaded: &[PluginName]) -> Result<Option<i64>, WriteError> {
+    let sql = "SELECT min(cursor ->> 'settled'), \
                       (SELECT count(*) FROM json_each(?) \
-                       WHERE value NOT IN (SELECT plugin FROM plugins)) AS newcomers, \
-                      (SELECT coalesce(min(position), 1) FROM log) AS first, \
-                      (SELECT coalesce(max(position), 0) FROM log) AS last";
-    let mut ends = writer.prepare_cached(sql)?;
-    let row = ends.query_row([rows::json(loaded)], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-    })?;
-    let (settled, newcomers, mut low, mut high): (Option<i64>, i64, i64, i64) = row;
-    if newcomers > 0 {
-        return Ok(None);
-    }
-    let Some(settled) = settled else { return Ok(None) };
-    let sql = "SELECT position, received_at FROM log WHERE position >= ? ORDER BY position LIMIT 1";
-    let mut look = writer.prepare_cached(sql)?;
-    let mut first_young = None;
-    // Times ascend with positions: the first that is too young is found by halving.
-    while low <= high {
-        let middle = low + (high - low) / 2;
-        let (position, received_at): (i64, i64) =
-            look.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        if received_at < integer(before.0) {
-            low = position + 1;
-        } else {
-            first_young = Some(position);
-            high = middle - 1;
-        }
-    }
-    Ok(Some(first_young.map_or(settled, |position| settled.min(position - 1))))
+                       WHERE value NOT IN (SELECT plugin FROM plugins)) \
+               FROM plugins";
+    let mut select = writer.prepare_cached(sql)?;
+    let row = select.query_row([rows::json(loaded)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (settled, newcomers): (Option<i64>, i64) = row;
+    Ok(settled.filter(|_| newcomers == 0))
 }
 
 fn old_rows(
     writer: &Connection,
     sql: &str,
+    params: impl Params,
     from: &mut i64,
-    boundary: i64,
-    before: Timestamp,
     rows_max: usize,
 ) -> Result<(usize, BTreeSet<String>), WriteError> {
     let mut delete = writer.prepare_cached(sql)?;
-    let params = (*from, boundary, integer(before.0), integer(rows_max as u64));
     let removed = delete.query_map(params, |row| Ok((row.get(0)?, row.get(1)?)))?;
     let removed: Vec<(i64, Option<String>)> = removed.collect::<Result<_, _>>()?;
     let highest = removed.iter().map(|(position, _)| *position).max().unwrap_or(0);

@@ -76,7 +76,7 @@ pub(super) fn load(connection: &Connection, sizes: Sizes) -> Result<Seen, WriteE
 
 /// Oldest first, each with whether all of it is written.
 fn heads(connection: &Connection) -> Result<Vec<(Head, bool)>, WriteError> {
-    let sql = "SELECT run, level, hashes, newest_at, last_position, merged_into, is_complete \
+    let sql = "SELECT run, level, hashes, last_position, merged_into, is_complete \
                FROM seen_run_heads ORDER BY last_position, run";
     let mut select = connection.prepare(sql)?;
     let mut rows = select.query(())?;
@@ -86,11 +86,10 @@ fn heads(connection: &Connection) -> Result<Vec<(Head, bool)>, WriteError> {
             number: row.get(0)?,
             level: row.get(1)?,
             hashes: natural(row.get(2)?)?,
-            newest_at: natural(row.get(3)?)?,
-            last_position: natural(row.get(4)?)?,
-            merged_into: row.get(5)?,
+            last_position: natural(row.get(3)?)?,
+            merged_into: row.get(4)?,
         };
-        heads.push((head, row.get(6)?));
+        heads.push((head, row.get(5)?));
     }
     Ok(heads)
 }
@@ -214,14 +213,13 @@ pub(super) fn write(
     connection: &Connection,
     seen: &Seen,
     added: &[(Position, Hash)],
-    newest_at: u64,
 ) -> Result<Vec<Done>, WriteError> {
     let Some((last, _)) = added.last() else { return Ok(Vec::new()) };
     each(connection, "INSERT INTO seen (position, hash) VALUES (?, ?)", added, |row| {
         let (position, hash) = row;
         (integer(position.0), hash.to_be_bytes())
     })?;
-    let freeze = |run| seen.frozen_head(run, added.len(), newest_at, last.0);
+    let freeze = |run| seen.frozen_head(run, added.len(), last.0);
     let tasks = seen.tasks(added.len()).into_iter();
     tasks.map(|task| perform(connection, seen, task, freeze)).collect()
 }
@@ -260,10 +258,10 @@ fn perform(
 
 fn insert_head(connection: &Connection, head: &Head) -> Result<(), WriteError> {
     let sql = "INSERT INTO seen_run_heads \
-               (run, level, hashes, newest_at, last_position, merged_into, is_complete) \
-               VALUES (?, ?, ?, ?, ?, NULL, 0)";
-    let Head { number, level, hashes, newest_at, last_position, merged_into: _ } = *head;
-    let row = (number, level, integer(hashes), integer(newest_at), integer(last_position));
+               (run, level, hashes, last_position, merged_into, is_complete) \
+               VALUES (?, ?, ?, ?, NULL, 0)";
+    let Head { number, level, hashes, last_position, merged_into: _ } = *head;
+    let row = (number, level, integer(hashes), integer(last_position));
     connection.prepare_cached(sql)?.execute(row)?;
     Ok(())
 }
@@ -320,14 +318,14 @@ pub(super) struct Forgotten {
     pub rows: usize,
 }
 
-/// Removes whole runs in which everything is older than a time, their rows a few at a time.
+/// Removes whole runs in which nothing is after a position, their rows a few at a time.
 pub(super) fn forget(
     connection: &Connection,
     seen: &Seen,
-    before: u64,
+    position: Position,
     rows_max: usize,
 ) -> Result<Forgotten, WriteError> {
-    let mut forgotten = Forgotten { runs: seen.older_than(before), ..Forgotten::default() };
+    let mut forgotten = Forgotten { runs: seen.up_to(position.0), ..Forgotten::default() };
     each(connection, "DELETE FROM seen_run_heads WHERE run = ?", &forgotten.runs, |run| [run])?;
     let tables = [
         (

@@ -44,6 +44,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_letter_types.sql"),
     include_str!("migrations/0007_streams_and_claims.sql"),
     include_str!("migrations/0008_hops.sql"),
+    include_str!("migrations/0009_age.sql"),
 ];
 
 /// The first that keeps its sums.

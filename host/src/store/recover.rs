@@ -35,11 +35,14 @@ pub(super) async fn recover(reader: &mut SqliteConnection) -> Result<Recovered, 
     }
     let sql = "SELECT (SELECT coalesce(max(position), 0) FROM log) AS position, \
                       (SELECT coalesce(max(id), 0) FROM dead_letters) AS letter";
-    let row = sqlx::query(sql).fetch_one(reader).await?;
+    let row = sqlx::query(sql).fetch_one(&mut *reader).await?;
     let cursors = recovered.plugins.iter().map(|plugin| plugin.progress.cursor.highest()).max();
     let in_log = rows::number(&row, "position").map_err(undecodable)?;
     recovered.position = Position(in_log.max(cursors.unwrap_or(0)));
     recovered.dead_letter = DeadLetterId(rows::number(&row, "letter").map_err(undecodable)?);
+    let marks = sqlx::query("SELECT * FROM age_marks ORDER BY at").fetch_all(reader).await?;
+    let marks = marks.iter().map(rows::age_mark).collect::<Result<_, _>>();
+    recovered.age_marks = marks.map_err(undecodable)?;
     Ok(recovered)
 }
 

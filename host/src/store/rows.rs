@@ -6,10 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use sagabox_engine::model::{
-    Event, Held, Hops, Instance, InstanceStatus, Key, LogEntry, Message, MessageKind, PluginName,
-    Position, Sequence, State, TimerRef, Timestamp,
+    AgeTime, Event, Held, Hops, Instance, InstanceStatus, Key, LogEntry, Message, MessageKind,
+    PluginName, Position, Sequence, State, TimerRef, Timestamp,
 };
-use sagabox_engine::store::{ReadError, TimerRow};
+use sagabox_engine::store::{AgeMark, DecidedEvent, ReadError, TimerRow};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -123,6 +123,7 @@ pub(super) fn instance(row: &SqliteRow) -> Result<Instance, ReadError> {
         status,
         state: state(row)?,
         decided: Position(number(row, "decided")?),
+        place: Position(number(row, "place")?),
         version: number(row, "version")?,
         started_at: Timestamp(number(row, "started_at")?),
         updated_at: Timestamp(number(row, "updated_at")?),
@@ -164,6 +165,27 @@ pub(super) fn timer(row: &SqliteRow) -> Result<TimerRow, ReadError> {
     Ok(TimerRow { timer, data: decode(&text(row, "data")?)?, hops: hops(row)? })
 }
 
+pub(super) fn decided_event(row: &SqliteRow) -> Result<DecidedEvent, ReadError> {
+    let previous: Option<i64> = row.try_get("previous").map_err(damaged)?;
+    let previous = previous.map(u64::try_from).transpose().map_err(damaged)?;
+    let is_there = optional(row, "event")?.is_some();
+    Ok(DecidedEvent {
+        position: Position(number(row, "position")?),
+        previous: previous.map(Position),
+        decided_at: Timestamp(number(row, "decided_at")?),
+        deciders: parsed(row, "deciders")?,
+        entry: is_there.then(|| log_entry(row)).transpose()?,
+    })
+}
+
+pub(super) fn age_mark(row: &SqliteRow) -> Result<AgeMark, ReadError> {
+    Ok(AgeMark {
+        at: AgeTime(number(row, "at")?),
+        position: Position(number(row, "position")?),
+        wall: Timestamp(number(row, "wall")?),
+    })
+}
+
 /// A row of `held` joined with its event.
 pub(super) fn held(row: &SqliteRow, plugin: &PluginName) -> Result<Held, ReadError> {
     Ok(Held {
@@ -172,5 +194,9 @@ pub(super) fn held(row: &SqliteRow, plugin: &PluginName) -> Result<Held, ReadErr
         entry: log_entry(row)?,
         until: Timestamp(number(row, "until")?),
         reached: parsed(row, "reached")?,
+        due: optional(row, "due")?
+            .map(|due| serde_json::from_str(&due))
+            .transpose()
+            .map_err(damaged)?,
     })
 }

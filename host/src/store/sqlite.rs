@@ -15,8 +15,8 @@ use sagabox_engine::model::{
     SinkName, Timer, TimerPlace, TimerRef, Timestamp,
 };
 use sagabox_engine::store::{
-    Batch, CommitError, Committed, Loaded, LoadedAll, MessageLane, Page, PluginProgress, ReadError,
-    Recovered, RecoveredPlugin, Store, StreamPage, TimerRow,
+    Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, MessageLane, Page,
+    PluginProgress, ReadError, Recovered, RecoveredPlugin, Store, StreamPage, TimerRow,
 };
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow,
@@ -304,6 +304,34 @@ impl Store for SqliteStore {
         Ok(Some(LoadedAll { instances, held: held? }))
     }
 
+    async fn read_decided(
+        &self,
+        plugin: &PluginName,
+        key: &Key,
+        from: Position,
+        limit: usize,
+    ) -> Result<Vec<DecidedEvent>, ReadError> {
+        let sql = "WITH RECURSIVE chain (place, position, previous, decided_at) AS ( \
+                       SELECT 1, position, previous, decided_at FROM decisions \
+                       WHERE position = ?3 AND plugin = ?1 AND key = ?2 \
+                   UNION ALL \
+                       SELECT place + 1, decisions.position, decisions.previous, \
+                              decisions.decided_at \
+                       FROM chain CROSS JOIN decisions \
+                       WHERE decisions.position = chain.previous AND plugin = ?1 AND key = ?2 \
+                       LIMIT ?4) \
+                   SELECT chain.*, log.received_at, log.event, log.hops, \
+                          (SELECT json_group_array(key ORDER BY key) FROM decisions \
+                           WHERE position = chain.position AND plugin = ?1) AS deciders \
+                   FROM chain LEFT JOIN log USING (position) ORDER BY place";
+        let query = sqlx::query(sql)
+            .bind(plugin.as_str().to_owned())
+            .bind(key.as_str().to_owned())
+            .bind(integer(from.0))
+            .bind(limit_of(limit));
+        self.rows(query).await?.iter().map(rows::decided_event).collect()
+    }
+
     async fn read_outbox(
         &self,
         sink: &SinkName,
@@ -400,12 +428,13 @@ impl Store for SqliteStore {
     async fn read_finished_instances(
         &self,
         plugin: &PluginName,
+        place: Position,
         until: Timestamp,
         after: Option<&(Timestamp, Key)>,
         limit: usize,
     ) -> Result<Vec<(Timestamp, Key)>, ReadError> {
         let sql = "SELECT updated_at, key FROM instances \
-                   WHERE plugin = ?1 AND status <> 'running' AND updated_at <= ?2 \
+                   WHERE plugin = ?1 AND status <> 'running' AND updated_at <= ?2 AND place <= ?6 \
                      AND (updated_at, key) > (?3, ?4) ORDER BY updated_at, key LIMIT ?5";
         let (after_time, after_key) = after.map_or((-1, ""), |(t, k)| (integer(t.0), k.as_str()));
         let query = sqlx::query(sql)
@@ -413,7 +442,8 @@ impl Store for SqliteStore {
             .bind(integer(until.0))
             .bind(after_time)
             .bind(after_key.to_owned())
-            .bind(limit_of(limit));
+            .bind(limit_of(limit))
+            .bind(integer(place.0));
         let rows = self.rows(query).await?;
         let row = |row: &SqliteRow| {
             Ok((Timestamp(rows::number(row, "updated_at")?), rows::text(row, "key")?.into()))

@@ -59,7 +59,7 @@ pub(super) fn write_log(
 pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
     remove_instances(writer, &batch.instances_removed)?;
     let sql = "INSERT OR REPLACE INTO instances (plugin, key, status, state_version, state, \
-               decided, version, started_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+               decided, place, version, started_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.instances, |(plugin, instance)| {
         let state = instance.state.as_ref();
         (
@@ -69,6 +69,7 @@ pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), 
             state.map(|state| state.version),
             state.map(|state| encode(&state.data)),
             integer(instance.decided.0),
+            integer(instance.place.0),
             integer(instance.version),
             integer(instance.started_at.0),
             integer(instance.updated_at.0),
@@ -160,8 +161,8 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
     each(writer, sql, &batch.held_removed, |(plugin, key, position)| {
         (plugin.as_str(), key.as_str(), integer(position.0))
     })?;
-    let sql = "INSERT OR REPLACE INTO held (plugin, position, key, until, reached) \
-               VALUES (?, ?, ?, ?, ?)";
+    let sql = "INSERT OR REPLACE INTO held (plugin, position, key, until, reached, due) \
+               VALUES (?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.held, |held| {
         (
             held.plugin.as_str(),
@@ -169,6 +170,7 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
             held.key.as_str(),
             integer(held.until.0),
             json_rows(&held.reached),
+            held.due.as_ref().map(|due| json_rows(due)),
         )
     })?;
     let sql = "DELETE FROM parked WHERE plugin = ? AND key = ? AND position = ?";

@@ -227,8 +227,15 @@ proptest! {
 
 /// Of events up to this position the identities need not be kept.
 fn forget_up_to(position: u64) -> Batch {
-    let (seen_before, history_before) = (Timestamp(1_001 + position), Timestamp(0));
-    let expire = Expire { plugins: Vec::new(), seen_before, history_before, rows_max: 3 };
+    let expire = Expire {
+        plugins: Vec::new(),
+        seen_to: Position(position),
+        history_to: Position(0),
+        history_before: Timestamp(0),
+        mark: None,
+        marks_removed: Vec::new(),
+        rows_max: 3,
+    };
     Batch { expire: Some(expire), ..Batch::default() }
 }
 

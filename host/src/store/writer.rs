@@ -26,8 +26,6 @@ pub(super) struct Writer {
 struct Written {
     committed: Committed,
     added: Vec<Hash>,
-    /// When the newest of them was received.
-    newest_at: u64,
     done: Vec<Done>,
     forgotten: Forgotten,
 }
@@ -58,7 +56,7 @@ impl Writer {
             let certain = trouble::is_full(&error);
             return Err(self.roll_back(path, &error, certain));
         }
-        self.seen.apply(written.added.into_iter(), written.newest_at, written.done);
+        self.seen.apply(written.added.into_iter(), written.done);
         self.seen.forget(&written.forgotten.runs, written.forgotten.cleared);
         Ok(written.committed)
     }
@@ -72,9 +70,7 @@ impl Writer {
     fn write(&mut self, batch: &Batch) -> Result<Written, WriteError> {
         let writer = &self.connection;
         let looked = inbox::look_up(writer, &self.seen, &batch.appends)?;
-        let received = batch.appends.iter().map(|append| append.received_at.0);
-        let newest_at = received.max().unwrap_or(0);
-        let done = inbox::write(writer, &self.seen, &looked.added, newest_at)?;
+        let done = inbox::write(writer, &self.seen, &looked.added)?;
         tables::write_log(writer, batch, &looked.duplicates)?;
         tables::write_instances(writer, batch)?;
         tables::write_decisions(writer, batch)?;
@@ -82,14 +78,13 @@ impl Writer {
         tables::write_progress(writer, batch)?;
         let (mut forgotten, mut expired) = (Forgotten::default(), 0);
         if let Some(expire) = &batch.expire {
-            let Expire { seen_before, rows_max, .. } = expire;
-            forgotten = inbox::forget(writer, &self.seen, seen_before.0, *rows_max)?;
+            let Expire { seen_to, rows_max, .. } = expire;
+            forgotten = inbox::forget(writer, &self.seen, *seen_to, *rows_max)?;
             expired = forgotten.rows + expire::step(writer, &mut self.sweep, expire)?;
         }
         Ok(Written {
             committed: Committed { duplicates: looked.duplicates, expired },
             added: looked.added.into_iter().map(|(_, hash)| hash).collect(),
-            newest_at,
             done,
             forgotten,
         })

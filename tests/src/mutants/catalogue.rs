@@ -170,8 +170,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a claim does not reach the events that are under way",
         edits: &[Edit {
             file: "dispatch/deciding.rs",
-            find: "            self.on_claim(claimed_key, key);",
-            replace: "            self.claim_held(claimed_key, key);",
+            find: "            self.on_claim(claimed_key, key, accepted_at);",
+            replace: "            self.claim_held(claimed_key, key, accepted_at);",
         }],
     },
     Mutation {
@@ -190,6 +190,39 @@ pub const MUTATIONS: &[Mutation] = &[
             file: "dispatch/holds.rs",
             find: "            self.holds.insert(event);",
             replace: "            drop(event);",
+        }],
+    },
+    Mutation {
+        name: "a hold ends when the wall clock says so",
+        edits: &[Edit {
+            file: "dispatch/holds.rs",
+            find: "            && end <= undecided
+",
+            replace: "",
+        }],
+    },
+    Mutation {
+        name: "a claim counts however late it is",
+        edits: &[Edit {
+            file: "dispatch/holds.rs",
+            find: "claimed_at.is_none_or(|date| date < until)",
+            replace: "claimed_at.is_none_or(|date| date < until || until > Timestamp(0))",
+        }],
+    },
+    Mutation {
+        name: "what an instance has decided reaches no later claimer of its key",
+        edits: &[Edit {
+            file: "dispatch/look_back.rs",
+            find: "self.hold_max.filter(|_| !decision.keys.is_empty())",
+            replace: "self.hold_max.filter(|_| decision.keys.len() > 1_000)",
+        }],
+    },
+    Mutation {
+        name: "retention measures age by the wall clock",
+        edits: &[Edit {
+            file: "age.rs",
+            find: "(self.at, self.read, self.wall) = (self.at.after(elapsed), now, wall);",
+            replace: "(self.at, self.read, self.wall) = (AgeTime(wall.0), now, wall);",
         }],
     },
     Mutation {
@@ -455,8 +488,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "identities are forgotten with the history",
         edits: &[Edit {
             file: "housekeeping.rs",
-            find: "seen_before: before(self.retention.duplicates),",
-            replace: "seen_before: before(self.retention.history),",
+            find: "ages.older_than(self.retention.duplicates);",
+            replace: "ages.older_than(self.retention.history);",
         }],
     },
     Mutation {

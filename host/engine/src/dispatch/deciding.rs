@@ -55,7 +55,11 @@ impl Dispatcher {
             match decided {
                 Ok(Some(decision)) => {
                     let made_by = self.version(generation);
-                    self.decide(&key, position, decision, call.state, &made_by);
+                    let state = call.state;
+                    let now = self.look_back(&key, position, decision, state, &made_by);
+                    if let Some((decision, state)) = now {
+                        self.decide(&key, position, decision, state, &made_by);
+                    }
                 }
                 Ok(None) => {}
                 // It had no effect, and the version that serves now may do better.
@@ -65,7 +69,7 @@ impl Dispatcher {
         }
     }
 
-    fn decide(
+    pub(super) fn decide(
         &mut self,
         key: &Key,
         position: Position,
@@ -75,7 +79,7 @@ impl Dispatcher {
     ) {
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
         let entry = delivery.entry.clone();
-        let (via, attempt) = (delivery.via, delivery.attempt);
+        let (via, attempt, accepted_at) = (delivery.via, delivery.attempt, delivery.accepted_at);
         let now = delivery.now.unwrap_or(entry.received_at);
         let answers = std::mem::take(&mut delivery.answers);
 
@@ -100,13 +104,19 @@ impl Dispatcher {
             summary,
         });
         self.counters.handled += 1;
+        if self.hold_max.is_some()
+            && via == Via::Flight
+            && let Some(flight) = self.flights.get_mut(&position)
+        {
+            flight.decisions += 1;
+        }
         let claimed = match self.manifest.role.has_instances() {
             true => self.transit(key, &entry, decision, written.or(state), now, hops),
             false => Vec::new(),
         };
         // Before the lane goes on: what an instance has just claimed comes next.
         for claimed_key in &claimed {
-            self.on_claim(claimed_key, key);
+            self.on_claim(claimed_key, key, accepted_at);
         }
         self.lanes.finish(key, position.0);
         self.settle(key, position, via);
@@ -133,6 +143,7 @@ impl Dispatcher {
         };
         instance.state = state;
         instance.decided = entry.position;
+        instance.place = instance.place.max(entry.position);
         instance.version += 1;
         instance.updated_at = now;
         // One that is complete decides only what reopens it.
@@ -386,6 +397,7 @@ impl Instance {
             status: InstanceStatus::Running,
             state: None,
             decided: Position(0),
+            place: Position(0),
             version: 0,
             started_at: now,
             updated_at: now,

@@ -31,6 +31,7 @@ impl Dispatcher {
         let previous = instance.decided;
         instance.status = InstanceStatus::Ended;
         instance.decided = position;
+        instance.place = instance.place.max(position);
         instance.version += 1;
         instance.updated_at = now;
         let Resolution { by, reason, .. } = resolution(&delivery.entry.event);

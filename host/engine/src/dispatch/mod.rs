@@ -25,6 +25,7 @@ mod ending;
 mod holds;
 mod hops;
 mod letters;
+mod look_back;
 mod reading;
 mod residents;
 mod routing;
@@ -63,7 +64,8 @@ use crate::tail::Tail;
 use crate::watermark::Watermark;
 use crate::{Clock, Routes};
 
-use holds::Holds;
+use holds::{Holds, LogCheck};
+use look_back::LookBacks;
 use reading::{Chunk, Found};
 use residents::Residents;
 pub use swap::Versions;
@@ -134,6 +136,8 @@ pub struct Dispatcher {
     plugin: PluginName,
     manifest: Manifest,
     subscriptions: HashMap<String, Arc<Subscription>>,
+    /// For how long an event may be held at most.
+    hold_max: Option<Duration>,
     /// What a process manager does with the event by which an operator ends an instance.
     ended: Arc<Subscription>,
     reader: Arc<Reader>,
@@ -165,6 +169,8 @@ pub struct Dispatcher {
     /// Open flights by the keys they name.
     open: HashMap<Key, BTreeSet<Position>>,
     holds: Holds,
+    look_backs: LookBacks,
+    log_check: Option<LogCheck>,
     residents: Residents,
     changes: PluginChanges,
     /// How often changes were handed over, and how many of those are durable.
@@ -199,7 +205,12 @@ struct Flight {
     decided: Vec<Key>,
     /// Deliveries that are not settled.
     outstanding: usize,
+    /// Of those that it reached, so many decided it. The others ignored it, or it is parked
+    /// or dead.
+    decisions: usize,
     open: bool,
+    /// Until when it may be held.
+    until: Option<Timestamp>,
 }
 
 /// An event for one instance or lane.
@@ -209,6 +220,9 @@ struct Delivery {
     by_instance: bool,
     keys: Arc<[Key]>,
     via: Via,
+    /// When the event was accepted because of which it is decided: its own date, or that of
+    /// the claim which it waited for. None where an operator is why.
+    accepted_at: Option<Timestamp>,
     attempt: u32,
     /// Set at the attempt's first call, so that its answers do not change the time.
     now: Option<Timestamp>,
@@ -260,6 +274,7 @@ impl Dispatcher {
             missed_to,
             plugin,
             manifest,
+            hold_max: look_back::hold_max(&subscriptions),
             subscriptions,
             ended: Arc::new(ending::subscription()),
             reader,
@@ -280,6 +295,8 @@ impl Dispatcher {
             requeued: BTreeSet::new(),
             open: HashMap::default(),
             holds: Holds::default(),
+            look_backs: LookBacks::default(),
+            log_check: None,
             residents: Residents::new(0, true),
             changes: PluginChanges::default(),
             handed_over: 0,
@@ -306,9 +323,11 @@ impl Dispatcher {
     pub async fn run(mut self, mut inbox: Inbox, stop: CancellationToken) {
         let mut waited_since = None;
         loop {
-            self.on_time();
+            self.lanes.wake(Instant::now());
             self.pump();
             self.close();
+            self.end_holds();
+            self.check_log();
             self.read_portions();
             self.make_room();
             if self.dirty == Dirty::Clean {
@@ -342,7 +361,9 @@ impl Dispatcher {
                 Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => self.on_resumed(resumed),
                 Some(rerouted) = self.reroutes.next(), if !self.reroutes.is_empty() => self.on_rerouted(rerouted),
                 Some(asked) = self.asks.next(), if !self.asks.is_empty() => self.on_asked(asked),
+                Some(seen) = self.look_backs.next(), if !self.look_backs.is_empty() => self.on_looked_back(seen),
                 Some(found) = self.loads.next(), if !self.loads.is_empty() => self.on_found(found),
+                head = LogCheck::head(&mut self.log_check), if self.log_check.is_some() => self.on_log_checked(head),
                 () = reader.wait(read_to.0), if reads => self.read().await,
                 () = tokio::time::sleep(sleep) => {}
             }
@@ -353,6 +374,7 @@ impl Dispatcher {
             self.on_results(done);
         }
         self.close();
+        self.end_holds();
         if self.dirty != Dirty::Clean
             && let Ok(permit) = Arc::clone(&self.slot).acquire_owned().await
         {
@@ -369,8 +391,10 @@ impl Dispatcher {
 
     fn sleep(&self, waited_since: Option<Instant>) -> Duration {
         let lanes = self.lanes.next_wake().map(|at| at.saturating_duration_since(Instant::now()));
-        let holds = self.holds.next_expiry();
-        let holds = holds.map(|at| at.since((self.around.clock)()).min(DATE_SLEEP_MAX));
+        let date = (self.around.clock)();
+        // What is due already waits for something else.
+        let holds = self.holds.next_deadline().filter(|until| *until > date);
+        let holds = holds.map(|until| until.since(date).min(DATE_SLEEP_MAX));
         let cursor = waited_since.map(|since| CURSOR_DELAY.saturating_sub(since.elapsed()));
         let wakes = [lanes, holds, cursor].into_iter().flatten();
         let sleep = wakes.min().unwrap_or(SLEEP_MAX).min(SLEEP_MAX);
@@ -481,11 +505,6 @@ impl Dispatcher {
         if dirty == Dirty::Rows || self.dirty == Dirty::Clean {
             self.dirty = dirty;
         }
-    }
-
-    fn on_time(&mut self) {
-        self.lanes.wake(Instant::now());
-        self.expire_holds((self.around.clock)());
     }
 }
 

@@ -49,8 +49,8 @@ pub(super) enum Interest {
 
 /// All that the store has of some keys.
 pub(super) struct Found {
-    keys: Vec<Key>,
-    instances: Vec<Loaded>,
+    pub(super) keys: Vec<Key>,
+    pub(super) instances: Vec<Loaded>,
 }
 
 impl Dispatcher {
@@ -91,10 +91,10 @@ impl Dispatcher {
             && !self.residents.is_full()
     }
 
-    /// Lets instances go if there are too many. Not while chunks wait: what was known
-    /// when they were read must still be here when they are routed.
+    /// Lets instances go if there are too many. Not while chunks or claims wait: what was
+    /// known when they were read must still be here when they are routed.
     pub(super) fn make_room(&mut self) {
-        if !self.chunks.is_empty() {
+        if !self.chunks.is_empty() || !self.look_backs.is_empty() {
             return;
         }
         self.count_durable();
@@ -102,8 +102,10 @@ impl Dispatcher {
         if !self.residents.is_full() {
             return;
         }
-        let (lanes, parking) = (&self.lanes, &self.parking);
-        self.residents.sweep(self.durable, |key| lanes.contains(key) || parking.is_reading(key));
+        let (lanes, parking, claimers) = (&self.lanes, &self.parking, self.holds.claimers_ahead());
+        let is_used =
+            |key: &Key| lanes.contains(key) || parking.is_reading(key) || claimers.contains(key);
+        self.residents.sweep(self.durable, is_used);
     }
 
     pub(super) async fn read(&mut self) {
@@ -205,7 +207,7 @@ impl Dispatcher {
         }
     }
 
-    fn take_in(&mut self, found: Found) {
+    pub(super) fn take_in(&mut self, found: Found) {
         let Found { keys, instances } = found;
         for instance in instances {
             self.residents.insert_loaded(instance);
@@ -220,9 +222,12 @@ impl Dispatcher {
         for (entry, interest) in chunk.entries {
             self.skip_to(entry.position);
             self.place = entry.position;
+            let date = entry.received_at;
+            self.holds.accepted(entry.position, date);
             if !self.recovered.contains(entry.position.0) {
                 self.on_entry(entry, interest);
             }
+            self.judge_claims(date);
         }
         self.skip_to(chunk.end.next());
         self.place = chunk.end;

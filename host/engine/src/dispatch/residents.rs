@@ -332,6 +332,7 @@ mod tests {
             status: InstanceStatus::Running,
             state: Some(State { version: 1, data: Bytes::from(vec![0; 100]) }),
             decided: Position(version),
+            place: Position(version),
             version,
             started_at: Timestamp(0),
             updated_at: Timestamp(0),

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use crate::handler::Call;
 use crate::model::{
     Absent, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Instance, InstanceStatus, Key,
-    LogEntry, Parked, Position, Subscription, TimerName, reserved,
+    LogEntry, Parked, Position, Subscription, TimerName, Timestamp, reserved,
 };
 use crate::parking::Admission;
 
+use super::holds::in_time;
 use super::reading::Interest;
 use super::residents::Residents;
 use super::{Delivery, Dirty, Dispatcher, Flight, Via, ending, is_for_instance};
@@ -27,6 +28,7 @@ impl Delivery {
             by_instance,
             keys,
             via,
+            accepted_at: None,
             attempt: 1,
             now: None,
             answers: Vec::new(),
@@ -64,6 +66,13 @@ impl Dispatcher {
         let open = self.manifest.role.has_instances()
             && subscription.effect == Effect::Handle
             && !by_instance;
+        let until = match subscription.absent {
+            Absent::Hold(duration) if open => Some(entry.received_at.after(duration)),
+            _ => None,
+        };
+        if let Some(until) = until {
+            self.holds.watch(position, until);
+        }
         let flight = Flight {
             entry,
             subscription,
@@ -71,7 +80,9 @@ impl Dispatcher {
             reached: decided.clone(),
             decided,
             outstanding: 0,
+            decisions: 0,
             open,
+            until,
         };
         if !flight.decided.is_empty() {
             self.partly.insert(position);
@@ -82,7 +93,7 @@ impl Dispatcher {
             self.open_flight(position, &keys);
         } else {
             for key in keys.iter() {
-                self.reach(position, key);
+                self.reach(position, key, None);
             }
             self.finish_if_settled(position);
         }
@@ -110,22 +121,38 @@ impl Dispatcher {
         for key in keys {
             self.open.entry(key.clone()).or_default().insert(position);
             for instance in self.residents.reached_by(key) {
-                self.reach_if_in_order(position, &instance);
+                if self.flights.get(&position).is_some_and(|flight| flight.until.is_some()) {
+                    self.reach_by_earlier_claim(position, &instance);
+                } else {
+                    self.reach_if_in_order(position, &instance);
+                }
             }
         }
     }
 
-    /// A claim counts for later events; for earlier ones only if they may be held.
+    /// A claim counts for later events.
     fn reach_if_in_order(&mut self, position: Position, instance: &Key) {
-        let Some(flight) = self.flights.get(&position) else { return };
-        let holds = matches!(flight.subscription.absent, Absent::Hold(_));
-        let decided = self.residents.get(instance).map(|instance| instance.decided);
-        if holds || decided.is_some_and(|decided| decided < position) {
-            self.reach(position, instance);
+        let place = self.residents.get(instance).map(|instance| instance.place);
+        if place.is_some_and(|place| place < position) {
+            self.reach(position, instance, None);
         }
     }
 
-    fn reach(&mut self, position: Position, key: &Key) {
+    /// Claims of later events count, too, while it could be held.
+    pub(super) fn reach_in_time(
+        &mut self,
+        position: Position,
+        instance: &Key,
+        claimed_at: Option<Timestamp>,
+    ) {
+        let until = self.flights.get(&position).and_then(|flight| flight.until);
+        if until.is_some_and(|until| in_time(until, claimed_at)) {
+            self.reach(position, instance, claimed_at);
+        }
+    }
+
+    /// `claimed_at`: the date of the claim by which it reaches the instance, if that is later.
+    fn reach(&mut self, position: Position, key: &Key, claimed_at: Option<Timestamp>) {
         let Some(flight) = self.flights.get_mut(&position) else { return };
         if flight.reached.contains(key) {
             return;
@@ -139,7 +166,9 @@ impl Dispatcher {
             Arc::clone(&flight.keys),
             Via::Flight,
         );
-        self.enqueue(key, delivery);
+        let own = delivery.entry.received_at;
+        let accepted_at = Some(claimed_at.map_or(own, |claimed_at| claimed_at.max(own)));
+        self.enqueue(key, Delivery { accepted_at, ..delivery });
     }
 
     /// Puts a delivery into its lane or, if its key is parked, behind the dead letter.
@@ -178,12 +207,15 @@ impl Dispatcher {
         self.settle(key, position, delivery.via);
     }
 
-    /// An instance claimed a key at a position: open and held events may reach it.
-    pub(super) fn on_claim(&mut self, key: &Key, instance: &Key) {
+    /// An instance claimed a key by an event of this date: open and held events may reach it.
+    pub(super) fn on_claim(&mut self, key: &Key, instance: &Key, at: Option<Timestamp>) {
         for position in self.open.get(key).cloned().unwrap_or_default() {
-            self.reach_if_in_order(position, instance);
+            match self.flights.get(&position).is_some_and(|flight| flight.until.is_some()) {
+                true => self.reach_in_time(position, instance, at),
+                false => self.reach_if_in_order(position, instance),
+            }
         }
-        self.claim_held(key, instance);
+        self.claim_held(key, instance, at);
     }
 
     /// The call for the delivery at the front of a lane, or none if it needs none.
@@ -351,18 +383,25 @@ impl Dispatcher {
 
     fn conclude(&mut self, flight: Flight) {
         let is_absent = flight.reached.is_empty();
+        let until = flight.until.unwrap_or_default();
         match flight.subscription.absent {
-            Absent::Hold(duration) => {
-                // An instance's own key is its alone: nobody else can claim it later.
-                let own = |key: &&Key| flight.reached.contains(key);
-                let keys: Arc<[Key]> =
-                    flight.keys.iter().filter(|key| !own(key)).cloned().collect();
+            Absent::Hold(_) => {
+                // What an instance has decided is on record under its own key, and is found
+                // there if another one claims that key, too: see `look_back.rs`.
+                let is_on_record = flight.decisions == flight.reached.len()
+                    && !self.holds.is_claimed_ahead(flight.entry.position);
+                let is_on_record = |key: &&Key| {
+                    is_on_record && flight.reached.contains(key) && !self.look_backs.concern(key)
+                };
+                let keys = flight.keys.iter().filter(|key| !is_on_record(key));
+                let keys: Arc<[Key]> = keys.cloned().collect();
                 if !keys.is_empty() {
                     if is_absent {
                         self.counters.received += 1;
                     }
-                    let until = flight.entry.received_at.after(duration);
                     self.hold(flight.entry, keys, until, flight.reached);
+                } else {
+                    self.holds.forget(flight.entry.position, until);
                 }
             }
             Absent::Ignore if is_absent => {

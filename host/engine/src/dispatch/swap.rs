@@ -19,7 +19,7 @@ use crate::hash::HashMap;
 use crate::model::{Key, Manifest, Position, Subscription, reserved};
 use crate::monotonic::Instant;
 
-use super::{Dirty, Dispatcher};
+use super::{Dirty, Dispatcher, look_back};
 
 /// What is to serve from now on, and who is told when it does.
 pub struct Versions {
@@ -91,6 +91,7 @@ impl Dispatcher {
         let manifest = handler.manifest();
         assert_eq!(manifest.role, self.manifest.role, "a version plays its plugin's role");
         self.subscriptions = subscriptions(manifest);
+        self.hold_max = look_back::hold_max(&self.subscriptions);
         self.manifest = manifest.clone();
         let generation = self.next_generation(&handler);
         self.serving = Serving { handler, generation };

@@ -158,7 +158,9 @@ impl Stages {
             retention: parts.settings.retention.clone(),
             roster: Arc::clone(&shared.roster),
             dispatchers: dispatchers.clone(),
+            log: Arc::clone(&log),
             work: work.clone(),
+            age_marks: recovered.age_marks,
         };
         deciding.spawn(housekeeping.run(stop_deciding.clone()));
 

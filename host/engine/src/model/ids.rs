@@ -105,6 +105,31 @@ number! {
     Sequence
 }
 
+/// Milliseconds on the clock by which retention measures age: it runs with the host, and
+/// is never set. Its points are no dates.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct AgeTime(pub u64);
+
+impl AgeTime {
+    #[must_use]
+    pub fn after(self, time: Duration) -> Self {
+        Self(Timestamp(self.0).after(time).0)
+    }
+
+    #[must_use]
+    pub fn before(self, time: Duration) -> Self {
+        Self(Timestamp(self.0).before(time).0)
+    }
+
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Timestamp(self.0).since(Timestamp(earlier.0))
+    }
+}
+
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

@@ -16,6 +16,9 @@ pub struct Instance {
     pub state: Option<State>,
     /// The event of the latest decision: where the history of decisions begins.
     pub decided: Position,
+    /// The highest position that it has decided. The latest may be lower: a held event is
+    /// decided after the one that claimed its key.
+    pub place: Position,
     /// Decisions so far.
     pub version: u64,
     pub started_at: Timestamp,

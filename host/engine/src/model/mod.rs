@@ -18,7 +18,9 @@ pub use decision::{
 };
 pub use event::{BatchError, Event, EventError, JSON, read_batch};
 pub use hops::{Hops, Origin};
-pub use ids::{Key, MessageId, PluginName, Position, Sequence, SinkName, TimerName, Timestamp};
+pub use ids::{
+    AgeTime, Key, MessageId, PluginName, Position, Sequence, SinkName, TimerName, Timestamp,
+};
 pub use instance::{Instance, InstanceStatus, State, Timer};
 pub use manifest::{Absent, Correlation, Effect, Manifest, Role, Subscription};
 pub use message::{Message, MessageKind, reserved};

@@ -46,6 +46,8 @@ pub struct Held {
     pub until: Timestamp,
     /// Instances that it has reached already, by this or another of its keys.
     pub reached: Vec<Key>,
+    /// Set when its time is up: instances that claimed a key in time, and have not decided yet.
+    pub due: Option<Vec<Key>>,
 }
 
 /// An event that waits behind a dead letter of its instance or lane.

@@ -31,11 +31,18 @@ impl Timeline {
         Timestamp(self.latest.load(Ordering::Relaxed))
     }
 
-    /// Sets the clock ahead: while the host is down, or while it runs, as if it had slept.
+    /// Lets time pass while the host is down, or while it runs, as if it had slept.
     pub fn pass(&self, time: Duration) {
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.ahead.fetch_add(millis, Ordering::Relaxed);
         self.latest.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// Sets the wall clock while the host runs, in either direction. Monotonic time, by
+    /// which the host waits, goes on as if nothing had happened.
+    pub fn set(&self, by_millis: i64) {
+        self.ahead.fetch_add(by_millis.cast_unsigned(), Ordering::Relaxed);
+        self.latest.fetch_add(by_millis.cast_unsigned(), Ordering::Relaxed);
     }
 
     /// One life, in which one thread does everything. None if `crash` resolved first:
@@ -94,6 +101,19 @@ mod tests {
         });
         assert_eq!(second, Ok(Some((Timestamp(3_602_000), Timestamp(3_603_000)))));
         assert_eq!(timeline.latest(), Timestamp(3_603_000));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_does_not_change_what_passes() {
+        let timeline = Timeline::new(START);
+        let set = timeline.live(std::future::pending(), async |clock| {
+            timeline.set(-600);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let back = clock();
+            timeline.set(5_600);
+            Ok((back, clock()))
+        });
+        assert_eq!(set, Ok(Some((Timestamp(450), Timestamp(6_050)))));
     }
 
     #[test]

@@ -11,9 +11,13 @@
 //! and [`FaultyStore`](crate::store::faulty::FaultyStore). `sagabox sim` is such a world.
 
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
 mod compensating;
 #[cfg(test)]
 mod crowded;
+#[cfg(test)]
+mod holding;
 #[cfg(any(test, feature = "testing"))]
 mod forger;
 #[cfg(any(test, feature = "testing"))]

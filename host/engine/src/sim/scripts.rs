@@ -81,7 +81,7 @@ impl Handler for Script {
     }
 }
 
-fn subscription(event_type: &str, key: &str, effect: Effect, absent: Absent) -> Subscription {
+pub fn subscription(event_type: &str, key: &str, effect: Effect, absent: Absent) -> Subscription {
     let key = match key {
         "" => Correlation::Instance,
         pointer => Correlation::Pointer(pointer.to_owned()),
@@ -89,7 +89,12 @@ fn subscription(event_type: &str, key: &str, effect: Effect, absent: Absent) -> 
     Subscription { event_type: event_type.to_owned(), key, effect, absent }
 }
 
-fn manifest(name: &str, role: Role, subscriptions: Vec<Subscription>, version: u32) -> Manifest {
+pub fn manifest(
+    name: &str,
+    role: Role,
+    subscriptions: Vec<Subscription>,
+    version: u32,
+) -> Manifest {
     let of_state = if role.has_instances() { state_version(version) } else { 0 };
     Manifest {
         name: name.into(),
@@ -165,7 +170,7 @@ impl Order {
     }
 }
 
-fn strings(value: &Value) -> Vec<String> {
+pub fn strings(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
 }
 

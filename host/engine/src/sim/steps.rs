@@ -30,8 +30,8 @@ use crate::model::{
 };
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Batch, CommitError, Committed, Loaded, LoadedAll, MessageLane, Page, ReadError, Recovered,
-    RecoveredPlugin, Store, StreamPage, TimerRow,
+    Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, MessageLane, Page, ReadError,
+    Recovered, RecoveredPlugin, Store, StreamPage, TimerRow,
 };
 use crate::transport::{DeliveryError, Transport};
 
@@ -260,7 +260,7 @@ fn plan() -> Plan {
     let mut poisoned: BTreeSet<String> = treatments.keys().cloned().collect();
     poisoned.insert("o2".to_owned());
     let refused = BTreeSet::from(["o1".to_owned()]);
-    Plan { events, orders, poisoned, refused, skips: false, treatments }
+    Plan { events, orders, poisoned, refused, skips: false, treatments, sets_clock: false }
 }
 
 /// Of which orders' notes records were made: each once, but for those that the operator
@@ -458,6 +458,17 @@ impl Store for SteppedStore {
         self.inner.load_all(plugin, limit).await
     }
 
+    async fn read_decided(
+        &self,
+        plugin: &PluginName,
+        key: &Key,
+        from: Position,
+        limit: usize,
+    ) -> Result<Vec<DecidedEvent>, ReadError> {
+        self.steps.read("read_decided").await?;
+        self.inner.read_decided(plugin, key, from, limit).await
+    }
+
     async fn read_outbox(
         &self,
         sink: &SinkName,
@@ -511,12 +522,13 @@ impl Store for SteppedStore {
     async fn read_finished_instances(
         &self,
         plugin: &PluginName,
+        place: Position,
         until: Timestamp,
         after: Option<&(Timestamp, Key)>,
         limit: usize,
     ) -> Result<Vec<(Timestamp, Key)>, ReadError> {
         self.steps.read("read_finished_instances").await?;
-        self.inner.read_finished_instances(plugin, until, after, limit).await
+        self.inner.read_finished_instances(plugin, place, until, after, limit).await
     }
 
     async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {

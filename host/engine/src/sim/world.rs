@@ -52,6 +52,9 @@ pub struct Plan {
     pub skips: bool,
     /// But for the letters of these events, by their ids.
     pub treatments: BTreeMap<String, Treatment>,
+    /// The wall clock is set now and then, by more than anything waits, and is set right
+    /// again: dates tell nothing then.
+    pub sets_clock: bool,
 }
 
 /// What the operator does with a letter, when all that waits behind it is there.
@@ -87,6 +90,8 @@ impl World {
         if seed % 7 == 3 {
             plan.treatments = treatments(&plan, seed);
         }
+        // Where identities are forgotten, the world itself tells by dates which may be.
+        plan.sets_clock = seed % 7 == 3 && !seed.is_multiple_of(8);
         let cured = Arc::new(AtomicBool::new(false));
         let receiver = MemoryTransport::new(3, 2);
         let sink = Sink::new(random.random(), &plan, Arc::clone(&cured));
@@ -165,10 +170,18 @@ impl World {
             directory: (self.seed % 2 == 1)
                 .then(|| (&self.directory, StdRng::seed_from_u64(!seed))),
         };
+        let (timeline, sets_clock) = (&self.timeline, self.plan.sets_clock);
         let result = life.run(async move {
-            match crash_after {
-                Some(after) => tokio::time::sleep(after).await,
-                None => std::future::pending().await,
+            let crash = async {
+                match crash_after {
+                    Some(after) => tokio::time::sleep(after).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = crash => {}
+                () = set_clock(timeline, seed), if sets_clock => {}
             }
         });
         // The clock goes on while the host is down; sometimes it was set.
@@ -206,6 +219,19 @@ impl World {
             },
         }
     }
+}
+
+/// Sets the wall clock, and sets it right again, a few times; then never returns.
+async fn set_clock(timeline: &Timeline, seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
+    for _ in 0..random.random_range(0..6) {
+        tokio::time::sleep(Duration::from_micros(random.random_range(0..30_000))).await;
+        let by = random.random_range(-2_000..2_000);
+        timeline.set(by);
+        tokio::time::sleep(Duration::from_micros(random.random_range(0..60_000))).await;
+        timeline.set(-by);
+    }
+    std::future::pending().await
 }
 
 /// For so long duplicates are recognised, where they are not for ever. Far longer than
@@ -501,6 +527,7 @@ impl Plan {
             refused: BTreeSet::new(),
             skips: random.random(),
             treatments: BTreeMap::new(),
+            sets_clock: false,
         }
     }
 }

@@ -12,10 +12,10 @@ use super::contract::{
     append, claim, decision, entry, held, lane, letter, message, parked, plugin, plugin_progress,
     sink, sink_progress, timer, undelivered,
 };
-use super::{Append, Batch, Closing, Expire, Page, Store, TimerRow};
+use super::{AgeMark, Append, Batch, Closing, Expire, Page, Store, TimerRow};
 use crate::model::{
-    DeadLetter, DeadLetterId, DeadLetterStatus, Event, Instance, InstanceStatus, Key, Position,
-    Sequence, State, Timestamp, reserved,
+    AgeTime, DeadLetter, DeadLetterId, DeadLetterStatus, Event, Instance, InstanceStatus, Key,
+    Position, Sequence, State, Timestamp, reserved,
 };
 
 /// Few, so that they meet; and some that a database might take for another one.
@@ -71,13 +71,26 @@ impl Script {
             batch.sinks.push(sink_progress(sink().as_str(), settled));
         }
         if self.one_in(3) {
-            let history_before = Timestamp(self.place());
+            let (history_to, history_before) = (Position(self.place()), Timestamp(self.place()));
+            let mark = AgeMark {
+                at: AgeTime(self.random.random_range(0..9)),
+                position: history_to,
+                wall: history_before,
+            };
+            let marks_removed = vec![AgeTime(self.random.random_range(0..9))];
             // Which of too many rows go first is the store's affair, and so is when
             // identities are forgotten.
             let rows_max = ALL;
             let plugins = vec![plugin()];
-            let seen_before = Timestamp(0);
-            batch.expire = Some(Expire { plugins, seen_before, history_before, rows_max });
+            batch.expire = Some(Expire {
+                plugins,
+                seen_to: Position(0),
+                history_to,
+                history_before,
+                mark: Some(mark),
+                marks_removed,
+                rows_max,
+            });
         }
         batch
     }
@@ -122,6 +135,7 @@ impl Script {
                 status: statuses[self.random.random_range(0..3)],
                 state: (!self.one_in(3)).then_some(State { version: 3, data }),
                 decided: Position(place),
+                place: Position(place + 1),
                 version: place,
                 started_at: Timestamp(1),
                 updated_at: Timestamp(place),
@@ -182,6 +196,7 @@ impl Script {
             let key = KEYS[self.random.random_range(0..KEYS.len())];
             if self.one_in(2) {
                 let mut row = held(place, key, place + 5);
+                row.due = self.one_in(3).then(|| vec![key.into()]);
                 (row.entry.event, row.entry.hops) = (event, hops);
                 batch.held.push(row);
             } else {
@@ -272,8 +287,8 @@ pub async fn compare(a: &dyn Store, b: &dyn Store) {
             b.read_expired_holds(&plugin(), until, 5).await
         );
         assert_eq!(
-            a.read_finished_instances(&plugin(), until, None, 3).await,
-            b.read_finished_instances(&plugin(), until, None, 3).await
+            a.read_finished_instances(&plugin(), Position(time + 1), until, None, 3).await,
+            b.read_finished_instances(&plugin(), Position(time + 1), until, None, 3).await
         );
     }
     let page = Page { rows: ALL, bytes: usize::MAX };
@@ -286,6 +301,12 @@ pub async fn compare(a: &dyn Store, b: &dyn Store) {
     }
     for name in KEYS {
         let (key, lane) = (Key::from(name), lane(name));
+        for place in [1, 7, 30] {
+            assert_eq!(
+                a.read_decided(&plugin(), &key, Position(place), 9).await,
+                b.read_decided(&plugin(), &key, Position(place), 9).await
+            );
+        }
         assert_eq!(
             a.read_parked(&plugin(), &key, start, FEW).await,
             b.read_parked(&plugin(), &key, start, FEW).await

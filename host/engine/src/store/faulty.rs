@@ -12,8 +12,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
-    Batch, CommitError, Committed, Loaded, LoadedAll, MessageLane, Page, ReadError, Recovered,
-    RecoveredPlugin, Store, StreamPage, TimerRow,
+    Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, MessageLane, Page, ReadError,
+    Recovered, RecoveredPlugin, Store, StreamPage, TimerRow,
 };
 use crate::model::{
     DeadLetter, DeadLetterId, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
@@ -179,6 +179,17 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         self.inner.load_all(plugin, limit).await
     }
 
+    async fn read_decided(
+        &self,
+        plugin: &PluginName,
+        key: &Key,
+        from: Position,
+        limit: usize,
+    ) -> Result<Vec<DecidedEvent>, ReadError> {
+        let _connection = self.before_read().await?;
+        self.inner.read_decided(plugin, key, from, limit).await
+    }
+
     async fn read_outbox(
         &self,
         sink: &SinkName,
@@ -232,12 +243,13 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
     async fn read_finished_instances(
         &self,
         plugin: &PluginName,
+        place: Position,
         until: Timestamp,
         after: Option<&(Timestamp, Key)>,
         limit: usize,
     ) -> Result<Vec<(Timestamp, Key)>, ReadError> {
         let _connection = self.before_read().await?;
-        self.inner.read_finished_instances(plugin, until, after, limit).await
+        self.inner.read_finished_instances(plugin, place, until, after, limit).await
     }
 
     async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {

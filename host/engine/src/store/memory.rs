@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::{
-    Batch, CommitError, Committed, Expire, Loaded, LoadedAll, MessageLane, OpenLetter, Page,
-    ParkedKey, PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress,
-    Store, StreamPage, TimerRow,
+    AgeMark, Batch, CommitError, Committed, DecidedEvent, Expire, Loaded, LoadedAll, MessageLane,
+    OpenLetter, Page, ParkedKey, PluginProgress, ReadError, Recovered, RecoveredPlugin,
+    RecoveredSink, SinkProgress, Store, StreamPage, TimerRow,
 };
 use crate::model::{
-    Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
+    AgeTime, Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
     DecisionRecord, Held, Instance, Key, LogEntry, Message, Origin, Parked, PluginName, Position,
     Sequence, SinkName, Timer, TimerName, TimerPlace, Timestamp,
 };
@@ -29,8 +29,8 @@ pub struct MemoryStore {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tables {
     pub log: BTreeMap<Position, LogEntry>,
-    /// (source, id) of a sender's events and of the host's own, and when it was received.
-    pub seen: BTreeMap<(Origin, String, String), Timestamp>,
+    /// (source, id) of a sender's events and of the host's own, and its place in the log.
+    pub seen: BTreeMap<(Origin, String, String), Position>,
     pub instances: BTreeMap<(PluginName, Key), Arc<Instance>>,
     /// (plugin, key, instance)
     pub claims: BTreeSet<(PluginName, Key, Key)>,
@@ -45,6 +45,7 @@ pub struct Tables {
     pub dead_letters: BTreeMap<DeadLetterId, Arc<DeadLetter>>,
     pub plugins: BTreeMap<PluginName, PluginProgress>,
     pub sinks: BTreeMap<SinkName, SinkProgress>,
+    pub age_marks: BTreeMap<AgeTime, AgeMark>,
     /// What was removed, for whoever checks afterwards.
     pub removed: Removed,
 }
@@ -111,7 +112,7 @@ impl Tables {
                     has_fired = true;
                 }
             }
-            if append.redriven || self.is_new(identity, append.received_at) {
+            if append.redriven || self.is_new(identity, append.position) {
                 let entry = LogEntry {
                     position: append.position,
                     received_at: append.received_at,
@@ -205,10 +206,10 @@ impl Tables {
         committed
     }
 
-    fn is_new(&mut self, identity: (Origin, String, String), now: Timestamp) -> bool {
+    fn is_new(&mut self, identity: (Origin, String, String), position: Position) -> bool {
         match self.seen.entry(identity) {
             Entry::Vacant(vacant) => {
-                vacant.insert(now);
+                vacant.insert(position);
                 true
             }
             Entry::Occupied(_) => false,
@@ -216,16 +217,18 @@ impl Tables {
     }
 
     fn expire(&mut self, expire: &Expire) -> usize {
-        let Expire { plugins, seen_before, history_before, rows_max } = expire;
-        let (seen_before, history_before, rows_max) = (*seen_before, *history_before, *rows_max);
-        self.seen.retain(|_, at| *at >= seen_before);
+        let Expire { plugins, seen_to, history_to, history_before, rows_max, .. } = expire;
+        let (history_to, history_before, rows_max) = (*history_to, *history_before, *rows_max);
+        for at in &expire.marks_removed {
+            self.age_marks.remove(at);
+        }
+        self.age_marks.extend(expire.mark.map(|mark| (mark.at, mark)));
+        self.seen.retain(|_, position| *position > *seen_to);
         if !plugins.iter().all(|plugin| self.plugins.contains_key(plugin)) {
             return 0;
         }
         let Some(settled) = self.plugins.values().map(|p| p.cursor.settled).min() else { return 0 };
-        let young = self.log.values().find(|entry| entry.received_at >= history_before);
-        let before = young.map_or(u64::MAX, |entry| entry.position.0);
-        let old = |position: Position| position.0 <= settled && position.0 < before;
+        let old = |position: Position| position.0 <= settled && position <= history_to;
         let held = self.held.values().map(|held| held.entry.position);
         let parked = self.parked.values().map(|parked| parked.entry.position);
         let waiting: BTreeSet<Position> = held.chain(parked).collect();
@@ -235,6 +238,7 @@ impl Tables {
         let resolved = |letter: &DeadLetter| {
             !letter.status.is_unresolved()
                 && letter.at < history_before
+                && letter.position <= history_to
                 && Some(letter.id) != newest
         };
 
@@ -288,6 +292,7 @@ impl Tables {
             dead_letter: self.dead_letters.keys().next_back().copied().unwrap_or_default(),
             plugins: plugins.collect(),
             sinks: sinks.collect(),
+            age_marks: self.age_marks.values().copied().collect(),
         }
     }
 
@@ -304,6 +309,13 @@ impl Tables {
                 .map(|timer| (timer.name.clone(), Timer { due: timer.due, set_by: timer.set_by }))
                 .collect(),
         }
+    }
+
+    fn deciders(&self, position: Position, plugin: &PluginName) -> Vec<Key> {
+        let first = (position, plugin.clone(), Key::from(""));
+        let rows = self.decisions.range(first..).map(|(row, _)| row);
+        let of_event = rows.take_while(|row| row.0 == position && row.1 == *plugin);
+        of_event.map(|row| row.2.clone()).collect()
     }
 
     fn unresolved(&self) -> impl Iterator<Item = &Arc<DeadLetter>> {
@@ -435,6 +447,31 @@ impl Store for MemoryStore {
         Ok((loaded.instances.len() + loaded.held.len() <= limit).then_some(loaded))
     }
 
+    async fn read_decided(
+        &self,
+        plugin: &PluginName,
+        key: &Key,
+        from: Position,
+        limit: usize,
+    ) -> Result<Vec<DecidedEvent>, ReadError> {
+        let tables = self.lock();
+        let mut events = Vec::new();
+        let mut next = Some(from);
+        while let Some(position) = next.filter(|_| events.len() < limit) {
+            let decision = tables.decisions.get(&(position, plugin.clone(), key.clone()));
+            let Some(decision) = decision else { break };
+            next = decision.previous;
+            events.push(DecidedEvent {
+                position,
+                previous: decision.previous,
+                decided_at: decision.decided_at,
+                deciders: tables.deciders(position, plugin),
+                entry: tables.log.get(&position).cloned(),
+            });
+        }
+        Ok(events)
+    }
+
     async fn read_outbox(
         &self,
         sink: &SinkName,
@@ -505,6 +542,7 @@ impl Store for MemoryStore {
     async fn read_finished_instances(
         &self,
         plugin: &PluginName,
+        place: Position,
         until: Timestamp,
         after: Option<&(Timestamp, Key)>,
         limit: usize,
@@ -512,7 +550,8 @@ impl Store for MemoryStore {
         let tables = self.lock();
         let of_plugin = tables.instances.iter().filter(|((p, _), _)| p == plugin);
         let mut finished: Vec<(Timestamp, Key)> = of_plugin
-            .filter(|(_, i)| !i.status.is_running() && i.updated_at <= until)
+            .filter(|(_, i)| !i.status.is_running())
+            .filter(|(_, i)| i.place <= place && i.updated_at <= until)
             .map(|((_, key), instance)| (instance.updated_at, key.clone()))
             .filter(|row| after.is_none_or(|after| row > after))
             .collect();

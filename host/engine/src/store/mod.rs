@@ -22,8 +22,8 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::model::{
-    Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DecisionRecord, Event, Held,
-    Hops, Instance, Key, LogEntry, Message, Parked, PluginName, Position, Sequence, SinkName,
+    AgeTime, Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DecisionRecord, Event,
+    Held, Hops, Instance, Key, LogEntry, Message, Parked, PluginName, Position, Sequence, SinkName,
     Timer, TimerName, TimerPlace, TimerRef, Timestamp,
 };
 
@@ -61,6 +61,16 @@ pub trait Store: Send + Sync + 'static {
         plugin: &PluginName,
         limit: usize,
     ) -> Result<Option<LoadedAll>, ReadError>;
+
+    /// The events that an instance, or a lane of a stateless role, has decided, newest
+    /// decision first, beginning with the decision of the event at a position.
+    async fn read_decided(
+        &self,
+        plugin: &PluginName,
+        key: &Key,
+        from: Position,
+        limit: usize,
+    ) -> Result<Vec<DecidedEvent>, ReadError>;
 
     /// A sink's outbox after a place, in order, settled or not.
     async fn read_outbox(
@@ -103,12 +113,14 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Held>, ReadError>;
 
-    /// Instances that are no longer running and were last changed up to and including a
-    /// time, and when that was: beginning with the one changed longest ago (ties in the order
-    /// of their keys), or with the one after `after`.
+    /// Instances that are no longer running, have decided nothing after a place of the log,
+    /// and were last changed up to and including a time; and when that was: beginning with
+    /// the one changed longest ago (ties in the order of their keys), or with the one after
+    /// `after`.
     async fn read_finished_instances(
         &self,
         plugin: &PluginName,
+        place: Position,
         until: Timestamp,
         after: Option<&(Timestamp, Key)>,
         limit: usize,
@@ -188,24 +200,30 @@ pub struct Batch {
 
 /// What is too old to be kept. Removed are, from the oldest on:
 ///
-/// - log entries before the first that was received at or after `history_before`, if
-///   every plugin has settled them and none holds or parks them;
+/// - log entries up to `history_to`, if every plugin has settled them and none holds or
+///   parks them;
 /// - decisions of such events, if they were made before `history_before`;
 /// - messages, in each outbox up to the first whose event is not as old and settled, if
 ///   their sink has settled and not parked them;
-/// - dead letters that are resolved and came before `history_before`. The newest of all
-///   stays, because its id must not be given again.
+/// - dead letters of events up to `history_to` that are resolved and came before
+///   `history_before`. The newest of all stays, because its id must not be given again.
 ///
 /// Before each of `plugins` has made progress nothing of these is removed: one that was
-/// loaded and has settled nothing yet still needs all. An event whose (source, id)
-/// was received before `seen_before` need not be known as a duplicate any more; the store
-/// forgets it when that is cheap.
+/// loaded and has settled nothing yet still needs all. The (source, id) of an event up to
+/// `seen_to` need not be known any more; the store forgets it when that is cheap.
+///
+/// What is old is said by position wherever there is one: dates are wrong for ever when
+/// the wall clock was wrong for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expire {
     /// Those that are loaded.
     pub plugins: Vec<PluginName>,
-    pub seen_before: Timestamp,
+    pub seen_to: Position,
+    pub history_to: Position,
     pub history_before: Timestamp,
+    /// Written, over what was there for the time.
+    pub mark: Option<AgeMark>,
+    pub marks_removed: Vec<AgeTime>,
     /// Bounds what one commit removes from each table, and so how long it takes.
     pub rows_max: usize,
 }
@@ -287,6 +305,14 @@ pub struct SinkProgress {
     pub counters: Counters,
 }
 
+/// How far the log had come at a time of the age clock, and what the wall clock said then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgeMark {
+    pub at: AgeTime,
+    pub position: Position,
+    pub wall: Timestamp,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// The highest position that the log or a plugin's cursor names; zero for a fresh store.
@@ -295,6 +321,8 @@ pub struct Recovered {
     pub dead_letter: DeadLetterId,
     pub plugins: Vec<RecoveredPlugin>,
     pub sinks: Vec<RecoveredSink>,
+    /// Ascending.
+    pub age_marks: Vec<AgeMark>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -356,6 +384,18 @@ pub struct StreamPage {
 pub struct LoadedAll {
     pub instances: Vec<Loaded>,
     pub held: Vec<Held>,
+}
+
+/// A decision, and what it decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecidedEvent {
+    pub position: Position,
+    pub previous: Option<Position>,
+    pub decided_at: Timestamp,
+    /// All that have decided it, ascending.
+    pub deciders: Vec<Key>,
+    /// None if the event was removed.
+    pub entry: Option<LogEntry>,
 }
 
 /// A read that failed. Trying again is always allowed.

@@ -57,17 +57,17 @@ impl World {
     }
 
     /// The ids that are duplicates. What is new is added, if the commit succeeds.
-    fn commit(&mut self, ids: &[u64], at: u64, succeeds: bool) -> BTreeSet<u64> {
+    fn commit(&mut self, ids: &[u64], succeeds: bool) -> BTreeSet<u64> {
         let appends = self.appends(ids);
         self.connection.execute_batch("BEGIN").unwrap();
         let looked = look_up(&self.connection, &self.seen, &appends).unwrap();
-        let done = write(&self.connection, &self.seen, &looked.added, at).unwrap();
+        let done = write(&self.connection, &self.seen, &looked.added).unwrap();
         let id_at = |position: &Position| ids[(position.0 - self.next_position) as usize];
         let duplicates = looked.duplicates.iter().map(id_at).collect();
         if succeeds {
             self.connection.execute_batch("COMMIT").unwrap();
             let added: Vec<Hash> = looked.added.into_iter().map(|(_, hash)| hash).collect();
-            self.seen.apply(added.into_iter(), at, done);
+            self.seen.apply(added.into_iter(), done);
             self.next_position += ids.len() as u64 + 1;
         } else {
             self.connection.execute_batch("ROLLBACK").unwrap();
@@ -76,8 +76,10 @@ impl World {
         duplicates
     }
 
-    fn forget(&mut self, before: u64) -> usize {
-        let forgotten = forget(&self.connection, &self.seen, before, 3).unwrap();
+    /// What was added by the first so many commits, of one event each.
+    fn forget(&mut self, commits: u64) -> usize {
+        let position = Position(2 * commits);
+        let forgotten = forget(&self.connection, &self.seen, position, 3).unwrap();
         self.seen.forget(&forgotten.runs, forgotten.cleared);
         self.check();
         forgotten.rows
@@ -132,7 +134,7 @@ proptest! {
                 let mut before = known.clone();
                 ids.iter().copied().filter(|id| !before.insert(*id)).collect()
             };
-            prop_assert_eq!(world.commit(&ids, 1, then != Then::Refused), duplicates);
+            prop_assert_eq!(world.commit(&ids, then != Then::Refused), duplicates);
             if then != Then::Refused {
                 known.extend(ids);
             }
@@ -145,22 +147,22 @@ proptest! {
         }
     }
 
-    /// An identity is young for 60 commits; the clock may be set back by up to 20 of them.
+    /// An identity is young for 60 commits.
     #[test]
     fn the_young_are_known_whatever_is_forgotten_and_when_it_restarts(
-        steps in prop::collection::vec((0..20_u64, any::<bool>(), any::<bool>()), 100..200),
+        steps in prop::collection::vec((any::<bool>(), any::<bool>()), 100..200),
     ) {
         const YOUNG: u64 = 60;
         let mut world = World::new(SMALL);
-        for (id, (back, forgets, restarts)) in (100..).zip(&steps) {
-            world.commit(&[id], id - back, true);
+        for (id, (forgets, restarts)) in (1_u64..).zip(&steps) {
+            world.commit(&[id], true);
             if *forgets {
-                world.forget(id - 20 - YOUNG);
+                world.forget(id.saturating_sub(YOUNG + 1));
             }
             if *restarts {
                 world.restart();
             }
-            let young = (id - YOUNG).max(100)..=id;
+            let young = id.saturating_sub(YOUNG).max(1)..=id;
             for young in young.step_by(7).chain([id]) {
                 prop_assert!(world.knows(young), "{} after {}", young, id);
             }
@@ -174,7 +176,7 @@ fn restarts_keep_no_work_from_being_done() {
     for restart_every in [1, 3, 7, 1_000] {
         let mut world = World::new(SMALL);
         for id in 1..=500 {
-            world.commit(&[id], id, true);
+            world.commit(&[id], true);
             if id.is_multiple_of(restart_every) {
                 world.restart();
             }
@@ -192,7 +194,7 @@ fn restarts_keep_no_work_from_being_done() {
 fn a_merge_moves_hashes() {
     let mut world = World::new(SMALL);
     for id in 1..=600 {
-        world.commit(&[id], id, true);
+        world.commit(&[id], true);
         let sql = "SELECT coalesce(sum(length(hashes)), 0) FROM seen_buckets";
         let bytes: i64 = world.connection.query_row(sql, (), |row| row.get(0)).unwrap();
         // Buckets of the inputs that lie across the frontier of a merge are there twice.
@@ -204,36 +206,21 @@ fn a_merge_moves_hashes() {
 fn what_is_forgotten_leaves_no_row() {
     let mut world = World::new(SMALL);
     for id in 1..=300 {
-        world.commit(&[id], id, true);
+        world.commit(&[id], true);
     }
-    while world.forget(280) > 0 {
+    while world.forget(279) > 0 {
         world.restart();
     }
     assert!(!world.knows(1));
     assert!((280..=300).all(|id| world.knows(id)));
     // In the end all of it goes, also what was being merged.
     for id in 301..=320 {
-        world.commit(&[id], 2_000, true);
+        world.commit(&[id], true);
     }
-    while world.forget(1_000) > 0 {}
+    while world.forget(300) > 0 {}
     assert!(world.count("seen_buckets") <= 20, "{}", world.count("seen_buckets"));
     assert!(world.count("seen_filters") <= 10, "{}", world.count("seen_filters"));
     assert!((301..=320).all(|id| world.knows(id)));
-}
-
-/// Set back after each run was begun, so that the last of it seem to be the oldest.
-#[test]
-fn a_clock_that_is_set_back_makes_nothing_look_older() {
-    let mut world = World::new(SMALL);
-    for id in 0..100 {
-        let at = if id % 2 == 0 { 1_000 + id } else { id };
-        world.commit(&[id], at, true);
-    }
-    assert_eq!(world.forget(1_000), 0);
-    world.restart();
-    assert_eq!(world.forget(1_000), 0);
-    assert!((0..100).all(|id| world.knows(id)));
-    assert!(world.forget(2_000) > 0);
 }
 
 /// What an event costs, in the units that take the time: runs whose filters are asked, buckets
@@ -267,7 +254,7 @@ fn an_event_costs_little_more_at_a_thousand_generations_than_at_ten() {
             });
             written += buckets.sum::<u64>();
             commits += 1;
-            assert_eq!(world.commit(&ids, first, true), BTreeSet::new());
+            assert_eq!(world.commit(&ids, true), BTreeSet::new());
         }
         let events = (to - from) * GENERATION;
         costs.push([asked * 32, read * 1_000, 8 * written as usize].map(|n| n / commits / 32));

@@ -77,9 +77,6 @@ impl Default for Sizes {
 pub(super) struct Seen {
     sizes: Sizes,
     live: Generation,
-    /// When the newest of all was received. The clock may be set back: what comes then
-    /// must not make its run look older than the rest of it is.
-    newest_at: u64,
     /// Those that are complete, oldest first.
     runs: Vec<Run>,
     /// Runs that are being written: one from the frozen generation, and one for each level.
@@ -169,7 +166,6 @@ impl Seen {
         Self {
             sizes,
             live: Generation::default(),
-            newest_at: 0,
             runs: Vec::new(),
             builds: Vec::new(),
             trim: None,
@@ -202,11 +198,6 @@ impl Seen {
 
     fn frontier(&self, output: i64) -> Place {
         self.builds.iter().find(|build| build.run.head.number == output).map_or(0, Build::frontier)
-    }
-
-    /// When a run was newest that is frozen by a commit with events of this time.
-    pub fn newest_at(&self, newest_at: u64) -> u64 {
-        self.newest_at.max(newest_at)
     }
 
     /// What a commit that adds so many hashes does besides. In proportion to them, so that no
@@ -249,7 +240,6 @@ impl Seen {
             number,
             level: level + 1,
             hashes: inputs.iter().map(|head| head.hashes).sum(),
-            newest_at: inputs.iter().map(|head| head.newest_at).max()?,
             last_position: inputs.iter().map(|head| head.last_position).max()?,
             merged_into: None,
         };
@@ -257,12 +247,11 @@ impl Seen {
     }
 
     /// The head of the run that the live generation becomes with a commit.
-    pub fn frozen_head(&self, run: i64, added: usize, newest_at: u64, last_position: u64) -> Head {
+    pub fn frozen_head(&self, run: i64, added: usize, last_position: u64) -> Head {
         Head {
             number: run,
             level: 0,
             hashes: (self.live.len() + added) as u64,
-            newest_at: self.newest_at(newest_at),
             last_position,
             merged_into: None,
         }
@@ -335,17 +324,11 @@ impl Seen {
 
     /// The commit has succeeded: these hashes were added, the newest received at this
     /// time, and this was done.
-    pub fn apply(
-        &mut self,
-        added: impl ExactSizeIterator<Item = Hash>,
-        newest_at: u64,
-        done: Vec<Done>,
-    ) {
+    pub fn apply(&mut self, added: impl ExactSizeIterator<Item = Hash>, done: Vec<Done>) {
         for build in &mut self.builds {
             build.credit += added.len() * build.pace();
         }
         self.live.extend(added);
-        self.newest_at = self.newest_at(newest_at);
         for done in done {
             match done {
                 Done::Frozen(head) => {
@@ -464,14 +447,16 @@ impl Seen {
 
 /// Forgetting what is too old.
 impl Seen {
-    /// The oldest runs that are older than this in all they have. Those that are merged go
+    /// The oldest runs that have nothing after this position. Those that are merged go
     /// together, with what they are merged into.
-    pub fn older_than(&self, time: u64) -> Vec<i64> {
-        let newest_at = |run: &Run| match run.head.merged_into {
-            None => run.head.newest_at,
-            Some(output) => self.build(output).map_or(u64::MAX, |build| build.run.head.newest_at),
+    pub fn up_to(&self, position: u64) -> Vec<i64> {
+        let last = |run: &Run| match run.head.merged_into {
+            None => run.head.last_position,
+            Some(output) => {
+                self.build(output).map_or(u64::MAX, |build| build.run.head.last_position)
+            }
         };
-        let old = self.runs.iter().take_while(|run| newest_at(run) < time);
+        let old = self.runs.iter().take_while(|run| last(run) <= position);
         let mut numbers: Vec<i64> =
             old.flat_map(|run| [Some(run.head.number), run.head.merged_into]).flatten().collect();
         numbers.sort_unstable();
@@ -522,7 +507,6 @@ impl Seen {
 
     fn restored(&mut self, head: &Head) {
         self.next_run = self.next_run.max(head.number + 1);
-        self.newest_at = self.newest_at.max(head.newest_at);
     }
 
     pub fn restore_filter(&mut self, number: i64, group: u64, filter: Filter) {

@@ -17,8 +17,7 @@ pub(in super::super) struct Head {
     /// How often its hashes were merged.
     pub level: u32,
     pub hashes: u64,
-    /// When its newest event was received, and where it stands.
-    pub newest_at: u64,
+    /// Where its newest event stands.
     pub last_position: u64,
     /// The run that takes its hashes over.
     pub merged_into: Option<i64>,

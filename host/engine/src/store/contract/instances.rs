@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::samples::{
-    append, appends, claim, entry, held, instance, lane, loaded, message, parked, plugin, timer,
+    append, appends, claim, decision, entry, held, instance, lane, loaded, message, parked, plugin,
+    timer,
 };
 use super::{ALL, EVERYTHING, Stores, Subject};
-use crate::model::{Held, Key, PluginName, Position, Sequence, Timestamp};
+use crate::model::{DecisionRecord, Held, Key, PluginName, Position, Sequence, Timestamp};
 use crate::store::{Append, Batch, Page, TimerRow};
 
 pub(super) async fn instances_are_found_by_every_key(stores: &dyn Stores) {
@@ -157,6 +158,51 @@ pub(super) async fn all_instances_are_loaded_or_none(stores: &dyn Stores) {
     assert_eq!(insist!(subject.store().load_all(&plugin(), 2)), None);
 }
 
+/// Not by their places: a held event is decided after later ones.
+pub(super) async fn decisions_are_followed_back(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "decided").await;
+    let decision = |place, key, previous: Option<u64>| DecisionRecord {
+        previous: previous.map(Position),
+        ..decision(place, key)
+    };
+    let batch = Batch {
+        decisions: vec![
+            decision(1, "a", None),
+            decision(2, "a", Some(3)),
+            decision(3, "a", Some(1)),
+            decision(3, "b", None),
+            decision(4, "b", Some(3)),
+            // Its event is gone.
+            decision(9, "a", Some(2)),
+        ],
+        ..appends(1..=4)
+    };
+    subject.commit(batch).await;
+    subject.restart().await;
+    for (key, from, limit, expected) in [
+        ("a", 9, ALL, vec![9, 2, 3, 1]),
+        ("a", 2, 2, vec![2, 3]),
+        ("b", 4, ALL, vec![4, 3]),
+        ("b", 9, ALL, vec![]),
+    ] {
+        let (store, key) = (subject.store(), Key::from(key));
+        let found = insist!(store.read_decided(&plugin(), &key, Position(from), limit));
+        let places: Vec<u64> = found.iter().map(|event| event.position.0).collect();
+        assert_eq!(places, expected, "{key} from {from}");
+        for event in found {
+            let position = event.position;
+            assert_eq!(event.decided_at, Timestamp(position.0));
+            let deciders = match position.0 {
+                3 => vec!["a", "b"],
+                4 => vec!["b"],
+                _ => vec!["a"],
+            };
+            assert_eq!(event.deciders, deciders.into_iter().map(Key::from).collect::<Vec<_>>());
+            assert_eq!(event.entry, (position.0 <= 4).then(|| entry(position.0)));
+        }
+    }
+}
+
 pub(super) async fn held_events_come_in_order_each_once(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "held").await;
     let rows = vec![held(2, "b", 30), held(1, "b", 20), held(1, "a", 20), held(3, "c", 10)];
@@ -168,8 +214,10 @@ pub(super) async fn held_events_come_in_order_each_once(stores: &dyn Stores) {
     );
     let expired = insist!(subject.store().read_expired_holds(&plugin(), Timestamp(20), 2));
     assert_eq!(expired, [held(3, "c", 10), held(1, "a", 20)]);
+    let due = Some(vec!["y".into()]);
+    let changed = Held { reached: vec!["x".into()], due, ..held(3, "c", 40) };
     let batch = Batch {
-        held: vec![Held { reached: vec!["x".into()], ..held(3, "c", 40) }],
+        held: vec![changed.clone()],
         held_removed: vec![
             (plugin(), "a".into(), Position(1)),
             (plugin(), "z".into(), Position(9)),
@@ -178,7 +226,6 @@ pub(super) async fn held_events_come_in_order_each_once(stores: &dyn Stores) {
     };
     subject.commit(batch).await;
     let expired = insist!(subject.store().read_expired_holds(&plugin(), Timestamp(99), ALL));
-    let changed = Held { reached: vec!["x".into()], ..held(3, "c", 40) };
     assert_eq!(expired, [held(1, "b", 20), held(2, "b", 30), changed]);
 }
 

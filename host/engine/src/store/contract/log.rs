@@ -67,16 +67,17 @@ pub(super) async fn an_event_is_known_by_its_origin_source_and_id(stores: &dyn S
 /// What is older may be known for longer: forgetting is the store's affair.
 pub(super) async fn a_young_event_is_known_for_its_whole_time(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "young").await;
-    let received = |place: u64, id, at| Append { received_at: Timestamp(at), ..append(place, id) };
-    let appends = (1..=9).map(|place| received(place, place, 10 * place)).collect();
+    // Whatever their dates say.
+    let dated = |place: u64, id, at| Append { received_at: Timestamp(at), ..append(place, id) };
+    let appends = (1..=9).map(|place| dated(place, place, 10 - place)).collect();
     subject.commit(Batch { appends, ..Batch::default() }).await;
     for _ in 0..3 {
-        let mut batch = expire(0, ALL);
-        batch.expire.as_mut().expect("just made").seen_before = Timestamp(50);
+        let mut batch = expire(1, ALL);
+        batch.expire.as_mut().expect("just made").seen_to = Position(4);
         subject.commit(batch).await;
     }
     subject.restart().await;
-    let appends = (5..=9).map(|id| received(id + 5, id, 100)).collect();
+    let appends = (5..=9).map(|id| dated(id + 5, id, 100)).collect();
     let again = subject.commit(Batch { appends, ..Batch::default() }).await;
     assert!(
         again.is_none_or(|again| again.duplicates == (10..=14).map(Position).collect::<Vec<_>>())

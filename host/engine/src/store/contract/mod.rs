@@ -116,6 +116,7 @@ pub async fn all(stores: &dyn Stores) {
     instances::an_instance_has_the_timers_that_it_has_not_decided(stores).await;
     instances::keys_are_compared_whole(stores).await;
     instances::all_instances_are_loaded_or_none(stores).await;
+    instances::decisions_are_followed_back(stores).await;
     instances::held_events_come_in_order_each_once(stores).await;
     waiting::an_outbox_is_read_in_order_and_in_pieces(stores).await;
     instances::a_fired_timer_goes_if_it_is_still_the_one(stores).await;
@@ -128,6 +129,8 @@ pub async fn all(stores: &dyn Stores) {
     removal::a_removed_instance_takes_its_claims_and_timers_along(stores).await;
     removal::an_instance_is_removed_and_begins_anew_in_one_commit(stores).await;
     removal::what_is_too_old_goes(stores).await;
+    removal::what_is_old_is_said_by_position_and_not_by_date(stores).await;
+    removal::age_marks_are_kept_until_they_are_removed(stores).await;
     removal::what_is_needed_stays(stores).await;
 }
 

@@ -8,10 +8,10 @@ use super::samples::{
 };
 use super::{ALL, EVERYTHING, Stores, Subject};
 use crate::model::{
-    DeadLetter, DeadLetterId, DeadLetterStatus, InstanceStatus, Key, PluginName, Position,
-    Sequence, Timestamp,
+    AgeTime, DeadLetter, DeadLetterId, DeadLetterStatus, DecisionRecord, InstanceStatus, Key,
+    PluginName, Position, Sequence, Timestamp,
 };
-use crate::store::{Batch, Expire, Page};
+use crate::store::{AgeMark, Append, Batch, Expire, Page};
 
 pub(super) async fn finished_instances_come_oldest_first(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "finished").await;
@@ -25,21 +25,23 @@ pub(super) async fn finished_instances_come_oldest_first(stores: &dyn Stores) {
     subject.commit(Batch { instances, ..Batch::default() }).await;
     let row = |key: &str, at| (Timestamp(at), Key::from(key));
     let [d, b, c] = [row("d", 3), row("b", 5), row("c", 5)];
-    for (until, after, limit, expected) in [
-        (5, None, ALL, vec![d.clone(), b.clone(), c.clone()]),
-        (9, None, 1, vec![d.clone()]),
+    let all = Position(99);
+    for (place, until, after, limit, expected) in [
+        (all, 5, None, ALL, vec![d.clone(), b.clone(), c.clone()]),
+        (all, 9, None, 1, vec![d.clone()]),
+        // Whatever its date: what it has decided is not as old.
+        (Position(4), 9, None, ALL, vec![d.clone()]),
         // A page can end between two of one time.
-        (5, Some(&d), 1, vec![b.clone()]),
-        (5, Some(&b), ALL, vec![c.clone()]),
-        (5, Some(&c), ALL, vec![]),
+        (all, 5, Some(&d), 1, vec![b.clone()]),
+        (all, 5, Some(&b), ALL, vec![c.clone()]),
+        (all, 5, Some(&c), ALL, vec![]),
     ] {
-        let store = subject.store();
-        let found =
-            insist!(store.read_finished_instances(&plugin(), Timestamp(until), after, limit));
-        assert_eq!(found, expected, "{limit} until {until}, after {after:?}");
+        let (store, until) = (subject.store(), Timestamp(until));
+        let found = insist!(store.read_finished_instances(&plugin(), place, until, after, limit));
+        assert_eq!(found, expected, "{limit} until {until:?}, after {after:?}");
     }
-    let nobody = PluginName::from("nobody");
-    let found = insist!(subject.store().read_finished_instances(&nobody, Timestamp(9), None, 1));
+    let (nobody, until) = (PluginName::from("nobody"), Timestamp(9));
+    let found = insist!(subject.store().read_finished_instances(&nobody, all, until, None, 1));
     assert_eq!(found, []);
 }
 
@@ -92,7 +94,7 @@ pub(super) async fn a_stream_tells_that_it_was_shortened(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "shortened").await;
     // The events with these ids are of the streams s-2, s-1, s-0.
     subject.commit(appends([2, 4, 6, 8])).await;
-    let batch = Batch { plugins: vec![plugin_progress("orders", 8)], ..expire(0, ALL) };
+    let batch = Batch { plugins: vec![plugin_progress("orders", 8)], ..expire(1, ALL) };
     subject.commit(batch).await;
     let limit = Page { rows: ALL, bytes: usize::MAX };
     for (history_before, shortened) in [(2, vec![]), (5, vec!["s-1", "s-2"])] {
@@ -106,10 +108,21 @@ pub(super) async fn a_stream_tells_that_it_was_shortened(stores: &dyn Stores) {
     }
 }
 
+/// The samples are dated by their place in the log.
 pub(super) fn expire(history_before: u64, rows_max: usize) -> Batch {
-    let (seen_before, history_before) = (Timestamp(0), Timestamp(history_before));
-    let plugins = vec![plugin()];
-    let expire = Some(Expire { plugins, seen_before, history_before, rows_max });
+    expire_both(history_before - 1, history_before, rows_max)
+}
+
+fn expire_both(history_to: u64, history_before: u64, rows_max: usize) -> Batch {
+    let expire = Some(Expire {
+        plugins: vec![plugin()],
+        seen_to: Position(0),
+        history_to: Position(history_to),
+        history_before: Timestamp(history_before),
+        mark: None,
+        marks_removed: Vec::new(),
+        rows_max,
+    });
     Batch { expire, ..Batch::default() }
 }
 
@@ -148,6 +161,51 @@ pub(super) async fn what_is_too_old_goes(stores: &dyn Stores) {
     assert_eq!(ours.last, Sequence(9));
     let again = subject.commit(Batch { appends: vec![append(10, 1)], ..Batch::default() }).await;
     assert!(again.is_none_or(|again| again.duplicates == [Position(10)]), "it is still known");
+}
+
+/// The wall clock was ahead for places 1 to 3, and back for 7 to 9.
+pub(super) async fn what_is_old_is_said_by_position_and_not_by_date(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "dates").await;
+    let wrong = |place: u64| Timestamp(if place < 4 { 1_000 } else { place % 7 });
+    let append = |place| Append { received_at: wrong(place), ..append(place, place) };
+    let decision = |place| DecisionRecord { decided_at: wrong(place), ..decision(place, "a") };
+    let resolved = |id| {
+        let letter = letter(id, Some("a"), id);
+        Arc::new(DeadLetter { status: DeadLetterStatus::Skipped, at: wrong(id), ..letter })
+    };
+    let batch = Batch {
+        appends: (1..=9).map(append).collect(),
+        decisions: (1..=9).map(decision).collect(),
+        dead_letters: (1..=9).map(resolved).collect(),
+        plugins: vec![plugin_progress("orders", 9)],
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
+    while subject.commit(expire_both(6, 500, ALL)).await.is_none_or(|step| step.expired > 0) {}
+    assert_eq!(subject.positions().await, [7, 8, 9]);
+    // What is dated later stays: it may have been made later.
+    for (id, is_there) in [(1, true), (4, false), (6, false), (7, true), (9, true)] {
+        let letter = insist!(subject.store().read_dead_letter(DeadLetterId(id)));
+        assert_eq!(letter.is_some(), is_there, "{id}");
+    }
+}
+
+pub(super) async fn age_marks_are_kept_until_they_are_removed(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "marks").await;
+    let mark = |at, position| AgeMark {
+        at: AgeTime(at),
+        position: Position(position),
+        wall: Timestamp(7 * at),
+    };
+    for (set, removed) in [(mark(5, 1), vec![]), (mark(9, 2), vec![]), (mark(9, 3), vec![5, 6])] {
+        let mut batch = expire(1, ALL);
+        let expire = batch.expire.as_mut().expect("just made");
+        expire.mark = Some(set);
+        expire.marks_removed = removed.into_iter().map(AgeTime).collect();
+        subject.commit(batch).await;
+        subject.restart().await;
+    }
+    assert_eq!(insist!(subject.store().recover()).age_marks, [mark(9, 3)]);
 }
 
 pub(super) async fn what_is_needed_stays(stores: &dyn Stores) {

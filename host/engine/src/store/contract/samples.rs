@@ -93,6 +93,7 @@ pub(in crate::store) fn instance(key: &str, updated_at: u64) -> Arc<Instance> {
         status: InstanceStatus::Running,
         state: Some(State { version: 2, data: Bytes::from_static(b"\xfe state") }),
         decided: Position(1),
+        place: Position(1),
         version: 1,
         started_at: Timestamp(1),
         updated_at: Timestamp(updated_at),
@@ -105,7 +106,8 @@ pub(in crate::store) fn finished(
     updated_at: u64,
 ) -> (PluginName, Arc<Instance>) {
     let running = Arc::unwrap_or_clone(instance(key, updated_at));
-    (plugin(), Arc::new(Instance { status, state: None, ..running }))
+    let place = Position(updated_at);
+    (plugin(), Arc::new(Instance { status, state: None, place, ..running }))
 }
 
 pub(in crate::store) fn claim(key: &str, instance: &str, claimed: bool) -> ClaimChange {
@@ -125,7 +127,8 @@ pub(in crate::store) fn timer(instance: &str, name: &str, due: u64) -> TimerRow 
 
 pub(in crate::store) fn held(place: u64, key: &str, until: u64) -> Held {
     let (entry, until) = (entry(place), Timestamp(until));
-    Held { plugin: plugin(), key: key.into(), entry, until, reached: vec!["o-1".into()] }
+    let (reached, due) = (vec!["o-1".into()], None);
+    Held { plugin: plugin(), key: key.into(), entry, until, reached, due }
 }
 
 pub(in crate::store) fn parked(place: u64, key: &str) -> Parked {
