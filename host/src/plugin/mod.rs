@@ -11,6 +11,7 @@ mod log;
 mod manifest;
 mod reply;
 mod sandbox;
+mod sources;
 mod v0_1;
 mod wasi;
 
