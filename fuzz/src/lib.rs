@@ -35,7 +35,7 @@ static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {
 
 /// As the host loads a file. Whatever the bytes are, it serves or is refused with a reason.
 pub fn load(bytes: &[u8]) -> Option<Vec<LoadedPlugin>> {
-    match plugin::load(Path::new("plugin.wasm"), bytes, &SANDBOX, &HashMap::new()) {
+    match plugin::load((Path::new("plugin.wasm"), Path::new("")), bytes, &SANDBOX, &HashMap::new()) {
         Ok(plugins) => {
             assert!(!plugins.is_empty(), "what plays no role is refused");
             Some(plugins)

@@ -59,6 +59,7 @@ impl Host {
         let lookup = lookups(&settings)?;
         let admin = Admin::new(&store).await.with_context(|| format!("read the store {url}"))?;
         let workshop = Workshop {
+            directory: plugins.to_owned(),
             sandbox,
             configurations,
             store: Arc::clone(&store),

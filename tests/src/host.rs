@@ -22,6 +22,7 @@ pub struct Builder {
     configuration: Configuration,
     store: Option<PathBuf>,
     is_store_among_plugins: bool,
+    directory: Option<String>,
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
 }
@@ -68,6 +69,13 @@ impl Builder {
         self
     }
 
+    /// What the directory of plugins is called.
+    #[must_use]
+    pub fn directory(mut self, name: &str) -> Self {
+        self.directory = Some(name.to_owned());
+        self
+    }
+
     /// The store lies in the directory of plugins, as with `sagabox run .`.
     #[must_use]
     pub fn store_among_plugins(mut self) -> Self {
@@ -95,7 +103,7 @@ impl Builder {
     /// If it does not, with what it said.
     pub async fn start(self) -> Host {
         let folder = TempDir::new().expect("a temporary folder");
-        let plugins = folder.path().join("plugins");
+        let plugins = folder.path().join(self.directory.as_deref().unwrap_or("plugins"));
         std::fs::create_dir(&plugins).expect("a folder for plugins");
         for from in self.plugins {
             let to = plugins.join(from.file_name().expect("a plugin is a file"));
@@ -117,6 +125,7 @@ impl Builder {
         let store = self.store.unwrap_or_else(|| own.join("sagabox.db"));
         let mut host = Host {
             folder,
+            plugins,
             store,
             configuration,
             arguments: self.arguments,
@@ -134,6 +143,7 @@ impl Builder {
 /// A host process. Dropping it kills it; in a failing test it shows the host's log.
 pub struct Host {
     folder: TempDir,
+    plugins: PathBuf,
     store: PathBuf,
     configuration: Option<PathBuf>,
     arguments: Vec<String>,
@@ -273,7 +283,7 @@ impl Host {
     }
 
     pub fn plugins(&self) -> PathBuf {
-        self.folder.path().join("plugins")
+        self.plugins.clone()
     }
 
     pub fn store(&self) -> PathBuf {

@@ -135,7 +135,7 @@ fn a_shape_of_states_that_changed_without_its_number_is_warned_of() {
     let said = "warning: group-checkout: cannot read a state of 0.1.0, which has the same version \
                 of states, 1: the stored state has `stays`";
     let _ = sagabox(folder.path(), &arguments).with(0).saying(said);
-    let _ = sagabox(folder.path(), &[&arguments[..], &["--strict"]].concat()).with(1);
+    let _ = sagabox(folder.path(), &[&arguments[..], &["--deny-warnings"]].concat()).with(1);
     let arguments = [&arguments[..], &["--notes"]].concat();
     let _ = sagabox(folder.path(), &arguments).with(0).saying("a rollback to that version");
     // Only what it says of itself differs: it reads the states.
@@ -237,6 +237,62 @@ fn a_new_project_is_whole(role: &str) {
     assert!(!checked.output.contains("nothing was played"), "{}", checked.output);
     assert!(!checked.output.contains("scenario `"), "{}", checked.output);
     let _ = run(&["new", &name]).with(2).saying("is there already; nothing was changed");
+}
+
+/// As a git worktree, an archive or `cp -p` leaves them: older than what was built.
+fn age(folder: &Path) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            age(&path);
+        } else {
+            let file = std::fs::File::options().write(true).open(&path).expect("a file");
+            let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+            file.set_modified(old).expect("its time");
+        }
+    }
+}
+
+/// Cargo tells packages in a shared folder by name and version, and what is built by its time.
+#[test]
+fn a_build_has_the_code_of_its_own_source_and_no_other() {
+    let folder = folder();
+    let run = |arguments: &[&str]| sagabox(folder.path(), arguments);
+    let (sdk, target) =
+        (paths::repository().join("guest-sdk/rust"), paths::target().join("plugins-build"));
+    let name = format!("checkout-{}", std::process::id());
+    let source = |checkout: &str| folder.path().join(checkout).join(&name);
+    let build = |checkout: &str| {
+        let (from, out) = (source(checkout), format!("out-{checkout}"));
+        let built = ["build", text(&from), "--out", &out, "--target", text(&target)];
+        let _ = run(&built).with(0);
+        std::fs::read(folder.path().join(out).join(format!("{name}.wasm"))).expect("a component")
+    };
+    let contains =
+        |bytes: &[u8], part: &str| bytes.windows(part.len()).any(|w| w == part.as_bytes());
+    let write = |checkout: &str, mark: &str| {
+        let path = source(checkout).join("src/lib.rs");
+        let text = std::fs::read_to_string(&path).expect("the source");
+        let before = text.split("// mark\n").next().expect("a part");
+        let mark = format!(
+            "// mark\n#[unsafe(no_mangle)]\nstatic MARK: &[u8] = b\"{mark}\";\n#[used]\nstatic KEPT: &[u8] = MARK;\n"
+        );
+        std::fs::write(&path, format!("{before}{mark}")).expect("the source");
+        age(&source(checkout));
+    };
+    for checkout in ["a", "b"] {
+        std::fs::create_dir(folder.path().join(checkout)).expect("a folder");
+        let new = ["new", &name, "--path", checkout, "--role", "saga", "--sdk", text(&sdk)];
+        let _ = run(&new).with(0);
+        write(checkout, &format!("this-is-{checkout}"));
+    }
+    for checkout in ["a", "b", "a"] {
+        let built = build(checkout);
+        assert!(contains(&built, &format!("this-is-{checkout}")), "{checkout}");
+    }
+    // The same place with other files, which are older as well.
+    write("a", "this-is-c");
+    assert!(contains(&build("a"), "this-is-c"));
 }
 
 #[test]

@@ -369,6 +369,13 @@ async fn plugins_come_to_a_running_host_slowly_and_together() {
     serves(&client, 1).await;
     // A plugin that was never here begins with the log.
     client.take_exactly("Stepped", 1).await;
+    // Each is compiled for itself, and takes its time.
+    wait::until("both serve", wait::LONG, || async {
+        let all = plugins(&client).await?;
+        let count = all["plugins"].as_array().map_or(0, Vec::len);
+        if count == 2 { Ok(()) } else { Err(all.to_string()) }
+    })
+    .await;
     let all = plugins(&client).await.expect("the plugins");
     assert_eq!(all["plugins"].as_array().map(Vec::len), Some(2), "{all}");
     assert_eq!(all["refused"], json!([]), "{all}");

@@ -18,6 +18,7 @@ mod keys;
 mod letters;
 mod licences;
 mod lists;
+mod loading;
 mod order_management;
 mod payloads;
 mod queues;

@@ -44,7 +44,7 @@ pub fn load(
 ) -> anyhow::Result<Loaded> {
     let loading = plugin::load_path(path, sandbox, configurations)?;
     let refused = loading.refused.iter().map(|refused| {
-        let text = format!("a host refuses it: {}", refused.reason);
+        let text = format!("a host refuses it: {refused}");
         Finding::new(Severity::Error, refused.path.display().to_string(), text)
     });
     let mut loaded = Loaded { findings: refused.collect(), facts: Vec::new() };
@@ -54,7 +54,7 @@ pub fn load(
             path: plugin.path.clone(),
             digest: plugin.digest.clone(),
             limits: sandbox.limits(manifest.name.as_str()),
-            imports: plugin::imports(&plugin.path, sandbox)?,
+            imports: plugin.imports.clone(),
             manifest,
         });
     }

@@ -118,7 +118,7 @@ impl Put {
         }
         files::put(&folder, &name, &bytes).with_context(writing)?;
         let digest = plugin::digest(&bytes);
-        let trusted = settings.sandbox.trust.judge(&path, &bytes, &digest);
+        let trusted = settings.sandbox.trust.judge(&path, &self.into, &bytes, &digest);
         Ok(Placed { plugins, path, digest, trusted })
     }
 
@@ -126,7 +126,8 @@ impl Put {
         // Whether it is trusted is a matter of where it will lie.
         let trust = trust::Policy::default();
         let sandbox = Sandbox::new(plugin::Settings { trust, ..settings.sandbox.clone() })?;
-        let loaded = plugin::load(&self.component, bytes, &sandbox, &settings.configurations());
+        let place = (&*self.component, &*self.into);
+        let loaded = plugin::load(place, bytes, &sandbox, &settings.configurations());
         loaded.map_err(|unfit| anyhow::anyhow!("{}: {unfit}", self.component.display()))
     }
 

@@ -42,6 +42,7 @@ impl Lock {
         let Loading { loaded, refused } = load(&self.plugins, settings)?;
         for refused in &refused {
             output::note(&format!("left out: {} {}", refused.path.display(), refused.reason));
+            refused.details.iter().for_each(|line| output::note(&format!("    {line}")));
         }
         let found = loaded.iter().map(|plugin| plugin.pinned(&self.plugins)).collect();
         if self.check {
@@ -94,7 +95,7 @@ fn load(directory: &Path, settings: Settings) -> anyhow::Result<Loading> {
     let candidates = directory.join(plugin::CANDIDATES);
     if candidates.is_dir() {
         for path in plugin::list(&candidates)?.components {
-            loading.add_apart(path, &sandbox, &configurations);
+            loading.add_apart(path, directory, &sandbox, &configurations);
         }
     }
     Ok(loading)

@@ -33,6 +33,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::client::{Client, ClientError};
+use crate::plugin;
 
 const HOST: &str = "http://127.0.0.1:8321";
 
@@ -135,6 +136,12 @@ pub struct InputError(pub String);
 /// Parses the arguments, runs the command, and reports how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
+    let arguments: Vec<String> =
+        std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    if arguments.get(1).is_some_and(|argument| argument == plugin::COMPILE_ARGUMENT) {
+        return plugin::compile_child(&arguments[2..]);
+    }
+    plugin::compile_in_children();
     let cli = Cli::parse();
     // Every client, sink and lookup uses the one provider that is linked.
     let _ = rustls::crypto::ring::default_provider().install_default();

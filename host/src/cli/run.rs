@@ -81,6 +81,7 @@ fn describe(board: &Board, directory: &Path) {
     }
     for refused in board.refused() {
         output::data(&format!("refused {}: {}", refused.file, refused.reason));
+        refused.details.iter().for_each(|line| output::data(&format!("    {line}")));
     }
     for checking in board.checking() {
         output::data(&format!(

@@ -142,6 +142,8 @@ limits! {
         hops: NonZeroU32,
         stack_bytes: Spanned<usize>,
         component_bytes: NonZeroUsize,
+        compile_time_ms: NonZeroU64,
+        compile_memory_bytes: NonZeroUsize,
     }
     call {
         call_time_ms: NonZeroU64,

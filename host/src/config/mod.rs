@@ -145,6 +145,7 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         limits: call_limits(&limits.of_calls(), &plugin::Limits::default())?,
         stack_bytes: stack_bytes(limits.stack_bytes.as_ref())?,
         component_bytes: limits.component_bytes.map_or(plugin::COMPONENT_BYTES, NonZeroUsize::get),
+        compile: compile_limits(&limits),
         strict: overrides.strict || file.strict.unwrap_or(false),
         trust: trust(&file.plugins, directory)?,
         ..plugin::Settings::default()
@@ -270,6 +271,15 @@ fn call_limits(said: &CallLimits, default: &plugin::Limits) -> Result<plugin::Li
         return Err(Fault { span: said.memory_bytes.as_ref().map(Spanned::span), reason });
     }
     Ok(limits)
+}
+
+fn compile_limits(said: &file::Limits) -> plugin::CompileLimits {
+    let default = plugin::CompileLimits::default();
+    let time = said.compile_time_ms.map(|ms| Duration::from_millis(ms.get()));
+    plugin::CompileLimits {
+        time: time.unwrap_or(default.time),
+        memory_bytes: said.compile_memory_bytes.map_or(default.memory_bytes, NonZeroUsize::get),
+    }
 }
 
 fn stack_bytes(said: Option<&Spanned<usize>>) -> Result<usize, Fault> {
@@ -493,6 +503,7 @@ mod tests {
             "sagabox.toml:3: `limits.body_byte`: unknown field `body_byte`, expected one of \
              `body_bytes`, `batch_events`, `shards`, `lookup_timeout_ms`, `drain_ms`, \
              `instance_bytes`, `backlog_events`, `hops`, `stack_bytes`, `component_bytes`, \
+             `compile_time_ms`, `compile_memory_bytes`, \
              `call_time_ms`, `memory_bytes`, `table_elements`, `decision_bytes`, `state_bytes`, \
              `messages`, `timers`, `keys`, `questions`, `log_lines`, `log_bytes`, `calls_per_instance`",
         );
@@ -519,6 +530,7 @@ mod tests {
         assert_eq!(said.sandbox.limits, default.sandbox.limits);
         assert_eq!(said.sandbox.stack_bytes, default.sandbox.stack_bytes);
         assert_eq!(said.sandbox.component_bytes, default.sandbox.component_bytes);
+        assert_eq!(said.sandbox.compile, default.sandbox.compile);
         assert_eq!(said.sandbox.trust, default.sandbox.trust);
         let plain = "[sink.orders]\nurl = 'http://127.0.0.1:9000/commands'";
         assert_eq!(

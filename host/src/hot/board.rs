@@ -93,6 +93,9 @@ pub struct RefusedView {
     pub digest: String,
     pub refused_at: Timestamp,
     pub reason: String,
+    /// What a plugin wrote that was stopped, and where it was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
 }
 
 /// A file whose plugin is tried on the states of all instances.

@@ -288,7 +288,8 @@ impl Loader {
             self.candidates.retry();
         }
         for (plugin, serving) in self.serving.iter().filter(|_| is_lock) {
-            let pinned = self.workshop.sandbox.pinned(&serving.path, &serving.digest);
+            let Workshop { sandbox, directory, .. } = &*self.workshop;
+            let pinned = sandbox.pinned(&serving.path, directory, &serving.digest);
             if let Err(reason) = pinned {
                 let file = serving.path.display();
                 tracing::warn!(%plugin, %file, %reason, "the plugin serves on, and would be refused at the next start");
@@ -356,13 +357,16 @@ impl Loader {
             _ => self.doubtful.remove(&find.path),
         };
         let checked = match outcome {
-            Ok(plugins) => self.check(find, &plugins).await.map(|()| plugins),
-            Err(unfit) => Err(unfit.to_string()),
+            Ok(plugins) => match self.check(find, &plugins).await {
+                Ok(()) => Ok(plugins),
+                Err(reason) => Err(Unfit::Broken(reason)),
+            },
+            Err(unfit) => Err(unfit),
         };
         match checked {
             Ok(plugins) => Some(plugins),
-            Err(reason) => {
-                self.refuse(find, reason);
+            Err(unfit) => {
+                self.refuse(find, &unfit);
                 None
             }
         }
@@ -435,21 +439,21 @@ impl Loader {
         let report = match outcome {
             Ok(report) => report,
             Err(reason) => {
-                self.refuse(&find, reason);
+                self.refuse(&find, &Unfit::Broken(reason));
                 return self.retry_outnamed();
             }
         };
         // Others have come to serve meanwhile.
         if let Err(reason) = self.check(&find, &plugins).await {
-            return self.refuse(&find, reason);
+            return self.refuse(&find, &Unfit::Broken(reason));
         }
         if let Err(reason) = self.workshop.index_for(&plugins).await {
-            return self.refuse(&find, reason);
+            return self.refuse(&find, &Unfit::Broken(reason));
         }
         for handler in &served {
             let outcome = engine.serve(Arc::clone(handler) as _, self.settings.missed).await;
             if let Err(error) = outcome {
-                return self.refuse(&find, error.to_string());
+                return self.refuse(&find, &Unfit::Broken(error.to_string()));
             }
         }
         let kept: BTreeSet<String> =
@@ -496,16 +500,19 @@ impl Loader {
         }
     }
 
-    fn refuse(&mut self, find: &Find, reason: String) {
+    fn refuse(&mut self, find: &Find, unfit: &Unfit) {
+        let (reason, details) = (unfit.to_string(), unfit.details().to_vec());
         let file = find.path.display().to_string();
         let before = self.serving.values().any(|serving| serving.path == find.path);
         let what = if before { "what served before goes on" } else { "nothing of it serves" };
         if self.said.insert(find.path.clone(), reason.clone()).as_ref() != Some(&reason) {
             tracing::warn!(%file, digest = %find.digest, %reason, "the plugin is refused; {what}");
+            details.iter().for_each(|line| tracing::warn!(%file, "{line}"));
         }
         self.board.clear(&find.path);
         let refused_at = (self.workshop.clock)();
-        let view = RefusedView { file, digest: find.digest.clone(), refused_at, reason };
+        let digest = find.digest.clone();
+        let view = RefusedView { file, digest, refused_at, reason, details };
         self.board.refuse(&find.path, view);
     }
 

@@ -1,6 +1,7 @@
 //! What plugins are made with, and tried with before they serve.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sagabox_engine::Clock;
@@ -19,6 +20,8 @@ use crate::store::live::Page;
 
 /// What plugins are made with.
 pub struct Workshop {
+    /// Of the plugins; its lock file counts.
+    pub directory: PathBuf,
     pub sandbox: Sandbox,
     /// Each plugin's section of the configuration, as JSON.
     pub configurations: HashMap<String, String>,
@@ -85,12 +88,19 @@ impl Workshop {
         }
     }
 
+    /// The plugins of a file with this content.
+    ///
+    /// # Errors
+    /// Says why it cannot serve.
+    pub(super) fn load_bytes(&self, path: &Path, bytes: &[u8]) -> Result<Vec<LoadedPlugin>, Unfit> {
+        plugin::load((path, &self.directory), bytes, &self.sandbox, &self.configurations)
+    }
+
     /// Loads a file's plugins: seconds of pure computation.
     pub(super) fn load(&self, file: File, number: u64) -> Loaded {
         let File { path, content, digest } = file;
-        let outcome = content
-            .map_err(Unfit::Broken)
-            .and_then(|bytes| plugin::load(&path, &bytes, &self.sandbox, &self.configurations));
+        let outcome =
+            content.map_err(Unfit::Broken).and_then(|bytes| self.load_bytes(&path, &bytes));
         Loaded { find: Find { path, digest, number }, outcome }
     }
 

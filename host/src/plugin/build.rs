@@ -9,6 +9,7 @@ use std::process::Command;
 use thiserror::Error;
 
 use super::core_module;
+use super::sources::{self, Notes, Package};
 use crate::files;
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -65,7 +66,14 @@ pub fn build(source: &Path, out: &Path, target: &Path) -> Result<PathBuf, BuildE
     let target =
         std::path::absolute(target).map_err(|error| BuildError::Io(target.into(), error))?;
     let route = route()?;
+    let io = |error| BuildError::Io(target.clone(), error);
+    let _claim = sources::claim(&target).map_err(io)?;
+    let packages = local_packages(&source, route)?;
+    let mut notes = Notes::read(&target);
+    forget(&notes.changed(&packages), &source, &target, route)?;
+    let notes = notes.with(&packages);
     let module = compile(&source, &target, route)?;
+    notes.write(&target).map_err(io)?;
     let bytes = std::fs::read(&module).map_err(|error| BuildError::Io(module.clone(), error))?;
     let component = core_module::componentize(&bytes).map_err(|error| BuildError::Component {
         source_dir: source.clone(),
@@ -138,13 +146,67 @@ fn clean(program: &str) -> Command {
     command
 }
 
-fn compile(source: &Path, target: &Path, route: Route) -> Result<PathBuf, BuildError> {
+/// Cargo, as this route needs it.
+fn cargo(source: &Path, route: Route) -> Command {
     let mut cargo = match route {
         Route::Target => clean("cargo"),
         Route::Debian => {
             let mut cargo = clean(DEBIAN_CARGO);
+            cargo.env("RUSTC", DEBIAN_RUSTC);
             cargo
-                .env("RUSTC", DEBIAN_RUSTC)
+        }
+    };
+    cargo.current_dir(source);
+    cargo
+}
+
+/// What it printed, if all went well.
+fn run(mut cargo: Command, source: &Path) -> Result<Vec<u8>, BuildError> {
+    let output = cargo.output().map_err(|error| BuildError::Io(source.into(), error))?;
+    match output.status.success() {
+        true => Ok(output.stdout),
+        false => Err(BuildError::Cargo {
+            source_dir: source.into(),
+            output: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }),
+    }
+}
+
+/// The plugin, and what it needs that lies on this machine.
+fn local_packages(source: &Path, route: Route) -> Result<Vec<Package>, BuildError> {
+    let mut cargo = cargo(source, route);
+    cargo.args(["metadata", "--format-version=1"]);
+    let printed = run(cargo, source)?;
+    sources::packages(&printed).map_err(|error| BuildError::Cargo {
+        source_dir: source.into(),
+        output: format!("what `cargo metadata` printed is not understood: {error}"),
+    })
+}
+
+/// Has cargo build these anew, whatever it takes for built already.
+fn forget(
+    packages: &[&Package],
+    source: &Path,
+    target: &Path,
+    route: Route,
+) -> Result<(), BuildError> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let mut cargo = cargo(source, route);
+    cargo.args(["clean", "--release", "--target", TARGET, "--target-dir"]).arg(target);
+    for package in packages {
+        cargo.args(["-p", &package.spec()]);
+    }
+    run(cargo, source).map(drop)
+}
+
+fn compile(source: &Path, target: &Path, route: Route) -> Result<PathBuf, BuildError> {
+    let mut cargo = cargo(source, route);
+    match route {
+        Route::Target => {}
+        Route::Debian => {
+            cargo
                 // The standard library is built from source, which only nightly compilers offer unasked.
                 .env("RUSTC_BOOTSTRAP", "1")
                 .env(
@@ -152,23 +214,14 @@ fn compile(source: &Path, target: &Path, route: Route) -> Result<PathBuf, BuildE
                     debian_linker().unwrap_or_default(),
                 )
                 .arg("-Zbuild-std=std,panic_abort");
-            cargo
         }
-    };
+    }
     cargo
         .args(["build", "--release", "--message-format=json-render-diagnostics"])
         .args(["--target", TARGET, "--target-dir"])
-        .arg(target)
-        .current_dir(source);
-    let output = cargo.output().map_err(|error| BuildError::Io(source.into(), error))?;
-    if !output.status.success() {
-        return Err(BuildError::Cargo {
-            source_dir: source.into(),
-            output: String::from_utf8_lossy(&output.stderr).into_owned(),
-        });
-    }
-    module_of(&output.stdout, source)
-        .ok_or_else(|| BuildError::NoLibrary { source_dir: source.into() })
+        .arg(target);
+    let printed = run(cargo, source)?;
+    module_of(&printed, source).ok_or_else(|| BuildError::NoLibrary { source_dir: source.into() })
 }
 
 /// The wasm file that cargo says it made of the package in `source`.

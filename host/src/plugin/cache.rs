@@ -1,14 +1,32 @@
 //! Compiled components on disk. The only file with unsafe code: wasmtime takes a
 //! compiled component on trust, because it is machine code.
+//!
+//! So the folder is this user's alone (`folder.rs`), and an entry says of which file it was
+//! compiled: it stands under no other name. What is in the lock file or signed is the
+//! component; this is what makes it hold for what runs.
 #![allow(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::compiler::CompileLimits;
+use super::core_module;
+use super::folder::{Entry, PrivateFolder};
+
 const DIGEST_BYTES: usize = 32;
+/// Larger than what the largest component of any language compiles to.
+const ENTRY_BYTES_MAX: u64 = 1 << 30;
+const REFUSAL_BYTES_MAX: u64 = 4_096;
+/// What all entries may take; those that were used last stay.
+const BYTES_MAX: u64 = 1 << 30;
+/// An entry that nobody has used for so long is removed.
+const AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 pub fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
@@ -22,54 +40,128 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Compiles, or takes what an earlier run compiled of the same bytes with the same engine.
+/// Entries are named by the digest of a file and by all that what is compiled of it depends on.
+pub struct Cache {
+    folder: PrivateFolder,
+    /// What this process has read or written: it serves, or did.
+    used: Mutex<BTreeSet<String>>,
+}
+
+impl Cache {
+    /// # Errors
+    /// If the folder is not this user's, or cannot be made.
+    pub fn open(path: &Path) -> std::io::Result<Self> {
+        Ok(Self { folder: PrivateFolder::open(path)?, used: Mutex::default() })
+    }
+
+    /// What an earlier run compiled of the file with this digest, with the same engine. None if
+    /// there is nothing, or something damaged: then it is compiled and written anew.
+    pub fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
+        let name = name(engine, digest);
+        let stored = self.folder.read(&name, ENTRY_BYTES_MAX)?;
+        let (stated, code) = stored.split_at_checked(DIGEST_BYTES)?;
+        if seal(&name, code).as_slice() != stated {
+            return None;
+        }
+        // SAFETY: `code` is what `precompile_component` returned for an engine of the same
+        // compatibility and the file of this digest (both are in the name, which is sealed with
+        // the code), unchanged since (the seal), in a file and a folder that only this user can
+        // write to.
+        let component = unsafe { Component::deserialize(engine, code) }.ok()?;
+        self.use_of(&name);
+        Some(component)
+    }
+
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save(&self, engine: &Engine, digest: &str, code: &[u8]) -> std::io::Result<()> {
+        let name = name(engine, digest);
+        self.folder.write(&name, &[&seal(&name, code), code])?;
+        self.use_of(&name);
+        self.prune(BYTES_MAX, AGE_MAX)
+    }
+
+    /// Why the file of this digest was not compiled within these limits, if it was tried.
+    pub fn refusal(&self, engine: &Engine, digest: &str, limits: &CompileLimits) -> Option<String> {
+        let name = refusal(&name(engine, digest), limits);
+        let stored = self.folder.read(&name, REFUSAL_BYTES_MAX)?;
+        let (stated, reason) = stored.split_at_checked(DIGEST_BYTES)?;
+        let reason = String::from_utf8(reason.to_vec()).ok()?;
+        (seal(&name, reason.as_bytes()).as_slice() == stated).then_some(reason)
+    }
+
+    /// Notes it, so that the next start does not take as long to find out the same.
+    pub fn refuse(&self, engine: &Engine, digest: &str, limits: &CompileLimits, reason: &str) {
+        let name = refusal(&name(engine, digest), limits);
+        if let Err(error) =
+            self.folder.write(&name, &[&seal(&name, reason.as_bytes()), reason.as_bytes()])
+        {
+            tracing::debug!(%error, %digest, "it is not noted that the component cannot be compiled");
+        }
+    }
+
+    fn use_of(&self, name: &str) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+    }
+
+    /// Removes what was not used for long, and then what was not used for longest. What this
+    /// process uses stays, and so does what is not ours.
+    fn prune(&self, bytes_max: u64, age_max: Duration) -> std::io::Result<()> {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut entries: Vec<Entry> = self.folder.entries()?;
+        entries.retain(|entry| is_name(&entry.name));
+        let mut bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
+        entries.sort_by_key(|entry| entry.used_at);
+        let now = SystemTime::now();
+        for entry in entries.iter().filter(|entry| !used.contains(&entry.name)) {
+            let is_old = now.duration_since(entry.used_at).is_ok_and(|age| age > age_max);
+            if is_old || bytes > bytes_max {
+                self.folder.remove(&entry.name)?;
+                bytes -= entry.bytes;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Code that `compiler` has made just now, by this process or a child of it.
 ///
 /// # Errors
-/// If the bytes are no valid component.
-pub fn compile(engine: &Engine, bytes: &[u8], cache: Option<&Path>) -> wasmtime::Result<Component> {
-    let Some(cache) = cache.filter(|cache| is_private(cache)) else {
-        return Component::new(engine, bytes);
-    };
-    let file = cache.join(format!("{}.{}", digest(bytes), compatibility(engine)));
-    if let Some(component) = load(engine, &file) {
-        return Ok(component);
-    }
-    let component = Component::new(engine, bytes)?;
-    // A cache that cannot be written costs time at the next start, nothing else.
-    if let Err(error) = component.serialize().and_then(|code| Ok(save(cache, &file, &code)?)) {
-        tracing::debug!(%error, file = %file.display(), "the compiled component is not kept");
-    }
-    Ok(component)
+/// If the engine does not take it.
+pub fn made(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `code` is what `precompile_component` returned in this binary, for an engine with
+    // the same settings, and has not left the two processes.
+    unsafe { Component::deserialize(engine, code) }
 }
 
-/// Makes the folder, and makes it this user's alone: what lies there is run as
-/// machine code. One that belongs to somebody else cannot be, and is not used.
-fn is_private(cache: &Path) -> bool {
-    let made = std::fs::create_dir_all(cache).and_then(|()| close(cache));
-    if let Err(error) = &made {
-        tracing::warn!(%error, folder = %cache.display(), "compiled components are not kept: the folder cannot be made private");
-    }
-    made.is_ok()
+fn name(engine: &Engine, digest: &str) -> String {
+    format!("{digest}.{}", compatibility(engine))
 }
 
-#[cfg(unix)]
-fn close(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-    let metadata = std::fs::symlink_metadata(folder)?;
-    if !metadata.is_dir() {
-        return Err(std::io::Error::other("it is no folder"));
-    }
-    if metadata.mode() & 0o777 == 0o700 {
-        return Ok(());
-    }
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
+fn refusal(name: &str, limits: &CompileLimits) -> String {
+    let CompileLimits { time, memory_bytes } = limits;
+    format!("{name}.over-{}-{memory_bytes}", time.as_millis())
 }
 
-#[cfg(not(unix))]
-fn close(_folder: &Path) -> std::io::Result<()> {
-    Ok(())
+/// Entries of earlier versions of the host have such names, too.
+fn is_name(name: &str) -> bool {
+    let is_hex =
+        |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let mut parts = name.splitn(3, '.');
+    let is_ours = parts.next().is_some_and(|digest| is_hex(digest, 64))
+        && parts.next().is_some_and(|engine| is_hex(engine, 16));
+    is_ours && parts.next().is_none_or(|rest| rest.starts_with("over-"))
 }
 
+fn seal(name: &str, code: &[u8]) -> [u8; DIGEST_BYTES] {
+    let mut hasher = Sha256::new();
+    hasher.update((name.len() as u64).to_le_bytes());
+    hasher.update(name.as_bytes());
+    hasher.update(code);
+    hasher.finalize().into()
+}
+
+/// The engine, and what makes components of core modules.
 fn compatibility(engine: &Engine) -> String {
     struct Into(Sha256);
     impl std::hash::Hasher for Into {
@@ -82,74 +174,199 @@ fn compatibility(engine: &Engine) -> String {
     }
     let mut hasher = Into(Sha256::new());
     std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut hasher);
+    hasher.0.update(env!("CARGO_PKG_VERSION"));
+    hasher.0.update(core_module::ADAPTER);
     hex(&hasher.0.finalize()[..8])
 }
 
-/// None if there is nothing, or something damaged: it is compiled and written anew then.
-fn load(engine: &Engine, file: &Path) -> Option<Component> {
-    let stored = std::fs::read(file).ok()?;
-    let (stated, code) = stored.split_at_checked(DIGEST_BYTES)?;
-    if Sha256::digest(code).as_slice() != stated {
-        return None;
-    }
-    // SAFETY: `code` is what `serialize` returned for an engine of the same
-    // compatibility (it is in the file's name), unchanged since (the digest), in a
-    // folder that only this user writes to.
-    unsafe { Component::deserialize(engine, code) }.ok()
-}
-
-/// By rename, so that another host never reads half a file.
-fn save(cache: &Path, file: &Path, code: &[u8]) -> std::io::Result<()> {
-    let mut temporary = tempfile::NamedTempFile::new_in(cache)?;
-    std::io::Write::write_all(&mut temporary, &Sha256::digest(code))?;
-    std::io::Write::write_all(&mut temporary, code)?;
-    temporary.persist(file).map_err(|error| error.error)?;
-    Ok(())
-}
-
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::path::PathBuf;
+
+    use tempfile::TempDir;
 
     use super::*;
 
+    struct Bench {
+        folder: TempDir,
+        engine: Engine,
+    }
+
+    /// Two components that can be told apart.
+    const ONE: &[u8] = b"(component (core module))";
+    const OTHER: &[u8] = b"(component (core module) (core module))";
+
+    impl Bench {
+        fn new() -> Self {
+            Self { folder: TempDir::new().unwrap(), engine: Engine::default() }
+        }
+
+        fn path(&self) -> PathBuf {
+            self.folder.path().join("cache")
+        }
+
+        fn open(&self) -> Cache {
+            Cache::open(&self.path()).unwrap()
+        }
+
+        fn save(&self, cache: &Cache, component: &[u8]) -> PathBuf {
+            let code = self.engine.precompile_component(component).unwrap();
+            cache.save(&self.engine, &digest(component), &code).unwrap();
+            self.file(component)
+        }
+
+        fn file(&self, component: &[u8]) -> PathBuf {
+            self.path().join(name(&self.engine, &digest(component)))
+        }
+
+        fn has(&self, component: &[u8]) -> bool {
+            Cache::open(&self.path())
+                .is_ok_and(|cache| cache.load(&self.engine, &digest(component)).is_some())
+        }
+    }
+
     fn mode(path: &Path) -> u32 {
-        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Gives a file to another user. Only root can; others cannot be attacked like this.
+    fn give_away(path: &Path) -> bool {
+        std::os::unix::fs::chown(path, Some(12_345), None).is_ok()
     }
 
     #[test]
     fn the_folder_of_machine_code_is_its_users_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = folder.path().join("cache");
-        let compiled = || compile(&Engine::default(), b"(component)", Some(&cache)).map(|_| ());
-        compiled().unwrap();
-        assert_eq!(mode(&cache), 0o700);
-        assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
-        std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o777)).unwrap();
-        compiled().unwrap();
-        assert_eq!(mode(&cache), 0o700);
+        let bench = Bench::new();
+        let file = bench.save(&bench.open(), ONE);
+        assert_eq!((mode(&bench.path()), mode(&file)), (0o700, 0o600));
+        set_mode(&bench.path(), 0o777);
+        assert!(bench.has(ONE));
+        assert_eq!(mode(&bench.path()), 0o700);
     }
 
     #[test]
     fn a_link_to_elsewhere_is_no_cache() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = folder.path().join("cache");
-        std::os::unix::fs::symlink(folder.path(), &cache).unwrap();
-        compile(&Engine::default(), b"(component)", Some(&cache)).unwrap();
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "only the link");
+        let bench = Bench::new();
+        symlink(bench.folder.path(), bench.path()).unwrap();
+        assert!(Cache::open(&bench.path()).is_err());
+    }
+
+    #[test]
+    fn a_folder_of_another_user_is_no_cache() {
+        let bench = Bench::new();
+        bench.save(&bench.open(), ONE);
+        if give_away(&bench.path()) {
+            let error = Cache::open(&bench.path()).map(|_| ()).unwrap_err().to_string();
+            assert!(error.starts_with("it belongs to another user (uid 12345)"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_wrote_or_can_write_is_not_run() {
+        let bench = Bench::new();
+        let cache = bench.open();
+        let file = bench.save(&cache, ONE);
+        assert!(bench.has(ONE));
+        set_mode(&file, 0o620);
+        assert!(!bench.has(ONE), "its group can write it");
+        set_mode(&file, 0o600);
+        assert!(bench.has(ONE));
+        fs::hard_link(&file, bench.folder.path().join("mine")).unwrap();
+        assert!(!bench.has(ONE), "it has a name elsewhere");
+        fs::remove_file(bench.folder.path().join("mine")).unwrap();
+        let aside = bench.folder.path().join("aside");
+        fs::rename(&file, &aside).unwrap();
+        symlink(&aside, &file).unwrap();
+        assert!(!bench.has(ONE), "it is a link");
+        fs::remove_file(&file).unwrap();
+        fs::rename(&aside, &file).unwrap();
+        if give_away(&file) {
+            assert!(!bench.has(ONE), "it belongs to another user");
+        }
+    }
+
+    #[test]
+    fn code_of_another_component_is_not_run_under_this_ones_name() {
+        let bench = Bench::new();
+        let cache = bench.open();
+        let (one, other) = (bench.save(&cache, ONE), bench.save(&cache, OTHER));
+        fs::copy(&other, &one).unwrap();
+        assert!(!bench.has(ONE));
+        assert!(bench.has(OTHER));
     }
 
     #[test]
     fn a_damaged_file_is_compiled_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        let engine = Engine::default();
-        compile(&engine, b"(component)", Some(folder.path())).unwrap();
-        let file = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
-        let whole = std::fs::read(&file).unwrap();
-        let mut damaged = whole.clone();
-        *damaged.last_mut().unwrap() ^= 1;
-        std::fs::write(&file, damaged).unwrap();
-        compile(&engine, b"(component)", Some(folder.path())).unwrap();
-        assert_eq!(std::fs::read(&file).unwrap(), whole);
+        let bench = Bench::new();
+        let cache = bench.open();
+        let file = bench.save(&cache, ONE);
+        let whole = fs::read(&file).unwrap();
+        for at in [0, DIGEST_BYTES, whole.len() - 1] {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            fs::write(&file, damaged).unwrap();
+            assert!(!bench.has(ONE), "{at}");
+        }
+        fs::write(&file, &whole[..10]).unwrap();
+        assert!(!bench.has(ONE));
+        bench.save(&cache, ONE);
+        assert_eq!(fs::read(&file).unwrap(), whole);
+    }
+
+    #[test]
+    fn what_could_not_be_compiled_is_known_for_the_same_limits() {
+        let bench = Bench::new();
+        let limits = CompileLimits::default();
+        let digest = digest(ONE);
+        bench.open().refuse(&bench.engine, &digest, &limits, "takes too long");
+        let known = |limits| bench.open().refusal(&bench.engine, &digest, limits);
+        assert_eq!(known(&limits), Some("takes too long".to_owned()));
+        let wider = CompileLimits { memory_bytes: limits.memory_bytes + 1, ..limits };
+        assert_eq!(known(&wider), None);
+        assert_eq!(bench.open().refusal(&bench.engine, &super::digest(OTHER), &limits), None);
+        bench.open().prune(0, AGE_MAX).unwrap();
+        assert_eq!(known(&limits), None);
+    }
+
+    #[test]
+    fn what_is_old_or_too_much_goes_and_what_serves_stays() {
+        let bench = Bench::new();
+        let cache = bench.open();
+        let serves = bench.save(&cache, ONE);
+        let entry = |n: usize, days: u64, bytes: usize| {
+            let path = bench.path().join(format!("{n:064}.{n:016}"));
+            fs::write(&path, vec![0; bytes]).unwrap();
+            set_used(&path, days);
+            path
+        };
+        fn set_used(path: &Path, days: u64) {
+            let file = fs::File::options().write(true).open(path).unwrap();
+            let ago = Duration::from_secs(days * 24 * 3_600);
+            file.set_modified(SystemTime::now() - ago).unwrap();
+        }
+        let (old, older, newer) = (entry(1, 31, 1), entry(2, 5, 1_000), entry(3, 2, 1_000));
+        let foreign = bench.path().join("README");
+        fs::write(&foreign, "mine").unwrap();
+        set_used(&foreign, 99);
+        set_used(&serves, 99);
+        let left = bench.path().join(".partial-1-x");
+        fs::write(&left, "half").unwrap();
+        set_used(&left, 1);
+        cache.prune(u64::MAX, AGE_MAX).unwrap();
+        assert!(!old.exists() && older.exists() && newer.exists());
+        assert!(!left.exists() && foreign.exists() && serves.exists());
+        cache.prune(fs::metadata(&serves).unwrap().len() + 1_500, AGE_MAX).unwrap();
+        assert!(!older.exists() && newer.exists() && serves.exists());
+        cache.prune(0, AGE_MAX).unwrap();
+        assert!(!newer.exists() && foreign.exists() && serves.exists());
+        // Another process has used nothing yet.
+        bench.open().prune(u64::MAX, AGE_MAX).unwrap();
+        assert!(!serves.exists());
     }
 }

@@ -11,9 +11,10 @@ use sagabox_engine::handler::{Call, Handler, Reply};
 use sagabox_engine::model::{Failure, Manifest, State};
 use wasmtime::Store;
 
+use super::directory::Unfit;
 use super::limits::Limits;
 use super::log::CallLog;
-use super::sandbox::{Sandbox, Usage, deadline, failure};
+use super::sandbox::{Sandbox, Usage, backtrace, deadline, failure};
 use super::v0_1::{Program, Running};
 use super::wasi::{self, Wasi};
 
@@ -58,15 +59,16 @@ impl ComponentHandler {
     pub fn new(
         sandbox: &Sandbox,
         program: Program,
+        file: &str,
         configuration_of: impl FnOnce(&str) -> String,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Unfit> {
         // Whose limits hold is known only after it said who it is; then it must keep to them.
-        let manifest = describe(sandbox, &program, sandbox.widest_limits())?;
+        let manifest = describe(sandbox, &program, sandbox.widest_limits(), file)?;
         super::manifest::check(&manifest).map_err(|reason| format!("its manifest: {reason}"))?;
         let limits = sandbox.limits_of(manifest.name.as_str());
-        let again = describe(sandbox, &program, limits.clone())?;
+        let again = describe(sandbox, &program, limits.clone(), file)?;
         if manifest != again {
-            return Err("its manifest changes from call to call".to_owned());
+            return Err("its manifest changes from call to call".to_owned().into());
         }
         let configuration = configuration_of(manifest.name.as_str());
         Ok(Self {
@@ -114,6 +116,7 @@ impl ComponentHandler {
         warm.store.set_epoch_deadline(deadline(&self.limits));
         let state = warm.store.data_mut();
         state.usage.begin_call();
+        state.log.begin_call();
         state.wasi.begin_call(now, seed);
         let called = call(&warm.running, &mut warm.store);
         warm.store.data_mut().end_call();
@@ -125,7 +128,11 @@ impl ComponentHandler {
                 }
                 Ok(result)
             }
-            Err(error) => Err(failure(&error, &self.sandbox, &warm.store.data().usage)),
+            Err(error) => {
+                let state = warm.store.data();
+                let failure = failure(&error, &self.sandbox, &state.usage);
+                Err(with_last_words(failure, &state.log))
+            }
         }
     }
 
@@ -141,35 +148,67 @@ impl CallState {
     }
 }
 
+fn store(sandbox: &Sandbox, limits: Limits, log: CallLog) -> Store<CallState> {
+    let (time, copied_bytes) = (deadline(&limits), limits.copied_bytes());
+    let state = CallState { log, usage: Usage::new(limits), wasi: Wasi::new() };
+    let mut store = Store::new(&sandbox.engine, state);
+    store.limiter(|state| &mut state.usage);
+    store.set_hostcall_fuel(copied_bytes);
+    store.set_epoch_deadline(time);
+    store
+}
+
 fn start(
     sandbox: &Sandbox,
     program: &Program,
     limits: Limits,
     plugin: &str,
 ) -> Result<Warm, Failure> {
-    let (time, copied_bytes) = (deadline(&limits), limits.copied_bytes());
-    let state = CallState {
-        log: CallLog::new(plugin, limits.log_lines, limits.log_bytes),
-        usage: Usage::new(limits),
-        wasi: Wasi::new(),
-    };
-    let mut store = Store::new(&sandbox.engine, state);
-    store.limiter(|state| &mut state.usage);
-    store.set_hostcall_fuel(copied_bytes);
-    store.set_epoch_deadline(time);
+    let log = CallLog::new(plugin, limits.log_lines, limits.log_bytes);
+    let mut store = store(sandbox, limits, log);
     let running = program.start(&mut store);
     store.data_mut().end_call();
-    let running = running.map_err(|error| failure(&error, sandbox, &store.data().usage))?;
+    let running = running.map_err(|error| {
+        let state = store.data();
+        with_last_words(failure(&error, sandbox, &state.usage), &state.log)
+    })?;
     Ok(Warm { store, running, calls: 0 })
 }
 
-fn describe(sandbox: &Sandbox, program: &Program, limits: Limits) -> Result<Manifest, String> {
+/// A plugin that fails here cannot say who it is, and nobody has seen it at work: so what it
+/// wrote is told, and where it was.
+fn describe(
+    sandbox: &Sandbox,
+    program: &Program,
+    limits: Limits,
+    file: &str,
+) -> Result<Manifest, Unfit> {
     let time = deadline(&limits);
-    let mut warm = start(sandbox, program, limits, "").map_err(|failure| failure.to_string())?;
-    warm.store.set_epoch_deadline(time);
-    let described = warm.running.describe(&mut warm.store);
-    warm.store.data_mut().end_call();
-    described.map_err(|error| failure(&error, sandbox, &warm.store.data().usage).to_string())
+    let log = CallLog::new(file, limits.log_lines, limits.log_bytes).that_keeps_all();
+    let mut store = store(sandbox, limits, log);
+    let described = program.start(&mut store).and_then(|running| {
+        store.set_epoch_deadline(time);
+        running.describe(&mut store)
+    });
+    store.data_mut().end_call();
+    described.map_err(|error| {
+        let state = store.data();
+        let reason = failure(&error, sandbox, &state.usage).to_string();
+        let wrote = state.log.said().map(|line| format!("it wrote: {line}"));
+        let places = backtrace(&error).into_iter().map(|place| format!("at {place}"));
+        Unfit::Stopped { reason, details: wrote.chain(places).collect() }
+    })
+}
+
+/// What a plugin writes last before it traps says why it does.
+fn with_last_words(failure: Failure, log: &CallLog) -> Failure {
+    let words = log.said().collect::<Vec<_>>().join(" | ");
+    match failure {
+        Failure::Permanent(reason) if !words.is_empty() => {
+            Failure::Permanent(format!("{reason}; it wrote: {words}"))
+        }
+        failure => failure,
+    }
 }
 
 impl Handler for ComponentHandler {

@@ -9,7 +9,7 @@
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-const ADAPTER: &str = include_str!("preview1/adapter.wat");
+pub(super) const ADAPTER: &str = include_str!("preview1/adapter.wat");
 const ADAPTER_WORLD: &str = include_str!("preview1/adapter.wit");
 const TYPES: &str = include_str!("../../../wit/0.1/types.wit");
 const PREVIEW1: &str = "wasi_snapshot_preview1";

@@ -2,6 +2,7 @@
 //! bad file never keeps a good one from serving.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,8 +11,11 @@ use sagabox_engine::handler::Handler;
 use thiserror::Error;
 use wasmtime::component::Component;
 
+use super::compiler::{self, CompileError};
 use super::component::{ComponentHandler, Instances};
+use super::limits::{Limits, TABLES};
 use super::sandbox::Sandbox;
+use super::surface::{self, Surface};
 use super::v0_1::{IMPORTS, Program, ROLES};
 use super::wasi;
 use super::{cache, core_module};
@@ -21,7 +25,12 @@ use crate::trust::{self, Pinned};
 /// A folder of the plugin directory, with versions that are tried beside those that serve.
 pub const CANDIDATES: &str = "candidates";
 /// Of a component's file: binary, or the text format.
-pub const EXTENSIONS: [&str; 2] = ["wasm", "wat"];
+pub const EXTENSIONS: [&str; 2] = ["wasm", TEXT];
+const TEXT: &str = "wat";
+/// Nobody writes more by hand, and reading it takes ten times as much.
+const TEXT_BYTES_MAX: usize = 4 << 20;
+/// So many names are told of; a file may have any number.
+const NAMED_MAX: usize = 10;
 
 #[derive(Default)]
 pub struct Loading {
@@ -35,6 +44,8 @@ pub struct LoadedPlugin {
     /// SHA-256 of the file.
     pub digest: String,
     pub handler: Arc<dyn Handler>,
+    /// The interfaces that the component imports, in the order of their names.
+    pub imports: Vec<String>,
     component: Arc<ComponentHandler>,
 }
 
@@ -56,6 +67,22 @@ impl LoadedPlugin {
 pub struct Refused {
     pub path: PathBuf,
     pub reason: String,
+    /// What else is known, a line each.
+    pub details: Vec<String>,
+}
+
+impl Refused {
+    fn new(path: PathBuf, unfit: &Unfit) -> Self {
+        Self { path, reason: unfit.to_string(), details: unfit.details().to_vec() }
+    }
+}
+
+/// The reason, and behind it what else is known, a line each.
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)?;
+        self.details.iter().try_for_each(|line| write!(f, "\n    {line}"))
+    }
 }
 
 /// Why a file cannot serve.
@@ -66,6 +93,24 @@ pub enum Unfit {
     Untrusted(String),
     #[error("{0}")]
     Broken(String),
+    /// It was called, to say what it is, and did not return.
+    #[error("{reason}")]
+    Stopped {
+        reason: String,
+        /// What it wrote, and where it was.
+        details: Vec<String>,
+    },
+}
+
+impl Unfit {
+    /// What else is known, a line each.
+    #[must_use]
+    pub fn details(&self) -> &[String] {
+        match self {
+            Self::Untrusted(_) | Self::Broken(_) => &[],
+            Self::Stopped { details, .. } => details,
+        }
+    }
 }
 
 impl From<String> for Unfit {
@@ -89,7 +134,7 @@ pub fn load_directory(
         .with_context(|| format!("cannot read the plugin directory {}", directory.display()))?;
     let mut loading = Loading::default();
     for path in listing.components {
-        loading.add(path, sandbox, configurations);
+        loading.add(path, directory, sandbox, configurations);
     }
     Ok(loading)
 }
@@ -99,18 +144,20 @@ impl Loading {
     pub fn add_apart(
         &mut self,
         path: PathBuf,
+        home: &Path,
         sandbox: &Sandbox,
         configurations: &HashMap<String, String>,
     ) {
-        match load_file(&path, sandbox, configurations) {
+        match load_file(&path, home, sandbox, configurations) {
             Ok(plugins) => self.loaded.extend(plugins),
-            Err(unfit) => self.refused.push(Refused { path, reason: unfit.to_string() }),
+            Err(unfit) => self.refused.push(Refused::new(path, &unfit)),
         }
     }
 
     pub(super) fn add(
         &mut self,
         path: PathBuf,
+        home: &Path,
         sandbox: &Sandbox,
         configurations: &HashMap<String, String>,
     ) {
@@ -118,14 +165,14 @@ impl Loading {
         let names =
             names.map(|plugin| (plugin.handler.manifest().name.to_string(), plugin.path.clone()));
         let names = names.collect();
-        let loaded = load_file(&path, sandbox, configurations).map_err(|unfit| unfit.to_string());
+        let loaded = load_file(&path, home, sandbox, configurations);
         let outcome = loaded.and_then(|plugins| match taken(&plugins, &names) {
-            Some(reason) => Err(reason),
+            Some(reason) => Err(Unfit::Broken(reason)),
             None => Ok(plugins),
         });
         match outcome {
             Ok(plugins) => self.loaded.extend(plugins),
-            Err(reason) => self.refused.push(Refused { path, reason }),
+            Err(unfit) => self.refused.push(Refused::new(path, &unfit)),
         }
     }
 }
@@ -189,12 +236,13 @@ pub fn taken(plugins: &[LoadedPlugin], names: &BTreeMap<String, PathBuf>) -> Opt
 
 fn load_file(
     path: &Path,
+    home: &Path,
     sandbox: &Sandbox,
     configurations: &HashMap<String, String>,
 ) -> Result<Vec<LoadedPlugin>, Unfit> {
     let bytes =
         files::bytes(path, sandbox.settings.component_bytes).map_err(|error| unreadable(&error))?;
-    load(path, &bytes, sandbox, configurations)
+    load((path, home), &bytes, sandbox, configurations)
 }
 
 /// Why a component's file is not read, with the limit that a person can change.
@@ -206,29 +254,29 @@ pub fn unreadable(error: &Unreadable) -> String {
     }
 }
 
-/// The plugins of a file with this content.
+/// The plugins of a file with this content. The lock file in `home` counts.
+///
+/// What is cheap to find out is found out first: compiling takes what the file's maker likes.
 ///
 /// # Errors
 /// Says why it cannot serve.
 pub fn load(
-    path: &Path,
+    (path, home): (&Path, &Path),
     bytes: &[u8],
     sandbox: &Sandbox,
     configurations: &HashMap<String, String>,
 ) -> Result<Vec<LoadedPlugin>, Unfit> {
     let digest = cache::digest(bytes);
-    sandbox.settings.trust.judge(path, bytes, &digest).map_err(Unfit::Untrusted)?;
-    check_format(bytes)?;
-    let made = match core_module::has_world(bytes) {
-        true => Some(core_module::componentize(bytes).map_err(|error| {
-            format!("is a core module of which no component can be made: {error:#}")
-        })?),
+    sandbox.settings.trust.judge(path, home, bytes, &digest).map_err(Unfit::Untrusted)?;
+    let made = match path.extension().is_some_and(|own| own == TEXT) {
+        true => Some(binary(bytes)?),
         false => None,
     };
     let code = made.as_deref().unwrap_or(bytes);
-    let component = cache::compile(&sandbox.engine, code, sandbox.settings.cache.as_deref())
-        .map_err(|error| invalid(&error))?;
-    let roles = roles(&component, sandbox)?;
+    check_format(code)?;
+    check_surface(code, sandbox)?;
+    let component = compiled(sandbox, &digest, code)?;
+    let (roles, imports) = roles(&component, sandbox)?;
     let mut plugins = Vec::new();
     for role in roles {
         let program = Program::new(role, &component).map_err(|error| {
@@ -236,10 +284,13 @@ pub fn load(
         })?;
         let configuration =
             |name: &str| configurations.get(name).cloned().unwrap_or_else(|| "{}".to_owned());
-        let component = Arc::new(ComponentHandler::new(sandbox, program, configuration)?);
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let component = ComponentHandler::new(sandbox, program, &file, configuration)?;
+        let component = Arc::new(component);
         plugins.push(LoadedPlugin {
             path: path.to_owned(),
             digest: digest.clone(),
+            imports: imports.clone(),
             handler: Arc::clone(&component) as Arc<dyn Handler>,
             component,
         });
@@ -247,9 +298,48 @@ pub fn load(
     Ok(plugins)
 }
 
+/// Of a file in the text format.
+fn binary(text: &[u8]) -> Result<Vec<u8>, String> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(format!("has more than {TEXT_BYTES_MAX} bytes of text; write it as binary"));
+    }
+    let text = std::str::from_utf8(text).map_err(|_| "is not text in UTF-8".to_owned())?;
+    wat::parse_str(text).map_err(|error| format!("is not WebAssembly in the text format: {error}"))
+}
+
+/// What an earlier run compiled of the same file, or what is compiled now.
+fn compiled(sandbox: &Sandbox, digest: &str, code: &[u8]) -> Result<Component, String> {
+    let (engine, settings) = (&sandbox.engine, &sandbox.settings);
+    let limits = &settings.compile;
+    if let Some(cache) = sandbox.cache() {
+        if let Some(component) = cache.load(engine, digest) {
+            return Ok(component);
+        }
+        if let Some(reason) = cache.refusal(engine, digest, limits) {
+            return Err(reason);
+        }
+    }
+    let compiled = compiler::compile(engine, settings, code);
+    let code = compiled.map_err(|error| {
+        if let (Some(cache), true) = (sandbox.cache(), error.is_limit()) {
+            cache.refuse(engine, digest, limits, &error.to_string());
+        }
+        match error {
+            CompileError::Invalid(text) => invalid(&text),
+            other => other.to_string(),
+        }
+    })?;
+    let component = cache::made(engine, &code).map_err(|error| invalid(&format!("{error:#}")))?;
+    // A cache that cannot be written costs time at the next start, nothing else.
+    if let Some(Err(error)) = sandbox.cache().map(|cache| cache.save(engine, digest, &code)) {
+        tracing::debug!(%error, %digest, "the compiled component is not kept");
+    }
+    Ok(component)
+}
+
 /// The pool checks sizes when a component is compiled, and knows nothing of our names.
-fn invalid(error: &wasmtime::Error) -> String {
-    let text = format!("is not a valid component: {error:#}");
+fn invalid(error: &str) -> String {
+    let text = format!("is not a valid component: {error}");
     if !text.contains("pooling allocator") {
         return text;
     }
@@ -294,15 +384,61 @@ fn check_import(import: &str, strict: bool) -> Result<(), String> {
     Err(format!("imports `{import}`, {why}; {may}"))
 }
 
-/// The roles that the component plays, by its exports; and it imports nothing else than it may.
+/// What is known before anything is compiled.
+fn check_surface(bytes: &[u8], sandbox: &Sandbox) -> Result<(), String> {
+    let Some(surface) = surface::surface(bytes) else { return Ok(()) };
+    check_sizes(&surface, &sandbox.widest_limits())?;
+    let (Surface { imports, exports, .. }, strict) = (surface, sandbox.settings.strict);
+    if core_module::has_world(bytes) {
+        // Its functions are named by their interface; what it imports shows when it is made a
+        // component.
+        let plays = |interface: &str| exports.iter().any(|export| export.contains(interface));
+        return match ROLES.iter().any(|(_, interface)| plays(interface)) {
+            true => Ok(()),
+            false => Err(no_role(&exports)),
+        };
+    }
+    imports.iter().try_for_each(|import| check_import(import, strict))?;
+    match ROLES.iter().any(|(_, interface)| exports.iter().any(|export| export == interface)) {
+        true => Ok(()),
+        false => Err(no_role(&exports)),
+    }
+}
+
+fn check_sizes(surface: &Surface, limits: &Limits) -> Result<(), String> {
+    let over = |found: u64, limit: usize| u64::try_from(limit).is_ok_and(|limit| found > limit);
+    if over(surface.memory_bytes, limits.memory_bytes) {
+        return Err(format!(
+            "has a memory of {} bytes at its start; at most {} are accepted (limit memory_bytes)",
+            surface.memory_bytes, limits.memory_bytes
+        ));
+    }
+    if over(surface.table_elements, limits.table_elements) {
+        return Err(format!(
+            "has a table of {} elements at its start; at most {} are accepted (limit table_elements)",
+            surface.table_elements, limits.table_elements
+        ));
+    }
+    match surface.tables > TABLES as usize {
+        true => Err(format!(
+            "has a module with {} tables; at most {TABLES} are accepted",
+            surface.tables
+        )),
+        false => Ok(()),
+    }
+}
+
+/// The roles that the component plays, by its exports, and what it imports: nothing else than
+/// it may.
 fn roles(
     component: &Component,
     sandbox: &Sandbox,
-) -> Result<Vec<sagabox_engine::model::Role>, String> {
+) -> Result<(Vec<sagabox_engine::model::Role>, Vec<String>), String> {
     let component_type = component.component_type();
-    for (import, _) in component_type.imports(&sandbox.engine) {
-        check_import(import, sandbox.settings.strict)?;
-    }
+    let imports = component_type.imports(&sandbox.engine);
+    let mut imports: Vec<String> = imports.map(|(name, _)| name.to_owned()).collect();
+    imports.iter().try_for_each(|import| check_import(import, sandbox.settings.strict))?;
+    imports.sort();
     let exports: Vec<String> =
         component_type.exports(&sandbox.engine).map(|(name, _)| name.to_owned()).collect();
     let roles: Vec<_> = ROLES
@@ -310,15 +446,21 @@ fn roles(
         .filter(|(_, interface)| exports.iter().any(|export| export == interface))
         .map(|(role, _)| *role)
         .collect();
-    if roles.is_empty() {
-        let exports = match exports.as_slice() {
-            [] => "nothing".to_owned(),
-            exports => exports.join(", "),
-        };
-        return Err(format!(
-            "plays no role: it exports {exports}; a plugin exports a handler of the worlds saga, \
-             process-manager, reactor or enricher of sagabox:plugin@0.1.0"
-        ));
+    match roles.is_empty() {
+        true => Err(no_role(&exports)),
+        false => Ok((roles, imports)),
     }
-    Ok(roles)
+}
+
+fn no_role(exports: &[String]) -> String {
+    let shown = &exports[..exports.len().min(NAMED_MAX)];
+    let what = match exports.len() - shown.len() {
+        0 if exports.is_empty() => "nothing".to_owned(),
+        0 => shown.join(", "),
+        more => format!("{}, and {more} more", shown.join(", ")),
+    };
+    format!(
+        "plays no role: it exports {what}; a plugin exports a handler of the worlds saga, \
+         process-manager, reactor or enricher of sagabox:plugin@0.1.0"
+    )
 }

@@ -4,14 +4,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::Context as _;
-use wasmtime::component::Component;
-
 use super::directory::{Loading, load_directory};
 use super::limits::Limits;
 use super::sandbox::{Sandbox, Settings};
-use super::{cache, core_module};
-use crate::files;
+use crate::trust;
 
 /// Loads a directory of plugins, or one file as if no others lay beside it but its
 /// signature and the lock file.
@@ -30,29 +26,8 @@ pub fn load_path(
     }
     anyhow::ensure!(path.exists(), "there is nothing at {}", path.display());
     let mut loading = Loading::default();
-    loading.add(path.to_owned(), sandbox, configurations);
+    loading.add(path.to_owned(), &trust::home_of(path), sandbox, configurations);
     Ok(loading)
-}
-
-/// The interfaces that a component imports, in the order of their names.
-///
-/// # Errors
-/// If the file cannot be read, or is no component.
-pub fn imports(path: &Path, sandbox: &Sandbox) -> anyhow::Result<Vec<String>> {
-    let read = files::bytes(path, sandbox.settings.component_bytes);
-    let bytes = read.with_context(|| format!("read {}", path.display()))?;
-    let made = match core_module::has_world(&bytes) {
-        true => Some(core_module::componentize(&bytes)?),
-        false => None,
-    };
-    let code = made.as_deref().unwrap_or(&bytes);
-    let component: Component =
-        cache::compile(&sandbox.engine, code, sandbox.settings.cache.as_deref())?;
-    let component_type = component.component_type();
-    let imports = component_type.imports(&sandbox.engine);
-    let mut names: Vec<String> = imports.map(|(name, _)| name.to_owned()).collect();
-    names.sort();
-    Ok(names)
 }
 
 impl Sandbox {

@@ -1,5 +1,10 @@
 //! What a plugin logs, under its name and within its limits.
 
+use std::collections::VecDeque;
+
+/// What becomes part of a failure's reason.
+const LAST_BYTES_MAX: usize = 500;
+
 /// Of one call. Lines over the limits are dropped, and that is said once.
 pub(super) struct CallLog {
     plugin: String,
@@ -8,11 +13,51 @@ pub(super) struct CallLog {
     lines: usize,
     bytes: usize,
     dropped: usize,
+    /// The last lines of the call, for the reason if it fails.
+    last: VecDeque<String>,
+    last_bytes: usize,
+    last_bytes_max: usize,
 }
 
 impl CallLog {
     pub fn new(plugin: &str, lines_max: usize, bytes_max: usize) -> Self {
-        Self { plugin: plugin.to_owned(), lines_max, bytes_max, lines: 0, bytes: 0, dropped: 0 }
+        Self {
+            plugin: plugin.to_owned(),
+            lines_max,
+            bytes_max,
+            lines: 0,
+            bytes: 0,
+            dropped: 0,
+            last: VecDeque::new(),
+            last_bytes: 0,
+            last_bytes_max: LAST_BYTES_MAX,
+        }
+    }
+
+    /// The same, but that all lines of a call are kept and not only the last.
+    pub fn that_keeps_all(mut self) -> Self {
+        self.last_bytes_max = self.bytes_max;
+        self
+    }
+
+    pub fn begin_call(&mut self) {
+        self.last.clear();
+        self.last_bytes = 0;
+    }
+
+    /// What the call wrote last, in its order.
+    pub fn said(&self) -> impl Iterator<Item = &str> {
+        self.last.iter().map(String::as_str)
+    }
+
+    fn keep(&mut self, line: &str) {
+        let line = &line[..line.floor_char_boundary(self.last_bytes_max)];
+        self.last_bytes += line.len();
+        self.last.push_back(line.to_owned());
+        while self.last_bytes > self.last_bytes_max {
+            let Some(first) = self.last.pop_front() else { break };
+            self.last_bytes -= first.len();
+        }
     }
 
     /// A text of several lines is so many lines of the log: a plugin writes none that
@@ -20,7 +65,10 @@ impl CallLog {
     pub fn write(&mut self, level: tracing::Level, text: &str) {
         for line in text.split(['\n', '\r']).filter(|line| !line.is_empty()) {
             match self.admit(line) {
-                Some(line) => self.emit(level, line),
+                Some(line) => {
+                    self.emit(level, line);
+                    self.keep(line);
+                }
                 None => self.dropped += 1,
             }
         }
@@ -80,5 +128,25 @@ mod tests {
         log.end_call();
         assert_eq!(log.admit("abcdefgh"), Some("abcdef"));
         assert_eq!(log.admit("i"), None, "the seventh byte");
+    }
+
+    #[test]
+    fn the_last_lines_of_a_call_are_kept_for_its_failure() {
+        let mut log = CallLog::new("p", 100, 10_000);
+        let said = |log: &CallLog| log.said().map(str::to_owned).collect::<Vec<_>>();
+        log.write(tracing::Level::INFO, &"x".repeat(400));
+        log.write(tracing::Level::INFO, "one\ntwo");
+        assert_eq!(said(&log).len(), 3);
+        log.write(tracing::Level::INFO, &"y".repeat(100));
+        assert_eq!(said(&log)[..2], ["one", "two"]);
+        log.end_call();
+        assert_eq!(said(&log).len(), 3, "its failure is explained afterwards");
+        log.write(tracing::Level::INFO, &"z".repeat(600));
+        assert_eq!(said(&log), ["z".repeat(500)]);
+        log.begin_call();
+        assert_eq!(said(&log), Vec::<String>::new());
+        let mut log = CallLog::new("p", 100, 10_000).that_keeps_all();
+        (0..90).for_each(|_| log.write(tracing::Level::INFO, &"x".repeat(100)));
+        assert_eq!(said(&log).len(), 90);
     }
 }

@@ -2,26 +2,33 @@
 
 mod build;
 mod cache;
+mod compiler;
 mod component;
 mod core_module;
 mod directory;
+mod folder;
 mod inspect;
 mod limits;
 mod log;
 mod manifest;
 mod reply;
 mod sandbox;
+mod sources;
+mod surface;
 mod v0_1;
 mod wasi;
 
 pub use build::{BuildError, build};
 pub use cache::digest;
+pub use compiler::{
+    ARGUMENT as COMPILE_ARGUMENT, CompileLimits, child as compile_child, compile_in_children,
+};
 pub use component::Instances;
 pub use directory::{
     CANDIDATES, Listing, LoadedPlugin, Loading, Refused, Unfit, is_component, list, load,
     load_directory, taken, unreadable,
 };
-pub use inspect::{imports, load_path};
+pub use inspect::load_path;
 pub use limits::{COMPONENT_BYTES, Limits, MEMORY_BYTES_MAX, STACK_BYTES, STACK_BYTES_MAX};
 pub use sandbox::{Sandbox, Settings};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,9 +10,11 @@ use sagabox_engine::model::Failure;
 use thiserror::Error;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolConcurrencyLimitError,
-    PoolingAllocationConfig, ResourceLimiter, Trap,
+    PoolingAllocationConfig, ResourceLimiter, Trap, WasmBacktrace,
 };
 
+use super::cache::Cache;
+use super::compiler::CompileLimits;
 use super::limits::{COMPONENT_BYTES, CORE_INSTANCES, Limits, MEMORIES, STACK_BYTES, TABLES};
 use crate::trust::Policy;
 
@@ -34,6 +36,8 @@ pub struct Settings {
     pub stack_bytes: usize,
     /// A larger file is refused before it is read.
     pub component_bytes: usize,
+    /// What compiling one may take.
+    pub compile: CompileLimits,
     /// Refuses components that import more than the interface of Sagabox.
     pub strict: bool,
     /// Who may have made a component, and which are wanted.
@@ -49,6 +53,7 @@ impl Default for Settings {
             plugins: BTreeMap::new(),
             stack_bytes: STACK_BYTES,
             component_bytes: COMPONENT_BYTES,
+            compile: CompileLimits::default(),
             strict: false,
             trust: Policy::default(),
             cache: None,
@@ -61,6 +66,8 @@ impl Default for Settings {
 pub struct Sandbox {
     pub(super) engine: Engine,
     pub(super) settings: Arc<Settings>,
+    /// Opened when something is compiled first; none if it is not to be used.
+    cache: Arc<OnceLock<Option<Cache>>>,
 }
 
 impl Sandbox {
@@ -68,7 +75,7 @@ impl Sandbox {
     /// If the machine does not give what the engine needs.
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
         let settings = Arc::new(settings);
-        let sandbox = Self { engine: engine(&settings)?, settings };
+        let sandbox = Self { engine: engine(&settings)?, settings, cache: Arc::default() };
         let ticker = sandbox.engine.weak();
         std::thread::Builder::new().name("epoch".to_owned()).spawn(move || {
             while let Some(engine) = ticker.upgrade() {
@@ -86,12 +93,25 @@ impl Sandbox {
         self.settings.component_bytes
     }
 
-    /// Whether the lock file beside `path` has this digest, if one is asked for.
+    /// Whether the lock file in `home` has this digest, if one is asked for.
     ///
     /// # Errors
     /// Says why the file is not pinned.
-    pub fn pinned(&self, path: &Path, digest: &str) -> Result<(), String> {
-        self.settings.trust.pinned(path, digest)
+    pub fn pinned(&self, path: &Path, home: &Path, digest: &str) -> Result<(), String> {
+        self.settings.trust.pinned(path, home, digest)
+    }
+
+    /// Where compiled components are kept.
+    pub(super) fn cache(&self) -> Option<&Cache> {
+        let open = || {
+            let folder = self.settings.cache.as_ref()?;
+            let opened = Cache::open(folder);
+            if let Err(error) = &opened {
+                tracing::warn!(%error, folder = %folder.display(), "compiled components are neither kept nor taken from this folder, as it is not this user's alone");
+            }
+            opened.ok()
+        };
+        self.cache.get_or_init(open).as_ref()
     }
 
     pub(super) fn limits_of(&self, plugin: &str) -> Limits {
@@ -110,14 +130,7 @@ fn widest(settings: &Settings) -> Limits {
 
 fn engine(settings: &Settings) -> anyhow::Result<Engine> {
     let widest = widest(settings);
-    let mut config = Config::new();
-    config
-        .epoch_interruption(true)
-        .max_wasm_stack(settings.stack_bytes)
-        // The same call gives the same answer on every machine: these two are
-        // where WebAssembly leaves a choice to the processor.
-        .cranelift_nan_canonicalization(true)
-        .relaxed_simd_deterministic(true);
+    let mut config = config(settings.stack_bytes);
     let mut pool = PoolingAllocationConfig::default();
     pool.max_memory_size(widest.memory_bytes)
         .table_elements(widest.table_elements)
@@ -135,6 +148,25 @@ fn engine(settings: &Settings) -> anyhow::Result<Engine> {
         config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
         Engine::new(&config)
     });
+    engine.map_err(anyhow::Error::from).context("cannot start the wasm engine")
+}
+
+/// All that compiled code depends on. The pool is none of it.
+fn config(stack_bytes: usize) -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(stack_bytes)
+        // The same call gives the same answer on every machine: these two are
+        // where WebAssembly leaves a choice to the processor.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true);
+    config
+}
+
+/// An engine that compiles for those that run, and runs nothing itself.
+pub(super) fn compiling(stack_bytes: usize) -> anyhow::Result<Engine> {
+    let engine = Engine::new(&config(stack_bytes));
     engine.map_err(anyhow::Error::from).context("cannot start the wasm engine")
 }
 
@@ -214,6 +246,18 @@ impl ResourceLimiter for Usage {
     fn memories(&self) -> usize {
         MEMORIES as usize
     }
+}
+
+/// Functions that are told of where a trap came from; the innermost are the first.
+const FRAMES_MAX: usize = 20;
+
+/// Where the plugin was when its call was stopped, if that is known: the names of functions.
+pub(super) fn backtrace(error: &wasmtime::Error) -> Vec<String> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
+    // Only its text has names as people write them.
+    let text = backtrace.to_string();
+    let places = text.lines().filter_map(|line| line.split_once('!'));
+    places.map(|(_, name)| name.to_owned()).take(FRAMES_MAX).collect()
 }
 
 /// Why the host ends a call, in words for the dead letter.

@@ -84,6 +84,11 @@ fn data(address: usize, words: &[usize]) -> String {
 impl Guest<'_> {
     /// The core module with its world. Layouts are those of the canonical ABI.
     fn module(&self) -> Vec<u8> {
+        self.module_that_first("")
+    }
+
+    /// The same, but that it does this when it is asked to describe itself.
+    fn module_that_first(&self, does: &str) -> Vec<u8> {
         const TEXTS: &str = "1.0.0 happened Do application/json";
         let (version, event, command, json) = ((3000, 5), (3006, 8), (3015, 2), (3018, 16));
         let mut text = format!(
@@ -113,7 +118,8 @@ impl Guest<'_> {
             );
             let handler = format!("sagabox:plugin/{role}-handler@0.1.0");
             text += &format!(
-                "(func (export \"{handler}#describe\") (result i32) (i32.const {manifest}))
+                "(func $says_who_it_is_{index} (export \"{handler}#describe\") (result i32)
+                   {does} (i32.const {manifest}))
                  (func (export \"{handler}#handle\") (param i32) (result i32)
                    (local $resource i32)
                    (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
@@ -381,4 +387,38 @@ fn a_core_module_of_preview_1_is_a_plugin() {
     assert_eq!(sent(&*handler, 7), first, "the same call again");
     let strict = Settings { strict: true, ..Settings::default() };
     assert!(refused(&[("old.wasm", guest.module())], strict)[0].contains("which `strict` forbids"));
+}
+
+#[test]
+fn a_plugin_that_traps_in_describe_is_told_with_what_it_wrote_and_where_it_was() {
+    let guest = Guest {
+        imports: r#"(import "sagabox:plugin/logging@0.1.0" "log" (func $log (param i32 i32 i32)))"#,
+        ..PLAIN
+    };
+    let does = "(call $log (i32.const 4) (i32.const 3006) (i32.const 8))
+                (call $log (i32.const 1) (i32.const 3000) (i32.const 5)) unreachable";
+    let component = core_module::componentize(&guest.module_that_first(does)).unwrap();
+    let loading = load(&[("a.wasm", component)], Settings::default());
+    let refused = &loading.refused[0];
+    let reason = "the plugin was stopped: it trapped: wasm trap: wasm `unreachable` instruction \
+                  executed";
+    assert_eq!(refused.reason, reason);
+    let expected = ["it wrote: happened", "it wrote: 1.0.0", "at says_who_it_is_0"];
+    assert_eq!(refused.details[..3], expected, "{:?}", refused.details);
+    let told = format!("{reason}\n    it wrote: happened\n    it wrote: 1.0.0\n    at says");
+    assert!(refused.to_string().starts_with(&told), "{refused}");
+}
+
+#[test]
+fn what_a_call_wrote_last_is_part_of_the_reason_why_it_failed() {
+    let guest = Guest {
+        imports: r#"(import "sagabox:plugin/logging@0.1.0" "log" (func $log (param i32 i32 i32)))"#,
+        handle: "(call $log (i32.const 4) (i32.const 3006) (i32.const 8)) unreachable",
+        ..PLAIN
+    };
+    fails(
+        &*guest.handler(),
+        "the plugin was stopped: it trapped: wasm trap: wasm `unreachable` instruction executed; \
+         it wrote: happened",
+    );
 }

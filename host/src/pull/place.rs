@@ -28,7 +28,7 @@ pub fn place(
     let signed = trust.verify(bytes, signature.as_deref(), source);
     let plugins = signed.and_then(|()| load(&path, bytes, settings));
     let plugins = plugins.map_err(|reason| anyhow::anyhow!("a host refuses {source}: {reason}"))?;
-    let home = trust::locked_by(&path);
+    let home = &trust::home_of(&path);
     let before = LockFile::read(home).map_err(anyhow::Error::msg)?;
     let own = plugins.iter().map(|plugin| plugin.pinned(home).pulled_from(source)).collect();
     let lock = match before {
@@ -68,7 +68,7 @@ fn load(path: &Path, bytes: &[u8], settings: &Settings) -> Result<Vec<LoadedPlug
     let trust = Policy::default();
     let sandbox = Sandbox::new(plugin::Settings { trust, ..settings.sandbox.clone() });
     let sandbox = sandbox.map_err(|error| format!("{error:#}"))?;
-    plugin::load(path, bytes, &sandbox, &settings.configurations())
+    plugin::load((path, &trust::home_of(path)), bytes, &sandbox, &settings.configurations())
         .map_err(|unfit| unfit.to_string())
 }
 

@@ -102,7 +102,7 @@ impl Bench {
         // Whose the configuration is shows only in the loaded component: it is everybody's.
         let first = plugin::load_path(&self.component, sandbox, &HashMap::new())?;
         if let Some(refused) = first.refused.first() {
-            anyhow::bail!("{}: a host refuses it: {}", refused.path.display(), refused.reason);
+            anyhow::bail!("{}: a host refuses it: {refused}", refused.path.display());
         }
         let names = first.loaded.iter().map(|plugin| plugin.handler.manifest().name.to_string());
         let own = names.map(|name| (name, configuration.to_owned())).collect();

@@ -8,7 +8,7 @@
 mod lock;
 mod signature;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::plugin;
 
@@ -37,29 +37,34 @@ pub enum LockRule {
 impl Policy {
     /// # Errors
     /// Says why a file with this content must not serve, and what would let it.
-    pub fn judge(&self, path: &Path, bytes: &[u8], digest: &str) -> Result<(), String> {
+    pub fn judge(
+        &self,
+        path: &Path,
+        home: &Path,
+        bytes: &[u8],
+        digest: &str,
+    ) -> Result<(), String> {
         if !self.keys.is_empty() {
             signature::verify_beside(&self.keys, path, bytes)?;
         }
-        self.pinned(path, digest)
+        self.pinned(path, home, digest)
     }
 
-    /// Whether the lock file has this digest, if one is asked for.
+    /// Whether the lock file in `home` has this digest, if one is asked for.
     ///
     /// # Errors
     /// Says why the file is not pinned.
-    pub fn pinned(&self, path: &Path, digest: &str) -> Result<(), String> {
+    pub fn pinned(&self, path: &Path, home: &Path, digest: &str) -> Result<(), String> {
         if self.lock == LockRule::Ignored {
             return Ok(());
         }
-        let directory = locked_by(path);
-        match LockFile::read(directory)? {
-            Some(lock) => lock.admit(directory, path, digest),
+        match LockFile::read(home)? {
+            Some(lock) => lock.admit(home, path, digest),
             None if self.lock == LockRule::WhenThere => Ok(()),
             None => Err(format!(
                 "there is no {FILE} beside it, and `locked = true` under [plugins] demands one; \
                  `{}` writes it",
-                lock::command(directory)
+                lock::command(home)
             )),
         }
     }
@@ -83,13 +88,23 @@ pub fn is_companion(path: &Path) -> bool {
     is_lock(path) || signature::is_signature(path)
 }
 
-/// The directory whose lock file counts. A candidate is pinned like what it may become.
+/// The directory whose lock file counts for a component that is looked at by itself. Whoever
+/// looks at a whole directory knows: it is that one.
+///
+/// A candidate is pinned like what it may become, by the directory above; but a directory of
+/// plugins may have this name itself, and then has a lock file of its own.
 #[must_use]
-pub fn locked_by(component: &Path) -> &Path {
+pub fn home_of(component: &Path) -> PathBuf {
     let folder = component.parent().unwrap_or(Path::new(""));
-    match folder.file_name().is_some_and(|name| name == plugin::CANDIDATES) {
-        true => folder.parent().unwrap_or(folder),
-        false => folder,
+    let named = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let real = named.canonicalize();
+    let name = real.as_deref().unwrap_or(folder).file_name();
+    match name.is_some_and(|name| name == plugin::CANDIDATES) && !folder.join(FILE).exists() {
+        true => match folder.parent().filter(|_| folder.file_name().is_some()) {
+            Some(parent) => parent.to_owned(),
+            None => named.join(".."),
+        },
+        false => folder.to_owned(),
     }
 }
 

@@ -43,7 +43,7 @@ impl Bench {
     }
 
     fn judge(&self) -> Result<(), String> {
-        self.policy.judge(&self.component(), BYTES, DIGEST)
+        self.policy.judge(&self.component(), self.folder.path(), BYTES, DIGEST)
     }
 
     #[track_caller]
@@ -215,4 +215,16 @@ fn a_file_is_put_in_the_place_of_another_for_all_to_read() {
         assert_eq!(mode & 0o600, 0o600);
         assert_eq!(mode & 0o022, 0, "for others to read, not to write");
     }
+}
+
+#[test]
+fn a_candidate_is_pinned_above_and_a_directory_of_that_name_by_itself() {
+    let folder = TempDir::new().unwrap();
+    let candidates = folder.path().join("candidates");
+    fs::create_dir(&candidates).unwrap();
+    assert_eq!(home_of(&candidates.join("a.wasm")), folder.path());
+    assert_eq!(home_of(&folder.path().join("a.wasm")), folder.path());
+    LockFile::default().write(&candidates).unwrap();
+    assert_eq!(home_of(&candidates.join("a.wasm")), candidates);
+    assert_eq!(home_of(Path::new("a.wasm")), Path::new(""));
 }

@@ -51,6 +51,18 @@ pub fn component(plugin: &Type, role: Role) -> TokenStream {
             use ::std::{string::String, vec::Vec};
             type P = super::#plugin;
             struct Component;
+
+            /// A panic ends in a trap, which has no words. The host tells them with the reason.
+            fn tell_panics() {
+                static ONCE: ::std::sync::Once = ::std::sync::Once::new();
+                ONCE.call_once(|| {
+                    ::std::panic::set_hook(::std::boxed::Box::new(|panic| {
+                        let text = ::std::string::ToString::to_string(panic);
+                        sagabox::plugin::logging::log(sagabox::plugin::logging::Level::Error, &text);
+                    }));
+                });
+            }
+
             #conversions
             #guest
             export!(Component);
@@ -191,10 +203,12 @@ fn decider(interface: TokenStream) -> TokenStream {
     quote! {
         impl exports::sagabox::plugin::#interface::Guest for Component {
             fn describe() -> t::Manifest {
+                tell_panics();
                 manifest()
             }
 
             fn handle(e: t::Event, c: t::Context) -> Result<t::Outcome, t::Failure> {
+                tell_panics();
                 match <P as raw::Plugin>::handle(event(e), None, context(c)) {
                     Ok(raw::Reply::Need(q)) => Ok(t::Outcome::Need(questions(q))),
                     Ok(raw::Reply::Decided(d)) => Ok(t::Outcome::Decided(t::Decision {
@@ -214,10 +228,12 @@ fn enricher() -> TokenStream {
 
         impl h::Guest for Component {
             fn describe() -> t::Manifest {
+                tell_panics();
                 manifest()
             }
 
             fn enrich(e: t::Event, c: t::Context) -> Result<h::Enrichment, t::Failure> {
+                tell_panics();
                 match <P as raw::Plugin>::handle(event(e), None, context(c)) {
                     Ok(raw::Reply::Need(q)) => Ok(h::Enrichment::Need(questions(q))),
                     Ok(raw::Reply::Decided(d)) => Ok(h::Enrichment::Publish(events(d.events))),
@@ -258,6 +274,7 @@ fn process_manager() -> TokenStream {
 
         impl h::Guest for Component {
             fn describe() -> t::Manifest {
+                tell_panics();
                 manifest()
             }
 
@@ -266,6 +283,7 @@ fn process_manager() -> TokenStream {
                 s: Option<h::State>,
                 c: t::Context,
             ) -> Result<h::Step, t::Failure> {
+                tell_panics();
                 let state = s.map(|s| raw::State { version: s.version, data: s.data });
                 match <P as raw::Plugin>::handle(event(e), state, context(c)) {
                     Ok(raw::Reply::Need(q)) => Ok(h::Step::Need(questions(q))),
@@ -275,6 +293,7 @@ fn process_manager() -> TokenStream {
             }
 
             fn migrate(s: h::State, to: u32) -> Result<Vec<u8>, String> {
+                tell_panics();
                 <P as raw::Plugin>::migrate(raw::State { version: s.version, data: s.data }, to)
             }
         }

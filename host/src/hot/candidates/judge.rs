@@ -12,7 +12,7 @@ use super::terms::{Record, Terms, Withdrawn};
 use crate::hot::board::Board;
 use crate::hot::watch::File;
 use crate::hot::{Find, Preflight, Workshop};
-use crate::plugin::{self, LoadedPlugin};
+use crate::plugin::LoadedPlugin;
 
 /// What serves, by plugin, with the digest of its file.
 pub type Beside = BTreeMap<String, (String, Arc<Served>)>;
@@ -101,9 +101,7 @@ impl Court {
 
     async fn load(&self, path: &Path, bytes: Vec<u8>) -> Result<Vec<LoadedPlugin>, String> {
         let (workshop, path) = (Arc::clone(&self.workshop), path.to_owned());
-        let loaded = tokio::task::spawn_blocking(move || {
-            plugin::load(&path, &bytes, &workshop.sandbox, &workshop.configurations)
-        });
+        let loaded = tokio::task::spawn_blocking(move || workshop.load_bytes(&path, &bytes));
         let loaded = loaded.await.map_err(|error| format!("cannot be loaded: {error}"))?;
         loaded.map_err(|unfit| unfit.to_string())
     }

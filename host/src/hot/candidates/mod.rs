@@ -393,7 +393,8 @@ impl Candidates {
         let file = find.path.display().to_string();
         tracing::warn!(%file, digest = %find.digest, %reason, "the candidate is refused");
         let refused_at = (self.workshop.clock)();
-        let view = RefusedView { file, digest: find.digest.clone(), refused_at, reason };
+        let (digest, details) = (find.digest.clone(), Vec::new());
+        let view = RefusedView { file, digest, refused_at, reason, details };
         self.board.end_trial(&find.path);
         self.board.refuse(&find.path, view);
     }

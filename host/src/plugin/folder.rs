@@ -1,0 +1,150 @@
+//! A folder that is this user's alone: what lies in the cache of compiled components is run as
+//! machine code, so who can write there decides what runs, whatever is signed or pinned.
+//!
+//! Owner and mode are looked at on open descriptors and not by names, and files are opened
+//! within the folder's descriptor: whoever can move names around in the folder above cannot
+//! put another in its place between the look and the use.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+
+/// Written at the start of a file's name until it is whole.
+const PARTIAL: &str = ".partial-";
+/// One that is older was left by a process that died.
+const PARTIAL_AGE_MAX: Duration = Duration::from_secs(3_600);
+/// When it was used last stands in the file's time, to the day.
+const USE_PRECISION: Duration = Duration::from_secs(24 * 3_600);
+
+pub struct PrivateFolder {
+    folder: OwnedFd,
+}
+
+/// A file in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub name: String,
+    pub bytes: u64,
+    pub used_at: SystemTime,
+}
+
+impl PrivateFolder {
+    /// Makes the folder, if it is not there, and makes it its owner's alone.
+    ///
+    /// # Errors
+    /// If it belongs to another user, or is none.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(path)?;
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(path, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&folder)?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(io::Error::other(format!(
+                "it belongs to another user (uid {}); remove it, or give it to the user of this process",
+                stat.st_uid
+            )));
+        }
+        if Mode::from_raw_mode(stat.st_mode).bits() & 0o777 != 0o700 {
+            rustix::fs::fchmod(&folder, Mode::RWXU)?;
+        }
+        Ok(Self { folder })
+    }
+
+    /// None if there is none of this name, or none that is this user's alone, or a larger one.
+    pub fn read(&self, name: &str, bytes_max: u64) -> Option<Vec<u8>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.folder, name, flags, Mode::empty()).ok()?;
+        let mut file = File::from(file);
+        let metadata = file.metadata().ok()?;
+        // The folder may have been open to others when the file came into it.
+        let is_own = metadata.is_file()
+            && metadata.uid() == rustix::process::geteuid().as_raw()
+            && metadata.mode() & 0o022 == 0
+            && metadata.nlink() == 1;
+        if !is_own || metadata.len() > bytes_max {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
+        io::Read::by_ref(&mut file).take(bytes_max).read_to_end(&mut bytes).ok()?;
+        let used = metadata.modified().ok().and_then(|at| at.elapsed().ok());
+        if used.is_some_and(|ago| ago > USE_PRECISION) {
+            // One that counts as used for longer, or not, is no harm.
+            let _ = file.set_modified(SystemTime::now());
+        }
+        Some(bytes)
+    }
+
+    /// By rename, so that another process never reads half a file.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
+        static WRITES: AtomicU64 = AtomicU64::new(0);
+        // Threads and processes may write the same at the same time.
+        let number = WRITES.fetch_add(1, Ordering::Relaxed);
+        let partial = format!("{PARTIAL}{}-{number}-{name}", std::process::id());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = rustix::fs::openat(&self.folder, &*partial, flags | OFlags::CLOEXEC, mode)?;
+        let mut file = File::from(file);
+        let written = parts.iter().try_for_each(|part| file.write_all(part));
+        let placed = written
+            .and_then(|()| Ok(rustix::fs::renameat(&self.folder, &*partial, &self.folder, name)?));
+        if placed.is_err() {
+            let _ = self.remove(&partial);
+        }
+        placed
+    }
+
+    /// # Errors
+    /// If it is there and stays.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        match rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()) {
+            Err(rustix::io::Errno::NOENT) => Ok(()),
+            removed => Ok(removed?),
+        }
+    }
+
+    /// Its files, but for those that are being written. What processes that died were writing
+    /// is removed.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn entries(&self) -> io::Result<Vec<Entry>> {
+        let now = SystemTime::now();
+        let mut entries = Vec::new();
+        for entry in Dir::read_from(&self.folder)? {
+            let entry = entry?;
+            let Some(name) = text(entry.file_name()) else { continue };
+            let Ok(stat) = rustix::fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW) else {
+                continue;
+            };
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                continue;
+            }
+            let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
+            let used_at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            if name.starts_with(PARTIAL) {
+                if now.duration_since(used_at).is_ok_and(|age| age > PARTIAL_AGE_MAX) {
+                    self.remove(name)?;
+                }
+                continue;
+            }
+            let bytes = u64::try_from(stat.st_size).unwrap_or_default();
+            entries.push(Entry { name: name.to_owned(), bytes, used_at });
+        }
+        Ok(entries)
+    }
+}
+
+fn text(name: &CStr) -> Option<&str> {
+    name.to_str().ok()
+}
