@@ -32,9 +32,9 @@ pub struct Problem {
     pub index: Option<usize>,
     #[serde(skip)]
     pub retry_after: Option<Duration>,
-    /// The answer's header `Accept-Encoding`: what the request could have been sent in.
+    /// Whether the answer says, in `Accept-Encoding`, what the request could have been sent in.
     #[serde(skip)]
-    pub accept_encoding: Option<&'static str>,
+    pub names_encodings: bool,
 }
 
 impl Problem {
@@ -47,7 +47,7 @@ impl Problem {
             attribute: None,
             index: None,
             retry_after: None,
-            accept_encoding: None,
+            names_encodings: false,
         }
     }
 
@@ -135,8 +135,8 @@ impl IntoResponse for Problem {
                 response.headers_mut().insert(header::RETRY_AFTER, value);
             }
         }
-        if let Some(accepted) = self.accept_encoding {
-            let value = HeaderValue::from_static(accepted);
+        if self.names_encodings {
+            let value = HeaderValue::from_static(encoding::ACCEPTED);
             response.headers_mut().insert(header::ACCEPT_ENCODING, value);
         }
         response
@@ -149,7 +149,7 @@ impl From<EncodingError> for Problem {
         match error {
             EncodingError::Unsupported(_) => {
                 let problem = Self::unsupported_media_type(detail);
-                Self { accept_encoding: Some(encoding::ACCEPTED), ..problem }
+                Self { names_encodings: true, ..problem }
             }
             EncodingError::Broken { .. } => Self::bad_request(detail),
             EncodingError::TooLarge(_) => Self::too_large(detail),

@@ -171,7 +171,7 @@ mod tests {
         };
         let read = async {
             loop {
-                stream.read(&mut [0; 8]).await?;
+                let _read = stream.read(&mut [0; 8]).await?;
             }
             #[expect(unreachable_code, reason = "says what the loop never returns")]
             Ok(())

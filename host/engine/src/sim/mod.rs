@@ -16,10 +16,10 @@ mod clocks;
 mod compensating;
 #[cfg(test)]
 mod crowded;
-#[cfg(test)]
-mod holding;
 #[cfg(any(test, feature = "testing"))]
 mod forger;
+#[cfg(test)]
+mod holding;
 #[cfg(any(test, feature = "testing"))]
 mod hot;
 #[cfg(any(test, feature = "testing"))]

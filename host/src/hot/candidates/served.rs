@@ -18,9 +18,11 @@ use super::shadow::Shadow;
 /// Of one plugin. Each more was withdrawn while instances still had states of it.
 const CANARIES_MAX: usize = 16;
 
+type HandlersByPlugin = BTreeMap<String, Vec<Arc<dyn Handler>>>;
+
 /// Who converts the states that canaries have left, by plugin. All clones are one.
 #[derive(Clone, Default)]
-pub struct WaysBack(Arc<RwLock<BTreeMap<String, Vec<Arc<dyn Handler>>>>>);
+pub struct WaysBack(Arc<RwLock<HandlersByPlugin>>);
 
 impl WaysBack {
     /// This candidate has, or had, a share of the keys.
