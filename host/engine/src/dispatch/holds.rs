@@ -256,7 +256,7 @@ impl Dispatcher {
     ) {
         let position = entry.position;
         match self.holds.events.get_mut(&position) {
-            Some(held) if held.keys.contains(key) => return,
+            Some(held) if held.keys.contains(key) => {}
             Some(held) => {
                 held.keys = held.keys.iter().chain([key]).cloned().collect();
                 self.holds.by_key.entry(key.clone()).or_default().insert(position);
