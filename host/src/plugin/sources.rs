@@ -219,7 +219,7 @@ mod tests {
             {"name": "serde", "version": "1.0.0", "source": "registry+x", "manifest_path": "/y/Cargo.toml"}]}"#;
         let expected =
             Package { name: "a".to_owned(), version: "1.0.0".to_owned(), folder: "/x/a".into() };
-        assert_eq!(packages(printed).unwrap(), [expected.clone()]);
+        assert_eq!(packages(printed).unwrap(), std::slice::from_ref(&expected));
         assert_eq!(expected.spec(), "a@1.0.0");
         assert!(packages(b"{}").is_err());
     }

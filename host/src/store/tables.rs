@@ -170,7 +170,7 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
             held.key.as_str(),
             integer(held.until.0),
             json_rows(&held.reached),
-            held.due.as_ref().map(|due| json_rows(due)),
+            held.due.as_ref().map(json_rows),
         )
     })?;
     let sql = "DELETE FROM parked WHERE plugin = ? AND key = ? AND position = ?";
