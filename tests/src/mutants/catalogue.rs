@@ -44,8 +44,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "deduplication is skipped",
         edits: &[Edit {
             file: "store/memory.rs",
-            find: "|| self.is_new(identity, append.received_at) {",
-            replace: "|| self.is_new(identity, append.received_at) || append.fires.is_none() {",
+            find: "|| self.is_new(identity, append.position) {",
+            replace: "|| self.is_new(identity, append.position) || append.fires.is_none() {",
         }],
     },
     Mutation {
@@ -162,7 +162,7 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a claim is not written",
         edits: &[Edit {
             file: "dispatch/deciding.rs",
-            find: "self.changes.claims.insert((key.clone(), instance.key.clone()), true);",
+            find: "self.changes.claims.insert((key.clone(), instance.clone()), true);",
             replace: "",
         }],
     },
@@ -178,18 +178,20 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "claims are forgotten when an instance is read again",
         edits: &[Edit {
             file: "dispatch/residents.rs",
-            find: "        } else {
-            for claimed in &instance.claims {",
-            replace: "        } else {
-            for claimed in instance.claims.iter().take(0) {",
+            find: "        for claimed in claims {
+            self.claim(&key, claimed);",
+            replace: "        for claimed in claims.into_iter().take(0) {
+            self.claim(&key, claimed);",
         }],
     },
     Mutation {
         name: "a held event is forgotten at restart",
         edits: &[Edit {
             file: "dispatch/holds.rs",
-            find: "            self.holds.insert(event);",
-            replace: "            drop(event);",
+            find: "(event.entry.position, Arc::clone(&event.keys));
+        self.holds.insert(event);",
+            replace: "(event.entry.position, Arc::clone(&event.keys));
+        drop(event);",
         }],
     },
     Mutation {
@@ -447,8 +449,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a superseded timer is not ignored",
         edits: &[Edit {
             file: "dispatch/routing.rs",
-            find: "is_superseded(&instance, delivery).then_some(Ignored::Superseded)",
-            replace: "(is_superseded(&instance, delivery) && delivery.keys.is_empty())
+            find: "is_superseded(&self.residents, key, delivery).then_some(Ignored::Superseded)",
+            replace: "(is_superseded(&self.residents, key, delivery) && delivery.keys.is_empty())
                     .then_some(Ignored::Superseded)",
         }],
     },
@@ -456,24 +458,26 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "an instance leaves memory before it is stored",
         edits: &[Edit {
             file: "dispatch/reading.rs",
-            find: "self.residents.sweep(self.durable, |key| lanes.contains(key));",
-            replace: "self.residents.sweep(self.handed_over + 1, |key| lanes.contains(key));",
+            find: "self.residents.sweep(self.durable, is_used);",
+            replace: "self.residents.sweep(self.handed_over + 1, is_used);",
         }],
     },
     Mutation {
         name: "an instance leaves memory while an event waits for it",
         edits: &[Edit {
             file: "dispatch/reading.rs",
-            find: "self.residents.sweep(self.durable, |key| lanes.contains(key));",
-            replace: "self.residents.sweep(self.durable, |key| lanes.contains(key) && key.as_str().is_empty());",
+            find: "self.residents.sweep(self.durable, is_used);",
+            replace: "self.residents.sweep(self.durable, |key| is_used(key) && key.as_str().is_empty());",
         }],
     },
     Mutation {
         name: "what is loaded replaces what is newer in memory",
         edits: &[Edit {
             file: "dispatch/residents.rs",
-            find: "if !self.instances.contains_key(&instance.key) {",
-            replace: "if self.bytes_max < usize::MAX {",
+            find: "if self.instances.contains_key(&key) {
+            return;",
+            replace: "if self.bytes_max == usize::MAX {
+            return;",
         }],
     },
     Mutation {
@@ -496,8 +500,9 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "running instances are removed as if they were finished",
         edits: &[Edit {
             file: "store/memory.rs",
-            find: ".filter(|(_, i)| i.status != InstanceStatus::Running && i.updated_at <= until)",
-            replace: ".filter(|(_, i)| i.updated_at <= until)",
+            find: ".filter(|(_, i)| !i.status.is_running())
+            .filter(|(_, i)| i.place <= place",
+            replace: ".filter(|(_, i)| i.place <= place",
         }],
     },
     Mutation {
