@@ -465,7 +465,10 @@ impl Outlet {
     }
 
     fn on_resumed(&mut self, resumed: Resumed) {
-        let Resumed { lane, letter, rows } = resumed;
+        let Resumed { lane, letter, mut rows } = resumed;
+        let limit = self.parking.limit(&lane);
+        let letter = letter.filter(|letter| place_of(letter) < limit);
+        rows.retain(|message| message.sequence.0 < limit);
         let places = rows.iter().map(|message| (message.sequence.0, message.event.bytes()));
         let of_letter = letter.as_ref().map(|letter| letter.current().bytes());
         let buffered = self.parking.end_portion(&lane, of_letter, places);

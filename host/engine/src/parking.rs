@@ -321,6 +321,12 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         (letters, places)
     }
 
+    /// What is read from this place on waits again: something before it became a letter
+    /// meanwhile.
+    pub fn limit(&self, key: &K) -> u64 {
+        self.keys.get(key).map_or(u64::MAX, Parked::limit)
+    }
+
     pub fn buffer(&mut self, key: &K, item: T) {
         self.keys.get_mut(key).expect("`admit` said so").buffer.push(item);
     }

@@ -210,11 +210,14 @@ impl Dispatcher {
     }
 
     pub(super) fn on_resumed(&mut self, resumed: Resumed) {
-        let Resumed { key, letter, rows, instance } = resumed;
+        let Resumed { key, letter, mut rows, instance } = resumed;
         // Nothing of a key leaves memory while a portion of it is read.
         if let Some(instance) = instance {
             self.residents.insert_loaded(instance);
         }
+        let limit = self.parking.limit(&key);
+        let letter = letter.filter(|letter| letter.position.0 < limit);
+        rows.retain(|entry| entry.position.0 < limit);
         let places = rows.iter().map(|entry| (entry.position.0, entry.event.bytes()));
         let of_letter = letter.as_ref().map(|letter| letter.current().bytes());
         let buffered = self.parking.end_portion(&key, of_letter, places);
