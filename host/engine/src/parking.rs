@@ -594,6 +594,12 @@ mod tests {
             }
             if fails {
                 for (place, _) in std::mem::take(&mut self.lane) {
+                    // A letter that was redriven waits for an operator again; it has no row.
+                    if let Some(letter) = self.letters.get_mut(&place) {
+                        letter.redriving = false;
+                        parking.reopen(&0, place);
+                        continue;
+                    }
                     self.rows.insert(place);
                     parking.park(&0, place);
                 }
