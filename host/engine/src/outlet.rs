@@ -246,6 +246,9 @@ impl Outlet {
     /// What waits for a time goes on.
     pub fn on_time(&mut self, now: Instant) {
         self.lanes.wake(now);
+        // Here and not while the stage waits: this may leave something to hand over, and a
+        // stage that waits does not look again.
+        self.read_portions();
     }
 
     /// When `on_time` has something to do next.
@@ -352,7 +355,6 @@ impl Outlet {
 
     /// The next thing that an operator asks, or that was read for one.
     pub async fn errand(&mut self) -> Errand {
-        self.read_portions();
         tokio::select! {
             biased;
             Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => Errand::Resumed(Box::new(resumed)),

@@ -153,7 +153,7 @@ impl Queue {
 impl State {
     fn on_time(&mut self) {
         let now = Instant::now();
-        self.queue.outlet.lanes.wake(now);
+        self.queue.outlet.on_time(now);
         while let Some((&(at, id), ())) = self.expiry.first_key_value()
             && at <= now
         {

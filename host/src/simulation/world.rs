@@ -365,10 +365,13 @@ impl Found {
             settled,
             failed: failed > 0,
             shown: format!(
-                "there are {} timers, {} held events, {undelivered} undelivered messages and \
-                 {behind} plugins that have not read to {head}",
+                "there are {} timers, {} held events, {} parked events, {} parked messages, \
+                 {refused} dead letters of messages, {failed} of events, {undelivered} undelivered \
+                 messages and {behind} plugins that have not read to {head}",
                 tables.timers.len(),
                 tables.held.len(),
+                tables.parked.len(),
+                tables.parked_messages.len(),
             ),
         }
     }
