@@ -356,7 +356,8 @@ async fn the_command_line_waits_for_the_verdict() {
     let same = same.with(1).saying("the host refuses it: ");
     let same = same.saying("has the version 1.1.0 of the one that serves");
     assert!(!same.output.contains("canary of"), "{}", same.output);
-    let again = judged(&host, &["shadow", "--json"], &wrong(1, 1, "all", "same")).with(1).json();
+    let again = ["canary", "--share", "50", "--json"];
+    let again = judged(&host, &again, &wrong(1, 1, "all", "same")).with(1).json();
     assert_eq!(again["verdict"], "refused", "{again}");
 
     let other = start().await;
