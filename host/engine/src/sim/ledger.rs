@@ -168,26 +168,35 @@ pub(super) fn claims_are_those_of_the_instances(tables: &Tables) -> Result<(), S
     let mut claims = BTreeSet::new();
     let running = tables.instances.iter().filter(|(_, instance)| instance.status.is_running());
     for ((plugin, key), instance) in running {
-        let mut changes = Vec::new();
+        let mut summaries = Vec::new();
         let mut next = Some(instance.decided);
         while let Some(position) = next {
             let row = (position, plugin.clone(), key.clone());
             let decisions = tables.decisions.get(&row).or(tables.removed.decisions.get(&row));
             let decision = decisions
                 .ok_or_else(|| format!("guarantee 3: {key} has no decision at {position}"))?;
-            let summary: Value = serde_json::from_str(&decision.summary).unwrap_or_default();
-            let keys = summary["keys"].as_array().cloned().unwrap_or_default();
-            changes.extend(keys.into_iter().rev());
+            summaries.push(decision.summary.as_str());
             next = decision.previous;
         }
-        for change in changes.into_iter().rev() {
-            let row = |of: &str| (plugin.clone(), Key::from(of), key.clone());
-            match (change["claim"].as_str(), change["release"].as_str()) {
-                (Some(claimed), _) if claimed != key.as_str() => _ = claims.insert(row(claimed)),
-                (_, Some(released)) => _ = claims.remove(&row(released)),
-                _ => {}
+        let mut of_instance = BTreeSet::new();
+        for summary in summaries.into_iter().rev() {
+            let summary: Value = serde_json::from_str(summary).unwrap_or_default();
+            for change in summary["keys"].as_array().into_iter().flatten() {
+                match (change["claim"].as_str(), change["release"].as_str()) {
+                    (Some(claimed), _) if claimed != key.as_str() => {
+                        of_instance.insert(Key::from(claimed));
+                    }
+                    (_, Some(released)) => _ = of_instance.remove(&Key::from(released)),
+                    _ => {}
+                }
+            }
+            // An instance that is over has no claims, and has none when it is reopened.
+            if summary["complete"] == true {
+                of_instance.clear();
             }
         }
+        let rows = of_instance.into_iter().map(|claimed| (plugin.clone(), claimed, key.clone()));
+        claims.extend(rows);
     }
     match claims == tables.claims {
         true => Ok(()),
