@@ -261,7 +261,7 @@ impl Dispatcher {
         let Some(instance) = instance else {
             return (delivery.effect == Effect::Handle).then_some(Ignored::Absent);
         };
-        if !instance.status.is_running() && !may_reopen(&instance, delivery) {
+        if !instance.status.is_running() && !is_for_completed(&instance, delivery) {
             // It has released all keys but its own, with the decision that made it complete.
             let is_own = delivery.by_instance || delivery.keys.contains(key);
             return Some(if is_own { Ignored::Completed } else { Ignored::Released });
@@ -465,12 +465,19 @@ enum Ignored {
     Released,
 }
 
-/// A command that an instance sent with its last decision, or before it, cannot be delivered:
-/// the instance may compensate though it is complete. What it is then, its decision says.
-fn may_reopen(instance: &Instance, delivery: &Delivery) -> bool {
+/// Whether an instance still gets an event after it completed.
+fn is_for_completed(instance: &Instance, delivery: &Delivery) -> bool {
     instance.status == InstanceStatus::Completed
         && delivery.by_instance
-        && delivery.entry.event.event_type == reserved::COMMAND_UNDELIVERABLE
+        && match delivery.entry.event.event_type.as_str() {
+            // A command that the instance sent cannot be delivered: it may compensate, and its
+            // decision says whether it runs again.
+            reserved::COMMAND_UNDELIVERABLE => true,
+            // The operator asked while it ran, and was told that it ends: so nothing may
+            // reopen it afterwards.
+            reserved::INSTANCE_ENDED => true,
+            _ => false,
+        }
 }
 
 /// A fired timer that was replaced or cancelled by a decision before it.
