@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use sagabox::cloudevents;
+use sagabox::io::cloudevents;
 use sagabox_engine::model::Event;
 use sagabox_fuzz::request;
 

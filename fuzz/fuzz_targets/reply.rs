@@ -5,8 +5,8 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use sagabox::plugin::{Limits, LoadedPlugin};
-use sagabox_engine::handler::Reply;
+use sagabox::plugins::wasm::{Limits, LoadedPlugin};
+use sagabox_engine::seams::handler::Reply;
 use sagabox_fuzz::{guest, handle, load, migrate};
 
 static PLUGINS: LazyLock<Vec<LoadedPlugin>> = LazyLock::new(|| {

@@ -4,7 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use sagabox::{cloudevents, round_trip};
+use sagabox::io::cloudevents;
+use sagabox::round_trip;
 use sagabox_fuzz::request;
 
 fuzz_target!(|data: &[u8]| -> Corpus {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use sagabox::config::{self, Overrides};
-use sagabox::trust::LockFile;
+use sagabox::plugins::trust::LockFile;
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };

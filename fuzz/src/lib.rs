@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
-use sagabox::plugin::{self, Limits, LoadedPlugin, Sandbox, Settings};
-use sagabox_engine::handler::{Call, Reply};
+use sagabox::plugins::wasm::{self, Limits, LoadedPlugin, Sandbox, Settings};
+use sagabox_engine::seams::handler::{Call, Reply};
 use sagabox_engine::model::{Event, Failure, State, Timestamp};
 
 /// A request written as lines with `name: value`, an empty line, and the body.
@@ -35,7 +35,7 @@ static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {
 
 /// As the host loads a file. Whatever the bytes are, it serves or is refused with a reason.
 pub fn load(bytes: &[u8]) -> Option<Vec<LoadedPlugin>> {
-    match plugin::load((Path::new("plugin.wasm"), Path::new("")), bytes, &SANDBOX, &HashMap::new()) {
+    match wasm::load((Path::new("plugin.wasm"), Path::new("")), bytes, &SANDBOX, &HashMap::new()) {
         Ok(plugins) => {
             assert!(!plugins.is_empty(), "what plays no role is refused");
             Some(plugins)

@@ -11,22 +11,22 @@ use anyhow::Context as _;
 use axum::http::HeaderName;
 use sagabox_engine::engine::{Engine, Parts};
 use sagabox_engine::model::{SinkName, Timestamp};
-use sagabox_engine::transport::Transport;
+use sagabox_engine::seams::transport::Transport;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::{self, Site, Traffic};
 use crate::config::{self, Destination, LookupSource, Settings};
-use crate::files;
-use crate::hot::{Board, Loader, Workshop};
-use crate::http::{self, Site, Traffic};
-use crate::lookup::{HttpLookup, Lookups, Source, Table};
-use crate::plugin::{self, Sandbox};
-use crate::secrets::{Given, Redactor, SecretUrl};
-use crate::store::SqliteStore;
-use crate::store::admin::Admin;
-use crate::transport::{
+use crate::io::files;
+use crate::io::lookup::{HttpLookup, Lookups, Source, Table};
+use crate::io::secrets::{Given, Redactor, SecretUrl};
+use crate::io::sinks::{
     FileId, FileTransport, HttpOptions, HttpTransport, OwnHeaders, StdoutTransport,
 };
+use crate::plugins::reload::{Board, Loader, Workshop};
+use crate::plugins::wasm::{self, Sandbox};
+use crate::store::SqliteStore;
+use crate::store::admin::Admin;
 
 /// Compiled components are kept here, in the plugins' directory.
 const CACHE: &str = ".cache";
@@ -34,7 +34,7 @@ const CACHE: &str = ".cache";
 pub struct Host {
     engine: Engine,
     site: Site,
-    http: http::Settings,
+    http: api::Settings,
     loader: Loader,
     drain: Duration,
     /// What serves and what was refused.
@@ -48,7 +48,7 @@ impl Host {
         // Hidden, so that it is not taken for a plugin. Whoever can write there can write
         // plugins as well.
         let cache = Some(plugins.join(CACHE));
-        let sandbox = plugin::Settings { cache, ..settings.sandbox.clone() };
+        let sandbox = wasm::Settings { cache, ..settings.sandbox.clone() };
         let sandbox = Sandbox::new(sandbox)?;
         let url = &settings.store;
         let store =
@@ -109,7 +109,7 @@ impl Host {
         // Dropped when this returns, however it does.
         let _stopping = stop_loading.clone().drop_guard();
         tokio::spawn(self.loader.run(self.engine.clone(), stop_loading.clone()));
-        let mut server = tokio::spawn(http::serve(listener, self.site, self.http, stopping));
+        let mut server = tokio::spawn(api::serve(listener, self.site, self.http, stopping));
         tokio::select! {
             biased;
             // Before the server can end: what is under way is drained in any case.

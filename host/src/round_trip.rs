@@ -3,22 +3,22 @@
 
 use std::sync::Arc;
 
-use sagabox_engine::engine::{Lease, LeaseId, Leased};
-use sagabox_engine::json;
+use sagabox_engine::model::json;
 use sagabox_engine::model::{
     Event, Hops, JSON, Key, Message, MessageKind, PluginName, Position, Sequence, SinkName,
     Timestamp,
 };
-use sagabox_engine::pointer;
+use sagabox_engine::model::{Lease, LeaseId, Leased};
+use sagabox_engine::pure::pointer;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::api::{Redrive, lease_json};
 use crate::cli::{Edited, indented};
-use crate::cloudevents;
-use crate::http::{Redrive, lease_json};
-use crate::json::{Json, differences};
+use crate::decisions::json::{Json, differences};
+use crate::io::cloudevents;
+use crate::io::sinks;
 use crate::store::lists::DeadLetterRow;
-use crate::transport;
 
 /// Sends an event all ways.
 ///
@@ -124,7 +124,7 @@ fn modes(event: &Event, text: &str) -> Result<(), String> {
 
 /// A file sink's.
 fn line(event: &Event, text: &str) -> Result<(), String> {
-    let line = transport::line(event);
+    let line = sinks::line(event);
     if line.contains(['\n', '\r']) {
         return Err(format!("a line has several: {line}"));
     }

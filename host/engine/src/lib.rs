@@ -1,59 +1,22 @@
 //! The engine of Sagabox. Knows neither SQL, nor wasm, nor HTTP: those stand
-//! behind the seams [`store::Store`], [`handler::Handler`], [`lookup::Lookup`]
-//! and [`transport::Transport`].
+//! behind the seams [`seams::store::Store`], [`seams::handler::Handler`],
+//! [`seams::lookup::Lookup`] and [`seams::transport::Transport`].
 
-mod age;
-mod backlog;
-mod breaker;
-mod canary;
-mod commit;
-pub mod correlate;
-mod detached;
-mod dispatch;
+mod changes;
 pub mod engine;
-mod fates;
-pub mod filter;
-pub mod handler;
-mod hash;
-pub mod housekeeping;
-pub mod identity;
-pub mod json;
-mod lanes;
-pub mod lookup;
 pub mod model;
-mod monotonic;
-mod outbox;
-mod outlet;
-mod parking;
-mod plugins;
-pub mod pointer;
-mod queue;
-mod readers;
-mod receipt;
-mod relay;
-mod requests;
-mod resolve;
-pub mod retry;
-mod roster;
-mod routes;
-mod serving;
-mod shard;
+pub mod pure;
+pub mod seams;
 #[cfg(any(test, feature = "simulation"))]
 pub mod sim;
-mod sinks;
-pub mod store;
-mod tail;
-mod timer_index;
-mod timers;
-pub mod transport;
-mod watermark;
+pub mod stages;
 
 use std::sync::Arc;
 
+use changes::serving::Serving;
 use model::Timestamp;
-use routes::Routes;
-use serving::Serving;
+use pure::routes::Routes;
 
 /// The wall clock, handed in: it tells dates (due times, hold deadlines, retention, what
-/// people read). It may be set at any time, so nothing waits by it; see [`monotonic`].
+/// people read). It may be set at any time, so nothing waits by it; see `pure/monotonic.rs`.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

@@ -8,7 +8,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::output;
-use crate::{plugin, scenario, simulation};
+use crate::plugins::wasm;
+use crate::verify::scenario;
+use crate::verify::simulation;
 
 #[derive(Debug, Args)]
 pub struct Build {
@@ -56,7 +58,7 @@ pub async fn build_all(
     let building = tokio::task::spawn_blocking(move || {
         let mut built = Vec::new();
         for source in sources {
-            let component = plugin::build(&source, &out, &target)?;
+            let component = wasm::build(&source, &out, &target)?;
             bring(&source.join(scenario::IN_SOURCE), &scenario::beside(&component))?;
             bring(&source.join(simulation::IN_SOURCE), &simulation::beside(&component))?;
             if tells {

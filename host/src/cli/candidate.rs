@@ -12,9 +12,10 @@ use serde_json::json;
 use super::verdict::{Before, Sought, Verdict};
 use super::{HostArgs, InputError, output};
 use crate::config::{Overrides, Settings};
-use crate::hot::candidates::{FAILURES_MAX, Record, Terms};
-use crate::plugin::{self, LoadedPlugin, Sandbox};
-use crate::{files, trust};
+use crate::io::files;
+use crate::plugins::reload::candidates::{FAILURES_MAX, Record, Terms};
+use crate::plugins::trust;
+use crate::plugins::wasm::{self, LoadedPlugin, Sandbox};
 
 #[derive(Debug, Args)]
 pub struct Shadow {
@@ -92,7 +93,7 @@ impl Put {
         if !self.into.is_dir() {
             return Err(InputError(format!("{} is no directory", self.into.display())).into());
         }
-        if !plugin::is_component(&self.component) {
+        if !wasm::is_component(&self.component) {
             let text = "is not named as a component; a host looks at files NAME.wasm alone";
             return Err(InputError(format!("{} {text}", self.component.display())).into());
         }
@@ -102,7 +103,7 @@ impl Put {
         let bytes = files::bytes(&self.component, settings.sandbox.component_bytes);
         let bytes = bytes.with_context(reading)?;
         let plugins = self.load(&bytes, &settings)?;
-        let folder = self.into.join(plugin::CANDIDATES);
+        let folder = self.into.join(wasm::CANDIDATES);
         let name = self.component.file_name().context("the component has no name")?;
         let path = folder.join(name);
         let writing = || format!("write {}", path.display());
@@ -117,7 +118,7 @@ impl Put {
             files::put(&folder, &beside.to_string_lossy(), &signature).with_context(writing)?;
         }
         files::put(&folder, &name, &bytes).with_context(writing)?;
-        let digest = plugin::digest(&bytes);
+        let digest = wasm::digest(&bytes);
         let trusted = settings.sandbox.trust.judge(&path, &self.into, &bytes, &digest);
         Ok(Placed { plugins, path, digest, trusted })
     }
@@ -125,9 +126,9 @@ impl Put {
     fn load(&self, bytes: &[u8], settings: &Settings) -> anyhow::Result<Vec<LoadedPlugin>> {
         // Whether it is trusted is a matter of where it will lie.
         let trust = trust::Policy::default();
-        let sandbox = Sandbox::new(plugin::Settings { trust, ..settings.sandbox.clone() })?;
+        let sandbox = Sandbox::new(wasm::Settings { trust, ..settings.sandbox.clone() })?;
         let place = (&*self.component, &*self.into);
-        let loaded = plugin::load(place, bytes, &sandbox, &settings.configurations());
+        let loaded = wasm::load(place, bytes, &sandbox, &settings.configurations());
         loaded.map_err(|unfit| anyhow::anyhow!("{}: {unfit}", self.component.display()))
     }
 

@@ -7,10 +7,12 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use super::{InputError, output};
-use crate::check::{self, Comparison, Examples, Facts, Finding, Loaded, Severity, Topology};
 use crate::config::{self, Overrides, Settings};
-use crate::plugin::{self, Sandbox};
-use crate::scenario::{self, Bench, Scenario};
+use crate::plugins::wasm::{self, Sandbox};
+use crate::verify::check::{
+    self, Comparison, Examples, Facts, Finding, Loaded, Severity, Topology,
+};
+use crate::verify::scenario::{self, Bench, Scenario};
 
 #[derive(Debug, Args)]
 pub struct Check {
@@ -149,7 +151,7 @@ impl Side {
         // Nothing is written beside the plugins; what is compiled is needed twice.
         let cache = tempfile::tempdir().context("make a temporary directory")?;
         let cache = Some(cache.path().join("compiled"));
-        let sandbox = Sandbox::new(plugin::Settings { cache, ..settings.sandbox.clone() })?;
+        let sandbox = Sandbox::new(wasm::Settings { cache, ..settings.sandbox.clone() })?;
         let configurations = settings.configurations();
         let Loaded { facts, findings } = check::load(path, &sandbox, &configurations)?;
         Ok(Self { facts, findings })

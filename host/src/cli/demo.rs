@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::{build, output, send};
-use crate::client::Client;
+use crate::api::client::Client;
 use crate::config::{Overrides, Settings};
 use crate::host::Host;
 

@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::{HostArgs, InputError, output};
-use crate::client::Client;
-use crate::files;
-use crate::printable::printable;
+use crate::api::client::Client;
+use crate::io::files;
+use crate::io::printable::printable;
 
 /// Letters of one key are resolved one after another: those behind are asked again.
 const AGAIN_MAX: u32 = 100;

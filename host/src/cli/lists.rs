@@ -7,7 +7,7 @@ use super::HostArgs;
 use super::letters::LetterFilter;
 use super::output::{self, Row};
 use super::pages::{List, Paging};
-use crate::json::{Difference, Json};
+use crate::decisions::json::{Difference, Json};
 
 #[derive(Debug, Args)]
 pub struct Plugins {

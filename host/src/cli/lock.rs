@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::{InputError, output};
 use crate::config::{Overrides, Settings};
-use crate::plugin::{self, Loading, Sandbox};
-use crate::trust::{self, LockFile, LockRule, Pinned, Policy};
+use crate::plugins::trust::{self, LockFile, LockRule, Pinned, Policy};
+use crate::plugins::wasm::{self, Loading, Sandbox};
 
 #[derive(Debug, Args)]
 pub struct Lock {
@@ -90,11 +90,11 @@ impl Lock {
 fn load(directory: &Path, settings: Settings) -> anyhow::Result<Loading> {
     let configurations = settings.configurations();
     let trust = Policy { lock: LockRule::Ignored, ..settings.sandbox.trust };
-    let sandbox = Sandbox::new(plugin::Settings { trust, ..settings.sandbox })?;
-    let mut loading = plugin::load_directory(directory, &sandbox, &configurations)?;
-    let candidates = directory.join(plugin::CANDIDATES);
+    let sandbox = Sandbox::new(wasm::Settings { trust, ..settings.sandbox })?;
+    let mut loading = wasm::load_directory(directory, &sandbox, &configurations)?;
+    let candidates = directory.join(wasm::CANDIDATES);
     if candidates.is_dir() {
-        for path in plugin::list(&candidates)?.components {
+        for path in wasm::list(&candidates)?.components {
             loading.add_apart(path, directory, &sandbox, &configurations);
         }
     }

@@ -17,7 +17,7 @@ use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 
 use super::InputError;
 use crate::config::LogFormat;
-use crate::printable::{printable, printable_json};
+use crate::io::printable::{printable, printable_json};
 
 const VARIABLE: &str = "RUST_LOG";
 const DEFAULT: &str = "info";

@@ -32,8 +32,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::client::{Client, ClientError};
-use crate::plugin;
+use crate::api::client::{Client, ClientError};
+use crate::plugins::wasm;
 
 const HOST: &str = "http://127.0.0.1:8321";
 
@@ -138,10 +138,10 @@ pub struct InputError(pub String);
 pub fn main() -> ExitCode {
     let arguments: Vec<String> =
         std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    if arguments.get(1).is_some_and(|argument| argument == plugin::COMPILE_ARGUMENT) {
-        return plugin::compile_child(&arguments[2..]);
+    if arguments.get(1).is_some_and(|argument| argument == wasm::COMPILE_ARGUMENT) {
+        return wasm::compile_child(&arguments[2..]);
     }
-    plugin::compile_in_children();
+    wasm::compile_in_children();
     let cli = Cli::parse();
     // Every client, sink and lookup uses the one provider that is linked.
     let _ = rustls::crypto::ring::default_provider().install_default();

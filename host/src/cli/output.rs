@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::log;
-pub use crate::figures::grouped;
-use crate::printable::{printable, printable_json, printable_lines};
+pub use crate::io::figures::grouped;
+use crate::io::printable::{printable, printable_json, printable_lines};
 
 /// The members of a JSON object, in their order and as they are written: what is in an
 /// event's data may be no number that can be read.

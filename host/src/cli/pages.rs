@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::HostArgs;
 use super::output::{self, Row};
-use crate::client::Client;
+use crate::api::client::Client;
 
 const PAGE: u32 = 100;
 const PAGE_MAX: i64 = 1000;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{InputError, output};
 use crate::config::{Overrides, Settings};
-use crate::pull::{self, Options, Pulled, Restored};
+use crate::plugins::pull::{self, Options, Pulled, Restored};
 
 #[derive(Debug, Args)]
 pub struct Pull {

@@ -6,15 +6,15 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 use clap::Args;
-use sagabox_engine::handler::Handler;
 use sagabox_engine::model::Timestamp;
+use sagabox_engine::seams::handler::Handler;
 use serde::Serialize;
 
 use super::{InputError, output};
 use crate::config::{Overrides, Settings};
-use crate::durations::{duration, instant};
-use crate::plugin::{self, Sandbox};
-use crate::replay::{Outcome, Selection, replay};
+use crate::io::durations::{duration, instant};
+use crate::plugins::wasm::{self, Sandbox};
+use crate::verify::replay::{Outcome, Selection, replay};
 
 #[derive(Debug, Args)]
 pub struct Replay {
@@ -70,7 +70,7 @@ impl Replay {
 fn load(candidate: &std::path::Path, settings: &Settings) -> anyhow::Result<Vec<Arc<dyn Handler>>> {
     let sandbox = Sandbox::new(settings.sandbox.clone())?;
     let configurations = settings.configurations();
-    let loading = plugin::load_path(candidate, &sandbox, &configurations)?;
+    let loading = wasm::load_path(candidate, &sandbox, &configurations)?;
     if let Some(refused) = loading.refused.first() {
         let reason = format!("{}: a host refuses it: {}", refused.path.display(), refused.reason);
         return Err(InputError(reason).into());

@@ -8,11 +8,11 @@ use tokio::net::TcpListener;
 
 use super::signals::Signals;
 use super::{InputError, log, output};
-use crate::check::{self, Facts, Finding, Severity, Topology};
 use crate::config::{self, LogFormat, Overrides, Settings};
 use crate::host::Host;
-use crate::hot::Board;
-use crate::plugin::Limits;
+use crate::plugins::reload::Board;
+use crate::plugins::wasm::Limits;
+use crate::verify::check::{self, Facts, Finding, Severity, Topology};
 
 #[derive(Debug, Args)]
 pub struct Run {

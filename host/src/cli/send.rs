@@ -19,10 +19,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::{HostArgs, InputError, output};
-use crate::client::{Client, ClientError};
-use crate::cloudevents::check_reserved;
-use crate::files;
-use crate::http::Summary;
+use crate::api::Summary;
+use crate::api::client::{Client, ClientError};
+use crate::io::cloudevents::check_reserved;
+use crate::io::files;
 
 /// A host that has answered before, and does not for so long, is taken for gone.
 const PATIENCE: Duration = Duration::from_mins(1);

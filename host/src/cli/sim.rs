@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::{InputError, build, output};
 use crate::config::{Overrides, Settings};
-use crate::plugin::{self, LoadedPlugin, Sandbox};
-use crate::scenario;
-use crate::simulation::{self, Failing, Report, Simulation, Trial};
-use crate::trust::Policy;
+use crate::plugins::trust::Policy;
+use crate::plugins::wasm::{self, LoadedPlugin, Sandbox};
+use crate::verify::scenario;
+use crate::verify::simulation::{self, Failing, Report, Simulation, Trial};
 
 #[derive(Debug, Args)]
 pub struct Sim {
@@ -73,7 +73,7 @@ impl Sim {
             .map_err(|error| InputError(format!("{error:#}")))?;
         let is_source = self.plugin.is_dir();
         let component = match is_source {
-            true => plugin::build(&self.plugin, &self.out, &self.target)?,
+            true => wasm::build(&self.plugin, &self.out, &self.target)?,
             false => self.plugin.clone(),
         };
         let folder = self.simulations.clone().unwrap_or_else(|| match is_source {
@@ -85,7 +85,7 @@ impl Sim {
         })?;
         let cache = tempfile::tempdir().context("make a temporary directory")?;
         // What is just being written is neither signed nor pinned.
-        let sandbox = Sandbox::new(plugin::Settings {
+        let sandbox = Sandbox::new(wasm::Settings {
             trust: Policy::default(),
             cache: Some(cache.path().join("compiled")),
             ..settings.sandbox.clone()
@@ -192,13 +192,13 @@ fn load(
 ) -> anyhow::Result<Vec<LoadedPlugin>> {
     let configuration = simulation.given.configuration.to_string();
     // Whose the configuration is shows only in the loaded component: it is everybody's.
-    let first = plugin::load_path(component, sandbox, &std::collections::HashMap::new())?;
+    let first = wasm::load_path(component, sandbox, &std::collections::HashMap::new())?;
     if let Some(refused) = first.refused.first() {
         anyhow::bail!("{}: a host refuses it: {}", refused.path.display(), refused.reason);
     }
     let names = first.loaded.iter().map(|plugin| plugin.handler.manifest().name.to_string());
     let own = names.map(|name| (name, configuration.clone())).collect();
-    Ok(plugin::load_path(component, sandbox, &own)?.loaded)
+    Ok(wasm::load_path(component, sandbox, &own)?.loaded)
 }
 
 fn as_json(ran: &Ran) -> Value {

@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::{InputError, build, output};
 use crate::config::{Overrides, Settings};
-use crate::plugin;
-use crate::scenario::{self, Bench, Verdict};
-use crate::trust::Policy;
+use crate::plugins::trust::Policy;
+use crate::plugins::wasm;
+use crate::verify::scenario::{self, Bench, Verdict};
 
 #[derive(Debug, Args)]
 pub struct Test {
@@ -57,7 +57,7 @@ impl Test {
             .map_err(|error| InputError(format!("{error:#}")))?;
         let is_source = self.plugin.is_dir();
         let component = match is_source {
-            true => plugin::build(&self.plugin, &self.out, &self.target)?,
+            true => wasm::build(&self.plugin, &self.out, &self.target)?,
             false => self.plugin.clone(),
         };
         let folder = self.scenarios.clone().unwrap_or_else(|| match is_source {
@@ -68,7 +68,7 @@ impl Test {
             InputError(format!("{error:#}; write some there, or say --scenarios"))
         })?;
         // What is just being written is neither signed nor pinned.
-        let sandbox = plugin::Settings { trust: Policy::default(), ..settings.sandbox };
+        let sandbox = wasm::Settings { trust: Policy::default(), ..settings.sandbox };
         let played = play(&component, &files, &sandbox, self.filter.as_deref())?;
         report(&played, self.json)
     }
@@ -77,7 +77,7 @@ impl Test {
 pub fn play(
     component: &Path,
     files: &[PathBuf],
-    settings: &plugin::Settings,
+    settings: &wasm::Settings,
     filter: Option<&str>,
 ) -> anyhow::Result<Vec<Played>> {
     let mut bench = Bench::new(component, settings)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::client::{Client, ClientError};
+use crate::api::client::{Client, ClientError};
 
 /// Between two looks. A host looks at its directory four times a second.
 const LOOK: Duration = Duration::from_millis(200);

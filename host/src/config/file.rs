@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::files;
-use crate::secrets::Given;
-use crate::transport::Meaning;
+use crate::io::files;
+use crate::io::secrets::Given;
+use crate::io::sinks::Meaning;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

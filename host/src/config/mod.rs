@@ -14,15 +14,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sagabox_engine::engine::{self, Missed};
-use sagabox_engine::housekeeping::Retention;
+use sagabox_engine::stages::housekeeping::Retention;
 use toml::Spanned;
 
-use crate::durations;
-use crate::files;
-use crate::hot;
-use crate::http::{self, HostName, Limits, Timeouts};
-use crate::plugin;
-use crate::trust::{Key, LockRule, Policy};
+use crate::api::{self, HostName, Limits, Timeouts};
+use crate::io::durations;
+use crate::io::files;
+use crate::plugins::reload;
+use crate::plugins::trust::{Key, LockRule, Policy};
+use crate::plugins::wasm;
 pub use file::LogFormat;
 use file::{CallLimits, ConfigFile, Fault, HttpSection, PluginsSection, Retry};
 pub use outside::{Destination, LookupSettings, LookupSource, check_template};
@@ -47,15 +47,15 @@ pub struct Settings {
     pub store: String,
     pub listen: String,
     pub log: LogFormat,
-    pub http: http::Settings,
+    pub http: api::Settings,
     pub sinks: BTreeMap<String, Destination>,
     /// Message type to sink.
     pub routes: BTreeMap<String, String>,
     pub lookups: BTreeMap<String, LookupSettings>,
     /// Each plugin's own section, without its limits.
     pub plugins: BTreeMap<String, serde_json::Value>,
-    pub sandbox: plugin::Settings,
-    pub hot: hot::Settings,
+    pub sandbox: wasm::Settings,
+    pub hot: reload::Settings,
     pub limits: Limits,
     pub drain: Duration,
     pub engine: engine::Settings,
@@ -141,14 +141,14 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         lookups.insert(name, settings.map_err(|reason| Fault::at(span, reason))?);
     }
     let limits = file.limits;
-    let sandbox = plugin::Settings {
-        limits: call_limits(&limits.of_calls(), &plugin::Limits::default())?,
+    let sandbox = wasm::Settings {
+        limits: call_limits(&limits.of_calls(), &wasm::Limits::default())?,
         stack_bytes: stack_bytes(limits.stack_bytes.as_ref())?,
-        component_bytes: limits.component_bytes.map_or(plugin::COMPONENT_BYTES, NonZeroUsize::get),
+        component_bytes: limits.component_bytes.map_or(wasm::COMPONENT_BYTES, NonZeroUsize::get),
         compile: compile_limits(&limits),
         strict: overrides.strict || file.strict.unwrap_or(false),
         trust: trust(&file.plugins, directory)?,
-        ..plugin::Settings::default()
+        ..wasm::Settings::default()
     };
     let mut plugins = BTreeMap::new();
     let mut own_limits = BTreeMap::new();
@@ -156,7 +156,7 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         own_limits.insert(name.clone(), call_limits(&section.limits, &sandbox.limits)?);
         plugins.insert(name, serde_json::Value::Object(section.own));
     }
-    let sandbox = plugin::Settings { plugins: own_limits, ..sandbox };
+    let sandbox = wasm::Settings { plugins: own_limits, ..sandbox };
     let engine = engine_settings(&file.retry, &file.retention, &limits)?;
     let listen = overrides.listen.or(file.listen).unwrap_or_else(|| LISTEN.to_owned());
     Ok(Settings {
@@ -179,7 +179,7 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
     })
 }
 
-fn http_settings(said: &HttpSection, listen: &str) -> Result<http::Settings, Fault> {
+fn http_settings(said: &HttpSection, listen: &str) -> Result<api::Settings, Fault> {
     let name = |said: &Spanned<String>| {
         let name = HostName::parse(said.get_ref());
         name.map_err(|reason| Fault::at(said.span(), format!("http.hosts: {reason}")))
@@ -188,11 +188,11 @@ fn http_settings(said: &HttpSection, listen: &str) -> Result<http::Settings, Fau
     // What the operator has the host listen at is a name of it.
     let (own, _) = listen.rsplit_once(':').unwrap_or((listen, ""));
     hosts.extend(HostName::parse(own).ok());
-    let default = http::Settings::default();
+    let default = api::Settings::default();
     let ms = |said: Option<NonZeroU64>, default| {
         said.map_or(default, |ms| Duration::from_millis(ms.get()))
     };
-    Ok(http::Settings {
+    Ok(api::Settings {
         hosts,
         connections: said.connections.map_or(default.connections, NonZeroUsize::get),
         timeouts: Timeouts {
@@ -216,15 +216,15 @@ fn trust(said: &PluginsSection, directory: &Path) -> Result<Policy, Fault> {
     Ok(Policy { keys: said.keys.iter().map(key).collect::<Result<_, _>>()?, lock })
 }
 
-fn hot_settings(said: &PluginsSection) -> hot::Settings {
-    let default = hot::Settings::default();
+fn hot_settings(said: &PluginsSection) -> reload::Settings {
+    let default = reload::Settings::default();
     let poll = said.poll_ms.map(|ms| Duration::from_millis(ms.get())).or(default.poll);
-    hot::Settings {
+    reload::Settings {
         poll: poll.filter(|_| said.watch.unwrap_or(true)),
         preflight: match said.preflight {
             None => default.preflight,
-            Some(file::Preflight::Refuse) => hot::Preflight::Refuse,
-            Some(file::Preflight::Report) => hot::Preflight::Report,
+            Some(file::Preflight::Refuse) => reload::Preflight::Refuse,
+            Some(file::Preflight::Report) => reload::Preflight::Report,
         },
         missed: match said.missed {
             None => default.missed,
@@ -235,14 +235,14 @@ fn hot_settings(said: &PluginsSection) -> hot::Settings {
 }
 
 /// What is not said is as in `default`.
-fn call_limits(said: &CallLimits, default: &plugin::Limits) -> Result<plugin::Limits, Fault> {
+fn call_limits(said: &CallLimits, default: &wasm::Limits) -> Result<wasm::Limits, Fault> {
     fn or<T: Copy>(said: Option<&Spanned<T>>, default: T) -> T {
         said.map_or(default, |said| *said.get_ref())
     }
     fn or_size(said: Option<&Spanned<NonZeroUsize>>, default: usize) -> usize {
         said.map_or(default, |said| said.get_ref().get())
     }
-    let limits = plugin::Limits {
+    let limits = wasm::Limits {
         call_time: said
             .call_time_ms
             .as_ref()
@@ -262,21 +262,21 @@ fn call_limits(said: &CallLimits, default: &plugin::Limits) -> Result<plugin::Li
             .as_ref()
             .map_or(default.calls_per_instance, |calls| calls.get_ref().get()),
     };
-    if limits.memory_bytes > plugin::MEMORY_BYTES_MAX {
+    if limits.memory_bytes > wasm::MEMORY_BYTES_MAX {
         let reason = format!(
             "memory_bytes: is {}; at most {} can be addressed",
             limits.memory_bytes,
-            plugin::MEMORY_BYTES_MAX
+            wasm::MEMORY_BYTES_MAX
         );
         return Err(Fault { span: said.memory_bytes.as_ref().map(Spanned::span), reason });
     }
     Ok(limits)
 }
 
-fn compile_limits(said: &file::Limits) -> plugin::CompileLimits {
-    let default = plugin::CompileLimits::default();
+fn compile_limits(said: &file::Limits) -> wasm::CompileLimits {
+    let default = wasm::CompileLimits::default();
     let time = said.compile_time_ms.map(|ms| Duration::from_millis(ms.get()));
-    plugin::CompileLimits {
+    wasm::CompileLimits {
         time: time.unwrap_or(default.time),
         memory_bytes: said.compile_memory_bytes.map_or(default.memory_bytes, NonZeroUsize::get),
     }
@@ -285,12 +285,12 @@ fn compile_limits(said: &file::Limits) -> plugin::CompileLimits {
 fn stack_bytes(said: Option<&Spanned<usize>>) -> Result<usize, Fault> {
     /// Less is not enough for a call that does anything.
     const MIN: usize = 16 << 10;
-    let Some(said) = said else { return Ok(plugin::STACK_BYTES) };
+    let Some(said) = said else { return Ok(wasm::STACK_BYTES) };
     let bytes = *said.get_ref();
-    if (MIN..=plugin::STACK_BYTES_MAX).contains(&bytes) {
+    if (MIN..=wasm::STACK_BYTES_MAX).contains(&bytes) {
         return Ok(bytes);
     }
-    let max = plugin::STACK_BYTES_MAX;
+    let max = wasm::STACK_BYTES_MAX;
     let reason = format!("limits.stack_bytes: is {bytes}; accepted are {MIN} to {max}");
     Err(Fault::at(said.span(), reason))
 }
@@ -459,12 +459,12 @@ mod tests {
     #[test]
     fn how_plugins_come_and_go_can_be_said() {
         let hot = |text| read(text, Overrides::default()).unwrap().hot;
-        assert_eq!(hot(""), hot::Settings::default());
+        assert_eq!(hot(""), reload::Settings::default());
         assert_eq!(hot("[plugins]\nwatch = false\npoll_ms = 9").poll, None);
         let all = hot("[plugins]\npoll_ms = 9\npreflight = 'report'\nmissed = 'ignore'");
         let poll = Some(Duration::from_millis(9));
-        let preflight = hot::Preflight::Report;
-        assert_eq!(all, hot::Settings { poll, preflight, missed: Missed::Ignore });
+        let preflight = reload::Preflight::Report;
+        assert_eq!(all, reload::Settings { poll, preflight, missed: Missed::Ignore });
     }
 
     #[test]
@@ -575,15 +575,15 @@ mod tests {
         )
         .unwrap();
         let sandbox = settings.sandbox;
-        let expected = plugin::Limits {
+        let expected = wasm::Limits {
             call_time: Duration::from_millis(200),
             keys: 5,
-            ..plugin::Limits::default()
+            ..wasm::Limits::default()
         };
         assert_eq!(sandbox.limits, expected);
         assert_eq!(
             sandbox.plugins["big"],
-            plugin::Limits { memory_bytes: 256 << 20, keys: 7, ..expected }
+            wasm::Limits { memory_bytes: 256 << 20, keys: 7, ..expected }
         );
         assert_eq!((sandbox.stack_bytes, sandbox.strict), (65536, true));
         assert_eq!(settings.plugins["big"], serde_json::json!({ "level": 3 }));

@@ -11,9 +11,9 @@ use std::time::Duration;
 use axum::http::{HeaderName, header};
 
 use super::file::{Headers, LookupSection, SinkSection};
-use crate::lookup::KEY;
-use crate::secrets::{Given, SecretUrl};
-use crate::transport::StatusRules;
+use crate::io::lookup::KEY;
+use crate::io::secrets::{Given, SecretUrl};
+use crate::io::sinks::StatusRules;
 
 const SINK_TIMEOUT: Duration = Duration::from_secs(30);
 const SINK_IN_FLIGHT: usize = 32;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use sagabox_engine::model::{Counters, Cursor};
-use sagabox_engine::store::ReadError;
+use sagabox_engine::seams::store::ReadError;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

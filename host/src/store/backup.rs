@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::open::{self, OpenError};
 use super::trouble::plainly;
-use crate::files;
+use crate::io::files;
 
 /// Why nothing was backed up or restored. What was there is as it was.
 #[derive(Debug, Error)]

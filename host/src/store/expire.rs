@@ -7,8 +7,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, Params, params};
+use sagabox_engine::model::AgeMark;
 use sagabox_engine::model::{Cursor, PluginName};
-use sagabox_engine::store::{AgeMark, Expire};
+use sagabox_engine::seams::store::Expire;
 
 use super::rows::{self, integer};
 use super::tables::each;

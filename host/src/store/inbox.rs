@@ -10,10 +10,10 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use rusqlite::{Connection, OptionalExtension as _};
-use sagabox_engine::filter::Filter;
-use sagabox_engine::identity::event_identity;
 use sagabox_engine::model::Position;
-use sagabox_engine::store::Append;
+use sagabox_engine::pure::filter::Filter;
+use sagabox_engine::pure::identity::event_identity;
+use sagabox_engine::seams::store::Append;
 
 use super::rows::integer;
 use super::seen::{self, Done, Hash, Head, Seen, Sizes, Task, Write};

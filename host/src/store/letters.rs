@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use sagabox_engine::model::OpenLetter;
 use sagabox_engine::model::{
     DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Key, MessageKind, PluginName,
     Sequence, SinkName,
 };
-use sagabox_engine::store::{MessageLane, OpenLetter, ParkedKey, ReadError};
+use sagabox_engine::seams::store::{MessageLane, ParkedKey, ReadError};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 

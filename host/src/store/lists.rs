@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use sagabox_engine::store::ReadError;
+use sagabox_engine::seams::store::ReadError;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::AssertSqlSafe;
@@ -243,7 +243,7 @@ mod tests {
     use sagabox_engine::model::{
         DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, Position, Timestamp,
     };
-    use sagabox_engine::store::{Batch, Store as _};
+    use sagabox_engine::seams::store::{Batch, Store as _};
 
     use super::*;
     use crate::store::SqliteStore;

@@ -2,7 +2,7 @@
 
 use futures::TryStreamExt as _;
 use sagabox_engine::model::State;
-use sagabox_engine::store::ReadError;
+use sagabox_engine::seams::store::ReadError;
 
 use super::admin::{Admin, failed};
 use super::rows;

@@ -13,7 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use thiserror::Error;
 
-use crate::files::{self, StoreGuard, Unreadable};
+use crate::io::files::{self, StoreGuard, Unreadable};
 
 /// "SAGB": tells our files from other programs' (`PRAGMA application_id`).
 const APPLICATION_ID: u32 = 0x5341_4742;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sagabox_engine::model::{Counters, Cursor, DeadLetterId, Position, Sequence, SinkName};
-use sagabox_engine::store::{
+use sagabox_engine::seams::store::{
     PluginProgress, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress,
 };
 use sqlx::{Row, SqliteConnection};

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use sagabox_engine::model::AgeMark;
 use sagabox_engine::model::{
     AgeTime, Event, Held, Hops, Instance, InstanceStatus, Key, LogEntry, Message, MessageKind,
     PluginName, Position, Sequence, State, TimerRef, Timestamp,
 };
-use sagabox_engine::store::{AgeMark, DecidedEvent, ReadError, TimerRow};
+use sagabox_engine::seams::store::{DecidedEvent, ReadError, TimerRow};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};

@@ -1,7 +1,7 @@
 //! Which file of each plugin serves: what has been tried on all states need not be tried on
 //! them again at the next start.
 
-use sagabox_engine::store::ReadError;
+use sagabox_engine::seams::store::ReadError;
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::rows;

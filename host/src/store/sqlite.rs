@@ -14,7 +14,7 @@ use sagabox_engine::model::{
     DeadLetter, DeadLetterId, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
     SinkName, Timer, TimerPlace, TimerRef, Timestamp,
 };
-use sagabox_engine::store::{
+use sagabox_engine::seams::store::{
     Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, MessageLane, Page,
     PluginProgress, ReadError, Recovered, RecoveredPlugin, Store, StreamPage, TimerRow,
 };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Params};
 use sagabox_engine::model::{DeadLetter, DeadLetterSubject, Key, PluginName, Position, SinkName};
-use sagabox_engine::store::{Append, Batch, Closing};
+use sagabox_engine::seams::store::{Append, Batch, Closing};
 
 use super::rows::json as json_rows;
 use super::rows::{self, encode, integer};

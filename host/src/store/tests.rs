@@ -6,12 +6,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use proptest::prelude::*;
-use sagabox_engine::identity::event_identity;
 use sagabox_engine::model::{Event, Hops, Origin, Position, Timestamp};
-use sagabox_engine::store::alike::{Script, compare};
-use sagabox_engine::store::contract::{self, Stores};
-use sagabox_engine::store::memory::MemoryStore;
-use sagabox_engine::store::{Append, Batch, CommitError, Expire, Store};
+use sagabox_engine::pure::identity::event_identity;
+use sagabox_engine::seams::store::alike::{Script, compare};
+use sagabox_engine::seams::store::contract::{self, Stores};
+use sagabox_engine::seams::store::memory::MemoryStore;
+use sagabox_engine::seams::store::{Append, Batch, CommitError, Expire, Store};
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 

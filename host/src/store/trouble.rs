@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sagabox_engine::store::ReadError;
+use sagabox_engine::seams::store::ReadError;
 use thiserror::Error;
 
 /// Source: SQLite's list of result codes; extended codes carry the primary one in their low byte.

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use rusqlite::Connection;
-use sagabox_engine::store::{Batch, CommitError, Committed, Expire};
+use sagabox_engine::seams::store::{Batch, CommitError, Committed, Expire};
 
 use super::expire::{self, Sweep};
 use super::inbox::Forgotten;

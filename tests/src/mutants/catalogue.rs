@@ -7,7 +7,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "receipts are sent before the commit",
         edits: &[Edit {
-            file: "commit.rs",
+            file: "stages/commit.rs",
             find: "        let mut delay = REFUSED_DELAY_MIN;",
             replace: "        let mut delay = REFUSED_DELAY_MIN;
         for (offer, first) in gathered.offers.drain(..) {
@@ -21,12 +21,12 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "an unknown commit is tried again as if it had failed",
         edits: &[
             Edit {
-                file: "commit.rs",
+                file: "stages/commit.rs",
                 find: "Err(CommitError::Unknown(reason)) => {",
                 replace: "Err(CommitError::Unknown(reason)) if reason.is_empty() => {",
             },
             Edit {
-                file: "commit.rs",
+                file: "stages/commit.rs",
                 find: "Err(CommitError::NotCommitted(reason)) => {",
                 replace: "Err(CommitError::NotCommitted(reason) | CommitError::Unknown(reason)) => {",
             },
@@ -35,7 +35,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a state of a newer version is handed on as it is after a rollback",
         edits: &[Edit {
-            file: "handler.rs",
+            file: "seams/handler.rs",
             find: "    if state.version == version {",
             replace: "    if state.version >= version {",
         }],
@@ -43,7 +43,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "deduplication is skipped",
         edits: &[Edit {
-            file: "store/memory.rs",
+            file: "seams/store/memory.rs",
             find: "|| self.is_new(identity, append.position) {",
             replace: "|| self.is_new(identity, append.position) || append.fires.is_none() {",
         }],
@@ -51,7 +51,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "an event of a sender is taken for one of the host's own",
         edits: &[Edit {
-            file: "store/memory.rs",
+            file: "seams/store/memory.rs",
             find: "let identity = (append.hops.origin(), ",
             replace: "let identity = (Origin::Host, ",
         }],
@@ -59,7 +59,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a decision's messages have the ids of those about the host's own event",
         edits: &[Edit {
-            file: "identity.rs",
+            file: "pure/identity.rs",
             find: "Origin::Outside => Domain::OutsideEvent,",
             replace: "Origin::Outside => Domain::HostEvent,",
         }],
@@ -67,7 +67,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "parts of an identity are joined without their lengths",
         edits: &[Edit {
-            file: "identity.rs",
+            file: "pure/identity.rs",
             find: "        hasher.update((part.len() as u64).to_be_bytes());
         hasher.update(part);",
             replace: "        hasher.update(part);
@@ -77,7 +77,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "hops are not limited",
         edits: &[Edit {
-            file: "dispatch/hops.rs",
+            file: "stages/dispatch/hops.rs",
             find: "if made == 0 || hops.0 <= hops_max {",
             replace: "if made == 0 || hops.0 <= hops_max.saturating_mul(50) {",
         }],
@@ -85,7 +85,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "hops begin anew with a dead letter",
         edits: &[Edit {
-            file: "dispatch/routing.rs",
+            file: "stages/dispatch/routing.rs",
             find: "hops: entry.hops,",
             replace: "hops: crate::model::Hops::OUTSIDE,",
         }],
@@ -93,7 +93,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "what is in the log does not count at the door",
         edits: &[Edit {
-            file: "commit.rs",
+            file: "stages/commit.rs",
             find: "self.backlog.update(settled, self.position.0);",
             replace: "self.backlog.update(settled, 0);",
         }],
@@ -101,7 +101,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a duplicate is handed on to the plugins",
         edits: &[Edit {
-            file: "commit.rs",
+            file: "stages/commit.rs",
             find: "|position| committed.duplicates.binary_search(&position).is_ok();",
             replace: "|position: Position| position.0 == 0 && committed.duplicates.is_empty();",
         }],
@@ -109,7 +109,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "the cursor is committed before the decisions",
         edits: &[Edit {
-            file: "dispatch/mod.rs",
+            file: "stages/dispatch/mod.rs",
             find: "let mut changes = std::mem::take(&mut self.changes);",
             replace: "let early = PluginProgress {
             plugin: self.plugin.clone(),
@@ -124,7 +124,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a plugin's cursor jumps over events that are not settled",
         edits: &[Edit {
-            file: "dispatch/mod.rs",
+            file: "stages/dispatch/mod.rs",
             find: "let mut cursor = self.watermark.cursor();",
             replace: "let mut cursor = self.watermark.cursor();
         cursor.settled = cursor.highest();
@@ -134,7 +134,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "who has decided an event is forgotten at restart",
         edits: &[Edit {
-            file: "dispatch/mod.rs",
+            file: "stages/dispatch/mod.rs",
             find: "let mut changes = std::mem::take(&mut self.changes);",
             replace: "cursor.partly.clear();
         let mut changes = std::mem::take(&mut self.changes);",
@@ -143,7 +143,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "the counters are not committed with the cursor",
         edits: &[Edit {
-            file: "dispatch/mod.rs",
+            file: "stages/dispatch/mod.rs",
             find: "cursor, counters: self.counters });",
             replace: "cursor, counters: Counters { handled: self.counters.handled / 2 * 2, ..self.counters } });",
         }],
@@ -151,7 +151,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "state is written from a stale instance",
         edits: &[Edit {
-            file: "dispatch/deciding.rs",
+            file: "stages/dispatch/deciding.rs",
             find: "        self.residents.write(instance, self.handed_over + 1);",
             replace: "        if instance.version % 2 == 1 {
             self.residents.write(instance, self.handed_over + 1);
@@ -161,7 +161,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a claim is not written",
         edits: &[Edit {
-            file: "dispatch/deciding.rs",
+            file: "stages/dispatch/deciding.rs",
             find: "self.changes.claims.insert((key.clone(), instance.clone()), true);",
             replace: "",
         }],
@@ -169,7 +169,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a claim does not reach the events that are under way",
         edits: &[Edit {
-            file: "dispatch/deciding.rs",
+            file: "stages/dispatch/deciding.rs",
             find: "            self.on_claim(claimed_key, key, accepted_at);",
             replace: "            self.claim_held(claimed_key, key, accepted_at);",
         }],
@@ -177,7 +177,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "claims are forgotten when an instance is read again",
         edits: &[Edit {
-            file: "dispatch/residents.rs",
+            file: "stages/dispatch/residents.rs",
             find: "        for claimed in claims {
             self.claim(&key, claimed);",
             replace: "        for claimed in claims.into_iter().take(0) {
@@ -187,7 +187,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a held event is forgotten at restart",
         edits: &[Edit {
-            file: "dispatch/holds.rs",
+            file: "stages/dispatch/holds.rs",
             find: "(event.entry.position, Arc::clone(&event.keys));
         self.holds.insert(event);",
             replace: "(event.entry.position, Arc::clone(&event.keys));
@@ -197,7 +197,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a hold ends when the wall clock says so",
         edits: &[Edit {
-            file: "dispatch/holds.rs",
+            file: "stages/dispatch/holds.rs",
             find: "            && end <= undecided
 ",
             replace: "",
@@ -206,7 +206,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a claim counts however late it is",
         edits: &[Edit {
-            file: "dispatch/holds.rs",
+            file: "stages/dispatch/holds.rs",
             find: "claimed_at.is_none_or(|date| date < until)",
             replace: "claimed_at.is_none_or(|date| date < until || until > Timestamp(0))",
         }],
@@ -214,7 +214,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "what an instance has decided reaches no later claimer of its key",
         edits: &[Edit {
-            file: "dispatch/look_back.rs",
+            file: "stages/dispatch/look_back.rs",
             find: "self.hold_max.filter(|_| !decision.keys.is_empty())",
             replace: "self.hold_max.filter(|_| decision.keys.len() > 1_000)",
         }],
@@ -222,7 +222,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "retention measures age by the wall clock",
         edits: &[Edit {
-            file: "age.rs",
+            file: "pure/age.rs",
             find: "(self.at, self.read, self.wall) = (self.at.after(elapsed), now, wall);",
             replace: "(self.at, self.read, self.wall) = (AgeTime(wall.0), now, wall);",
         }],
@@ -230,7 +230,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a parked event is dropped",
         edits: &[Edit {
-            file: "dispatch/routing.rs",
+            file: "stages/dispatch/routing.rs",
             find: "self.changes.parked.insert((position, key.clone()), Some(parked));",
             replace: "drop(parked);",
         }],
@@ -238,7 +238,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a parked key goes on after a restart",
         edits: &[Edit {
-            file: "dispatch/mod.rs",
+            file: "stages/dispatch/mod.rs",
             find: "dispatcher.restore_letters(&recovered.parked);",
             replace: "let _ = &recovered.parked;",
         }],
@@ -246,7 +246,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "what comes while a key resumes overtakes what waited",
         edits: &[Edit {
-            file: "dispatch/routing.rs",
+            file: "stages/dispatch/routing.rs",
             find: "Admission::Buffer => self.parking.buffer(key, delivery),",
             replace: "Admission::Buffer => self.push(key, delivery),",
         }],
@@ -254,7 +254,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a parked event that was taken back keeps its row",
         edits: &[Edit {
-            file: "dispatch/letters.rs",
+            file: "stages/dispatch/letters.rs",
             find: "self.changes.parked.insert((position, key.clone()), None);",
             replace: "let _ = position;",
         }],
@@ -262,7 +262,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a dead letter is not written",
         edits: &[Edit {
-            file: "commit.rs",
+            file: "stages/commit.rs",
             find: "batch.dead_letters.extend(changes.dead_letters.into_iter().map(Arc::new));",
             replace: "drop(changes.dead_letters);",
         }],
@@ -270,7 +270,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "the order is broken by a retry",
         edits: &[Edit {
-            file: "lanes.rs",
+            file: "pure/lanes.rs",
             find: "        let until = lane.wait_until.map_or(until, |earlier| earlier.max(until));",
             replace: "        if let Some(item) = lane.items.remove(lane.taken) {
             lane.items.push_back(item);
@@ -281,7 +281,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a lane goes on while its first item waits for a retry",
         edits: &[Edit {
-            file: "dispatch/deciding.rs",
+            file: "stages/dispatch/deciding.rs",
             find: "        self.lanes.put_back(key, position.0, after(Instant::now(), delay));",
             replace: "        let Some(again) = self.lanes.finish(key, position.0) else { return };
         let _ = after(Instant::now(), delay);
@@ -291,7 +291,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a message's id depends on the attempt",
         edits: &[Edit {
-            file: "dispatch/deciding.rs",
+            file: "stages/dispatch/deciding.rs",
             find: "id: identity.message_id(index),",
             replace: "id: identity.message_id(
                     index + 8 * self.lanes.get_mut(key, entry.position.0).map_or(0, |d| d.attempt as usize),
@@ -301,7 +301,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "an outbox row is lost",
         edits: &[Edit {
-            file: "commit.rs",
+            file: "stages/commit.rs",
             find: "let sequence = self.outboxes.assign(&sink);",
             replace: "let sequence = self.outboxes.assign(&sink);
                 if sequence.0 % 7 == 0 {
@@ -313,13 +313,13 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "messages are delivered before the commit",
         edits: &[
             Edit {
-                file: "commit.rs",
+                file: "stages/commit.rs",
                 find: "        let mut delay = REFUSED_DELAY_MIN;",
                 replace: "        let mut delay = REFUSED_DELAY_MIN;
         self.outboxes.publish(gathered.batch.messages.clone());",
             },
             Edit {
-                file: "commit.rs",
+                file: "stages/commit.rs",
                 find: "        self.outboxes.publish(batch.messages);",
                 replace: "        drop(batch.messages);",
             },
@@ -328,7 +328,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "the outbox's cursor is beyond a message that is not delivered",
         edits: &[Edit {
-            file: "outlet.rs",
+            file: "stages/sinks/lanes.rs",
             find: "cursor: self.watermark.cursor(),",
             replace: "cursor: Cursor { settled: self.watermark.cursor().highest(), ..Cursor::default() },",
         }],
@@ -336,7 +336,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a message that cannot be delivered is dropped",
         edits: &[Edit {
-            file: "relay.rs",
+            file: "stages/sinks/relay.rs",
             find: "self.outlet.bury(&lane, sequence, &reason, (self.clock)());",
             replace: "self.outlet.delivered(&lane, sequence);",
         }],
@@ -344,7 +344,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a slow message holds back its whole sink",
         edits: &[Edit {
-            file: "relay.rs",
+            file: "stages/sinks/relay.rs",
             find: "while under_way.len() < self.transport.in_flight() {",
             replace: "while under_way.is_empty() {",
         }],
@@ -352,7 +352,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a sink's trouble uses up the attempts of its messages",
         edits: &[Edit {
-            file: "relay.rs",
+            file: "stages/sinks/relay.rs",
             find: "DeliveryError::Unavailable { retry_after, .. } => (*retry_after, true),",
             replace: "DeliveryError::Unavailable { retry_after, .. } => (*retry_after, false),",
         }],
@@ -360,7 +360,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "one message that always fails pauses its whole sink",
         edits: &[Edit {
-            file: "breaker.rs",
+            file: "pure/breaker.rs",
             find: "Trouble::Message(message) if row.messages.contains(&message) => {}",
             replace: "Trouble::Message(u64::MAX) => {}",
         }],
@@ -368,7 +368,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a lease that expires costs each of its messages an attempt",
         edits: &[Edit {
-            file: "queue.rs",
+            file: "stages/sinks/queue.rs",
             find: "                several => self.halve(several, now),",
             replace: "                several => {
                     self.halve(&[], now);
@@ -381,7 +381,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "an instance that is complete does not get its undeliverable command",
         edits: &[Edit {
-            file: "dispatch/routing.rs",
+            file: "stages/dispatch/routing.rs",
             find: "        if !instance.status.is_running() && !may_reopen(&instance, delivery) {",
             replace: "        if !instance.status.is_running() {
             let _ = may_reopen(&instance, delivery);",
@@ -390,7 +390,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "nobody is told of a command that cannot be delivered",
         edits: &[Edit {
-            file: "outlet.rs",
+            file: "stages/sinks/lanes.rs",
             find: "self.changes.reserved.push((event, message.hops.after(1)));",
             replace: "let _ = event;",
         }],
@@ -398,7 +398,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a message behind a dead letter is dropped",
         edits: &[Edit {
-            file: "outlet.rs",
+            file: "stages/sinks/lanes.rs",
             find: "        self.changes.parked.push((MessageLane {",
             replace: "        let _ = ((MessageLane {",
         }],
@@ -406,7 +406,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a timer that fired stays set",
         edits: &[Edit {
-            file: "commit.rs",
+            file: "stages/commit.rs",
             find: "fires: fires.map(|row| row.timer),",
             replace: "fires: fires.and(None),",
         }],
@@ -415,12 +415,12 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a timer fires twice",
         edits: &[
             Edit {
-                file: "commit.rs",
+                file: "stages/commit.rs",
                 find: "fires: fires.map(|row| row.timer),",
                 replace: "fires: fires.and(None),",
             },
             Edit {
-                file: "timers.rs",
+                file: "stages/timers.rs",
                 find: "id: identity::timer_event_id(&row.timer),",
                 replace: "id: format!(\"{}-{now:?}\", identity::timer_event_id(&row.timer)),",
             },
@@ -429,7 +429,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a timer fires before it is due",
         edits: &[Edit {
-            file: "timer_index.rs",
+            file: "changes/timer_index.rs",
             find: "            && place.due <= now",
             replace: "            && place.due.0 <= now.0 + 30",
         }],
@@ -437,7 +437,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a page of timers begins after the time at which the last one ended",
         edits: &[Edit {
-            file: "timer_index.rs",
+            file: "changes/timer_index.rs",
             find: "Horizon::To(place) => Next::Read { after: Some(place.clone()) },",
             replace: "Horizon::To(place) => {
                 let plugin = \"\\u{10ffff}\".into();
@@ -448,7 +448,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a superseded timer is not ignored",
         edits: &[Edit {
-            file: "dispatch/routing.rs",
+            file: "stages/dispatch/routing.rs",
             find: "is_superseded(&self.residents, key, delivery).then_some(Ignored::Superseded)",
             replace: "(is_superseded(&self.residents, key, delivery) && delivery.keys.is_empty())
                     .then_some(Ignored::Superseded)",
@@ -457,7 +457,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "an instance leaves memory before it is stored",
         edits: &[Edit {
-            file: "dispatch/reading.rs",
+            file: "stages/dispatch/reading.rs",
             find: "self.residents.sweep(self.durable, is_used);",
             replace: "self.residents.sweep(self.handed_over + 1, is_used);",
         }],
@@ -465,7 +465,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "an instance leaves memory while an event waits for it",
         edits: &[Edit {
-            file: "dispatch/reading.rs",
+            file: "stages/dispatch/reading.rs",
             find: "self.residents.sweep(self.durable, is_used);",
             replace: "self.residents.sweep(self.durable, |key| is_used(key) && key.as_str().is_empty());",
         }],
@@ -473,7 +473,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "what is loaded replaces what is newer in memory",
         edits: &[Edit {
-            file: "dispatch/residents.rs",
+            file: "stages/dispatch/residents.rs",
             find: "if self.instances.contains_key(&key) {
             return;",
             replace: "if self.bytes_max == usize::MAX {
@@ -483,7 +483,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "events go that a plugin has not read",
         edits: &[Edit {
-            file: "store/memory.rs",
+            file: "seams/store/memory.rs",
             find: "if !plugins.iter().all(|plugin| self.plugins.contains_key(plugin)) {",
             replace: "if plugins.is_empty() {",
         }],
@@ -491,7 +491,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "identities are forgotten with the history",
         edits: &[Edit {
-            file: "housekeeping.rs",
+            file: "stages/housekeeping.rs",
             find: "ages.older_than(self.retention.duplicates);",
             replace: "ages.older_than(self.retention.history);",
         }],
@@ -499,7 +499,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "running instances are removed as if they were finished",
         edits: &[Edit {
-            file: "store/memory.rs",
+            file: "seams/store/memory.rs",
             find: ".filter(|(_, i)| !i.status.is_running())
             .filter(|(_, i)| i.place <= place",
             replace: ".filter(|(_, i)| i.place <= place",
@@ -508,7 +508,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a decision of the version before is recorded as the next one's",
         edits: &[Edit {
-            file: "dispatch/deciding.rs",
+            file: "stages/dispatch/deciding.rs",
             find: "let made_by = self.version(generation);",
             replace: "let made_by = self.version(self.serving.generation);",
         }],
@@ -516,7 +516,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "an answer to the version before reaches the next one",
         edits: &[Edit {
-            file: "dispatch/deciding.rs",
+            file: "stages/dispatch/deciding.rs",
             find: "            return self.start_over(&key, position);",
             replace: "            tracing::trace!(\"another version asked\");",
         }],
@@ -524,7 +524,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a plugin that is put back begins with the log",
         edits: &[Edit {
-            file: "plugins.rs",
+            file: "stages/plugins.rs",
             find: "true => self.around.store.read_plugin(&name).await?,",
             replace: "true => None,",
         }],
@@ -532,7 +532,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a plugin that is taken out is put back before its decisions are durable",
         edits: &[Edit {
-            file: "dispatch/mod.rs",
+            file: "stages/dispatch/mod.rs",
             find: "        for durable in self.becoming_durable {",
             replace: "        for mut durable in self.becoming_durable.into_iter().take(0) {
             durable.close();",
@@ -541,7 +541,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "what was read for the version before is not read again",
         edits: &[Edit {
-            file: "dispatch/swap.rs",
+            file: "stages/dispatch/swap.rs",
             find: "        self.read_to = self.place;",
             replace: "        self.place = self.read_to;",
         }],
@@ -549,7 +549,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a canary serves every key",
         edits: &[Edit {
-            file: "dispatch/swap.rs",
+            file: "stages/dispatch/swap.rs",
             find: "Some(trial) if trial.share.has(&self.plugin, key) => trial.generation,",
             replace: "Some(trial) => trial.generation,",
         }],
@@ -557,7 +557,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a canary that is withdrawn goes on",
         edits: &[Edit {
-            file: "roster.rs",
+            file: "changes/roster.rs",
             find: "        if let Some(entry) = wanted.plugins.get_mut(plugin) {
             entry.canary = None;",
             replace: "        if let Some(entry) = wanted.plugins.get_mut(plugin) {
@@ -567,7 +567,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "what a refused command carried is parsed on its way back",
         edits: &[Edit {
-            file: "outlet.rs",
+            file: "stages/sinks/lanes.rs",
             find: "    data.push_str(&command.to_json());",
             replace: "    let parsed = serde_json::from_str::<serde_json::Value>(&command.to_json());
     data.push_str(&parsed.expect(\"JSON\").to_string());",
@@ -576,7 +576,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "data that few parsers read is not taken for JSON",
         edits: &[Edit {
-            file: "json/mod.rs",
+            file: "model/json/mod.rs",
             find: "        false => check(bytes).ok(),",
             replace: "        false => check(bytes).ok().filter(|_| {
             serde_json::from_slice::<serde_json::Value>(bytes).is_ok()

@@ -9,16 +9,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::queues::Queues;
 use super::{Shared, lock};
-use crate::breaker::Breaker;
-use crate::commit::Work;
+use crate::changes::Work;
+use crate::changes::outbox::{OutboxReader, Outboxes};
+use crate::changes::resolve::{LetterIds, ResolveRequest};
 use crate::model::{Counters, Cursor, Sequence, SinkName};
-use crate::outbox::{OutboxReader, Outboxes};
-use crate::outlet::Outlet;
-use crate::queue::Queue;
-use crate::relay::Relay;
-use crate::resolve::{LetterIds, ResolveRequest};
-use crate::routes;
-use crate::store::{RecoveredSink, SinkProgress};
+use crate::pure::breaker::Breaker;
+use crate::pure::routes;
+use crate::seams::store::{RecoveredSink, SinkProgress};
+use crate::stages::sinks::lanes::Outlet;
+use crate::stages::sinks::queue::Queue;
+use crate::stages::sinks::relay::Relay;
 
 /// Starts the relay or queue of each sink: of those that are known, and of those to come.
 pub(super) struct Delivering {

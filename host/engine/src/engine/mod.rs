@@ -14,33 +14,34 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
 use crate::Serving;
-use crate::backlog::Backlog;
-use crate::commit::{Offer, Work};
-use crate::handler::Handler;
-use crate::housekeeping::Retention;
-use crate::lookup::Lookup;
-use crate::model::{Event, Hops, LogEntry, PluginName, Position, SinkName};
-use crate::queue::QueueRequest;
-use crate::requests::Dispatchers;
-use crate::resolve::ResolveRequest;
-use crate::retry::RetryPolicy;
-use crate::roster::Roster;
-use crate::shard::Shards;
-use crate::sinks::SinkStates;
-use crate::store::{ReadError, Store};
-use crate::tail::Tail;
-use crate::transport::Transport;
+use crate::changes::backlog::Backlog;
+use crate::changes::requests::Dispatchers;
+use crate::changes::resolve::ResolveRequest;
+use crate::changes::roster::Roster;
+use crate::changes::sinks::SinkStates;
+use crate::changes::tail::Tail;
+use crate::changes::{Offer, Work};
+use crate::model::{
+    Event, Hops, LogEntry, PluginName, Position, QueueError, QueueStatus, SinkName,
+};
+use crate::pure::retry::RetryPolicy;
+use crate::seams::handler::Handler;
+use crate::seams::lookup::Lookup;
+use crate::seams::store::{ReadError, Store};
+use crate::seams::transport::Transport;
+use crate::stages::housekeeping::Retention;
+use crate::stages::shard::Shards;
+use crate::stages::sinks::queue::QueueRequest;
 
 pub use self::operators::InstanceError;
 use self::queues::Queues;
-pub use self::queues::{Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, Selection};
 use self::stages::{Stages, supervise};
-pub use crate::canary::{Canary, Share};
-pub use crate::receipt::{OfferError, Receipt};
-pub use crate::resolve::{Action, Resolution, ResolveError};
-pub use crate::roster::{Missed, ServeError};
-pub use crate::shard::CallTotals;
-pub use crate::sinks::SinkDown;
+pub use crate::changes::canary::{Canary, Share};
+pub use crate::changes::receipt::{OfferError, Receipt};
+pub use crate::changes::resolve::{Action, Resolution, ResolveError};
+pub use crate::changes::roster::{Missed, ServeError};
+pub use crate::changes::sinks::SinkDown;
+pub use crate::stages::shard::CallTotals;
 
 /// Events that may wait for their commit: about two commits' worth.
 const WAITING_EVENTS_MAX: usize = 32_768;
@@ -154,15 +155,6 @@ struct Life {
     /// Who resolves the dead letters of a plugin's keys, and of a sink's.
     plugins: Dispatchers,
     sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,
-}
-
-/// A queue of the host, as it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueStatus {
-    /// The message type, which is the queue's name.
-    pub queue: String,
-    pub ready: usize,
-    pub leased: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

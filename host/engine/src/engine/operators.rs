@@ -4,13 +4,13 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::{Engine, OfferError, Resolution, ResolveError, lock};
-use crate::identity;
+use crate::changes::requests::PluginRequest;
+use crate::changes::resolve::ResolveRequest;
 use crate::model::{
     DeadLetterId, DeadLetterSubject, Event, Hops, InstanceStatus, Key, PluginName, attribute,
     reserved,
 };
-use crate::requests::PluginRequest;
-use crate::resolve::ResolveRequest;
+use crate::pure::identity;
 
 /// Why an instance is not cancelled or ended.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::attribute::{self, clip};
 use super::message::reserved;
-use crate::json::{self, Scanner, SyntaxError};
+use crate::model::json::{self, Scanner, SyntaxError};
 
 /// The media type of JSON data, and what an event without `datacontenttype` means.
 pub const JSON: &str = "application/json";

@@ -7,6 +7,8 @@ mod event;
 mod hops;
 mod ids;
 mod instance;
+pub mod json;
+mod lease;
 mod manifest;
 mod message;
 mod record;
@@ -22,9 +24,12 @@ pub use ids::{
     AgeTime, Key, MessageId, PluginName, Position, Sequence, SinkName, TimerName, Timestamp,
 };
 pub use instance::{Instance, InstanceStatus, State, Timer};
+pub use lease::{
+    Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, QueueStatus, Selection,
+};
 pub use manifest::{Absent, Correlation, Effect, Manifest, Role, Subscription};
 pub use message::{Message, MessageKind, reserved};
 pub use record::{
-    DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Held, LogEntry,
-    Parked, TimerPlace, TimerRef,
+    AgeMark, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Held,
+    LogEntry, OpenLetter, Parked, TimerPlace, TimerRef,
 };

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Event, Hops, Key, MessageKind, PluginName, Position, Sequence, SinkName, TimerName, Timestamp,
+    AgeTime, Event, Hops, Key, MessageKind, PluginName, Position, Sequence, SinkName, TimerName,
+    Timestamp,
 };
 
 /// An event in the log.
@@ -153,4 +154,21 @@ impl DeadLetterStatus {
             Self::Discarded => "discarded",
         }
     }
+}
+
+/// How far the log had come at a time of the age clock, and what the wall clock said then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgeMark {
+    pub at: AgeTime,
+    pub position: Position,
+    pub wall: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenLetter {
+    pub id: DeadLetterId,
+    /// The position of the event, or the sequence of the message.
+    pub place: u64,
+    /// Its status is `Redriving`.
+    pub redriving: bool,
 }

@@ -11,13 +11,13 @@ use serde_json::json;
 use super::small::{COMMAND, letters, start_with, until};
 use super::world::event;
 use crate::engine::{Engine, Settings};
-use crate::handler::{Call, Handler, Reply};
 use crate::model::{
     Absent, Correlation, Decision, Effect, Failure, InstanceStatus, Key, Manifest, Message,
     MessageKind, Outgoing, PluginName, Role, State, Subscription, reserved,
 };
-use crate::store::memory::MemoryStore;
-use crate::transport::{DeliveryError, Transport};
+use crate::seams::handler::{Call, Handler, Reply};
+use crate::seams::store::memory::MemoryStore;
+use crate::seams::transport::{DeliveryError, Transport};
 
 const PLUGIN: &str = "orders";
 const REFUND: &str = "refund";

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use super::scripts::{Pattern, served};
 use super::world::{START, event};
 use crate::engine::{Engine, Parts, Settings};
-use crate::lookup::{Lookup, Unanswered};
 use crate::model::{AnswerValue, Failure, PluginName, Timestamp};
-use crate::store::memory::MemoryStore;
+use crate::seams::lookup::{Lookup, Unanswered};
+use crate::seams::store::memory::MemoryStore;
 
 /// Far longer than any delay of the engine's own.
 const PAUSE: Duration = Duration::from_secs(600);

@@ -10,11 +10,11 @@ use serde_json::json;
 
 use super::scripts::RECEIPTS;
 use super::world::event;
+use crate::changes::receipt::Receipt;
 use crate::engine::Engine;
-use crate::identity::{self, DecisionIdentity};
 use crate::model::{Event, Hops, Key, Origin, PluginName};
-use crate::receipt::Receipt;
-use crate::store::memory::{MemoryStore, Tables};
+use crate::pure::identity::{self, DecisionIdentity};
+use crate::seams::store::memory::{MemoryStore, Tables};
 
 /// (source, id)
 type Name = (String, String);

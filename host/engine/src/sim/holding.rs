@@ -20,14 +20,14 @@ use super::scripts::{manifest, strings, subscription};
 use super::world::{START, event};
 use crate::Clock;
 use crate::engine::{Engine, Parts, Settings};
-use crate::handler::{Call, Handler, Reply};
-use crate::lookup::{Lookup, Unanswered};
 use crate::model::{
     Absent, AnswerValue, Decision, Effect, Event, Failure, Key, KeyChange, LogEntry, Manifest,
     PluginName, Position, Question, Role, State, Timestamp,
 };
-use crate::store::faulty::{FaultRates, FaultyStore};
-use crate::store::memory::{MemoryStore, Tables};
+use crate::seams::handler::{Call, Handler, Reply};
+use crate::seams::lookup::{Lookup, Unanswered};
+use crate::seams::store::faulty::{FaultRates, FaultyStore};
+use crate::seams::store::memory::{MemoryStore, Tables};
 
 const PLUGIN: &str = "keeper";
 const SHORT: Duration = Duration::from_millis(60);

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 
 use super::scripts::{AUDITOR, NOTIFIER, ORDERS, Pattern, RECEIPTS, script};
 use crate::engine::{Canary, Engine, Missed, Share};
-use crate::handler::Handler;
+use crate::seams::handler::Handler;
 
 const PLUGINS: [&str; 4] = [ORDERS, RECEIPTS, NOTIFIER, AUDITOR];
 
@@ -174,11 +174,11 @@ mod tests {
     use super::super::world::{START, event};
     use super::*;
     use crate::engine::{Action, Parts, Resolution, ServeError, Settings};
-    use crate::lookup::{Lookup, Unanswered};
     use crate::model::{AnswerValue, Event, Failure, Key, Manifest, PluginName, Role, Timestamp};
-    use crate::store::Store;
-    use crate::store::faulty::{FaultRates, FaultyStore};
-    use crate::store::memory::{MemoryStore, Tables};
+    use crate::seams::lookup::{Lookup, Unanswered};
+    use crate::seams::store::Store;
+    use crate::seams::store::faulty::{FaultRates, FaultyStore};
+    use crate::seams::store::memory::{MemoryStore, Tables};
 
     /// Answers when it is told to.
     #[derive(Default)]
@@ -203,7 +203,10 @@ mod tests {
         fn manifest(&self) -> &Manifest {
             &self.0
         }
-        fn handle(&self, _: &crate::handler::Call) -> Result<crate::handler::Reply, Failure> {
+        fn handle(
+            &self,
+            _: &crate::seams::handler::Call,
+        ) -> Result<crate::seams::handler::Reply, Failure> {
             Err(Failure::Permanent("never called".to_owned()))
         }
         fn migrate(&self, _: &crate::model::State, _: u32) -> Result<bytes::Bytes, String> {

@@ -9,12 +9,12 @@ use serde_json::Value;
 use super::hot::History;
 use super::scripts::{AUDITOR, NOTIFIER, ORDERS, Order, RECEIPTS, state_version};
 use super::world::Plan;
-use crate::identity::undeliverable_event_id;
 use crate::model::{
     DeadLetter, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Event, InstanceStatus, Key,
     Message, PluginName, reserved,
 };
-use crate::store::memory::Tables;
+use crate::pure::identity::undeliverable_event_id;
+use crate::seams::store::memory::Tables;
 
 /// Of one receipt, of which there are two: both decided by the notifier, with two messages each.
 const NOTIFICATIONS: usize = 4;

@@ -10,15 +10,15 @@ use serde_json::json;
 
 use super::world::{START, event};
 use crate::engine::{Action, Engine, OfferError, Parts, Resolution, Settings};
-use crate::handler::{Call, Handler, Reply};
-use crate::lookup::{Lookup, Unanswered};
 use crate::model::{
     Absent, AnswerValue, Correlation, Decision, Due, Effect, Failure, Manifest, MessageKind,
     Outgoing, PluginName, Role, State, Subscription, TimerChange, Timestamp, reserved,
 };
-use crate::store::Store;
-use crate::store::faulty::{FaultRates, FaultyStore};
-use crate::store::memory::{MemoryStore, Tables};
+use crate::seams::handler::{Call, Handler, Reply};
+use crate::seams::lookup::{Lookup, Unanswered};
+use crate::seams::store::Store;
+use crate::seams::store::faulty::{FaultRates, FaultyStore};
+use crate::seams::store::memory::{MemoryStore, Tables};
 
 /// Decides the same for everything that it gets.
 struct Echo {

@@ -7,8 +7,8 @@
 //! and delivered, and checks the guarantees from outside.
 //!
 //! What of it another world can be made of is public, with the feature `simulation`:
-//! [`Timeline`], [`failing_on_panic`], [`MemoryStore`](crate::store::memory::MemoryStore)
-//! and [`FaultyStore`](crate::store::faulty::FaultyStore). `sagabox sim` is such a world.
+//! [`Timeline`], [`failing_on_panic`], [`MemoryStore`](crate::seams::store::memory::MemoryStore)
+//! and [`FaultyStore`](crate::seams::store::faulty::FaultyStore). `sagabox sim` is such a world.
 
 #[cfg(test)]
 mod clocks;
@@ -53,7 +53,7 @@ use std::sync::Once;
 pub use life::Timeline;
 
 #[cfg(any(test, feature = "testing"))]
-use crate::store::memory::Tables;
+use crate::seams::store::memory::Tables;
 
 /// Runs one seed; returns what is stored at its end.
 ///

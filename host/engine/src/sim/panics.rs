@@ -12,10 +12,10 @@ use serde_json::json;
 use super::scripts::{Pattern, served};
 use super::world::{START, event};
 use crate::engine::{Engine, Parts, Settings};
-use crate::lookup::{Lookup, Unanswered};
 use crate::model::{AnswerValue, Message, PluginName, SinkName, Timestamp};
-use crate::store::memory::MemoryStore;
-use crate::transport::{DeliveryError, Transport};
+use crate::seams::lookup::{Lookup, Unanswered};
+use crate::seams::store::memory::MemoryStore;
+use crate::seams::transport::{DeliveryError, Transport};
 
 /// Panics at its first call; afterwards it works.
 #[derive(Default)]

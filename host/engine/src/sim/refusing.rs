@@ -11,12 +11,12 @@ use serde_json::json;
 use super::scripts::{Pattern, served};
 use super::world::{START, event};
 use crate::engine::{Engine, OfferError, Parts, Settings};
-use crate::handler::Handler;
-use crate::lookup::{Lookup, Unanswered};
 use crate::model::{AnswerValue, PluginName, Timestamp};
-use crate::store::Store;
-use crate::store::faulty::{FaultRates, FaultyStore};
-use crate::store::memory::MemoryStore;
+use crate::seams::handler::Handler;
+use crate::seams::lookup::{Lookup, Unanswered};
+use crate::seams::store::Store;
+use crate::seams::store::faulty::{FaultRates, FaultyStore};
+use crate::seams::store::memory::MemoryStore;
 
 struct Missing;
 

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::handler::{Call, Handler, Reply};
 use crate::model::{
     Absent, Correlation, Decision, Due, Effect, Failure, KeyChange, Manifest, MessageKind,
     Outgoing, Question, Role, State, Subscription, TimerChange, reserved,
 };
+use crate::seams::handler::{Call, Handler, Reply};
 
 /// The name of a scripted plugin, and of the commands that the ledger counts.
 pub const ORDERS: &str = "orders";

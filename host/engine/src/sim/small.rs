@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use super::scripts::{AUDITOR, Pattern, script};
 use super::world::{START, event};
 use crate::engine::{Engine, Parts, Settings};
-use crate::handler::Handler;
-use crate::lookup::{Lookup, Unanswered};
 use crate::model::{AnswerValue, DeadLetter, Event, PluginName, SinkName, Timestamp};
-use crate::store::memory::MemoryStore;
-use crate::transport::Transport;
+use crate::seams::handler::Handler;
+use crate::seams::lookup::{Lookup, Unanswered};
+use crate::seams::store::memory::MemoryStore;
+use crate::seams::transport::Transport;
 
 /// The type of the commands, and the name of their queue.
 pub const COMMAND: &str = "record";

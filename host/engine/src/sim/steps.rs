@@ -21,19 +21,19 @@ use super::life::Timeline;
 use super::scripts::{Pattern, Script, handlers};
 use super::world::{Life, Operator, Plan, START, Treatment, event, is_refused};
 use crate::engine::{Parts, Settings};
-use crate::handler::{Call, Handler, Reply};
-use crate::housekeeping::Retention;
-use crate::lookup::{Lookup, Unanswered};
 use crate::model::{
     AnswerValue, DeadLetter, DeadLetterId, Failure, Held, Key, LogEntry, Manifest, Message,
     PluginName, Position, Sequence, SinkName, State, TimerPlace, Timestamp,
 };
-use crate::store::memory::MemoryStore;
-use crate::store::{
+use crate::seams::handler::{Call, Handler, Reply};
+use crate::seams::lookup::{Lookup, Unanswered};
+use crate::seams::store::memory::MemoryStore;
+use crate::seams::store::{
     Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, MessageLane, Page, ReadError,
     Recovered, RecoveredPlugin, Store, StreamPage, TimerRow,
 };
-use crate::transport::{DeliveryError, Transport};
+use crate::seams::transport::{DeliveryError, Transport};
+use crate::stages::housekeeping::Retention;
 
 /// What a call through a seam takes, so that others have time to pile up.
 const CALL_TIME: Duration = Duration::from_millis(1);

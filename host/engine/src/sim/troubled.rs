@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use super::small::{keys, letters, send, start, until};
 use crate::engine::{Engine, Settings};
 use crate::model::Message;
-use crate::store::memory::MemoryStore;
-use crate::transport::{DeliveryError, Transport};
+use crate::seams::store::memory::MemoryStore;
+use crate::seams::transport::{DeliveryError, Transport};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MINUTE: Duration = Duration::from_secs(60);

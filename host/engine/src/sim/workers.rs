@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::small::{COMMAND, keys, letters, send, start};
-use crate::engine::{Engine, LeaseRequest, Selection, Settings};
-use crate::store::memory::MemoryStore;
+use crate::engine::{Engine, Settings};
+use crate::model::{LeaseRequest, Selection};
+use crate::seams::store::memory::MemoryStore;
 
 const ATTEMPTS: u32 = 4;
 const LEASE: Duration = Duration::from_millis(200);

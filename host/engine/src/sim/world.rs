@@ -18,20 +18,20 @@ use super::ledger;
 use super::life::Timeline;
 use super::scripts::{Pattern, payload};
 use crate::Clock;
+use crate::changes::receipt::Receipt;
 use crate::engine::{Action, Engine, Parts, Resolution, Settings};
-use crate::housekeeping::Retention;
-use crate::lookup::{Lookup, Unanswered};
 use crate::model::{
     AnswerValue, DeadLetterSubject, Event, Failure, Message, PluginName, SinkName, Timestamp,
 };
-use crate::receipt::Receipt;
-use crate::store::faulty::{FaultRates, FaultyStore};
-use crate::store::memory::{MemoryStore, Tables};
-use crate::transport::Transport;
-use crate::transport::faulty::{
+use crate::seams::lookup::{Lookup, Unanswered};
+use crate::seams::store::faulty::{FaultRates, FaultyStore};
+use crate::seams::store::memory::{MemoryStore, Tables};
+use crate::seams::transport::Transport;
+use crate::seams::transport::faulty::{
     DeliveryFault, DeliveryFaultRates, DeliveryFaults, DrawnDeliveryFaults, FaultyTransport,
 };
-use crate::transport::memory::MemoryTransport;
+use crate::seams::transport::memory::MemoryTransport;
+use crate::stages::housekeeping::Retention;
 
 /// A world in which work remains after so much simulated time is stuck.
 const LIFETIME: Duration = Duration::from_secs(600);

@@ -16,7 +16,10 @@ use self::sources::Sources;
 use super::signals::Signals;
 use super::{InputError, build, output, test};
 use crate::config::{Overrides, Settings};
-use crate::{files, plugin, scenario, trust};
+use crate::io::files;
+use crate::plugins::trust;
+use crate::plugins::wasm;
+use crate::verify::scenario;
 
 /// Between two looks. What two of them see alike is taken: who saves ten files in a row
 /// gets one build.
@@ -119,13 +122,13 @@ impl Dev {
                 let (source, target) = (self.source.clone(), self.target.clone());
                 let out = self.scratch.join("built");
                 let building =
-                    tokio::task::spawn_blocking(move || plugin::build(&source, &out, &target));
+                    tokio::task::spawn_blocking(move || wasm::build(&source, &out, &target));
                 building.await??
             }
         };
         // What is just being written is neither signed nor pinned.
         let sandbox =
-            plugin::Settings { trust: trust::Policy::default(), ..settings.sandbox.clone() };
+            wasm::Settings { trust: trust::Policy::default(), ..settings.sandbox.clone() };
         let folder = self.source.join(scenario::IN_SOURCE);
         let component = built.clone();
         // Loading and playing are computation.
@@ -173,7 +176,7 @@ impl Dev {
 }
 
 /// Loads the component as a host would, and plays its scenarios.
-fn try_out(component: &Path, folder: &Path, sandbox: &plugin::Settings) -> anyhow::Result<()> {
+fn try_out(component: &Path, folder: &Path, sandbox: &wasm::Settings) -> anyhow::Result<()> {
     let files = match folder.exists() {
         true => scenario::files_in(folder)?,
         false => Vec::new(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::files::Stamp;
+use crate::io::files::Stamp;
 
 /// Directories that hold what is made of sources, whatever the language.
 const MADE: [&str; 6] = ["target", "node_modules", "__pycache__", "dist", "build", "out"];

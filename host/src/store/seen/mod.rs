@@ -25,7 +25,7 @@ mod run;
 
 use std::ops::Range;
 
-use sagabox_engine::filter::Filter;
+use sagabox_engine::pure::filter::Filter;
 
 use generation::Generation;
 pub(super) use run::{Head, Run, first_row, run_of};

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use sagabox_engine::filter::Filter;
+use sagabox_engine::pure::filter::Filter;
 
 use super::{Hash, PLACES, Place, Sizes, place_of};
 

@@ -12,8 +12,8 @@ use crate::model::{
     DeadLetter, DeadLetterStatus, DeadLetterSubject, Event, InstanceStatus, Key, Message,
     PluginName, Position, Sequence, SinkName, reserved,
 };
+use crate::seams::store::memory::Tables;
 use crate::sim::ledger;
-use crate::store::memory::Tables;
 
 pub(super) fn place(letter: &DeadLetter) -> u64 {
     match &letter.subject {

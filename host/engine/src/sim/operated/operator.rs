@@ -15,7 +15,7 @@ use crate::model::{
     DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, InstanceStatus, Key,
     PluginName, Position, Timestamp, reserved,
 };
-use crate::store::memory::{MemoryStore, Tables};
+use crate::seams::store::memory::{MemoryStore, Tables};
 
 /// Keys that the operator itself starts and completes, again and again.
 const AGAIN: [&str; 2] = ["g0", "g1"];

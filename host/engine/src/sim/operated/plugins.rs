@@ -11,12 +11,12 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
-use crate::handler::{Call, Handler, Reply};
 use crate::model::{
     Absent, AnswerValue, Correlation, Decision, Due, Effect, Event, Failure, KeyChange, Manifest,
     Message, MessageKind, Outgoing, Question, Role, State, Subscription, TimerChange, reserved,
 };
-use crate::transport::{DeliveryError, Transport};
+use crate::seams::handler::{Call, Handler, Reply};
+use crate::seams::transport::{DeliveryError, Transport};
 
 pub(super) const JOBS: &str = "jobs";
 pub(super) const TELLER: &str = "teller";

@@ -1,0 +1,47 @@
+//! Calls of handlers, as a dispatcher gives them to the shards.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::model::{Failure, Key, PluginName, Position};
+use crate::seams::handler::{Call, Handler, Reply};
+
+/// Calls travel in groups, because waking a thread costs more than a call; in
+/// small ones, so that all threads have some.
+pub const GROUP_MAX: usize = 32;
+
+/// One call to make.
+pub struct Job {
+    pub position: Position,
+    pub key: Key,
+    /// Which of the plugin's versions is called; comes back with the result.
+    pub generation: u32,
+    pub call: Call,
+}
+
+/// What came of it.
+pub struct JobResult {
+    pub position: Position,
+    pub key: Key,
+    pub generation: u32,
+    pub reply: Result<Reply, Failure>,
+    /// With a migrated state, if the state was of another version.
+    pub call: Call,
+}
+
+/// Whose calls wait in one queue. A canary's have one of their own, so that they do not
+/// hold back those of the version beside it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Caller {
+    pub plugin: PluginName,
+    pub is_canary: bool,
+}
+
+/// A group of calls to one handler, and where the results go.
+pub struct Group {
+    pub caller: Caller,
+    pub handler: Arc<dyn Handler>,
+    pub jobs: Vec<Job>,
+    pub results: mpsc::UnboundedSender<Vec<JobResult>>,
+}

@@ -1,0 +1,127 @@
+//! What the stages give each other: the work of the next commit, requests, and the structures
+//! that one stage fills and another reads. A stage knows these types, and no other stage.
+
+pub(crate) mod backlog;
+pub(crate) mod canary;
+pub(crate) mod jobs;
+pub(crate) mod outbox;
+pub(crate) mod readers;
+pub(crate) mod receipt;
+pub(crate) mod requests;
+pub(crate) mod resolve;
+pub(crate) mod roster;
+pub(crate) mod serving;
+pub(crate) mod sinks;
+pub(crate) mod tail;
+pub(crate) mod timer_index;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::changes::receipt::{OfferError, Receipt};
+use crate::model::{
+    DeadLetter, DecisionRecord, Event, Held, Hops, Instance, Key, MessageKind, Parked, Position,
+    Sequence, SinkName, TimerName,
+};
+use crate::seams::store::{Closing, Expire, MessageLane, PluginProgress, SinkProgress, TimerRow};
+
+/// What the other stages want written.
+pub enum Work {
+    Offer(Offer),
+    Plugin(Box<PluginChanges>),
+    Sink(Box<SinkChanges>),
+    Fire(Fire),
+    /// What is too old.
+    Remove(Removal),
+    /// Answered with the log's last position, when all that was offered before is in it.
+    Head(oneshot::Sender<Position>),
+}
+
+/// Events from outside or an operator's word, and who waits for the receipt.
+pub struct Offer {
+    pub events: Vec<Arc<Event>>,
+    pub hops: Hops,
+    pub reply: oneshot::Sender<Result<Vec<Receipt>, OfferError>>,
+    /// Given back when the events are written: bounds what waits here.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// Timers that are due, and the events they fire as.
+pub struct Fire {
+    pub timers: Vec<(TimerRow, Arc<Event>)>,
+    /// Given back when they are taken out: bounds what waits here.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// What a dispatcher decided since it last handed over. Already folded: each row once.
+#[derive(Default)]
+pub struct PluginChanges {
+    pub instances: BTreeMap<Key, Arc<Instance>>,
+    /// Before `instances`.
+    pub instances_removed: BTreeSet<Key>,
+    /// (key, instance) to claimed or released.
+    pub claims: BTreeMap<(Key, Key), bool>,
+    /// (instance, name) to set or cleared.
+    pub timers: BTreeMap<(Key, TimerName), Option<TimerRow>>,
+    pub decisions: Vec<DecisionRecord>,
+    pub outgoing: Vec<Addressed>,
+    pub held: BTreeMap<(Position, Key), Option<Held>>,
+    pub parked: BTreeMap<(Position, Key), Option<Parked>>,
+    /// Each once.
+    pub dead_letters: Vec<DeadLetter>,
+    pub letters_closed: Vec<Closing>,
+    pub progress: Option<PluginProgress>,
+    /// Told when all this is durable.
+    pub replies: Vec<oneshot::Sender<()>>,
+    /// A plugin has one set of changes in the channel at a time; given back when it is taken out.
+    pub permit: Option<OwnedSemaphorePermit>,
+}
+
+/// A message with everything but its place in the outbox.
+pub struct Addressed {
+    /// None: it goes to the log alone.
+    pub sink: Option<SinkName>,
+    pub kind: MessageKind,
+    pub key: Key,
+    pub cause: Position,
+    pub event: Arc<Event>,
+    pub hops: Hops,
+    /// Whether it is appended to the log too, so that plugins get it.
+    pub append: bool,
+    /// A dead letter's event on its way back to the log.
+    pub redriven: bool,
+}
+
+/// What a relay or queue settled since it last handed over.
+#[derive(Default)]
+pub struct SinkChanges {
+    /// Each once.
+    pub dead_letters: Vec<DeadLetter>,
+    pub parked: Vec<(MessageLane, Sequence)>,
+    pub parked_removed: Vec<Sequence>,
+    /// Events that tell instances of commands that could not be delivered.
+    pub reserved: Vec<(Event, Hops)>,
+    pub progress: Option<SinkProgress>,
+    /// Told when it is durable.
+    pub replies: Vec<oneshot::Sender<()>>,
+    pub permit: Option<OwnedSemaphorePermit>,
+}
+
+impl PluginChanges {
+    pub fn rows(&self) -> usize {
+        self.decisions.len()
+            + self.outgoing.len()
+            + self.held.len()
+            + self.parked.len()
+            + self.letters_closed.len()
+    }
+}
+
+/// One step's work for the committer.
+pub struct Removal {
+    pub expire: Expire,
+    /// Told how many rows of the history went, when that is durable.
+    pub reply: oneshot::Sender<usize>,
+}

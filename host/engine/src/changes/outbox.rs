@@ -1,0 +1,119 @@
+//! The outboxes of all sinks: who gives sequences, and the tails from which
+//! relays and queues read.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::mpsc;
+
+use crate::changes::tail::{Next, Tail};
+use crate::model::{Message, Sequence, SinkName};
+use crate::seams::store::{Page, ReadError, Store};
+
+pub type MessageTail = Tail<Arc<Message>>;
+
+pub struct Outboxes {
+    sinks: Mutex<BTreeMap<SinkName, Outbox>>,
+    /// Told of each sink's first message: somebody must deliver it.
+    opened: mpsc::UnboundedSender<SinkName>,
+}
+
+struct Outbox {
+    last: Sequence,
+    tail: Arc<MessageTail>,
+}
+
+impl Outboxes {
+    /// The recovered sinks have somebody who delivers them.
+    pub fn new(
+        recovered: impl IntoIterator<Item = (SinkName, Sequence)>,
+        opened: mpsc::UnboundedSender<SinkName>,
+    ) -> Self {
+        let sinks =
+            recovered.into_iter().map(|(sink, last)| (sink, Outbox { last, tail: tail(last.0) }));
+        Self { sinks: Mutex::new(sinks.collect()), opened }
+    }
+
+    /// The next sequence of a sink.
+    pub fn assign(&self, sink: &SinkName) -> Sequence {
+        let mut sinks = self.sinks.lock().expect("no panic while the lock is held");
+        let outbox = match sinks.get_mut(sink) {
+            Some(outbox) => outbox,
+            None => {
+                // Nobody listens any more only when the engine ends.
+                let _ = self.opened.send(sink.clone());
+                sinks.entry(sink.clone()).or_insert_with(Outbox::fresh)
+            }
+        };
+        outbox.last = outbox.last.next();
+        outbox.last
+    }
+
+    /// Hands on committed messages; those of one sink are ascending.
+    pub fn publish(&self, messages: Vec<Arc<Message>>) {
+        let mut by_sink: BTreeMap<SinkName, Vec<(u64, Arc<Message>)>> = BTreeMap::new();
+        for message in messages {
+            match by_sink.get_mut(&message.sink) {
+                Some(entries) => entries.push((message.sequence.0, message)),
+                None => {
+                    by_sink.insert(message.sink.clone(), vec![(message.sequence.0, message)]);
+                }
+            }
+        }
+        for (sink, entries) in by_sink {
+            let head = entries.last().map_or(0, |(sequence, _)| *sequence);
+            self.tail(&sink).publish(entries, head);
+        }
+    }
+
+    pub fn tail(&self, sink: &SinkName) -> Arc<MessageTail> {
+        let mut sinks = self.sinks.lock().expect("no panic while the lock is held");
+        Arc::clone(&sinks.entry(sink.clone()).or_insert_with(Outbox::fresh).tail)
+    }
+}
+
+impl Outbox {
+    fn fresh() -> Self {
+        Self { last: Sequence(0), tail: tail(0) }
+    }
+}
+
+/// Reads one sink's outbox from a place on.
+pub struct OutboxReader {
+    pub sink: SinkName,
+    pub store: Arc<dyn Store>,
+    pub tail: Arc<MessageTail>,
+    /// Read up to here.
+    pub place: Sequence,
+}
+
+impl OutboxReader {
+    /// The next messages; none if there are none now. The second value tells how far
+    /// it has read, which is further than the last message where sequences have gaps.
+    ///
+    /// # Errors
+    /// If the store cannot be read. The place stays.
+    pub async fn next(&mut self, limit: usize) -> Result<Vec<Arc<Message>>, ReadError> {
+        match self.tail.read(self.place.0, Page { rows: limit, bytes: usize::MAX }) {
+            Next::Caught => Ok(Vec::new()),
+            Next::Entries(messages, place) => {
+                self.place = Sequence(place);
+                Ok(messages)
+            }
+            Next::Behind => {
+                let head = self.tail.head();
+                let messages = self.store.read_outbox(&self.sink, self.place, limit).await?;
+                self.place = match messages.last() {
+                    Some(last) => last.sequence,
+                    // Only gaps are left of what the store had.
+                    None => Sequence(head),
+                };
+                Ok(messages)
+            }
+        }
+    }
+}
+
+fn tail(last: u64) -> Arc<Tail<Arc<Message>>> {
+    Arc::new(Tail::new(last, |message: &Arc<Message>| message.event.bytes()))
+}

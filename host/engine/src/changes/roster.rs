@@ -1,0 +1,187 @@
+//! Which plugins are to be served, and by which version: what the host wants, whatever
+//! becomes of the stages. The stage in `plugins.rs` makes it so, in every life anew.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use thiserror::Error;
+use tokio::sync::Notify;
+
+use crate::changes::canary::Canary;
+use crate::model::{Manifest, PluginName, Position};
+use crate::seams::handler::Handler;
+
+/// What becomes of the events that came while a plugin was away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Missed {
+    /// They have waited, and are handled.
+    #[default]
+    Handle,
+    /// They are ignored, and counted. What is for the plugin alone, such as its timers,
+    /// is handled all the same.
+    Ignore,
+}
+
+/// Why a plugin is not served.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ServeError {
+    #[error(
+        "{plugin} serves as {serving}, and this is a {candidate}; a plugin keeps its role, give the new one another name"
+    )]
+    Role { plugin: PluginName, serving: &'static str, candidate: &'static str },
+    #[error("no version of {0} serves, beside which a canary could")]
+    NotServed(PluginName),
+    #[error(
+        "{0} subscribes otherwise than the version that serves; a canary shares its events, so it takes the same"
+    )]
+    Subscriptions(PluginName),
+    #[error("the host is shutting down")]
+    Stopping,
+}
+
+pub struct Roster {
+    wanted: Mutex<Wanted>,
+    changed: Notify,
+    made: Notify,
+}
+
+#[derive(Clone)]
+pub struct Entry {
+    pub handler: Arc<dyn Handler>,
+    pub canary: Option<Canary>,
+    pub missed: Missed,
+    /// Set when the plugin first begins: what came up to here, it has missed.
+    pub missed_to: Option<Position>,
+}
+
+struct Wanted {
+    plugins: BTreeMap<PluginName, Entry>,
+    /// Counts the changes, and those that are made so.
+    changes: u64,
+    made: u64,
+}
+
+impl Roster {
+    pub fn new(handlers: &[Arc<dyn Handler>]) -> Self {
+        let entry = |handler: &Arc<dyn Handler>| Entry {
+            handler: Arc::clone(handler),
+            canary: None,
+            missed: Missed::Handle,
+            missed_to: None,
+        };
+        let plugins = handlers.iter().map(|h| (h.manifest().name.clone(), entry(h)));
+        let wanted = Wanted { plugins: plugins.collect(), changes: 0, made: 0 };
+        Self { wanted: Mutex::new(wanted), changed: Notify::new(), made: Notify::new() }
+    }
+
+    pub fn get(&self, plugin: &PluginName) -> Option<Arc<dyn Handler>> {
+        self.lock().plugins.get(plugin).map(|entry| Arc::clone(&entry.handler))
+    }
+
+    /// Wants a plugin served by this version. Returns the number of the change.
+    pub fn put(&self, handler: Arc<dyn Handler>, missed: Missed) -> Result<u64, ServeError> {
+        let manifest = handler.manifest();
+        let name = manifest.name.clone();
+        let mut wanted = self.lock();
+        if let Some(entry) = wanted.plugins.get_mut(&name) {
+            check_role(entry.handler.manifest(), manifest)?;
+            entry.handler = handler;
+            entry.canary = None;
+        } else {
+            let entry = Entry { handler, canary: None, missed, missed_to: None };
+            wanted.plugins.insert(name, entry);
+        }
+        Ok(self.change(wanted))
+    }
+
+    /// Wants a share of a plugin's keys served by this candidate.
+    pub fn put_canary(&self, canary: Canary) -> Result<u64, ServeError> {
+        let manifest = canary.handler.manifest();
+        let name = manifest.name.clone();
+        let mut wanted = self.lock();
+        let entry = wanted.plugins.get_mut(&name);
+        let entry = entry.ok_or_else(|| ServeError::NotServed(name.clone()))?;
+        let serving = entry.handler.manifest();
+        check_role(serving, manifest)?;
+        if serving.subscriptions_by_type() != manifest.subscriptions_by_type() {
+            return Err(ServeError::Subscriptions(name));
+        }
+        entry.canary = Some(canary);
+        Ok(self.change(wanted))
+    }
+
+    pub fn remove_canary(&self, plugin: &PluginName) -> u64 {
+        let mut wanted = self.lock();
+        if let Some(entry) = wanted.plugins.get_mut(plugin) {
+            entry.canary = None;
+        }
+        self.change(wanted)
+    }
+
+    pub fn remove(&self, plugin: &PluginName) -> u64 {
+        let mut wanted = self.lock();
+        wanted.plugins.remove(plugin);
+        self.change(wanted)
+    }
+
+    fn change(&self, mut wanted: MutexGuard<'_, Wanted>) -> u64 {
+        wanted.changes += 1;
+        let change = wanted.changes;
+        drop(wanted);
+        self.changed.notify_one();
+        change
+    }
+
+    /// What is wanted, as of the change of this number.
+    pub fn wanted(&self) -> (BTreeMap<PluginName, Entry>, u64) {
+        let wanted = self.lock();
+        (wanted.plugins.clone(), wanted.changes)
+    }
+
+    /// Notes how far the plugin's log had come when it began. The first time counts, also
+    /// if the stages begin again before it has come so far.
+    pub fn began(&self, plugin: &PluginName, head: Position) -> Position {
+        let mut wanted = self.lock();
+        let Some(entry) = wanted.plugins.get_mut(plugin) else { return Position(0) };
+        *entry.missed_to.get_or_insert(match entry.missed {
+            Missed::Handle => Position(0),
+            Missed::Ignore => head,
+        })
+    }
+
+    /// Resolves when there may be a change to make.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    pub fn is_made(&self, change: u64) {
+        self.lock().made = change;
+        self.made.notify_waiters();
+    }
+
+    /// Resolves when the change of this number is made.
+    pub async fn made(&self, change: u64) {
+        loop {
+            let made = self.made.notified();
+            tokio::pin!(made);
+            made.as_mut().enable();
+            if self.lock().made >= change {
+                return;
+            }
+            made.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Wanted> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn check_role(serving: &Manifest, candidate: &Manifest) -> Result<(), ServeError> {
+    if serving.role == candidate.role {
+        return Ok(());
+    }
+    let plugin = candidate.name.clone();
+    let (serving, candidate) = (serving.role.as_str(), candidate.role.as_str());
+    Err(ServeError::Role { plugin, serving, candidate })
+}

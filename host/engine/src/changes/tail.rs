@@ -1,0 +1,114 @@
+//! The newest end of a sequence, kept in memory so that nothing just written is
+//! read back. The committer appends; each reader holds its own place and falls
+//! back to the store when it is too far behind.
+//!
+//! The committer never waits for a reader: that would close a circle (committer
+//! waits for dispatcher waits for committer) and stand still.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::seams::store::Page;
+
+/// How many entries stay in memory: two of the greatest commits, which is what a host
+/// takes in a third of a second at its best. A reader that is further behind reads the store.
+const TAIL_ENTRIES_MAX: usize = 16_384;
+/// And how much they take of memory.
+const TAIL_BYTES_MAX: usize = 64 << 20;
+
+pub struct Tail<T> {
+    entries: Mutex<Entries<T>>,
+    bytes_of: fn(&T) -> usize,
+    head: AtomicU64,
+    /// Wakes readers in the order in which they began to wait, so that a simulated
+    /// run repeats; `tokio::sync::watch` wakes them in an order of its own.
+    grown: Notify,
+}
+
+struct Entries<T> {
+    /// Everything after this place is in `queue`.
+    complete_after: u64,
+    queue: VecDeque<(u64, T)>,
+    bytes: usize,
+}
+
+/// What a reader finds.
+pub enum Next<T> {
+    /// The entries after its place, in order, and the place up to which it has now read.
+    Entries(Vec<T>, u64),
+    /// Its place is too old: read the store.
+    Behind,
+    /// Nothing new.
+    Caught,
+}
+
+impl<T: Clone> Tail<T> {
+    /// `head` is the last place there is; all up to it is in the store.
+    pub fn new(head: u64, bytes_of: fn(&T) -> usize) -> Self {
+        let entries = Entries { complete_after: head, queue: VecDeque::new(), bytes: 0 };
+        Self {
+            entries: Mutex::new(entries),
+            bytes_of,
+            head: AtomicU64::new(head),
+            grown: Notify::new(),
+        }
+    }
+
+    /// Adds committed entries, ascending. `head` is the last place used, also if
+    /// nothing lies there.
+    pub fn publish(&self, entries: impl IntoIterator<Item = (u64, T)>, head: u64) {
+        {
+            let mut tail = self.entries.lock().expect("no panic while the lock is held");
+            for (place, entry) in entries {
+                tail.bytes += (self.bytes_of)(&entry);
+                tail.queue.push_back((place, entry));
+            }
+            while tail.queue.len() > TAIL_ENTRIES_MAX || tail.bytes > TAIL_BYTES_MAX {
+                if let Some((place, entry)) = tail.queue.pop_front() {
+                    tail.bytes -= (self.bytes_of)(&entry);
+                    tail.complete_after = place;
+                }
+            }
+            self.head.store(head, Ordering::Release);
+        }
+        self.grown.notify_waiters();
+    }
+
+    pub fn read(&self, after: u64, page: Page) -> Next<T> {
+        let tail = self.entries.lock().expect("no panic while the lock is held");
+        let head = self.head();
+        if after >= head {
+            return Next::Caught;
+        }
+        if after < tail.complete_after {
+            return Next::Behind;
+        }
+        let start = tail.queue.partition_point(|(place, _)| *place <= after);
+        let entries = tail.queue.range(start..).map(|(_, entry)| entry);
+        let entries: Vec<T> = page.cut(entries, |entry| (self.bytes_of)(entry)).cloned().collect();
+        let read_all = start + entries.len() >= tail.queue.len();
+        let place = if read_all { head } else { tail.queue[start + entries.len() - 1].0 };
+        Next::Entries(entries, place)
+    }
+
+    pub fn head(&self) -> u64 {
+        self.head.load(Ordering::Acquire)
+    }
+
+    /// Resolves when there is something after this place.
+    pub async fn wait(&self, after: u64) {
+        loop {
+            let grown = self.grown.notified();
+            tokio::pin!(grown);
+            // From here on no growth is missed; what came before shows in the head.
+            grown.as_mut().enable();
+            if self.head() > after {
+                return;
+            }
+            grown.await;
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! The next timers, in memory: what the store has up to a *horizon*, and nothing that
+//! it has not. Bounded in number and in bytes; what lies beyond the horizon is read,
+//! page by page, as the timers before it fire.
+//!
+//! A page ends, and the next begins, at a place that no two timers share: many may be
+//! due at one time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::model::{Hops, Key, PluginName, Position, TimerName, TimerPlace, TimerRef, Timestamp};
+use crate::seams::store::TimerRow;
+
+/// What the data of the timers in memory may take. Of a single timer it may be more.
+const BYTES_MAX: usize = 32 << 20;
+/// Below this share of the number that it may have, the index is filled from the store.
+const LOW_WATER: usize = 4;
+
+type Name = (PluginName, Key, TimerName);
+
+/// Shared by the stage that fires timers and by the committer, which keeps it up to date.
+pub struct TimerIndex {
+    index: Mutex<Index>,
+    changed: Notify,
+}
+
+struct Index {
+    timers: BTreeMap<TimerPlace, Entry>,
+    /// When the one timer of each name is due.
+    due: BTreeMap<Name, Timestamp>,
+    bytes: usize,
+    timers_max: usize,
+    /// Some had to go, and nothing else has left since: it is no use to read them again.
+    is_full: bool,
+    horizon: Horizon,
+    /// What was set or cleared since a page is being read, which may not have it.
+    touched: Option<BTreeSet<Name>>,
+}
+
+struct Entry {
+    set_by: Position,
+    data: Bytes,
+    hops: Hops,
+}
+
+/// Up to where the index has every timer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Horizon {
+    Nothing,
+    /// Up to and including this place.
+    To(TimerPlace),
+    All,
+}
+
+/// What the stage does next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Reads the timers after a place.
+    Read { after: Option<TimerPlace> },
+    /// Waits for the next timer, if there is one.
+    Wait { due: Option<Timestamp> },
+}
+
+impl TimerIndex {
+    /// Knows nothing yet: all is read from the store. Keeps `timers_max` timers, at least one.
+    pub fn new(timers_max: usize) -> Self {
+        let index = Index {
+            timers: BTreeMap::new(),
+            due: BTreeMap::new(),
+            bytes: 0,
+            timers_max: timers_max.max(1),
+            is_full: false,
+            horizon: Horizon::Nothing,
+            touched: None,
+        };
+        Self { index: Mutex::new(index), changed: Notify::new() }
+    }
+
+    /// Committed changes: timers set, which replace those of the same name, and cleared.
+    pub fn update(&self, set: Vec<TimerRow>, cleared: &[Name]) {
+        if set.is_empty() && cleared.is_empty() {
+            return;
+        }
+        let mut index = self.lock();
+        for name in cleared {
+            index.forget(name);
+            index.touch(name);
+        }
+        for row in set {
+            let name = name_of(&row.timer);
+            index.forget(&name);
+            index.touch(&name);
+            // While a page is read, it may end behind this timer without having it.
+            if index.touched.is_some() || index.covers(&row.timer.place()) {
+                index.remember(row);
+            }
+        }
+        index.trim();
+        drop(index);
+        self.changed.notify_one();
+    }
+
+    /// Timers that are due, at most so many. They leave the index: those that nobody
+    /// fires must come from the store again, in another life.
+    pub fn take_due(&self, now: Timestamp, limit: usize) -> Vec<TimerRow> {
+        let mut index = self.lock();
+        let mut due = Vec::new();
+        // What lies beyond the horizon waits until what lies before it is known.
+        while due.len() < limit
+            && let Some((place, _)) = index.timers.first_key_value()
+            && place.due <= now
+            && index.covers(place)
+            && let Some(row) = index.pop_first()
+        {
+            due.push(row);
+        }
+        due
+    }
+
+    pub fn next(&self) -> Next {
+        let index = self.lock();
+        let first = index.timers.first_key_value().map(|(place, _)| place);
+        let is_known = first.is_some_and(|place| index.covers(place));
+        let is_low = index.timers.len() < index.timers_max.div_ceil(LOW_WATER);
+        match &index.horizon {
+            Horizon::All => Next::Wait { due: first.map(|place| place.due) },
+            _ if is_known && (index.is_full || !is_low) => {
+                Next::Wait { due: first.map(|place| place.due) }
+            }
+            Horizon::Nothing => Next::Read { after: None },
+            Horizon::To(place) => Next::Read { after: Some(place.clone()) },
+        }
+    }
+
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// From here on until `end_reading`, what changes is newer than what is read.
+    pub fn begin_reading(&self) {
+        self.lock().touched = Some(BTreeSet::new());
+    }
+
+    /// The timers after the place that `next` named; none if there are no more. Without a
+    /// page, the read has failed.
+    pub fn end_reading(&self, page: Option<Vec<TimerRow>>) {
+        let mut index = self.lock();
+        let touched = index.touched.take().unwrap_or_default();
+        let Some(page) = page else { return };
+        index.horizon = match page.last() {
+            None => Horizon::All,
+            Some(last) => index.horizon.clone().max(Horizon::To(last.timer.place())),
+        };
+        for row in page {
+            let name = name_of(&row.timer);
+            if !touched.contains(&name) && !index.due.contains_key(&name) {
+                index.remember(row);
+            }
+        }
+        index.trim();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Index> {
+        self.index.lock().expect("no panic while the lock is held")
+    }
+}
+
+impl Index {
+    fn covers(&self, place: &TimerPlace) -> bool {
+        match &self.horizon {
+            Horizon::Nothing => false,
+            Horizon::To(last) => place <= last,
+            Horizon::All => true,
+        }
+    }
+
+    fn touch(&mut self, name: &Name) {
+        if let Some(touched) = &mut self.touched {
+            touched.insert(name.clone());
+        }
+    }
+
+    fn remember(&mut self, row: TimerRow) {
+        let TimerRow { timer, data, hops } = row;
+        self.bytes += data.len();
+        self.due.insert(name_of(&timer), timer.due);
+        let entry = Entry { set_by: timer.set_by, data, hops };
+        self.timers.insert(timer.place(), entry);
+    }
+
+    fn forget(&mut self, name: &Name) {
+        if let Some(due) = self.due.remove(name) {
+            let (plugin, instance, name) = name.clone();
+            let entry = self.timers.remove(&TimerPlace { due, plugin, instance, name });
+            self.bytes -= entry.map_or(0, |entry| entry.data.len());
+            self.is_full = false;
+        }
+    }
+
+    fn pop_first(&mut self) -> Option<TimerRow> {
+        let (place, Entry { set_by, data, hops }) = self.timers.pop_first()?;
+        let TimerPlace { due, plugin, instance, name } = place;
+        let timer = TimerRef { plugin, instance, name, due, set_by };
+        self.due.remove(&name_of(&timer));
+        self.bytes -= data.len();
+        self.is_full = false;
+        Some(TimerRow { timer, data, hops })
+    }
+
+    /// Lets the last go while there are too many; the horizon comes nearer.
+    fn trim(&mut self) {
+        while self.timers.len() > self.timers_max
+            || (self.bytes > BYTES_MAX && self.timers.len() > 1)
+        {
+            let Some((place, entry)) = self.timers.pop_last() else { return };
+            self.bytes -= entry.data.len();
+            self.due.remove(&(place.plugin.clone(), place.instance.clone(), place.name.clone()));
+            self.is_full = true;
+            if self.covers(&place) {
+                let last = self.timers.last_key_value().map(|(place, _)| place.clone());
+                self.horizon = last.map_or(Horizon::Nothing, Horizon::To);
+            }
+        }
+    }
+}
+
+fn name_of(timer: &TimerRef) -> Name {
+    (timer.plugin.clone(), timer.instance.clone(), timer.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// An operation on an index and on the store that it stands before.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Set {
+            name: u8,
+            due: u64,
+        },
+        Clear {
+            name: u8,
+        },
+        /// The stage reads a page of so many rows, while this changes.
+        Read {
+            rows: usize,
+            meanwhile: Option<(u8, u64)>,
+        },
+        Fail,
+        Fire {
+            limit: usize,
+        },
+        Pass {
+            time: u64,
+        },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            // Few due times, so that many timers have the same.
+            4 => (0_u8..12, 0_u64..4).prop_map(|(name, due)| Step::Set { name, due }),
+            1 => (0_u8..12).prop_map(|name| Step::Clear { name }),
+            3 => (1_usize..4, prop::option::of((0_u8..12, 0_u64..4)))
+                .prop_map(|(rows, meanwhile)| Step::Read { rows, meanwhile }),
+            1 => Just(Step::Fail),
+            2 => (1_usize..4).prop_map(|limit| Step::Fire { limit }),
+            1 => (0_u64..2).prop_map(|time| Step::Pass { time }),
+        ]
+    }
+
+    fn row(name: u8, due: u64, set_by: u64) -> TimerRow {
+        let timer = TimerRef {
+            plugin: "p".into(),
+            instance: format!("i{}", name % 4).into(),
+            name: format!("t{name}").into(),
+            due: Timestamp(due),
+            set_by: Position(set_by),
+        };
+        TimerRow { timer, data: Bytes::from_static(b"data"), hops: Hops(2) }
+    }
+
+    /// The index, what the store has, and what must still fire.
+    struct World {
+        index: TimerIndex,
+        store: BTreeMap<TimerPlace, TimerRow>,
+        set: u64,
+        now: u64,
+        fired: Vec<TimerRow>,
+    }
+
+    impl World {
+        fn set(&mut self, name: u8, due: u64) {
+            self.set += 1;
+            let row = row(name, self.now + due, self.set);
+            self.store.retain(|_, other| name_of(&other.timer) != name_of(&row.timer));
+            self.store.insert(row.timer.place(), row.clone());
+            self.index.update(vec![row], &[]);
+        }
+
+        fn clear(&mut self, name: u8) {
+            let name = name_of(&row(name, 0, 0).timer);
+            self.store.retain(|_, other| name_of(&other.timer) != name);
+            self.index.update(Vec::new(), &[name]);
+        }
+
+        fn page(&self, after: Option<&TimerPlace>, rows: usize) -> Vec<TimerRow> {
+            let all =
+                self.store.iter().filter(|(place, _)| after.is_none_or(|after| *place > after));
+            all.take(rows).map(|(_, row)| row.clone()).collect()
+        }
+
+        fn read(&mut self, rows: usize, meanwhile: Option<(u8, u64)>) {
+            let Next::Read { after } = self.index.next() else { return };
+            self.index.begin_reading();
+            let page = self.page(after.as_ref(), rows);
+            if let Some((name, due)) = meanwhile {
+                match due {
+                    0 => self.clear(name),
+                    _ => self.set(name, due),
+                }
+            }
+            self.index.end_reading(Some(page));
+        }
+
+        fn fire(&mut self, limit: usize) {
+            for row in self.index.take_due(Timestamp(self.now), limit) {
+                assert!(row.timer.due.0 <= self.now, "before it is due: {row:?}");
+                let stored = self.store.remove(&row.timer.place());
+                assert_eq!(stored.as_ref(), Some(&row), "it is not set, or not any more");
+                self.fired.push(row);
+            }
+        }
+    }
+
+    proptest! {
+        /// Whatever is set, read and fired in whatever order: what fires is what is set,
+        /// each once, and in the end nothing that is due is left.
+        #[test]
+        fn every_timer_fires_once(
+            timers_max in 1_usize..5,
+            before in prop::collection::vec((0_u8..12, 0_u64..4), 0..12),
+            steps in prop::collection::vec(step(), 0..60),
+        ) {
+            let mut world = World {
+                index: TimerIndex::new(timers_max),
+                store: BTreeMap::new(),
+                set: 0,
+                now: 100,
+                fired: Vec::new(),
+            };
+            for (name, due) in before {
+                let row = row(name, 100 + due, 0);
+                world.store.retain(|_, other| name_of(&other.timer) != name_of(&row.timer));
+                world.store.insert(row.timer.place(), row);
+            }
+            for step in steps {
+                match step {
+                    Step::Set { name, due } => world.set(name, due),
+                    Step::Clear { name } => world.clear(name),
+                    Step::Read { rows, meanwhile } => world.read(rows, meanwhile),
+                    Step::Fail => {
+                        world.index.begin_reading();
+                        world.index.end_reading(None);
+                    }
+                    Step::Fire { limit } => world.fire(limit),
+                    Step::Pass { time } => world.now += time,
+                }
+                let index = world.index.lock();
+                prop_assert!(index.timers.len() <= timers_max);
+                prop_assert_eq!(index.timers.len(), index.due.len());
+                prop_assert_eq!(index.bytes, 4 * index.timers.len());
+            }
+            world.now += 10;
+            for _ in 0..200 {
+                world.fire(2);
+                world.read(1, None);
+            }
+            prop_assert!(world.store.is_empty(), "never fired: {:?}", world.store);
+        }
+    }
+
+    #[test]
+    fn data_is_bounded_too() {
+        let index = TimerIndex::new(100);
+        index.begin_reading();
+        let large =
+            |name| TimerRow { data: Bytes::from(vec![0; BYTES_MAX / 2 + 1]), ..row(name, 5, 1) };
+        index.end_reading(Some((0..4).map(large).collect()));
+        assert_eq!(index.lock().timers.len(), 1);
+        assert_eq!(index.next(), Next::Wait { due: Some(Timestamp(5)) });
+        // What went is read again when the first has fired.
+        assert_eq!(index.take_due(Timestamp(5), 10).len(), 1);
+        let after = Some(row(0, 5, 1).timer.place());
+        assert_eq!(index.next(), Next::Read { after });
+    }
+}

@@ -1,0 +1,255 @@
+//! Pure: whether a sink is worth trying. A sink that is down as a whole pauses its route
+//! instead of using up the attempts of every message that waits for it.
+//!
+//! Failed deliveries count by what they say. One that says that the sink is in trouble
+//! counts each time. One that says that a message failed counts once for each message: the
+//! same message again says nothing about the others. So one message that always fails is
+//! retried and becomes a dead letter, and a sink that fails at everything is down.
+//!
+//! Until a sink has answered, only as many deliveries are begun as it takes to open the
+//! breaker: a sink that is down gets a handful of requests, however many may be in flight.
+//!
+//! Source of the shape: M. Nygard, "Release It!" (2nd ed., 2018), Circuit Breaker.
+
+use std::time::Duration;
+
+use crate::pure::monotonic::{Instant, after};
+use crate::pure::retry::RetryPolicy;
+
+/// Failures in a row, with no answer between them, before the sink is taken to be down.
+/// Below the attempts that a message has by default.
+const FAILURES_MAX: usize = 5;
+
+#[derive(Debug)]
+pub struct Breaker {
+    policy: RetryPolicy,
+    state: State,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Closed(Row),
+    /// Nothing is tried before `until`. Then one delivery is (`probing`).
+    Open {
+        since: Instant,
+        until: Instant,
+        round: u32,
+        probing: bool,
+    },
+}
+
+/// Failures since the sink last answered.
+#[derive(Clone, Debug, Default)]
+struct Row {
+    /// Messages that failed, each once.
+    messages: Vec<u64>,
+    /// Deliveries that failed for the sink's sake.
+    of_sink: usize,
+    /// The sink has answered, and nothing failed since.
+    is_proven: bool,
+    /// Deliveries begun since, which have not failed yet.
+    begun: usize,
+}
+
+impl Row {
+    fn failures(&self) -> usize {
+        self.messages.len() + self.of_sink
+    }
+}
+
+/// What a failed delivery says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// This message failed, and perhaps only this one.
+    Message(u64),
+    /// The sink is in trouble.
+    Sink,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admits {
+    /// Another delivery.
+    Another,
+    /// One, which tells whether the sink is back.
+    Probe,
+    NoneUntil(Instant),
+    /// None before one that is under way has ended.
+    None,
+}
+
+impl Breaker {
+    pub fn new(policy: RetryPolicy) -> Self {
+        Self { policy, state: State::Closed(Row::default()) }
+    }
+
+    pub fn admits(&self, now: Instant) -> Admits {
+        match &self.state {
+            State::Closed(row) if row.is_proven => Admits::Another,
+            State::Closed(row) if row.failures() + row.begun < FAILURES_MAX => Admits::Another,
+            State::Closed(_) | State::Open { probing: true, .. } => Admits::None,
+            State::Open { until, .. } if now >= *until => Admits::Probe,
+            State::Open { until, .. } => Admits::NoneUntil(*until),
+        }
+    }
+
+    /// A delivery that was admitted begins.
+    pub fn begin(&mut self) {
+        match &mut self.state {
+            State::Closed(row) => row.begun += usize::from(!row.is_proven),
+            State::Open { probing, .. } => *probing = true,
+        }
+    }
+
+    /// Since when nothing gets through, and when the next attempt is.
+    pub fn open(&self) -> Option<(Instant, Instant)> {
+        match self.state {
+            State::Closed { .. } => None,
+            State::Open { since, until, .. } => Some((since, until)),
+        }
+    }
+
+    /// The sink answered. True if that closed the breaker.
+    pub fn answered(&mut self) -> bool {
+        let was_open = self.open().is_some();
+        self.state = State::Closed(Row { is_proven: true, ..Row::default() });
+        was_open
+    }
+
+    /// A delivery failed. `seed` chooses within the jitter. True if that opened the breaker.
+    pub fn failed(
+        &mut self,
+        now: Instant,
+        trouble: Trouble,
+        at_least: Option<Duration>,
+        seed: u64,
+    ) -> bool {
+        match &mut self.state {
+            State::Closed(row) => {
+                if !std::mem::take(&mut row.is_proven) {
+                    row.begun = row.begun.saturating_sub(1);
+                }
+                match trouble {
+                    Trouble::Message(message) if row.messages.contains(&message) => {}
+                    Trouble::Message(message) => row.messages.push(message),
+                    Trouble::Sink => row.of_sink += 1,
+                }
+                if row.failures() < FAILURES_MAX {
+                    return false;
+                }
+                let until = after(now, self.pause(1, at_least, seed));
+                self.state = State::Open { since: now, until, round: 1, probing: false };
+                true
+            }
+            // Deliveries that were under way when it opened tell nothing new.
+            State::Open { probing: false, .. } => false,
+            &mut State::Open { since, round, .. } => {
+                let until = after(now, self.pause(round + 1, at_least, seed));
+                self.state = State::Open { since, until, round: round + 1, probing: false };
+                false
+            }
+        }
+    }
+
+    fn pause(&self, round: u32, at_least: Option<Duration>, seed: u64) -> Duration {
+        let pause = self.policy.endless().delay(round, seed, at_least);
+        // Full jitter may say "at once": a sink that is down gets some rest.
+        pause.unwrap_or(self.policy.delay_max).max(self.policy.delay_min)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: RetryPolicy = RetryPolicy {
+        attempts_max: 10,
+        delay_min: Duration::from_millis(100),
+        delay_max: Duration::from_secs(1),
+    };
+
+    /// That many different messages fail.
+    fn fail(breaker: &mut Breaker, times: usize, now: Instant) -> bool {
+        let troubles = (0..times as u64).map(Trouble::Message);
+        troubles.map(|trouble| breaker.failed(now, trouble, None, 1)).last().unwrap_or(false)
+    }
+
+    /// A point in time, and those so many milliseconds after it.
+    fn times() -> (Instant, impl Fn(u64) -> Instant) {
+        let start = Instant::now();
+        (start, move |millis| start + Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_and_closes_by_itself() {
+        let (start, at) = times();
+        let mut breaker = Breaker::new(POLICY);
+        assert!(!fail(&mut breaker, FAILURES_MAX - 1, start));
+        assert!(!breaker.answered(), "one answer, and the row begins anew");
+        assert!(!fail(&mut breaker, FAILURES_MAX - 1, start));
+        assert!(breaker.failed(start, Trouble::Message(99), None, 1));
+        let (_, until) = breaker.open().unwrap();
+        assert!(until >= at(100));
+        assert_eq!(breaker.admits(until - Duration::from_millis(1)), Admits::NoneUntil(until));
+        assert_eq!(breaker.admits(until), Admits::Probe);
+        breaker.begin();
+        assert_eq!(breaker.admits(until), Admits::None);
+        assert!(breaker.answered());
+        assert_eq!(breaker.admits(until), Admits::Another);
+    }
+
+    #[test]
+    fn one_message_that_always_fails_does_not_open_it_and_a_sink_in_trouble_does() {
+        let (start, _) = times();
+        let mut breaker = Breaker::new(POLICY);
+        for _ in 0..1_000 {
+            assert_eq!(breaker.admits(start), Admits::Another);
+            breaker.begin();
+            assert!(!breaker.failed(start, Trouble::Message(7), None, 1));
+        }
+        for _ in 1..FAILURES_MAX - 1 {
+            assert!(!breaker.failed(start, Trouble::Sink, None, 1));
+        }
+        assert!(breaker.failed(start, Trouble::Sink, None, 1));
+    }
+
+    #[test]
+    fn a_sink_that_never_answered_gets_a_handful_of_deliveries() {
+        let (start, _) = times();
+        let mut breaker = Breaker::new(POLICY);
+        let begin_all = |breaker: &mut Breaker| {
+            let mut begun = 0;
+            while begun < 100 && breaker.admits(start) == Admits::Another {
+                breaker.begin();
+                begun += 1;
+            }
+            begun
+        };
+        assert_eq!(begin_all(&mut breaker), FAILURES_MAX);
+        assert_eq!(breaker.admits(start), Admits::None);
+        assert!(!breaker.answered());
+        assert_eq!(begin_all(&mut breaker), 100, "it has answered");
+        // 100 are under way when the sink goes down: few are begun after that.
+        assert!(!breaker.failed(start, Trouble::Message(0), None, 1));
+        assert_eq!(begin_all(&mut breaker), FAILURES_MAX - 1);
+    }
+
+    #[test]
+    fn each_failed_probe_waits_longer_and_as_long_as_it_is_told() {
+        let (start, at) = times();
+        let mut breaker = Breaker::new(POLICY);
+        fail(&mut breaker, FAILURES_MAX, start);
+        breaker.begin();
+        breaker.failed(at(1_000), Trouble::Sink, Some(Duration::from_secs(30)), 1);
+        assert_eq!(breaker.open(), Some((start, at(31_000))));
+    }
+
+    #[test]
+    fn late_failures_do_not_prolong_it() {
+        let (start, at) = times();
+        let mut breaker = Breaker::new(POLICY);
+        fail(&mut breaker, FAILURES_MAX, start);
+        let opened = breaker.open();
+        assert!(!fail(&mut breaker, 3, at(50)));
+        assert_eq!(breaker.open(), opened);
+    }
+}

@@ -1,0 +1,84 @@
+//! Pure: what became of the messages of recent leases.
+//!
+//! A worker whose answer was lost asks again. It is told what the first call did, instead of
+//! that its messages come again.
+
+use std::collections::VecDeque;
+
+use crate::model::LeaseId;
+use crate::model::MessageId;
+use crate::pure::hash::HashMap;
+
+/// Messages of one queue that are remembered: some leases of the largest size, in a few MiB.
+const MESSAGES_MAX: usize = 16_384;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Acknowledged,
+    GivenBack,
+    Expired,
+}
+
+#[derive(Default)]
+pub struct Fates {
+    leases: HashMap<LeaseId, HashMap<MessageId, Fate>>,
+    /// As they came, oldest first.
+    order: VecDeque<LeaseId>,
+    messages: usize,
+}
+
+impl Fates {
+    pub fn note(
+        &mut self,
+        lease: LeaseId,
+        messages: impl IntoIterator<Item = MessageId>,
+        fate: Fate,
+    ) {
+        let of_lease = self.leases.entry(lease).or_insert_with(|| {
+            self.order.push_back(lease);
+            HashMap::default()
+        });
+        let before = of_lease.len();
+        of_lease.extend(messages.into_iter().map(|message| (message, fate)));
+        self.messages += of_lease.len() - before;
+        // The newest stays, however large it is.
+        while self.messages > MESSAGES_MAX
+            && self.order.len() > 1
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.messages -= self.leases.remove(&oldest).map_or(0, |messages| messages.len());
+        }
+    }
+
+    /// What became of a lease's messages, as far as they have left it. None: nothing of it is
+    /// known any more, or ever was.
+    #[must_use]
+    pub fn of(&self, lease: LeaseId) -> Option<&HashMap<MessageId, Fate>> {
+        self.leases.get(&lease)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(range: std::ops::Range<usize>) -> impl Iterator<Item = MessageId> {
+        range.map(|number| MessageId::from(number.to_string()))
+    }
+
+    #[test]
+    fn the_newest_leases_are_remembered_and_memory_is_bounded() {
+        let mut fates = Fates::default();
+        for lease in 0..100 {
+            fates.note(LeaseId(lease), ids(0..1000), Fate::Expired);
+            fates.note(LeaseId(lease), ids(0..1), Fate::Acknowledged);
+            assert!(fates.messages <= MESSAGES_MAX);
+        }
+        assert!(fates.of(LeaseId(83)).is_none());
+        let newest = fates.of(LeaseId(99)).unwrap();
+        assert_eq!((newest.len(), newest[&MessageId::from("0")]), (1000, Fate::Acknowledged));
+        fates.note(LeaseId(100), ids(0..2 * MESSAGES_MAX), Fate::GivenBack);
+        assert_eq!(fates.of(LeaseId(100)).unwrap().len(), 2 * MESSAGES_MAX);
+        assert_eq!(fates.leases.len(), 1);
+    }
+}

@@ -1,0 +1,17 @@
+//! Parts that decide without a clock, a store or a task: given the same input, each gives the
+//! same answer. They know the vocabulary ([`crate::model`]) and each other.
+
+pub(crate) mod age;
+pub(crate) mod breaker;
+pub mod correlate;
+pub(crate) mod fates;
+pub mod filter;
+pub(crate) mod hash;
+pub mod identity;
+pub(crate) mod lanes;
+pub(crate) mod monotonic;
+pub(crate) mod parking;
+pub mod pointer;
+pub mod retry;
+pub(crate) mod routes;
+pub(crate) mod watermark;

@@ -1,0 +1,703 @@
+//! Pure: keys that wait behind dead letters. What comes for such a key is put aside in the
+//! store, in order and bounded. Once the letter is resolved it is taken back in portions,
+//! and the key goes on. Dispatcher and outlet use it.
+//!
+//! A key can have several unresolved letters: when too much waits behind the first, what
+//! comes next becomes a letter itself. They are resolved in their order, and between two of
+//! them only what lies between them is taken back.
+//!
+//! Memory knows the place of each row that is put aside, and never its content: the rows of
+//! one key are read in portions, and all keys together have a bounded number of bytes in
+//! their lanes.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::Hash;
+
+use crate::model::DeadLetterId;
+use crate::model::OpenLetter;
+use crate::pure::hash::HashMap;
+
+/// Rows in one portion, as in the other reads of the engine.
+pub const PORTION_ROWS: usize = 512;
+/// The next portion of a key is read when its lane has no more than this.
+const LANE_ROWS_MIN: usize = 64;
+/// Bytes in one portion, beyond its first row: some hundred usual events.
+pub const PORTION_BYTES: usize = 1 << 20;
+/// Bytes of all that is taken back and not settled. As many portions may be read at a time
+/// as fit.
+const TAKEN_BYTES_MAX: usize = 16 << 20;
+/// What comes while a portion is read stays in memory up to so many items; further ones are
+/// put aside as well.
+const BUFFER_MAX: usize = 256;
+
+#[derive(Debug)]
+pub struct Parking<K, T> {
+    keys: HashMap<K, Parked<T>>,
+    waiting_max: u64,
+    /// Keys with a portion to read. May name keys that changed since.
+    ready: VecDeque<K>,
+    /// Portions that are being read.
+    reading: usize,
+    /// Of all that is taken back and not settled.
+    taken_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Parked<T> {
+    /// Unresolved, by their place.
+    letters: BTreeMap<u64, Letter>,
+    /// Places of the rows that are put aside, and neither being read nor taken back.
+    waiting: BTreeSet<u64>,
+    /// Places of the portion that is being read.
+    reading: Option<BTreeSet<u64>>,
+    /// What is in the lane again, with its bytes.
+    taken: BTreeMap<u64, usize>,
+    /// What came while a portion was read.
+    buffer: Vec<T>,
+    /// It is in `ready`.
+    queued: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Letter {
+    id: DeadLetterId,
+    step: Step,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// No operator has decided about it: the key waits behind it.
+    Open,
+    /// It is to be redriven, and comes with the next portion.
+    Redriving,
+    /// It is in its lane.
+    Taken,
+}
+
+/// What to read for a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Portion<K> {
+    pub key: K,
+    /// A letter that is redriven. It comes before all of the places.
+    pub letter: Option<DeadLetterId>,
+    pub places: BTreeSet<u64>,
+}
+
+/// What to do with something that comes for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Put it into its lane.
+    Free,
+    /// Put it aside, in the store.
+    Park,
+    /// Too much waits already: make it a letter of its own. Names the first letter.
+    Overflow(DeadLetterId),
+    /// Give it to `buffer`: the key is about to go on.
+    Buffer,
+}
+
+/// Why a letter cannot be resolved now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is resolved, or being redriven.
+    NotOpen,
+    /// This one of the same key comes first.
+    NotFirst(DeadLetterId),
+    /// What waits behind an earlier letter is just being taken back.
+    Resuming,
+}
+
+impl<T> Default for Parked<T> {
+    fn default() -> Self {
+        Self {
+            letters: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            reading: None,
+            taken: BTreeMap::new(),
+            buffer: Vec::new(),
+            queued: false,
+        }
+    }
+}
+
+impl<T> Parked<T> {
+    /// The first letter that the key waits behind.
+    fn open(&self) -> Option<(u64, Letter)> {
+        let mut letters = self.letters.iter().map(|(place, letter)| (*place, *letter));
+        letters.find(|(_, letter)| letter.step == Step::Open)
+    }
+
+    /// Rows from this place on wait behind an open letter.
+    fn limit(&self) -> u64 {
+        self.open().map_or(u64::MAX, |(place, _)| place)
+    }
+
+    /// Only the first letter of a key is ever redriven.
+    fn redriving(&self) -> Option<(u64, DeadLetterId)> {
+        let (place, letter) = self.letters.first_key_value()?;
+        (letter.step == Step::Redriving).then_some((*place, letter.id))
+    }
+
+    /// The first place that is not in the lane yet.
+    fn first_outside(&self) -> Option<u64> {
+        let reading = self.reading.iter().flatten().next().copied();
+        let letter = self.letters.iter().find(|(_, letter)| letter.step != Step::Taken);
+        let letter = letter.map(|(place, _)| *place);
+        [self.waiting.first().copied(), reading, letter].into_iter().flatten().min()
+    }
+
+    /// Whether the lane could have more now.
+    fn has_next(&self) -> bool {
+        let row = self.waiting.first().is_some_and(|place| *place < self.limit());
+        let has_room = self.reading.is_none() && self.taken.len() <= LANE_ROWS_MIN;
+        has_room && (row || self.redriving().is_some())
+    }
+
+    /// The letter and the rows that the lane has next.
+    fn next(&self) -> (Option<DeadLetterId>, BTreeSet<u64>) {
+        let letter = self.redriving();
+        // What an earlier letter left comes before the next letter.
+        let earlier = letter.filter(|(place, _)| self.waiting.first().is_some_and(|w| w < place));
+        let limit = earlier.map_or(self.limit(), |(place, _)| place);
+        let letter = letter.filter(|_| earlier.is_none()).map(|(_, id)| id);
+        (letter, self.waiting.range(..limit).take(PORTION_ROWS).copied().collect())
+    }
+
+    fn is_idle(&self) -> bool {
+        self.letters.is_empty()
+            && self.waiting.is_empty()
+            && self.reading.is_none()
+            && self.taken.is_empty()
+            && self.buffer.is_empty()
+    }
+}
+
+impl<K, T> Parking<K, T> {
+    pub fn new(waiting_max: u64) -> Self {
+        Self {
+            keys: HashMap::default(),
+            waiting_max,
+            ready: VecDeque::new(),
+            reading: 0,
+            taken_bytes: 0,
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash, T> Parking<K, T> {
+    /// Takes up what the last run left.
+    pub fn restore(&mut self, key: &K, letters: &[OpenLetter], waiting: &[u64]) {
+        let letters = letters.iter().map(|&OpenLetter { id, place, redriving }| {
+            let step = if redriving { Step::Redriving } else { Step::Open };
+            (place, Letter { id, step })
+        });
+        let parked = Parked {
+            letters: letters.collect(),
+            waiting: waiting.iter().copied().collect(),
+            ..Parked::default()
+        };
+        self.keys.insert(key.clone(), parked);
+        self.offer(key);
+    }
+
+    pub fn admit(&self, key: &K, place: u64) -> Admission {
+        let Some(parked) = self.keys.get(key) else { return Admission::Free };
+        if parked.first_outside().is_none_or(|first| place < first) {
+            return Admission::Free;
+        }
+        match parked.open() {
+            Some((_, letter)) if parked.waiting.len() as u64 >= self.waiting_max => {
+                Admission::Overflow(letter.id)
+            }
+            None if parked.waiting.is_empty() && parked.buffer.len() < BUFFER_MAX => {
+                Admission::Buffer
+            }
+            _ => Admission::Park,
+        }
+    }
+
+    /// Whether anything of the key is unresolved or put aside.
+    pub fn contains(&self, key: &K) -> bool {
+        self.keys.contains_key(key)
+    }
+
+    /// Whether a portion of the key is being read.
+    pub fn is_reading(&self, key: &K) -> bool {
+        self.keys.get(key).is_some_and(|parked| parked.reading.is_some())
+    }
+
+    /// A row was put aside, or is again after it was taken back.
+    pub fn park(&mut self, key: &K, place: u64) {
+        let parked = self.entry(key);
+        parked.waiting.insert(place);
+        let bytes = parked.taken.remove(&place).unwrap_or(0);
+        self.taken_bytes -= bytes;
+        self.offer(key);
+    }
+
+    /// A row that was taken back is settled.
+    pub fn unpark(&mut self, key: &K, place: u64) {
+        if let Some(parked) = self.keys.get_mut(key) {
+            self.taken_bytes -= parked.taken.remove(&place).unwrap_or(0);
+        }
+        self.offer(key);
+    }
+
+    /// Something of the key became a letter: from now on the key waits.
+    pub fn bury(&mut self, key: &K, place: u64, id: DeadLetterId) {
+        self.entry(key).letters.insert(place, Letter { id, step: Step::Open });
+    }
+
+    /// Whether a letter may be resolved now.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn check(&self, key: &K, place: u64, id: DeadLetterId) -> Result<(), Refusal> {
+        let parked = self.keys.get(key).ok_or(Refusal::NotOpen)?;
+        let letter = parked.letters.get(&place).ok_or(Refusal::NotOpen)?;
+        if letter.id != id || letter.step != Step::Open {
+            return Err(Refusal::NotOpen);
+        }
+        let waits = parked.waiting.first().is_some_and(|first| *first < place);
+        match parked.letters.first_key_value() {
+            Some((&first, _)) if first == place => match waits || parked.reading.is_some() {
+                true => Err(Refusal::Resuming),
+                false => Ok(()),
+            },
+            Some((_, first)) => Err(Refusal::NotFirst(first.id)),
+            None => Err(Refusal::NotOpen),
+        }
+    }
+
+    /// A letter is to be tried again, then what waits behind it.
+    pub fn redrive(&mut self, key: &K, place: u64) {
+        self.mark(key, place, Step::Redriving);
+    }
+
+    /// A redriven letter failed again.
+    pub fn reopen(&mut self, key: &K, place: u64) {
+        self.mark(key, place, Step::Open);
+    }
+
+    fn mark(&mut self, key: &K, place: u64, step: Step) {
+        if let Some(parked) = self.keys.get_mut(key)
+            && let Some(letter) = parked.letters.get_mut(&place)
+        {
+            letter.step = step;
+            self.taken_bytes -= parked.taken.remove(&place).unwrap_or(0);
+        }
+        self.offer(key);
+    }
+
+    /// A letter is settled: what waits behind it goes on.
+    pub fn resolve(&mut self, key: &K, place: u64) {
+        if let Some(parked) = self.keys.get_mut(key) {
+            parked.letters.remove(&place);
+            self.taken_bytes -= parked.taken.remove(&place).unwrap_or(0);
+        }
+        self.offer(key);
+    }
+
+    /// A letter is settled, and with it the rows that wait behind it alone: their places.
+    pub fn discard(&mut self, key: &K, place: u64) -> Vec<u64> {
+        let mut places = Vec::new();
+        if let Some(parked) = self.keys.get_mut(key) {
+            parked.letters.remove(&place);
+            let limit = parked.limit();
+            places.extend(parked.waiting.range(place..limit));
+            places.iter().for_each(|place| _ = parked.waiting.remove(place));
+        }
+        self.offer(key);
+        places
+    }
+
+    /// All open letters are settled, and all that waits: the letters and the places.
+    pub fn give_up(&mut self, key: &K) -> (Vec<DeadLetterId>, Vec<u64>) {
+        let Some(parked) = self.keys.get_mut(key) else { return Default::default() };
+        let open = parked.letters.extract_if(.., |_, letter| letter.step == Step::Open);
+        let letters = open.map(|(_, letter)| letter.id).collect();
+        let places = std::mem::take(&mut parked.waiting).into_iter().collect();
+        self.offer(key);
+        (letters, places)
+    }
+
+    /// What is read from this place on waits again: something before it became a letter
+    /// meanwhile.
+    pub fn limit(&self, key: &K) -> u64 {
+        self.keys.get(key).map_or(u64::MAX, Parked::limit)
+    }
+
+    pub fn buffer(&mut self, key: &K, item: T) {
+        self.keys.get_mut(key).expect("`admit` said so").buffer.push(item);
+    }
+
+    /// The next portion to read, for one key after the other; none while enough is in
+    /// memory. What was put aside must be durable before it is read.
+    pub fn next_portion(&mut self) -> Option<Portion<K>> {
+        while self.taken_bytes + self.reading * PORTION_BYTES < TAKEN_BYTES_MAX {
+            let key = self.ready.pop_front()?;
+            let Some(parked) = self.keys.get_mut(&key) else { continue };
+            parked.queued = false;
+            if !parked.has_next() {
+                continue;
+            }
+            let (letter, places) = parked.next();
+            places.iter().for_each(|place| _ = parked.waiting.remove(place));
+            parked.reading = Some(places.clone());
+            self.reading += 1;
+            return Some(Portion { key, letter, places });
+        }
+        None
+    }
+
+    /// A portion was read: its letter, if it has one, and the first of its rows, with their
+    /// bytes. The others wait again. Returns what came meanwhile, to be admitted now.
+    pub fn end_portion(
+        &mut self,
+        key: &K,
+        letter_bytes: Option<usize>,
+        rows: impl IntoIterator<Item = (u64, usize)>,
+    ) -> Vec<T> {
+        self.reading -= 1;
+        let Some(parked) = self.keys.get_mut(key) else { return Vec::new() };
+        let Some(mut rest) = parked.reading.take() else { return Vec::new() };
+        let mut taken: Vec<(u64, usize)> = rows.into_iter().collect();
+        taken.iter().for_each(|(place, _)| _ = rest.remove(place));
+        parked.waiting.append(&mut rest);
+        if let Some(bytes) = letter_bytes
+            && let Some((place, _)) = parked.redriving()
+            && let Some(letter) = parked.letters.get_mut(&place)
+        {
+            letter.step = Step::Taken;
+            taken.push((place, bytes));
+        }
+        self.taken_bytes += taken.iter().map(|(_, bytes)| bytes).sum::<usize>();
+        parked.taken.extend(taken);
+        let buffer = std::mem::take(&mut parked.buffer);
+        self.offer(key);
+        buffer
+    }
+
+    fn entry(&mut self, key: &K) -> &mut Parked<T> {
+        if !self.keys.contains_key(key) {
+            self.keys.insert(key.clone(), Parked::default());
+        }
+        self.keys.get_mut(key).expect("it is there now")
+    }
+
+    /// Notes that a key may have a portion to read, or forgets it if nothing is left of it.
+    fn offer(&mut self, key: &K) {
+        let Some(parked) = self.keys.get_mut(key) else { return };
+        if parked.is_idle() {
+            self.keys.remove(key);
+        } else if !parked.queued && parked.has_next() {
+            parked.queued = true;
+            self.ready.push_back(key.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parking() -> Parking<&'static str, u64> {
+        Parking::new(2)
+    }
+
+    fn places<const N: usize>(places: [u64; N]) -> BTreeSet<u64> {
+        places.into()
+    }
+
+    #[test]
+    fn a_letter_parks_its_key_alone_and_bounded() {
+        let mut parking = parking();
+        parking.bury(&"a", 5, DeadLetterId(1));
+        assert_eq!(parking.admit(&"b", 6), Admission::Free);
+        for place in [6, 7] {
+            assert_eq!(parking.admit(&"a", place), Admission::Park);
+            parking.park(&"a", place);
+        }
+        assert_eq!(parking.admit(&"a", 8), Admission::Overflow(DeadLetterId(1)));
+        assert_eq!(parking.next_portion(), None);
+    }
+
+    #[test]
+    fn what_comes_while_a_key_resumes_is_kept_behind() {
+        let mut parking = parking();
+        parking.bury(&"a", 5, DeadLetterId(1));
+        parking.park(&"a", 6);
+        assert_eq!(parking.check(&"a", 5, DeadLetterId(1)), Ok(()));
+        parking.redrive(&"a", 5);
+        assert_eq!(parking.check(&"a", 5, DeadLetterId(1)), Err(Refusal::NotOpen));
+        let letter = Some(DeadLetterId(1));
+        assert_eq!(parking.next_portion(), Some(Portion { key: "a", letter, places: places([6]) }));
+        assert_eq!(parking.admit(&"a", 9), Admission::Buffer);
+        parking.buffer(&"a", 9);
+        assert_eq!(parking.end_portion(&"a", Some(1), [(6, 1)]), [9]);
+        assert_eq!(parking.admit(&"a", 9), Admission::Free);
+        parking.resolve(&"a", 5);
+        parking.unpark(&"a", 6);
+        assert!(parking.keys.is_empty(), "nothing is kept of a key that goes on");
+        assert_eq!(parking.taken_bytes, 0);
+    }
+
+    #[test]
+    fn letters_of_a_key_are_resolved_in_order() {
+        let mut parking = parking();
+        parking.bury(&"a", 5, DeadLetterId(1));
+        parking.park(&"a", 6);
+        parking.bury(&"a", 9, DeadLetterId(2));
+        let not_first = Err(Refusal::NotFirst(DeadLetterId(1)));
+        assert_eq!(parking.check(&"a", 9, DeadLetterId(2)), not_first);
+        parking.redrive(&"a", 5);
+        assert_eq!(parking.admit(&"a", 12), Admission::Park, "it waits behind the second letter");
+        parking.park(&"a", 12);
+        let portion = parking.next_portion().expect("a letter and a row");
+        assert_eq!(portion.places, places([6]), "what comes after the second letter stays");
+        assert!(parking.end_portion(&"a", Some(1), []).is_empty());
+        parking.resolve(&"a", 5);
+        let resuming = Err(Refusal::Resuming);
+        assert_eq!(parking.check(&"a", 9, DeadLetterId(2)), resuming, "the row comes before it");
+        let portion = parking.next_portion().expect("the row once more");
+        assert_eq!((portion.letter, portion.places), (None, places([6])));
+        assert!(parking.end_portion(&"a", None, [(6, 1)]).is_empty());
+        assert_eq!(parking.check(&"a", 9, DeadLetterId(2)), Ok(()));
+    }
+
+    #[test]
+    fn what_is_discarded_lies_between_its_letter_and_the_next() {
+        let mut parking = parking();
+        parking.bury(&"a", 5, DeadLetterId(1));
+        for place in [6, 7, 10] {
+            parking.park(&"a", place);
+        }
+        parking.bury(&"a", 9, DeadLetterId(2));
+        assert_eq!(parking.discard(&"a", 5), [6, 7]);
+        assert_eq!(parking.admit(&"a", 11), Admission::Park);
+        assert_eq!(parking.discard(&"a", 9), [10]);
+        assert!(parking.keys.is_empty());
+    }
+
+    #[test]
+    fn a_restart_resumes_what_has_no_open_letter_in_front() {
+        let letter = |place, redriving| OpenLetter { id: DeadLetterId(place), place, redriving };
+        let portion = |letters: &[OpenLetter]| {
+            let mut parking = parking();
+            parking.restore(&"a", letters, &[3]);
+            parking.next_portion().map(|portion| (portion.letter, portion.places))
+        };
+        assert_eq!(portion(&[]), Some((None, places([3]))));
+        let redriven = [letter(1, true), letter(2, false)];
+        assert_eq!(portion(&redriven), Some((Some(DeadLetterId(1)), places([]))));
+        assert_eq!(portion(&[letter(1, false)]), None);
+    }
+
+    #[test]
+    fn lanes_have_a_bounded_number_of_bytes() {
+        let mut parking: Parking<u64, ()> = Parking::new(10);
+        for key in 0..100 {
+            parking.restore(&key, &[], &[1, 2]);
+        }
+        let mut keys = Vec::new();
+        while let Some(portion) = parking.next_portion() {
+            keys.push(portion.key);
+            parking.end_portion(&portion.key, None, [(1, PORTION_BYTES)]);
+        }
+        assert_eq!(keys.len(), TAKEN_BYTES_MAX / PORTION_BYTES);
+        parking.unpark(&keys[0], 1);
+        assert!(parking.next_portion().is_some(), "as soon as something is settled");
+    }
+
+    /// What happens to one key.
+    #[derive(Clone, Debug)]
+    enum Happening {
+        Arrive,
+        /// The first of the lane is decided, or fails for good.
+        Decide {
+            fails: bool,
+        },
+        Resolve {
+            redrive: bool,
+        },
+        Read {
+            rows: usize,
+        },
+        Restart,
+    }
+
+    fn happening() -> impl Strategy<Value = Happening> {
+        prop_oneof![
+            4 => Just(Happening::Arrive),
+            4 => (0..4).prop_map(|n| Happening::Decide { fails: n == 0 }),
+            2 => any::<bool>().prop_map(|redrive| Happening::Resolve { redrive }),
+            4 => (1..4_usize).prop_map(|rows| Happening::Read { rows }),
+            1 => Just(Happening::Restart),
+        ]
+    }
+
+    /// One key with its lane and its rows, as dispatcher and outlet keep them.
+    #[derive(Default)]
+    struct Model {
+        last: u64,
+        /// Places in the lane, and whether they have a row.
+        lane: BTreeMap<u64, bool>,
+        rows: BTreeSet<u64>,
+        letters: BTreeMap<u64, OpenLetter>,
+        decided: Vec<u64>,
+    }
+
+    impl Model {
+        fn enqueue(&mut self, parking: &mut Parking<u8, u64>, place: u64) {
+            match parking.admit(&0, place) {
+                Admission::Free => assert!(self.lane.insert(place, false).is_none()),
+                Admission::Buffer => parking.buffer(&0, place),
+                Admission::Park => {
+                    self.rows.insert(place);
+                    parking.park(&0, place);
+                }
+                Admission::Overflow(_) => self.bury(parking, place),
+            }
+        }
+
+        fn bury(&mut self, parking: &mut Parking<u8, u64>, place: u64) {
+            let id = DeadLetterId(place);
+            self.letters.insert(place, OpenLetter { id, place, redriving: false });
+            parking.bury(&0, place, id);
+        }
+
+        fn decide(&mut self, parking: &mut Parking<u8, u64>, fails: bool) {
+            let Some((place, has_row)) = self.lane.pop_first() else { return };
+            if !fails {
+                self.decided.push(place);
+            }
+            match (self.letters.get_mut(&place), fails) {
+                (Some(letter), true) => {
+                    letter.redriving = false;
+                    parking.reopen(&0, place);
+                }
+                (Some(_), false) => {
+                    self.letters.remove(&place);
+                    parking.resolve(&0, place);
+                }
+                (None, _) => {
+                    if fails {
+                        self.bury(parking, place);
+                    }
+                    if has_row {
+                        self.rows.remove(&place);
+                        parking.unpark(&0, place);
+                    }
+                }
+            }
+            if fails {
+                for (place, _) in std::mem::take(&mut self.lane) {
+                    // A letter that was redriven waits for an operator again; it has no row.
+                    if let Some(letter) = self.letters.get_mut(&place) {
+                        letter.redriving = false;
+                        parking.reopen(&0, place);
+                        continue;
+                    }
+                    self.rows.insert(place);
+                    parking.park(&0, place);
+                }
+            }
+        }
+
+        fn resolve(&mut self, parking: &mut Parking<u8, u64>, redrive: bool) {
+            let Some((&place, letter)) = self.letters.iter_mut().next() else { return };
+            if parking.check(&0, place, letter.id).is_err() {
+                return;
+            }
+            if redrive {
+                letter.redriving = true;
+                parking.redrive(&0, place);
+            } else {
+                self.letters.remove(&place);
+                parking.resolve(&0, place);
+            }
+        }
+
+        fn read(&mut self, parking: &mut Parking<u8, u64>, rows: usize) {
+            let Some(portion) = parking.next_portion() else { return };
+            let read: Vec<u64> = portion.places.iter().copied().take(rows).collect();
+            assert!(read.iter().all(|place| self.rows.contains(place)), "{read:?} has no rows");
+            for place in &read {
+                assert!(self.lane.insert(*place, true).is_none(), "{place} is there twice");
+            }
+            if let Some(letter) = portion.letter {
+                assert!(self.lane.insert(letter.0, false).is_none(), "the letter is there twice");
+            }
+            let bytes = read.into_iter().map(|place| (place, 1));
+            let letter = portion.letter.map(|_| 1);
+            for place in parking.end_portion(&0, letter, bytes) {
+                self.enqueue(parking, place);
+            }
+        }
+
+        /// What is not decided comes again, or has its row.
+        fn restart(&mut self) -> Parking<u8, u64> {
+            let mut parking = Parking::new(3);
+            let letters: Vec<OpenLetter> = self.letters.values().copied().collect();
+            let rows: Vec<u64> = self.rows.iter().copied().collect();
+            if !letters.is_empty() || !rows.is_empty() {
+                parking.restore(&0, &letters, &rows);
+            }
+            self.lane.clear();
+            let settled = |place: &u64| {
+                self.decided.contains(place)
+                    || self.rows.contains(place)
+                    || self.letters.contains_key(place)
+            };
+            let again: Vec<u64> = (1..=self.last).filter(|place| !settled(place)).collect();
+            for place in again {
+                self.enqueue(&mut parking, place);
+            }
+            parking
+        }
+    }
+
+    proptest! {
+        /// Letters that are skipped aside, all that came is decided once, and in order.
+        #[test]
+        fn a_key_goes_on_in_order_whatever_happens(
+            happenings in proptest::collection::vec(happening(), 0..80),
+        ) {
+            let mut model = Model::default();
+            let mut parking: Parking<u8, u64> = Parking::new(3);
+            let mut skipped = BTreeSet::new();
+            let end = std::iter::repeat_n(
+                [
+                    Happening::Resolve { redrive: true },
+                    Happening::Read { rows: 3 },
+                    Happening::Decide { fails: false },
+                ],
+                200,
+            );
+            for happening in happenings.into_iter().chain(end.flatten()) {
+                match happening {
+                    Happening::Arrive => {
+                        model.last += 1;
+                        let place = model.last;
+                        model.enqueue(&mut parking, place);
+                    }
+                    Happening::Decide { fails } => model.decide(&mut parking, fails),
+                    Happening::Resolve { redrive } => {
+                        let before: BTreeSet<u64> = model.letters.keys().copied().collect();
+                        model.resolve(&mut parking, redrive);
+                        let gone = before.into_iter().filter(|p| !model.letters.contains_key(p));
+                        skipped.extend(gone);
+                    }
+                    Happening::Read { rows } => model.read(&mut parking, rows),
+                    Happening::Restart if skipped.is_empty() => parking = model.restart(),
+                    Happening::Restart => {}
+                }
+            }
+            let expected: Vec<u64> = (1..=model.last).filter(|p| !skipped.contains(p)).collect();
+            prop_assert_eq!(&model.decided, &expected);
+            prop_assert!(parking.keys.is_empty() && parking.taken_bytes == 0);
+        }
+    }
+}

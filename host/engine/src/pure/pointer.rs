@@ -1,0 +1,145 @@
+//! Pure: what a JSON Pointer (RFC 6901) finds in a text, without building anything from
+//! it. Every event of every plugin is looked at so.
+
+use std::borrow::Cow;
+
+use crate::model::json::{Scanner, SyntaxError, check, decode};
+
+/// The text of the value at a pointer, or none. Of members with the same name the last
+/// counts, and all of the text must be JSON.
+///
+/// # Errors
+/// If the bytes are not JSON.
+pub fn find<'t>(json: &'t [u8], pointer: &str) -> Result<Option<&'t str>, SyntaxError> {
+    let Some(mut path) = tokens(pointer) else { return check(json).map(|_| None) };
+    let Some(first) = path.next() else {
+        let text = check(json)?;
+        return Scanner::new(text).value().map(Some);
+    };
+    // The first step passes over the whole text, and so checks it; further ones look again
+    // at the part that was found.
+    let text = whole(json)?;
+    let mut scanner = Scanner::new(text);
+    let mut found = step(&mut scanner, &first)?;
+    scanner.end()?;
+    for token in path {
+        let Some(part) = found else { return Ok(None) };
+        found = step(&mut Scanner::new(part), &token)?;
+    }
+    Ok(found)
+}
+
+fn whole(json: &[u8]) -> Result<&str, SyntaxError> {
+    // `check` names the place of what is not UTF-8.
+    match std::str::from_utf8(json) {
+        Ok(text) => Ok(text),
+        Err(_) => check(json),
+    }
+}
+
+/// None for what is no pointer.
+fn tokens(pointer: &str) -> Option<impl Iterator<Item = Cow<'_, str>>> {
+    let rest = match pointer {
+        "" => None,
+        other => Some(other.strip_prefix('/')?),
+    };
+    Some(rest.into_iter().flat_map(|rest| rest.split('/')).map(unescape))
+}
+
+fn unescape(token: &str) -> Cow<'_, str> {
+    match token.contains('~') {
+        true => Cow::Owned(token.replace("~1", "/").replace("~0", "~")),
+        false => Cow::Borrowed(token),
+    }
+}
+
+/// The member or element of the next value that a token names. Passes over that value.
+fn step<'t>(scanner: &mut Scanner<'t>, token: &str) -> Result<Option<&'t str>, SyntaxError> {
+    let mut found = None;
+    if scanner.enter_object() {
+        while let Some(name) = scanner.member()? {
+            let value = scanner.value()?;
+            if is_named(name, token) {
+                found = Some(value);
+            }
+        }
+    } else if scanner.enter_array() {
+        // RFC 6901: digits without leading zeros.
+        let is_index = token == "0" || !token.starts_with(['0', '+']);
+        let wanted = token.parse::<usize>().ok().filter(|_| is_index);
+        let mut index = 0;
+        while scanner.element()? {
+            let value = scanner.value()?;
+            if wanted == Some(index) {
+                found = Some(value);
+            }
+            index += 1;
+        }
+    } else {
+        scanner.value()?;
+    }
+    Ok(found)
+}
+
+/// Whether a member's name, given as its text with the quotes, is this one.
+fn is_named(name: &str, token: &str) -> bool {
+    match name.contains('\\') {
+        false => &name[1..name.len() - 1] == token,
+        true => decode(name).is_some_and(|name| name == token),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn tree() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[a-c~/\"]{0,2}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            let names = "[a-c0~/\"]{0,2}";
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((names, inner), 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn it_finds_what_a_tree_has(tree in tree(), pointer in "(/([a-c\"]|~0|~1|0|1|01|-)?){0,4}") {
+            let text = serde_json::to_vec(&tree).unwrap();
+            let found = find(&text, &pointer).unwrap();
+            let found = found.map(|text| serde_json::from_str::<Value>(text).unwrap());
+            prop_assert_eq!(found, tree.pointer(&pointer).cloned());
+        }
+    }
+
+    #[test]
+    fn the_last_of_the_same_name_counts_and_the_rest_must_be_json() {
+        assert_eq!(find(br#"{"a":1,"a":2}"#, "/a").unwrap(), Some("2"));
+        assert_eq!(find(br#"{"a":{"b":1},"a":{}}"#, "/a/b").unwrap(), None);
+        assert!(find(br#"{"a":1,"b":}"#, "/a").is_err());
+        assert!(find(br#"{"a":1} x"#, "/a").is_err());
+        assert!(find(br#"{"a":1} x"#, "").is_err());
+        assert!(find(b"{\"a\":\"\xff\"}", "/a").is_err());
+    }
+
+    #[test]
+    fn what_other_parsers_refuse_hides_nothing() {
+        let deep = format!(r#"{{"n":{}{},"id":7}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        for text in
+            [r#"{"x":1e400,"id":7}"#, r#"{"x":"\ud83d","id":7}"#, r#"{"\udead":1,"id":7}"#, &deep]
+        {
+            assert_eq!(find(text.as_bytes(), "/id").unwrap(), Some("7"));
+        }
+    }
+}

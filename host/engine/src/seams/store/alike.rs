@@ -1,0 +1,323 @@
+//! Two stores that get the same batches give the same answers: a seed makes batches over
+//! few names, so that rows are written over, removed and found again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::contract::{
+    append, claim, decision, entry, held, lane, letter, message, parked, plugin, plugin_progress,
+    sink, sink_progress, timer, undelivered,
+};
+use super::{Append, Batch, Closing, Expire, Page, Store, TimerRow};
+use crate::model::{
+    AgeMark, AgeTime, DeadLetter, DeadLetterId, DeadLetterStatus, Event, Instance, InstanceStatus,
+    Key, Position, Sequence, State, Timestamp, reserved,
+};
+
+/// Few, so that they meet; and some that a database might take for another one.
+const KEYS: [&str; 7] = ["a", "b", "c", "a\0b", "\0", "d", "ä \"'"];
+const ALL: usize = 10_000;
+/// Three of the events that scripts make, or so.
+const FEW: Page = Page { rows: 5, bytes: 800 };
+
+/// Makes batches that an engine could make: each row once, places ascending.
+pub struct Script {
+    random: StdRng,
+    position: u64,
+    sequence: u64,
+    letter: u64,
+    settled: u64,
+    decided: BTreeSet<(u64, &'static str)>,
+}
+
+impl Script {
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let random = StdRng::seed_from_u64(seed);
+        Self { random, position: 0, sequence: 0, letter: 0, settled: 0, decided: BTreeSet::new() }
+    }
+
+    fn one_in(&mut self, n: u32) -> bool {
+        self.random.random_range(0..n) == 0
+    }
+
+    /// Some keys, each once.
+    fn keys(&mut self) -> Vec<&'static str> {
+        KEYS.into_iter().filter(|_| self.random.random_range(0..3) == 0).collect()
+    }
+
+    /// Some place of the log.
+    fn place(&mut self) -> u64 {
+        self.random.random_range(1..=self.position.max(1))
+    }
+
+    pub fn batch(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        self.add_events(&mut batch);
+        self.add_instances(&mut batch);
+        self.add_messages(&mut batch);
+        self.add_waiting(&mut batch);
+        self.add_letters(&mut batch);
+        self.settled = self.random.random_range(self.settled..=self.position);
+        let mut progress = plugin_progress("orders", self.settled);
+        progress.counters.received = self.settled;
+        batch.plugins.push(progress);
+        if self.one_in(2) {
+            let settled = self.random.random_range(0..=self.sequence);
+            batch.sinks.push(sink_progress(sink().as_str(), settled));
+        }
+        if self.one_in(3) {
+            let (history_to, history_before) = (Position(self.place()), Timestamp(self.place()));
+            let mark = AgeMark {
+                at: AgeTime(self.random.random_range(0..9)),
+                position: history_to,
+                wall: history_before,
+            };
+            let marks_removed = vec![AgeTime(self.random.random_range(0..9))];
+            // Which of too many rows go first is the store's affair, and so is when
+            // identities are forgotten.
+            let rows_max = ALL;
+            let plugins = vec![plugin()];
+            batch.expire = Some(Expire {
+                plugins,
+                seen_to: Position(0),
+                history_to,
+                history_before,
+                mark: Some(mark),
+                marks_removed,
+                rows_max,
+            });
+        }
+        batch
+    }
+
+    fn add_events(&mut self, batch: &mut Batch) {
+        for _ in 0..self.random.random_range(0..12) {
+            self.position += self.random.random_range(1..3);
+            let id = if self.one_in(4) { self.place() } else { self.position };
+            let mut append = append(self.position, id);
+            append.redriven = self.one_in(10);
+            if self.one_in(6) {
+                let mut addressed = Event::clone(&append.event);
+                let name = reserved::EXTENSION_PLUGIN.to_owned();
+                addressed.extensions.push((name, plugin().to_string()));
+                append.event = Arc::new(addressed);
+            }
+            // A timer fires once, as an event of its own.
+            if id == self.position && self.one_in(6) {
+                let due = self.random.random_range(1..4);
+                append.fires = Some(timer(KEYS[0], "x", due).timer);
+            }
+            batch.appends.push(append);
+        }
+    }
+
+    fn add_instances(&mut self, batch: &mut Batch) {
+        for key in self.keys() {
+            if self.one_in(5) {
+                batch.instances_removed.push((plugin(), key.into()));
+                continue;
+            }
+            let claims: BTreeSet<Key> = self.keys().into_iter().map(Key::from).collect();
+            for other in KEYS {
+                batch.claims.push(claim(other, key, claims.contains(&Key::from(other))));
+            }
+            let statuses =
+                [InstanceStatus::Running, InstanceStatus::Completed, InstanceStatus::Ended];
+            let place = self.place();
+            let data = if self.one_in(2) { Bytes::from_static(b"\xff") } else { "text".into() };
+            let instance = Instance {
+                key: key.into(),
+                status: statuses[self.random.random_range(0..3)],
+                state: (!self.one_in(3)).then_some(State { version: 3, data }),
+                decided: Position(place),
+                place: Position(place + 1),
+                version: place,
+                started_at: Timestamp(1),
+                updated_at: Timestamp(place),
+            };
+            batch.instances.push((plugin(), Arc::new(instance)));
+            if self.position > 0 && self.decided.insert((place, key)) {
+                batch.decisions.push(decision(place, key));
+            }
+        }
+        let removed = |key: &Key| batch.instances_removed.iter().any(|(_, gone)| gone == key);
+        for key in self.keys() {
+            let row = timer(
+                key,
+                ["x", "y"][self.random.random_range(0..2)],
+                self.random.random_range(1..9),
+            );
+            match self.random.random_range(0..3) {
+                _ if removed(&row.timer.instance) => {}
+                0 => {
+                    let TimerRow { timer, .. } = row;
+                    batch.timers_cleared.push((timer.plugin, timer.instance, timer.name));
+                }
+                _ => batch.timers_set.push(row),
+            }
+        }
+    }
+
+    fn add_messages(&mut self, batch: &mut Batch) {
+        for key in self.keys() {
+            self.sequence += self.random.random_range(1..3);
+            let cause = self.place();
+            batch.messages.push(message(self.sequence, key, cause));
+            match self.random.random_range(0..4) {
+                0 => batch.parked_messages.push((lane(key), Sequence(self.sequence))),
+                1 => {
+                    let sequence = self.random.random_range(1..=self.sequence);
+                    let is_new = |(_, parked): &(_, Sequence)| parked.0 == sequence;
+                    if !batch.parked_messages.iter().any(is_new) {
+                        batch.parked_messages_removed.push((sink(), Sequence(sequence)));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn add_waiting(&mut self, batch: &mut Batch) {
+        // Only what is in the log can wait, and what waits stays in the log: so it is new.
+        let fresh: Vec<u64> = batch
+            .appends
+            .iter()
+            .filter(|append| append.redriven)
+            .map(|append| append.position.0)
+            .collect();
+        for place in fresh {
+            let append = batch.appends.iter().find(|a| a.position.0 == place);
+            let Append { event, hops, .. } = append.expect("it is fresh").clone();
+            let key = KEYS[self.random.random_range(0..KEYS.len())];
+            if self.one_in(2) {
+                let mut row = held(place, key, place + 5);
+                row.due = self.one_in(3).then(|| vec![key.into()]);
+                (row.entry.event, row.entry.hops) = (event, hops);
+                batch.held.push(row);
+            } else {
+                let mut row = parked(place, key);
+                (row.entry.event, row.entry.hops) = (event, hops);
+                batch.parked.push(row);
+            }
+        }
+        for key in self.keys() {
+            let row = (plugin(), Key::from(key), Position(self.place()));
+            let is_new = batch.held.iter().any(|held| held.entry.position == row.2)
+                || batch.parked.iter().any(|parked| parked.entry.position == row.2);
+            match self.one_in(2) {
+                _ if is_new => {}
+                true => batch.held_removed.push(row),
+                false => batch.parked_removed.push(row),
+            }
+        }
+    }
+
+    fn add_letters(&mut self, batch: &mut Batch) {
+        let statuses = [
+            DeadLetterStatus::Open,
+            DeadLetterStatus::Redriving,
+            DeadLetterStatus::Redriven,
+            DeadLetterStatus::Skipped,
+        ];
+        for key in self.keys() {
+            let old = self.letter > 0 && self.one_in(2);
+            let id = if old { self.random.random_range(1..=self.letter) } else { self.letter + 1 };
+            if batch.dead_letters.iter().any(|letter| letter.id.0 == id) {
+                continue;
+            }
+            self.letter = self.letter.max(id);
+            let status = statuses[self.random.random_range(0..4)];
+            let made = match id % 3 {
+                0 => undelivered(id, id, key),
+                1 => letter(id, Some(key), id),
+                _ => letter(id, None, id),
+            };
+            let edited = self.one_in(4).then(|| entry(id).event);
+            batch.dead_letters.push(Arc::new(DeadLetter { status, edited, ..made }));
+        }
+        for id in 1..=self.letter {
+            if self.one_in(20) {
+                batch.letters_closed.push(Closing {
+                    id: DeadLetterId(id),
+                    status: DeadLetterStatus::Discarded,
+                    by: "ada".to_owned(),
+                    reason: format!("at {}", self.position),
+                });
+            }
+        }
+    }
+}
+
+/// Asks both everything that a store can be asked.
+///
+/// # Panics
+/// If they differ.
+pub async fn compare(a: &dyn Store, b: &dyn Store) {
+    let (start, first) = (Position(0), Sequence(0));
+    assert_eq!(a.recover().await, b.recover().await);
+    for (after, rows) in [(start, ALL), (Position(3), 2)] {
+        let page = Page { rows, bytes: usize::MAX };
+        assert_eq!(a.read_log(after, page).await, b.read_log(after, page).await);
+    }
+    for subject in ["s-0", "s-1", "s-2"] {
+        let (after, before) = (Position(2), Position(40));
+        let page = Page { rows: 3, bytes: usize::MAX };
+        assert_eq!(
+            a.read_stream(subject, after, before, page).await,
+            b.read_stream(subject, after, before, page).await
+        );
+    }
+    for limit in [1, 4, ALL] {
+        assert_eq!(a.load_all(&plugin(), limit).await, b.load_all(&plugin(), limit).await);
+    }
+    for keys in [&KEYS[..1], &KEYS[2..4], &KEYS] {
+        let keys: Vec<Key> = keys.iter().map(|key| Key::from(*key)).collect();
+        assert_eq!(a.load(&plugin(), &keys).await, b.load(&plugin(), &keys).await);
+    }
+    assert_eq!(a.read_outbox(&sink(), first, ALL).await, b.read_outbox(&sink(), first, ALL).await);
+    for time in [2, 5, 20, 1_000] {
+        let until = Timestamp(time);
+        assert_eq!(
+            a.read_expired_holds(&plugin(), until, 5).await,
+            b.read_expired_holds(&plugin(), until, 5).await
+        );
+        assert_eq!(
+            a.read_finished_instances(&plugin(), Position(time + 1), until, None, 3).await,
+            b.read_finished_instances(&plugin(), Position(time + 1), until, None, 3).await
+        );
+    }
+    let page = Page { rows: ALL, bytes: usize::MAX };
+    let timers = a.read_timers(None, page).await;
+    assert_eq!(timers, b.read_timers(None, page).await);
+    for row in timers.into_iter().flatten() {
+        let after = Some(row.timer.place());
+        let read = a.read_timers(after.as_ref(), Page { rows: 3, bytes: 5 }).await;
+        assert_eq!(read, b.read_timers(after.as_ref(), Page { rows: 3, bytes: 5 }).await);
+    }
+    for name in KEYS {
+        let (key, lane) = (Key::from(name), lane(name));
+        for place in [1, 7, 30] {
+            assert_eq!(
+                a.read_decided(&plugin(), &key, Position(place), 9).await,
+                b.read_decided(&plugin(), &key, Position(place), 9).await
+            );
+        }
+        assert_eq!(
+            a.read_parked(&plugin(), &key, start, FEW).await,
+            b.read_parked(&plugin(), &key, start, FEW).await
+        );
+        assert_eq!(
+            a.read_parked_messages(&lane, first, FEW).await,
+            b.read_parked_messages(&lane, first, FEW).await
+        );
+    }
+    let newest = a.recover().await.map_or(0, |recovered| recovered.dead_letter.0);
+    for id in (0..=newest + 1).map(DeadLetterId) {
+        assert_eq!(a.read_dead_letter(id).await, b.read_dead_letter(id).await);
+    }
+}

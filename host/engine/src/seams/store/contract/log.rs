@@ -1,0 +1,181 @@
+//! Appending to the log, and reading it.
+
+use std::sync::Arc;
+
+use super::removal::expire;
+use super::samples::{append, appends, event};
+use super::{ALL, EVERYTHING, Stores, Subject};
+use crate::model::{Event, Hops, Position, Timestamp, reserved};
+use crate::seams::store::{Append, Batch, Committed, Page, StreamPage};
+
+pub(super) async fn an_event_that_was_there_is_a_duplicate(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "duplicates").await;
+    let named = |committed: Option<Committed>, expected: &[u64]| {
+        let expected: Vec<Position> = expected.iter().copied().map(Position).collect();
+        committed.is_none_or(|committed| committed.duplicates == expected)
+    };
+    assert!(named(subject.commit(appends([1, 2])).await, &[]));
+    let again =
+        Batch { appends: vec![append(3, 1), append(4, 4), append(5, 4)], ..Batch::default() };
+    assert!(named(subject.commit(again).await, &[3, 5]));
+    subject.restart().await;
+    let again =
+        Batch { appends: vec![append(6, 4), append(7, 2), append(8, 8)], ..Batch::default() };
+    assert!(named(subject.commit(again).await, &[6, 7]));
+    assert_eq!(subject.positions().await, [1, 2, 4, 8]);
+}
+
+/// A sender may choose any source and id: also one of the host's own, and one that looks
+/// like another if the two were written one after the other.
+pub(super) async fn an_event_is_known_by_its_origin_source_and_id(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "origins").await;
+    let named = |source: &str, id: &str, hops| {
+        let event =
+            Event { source: source.to_owned(), id: id.to_owned(), ..Event::clone(&event(1)) };
+        (Arc::new(event), Hops(hops))
+    };
+    let events = [
+        named("/sagabox/orders", "e", 0),
+        named("/sagabox/orders", "e", 2),
+        named("a", "b\0c", 0),
+        named("a\0b", "c", 0),
+        named("a", "bc", 0),
+        named("ab", "c", 0),
+    ];
+    let all = |first: u64| {
+        let appends = (first..).zip(&events).map(|(place, (event, hops))| Append {
+            event: Arc::clone(event),
+            hops: *hops,
+            ..append(place, 1)
+        });
+        Batch { appends: appends.collect(), ..Batch::default() }
+    };
+    subject.commit(all(1)).await;
+    let log = insist!(subject.store().read_log(Position(0), EVERYTHING));
+    let read: Vec<_> = log.into_iter().map(|entry| (entry.event, entry.hops)).collect();
+    assert_eq!(read, events);
+    subject.restart().await;
+    // How far it is from outside does not make it another one.
+    let mut again = all(11);
+    again.appends[1].hops = Hops(9);
+    let again = subject.commit(again).await;
+    let places: Vec<Position> = (11..=16).map(Position).collect();
+    assert!(again.is_none_or(|again| again.duplicates == places));
+    assert_eq!(subject.positions().await, (1..=6).collect::<Vec<_>>());
+}
+
+/// What is older may be known for longer: forgetting is the store's affair.
+pub(super) async fn a_young_event_is_known_for_its_whole_time(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "young").await;
+    // Whatever their dates say.
+    let dated = |place: u64, id, at| Append { received_at: Timestamp(at), ..append(place, id) };
+    let appends = (1..=9).map(|place| dated(place, place, 10 - place)).collect();
+    subject.commit(Batch { appends, ..Batch::default() }).await;
+    for _ in 0..3 {
+        let mut batch = expire(1, ALL);
+        batch.expire.as_mut().expect("just made").seen_to = Position(4);
+        subject.commit(batch).await;
+    }
+    subject.restart().await;
+    let appends = (5..=9).map(|id| dated(id + 5, id, 100)).collect();
+    let again = subject.commit(Batch { appends, ..Batch::default() }).await;
+    assert!(
+        again.is_none_or(|again| again.duplicates == (10..=14).map(Position).collect::<Vec<_>>())
+    );
+    assert_eq!(subject.positions().await, (1..=9).collect::<Vec<_>>());
+}
+
+pub(super) async fn a_redriven_event_is_written_whatever_was_there(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "redriven").await;
+    subject.commit(appends([1])).await;
+    let redriven = |place, id| Append { redriven: true, ..append(place, id) };
+    let batch =
+        Batch { appends: vec![redriven(2, 1), redriven(3, 9), append(4, 1)], ..Batch::default() };
+    subject.commit(batch).await;
+    subject.restart().await;
+    // Of 9 no trace was left: its first ordinary append is none of a duplicate.
+    subject.commit(Batch { appends: vec![append(5, 9), append(6, 9)], ..Batch::default() }).await;
+    assert_eq!(subject.positions().await, [1, 2, 3, 5]);
+}
+
+pub(super) async fn the_log_is_read_in_order_and_in_pieces(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "log").await;
+    subject.commit(appends([1, 2, 5])).await;
+    subject.commit(appends([7, 8])).await;
+    let mut read = Vec::new();
+    loop {
+        let after = Position(read.last().copied().unwrap_or(0));
+        let entries = insist!(subject.store().read_log(after, rows(2)));
+        assert!(entries.len() <= 2);
+        if entries.is_empty() {
+            break;
+        }
+        read.extend(entries.iter().map(|entry| entry.position.0));
+    }
+    assert_eq!(read, [1, 2, 5, 7, 8]);
+}
+
+/// Three events of a kilobyte, one of ten, and three again.
+pub(super) async fn a_page_ends_before_it_has_too_many_bytes(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "bytes").await;
+    let appends = (1..=7).map(|place| {
+        let mut append = append(place, 2 + 6 * place);
+        let mut event = Event::clone(&append.event);
+        event.data = vec![b'x'; if place == 4 { 10_000 } else { 1_000 }].into();
+        append.event = event.into();
+        append
+    });
+    subject.commit(Batch { appends: appends.collect(), ..Batch::default() }).await;
+    // What a row takes beside its data is the store's own affair: it is less than a kilobyte.
+    for (after, bytes, expected) in
+        [(0, 1, 1..=1), (0, 4_001, 2..=3), (2, 8_000, 1..=1), (3, 8_000, 1..=1), (0, 99_000, 7..=7)]
+    {
+        let (after, page) = (Position(after), Page { rows: ALL, bytes });
+        let log = insist!(subject.store().read_log(after, page));
+        let stream = insist!(subject.store().read_stream("s-2", after, Position(99), page));
+        for entries in [log, stream.entries] {
+            assert!(expected.contains(&entries.len()), "{} after {after}", entries.len());
+            let places: Vec<u64> = entries.iter().map(|entry| entry.position.0).collect();
+            assert_eq!(places, (after.0 + 1..).take(entries.len()).collect::<Vec<_>>());
+        }
+    }
+}
+
+fn rows(rows: usize) -> Page {
+    Page { rows, bytes: usize::MAX }
+}
+
+pub(super) async fn a_stream_is_read_between_two_positions(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "stream").await;
+    // Subject s-2 have those that are even and leave 2 when divided by 3.
+    subject.commit(appends(1..=20)).await;
+    for (after, before, limit, expected) in [
+        (0, 99, ALL, vec![2, 8, 14, 20]),
+        (2, 20, ALL, vec![8, 14]),
+        (0, 99, 2, vec![2, 8]),
+        (8, 9, ALL, vec![]),
+        (9, 3, ALL, vec![]),
+    ] {
+        let (after, before) = (Position(after), Position(before));
+        let page = insist!(subject.store().read_stream("s-2", after, before, rows(limit)));
+        let read: Vec<u64> = page.entries.iter().map(|entry| entry.position.0).collect();
+        assert_eq!(read, expected, "between {after} and {before}");
+        assert!(!page.is_shortened);
+    }
+    let nobody =
+        insist!(subject.store().read_stream("nobody", Position(0), Position(99), rows(ALL)));
+    assert_eq!(nobody, StreamPage { entries: Vec::new(), is_shortened: false });
+}
+
+pub(super) async fn what_is_for_one_plugin_is_in_no_stream(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "addressed").await;
+    let mut addressed = append(2, 14);
+    let name = reserved::EXTENSION_PLUGIN.to_owned();
+    Arc::make_mut(&mut addressed.event).extensions.push((name, "orders".to_owned()));
+    let appends = vec![append(1, 8), addressed, append(3, 20)];
+    subject.commit(Batch { appends, ..Batch::default() }).await;
+    let page = insist!(subject.store().read_stream("s-2", Position(0), Position(99), rows(ALL)));
+    let read: Vec<u64> = page.entries.iter().map(|entry| entry.position.0).collect();
+    assert_eq!(read, [1, 3]);
+    assert_eq!(subject.positions().await, [1, 2, 3], "it is in the log");
+}

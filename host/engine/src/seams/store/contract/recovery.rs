@@ -1,0 +1,124 @@
+//! What a new process finds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::samples::{
+    appends, claim, decision, entry, held, instance, lane, letter, loaded, message, parked, plugin,
+    plugin_progress, sink, sink_progress, timer, undelivered,
+};
+use super::{ALL, EVERYTHING, MARKER, Stores, Subject};
+use crate::model::{
+    DeadLetter, DeadLetterId, DeadLetterStatus, Position, Sequence, Span, Timer, TimerName,
+};
+use crate::seams::store::{Batch, Loaded};
+
+pub(super) async fn what_is_committed_is_there_after_a_restart(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "restart").await;
+    let row = instance("o-1", 1);
+    let batch = Batch {
+        instances: vec![(plugin(), Arc::clone(&row))],
+        claims: vec![claim("i-1", "o-1", true)],
+        timers_set: vec![timer("o-1", "t", 9)],
+        decisions: vec![decision(1, "o-1")],
+        messages: vec![message(1, "o-1", 1)],
+        held: vec![held(2, "i-2", 50)],
+        parked: vec![parked(3, "o-3")],
+        parked_messages: vec![(lane("o-1"), Sequence(1))],
+        dead_letters: vec![Arc::new(letter(1, Some("o-3"), 3))],
+        plugins: vec![plugin_progress("orders", 3)],
+        ..appends(1..=5)
+    };
+    subject.commit(batch).await;
+    for _ in 0..2 {
+        subject.restart().await;
+        let store = subject.store();
+        let log = insist!(store.read_log(Position(0), EVERYTHING));
+        assert_eq!(log, (1..=5).map(entry).collect::<Vec<_>>());
+        let found = insist!(store.load(&plugin(), &["i-1".into(), "i-2".into()]));
+        let timer_of = (TimerName::from("t"), timer("o-1", "t", 9).timer);
+        let timer_of = (timer_of.0, Timer { due: timer_of.1.due, set_by: timer_of.1.set_by });
+        let timers = BTreeMap::from([timer_of]);
+        assert_eq!(found, [Loaded { timers, ..loaded(&row, &["i-1"]) }]);
+        let all = insist!(store.load_all(&plugin(), ALL)).expect("they are few");
+        assert_eq!((all.instances, all.held), (found, vec![held(2, "i-2", 50)]));
+        let outbox = insist!(store.read_outbox(&sink(), Sequence(0), ALL));
+        assert_eq!(outbox, [message(1, "o-1", 1)]);
+        assert_eq!(insist!(store.read_timers(None, EVERYTHING)), [timer("o-1", "t", 9)]);
+        let letter_read = insist!(store.read_dead_letter(DeadLetterId(1)));
+        assert_eq!(letter_read, Some(letter(1, Some("o-3"), 3)));
+    }
+}
+
+pub(super) async fn recovery_tells_the_highest_places(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "recovery").await;
+    let recovered = insist!(subject.store().recover());
+    assert_eq!((recovered.position, recovered.dead_letter), (Position(0), DeadLetterId(0)));
+    assert_eq!((recovered.plugins, recovered.sinks), (Vec::new(), Vec::new()));
+
+    let mut ahead = plugin_progress("orders", 2);
+    ahead.cursor.ahead = vec![Span { first: 4, last: 9 }];
+    ahead.cursor.partly = vec![(3, vec!["o-1".into()])];
+    ahead.counters.received = 5;
+    let batch = Batch {
+        messages: vec![message(3, "o-1", 1)],
+        dead_letters: vec![Arc::new(letter(7, None, 1))],
+        plugins: vec![ahead.clone()],
+        sinks: vec![sink_progress("shop", 6)],
+        ..appends([1, 2])
+    };
+    subject.commit(batch).await;
+    let recovered = insist!(subject.store().recover());
+    assert_eq!((recovered.position, recovered.dead_letter), (Position(9), DeadLetterId(7)));
+    assert_eq!(recovered.plugins.len(), 1);
+    assert_eq!(recovered.plugins[0].progress, ahead);
+    let last: Vec<_> =
+        recovered.sinks.iter().map(|sink| (sink.progress.sink.as_str(), sink.last.0)).collect();
+    assert_eq!(last, [(MARKER, 1), ("queue:Do", 3), ("shop", 6)]);
+    subject.commit(appends([10])).await;
+    assert_eq!(insist!(subject.store().recover()).position, Position(10));
+}
+
+pub(super) async fn recovery_tells_what_is_parked(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "parked").await;
+    let redriving = DeadLetter { status: DeadLetterStatus::Redriving, ..letter(2, Some("b"), 2) };
+    let resolved = DeadLetter { status: DeadLetterStatus::Skipped, ..letter(3, Some("d"), 3) };
+    let letters = [
+        letter(1, Some("c"), 4),
+        redriving,
+        resolved,
+        letter(4, None, 1),
+        letter(5, Some("c"), 1),
+        // Of a sink that has made no progress.
+        undelivered(6, 1, "m"),
+    ];
+    let batch = Batch {
+        messages: (1..=3).map(|sequence| message(sequence, "m", 1)).collect(),
+        parked: vec![parked(2, "c"), parked(3, "c"), parked(3, "a")],
+        parked_messages: vec![(lane("m"), Sequence(2)), (lane("m"), Sequence(3))],
+        dead_letters: letters.into_iter().map(Arc::new).collect(),
+        plugins: vec![plugin_progress("orders", 4)],
+        ..appends(1..=4)
+    };
+    subject.commit(batch).await;
+    let recovered = insist!(subject.store().recover());
+    type Letter = (u64, u64, bool);
+    let parked: Vec<(&str, Vec<Letter>, Vec<u64>)> = recovered.plugins[0]
+        .parked
+        .iter()
+        .map(|parked| {
+            let letters = parked.letters.iter().map(|l| (l.id.0, l.place, l.redriving)).collect();
+            (parked.key.as_str(), letters, parked.waiting.clone())
+        })
+        .collect();
+    let expected = vec![
+        ("a", vec![], vec![3]),
+        ("b", vec![(2, 2, true)], vec![]),
+        ("c", vec![(5, 1, false), (1, 4, false)], vec![2, 3]),
+    ];
+    assert_eq!(parked, expected);
+    let ours = recovered.sinks.iter().find(|s| s.progress.sink == sink()).expect("it has messages");
+    assert_eq!(ours.parked.len(), 1);
+    let ours = &ours.parked[0];
+    assert_eq!((&ours.key, ours.waiting.as_slice()), (&lane("m"), [2, 3].as_slice()));
+}

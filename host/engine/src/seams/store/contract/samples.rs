@@ -1,0 +1,189 @@
+//! Rows that stores are tried with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::model::{
+    Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
+    DecisionRecord, Event, Held, Hops, Instance, InstanceStatus, Key, LogEntry, Message,
+    MessageKind, Parked, PluginName, Position, Sequence, SinkName, State, TimerRef, Timestamp,
+};
+use crate::seams::store::{
+    Append, Batch, ClaimChange, Loaded, MessageLane, PluginProgress, SinkProgress, TimerRow,
+};
+
+pub(in crate::seams::store) fn event(id: u64) -> Arc<Event> {
+    Arc::new(Event {
+        id: format!("e-{id}"),
+        source: "/contract".to_owned(),
+        event_type: "happened".to_owned(),
+        subject: id.is_multiple_of(2).then(|| format!("s-{}", id % 3)),
+        time: Some("2026-01-31T12:00:00Z".to_owned()),
+        datacontenttype: id.is_multiple_of(5).then(|| "application/octet-stream".to_owned()),
+        dataschema: None,
+        extensions: vec![("tenant".to_owned(), "ä \"b\" \\ '".to_owned())],
+        data: Bytes::from_static(match id % 8 {
+            0 => b"\x00\xff",
+            1 => b"{\"a\" : 1}",
+            2 => b" null ",
+            3 => b"not json",
+            4 => b"{\"n\":1e400,\"n\":\"cut \\ud83d\"}",
+            5 => b"null",
+            6 => b"{\"\\udead\":10.00}",
+            _ => b"",
+        }),
+    })
+}
+
+/// Of the sample event with this id.
+pub(in crate::seams::store) fn hops(id: u64) -> Hops {
+    Hops(u32::try_from(id % 4).expect("it is small"))
+}
+
+/// Position, id and the time of receipt are one number unless they are given.
+pub(in crate::seams::store) fn append(position: u64, id: u64) -> Append {
+    let (position, received_at) = (Position(position), Timestamp(position));
+    let (event, hops) = (event(id), hops(id));
+    Append { position, received_at, event, hops, fires: None, redriven: false }
+}
+
+pub(in crate::seams::store) fn appends(places: impl IntoIterator<Item = u64>) -> Batch {
+    let appends = places.into_iter().map(|place| append(place, place)).collect();
+    Batch { appends, ..Batch::default() }
+}
+
+pub(in crate::seams::store) fn entry(place: u64) -> LogEntry {
+    let Append { position, received_at, event, hops, .. } = append(place, place);
+    LogEntry { position, received_at, event, hops }
+}
+
+pub(in crate::seams::store) fn plugin() -> PluginName {
+    "orders".into()
+}
+
+pub(in crate::seams::store) fn sink() -> SinkName {
+    "queue:Do".into()
+}
+
+pub(in crate::seams::store) fn lane(key: &str) -> MessageLane {
+    MessageLane { sink: sink(), plugin: plugin(), key: key.into() }
+}
+
+pub(in crate::seams::store) fn sink_progress(name: &str, settled: u64) -> SinkProgress {
+    let cursor = Cursor { settled, ..Cursor::default() };
+    SinkProgress { sink: name.into(), cursor, counters: Counters::default() }
+}
+
+pub(in crate::seams::store) fn plugin_progress(name: &str, settled: u64) -> PluginProgress {
+    let cursor = Cursor { settled, ..Cursor::default() };
+    PluginProgress { plugin: name.into(), cursor, counters: Counters::default() }
+}
+
+/// With claims, and no timers.
+pub(in crate::seams::store) fn loaded(instance: &Arc<Instance>, claims: &[&str]) -> Loaded {
+    let claims = claims.iter().map(|key| Key::from(*key)).collect();
+    Loaded { instance: Arc::clone(instance), claims, timers: BTreeMap::new() }
+}
+
+pub(in crate::seams::store) fn instance(key: &str, updated_at: u64) -> Arc<Instance> {
+    Arc::new(Instance {
+        key: key.into(),
+        status: InstanceStatus::Running,
+        state: Some(State { version: 2, data: Bytes::from_static(b"\xfe state") }),
+        decided: Position(1),
+        place: Position(1),
+        version: 1,
+        started_at: Timestamp(1),
+        updated_at: Timestamp(updated_at),
+    })
+}
+
+pub(in crate::seams::store) fn finished(
+    key: &str,
+    status: InstanceStatus,
+    updated_at: u64,
+) -> (PluginName, Arc<Instance>) {
+    let running = Arc::unwrap_or_clone(instance(key, updated_at));
+    let place = Position(updated_at);
+    (plugin(), Arc::new(Instance { status, state: None, place, ..running }))
+}
+
+pub(in crate::seams::store) fn claim(key: &str, instance: &str, claimed: bool) -> ClaimChange {
+    ClaimChange { plugin: plugin(), key: key.into(), instance: instance.into(), claimed }
+}
+
+pub(in crate::seams::store) fn timer(instance: &str, name: &str, due: u64) -> TimerRow {
+    let timer = TimerRef {
+        plugin: plugin(),
+        instance: instance.into(),
+        name: name.into(),
+        due: Timestamp(due),
+        set_by: Position(1),
+    };
+    TimerRow { timer, data: Bytes::from_static(b"\xff\x00"), hops: Hops(7) }
+}
+
+pub(in crate::seams::store) fn held(place: u64, key: &str, until: u64) -> Held {
+    let (entry, until) = (entry(place), Timestamp(until));
+    let (reached, due) = (vec!["o-1".into()], None);
+    Held { plugin: plugin(), key: key.into(), entry, until, reached, due }
+}
+
+pub(in crate::seams::store) fn parked(place: u64, key: &str) -> Parked {
+    Parked { plugin: plugin(), key: key.into(), entry: entry(place) }
+}
+
+pub(in crate::seams::store) fn message(sequence: u64, key: &str, cause: u64) -> Arc<Message> {
+    Arc::new(Message {
+        sink: sink(),
+        sequence: Sequence(sequence),
+        kind: if sequence.is_multiple_of(2) { MessageKind::Event } else { MessageKind::Command },
+        plugin: plugin(),
+        key: key.into(),
+        cause: Position(cause),
+        event: event(100 + sequence),
+        hops: hops(sequence),
+    })
+}
+
+pub(in crate::seams::store) fn decision(place: u64, key: &str) -> DecisionRecord {
+    DecisionRecord {
+        position: Position(place),
+        plugin: plugin(),
+        key: key.into(),
+        previous: (place > 1).then_some(Position(place - 1)),
+        decided_at: Timestamp(place),
+        plugin_version: "1.0.0".into(),
+        attempt: 1,
+        state: None,
+        summary: "{}".to_owned(),
+    }
+}
+
+pub(in crate::seams::store) fn letter(id: u64, key: Option<&str>, place: u64) -> DeadLetter {
+    DeadLetter {
+        id: DeadLetterId(id),
+        subject: DeadLetterSubject::Event,
+        plugin: plugin(),
+        key: key.map(Key::from),
+        position: Position(place),
+        reason: "it's 'quoted'".to_owned(),
+        attempts: 3,
+        plugin_version: "1.0.0".into(),
+        at: Timestamp(place),
+        status: DeadLetterStatus::Open,
+        resolved_by: None,
+        resolved_reason: None,
+        event: event(place),
+        hops: hops(place),
+        edited: None,
+    }
+}
+
+pub(in crate::seams::store) fn undelivered(id: u64, sequence: u64, key: &str) -> DeadLetter {
+    let kind = MessageKind::Event;
+    let subject = DeadLetterSubject::Message { sink: sink(), sequence: Sequence(sequence), kind };
+    DeadLetter { subject, ..letter(id, Some(key), 1) }
+}

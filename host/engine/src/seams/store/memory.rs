@@ -1,0 +1,571 @@
+//! The store in memory: for the simulator and for tests. It keeps everything
+//! that the contract names, and outlives the engine that used it: a crash is to
+//! drop the engine and to start another on the same store.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use super::{
+    Batch, CommitError, Committed, DecidedEvent, Expire, Loaded, LoadedAll, MessageLane, Page,
+    ParkedKey, PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress,
+    Store, StreamPage, TimerRow,
+};
+use crate::model::{
+    AgeMark, AgeTime, Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus,
+    DeadLetterSubject, DecisionRecord, Held, Instance, Key, LogEntry, Message, OpenLetter, Origin,
+    Parked, PluginName, Position, Sequence, SinkName, Timer, TimerName, TimerPlace, Timestamp,
+};
+
+/// Cheap to clone; all clones are one store.
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    tables: Arc<Mutex<Tables>>,
+}
+
+/// All that is stored.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tables {
+    pub log: BTreeMap<Position, LogEntry>,
+    /// (source, id) of a sender's events and of the host's own, and its place in the log.
+    pub seen: BTreeMap<(Origin, String, String), Position>,
+    pub instances: BTreeMap<(PluginName, Key), Arc<Instance>>,
+    /// (plugin, key, instance)
+    pub claims: BTreeSet<(PluginName, Key, Key)>,
+    pub timers: BTreeMap<(PluginName, Key, TimerName), TimerRow>,
+    /// Timers whose instances have not decided that they fired.
+    pub timers_fired: BTreeMap<(PluginName, Key, TimerName), TimerRow>,
+    pub decisions: BTreeMap<(Position, PluginName, Key), DecisionRecord>,
+    pub messages: BTreeMap<(SinkName, Sequence), Arc<Message>>,
+    pub held: BTreeMap<(PluginName, Position, Key), Held>,
+    pub parked: BTreeMap<(PluginName, Key, Position), Parked>,
+    pub parked_messages: BTreeMap<(SinkName, Sequence), MessageLane>,
+    pub dead_letters: BTreeMap<DeadLetterId, Arc<DeadLetter>>,
+    pub plugins: BTreeMap<PluginName, PluginProgress>,
+    pub sinks: BTreeMap<SinkName, SinkProgress>,
+    pub age_marks: BTreeMap<AgeTime, AgeMark>,
+    /// What was removed, for whoever checks afterwards.
+    pub removed: Removed,
+}
+
+/// Each row as it was when it went.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Removed {
+    pub log: BTreeMap<Position, LogEntry>,
+    pub instances: BTreeMap<(PluginName, Key), Arc<Instance>>,
+    pub decisions: BTreeMap<(Position, PluginName, Key), DecisionRecord>,
+    pub messages: BTreeMap<(SinkName, Sequence), Arc<Message>>,
+    pub dead_letters: BTreeMap<DeadLetterId, Arc<DeadLetter>>,
+}
+
+impl MemoryStore {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A copy of everything, as of the last commit.
+    #[must_use]
+    pub fn snapshot(&self) -> Tables {
+        self.lock().clone()
+    }
+
+    /// Looks without copying.
+    pub fn look<T>(&self, look: impl FnOnce(&Tables) -> T) -> T {
+        look(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tables {
+    /// As if nothing had ever been removed.
+    #[must_use]
+    pub fn with_removed(mut self) -> Self {
+        let removed = std::mem::take(&mut self.removed);
+        self.log.extend(removed.log);
+        for (row, instance) in removed.instances {
+            self.instances.entry(row).or_insert(instance);
+        }
+        self.decisions.extend(removed.decisions);
+        self.messages.extend(removed.messages);
+        self.dead_letters.extend(removed.dead_letters);
+        self
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Committed {
+        let mut committed = Committed::default();
+        for append in &batch.appends {
+            let event = &append.event;
+            let identity = (append.hops.origin(), event.source.clone(), event.id.clone());
+            let mut has_fired = false;
+            if let Some(timer) = &append.fires {
+                let row = (timer.plugin.clone(), timer.instance.clone(), timer.name.clone());
+                if self.timers.get(&row).is_some_and(|stored| stored.timer == *timer)
+                    && let Some(fired) = self.timers.remove(&row)
+                {
+                    self.timers_fired.insert(row, fired);
+                    has_fired = true;
+                }
+            }
+            if append.redriven || self.is_new(identity, append.position) {
+                let entry = LogEntry {
+                    position: append.position,
+                    received_at: append.received_at,
+                    event: Arc::clone(&append.event),
+                    hops: append.hops,
+                };
+                self.log.insert(append.position, entry);
+            } else {
+                assert!(!has_fired, "a timer went without its event: {append:?}");
+                committed.duplicates.push(append.position);
+            }
+        }
+        for (plugin, key) in &batch.instances_removed {
+            let row = (plugin.clone(), key.clone());
+            if let Some(instance) = self.instances.remove(&row) {
+                self.removed.instances.insert(row, instance);
+            }
+            self.claims.retain(|(p, _, instance)| p != plugin || instance != key);
+            self.timers.retain(|(p, instance, _), _| p != plugin || instance != key);
+            self.timers_fired.retain(|(p, instance, _), _| p != plugin || instance != key);
+        }
+        for (plugin, instance) in &batch.instances {
+            self.instances.insert((plugin.clone(), instance.key.clone()), Arc::clone(instance));
+        }
+        for claim in &batch.claims {
+            let row = (claim.plugin.clone(), claim.key.clone(), claim.instance.clone());
+            match claim.claimed {
+                true => self.claims.insert(row),
+                false => self.claims.remove(&row),
+            };
+        }
+        for row in &batch.timers_cleared {
+            self.timers.remove(row);
+            self.timers_fired.remove(row);
+        }
+        for row in &batch.timers_set {
+            let timer = &row.timer;
+            let key = (timer.plugin.clone(), timer.instance.clone(), timer.name.clone());
+            self.timers_fired.remove(&key);
+            self.timers.insert(key, row.clone());
+        }
+        for decision in &batch.decisions {
+            let row = (decision.position, decision.plugin.clone(), decision.key.clone());
+            let previous = self.decisions.insert(row, decision.clone());
+            assert!(previous.is_none(), "decided twice: {decision:?}");
+        }
+        for message in &batch.messages {
+            let row = (message.sink.clone(), message.sequence);
+            let previous = self.messages.insert(row, Arc::clone(message));
+            assert!(previous.is_none(), "sequence given twice: {message:?}");
+        }
+        for (plugin, key, position) in &batch.held_removed {
+            self.held.remove(&(plugin.clone(), *position, key.clone()));
+        }
+        for held in &batch.held {
+            let row = (held.plugin.clone(), held.entry.position, held.key.clone());
+            self.held.insert(row, held.clone());
+        }
+        for (plugin, key, position) in &batch.parked_removed {
+            self.parked.remove(&(plugin.clone(), key.clone(), *position));
+        }
+        for parked in &batch.parked {
+            let row = (parked.plugin.clone(), parked.key.clone(), parked.entry.position);
+            self.parked.insert(row, parked.clone());
+        }
+        for row in &batch.parked_messages_removed {
+            self.parked_messages.remove(row);
+        }
+        for (lane, sequence) in &batch.parked_messages {
+            self.parked_messages.insert((lane.sink.clone(), *sequence), lane.clone());
+        }
+        for letter in &batch.dead_letters {
+            self.dead_letters.insert(letter.id, Arc::clone(letter));
+        }
+        for closing in &batch.letters_closed {
+            if let Some(letter) = self.dead_letters.get_mut(&closing.id).map(Arc::make_mut) {
+                letter.status = closing.status;
+                letter.resolved_by = Some(closing.by.clone());
+                letter.resolved_reason = Some(closing.reason.clone());
+            }
+        }
+        for progress in &batch.plugins {
+            self.plugins.insert(progress.plugin.clone(), progress.clone());
+        }
+        for progress in &batch.sinks {
+            self.sinks.insert(progress.sink.clone(), progress.clone());
+        }
+        if let Some(expire) = &batch.expire {
+            committed.expired = self.expire(expire);
+        }
+        committed
+    }
+
+    fn is_new(&mut self, identity: (Origin, String, String), position: Position) -> bool {
+        match self.seen.entry(identity) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(position);
+                true
+            }
+            Entry::Occupied(_) => false,
+        }
+    }
+
+    fn expire(&mut self, expire: &Expire) -> usize {
+        let Expire { plugins, seen_to, history_to, history_before, rows_max, .. } = expire;
+        let (history_to, history_before, rows_max) = (*history_to, *history_before, *rows_max);
+        for at in &expire.marks_removed {
+            self.age_marks.remove(at);
+        }
+        self.age_marks.extend(expire.mark.map(|mark| (mark.at, mark)));
+        self.seen.retain(|_, position| *position > *seen_to);
+        if !plugins.iter().all(|plugin| self.plugins.contains_key(plugin)) {
+            return 0;
+        }
+        let Some(settled) = self.plugins.values().map(|p| p.cursor.settled).min() else { return 0 };
+        let old = |position: Position| position.0 <= settled && position <= history_to;
+        let held = self.held.values().map(|held| held.entry.position);
+        let parked = self.parked.values().map(|parked| parked.entry.position);
+        let waiting: BTreeSet<Position> = held.chain(parked).collect();
+        let finished = |position: Position| old(position) && !waiting.contains(&position);
+        let newest = self.dead_letters.keys().next_back().copied();
+        let decided = |decision: &DecisionRecord| decision.decided_at < history_before;
+        let resolved = |letter: &DeadLetter| {
+            !letter.status.is_unresolved()
+                && letter.at < history_before
+                && letter.position <= history_to
+                && Some(letter.id) != newest
+        };
+
+        let log = first(&self.log, rows_max, |position, _| finished(*position));
+        remove(&mut self.log, &log, &mut self.removed.log);
+        let decisions = first(&self.decisions, rows_max, |row, d| finished(row.0) && decided(d));
+        remove(&mut self.decisions, &decisions, &mut self.removed.decisions);
+        let mut messages = Vec::new();
+        for (sink, progress) in &self.sinks {
+            let of_sink =
+                (sink.clone(), Sequence(0))..=(sink.clone(), Sequence(progress.cursor.settled));
+            let rows = self.messages.range(of_sink).take_while(|(_, message)| old(message.cause));
+            messages.extend(rows.map(|(row, _)| row.clone()));
+        }
+        messages.retain(|row| !self.parked_messages.contains_key(row));
+        messages.truncate(rows_max);
+        remove(&mut self.messages, &messages, &mut self.removed.messages);
+        let mut letters = first(&self.dead_letters, usize::MAX, |_, letter| resolved(letter));
+        letters.sort_by_key(|id| (self.dead_letters[id].at, *id));
+        letters.truncate(rows_max);
+        remove(&mut self.dead_letters, &letters, &mut self.removed.dead_letters);
+        log.len() + decisions.len() + messages.len() + letters.len()
+    }
+
+    fn recover(&self) -> Recovered {
+        let log = self.log.keys().next_back().copied().unwrap_or_default();
+        let cursors = self.plugins.values().map(|p| Position(p.cursor.highest())).max();
+        let plugins = self.plugins.values().map(|progress| RecoveredPlugin {
+            progress: progress.clone(),
+            parked: self.parked_keys(&progress.plugin),
+        });
+        let mut last: BTreeMap<&SinkName, Sequence> = BTreeMap::new();
+        for (sink, progress) in &self.sinks {
+            last.insert(sink, Sequence(progress.cursor.highest()));
+        }
+        for (sink, sequence) in self.messages.keys() {
+            let last = last.entry(sink).or_default();
+            *last = (*last).max(*sequence);
+        }
+        let sinks = last.into_iter().map(|(sink, last)| RecoveredSink {
+            progress: self.sinks.get(sink).cloned().unwrap_or_else(|| SinkProgress {
+                sink: sink.clone(),
+                cursor: Cursor::default(),
+                counters: Counters::default(),
+            }),
+            last,
+            parked: self.parked_lanes(sink),
+        });
+        Recovered {
+            position: log.max(cursors.unwrap_or_default()),
+            dead_letter: self.dead_letters.keys().next_back().copied().unwrap_or_default(),
+            plugins: plugins.collect(),
+            sinks: sinks.collect(),
+            age_marks: self.age_marks.values().copied().collect(),
+        }
+    }
+
+    fn loaded(&self, plugin: &PluginName, instance: &Arc<Instance>) -> Loaded {
+        let key = &instance.key;
+        let claims = self.claims.iter().filter(|(p, _, of)| p == plugin && of == key);
+        let timers = self.timers.values().chain(self.timers_fired.values());
+        let timers = timers.map(|row| &row.timer);
+        let timers = timers.filter(|timer| timer.plugin == *plugin && timer.instance == *key);
+        Loaded {
+            instance: Arc::clone(instance),
+            claims: claims.map(|(_, claimed, _)| claimed.clone()).collect(),
+            timers: timers
+                .map(|timer| (timer.name.clone(), Timer { due: timer.due, set_by: timer.set_by }))
+                .collect(),
+        }
+    }
+
+    fn deciders(&self, position: Position, plugin: &PluginName) -> Vec<Key> {
+        let first = (position, plugin.clone(), Key::from(""));
+        let rows = self.decisions.range(first..).map(|(row, _)| row);
+        let of_event = rows.take_while(|row| row.0 == position && row.1 == *plugin);
+        of_event.map(|row| row.2.clone()).collect()
+    }
+
+    fn unresolved(&self) -> impl Iterator<Item = &Arc<DeadLetter>> {
+        self.dead_letters.values().filter(|letter| letter.status.is_unresolved())
+    }
+
+    fn parked_keys(&self, plugin: &PluginName) -> Vec<ParkedKey<Key>> {
+        let letters = self.unresolved().filter_map(|letter| {
+            let is_ours = letter.subject == DeadLetterSubject::Event && letter.plugin == *plugin;
+            Some((letter.key.clone().filter(|_| is_ours)?, open_letter(letter)))
+        });
+        let rows = self.parked.keys().filter(|(name, ..)| name == plugin);
+        parked(letters, rows.map(|(_, key, position)| (key.clone(), position.0)))
+    }
+
+    fn parked_lanes(&self, of: &SinkName) -> Vec<ParkedKey<MessageLane>> {
+        let letters = self.unresolved().filter_map(|letter| match &letter.subject {
+            DeadLetterSubject::Message { sink, .. } if sink == of => {
+                let (plugin, key) = (letter.plugin.clone(), letter.key.clone()?);
+                Some((MessageLane { sink: sink.clone(), plugin, key }, open_letter(letter)))
+            }
+            _ => None,
+        });
+        let rows = self.parked_messages.iter().filter(|((sink, _), _)| sink == of);
+        parked(letters, rows.map(|((_, sequence), lane)| (lane.clone(), sequence.0)))
+    }
+}
+
+fn open_letter(letter: &DeadLetter) -> OpenLetter {
+    let place = match &letter.subject {
+        DeadLetterSubject::Event => letter.position.0,
+        DeadLetterSubject::Message { sequence, .. } => sequence.0,
+    };
+    let redriving = letter.status == DeadLetterStatus::Redriving;
+    OpenLetter { id: letter.id, place, redriving }
+}
+
+fn parked<K: Clone + Ord>(
+    letters: impl Iterator<Item = (K, OpenLetter)>,
+    rows: impl Iterator<Item = (K, u64)>,
+) -> Vec<ParkedKey<K>> {
+    let mut keys: BTreeMap<K, ParkedKey<K>> = BTreeMap::new();
+    let fresh = |key: &K| ParkedKey { key: key.clone(), letters: Vec::new(), waiting: Vec::new() };
+    for (key, letter) in letters {
+        keys.entry(key.clone()).or_insert_with(|| fresh(&key)).letters.push(letter);
+    }
+    for (key, place) in rows {
+        keys.entry(key.clone()).or_insert_with(|| fresh(&key)).waiting.push(place);
+    }
+    for parked in keys.values_mut() {
+        parked.letters.sort_by_key(|letter| letter.place);
+    }
+    keys.into_values().collect()
+}
+
+/// The keys of the first rows that are meant.
+fn first<K: Ord + Clone, V>(
+    table: &BTreeMap<K, V>,
+    rows_max: usize,
+    is_meant: impl Fn(&K, &V) -> bool,
+) -> Vec<K> {
+    let meant = table.iter().filter(|(key, row)| is_meant(key, row));
+    meant.map(|(key, _)| key.clone()).take(rows_max).collect()
+}
+
+fn remove<K: Ord, V>(table: &mut BTreeMap<K, V>, keys: &[K], removed: &mut BTreeMap<K, V>) {
+    removed.extend(keys.iter().filter_map(|key| table.remove_entry(key)));
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn recover(&self) -> Result<Recovered, ReadError> {
+        Ok(self.lock().recover())
+    }
+
+    async fn commit(&self, batch: &Batch) -> Result<Committed, CommitError> {
+        Ok(self.lock().commit(batch))
+    }
+
+    async fn read_log(&self, after: Position, page: Page) -> Result<Vec<LogEntry>, ReadError> {
+        let tables = self.lock();
+        let entries = tables.log.range(after.next()..).map(|(_, entry)| entry);
+        Ok(page.cut(entries, |entry| entry.event.bytes()).cloned().collect())
+    }
+
+    async fn read_stream(
+        &self,
+        subject: &str,
+        after: Position,
+        before: Position,
+        page: Page,
+    ) -> Result<StreamPage, ReadError> {
+        let tables = self.lock();
+        let is_of = |entry: &&LogEntry| entry.event.stream() == Some(subject);
+        let is_shortened = tables.removed.log.values().any(|entry| is_of(&entry));
+        let before = before.max(after.next());
+        let entries = tables.log.range(after.next()..before).map(|(_, entry)| entry);
+        let entries = page.cut(entries.filter(is_of), |entry| entry.event.bytes());
+        Ok(StreamPage { entries: entries.cloned().collect(), is_shortened })
+    }
+
+    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Vec<Loaded>, ReadError> {
+        let tables = self.lock();
+        let mut instances: BTreeMap<Key, Arc<Instance>> = BTreeMap::new();
+        for key in keys {
+            let own = tables.instances.get(&(plugin.clone(), key.clone()));
+            let claimed =
+                tables.claims.iter().filter(|(p, k, _)| p == plugin && k == key).filter_map(
+                    |(_, _, instance)| tables.instances.get(&(plugin.clone(), instance.clone())),
+                );
+            for instance in own.into_iter().chain(claimed) {
+                instances.insert(instance.key.clone(), Arc::clone(instance));
+            }
+        }
+        Ok(instances.into_values().map(|instance| tables.loaded(plugin, &instance)).collect())
+    }
+
+    async fn load_all(
+        &self,
+        plugin: &PluginName,
+        limit: usize,
+    ) -> Result<Option<LoadedAll>, ReadError> {
+        let tables = self.lock();
+        let instances = tables.instances.iter().filter(|((p, _), _)| p == plugin);
+        let loaded = LoadedAll {
+            instances: instances.map(|(_, instance)| tables.loaded(plugin, instance)).collect(),
+            held: tables.held.values().filter(|held| held.plugin == *plugin).cloned().collect(),
+        };
+        Ok((loaded.instances.len() + loaded.held.len() <= limit).then_some(loaded))
+    }
+
+    async fn read_decided(
+        &self,
+        plugin: &PluginName,
+        key: &Key,
+        from: Position,
+        limit: usize,
+    ) -> Result<Vec<DecidedEvent>, ReadError> {
+        let tables = self.lock();
+        let mut events = Vec::new();
+        let mut next = Some(from);
+        while let Some(position) = next.filter(|_| events.len() < limit) {
+            let decision = tables.decisions.get(&(position, plugin.clone(), key.clone()));
+            let Some(decision) = decision else { break };
+            next = decision.previous;
+            events.push(DecidedEvent {
+                position,
+                previous: decision.previous,
+                decided_at: decision.decided_at,
+                deciders: tables.deciders(position, plugin),
+                entry: tables.log.get(&position).cloned(),
+            });
+        }
+        Ok(events)
+    }
+
+    async fn read_outbox(
+        &self,
+        sink: &SinkName,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Arc<Message>>, ReadError> {
+        let tables = self.lock();
+        let messages = tables.messages.range((sink.clone(), after.next())..);
+        let of_sink = messages.take_while(|((s, _), _)| s == sink);
+        Ok(of_sink.take(limit).map(|(_, message)| Arc::clone(message)).collect())
+    }
+
+    async fn read_timers(
+        &self,
+        after: Option<&TimerPlace>,
+        page: Page,
+    ) -> Result<Vec<TimerRow>, ReadError> {
+        let tables = self.lock();
+        let places = tables.timers.values().map(|row| (row.timer.place(), row));
+        let later = places.filter(|(place, _)| after.is_none_or(|after| place > after));
+        let in_order: BTreeMap<TimerPlace, &TimerRow> = later.collect();
+        let page = page.cut(in_order.into_values(), |row| row.data.len());
+        Ok(page.cloned().collect())
+    }
+
+    async fn read_parked(
+        &self,
+        plugin: &PluginName,
+        key: &Key,
+        after: Position,
+        page: Page,
+    ) -> Result<Vec<LogEntry>, ReadError> {
+        let tables = self.lock();
+        let rows = tables.parked.range((plugin.clone(), key.clone(), after.next())..);
+        let of_key = rows.take_while(|((p, k, _), _)| p == plugin && k == key);
+        let entries = of_key.map(|(_, parked)| parked.entry.clone());
+        Ok(page.cut(entries, |entry| entry.event.bytes()).collect())
+    }
+
+    async fn read_parked_messages(
+        &self,
+        lane: &MessageLane,
+        after: Sequence,
+        page: Page,
+    ) -> Result<Vec<Arc<Message>>, ReadError> {
+        let tables = self.lock();
+        let rows = tables.parked_messages.range((lane.sink.clone(), after.next())..);
+        let of_sink = rows.take_while(|((sink, _), _)| *sink == lane.sink);
+        let of_lane = of_sink.filter(|(_, stored)| *stored == lane);
+        let messages = of_lane.filter_map(|(row, _)| tables.messages.get(row).cloned());
+        Ok(page.cut(messages, |message| message.event.bytes()).collect())
+    }
+
+    async fn read_expired_holds(
+        &self,
+        plugin: &PluginName,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Held>, ReadError> {
+        let tables = self.lock();
+        let expired = |held: &&Held| held.plugin == *plugin && held.until <= until;
+        let mut held: Vec<Held> = tables.held.values().filter(expired).cloned().collect();
+        held.sort_by_key(|held| (held.until, held.entry.position));
+        held.truncate(limit);
+        Ok(held)
+    }
+
+    async fn read_finished_instances(
+        &self,
+        plugin: &PluginName,
+        place: Position,
+        until: Timestamp,
+        after: Option<&(Timestamp, Key)>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, Key)>, ReadError> {
+        let tables = self.lock();
+        let of_plugin = tables.instances.iter().filter(|((p, _), _)| p == plugin);
+        let mut finished: Vec<(Timestamp, Key)> = of_plugin
+            .filter(|(_, i)| !i.status.is_running())
+            .filter(|(_, i)| i.place <= place && i.updated_at <= until)
+            .map(|((_, key), instance)| (instance.updated_at, key.clone()))
+            .filter(|row| after.is_none_or(|after| row > after))
+            .collect();
+        finished.sort();
+        finished.truncate(limit);
+        Ok(finished)
+    }
+
+    async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {
+        let known = self.lock().recover().plugins;
+        Ok(known.into_iter().find(|known| known.progress.plugin == *plugin))
+    }
+
+    async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {
+        Ok(self.lock().dead_letters.get(&id).map(|letter| DeadLetter::clone(letter)))
+    }
+}

@@ -1,0 +1,570 @@
+//! What a handler's reply does to the instances, and to the next commit.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use futures::future::{BoxFuture, try_join_all};
+use serde_json::{Value, json};
+
+use crate::changes::Addressed;
+use crate::changes::jobs::{Job, JobResult};
+use crate::model::{
+    Answer, AnswerValue, DeadLetterId, Decision, DecisionRecord, Due, Event, Failure, Hops,
+    Instance, InstanceStatus, Key, KeyChange, LogEntry, MessageKind, Outgoing, PluginName,
+    Position, Question, Role, State, Timer, TimerChange, TimerName, TimerRef, Timestamp, attribute,
+    reserved,
+};
+use crate::pure::identity::{self, DecisionIdentity};
+use crate::pure::monotonic::{Instant, after};
+use crate::seams::handler::Reply;
+use crate::seams::lookup::{Lookup, Unanswered};
+use crate::seams::store::{Page, Store, TimerRow};
+use crate::stages::detached::detached;
+
+use super::swap::PluginVersion;
+use super::{Asked, Dispatcher, Via, hops};
+
+/// A handler that has asked this often for one event asks for ever.
+const ROUNDS_MAX: u32 = 16;
+/// Events of one stream that a handler may be given.
+const STREAM_EVENTS_MAX: usize = 10_000;
+/// And what they may take of memory: much less would fit a plugin's own.
+const STREAM_BYTES_MAX: usize = 64 << 20;
+const STREAM_PAGE: Page = Page { rows: 1_000, bytes: 8 << 20 };
+/// As for correlation keys: longer ones make indexes useless.
+const KEY_BYTES_MAX: usize = 512;
+
+impl Dispatcher {
+    pub(super) fn on_results(&mut self, results: Vec<JobResult>) {
+        self.calls -= results.len();
+        for result in results {
+            let JobResult { position, key, generation, reply, call } = result;
+            let is_current = generation == self.generation_of(&key);
+            let decided = match reply {
+                Ok(Reply::Decided(decision)) => check(&decision, &key)
+                    .and_then(|()| self.check_hops(&key, position, &decision))
+                    .map(|()| Some(decision))
+                    .map_err(Failure::Permanent),
+                Ok(Reply::Need(questions)) if is_current => {
+                    self.ask(&key, position, questions).map(|()| None)
+                }
+                Ok(Reply::Need(_)) => Err(Failure::Transient("another version asked".to_owned())),
+                Err(failure) => Err(failure),
+            };
+            match decided {
+                Ok(Some(decision)) => {
+                    let made_by = self.version(generation);
+                    let state = call.state;
+                    let now = self.look_back(&key, position, decision, state, &made_by);
+                    if let Some((decision, state)) = now {
+                        self.decide(&key, position, decision, state, &made_by);
+                    }
+                }
+                Ok(None) => {}
+                // It had no effect, and the version that serves now may do better.
+                Err(_) if !is_current => self.start_over(&key, position),
+                Err(failure) => self.fail(&key, position, failure.into()),
+            }
+        }
+    }
+
+    pub(super) fn decide(
+        &mut self,
+        key: &Key,
+        position: Position,
+        decision: Decision,
+        state: Option<State>,
+        made_by: &PluginVersion,
+    ) {
+        let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
+        let entry = delivery.entry.clone();
+        let (via, attempt, accepted_at) = (delivery.via, delivery.attempt, delivery.accepted_at);
+        let now = delivery.now.unwrap_or(entry.received_at);
+        let answers = std::mem::take(&mut delivery.answers);
+
+        let hops = entry.hops.after(hops::made(&decision, now));
+        let sent = self.send(key, &entry, &decision.messages, now, hops);
+        let letter = match via {
+            Via::Letter(id) => Some(id),
+            Via::Flight | Via::Hold | Via::Parked => None,
+        };
+        let summary = summary(&decision, &sent, &answers, letter);
+        let written = decision.state.clone().map(|data| State { version: made_by.of_state, data });
+        let previous = self.residents.get(key).map(|instance| instance.decided);
+        self.changes.decisions.push(DecisionRecord {
+            position,
+            plugin: self.plugin.clone(),
+            key: key.clone(),
+            previous,
+            decided_at: now,
+            plugin_version: Arc::clone(&made_by.of_plugin),
+            attempt,
+            state: written.clone(),
+            summary,
+        });
+        self.counters.handled += 1;
+        if self.hold_max.is_some()
+            && via == Via::Flight
+            && let Some(flight) = self.flights.get_mut(&position)
+        {
+            flight.decisions += 1;
+        }
+        let claimed = match self.manifest.role.has_instances() {
+            true => self.transit(key, &entry, decision, written.or(state), now, hops),
+            false => Vec::new(),
+        };
+        // Before the lane goes on: what an instance has just claimed comes next.
+        for claimed_key in &claimed {
+            self.on_claim(claimed_key, key, accepted_at);
+        }
+        self.lanes.finish(key, position.0);
+        self.settle(key, position, via);
+    }
+
+    /// Writes the instance's next version, and returns the keys that are newly its own.
+    fn transit(
+        &mut self,
+        key: &Key,
+        entry: &LogEntry,
+        decision: Decision,
+        state: Option<State>,
+        now: Timestamp,
+        hops: Hops,
+    ) -> Vec<Key> {
+        let before = self.residents.get(key);
+        let mut claimed = Vec::new();
+        let mut instance = match before {
+            Some(instance) => Instance::clone(instance),
+            None => {
+                claimed.push(key.clone());
+                Instance::started(key.clone(), now)
+            }
+        };
+        instance.state = state;
+        instance.decided = entry.position;
+        instance.place = instance.place.max(entry.position);
+        instance.version += 1;
+        instance.updated_at = now;
+        // One that is complete decides only what reopens it.
+        instance.status = match decision.complete {
+            true => InstanceStatus::Completed,
+            false => InstanceStatus::Running,
+        };
+        self.write(Arc::new(instance));
+        self.take_fired(key, &entry.event);
+        self.change_timers(key, entry.position, decision.timers, now, hops);
+        self.change_keys(key, decision.keys, &mut claimed);
+        if decision.complete {
+            self.release_all(key);
+            claimed.retain(|claimed| claimed == key);
+        }
+        claimed
+    }
+
+    /// An instance is over: its timers are cleared, and what comes for the keys that it had
+    /// claimed is no longer for it.
+    pub(super) fn release_all(&mut self, key: &Key) {
+        let (claims, timers) = self.residents.release_all(key);
+        let released = claims.into_iter().map(|claimed| ((claimed, key.clone()), false));
+        self.changes.claims.extend(released);
+        self.changes.timers.extend(timers.into_iter().map(|name| ((key.clone(), name), None)));
+    }
+
+    /// A timer that fired is set no more, unless it is set anew.
+    fn take_fired(&mut self, key: &Key, event: &Event) {
+        if event.event_type == reserved::TIMER_FIRED
+            && let Some(name) = event.subject.as_deref().map(TimerName::from)
+            && self.residents.clear_timer(key, &name)
+        {
+            self.changes.timers.insert((key.clone(), name), None);
+        }
+    }
+
+    /// The instance's next version, for memory and for the next commit.
+    pub(super) fn write(&mut self, instance: Arc<Instance>) {
+        self.changes.instances.insert(instance.key.clone(), Arc::clone(&instance));
+        self.residents.write(instance, self.handed_over + 1);
+    }
+
+    fn change_timers(
+        &mut self,
+        instance: &Key,
+        set_by: Position,
+        changes: Vec<TimerChange>,
+        now: Timestamp,
+        hops: Hops,
+    ) {
+        for change in changes {
+            match change {
+                TimerChange::Set { name, due, data } => {
+                    let due = hops::due_at(due, now);
+                    let hops = if hops::is_soon(due, now) { hops } else { Hops::FIRST };
+                    let timer = TimerRef {
+                        plugin: self.plugin.clone(),
+                        instance: instance.clone(),
+                        name: name.clone(),
+                        due,
+                        set_by,
+                    };
+                    self.residents.set_timer(instance, name.clone(), Timer { due, set_by });
+                    let row = TimerRow { timer, data, hops };
+                    self.changes.timers.insert((instance.clone(), name), Some(row));
+                }
+                TimerChange::Cancel(name) => {
+                    if self.residents.clear_timer(instance, &name) {
+                        self.changes.timers.insert((instance.clone(), name), None);
+                    }
+                }
+            }
+        }
+    }
+
+    fn change_keys(&mut self, instance: &Key, changes: Vec<KeyChange>, claimed: &mut Vec<Key>) {
+        for change in changes {
+            match change {
+                KeyChange::Claim(key) => {
+                    if key != *instance && self.residents.claim(instance, key.clone()) {
+                        self.changes.claims.insert((key.clone(), instance.clone()), true);
+                        claimed.push(key);
+                    }
+                }
+                KeyChange::Release(key) => {
+                    if self.residents.release(instance, &key) {
+                        self.changes.claims.insert((key.clone(), instance.clone()), false);
+                        claimed.retain(|claimed| *claimed != key);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives the decision's messages their ids, and addresses them.
+    fn send(
+        &mut self,
+        key: &Key,
+        entry: &LogEntry,
+        messages: &[Outgoing],
+        now: Timestamp,
+        hops: Hops,
+    ) -> Vec<Sent> {
+        if messages.is_empty() {
+            return Vec::new();
+        }
+        let identity = DecisionIdentity::new(&self.plugin, entry.hops.origin(), &entry.event, key);
+        let (source, time) = (identity::source(&self.plugin), now.to_rfc3339());
+        let mut sent = Vec::with_capacity(messages.len());
+        for (index, message) in messages.iter().enumerate() {
+            let is_command = message.kind == MessageKind::Command;
+            // What an enricher publishes is for the outside; other events leave where a route says so.
+            let leaves = is_command || self.manifest.role == Role::Enricher;
+            let sink = match leaves {
+                true => Some(self.around.routes.sink(&message.event_type)),
+                false => self.around.routes.configured(&message.event_type),
+            };
+            let event = Event {
+                id: identity.message_id(index),
+                source: source.clone(),
+                event_type: message.event_type.clone(),
+                subject: message.subject.clone(),
+                time: Some(time.clone()),
+                datacontenttype: Some(message.datacontenttype.clone()),
+                dataschema: None,
+                extensions: extensions(message, key, &entry.event),
+                data: message.data.clone(),
+            };
+            sent.push(Sent {
+                id: event.id.clone(),
+                kind: message.kind,
+                event_type: message.event_type.clone(),
+                sink: sink.as_ref().map(|sink| sink.as_str().to_owned()),
+            });
+            self.changes.outgoing.push(Addressed {
+                sink,
+                kind: message.kind,
+                key: key.clone(),
+                cause: entry.position,
+                event: Arc::new(event),
+                hops,
+                append: !is_command,
+                redriven: false,
+            });
+        }
+        sent
+    }
+
+    /// Has questions answered; the handler is called again with all answers so far.
+    fn ask(
+        &mut self,
+        key: &Key,
+        position: Position,
+        questions: Vec<Question>,
+    ) -> Result<(), Failure> {
+        let plugin = self.plugin.clone();
+        let Some(delivery) = self.lanes.get_mut(key, position.0) else { return Ok(()) };
+        let known = |question: &Question| {
+            delivery.answers.iter().any(|answer| answer.question == *question)
+        };
+        let mut fresh: Vec<Question> = Vec::new();
+        for question in questions {
+            if !known(&question) && !fresh.contains(&question) {
+                fresh.push(question);
+            }
+        }
+        if fresh.is_empty() {
+            return Err(Failure::Permanent("the handler asks only what it was told".to_owned()));
+        }
+        delivery.rounds += 1;
+        if delivery.rounds > ROUNDS_MAX {
+            return Err(Failure::Permanent(format!(
+                "the handler asked in more than {ROUNDS_MAX} rounds for one event"
+            )));
+        }
+        let around = &self.around;
+        let timeout = around.lookup_timeout;
+        let pending: Vec<BoxFuture<'static, Result<Answer, Unanswered>>> = fresh
+            .into_iter()
+            .map(|question| -> BoxFuture<'static, Result<Answer, Unanswered>> {
+                let (plugin, lookup) = (plugin.clone(), Arc::clone(&around.lookup));
+                let store = Arc::clone(&around.store);
+                Box::pin(async move {
+                    let found = answer(&plugin, &question, position, &*lookup, &*store);
+                    let value = tokio::time::timeout(timeout, found).await.unwrap_or_else(|_| {
+                        Err(Failure::Transient(format!("no answer within {timeout:?}")).into())
+                    });
+                    match value {
+                        Ok(value) => Ok(Answer { question, value }),
+                        Err(Unanswered { failure, retry_after }) => Err(Unanswered {
+                            failure: failure.about(&asked(&question)),
+                            retry_after,
+                        }),
+                    }
+                })
+            })
+            .collect();
+        let (key, generation) = (key.clone(), self.generation_of(key));
+        self.asks.push(detached(async move {
+            Asked { position, key, generation, answers: try_join_all(pending).await }
+        }));
+        Ok(())
+    }
+
+    pub(super) fn on_asked(&mut self, asked: Asked) {
+        let Asked { position, key, generation, answers } = asked;
+        if generation != self.generation_of(&key) {
+            return self.start_over(&key, position);
+        }
+        match answers {
+            Ok(answers) => {
+                if let Some(delivery) = self.lanes.get_mut(&key, position.0) {
+                    delivery.answers.extend(answers);
+                }
+                if let Some(call) = self.input(&key, position) {
+                    self.call(generation, vec![Job { position, key, generation, call }]);
+                }
+            }
+            Err(failed) => self.fail(&key, position, failed),
+        }
+    }
+
+    fn fail(&mut self, key: &Key, position: Position, failed: Unanswered) {
+        let Unanswered { failure, retry_after } = failed;
+        let plugin = &self.plugin;
+        let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
+        let attempt = delivery.attempt;
+        let LogEntry { event, hops, .. } = &delivery.entry;
+        let seed = DecisionIdentity::new(plugin, hops.origin(), event, key).seed();
+        let delay = match &failure {
+            Failure::Permanent(_) => None,
+            Failure::Transient(_) => self.around.retry.delay(attempt, seed, retry_after),
+        };
+        let Some(delay) = delay else {
+            return self.park_behind_letter(key, position, &failure.to_string(), attempt);
+        };
+        tracing::debug!(plugin = %self.plugin, %position, %key, attempt, ?delay, %failure, "trying again");
+        delivery.attempt += 1;
+        delivery.now = None;
+        delivery.answers.clear();
+        delivery.rounds = 0;
+        self.lanes.put_back(key, position.0, after(Instant::now(), delay));
+    }
+}
+
+impl Instance {
+    fn started(key: Key, now: Timestamp) -> Self {
+        Self {
+            key,
+            status: InstanceStatus::Running,
+            state: None,
+            decided: Position(0),
+            place: Position(0),
+            version: 0,
+            started_at: now,
+            updated_at: now,
+        }
+    }
+}
+
+/// What the types do not exclude.
+fn check(decision: &Decision, own: &Key) -> Result<(), String> {
+    for change in &decision.keys {
+        match change {
+            KeyChange::Claim(key)
+                if key.as_str().is_empty() || key.as_str().len() > KEY_BYTES_MAX =>
+            {
+                return Err(format!("an additional key has 1 to {KEY_BYTES_MAX} bytes"));
+            }
+            KeyChange::Release(key) if key == own => {
+                return Err("an instance cannot release its own correlation key".to_owned());
+            }
+            KeyChange::Claim(_) | KeyChange::Release(_) => {}
+        }
+    }
+    Ok(())
+}
+
+async fn answer(
+    plugin: &PluginName,
+    question: &Question,
+    before: Position,
+    lookup: &dyn Lookup,
+    store: &dyn Store,
+) -> Result<AnswerValue, Unanswered> {
+    match question {
+        Question::Lookup { name, key } => lookup.ask(plugin, name, key).await,
+        Question::Stream(subject) => Ok(stream(subject, before, store).await?),
+    }
+}
+
+async fn stream(
+    subject: &str,
+    before: Position,
+    store: &dyn Store,
+) -> Result<AnswerValue, Failure> {
+    let mut events: Vec<Arc<Event>> = Vec::new();
+    let (mut after, mut bytes) = (Position(0), 0);
+    loop {
+        let page = store.read_stream(subject, after, before, STREAM_PAGE).await;
+        let page = page.map_err(|error| Failure::Transient(error.to_string()))?;
+        // Once it is shortened it stays so: what the last page says holds for all of them.
+        if page.is_shortened {
+            return Err(Failure::Permanent(
+                "events of the stream were removed, as they were older than `history` under \
+                 [retention]"
+                    .to_owned(),
+            ));
+        }
+        let page_bytes = page.entries.iter().map(|entry| entry.event.bytes()).sum();
+        let is_last = STREAM_PAGE.is_last(page.entries.len(), page_bytes);
+        let Some(last) = page.entries.last() else { break };
+        after = last.position;
+        bytes += page_bytes;
+        events.extend(page.entries.into_iter().map(|entry| entry.event));
+        if events.len() > STREAM_EVENTS_MAX {
+            return Err(Failure::Permanent(format!(
+                "the stream has more than {STREAM_EVENTS_MAX} events"
+            )));
+        }
+        if bytes > STREAM_BYTES_MAX {
+            return Err(Failure::Permanent(format!(
+                "the events of the stream have more than {STREAM_BYTES_MAX} bytes"
+            )));
+        }
+        if is_last {
+            break;
+        }
+    }
+    Ok(AnswerValue::Events(events))
+}
+
+fn asked(question: &Question) -> String {
+    match question {
+        Question::Lookup { name, key } => format!("lookup `{name}` of `{key}`"),
+        Question::Stream(subject) => format!("stream of `{subject}`"),
+    }
+}
+
+/// CloudEvents' partitioning extension carries the ordering key, distributed tracing
+/// is passed on; the plugin's own values come first.
+fn extensions(message: &Outgoing, key: &Key, cause: &Event) -> Vec<(String, String)> {
+    let mut extensions = message.extensions.clone();
+    let mut add = |name: &str, value: Option<&str>| {
+        if let Some(value) = value
+            && !extensions.iter().any(|(n, _)| n == name)
+        {
+            extensions.push((name.to_owned(), value.to_owned()));
+        }
+    };
+    // A key is what data says; an attribute has no control characters.
+    add("partitionkey", Some(&attribute::encoded(key.as_str())));
+    add("traceparent", cause.extension("traceparent"));
+    add("tracestate", cause.extension("tracestate"));
+    extensions
+}
+
+/// What the record of a decision says of a message.
+#[derive(serde::Serialize)]
+struct Sent {
+    id: String,
+    kind: MessageKind,
+    #[serde(rename = "type")]
+    event_type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sink: Option<String>,
+}
+
+#[derive(serde::Serialize)]
+struct Summary<'a> {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    messages: &'a [Sent],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    timers: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    keys: Vec<Value>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    complete: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    answers: Vec<Value>,
+    /// The dead letter that was redriven: it has the event, if that was edited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letter: Option<DeadLetterId>,
+}
+
+fn summary(
+    decision: &Decision,
+    sent: &[Sent],
+    answers: &[Answer],
+    dead_letter: Option<DeadLetterId>,
+) -> String {
+    let timer = |change: &TimerChange| match change {
+        TimerChange::Set { name, due: Due::After(millis), .. } => {
+            json!({"set": name, "after_ms": millis})
+        }
+        TimerChange::Set { name, due: Due::At(at), .. } => json!({"set": name, "at": at}),
+        TimerChange::Cancel(name) => json!({"cancel": name}),
+    };
+    let key = |change: &KeyChange| match change {
+        KeyChange::Claim(key) => json!({"claim": key}),
+        KeyChange::Release(key) => json!({"release": key}),
+    };
+    let answer = |answer: &Answer| {
+        let value = match &answer.value {
+            AnswerValue::Missing => json!({"missing": true}),
+            AnswerValue::Found { content_type, data } => match std::str::from_utf8(data) {
+                Ok(text) => json!({"content_type": content_type, "data": text}),
+                Err(_) => json!({"content_type": content_type, "data_base64": BASE64.encode(data)}),
+            },
+            AnswerValue::Events(events) => json!({"events": events.len()}),
+        };
+        json!({"question": answer.question, "answer": value})
+    };
+    let summary = Summary {
+        messages: sent,
+        timers: decision.timers.iter().map(timer).collect(),
+        keys: decision.keys.iter().map(key).collect(),
+        complete: decision.complete,
+        answers: answers.iter().map(answer).collect(),
+        dead_letter,
+    };
+    serde_json::to_string(&summary).expect("a summary has only string keys")
+}

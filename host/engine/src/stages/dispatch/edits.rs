@@ -1,0 +1,199 @@
+//! Redriven events that an operator has edited. They are routed as if they came now, by the
+//! plugin's rules: one that still belongs to the instance or lane at which it failed takes
+//! its old place there; one that names other keys is appended to the log once more, and is
+//! in the order of its new place for those. What cannot be routed is refused.
+//!
+//! An instance that was given the event as it was is never given the edited one: for it, the
+//! event would be decided twice.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::changes::resolve::{Action, ResolveError, ResolveRequest, keep_reserved};
+use crate::model::{DeadLetter, Event, Key, reserved};
+use crate::pure::correlate::correlate;
+use crate::seams::store::Loaded;
+use crate::stages::detached::detached;
+
+use super::{Dispatcher, Via};
+
+const READ_RETRY: Duration = Duration::from_millis(200);
+
+/// An edited event that names other keys than the one at which it failed, and the stored
+/// instances of all of its keys, before and after.
+pub(super) struct Rerouted {
+    request: ResolveRequest,
+    keys: Keys,
+    instances: Vec<Loaded>,
+}
+
+/// The correlation keys of a letter's event.
+struct Keys {
+    before: BTreeSet<Key>,
+    after: BTreeSet<Key>,
+}
+
+/// What becomes of an edited event.
+enum Route {
+    /// It goes to the instance or lane at which it failed, in its old place.
+    Stay,
+    /// It goes to the log.
+    Move,
+}
+
+impl Dispatcher {
+    /// Whether a delivery is of a letter whose event was edited, and names other keys since.
+    pub(super) fn is_rerouted(&self, via: Via) -> bool {
+        let Via::Letter(id) = via else { return false };
+        let Some(letter) = self.redriving.get(&id) else { return false };
+        letter
+            .edited
+            .as_ref()
+            .is_some_and(|edited| self.correlated(edited) != self.correlated(&letter.event))
+    }
+
+    /// The keys of an event by today's rules; none if it has none.
+    fn correlated(&self, event: &Event) -> BTreeSet<Key> {
+        let rule = self.subscription(&event.event_type);
+        let keys = rule.and_then(|rule| correlate(event, &rule.key).ok());
+        keys.unwrap_or_default().into_iter().collect()
+    }
+
+    /// Hands back the request, unless it is refused, or is for an edited event whose route
+    /// is found first.
+    pub(super) fn check_edited(&mut self, mut request: ResolveRequest) -> Option<ResolveRequest> {
+        let Action::Redrive { edited: Some(edited) } = &mut request.resolution.action else {
+            return Some(request);
+        };
+        let letter = &request.letter;
+        let keys = match self.keys_of(letter, edited) {
+            Ok(keys) => keys,
+            Err(reason) => {
+                let refused = Err(ResolveError::Edited { id: letter.id.0, reason });
+                self.answer(request.reply, refused);
+                return None;
+            }
+        };
+        let Some(key) = letter.key.clone() else { return Some(request) };
+        if let Err(refused) = self.check_letter(&key, letter) {
+            self.answer(request.reply, Err(refused));
+            return None;
+        }
+        let of_host = edited.event_type.starts_with(reserved::PREFIX);
+        let extra = |after: &Key| *after != key && !keys.before.contains(after);
+        let stays = keys.after.contains(&key) && !keys.after.iter().any(extra);
+        // With the keys by which it came it is for whom it was.
+        if of_host || stays || keys.before == keys.after {
+            return Some(request);
+        }
+        if self.manifest.role.has_instances() {
+            self.reroute(key, keys, request);
+        } else {
+            self.on_rerouted(Rerouted { request, keys, instances: Vec::new() });
+        }
+        None
+    }
+
+    /// Asks the store about the instances that the event named, and names now.
+    fn reroute(&mut self, key: Key, keys: Keys, request: ResolveRequest) {
+        let (store, plugin) = (Arc::clone(&self.around.store), self.plugin.clone());
+        let mut all = vec![key];
+        all.extend(keys.before.iter().chain(&keys.after).cloned());
+        self.reroutes.push(detached(async move {
+            loop {
+                match store.load(&plugin, &all).await {
+                    Ok(instances) => return Rerouted { request, keys, instances },
+                    Err(error) => {
+                        tracing::warn!(%plugin, %error, "instances cannot be read; trying again");
+                        tokio::time::sleep(READ_RETRY).await;
+                    }
+                }
+            }
+        }));
+    }
+
+    pub(super) fn on_rerouted(&mut self, rerouted: Rerouted) {
+        let Rerouted { request, keys, instances } = rerouted;
+        let ResolveRequest { letter, resolution, reply } = request;
+        let Some(key) = letter.key.clone() else { return };
+        let route = self.route_of(&key, &keys, instances).map_err(|reason| {
+            let id = letter.id.0;
+            ResolveError::Edited { id, reason }
+        });
+        // Another request may have resolved it meanwhile.
+        let route = self.check_letter(&key, &letter).and(route);
+        let outcome = match route {
+            Ok(Route::Stay) => self.resolve(&key, letter, resolution),
+            Ok(Route::Move) => {
+                self.parking.resolve(&key, letter.position.0);
+                self.requeue(letter, resolution);
+                Ok(())
+            }
+            Err(refused) => Err(refused),
+        };
+        self.answer(reply, outcome);
+    }
+
+    fn route_of(&self, key: &Key, keys: &Keys, stored: Vec<Loaded>) -> Result<Route, String> {
+        let mut own = BTreeSet::from([key.clone()]);
+        let mut has_it = None;
+        for Loaded { instance, claims, .. } in stored {
+            // What is in memory may be newer.
+            let claims = self.residents.claims_of(&instance.key).unwrap_or(&claims);
+            let has = |keys: &BTreeSet<Key>| {
+                keys.iter().any(|k| *k == instance.key || claims.contains(k))
+            };
+            if instance.key == *key {
+                own.extend(claims.iter().cloned());
+            } else if has(&keys.before) && has(&keys.after) {
+                has_it = Some(instance.key.clone());
+            }
+        }
+        let named_before = |after: &&Key| keys.before.contains(after);
+        if keys.after.iter().any(|after| own.contains(after)) {
+            let extra = |after: &&Key| !own.contains(*after) && !named_before(after);
+            return match keys.after.iter().find(extra) {
+                None => Ok(Route::Stay),
+                Some(extra) => Err(format!(
+                    "it is still for `{key}`, and names `{extra}` as well; leave that key out, \
+                     and send an event of its own for it"
+                )),
+            };
+        }
+        match keys.after.iter().find(named_before).cloned().or(has_it) {
+            None => Ok(Route::Move),
+            Some(has_it) => Err(format!(
+                "it is no longer for `{key}`, and `{has_it}` was given the event as it was"
+            )),
+        }
+    }
+
+    /// Checks an edited event, and finds its keys. What the host has noted on it stays.
+    fn keys_of(&self, letter: &DeadLetter, edited: &mut Event) -> Result<Keys, String> {
+        let original = &letter.event;
+        if (&edited.id, &edited.source) != (&original.id, &original.source) {
+            return Err(format!(
+                "its id and source must stay `{}` and `{}`: they are its identity",
+                original.id, original.source
+            ));
+        }
+        let of_host = |event: &Event| event.event_type.starts_with(reserved::PREFIX);
+        if of_host(original) && edited.event_type != original.event_type {
+            return Err(format!("its type must stay `{}`", original.event_type));
+        }
+        if !of_host(original) && of_host(edited) {
+            return Err(format!("`{}` is a type of the host's own events", edited.event_type));
+        }
+        keep_reserved(original, edited)?;
+        let Some(subscription) = self.subscription(&edited.event_type) else {
+            return Err(format!("{} does not subscribe to `{}`", self.plugin, edited.event_type));
+        };
+        let after = correlate(edited, &subscription.key)?;
+        if after.is_empty() {
+            return Err("its list of correlation keys is empty".to_owned());
+        }
+        let before = self.correlated(&letter.event);
+        Ok(Keys { before, after: after.into_iter().collect() })
+    }
+}

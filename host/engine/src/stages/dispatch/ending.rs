@@ -1,0 +1,102 @@
+//! The ends of instances. An operator ends one: the host does it itself, without its handler,
+//! in the order of the log like everything else that happens to it. Those that are over for
+//! long enough are removed: here, so that nothing that comes later finds them in memory.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::changes::requests::RemoveRequest;
+use crate::changes::resolve::{Action, Resolution};
+use crate::model::{
+    Absent, Correlation, DecisionRecord, Effect, Event, Instance, InstanceStatus, Key, Position,
+    Subscription, reserved,
+};
+
+use super::{Dirty, Dispatcher};
+
+impl Dispatcher {
+    pub(super) fn ends(&mut self, key: &Key, position: Position) -> bool {
+        let delivery = self.lanes.get_mut(key, position.0);
+        delivery.is_some_and(|delivery| is_end(&delivery.entry.event))
+    }
+
+    /// The instance is over. Its state stays, for whoever asks what it was.
+    pub(super) fn end(&mut self, key: &Key, position: Position) {
+        let Some(delivery) = self.lanes.finish(key, position.0) else { return };
+        let Some(before) = self.residents.get(key) else { return };
+        let now = (self.around.clock)();
+        let mut instance = Instance::clone(before);
+        let previous = instance.decided;
+        instance.status = InstanceStatus::Ended;
+        instance.decided = position;
+        instance.place = instance.place.max(position);
+        instance.version += 1;
+        instance.updated_at = now;
+        let Resolution { by, reason, .. } = resolution(&delivery.entry.event);
+        self.changes.decisions.push(DecisionRecord {
+            position,
+            plugin: self.plugin.clone(),
+            key: key.clone(),
+            previous: Some(previous),
+            decided_at: now,
+            plugin_version: self.version_for(Some(key)),
+            attempt: delivery.attempt,
+            state: None,
+            summary: json!({"ended": {"by": by, "reason": reason}}).to_string(),
+        });
+        self.counters.handled += 1;
+        self.write(Arc::new(instance));
+        self.release_all(key);
+        self.settle(key, position, delivery.via);
+    }
+}
+
+impl Dispatcher {
+    /// Removes instances that are over, and that nothing is under way for.
+    pub(super) fn on_remove(&mut self, request: RemoveRequest) {
+        let RemoveRequest { keys, reply } = request;
+        self.count_durable();
+        let mut count = 0;
+        for key in keys {
+            if !self.lanes.contains(&key)
+                && !self.parking.contains(&key)
+                && self.residents.remove_finished(&key, self.durable, self.handed_over + 1)
+            {
+                count += 1;
+                self.changes.instances_removed.insert(key);
+            }
+        }
+        let (told, durable) = oneshot::channel();
+        if count > 0 {
+            self.changes.replies.push(told);
+            self.touch(Dirty::Rows);
+        } else {
+            let _ = told.send(());
+        }
+        // Housekeeping may have ended.
+        let _ = reply.send((count, durable));
+    }
+}
+
+pub(super) fn is_end(event: &Event) -> bool {
+    event.event_type == reserved::INSTANCE_ENDED
+}
+
+/// What every process manager does with the event.
+pub(super) fn subscription() -> Subscription {
+    Subscription {
+        event_type: reserved::INSTANCE_ENDED.to_owned(),
+        key: Correlation::Instance,
+        effect: Effect::Handle,
+        absent: Absent::Ignore,
+    }
+}
+
+/// By whom and why, as `Engine::end` wrote it.
+pub(super) fn resolution(event: &Event) -> Resolution {
+    let data: Value = serde_json::from_slice(&event.data).unwrap_or_default();
+    let text = |name: &str| data[name].as_str().unwrap_or_default().to_owned();
+    Resolution { action: Action::Discard, by: text("by"), reason: text("reason") }
+}

@@ -1,0 +1,390 @@
+//! Events that wait for instances to claim their keys, for a bounded time.
+//!
+//! A held event reaches every instance that claims one of its keys within that
+//! time, also if others have it already: a package that spans two orders must
+//! reach the order that is placed last.
+//!
+//! The time is the log's own. A claim counts if the event that it is made by was accepted
+//! before the deadline, whenever it is decided. A hold ends when the log has come to its
+//! deadline and everything before that place is decided. So a plugin that lags, was down,
+//! or is new to an old log decides as one that was always there. Where no later event
+//! comes, the committer says when all that was accepted before the deadline is in the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::changes::Work;
+use crate::model::{Held, Key, LogEntry, PluginName, Position, Subscription, Timestamp};
+use crate::pure::hash::HashMap;
+
+use super::{Delivery, Dirty, Dispatcher, Via};
+
+#[derive(Default)]
+pub(super) struct Holds {
+    events: BTreeMap<Position, HeldEvent>,
+    by_key: HashMap<Key, BTreeSet<Position>>,
+    deadlines: Deadlines,
+    /// Claims of decisions that the last run made ahead of its cursor: whether they were in
+    /// time shows when the log is read that far again.
+    claimed_ahead: BTreeMap<Position, Vec<(Position, Key)>>,
+}
+
+struct HeldEvent {
+    entry: LogEntry,
+    keys: Arc<[Key]>,
+    until: Timestamp,
+    /// Instances that have it.
+    reached: Vec<Key>,
+    /// Instances that are about to decide it.
+    outstanding: BTreeSet<Key>,
+    /// It ends when those have decided.
+    is_over: bool,
+}
+
+/// Where the holds of events end, also of those that may be held yet.
+#[derive(Default)]
+struct Deadlines {
+    open: BTreeSet<(Timestamp, Position)>,
+    /// Event to the place before which its hold ends.
+    ends: HashMap<Position, Position>,
+    /// The same, in the order of these places.
+    by_end: BTreeSet<(Position, Position)>,
+}
+
+/// A question to the committer: what does the log hold that was accepted before this date?
+pub(super) struct LogCheck {
+    date: Timestamp,
+    /// Answered with the log's last position, when all of that is in it.
+    head: oneshot::Receiver<Position>,
+}
+
+impl LogCheck {
+    /// Never resolves if the committer is gone: then the engine ends or recovers.
+    pub(super) async fn head(check: &mut Option<Self>) -> Position {
+        match check {
+            Some(check) => match (&mut check.head).await {
+                Ok(head) => head,
+                Err(_) => std::future::pending().await,
+            },
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Deadlines {
+    /// An event was accepted: holds whose deadline this date has reached end before it.
+    fn accepted(&mut self, place: Position, date: Timestamp) {
+        let last = (date, Position(u64::MAX));
+        while let Some(&due) = self.open.range(..=last).find(|(_, event)| *event < place) {
+            self.open.remove(&due);
+            let (_, event) = due;
+            self.ends.insert(event, place);
+            self.by_end.insert((place, event));
+        }
+    }
+
+    fn forget(&mut self, event: Position, until: Timestamp) {
+        self.open.remove(&(until, event));
+        if let Some(place) = self.ends.remove(&event) {
+            self.by_end.remove(&(place, event));
+        }
+    }
+}
+
+impl Holds {
+    /// An event is routed that may be held until a date.
+    pub(super) fn watch(&mut self, event: Position, until: Timestamp) {
+        self.deadlines.open.insert((until, event));
+    }
+
+    /// It is not held.
+    pub(super) fn forget(&mut self, event: Position, until: Timestamp) {
+        self.deadlines.forget(event, until);
+    }
+
+    /// An event is routed that was accepted at a date.
+    pub(super) fn accepted(&mut self, place: Position, date: Timestamp) {
+        self.deadlines.accepted(place, date);
+    }
+
+    /// Whether a claim of this event is to be judged.
+    pub(super) fn is_claimed_ahead(&self, event: Position) -> bool {
+        self.claimed_ahead.values().flatten().any(|(position, _)| *position == event)
+    }
+
+    /// Instances that may get an event as soon as the log is read that far.
+    pub(super) fn claimers_ahead(&self) -> BTreeSet<Key> {
+        let claims = self.claimed_ahead.values().flatten();
+        claims.map(|(_, instance)| instance.clone()).collect()
+    }
+
+    /// When to look at the log again, if nothing comes.
+    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.open.first().map(|(until, _)| *until)
+    }
+
+    fn insert(&mut self, event: HeldEvent) {
+        let position = event.entry.position;
+        for key in event.keys.iter() {
+            self.by_key.entry(key.clone()).or_default().insert(position);
+        }
+        self.watch(position, event.until);
+        self.events.insert(position, event);
+    }
+
+    fn remove(&mut self, position: Position) -> Option<HeldEvent> {
+        let event = self.events.remove(&position)?;
+        for key in event.keys.iter() {
+            if let Some(positions) = self.by_key.get_mut(key) {
+                positions.remove(&position);
+                if positions.is_empty() {
+                    self.by_key.remove(key);
+                }
+            }
+        }
+        self.forget(position, event.until);
+        Some(event)
+    }
+}
+
+/// Whether a claim counts that is made by an event of this date, or by an operator.
+pub(super) fn in_time(until: Timestamp, claimed_at: Option<Timestamp>) -> bool {
+    claimed_at.is_none_or(|date| date < until)
+}
+
+impl Dispatcher {
+    /// Takes up the held events that the last run left. The instances that claimed
+    /// their keys are here; those that have not decided them get them now.
+    pub(super) fn restore_holds(&mut self, held: Vec<Held>) {
+        let mut by_position: BTreeMap<Position, Vec<Held>> = BTreeMap::new();
+        for held in held {
+            by_position.entry(held.entry.position).or_default().push(held);
+        }
+        for rows in by_position.into_values() {
+            let Some(first) = rows.first() else { continue };
+            let event = HeldEvent {
+                entry: first.entry.clone(),
+                until: first.until,
+                reached: first.reached.clone(),
+                outstanding: BTreeSet::new(),
+                is_over: false,
+                keys: rows.iter().map(|row| row.key.clone()).collect(),
+            };
+            match first.due.clone() {
+                Some(due) => self.restore_over(event, due),
+                None => self.restore_open(event),
+            }
+        }
+    }
+
+    fn restore_open(&mut self, event: HeldEvent) {
+        let (position, keys) = (event.entry.position, Arc::clone(&event.keys));
+        self.holds.insert(event);
+        for key in keys.iter() {
+            for instance in self.residents.reached_by(key) {
+                self.reach_by_earlier_claim(position, &instance);
+            }
+        }
+    }
+
+    fn restore_over(&mut self, event: HeldEvent, due: Vec<Key>) {
+        let (position, until) = (event.entry.position, event.until);
+        self.holds.insert(event);
+        for instance in due {
+            self.deliver_held(position, &instance, None);
+        }
+        self.holds.forget(position, until);
+        if let Some(held) = self.holds.events.get_mut(&position) {
+            held.is_over = true;
+        }
+        self.remove_if_over(position);
+    }
+
+    /// An instance had claimed a key of an event before the event is known here. The last
+    /// that it decided is the one that claimed: what it claims, it decides next.
+    pub(super) fn reach_by_earlier_claim(&mut self, position: Position, instance: &Key) {
+        match self.residents.get(instance).map(|instance| instance.place) {
+            Some(place) if place > self.place => {
+                let claims = self.holds.claimed_ahead.entry(place).or_default();
+                claims.push((position, instance.clone()));
+            }
+            _ => self.reach_or_deliver(position, instance, None),
+        }
+    }
+
+    /// The log is read up to an event that was accepted at a date: claims that were made by
+    /// it can be judged.
+    pub(super) fn judge_claims(&mut self, date: Timestamp) {
+        while let Some(entry) = self.holds.claimed_ahead.first_entry()
+            && *entry.key() <= self.place
+        {
+            for (position, instance) in entry.remove() {
+                self.reach_or_deliver(position, &instance, Some(date));
+            }
+        }
+    }
+
+    fn reach_or_deliver(&mut self, position: Position, instance: &Key, at: Option<Timestamp>) {
+        match self.flights.contains_key(&position) {
+            true => self.reach_in_time(position, instance, at),
+            false => self.deliver_held(position, instance, at),
+        }
+    }
+
+    pub(super) fn hold(
+        &mut self,
+        entry: LogEntry,
+        keys: Arc<[Key]>,
+        until: Timestamp,
+        reached: Vec<Key>,
+    ) {
+        let position = entry.position;
+        let (outstanding, is_over) = (BTreeSet::new(), false);
+        self.holds.insert(HeldEvent { entry, keys, until, reached, outstanding, is_over });
+        self.write_held(position);
+    }
+
+    /// An event that its own instances have decided is held as well, for one of its keys.
+    pub(super) fn hold_again(
+        &mut self,
+        entry: LogEntry,
+        key: &Key,
+        until: Timestamp,
+        reached: &[Key],
+    ) {
+        let position = entry.position;
+        match self.holds.events.get_mut(&position) {
+            Some(held) if held.keys.contains(key) => {}
+            Some(held) => {
+                held.keys = held.keys.iter().chain([key]).cloned().collect();
+                self.holds.by_key.entry(key.clone()).or_default().insert(position);
+                self.write_held(position);
+            }
+            None => self.hold(entry, [key.clone()].into(), until, reached.to_vec()),
+        }
+    }
+
+    /// An instance claimed a key: it gets what is held for it.
+    pub(super) fn claim_held(&mut self, key: &Key, instance: &Key, at: Option<Timestamp>) {
+        let Some(positions) = self.holds.by_key.get(key) else { return };
+        for position in positions.clone() {
+            self.deliver_held(position, instance, at);
+        }
+    }
+
+    fn deliver_held(&mut self, position: Position, instance: &Key, at: Option<Timestamp>) {
+        let Some(held) = self.holds.events.get_mut(&position) else { return };
+        if held.is_over || !in_time(held.until, at) {
+            return;
+        }
+        if held.reached.contains(instance) || !held.outstanding.insert(instance.clone()) {
+            return;
+        }
+        let Some(Subscription { effect, .. }) =
+            self.subscriptions.get(&held.entry.event.event_type).map(|own| &**own)
+        else {
+            // The plugin no longer subscribes to what its older version did: the hold runs out.
+            held.outstanding.remove(instance);
+            return;
+        };
+        let delivery =
+            Delivery::new(held.entry.clone(), *effect, false, Arc::clone(&held.keys), Via::Hold);
+        let delivery = Delivery { accepted_at: at, ..delivery };
+        self.enqueue(instance, delivery);
+    }
+
+    /// A held event's delivery is settled; its effect is counted by the caller.
+    pub(super) fn settle_held(&mut self, position: Position, instance: &Key) {
+        let Some(held) = self.holds.events.get_mut(&position) else { return };
+        held.outstanding.remove(instance);
+        if !held.reached.is_empty() {
+            // The first that it reaches takes over the one that was counted when it was held.
+            self.counters.received += 1;
+        }
+        held.reached.push(instance.clone());
+        self.write_held(position);
+        self.remove_if_over(position);
+    }
+
+    /// The instance released the key before it came to decide.
+    pub(super) fn unreach_held(&mut self, position: Position, instance: &Key) {
+        if let Some(held) = self.holds.events.get_mut(&position) {
+            held.outstanding.remove(instance);
+        }
+        self.remove_if_over(position);
+    }
+
+    /// Ends the holds whose time is up: everything that was accepted before is decided.
+    pub(super) fn end_holds(&mut self) {
+        let undecided = self.flights.first_key_value().map(|(position, _)| *position);
+        let undecided = undecided.unwrap_or_else(|| self.place.next());
+        while let Some(&(end, position)) = self.holds.deadlines.by_end.first()
+            && end <= undecided
+        {
+            self.holds.deadlines.by_end.pop_first();
+            if let Some(held) = self.holds.events.get_mut(&position) {
+                held.is_over = true;
+                self.write_held(position);
+            }
+            self.remove_if_over(position);
+        }
+    }
+
+    fn remove_if_over(&mut self, position: Position) {
+        let ends = |held: &&HeldEvent| held.is_over && held.outstanding.is_empty();
+        if self.holds.events.get(&position).filter(ends).is_none() {
+            return;
+        }
+        let Some(held) = self.holds.remove(position) else { return };
+        if held.reached.is_empty() {
+            self.counters.ignored_unclaimed += 1;
+        }
+        for key in held.keys.iter() {
+            self.changes.held.insert((position, key.clone()), None);
+        }
+        self.touch(Dirty::Rows);
+    }
+
+    /// The wall clock has reached a deadline, and no event tells that the log has, too.
+    pub(super) fn check_log(&mut self) {
+        let date = (self.around.clock)();
+        let is_due = self.holds.next_deadline().is_some_and(|until| until <= date);
+        if is_due && self.log_check.is_none() && self.has_decided_all() {
+            let (reply, head) = oneshot::channel();
+            let _ = self.around.work.send(Work::Head(reply));
+            self.log_check = Some(LogCheck { date, head });
+        }
+    }
+
+    pub(super) fn on_log_checked(&mut self, head: Position) {
+        // Where something came meanwhile, it tells the date, or the question is asked again.
+        if let Some(LogCheck { date, .. }) = self.log_check.take()
+            && self.place == head
+            && self.has_decided_all()
+        {
+            self.holds.accepted(head.next(), date);
+        }
+    }
+
+    fn has_decided_all(&self) -> bool {
+        self.flights.is_empty() && self.chunks.is_empty() && self.place.0 == self.around.log.head()
+    }
+
+    fn write_held(&mut self, position: Position) {
+        let Some(held) = self.holds.events.get(&position) else { return };
+        for key in held.keys.iter() {
+            let row = Held {
+                plugin: PluginName::clone(&self.plugin),
+                key: key.clone(),
+                entry: held.entry.clone(),
+                until: held.until,
+                reached: held.reached.clone(),
+                due: held.is_over.then(|| held.outstanding.iter().cloned().collect()),
+            };
+            self.changes.held.insert((position, key.clone()), Some(row));
+        }
+        self.touch(Dirty::Rows);
+    }
+}

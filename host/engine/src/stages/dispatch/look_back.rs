@@ -1,0 +1,267 @@
+//! A claim of a key that is another instance's own. What came for that key was decided by
+//! its instance and is not held any more: a row for each event that reaches its instance
+//! would cost more than the event. It is on record as the instance's decisions. So before
+//! such a claim takes effect, the decisions are looked through, and what may still be held
+//! is held for the claimed key. The claiming decision waits meanwhile, and its key with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use tokio::sync::oneshot;
+
+use crate::model::{
+    Absent, Decision, Instance, Key, KeyChange, PluginName, Position, State, Subscription,
+    Timestamp,
+};
+use crate::pure::correlate::correlate;
+use crate::pure::hash::HashMap;
+use crate::seams::store::{DecidedEvent, ReadError, Store};
+use crate::stages::detached::detached;
+
+use super::reading::Found;
+use super::swap::PluginVersion;
+use super::{Dirty, Dispatcher};
+
+/// Decisions of one instance that are looked through: far more than one makes while an
+/// event is held, and few enough to be kept in memory for a moment.
+const DECISIONS_MAX: usize = 10_000;
+const PAGE: usize = 256;
+const READ_RETRY: Duration = Duration::from_millis(200);
+
+#[derive(Default)]
+pub(super) struct LookBacks {
+    under_way: FuturesUnordered<BoxFuture<'static, LookedBack>>,
+    /// The keys that these are about: what is decided for them meanwhile is held.
+    keys: BTreeMap<Key, usize>,
+}
+
+/// What was found about the claims of a decision.
+pub(super) enum LookedBack {
+    /// All that the store has of the keys that were not known here.
+    Instances(Waiting, Found),
+    /// The claimed keys of other instances, and what these have decided.
+    Decided(Waiting, Vec<(Key, Vec<DecidedEvent>)>),
+}
+
+/// A decision that waits.
+pub(super) struct Waiting {
+    key: Key,
+    position: Position,
+    decision: Decision,
+    state: Option<State>,
+    made_by: PluginVersion,
+    claims: Vec<Key>,
+    /// The date of the claims.
+    claimed_at: Timestamp,
+}
+
+impl LookBacks {
+    pub(super) fn is_empty(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    pub(super) async fn next(&mut self) -> Option<LookedBack> {
+        self.under_way.next().await
+    }
+
+    pub(super) fn concern(&self, key: &Key) -> bool {
+        !self.keys.is_empty() && self.keys.contains_key(key)
+    }
+}
+
+/// For how long events of one of these types may be held at most; none if none is held.
+pub(super) fn hold_max(subscriptions: &HashMap<String, Arc<Subscription>>) -> Option<Duration> {
+    let hold = |subscription: &Arc<Subscription>| match subscription.absent {
+        Absent::Hold(duration) => Some(duration),
+        Absent::Ignore | Absent::Fail => None,
+    };
+    subscriptions.values().filter_map(hold).max()
+}
+
+impl Dispatcher {
+    /// Has a decision wait, if it claims what may be another instance's own key. Gives it
+    /// back if it does not.
+    pub(super) fn look_back(
+        &mut self,
+        key: &Key,
+        position: Position,
+        decision: Decision,
+        state: Option<State>,
+        made_by: &PluginVersion,
+    ) -> Option<(Decision, Option<State>)> {
+        let Some(hold_max) = self.hold_max.filter(|_| !decision.keys.is_empty()) else {
+            return Some((decision, state));
+        };
+        let (claims, unknown) = self.claims_of_others(key, &decision);
+        if claims.is_empty() {
+            return Some((decision, state));
+        }
+        for claim in &claims {
+            *self.look_backs.keys.entry(claim.clone()).or_default() += 1;
+        }
+        let accepted_at = self.lanes.get_mut(key, position.0).and_then(|d| d.accepted_at);
+        let claimed_at = accepted_at.unwrap_or_else(|| (self.around.clock)());
+        let (key, made_by) = (key.clone(), made_by.clone());
+        let waiting = Waiting { key, position, decision, state, made_by, claims, claimed_at };
+        match unknown.is_empty() {
+            true => self.read_decided(waiting, hold_max),
+            false => self.find_instances(waiting, unknown),
+        }
+        None
+    }
+
+    fn find_instances(&mut self, waiting: Waiting, keys: Vec<Key>) {
+        let (store, plugin) = (Arc::clone(&self.around.store), self.plugin.clone());
+        self.look_backs.under_way.push(detached(async move {
+            loop {
+                match store.load(&plugin, &keys).await {
+                    Ok(instances) => {
+                        return LookedBack::Instances(waiting, Found { keys, instances });
+                    }
+                    Err(error) => retry(&plugin, &error).await,
+                }
+            }
+        }));
+    }
+
+    fn read_decided(&mut self, waiting: Waiting, hold_max: Duration) {
+        let (store, plugin) = (Arc::clone(&self.around.store), self.plugin.clone());
+        let since = waiting.claimed_at.before(hold_max);
+        // What was decided here may be ahead of the store.
+        let (told, durable) = oneshot::channel();
+        self.changes.replies.push(told);
+        self.touch(Dirty::Rows);
+        self.look_backs.under_way.push(detached(async move {
+            if durable.await.is_err() {
+                // The engine recovers, and this dispatcher is dropped.
+                std::future::pending::<()>().await;
+            }
+            loop {
+                match decided_at_keys(&*store, &plugin, &waiting.claims, since).await {
+                    Ok(decided) => return LookedBack::Decided(waiting, decided),
+                    Err(error) => retry(&plugin, &error).await,
+                }
+            }
+        }));
+    }
+
+    /// The keys of a decision's new claims under which there is an instance, or may be one,
+    /// as far as is known here; and those of them that are not known.
+    fn claims_of_others(&mut self, own: &Key, decision: &Decision) -> (Vec<Key>, Vec<Key>) {
+        let (mut claims, mut unknown) = (Vec::new(), Vec::new());
+        for change in &decision.keys {
+            let KeyChange::Claim(key) = change else { continue };
+            let has_it = self.residents.claims_of(own).is_some_and(|own| own.contains(key));
+            if has_it || key == own || claims.contains(key) {
+                continue;
+            }
+            let is_unknown = !self.residents.is_known(key);
+            if is_unknown {
+                unknown.push(key.clone());
+            }
+            if is_unknown || self.residents.get(key).is_some() {
+                claims.push(key.clone());
+            }
+        }
+        (claims, unknown)
+    }
+
+    pub(super) fn on_looked_back(&mut self, looked: LookedBack) {
+        match looked {
+            LookedBack::Instances(waiting, found) => {
+                self.take_in(found);
+                let is_there = |claim: &Key| self.residents.get(claim).is_some();
+                match self.hold_max.filter(|_| waiting.claims.iter().any(is_there)) {
+                    Some(hold_max) => self.read_decided(waiting, hold_max),
+                    None => self.claim_now(waiting, Vec::new()),
+                }
+            }
+            LookedBack::Decided(waiting, decided) => self.claim_now(waiting, decided),
+        }
+    }
+
+    fn claim_now(&mut self, waiting: Waiting, decided: Vec<(Key, Vec<DecidedEvent>)>) {
+        let Waiting { key, position, decision, state, made_by, claims, claimed_at } = waiting;
+        for claim in claims {
+            if let Some(count) = self.look_backs.keys.get_mut(&claim) {
+                *count -= 1;
+                if *count == 0 {
+                    self.look_backs.keys.remove(&claim);
+                }
+            }
+        }
+        for (claim, events) in decided {
+            for event in events {
+                let position = event.position;
+                let has_it =
+                    event.deciders.contains(&key) || self.lanes.get_mut(&key, position.0).is_some();
+                // What is under way, or to be read again, is reached by every earlier claim.
+                let is_settled = position <= self.place && !self.flights.contains_key(&position);
+                if !has_it && is_settled {
+                    self.hold_for_claim(event, &claim, claimed_at);
+                }
+            }
+        }
+        self.decide(&key, position, decision, state, &made_by);
+    }
+
+    /// Holds an event again that the instance of this key has decided, if a claim of this
+    /// date is in time for it.
+    fn hold_for_claim(&mut self, event: DecidedEvent, claim: &Key, claimed_at: Timestamp) {
+        let Some(entry) = event.entry else { return };
+        let Some(subscription) = self.subscriptions.get(&entry.event.event_type) else { return };
+        let Absent::Hold(duration) = subscription.absent else { return };
+        let until = entry.received_at.after(duration);
+        let keys = correlate(&entry.event, &subscription.key).unwrap_or_default();
+        if claimed_at < until && keys.contains(claim) {
+            self.hold_again(entry, claim, until, &event.deciders);
+        }
+    }
+}
+
+async fn retry(plugin: &PluginName, error: &ReadError) {
+    tracing::warn!(%plugin, %error, "what a claim is about cannot be read; trying again");
+    tokio::time::sleep(READ_RETRY).await;
+}
+
+/// What the instances have decided whose own keys these are, since a date.
+async fn decided_at_keys(
+    store: &dyn Store,
+    plugin: &PluginName,
+    keys: &[Key],
+    since: Timestamp,
+) -> Result<Vec<(Key, Vec<DecidedEvent>)>, ReadError> {
+    let loaded = store.load(plugin, keys).await?;
+    let instances = loaded.iter().map(|loaded| &loaded.instance);
+    let mut decided = Vec::new();
+    for instance in instances.filter(|instance| keys.contains(&instance.key)) {
+        let events = decided_since(store, plugin, instance, since).await?;
+        decided.push((instance.key.clone(), events));
+    }
+    Ok(decided)
+}
+
+/// What an instance has decided since a date.
+async fn decided_since(
+    store: &dyn Store,
+    plugin: &PluginName,
+    instance: &Instance,
+    since: Timestamp,
+) -> Result<Vec<DecidedEvent>, ReadError> {
+    let mut events: Vec<DecidedEvent> = Vec::new();
+    let mut next = Some(instance.decided);
+    while let Some(from) = next.filter(|_| events.len() < DECISIONS_MAX) {
+        let page = store.read_decided(plugin, &instance.key, from, PAGE).await?;
+        next = page.last().and_then(|last| last.previous);
+        let is_end = page.iter().any(|event| event.decided_at <= since);
+        events.extend(page.into_iter().filter(|event| event.decided_at > since));
+        if is_end {
+            break;
+        }
+    }
+    Ok(events)
+}

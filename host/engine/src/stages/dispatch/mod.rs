@@ -1,0 +1,514 @@
+//! The dispatcher of one plugin: reads the log, finds who gets an event, has the
+//! handlers called, and turns decisions into changes for the committer.
+//!
+//! It behaves as if the events were decided one after another in log order
+//! (guarantees 2 and 4), while really many are under way:
+//!
+//!  - a *flight* is an event that is not settled yet; the watermark over the
+//!    flights becomes the plugin's cursor;
+//!  - a *lane* is an instance (or a key of a stateless role): its deliveries come
+//!    one after another, by position;
+//!  - an *open* flight may still be claimed by an instance, because an earlier
+//!    event is not decided. It closes when it is the earliest and all that it
+//!    reached have decided; only then may it be called absent;
+//!  - a *resident* is an instance that is in memory. Events are routed when all that
+//!    they may reach is resident; what is not comes from the store first.
+//!
+//! Another version of the plugin may take over at any time (`swap.rs`).
+//!
+//! All state here is speculation ahead of the commit. When a commit's outcome is
+//! unknown, the dispatcher is dropped and built again from the store.
+
+mod deciding;
+mod edits;
+mod ending;
+mod holds;
+mod hops;
+mod letters;
+mod look_back;
+mod reading;
+mod residents;
+mod routing;
+mod swap;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesOrdered, FuturesUnordered};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::changes::canary::Canary;
+use crate::changes::jobs::{Caller, GROUP_MAX, Group, Job, JobResult};
+use crate::changes::readers::{Reader, Readers};
+use crate::changes::requests::PluginRequest;
+use crate::changes::resolve::LetterIds;
+use crate::changes::tail::Tail;
+use crate::changes::{PluginChanges, Work};
+use crate::model::{
+    Answer, Correlation, Counters, Cursor, DeadLetter, DeadLetterId, Effect, Key, LogEntry,
+    Manifest, PluginName, Position, Subscription, Timestamp,
+};
+use crate::pure::hash::HashMap;
+use crate::pure::identity::DecisionIdentity;
+use crate::pure::lanes::Lanes;
+use crate::pure::monotonic::Instant;
+use crate::pure::parking::Parking;
+use crate::pure::retry::RetryPolicy;
+use crate::pure::watermark::Watermark;
+use crate::seams::handler::{Call, Handler};
+use crate::seams::lookup::{Lookup, Unanswered};
+use crate::seams::store::{PluginProgress, ReadError, RecoveredPlugin, Store};
+use crate::stages::shard::Shards;
+use crate::{Clock, Routes};
+
+use holds::{Holds, LogCheck};
+use look_back::LookBacks;
+use reading::{Chunk, Found};
+use residents::Residents;
+pub use swap::Versions;
+use swap::{Serving, Trial};
+
+/// Events that are not settled. Bounds memory; far above what keeps two shards busy.
+const FLIGHTS_MAX: usize = 8_192;
+/// And what they, and events that wait to be routed, may take of memory.
+const FLIGHT_BYTES_MAX: usize = 64 << 20;
+/// Rows waiting for the committer. Beyond this the dispatcher waits for it.
+const CHANGES_MAX: usize = 16_384;
+/// When nothing waits for a time.
+const SLEEP_MAX: Duration = Duration::from_secs(3_600);
+/// The wall clock may be set while we sleep: it is looked at this often when something waits
+/// for a date.
+const DATE_SLEEP_MAX: Duration = Duration::from_millis(500);
+/// How long a cursor that moved over events of no interest may wait for company in a commit.
+const CURSOR_DELAY: Duration = Duration::from_millis(100);
+
+/// What every dispatcher works with.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub shards: Shards,
+    pub store: Arc<dyn Store>,
+    pub lookup: Arc<dyn Lookup>,
+    pub clock: Clock,
+    pub retry: RetryPolicy,
+    pub lookup_timeout: Duration,
+    pub instance_bytes_max: usize,
+    pub waiting_max: u64,
+    pub entries_read_max: usize,
+    pub hops_max: u32,
+    pub routes: Arc<Routes>,
+    pub log: Arc<Tail<LogEntry>>,
+    pub readers: Arc<Readers>,
+    pub work: mpsc::UnboundedSender<Work>,
+    pub letter_ids: Arc<LetterIds>,
+}
+
+/// What one dispatcher begins with.
+pub struct Beginning {
+    pub handler: Arc<dyn Handler>,
+    pub canary: Option<Canary>,
+    pub recovered: RecoveredPlugin,
+    /// Events up to here came while the plugin was away, and are not for it.
+    pub missed_to: Position,
+    pub requests: mpsc::UnboundedReceiver<PluginRequest>,
+    pub versions: mpsc::UnboundedReceiver<Versions>,
+}
+
+/// What comes back to a dispatcher from outside its own loop.
+pub struct Inbox {
+    pub results: mpsc::UnboundedReceiver<Vec<JobResult>>,
+    pub requests: mpsc::UnboundedReceiver<PluginRequest>,
+    pub versions: mpsc::UnboundedReceiver<Versions>,
+}
+
+pub struct Dispatcher {
+    around: Surroundings,
+    serving: Serving,
+    /// What the share of keys has that a canary serves.
+    trial: Option<Trial>,
+    /// How many versions have served here; each has its number.
+    generations: u32,
+    /// Of versions that serve, or may have calls under way.
+    versions: BTreeMap<u32, swap::PluginVersion>,
+    missed_to: Position,
+    plugin: PluginName,
+    manifest: Manifest,
+    subscriptions: HashMap<String, Arc<Subscription>>,
+    /// For how long an event may be held at most.
+    hold_max: Option<Duration>,
+    /// What a process manager does with the event by which an operator ends an instance.
+    ended: Arc<Subscription>,
+    reader: Arc<Reader>,
+    /// The log is read up to here,
+    read_to: Position,
+    /// and routed up to here.
+    place: Position,
+    /// What lies between: it waits for instances that are not here.
+    chunks: VecDeque<Chunk>,
+    /// In the order of the chunks that wait for them.
+    loads: FuturesOrdered<BoxFuture<'static, Found>>,
+    /// The keys that these loads are about.
+    loading: BTreeSet<Key>,
+    watermark: Watermark,
+    /// Where the last run had come: what it had settled out of order is not read again.
+    recovered: Cursor,
+    counters: Counters,
+    flights: BTreeMap<Position, Flight>,
+    /// What their events take of memory.
+    flight_bytes: usize,
+    /// Flights that some instances have decided: the cursor names them.
+    partly: BTreeSet<Position>,
+    lanes: Lanes<Key, Delivery>,
+    parking: Parking<Key, Delivery>,
+    /// Letters that are being redriven.
+    redriving: HashMap<DeadLetterId, DeadLetter>,
+    /// Letters without a key that this life has resolved.
+    requeued: BTreeSet<DeadLetterId>,
+    /// Open flights by the keys they name.
+    open: HashMap<Key, BTreeSet<Position>>,
+    holds: Holds,
+    look_backs: LookBacks,
+    log_check: Option<LogCheck>,
+    residents: Residents,
+    changes: PluginChanges,
+    /// How often changes were handed over, and how many of those are durable.
+    handed_over: u64,
+    durable: u64,
+    /// Told when the ones after `durable` are, in order.
+    becoming_durable: VecDeque<oneshot::Receiver<()>>,
+    /// Whether `changes` has rows, or the watermark alone has moved.
+    dirty: Dirty,
+    slot: Arc<Semaphore>,
+    results: mpsc::UnboundedSender<Vec<JobResult>>,
+    calls: usize,
+    asks: FuturesUnordered<BoxFuture<'static, Asked>>,
+    resumes: FuturesUnordered<BoxFuture<'static, letters::Resumed>>,
+    reroutes: FuturesUnordered<BoxFuture<'static, edits::Rerouted>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dirty {
+    Clean,
+    CursorOnly,
+    Rows,
+}
+
+/// An event on its way.
+struct Flight {
+    entry: LogEntry,
+    subscription: Arc<Subscription>,
+    keys: Arc<[Key]>,
+    /// Instances or lanes that get it, whether they have decided or not.
+    reached: Vec<Key>,
+    decided: Vec<Key>,
+    /// Deliveries that are not settled.
+    outstanding: usize,
+    /// Of those that it reached, so many decided it. The others ignored it, or it is parked
+    /// or dead.
+    decisions: usize,
+    open: bool,
+    /// Until when it may be held.
+    until: Option<Timestamp>,
+}
+
+/// An event for one instance or lane.
+struct Delivery {
+    entry: LogEntry,
+    effect: Effect,
+    by_instance: bool,
+    keys: Arc<[Key]>,
+    via: Via,
+    /// When the event was accepted because of which it is decided: its own date, or that of
+    /// the claim which it waited for. None where an operator is why.
+    accepted_at: Option<Timestamp>,
+    attempt: u32,
+    /// Set at the attempt's first call, so that its answers do not change the time.
+    now: Option<Timestamp>,
+    answers: Vec<Answer>,
+    rounds: u32,
+}
+
+/// Which bookkeeping a delivery belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Via {
+    Flight,
+    Hold,
+    /// It was parked, and is taken back.
+    Parked,
+    /// It is the event of a dead letter, tried again.
+    Letter(DeadLetterId),
+}
+
+/// Answers for a delivery.
+struct Asked {
+    position: Position,
+    key: Key,
+    generation: u32,
+    answers: Result<Vec<Answer>, Unanswered>,
+}
+
+impl Dispatcher {
+    /// # Errors
+    /// If the plugin's instances cannot be read.
+    pub async fn recover(
+        around: Surroundings,
+        beginning: Beginning,
+    ) -> Result<(Self, Inbox), ReadError> {
+        let Beginning { handler, canary, recovered, missed_to, requests, versions } = beginning;
+        let manifest = handler.manifest().clone();
+        let plugin = manifest.name.clone();
+        let subscriptions = swap::subscriptions(&manifest);
+        let (results, results_of) = mpsc::unbounded_channel();
+        let progress = recovered.progress;
+        let waiting_max = around.waiting_max;
+        let (log, types) = (Arc::clone(&around.log), swap::types(&manifest));
+        let reader = around.readers.register(plugin.clone(), types, || log.head());
+        let mut dispatcher = Self {
+            around,
+            serving: Serving { handler, generation: 0 },
+            trial: None,
+            generations: 1,
+            versions: BTreeMap::from([(0, swap::PluginVersion::of(&manifest))]),
+            missed_to,
+            plugin,
+            manifest,
+            hold_max: look_back::hold_max(&subscriptions),
+            subscriptions,
+            ended: Arc::new(ending::subscription()),
+            reader,
+            read_to: Position(progress.cursor.settled),
+            place: Position(progress.cursor.settled),
+            chunks: VecDeque::new(),
+            loads: FuturesOrdered::new(),
+            loading: BTreeSet::new(),
+            watermark: Watermark::new(&progress.cursor),
+            recovered: progress.cursor,
+            counters: progress.counters,
+            flights: BTreeMap::new(),
+            flight_bytes: 0,
+            partly: BTreeSet::new(),
+            lanes: Lanes::default(),
+            parking: Parking::new(waiting_max),
+            redriving: HashMap::default(),
+            requeued: BTreeSet::new(),
+            open: HashMap::default(),
+            holds: Holds::default(),
+            look_backs: LookBacks::default(),
+            log_check: None,
+            residents: Residents::new(0, true),
+            changes: PluginChanges::default(),
+            handed_over: 0,
+            durable: 0,
+            becoming_durable: VecDeque::new(),
+            // A plugin without progress would keep the history from ever being removed.
+            dirty: Dirty::CursorOnly,
+            slot: Arc::new(Semaphore::new(1)),
+            results,
+            calls: 0,
+            asks: FuturesUnordered::new(),
+            resumes: FuturesUnordered::new(),
+            reroutes: FuturesUnordered::new(),
+        };
+        dispatcher.try_beside(canary);
+        dispatcher.restore_letters(&recovered.parked);
+        if dispatcher.manifest.role.has_instances() {
+            dispatcher.restore().await?;
+        }
+        Ok((dispatcher, Inbox { results: results_of, requests, versions }))
+    }
+
+    /// Runs until `stop`; then lets calls that are under way end and hands over the last changes.
+    pub async fn run(mut self, mut inbox: Inbox, stop: CancellationToken) {
+        let mut waited_since = None;
+        loop {
+            self.lanes.wake(Instant::now());
+            self.pump();
+            self.close();
+            self.end_holds();
+            self.check_log();
+            self.read_portions();
+            self.make_room();
+            if self.dirty == Dirty::Clean {
+                waited_since = None;
+            } else if waited_since.is_none() {
+                waited_since = Some(Instant::now());
+            }
+            let overdue = waited_since.is_some_and(|since| since.elapsed() >= CURSOR_DELAY);
+            let hand_over =
+                self.dirty == Dirty::Rows || (self.dirty == Dirty::CursorOnly && overdue);
+            let reads = self.changes.rows() < CHANGES_MAX && self.has_room();
+            let slot = Arc::clone(&self.slot);
+            let reader = Arc::clone(&self.reader);
+            let read_to = self.read_to;
+            let sleep = self.sleep(waited_since);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                permit = slot.acquire_owned(), if hand_over => {
+                    if let Ok(permit) = permit {
+                        self.hand_over(permit);
+                        waited_since = None;
+                    }
+                }
+                Some(versions) = inbox.versions.recv() => self.swap(versions),
+                Some(done) = inbox.results.recv() => self.on_results(done),
+                Some(request) = inbox.requests.recv() => match request {
+                    PluginRequest::Resolve(request) => self.on_resolve(*request),
+                    PluginRequest::Remove(request) => self.on_remove(request),
+                },
+                Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => self.on_resumed(resumed),
+                Some(rerouted) = self.reroutes.next(), if !self.reroutes.is_empty() => self.on_rerouted(rerouted),
+                Some(asked) = self.asks.next(), if !self.asks.is_empty() => self.on_asked(asked),
+                Some(seen) = self.look_backs.next(), if !self.look_backs.is_empty() => self.on_looked_back(seen),
+                Some(found) = self.loads.next(), if !self.loads.is_empty() => self.on_found(found),
+                head = LogCheck::head(&mut self.log_check), if self.log_check.is_some() => self.on_log_checked(head),
+                () = reader.wait(read_to.0), if reads => self.read().await,
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+        self.recall();
+        while self.calls > 0 {
+            let Some(done) = inbox.results.recv().await else { break };
+            self.on_results(done);
+        }
+        self.close();
+        self.end_holds();
+        if self.dirty != Dirty::Clean
+            && let Ok(permit) = Arc::clone(&self.slot).acquire_owned().await
+        {
+            self.hand_over(permit);
+        }
+        // Whoever takes the plugin up again begins with what is stored.
+        for durable in self.becoming_durable {
+            // The committer is gone: nothing more becomes durable in this life.
+            if durable.is_terminated() || durable.await.is_err() {
+                break;
+            }
+        }
+    }
+
+    fn sleep(&self, waited_since: Option<Instant>) -> Duration {
+        let lanes = self.lanes.next_wake().map(|at| at.saturating_duration_since(Instant::now()));
+        let date = (self.around.clock)();
+        // What is due already waits for something else.
+        let holds = self.holds.next_deadline().filter(|until| *until > date);
+        let holds = holds.map(|until| until.since(date).min(DATE_SLEEP_MAX));
+        let cursor = waited_since.map(|since| CURSOR_DELAY.saturating_sub(since.elapsed()));
+        let wakes = [lanes, holds, cursor].into_iter().flatten();
+        let sleep = wakes.min().unwrap_or(SLEEP_MAX).min(SLEEP_MAX);
+        // A timer of zero would spin while the committer is busy.
+        sleep.max(Duration::from_millis(1))
+    }
+
+    /// Has all lanes called that are ready.
+    fn pump(&mut self) {
+        let (mut jobs, mut of_trial) = (Vec::new(), Vec::new());
+        while let Some((key, order, _)) = self.lanes.take() {
+            let position = Position(order);
+            let Some(call) = self.prepare(&key, position) else { continue };
+            let generation = self.generation_of(&key);
+            let group = match generation == self.serving.generation {
+                true => &mut jobs,
+                false => &mut of_trial,
+            };
+            group.push(Job { position, key, generation, call });
+            if group.len() == GROUP_MAX {
+                let full = std::mem::take(group);
+                self.call(generation, full);
+            }
+        }
+        self.call(self.serving.generation, jobs);
+        if let Some(trial) = &self.trial {
+            self.call(trial.generation, of_trial);
+        }
+    }
+
+    /// Has the version of this generation called, which is one of those that serve.
+    fn call(&mut self, generation: u32, jobs: Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        self.calls += jobs.len();
+        let trial = self.trial.as_ref().filter(|trial| trial.generation == generation);
+        let handler = trial.map_or(&self.serving.handler, |trial| &trial.handler);
+        self.around.shards.call(Group {
+            caller: Caller { plugin: self.plugin.clone(), is_canary: trial.is_some() },
+            handler: Arc::clone(handler),
+            jobs,
+            results: self.results.clone(),
+        });
+    }
+
+    /// The input of the call for a delivery.
+    fn input(&mut self, key: &Key, position: Position) -> Option<Call> {
+        let now = (self.around.clock)();
+        let state = self.residents.get(key).and_then(|instance| instance.state.clone());
+        let plugin = &self.plugin;
+        let delivery = self.lanes.get_mut(key, position.0)?;
+        Some(Call {
+            event: Arc::clone(&delivery.entry.event),
+            state,
+            now: *delivery.now.get_or_insert(now),
+            attempt: delivery.attempt,
+            key: key.clone(),
+            answers: delivery.answers.clone(),
+            seed: DecisionIdentity::new(
+                plugin,
+                delivery.entry.hops.origin(),
+                &delivery.entry.event,
+                key,
+            )
+            .seed(),
+        })
+    }
+
+    fn hand_over(&mut self, permit: OwnedSemaphorePermit) {
+        let mut cursor = self.watermark.cursor();
+        let decided = |position: &Position| {
+            self.flights.get(position).map(|flight| (position.0, flight.decided.clone()))
+        };
+        cursor.partly = self.partly.iter().filter_map(decided).collect();
+        // What the last run knew of events that this one has not read yet.
+        let unread = |(position, _): &&(u64, Vec<Key>)| *position > self.place.0;
+        cursor.partly.extend(self.recovered.partly.iter().filter(unread).cloned());
+        let mut changes = std::mem::take(&mut self.changes);
+        changes.progress =
+            Some(PluginProgress { plugin: self.plugin.clone(), cursor, counters: self.counters });
+        changes.permit = Some(permit);
+        let (told, durable) = oneshot::channel();
+        changes.replies.push(told);
+        self.count_durable();
+        self.becoming_durable.push_back(durable);
+        self.handed_over += 1;
+        self.dirty = Dirty::Clean;
+        // The committer is gone only when the whole engine ends or recovers.
+        let _ = self.around.work.send(Work::Plugin(Box::new(changes)));
+    }
+
+    fn count_durable(&mut self) {
+        while let Some(durable) = self.becoming_durable.front_mut()
+            && durable.try_recv().is_ok()
+        {
+            self.becoming_durable.pop_front();
+            self.durable += 1;
+        }
+    }
+
+    fn finish(&mut self, position: Position) {
+        self.watermark.finish(position.0);
+        self.touch(Dirty::CursorOnly);
+    }
+
+    fn touch(&mut self, dirty: Dirty) {
+        if dirty == Dirty::Rows || self.dirty == Dirty::Clean {
+            self.dirty = dirty;
+        }
+    }
+}
+
+fn is_for_instance(subscription: &Subscription) -> bool {
+    subscription.key == Correlation::Instance
+}

@@ -1,0 +1,250 @@
+//! The way of the log into the dispatcher: in chunks, in order. A chunk is routed
+//! when all instances that its events may reach are in memory; the next ones are
+//! read and loaded meanwhile.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::changes::tail::Next;
+use crate::model::{Key, LogEntry, Position, Subscription, Timestamp, reserved};
+use crate::pure::correlate::correlate;
+use crate::seams::store::{Loaded, Page, ReadError};
+use crate::stages::detached::detached;
+
+use super::residents::Residents;
+use super::{Dirty, Dispatcher, FLIGHT_BYTES_MAX, FLIGHTS_MAX, is_for_instance};
+
+/// Chunks that wait for their instances.
+const CHUNKS_MAX: usize = 4;
+/// Keys in one question to the store.
+const LOAD_MAX: usize = 1_024;
+/// What one read takes of memory, unless a single event takes more.
+const READ_BYTES_MAX: usize = 8 << 20;
+const READ_RETRY: Duration = Duration::from_millis(200);
+/// A start loads all instances of a plugin if there are no more than one for so many
+/// bytes of its share of memory: then no event ever waits for the store. A state can be that large.
+const BYTES_PER_INSTANCE: usize = 65_536;
+
+/// Entries of the log that are not routed yet.
+pub(super) struct Chunk {
+    entries: Vec<(LogEntry, Interest)>,
+    /// What the entries take of memory.
+    bytes: usize,
+    /// The log is read up to here with it.
+    end: Position,
+    is_loading: bool,
+}
+
+/// What the plugin has to do with an event.
+pub(super) enum Interest {
+    None,
+    /// It came while the plugin was away.
+    Missed,
+    /// It decides it, at these keys.
+    Keys(Arc<Subscription>, Arc<[Key]>),
+    /// It would, but the event has no key, for this reason.
+    NoKey(String),
+}
+
+/// All that the store has of some keys.
+pub(super) struct Found {
+    pub(super) keys: Vec<Key>,
+    pub(super) instances: Vec<Loaded>,
+}
+
+impl Dispatcher {
+    /// Takes up what the last run left: instances, as far as they fit, and held events
+    /// that instances claimed without having decided them.
+    pub(super) async fn restore(&mut self) -> Result<(), ReadError> {
+        let (store, plugin) = (Arc::clone(&self.around.store), self.plugin.clone());
+        let bytes_max = self.around.instance_bytes_max;
+        let all = store.load_all(&plugin, bytes_max / BYTES_PER_INSTANCE).await?;
+        self.residents = Residents::new(bytes_max, all.is_some());
+        let held = match all {
+            Some(all) => {
+                all.instances.into_iter().for_each(|i| self.residents.insert_loaded(i));
+                all.held
+            }
+            None => {
+                let held = store.read_expired_holds(&plugin, Timestamp::MAX, usize::MAX).await?;
+                let keys: BTreeSet<Key> = held.iter().map(|held| held.key.clone()).collect();
+                let keys: Vec<Key> = keys.into_iter().collect();
+                for keys in keys.chunks(LOAD_MAX) {
+                    let instances = store.load(&plugin, keys).await?;
+                    self.take_in(Found { keys: keys.to_vec(), instances });
+                }
+                held
+            }
+        };
+        self.restore_holds(held);
+        Ok(())
+    }
+
+    /// Whether more of the log may be read.
+    pub(super) fn has_room(&self) -> bool {
+        let waiting: usize = self.chunks.iter().map(|chunk| chunk.entries.len()).sum();
+        let waiting_bytes: usize = self.chunks.iter().map(|chunk| chunk.bytes).sum();
+        self.flights.len() + waiting < FLIGHTS_MAX
+            && self.flight_bytes + waiting_bytes < FLIGHT_BYTES_MAX
+            && self.chunks.len() < CHUNKS_MAX
+            && !self.residents.is_full()
+    }
+
+    /// Lets instances go if there are too many. Not while chunks or claims wait: what was
+    /// known when they were read must still be here when they are routed.
+    pub(super) fn make_room(&mut self) {
+        if !self.chunks.is_empty() || !self.look_backs.is_empty() {
+            return;
+        }
+        self.count_durable();
+        self.residents.forget_removed(self.durable);
+        if !self.residents.is_full() {
+            return;
+        }
+        let (lanes, parking, claimers) = (&self.lanes, &self.parking, self.holds.claimers_ahead());
+        let is_used =
+            |key: &Key| lanes.contains(key) || parking.is_reading(key) || claimers.contains(key);
+        self.residents.sweep(self.durable, is_used);
+    }
+
+    pub(super) async fn read(&mut self) {
+        let page = Page { rows: self.around.entries_read_max, bytes: READ_BYTES_MAX };
+        let (entries, end) = match self.around.log.read(self.read_to.0, page) {
+            Next::Caught => return,
+            Next::Entries(entries, end) => (entries, Position(end)),
+            Next::Behind => {
+                let head = Position(self.around.log.head());
+                match self.around.store.read_log(self.read_to, page).await {
+                    Ok(entries) => {
+                        let end = entries.last().map_or(head, |last| last.position);
+                        (entries, end)
+                    }
+                    Err(error) => {
+                        tracing::warn!(plugin = %self.plugin, %error, "the log cannot be read; trying again");
+                        tokio::time::sleep(READ_RETRY).await;
+                        return;
+                    }
+                }
+            }
+        };
+        self.read_to = end;
+        let bytes = entries.iter().map(|entry| entry.event.bytes()).sum();
+        let mut missing = Vec::new();
+        let interests = entries.into_iter().map(|entry| {
+            let interest = self.interest(&entry);
+            self.note_missing(&interest, &mut missing);
+            (entry, interest)
+        });
+        let entries = interests.collect();
+        let chunk = Chunk { entries, bytes, end, is_loading: !missing.is_empty() };
+        if chunk.is_loading {
+            self.load(missing);
+        }
+        if chunk.is_loading || !self.chunks.is_empty() {
+            return self.chunks.push_back(chunk);
+        }
+        self.route(chunk);
+    }
+
+    fn interest(&self, entry: &LogEntry) -> Interest {
+        if self.recovered.contains(entry.position.0) {
+            return Interest::None;
+        }
+        let Some(subscription) = self.subscription(&entry.event.event_type) else {
+            return Interest::None;
+        };
+        let addressee = entry.event.extension(reserved::EXTENSION_PLUGIN);
+        let is_addressed = is_for_instance(&subscription) || addressee.is_some();
+        if is_addressed && addressee != Some(self.plugin.as_str()) {
+            return Interest::None;
+        }
+        // What is for this plugin alone, such as its timers, it gets all the same.
+        if !is_addressed && entry.position <= self.missed_to {
+            return Interest::Missed;
+        }
+        match correlate(&entry.event, &subscription.key) {
+            Ok(keys) => Interest::Keys(subscription, keys.into()),
+            Err(reason) => Interest::NoKey(reason),
+        }
+    }
+
+    /// Collects keys that the store must be asked about, and is not being asked about.
+    fn note_missing(&mut self, interest: &Interest, missing: &mut Vec<Key>) {
+        let Interest::Keys(_, keys) = interest else { return };
+        for key in keys.iter() {
+            if self.manifest.role.has_instances()
+                && !self.residents.is_known(key)
+                && self.loading.insert(key.clone())
+            {
+                missing.push(key.clone());
+            }
+        }
+    }
+
+    fn load(&mut self, keys: Vec<Key>) {
+        let (store, plugin) = (Arc::clone(&self.around.store), self.plugin.clone());
+        self.loads.push_back(detached(async move {
+            loop {
+                match store.load(&plugin, &keys).await {
+                    Ok(instances) => return Found { keys, instances },
+                    Err(error) => {
+                        tracing::warn!(%plugin, %error, "instances cannot be read; trying again");
+                        tokio::time::sleep(READ_RETRY).await;
+                    }
+                }
+            }
+        }));
+    }
+
+    pub(super) fn on_found(&mut self, found: Found) {
+        self.take_in(found);
+        if let Some(chunk) = self.chunks.iter_mut().find(|chunk| chunk.is_loading) {
+            chunk.is_loading = false;
+        }
+        while let Some(chunk) = self.chunks.pop_front_if(|chunk| !chunk.is_loading) {
+            self.route(chunk);
+        }
+    }
+
+    pub(super) fn take_in(&mut self, found: Found) {
+        let Found { keys, instances } = found;
+        for instance in instances {
+            self.residents.insert_loaded(instance);
+        }
+        for key in keys {
+            self.loading.remove(&key);
+            self.residents.insert_known(&key);
+        }
+    }
+
+    fn route(&mut self, chunk: Chunk) {
+        for (entry, interest) in chunk.entries {
+            self.skip_to(entry.position);
+            self.place = entry.position;
+            let date = entry.received_at;
+            self.holds.accepted(entry.position, date);
+            if !self.recovered.contains(entry.position.0) {
+                self.on_entry(entry, interest);
+            }
+            self.judge_claims(date);
+        }
+        self.skip_to(chunk.end.next());
+        self.place = chunk.end;
+    }
+
+    /// Positions between the place and `next` hold nothing: duplicates left gaps.
+    fn skip_to(&mut self, next: Position) {
+        let (mut first, last) = (self.place.0 + 1, next.0.saturating_sub(1));
+        while first <= last && first <= self.recovered.highest() {
+            if !self.recovered.contains(first) {
+                self.finish(Position(first));
+            }
+            first += 1;
+        }
+        if first <= last {
+            self.watermark.finish_span(first, last);
+            self.touch(Dirty::CursorOnly);
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! Who gets an event, and when it may be said that nobody does.
+
+use std::sync::Arc;
+
+use crate::model::{
+    Absent, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Instance, InstanceStatus, Key,
+    LogEntry, Parked, Position, Subscription, TimerName, Timestamp, reserved,
+};
+use crate::pure::parking::Admission;
+use crate::seams::handler::Call;
+
+use super::holds::in_time;
+use super::reading::Interest;
+use super::residents::Residents;
+use super::{Delivery, Dirty, Dispatcher, Flight, Via, ending, is_for_instance};
+
+impl Delivery {
+    pub(super) fn new(
+        entry: LogEntry,
+        effect: Effect,
+        by_instance: bool,
+        keys: Arc<[Key]>,
+        via: Via,
+    ) -> Self {
+        Self {
+            entry,
+            effect,
+            by_instance,
+            keys,
+            via,
+            accepted_at: None,
+            attempt: 1,
+            now: None,
+            answers: Vec::new(),
+            rounds: 0,
+        }
+    }
+}
+
+impl Dispatcher {
+    pub(super) fn on_entry(&mut self, entry: LogEntry, interest: Interest) {
+        let position = entry.position;
+        let (subscription, keys) = match interest {
+            Interest::Keys(subscription, keys) => (subscription, keys),
+            Interest::None => return self.finish(position),
+            Interest::Missed => {
+                self.counters.received += 1;
+                self.counters.ignored_missed += 1;
+                self.touch(Dirty::Rows);
+                return self.finish(position);
+            }
+            Interest::NoKey(reason) => {
+                self.counters.received += 1;
+                self.bury(&entry, None, reason, 1);
+                return self.finish(position);
+            }
+        };
+        let by_instance = is_for_instance(&subscription);
+        if keys.is_empty() {
+            self.counters.received += 1;
+            self.counters.ignored_absent += 1;
+            self.touch(Dirty::Rows);
+            return self.finish(position);
+        }
+        let decided = self.decided_before(position);
+        let open = self.manifest.role.has_instances()
+            && subscription.effect == Effect::Handle
+            && !by_instance;
+        let until = match subscription.absent {
+            Absent::Hold(duration) if open => Some(entry.received_at.after(duration)),
+            _ => None,
+        };
+        if let Some(until) = until {
+            self.holds.watch(position, until);
+        }
+        let flight = Flight {
+            entry,
+            subscription,
+            keys: Arc::clone(&keys),
+            reached: decided.clone(),
+            decided,
+            outstanding: 0,
+            decisions: 0,
+            open,
+            until,
+        };
+        if !flight.decided.is_empty() {
+            self.partly.insert(position);
+        }
+        self.flight_bytes += flight.entry.event.bytes();
+        self.flights.insert(position, flight);
+        if open {
+            self.open_flight(position, &keys);
+        } else {
+            for key in keys.iter() {
+                self.reach(position, key, None);
+            }
+            self.finish_if_settled(position);
+        }
+    }
+
+    /// What the plugin does with a type of event. Ending an instance is for the host
+    /// itself, so every process manager takes it.
+    pub(super) fn subscription(&self, event_type: &str) -> Option<Arc<Subscription>> {
+        if event_type == reserved::INSTANCE_ENDED && self.manifest.role.has_instances() {
+            return Some(Arc::clone(&self.ended));
+        }
+        self.subscriptions.get(event_type).cloned()
+    }
+
+    /// Instances that decided the event before the last restart.
+    fn decided_before(&self, position: Position) -> Vec<Key> {
+        let partly = &self.recovered.partly;
+        match partly.binary_search_by_key(&position.0, |(position, _)| *position) {
+            Ok(at) => partly[at].1.clone(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn open_flight(&mut self, position: Position, keys: &[Key]) {
+        for key in keys {
+            self.open.entry(key.clone()).or_default().insert(position);
+            for instance in self.residents.reached_by(key) {
+                if self.flights.get(&position).is_some_and(|flight| flight.until.is_some()) {
+                    self.reach_by_earlier_claim(position, &instance);
+                } else {
+                    self.reach_if_in_order(position, &instance);
+                }
+            }
+        }
+    }
+
+    /// A claim counts for later events.
+    fn reach_if_in_order(&mut self, position: Position, instance: &Key) {
+        let place = self.residents.get(instance).map(|instance| instance.place);
+        if place.is_some_and(|place| place < position) {
+            self.reach(position, instance, None);
+        }
+    }
+
+    /// Claims of later events count, too, while it could be held.
+    pub(super) fn reach_in_time(
+        &mut self,
+        position: Position,
+        instance: &Key,
+        claimed_at: Option<Timestamp>,
+    ) {
+        let until = self.flights.get(&position).and_then(|flight| flight.until);
+        if until.is_some_and(|until| in_time(until, claimed_at)) {
+            self.reach(position, instance, claimed_at);
+        }
+    }
+
+    /// `claimed_at`: the date of the claim by which it reaches the instance, if that is later.
+    fn reach(&mut self, position: Position, key: &Key, claimed_at: Option<Timestamp>) {
+        let Some(flight) = self.flights.get_mut(&position) else { return };
+        if flight.reached.contains(key) {
+            return;
+        }
+        flight.reached.push(key.clone());
+        flight.outstanding += 1;
+        let delivery = Delivery::new(
+            flight.entry.clone(),
+            flight.subscription.effect,
+            is_for_instance(&flight.subscription),
+            Arc::clone(&flight.keys),
+            Via::Flight,
+        );
+        let own = delivery.entry.received_at;
+        let accepted_at = Some(claimed_at.map_or(own, |claimed_at| claimed_at.max(own)));
+        self.enqueue(key, Delivery { accepted_at, ..delivery });
+    }
+
+    /// Puts a delivery into its lane or, if its key is parked, behind the dead letter.
+    pub(super) fn enqueue(&mut self, key: &Key, delivery: Delivery) {
+        let ends = delivery.by_instance && ending::is_end(&delivery.entry.event);
+        if ends {
+            self.give_up(key, &delivery.entry.event);
+        }
+        match self.parking.admit(key, delivery.entry.position.0) {
+            Admission::Free => self.push(key, delivery),
+            // Nothing is open or put aside any more: it comes behind what is being taken back.
+            _ if ends => self.parking.buffer(key, delivery),
+            Admission::Park => self.park(key, &delivery),
+            Admission::Buffer => self.parking.buffer(key, delivery),
+            Admission::Overflow(first) => {
+                let reason =
+                    format!("too many events of `{key}` wait behind dead letter {}", first.0);
+                self.bury(&delivery.entry, Some(key), reason, 0);
+                self.settle(key, delivery.entry.position, delivery.via);
+            }
+        }
+    }
+
+    pub(super) fn push(&mut self, key: &Key, delivery: Delivery) {
+        let order = delivery.entry.position.0;
+        let fresh = self.lanes.push(key, order, delivery);
+        assert!(fresh, "an instance gets an event once: {key} at {order}");
+    }
+
+    pub(super) fn park(&mut self, key: &Key, delivery: &Delivery) {
+        let parked =
+            Parked { plugin: self.plugin.clone(), key: key.clone(), entry: delivery.entry.clone() };
+        let position = delivery.entry.position;
+        self.changes.parked.insert((position, key.clone()), Some(parked));
+        self.parking.park(key, position.0);
+        self.settle(key, position, delivery.via);
+    }
+
+    /// An instance claimed a key by an event of this date: open and held events may reach it.
+    pub(super) fn on_claim(&mut self, key: &Key, instance: &Key, at: Option<Timestamp>) {
+        for position in self.open.get(key).cloned().unwrap_or_default() {
+            match self.flights.get(&position).is_some_and(|flight| flight.until.is_some()) {
+                true => self.reach_in_time(position, instance, at),
+                false => self.reach_if_in_order(position, instance),
+            }
+        }
+        self.claim_held(key, instance, at);
+    }
+
+    /// The call for the delivery at the front of a lane, or none if it needs none.
+    pub(super) fn prepare(&mut self, key: &Key, position: Position) -> Option<Call> {
+        if self.is_outdated(key, position) {
+            let delivery = self.lanes.finish(key, position.0)?;
+            self.counters.ignored_absent += 1;
+            self.settle(key, position, delivery.via);
+            return None;
+        }
+        if self.manifest.role.has_instances()
+            && let Some(ignored) = self.ignored(key, position)
+        {
+            if let Some(reason) = self.failure_of(key, position, &ignored) {
+                self.fail_unheard(key, position, &reason);
+                return None;
+            }
+            let delivery = self.lanes.finish(key, position.0)?;
+            match ignored {
+                Ignored::Absent => self.counters.ignored_absent += 1,
+                Ignored::Started => self.counters.ignored_started += 1,
+                Ignored::Completed => self.counters.ignored_completed += 1,
+                Ignored::Superseded => self.counters.ignored_superseded += 1,
+                Ignored::Released => {
+                    self.unreach(key, position, delivery.via);
+                    return None;
+                }
+            }
+            self.settle(key, position, delivery.via);
+            return None;
+        }
+        if self.ends(key, position) {
+            self.end(key, position);
+            return None;
+        }
+        self.input(key, position)
+    }
+
+    /// Why an instance does not get to decide an event, if it does not.
+    fn ignored(&mut self, key: &Key, position: Position) -> Option<Ignored> {
+        let instance = self.residents.get(key).cloned();
+        let delivery = self.lanes.get_mut(key, position.0)?;
+        let Some(instance) = instance else {
+            return (delivery.effect == Effect::Handle).then_some(Ignored::Absent);
+        };
+        if !instance.status.is_running() && !is_for_completed(&instance, delivery) {
+            // It has released all keys but its own, with the decision that made it complete.
+            let is_own = delivery.by_instance || delivery.keys.contains(key);
+            return Some(if is_own { Ignored::Completed } else { Ignored::Released });
+        }
+        match delivery.effect {
+            Effect::Start => Some(Ignored::Started),
+            Effect::StartOrHandle => None,
+            Effect::Handle if delivery.by_instance => {
+                is_superseded(&self.residents, key, delivery).then_some(Ignored::Superseded)
+            }
+            Effect::Handle => {
+                let claims = self.residents.claims_of(key);
+                let has = |named: &Key| {
+                    named == key || claims.is_some_and(|claims| claims.contains(named))
+                };
+                (!delivery.keys.iter().any(has)).then_some(Ignored::Released)
+            }
+        }
+    }
+
+    /// Why an event that no instance gets is a dead letter, if it is not ignored.
+    fn failure_of(&mut self, key: &Key, position: Position, ignored: &Ignored) -> Option<String> {
+        let delivery = self.lanes.get_mut(key, position.0)?;
+        let (via, event_type) = (delivery.via, delivery.entry.event.event_type.clone());
+        let fails = self.subscription(&event_type).is_some_and(|s| s.absent == Absent::Fail);
+        match (ignored, via) {
+            (Ignored::Absent, _) if fails => Some(format!("no instance has the key {key}")),
+            // An open flight concludes by itself, and a held event waits for others.
+            (Ignored::Released, Via::Parked) if fails => {
+                Some(format!("{key} has released the key by which the event came"))
+            }
+            (Ignored::Released, Via::Letter(_)) => {
+                Some(format!("{key} has none of the keys that the event names"))
+            }
+            _ => None,
+        }
+    }
+
+    /// The event at the front of a lane is for no instance, and may not be ignored. A letter
+    /// that is redriven stays one; anything else becomes one behind which nothing waits.
+    fn fail_unheard(&mut self, key: &Key, position: Position, reason: &str) {
+        let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
+        if let Via::Letter(_) = delivery.via {
+            return self.park_behind_letter(key, position, reason, 1);
+        }
+        let Some(delivery) = self.lanes.finish(key, position.0) else { return };
+        self.bury(&delivery.entry, None, reason.to_owned(), 1);
+        self.settle(key, position, delivery.via);
+    }
+
+    /// A delivery is done with: decided, ignored, parked or dead. It counts as received now.
+    pub(super) fn settle(&mut self, key: &Key, position: Position, via: Via) {
+        self.touch(Dirty::Rows);
+        match via {
+            Via::Hold => self.settle_held(position, key),
+            Via::Parked => self.settle_parked(position, key),
+            Via::Letter(id) => self.settle_letter(id, position, key),
+            Via::Flight => {
+                self.counters.received += 1;
+                let Some(flight) = self.flights.get_mut(&position) else { return };
+                flight.outstanding -= 1;
+                flight.decided.push(key.clone());
+                if flight.open || flight.outstanding > 0 {
+                    self.partly.insert(position);
+                }
+                self.finish_if_settled(position);
+            }
+        }
+    }
+
+    fn unreach(&mut self, key: &Key, position: Position, via: Via) {
+        match via {
+            Via::Hold => self.unreach_held(position, key),
+            // It was counted when it was put aside.
+            Via::Parked | Via::Letter(_) => {
+                self.counters.ignored_absent += 1;
+                self.settle(key, position, via);
+            }
+            Via::Flight => {
+                if let Some(flight) = self.flights.get_mut(&position) {
+                    flight.outstanding -= 1;
+                    flight.reached.retain(|reached| reached != key);
+                }
+            }
+        }
+    }
+
+    fn finish_if_settled(&mut self, position: Position) {
+        let Some(flight) = self.flights.get(&position) else { return };
+        if !flight.open && flight.outstanding == 0 {
+            self.flight_bytes -= flight.entry.event.bytes();
+            self.flights.remove(&position);
+            self.partly.remove(&position);
+            self.finish(position);
+        }
+    }
+
+    /// Closes the open flights that no earlier decision can change any more.
+    pub(super) fn close(&mut self) {
+        while let Some((&position, flight)) = self.flights.first_key_value()
+            && flight.open
+            && flight.outstanding == 0
+        {
+            let Some(flight) = self.flights.remove(&position) else { return };
+            self.flight_bytes -= flight.entry.event.bytes();
+            self.partly.remove(&position);
+            for key in flight.keys.iter() {
+                if let Some(positions) = self.open.get_mut(key) {
+                    positions.remove(&position);
+                    if positions.is_empty() {
+                        self.open.remove(key);
+                    }
+                }
+            }
+            self.conclude(flight);
+            self.finish(position);
+        }
+    }
+
+    fn conclude(&mut self, flight: Flight) {
+        let is_absent = flight.reached.is_empty();
+        let until = flight.until.unwrap_or_default();
+        match flight.subscription.absent {
+            Absent::Hold(_) => {
+                // What an instance has decided is on record under its own key, and is found
+                // there if another one claims that key, too: see `look_back.rs`.
+                let is_on_record = flight.decisions == flight.reached.len()
+                    && !self.holds.is_claimed_ahead(flight.entry.position);
+                let is_on_record = |key: &&Key| {
+                    is_on_record && flight.reached.contains(key) && !self.look_backs.concern(key)
+                };
+                let keys = flight.keys.iter().filter(|key| !is_on_record(key));
+                let keys: Arc<[Key]> = keys.cloned().collect();
+                if !keys.is_empty() {
+                    if is_absent {
+                        self.counters.received += 1;
+                    }
+                    self.hold(flight.entry, keys, until, flight.reached);
+                } else {
+                    self.holds.forget(flight.entry.position, until);
+                }
+            }
+            Absent::Ignore if is_absent => {
+                self.counters.received += 1;
+                self.counters.ignored_absent += 1;
+                self.touch(Dirty::Rows);
+            }
+            Absent::Fail if is_absent => {
+                self.counters.received += 1;
+                let keys: Vec<&str> = flight.keys.iter().map(Key::as_str).collect();
+                let reason = format!("no instance has the key {}", keys.join(", "));
+                self.bury(&flight.entry, None, reason, 1);
+            }
+            Absent::Ignore | Absent::Fail => {}
+        }
+    }
+
+    /// Makes a dead letter, behind which its key waits. The caller settles the delivery.
+    pub(super) fn bury(
+        &mut self,
+        entry: &LogEntry,
+        key: Option<&Key>,
+        reason: String,
+        attempts: u32,
+    ) {
+        tracing::warn!(
+            plugin = %self.plugin, position = %entry.position, key = key.map(Key::as_str),
+            attempts, %reason, "the event became a dead letter"
+        );
+        let id = self.around.letter_ids.next();
+        if let Some(key) = key {
+            self.parking.bury(key, entry.position.0, id);
+        }
+        self.changes.dead_letters.push(DeadLetter {
+            id,
+            subject: DeadLetterSubject::Event,
+            plugin: self.plugin.clone(),
+            key: key.cloned(),
+            position: entry.position,
+            reason,
+            attempts,
+            plugin_version: self.version_for(key),
+            at: (self.around.clock)(),
+            status: DeadLetterStatus::Open,
+            resolved_by: None,
+            resolved_reason: None,
+            event: Arc::clone(&entry.event),
+            hops: entry.hops,
+            edited: None,
+        });
+        self.touch(Dirty::Rows);
+    }
+}
+
+enum Ignored {
+    Absent,
+    Started,
+    Completed,
+    Superseded,
+    /// The instance released the key while the event stood in its lane: as if it had never reached it.
+    Released,
+}
+
+/// Whether an instance still gets an event after it completed.
+fn is_for_completed(instance: &Instance, delivery: &Delivery) -> bool {
+    instance.status == InstanceStatus::Completed
+        && delivery.by_instance
+        && match delivery.entry.event.event_type.as_str() {
+            // A command that the instance sent cannot be delivered: it may compensate, and its
+            // decision says whether it runs again.
+            reserved::COMMAND_UNDELIVERABLE => true,
+            // The operator asked while it ran, and was told that it ends: so nothing may
+            // reopen it afterwards.
+            reserved::INSTANCE_ENDED => true,
+            _ => false,
+        }
+}
+
+/// A fired timer that was replaced or cancelled by a decision before it.
+fn is_superseded(residents: &Residents, instance: &Key, delivery: &Delivery) -> bool {
+    let event = &delivery.entry.event;
+    if event.event_type != reserved::TIMER_FIRED {
+        return false;
+    }
+    let set_by = event.extension(reserved::EXTENSION_SET_BY).and_then(|text| text.parse().ok());
+    let name = event.subject.as_deref().map(TimerName::from);
+    let timer = name.and_then(|name| residents.timer(instance, &name));
+    timer.map(|timer| timer.set_by.0) != set_by
+}

@@ -1,0 +1,151 @@
+//! Removes what is too old, in steps so small that no sender waits for them: each rides
+//! on a commit of its own, and the next begins when the last is durable. How old things
+//! are, the marks of `age.rs` tell, and not their dates.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::Clock;
+use crate::changes::Removal;
+use crate::changes::Work;
+use crate::changes::requests::{Dispatchers, PluginRequest, RemoveRequest};
+use crate::changes::roster::Roster;
+use crate::changes::tail::Tail;
+use crate::model::AgeMark;
+use crate::model::{Key, LogEntry, PluginName, Position, Timestamp};
+use crate::pure::age::Ages;
+use crate::pure::monotonic::Instant;
+use crate::seams::store::{Expire, ReadError, Store};
+
+/// Rows of each table that one commit removes: a few milliseconds.
+const STEP_ROWS_MAX: usize = 512;
+/// Between two steps, for the commits of others. Far more goes in a second than can come.
+const STEP_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long what is done with is kept. None: for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// For so long an event with the (source, id) of another is recognised as its duplicate.
+    pub duplicates: Option<Duration>,
+    /// Events, decisions, delivered messages and resolved dead letters.
+    pub history: Option<Duration>,
+    /// Instances that are completed or ended; so long are late events recognised as such.
+    pub finished: Option<Duration>,
+    /// How often somebody looks for what is too old.
+    pub interval: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            duplicates: Some(7 * DAY),
+            history: Some(30 * DAY),
+            finished: Some(30 * DAY),
+            interval: Duration::from_secs(60),
+        }
+    }
+}
+
+pub struct Housekeeping {
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+    pub retention: Retention,
+    pub roster: Arc<Roster>,
+    pub dispatchers: Dispatchers,
+    pub log: Arc<Tail<LogEntry>>,
+    pub work: mpsc::UnboundedSender<Work>,
+    /// As the last host left them.
+    pub age_marks: Vec<AgeMark>,
+}
+
+impl Housekeeping {
+    pub async fn run(self, stop: CancellationToken) {
+        let Retention { duplicates, history, finished, .. } = self.retention;
+        let kept = [duplicates, history, finished].into_iter().flatten();
+        let mut ages = Ages::new(&self.age_marks, kept, Instant::now(), (self.clock)());
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                swept = self.sweep(&mut ages) => if let Err(error) = swept {
+                    tracing::warn!(%error, "what is too old cannot be found; trying again later");
+                },
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(self.retention.interval) => {}
+            }
+        }
+    }
+
+    /// Steps until nothing is too old.
+    async fn sweep(&self, ages: &mut Ages) -> Result<(), ReadError> {
+        ages.advance(Instant::now(), (self.clock)());
+        let (mark, removed) = ages.mark(Position(self.log.head()));
+        let (mut mark, mut marks_removed) = (Some(mark), removed);
+        let (seen_to, _) = ages.older_than(self.retention.duplicates);
+        let (history_to, history_before) = ages.older_than(self.retention.history);
+        let (place, until) = ages.older_than(self.retention.finished);
+        let (plugins, _) = self.roster.wanted();
+        for (plugin, entry) in plugins {
+            if entry.handler.manifest().role.has_instances() && place > Position(0) {
+                self.remove_finished(&plugin, place, until).await?;
+            }
+        }
+        loop {
+            let (plugins, _) = self.roster.wanted();
+            let expire = Expire {
+                plugins: plugins.keys().cloned().collect(),
+                seen_to,
+                history_to,
+                history_before,
+                mark: mark.take(),
+                marks_removed: std::mem::take(&mut marks_removed),
+                rows_max: STEP_ROWS_MAX,
+            };
+            let (reply, removed) = oneshot::channel();
+            // The committer is gone, or does not answer, only when the engine ends or recovers.
+            let _ = self.work.send(Work::Remove(Removal { expire, reply }));
+            let Ok(removed) = removed.await else { return Ok(()) };
+            if removed == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(STEP_PAUSE).await;
+        }
+    }
+
+    /// Has the plugin's dispatcher remove instances that are over, a page at a time. Those
+    /// that something is under way for stay until the next sweep.
+    async fn remove_finished(
+        &self,
+        plugin: &PluginName,
+        place: Position,
+        until: Timestamp,
+    ) -> Result<(), ReadError> {
+        let mut after: Option<(Timestamp, Key)> = None;
+        loop {
+            let store = &self.store;
+            let page = store
+                .read_finished_instances(plugin, place, until, after.as_ref(), STEP_ROWS_MAX)
+                .await?;
+            let Some(last) = page.last().cloned() else { return Ok(()) };
+            // It is taken out: its instances are removed when it is back.
+            let Some(dispatcher) = self.dispatchers.get(plugin) else { return Ok(()) };
+            let is_last = page.len() < STEP_ROWS_MAX;
+            let (reply, removed) = oneshot::channel();
+            let keys = page.into_iter().map(|(_, key)| key).collect();
+            let _ = dispatcher.send(PluginRequest::Remove(RemoveRequest { keys, reply }));
+            let Ok((_, durable)) = removed.await else { return Ok(()) };
+            if durable.await.is_err() || is_last {
+                return Ok(());
+            }
+            after = Some(last);
+            tokio::time::sleep(STEP_PAUSE).await;
+        }
+    }
+}

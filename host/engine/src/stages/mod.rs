@@ -1,0 +1,11 @@
+//! The stages. Each runs as a task of its own and owns its state; only [`crate::engine`]
+//! connects them.
+
+pub(crate) mod commit;
+pub(crate) mod detached;
+pub(crate) mod dispatch;
+pub mod housekeeping;
+pub(crate) mod plugins;
+pub(crate) mod shard;
+pub(crate) mod sinks;
+pub(crate) mod timers;

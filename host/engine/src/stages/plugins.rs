@@ -1,0 +1,219 @@
+//! The stage that runs the dispatchers: it begins one for each plugin of the roster,
+//! hands it another version, and ends it, while all others go on.
+//!
+//! A plugin that is taken out drains: what is under way is decided and committed, then
+//! its dispatcher ends. Its instances, its cursor and what it has not read stay; put
+//! back, it goes on from there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::changes::backlog::Backlog;
+use crate::changes::canary::Canary;
+use crate::changes::requests::Dispatchers;
+use crate::changes::roster::{Entry, Roster};
+use crate::model::{Counters, Cursor, PluginName, Position};
+use crate::seams::handler::Handler;
+use crate::seams::store::{PluginProgress, ReadError, RecoveredPlugin};
+use crate::stages::dispatch::{Beginning, Dispatcher, Surroundings, Versions};
+
+const READ_RETRY: Duration = Duration::from_millis(200);
+
+pub struct Plugins {
+    around: Surroundings,
+    roster: Arc<Roster>,
+    backlog: Arc<Backlog>,
+    dispatchers: Dispatchers,
+    /// As the store had them at the begin of this life: of those that did not begin yet.
+    recovered: BTreeMap<PluginName, RecoveredPlugin>,
+    /// What the store says of these is newer.
+    begun: BTreeSet<PluginName>,
+    running: BTreeMap<PluginName, Running>,
+    stages: JoinSet<PluginName>,
+}
+
+struct Running {
+    handler: Arc<dyn Handler>,
+    canary: Option<Canary>,
+    versions: mpsc::UnboundedSender<Versions>,
+    stop: CancellationToken,
+}
+
+impl Plugins {
+    /// Begins all plugins of the roster.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn start(
+        around: Surroundings,
+        roster: Arc<Roster>,
+        backlog: Arc<Backlog>,
+        recovered: Vec<RecoveredPlugin>,
+        dispatchers: Dispatchers,
+    ) -> Result<Self, ReadError> {
+        let by_name = recovered.into_iter().map(|plugin| (plugin.progress.plugin.clone(), plugin));
+        let mut plugins = Self {
+            around,
+            roster,
+            backlog,
+            dispatchers,
+            recovered: by_name.collect(),
+            begun: BTreeSet::new(),
+            running: BTreeMap::new(),
+            stages: JoinSet::new(),
+        };
+        plugins.make().await?;
+        Ok(plugins)
+    }
+
+    /// Follows the roster until `stop`, then lets all plugins drain.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = self.stages.join_next() => drop(unwind(ended)),
+                () = self.roster.changed() => {
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => break,
+                        () = self.make_at_last() => {}
+                    }
+                }
+            }
+        }
+        self.running.values().for_each(|running| running.stop.cancel());
+        // Their handles on the committer go with them, so that it can end.
+        let Self { mut stages, around, .. } = self;
+        drop(around);
+        while let Some(ended) = stages.join_next().await {
+            unwind(ended);
+        }
+    }
+
+    async fn make_at_last(&mut self) {
+        while let Err(error) = self.make().await {
+            tracing::warn!(%error, "a plugin cannot begin, because the store cannot be read; trying again");
+            tokio::time::sleep(READ_RETRY).await;
+        }
+    }
+
+    /// Makes it as the roster says.
+    async fn make(&mut self) -> Result<(), ReadError> {
+        let (wanted, change) = self.roster.wanted();
+        let gone = self.running.keys().filter(|name| !wanted.contains_key(*name));
+        for name in gone.cloned().collect::<Vec<_>>() {
+            self.end(&name).await;
+        }
+        for (name, entry) in wanted {
+            let is_another = |running: &Running| {
+                running.handler.manifest().role != entry.handler.manifest().role
+            };
+            if self.running.get(&name).is_some_and(is_another) {
+                // It was taken out and another put in its place before this stage looked.
+                self.end(&name).await;
+            }
+            match self.running.get_mut(&name) {
+                None => self.begin(name, entry).await?,
+                Some(running) if running.is(&entry) => {}
+                Some(running) => running.replace(entry).await,
+            }
+        }
+        self.roster.is_made(change);
+        Ok(())
+    }
+
+    async fn begin(&mut self, name: PluginName, entry: Entry) -> Result<(), ReadError> {
+        let known = match self.begun.contains(&name) {
+            true => self.around.store.read_plugin(&name).await?,
+            false => self.recovered.get(&name).cloned(),
+        };
+        let head = Position(self.around.log.head());
+        // A plugin that was never here has missed nothing: it begins with the log.
+        let missed_to = match &known {
+            Some(_) => self.roster.began(&name, head),
+            None => self.roster.began(&name, Position(0)),
+        };
+        let recovered = known.unwrap_or_else(|| fresh(name.clone()));
+        self.backlog.begin(name.clone(), recovered.progress.cursor.settled);
+        let (requests, requests_of) = mpsc::unbounded_channel();
+        let (versions, versions_of) = mpsc::unbounded_channel();
+        let beginning = Beginning {
+            handler: Arc::clone(&entry.handler),
+            canary: entry.canary.clone(),
+            recovered,
+            missed_to,
+            requests: requests_of,
+            versions: versions_of,
+        };
+        let (dispatcher, inbox) = Dispatcher::recover(self.around.clone(), beginning).await?;
+        self.begun.insert(name.clone());
+        self.recovered.remove(&name);
+        self.dispatchers.insert(name.clone(), requests);
+        let stop = CancellationToken::new();
+        let Entry { handler, canary, .. } = entry;
+        let running = Running { handler, canary, versions, stop: stop.clone() };
+        self.running.insert(name.clone(), running);
+        self.stages.spawn(async move {
+            dispatcher.run(inbox, stop).await;
+            name
+        });
+        Ok(())
+    }
+
+    /// Returns when what the plugin decided is durable.
+    async fn end(&mut self, name: &PluginName) {
+        let Some(running) = self.running.remove(name) else { return };
+        self.dispatchers.remove(name);
+        running.stop.cancel();
+        while let Some(ended) = self.stages.join_next().await {
+            if unwind(ended).as_ref() == Some(name) {
+                break;
+            }
+        }
+        self.backlog.end(name);
+    }
+}
+
+impl Running {
+    fn is(&self, entry: &Entry) -> bool {
+        let same_canary = match (&self.canary, &entry.canary) {
+            (Some(own), Some(wanted)) => own.is(wanted),
+            (None, None) => true,
+            _ => false,
+        };
+        Arc::ptr_eq(&self.handler, &entry.handler) && same_canary
+    }
+
+    /// Returns when the next event of each key goes to the versions of the entry.
+    async fn replace(&mut self, entry: Entry) {
+        let Entry { handler, canary, .. } = entry;
+        let (serving, serves) = oneshot::channel();
+        let versions = Versions { handler: Arc::clone(&handler), canary: canary.clone(), serving };
+        // It ends only by a panic, which is looked after elsewhere.
+        if self.versions.send(versions).is_ok() {
+            let _ = serves.await;
+        }
+        self.handler = handler;
+        self.canary = canary;
+    }
+}
+
+/// A dispatcher that panicked takes this stage with it: all stages begin again then.
+fn unwind(ended: Result<PluginName, JoinError>) -> Option<PluginName> {
+    match ended.map_err(JoinError::try_into_panic) {
+        Ok(name) => Some(name),
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(_)) => None,
+    }
+}
+
+fn fresh(plugin: PluginName) -> RecoveredPlugin {
+    let (cursor, counters) = (Cursor::default(), Counters::default());
+    RecoveredPlugin { progress: PluginProgress { plugin, cursor, counters }, parked: Vec::new() }
+}

@@ -1,0 +1,688 @@
+//! Shards: the threads that call handlers. That one key's calls come one after
+//! another is the dispatcher's doing.
+//!
+//! A call that takes long holds back its own key, and nothing else (guarantee 6):
+//!
+//! - Plugins take turns: each has a queue of its own, and so has its canary; a flood for
+//!   one is not in the way of another.
+//! - A call that runs longer than a look of the watcher is *slow*: its thread no
+//!   longer counts, the rest of its group is given back to the queue, and a spare
+//!   thread takes its place. There are always as many threads for quick calls as
+//!   were asked for.
+//! - A plugin with so many slow calls that it would have all threads starts no
+//!   further group until one of them ends. So the threads stay bounded, and a plugin
+//!   that only spins gets no more of the machine by spinning more.
+//!
+//! In the normal case this costs a lock per call that nobody else wants.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::changes::jobs::{Caller, Group, Job, JobResult};
+use crate::model::{Failure, PluginName};
+use crate::seams::handler::{self, Call, Handler};
+
+/// Between two looks at the calls under way: a call that both see is slow. A
+/// thousand times a usual call, and still soon for whoever waits behind it.
+const LOOK: Duration = Duration::from_millis(10);
+/// Slow calls that a plugin may always have under way, however few threads there are.
+const SLOW_MIN: usize = 2;
+
+/// The calls of a plugin that have ended since the host started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallTotals {
+    pub calls: u64,
+    /// On the wall clock.
+    pub time: Duration,
+}
+
+/// The threads. Without any, calls are made by who asks: then everything
+/// happens on one thread, in an order that a seed repeats.
+#[derive(Clone)]
+pub struct Shards {
+    threads: Option<Arc<Threads>>,
+}
+
+/// Dropping the last handle ends the threads; nobody waits for a call.
+struct Threads {
+    pool: Arc<Pool>,
+}
+
+struct Pool {
+    /// How many threads there are for quick calls.
+    wanted: usize,
+    state: Mutex<PoolState>,
+    /// There is a group to take, or the end.
+    work: Condvar,
+    /// There is a call to watch, or the end.
+    busy: Condvar,
+}
+
+#[derive(Default)]
+struct PoolState {
+    queues: BTreeMap<Caller, Queue>,
+    /// Those who have a group which may be called now, in turn.
+    turns: VecDeque<Caller>,
+    /// Threads, but for those in a slow call.
+    quick: usize,
+    /// Of them, those in a call.
+    calling: usize,
+    workers: BTreeMap<u64, Arc<Worker>>,
+    next_worker: u64,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Queue {
+    groups: VecDeque<Group>,
+    /// Slow calls under way.
+    slow: usize,
+    has_turn: bool,
+    totals: CallTotals,
+}
+
+/// What a thread is at. Locked after the pool's state, never before it.
+struct Worker {
+    current: Mutex<Current>,
+}
+
+#[derive(Default)]
+struct Current {
+    /// Counts the thread's calls, so that two looks can tell whether they see the same.
+    call: u64,
+    group: Option<Under>,
+    /// The watcher took the rest of the group away.
+    slow: bool,
+    /// Which call the last look saw.
+    seen: u64,
+}
+
+/// A group under way.
+struct Under {
+    caller: Caller,
+    handler: Arc<dyn Handler>,
+    jobs: VecDeque<Job>,
+    done: Vec<JobResult>,
+    results: mpsc::UnboundedSender<Vec<JobResult>>,
+}
+
+impl Shards {
+    #[must_use]
+    pub fn new(threads: usize) -> Self {
+        if threads == 0 {
+            return Self { threads: None };
+        }
+        let pool = Arc::new(Pool {
+            wanted: threads,
+            state: Mutex::default(),
+            work: Condvar::new(),
+            busy: Condvar::new(),
+        });
+        let mut state = pool.lock();
+        for _ in 0..threads {
+            start(&pool, &mut state).expect("the system starts a thread");
+        }
+        drop(state);
+        let watched = Arc::clone(&pool);
+        thread("shard-watcher", move || watch(&watched)).expect("the system starts a thread");
+        Self { threads: Some(Arc::new(Threads { pool })) }
+    }
+
+    pub fn call(&self, group: Group) {
+        match &self.threads {
+            Some(threads) => threads.pool.queue(group),
+            None => call_inline(group),
+        }
+    }
+
+    /// Takes back the calls of a plugin that nobody has begun, of those whose results
+    /// go to `results`.
+    pub fn recall(
+        &self,
+        plugin: &PluginName,
+        results: &mpsc::UnboundedSender<Vec<JobResult>>,
+    ) -> Vec<Job> {
+        let Some(threads) = &self.threads else { return Vec::new() };
+        let mut state = threads.pool.lock();
+        let mut jobs = Vec::new();
+        let queues = state.queues.iter_mut().filter(|(caller, _)| caller.plugin == *plugin);
+        for (_, queue) in queues {
+            let groups = std::mem::take(&mut queue.groups).into_iter();
+            let (own, others): (VecDeque<Group>, VecDeque<Group>) =
+                groups.partition(|group| group.results.same_channel(results));
+            queue.groups = others;
+            jobs.extend(own.into_iter().flat_map(|group| group.jobs));
+        }
+        jobs
+    }
+
+    /// By plugin; nothing is counted without threads, because nothing there reads a clock.
+    #[must_use]
+    pub fn totals(&self) -> Vec<(PluginName, CallTotals)> {
+        let Some(threads) = &self.threads else { return Vec::new() };
+        let state = threads.pool.lock();
+        let mut all: BTreeMap<PluginName, CallTotals> = BTreeMap::new();
+        for (caller, queue) in &state.queues {
+            let totals = all.entry(caller.plugin.clone()).or_default();
+            totals.calls += queue.totals.calls;
+            totals.time += queue.totals.time;
+        }
+        all.into_iter().collect()
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.pool.lock().closed = true;
+        self.pool.work.notify_all();
+        self.pool.busy.notify_all();
+    }
+}
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
+        lock(&self.state)
+    }
+
+    fn queue(&self, group: Group) {
+        let caller = group.caller.clone();
+        let mut state = self.lock();
+        state.queues.entry(caller.clone()).or_default().groups.push_back(group);
+        if state.give_turn(&caller, self.slow_max()) {
+            self.work.notify_one();
+        }
+    }
+
+    fn slow_max(&self) -> usize {
+        self.wanted.max(SLOW_MIN)
+    }
+}
+
+impl PoolState {
+    /// Lets somebody be called, if there is something to call and it may.
+    fn give_turn(&mut self, caller: &Caller, slow_max: usize) -> bool {
+        let Some(queue) = self.queues.get_mut(caller) else { return false };
+        let due = !queue.has_turn && !queue.groups.is_empty() && queue.slow < slow_max;
+        if due {
+            queue.has_turn = true;
+            self.turns.push_back(caller.clone());
+        }
+        due
+    }
+
+    /// The next group of those whose turn it is. True if there is more to take.
+    fn take(&mut self, slow_max: usize) -> Option<(Group, bool)> {
+        while let Some(caller) = self.turns.pop_front() {
+            let Some(queue) = self.queues.get_mut(&caller) else { continue };
+            queue.has_turn = false;
+            // It may have become slow since it got its turn.
+            if queue.slow >= slow_max {
+                continue;
+            }
+            if let Some(group) = queue.groups.pop_front() {
+                self.give_turn(&caller, slow_max);
+                return Some((group, !self.turns.is_empty()));
+            }
+        }
+        None
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code that may panic runs under the locks: handlers are called outside of them.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
+    Ok(())
+}
+
+// ---- the threads that call ----------------------------------------------------
+
+fn start(pool: &Arc<Pool>, state: &mut PoolState) -> std::io::Result<()> {
+    let id = state.next_worker;
+    let worker = Arc::new(Worker { current: Mutex::default() });
+    let (of_thread, its_pool) = (Arc::clone(&worker), Arc::clone(pool));
+    thread(&format!("shard-{id}"), move || {
+        work(&its_pool, &of_thread);
+        its_pool.lock().workers.remove(&id);
+    })?;
+    state.next_worker += 1;
+    state.workers.insert(id, worker);
+    state.quick += 1;
+    Ok(())
+}
+
+/// Takes groups until the end, or until another thread has taken this one's place.
+fn work(pool: &Pool, worker: &Worker) {
+    let mut state = pool.lock();
+    loop {
+        if state.closed {
+            return;
+        }
+        let Some((group, more)) = state.take(pool.slow_max()) else {
+            state = pool.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        state.calling += 1;
+        drop(state);
+        let caller = group.caller.clone();
+        if more {
+            pool.work.notify_one();
+        }
+        pool.busy.notify_one();
+        let (totals, was_slow) = call_group(worker, group);
+        state = pool.lock();
+        let queue = state.queues.entry(caller.clone()).or_default();
+        queue.totals.calls += totals.calls;
+        queue.totals.time += totals.time;
+        if !was_slow {
+            state.calling -= 1;
+            continue;
+        }
+        queue.slow -= 1;
+        if state.give_turn(&caller, pool.slow_max()) {
+            pool.work.notify_one();
+        }
+        if state.quick >= pool.wanted {
+            return;
+        }
+        state.quick += 1;
+    }
+}
+
+/// Calls what is in the group, or what the watcher leaves of it; says whether it was slow.
+fn call_group(worker: &Worker, group: Group) -> (CallTotals, bool) {
+    let Group { caller, handler, jobs, results } = group;
+    let mut totals = CallTotals::default();
+    let mut started = Instant::now();
+    let mut current = lock(&worker.current);
+    current.group = Some(Under {
+        caller,
+        handler: Arc::clone(&handler),
+        jobs: jobs.into(),
+        done: Vec::new(),
+        results: results.clone(),
+    });
+    while let Some(job) = current.group.as_mut().and_then(|group| group.jobs.pop_front()) {
+        current.call += 1;
+        drop(current);
+        let result = call(&*handler, job);
+        let now = Instant::now();
+        totals.calls += 1;
+        totals.time += now - started;
+        started = now;
+        current = lock(&worker.current);
+        if std::mem::take(&mut current.slow) {
+            drop(current);
+            let _ = results.send(vec![result]);
+            return (totals, true);
+        }
+        if let Some(group) = &mut current.group {
+            group.done.push(result);
+        }
+    }
+    let done = current.group.take().map(|group| group.done);
+    drop(current);
+    // The dispatcher is gone when the engine recovers: the results are void then.
+    let _ = results.send(done.unwrap_or_default());
+    (totals, false)
+}
+
+// ---- the watcher ----------------------------------------------------------------
+
+/// Looks at the calls under way, while there are any.
+fn watch(pool: &Arc<Pool>) {
+    loop {
+        let mut state = pool.lock();
+        while state.calling == 0 && !state.closed {
+            state = pool.busy.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.closed {
+            return;
+        }
+        let workers: Vec<Arc<Worker>> = state.workers.values().cloned().collect();
+        for worker in workers {
+            if let Some(under) = slow_call(&worker) {
+                relieve(pool, &mut state, under);
+            }
+        }
+        drop(state);
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// The group of a worker whose call the last look saw already.
+fn slow_call(worker: &Worker) -> Option<Under> {
+    let mut current = lock(&worker.current);
+    let same = current.call == current.seen;
+    current.seen = current.call;
+    if !same || current.group.is_none() {
+        return None;
+    }
+    current.slow = true;
+    current.group.take()
+}
+
+/// Has another thread go on in the place of one in a slow call.
+fn relieve(pool: &Arc<Pool>, state: &mut PoolState, under: Under) {
+    let Under { caller, handler, jobs, done, results } = under;
+    if !done.is_empty() {
+        let _ = results.send(done);
+    }
+    let queue = state.queues.entry(caller.clone()).or_default();
+    queue.slow += 1;
+    if !jobs.is_empty() {
+        let group = Group { caller: caller.clone(), handler, jobs: jobs.into(), results };
+        queue.groups.push_front(group);
+    }
+    state.calling -= 1;
+    state.quick -= 1;
+    if state.give_turn(&caller, pool.slow_max()) {
+        pool.work.notify_one();
+    }
+    if let Err(error) = start(pool, state) {
+        // The one in the slow call comes back, and is one of the quick ones again.
+        tracing::warn!(%error, plugin = %caller.plugin, "a call takes long, and no spare thread can be started");
+    }
+}
+
+// ---- one call -------------------------------------------------------------------
+
+fn call_inline(group: Group) {
+    let Group { handler, jobs, results, .. } = group;
+    let done = jobs.into_iter().map(|job| call(&*handler, job)).collect();
+    let _ = results.send(done);
+}
+
+fn call(handler: &dyn Handler, job: Job) -> JobResult {
+    let Job { position, key, generation, mut call } = job;
+    let reply = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        read_state(handler, &mut call)?;
+        handler.handle(&call)
+    }));
+    let reply = reply.unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        Err(Failure::Permanent(format!("the handler panicked: {text}")))
+    });
+    JobResult { position, key, generation, reply, call }
+}
+
+/// Older states are converted when their instances are next touched, and so are newer ones
+/// after a rollback.
+fn read_state(handler: &dyn Handler, call: &mut Call) -> Result<(), Failure> {
+    if let Some(state) = &call.state
+        && state.version != handler.manifest().state_version
+    {
+        call.state = Some(handler::as_read_by(handler, state).map_err(Failure::Permanent)?);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use bytes::Bytes;
+    use tokio::sync::mpsc::UnboundedReceiver;
+
+    use super::*;
+    use crate::model::Position;
+    use crate::model::{Decision, Event, Manifest, Role, State, Timestamp};
+    use crate::seams::handler::Reply;
+
+    /// Its calls for keys that begin with `stuck` end when the gate opens.
+    struct Scripted {
+        manifest: Manifest,
+        gate: Arc<Gate>,
+    }
+
+    #[derive(Default)]
+    struct Gate {
+        open: Mutex<bool>,
+        opened: Condvar,
+    }
+
+    impl Gate {
+        fn open(&self) {
+            *lock(&self.open) = true;
+            self.opened.notify_all();
+        }
+
+        fn pass(&self) {
+            let open = lock(&self.open);
+            drop(self.opened.wait_while(open, |open| !*open).unwrap());
+        }
+    }
+
+    impl Handler for Scripted {
+        fn manifest(&self) -> &Manifest {
+            &self.manifest
+        }
+
+        fn handle(&self, call: &Call) -> Result<Reply, Failure> {
+            if call.key.as_str().starts_with("stuck") {
+                self.gate.pass();
+            }
+            Ok(Reply::Decided(Decision::default()))
+        }
+
+        fn migrate(&self, state: &State, _: u32) -> Result<Bytes, String> {
+            Ok(state.data.clone())
+        }
+    }
+
+    fn handler(name: &str, gate: &Arc<Gate>) -> Arc<dyn Handler> {
+        let manifest = Manifest {
+            name: name.into(),
+            role: Role::Saga,
+            version: "1.0.0".into(),
+            description: String::new(),
+            subscriptions: Vec::new(),
+            commands: BTreeSet::new(),
+            events: BTreeSet::new(),
+            lookups: BTreeSet::new(),
+            streams: false,
+            state_version: 0,
+        };
+        Arc::new(Scripted { manifest, gate: Arc::clone(gate) })
+    }
+
+    fn call_of(key: &str) -> Call {
+        let event = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
+        Call {
+            event: Arc::new(Event::from_json(event.as_bytes()).unwrap()),
+            state: None,
+            now: Timestamp(0),
+            attempt: 1,
+            key: key.into(),
+            answers: Vec::new(),
+            seed: 0,
+        }
+    }
+
+    fn send(
+        shards: &Shards,
+        handler: &Arc<dyn Handler>,
+        keys: &[String],
+    ) -> UnboundedReceiver<Vec<JobResult>> {
+        let (results, results_of) = mpsc::unbounded_channel();
+        let job = |key: &String| Job {
+            position: Position(1),
+            key: key.as_str().into(),
+            generation: 0,
+            call: call_of(key),
+        };
+        let jobs = keys.iter().map(job).collect();
+        shards.call(Group {
+            caller: version(handler),
+            handler: Arc::clone(handler),
+            jobs,
+            results,
+        });
+        results_of
+    }
+
+    /// Of the version that serves.
+    fn version(handler: &Arc<dyn Handler>) -> Caller {
+        Caller { plugin: handler.manifest().name.clone(), is_canary: false }
+    }
+
+    fn keys(prefix: &str, count: usize) -> Vec<String> {
+        (0..count).map(|n| format!("{prefix}-{n}")).collect()
+    }
+
+    /// Waits for the results of as many calls.
+    #[track_caller]
+    fn receive(results: &mut UnboundedReceiver<Vec<JobResult>>, count: usize) -> Vec<String> {
+        // For a loaded machine; it is waited for only if the results do not come.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut keys = Vec::new();
+        while keys.len() < count {
+            match results.try_recv() {
+                Ok(done) => {
+                    keys.extend(done.into_iter().map(|result| result.key.as_str().to_owned()));
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+            assert!(Instant::now() < deadline, "{} of {count} results came", keys.len());
+        }
+        keys.sort();
+        keys
+    }
+
+    #[test]
+    fn a_stuck_call_holds_back_neither_its_group_nor_another_plugin() {
+        let gate = Arc::new(Gate::default());
+        let shards = Shards::new(1);
+        let (bad, good) = (handler("bad", &gate), handler("good", &gate));
+        let mut group = keys("a", 3);
+        group.push("stuck".to_owned());
+        group.extend(keys("b", 3));
+        let mut of_bad = send(&shards, &bad, &group);
+        let mut of_good = send(&shards, &good, &keys("c", 3));
+        assert_eq!(receive(&mut of_good, 3), keys("c", 3));
+        assert_eq!(receive(&mut of_bad, 6), [keys("a", 3), keys("b", 3)].concat());
+        gate.open();
+        assert_eq!(receive(&mut of_bad, 1), ["stuck"]);
+    }
+
+    #[test]
+    fn a_plugin_that_is_always_stuck_gets_no_more_than_its_share() {
+        let gate = Arc::new(Gate::default());
+        let shards = Shards::new(2);
+        let (bad, good) = (handler("bad", &gate), handler("good", &gate));
+        let stuck: Vec<_> = keys("stuck", 50)
+            .iter()
+            .map(|key| send(&shards, &bad, std::slice::from_ref(key)))
+            .collect();
+        for _ in 0..20 {
+            let mut of_good = send(&shards, &good, &keys("a", 40));
+            assert_eq!(receive(&mut of_good, 40).len(), 40);
+        }
+        // Its share, and what had begun before that was full; and the two for quick calls.
+        let threads = shards.threads.as_ref().unwrap().pool.lock().workers.len();
+        assert!(threads <= 2 + 2 + 2, "{threads} threads");
+        gate.open();
+        for mut results in stuck {
+            assert_eq!(receive(&mut results, 1).len(), 1);
+        }
+    }
+
+    #[test]
+    fn calls_behind_a_stuck_plugin_are_taken_back_by_whom_they_are_of() {
+        let gate = Arc::new(Gate::default());
+        let shards = Shards::new(1);
+        let bad = handler("bad", &gate);
+        let mut stuck: Vec<_> = keys("stuck", SLOW_MIN)
+            .iter()
+            .map(|key| send(&shards, &bad, std::slice::from_ref(key)))
+            .collect();
+        let pool = &shards.threads.as_ref().unwrap().pool;
+        while pool.lock().queues[&version(&bad)].slow < SLOW_MIN {
+            std::thread::yield_now();
+        }
+        // The plugin has its share: what comes now is not begun.
+        let mut of_another = send(&shards, &bad, &keys("b", 2));
+        let (results, mut results_of) = mpsc::unbounded_channel();
+        let job = |key: &str| Job {
+            position: Position(1),
+            key: key.into(),
+            generation: 0,
+            call: call_of(key),
+        };
+        let jobs = vec![job("a-0"), job("a-1")];
+        let (caller, handler) = (version(&bad), Arc::clone(&bad));
+        shards.call(Group { caller, handler, jobs, results: results.clone() });
+        let taken = shards.recall(&"bad".into(), &results);
+        let taken: Vec<_> = taken.iter().map(|job| job.key.as_str().to_owned()).collect();
+        assert_eq!(taken, ["a-0", "a-1"]);
+        assert!(shards.recall(&"bad".into(), &results).is_empty());
+        gate.open();
+        assert_eq!(receive(&mut of_another, 2).len(), 2);
+        for results in &mut stuck {
+            assert_eq!(receive(results, 1).len(), 1);
+        }
+        assert!(results_of.try_recv().is_err(), "what was taken back is not called");
+    }
+
+    #[test]
+    fn a_canary_that_is_always_stuck_does_not_hold_back_the_version_beside_it() {
+        let gate = Arc::new(Gate::default());
+        let shards = Shards::new(1);
+        let plugin = handler("plugin", &gate);
+        let canary = Caller { is_canary: true, ..version(&plugin) };
+        let (results, mut of_canary) = mpsc::unbounded_channel();
+        for key in keys("stuck", 20) {
+            let (handler, results) = (Arc::clone(&plugin), results.clone());
+            let call = call_of(&key);
+            let job = Job { position: Position(1), key: key.into(), generation: 1, call };
+            shards.call(Group { caller: canary.clone(), handler, jobs: vec![job], results });
+        }
+        let mut of_version = send(&shards, &plugin, &keys("a", 40));
+        assert_eq!(receive(&mut of_version, 40).len(), 40);
+        let taken = shards.recall(&"plugin".into(), &results).len();
+        gate.open();
+        assert_eq!(receive(&mut of_canary, 20 - taken).len() + taken, 20);
+    }
+
+    #[test]
+    fn spare_threads_end_when_they_are_needed_no_more() {
+        let gate = Arc::new(Gate::default());
+        let shards = Shards::new(1);
+        let bad = handler("bad", &gate);
+        let mut stuck = send(&shards, &bad, &keys("stuck", 2));
+        let mut quick = send(&shards, &bad, &keys("a", 1));
+        gate.open();
+        assert_eq!(receive(&mut stuck, 2).len(), 2);
+        assert_eq!(receive(&mut quick, 1).len(), 1);
+        let pool = &shards.threads.as_ref().unwrap().pool;
+        while pool.lock().workers.len() > 1 {
+            std::thread::yield_now();
+        }
+        assert_eq!(pool.lock().quick, 1);
+    }
+
+    #[test]
+    fn calls_are_counted_by_plugin() {
+        let gate = Arc::new(Gate::default());
+        let shards = Shards::new(2);
+        let (one, two) = (handler("one", &gate), handler("two", &gate));
+        receive(&mut send(&shards, &one, &keys("a", 40)), 40);
+        receive(&mut send(&shards, &two, &keys("a", 2)), 2);
+        let calls = || shards.totals().iter().map(|(_, totals)| totals.calls).collect::<Vec<_>>();
+        // A group is counted after its results were sent.
+        while calls() != [40, 2] {
+            std::thread::yield_now();
+        }
+    }
+}

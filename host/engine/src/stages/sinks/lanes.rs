@@ -1,0 +1,684 @@
+//! What relay and queue have in common: a sink's messages in lanes by ordering
+//! key, and the bookkeeping of what is settled. One message that cannot be
+//! delivered holds up its own key alone, behind a dead letter.
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::Clock;
+use crate::changes::outbox::{MessageTail, OutboxReader};
+use crate::changes::resolve::{
+    Action, LetterIds, Resolution, ResolveError, ResolveRequest, keep_reserved, write_letter,
+};
+use crate::changes::{SinkChanges, Work};
+use crate::model::json;
+use crate::model::{
+    Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, Key,
+    Message, MessageKind, PluginName, Sequence, SinkName, Timestamp, reserved,
+};
+use crate::pure::hash::HashMap;
+use crate::pure::identity;
+use crate::pure::lanes::Lanes;
+use crate::pure::monotonic::Instant;
+use crate::pure::parking::{Admission, PORTION_BYTES, Parking, Portion};
+use crate::pure::watermark::Watermark;
+use crate::seams::store::{
+    MessageLane, Page, ParkedKey, ReadError, RecoveredSink, SinkProgress, Store,
+};
+use crate::stages::detached::detached;
+
+/// Messages of one sink in memory. Bounds memory; more stay in the store.
+const WINDOW: usize = 16_384;
+const READ_MAX: usize = 2_048;
+const READ_RETRY: Duration = Duration::from_millis(200);
+
+/// What leaves one after another.
+pub type Lane = (PluginName, Key);
+
+/// A message under way.
+pub struct Parcel {
+    pub message: Arc<Message>,
+    /// Counts from 1; only failures that are the message's own lead to the next.
+    pub attempt: u32,
+    /// All failures, whoever's they were: the pauses grow with them.
+    pub failures: u32,
+    /// How often the sink had answered when the message failed last.
+    pub failed_at_answer: Option<u64>,
+    /// How many messages a lease with this one may have.
+    pub lease_max: usize,
+    via: Via,
+}
+
+impl Parcel {
+    fn new(message: Arc<Message>, via: Via) -> Self {
+        Self {
+            message,
+            attempt: 1,
+            failures: 0,
+            failed_at_answer: None,
+            lease_max: usize::MAX,
+            via,
+        }
+    }
+}
+
+/// Which bookkeeping a parcel belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Via {
+    Outbox,
+    /// It was parked, and is taken back.
+    Parked,
+    /// It is the message of a dead letter, tried again.
+    Letter(DeadLetterId),
+}
+
+/// What comes to an outlet from outside its stage's own loop.
+pub enum Errand {
+    Resolve(Box<ResolveRequest>),
+    Resumed(Box<Resumed>),
+}
+
+/// What a key goes on with.
+pub struct Resumed {
+    lane: Lane,
+    letter: Option<DeadLetter>,
+    rows: Vec<Arc<Message>>,
+}
+
+pub struct Outlet {
+    pub sink: SinkName,
+    pub lanes: Lanes<Lane, Parcel>,
+    parking: Parking<Lane, Parcel>,
+    /// Letters that are being redriven.
+    redriving: HashMap<DeadLetterId, DeadLetter>,
+    requests: mpsc::UnboundedReceiver<ResolveRequest>,
+    resumes: FuturesUnordered<BoxFuture<'static, Resumed>>,
+    letter_ids: Arc<LetterIds>,
+    reader: OutboxReader,
+    watermark: Watermark,
+    recovered: Cursor,
+    counters: Counters,
+    changes: SinkChanges,
+    dirty: bool,
+    /// Told when what was handed over last is durable.
+    becoming_durable: Option<oneshot::Receiver<()>>,
+    slot: Arc<Semaphore>,
+    work: mpsc::UnboundedSender<Work>,
+    clock: Clock,
+}
+
+impl Outlet {
+    pub fn new(
+        recovered: RecoveredSink,
+        mut reader: OutboxReader,
+        requests: mpsc::UnboundedReceiver<ResolveRequest>,
+        letter_ids: Arc<LetterIds>,
+        waiting_max: u64,
+        work: mpsc::UnboundedSender<Work>,
+        clock: Clock,
+    ) -> Self {
+        let progress = recovered.progress;
+        reader.place = Sequence(progress.cursor.settled);
+        let mut outlet = Self {
+            sink: progress.sink,
+            lanes: Lanes::default(),
+            parking: Parking::new(waiting_max),
+            redriving: HashMap::default(),
+            requests,
+            resumes: FuturesUnordered::new(),
+            letter_ids,
+            reader,
+            watermark: Watermark::new(&progress.cursor),
+            recovered: progress.cursor,
+            counters: progress.counters,
+            changes: SinkChanges::default(),
+            dirty: false,
+            becoming_durable: None,
+            slot: Arc::new(Semaphore::new(1)),
+            work,
+            clock,
+        };
+        for ParkedKey { key, letters, waiting } in &recovered.parked {
+            let lane = (key.plugin.clone(), key.key.clone());
+            outlet.parking.restore(&lane, letters, waiting);
+        }
+        outlet
+    }
+
+    /// Takes messages from the outbox into the lanes. True if it took any.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn fill(&mut self) -> Result<bool, ReadError> {
+        if !self.has_room() {
+            return Ok(false);
+        }
+        let before = self.reader.place;
+        let messages = self.reader.next(READ_MAX).await?;
+        let mut last = before.0;
+        for message in messages {
+            self.skip(last + 1, message.sequence.0 - 1);
+            last = message.sequence.0;
+            if !self.recovered.contains(last) {
+                self.take_in(message);
+            }
+        }
+        self.skip(last + 1, self.reader.place.0);
+        Ok(self.reader.place > before)
+    }
+
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.lanes.len() < WINDOW
+    }
+
+    /// Where `fill` reads from, and from which place on.
+    pub fn tail(&self) -> (Arc<MessageTail>, Sequence) {
+        (Arc::clone(&self.reader.tail), self.reader.place)
+    }
+
+    fn take_in(&mut self, message: Arc<Message>) {
+        let lane = (message.plugin.clone(), message.key.clone());
+        self.enqueue(&lane, Parcel::new(message, Via::Outbox));
+    }
+
+    fn enqueue(&mut self, lane: &Lane, parcel: Parcel) {
+        let sequence = parcel.message.sequence;
+        match self.parking.admit(lane, sequence.0) {
+            Admission::Free => {
+                self.lanes.push(lane, sequence.0, parcel);
+            }
+            Admission::Park => self.park_message(lane, sequence),
+            Admission::Buffer => self.parking.buffer(lane, parcel),
+            Admission::Overflow(first) => {
+                let reason = format!(
+                    "too many messages of `{}` wait behind dead letter {}",
+                    lane.1, first.0
+                );
+                let now = (self.clock)();
+                self.write_off(lane, parcel, &reason, 0, now);
+            }
+        }
+    }
+
+    /// Sequences that hold nothing.
+    fn skip(&mut self, first: u64, last: u64) {
+        for sequence in first..=last {
+            if !self.recovered.contains(sequence) {
+                self.watermark.finish(sequence);
+            }
+        }
+    }
+
+    /// A taken message was delivered.
+    pub fn delivered(&mut self, lane: &Lane, sequence: u64) {
+        if let Some(parcel) = self.lanes.finish(lane, sequence) {
+            self.counters.handled += 1;
+            self.settle(lane, sequence, parcel.via);
+        }
+    }
+
+    /// A message is done with: delivered, parked, dead or dropped.
+    fn settle(&mut self, lane: &Lane, sequence: u64, via: Via) {
+        self.dirty = true;
+        match via {
+            Via::Outbox => {
+                self.watermark.finish(sequence);
+                self.counters.received += 1;
+            }
+            Via::Parked => {
+                self.changes.parked_removed.push(Sequence(sequence));
+                self.parking.unpark(lane, sequence);
+            }
+            Via::Letter(id) => {
+                let Some(mut letter) = self.redriving.remove(&id) else { return };
+                letter.status = DeadLetterStatus::Redriven;
+                write_letter(&mut self.changes.dead_letters, letter);
+                self.parking.resolve(lane, sequence);
+            }
+        }
+    }
+
+    /// What waits for a time goes on.
+    pub fn on_time(&mut self, now: Instant) {
+        self.lanes.wake(now);
+        // Here and not while the stage waits: this may leave something to hand over, and a
+        // stage that waits does not look again.
+        self.read_portions();
+    }
+
+    /// When `on_time` has something to do next.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Instant> {
+        self.lanes.next_wake()
+    }
+
+    /// A taken message goes back to the front of its lane, and its lane goes on at `until`.
+    pub fn retry(&mut self, lane: &Lane, sequence: u64, until: Instant) {
+        self.lanes.put_back(lane, sequence, until);
+    }
+
+    /// A taken message becomes a dead letter; its lane waits behind it. If it was a
+    /// command, the instance that sent it is told by an event.
+    pub fn bury(&mut self, lane: &Lane, sequence: u64, reason: &str, now: Timestamp) {
+        for (order, parcel) in self.lanes.clear(lane) {
+            let failed = order == sequence;
+            match parcel.via {
+                Via::Letter(id) => {
+                    self.reopen(lane, id, failed.then_some((reason, parcel.attempt)), now);
+                }
+                // It still has its row.
+                Via::Parked if !failed => self.parking.park(lane, order),
+                Via::Outbox if !failed => self.park_message(lane, Sequence(order)),
+                _ => {
+                    let attempts = parcel.attempt;
+                    self.write_off(lane, parcel, reason, attempts, now);
+                }
+            }
+        }
+    }
+
+    fn write_off(
+        &mut self,
+        lane: &Lane,
+        parcel: Parcel,
+        reason: &str,
+        attempts: u32,
+        now: Timestamp,
+    ) {
+        let Parcel { message, via, .. } = parcel;
+        tracing::warn!(
+            sink = %self.sink, id = %message.event.id, message_type = %message.event.event_type,
+            attempts, %reason, "the message became a dead letter"
+        );
+        if message.kind == MessageKind::Command {
+            let event = undeliverable(&message, attempts, reason, now);
+            self.changes.reserved.push((event, message.hops.after(1)));
+        }
+        let id = self.letter_ids.next();
+        self.parking.bury(lane, message.sequence.0, id);
+        self.settle(lane, message.sequence.0, via);
+        self.changes.dead_letters.push(DeadLetter {
+            id,
+            subject: DeadLetterSubject::Message {
+                sink: self.sink.clone(),
+                sequence: message.sequence,
+                kind: message.kind,
+            },
+            plugin: message.plugin.clone(),
+            key: Some(message.key.clone()),
+            position: message.cause,
+            reason: reason.to_owned(),
+            attempts,
+            plugin_version: "".into(),
+            at: now,
+            status: DeadLetterStatus::Open,
+            resolved_by: None,
+            resolved_reason: None,
+            event: Arc::clone(&message.event),
+            hops: message.hops,
+            edited: None,
+        });
+    }
+
+    fn reopen(
+        &mut self,
+        lane: &Lane,
+        id: DeadLetterId,
+        failed: Option<(&str, u32)>,
+        now: Timestamp,
+    ) {
+        let Some(mut letter) = self.redriving.remove(&id) else { return };
+        letter.status = DeadLetterStatus::Open;
+        if let Some((reason, attempts)) = failed {
+            letter.reason = reason.to_owned();
+            letter.attempts += attempts;
+            letter.at = now;
+        }
+        self.parking.reopen(lane, place_of(&letter));
+        write_letter(&mut self.changes.dead_letters, letter);
+        self.dirty = true;
+    }
+
+    fn park_message(&mut self, lane: &Lane, sequence: Sequence) {
+        let (plugin, key) = lane.clone();
+        self.changes.parked.push((MessageLane { sink: self.sink.clone(), plugin, key }, sequence));
+        self.parking.park(lane, sequence.0);
+        self.watermark.finish(sequence.0);
+        self.counters.received += 1;
+        self.dirty = true;
+    }
+
+    /// The next thing that an operator asks, or that was read for one.
+    pub async fn errand(&mut self) -> Errand {
+        tokio::select! {
+            biased;
+            Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => Errand::Resumed(Box::new(resumed)),
+            Some(request) = self.requests.recv() => Errand::Resolve(Box::new(request)),
+            else => std::future::pending().await,
+        }
+    }
+
+    pub fn on_errand(&mut self, errand: Errand) {
+        match errand {
+            Errand::Resumed(resumed) => self.on_resumed(*resumed),
+            Errand::Resolve(request) => {
+                let ResolveRequest { letter, resolution, reply } = *request;
+                let outcome = self.resolve(letter, resolution);
+                // Whoever asked may have hung up; what was decided holds all the same.
+                let _ = reply.send(outcome.map(|()| {
+                    let (durable, settled) = oneshot::channel();
+                    self.changes.replies.push(durable);
+                    settled
+                }));
+            }
+        }
+    }
+
+    /// As for events: first what was decided is made durable, then what waits is
+    /// read back and goes on.
+    fn resolve(
+        &mut self,
+        mut letter: DeadLetter,
+        mut resolution: Resolution,
+    ) -> Result<(), ResolveError> {
+        let lane = (letter.plugin.clone(), letter.key.clone().unwrap_or_else(|| "".into()));
+        let (place, id) = (place_of(&letter), letter.id);
+        self.parking
+            .check(&lane, place, id)
+            .map_err(|refusal| ResolveError::refused(&letter, refusal))?;
+        if let Action::Redrive { edited: Some(event) } = &mut resolution.action {
+            check_edited(&letter, event)?;
+        }
+        let status = match resolution.action {
+            Action::Redrive { .. } => {
+                self.parking.redrive(&lane, place);
+                DeadLetterStatus::Redriving
+            }
+            Action::Skip => {
+                self.parking.resolve(&lane, place);
+                self.counters.discarded += 1;
+                DeadLetterStatus::Skipped
+            }
+            Action::Discard => {
+                self.counters.discarded += 1;
+                let waiting = self.parking.discard(&lane, place);
+                self.drop_rows(waiting);
+                DeadLetterStatus::Discarded
+            }
+        };
+        letter.resolved(status, resolution);
+        write_letter(&mut self.changes.dead_letters, letter);
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Messages that wait behind a discarded letter go with it, in the same commit.
+    fn drop_rows(&mut self, places: Vec<u64>) {
+        self.counters.discarded += places.len() as u64;
+        let dropped: BTreeSet<u64> = places.into_iter().collect();
+        // What was put aside since the last commit has no row yet.
+        self.changes.parked.retain(|(_, sequence)| !dropped.contains(&sequence.0));
+        self.changes.parked_removed.extend(dropped.into_iter().map(Sequence));
+    }
+
+    /// Reads what may go on, as much of it as there is room for.
+    fn read_portions(&mut self) {
+        while let Some(portion) = self.parking.next_portion() {
+            let durable = self.when_durable();
+            let (store, sink) = (Arc::clone(&self.reader.store), self.sink.clone());
+            self.resumes.push(detached(async move {
+                if let Some(durable) = durable
+                    && durable.await.is_err()
+                {
+                    // The engine recovers, and this outlet is dropped.
+                    std::future::pending::<()>().await;
+                }
+                loop {
+                    match read_portion(&*store, &sink, &portion).await {
+                        Ok(resumed) => return resumed,
+                        Err(error) => {
+                            tracing::warn!(%sink, %error, "what is parked cannot be read; trying again");
+                            tokio::time::sleep(READ_RETRY).await;
+                        }
+                    }
+                }
+            }));
+        }
+    }
+
+    /// Tells when all changes so far are durable; none if they are.
+    fn when_durable(&mut self) -> Option<oneshot::Receiver<()>> {
+        let handed_over = self.becoming_durable.as_mut();
+        let is_durable = handed_over.is_none_or(|durable| durable.try_recv().is_ok());
+        if is_durable {
+            self.becoming_durable = None;
+        }
+        if !self.dirty && is_durable {
+            return None;
+        }
+        let (told, durable) = oneshot::channel();
+        self.reply_when_durable(told);
+        Some(durable)
+    }
+
+    fn on_resumed(&mut self, resumed: Resumed) {
+        let Resumed { lane, letter, mut rows } = resumed;
+        let limit = self.parking.limit(&lane);
+        let letter = letter.filter(|letter| place_of(letter) < limit);
+        rows.retain(|message| message.sequence.0 < limit);
+        let places = rows.iter().map(|message| (message.sequence.0, message.event.bytes()));
+        let of_letter = letter.as_ref().map(|letter| letter.current().bytes());
+        let buffered = self.parking.end_portion(&lane, of_letter, places);
+        if let Some(letter) = letter {
+            let message = Arc::new(message_of(&self.sink, &letter));
+            let via = Via::Letter(letter.id);
+            self.redriving.insert(letter.id, letter);
+            self.lanes.push(&lane, message.sequence.0, Parcel::new(message, via));
+        }
+        for message in rows {
+            let sequence = message.sequence.0;
+            self.lanes.push(&lane, sequence, Parcel::new(message, Via::Parked));
+        }
+        for parcel in buffered {
+            self.enqueue(&lane, parcel);
+        }
+    }
+
+    /// Tells when everything settled so far is durable.
+    pub fn reply_when_durable(&mut self, reply: oneshot::Sender<()>) {
+        self.changes.replies.push(reply);
+        self.dirty = true;
+    }
+
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// One set of changes may be with the committer's queue at a time.
+    #[must_use]
+    pub fn slot(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.slot)
+    }
+
+    pub fn hand_over(&mut self, permit: OwnedSemaphorePermit) {
+        let mut changes = std::mem::take(&mut self.changes);
+        changes.progress = Some(SinkProgress {
+            sink: self.sink.clone(),
+            cursor: self.watermark.cursor(),
+            counters: self.counters,
+        });
+        changes.permit = Some(permit);
+        let (told, durable) = oneshot::channel();
+        changes.replies.push(told);
+        self.becoming_durable = Some(durable);
+        self.dirty = false;
+        let _ = self.work.send(Work::Sink(Box::new(changes)));
+    }
+
+    /// Hands over what is left, at the end.
+    pub async fn flush(&mut self) {
+        if self.dirty
+            && let Ok(permit) = self.slot().acquire_owned().await
+        {
+            self.hand_over(permit);
+        }
+    }
+}
+
+/// A message letter's place is its sequence.
+fn place_of(letter: &DeadLetter) -> u64 {
+    match &letter.subject {
+        DeadLetterSubject::Message { sequence, .. } => sequence.0,
+        DeadLetterSubject::Event => letter.position.0,
+    }
+}
+
+fn message_of(sink: &SinkName, letter: &DeadLetter) -> Message {
+    let kind = match letter.subject {
+        DeadLetterSubject::Message { kind, .. } => kind,
+        DeadLetterSubject::Event => MessageKind::Event,
+    };
+    Message {
+        sink: sink.clone(),
+        sequence: Sequence(place_of(letter)),
+        kind,
+        plugin: letter.plugin.clone(),
+        key: letter.key.clone().unwrap_or_else(|| "".into()),
+        cause: letter.position,
+        event: Arc::clone(letter.current()),
+        hops: letter.hops,
+    }
+}
+
+/// Its receiver knows it by its id, and its queue or route by its type.
+fn check_edited(letter: &DeadLetter, edited: &mut Event) -> Result<(), ResolveError> {
+    let original = &letter.event;
+    let same = |event: &Event| (event.id.clone(), event.source.clone(), event.event_type.clone());
+    if same(edited) != same(original) {
+        let reason = format!(
+            "its id, source and type must stay `{}`, `{}` and `{}`",
+            original.id, original.source, original.event_type
+        );
+        return Err(ResolveError::Edited { id: letter.id.0, reason });
+    }
+    keep_reserved(original, edited)
+        .map_err(|reason| ResolveError::Edited { id: letter.id.0, reason })
+}
+
+async fn read_portion(
+    store: &dyn Store,
+    sink: &SinkName,
+    portion: &Portion<Lane>,
+) -> Result<Resumed, ReadError> {
+    let Portion { key: lane, letter, places } = portion;
+    let missing = |what: &str| Err(ReadError(format!("{what} of `{}` is missing", lane.1)));
+    let letter = match letter {
+        Some(id) => match store.read_dead_letter(*id).await? {
+            None => return missing("a dead letter"),
+            found => found,
+        },
+        None => None,
+    };
+    let mut rows = Vec::new();
+    if let Some(first) = places.first() {
+        let of = MessageLane { sink: sink.clone(), plugin: lane.0.clone(), key: lane.1.clone() };
+        let page = Page { rows: places.len(), bytes: PORTION_BYTES };
+        rows = store.read_parked_messages(&of, Sequence(first - 1), page).await?;
+        rows.retain(|message| places.contains(&message.sequence.0));
+        if rows.is_empty() {
+            return missing("what is parked");
+        }
+    }
+    Ok(Resumed { lane: lane.clone(), letter, rows })
+}
+
+/// The event that tells an instance of a command that could not be delivered.
+fn undeliverable(message: &Message, attempts: u32, reason: &str, now: Timestamp) -> Event {
+    let command = &message.event;
+    // By hand: the command's text is put in as it is, whatever its data, and parsed by nobody.
+    let mut data = String::with_capacity(reason.len() + command.data.len() + 512);
+    for (before, value) in
+        [("{\"id\":", &*command.id), (",\"type\":", &command.event_type), (",\"reason\":", reason)]
+    {
+        data.push_str(before);
+        json::write(&mut data, value);
+    }
+    let _ = write!(data, ",\"attempts\":{attempts},\"command\":");
+    data.push_str(&command.to_json());
+    data.push('}');
+    Event {
+        id: identity::undeliverable_event_id(command),
+        source: command.source.clone(),
+        event_type: reserved::COMMAND_UNDELIVERABLE.to_owned(),
+        subject: Some(command.event_type.clone()),
+        time: Some(now.to_rfc3339()),
+        datacontenttype: None,
+        dataschema: None,
+        extensions: vec![
+            (reserved::EXTENSION_PLUGIN.to_owned(), message.plugin.as_str().to_owned()),
+            (reserved::EXTENSION_INSTANCE.to_owned(), message.key.as_str().to_owned()),
+        ],
+        data: data.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Hops, Position};
+
+    #[test]
+    fn whatever_a_command_carries_its_undeliverable_event_carries_as_it_was() {
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        for data in [
+            r#"{"note":"cut \ud83d"}"#,
+            r#"{"\udead":1e400,"price":10.00,"n":1,"n":2}"#,
+            "null",
+            " [1] ",
+            "{broken",
+            &deep,
+        ] {
+            let command = Event {
+                id: "m-1".to_owned(),
+                source: "/sagabox/p".to_owned(),
+                event_type: "Do \"it\"".to_owned(),
+                subject: None,
+                time: None,
+                datacontenttype: Some("application/json".to_owned()),
+                dataschema: None,
+                extensions: Vec::new(),
+                data: data.to_owned().into(),
+            };
+            let text = command.to_json();
+            let message = Message {
+                sink: "web".into(),
+                sequence: Sequence(1),
+                kind: MessageKind::Command,
+                plugin: "p".into(),
+                key: "k".into(),
+                cause: Position(1),
+                event: Arc::new(command.clone()),
+                hops: Hops::FIRST,
+            };
+            let event = undeliverable(&message, 3, "no: \u{1b}[31m \u{fffd}\n", Timestamp(0));
+            let expected = format!(
+                r#"{{"id":"m-1","type":"Do \"it\"","reason":"no: \u001b[31m �\n","attempts":3,"command":{text}}}"#
+            );
+            assert_eq!(event.data, expected);
+            assert!(json::check(&event.data).is_ok());
+            // The event is embedded in turn: in the log, in letters, in the next message.
+            let shown = Event::from_json(event.to_json().as_bytes()).unwrap();
+            assert_eq!(shown, event);
+            let inner = crate::pure::pointer::find(&shown.data, "/command").unwrap().unwrap();
+            assert_eq!(Event::from_json(inner.as_bytes()), Ok(command));
+        }
+    }
+}

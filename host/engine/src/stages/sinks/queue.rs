@@ -1,0 +1,475 @@
+//! The host's own queue of one message type: workers lease messages, then
+//! acknowledge them or give them back. What is not settled when its lease
+//! expires comes again. Leases live in memory: after a restart all messages that
+//! were not acknowledged are ready, with the same ids.
+//!
+//! When a lease of several messages expires, one of them may have been too much for the
+//! worker, and which one is unknown. So none of them is charged with an attempt: they are
+//! leased again, half as many at a time. An attempt counts when a message had a lease for
+//! itself. So the message that kills its workers is found in a few steps, and becomes a dead
+//! letter alone.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::Clock;
+use crate::model::{
+    Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, QueueStatus, Selection,
+};
+use crate::model::{MessageId, Timestamp};
+use crate::pure::fates::{Fate, Fates};
+use crate::pure::hash::HashMap;
+use crate::pure::monotonic::{self, Instant, after};
+use crate::pure::retry::{RetryPolicy, mix};
+use crate::stages::sinks::lanes::{Lane, Outlet, Parcel};
+
+/// When nothing waits for a time.
+const SLEEP_MAX: Duration = Duration::from_secs(3_600);
+const READ_RETRY: Duration = Duration::from_millis(200);
+/// Messages in one lease: what a worker can be expected to hold in memory.
+const LEASE_MESSAGES_MAX: usize = 10_000;
+/// And their bytes, beyond the first message: a lease is one answer.
+const LEASE_BYTES_MAX: usize = 16 << 20;
+/// Requests of one queue that wait for a first message. Each holds a connection.
+const WAITING_MAX: usize = 1_000;
+/// Longest lease and longest wait that a worker may ask for.
+const LEASE_DURATION_MAX: Duration = Duration::from_secs(12 * 3600);
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// What a worker asks of the queue.
+pub enum QueueRequest {
+    Lease(LeaseRequest, oneshot::Sender<Result<Lease, QueueError>>),
+    /// Answered when the acknowledgement is durable.
+    Acknowledge(LeaseId, Selection, oneshot::Sender<Result<(LeaseReport, Durable), QueueError>>),
+    GiveBack {
+        lease: LeaseId,
+        messages: Selection,
+        delay: Duration,
+        reason: String,
+        reply: oneshot::Sender<Result<LeaseReport, QueueError>>,
+    },
+    Extend(LeaseId, Duration, oneshot::Sender<Result<Timestamp, QueueError>>),
+    Status(oneshot::Sender<QueueStatus>),
+}
+
+/// Resolves when what was reported is durable; an error if the engine restarted before.
+pub type Durable = oneshot::Receiver<()>;
+
+pub struct Queue {
+    pub outlet: Outlet,
+    pub clock: Clock,
+    pub retry: RetryPolicy,
+    /// The message type.
+    pub name: String,
+    /// Lease ids go on from here, far from those of earlier runs, so that an old one is never
+    /// taken for a new.
+    pub next_lease: u64,
+}
+
+/// Where the lease ids of a run begin. Spread over all numbers, because the wall clock may have
+/// been set back since the run before.
+pub fn first_lease(now: Timestamp) -> u64 {
+    const LEASES_OF_A_RUN: u64 = 1 << 24;
+    mix(now.0) / LEASES_OF_A_RUN * LEASES_OF_A_RUN + 1
+}
+
+struct State {
+    queue: Queue,
+    leases: HashMap<LeaseId, OpenLease>,
+    expiry: BTreeMap<(Instant, LeaseId), ()>,
+    waiting: VecDeque<Waiting>,
+    fates: Fates,
+}
+
+struct OpenLease {
+    expires_at: Instant,
+    messages: HashMap<MessageId, (Lane, u64)>,
+}
+
+struct Waiting {
+    request: LeaseRequest,
+    until: Instant,
+    reply: oneshot::Sender<Result<Lease, QueueError>>,
+}
+
+impl Queue {
+    pub async fn run(
+        self,
+        mut requests: mpsc::UnboundedReceiver<QueueRequest>,
+        stop: CancellationToken,
+    ) {
+        let mut state = State {
+            queue: self,
+            leases: HashMap::default(),
+            expiry: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            fates: Fates::default(),
+        };
+        loop {
+            state.on_time();
+            state.serve_waiting();
+            let outlet = &state.queue.outlet;
+            let slot = outlet.slot();
+            let (dirty, has_room) = (outlet.is_dirty(), outlet.has_room());
+            let (tail, place) = outlet.tail();
+            let sleep = state.sleep();
+            let more = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                permit = slot.acquire_owned(), if dirty => {
+                    if let Ok(permit) = permit {
+                        state.queue.outlet.hand_over(permit);
+                    }
+                    false
+                }
+                request = requests.recv() => {
+                    let Some(request) = request else { break };
+                    state.on_request(request);
+                    false
+                }
+                errand = state.queue.outlet.errand() => {
+                    state.queue.outlet.on_errand(errand);
+                    false
+                }
+                () = tail.wait(place.0), if has_room => true,
+                () = tokio::time::sleep(sleep) => false,
+            };
+            if more && let Err(error) = state.queue.outlet.fill().await {
+                tracing::warn!(queue = %state.queue.name, %error, "the outbox cannot be read; trying again");
+                tokio::time::sleep(READ_RETRY).await;
+            }
+        }
+        for waiting in state.waiting.drain(..) {
+            let _ = waiting.reply.send(Err(QueueError::Stopping));
+        }
+        state.queue.outlet.flush().await;
+    }
+}
+
+impl State {
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        self.queue.outlet.on_time(now);
+        while let Some((&(at, id), ())) = self.expiry.first_key_value()
+            && at <= now
+        {
+            self.expiry.remove(&(at, id));
+            let Some(lease) = self.leases.remove(&id) else { continue };
+            let (ids, mut expired): (Vec<_>, Vec<_>) = lease.messages.into_iter().unzip();
+            self.fates.note(id, ids, Fate::Expired);
+            expired.sort_by_key(|(_, sequence)| *sequence);
+            match &expired[..] {
+                [(lane, sequence)] => {
+                    self.failed(lane, *sequence, Duration::ZERO, "its lease expired", now);
+                }
+                several => self.halve(several, now),
+            }
+        }
+    }
+
+    fn sleep(&self) -> Duration {
+        let now = Instant::now();
+        let wakes = [
+            self.queue.outlet.lanes.next_wake(),
+            self.expiry.first_key_value().map(|(&(at, _), ())| at),
+            self.waiting.iter().map(|waiting| waiting.until).min(),
+        ];
+        let next = wakes.into_iter().flatten().min();
+        let next = next.map_or(SLEEP_MAX, |at| at.saturating_duration_since(now));
+        next.clamp(Duration::from_millis(1), SLEEP_MAX)
+    }
+
+    fn on_request(&mut self, request: QueueRequest) {
+        let now = Instant::now();
+        // Whoever asked may have hung up: then nobody hears the answer.
+        match request {
+            QueueRequest::Lease(request, reply) => {
+                if self.waiting.len() >= WAITING_MAX {
+                    let _ = reply.send(Err(QueueError::Busy));
+                    return;
+                }
+                let until = after(now, request.wait.min(WAIT_MAX));
+                self.waiting.push_back(Waiting { request, until, reply });
+            }
+            QueueRequest::Acknowledge(lease, messages, reply) => {
+                let report = self.acknowledge(lease, &messages);
+                let (durable, settled) = oneshot::channel();
+                if report.is_ok() {
+                    self.queue.outlet.reply_when_durable(durable);
+                }
+                let _ = reply.send(report.map(|report| (report, settled)));
+            }
+            QueueRequest::GiveBack { lease, messages, delay, reason, reply } => {
+                let taken = self.take_from(lease, &messages, Fate::GivenBack);
+                let _ = reply.send(taken.map(|(taken, report)| {
+                    for (lane, sequence) in taken {
+                        self.failed(&lane, sequence, delay, &reason, now);
+                    }
+                    report
+                }));
+            }
+            QueueRequest::Extend(lease, duration, reply) => {
+                let _ =
+                    reply.send(self.extend(lease, after(now, duration.min(LEASE_DURATION_MAX))));
+            }
+            QueueRequest::Status(reply) => {
+                let leased = self.leases.values().map(|lease| lease.messages.len()).sum();
+                let in_lanes = self.queue.outlet.lanes.len();
+                let _ = reply.send(QueueStatus {
+                    queue: self.queue.name.clone(),
+                    ready: in_lanes.saturating_sub(leased),
+                    leased,
+                });
+            }
+        }
+    }
+
+    /// Gives what is ready to those who wait, in the order in which they came.
+    fn serve_waiting(&mut self) {
+        let now = Instant::now();
+        self.waiting.retain(|waiting| !waiting.reply.is_closed());
+        while let Some(waiting) = self.waiting.front() {
+            let (request, until) = (waiting.request.clone(), waiting.until);
+            let lease = self.lease(&request, now);
+            if lease.messages.is_empty() && until > now {
+                break;
+            }
+            let Some(waiting) = self.waiting.pop_front() else { break };
+            let id = lease.id;
+            if waiting.reply.send(Ok(lease)).is_err()
+                && let Some(lease) = self.leases.remove(&id)
+            {
+                self.expiry.remove(&(lease.expires_at, id));
+                let mut taken: Vec<_> = lease.messages.into_values().collect();
+                taken.sort_by_key(|(_, sequence)| *sequence);
+                // The worker is gone, and never saw them: no attempt was made.
+                for (lane, sequence) in taken {
+                    self.queue.outlet.lanes.put_back(&lane, sequence, now);
+                }
+                self.queue.outlet.lanes.wake(now);
+            }
+        }
+        // Those behind the first wait as long as it does, but not longer than they said.
+        let mut kept = VecDeque::with_capacity(self.waiting.len());
+        for waiting in std::mem::take(&mut self.waiting) {
+            if waiting.until > now {
+                kept.push_back(waiting);
+            } else {
+                let empty = self.empty_lease(now);
+                let _ = waiting.reply.send(Ok(empty));
+            }
+        }
+        self.waiting = kept;
+    }
+
+    fn lease(&mut self, request: &LeaseRequest, now: Instant) -> Lease {
+        let mut room = Room::new(request.max.clamp(1, LEASE_MESSAGES_MAX));
+        let mut taken = Vec::new();
+        let lanes = &mut self.queue.outlet.lanes;
+        while lanes.peek().is_some_and(|parcel| room.has_room_for(parcel))
+            && let Some((lane, sequence, parcel)) = lanes.take()
+        {
+            taken.push((lane.clone(), sequence, room.add(parcel)));
+            while lanes.peek_next(&lane).is_some_and(|parcel| room.has_room_for(parcel))
+                && let Some((sequence, parcel)) = lanes.take_next(&lane)
+            {
+                taken.push((lane.clone(), sequence, room.add(parcel)));
+            }
+        }
+        let expires_at = after(now, request.duration.min(LEASE_DURATION_MAX));
+        if taken.is_empty() {
+            return self.empty_lease(expires_at);
+        }
+        taken.sort_by_key(|(_, sequence, _)| *sequence);
+        let id = LeaseId(self.queue.next_lease);
+        self.queue.next_lease += 1;
+        let row = |(lane, sequence, leased): &(Lane, u64, Leased)| {
+            (leased.message.id(), (lane.clone(), *sequence))
+        };
+        let messages = taken.iter().map(row).collect();
+        self.leases.insert(id, OpenLease { expires_at, messages });
+        self.expiry.insert((expires_at, id), ());
+        let expires_at = self.date(expires_at);
+        Lease { id, expires_at, messages: taken.into_iter().map(|(.., leased)| leased).collect() }
+    }
+
+    fn empty_lease(&self, expires_at: Instant) -> Lease {
+        Lease { id: LeaseId(0), expires_at: self.date(expires_at), messages: Vec::new() }
+    }
+
+    /// What a worker is told: it reads dates.
+    fn date(&self, at: Instant) -> Timestamp {
+        monotonic::date(at, Instant::now(), (self.queue.clock)())
+    }
+
+    fn acknowledge(
+        &mut self,
+        id: LeaseId,
+        messages: &Selection,
+    ) -> Result<LeaseReport, QueueError> {
+        let (taken, report) = self.take_from(id, messages, Fate::Acknowledged)?;
+        for (lane, sequence) in taken {
+            self.queue.outlet.delivered(&lane, sequence);
+        }
+        Ok(report)
+    }
+
+    /// Takes messages out of a lease, in order; the lease ends with its last message.
+    fn take_from(
+        &mut self,
+        id: LeaseId,
+        messages: &Selection,
+        fate: Fate,
+    ) -> Result<(Vec<(Lane, u64)>, LeaseReport), QueueError> {
+        let Some(lease) = self.leases.get_mut(&id) else {
+            return Ok((Vec::new(), self.asked_again(id, messages, fate)?));
+        };
+        let mut report = LeaseReport::default();
+        let (ids, mut taken): (Vec<_>, Vec<_>) = match messages {
+            Selection::All => std::mem::take(&mut lease.messages).into_iter().unzip(),
+            Selection::Ids(ids) => {
+                let mut left = Vec::new();
+                let before = self.fates.of(id);
+                for message in ids {
+                    match lease.messages.remove_entry(message) {
+                        Some(entry) => left.push(entry),
+                        None => match before.and_then(|before| before.get(message)) {
+                            Some(earlier) => report.add_earlier(message, *earlier == fate),
+                            None => report.unknown.push(message.clone()),
+                        },
+                    }
+                }
+                left.into_iter().unzip()
+            }
+        };
+        taken.sort_by_key(|(_, sequence)| *sequence);
+        report.done = taken.len();
+        self.fates.note(id, ids, fate);
+        if lease.messages.is_empty()
+            && let Some(lease) = self.leases.remove(&id)
+        {
+            self.expiry.remove(&(lease.expires_at, id));
+        }
+        Ok((taken, report))
+    }
+
+    /// What is said of a lease that has ended: that all is as the call wants it, or how it is.
+    fn asked_again(
+        &self,
+        id: LeaseId,
+        messages: &Selection,
+        fate: Fate,
+    ) -> Result<LeaseReport, QueueError> {
+        let ended = self.fates.of(id).ok_or(QueueError::NoSuchLease(id.0))?;
+        let mut report = LeaseReport::default();
+        match messages {
+            Selection::All => {
+                for (message, earlier) in ended {
+                    report.add_earlier(message, *earlier == fate);
+                }
+            }
+            Selection::Ids(ids) => {
+                for message in ids {
+                    match ended.get(message) {
+                        Some(earlier) => report.add_earlier(message, *earlier == fate),
+                        None => report.unknown.push(message.clone()),
+                    }
+                }
+            }
+        }
+        match report.otherwise.is_empty() && report.unknown.is_empty() {
+            true => Ok(report),
+            false => Err(self.ended(id)),
+        }
+    }
+
+    fn ended(&self, id: LeaseId) -> QueueError {
+        let Some(ended) = self.fates.of(id) else { return QueueError::NoSuchLease(id.0) };
+        let count = |fate| ended.values().filter(|own| **own == fate).count();
+        QueueError::Ended {
+            lease: id.0,
+            acknowledged: count(Fate::Acknowledged),
+            given_back: count(Fate::GivenBack),
+            expired: count(Fate::Expired),
+        }
+    }
+
+    fn extend(&mut self, id: LeaseId, until: Instant) -> Result<Timestamp, QueueError> {
+        let Some(lease) = self.leases.get_mut(&id) else { return Err(self.ended(id)) };
+        self.expiry.remove(&(lease.expires_at, id));
+        lease.expires_at = until;
+        self.expiry.insert((until, id), ());
+        Ok(self.date(until))
+    }
+
+    /// A lease of several messages expired: they come again, in smaller leases.
+    fn halve(&mut self, expired: &[(Lane, u64)], now: Instant) {
+        let half = expired.len().div_ceil(2);
+        let outlet = &mut self.queue.outlet;
+        for (lane, sequence) in expired {
+            if let Some(parcel) = outlet.lanes.get_mut(lane, *sequence) {
+                parcel.lease_max = parcel.lease_max.min(half);
+            }
+            outlet.retry(lane, *sequence, now);
+        }
+        outlet.on_time(now);
+    }
+
+    /// An attempt at a message failed.
+    fn failed(&mut self, lane: &Lane, sequence: u64, delay: Duration, reason: &str, now: Instant) {
+        let outlet = &mut self.queue.outlet;
+        let Some(parcel) = outlet.lanes.get_mut(lane, sequence) else { return };
+        if parcel.attempt >= self.queue.retry.attempts_max {
+            outlet.bury(lane, sequence, reason, (self.queue.clock)());
+        } else {
+            parcel.attempt += 1;
+            outlet.retry(lane, sequence, after(now, delay));
+            outlet.on_time(now);
+        }
+    }
+}
+
+impl LeaseReport {
+    /// A message that has left the lease before, in the way that is asked for or in another.
+    fn add_earlier(&mut self, message: &MessageId, is_so: bool) {
+        match is_so {
+            true => self.already += 1,
+            false => self.otherwise.push(message.clone()),
+        }
+    }
+}
+
+/// What a lease still has room for.
+struct Room {
+    max: usize,
+    messages: usize,
+    bytes: usize,
+    /// Its messages come from leases that expired: others would share their fate.
+    is_of_expired: bool,
+}
+
+impl Room {
+    fn new(max: usize) -> Self {
+        Self { max, messages: 0, bytes: 0, is_of_expired: false }
+    }
+
+    fn has_room_for(&self, parcel: &Parcel) -> bool {
+        let is_of_expired = parcel.lease_max < usize::MAX;
+        let fits = self.messages < self.max.min(parcel.lease_max)
+            && is_of_expired == self.is_of_expired
+            && self.bytes + parcel.message.event.data.len() <= LEASE_BYTES_MAX;
+        fits || self.messages == 0
+    }
+
+    fn add(&mut self, parcel: &Parcel) -> Leased {
+        self.max = self.max.min(parcel.lease_max);
+        self.messages += 1;
+        self.bytes += parcel.message.event.data.len();
+        self.is_of_expired = parcel.lease_max < usize::MAX;
+        Leased { message: Arc::clone(&parcel.message), attempt: parcel.attempt }
+    }
+}

@@ -1,0 +1,234 @@
+//! The relay of one sink: delivers its outbox through a transport, each message
+//! at least once, those of one ordering key in their order (guarantees 4 and 5).
+//!
+//! Deliveries are under way beside each other, as many as the transport takes: a slow one
+//! occupies one place, and the others go on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
+
+use crate::Clock;
+use crate::changes::sinks::SinkStates;
+use crate::model::Message;
+use crate::pure::breaker::{Admits, Breaker, Trouble};
+use crate::pure::monotonic::{self, Instant, after};
+use crate::pure::retry::RetryPolicy;
+use crate::seams::transport::{DeliveryError, Transport};
+use crate::stages::sinks::lanes::{Lane, Outlet};
+
+/// When nothing waits for a time.
+const SLEEP_MAX: Duration = Duration::from_secs(3_600);
+const READ_RETRY: Duration = Duration::from_millis(200);
+
+pub struct Relay {
+    pub outlet: Outlet,
+    pub transport: Arc<dyn Transport>,
+    pub clock: Clock,
+    pub retry: RetryPolicy,
+    /// Told when the sink is taken to be down, and when it is back.
+    pub states: Arc<SinkStates>,
+    pub breaker: Breaker,
+    /// How often the sink has taken or refused a message.
+    pub answers: u64,
+}
+
+type Delivered = (Vec<(Lane, Arc<Message>)>, Vec<Result<(), DeliveryError>>);
+
+impl Relay {
+    /// Runs until `stop`; then lets deliveries that are under way end.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut under_way: FuturesUnordered<BoxFuture<'static, Delivered>> =
+            FuturesUnordered::new();
+        loop {
+            self.outlet.on_time(Instant::now());
+            self.start_deliveries(&mut under_way);
+            let slot = self.outlet.slot();
+            let (dirty, has_room) = (self.outlet.is_dirty(), self.outlet.has_room());
+            let (tail, place) = self.outlet.tail();
+            let sleep = self.sleep();
+            let more = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                permit = slot.acquire_owned(), if dirty => {
+                    if let Ok(permit) = permit {
+                        self.outlet.hand_over(permit);
+                    }
+                    false
+                }
+                Some(delivered) = under_way.next(), if !under_way.is_empty() => {
+                    self.on_delivered(delivered);
+                    false
+                }
+                errand = self.outlet.errand() => {
+                    self.outlet.on_errand(errand);
+                    false
+                }
+                () = tail.wait(place.0), if has_room => true,
+                () = tokio::time::sleep(sleep) => false,
+            };
+            if more && let Err(error) = self.outlet.fill().await {
+                tracing::warn!(sink = %self.outlet.sink, %error, "the outbox cannot be read; trying again");
+                tokio::time::sleep(READ_RETRY).await;
+            }
+        }
+        while let Some(delivered) = under_way.next().await {
+            self.on_delivered(delivered);
+        }
+        self.outlet.flush().await;
+    }
+
+    fn sleep(&self) -> Duration {
+        let now = Instant::now();
+        let breaker = self.breaker.open().map(|(_, until)| until).filter(|until| *until > now);
+        let next = self.outlet.next_wake().into_iter().chain(breaker).min();
+        let next = next.map_or(SLEEP_MAX, |at| at.saturating_duration_since(now));
+        next.clamp(Duration::from_millis(1), SLEEP_MAX)
+    }
+
+    fn start_deliveries(
+        &mut self,
+        under_way: &mut FuturesUnordered<BoxFuture<'static, Delivered>>,
+    ) {
+        while under_way.len() < self.transport.in_flight() {
+            let max = match self.breaker.admits(Instant::now()) {
+                Admits::Another => self.transport.batch_max().max(1),
+                Admits::Probe => 1,
+                Admits::None | Admits::NoneUntil(_) => return,
+            };
+            let Some(delivery) = self.next_batch(max) else { return };
+            self.breaker.begin();
+            under_way.push(delivery);
+        }
+    }
+
+    fn next_batch(&mut self, max: usize) -> Option<BoxFuture<'static, Delivered>> {
+        let mut batch: Vec<(Lane, Arc<Message>)> = Vec::new();
+        while batch.len() < max
+            && let Some((lane, _, parcel)) = self.outlet.lanes.take()
+        {
+            batch.push((lane.clone(), Arc::clone(&parcel.message)));
+            while batch.len() < max
+                && let Some((_, parcel)) = self.outlet.lanes.take_next(&lane)
+            {
+                batch.push((lane.clone(), Arc::clone(&parcel.message)));
+            }
+        }
+        if batch.is_empty() {
+            return None;
+        }
+        let transport = Arc::clone(&self.transport);
+        Some(Box::pin(async move {
+            let messages: Vec<Arc<Message>> =
+                batch.iter().map(|(_, message)| Arc::clone(message)).collect();
+            let results = transport.deliver(&messages).await;
+            assert_eq!(results.len(), batch.len(), "a transport tells of each message");
+            (batch, results)
+        }))
+    }
+
+    fn on_delivered(&mut self, (batch, results): Delivered) {
+        let now = Instant::now();
+        // While the sink is down, attempts tell of it and not of the messages.
+        let was_down = self.breaker.open().is_some();
+        self.judge(&batch, &results, now);
+        for ((lane, message), result) in batch.into_iter().zip(results) {
+            let sequence = message.sequence.0;
+            match result {
+                Ok(()) => self.outlet.delivered(&lane, sequence),
+                Err(DeliveryError::Permanent(reason)) => {
+                    self.outlet.bury(&lane, sequence, &reason, (self.clock)());
+                }
+                Err(error) => self.on_failed(&lane, sequence, &error, was_down, now),
+            }
+        }
+    }
+
+    /// What a delivery says of the sink as a whole: it works, if it took or refused anything.
+    fn judge(
+        &mut self,
+        batch: &[(Lane, Arc<Message>)],
+        results: &[Result<(), DeliveryError>],
+        now: Instant,
+    ) {
+        let mut failed = None;
+        let mut at_least: Option<Duration> = None;
+        for ((_, message), result) in batch.iter().zip(results) {
+            let (trouble, reason, pause) = match result {
+                Ok(()) | Err(DeliveryError::Permanent(_)) => return self.answered(),
+                Err(DeliveryError::Transient { reason, retry_after }) => {
+                    (Trouble::Message(message.sequence.0), reason, retry_after)
+                }
+                Err(DeliveryError::Unavailable { reason, retry_after }) => {
+                    (Trouble::Sink, reason, retry_after)
+                }
+            };
+            at_least = at_least.max(*pause);
+            failed.get_or_insert((message.sequence.0, trouble, reason));
+        }
+        let Some((seed, trouble, reason)) = failed else { return };
+        let opened = self.breaker.failed(now, trouble, at_least, seed);
+        if let Some((since, until)) = self.breaker.open() {
+            if opened {
+                tracing::warn!(
+                    sink = %self.outlet.sink, %reason,
+                    "the sink is down; its messages wait, and it is tried now and then"
+                );
+            }
+            let date = |at| monotonic::date(at, now, (self.clock)());
+            self.states.opened(&self.outlet.sink, date(since), date(until), reason);
+        }
+    }
+
+    fn answered(&mut self) {
+        self.answers += 1;
+        if self.breaker.answered() {
+            tracing::info!(sink = %self.outlet.sink, "the sink answers again");
+            self.states.closed(&self.outlet.sink);
+        }
+    }
+
+    /// A message waits for its next attempt, or was at its last. Whether the failure counts
+    /// as one of its attempts:
+    ///
+    /// - If the sink has answered others since the message failed before, it does: the
+    ///   trouble is the message's.
+    /// - Else, if the sink is down or says that it is in trouble, it does not.
+    fn on_failed(
+        &mut self,
+        lane: &Lane,
+        sequence: u64,
+        error: &DeliveryError,
+        was_down: bool,
+        now: Instant,
+    ) {
+        let (retry_after, is_of_sink) = match error {
+            DeliveryError::Transient { retry_after, .. } => (*retry_after, was_down),
+            DeliveryError::Unavailable { retry_after, .. } => (*retry_after, true),
+            DeliveryError::Permanent(_) => return,
+        };
+        let Some(parcel) = self.outlet.lanes.get_mut(lane, sequence) else { return };
+        let failed_before = parcel.failed_at_answer.replace(self.answers);
+        let others_work = failed_before.is_some_and(|answers| answers < self.answers);
+        parcel.failures += 1;
+        if others_work || !is_of_sink {
+            if parcel.attempt >= self.retry.attempts_max {
+                return self.outlet.bury(lane, sequence, error.reason(), (self.clock)());
+            }
+            parcel.attempt += 1;
+        }
+        // A sink that is down has its own pause; then the next message is tried.
+        let delay = match self.breaker.open() {
+            Some(_) => Duration::ZERO,
+            None => {
+                let delay = self.retry.endless().delay(parcel.failures, sequence, retry_after);
+                delay.unwrap_or(self.retry.delay_max)
+            }
+        };
+        self.outlet.retry(lane, sequence, after(now, delay));
+    }
+}

@@ -1,0 +1,113 @@
+//! The stage that fires timers. A fired timer is an event in the log, appended in the
+//! commit that removes the timer: it takes effect once, survives restarts, and keeps the
+//! order per key (guarantee 9). Whether it was replaced or cancelled meanwhile is the
+//! dispatcher's to see.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::Clock;
+use crate::changes::timer_index::{Next, TimerIndex};
+use crate::changes::{Fire, Work};
+use crate::model::{Event, TimerPlace, TimerRef, Timestamp, reserved};
+use crate::pure::identity;
+use crate::seams::store::{Page, Store, TimerRow};
+
+/// How many fire in one commit, so that thousands falling due at once leave room for other work.
+const FIRE_MAX: usize = 512;
+/// How many such sets may wait for their commit: what falls due meanwhile stays in the store.
+const FIRES_MAX: usize = 4;
+/// Timers, and bytes of their data, that are read at once.
+const PAGE: Page = Page { rows: 2_048, bytes: 8 << 20 };
+/// The wall clock may jump ahead while we sleep: it is looked at this often at least.
+const SLEEP_MAX: Duration = Duration::from_millis(500);
+const READ_RETRY: Duration = Duration::from_millis(200);
+
+pub struct Timers {
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+    pub index: Arc<TimerIndex>,
+    pub work: mpsc::UnboundedSender<Work>,
+}
+
+impl Timers {
+    /// Runs until `stop`, at once: what is not fired is in the store.
+    pub async fn run(self, stop: CancellationToken) {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = self.fire() => {}
+        }
+    }
+
+    /// Returns when the committer is gone.
+    async fn fire(&self) {
+        let waiting = Arc::new(Semaphore::new(FIRES_MAX));
+        loop {
+            let Ok(permit) = Arc::clone(&waiting).acquire_owned().await else { return };
+            let now = (self.clock)();
+            let due = self.index.take_due(now, FIRE_MAX);
+            if !due.is_empty() {
+                let fired = due.into_iter().map(|row| {
+                    let event = Arc::new(fired_event(&row, now));
+                    (row, event)
+                });
+                let fire = Fire { timers: fired.collect(), permit };
+                if self.work.send(Work::Fire(fire)).is_err() {
+                    return;
+                }
+                // Lets a waiting batch go first.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let due = match self.index.next() {
+                Next::Read { after } => {
+                    self.read(after.as_ref()).await;
+                    continue;
+                }
+                Next::Wait { due } => due,
+            };
+            let sleep = due.map_or(SLEEP_MAX, |due| due.since(now).min(SLEEP_MAX));
+            tokio::select! {
+                biased;
+                () = self.index.changed() => {}
+                () = tokio::time::sleep(sleep.max(Duration::from_millis(1))) => {}
+            }
+        }
+    }
+
+    /// Reads a page of the timers after a place.
+    async fn read(&self, after: Option<&TimerPlace>) {
+        self.index.begin_reading();
+        match self.store.read_timers(after, PAGE).await {
+            Ok(page) => self.index.end_reading(Some(page)),
+            Err(error) => {
+                self.index.end_reading(None);
+                tracing::warn!(%error, "timers cannot be read; trying again");
+                tokio::time::sleep(READ_RETRY).await;
+            }
+        }
+    }
+}
+
+fn fired_event(row: &TimerRow, now: Timestamp) -> Event {
+    let TimerRef { plugin, instance, name, due, set_by } = &row.timer;
+    Event {
+        id: identity::timer_event_id(&row.timer),
+        source: identity::source(plugin),
+        event_type: reserved::TIMER_FIRED.to_owned(),
+        subject: Some(name.as_str().to_owned()),
+        time: Some(now.max(*due).to_rfc3339()),
+        datacontenttype: None,
+        dataschema: None,
+        extensions: vec![
+            (reserved::EXTENSION_PLUGIN.to_owned(), plugin.as_str().to_owned()),
+            (reserved::EXTENSION_INSTANCE.to_owned(), instance.as_str().to_owned()),
+            (reserved::EXTENSION_SET_BY.to_owned(), set_by.to_string()),
+        ],
+        data: row.data.clone(),
+    }
+}

@@ -1,0 +1,213 @@
+//! What operators look at: instances, dead letters and accounts, read from the
+//! store beside the engine. Reads only.
+//!
+//! A list is a page of rows; `next` is where the following page begins, and is not there
+//! on the last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use axum::Json;
+use axum::extract::State;
+use sagabox_engine::model::InstanceStatus;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::extract::Filter;
+use super::filter::{LetterFilter, letter_filter};
+use super::problem::Problem;
+use super::{Shared, Site};
+use crate::plugins::reload::{CandidateView, CheckingView, PluginView, RefusedView};
+use crate::store::admin::InstanceDetail;
+use crate::store::lists::{DeadLetterRow, InstanceRow, Page};
+
+/// A page that a person scrolls through.
+const PAGE: u32 = 100;
+const PAGE_MAX: u32 = 1000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instances {
+    plugin: String,
+    status: Option<InstanceStatus>,
+    /// Where the page before ended.
+    after: Option<String>,
+    limit: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    plugin: String,
+    key: String,
+    /// Where the page of its history before ended.
+    after: Option<u64>,
+    limit: Option<u32>,
+}
+
+letter_filter! {
+    pub struct Letters {
+        /// Where the page before ended.
+        after: Option<String>,
+        limit: Option<u32>,
+    }
+}
+
+// Written as they are: what is JSON in the store already would be read again on the way
+// into a `Value`, and not all that was accepted can be read so.
+
+#[derive(Serialize)]
+pub struct InstancePage {
+    instances: Vec<InstanceRow>,
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct LetterPage {
+    dead_letters: Vec<DeadLetterRow>,
+    next: Option<u64>,
+}
+
+fn limit(given: Option<u32>) -> Result<u32, Problem> {
+    match given {
+        None => Ok(PAGE),
+        Some(limit @ 1..=PAGE_MAX) => Ok(limit),
+        Some(other) => {
+            let detail = format!("limit: is {other}; accepted are 1 to {PAGE_MAX}");
+            Err(Problem::unacceptable("limit", detail))
+        }
+    }
+}
+
+// Written as they are: what differs between two versions are payloads, and not all that can
+// be in one can be read into a `Value`.
+
+#[derive(Serialize)]
+pub struct PluginPage {
+    directory: PathBuf,
+    plugins: Vec<Serving>,
+    candidates: Vec<CandidateView>,
+    refused: Vec<RefusedView>,
+    checking: Vec<CheckingView>,
+    /// Files of the plugin directory that are not named as components.
+    left_out: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Serving {
+    #[serde(flatten)]
+    plugin: PluginView,
+    /// By status; of a process manager.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instances: Option<BTreeMap<String, u64>>,
+}
+
+/// What serves, with how many instances each process manager has; what was refused, and
+/// why; and what is being tried, beside what serves or on instances.
+pub async fn plugins(State(site): State<Shared>) -> Result<Json<PluginPage>, Problem> {
+    let mut plugins = Vec::new();
+    for plugin in site.board.serving() {
+        let mut instances = None;
+        if plugin.manifest.role.has_instances() {
+            let name = plugin.manifest.name.as_str();
+            instances = Some(site.admin.instance_counts(name).await.map_err(unreadable)?);
+        }
+        plugins.push(Serving { plugin, instances });
+    }
+    let board = &site.board;
+    Ok(Json(PluginPage {
+        directory: site.directory.clone(),
+        plugins,
+        candidates: board.candidates(),
+        refused: board.refused(),
+        checking: board.checking(),
+        left_out: board.left_out(),
+    }))
+}
+
+pub async fn instances(
+    State(site): State<Shared>,
+    Filter(list): Filter<Instances>,
+) -> Result<Json<InstancePage>, Problem> {
+    let limit = limit(list.limit)?;
+    plugin_exists(&site, &list.plugin).await?;
+    let status = list.status.map(InstanceStatus::as_str);
+    let after = list.after.as_deref();
+    let page = site.admin.instances(&list.plugin, status, after, limit).await;
+    let Page { rows: instances, next } = page.map_err(unreadable)?;
+    Ok(Json(InstancePage { instances, next }))
+}
+
+pub async fn instance(
+    State(site): State<Shared>,
+    Filter(asked): Filter<Instance>,
+) -> Result<Json<InstanceDetail>, Problem> {
+    let Instance { plugin, key, after, limit: given } = asked;
+    let limit = limit(given)?;
+    plugin_exists(&site, &plugin).await?;
+    let found = site.admin.instance(&plugin, &key, after, limit).await.map_err(unreadable)?;
+    let missing = || Problem::not_found(format!("{plugin} has no instance `{key}`"));
+    Ok(Json(found.ok_or_else(missing)?))
+}
+
+pub async fn dead_letters(
+    State(site): State<Shared>,
+    Filter(list): Filter<Letters>,
+) -> Result<Json<LetterPage>, Problem> {
+    let limit = limit(list.limit)?;
+    let after = list.after.as_deref().unwrap_or("0").parse();
+    let after =
+        after.map_err(|_| Problem::unacceptable("after", "after: is not a dead letter's id"))?;
+    let filter = list.filter();
+    filter.check(&site).await?;
+    let page = site.admin.dead_letters(&filter.stored(after, limit)).await;
+    let Page { rows: dead_letters, next } = page.map_err(unreadable)?;
+    Ok(Json(LetterPage { dead_letters, next }))
+}
+
+pub async fn accounts(State(site): State<Shared>) -> Result<Json<Value>, Problem> {
+    Ok(Json(json!(site.admin.accounts().await.map_err(unreadable)?)))
+}
+
+/// A plugin that serves, or has served here before.
+pub(super) async fn plugin_exists(site: &Site, name: &str) -> Result<(), Problem> {
+    let serving = site.board.serving();
+    if serving.iter().any(|plugin| plugin.manifest.name.as_str() == name) {
+        return Ok(());
+    }
+    let mut known = site.admin.plugins().await.map_err(unreadable)?;
+    if known.contains(name) {
+        return Ok(());
+    }
+    known.extend(serving.iter().map(|plugin| plugin.manifest.name.to_string()));
+    Err(Problem::not_found(format!("no plugin `{name}` has served here; {}", there_are(&known))))
+}
+
+/// A sink that is configured, or a sink or queue that has had messages.
+pub(super) async fn sink_exists(site: &Site, name: &str) -> Result<(), Problem> {
+    if site.sinks.contains(name) {
+        return Ok(());
+    }
+    let mut known = site.admin.sinks().await.map_err(unreadable)?;
+    if known.contains(name) {
+        return Ok(());
+    }
+    known.extend(site.sinks.iter().cloned());
+    Err(Problem::not_found(format!("no sink `{name}` is known; {}", there_are(&known))))
+}
+
+fn there_are(names: &BTreeSet<String>) -> String {
+    /// Of a long list, the rest says nothing to a person.
+    const SHOWN: usize = 20;
+    if names.is_empty() {
+        return "there are none".to_owned();
+    }
+    let shown: Vec<_> = names.iter().take(SHOWN).map(String::as_str).collect();
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    format!("there are: {}{more}", shown.join(", "))
+}
+
+pub(super) fn unreadable(error: impl Display) -> Problem {
+    Problem::internal(format!("read the store: {error:#}"))
+}

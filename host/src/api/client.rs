@@ -1,0 +1,174 @@
+//! The host's API as a client: what every command that talks to a running host uses.
+
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{Client as Http, RequestBuilder, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use crate::api::{Problem, Summary};
+use crate::io::cloudevents;
+use crate::io::printable::printable;
+use crate::io::secrets::{is_loopback, shown_url};
+use crate::io::sinks::{causes, is_transient, retry_after};
+
+/// Longer than the longest wait for a lease.
+const TIMEOUT: Duration = Duration::from_secs(90);
+/// An address that nothing answers at is known after that.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Everything but RFC 3986's unreserved characters.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+#[derive(Clone)]
+pub struct Client {
+    http: Http,
+    base: String,
+}
+
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// No answer: the host is not there, or the connection broke.
+    #[error("{}: {}; is the host running?", printable(url), printable(reason))]
+    Unreachable { url: String, reason: String },
+    #[error("{}{}", printable(&problem.detail), place(problem))]
+    Refused { problem: Problem, retry_after: Option<Duration> },
+    #[error(
+        "{} answered {status}, and not as a Sagabox host does: {}",
+        printable(url),
+        printable(body)
+    )]
+    Strange { url: String, status: StatusCode, body: String },
+}
+
+fn place(problem: &Problem) -> String {
+    problem.index.map(|index| format!(" (event {index} of the batch)")).unwrap_or_default()
+}
+
+impl ClientError {
+    /// Whether the same request may succeed later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { problem, .. } => {
+                StatusCode::from_u16(problem.status).is_ok_and(is_transient)
+            }
+            Self::Strange { status, .. } => is_transient(*status),
+        }
+    }
+
+    /// Whether what was asked is at fault: asking it again can never go better.
+    pub fn is_by_input(&self) -> bool {
+        matches!(self, Self::Refused { problem, .. } if [400, 413, 415, 422].contains(&problem.status))
+    }
+
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+impl Client {
+    /// # Errors
+    /// If the TLS library cannot be set up.
+    pub fn new(base: &str) -> Result<Self, reqwest::Error> {
+        let scheme = if base.contains("://") { "" } else { "http://" };
+        let base = format!("{scheme}{}", base.trim_end_matches('/'));
+        let builder = Http::builder().timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT);
+        // No proxy leads to this machine.
+        let builder = match base.parse().is_ok_and(|url| is_loopback(&url)) {
+            true => builder.no_proxy(),
+            false => builder,
+        };
+        Ok(Self { http: builder.build()?, base })
+    }
+
+    /// `path` is the host's own, `query` is escaped.
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, ClientError> {
+        let url = self.url(path, query);
+        self.answer(self.http.get(&url), &url).await
+    }
+
+    /// The answer as it is.
+    pub async fn text(&self, path: &str, query: &[(&str, &str)]) -> Result<String, ClientError> {
+        let url = self.url(path, query);
+        let json: Box<RawValue> = self.answer(self.http.get(&url), &url).await?;
+        Ok(json.get().to_owned())
+    }
+
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let url = self.url(path, &[]);
+        self.answer(self.http.post(&url).json(body), &url).await
+    }
+
+    /// Sends a batch that is JSON already.
+    pub async fn send(&self, batch: bytes::Bytes) -> Result<Summary, ClientError> {
+        let url = self.url("/events", &[]);
+        let request = self.http.post(&url).header("content-type", cloudevents::BATCH).body(batch);
+        self.answer(request, &url).await
+    }
+
+    fn url(&self, path: &str, query: &[(&str, &str)]) -> String {
+        let escape = |text| utf8_percent_encode(text, RESERVED).to_string();
+        let mut url = format!("{}{path}", self.base);
+        for (index, (name, value)) in query.iter().enumerate() {
+            let separator = if index == 0 { '?' } else { '&' };
+            url = format!("{url}{separator}{name}={}", escape(value));
+        }
+        url
+    }
+
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        url: &str,
+    ) -> Result<T, ClientError> {
+        let unreachable = |error: reqwest::Error| ClientError::Unreachable {
+            url: shown_url(url),
+            reason: causes(&error),
+        };
+        let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let retry_after = retry_after(response.headers(), jiff::Timestamp::now());
+        let body = Response::bytes(response).await.map_err(unreachable)?;
+        if status.is_success()
+            && let Ok(answer) = serde_json::from_slice(&body)
+        {
+            return Ok(answer);
+        }
+        Err(match serde_json::from_slice(&body) {
+            Ok(problem) if !status.is_success() => ClientError::Refused { problem, retry_after },
+            _ => {
+                let body = String::from_utf8_lossy(&body).chars().take(200).collect();
+                ClientError::Strange { url: shown_url(url), status, body }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_escaped() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::new("localhost:1/").unwrap();
+        let url = client.url("/instance", &[("plugin", "p"), ("key", "../a b&ä?#%2e+")]);
+        let query = "plugin=p&key=..%2Fa%20b%26%C3%A4%3F%23%252e%2B";
+        assert_eq!(url, format!("http://localhost:1/instance?{query}"));
+    }
+}

@@ -1,0 +1,249 @@
+//! `GET /metrics` in the Prometheus text format, written by hand: a few gauges
+//! from the engine's status and counters of the door.
+
+use std::fmt::{Display, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use sagabox_engine::engine::Status;
+
+use super::Shared;
+use super::events::Summary;
+use super::problem::Problem;
+use crate::plugins::reload::candidates::Counts;
+use crate::plugins::reload::{Board, CandidateView};
+use crate::store::admin::Accounts;
+
+const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What came to `POST /events` since the host started.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    accepted: AtomicU64,
+    duplicates: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Traffic {
+    pub fn count(&self, offered: &Result<Summary, Problem>) {
+        match offered {
+            Ok(summary) => {
+                self.accepted.fetch_add(summary.accepted as u64, Ordering::Relaxed);
+                self.duplicates.fetch_add(summary.duplicates as u64, Ordering::Relaxed);
+            }
+            Err(_) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+pub async fn get(State(site): State<Shared>) -> impl IntoResponse {
+    let status = site.engine.status().await;
+    // A store that cannot be read for a moment must not hide the rest.
+    let accounts = site.admin.accounts().await.ok();
+    let text = render(&status, &site.traffic, &site.board, accounts.as_ref());
+    ([(header::CONTENT_TYPE, MEDIA_TYPE)], text)
+}
+
+fn render(
+    status: &Status,
+    traffic: &Traffic,
+    board: &Board,
+    accounts: Option<&Accounts>,
+) -> String {
+    let mut page = Page(String::with_capacity(1024));
+    page.head("sagabox_up", "gauge", "1 while the host accepts events.");
+    page.sample("sagabox_up", &[], u8::from(status.serving.is_ok()));
+    page.head("sagabox_events_total", "counter", "Events that came in, by what became of them.");
+    let accepted = traffic.accepted.load(Ordering::Relaxed);
+    page.sample("sagabox_events_total", &[("outcome", "accepted")], accepted);
+    let duplicates = traffic.duplicates.load(Ordering::Relaxed);
+    page.sample("sagabox_events_total", &[("outcome", "duplicate")], duplicates);
+    page.head(
+        "sagabox_requests_refused_total",
+        "counter",
+        "Requests with events that were refused.",
+    );
+    page.sample("sagabox_requests_refused_total", &[], traffic.refused.load(Ordering::Relaxed));
+    page.head("sagabox_log_position", "gauge", "The last position in the log.");
+    page.sample("sagabox_log_position", &[], status.head);
+    page.head("sagabox_plugins", "gauge", "Plugins that are loaded.");
+    let serving = board.serving();
+    page.sample("sagabox_plugins", &[], serving.len());
+    page.head("sagabox_plugin_info", "gauge", "1 for each plugin, with the version that serves.");
+    for plugin in &serving {
+        let manifest = &plugin.manifest;
+        let labels = [
+            ("plugin", manifest.name.as_str()),
+            ("version", &*manifest.version),
+            ("role", manifest.role.as_str()),
+            ("digest", &plugin.digest),
+        ];
+        page.sample("sagabox_plugin_info", &labels, 1);
+    }
+    let totals = board.totals();
+    page.head("sagabox_plugin_refused_total", "counter", "Files with plugins that were refused.");
+    page.sample("sagabox_plugin_refused_total", &[], totals.refusals);
+    page.head(
+        "sagabox_plugin_replaced_total",
+        "counter",
+        "Plugins that another version took the place of.",
+    );
+    page.sample("sagabox_plugin_replaced_total", &[], totals.replacements);
+    page.head(
+        "sagabox_canary_withdrawn_total",
+        "counter",
+        "Canaries that were withdrawn because they failed too often.",
+    );
+    page.sample("sagabox_canary_withdrawn_total", &[], totals.withdrawals);
+    page.candidates(&board.candidates());
+    page.head("sagabox_plugin_calls_total", "counter", "Calls of a plugin that have ended.");
+    for (plugin, totals) in &status.calls {
+        let labels = [("plugin", plugin.as_str())];
+        page.sample("sagabox_plugin_calls_total", &labels, totals.calls);
+    }
+    page.head(
+        "sagabox_plugin_call_seconds_total",
+        "counter",
+        "Wall-clock time of a plugin's calls that have ended.",
+    );
+    for (plugin, totals) in &status.calls {
+        let labels = [("plugin", plugin.as_str())];
+        page.sample("sagabox_plugin_call_seconds_total", &labels, totals.time.as_secs_f64());
+    }
+    page.head("sagabox_queue_messages", "gauge", "Messages in the queues of the host.");
+    for queue in &status.queues {
+        for (state, count) in [("ready", queue.ready), ("leased", queue.leased)] {
+            let labels = [("queue", queue.queue.as_str()), ("state", state)];
+            page.sample("sagabox_queue_messages", &labels, count);
+        }
+    }
+    page.head("sagabox_sink_down", "gauge", "1 for each sink that does not answer.");
+    for down in &status.sinks_down {
+        page.sample("sagabox_sink_down", &[("sink", down.sink.as_str())], 1);
+    }
+    if let Some(accounts) = accounts {
+        page.accounts(accounts);
+    }
+    page.0
+}
+
+struct Page(String);
+
+impl Page {
+    /// Guarantee 7: the outcomes of a plugin add up to what it received.
+    fn accounts(&mut self, accounts: &Accounts) {
+        self.head("sagabox_balanced", "gauge", "1 if every sum of the accounts adds up.");
+        self.sample("sagabox_balanced", &[], u8::from(accounts.balanced));
+        self.head("sagabox_plugin_events", "gauge", "Events of a plugin, by where they are now.");
+        for plugin in &accounts.plugins {
+            for (outcome, count) in [
+                ("handled", plugin.handled),
+                ("ignored", plugin.ignored),
+                ("held", plugin.held),
+                ("parked", plugin.parked),
+                ("dead", plugin.dead),
+                ("discarded", plugin.discarded),
+                ("pending", plugin.pending),
+            ] {
+                let labels = [("plugin", plugin.plugin.as_str()), ("outcome", outcome)];
+                self.sample("sagabox_plugin_events", &labels, count);
+            }
+        }
+        self.head("sagabox_sink_messages", "gauge", "Messages of a sink, by where they are now.");
+        for sink in &accounts.sinks {
+            for (outcome, count) in [
+                ("delivered", sink.delivered),
+                ("pending", sink.pending),
+                ("parked", sink.parked),
+                ("dead", sink.dead),
+                ("discarded", sink.discarded),
+            ] {
+                let labels = [("sink", sink.sink.as_str()), ("outcome", outcome)];
+                self.sample("sagabox_sink_messages", &labels, count);
+            }
+        }
+    }
+
+    fn candidates(&mut self, candidates: &[CandidateView]) {
+        self.head("sagabox_candidate_info", "gauge", "1 for each candidate that is tried.");
+        for candidate in candidates {
+            let labels = [
+                ("plugin", candidate.plugin.as_str()),
+                ("version", candidate.version.as_str()),
+                ("kind", candidate.kind),
+                ("digest", candidate.digest.as_str()),
+            ];
+            self.sample("sagabox_candidate_info", &labels, u8::from(candidate.status == "tried"));
+        }
+        self.head(
+            "sagabox_candidate_calls_total",
+            "counter",
+            "Calls of a candidate, by what came of them: a shadow's are compared.",
+        );
+        for candidate in candidates {
+            let Counts { calls, failed, differing, skipped } = candidate.counts;
+            for (outcome, count) in
+                [("all", calls), ("failed", failed), ("differing", differing), ("skipped", skipped)]
+            {
+                let labels = [
+                    ("plugin", candidate.plugin.as_str()),
+                    ("version", candidate.version.as_str()),
+                    ("outcome", outcome),
+                ];
+                self.sample("sagabox_candidate_calls_total", &labels, count);
+            }
+        }
+    }
+
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.0.push_str(name);
+        for (index, (label, text)) in labels.iter().enumerate() {
+            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = write!(self.0, "{}{label}=\"{text}\"", if index == 0 { '{' } else { ',' });
+        }
+        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sagabox_engine::engine::CallTotals;
+    use sagabox_engine::model::Position;
+    use sagabox_engine::model::QueueStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_label_cannot_break_the_page() {
+        let queue = QueueStatus { queue: "a\"b\\\nc".to_owned(), ready: 3, leased: 0 };
+        let calls = CallTotals { calls: 3, time: std::time::Duration::from_millis(1500) };
+        let status = Status {
+            serving: Ok(()),
+            head: Position(7),
+            queues: vec![queue],
+            sinks_down: Vec::new(),
+            calls: vec![("p".into(), calls)],
+        };
+        let traffic = Traffic::default();
+        traffic.count(&Ok(Summary { accepted: 5, duplicates: 1 }));
+        let text = render(&status, &traffic, &Board::default(), None);
+        for line in [
+            r#"sagabox_queue_messages{queue="a\"b\\\nc",state="ready"} 3"#,
+            r#"sagabox_events_total{outcome="accepted"} 5"#,
+            "sagabox_log_position 7",
+            r#"sagabox_plugin_calls_total{plugin="p"} 3"#,
+            r#"sagabox_plugin_call_seconds_total{plugin="p"} 1.5"#,
+            "sagabox_up 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+    }
+}

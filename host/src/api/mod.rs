@@ -1,0 +1,76 @@
+//! The host's HTTP side: the way in, the queues, and what operators look at.
+//!
+//! Every error is a problem (RFC 9457), those of the router too. There is no
+//! authentication yet, so the default address is one that only this machine reaches, and
+//! the guard keeps the web pages out that its browsers show.
+
+mod admin;
+mod body;
+pub(crate) mod client;
+mod connection;
+mod encoding;
+mod events;
+mod extract;
+mod filter;
+mod guard;
+mod letters;
+mod metrics;
+mod problem;
+mod queues;
+mod routes;
+mod server;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sagabox_engine::engine::Engine;
+use tokio::net::TcpListener;
+
+use crate::plugins::reload::Board;
+use crate::store::admin::Admin;
+pub use connection::Timeouts;
+pub use events::Summary;
+pub use guard::HostName;
+pub(crate) use letters::One as Redrive;
+pub use metrics::Traffic;
+pub use problem::Problem;
+pub(crate) use queues::lease_json;
+pub use server::Settings;
+
+/// What the routes share.
+pub struct Site {
+    pub engine: Engine,
+    pub admin: Admin,
+    pub board: Board,
+    /// Of the plugins, without links in it.
+    pub directory: PathBuf,
+    /// The configured ones.
+    pub sinks: BTreeSet<String>,
+    pub limits: Limits,
+    pub traffic: Arc<Traffic>,
+}
+
+/// It is cloned for each request.
+type Shared = Arc<Site>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub body_bytes: usize,
+    pub batch_events: usize,
+}
+
+/// Serves until `shutdown`, then ends when the requests under way have been answered.
+pub async fn serve(
+    listener: TcpListener,
+    site: Site,
+    settings: Settings,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) {
+    let body_bytes = site.limits.body_bytes;
+    let router = routes::router(routes::routes(), Arc::new(site));
+    server::serve(listener, router, settings, body_bytes, shutdown).await;
+}

@@ -1,0 +1,258 @@
+//! RFC 9457 problem details: the one shape of every error that the host answers.
+
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use sagabox_engine::engine::OfferError;
+use sagabox_engine::model::QueueError;
+use serde::{Deserialize, Serialize};
+
+use super::encoding::{self, EncodingError};
+use crate::io::cloudevents::ParseError;
+
+pub const MEDIA_TYPE: &str = "application/problem+json";
+/// The store's trouble is looked at again after a quarter of a second; a client need not be quicker.
+const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// A host that stops is replaced in seconds, if it is.
+const STOPPING_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Also what the command line reads back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    pub kind: Box<str>,
+    pub title: Box<str>,
+    pub status: u16,
+    pub detail: String,
+    /// The attribute at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attribute: Option<String>,
+    /// The event at fault in a batch, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<usize>,
+    #[serde(skip)]
+    pub retry_after: Option<Duration>,
+    /// Whether the answer says, in `Accept-Encoding`, what the request could have been sent in.
+    #[serde(skip)]
+    pub names_encodings: bool,
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, name: &str, title: &str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:sagabox:problem:{name}").into(),
+            title: title.into(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            attribute: None,
+            index: None,
+            retry_after: None,
+            names_encodings: false,
+        }
+    }
+
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request is malformed", detail)
+    }
+
+    /// A member of the request's body that is not acceptable.
+    pub fn unacceptable(attribute: &str, detail: impl Into<String>) -> Self {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        let problem = Self::new(status, "unacceptable", "A value is not acceptable", detail);
+        Self { attribute: Some(attribute.to_owned()), ..problem }
+    }
+
+    /// The host does not answer such requests, whoever sends them.
+    pub(super) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
+    }
+
+    pub(super) fn unsupported_media_type(detail: impl Into<String>) -> Self {
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        let title = "The content type is not supported";
+        Self::new(status, "unsupported-media-type", title, detail)
+    }
+
+    /// The client did not send its request in time.
+    pub(super) fn too_slow(detail: impl Into<String>) -> Self {
+        let status = StatusCode::REQUEST_TIMEOUT;
+        Self::new(status, "too-slow", "The request took too long", detail)
+    }
+
+    /// The host has as many requests as it takes.
+    pub(super) fn crowded(detail: impl Into<String>, retry_after: Duration) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let problem = Self::new(status, "crowded", "The host is busy", detail);
+        Self { retry_after: Some(retry_after), ..problem }
+    }
+
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing here", detail)
+    }
+
+    /// What is asked does not go with how things stand.
+    pub fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", "Things do not stand so", detail)
+    }
+
+    pub fn method_not_allowed(detail: impl Into<String>) -> Self {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        Self::new(status, "method-not-allowed", "The method is not allowed here", detail)
+    }
+
+    pub fn too_large(detail: impl Into<String>) -> Self {
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        Self::new(status, "too-large", "The request is too large", detail)
+    }
+
+    pub fn internal(detail: impl Into<String>) -> Self {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Self::new(status, "internal", "The host could not answer", detail)
+    }
+
+    pub(super) fn unavailable(detail: impl Into<String>) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let problem = Self::new(status, "unavailable", "The host cannot write now", detail);
+        Self { retry_after: Some(UNAVAILABLE_RETRY_AFTER), ..problem }
+    }
+
+    pub(super) fn stopping() -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let problem = Self::new(status, "stopping", "The host is shutting down", "try again later");
+        Self { retry_after: Some(STOPPING_RETRY_AFTER), ..problem }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_string(&self).unwrap_or_default();
+        let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
+        if let Some(delay) = self.retry_after {
+            // Whole seconds, rounded up: zero would invite a busy loop.
+            let seconds = delay.as_millis().div_ceil(1000).max(1).to_string();
+            if let Ok(value) = HeaderValue::try_from(seconds) {
+                response.headers_mut().insert(header::RETRY_AFTER, value);
+            }
+        }
+        if self.names_encodings {
+            let value = HeaderValue::from_static(encoding::ACCEPTED);
+            response.headers_mut().insert(header::ACCEPT_ENCODING, value);
+        }
+        response
+    }
+}
+
+impl From<EncodingError> for Problem {
+    fn from(error: EncodingError) -> Self {
+        let detail = error.to_string();
+        match error {
+            EncodingError::Unsupported(_) => {
+                let problem = Self::unsupported_media_type(detail);
+                Self { names_encodings: true, ..problem }
+            }
+            EncodingError::Broken { .. } => Self::bad_request(detail),
+            EncodingError::TooLarge(_) => Self::too_large(detail),
+        }
+    }
+}
+
+impl From<ParseError> for Problem {
+    fn from(error: ParseError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ParseError::UnsupportedMediaType(_) => Self::unsupported_media_type(detail),
+            ParseError::NotJson(_) => Self::bad_request(detail),
+            ParseError::TooMany { .. } => Self::too_large(detail),
+            ParseError::Event { index, error } => {
+                let problem = Self::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "not-an-event",
+                    "An event is not acceptable",
+                    detail,
+                );
+                Self { attribute: Some(error.attribute), index, ..problem }
+            }
+        }
+    }
+}
+
+impl From<OfferError> for Problem {
+    fn from(error: OfferError) -> Self {
+        let detail = error.to_string();
+        match error {
+            OfferError::Busy { retry_after } => {
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                let problem = Self::new(status, "busy", "The host is busy", detail);
+                Self { retry_after: Some(retry_after), ..problem }
+            }
+            OfferError::Unavailable(_) => Self::unavailable(detail),
+            OfferError::Stopping => Self::stopping(),
+        }
+    }
+}
+
+impl From<QueueError> for Problem {
+    fn from(error: QueueError) -> Self {
+        let detail = error.to_string();
+        match error {
+            QueueError::NoSuchLease(_) => {
+                Self::new(StatusCode::NOT_FOUND, "no-such-lease", "The lease is not known", detail)
+            }
+            QueueError::Ended { .. } => {
+                Self::new(StatusCode::GONE, "lease-ended", "The lease has ended", detail)
+            }
+            QueueError::Busy => {
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                let problem = Self::new(status, "busy", "The host is busy", detail);
+                Self { retry_after: Some(UNAVAILABLE_RETRY_AFTER), ..problem }
+            }
+            QueueError::Unavailable(_) => Self::unavailable(detail),
+            QueueError::Stopping => Self::stopping(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sagabox_engine::model::EventError;
+
+    async fn check(
+        problem: impl Into<Problem>,
+        status: u16,
+        retry_after: Option<&str>,
+        members: &str,
+    ) {
+        let response = problem.into().into_response();
+        assert_eq!(response.status(), status);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], MEDIA_TYPE);
+        let header = response.headers().get(header::RETRY_AFTER);
+        assert_eq!(header.map(|value| value.to_str().unwrap()), retry_after);
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await;
+        let body = String::from_utf8(body.unwrap().to_vec()).unwrap();
+        assert!(body.contains(members), "{body}");
+        for member in [r#""type":"urn:sagabox:problem:"#, r#""title":""#, r#""detail":""#] {
+            assert!(body.contains(member), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn each_refusal_has_its_status() {
+        let error = EventError::new("source", "is required");
+        let fault = ParseError::Event { index: Some(3), error };
+        check(fault, 422, None, r#""attribute":"source","index":3"#).await;
+        check(ParseError::TooMany { count: 9, max: 8 }, 413, None, r#""status":413"#).await;
+        check(ParseError::NotJson("x".into()), 400, None, "problem:bad-request").await;
+        check(ParseError::UnsupportedMediaType("x".into()), 415, None, r#""detail":"x""#).await;
+        let retry_after = Duration::from_millis(1200);
+        check(OfferError::Busy { retry_after }, 429, Some("2"), "problem:busy").await;
+        check(OfferError::Unavailable("disk full".into()), 503, Some("1"), "disk full").await;
+        check(OfferError::Stopping, 503, Some("5"), "problem:stopping").await;
+        check(QueueError::NoSuchLease(7), 404, None, "lease 7 is not known").await;
+        check(QueueError::Busy, 429, Some("1"), "problem:busy").await;
+        check(QueueError::Unavailable("x".into()), 503, Some("1"), "problem:unavailable").await;
+        check(QueueError::Stopping, 503, Some("5"), "problem:stopping").await;
+    }
+}

@@ -1,0 +1,270 @@
+//! The host's own queues: workers lease messages, and acknowledge or give them back.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use sagabox_engine::model::MessageId;
+use sagabox_engine::model::{Lease, LeaseId, LeaseReport, LeaseRequest, Selection};
+use serde::{Deserialize, Serialize};
+
+use super::Shared;
+use super::extract::Arguments;
+use super::letters::{REASON_BYTES_MAX, short};
+use super::problem::Problem;
+
+/// A lease is one answer: a thousand messages of a few KiB are some MiB.
+const LEASE_MESSAGES_MAX: usize = 1000;
+/// Proxies commonly cut connections that are silent for a minute.
+const WAIT_MS_MAX: u64 = 60_000;
+/// A lease that is longer holds up its keys for too long when its worker dies; extend it instead.
+const DURATION_MS_MAX: u64 = 3_600_000;
+const DURATION_MS_MIN: u64 = 100;
+/// A day: whoever wants to wait longer wants a timer.
+const DELAY_MS_MAX: u64 = 86_400_000;
+/// Of one call: more than a lease can have.
+const IDS_MAX: usize = 10_000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Take {
+    /// The message type, which is the queue's name.
+    queue: String,
+    #[serde(default = "Take::usual_max")]
+    max: usize,
+    #[serde(default = "Take::usual_ms")]
+    wait_ms: u64,
+    #[serde(default = "Take::usual_ms")]
+    duration_ms: u64,
+}
+
+impl Take {
+    fn usual_max() -> usize {
+        100
+    }
+
+    fn usual_ms() -> u64 {
+        30_000
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acknowledge {
+    queue: String,
+    lease: String,
+    /// All of the lease if absent.
+    ids: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GiveBack {
+    queue: String,
+    lease: String,
+    ids: Option<Vec<String>>,
+    #[serde(default)]
+    delay_ms: u64,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extend {
+    queue: String,
+    lease: String,
+    duration_ms: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    done: usize,
+    /// An earlier call did it.
+    already: usize,
+    /// Given back instead of acknowledged, or the other way round.
+    otherwise: Vec<MessageId>,
+    unknown: Vec<MessageId>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct QueueView {
+    /// The message type.
+    pub queue: String,
+    pub ready: usize,
+    pub leased: usize,
+}
+
+pub async fn list(State(site): State<Shared>) -> Json<serde_json::Value> {
+    let queues = site.engine.status().await.queues.into_iter();
+    let queues: Vec<_> = queues
+        .map(|queue| QueueView { queue: queue.queue, ready: queue.ready, leased: queue.leased })
+        .collect();
+    Json(serde_json::json!({ "queues": queues }))
+}
+
+pub async fn lease(
+    State(site): State<Shared>,
+    Arguments(take): Arguments<Take>,
+) -> Result<impl IntoResponse, Problem> {
+    let lease = site.engine.lease(&take.queue, lease_request(&take)?).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], lease_json(&lease)))
+}
+
+pub async fn acknowledge(
+    State(site): State<Shared>,
+    Arguments(call): Arguments<Acknowledge>,
+) -> Result<Json<Report>, Problem> {
+    let lease = lease_id(&call.lease)?;
+    let selection = selection(call.ids)?;
+    Ok(report(site.engine.acknowledge(&call.queue, lease, selection).await?))
+}
+
+pub async fn give_back(
+    State(site): State<Shared>,
+    Arguments(call): Arguments<GiveBack>,
+) -> Result<Json<Report>, Problem> {
+    let lease = lease_id(&call.lease)?;
+    let delay = millis("delay_ms", call.delay_ms, 0..=DELAY_MS_MAX)?;
+    let reason = short("reason", call.reason, REASON_BYTES_MAX)?;
+    let reason = if reason.is_empty() { "given back".to_owned() } else { reason };
+    let selection = selection(call.ids)?;
+    Ok(report(site.engine.give_back(&call.queue, lease, selection, delay, reason).await?))
+}
+
+pub async fn extend(
+    State(site): State<Shared>,
+    Arguments(call): Arguments<Extend>,
+) -> Result<Json<serde_json::Value>, Problem> {
+    let lease = lease_id(&call.lease)?;
+    let duration = millis("duration_ms", call.duration_ms, DURATION_MS_MIN..=DURATION_MS_MAX)?;
+    let until = site.engine.extend(&call.queue, lease, duration).await?;
+    Ok(Json(serde_json::json!({ "expires_at": until.to_rfc3339() })))
+}
+
+fn lease_request(take: &Take) -> Result<LeaseRequest, Problem> {
+    if take.max == 0 || take.max > LEASE_MESSAGES_MAX {
+        let detail =
+            format!("max: is {}; a lease has 1 to {LEASE_MESSAGES_MAX} messages", take.max);
+        return Err(Problem::unacceptable("max", detail));
+    }
+    Ok(LeaseRequest {
+        max: take.max,
+        wait: millis("wait_ms", take.wait_ms, 0..=WAIT_MS_MAX)?,
+        duration: millis("duration_ms", take.duration_ms, DURATION_MS_MIN..=DURATION_MS_MAX)?,
+    })
+}
+
+fn millis(
+    name: &str,
+    value: u64,
+    range: std::ops::RangeInclusive<u64>,
+) -> Result<Duration, Problem> {
+    if range.contains(&value) {
+        return Ok(Duration::from_millis(value));
+    }
+    let detail = format!("{name}: is {value}; accepted are {} to {}", range.start(), range.end());
+    Err(Problem::unacceptable(name, detail))
+}
+
+fn lease_id(text: &str) -> Result<LeaseId, Problem> {
+    let id = text.parse().map(LeaseId);
+    id.map_err(|_| Problem::unacceptable("lease", format!("lease: `{text}` is not a lease's id")))
+}
+
+fn selection(ids: Option<Vec<String>>) -> Result<Selection, Problem> {
+    match ids {
+        None => Ok(Selection::All),
+        Some(ids) if ids.len() > IDS_MAX => {
+            let detail = format!("ids: are {}; accepted are at most {IDS_MAX}", ids.len());
+            Err(Problem::unacceptable("ids", detail))
+        }
+        Some(ids) => Ok(Selection::Ids(ids.into_iter().map(MessageId::from).collect())),
+    }
+}
+
+fn report(report: LeaseReport) -> Json<Report> {
+    let LeaseReport { done, already, otherwise, unknown } = report;
+    Json(Report { done, already, otherwise, unknown })
+}
+
+/// By hand: a lease is the host's hottest answer, and its events are JSON already.
+pub fn lease_json(lease: &Lease) -> String {
+    let expires_at = lease.expires_at.to_rfc3339();
+    let mut json = String::with_capacity(128 + lease.messages.len() * 512);
+    // The id is a string: JavaScript would round a number beyond 2^53.
+    let _ = write!(json, r#"{{"lease":"{}","expires_at":"{expires_at}","messages":["#, lease.id.0);
+    for (index, leased) in lease.messages.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        let _ = write!(json, r#"{comma}{{"attempt":{},"event":"#, leased.attempt);
+        json.push_str(&leased.message.event.to_json());
+        json.push('}');
+    }
+    json.push_str("]}");
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use sagabox_engine::model::Leased;
+    use sagabox_engine::model::{
+        Event, Hops, Key, Message, MessageKind, PluginName, Position, Sequence, SinkName, Timestamp,
+    };
+
+    use super::*;
+
+    #[track_caller]
+    fn check_refused(take: Take, attribute: &str, detail: &str) {
+        let problem = lease_request(&take).unwrap_err();
+        let expected = (422, Some(attribute), detail);
+        assert_eq!((problem.status, problem.attribute.as_deref(), &*problem.detail), expected);
+    }
+
+    #[test]
+    fn a_lease_has_limits() {
+        let usual = || serde_json::from_str::<Take>(r#"{"queue":"q"}"#).unwrap();
+        assert_eq!(lease_request(&usual()).unwrap().max, 100);
+        let zero = Take { max: 0, ..usual() };
+        check_refused(zero, "max", "max: is 0; a lease has 1 to 1000 messages");
+        let long = Take { wait_ms: 60_001, ..usual() };
+        check_refused(long, "wait_ms", "wait_ms: is 60001; accepted are 0 to 60000");
+        let short = Take { duration_ms: 1, ..usual() };
+        check_refused(short, "duration_ms", "duration_ms: is 1; accepted are 100 to 3600000");
+    }
+
+    #[test]
+    fn a_lease_is_json_with_whole_events() {
+        let json = r#"{"specversion":"1.0","id":"m1","source":"s","type":"Pay","data":{"a":1}}"#;
+        let message = Message {
+            sink: SinkName::from("queue:Pay"),
+            sequence: Sequence(1),
+            kind: MessageKind::Command,
+            plugin: PluginName::from("p"),
+            key: Key::from("k"),
+            cause: Position(1),
+            event: Arc::new(Event::from_json(json.as_bytes()).unwrap()),
+            hops: Hops::FIRST,
+        };
+        let leased = Leased { message: Arc::new(message), attempt: 2 };
+        let lease = Lease {
+            id: LeaseId(17),
+            expires_at: Timestamp(0),
+            messages: vec![leased.clone(), leased],
+        };
+        let expected = format!(
+            r#"{{"lease":"17","expires_at":"1970-01-01T00:00:00.000Z","messages":[{{"attempt":2,"event":{json}}},{{"attempt":2,"event":{json}}}]}}"#
+        );
+        assert_eq!(lease_json(&lease), expected);
+    }
+
+    #[test]
+    fn a_lease_id_is_a_number_in_a_string() {
+        assert_eq!(lease_id("18446744073709551615").unwrap(), LeaseId(u64::MAX));
+        assert_eq!(lease_id("x").unwrap_err().detail, "lease: `x` is not a lease's id");
+    }
+}

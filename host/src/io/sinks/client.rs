@@ -1,0 +1,117 @@
+//! The HTTP clients of sinks and lookups: what they send with each request, how long they
+//! wait, and which proxy they use.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use reqwest::{Client, redirect};
+
+use crate::io::secrets::{Given, Redactor, Secret, shown_url};
+
+/// Longer is no wait for a connection any more; and a request that could not connect has
+/// certainly not arrived, which one that timed out later does not say.
+const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
+
+/// A client of one URL. `is_loopback`: it leads to this machine, where no proxy is asked.
+///
+/// # Errors
+/// If the TLS library cannot be set up.
+pub fn client(timeout: Duration, is_loopback: bool) -> Result<Client, reqwest::Error> {
+    let builder = Client::builder()
+        .timeout(timeout)
+        .connect_timeout((timeout * 4 / 5).min(CONNECT_TIMEOUT_MAX))
+        // A redirected POST is often repeated as a GET, which would lose the message in
+        // silence; a redirected GET could lead to where the operator has granted nothing.
+        .redirect(redirect::Policy::none())
+        .user_agent(concat!("sagabox/", env!("CARGO_PKG_VERSION")));
+    match is_loopback {
+        true => builder.no_proxy().build(),
+        false => builder.build(),
+    }
+}
+
+/// Headers of the configuration, which every request of a sink or lookup has.
+pub struct OwnHeaders {
+    given: Vec<(HeaderName, Given)>,
+    current: Mutex<(HeaderMap, Redactor)>,
+}
+
+impl OwnHeaders {
+    /// `hidden` has the other secrets of the same sink or lookup.
+    ///
+    /// # Errors
+    /// Names the header whose value cannot be read or sent, never the value.
+    pub fn read(given: Vec<(HeaderName, Given)>, hidden: Redactor) -> Result<Self, String> {
+        let (mut headers, mut hidden) = (HeaderMap::with_capacity(given.len()), hidden);
+        for (name, given) in &given {
+            let about = |reason: String| format!("headers.{name}: {reason}");
+            let secret = given.read().map_err(about)?;
+            hidden.hide_header(secret.expose());
+            headers.insert(name, value(&secret).map_err(about)?);
+        }
+        Ok(Self { given, current: Mutex::new((headers, hidden)) })
+    }
+
+    /// Reads again what stands in files. A value that cannot be read stays as it was.
+    pub fn read_files_again(&self) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let (headers, hidden) = &mut *current;
+        for (name, given) in &self.given {
+            if let Given::File(_) = given
+                && let Ok(secret) = given.read()
+                && let Ok(value) = value(&secret)
+            {
+                hidden.hide_header(secret.expose());
+                headers.insert(name, value);
+            }
+        }
+    }
+
+    /// Adds them to the headers of a request.
+    pub fn add_to(&self, headers: &mut HeaderMap) {
+        if !self.given.is_empty() {
+            let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            headers.extend(current.0.clone());
+        }
+    }
+
+    /// A text from outside without any of the secrets.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).1.redact(text)
+    }
+}
+
+fn value(secret: &Secret) -> Result<HeaderValue, String> {
+    let value = HeaderValue::from_str(secret.expose());
+    let mut value = value.map_err(|_| "the value has characters that no header can have")?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Whether the same question may be answered later.
+#[must_use]
+pub fn is_transient(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
+}
+
+/// Why a request has no answer, with the causes: reqwest's own text stops at "error sending
+/// request". Without the URL, which may be secret.
+#[must_use]
+pub fn causes(error: &reqwest::Error) -> String {
+    let mut text = if error.is_timeout() { "timed out".to_owned() } else { String::new() };
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let separator = if text.is_empty() { "" } else { ": " };
+        text = format!("{text}{separator}{error}");
+        cause = error.source();
+    }
+    if text.is_empty() {
+        text = error.to_string();
+    }
+    match error.url() {
+        Some(url) => text.replace(url.as_str(), &shown_url(url.as_str())),
+        None => text,
+    }
+}

@@ -1,0 +1,190 @@
+//! Components from OCI registries, in the layout of "Wasm OCI Artifacts" that the CNCF's
+//! runtime group has settled on: a manifest with the configuration's type
+//! `application/vnd.wasm.config.v0+json` and one layer of `application/wasm`.
+//!
+//! What comes over the network is checked by its digests, judged as a host would judge
+//! it, and only then put among the plugins, whole.
+
+mod credentials;
+mod place;
+mod registry;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use oci_client::Reference;
+use sagabox_engine::model::Manifest;
+
+use crate::config::Settings;
+use crate::io::files;
+use crate::plugins::trust::LockFile;
+use crate::plugins::wasm;
+use registry::{Artifact, Registry};
+
+/// A component that is among the plugins now.
+pub struct Pulled {
+    pub path: PathBuf,
+    /// SHA-256 of the component.
+    pub digest: String,
+    /// The reference, with the digest of the artifact's manifest.
+    pub source: String,
+    pub plugins: Vec<Manifest>,
+    pub is_signed: bool,
+    pub is_pinned: bool,
+}
+
+/// How registries are spoken to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// HTTP without TLS; to registries on this machine it is spoken anyway.
+    pub plain_http: bool,
+}
+
+/// `REGISTRY/REPOSITORY`, with `:TAG` or `@sha256:DIGEST`, also behind `oci://`.
+///
+/// # Errors
+/// If it is none.
+pub fn reference(text: &str) -> Result<Reference, String> {
+    text.strip_prefix("oci://").unwrap_or(text).parse().map_err(|error| {
+        format!("`{text}` is no reference such as registry.example/sagas/order:1.2.0: {error}")
+    })
+}
+
+/// # Errors
+/// If it is no plain name of a file that a host takes for a plugin.
+pub fn check_name(file: &str) -> Result<(), String> {
+    let is_plain = Path::new(file).file_name() == Some(file.as_ref()) && !file.starts_with('.');
+    match is_plain && wasm::is_component(Path::new(file)) {
+        true => Ok(()),
+        false => Err(not_a_name(file)),
+    }
+}
+
+/// Of a plugin, or of a candidate for one.
+fn check_pinned(file: &str) -> Result<(), String> {
+    let in_folder = file.strip_prefix(wasm::CANDIDATES).and_then(|rest| rest.strip_prefix('/'));
+    check_name(in_folder.unwrap_or(file)).map_err(|_| not_a_name(file))
+}
+
+fn not_a_name(file: &str) -> String {
+    format!("`{file}` cannot be the name of a component's file; such a name is NAME.wasm")
+}
+
+/// The name of the file, if nobody says another.
+#[must_use]
+pub fn file_name(reference: &Reference) -> String {
+    let repository = reference.repository();
+    format!("{}.wasm", repository.rsplit('/').next().unwrap_or(repository))
+}
+
+/// Pulls a component into a directory of plugins, as a file of this name.
+///
+/// # Errors
+/// If the registry does not give it, if it was altered on the way, or if a host would
+/// refuse it. Then nothing in the directory has changed.
+pub async fn pull(
+    reference: &Reference,
+    (directory, file): (&Path, &str),
+    settings: &Settings,
+    options: Options,
+) -> anyhow::Result<Pulled> {
+    let artifact = fetch(reference, options).await?;
+    place(artifact, directory, file, settings).await
+}
+
+/// What came of a file that the lock file pins.
+pub enum Restored {
+    Pulled(Pulled),
+    /// It is as it is pinned.
+    Unchanged(PathBuf),
+    /// It is not, and the lock file does not say where it came from.
+    Unknown(PathBuf),
+}
+
+/// Pulls what the lock file pins, and is missing or something else.
+///
+/// # Errors
+/// As `pull`, and if what comes is not what is pinned.
+pub async fn restore(
+    directory: &Path,
+    settings: &Settings,
+    options: Options,
+) -> anyhow::Result<Vec<Restored>> {
+    let lock = LockFile::read(directory).map_err(anyhow::Error::msg)?;
+    let lock = lock.with_context(|| {
+        format!("there is no lock file in {}; say what to pull", directory.display())
+    })?;
+    let mut restored: Vec<Restored> = Vec::new();
+    let mut last = None;
+    // Several plugins may be in one file; they stand one after the other.
+    for pinned in lock.plugins() {
+        if last.replace(&pinned.file) == Some(&pinned.file) {
+            continue;
+        }
+        check_pinned(&pinned.file).map_err(|why| anyhow::anyhow!("the lock file: {why}"))?;
+        let path = directory.join(&pinned.file);
+        let read = files::bytes(&path, settings.sandbox.component_bytes);
+        let is_there = read.is_ok_and(|bytes| pinned.is(&wasm::digest(&bytes)));
+        restored.push(match (&pinned.source, is_there) {
+            (_, true) => Restored::Unchanged(path),
+            (None, false) => Restored::Unknown(path),
+            (Some(source), false) => {
+                let reference = reference(source).map_err(anyhow::Error::msg)?;
+                let artifact = fetch(&reference, options).await?;
+                let digest = wasm::digest(&artifact.bytes);
+                anyhow::ensure!(
+                    pinned.is(&digest),
+                    "{source} holds sha256:{digest}, and the lock file pins another for {}",
+                    pinned.file
+                );
+                Restored::Pulled(place(artifact, directory, &pinned.file, settings).await?)
+            }
+        });
+    }
+    Ok(restored)
+}
+
+async fn place(
+    artifact: Artifact,
+    directory: &Path,
+    file: &str,
+    settings: &Settings,
+) -> anyhow::Result<Pulled> {
+    let (directory, file, settings) = (directory.to_owned(), file.to_owned(), settings.clone());
+    // Compiling a component takes seconds of pure computation.
+    tokio::task::spawn_blocking(move || place::place(&artifact, &directory, &file, &settings))
+        .await?
+}
+
+async fn fetch(reference: &Reference, options: Options) -> anyhow::Result<Artifact> {
+    let registry = Registry::of(reference, options.plain_http).await?;
+    registry.fetch(reference).await.with_context(|| format!("pull {reference}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_as_the_repository() {
+        let named = |text| file_name(&reference(text).unwrap());
+        assert_eq!(named("oci://registry.example/sagas/order:1.2.0"), "order.wasm");
+        assert_eq!(named("localhost:5000/order"), "order.wasm");
+        assert!(
+            reference("Registry.example/Sagas")
+                .unwrap_err()
+                .starts_with("`Registry.example/Sagas` is no")
+        );
+    }
+
+    #[test]
+    fn a_name_leads_nowhere_else() {
+        for name in ["", ".", "..", "../a.wasm", "a/b.wasm", "/a.wasm", "a.wasm/", ".a.wasm"] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        for name in ["sagabox.lock", "a.wasm.minisig", "sagabox.db", "a"] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        assert_eq!(check_name("a.wasm"), Ok(()));
+    }
+}

@@ -1,0 +1,79 @@
+//! From bytes that came over a network to a plugin among others.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use super::Pulled;
+use super::registry::Artifact;
+use crate::config::Settings;
+use crate::io::files;
+use crate::plugins::trust::{self, LockFile, LockRule, Policy};
+use crate::plugins::wasm::{self, LoadedPlugin, Sandbox};
+
+/// # Errors
+/// If a host would refuse it, or it cannot be written.
+pub fn place(
+    artifact: &Artifact,
+    directory: &Path,
+    file: &str,
+    settings: &Settings,
+) -> anyhow::Result<Pulled> {
+    let path = directory.join(file);
+    let (bytes, source) = (&artifact.bytes, &artifact.source);
+    let trust = &settings.sandbox.trust;
+    // One that came in another way may lie there already.
+    let there = || files::text(&trust::beside(&path), files::TEXT_BYTES_MAX).ok();
+    let signature = artifact.signature.clone().or_else(there);
+    let signed = trust.verify(bytes, signature.as_deref(), source);
+    let plugins = signed.and_then(|()| load(&path, bytes, settings));
+    let plugins = plugins.map_err(|reason| anyhow::anyhow!("a host refuses {source}: {reason}"))?;
+    let home = &trust::home_of(&path);
+    let before = LockFile::read(home).map_err(anyhow::Error::msg)?;
+    let own = plugins.iter().map(|plugin| plugin.pinned(home).pulled_from(source)).collect();
+    let lock = match before {
+        Some(lock) => Some(lock.with(&trust::name_in(home, &path), own)),
+        None if trust.lock == LockRule::Demanded || is_alone(home, &path) => {
+            Some(LockFile::new(own))
+        }
+        None => None,
+    };
+    let writing = || format!("write {}", path.display());
+    let (folder, name) = (path.parent().unwrap_or(directory), Path::new(file).file_name());
+    let name = name.unwrap_or_default().to_string_lossy();
+    std::fs::create_dir_all(folder).with_context(writing)?;
+    // One right after the other: a host that follows the directory waits longer than this
+    // takes, and finds the three together.
+    if let Some(signature) = &artifact.signature {
+        let beside = trust::beside(Path::new(&*name));
+        files::put(folder, &beside.to_string_lossy(), signature.as_bytes())
+            .with_context(writing)?;
+    }
+    files::put(folder, &name, bytes).with_context(writing)?;
+    if let Some(lock) = &lock {
+        lock.write(home).with_context(|| format!("write {}", trust::FILE))?;
+    }
+    Ok(Pulled {
+        digest: wasm::digest(bytes),
+        source: source.clone(),
+        plugins: plugins.iter().map(|plugin| plugin.handler.manifest().clone()).collect(),
+        is_signed: signature.is_some() && !trust.keys.is_empty(),
+        is_pinned: lock.is_some(),
+        path,
+    })
+}
+
+fn load(path: &Path, bytes: &[u8], settings: &Settings) -> Result<Vec<LoadedPlugin>, String> {
+    // It is judged already, and will be pinned.
+    let trust = Policy::default();
+    let sandbox = Sandbox::new(wasm::Settings { trust, ..settings.sandbox.clone() });
+    let sandbox = sandbox.map_err(|error| format!("{error:#}"))?;
+    wasm::load((path, &trust::home_of(path)), bytes, &sandbox, &settings.configurations())
+        .map_err(|unfit| unfit.to_string())
+}
+
+/// A lock file that comes by itself must not take out what was there before it.
+fn is_alone(directory: &Path, path: &Path) -> bool {
+    let listing = wasm::list(directory).unwrap_or_default();
+    listing.components.iter().all(|file| file == path)
+}

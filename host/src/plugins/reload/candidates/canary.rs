@@ -1,0 +1,71 @@
+//! A candidate that serves: its calls are counted, and too many failures are told.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use bytes::Bytes;
+use sagabox_engine::model::{Failure, Manifest, State};
+use sagabox_engine::seams::handler::{Call, Handler, Reply};
+
+use super::tally::{Tally, WINDOW};
+
+/// What is told once, when the candidate has failed too often: how, for people.
+pub type Tell = Box<dyn Fn(String) + Send + Sync>;
+
+pub struct Watched {
+    candidate: Arc<dyn Handler>,
+    tally: Arc<Tally>,
+    failures_max: AtomicU32,
+    is_told: AtomicBool,
+    tell: Tell,
+}
+
+impl Watched {
+    pub fn new(
+        candidate: Arc<dyn Handler>,
+        tally: Arc<Tally>,
+        failures_max: u32,
+        tell: Tell,
+    ) -> Self {
+        let (failures_max, is_told) = (AtomicU32::new(failures_max), AtomicBool::new(false));
+        Self { candidate, tally, failures_max, is_told, tell }
+    }
+
+    pub fn allow(&self, failures_max: u32) {
+        self.failures_max.store(failures_max, Ordering::Relaxed);
+    }
+
+    fn count(&self, failure: Option<&dyn std::fmt::Display>) {
+        let recent = self.tally.call(failure.is_some());
+        let max = self.failures_max.load(Ordering::Relaxed);
+        let Some(failure) = failure else { return };
+        if recent > max as usize && !self.is_told.swap(true, Ordering::Relaxed) {
+            (self.tell)(format!(
+                "{recent} of its last {WINDOW} calls failed, and failures_max is {max}; the last: {failure}"
+            ));
+        }
+    }
+}
+
+impl Handler for Watched {
+    fn manifest(&self) -> &Manifest {
+        self.candidate.manifest()
+    }
+
+    fn handle(&self, call: &Call) -> Result<Reply, Failure> {
+        // What it logs is not to be taken for what the version beside it logs.
+        let span = tracing::info_span!("canary", version = %self.manifest().version);
+        let reply = span.in_scope(|| self.candidate.handle(call));
+        self.count(reply.as_ref().err().map(|failure| failure as _));
+        reply
+    }
+
+    fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
+        let migrated = self.candidate.migrate(state, to);
+        // One that succeeds is followed by the call that it is for.
+        if let Err(reason) = &migrated {
+            self.count(Some(&format!("migrate: {reason}")));
+        }
+        migrated
+    }
+}

@@ -1,0 +1,473 @@
+//! Candidates: versions that are tried beside those that serve, in the folder `candidates`
+//! of the plugin directory. It is followed as the directory is.
+//!
+//! A candidate is a *shadow*, which decides what the version that serves has decided and
+//! is compared; or, if a file beside it says so, a *canary*, which serves a share of the
+//! keys until it fails too often. Moving its file over that of the version that serves
+//! promotes it. A file counts whole here, too.
+
+mod canary;
+mod judge;
+mod redrive;
+mod running;
+mod served;
+mod shadow;
+mod tally;
+mod terms;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sagabox_engine::engine::{Canary, Engine};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+pub use self::judge::Beside;
+pub use self::served::{Served, WaysBack};
+pub use self::tally::{Counts, Differing, Tally};
+pub use self::terms::{FAILURES_MAX, Record, Terms, Withdrawn, is_companion};
+
+use self::judge::{Court, Fit, Judged, Verdict};
+use self::running::{Failing, Part, Role, Running, digests};
+use super::board::{Board, RefusedView, Trial};
+use super::watch::{self, News, Watcher};
+use super::{Find, Preflight, Workshop};
+use crate::plugins::wasm;
+
+/// A file that is moved into the plugin directory may be seen there two looks later than
+/// it is seen to be gone from here.
+const LOOKS_GONE: u32 = 2;
+
+pub struct Candidates {
+    folder: PathBuf,
+    workshop: Arc<Workshop>,
+    board: Board,
+    rule: Preflight,
+    /// None while it looks.
+    watcher: Option<Watcher>,
+    /// Counts what was found at each path: a newer find makes what is under way void.
+    finds: BTreeMap<PathBuf, u64>,
+    judging: JoinSet<Judged>,
+    running: BTreeMap<PathBuf, Running>,
+    /// Counts the trials.
+    trials: u64,
+    /// Files that are gone, and for how many looks: their trials go on for a few.
+    removed: BTreeMap<PathBuf, u32>,
+    ways_back: WaysBack,
+    tell: mpsc::UnboundedSender<Failing>,
+    failing: mpsc::UnboundedReceiver<Failing>,
+    is_blind: bool,
+}
+
+/// Something to do.
+pub(super) enum Step {
+    Judged(Box<Judged>),
+    Failing(Failing),
+}
+
+impl Candidates {
+    pub fn new(directory: &Path, workshop: Arc<Workshop>, board: Board, rule: Preflight) -> Self {
+        let (tell, failing) = mpsc::unbounded_channel();
+        Self {
+            folder: directory.join(wasm::CANDIDATES),
+            workshop,
+            board,
+            rule,
+            watcher: None,
+            finds: BTreeMap::new(),
+            judging: JoinSet::new(),
+            running: BTreeMap::new(),
+            trials: 0,
+            removed: BTreeMap::new(),
+            ways_back: WaysBack::default(),
+            tell,
+            failing,
+            is_blind: false,
+        }
+    }
+
+    /// Who converts the states that canaries have left, also before this host started.
+    pub fn ways_back(&self) -> WaysBack {
+        self.ways_back.clone()
+    }
+
+    /// Loads the canaries that had a share of the keys before the host started, whatever
+    /// became of them: the versions that serve are tried on the states that they have left.
+    pub async fn remember(&self) {
+        let (folder, workshop) = (self.folder.clone(), Arc::clone(&self.workshop));
+        let ways_back = self.ways_back.clone();
+        let remembered = tokio::task::spawn_blocking(move || {
+            for path in wasm::list(&folder).unwrap_or_default().components {
+                let Ok(Some(record)) = Record::of(&path) else { continue };
+                let Some(file) = watch::read(&path, workshop.sandbox.component_bytes()) else {
+                    continue;
+                };
+                if record.digest != file.digest {
+                    continue;
+                }
+                for plugin in workshop.load(file, 0).outcome.into_iter().flatten() {
+                    ways_back.add(plugin.handler);
+                }
+            }
+        });
+        if let Err(error) = remembered.await {
+            tracing::error!(%error, "loading the canaries of before ended by a mistake of Sagabox");
+        }
+    }
+
+    /// Whether this version served beside a canary when the host stopped. The last decision
+    /// may have been either's then.
+    pub fn has_run_beside(&self, plugin: &str, digest: &str) -> bool {
+        let listing = wasm::list(&self.folder).unwrap_or_default();
+        let records = listing.components.iter().filter_map(|path| Record::of(path).ok().flatten());
+        let mut running = records.filter(|record| record.withdrawn.is_none());
+        running.any(|record| record.beside.get(plugin).is_some_and(|own| own == digest))
+    }
+
+    /// Looks at what is in the folder. Canaries that were at work when the host stopped
+    /// are returned, and go on from the start; everything else follows.
+    ///
+    /// # Errors
+    /// If the folder is there and cannot be read.
+    pub async fn begin(&mut self, beside: &Beside) -> io::Result<Vec<Canary>> {
+        let folder = self.folder.clone();
+        let bytes_max = self.workshop.sandbox.component_bytes();
+        let begun = tokio::task::spawn_blocking(move || {
+            let mut files = Vec::new();
+            let watcher = Watcher::of_candidates(&folder, bytes_max, |file| files.push(file))?;
+            Ok::<_, io::Error>((watcher, files))
+        });
+        let (watcher, files) = begun.await.map_err(io::Error::other)??;
+        self.watcher = Some(watcher);
+        let mut canaries = Vec::new();
+        for file in files {
+            let record = Record::of(&file.path).ok().flatten();
+            let goes_on = record.is_some_and(|record| record.is_running(&file.digest, beside));
+            let number = self.next_find(&file.path);
+            let judging = self.court(beside).judge(file, number);
+            if !goes_on {
+                self.judging.spawn(judging);
+                continue;
+            }
+            let Judged { find, beside, verdict } = judging.await;
+            match verdict {
+                Verdict::Fit(fit) if self.rival(&find, &fit).is_none() => {
+                    let running = self.prepare(&find, &fit, &beside)?;
+                    canaries.extend(running.canaries(fit.terms));
+                    self.note(find, fit, running);
+                }
+                verdict => {
+                    let judged = Judged { find, beside, verdict };
+                    self.judging.spawn(std::future::ready(judged));
+                }
+            }
+        }
+        Ok(canaries)
+    }
+
+    fn court(&self, beside: &Beside) -> Court {
+        Court {
+            workshop: Arc::clone(&self.workshop),
+            board: self.board.clone(),
+            rule: self.rule,
+            beside: beside.clone(),
+        }
+    }
+
+    /// Looks at the folder again.
+    pub async fn look(&mut self, beside: &Beside) {
+        let Some(mut watcher) = self.watcher.take() else { return };
+        let looked = tokio::task::spawn_blocking(move || {
+            let news = watcher.look();
+            (watcher, news)
+        });
+        let Ok((watcher, news)) = looked.await else { return };
+        self.watcher = Some(watcher);
+        match news {
+            Ok(News { files, removed, companions, others: _ }) => {
+                self.is_blind = false;
+                self.removed.values_mut().for_each(|looks| *looks += 1);
+                for file in files {
+                    let number = self.next_find(&file.path);
+                    self.removed.remove(&file.path);
+                    let judging = self.court(beside).judge(file, number);
+                    self.judging.spawn(judging);
+                }
+                for path in removed {
+                    self.next_find(&path);
+                    self.board.clear(&path);
+                    self.removed.insert(path, 0);
+                }
+                let whose = companions.iter().map(|companion| terms::component_of(companion));
+                whose.for_each(|path| self.forget(&path));
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_blind, true) {
+                    tracing::error!(%error, "the candidates cannot be read; those that are tried go on");
+                }
+            }
+        }
+    }
+
+    /// Resolves when there is something to do. Nothing is lost if it is dropped.
+    pub(super) async fn next(&mut self) -> Step {
+        tokio::select! {
+            biased;
+            Some(failing) = self.failing.recv() => Step::Failing(failing),
+            Some(Ok(judged)) = self.judging.join_next() => Step::Judged(Box::new(judged)),
+            // The next look may bring something.
+            else => std::future::pending().await,
+        }
+    }
+
+    pub(super) async fn on(&mut self, step: Step, engine: &Engine, beside: &Beside) {
+        match step {
+            Step::Judged(judged) => self.on_judged(engine, *judged, beside).await,
+            Step::Failing(failing) => self.on_failing(engine, failing).await,
+        }
+    }
+
+    async fn on_judged(&mut self, engine: &Engine, judged: Judged, now: &Beside) {
+        let Judged { find, beside, verdict } = judged;
+        if self.finds.get(&find.path) != Some(&find.number) {
+            return;
+        }
+        self.board.clear(&find.path);
+        match verdict {
+            Verdict::Fit(fit) => {
+                if let Some(reason) = self.rival(&find, &fit) {
+                    return self.refuse(engine, &find, reason).await;
+                }
+                if digests(&fit, &beside) != digests(&fit, now) {
+                    return self.forget(&find.path);
+                }
+                if !self.adjust(engine, &find, &fit, &beside).await {
+                    self.try_out(engine, find, fit, &beside).await;
+                }
+            }
+            // What it has counted stays to be seen.
+            Verdict::Withdrawn(..) if self.board.is_withdrawn(&find.path, &find.digest) => {}
+            Verdict::Withdrawn(fit, withdrawn) => {
+                self.end(engine, &find.path).await;
+                fit.plugins.iter().for_each(|own| self.ways_back.add(Arc::clone(&own.handler)));
+                let trial = self.trial(&find, &fit, Vec::new(), Some(withdrawn));
+                self.board.try_out(&find.path, trial);
+            }
+            Verdict::Serves => {
+                self.end(engine, &find.path).await;
+                let file = find.path.display();
+                tracing::info!(%file, "the candidate is what serves; its file may go");
+            }
+            Verdict::Refused(reason) => self.refuse(engine, &find, reason).await,
+        }
+    }
+
+    /// Why this one waits, if another is tried beside the same plugin.
+    fn rival(&self, find: &Find, fit: &Fit) -> Option<String> {
+        let others = self.running.iter().filter(|(path, _)| **path != find.path);
+        let mut parts = others.flat_map(|(path, r)| r.parts.iter().map(move |part| (path, part)));
+        let names: Vec<_> = fit.plugins.iter().map(|p| &p.handler.manifest().name).collect();
+        let (path, part) = parts.find(|(_, part)| names.contains(&&part.plugin))?;
+        Some(format!("`{}` has a candidate already: {}", part.plugin, path.display()))
+    }
+
+    /// Changes the terms of what is tried already. False if it is not, or as something else.
+    async fn adjust(&mut self, engine: &Engine, find: &Find, fit: &Fit, beside: &Beside) -> bool {
+        let Some(running) = self.running.get_mut(&find.path) else { return false };
+        if running.digest != find.digest || running.beside != digests(fit, beside) {
+            return false;
+        }
+        match (running.terms, fit.terms) {
+            (before, now) if before == now => return true,
+            (Terms::Canary { .. }, Terms::Canary { failures_max, .. }) => {
+                running.terms = fit.terms;
+                running.watched().for_each(|watched| watched.allow(failures_max));
+                for canary in running.canaries(fit.terms).collect::<Vec<_>>() {
+                    // It fitted before; a host that stops refuses everything.
+                    let _ = engine.serve_canary(canary).await;
+                }
+            }
+            _ => return false,
+        }
+        let file = find.path.display();
+        tracing::info!(%file, terms = %fit.terms, "the canary has other terms");
+        self.board.adjust(&find.path, fit.terms);
+        true
+    }
+
+    async fn try_out(&mut self, engine: &Engine, find: Find, fit: Fit, beside: &Beside) {
+        let replaces = self.running.get(&find.path).is_some_and(|running| {
+            running.terms.is_shadow() == fit.terms.is_shadow()
+                && running.beside.keys().eq(digests(&fit, beside).keys())
+        });
+        if !replaces {
+            self.end(engine, &find.path).await;
+        }
+        let running = match self.prepare(&find, &fit, beside) {
+            Ok(running) => running,
+            Err(error) => {
+                let reason = format!("no thread can be started for it: {error}");
+                return self.refuse(engine, &find, reason).await;
+            }
+        };
+        for canary in running.canaries(fit.terms).collect::<Vec<_>>() {
+            self.workshop.forget(canary.handler.manifest().name.as_str()).await;
+            if let Err(error) = engine.serve_canary(canary).await {
+                self.running.insert(find.path.clone(), running);
+                return self.refuse(engine, &find, error.to_string()).await;
+            }
+        }
+        if !fit.terms.is_shadow() {
+            let now = (self.workshop.clock)();
+            let record = Record::began(&find.digest, running.beside.clone(), now);
+            if let Err(error) = record.write(&find.path) {
+                let file = find.path.display();
+                tracing::warn!(%file, %error, "it is not on record that the canary has begun; after a restart it is tried on all instances first");
+            }
+        }
+        self.note(find, fit, running);
+    }
+
+    /// What is tried, ready to begin; a shadow has begun.
+    fn prepare(&mut self, find: &Find, fit: &Fit, beside: &Beside) -> io::Result<Running> {
+        self.trials += 1;
+        Running::prepare(self.trials, find, fit, beside, (&self.tell, &self.ways_back))
+    }
+
+    fn note(&mut self, find: Find, fit: Fit, running: Running) {
+        let (file, terms) = (find.path.display(), fit.terms);
+        let states = fit.preflight.as_deref();
+        for Part { plugin, version, .. } in &running.parts {
+            tracing::info!(%plugin, %version, %file, digest = %find.digest, %terms, states, "the candidate is tried");
+        }
+        let tallies = running.parts.iter().map(|part| Arc::clone(&part.tally)).collect();
+        let trial = self.trial(&find, &fit, tallies, None);
+        self.board.try_out(&find.path, trial);
+        self.running.insert(find.path, running);
+    }
+
+    /// As people see it.
+    fn trial(
+        &self,
+        find: &Find,
+        fit: &Fit,
+        mut tallies: Vec<Arc<Tally>>,
+        withdrawn: Option<Withdrawn>,
+    ) -> Trial {
+        tallies.resize_with(fit.plugins.len(), Arc::default);
+        let plugins = fit.plugins.iter().map(|plugin| plugin.handler.manifest().clone());
+        Trial {
+            file: find.path.display().to_string(),
+            digest: find.digest.clone(),
+            since_at: (self.workshop.clock)(),
+            terms: fit.terms,
+            preflight: fit.preflight.clone(),
+            withdrawn,
+            plugins: plugins.zip(tallies).collect(),
+        }
+    }
+
+    async fn on_failing(&mut self, engine: &Engine, failing: Failing) {
+        let Failing { path, trial, reason } = failing;
+        let Some(running) = self.running.get(&path).filter(|running| running.trial == trial) else {
+            return;
+        };
+        let file = path.display();
+        tracing::warn!(%file, %reason, "the canary is withdrawn; the version beside it serves all keys");
+        let now = (self.workshop.clock)();
+        let withdrawn = Withdrawn { at: now.to_rfc3339(), reason };
+        let began = Record::began(&running.digest, running.beside.clone(), now);
+        let record = Record::of(&path).ok().flatten().filter(|r| r.digest == began.digest);
+        let record = Record { withdrawn: Some(withdrawn.clone()), ..record.unwrap_or(began) };
+        if let Err(error) = record.write(&path) {
+            tracing::error!(%file, %error, "it is not on record that the canary was withdrawn; a restart would begin it again");
+        }
+        self.board.withdraw_trial(&path, withdrawn);
+        self.end(engine, &path).await;
+    }
+
+    async fn refuse(&mut self, engine: &Engine, find: &Find, reason: String) {
+        self.end(engine, &find.path).await;
+        let file = find.path.display().to_string();
+        tracing::warn!(%file, digest = %find.digest, %reason, "the candidate is refused");
+        let refused_at = (self.workshop.clock)();
+        let (digest, details) = (find.digest.clone(), Vec::new());
+        let view = RefusedView { file, digest, refused_at, reason, details };
+        self.board.end_trial(&find.path);
+        self.board.refuse(&find.path, view);
+    }
+
+    /// Nothing is tried any more of what was in this file.
+    async fn end(&mut self, engine: &Engine, path: &Path) {
+        let Some(running) = self.running.remove(path) else { return };
+        for Part { plugin, version, role, .. } in running.parts {
+            match role {
+                Role::Shadow(served) => served.observe(None),
+                Role::Canary(_) => {
+                    // Refused only when the host stops.
+                    let _ = engine.withdraw_canary(&plugin).await;
+                    let (engine, admin) = (engine.clone(), self.workshop.admin.clone());
+                    let version = version.to_string();
+                    tokio::spawn(redrive::redrive(engine, admin, plugin, version));
+                }
+            }
+        }
+        // Another may have waited for its place.
+        self.retry();
+    }
+
+    /// Another version of these plugins serves, or none. What was tried beside the one
+    /// before has ended with it, and counts again.
+    pub fn beside_others(&mut self, plugins: &BTreeSet<String>) {
+        let concerned = self.running.extract_if(.., |_, running| {
+            running.beside.keys().any(|plugin| plugins.contains(plugin))
+        });
+        for (path, _) in concerned.collect::<Vec<_>>() {
+            self.board.end_trial(&path);
+        }
+        self.retry();
+    }
+
+    /// Ends the trials whose files are gone, unless the plugin is just being replaced: who
+    /// promotes a candidate takes its file away, and has it serve when that file has been
+    /// seen, loaded and tried.
+    pub async fn take_out(&mut self, engine: &Engine, replaced: &BTreeSet<String>) {
+        let gone = self.removed.iter().filter(|(_, looks)| **looks >= LOOKS_GONE);
+        for path in gone.map(|(path, _)| path.clone()).collect::<Vec<_>>() {
+            let running = self.running.get(&path);
+            if running.is_some_and(|r| r.beside.keys().any(|plugin| replaced.contains(plugin))) {
+                continue;
+            }
+            self.removed.remove(&path);
+            if running.is_some() {
+                tracing::info!(file = %path.display(), "the candidate is taken out");
+            }
+            if let Err(error) = Record::remove(&path) {
+                tracing::warn!(file = %path.display(), %error, "what became of the candidate stays on record");
+            }
+            self.end(engine, &path).await;
+            self.board.end_trial(&path);
+        }
+    }
+
+    /// Has those that are not tried count again: what spoke against them may be gone.
+    pub fn retry(&mut self) {
+        let Some(watcher) = &mut self.watcher else { return };
+        let idle = self.finds.keys().filter(|path| !self.running.contains_key(*path));
+        idle.for_each(|path| watcher.forget(path));
+    }
+
+    fn forget(&mut self, path: &Path) {
+        if let Some(watcher) = &mut self.watcher {
+            watcher.forget(path);
+        }
+    }
+
+    fn next_find(&mut self, path: &Path) -> u64 {
+        let number = self.finds.entry(path.to_owned()).or_default();
+        *number += 1;
+        *number
+    }
+}

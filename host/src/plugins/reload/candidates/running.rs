@@ -1,0 +1,120 @@
+//! A file that is being tried: its plugins, beside those that serve.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sagabox_engine::engine::Canary;
+use sagabox_engine::model::PluginName;
+use sagabox_engine::seams::handler::Handler;
+use tokio::sync::mpsc;
+
+use super::canary::Watched;
+use super::judge::{Beside, Fit};
+use super::served::{Served, WaysBack};
+use super::shadow::Shadow;
+use super::tally::Tally;
+use super::terms::Terms;
+use crate::plugins::reload::Find;
+
+/// A file that is being tried.
+pub struct Running {
+    pub trial: u64,
+    pub digest: String,
+    pub terms: Terms,
+    /// Digests of what serves, by plugin.
+    pub beside: BTreeMap<String, String>,
+    pub parts: Vec<Part>,
+}
+
+/// One of its plugins.
+pub struct Part {
+    pub plugin: PluginName,
+    pub version: Arc<str>,
+    pub tally: Arc<Tally>,
+    pub role: Role,
+}
+
+pub enum Role {
+    /// Beside this one.
+    Shadow(Arc<Served>),
+    Canary(Arc<Watched>),
+}
+
+/// A canary that has failed too often.
+pub struct Failing {
+    pub path: PathBuf,
+    pub trial: u64,
+    pub reason: String,
+}
+
+impl Running {
+    /// A shadow has begun then; a canary is still to be handed to the engine.
+    ///
+    /// # Errors
+    /// If the system starts no thread for a shadow.
+    pub fn prepare(
+        trial: u64,
+        find: &Find,
+        fit: &Fit,
+        beside: &Beside,
+        (tell, ways_back): (&mpsc::UnboundedSender<Failing>, &WaysBack),
+    ) -> io::Result<Self> {
+        let mut parts = Vec::new();
+        for plugin in &fit.plugins {
+            let manifest = plugin.handler.manifest();
+            let (name, version) = (manifest.name.clone(), Arc::clone(&manifest.version));
+            let (tally, candidate) = (Arc::new(Tally::default()), Arc::clone(&plugin.handler));
+            let role = match fit.terms {
+                Terms::Canary { failures_max, .. } => {
+                    let (tell, path) = (tell.clone(), find.path.clone());
+                    // Nobody listens when the host stops.
+                    let tell = Box::new(move |reason| {
+                        let _ = tell.send(Failing { path: path.clone(), trial, reason });
+                    });
+                    let tally = Arc::clone(&tally);
+                    ways_back.add(Arc::clone(&candidate));
+                    Role::Canary(Arc::new(Watched::new(candidate, tally, failures_max, tell)))
+                }
+                Terms::Shadow => {
+                    let Some((_, served)) = beside.get(name.as_str()) else { continue };
+                    let tally = Arc::clone(&tally);
+                    served.observe(Some(Shadow::start(candidate, served.manifest(), tally)?));
+                    Role::Shadow(Arc::clone(served))
+                }
+            };
+            parts.push(Part { plugin: name, version, tally, role });
+        }
+        let (digest, beside) = (find.digest.clone(), digests(fit, beside));
+        Ok(Self { trial, digest, terms: fit.terms, beside, parts })
+    }
+
+    pub fn watched(&self) -> impl Iterator<Item = &Arc<Watched>> {
+        self.parts.iter().filter_map(|part| match &part.role {
+            Role::Canary(watched) => Some(watched),
+            Role::Shadow(_) => None,
+        })
+    }
+
+    pub fn canaries(&self, terms: Terms) -> impl Iterator<Item = Canary> {
+        let share = match terms {
+            Terms::Canary { share, .. } => Some(share),
+            Terms::Shadow => None,
+        };
+        self.watched().zip(share.into_iter().cycle()).map(|(watched, share)| Canary {
+            handler: Arc::clone(watched) as Arc<dyn Handler>,
+            share,
+        })
+    }
+}
+
+/// Of what serves the plugins of a file.
+pub fn digests(fit: &Fit, beside: &Beside) -> BTreeMap<String, String> {
+    let names = fit.plugins.iter().map(|plugin| plugin.handler.manifest().name.to_string());
+    let serving = names.filter_map(|name| {
+        let digest = beside.get(&name)?.0.clone();
+        Some((name, digest))
+    });
+    serving.collect()
+}

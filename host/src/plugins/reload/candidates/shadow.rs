@@ -1,0 +1,473 @@
+//! A candidate that decides what the version that serves has decided, and is compared.
+//!
+//! Decisions go to a thread of the shadow's own; if it is behind, they are skipped and
+//! counted. So the worst shadow costs those who serve a copy of the call.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use bytes::Bytes;
+use sagabox_engine::model::{Answer, Decision, Failure, Manifest, State};
+use sagabox_engine::seams::handler::{Call, Handler, Reply, as_read_by};
+
+use super::tally::{Differing, Tally};
+use crate::decisions::json::{Difference, Json, differences};
+use crate::verify::replay;
+use crate::verify::scenario::shown_decision;
+
+/// Decisions that may wait for a shadow, and what they may take of memory with all that they
+/// were decided from. The one that the shadow works on counts as well.
+const WAITING_MAX: usize = 1_024;
+const WAITING_BYTES_MAX: usize = 16 << 20;
+
+/// Ends when it is dropped, after what waits for it.
+pub struct Shadow {
+    decided: SyncSender<Decided>,
+    waiting_bytes: Arc<AtomicUsize>,
+    tally: Arc<Tally>,
+}
+
+/// With all answers, so that the candidate is not told less.
+struct Decided {
+    call: Call,
+    outcome: Result<Decision, Failure>,
+    bytes: usize,
+}
+
+impl Shadow {
+    /// # Errors
+    /// If the system starts no thread.
+    pub fn start(
+        candidate: Arc<dyn Handler>,
+        serving: &Manifest,
+        tally: Arc<Tally>,
+    ) -> std::io::Result<Self> {
+        let (decided, waiting) = sync_channel(WAITING_MAX);
+        let waiting_bytes = Arc::new(AtomicUsize::new(0));
+        let judge = Judge {
+            candidate,
+            states_of: serving.state_version,
+            tally: Arc::clone(&tally),
+            waiting_bytes: Arc::clone(&waiting_bytes),
+        };
+        let name = format!("shadow-{}", judge.candidate.manifest().name);
+        std::thread::Builder::new().name(name).spawn(move || judge.run(&waiting))?;
+        Ok(Self { decided, waiting_bytes, tally })
+    }
+
+    /// Copies the call and its outcome only if there is room for them.
+    pub(super) fn offer(&self, call: &Call, reply: &Result<Reply, Failure>) {
+        let outcome = match reply {
+            Ok(Reply::Decided(decision)) => Ok(decision),
+            // The call that counts comes when the answers are there.
+            Ok(Reply::Need(_)) => return,
+            Err(failure) => Err(failure),
+        };
+        let bytes = bytes(call, outcome);
+        let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let has_room = waiting + bytes <= WAITING_BYTES_MAX;
+        let copy = || Decided {
+            call: call.clone(),
+            outcome: outcome.cloned().map_err(Failure::clone),
+            bytes,
+        };
+        if !has_room || self.decided.try_send(copy()).is_err() {
+            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.tally.skip();
+        }
+    }
+}
+
+/// About what a decision that waits takes of memory, with what it was decided from.
+fn bytes(call: &Call, outcome: Result<&Decision, &Failure>) -> usize {
+    let state = call.state.as_ref().map_or(0, |state| state.data.len());
+    let answers = call.answers.iter().map(Answer::bytes).sum::<usize>();
+    let outcome = outcome.map_or_else(|failure| failure.to_string().len(), Decision::bytes);
+    size_of::<Decided>() + call.key.as_str().len() + call.event.bytes() + state + answers + outcome
+}
+
+/// What the shadow's thread works with.
+struct Judge {
+    candidate: Arc<dyn Handler>,
+    /// The version of the states that the version that serves writes.
+    states_of: u32,
+    tally: Arc<Tally>,
+    waiting_bytes: Arc<AtomicUsize>,
+}
+
+impl Judge {
+    fn run(self, waiting: &Receiver<Decided>) {
+        // What it logs is not to be taken for what the version that serves logs.
+        let _span =
+            tracing::info_span!("shadow", version = %self.candidate.manifest().version).entered();
+        while let Ok(decided) = waiting.recv() {
+            let Decided { call, outcome, bytes } = decided;
+            let (has_failed, differences) = self.compare(&call, outcome);
+            self.tally.call(has_failed);
+            if !differences.is_empty() {
+                self.tally.differs(Differing {
+                    at: call.now,
+                    key: call.key.as_str().to_owned(),
+                    event_type: call.event.event_type.clone(),
+                    event_id: call.event.id.clone(),
+                    differences,
+                });
+            }
+            drop(call);
+            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Judge {
+    /// Whether the candidate failed where the other decided, and where the two differ.
+    fn compare(&self, call: &Call, outcome: Result<Decision, Failure>) -> (bool, Vec<Difference>) {
+        let manifest = self.candidate.manifest();
+        let event_type = &call.event.event_type;
+        if !manifest.subscriptions.iter().any(|own| own.event_type == *event_type) {
+            let (place, expected) = ("subscriptions".to_owned(), Some(event_type.as_str().into()));
+            return (false, vec![Difference { place, expected, found: None }]);
+        }
+        let of_candidate = |state: &State| as_read_by(&*self.candidate, state);
+        let before = match call.state.as_ref().map(of_candidate).transpose() {
+            Ok(state) => state,
+            Err(why) => return (outcome.is_ok(), vec![replay::failed(&why)]),
+        };
+        let own = self.candidate.handle(&Call { state: before.clone(), ..call.clone() });
+        match (outcome, own) {
+            (Ok(expected), Ok(Reply::Decided(found))) => {
+                let mut all = differences("", &shown(&expected, call), &shown(&found, call));
+                if manifest.role.has_instances() {
+                    let before = before.map(|state| state.data);
+                    all.extend(self.compare_states(before, expected.state, found.state));
+                }
+                (false, all)
+            }
+            (Ok(_), Ok(Reply::Need(questions))) => {
+                (false, vec![replay::asks(&questions, &call.answers)])
+            }
+            (Ok(_), Err(failure)) => (true, vec![replay::failed(&failure.to_string())]),
+            (Err(expected), Ok(Reply::Decided(found))) => {
+                (false, vec![outcomes(fails(&expected), shown(&found, call))])
+            }
+            // Whether it would have failed with an answer nobody can tell.
+            (Err(_), Ok(Reply::Need(_))) => (false, Vec::new()),
+            // A limit names figures, and each version has words of its own: the kind counts.
+            (Err(expected), Err(found)) => match is_transient(&expected) == is_transient(&found) {
+                true => (false, Vec::new()),
+                false => (false, vec![outcomes(fails(&expected), fails(&found))]),
+            },
+        }
+    }
+
+    /// What both leave, as the candidate reads it.
+    fn compare_states(
+        &self,
+        before: Option<Bytes>,
+        expected: Option<Bytes>,
+        found: Option<Bytes>,
+    ) -> Vec<Difference> {
+        let expected = match expected {
+            None => before.clone(),
+            Some(data) => {
+                let state = State { version: self.states_of, data };
+                match as_read_by(&*self.candidate, &state) {
+                    Ok(state) => Some(state.data),
+                    Err(why) => return vec![replay::failed(&why)],
+                }
+            }
+        };
+        replay::compare_states(expected.as_deref(), found.or(before).as_deref())
+    }
+}
+
+/// But for the state, which is compared by what it means in one version.
+fn shown(decision: &Decision, call: &Call) -> Json {
+    let mut shown = shown_decision(decision, call.now);
+    if let Some(members) = shown.as_object_mut() {
+        members.remove("state");
+    }
+    shown
+}
+
+fn fails(failure: &Failure) -> Json {
+    Json::object([("fails", failure.to_string().into())])
+}
+
+fn is_transient(failure: &Failure) -> bool {
+    matches!(failure, Failure::Transient(_))
+}
+
+fn outcomes(expected: Json, found: Json) -> Difference {
+    let place = "decision".to_owned();
+    Difference { place, expected: Some(expected), found: Some(found) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use sagabox_engine::model::{
+        Absent, AnswerValue, Correlation, Due, Effect, Event, JSON, MessageKind, Outgoing,
+        Question, Role, Subscription, TimerChange, Timestamp,
+    };
+
+    use super::super::served::{Served, WaysBack};
+    use super::*;
+    use crate::decisions::json::json;
+
+    type Decide = Box<dyn Fn(&Call) -> Result<Reply, Failure> + Send + Sync>;
+
+    struct Scripted(Manifest, Decide);
+
+    impl Handler for Scripted {
+        fn manifest(&self) -> &Manifest {
+            &self.0
+        }
+
+        fn handle(&self, call: &Call) -> Result<Reply, Failure> {
+            (self.1)(call)
+        }
+
+        /// Only upwards, by a letter.
+        fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
+            match state.version < to {
+                true => Ok([&*state.data, b"+"].concat().into()),
+                false => Err("it is newer".to_owned()),
+            }
+        }
+    }
+
+    fn judge(
+        event_type: &str,
+        state_version: u32,
+        decide: impl Fn(&Call) -> Result<Reply, Failure> + Send + Sync + 'static,
+    ) -> Judge {
+        let subscription = Subscription {
+            event_type: event_type.to_owned(),
+            key: Correlation::Subject,
+            effect: Effect::StartOrHandle,
+            absent: Absent::Ignore,
+        };
+        let manifest = Manifest {
+            name: "p".into(),
+            role: Role::ProcessManager,
+            version: "2.0.0".into(),
+            description: String::new(),
+            subscriptions: vec![subscription],
+            commands: BTreeSet::new(),
+            events: BTreeSet::new(),
+            lookups: BTreeSet::new(),
+            streams: false,
+            state_version,
+        };
+        Judge {
+            candidate: Arc::new(Scripted(manifest, Box::new(decide))),
+            states_of: 1,
+            tally: Arc::default(),
+            waiting_bytes: Arc::default(),
+        }
+    }
+
+    fn call(state: Option<&'static str>) -> Call {
+        let event = br#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"k"}"#;
+        Call {
+            event: Arc::new(Event::from_json(event).unwrap()),
+            state: state.map(|text| State { version: 1, data: text.into() }),
+            now: Timestamp(7),
+            attempt: 1,
+            key: "k".into(),
+            answers: Vec::new(),
+            seed: 0,
+        }
+    }
+
+    fn decision(state: Option<&'static str>, sent: &[&str]) -> Decision {
+        let message = |name: &&str| Outgoing {
+            kind: MessageKind::Command,
+            event_type: (*name).to_owned(),
+            subject: None,
+            datacontenttype: JSON.to_owned(),
+            extensions: Vec::new(),
+            data: "{}".into(),
+        };
+        let messages = sent.iter().map(message).collect();
+        Decision { state: state.map(Bytes::from), messages, ..Decision::default() }
+    }
+
+    #[track_caller]
+    fn check(
+        judge: &Judge,
+        call: &Call,
+        outcome: Result<Decision, Failure>,
+        (failed, expected): (bool, &[&str]),
+    ) {
+        let (has_failed, found) = judge.compare(call, outcome);
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            (has_failed, found.as_slice()),
+            (failed, &*expected.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+        );
+    }
+
+    fn permanent(text: &str) -> Failure {
+        Failure::Permanent(text.to_owned())
+    }
+
+    #[test]
+    fn the_same_decision_is_none_that_differs() {
+        let same = |_: &Call| Ok(Reply::Decided(decision(Some("b"), &["Pay"])));
+        check(
+            &judge("t", 1, same),
+            &call(Some("a")),
+            Ok(decision(Some("b"), &["Pay"])),
+            (false, &[]),
+        );
+        // Who writes no state leaves the one before.
+        let none = |_: &Call| Ok(Reply::Decided(decision(None, &[])));
+        check(&judge("t", 1, none), &call(Some("a")), Ok(decision(Some("a"), &[])), (false, &[]));
+    }
+
+    #[test]
+    fn each_difference_has_its_place() {
+        let other = |_: &Call| Ok(Reply::Decided(decision(Some("2"), &["Pay", "Pack"])));
+        let judge = judge("t", 1, other);
+        let found = judge.compare(&call(Some("0")), Ok(decision(Some("1"), &["Pay"]))).1;
+        let places: Vec<&str> = found.iter().map(|difference| &*difference.place).collect();
+        assert_eq!(places, ["sends[1]", "state"]);
+    }
+
+    #[test]
+    fn states_of_two_versions_are_compared_in_the_candidates() {
+        let next = |call: &Call| {
+            assert_eq!(call.state.as_ref().map(|state| state.version), Some(2));
+            Ok(Reply::Decided(decision(Some("b+"), &[])))
+        };
+        check(&judge("t", 2, next), &call(Some("a")), Ok(decision(Some("b"), &[])), (false, &[]));
+        // Also that of an instance which has just started.
+        let first = |_: &Call| Ok(Reply::Decided(decision(Some("b+"), &[])));
+        check(&judge("t", 2, first), &call(None), Ok(decision(Some("b"), &[])), (false, &[]));
+        let unread = |_: &Call| unreachable!("its state cannot be read");
+        let why = "decision: expected \"as recorded\", found {\"fails\":\"the state of version 1 cannot be migrated to 0: it is newer\"}";
+        check(&judge("t", 0, unread), &call(Some("a")), Ok(decision(None, &[])), (true, &[why]));
+    }
+
+    #[test]
+    fn failures_are_compared_by_their_kind() {
+        let fails = || judge("t", 1, |_| Err(permanent("no")));
+        let why = "decision: expected \"as recorded\", found {\"fails\":\"no\"}";
+        check(&fails(), &call(None), Ok(decision(None, &[])), (true, &[why]));
+        check(&fails(), &call(None), Err(permanent("never")), (false, &[]));
+        let passing = Failure::Transient("later".to_owned());
+        let why = "decision: expected {\"fails\":\"later\"}, found {\"fails\":\"no\"}";
+        check(&fails(), &call(None), Err(passing), (false, &[why]));
+        let decides = judge("t", 1, |_| Ok(Reply::Decided(decision(None, &[]))));
+        let (failed, found) = decides.compare(&call(None), Err(permanent("no")));
+        assert_eq!((failed, found.len()), (false, 1));
+        assert_eq!(found[0].expected, Some(json!({"fails": "no"})));
+        assert_eq!(found[0].found, Some(json!({"emits": [], "sends": []})));
+    }
+
+    #[test]
+    fn it_is_told_what_the_other_asked_and_no_more() {
+        let question = |key: &str| {
+            let (name, key) = ("customer".to_owned(), key.to_owned());
+            Question::Lookup { name, key }
+        };
+        let asks = move |call: &Call| {
+            assert_eq!(call.answers.len(), 1);
+            Ok(Reply::Need(vec![question("k"), question("other")]))
+        };
+        let answers = vec![Answer { question: question("k"), value: AnswerValue::Missing }];
+        let call = Call { answers, ..call(None) };
+        let found = judge("t", 1, asks).compare(&call, Ok(decision(None, &[]))).1;
+        assert_eq!((found.len(), &*found[0].place), (1, "asks"));
+        let shown = found[0].to_string();
+        assert!(shown.contains("other") && !shown.contains("\"k\""), "{shown}");
+    }
+
+    #[test]
+    fn an_event_that_it_no_longer_takes_differs() {
+        let never = judge("u", 1, |_| unreachable!("it does not subscribe"));
+        let why = "subscriptions: expected \"t\", found nothing";
+        check(&never, &call(None), Ok(decision(None, &[])), (false, &[why]));
+    }
+
+    /// A candidate whose calls end when the sender is dropped.
+    fn stuck() -> (Judge, std::sync::mpsc::Sender<()>) {
+        let (open, opened) = std::sync::mpsc::channel::<()>();
+        let opened = std::sync::Mutex::new(opened);
+        let stuck = move |_: &Call| {
+            let _ = opened.lock().unwrap().recv();
+            Ok(Reply::Decided(decision(None, &[])))
+        };
+        (judge("t", 1, stuck), open)
+    }
+
+    /// However few they are: what was decided, and all that it was decided from.
+    #[test]
+    fn what_waits_for_a_shadow_is_bounded_in_bytes() {
+        const LARGE: usize = 3 << 20;
+        let large = || Bytes::from(vec![b'x'; LARGE]);
+        let with_answer = |value| {
+            let question = Question::Stream("s".to_owned());
+            Call { answers: vec![Answer { question, value }], ..call(None) }
+        };
+        let found = AnswerValue::Found { content_type: JSON.to_owned(), data: large() };
+        let event = Arc::new(Event { data: large(), ..Event::clone(&call(None).event) });
+        let state = State { version: 1, data: large() };
+        let mut message = decision(None, &["Pay"]);
+        message.messages[0].data = large();
+        let timer = TimerChange::Set { name: "t".into(), due: Due::After(1), data: large() };
+        let why = String::from_utf8(large().to_vec()).unwrap();
+        let nothing = || Ok(decision(None, &[]));
+        for (what, call, outcome) in [
+            ("message", call(None), Ok(message)),
+            (
+                "next state",
+                call(None),
+                Ok(Decision { state: Some(large()), ..Decision::default() }),
+            ),
+            ("timer", call(None), Ok(Decision { timers: vec![timer], ..Decision::default() })),
+            ("failure", call(None), Err(Failure::Permanent(why))),
+            ("answer", with_answer(found), nothing()),
+            ("stream", with_answer(AnswerValue::Events(vec![Arc::clone(&event)])), nothing()),
+            ("event", Call { event, ..call(None) }, nothing()),
+            ("state", Call { state: Some(state), ..call(None) }, nothing()),
+        ] {
+            let (Judge { candidate, tally, .. }, open) = stuck();
+            let manifest = candidate.manifest().clone();
+            let shadow = Shadow::start(candidate, &manifest, Arc::clone(&tally)).unwrap();
+            let reply = outcome.map(Reply::Decided);
+            for _ in 0..20 {
+                shadow.offer(&call, &reply);
+            }
+            let taken = 20 - tally.counts().skipped;
+            assert_eq!(taken, (WAITING_BYTES_MAX / LARGE) as u64, "{what}");
+            drop(open);
+        }
+    }
+
+    #[test]
+    fn a_shadow_that_is_behind_skips_and_holds_nobody_back() {
+        let (Judge { candidate, tally, .. }, open) = stuck();
+        let serving = judge("t", 1, |_| Ok(Reply::Decided(decision(None, &[])))).candidate;
+        let shadow = Shadow::start(candidate, serving.manifest(), Arc::clone(&tally)).unwrap();
+        let served = Served::new(serving, WaysBack::default());
+        served.observe(Some(shadow));
+        let offered = WAITING_MAX as u64 + 50;
+        for _ in 0..offered {
+            served.handle(&call(None)).unwrap();
+        }
+        let skipped = tally.counts().skipped;
+        assert!((49..=50).contains(&skipped), "{skipped}: it may have taken one");
+        drop(open);
+        served.observe(None);
+        while tally.counts().calls < offered - skipped {
+            std::thread::yield_now();
+        }
+        served.handle(&call(None)).unwrap();
+        assert_eq!(tally.counts().calls + skipped, offered, "nobody looks any more");
+    }
+}

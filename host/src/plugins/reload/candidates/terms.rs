@@ -1,0 +1,254 @@
+//! The files beside a candidate: what it is to do, which somebody writes, and what became
+//! of it, which the host writes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use sagabox_engine::engine::Share;
+use sagabox_engine::model::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::judge::Beside;
+use crate::io::files;
+use crate::plugins::trust;
+
+const TERMS: &str = "toml";
+const RECORD: &str = "trial";
+/// Of a hundred calls: some fail in every plugin, and a version that is worse than
+/// this is soon seen.
+pub const FAILURES_MAX: u32 = 5;
+const HEADING: &str = "\
+# What became of the candidate beside this file. Sagabox writes it; delete it to have a
+# candidate that was withdrawn tried again.
+
+";
+
+/// What a candidate is to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Terms {
+    /// It decides what the version that serves decides, and nothing of it takes effect.
+    Shadow,
+    /// It serves a share of the keys, until more than so many of its last hundred calls failed.
+    Canary { share: Share, failures_max: u32 },
+}
+
+impl fmt::Display for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shadow => f.write_str("shadow"),
+            Self::Canary { share, failures_max } => write!(
+                f,
+                "canary of {} % of the keys, until more than {failures_max} of its last 100 calls failed",
+                share.as_percent()
+            ),
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    share: Option<f64>,
+    failures_max: Option<u32>,
+}
+
+impl Terms {
+    /// Of the candidate in this file.
+    ///
+    /// # Errors
+    /// Says what is wrong with the file beside it.
+    pub fn of(component: &Path) -> Result<Self, String> {
+        let path = files::beside(component, TERMS);
+        let Some(text) = files::read(&path)? else { return Ok(Self::Shadow) };
+        Self::parse(&text).map_err(|why| format!("{}{why}", path.display()))
+    }
+
+    /// # Errors
+    /// Begins with `:`, to stand behind the file's name.
+    fn parse(text: &str) -> Result<Self, String> {
+        let written: Written = toml::from_str(text).map_err(|error| files::fault(text, &error))?;
+        let Some(percent) = written.share else {
+            return match written.failures_max {
+                None => Ok(Self::Shadow),
+                Some(_) => Err(": failures_max is for a canary; say its `share` of the keys, in \
+                                percent, or leave both out for a shadow"
+                    .to_owned()),
+            };
+        };
+        Self::canary(percent, written.failures_max).map_err(|why| format!(": {why}"))
+    }
+
+    /// # Errors
+    /// If there can be no such canary.
+    pub fn canary(percent: f64, failures_max: Option<u32>) -> Result<Self, String> {
+        let share = Share::percent(percent).ok_or_else(|| {
+            format!("share is {percent}; accepted are percentages from 0.0001 to 100")
+        })?;
+        let failures_max = failures_max.unwrap_or(FAILURES_MAX);
+        if failures_max > 100 {
+            return Err(format!(
+                "failures_max is {failures_max}; it counts failures of the last 100 calls, so \
+                 accepted are 0 to 100"
+            ));
+        }
+        Ok(Self::Canary { share, failures_max })
+    }
+
+    #[must_use]
+    pub fn is_shadow(self) -> bool {
+        self == Self::Shadow
+    }
+
+    /// Writes the file beside a candidate of this name; a shadow needs none.
+    ///
+    /// # Errors
+    /// If it cannot be written or removed.
+    pub fn put(self, directory: &Path, file: &str) -> std::io::Result<()> {
+        let name = files::beside(Path::new(file), TERMS);
+        match self {
+            Self::Shadow => files::remove(&directory.join(name)),
+            Self::Canary { share, failures_max } => {
+                let percent = share.as_percent();
+                let text = format!(
+                    "# Serves this share of the keys, in percent,\nshare = {percent}\n\
+                     # until more than so many of its last 100 calls have failed.\n\
+                     failures_max = {failures_max}\n"
+                );
+                files::put(directory, &name.to_string_lossy(), text.as_bytes())
+            }
+        }
+    }
+}
+
+/// What became of a canary. So it goes on after a restart, or stays withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// SHA-256 of the candidate.
+    pub digest: String,
+    /// And of what served each of its plugins when it began.
+    pub beside: BTreeMap<String, String>,
+    pub began_at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn: Option<Withdrawn>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Withdrawn {
+    pub at: String,
+    pub reason: String,
+}
+
+impl Record {
+    pub fn began(digest: &str, beside: BTreeMap<String, String>, now: Timestamp) -> Self {
+        Self { digest: digest.to_owned(), beside, began_at: now.to_rfc3339(), withdrawn: None }
+    }
+
+    /// Whether the canary was at work when the host stopped, beside what serves now.
+    #[must_use]
+    pub fn is_running(&self, digest: &str, beside: &Beside) -> bool {
+        let serves = |(plugin, digest): (&String, &String)| {
+            beside.get(plugin).is_some_and(|(serving, _)| serving == digest)
+        };
+        self.digest == digest && self.withdrawn.is_none() && self.beside.iter().all(serves)
+    }
+
+    /// Of the candidate in this file.
+    ///
+    /// # Errors
+    /// If there is one and it is not understood.
+    pub fn of(component: &Path) -> Result<Option<Self>, String> {
+        let path = files::beside(component, RECORD);
+        let Some(text) = files::read(&path)? else { return Ok(None) };
+        toml::from_str(&text).map(Some).map_err(|error| {
+            let fault = files::fault(&text, &error);
+            format!("{}{fault}; delete it to begin anew", path.display())
+        })
+    }
+
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, component: &Path) -> std::io::Result<()> {
+        let path = files::beside(component, RECORD);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // A table of texts can always be written.
+        let text = format!("{HEADING}{}", toml::to_string(self).unwrap_or_default());
+        files::put(path.parent().unwrap_or(Path::new("")), &name, text.as_bytes())
+    }
+
+    /// # Errors
+    /// If there is one and it cannot be removed.
+    pub fn remove(component: &Path) -> std::io::Result<()> {
+        files::remove(&files::beside(component, RECORD))
+    }
+}
+
+/// Whether it is no candidate, but says something of one beside it.
+pub fn is_companion(path: &Path) -> bool {
+    let is_ours = path.extension().is_some_and(|own| own == TERMS || own == RECORD);
+    is_ours || trust::is_companion(path)
+}
+
+/// Whose companion it is.
+pub fn component_of(companion: &Path) -> PathBuf {
+    companion.with_extension("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(text: &str, part: &str) {
+        let error = Terms::parse(text).unwrap_err();
+        assert!(error.contains(part), "{error}");
+    }
+
+    #[test]
+    fn without_a_share_a_candidate_is_a_shadow() {
+        assert_eq!(Terms::parse(""), Ok(Terms::Shadow));
+        let share = Share::percent(10.0).unwrap();
+        assert_eq!(Terms::parse("share = 10"), Ok(Terms::Canary { share, failures_max: 5 }));
+        let all = Terms::parse("share = 10.0\nfailures_max = 0");
+        assert_eq!(all, Ok(Terms::Canary { share, failures_max: 0 }));
+    }
+
+    #[test]
+    fn what_no_canary_can_be_is_refused_by_name() {
+        refused("share = 0", "share is 0; accepted are percentages from 0.0001 to 100");
+        refused("share = 101", "share is 101");
+        refused("share = 5\nfailures_max = 101", "failures_max is 101");
+        refused("failures_max = 3", "say its `share`");
+        refused("percent = 3", "unknown field `percent`");
+        refused("share = \"ten\"", ":1: invalid type");
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let component = folder.path().join("a.wasm");
+        assert_eq!(Terms::of(&component), Ok(Terms::Shadow));
+        let terms = Terms::canary(12.5, Some(3)).unwrap();
+        terms.put(folder.path(), "a.wasm").unwrap();
+        assert_eq!(Terms::of(&component), Ok(terms));
+        Terms::Shadow.put(folder.path(), "a.wasm").unwrap();
+        assert_eq!(Terms::of(&component), Ok(Terms::Shadow));
+
+        assert_eq!(Record::of(&component), Ok(None));
+        let beside = BTreeMap::from([("orders".to_owned(), "ab".to_owned())]);
+        let mut record = Record::began("cd", beside, Timestamp(0));
+        record.write(&component).unwrap();
+        assert_eq!(Record::of(&component), Ok(Some(record.clone())));
+        let (at, reason) = (Timestamp(1).to_rfc3339(), "it failed \"often\"".to_owned());
+        record.withdrawn = Some(Withdrawn { at, reason });
+        record.write(&component).unwrap();
+        assert_eq!(Record::of(&component), Ok(Some(record)));
+        Record::remove(&component).unwrap();
+        Record::remove(&component).unwrap();
+        std::fs::write(folder.path().join("a.wasm.trial"), "digest = 1").unwrap();
+        assert!(Record::of(&component).unwrap_err().contains("delete it to begin anew"));
+        assert_eq!(component_of(&folder.path().join("a.wasm.trial")), component);
+    }
+}

@@ -1,0 +1,554 @@
+//! Plugins are loaded, replaced and taken out while the host runs, as the files in
+//! their directory come, change and go.
+//!
+//! A file is loaded in the background, then its plugins are tried on the states of all
+//! instances; when every check holds, they serve. A file that fails any check is refused
+//! with its reason, and what served before goes on. A file counts whole: half of a
+//! component at work would surprise its author more than none.
+
+mod board;
+pub mod candidates;
+mod preflight;
+mod watch;
+mod workshop;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sagabox_engine::engine::{Canary, Engine, Missed};
+use sagabox_engine::model::Manifest;
+use sagabox_engine::seams::handler::Handler;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use board::{Board, CandidateView, CheckingView, PluginView, RefusedView, Totals};
+use candidates::{Beside, Candidates, Served};
+use watch::{File, News, Watcher};
+pub use workshop::Workshop;
+
+use crate::plugins::trust;
+use crate::plugins::wasm::{self, LoadedPlugin, Unfit};
+
+/// What a candidate must show before it serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preflight {
+    /// All live states migrate, or it is refused.
+    #[default]
+    Refuse,
+    /// It serves all the same; an instance whose state does not migrate waits behind a
+    /// dead letter when something comes for it.
+    Report,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// None: the directory is read at the start alone.
+    pub poll: Option<Duration>,
+    pub preflight: Preflight,
+    /// For plugins that were taken out and come back.
+    pub missed: Missed,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        // A file counts after two looks, and is to serve within a second.
+        let poll = Some(Duration::from_millis(250));
+        Self { poll, preflight: Preflight::default(), missed: Missed::default() }
+    }
+}
+
+pub struct Loader {
+    workshop: Arc<Workshop>,
+    settings: Settings,
+    board: Board,
+    /// None while it looks.
+    watcher: Option<Watcher>,
+    serving: BTreeMap<String, Serving>,
+    /// Counts what was found at each path: a newer find makes what is under way void.
+    finds: BTreeMap<PathBuf, u64>,
+    loading: JoinSet<Loaded>,
+    trying: JoinSet<Tried>,
+    /// The plugins of the files that are being tried.
+    claimed: BTreeMap<PathBuf, BTreeSet<String>>,
+    /// Files that are gone, and whose plugins still serve.
+    removed: BTreeSet<PathBuf>,
+    /// Files that are refused because others have their names.
+    outnamed: BTreeSet<PathBuf>,
+    /// Files that are loaded just now, or refused, because they are not trusted: they count
+    /// again when their signature or the lock file changes.
+    doubtful: BTreeSet<PathBuf>,
+    /// Why each file was refused last. It is logged once: the log may lie in the directory
+    /// under the name of a component, and would be refused with each of its own lines.
+    said: BTreeMap<PathBuf, String>,
+    candidates: Candidates,
+    /// The canaries that serve from the start.
+    canaries: Vec<Canary>,
+    /// The directory could not be read when it was last looked at.
+    is_blind: bool,
+}
+
+struct Serving {
+    path: PathBuf,
+    digest: String,
+    handler: Arc<Served>,
+}
+
+/// A file at a time.
+#[derive(Clone)]
+struct Find {
+    path: PathBuf,
+    digest: String,
+    number: u64,
+}
+
+struct Loaded {
+    find: Find,
+    outcome: Result<Vec<LoadedPlugin>, Unfit>,
+}
+
+struct Tried {
+    find: Find,
+    plugins: Vec<LoadedPlugin>,
+    /// The same, as they are to serve.
+    served: Vec<Arc<Served>>,
+    outcome: Result<Option<String>, String>,
+}
+
+impl Loader {
+    /// Loads what is in the directory. What needs to be tried on instances first serves
+    /// later, when `run` has tried it.
+    ///
+    /// # Errors
+    /// If the directory or the store cannot be read.
+    pub async fn begin(
+        directory: &Path,
+        workshop: Workshop,
+        settings: Settings,
+    ) -> anyhow::Result<Self> {
+        let (workshop, folder) = (Arc::new(workshop), directory.to_owned());
+        let loading = Arc::clone(&workshop);
+        // Compiling components takes seconds of pure computation.
+        let begun = tokio::task::spawn_blocking(move || {
+            let mut loaded = Vec::new();
+            let bytes_max = loading.sandbox.component_bytes();
+            // One is loaded, and what was read of it is dropped, before the next is read.
+            let each = |file| loaded.push(loading.load(file, 0));
+            let watcher = Watcher::begin(&folder, bytes_max, each)?;
+            Ok::<_, std::io::Error>((watcher, loaded))
+        });
+        let begun = begun.await?;
+        let reading = || format!("cannot read the plugin directory {}", directory.display());
+        let (watcher, loaded) = begun.with_context(reading)?;
+        let board = Board::default();
+        board.leave_out(watcher.others());
+        let candidates =
+            Candidates::new(directory, Arc::clone(&workshop), board.clone(), settings.preflight);
+        let mut loader = Self {
+            workshop,
+            settings,
+            board,
+            watcher: Some(watcher),
+            serving: BTreeMap::new(),
+            finds: BTreeMap::new(),
+            loading: JoinSet::new(),
+            trying: JoinSet::new(),
+            claimed: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            outnamed: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
+            said: BTreeMap::new(),
+            candidates,
+            canaries: Vec::new(),
+            is_blind: false,
+        };
+        loader.candidates.remember().await;
+        for Loaded { find, outcome } in loaded {
+            loader.finds.insert(find.path.clone(), find.number);
+            let Some(plugins) = loader.checked(&find, outcome).await else { continue };
+            loader.workshop.index_for(&plugins).await.map_err(anyhow::Error::msg)?;
+            let beside_canary = |plugin: &LoadedPlugin| {
+                let name = plugin.handler.manifest().name.as_str();
+                loader.candidates.has_run_beside(name, &find.digest)
+            };
+            let goes_on = plugins.iter().any(beside_canary);
+            if goes_on || loader.workshop.served_before(&find, &plugins).await? {
+                let served = loader.served(&plugins);
+                loader.note(&find, served, None);
+            } else {
+                loader.try_out(find, plugins);
+            }
+        }
+        let canaries = loader.candidates.begin(&loader.beside()).await;
+        loader.canaries = canaries.with_context(reading)?;
+        Ok(loader)
+    }
+
+    pub fn board(&self) -> Board {
+        self.board.clone()
+    }
+
+    /// What serves from the start.
+    pub fn handlers(&self) -> Vec<Arc<dyn Handler>> {
+        let handlers = self.serving.values().map(|serving| Arc::clone(&serving.handler) as _);
+        handlers.collect()
+    }
+
+    /// Candidates that serve a share of the keys from the start.
+    pub fn canaries(&self) -> Vec<Canary> {
+        self.canaries.clone()
+    }
+
+    /// What serves, as candidates need to know it.
+    fn beside(&self) -> Beside {
+        let serving = self.serving.iter();
+        let serving = serving.map(|(name, serving)| {
+            (name.clone(), (serving.digest.clone(), Arc::clone(&serving.handler)))
+        });
+        serving.collect()
+    }
+
+    /// Follows the directory until `stop`.
+    pub async fn run(mut self, engine: Engine, stop: CancellationToken) {
+        let never = Duration::from_secs(3_600);
+        let mut looks = tokio::time::interval(self.settings.poll.unwrap_or(never));
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                Some(loaded) = self.loading.join_next() => match loaded {
+                    Ok(loaded) => self.on_loaded(loaded).await,
+                    Err(error) => tracing::error!(%error, "loading a plugin ended by a mistake of Sagabox"),
+                },
+                Some(tried) = self.trying.join_next() => match tried {
+                    Ok(tried) => self.on_tried(&engine, tried).await,
+                    Err(error) => tracing::error!(%error, "trying a plugin ended by a mistake of Sagabox"),
+                },
+                step = self.candidates.next() => {
+                    let beside = self.beside();
+                    self.candidates.on(step, &engine, &beside).await;
+                }
+                _ = looks.tick(), if self.settings.poll.is_some() => {
+                    self.look().await;
+                    let beside = self.beside();
+                    self.candidates.look(&beside).await;
+                }
+            }
+            // What takes the place of a removed file is loaded by then, and known by its names.
+            if self.loading.is_empty() {
+                self.take_out(&engine).await;
+                let replaced = self.claimed.values().flatten().cloned().collect();
+                self.candidates.take_out(&engine, &replaced).await;
+            }
+        }
+    }
+
+    async fn look(&mut self) {
+        let Some(mut watcher) = self.watcher.take() else { return };
+        let looked = tokio::task::spawn_blocking(move || {
+            let news = watcher.look();
+            (watcher, news)
+        });
+        let Ok((watcher, news)) = looked.await else { return };
+        self.watcher = Some(watcher);
+        match news {
+            Ok(News { files, removed, companions, others }) => {
+                self.is_blind = false;
+                others.iter().for_each(|others| self.board.leave_out(others));
+                files.into_iter().for_each(|file| self.on_file(file));
+                for path in removed {
+                    self.next_find(&path);
+                    self.board.clear(&path);
+                    self.said.remove(&path);
+                    self.outnamed.remove(&path);
+                    self.removed.insert(path);
+                }
+                companions.iter().for_each(|companion| self.on_companion(companion));
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_blind, true) {
+                    tracing::error!(%error, "the plugin directory cannot be read; the plugins serve on");
+                }
+            }
+        }
+    }
+
+    /// A signature or the lock file has changed. What waited for that counts again; what
+    /// serves goes on: taking it out is done by taking its file away.
+    fn on_companion(&mut self, companion: &Path) {
+        let is_lock = trust::is_lock(companion);
+        let concerned = |path: &&PathBuf| is_lock || trust::beside(path) == companion;
+        if let Some(watcher) = &mut self.watcher {
+            self.doubtful.iter().filter(concerned).for_each(|path| watcher.forget(path));
+        }
+        if is_lock {
+            self.candidates.retry();
+        }
+        for (plugin, serving) in self.serving.iter().filter(|_| is_lock) {
+            let Workshop { sandbox, directory, .. } = &*self.workshop;
+            let pinned = sandbox.pinned(&serving.path, directory, &serving.digest);
+            if let Err(reason) = pinned {
+                let file = serving.path.display();
+                tracing::warn!(%plugin, %file, %reason, "the plugin serves on, and would be refused at the next start");
+            }
+        }
+    }
+
+    fn on_file(&mut self, file: File) {
+        let number = self.next_find(&file.path);
+        self.removed.remove(&file.path);
+        self.board.clear(&file.path);
+        let serves = |serving: &Serving| serving.path == file.path && serving.digest == file.digest;
+        if self.serving.values().any(serves) {
+            tracing::info!(file = %file.path.display(), "the file is again what serves");
+            return;
+        }
+        self.doubtful.insert(file.path.clone());
+        let workshop = Arc::clone(&self.workshop);
+        self.loading.spawn_blocking(move || workshop.load(file, number));
+    }
+
+    fn next_find(&mut self, path: &Path) -> u64 {
+        self.claimed.remove(path);
+        self.doubtful.remove(path);
+        let number = self.finds.entry(path.to_owned()).or_default();
+        *number += 1;
+        *number
+    }
+
+    fn is_void(&self, find: &Find) -> bool {
+        self.finds.get(&find.path) != Some(&find.number)
+    }
+
+    async fn on_loaded(&mut self, Loaded { find, outcome }: Loaded) {
+        if self.is_void(&find) {
+            return;
+        }
+        let Some(plugins) = self.checked(&find, outcome).await else { return };
+        let is_same = |plugin: &LoadedPlugin| {
+            let serving = self.serving.get(plugin.handler.manifest().name.as_str());
+            serving.is_some_and(|serving| serving.digest == find.digest)
+        };
+        if plugins.iter().all(is_same) {
+            // The file has another name; its plugins need not notice.
+            for plugin in plugins {
+                let name = plugin.handler.manifest().name.as_str();
+                self.board.rename(name, &find.path);
+                if let Some(serving) = self.serving.get_mut(name) {
+                    serving.path.clone_from(&find.path);
+                }
+            }
+            return;
+        }
+        self.try_out(find, plugins);
+    }
+
+    /// The plugins of a file, if no check speaks against them.
+    async fn checked(
+        &mut self,
+        find: &Find,
+        outcome: Result<Vec<LoadedPlugin>, Unfit>,
+    ) -> Option<Vec<LoadedPlugin>> {
+        match &outcome {
+            Err(Unfit::Untrusted(_)) => self.doubtful.insert(find.path.clone()),
+            _ => self.doubtful.remove(&find.path),
+        };
+        let checked = match outcome {
+            Ok(plugins) => match self.check(find, &plugins).await {
+                Ok(()) => Ok(plugins),
+                Err(reason) => Err(Unfit::Broken(reason)),
+            },
+            Err(unfit) => Err(unfit),
+        };
+        match checked {
+            Ok(plugins) => Some(plugins),
+            Err(unfit) => {
+                self.refuse(find, &unfit);
+                None
+            }
+        }
+    }
+
+    async fn check(&mut self, find: &Find, plugins: &[LoadedPlugin]) -> Result<(), String> {
+        let is_other = |path: &Path| path != find.path && !self.removed.contains(path);
+        let serving = self.serving.iter().filter(|(_, serving)| is_other(&serving.path));
+        let serving = serving.map(|(name, serving)| (name.clone(), serving.path.clone()));
+        let tried = self.claimed.iter().filter(|(path, _)| is_other(path));
+        let tried = tried.flat_map(|(path, names)| names.iter().map(|n| (n.clone(), path.clone())));
+        let names: BTreeMap<String, PathBuf> = serving.chain(tried).collect();
+        self.outnamed.remove(&find.path);
+        if let Some(reason) = wasm::taken(plugins, &names) {
+            self.outnamed.insert(find.path.clone());
+            return Err(reason);
+        }
+        for plugin in plugins {
+            self.check_role(plugin.handler.manifest()).await?;
+        }
+        Ok(())
+    }
+
+    async fn check_role(&self, manifest: &Manifest) -> Result<(), String> {
+        let (name, role) = (manifest.name.as_str(), manifest.role);
+        let before = self.serving.get(name).map(|serving| serving.handler.manifest().role);
+        let has_instances = match before {
+            Some(before) if before != role => {
+                return Err(format!(
+                    "is a {}, and `{name}` serves as a {}; a plugin keeps its role, give the new one another name",
+                    role.as_str(),
+                    before.as_str()
+                ));
+            }
+            Some(_) => false,
+            None if role.has_instances() => false,
+            None => self.workshop.admin.has_instances(name).await.map_err(|e| e.to_string())?,
+        };
+        match has_instances {
+            false => Ok(()),
+            true => Err(format!(
+                "is a {}, and the store has instances of `{name}` from when it was a process manager; \
+                 a plugin keeps its role, give the new one another name",
+                role.as_str()
+            )),
+        }
+    }
+
+    /// Tries the plugins on the states of their instances, in the background.
+    fn try_out(&mut self, find: Find, plugins: Vec<LoadedPlugin>) {
+        let names = plugins.iter().map(|plugin| plugin.handler.manifest().name.to_string());
+        self.claimed.insert(find.path.clone(), names.collect());
+        let (workshop, board, rule) =
+            (Arc::clone(&self.workshop), self.board.clone(), self.settings.preflight);
+        let served = self.served(&plugins);
+        self.trying.spawn(async move {
+            let handlers: Vec<_> =
+                served.iter().map(|own| Arc::clone(own) as Arc<dyn Handler>).collect();
+            let outcome = workshop.try_out(&board, &find, &handlers, rule, None).await;
+            Tried { find, plugins, served, outcome }
+        });
+    }
+
+    async fn on_tried(&mut self, engine: &Engine, tried: Tried) {
+        let Tried { find, plugins, served, outcome } = tried;
+        if self.is_void(&find) {
+            return;
+        }
+        self.claimed.remove(&find.path);
+        let report = match outcome {
+            Ok(report) => report,
+            Err(reason) => {
+                self.refuse(&find, &Unfit::Broken(reason));
+                return self.retry_outnamed();
+            }
+        };
+        // Others have come to serve meanwhile.
+        if let Err(reason) = self.check(&find, &plugins).await {
+            return self.refuse(&find, &Unfit::Broken(reason));
+        }
+        if let Err(reason) = self.workshop.index_for(&plugins).await {
+            return self.refuse(&find, &Unfit::Broken(reason));
+        }
+        for handler in &served {
+            let outcome = engine.serve(Arc::clone(handler) as _, self.settings.missed).await;
+            if let Err(error) = outcome {
+                return self.refuse(&find, &Unfit::Broken(error.to_string()));
+            }
+        }
+        let kept: BTreeSet<String> =
+            served.iter().map(|handler| handler.manifest().name.to_string()).collect();
+        let left_out = |(name, serving): (&String, &Serving)| {
+            (serving.path == find.path && !kept.contains(name)).then(|| name.clone())
+        };
+        let left_out: Vec<String> = self.serving.iter().filter_map(left_out).collect();
+        for name in left_out {
+            self.withdraw(engine, &name).await;
+        }
+        self.workshop.remember(&find, kept.iter()).await;
+        self.note(&find, served, report);
+        self.candidates.beside_others(&kept);
+    }
+
+    /// The plugins of a file, as they serve.
+    fn served(&self, plugins: &[LoadedPlugin]) -> Vec<Arc<Served>> {
+        let ways_back = self.candidates.ways_back();
+        let served =
+            |own: &LoadedPlugin| Arc::new(Served::new(Arc::clone(&own.handler), ways_back.clone()));
+        plugins.iter().map(served).collect()
+    }
+
+    /// The plugins serve.
+    fn note(&mut self, find: &Find, served: Vec<Arc<Served>>, preflight: Option<String>) {
+        self.board.clear(&find.path);
+        self.said.remove(&find.path);
+        for handler in served {
+            let manifest = handler.manifest().clone();
+            let (name, version) = (manifest.name.to_string(), Arc::clone(&manifest.version));
+            let file = find.path.display().to_string();
+            let states = preflight.as_deref();
+            tracing::info!(plugin = %name, %version, %file, digest = %find.digest, states, "the plugin serves");
+            self.board.serve(PluginView {
+                file,
+                digest: find.digest.clone(),
+                since_at: (self.workshop.clock)(),
+                preflight: preflight.clone().filter(|_| manifest.role.has_instances()),
+                manifest,
+            });
+            let (path, digest) = (find.path.clone(), find.digest.clone());
+            self.serving.insert(name, Serving { path, digest, handler });
+        }
+    }
+
+    fn refuse(&mut self, find: &Find, unfit: &Unfit) {
+        let (reason, details) = (unfit.to_string(), unfit.details().to_vec());
+        let file = find.path.display().to_string();
+        let before = self.serving.values().any(|serving| serving.path == find.path);
+        let what = if before { "what served before goes on" } else { "nothing of it serves" };
+        if self.said.insert(find.path.clone(), reason.clone()).as_ref() != Some(&reason) {
+            tracing::warn!(%file, digest = %find.digest, %reason, "the plugin is refused; {what}");
+            details.iter().for_each(|line| tracing::warn!(%file, "{line}"));
+        }
+        self.board.clear(&find.path);
+        let refused_at = (self.workshop.clock)();
+        let digest = find.digest.clone();
+        let view = RefusedView { file, digest, refused_at, reason, details };
+        self.board.refuse(&find.path, view);
+    }
+
+    /// Takes out the plugins whose files are gone, unless a file that is being tried has
+    /// the same plugin: then it is replaced, or taken out afterwards.
+    async fn take_out(&mut self, engine: &Engine) {
+        for path in self.removed.clone() {
+            let mut is_done = true;
+            let of_file = self.serving.iter().filter(|(_, serving)| serving.path == path);
+            for name in of_file.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+                if self.claimed.values().any(|names| names.contains(&name)) {
+                    is_done = false;
+                } else {
+                    self.withdraw(engine, &name).await;
+                }
+            }
+            if is_done {
+                self.removed.remove(&path);
+            }
+        }
+    }
+
+    async fn withdraw(&mut self, engine: &Engine, name: &str) {
+        // Refused only when the host stops.
+        let _ = engine.withdraw(&name.into()).await;
+        tracing::info!(plugin = %name, "the plugin is taken out; its instances stay");
+        self.serving.remove(name);
+        self.board.withdraw(name);
+        self.candidates.beside_others(&BTreeSet::from([name.to_owned()]));
+        self.retry_outnamed();
+    }
+
+    /// A name is free: those who were refused it count again.
+    fn retry_outnamed(&mut self) {
+        if let Some(watcher) = &mut self.watcher {
+            self.outnamed.iter().for_each(|path| watcher.forget(path));
+        }
+    }
+}

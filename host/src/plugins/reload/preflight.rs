@@ -1,0 +1,158 @@
+//! Tries a candidate on every live state before it serves, whatever the state's version: each
+//! is read or migrated in memory, page by page, and dropped. Nothing is written.
+//!
+//! A state of the candidate's own version is read as well. Its shape may have changed and its
+//! number not; then each next event of its instance would become a dead letter.
+//!
+//! A canary also takes each state back to the version beside it, which then has to read it:
+//! if the canary is withdrawn, that version goes on with what it has left.
+
+use std::sync::Arc;
+
+use sagabox_engine::model::State;
+use sagabox_engine::seams::handler::Handler;
+use sagabox_engine::seams::store::ReadError;
+
+use crate::io::figures::grouped;
+use crate::store::admin::Admin;
+use crate::store::live::Page;
+
+/// Bounds what is in memory, and how long one step takes.
+const PAGE: Page = Page { states: 1_000, bytes: 16 << 20 };
+/// So many instances that fail are named: enough to see what they have in common.
+const NAMED_MAX: usize = 10;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub migrated: u64,
+    pub failed: u64,
+    /// The first that fail: key and reason.
+    pub named: Vec<(String, String)>,
+}
+
+impl Report {
+    /// Why a candidate is refused that fails at some.
+    pub fn refusal(&self) -> String {
+        let said = self.text().unwrap_or_default();
+        format!("{said}; `preflight = \"report\"` under [plugins] would serve it all the same")
+    }
+
+    /// None if there was nothing to migrate.
+    pub fn text(&self) -> Option<String> {
+        use std::fmt::Write as _;
+
+        let all = self.migrated + self.failed;
+        if all == 0 {
+            return None;
+        }
+        let mut text =
+            format!("{} of {} live states migrate", grouped(self.migrated), grouped(all));
+        for (index, (key, reason)) in self.named.iter().enumerate() {
+            let before = if index == 0 { "; not those of" } else { "," };
+            let _ = write!(text, "{before} `{key}` ({reason})");
+        }
+        if self.failed > self.named.len() as u64 {
+            let _ = write!(text, ", and {} more", grouped(self.failed - self.named.len() as u64));
+        }
+        Some(text)
+    }
+}
+
+/// Tries all live states: those of older versions, of newer ones if it is a step back, and of
+/// its own.
+///
+/// # Errors
+/// If the states cannot be read.
+pub async fn preflight(
+    admin: &Admin,
+    candidate: &Arc<dyn Handler>,
+    beside: Option<&Arc<dyn Handler>>,
+    progress: impl Fn(&Report),
+) -> Result<Report, ReadError> {
+    let mut report = Report::default();
+    let manifest = candidate.manifest();
+    let mut after = String::new();
+    loop {
+        let page = admin.live_states(manifest.name.as_str(), &after, PAGE).await?;
+        let Some((last, _)) = page.last() else { return Ok(report) };
+        after.clone_from(last);
+        let (handler, beside) = (Arc::clone(candidate), beside.cloned());
+        // Calls compute, and may take as long as their limit.
+        let tried = tokio::task::spawn_blocking(move || {
+            let tried = page.into_iter().map(|(key, state)| {
+                let there_and_back = there(&*handler, beside.as_deref(), &state);
+                (key, there_and_back.err())
+            });
+            tried.collect::<Vec<_>>()
+        });
+        let tried = tried.await.map_err(|error| ReadError(format!("migrate: {error}")))?;
+        for (key, failed) in tried {
+            match failed {
+                None => report.migrated += 1,
+                Some(reason) => {
+                    report.failed += 1;
+                    if report.named.len() < NAMED_MAX {
+                        report.named.push((key, reason));
+                    }
+                }
+            }
+        }
+        progress(&report);
+    }
+}
+
+fn there(
+    candidate: &dyn Handler,
+    beside: Option<&dyn Handler>,
+    state: &State,
+) -> Result<(), String> {
+    let version = candidate.manifest().state_version;
+    let data = candidate.migrate(state, version).map_err(|why| match state.version == version {
+        true => format!(
+            "a state of this version's number, {version}, that it cannot read: {why}; if the \
+             shape of states has changed, give it a new number and migrate"
+        ),
+        false => why,
+    })?;
+    let Some(beside) = beside else { return Ok(()) };
+    back(candidate, beside, &State { version, data })
+}
+
+/// By the candidate, as it knows its own states; the version beside it has to read what comes.
+fn back(candidate: &dyn Handler, beside: &dyn Handler, state: &State) -> Result<(), String> {
+    let version = beside.manifest().state_version;
+    let returned = match state.version == version {
+        true => Ok(state.data.clone()),
+        false => candidate.migrate(state, version).map_err(|why| {
+            format!("a canary that is withdrawn would not take it back to version {version}: {why}")
+        }),
+    };
+    let data = returned?;
+    beside.migrate(&State { version, data }, version).map(drop).map_err(|why| {
+        format!(
+            "{} would not take it back from a canary that is withdrawn: {why}",
+            beside.manifest().version
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_names_the_first_that_fail() {
+        let named = |n: usize| (format!("k{n}"), "too old".to_owned());
+        let report = |migrated, failed, count| Report {
+            migrated,
+            failed,
+            named: (0..count).map(named).collect(),
+        };
+        assert_eq!(report(0, 0, 0).text(), None);
+        let all = "12,431 of 12,431 live states migrate";
+        assert_eq!(report(12_431, 0, 0).text().unwrap(), all);
+        let two = "1 of 3 live states migrate; not those of `k0` (too old), `k1` (too old)";
+        assert_eq!(report(1, 2, 2).text().unwrap(), two);
+        assert!(report(0, 1_012, 10).text().unwrap().ends_with("`k9` (too old), and 1,002 more"));
+    }
+}

@@ -1,0 +1,140 @@
+//! What plugins are made with, and tried with before they serve.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sagabox_engine::Clock;
+use sagabox_engine::seams::handler::Handler;
+use sagabox_engine::seams::store::ReadError;
+
+use super::board::{Board, CheckingView};
+use super::candidates::Beside;
+use super::preflight::{Report, preflight};
+use super::watch::File;
+use super::{Find, Loaded, Preflight};
+use crate::plugins::wasm::{self, LoadedPlugin, Sandbox, Unfit};
+use crate::store::SqliteStore;
+use crate::store::admin::Admin;
+use crate::store::live::Page;
+
+/// What plugins are made with.
+pub struct Workshop {
+    /// Of the plugins; its lock file counts.
+    pub directory: PathBuf,
+    pub sandbox: Sandbox,
+    /// Each plugin's section of the configuration, as JSON.
+    pub configurations: HashMap<String, String>,
+    pub store: Arc<SqliteStore>,
+    pub admin: Admin,
+    pub clock: Clock,
+}
+
+impl Workshop {
+    /// Who reads streams needs an index that not every store has.
+    pub(super) async fn index_for(&self, plugins: &[LoadedPlugin]) -> Result<(), String> {
+        if !plugins.iter().any(|plugin| plugin.handler.manifest().streams) {
+            return Ok(());
+        }
+        let indexed = self.store.index_subjects().await;
+        indexed.map_err(|error| format!("the log cannot be indexed by subject: {error}"))
+    }
+
+    /// Whether this file served last, and alone, or there is no state to try it on. By the
+    /// file and not by its version: a plugin that was built again may read states otherwise.
+    pub(super) async fn served_before(
+        &self,
+        find: &Find,
+        plugins: &[LoadedPlugin],
+    ) -> Result<bool, ReadError> {
+        for plugin in plugins {
+            let manifest = plugin.handler.manifest();
+            let name = manifest.name.as_str();
+            if !manifest.role.has_instances() {
+                continue;
+            }
+            if self.store.served_last(name).await?.as_ref() != Some(&find.digest)
+                && !self.admin.live_states(name, "", Page { states: 1, bytes: 0 }).await?.is_empty()
+            {
+                return Ok(false);
+            }
+        }
+        // If there was no state yet, it is noted now.
+        let names = plugins.iter().map(|plugin| plugin.handler.manifest().name.as_str());
+        self.remember(find, names).await;
+        Ok(true)
+    }
+
+    /// Notes which file serves these plugins, so that the next start need not try it on the
+    /// states that it has left itself.
+    pub(super) async fn remember(
+        &self,
+        find: &Find,
+        plugins: impl Iterator<Item = impl AsRef<str>>,
+    ) {
+        for plugin in plugins {
+            self.note(plugin.as_ref(), Some(&find.digest)).await;
+        }
+    }
+
+    /// A canary writes states from now on: whichever file serves at the next start is tried.
+    pub(super) async fn forget(&self, plugin: &str) {
+        self.note(plugin, None).await;
+    }
+
+    async fn note(&self, plugin: &str, digest: Option<&str>) {
+        if let Err(error) = self.store.note_serving(plugin, digest).await {
+            tracing::warn!(%plugin, %error, "it is not on record which version serves; the next start tries it on all states");
+        }
+    }
+
+    /// The plugins of a file with this content.
+    ///
+    /// # Errors
+    /// Says why it cannot serve.
+    pub(super) fn load_bytes(&self, path: &Path, bytes: &[u8]) -> Result<Vec<LoadedPlugin>, Unfit> {
+        wasm::load((path, &self.directory), bytes, &self.sandbox, &self.configurations)
+    }
+
+    /// Loads a file's plugins: seconds of pure computation.
+    pub(super) fn load(&self, file: File, number: u64) -> Loaded {
+        let File { path, content, digest } = file;
+        let outcome =
+            content.map_err(Unfit::Broken).and_then(|bytes| self.load_bytes(&path, &bytes));
+        Loaded { find: Find { path, digest, number }, outcome }
+    }
+
+    /// Tries plugins on the states of their instances, and canaries on the way back to what
+    /// is beside them, too; returns what became of these.
+    ///
+    /// # Errors
+    /// Says why they are refused.
+    pub(super) async fn try_out(
+        &self,
+        board: &Board,
+        find: &Find,
+        plugins: &[Arc<dyn Handler>],
+        rule: Preflight,
+        beside: Option<&Beside>,
+    ) -> Result<Option<String>, String> {
+        let mut report = None;
+        for plugin in plugins.iter().filter(|plugin| plugin.manifest().role.has_instances()) {
+            let progress = |report: &Report| {
+                let (file, digest) = (find.path.display().to_string(), find.digest.clone());
+                let (migrated, failed) = (report.migrated, report.failed);
+                board.check(&find.path, CheckingView { file, digest, migrated, failed });
+            };
+            let name = plugin.manifest().name.as_str();
+            let beside = beside.and_then(|beside| beside.get(name));
+            let beside = beside.map(|(_, served)| Arc::clone(served) as Arc<dyn Handler>);
+            let tried = preflight(&self.admin, plugin, beside.as_ref(), progress).await;
+            let tried =
+                tried.map_err(|error| format!("cannot be tried on its instances: {error}"))?;
+            if tried.failed > 0 && rule == Preflight::Refuse {
+                return Err(tried.refusal());
+            }
+            report = tried.text().or(report);
+        }
+        Ok(report)
+    }
+}

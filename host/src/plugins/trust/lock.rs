@@ -1,0 +1,194 @@
+//! The lock file: which components, by digest, may serve from a directory.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::io::files;
+
+/// In the directory of plugins.
+pub const FILE: &str = "sagabox.lock";
+/// Of the format. A host refuses what it does not know.
+const VERSION: u32 = 1;
+const ALGORITHM: &str = "sha256:";
+const HEADING: &str = "\
+# The components that a host serves from this directory, by digest; it refuses all others.
+# `sagabox lock` and `sagabox pull` write this file.
+
+";
+
+/// One entry a plugin, in the order of files and names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockFile {
+    version: u32,
+    #[serde(default, rename = "plugin")]
+    plugins: Vec<Pinned>,
+}
+
+/// The digest alone says what may serve; all else is for people.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pinned {
+    pub file: String,
+    pub name: String,
+    pub version: String,
+    /// `sha256:` and 64 digits.
+    digest: String,
+    /// Where it was pulled from, by digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+impl Pinned {
+    /// `digest` without its algorithm, as everywhere in the host.
+    #[must_use]
+    pub fn new(file: &str, name: &str, version: &str, digest: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            name: name.to_owned(),
+            version: version.to_owned(),
+            digest: format!("{ALGORITHM}{digest}"),
+            source: None,
+        }
+    }
+
+    /// With where it was pulled from.
+    #[must_use]
+    pub fn pulled_from(self, source: &str) -> Self {
+        Self { source: Some(source.to_owned()), ..self }
+    }
+
+    #[must_use]
+    pub fn is(&self, digest: &str) -> bool {
+        self.digest.strip_prefix(ALGORITHM) == Some(digest)
+    }
+}
+
+impl LockFile {
+    #[must_use]
+    pub fn new(mut plugins: Vec<Pinned>) -> Self {
+        plugins.sort();
+        Self { version: VERSION, plugins }
+    }
+
+    /// None if the directory has none.
+    ///
+    /// # Errors
+    /// If it cannot be read: then nothing is known of what may serve.
+    pub fn read(directory: &Path) -> Result<Option<Self>, String> {
+        let path = directory.join(FILE);
+        let Some(text) = files::read(&path)? else { return Ok(None) };
+        Self::parse(&text).map(Some).map_err(|why| format!("{}{why}", path.display()))
+    }
+
+    /// # Errors
+    /// Why it is none; begins with `:` and the line, to stand behind the file's name.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let lock: Self = toml::from_str(text).map_err(|error| files::fault(text, &error))?;
+        if lock.version != VERSION {
+            return Err(format!(
+                ": is of version {}; this host knows version {VERSION}",
+                lock.version
+            ));
+        }
+        Ok(lock)
+    }
+
+    /// # Errors
+    /// If it cannot be written; then the old one is as it was.
+    pub fn write(&self, directory: &Path) -> std::io::Result<()> {
+        files::put(directory, FILE, self.to_text().as_bytes())
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        // Tables of texts and a number can always be written.
+        format!("{HEADING}{}", toml::to_string(self).unwrap_or_default())
+    }
+
+    #[must_use]
+    pub fn plugins(&self) -> &[Pinned] {
+        &self.plugins
+    }
+
+    pub(super) fn admit(&self, directory: &Path, path: &Path, digest: &str) -> Result<(), String> {
+        if self.plugins.iter().any(|pinned| pinned.is(digest)) {
+            return Ok(());
+        }
+        let file = super::name_in(directory, path);
+        let pinned = self.plugins.iter().find(|pinned| pinned.file == file);
+        let instead = pinned.map_or(String::new(), |pinned| {
+            format!(", which pins {} {} of {}", pinned.name, pinned.version, pinned.digest)
+        });
+        Err(format!(
+            "its digest {ALGORITHM}{digest} is not in {FILE}{instead}; if it is to serve, `{}` pins it",
+            command(directory)
+        ))
+    }
+
+    /// The entries of these files are those given; all others stay.
+    #[must_use]
+    pub fn with(&self, file: &str, own: Vec<Pinned>) -> Self {
+        let others = self.plugins.iter().filter(|pinned| pinned.file != file).cloned();
+        Self::new(others.chain(own).collect())
+    }
+
+    /// These plugins, with what is known of where they came from.
+    #[must_use]
+    pub fn pin(&self, mut found: Vec<Pinned>) -> Self {
+        for plugin in &mut found {
+            let is_same = |known: &&Pinned| known.digest == plugin.digest;
+            plugin.source =
+                self.plugins.iter().find(is_same).and_then(|known| known.source.clone());
+        }
+        Self::new(found)
+    }
+
+    /// What differs in `found`, a line each.
+    #[must_use]
+    pub fn differences(&self, found: &Self) -> Vec<String> {
+        let by_place = |lock: &Self| -> BTreeMap<(String, String), Pinned> {
+            let entry =
+                |pinned: &Pinned| ((pinned.file.clone(), pinned.name.clone()), pinned.clone());
+            lock.plugins.iter().map(entry).collect()
+        };
+        let (pinned, found) = (by_place(self), by_place(found));
+        let mut lines = Vec::new();
+        for ((file, name), entry) in &pinned {
+            match found.get(&(file.clone(), name.clone())) {
+                None => {
+                    lines.push(format!("{file}: {name} {} is pinned, and not there", entry.version))
+                }
+                Some(other)
+                    if (&other.digest, &other.version) != (&entry.digest, &entry.version) =>
+                {
+                    lines.push(format!(
+                        "{file}: {name} {} of {} is pinned, and {} of {} is there",
+                        entry.version, entry.digest, other.version, other.digest
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        let new = found.iter().filter(|place| !pinned.contains_key(place.0));
+        lines.extend(new.map(|((file, name), entry)| {
+            format!("{file}: {name} {} of {} is not pinned", entry.version, entry.digest)
+        }));
+        lines
+    }
+}
+
+impl Default for LockFile {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+/// What writes the lock file of a directory.
+pub fn command(directory: &Path) -> String {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    format!("sagabox lock {}", directory.display())
+}

@@ -1,0 +1,89 @@
+//! Signatures by minisign: text files beside the components.
+
+use std::path::{Path, PathBuf};
+
+use minisign_verify::{Error, PublicKey, Signature};
+
+use crate::io::files;
+
+const EXTENSION: &str = "minisig";
+/// How a file of a public key is told from the key itself, which is base64.
+const KEY_EXTENSION: &str = ".pub";
+
+/// A public key whose signatures count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key(PublicKey);
+
+impl Key {
+    /// The key itself (`RWQ…`), or the file that minisign has written it to (`….pub`).
+    ///
+    /// # Errors
+    /// If it is neither.
+    pub fn read(said: &str, directory: &Path) -> Result<Self, String> {
+        let key = if said.ends_with(KEY_EXTENSION) {
+            let path = directory.join(said);
+            let text = files::text(&path, files::TEXT_BYTES_MAX)
+                .map_err(|error| format!("the key {} {error}", path.display()))?;
+            PublicKey::decode(&text)
+        } else {
+            PublicKey::from_base64(said)
+        };
+        key.map(Self).map_err(|_| {
+            format!(
+                "`{said}` is no public key of minisign; write such as \"RWQ…\", or the name of \
+                 its file, \"minisign.pub\""
+            )
+        })
+    }
+}
+
+/// Where a component's signature lies: `a.wasm.minisig` for `a.wasm`.
+#[must_use]
+pub fn beside(component: &Path) -> PathBuf {
+    files::beside(component, EXTENSION)
+}
+
+pub fn is_signature(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == EXTENSION)
+}
+
+pub fn verify_beside(keys: &[Key], component: &Path, bytes: &[u8]) -> Result<(), String> {
+    let path = beside(component);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match files::text(&path, files::TEXT_BYTES_MAX) {
+        Ok(text) => verify(keys, bytes, &text, &name),
+        Err(error) if error.is_missing() => Err(format!(
+            "is not signed: there is no {name} beside it; `minisign -Sm {}` signs it, with a key \
+             that stands in `keys` under [plugins]",
+            component.file_name().unwrap_or_default().to_string_lossy()
+        )),
+        Err(error) => Err(format!("its signature {name} {error}")),
+    }
+}
+
+/// `name` is what people know the signature by.
+pub fn verify(keys: &[Key], bytes: &[u8], signature: &str, name: &str) -> Result<(), String> {
+    let signature = Signature::decode(signature)
+        .map_err(|_| format!("{name} is not a signature of minisign, or only a part of one"))?;
+    let mut unknown = true;
+    for Key(key) in keys {
+        // Signatures of the time before minisign hashed first are not made any more.
+        match key.verify(bytes, &signature, false) {
+            Ok(()) => return Ok(()),
+            Err(Error::UnexpectedKeyId) => {}
+            Err(Error::UnexpectedAlgorithm) => {
+                return Err(format!(
+                    "{name} is of a kind that minisign makes no more; sign it again"
+                ));
+            }
+            Err(_) => unknown = false,
+        }
+    }
+    match unknown {
+        true => Err(format!("{name} is by none of the `keys` under [plugins]")),
+        false => Err(format!(
+            "{name} does not fit: one of the two was altered, or the component was built again \
+             after it was signed"
+        )),
+    }
+}

@@ -1,0 +1,241 @@
+//! A component in one of its roles, as the engine's `Handler`.
+//!
+//! Instances are used again: a fresh one costs ten times a call. One whose call
+//! failed is thrown away, so that whatever it left behind reaches no other key
+//! (guarantee 6).
+
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use sagabox_engine::model::{Failure, Manifest, State};
+use sagabox_engine::seams::handler::{Call, Handler, Reply};
+use wasmtime::Store;
+
+use super::directory::Unfit;
+use super::limits::Limits;
+use super::log::CallLog;
+use super::sandbox::{Sandbox, Usage, backtrace, deadline, failure};
+use super::v0_1::{Program, Running};
+use super::wasi::{self, Wasi};
+
+/// What belongs to one instance.
+pub struct CallState {
+    usage: Usage,
+    pub(super) log: CallLog,
+    pub(super) wasi: Wasi,
+}
+
+struct Warm {
+    store: Store<CallState>,
+    running: Running,
+    calls: u32,
+}
+
+/// What calls are made on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instances {
+    /// Those that were used before, as often as the limits say.
+    Used,
+    /// One of its own for each call.
+    Fresh,
+}
+
+pub struct ComponentHandler {
+    sandbox: Sandbox,
+    program: Program,
+    limits: Limits,
+    manifest: Manifest,
+    /// The plugin's section of the configuration, as JSON.
+    configuration: String,
+    /// Instances that are free. As many as ever ran at once.
+    warm: Mutex<Vec<Warm>>,
+}
+
+impl ComponentHandler {
+    /// Describes the plugin and checks its manifest.
+    ///
+    /// # Errors
+    /// Says what is wrong with the plugin.
+    pub fn new(
+        sandbox: &Sandbox,
+        program: Program,
+        file: &str,
+        configuration_of: impl FnOnce(&str) -> String,
+    ) -> Result<Self, Unfit> {
+        // Whose limits hold is known only after it said who it is; then it must keep to them.
+        let manifest = describe(sandbox, &program, sandbox.widest_limits(), file)?;
+        super::manifest::check(&manifest).map_err(|reason| format!("its manifest: {reason}"))?;
+        let limits = sandbox.limits_of(manifest.name.as_str());
+        let again = describe(sandbox, &program, limits.clone(), file)?;
+        if manifest != again {
+            return Err("its manifest changes from call to call".to_owned().into());
+        }
+        let configuration = configuration_of(manifest.name.as_str());
+        Ok(Self {
+            sandbox: sandbox.clone(),
+            program,
+            limits,
+            manifest,
+            configuration,
+            warm: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// The same plugin as a host has it that was just started: without any instance.
+    #[must_use]
+    pub fn restarted(&self, instances: Instances) -> Self {
+        let mut limits = self.limits.clone();
+        if instances == Instances::Fresh {
+            limits.calls_per_instance = 1;
+        }
+        Self {
+            sandbox: self.sandbox.clone(),
+            program: self.program.clone(),
+            limits,
+            manifest: self.manifest.clone(),
+            configuration: self.configuration.clone(),
+            warm: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Makes a call on an instance that is free, or on a fresh one. Time and
+    /// seed are all that the call knows of the world.
+    fn call<T>(
+        &self,
+        (now, seed): (u64, u64),
+        call: impl FnOnce(&Running, &mut Store<CallState>) -> wasmtime::Result<T>,
+    ) -> Result<T, Failure> {
+        let free = self.free().pop();
+        let mut warm = match free {
+            Some(warm) => warm,
+            None => {
+                let plugin = self.manifest.name.as_str();
+                start(&self.sandbox, &self.program, self.limits.clone(), plugin)?
+            }
+        };
+        warm.store.set_epoch_deadline(deadline(&self.limits));
+        let state = warm.store.data_mut();
+        state.usage.begin_call();
+        state.log.begin_call();
+        state.wasi.begin_call(now, seed);
+        let called = call(&warm.running, &mut warm.store);
+        warm.store.data_mut().end_call();
+        match called {
+            Ok(result) => {
+                warm.calls += 1;
+                if warm.calls < self.limits.calls_per_instance {
+                    self.free().push(warm);
+                }
+                Ok(result)
+            }
+            Err(error) => {
+                let state = warm.store.data();
+                let failure = failure(&error, &self.sandbox, &state.usage);
+                Err(with_last_words(failure, &state.log))
+            }
+        }
+    }
+
+    fn free(&self) -> std::sync::MutexGuard<'_, Vec<Warm>> {
+        self.warm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CallState {
+    fn end_call(&mut self) {
+        self.wasi.flush(&mut self.log);
+        self.log.end_call();
+    }
+}
+
+fn store(sandbox: &Sandbox, limits: Limits, log: CallLog) -> Store<CallState> {
+    let (time, copied_bytes) = (deadline(&limits), limits.copied_bytes());
+    let state = CallState { log, usage: Usage::new(limits), wasi: Wasi::new() };
+    let mut store = Store::new(&sandbox.engine, state);
+    store.limiter(|state| &mut state.usage);
+    store.set_hostcall_fuel(copied_bytes);
+    store.set_epoch_deadline(time);
+    store
+}
+
+fn start(
+    sandbox: &Sandbox,
+    program: &Program,
+    limits: Limits,
+    plugin: &str,
+) -> Result<Warm, Failure> {
+    let log = CallLog::new(plugin, limits.log_lines, limits.log_bytes);
+    let mut store = store(sandbox, limits, log);
+    let running = program.start(&mut store);
+    store.data_mut().end_call();
+    let running = running.map_err(|error| {
+        let state = store.data();
+        with_last_words(failure(&error, sandbox, &state.usage), &state.log)
+    })?;
+    Ok(Warm { store, running, calls: 0 })
+}
+
+/// A plugin that fails here cannot say who it is, and nobody has seen it at work: so what it
+/// wrote is told, and where it was.
+fn describe(
+    sandbox: &Sandbox,
+    program: &Program,
+    limits: Limits,
+    file: &str,
+) -> Result<Manifest, Unfit> {
+    let time = deadline(&limits);
+    let log = CallLog::new(file, limits.log_lines, limits.log_bytes).that_keeps_all();
+    let mut store = store(sandbox, limits, log);
+    let described = program.start(&mut store).and_then(|running| {
+        store.set_epoch_deadline(time);
+        running.describe(&mut store)
+    });
+    store.data_mut().end_call();
+    described.map_err(|error| {
+        let state = store.data();
+        let reason = failure(&error, sandbox, &state.usage).to_string();
+        let wrote = state.log.said().map(|line| format!("it wrote: {line}"));
+        let places = backtrace(&error).into_iter().map(|place| format!("at {place}"));
+        Unfit::Stopped { reason, details: wrote.chain(places).collect() }
+    })
+}
+
+/// What a plugin writes last before it traps says why it does.
+fn with_last_words(failure: Failure, log: &CallLog) -> Failure {
+    let words = log.said().collect::<Vec<_>>().join(" | ");
+    match failure {
+        Failure::Permanent(reason) if !words.is_empty() => {
+            Failure::Permanent(format!("{reason}; it wrote: {words}"))
+        }
+        failure => failure,
+    }
+}
+
+impl Handler for ComponentHandler {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn handle(&self, call: &Call) -> Result<Reply, Failure> {
+        let reply = self.call((call.now.0, call.seed), |running, store| {
+            running.handle(store, call, &self.configuration)
+        })??;
+        super::reply::check(&reply, &self.manifest, &self.limits).map_err(Failure::Permanent)?;
+        Ok(reply)
+    }
+
+    fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
+        // A migration is no part of a call: it sees the time at which every instance starts.
+        let migrated =
+            self.call((wasi::STARTING_NOW, 0), |running, store| running.migrate(store, state, to));
+        let state = migrated.map_err(|failure| failure.to_string())??;
+        let limit = self.limits.state_bytes;
+        if state.len() > limit {
+            return Err(format!(
+                "the migrated state has {} bytes; at most {limit} are accepted (limit state_bytes)",
+                state.len()
+            ));
+        }
+        Ok(Bytes::from(state))
+    }
+}

@@ -1,0 +1,346 @@
+//! Pure: a recorded decision against what a candidate decides now.
+//!
+//! Both are brought into the form of the decision's record, and compared there.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use sagabox_engine::model::{
+    Decision, Due, Event, JSON, KeyChange, MessageKind, TimerChange, attribute, reserved,
+};
+use serde::Deserialize;
+
+use super::recorded::Messages;
+use crate::decisions::json::{Difference, Json, differences};
+use crate::verify::scenario::{shown_data, shown_message};
+
+/// The record of a decision as the engine writes it.
+#[derive(Debug, Default, Deserialize)]
+pub struct Summary {
+    #[serde(default)]
+    pub messages: Vec<Sent>,
+    #[serde(default)]
+    pub timers: Vec<Json>,
+    #[serde(default)]
+    pub keys: Vec<Json>,
+    #[serde(default)]
+    pub complete: bool,
+    #[serde(default)]
+    pub answers: Vec<Answered>,
+    pub dead_letter: Option<u64>,
+    /// An operator ended the instance: no handler decided that.
+    pub ended: Option<Json>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Sent {
+    pub id: String,
+    pub kind: MessageKind,
+    #[serde(rename = "type")]
+    pub event_type: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Answered {
+    pub question: sagabox_engine::model::Question,
+    pub answer: Json,
+}
+
+/// Messages, timers, keys and completion; the state is the caller's to compare.
+#[must_use]
+pub fn compare(
+    summary: &Summary,
+    decision: &Decision,
+    cause: &Event,
+    key: &str,
+    messages: &Messages,
+) -> Vec<Difference> {
+    let mut all = Vec::new();
+    let rest = |timers: Vec<Json>, keys: Vec<Json>, completes: bool| {
+        Json::object([
+            ("timers", timers.into()),
+            ("keys", keys.into()),
+            ("completes", completes.into()),
+        ])
+    };
+    let recorded = rest(summary.timers.clone(), summary.keys.clone(), summary.complete);
+    let timers = decision.timers.iter().map(timer).collect();
+    let keys = decision.keys.iter().map(key_change).collect();
+    let decided = rest(timers, keys, decision.complete);
+    for index in 0..summary.messages.len().max(decision.messages.len()) {
+        let place = format!("messages[{index}]");
+        let sent = summary.messages.get(index);
+        let full = sent.and_then(|sent| messages.get(&sent.id));
+        let full = full.and_then(|text| Event::read(text.as_bytes()).ok());
+        let old = sent.map(|sent| match &full {
+            Some(event) => of_event(sent.kind, event),
+            None => named(sent.kind, &sent.event_type),
+        });
+        let new = decision.messages.get(index).map(|message| {
+            let event = Event {
+                id: String::new(),
+                source: String::new(),
+                event_type: message.event_type.clone(),
+                subject: message.subject.clone(),
+                time: None,
+                datacontenttype: Some(message.datacontenttype.clone()),
+                dataschema: None,
+                extensions: with_the_hosts(&message.extensions, key, cause),
+                data: message.data.clone(),
+            };
+            match (sent, &full) {
+                // What is no longer kept cannot be compared: its kind and type are.
+                (Some(_), None) => named(message.kind, &message.event_type),
+                _ => of_event(message.kind, &event),
+            }
+        });
+        match (old, new) {
+            (Some(old), Some(new)) => all.extend(differences(&place, &old, &new)),
+            (old, new) => all.push(Difference { place, expected: old, found: new }),
+        }
+    }
+    all.extend(differences("", &recorded, &decided));
+    all
+}
+
+fn named(kind: MessageKind, event_type: &str) -> Json {
+    let kind = match kind {
+        MessageKind::Command => "command",
+        MessageKind::Event => "event",
+    };
+    Json::object([("kind", kind.into()), ("type", event_type.into())])
+}
+
+fn of_event(kind: MessageKind, event: &Event) -> Json {
+    let mut extensions = event.extensions.clone();
+    extensions.sort();
+    let message = sagabox_engine::model::Outgoing {
+        kind,
+        event_type: event.event_type.clone(),
+        subject: event.subject.clone(),
+        datacontenttype: event.datacontenttype.clone().unwrap_or_else(|| JSON.to_owned()),
+        extensions,
+        data: event.data.clone(),
+    };
+    let mut shown = shown_message(&message);
+    shown["kind"] = named(kind, &event.event_type)["kind"].clone();
+    shown
+}
+
+/// As the host sends a message on: with the ordering key, and tracing passed on.
+fn with_the_hosts(own: &[(String, String)], key: &str, cause: &Event) -> Vec<(String, String)> {
+    let mut all = own.to_vec();
+    let passed = [
+        ("partitionkey", Some(&*attribute::encoded(key))),
+        ("traceparent", cause.extension("traceparent")),
+        ("tracestate", cause.extension("tracestate")),
+    ];
+    for (name, value) in passed {
+        if let Some(value) = value
+            && !own.iter().any(|(known, _)| known == name)
+        {
+            all.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    all
+}
+
+fn timer(change: &TimerChange) -> Json {
+    match change {
+        TimerChange::Set { name, due, .. } => {
+            let (member, millis) = match due {
+                Due::After(millis) => ("after_ms", *millis),
+                Due::At(at) => ("at", at.0),
+            };
+            Json::object([("set", name.as_str().into()), (member, millis.into())])
+        }
+        TimerChange::Cancel(name) => Json::object([("cancel", name.as_str().into())]),
+    }
+}
+
+fn key_change(change: &KeyChange) -> Json {
+    match change {
+        KeyChange::Claim(key) => Json::object([("claim", key.as_str().into())]),
+        KeyChange::Release(key) => Json::object([("release", key.as_str().into())]),
+    }
+}
+
+/// States are compared by what they mean where they are JSON, otherwise byte for byte.
+#[must_use]
+pub fn compare_states(recorded: Option<&[u8]>, decided: Option<&[u8]>) -> Vec<Difference> {
+    if recorded == decided {
+        return Vec::new();
+    }
+    let place = || "state".to_owned();
+    match (recorded, decided) {
+        (Some(old), Some(new)) => match (Json::parse(old), Json::parse(new)) {
+            (Ok(old), Ok(new)) => differences("state", &old, &new),
+            _ => {
+                let bytes = |state: &[u8]| {
+                    let digest = crate::plugins::wasm::digest(state);
+                    Json::object([("shown", shown_data(state)), ("sha256", digest.into())])
+                };
+                let (expected, found) = (Some(bytes(old)), Some(bytes(new)));
+                vec![Difference { place: place(), expected, found }]
+            }
+        },
+        (old, new) => vec![Difference {
+            place: place(),
+            expected: old.map(shown_data),
+            found: new.map(shown_data),
+        }],
+    }
+}
+
+/// Whether a record is of something that no handler decided.
+#[must_use]
+pub fn is_the_hosts(summary: &Summary, event: Option<&Event>) -> bool {
+    summary.ended.is_some()
+        || event.is_some_and(|event| event.event_type == reserved::INSTANCE_ENDED)
+}
+
+/// An answer as it was given, or what is missing of it. A stream is only counted on
+/// record: its events are in the log.
+pub fn answer(answered: &Answered) -> Result<Known, String> {
+    let unknown = || "an answer is not understood".to_owned();
+    let answer = answered.answer.as_object().ok_or_else(unknown)?;
+    if answer.contains_key("missing") {
+        return Ok(Known::Missing);
+    }
+    if let Some(count) = answer.get("events").and_then(Json::as_u64) {
+        return Ok(Known::Stream(count));
+    }
+    let text = |name: &str| answer.get(name).and_then(Json::as_str);
+    let data = match (text("data"), text("data_base64")) {
+        (Some(data), _) => Bytes::copy_from_slice(data.as_bytes()),
+        (None, Some(encoded)) => BASE64.decode(encoded).map_err(|_| unknown())?.into(),
+        (None, None) => return Err(unknown()),
+    };
+    Ok(Known::Found(text("content_type").ok_or_else(unknown)?.to_owned(), data))
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    Missing,
+    Found(String, Bytes),
+    /// So many events.
+    Stream(u64),
+}
+
+#[cfg(test)]
+mod tests {
+    use sagabox_engine::model::Outgoing;
+
+    use super::*;
+    use crate::decisions::json::json;
+
+    fn cause() -> Event {
+        Event::from_json(
+            br#"{"specversion":"1.0","id":"1","source":"s","type":"t","traceparent":"tp"}"#,
+        )
+        .unwrap()
+    }
+
+    fn pay(sum: u32) -> Outgoing {
+        Outgoing {
+            kind: MessageKind::Command,
+            event_type: "Pay".to_owned(),
+            subject: None,
+            datacontenttype: JSON.to_owned(),
+            extensions: Vec::new(),
+            data: format!("{{\"sum\":{sum}}}").into(),
+        }
+    }
+
+    #[track_caller]
+    fn check(summary: &Json, decision: &Decision, kept: &[(&str, &str)], expected: &[&str]) {
+        let summary: Summary = serde_json::from_str(&summary.to_string()).unwrap();
+        let messages = Messages::of(kept);
+        let found = compare(&summary, decision, &cause(), "k", &messages);
+        assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+    }
+
+    const KEPT: &str = r#"{"specversion":"1.0","id":"m1","source":"/sagabox/p","type":"Pay","datacontenttype":"application/json","partitionkey":"k","traceparent":"tp","data":{"sum":7}}"#;
+
+    #[test]
+    fn the_same_decision_is_no_difference() {
+        let decision = Decision {
+            messages: vec![pay(7)],
+            timers: vec![TimerChange::Set {
+                name: "t".into(),
+                due: Due::After(5),
+                data: "1".into(),
+            }],
+            keys: vec![KeyChange::Claim("a".into())],
+            complete: true,
+            state: None,
+        };
+        let summary = json!({
+            "messages": [{"id": "m1", "kind": "command", "type": "Pay", "sink": "queue:Pay"}],
+            "timers": [{"set": "t", "after_ms": 5}], "keys": [{"claim": "a"}], "complete": true,
+        });
+        check(&summary, &decision, &[("m1", KEPT)], &[]);
+    }
+
+    #[test]
+    fn each_difference_is_named() {
+        let sent = json!({"messages": [{"id": "m1", "kind": "command", "type": "Pay"}]});
+        let one = Decision { messages: vec![pay(8)], ..Decision::default() };
+        let place = "messages[0].data.sum: expected 7, found 8";
+        check(&sent, &one, &[("m1", KEPT)], &[place]);
+        // Without the message itself, its type is all that there is to compare.
+        check(&sent, &one, &[], &[]);
+        let none = Decision { complete: true, ..Decision::default() };
+        check(
+            &sent,
+            &none,
+            &[],
+            &[
+                "messages[0]: expected {\"kind\":\"command\",\"type\":\"Pay\"}, found nothing",
+                "completes: expected false, found true",
+            ],
+        );
+    }
+
+    #[test]
+    fn states_are_compared_by_what_they_mean() {
+        assert_eq!(compare_states(Some(b"{\"a\":1}"), Some(b"{ \"a\": 1 }")), []);
+        assert_eq!(compare_states(None, None), []);
+        let found =
+            compare_states(Some(b"{\"n\":9007199254740993}"), Some(b"{\"n\":9007199254740992.0}"));
+        assert_eq!(
+            found[0].to_string(),
+            "state.n: expected 9007199254740993, found 9007199254740992.0"
+        );
+        assert_eq!(compare_states(Some(b"{\"n\":1,\"n\":2}"), Some(b"{\"n\":2}")).len(), 2);
+        assert_eq!(compare_states(Some(b"no json"), Some(b"neither")).len(), 1);
+        let found = compare_states(Some(b"{\"a\":1}"), Some(b"{\"a\":2}"));
+        assert_eq!(found[0].to_string(), "state.a: expected 1, found 2");
+        assert_eq!(compare_states(Some(&[0xff]), Some(&[0xfe])).len(), 1);
+        assert_eq!(
+            compare_states(Some(b"1"), None)[0].to_string(),
+            "state: expected 1, found nothing"
+        );
+    }
+
+    #[test]
+    fn answers_are_read_back_or_refused() {
+        let read = |value: Json| {
+            let answered = format!(r#"{{"question":{{"stream":"s"}},"answer":{value}}}"#);
+            answer(&serde_json::from_str(&answered).unwrap())
+        };
+        assert_eq!(read(json!({"missing": true})), Ok(Known::Missing));
+        assert_eq!(read(json!({"events": 3})), Ok(Known::Stream(3)));
+        let found = json!({"content_type": "text/plain", "data": "x"});
+        assert_eq!(read(found), Ok(Known::Found("text/plain".to_owned(), "x".into())));
+        // What was no text is on record all the same.
+        let found = json!({"content_type": "a/b", "data_base64": "AP8="});
+        assert_eq!(
+            read(found),
+            Ok(Known::Found("a/b".to_owned(), Bytes::from_static(b"\x00\xff")))
+        );
+        assert!(read(json!({"content_type": "a/b"})).is_err());
+        assert!(read(json!({"content_type": "a/b", "data_base64": "?"})).is_err());
+        assert!(read(json!(7)).is_err());
+    }
+}

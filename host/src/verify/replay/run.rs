@@ -1,0 +1,339 @@
+//! Reads what is on record, has threads decide it again, and gathers what differs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use sagabox_engine::model::{Answer, AnswerValue, Event, Key, Question, State, Timestamp};
+use sagabox_engine::pure::identity::DecisionIdentity;
+use sagabox_engine::seams::handler::{Call, Handler, Reply, as_read_by};
+use serde::Serialize;
+use tokio::runtime;
+
+use super::compare::{self, Known, Summary};
+use super::recorded::{Messages, Record, Store};
+use super::states::States;
+use crate::decisions::json::{Difference, Json};
+use crate::verify::scenario::shown_question;
+
+/// Decisions travel to the threads in groups: waking one costs more than a call.
+const GROUP: usize = 128;
+/// Groups that may wait for the threads. What is read ahead is kept in memory.
+const GROUPS_WAITING: usize = 32;
+
+/// What is to be replayed.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Decided then or later.
+    pub since: Timestamp,
+    pub key: Option<String>,
+    /// How many that differ are kept whole; all are counted.
+    pub shown_max: usize,
+}
+
+#[derive(Debug, Default, Serialize)]
+pub struct Outcome {
+    pub plugin: String,
+    pub candidate: String,
+    /// Of the plugin that decided then.
+    pub versions: BTreeSet<String>,
+    pub alike: u64,
+    pub differ: u64,
+    /// Why some could not be replayed, and how many.
+    pub skipped: BTreeMap<String, u64>,
+    /// The first that differ, by position.
+    pub differing: Vec<Differing>,
+    #[serde(skip)]
+    pub elapsed: Duration,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Differing {
+    pub position: u64,
+    pub key: String,
+    pub event_type: String,
+    pub event_id: String,
+    pub differences: Vec<Difference>,
+}
+
+impl Outcome {
+    #[must_use]
+    pub fn replayed(&self) -> u64 {
+        self.alike + self.differ
+    }
+
+    fn add(&mut self, verdict: Verdict, shown_max: usize) {
+        match verdict {
+            Verdict::NoHandlers => {}
+            Verdict::Alike => self.alike += 1,
+            Verdict::Skipped(why) => *self.skipped.entry(why).or_default() += 1,
+            Verdict::Differs(differing) => {
+                self.differ += 1;
+                let at = self.differing.partition_point(|d| d.position <= differing.position);
+                self.differing.insert(at, differing);
+                self.differing.truncate(shown_max);
+            }
+        }
+    }
+}
+
+enum Verdict {
+    Alike,
+    Differs(Differing),
+    Skipped(String),
+    /// The host did it itself.
+    NoHandlers,
+}
+
+struct Job {
+    record: Record,
+    before: Option<State>,
+}
+
+/// What the threads share.
+struct Judge {
+    handler: Arc<dyn Handler>,
+    messages: Messages,
+    edited: HashMap<u64, String>,
+    /// Streams are read as they are asked for; a connection of its own, because the
+    /// other one is in the middle of the decisions.
+    streams: tokio::sync::Mutex<Store>,
+    runtime: runtime::Handle,
+}
+
+/// Replays what the plugin of the handler's name has decided.
+///
+/// # Errors
+/// If the store cannot be read.
+pub async fn replay(
+    handler: Arc<dyn Handler>,
+    url: &str,
+    selection: &Selection,
+    threads: usize,
+) -> anyhow::Result<Outcome> {
+    let started = Instant::now();
+    let plugin = handler.manifest().name.to_string();
+    let candidate = handler.manifest().version.to_string();
+    let mut store = Store::open(url).await?;
+    let judge = Arc::new(Judge {
+        messages: store.messages(&plugin).await?,
+        edited: store.edited(&plugin).await?,
+        streams: tokio::sync::Mutex::new(Store::open(url).await?),
+        runtime: runtime::Handle::current(),
+        handler,
+    });
+    let outcome =
+        Arc::new(Mutex::new(Outcome { plugin: plugin.clone(), candidate, ..Outcome::default() }));
+    let (sender, receiver) = sync_channel::<Vec<Job>>(GROUPS_WAITING);
+    let receiver = Arc::new(Mutex::new(receiver));
+    let shown_max = selection.shown_max;
+    let workers: Vec<_> = (0..threads.max(1))
+        .map(|_| {
+            let (judge, receiver, outcome) =
+                (Arc::clone(&judge), Arc::clone(&receiver), Arc::clone(&outcome));
+            std::thread::spawn(move || work(&judge, &receiver, &outcome, shown_max))
+        })
+        .collect();
+    let read = read(&mut store, &plugin, selection, &sender).await;
+    drop(sender);
+    let joined = tokio::task::spawn_blocking(move || {
+        workers.into_iter().try_for_each(|worker| worker.join())
+    });
+    joined.await?.map_err(|_| anyhow::anyhow!("a thread that replays ended: see above"))?;
+    let (versions, orphans) = read?;
+    let mut outcome = std::mem::take(&mut *outcome.lock().unwrap_or_else(PoisonError::into_inner));
+    if orphans > 0 {
+        let why = "what its instance decided before is no longer on record".to_owned();
+        outcome.skipped.insert(why, u64::try_from(orphans)?);
+    }
+    outcome.versions = versions;
+    outcome.elapsed = started.elapsed();
+    Ok(outcome)
+}
+
+/// Hands every selected decision, with the state before it, to the threads.
+async fn read(
+    store: &mut Store,
+    plugin: &str,
+    selection: &Selection,
+    sender: &SyncSender<Vec<Job>>,
+) -> anyhow::Result<(BTreeSet<String>, usize)> {
+    let mut versions = BTreeSet::new();
+    let mut states = States::default();
+    let mut group = Vec::with_capacity(GROUP);
+    let since = selection.since;
+    let each = |mut record: Record| {
+        let place = (record.key.clone(), record.position);
+        let (previous, wrote) = (record.previous, record.wrote.clone());
+        // A stateless role's decisions stand alone; a complete instance decides no more.
+        let ends = is_last(&record.summary);
+        if record.decided_at >= since && !versions.contains(&record.plugin_version) {
+            versions.insert(std::mem::take(&mut record.plugin_version));
+        }
+        for (record, before) in states.take(place, previous, wrote, ends, record) {
+            if record.decided_at < since {
+                continue;
+            }
+            group.push(Job { record, before });
+            if group.len() == GROUP {
+                let full = std::mem::replace(&mut group, Vec::with_capacity(GROUP));
+                // Waits for the threads, so that what is read ahead stays bounded.
+                sender.send(full).context("no thread takes decisions to replay")?;
+            }
+        }
+        Ok(())
+    };
+    store.decisions(plugin, selection.key.as_deref(), since, each).await?;
+    if !group.is_empty() {
+        sender.send(group).context("no thread takes decisions to replay")?;
+    }
+    Ok((versions, states.orphans()))
+}
+
+/// Whether the record says that its process is complete. Looked for as text, because
+/// parsing is the threads' work; a record that only seems so costs a state in memory.
+fn is_last(summary: &str) -> bool {
+    summary.len() > 2
+        && summary.contains("\"complete\":true")
+        && serde_json::from_str::<Summary>(summary).is_ok_and(|summary| summary.complete)
+}
+
+fn work(
+    judge: &Judge,
+    receiver: &Mutex<Receiver<Vec<Job>>>,
+    outcome: &Mutex<Outcome>,
+    shown_max: usize,
+) {
+    loop {
+        let group = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        // The reader is through.
+        let Ok(group) = group else { return };
+        let verdicts: Vec<Verdict> = group.into_iter().map(|job| judge.judge(&job)).collect();
+        let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        for verdict in verdicts {
+            outcome.add(verdict, shown_max);
+        }
+    }
+}
+
+impl Judge {
+    fn judge(&self, job: &Job) -> Verdict {
+        match self.decide_again(job) {
+            Ok(verdict) => verdict,
+            Err(why) => Verdict::Skipped(why),
+        }
+    }
+
+    /// # Errors
+    /// Why the record does not suffice.
+    fn decide_again(&self, Job { record, before }: &Job) -> Result<Verdict, String> {
+        let unreadable = |_| "its record is not understood".to_owned();
+        let summary: Summary = serde_json::from_str(&record.summary).map_err(unreadable)?;
+        if compare::is_the_hosts(&summary, None) {
+            return Ok(Verdict::NoHandlers);
+        }
+        let edited = summary.dead_letter.and_then(|letter| self.edited.get(&letter));
+        let text = edited.or(record.event.as_ref());
+        let text = text.ok_or_else(|| "its event is no longer in the log".to_owned())?;
+        let event = Event::read(text.as_bytes());
+        let event = Arc::new(event.map_err(|_| "its record is not understood".to_owned())?);
+        let differs = |differences: Vec<Difference>| match differences.is_empty() {
+            true => Verdict::Alike,
+            false => Verdict::Differs(Differing {
+                position: record.position,
+                key: record.key.clone(),
+                event_type: event.event_type.clone(),
+                event_id: event.id.clone(),
+                differences,
+            }),
+        };
+        let of_candidate = |state: &State| as_read_by(&*self.handler, state);
+        let state = match before.as_ref().map(of_candidate).transpose() {
+            Ok(state) => state,
+            Err(why) => return Ok(differs(vec![failed(&why)])),
+        };
+        let key = Key::from(record.key.as_str());
+        let plugin = &self.handler.manifest().name;
+        let call = Call {
+            seed: DecisionIdentity::new(plugin, record.hops.origin(), &event, &key).seed(),
+            event: Arc::clone(&event),
+            state: state.clone(),
+            now: record.decided_at,
+            attempt: record.attempt,
+            answers: self.answers(&summary, record.position)?,
+            key,
+        };
+        let decision = match self.handler.handle(&call) {
+            Ok(Reply::Decided(decision)) => decision,
+            Ok(Reply::Need(questions)) => {
+                return Ok(differs(vec![asks(&questions, &call.answers)]));
+            }
+            Err(failure) => return Ok(differs(vec![failed(&failure.to_string())])),
+        };
+        let mut all = compare::compare(&summary, &decision, &event, &record.key, &self.messages);
+        if self.handler.manifest().role.has_instances() {
+            let recorded = record.wrote.as_ref().or(before.as_ref());
+            match recorded.map(of_candidate).transpose() {
+                Ok(recorded) => {
+                    let decided = decision.state.or(state.map(|state| state.data));
+                    let recorded = recorded.map(|state| state.data);
+                    all.extend(compare::compare_states(recorded.as_deref(), decided.as_deref()));
+                }
+                Err(why) => all.push(failed(&why)),
+            }
+        }
+        Ok(differs(all))
+    }
+
+    fn answers(&self, summary: &Summary, position: u64) -> Result<Vec<Answer>, String> {
+        let answers = summary.answers.iter().map(|answered| {
+            let value = match compare::answer(answered)? {
+                Known::Missing => AnswerValue::Missing,
+                Known::Found(content_type, data) => AnswerValue::Found { content_type, data },
+                Known::Stream(count) => {
+                    let Question::Stream(subject) = &answered.question else {
+                        return Err("an answer is not understood".to_owned());
+                    };
+                    AnswerValue::Events(self.stream(subject, position, count)?)
+                }
+            };
+            Ok(Answer { question: answered.question.clone(), value })
+        });
+        answers.collect()
+    }
+
+    fn stream(&self, subject: &str, before: u64, count: u64) -> Result<Vec<Arc<Event>>, String> {
+        let events = self
+            .runtime
+            .block_on(async { self.streams.lock().await.stream(subject, before).await });
+        let events = events.map_err(|error| format!("{error:#}"))?;
+        match u64::try_from(events.len()) == Ok(count) {
+            true => Ok(events),
+            false => {
+                Err("events of a stream that it was given are no longer in the log".to_owned())
+            }
+        }
+    }
+}
+
+/// The candidate fails at what was decided.
+#[must_use]
+pub fn failed(why: &str) -> Difference {
+    Difference {
+        place: "decision".to_owned(),
+        expected: Some("as recorded".into()),
+        found: Some(Json::object([("fails", why.into())])),
+    }
+}
+
+/// What the candidate wants to know and the plugin did not.
+#[must_use]
+pub fn asks(questions: &[Question], known: &[Answer]) -> Difference {
+    let fresh = questions
+        .iter()
+        .filter(|question| known.iter().all(|answer| answer.question != **question))
+        .map(shown_question);
+    Difference { place: "asks".to_owned(), expected: None, found: Some(fresh.collect()) }
+}

@@ -1,0 +1,179 @@
+//! Plays scenarios on fresh instances and on used ones, and compares.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use sagabox_engine::seams::handler::Handler;
+use serde::Serialize;
+use tempfile::TempDir;
+
+use super::expect;
+use super::file::Scenario;
+use super::play::{Outcome, play};
+use crate::decisions::json::differences;
+use crate::plugins::wasm::{self, Sandbox, Settings};
+
+/// A component, ready to be played on.
+pub struct Bench {
+    component: PathBuf,
+    used: Sandbox,
+    fresh: Sandbox,
+    /// Both, by plugin, for each configuration that some scenario asked for.
+    handlers: BTreeMap<String, Vec<Both>>,
+    /// Where the compiled component is kept while this lives.
+    _cache: TempDir,
+}
+
+#[derive(Clone)]
+struct Both {
+    used: Arc<dyn Handler>,
+    fresh: Arc<dyn Handler>,
+}
+
+/// What came of a scenario.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    pub scenario: String,
+    /// None if it is as it should be.
+    pub problems: Vec<String>,
+}
+
+impl Bench {
+    /// # Errors
+    /// If the component is none that a host would serve.
+    pub fn new(component: &Path, settings: &Settings) -> anyhow::Result<Self> {
+        let cache = tempfile::tempdir().context("make a temporary directory")?;
+        let settings = Settings { cache: Some(cache.path().join("compiled")), ..settings.clone() };
+        let mut bench = Self {
+            component: component.to_owned(),
+            used: Sandbox::new(settings.clone())?,
+            fresh: Sandbox::new(settings.with_fresh_instances())?,
+            handlers: BTreeMap::new(),
+            _cache: cache,
+        };
+        // A component that does not serve is said to be so before any scenario is played.
+        bench.both("{}")?;
+        Ok(bench)
+    }
+
+    /// # Errors
+    /// If the component cannot be loaded; what is wrong with a scenario is in its verdict.
+    pub fn play(&mut self, scenario: &Scenario) -> anyhow::Result<Verdict> {
+        let all = self.both(&scenario.given.configuration.to_string())?;
+        let problems = match choose(all, scenario.plugin.as_deref()) {
+            Ok(both) => verdict(scenario, both),
+            Err(why) => vec![why],
+        };
+        Ok(Verdict { scenario: scenario.scenario.clone(), problems })
+    }
+
+    /// The plugin of this name, with the configuration that a scenario gives it.
+    ///
+    /// # Errors
+    /// If the component cannot be loaded.
+    pub fn plugin(
+        &mut self,
+        name: &str,
+        scenario: Option<&Scenario>,
+    ) -> anyhow::Result<Option<Arc<dyn Handler>>> {
+        let configuration = scenario.map(|own| own.given.configuration.clone()).unwrap_or_default();
+        let all = self.both(&configuration.to_string())?;
+        let own = all.iter().find(|both| both.fresh.manifest().name.as_str() == name);
+        Ok(own.map(|both| Arc::clone(&both.fresh)))
+    }
+
+    fn both(&mut self, configuration: &str) -> anyhow::Result<&[Both]> {
+        if !self.handlers.contains_key(configuration) {
+            let (used, fresh) =
+                (self.load(&self.used, configuration)?, self.load(&self.fresh, configuration)?);
+            let both = used.into_iter().zip(fresh).map(|(used, fresh)| Both { used, fresh });
+            self.handlers.insert(configuration.to_owned(), both.collect());
+        }
+        Ok(&self.handlers[configuration])
+    }
+
+    fn load(
+        &self,
+        sandbox: &Sandbox,
+        configuration: &str,
+    ) -> anyhow::Result<Vec<Arc<dyn Handler>>> {
+        // Whose the configuration is shows only in the loaded component: it is everybody's.
+        let first = wasm::load_path(&self.component, sandbox, &HashMap::new())?;
+        if let Some(refused) = first.refused.first() {
+            anyhow::bail!("{}: a host refuses it: {refused}", refused.path.display());
+        }
+        let names = first.loaded.iter().map(|plugin| plugin.handler.manifest().name.to_string());
+        let own = names.map(|name| (name, configuration.to_owned())).collect();
+        let loading = wasm::load_path(&self.component, sandbox, &own)?;
+        Ok(loading.loaded.into_iter().map(|plugin| plugin.handler).collect())
+    }
+}
+
+fn choose<'b>(all: &'b [Both], name: Option<&str>) -> Result<&'b Both, String> {
+    let of = |both: &Both| both.used.manifest().name.to_string();
+    let known = || all.iter().map(of).collect::<Vec<_>>().join(", ");
+    match (all, name) {
+        (_, Some(name)) => all.iter().find(|both| of(both) == name).ok_or_else(|| {
+            format!("plugin: there is no `{name}` in the component; there are: {}", known())
+        }),
+        ([only], None) => Ok(only),
+        (_, None) => Err(format!("the component has several plugins; say `plugin:` ({})", known())),
+    }
+}
+
+fn verdict(scenario: &Scenario, both: &Both) -> Vec<String> {
+    let outcomes = match play(scenario, &*both.fresh) {
+        Ok(outcomes) => outcomes,
+        Err(why) => return vec![why],
+    };
+    let mut problems = Vec::new();
+    let name = |index: usize| match outcomes.len() {
+        1 => String::new(),
+        _ => format!("step {}: ", index + 1),
+    };
+    for (index, (step, outcome)) in scenario.steps.iter().zip(&outcomes).enumerate() {
+        let found = match &step.then {
+            Some(then) => expect::check(then, outcome),
+            None => expect::check_arranging(outcome).into_iter().collect(),
+        };
+        problems.extend(found.into_iter().map(|problem| format!("{}{problem}", name(index))));
+    }
+    // Twice: the first may find an instance that nothing was called on yet.
+    for _ in 0..2 {
+        let again = play(scenario, &*both.used);
+        let otherwise = otherwise(&outcomes, again.as_deref());
+        if !otherwise.is_empty() {
+            problems.push(
+                "a used instance answers otherwise than a fresh one; what is kept from call to \
+                 call belongs into the state:"
+                    .to_owned(),
+            );
+            problems.extend(otherwise);
+            break;
+        }
+    }
+    problems
+}
+
+/// Where used instances answer otherwise than fresh ones.
+fn otherwise(fresh: &[Outcome], used: Result<&[Outcome], &String>) -> Vec<String> {
+    let used = match used {
+        Ok(used) => used,
+        Err(why) => {
+            return vec![format!("a fresh one comes to the end, a used one does not: {why}")];
+        }
+    };
+    let pairs = fresh.iter().zip(used).enumerate();
+    let lines = pairs.flat_map(|(index, (fresh, used))| {
+        let differences = differences("", fresh, used).into_iter();
+        differences.map(move |difference| {
+            let shown = difference.to_string();
+            let shown =
+                shown.replacen(": expected ", ": fresh ", 1).replacen(", found ", ", used ", 1);
+            format!("step {}: {shown}", index + 1)
+        })
+    });
+    lines.collect()
+}

@@ -1,0 +1,177 @@
+//! What a run came to: each decision that took effect, with what it was made on and what
+//! it led to, read from what is stored at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sagabox_engine::model::{
+    DeadLetterSubject, DecisionRecord, Event, InstanceStatus, Key, MessageKind, PluginName,
+    Position, Question, State, Timestamp, reserved,
+};
+use sagabox_engine::seams::store::memory::Tables;
+
+use crate::decisions::json::Json;
+use crate::verify::replay::{Answered, Summary};
+
+/// Who decides: an instance, or a key of a plugin without instances.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Who {
+    pub plugin: PluginName,
+    pub key: Key,
+}
+
+/// A decision that took effect.
+#[derive(Clone, Debug)]
+pub struct Deed {
+    pub at: Timestamp,
+    pub who: Who,
+    pub event: Arc<Event>,
+    pub attempt: u32,
+    /// In the order in which they left.
+    pub messages: Vec<(MessageKind, Arc<Event>)>,
+    /// As the record has them: `{"set": name, "after_ms": …}`.
+    pub timers: Vec<Json>,
+    pub keys: Vec<Json>,
+    pub completes: bool,
+    pub state: Option<State>,
+    pub answers: Vec<Answered>,
+}
+
+/// An event that a plugin could not handle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    pub at: Timestamp,
+    pub plugin: PluginName,
+    pub key: Option<Key>,
+    pub event: Arc<Event>,
+    pub reason: String,
+}
+
+/// What an instance was at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    pub completed: bool,
+    pub state: Json,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// In the order of their times; those of one instance in the order in which they were made.
+    pub deeds: Vec<Deed>,
+    pub failed: Vec<Failed>,
+    /// Of process managers.
+    pub ends: BTreeMap<Who, End>,
+    /// Events that came and that nobody decided on, in their order.
+    pub unused: Vec<(Timestamp, Arc<Event>)>,
+}
+
+impl History {
+    #[must_use]
+    pub fn of(tables: &Tables) -> Self {
+        let sent: BTreeMap<&str, &Arc<Event>> = (tables.messages.values())
+            .map(|message| (message.event.id.as_str(), &message.event))
+            .chain(tables.log.values().map(|entry| (entry.event.id.as_str(), &entry.event)))
+            .collect();
+        let mut deeds: Vec<Deed> =
+            chains(tables).into_iter().filter_map(|record| deed(record, tables, &sent)).collect();
+        // A stable sort: what an instance decided stays in its order.
+        deeds.sort_by_key(|deed| deed.at);
+        let used: BTreeSet<Position> = tables.decisions.keys().map(|row| row.0).collect();
+        let unused = tables.log.values().filter(|entry| !used.contains(&entry.position));
+        let failed = tables.dead_letters.values();
+        let failed = failed.filter(|letter| letter.subject == DeadLetterSubject::Event);
+        let ends = tables.instances.iter().map(|((plugin, key), instance)| {
+            let who = Who { plugin: plugin.clone(), key: key.clone() };
+            let state = instance.state.as_ref().map(|state| json_of(&state.data));
+            let completed = instance.status == InstanceStatus::Completed;
+            (who, End { completed, state: state.unwrap_or(Json::Null) })
+        });
+        Self {
+            ends: ends.collect(),
+            unused: unused.map(|entry| (entry.received_at, Arc::clone(&entry.event))).collect(),
+            failed: failed
+                .map(|letter| Failed {
+                    at: letter.at,
+                    plugin: letter.plugin.clone(),
+                    key: letter.key.clone(),
+                    event: Arc::clone(&letter.event),
+                    reason: letter.reason.clone(),
+                })
+                .collect(),
+            deeds,
+        }
+    }
+}
+
+/// All decisions; those of an instance as its chain has them.
+fn chains(tables: &Tables) -> Vec<&DecisionRecord> {
+    let mut all = Vec::new();
+    for ((plugin, key), instance) in &tables.instances {
+        let mut chain = Vec::new();
+        let mut next = Some(instance.decided);
+        while let Some(position) = next {
+            let record = tables.decisions.get(&(position, plugin.clone(), key.clone()));
+            next = record.and_then(|record| record.previous);
+            chain.extend(record);
+        }
+        all.extend(chain.into_iter().rev());
+    }
+    let is_chained = |record: &&DecisionRecord| {
+        tables.instances.contains_key(&(record.plugin.clone(), record.key.clone()))
+    };
+    all.extend(tables.decisions.values().filter(|record| !is_chained(record)));
+    all
+}
+
+fn deed(
+    record: &DecisionRecord,
+    tables: &Tables,
+    sent: &BTreeMap<&str, &Arc<Event>>,
+) -> Option<Deed> {
+    let event = &tables.log.get(&record.position)?.event;
+    let summary: Summary = serde_json::from_str(&record.summary).ok()?;
+    let messages = summary.messages.iter().filter_map(|message| {
+        sent.get(message.id.as_str()).map(|event| (message.kind, Arc::clone(event)))
+    });
+    Some(Deed {
+        at: record.decided_at,
+        who: Who { plugin: record.plugin.clone(), key: record.key.clone() },
+        event: Arc::clone(event),
+        attempt: record.attempt,
+        messages: messages.collect(),
+        timers: summary.timers,
+        keys: summary.keys,
+        completes: summary.complete,
+        state: record.state.clone(),
+        answers: summary.answers,
+    })
+}
+
+/// An event as people call it.
+#[must_use]
+pub fn name_of(event: &Event) -> String {
+    match (event.event_type.as_str(), &event.subject) {
+        (reserved::TIMER_FIRED, Some(timer)) => format!("timer `{timer}`"),
+        (reserved::COMMAND_UNDELIVERABLE, Some(command)) => format!("undeliverable {command}"),
+        (event_type, _) => event_type.to_owned(),
+    }
+}
+
+/// JSON if it is JSON, otherwise its text.
+#[must_use]
+pub fn json_of(data: &[u8]) -> Json {
+    match data.is_empty() {
+        true => Json::Null,
+        false => {
+            Json::parse(data).unwrap_or_else(|_| String::from_utf8_lossy(data).into_owned().into())
+        }
+    }
+}
+
+/// A question as a scenario has it: a lookup and its key, with the answer.
+#[must_use]
+pub fn looked_up(answered: &Answered) -> Option<(&str, &str, Json)> {
+    let Question::Lookup { name, key } = &answered.question else { return None };
+    let data = answered.answer.get("data").and_then(Json::as_str);
+    Some((name, key, data.map_or(Json::Null, |data| json_of(data.as_bytes()))))
+}
