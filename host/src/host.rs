@@ -23,7 +23,9 @@ use crate::io::secrets::{Given, Redactor, SecretUrl};
 use crate::io::sinks::{
     FileId, FileTransport, HttpOptions, HttpTransport, OwnHeaders, StdoutTransport,
 };
-use crate::plugins::reload::{Board, Loader, Workshop};
+use crate::plugins::factory::Workshop;
+use crate::plugins::reload::Loader;
+use crate::plugins::status::Board;
 use crate::plugins::wasm::{self, Sandbox};
 use crate::store::SqliteStore;
 use crate::store::admin::Admin;

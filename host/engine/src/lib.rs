@@ -9,7 +9,7 @@ pub mod pure;
 pub mod seams;
 #[cfg(any(test, feature = "simulation"))]
 pub mod sim;
-pub mod stages;
+mod stages;
 
 use std::sync::Arc;
 

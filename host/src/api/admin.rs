@@ -18,7 +18,7 @@ use super::extract::Filter;
 use super::filter::{LetterFilter, letter_filter};
 use super::problem::Problem;
 use super::{Shared, Site};
-use crate::plugins::reload::{CandidateView, CheckingView, PluginView, RefusedView};
+use crate::plugins::status::{CandidateView, CheckingView, PluginView, RefusedView};
 use crate::store::admin::InstanceDetail;
 use crate::store::lists::{DeadLetterRow, InstanceRow, Page};
 

@@ -12,8 +12,8 @@ use sagabox_engine::engine::Status;
 use super::Shared;
 use super::events::Summary;
 use super::problem::Problem;
-use crate::plugins::reload::candidates::Counts;
-use crate::plugins::reload::{Board, CandidateView};
+use crate::plugins::rollout::Counts;
+use crate::plugins::status::{Board, CandidateView};
 use crate::store::admin::Accounts;
 
 const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

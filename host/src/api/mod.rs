@@ -30,7 +30,7 @@ use std::sync::Arc;
 use sagabox_engine::engine::Engine;
 use tokio::net::TcpListener;
 
-use crate::plugins::reload::Board;
+use crate::plugins::status::Board;
 use crate::store::admin::Admin;
 pub use connection::Timeouts;
 pub use events::Summary;

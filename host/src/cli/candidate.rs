@@ -13,7 +13,7 @@ use super::verdict::{Before, Sought, Verdict};
 use super::{HostArgs, InputError, output};
 use crate::config::{Overrides, Settings};
 use crate::io::files;
-use crate::plugins::reload::candidates::{FAILURES_MAX, Record, Terms};
+use crate::plugins::rollout::{FAILURES_MAX, Record, Terms};
 use crate::plugins::trust;
 use crate::plugins::wasm::{self, LoadedPlugin, Sandbox};
 
@@ -118,7 +118,7 @@ impl Put {
             files::put(&folder, &beside.to_string_lossy(), &signature).with_context(writing)?;
         }
         files::put(&folder, &name, &bytes).with_context(writing)?;
-        let digest = wasm::digest(&bytes);
+        let digest = crate::decisions::digest::digest(&bytes);
         let trusted = settings.sandbox.trust.judge(&path, &self.into, &bytes, &digest);
         Ok(Placed { plugins, path, digest, trusted })
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{InputError, output};
 use crate::config::{Overrides, Settings};
-use crate::plugins::pull::{self, Options, Pulled, Restored};
+use crate::plugins::pull::{self, AsHost, Options, Pulled, Restored};
 
 #[derive(Debug, Args)]
 pub struct Pull {
@@ -34,16 +34,17 @@ impl Pull {
     pub async fn execute(self) -> anyhow::Result<()> {
         let settings = Settings::load(self.config.as_deref(), Overrides::default())
             .map_err(|error| InputError(format!("{error:#}")))?;
+        let host = AsHost { configurations: settings.configurations(), sandbox: settings.sandbox };
         let options = Options { plain_http: self.plain_http };
         let Some(reference) = &self.reference else {
-            let restored = pull::restore(&self.into, &settings, options).await?;
+            let restored = pull::restore(&self.into, &host, options).await?;
             return report_restored(&restored, self.json);
         };
         let reference = pull::reference(reference).map_err(InputError)?;
         let file = self.file.clone().unwrap_or_else(|| pull::file_name(&reference));
         pull::check_name(&file)
             .map_err(|why| InputError(format!("{why}; say another with --as")))?;
-        let pulled = pull::pull(&reference, (&self.into, &file), &settings, options).await?;
+        let pulled = pull::pull(&reference, (&self.into, &file), &host, options).await?;
         match self.json {
             true => output::json(&view(&pulled)),
             false => tell(&pulled),

@@ -10,7 +10,7 @@ use super::signals::Signals;
 use super::{InputError, log, output};
 use crate::config::{self, LogFormat, Overrides, Settings};
 use crate::host::Host;
-use crate::plugins::reload::Board;
+use crate::plugins::status::Board;
 use crate::plugins::wasm::Limits;
 use crate::verify::check::{self, Facts, Finding, Severity, Topology};
 

@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sagabox_engine::engine::{self, Missed};
-use sagabox_engine::stages::housekeeping::Retention;
+use sagabox_engine::model::Retention;
 use toml::Spanned;
 
 use crate::api::{self, HostName, Limits, Timeouts};
 use crate::io::durations;
 use crate::io::files;
+use crate::plugins::factory;
 use crate::plugins::reload;
 use crate::plugins::trust::{Key, LockRule, Policy};
 use crate::plugins::wasm;
@@ -223,8 +224,8 @@ fn hot_settings(said: &PluginsSection) -> reload::Settings {
         poll: poll.filter(|_| said.watch.unwrap_or(true)),
         preflight: match said.preflight {
             None => default.preflight,
-            Some(file::Preflight::Refuse) => reload::Preflight::Refuse,
-            Some(file::Preflight::Report) => reload::Preflight::Report,
+            Some(file::Preflight::Refuse) => factory::Preflight::Refuse,
+            Some(file::Preflight::Report) => factory::Preflight::Report,
         },
         missed: match said.missed {
             None => default.missed,
@@ -463,7 +464,7 @@ mod tests {
         assert_eq!(hot("[plugins]\nwatch = false\npoll_ms = 9").poll, None);
         let all = hot("[plugins]\npoll_ms = 9\npreflight = 'report'\nmissed = 'ignore'");
         let poll = Some(Duration::from_millis(9));
-        let preflight = reload::Preflight::Report;
+        let preflight = factory::Preflight::Report;
         assert_eq!(all, reload::Settings { poll, preflight, missed: Missed::Ignore });
     }
 

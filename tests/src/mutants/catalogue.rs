@@ -524,7 +524,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a plugin that is put back begins with the log",
         edits: &[Edit {
-            file: "stages/plugins.rs",
+            file: "engine/plugins.rs",
             find: "true => self.around.store.read_plugin(&name).await?,",
             replace: "true => None,",
         }],

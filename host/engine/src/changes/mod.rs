@@ -52,6 +52,7 @@ pub struct Offer {
 pub struct Fire {
     pub timers: Vec<(TimerRow, Arc<Event>)>,
     /// Given back when they are taken out: bounds what waits here.
+    #[expect(dead_code, reason = "dropped with the rest when the committer has taken it")]
     pub permit: OwnedSemaphorePermit,
 }
 

@@ -2,6 +2,7 @@
 
 mod delivering;
 mod operators;
+mod plugins;
 mod queues;
 mod stages;
 
@@ -21,6 +22,7 @@ use crate::changes::roster::Roster;
 use crate::changes::sinks::SinkStates;
 use crate::changes::tail::Tail;
 use crate::changes::{Offer, Work};
+use crate::model::Retention;
 use crate::model::{
     Event, Hops, LogEntry, PluginName, Position, QueueError, QueueStatus, SinkName,
 };
@@ -29,7 +31,6 @@ use crate::seams::handler::Handler;
 use crate::seams::lookup::Lookup;
 use crate::seams::store::{ReadError, Store};
 use crate::seams::transport::Transport;
-use crate::stages::housekeeping::Retention;
 use crate::stages::shard::Shards;
 use crate::stages::sinks::queue::QueueRequest;
 

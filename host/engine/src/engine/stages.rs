@@ -18,12 +18,12 @@ use crate::changes::requests::Dispatchers;
 use crate::changes::resolve::LetterIds;
 use crate::changes::tail::Tail;
 use crate::changes::timer_index::TimerIndex;
+use crate::engine::plugins::Plugins;
 use crate::model::LogEntry;
 use crate::seams::store::{ReadError, Recovered, RecoveredSink};
 use crate::stages::commit::{Committer, Ended};
 use crate::stages::dispatch::Surroundings;
 use crate::stages::housekeeping::Housekeeping;
-use crate::stages::plugins::Plugins;
 use crate::stages::sinks::queue::first_lease;
 use crate::stages::timers::Timers;
 

@@ -12,6 +12,7 @@ mod lease;
 mod manifest;
 mod message;
 mod record;
+mod retention;
 mod size;
 
 pub use cursor::{Counters, Cursor, Span};
@@ -33,3 +34,4 @@ pub use record::{
     AgeMark, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Held,
     LogEntry, OpenLetter, Parked, TimerPlace, TimerRef,
 };
+pub use retention::Retention;

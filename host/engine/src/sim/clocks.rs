@@ -15,11 +15,11 @@ use crate::Clock;
 use crate::changes::receipt::Receipt;
 use crate::engine::{Engine, Parts, Settings};
 use crate::model::LeaseRequest;
+use crate::model::Retention;
 use crate::model::{AnswerValue, Event, Failure, Manifest, PluginName, State, Timestamp};
 use crate::seams::handler::{Call, Handler, Reply};
 use crate::seams::lookup::{Lookup, Unanswered};
 use crate::seams::store::memory::MemoryStore;
-use crate::stages::housekeeping::Retention;
 
 const HOUR: i64 = 60 * 60 * 1_000;
 const DAY: i64 = 24 * HOUR;

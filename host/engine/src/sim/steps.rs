@@ -21,6 +21,7 @@ use super::life::Timeline;
 use super::scripts::{Pattern, Script, handlers};
 use super::world::{Life, Operator, Plan, START, Treatment, event, is_refused};
 use crate::engine::{Parts, Settings};
+use crate::model::Retention;
 use crate::model::{
     AnswerValue, DeadLetter, DeadLetterId, Failure, Held, Key, LogEntry, Manifest, Message,
     PluginName, Position, Sequence, SinkName, State, TimerPlace, Timestamp,
@@ -33,7 +34,6 @@ use crate::seams::store::{
     Recovered, RecoveredPlugin, Store, StreamPage, TimerRow,
 };
 use crate::seams::transport::{DeliveryError, Transport};
-use crate::stages::housekeeping::Retention;
 
 /// What a call through a seam takes, so that others have time to pile up.
 const CALL_TIME: Duration = Duration::from_millis(1);

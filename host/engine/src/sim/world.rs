@@ -20,6 +20,7 @@ use super::scripts::{Pattern, payload};
 use crate::Clock;
 use crate::changes::receipt::Receipt;
 use crate::engine::{Action, Engine, Parts, Resolution, Settings};
+use crate::model::Retention;
 use crate::model::{
     AnswerValue, DeadLetterSubject, Event, Failure, Message, PluginName, SinkName, Timestamp,
 };
@@ -31,7 +32,6 @@ use crate::seams::transport::faulty::{
     DeliveryFault, DeliveryFaultRates, DeliveryFaults, DrawnDeliveryFaults, FaultyTransport,
 };
 use crate::seams::transport::memory::MemoryTransport;
-use crate::stages::housekeeping::Retention;
 
 /// A world in which work remains after so much simulated time is stuck.
 const LIFETIME: Duration = Duration::from_secs(600);

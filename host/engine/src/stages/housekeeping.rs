@@ -15,7 +15,7 @@ use crate::changes::requests::{Dispatchers, PluginRequest, RemoveRequest};
 use crate::changes::roster::Roster;
 use crate::changes::tail::Tail;
 use crate::model::AgeMark;
-use crate::model::{Key, LogEntry, PluginName, Position, Timestamp};
+use crate::model::{Key, LogEntry, PluginName, Position, Retention, Timestamp};
 use crate::pure::age::Ages;
 use crate::pure::monotonic::Instant;
 use crate::seams::store::{Expire, ReadError, Store};
@@ -24,31 +24,6 @@ use crate::seams::store::{Expire, ReadError, Store};
 const STEP_ROWS_MAX: usize = 512;
 /// Between two steps, for the commits of others. Far more goes in a second than can come.
 const STEP_PAUSE: Duration = Duration::from_millis(5);
-
-/// How long what is done with is kept. None: for ever.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retention {
-    /// For so long an event with the (source, id) of another is recognised as its duplicate.
-    pub duplicates: Option<Duration>,
-    /// Events, decisions, delivered messages and resolved dead letters.
-    pub history: Option<Duration>,
-    /// Instances that are completed or ended; so long are late events recognised as such.
-    pub finished: Option<Duration>,
-    /// How often somebody looks for what is too old.
-    pub interval: Duration,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-        Self {
-            duplicates: Some(7 * DAY),
-            history: Some(30 * DAY),
-            finished: Some(30 * DAY),
-            interval: Duration::from_secs(60),
-        }
-    }
-}
 
 pub struct Housekeeping {
     pub store: Arc<dyn Store>,

@@ -4,8 +4,7 @@
 pub(crate) mod commit;
 pub(crate) mod detached;
 pub(crate) mod dispatch;
-pub mod housekeeping;
-pub(crate) mod plugins;
+pub(crate) mod housekeeping;
 pub(crate) mod shard;
 pub(crate) mod sinks;
 pub(crate) mod timers;

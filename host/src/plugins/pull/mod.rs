@@ -9,13 +9,13 @@ mod credentials;
 mod place;
 mod registry;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use oci_client::Reference;
 use sagabox_engine::model::Manifest;
 
-use crate::config::Settings;
 use crate::io::files;
 use crate::plugins::trust::LockFile;
 use crate::plugins::wasm;
@@ -77,6 +77,14 @@ pub fn file_name(reference: &Reference) -> String {
     format!("{}.wasm", repository.rsplit('/').next().unwrap_or(repository))
 }
 
+/// With what the host that follows the directory will load the component.
+#[derive(Clone)]
+pub struct AsHost {
+    pub sandbox: wasm::Settings,
+    /// Each plugin's section of the configuration, as JSON.
+    pub configurations: HashMap<String, String>,
+}
+
 /// Pulls a component into a directory of plugins, as a file of this name.
 ///
 /// # Errors
@@ -85,11 +93,11 @@ pub fn file_name(reference: &Reference) -> String {
 pub async fn pull(
     reference: &Reference,
     (directory, file): (&Path, &str),
-    settings: &Settings,
+    host: &AsHost,
     options: Options,
 ) -> anyhow::Result<Pulled> {
     let artifact = fetch(reference, options).await?;
-    place(artifact, directory, file, settings).await
+    place(artifact, directory, file, host).await
 }
 
 /// What came of a file that the lock file pins.
@@ -107,7 +115,7 @@ pub enum Restored {
 /// As `pull`, and if what comes is not what is pinned.
 pub async fn restore(
     directory: &Path,
-    settings: &Settings,
+    host: &AsHost,
     options: Options,
 ) -> anyhow::Result<Vec<Restored>> {
     let lock = LockFile::read(directory).map_err(anyhow::Error::msg)?;
@@ -123,21 +131,21 @@ pub async fn restore(
         }
         check_pinned(&pinned.file).map_err(|why| anyhow::anyhow!("the lock file: {why}"))?;
         let path = directory.join(&pinned.file);
-        let read = files::bytes(&path, settings.sandbox.component_bytes);
-        let is_there = read.is_ok_and(|bytes| pinned.is(&wasm::digest(&bytes)));
+        let read = files::bytes(&path, host.sandbox.component_bytes);
+        let is_there = read.is_ok_and(|bytes| pinned.is(&crate::decisions::digest::digest(&bytes)));
         restored.push(match (&pinned.source, is_there) {
             (_, true) => Restored::Unchanged(path),
             (None, false) => Restored::Unknown(path),
             (Some(source), false) => {
                 let reference = reference(source).map_err(anyhow::Error::msg)?;
                 let artifact = fetch(&reference, options).await?;
-                let digest = wasm::digest(&artifact.bytes);
+                let digest = crate::decisions::digest::digest(&artifact.bytes);
                 anyhow::ensure!(
                     pinned.is(&digest),
                     "{source} holds sha256:{digest}, and the lock file pins another for {}",
                     pinned.file
                 );
-                Restored::Pulled(place(artifact, directory, &pinned.file, settings).await?)
+                Restored::Pulled(place(artifact, directory, &pinned.file, host).await?)
             }
         });
     }
@@ -148,12 +156,11 @@ async fn place(
     artifact: Artifact,
     directory: &Path,
     file: &str,
-    settings: &Settings,
+    host: &AsHost,
 ) -> anyhow::Result<Pulled> {
-    let (directory, file, settings) = (directory.to_owned(), file.to_owned(), settings.clone());
+    let (directory, file, host) = (directory.to_owned(), file.to_owned(), host.clone());
     // Compiling a component takes seconds of pure computation.
-    tokio::task::spawn_blocking(move || place::place(&artifact, &directory, &file, &settings))
-        .await?
+    tokio::task::spawn_blocking(move || place::place(&artifact, &directory, &file, &host)).await?
 }
 
 async fn fetch(reference: &Reference, options: Options) -> anyhow::Result<Artifact> {

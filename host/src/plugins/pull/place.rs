@@ -4,9 +4,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::Pulled;
 use super::registry::Artifact;
-use crate::config::Settings;
+use super::{AsHost, Pulled};
 use crate::io::files;
 use crate::plugins::trust::{self, LockFile, LockRule, Policy};
 use crate::plugins::wasm::{self, LoadedPlugin, Sandbox};
@@ -17,16 +16,16 @@ pub fn place(
     artifact: &Artifact,
     directory: &Path,
     file: &str,
-    settings: &Settings,
+    host: &AsHost,
 ) -> anyhow::Result<Pulled> {
     let path = directory.join(file);
     let (bytes, source) = (&artifact.bytes, &artifact.source);
-    let trust = &settings.sandbox.trust;
+    let trust = &host.sandbox.trust;
     // One that came in another way may lie there already.
     let there = || files::text(&trust::beside(&path), files::TEXT_BYTES_MAX).ok();
     let signature = artifact.signature.clone().or_else(there);
     let signed = trust.verify(bytes, signature.as_deref(), source);
-    let plugins = signed.and_then(|()| load(&path, bytes, settings));
+    let plugins = signed.and_then(|()| load(&path, bytes, host));
     let plugins = plugins.map_err(|reason| anyhow::anyhow!("a host refuses {source}: {reason}"))?;
     let home = &trust::home_of(&path);
     let before = LockFile::read(home).map_err(anyhow::Error::msg)?;
@@ -54,7 +53,7 @@ pub fn place(
         lock.write(home).with_context(|| format!("write {}", trust::FILE))?;
     }
     Ok(Pulled {
-        digest: wasm::digest(bytes),
+        digest: crate::decisions::digest::digest(bytes),
         source: source.clone(),
         plugins: plugins.iter().map(|plugin| plugin.handler.manifest().clone()).collect(),
         is_signed: signature.is_some() && !trust.keys.is_empty(),
@@ -63,12 +62,12 @@ pub fn place(
     })
 }
 
-fn load(path: &Path, bytes: &[u8], settings: &Settings) -> Result<Vec<LoadedPlugin>, String> {
+fn load(path: &Path, bytes: &[u8], host: &AsHost) -> Result<Vec<LoadedPlugin>, String> {
     // It is judged already, and will be pinned.
     let trust = Policy::default();
-    let sandbox = Sandbox::new(wasm::Settings { trust, ..settings.sandbox.clone() });
+    let sandbox = Sandbox::new(wasm::Settings { trust, ..host.sandbox.clone() });
     let sandbox = sandbox.map_err(|error| format!("{error:#}"))?;
-    wasm::load((path, &trust::home_of(path)), bytes, &sandbox, &settings.configurations())
+    wasm::load((path, &trust::home_of(path)), bytes, &sandbox, &host.configurations)
         .map_err(|unfit| unfit.to_string())
 }
 

@@ -18,6 +18,7 @@ use wasmtime::component::Component;
 use super::compiler::CompileLimits;
 use super::core_module;
 use super::folder::{Entry, PrivateFolder};
+use crate::decisions::digest::{digest, hex};
 
 const DIGEST_BYTES: usize = 32;
 /// Larger than what the largest component of any language compiles to.
@@ -27,18 +28,6 @@ const REFUSAL_BYTES_MAX: u64 = 4_096;
 const BYTES_MAX: u64 = 1 << 30;
 /// An entry that nobody has used for so long is removed.
 const AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
-
-pub fn digest(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
 
 /// Entries are named by the digest of a file and by all that what is compiled of it depends on.
 pub struct Cache {
@@ -323,13 +312,13 @@ mod tests {
     fn what_could_not_be_compiled_is_known_for_the_same_limits() {
         let bench = Bench::new();
         let limits = CompileLimits::default();
-        let digest = digest(ONE);
-        bench.open().refuse(&bench.engine, &digest, &limits, "takes too long");
-        let known = |limits| bench.open().refusal(&bench.engine, &digest, limits);
+        let one = digest(ONE);
+        bench.open().refuse(&bench.engine, &one, &limits, "takes too long");
+        let known = |limits| bench.open().refusal(&bench.engine, &one, limits);
         assert_eq!(known(&limits), Some("takes too long".to_owned()));
         let wider = CompileLimits { memory_bytes: limits.memory_bytes + 1, ..limits };
         assert_eq!(known(&wider), None);
-        assert_eq!(bench.open().refusal(&bench.engine, &super::digest(OTHER), &limits), None);
+        assert_eq!(bench.open().refusal(&bench.engine, &digest(OTHER), &limits), None);
         bench.open().prune(0, AGE_MAX).unwrap();
         assert_eq!(known(&limits), None);
     }

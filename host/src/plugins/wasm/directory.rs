@@ -266,7 +266,7 @@ pub fn load(
     sandbox: &Sandbox,
     configurations: &HashMap<String, String>,
 ) -> Result<Vec<LoadedPlugin>, Unfit> {
-    let digest = cache::digest(bytes);
+    let digest = crate::decisions::digest::digest(bytes);
     sandbox.settings.trust.judge(path, home, bytes, &digest).map_err(Unfit::Untrusted)?;
     let made = match path.extension().is_some_and(|own| own == TEXT) {
         true => Some(binary(bytes)?),

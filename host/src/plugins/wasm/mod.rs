@@ -19,7 +19,6 @@ mod v0_1;
 mod wasi;
 
 pub use build::{BuildError, build};
-pub use cache::digest;
 pub use compiler::{
     ARGUMENT as COMPILE_ARGUMENT, CompileLimits, child as compile_child, compile_in_children,
 };

@@ -8,11 +8,7 @@
 //! What is not on record, and therefore not compared or replayed, is in `Skipped` and
 //! in ARCHITECTURE.md.
 
-mod compare;
-mod recorded;
 mod run;
 mod states;
 
-pub use compare::{Answered, Summary, compare_states};
-pub use recorded::Store;
-pub use run::{Differing, Outcome, Selection, asks, failed, replay};
+pub use run::{Differing, Outcome, Selection, replay};

@@ -12,11 +12,10 @@ use sagabox_engine::seams::handler::{Call, Handler, Reply, as_read_by};
 use serde::Serialize;
 use tokio::runtime;
 
-use super::compare::{self, Known, Summary};
-use super::recorded::{Messages, Record, Store};
 use super::states::States;
-use crate::decisions::json::{Difference, Json};
-use crate::verify::scenario::shown_question;
+use crate::decisions::json::Difference;
+use crate::decisions::recorded::{self, Known, Messages, Summary, asks, failed};
+use crate::store::history::{History, Record};
 
 /// Decisions travel to the threads in groups: waking one costs more than a call.
 const GROUP: usize = 128;
@@ -99,7 +98,7 @@ struct Judge {
     edited: HashMap<u64, String>,
     /// Streams are read as they are asked for; a connection of its own, because the
     /// other one is in the middle of the decisions.
-    streams: tokio::sync::Mutex<Store>,
+    streams: tokio::sync::Mutex<History>,
     runtime: runtime::Handle,
 }
 
@@ -116,11 +115,11 @@ pub async fn replay(
     let started = Instant::now();
     let plugin = handler.manifest().name.to_string();
     let candidate = handler.manifest().version.to_string();
-    let mut store = Store::open(url).await?;
+    let mut store = History::open(url).await?;
     let judge = Arc::new(Judge {
         messages: store.messages(&plugin).await?,
         edited: store.edited(&plugin).await?,
-        streams: tokio::sync::Mutex::new(Store::open(url).await?),
+        streams: tokio::sync::Mutex::new(History::open(url).await?),
         runtime: runtime::Handle::current(),
         handler,
     });
@@ -155,7 +154,7 @@ pub async fn replay(
 
 /// Hands every selected decision, with the state before it, to the threads.
 async fn read(
-    store: &mut Store,
+    store: &mut History,
     plugin: &str,
     selection: &Selection,
     sender: &SyncSender<Vec<Job>>,
@@ -231,7 +230,7 @@ impl Judge {
     fn decide_again(&self, Job { record, before }: &Job) -> Result<Verdict, String> {
         let unreadable = |_| "its record is not understood".to_owned();
         let summary: Summary = serde_json::from_str(&record.summary).map_err(unreadable)?;
-        if compare::is_the_hosts(&summary, None) {
+        if recorded::is_the_hosts(&summary, None) {
             return Ok(Verdict::NoHandlers);
         }
         let edited = summary.dead_letter.and_then(|letter| self.edited.get(&letter));
@@ -272,14 +271,14 @@ impl Judge {
             }
             Err(failure) => return Ok(differs(vec![failed(&failure.to_string())])),
         };
-        let mut all = compare::compare(&summary, &decision, &event, &record.key, &self.messages);
+        let mut all = recorded::compare(&summary, &decision, &event, &record.key, &self.messages);
         if self.handler.manifest().role.has_instances() {
             let recorded = record.wrote.as_ref().or(before.as_ref());
             match recorded.map(of_candidate).transpose() {
                 Ok(recorded) => {
                     let decided = decision.state.or(state.map(|state| state.data));
                     let recorded = recorded.map(|state| state.data);
-                    all.extend(compare::compare_states(recorded.as_deref(), decided.as_deref()));
+                    all.extend(recorded::compare_states(recorded.as_deref(), decided.as_deref()));
                 }
                 Err(why) => all.push(failed(&why)),
             }
@@ -289,7 +288,7 @@ impl Judge {
 
     fn answers(&self, summary: &Summary, position: u64) -> Result<Vec<Answer>, String> {
         let answers = summary.answers.iter().map(|answered| {
-            let value = match compare::answer(answered)? {
+            let value = match recorded::answer(answered)? {
                 Known::Missing => AnswerValue::Missing,
                 Known::Found(content_type, data) => AnswerValue::Found { content_type, data },
                 Known::Stream(count) => {
@@ -316,24 +315,4 @@ impl Judge {
             }
         }
     }
-}
-
-/// The candidate fails at what was decided.
-#[must_use]
-pub fn failed(why: &str) -> Difference {
-    Difference {
-        place: "decision".to_owned(),
-        expected: Some("as recorded".into()),
-        found: Some(Json::object([("fails", why.into())])),
-    }
-}
-
-/// What the candidate wants to know and the plugin did not.
-#[must_use]
-pub fn asks(questions: &[Question], known: &[Answer]) -> Difference {
-    let fresh = questions
-        .iter()
-        .filter(|question| known.iter().all(|answer| answer.question != **question))
-        .map(shown_question);
-    Difference { place: "asks".to_owned(), expected: None, found: Some(fresh.collect()) }
 }

@@ -4,8 +4,8 @@ use sagabox_engine::model::Timestamp;
 
 use super::file::Then;
 use super::play::{NOW, Outcome, is_decision};
-use super::shown;
 use crate::decisions::json::{Difference, Json, Object, differences};
+use crate::decisions::shown;
 use crate::io::durations::{duration, instant};
 
 /// Every way in which the outcome is another than expected, as lines for people.

@@ -10,14 +10,9 @@ mod file;
 mod find;
 mod play;
 mod prove;
-mod shown;
 mod states;
 
 pub use file::{Scenario, read};
 pub use find::{IN_SOURCE, beside, files_in};
 pub use prove::{Bench, Verdict};
-pub use shown::{
-    data as shown_data, decision as shown_decision, message as shown_message,
-    question as shown_question,
-};
 pub use states::states;

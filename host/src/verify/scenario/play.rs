@@ -16,8 +16,8 @@ use sagabox_engine::seams::handler::{Call, Handler, Reply, as_read_by};
 
 use super::expect::due_at;
 use super::file::{Given, Scenario, When};
-use super::shown;
 use crate::decisions::json::{Json, Object};
+use crate::decisions::shown;
 use crate::io::durations::{duration, instant};
 
 /// 2026-01-01T00:00:00Z, if the scenario says nothing.

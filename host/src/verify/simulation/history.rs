@@ -11,7 +11,7 @@ use sagabox_engine::model::{
 use sagabox_engine::seams::store::memory::Tables;
 
 use crate::decisions::json::Json;
-use crate::verify::replay::{Answered, Summary};
+use crate::decisions::recorded::{Answered, Summary};
 
 /// Who decides: an instance, or a key of a plugin without instances.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use sagabox_engine::Clock;
 use sagabox_engine::engine::{Action, Engine, Parts, Resolution, Settings};
+use sagabox_engine::model::Retention;
 use sagabox_engine::model::{DeadLetter, DeadLetterSubject, Message, Role, SinkName, Timestamp};
 use sagabox_engine::seams::handler::Handler;
 use sagabox_engine::seams::store::faulty::FaultyStore;
 use sagabox_engine::seams::store::memory::{MemoryStore, Tables};
 use sagabox_engine::seams::transport::Transport;
 use sagabox_engine::sim::{Timeline, failing_on_panic};
-use sagabox_engine::stages::housekeeping::Retention;
 use tokio::sync::Notify;
 
 use super::agenda::{Agenda, Taken};

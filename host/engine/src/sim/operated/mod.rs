@@ -23,12 +23,12 @@ use self::plugins::{Mailbox, event, handlers};
 use super::life::Timeline;
 use super::world::START;
 use crate::engine::{Engine, Parts, Settings};
+use crate::model::Retention;
 use crate::model::{AnswerValue, Event, PluginName, SinkName, Timestamp};
 use crate::seams::lookup::{Lookup, Unanswered};
 use crate::seams::store::faulty::{FaultRates, FaultyStore};
 use crate::seams::store::memory::{MemoryStore, Tables};
 use crate::seams::transport::Transport;
-use crate::stages::housekeeping::Retention;
 
 /// A world in which work remains after so much simulated time is stuck.
 const LIFETIME: Duration = Duration::from_secs(120);

@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::candidates;
 use crate::io::files::{self, Stamp};
 use crate::plugins::trust;
 use crate::plugins::wasm::{self, Listing};
@@ -74,12 +73,13 @@ impl Watcher {
     ///
     /// # Errors
     /// If the folder is there and cannot be read.
-    pub fn of_candidates(
+    pub fn of_optional(
         folder: &Path,
         bytes_max: usize,
+        is_companion: fn(&Path) -> bool,
         each: impl FnMut(File),
     ) -> io::Result<Self> {
-        Self::new(folder, true, bytes_max, candidates::is_companion, each)
+        Self::new(folder, true, bytes_max, is_companion, each)
     }
 
     fn new(
@@ -176,7 +176,7 @@ impl Watcher {
 /// A component as it is now; none if it cannot be read.
 pub fn read(path: &Path, bytes_max: usize) -> Option<File> {
     let bytes = files::bytes(path, bytes_max).ok()?;
-    let digest = wasm::digest(&bytes);
+    let digest = crate::decisions::digest::digest(&bytes);
     Some(File { path: path.to_owned(), content: Ok(bytes), digest })
 }
 
@@ -192,7 +192,10 @@ impl Known {
         if Stamp::of(path).ok().as_ref() != Some(&stamp) {
             return None;
         }
-        let digest = content.as_ref().map(|bytes| wasm::digest(bytes)).unwrap_or_default();
+        let digest = content
+            .as_ref()
+            .map(|bytes| crate::decisions::digest::digest(bytes))
+            .unwrap_or_default();
         let found = content.as_ref().err().unwrap_or(&digest).clone();
         let before = self.read.replace((stamp, found.clone()));
         if before.is_some_and(|(_, before)| before == found) {

@@ -2,17 +2,41 @@
 //!
 //! Both are brought into the form of the decision's record, and compared there.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use sagabox_engine::model::{
-    Decision, Due, Event, JSON, KeyChange, MessageKind, TimerChange, attribute, reserved,
+    Answer, Decision, Due, Event, JSON, KeyChange, MessageKind, Question, TimerChange, attribute,
+    reserved,
 };
 use serde::Deserialize;
 
-use super::recorded::Messages;
 use crate::decisions::json::{Difference, Json, differences};
-use crate::verify::scenario::{shown_data, shown_message};
+use crate::decisions::shown;
+
+/// The messages of a plugin by their ids.
+#[derive(Default)]
+pub struct Messages(HashMap<String, Arc<str>>);
+
+impl Messages {
+    /// The message as JSON.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&str> {
+        self.0.get(id).map(|text| &**text)
+    }
+
+    pub fn insert(&mut self, id: String, json: Arc<str>) {
+        self.0.insert(id, json);
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(kept: &[(&str, &str)]) -> Self {
+        Self(kept.iter().map(|(id, text)| ((*id).to_owned(), Arc::from(*text))).collect())
+    }
+}
 
 /// The record of a decision as the engine writes it.
 #[derive(Debug, Default, Deserialize)]
@@ -122,7 +146,7 @@ fn of_event(kind: MessageKind, event: &Event) -> Json {
         extensions,
         data: event.data.clone(),
     };
-    let mut shown = shown_message(&message);
+    let mut shown = shown::message(&message);
     shown["kind"] = named(kind, &event.event_type)["kind"].clone();
     shown
 }
@@ -177,8 +201,8 @@ pub fn compare_states(recorded: Option<&[u8]>, decided: Option<&[u8]>) -> Vec<Di
             (Ok(old), Ok(new)) => differences("state", &old, &new),
             _ => {
                 let bytes = |state: &[u8]| {
-                    let digest = crate::plugins::wasm::digest(state);
-                    Json::object([("shown", shown_data(state)), ("sha256", digest.into())])
+                    let digest = crate::decisions::digest::digest(state);
+                    Json::object([("shown", shown::data(state)), ("sha256", digest.into())])
                 };
                 let (expected, found) = (Some(bytes(old)), Some(bytes(new)));
                 vec![Difference { place: place(), expected, found }]
@@ -186,8 +210,8 @@ pub fn compare_states(recorded: Option<&[u8]>, decided: Option<&[u8]>) -> Vec<Di
         },
         (old, new) => vec![Difference {
             place: place(),
-            expected: old.map(shown_data),
-            found: new.map(shown_data),
+            expected: old.map(shown::data),
+            found: new.map(shown::data),
         }],
     }
 }
@@ -225,6 +249,26 @@ pub enum Known {
     Found(String, Bytes),
     /// So many events.
     Stream(u64),
+}
+
+/// The candidate fails at what was decided.
+#[must_use]
+pub fn failed(why: &str) -> Difference {
+    Difference {
+        place: "decision".to_owned(),
+        expected: Some("as recorded".into()),
+        found: Some(Json::object([("fails", why.into())])),
+    }
+}
+
+/// What the candidate wants to know and the plugin did not.
+#[must_use]
+pub fn asks(questions: &[Question], known: &[Answer]) -> Difference {
+    let fresh = questions
+        .iter()
+        .filter(|question| known.iter().all(|answer| answer.question != **question))
+        .map(shown::question);
+    Difference { place: "asks".to_owned(), expected: None, found: Some(fresh.collect()) }
 }
 
 #[cfg(test)]

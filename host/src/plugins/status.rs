@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sagabox_engine::model::{Manifest, Timestamp};
 use serde::Serialize;
 
-use super::candidates::{Counts, Differing, Tally, Terms, Withdrawn};
+use crate::plugins::rollout::tally::{Counts, Differing, Tally};
+use crate::plugins::rollout::terms::{Terms, Withdrawn};
 
 /// A directory may hold anything.
 const LEFT_OUT_MAX: usize = 100;
@@ -30,7 +31,7 @@ struct State {
 
 /// A file with candidates that are tried, or were.
 #[derive(Clone, Debug)]
-pub(super) struct Trial {
+pub(in crate::plugins) struct Trial {
     pub file: String,
     pub digest: String,
     pub since_at: Timestamp,
@@ -148,11 +149,11 @@ impl Board {
         Totals { refusals, replacements, withdrawals }
     }
 
-    pub(super) fn leave_out(&self, files: &[PathBuf]) {
+    pub(in crate::plugins) fn leave_out(&self, files: &[PathBuf]) {
         self.lock().left_out = files.to_owned();
     }
 
-    pub(super) fn serve(&self, view: PluginView) {
+    pub(in crate::plugins) fn serve(&self, view: PluginView) {
         let mut state = self.lock();
         let name = view.manifest.name.to_string();
         if state.serving.insert(name, view).is_some() {
@@ -161,37 +162,37 @@ impl Board {
     }
 
     /// The plugin's file has another name, and is the same.
-    pub(super) fn rename(&self, plugin: &str, file: &Path) {
+    pub(in crate::plugins) fn rename(&self, plugin: &str, file: &Path) {
         if let Some(view) = self.lock().serving.get_mut(plugin) {
             view.file = file.display().to_string();
         }
     }
 
-    pub(super) fn withdraw(&self, plugin: &str) {
+    pub(in crate::plugins) fn withdraw(&self, plugin: &str) {
         self.lock().serving.remove(plugin);
     }
 
-    pub(super) fn refuse(&self, path: &Path, view: RefusedView) {
+    pub(in crate::plugins) fn refuse(&self, path: &Path, view: RefusedView) {
         let mut state = self.lock();
         state.refusals += 1;
         state.refused.insert(path.to_owned(), view);
     }
 
-    pub(super) fn check(&self, path: &Path, view: CheckingView) {
+    pub(in crate::plugins) fn check(&self, path: &Path, view: CheckingView) {
         self.lock().checking.insert(path.to_owned(), view);
     }
 
-    pub(super) fn try_out(&self, path: &Path, trial: Trial) {
+    pub(in crate::plugins) fn try_out(&self, path: &Path, trial: Trial) {
         self.lock().trials.insert(path.to_owned(), trial);
     }
 
-    pub(super) fn adjust(&self, path: &Path, terms: Terms) {
+    pub(in crate::plugins) fn adjust(&self, path: &Path, terms: Terms) {
         if let Some(trial) = self.lock().trials.get_mut(path) {
             trial.terms = terms;
         }
     }
 
-    pub(super) fn withdraw_trial(&self, path: &Path, withdrawn: Withdrawn) {
+    pub(in crate::plugins) fn withdraw_trial(&self, path: &Path, withdrawn: Withdrawn) {
         let mut state = self.lock();
         state.withdrawals += 1;
         if let Some(trial) = state.trials.get_mut(path) {
@@ -199,18 +200,18 @@ impl Board {
         }
     }
 
-    pub(super) fn is_withdrawn(&self, path: &Path, digest: &str) -> bool {
+    pub(in crate::plugins) fn is_withdrawn(&self, path: &Path, digest: &str) -> bool {
         let state = self.lock();
         let trial = state.trials.get(path).filter(|trial| trial.digest == digest);
         trial.is_some_and(|trial| trial.withdrawn.is_some())
     }
 
-    pub(super) fn end_trial(&self, path: &Path) {
+    pub(in crate::plugins) fn end_trial(&self, path: &Path) {
         self.lock().trials.remove(path);
     }
 
     /// Nothing is held against the file, or tried with it, any more.
-    pub(super) fn clear(&self, path: &Path) {
+    pub(in crate::plugins) fn clear(&self, path: &Path) {
         let mut state = self.lock();
         state.refused.remove(path);
         state.checking.remove(path);

@@ -100,6 +100,9 @@ impl Handler for Served {
     }
 }
 
+/// What serves, by plugin, with the digest of its file.
+pub type Beside = BTreeMap<String, (String, Arc<Served>)>;
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

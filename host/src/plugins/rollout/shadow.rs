@@ -13,8 +13,7 @@ use sagabox_engine::seams::handler::{Call, Handler, Reply, as_read_by};
 
 use super::tally::{Differing, Tally};
 use crate::decisions::json::{Difference, Json, differences};
-use crate::verify::replay;
-use crate::verify::scenario::shown_decision;
+use crate::decisions::{recorded, shown};
 
 /// Decisions that may wait for a shadow, and what they may take of memory with all that they
 /// were decided from. The one that the shadow works on counts as well.
@@ -132,7 +131,7 @@ impl Judge {
         let of_candidate = |state: &State| as_read_by(&*self.candidate, state);
         let before = match call.state.as_ref().map(of_candidate).transpose() {
             Ok(state) => state,
-            Err(why) => return (outcome.is_ok(), vec![replay::failed(&why)]),
+            Err(why) => return (outcome.is_ok(), vec![recorded::failed(&why)]),
         };
         let own = self.candidate.handle(&Call { state: before.clone(), ..call.clone() });
         match (outcome, own) {
@@ -145,9 +144,9 @@ impl Judge {
                 (false, all)
             }
             (Ok(_), Ok(Reply::Need(questions))) => {
-                (false, vec![replay::asks(&questions, &call.answers)])
+                (false, vec![recorded::asks(&questions, &call.answers)])
             }
-            (Ok(_), Err(failure)) => (true, vec![replay::failed(&failure.to_string())]),
+            (Ok(_), Err(failure)) => (true, vec![recorded::failed(&failure.to_string())]),
             (Err(expected), Ok(Reply::Decided(found))) => {
                 (false, vec![outcomes(fails(&expected), shown(&found, call))])
             }
@@ -174,17 +173,17 @@ impl Judge {
                 let state = State { version: self.states_of, data };
                 match as_read_by(&*self.candidate, &state) {
                     Ok(state) => Some(state.data),
-                    Err(why) => return vec![replay::failed(&why)],
+                    Err(why) => return vec![recorded::failed(&why)],
                 }
             }
         };
-        replay::compare_states(expected.as_deref(), found.or(before).as_deref())
+        recorded::compare_states(expected.as_deref(), found.or(before).as_deref())
     }
 }
 
 /// But for the state, which is compared by what it means in one version.
 fn shown(decision: &Decision, call: &Call) -> Json {
-    let mut shown = shown_decision(decision, call.now);
+    let mut shown = shown::decision(decision, call.now);
     if let Some(members) = shown.as_object_mut() {
         members.remove("state");
     }

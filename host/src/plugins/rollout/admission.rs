@@ -1,21 +1,17 @@
 //! From a file to a candidate that may be tried, or to what speaks against it.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use sagabox_engine::model::Manifest;
 use sagabox_engine::seams::handler::Handler;
 
-use super::served::Served;
+use super::served::Beside;
 use super::terms::{Record, Terms, Withdrawn};
-use crate::plugins::reload::board::Board;
-use crate::plugins::reload::watch::File;
-use crate::plugins::reload::{Find, Preflight, Workshop};
+use crate::plugins::factory::{Find, Preflight, Workshop};
+use crate::plugins::status::Board;
 use crate::plugins::wasm::LoadedPlugin;
-
-/// What serves, by plugin, with the digest of its file.
-pub type Beside = BTreeMap<String, (String, Arc<Served>)>;
+use crate::plugins::watch::File;
 
 /// What a file is judged with.
 #[derive(Clone)]

@@ -6,12 +6,6 @@
 //! with its reason, and what served before goes on. A file counts whole: half of a
 //! component at work would surprise its author more than none.
 
-mod board;
-pub mod candidates;
-mod preflight;
-mod watch;
-mod workshop;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,24 +18,12 @@ use sagabox_engine::seams::handler::Handler;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use board::{Board, CandidateView, CheckingView, PluginView, RefusedView, Totals};
-use candidates::{Beside, Candidates, Served};
-use watch::{File, News, Watcher};
-pub use workshop::Workshop;
-
+use crate::plugins::factory::{Find, Loaded, Preflight, Workshop};
+use crate::plugins::rollout::{Beside, Candidates, Served};
+use crate::plugins::status::{Board, PluginView, RefusedView};
 use crate::plugins::trust;
 use crate::plugins::wasm::{self, LoadedPlugin, Unfit};
-
-/// What a candidate must show before it serves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Preflight {
-    /// All live states migrate, or it is refused.
-    #[default]
-    Refuse,
-    /// It serves all the same; an instance whose state does not migrate waits behind a
-    /// dead letter when something comes for it.
-    Report,
-}
+use crate::plugins::watch::{File, News, Watcher};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -94,19 +76,6 @@ struct Serving {
     path: PathBuf,
     digest: String,
     handler: Arc<Served>,
-}
-
-/// A file at a time.
-#[derive(Clone)]
-struct Find {
-    path: PathBuf,
-    digest: String,
-    number: u64,
-}
-
-struct Loaded {
-    find: Find,
-    outcome: Result<Vec<LoadedPlugin>, Unfit>,
 }
 
 struct Tried {

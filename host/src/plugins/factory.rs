@@ -8,15 +8,38 @@ use sagabox_engine::Clock;
 use sagabox_engine::seams::handler::Handler;
 use sagabox_engine::seams::store::ReadError;
 
-use super::board::{Board, CheckingView};
-use super::candidates::Beside;
-use super::preflight::{Report, preflight};
-use super::watch::File;
-use super::{Find, Loaded, Preflight};
+use crate::plugins::preflight::{Report, preflight};
+use crate::plugins::rollout::served::Beside;
+use crate::plugins::status::{Board, CheckingView};
 use crate::plugins::wasm::{self, LoadedPlugin, Sandbox, Unfit};
+use crate::plugins::watch::File;
 use crate::store::SqliteStore;
 use crate::store::admin::Admin;
 use crate::store::live::Page;
+
+/// What a candidate must show before it serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preflight {
+    /// All live states migrate, or it is refused.
+    #[default]
+    Refuse,
+    /// It serves all the same; an instance whose state does not migrate waits behind a
+    /// dead letter when something comes for it.
+    Report,
+}
+
+/// A file at a time.
+#[derive(Clone)]
+pub struct Find {
+    pub path: PathBuf,
+    pub digest: String,
+    pub number: u64,
+}
+
+pub struct Loaded {
+    pub find: Find,
+    pub outcome: Result<Vec<LoadedPlugin>, Unfit>,
+}
 
 /// What plugins are made with.
 pub struct Workshop {
@@ -32,7 +55,10 @@ pub struct Workshop {
 
 impl Workshop {
     /// Who reads streams needs an index that not every store has.
-    pub(super) async fn index_for(&self, plugins: &[LoadedPlugin]) -> Result<(), String> {
+    pub(in crate::plugins) async fn index_for(
+        &self,
+        plugins: &[LoadedPlugin],
+    ) -> Result<(), String> {
         if !plugins.iter().any(|plugin| plugin.handler.manifest().streams) {
             return Ok(());
         }
@@ -42,7 +68,7 @@ impl Workshop {
 
     /// Whether this file served last, and alone, or there is no state to try it on. By the
     /// file and not by its version: a plugin that was built again may read states otherwise.
-    pub(super) async fn served_before(
+    pub(in crate::plugins) async fn served_before(
         &self,
         find: &Find,
         plugins: &[LoadedPlugin],
@@ -67,7 +93,7 @@ impl Workshop {
 
     /// Notes which file serves these plugins, so that the next start need not try it on the
     /// states that it has left itself.
-    pub(super) async fn remember(
+    pub(in crate::plugins) async fn remember(
         &self,
         find: &Find,
         plugins: impl Iterator<Item = impl AsRef<str>>,
@@ -78,7 +104,7 @@ impl Workshop {
     }
 
     /// A canary writes states from now on: whichever file serves at the next start is tried.
-    pub(super) async fn forget(&self, plugin: &str) {
+    pub(in crate::plugins) async fn forget(&self, plugin: &str) {
         self.note(plugin, None).await;
     }
 
@@ -92,12 +118,16 @@ impl Workshop {
     ///
     /// # Errors
     /// Says why it cannot serve.
-    pub(super) fn load_bytes(&self, path: &Path, bytes: &[u8]) -> Result<Vec<LoadedPlugin>, Unfit> {
+    pub(in crate::plugins) fn load_bytes(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+    ) -> Result<Vec<LoadedPlugin>, Unfit> {
         wasm::load((path, &self.directory), bytes, &self.sandbox, &self.configurations)
     }
 
     /// Loads a file's plugins: seconds of pure computation.
-    pub(super) fn load(&self, file: File, number: u64) -> Loaded {
+    pub(in crate::plugins) fn load(&self, file: File, number: u64) -> Loaded {
         let File { path, content, digest } = file;
         let outcome =
             content.map_err(Unfit::Broken).and_then(|bytes| self.load_bytes(&path, &bytes));
@@ -109,7 +139,7 @@ impl Workshop {
     ///
     /// # Errors
     /// Says why they are refused.
-    pub(super) async fn try_out(
+    pub(in crate::plugins) async fn try_out(
         &self,
         board: &Board,
         find: &Find,

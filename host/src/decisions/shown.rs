@@ -117,7 +117,7 @@ fn text(bytes: &[u8]) -> Json {
         Ok(text) => text.into(),
         Err(_) => Json::object([
             ("bytes", bytes.len().into()),
-            ("sha256", crate::plugins::wasm::digest(bytes).into()),
+            ("sha256", crate::decisions::digest::digest(bytes).into()),
         ]),
     }
 }

@@ -6,14 +6,14 @@
 //! keys until it fails too often. Moving its file over that of the version that serves
 //! promotes it. A file counts whole here, too.
 
+mod admission;
 mod canary;
-mod judge;
 mod redrive;
 mod running;
-mod served;
+pub(in crate::plugins) mod served;
 mod shadow;
-mod tally;
-mod terms;
+pub(in crate::plugins) mod tally;
+pub(in crate::plugins) mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -24,17 +24,16 @@ use sagabox_engine::engine::{Canary, Engine};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-pub use self::judge::Beside;
-pub use self::served::{Served, WaysBack};
+pub use self::served::{Beside, Served, WaysBack};
 pub use self::tally::{Counts, Differing, Tally};
 pub use self::terms::{FAILURES_MAX, Record, Terms, Withdrawn, is_companion};
 
-use self::judge::{Court, Fit, Judged, Verdict};
+use self::admission::{Court, Fit, Judged, Verdict};
 use self::running::{Failing, Part, Role, Running, digests};
-use super::board::{Board, RefusedView, Trial};
-use super::watch::{self, News, Watcher};
-use super::{Find, Preflight, Workshop};
+use crate::plugins::factory::{Find, Preflight, Workshop};
+use crate::plugins::status::{Board, RefusedView, Trial};
 use crate::plugins::wasm;
+use crate::plugins::watch::{self, News, Watcher};
 
 /// A file that is moved into the plugin directory may be seen there two looks later than
 /// it is seen to be gone from here.
@@ -136,7 +135,8 @@ impl Candidates {
         let bytes_max = self.workshop.sandbox.component_bytes();
         let begun = tokio::task::spawn_blocking(move || {
             let mut files = Vec::new();
-            let watcher = Watcher::of_candidates(&folder, bytes_max, |file| files.push(file))?;
+            let watcher =
+                Watcher::of_optional(&folder, bytes_max, is_companion, |file| files.push(file))?;
             Ok::<_, io::Error>((watcher, files))
         });
         let (watcher, files) = begun.await.map_err(io::Error::other)??;

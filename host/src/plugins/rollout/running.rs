@@ -10,13 +10,13 @@ use sagabox_engine::model::PluginName;
 use sagabox_engine::seams::handler::Handler;
 use tokio::sync::mpsc;
 
+use super::admission::Fit;
 use super::canary::Watched;
-use super::judge::{Beside, Fit};
-use super::served::{Served, WaysBack};
+use super::served::{Beside, Served, WaysBack};
 use super::shadow::Shadow;
 use super::tally::Tally;
 use super::terms::Terms;
-use crate::plugins::reload::Find;
+use crate::plugins::factory::Find;
 
 /// A file that is being tried.
 pub struct Running {

@@ -9,7 +9,7 @@ use sagabox_engine::engine::Share;
 use sagabox_engine::model::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::judge::Beside;
+use super::served::Beside;
 use crate::io::files;
 use crate::plugins::trust;
 

@@ -1,5 +1,4 @@
-//! What a store has on record, read and never written. With `store`, the only place
-//! that names sqlx.
+//! What a store has on record, as `sagabox replay` reads it: one snapshot, never written.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,13 +13,14 @@ use sagabox_engine::model::{Event, Hops, State, Timestamp, reserved};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{ConnectOptions, Row, SqliteConnection};
 
+use super::open::APPLICATION_ID;
+use crate::decisions::recorded::Messages;
+
 /// What a store is called in a directory of its own.
 const FILE: &str = "sagabox.db";
-/// "SAGB", as `store` marks its files.
-const APPLICATION_ID: i64 = 0x5341_4742;
 
 /// A store, opened for reading; one snapshot for as long as it is open.
-pub struct Store {
+pub struct History {
     connection: SqliteConnection,
 }
 
@@ -40,24 +40,7 @@ pub struct Record {
     pub hops: Hops,
 }
 
-/// The messages of a plugin by their ids.
-#[derive(Default)]
-pub struct Messages(HashMap<String, Arc<str>>);
-
-impl Messages {
-    /// The message as JSON.
-    #[must_use]
-    pub fn get(&self, id: &str) -> Option<&str> {
-        self.0.get(id).map(|text| &**text)
-    }
-
-    #[cfg(test)]
-    pub(super) fn of(kept: &[(&str, &str)]) -> Self {
-        Self(kept.iter().map(|(id, text)| ((*id).to_owned(), Arc::from(*text))).collect())
-    }
-}
-
-impl Store {
+impl History {
     /// Takes what `run --store` takes, or a directory with a `sagabox.db` in it.
     ///
     /// # Errors
@@ -71,7 +54,11 @@ impl Store {
         let mut connection = options.connect().await.with_context(opening)?;
         let id: i64 =
             scalar(&mut connection, "PRAGMA application_id").await.with_context(opening)?;
-        anyhow::ensure!(id == APPLICATION_ID, "{} is not a database of Sagabox", path.display());
+        anyhow::ensure!(
+            id == i64::from(APPLICATION_ID),
+            "{} is not a database of Sagabox",
+            path.display()
+        );
         sqlx::query("BEGIN").execute(&mut connection).await.with_context(opening)?;
         Ok(Self { connection })
     }
@@ -119,7 +106,7 @@ impl Store {
                 let text: String = row.context("read the messages")?.try_get(0)?;
                 let event = Event::read(text.as_bytes()).context("read the messages")?;
                 if event.source == source && !event.event_type.starts_with(reserved::PREFIX) {
-                    messages.0.insert(event.id, text.into());
+                    messages.insert(event.id, text.into());
                 }
             }
         }
