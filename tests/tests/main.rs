@@ -15,6 +15,7 @@ mod examples;
 mod hot;
 mod ingest;
 mod keys;
+mod layout;
 mod letters;
 mod licences;
 mod lists;

@@ -1,0 +1,316 @@
+//! Reads the imports of the engine and the host, and holds them to the dependency rules that
+//! ARCHITECTURE.md states: who may import whom, that no circle of files crosses a folder, and
+//! who alone names SQL, wasm and the generated types of the plugin interface.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use syn::visit::{self, Visit};
+
+use sagabox_tests::paths;
+
+/// Each room, and the rooms that its files may import beside their own.
+type Rules = &'static [(&'static str, &'static [&'static str])];
+
+const ENGINE: Rules = &[
+    ("model", &[]),
+    ("pure", &["model"]),
+    ("seams", &["model"]),
+    ("changes", &["model", "pure", "seams"]),
+    ("stages", &["model", "pure", "seams", "changes"]),
+    ("engine", &["model", "pure", "seams", "changes", "stages"]),
+    ("sim", &["model", "pure", "seams", "changes", "engine"]),
+];
+
+const HOST: Rules = &[
+    ("io", &[]),
+    ("decisions", &[]),
+    ("store", &["io", "decisions"]),
+    ("plugins", &["io", "decisions", "store"]),
+    ("api", &["io", "plugins", "store"]),
+    ("config", &["io", "plugins", "api"]),
+    ("verify", &["io", "decisions", "store", "plugins", "config"]),
+    ("host", &["io", "store", "plugins", "api", "config"]),
+    ("cli", &["io", "decisions", "store", "plugins", "api", "config", "verify", "host"]),
+    ("round_trip", &["io", "decisions", "store", "api", "cli"]),
+];
+
+/// A stage, and the other stages that it may import: the dispatcher hands its calls to the
+/// shards, and both it and the lanes of sinks read the store in tasks of their own.
+const STAGES: &[(&str, &[&str])] =
+    &[("dispatch", &["shard", "detached"]), ("sinks", &["detached"])];
+
+/// A crate, and the only folders of `host/src` that may name it.
+const CRATES: &[(&str, &[&str])] =
+    &[("sqlx", &["store"]), ("rusqlite", &["store"]), ("wasmtime", &["plugins/wasm"])];
+
+#[test]
+fn the_engine_keeps_its_dependency_rules() {
+    let source = Source::read(&paths::repository().join("host/engine/src"));
+    assert_eq!(source.broken(ENGINE), Vec::<String>::new());
+    assert_eq!(source.stages_that_import_others(), Vec::<String>::new());
+    assert_eq!(source.circles(), Vec::<Vec<String>>::new());
+}
+
+#[test]
+fn the_host_keeps_its_dependency_rules() {
+    let source = Source::read(&paths::repository().join("host/src"));
+    assert_eq!(source.broken(HOST), Vec::<String>::new());
+    assert_eq!(source.misnamed(), Vec::<String>::new());
+    assert_eq!(source.circles(), Vec::<Vec<String>>::new());
+}
+
+/// The files of a crate, and what each imports.
+struct Source {
+    /// By the file's path below the crate's root.
+    files: BTreeMap<String, File>,
+}
+
+#[derive(Default)]
+struct File {
+    /// Files of the same crate.
+    imports: BTreeSet<String>,
+    /// The first names of all other paths.
+    crates: BTreeSet<String>,
+}
+
+impl Source {
+    fn read(root: &Path) -> Self {
+        let mut paths = Vec::new();
+        rust_files(root, &mut paths);
+        let name = |path: &Path| path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+        let by_module: BTreeMap<Vec<String>, String> =
+            paths.iter().map(|path| (module_of(&name(path)), name(path))).collect();
+        let parse = |path: &PathBuf| {
+            let text = fs::read_to_string(path).unwrap();
+            (name(path), syn::parse_file(&text).unwrap())
+        };
+        let parsed: Vec<(String, syn::File)> = paths.iter().map(parse).collect();
+        let of_tests: BTreeSet<Vec<String>> =
+            parsed.iter().flat_map(|(name, syntax)| modules_of_tests(name, syntax)).collect();
+        let files = parsed.into_iter().map(|(own, syntax)| {
+            let mut found = Paths { module: module_of(&own), paths: Vec::new() };
+            found.visit_file(&syntax);
+            let mut file = File::default();
+            for path in found.paths {
+                match resolve(&path, &found.module) {
+                    Some(absolute) => {
+                        let file_of = |end: usize| by_module.get(&absolute[..end]);
+                        let target = (1..=absolute.len()).rev().find_map(file_of);
+                        file.imports.extend(target.filter(|target| **target != own).cloned());
+                    }
+                    None => file.crates.extend(path.first().cloned()),
+                }
+            }
+            (own, file)
+        });
+        let mut source = Self { files: files.collect() };
+        source.files.retain(|name, _| {
+            let module = module_of(name);
+            let is_of_tests = (1..=module.len()).any(|end| of_tests.contains(&module[..end]));
+            // What ties everything together may import everything.
+            !is_of_tests && !matches!(name.as_str(), "lib.rs" | "main.rs")
+        });
+        assert!(source.files.len() > 50, "only {} files in {}", source.files.len(), root.display());
+        source
+    }
+
+    /// Imports that no rule allows.
+    fn broken(&self, rules: Rules) -> Vec<String> {
+        let mut broken = Vec::new();
+        for (name, file) in &self.files {
+            let own = room(name);
+            let Some((_, allowed)) = rules.iter().find(|(room, _)| *room == own) else {
+                broken.push(format!("{name} is in no room"));
+                continue;
+            };
+            for import in &file.imports {
+                let other = room(import);
+                if other != own && other != "lib" && !allowed.contains(&other) {
+                    broken.push(format!("{name} imports {import}"));
+                }
+            }
+        }
+        broken
+    }
+
+    fn stages_that_import_others(&self) -> Vec<String> {
+        let mut broken = Vec::new();
+        for (name, file) in &self.files {
+            let Some(own) = stage(name) else { continue };
+            for import in &file.imports {
+                let Some(other) = stage(import).filter(|other| *other != own) else { continue };
+                let allowed = STAGES.iter().find(|(stage, _)| *stage == own);
+                if !allowed.is_some_and(|(_, others)| others.contains(&other)) {
+                    broken.push(format!("{name} imports {import}"));
+                }
+            }
+        }
+        broken
+    }
+
+    /// Files that name a crate which is not theirs to name.
+    fn misnamed(&self) -> Vec<String> {
+        let mut broken = Vec::new();
+        for (name, file) in &self.files {
+            for (of, folders) in CRATES {
+                let may = folders.iter().any(|folder| name.starts_with(&format!("{folder}/")));
+                if file.crates.contains(*of) && !may {
+                    broken.push(format!("{name} names {of}"));
+                }
+            }
+        }
+        broken
+    }
+
+    /// Files of different folders that import each other, directly or by way of others.
+    fn circles(&self) -> Vec<Vec<String>> {
+        let reached: BTreeMap<&str, BTreeSet<&str>> =
+            self.files.keys().map(|name| (name.as_str(), self.reached_from(name))).collect();
+        let mut circles = BTreeSet::new();
+        for (name, targets) in &reached {
+            let back = targets.iter().filter(|target| {
+                reached.get(*target).is_some_and(|reached| reached.contains(name))
+            });
+            let circle: BTreeSet<&str> = back.copied().chain([*name]).collect();
+            let folders: BTreeSet<_> = circle.iter().map(|name| Path::new(name).parent()).collect();
+            if folders.len() > 1 {
+                circles.insert(circle.into_iter().map(ToOwned::to_owned).collect::<Vec<_>>());
+            }
+        }
+        circles.into_iter().collect()
+    }
+
+    fn reached_from<'a>(&'a self, name: &str) -> BTreeSet<&'a str> {
+        let mut reached = BTreeSet::new();
+        let mut next: Vec<&str> = vec![name];
+        while let Some(name) = next.pop() {
+            for import in self.files.get(name).into_iter().flat_map(|file| &file.imports) {
+                if reached.insert(import.as_str()) {
+                    next.push(import);
+                }
+            }
+        }
+        reached
+    }
+}
+
+/// All paths of a file that its tests alone do not use.
+struct Paths {
+    module: Vec<String>,
+    paths: Vec<Vec<String>>,
+}
+
+impl<'ast> Visit<'ast> for Paths {
+    fn visit_item(&mut self, item: &'ast syn::Item) {
+        let attributes = match item {
+            syn::Item::Mod(item) => &item.attrs,
+            syn::Item::Use(item) => &item.attrs,
+            syn::Item::Fn(item) => &item.attrs,
+            syn::Item::Impl(item) => &item.attrs,
+            _ => &Vec::new(),
+        };
+        if !attributes.iter().any(is_for_tests) {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_use_tree(&mut self, tree: &'ast syn::UseTree) {
+        self.expand(&mut Vec::new(), tree);
+    }
+
+    /// `pub(super)` imports nothing.
+    fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let segments = path.segments.iter().map(|segment| segment.ident.to_string());
+        self.paths.push(segments.collect());
+        visit::visit_path(self, path);
+    }
+}
+
+impl Paths {
+    fn expand(&mut self, before: &mut Vec<String>, tree: &syn::UseTree) {
+        let mut end = |name: &syn::Ident, before: &[String]| {
+            let mut path = before.to_vec();
+            if name != "self" {
+                path.push(name.to_string());
+            }
+            self.paths.push(path);
+        };
+        match tree {
+            syn::UseTree::Name(name) => end(&name.ident, before),
+            syn::UseTree::Rename(rename) => end(&rename.ident, before),
+            syn::UseTree::Glob(_) => self.paths.push(before.clone()),
+            syn::UseTree::Path(path) => {
+                before.push(path.ident.to_string());
+                self.expand(before, &path.tree);
+                before.pop();
+            }
+            syn::UseTree::Group(group) => {
+                for item in &group.items {
+                    self.expand(before, item);
+                }
+            }
+        }
+    }
+}
+
+/// Modules that a file declares for its tests alone.
+fn modules_of_tests(name: &str, syntax: &syn::File) -> Vec<Vec<String>> {
+    let declared = syntax.items.iter().filter_map(|item| match item {
+        syn::Item::Mod(item) if item.attrs.iter().any(is_for_tests) => Some(&item.ident),
+        _ => None,
+    });
+    declared.map(|ident| [module_of(name), vec![ident.to_string()]].concat()).collect()
+}
+
+fn is_for_tests(attribute: &syn::Attribute) -> bool {
+    let syn::Meta::List(list) = &attribute.meta else { return false };
+    list.path.is_ident("cfg") && list.tokens.to_string() == "test"
+}
+
+/// The path from the crate's root; none if it is not of this crate.
+fn resolve(path: &[String], module: &[String]) -> Option<Vec<String>> {
+    let (first, rest) = path.split_first()?;
+    match first.as_str() {
+        "crate" => Some(rest.to_vec()),
+        "self" => Some([module, rest].concat()),
+        "super" => {
+            let ups = path.iter().take_while(|name| *name == "super").count();
+            let base = &module[..module.len().checked_sub(ups)?];
+            Some([base, &path[ups..]].concat())
+        }
+        _ => None,
+    }
+}
+
+fn module_of(name: &str) -> Vec<String> {
+    let mut module: Vec<String> =
+        name.trim_end_matches(".rs").split('/').map(ToOwned::to_owned).collect();
+    if module.last().is_some_and(|last| last == "mod") || module == ["lib"] || module == ["main"] {
+        module.pop();
+    }
+    module
+}
+
+fn room(name: &str) -> &str {
+    name.split('/').next().unwrap_or(name).trim_end_matches(".rs")
+}
+
+fn stage(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("stages/").filter(|rest| *rest != "mod.rs")?;
+    Some(rest.split('/').next().unwrap_or(rest).trim_end_matches(".rs"))
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
