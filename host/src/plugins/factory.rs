@@ -158,8 +158,8 @@ impl Workshop {
             let beside = beside.and_then(|beside| beside.get(name));
             let beside = beside.map(|(_, served)| Arc::clone(served) as Arc<dyn Handler>);
             let tried = preflight(&self.admin, plugin, beside.as_ref(), progress).await;
-            let tried =
-                tried.map_err(|error| format!("cannot be tried on its instances: {error}"))?;
+            let tried = tried
+                .map_err(|error| format!("cannot be checked against its instances: {error}"))?;
             if tried.failed > 0 && rule == Preflight::Refuse {
                 return Err(tried.refusal());
             }

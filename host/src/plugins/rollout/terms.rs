@@ -71,8 +71,8 @@ impl Terms {
         let Some(percent) = written.share else {
             return match written.failures_max {
                 None => Ok(Self::Shadow),
-                Some(_) => Err(": failures_max is for a canary; say its `share` of the keys, in \
-                                percent, or leave both out for a shadow"
+                Some(_) => Err(": failures_max applies only to a canary; add its `share` \
+                of the keys, in percent, or remove both for a shadow"
                     .to_owned()),
             };
         };
@@ -220,7 +220,7 @@ mod tests {
         refused("share = 0", "share is 0; accepted are percentages from 0.0001 to 100");
         refused("share = 101", "share is 101");
         refused("share = 5\nfailures_max = 101", "failures_max is 101");
-        refused("failures_max = 3", "say its `share`");
+        refused("failures_max = 3", "add its `share`");
         refused("percent = 3", "unknown field `percent`");
         refused("share = \"ten\"", ":1: invalid type");
     }

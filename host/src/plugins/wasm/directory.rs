@@ -354,11 +354,11 @@ fn check_format(bytes: &[u8]) -> Result<(), String> {
         [] => Err("is empty".to_owned()),
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] if core_module::has_world(bytes) => Ok(()),
-        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(
-            "is a core WebAssembly module that does not say which world it is of; generate its \
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
+            Err("is a core WebAssembly module that does not name its world; generate its \
              bindings with wit-bindgen, or build it with `sagabox build`"
-                .to_owned(),
-        ),
+                .to_owned())
+        }
         [0, b'a', b's', b'm', ..] => {
             Err("is WebAssembly of a version that is not known here".to_owned())
         }
