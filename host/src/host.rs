@@ -118,7 +118,7 @@ impl Host {
             _ = stopped => {}
             ended = &mut server => return Ok(ended?),
         }
-        tracing::info!("the host stops; a second signal ends it at once");
+        tracing::info!("the host is stopping; a second signal stops it immediately");
         stop_loading.cancel();
         // The engine ends waiting calls, and so lets the server's requests end.
         let draining = async {

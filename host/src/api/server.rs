@@ -120,7 +120,7 @@ pub(super) async fn serve(
             }
             Err(error) => {
                 server.connections.make_room();
-                tracing::warn!(%error, "a connection cannot be accepted");
+                tracing::warn!(%error, "accepting a connection failed");
                 tokio::time::sleep(ACCEPT_DELAY).await;
             }
         }

@@ -110,7 +110,10 @@ impl Workshop {
 
     async fn note(&self, plugin: &str, digest: Option<&str>) {
         if let Err(error) = self.store.note_serving(plugin, digest).await {
-            tracing::warn!(%plugin, %error, "it is not on record which version serves; the next start tries it on all states");
+            tracing::warn!(
+                %plugin, %error,
+                "recording the serving version failed; the next start checks it against all states"
+            );
         }
     }
 

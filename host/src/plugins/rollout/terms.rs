@@ -19,8 +19,8 @@ const RECORD: &str = "trial";
 /// this is soon seen.
 pub const FAILURES_MAX: u32 = 5;
 const HEADING: &str = "\
-# What became of the candidate beside this file. Sagabox writes it; delete it to have a
-# candidate that was withdrawn tried again.
+# The state of the trial of the candidate next to this file. Sagabox writes this file. Delete it
+# to restart the trial of a withdrawn candidate.
 
 ";
 

@@ -332,7 +332,7 @@ fn compiled(sandbox: &Sandbox, digest: &str, code: &[u8]) -> Result<Component, S
     let component = cache::made(engine, &code).map_err(|error| invalid(&format!("{error:#}")))?;
     // A cache that cannot be written costs time at the next start, nothing else.
     if let Some(Err(error)) = sandbox.cache().map(|cache| cache.save(engine, digest, &code)) {
-        tracing::debug!(%error, %digest, "the compiled component is not kept");
+        tracing::debug!(%error, %digest, "storing the compiled component failed");
     }
     Ok(component)
 }

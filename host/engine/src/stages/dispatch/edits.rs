@@ -105,7 +105,7 @@ impl Dispatcher {
                 match store.load(&plugin, &all).await {
                     Ok(instances) => return Rerouted { request, keys, instances },
                     Err(error) => {
-                        tracing::warn!(%plugin, %error, "instances cannot be read; trying again");
+                        tracing::warn!(%plugin, %error, "reading instances failed; retrying");
                         tokio::time::sleep(READ_RETRY).await;
                     }
                 }
