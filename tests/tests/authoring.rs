@@ -85,7 +85,7 @@ fn what_a_host_would_refuse_is_an_error() {
         .saying("text.wasm: a host refuses it: is not a WebAssembly component")
         .saying("1 plugin: 2 errors");
     let none = sagabox(folder.path(), &["check", "nowhere"]).with(2);
-    let _ = none.saying("there is nothing at nowhere");
+    let _ = none.saying("nowhere not found");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn the_configuration_must_fit_the_plugins() {
         std::fs::write(folder.path().join("sagabox.toml"), toml).expect("a file");
         sagabox(folder.path(), &["check", text(&plugins)]).with(code)
     };
-    let _ = check("", 0).saying("warning: shipment: nobody configured its lookup `stock`");
+    let _ = check("", 0).saying("warning: shipment: its lookup `stock` is not configured");
     let missing = "[lookup.stock]\ntable = 'none.json'\nplugins = ['shipment']";
     let _ = check(missing, 1).saying("error: sagabox.toml: a host does not start: lookup.stock:");
     let routed = "[sink.out]\nstdout = true\n[routes]\nOutOfStock = 'out'";
@@ -210,7 +210,7 @@ fn what_is_wrong_with_a_scenario_is_said() {
     };
     let paid = "{type: PaymentCompleted, data: {orderId: o, productItems: [{productId: hat, quantity: 1}]}}";
     let _ = play(&format!("- scenario: a\n  when: {paid}\n"), 1)
-        .saying("it asks lookup `stock` for `hat`; say under given.lookups.stock");
+        .saying("it asks lookup `stock` for `hat`; add the answer under given.lookups.stock");
     let _ = play("- scenario: a\n  when: {type: Nothing}\n", 1)
         .saying("the plugin does not subscribe to `Nothing`; it does to PaymentCompleted");
     let _ = play("- scenario: a\n  whenn: {}\n", 2).saying("whenn");

@@ -257,7 +257,7 @@ async fn a_canary_that_cannot_go_back_is_refused_and_names_the_instance() {
     client.take_exactly("Stepped", 2).await;
     candidate(&host, "hot.wasm", &version(2, 2, "all"), Some("share = 50"));
     let reason = refused(&client, "hot.wasm", "1 of 2 live states migrate").await;
-    let said = "`stubborn-17` (1.1.0 would not take it back from a canary that is withdrawn: \
+    let said = "`stubborn-17` (1.1.0 could not read it from a withdrawn canary: \
                 stubborn-17 is stubborn)";
     assert!(reason.contains(said), "{reason}");
     // As a shadow it may be tried.
@@ -379,7 +379,7 @@ async fn a_candidate_is_pinned_like_what_it_may_become() {
     let _ = sagabox(host.folder(), &["lock", text(&plugins)]).with(0);
     let _ = command(&host, &["shadow"], &version(2, 1, "all"))
         .with(0)
-        .saying("a host refuses it until this is mended: its digest");
+        .saying("a host refuses it for this reason: its digest");
     refused(&client, "candidates/hot.wasm", "is not in sagabox.lock").await;
     let _ = sagabox(host.folder(), &["lock", text(&plugins)])
         .with(0)

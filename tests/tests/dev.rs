@@ -106,25 +106,25 @@ async fn each_change_is_built_tried_and_loaded() {
     let mut dev = Dev::start(&["--listen", "127.0.0.1:0"]);
     let url = dev.wait_for("listening on ");
     let client = Client::new(&url);
-    dev.wait_for("billing.wasm is in place");
+    dev.wait_for("billing.wasm is copied to the plugin directory");
     wait_for_version(&client, "0.1.0").await;
 
     dev.replace("Cargo.toml", "version = \"0.1.0\"", "version = \"0.2.0\"");
-    dev.wait_for("billing.wasm is in place");
+    dev.wait_for("billing.wasm is copied to the plugin directory");
     wait_for_version(&client, "0.2.0").await;
 
     // What does not compile, and what does not do what its scenarios say, is not loaded.
     dev.replace("Cargo.toml", "version = \"0.2.0\"", "version = \"0.3.0\"");
     dev.replace("src/lib.rs", "payment failed", "no \"money\"");
     assert!(dev.wait_for("FAILED: ").contains("building"));
-    dev.wait_for("the version before serves on");
+    dev.wait_for("the previous version continues to serve");
     dev.replace("src/lib.rs", "no \"money\"", "no money");
     dev.wait_for("FAILED ");
-    dev.wait_for("the version before serves on");
+    dev.wait_for("the previous version continues to serve");
     wait_for_version(&client, "0.2.0").await;
 
     dev.replace("src/lib.rs", "no money", "payment failed");
-    dev.wait_for("billing.wasm is in place");
+    dev.wait_for("billing.wasm is copied to the plugin directory");
     wait_for_version(&client, "0.3.0").await;
 
     dev.terminate();
@@ -140,11 +140,11 @@ fn a_command_may_build_it() {
     std::fs::copy(paths::plugin("order-saga"), source.join("made.wasm")).expect("a copy");
     let run = |command: &str| Waiting::start(folder.path(), command);
     let placed = folder.path().join("plugins/out.wasm");
-    run("exit 7").wait_for("FAILED: `exit 7` ended with exit status: 7");
+    run("exit 7").wait_for("FAILED: `exit 7` failed: exit status: 7");
     run("true").wait_for("FAILED: `true` did not create");
     run("echo text > out.wasm").wait_for("FAILED: ");
     assert!(!placed.exists());
-    run("cp made.wasm out.wasm").wait_for("out.wasm is in place");
+    run("cp made.wasm out.wasm").wait_for("out.wasm is copied to the plugin directory");
     assert!(
         std::fs::read(&placed).expect("the component")
             == std::fs::read(paths::plugin("order-saga")).expect("it")

@@ -129,6 +129,6 @@ async fn a_queue_is_leased_from_whatever_its_name_is() {
         let lease = host.client().lease(&name, 1, std::time::Duration::ZERO, wait::SOON).await;
         assert!(lease.expect("an empty lease").messages.is_empty());
         let gone = host.client().acknowledge(&name, &json!("7"), None).await.unwrap_err();
-        assert!(gone.contains("lease 7 is not known"), "{gone}");
+        assert!(gone.contains("lease 7 not found"), "{gone}");
     }
 }

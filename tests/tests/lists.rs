@@ -163,7 +163,7 @@ async fn a_list_and_what_is_done_with_it_take_the_same_filters() {
         assert_eq!(dry["resolved"], json!(count), "{filter:?}");
     }
     let both = run(&["redrive", "1", "--plugin", PLUGIN]).with(2);
-    let _ = both.saying("by their ids, or say which by filters, not both");
+    let _ = both.saying("give the ids of the dead letters or filters, not both");
     let body = json!({"ids": [1], "plugin": PLUGIN});
     let response = host.client().request(Method::POST, "/dead-letters/redrive").json(&body);
     assert_eq!(response.send().await.expect("an answer").status(), 422);

@@ -127,7 +127,7 @@ fn what_is_no_store_is_refused_and_left_as_it_is() {
     let candidate = candidate.to_str().expect("text");
     let _ = sagabox(folder.path(), &["replay", candidate, "--store", "none.db"])
         .with(1)
-        .saying("there is no store at none.db");
+        .saying("no store found at none.db");
     std::fs::write(folder.path().join("text.db"), "no database").expect("a file");
     let _ = sagabox(folder.path(), &["replay", candidate, "--store", "text.db"]).with(1);
     let left = std::fs::read(folder.path().join("text.db")).expect("the file");

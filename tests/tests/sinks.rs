@@ -206,6 +206,6 @@ async fn two_sinks_cannot_write_to_one_file() {
         );
         std::fs::write(folder.path().join("sagabox.toml"), configuration).expect("a file");
         let ended = sagabox(folder.path(), &["run", "plugins"]);
-        let _ = ended.with(1).saying("is the file of sink.a already");
+        let _ = ended.with(1).saying("is already the file of sink.a");
     }
 }

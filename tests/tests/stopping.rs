@@ -56,7 +56,7 @@ async fn the_second_signal_ends_a_host_at_once_and_nothing_is_lost() {
         let (mut host, _silent, _stream) = draining_for_ever().await;
         host.terminate().await;
         wait::until("the host stops", wait::SOON, async || {
-            if host.log().contains("the host stops") { Ok(()) } else { Err(host.log()) }
+            if host.log().contains("the host is stopping") { Ok(()) } else { Err(host.log()) }
         })
         .await;
         host.signal(second).await;

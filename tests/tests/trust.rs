@@ -237,7 +237,7 @@ async fn a_lock_file_is_compared_with_what_is_there() {
     std::fs::copy(paths::plugin("order-saga"), bench.plugins().join("a.wasm")).expect("a copy");
     bench.write("plugins/junk.wasm", "junk");
     let _ =
-        bench.run(&["lock", "plugins", "--check"]).await.with(1).saying("there is no sagabox.lock");
+        bench.run(&["lock", "plugins", "--check"]).await.with(1).saying("sagabox.lock not found");
     let locked = bench.run(&["lock", "plugins"]).await.with(0).saying("pins 1 plugins");
     let _ = locked.saying("not pinned: plugins/junk.wasm is not a WebAssembly component");
     let _ = bench.run(&["lock", "plugins", "--check"]).await.with(0);
@@ -309,7 +309,7 @@ async fn what_is_unsigned_or_altered_is_refused_and_the_old_version_serves_on() 
     put(&host, "hot.wasm", &third);
     refused(&client, "hot.wasm", "is by none of the `keys` under [plugins]").await;
     std::fs::remove_file(host.plugins().join("hot.wasm.minisig")).expect("the signature");
-    refused(&client, "hot.wasm", "is not signed: there is no hot.wasm.minisig beside it").await;
+    refused(&client, "hot.wasm", "is not signed: no hot.wasm.minisig exists next to it").await;
     serves(&client, 2).await;
     client.send(&[step(1, "a")]).await;
     let commands = client.take_exactly("Stepped", 1).await;
@@ -341,7 +341,7 @@ async fn a_host_takes_what_is_pulled_beside_it() {
     let host = Host::builder().configuration("[plugins]\nlocked = true\n").start().await;
     let client = host.client();
     put(&host, "hot.wasm", &version(1, 1, "all"));
-    refused(&client, "hot.wasm", "there is no sagabox.lock beside it").await;
+    refused(&client, "hot.wasm", "no sagabox.lock exists next to it").await;
     for number in [1, 2] {
         registry.push("tests/hot", "latest", &version(number, 1, "all"), &Value::Null);
         let (folder, plugins) = (host.folder().to_owned(), host.plugins());

@@ -252,7 +252,7 @@ mod tests {
         check(OfferError::Busy { retry_after }, 429, Some("2"), "problem:busy").await;
         check(OfferError::Unavailable("disk full".into()), 503, Some("1"), "disk full").await;
         check(OfferError::Stopping, 503, Some("5"), "problem:stopping").await;
-        check(QueueError::NoSuchLease(7), 404, None, "lease 7 is not known").await;
+        check(QueueError::NoSuchLease(7), 404, None, "lease 7 not found").await;
         check(QueueError::Busy, 429, Some("1"), "problem:busy").await;
         check(QueueError::Unavailable("x".into()), 503, Some("1"), "problem:unavailable").await;
         check(QueueError::Stopping, 503, Some("5"), "problem:stopping").await;

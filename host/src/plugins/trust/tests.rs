@@ -72,7 +72,7 @@ fn what_one_of_the_keys_has_signed_is_trusted() {
 fn all_else_is_refused_with_what_would_help() {
     let bench = Bench::signed();
     bench.expect_refused(
-        "is not signed: there is no a.wasm.minisig beside it; `minisign -Sm a.wasm`",
+        "is not signed: no a.wasm.minisig exists next to it; sign it by `minisign -Sm a.wasm`",
     );
     let good = sign(&bench.signer, BYTES);
     bench.write_signature(&good[..good.len() / 2]);
@@ -130,7 +130,7 @@ fn what_is_not_pinned_is_refused_with_what_is() {
 
 #[test]
 fn a_lock_file_that_is_demanded_must_be_there() {
-    Bench::locked(LockRule::Demanded).expect_refused("there is no sagabox.lock beside it, and");
+    Bench::locked(LockRule::Demanded).expect_refused("no sagabox.lock exists next to it, and");
     assert_eq!(Bench::locked(LockRule::Ignored).judge(), Ok(()));
 }
 

@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn what_the_plugins_need_must_be_configured() {
-        let none = "warning shipment: nobody configured its lookup `stock`";
+        let none = "warning shipment: its lookup `stock` is not configured";
         assert!(found("")[0].starts_with(none), "{:?}", found(""));
         let refused = found("[lookup.stock]\nurl = 'http://h/{key}'");
         assert!(refused[0].starts_with("warning shipment: its lookup `stock` is not granted"));
@@ -99,8 +99,8 @@ mod tests {
         assert_eq!(
             found[1..],
             [
-                "warning sagabox.toml: lookup.stock.plugins: there is no plugin `nobody`",
-                "warning sagabox.toml: [plugin.other]: there is no such plugin",
+                "warning sagabox.toml: lookup.stock.plugins: plugin `nobody` not found",
+                "warning sagabox.toml: [plugin.other]: plugin not found",
                 "warning sagabox.toml: routes.\"Gone\": no plugin sends it",
             ]
         );

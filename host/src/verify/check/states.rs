@@ -112,7 +112,7 @@ mod tests {
         let old = examples(1, "a", &["a"]);
         check(&old, &examples(1, "ab", &["a"]), &[]);
         let same = "cannot read a state of 1.0.0, which has the same version of states, 1: it has";
-        let back = "1.0.0 cannot read a state of it: it has no b; a rollback to that version";
+        let back = "1.0.0 cannot read a state of it: it has no b; a host refuses a rollback to that version";
         let both = [(Severity::Warning, same), (Severity::Note, back)];
         check(&old, &examples(1, "b", &["b"]), &both);
         let migrates = "cannot migrate a state of 1.0.0 from version 1 to 2: it has no b";

@@ -353,11 +353,11 @@ mod tests {
             &[],
             &[
                 "note a: no plugin sends its event `Start`",
-                "warning a: its events come back to it: a -[One]-> b -[Two]-> c -[Three]-> a;",
+                "warning a: its messages return to it: a -[One]-> b -[Two]-> c -[Three]-> a;",
             ],
         );
         let own = plugin("a", Role::Reactor, &["One"], &[], &["One"]);
-        check(&[own], &[], &["warning a: its events come back to it: a -[One]-> a;"]);
+        check(&[own], &[], &["warning a: its messages return to it: a -[One]-> a;"]);
         let line = [
             plugin("a", Role::Reactor, &["Start"], &[], &["One"]),
             plugin("b", Role::Reactor, &["One"], &[], &[]),

@@ -265,8 +265,14 @@ mod tests {
             ("when: {timer: t, data: 1}", "`data` in a `when` belongs to an event"),
             ("when: {cancelled: {by: a, reason: b}, subject: s}", "`subject` in a `when`"),
             ("when: {undeliverable: C, id: x}", "`id` in a `when`"),
-            ("when: {type: P}\n  then: {fails: x, sends: [A]}", "`sends` beside `fails`"),
-            ("when: {type: P}\n  then: {ignored: x, state: 1}", "`state` beside `ignored`"),
+            (
+                "when: {type: P}\n  then: {fails: x, sends: [A]}",
+                "`sends` and `fails` cannot be combined",
+            ),
+            (
+                "when: {type: P}\n  then: {ignored: x, state: 1}",
+                "`state` and `ignored` cannot be combined",
+            ),
             ("when: {type: P}\n  then: {ignored: x, fails: y}", "`fails` or `ignored`, not both"),
             ("when: {type: P}\n  then: {transient: true}", "`transient` in a `then` needs `fails`"),
         ] {

@@ -273,13 +273,13 @@ mod tests {
     #[test]
     fn what_cannot_be_drawn_is_said() {
         for (draw, why) in [
-            (json!({"one_of": []}), "one_of: is no list"),
+            (json!({"one_of": []}), "one_of: is not a list"),
             (json!({"one_of": [1], "most": 2}), "`most` is not known beside one_of"),
             (json!({"from": 5, "to": 1}), "from, to: are not two integers"),
             (json!({"from": 5}), "from, to: are not two integers"),
             (json!({"some_of": [1], "most": 2}), "at most 2 of 1 cannot be taken"),
             (json!({"list_of": "a", "least": 4}), "at least 4 and at most 3"),
-            (json!({"list_of": "a", "least": "x"}), "least: is no count"),
+            (json!({"list_of": "a", "least": "x"}), "least: is not a count"),
         ] {
             let error = Draw::parse(&draw).unwrap_err();
             assert!(error.starts_with(why), "{error}");
