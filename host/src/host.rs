@@ -118,7 +118,7 @@ impl Host {
             _ = stopped => {}
             ended = &mut server => return Ok(ended?),
         }
-        tracing::info!("the host stops; a second signal ends it at once");
+        tracing::info!("the host is stopping; a second signal stops it immediately");
         stop_loading.cancel();
         // The engine ends waiting calls, and so lets the server's requests end.
         let draining = async {
@@ -127,7 +127,7 @@ impl Host {
         };
         if tokio::time::timeout(self.drain, draining).await.is_err() {
             tracing::warn!(
-                "not everything ended in {:?}; it goes on at the next start",
+                "not all work ended within {:?}; it continues at the next start",
                 self.drain
             );
             server.abort();
@@ -184,8 +184,8 @@ fn file_sink(
     {
         None => Ok(()),
         Some(other) => Err(anyhow::anyhow!(
-            "sink.{name}: {} is the file of sink.{other} already; give the sink a file of its own, \
-                 or route its messages to the other sink",
+            "sink.{name}: {} is already the file of sink.{other}; configure another \
+             file, or route its messages to the other sink",
             path.display()
         )),
     };

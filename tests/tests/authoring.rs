@@ -51,7 +51,7 @@ fn the_example_plugins_are_without_errors() {
     let checked = sagabox(folder.path(), &["check", text(&plugins)]).with(0);
     let checked = checked.saying("order-saga 0.1.0 (saga) from").saying("5 plugins: 0 errors, ");
     // What the shipment emits, nobody here hears.
-    let _ = checked.saying("warning: shipment: its event `OutOfStock` reaches nobody");
+    let _ = checked.saying("warning: shipment: its event `OutOfStock` has no receiver");
     let _ = sagabox(folder.path(), &["check", text(&plugins), "--deny-warnings"]).with(1);
 }
 
@@ -100,7 +100,7 @@ fn the_configuration_must_fit_the_plugins() {
     let missing = "[lookup.stock]\ntable = 'none.json'\nplugins = ['shipment']";
     let _ = check(missing, 1).saying("error: sagabox.toml: a host does not start: lookup.stock:");
     let routed = "[sink.out]\nstdout = true\n[routes]\nOutOfStock = 'out'";
-    let _ = check(routed, 0).saying("warning: shipment: nobody routes its command `SendPackage`");
+    let _ = check(routed, 0).saying("warning: shipment: its command `SendPackage` has no route");
     let _ = check("nonsense = 1", 2).saying("sagabox.toml:1");
 }
 
@@ -120,8 +120,9 @@ fn two_versions_are_compared() {
     let same = sagabox(folder.path(), &["check", text(&older), "--against", text(&older)]);
     let _ = same.with(0).saying("nothing changed");
     let arguments = ["check", text(&newer), "--against", text(&older), "--format", "mermaid"];
-    let _ =
-        sagabox(folder.path(), &arguments).with(2).saying("--against is printed as text or json");
+    let _ = sagabox(folder.path(), &arguments)
+        .with(2)
+        .saying("--against supports only the formats text and json");
 }
 
 /// What a host would find out on its live instances, shown on the states of the scenarios.
@@ -155,12 +156,12 @@ fn a_plugin_that_remembers_between_calls_is_found_out() {
     let component = plugins.join("hostile.wasm");
     let tested = sagabox(folder.path(), &["test", text(&component)]).with(1);
     let _ = tested
-        .saying("a used instance answers otherwise than a fresh one")
+        .saying("a used instance decides differently from a fresh one")
         .saying("sends[0].data.calls: fresh 1, used 2");
     let _ = sagabox(folder.path(), &["check", text(&plugins)])
         .with(0)
         .saying("warning: ")
-        .saying("scenario `it behaves`: a used instance answers otherwise");
+        .saying("scenario `it behaves`: a used instance decides differently");
 }
 
 // ---- test ---------------------------------------------------------------------
@@ -194,7 +195,7 @@ fn a_scenario_that_does_not_hold_is_told_with_the_difference() {
     let report = sagabox(folder.path(), &filtered).with(0).json();
     assert_eq!((&report["passed"], &report["failed"]), (&1.into(), &0.into()));
     let nothing = [&arguments[..], &["--filter", "no such name"]].concat();
-    let _ = sagabox(folder.path(), &nothing).with(2).saying("no scenario was played");
+    let _ = sagabox(folder.path(), &nothing).with(2).saying("no scenario was run");
 }
 
 #[test]
@@ -231,12 +232,12 @@ fn a_new_project_is_whole(role: &str) {
     let _ = run(&["test", &component]).with(0).saying(" passed, 0 failed");
     // A claim about what no run has seen would hold of nothing.
     let simulated = run(&["sim", &component, "--seeds", "50"]).with(0);
-    assert!(!simulated.output.contains("no run has seen"), "{}", simulated.output);
+    assert!(!simulated.output.contains("occurred in no run"), "{}", simulated.output);
     // Its scenarios were brought there by the build, and played.
     let checked = run(&["check", "built"]).with(0).saying("1 plugin: 0 errors");
-    assert!(!checked.output.contains("nothing was played"), "{}", checked.output);
+    assert!(!checked.output.contains("none were run"), "{}", checked.output);
     assert!(!checked.output.contains("scenario `"), "{}", checked.output);
-    let _ = run(&["new", &name]).with(2).saying("is there already; nothing was changed");
+    let _ = run(&["new", &name]).with(2).saying("already exists; nothing was changed");
 }
 
 /// As a git worktree, an archive or `cp -p` leaves them: older than what was built.

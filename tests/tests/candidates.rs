@@ -126,7 +126,7 @@ async fn a_shadow_is_compared_and_nothing_of_it_takes_effect() {
     assert_eq!(differing["differences"][0], place, "{differing}");
     let listed = sagabox(host.folder(), &["plugins", "--host", &host.url()]).with(0);
     let _ = listed.saying(
-        "hot 1.1.0 decides `step` of `a` otherwise: sends[0].data.count: expected 4, found 14",
+        "hot 1.1.0 decides `step` of `a` differently: sends[0].data.count: expected 4, found 14",
     );
     let page = client.text("/metrics").await.expect("the metrics");
     let sample =
@@ -353,7 +353,7 @@ async fn the_command_line_waits_for_the_verdict() {
     let adjusted = adjusted.with(0).json();
     assert_eq!((&adjusted["verdict"], &adjusted["reason"]), (&json!("tried"), &Value::Null));
     let same = judged(&host, &["canary", "--share", "50"], &wrong(1, 1, "all", "same"));
-    let same = same.with(1).saying("the host refuses it: ");
+    let same = same.with(1).saying("the host refused the candidate: ");
     let same = same.saying("has the version 1.1.0 of the one that serves");
     assert!(!same.output.contains("canary of"), "{}", same.output);
     let again = ["canary", "--share", "50", "--json"];
@@ -364,10 +364,11 @@ async fn the_command_line_waits_for_the_verdict() {
     let _ = judged(&other, &["shadow"], &version(2, 1, "all")).with(0);
     let url = other.url();
     let elsewhere = command(&host, &["shadow", "--host", &url], &version(3, 1, "all"));
-    let _ = elsewhere.with(0).saying("the host that answers serves another directory");
+    let _ = elsewhere.with(0).saying("the host at this address serves another directory");
     let nowhere = ["shadow", "--host", "127.0.0.1:1"];
-    let _ =
-        command(&host, &nowhere, &version(3, 1, "all")).with(0).saying("no host has judged it yet");
+    let _ = command(&host, &nowhere, &version(3, 1, "all"))
+        .with(0)
+        .saying("no host has checked it yet");
 }
 
 #[tokio::test]

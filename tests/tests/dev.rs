@@ -141,7 +141,7 @@ fn a_command_may_build_it() {
     let run = |command: &str| Waiting::start(folder.path(), command);
     let placed = folder.path().join("plugins/out.wasm");
     run("exit 7").wait_for("FAILED: `exit 7` ended with exit status: 7");
-    run("true").wait_for("FAILED: `true` made no");
+    run("true").wait_for("FAILED: `true` did not create");
     run("echo text > out.wasm").wait_for("FAILED: ");
     assert!(!placed.exists());
     run("cp made.wasm out.wasm").wait_for("out.wasm is in place");

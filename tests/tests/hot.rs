@@ -87,7 +87,7 @@ pub async fn refused(client: &Client, file: &str, reason: &str) -> String {
 }
 
 async fn is_taken_out(client: &Client) {
-    wait::until("the plugin is taken out", wait::SOON, || async {
+    wait::until("the plugin is removed", wait::SOON, || async {
         let all = plugins(client).await?;
         let none = all["plugins"].as_array().is_some_and(Vec::is_empty);
         if none { Ok(()) } else { Err(all.to_string()) }
@@ -229,7 +229,7 @@ async fn a_version_that_one_state_does_not_survive_is_refused_and_names_it() {
     put(&host, "hot.wasm", &version(2, 2, "not"));
     let reason = refused(&client, "hot.wasm", "2 of 3 live states migrate").await;
     assert!(reason.contains("`stubborn-17` (stubborn-17 is stubborn)"), "{reason}");
-    assert!(host.log().contains("what served before goes on"), "the log says it");
+    assert!(host.log().contains("the previous version continues to serve"), "the log says it");
     // The old one serves on, also the one that would not have survived.
     client.send(&keys.map(|key| step(2, key))).await;
     let commands = client.take_exactly("Stepped", 3).await;

@@ -79,7 +79,7 @@ async fn a_redriven_letter_goes_first_and_what_waited_follows_also_after_a_kill(
 
     let (status, problem) = post(&client, "/dead-letters/1/redrive", &json!({})).await;
     assert_eq!(status, StatusCode::CONFLICT);
-    assert_eq!(problem["detail"], "dead letter 1 is redriven already");
+    assert_eq!(problem["detail"], "dead letter 1 is already redriven");
     let (status, _) = post(&client, "/dead-letters/99/redrive", &json!({})).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 }
@@ -105,7 +105,7 @@ async fn skipping_goes_on_without_the_event_and_discarding_without_all_that_wait
     let (_host, client) = poisoned().await;
     let (status, problem) = post(&client, "/dead-letters/1/skip", &json!({})).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!(problem["detail"], "reason: say why; it is kept");
+    assert_eq!(problem["detail"], "reason: is required; the host records it");
     let (status, _) = post(&client, "/dead-letters/1/skip", &json!({"reason": "a test"})).await;
     assert_eq!(status, StatusCode::ACCEPTED);
     client.take_exactly(QUEUE, 2).await;
@@ -153,7 +153,7 @@ async fn the_command_line_resolves_many_at_once() {
         (output.status.success(), text + &String::from_utf8_lossy(&output.stderr))
     };
     let (ok, told) = run(&["skip", "--reason", "a test"]);
-    assert!(!ok && told.contains("say which letters"), "{told}");
+    assert!(!ok && told.contains("select dead letters by"), "{told}");
     let (ok, told) = run(&["skip", "--plugin", "order-saga", "--reason", "a test", "--dry-run"]);
     assert!(ok && told.contains("would skip: 30"), "{told}");
     let (ok, told) = run(&["skip", "--reason-contains", "clientId", "--reason", "a test"]);

@@ -47,7 +47,8 @@ async fn a_list_says_when_there_is_more_and_shows_all_when_it_is_asked_to() {
     for (command, member) in
         [(&["instances", PLUGIN][..], "instances"), (&["dead-letters"][..], "dead_letters")]
     {
-        let first = run(command).with(0).saying("there are more: --all shows them, --after '");
+        let first =
+            run(command).with(0).saying("more rows exist: --all prints all rows, --after '");
         assert_eq!(first.output.lines().count(), 1 + 100, "{}", first.output);
         let all = run(&[command, &["--all"]].concat()).with(0);
         assert!(!all.error.contains("more"), "{}", all.error);
@@ -139,7 +140,7 @@ async fn a_slip_in_a_name_is_no_empty_list() {
     let run = |arguments: &[&str]| sagabox(host.folder(), &[arguments, &["--host", &url]].concat());
     let _ = run(&["instances", "x"]).with(1).saying(there);
     let _ = run(&["dead-letters", "--status", "closed"]).with(2).saying("expected one of `open`");
-    let _ = run(&["dead-letter", "99999"]).with(1).saying("there is no dead letter 99999");
+    let _ = run(&["dead-letter", "99999"]).with(1).saying("dead letter 99999 not found");
     let _ = run(&["skip", "--plugin", "x", "--reason", "a test"]).with(1).saying(there);
 }
 

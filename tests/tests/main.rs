@@ -11,6 +11,7 @@ mod chaos;
 mod dev;
 mod disk_full;
 mod dist;
+mod documents;
 mod drain;
 mod examples;
 mod hot;

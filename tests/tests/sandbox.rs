@@ -147,7 +147,7 @@ async fn what_is_not_declared_is_refused() {
 
 #[tokio::test]
 async fn junk_in_a_message_is_refused() {
-    check("junk media type", "is no media type such as application/json").await;
+    check("junk media type", "is not a media type such as application/json").await;
     check("junk extension", "of the characters a-z and 0-9").await;
 }
 

@@ -144,7 +144,7 @@ fn what_is_wrong_with_a_simulation_is_said() {
     wrong("{type: GroupCheckoutInitiated, data: $order}", "nothing is drawn as `$order`");
     wrong("{typ: GroupCheckoutInitiated}", "typ");
     let lookup = "- simulation: s\n  events: [{type: PaymentCompleted}]\n";
-    let _ = simulate("shipment", lookup, &[]).with(2).saying("say what is found in `stock`");
+    let _ = simulate("shipment", lookup, &[]).with(2).saying("add the answers of `stock`");
     let nothing = "- simulation: s\n  events: [{type: GroupCheckoutInitiated}]\n";
     let none = simulate("group-checkout", nothing, &["--filter", "no such name"]);
     let _ = none.with(2).saying("nothing was simulated");

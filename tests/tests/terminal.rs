@@ -141,8 +141,8 @@ async fn a_log_for_programs_is_one_object_a_line() {
 fn a_slip_in_the_environment_is_an_error_that_names_it() {
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     for (name, value, said) in [
-        ("RUST_LOG", "inof", "RUST_LOG: `inof` is not understood"),
-        ("RUST_LOG", "info,sagabox=loud", "RUST_LOG: `sagabox=loud` is not understood"),
+        ("RUST_LOG", "inof", "RUST_LOG: `inof` is invalid"),
+        ("RUST_LOG", "info,sagabox=loud", "RUST_LOG: `sagabox=loud` is invalid"),
         ("SAGABOX_LOG_FORMAT", "xml", "xml"),
     ] {
         let output = std::process::Command::new(paths::binary())

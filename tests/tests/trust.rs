@@ -126,21 +126,21 @@ async fn what_was_altered_or_cut_short_or_is_not_there_changes_nothing() {
     let mut altered = good.clone();
     altered[good.len() / 2] ^= 1;
     bench.registry.alter(&layer, &altered);
-    let said = "its component is not what its manifest says";
+    let said = "its component does not match its manifest";
     let _ = bench.pull(":1.0.0", &[]).await.with(1).saying(said);
     bench.registry.alter(&layer, &[good.as_slice(), b"more"].concat());
-    let said = "more than the";
+    let said = "is larger than the";
     let _ = bench.pull(":1.0.0", &[]).await.with(1).saying(said);
 
     bench.registry.alter(&manifest, b"{}");
-    let said = "its manifest is not what the reference says";
+    let said = "its manifest does not match the reference";
     let _ = bench.pull(&format!("@{manifest}"), &[]).await.with(1).saying(said);
 
     let gone = Registry::start(Door::Open).await;
     let reference = format!("{}/sagas/order-saga:1.0.0", gone.address);
     drop(gone);
     let _ = bench.run(&["pull", &reference]).await.with(1).saying("cannot be reached");
-    let _ = bench.run(&["pull", "Sagas//"]).await.with(2).saying("is no reference such as");
+    let _ = bench.run(&["pull", "Sagas//"]).await.with(2).saying("is not a reference such as");
     assert!(names(&bench.plugins()).is_empty(), "{:?}", names(&bench.plugins()));
 }
 
@@ -155,7 +155,7 @@ async fn what_is_no_plugin_is_not_taken() {
         "layers": [],
     });
     bench.registry.push_manifest("sagas/order-saga", "image", &image);
-    let _ = bench.pull(":image", &[]).await.with(1).saying("it is no WebAssembly component");
+    let _ = bench.pull(":image", &[]).await.with(1).saying("it is not a WebAssembly component");
     assert!(names(&bench.plugins()).is_empty());
 }
 
@@ -164,14 +164,14 @@ async fn a_registry_may_ask_who_we_are() {
     for door in [Door::Basic, Door::Token] {
         let bench = Bench::new(door).await;
         bench.registry.push("sagas/order-saga", "1.0.0", &order_saga(), &json!({}));
-        let help = format!("`docker login {}` makes you known", bench.registry.address);
+        let help = format!("run `docker login {}`", bench.registry.address);
         let _ = bench.pull(":1.0.0", &[]).await.with(1).saying(&help);
         // As `docker login` writes it.
         let login = |auth: &str| {
             json!({ "auths": { bench.registry.address.clone(): { "auth": auth } } }).to_string()
         };
         bench.write(".docker/config.json", &login("YWRhOndyb25n"));
-        let said = "does not give it to who is logged in";
+        let said = "denies access with these credentials";
         let _ = bench.pull(":1.0.0", &[]).await.with(1).saying(said);
         bench.write(".docker/config.json", &login("YWRhOnNlY3JldA=="));
         let _ = bench.pull(":1.0.0", &[]).await.with(0);
@@ -207,7 +207,7 @@ async fn a_lock_file_that_comes_by_itself_takes_nothing_out() {
     std::fs::create_dir(bench.plugins()).expect("a directory");
     std::fs::copy(paths::plugin("shipment"), bench.plugins().join("shipment.wasm"))
         .expect("a copy");
-    let _ = bench.pull(":1.0.0", &[]).await.with(0).saying("not pinned: there is no lock file");
+    let _ = bench.pull(":1.0.0", &[]).await.with(0).saying("not pinned: no lock file exists");
     assert_eq!(names(&bench.plugins()), ["order-saga.wasm", "shipment.wasm"]);
     let _ = bench.run(&["lock", "plugins"]).await.with(0).saying("pins 2 plugins");
 }
@@ -225,7 +225,7 @@ async fn what_is_pinned_and_missing_is_pulled_again() {
     let _ =
         bench.run(&["pull", "--into", "plugins"]).await.with(0).saying("order-saga 0.1.0 (saga)");
     assert_eq!(std::fs::read(&file).expect("the component"), order_saga());
-    let _ = bench.run(&["pull", "--into", "plugins"]).await.with(0).saying("is as it is pinned");
+    let _ = bench.run(&["pull", "--into", "plugins"]).await.with(0).saying("matches its pin");
 }
 
 // ---- lock ---------------------------------------------------------------------
@@ -239,7 +239,7 @@ async fn a_lock_file_is_compared_with_what_is_there() {
     let _ =
         bench.run(&["lock", "plugins", "--check"]).await.with(1).saying("there is no sagabox.lock");
     let locked = bench.run(&["lock", "plugins"]).await.with(0).saying("pins 1 plugins");
-    let _ = locked.saying("left out: plugins/junk.wasm is not a WebAssembly component");
+    let _ = locked.saying("not pinned: plugins/junk.wasm is not a WebAssembly component");
     let _ = bench.run(&["lock", "plugins", "--check"]).await.with(0);
     std::fs::copy(paths::plugin("shipment"), bench.plugins().join("b.wasm")).expect("a copy");
     let checked = bench.run(&["lock", "plugins", "--check", "--json"]).await.with(1).json();
@@ -326,7 +326,7 @@ async fn what_is_unsigned_or_altered_is_refused_and_the_old_version_serves_on() 
     let candidate = plugins.join("hot.wasm");
     let store = format!("sqlite:{}", host.store().display());
     let _ = ask(&["replay", text(&candidate), "--store", &store]).with(2).saying(said);
-    let _ = ask(&["lock", text(&plugins)]).with(0).saying("left out: ").saying("is not signed");
+    let _ = ask(&["lock", text(&plugins)]).with(0).saying("not pinned: ").saying("is not signed");
     std::fs::remove_file(plugins.join("sagabox.lock")).expect("the lock file");
     host.kill_and_start().await;
     let output = host.output().join("\n");

@@ -157,8 +157,8 @@ pub async fn dead_letters(
 ) -> Result<Json<LetterPage>, Problem> {
     let limit = limit(list.limit)?;
     let after = list.after.as_deref().unwrap_or("0").parse();
-    let after =
-        after.map_err(|_| Problem::unacceptable("after", "after: is not a dead letter's id"))?;
+    let after = after
+        .map_err(|_| Problem::unacceptable("after", "after: is not the id of a dead letter"))?;
     let filter = list.filter();
     filter.check(&site).await?;
     let page = site.admin.dead_letters(&filter.stored(after, limit)).await;
@@ -201,11 +201,11 @@ fn there_are(names: &BTreeSet<String>) -> String {
     /// Of a long list, the rest says nothing to a person.
     const SHOWN: usize = 20;
     if names.is_empty() {
-        return "there are none".to_owned();
+        return "none exist".to_owned();
     }
     let shown: Vec<_> = names.iter().take(SHOWN).map(String::as_str).collect();
     let more = if names.len() > SHOWN { ", …" } else { "" };
-    format!("there are: {}{more}", shown.join(", "))
+    format!("known are: {}{more}", shown.join(", "))
 }
 
 pub(super) fn unreadable(error: impl Display) -> Problem {

@@ -23,7 +23,7 @@ const STOPPING_GRACE: Duration = Duration::from_secs(1);
 pub(super) enum BodyError {
     #[error("the body did not arrive in time")]
     TooSlow,
-    #[error("the host has as many bodies in memory as it takes")]
+    #[error("the host has reached its limit of request bodies in memory")]
     Crowded,
     #[error("the host is shutting down")]
     Stopping,

@@ -37,7 +37,7 @@ pub enum ClientError {
     #[error("{}{}", printable(&problem.detail), place(problem))]
     Refused { problem: Problem, retry_after: Option<Duration> },
     #[error(
-        "{} answered {status}, and not as a Sagabox host does: {}",
+        "{} answered {status}, but not like a Sagabox host: {}",
         printable(url),
         printable(body)
     )]

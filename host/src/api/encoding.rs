@@ -17,9 +17,9 @@ pub const ACCEPTED: &str = "gzip, deflate, identity";
 pub enum EncodingError {
     #[error("the content encoding `{0}` is not supported; send {ACCEPTED}")]
     Unsupported(String),
-    #[error("the body is not whole {encoding}: {reason}")]
+    #[error("the body is not valid {encoding}: {reason}")]
     Broken { encoding: &'static str, reason: String },
-    #[error("the body unpacks to more than {0} bytes")]
+    #[error("the decompressed body has more than {0} bytes")]
     TooLarge(usize),
 }
 
@@ -83,7 +83,7 @@ impl Encoding {
         outcome.map_err(|error| broken(error.to_string()))?;
         match rest {
             0 => Ok(decoded.into()),
-            _ => Err(broken("something else follows it".to_owned())),
+            _ => Err(broken("other data follows it".to_owned())),
         }
     }
 }

@@ -40,7 +40,7 @@ impl HostName {
     pub fn parse(text: &str) -> Result<Self, String> {
         let fault = || {
             format!(
-                "`{text}` is no host name; write such as \"sagabox.example\" or \"10.0.0.5:8321\""
+                "`{text}` is not a host name; write for example \"sagabox.example\" or \"10.0.0.5:8321\""
             )
         };
         // An IPv6 address needs no brackets when nothing follows it.
@@ -91,7 +91,10 @@ impl Guard {
         let named = match host {
             None => None,
             Some(value) => Some(value.to_str().ok().and_then(authority).ok_or_else(|| {
-                Problem::bad_request(format!("the Host header `{}` is no host", shown(value)))
+                Problem::bad_request(format!(
+                    "the Host header `{}` is not a host name",
+                    shown(value)
+                ))
             })?),
         };
         let target = request.uri.authority().cloned();
@@ -99,12 +102,12 @@ impl Guard {
             if !self.is_own(name, local) {
                 let name = clip(name.as_str());
                 return Err(Problem::forbidden(format!(
-                    "the request is for `{name}`, which is not known as a name of this host; \
-                     if it is one, add it to `hosts` under [http] in the configuration"
+                    "the request is for `{name}`, which is not a configured name of this host; \
+                     if it is a name of this host, add it to `hosts` under [http] in the configuration"
                 )));
             }
         }
-        let none = || Problem::bad_request("the request does not say which host it is for (Host)");
+        let none = || Problem::bad_request("the request has no Host header");
         target.or(named).ok_or_else(none)
     }
 
@@ -128,7 +131,7 @@ impl Guard {
             });
             if !is_own {
                 return Err(Problem::forbidden(format!(
-                    "a page of `{}` asks, and other sites must not use this host",
+                    "the request comes from a page of `{}`; pages of other sites cannot use this host",
                     shown(origin)
                 )));
             }
@@ -136,7 +139,7 @@ impl Guard {
         for site in headers.get_all(SEC_FETCH_SITE) {
             if !matches!(site.as_bytes(), b"same-origin" | b"none") {
                 return Err(Problem::forbidden(
-                    "a page of another site asks, and other sites must not use this host",
+                    "the request comes from a page of another site; pages of other sites cannot use this host",
                 ));
             }
         }

@@ -103,7 +103,7 @@ pub async fn discard(
 
 fn dropping(action: Action, one: One) -> Result<Resolution, Problem> {
     if one.event.is_some() {
-        let detail = "event: only a redrive takes another event in the place of the dead one";
+        let detail = "event: only a redrive accepts an edited event";
         return Err(Problem::unacceptable("event", detail));
     }
     resolution(action, one.by, one.reason)
@@ -145,7 +145,7 @@ async fn resolve_many(site: &Site, action: Action, many: Many) -> Result<Json<Va
         if many.dry_run {
             match picked.open.contains(&id) {
                 true => resolved += 1,
-                false => refused.push(json!({"id": id, "reason": "it is not there, or not open"})),
+                false => refused.push(json!({"id": id, "reason": "not found, or not open"})),
             }
             continue;
         }
@@ -172,11 +172,11 @@ async fn pick(site: &Site, many: &Many) -> Result<Picked, Problem> {
     let filter = many.filter();
     if let Some(ids) = &many.ids {
         if !filter.is_empty() || many.all {
-            let detail = "ids: name the letters, or say which by filters, not both";
+            let detail = "ids: give ids or filters, not both";
             return Err(Problem::unacceptable("ids", detail));
         }
         if ids.len() > MANY_MAX as usize {
-            let detail = format!("ids: are {}; accepted are at most {MANY_MAX}", ids.len());
+            let detail = format!("ids: has {} elements; the maximum is {MANY_MAX}", ids.len());
             return Err(Problem::unacceptable("ids", detail));
         }
         let open = match many.dry_run {
@@ -186,8 +186,8 @@ async fn pick(site: &Site, many: &Many) -> Result<Picked, Problem> {
         return Ok(Picked { ids: ids.clone(), open, next: None });
     }
     if filter.is_empty() && !many.all {
-        let detail = "all: say which letters by plugin, plugin_version, status, sink, key, type, \
-                      reason_contains or ids, or `\"all\": true` for every open one";
+        let detail = "all: select dead letters by plugin, plugin_version, status, sink, key, type, \
+                      reason_contains or ids, or all open ones by `\"all\": true`";
         return Err(Problem::unacceptable("all", detail));
     }
     if filter.status.is_some_and(|status| status != DeadLetterStatus::Open) {
@@ -275,14 +275,14 @@ fn by_whom(by: Option<String>) -> Result<String, Problem> {
 fn required(reason: Option<String>) -> Result<String, Problem> {
     let reason = short("reason", reason.unwrap_or_default(), REASON_BYTES_MAX)?;
     if reason.trim().is_empty() {
-        return Err(Problem::unacceptable("reason", "reason: say why; it is kept"));
+        return Err(Problem::unacceptable("reason", "reason: is required; the host records it"));
     }
     Ok(reason)
 }
 
 pub(super) fn short(attribute: &str, text: String, max: usize) -> Result<String, Problem> {
     if text.len() > max {
-        let detail = format!("{attribute}: at most {max} bytes are kept");
+        let detail = format!("{attribute}: has more than {max} bytes");
         return Err(Problem::unacceptable(attribute, detail));
     }
     Ok(text)
@@ -296,7 +296,7 @@ async fn letter(site: &Site, id: DeadLetterId) -> Result<DeadLetterRow, Problem>
 
 fn letter_id(text: &str) -> Result<DeadLetterId, Problem> {
     let id = text.parse().map(DeadLetterId);
-    id.map_err(|_| Problem::not_found(format!("`{text}` is not a dead letter's id")))
+    id.map_err(|_| Problem::not_found(format!("`{text}` is not the id of a dead letter")))
 }
 
 impl From<ResolveError> for Problem {

@@ -57,23 +57,19 @@ fn render(
     let mut page = Page(String::with_capacity(1024));
     page.head("sagabox_up", "gauge", "1 while the host accepts events.");
     page.sample("sagabox_up", &[], u8::from(status.serving.is_ok()));
-    page.head("sagabox_events_total", "counter", "Events that came in, by what became of them.");
+    page.head("sagabox_events_total", "counter", "Received events, by outcome.");
     let accepted = traffic.accepted.load(Ordering::Relaxed);
     page.sample("sagabox_events_total", &[("outcome", "accepted")], accepted);
     let duplicates = traffic.duplicates.load(Ordering::Relaxed);
     page.sample("sagabox_events_total", &[("outcome", "duplicate")], duplicates);
-    page.head(
-        "sagabox_requests_refused_total",
-        "counter",
-        "Requests with events that were refused.",
-    );
+    page.head("sagabox_requests_refused_total", "counter", "Refused requests to POST /events.");
     page.sample("sagabox_requests_refused_total", &[], traffic.refused.load(Ordering::Relaxed));
     page.head("sagabox_log_position", "gauge", "The last position in the log.");
     page.sample("sagabox_log_position", &[], status.head);
-    page.head("sagabox_plugins", "gauge", "Plugins that are loaded.");
+    page.head("sagabox_plugins", "gauge", "Plugins that serve.");
     let serving = board.serving();
     page.sample("sagabox_plugins", &[], serving.len());
-    page.head("sagabox_plugin_info", "gauge", "1 for each plugin, with the version that serves.");
+    page.head("sagabox_plugin_info", "gauge", "1 for each plugin that serves, with its version.");
     for plugin in &serving {
         let manifest = &plugin.manifest;
         let labels = [
@@ -85,22 +81,22 @@ fn render(
         page.sample("sagabox_plugin_info", &labels, 1);
     }
     let totals = board.totals();
-    page.head("sagabox_plugin_refused_total", "counter", "Files with plugins that were refused.");
+    page.head("sagabox_plugin_refused_total", "counter", "Refused component files.");
     page.sample("sagabox_plugin_refused_total", &[], totals.refusals);
     page.head(
         "sagabox_plugin_replaced_total",
         "counter",
-        "Plugins that another version took the place of.",
+        "Plugins that another version has replaced.",
     );
     page.sample("sagabox_plugin_replaced_total", &[], totals.replacements);
     page.head(
         "sagabox_canary_withdrawn_total",
         "counter",
-        "Canaries that were withdrawn because they failed too often.",
+        "Canaries that the host withdrew because they failed too often.",
     );
     page.sample("sagabox_canary_withdrawn_total", &[], totals.withdrawals);
     page.candidates(&board.candidates());
-    page.head("sagabox_plugin_calls_total", "counter", "Calls of a plugin that have ended.");
+    page.head("sagabox_plugin_calls_total", "counter", "Completed calls of a plugin.");
     for (plugin, totals) in &status.calls {
         let labels = [("plugin", plugin.as_str())];
         page.sample("sagabox_plugin_calls_total", &labels, totals.calls);
@@ -108,20 +104,20 @@ fn render(
     page.head(
         "sagabox_plugin_call_seconds_total",
         "counter",
-        "Wall-clock time of a plugin's calls that have ended.",
+        "Wall-clock time of a plugin's completed calls.",
     );
     for (plugin, totals) in &status.calls {
         let labels = [("plugin", plugin.as_str())];
         page.sample("sagabox_plugin_call_seconds_total", &labels, totals.time.as_secs_f64());
     }
-    page.head("sagabox_queue_messages", "gauge", "Messages in the queues of the host.");
+    page.head("sagabox_queue_messages", "gauge", "Messages in the host's queues.");
     for queue in &status.queues {
         for (state, count) in [("ready", queue.ready), ("leased", queue.leased)] {
             let labels = [("queue", queue.queue.as_str()), ("state", state)];
             page.sample("sagabox_queue_messages", &labels, count);
         }
     }
-    page.head("sagabox_sink_down", "gauge", "1 for each sink that does not answer.");
+    page.head("sagabox_sink_down", "gauge", "1 for each sink that is down.");
     for down in &status.sinks_down {
         page.sample("sagabox_sink_down", &[("sink", down.sink.as_str())], 1);
     }
@@ -136,9 +132,9 @@ struct Page(String);
 impl Page {
     /// Guarantee 7: the outcomes of a plugin add up to what it received.
     fn accounts(&mut self, accounts: &Accounts) {
-        self.head("sagabox_balanced", "gauge", "1 if every sum of the accounts adds up.");
+        self.head("sagabox_balanced", "gauge", "1 if all sums of the accounts are correct.");
         self.sample("sagabox_balanced", &[], u8::from(accounts.balanced));
-        self.head("sagabox_plugin_events", "gauge", "Events of a plugin, by where they are now.");
+        self.head("sagabox_plugin_events", "gauge", "Events of a plugin, by current state.");
         for plugin in &accounts.plugins {
             for (outcome, count) in [
                 ("handled", plugin.handled),
@@ -153,7 +149,7 @@ impl Page {
                 self.sample("sagabox_plugin_events", &labels, count);
             }
         }
-        self.head("sagabox_sink_messages", "gauge", "Messages of a sink, by where they are now.");
+        self.head("sagabox_sink_messages", "gauge", "Messages of a sink, by current state.");
         for sink in &accounts.sinks {
             for (outcome, count) in [
                 ("delivered", sink.delivered),
@@ -169,7 +165,11 @@ impl Page {
     }
 
     fn candidates(&mut self, candidates: &[CandidateView]) {
-        self.head("sagabox_candidate_info", "gauge", "1 for each candidate that is tried.");
+        self.head(
+            "sagabox_candidate_info",
+            "gauge",
+            "1 for each candidate under trial, 0 for a withdrawn one.",
+        );
         for candidate in candidates {
             let labels = [
                 ("plugin", candidate.plugin.as_str()),
@@ -179,11 +179,7 @@ impl Page {
             ];
             self.sample("sagabox_candidate_info", &labels, u8::from(candidate.status == "tried"));
         }
-        self.head(
-            "sagabox_candidate_calls_total",
-            "counter",
-            "Calls of a candidate, by what came of them: a shadow's are compared.",
-        );
+        self.head("sagabox_candidate_calls_total", "counter", "Calls of a candidate, by outcome.");
         for candidate in candidates {
             let Counts { calls, failed, differing, skipped } = candidate.counts;
             for (outcome, count) in

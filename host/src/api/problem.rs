@@ -1,4 +1,6 @@
-//! RFC 9457 problem details: the one shape of every error that the host answers.
+//! RFC 9457 problem details: every error response of the host has this form.
+//!
+//! `docs/http.md` lists the types with their titles and causes; a test compares the list with the code.
 
 use std::time::Duration;
 
@@ -12,12 +14,12 @@ use super::encoding::{self, EncodingError};
 use crate::io::cloudevents::ParseError;
 
 pub const MEDIA_TYPE: &str = "application/problem+json";
-/// The store's trouble is looked at again after a quarter of a second; a client need not be quicker.
+/// The engine retries the store after a quarter of a second; a client need not retry sooner.
 const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(1);
-/// A host that stops is replaced in seconds, if it is.
+/// A supervisor usually restarts a host within seconds.
 const STOPPING_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Also what the command line reads back.
+/// An error response. The command line also parses it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     #[serde(rename = "type")]
@@ -25,15 +27,15 @@ pub struct Problem {
     pub title: Box<str>,
     pub status: u16,
     pub detail: String,
-    /// The attribute at fault.
+    /// The invalid event attribute, or the invalid member of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attribute: Option<String>,
-    /// The event at fault in a batch, from 0.
+    /// The index of the invalid event in a batch, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<usize>,
     #[serde(skip)]
     pub retry_after: Option<Duration>,
-    /// Whether the answer says, in `Accept-Encoding`, what the request could have been sent in.
+    /// Whether the response lists the supported encodings in `Accept-Encoding`.
     #[serde(skip)]
     pub names_encodings: bool,
 }
@@ -53,73 +55,73 @@ impl Problem {
     }
 
     pub fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request is malformed", detail)
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", "Bad request", detail)
     }
 
-    /// A member of the request's body that is not acceptable.
+    /// A parameter or a member of the request has an invalid value.
     pub fn unacceptable(attribute: &str, detail: impl Into<String>) -> Self {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
-        let problem = Self::new(status, "unacceptable", "A value is not acceptable", detail);
+        let problem = Self::new(status, "unacceptable", "Invalid value", detail);
         Self { attribute: Some(attribute.to_owned()), ..problem }
     }
 
-    /// The host does not answer such requests, whoever sends them.
+    /// The host refuses the request regardless of its sender.
     pub(super) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
     }
 
     pub(super) fn unsupported_media_type(detail: impl Into<String>) -> Self {
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        let title = "The content type is not supported";
+        let title = "Unsupported media type";
         Self::new(status, "unsupported-media-type", title, detail)
     }
 
     /// The client did not send its request in time.
     pub(super) fn too_slow(detail: impl Into<String>) -> Self {
         let status = StatusCode::REQUEST_TIMEOUT;
-        Self::new(status, "too-slow", "The request took too long", detail)
+        Self::new(status, "too-slow", "Request timeout", detail)
     }
 
-    /// The host has as many requests as it takes.
+    /// The host has reached its limit of connections or of request bodies in memory.
     pub(super) fn crowded(detail: impl Into<String>, retry_after: Duration) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        let problem = Self::new(status, "crowded", "The host is busy", detail);
+        let problem = Self::new(status, "crowded", "Overloaded", detail);
         Self { retry_after: Some(retry_after), ..problem }
     }
 
     pub fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing here", detail)
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
     }
 
-    /// What is asked does not go with how things stand.
+    /// The current state of the resource does not permit the request.
     pub fn conflict(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, "conflict", "Things do not stand so", detail)
+        Self::new(StatusCode::CONFLICT, "conflict", "Conflict", detail)
     }
 
     pub fn method_not_allowed(detail: impl Into<String>) -> Self {
         let status = StatusCode::METHOD_NOT_ALLOWED;
-        Self::new(status, "method-not-allowed", "The method is not allowed here", detail)
+        Self::new(status, "method-not-allowed", "Method not allowed", detail)
     }
 
     pub fn too_large(detail: impl Into<String>) -> Self {
         let status = StatusCode::PAYLOAD_TOO_LARGE;
-        Self::new(status, "too-large", "The request is too large", detail)
+        Self::new(status, "too-large", "Request too large", detail)
     }
 
     pub fn internal(detail: impl Into<String>) -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
-        Self::new(status, "internal", "The host could not answer", detail)
+        Self::new(status, "internal", "Internal error", detail)
     }
 
     pub(super) fn unavailable(detail: impl Into<String>) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        let problem = Self::new(status, "unavailable", "The host cannot write now", detail);
+        let problem = Self::new(status, "unavailable", "Store unavailable", detail);
         Self { retry_after: Some(UNAVAILABLE_RETRY_AFTER), ..problem }
     }
 
     pub(super) fn stopping() -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        let problem = Self::new(status, "stopping", "The host is shutting down", "try again later");
+        let problem = Self::new(status, "stopping", "Shutting down", "retry later");
         Self { retry_after: Some(STOPPING_RETRY_AFTER), ..problem }
     }
 }
@@ -169,7 +171,7 @@ impl From<ParseError> for Problem {
                 let problem = Self::new(
                     StatusCode::UNPROCESSABLE_ENTITY,
                     "not-an-event",
-                    "An event is not acceptable",
+                    "Invalid event",
                     detail,
                 );
                 Self { attribute: Some(error.attribute), index, ..problem }
@@ -184,7 +186,7 @@ impl From<OfferError> for Problem {
         match error {
             OfferError::Busy { retry_after } => {
                 let status = StatusCode::TOO_MANY_REQUESTS;
-                let problem = Self::new(status, "busy", "The host is busy", detail);
+                let problem = Self::new(status, "busy", "Host busy", detail);
                 Self { retry_after: Some(retry_after), ..problem }
             }
             OfferError::Unavailable(_) => Self::unavailable(detail),
@@ -198,14 +200,14 @@ impl From<QueueError> for Problem {
         let detail = error.to_string();
         match error {
             QueueError::NoSuchLease(_) => {
-                Self::new(StatusCode::NOT_FOUND, "no-such-lease", "The lease is not known", detail)
+                Self::new(StatusCode::NOT_FOUND, "no-such-lease", "Lease not found", detail)
             }
             QueueError::Ended { .. } => {
-                Self::new(StatusCode::GONE, "lease-ended", "The lease has ended", detail)
+                Self::new(StatusCode::GONE, "lease-ended", "Lease ended", detail)
             }
             QueueError::Busy => {
                 let status = StatusCode::TOO_MANY_REQUESTS;
-                let problem = Self::new(status, "busy", "The host is busy", detail);
+                let problem = Self::new(status, "busy", "Host busy", detail);
                 Self { retry_after: Some(UNAVAILABLE_RETRY_AFTER), ..problem }
             }
             QueueError::Unavailable(_) => Self::unavailable(detail),

@@ -172,14 +172,16 @@ fn millis(
 
 fn lease_id(text: &str) -> Result<LeaseId, Problem> {
     let id = text.parse().map(LeaseId);
-    id.map_err(|_| Problem::unacceptable("lease", format!("lease: `{text}` is not a lease's id")))
+    id.map_err(|_| {
+        Problem::unacceptable("lease", format!("lease: `{text}` is not the id of a lease"))
+    })
 }
 
 fn selection(ids: Option<Vec<String>>) -> Result<Selection, Problem> {
     match ids {
         None => Ok(Selection::All),
         Some(ids) if ids.len() > IDS_MAX => {
-            let detail = format!("ids: are {}; accepted are at most {IDS_MAX}", ids.len());
+            let detail = format!("ids: has {} elements; the maximum is {IDS_MAX}", ids.len());
             Err(Problem::unacceptable("ids", detail))
         }
         Some(ids) => Ok(Selection::Ids(ids.into_iter().map(MessageId::from).collect())),
@@ -265,6 +267,6 @@ mod tests {
     #[test]
     fn a_lease_id_is_a_number_in_a_string() {
         assert_eq!(lease_id("18446744073709551615").unwrap(), LeaseId(u64::MAX));
-        assert_eq!(lease_id("x").unwrap_err().detail, "lease: `x` is not a lease's id");
+        assert_eq!(lease_id("x").unwrap_err().detail, "lease: `x` is not the id of a lease");
     }
 }

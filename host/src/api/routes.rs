@@ -65,9 +65,9 @@ async fn ready(State(site): State<Shared>) -> Result<Json<Value>, Problem> {
 }
 
 async fn not_found(uri: Uri) -> Problem {
-    Problem::not_found(format!("nothing is served at {}", uri.path()))
+    Problem::not_found(format!("no resource at {}", uri.path()))
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
-    Problem::method_not_allowed(format!("{} does not take {method}", uri.path()))
+    Problem::method_not_allowed(format!("{} does not support {method}", uri.path()))
 }

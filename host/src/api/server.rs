@@ -120,7 +120,7 @@ pub(super) async fn serve(
             }
             Err(error) => {
                 server.connections.make_room();
-                tracing::warn!(%error, "a connection cannot be accepted");
+                tracing::warn!(%error, "accepting a connection failed");
                 tokio::time::sleep(ACCEPT_DELAY).await;
             }
         }
@@ -188,7 +188,7 @@ impl Server {
         let mut response = match checked {
             Err(problem) => problem.into_response(),
             Ok(()) if connection.is_reserved && !HEALTH.contains(&parts.uri.path()) => {
-                let detail = "the host has as many connections as it takes";
+                let detail = "the host has reached its limit of connections";
                 Problem::crowded(detail, CROWDED_RETRY_AFTER).into_response()
             }
             Ok(()) => {
@@ -214,7 +214,7 @@ impl Server {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},
             Err(_) => {
-                let detail = "a mistake of Sagabox; the log of the host says where";
+                let detail = "a bug in Sagabox; the log of the host contains the details";
                 Problem::internal(detail).into_response()
             }
         }

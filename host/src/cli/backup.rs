@@ -10,23 +10,23 @@ use super::{InputError, output};
 use crate::config::{Overrides, Settings};
 use crate::store::backup::{self, BackupError};
 
-/// Which store, and how to print.
+/// The store, and the output format.
 #[derive(Debug, Args)]
 struct StoreArgs {
-    /// Configuration file [default: sagabox.toml, if it is there]
+    /// Configuration file [default: sagabox.toml, if it exists]
     #[arg(long, env = "SAGABOX_CONFIG")]
     config: Option<PathBuf>,
-    /// Where everything is kept, such as sqlite:sagabox.db
+    /// Location of the store, such as sqlite:sagabox.db
     #[arg(long, env = "SAGABOX_STORE")]
     store: Option<String>,
-    /// Print JSON for programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct Backup {
-    /// File to write; it must not be there yet
+    /// File to write; it must not exist
     target: PathBuf,
     #[command(flatten)]
     store: StoreArgs,
@@ -34,9 +34,9 @@ pub struct Backup {
 
 #[derive(Debug, Args)]
 pub struct Restore {
-    /// File that `sagabox backup` wrote
+    /// File that `sagabox backup` has written
     backup: PathBuf,
-    /// Move a store that is there already aside, instead of refusing
+    /// Move an existing store aside instead of refusing
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -64,7 +64,7 @@ impl Restore {
             let bytes = value.cell("bytes");
             let placed = format!("restored to {}: {bytes} bytes", show(&restored.store));
             match &restored.moved_aside {
-                Some(aside) => format!("{placed}; what was there is now {}", show(aside)),
+                Some(aside) => format!("{placed}; the previous store is now {}", show(aside)),
                 None => placed,
             }
         });
@@ -92,7 +92,7 @@ fn show(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Only what the machine failed at can go better next time.
+/// Only a failure of the machine can succeed on a retry; all others are errors in the input.
 fn understood(error: BackupError) -> anyhow::Error {
     match error {
         BackupError::Failed(_) => error.into(),

@@ -14,16 +14,16 @@ use crate::verify::simulation;
 
 #[derive(Debug, Args)]
 pub struct Build {
-    /// Directories of plugins' sources
+    /// Source directories of the plugins
     #[arg(required = true)]
     sources: Vec<PathBuf>,
     /// Directory for the components
     #[arg(long, default_value = "plugins")]
     out: PathBuf,
-    /// Directory for what the compiler needs in between; all plugins share it
+    /// Directory for intermediate files of the compiler; all plugins share it
     #[arg(long, default_value = TARGET)]
     target: PathBuf,
-    /// Print JSON for programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }

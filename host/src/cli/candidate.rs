@@ -27,25 +27,25 @@ pub struct Shadow {
 pub struct Canary {
     #[command(flatten)]
     put: Put,
-    /// Of the plugin's keys, in percent
+    /// Share of the plugin's keys, in percent
     #[arg(long, value_name = "PERCENT")]
     share: f64,
-    /// It is withdrawn when more of its last 100 calls have failed
+    /// Withdraw the canary when more of its last 100 calls have failed
     #[arg(long, value_name = "CALLS", default_value_t = FAILURES_MAX)]
     failures_max: u32,
 }
 
 #[derive(Debug, Args)]
 struct Put {
-    /// The new version's component
+    /// Component of the new version
     component: PathBuf,
-    /// Directory of plugins where the other version serves
+    /// Plugin directory in which the other version serves
     #[arg(long, value_name = "DIR")]
     into: PathBuf,
-    /// Configuration file [default: sagabox.toml, if it is there]
+    /// Configuration file [default: sagabox.toml, if it exists]
     #[arg(long, env = "SAGABOX_CONFIG")]
     config: Option<PathBuf>,
-    /// How long to wait for what the host makes of it
+    /// How long to wait for the host's decision
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     wait: u64,
     #[command(flatten)]
@@ -81,9 +81,9 @@ impl Put {
         this.tell(&put, terms, &verdict);
         match verdict {
             Verdict::Tried | Verdict::NoHost(_) => Ok(()),
-            Verdict::Refused(reason) => anyhow::bail!("the host refuses it: {reason}"),
+            Verdict::Refused(reason) => anyhow::bail!("the host refused the candidate: {reason}"),
             Verdict::Late => anyhow::bail!(
-                "after {} s the host has not decided; `sagabox plugins` says when it has",
+                "the host has not decided within {} s; `sagabox plugins` shows its decision",
                 this.wait
             ),
         }
@@ -91,10 +91,10 @@ impl Put {
 
     fn run(&self, terms: Terms) -> anyhow::Result<Placed> {
         if !self.into.is_dir() {
-            return Err(InputError(format!("{} is no directory", self.into.display())).into());
+            return Err(InputError(format!("{} is not a directory", self.into.display())).into());
         }
         if !wasm::is_component(&self.component) {
-            let text = "is not named as a component; a host looks at files NAME.wasm alone";
+            let text = "does not have the name of a component; a host reads only files NAME.wasm and NAME.wat";
             return Err(InputError(format!("{} {text}", self.component.display())).into());
         }
         let settings = Settings::load(self.config.as_deref(), Overrides::default())
@@ -155,16 +155,16 @@ impl Put {
             }
         }
         let (path, directory) = (put.path.display(), self.into.display());
-        output::line("  how it does      sagabox plugins");
+        output::line("  show the results  sagabox plugins");
         output::data(&format!(
-            "  have it serve    mv {path} {directory}/<file of the version that serves>"
+            "  make it serve     mv {path} {directory}/<file of the version that serves>"
         ));
-        output::data(&format!("  have it end      rm {path}"));
+        output::data(&format!("  end the trial     rm {path}"));
         if let Verdict::NoHost(why) = verdict {
             if let Err(reason) = &put.trusted {
-                output::warning(&format!("a host refuses it until this is mended: {reason}"));
+                output::warning(&format!("a host refuses it for this reason: {reason}"));
             }
-            output::note(&format!("no host has judged it yet: {why}"));
+            output::note(&format!("no host has checked it yet: {why}"));
         }
     }
 }

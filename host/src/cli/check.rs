@@ -16,30 +16,30 @@ use crate::verify::scenario::{self, Bench, Scenario};
 
 #[derive(Debug, Args)]
 pub struct Check {
-    /// A component, or a directory of them
+    /// A component, or a directory of components
     plugins: PathBuf,
-    /// Say what changed since this older component or directory
+    /// Print the changes since this older component or directory
     #[arg(long, value_name = "OLDER")]
     against: Option<PathBuf>,
-    /// How to print what was found
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Print notes as well, in text
+    /// Also print notes, in the text format
     #[arg(long)]
     notes: bool,
-    /// Print JSON for programs: --format json
+    /// Print JSON, like --format json
     #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// Warnings fail as errors do
+    /// Fail on warnings
     #[arg(long)]
     deny_warnings: bool,
-    /// Configuration file [default: sagabox.toml, if it is there]
+    /// Configuration file [default: sagabox.toml, if it exists]
     #[arg(long, env = "SAGABOX_CONFIG")]
     config: Option<PathBuf>,
     /// Configuration file of the older side, to compare limits [default: the same]
     #[arg(long, requires = "against")]
     against_config: Option<PathBuf>,
-    /// Refuse plugins that import anything but Sagabox's own interface: no WASI
+    /// Refuse plugins that import anything but Sagabox's own interface, such as WASI
     #[arg(long, env = "SAGABOX_STRICT")]
     strict: bool,
 }
@@ -63,7 +63,7 @@ impl Check {
             self.format = Format::Json;
         }
         if self.against.is_some() && matches!(self.format, Format::Mermaid | Format::Asyncapi) {
-            let text = "--against is printed as text or json; leave --format out";
+            let text = "--against supports only the formats text and json";
             return Err(InputError(text.to_owned()).into());
         }
         let overrides = || Overrides { strict: self.strict, ..Overrides::default() };
@@ -146,10 +146,10 @@ struct Side {
 impl Side {
     fn load(path: &Path, settings: &Settings) -> anyhow::Result<Self> {
         if !path.exists() {
-            return Err(InputError(format!("there is nothing at {}", path.display())).into());
+            return Err(InputError(format!("{} not found", path.display())).into());
         }
         // Nothing is written beside the plugins; what is compiled is needed twice.
-        let cache = tempfile::tempdir().context("make a temporary directory")?;
+        let cache = tempfile::tempdir().context("create a temporary directory")?;
         let cache = Some(cache.path().join("compiled"));
         let sandbox = Sandbox::new(wasm::Settings { cache, ..settings.sandbox.clone() })?;
         let configurations = settings.configurations();
@@ -222,7 +222,7 @@ fn prove(facts: &[Facts], settings: &Settings) -> anyhow::Result<Vec<Finding>> {
         let folder = scenario::beside(component);
         if !folder.exists() {
             let text = format!(
-                "no scenarios beside it ({}): nothing was played on it; `sagabox build` puts them there",
+                "no scenarios next to it ({}), so none were run; `sagabox build` copies them there",
                 folder.display()
             );
             findings.push(Finding::new(Severity::Note, subject, text));

@@ -30,10 +30,10 @@ pub struct Demo {
     /// Directory of the examples
     #[arg(long, default_value = "examples")]
     examples: PathBuf,
-    /// Components that are built already [default: build those in ./plugins]
+    /// Directory of built components [default: build the plugins in ./plugins]
     #[arg(long)]
     plugins: Option<PathBuf>,
-    /// Directory for components and data; what an earlier demo left is replaced
+    /// Directory for components and data; the demo replaces data of an earlier run
     #[arg(long, default_value = "target/demo")]
     out: PathBuf,
 }
@@ -55,11 +55,11 @@ impl Demo {
         for example in &examples {
             missed += usize::from(!play(example, &plugins, &self.out).await?);
         }
-        anyhow::ensure!(missed == 0, "{missed} examples did not end as their expected.json says");
+        anyhow::ensure!(missed == 0, "{missed} examples do not match their expected.json");
         output::line(&format!(
-            "\nWhere to look next:\n  {}/*/README.md  what each example shows\n  \
-             sagabox run {}  a host that stays\n  sagabox send {}/events.ndjson  feed it\n  \
-             sagabox accounts  what became of every event and message",
+            "\nNext steps:\n  {}/*/README.md  explains each example\n  \
+             sagabox run {}  runs a host\n  sagabox send {}/events.ndjson  sends events to it\n  \
+             sagabox accounts  shows where all events and messages are",
             self.examples.display(),
             plugins.display(),
             examples[0].display(),
@@ -266,10 +266,10 @@ async fn tell(client: &Client, worked: &Worked, expected: &Expected) -> anyhow::
         && dead == expected.dead_letters;
     output::line(&match (as_expected, balanced) {
         (true, true) => {
-            "  ✓ as expected; nothing lost, nothing twice: the accounts add up".to_owned()
+            "  ✓ as expected; no event is lost or duplicated: the accounts are balanced".to_owned()
         }
-        (false, true) => format!("  ✗ expected otherwise: {expected:?}"),
-        (_, false) => format!("  ✗ the accounts do not add up: {accounts}"),
+        (false, true) => format!("  ✗ expected: {expected:?}"),
+        (_, false) => format!("  ✗ the accounts are not balanced: {accounts}"),
     });
     Ok(as_expected && balanced)
 }
@@ -279,7 +279,7 @@ fn examples(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     examples.retain(|example| example.join("events.ndjson").exists());
     anyhow::ensure!(
         !examples.is_empty(),
-        "there is no example with an events.ndjson in {}; run this in the repository, or say --examples",
+        "no example with an events.ndjson found in {}; run this command in the repository, or use --examples",
         directory.display()
     );
     Ok(examples)

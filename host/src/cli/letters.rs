@@ -23,28 +23,28 @@ const EVENT_BYTES_MAX: usize = 256 << 20;
 /// Of one request: more take several.
 const IDS_MAX: usize = 1000;
 
-/// Everything that is given must hold.
+/// All given filters must match.
 #[derive(Debug, Args)]
 pub struct LetterFilter {
-    /// Those of this plugin
+    /// Select the dead letters of this plugin
     #[arg(long)]
     plugin: Option<String>,
-    /// Those that this version of a plugin failed at
+    /// Select the dead letters that this version of a plugin caused
     #[arg(long)]
     plugin_version: Option<String>,
-    /// Those that are open, redriving, redriven, skipped or discarded
+    /// Select by status: open, redriving, redriven, skipped or discarded
     #[arg(long)]
     status: Option<String>,
-    /// Those of messages for this sink
+    /// Select messages for this sink
     #[arg(long)]
     sink: Option<String>,
-    /// Those of this key
+    /// Select the dead letters of this key
     #[arg(long, allow_hyphen_values = true)]
     key: Option<String>,
-    /// Those of this type of event or message
+    /// Select events or messages of this type
     #[arg(long = "type")]
     event_type: Option<String>,
-    /// Those whose reason contains this
+    /// Select the dead letters whose reason contains this text
     #[arg(long, allow_hyphen_values = true)]
     reason_contains: Option<String>,
 }
@@ -65,20 +65,20 @@ impl LetterFilter {
     }
 }
 
-/// Which letters, by whom and why.
+/// The selected dead letters, and the operator who resolves them.
 #[derive(Debug, Args)]
 pub struct Which {
-    /// Their ids; without any, the open ones that the filters say
+    /// Ids of dead letters; without ids, all open dead letters that match the filters
     ids: Vec<u64>,
-    /// Every open one
+    /// Select all open dead letters
     #[arg(long, conflicts_with = "ids")]
     all: bool,
     #[command(flatten)]
     filter: LetterFilter,
-    /// Only tell how many there are
+    /// Only count the dead letters
     #[arg(long)]
     dry_run: bool,
-    /// Who asks for it; it is kept
+    /// Name of the operator, which the host records
     #[arg(long, env = "USER", default_value = "operator")]
     by: String,
     #[command(flatten)]
@@ -89,10 +89,10 @@ pub struct Which {
 pub struct Redrive {
     #[command(flatten)]
     which: Which,
-    /// Why; it is kept
+    /// Reason, which the host records
     #[arg(long)]
     reason: Option<String>,
-    /// A file with the event to try in place of the dead one, as a `CloudEvent` in JSON
+    /// File with the event to process in place of the original one: a `CloudEvent` in JSON
     #[arg(long)]
     edit: Option<PathBuf>,
 }
@@ -101,20 +101,21 @@ pub struct Redrive {
 pub struct Drop {
     #[command(flatten)]
     which: Which,
-    /// Why; it is kept
+    /// Reason, which the host records
     #[arg(long)]
     reason: String,
 }
 
 #[derive(Debug, Args)]
 pub struct Instance {
+    /// Name of the plugin
     plugin: String,
-    /// The instance's key
+    /// Key of the instance
     key: String,
-    /// Why; it is kept
+    /// Reason, which the host records
     #[arg(long)]
     reason: String,
-    /// Who asks for it; it is kept
+    /// Name of the operator, which the host records
     #[arg(long, env = "USER", default_value = "operator")]
     by: String,
     #[command(flatten)]
@@ -127,10 +128,12 @@ impl Redrive {
             return self.which.resolve("redrive", self.reason.as_deref()).await;
         };
         let [id] = self.which.ids[..] else {
-            return Err(InputError("--edit takes the id of one dead letter".to_owned()).into());
+            return Err(
+                InputError("--edit needs the id of exactly one dead letter".to_owned()).into()
+            );
         };
         if self.which.dry_run || self.which.filter.given().next().is_some() {
-            let text = "--edit takes neither --dry-run nor filters";
+            let text = "--edit cannot be combined with --dry-run or filters";
             return Err(InputError(text.to_owned()).into());
         }
         let reading = || format!("read {}", path.display());
@@ -159,7 +162,7 @@ impl Instance {
         let client = self.host.client()?;
         let answer: Box<RawValue> = client.post(&format!("/instances/{verb}"), &body).await?;
         let told = match verb {
-            "cancel" => "was told to come to an end",
+            "cancel" => "receives the request to compensate and complete",
             _ => "is ended",
         };
         tell(&answer, self.host.json, &format!("instance `{}` {told}", self.key));
@@ -196,7 +199,7 @@ fn tell(answer: &RawValue, json: bool, text: &str) {
     }
 }
 
-/// What became of letters.
+/// The outcomes for the selected dead letters.
 #[derive(Default)]
 struct Tally {
     resolved: u64,
@@ -215,7 +218,7 @@ impl Tally {
 impl Which {
     async fn resolve(&self, verb: &str, reason: Option<&str>) -> anyhow::Result<()> {
         if !self.ids.is_empty() && self.filter.given().next().is_some() {
-            let text = "name the dead letters by their ids, or say which by filters, not both";
+            let text = "give the ids of the dead letters or filters, not both";
             return Err(InputError(text.to_owned()).into());
         }
         let client = self.host.client()?;

@@ -69,7 +69,7 @@ fn candidates(answer: &Row) {
                 .map(|difference| difference.to_string())
                 .collect();
             output::data(&format!(
-                "{who} decides `{}` of `{}` otherwise: {}",
+                "{who} decides `{}` of `{}` differently: {}",
                 differing.cell("event_type"),
                 differing.cell("key"),
                 shown.join("; ")
@@ -80,8 +80,9 @@ fn candidates(answer: &Row) {
 
 #[derive(Debug, Args)]
 pub struct Instances {
+    /// Name of the plugin
     plugin: String,
-    /// Only those: running, completed or ended
+    /// Select by status: running, completed or ended
     #[arg(long)]
     status: Option<String>,
     #[command(flatten)]
@@ -102,8 +103,9 @@ impl Instances {
 
 #[derive(Debug, Args)]
 pub struct Show {
+    /// Name of the plugin
     plugin: String,
-    /// The instance's key
+    /// Key of the instance
     key: String,
     #[command(flatten)]
     paging: Paging,
@@ -145,6 +147,7 @@ impl DeadLetters {
 
 #[derive(Debug, Args)]
 pub struct DeadLetter {
+    /// Id of the dead letter
     id: u64,
     #[command(flatten)]
     host: HostArgs,
@@ -232,7 +235,11 @@ async fn whole(host: &HostArgs, path: &str) -> anyhow::Result<Option<Row>> {
         return Ok(None);
     }
     let answer = serde_json::from_str(&text);
-    Ok(Some(answer.map_err(|error| anyhow::anyhow!("the host's answer is no object: {error}"))?))
+    Ok(Some(
+        answer.map_err(|error| {
+            anyhow::anyhow!("the host's response is not a JSON object: {error}")
+        })?,
+    ))
 }
 
 /// All members of one thing, but for those that are shown otherwise.

@@ -13,15 +13,15 @@ use crate::plugins::wasm::{self, Loading, Sandbox};
 
 #[derive(Debug, Args)]
 pub struct Lock {
-    /// Directory with the plugins' components
+    /// Directory of the plugins' components
     plugins: PathBuf,
-    /// Change nothing; fail if the lock file is not what it would be
+    /// Change nothing; fail if the lock file does not match the components
     #[arg(long)]
     check: bool,
-    /// Print JSON for programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Configuration file [default: sagabox.toml, if it is there]
+    /// Configuration file [default: sagabox.toml, if it exists]
     #[arg(long, env = "SAGABOX_CONFIG")]
     config: Option<PathBuf>,
 }
@@ -34,20 +34,20 @@ impl Lock {
 
     fn run(self) -> anyhow::Result<()> {
         if !self.plugins.is_dir() {
-            return Err(InputError(format!("{} is no directory", self.plugins.display())).into());
+            return Err(InputError(format!("{} is not a directory", self.plugins.display())).into());
         }
         let settings = Settings::load(self.config.as_deref(), Overrides::default())
             .map_err(|error| InputError(format!("{error:#}")))?;
         let before = LockFile::read(&self.plugins);
         let Loading { loaded, refused } = load(&self.plugins, settings)?;
         for refused in &refused {
-            output::note(&format!("left out: {} {}", refused.path.display(), refused.reason));
+            output::note(&format!("not pinned: {} {}", refused.path.display(), refused.reason));
             refused.details.iter().for_each(|line| output::note(&format!("    {line}")));
         }
         let found = loaded.iter().map(|plugin| plugin.pinned(&self.plugins)).collect();
         if self.check {
             let Some(before) = before.map_err(anyhow::Error::msg)? else {
-                anyhow::bail!("there is no {} in {}", trust::FILE, self.plugins.display());
+                anyhow::bail!("{} not found in {}", trust::FILE, self.plugins.display());
             };
             return self.compare(&before, &before.pin(found));
         }
@@ -77,7 +77,7 @@ impl Lock {
         }
         anyhow::ensure!(
             differences.is_empty(),
-            "{} differences from {}; if they are wanted, run this without --check",
+            "{} differences from {}; to accept them, run this command without --check",
             differences.len(),
             self.plugins.join(trust::FILE).display()
         );

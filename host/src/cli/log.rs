@@ -82,7 +82,7 @@ fn filter(given: Option<&std::ffi::OsStr>) -> Result<EnvFilter, String> {
 fn directive(text: &str) -> Result<Directive, String> {
     let wrong = || {
         format!(
-            "{VARIABLE}: `{}` is not understood; write a level (error, warn, info, debug, trace, \
+            "{VARIABLE}: `{}` is invalid; write a level (error, warn, info, debug, trace, \
              off) or TARGET=LEVEL, such as `info,sagabox_engine=debug`",
             printable(text)
         )
@@ -231,7 +231,7 @@ mod tests {
         check_filter("warn,sagabox_engine=debug", Ok("sagabox_engine=debug,warn"));
         for slip in ["inof", "sagabox=verbose", "info,=", "a=b=c", "INFO WARN", "debug;info"] {
             let part = slip.rsplit(',').next().unwrap();
-            check_filter(slip, Err(&format!("RUST_LOG: `{part}` is not understood")));
+            check_filter(slip, Err(&format!("RUST_LOG: `{part}` is invalid")));
         }
     }
 

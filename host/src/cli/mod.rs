@@ -37,11 +37,10 @@ use crate::plugins::wasm;
 
 const HOST: &str = "http://127.0.0.1:8321";
 
-const EXIT_CODES: &str = "Exit codes: 0 done, and all is well; 1 failed, refused, not there or \
-different; 2 asked wrongly: wrong usage or wrong input; 130 and 143 ended at once by a second signal";
+const EXIT_CODES: &str = "Exit codes: 0 success; 1 failed, refused, not found or different; \
+2 invalid usage or invalid input; 130 and 143 stopped by a second signal";
 
-/// Runs user-defined sagas and process managers: the logic is a directory of
-/// WebAssembly plugins, everything else is this host.
+/// Runs user-defined sagas and process managers from a directory of WebAssembly plugins
 #[derive(Debug, Parser)]
 #[command(name = "sagabox", version, propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -51,73 +50,73 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve: accept events, call the plugins, deliver what they decide
+    /// Run a host: accept events, call the plugins, deliver their messages
     Run(run::Run),
-    /// Send events from NDJSON files, one CloudEvent a line
+    /// Send events from NDJSON files, one CloudEvent on each line
     Send(send::Send),
-    /// List the plugins that serve, and the files that were refused
+    /// List the plugins that serve, the candidates, and the refused files
     Plugins(lists::Plugins),
     /// List the instances of a plugin
     Instances(lists::Instances),
     /// Show one instance: its state, keys, timers and decisions
     Show(lists::Show),
-    /// List events and messages that could not be handled or delivered
+    /// List dead letters: events and messages that could not be handled or delivered
     DeadLetters(lists::DeadLetters),
     /// Show one dead letter, with its event or message
     DeadLetter(lists::DeadLetter),
-    /// Try dead letters again, and what waits behind them
+    /// Process dead letters again, then everything that waits behind them
     Redrive(letters::Redrive),
-    /// Go on without the event or message of a dead letter
+    /// Resolve dead letters without their event or message, and process what waits behind them
     Skip(letters::Drop),
-    /// Drop a dead letter and everything that waits behind it
+    /// Drop dead letters and everything that waits behind them
     Discard(letters::Drop),
-    /// Ask an instance to come to an end; its plugin may compensate
+    /// Request that an instance compensates and completes
     Cancel(letters::Instance),
-    /// End an instance without asking its plugin
+    /// End an instance without a call of its plugin
     End(letters::Instance),
-    /// List sinks that do not answer
+    /// List the sinks that are down
     Sinks(lists::Sinks),
-    /// Show what became of every event and message
+    /// Show where all events and messages are, and check the sums
     Accounts(lists::Accounts),
     /// List the host's own queues
     Queues(lists::Queues),
-    /// Copy the store to a file, also beside a running host
+    /// Copy the store to a file, also while its host runs
     Backup(backup::Backup),
-    /// Make a store from a backup
+    /// Create a store from a backup
     Restore(backup::Restore),
     /// Build plugins from source
     Build(build::Build),
-    /// Make a plugin project that builds, checks and tests as it stands
+    /// Create a plugin project that builds, checks and tests without changes
     New(new::New),
-    /// Check plugins without a host: alone, together, and against older versions
+    /// Check plugins without a host: each one, all together, and against older versions
     Check(check::Check),
-    /// Play scenarios on a plugin: what is given, what happens, what it must decide
+    /// Run scenarios on a plugin and compare its decisions with the expected ones
     Test(test::Test),
-    /// Run a plugin in a world that fails by a seed, and check what must be so in every run
+    /// Simulate failures that seeds determine, and check the invariants of a plugin
     Sim(sim::Sim),
-    /// Build, test and load a plugin again with each change of its source
+    /// Build, test and load a plugin again after each change of its source
     Dev(dev::Dev),
-    /// Have a new version decide again what is on record, and show what differs
+    /// Repeat the recorded decisions with a new version, and show the differences
     Replay(replay::Replay),
-    /// Try a new version beside the one that serves: it decides too, and nothing of it counts
+    /// Run a new version in shadow mode: compare its decisions on live events, and discard them
     Shadow(candidate::Shadow),
-    /// Have a new version serve a share of the keys, until it fails too often
+    /// Serve a share of the keys with a new version, and withdraw it if it fails too often
     Canary(candidate::Canary),
     /// Pin the components of a directory: a host refuses all others there
     Lock(lock::Lock),
-    /// Fetch a component from an OCI registry
+    /// Download a component from an OCI registry
     Pull(pull::Pull),
-    /// Play the examples against a fresh host and show what happened
+    /// Run the examples on a new host and show the results
     Demo(demo::Demo),
 }
 
-/// Where the host is, and how to print.
+/// The address of the host, and the output format.
 #[derive(Debug, Args)]
 pub struct HostArgs {
-    /// The running host's address
+    /// Address of the running host
     #[arg(long, env = "SAGABOX_HOST", default_value = HOST)]
     pub host: String,
-    /// Print JSON for programs
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -128,7 +127,7 @@ impl HostArgs {
     }
 }
 
-/// Input that no second attempt makes better: exit code 2.
+/// An error in the input, so a retry fails again: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct InputError(pub String);

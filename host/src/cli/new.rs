@@ -17,31 +17,31 @@ const SDK: &str = "guest-sdk/rust";
 
 #[derive(Debug, Args)]
 pub struct New {
-    /// The plugin's name, and that of its directory: a-z, 0-9 and -
+    /// Name of the plugin and of its directory: a-z, 0-9 and -
     name: String,
-    /// What it does with events
+    /// Role of the plugin
     #[arg(long, value_enum, default_value_t = Role::Saga)]
     role: Role,
-    /// Directory in which the project is made
+    /// Directory in which to create the project
     #[arg(long, default_value = ".")]
     path: PathBuf,
-    /// The SDK's directory [default: that of the checkout around the project or this program]
+    /// Directory of the SDK [default: that of the checkout around the project or this program]
     #[arg(long)]
     sdk: Option<PathBuf>,
-    /// Print JSON for programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Role {
-    /// Stateless: events in, commands out
+    /// A coordinator without state: receives events, sends commands
     Saga,
     /// A state machine over many events
     ProcessManager,
-    /// Reacts to events with commands and events
+    /// A service without state: reacts to events with commands and events
     Reactor,
-    /// Makes external events of internal ones
+    /// Turns internal events into external events
     Enricher,
 }
 
@@ -61,7 +61,7 @@ impl Role {
                 source: include_str!("../../templates/saga/lib.rs.txt"),
                 scenarios: include_str!("../../templates/saga/scenarios.yaml.txt"),
                 simulations: include_str!("../../templates/saga/simulations.yaml.txt"),
-                description: "Has orders paid, and cancels those whose payment fails",
+                description: "Requests the payment of orders, and cancels orders whose payment fails",
             },
             Self::ProcessManager => Template {
                 source: include_str!("../../templates/process-manager/lib.rs.txt"),
@@ -73,13 +73,13 @@ impl Role {
                 source: include_str!("../../templates/reactor/lib.rs.txt"),
                 scenarios: include_str!("../../templates/reactor/scenarios.yaml.txt"),
                 simulations: include_str!("../../templates/reactor/simulations.yaml.txt"),
-                description: "Ships paid orders that are in stock, and says which are not",
+                description: "Ships paid orders that are in stock, and reports those that are not",
             },
             Self::Enricher => Template {
                 source: include_str!("../../templates/enricher/lib.rs.txt"),
                 scenarios: include_str!("../../templates/enricher/scenarios.yaml.txt"),
                 simulations: include_str!("../../templates/enricher/simulations.yaml.txt"),
-                description: "Tells of a confirmed cart with everything in it",
+                description: "Publishes a confirmed cart with all its items",
             },
         }
     }
@@ -90,13 +90,13 @@ impl New {
         check_name(&self.name).map_err(InputError)?;
         let folder = self.path.join(&self.name);
         if folder.exists() {
-            let text = format!("{} is there already; nothing was changed", folder.display());
+            let text = format!("{} already exists; nothing was changed", folder.display());
             return Err(InputError(text).into());
         }
         let sdk = match &self.sdk {
             Some(sdk) if sdk.join("Cargo.toml").is_file() => Some(std::path::absolute(sdk)?),
             Some(sdk) => {
-                let text = format!("--sdk: there is no Cargo.toml in {}", sdk.display());
+                let text = format!("--sdk: Cargo.toml not found in {}", sdk.display());
                 return Err(InputError(text).into());
             }
             None => find_sdk(&self.path),
@@ -110,9 +110,9 @@ impl New {
         }
         let shown = folder.display();
         output::line(&format!(
-            "made {shown}\nWhat next:\n  sagabox test {shown}                 builds it and plays its scenarios\n  \
-             sagabox sim {shown}                  has it live through faults\n  \
-             sagabox build {shown} --out plugins  the component\n  sagabox check plugins                what a host would say of it"
+            "created {shown}\nNext steps:\n  sagabox test {shown}                 builds it and runs its scenarios\n  \
+             sagabox sim {shown}                  simulates failures\n  \
+             sagabox build {shown} --out plugins  builds the component\n  sagabox check plugins                reports what a host would refuse"
         ));
         Ok(())
     }
@@ -125,7 +125,7 @@ fn check_name(name: &str) -> Result<(), String> {
     match begins_well && name.len() <= NAME_CHARACTERS_MAX && name.bytes().all(plain) {
         true => Ok(()),
         false => Err(format!(
-            "the name `{name}`: a letter, then up to {} of the characters a-z, 0-9 and -",
+            "the name `{name}` is invalid; use a letter a-z, then up to {} characters a-z, 0-9 and -",
             NAME_CHARACTERS_MAX - 1
         )),
     }

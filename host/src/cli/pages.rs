@@ -14,13 +14,13 @@ const PAGE_MAX: i64 = 1000;
 /// Which part of a list.
 #[derive(Debug, Args)]
 pub struct Paging {
-    /// Go on after this one: what the page before ended with
+    /// Continue after this row: the value that the previous page printed
     #[arg(long, allow_hyphen_values = true)]
     after: Option<String>,
-    /// How many at most [default: 100]
+    /// Maximum number of rows [default: 100]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=PAGE_MAX), conflicts_with = "all")]
     limit: Option<u32>,
-    /// All of them, page after page
+    /// Print all pages
     #[arg(long)]
     all: bool,
 }
@@ -51,7 +51,7 @@ impl Paging {
         loop {
             let text = self.page(&client, list, after.as_deref()).await?;
             let answer: Row = serde_json::from_str(&text)
-                .map_err(|error| anyhow::anyhow!("the host's answer is no list: {error}"))?;
+                .map_err(|error| anyhow::anyhow!("the host's response is not a list: {error}"))?;
             after = answer
                 .get("next")
                 .map(|next| next.get())
@@ -72,7 +72,7 @@ impl Paging {
                 Some(after) => {
                     if !host.json {
                         output::note(&format!(
-                            "there are more: --all shows them, --after '{after}' goes on"
+                            "more rows exist: --all prints all rows, --after '{after}' prints the next page"
                         ));
                     }
                     return Ok(());

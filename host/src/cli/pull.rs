@@ -11,21 +11,21 @@ use crate::plugins::pull::{self, AsHost, Options, Pulled, Restored};
 
 #[derive(Debug, Args)]
 pub struct Pull {
-    /// REGISTRY/REPOSITORY:TAG, or with @sha256:DIGEST [default: all that the lock file pins]
+    /// REGISTRY/REPOSITORY:TAG, or with @sha256:DIGEST [default: all components that the lock file pins]
     reference: Option<String>,
-    /// Directory of plugins that it is put into
+    /// Plugin directory to write the component to
     #[arg(long, value_name = "DIR", default_value = ".")]
     into: PathBuf,
     /// Name of the file [default: the last part of REPOSITORY, with .wasm]
     #[arg(long = "as", value_name = "FILE", requires = "reference")]
     file: Option<String>,
-    /// Speak HTTP without TLS [always done with registries on this machine]
+    /// Use HTTP without TLS [always used for registries on the local machine]
     #[arg(long)]
     plain_http: bool,
-    /// Print JSON for programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Configuration file [default: sagabox.toml, if it is there]
+    /// Configuration file [default: sagabox.toml, if it exists]
     #[arg(long, env = "SAGABOX_CONFIG")]
     config: Option<PathBuf>,
 }
@@ -43,7 +43,7 @@ impl Pull {
         let reference = pull::reference(reference).map_err(InputError)?;
         let file = self.file.clone().unwrap_or_else(|| pull::file_name(&reference));
         pull::check_name(&file)
-            .map_err(|why| InputError(format!("{why}; say another with --as")))?;
+            .map_err(|why| InputError(format!("{why}; choose another name with --as")))?;
         let pulled = pull::pull(&reference, (&self.into, &file), &host, options).await?;
         match self.json {
             true => output::json(&view(&pulled)),
@@ -77,7 +77,7 @@ fn tell(pulled: &Pulled) {
     if !pulled.is_pinned {
         let directory = pulled.path.parent().unwrap_or(Path::new("."));
         output::line(&format!(
-            "  not pinned: there is no lock file; `sagabox lock {}` writes one",
+            "  not pinned: no lock file exists; `sagabox lock {}` creates one",
             directory.display()
         ));
     }
@@ -92,11 +92,11 @@ fn report_restored(restored: &[Restored], json: bool) -> anyhow::Result<()> {
             Restored::Pulled(pulled) => tell(pulled),
             Restored::Unchanged(path) if json => views.push(json!({ "file": path })),
             Restored::Unchanged(path) => {
-                output::line(&format!("{} is as it is pinned", path.display()));
+                output::line(&format!("{} matches its pin", path.display()));
             }
             Restored::Unknown(path) => {
                 output::note(&format!(
-                    "{} is not as it is pinned, and the lock file does not say where it came from",
+                    "{} does not match its pin, and the lock file does not contain its source",
                     path.display()
                 ));
                 unknown += 1;
@@ -106,6 +106,6 @@ fn report_restored(restored: &[Restored], json: bool) -> anyhow::Result<()> {
     if json {
         output::json(&json!({ "files": views }));
     }
-    anyhow::ensure!(unknown == 0, "{unknown} files are not as they are pinned");
+    anyhow::ensure!(unknown == 0, "{unknown} files do not match their pins");
     Ok(())
 }

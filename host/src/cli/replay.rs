@@ -18,24 +18,24 @@ use crate::verify::replay::{Outcome, Selection, replay};
 
 #[derive(Debug, Args)]
 pub struct Replay {
-    /// The component that decides again
+    /// Component of the new version
     candidate: PathBuf,
-    /// The store with the record, such as sqlite:sagabox.db, or the directory that it is in
+    /// Store with the recorded decisions, such as sqlite:sagabox.db, or the directory of its file
     #[arg(long, env = "SAGABOX_STORE")]
     store: String,
-    /// Only what was decided since then: a time (2026-01-31T12:00:00Z), or how long ago (24h)
+    /// Replay only decisions since a time (2026-01-31T12:00:00Z) or within a duration (24h)
     #[arg(long)]
     since: Option<String>,
-    /// Only this instance
+    /// Replay only decisions of this instance
     #[arg(long, value_name = "KEY")]
     instance: Option<String>,
-    /// How many decisions that differ are shown
+    /// Maximum number of differing decisions to print
     #[arg(long, default_value_t = 20)]
     show: usize,
-    /// Print JSON for programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Configuration file, for the plugin's section and limits [default: sagabox.toml, if it is there]
+    /// Configuration file, for the plugin's section and limits [default: sagabox.toml, if it exists]
     #[arg(long, env = "SAGABOX_CONFIG")]
     config: Option<PathBuf>,
 }
@@ -61,7 +61,7 @@ impl Replay {
         // A gate that looked at nothing must not be open.
         anyhow::ensure!(
             replayed > 0,
-            "nothing was replayed: no decision of this plugin is on record that fits"
+            "nothing was replayed: no recorded decision of this plugin matches"
         );
         Ok(())
     }
@@ -72,7 +72,8 @@ fn load(candidate: &std::path::Path, settings: &Settings) -> anyhow::Result<Vec<
     let configurations = settings.configurations();
     let loading = wasm::load_path(candidate, &sandbox, &configurations)?;
     if let Some(refused) = loading.refused.first() {
-        let reason = format!("{}: a host refuses it: {}", refused.path.display(), refused.reason);
+        let reason =
+            format!("{}: a host would refuse it: {}", refused.path.display(), refused.reason);
         return Err(InputError(reason).into());
     }
     Ok(loading.loaded.into_iter().map(|plugin| plugin.handler).collect())
@@ -88,7 +89,8 @@ fn since(text: &str) -> Result<Timestamp, String> {
         )
     })?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let now = now.context("the clock is before 1970").map_err(|error| format!("{error:#}"))?;
+    let now =
+        now.context("the system clock is before 1970").map_err(|error| format!("{error:#}"))?;
     Ok(Timestamp(u64::try_from(now.saturating_sub(ago).as_millis()).unwrap_or(u64::MAX)))
 }
 

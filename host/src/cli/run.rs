@@ -16,21 +16,21 @@ use crate::verify::check::{self, Facts, Finding, Severity, Topology};
 
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Directory with the plugins' components
+    /// Directory of the plugins' components
     plugins: PathBuf,
-    /// Configuration file [default: sagabox.toml, if it is there]
+    /// Configuration file [default: sagabox.toml, if it exists]
     #[arg(long, env = "SAGABOX_CONFIG")]
     config: Option<PathBuf>,
-    /// Where everything is kept, such as sqlite:sagabox.db
+    /// Location of the store, such as sqlite:sagabox.db
     #[arg(long, env = "SAGABOX_STORE")]
     store: Option<String>,
-    /// Address to serve at; port 0 takes a free one
+    /// Address to listen on; port 0 selects a free port
     #[arg(long, env = "SAGABOX_LISTEN")]
     listen: Option<String>,
-    /// Refuse plugins that import anything but Sagabox's own interface: no WASI
+    /// Refuse plugins that import anything but Sagabox's own interface, such as WASI
     #[arg(long, env = "SAGABOX_STRICT")]
     strict: bool,
-    /// How to log to standard error; RUST_LOG sets how much
+    /// Format of the log on standard error; RUST_LOG sets the levels
     #[arg(long, value_enum, env = "SAGABOX_LOG_FORMAT")]
     log_format: Option<LogFormat>,
 }
@@ -85,13 +85,13 @@ fn describe(board: &Board, directory: &Path) {
     }
     for checking in board.checking() {
         output::data(&format!(
-            "checking {}: it serves when the states of its instances have been tried",
+            "checking {}: it serves after it has read the states of its instances",
             checking.file
         ));
     }
     if serving.is_empty() {
         tracing::warn!(
-            "no plugin serves from {}; events are kept until there is one",
+            "no plugin serves from {}; the host keeps events until a plugin serves",
             directory.display()
         );
     }

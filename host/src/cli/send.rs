@@ -37,12 +37,12 @@ const BATCH_EVENTS_MAX: i64 = 10_000;
 
 #[derive(Debug, Args)]
 pub struct Send {
-    /// NDJSON files; `-` or nothing reads standard input
+    /// NDJSON files; `-`, or no file, reads standard input
     files: Vec<PathBuf>,
-    /// Events in one request
+    /// Maximum number of events in one request
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=BATCH_EVENTS_MAX))]
     batch: u32,
-    /// Requests under way at once; with more than one, events can overtake each other
+    /// Number of concurrent requests; with more than one, events can overtake each other
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     connections: u8,
     #[command(flatten)]

@@ -16,39 +16,39 @@ use crate::verify::simulation::{self, Failing, Report, Simulation, Trial};
 
 #[derive(Debug, Args)]
 pub struct Sim {
-    /// A component, or the directory of a plugin's source, which is built first
+    /// A component, or the source directory of a plugin, which is built first
     plugin: PathBuf,
-    /// File or directory of simulations [default: those in the source, or beside the component]
+    /// File or directory of simulations [default: those in the source directory, or next to the component]
     #[arg(long)]
     simulations: Option<PathBuf>,
-    /// Only simulations whose name contains this
+    /// Run only simulations whose name contains this text
     #[arg(long)]
     filter: Option<String>,
-    /// How many runs, each of another seed
+    /// Number of runs, each with a different seed
     #[arg(long, default_value_t = 1_000)]
     seeds: u64,
-    /// The first seed
+    /// First seed
     #[arg(long, default_value_t = 1)]
     from: u64,
-    /// Only the run of this seed
+    /// Run only this seed
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
     /// Write the first failing run as a scenario for `sagabox test` to this file
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
-    /// Print JSON for programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Configuration file, for its limits [default: sagabox.toml, if it is there]
+    /// Configuration file, for its limits [default: sagabox.toml, if it exists]
     #[arg(long, env = "SAGABOX_CONFIG")]
     config: Option<PathBuf>,
-    /// Refuse plugins that import anything but Sagabox's own interface: no WASI
+    /// Refuse plugins that import anything but Sagabox's own interface, such as WASI
     #[arg(long, env = "SAGABOX_STRICT")]
     strict: bool,
-    /// Directory for the component, if it is built
+    /// Directory for the component that is built
     #[arg(long, default_value = "target/plugins")]
     out: PathBuf,
-    /// Directory for what the compiler needs in between
+    /// Directory for intermediate files of the compiler
     #[arg(long, default_value = build::TARGET)]
     target: PathBuf,
 }
@@ -81,9 +81,9 @@ impl Sim {
             false => simulation::beside(&component),
         });
         let files = scenario::files_in(&folder).map_err(|error| {
-            InputError(format!("{error:#}; write some there, or say --simulations"))
+            InputError(format!("{error:#}; add simulations there, or use --simulations"))
         })?;
-        let cache = tempfile::tempdir().context("make a temporary directory")?;
+        let cache = tempfile::tempdir().context("create a temporary directory")?;
         // What is just being written is neither signed nor pinned.
         let sandbox = Sandbox::new(wasm::Settings {
             trust: Policy::default(),
@@ -103,7 +103,7 @@ impl Sim {
         }
         // A filter with a typing mistake must not look like a success.
         if ran.is_empty() {
-            let why = "nothing was simulated: no simulation is there, or none fits the filter";
+            let why = "nothing was simulated: no simulation exists, or none matches the filter";
             return Err(InputError(why.to_owned()).into());
         }
         self.tell(&ran)?;
@@ -161,7 +161,9 @@ impl Sim {
             }
             if failing.is_none() && !never_seen.is_empty() {
                 let names = never_seen.join(", ");
-                output::line(&format!("       invariants name what no run has seen: {names}"));
+                output::line(&format!(
+                    "       types in the invariants that occurred in no run: {names}"
+                ));
             }
         }
         Ok(())
@@ -170,14 +172,14 @@ impl Sim {
     fn tell_failing(&self, failing: &Failing, simulation: &Simulation) {
         let (before, after) = failing.choices;
         output::line(&format!(
-            "       seed {}, shrunk from {before} to {after} choices of chance in {} runs:",
+            "       seed {}, reduced from {before} to {after} random choices in {} runs:",
             failing.seed, failing.tries
         ));
         for line in simulation::tell(failing, simulation.given.now) {
             output::line(&format!("       {line}"));
         }
         output::line(&format!(
-            "       again: sagabox sim {} --filter {:?} --seed {}",
+            "       repeat: sagabox sim {} --filter {:?} --seed {}",
             self.plugin.display(),
             simulation.name,
             failing.seed
@@ -194,7 +196,7 @@ fn load(
     // Whose the configuration is shows only in the loaded component: it is everybody's.
     let first = wasm::load_path(component, sandbox, &std::collections::HashMap::new())?;
     if let Some(refused) = first.refused.first() {
-        anyhow::bail!("{}: a host refuses it: {}", refused.path.display(), refused.reason);
+        anyhow::bail!("{}: a host would refuse it: {}", refused.path.display(), refused.reason);
     }
     let names = first.loaded.iter().map(|plugin| plugin.handler.manifest().name.to_string());
     let own = names.map(|name| (name, configuration.clone())).collect();

@@ -14,27 +14,27 @@ use crate::verify::scenario::{self, Bench, Verdict};
 
 #[derive(Debug, Args)]
 pub struct Test {
-    /// A component, or the directory of a plugin's source, which is built first
+    /// A component, or the source directory of a plugin, which is built first
     plugin: PathBuf,
-    /// File or directory of scenarios [default: those in the source, or beside the component]
+    /// File or directory of scenarios [default: those in the source directory, or next to the component]
     #[arg(long)]
     scenarios: Option<PathBuf>,
-    /// Only scenarios whose name contains this
+    /// Run only scenarios whose name contains this text
     #[arg(long)]
     filter: Option<String>,
-    /// Print JSON for programs
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Configuration file, for its limits [default: sagabox.toml, if it is there]
+    /// Configuration file, for its limits [default: sagabox.toml, if it exists]
     #[arg(long, env = "SAGABOX_CONFIG")]
     config: Option<PathBuf>,
-    /// Refuse plugins that import anything but Sagabox's own interface: no WASI
+    /// Refuse plugins that import anything but Sagabox's own interface, such as WASI
     #[arg(long, env = "SAGABOX_STRICT")]
     strict: bool,
-    /// Directory for the component, if it is built
+    /// Directory for the component that is built
     #[arg(long, default_value = "target/plugins")]
     out: PathBuf,
-    /// Directory for what the compiler needs in between
+    /// Directory for intermediate files of the compiler
     #[arg(long, default_value = build::TARGET)]
     target: PathBuf,
 }
@@ -65,7 +65,7 @@ impl Test {
             false => scenario::beside(&component),
         });
         let files = scenario::files_in(&folder).map_err(|error| {
-            InputError(format!("{error:#}; write some there, or say --scenarios"))
+            InputError(format!("{error:#}; add scenarios there, or use --scenarios"))
         })?;
         // What is just being written is neither signed nor pinned.
         let sandbox = wasm::Settings { trust: Policy::default(), ..settings.sandbox };
@@ -95,7 +95,7 @@ pub fn play(
     // A filter with a typing mistake must not look like a success.
     if all.iter().all(|played| played.verdicts.is_empty()) {
         return Err(InputError(
-            "no scenario was played: none is there, or none fits the filter".to_owned(),
+            "no scenario was run: none exists, or none matches the filter".to_owned(),
         )
         .into());
     }
@@ -124,6 +124,6 @@ pub fn report(played: &[Played], json: bool) -> anyhow::Result<()> {
         }
         output::line(&format!("{passed} passed, {failed} failed"));
     }
-    anyhow::ensure!(failed == 0, "{failed} scenarios are not as they should be");
+    anyhow::ensure!(failed == 0, "{failed} scenarios failed");
     Ok(())
 }

@@ -67,7 +67,7 @@ impl Before {
             Ok(plugins) if is_same(&plugins.directory, directory) => Ok(plugins),
             Ok(other) => {
                 let other = other.directory.display().to_string();
-                Err(format!("the host that answers serves another directory, {other}"))
+                Err(format!("the host at this address serves another directory, {other}"))
             }
             Err(error) => Err(error.to_string()),
         };

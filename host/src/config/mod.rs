@@ -128,7 +128,7 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         if !sinks.contains_key(sink.get_ref()) {
             let sink_name = sink.get_ref();
             let reason = format!(
-                "routes.\"{message_type}\": there is no sink `{sink_name}`; add [sink.{sink_name}]{}",
+                "routes.\"{message_type}\": sink `{sink_name}` is not configured; add [sink.{sink_name}]{}",
                 known(sinks.keys())
             );
             return Err(Fault::at(sink.span(), reason));
@@ -321,7 +321,7 @@ fn duration(text: &Spanned<String>) -> Result<Duration, Fault> {
     let length = durations::duration(given).ok().filter(|duration| !duration.is_zero());
     length.ok_or_else(|| {
         let reason = format!(
-            "retention: `{given}` is no length of time; write such as \"30d\", \"12h\" or \"{FOREVER}\""
+            "retention: `{given}` is not a duration; write for example \"30d\", \"12h\" or \"{FOREVER}\""
         );
         Fault::at(text.span(), reason)
     })
@@ -486,7 +486,7 @@ mod tests {
         assert_eq!(rule.lock, LockRule::Demanded);
         check(
             "[plugins]\nkeys = [\n  \"secret\",\n]",
-            "sagabox.toml:3: plugins.keys: `secret` is no public key of minisign; write such as \
+            "sagabox.toml:3: plugins.keys: `secret` is not a public key of minisign; write for example \
              \"RWQ…\", or the name of its file, \"minisign.pub\"",
         );
         let error = trust("[plugins]\nkeys = ['no.pub']").unwrap_err().to_string();
@@ -560,7 +560,7 @@ mod tests {
             check(
                 &format!("\n[retention]\nhistory = \"{wrong}\""),
                 &format!(
-                    "sagabox.toml:3: retention: `{wrong}` is no length of time; write such as \
+                    "sagabox.toml:3: retention: `{wrong}` is not a duration; write for example \
                      \"30d\", \"12h\" or \"forever\""
                 ),
             );
@@ -613,7 +613,7 @@ mod tests {
         check(
             "[routes]\nA = \"log\"\nRequestPayment = \"biling\"\n[sink.billing]\nstdout = true\n\
              [sink.log]\nstdout = true",
-            "sagabox.toml:3: routes.\"RequestPayment\": there is no sink `biling`; add \
+            "sagabox.toml:3: routes.\"RequestPayment\": sink `biling` is not configured; add \
              [sink.biling] (there are: billing, log)",
         );
     }

@@ -146,7 +146,7 @@ pub fn check_template(template: &str) -> Result<(), String> {
     SecretUrl::parse(template)?;
     match template.contains(KEY) {
         true => Ok(()),
-        false => Err(format!("must say with `{KEY}` where the key goes")),
+        false => Err(format!("must contain the placeholder `{KEY}` for the key")),
     }
 }
 
@@ -170,7 +170,7 @@ fn headers(
     let header = |(name, given): (String, Given)| {
         let wrong = |why: &str| format!("{section}.headers.{name}: {why}");
         let parsed: HeaderName =
-            name.parse().map_err(|_| wrong("is no name that a header can have"))?;
+            name.parse().map_err(|_| wrong("is not a valid name of a header"))?;
         if OWN_HEADERS.contains(&parsed) || parsed.as_str().starts_with("ce-") {
             return Err(wrong("the host itself sets it"));
         }
@@ -223,7 +223,7 @@ mod tests {
     fn a_lookup_says_where_the_key_goes() {
         check(
             "[lookup.stock]\nurl = \"http://x/stock\"",
-            "sagabox.toml:1: lookup.stock.url: must say with `{key}` where the key goes",
+            "sagabox.toml:1: lookup.stock.url: must contain the placeholder `{key}` for the key",
         );
         check(
             "[lookup.stock]",
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(headers[1].0, "x-tenant");
         check(
             "[sink.a]\nurl = 'http://x'\n[sink.a.status]\n\"4x\" = \"message\"",
-            "sagabox.toml:1: sink.a.status: `4x` is no status; write such as \"404\" or \"4xx\" \
+            "sagabox.toml:1: sink.a.status: `4x` is not a status; write for example \"404\" or \"4xx\" \
              (100 to 599)",
         );
         check(

@@ -226,7 +226,7 @@ pub fn is_the_hosts(summary: &Summary, event: Option<&Event>) -> bool {
 /// An answer as it was given, or what is missing of it. A stream is only counted on
 /// record: its events are in the log.
 pub fn answer(answered: &Answered) -> Result<Known, String> {
-    let unknown = || "an answer is not understood".to_owned();
+    let unknown = || "a recorded answer is invalid".to_owned();
     let answer = answered.answer.as_object().ok_or_else(unknown)?;
     if answer.contains_key("missing") {
         return Ok(Known::Missing);

@@ -17,7 +17,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     let positive = length
         .map_err(|error| error.to_string())
         .and_then(|length| Duration::try_from(length).map_err(|_| "it is negative".to_owned()));
-    positive.map_err(|why| format!("`{text}` is no duration such as 90s, 10m, 24h or 7d: {why}"))
+    positive.map_err(|why| format!("`{text}` is not a duration such as 90s, 10m, 24h or 7d: {why}"))
 }
 
 /// RFC 3339, to the millisecond.
@@ -33,7 +33,7 @@ pub fn instant(text: &str) -> Result<Timestamp, String> {
         millis.and_then(|at| u64::try_from(at).map_err(|_| "it is before 1970".to_owned()));
     positive
         .map(Timestamp)
-        .map_err(|why| format!("`{text}` is no time such as 2026-01-31T12:00:00Z: {why}"))
+        .map_err(|why| format!("`{text}` is not a time such as 2026-01-31T12:00:00Z: {why}"))
 }
 
 #[cfg(test)]
@@ -64,7 +64,7 @@ mod tests {
         }
         for text in ["", "soon", "90", "1 month", "1y", "P1M", "10m 5"] {
             let error = duration(text).unwrap_err();
-            assert!(error.starts_with(&format!("`{text}` is no duration such as")), "{error}");
+            assert!(error.starts_with(&format!("`{text}` is not a duration such as")), "{error}");
         }
         assert!(duration("-1s").unwrap_err().contains("it is negative"));
     }
@@ -73,7 +73,7 @@ mod tests {
     fn a_time_is_an_rfc_3339_timestamp() {
         assert_eq!(instant("1970-01-01T00:00:01Z"), Ok(Timestamp(1000)));
         assert_eq!(instant("1970-01-01T01:00:01.5+01:00"), Ok(Timestamp(1500)));
-        assert!(instant("today").unwrap_err().starts_with("`today` is no time such as"));
+        assert!(instant("today").unwrap_err().starts_with("`today` is not a time such as"));
         assert!(instant("2026-01-31T12Z").is_err());
         assert!(instant("1969-12-31T23:59:59Z").unwrap_err().contains("it is before 1970"));
     }

@@ -168,7 +168,7 @@ impl Table {
 
         let read = files::bytes(path, TABLE_BYTES_MAX);
         let text = read.with_context(|| format!("read table {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("table {} is no JSON object", path.display()))
+        Self::parse(&text).with_context(|| format!("table {} is not a JSON object", path.display()))
     }
 
     fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {

@@ -110,7 +110,10 @@ impl Workshop {
 
     async fn note(&self, plugin: &str, digest: Option<&str>) {
         if let Err(error) = self.store.note_serving(plugin, digest).await {
-            tracing::warn!(%plugin, %error, "it is not on record which version serves; the next start tries it on all states");
+            tracing::warn!(
+                %plugin, %error,
+                "recording the serving version failed; the next start checks it against all states"
+            );
         }
     }
 
@@ -158,8 +161,8 @@ impl Workshop {
             let beside = beside.and_then(|beside| beside.get(name));
             let beside = beside.map(|(_, served)| Arc::clone(served) as Arc<dyn Handler>);
             let tried = preflight(&self.admin, plugin, beside.as_ref(), progress).await;
-            let tried =
-                tried.map_err(|error| format!("cannot be tried on its instances: {error}"))?;
+            let tried = tried
+                .map_err(|error| format!("cannot be checked against its instances: {error}"))?;
             if tried.failed > 0 && rule == Preflight::Refuse {
                 return Err(tried.refusal());
             }

@@ -34,7 +34,9 @@ impl Report {
     /// Why a candidate is refused that fails at some.
     pub fn refusal(&self) -> String {
         let said = self.text().unwrap_or_default();
-        format!("{said}; `preflight = \"report\"` under [plugins] would serve it all the same")
+        format!(
+            "{said}; with `preflight = \"report\"` under [plugins] the host would serve it despite that"
+        )
     }
 
     /// None if there was nothing to migrate.
@@ -124,15 +126,12 @@ fn back(candidate: &dyn Handler, beside: &dyn Handler, state: &State) -> Result<
     let returned = match state.version == version {
         true => Ok(state.data.clone()),
         false => candidate.migrate(state, version).map_err(|why| {
-            format!("a canary that is withdrawn would not take it back to version {version}: {why}")
+            format!("a withdrawn canary could not convert it back to version {version}: {why}")
         }),
     };
     let data = returned?;
     beside.migrate(&State { version, data }, version).map(drop).map_err(|why| {
-        format!(
-            "{} would not take it back from a canary that is withdrawn: {why}",
-            beside.manifest().version
-        )
+        format!("{} could not read it from a withdrawn canary: {why}", beside.manifest().version)
     })
 }
 

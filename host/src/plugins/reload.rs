@@ -3,7 +3,7 @@
 //!
 //! A file is loaded in the background, then its plugins are tried on the states of all
 //! instances; when every check holds, they serve. A file that fails any check is refused
-//! with its reason, and what served before goes on. A file counts whole: half of a
+//! with its reason, and the previous version continues to serve. A file counts whole: half of a
 //! component at work would surprise its author more than none.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -190,11 +190,17 @@ impl Loader {
                 () = stop.cancelled() => return,
                 Some(loaded) = self.loading.join_next() => match loaded {
                     Ok(loaded) => self.on_loaded(loaded).await,
-                    Err(error) => tracing::error!(%error, "loading a plugin ended by a mistake of Sagabox"),
+                    Err(error) => tracing::error!(
+                        %error,
+                        "a bug in Sagabox stopped the loading of a plugin"
+                    ),
                 },
                 Some(tried) = self.trying.join_next() => match tried {
                     Ok(tried) => self.on_tried(&engine, tried).await,
-                    Err(error) => tracing::error!(%error, "trying a plugin ended by a mistake of Sagabox"),
+                    Err(error) => tracing::error!(
+                        %error,
+                        "a bug in Sagabox stopped the check of a plugin"
+                    ),
                 },
                 step = self.candidates.next() => {
                     let beside = self.beside();
@@ -239,7 +245,10 @@ impl Loader {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.is_blind, true) {
-                    tracing::error!(%error, "the plugin directory cannot be read; the plugins serve on");
+                    tracing::error!(
+                        %error,
+                        "reading the plugin directory failed; the plugins continue to serve"
+                    );
                 }
             }
         }
@@ -261,7 +270,10 @@ impl Loader {
             let pinned = sandbox.pinned(&serving.path, directory, &serving.digest);
             if let Err(reason) = pinned {
                 let file = serving.path.display();
-                tracing::warn!(%plugin, %file, %reason, "the plugin serves on, and would be refused at the next start");
+                tracing::warn!(
+                    %plugin, %file, %reason,
+                    "the plugin continues to serve, but the next start would refuse it"
+                );
             }
         }
     }
@@ -272,7 +284,10 @@ impl Loader {
         self.board.clear(&file.path);
         let serves = |serving: &Serving| serving.path == file.path && serving.digest == file.digest;
         if self.serving.values().any(serves) {
-            tracing::info!(file = %file.path.display(), "the file is again what serves");
+            tracing::info!(
+                file = %file.path.display(),
+                "the file is again the version that serves"
+            );
             return;
         }
         self.doubtful.insert(file.path.clone());
@@ -473,7 +488,8 @@ impl Loader {
         let (reason, details) = (unfit.to_string(), unfit.details().to_vec());
         let file = find.path.display().to_string();
         let before = self.serving.values().any(|serving| serving.path == find.path);
-        let what = if before { "what served before goes on" } else { "nothing of it serves" };
+        let what =
+            if before { "the previous version continues to serve" } else { "nothing of it serves" };
         if self.said.insert(find.path.clone(), reason.clone()).as_ref() != Some(&reason) {
             tracing::warn!(%file, digest = %find.digest, %reason, "the plugin is refused; {what}");
             details.iter().for_each(|line| tracing::warn!(%file, "{line}"));
@@ -507,7 +523,7 @@ impl Loader {
     async fn withdraw(&mut self, engine: &Engine, name: &str) {
         // Refused only when the host stops.
         let _ = engine.withdraw(&name.into()).await;
-        tracing::info!(plugin = %name, "the plugin is taken out; its instances stay");
+        tracing::info!(plugin = %name, "the plugin is removed; its instances are kept");
         self.serving.remove(name);
         self.board.withdraw(name);
         self.candidates.beside_others(&BTreeSet::from([name.to_owned()]));

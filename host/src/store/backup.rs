@@ -21,20 +21,21 @@ use crate::io::files;
 pub enum BackupError {
     #[error(transparent)]
     Store(#[from] OpenError),
-    #[error("{0} is there already; nothing is written over it. Give another name")]
+    #[error("{0} already exists and is not overwritten; choose another name")]
     TargetExists(PathBuf),
     #[error(
-        "{0} is there already; nothing was changed. Give another path with --store, or --force \
-         to move it aside"
+        "{0} already exists; nothing was changed. Choose another path with --store, or \
+         move it aside with --force"
     )]
     StoreExists(PathBuf),
-    #[error("there is no {0}")]
+    #[error("{0} not found")]
     Missing(PathBuf),
     #[error("{path} is damaged: {why}; nothing was changed. Use another backup")]
     Damaged { path: PathBuf, why: String },
     #[error(
-        "{path} is a store that is in use, or was not closed: its last events are in {log}; \
-         nothing was changed. `sagabox backup` makes a backup of it, also while a host runs"
+        "{path} is a store that is in use or was not closed: its last events are in \
+         {log}. Nothing was changed. Use `sagabox backup` to copy it, also while a host \
+         runs"
     )]
     NotClosed { path: PathBuf, log: PathBuf },
     #[error("{0}")]

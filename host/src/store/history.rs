@@ -47,7 +47,7 @@ impl History {
     /// If there is no store, or it is none of ours.
     pub async fn open(url: &str) -> anyhow::Result<Self> {
         let path = path_of(url);
-        anyhow::ensure!(path.is_file(), "there is no store at {}", path.display());
+        anyhow::ensure!(path.is_file(), "no store found at {}", path.display());
         let options = SqliteConnectOptions::new().filename(&path).read_only(true);
         let options = options.disable_statement_logging();
         let opening = || format!("open the store {}", path.display());

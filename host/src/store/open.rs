@@ -53,7 +53,7 @@ pub(super) const VERSION_WITH_TOTALS: i64 = 3;
 /// Why a store cannot be used.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    #[error("the store `{0}` is not understood: give a path, or sqlite:PATH")]
+    #[error("the store `{0}` is invalid: use a path, or sqlite:PATH")]
     Url(String),
     #[error(
         "{path} is not a database of Sagabox: {why}; nothing was changed. Give another path with --store"

@@ -60,7 +60,7 @@ pub(super) fn plainly(path: &Path, error: &impl Trouble) -> String {
             format!("the disk is full, {path} cannot grow; free some space and work resumes")
         }
         Some(READ_ONLY) => format!(
-            "{path} is read-only; make the file and its directory writable and work resumes"
+            "{path} is read-only; make the file and its directory writable; the host then continues"
         ),
         Some(BUSY) => {
             format!("another program holds a lock on {path}; end its transaction and work resumes")
@@ -73,8 +73,8 @@ pub(super) fn plainly(path: &Path, error: &impl Trouble) -> String {
             "{path} is damaged ({error}); stop the host, keep a copy of the file, and restore a backup"
         ),
         Some(CANNOT_OPEN) => format!(
-            "{path} cannot be opened ({error}); see that the file and its directory are there and \
-             can be written"
+            "{path} cannot be opened ({error}); check that the file and its directory \
+             exist and are writable"
         ),
         _ => format!("{path}: {error}"),
     }

@@ -19,7 +19,7 @@ pub enum Receipt {
 /// `Unavailable`, when all may be: offering the same events again is always safe.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum OfferError {
-    #[error("the host has more work than it takes; try again in {retry_after:?}")]
+    #[error("the host has too much work; retry in {retry_after:?}")]
     Busy { retry_after: Duration },
     #[error("the store does not accept events: {0}")]
     Unavailable(String),

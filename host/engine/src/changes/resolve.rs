@@ -34,19 +34,19 @@ pub enum Action {
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ResolveError {
-    #[error("there is no dead letter {0}")]
+    #[error("dead letter {0} not found")]
     NotFound(u64),
-    #[error("dead letter {id} is {status} already")]
+    #[error("dead letter {id} is already {status}")]
     NotOpen { id: u64, status: &'static str },
-    #[error("dead letter {first} of the same key comes first; resolve that one, then {id}")]
+    #[error("dead letter {first} of the same key is earlier; resolve {first} first, then {id}")]
     NotFirst { id: u64, first: u64 },
-    #[error(
-        "what waits behind an earlier dead letter of the same key is just being handled; try again"
-    )]
+    #[error("events behind an earlier dead letter of the same key are being processed; retry")]
     Resuming,
-    #[error("{0} is not loaded or configured; it must be there to go on with what waits for it")]
+    #[error(
+        "{0} is not loaded or configured, so it cannot process what waits for it; add it first"
+    )]
     Unserved(String),
-    #[error("the edited event cannot take the place of dead letter {id}: {reason}")]
+    #[error("the edited event cannot replace dead letter {id}: {reason}")]
     Edited { id: u64, reason: String },
     #[error("the store does not answer: {0}")]
     Unavailable(String),

@@ -32,10 +32,10 @@ pub enum ServeError {
         "{plugin} serves as {serving}, and this is a {candidate}; a plugin keeps its role, give the new one another name"
     )]
     Role { plugin: PluginName, serving: &'static str, candidate: &'static str },
-    #[error("no version of {0} serves, beside which a canary could")]
+    #[error("no version of {0} serves; a canary needs a serving version")]
     NotServed(PluginName),
     #[error(
-        "{0} subscribes otherwise than the version that serves; a canary shares its events, so it takes the same"
+        "{0} has other subscriptions than the serving version; a canary must have the same ones"
     )]
     Subscriptions(PluginName),
     #[error("the host is shutting down")]

@@ -111,7 +111,7 @@ impl Delivering {
             stages.spawn(relay.run(stop.clone()));
         } else {
             tracing::warn!(
-                %sink, "the sink is no longer configured; its messages wait in the outbox until it is again"
+                %sink, "the sink is no longer configured; its messages wait in the outbox"
             );
         }
     }

@@ -20,11 +20,11 @@ use crate::pure::identity;
 pub enum InstanceError {
     #[error("plugin `{0}` is not loaded")]
     NotLoaded(String),
-    #[error("plugin `{0}` has no instances: it is no process manager")]
+    #[error("plugin `{0}` has no instances: it is not a process manager")]
     Stateless(String),
     #[error("{plugin} has no instance `{key}`")]
     NotFound { plugin: String, key: String },
-    #[error("instance `{key}` of {plugin} is {status} already")]
+    #[error("instance `{key}` of {plugin} is already {status}")]
     NotRunning { plugin: String, key: String, status: &'static str },
     #[error(
         "{0} does not subscribe to `sagabox.instance.cancelled`, so it cannot compensate; end the instance instead"

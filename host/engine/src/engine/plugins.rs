@@ -99,7 +99,10 @@ impl Plugins {
 
     async fn make_at_last(&mut self) {
         while let Err(error) = self.make().await {
-            tracing::warn!(%error, "a plugin cannot begin, because the store cannot be read; trying again");
+            tracing::warn!(
+                %error,
+                "a plugin cannot start because reading the store failed; retrying"
+            );
             tokio::time::sleep(READ_RETRY).await;
         }
     }

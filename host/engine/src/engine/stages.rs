@@ -69,10 +69,10 @@ pub(super) async fn supervise(shared: Arc<Shared>, stages: Stages) {
         stages.abort(&shared).await;
         shared.serving.set(Err(reason.clone()));
         if fenced {
-            tracing::error!(%reason, "this host no longer owns the store; it stops");
+            tracing::error!(%reason, "this host no longer owns the store; stopping");
             break;
         }
-        tracing::error!(%reason, "all stages start again, from what is in the store");
+        tracing::error!(%reason, "all stages restart from the store");
         if by_mistake {
             // It may well happen again at once.
             tokio::time::sleep(RECOVER_DELAY).await;
@@ -101,7 +101,7 @@ async fn revive(shared: &Arc<Shared>) -> Option<Stages> {
         match attempt {
             Ok(stages) => return Some(stages),
             Err(error) => {
-                tracing::error!(%error, "the store cannot be read; trying again");
+                tracing::error!(%error, "reading the store failed; retrying");
                 tokio::time::sleep(RECOVER_DELAY).await;
             }
         }

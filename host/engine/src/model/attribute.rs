@@ -191,7 +191,7 @@ fn days(year: u32, month: u32) -> u32 {
 pub fn media_type(value: &str) -> Result<(), String> {
     match is_media_type(value) {
         true => Ok(()),
-        false => Err(format!("`{}` is no media type such as application/json", clip(value))),
+        false => Err(format!("`{}` is not a media type such as application/json", clip(value))),
     }
 }
 

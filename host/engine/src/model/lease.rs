@@ -59,18 +59,18 @@ pub struct LeaseReport {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum QueueError {
     #[error(
-        "lease {0} is not known: it ended long ago, or the host was started again; those of its \
-         messages that were not acknowledged come again"
+        "lease {0} not found: it ended long ago, or the host restarted; its messages that \
+         were not acknowledged are delivered again"
     )]
     NoSuchLease(u64),
     /// It is over, and not as the call wants it.
     #[error(
         "lease {lease} has ended: of its messages, {acknowledged} were acknowledged, {given_back} \
-         given back and {expired} not acknowledged in time; what was not acknowledged comes again"
+         given back, and {expired} expired; messages that were not acknowledged are delivered again"
     )]
     Ended { lease: u64, acknowledged: usize, given_back: usize, expired: usize },
     /// Too many requests wait for messages of this queue already.
-    #[error("too many requests wait for this queue's messages already; come back later")]
+    #[error("too many requests already wait for messages of this queue; retry later")]
     Busy,
     #[error("the store does not accept acknowledgements: {0}")]
     Unavailable(String),

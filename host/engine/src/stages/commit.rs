@@ -274,7 +274,7 @@ impl Committer {
                     return Err(Ended::Fenced(reason));
                 }
                 Err(CommitError::NotCommitted(reason)) => {
-                    tracing::error!(%reason, "the store refuses to commit; trying again");
+                    tracing::error!(%reason, "the commit failed; retrying");
                     self.serving.set(Err(reason.clone()));
                     refuse_offers(&mut gathered, &reason);
                     let pause = tokio::time::sleep(delay);

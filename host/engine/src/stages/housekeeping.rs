@@ -48,7 +48,7 @@ impl Housekeeping {
                 biased;
                 () = stop.cancelled() => return,
                 swept = self.sweep(&mut ages) => if let Err(error) = swept {
-                    tracing::warn!(%error, "what is too old cannot be found; trying again later");
+                    tracing::warn!(%error, "finding expired data failed; retrying later");
                 },
             }
             tokio::select! {

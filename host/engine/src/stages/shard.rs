@@ -388,7 +388,10 @@ fn relieve(pool: &Arc<Pool>, state: &mut PoolState, under: Under) {
     }
     if let Err(error) = start(pool, state) {
         // The one in the slow call comes back, and is one of the quick ones again.
-        tracing::warn!(%error, plugin = %caller.plugin, "a call takes long, and no spare thread can be started");
+        tracing::warn!(
+            %error, plugin = %caller.plugin,
+            "a call is slow, and starting a spare thread failed"
+        );
     }
 }
 

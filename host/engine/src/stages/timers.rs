@@ -88,7 +88,7 @@ impl Timers {
             Ok(page) => self.index.end_reading(Some(page)),
             Err(error) => {
                 self.index.end_reading(None);
-                tracing::warn!(%error, "timers cannot be read; trying again");
+                tracing::warn!(%error, "reading timers failed; retrying");
                 tokio::time::sleep(READ_RETRY).await;
             }
         }

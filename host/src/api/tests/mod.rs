@@ -1,6 +1,7 @@
 //! The router with a real engine on a real store, over the loopback interface.
 
 mod connections;
+mod documented;
 mod foreign;
 
 use std::collections::HashMap;

@@ -29,30 +29,30 @@ const HOST_ENDS: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]
 pub struct Dev {
-    /// The directory of the plugin's source
+    /// Source directory of the plugin
     source: PathBuf,
-    /// Directory of a running host's plugins to put the component into [default: a host is
-    /// started here, on a store of its own]
+    /// Plugin directory of a running host, to write the component to [default: this command
+    /// starts a host with its own store]
     #[arg(long, value_name = "PLUGINS")]
     into: Option<PathBuf>,
-    /// How the component is built, if not by `sagabox build`: a command for the shell, run in
-    /// the source's directory
+    /// Shell command that builds the component, run in the source directory [default: the
+    /// component is built like `sagabox build`]
     #[arg(long, value_name = "COMMAND", requires = "component")]
     build: Option<String>,
-    /// The component that the command makes, from the source's directory
+    /// Path of the component that the command creates, relative to the source directory
     #[arg(long, value_name = "FILE", requires = "build")]
     component: Option<PathBuf>,
-    /// Configuration file, for the limits, and for the host [default: sagabox.toml, if it is
-    /// there]; one that asks for signatures keeps that host from serving what is built here
+    /// Configuration file, for the limits and for the host [default: sagabox.toml, if it
+    /// exists]; if it requires signatures, the host refuses the unsigned component
     #[arg(long, env = "SAGABOX_CONFIG")]
     config: Option<PathBuf>,
-    /// Directory for the host's plugins and its store; it may be deleted at any time
+    /// Directory for the host's plugins and its store; you can delete it at any time
     #[arg(long, default_value = "target/dev")]
     scratch: PathBuf,
-    /// Address of the host that is started; port 0 takes a free one
+    /// Address that the started host listens on; port 0 selects a free port
     #[arg(long, conflicts_with = "into")]
     listen: Option<String>,
-    /// Directory for what the compiler needs in between
+    /// Directory for intermediate files of the compiler
     #[arg(long, default_value = build::TARGET)]
     target: PathBuf,
 }
@@ -66,7 +66,7 @@ impl Dev {
             .map_err(|error| InputError(format!("{}: {error}", self.source.display())))?;
         let plugins = self.into.clone().unwrap_or_else(|| self.scratch.join("plugins"));
         std::fs::create_dir_all(&plugins)
-            .with_context(|| format!("make the directory {}", plugins.display()))?;
+            .with_context(|| format!("create the directory {}", plugins.display()))?;
         let mut host = match self.into {
             Some(_) => None,
             None => Some(self.start_host(&plugins)?),
@@ -77,7 +77,7 @@ impl Dev {
             ended = async { match &mut host {
                 Some(host) => host.wait().await,
                 None => std::future::pending().await,
-            } } => anyhow::bail!("the host has ended ({}); what it said is above", ended?),
+            } } => anyhow::bail!("the host has exited ({}); its output is above", ended?),
             () = signals.stop() => {}
         }
         match host {
@@ -99,11 +99,13 @@ impl Dev {
             match self.round(plugins, settings).await {
                 Ok(component) => {
                     let seconds = start.elapsed().as_secs_f64();
-                    output::line(&format!("{component} is in place, after {seconds:.1} s"));
+                    output::line(&format!(
+                        "{component} is copied to the plugin directory, after {seconds:.1} s"
+                    ));
                 }
                 Err(error) => {
                     output::line(&format!("FAILED: {error:#}"));
-                    output::line("the version before serves on; waiting for a change");
+                    output::line("the previous version continues to serve; waiting for a change");
                 }
             }
             // Cargo writes this one itself.
@@ -148,11 +150,11 @@ impl Dev {
             .kill_on_drop(true)
             .status();
         let status = shell.await.with_context(|| format!("run `{command}`"))?;
-        anyhow::ensure!(status.success(), "`{command}` ended with {status}");
+        anyhow::ensure!(status.success(), "`{command}` failed: {status}");
         let component = self.source.join(component);
         anyhow::ensure!(
             component.is_file(),
-            "`{command}` made no {}; say with --component where it puts the component",
+            "`{command}` did not create {}; set --component to the path of the component",
             component.display()
         );
         Ok(component)

@@ -47,9 +47,9 @@ pub(super) fn node<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Json, D
     let Spanned { value, defined, .. } = Spanned::<Node>::deserialize(deserializer)?;
     match value {
         Node::Done(json) => Ok(json),
-        Node::Fraction(number) => digits(number, &defined).map(Json::Number).ok_or_else(|| {
-            D::Error::custom(format!("the number {number} is none that JSON can have"))
-        }),
+        Node::Fraction(number) => digits(number, &defined)
+            .map(Json::Number)
+            .ok_or_else(|| D::Error::custom(format!("JSON cannot represent the number {number}"))),
     }
 }
 

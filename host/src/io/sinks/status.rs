@@ -61,8 +61,9 @@ impl StatusRules {
     /// # Errors
     /// Says what a status is.
     pub fn add(&mut self, status: &str, meaning: Meaning) -> Result<(), String> {
-        let wrong =
-            || format!("`{status}` is no status; write such as \"404\" or \"4xx\" (100 to 599)");
+        let wrong = || {
+            format!("`{status}` is not a status; write for example \"404\" or \"4xx\" (100 to 599)")
+        };
         let (rules, number) = match status.strip_suffix("xx") {
             Some(class) => (&mut self.classes, class.parse().ok().filter(|n| (1..=5).contains(n))),
             None => (&mut self.exact, status.parse().ok().filter(|n| (100..=599).contains(n))),

@@ -46,7 +46,7 @@ pub struct Options {
 /// If it is none.
 pub fn reference(text: &str) -> Result<Reference, String> {
     text.strip_prefix("oci://").unwrap_or(text).parse().map_err(|error| {
-        format!("`{text}` is no reference such as registry.example/sagas/order:1.2.0: {error}")
+        format!("`{text}` is not a reference such as registry.example/sagas/order:1.2.0: {error}")
     })
 }
 
@@ -67,7 +67,7 @@ fn check_pinned(file: &str) -> Result<(), String> {
 }
 
 fn not_a_name(file: &str) -> String {
-    format!("`{file}` cannot be the name of a component's file; such a name is NAME.wasm")
+    format!("`{file}` is not a name for a component file; use NAME.wasm")
 }
 
 /// The name of the file, if nobody says another.
@@ -120,7 +120,7 @@ pub async fn restore(
 ) -> anyhow::Result<Vec<Restored>> {
     let lock = LockFile::read(directory).map_err(anyhow::Error::msg)?;
     let lock = lock.with_context(|| {
-        format!("there is no lock file in {}; say what to pull", directory.display())
+        format!("no lock file found in {}; give the reference of a component", directory.display())
     })?;
     let mut restored: Vec<Restored> = Vec::new();
     let mut last = None;

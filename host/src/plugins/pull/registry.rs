@@ -71,8 +71,9 @@ impl Registry {
         let accepted = [OCI_IMAGE_MEDIA_TYPE];
         let manifest = self.client.pull_manifest_raw(reference, &self.login, &accepted).await;
         let (manifest, digest) = manifest.map_err(explained)?;
-        let manifest: OciImageManifest = serde_json::from_slice(&manifest)
-            .context("its manifest is not that of one component, such as `wkg oci push` makes")?;
+        let manifest: OciImageManifest = serde_json::from_slice(&manifest).context(
+            "its manifest does not describe exactly one component, as `wkg oci push` writes it",
+        )?;
         let layer = component(&manifest).map_err(anyhow::Error::msg)?;
         let bytes = self.blob(reference, layer).await?;
         let annotations = manifest.annotations.unwrap_or_default();
@@ -95,7 +96,7 @@ impl Registry {
         while let Some(part) = blob.stream.try_next().await.map_err(|error| broken(&error))? {
             anyhow::ensure!(
                 bytes.len() + part.len() <= size,
-                "its component has more than the {size} bytes that its manifest says"
+                "its component is larger than the {size} bytes in its manifest"
             );
             bytes.extend_from_slice(&part);
         }
@@ -122,7 +123,7 @@ fn component(manifest: &OciImageManifest) -> Result<&OciDescriptor, String> {
     let kind = &manifest.config.media_type;
     if kind != CONFIG_TYPE {
         return Err(format!(
-            "it is no WebAssembly component: its configuration is `{kind}`, not `{CONFIG_TYPE}`"
+            "it is not a WebAssembly component: its configuration is `{kind}`, not `{CONFIG_TYPE}`"
         ));
     }
     let mut layers = manifest.layers.iter().filter(|layer| layer.media_type == LAYER_TYPE);
@@ -147,7 +148,7 @@ fn broken(error: &std::io::Error) -> anyhow::Error {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>());
     match inner {
         Some(error) => anyhow::anyhow!("the connection broke: {}", causes(error)),
-        None => anyhow::anyhow!("its component is not what its manifest says: {error}"),
+        None => anyhow::anyhow!("its component does not match its manifest: {error}"),
     }
 }
 
@@ -156,10 +157,10 @@ fn explain(error: OciError, reference: &Reference, login: &RegistryAuth) -> anyh
     let refused = |said: &str| {
         let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
         match login {
-            RegistryAuth::Anonymous => anyhow::anyhow!(
-                "{registry} gives it to nobody unknown{said}; `docker login {registry}` makes you known"
-            ),
-            _ => anyhow::anyhow!("{registry} does not give it to who is logged in{said}"),
+            RegistryAuth::Anonymous => {
+                anyhow::anyhow!("{registry} requires a login{said}; run `docker login {registry}`")
+            }
+            _ => anyhow::anyhow!("{registry} denies access with these credentials{said}"),
         }
     };
     match error {
@@ -185,7 +186,7 @@ fn explain(error: OciError, reference: &Reference, login: &RegistryAuth) -> anyh
             anyhow::anyhow!("{registry} cannot be reached: {}", causes(&error))
         }
         OciError::DigestError(error) => {
-            anyhow::anyhow!("its manifest is not what the reference says: {error}")
+            anyhow::anyhow!("its manifest does not match the reference: {error}")
         }
         other => anyhow::anyhow!("{registry}: {other}"),
     }
@@ -221,7 +222,7 @@ mod tests {
         assert_eq!(found(CONFIG_TYPE, &["text/plain", LAYER_TYPE]), Ok(()));
         let reason = found("application/vnd.oci.image.config.v1+json", &[LAYER_TYPE]).unwrap_err();
         assert!(
-            reason.starts_with("it is no WebAssembly component: its configuration is"),
+            reason.starts_with("it is not a WebAssembly component: its configuration is"),
             "{reason}"
         );
         assert_eq!(

@@ -106,8 +106,8 @@ impl Court {
         let name = manifest.name.as_str();
         let Some((_, served)) = self.beside.get(name) else {
             return Err(format!(
-                "no version of `{name}` serves, beside which it could be tried; to have it serve, \
-                 put it into the plugin directory itself"
+                "no version of `{name}` serves, so the candidate cannot be compared; to \
+                 serve it, move it to the plugin directory"
             ));
         };
         let serving = served.manifest();
@@ -133,8 +133,8 @@ impl Court {
         match types.into_iter().find(|name| own.get(*name) != others.get(*name)) {
             None => Ok(()),
             Some(differs) => Err(format!(
-                "subscribes to `{differs}` otherwise than the version that serves; a canary \
-                 shares its events, so it takes the same. Without a share it is a shadow, and may"
+                "has another subscription to `{differs}` than the serving version; a \
+                 canary must have the same subscriptions, a shadow need not"
             )),
         }
     }

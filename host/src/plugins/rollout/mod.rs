@@ -112,7 +112,7 @@ impl Candidates {
             }
         });
         if let Err(error) = remembered.await {
-            tracing::error!(%error, "loading the canaries of before ended by a mistake of Sagabox");
+            tracing::error!(%error, "a bug in Sagabox stopped the loading of earlier canaries");
         }
     }
 
@@ -205,7 +205,10 @@ impl Candidates {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.is_blind, true) {
-                    tracing::error!(%error, "the candidates cannot be read; those that are tried go on");
+                    tracing::error!(
+                        %error,
+                        "reading the candidates failed; current trials continue"
+                    );
                 }
             }
         }
@@ -258,7 +261,10 @@ impl Candidates {
             Verdict::Serves => {
                 self.end(engine, &find.path).await;
                 let file = find.path.display();
-                tracing::info!(%file, "the candidate is what serves; its file may go");
+                tracing::info!(
+                    %file,
+                    "the candidate is the serving version; its file can be deleted"
+                );
             }
             Verdict::Refused(reason) => self.refuse(engine, &find, reason).await,
         }
@@ -292,7 +298,7 @@ impl Candidates {
             _ => return false,
         }
         let file = find.path.display();
-        tracing::info!(%file, terms = %fit.terms, "the canary has other terms");
+        tracing::info!(%file, terms = %fit.terms, "the terms of the canary changed");
         self.board.adjust(&find.path, fit.terms);
         true
     }
@@ -324,7 +330,10 @@ impl Candidates {
             let record = Record::began(&find.digest, running.beside.clone(), now);
             if let Err(error) = record.write(&find.path) {
                 let file = find.path.display();
-                tracing::warn!(%file, %error, "it is not on record that the canary has begun; after a restart it is tried on all instances first");
+                tracing::warn!(
+                    %file, %error,
+                    "recording the start of the canary failed; after a restart the host checks it against all instances first"
+                );
             }
         }
         self.note(find, fit, running);
@@ -340,7 +349,10 @@ impl Candidates {
         let (file, terms) = (find.path.display(), fit.terms);
         let states = fit.preflight.as_deref();
         for Part { plugin, version, .. } in &running.parts {
-            tracing::info!(%plugin, %version, %file, digest = %find.digest, %terms, states, "the candidate is tried");
+            tracing::info!(
+                %plugin, %version, %file, digest = %find.digest, %terms, states,
+                "the trial of the candidate begins"
+            );
         }
         let tallies = running.parts.iter().map(|part| Arc::clone(&part.tally)).collect();
         let trial = self.trial(&find, &fit, tallies, None);
@@ -375,14 +387,20 @@ impl Candidates {
             return;
         };
         let file = path.display();
-        tracing::warn!(%file, %reason, "the canary is withdrawn; the version beside it serves all keys");
+        tracing::warn!(
+            %file, %reason,
+            "the canary is withdrawn; the other version serves all keys"
+        );
         let now = (self.workshop.clock)();
         let withdrawn = Withdrawn { at: now.to_rfc3339(), reason };
         let began = Record::began(&running.digest, running.beside.clone(), now);
         let record = Record::of(&path).ok().flatten().filter(|r| r.digest == began.digest);
         let record = Record { withdrawn: Some(withdrawn.clone()), ..record.unwrap_or(began) };
         if let Err(error) = record.write(&path) {
-            tracing::error!(%file, %error, "it is not on record that the canary was withdrawn; a restart would begin it again");
+            tracing::error!(
+                %file, %error,
+                "recording the withdrawal of the canary failed; a restart would start it again"
+            );
         }
         self.board.withdraw_trial(&path, withdrawn);
         self.end(engine, &path).await;
@@ -442,10 +460,13 @@ impl Candidates {
             }
             self.removed.remove(&path);
             if running.is_some() {
-                tracing::info!(file = %path.display(), "the candidate is taken out");
+                tracing::info!(file = %path.display(), "the candidate is removed");
             }
             if let Err(error) = Record::remove(&path) {
-                tracing::warn!(file = %path.display(), %error, "what became of the candidate stays on record");
+                tracing::warn!(
+                    file = %path.display(), %error,
+                    "deleting the record of the candidate failed"
+                );
             }
             self.end(engine, &path).await;
             self.board.end_trial(&path);

@@ -27,8 +27,8 @@ pub async fn redrive(engine: Engine, admin: Admin, plugin: PluginName, version: 
             Err(error) => {
                 tracing::warn!(
                     %plugin, %version, %error,
-                    "not all dead letters of the canary could be tried again; `sagabox redrive \
-                     --plugin {plugin} --plugin-version {version}` goes on"
+                    "not all dead letters of the canary were redriven; `sagabox redrive --plugin {plugin} \
+                     --plugin-version {version}` redrives the rest"
                 );
                 return;
             }
@@ -36,7 +36,7 @@ pub async fn redrive(engine: Engine, admin: Admin, plugin: PluginName, version: 
         tokio::time::sleep(AGAIN).await;
     }
     if redriven > 0 {
-        tracing::info!(%plugin, %version, redriven, "what the canary failed at is tried again");
+        tracing::info!(%plugin, %version, redriven, "the dead letters of the canary are redriven");
     }
 }
 

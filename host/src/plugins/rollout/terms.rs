@@ -19,8 +19,8 @@ const RECORD: &str = "trial";
 /// this is soon seen.
 pub const FAILURES_MAX: u32 = 5;
 const HEADING: &str = "\
-# What became of the candidate beside this file. Sagabox writes it; delete it to have a
-# candidate that was withdrawn tried again.
+# The state of the trial of the candidate next to this file. Sagabox writes this file. Delete it
+# to restart the trial of a withdrawn candidate.
 
 ";
 
@@ -71,8 +71,8 @@ impl Terms {
         let Some(percent) = written.share else {
             return match written.failures_max {
                 None => Ok(Self::Shadow),
-                Some(_) => Err(": failures_max is for a canary; say its `share` of the keys, in \
-                                percent, or leave both out for a shadow"
+                Some(_) => Err(": failures_max applies only to a canary; add its `share` \
+                of the keys, in percent, or remove both for a shadow"
                     .to_owned()),
             };
         };
@@ -220,7 +220,7 @@ mod tests {
         refused("share = 0", "share is 0; accepted are percentages from 0.0001 to 100");
         refused("share = 101", "share is 101");
         refused("share = 5\nfailures_max = 101", "failures_max is 101");
-        refused("failures_max = 3", "say its `share`");
+        refused("failures_max = 3", "add its `share`");
         refused("percent = 3", "unknown field `percent`");
         refused("share = \"ten\"", ":1: invalid type");
     }

@@ -160,13 +160,13 @@ impl LockFile {
         for ((file, name), entry) in &pinned {
             match found.get(&(file.clone(), name.clone())) {
                 None => {
-                    lines.push(format!("{file}: {name} {} is pinned, and not there", entry.version))
+                    lines.push(format!("{file}: {name} {} is pinned, but missing", entry.version))
                 }
                 Some(other)
                     if (&other.digest, &other.version) != (&entry.digest, &entry.version) =>
                 {
                     lines.push(format!(
-                        "{file}: {name} {} of {} is pinned, and {} of {} is there",
+                        "{file}: {name} {} of {} is pinned, but the file is {} of {}",
                         entry.version, entry.digest, other.version, other.digest
                     ));
                 }

@@ -62,8 +62,8 @@ impl Policy {
             Some(lock) => lock.admit(home, path, digest),
             None if self.lock == LockRule::WhenThere => Ok(()),
             None => Err(format!(
-                "there is no {FILE} beside it, and `locked = true` under [plugins] demands one; \
-                 `{}` writes it",
+                "no {FILE} exists next to it, and `locked = true` under [plugins] \
+                 requires one; `{}` creates it",
                 lock::command(home)
             )),
         }

@@ -30,8 +30,8 @@ impl Key {
         };
         key.map(Self).map_err(|_| {
             format!(
-                "`{said}` is no public key of minisign; write such as \"RWQ…\", or the name of \
-                 its file, \"minisign.pub\""
+                "`{said}` is not a public key of minisign; write for example \"RWQ…\", \
+                 or the name of its file, \"minisign.pub\""
             )
         })
     }
@@ -53,8 +53,8 @@ pub fn verify_beside(keys: &[Key], component: &Path, bytes: &[u8]) -> Result<(),
     match files::text(&path, files::TEXT_BYTES_MAX) {
         Ok(text) => verify(keys, bytes, &text, &name),
         Err(error) if error.is_missing() => Err(format!(
-            "is not signed: there is no {name} beside it; `minisign -Sm {}` signs it, with a key \
-             that stands in `keys` under [plugins]",
+            "is not signed: no {name} exists next to it; sign it by `minisign -Sm {}`, \
+             with one of the `keys` under [plugins]",
             component.file_name().unwrap_or_default().to_string_lossy()
         )),
         Err(error) => Err(format!("its signature {name} {error}")),
@@ -73,7 +73,7 @@ pub fn verify(keys: &[Key], bytes: &[u8], signature: &str, name: &str) -> Result
             Err(Error::UnexpectedKeyId) => {}
             Err(Error::UnexpectedAlgorithm) => {
                 return Err(format!(
-                    "{name} is of a kind that minisign makes no more; sign it again"
+                    "{name} has a format that minisign no longer writes; sign the component again"
                 ));
             }
             Err(_) => unknown = false,

@@ -192,8 +192,8 @@ fn differences_are_told_by_file() {
     assert_eq!(
         lock.differences(&found),
         [
-            "a: a 1.0.0 is pinned, and not there",
-            "b: a 1.0.0 of sha256:d2 is pinned, and 2.0.0 of sha256:d3 is there",
+            "a: a 1.0.0 is pinned, but missing",
+            "b: a 1.0.0 of sha256:d2 is pinned, but the file is 2.0.0 of sha256:d3",
             "c: a 1.0.0 of sha256:d4 is not pinned",
         ]
     );

@@ -179,7 +179,7 @@ fn local_packages(source: &Path, route: Route) -> Result<Vec<Package>, BuildErro
     let printed = run(cargo, source)?;
     sources::packages(&printed).map_err(|error| BuildError::Cargo {
         source_dir: source.into(),
-        output: format!("what `cargo metadata` printed is not understood: {error}"),
+        output: format!("the output of `cargo metadata` is invalid: {error}"),
     })
 }
 

@@ -85,7 +85,10 @@ impl Cache {
         if let Err(error) =
             self.folder.write(&name, &[&seal(&name, reason.as_bytes()), reason.as_bytes()])
         {
-            tracing::debug!(%error, %digest, "it is not noted that the component cannot be compiled");
+            tracing::debug!(
+                %error, %digest,
+                "recording that the component cannot be compiled failed"
+            );
         }
     }
 

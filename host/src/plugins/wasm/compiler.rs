@@ -58,7 +58,7 @@ impl Default for CompileLimits {
 /// Why there is no machine code.
 #[derive(Debug, Error)]
 pub enum CompileError {
-    #[error("is a core module of which no component can be made: {0}")]
+    #[error("is a core module that cannot be converted to a component: {0}")]
     Module(String),
     /// In wasmtime's words.
     #[error("{0}")]
@@ -282,7 +282,7 @@ fn explain(status: ExitStatus, reason: &str, limits: &CompileLimits) -> CompileE
     } else if lacks_memory || is(Signal::ABORT) || is(Signal::SEGV) || is(Signal::BUS) {
         CompileError::TooLarge(limits.memory_bytes)
     } else {
-        let last = reason.lines().next_back().unwrap_or("its process said nothing");
+        let last = reason.lines().next_back().unwrap_or("its process printed nothing");
         CompileError::Failed(format!("{last} ({status})"))
     }
 }

@@ -332,7 +332,7 @@ fn compiled(sandbox: &Sandbox, digest: &str, code: &[u8]) -> Result<Component, S
     let component = cache::made(engine, &code).map_err(|error| invalid(&format!("{error:#}")))?;
     // A cache that cannot be written costs time at the next start, nothing else.
     if let Some(Err(error)) = sandbox.cache().map(|cache| cache.save(engine, digest, &code)) {
-        tracing::debug!(%error, %digest, "the compiled component is not kept");
+        tracing::debug!(%error, %digest, "storing the compiled component failed");
     }
     Ok(component)
 }
@@ -354,11 +354,11 @@ fn check_format(bytes: &[u8]) -> Result<(), String> {
         [] => Err("is empty".to_owned()),
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] if core_module::has_world(bytes) => Ok(()),
-        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(
-            "is a core WebAssembly module that does not say which world it is of; generate its \
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
+            Err("is a core WebAssembly module that does not name its world; generate its \
              bindings with wit-bindgen, or build it with `sagabox build`"
-                .to_owned(),
-        ),
+                .to_owned())
+        }
         [0, b'a', b's', b'm', ..] => {
             Err("is WebAssembly of a version that is not known here".to_owned())
         }

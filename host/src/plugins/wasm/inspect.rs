@@ -24,7 +24,7 @@ pub fn load_path(
     if path.is_dir() {
         return load_directory(path, sandbox, configurations);
     }
-    anyhow::ensure!(path.exists(), "there is nothing at {}", path.display());
+    anyhow::ensure!(path.exists(), "{} not found", path.display());
     let mut loading = Loading::default();
     loading.add(path.to_owned(), &trust::home_of(path), sandbox, configurations);
     Ok(loading)

@@ -94,7 +94,7 @@ fn check_question(question: &Question, manifest: &Manifest) -> Result<(), String
             known(&manifest.lookups)
         )),
         Question::Stream(_) if !manifest.streams => {
-            Err("the handler asks for a stream, but the manifest does not say `streams: true`"
+            Err("the handler asks for a stream, but the manifest does not contain `streams: true`"
                 .to_owned())
         }
         Question::Lookup { key, .. } => bounded("the key of a lookup", key, ATTRIBUTE_BYTES_MAX),
@@ -151,7 +151,7 @@ fn check_message(message: &Outgoing) -> Result<(), String> {
         check_extension(name, value)
             .map_err(|reason| format!("its extension `{}`: {reason}", attribute::clip(name)))?;
         if !names.insert(name) {
-            return Err(format!("its extension `{name}` is there twice"));
+            return Err(format!("it has the extension `{name}` twice"));
         }
     }
     Ok(())
@@ -343,7 +343,7 @@ mod tests {
         );
         asked(
             vec![Question::Stream("s".to_owned())],
-            "the handler asks for a stream, but the manifest does not say `streams: true`",
+            "the handler asks for a stream, but the manifest does not contain `streams: true`",
         );
     }
 
@@ -351,7 +351,7 @@ mod tests {
     fn a_message_that_is_no_cloud_event_is_refused() {
         sent(
             |m| m.datacontenttype = "json".to_owned(),
-            "the message `Pay`: its datacontenttype `json` is no media type such as application/json",
+            "the message `Pay`: its datacontenttype `json` is not a media type such as application/json",
         );
         sent(|m| m.subject = Some(String::new()), "the message `Pay`: its subject is empty");
         let extension = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
@@ -365,7 +365,7 @@ mod tests {
         );
         sent(
             |m| m.extensions = [extension("a", "1"), extension("a", "2")].concat(),
-            "the message `Pay`: its extension `a` is there twice",
+            "the message `Pay`: it has the extension `a` twice",
         );
         sent(
             |m| m.extensions = extension("a", "x\r\ny"),

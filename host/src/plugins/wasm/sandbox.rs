@@ -107,7 +107,10 @@ impl Sandbox {
             let folder = self.settings.cache.as_ref()?;
             let opened = Cache::open(folder);
             if let Err(error) = &opened {
-                tracing::warn!(%error, folder = %folder.display(), "compiled components are neither kept nor taken from this folder, as it is not this user's alone");
+                tracing::warn!(
+                    %error, folder = %folder.display(),
+                    "the cache of compiled components is not used; its folder must belong to this user alone"
+                );
             }
             opened.ok()
         };

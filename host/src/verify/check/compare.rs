@@ -108,7 +108,7 @@ fn subscriptions(before: &[Subscription], after: &[Subscription], changes: &mut 
         match find(before, name) {
             None => changes.push(format!("newly handles `{name}`")),
             Some(old) if old != *new => {
-                let mut text = format!("handles `{name}` otherwise:");
+                let mut text = format!("handles `{name}` differently:");
                 let mut differs = |what: &str, old: String, new: String| {
                     if old != new {
                         let comma = if text.ends_with(':') { "" } else { "," };
@@ -255,7 +255,7 @@ mod tests {
         );
         check(
             |new| new.manifest.subscriptions[0].key = Correlation::Pointer("/id".to_owned()),
-            &["handles `Placed` otherwise: its key is at `/id`, and was the subject"],
+            &["handles `Placed` differently: its key is at `/id`, and was the subject"],
         );
         check(
             |new| new.manifest.commands = BTreeSet::from(["Charge".to_owned()]),

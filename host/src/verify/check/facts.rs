@@ -59,7 +59,7 @@ pub fn load(
         });
     }
     if loading.loaded.is_empty() && loading.refused.is_empty() {
-        let text = "there is no plugin in it";
+        let text = "it contains no plugin";
         loaded.findings.push(Finding::new(Severity::Warning, path.display().to_string(), text));
     }
     Ok(loaded)

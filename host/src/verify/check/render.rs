@@ -65,7 +65,7 @@ pub fn comparison_text(comparisons: &[Comparison]) -> String {
         lines.extend(changes.iter().map(|change| format!("  {change}")));
         if changes.is_empty() {
             lines.push(
-                "  says the same of itself; `sagabox replay` tells whether it decides the same"
+                "  has the same manifest; `sagabox replay` checks whether it makes the same decisions"
                     .to_owned(),
             );
         }
@@ -244,7 +244,7 @@ note: bank: n
             "bank 1.2.0 -> 1.3.0:\n  newly asks for lookup `credit`"
         );
         changed.changes.clear();
-        assert!(comparison_text(&[changed]).contains("says the same of itself"));
+        assert!(comparison_text(&[changed]).contains("has the same manifest"));
         assert_eq!(comparison_text(&[]), "nothing changed");
     }
 }

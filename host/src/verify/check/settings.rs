@@ -15,12 +15,12 @@ pub fn check_settings(plugins: &[Facts], settings: &Settings, file: &str) -> Vec
         findings.extend(plugin.manifest.lookups.iter().filter_map(|lookup| {
             let text = match settings.lookups.get(lookup) {
                 None => format!(
-                    "nobody configured its lookup `{lookup}`: whatever asks it becomes a dead \
-                     letter; add [lookup.{lookup}]"
+                    "its lookup `{lookup}` is not configured: an event whose handler \
+                     asks it becomes a dead letter; add [lookup.{lookup}]"
                 ),
                 Some(configured) if !configured.plugins.contains(plugin.name()) => format!(
-                    "its lookup `{lookup}` is not granted: whatever asks it becomes a dead letter; \
-                     add `{}` to lookup.{lookup}.plugins",
+                    "its lookup `{lookup}` is not granted: an event whose handler asks \
+                     it becomes a dead letter; add `{}` to lookup.{lookup}.plugins",
                     plugin.name()
                 ),
                 Some(_) => return None,
@@ -37,13 +37,12 @@ pub fn check_settings(plugins: &[Facts], settings: &Settings, file: &str) -> Vec
             findings.push(about(Severity::Error, text));
         }
         for plugin in lookup.plugins.iter().filter(|name| !is_there(plugins, name)) {
-            let text = format!("lookup.{name}.plugins: there is no plugin `{plugin}`");
+            let text = format!("lookup.{name}.plugins: plugin `{plugin}` not found");
             findings.push(about(Severity::Warning, text));
         }
     }
     for plugin in settings.plugins.keys().filter(|name| !is_there(plugins, name)) {
-        findings
-            .push(about(Severity::Warning, format!("[plugin.{plugin}]: there is no such plugin")));
+        findings.push(about(Severity::Warning, format!("[plugin.{plugin}]: plugin not found")));
     }
     let sent: BTreeSet<&String> = plugins
         .iter()

@@ -20,8 +20,8 @@ pub fn check_states(older: &Examples, newer: &Examples) -> Vec<Finding> {
     let (before, after) = (older.handler.manifest(), newer.handler.manifest());
     let subject = after.name.as_str();
     if older.states.is_empty() && newer.states.is_empty() {
-        let text = "whether it reads the states of the other version is not known: no scenario \
-                    beside either of them leaves a state";
+        let text = "no scenario of either version leaves a state, so it is unknown \
+        whether it reads the states of the other version";
         return vec![Finding::new(Severity::Note, subject, text)];
     }
     let mut findings = Vec::new();
@@ -29,7 +29,8 @@ pub fn check_states(older: &Examples, newer: &Examples) -> Vec<Finding> {
         let text = match before.state_version == after.state_version {
             true => format!(
                 "cannot read a state of {}, which has the same version of states, {}: {reason}; a \
-                 host with such an instance refuses it. Raise the version of states and migrate",
+                 host with such an instance refuses it. Increase the state version and \
+                 migrate",
                 before.version, after.state_version
             ),
             false => format!(
@@ -42,8 +43,8 @@ pub fn check_states(older: &Examples, newer: &Examples) -> Vec<Finding> {
     }
     if let Some(reason) = refusal(&*older.handler, &newer.states) {
         let text = format!(
-            "{} cannot read a state of it: {reason}; a rollback to that version is refused while \
-             such an instance is there",
+            "{} cannot read a state of it: {reason}; a host refuses a rollback to that \
+             version while such an instance exists",
             before.version
         );
         findings.push(Finding::new(Severity::Note, subject, text));
@@ -116,7 +117,7 @@ mod tests {
         check(&old, &examples(1, "b", &["b"]), &both);
         let migrates = "cannot migrate a state of 1.0.0 from version 1 to 2: it has no b";
         check(&old, &examples(2, "b", &["a"]), &[(Severity::Warning, migrates)]);
-        let unknown = [(Severity::Note, "is not known: no scenario")];
+        let unknown = [(Severity::Note, "no scenario of either version leaves a state")];
         check(&examples(1, "a", &[]), &examples(1, "a", &[]), &unknown);
     }
 }

@@ -151,15 +151,16 @@ fn about(flow: &Flow, plugins: &[Facts], routes: &BTreeMap<String, String>) -> O
             // Who routes some of them has hardly forgotten the others on purpose.
             let severity = if routes.is_empty() { Severity::Note } else { Severity::Warning };
             let text = format!(
-                "nobody routes its command `{message_type}`: it waits in the host's own queue of \
-                 that name until a worker leases it; otherwise add it under [routes]"
+                "its command `{message_type}` has no route: it waits in the host's queue \
+                 of that name until a worker leases it; to deliver it to a sink, add it \
+                 under [routes]"
             );
             Some(Finding::new(severity, sender, text))
         }
         (FlowKind::Event, End::Plugin(sender), End::Nowhere) => {
             let text = format!(
-                "its event `{message_type}` reaches nobody: no plugin subscribes to it, and no \
-                 route leads it out"
+                "its event `{message_type}` has no receiver: no plugin subscribes to it, \
+                 and it has no route"
             );
             Some(Finding::new(Severity::Warning, sender, text))
         }
@@ -195,7 +196,7 @@ fn about_cycle(cycle: &[Flow]) -> Finding {
             way += &format!(" -[{}]-> {next}", flow.message_type);
         }
     }
-    let text = format!("its events come back to it: {way}; make sure that this comes to an end");
+    let text = format!("its messages return to it: {way}; make sure that this loop ends");
     Finding::new(Severity::Warning, first, text)
 }
 
@@ -281,7 +282,7 @@ mod tests {
     fn a_command_without_a_route_is_a_warning_where_others_have_one() {
         let saga = plugin("pay", Role::Saga, &["Placed"], &["Pay", "Refund"], &[]);
         let outside = "note pay: no plugin sends its event `Placed`";
-        let unrouted = "nobody routes its command `Refund`";
+        let unrouted = "its command `Refund` has no route";
         check(
             std::slice::from_ref(&saga),
             &[("Pay", "bank")],
@@ -292,7 +293,7 @@ mod tests {
             &[],
             &[
                 outside,
-                "note pay: nobody routes its command `Pay`",
+                "note pay: its command `Pay` has no route",
                 &format!("note pay: {unrouted}"),
             ],
         );
@@ -302,7 +303,7 @@ mod tests {
     fn an_event_that_reaches_nobody_is_named() {
         let reactor = || plugin("stock", Role::Reactor, &["Paid"], &[], &["Missing"]);
         let outside = "note stock: no plugin sends its event `Paid`";
-        check(&[reactor()], &[], &["warning stock: its event `Missing` reaches nobody", outside]);
+        check(&[reactor()], &[], &["warning stock: its event `Missing` has no receiver", outside]);
         check(&[reactor()], &[("Missing", "out")], &[outside]);
         let listener = plugin("buyer", Role::Reactor, &["Missing"], &[], &[]);
         check(&[reactor(), listener], &[], &[outside]);

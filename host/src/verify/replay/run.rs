@@ -144,7 +144,7 @@ pub async fn replay(
     let (versions, orphans) = read?;
     let mut outcome = std::mem::take(&mut *outcome.lock().unwrap_or_else(PoisonError::into_inner));
     if orphans > 0 {
-        let why = "what its instance decided before is no longer on record".to_owned();
+        let why = "earlier decisions of its instance are no longer recorded".to_owned();
         outcome.skipped.insert(why, u64::try_from(orphans)?);
     }
     outcome.versions = versions;
@@ -228,7 +228,7 @@ impl Judge {
     /// # Errors
     /// Why the record does not suffice.
     fn decide_again(&self, Job { record, before }: &Job) -> Result<Verdict, String> {
-        let unreadable = |_| "its record is not understood".to_owned();
+        let unreadable = |_| "its record is invalid".to_owned();
         let summary: Summary = serde_json::from_str(&record.summary).map_err(unreadable)?;
         if recorded::is_the_hosts(&summary, None) {
             return Ok(Verdict::NoHandlers);
@@ -237,7 +237,7 @@ impl Judge {
         let text = edited.or(record.event.as_ref());
         let text = text.ok_or_else(|| "its event is no longer in the log".to_owned())?;
         let event = Event::read(text.as_bytes());
-        let event = Arc::new(event.map_err(|_| "its record is not understood".to_owned())?);
+        let event = Arc::new(event.map_err(|_| "its record is invalid".to_owned())?);
         let differs = |differences: Vec<Difference>| match differences.is_empty() {
             true => Verdict::Alike,
             false => Verdict::Differs(Differing {
@@ -293,7 +293,7 @@ impl Judge {
                 Known::Found(content_type, data) => AnswerValue::Found { content_type, data },
                 Known::Stream(count) => {
                     let Question::Stream(subject) = &answered.question else {
-                        return Err("an answer is not understood".to_owned());
+                        return Err("a recorded answer is invalid".to_owned());
                     };
                     AnswerValue::Events(self.stream(subject, position, count)?)
                 }
@@ -310,9 +310,7 @@ impl Judge {
         let events = events.map_err(|error| format!("{error:#}"))?;
         match u64::try_from(events.len()) == Ok(count) {
             true => Ok(events),
-            false => {
-                Err("events of a stream that it was given are no longer in the log".to_owned())
-            }
+            false => Err("events of a stream that it received are no longer in the log".to_owned()),
         }
     }
 }

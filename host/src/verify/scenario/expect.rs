@@ -140,7 +140,9 @@ fn messages(name: &str, expected: &[Json], outcome: &Object) -> Vec<String> {
 fn written(value: &Json) -> Result<Object, String> {
     const MEMBERS: [&str; 5] = ["type", "subject", "datacontenttype", "extensions", "data"];
     let wrong = || {
-        format!("`{value}` is no message: write `Type`, `Type: data`, or {{type, subject, data}}")
+        format!(
+            "`{value}` is not a message: write `Type`, `Type: data`, or {{type, subject, data}}"
+        )
     };
     match value {
         Json::String(name) => Ok([("type", name.as_str().into())].into_iter().collect()),
@@ -257,7 +259,7 @@ mod tests {
             &json!({"sends": [{"a": 1, "b": 2}]}),
             &json!({"sends": [], "emits": []}),
             &[
-                "sends[0]: `{\"a\":1,\"b\":2}` is no message: write `Type`, `Type: data`, or {type, subject, data}",
+                "sends[0]: `{\"a\":1,\"b\":2}` is not a message: write `Type`, `Type: data`, or {type, subject, data}",
             ],
         );
     }
@@ -319,7 +321,7 @@ mod tests {
         let then: Then =
             serde_json::from_str(r#"{"timers":{"late":"2026-01-31T25:00:00Z"}}"#).unwrap();
         let wrong = check(&then, &found(0)).remove(0);
-        assert!(wrong.contains("is no time such as"), "{wrong}");
+        assert!(wrong.contains("is not a time such as"), "{wrong}");
     }
 
     #[test]

@@ -127,12 +127,12 @@ pub struct Then {
 pub fn read(path: &Path) -> anyhow::Result<Vec<Scenario>> {
     let text = files::text(path, files::TEXT_BYTES_MAX)
         .with_context(|| format!("read the scenarios {}", path.display()))?;
-    parse(&text).with_context(|| format!("the scenarios {} are not understood", path.display()))
+    parse(&text).with_context(|| format!("the scenario file {} is invalid", path.display()))
 }
 
 fn parse(text: &str) -> anyhow::Result<Vec<Scenario>> {
     let scenarios: Vec<Scenario> = json::from_yaml(text)?;
-    anyhow::ensure!(!scenarios.is_empty(), "there is no scenario in it");
+    anyhow::ensure!(!scenarios.is_empty(), "it contains no scenario");
     let normal = scenarios.into_iter().map(|scenario| {
         let name = scenario.scenario.clone();
         normalize(scenario).with_context(|| format!("scenario `{name}`"))
@@ -147,7 +147,7 @@ fn normalize(mut scenario: Scenario) -> anyhow::Result<Scenario> {
             scenario.steps.push(Step { when, then });
         }
         (None, None) => {}
-        (Some(_), _) => anyhow::bail!("has both `when` and `steps`; put everything in `steps`"),
+        (Some(_), _) => anyhow::bail!("has both `when` and `steps`; use only `steps`"),
         (None, Some(_)) => anyhow::bail!("has a `then` without a `when`"),
     }
     anyhow::ensure!(!scenario.steps.is_empty(), "has neither `when` nor `steps`");
@@ -211,7 +211,7 @@ impl Then {
         anyhow::ensure!(ends.len() < 2, "a `then` has `fails` or `ignored`, not both");
         if let [end] = ends[..] {
             for (name, said) in of_a_decision {
-                anyhow::ensure!(!said, "`{name}` beside `{end}` in a `then` is never looked at");
+                anyhow::ensure!(!said, "`{name}` and `{end}` cannot be combined in a `then`");
             }
         }
         anyhow::ensure!(
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
-        refused("[]", "there is no scenario in it");
+        refused("[]", "it contains no scenario");
         refused("- scenario: a\n", "scenario `a`: has neither `when` nor `steps`");
         refused("- scenario: a\n  then: {}\n", "has a `then` without a `when`");
         refused("- scenario: a\n  when: {data: 1}\n", "needs exactly one of `type`");

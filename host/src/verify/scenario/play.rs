@@ -349,7 +349,7 @@ impl<'s> Player<'s> {
     fn reserved(&self, kind: &str, subject: Option<String>, data: Bytes) -> Result<Event, String> {
         let plugin = &self.handler.manifest().name;
         let Some(key) = &self.key else {
-            return Err("no instance is there yet: begin with an event that starts one".to_owned());
+            return Err("no instance exists yet; begin with an event that starts one".to_owned());
         };
         Ok(Event {
             id: format!("host-{}", self.events),
@@ -379,15 +379,15 @@ impl<'s> Player<'s> {
                         Ok(AnswerValue::Found { content_type: JSON.to_owned(), data: bytes(value) })
                     }
                     None => Err(format!(
-                        "it asks lookup `{name}` for `{key}`; say under given.lookups.{name} what \
-                         is found there, or null for nothing"
+                        "it asks lookup `{name}` for `{key}`; add the answer under \
+                         given.lookups.{name}, or null for not found"
                     )),
                 }
             }
             Question::Stream(subject) => {
                 let Some(events) = self.given.streams.get(subject) else {
                     return Err(format!(
-                        "it asks for the stream of `{subject}`; list its events under given.streams"
+                        "it asks for the stream of `{subject}`; add its events under given.streams"
                     ));
                 };
                 let events = (1_u32..).zip(events).map(|(number, when)| {

@@ -44,7 +44,7 @@ impl Bench {
     /// # Errors
     /// If the component is none that a host would serve.
     pub fn new(component: &Path, settings: &Settings) -> anyhow::Result<Self> {
-        let cache = tempfile::tempdir().context("make a temporary directory")?;
+        let cache = tempfile::tempdir().context("create a temporary directory")?;
         let settings = Settings { cache: Some(cache.path().join("compiled")), ..settings.clone() };
         let mut bench = Self {
             component: component.to_owned(),
@@ -116,10 +116,12 @@ fn choose<'b>(all: &'b [Both], name: Option<&str>) -> Result<&'b Both, String> {
     let known = || all.iter().map(of).collect::<Vec<_>>().join(", ");
     match (all, name) {
         (_, Some(name)) => all.iter().find(|both| of(both) == name).ok_or_else(|| {
-            format!("plugin: there is no `{name}` in the component; there are: {}", known())
+            format!("plugin: `{name}` not found in the component; it contains: {}", known())
         }),
         ([only], None) => Ok(only),
-        (_, None) => Err(format!("the component has several plugins; say `plugin:` ({})", known())),
+        (_, None) => {
+            Err(format!("the component contains several plugins; add `plugin:` ({})", known()))
+        }
     }
 }
 
@@ -146,8 +148,8 @@ fn verdict(scenario: &Scenario, both: &Both) -> Vec<String> {
         let otherwise = otherwise(&outcomes, again.as_deref());
         if !otherwise.is_empty() {
             problems.push(
-                "a used instance answers otherwise than a fresh one; what is kept from call to \
-                 call belongs into the state:"
+                "a used instance decides differently from a fresh one; keep data between \
+                 calls in the state:"
                     .to_owned(),
             );
             problems.extend(otherwise);
@@ -162,7 +164,7 @@ fn otherwise(fresh: &[Outcome], used: Result<&[Outcome], &String>) -> Vec<String
     let used = match used {
         Ok(used) => used,
         Err(why) => {
-            return vec![format!("a fresh one comes to the end, a used one does not: {why}")];
+            return vec![format!("a fresh one completes the scenario, a used one does not: {why}")];
         }
     };
     let pairs = fresh.iter().zip(used).enumerate();

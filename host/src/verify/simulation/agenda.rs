@@ -165,14 +165,14 @@ impl Agenda {
             at.after(Duration::from_millis(choices.between(&format!("{name} by"), &(1..=most))))
         };
         let twice = format!("{name} twice");
-        let what = || format!("{} comes twice", event.event_type);
+        let what = || format!("{} arrives twice", event.event_type);
         if choices.happens(&twice, duplicates, at, what) {
             self.note(later(&twice), event.clone());
         }
         let late = format!("{name} late");
         let told = || {
             let by = later(&late).0 - at.0;
-            format!("{} comes {} late", event.event_type, time_of(by))
+            format!("{} arrives {} late", event.event_type, time_of(by))
         };
         match choices.happens(&late, delays, at, told) {
             true => self.note(later(&late), event),

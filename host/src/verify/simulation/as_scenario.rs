@@ -33,7 +33,7 @@ pub fn as_scenario(failing: &Failing, simulation: &Simulation) -> Result<String,
         deed.answers.iter().any(|answered| matches!(answered.question, Question::Stream(_)))
     };
     if deeds.iter().any(asks_streams) {
-        return Err("it asks for streams, which a run does not keep".to_owned());
+        return Err("it asks for streams, which a run does not record".to_owned());
     }
     let broken = &failing.broken;
     let mut text = format!(

@@ -30,7 +30,7 @@ impl Draw {
         };
         let count = |name: &str, otherwise: u64| match members.get(name) {
             None => Ok(otherwise),
-            Some(count) => count.as_u64().ok_or_else(|| format!("{name}: is no count")),
+            Some(count) => count.as_u64().ok_or_else(|| format!("{name}: is not a count")),
         };
         let bounded = |(least, most): (u64, u64)| match least <= most {
             true => Ok((least, most)),
@@ -38,7 +38,7 @@ impl Draw {
         };
         let list = |name: &str| match members.get(name).and_then(Json::as_array) {
             Some(list) if !list.is_empty() => Ok(list.clone()),
-            _ => Err(format!("{name}: is no list with something in it")),
+            _ => Err(format!("{name}: is not a list, or is empty")),
         };
         if members.contains_key("one_of") {
             known(&["one_of"])?;
@@ -60,7 +60,7 @@ impl Draw {
             let number = |name: &str| members.get(name).and_then(Json::as_i64);
             match (number("from"), number("to")) {
                 (Some(from), Some(to)) if from <= to => Ok(Self::Number(from, to)),
-                _ => Err("from, to: are no two whole numbers, the smaller one first".to_owned()),
+                _ => Err("from, to: are not two integers, the smaller one first".to_owned()),
             }
         } else {
             Ok(Self::Is(value.clone()))
@@ -275,8 +275,8 @@ mod tests {
         for (draw, why) in [
             (json!({"one_of": []}), "one_of: is no list"),
             (json!({"one_of": [1], "most": 2}), "`most` is not known beside one_of"),
-            (json!({"from": 5, "to": 1}), "from, to: are no two whole numbers"),
-            (json!({"from": 5}), "from, to: are no two whole numbers"),
+            (json!({"from": 5, "to": 1}), "from, to: are not two integers"),
+            (json!({"from": 5}), "from, to: are not two integers"),
             (json!({"some_of": [1], "most": 2}), "at most 2 of 1 cannot be taken"),
             (json!({"list_of": "a", "least": 4}), "at least 4 and at most 3"),
             (json!({"list_of": "a", "least": "x"}), "least: is no count"),

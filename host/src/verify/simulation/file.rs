@@ -132,12 +132,12 @@ pub struct Disturbances {
 pub fn read(path: &Path) -> anyhow::Result<Vec<Simulation>> {
     let text = files::text(path, files::TEXT_BYTES_MAX)
         .with_context(|| format!("read the simulations {}", path.display()))?;
-    parse(&text).with_context(|| format!("the simulations {} are not understood", path.display()))
+    parse(&text).with_context(|| format!("the simulation file {} is invalid", path.display()))
 }
 
 fn parse(text: &str) -> anyhow::Result<Vec<Simulation>> {
     let written: Vec<Written> = from_yaml(text)?;
-    anyhow::ensure!(!written.is_empty(), "there is no simulation in it");
+    anyhow::ensure!(!written.is_empty(), "it contains no simulation");
     let all = written.into_iter().map(|written| {
         let name = written.simulation.clone();
         resolve(written).map_err(|why| anyhow::anyhow!("simulation `{name}`: {why}"))
@@ -235,7 +235,7 @@ fn resolve(written: Written) -> Result<Simulation, String> {
     let draws = draws(&written.draws)?;
     let names: Vec<&str> = draws.iter().map(|(name, _)| name.as_str()).collect();
     if written.events.is_empty() {
-        return Err("events: nothing ever comes".to_owned());
+        return Err("events: no event ever arrives".to_owned());
     }
     let mut events = Vec::new();
     for (index, coming) in written.events.into_iter().enumerate() {
@@ -400,7 +400,7 @@ fn odds(name: &str, value: Option<&Json>, otherwise: Odds) -> Result<Odds, Strin
         other => other.as_f64(),
     };
     let odds = percent.and_then(Odds::percent);
-    odds.ok_or_else(|| format!("{name}: {value} is no percentage from 0 to 100"))
+    odds.ok_or_else(|| format!("{name}: {value} is not a percentage from 0 to 100"))
 }
 
 /// `3` or `1..5`.
@@ -484,11 +484,11 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
-        refused("  events: []\n", "simulation `s`: events: nothing ever comes");
+        refused("  events: []\n", "simulation `s`: events: no event ever arrives");
         refused("  events: [{type: A, data: $x}]\n", "events[0]: nothing is drawn as `$x`");
         refused("  events: [{type: A, data: $each}]\n", "nothing is drawn as `$each`");
         refused("  draws: {a: $b, b: 1}\n  events: [{type: A}]\n", "draws.a: nothing is drawn as");
-        refused("  events: [{type: A, odds: 101}]\n", "odds: 101 is no percentage");
+        refused("  events: [{type: A, odds: 101}]\n", "odds: 101 is not a percentage");
         refused("  events: [{type: A, after: 2m..1m}]\n", "after: `2m..1m` ends before it begins");
         refused(&format!("{EVENTS}  cases: 3..1\n"), "cases: \"3..1\" is neither a count");
         refused(&format!("{EVENTS}  answers: {{C: [{{odds: 5}}]}}\n"), "exactly one of `type`");

@@ -53,7 +53,7 @@ pub fn fit(simulation: &Simulation, manifests: &[&Manifest]) -> Result<(), Strin
     for lookup in lookups {
         if !simulation.given.lookups.contains_key(lookup) {
             return Err(format!(
-                "given.lookups: say what is found in `{lookup}`, by key, or under \"*\" for any"
+                "given.lookups: add the answers of `{lookup}`, by key, or under \"*\" for all other keys"
             ));
         }
     }

@@ -74,11 +74,12 @@ impl Invariant {
     /// # Errors
     /// Says what is wrong with it.
     pub fn parse(value: &Json) -> Result<Self, String> {
-        let members = value.as_object().ok_or("is no object such as {at_most_one: ShipOrder}")?;
+        let members =
+            value.as_object().ok_or("is not an object such as {at_most_one: ShipOrder}")?;
         let text = |name: &str| match members.get(name) {
             None => Ok(None),
             Some(Json::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(format!("{name}: is no text")),
+            Some(_) => Err(format!("{name}: is not a string")),
         };
         let beside = ["says", "per", "if"];
         let claims: Vec<&String> =
@@ -91,7 +92,7 @@ impl Invariant {
         let per = text("per")?;
         if let Some(per) = &per {
             if !per.starts_with('/') {
-                return Err(format!("per: `{per}` is no JSON Pointer such as /orderId"));
+                return Err(format!("per: `{per}` is not a JSON Pointer such as /orderId"));
             }
             let of_instances = match &parsed {
                 Claim::Ends => true,
@@ -169,7 +170,7 @@ fn parse_claim(kind: &str, value: &Json) -> Result<Claim, String> {
             let of = value.get("of").map(selectors).transpose()?;
             match (count.and_then(|count| usize::try_from(count).ok()), of) {
                 (Some(most), Some(of)) => Ok(Claim::Count { least: 0, most, of }),
-                _ => Err("is no object such as {count: 3, of: RemindCustomer}".to_owned()),
+                _ => Err("is not an object such as {count: 3, of: RemindCustomer}".to_owned()),
             }
         }
         "never_both" => {
@@ -198,7 +199,7 @@ fn parse_claim(kind: &str, value: &Json) -> Result<Claim, String> {
             Some([left, op, right]) => {
                 Ok(Claim::Compare(Term::parse(left)?, Op::parse(op)?, Term::parse(right)?))
             }
-            _ => Err("is no list of three such as [{count: A}, \"<=\", {count: B}]".to_owned()),
+            _ => Err("is not a list of three such as [{count: A}, \"<=\", {count: B}]".to_owned()),
         },
         _ => Err(format!("is not known; known are {}", KINDS.join(", "))),
     }
@@ -208,7 +209,7 @@ fn pair(value: &Json, example: &str) -> Result<(Vec<Selector>, Vec<Selector>), S
     let members = value.as_object().filter(|members| members.len() == 1);
     let (name, value) = members
         .and_then(|members| members.iter().next())
-        .ok_or_else(|| format!("is no object such as {example}"))?;
+        .ok_or_else(|| format!("is not an object such as {example}"))?;
     Ok((selectors(&Json::from(name.as_str()))?, selectors(value)?))
 }
 

@@ -206,20 +206,20 @@ fn an_invariant_says_what_it_is() {
 #[test]
 fn what_is_wrong_with_an_invariant_is_said() {
     for (invariant, why) in [
-        (json!("Ship"), "is no object such as"),
+        (json!("Ship"), "is not an object such as"),
         (json!({}), "needs exactly one of at_most_one"),
         (json!({"ends": true, "at_most_one": "A"}), "needs exactly one of at_most_one"),
         (json!({"at_most_two": "A"}), "at_most_two: is not known; known are at_most_one"),
-        (json!({"at_most": {"of": "A"}}), "at_most: is no object such as"),
+        (json!({"at_most": {"of": "A"}}), "at_most: is not an object such as"),
         (json!({"at_most_one": {"typ": "A"}}), "at_most_one: {\"typ\":\"A\"} is neither"),
         (json!({"never_both": "A"}), "never_both: needs two or more"),
-        (json!({"only_after": "A"}), "only_after: is no object such as"),
+        (json!({"only_after": "A"}), "only_after: is not an object such as"),
         (json!({"ends": false}), "ends: is `true`"),
         (json!({"ends": true, "per": "/a"}), "per: an instance ends"),
-        (json!({"at_most_one": "A", "per": "a"}), "per: `a` is no JSON Pointer"),
-        (json!({"compare": [1, "<"]}), "compare: is no list of three"),
-        (json!({"compare": [1, "~", 2]}), "compare: \"~\" is none of"),
-        (json!({"compare": [{"sum": "A"}, "<", 2]}), "compare: {\"sum\":\"A\"} is none of"),
+        (json!({"at_most_one": "A", "per": "a"}), "per: `a` is not a JSON Pointer"),
+        (json!({"compare": [1, "<"]}), "compare: is not a list of three"),
+        (json!({"compare": [1, "~", 2]}), "compare: \"~\" is not one of"),
+        (json!({"compare": [{"sum": "A"}, "<", 2]}), "compare: {\"sum\":\"A\"} is not one of"),
     ] {
         let error = Invariant::parse(&invariant).unwrap_err();
         assert!(error.starts_with(why), "{error}");

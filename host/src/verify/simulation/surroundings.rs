@@ -65,8 +65,8 @@ impl Faults for StoreFaults {
         let name = format!("commit {number}");
         let (fault, told) = match world.choices.between(&format!("{name} how"), &(0..=2)) {
             0 => (CommitFault::Refused, "a commit is refused"),
-            1 => (CommitFault::Lost, "a commit is lost, and nobody knows"),
-            _ => (CommitFault::Written, "a commit is written, and nobody knows"),
+            1 => (CommitFault::Lost, "a commit is lost without a confirmation"),
+            _ => (CommitFault::Written, "a commit is written without a confirmation"),
         };
         let fails = world.choices.happens(&name, odds.commits, now, || told.to_owned());
         fails.then_some(fault)
@@ -148,7 +148,7 @@ impl Lookup for Known {
             return Err(Failure::Transient("it failed in passing".to_owned()).into());
         }
         let Some(table) = world.simulation.given.lookups.get(name) else {
-            let why = format!("the simulation says nothing of the lookup `{name}`");
+            let why = format!("the simulation has no answers for the lookup `{name}`");
             return Err(Failure::Permanent(why).into());
         };
         match table.get(key).or_else(|| table.get("*")) {
@@ -196,7 +196,7 @@ impl Outside {
         let is_lost = world.choices.between(&format!("{name} how"), &(0..=1)) == 0;
         let told = || match is_lost {
             true => format!("{event_type} is not delivered at once"),
-            false => format!("{event_type} is delivered, and nobody knows"),
+            false => format!("{event_type} is delivered without a confirmation"),
         };
         let fails = world.choices.happens(&name, odds, now, told);
         if fails && is_lost {

@@ -37,7 +37,7 @@ impl Term {
         let names: Vec<&str> = members.keys().map(String::as_str).collect();
         let pointer = |name: &str| match members[name].as_str() {
             Some(text) if text.is_empty() || text.starts_with('/') => Ok(text.to_owned()),
-            _ => Err(format!("{name}: {} is no JSON Pointer such as /amount", members[name])),
+            _ => Err(format!("{name}: {} is not a JSON Pointer such as /amount", members[name])),
         };
         match names[..] {
             ["count"] => Ok(Self::Count(selectors(&members["count"])?)),
@@ -47,7 +47,7 @@ impl Term {
             ["state"] => Ok(Self::State(pointer("state")?)),
             ["value"] => Ok(Self::Is(members["value"].clone())),
             _ => Err(format!(
-                "{value} is none of {{count: TYPE}}, {{sum: TYPE, of: /pointer}}, \
+                "{value} is not one of {{count: TYPE}}, {{sum: TYPE, of: /pointer}}, \
                  {{state: /pointer}} and {{value: …}}"
             )),
         }
@@ -114,7 +114,7 @@ impl Op {
             Some(">") => Ok(Self::Greater),
             Some(">=") => Ok(Self::GreaterOrEqual),
             Some("in") => Ok(Self::In),
-            _ => Err(format!("{value} is none of =, !=, <, <=, >, >= and in")),
+            _ => Err(format!("{value} is not one of =, !=, <, <=, >, >= and in")),
         }
     }
 

@@ -21,7 +21,7 @@ pub fn tell(failing: &Failing, start: Timestamp) -> Vec<String> {
         told.push((deed.at, 1, deed_lines(deed)));
     }
     for (at, event) in &run.history.unused {
-        let line = format!("{} {} reaches nobody", name_of(event), shown(&json_of(&event.data)));
+        let line = format!("{} {} has no receiver", name_of(event), shown(&json_of(&event.data)));
         told.push((*at, 1, vec![line]));
     }
     for failed in &run.history.failed {

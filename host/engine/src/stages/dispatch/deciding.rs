@@ -386,7 +386,10 @@ impl Dispatcher {
         let Some(delay) = delay else {
             return self.park_behind_letter(key, position, &failure.to_string(), attempt);
         };
-        tracing::debug!(plugin = %self.plugin, %position, %key, attempt, ?delay, %failure, "trying again");
+        tracing::debug!(
+            plugin = %self.plugin, %position, %key, attempt, ?delay, %failure,
+            "retrying"
+        );
         delivery.attempt += 1;
         delivery.now = None;
         delivery.answers.clear();

@@ -105,7 +105,7 @@ impl Dispatcher {
                 match store.load(&plugin, &all).await {
                     Ok(instances) => return Rerouted { request, keys, instances },
                     Err(error) => {
-                        tracing::warn!(%plugin, %error, "instances cannot be read; trying again");
+                        tracing::warn!(%plugin, %error, "reading instances failed; retrying");
                         tokio::time::sleep(READ_RETRY).await;
                     }
                 }
@@ -156,15 +156,15 @@ impl Dispatcher {
             return match keys.after.iter().find(extra) {
                 None => Ok(Route::Stay),
                 Some(extra) => Err(format!(
-                    "it is still for `{key}`, and names `{extra}` as well; leave that key out, \
-                     and send an event of its own for it"
+                    "it still reaches `{key}`, and also `{extra}`; remove that key, and \
+                     send a separate event for it"
                 )),
             };
         }
         match keys.after.iter().find(named_before).cloned().or(has_it) {
             None => Ok(Route::Move),
             Some(has_it) => Err(format!(
-                "it is no longer for `{key}`, and `{has_it}` was given the event as it was"
+                "it no longer reaches `{key}`, and `{has_it}` has already received the original event"
             )),
         }
     }

@@ -33,9 +33,9 @@ impl Dispatcher {
         }
         Err(format!(
             "hop limit: the event is {} hops from an event of a sender, and the {made} messages \
-             and timers of this decision would be {}; at most {hops_max} are allowed. Plugins that \
-             answer each other without end look so: correct what they subscribe to, or set a \
-             higher `hops` under [limits], and redrive",
+             and timers of this decision would be {}; at most {hops_max} are allowed. Plugins \
+             that answer each other in an endless loop cause this: correct their \
+             subscriptions, or increase `hops` under [limits], and redrive",
             entry.hops.0, hops.0,
         ))
     }

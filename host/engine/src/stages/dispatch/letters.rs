@@ -60,7 +60,10 @@ impl Dispatcher {
                         Ok(resumed) => return resumed,
                         Err(error) => {
                             let key = &portion.key;
-                            tracing::warn!(%plugin, %key, %error, "what is parked cannot be read; trying again");
+                            tracing::warn!(
+                                %plugin, %key, %error,
+                                "reading parked events failed; retrying"
+                            );
                             tokio::time::sleep(READ_RETRY).await;
                         }
                     }

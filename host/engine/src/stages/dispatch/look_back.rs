@@ -224,7 +224,7 @@ impl Dispatcher {
 }
 
 async fn retry(plugin: &PluginName, error: &ReadError) {
-    tracing::warn!(%plugin, %error, "what a claim is about cannot be read; trying again");
+    tracing::warn!(%plugin, %error, "reading the events of a claim failed; retrying");
     tokio::time::sleep(READ_RETRY).await;
 }
 

@@ -123,7 +123,10 @@ impl Dispatcher {
                         (entries, end)
                     }
                     Err(error) => {
-                        tracing::warn!(plugin = %self.plugin, %error, "the log cannot be read; trying again");
+                        tracing::warn!(
+                            plugin = %self.plugin, %error,
+                            "reading the log failed; retrying"
+                        );
                         tokio::time::sleep(READ_RETRY).await;
                         return;
                     }
@@ -191,7 +194,7 @@ impl Dispatcher {
                 match store.load(&plugin, &keys).await {
                     Ok(instances) => return Found { keys, instances },
                     Err(error) => {
-                        tracing::warn!(%plugin, %error, "instances cannot be read; trying again");
+                        tracing::warn!(%plugin, %error, "reading instances failed; retrying");
                         tokio::time::sleep(READ_RETRY).await;
                     }
                 }

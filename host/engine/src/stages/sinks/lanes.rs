@@ -449,7 +449,10 @@ impl Outlet {
                     match read_portion(&*store, &sink, &portion).await {
                         Ok(resumed) => return resumed,
                         Err(error) => {
-                            tracing::warn!(%sink, %error, "what is parked cannot be read; trying again");
+                            tracing::warn!(
+                                %sink, %error,
+                                "reading parked messages failed; retrying"
+                            );
                             tokio::time::sleep(READ_RETRY).await;
                         }
                     }

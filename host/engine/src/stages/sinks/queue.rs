@@ -137,7 +137,10 @@ impl Queue {
                 () = tokio::time::sleep(sleep) => false,
             };
             if more && let Err(error) = state.queue.outlet.fill().await {
-                tracing::warn!(queue = %state.queue.name, %error, "the outbox cannot be read; trying again");
+                tracing::warn!(
+                    queue = %state.queue.name, %error,
+                    "reading the outbox failed; retrying"
+                );
                 tokio::time::sleep(READ_RETRY).await;
             }
         }

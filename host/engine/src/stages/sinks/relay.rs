@@ -73,7 +73,10 @@ impl Relay {
                 () = tokio::time::sleep(sleep) => false,
             };
             if more && let Err(error) = self.outlet.fill().await {
-                tracing::warn!(sink = %self.outlet.sink, %error, "the outbox cannot be read; trying again");
+                tracing::warn!(
+                    sink = %self.outlet.sink, %error,
+                    "reading the outbox failed; retrying"
+                );
                 tokio::time::sleep(READ_RETRY).await;
             }
         }
@@ -177,7 +180,7 @@ impl Relay {
             if opened {
                 tracing::warn!(
                     sink = %self.outlet.sink, %reason,
-                    "the sink is down; its messages wait, and it is tried now and then"
+                    "the sink is down; its messages wait, and single messages test it"
                 );
             }
             let date = |at| monotonic::date(at, now, (self.clock)());
@@ -188,7 +191,7 @@ impl Relay {
     fn answered(&mut self) {
         self.answers += 1;
         if self.breaker.answered() {
-            tracing::info!(sink = %self.outlet.sink, "the sink answers again");
+            tracing::info!(sink = %self.outlet.sink, "the sink is up again");
             self.states.closed(&self.outlet.sink);
         }
     }
