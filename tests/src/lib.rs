@@ -8,6 +8,7 @@
 pub mod bench;
 pub mod client;
 pub mod command;
+pub mod dist;
 pub mod events;
 pub mod example;
 pub mod host;

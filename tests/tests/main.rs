@@ -10,6 +10,7 @@ mod candidates;
 mod chaos;
 mod dev;
 mod disk_full;
+mod dist;
 mod documents;
 mod drain;
 mod examples;

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 wit_bindgen::generate!({ path: "../../wit/0.1", world: "process-manager" });
 
-use exports::sagabox::plugins::wasm::process_manager_handler::{
+use exports::sagabox::plugin::process_manager_handler::{
     Command, Context, Due, Event, Failure, Guest, KeyChange, Manifest, Question, State, Step,
     Timer, TimerChange, Transition,
 };
-use sagabox::plugins::wasm::logging::{Level, log};
-use sagabox::plugins::wasm::types::{Absent, Correlation, Effect, Extension, Lookup, Subscription};
+use sagabox::plugin::logging::{Level, log};
+use sagabox::plugin::types::{Absent, Correlation, Effect, Extension, Lookup, Subscription};
 
 /// One more than what is accepted of most things.
 const MANY: usize = 1_001;

@@ -8,10 +8,10 @@ use std::hint::black_box;
 
 wit_bindgen::generate!({ path: "../../wit/0.1", world: "process-manager" });
 
-use exports::sagabox::plugins::wasm::process_manager_handler::{
+use exports::sagabox::plugin::process_manager_handler::{
     Command, Context, Event, Failure, Guest, Manifest, State, Step, Transition,
 };
-use sagabox::plugins::wasm::types::{Absent, Correlation, Effect, Subscription};
+use sagabox::plugin::types::{Absent, Correlation, Effect, Subscription};
 
 /// Version (five digits), version of states (one), whether it migrates `all` states, `not`
 /// those of instances whose key begins with `stubborn`, or its `own` alone, and what is wrong

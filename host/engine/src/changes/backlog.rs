@@ -1,5 +1,8 @@
-//! How far the slowest plugin is behind the log. Beyond a limit senders are told to
-//! come back later: what is accepted much faster than it is handled would fill the disk.
+//! How far the slowest plugin is behind the end of the log. Beyond a limit, `Engine::offer` refuses
+//! events: events that are accepted much faster than they are handled would fill the disk.
+//!
+//! The committer updates the figures with each commit. A plugin that is new to a long log counts
+//! only after it has once come near the log's end.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

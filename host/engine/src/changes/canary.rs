@@ -1,4 +1,7 @@
-//! A version that serves some of a plugin's keys beside the one that serves all others.
+//! A version that serves a share of a plugin's keys beside the version that serves all others.
+//!
+//! Which keys belong to a share follows from their hash alone. So the keys are the same after every
+//! restart, and a greater share contains all keys of a smaller one.
 
 use std::sync::Arc;
 

@@ -1,4 +1,7 @@
-//! Calls of handlers, as a dispatcher gives them to the shards.
+//! The calls of handlers that a dispatcher hands to the shards, and the results that come back.
+//!
+//! Each call carries the generation of the version that it is made on, so that the dispatcher can
+//! tell a result of the version that serves from a result of an earlier one.
 
 use std::sync::Arc;
 

@@ -1,5 +1,8 @@
-//! What the stages give each other: the work of the next commit, requests, and the structures
-//! that one stage fills and another reads. A stage knows these types, and no other stage.
+//! What the stages exchange: the work for the next commit, calls and requests, and the structures
+//! that one stage fills and others read. A stage knows these types and no other stage.
+//!
+//! A set of changes names each row at most once. A plugin or sink has at most one set of changes in
+//! the committer's channel at a time; the permit in the set bounds it.
 
 pub(crate) mod backlog;
 pub(crate) mod canary;

@@ -1,5 +1,8 @@
-//! The outboxes of all sinks: who gives sequences, and the tails from which
-//! relays and queues read.
+//! The outboxes of all sinks: they assign the sequences of messages, and hold the tails that relays
+//! and queues read.
+//!
+//! The committer assigns and publishes. Whoever starts the stages is notified of each sink's first
+//! message, so that no outbox is without a stage that delivers it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -1,9 +1,10 @@
-//! Who reads the log's tail. A commit wakes the plugins that it has something for. The others
-//! have only their cursors to move: they are woken together, a few times a second, or when they
-//! come too near the end of what the tail keeps.
+//! Which dispatchers a commit wakes: those that subscribe to the type of one of its events, or that
+//! one of its events is addressed to. All other dispatchers have only their cursors to move. The
+//! committer wakes them together, at most 100 ms later, or one at once if it comes near the end of
+//! what the tail keeps.
 //!
-//! Waking a dispatcher costs more than the commit's rows do, so with many plugins that share a
-//! log most of the work would be to tell them that there is nothing for them.
+//! Waking a dispatcher costs more than the rows of a commit. With many plugins on one log, most of
+//! the work would otherwise be to wake plugins that have nothing to do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};

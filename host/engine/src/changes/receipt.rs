@@ -1,4 +1,5 @@
-//! What a sender of events is told.
+//! The receipt for an offered event, and the errors of an offer. A receipt exists only after the
+//! commit: an `Accepted` event is durable.
 
 use std::time::Duration;
 

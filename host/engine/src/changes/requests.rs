@@ -1,5 +1,5 @@
-//! What is asked of the dispatcher of a plugin from outside of its own loop, and how to
-//! reach it.
+//! Requests to the dispatcher of a plugin from other tasks, and the registry of the channels that
+//! lead to the dispatchers of all served plugins.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

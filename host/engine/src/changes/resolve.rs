@@ -1,4 +1,8 @@
-//! What an operator asks of a dead letter, and what the stages need to do it.
+//! What an operator asks for a dead letter (redrive, skip, discard), why a stage refuses it, and
+//! what both stages that own dead letters share: ids, the request, and the rule for reserved
+//! attributes of an edited event.
+//!
+//! A request is answered in two steps: when the stage has accepted it, and when that is durable.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

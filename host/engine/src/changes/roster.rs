@@ -1,5 +1,8 @@
-//! Which plugins are to be served, and by which version: what the host wants, whatever
-//! becomes of the stages. The stage in `plugins.rs` makes it so, in every life anew.
+//! The desired state: which plugins the host wants served, by which version, and with which canary.
+//! It outlives the stages. `engine/plugins.rs` reconciles the dispatchers with it in every epoch.
+//!
+//! Each change has a number, so that a caller can wait until its own change is reconciled. A plugin
+//! keeps its role: a handler of another role is refused here.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

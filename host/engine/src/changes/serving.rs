@@ -1,4 +1,5 @@
-//! Whether the engine accepts work, and if not, why.
+//! Whether the engine accepts events, and if not, why. The committer and the supervisor write it,
+//! and `Engine::offer` and `/readyz` read it.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,4 +1,5 @@
-//! Which sinks are taken to be down, for whoever asks.
+//! Which sinks are down, since when, and when each is tried next. The relays write it, and people
+//! read it through `Engine::status`. It is empty at the start of each epoch.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

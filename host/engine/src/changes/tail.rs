@@ -1,9 +1,9 @@
-//! The newest end of a sequence, kept in memory so that nothing just written is
-//! read back. The committer appends; each reader holds its own place and falls
-//! back to the store when it is too far behind.
+//! The newest part of a sequence (the log, or the outbox of a sink) in memory, so that nothing that
+//! was just written is read back from the store. The committer appends. Each reader keeps its own
+//! place, and reads the store if its place is older than the tail.
 //!
-//! The committer never waits for a reader: that would close a circle (committer
-//! waits for dispatcher waits for committer) and stand still.
+//! The committer never waits for a reader. The dispatcher waits for the committer, so waiting in
+//! the other direction too would be a deadlock.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;

@@ -1,9 +1,10 @@
-//! The next timers, in memory: what the store has up to a *horizon*, and nothing that
-//! it has not. Bounded in number and in bytes; what lies beyond the horizon is read,
-//! page by page, as the timers before it fire.
+//! The next timers, in memory: all timers of the store up to a *horizon*, and no timer that the
+//! store does not have. The index is bounded in number and in bytes. The timers beyond the horizon
+//! are read page by page, as the timers before them fire.
 //!
-//! A page ends, and the next begins, at a place that no two timers share: many may be
-//! due at one time.
+//! A page ends, and the next one begins, at a place that no two timers share, because many timers
+//! may be due at one time. The committer updates the index after each commit, and
+//! `stages/timers.rs` takes the due timers out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;

@@ -1,4 +1,8 @@
-//! Starts the relay or queue of each sink.
+//! Starts the stage of each sink: a relay if the configuration has the sink, or a queue if the sink
+//! is a queue. Stages of known sinks start with the epoch, others with the first message of their
+//! sink.
+//!
+//! A sink that is neither keeps its messages in the outbox, and a warning is logged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

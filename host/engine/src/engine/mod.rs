@@ -1,4 +1,8 @@
-//! Wiring and supervision of the stages, and the handle that the rest of the host holds.
+//! The engine: [`Parts`] that it is made of, [`Settings`] that bound it, and the handle [`Engine`]
+//! that the host holds. `stages.rs` starts, connects and supervises the stages.
+//!
+//! The handle outlives the stages. A call that arrives while the engine recovers fails with
+//! `Unavailable`, and the caller can repeat it.
 
 mod delivering;
 mod operators;

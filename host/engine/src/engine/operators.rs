@@ -1,4 +1,7 @@
-//! What operators ask for: dead letters resolved, instances cancelled or ended.
+//! The actions of operators: dead letters are resolved by the stage that owns their key, and an
+//! instance is cancelled or ended by an event that is appended to the log.
+//!
+//! An action is durable when its call returns.
 
 use thiserror::Error;
 use tokio::sync::oneshot;

@@ -1,9 +1,10 @@
-//! The stage that runs the dispatchers: it begins one for each plugin of the roster,
-//! hands it another version, and ends it, while all others go on.
+//! Runs the dispatchers. Reconciles them with the desired state: starts one for each plugin, hands
+//! it another version, or ends it, while all others continue.
 //!
-//! A plugin that is taken out drains: what is under way is decided and committed, then
-//! its dispatcher ends. Its instances, its cursor and what it has not read stay; put
-//! back, it goes on from there.
+//! A plugin that is no longer wanted drains: its calls in progress are decided and committed, then
+//! its dispatcher ends. Its instances, its cursor and its unread events stay in the store. If it is
+//! wanted again, it continues from there. A panic in a dispatcher ends this stage, and so the
+//! epoch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,4 +1,9 @@
-//! The host's own queues, as workers use them: leases, and what becomes of their messages.
+//! The side of the queues that workers use: leases, acknowledgements and messages that are given
+//! back. Finds the stage of a queue (`stages/sinks/queue.rs`), passes the request on, and waits for
+//! the answer.
+//!
+//! A queue exists from its first message on. A worker that asks earlier waits, and leaves nothing
+//! behind.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

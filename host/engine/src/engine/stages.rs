@@ -1,4 +1,9 @@
-//! The stages of one life, wired; and the supervision that lets the engine live again.
+//! Starts and connects the stages of one epoch, and supervises them.
+//!
+//! Start-up and recovery use the same code: the stages begin with what the store recovered. An
+//! epoch ends when the outcome of a commit is unknown, when a stage panics, or when another host
+//! owns the store. Draining ends the stages in the order of an event's way, and each hands over
+//! what it has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

@@ -1,14 +1,14 @@
 //! Pure: how old things are, for retention.
 //!
-//! The wall clock may be set at any time, and what is received meanwhile has a wrong date
-//! for ever. So age is not read off dates. A *mark* notes how far the log had come at a
-//! point of the *age clock*, which runs with monotonic time. Everything up to a mark's
-//! position is at least as old as the mark, whatever the wall clock says. A wall clock that
-//! is set while a host runs makes nothing older and nothing younger.
+//! The wall clock may be set at any time, and what is received meanwhile has a wrong date for ever.
+//! So age is not read off dates. A *mark* notes how far the log had come at a point of the *age
+//! clock*, which runs with monotonic time. Everything up to the position of a mark is at least as
+//! old as the mark, whatever the wall clock says. Setting the wall clock while a host runs makes
+//! nothing older or younger.
 //!
-//! Monotonic time does not tell for how long no host ran. Only the wall clock knows, and it
-//! is believed when it has stood by it: for as long as the gap, but at least ten minutes and
-//! at most an hour. A wall clock that is wrong at a start is usually corrected sooner.
+//! Monotonic time does not tell how long no host ran. Only the wall clock does. That time counts
+//! when the wall clock has stood by it for as long as the gap, but for at least ten minutes and at
+//! most an hour. A wall clock that is wrong at start-up is usually corrected sooner.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,13 +1,14 @@
-//! Pure: whether a sink is worth trying. A sink that is down as a whole pauses its route
-//! instead of using up the attempts of every message that waits for it.
+//! Pure: the circuit breaker of a sink. It says whether a relay may start another delivery, so that
+//! a sink that is down pauses its route and does not use up the attempts of every message that
+//! waits for it.
 //!
-//! Failed deliveries count by what they say. One that says that the sink is in trouble
-//! counts each time. One that says that a message failed counts once for each message: the
-//! same message again says nothing about the others. So one message that always fails is
-//! retried and becomes a dead letter, and a sink that fails at everything is down.
+//! A failed delivery counts by what it says. A failure of the sink counts each time. A failure of a
+//! message counts once for each message, because the same message again says nothing about the
+//! others. So a message that always fails is retried and becomes a dead letter, and a sink that
+//! fails at everything is down.
 //!
-//! Until a sink has answered, only as many deliveries are begun as it takes to open the
-//! breaker: a sink that is down gets a handful of requests, however many may be in flight.
+//! Until a sink has answered, the breaker admits only as many deliveries as it takes to open it. So
+//! a sink that is down gets a handful of requests, however many may be in progress.
 //!
 //! Source of the shape: M. Nygard, "Release It!" (2nd ed., 2018), Circuit Breaker.
 

@@ -1,4 +1,6 @@
-//! Pure: the rule of a subscription finds the correlation keys of an event.
+//! Pure: finds the correlation keys of an event by the rule of a subscription. An array names every
+//! key in it. If the event has no key, the error says why, in words for the reason of a dead
+//! letter.
 
 use crate::model::json::{self, Scanner};
 use crate::model::{Correlation, Event, Key, reserved};

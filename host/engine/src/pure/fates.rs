@@ -1,7 +1,7 @@
-//! Pure: what became of the messages of recent leases.
+//! Pure: remembers what became of the messages of recent leases, in bounded memory.
 //!
-//! A worker whose answer was lost asks again. It is told what the first call did, instead of
-//! that its messages come again.
+//! A worker whose answer was lost repeats its call. The queue then reports what the first call did,
+//! and does not hand the messages out again.
 
 use std::collections::VecDeque;
 

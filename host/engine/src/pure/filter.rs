@@ -1,9 +1,9 @@
-//! Pure: a set of hashes that answers "certainly absent" or "perhaps present" from a few bits
-//! for each of them (a Bloom filter whose bits for one hash share a cache line).
+//! Pure: a set of hashes that answers "certainly absent" or "perhaps present" from a few bits for
+//! each hash (a Bloom filter whose bits for one hash share a cache line).
 //!
-//! It never answers "absent" for a hash that was inserted. How often it answers "perhaps" for
-//! one that was not depends on the bits that were planned for each hash: about 1 in 1,000 with
-//! 16 bits, 1 in 40 with 8, 1 in 4 with 4.
+//! It never answers "absent" for a hash that was inserted. How often it answers "perhaps" for a
+//! hash that was not depends on the bits that were planned for each hash: about 1 in 1,000 with 16
+//! bits, 1 in 40 with 8, 1 in 4 with 4.
 
 const WORDS: usize = 8;
 const BLOCK_BITS: usize = 64 * WORDS;

@@ -1,4 +1,6 @@
-//! Hash maps for keys that come from outside: seeded by chance like the standard
-//! ones, and several times as fast on short keys.
+//! Hash maps for keys that come from outside. They are seeded by chance like the standard ones, so
+//! a sender cannot choose keys that collide, and several times as fast on short keys.
+//!
+//! Nothing may depend on their order: it differs from run to run.
 
 pub type HashMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;

@@ -1,11 +1,11 @@
-//! Pure: ids that are the same after every retry, crash and takeover (guarantee 5), and
-//! that belong to the host alone.
+//! Pure: ids that are the same after every retry, crash and takeover (guarantee 5), and that belong
+//! to the host alone.
 //!
-//! Each is a SHA-256 over a domain and its parts, each preceded by its length. So no two
-//! lists of parts have the same bytes, and what is made of a sender's event (where it
-//! came from is a part) never meets what is made of one of the host's own, whatever ids
-//! a sender chooses. Sources and ids of senders are therefore free: an event that names
-//! `/sagabox/...` as its source, as another host's does, is one of a sender like any other.
+//! Each id is a SHA-256 over a domain and its parts, each part preceded by its length. So no two
+//! lists of parts have the same bytes. Where an event came from is one of the parts, so an id that
+//! is derived from a sender's event never equals one that is derived from an event of the host,
+//! whatever ids a sender chooses. Senders may therefore use any source and id: an event with the
+//! source `/sagabox/...`, as another host sends it, is a sender's event like any other.
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;

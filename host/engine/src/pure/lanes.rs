@@ -1,5 +1,5 @@
-//! Pure: FIFO per key. Items of one key come one after another, in their order;
-//! keys do not wait for each other. Dispatcher, relay and queues use it.
+//! Pure: FIFO order per key. The items of one key are taken one after another, in order of their
+//! places; no key waits for another key. The dispatcher, the relays and the queues use it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hash;

@@ -1,5 +1,5 @@
-//! Parts that decide without a clock, a store or a task: given the same input, each gives the
-//! same answer. They know the vocabulary ([`crate::model`]) and each other.
+//! Rules without I/O: they read no store, start no task and receive the time as an argument. The
+//! same input gives the same answer. They know the vocabulary ([`crate::model`]) and each other.
 
 pub(crate) mod age;
 pub(crate) mod breaker;

@@ -1,8 +1,8 @@
-//! Pure: points in monotonic time. Everything that waits uses them: retries, leases,
-//! breakers, timeouts, polling. A wall clock that is set, in either direction, moves none.
+//! Pure: points in monotonic time. Everything that waits uses them: retries, leases, breakers,
+//! timeouts, polling. Setting the wall clock, in either direction, changes no wait.
 //!
-//! Dates (due times, hold deadlines, what people read) are [`Timestamp`]s of the wall
-//! clock. `tokio::time` is the source, so a simulation's paused time counts here too.
+//! Dates (due times, deadlines of holds, what people read) are [`Timestamp`]s of the wall clock.
+//! The source is `tokio::time`, so the paused time of a simulation applies here too.
 
 use std::time::Duration;
 

@@ -1,14 +1,14 @@
-//! Pure: keys that wait behind dead letters. What comes for such a key is put aside in the
-//! store, in order and bounded. Once the letter is resolved it is taken back in portions,
-//! and the key goes on. Dispatcher and outlet use it.
+//! Pure: keys that wait behind dead letters. Items that come for such a key are put aside as rows
+//! of the store, in order and bounded in number. When the dead letter is resolved, the rows are
+//! taken back in portions, and the key continues. The dispatcher and the lanes of sinks use it.
 //!
-//! A key can have several unresolved letters: when too much waits behind the first, what
-//! comes next becomes a letter itself. They are resolved in their order, and between two of
-//! them only what lies between them is taken back.
+//! A key can have several unresolved dead letters: when too many items wait behind the first one,
+//! the next item becomes a dead letter itself. They are resolved in their order, and between two of
+//! them only the rows between them are taken back.
 //!
-//! Memory knows the place of each row that is put aside, and never its content: the rows of
-//! one key are read in portions, and all keys together have a bounded number of bytes in
-//! their lanes.
+//! Memory holds the place of each row that is put aside, and never its content. The rows of one key
+//! are read in portions, and the rows that were taken back, of all keys together, are bounded in
+//! bytes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hash;

@@ -1,4 +1,5 @@
-//! Pure: attempt -> delay, or give up.
+//! Pure: the pause before the next attempt, or none after the last one. The same attempt and seed
+//! give the same pause.
 
 use std::time::Duration;
 

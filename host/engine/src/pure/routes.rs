@@ -1,4 +1,5 @@
-//! Pure: where a message leaves.
+//! Pure: to which sink a message goes. A type with a route goes to the configured sink; a command
+//! or enriched event without a route goes to the queue of its type.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Pure: places that finish out of order become a cursor.
+//! Pure: turns places that finish out of order into a cursor. Each place is finished once;
+//! finishing one twice is a mistake of the caller, and panics.
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,12 @@
-//! The committer: the only stage that writes. It gathers what has come while the
-//! last commit ran, writes it as one batch, then hands the results on: receipts
-//! to the senders, events to the log's tail, messages to the sinks' tails, timers
-//! to their index. Guarantees 1 and 3 are made here.
+//! The committer: the only stage that writes to the store. It gathers the work that arrived while
+//! the last commit ran, writes it as one batch, and then publishes the results: receipts to the
+//! senders, events to the tail of the log, messages to the tails of the outboxes, timers to their
+//! index. It makes guarantees 1 and 3.
 //!
-//! It gives places (positions, sequences, ids) and knows nothing of what a
-//! decision means.
+//! It assigns places (positions and sequences), and it does not know what a decision means. A batch
+//! has at most one set of changes of each plugin and sink, so it names no row twice. If a commit
+//! certainly failed, the committer retries the batch without the offers, whose senders are told at
+//! once. If the outcome is unknown, it ends, and the engine recovers.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -1,5 +1,9 @@
-//! Reads that go on by themselves. A future that only its stage polls may hold a
-//! connection to the store while the stage waits for another one: both would wait.
+//! Runs a read of the store as a task of its own, so that it completes even while its stage waits
+//! for something else. A future that only its stage polls could hold a connection to the store
+//! while the stage waits for another connection: both would wait for ever.
+//!
+//! Dropping the result ends the task, and a panic in the task is a panic of the stage that asks for
+//! the result.
 
 use futures::future::BoxFuture;
 use tokio::task::JoinHandle;

@@ -1,6 +1,7 @@
-//! Removes what is too old, in steps so small that no sender waits for them: each rides
-//! on a commit of its own, and the next begins when the last is durable. How old things
-//! are, the marks of `age.rs` tell, and not their dates.
+//! Has what is too old removed, in steps so small that no sender waits for them: each step is part
+//! of a commit of its own, and the next one begins when that is durable. The marks of `pure/age.rs`
+//! say how old things are, not their dates. Dispatchers remove finished instances, because they
+//! have them in memory.
 
 use std::sync::Arc;
 use std::time::Duration;

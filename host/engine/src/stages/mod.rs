@@ -1,5 +1,6 @@
-//! The stages. Each runs as a task of its own and owns its state; only [`crate::engine`]
-//! connects them.
+//! The stages. Each runs as a task (or, for the shards, as threads) of its own, owns its state, and
+//! talks through channels and the structures of [`crate::changes`]. Only [`crate::engine`] connects
+//! them.
 
 pub(crate) mod commit;
 pub(crate) mod detached;

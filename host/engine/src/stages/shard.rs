@@ -1,19 +1,19 @@
-//! Shards: the threads that call handlers. That one key's calls come one after
-//! another is the dispatcher's doing.
+//! Shards: the threads that call handlers. They rely on the dispatcher to have one call per key in
+//! progress.
 //!
-//! A call that takes long holds back its own key, and nothing else (guarantee 6):
+//! A call that takes long delays its own key and nothing else (guarantee 6):
 //!
-//! - Plugins take turns: each has a queue of its own, and so has its canary; a flood for
-//!   one is not in the way of another.
-//! - A call that runs longer than a look of the watcher is *slow*: its thread no
-//!   longer counts, the rest of its group is given back to the queue, and a spare
-//!   thread takes its place. There are always as many threads for quick calls as
-//!   were asked for.
-//! - A plugin with so many slow calls that it would have all threads starts no
-//!   further group until one of them ends. So the threads stay bounded, and a plugin
-//!   that only spins gets no more of the machine by spinning more.
+//! - Plugins take turns. Each has a queue of its own, and so has its canary. So many calls of one
+//!   plugin do not delay another plugin.
+//! - A call that two looks of the watcher see is *slow*: its thread no longer counts, the rest of
+//!   its group goes back to the queue, and a spare thread takes its place. So there are always as
+//!   many threads for quick calls as were configured.
+//! - A plugin with as many slow calls as there are threads starts no further group until one of
+//!   them ends. So the number of threads is bounded, and a plugin that only spins gets no more of
+//!   the machine by spinning more.
 //!
-//! In the normal case this costs a lock per call that nobody else wants.
+//! In the normal case this costs one uncontended lock per call. A handler that panics fails its own
+//! call.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;

@@ -1,7 +1,9 @@
-//! The stage that fires timers. A fired timer is an event in the log, appended in the
-//! commit that removes the timer: it takes effect once, survives restarts, and keeps the
-//! order per key (guarantee 9). Whether it was replaced or cancelled meanwhile is the
-//! dispatcher's to see.
+//! Fires timers. A fired timer is an event in the log. The commit that appends it marks the timer
+//! as fired, so it takes effect once, survives restarts, and keeps the order of its key (guarantee
+//! 9). Timers fire not before the wall clock says that they are due.
+//!
+//! The dispatcher sees whether the timer was replaced or cancelled meanwhile, and ignores the event
+//! then.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,9 @@
-//! What a handler's reply does to the instances, and to the next commit.
+//! Applies the reply of a handler: a decision changes the instance in memory and the next commit,
+//! questions are answered and lead to another call, and a failure leads to a retry or to a dead
+//! letter.
+//!
+//! Message ids and seeds follow from the event, so a repeated call sends the same messages. A
+//! failure leaves no trace but the attempt that it counts.
 
 use std::sync::Arc;
 

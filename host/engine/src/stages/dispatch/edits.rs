@@ -1,10 +1,10 @@
-//! Redriven events that an operator has edited. They are routed as if they came now, by the
-//! plugin's rules: one that still belongs to the instance or lane at which it failed takes
-//! its old place there; one that names other keys is appended to the log once more, and is
-//! in the order of its new place for those. What cannot be routed is refused.
+//! Redriven events that an operator has edited. The dispatcher routes them by the plugin's rules as
+//! if they arrived now. An event that still belongs to the instance or lane at which it failed
+//! takes its old place there. An event that names other keys is appended to the log once more, and
+//! is decided in the order of its new place. An event that cannot be routed is refused.
 //!
-//! An instance that was given the event as it was is never given the edited one: for it, the
-//! event would be decided twice.
+//! An instance that already got the original event never gets the edited one, because it would
+//! decide the event twice.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
-//! The ends of instances. An operator ends one: the host does it itself, without its handler,
-//! in the order of the log like everything else that happens to it. Those that are over for
-//! long enough are removed: here, so that nothing that comes later finds them in memory.
+//! The end of an instance. If an operator ends one, the dispatcher does it without the handler,
+//! when the turn of the event comes, so in log order like everything else that happens to the
+//! instance. Housekeeping has finished instances removed here, by their dispatcher, so that no
+//! later event finds them in memory.
 
 use std::sync::Arc;
 

@@ -1,14 +1,14 @@
 //! Events that wait for instances to claim their keys, for a bounded time.
 //!
-//! A held event reaches every instance that claims one of its keys within that
-//! time, also if others have it already: a package that spans two orders must
-//! reach the order that is placed last.
+//! A held event reaches every instance that claims one of its keys within that time, also if other
+//! instances have decided it: a package that spans two orders must reach the order that is placed
+//! last.
 //!
-//! The time is the log's own. A claim counts if the event that it is made by was accepted
-//! before the deadline, whenever it is decided. A hold ends when the log has come to its
-//! deadline and everything before that place is decided. So a plugin that lags, was down,
-//! or is new to an old log decides as one that was always there. Where no later event
-//! comes, the committer says when all that was accepted before the deadline is in the log.
+//! The time is the log's own. A claim counts if the event that made it was accepted before the
+//! deadline, whenever it is decided. A hold ends when the log has reached its deadline and
+//! everything before that place is decided. So a plugin that lags, was away, or is new to an old
+//! log decides like one that was always there. If no later event comes, the committer says when
+//! everything that was accepted before the deadline is in the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

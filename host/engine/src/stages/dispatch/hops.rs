@@ -1,8 +1,8 @@
-//! Plugins that answer each other, or themselves, without end are stopped: what a
-//! decision makes is one hop further from the event of a sender than the event that it
-//! is about, and a decision that would make something beyond the limit is a dead letter.
+//! Stops plugins that answer each other, or themselves, without end. What a decision makes is at
+//! least one hop further from the event of a sender than the event that it decides. A decision that
+//! would make something beyond the limit is a dead letter.
 //!
-//! The store keeps the hops (`model/hops.rs`), so a restart does not begin to count anew.
+//! The store keeps the hops (`model/hops.rs`), so a restart does not reset the count.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! Dead letters of events: what waits behind them, and what operators do with them.
+//! Dead letters of events: the events that wait behind them, and the actions of operators.
 //!
-//! What an operator decides is whole in one commit: the letter's status, and the rows that
-//! are dropped with it. A key that goes on is read back from the store, once that is durable,
-//! in portions (`parking.rs`); what comes for it meanwhile is kept behind it. Each parked
-//! event leaves its row in the commit that settles it, so a crash at any point goes on
-//! where it was.
+//! An operator's action is one commit: the status of the dead letter, and the rows that are dropped
+//! with it. When that is durable, the rows of a key that continues are read back from the store in
+//! portions (`pure/parking.rs`); events that arrive for the key meanwhile are kept behind them.
+//! Each parked event leaves its row in the commit that settles it. So the work continues at the
+//! same place after a crash at any point.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! A claim of a key that is another instance's own. What came for that key was decided by
-//! its instance and is not held any more: a row for each event that reaches its instance
-//! would cost more than the event. It is on record as the instance's decisions. So before
-//! such a claim takes effect, the decisions are looked through, and what may still be held
-//! is held for the claimed key. The claiming decision waits meanwhile, and its key with it.
+//! Completes a claim of a key that is the own key of another instance. Events for that key were
+//! decided by that instance and are not held: a row for each event that reaches its instance would
+//! cost more than the event. They are on record as the instance's decisions. So before such a claim
+//! takes effect, the dispatcher looks through these decisions, and holds for the claimed key what
+//! may still be held. The claiming decision and its key wait meanwhile; all other keys continue.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

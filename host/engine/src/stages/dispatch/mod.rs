@@ -1,23 +1,25 @@
-//! The dispatcher of one plugin: reads the log, finds who gets an event, has the
-//! handlers called, and turns decisions into changes for the committer.
+//! The dispatcher of one plugin: reads the log, finds who gets an event, has the handlers called,
+//! and turns their decisions into changes for the committer.
 //!
-//! It behaves as if the events were decided one after another in log order
-//! (guarantees 2 and 4), while really many are under way:
+//! It behaves as if the events were decided one after another in log order (guarantees 2 and 4),
+//! although many are in progress:
 //!
-//!  - a *flight* is an event that is not settled yet; the watermark over the
-//!    flights becomes the plugin's cursor;
-//!  - a *lane* is an instance (or a key of a stateless role): its deliveries come
-//!    one after another, by position;
-//!  - an *open* flight may still be claimed by an instance, because an earlier
-//!    event is not decided. It closes when it is the earliest and all that it
-//!    reached have decided; only then may it be called absent;
-//!  - a *resident* is an instance that is in memory. Events are routed when all that
-//!    they may reach is resident; what is not comes from the store first.
+//!  - a *flight* is an event that is not settled yet; the watermark over the flights becomes the
+//!    plugin's cursor;
+//!  - a *lane* is an instance (or a key of a stateless role): its deliveries are called one after
+//!    another, by position;
+//!  - an *open* flight may still be claimed by an instance, because an earlier event is not
+//!    decided. It closes when it is the earliest flight and all that it reached have decided; only
+//!    then can the dispatcher conclude that no instance matches;
+//!  - events are routed when all instances that they may reach are in memory; the others are loaded
+//!    from the store first.
 //!
 //! Another version of the plugin may take over at any time (`swap.rs`).
 //!
-//! All state here is speculation ahead of the commit. When a commit's outcome is
-//! unknown, the dispatcher is dropped and built again from the store.
+//! All state here is speculation ahead of the commit. When the outcome of a commit is unknown, the
+//! engine drops the dispatcher and builds a new one from the store. The dispatcher knows no wasm
+//! and no SQL, and it waits for no handler and for no I/O but its own reads of a log that it is far
+//! behind.
 
 mod deciding;
 mod edits;

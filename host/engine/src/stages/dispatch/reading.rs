@@ -1,6 +1,8 @@
-//! The way of the log into the dispatcher: in chunks, in order. A chunk is routed
-//! when all instances that its events may reach are in memory; the next ones are
-//! read and loaded meanwhile.
+//! Reads the log into the dispatcher, in chunks and in order. A chunk is routed when all instances
+//! that its events may reach are in memory; the next chunks are read and loaded meanwhile.
+//!
+//! What may wait here is bounded in events and in bytes. No instance leaves memory while a chunk
+//! waits, so what was known when a chunk was read is known when it is routed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,13 +1,13 @@
-//! Pure: the instances that are in memory. All of them, while they fit; else those
-//! used last, and the store is asked about keys of which nothing is known here.
+//! Pure: the instances that are in memory. All instances of the plugin, while they fit; otherwise
+//! those that were used last, and the store is asked about keys of which nothing is known here.
 //!
-//! What is in memory may be ahead of the store, so it wins over what is loaded.
-//! That is only right if nothing leaves memory between a load's begin and its end:
-//! whoever loads must not sweep meanwhile. For the same reason, an instance that was removed
-//! leaves a mark, until no load can bring it back.
+//! What is in memory may be ahead of the store, so it wins over what is loaded. That is right only
+//! if nothing leaves memory between the start and the end of a load: a caller that loads must not
+//! sweep meanwhile. For the same reason, an instance that was removed leaves a mark until no load
+//! can bring it back.
 //!
-//! Claims and timers are changed in place: what one decision changes of them costs the
-//! same, however many an instance has.
+//! Claims and timers are changed in place, so one change costs the same however many an instance
+//! has.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -1,4 +1,9 @@
-//! Who gets an event, and when it may be said that nobody does.
+//! Decides who gets an event, and when the dispatcher can conclude that no instance does: then the
+//! event is ignored and counted, held, or made a dead letter, as the subscription says.
+//!
+//! An event that is in a lane is checked again when its turn comes, because the instance may have
+//! completed, or released the key, or replaced the timer meanwhile. Each delivery is settled once,
+//! or taken back if the instance released the key, so that the counters add up (guarantee 7).
 
 use std::sync::Arc;
 

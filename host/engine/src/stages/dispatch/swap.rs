@@ -1,11 +1,11 @@
-//! Another version of the plugin takes over, between two events of each key; or a canary
-//! takes over a share of the keys.
+//! Lets another version of the plugin take over, between two events of each key; or a canary take
+//! over a share of the keys.
 //!
-//! Nothing is waited for: every call carries the version that it was made on, so what
-//! is under way ends on the old one and is recorded as its decision, while the next
-//! event of every key goes to the new one. A call of the old one that fails, or asks,
-//! had no effect; its event starts over on the new one. So each event is decided by
-//! one version, with all of its input (guarantees 2 and 8).
+//! The swap waits for no call. Each call carries the version that it is made on, so a call in
+//! progress ends on the old version and is recorded as its decision, while the next event of every
+//! key goes to the new one. A call of the old version that fails or asks has no effect, and its
+//! event starts again on the new version. So each event is decided by one version, with all of its
+//! input (guarantees 2 and 8).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

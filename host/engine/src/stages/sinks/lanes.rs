@@ -1,6 +1,11 @@
-//! What relay and queue have in common: a sink's messages in lanes by ordering
-//! key, and the bookkeeping of what is settled. One message that cannot be
-//! delivered holds up its own key alone, behind a dead letter.
+//! What relays and queues share: the messages of a sink in lanes by ordering key, and the
+//! bookkeeping of what is settled. A message that cannot be delivered delays its own key alone,
+//! behind a dead letter.
+//!
+//! The dead letter of a command and the event that tells its instance are in one commit. The outbox
+//! is read from the sink's cursor on, so a message is delivered again if a crash comes before the
+//! commit that settles it.
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;

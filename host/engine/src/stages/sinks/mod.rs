@@ -1,5 +1,5 @@
-//! The stages that deliver: a relay for each sink, or a queue for its workers. Both keep their
-//! messages in the same lanes.
+//! The stages that deliver: a relay for each configured sink, or a queue for workers. Both keep
+//! their messages in the same lanes.
 
 pub(crate) mod lanes;
 pub(crate) mod queue;

@@ -1,13 +1,11 @@
-//! The host's own queue of one message type: workers lease messages, then
-//! acknowledge them or give them back. What is not settled when its lease
-//! expires comes again. Leases live in memory: after a restart all messages that
-//! were not acknowledged are ready, with the same ids.
+//! The host's own queue of one message type: workers lease messages, then acknowledge them or give
+//! them back. Messages that are not settled when their lease expires are leased again. Leases live
+//! in memory: after a restart all messages that were not acknowledged are ready, with the same ids.
 //!
-//! When a lease of several messages expires, one of them may have been too much for the
-//! worker, and which one is unknown. So none of them is charged with an attempt: they are
-//! leased again, half as many at a time. An attempt counts when a message had a lease for
-//! itself. So the message that kills its workers is found in a few steps, and becomes a dead
-//! letter alone.
+//! If a lease of several messages expires, one of them may have been too much for the worker, and
+//! the queue cannot know which. So it charges none of them with an attempt, and leases them again,
+//! half as many at a time. An attempt counts when a message had a lease for itself. So the message
+//! that kills its workers is found in a few steps, and becomes a dead letter alone.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

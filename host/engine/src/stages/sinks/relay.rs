@@ -1,8 +1,9 @@
-//! The relay of one sink: delivers its outbox through a transport, each message
-//! at least once, those of one ordering key in their order (guarantees 4 and 5).
+//! The relay of one sink: delivers its outbox through a transport, each message at least once,
+//! those of one ordering key in their order (guarantees 4 and 5).
 //!
-//! Deliveries are under way beside each other, as many as the transport takes: a slow one
-//! occupies one place, and the others go on.
+//! Several deliveries are in progress at the same time, as many as the transport allows; a slow one
+//! occupies one place. The breaker (`pure/breaker.rs`) pauses a sink that is down. A failure counts
+//! as an attempt of the message only if the message, and not the sink, is the cause.
 
 use std::sync::Arc;
 use std::time::Duration;
