@@ -11,7 +11,6 @@ mod chaos;
 mod dev;
 mod disk_full;
 mod dist;
-mod documents;
 mod drain;
 mod examples;
 mod hot;

@@ -274,6 +274,22 @@ fn every_link_leads_to_a_file_and_to_a_heading_in_it() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// By its own path, or by that of its folder.
+#[test]
+fn the_index_lists_every_document() {
+    const INDEX: &str = "docs/README.md";
+    let pages = documents();
+    let files = pages[INDEX].links.iter().filter_map(|link| link.split('#').next());
+    let listed: BTreeSet<String> = files.map(|file| beside(INDEX, file)).collect();
+    let is_missing = |name: &&String| {
+        let folder = name.strip_suffix("/README.md").unwrap_or(name);
+        !listed.contains(*name) && !listed.contains(folder) && *name != INDEX
+    };
+    let indexed = pages.keys().filter(|name| !name.starts_with('.') && !name.starts_with("fuzz/"));
+    let missing: Vec<&String> = indexed.filter(is_missing).collect();
+    assert!(missing.is_empty(), "{INDEX} does not list {missing:?}");
+}
+
 #[test]
 fn every_command_in_the_documents_is_one_that_runs() {
     let dev = dev_commands();
