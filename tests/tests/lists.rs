@@ -122,11 +122,11 @@ async fn a_slip_in_a_name_is_no_empty_list() {
     let host = host().await;
     let client = host.client();
     let none = StatusCode::NOT_FOUND;
-    let there = "there are: group-checkout, order-saga";
+    let there = "known: group-checkout, order-saga";
     check_refused(&client, "/instances?plugin=groupcheckout", none, there).await;
     check_refused(&client, "/instance?plugin=x&key=k", none, there).await;
     check_refused(&client, "/dead-letters?plugin=x", none, there).await;
-    let sinks = "there are: queue:CheckoutGuestAccount";
+    let sinks = "known: queue:CheckoutGuestAccount";
     check_refused(&client, "/dead-letters?sink=x", none, sinks).await;
     let wrong = StatusCode::BAD_REQUEST;
     let statuses = "expected one of `running`, `completed`, `ended`";

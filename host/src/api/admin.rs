@@ -205,7 +205,7 @@ fn there_are(names: &BTreeSet<String>) -> String {
     }
     let shown: Vec<_> = names.iter().take(SHOWN).map(String::as_str).collect();
     let more = if names.len() > SHOWN { ", …" } else { "" };
-    format!("known are: {}{more}", shown.join(", "))
+    format!("known: {}{more}", shown.join(", "))
 }
 
 pub(super) fn unreadable(error: impl Display) -> Problem {

@@ -72,8 +72,7 @@ fn load(candidate: &std::path::Path, settings: &Settings) -> anyhow::Result<Vec<
     let configurations = settings.configurations();
     let loading = wasm::load_path(candidate, &sandbox, &configurations)?;
     if let Some(refused) = loading.refused.first() {
-        let reason =
-            format!("{}: a host would refuse it: {}", refused.path.display(), refused.reason);
+        let reason = format!("{}: a host refuses it: {}", refused.path.display(), refused.reason);
         return Err(InputError(reason).into());
     }
     Ok(loading.loaded.into_iter().map(|plugin| plugin.handler).collect())

@@ -196,7 +196,7 @@ fn load(
     // Whose the configuration is shows only in the loaded component: it is everybody's.
     let first = wasm::load_path(component, sandbox, &std::collections::HashMap::new())?;
     if let Some(refused) = first.refused.first() {
-        anyhow::bail!("{}: a host would refuse it: {}", refused.path.display(), refused.reason);
+        anyhow::bail!("{}: a host refuses it: {}", refused.path.display(), refused.reason);
     }
     let names = first.loaded.iter().map(|plugin| plugin.handler.manifest().name.to_string());
     let own = names.map(|name| (name, configuration.clone())).collect();

@@ -298,7 +298,7 @@ fn stack_bytes(said: Option<&Spanned<usize>>) -> Result<usize, Fault> {
 
 fn known<'a>(names: impl Iterator<Item = &'a String>) -> String {
     let names: Vec<_> = names.map(String::as_str).collect();
-    if names.is_empty() { String::new() } else { format!(" (there are: {})", names.join(", ")) }
+    if names.is_empty() { String::new() } else { format!(" (configured: {})", names.join(", ")) }
 }
 
 fn retention(file: &file::Retention) -> Result<Retention, Fault> {
@@ -614,7 +614,7 @@ mod tests {
             "[routes]\nA = \"log\"\nRequestPayment = \"biling\"\n[sink.billing]\nstdout = true\n\
              [sink.log]\nstdout = true",
             "sagabox.toml:3: routes.\"RequestPayment\": sink `biling` is not configured; add \
-             [sink.biling] (there are: billing, log)",
+             [sink.biling] (configured: billing, log)",
         );
     }
 }
