@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::http::HeaderName;
-use sagabox_engine::engine::{Engine, Parts};
+use sagabox_engine::engine::{Engine, EngineEnd, Parts};
 use sagabox_engine::model::{SinkName, Timestamp};
 use sagabox_engine::transport::Transport;
 use tokio::net::TcpListener;
@@ -93,17 +93,26 @@ impl Host {
         Ok(Self { engine, site, http, loader, drain, board })
     }
 
-    /// Serves until `shutdown`, then drains within the configured time. What does
-    /// not end in time is in the store and goes on with the next start.
+    /// Serves until `shutdown`, or until the engine ends by itself, then drains within the
+    /// configured time. What does not end in time is in the store and goes on with the next
+    /// start.
+    ///
+    /// # Errors
+    /// If the store is no longer this host's.
     pub async fn serve(
         self,
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> anyhow::Result<()> {
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let stopping = async move {
-            shutdown.await;
-            let _ = stop.send(());
+        let stop = CancellationToken::new();
+        let stopping = {
+            let stop = stop.clone();
+            async move {
+                tokio::select! {
+                    () = shutdown => stop.cancel(),
+                    () = stop.cancelled() => {}
+                }
+            }
         };
         let stop_loading = CancellationToken::new();
         // Dropped when this returns, however it does.
@@ -113,24 +122,35 @@ impl Host {
         tokio::select! {
             biased;
             // Before the server can end: what is under way is drained in any case.
-            _ = stopped => {}
+            () = stop.cancelled() => {}
+            // It has lost its store. Requests that wait are answered all the same.
+            _ = self.engine.ended() => stop.cancel(),
             ended = &mut server => return Ok(ended?),
         }
         tracing::info!("the host stops; a second signal ends it at once");
         stop_loading.cancel();
         // The engine ends waiting calls, and so lets the server's requests end.
-        let draining = async {
-            self.engine.drain().await;
-            (&mut server).await
-        };
-        if tokio::time::timeout(self.drain, draining).await.is_err() {
+        let deadline = tokio::time::Instant::now() + self.drain;
+        let end = self.engine.drain_within(self.drain).await;
+        let served = tokio::time::timeout_at(deadline, &mut server).await;
+        if end == EngineEnd::CutOff || served.is_err() {
             tracing::warn!(
                 "not everything ended in {:?}; it goes on at the next start",
                 self.drain
             );
             server.abort();
         }
-        Ok(())
+        ended_in_order(end)
+    }
+}
+
+/// A host that has lost its store ends with an error: its supervisor must notice.
+fn ended_in_order(end: EngineEnd) -> anyhow::Result<()> {
+    match end {
+        EngineEnd::Drained | EngineEnd::CutOff => Ok(()),
+        EngineEnd::Fenced(reason) => {
+            anyhow::bail!("the store is no longer this host's, so it has stopped: {reason}")
+        }
     }
 }
 

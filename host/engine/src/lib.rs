@@ -30,6 +30,7 @@ pub mod pointer;
 mod queue;
 mod readers;
 mod receipt;
+mod rejection;
 mod relay;
 mod requests;
 mod resolve;
@@ -46,6 +47,7 @@ mod tail;
 mod timer_index;
 mod timers;
 pub mod transport;
+mod units;
 mod watermark;
 
 use std::sync::Arc;

@@ -25,6 +25,7 @@ use crate::model::{
 use crate::monotonic::Instant;
 use crate::outbox::{MessageTail, OutboxReader};
 use crate::parking::{Admission, PORTION_BYTES, Parking, Portion};
+use crate::rejection::LettersDropped;
 use crate::resolve::{
     Action, LetterIds, Resolution, ResolveError, ResolveRequest, keep_reserved, write_letter,
 };
@@ -80,6 +81,7 @@ enum Via {
 pub enum Errand {
     Resolve(Box<ResolveRequest>),
     Resumed(Box<Resumed>),
+    Dropped(LettersDropped),
 }
 
 /// What a key goes on with.
@@ -108,6 +110,9 @@ pub struct Outlet {
     becoming_durable: Option<oneshot::Receiver<()>>,
     slot: Arc<Semaphore>,
     work: mpsc::UnboundedSender<Work>,
+    /// The committer's way to tell of dead letters that the store rejects.
+    dropped: mpsc::UnboundedSender<LettersDropped>,
+    dropped_of: mpsc::UnboundedReceiver<LettersDropped>,
     clock: Clock,
 }
 
@@ -123,6 +128,7 @@ impl Outlet {
     ) -> Self {
         let progress = recovered.progress;
         reader.place = Sequence(progress.cursor.settled);
+        let (dropped, dropped_of) = mpsc::unbounded_channel();
         let mut outlet = Self {
             sink: progress.sink,
             lanes: Lanes::default(),
@@ -140,6 +146,8 @@ impl Outlet {
             becoming_durable: None,
             slot: Arc::new(Semaphore::new(1)),
             work,
+            dropped,
+            dropped_of,
             clock,
         };
         for ParkedKey { key, letters, waiting } in &recovered.parked {
@@ -358,6 +366,7 @@ impl Outlet {
         tokio::select! {
             biased;
             Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => Errand::Resumed(Box::new(resumed)),
+            Some(dropped) = self.dropped_of.recv() => Errand::Dropped(dropped),
             Some(request) = self.requests.recv() => Errand::Resolve(Box::new(request)),
             else => std::future::pending().await,
         }
@@ -366,6 +375,9 @@ impl Outlet {
     pub fn on_errand(&mut self, errand: Errand) {
         match errand {
             Errand::Resumed(resumed) => self.on_resumed(*resumed),
+            Errand::Dropped(LettersDropped(letters)) => {
+                letters.iter().for_each(|letter| self.drop_letter(letter));
+            }
             Errand::Resolve(request) => {
                 let ResolveRequest { letter, resolution, reply } = *request;
                 let outcome = self.resolve(letter, resolution);
@@ -415,6 +427,15 @@ impl Outlet {
         write_letter(&mut self.changes.dead_letters, letter);
         self.dirty = true;
         Ok(())
+    }
+
+    /// Lets what waits behind a dead letter go on that the store rejected. Its message is
+    /// counted as discarded.
+    fn drop_letter(&mut self, letter: &DeadLetter) {
+        let lane = (letter.plugin.clone(), letter.key.clone().unwrap_or_else(|| "".into()));
+        self.parking.resolve(&lane, place_of(letter));
+        self.counters.discarded += 1;
+        self.dirty = true;
     }
 
     /// Messages that wait behind a discarded letter go with it, in the same commit.
@@ -517,6 +538,7 @@ impl Outlet {
         let (told, durable) = oneshot::channel();
         changes.replies.push(told);
         self.becoming_durable = Some(durable);
+        changes.dropped = Some(self.dropped.clone());
         self.dirty = false;
         let _ = self.work.send(Work::Sink(Box::new(changes)));
     }

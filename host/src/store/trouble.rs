@@ -12,6 +12,10 @@ const IO: i32 = 10;
 const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
 const CANNOT_OPEN: i32 = 14;
+const TOO_BIG: i32 = 18;
+const CONSTRAINT: i32 = 19;
+const MISMATCH: i32 = 20;
+const RANGE: i32 = 25;
 const NO_DATABASE: i32 = 26;
 
 /// On the connection that writes.
@@ -51,6 +55,15 @@ impl Trouble for WriteError {
 
 pub(super) fn is_full(error: &impl Trouble) -> bool {
     error.code() == Some(FULL)
+}
+
+/// Whether the rows of a batch are at fault, and not the store: other rows can be written.
+pub(super) fn is_of_rows(error: &impl Trouble) -> bool {
+    match error.code() {
+        Some(code) => matches!(code, TOO_BIG | CONSTRAINT | MISMATCH | RANGE),
+        // SQLite has no type for a value, or a stored row that it changes is not understood.
+        None => true,
+    }
 }
 
 pub(super) fn plainly(path: &Path, error: &impl Trouble) -> String {

@@ -48,7 +48,11 @@ impl Writer {
         }
         let written = match self.write(batch) {
             Ok(written) => written,
-            Err(error) => return Err(self.roll_back(path, &error, true)),
+            Err(error) => {
+                // It has noted what is not removed now.
+                self.sweep = Sweep::default();
+                return Err(self.roll_back(path, &error, true));
+            }
         };
         if let Err(error) = self.run("COMMIT") {
             // A full disk refuses the transaction's pages one after another, and the page
@@ -94,14 +98,18 @@ impl Writer {
     /// then surely nothing is written.
     fn roll_back(&self, path: &Path, error: &WriteError, certain: bool) -> CommitError {
         let reason = plainly(path, error);
+        let not_written = |reason| match trouble::is_of_rows(error) {
+            true => CommitError::Rejected(reason),
+            false => CommitError::NotCommitted(reason),
+        };
         if self.connection.is_autocommit() {
             return match certain {
-                true => CommitError::NotCommitted(reason),
+                true => not_written(reason),
                 false => CommitError::Unknown(reason),
             };
         }
         match self.run("ROLLBACK") {
-            Ok(()) => CommitError::NotCommitted(reason),
+            Ok(()) => not_written(reason),
             Err(second) => CommitError::Unknown(format!("{reason}; {second}")),
         }
     }

@@ -10,10 +10,16 @@ pub const MUTATIONS: &[Mutation] = &[
             file: "commit.rs",
             find: "        let mut delay = REFUSED_DELAY_MIN;",
             replace: "        let mut delay = REFUSED_DELAY_MIN;
-        for (offer, first) in gathered.offers.drain(..) {
-            let accepted = (first.0..).zip(&offer.events);
-            let accepted = accepted.map(|(at, _)| Receipt::Accepted(Position(at))).collect();
-            let _ = offer.reply.send(Ok(accepted));
+        let mut first = 0;
+        for unit in &mut gathered.units {
+            let appends = first..first + unit.appends();
+            first = appends.end;
+            if let Owner::Offer(offer) = &mut unit.owner {
+                let accepted = gathered.batch.appends[appends].iter();
+                let accepted = accepted.map(|append| Receipt::Accepted(append.position));
+                let reply = std::mem::replace(&mut offer.reply, oneshot::channel().0);
+                let _ = reply.send(Ok(accepted.collect()));
+            }
         }",
         }],
     },
@@ -382,9 +388,9 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "an instance that is complete does not get its undeliverable command",
         edits: &[Edit {
             file: "dispatch/routing.rs",
-            find: "        if !instance.status.is_running() && !may_reopen(&instance, delivery) {",
+            find: "        if !instance.status.is_running() && !is_for_completed(&instance, delivery) {",
             replace: "        if !instance.status.is_running() {
-            let _ = may_reopen(&instance, delivery);",
+            let _ = is_for_completed(&instance, delivery);",
         }],
     },
     Mutation {
@@ -581,6 +587,81 @@ pub const MUTATIONS: &[Mutation] = &[
             replace: "        false => check(bytes).ok().filter(|_| {
             serde_json::from_slice::<serde_json::Value>(bytes).is_ok()
         }),",
+        }],
+    },
+    Mutation {
+        name: "a batch with a row that cannot be written is tried for ever",
+        edits: &[
+            Edit {
+                file: "commit.rs",
+                find: "Err(CommitError::Rejected(reason)) => {",
+                replace: "Err(CommitError::Rejected(reason)) if reason.is_empty() => {",
+            },
+            Edit {
+                file: "commit.rs",
+                find: "Err(CommitError::NotCommitted(reason)) => {",
+                replace: "Err(CommitError::NotCommitted(reason) | CommitError::Rejected(reason)) => {",
+            },
+        ],
+    },
+    Mutation {
+        name: "the event of which nothing can be written is not looked for",
+        edits: &[Edit {
+            file: "dispatch/unwritable.rs",
+            find: "self.careful_commits = suspects.len() + CAREFUL_COMMITS;",
+            replace: "self.careful_commits = 0;",
+        }],
+    },
+    Mutation {
+        name: "what follows upon rejected changes is written",
+        edits: &[Edit {
+            file: "commit.rs",
+            find: "is_some_and(|stale| stale.same_channel(&rejections))",
+            replace: "is_some_and(|stale| stale.strong_count() == 0)",
+        }],
+    },
+    Mutation {
+        name: "a dead letter that cannot be written is tried for ever",
+        edits: &[Edit {
+            file: "dispatch/unwritable.rs",
+            find: "(Some(_), Remedy::Discard) => Remedy::Discard,",
+            replace: "(Some(_), Remedy::Discard) => Remedy::Bury,",
+        }],
+    },
+    Mutation {
+        name: "a removal that fails takes all stages with it",
+        edits: &[Edit {
+            file: "commit.rs",
+            find: "            Err(CommitError::NotCommitted(reason) | CommitError::Rejected(reason)) => {
+                tracing",
+            replace: "            Err(CommitError::NotCommitted(reason) | CommitError::Rejected(reason)) => {
+                return Err(Ended::Restart(reason.clone()));
+                #[allow(unreachable_code)]
+                tracing",
+        }],
+    },
+    Mutation {
+        name: "the engine recovers while the committer writes",
+        edits: &[Edit {
+            file: "engine/stages.rs",
+            find: "self.committer.shutdown().await;",
+            replace: "self.committer.abort_all();",
+        }],
+    },
+    Mutation {
+        name: "draining waits for what never ends",
+        edits: &[Edit {
+            file: "engine/ending.rs",
+            find: "self.shared.cut_off.cancel();",
+            replace: "",
+        }],
+    },
+    Mutation {
+        name: "an engine goes on when another host owns its store",
+        edits: &[Edit {
+            file: "engine/stages.rs",
+            find: "        if fenced {",
+            replace: "        if fenced && reason.is_empty() {",
         }],
     },
 ];

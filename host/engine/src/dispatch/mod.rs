@@ -30,6 +30,7 @@ mod reading;
 mod residents;
 mod routing;
 mod swap;
+mod unwritable;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -55,6 +56,7 @@ use crate::model::{
 use crate::monotonic::Instant;
 use crate::parking::Parking;
 use crate::readers::{Reader, Readers};
+use crate::rejection::{Rejection, Rejections};
 use crate::requests::PluginRequest;
 use crate::resolve::LetterIds;
 use crate::retry::RetryPolicy;
@@ -70,6 +72,8 @@ use reading::{Chunk, Found};
 use residents::Residents;
 pub use swap::Versions;
 use swap::{Serving, Trial};
+pub use unwritable::Caution;
+use unwritable::HandedOver;
 
 /// Events that are not settled. Bounds memory; far above what keeps two shards busy.
 const FLIGHTS_MAX: usize = 8_192;
@@ -103,6 +107,7 @@ pub struct Surroundings {
     pub readers: Arc<Readers>,
     pub work: mpsc::UnboundedSender<Work>,
     pub letter_ids: Arc<LetterIds>,
+    pub rejections: Rejections,
 }
 
 /// What one dispatcher begins with.
@@ -114,6 +119,16 @@ pub struct Beginning {
     pub missed_to: Position,
     pub requests: mpsc::UnboundedReceiver<PluginRequest>,
     pub versions: mpsc::UnboundedReceiver<Versions>,
+    /// What the dispatcher before it learnt of events that the store cannot write about.
+    pub caution: Caution,
+}
+
+/// How a dispatcher ended.
+pub enum Exit {
+    Stopped,
+    /// The store rejected what it handed over: another dispatcher takes over, and begins from
+    /// the store.
+    Again(Caution),
 }
 
 /// What comes back to a dispatcher from outside its own loop.
@@ -121,6 +136,7 @@ pub struct Inbox {
     pub results: mpsc::UnboundedReceiver<Vec<JobResult>>,
     pub requests: mpsc::UnboundedReceiver<PluginRequest>,
     pub versions: mpsc::UnboundedReceiver<Versions>,
+    pub rejections: mpsc::UnboundedReceiver<Rejection>,
 }
 
 pub struct Dispatcher {
@@ -186,6 +202,8 @@ pub struct Dispatcher {
     asks: FuturesUnordered<BoxFuture<'static, Asked>>,
     resumes: FuturesUnordered<BoxFuture<'static, letters::Resumed>>,
     reroutes: FuturesUnordered<BoxFuture<'static, edits::Rerouted>>,
+    rejections: mpsc::UnboundedSender<Rejection>,
+    caution: Caution,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -256,7 +274,8 @@ impl Dispatcher {
         around: Surroundings,
         beginning: Beginning,
     ) -> Result<(Self, Inbox), ReadError> {
-        let Beginning { handler, canary, recovered, missed_to, requests, versions } = beginning;
+        let Beginning { handler, canary, recovered, missed_to, requests, versions, caution } =
+            beginning;
         let manifest = handler.manifest().clone();
         let plugin = manifest.name.clone();
         let subscriptions = swap::subscriptions(&manifest);
@@ -265,6 +284,7 @@ impl Dispatcher {
         let waiting_max = around.waiting_max;
         let (log, types) = (Arc::clone(&around.log), swap::types(&manifest));
         let reader = around.readers.register(plugin.clone(), types, || log.head());
+        let (rejections, rejections_of) = around.rejections.begin(&plugin);
         let mut dispatcher = Self {
             around,
             serving: Serving { handler, generation: 0 },
@@ -310,19 +330,32 @@ impl Dispatcher {
             asks: FuturesUnordered::new(),
             resumes: FuturesUnordered::new(),
             reroutes: FuturesUnordered::new(),
+            rejections,
+            caution,
         };
         dispatcher.try_beside(canary);
         dispatcher.restore_letters(&recovered.parked);
         if dispatcher.manifest.role.has_instances() {
             dispatcher.restore().await?;
         }
-        Ok((dispatcher, Inbox { results: results_of, requests, versions }))
+        let inbox = Inbox { results: results_of, requests, versions, rejections: rejections_of };
+        Ok((dispatcher, inbox))
     }
 
     /// Runs until `stop`; then lets calls that are under way end and hands over the last changes.
-    pub async fn run(mut self, mut inbox: Inbox, stop: CancellationToken) {
+    pub async fn run(mut self, mut inbox: Inbox, stop: CancellationToken) -> Exit {
         let mut waited_since = None;
         loop {
+            if self.holds_back() {
+                waited_since = None;
+                match self.make_durable(&mut inbox, &stop).await {
+                    HandedOver::Durable => {}
+                    HandedOver::Stopped => break,
+                    HandedOver::Rejected(reason, batch) => {
+                        return self.begin_again(&reason, &batch, &stop).await;
+                    }
+                }
+            }
             self.lanes.wake(Instant::now());
             self.pump();
             self.close();
@@ -330,6 +363,9 @@ impl Dispatcher {
             self.check_log();
             self.read_portions();
             self.make_room();
+            if self.holds_back() {
+                continue;
+            }
             if self.dirty == Dirty::Clean {
                 waited_since = None;
             } else if waited_since.is_none() {
@@ -346,6 +382,12 @@ impl Dispatcher {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                Some(rejection) = inbox.rejections.recv() => match rejection {
+                    Rejection::Timer { row, event, reason } => self.bury_timer(&row, event, &reason),
+                    Rejection::Changes { reason, batch } => {
+                        return self.begin_again(&reason, &batch, &stop).await;
+                    }
+                },
                 permit = slot.acquire_owned(), if hand_over => {
                     if let Ok(permit) = permit {
                         self.hand_over(permit);
@@ -387,6 +429,7 @@ impl Dispatcher {
                 break;
             }
         }
+        Exit::Stopped
     }
 
     fn sleep(&self, waited_since: Option<Instant>) -> Duration {
@@ -405,7 +448,10 @@ impl Dispatcher {
     /// Has all lanes called that are ready.
     fn pump(&mut self) {
         let (mut jobs, mut of_trial) = (Vec::new(), Vec::new());
-        while let Some((key, order, _)) = self.lanes.take() {
+        while !self.holds_back()
+            && (!self.is_careful() || self.calls + jobs.len() + of_trial.len() == 0)
+            && let Some((key, order, _)) = self.lanes.take()
+        {
             let position = Position(order);
             let Some(call) = self.prepare(&key, position) else { continue };
             let generation = self.generation_of(&key);
@@ -477,6 +523,7 @@ impl Dispatcher {
         changes.progress =
             Some(PluginProgress { plugin: self.plugin.clone(), cursor, counters: self.counters });
         changes.permit = Some(permit);
+        changes.rejections = Some(self.rejections.clone());
         let (told, durable) = oneshot::channel();
         changes.replies.push(told);
         self.count_durable();

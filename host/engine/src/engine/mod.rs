@@ -1,6 +1,7 @@
 //! Wiring and supervision of the stages, and the handle that the rest of the host holds.
 
 mod delivering;
+mod ending;
 mod operators;
 mod queues;
 mod stages;
@@ -31,6 +32,7 @@ use crate::store::{ReadError, Store};
 use crate::tail::Tail;
 use crate::transport::Transport;
 
+pub use self::ending::EngineEnd;
 pub use self::operators::InstanceError;
 use self::queues::Queues;
 pub use self::queues::{Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, Selection};
@@ -142,7 +144,9 @@ struct Shared {
     backlog: Arc<Backlog>,
     sinks: Arc<SinkStates>,
     stop: CancellationToken,
-    ended: watch::Sender<bool>,
+    /// The time for an orderly end is over.
+    cut_off: CancellationToken,
+    ended: watch::Sender<Option<EngineEnd>>,
 }
 
 /// How to reach the stages from the first recovery to the next.
@@ -201,7 +205,8 @@ impl Engine {
             life: Mutex::new(None),
             sinks: Arc::new(SinkStates::default()),
             stop: CancellationToken::new(),
-            ended: watch::Sender::new(false),
+            cut_off: CancellationToken::new(),
+            ended: watch::Sender::new(None),
         });
         let recovered = shared.parts.store.recover().await?;
         let stages = Stages::start(&shared, recovered).await?;
@@ -318,15 +323,6 @@ impl Engine {
             sinks_down: self.shared.sinks.down(),
             calls: self.shared.shards.totals(),
         }
-    }
-
-    /// Stops accepting, lets calls and deliveries that are under way end, commits,
-    /// and returns. What is left is in the store. Calling it again waits for the same end.
-    pub async fn drain(&self) {
-        self.shared.stop.cancel();
-        let mut ended = self.shared.ended.subscribe();
-        // The sender lives in `shared`.
-        let _ = ended.wait_for(|ended| *ended).await;
     }
 
     fn interrupted(&self) -> QueueError {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::delivering::Delivering;
 use super::queues::Queues;
-use super::{Life, Shared, lock};
+use super::{EngineEnd, Life, Shared, lock};
 use crate::Routes;
 use crate::commit::{Committer, Ended};
 use crate::dispatch::Surroundings;
@@ -20,6 +20,7 @@ use crate::outbox::Outboxes;
 use crate::plugins::Plugins;
 use crate::queue::first_lease;
 use crate::readers::Readers;
+use crate::rejection::Rejections;
 use crate::requests::Dispatchers;
 use crate::resolve::LetterIds;
 use crate::store::{ReadError, Recovered, RecoveredSink};
@@ -32,7 +33,8 @@ const RECOVER_DELAY: Duration = Duration::from_millis(250);
 
 /// The tasks of one life.
 pub(super) struct Stages {
-    committer: tokio::task::JoinHandle<Ended>,
+    /// A set of one task, so that it ends when this is dropped.
+    committer: JoinSet<Ended>,
     /// Dispatchers and timers: they stop first.
     deciding: JoinSet<()>,
     /// Starts relays and queues, and ends when they have ended.
@@ -44,15 +46,12 @@ pub(super) struct Stages {
 /// Lets the engine live again after every commit whose outcome is unknown, until it is stopped.
 pub(super) async fn supervise(shared: Arc<Shared>, stages: Stages) {
     let mut stages = stages;
-    loop {
+    let end = loop {
         let ended = tokio::select! {
             biased;
-            ended = &mut stages.committer => ended,
+            Some(ended) = stages.committer.join_next() => ended,
             panicked = panicked(&mut stages.deciding, &mut stages.delivering) => Err(panicked),
-            () = shared.stop.cancelled() => {
-                stages.drain(&shared).await;
-                break;
-            }
+            () = shared.stop.cancelled() => break stages.end(&shared).await,
         };
         let fenced = matches!(&ended, Ok(Ended::Fenced(_)));
         let by_mistake = ended.is_err();
@@ -61,24 +60,29 @@ pub(super) async fn supervise(shared: Arc<Shared>, stages: Stages) {
             Ok(Ended::Drained) => "the committer ended early".to_owned(),
             Err(error) => format!("a stage ended by a mistake of Sagabox: {error}"),
         };
-        stages.abort(&shared).await;
         shared.serving.set(Err(reason.clone()));
+        tokio::select! {
+            biased;
+            () = shared.cut_off.cancelled() => break EngineEnd::CutOff,
+            () = stages.abort(&shared) => {}
+        }
         if fenced {
             tracing::error!(%reason, "this host no longer owns the store; it stops");
-            break;
+            break EngineEnd::Fenced(reason);
         }
         tracing::error!(%reason, "all stages start again, from what is in the store");
         if by_mistake {
             // It may well happen again at once.
             tokio::time::sleep(RECOVER_DELAY).await;
         }
-        let Some(next) = revive(&shared).await else { break };
+        // If the engine is stopped meanwhile, nothing is under way that could be drained.
+        let Some(next) = revive(&shared).await else { break EngineEnd::Drained };
         shared.serving.set(Ok(()));
         stages = next;
-    }
+    };
     shared.stop.cancel();
     *lock(&shared.life) = None;
-    shared.ended.send_replace(true);
+    shared.ended.send_replace(Some(end));
 }
 
 /// Tries to recover until it works, or the engine is stopped.
@@ -121,6 +125,7 @@ impl Stages {
         let readers = Arc::new(Readers::default());
         shared.sinks.clear();
         let letter_ids = LetterIds::new(recovered.dead_letter);
+        let rejections = Rejections::default();
         let around = Surroundings {
             shards: shared.shards.clone(),
             store: Arc::clone(&parts.store),
@@ -137,6 +142,7 @@ impl Stages {
             readers: Arc::clone(&readers),
             work: work.clone(),
             letter_ids: Arc::clone(&letter_ids),
+            rejections: rejections.clone(),
         };
         let (roster, dispatchers) = (Arc::clone(&shared.roster), Dispatchers::default());
         shared.backlog.restart(recovered.position.0);
@@ -174,7 +180,11 @@ impl Stages {
             backlog: Arc::clone(&shared.backlog),
             readers,
             readers_due: None,
+            rejections,
+            heads: Vec::new(),
             position: recovered.position,
+            committed: recovered.position,
+            stale: BTreeMap::new(),
         };
         let queues = Arc::new(Queues::default());
         let sinks = Arc::new(Mutex::new(BTreeMap::new()));
@@ -195,10 +205,12 @@ impl Stages {
         };
         let life = Life { work, log, queues, plugins: dispatchers, sinks };
         *lock(&shared.life) = Some(life);
+        let mut committing = JoinSet::new();
+        committing.spawn(committer.run(work_of));
         let mut delivery_stage = JoinSet::new();
         delivery_stage.spawn(delivering.run(opened_of, stop_delivering.clone()));
         Ok(Self {
-            committer: tokio::spawn(committer.run(work_of)),
+            committer: committing,
             deciding,
             delivering: delivery_stage,
             stop_deciding,
@@ -206,24 +218,41 @@ impl Stages {
         })
     }
 
+    /// Lets the stages end, until the time for that is over. What has not ended then is
+    /// dropped. Nothing waits for it: it may be what does not end.
+    async fn end(mut self, shared: &Shared) -> EngineEnd {
+        tokio::select! {
+            biased;
+            end = self.drain(shared) => end,
+            () = shared.cut_off.cancelled() => EngineEnd::CutOff,
+        }
+    }
+
     /// Ends the stages in the order of an event's way; each hands over what it has.
-    async fn drain(mut self, shared: &Shared) {
+    async fn drain(&mut self, shared: &Shared) -> EngineEnd {
         *lock(&shared.life) = None;
         self.stop_deciding.cancel();
         while self.deciding.join_next().await.is_some() {}
         self.stop_delivering.cancel();
         while self.delivering.join_next().await.is_some() {}
         // All senders are gone now: the committer ends when everything is written.
-        if let Ok(Ended::Restart(reason) | Ended::Fenced(reason)) = self.committer.await {
-            tracing::error!(%reason, "the last commit failed; the next start recovers");
+        match self.committer.join_next().await {
+            Some(Ok(Ended::Fenced(reason))) => EngineEnd::Fenced(reason),
+            Some(Ok(Ended::Restart(reason))) => {
+                tracing::error!(%reason, "the last commit failed; the next start recovers");
+                EngineEnd::Drained
+            }
+            Some(Ok(Ended::Drained) | Err(_)) | None => EngineEnd::Drained,
         }
     }
 
+    /// Drops the stages where they stand. Returns when the committer has ended, so that it
+    /// writes nothing any more when the next life recovers.
     async fn abort(mut self, shared: &Shared) {
         *lock(&shared.life) = None;
         self.deciding.shutdown().await;
         self.delivering.shutdown().await;
-        self.committer.abort();
+        self.committer.shutdown().await;
     }
 }
 

@@ -33,6 +33,8 @@ mod operated;
 mod panics;
 #[cfg(test)]
 mod refusing;
+#[cfg(test)]
+mod rejecting;
 #[cfg(any(test, feature = "testing"))]
 mod scripts;
 #[cfg(test)]
@@ -40,7 +42,11 @@ pub(crate) mod small;
 #[cfg(test)]
 mod steps;
 #[cfg(test)]
+mod stopping;
+#[cfg(test)]
 mod troubled;
+#[cfg(any(test, feature = "testing"))]
+mod unwritable;
 #[cfg(test)]
 mod workers;
 #[cfg(any(test, feature = "testing"))]

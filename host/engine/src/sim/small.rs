@@ -14,6 +14,7 @@ use crate::engine::{Engine, Parts, Settings};
 use crate::handler::Handler;
 use crate::lookup::{Lookup, Unanswered};
 use crate::model::{AnswerValue, DeadLetter, Event, PluginName, SinkName, Timestamp};
+use crate::store::Store;
 use crate::store::memory::MemoryStore;
 use crate::transport::Transport;
 
@@ -45,11 +46,21 @@ pub async fn start_with(
     sink: Option<Arc<dyn Transport>>,
     settings: Settings,
 ) -> Engine {
+    start_on(Arc::new(store.clone()), handler, sink, settings).await
+}
+
+/// On any store.
+pub async fn start_on(
+    store: Arc<dyn Store>,
+    handler: Arc<dyn Handler>,
+    sink: Option<Arc<dyn Transport>>,
+    settings: Settings,
+) -> Engine {
     let begin = Instant::now();
     let name = SinkName::from("sink");
     let routes = sink.iter().map(|_| (COMMAND.to_owned(), name.clone())).collect();
     let parts = Parts {
-        store: Arc::new(store.clone()),
+        store,
         handlers: vec![handler],
         canaries: Vec::new(),
         lookup: Arc::new(Missing),
@@ -58,7 +69,7 @@ pub async fn start_with(
         clock: Arc::new(move || Timestamp(START).after(begin.elapsed())),
         settings: Settings { shards: 0, ..settings },
     };
-    Engine::start(parts).await.expect("the store in memory can be read")
+    Engine::start(parts).await.expect("the store can be read")
 }
 
 /// A note that leads to one command of this key.

@@ -19,6 +19,7 @@ use super::hot::History;
 use super::ledger;
 use super::life::Timeline;
 use super::scripts::{Pattern, Script, handlers};
+use super::unwritable::Unwritable;
 use super::world::{Life, Operator, Plan, START, Treatment, event, is_refused};
 use crate::engine::{Parts, Settings};
 use crate::handler::{Call, Handler, Reply};
@@ -260,7 +261,16 @@ fn plan() -> Plan {
     let mut poisoned: BTreeSet<String> = treatments.keys().cloned().collect();
     poisoned.insert("o2".to_owned());
     let refused = BTreeSet::from(["o1".to_owned()]);
-    Plan { events, orders, poisoned, refused, skips: false, treatments, sets_clock: false }
+    Plan {
+        events,
+        orders,
+        poisoned,
+        refused,
+        unwritable: Unwritable::default(),
+        skips: false,
+        treatments,
+        sets_clock: false,
+    }
 }
 
 /// Of which orders' notes records were made: each once, but for those that the operator

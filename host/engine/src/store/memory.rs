@@ -16,7 +16,7 @@ use super::{
 use crate::model::{
     AgeTime, Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
     DecisionRecord, Held, Instance, Key, LogEntry, Message, Origin, Parked, PluginName, Position,
-    Sequence, SinkName, Timer, TimerName, TimerPlace, Timestamp,
+    Sequence, SinkName, Timer, TimerName, TimerPlace, TimerRef, Timestamp,
 };
 
 /// Cheap to clone; all clones are one store.
@@ -102,16 +102,7 @@ impl Tables {
         for append in &batch.appends {
             let event = &append.event;
             let identity = (append.hops.origin(), event.source.clone(), event.id.clone());
-            let mut has_fired = false;
-            if let Some(timer) = &append.fires {
-                let row = (timer.plugin.clone(), timer.instance.clone(), timer.name.clone());
-                if self.timers.get(&row).is_some_and(|stored| stored.timer == *timer)
-                    && let Some(fired) = self.timers.remove(&row)
-                {
-                    self.timers_fired.insert(row, fired);
-                    has_fired = true;
-                }
-            }
+            let has_fired = append.fires.as_ref().is_some_and(|timer| self.fire(timer));
             if append.redriven || self.is_new(identity, append.position) {
                 let entry = LogEntry {
                     position: append.position,
@@ -124,6 +115,9 @@ impl Tables {
                 assert!(!has_fired, "a timer went without its event: {append:?}");
                 committed.duplicates.push(append.position);
             }
+        }
+        for timer in &batch.timers_fired {
+            self.fire(timer);
         }
         for (plugin, key) in &batch.instances_removed {
             let row = (plugin.clone(), key.clone());
@@ -204,6 +198,16 @@ impl Tables {
             committed.expired = self.expire(expire);
         }
         committed
+    }
+
+    /// Marks a timer as fired. False if it was set anew or cleared meanwhile.
+    fn fire(&mut self, timer: &TimerRef) -> bool {
+        let row = (timer.plugin.clone(), timer.instance.clone(), timer.name.clone());
+        let is_set = self.timers.get(&row).is_some_and(|stored| stored.timer == *timer);
+        if is_set && let Some(fired) = self.timers.remove(&row) {
+            self.timers_fired.insert(row, fired);
+        }
+        is_set
     }
 
     fn is_new(&mut self, identity: (Origin, String, String), position: Position) -> bool {

@@ -177,6 +177,8 @@ pub struct Batch {
     pub instances_removed: Vec<(PluginName, Key)>,
     pub claims: Vec<ClaimChange>,
     pub timers_set: Vec<TimerRow>,
+    /// Fired like those of `appends`, but as dead letters: their events cannot be appended.
+    pub timers_fired: Vec<TimerRef>,
     /// Clearing a timer that is not there changes nothing.
     pub timers_cleared: Vec<(PluginName, Key, TimerName)>,
     pub decisions: Vec<DecisionRecord>,
@@ -406,9 +408,14 @@ pub struct ReadError(pub String);
 /// A commit that failed, by what the engine must do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CommitError {
-    /// Certainly nothing was written; the same batch can be tried again.
+    /// Certainly nothing was written, and it may be written later: the store as a whole
+    /// takes nothing now.
     #[error("{0}")]
     NotCommitted(String),
+    /// Certainly nothing was written, and this batch never will be: there is a row in it
+    /// that the store cannot hold. Parts of it can be tried.
+    #[error("{0}")]
+    Rejected(String),
     /// It may or may not have been written. Only `recover` tells.
     #[error("outcome unknown: {0}")]
     Unknown(String),

@@ -61,8 +61,13 @@ pub(super) async fn an_instance_has_the_timers_that_it_has_not_decided(stores: &
     };
     subject.commit(batch).await;
     let fires = |place, row: TimerRow| Append { fires: Some(row.timer), ..append(place, place) };
-    let fired = vec![fires(1, timer("o-1", "a", 9)), fires(2, timer("o-1", "b", 9))];
-    subject.commit(Batch { appends: fired, ..Batch::default() }).await;
+    // One fires as an event, the other as a dead letter; one that was replaced does not.
+    let batch = Batch {
+        appends: vec![fires(1, timer("o-1", "a", 9))],
+        timers_fired: vec![timer("o-1", "b", 9).timer, timer("o-1", "c", 8).timer],
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
     let mut names = Vec::new();
     // Fired or not; until it is set anew, or cleared.
     let again = timer("o-1", "b", 99);

@@ -27,7 +27,7 @@ mod waiting;
 
 use async_trait::async_trait;
 
-pub(super) use self::samples::*;
+pub(crate) use self::samples::*;
 use super::{Batch, CommitError, Committed, Page, Store};
 use crate::model::Position;
 
@@ -86,7 +86,9 @@ impl<'a> Subject<'a> {
                         return None;
                     }
                 }
-                Err(error @ CommitError::Fenced(_)) => panic!("{error}"),
+                Err(error @ (CommitError::Rejected(_) | CommitError::Fenced(_))) => {
+                    panic!("{error}")
+                }
             }
         }
         panic!("the store of `{}` never commits", self.name);
