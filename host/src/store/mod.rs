@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod backup;
 mod expire;
+mod files;
 mod inbox;
 mod letters;
 pub mod lists;

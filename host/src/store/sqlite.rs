@@ -27,6 +27,7 @@ use sqlx::{
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Mutex;
 
+use super::files::{self, FileId};
 use super::open::{self, Claim, OpenError};
 use super::recover::recover;
 use super::rows::{self, integer, texts};
@@ -46,6 +47,8 @@ pub struct SqliteStore {
     pub(super) options: SqliteConnectOptions,
     sizes: Sizes,
     path: PathBuf,
+    /// The file that was opened.
+    database: (PathBuf, FileId),
     _claim: Claim,
 }
 
@@ -66,8 +69,9 @@ impl SqliteStore {
         let writer = blocking(|| Writer::connect(&path, sizes))
             .map_err(|error| OpenError::Io { path: path.clone(), why: error.to_string() })?;
         let readers = readers(&options, READERS).await.map_err(io)?;
+        let database = writer.files.database().clone();
         let writer = Mutex::new(Some(writer));
-        Ok(Self { writer, readers, options, sizes, path, _claim: claim })
+        Ok(Self { writer, readers, options, sizes, path, database, _claim: claim })
     }
 
     /// Connections for others who read.
@@ -188,8 +192,11 @@ impl Store for SqliteStore {
     async fn recover(&self) -> Result<Recovered, ReadError> {
         let mut writer = self.writer.lock().await;
         if writer.is_none() {
+            // What this path leads to now may be another store.
+            files::check(&self.database).map_err(ReadError)?;
             let connected = blocking(|| Writer::connect(&self.path, self.sizes));
-            *writer = Some(connected.map_err(|error| trouble::unreadable(&self.path, &error))?);
+            let connected = connected.map_err(|error| trouble::unreadable(&self.path, &error))?;
+            *writer = Some(connected);
         }
         drop(writer);
         let mut reader = self.begin().await?;

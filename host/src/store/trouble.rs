@@ -26,6 +26,9 @@ pub(super) enum WriteError {
     /// A row is there, and not understood.
     #[error("{0}")]
     Damaged(String),
+    /// A file of the store is not there.
+    #[error("{0}")]
+    Files(String),
 }
 
 /// An error that may be SQLite's own.
@@ -48,7 +51,7 @@ impl Trouble for WriteError {
                 Some(error.extended_code & 0xff)
             }
             Self::Sqlite(error) => Some(error.sqlite_error()?.extended_code & 0xff),
-            Self::Damaged(_) => None,
+            Self::Damaged(_) | Self::Files(_) => None,
         }
     }
 }

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use sagabox_engine::store::{Batch, CommitError, Committed, Expire};
 
 use super::expire::{self, Sweep};
+use super::files::Files;
 use super::inbox::Forgotten;
 use super::open;
 use super::seen::{Done, Hash, Seen, Sizes};
@@ -18,6 +19,7 @@ use super::{inbox, tables};
 
 pub(super) struct Writer {
     connection: Connection,
+    pub files: Files,
     seen: Seen,
     sweep: Sweep,
 }
@@ -38,11 +40,19 @@ impl Writer {
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let seen = inbox::load(&connection, sizes)?;
         connection.execute_batch("COMMIT")?;
-        Ok(Self { connection, seen, sweep: Sweep::default() })
+        let files = Files::of(path).map_err(|error| WriteError::Files(error.to_string()))?;
+        Ok(Self { connection, files, seen, sweep: Sweep::default() })
     }
 
     /// After `Unknown` it must not be used again.
     pub fn commit(&mut self, path: &Path, batch: &Batch) -> Result<Committed, CommitError> {
+        let committed = self.transact(path, batch);
+        // Another store may have the name by now: it has nothing of this commit.
+        self.files.check().map_err(CommitError::Fenced)?;
+        committed
+    }
+
+    fn transact(&mut self, path: &Path, batch: &Batch) -> Result<Committed, CommitError> {
         if let Err(error) = self.run("BEGIN IMMEDIATE") {
             return Err(CommitError::NotCommitted(plainly(path, &error)));
         }
