@@ -11,6 +11,7 @@ pub mod command;
 pub mod events;
 pub mod example;
 pub mod host;
+pub mod lookup;
 pub mod mutants;
 pub mod paths;
 pub mod registry;

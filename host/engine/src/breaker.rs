@@ -1,5 +1,6 @@
 //! Pure: whether a sink is worth trying. A sink that is down as a whole pauses its route
-//! instead of using up the attempts of every message that waits for it.
+//! instead of using up the attempts of every message that waits for it. The same of a lookup
+//! and the questions that wait for it: read "lookup" for sink and "question" for message.
 //!
 //! Failed deliveries count by what they say. One that says that the sink is in trouble
 //! counts each time. One that says that a message failed counts once for each message: the
@@ -100,6 +101,20 @@ impl Breaker {
         }
     }
 
+    /// A delivery that was begun is given up, and says nothing.
+    pub fn abandon(&mut self, was_probe: bool) {
+        match &mut self.state {
+            State::Closed(row) if !row.is_proven => row.begun = row.begun.saturating_sub(1),
+            State::Open { probing, .. } if was_probe => *probing = false,
+            State::Closed(_) | State::Open { .. } => {}
+        }
+    }
+
+    /// The sink has answered, and nothing failed since.
+    pub fn is_proven(&self) -> bool {
+        matches!(&self.state, State::Closed(row) if row.is_proven)
+    }
+
     /// Since when nothing gets through, and when the next attempt is.
     pub fn open(&self) -> Option<(Instant, Instant)> {
         match self.state {
@@ -152,7 +167,6 @@ impl Breaker {
 
     fn pause(&self, round: u32, at_least: Option<Duration>, seed: u64) -> Duration {
         let pause = self.policy.endless().delay(round, seed, at_least);
-        // Full jitter may say "at once": a sink that is down gets some rest.
         pause.unwrap_or(self.policy.delay_max).max(self.policy.delay_min)
     }
 }
@@ -241,6 +255,26 @@ mod tests {
         breaker.begin();
         breaker.failed(at(1_000), Trouble::Sink, Some(Duration::from_secs(30)), 1);
         assert_eq!(breaker.open(), Some((start, at(31_000))));
+    }
+
+    #[test]
+    fn a_delivery_that_is_given_up_lets_another_one_begin() {
+        let (start, _) = times();
+        let mut breaker = Breaker::new(POLICY);
+        for _ in 0..10 * FAILURES_MAX {
+            assert_eq!(breaker.admits(start), Admits::Another);
+            breaker.begin();
+            breaker.abandon(false);
+        }
+        fail(&mut breaker, FAILURES_MAX, start);
+        let (_, until) = breaker.open().unwrap();
+        for _ in 0..3 {
+            assert_eq!(breaker.admits(until), Admits::Probe);
+            breaker.begin();
+            breaker.abandon(false);
+            assert_eq!(breaker.admits(until), Admits::None, "the probe is still under way");
+            breaker.abandon(true);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! and [`transport::Transport`].
 
 mod age;
+mod asking;
 mod backlog;
 mod breaker;
 mod canary;

@@ -77,6 +77,8 @@ enum Command {
     End(letters::Instance),
     /// List sinks that do not answer
     Sinks(lists::Sinks),
+    /// List lookups that do not answer
+    Lookups(lists::Lookups),
     /// Show what became of every event and message
     Accounts(lists::Accounts),
     /// List the host's own queues
@@ -173,6 +175,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Cancel(cancel) => cancel.execute("cancel").await,
         Command::End(end) => end.execute("end").await,
         Command::Sinks(sinks) => sinks.execute().await,
+        Command::Lookups(lookups) => lookups.execute().await,
         Command::Accounts(accounts) => accounts.execute().await,
         Command::Queues(queues) => queues.execute().await,
         Command::Backup(backup) => backup.execute().await,

@@ -125,6 +125,10 @@ fn render(
     for down in &status.sinks_down {
         page.sample("sagabox_sink_down", &[("sink", down.sink.as_str())], 1);
     }
+    page.head("sagabox_lookup_down", "gauge", "1 for each lookup that does not answer.");
+    for down in &status.lookups_down {
+        page.sample("sagabox_lookup_down", &[("lookup", down.lookup.as_str())], 1);
+    }
     if let Some(accounts) = accounts {
         page.accounts(accounts);
     }
@@ -229,6 +233,7 @@ mod tests {
             head: Position(7),
             queues: vec![queue],
             sinks_down: Vec::new(),
+            lookups_down: Vec::new(),
             calls: vec![("p".into(), calls)],
         };
         let traffic = Traffic::default();

@@ -288,9 +288,9 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a lane goes on while its first item waits for a retry",
         edits: &[Edit {
             file: "dispatch/deciding.rs",
-            find: "        self.lanes.put_back(key, position.0, after(Instant::now(), delay));",
+            find: "        self.lanes.put_back(key, position.0, until);",
             replace: "        let Some(again) = self.lanes.finish(key, position.0) else { return };
-        let _ = after(Instant::now(), delay);
+        let _ = until;
         self.lanes.push(key, position.0 + 1_000_000, again);",
         }],
     },
@@ -369,6 +369,46 @@ pub const MUTATIONS: &[Mutation] = &[
             file: "breaker.rs",
             find: "Trouble::Message(message) if row.messages.contains(&message) => {}",
             replace: "Trouble::Message(u64::MAX) => {}",
+        }],
+    },
+    Mutation {
+        name: "a lookup's trouble uses up the attempts of the events that ask it",
+        edits: &[Edit {
+            file: "asking.rs",
+            find: "let charge = match is_of_lookup && !others_work {",
+            replace: "let charge = match is_of_lookup && !others_work && name.is_empty() {",
+        }],
+    },
+    Mutation {
+        name: "a lookup that is down is asked by every event",
+        edits: &[Edit {
+            file: "asking.rs",
+            find: "Admits::None => return Ok(Err(None)),",
+            replace: "Admits::None | Admits::NoneUntil(_) => false,",
+        }],
+    },
+    Mutation {
+        name: "a question that is given up keeps its place",
+        edits: &[Edit {
+            file: "asking.rs",
+            find: "lock(&self.gate.state).breaker.abandon(self.is_probe);",
+            replace: "let _ = self.is_probe;",
+        }],
+    },
+    Mutation {
+        name: "the same event asks a lookup that is down each time",
+        edits: &[Edit {
+            file: "dispatch/deciding.rs",
+            find: "let turn = mix(seed ^ u64::from(troubles.failures)) % PROBE_TURNS_MS;",
+            replace: "let turn = mix(seed) % PROBE_TURNS_MS;",
+        }],
+    },
+    Mutation {
+        name: "all attempts may be used up within seconds",
+        edits: &[Edit {
+            file: "retry.rs",
+            find: "Duration::from_millis(half + random % (millis - half + 1));",
+            replace: "Duration::from_millis(random % (half + 1));",
         }],
     },
     Mutation {

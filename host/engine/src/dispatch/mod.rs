@@ -42,13 +42,13 @@ use futures::stream::{FuturesOrdered, FuturesUnordered};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::asking::{Failed, FailedAt, Lookups};
 use crate::canary::Canary;
 use crate::commit::{PluginChanges, Work};
 use crate::handler::{Call, Handler};
 use crate::hash::HashMap;
 use crate::identity::DecisionIdentity;
 use crate::lanes::Lanes;
-use crate::lookup::{Lookup, Unanswered};
 use crate::model::{
     Answer, Correlation, Counters, Cursor, DeadLetter, DeadLetterId, Effect, Key, LogEntry,
     Manifest, PluginName, Position, Subscription, Timestamp,
@@ -94,10 +94,9 @@ const CURSOR_DELAY: Duration = Duration::from_millis(100);
 pub struct Surroundings {
     pub shards: Shards,
     pub store: Arc<dyn Store>,
-    pub lookup: Arc<dyn Lookup>,
+    pub lookups: Arc<Lookups>,
     pub clock: Clock,
     pub retry: RetryPolicy,
-    pub lookup_timeout: Duration,
     pub instance_bytes_max: usize,
     pub waiting_max: u64,
     pub entries_read_max: usize,
@@ -242,10 +241,20 @@ struct Delivery {
     /// the claim which it waited for. None where an operator is why.
     accepted_at: Option<Timestamp>,
     attempt: u32,
+    /// What failed so far, if anything did.
+    troubles: Option<Box<Troubles>>,
     /// Set at the attempt's first call, so that its answers do not change the time.
     now: Option<Timestamp>,
     answers: Vec<Answer>,
     rounds: u32,
+}
+
+/// Failures of a delivery, whoever's they were: the pauses grow with them.
+#[derive(Default)]
+struct Troubles {
+    failures: u32,
+    /// Where a lookup was when it failed last for its own sake.
+    failed_at: Option<FailedAt>,
 }
 
 /// Which bookkeeping a delivery belongs to.
@@ -264,7 +273,7 @@ struct Asked {
     position: Position,
     key: Key,
     generation: u32,
-    answers: Result<Vec<Answer>, Unanswered>,
+    answers: Result<Vec<Answer>, Failed>,
 }
 
 impl Dispatcher {

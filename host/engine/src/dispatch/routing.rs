@@ -30,6 +30,7 @@ impl Delivery {
             via,
             accepted_at: None,
             attempt: 1,
+            troubles: None,
             now: None,
             answers: Vec::new(),
             rounds: 0,

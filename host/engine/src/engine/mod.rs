@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
 use crate::Serving;
+use crate::asking::Lookups;
 use crate::backlog::Backlog;
 use crate::commit::{Offer, Work};
 use crate::handler::Handler;
@@ -37,6 +38,7 @@ pub use self::operators::InstanceError;
 use self::queues::Queues;
 pub use self::queues::{Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, Selection};
 use self::stages::{Stages, supervise};
+pub use crate::asking::LookupDown;
 pub use crate::canary::{Canary, Share};
 pub use crate::receipt::{OfferError, Receipt};
 pub use crate::resolve::{Action, Resolution, ResolveError};
@@ -97,7 +99,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    fn retry(&self) -> RetryPolicy {
+    pub(crate) fn retry(&self) -> RetryPolicy {
         RetryPolicy {
             attempts_max: self.attempts_max,
             delay_min: self.retry_delay_min,
@@ -111,7 +113,8 @@ impl Default for Settings {
         Self {
             shards: 2,
             attempts_max: 10,
-            retry_delay_min: Duration::from_millis(200),
+            // Ten attempts span one and a half to three minutes.
+            retry_delay_min: Duration::from_millis(500),
             retry_delay_max: Duration::from_secs(60),
             lookup_timeout: Duration::from_secs(10),
             instance_bytes_max: 64 << 20,
@@ -143,6 +146,7 @@ struct Shared {
     life: Mutex<Option<Life>>,
     backlog: Arc<Backlog>,
     sinks: Arc<SinkStates>,
+    lookups: Arc<Lookups>,
     stop: CancellationToken,
     /// The time for an orderly end is over.
     cut_off: CancellationToken,
@@ -178,6 +182,8 @@ pub struct Status {
     pub queues: Vec<QueueStatus>,
     /// Sinks that do not answer.
     pub sinks_down: Vec<SinkDown>,
+    /// Lookups that do not answer.
+    pub lookups_down: Vec<LookupDown>,
     /// By plugin.
     pub calls: Vec<(PluginName, CallTotals)>,
 }
@@ -195,6 +201,8 @@ impl Engine {
         for canary in parts.canaries.iter().cloned() {
             roster.put_canary(canary).expect("a canary fits what it is started with");
         }
+        let (lookup, settings) = (Arc::clone(&parts.lookup), &parts.settings);
+        let lookups = Lookups::new(lookup, settings.lookup_timeout, settings.retry());
         let shared = Arc::new(Shared {
             shards: Shards::new(parts.settings.shards),
             backlog: Arc::new(Backlog::new(parts.settings.backlog_max)),
@@ -204,6 +212,7 @@ impl Engine {
             admission: Arc::new(Semaphore::new(WAITING_EVENTS_MAX)),
             life: Mutex::new(None),
             sinks: Arc::new(SinkStates::default()),
+            lookups: Arc::new(lookups),
             stop: CancellationToken::new(),
             cut_off: CancellationToken::new(),
             ended: watch::Sender::new(None),
@@ -321,6 +330,7 @@ impl Engine {
             head: Position(life.map_or(0, |life| life.log.head())),
             queues,
             sinks_down: self.shared.sinks.down(),
+            lookups_down: self.shared.lookups.down(&self.shared.parts.clock),
             calls: self.shared.shards.totals(),
         }
     }

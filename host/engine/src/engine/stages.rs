@@ -129,10 +129,9 @@ impl Stages {
         let around = Surroundings {
             shards: shared.shards.clone(),
             store: Arc::clone(&parts.store),
-            lookup: Arc::clone(&parts.lookup),
+            lookups: Arc::clone(&shared.lookups),
             clock: Arc::clone(&parts.clock),
             retry: parts.settings.retry(),
-            lookup_timeout: parts.settings.lookup_timeout,
             instance_bytes_max: parts.settings.instance_bytes_max,
             waiting_max: parts.settings.waiting_max,
             entries_read_max: parts.settings.entries_read_max,

@@ -12,7 +12,7 @@ use super::scripts::{Pattern, served};
 use super::world::{START, event};
 use crate::engine::{Engine, Parts, Settings};
 use crate::lookup::{Lookup, Unanswered};
-use crate::model::{AnswerValue, Failure, PluginName, Timestamp};
+use crate::model::{AnswerValue, PluginName, Timestamp};
 use crate::store::memory::MemoryStore;
 
 /// Far longer than any delay of the engine's own.
@@ -28,8 +28,8 @@ impl Lookup for Crowded {
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         asked.push(Instant::now());
         match asked.len() {
-            1 => Err(Unanswered {
-                failure: Failure::Transient("planted: crowded".to_owned()),
+            1 => Err(Unanswered::Unavailable {
+                reason: "planted: crowded".to_owned(),
                 retry_after: Some(PAUSE),
             }),
             _ => Ok(AnswerValue::Missing),

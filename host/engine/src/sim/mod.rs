@@ -11,6 +11,8 @@
 //! and [`FaultyStore`](crate::store::faulty::FaultyStore). `sagabox sim` is such a world.
 
 #[cfg(test)]
+mod asking;
+#[cfg(test)]
 mod clocks;
 #[cfg(test)]
 mod compensating;

@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::forger::Forger;
 use super::hot::Directory;
@@ -23,7 +24,7 @@ use crate::engine::{Action, Engine, EngineEnd, OfferError, Parts, Resolution, Se
 use crate::housekeeping::Retention;
 use crate::lookup::{Lookup, Unanswered};
 use crate::model::{
-    AnswerValue, DeadLetterSubject, Event, Failure, Message, PluginName, SinkName, Timestamp,
+    AnswerValue, DeadLetterSubject, Event, Message, PluginName, SinkName, Timestamp,
 };
 use crate::receipt::Receipt;
 use crate::store::faulty::{FaultRates, FaultyStore};
@@ -212,7 +213,7 @@ impl World {
             store: Arc::new(FaultyStore::failing(self.store.clone(), planted)),
             handlers: self.directory.handlers(),
             canaries: self.directory.canaries(),
-            lookup: Arc::new(Customers(Mutex::new(StdRng::seed_from_u64(seed)))),
+            lookup: Arc::new(Customers(Mutex::new((StdRng::seed_from_u64(seed), None)))),
             sinks: HashMap::from([(SinkName::from("sink"), sink)]),
             routes: BTreeMap::from([route("close"), route("notify"), route("record")]),
             clock: Arc::new(|| Timestamp(0)),
@@ -618,18 +619,27 @@ pub fn is_refused(orders: &BTreeSet<String>, message: &Message) -> bool {
     message.event.event_type == "notify" && orders.contains(message.key.as_str())
 }
 
-/// A lookup that is slow, and fails now and then.
-struct Customers(Mutex<StdRng>);
+/// A lookup that is slow, fails now and then, and is down for a while now and then.
+struct Customers(Mutex<(StdRng, Option<Instant>)>);
 
 #[async_trait]
 impl Lookup for Customers {
     async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Unanswered> {
-        let roll: u32 =
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..1_000);
+        let (roll, is_down) = {
+            let (random, down_until) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let roll: u32 = random.random_range(0..1_000);
+            if roll < 5 {
+                let outage = Duration::from_millis(random.random_range(0..5_000));
+                *down_until = Some(Instant::now() + outage);
+            }
+            (roll, down_until.is_some_and(|until| Instant::now() < until))
+        };
         tokio::time::sleep(Duration::from_micros(u64::from(roll) * 5)).await;
-        match roll < 50 {
-            true => Err(Failure::Transient("planted".to_owned()).into()),
-            false => Ok(AnswerValue::Missing),
+        let reason = "planted".to_owned();
+        match roll {
+            _ if is_down => Err(Unanswered::Unavailable { reason, retry_after: None }),
+            0..50 => Err(Unanswered::Transient { reason, retry_after: None }),
+            _ => Ok(AnswerValue::Missing),
         }
     }
 }
