@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use axum::http::HeaderName;
 use sagabox_engine::engine::{Engine, EngineEnd, Parts};
 use sagabox_engine::model::{SinkName, Timestamp};
-use sagabox_engine::transport::Transport;
+use sagabox_engine::transport::{self, Transport};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -155,12 +155,12 @@ fn ended_in_order(end: EngineEnd) -> anyhow::Result<()> {
 }
 
 fn sinks(
-    sinks: &BTreeMap<String, Destination>,
-) -> anyhow::Result<HashMap<SinkName, Arc<dyn Transport>>> {
+    sinks: &BTreeMap<String, config::Sink>,
+) -> anyhow::Result<HashMap<SinkName, transport::Sink>> {
     let mut taken = BTreeMap::new();
     let mut opened = HashMap::new();
     for (name, sink) in sinks {
-        let transport: Arc<dyn Transport> = match sink {
+        let transport: Arc<dyn Transport> = match &sink.to {
             Destination::Http { url, timeout, in_flight, headers, status } => {
                 let about = |what: &str| format!("set up sink.{name}{what}");
                 let url = url.read().and_then(|text| SecretUrl::parse(text.expose()));
@@ -180,7 +180,8 @@ fn sinks(
             Destination::File(path) => Arc::new(file_sink(name, path, &mut taken)?),
             Destination::Stdout => Arc::new(StdoutTransport),
         };
-        opened.insert(SinkName::from(name.as_str()), transport);
+        let sink = transport::Sink { transport, order: sink.order };
+        opened.insert(SinkName::from(name.as_str()), sink);
     }
     Ok(opened)
 }

@@ -9,6 +9,7 @@ mod breaker;
 mod canary;
 mod commit;
 pub mod correlate;
+mod deferred;
 mod detached;
 mod dispatch;
 pub mod engine;

@@ -1,7 +1,10 @@
 //! What relay and queue have in common: a sink's messages in lanes by ordering
 //! key, and the bookkeeping of what is settled. One message that cannot be
 //! delivered holds up its own key alone, behind a dead letter.
-use std::collections::BTreeSet;
+//!
+//! What a sink has in memory is bounded in bytes: the tail of its outbox, its lanes, and what
+//! waits for a commit. All else stays in the store, and is read back in order.
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::Clock;
 use crate::commit::{SinkChanges, Work};
+use crate::deferred::Deferred;
 use crate::detached::detached;
 use crate::hash::HashMap;
 use crate::identity;
@@ -29,16 +33,43 @@ use crate::rejection::LettersDropped;
 use crate::resolve::{
     Action, LetterIds, Resolution, ResolveError, ResolveRequest, keep_reserved, write_letter,
 };
-use crate::store::{MessageLane, Page, ParkedKey, ReadError, RecoveredSink, SinkProgress, Store};
+use crate::store::{
+    MessageLane, OpenLetter, Page, ParkedKey, ReadError, RecoveredSink, SinkProgress, Store,
+};
+use crate::transport::Order;
 use crate::watermark::Watermark;
 
-/// Messages of one sink in memory. Bounds memory; more stay in the store.
+/// Messages of one sink that are read and not settled. Bounds the sink's cursor, too.
 const WINDOW: usize = 16_384;
-const READ_MAX: usize = 2_048;
+/// Their bytes in memory, beyond what one read brings: two of the largest leases.
+const WINDOW_BYTES: usize = 32 << 20;
+/// When they take more than this, a message that must wait for another one of its key does so
+/// in the store.
+const CROWDED_BYTES: usize = WINDOW_BYTES / 2;
+/// How many are read at once, and their bytes beyond the first message.
+const READ: Page = Page { rows: 2_048, bytes: 4 << 20 };
 const READ_RETRY: Duration = Duration::from_millis(200);
 
 /// What leaves one after another.
-pub type Lane = (PluginName, Key);
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lane {
+    /// The messages of one ordering key.
+    Key(PluginName, Key),
+    /// One message by itself: its place in the outbox.
+    Message(u64),
+    /// All messages of the sink.
+    Whole,
+}
+
+impl Lane {
+    fn new(order: Order, plugin: &PluginName, key: &Key, sequence: u64) -> Self {
+        match order {
+            Order::Key => Self::Key(plugin.clone(), key.clone()),
+            Order::None => Self::Message(sequence),
+            Order::Whole => Self::Whole,
+        }
+    }
+}
 
 /// A message under way.
 pub struct Parcel {
@@ -89,11 +120,17 @@ pub struct Resumed {
     lane: Lane,
     letter: Option<DeadLetter>,
     rows: Vec<Arc<Message>>,
+    /// They were not parked, but deferred.
+    deferred: bool,
 }
 
 pub struct Outlet {
     pub sink: SinkName,
     pub lanes: Lanes<Lane, Parcel>,
+    pub order: Order,
+    deferred: Deferred<Lane>,
+    /// Of what is in `changes` and not in the lanes.
+    changes_bytes: usize,
     parking: Parking<Lane, Parcel>,
     /// Letters that are being redriven.
     redriving: HashMap<DeadLetterId, DeadLetter>,
@@ -119,6 +156,7 @@ pub struct Outlet {
 impl Outlet {
     pub fn new(
         recovered: RecoveredSink,
+        order: Order,
         mut reader: OutboxReader,
         requests: mpsc::UnboundedReceiver<ResolveRequest>,
         letter_ids: Arc<LetterIds>,
@@ -132,6 +170,9 @@ impl Outlet {
         let mut outlet = Self {
             sink: progress.sink,
             lanes: Lanes::default(),
+            order,
+            deferred: Deferred::default(),
+            changes_bytes: 0,
             parking: Parking::new(waiting_max),
             redriving: HashMap::default(),
             requests,
@@ -150,11 +191,25 @@ impl Outlet {
             dropped_of,
             clock,
         };
-        for ParkedKey { key, letters, waiting } in &recovered.parked {
-            let lane = (key.plugin.clone(), key.key.clone());
-            outlet.parking.restore(&lane, letters, waiting);
-        }
+        outlet.restore(&recovered.parked);
         outlet
+    }
+
+    /// Takes up what the last run put aside, perhaps in another order.
+    fn restore(&mut self, parked: &[ParkedKey<MessageLane>]) {
+        let mut lanes: BTreeMap<Lane, (Vec<OpenLetter>, Vec<u64>)> = BTreeMap::new();
+        for ParkedKey { key, letters, waiting } in parked {
+            let lane = |place| Lane::new(self.order, &key.plugin, &key.key, place);
+            for letter in letters {
+                lanes.entry(lane(letter.place)).or_default().0.push(*letter);
+            }
+            for place in waiting {
+                lanes.entry(lane(*place)).or_default().1.push(*place);
+            }
+        }
+        for (lane, (letters, waiting)) in lanes {
+            self.parking.restore(&lane, &letters, &waiting);
+        }
     }
 
     /// Takes messages from the outbox into the lanes. True if it took any.
@@ -166,7 +221,7 @@ impl Outlet {
             return Ok(false);
         }
         let before = self.reader.place;
-        let messages = self.reader.next(READ_MAX).await?;
+        let messages = self.reader.next(READ).await?;
         let mut last = before.0;
         for message in messages {
             self.skip(last + 1, message.sequence.0 - 1);
@@ -179,9 +234,17 @@ impl Outlet {
         Ok(self.reader.place > before)
     }
 
+    /// Messages that are read, neither parked nor settled.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lanes.len() + self.deferred.len()
+    }
+
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.lanes.len() < WINDOW
+        // Behind a dead letter of a sink that keeps its whole order nothing could leave.
+        let stands = self.order == Order::Whole && self.parking.contains(&Lane::Whole);
+        self.len() < WINDOW && self.reader.bytes.now() < WINDOW_BYTES && !stands
     }
 
     /// Where `fill` reads from, and from which place on.
@@ -190,22 +253,42 @@ impl Outlet {
     }
 
     fn take_in(&mut self, message: Arc<Message>) {
-        let lane = (message.plugin.clone(), message.key.clone());
-        self.enqueue(&lane, Parcel::new(message, Via::Outbox));
+        let lane = Lane::new(self.order, &message.plugin, &message.key, message.sequence.0);
+        match self.deferred.contains(&lane) || self.must_defer(&lane) {
+            true => self.deferred.defer(&lane, message.sequence.0),
+            false => self.enqueue(&lane, Parcel::new(message, Via::Outbox)),
+        }
+    }
+
+    /// Behind a dead letter it would be parked, which is durable. In the other orders there is
+    /// nothing to gain: a lane has one message, or is the only lane.
+    fn must_defer(&self, lane: &Lane) -> bool {
+        self.reader.bytes.now() > CROWDED_BYTES
+            && self.order == Order::Key
+            && self.lanes.contains(lane)
+            && !self.parking.contains(lane)
+    }
+
+    fn push(&mut self, lane: &Lane, parcel: Parcel) {
+        let (sequence, bytes) = (parcel.message.sequence.0, parcel.message.event.bytes());
+        if self.lanes.push(lane, sequence, parcel) {
+            self.reader.bytes.add(bytes);
+        }
     }
 
     fn enqueue(&mut self, lane: &Lane, parcel: Parcel) {
         let sequence = parcel.message.sequence;
         match self.parking.admit(lane, sequence.0) {
-            Admission::Free => {
-                self.lanes.push(lane, sequence.0, parcel);
+            Admission::Free => self.push(lane, parcel),
+            Admission::Park => self.park_message(lane, &parcel.message),
+            Admission::Buffer => {
+                self.reader.bytes.add(parcel.message.event.bytes());
+                self.parking.buffer(lane, parcel);
             }
-            Admission::Park => self.park_message(lane, sequence),
-            Admission::Buffer => self.parking.buffer(lane, parcel),
             Admission::Overflow(first) => {
                 let reason = format!(
                     "too many messages of `{}` wait behind dead letter {}",
-                    lane.1, first.0
+                    parcel.message.key, first.0
                 );
                 let now = (self.clock)();
                 self.write_off(lane, parcel, &reason, 0, now);
@@ -225,8 +308,12 @@ impl Outlet {
     /// A taken message was delivered.
     pub fn delivered(&mut self, lane: &Lane, sequence: u64) {
         if let Some(parcel) = self.lanes.finish(lane, sequence) {
+            self.reader.bytes.subtract(parcel.message.event.bytes());
             self.counters.handled += 1;
             self.settle(lane, sequence, parcel.via);
+            if self.deferred.len() > 0 && !self.lanes.contains(lane) {
+                self.deferred.offer(lane);
+            }
         }
     }
 
@@ -274,6 +361,7 @@ impl Outlet {
     /// command, the instance that sent it is told by an event.
     pub fn bury(&mut self, lane: &Lane, sequence: u64, reason: &str, now: Timestamp) {
         for (order, parcel) in self.lanes.clear(lane) {
+            self.reader.bytes.subtract(parcel.message.event.bytes());
             let failed = order == sequence;
             match parcel.via {
                 Via::Letter(id) => {
@@ -281,11 +369,16 @@ impl Outlet {
                 }
                 // It still has its row.
                 Via::Parked if !failed => self.parking.park(lane, order),
-                Via::Outbox if !failed => self.park_message(lane, Sequence(order)),
+                Via::Outbox if !failed => self.park_message(lane, &parcel.message),
                 _ => {
                     let attempts = parcel.attempt;
                     self.write_off(lane, parcel, reason, attempts, now);
                 }
+            }
+        }
+        if let Lane::Key(plugin, key) = lane {
+            for place in self.deferred.remove(lane) {
+                self.park_place(lane, (plugin, key), Sequence(place));
             }
         }
     }
@@ -307,6 +400,10 @@ impl Outlet {
             let event = undeliverable(&message, attempts, reason, now);
             self.changes.reserved.push((event, message.hops.after(1)));
         }
+        // The letter has it, and the event that tells of it has it again.
+        let bytes = 2 * message.event.bytes();
+        self.changes_bytes += bytes;
+        self.reader.bytes.add(bytes);
         let id = self.letter_ids.next();
         self.parking.bury(lane, message.sequence.0, id);
         self.settle(lane, message.sequence.0, via);
@@ -352,8 +449,12 @@ impl Outlet {
         self.dirty = true;
     }
 
-    fn park_message(&mut self, lane: &Lane, sequence: Sequence) {
-        let (plugin, key) = lane.clone();
+    fn park_message(&mut self, lane: &Lane, message: &Message) {
+        self.park_place(lane, (&message.plugin, &message.key), message.sequence);
+    }
+
+    fn park_place(&mut self, lane: &Lane, of: (&PluginName, &Key), sequence: Sequence) {
+        let (plugin, key) = (of.0.clone(), of.1.clone());
         self.changes.parked.push((MessageLane { sink: self.sink.clone(), plugin, key }, sequence));
         self.parking.park(lane, sequence.0);
         self.watermark.finish(sequence.0);
@@ -398,8 +499,7 @@ impl Outlet {
         mut letter: DeadLetter,
         mut resolution: Resolution,
     ) -> Result<(), ResolveError> {
-        let lane = (letter.plugin.clone(), letter.key.clone().unwrap_or_else(|| "".into()));
-        let (place, id) = (place_of(&letter), letter.id);
+        let (lane, place, id) = (self.lane_of(&letter), place_of(&letter), letter.id);
         self.parking
             .check(&lane, place, id)
             .map_err(|refusal| ResolveError::refused(&letter, refusal))?;
@@ -429,10 +529,15 @@ impl Outlet {
         Ok(())
     }
 
+    fn lane_of(&self, letter: &DeadLetter) -> Lane {
+        let key = letter.key.clone().unwrap_or_else(|| "".into());
+        Lane::new(self.order, &letter.plugin, &key, place_of(letter))
+    }
+
     /// Lets what waits behind a dead letter go on that the store rejected. Its message is
     /// counted as discarded.
     fn drop_letter(&mut self, letter: &DeadLetter) {
-        let lane = (letter.plugin.clone(), letter.key.clone().unwrap_or_else(|| "".into()));
+        let lane = self.lane_of(letter);
         self.parking.resolve(&lane, place_of(letter));
         self.counters.discarded += 1;
         self.dirty = true;
@@ -449,27 +554,44 @@ impl Outlet {
 
     /// Reads what may go on, as much of it as there is room for.
     fn read_portions(&mut self) {
+        // One at least: else memory that is full of other keys could hold up these for ever.
+        while (self.lanes.len() == 0 || self.reader.bytes.now() < WINDOW_BYTES)
+            && let Some((key, places)) = self.deferred.next_portion()
+        {
+            self.resume(Portion { key, letter: None, places }, true, None);
+        }
         while let Some(portion) = self.parking.next_portion() {
             let durable = self.when_durable();
-            let (store, sink) = (Arc::clone(&self.reader.store), self.sink.clone());
-            self.resumes.push(detached(async move {
-                if let Some(durable) = durable
-                    && durable.await.is_err()
-                {
-                    // The engine recovers, and this outlet is dropped.
-                    std::future::pending::<()>().await;
-                }
-                loop {
-                    match read_portion(&*store, &sink, &portion).await {
-                        Ok(resumed) => return resumed,
-                        Err(error) => {
-                            tracing::warn!(%sink, %error, "what is parked cannot be read; trying again");
-                            tokio::time::sleep(READ_RETRY).await;
-                        }
+            self.resume(portion, false, durable);
+        }
+    }
+
+    fn resume(
+        &mut self,
+        portion: Portion<Lane>,
+        deferred: bool,
+        durable: Option<oneshot::Receiver<()>>,
+    ) {
+        let (store, sink) = (Arc::clone(&self.reader.store), self.sink.clone());
+        self.resumes.push(detached(async move {
+            if let Some(durable) = durable
+                && durable.await.is_err()
+            {
+                // The engine recovers, and this outlet is dropped.
+                std::future::pending::<()>().await;
+            }
+            loop {
+                match read_portion(&*store, &sink, &portion).await {
+                    Ok((letter, rows)) => {
+                        return Resumed { lane: portion.key, letter, rows, deferred };
+                    }
+                    Err(error) => {
+                        tracing::warn!(%sink, %error, "messages that wait cannot be read; trying again");
+                        tokio::time::sleep(READ_RETRY).await;
                     }
                 }
-            }));
-        }
+            }
+        }));
     }
 
     /// Tells when all changes so far are durable; none if they are.
@@ -488,7 +610,14 @@ impl Outlet {
     }
 
     fn on_resumed(&mut self, resumed: Resumed) {
-        let Resumed { lane, letter, mut rows } = resumed;
+        let Resumed { lane, letter, mut rows, deferred } = resumed;
+        if deferred {
+            self.deferred.end_portion(&lane, rows.iter().map(|message| message.sequence.0));
+            for message in rows {
+                self.push(&lane, Parcel::new(message, Via::Outbox));
+            }
+            return;
+        }
         let limit = self.parking.limit(&lane);
         let letter = letter.filter(|letter| place_of(letter) < limit);
         rows.retain(|message| message.sequence.0 < limit);
@@ -499,13 +628,13 @@ impl Outlet {
             let message = Arc::new(message_of(&self.sink, &letter));
             let via = Via::Letter(letter.id);
             self.redriving.insert(letter.id, letter);
-            self.lanes.push(&lane, message.sequence.0, Parcel::new(message, via));
+            self.push(&lane, Parcel::new(message, via));
         }
         for message in rows {
-            let sequence = message.sequence.0;
-            self.lanes.push(&lane, sequence, Parcel::new(message, Via::Parked));
+            self.push(&lane, Parcel::new(message, Via::Parked));
         }
         for parcel in buffered {
+            self.reader.bytes.subtract(parcel.message.event.bytes());
             self.enqueue(&lane, parcel);
         }
     }
@@ -539,6 +668,7 @@ impl Outlet {
         changes.replies.push(told);
         self.becoming_durable = Some(durable);
         changes.dropped = Some(self.dropped.clone());
+        self.reader.bytes.subtract(std::mem::take(&mut self.changes_bytes));
         self.dirty = false;
         let _ = self.work.send(Work::Sink(Box::new(changes)));
     }
@@ -593,13 +723,14 @@ fn check_edited(letter: &DeadLetter, edited: &mut Event) -> Result<(), ResolveEr
         .map_err(|reason| ResolveError::Edited { id: letter.id.0, reason })
 }
 
+/// A portion's letter, and the first of its rows.
 async fn read_portion(
     store: &dyn Store,
     sink: &SinkName,
     portion: &Portion<Lane>,
-) -> Result<Resumed, ReadError> {
-    let Portion { key: lane, letter, places } = portion;
-    let missing = |what: &str| Err(ReadError(format!("{what} of `{}` is missing", lane.1)));
+) -> Result<(Option<DeadLetter>, Vec<Arc<Message>>), ReadError> {
+    let Portion { letter, places, .. } = portion;
+    let missing = |what: &str| Err(ReadError(format!("{what} of {sink} is missing")));
     let letter = match letter {
         Some(id) => match store.read_dead_letter(*id).await? {
             None => return missing("a dead letter"),
@@ -607,17 +738,15 @@ async fn read_portion(
         },
         None => None,
     };
-    let mut rows = Vec::new();
-    if let Some(first) = places.first() {
-        let of = MessageLane { sink: sink.clone(), plugin: lane.0.clone(), key: lane.1.clone() };
-        let page = Page { rows: places.len(), bytes: PORTION_BYTES };
-        rows = store.read_parked_messages(&of, Sequence(first - 1), page).await?;
-        rows.retain(|message| places.contains(&message.sequence.0));
-        if rows.is_empty() {
-            return missing("what is parked");
-        }
+    let sequences: Vec<Sequence> = places.iter().copied().map(Sequence).collect();
+    if sequences.is_empty() {
+        return Ok((letter, Vec::new()));
     }
-    Ok(Resumed { lane: lane.clone(), letter, rows })
+    let rows = store.read_messages(sink, &sequences, PORTION_BYTES).await?;
+    match rows.is_empty() {
+        true => missing("a message that waits"),
+        false => Ok((letter, rows)),
+    }
 }
 
 /// The event that tells an instance of a command that could not be delivered.

@@ -19,7 +19,7 @@ use crate::monotonic::{self, Instant, after};
 use crate::outlet::{Lane, Outlet};
 use crate::retry::RetryPolicy;
 use crate::sinks::SinkStates;
-use crate::transport::{DeliveryError, Transport};
+use crate::transport::{DeliveryError, Order, Transport};
 
 /// When nothing waits for a time.
 const SLEEP_MAX: Duration = Duration::from_secs(3_600);
@@ -96,7 +96,7 @@ impl Relay {
     ) {
         while under_way.len() < self.transport.in_flight() {
             let max = match self.breaker.admits(Instant::now()) {
-                Admits::Another => self.transport.batch_max().max(1),
+                Admits::Another => self.batch_max(),
                 Admits::Probe => 1,
                 Admits::None | Admits::NoneUntil(_) => return,
             };
@@ -104,6 +104,12 @@ impl Relay {
             self.breaker.begin();
             under_way.push(delivery);
         }
+    }
+
+    /// In a batch, a transport need only keep the order of the keys.
+    fn batch_max(&self) -> usize {
+        let keeps_order = self.outlet.order == Order::Key || self.transport.is_sequential();
+        if keeps_order { self.transport.batch_max().max(1) } else { 1 }
     }
 
     fn next_batch(&mut self, max: usize) -> Option<BoxFuture<'static, Delivered>> {

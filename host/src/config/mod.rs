@@ -25,7 +25,7 @@ use crate::plugin;
 use crate::trust::{Key, LockRule, Policy};
 pub use file::LogFormat;
 use file::{CallLimits, ConfigFile, Fault, HttpSection, PluginsSection, Retry};
-pub use outside::{Destination, LookupSettings, LookupSource, check_template};
+pub use outside::{Destination, LookupSettings, LookupSource, Sink, check_template};
 use outside::{TIMEOUT_MS, lookup, sink};
 
 /// Read if no other file is named, and if it is there.
@@ -48,7 +48,7 @@ pub struct Settings {
     pub listen: String,
     pub log: LogFormat,
     pub http: http::Settings,
-    pub sinks: BTreeMap<String, Destination>,
+    pub sinks: BTreeMap<String, Sink>,
     /// Message type to sink.
     pub routes: BTreeMap<String, String>,
     pub lookups: BTreeMap<String, LookupSettings>,
@@ -385,6 +385,7 @@ fn millis(
 
 #[cfg(test)]
 mod tests {
+    use sagabox_engine::transport::Order;
 
     use super::*;
 
@@ -448,7 +449,10 @@ mod tests {
             Overrides::default(),
         )
         .unwrap();
-        assert_eq!(settings.sinks["log"], Destination::File("/etc/sagabox/out.ndjson".into()));
+        assert_eq!(
+            settings.sinks["log"],
+            Sink { to: Destination::File("/etc/sagabox/out.ndjson".into()), order: Order::Key }
+        );
         assert_eq!(settings.routes["com.example.Paid"], "log");
         assert!(settings.lookups["stock"].plugins.contains("shipment"));
         let expected = serde_json::json!({ "currency": "EUR", "rates": [1, 2.5] });

@@ -14,7 +14,7 @@ use sagabox_engine::model::{DeadLetter, DeadLetterSubject, Message, Role, SinkNa
 use sagabox_engine::sim::{Timeline, failing_on_panic};
 use sagabox_engine::store::faulty::FaultyStore;
 use sagabox_engine::store::memory::{MemoryStore, Tables};
-use sagabox_engine::transport::Transport;
+use sagabox_engine::transport::Sink;
 use tokio::sync::Notify;
 
 use super::agenda::{Agenda, Taken};
@@ -208,13 +208,13 @@ fn parts(
         manifest.commands.iter().chain(events).cloned()
     });
     let routes: BTreeMap<String, SinkName> = sent.map(|name| (name, sink.clone())).collect();
-    let outside: Arc<dyn Transport> = Arc::<Outside>::clone(outside);
+    let outside = Arc::clone(outside);
     Parts {
         store: Arc::new(FaultyStore::failing(store.clone(), StoreFaults(Arc::clone(world)))),
         handlers: handlers.to_vec(),
         canaries: Vec::new(),
         lookup: Arc::new(Known(Arc::clone(world))),
-        sinks: HashMap::from([(sink, outside)]),
+        sinks: HashMap::from([(sink, Sink::new(outside))]),
         routes,
         clock: Arc::clone(clock),
         settings: Settings {

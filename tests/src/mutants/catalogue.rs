@@ -704,4 +704,53 @@ pub const MUTATIONS: &[Mutation] = &[
             replace: "        if fenced && reason.is_empty() {",
         }],
     },
+    Mutation {
+        name: "a sink that is down has all of its messages in memory",
+        edits: &[Edit {
+            file: "outlet.rs",
+            find: "self.len() < WINDOW && self.reader.bytes.now() < WINDOW_BYTES && !stands",
+            replace: "self.len() < WINDOW && !stands",
+        }],
+    },
+    Mutation {
+        name: "a slow key fills the memory of its sink",
+        edits: &[Edit {
+            file: "outlet.rs",
+            find: "        self.reader.bytes.now() > CROWDED_BYTES",
+            replace: "        self.reader.bytes.now() == usize::MAX",
+        }],
+    },
+    Mutation {
+        name: "a message that waits in the store is overtaken",
+        edits: &[Edit {
+            file: "outlet.rs",
+            find: "match self.deferred.contains(&lane) || self.must_defer(&lane) {",
+            replace: "match self.must_defer(&lane) {",
+        }],
+    },
+    Mutation {
+        name: "a sink's whole order is that of its keys",
+        edits: &[Edit {
+            file: "outlet.rs",
+            find: "            Order::Whole => Self::Whole,",
+            replace: "            Order::Whole => Self::Key(plugin.clone(), key.clone()),",
+        }],
+    },
+    Mutation {
+        name: "a batch of a whole order goes on after a failure",
+        edits: &[Edit {
+            file: "relay.rs",
+            find: "self.outlet.order == Order::Key || self.transport.is_sequential()",
+            replace: "self.outlet.order == Order::Key || self.transport.batch_max() > 0",
+        }],
+    },
+    Mutation {
+        name: "messages without an order wait for those of their key",
+        edits: &[Edit {
+            file: "outlet.rs",
+            find: "            Order::None => Self::Message(sequence),",
+            replace: "            Order::None if sequence > 0 => Self::Key(plugin.clone(), key.clone()),
+            Order::None => Self::Message(sequence),",
+        }],
+    },
 ];

@@ -12,13 +12,14 @@ use super::{Shared, lock};
 use crate::breaker::Breaker;
 use crate::commit::Work;
 use crate::model::{Counters, Cursor, Sequence, SinkName};
-use crate::outbox::{OutboxReader, Outboxes};
+use crate::outbox::Outboxes;
 use crate::outlet::Outlet;
 use crate::queue::Queue;
 use crate::relay::Relay;
 use crate::resolve::{LetterIds, ResolveRequest};
 use crate::routes;
 use crate::store::{RecoveredSink, SinkProgress};
+use crate::transport::Order;
 
 /// Starts the relay or queue of each sink: of those that are known, and of those to come.
 pub(super) struct Delivering {
@@ -67,18 +68,15 @@ impl Delivering {
         }
         let parts = &self.shared.parts;
         let recovered = self.recovered.remove(sink).unwrap_or_else(|| fresh_sink(sink));
-        let reader = OutboxReader {
-            sink: sink.clone(),
-            store: Arc::clone(&parts.store),
-            tail: self.outboxes.tail(sink),
-            place: Sequence(0),
-        };
+        let reader = self.outboxes.reader(sink, Arc::clone(&parts.store));
         let (resolving, resolving_of) = mpsc::unbounded_channel();
         let (clock, retry) = (Arc::clone(&parts.clock), parts.settings.retry());
         let letter_ids = Arc::clone(&self.letter_ids);
         let work = self.work.clone();
+        let order = parts.sinks.get(sink).map_or(Order::Key, |configured| configured.order);
         let outlet = Outlet::new(
             recovered,
+            order,
             reader,
             resolving_of,
             letter_ids,
@@ -93,11 +91,11 @@ impl Delivering {
             let next_lease = self.next_lease;
             let queue = Queue { outlet, clock, retry, name: name.to_owned(), next_lease };
             stages.spawn(queue.run(requests_of, stop.clone()));
-        } else if let Some(transport) = parts.sinks.get(sink) {
+        } else if let Some(configured) = parts.sinks.get(sink) {
             lock(&self.sinks).insert(sink.clone(), resolving);
             let relay = Relay {
                 outlet,
-                transport: Arc::clone(transport),
+                transport: Arc::clone(&configured.transport),
                 clock,
                 breaker: Breaker::new(retry.clone()),
                 retry,

@@ -22,6 +22,7 @@ use crate::handler::Handler;
 use crate::housekeeping::Retention;
 use crate::lookup::Lookup;
 use crate::model::{Event, Hops, LogEntry, PluginName, Position, SinkName};
+use crate::outbox::Outboxes;
 use crate::queue::QueueRequest;
 use crate::requests::Dispatchers;
 use crate::resolve::ResolveRequest;
@@ -31,7 +32,7 @@ use crate::shard::Shards;
 use crate::sinks::SinkStates;
 use crate::store::{ReadError, Store};
 use crate::tail::Tail;
-use crate::transport::Transport;
+use crate::transport::Sink;
 
 pub use self::ending::EngineEnd;
 pub use self::operators::InstanceError;
@@ -63,7 +64,7 @@ pub struct Parts {
     pub canaries: Vec<Canary>,
     pub lookup: Arc<dyn Lookup>,
     /// The sinks that routes name.
-    pub sinks: HashMap<SinkName, Arc<dyn Transport>>,
+    pub sinks: HashMap<SinkName, Sink>,
     /// Message type to sink. A command or enriched event without a route goes to the queue of its type.
     pub routes: BTreeMap<String, SinkName>,
     /// The wall clock. Nothing in the engine reads another.
@@ -159,6 +160,7 @@ struct Life {
     work: mpsc::UnboundedSender<Work>,
     log: Arc<Tail<LogEntry>>,
     queues: Arc<Queues>,
+    outboxes: Arc<Outboxes>,
     /// Who resolves the dead letters of a plugin's keys, and of a sink's.
     plugins: Dispatchers,
     sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,
@@ -184,6 +186,9 @@ pub struct Status {
     pub sinks_down: Vec<SinkDown>,
     /// Lookups that do not answer.
     pub lookups_down: Vec<LookupDown>,
+    /// Bytes of each sink's messages in memory, delivered ones not counted. Bounded: the others
+    /// are in the store alone.
+    pub outbox_bytes: BTreeMap<SinkName, usize>,
     /// By plugin.
     pub calls: Vec<(PluginName, CallTotals)>,
 }
@@ -327,7 +332,8 @@ impl Engine {
         }
         Status {
             serving: self.shared.serving.get(),
-            head: Position(life.map_or(0, |life| life.log.head())),
+            head: Position(life.as_ref().map_or(0, |life| life.log.head())),
+            outbox_bytes: life.map_or_else(BTreeMap::new, |life| life.outboxes.bytes()),
             queues,
             sinks_down: self.shared.sinks.down(),
             lookups_down: self.shared.lookups.down(&self.shared.parts.clock),

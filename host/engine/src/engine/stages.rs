@@ -28,6 +28,8 @@ use crate::tail::Tail;
 use crate::timer_index::TimerIndex;
 use crate::timers::Timers;
 
+/// Of the newest events in memory: all plugins read them there.
+const LOG_TAIL_BYTES: usize = 64 << 20;
 /// Between two attempts to recover.
 const RECOVER_DELAY: Duration = Duration::from_millis(250);
 
@@ -115,7 +117,8 @@ impl Stages {
         let parts = &shared.parts;
         let (work, work_of) = mpsc::unbounded_channel();
         let (opened, opened_of) = mpsc::unbounded_channel();
-        let log = Arc::new(Tail::new(recovered.position.0, |entry: &LogEntry| entry.event.bytes()));
+        let bytes = |entry: &LogEntry| entry.event.bytes();
+        let log = Arc::new(Tail::new(recovered.position.0, LOG_TAIL_BYTES, bytes));
         let last = |sink: &RecoveredSink| (sink.progress.sink.clone(), sink.last);
         let outboxes = Arc::new(Outboxes::new(recovered.sinks.iter().map(last), opened.clone()));
         let timers = Arc::new(TimerIndex::new(parts.settings.timers_in_memory_max));
@@ -202,7 +205,7 @@ impl Stages {
             started: BTreeSet::new(),
             next_lease: first_lease((parts.clock)()),
         };
-        let life = Life { work, log, queues, plugins: dispatchers, sinks };
+        let life = Life { work, log, queues, outboxes, plugins: dispatchers, sinks };
         *lock(&shared.life) = Some(life);
         let mut committing = JoinSet::new();
         committing.spawn(committer.run(work_of));

@@ -32,6 +32,8 @@ mod loops;
 #[cfg(test)]
 mod operated;
 #[cfg(test)]
+mod outlets;
+#[cfg(test)]
 mod panics;
 #[cfg(test)]
 mod refusing;

@@ -19,7 +19,7 @@ use crate::store::faulty::{CommitFault, Faults, FaultyStore};
 use crate::store::memory::MemoryStore;
 use crate::store::{Batch, CommitError};
 use crate::transport::memory::MemoryTransport;
-use crate::transport::{DeliveryError, Transport};
+use crate::transport::{DeliveryError, Sink, Transport};
 
 const BAD: &str = "k3";
 const REASON: &str = "the row is too big";
@@ -197,7 +197,7 @@ async fn refused(write: fn(&Batch) -> bool) -> (MemoryStore, Vec<DeadLetter>) {
     let receiver = MemoryTransport::new(1, 1);
     let sink = Arc::new(Refuses(receiver.clone()));
     let auditor = script(&Pattern::default(), AUDITOR);
-    let engine = start_on(store, auditor, Some(sink), Settings::default()).await;
+    let engine = start_on(store, auditor, Some(Sink::new(sink)), Settings::default()).await;
     send(&engine, &keys(20)).await;
     until("the others", SOON, || receiver.arrived().len() == 19).await;
     until("all", SOON, || {

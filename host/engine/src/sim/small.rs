@@ -16,12 +16,12 @@ use crate::lookup::{Lookup, Unanswered};
 use crate::model::{AnswerValue, DeadLetter, Event, PluginName, SinkName, Timestamp};
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
-use crate::transport::Transport;
+use crate::transport::Sink;
 
 /// The type of the commands, and the name of their queue.
 pub const COMMAND: &str = "record";
 
-struct Missing;
+pub struct Missing;
 
 #[async_trait]
 impl Lookup for Missing {
@@ -31,11 +31,7 @@ impl Lookup for Missing {
 }
 
 /// With a sink, the commands leave there; else they wait in their queue.
-pub async fn start(
-    store: &MemoryStore,
-    sink: Option<Arc<dyn Transport>>,
-    settings: Settings,
-) -> Engine {
+pub async fn start(store: &MemoryStore, sink: Option<Sink>, settings: Settings) -> Engine {
     start_with(store, script(&Pattern::default(), AUDITOR), sink, settings).await
 }
 
@@ -43,7 +39,7 @@ pub async fn start(
 pub async fn start_with(
     store: &MemoryStore,
     handler: Arc<dyn Handler>,
-    sink: Option<Arc<dyn Transport>>,
+    sink: Option<Sink>,
     settings: Settings,
 ) -> Engine {
     start_on(Arc::new(store.clone()), handler, sink, settings).await
@@ -53,7 +49,7 @@ pub async fn start_with(
 pub async fn start_on(
     store: Arc<dyn Store>,
     handler: Arc<dyn Handler>,
-    sink: Option<Arc<dyn Transport>>,
+    sink: Option<Sink>,
     settings: Settings,
 ) -> Engine {
     let begin = Instant::now();

@@ -31,10 +31,10 @@ use crate::model::{
 };
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, MessageLane, Page, ReadError,
-    Recovered, RecoveredPlugin, Store, StreamPage, TimerRow,
+    Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, Page, ReadError, Recovered,
+    RecoveredPlugin, Store, StreamPage, TimerRow,
 };
-use crate::transport::{DeliveryError, Transport};
+use crate::transport::{DeliveryError, Sink, Transport};
 
 /// What a call through a seam takes, so that others have time to pile up.
 const CALL_TIME: Duration = Duration::from_millis(1);
@@ -305,7 +305,7 @@ fn parts(
         handlers: handlers(&pattern).into_iter().map(stepped).collect(),
         canaries: Vec::new(),
         lookup: Arc::new(SteppedLookup { steps: Arc::clone(steps) }),
-        sinks: HashMap::from([(SinkName::from("sink"), Arc::new(transport) as Arc<dyn Transport>)]),
+        sinks: HashMap::from([(SinkName::from("sink"), Sink::new(Arc::new(transport)))]),
         routes: BTreeMap::from([route("close"), route("notify"), route("record")]),
         clock: Arc::new(|| Timestamp(0)),
         settings: Settings {
@@ -483,10 +483,10 @@ impl Store for SteppedStore {
         &self,
         sink: &SinkName,
         after: Sequence,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         self.steps.read("read_outbox").await?;
-        self.inner.read_outbox(sink, after, limit).await
+        self.inner.read_outbox(sink, after, page).await
     }
 
     async fn read_timers(
@@ -509,14 +509,14 @@ impl Store for SteppedStore {
         self.inner.read_parked(plugin, key, after, page).await
     }
 
-    async fn read_parked_messages(
+    async fn read_messages(
         &self,
-        lane: &MessageLane,
-        after: Sequence,
-        page: Page,
+        sink: &SinkName,
+        sequences: &[Sequence],
+        bytes: usize,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
-        self.steps.read("read_parked_messages").await?;
-        self.inner.read_parked_messages(lane, after, page).await
+        self.steps.read("read_messages").await?;
+        self.inner.read_messages(sink, sequences, bytes).await
     }
 
     async fn read_expired_holds(

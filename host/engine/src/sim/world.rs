@@ -29,11 +29,11 @@ use crate::model::{
 use crate::receipt::Receipt;
 use crate::store::faulty::{FaultRates, FaultyStore};
 use crate::store::memory::{MemoryStore, Tables};
-use crate::transport::Transport;
 use crate::transport::faulty::{
     DeliveryFault, DeliveryFaultRates, DeliveryFaults, DrawnDeliveryFaults, FaultyTransport,
 };
 use crate::transport::memory::MemoryTransport;
+use crate::transport::{self, Transport};
 
 /// A world in which work remains after so much simulated time is stuck.
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -207,7 +207,7 @@ impl World {
     }
 
     fn parts(&self, seed: u64, planted: Planted) -> Parts {
-        let sink = Arc::clone(&self.sink);
+        let sink = transport::Sink::new(Arc::clone(&self.sink));
         let route = |name: &str| (name.to_owned(), SinkName::from("sink"));
         Parts {
             store: Arc::new(FaultyStore::failing(self.store.clone(), planted)),

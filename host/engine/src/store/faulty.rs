@@ -13,8 +13,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
-    Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, MessageLane, Page, ReadError,
-    Recovered, RecoveredPlugin, Store, StreamPage, TimerRow,
+    Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, Page, ReadError, Recovered,
+    RecoveredPlugin, Store, StreamPage, TimerRow,
 };
 use crate::model::{
     DeadLetter, DeadLetterId, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
@@ -221,10 +221,10 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         &self,
         sink: &SinkName,
         after: Sequence,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         let _connection = self.before_read().await?;
-        self.inner.read_outbox(sink, after, limit).await
+        self.inner.read_outbox(sink, after, page).await
     }
 
     async fn read_timers(
@@ -247,14 +247,14 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         self.inner.read_parked(plugin, key, after, page).await
     }
 
-    async fn read_parked_messages(
+    async fn read_messages(
         &self,
-        lane: &MessageLane,
-        after: Sequence,
-        page: Page,
+        sink: &SinkName,
+        sequences: &[Sequence],
+        bytes: usize,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         let _connection = self.before_read().await?;
-        self.inner.read_parked_messages(lane, after, page).await
+        self.inner.read_messages(sink, sequences, bytes).await
     }
 
     async fn read_expired_holds(

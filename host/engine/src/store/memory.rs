@@ -480,12 +480,13 @@ impl Store for MemoryStore {
         &self,
         sink: &SinkName,
         after: Sequence,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         let tables = self.lock();
         let messages = tables.messages.range((sink.clone(), after.next())..);
         let of_sink = messages.take_while(|((s, _), _)| s == sink);
-        Ok(of_sink.take(limit).map(|(_, message)| Arc::clone(message)).collect())
+        let of_sink = of_sink.map(|(_, message)| message);
+        Ok(page.cut(of_sink, |message| message.event.bytes()).cloned().collect())
     }
 
     async fn read_timers(
@@ -515,17 +516,16 @@ impl Store for MemoryStore {
         Ok(page.cut(entries, |entry| entry.event.bytes()).collect())
     }
 
-    async fn read_parked_messages(
+    async fn read_messages(
         &self,
-        lane: &MessageLane,
-        after: Sequence,
-        page: Page,
+        sink: &SinkName,
+        sequences: &[Sequence],
+        bytes: usize,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         let tables = self.lock();
-        let rows = tables.parked_messages.range((lane.sink.clone(), after.next())..);
-        let of_sink = rows.take_while(|((sink, _), _)| *sink == lane.sink);
-        let of_lane = of_sink.filter(|(_, stored)| *stored == lane);
-        let messages = of_lane.filter_map(|(row, _)| tables.messages.get(row).cloned());
+        let row = |sequence: &Sequence| tables.messages.get(&(sink.clone(), *sequence)).cloned();
+        let page = Page { rows: sequences.len(), bytes };
+        let messages = sequences.iter().filter_map(row);
         Ok(page.cut(messages, |message| message.event.bytes()).collect())
     }
 

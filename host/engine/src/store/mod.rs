@@ -77,7 +77,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         sink: &SinkName,
         after: Sequence,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError>;
 
     /// Timers that have not fired, after a place, in the order of their places. What counts of a page's
@@ -97,12 +97,13 @@ pub trait Store: Send + Sync + 'static {
         page: Page,
     ) -> Result<Vec<LogEntry>, ReadError>;
 
-    /// Messages parked for one ordering key of a sink, in order.
-    async fn read_parked_messages(
+    /// Those messages of a sink's outbox that have one of these sequences, which ascend: in
+    /// order, and of more than `bytes` only the first that fit, at least one.
+    async fn read_messages(
         &self,
-        lane: &MessageLane,
-        after: Sequence,
-        page: Page,
+        sink: &SinkName,
+        sequences: &[Sequence],
+        bytes: usize,
     ) -> Result<Vec<Arc<Message>>, ReadError>;
 
     /// Held events of a plugin whose time is up, earliest first.

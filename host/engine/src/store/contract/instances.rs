@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::samples::{
     append, appends, claim, decision, entry, held, instance, lane, loaded, message, parked, plugin,
-    timer,
+    sink, timer,
 };
 use super::{ALL, EVERYTHING, Stores, Subject};
 use crate::model::{DecisionRecord, Held, Key, PluginName, Position, Sequence, Timestamp};
@@ -128,7 +128,7 @@ pub(super) async fn keys_are_compared_whole(stores: &dyn Stores) {
         assert_eq!(insist!(store.load(&plugin(), &[claim_of(key).into()])), [row], "by its claim");
         let read = insist!(store.read_parked(&plugin(), &key.into(), Position(0), EVERYTHING));
         assert_eq!(read, [entry(place)]);
-        let read = insist!(store.read_parked_messages(&lane(key), Sequence(0), EVERYTHING));
+        let read = insist!(store.read_messages(&sink(), &[Sequence(place)], usize::MAX));
         assert_eq!(read, [message(place, key, 1)]);
     }
     let timers_set = keys.iter().map(|key| timer(key, "t", 5)).collect();
