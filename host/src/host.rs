@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::http::HeaderName;
-use sagabox_engine::engine::{Engine, Parts};
+use sagabox_engine::engine::{Engine, EngineEnd, Parts};
 use sagabox_engine::model::{SinkName, Timestamp};
-use sagabox_engine::seams::transport::Transport;
+use sagabox_engine::seams::transport::{self, Transport};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -95,17 +95,26 @@ impl Host {
         Ok(Self { engine, site, http, loader, drain, board })
     }
 
-    /// Serves until `shutdown`, then drains within the configured time. What does
-    /// not end in time is in the store and goes on with the next start.
+    /// Serves until `shutdown`, or until the engine ends by itself, then drains within the
+    /// configured time. What does not end in time is in the store and goes on with the next
+    /// start.
+    ///
+    /// # Errors
+    /// If the store is no longer this host's.
     pub async fn serve(
         self,
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> anyhow::Result<()> {
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let stopping = async move {
-            shutdown.await;
-            let _ = stop.send(());
+        let stop = CancellationToken::new();
+        let stopping = {
+            let stop = stop.clone();
+            async move {
+                tokio::select! {
+                    () = shutdown => stop.cancel(),
+                    () = stop.cancelled() => {}
+                }
+            }
         };
         let stop_loading = CancellationToken::new();
         // Dropped when this returns, however it does.
@@ -115,34 +124,45 @@ impl Host {
         tokio::select! {
             biased;
             // Before the server can end: what is under way is drained in any case.
-            _ = stopped => {}
+            () = stop.cancelled() => {}
+            // It has lost its store. Requests that wait are answered all the same.
+            _ = self.engine.ended() => stop.cancel(),
             ended = &mut server => return Ok(ended?),
         }
         tracing::info!("the host is stopping; a second signal stops it immediately");
         stop_loading.cancel();
         // The engine ends waiting calls, and so lets the server's requests end.
-        let draining = async {
-            self.engine.drain().await;
-            (&mut server).await
-        };
-        if tokio::time::timeout(self.drain, draining).await.is_err() {
+        let deadline = tokio::time::Instant::now() + self.drain;
+        let end = self.engine.drain_within(self.drain).await;
+        let served = tokio::time::timeout_at(deadline, &mut server).await;
+        if end == EngineEnd::CutOff || served.is_err() {
             tracing::warn!(
                 "not all work ended within {:?}; it continues at the next start",
                 self.drain
             );
             server.abort();
         }
-        Ok(())
+        ended_in_order(end)
+    }
+}
+
+/// A host that has lost its store ends with an error: its supervisor must notice.
+fn ended_in_order(end: EngineEnd) -> anyhow::Result<()> {
+    match end {
+        EngineEnd::Drained | EngineEnd::CutOff => Ok(()),
+        EngineEnd::Fenced(reason) => {
+            anyhow::bail!("the store is no longer this host's, so it has stopped: {reason}")
+        }
     }
 }
 
 fn sinks(
-    sinks: &BTreeMap<String, Destination>,
-) -> anyhow::Result<HashMap<SinkName, Arc<dyn Transport>>> {
+    sinks: &BTreeMap<String, config::Sink>,
+) -> anyhow::Result<HashMap<SinkName, transport::Sink>> {
     let mut taken = BTreeMap::new();
     let mut opened = HashMap::new();
     for (name, sink) in sinks {
-        let transport: Arc<dyn Transport> = match sink {
+        let transport: Arc<dyn Transport> = match &sink.to {
             Destination::Http { url, timeout, in_flight, headers, status } => {
                 let about = |what: &str| format!("set up sink.{name}{what}");
                 let url = url.read().and_then(|text| SecretUrl::parse(text.expose()));
@@ -162,7 +182,8 @@ fn sinks(
             Destination::File(path) => Arc::new(file_sink(name, path, &mut taken)?),
             Destination::Stdout => Arc::new(StdoutTransport),
         };
-        opened.insert(SinkName::from(name.as_str()), transport);
+        let sink = transport::Sink { transport, order: sink.order };
+        opened.insert(SinkName::from(name.as_str()), sink);
     }
     Ok(opened)
 }

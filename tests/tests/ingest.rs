@@ -4,6 +4,7 @@ use reqwest::{Method, StatusCode};
 use sagabox_tests::client::{Accepted, BATCH, Client, PROBLEM, STRUCTURED};
 use sagabox_tests::events::{cart_finalized, event};
 use sagabox_tests::host::Host;
+use sagabox_tests::lookup::Lookup;
 use serde_json::{Value, json};
 
 const JSON: &str = "application/json";
@@ -176,9 +177,14 @@ async fn other_paths_and_methods_answer_with_problem_details() {
 /// loses nothing, and is let in again when the plugin has caught up.
 #[tokio::test]
 async fn who_is_too_far_ahead_is_told_to_come_back() {
-    let configuration = "[limits]\nbacklog_events = 20\n\
+    let mut lookup = Lookup::start(json!({"available": 5})).await;
+    lookup.stop().await;
+    let configuration = format!(
+        "[limits]\nbacklog_events = 20\n\
         [retry]\nattempts = 4\ndelay_ms_min = 500\ndelay_ms_max = 500\n\
-        [lookup.stock]\nurl = \"http://127.0.0.1:9/{key}\"\nplugins = [\"shipment\"]\n";
+        [lookup.stock]\nurl = \"{}\"\nplugins = [\"shipment\"]\n",
+        lookup.template()
+    );
     let host = Host::builder().plugin("shipment").configuration(configuration).start().await;
     let client = host.client();
     let paid = |n: usize| {
@@ -200,7 +206,8 @@ async fn who_is_too_far_ahead_is_told_to_come_back() {
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!(refused.headers().contains_key("retry-after"));
     assert!(refused.headers()["content-type"].to_str().is_ok_and(|it| it.starts_with(PROBLEM)));
-    // Its keys are parked now: the plugin goes on, and so do those who send.
+    // The plugin goes on, and so do those who send.
+    lookup.start_again().await;
     let all: Vec<Value> = (0..sent + 10).map(paid).collect();
     let sum = client.send(&all).await;
     assert_eq!(sum, Accepted { accepted: 10, duplicates: sent });

@@ -21,6 +21,7 @@ mod letters;
 mod licences;
 mod lists;
 mod loading;
+mod lookups;
 mod order_management;
 mod payloads;
 mod queues;

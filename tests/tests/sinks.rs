@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use reqwest::Method;
 use sagabox_tests::client::Client;
 use sagabox_tests::command::{sagabox, sagabox_with};
 use sagabox_tests::events::cart_finalized;
 use sagabox_tests::host::Host;
 use sagabox_tests::sink::{Sink, StatusCode};
 use sagabox_tests::wait;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The command that each finalized cart leads to.
 const COMMAND: &str = "InitializeOrder";
@@ -59,6 +60,57 @@ async fn a_slip_in_an_address_or_in_credentials_kills_nothing_and_shows() {
         wait_for_deliveries(&sink, 50).await;
         client.assert_no_dead_letters().await;
         client.wait_for_balance().await;
+    }
+}
+
+#[tokio::test]
+async fn the_order_of_a_sink_says_what_a_dead_letter_holds_back() {
+    // The carts of ten messages, and how many of these become dead letters if all are refused.
+    let one = vec!["a"; 10];
+    let two = ["a", "b"].repeat(5);
+    for (order, carts, letters) in
+        [("key", &one, 1), ("key", &two, 2), ("none", &one, 10), ("whole", &two, 1)]
+    {
+        let sink = Sink::start().await;
+        sink.answer_with(Some(StatusCode::BAD_REQUEST));
+        let configuration = format!(
+            "{RETRY}[sink.shop]\nurl = \"{}\"\norder = \"{order}\"\n[routes]\n{COMMAND} = \"shop\"",
+            sink.url
+        );
+        let mut host = host(configuration).await;
+        let client = host.client();
+        let event = |(n, cart): (usize, &&str)| cart_finalized(&format!("e-{n}"), cart);
+        client.send(&carts.iter().enumerate().map(event).collect::<Vec<_>>()).await;
+        let rest = carts.len() - letters;
+        wait::until("dead letters", wait::SOON, async || {
+            let (found, accounts) =
+                (client.dead_letters().await?.len(), client.get("/accounts").await?);
+            // What comes behind the letter of a whole order stays in the outbox.
+            let behind = ["parked", "pending"].map(|count| accounts["sinks"][0][count].as_u64());
+            let all = found == letters && behind.iter().flatten().sum::<u64>() == rest as u64;
+            if all { Ok(()) } else { Err(format!("{order}: {found}, {accounts}")) }
+        })
+        .await;
+        client.wait_for_balance().await;
+        assert_eq!(sink.requests().len(), letters, "{order}: no other was tried");
+        // What was put aside goes on, also after a crash.
+        host.kill_and_start().await;
+        let client = host.client();
+        sink.answer_with(None);
+        wait::until("deliveries", wait::SOON, async || {
+            let path = "/dead-letters/redrive";
+            let redriven = client.request(Method::POST, path).json(&json!({"status": "open"}));
+            redriven.send().await.map_err(|error| error.to_string())?;
+            let found = sink.messages().len();
+            if found == carts.len() { Ok(()) } else { Err(format!("{order}: {found}")) }
+        })
+        .await;
+        client.wait_for_balance().await;
+        if order == "whole" {
+            let came: Vec<_> =
+                sink.deliveries().into_iter().map(|d| d.data["cartId"].clone()).collect();
+            assert_eq!(came, *carts);
+        }
     }
 }
 

@@ -157,6 +157,59 @@ async fn a_store_is_used_by_one_host_and_not_replaced_under_it() {
 }
 
 #[tokio::test]
+async fn a_host_whose_store_was_taken_over_ends_and_acknowledges_nothing_more() {
+    let mut shop = Shop::open().await;
+    shop.send().await;
+    let (store, aside) = (shop.host.store(), shop.host.folder().join("aside"));
+    std::fs::create_dir(&aside).unwrap();
+    let name = |suffix: &str| format!("sagabox.db{suffix}");
+    let files = ["", "-wal", "-shm", ".lock"].map(name);
+    for file in &files {
+        std::fs::rename(shop.path(file), aside.join(file)).unwrap();
+    }
+    let mut second = Host::builder().plugin("order-saga").store(&store).start().await;
+    assert_eq!(second.client().send(&[cart_finalized("2", "cart-2")]).await.accepted, 1);
+
+    ends_at_the_next_event(&mut shop).await;
+    second.assert_runs();
+    assert_eq!(second.client().get("/accounts").await.unwrap()["events"], 1);
+    second.stop().await;
+
+    for file in &files {
+        std::fs::rename(aside.join(file), shop.path(file)).unwrap();
+    }
+    shop.host.start().await;
+    // The last event may be there: it was not acknowledged, and can be sent again.
+    shop.send().await;
+    let events = shop.host.client().get("/accounts").await.unwrap()["events"].as_u64();
+    let sent = shop.sent as u64;
+    assert!(events == Some(sent) || events == Some(sent + 1), "{events:?} of {sent}");
+}
+
+#[tokio::test]
+async fn a_host_whose_log_was_removed_ends_and_acknowledges_nothing_more() {
+    let mut shop = Shop::open().await;
+    shop.send().await;
+    std::fs::remove_file(shop.path("sagabox.db-wal")).unwrap();
+    ends_at_the_next_event(&mut shop).await;
+}
+
+/// The event is not acknowledged, and the host ends with the reason. A commit of its own may
+/// have shown it before.
+async fn ends_at_the_next_event(shop: &mut Shop) {
+    let event = cart_finalized("not acknowledged", "cart").to_string();
+    let answer = shop.host.client().post_events("application/cloudevents+json", event).await;
+    if let Ok(answer) = answer {
+        assert_eq!(answer.status().as_u16(), 503, "{answer:?}");
+    }
+    assert_eq!(shop.host.ended().await.code(), Some(1));
+    let log = shop.host.log();
+    let said = log.lines().last().unwrap_or_default();
+    assert!(said.contains("the store is no longer this host's"), "{log}");
+    assert!(said.contains("sagabox.db") && said.contains("while this host ran"), "{log}");
+}
+
+#[tokio::test]
 async fn a_sink_in_a_file_of_the_store_is_refused() {
     let mut shop = Shop::open().await;
     shop.send().await;

@@ -63,7 +63,7 @@ async fn host(builder: Builder) -> Host {
 async fn no_command_prints_what_a_terminal_obeys() {
     let host = host(Host::builder()).await;
     let url = host.url();
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
         &["instances", PLUGIN],
         &["instances", PLUGIN, "--all"],
         &["dead-letters"],
@@ -72,6 +72,7 @@ async fn no_command_prints_what_a_terminal_obeys() {
         &["accounts"],
         &["queues"],
         &["sinks"],
+        &["lookups"],
     ];
     for command in commands {
         for format in [None, Some("--json")] {

@@ -254,6 +254,19 @@ pub async fn sinks(State(site): State<Shared>) -> Json<Value> {
     Json(json!({"sinks_down": down.collect::<Vec<_>>()}))
 }
 
+/// Lookups that do not answer: events that need them wait, and they are asked now and then.
+pub async fn lookups(State(site): State<Shared>) -> Json<Value> {
+    let down = site.engine.status().await.lookups_down.into_iter().map(|down| {
+        json!({
+            "lookup": down.lookup,
+            "since": down.since.to_rfc3339(),
+            "next_attempt_at": down.next_attempt_at.to_rfc3339(),
+            "reason": down.reason,
+        })
+    });
+    Json(json!({"lookups_down": down.collect::<Vec<_>>()}))
+}
+
 fn resolution(
     action: Action,
     by: Option<String>,

@@ -121,6 +121,14 @@ fn render(
     for down in &status.sinks_down {
         page.sample("sagabox_sink_down", &[("sink", down.sink.as_str())], 1);
     }
+    page.head("sagabox_lookup_down", "gauge", "1 for each lookup that does not answer.");
+    for down in &status.lookups_down {
+        page.sample("sagabox_lookup_down", &[("lookup", down.lookup.as_str())], 1);
+    }
+    page.head("sagabox_outbox_bytes", "gauge", "Bytes of a sink's messages that are in memory.");
+    for (sink, bytes) in &status.outbox_bytes {
+        page.sample("sagabox_outbox_bytes", &[("sink", sink.as_str())], bytes);
+    }
     if let Some(accounts) = accounts {
         page.accounts(accounts);
     }
@@ -226,6 +234,8 @@ mod tests {
             head: Position(7),
             queues: vec![queue],
             sinks_down: Vec::new(),
+            lookups_down: Vec::new(),
+            outbox_bytes: [("web".into(), 4096)].into(),
             calls: vec![("p".into(), calls)],
         };
         let traffic = Traffic::default();
@@ -235,6 +245,7 @@ mod tests {
             r#"sagabox_queue_messages{queue="a\"b\\\nc",state="ready"} 3"#,
             r#"sagabox_events_total{outcome="accepted"} 5"#,
             "sagabox_log_position 7",
+            r#"sagabox_outbox_bytes{sink="web"} 4096"#,
             r#"sagabox_plugin_calls_total{plugin="p"} 3"#,
             r#"sagabox_plugin_call_seconds_total{plugin="p"} 1.5"#,
             "sagabox_up 1",

@@ -190,6 +190,10 @@ impl From<OfferError> for Problem {
                 Self { retry_after: Some(retry_after), ..problem }
             }
             OfferError::Unavailable(_) => Self::unavailable(detail),
+            OfferError::Rejected(_) => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Self::new(status, "cannot-be-stored", "The event cannot be stored", detail)
+            }
             OfferError::Stopping => Self::stopping(),
         }
     }
@@ -251,6 +255,7 @@ mod tests {
         let retry_after = Duration::from_millis(1200);
         check(OfferError::Busy { retry_after }, 429, Some("2"), "problem:busy").await;
         check(OfferError::Unavailable("disk full".into()), 503, Some("1"), "disk full").await;
+        check(OfferError::Rejected("too big".into()), 422, None, "too big").await;
         check(OfferError::Stopping, 503, Some("5"), "problem:stopping").await;
         check(QueueError::NoSuchLease(7), 404, None, "lease 7 not found").await;
         check(QueueError::Busy, 429, Some("1"), "problem:busy").await;

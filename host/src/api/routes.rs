@@ -36,6 +36,7 @@ pub(super) fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
         ("/dead-letters/{id}/skip", post(letters::skip)),
         ("/dead-letters/{id}/discard", post(letters::discard)),
         ("/sinks", get(letters::sinks)),
+        ("/lookups", get(letters::lookups)),
         ("/accounts", get(admin::accounts)),
         ("/metrics", get(metrics::get)),
         ("/healthz", get(healthy)),

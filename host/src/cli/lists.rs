@@ -208,6 +208,21 @@ impl Sinks {
     }
 }
 
+#[derive(Debug, Args)]
+pub struct Lookups {
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Lookups {
+    pub async fn execute(self) -> anyhow::Result<()> {
+        if let Some(answer) = whole(&self.host, "/lookups").await? {
+            print(&answer, "lookups_down", &["lookup", "since", "next_attempt_at", "reason"]);
+        }
+        Ok(())
+    }
+}
+
 /// A table for each list of the accounts, and the single figures before them.
 pub fn accounts(accounts: &Row) -> String {
     let mut parts = Vec::new();

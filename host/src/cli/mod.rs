@@ -76,6 +76,8 @@ enum Command {
     End(letters::Instance),
     /// List the sinks that are down
     Sinks(lists::Sinks),
+    /// List lookups that do not answer
+    Lookups(lists::Lookups),
     /// Show where all events and messages are, and check the sums
     Accounts(lists::Accounts),
     /// List the host's own queues
@@ -172,6 +174,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Cancel(cancel) => cancel.execute("cancel").await,
         Command::End(end) => end.execute("end").await,
         Command::Sinks(sinks) => sinks.execute().await,
+        Command::Lookups(lookups) => lookups.execute().await,
         Command::Accounts(accounts) => accounts.execute().await,
         Command::Queues(queues) => queues.execute().await,
         Command::Backup(backup) => backup.execute().await,

@@ -185,12 +185,21 @@ pub struct SinkSection {
     pub url: Option<Given>,
     pub file: Option<PathBuf>,
     pub stdout: Option<bool>,
+    pub order: Option<Order>,
     pub timeout_ms: Option<u64>,
     pub in_flight: Option<usize>,
     #[serde(default)]
     pub headers: Headers,
     #[serde(default)]
     pub status: BTreeMap<String, Meaning>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    None,
+    Key,
+    Whole,
 }
 
 #[derive(Debug, Deserialize)]

@@ -26,7 +26,7 @@ use crate::plugins::trust::{Key, LockRule, Policy};
 use crate::plugins::wasm;
 pub use file::LogFormat;
 use file::{CallLimits, ConfigFile, Fault, HttpSection, PluginsSection, Retry};
-pub use outside::{Destination, LookupSettings, LookupSource, check_template};
+pub use outside::{Destination, LookupSettings, LookupSource, Sink, check_template};
 use outside::{TIMEOUT_MS, lookup, sink};
 
 /// Read if no other file is named, and if it is there.
@@ -49,7 +49,7 @@ pub struct Settings {
     pub listen: String,
     pub log: LogFormat,
     pub http: api::Settings,
-    pub sinks: BTreeMap<String, Destination>,
+    pub sinks: BTreeMap<String, Sink>,
     /// Message type to sink.
     pub routes: BTreeMap<String, String>,
     pub lookups: BTreeMap<String, LookupSettings>,
@@ -386,6 +386,7 @@ fn millis(
 
 #[cfg(test)]
 mod tests {
+    use sagabox_engine::seams::transport::Order;
 
     use super::*;
 
@@ -449,7 +450,10 @@ mod tests {
             Overrides::default(),
         )
         .unwrap();
-        assert_eq!(settings.sinks["log"], Destination::File("/etc/sagabox/out.ndjson".into()));
+        assert_eq!(
+            settings.sinks["log"],
+            Sink { to: Destination::File("/etc/sagabox/out.ndjson".into()), order: Order::Key }
+        );
         assert_eq!(settings.routes["com.example.Paid"], "log");
         assert!(settings.lookups["stock"].plugins.contains("shipment"));
         let expected = serde_json::json!({ "currency": "EUR", "rates": [1, 2.5] });

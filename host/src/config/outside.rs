@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::{HeaderName, header};
+use sagabox_engine::seams::transport::Order;
 
-use super::file::{Headers, LookupSection, SinkSection};
+use super::file::{self, Headers, LookupSection, SinkSection};
 use crate::io::lookup::KEY;
 use crate::io::secrets::{Given, SecretUrl};
 use crate::io::sinks::StatusRules;
@@ -32,6 +33,12 @@ const OWN_HEADERS: [HeaderName; 6] = [
 ];
 /// Names of queues begin so in the store.
 const QUEUE_PREFIX: &str = "queue:";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sink {
+    pub to: Destination,
+    pub order: Order,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
@@ -58,7 +65,7 @@ pub enum LookupSource {
     Table(PathBuf),
 }
 
-pub fn sink(name: &str, section: SinkSection, directory: &Path) -> Result<Destination, String> {
+pub fn sink(name: &str, section: SinkSection, directory: &Path) -> Result<Sink, String> {
     if name.starts_with(QUEUE_PREFIX) {
         return Err(format!("sink.{name}: names that begin with `{QUEUE_PREFIX}` are the host's"));
     }
@@ -104,7 +111,12 @@ pub fn sink(name: &str, section: SinkSection, directory: &Path) -> Result<Destin
             ));
         }
     };
-    Ok(to)
+    let order = match section.order {
+        None | Some(file::Order::Key) => Order::Key,
+        Some(file::Order::None) => Order::None,
+        Some(file::Order::Whole) => Order::Whole,
+    };
+    Ok(Sink { to, order })
 }
 
 pub fn lookup(
@@ -233,11 +245,12 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_says_its_headers_and_what_a_status_means() {
+    fn a_sink_says_its_order_its_headers_and_what_a_status_means() {
         let settings = read(
             r#"
             [sink.a]
             url = { env = "A_URL" }
+            order = "whole"
             [sink.a.headers]
             Authorization = { file = "token" }
             X-Tenant = "blue"
@@ -247,7 +260,8 @@ mod tests {
             "#,
         );
         let sink = settings.unwrap().sinks.remove("a").unwrap();
-        let Destination::Http { url, headers, .. } = sink else { panic!("{sink:?}") };
+        assert_eq!(sink.order, Order::Whole);
+        let Destination::Http { url, headers, .. } = sink.to else { panic!("{sink:?}") };
         assert_eq!(url, Given::Env("A_URL".to_owned()));
         let file = Given::File("/etc/sagabox/token".into());
         assert_eq!(headers[0], (header::AUTHORIZATION, file));

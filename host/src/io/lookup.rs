@@ -12,13 +12,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Response};
-use sagabox_engine::model::{AnswerValue, Failure, JSON, PluginName};
+use sagabox_engine::model::{AnswerValue, JSON, PluginName};
 use sagabox_engine::seams::lookup::{Lookup, Unanswered};
 use serde_json::value::RawValue;
 
 use crate::io::files;
 use crate::io::secrets::{Secret, is_loopback, shown_url};
-use crate::io::sinks::{self, OwnHeaders};
+use crate::io::sinks::{self, Meaning, OwnHeaders, StatusRules};
 
 /// All of a table is in memory.
 const TABLE_BYTES_MAX: usize = 256 << 20;
@@ -62,22 +62,18 @@ impl Lookup for Lookups {
     ) -> Result<AnswerValue, Unanswered> {
         let Some(granted) = self.0.get(name) else {
             let reason = format!("lookup `{name}` is not configured; add [lookup.{name}]");
-            return Err(Failure::Permanent(reason).into());
+            return Err(Unanswered::NotGranted(reason));
         };
         if !granted.plugins.contains(plugin.as_str()) {
-            return Err(Failure::Permanent(format!(
+            return Err(Unanswered::NotGranted(format!(
                 "lookup `{name}` is not granted to {plugin}; add it to lookup.{name}.plugins"
-            ))
-            .into());
+            )));
         }
         let answer = match &granted.source {
             Source::Http(lookup) => lookup.ask(key).await,
             Source::Table(table) => Ok(table.ask(key)),
         };
-        answer.map_err(|Unanswered { failure, retry_after }| Unanswered {
-            failure: failure.about(&format!("lookup `{name}`")),
-            retry_after,
-        })
+        answer.map_err(|unanswered| unanswered.about(&format!("lookup `{name}`")))
     }
 }
 
@@ -107,7 +103,7 @@ impl HttpLookup {
     async fn ask(&self, key: &str) -> Result<AnswerValue, Unanswered> {
         if matches!(key, "" | "." | "..") {
             // URLs give these a meaning that no escaping takes away.
-            return Err(Failure::Permanent(format!("`{key}` cannot be a key in a URL")).into());
+            return Err(Unanswered::Permanent(format!("`{key}` cannot be a key in a URL")));
         }
         let encoded = utf8_percent_encode(key, UNRESERVED).to_string();
         let url = self.template.expose().replace(KEY, &encoded);
@@ -117,6 +113,8 @@ impl HttpLookup {
         let response = self.client.get(&url).headers(headers).send().await;
         let response = response.map_err(|error| self.broken(&shown, &error))?;
         let status = response.status();
+        // Whether the address is wrong or the key is unknown cannot be told: it is the answer
+        // that services have for unknown keys.
         if status == StatusCode::NOT_FOUND {
             Ok(AnswerValue::Missing)
         } else if status.is_success() {
@@ -131,23 +129,30 @@ impl HttpLookup {
             }
             let reason = format!("GET {shown} answered {status}");
             let retry_after = sinks::retry_after(response.headers(), jiff::Timestamp::now());
-            Err(match sinks::is_transient(status) {
-                true => Unanswered { failure: Failure::Transient(reason), retry_after },
-                false => Failure::Permanent(reason).into(),
+            Err(match StatusRules::default().meaning(status) {
+                Meaning::Sink => Unanswered::Unavailable { reason, retry_after },
+                Meaning::Retry => Unanswered::Transient { reason, retry_after },
+                Meaning::Message | Meaning::Delivered => Unanswered::Permanent(reason),
             })
         }
     }
 
-    fn broken(&self, shown: &str, error: &reqwest::Error) -> Failure {
+    /// A lookup that cannot be reached or does not answer in time is in trouble. One that
+    /// breaks off may stumble over this key.
+    fn broken(&self, shown: &str, error: &reqwest::Error) -> Unanswered {
         let why = self.headers.redact(&sinks::causes(error));
-        Failure::Transient(format!("GET {shown}: {why}"))
+        let reason = format!("GET {shown}: {why}");
+        match error.is_connect() || error.is_builder() || error.is_timeout() {
+            true => Unanswered::Unavailable { reason, retry_after: None },
+            false => Unanswered::Transient { reason, retry_after: None },
+        }
     }
 
-    async fn body(&self, shown: &str, mut response: Response) -> Result<Bytes, Failure> {
+    async fn body(&self, shown: &str, mut response: Response) -> Result<Bytes, Unanswered> {
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(|e| self.broken(shown, &e))? {
             if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(Failure::Permanent(format!(
+                return Err(Unanswered::Permanent(format!(
                     "GET {shown} answered with more than {ANSWER_BYTES_MAX} bytes"
                 )));
             }
@@ -207,6 +212,8 @@ mod tests {
             }
             "/stock/forbidden" => StatusCode::FORBIDDEN.into_response(),
             "/stock/elsewhere" => StatusCode::FOUND.into_response(),
+            "/stock/failing" => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            "/stock/wrong" => StatusCode::UNPROCESSABLE_ENTITY.into_response(),
             "/stock/huge" => "x".repeat(ANSWER_BYTES_MAX + 1).into_response(),
             _ => StatusCode::NOT_FOUND.into_response(),
         };
@@ -234,8 +241,10 @@ mod tests {
             }
             Ok(AnswerValue::Missing) => ("missing", String::new()),
             Ok(AnswerValue::Events(_)) => ("events", String::new()),
-            Err(Unanswered { failure: Failure::Permanent(reason), .. }) => ("permanent", reason),
-            Err(Unanswered { failure: Failure::Transient(reason), .. }) => ("transient", reason),
+            Err(Unanswered::NotGranted(reason)) => ("not granted", reason),
+            Err(Unanswered::Permanent(reason)) => ("permanent", reason),
+            Err(Unanswered::Transient { reason, .. }) => ("transient", reason),
+            Err(Unanswered::Unavailable { reason, .. }) => ("unavailable", reason),
         };
         assert_eq!(found, kind, "{text}");
         assert!(text.ends_with(end), "{text}");
@@ -251,9 +260,11 @@ mod tests {
     async fn a_url_answers_by_its_status() {
         check("shipment", "stock", "a/b ä", "found", "7").await;
         check("shipment", "stock", "unknown", "missing", "").await;
-        check("shipment", "stock", "busy", "transient", "answered 503 Service Unavailable").await;
-        check("shipment", "stock", "forbidden", "permanent", "answered 403 Forbidden").await;
-        check("shipment", "stock", "elsewhere", "permanent", "answered 302 Found").await;
+        check("shipment", "stock", "busy", "unavailable", "answered 503 Service Unavailable").await;
+        check("shipment", "stock", "forbidden", "unavailable", "answered 403 Forbidden").await;
+        check("shipment", "stock", "elsewhere", "unavailable", "answered 302 Found").await;
+        check("shipment", "stock", "failing", "transient", "500 Internal Server Error").await;
+        check("shipment", "stock", "wrong", "permanent", "answered 422 Unprocessable Entity").await;
         check("shipment", "stock", "huge", "permanent", "answered with more than 262144 bytes")
             .await;
         check("shipment", "stock", "..", "permanent", "`..` cannot be a key in a URL").await;
@@ -278,12 +289,14 @@ mod tests {
         let template = format!("http://ada:hunter2@{address}/{{key}}?token=s3cret");
         let template = Secret::new(template);
         let lookup = HttpLookup::new(&template, Duration::from_secs(5), headers).unwrap();
-        let refused = lookup.ask("a b").await.unwrap_err().failure.to_string();
+        let refused = lookup.ask("a b").await.unwrap_err().to_string();
         let expected = format!("GET http://***@{address}/a%20b?*** answered 403 Forbidden");
         assert_eq!(refused, expected);
         serving.abort();
         let _ = serving.await;
-        let broken = lookup.ask("a b").await.unwrap_err().failure.to_string();
+        let broken = lookup.ask("a b").await.unwrap_err();
+        assert!(matches!(broken, Unanswered::Unavailable { .. }), "{broken:?}");
+        let broken = broken.to_string();
         for secret in ["hunter2", "s3cret", "api-key-1"] {
             assert!(!broken.contains(secret), "{broken}");
         }
@@ -293,15 +306,18 @@ mod tests {
     async fn a_url_may_ask_for_a_pause() {
         for (key, expected) in [("busy", None), ("crowded", Some(Duration::from_secs(7)))] {
             let answer = lookups().await.ask(&PluginName::from("shipment"), "stock", key).await;
-            assert_eq!(answer.unwrap_err().retry_after, expected, "{key}");
+            let Err(Unanswered::Unavailable { retry_after, .. }) = answer else {
+                panic!("{key}: {answer:?}")
+            };
+            assert_eq!(retry_after, expected, "{key}");
         }
     }
 
     #[tokio::test]
     async fn only_what_is_granted_is_answered() {
         let end = "lookup `stock` is not granted to thief; add it to lookup.stock.plugins";
-        check("thief", "stock", "a", "permanent", end).await;
+        check("thief", "stock", "a", "not granted", end).await;
         let end = "lookup `price` is not configured; add [lookup.price]";
-        check("shipment", "price", "a", "permanent", end).await;
+        check("shipment", "price", "a", "not granted", end).await;
     }
 }

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod backup;
 mod expire;
+mod files;
 pub mod history;
 mod inbox;
 mod letters;

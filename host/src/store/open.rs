@@ -13,6 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use thiserror::Error;
 
+use super::files::id;
 use crate::io::files::{self, StoreGuard, Unreadable};
 
 /// "SAGB": tells our files from other programs' (`PRAGMA application_id`).
@@ -160,10 +161,8 @@ fn check_names(real: &Path) -> Result<(), OpenError> {
 }
 
 fn is_named(file: &File, name: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
     match (file.metadata(), std::fs::metadata(name)) {
-        (Ok(own), Ok(there)) => identity(own) == identity(there),
+        (Ok(own), Ok(there)) => id(&own) == id(&there),
         _ => false,
     }
 }

@@ -15,8 +15,8 @@ use sagabox_engine::model::{
     SinkName, Timer, TimerPlace, TimerRef, Timestamp,
 };
 use sagabox_engine::seams::store::{
-    Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, MessageLane, Page,
-    PluginProgress, ReadError, Recovered, RecoveredPlugin, Store, StreamPage, TimerRow,
+    Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, Page, PluginProgress,
+    ReadError, Recovered, RecoveredPlugin, Store, StreamPage, TimerRow,
 };
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow,
@@ -27,6 +27,7 @@ use sqlx::{
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Mutex;
 
+use super::files::{self, FileId};
 use super::open::{self, Claim, OpenError};
 use super::recover::recover;
 use super::rows::{self, integer, texts};
@@ -46,6 +47,8 @@ pub struct SqliteStore {
     pub(super) options: SqliteConnectOptions,
     sizes: Sizes,
     path: PathBuf,
+    /// The file that was opened.
+    database: (PathBuf, FileId),
     _claim: Claim,
 }
 
@@ -66,8 +69,9 @@ impl SqliteStore {
         let writer = blocking(|| Writer::connect(&path, sizes))
             .map_err(|error| OpenError::Io { path: path.clone(), why: error.to_string() })?;
         let readers = readers(&options, READERS).await.map_err(io)?;
+        let database = writer.files.database().clone();
         let writer = Mutex::new(Some(writer));
-        Ok(Self { writer, readers, options, sizes, path, _claim: claim })
+        Ok(Self { writer, readers, options, sizes, path, database, _claim: claim })
     }
 
     /// Connections for others who read.
@@ -188,8 +192,11 @@ impl Store for SqliteStore {
     async fn recover(&self) -> Result<Recovered, ReadError> {
         let mut writer = self.writer.lock().await;
         if writer.is_none() {
+            // What this path leads to now may be another store.
+            files::check(&self.database).map_err(ReadError)?;
             let connected = blocking(|| Writer::connect(&self.path, self.sizes));
-            *writer = Some(connected.map_err(|error| trouble::unreadable(&self.path, &error))?);
+            let connected = connected.map_err(|error| trouble::unreadable(&self.path, &error))?;
+            *writer = Some(connected);
         }
         drop(writer);
         let mut reader = self.begin().await?;
@@ -336,14 +343,15 @@ impl Store for SqliteStore {
         &self,
         sink: &SinkName,
         after: Sequence,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         let sql = "SELECT * FROM outbox WHERE sink = ? AND sequence > ? ORDER BY sequence LIMIT ?";
         let query = sqlx::query(sql)
             .bind(sink.as_str().to_owned())
             .bind(integer(after.0))
-            .bind(limit_of(limit));
-        self.rows(query).await?.iter().map(rows::message).collect()
+            .bind(limit_of(page.rows));
+        let bytes = |message: &Arc<Message>| message.event.bytes();
+        self.within(query, page, rows::message, bytes).await
     }
 
     async fn read_timers(
@@ -391,23 +399,21 @@ impl Store for SqliteStore {
         self.within(query, page, rows::log_entry, bytes).await
     }
 
-    async fn read_parked_messages(
+    async fn read_messages(
         &self,
-        lane: &MessageLane,
-        after: Sequence,
-        page: Page,
+        sink: &SinkName,
+        sequences: &[Sequence],
+        bytes: usize,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
-        let sql = "SELECT outbox.* FROM parked_messages JOIN outbox USING (sink, sequence) \
-                   WHERE parked_messages.sink = ? AND parked_messages.plugin = ? \
-                     AND parked_messages.key = ? AND sequence > ? ORDER BY sequence LIMIT ?";
+        // By the primary key, and in its order without sorting.
+        let sql = "SELECT * FROM outbox WHERE sink = ? \
+                     AND sequence IN (SELECT value FROM json_each(?)) ORDER BY sequence";
+        let numbers: Vec<String> = sequences.iter().map(|one| one.0.to_string()).collect();
         let query = sqlx::query(sql)
-            .bind(lane.sink.as_str().to_owned())
-            .bind(lane.plugin.as_str().to_owned())
-            .bind(lane.key.as_str().to_owned())
-            .bind(integer(after.0))
-            .bind(limit_of(page.rows));
-        let bytes = |message: &Arc<Message>| message.event.bytes();
-        self.within(query, page, rows::message, bytes).await
+            .bind(sink.as_str().to_owned())
+            .bind(format!("[{}]", numbers.join(",")));
+        let page = Page { rows: sequences.len(), bytes };
+        self.within(query, page, rows::message, |message| message.event.bytes()).await
     }
 
     async fn read_expired_holds(

@@ -50,7 +50,7 @@ pub(super) fn write_log(
     let sql = "UPDATE timers SET fired = 1 \
                WHERE plugin = ? AND instance = ? AND name = ? AND due = ? AND set_by = ?";
     let fired = batch.appends.iter().filter_map(|append| append.fires.as_ref());
-    each(writer, sql, fired, |timer| {
+    each(writer, sql, fired.chain(&batch.timers_fired), |timer| {
         let names = (timer.plugin.as_str(), timer.instance.as_str(), timer.name.as_str());
         (names.0, names.1, names.2, integer(timer.due.0), integer(timer.set_by.0))
     })

@@ -202,7 +202,7 @@ proptest! {
                         let mut refused = only_events(position, &[1_000, 1_001]);
                         refused.appends[1].position = Position(position);
                         let refused = store.commit(&refused).await;
-                        assert!(matches!(refused, Err(CommitError::NotCommitted(_))));
+                        assert!(matches!(refused, Err(CommitError::Rejected(_))));
                     }
                     // Nobody waits for the answer any more: it landed all the same.
                     2 => {

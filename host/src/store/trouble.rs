@@ -12,6 +12,10 @@ const IO: i32 = 10;
 const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
 const CANNOT_OPEN: i32 = 14;
+const TOO_BIG: i32 = 18;
+const CONSTRAINT: i32 = 19;
+const MISMATCH: i32 = 20;
+const RANGE: i32 = 25;
 const NO_DATABASE: i32 = 26;
 
 /// On the connection that writes.
@@ -22,6 +26,9 @@ pub(super) enum WriteError {
     /// A row is there, and not understood.
     #[error("{0}")]
     Damaged(String),
+    /// A file of the store is not there.
+    #[error("{0}")]
+    Files(String),
 }
 
 /// An error that may be SQLite's own.
@@ -44,13 +51,22 @@ impl Trouble for WriteError {
                 Some(error.extended_code & 0xff)
             }
             Self::Sqlite(error) => Some(error.sqlite_error()?.extended_code & 0xff),
-            Self::Damaged(_) => None,
+            Self::Damaged(_) | Self::Files(_) => None,
         }
     }
 }
 
 pub(super) fn is_full(error: &impl Trouble) -> bool {
     error.code() == Some(FULL)
+}
+
+/// Whether the rows of a batch are at fault, and not the store: other rows can be written.
+pub(super) fn is_of_rows(error: &impl Trouble) -> bool {
+    match error.code() {
+        Some(code) => matches!(code, TOO_BIG | CONSTRAINT | MISMATCH | RANGE),
+        // SQLite has no type for a value, or a stored row that it changes is not understood.
+        None => true,
+    }
 }
 
 pub(super) fn plainly(path: &Path, error: &impl Trouble) -> String {

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use sagabox_engine::seams::store::{Batch, CommitError, Committed, Expire};
 
 use super::expire::{self, Sweep};
+use super::files::Files;
 use super::inbox::Forgotten;
 use super::open;
 use super::seen::{Done, Hash, Seen, Sizes};
@@ -18,6 +19,7 @@ use super::{inbox, tables};
 
 pub(super) struct Writer {
     connection: Connection,
+    pub files: Files,
     seen: Seen,
     sweep: Sweep,
 }
@@ -38,17 +40,29 @@ impl Writer {
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let seen = inbox::load(&connection, sizes)?;
         connection.execute_batch("COMMIT")?;
-        Ok(Self { connection, seen, sweep: Sweep::default() })
+        let files = Files::of(path).map_err(|error| WriteError::Files(error.to_string()))?;
+        Ok(Self { connection, files, seen, sweep: Sweep::default() })
     }
 
     /// After `Unknown` it must not be used again.
     pub fn commit(&mut self, path: &Path, batch: &Batch) -> Result<Committed, CommitError> {
+        let committed = self.transact(path, batch);
+        // Another store may have the name by now: it has nothing of this commit.
+        self.files.check().map_err(CommitError::Fenced)?;
+        committed
+    }
+
+    fn transact(&mut self, path: &Path, batch: &Batch) -> Result<Committed, CommitError> {
         if let Err(error) = self.run("BEGIN IMMEDIATE") {
             return Err(CommitError::NotCommitted(plainly(path, &error)));
         }
         let written = match self.write(batch) {
             Ok(written) => written,
-            Err(error) => return Err(self.roll_back(path, &error, true)),
+            Err(error) => {
+                // It has noted what is not removed now.
+                self.sweep = Sweep::default();
+                return Err(self.roll_back(path, &error, true));
+            }
         };
         if let Err(error) = self.run("COMMIT") {
             // A full disk refuses the transaction's pages one after another, and the page
@@ -94,14 +108,18 @@ impl Writer {
     /// then surely nothing is written.
     fn roll_back(&self, path: &Path, error: &WriteError, certain: bool) -> CommitError {
         let reason = plainly(path, error);
+        let not_written = |reason| match trouble::is_of_rows(error) {
+            true => CommitError::Rejected(reason),
+            false => CommitError::NotCommitted(reason),
+        };
         if self.connection.is_autocommit() {
             return match certain {
-                true => CommitError::NotCommitted(reason),
+                true => not_written(reason),
                 false => CommitError::Unknown(reason),
             };
         }
         match self.run("ROLLBACK") {
-            Ok(()) => CommitError::NotCommitted(reason),
+            Ok(()) => not_written(reason),
             Err(second) => CommitError::Unknown(format!("{reason}; {second}")),
         }
     }

@@ -10,10 +10,16 @@ pub const MUTATIONS: &[Mutation] = &[
             file: "stages/commit.rs",
             find: "        let mut delay = REFUSED_DELAY_MIN;",
             replace: "        let mut delay = REFUSED_DELAY_MIN;
-        for (offer, first) in gathered.offers.drain(..) {
-            let accepted = (first.0..).zip(&offer.events);
-            let accepted = accepted.map(|(at, _)| Receipt::Accepted(Position(at))).collect();
-            let _ = offer.reply.send(Ok(accepted));
+        let mut first = 0;
+        for unit in &mut gathered.units {
+            let appends = first..first + unit.appends();
+            first = appends.end;
+            if let Owner::Offer(offer) = &mut unit.owner {
+                let accepted = gathered.batch.appends[appends].iter();
+                let accepted = accepted.map(|append| Receipt::Accepted(append.position));
+                let reply = std::mem::replace(&mut offer.reply, oneshot::channel().0);
+                let _ = reply.send(Ok(accepted.collect()));
+            }
         }",
         }],
     },
@@ -282,9 +288,9 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a lane goes on while its first item waits for a retry",
         edits: &[Edit {
             file: "stages/dispatch/deciding.rs",
-            find: "        self.lanes.put_back(key, position.0, after(Instant::now(), delay));",
+            find: "        self.lanes.put_back(key, position.0, until);",
             replace: "        let Some(again) = self.lanes.finish(key, position.0) else { return };
-        let _ = after(Instant::now(), delay);
+        let _ = until;
         self.lanes.push(key, position.0 + 1_000_000, again);",
         }],
     },
@@ -366,6 +372,46 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
+        name: "a lookup's trouble uses up the attempts of the events that ask it",
+        edits: &[Edit {
+            file: "changes/asking.rs",
+            find: "let charge = match is_of_lookup && !others_work {",
+            replace: "let charge = match is_of_lookup && !others_work && name.is_empty() {",
+        }],
+    },
+    Mutation {
+        name: "a lookup that is down is asked by every event",
+        edits: &[Edit {
+            file: "changes/asking.rs",
+            find: "Admits::None => return Ok(Err(None)),",
+            replace: "Admits::None | Admits::NoneUntil(_) => false,",
+        }],
+    },
+    Mutation {
+        name: "a question that is given up keeps its place",
+        edits: &[Edit {
+            file: "changes/asking.rs",
+            find: "lock(&self.gate.state).breaker.abandon(self.is_probe);",
+            replace: "let _ = self.is_probe;",
+        }],
+    },
+    Mutation {
+        name: "the same event asks a lookup that is down each time",
+        edits: &[Edit {
+            file: "stages/dispatch/deciding.rs",
+            find: "let turn = mix(seed ^ u64::from(troubles.failures)) % PROBE_TURNS_MS;",
+            replace: "let turn = mix(seed) % PROBE_TURNS_MS;",
+        }],
+    },
+    Mutation {
+        name: "all attempts may be used up within seconds",
+        edits: &[Edit {
+            file: "pure/retry.rs",
+            find: "Duration::from_millis(half + random % (millis - half + 1));",
+            replace: "Duration::from_millis(random % (half + 1));",
+        }],
+    },
+    Mutation {
         name: "a lease that expires costs each of its messages an attempt",
         edits: &[Edit {
             file: "stages/sinks/queue.rs",
@@ -382,9 +428,9 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "an instance that is complete does not get its undeliverable command",
         edits: &[Edit {
             file: "stages/dispatch/routing.rs",
-            find: "        if !instance.status.is_running() && !may_reopen(&instance, delivery) {",
+            find: "        if !instance.status.is_running() && !is_for_completed(&instance, delivery) {",
             replace: "        if !instance.status.is_running() {
-            let _ = may_reopen(&instance, delivery);",
+            let _ = is_for_completed(&instance, delivery);",
         }],
     },
     Mutation {
@@ -581,6 +627,130 @@ pub const MUTATIONS: &[Mutation] = &[
             replace: "        false => check(bytes).ok().filter(|_| {
             serde_json::from_slice::<serde_json::Value>(bytes).is_ok()
         }),",
+        }],
+    },
+    Mutation {
+        name: "a batch with a row that cannot be written is tried for ever",
+        edits: &[
+            Edit {
+                file: "stages/commit.rs",
+                find: "Err(CommitError::Rejected(reason)) => {",
+                replace: "Err(CommitError::Rejected(reason)) if reason.is_empty() => {",
+            },
+            Edit {
+                file: "stages/commit.rs",
+                find: "Err(CommitError::NotCommitted(reason)) => {",
+                replace: "Err(CommitError::NotCommitted(reason) | CommitError::Rejected(reason)) => {",
+            },
+        ],
+    },
+    Mutation {
+        name: "the event of which nothing can be written is not looked for",
+        edits: &[Edit {
+            file: "stages/dispatch/unwritable.rs",
+            find: "self.careful_commits = suspects.len() + CAREFUL_COMMITS;",
+            replace: "self.careful_commits = 0;",
+        }],
+    },
+    Mutation {
+        name: "what follows upon rejected changes is written",
+        edits: &[Edit {
+            file: "stages/commit.rs",
+            find: "is_some_and(|stale| stale.same_channel(&rejections))",
+            replace: "is_some_and(|stale| stale.strong_count() == 0)",
+        }],
+    },
+    Mutation {
+        name: "a dead letter that cannot be written is tried for ever",
+        edits: &[Edit {
+            file: "stages/dispatch/unwritable.rs",
+            find: "(Some(_), Remedy::Discard) => Remedy::Discard,",
+            replace: "(Some(_), Remedy::Discard) => Remedy::Bury,",
+        }],
+    },
+    Mutation {
+        name: "a removal that fails takes all stages with it",
+        edits: &[Edit {
+            file: "stages/commit.rs",
+            find: "            Err(CommitError::NotCommitted(reason) | CommitError::Rejected(reason)) => {
+                tracing",
+            replace: "            Err(CommitError::NotCommitted(reason) | CommitError::Rejected(reason)) => {
+                return Err(Ended::Restart(reason.clone()));
+                #[allow(unreachable_code)]
+                tracing",
+        }],
+    },
+    Mutation {
+        name: "the engine recovers while the committer writes",
+        edits: &[Edit {
+            file: "engine/stages.rs",
+            find: "self.committer.shutdown().await;",
+            replace: "self.committer.abort_all();",
+        }],
+    },
+    Mutation {
+        name: "draining waits for what never ends",
+        edits: &[Edit {
+            file: "engine/ending.rs",
+            find: "self.shared.cut_off.cancel();",
+            replace: "",
+        }],
+    },
+    Mutation {
+        name: "an engine goes on when another host owns its store",
+        edits: &[Edit {
+            file: "engine/stages.rs",
+            find: "        if fenced {",
+            replace: "        if fenced && reason.is_empty() {",
+        }],
+    },
+    Mutation {
+        name: "a sink that is down has all of its messages in memory",
+        edits: &[Edit {
+            file: "stages/outlet.rs",
+            find: "self.len() < WINDOW && self.reader.bytes.now() < WINDOW_BYTES && !stands",
+            replace: "self.len() < WINDOW && !stands",
+        }],
+    },
+    Mutation {
+        name: "a slow key fills the memory of its sink",
+        edits: &[Edit {
+            file: "stages/outlet.rs",
+            find: "        self.reader.bytes.now() > CROWDED_BYTES",
+            replace: "        self.reader.bytes.now() == usize::MAX",
+        }],
+    },
+    Mutation {
+        name: "a message that waits in the store is overtaken",
+        edits: &[Edit {
+            file: "stages/outlet.rs",
+            find: "match self.deferred.contains(&lane) || self.must_defer(&lane) {",
+            replace: "match self.must_defer(&lane) {",
+        }],
+    },
+    Mutation {
+        name: "a sink's whole order is that of its keys",
+        edits: &[Edit {
+            file: "stages/outlet.rs",
+            find: "            Order::Whole => Self::Whole,",
+            replace: "            Order::Whole => Self::Key(plugin.clone(), key.clone()),",
+        }],
+    },
+    Mutation {
+        name: "a batch of a whole order goes on after a failure",
+        edits: &[Edit {
+            file: "stages/relay.rs",
+            find: "self.outlet.order == Order::Key || self.transport.is_sequential()",
+            replace: "self.outlet.order == Order::Key || self.transport.batch_max() > 0",
+        }],
+    },
+    Mutation {
+        name: "messages without an order wait for those of their key",
+        edits: &[Edit {
+            file: "stages/outlet.rs",
+            find: "            Order::None => Self::Message(sequence),",
+            replace: "            Order::None if sequence > 0 => Self::Key(plugin.clone(), key.clone()),
+            Order::None => Self::Message(sequence),",
         }],
     },
 ];

@@ -4,12 +4,14 @@
 //! A set of changes names each row at most once. A plugin or sink has at most one set of changes in
 //! the committer's channel at a time; the permit in the set bounds it.
 
+pub(crate) mod asking;
 pub(crate) mod backlog;
 pub(crate) mod canary;
 pub(crate) mod jobs;
 pub(crate) mod outbox;
 pub(crate) mod readers;
 pub(crate) mod receipt;
+pub(crate) mod rejection;
 pub(crate) mod requests;
 pub(crate) mod resolve;
 pub(crate) mod roster;
@@ -21,12 +23,13 @@ pub(crate) mod timer_index;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::changes::receipt::{OfferError, Receipt};
+use crate::changes::rejection::{LettersDropped, Rejection};
 use crate::model::{
     DeadLetter, DecisionRecord, Event, Held, Hops, Instance, Key, MessageKind, Parked, Position,
-    Sequence, SinkName, TimerName,
+    Sequence, SinkName, TimerName, TimerRef,
 };
 use crate::seams::store::{Closing, Expire, MessageLane, PluginProgress, SinkProgress, TimerRow};
 
@@ -76,9 +79,13 @@ pub struct PluginChanges {
     /// Each once.
     pub dead_letters: Vec<DeadLetter>,
     pub letters_closed: Vec<Closing>,
+    /// Timers that fired as dead letters.
+    pub timers_fired: Vec<TimerRef>,
     pub progress: Option<PluginProgress>,
     /// Told when all this is durable.
     pub replies: Vec<oneshot::Sender<()>>,
+    /// Receives what the store rejects of these changes.
+    pub rejections: Option<mpsc::UnboundedSender<Rejection>>,
     /// A plugin has one set of changes in the channel at a time; given back when it is taken out.
     pub permit: Option<OwnedSemaphorePermit>,
 }
@@ -110,6 +117,8 @@ pub struct SinkChanges {
     pub progress: Option<SinkProgress>,
     /// Told when it is durable.
     pub replies: Vec<oneshot::Sender<()>>,
+    /// Receives the dead letters that the store rejects.
+    pub dropped: Option<mpsc::UnboundedSender<LettersDropped>>,
     pub permit: Option<OwnedSemaphorePermit>,
 }
 

@@ -5,6 +5,7 @@
 //! message, so that no outbox is without a stage that delivers it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc;
@@ -13,7 +14,29 @@ use crate::changes::tail::{Next, Tail};
 use crate::model::{Message, Sequence, SinkName};
 use crate::seams::store::{Page, ReadError, Store};
 
+/// Bytes of a sink's messages that its outlet has in memory.
+#[derive(Clone, Debug, Default)]
+pub struct Bytes(Arc<AtomicUsize>);
+
+impl Bytes {
+    pub fn now(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn subtract(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
 pub type MessageTail = Tail<Arc<Message>>;
+
+/// Of one sink's newest messages, which its outlet has not read: a sink that is down reads
+/// none, and there can be many.
+const TAIL_BYTES: usize = 8 << 20;
 
 pub struct Outboxes {
     sinks: Mutex<BTreeMap<SinkName, Outbox>>,
@@ -24,6 +47,7 @@ pub struct Outboxes {
 struct Outbox {
     last: Sequence,
     tail: Arc<MessageTail>,
+    bytes: Bytes,
 }
 
 impl Outboxes {
@@ -32,8 +56,7 @@ impl Outboxes {
         recovered: impl IntoIterator<Item = (SinkName, Sequence)>,
         opened: mpsc::UnboundedSender<SinkName>,
     ) -> Self {
-        let sinks =
-            recovered.into_iter().map(|(sink, last)| (sink, Outbox { last, tail: tail(last.0) }));
+        let sinks = recovered.into_iter().map(|(sink, last)| (sink, Outbox::after(last)));
         Self { sinks: Mutex::new(sinks.collect()), opened }
     }
 
@@ -69,15 +92,35 @@ impl Outboxes {
         }
     }
 
-    pub fn tail(&self, sink: &SinkName) -> Arc<MessageTail> {
+    fn tail(&self, sink: &SinkName) -> Arc<MessageTail> {
         let mut sinks = self.sinks.lock().expect("no panic while the lock is held");
         Arc::clone(&sinks.entry(sink.clone()).or_insert_with(Outbox::fresh).tail)
+    }
+
+    /// For the outlet of a sink. There is one.
+    pub fn reader(&self, sink: &SinkName, store: Arc<dyn Store>) -> OutboxReader {
+        let mut sinks = self.sinks.lock().expect("no panic while the lock is held");
+        let outbox = sinks.entry(sink.clone()).or_insert_with(Outbox::fresh);
+        let (tail, bytes) = (Arc::clone(&outbox.tail), outbox.bytes.clone());
+        OutboxReader { sink: sink.clone(), store, tail, bytes, place: Sequence(0) }
+    }
+
+    /// Bytes of each sink's messages in memory: of those that its outlet has, and of those
+    /// that it has not read.
+    pub fn bytes(&self) -> BTreeMap<SinkName, usize> {
+        let sinks = self.sinks.lock().expect("no panic while the lock is held");
+        let bytes = |outbox: &Outbox| outbox.tail.bytes() + outbox.bytes.now();
+        sinks.iter().map(|(sink, outbox)| (sink.clone(), bytes(outbox))).collect()
     }
 }
 
 impl Outbox {
     fn fresh() -> Self {
-        Self { last: Sequence(0), tail: tail(0) }
+        Self::after(Sequence(0))
+    }
+
+    fn after(last: Sequence) -> Self {
+        Self { last, tail: tail(last.0), bytes: Bytes::default() }
     }
 }
 
@@ -86,6 +129,8 @@ pub struct OutboxReader {
     pub sink: SinkName,
     pub store: Arc<dyn Store>,
     pub tail: Arc<MessageTail>,
+    /// Of what was read and is still in memory.
+    pub bytes: Bytes,
     /// Read up to here.
     pub place: Sequence,
 }
@@ -96,16 +141,18 @@ impl OutboxReader {
     ///
     /// # Errors
     /// If the store cannot be read. The place stays.
-    pub async fn next(&mut self, limit: usize) -> Result<Vec<Arc<Message>>, ReadError> {
-        match self.tail.read(self.place.0, Page { rows: limit, bytes: usize::MAX }) {
+    pub async fn next(&mut self, page: Page) -> Result<Vec<Arc<Message>>, ReadError> {
+        match self.tail.read(self.place.0, page) {
             Next::Caught => Ok(Vec::new()),
             Next::Entries(messages, place) => {
+                // There is no other reader.
+                self.tail.forget(place);
                 self.place = Sequence(place);
                 Ok(messages)
             }
             Next::Behind => {
                 let head = self.tail.head();
-                let messages = self.store.read_outbox(&self.sink, self.place, limit).await?;
+                let messages = self.store.read_outbox(&self.sink, self.place, page).await?;
                 self.place = match messages.last() {
                     Some(last) => last.sequence,
                     // Only gaps are left of what the store had.
@@ -118,5 +165,5 @@ impl OutboxReader {
 }
 
 fn tail(last: u64) -> Arc<Tail<Arc<Message>>> {
-    Arc::new(Tail::new(last, |message: &Arc<Message>| message.event.bytes()))
+    Arc::new(Tail::new(last, TAIL_BYTES, |message: &Arc<Message>| message.event.bytes()))
 }

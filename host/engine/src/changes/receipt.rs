@@ -23,6 +23,10 @@ pub enum OfferError {
     Busy { retry_after: Duration },
     #[error("the store does not accept events: {0}")]
     Unavailable(String),
+    #[error(
+        "the store cannot hold an event of this request: {0}; nothing of the request was accepted"
+    )]
+    Rejected(String),
     #[error("the host is shutting down")]
     Stopping,
 }

@@ -16,11 +16,11 @@ use crate::seams::store::Page;
 /// How many entries stay in memory: two of the greatest commits, which is what a host
 /// takes in a third of a second at its best. A reader that is further behind reads the store.
 const TAIL_ENTRIES_MAX: usize = 16_384;
-/// And how much they take of memory.
-const TAIL_BYTES_MAX: usize = 64 << 20;
 
 pub struct Tail<T> {
     entries: Mutex<Entries<T>>,
+    /// What its entries may take of memory.
+    bytes_max: usize,
     bytes_of: fn(&T) -> usize,
     head: AtomicU64,
     /// Wakes readers in the order in which they began to wait, so that a simulated
@@ -47,10 +47,11 @@ pub enum Next<T> {
 
 impl<T: Clone> Tail<T> {
     /// `head` is the last place there is; all up to it is in the store.
-    pub fn new(head: u64, bytes_of: fn(&T) -> usize) -> Self {
+    pub fn new(head: u64, bytes_max: usize, bytes_of: fn(&T) -> usize) -> Self {
         let entries = Entries { complete_after: head, queue: VecDeque::new(), bytes: 0 };
         Self {
             entries: Mutex::new(entries),
+            bytes_max,
             bytes_of,
             head: AtomicU64::new(head),
             grown: Notify::new(),
@@ -66,7 +67,7 @@ impl<T: Clone> Tail<T> {
                 tail.bytes += (self.bytes_of)(&entry);
                 tail.queue.push_back((place, entry));
             }
-            while tail.queue.len() > TAIL_ENTRIES_MAX || tail.bytes > TAIL_BYTES_MAX {
+            while tail.queue.len() > TAIL_ENTRIES_MAX || tail.bytes > self.bytes_max {
                 if let Some((place, entry)) = tail.queue.pop_front() {
                     tail.bytes -= (self.bytes_of)(&entry);
                     tail.complete_after = place;
@@ -92,6 +93,20 @@ impl<T: Clone> Tail<T> {
         let read_all = start + entries.len() >= tail.queue.len();
         let place = if read_all { head } else { tail.queue[start + entries.len() - 1].0 };
         Next::Entries(entries, place)
+    }
+
+    /// Lets go of the entries up to a place: all readers have read them.
+    pub fn forget(&self, to: u64) {
+        let mut tail = self.entries.lock().expect("no panic while the lock is held");
+        while let Some((_, entry)) = tail.queue.pop_front_if(|(place, _)| *place <= to) {
+            tail.bytes -= (self.bytes_of)(&entry);
+        }
+        tail.complete_after = tail.complete_after.max(to);
+    }
+
+    /// Of the entries in memory.
+    pub fn bytes(&self) -> usize {
+        self.entries.lock().expect("no panic while the lock is held").bytes
     }
 
     pub fn head(&self) -> u64 {

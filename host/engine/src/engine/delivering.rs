@@ -14,12 +14,13 @@ use tokio_util::sync::CancellationToken;
 use super::queues::Queues;
 use super::{Shared, lock};
 use crate::changes::Work;
-use crate::changes::outbox::{OutboxReader, Outboxes};
+use crate::changes::outbox::Outboxes;
 use crate::changes::resolve::{LetterIds, ResolveRequest};
 use crate::model::{Counters, Cursor, Sequence, SinkName};
 use crate::pure::breaker::Breaker;
 use crate::pure::routes;
 use crate::seams::store::{RecoveredSink, SinkProgress};
+use crate::seams::transport::Order;
 use crate::stages::sinks::lanes::Outlet;
 use crate::stages::sinks::queue::Queue;
 use crate::stages::sinks::relay::Relay;
@@ -71,18 +72,15 @@ impl Delivering {
         }
         let parts = &self.shared.parts;
         let recovered = self.recovered.remove(sink).unwrap_or_else(|| fresh_sink(sink));
-        let reader = OutboxReader {
-            sink: sink.clone(),
-            store: Arc::clone(&parts.store),
-            tail: self.outboxes.tail(sink),
-            place: Sequence(0),
-        };
+        let reader = self.outboxes.reader(sink, Arc::clone(&parts.store));
         let (resolving, resolving_of) = mpsc::unbounded_channel();
         let (clock, retry) = (Arc::clone(&parts.clock), parts.settings.retry());
         let letter_ids = Arc::clone(&self.letter_ids);
         let work = self.work.clone();
+        let order = parts.sinks.get(sink).map_or(Order::Key, |configured| configured.order);
         let outlet = Outlet::new(
             recovered,
+            order,
             reader,
             resolving_of,
             letter_ids,
@@ -97,11 +95,11 @@ impl Delivering {
             let next_lease = self.next_lease;
             let queue = Queue { outlet, clock, retry, name: name.to_owned(), next_lease };
             stages.spawn(queue.run(requests_of, stop.clone()));
-        } else if let Some(transport) = parts.sinks.get(sink) {
+        } else if let Some(configured) = parts.sinks.get(sink) {
             lock(&self.sinks).insert(sink.clone(), resolving);
             let relay = Relay {
                 outlet,
-                transport: Arc::clone(transport),
+                transport: Arc::clone(&configured.transport),
                 clock,
                 breaker: Breaker::new(retry.clone()),
                 retry,

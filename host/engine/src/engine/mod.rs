@@ -5,6 +5,7 @@
 //! `Unavailable`, and the caller can repeat it.
 
 mod delivering;
+mod ending;
 mod operators;
 mod plugins;
 mod queues;
@@ -19,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
 use crate::Serving;
+use crate::changes::asking::Lookups;
 use crate::changes::backlog::Backlog;
+use crate::changes::outbox::Outboxes;
 use crate::changes::requests::Dispatchers;
 use crate::changes::resolve::ResolveRequest;
 use crate::changes::roster::Roster;
@@ -34,13 +37,15 @@ use crate::pure::retry::RetryPolicy;
 use crate::seams::handler::Handler;
 use crate::seams::lookup::Lookup;
 use crate::seams::store::{ReadError, Store};
-use crate::seams::transport::Transport;
+use crate::seams::transport::Sink;
 use crate::stages::shard::Shards;
 use crate::stages::sinks::queue::QueueRequest;
 
+pub use self::ending::EngineEnd;
 pub use self::operators::InstanceError;
 use self::queues::Queues;
 use self::stages::{Stages, supervise};
+pub use crate::changes::asking::LookupDown;
 pub use crate::changes::canary::{Canary, Share};
 pub use crate::changes::receipt::{OfferError, Receipt};
 pub use crate::changes::resolve::{Action, Resolution, ResolveError};
@@ -65,7 +70,7 @@ pub struct Parts {
     pub canaries: Vec<Canary>,
     pub lookup: Arc<dyn Lookup>,
     /// The sinks that routes name.
-    pub sinks: HashMap<SinkName, Arc<dyn Transport>>,
+    pub sinks: HashMap<SinkName, Sink>,
     /// Message type to sink. A command or enriched event without a route goes to the queue of its type.
     pub routes: BTreeMap<String, SinkName>,
     /// The wall clock. Nothing in the engine reads another.
@@ -101,7 +106,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    fn retry(&self) -> RetryPolicy {
+    pub(crate) fn retry(&self) -> RetryPolicy {
         RetryPolicy {
             attempts_max: self.attempts_max,
             delay_min: self.retry_delay_min,
@@ -115,7 +120,8 @@ impl Default for Settings {
         Self {
             shards: 2,
             attempts_max: 10,
-            retry_delay_min: Duration::from_millis(200),
+            // Ten attempts span one and a half to three minutes.
+            retry_delay_min: Duration::from_millis(500),
             retry_delay_max: Duration::from_secs(60),
             lookup_timeout: Duration::from_secs(10),
             instance_bytes_max: 64 << 20,
@@ -147,8 +153,11 @@ struct Shared {
     life: Mutex<Option<Life>>,
     backlog: Arc<Backlog>,
     sinks: Arc<SinkStates>,
+    lookups: Arc<Lookups>,
     stop: CancellationToken,
-    ended: watch::Sender<bool>,
+    /// The time for an orderly end is over.
+    cut_off: CancellationToken,
+    ended: watch::Sender<Option<EngineEnd>>,
 }
 
 /// How to reach the stages from the first recovery to the next.
@@ -157,6 +166,7 @@ struct Life {
     work: mpsc::UnboundedSender<Work>,
     log: Arc<Tail<LogEntry>>,
     queues: Arc<Queues>,
+    outboxes: Arc<Outboxes>,
     /// Who resolves the dead letters of a plugin's keys, and of a sink's.
     plugins: Dispatchers,
     sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,
@@ -171,6 +181,11 @@ pub struct Status {
     pub queues: Vec<QueueStatus>,
     /// Sinks that do not answer.
     pub sinks_down: Vec<SinkDown>,
+    /// Lookups that do not answer.
+    pub lookups_down: Vec<LookupDown>,
+    /// Bytes of each sink's messages in memory, delivered ones not counted. Bounded: the others
+    /// are in the store alone.
+    pub outbox_bytes: BTreeMap<SinkName, usize>,
     /// By plugin.
     pub calls: Vec<(PluginName, CallTotals)>,
 }
@@ -188,6 +203,8 @@ impl Engine {
         for canary in parts.canaries.iter().cloned() {
             roster.put_canary(canary).expect("a canary fits what it is started with");
         }
+        let (lookup, settings) = (Arc::clone(&parts.lookup), &parts.settings);
+        let lookups = Lookups::new(lookup, settings.lookup_timeout, settings.retry());
         let shared = Arc::new(Shared {
             shards: Shards::new(parts.settings.shards),
             backlog: Arc::new(Backlog::new(parts.settings.backlog_max)),
@@ -197,8 +214,10 @@ impl Engine {
             admission: Arc::new(Semaphore::new(WAITING_EVENTS_MAX)),
             life: Mutex::new(None),
             sinks: Arc::new(SinkStates::default()),
+            lookups: Arc::new(lookups),
             stop: CancellationToken::new(),
-            ended: watch::Sender::new(false),
+            cut_off: CancellationToken::new(),
+            ended: watch::Sender::new(None),
         });
         let recovered = shared.parts.store.recover().await?;
         let stages = Stages::start(&shared, recovered).await?;
@@ -310,20 +329,13 @@ impl Engine {
         }
         Status {
             serving: self.shared.serving.get(),
-            head: Position(life.map_or(0, |life| life.log.head())),
+            head: Position(life.as_ref().map_or(0, |life| life.log.head())),
+            outbox_bytes: life.map_or_else(BTreeMap::new, |life| life.outboxes.bytes()),
             queues,
             sinks_down: self.shared.sinks.down(),
+            lookups_down: self.shared.lookups.down(&self.shared.parts.clock),
             calls: self.shared.shards.totals(),
         }
-    }
-
-    /// Stops accepting, lets calls and deliveries that are under way end, commits,
-    /// and returns. What is left is in the store. Calling it again waits for the same end.
-    pub async fn drain(&self) {
-        self.shared.stop.cancel();
-        let mut ended = self.shared.ended.subscribe();
-        // The sender lives in `shared`.
-        let _ = ended.wait_for(|ended| *ended).await;
     }
 
     fn interrupted(&self) -> QueueError {

@@ -21,7 +21,7 @@ use crate::changes::roster::{Entry, Roster};
 use crate::model::{Counters, Cursor, PluginName, Position};
 use crate::seams::handler::Handler;
 use crate::seams::store::{PluginProgress, ReadError, RecoveredPlugin};
-use crate::stages::dispatch::{Beginning, Dispatcher, Surroundings, Versions};
+use crate::stages::dispatch::{Beginning, Caution, Dispatcher, Exit, Surroundings, Versions};
 
 const READ_RETRY: Duration = Duration::from_millis(200);
 
@@ -35,7 +35,9 @@ pub struct Plugins {
     /// What the store says of these is newer.
     begun: BTreeSet<PluginName>,
     running: BTreeMap<PluginName, Running>,
-    stages: JoinSet<PluginName>,
+    /// What dispatchers learnt that had to begin again.
+    cautions: BTreeMap<PluginName, Caution>,
+    stages: JoinSet<(PluginName, Exit)>,
 }
 
 struct Running {
@@ -66,6 +68,7 @@ impl Plugins {
             recovered: by_name.collect(),
             begun: BTreeSet::new(),
             running: BTreeMap::new(),
+            cautions: BTreeMap::new(),
             stages: JoinSet::new(),
         };
         plugins.make().await?;
@@ -78,14 +81,13 @@ impl Plugins {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(ended) = self.stages.join_next() => drop(unwind(ended)),
-                () = self.roster.changed() => {
-                    tokio::select! {
-                        biased;
-                        () = stop.cancelled() => break,
-                        () = self.make_at_last() => {}
-                    }
-                }
+                Some(ended) = self.stages.join_next() => drop(self.on_ended(ended)),
+                () = self.roster.changed() => {}
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = self.make_at_last() => {}
             }
         }
         self.running.values().for_each(|running| running.stop.cancel());
@@ -107,9 +109,26 @@ impl Plugins {
         }
     }
 
+    /// Notes that a dispatcher ended: it was stopped, or another one must take over.
+    fn on_ended(&mut self, ended: Result<(PluginName, Exit), JoinError>) -> Option<PluginName> {
+        let (name, exit) = unwind(ended)?;
+        if let Exit::Again(caution) = exit {
+            self.running.remove(&name);
+            self.cautions.insert(name.clone(), caution);
+        }
+        Some(name)
+    }
+
     /// Makes it as the roster says.
     async fn make(&mut self) -> Result<(), ReadError> {
+        while self.make_once().await? {}
+        Ok(())
+    }
+
+    /// True if there is more to make: a dispatcher may end while another is waited for.
+    async fn make_once(&mut self) -> Result<bool, ReadError> {
         let (wanted, change) = self.roster.wanted();
+        let names: Vec<PluginName> = wanted.keys().cloned().collect();
         let gone = self.running.keys().filter(|name| !wanted.contains_key(*name));
         for name in gone.cloned().collect::<Vec<_>>() {
             self.end(&name).await;
@@ -129,7 +148,7 @@ impl Plugins {
             }
         }
         self.roster.is_made(change);
-        Ok(())
+        Ok(names.iter().any(|name| !self.running.contains_key(name)))
     }
 
     async fn begin(&mut self, name: PluginName, entry: Entry) -> Result<(), ReadError> {
@@ -154,6 +173,7 @@ impl Plugins {
             missed_to,
             requests: requests_of,
             versions: versions_of,
+            caution: self.cautions.get(&name).cloned().unwrap_or_default(),
         };
         let (dispatcher, inbox) = Dispatcher::recover(self.around.clone(), beginning).await?;
         self.begun.insert(name.clone());
@@ -164,8 +184,8 @@ impl Plugins {
         let running = Running { handler, canary, versions, stop: stop.clone() };
         self.running.insert(name.clone(), running);
         self.stages.spawn(async move {
-            dispatcher.run(inbox, stop).await;
-            name
+            let exit = dispatcher.run(inbox, stop).await;
+            (name, exit)
         });
         Ok(())
     }
@@ -176,10 +196,12 @@ impl Plugins {
         self.dispatchers.remove(name);
         running.stop.cancel();
         while let Some(ended) = self.stages.join_next().await {
-            if unwind(ended).as_ref() == Some(name) {
+            if self.on_ended(ended).as_ref() == Some(name) {
                 break;
             }
         }
+        self.cautions.remove(name);
+        self.around.rejections.end(name);
         self.backlog.end(name);
     }
 }
@@ -209,9 +231,9 @@ impl Running {
 }
 
 /// A dispatcher that panicked takes this stage with it: all stages begin again then.
-fn unwind(ended: Result<PluginName, JoinError>) -> Option<PluginName> {
+fn unwind(ended: Result<(PluginName, Exit), JoinError>) -> Option<(PluginName, Exit)> {
     match ended.map_err(JoinError::try_into_panic) {
-        Ok(name) => Some(name),
+        Ok(exit) => Some(exit),
         Err(Ok(panic)) => std::panic::resume_unwind(panic),
         Err(Err(_)) => None,
     }

@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::delivering::Delivering;
 use super::queues::Queues;
-use super::{Life, Shared, lock};
+use super::{EngineEnd, Life, Shared, lock};
 use crate::Routes;
 use crate::changes::outbox::Outboxes;
 use crate::changes::readers::Readers;
+use crate::changes::rejection::Rejections;
 use crate::changes::requests::Dispatchers;
 use crate::changes::resolve::LetterIds;
 use crate::changes::tail::Tail;
@@ -32,12 +33,15 @@ use crate::stages::housekeeping::Housekeeping;
 use crate::stages::sinks::queue::first_lease;
 use crate::stages::timers::Timers;
 
+/// Of the newest events in memory: all plugins read them there.
+const LOG_TAIL_BYTES: usize = 64 << 20;
 /// Between two attempts to recover.
 const RECOVER_DELAY: Duration = Duration::from_millis(250);
 
 /// The tasks of one life.
 pub(super) struct Stages {
-    committer: tokio::task::JoinHandle<Ended>,
+    /// A set of one task, so that it ends when this is dropped.
+    committer: JoinSet<Ended>,
     /// Dispatchers and timers: they stop first.
     deciding: JoinSet<()>,
     /// Starts relays and queues, and ends when they have ended.
@@ -49,15 +53,12 @@ pub(super) struct Stages {
 /// Lets the engine live again after every commit whose outcome is unknown, until it is stopped.
 pub(super) async fn supervise(shared: Arc<Shared>, stages: Stages) {
     let mut stages = stages;
-    loop {
+    let end = loop {
         let ended = tokio::select! {
             biased;
-            ended = &mut stages.committer => ended,
+            Some(ended) = stages.committer.join_next() => ended,
             panicked = panicked(&mut stages.deciding, &mut stages.delivering) => Err(panicked),
-            () = shared.stop.cancelled() => {
-                stages.drain(&shared).await;
-                break;
-            }
+            () = shared.stop.cancelled() => break stages.end(&shared).await,
         };
         let fenced = matches!(&ended, Ok(Ended::Fenced(_)));
         let by_mistake = ended.is_err();
@@ -66,24 +67,29 @@ pub(super) async fn supervise(shared: Arc<Shared>, stages: Stages) {
             Ok(Ended::Drained) => "the committer ended early".to_owned(),
             Err(error) => format!("a stage ended by a mistake of Sagabox: {error}"),
         };
-        stages.abort(&shared).await;
         shared.serving.set(Err(reason.clone()));
+        tokio::select! {
+            biased;
+            () = shared.cut_off.cancelled() => break EngineEnd::CutOff,
+            () = stages.abort(&shared) => {}
+        }
         if fenced {
             tracing::error!(%reason, "this host no longer owns the store; stopping");
-            break;
+            break EngineEnd::Fenced(reason);
         }
         tracing::error!(%reason, "all stages restart from the store");
         if by_mistake {
             // It may well happen again at once.
             tokio::time::sleep(RECOVER_DELAY).await;
         }
-        let Some(next) = revive(&shared).await else { break };
+        // If the engine is stopped meanwhile, nothing is under way that could be drained.
+        let Some(next) = revive(&shared).await else { break EngineEnd::Drained };
         shared.serving.set(Ok(()));
         stages = next;
-    }
+    };
     shared.stop.cancel();
     *lock(&shared.life) = None;
-    shared.ended.send_replace(true);
+    shared.ended.send_replace(Some(end));
 }
 
 /// Tries to recover until it works, or the engine is stopped.
@@ -116,7 +122,8 @@ impl Stages {
         let parts = &shared.parts;
         let (work, work_of) = mpsc::unbounded_channel();
         let (opened, opened_of) = mpsc::unbounded_channel();
-        let log = Arc::new(Tail::new(recovered.position.0, |entry: &LogEntry| entry.event.bytes()));
+        let bytes = |entry: &LogEntry| entry.event.bytes();
+        let log = Arc::new(Tail::new(recovered.position.0, LOG_TAIL_BYTES, bytes));
         let last = |sink: &RecoveredSink| (sink.progress.sink.clone(), sink.last);
         let outboxes = Arc::new(Outboxes::new(recovered.sinks.iter().map(last), opened.clone()));
         let timers = Arc::new(TimerIndex::new(parts.settings.timers_in_memory_max));
@@ -126,13 +133,13 @@ impl Stages {
         let readers = Arc::new(Readers::default());
         shared.sinks.clear();
         let letter_ids = LetterIds::new(recovered.dead_letter);
+        let rejections = Rejections::default();
         let around = Surroundings {
             shards: shared.shards.clone(),
             store: Arc::clone(&parts.store),
-            lookup: Arc::clone(&parts.lookup),
+            lookups: Arc::clone(&shared.lookups),
             clock: Arc::clone(&parts.clock),
             retry: parts.settings.retry(),
-            lookup_timeout: parts.settings.lookup_timeout,
             instance_bytes_max: parts.settings.instance_bytes_max,
             waiting_max: parts.settings.waiting_max,
             entries_read_max: parts.settings.entries_read_max,
@@ -142,6 +149,7 @@ impl Stages {
             readers: Arc::clone(&readers),
             work: work.clone(),
             letter_ids: Arc::clone(&letter_ids),
+            rejections: rejections.clone(),
         };
         let (roster, dispatchers) = (Arc::clone(&shared.roster), Dispatchers::default());
         shared.backlog.restart(recovered.position.0);
@@ -179,7 +187,11 @@ impl Stages {
             backlog: Arc::clone(&shared.backlog),
             readers,
             readers_due: None,
+            rejections,
+            heads: Vec::new(),
             position: recovered.position,
+            committed: recovered.position,
+            stale: BTreeMap::new(),
         };
         let queues = Arc::new(Queues::default());
         let sinks = Arc::new(Mutex::new(BTreeMap::new()));
@@ -198,12 +210,14 @@ impl Stages {
             started: BTreeSet::new(),
             next_lease: first_lease((parts.clock)()),
         };
-        let life = Life { work, log, queues, plugins: dispatchers, sinks };
+        let life = Life { work, log, queues, outboxes, plugins: dispatchers, sinks };
         *lock(&shared.life) = Some(life);
+        let mut committing = JoinSet::new();
+        committing.spawn(committer.run(work_of));
         let mut delivery_stage = JoinSet::new();
         delivery_stage.spawn(delivering.run(opened_of, stop_delivering.clone()));
         Ok(Self {
-            committer: tokio::spawn(committer.run(work_of)),
+            committer: committing,
             deciding,
             delivering: delivery_stage,
             stop_deciding,
@@ -211,24 +225,41 @@ impl Stages {
         })
     }
 
+    /// Lets the stages end, until the time for that is over. What has not ended then is
+    /// dropped. Nothing waits for it: it may be what does not end.
+    async fn end(mut self, shared: &Shared) -> EngineEnd {
+        tokio::select! {
+            biased;
+            end = self.drain(shared) => end,
+            () = shared.cut_off.cancelled() => EngineEnd::CutOff,
+        }
+    }
+
     /// Ends the stages in the order of an event's way; each hands over what it has.
-    async fn drain(mut self, shared: &Shared) {
+    async fn drain(&mut self, shared: &Shared) -> EngineEnd {
         *lock(&shared.life) = None;
         self.stop_deciding.cancel();
         while self.deciding.join_next().await.is_some() {}
         self.stop_delivering.cancel();
         while self.delivering.join_next().await.is_some() {}
         // All senders are gone now: the committer ends when everything is written.
-        if let Ok(Ended::Restart(reason) | Ended::Fenced(reason)) = self.committer.await {
-            tracing::error!(%reason, "the last commit failed; the next start recovers");
+        match self.committer.join_next().await {
+            Some(Ok(Ended::Fenced(reason))) => EngineEnd::Fenced(reason),
+            Some(Ok(Ended::Restart(reason))) => {
+                tracing::error!(%reason, "the last commit failed; the next start recovers");
+                EngineEnd::Drained
+            }
+            Some(Ok(Ended::Drained) | Err(_)) | None => EngineEnd::Drained,
         }
     }
 
+    /// Drops the stages where they stand. Returns when the committer has ended, so that it
+    /// writes nothing any more when the next life recovers.
     async fn abort(mut self, shared: &Shared) {
         *lock(&shared.life) = None;
         self.deciding.shutdown().await;
         self.delivering.shutdown().await;
-        self.committer.abort();
+        self.committer.shutdown().await;
     }
 }
 

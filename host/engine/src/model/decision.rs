@@ -86,14 +86,3 @@ pub enum Failure {
     #[error("{0}")]
     Transient(String),
 }
-
-impl Failure {
-    /// The same, with what it is about in front.
-    #[must_use]
-    pub fn about(self, what: &str) -> Self {
-        match self {
-            Self::Permanent(reason) => Self::Permanent(format!("{what}: {reason}")),
-            Self::Transient(reason) => Self::Transient(format!("{what}: {reason}")),
-        }
-    }
-}

@@ -1,6 +1,7 @@
 //! Pure: the circuit breaker of a sink. It says whether a relay may start another delivery, so that
 //! a sink that is down pauses its route and does not use up the attempts of every message that
-//! waits for it.
+//! waits for it. A lookup has the same breaker for its questions: read "lookup" for sink and
+//! "question" for message.
 //!
 //! A failed delivery counts by what it says. A failure of the sink counts each time. A failure of a
 //! message counts once for each message, because the same message again says nothing about the
@@ -101,6 +102,20 @@ impl Breaker {
         }
     }
 
+    /// A delivery that was begun is given up, and says nothing.
+    pub fn abandon(&mut self, was_probe: bool) {
+        match &mut self.state {
+            State::Closed(row) if !row.is_proven => row.begun = row.begun.saturating_sub(1),
+            State::Open { probing, .. } if was_probe => *probing = false,
+            State::Closed(_) | State::Open { .. } => {}
+        }
+    }
+
+    /// The sink has answered, and nothing failed since.
+    pub fn is_proven(&self) -> bool {
+        matches!(&self.state, State::Closed(row) if row.is_proven)
+    }
+
     /// Since when nothing gets through, and when the next attempt is.
     pub fn open(&self) -> Option<(Instant, Instant)> {
         match self.state {
@@ -153,7 +168,6 @@ impl Breaker {
 
     fn pause(&self, round: u32, at_least: Option<Duration>, seed: u64) -> Duration {
         let pause = self.policy.endless().delay(round, seed, at_least);
-        // Full jitter may say "at once": a sink that is down gets some rest.
         pause.unwrap_or(self.policy.delay_max).max(self.policy.delay_min)
     }
 }
@@ -242,6 +256,26 @@ mod tests {
         breaker.begin();
         breaker.failed(at(1_000), Trouble::Sink, Some(Duration::from_secs(30)), 1);
         assert_eq!(breaker.open(), Some((start, at(31_000))));
+    }
+
+    #[test]
+    fn a_delivery_that_is_given_up_lets_another_one_begin() {
+        let (start, _) = times();
+        let mut breaker = Breaker::new(POLICY);
+        for _ in 0..10 * FAILURES_MAX {
+            assert_eq!(breaker.admits(start), Admits::Another);
+            breaker.begin();
+            breaker.abandon(false);
+        }
+        fail(&mut breaker, FAILURES_MAX, start);
+        let (_, until) = breaker.open().unwrap();
+        for _ in 0..3 {
+            assert_eq!(breaker.admits(until), Admits::Probe);
+            breaker.begin();
+            breaker.abandon(false);
+            assert_eq!(breaker.admits(until), Admits::None, "the probe is still under way");
+            breaker.abandon(true);
+        }
     }
 
     #[test]

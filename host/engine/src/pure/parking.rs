@@ -146,9 +146,19 @@ impl<T> Parked<T> {
         [self.waiting.first().copied(), reading, letter].into_iter().flatten().min()
     }
 
+    /// Rows from this place on wait behind another letter than the one that comes next. Not
+    /// only an open one: what came before a letter that is redriven can become a letter, too.
+    fn next_limit(&self) -> u64 {
+        let next = self.redriving().map(|(place, _)| place);
+        let is_outside =
+            |(place, letter): &(&u64, &Letter)| letter.step != Step::Taken && Some(**place) != next;
+        let first = self.letters.iter().find(is_outside).map(|(place, _)| *place);
+        first.map_or(self.limit(), |place| place.min(self.limit()))
+    }
+
     /// Whether the lane could have more now.
     fn has_next(&self) -> bool {
-        let row = self.waiting.first().is_some_and(|place| *place < self.limit());
+        let row = self.waiting.first().is_some_and(|place| *place < self.next_limit());
         let has_room = self.reading.is_none() && self.taken.len() <= LANE_ROWS_MIN;
         has_room && (row || self.redriving().is_some())
     }
@@ -158,7 +168,7 @@ impl<T> Parked<T> {
         let letter = self.redriving();
         // What an earlier letter left comes before the next letter.
         let earlier = letter.filter(|(place, _)| self.waiting.first().is_some_and(|w| w < place));
-        let limit = earlier.map_or(self.limit(), |(place, _)| place);
+        let limit = earlier.map_or(self.next_limit(), |(place, _)| place);
         let letter = letter.filter(|_| earlier.is_none()).map(|(_, id)| id);
         (letter, self.waiting.range(..limit).take(PORTION_ROWS).copied().collect())
     }
@@ -493,6 +503,21 @@ mod tests {
         let redriven = [letter(1, true), letter(2, false)];
         assert_eq!(portion(&redriven), Some((Some(DeadLetterId(1)), places([]))));
         assert_eq!(portion(&[letter(1, false)]), None);
+    }
+
+    #[test]
+    fn nothing_overtakes_a_second_letter_that_is_redriven() {
+        let mut parking = parking();
+        let letter = |place| OpenLetter { id: DeadLetterId(place), place, redriving: place == 8 };
+        parking.restore(&"a", &[letter(7), letter(8)], &[9]);
+        parking.redrive(&"a", 7);
+        let portion = parking.next_portion().expect("the first letter");
+        assert_eq!((portion.letter, portion.places), (Some(DeadLetterId(7)), places([])));
+        assert!(parking.end_portion(&"a", Some(1), []).is_empty());
+        assert_eq!(parking.next_portion(), None);
+        parking.resolve(&"a", 7);
+        let portion = parking.next_portion().expect("the second letter");
+        assert_eq!((portion.letter, portion.places), (Some(DeadLetterId(8)), places([9])));
     }
 
     #[test]

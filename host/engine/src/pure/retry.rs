@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-/// Exponential backoff with full jitter: the delay before attempt n + 1 is
-/// uniform between 0 and `min(delay_max, delay_min * 2^(n-1))`.
+/// Exponential backoff with equal jitter: the delay before attempt n + 1 is uniform
+/// between one half and the whole of `min(delay_max, delay_min * 2^(n-1))`.
 ///
 /// Source: M. Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog,
-/// 2015), the variant that spreads a crowd of retries best.
+/// 2015). Full jitter, which begins at 0, spreads a crowd of retries a little better, but
+/// may use up all attempts in a fraction of the time that they are meant to span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
     pub attempts_max: u32,
@@ -34,7 +35,9 @@ impl RetryPolicy {
         let millis = u64::try_from(ceiling.as_millis()).unwrap_or(u64::MAX);
         // Mixed with the attempt, so that two retries of one message differ.
         let random = mix(seed ^ u64::from(attempt).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let jittered = Duration::from_millis(random % millis.saturating_add(1));
+        // Rounded up, so that the shortest delay is not none at all.
+        let half = millis.div_ceil(2);
+        let jittered = Duration::from_millis(half + random % (millis - half + 1));
         Some(jittered.max(at_least.unwrap_or(Duration::ZERO)))
     }
 }
@@ -64,12 +67,22 @@ mod tests {
                 .map(|d| d.as_millis())
                 .collect();
             assert_eq!(delays.len(), 200);
-            assert!(delays.iter().all(|&d| d <= ceiling));
+            assert!(delays.iter().all(|&d| (ceiling / 2..=ceiling).contains(&d)));
             assert!(
                 delays.iter().any(|&d| d > ceiling * 9 / 10),
                 "the jitter uses the whole range"
             );
-            assert!(delays.iter().any(|&d| d < ceiling / 10), "the jitter uses the whole range");
+            assert!(delays.iter().any(|&d| d < ceiling * 6 / 10), "the jitter uses all of it");
+        }
+    }
+
+    #[test]
+    fn the_default_attempts_span_minutes_whatever_the_seed() {
+        let policy = crate::engine::Settings::default().retry();
+        for seed in 0..1_000 {
+            let delays = (1..policy.attempts_max).filter_map(|n| policy.delay(n, seed, None));
+            let span: Duration = delays.sum();
+            assert!((90..=240).contains(&span.as_secs()), "{span:?} by seed {seed}");
         }
     }
 

@@ -17,7 +17,7 @@ use crate::model::{
 };
 use crate::seams::handler::{Call, Handler, Reply};
 use crate::seams::store::memory::MemoryStore;
-use crate::seams::transport::{DeliveryError, Transport};
+use crate::seams::transport::{DeliveryError, Sink, Transport};
 
 const PLUGIN: &str = "orders";
 const REFUND: &str = "refund";
@@ -124,7 +124,8 @@ async fn a_refused_command_is_compensated_also_if_it_was_the_last() {
         let store = MemoryStore::new();
         let settings = Settings { instance_bytes_max, ..Settings::default() };
         let handler = Arc::new(Orders::new());
-        let engine = start_with(&store, handler, Some(Arc::new(Refusing)), settings).await;
+        let engine =
+            start_with(&store, handler, Some(Sink::new(Arc::new(Refusing))), settings).await;
         place(&engine, &["lasting-1", "ended-1", "lasting-2", "ended-2", "reopened"]).await;
         until("the refunds", Duration::from_secs(10), || refunds(&store) == 5).await;
         tokio::time::sleep(Duration::from_secs(60)).await;

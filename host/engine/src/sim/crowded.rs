@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::scripts::{Pattern, served};
 use super::world::{START, event};
 use crate::engine::{Engine, Parts, Settings};
-use crate::model::{AnswerValue, Failure, PluginName, Timestamp};
+use crate::model::{AnswerValue, PluginName, Timestamp};
 use crate::seams::lookup::{Lookup, Unanswered};
 use crate::seams::store::memory::MemoryStore;
 
@@ -28,8 +28,8 @@ impl Lookup for Crowded {
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         asked.push(Instant::now());
         match asked.len() {
-            1 => Err(Unanswered {
-                failure: Failure::Transient("planted: crowded".to_owned()),
+            1 => Err(Unanswered::Unavailable {
+                reason: "planted: crowded".to_owned(),
                 retry_after: Some(PAUSE),
             }),
             _ => Ok(AnswerValue::Missing),

@@ -11,6 +11,8 @@
 //! and [`FaultyStore`](crate::seams::store::faulty::FaultyStore). `sagabox sim` is such a world.
 
 #[cfg(test)]
+mod asking;
+#[cfg(test)]
 mod clocks;
 #[cfg(test)]
 mod compensating;
@@ -30,9 +32,13 @@ mod loops;
 #[cfg(test)]
 mod operated;
 #[cfg(test)]
+mod outlets;
+#[cfg(test)]
 mod panics;
 #[cfg(test)]
 mod refusing;
+#[cfg(test)]
+mod rejecting;
 #[cfg(any(test, feature = "testing"))]
 mod scripts;
 #[cfg(test)]
@@ -40,7 +46,11 @@ pub(crate) mod small;
 #[cfg(test)]
 mod steps;
 #[cfg(test)]
+mod stopping;
+#[cfg(test)]
 mod troubled;
+#[cfg(any(test, feature = "testing"))]
+mod unwritable;
 #[cfg(test)]
 mod workers;
 #[cfg(any(test, feature = "testing"))]

@@ -15,7 +15,7 @@ use crate::engine::{Engine, Parts, Settings};
 use crate::model::{AnswerValue, Message, PluginName, SinkName, Timestamp};
 use crate::seams::lookup::{Lookup, Unanswered};
 use crate::seams::store::memory::MemoryStore;
-use crate::seams::transport::{DeliveryError, Transport};
+use crate::seams::transport::{DeliveryError, Sink, Transport};
 
 /// Panics at its first call; afterwards it works.
 #[derive(Default)]
@@ -55,7 +55,7 @@ impl Transport for Clumsy {
 #[tokio::test(start_paused = true)]
 async fn a_stage_that_panics_starts_again() {
     let (lookup, sink) = (Arc::new(Clumsy::default()), Arc::new(Clumsy::default()));
-    let transport = Arc::clone(&sink) as Arc<dyn Transport>;
+    let transport = Sink::new(Arc::clone(&sink) as Arc<dyn Transport>);
     let name = SinkName::from("sink");
     let parts = Parts {
         store: Arc::new(MemoryStore::new()),

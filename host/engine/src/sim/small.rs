@@ -14,13 +14,14 @@ use crate::engine::{Engine, Parts, Settings};
 use crate::model::{AnswerValue, DeadLetter, Event, PluginName, SinkName, Timestamp};
 use crate::seams::handler::Handler;
 use crate::seams::lookup::{Lookup, Unanswered};
+use crate::seams::store::Store;
 use crate::seams::store::memory::MemoryStore;
-use crate::seams::transport::Transport;
+use crate::seams::transport::Sink;
 
 /// The type of the commands, and the name of their queue.
 pub const COMMAND: &str = "record";
 
-struct Missing;
+pub struct Missing;
 
 #[async_trait]
 impl Lookup for Missing {
@@ -30,11 +31,7 @@ impl Lookup for Missing {
 }
 
 /// With a sink, the commands leave there; else they wait in their queue.
-pub async fn start(
-    store: &MemoryStore,
-    sink: Option<Arc<dyn Transport>>,
-    settings: Settings,
-) -> Engine {
+pub async fn start(store: &MemoryStore, sink: Option<Sink>, settings: Settings) -> Engine {
     start_with(store, script(&Pattern::default(), AUDITOR), sink, settings).await
 }
 
@@ -42,14 +39,24 @@ pub async fn start(
 pub async fn start_with(
     store: &MemoryStore,
     handler: Arc<dyn Handler>,
-    sink: Option<Arc<dyn Transport>>,
+    sink: Option<Sink>,
+    settings: Settings,
+) -> Engine {
+    start_on(Arc::new(store.clone()), handler, sink, settings).await
+}
+
+/// On any store.
+pub async fn start_on(
+    store: Arc<dyn Store>,
+    handler: Arc<dyn Handler>,
+    sink: Option<Sink>,
     settings: Settings,
 ) -> Engine {
     let begin = Instant::now();
     let name = SinkName::from("sink");
     let routes = sink.iter().map(|_| (COMMAND.to_owned(), name.clone())).collect();
     let parts = Parts {
-        store: Arc::new(store.clone()),
+        store,
         handlers: vec![handler],
         canaries: Vec::new(),
         lookup: Arc::new(Missing),
@@ -58,7 +65,7 @@ pub async fn start_with(
         clock: Arc::new(move || Timestamp(START).after(begin.elapsed())),
         settings: Settings { shards: 0, ..settings },
     };
-    Engine::start(parts).await.expect("the store in memory can be read")
+    Engine::start(parts).await.expect("the store can be read")
 }
 
 /// A note that leads to one command of this key.

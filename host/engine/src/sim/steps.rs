@@ -19,6 +19,7 @@ use super::hot::History;
 use super::ledger;
 use super::life::Timeline;
 use super::scripts::{Pattern, Script, handlers};
+use super::unwritable::Unwritable;
 use super::world::{Life, Operator, Plan, START, Treatment, event, is_refused};
 use crate::engine::{Parts, Settings};
 use crate::model::Retention;
@@ -30,10 +31,10 @@ use crate::seams::handler::{Call, Handler, Reply};
 use crate::seams::lookup::{Lookup, Unanswered};
 use crate::seams::store::memory::MemoryStore;
 use crate::seams::store::{
-    Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, MessageLane, Page, ReadError,
-    Recovered, RecoveredPlugin, Store, StreamPage, TimerRow,
+    Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, Page, ReadError, Recovered,
+    RecoveredPlugin, Store, StreamPage, TimerRow,
 };
-use crate::seams::transport::{DeliveryError, Transport};
+use crate::seams::transport::{DeliveryError, Sink, Transport};
 
 /// What a call through a seam takes, so that others have time to pile up.
 const CALL_TIME: Duration = Duration::from_millis(1);
@@ -260,7 +261,16 @@ fn plan() -> Plan {
     let mut poisoned: BTreeSet<String> = treatments.keys().cloned().collect();
     poisoned.insert("o2".to_owned());
     let refused = BTreeSet::from(["o1".to_owned()]);
-    Plan { events, orders, poisoned, refused, skips: false, treatments, sets_clock: false }
+    Plan {
+        events,
+        orders,
+        poisoned,
+        refused,
+        unwritable: Unwritable::default(),
+        skips: false,
+        treatments,
+        sets_clock: false,
+    }
 }
 
 /// Of which orders' notes records were made: each once, but for those that the operator
@@ -295,7 +305,7 @@ fn parts(
         handlers: handlers(&pattern).into_iter().map(stepped).collect(),
         canaries: Vec::new(),
         lookup: Arc::new(SteppedLookup { steps: Arc::clone(steps) }),
-        sinks: HashMap::from([(SinkName::from("sink"), Arc::new(transport) as Arc<dyn Transport>)]),
+        sinks: HashMap::from([(SinkName::from("sink"), Sink::new(Arc::new(transport)))]),
         routes: BTreeMap::from([route("close"), route("notify"), route("record")]),
         clock: Arc::new(|| Timestamp(0)),
         settings: Settings {
@@ -473,10 +483,10 @@ impl Store for SteppedStore {
         &self,
         sink: &SinkName,
         after: Sequence,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         self.steps.read("read_outbox").await?;
-        self.inner.read_outbox(sink, after, limit).await
+        self.inner.read_outbox(sink, after, page).await
     }
 
     async fn read_timers(
@@ -499,14 +509,14 @@ impl Store for SteppedStore {
         self.inner.read_parked(plugin, key, after, page).await
     }
 
-    async fn read_parked_messages(
+    async fn read_messages(
         &self,
-        lane: &MessageLane,
-        after: Sequence,
-        page: Page,
+        sink: &SinkName,
+        sequences: &[Sequence],
+        bytes: usize,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
-        self.steps.read("read_parked_messages").await?;
-        self.inner.read_parked_messages(lane, after, page).await
+        self.steps.read("read_messages").await?;
+        self.inner.read_messages(sink, sequences, bytes).await
     }
 
     async fn read_expired_holds(

@@ -7,10 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::small::{keys, letters, send, start, until};
-use crate::engine::{Engine, Settings};
+use crate::engine::{Action, Engine, Resolution, Settings};
 use crate::model::Message;
 use crate::seams::store::memory::MemoryStore;
-use crate::seams::transport::{DeliveryError, Transport};
+use crate::seams::transport::{DeliveryError, Order, Sink, Transport};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -25,6 +25,8 @@ enum Answer {
     Unavailable,
     /// Taken after a minute.
     Slowly,
+    /// Refused for good.
+    Refused,
 }
 
 /// A sink that answers by the key, and counts.
@@ -77,6 +79,7 @@ impl Transport for Scripted {
                 Ok(())
             }
             Answer::Failed => Err(DeliveryError::Transient { reason, retry_after: None }),
+            Answer::Refused => Err(DeliveryError::Permanent(reason)),
             Answer::Unavailable => Err(DeliveryError::Unavailable { reason, retry_after: None }),
         }]
     }
@@ -91,8 +94,12 @@ impl Transport for Scripted {
 }
 
 async fn engine(store: &MemoryStore, sink: &Arc<Scripted>) -> Engine {
-    let sink = Arc::clone(sink) as Arc<dyn Transport>;
-    start(store, Some(sink), Settings::default()).await
+    ordered(store, sink, Order::Key).await
+}
+
+async fn ordered(store: &MemoryStore, sink: &Arc<Scripted>, order: Order) -> Engine {
+    let transport = Arc::clone(sink) as Arc<dyn Transport>;
+    start(store, Some(Sink { transport, order }), Settings::default()).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,4 +188,93 @@ async fn one_slip_in_an_address_kills_nothing() {
     until("all", MINUTE, || sink.taken().len() == 50).await;
     assert_eq!(letters(&store), []);
     engine.drain().await;
+}
+
+async fn resolve(engine: &Engine, store: &MemoryStore, action: &Action) {
+    // The stages of the sinks begin when the engine has started.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for letter in letters(store).into_iter().filter(|letter| letter.status.is_unresolved()) {
+        let (by, reason) = ("ada".to_owned(), "a test".to_owned());
+        let resolution = Resolution { action: action.clone(), by, reason };
+        engine.resolve(letter.id, resolution).await.expect("it can be resolved");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_order_nothing_waits_for_anything() {
+    let bad = [("bad", Answer::Refused), ("slow", Answer::Slowly)];
+    let (store, sink) = (MemoryStore::new(), Scripted::new(&bad, Answer::Taken));
+    let engine = ordered(&store, &sink, Order::None).await;
+    let keys = ["bad", "slow", "k", "bad", "slow", "k"].map(str::to_owned);
+    send(&engine, &keys).await;
+    until("all slow ones at once", MINUTE + MINUTE / 2, || sink.taken().len() == 4).await;
+    assert_eq!(letters(&store).len(), 2, "each message of the key has its own letter");
+    assert!(store.snapshot().parked_messages.is_empty());
+    engine.drain().await;
+    lock(&sink.by_key).clear();
+    let engine = ordered(&store, &sink, Order::None).await;
+    resolve(&engine, &store, &Action::Redrive { edited: None }).await;
+    until("the redriven", MINUTE, || sink.taken().len() == 6).await;
+    engine.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_whole_order_one_message_at_a_time_leaves_and_a_letter_stops_all() {
+    for action in [Action::Redrive { edited: None }, Action::Skip] {
+        let bad = [("k3", Answer::Refused)];
+        let (store, sink) = (MemoryStore::new(), Scripted::new(&bad, Answer::Taken));
+        let engine = ordered(&store, &sink, Order::Whole).await;
+        let all = keys(200);
+        send(&engine, &all).await;
+        until("the letter", MINUTE, || letters(&store).len() == 1).await;
+        send(&engine, &["later".to_owned()]).await;
+        tokio::time::sleep(MINUTE).await;
+        assert_eq!(*lock(&sink.taken), all[..3], "in order, and nothing after the letter");
+        engine.drain().await;
+        lock(&sink.by_key).clear();
+        let engine = ordered(&store, &sink, Order::Whole).await;
+        tokio::time::sleep(MINUTE).await;
+        assert_eq!(sink.taken().len(), 3);
+        resolve(&engine, &store, &action).await;
+        let mut expected = all.clone();
+        expected.push("later".to_owned());
+        if action == Action::Skip {
+            expected.remove(3);
+        }
+        until("all", MINUTE, || sink.taken().len() == expected.len()).await;
+        assert_eq!(*lock(&sink.taken), expected);
+        until("nothing is parked", MINUTE, || store.look(|t| t.parked_messages.is_empty())).await;
+        engine.drain().await;
+    }
+}
+
+/// What was put aside in one order goes on in another.
+#[tokio::test(start_paused = true)]
+async fn the_order_of_a_sink_can_be_changed() {
+    let orders = [Order::Key, Order::None, Order::Whole];
+    for (before, after) in orders.into_iter().flat_map(|a| orders.map(|b| (a, b))) {
+        let bad = [("k0", Answer::Refused), ("k1", Answer::Refused)];
+        let (store, sink) = (MemoryStore::new(), Scripted::new(&bad, Answer::Taken));
+        let engine = ordered(&store, &sink, before).await;
+        let mut all = keys(4);
+        all.extend(keys(4));
+        send(&engine, &all).await;
+        tokio::time::sleep(MINUTE).await;
+        engine.drain().await;
+        lock(&sink.by_key).clear();
+        let engine = ordered(&store, &sink, after).await;
+        tokio::time::sleep(MINUTE).await;
+        for _ in 0..4 {
+            for letter in letters(&store) {
+                let (by, reason) = ("ada".to_owned(), String::new());
+                let action = Action::Redrive { edited: None };
+                // In the order of their key: one that is not the first is refused.
+                let _ = engine.resolve(letter.id, Resolution { action, by, reason }).await;
+            }
+            tokio::time::sleep(MINUTE).await;
+        }
+        assert_eq!(sink.taken().len(), 8, "{before:?}, then {after:?}: {:?}", letters(&store));
+        assert!(store.snapshot().parked_messages.is_empty());
+        engine.drain().await;
+    }
 }

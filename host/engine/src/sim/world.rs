@@ -11,27 +11,29 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::forger::Forger;
 use super::hot::Directory;
 use super::ledger;
 use super::life::Timeline;
 use super::scripts::{Pattern, payload};
+use super::unwritable::{Planted, Unwritable};
 use crate::Clock;
 use crate::changes::receipt::Receipt;
-use crate::engine::{Action, Engine, Parts, Resolution, Settings};
+use crate::engine::{Action, Engine, EngineEnd, OfferError, Parts, Resolution, Settings};
 use crate::model::Retention;
 use crate::model::{
-    AnswerValue, DeadLetterSubject, Event, Failure, Message, PluginName, SinkName, Timestamp,
+    AnswerValue, DeadLetterSubject, Event, Message, PluginName, SinkName, Timestamp,
 };
 use crate::seams::lookup::{Lookup, Unanswered};
 use crate::seams::store::faulty::{FaultRates, FaultyStore};
 use crate::seams::store::memory::{MemoryStore, Tables};
-use crate::seams::transport::Transport;
 use crate::seams::transport::faulty::{
     DeliveryFault, DeliveryFaultRates, DeliveryFaults, DrawnDeliveryFaults, FaultyTransport,
 };
 use crate::seams::transport::memory::MemoryTransport;
+use crate::seams::transport::{self, Transport};
 
 /// A world in which work remains after so much simulated time is stuck.
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -48,6 +50,8 @@ pub struct Plan {
     pub poisoned: BTreeSet<String>,
     /// Orders whose notifications the sink refuses for good until it is cured.
     pub refused: BTreeSet<String>,
+    /// What the store cannot hold until it is cured.
+    pub unwritable: Unwritable,
     /// What the operator does with the notifier's dead letters; the others are redriven.
     pub skips: bool,
     /// But for the letters of these events, by their ids.
@@ -83,6 +87,14 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let mut plan = Plan::new(&mut random);
+        if seed % 7 == 2 {
+            let events = plan.events.iter().map(|event| event.id.clone());
+            plan.unwritable = Unwritable::draw(
+                &mut StdRng::seed_from_u64(!seed),
+                plan.orders.keys().cloned(),
+                events,
+            );
+        }
         if seed.is_multiple_of(5) {
             let healthy = plan.orders.keys().find(|order| !plan.poisoned.contains(*order));
             plan.refused = healthy.into_iter().cloned().collect();
@@ -134,7 +146,12 @@ impl World {
                 delay_max: Duration::from_micros(self.random.random_range(0..4_000)),
             };
             let seed = self.random.random();
-            let done = self.live(seed, rates, crash_after, &mut unacknowledged)?;
+            // In some worlds another host takes the store over now and then.
+            let fenced = if life <= crashes && self.seed % 7 == 4 { 20 } else { 0 };
+            let cured = Arc::clone(&self.cured);
+            let unwritable = self.plan.unwritable.clone();
+            let planted = Planted::new(rates, seed, unwritable, cured, fenced);
+            let done = self.live(seed, planted, crash_after, &mut unacknowledged)?;
             if done {
                 break;
             }
@@ -149,12 +166,12 @@ impl World {
     fn live(
         &mut self,
         seed: u64,
-        rates: FaultRates,
+        planted: Planted,
         crash_after: Option<Duration>,
         unacknowledged: &mut Vec<Event>,
     ) -> Result<bool, String> {
         let life = Life {
-            parts: self.parts(seed, rates),
+            parts: self.parts(seed, planted),
             timeline: &self.timeline,
             random: StdRng::seed_from_u64(seed),
             unacknowledged,
@@ -189,14 +206,14 @@ impl World {
         result
     }
 
-    fn parts(&self, seed: u64, rates: FaultRates) -> Parts {
-        let sink = Arc::clone(&self.sink);
+    fn parts(&self, seed: u64, planted: Planted) -> Parts {
+        let sink = transport::Sink::new(Arc::clone(&self.sink));
         let route = |name: &str| (name.to_owned(), SinkName::from("sink"));
         Parts {
-            store: Arc::new(FaultyStore::new(self.store.clone(), rates, seed)),
+            store: Arc::new(FaultyStore::failing(self.store.clone(), planted)),
             handlers: self.directory.handlers(),
             canaries: self.directory.canaries(),
-            lookup: Arc::new(Customers(Mutex::new(StdRng::seed_from_u64(seed)))),
+            lookup: Arc::new(Customers(Mutex::new((StdRng::seed_from_u64(seed), None)))),
             sinks: HashMap::from([(SinkName::from("sink"), sink)]),
             routes: BTreeMap::from([route("close"), route("notify"), route("record")]),
             clock: Arc::new(|| Timestamp(0)),
@@ -305,11 +322,12 @@ impl Life<'_> {
             let ended = tokio::time::timeout(LIFETIME, life).await;
             ended.map_err(|_| ledger::stuck(&store.snapshot()))?
         });
-        done.map(|done| done.is_some())
+        done.map(|done| done == Some(true))
     }
 }
 
-/// Sends what was not acknowledged, then waits until nothing is left to do.
+/// Sends what was not acknowledged, then waits until nothing is left to do. False if another
+/// host took the store over.
 async fn drive(
     parts: Parts,
     random: StdRng,
@@ -317,7 +335,7 @@ async fn drive(
     operator: &Operator<'_>,
     delivered: &dyn Fn() -> Vec<Arc<Message>>,
     directory: Option<(&Directory, StdRng)>,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let store = operator.store;
     let forgets = parts.settings.retention.duplicates.map(|_| Arc::clone(&parts.clock));
     let parts = Arc::new(Mutex::new(Some(parts)));
@@ -351,10 +369,16 @@ async fn drive(
         biased;
         worked = work(&engine, random, unacknowledged, operator, delivered, forgets.as_ref()) => worked?,
         () = changes => {}
+        end = engine.ended() => return match end {
+            EngineEnd::Fenced(_) => Ok(false),
+            end => Err(format!("the engine ended by itself: {end:?}")),
+        },
     }
-    engine.drain().await;
+    if matches!(engine.drain().await, EngineEnd::Fenced(_)) {
+        return Ok(false);
+    }
     match ledger::is_quiet(&store.snapshot(), &delivered()) {
-        true => Ok(()),
+        true => Ok(true),
         false => Err(format!("draining left work: {}", ledger::stuck(&store.snapshot()))),
     }
 }
@@ -385,6 +409,13 @@ async fn work(
                 unacknowledged.drain(..count);
             }
             Ok(receipts) => return Err(format!("{count} events, {} receipts", receipts.len())),
+            Err(OfferError::Rejected(_)) => {
+                // One of them cannot be stored until the store is mended: the others first.
+                if random.random_ratio(1, 8) {
+                    operator.cured.store(true, Ordering::Relaxed);
+                }
+                unacknowledged.rotate_left(1);
+            }
             Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
         }
         if let Some(forger) = operator.forger {
@@ -525,6 +556,7 @@ impl Plan {
             orders,
             poisoned,
             refused: BTreeSet::new(),
+            unwritable: Unwritable::default(),
             skips: random.random(),
             treatments: BTreeMap::new(),
             sets_clock: false,
@@ -587,18 +619,27 @@ pub fn is_refused(orders: &BTreeSet<String>, message: &Message) -> bool {
     message.event.event_type == "notify" && orders.contains(message.key.as_str())
 }
 
-/// A lookup that is slow, and fails now and then.
-struct Customers(Mutex<StdRng>);
+/// A lookup that is slow, fails now and then, and is down for a while now and then.
+struct Customers(Mutex<(StdRng, Option<Instant>)>);
 
 #[async_trait]
 impl Lookup for Customers {
     async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Unanswered> {
-        let roll: u32 =
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..1_000);
+        let (roll, is_down) = {
+            let (random, down_until) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let roll: u32 = random.random_range(0..1_000);
+            if roll < 5 {
+                let outage = Duration::from_millis(random.random_range(0..5_000));
+                *down_until = Some(Instant::now() + outage);
+            }
+            (roll, down_until.is_some_and(|until| Instant::now() < until))
+        };
         tokio::time::sleep(Duration::from_micros(u64::from(roll) * 5)).await;
-        match roll < 50 {
-            true => Err(Failure::Transient("planted".to_owned()).into()),
-            false => Ok(AnswerValue::Missing),
+        let reason = "planted".to_owned();
+        match roll {
+            _ if is_down => Err(Unanswered::Unavailable { reason, retry_after: None }),
+            0..50 => Err(Unanswered::Transient { reason, retry_after: None }),
+            _ => Ok(AnswerValue::Missing),
         }
     }
 }

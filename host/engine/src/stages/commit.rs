@@ -8,19 +8,24 @@
 //! certainly failed, the committer retries the batch without the offers, whose senders are told at
 //! once. If the outcome is unknown, it ends, and the engine recovers.
 
-use std::collections::{BTreeSet, VecDeque};
+mod isolation;
+mod units;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use self::units::{Gathered, Owner, Rows};
 use crate::changes::backlog::Backlog;
 use crate::changes::outbox::Outboxes;
 use crate::changes::readers::Readers;
 use crate::changes::receipt::{OfferError, Receipt};
+use crate::changes::rejection::{Rejection, Rejections};
 use crate::changes::tail::Tail;
 use crate::changes::timer_index::TimerIndex;
-use crate::changes::{Offer, PluginChanges, Work};
+use crate::changes::{Offer, PluginChanges, Removal, Work};
 use crate::model::{Event, Hops, LogEntry, Message, PluginName, Position, SinkName};
 use crate::pure::monotonic::Instant;
 use crate::seams::store::{Append, Batch, ClaimChange, CommitError, Committed, Store, TimerRow};
@@ -49,7 +54,15 @@ pub struct Committer {
     pub readers: Arc<Readers>,
     /// When all readers are woken that did not hear of the last commits.
     pub readers_due: Option<Instant>,
+    pub rejections: Rejections,
+    /// Questions for the log's last position, answered after the commit.
+    pub heads: Vec<oneshot::Sender<Position>>,
+    /// The last position that was given to an event,
     pub position: Position,
+    /// and the last one that is written.
+    pub committed: Position,
+    /// The dispatchers whose changes were rejected last: nothing more of theirs is written.
+    pub stale: BTreeMap<PluginName, mpsc::UnboundedSender<Rejection>>,
 }
 
 /// Why the committer ended.
@@ -63,59 +76,58 @@ pub enum Ended {
     Fenced(String),
 }
 
-/// What follows a commit.
-#[derive(Default)]
-struct Gathered {
-    batch: Batch,
-    offers: Vec<(Offer, Position)>,
-    replies: Vec<oneshot::Sender<()>>,
-    removal: Option<oneshot::Sender<usize>>,
-    heads: Vec<oneshot::Sender<Position>>,
-    /// Whether there is anything to write.
-    writes: bool,
-}
-
 impl Committer {
-    pub async fn run(mut self, mut work: mpsc::UnboundedReceiver<Work>) -> Ended {
-        let mut waiting: VecDeque<Work> = VecDeque::new();
-        loop {
-            let first = match waiting.pop_front() {
-                Some(first) => first,
-                None => match self.next(&mut work).await {
-                    Some(first) => first,
-                    None => return Ended::Drained,
-                },
-            };
-            let mut gathered = Gathered::default();
-            let mut plugins = BTreeSet::new();
-            let mut sinks = BTreeSet::new();
-            self.gather(&mut gathered, first, &mut plugins, &mut sinks);
-            while rows(&gathered.batch) < BATCH_ROWS_MAX {
-                let more = waiting.pop_front().or_else(|| work.try_recv().ok());
-                let Some(more) = more else { break };
-                // A second set of changes of one plugin could name a row again: it starts the next batch.
-                if is_second(&more, &plugins, &sinks) {
-                    waiting.push_front(more);
-                    break;
+    pub async fn run(mut self, work: mpsc::UnboundedReceiver<Work>) -> Ended {
+        let mut queue = Queue { work, waiting: VecDeque::new() };
+        while let Some(first) = self.next(&mut queue).await {
+            // A removal has a transaction of its own: if it fails, everything else is written.
+            let ended = match first {
+                Work::Remove(removal) => self.remove(removal).await,
+                first => {
+                    let gathered = self.gather_all(first, &mut queue);
+                    self.commit(gathered, &mut queue).await
                 }
-                self.gather(&mut gathered, more, &mut plugins, &mut sinks);
-            }
-            if let Err(ended) = self.commit(gathered, &mut work, &mut waiting).await {
+            };
+            if let Err(ended) = ended {
                 return ended;
             }
         }
+        Ended::Drained
     }
 
-    /// The next work. While there is none, readers are woken when it is their time.
-    async fn next(&mut self, work: &mut mpsc::UnboundedReceiver<Work>) -> Option<Work> {
+    /// Gathers what can be written together with the first.
+    fn gather_all(&mut self, first: Work, queue: &mut Queue) -> Gathered {
+        let mut gathered = Gathered::default();
+        let mut plugins = BTreeSet::new();
+        let mut sinks = BTreeSet::new();
+        self.gather(&mut gathered, first, &mut plugins, &mut sinks);
+        while gathered.size() < BATCH_ROWS_MAX
+            && let Some(more) = queue.next_now()
+        {
+            // A second set of changes of one plugin could name a row again: it starts the next batch.
+            if is_second(&more, &plugins, &sinks) || matches!(more, Work::Remove(_)) {
+                queue.waiting.push_front(more);
+                break;
+            }
+            self.gather(&mut gathered, more, &mut plugins, &mut sinks);
+        }
+        gathered
+    }
+
+    /// The next work. While there is none, readers are woken when it is their time. None when
+    /// all senders are gone, and all they sent is taken.
+    async fn next(&mut self, queue: &mut Queue) -> Option<Work> {
+        if let Some(first) = queue.waiting.pop_front() {
+            return Some(first);
+        }
         while let Some(due) = self.readers_due {
             tokio::select! {
                 biased;
-                more = work.recv() => return more,
+                more = queue.work.recv() => return more,
                 () = tokio::time::sleep_until(due) => self.wake_readers(),
             }
         }
-        work.recv().await
+        queue.work.recv().await
     }
 
     fn wake_readers(&mut self) {
@@ -130,33 +142,37 @@ impl Committer {
         plugins: &mut BTreeSet<PluginName>,
         sinks: &mut BTreeSet<SinkName>,
     ) {
+        let before = Rows::of(&gathered.batch);
         let batch = &mut gathered.batch;
-        gathered.writes |= !matches!(work, Work::Head(_));
-        match work {
-            Work::Head(reply) => gathered.heads.push(reply),
+        let owner = match work {
+            Work::Head(reply) => return self.heads.push(reply),
             Work::Offer(offer) => {
-                let first = self.position.next();
                 for event in &offer.events {
                     self.append(batch, Arc::clone(event), offer.hops, false, None);
                 }
-                gathered.offers.push((offer, first));
+                Owner::Offer(offer)
             }
             Work::Fire(fire) => {
                 for (row, event) in fire.timers {
                     let hops = row.hops;
                     self.append(batch, event, hops, false, Some(row));
                 }
+                Owner::Timers
             }
-            Work::Remove(removal) => {
-                batch.expire = Some(removal.expire);
-                gathered.removal = Some(removal.reply);
-            }
+            // `run` gives it a transaction of its own.
+            Work::Remove(_) => return,
             Work::Plugin(mut changes) => {
-                gathered.replies.append(&mut changes.replies);
-                if let Some(progress) = &changes.progress {
-                    plugins.insert(progress.plugin.clone());
+                let replies = std::mem::take(&mut changes.replies);
+                let rejections = changes.rejections.take().expect("dispatchers can be told");
+                let progress = changes.progress.as_ref();
+                let plugin = progress.expect("changes are handed over with their cursor");
+                let plugin = plugin.plugin.clone();
+                if self.stale.get(&plugin).is_some_and(|stale| stale.same_channel(&rejections)) {
+                    return;
                 }
+                plugins.insert(plugin.clone());
                 self.gather_plugin(batch, *changes);
+                Owner::Plugin { plugin, replies, rejections }
             }
             Work::Sink(mut changes) => {
                 batch.dead_letters.extend(changes.dead_letters.drain(..).map(Arc::new));
@@ -171,9 +187,11 @@ impl Committer {
                     sinks.insert(progress.sink.clone());
                     batch.sinks.push(progress);
                 }
-                gathered.replies.append(&mut changes.replies);
+                let dropped = changes.dropped.take().expect("outlets can be told");
+                Owner::Sink { replies: changes.replies, dropped }
             }
-        }
+        };
+        gathered.add(before, owner);
     }
 
     fn gather_plugin(&mut self, batch: &mut Batch, changes: PluginChanges) {
@@ -206,6 +224,7 @@ impl Committer {
         }
         batch.dead_letters.extend(changes.dead_letters.into_iter().map(Arc::new));
         batch.letters_closed.extend(changes.letters_closed);
+        batch.timers_fired.extend(changes.timers_fired);
         for outgoing in changes.outgoing {
             if outgoing.append {
                 let event = Arc::clone(&outgoing.event);
@@ -247,23 +266,39 @@ impl Committer {
         });
     }
 
-    async fn commit(
-        &mut self,
-        mut gathered: Gathered,
-        work: &mut mpsc::UnboundedReceiver<Work>,
-        waiting: &mut VecDeque<Work>,
-    ) -> Result<(), Ended> {
-        let mut delay = REFUSED_DELAY_MIN;
-        if !gathered.writes {
-            self.answer(gathered.heads);
-            return Ok(());
+    async fn commit(&mut self, gathered: Gathered, queue: &mut Queue) -> Result<(), Ended> {
+        let mut gathered = gathered;
+        if !gathered.units.is_empty() {
+            match self.write(&mut gathered, &mut [], queue).await? {
+                Ok(committed) => self.publish(gathered, &committed),
+                Err(reason) => self.isolate(gathered, reason, queue).await?,
+            }
         }
+        for head in std::mem::take(&mut self.heads) {
+            // The stage that asked may have ended.
+            let _ = head.send(self.position);
+        }
+        Ok(())
+    }
+
+    /// Tries until the store takes the batch, or gives back why the store rejects it. `rest` is
+    /// what waits meanwhile: its senders get an error at once while the store is unavailable.
+    async fn write(
+        &mut self,
+        gathered: &mut Gathered,
+        rest: &mut [Gathered],
+        queue: &mut Queue,
+    ) -> Result<Result<Committed, String>, Ended> {
+        let mut delay = REFUSED_DELAY_MIN;
         loop {
             match self.store.commit(&gathered.batch).await {
                 Ok(committed) => {
                     self.serving.set(Ok(()));
-                    self.publish(gathered, &committed);
-                    return Ok(());
+                    return Ok(Ok(committed));
+                }
+                Err(CommitError::Rejected(reason)) => {
+                    self.serving.set(Ok(()));
+                    return Ok(Err(reason));
                 }
                 Err(CommitError::Unknown(reason)) => {
                     self.serving.set(Err(reason.clone()));
@@ -276,35 +311,54 @@ impl Committer {
                 Err(CommitError::NotCommitted(reason)) => {
                     tracing::error!(%reason, "the commit failed; retrying");
                     self.serving.set(Err(reason.clone()));
-                    refuse_offers(&mut gathered, &reason);
-                    let pause = tokio::time::sleep(delay);
-                    refuse_while(pause, &reason, work, waiting).await;
+                    let unavailable = OfferError::Unavailable(reason);
+                    gathered.refuse_offers(&unavailable);
+                    rest.iter_mut().for_each(|waiting| waiting.refuse_offers(&unavailable));
+                    queue.refuse_while(tokio::time::sleep(delay), &unavailable).await;
                     delay = (delay * 2).min(REFUSED_DELAY_MAX);
                 }
             }
         }
     }
 
+    /// Removes what is too old. If that fails, it stays until housekeeping looks again.
+    async fn remove(&mut self, removal: Removal) -> Result<(), Ended> {
+        let Removal { expire, reply } = removal;
+        let batch = Batch { expire: Some(expire), ..Batch::default() };
+        match self.store.commit(&batch).await {
+            Ok(committed) => _ = reply.send(committed.expired),
+            Err(CommitError::NotCommitted(reason) | CommitError::Rejected(reason)) => {
+                tracing::error!(%reason, "what is too old cannot be removed; it is tried again later");
+            }
+            Err(CommitError::Unknown(reason)) => return Err(Ended::Restart(reason)),
+            Err(CommitError::Fenced(reason)) => return Err(Ended::Fenced(reason)),
+        }
+        Ok(())
+    }
+
     fn publish(&mut self, gathered: Gathered, committed: &Committed) {
-        let Gathered { batch, offers, replies, removal, heads, writes: _ } = gathered;
+        self.committed = self.position;
         let is_duplicate = |position| committed.duplicates.binary_search(&position).is_ok();
-        for (offer, first) in offers {
-            drop(offer.permit);
-            let receipts = (first.0..)
-                .zip(&offer.events)
-                .map(|(position, _)| match is_duplicate(Position(position)) {
-                    true => Receipt::Duplicate,
-                    false => Receipt::Accepted(Position(position)),
-                })
-                .collect();
-            // A sender that hung up will ask again, and be told of duplicates.
-            let _ = offer.reply.send(Ok(receipts));
-        }
-        for reply in replies {
-            let _ = reply.send(());
-        }
-        if let Some(removal) = removal {
-            let _ = removal.send(committed.expired);
+        let receipt = |append: &Append| match is_duplicate(append.position) {
+            true => Receipt::Duplicate,
+            false => Receipt::Accepted(append.position),
+        };
+        let Gathered { batch, units } = gathered;
+        let mut first = 0;
+        for unit in units {
+            let appends = first..first + unit.appends();
+            first = appends.end;
+            match unit.owner {
+                Owner::Offer(Offer { permit, reply, .. }) => {
+                    drop(permit);
+                    // A sender that hung up will ask again, and be told of duplicates.
+                    let _ = reply.send(Ok(batch.appends[appends].iter().map(receipt).collect()));
+                }
+                Owner::Plugin { replies, .. } | Owner::Sink { replies, .. } => {
+                    replies.into_iter().for_each(|reply| _ = reply.send(()));
+                }
+                Owner::Timers => {}
+            }
         }
         let settled = batch.plugins.iter().map(|p| (&p.plugin, p.cursor.settled));
         self.backlog.update(settled, self.position.0);
@@ -326,52 +380,38 @@ impl Committer {
             self.wake_readers();
         }
         self.outboxes.publish(batch.messages);
-        self.answer(heads);
-    }
-
-    fn answer(&self, heads: Vec<oneshot::Sender<Position>>) {
-        for head in heads {
-            // Whoever asked may have ended.
-            let _ = head.send(self.position);
-        }
     }
 }
 
-/// Senders are told at once that nothing of theirs was written; the rest is tried again.
-fn refuse_offers(gathered: &mut Gathered, reason: &str) {
-    for (offer, first) in gathered.offers.drain(..) {
-        let last = Position(first.0 + offer.events.len() as u64);
-        gathered.batch.appends.retain(|append| append.position < first || append.position >= last);
-        let _ = offer.reply.send(Err(OfferError::Unavailable(reason.to_owned())));
-    }
+/// What waits for the committer, in order.
+struct Queue {
+    work: mpsc::UnboundedReceiver<Work>,
+    waiting: VecDeque<Work>,
 }
 
-/// Offers that were made before it showed that the store refuses are told so as well:
-/// their senders would wait until it takes something again. The rest waits.
-async fn refuse_while(
-    pause: impl Future<Output = ()>,
-    reason: &str,
-    work: &mut mpsc::UnboundedReceiver<Work>,
-    waiting: &mut VecDeque<Work>,
-) {
-    tokio::pin!(pause);
-    loop {
-        let more = tokio::select! {
-            biased;
-            Some(more) = work.recv() => more,
-            () = &mut pause => return,
+impl Queue {
+    fn next_now(&mut self) -> Option<Work> {
+        self.waiting.pop_front().or_else(|| self.work.try_recv().ok())
+    }
+
+    /// Offers that were made before it showed that the store refuses are told so as well:
+    /// their senders would wait until it takes something again. The rest waits.
+    async fn refuse_while(&mut self, pause: impl Future<Output = ()>, error: &OfferError) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        tokio::pin!(pause);
+        let mut keep = |work| match work {
+            Work::Offer(offer) => _ = offer.reply.send(Err(error.clone())),
+            other => self.waiting.push_back(other),
         };
-        match more {
-            Work::Offer(offer) => {
-                let _ = offer.reply.send(Err(OfferError::Unavailable(reason.to_owned())));
+        waiting.drain(..).for_each(&mut keep);
+        loop {
+            tokio::select! {
+                biased;
+                Some(more) = self.work.recv() => keep(more),
+                () = &mut pause => return,
             }
-            other => waiting.push_back(other),
         }
     }
-}
-
-fn rows(batch: &Batch) -> usize {
-    batch.appends.len() + batch.decisions.len() + batch.messages.len()
 }
 
 fn is_second(work: &Work, plugins: &BTreeSet<PluginName>, sinks: &BTreeSet<SinkName>) -> bool {

@@ -239,6 +239,11 @@ impl Transport for FileTransport {
     fn batch_max(&self) -> usize {
         BATCH_MAX
     }
+
+    /// A batch is one write.
+    fn is_sequential(&self) -> bool {
+        true
+    }
 }
 
 /// For looking on and for pipes: what a pipe's reader does with it is unknown.
@@ -257,6 +262,11 @@ impl Transport for StdoutTransport {
 
     fn batch_max(&self) -> usize {
         BATCH_MAX
+    }
+
+    /// A batch is one write.
+    fn is_sequential(&self) -> bool {
+        true
     }
 }
 

@@ -149,7 +149,7 @@ impl Lookup for Known {
         }
         let Some(table) = world.simulation.given.lookups.get(name) else {
             let why = format!("the simulation has no answers for the lookup `{name}`");
-            return Err(Failure::Permanent(why).into());
+            return Err(Unanswered::NotGranted(why));
         };
         match table.get(key).or_else(|| table.get("*")) {
             None | Some(Json::Null) => Ok(AnswerValue::Missing),

@@ -13,7 +13,7 @@ use sagabox_engine::model::{DeadLetter, DeadLetterSubject, Message, Role, SinkNa
 use sagabox_engine::seams::handler::Handler;
 use sagabox_engine::seams::store::faulty::FaultyStore;
 use sagabox_engine::seams::store::memory::{MemoryStore, Tables};
-use sagabox_engine::seams::transport::Transport;
+use sagabox_engine::seams::transport::Sink;
 use sagabox_engine::sim::{Timeline, failing_on_panic};
 use tokio::sync::Notify;
 
@@ -208,13 +208,13 @@ fn parts(
         manifest.commands.iter().chain(events).cloned()
     });
     let routes: BTreeMap<String, SinkName> = sent.map(|name| (name, sink.clone())).collect();
-    let outside: Arc<dyn Transport> = Arc::<Outside>::clone(outside);
+    let outside = Arc::clone(outside);
     Parts {
         store: Arc::new(FaultyStore::failing(store.clone(), StoreFaults(Arc::clone(world)))),
         handlers: handlers.to_vec(),
         canaries: Vec::new(),
         lookup: Arc::new(Known(Arc::clone(world))),
-        sinks: HashMap::from([(sink, outside)]),
+        sinks: HashMap::from([(sink, Sink::new(outside))]),
         routes,
         clock: Arc::clone(clock),
         settings: Settings {

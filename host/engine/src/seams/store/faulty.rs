@@ -3,6 +3,7 @@
 //! same, reads that fail; everything takes a while, and few read at a time. What
 //! fails when is said by [`Faults`], or drawn by a seed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
-    Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, MessageLane, Page, ReadError,
-    Recovered, RecoveredPlugin, Store, StreamPage, TimerRow,
+    Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, Page, ReadError, Recovered,
+    RecoveredPlugin, Store, StreamPage, TimerRow,
 };
 use crate::model::{
     DeadLetter, DeadLetterId, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
@@ -29,8 +30,16 @@ pub trait Faults: Send + Sync + 'static {
 
     fn commit(&self) -> Option<CommitFault>;
 
+    /// How a commit of this batch fails, whenever it is tried. Nothing of it is written.
+    fn batch(&self, _batch: &Batch) -> Option<CommitError> {
+        None
+    }
+
     /// Whether a read fails.
     fn read(&self) -> bool;
+
+    /// Called before each recovery.
+    fn recover(&self) {}
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +50,8 @@ pub enum CommitFault {
     Lost,
     /// It did happen, and the committer is told that nobody knows.
     Written,
+    /// It did not happen, and nothing ever will: another host owns the store.
+    Fenced,
 }
 
 /// How often what goes wrong, in thousandths.
@@ -61,6 +72,11 @@ pub struct Drawn {
 }
 
 impl Drawn {
+    #[must_use]
+    pub fn new(rates: FaultRates, seed: u64) -> Self {
+        Self { rates, random: Mutex::new(StdRng::seed_from_u64(seed)) }
+    }
+
     fn roll(&self) -> u32 {
         self.random.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..1_000)
     }
@@ -93,17 +109,19 @@ pub struct FaultyStore<S, F = Drawn> {
     faults: F,
     /// Connections, as few as a real store has.
     readers: Semaphore,
+    fenced: AtomicBool,
 }
 
 impl<S: Store> FaultyStore<S> {
     pub fn new(inner: S, rates: FaultRates, seed: u64) -> Self {
-        Self::failing(inner, Drawn { rates, random: Mutex::new(StdRng::seed_from_u64(seed)) })
+        Self::failing(inner, Drawn::new(rates, seed))
     }
 }
 
 impl<S: Store, F: Faults> FaultyStore<S, F> {
     pub fn failing(inner: S, faults: F) -> Self {
-        Self { inner, faults, readers: Semaphore::new(READERS) }
+        let (readers, fenced) = (Semaphore::new(READERS), AtomicBool::new(false));
+        Self { inner, faults, readers, fenced }
     }
 
     async fn delay(&self) {
@@ -125,14 +143,20 @@ impl<S: Store, F: Faults> FaultyStore<S, F> {
 #[async_trait]
 impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
     async fn recover(&self) -> Result<Recovered, ReadError> {
+        self.faults.recover();
         let _connection = self.before_read().await?;
         self.inner.recover().await
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Committed, CommitError> {
         self.delay().await;
+        assert!(!self.fenced.load(Ordering::Relaxed), "a host that was fenced commits");
         let fault = self.faults.commit();
         match fault {
+            Some(CommitFault::Fenced) => {
+                self.fenced.store(true, Ordering::Relaxed);
+                return Err(CommitError::Fenced("planted: fenced".to_owned()));
+            }
             Some(CommitFault::Refused) => {
                 return Err(CommitError::NotCommitted("planted: refused".to_owned()));
             }
@@ -140,6 +164,9 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
                 return Err(CommitError::Unknown("planted: lost".to_owned()));
             }
             Some(CommitFault::Written) | None => {}
+        }
+        if let Some(error) = self.faults.batch(batch) {
+            return Err(error);
         }
         let committed = self.inner.commit(batch).await?;
         if fault == Some(CommitFault::Written) {
@@ -194,10 +221,10 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         &self,
         sink: &SinkName,
         after: Sequence,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         let _connection = self.before_read().await?;
-        self.inner.read_outbox(sink, after, limit).await
+        self.inner.read_outbox(sink, after, page).await
     }
 
     async fn read_timers(
@@ -220,14 +247,14 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         self.inner.read_parked(plugin, key, after, page).await
     }
 
-    async fn read_parked_messages(
+    async fn read_messages(
         &self,
-        lane: &MessageLane,
-        after: Sequence,
-        page: Page,
+        sink: &SinkName,
+        sequences: &[Sequence],
+        bytes: usize,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         let _connection = self.before_read().await?;
-        self.inner.read_parked_messages(lane, after, page).await
+        self.inner.read_messages(sink, sequences, bytes).await
     }
 
     async fn read_expired_holds(

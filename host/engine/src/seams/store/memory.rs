@@ -16,7 +16,8 @@ use super::{
 use crate::model::{
     AgeMark, AgeTime, Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus,
     DeadLetterSubject, DecisionRecord, Held, Instance, Key, LogEntry, Message, OpenLetter, Origin,
-    Parked, PluginName, Position, Sequence, SinkName, Timer, TimerName, TimerPlace, Timestamp,
+    Parked, PluginName, Position, Sequence, SinkName, Timer, TimerName, TimerPlace, TimerRef,
+    Timestamp,
 };
 
 /// Cheap to clone; all clones are one store.
@@ -102,16 +103,7 @@ impl Tables {
         for append in &batch.appends {
             let event = &append.event;
             let identity = (append.hops.origin(), event.source.clone(), event.id.clone());
-            let mut has_fired = false;
-            if let Some(timer) = &append.fires {
-                let row = (timer.plugin.clone(), timer.instance.clone(), timer.name.clone());
-                if self.timers.get(&row).is_some_and(|stored| stored.timer == *timer)
-                    && let Some(fired) = self.timers.remove(&row)
-                {
-                    self.timers_fired.insert(row, fired);
-                    has_fired = true;
-                }
-            }
+            let has_fired = append.fires.as_ref().is_some_and(|timer| self.fire(timer));
             if append.redriven || self.is_new(identity, append.position) {
                 let entry = LogEntry {
                     position: append.position,
@@ -124,6 +116,9 @@ impl Tables {
                 assert!(!has_fired, "a timer went without its event: {append:?}");
                 committed.duplicates.push(append.position);
             }
+        }
+        for timer in &batch.timers_fired {
+            self.fire(timer);
         }
         for (plugin, key) in &batch.instances_removed {
             let row = (plugin.clone(), key.clone());
@@ -204,6 +199,16 @@ impl Tables {
             committed.expired = self.expire(expire);
         }
         committed
+    }
+
+    /// Marks a timer as fired. False if it was set anew or cleared meanwhile.
+    fn fire(&mut self, timer: &TimerRef) -> bool {
+        let row = (timer.plugin.clone(), timer.instance.clone(), timer.name.clone());
+        let is_set = self.timers.get(&row).is_some_and(|stored| stored.timer == *timer);
+        if is_set && let Some(fired) = self.timers.remove(&row) {
+            self.timers_fired.insert(row, fired);
+        }
+        is_set
     }
 
     fn is_new(&mut self, identity: (Origin, String, String), position: Position) -> bool {
@@ -476,12 +481,13 @@ impl Store for MemoryStore {
         &self,
         sink: &SinkName,
         after: Sequence,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         let tables = self.lock();
         let messages = tables.messages.range((sink.clone(), after.next())..);
         let of_sink = messages.take_while(|((s, _), _)| s == sink);
-        Ok(of_sink.take(limit).map(|(_, message)| Arc::clone(message)).collect())
+        let of_sink = of_sink.map(|(_, message)| message);
+        Ok(page.cut(of_sink, |message| message.event.bytes()).cloned().collect())
     }
 
     async fn read_timers(
@@ -511,17 +517,16 @@ impl Store for MemoryStore {
         Ok(page.cut(entries, |entry| entry.event.bytes()).collect())
     }
 
-    async fn read_parked_messages(
+    async fn read_messages(
         &self,
-        lane: &MessageLane,
-        after: Sequence,
-        page: Page,
+        sink: &SinkName,
+        sequences: &[Sequence],
+        bytes: usize,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
         let tables = self.lock();
-        let rows = tables.parked_messages.range((lane.sink.clone(), after.next())..);
-        let of_sink = rows.take_while(|((sink, _), _)| *sink == lane.sink);
-        let of_lane = of_sink.filter(|(_, stored)| *stored == lane);
-        let messages = of_lane.filter_map(|(row, _)| tables.messages.get(row).cloned());
+        let row = |sequence: &Sequence| tables.messages.get(&(sink.clone(), *sequence)).cloned();
+        let page = Page { rows: sequences.len(), bytes };
+        let messages = sequences.iter().filter_map(row);
         Ok(page.cut(messages, |message| message.event.bytes()).collect())
     }
 

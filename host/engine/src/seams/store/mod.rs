@@ -77,7 +77,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         sink: &SinkName,
         after: Sequence,
-        limit: usize,
+        page: Page,
     ) -> Result<Vec<Arc<Message>>, ReadError>;
 
     /// Timers that have not fired, after a place, in the order of their places. What counts of a page's
@@ -97,12 +97,13 @@ pub trait Store: Send + Sync + 'static {
         page: Page,
     ) -> Result<Vec<LogEntry>, ReadError>;
 
-    /// Messages parked for one ordering key of a sink, in order.
-    async fn read_parked_messages(
+    /// Those messages of a sink's outbox that have one of these sequences, which ascend: in
+    /// order, and of more than `bytes` only the first that fit, at least one.
+    async fn read_messages(
         &self,
-        lane: &MessageLane,
-        after: Sequence,
-        page: Page,
+        sink: &SinkName,
+        sequences: &[Sequence],
+        bytes: usize,
     ) -> Result<Vec<Arc<Message>>, ReadError>;
 
     /// Held events of a plugin whose time is up, earliest first.
@@ -177,6 +178,8 @@ pub struct Batch {
     pub instances_removed: Vec<(PluginName, Key)>,
     pub claims: Vec<ClaimChange>,
     pub timers_set: Vec<TimerRow>,
+    /// Fired like those of `appends`, but as dead letters: their events cannot be appended.
+    pub timers_fired: Vec<TimerRef>,
     /// Clearing a timer that is not there changes nothing.
     pub timers_cleared: Vec<(PluginName, Key, TimerName)>,
     pub decisions: Vec<DecisionRecord>,
@@ -389,9 +392,14 @@ pub struct ReadError(pub String);
 /// A commit that failed, by what the engine must do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CommitError {
-    /// Certainly nothing was written; the same batch can be tried again.
+    /// Certainly nothing was written, and it may be written later: the store as a whole
+    /// takes nothing now.
     #[error("{0}")]
     NotCommitted(String),
+    /// Certainly nothing was written, and this batch never will be: there is a row in it
+    /// that the store cannot hold. Parts of it can be tried.
+    #[error("{0}")]
+    Rejected(String),
     /// It may or may not have been written. Only `recover` tells.
     #[error("outcome unknown: {0}")]
     Unknown(String),

@@ -49,6 +49,7 @@ pub async fn all(receivers: &dyn Receivers) {
     what_is_delivered_has_arrived_whole(&*receivers.open().await).await;
     each_message_has_its_result(&*receivers.open().await).await;
     the_order_of_a_key_is_kept(&*receivers.open().await).await;
+    a_sequential_batch_ends_at_its_first_failure(&*receivers.open().await).await;
     a_repetition_is_recognised_by_its_id(&*receivers.open().await).await;
     a_receiver_that_is_away_is_no_fault_of_the_message(&*receivers.open().await).await;
     deliveries_do_not_disturb_each_other(&*receivers.open().await).await;
@@ -200,6 +201,30 @@ async fn the_order_of_a_key_is_kept(receiver: &dyn Receiver) {
     }
 }
 
+/// By which a sink's whole order is kept.
+async fn a_sequential_batch_ends_at_its_first_failure(receiver: &dyn Receiver) {
+    let transport = receiver.transport();
+    if !transport.is_sequential() {
+        return;
+    }
+    let size = transport.batch_max().min(BATCH_MAX);
+    let mut left: Vec<_> = (0..200).map(message).collect();
+    for _ in 0..TRIES_MAX {
+        let batch: Vec<_> = left.iter().take(size).cloned().collect();
+        let results = transport.deliver(&batch).await;
+        let delivered = results.iter().take_while(|result| result.is_ok()).count();
+        assert!(results[delivered..].iter().all(Result::is_err), "{results:?}");
+        left.drain(..delivered);
+    }
+    assert!(left.is_empty(), "the transport never delivers {left:?}");
+    let mut newest = 0;
+    for event in receiver.arrived().await {
+        let number: u64 = event.id.trim_start_matches("m-").parse().expect("our own id");
+        assert!(number <= newest + 1, "{number} came after {newest}");
+        newest = number.max(newest);
+    }
+}
+
 async fn a_repetition_is_recognised_by_its_id(receiver: &dyn Receiver) {
     let transport = receiver.transport();
     for _ in 0..2 {
@@ -279,6 +304,7 @@ mod tests {
         batch_max: usize,
         in_flight: usize,
         faults: Option<(DeliveryFaultRates, u64)>,
+        is_sequential: bool,
     }
 
     struct Here(MemoryTransport, Arc<dyn Transport>);
@@ -289,10 +315,13 @@ mod tests {
             let inner = MemoryTransport::new(self.batch_max, self.in_flight);
             let transport: Arc<dyn Transport> = match self.faults {
                 None => Arc::new(inner.clone()),
-                Some((rates, seed)) => Arc::new(FaultyTransport::new(
-                    inner.clone(),
-                    DrawnDeliveryFaults::new(rates, seed),
-                )),
+                Some((rates, seed)) => {
+                    let faults = DrawnDeliveryFaults::new(rates, seed);
+                    Arc::new(match self.is_sequential {
+                        true => FaultyTransport::sequential(inner.clone(), faults),
+                        false => FaultyTransport::new(inner.clone(), faults),
+                    })
+                }
             };
             Box::new(Here(inner, transport))
         }
@@ -320,7 +349,7 @@ mod tests {
     #[tokio::test]
     async fn the_transport_in_memory_keeps_the_contract() {
         for (batch_max, in_flight) in [(1, 1), (1, 8), (5, 3)] {
-            all(&InMemory { batch_max, in_flight, faults: None }).await;
+            all(&InMemory { batch_max, in_flight, faults: None, is_sequential: true }).await;
         }
     }
 
@@ -332,7 +361,8 @@ mod tests {
             let delay_max = Duration::from_millis(5);
             let rates =
                 DeliveryFaultRates { lost: rate, misreported: rate, unavailable: rate, delay_max };
-            all(&InMemory { batch_max: 5, in_flight: 3, faults: Some((rates, seed)) }).await;
+            let (faults, is_sequential) = (Some((rates, seed)), seed % 2 == 1);
+            all(&InMemory { batch_max: 5, in_flight: 3, faults, is_sequential }).await;
         }
     }
 }

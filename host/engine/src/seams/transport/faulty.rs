@@ -80,11 +80,17 @@ impl DeliveryFaults for DrawnDeliveryFaults {
 pub struct FaultyTransport<T, F = DrawnDeliveryFaults> {
     inner: T,
     faults: F,
+    is_sequential: bool,
 }
 
 impl<T: Transport, F: DeliveryFaults> FaultyTransport<T, F> {
     pub fn new(inner: T, faults: F) -> Self {
-        Self { inner, faults }
+        Self { inner, faults, is_sequential: false }
+    }
+
+    /// One whose batches end at the first failure.
+    pub fn sequential(inner: T, faults: F) -> Self {
+        Self { inner, faults, is_sequential: true }
     }
 
     async fn deliver_one(&self, message: &Arc<Message>) -> Result<(), DeliveryError> {
@@ -116,7 +122,8 @@ impl<T: Transport, F: DeliveryFaults> Transport for FaultyTransport<T, F> {
         let mut stopped: BTreeSet<(&PluginName, &Key)> = BTreeSet::new();
         for message in messages {
             let key = (&message.plugin, &message.key);
-            let result = if stopped.contains(&key) {
+            let is_stopped = stopped.contains(&key) || self.is_sequential && !stopped.is_empty();
+            let result = if is_stopped {
                 let reason = "the message before it was not delivered".to_owned();
                 Err(DeliveryError::Transient { reason, retry_after: None })
             } else {
@@ -136,5 +143,9 @@ impl<T: Transport, F: DeliveryFaults> Transport for FaultyTransport<T, F> {
 
     fn in_flight(&self) -> usize {
         self.inner.in_flight()
+    }
+
+    fn is_sequential(&self) -> bool {
+        self.is_sequential
     }
 }

@@ -61,4 +61,8 @@ impl Transport for MemoryTransport {
     fn in_flight(&self) -> usize {
         self.0.in_flight
     }
+
+    fn is_sequential(&self) -> bool {
+        true
+    }
 }

@@ -34,6 +34,12 @@ pub trait Transport: Send + Sync + 'static {
     fn in_flight(&self) -> usize {
         1
     }
+
+    /// Whether nothing of a batch is delivered after the first message that is not, whatever
+    /// their keys. The batches of other transports keep the order of the keys alone.
+    fn is_sequential(&self) -> bool {
+        false
+    }
 }
 
 /// Why a message was not delivered, by what the relay must do.
@@ -60,5 +66,31 @@ impl DeliveryError {
             Self::Transient { reason, .. } | Self::Unavailable { reason, .. } => reason,
             Self::Permanent(reason) => reason,
         }
+    }
+}
+
+/// Which messages of one sink must leave one after another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// None: each message leaves by itself, and a dead letter holds back no other message.
+    None,
+    /// Those of one plugin and ordering key.
+    #[default]
+    Key,
+    /// All: while one message is retried or dead, no other leaves.
+    Whole,
+}
+
+/// A configured sink.
+#[derive(Clone)]
+pub struct Sink {
+    pub transport: Arc<dyn Transport>,
+    pub order: Order,
+}
+
+impl Sink {
+    /// In the order of the keys.
+    pub fn new(transport: Arc<dyn Transport>) -> Self {
+        Self { transport, order: Order::default() }
     }
 }

@@ -28,7 +28,7 @@ use crate::model::{AnswerValue, Event, PluginName, SinkName, Timestamp};
 use crate::seams::lookup::{Lookup, Unanswered};
 use crate::seams::store::faulty::{FaultRates, FaultyStore};
 use crate::seams::store::memory::{MemoryStore, Tables};
-use crate::seams::transport::Transport;
+use crate::seams::transport::{Sink, Transport};
 
 /// A world in which work remains after so much simulated time is stuck.
 const LIFETIME: Duration = Duration::from_secs(120);
@@ -113,7 +113,7 @@ impl World {
 
     fn parts(&self, rates: FaultRates) -> Parts {
         let seed = self.seed;
-        let sink = Arc::clone(&self.sink) as Arc<dyn Transport>;
+        let sink = Sink::new(Arc::clone(&self.sink) as Arc<dyn Transport>);
         let route = |name: &str| (name.to_owned(), SinkName::from("sink"));
         let short = Duration::from_millis(seed / 2 % 40);
         Parts {

@@ -6,6 +6,7 @@
 //! failure leaves no trace but the attempt that it counts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -13,6 +14,7 @@ use futures::future::{BoxFuture, try_join_all};
 use serde_json::{Value, json};
 
 use crate::changes::Addressed;
+use crate::changes::asking::{Charge, Failed, FailedAt, Lookups};
 use crate::changes::jobs::{Job, JobResult};
 use crate::model::{
     Answer, AnswerValue, DeadLetterId, Decision, DecisionRecord, Due, Event, Failure, Hops,
@@ -22,14 +24,17 @@ use crate::model::{
 };
 use crate::pure::identity::{self, DecisionIdentity};
 use crate::pure::monotonic::{Instant, after};
+use crate::pure::retry::mix;
 use crate::seams::handler::Reply;
-use crate::seams::lookup::{Lookup, Unanswered};
+use crate::seams::lookup::Unanswered;
 use crate::seams::store::{Page, Store, TimerRow};
 use crate::stages::detached::detached;
 
 use super::swap::PluginVersion;
 use super::{Asked, Dispatcher, Via, hops};
 
+/// Events that wait for a lookup ask it again within so many milliseconds, in any order.
+const PROBE_TURNS_MS: u64 = 100;
 /// A handler that has asked this often for one event asks for ever.
 const ROUNDS_MAX: u32 = 16;
 /// Events of one stream that a handler may be given.
@@ -69,7 +74,7 @@ impl Dispatcher {
                 Ok(None) => {}
                 // It had no effect, and the version that serves now may do better.
                 Err(_) if !is_current => self.start_over(&key, position),
-                Err(failure) => self.fail(&key, position, failure.into()),
+                Err(failure) => self.fail(&key, position, Unanswered::from(failure).into()),
             }
         }
     }
@@ -326,23 +331,20 @@ impl Dispatcher {
             )));
         }
         let around = &self.around;
-        let timeout = around.lookup_timeout;
-        let pending: Vec<BoxFuture<'static, Result<Answer, Unanswered>>> = fresh
+        let failed_at = delivery.troubles.as_ref().and_then(|troubles| troubles.failed_at.clone());
+        let pending: Vec<BoxFuture<'static, Result<Answer, Failed>>> = fresh
             .into_iter()
-            .map(|question| -> BoxFuture<'static, Result<Answer, Unanswered>> {
-                let (plugin, lookup) = (plugin.clone(), Arc::clone(&around.lookup));
-                let store = Arc::clone(&around.store);
+            .map(|question| -> BoxFuture<'static, Result<Answer, Failed>> {
+                let (plugin, lookups) = (plugin.clone(), Arc::clone(&around.lookups));
+                let (store, failed_at) = (Arc::clone(&around.store), failed_at.clone());
                 Box::pin(async move {
-                    let found = answer(&plugin, &question, position, &*lookup, &*store);
-                    let value = tokio::time::timeout(timeout, found).await.unwrap_or_else(|_| {
-                        Err(Failure::Transient(format!("no answer within {timeout:?}")).into())
-                    });
-                    match value {
+                    let found =
+                        answer(&plugin, &question, position, &lookups, failed_at.as_ref(), &*store);
+                    match found.await {
                         Ok(value) => Ok(Answer { question, value }),
-                        Err(Unanswered { failure, retry_after }) => Err(Unanswered {
-                            failure: failure.about(&asked(&question)),
-                            retry_after,
-                        }),
+                        Err(Failed { unanswered, charge }) => {
+                            Err(Failed { unanswered: unanswered.about(&asked(&question)), charge })
+                        }
                     }
                 })
             })
@@ -372,29 +374,44 @@ impl Dispatcher {
         }
     }
 
-    fn fail(&mut self, key: &Key, position: Position, failed: Unanswered) {
-        let Unanswered { failure, retry_after } = failed;
-        let plugin = &self.plugin;
+    fn fail(&mut self, key: &Key, position: Position, failed: Failed) {
+        let Failed { unanswered, charge } = failed;
+        let (plugin, retry) = (&self.plugin, &self.around.retry);
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
         let attempt = delivery.attempt;
         let LogEntry { event, hops, .. } = &delivery.entry;
         let seed = DecisionIdentity::new(plugin, hops.origin(), event, key).seed();
-        let delay = match &failure {
-            Failure::Permanent(_) => None,
-            Failure::Transient(_) => self.around.retry.delay(attempt, seed, retry_after),
+        let (Unanswered::Transient { retry_after, .. }
+        | Unanswered::Unavailable { retry_after, .. }) = &unanswered
+        else {
+            return self.park_behind_letter(key, position, &unanswered.to_string(), attempt);
         };
-        let Some(delay) = delay else {
-            return self.park_behind_letter(key, position, &failure.to_string(), attempt);
+        let troubles = delivery.troubles.get_or_insert_default();
+        troubles.failures += 1;
+        match &charge {
+            Charge::Attempt if attempt >= retry.attempts_max => {
+                return self.park_behind_letter(key, position, &unanswered.to_string(), attempt);
+            }
+            Charge::Attempt => delivery.attempt += 1,
+            Charge::Lookup { .. } => {}
+        }
+        let own = retry.endless().delay(troubles.failures, seed, *retry_after);
+        let own = after(Instant::now(), own.unwrap_or(retry.delay_max));
+        let until = match charge {
+            Charge::Attempt => own,
+            Charge::Lookup { failed_at, until } => {
+                troubles.failed_at = Some(failed_at);
+                // A lookup that is down has its own pause. Then any of those who wait asks it:
+                // if it were always the same one, and that one failed, it would stay down.
+                let turn = mix(seed ^ u64::from(troubles.failures)) % PROBE_TURNS_MS;
+                until.map_or(own, |until| after(until, Duration::from_millis(turn)))
+            }
         };
-        tracing::debug!(
-            plugin = %self.plugin, %position, %key, attempt, ?delay, %failure,
-            "retrying"
-        );
-        delivery.attempt += 1;
+        tracing::debug!(plugin = %self.plugin, %position, %key, attempt, reason = %unanswered, "retrying");
         delivery.now = None;
         delivery.answers.clear();
         delivery.rounds = 0;
-        self.lanes.put_back(key, position.0, after(Instant::now(), delay));
+        self.lanes.put_back(key, position.0, until);
     }
 }
 
@@ -435,12 +452,16 @@ async fn answer(
     plugin: &PluginName,
     question: &Question,
     before: Position,
-    lookup: &dyn Lookup,
+    lookups: &Lookups,
+    failed_at: Option<&FailedAt>,
     store: &dyn Store,
-) -> Result<AnswerValue, Unanswered> {
+) -> Result<AnswerValue, Failed> {
     match question {
-        Question::Lookup { name, key } => lookup.ask(plugin, name, key).await,
-        Question::Stream(subject) => Ok(stream(subject, before, store).await?),
+        Question::Lookup { name, key } => lookups.ask(plugin, name, key, failed_at).await,
+        Question::Stream(subject) => {
+            let found = lookups.in_time(stream(subject, before, store)).await;
+            Ok(found.map_err(Unanswered::from)?)
+        }
     }
 }
 

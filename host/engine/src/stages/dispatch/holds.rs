@@ -320,7 +320,8 @@ impl Dispatcher {
     pub(super) fn end_holds(&mut self) {
         let undecided = self.flights.first_key_value().map(|(position, _)| *position);
         let undecided = undecided.unwrap_or_else(|| self.place.next());
-        while let Some(&(end, position)) = self.holds.deadlines.by_end.first()
+        while !self.holds_back()
+            && let Some(&(end, position)) = self.holds.deadlines.by_end.first()
             && end <= undecided
         {
             self.holds.deadlines.by_end.pop_first();
@@ -330,6 +331,20 @@ impl Dispatcher {
             }
             self.remove_if_over(position);
         }
+    }
+
+    /// Ends a hold that the store cannot write. The event is buried if no instance has it.
+    fn drop_held(&mut self, position: Position, reason: String) {
+        let Some(held) = self.holds.remove(position) else { return };
+        for key in held.keys.iter() {
+            self.changes.held.insert((position, key.clone()), None);
+        }
+        if held.reached.is_empty() {
+            self.bury(&held.entry, None, reason, 0);
+        } else {
+            tracing::error!(plugin = %self.plugin, %position, %reason, "an event is held no longer");
+        }
+        self.touch(Dirty::Rows);
     }
 
     fn remove_if_over(&mut self, position: Position) {
@@ -373,6 +388,15 @@ impl Dispatcher {
     }
 
     fn write_held(&mut self, position: Position) {
+        let Some(held) = self.holds.events.get(&position) else { return };
+        let (keys, is_due) = (Arc::clone(&held.keys), !held.outstanding.is_empty());
+        if let Some(reason) = self.reason_not_to_hold(position, &keys) {
+            // Instances are about to decide it: the row that is stored is as good.
+            if !is_due {
+                self.drop_held(position, reason);
+            }
+            return;
+        }
         let Some(held) = self.holds.events.get(&position) else { return };
         for key in held.keys.iter() {
             let row = Held {

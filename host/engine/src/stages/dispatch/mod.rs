@@ -32,6 +32,7 @@ mod reading;
 mod residents;
 mod routing;
 mod swap;
+mod unwritable;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -43,9 +44,11 @@ use futures::stream::{FuturesOrdered, FuturesUnordered};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::changes::asking::{Failed, FailedAt, Lookups};
 use crate::changes::canary::Canary;
 use crate::changes::jobs::{Caller, GROUP_MAX, Group, Job, JobResult};
 use crate::changes::readers::{Reader, Readers};
+use crate::changes::rejection::{Rejection, Rejections};
 use crate::changes::requests::PluginRequest;
 use crate::changes::resolve::LetterIds;
 use crate::changes::tail::Tail;
@@ -62,7 +65,6 @@ use crate::pure::parking::Parking;
 use crate::pure::retry::RetryPolicy;
 use crate::pure::watermark::Watermark;
 use crate::seams::handler::{Call, Handler};
-use crate::seams::lookup::{Lookup, Unanswered};
 use crate::seams::store::{PluginProgress, ReadError, RecoveredPlugin, Store};
 use crate::stages::shard::Shards;
 use crate::{Clock, Routes};
@@ -73,6 +75,8 @@ use reading::{Chunk, Found};
 use residents::Residents;
 pub use swap::Versions;
 use swap::{Serving, Trial};
+pub use unwritable::Caution;
+use unwritable::HandedOver;
 
 /// Events that are not settled. Bounds memory; far above what keeps two shards busy.
 const FLIGHTS_MAX: usize = 8_192;
@@ -93,10 +97,9 @@ const CURSOR_DELAY: Duration = Duration::from_millis(100);
 pub struct Surroundings {
     pub shards: Shards,
     pub store: Arc<dyn Store>,
-    pub lookup: Arc<dyn Lookup>,
+    pub lookups: Arc<Lookups>,
     pub clock: Clock,
     pub retry: RetryPolicy,
-    pub lookup_timeout: Duration,
     pub instance_bytes_max: usize,
     pub waiting_max: u64,
     pub entries_read_max: usize,
@@ -106,6 +109,7 @@ pub struct Surroundings {
     pub readers: Arc<Readers>,
     pub work: mpsc::UnboundedSender<Work>,
     pub letter_ids: Arc<LetterIds>,
+    pub rejections: Rejections,
 }
 
 /// What one dispatcher begins with.
@@ -117,6 +121,16 @@ pub struct Beginning {
     pub missed_to: Position,
     pub requests: mpsc::UnboundedReceiver<PluginRequest>,
     pub versions: mpsc::UnboundedReceiver<Versions>,
+    /// What the dispatcher before it learnt of events that the store cannot write about.
+    pub caution: Caution,
+}
+
+/// How a dispatcher ended.
+pub enum Exit {
+    Stopped,
+    /// The store rejected what it handed over: another dispatcher takes over, and begins from
+    /// the store.
+    Again(Caution),
 }
 
 /// What comes back to a dispatcher from outside its own loop.
@@ -124,6 +138,7 @@ pub struct Inbox {
     pub results: mpsc::UnboundedReceiver<Vec<JobResult>>,
     pub requests: mpsc::UnboundedReceiver<PluginRequest>,
     pub versions: mpsc::UnboundedReceiver<Versions>,
+    pub rejections: mpsc::UnboundedReceiver<Rejection>,
 }
 
 pub struct Dispatcher {
@@ -189,6 +204,8 @@ pub struct Dispatcher {
     asks: FuturesUnordered<BoxFuture<'static, Asked>>,
     resumes: FuturesUnordered<BoxFuture<'static, letters::Resumed>>,
     reroutes: FuturesUnordered<BoxFuture<'static, edits::Rerouted>>,
+    rejections: mpsc::UnboundedSender<Rejection>,
+    caution: Caution,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -227,10 +244,20 @@ struct Delivery {
     /// the claim which it waited for. None where an operator is why.
     accepted_at: Option<Timestamp>,
     attempt: u32,
+    /// What failed so far, if anything did.
+    troubles: Option<Box<Troubles>>,
     /// Set at the attempt's first call, so that its answers do not change the time.
     now: Option<Timestamp>,
     answers: Vec<Answer>,
     rounds: u32,
+}
+
+/// Failures of a delivery, whoever's they were: the pauses grow with them.
+#[derive(Default)]
+struct Troubles {
+    failures: u32,
+    /// Where a lookup was when it failed last for its own sake.
+    failed_at: Option<FailedAt>,
 }
 
 /// Which bookkeeping a delivery belongs to.
@@ -249,7 +276,7 @@ struct Asked {
     position: Position,
     key: Key,
     generation: u32,
-    answers: Result<Vec<Answer>, Unanswered>,
+    answers: Result<Vec<Answer>, Failed>,
 }
 
 impl Dispatcher {
@@ -259,7 +286,8 @@ impl Dispatcher {
         around: Surroundings,
         beginning: Beginning,
     ) -> Result<(Self, Inbox), ReadError> {
-        let Beginning { handler, canary, recovered, missed_to, requests, versions } = beginning;
+        let Beginning { handler, canary, recovered, missed_to, requests, versions, caution } =
+            beginning;
         let manifest = handler.manifest().clone();
         let plugin = manifest.name.clone();
         let subscriptions = swap::subscriptions(&manifest);
@@ -268,6 +296,7 @@ impl Dispatcher {
         let waiting_max = around.waiting_max;
         let (log, types) = (Arc::clone(&around.log), swap::types(&manifest));
         let reader = around.readers.register(plugin.clone(), types, || log.head());
+        let (rejections, rejections_of) = around.rejections.begin(&plugin);
         let mut dispatcher = Self {
             around,
             serving: Serving { handler, generation: 0 },
@@ -313,19 +342,32 @@ impl Dispatcher {
             asks: FuturesUnordered::new(),
             resumes: FuturesUnordered::new(),
             reroutes: FuturesUnordered::new(),
+            rejections,
+            caution,
         };
         dispatcher.try_beside(canary);
         dispatcher.restore_letters(&recovered.parked);
         if dispatcher.manifest.role.has_instances() {
             dispatcher.restore().await?;
         }
-        Ok((dispatcher, Inbox { results: results_of, requests, versions }))
+        let inbox = Inbox { results: results_of, requests, versions, rejections: rejections_of };
+        Ok((dispatcher, inbox))
     }
 
     /// Runs until `stop`; then lets calls that are under way end and hands over the last changes.
-    pub async fn run(mut self, mut inbox: Inbox, stop: CancellationToken) {
+    pub async fn run(mut self, mut inbox: Inbox, stop: CancellationToken) -> Exit {
         let mut waited_since = None;
         loop {
+            if self.holds_back() {
+                waited_since = None;
+                match self.make_durable(&mut inbox, &stop).await {
+                    HandedOver::Durable => {}
+                    HandedOver::Stopped => break,
+                    HandedOver::Rejected(reason, batch) => {
+                        return self.begin_again(&reason, &batch, &stop).await;
+                    }
+                }
+            }
             self.lanes.wake(Instant::now());
             self.pump();
             self.close();
@@ -333,6 +375,9 @@ impl Dispatcher {
             self.check_log();
             self.read_portions();
             self.make_room();
+            if self.holds_back() {
+                continue;
+            }
             if self.dirty == Dirty::Clean {
                 waited_since = None;
             } else if waited_since.is_none() {
@@ -349,6 +394,12 @@ impl Dispatcher {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                Some(rejection) = inbox.rejections.recv() => match rejection {
+                    Rejection::Timer { row, event, reason } => self.bury_timer(&row, event, &reason),
+                    Rejection::Changes { reason, batch } => {
+                        return self.begin_again(&reason, &batch, &stop).await;
+                    }
+                },
                 permit = slot.acquire_owned(), if hand_over => {
                     if let Ok(permit) = permit {
                         self.hand_over(permit);
@@ -390,6 +441,7 @@ impl Dispatcher {
                 break;
             }
         }
+        Exit::Stopped
     }
 
     fn sleep(&self, waited_since: Option<Instant>) -> Duration {
@@ -408,7 +460,10 @@ impl Dispatcher {
     /// Has all lanes called that are ready.
     fn pump(&mut self) {
         let (mut jobs, mut of_trial) = (Vec::new(), Vec::new());
-        while let Some((key, order, _)) = self.lanes.take() {
+        while !self.holds_back()
+            && (!self.is_careful() || self.calls + jobs.len() + of_trial.len() == 0)
+            && let Some((key, order, _)) = self.lanes.take()
+        {
             let position = Position(order);
             let Some(call) = self.prepare(&key, position) else { continue };
             let generation = self.generation_of(&key);
@@ -480,6 +535,7 @@ impl Dispatcher {
         changes.progress =
             Some(PluginProgress { plugin: self.plugin.clone(), cursor, counters: self.counters });
         changes.permit = Some(permit);
+        changes.rejections = Some(self.rejections.clone());
         let (told, durable) = oneshot::channel();
         changes.replies.push(told);
         self.count_durable();

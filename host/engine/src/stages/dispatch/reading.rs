@@ -111,7 +111,8 @@ impl Dispatcher {
     }
 
     pub(super) async fn read(&mut self) {
-        let page = Page { rows: self.around.entries_read_max, bytes: READ_BYTES_MAX };
+        let rows = if self.is_careful() { 1 } else { self.around.entries_read_max };
+        let page = Page { rows, bytes: READ_BYTES_MAX };
         let (entries, end) = match self.around.log.read(self.read_to.0, page) {
             Next::Caught => return,
             Next::Entries(entries, end) => (entries, Position(end)),

@@ -35,6 +35,7 @@ impl Delivery {
             via,
             accepted_at: None,
             attempt: 1,
+            troubles: None,
             now: None,
             answers: Vec::new(),
             rounds: 0,
@@ -204,6 +205,9 @@ impl Dispatcher {
     }
 
     pub(super) fn park(&mut self, key: &Key, delivery: &Delivery) {
+        if self.avoids_parking(key, delivery) {
+            return;
+        }
         let parked =
             Parked { plugin: self.plugin.clone(), key: key.clone(), entry: delivery.entry.clone() };
         let position = delivery.entry.position;
@@ -225,6 +229,9 @@ impl Dispatcher {
 
     /// The call for the delivery at the front of a lane, or none if it needs none.
     pub(super) fn prepare(&mut self, key: &Key, position: Position) -> Option<Call> {
+        if self.avoids_deciding(key, position) {
+            return None;
+        }
         if self.is_outdated(key, position) {
             let delivery = self.lanes.finish(key, position.0)?;
             self.counters.ignored_absent += 1;
@@ -366,7 +373,8 @@ impl Dispatcher {
 
     /// Closes the open flights that no earlier decision can change any more.
     pub(super) fn close(&mut self) {
-        while let Some((&position, flight)) = self.flights.first_key_value()
+        while !self.holds_back()
+            && let Some((&position, flight)) = self.flights.first_key_value()
             && flight.open
             && flight.outstanding == 0
         {
@@ -432,6 +440,7 @@ impl Dispatcher {
         reason: String,
         attempts: u32,
     ) {
+        let Some(reason) = self.reason_to_bury(entry.position, key, reason) else { return };
         tracing::warn!(
             plugin = %self.plugin, position = %entry.position, key = key.map(Key::as_str),
             attempts, %reason, "the event became a dead letter"

@@ -156,6 +156,7 @@ impl Dispatcher {
     pub(super) fn start_over(&mut self, key: &Key, position: Position) {
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
         delivery.attempt = 1;
+        delivery.troubles = None;
         delivery.now = None;
         delivery.answers.clear();
         delivery.rounds = 0;

@@ -2,11 +2,14 @@
 //! bookkeeping of what is settled. A message that cannot be delivered delays its own key alone,
 //! behind a dead letter.
 //!
+//! What a sink has in memory is bounded in bytes: the tail of its outbox, its lanes, and what
+//! waits for a commit. All else stays in the store, and is read back in order.
+//!
 //! The dead letter of a command and the event that tells its instance are in one commit. The outbox
 //! is read from the sink's cursor on, so a message is delivered again if a crash comes before the
 //! commit that settles it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +21,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::Clock;
 use crate::changes::outbox::{MessageTail, OutboxReader};
+use crate::changes::rejection::LettersDropped;
 use crate::changes::resolve::{
     Action, LetterIds, Resolution, ResolveError, ResolveRequest, keep_reserved, write_letter,
 };
 use crate::changes::{SinkChanges, Work};
+use crate::model::OpenLetter;
 use crate::model::json;
 use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, Key,
@@ -36,15 +41,41 @@ use crate::pure::watermark::Watermark;
 use crate::seams::store::{
     MessageLane, Page, ParkedKey, ReadError, RecoveredSink, SinkProgress, Store,
 };
+use crate::seams::transport::Order;
 use crate::stages::detached::detached;
+use crate::stages::sinks::deferred::Deferred;
 
-/// Messages of one sink in memory. Bounds memory; more stay in the store.
+/// Messages of one sink that are read and not settled. Bounds the sink's cursor, too.
 const WINDOW: usize = 16_384;
-const READ_MAX: usize = 2_048;
+/// Their bytes in memory, beyond what one read brings: two of the largest leases.
+const WINDOW_BYTES: usize = 32 << 20;
+/// When they take more than this, a message that must wait for another one of its key does so
+/// in the store.
+const CROWDED_BYTES: usize = WINDOW_BYTES / 2;
+/// How many are read at once, and their bytes beyond the first message.
+const READ: Page = Page { rows: 2_048, bytes: 4 << 20 };
 const READ_RETRY: Duration = Duration::from_millis(200);
 
 /// What leaves one after another.
-pub type Lane = (PluginName, Key);
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lane {
+    /// The messages of one ordering key.
+    Key(PluginName, Key),
+    /// One message by itself: its place in the outbox.
+    Message(u64),
+    /// All messages of the sink.
+    Whole,
+}
+
+impl Lane {
+    fn new(order: Order, plugin: &PluginName, key: &Key, sequence: u64) -> Self {
+        match order {
+            Order::Key => Self::Key(plugin.clone(), key.clone()),
+            Order::None => Self::Message(sequence),
+            Order::Whole => Self::Whole,
+        }
+    }
+}
 
 /// A message under way.
 pub struct Parcel {
@@ -87,6 +118,7 @@ enum Via {
 pub enum Errand {
     Resolve(Box<ResolveRequest>),
     Resumed(Box<Resumed>),
+    Dropped(LettersDropped),
 }
 
 /// What a key goes on with.
@@ -94,11 +126,17 @@ pub struct Resumed {
     lane: Lane,
     letter: Option<DeadLetter>,
     rows: Vec<Arc<Message>>,
+    /// They were not parked, but deferred.
+    deferred: bool,
 }
 
 pub struct Outlet {
     pub sink: SinkName,
     pub lanes: Lanes<Lane, Parcel>,
+    pub order: Order,
+    deferred: Deferred<Lane>,
+    /// Of what is in `changes` and not in the lanes.
+    changes_bytes: usize,
     parking: Parking<Lane, Parcel>,
     /// Letters that are being redriven.
     redriving: HashMap<DeadLetterId, DeadLetter>,
@@ -115,12 +153,16 @@ pub struct Outlet {
     becoming_durable: Option<oneshot::Receiver<()>>,
     slot: Arc<Semaphore>,
     work: mpsc::UnboundedSender<Work>,
+    /// The committer's way to tell of dead letters that the store rejects.
+    dropped: mpsc::UnboundedSender<LettersDropped>,
+    dropped_of: mpsc::UnboundedReceiver<LettersDropped>,
     clock: Clock,
 }
 
 impl Outlet {
     pub fn new(
         recovered: RecoveredSink,
+        order: Order,
         mut reader: OutboxReader,
         requests: mpsc::UnboundedReceiver<ResolveRequest>,
         letter_ids: Arc<LetterIds>,
@@ -130,9 +172,13 @@ impl Outlet {
     ) -> Self {
         let progress = recovered.progress;
         reader.place = Sequence(progress.cursor.settled);
+        let (dropped, dropped_of) = mpsc::unbounded_channel();
         let mut outlet = Self {
             sink: progress.sink,
             lanes: Lanes::default(),
+            order,
+            deferred: Deferred::default(),
+            changes_bytes: 0,
             parking: Parking::new(waiting_max),
             redriving: HashMap::default(),
             requests,
@@ -147,13 +193,29 @@ impl Outlet {
             becoming_durable: None,
             slot: Arc::new(Semaphore::new(1)),
             work,
+            dropped,
+            dropped_of,
             clock,
         };
-        for ParkedKey { key, letters, waiting } in &recovered.parked {
-            let lane = (key.plugin.clone(), key.key.clone());
-            outlet.parking.restore(&lane, letters, waiting);
-        }
+        outlet.restore(&recovered.parked);
         outlet
+    }
+
+    /// Takes up what the last run put aside, perhaps in another order.
+    fn restore(&mut self, parked: &[ParkedKey<MessageLane>]) {
+        let mut lanes: BTreeMap<Lane, (Vec<OpenLetter>, Vec<u64>)> = BTreeMap::new();
+        for ParkedKey { key, letters, waiting } in parked {
+            let lane = |place| Lane::new(self.order, &key.plugin, &key.key, place);
+            for letter in letters {
+                lanes.entry(lane(letter.place)).or_default().0.push(*letter);
+            }
+            for place in waiting {
+                lanes.entry(lane(*place)).or_default().1.push(*place);
+            }
+        }
+        for (lane, (letters, waiting)) in lanes {
+            self.parking.restore(&lane, &letters, &waiting);
+        }
     }
 
     /// Takes messages from the outbox into the lanes. True if it took any.
@@ -165,7 +227,7 @@ impl Outlet {
             return Ok(false);
         }
         let before = self.reader.place;
-        let messages = self.reader.next(READ_MAX).await?;
+        let messages = self.reader.next(READ).await?;
         let mut last = before.0;
         for message in messages {
             self.skip(last + 1, message.sequence.0 - 1);
@@ -178,9 +240,17 @@ impl Outlet {
         Ok(self.reader.place > before)
     }
 
+    /// Messages that are read, neither parked nor settled.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lanes.len() + self.deferred.len()
+    }
+
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.lanes.len() < WINDOW
+        // Behind a dead letter of a sink that keeps its whole order nothing could leave.
+        let stands = self.order == Order::Whole && self.parking.contains(&Lane::Whole);
+        self.len() < WINDOW && self.reader.bytes.now() < WINDOW_BYTES && !stands
     }
 
     /// Where `fill` reads from, and from which place on.
@@ -189,22 +259,42 @@ impl Outlet {
     }
 
     fn take_in(&mut self, message: Arc<Message>) {
-        let lane = (message.plugin.clone(), message.key.clone());
-        self.enqueue(&lane, Parcel::new(message, Via::Outbox));
+        let lane = Lane::new(self.order, &message.plugin, &message.key, message.sequence.0);
+        match self.deferred.contains(&lane) || self.must_defer(&lane) {
+            true => self.deferred.defer(&lane, message.sequence.0),
+            false => self.enqueue(&lane, Parcel::new(message, Via::Outbox)),
+        }
+    }
+
+    /// Behind a dead letter it would be parked, which is durable. In the other orders there is
+    /// nothing to gain: a lane has one message, or is the only lane.
+    fn must_defer(&self, lane: &Lane) -> bool {
+        self.reader.bytes.now() > CROWDED_BYTES
+            && self.order == Order::Key
+            && self.lanes.contains(lane)
+            && !self.parking.contains(lane)
+    }
+
+    fn push(&mut self, lane: &Lane, parcel: Parcel) {
+        let (sequence, bytes) = (parcel.message.sequence.0, parcel.message.event.bytes());
+        if self.lanes.push(lane, sequence, parcel) {
+            self.reader.bytes.add(bytes);
+        }
     }
 
     fn enqueue(&mut self, lane: &Lane, parcel: Parcel) {
         let sequence = parcel.message.sequence;
         match self.parking.admit(lane, sequence.0) {
-            Admission::Free => {
-                self.lanes.push(lane, sequence.0, parcel);
+            Admission::Free => self.push(lane, parcel),
+            Admission::Park => self.park_message(lane, &parcel.message),
+            Admission::Buffer => {
+                self.reader.bytes.add(parcel.message.event.bytes());
+                self.parking.buffer(lane, parcel);
             }
-            Admission::Park => self.park_message(lane, sequence),
-            Admission::Buffer => self.parking.buffer(lane, parcel),
             Admission::Overflow(first) => {
                 let reason = format!(
                     "too many messages of `{}` wait behind dead letter {}",
-                    lane.1, first.0
+                    parcel.message.key, first.0
                 );
                 let now = (self.clock)();
                 self.write_off(lane, parcel, &reason, 0, now);
@@ -224,8 +314,12 @@ impl Outlet {
     /// A taken message was delivered.
     pub fn delivered(&mut self, lane: &Lane, sequence: u64) {
         if let Some(parcel) = self.lanes.finish(lane, sequence) {
+            self.reader.bytes.subtract(parcel.message.event.bytes());
             self.counters.handled += 1;
             self.settle(lane, sequence, parcel.via);
+            if self.deferred.len() > 0 && !self.lanes.contains(lane) {
+                self.deferred.offer(lane);
+            }
         }
     }
 
@@ -273,6 +367,7 @@ impl Outlet {
     /// command, the instance that sent it is told by an event.
     pub fn bury(&mut self, lane: &Lane, sequence: u64, reason: &str, now: Timestamp) {
         for (order, parcel) in self.lanes.clear(lane) {
+            self.reader.bytes.subtract(parcel.message.event.bytes());
             let failed = order == sequence;
             match parcel.via {
                 Via::Letter(id) => {
@@ -280,11 +375,16 @@ impl Outlet {
                 }
                 // It still has its row.
                 Via::Parked if !failed => self.parking.park(lane, order),
-                Via::Outbox if !failed => self.park_message(lane, Sequence(order)),
+                Via::Outbox if !failed => self.park_message(lane, &parcel.message),
                 _ => {
                     let attempts = parcel.attempt;
                     self.write_off(lane, parcel, reason, attempts, now);
                 }
+            }
+        }
+        if let Lane::Key(plugin, key) = lane {
+            for place in self.deferred.remove(lane) {
+                self.park_place(lane, (plugin, key), Sequence(place));
             }
         }
     }
@@ -306,6 +406,10 @@ impl Outlet {
             let event = undeliverable(&message, attempts, reason, now);
             self.changes.reserved.push((event, message.hops.after(1)));
         }
+        // The letter has it, and the event that tells of it has it again.
+        let bytes = 2 * message.event.bytes();
+        self.changes_bytes += bytes;
+        self.reader.bytes.add(bytes);
         let id = self.letter_ids.next();
         self.parking.bury(lane, message.sequence.0, id);
         self.settle(lane, message.sequence.0, via);
@@ -351,8 +455,12 @@ impl Outlet {
         self.dirty = true;
     }
 
-    fn park_message(&mut self, lane: &Lane, sequence: Sequence) {
-        let (plugin, key) = lane.clone();
+    fn park_message(&mut self, lane: &Lane, message: &Message) {
+        self.park_place(lane, (&message.plugin, &message.key), message.sequence);
+    }
+
+    fn park_place(&mut self, lane: &Lane, of: (&PluginName, &Key), sequence: Sequence) {
+        let (plugin, key) = (of.0.clone(), of.1.clone());
         self.changes.parked.push((MessageLane { sink: self.sink.clone(), plugin, key }, sequence));
         self.parking.park(lane, sequence.0);
         self.watermark.finish(sequence.0);
@@ -365,6 +473,7 @@ impl Outlet {
         tokio::select! {
             biased;
             Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => Errand::Resumed(Box::new(resumed)),
+            Some(dropped) = self.dropped_of.recv() => Errand::Dropped(dropped),
             Some(request) = self.requests.recv() => Errand::Resolve(Box::new(request)),
             else => std::future::pending().await,
         }
@@ -373,6 +482,9 @@ impl Outlet {
     pub fn on_errand(&mut self, errand: Errand) {
         match errand {
             Errand::Resumed(resumed) => self.on_resumed(*resumed),
+            Errand::Dropped(LettersDropped(letters)) => {
+                letters.iter().for_each(|letter| self.drop_letter(letter));
+            }
             Errand::Resolve(request) => {
                 let ResolveRequest { letter, resolution, reply } = *request;
                 let outcome = self.resolve(letter, resolution);
@@ -393,8 +505,7 @@ impl Outlet {
         mut letter: DeadLetter,
         mut resolution: Resolution,
     ) -> Result<(), ResolveError> {
-        let lane = (letter.plugin.clone(), letter.key.clone().unwrap_or_else(|| "".into()));
-        let (place, id) = (place_of(&letter), letter.id);
+        let (lane, place, id) = (self.lane_of(&letter), place_of(&letter), letter.id);
         self.parking
             .check(&lane, place, id)
             .map_err(|refusal| ResolveError::refused(&letter, refusal))?;
@@ -424,6 +535,20 @@ impl Outlet {
         Ok(())
     }
 
+    fn lane_of(&self, letter: &DeadLetter) -> Lane {
+        let key = letter.key.clone().unwrap_or_else(|| "".into());
+        Lane::new(self.order, &letter.plugin, &key, place_of(letter))
+    }
+
+    /// Lets what waits behind a dead letter go on that the store rejected. Its message is
+    /// counted as discarded.
+    fn drop_letter(&mut self, letter: &DeadLetter) {
+        let lane = self.lane_of(letter);
+        self.parking.resolve(&lane, place_of(letter));
+        self.counters.discarded += 1;
+        self.dirty = true;
+    }
+
     /// Messages that wait behind a discarded letter go with it, in the same commit.
     fn drop_rows(&mut self, places: Vec<u64>) {
         self.counters.discarded += places.len() as u64;
@@ -435,30 +560,44 @@ impl Outlet {
 
     /// Reads what may go on, as much of it as there is room for.
     fn read_portions(&mut self) {
+        // One at least: else memory that is full of other keys could hold up these for ever.
+        while (self.lanes.len() == 0 || self.reader.bytes.now() < WINDOW_BYTES)
+            && let Some((key, places)) = self.deferred.next_portion()
+        {
+            self.resume(Portion { key, letter: None, places }, true, None);
+        }
         while let Some(portion) = self.parking.next_portion() {
             let durable = self.when_durable();
-            let (store, sink) = (Arc::clone(&self.reader.store), self.sink.clone());
-            self.resumes.push(detached(async move {
-                if let Some(durable) = durable
-                    && durable.await.is_err()
-                {
-                    // The engine recovers, and this outlet is dropped.
-                    std::future::pending::<()>().await;
-                }
-                loop {
-                    match read_portion(&*store, &sink, &portion).await {
-                        Ok(resumed) => return resumed,
-                        Err(error) => {
-                            tracing::warn!(
-                                %sink, %error,
-                                "reading parked messages failed; retrying"
-                            );
-                            tokio::time::sleep(READ_RETRY).await;
-                        }
+            self.resume(portion, false, durable);
+        }
+    }
+
+    fn resume(
+        &mut self,
+        portion: Portion<Lane>,
+        deferred: bool,
+        durable: Option<oneshot::Receiver<()>>,
+    ) {
+        let (store, sink) = (Arc::clone(&self.reader.store), self.sink.clone());
+        self.resumes.push(detached(async move {
+            if let Some(durable) = durable
+                && durable.await.is_err()
+            {
+                // The engine recovers, and this outlet is dropped.
+                std::future::pending::<()>().await;
+            }
+            loop {
+                match read_portion(&*store, &sink, &portion).await {
+                    Ok((letter, rows)) => {
+                        return Resumed { lane: portion.key, letter, rows, deferred };
+                    }
+                    Err(error) => {
+                        tracing::warn!(%sink, %error, "reading parked messages failed; retrying");
+                        tokio::time::sleep(READ_RETRY).await;
                     }
                 }
-            }));
-        }
+            }
+        }));
     }
 
     /// Tells when all changes so far are durable; none if they are.
@@ -477,7 +616,14 @@ impl Outlet {
     }
 
     fn on_resumed(&mut self, resumed: Resumed) {
-        let Resumed { lane, letter, mut rows } = resumed;
+        let Resumed { lane, letter, mut rows, deferred } = resumed;
+        if deferred {
+            self.deferred.end_portion(&lane, rows.iter().map(|message| message.sequence.0));
+            for message in rows {
+                self.push(&lane, Parcel::new(message, Via::Outbox));
+            }
+            return;
+        }
         let limit = self.parking.limit(&lane);
         let letter = letter.filter(|letter| place_of(letter) < limit);
         rows.retain(|message| message.sequence.0 < limit);
@@ -488,13 +634,13 @@ impl Outlet {
             let message = Arc::new(message_of(&self.sink, &letter));
             let via = Via::Letter(letter.id);
             self.redriving.insert(letter.id, letter);
-            self.lanes.push(&lane, message.sequence.0, Parcel::new(message, via));
+            self.push(&lane, Parcel::new(message, via));
         }
         for message in rows {
-            let sequence = message.sequence.0;
-            self.lanes.push(&lane, sequence, Parcel::new(message, Via::Parked));
+            self.push(&lane, Parcel::new(message, Via::Parked));
         }
         for parcel in buffered {
+            self.reader.bytes.subtract(parcel.message.event.bytes());
             self.enqueue(&lane, parcel);
         }
     }
@@ -527,6 +673,8 @@ impl Outlet {
         let (told, durable) = oneshot::channel();
         changes.replies.push(told);
         self.becoming_durable = Some(durable);
+        changes.dropped = Some(self.dropped.clone());
+        self.reader.bytes.subtract(std::mem::take(&mut self.changes_bytes));
         self.dirty = false;
         let _ = self.work.send(Work::Sink(Box::new(changes)));
     }
@@ -581,13 +729,14 @@ fn check_edited(letter: &DeadLetter, edited: &mut Event) -> Result<(), ResolveEr
         .map_err(|reason| ResolveError::Edited { id: letter.id.0, reason })
 }
 
+/// A portion's letter, and the first of its rows.
 async fn read_portion(
     store: &dyn Store,
     sink: &SinkName,
     portion: &Portion<Lane>,
-) -> Result<Resumed, ReadError> {
-    let Portion { key: lane, letter, places } = portion;
-    let missing = |what: &str| Err(ReadError(format!("{what} of `{}` is missing", lane.1)));
+) -> Result<(Option<DeadLetter>, Vec<Arc<Message>>), ReadError> {
+    let Portion { letter, places, .. } = portion;
+    let missing = |what: &str| Err(ReadError(format!("{what} of {sink} is missing")));
     let letter = match letter {
         Some(id) => match store.read_dead_letter(*id).await? {
             None => return missing("a dead letter"),
@@ -595,17 +744,15 @@ async fn read_portion(
         },
         None => None,
     };
-    let mut rows = Vec::new();
-    if let Some(first) = places.first() {
-        let of = MessageLane { sink: sink.clone(), plugin: lane.0.clone(), key: lane.1.clone() };
-        let page = Page { rows: places.len(), bytes: PORTION_BYTES };
-        rows = store.read_parked_messages(&of, Sequence(first - 1), page).await?;
-        rows.retain(|message| places.contains(&message.sequence.0));
-        if rows.is_empty() {
-            return missing("what is parked");
-        }
+    let sequences: Vec<Sequence> = places.iter().copied().map(Sequence).collect();
+    if sequences.is_empty() {
+        return Ok((letter, Vec::new()));
     }
-    Ok(Resumed { lane: lane.clone(), letter, rows })
+    let rows = store.read_messages(sink, &sequences, PORTION_BYTES).await?;
+    match rows.is_empty() {
+        true => missing("a message that waits"),
+        false => Ok((letter, rows)),
+    }
 }
 
 /// The event that tells an instance of a command that could not be delivered.

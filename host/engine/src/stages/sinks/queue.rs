@@ -219,7 +219,7 @@ impl State {
             }
             QueueRequest::Status(reply) => {
                 let leased = self.leases.values().map(|lease| lease.messages.len()).sum();
-                let in_lanes = self.queue.outlet.lanes.len();
+                let in_lanes = self.queue.outlet.len();
                 let _ = reply.send(QueueStatus {
                     queue: self.queue.name.clone(),
                     ready: in_lanes.saturating_sub(leased),

@@ -19,7 +19,7 @@ use crate::model::Message;
 use crate::pure::breaker::{Admits, Breaker, Trouble};
 use crate::pure::monotonic::{self, Instant, after};
 use crate::pure::retry::RetryPolicy;
-use crate::seams::transport::{DeliveryError, Transport};
+use crate::seams::transport::{DeliveryError, Order, Transport};
 use crate::stages::sinks::lanes::{Lane, Outlet};
 
 /// When nothing waits for a time.
@@ -100,7 +100,7 @@ impl Relay {
     ) {
         while under_way.len() < self.transport.in_flight() {
             let max = match self.breaker.admits(Instant::now()) {
-                Admits::Another => self.transport.batch_max().max(1),
+                Admits::Another => self.batch_max(),
                 Admits::Probe => 1,
                 Admits::None | Admits::NoneUntil(_) => return,
             };
@@ -108,6 +108,12 @@ impl Relay {
             self.breaker.begin();
             under_way.push(delivery);
         }
+    }
+
+    /// In a batch, a transport need only keep the order of the keys.
+    fn batch_max(&self) -> usize {
+        let keeps_order = self.outlet.order == Order::Key || self.transport.is_sequential();
+        if keeps_order { self.transport.batch_max().max(1) } else { 1 }
     }
 
     fn next_batch(&mut self, max: usize) -> Option<BoxFuture<'static, Delivered>> {

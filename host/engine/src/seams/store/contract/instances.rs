@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::samples::{
     append, appends, claim, decision, entry, held, instance, lane, loaded, message, parked, plugin,
-    timer,
+    sink, timer,
 };
 use super::{ALL, EVERYTHING, Stores, Subject};
 use crate::model::{DecisionRecord, Held, Key, PluginName, Position, Sequence, Timestamp};
@@ -61,8 +61,13 @@ pub(super) async fn an_instance_has_the_timers_that_it_has_not_decided(stores: &
     };
     subject.commit(batch).await;
     let fires = |place, row: TimerRow| Append { fires: Some(row.timer), ..append(place, place) };
-    let fired = vec![fires(1, timer("o-1", "a", 9)), fires(2, timer("o-1", "b", 9))];
-    subject.commit(Batch { appends: fired, ..Batch::default() }).await;
+    // One fires as an event, the other as a dead letter; one that was replaced does not.
+    let batch = Batch {
+        appends: vec![fires(1, timer("o-1", "a", 9))],
+        timers_fired: vec![timer("o-1", "b", 9).timer, timer("o-1", "c", 8).timer],
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
     let mut names = Vec::new();
     // Fired or not; until it is set anew, or cleared.
     let again = timer("o-1", "b", 99);
@@ -123,7 +128,7 @@ pub(super) async fn keys_are_compared_whole(stores: &dyn Stores) {
         assert_eq!(insist!(store.load(&plugin(), &[claim_of(key).into()])), [row], "by its claim");
         let read = insist!(store.read_parked(&plugin(), &key.into(), Position(0), EVERYTHING));
         assert_eq!(read, [entry(place)]);
-        let read = insist!(store.read_parked_messages(&lane(key), Sequence(0), EVERYTHING));
+        let read = insist!(store.read_messages(&sink(), &[Sequence(place)], usize::MAX));
         assert_eq!(read, [message(place, key, 1)]);
     }
     let timers_set = keys.iter().map(|key| timer(key, "t", 5)).collect();

@@ -27,7 +27,7 @@ mod waiting;
 
 use async_trait::async_trait;
 
-pub(super) use self::samples::*;
+pub(crate) use self::samples::*;
 use super::{Batch, CommitError, Committed, Page, Store};
 use crate::model::Position;
 
@@ -86,7 +86,9 @@ impl<'a> Subject<'a> {
                         return None;
                     }
                 }
-                Err(error @ CommitError::Fenced(_)) => panic!("{error}"),
+                Err(error @ (CommitError::Rejected(_) | CommitError::Fenced(_))) => {
+                    panic!("{error}")
+                }
             }
         }
         panic!("the store of `{}` never commits", self.name);
@@ -123,6 +125,7 @@ pub async fn all(stores: &dyn Stores) {
     instances::timers_come_by_their_time(stores).await;
     waiting::parked_events_and_messages_come_in_order(stores).await;
     waiting::what_is_parked_is_read_in_portions_of_bytes(stores).await;
+    waiting::messages_are_read_by_their_sequences(stores).await;
     waiting::a_dead_letter_is_written_over(stores).await;
     waiting::a_dead_letter_is_closed_unread(stores).await;
     removal::finished_instances_come_oldest_first(stores).await;

@@ -42,7 +42,7 @@ pub(super) async fn what_is_committed_is_there_after_a_restart(stores: &dyn Stor
         assert_eq!(found, [Loaded { timers, ..loaded(&row, &["i-1"]) }]);
         let all = insist!(store.load_all(&plugin(), ALL)).expect("they are few");
         assert_eq!((all.instances, all.held), (found, vec![held(2, "i-2", 50)]));
-        let outbox = insist!(store.read_outbox(&sink(), Sequence(0), ALL));
+        let outbox = insist!(store.read_outbox(&sink(), Sequence(0), EVERYTHING));
         assert_eq!(outbox, [message(1, "o-1", 1)]);
         assert_eq!(insist!(store.read_timers(None, EVERYTHING)), [timer("o-1", "t", 9)]);
         let letter_read = insist!(store.read_dead_letter(DeadLetterId(1)));

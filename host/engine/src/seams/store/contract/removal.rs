@@ -148,7 +148,7 @@ pub(super) async fn what_is_too_old_goes(stores: &dyn Stores) {
     while subject.commit(expire(8, 2)).await.is_none_or(|step| step.expired > 0) {}
     subject.restart().await;
     assert_eq!(subject.positions().await, [7, 8, 9]);
-    let outbox = insist!(subject.store().read_outbox(&sink(), Sequence(0), ALL));
+    let outbox = insist!(subject.store().read_outbox(&sink(), Sequence(0), EVERYTHING));
     assert_eq!(outbox.iter().map(|m| m.sequence.0).collect::<Vec<_>>(), [6, 7, 8, 9]);
     for (id, is_there) in [(1, false), (7, false), (8, true), (9, true)] {
         let letter = insist!(subject.store().read_dead_letter(DeadLetterId(id)));
@@ -235,7 +235,7 @@ pub(super) async fn what_is_needed_stays(stores: &dyn Stores) {
         subject.commit(expire(99, rows_max)).await;
     }
     assert_eq!(subject.positions().await, [2, 4]);
-    let outbox = insist!(subject.store().read_outbox(&sink(), Sequence(0), ALL));
+    let outbox = insist!(subject.store().read_outbox(&sink(), Sequence(0), EVERYTHING));
     assert_eq!(outbox, [message(2, "m", 2)]);
     assert!(insist!(subject.store().read_dead_letter(DeadLetterId(1))).is_some());
     let release = Batch {
@@ -246,5 +246,5 @@ pub(super) async fn what_is_needed_stays(stores: &dyn Stores) {
     };
     subject.commit(release).await;
     assert!(subject.positions().await.is_empty());
-    assert_eq!(insist!(subject.store().read_outbox(&sink(), Sequence(0), ALL)), []);
+    assert_eq!(insist!(subject.store().read_outbox(&sink(), Sequence(0), EVERYTHING)), []);
 }

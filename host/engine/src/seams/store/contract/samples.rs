@@ -14,7 +14,7 @@ use crate::seams::store::{
     Append, Batch, ClaimChange, Loaded, MessageLane, PluginProgress, SinkProgress, TimerRow,
 };
 
-pub(in crate::seams::store) fn event(id: u64) -> Arc<Event> {
+pub(crate) fn event(id: u64) -> Arc<Event> {
     Arc::new(Event {
         id: format!("e-{id}"),
         source: "/contract".to_owned(),
@@ -38,56 +38,56 @@ pub(in crate::seams::store) fn event(id: u64) -> Arc<Event> {
 }
 
 /// Of the sample event with this id.
-pub(in crate::seams::store) fn hops(id: u64) -> Hops {
+pub(crate) fn hops(id: u64) -> Hops {
     Hops(u32::try_from(id % 4).expect("it is small"))
 }
 
 /// Position, id and the time of receipt are one number unless they are given.
-pub(in crate::seams::store) fn append(position: u64, id: u64) -> Append {
+pub(crate) fn append(position: u64, id: u64) -> Append {
     let (position, received_at) = (Position(position), Timestamp(position));
     let (event, hops) = (event(id), hops(id));
     Append { position, received_at, event, hops, fires: None, redriven: false }
 }
 
-pub(in crate::seams::store) fn appends(places: impl IntoIterator<Item = u64>) -> Batch {
+pub(crate) fn appends(places: impl IntoIterator<Item = u64>) -> Batch {
     let appends = places.into_iter().map(|place| append(place, place)).collect();
     Batch { appends, ..Batch::default() }
 }
 
-pub(in crate::seams::store) fn entry(place: u64) -> LogEntry {
+pub(crate) fn entry(place: u64) -> LogEntry {
     let Append { position, received_at, event, hops, .. } = append(place, place);
     LogEntry { position, received_at, event, hops }
 }
 
-pub(in crate::seams::store) fn plugin() -> PluginName {
+pub(crate) fn plugin() -> PluginName {
     "orders".into()
 }
 
-pub(in crate::seams::store) fn sink() -> SinkName {
+pub(crate) fn sink() -> SinkName {
     "queue:Do".into()
 }
 
-pub(in crate::seams::store) fn lane(key: &str) -> MessageLane {
+pub(crate) fn lane(key: &str) -> MessageLane {
     MessageLane { sink: sink(), plugin: plugin(), key: key.into() }
 }
 
-pub(in crate::seams::store) fn sink_progress(name: &str, settled: u64) -> SinkProgress {
+pub(crate) fn sink_progress(name: &str, settled: u64) -> SinkProgress {
     let cursor = Cursor { settled, ..Cursor::default() };
     SinkProgress { sink: name.into(), cursor, counters: Counters::default() }
 }
 
-pub(in crate::seams::store) fn plugin_progress(name: &str, settled: u64) -> PluginProgress {
+pub(crate) fn plugin_progress(name: &str, settled: u64) -> PluginProgress {
     let cursor = Cursor { settled, ..Cursor::default() };
     PluginProgress { plugin: name.into(), cursor, counters: Counters::default() }
 }
 
 /// With claims, and no timers.
-pub(in crate::seams::store) fn loaded(instance: &Arc<Instance>, claims: &[&str]) -> Loaded {
+pub(crate) fn loaded(instance: &Arc<Instance>, claims: &[&str]) -> Loaded {
     let claims = claims.iter().map(|key| Key::from(*key)).collect();
     Loaded { instance: Arc::clone(instance), claims, timers: BTreeMap::new() }
 }
 
-pub(in crate::seams::store) fn instance(key: &str, updated_at: u64) -> Arc<Instance> {
+pub(crate) fn instance(key: &str, updated_at: u64) -> Arc<Instance> {
     Arc::new(Instance {
         key: key.into(),
         status: InstanceStatus::Running,
@@ -100,7 +100,7 @@ pub(in crate::seams::store) fn instance(key: &str, updated_at: u64) -> Arc<Insta
     })
 }
 
-pub(in crate::seams::store) fn finished(
+pub(crate) fn finished(
     key: &str,
     status: InstanceStatus,
     updated_at: u64,
@@ -110,11 +110,11 @@ pub(in crate::seams::store) fn finished(
     (plugin(), Arc::new(Instance { status, state: None, place, ..running }))
 }
 
-pub(in crate::seams::store) fn claim(key: &str, instance: &str, claimed: bool) -> ClaimChange {
+pub(crate) fn claim(key: &str, instance: &str, claimed: bool) -> ClaimChange {
     ClaimChange { plugin: plugin(), key: key.into(), instance: instance.into(), claimed }
 }
 
-pub(in crate::seams::store) fn timer(instance: &str, name: &str, due: u64) -> TimerRow {
+pub(crate) fn timer(instance: &str, name: &str, due: u64) -> TimerRow {
     let timer = TimerRef {
         plugin: plugin(),
         instance: instance.into(),
@@ -125,17 +125,17 @@ pub(in crate::seams::store) fn timer(instance: &str, name: &str, due: u64) -> Ti
     TimerRow { timer, data: Bytes::from_static(b"\xff\x00"), hops: Hops(7) }
 }
 
-pub(in crate::seams::store) fn held(place: u64, key: &str, until: u64) -> Held {
+pub(crate) fn held(place: u64, key: &str, until: u64) -> Held {
     let (entry, until) = (entry(place), Timestamp(until));
     let (reached, due) = (vec!["o-1".into()], None);
     Held { plugin: plugin(), key: key.into(), entry, until, reached, due }
 }
 
-pub(in crate::seams::store) fn parked(place: u64, key: &str) -> Parked {
+pub(crate) fn parked(place: u64, key: &str) -> Parked {
     Parked { plugin: plugin(), key: key.into(), entry: entry(place) }
 }
 
-pub(in crate::seams::store) fn message(sequence: u64, key: &str, cause: u64) -> Arc<Message> {
+pub(crate) fn message(sequence: u64, key: &str, cause: u64) -> Arc<Message> {
     Arc::new(Message {
         sink: sink(),
         sequence: Sequence(sequence),
@@ -148,7 +148,7 @@ pub(in crate::seams::store) fn message(sequence: u64, key: &str, cause: u64) -> 
     })
 }
 
-pub(in crate::seams::store) fn decision(place: u64, key: &str) -> DecisionRecord {
+pub(crate) fn decision(place: u64, key: &str) -> DecisionRecord {
     DecisionRecord {
         position: Position(place),
         plugin: plugin(),
@@ -162,7 +162,7 @@ pub(in crate::seams::store) fn decision(place: u64, key: &str) -> DecisionRecord
     }
 }
 
-pub(in crate::seams::store) fn letter(id: u64, key: Option<&str>, place: u64) -> DeadLetter {
+pub(crate) fn letter(id: u64, key: Option<&str>, place: u64) -> DeadLetter {
     DeadLetter {
         id: DeadLetterId(id),
         subject: DeadLetterSubject::Event,
@@ -182,7 +182,7 @@ pub(in crate::seams::store) fn letter(id: u64, key: Option<&str>, place: u64) ->
     }
 }
 
-pub(in crate::seams::store) fn undelivered(id: u64, sequence: u64, key: &str) -> DeadLetter {
+pub(crate) fn undelivered(id: u64, sequence: u64, key: &str) -> DeadLetter {
     let kind = MessageKind::Event;
     let subject = DeadLetterSubject::Message { sink: sink(), sequence: Sequence(sequence), kind };
     DeadLetter { subject, ..letter(id, Some(key), 1) }

@@ -16,10 +16,13 @@ pub(super) async fn an_outbox_is_read_in_order_and_in_pieces(stores: &dyn Stores
     let other = Message { sink: "zoo".into(), ..Message::clone(&message(3, "o-1", 1)) };
     subject.commit(Batch { messages, ..Batch::default() }).await;
     subject.commit(Batch { messages: vec![Arc::new(other)], ..Batch::default() }).await;
-    let read = insist!(subject.store().read_outbox(&sink(), Sequence(1), 1));
+    let read = insist!(subject.store().read_outbox(&sink(), Sequence(1), rows(1)));
     assert_eq!(read, [message(2, "o-1", 1)]);
-    let read = insist!(subject.store().read_outbox(&sink(), Sequence(2), ALL));
+    let read = insist!(subject.store().read_outbox(&sink(), Sequence(2), rows(ALL)));
     assert_eq!(read, [message(5, "o-1", 1)]);
+    // However little fits, the first comes.
+    let tiny = Page { rows: ALL, bytes: 1 };
+    assert_eq!(insist!(subject.store().read_outbox(&sink(), Sequence(0), tiny)).len(), 1);
 }
 
 pub(super) async fn parked_events_and_messages_come_in_order(stores: &dyn Stores) {
@@ -33,8 +36,6 @@ pub(super) async fn parked_events_and_messages_come_in_order(stores: &dyn Stores
     subject.commit(batch).await;
     let read = insist!(subject.store().read_parked(&plugin(), &"a".into(), Position(1), rows(1)));
     assert_eq!(read, [entry(3)]);
-    let read = insist!(subject.store().read_parked_messages(&lane("m"), Sequence(1), rows(ALL)));
-    assert_eq!(read, [message(3, "m", 1), message(4, "m", 1)]);
     let batch = Batch {
         parked_removed: vec![(plugin(), "a".into(), Position(3))],
         parked_messages_removed: vec![(sink(), Sequence(3))],
@@ -43,8 +44,9 @@ pub(super) async fn parked_events_and_messages_come_in_order(stores: &dyn Stores
     subject.commit(batch).await;
     let read = insist!(subject.store().read_parked(&plugin(), &"a".into(), Position(0), rows(ALL)));
     assert_eq!(read, [entry(1), entry(4)]);
-    let read = insist!(subject.store().read_parked_messages(&lane("m"), Sequence(0), rows(1)));
-    assert_eq!(read, [message(1, "m", 1)]);
+    let recovered = insist!(subject.store().recover());
+    let ours = recovered.sinks.iter().find(|s| s.progress.sink == sink()).expect("it has messages");
+    assert_eq!(ours.parked[0].waiting, [1, 4]);
 }
 
 fn rows(rows: usize) -> Page {
@@ -53,22 +55,31 @@ fn rows(rows: usize) -> Page {
 
 pub(super) async fn what_is_parked_is_read_in_portions_of_bytes(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "portions").await;
-    let batch = Batch {
-        messages: (1..=4).map(|sequence| message(sequence, "m", 1)).collect(),
-        parked: (1..=4).map(|place| parked(place, "a")).collect(),
-        parked_messages: (1..=4).map(|place| (lane("m"), Sequence(place))).collect(),
-        ..appends(1..=4)
-    };
+    let batch =
+        Batch { parked: (1..=4).map(|place| parked(place, "a")).collect(), ..appends(1..=4) };
     subject.commit(batch).await;
     for (bytes, expected) in [(0, vec![2]), (1, vec![2]), (usize::MAX, vec![2, 3, 4])] {
         let page = Page { rows: ALL, bytes };
         let read = insist!(subject.store().read_parked(&plugin(), &"a".into(), Position(1), page));
         let read: Vec<u64> = read.iter().map(|entry| entry.position.0).collect();
         assert_eq!(read, expected, "{bytes} bytes of events");
-        let read = insist!(subject.store().read_parked_messages(&lane("m"), Sequence(1), page));
-        let read: Vec<u64> = read.iter().map(|message| message.sequence.0).collect();
+    }
+}
+
+pub(super) async fn messages_are_read_by_their_sequences(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "sequences").await;
+    let messages = [1, 2, 4, 5, 9].map(|sequence| message(sequence, "m", 1)).to_vec();
+    let other = Message { sink: "zoo".into(), ..Message::clone(&message(4, "m", 1)) };
+    subject.commit(Batch { messages, ..Batch::default() }).await;
+    subject.commit(Batch { messages: vec![Arc::new(other)], ..Batch::default() }).await;
+    for (bytes, expected) in [(0, vec![2]), (1, vec![2]), (usize::MAX, vec![2, 4, 9])] {
+        // There is no third.
+        let asked = [2, 3, 4, 9].map(Sequence);
+        let read = insist!(subject.store().read_messages(&sink(), &asked, bytes));
+        let expected: Vec<_> = expected.into_iter().map(|place| message(place, "m", 1)).collect();
         assert_eq!(read, expected, "{bytes} bytes of messages");
     }
+    assert_eq!(insist!(subject.store().read_messages(&sink(), &[], 1)), []);
 }
 
 pub(super) async fn a_dead_letter_is_closed_unread(stores: &dyn Stores) {

@@ -1,0 +1,302 @@
+//! How lookups are asked: each behind a circuit breaker that all plugins share (`breaker.rs`).
+//!
+//! A question waits while its lookup is down or has not proved that it works, and one of the
+//! waiting questions is asked now and then. A failure for the lookup's sake is charged to the
+//! event that asked only if the lookup has answered other questions since that event failed
+//! before: then the trouble is the question's.
+//!
+//! The breakers outlive the stages: what an engine knows of a lookup survives its recovery.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::Clock;
+use crate::model::{AnswerValue, Failure, PluginName, Timestamp};
+use crate::pure::breaker::{Admits, Breaker, Trouble};
+use crate::pure::monotonic::{self, Instant, after};
+use crate::pure::retry::RetryPolicy;
+use crate::seams::lookup::{Lookup, Unanswered};
+
+/// A question waits for its lookup's next attempt where it is, if that is so near. Else its
+/// event waits, and asks again.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A lookup that does not answer: events that need it wait, and it is asked now and then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookupDown {
+    pub lookup: String,
+    pub since: Timestamp,
+    pub next_attempt_at: Timestamp,
+    /// What the last question met.
+    pub reason: String,
+}
+
+pub struct Lookups {
+    lookup: Arc<dyn Lookup>,
+    timeout: Duration,
+    retry: RetryPolicy,
+    /// By the names that plugins have asked: those of their manifests.
+    gates: Mutex<BTreeMap<String, Arc<Gate>>>,
+}
+
+/// The way to one lookup.
+struct Gate {
+    state: Mutex<State>,
+    /// Told when a question that waits may have become the next one.
+    changed: watch::Sender<()>,
+}
+
+struct State {
+    breaker: Breaker,
+    /// How often the lookup has answered.
+    answers: u64,
+    /// Why the last question failed.
+    reason: String,
+}
+
+/// A question was not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    pub unanswered: Unanswered,
+    pub charge: Charge,
+}
+
+/// Whether a failure uses up an attempt of the event that asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// It does.
+    Attempt,
+    /// It does not: the trouble is the lookup's. If that is down, it is not asked before
+    /// `until`.
+    Lookup { failed_at: FailedAt, until: Option<Instant> },
+}
+
+/// How often a lookup had answered when a question failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedAt {
+    lookup: String,
+    answers: u64,
+}
+
+impl From<Unanswered> for Failed {
+    fn from(unanswered: Unanswered) -> Self {
+        Self { unanswered, charge: Charge::Attempt }
+    }
+}
+
+impl Lookups {
+    pub fn new(lookup: Arc<dyn Lookup>, timeout: Duration, retry: RetryPolicy) -> Self {
+        Self { lookup, timeout, retry, gates: Mutex::default() }
+    }
+
+    /// Asks, as soon as the lookup is worth asking. `failed_at` is where the event that asks
+    /// failed before.
+    ///
+    /// # Errors
+    /// See [`Failed`].
+    pub async fn ask(
+        &self,
+        plugin: &PluginName,
+        name: &str,
+        key: &str,
+        failed_at: Option<&FailedAt>,
+    ) -> Result<AnswerValue, Failed> {
+        let gate = self.gate(name);
+        let ticket = gate.admitted(name).await?;
+        let asked = tokio::time::timeout(self.timeout, self.lookup.ask(plugin, name, key)).await;
+        let answer = asked.unwrap_or_else(|_| {
+            let reason = format!("no answer within {:?}", self.timeout);
+            Err(Unanswered::Unavailable { reason, retry_after: None })
+        });
+        ticket.judge(name, key, answer, failed_at)
+    }
+
+    /// An answer of the engine's own has the same time.
+    ///
+    /// # Errors
+    /// Its own, or that it took too long.
+    pub async fn in_time(
+        &self,
+        answer: impl Future<Output = Result<AnswerValue, Failure>>,
+    ) -> Result<AnswerValue, Failure> {
+        let late = |_| Err(Failure::Transient(format!("no answer within {:?}", self.timeout)));
+        tokio::time::timeout(self.timeout, answer).await.unwrap_or_else(late)
+    }
+
+    /// The lookups that do not answer.
+    pub fn down(&self, clock: &Clock) -> Vec<LookupDown> {
+        let (now, today) = (Instant::now(), clock());
+        let gates = lock(&self.gates);
+        let down = |(name, gate): (&String, &Arc<Gate>)| {
+            let state = lock(&gate.state);
+            let (since, until) = state.breaker.open()?;
+            Some(LookupDown {
+                lookup: name.clone(),
+                since: monotonic::date(since, now, today),
+                next_attempt_at: monotonic::date(until, now, today),
+                reason: state.reason.clone(),
+            })
+        };
+        gates.iter().filter_map(down).collect()
+    }
+
+    fn gate(&self, name: &str) -> Arc<Gate> {
+        let mut gates = lock(&self.gates);
+        if let Some(gate) = gates.get(name) {
+            return Arc::clone(gate);
+        }
+        let state =
+            State { breaker: Breaker::new(self.retry.clone()), answers: 0, reason: String::new() };
+        let gate = Gate { state: Mutex::new(state), changed: watch::Sender::new(()) };
+        let gate = Arc::new(gate);
+        gates.insert(name.to_owned(), Arc::clone(&gate));
+        gate
+    }
+}
+
+impl Gate {
+    /// Waits until a question may be asked.
+    async fn admitted(&self, name: &str) -> Result<Ticket<'_>, Failed> {
+        let mut changed = None;
+        loop {
+            let (now, until) = (Instant::now(), self.admit(name)?);
+            let until = match until {
+                Ok(ticket) => return Ok(ticket),
+                Err(until) => until.unwrap_or_else(|| after(now, Duration::MAX)),
+            };
+            // Nothing is missed between: the first time, it looks once more.
+            let Some(changed) = &mut changed else {
+                changed = Some(self.changed.subscribe());
+                continue;
+            };
+            tokio::select! {
+                biased;
+                // The sender lives in `self`.
+                _ = changed.changed() => {}
+                () = tokio::time::sleep_until(until) => {}
+            }
+        }
+    }
+
+    /// Admits a question, or says until when it waits at most.
+    fn admit(&self, name: &str) -> Result<Result<Ticket<'_>, Option<Instant>>, Failed> {
+        let now = Instant::now();
+        let mut state = lock(&self.state);
+        let is_probe = match state.breaker.admits(now) {
+            Admits::Another => false,
+            Admits::Probe => true,
+            Admits::None => return Ok(Err(None)),
+            Admits::NoneUntil(until) if until <= after(now, PATIENCE) => {
+                return Ok(Err(Some(until)));
+            }
+            Admits::NoneUntil(until) => {
+                let reason = format!("the lookup is down: {}", state.reason);
+                let unanswered = Unanswered::Unavailable { reason, retry_after: None };
+                let failed_at = FailedAt { lookup: name.to_owned(), answers: state.answers };
+                let charge = Charge::Lookup { failed_at, until: Some(until) };
+                return Err(Failed { unanswered, charge });
+            }
+        };
+        state.breaker.begin();
+        Ok(Ok(Ticket { gate: self, is_probe, is_used: false }))
+    }
+}
+
+/// A question that is being asked. Dropped before it was judged, it lets another one be
+/// asked in its place.
+struct Ticket<'g> {
+    gate: &'g Gate,
+    is_probe: bool,
+    is_used: bool,
+}
+
+impl Ticket<'_> {
+    /// What the answer says of the lookup, and of the question.
+    fn judge(
+        mut self,
+        name: &str,
+        key: &str,
+        answer: Result<AnswerValue, Unanswered>,
+        failed_at: Option<&FailedAt>,
+    ) -> Result<AnswerValue, Failed> {
+        let (trouble, at_least) = match &answer {
+            // Nothing was asked: another one is, in its place.
+            Err(Unanswered::NotGranted(_)) => return answer.map_err(Failed::from),
+            Ok(_) | Err(Unanswered::Permanent(_)) => {
+                self.is_used = true;
+                self.gate.answered(name);
+                return answer.map_err(Failed::from);
+            }
+            Err(Unanswered::Transient { retry_after, .. }) => {
+                (Trouble::Message(hash(key)), *retry_after)
+            }
+            Err(Unanswered::Unavailable { retry_after, .. }) => (Trouble::Sink, *retry_after),
+        };
+        self.is_used = true;
+        let mut state = lock(&self.gate.state);
+        // While the lookup is down, failures tell of it and not of the questions.
+        let is_of_lookup = trouble == Trouble::Sink || state.breaker.open().is_some();
+        let others_work =
+            failed_at.is_some_and(|failed| failed.lookup == name && failed.answers < state.answers);
+        let opened = state.breaker.failed(Instant::now(), trouble, at_least, hash(key));
+        if let Err(unanswered) = &answer {
+            state.reason = unanswered.to_string();
+        }
+        if opened {
+            tracing::warn!(
+                lookup = name, reason = %state.reason,
+                "the lookup is down; events that need it wait, and it is asked now and then"
+            );
+        }
+        let charge = match is_of_lookup && !others_work {
+            false => Charge::Attempt,
+            true => Charge::Lookup {
+                failed_at: FailedAt { lookup: name.to_owned(), answers: state.answers },
+                until: state.breaker.open().map(|(_, until)| until),
+            },
+        };
+        drop(state);
+        self.gate.changed.send_replace(());
+        answer.map_err(|unanswered| Failed { unanswered, charge })
+    }
+}
+
+impl Gate {
+    fn answered(&self, name: &str) {
+        let mut state = lock(&self.state);
+        state.answers += 1;
+        if state.breaker.is_proven() {
+            return;
+        }
+        if state.breaker.answered() {
+            tracing::info!(lookup = name, "the lookup answers again");
+        }
+        drop(state);
+        self.changed.send_replace(());
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if !self.is_used {
+            lock(&self.gate.state).breaker.abandon(self.is_probe);
+            self.gate.changed.send_replace(());
+        }
+    }
+}
+
+/// The same in each run, so that a seed repeats everything.
+fn hash(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What the locks guard is changed in single steps: a panic elsewhere leaves it usable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,50 @@
+//! What the committer tells a stage when the store will never write what it handed over.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+
+use crate::model::{DeadLetter, Event, PluginName};
+use crate::seams::store::{Batch, TimerRow};
+
+/// To a dispatcher.
+pub enum Rejection {
+    /// The store has nothing of what the dispatcher handed over, and gets nothing that it hands
+    /// over from now on: another dispatcher must begin again from the store.
+    Changes { reason: String, batch: Box<Batch> },
+    /// A timer of an instance is due, and its event cannot be appended.
+    Timer { row: TimerRow, event: Arc<Event>, reason: String },
+}
+
+/// To a relay or queue: the store has all of what it handed over but these dead letters.
+pub struct LettersDropped(pub Vec<Arc<DeadLetter>>);
+
+/// The way to the dispatcher of each plugin that is served.
+#[derive(Clone, Default)]
+pub struct Rejections(Arc<Mutex<BTreeMap<PluginName, mpsc::UnboundedSender<Rejection>>>>);
+
+impl Rejections {
+    /// Makes the channel of a dispatcher that begins. What the dispatcher hands over goes with
+    /// the sender.
+    pub fn begin(
+        &self,
+        plugin: &PluginName,
+    ) -> (mpsc::UnboundedSender<Rejection>, mpsc::UnboundedReceiver<Rejection>) {
+        let (rejections, rejections_of) = mpsc::unbounded_channel();
+        self.lock().insert(plugin.clone(), rejections.clone());
+        (rejections, rejections_of)
+    }
+
+    pub fn end(&self, plugin: &PluginName) {
+        self.lock().remove(plugin);
+    }
+
+    pub fn of(&self, plugin: &PluginName) -> Option<mpsc::UnboundedSender<Rejection>> {
+        self.lock().get(plugin).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PluginName, mpsc::UnboundedSender<Rejection>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

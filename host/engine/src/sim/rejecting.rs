@@ -1,0 +1,269 @@
+//! One row that the store cannot write, in each place where it can be: what it belongs to
+//! is refused or buried, and everything else goes on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+
+use super::scripts::{AUDITOR, Pattern, script};
+use super::small::{keys, letters, note, send, start_on, until};
+use crate::engine::{Action, Engine, OfferError, Resolution, Settings};
+use crate::model::Retention;
+use crate::model::{
+    Counters, DeadLetter, DeadLetterStatus, DeadLetterSubject, Message, PluginName,
+};
+use crate::seams::store::faulty::{CommitFault, Faults, FaultyStore};
+use crate::seams::store::memory::MemoryStore;
+use crate::seams::store::{Batch, CommitError};
+use crate::seams::transport::memory::MemoryTransport;
+use crate::seams::transport::{DeliveryError, Sink, Transport};
+
+const BAD: &str = "k3";
+const REASON: &str = "the row is too big";
+const SOON: Duration = Duration::from_secs(30);
+
+/// A store that fails at the batches for which this is true, while it is not mended.
+struct Cannot {
+    write: fn(&Batch) -> bool,
+    error: fn(String) -> CommitError,
+    is_mended: AtomicBool,
+    /// The sizes of the batches that failed.
+    failed: Mutex<Vec<usize>>,
+}
+
+impl Cannot {
+    fn write(write: fn(&Batch) -> bool) -> Arc<Self> {
+        let (is_mended, failed) = (AtomicBool::new(false), Mutex::default());
+        Arc::new(Self { write, error: CommitError::Rejected, is_mended, failed })
+    }
+
+    fn mend(&self) {
+        self.is_mended.store(true, Ordering::Relaxed);
+    }
+
+    fn failed(&self) -> Vec<usize> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Faults for Arc<Cannot> {
+    fn delay(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn commit(&self) -> Option<CommitFault> {
+        None
+    }
+
+    fn batch(&self, batch: &Batch) -> Option<CommitError> {
+        let fails = !self.is_mended.load(Ordering::Relaxed) && (self.write)(batch);
+        fails.then(|| {
+            let size = batch.appends.len() + batch.decisions.len();
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).push(size);
+            (self.error)(REASON.to_owned())
+        })
+    }
+
+    fn read(&self) -> bool {
+        false
+    }
+}
+
+async fn start(memory: &MemoryStore, cannot: &Arc<Cannot>, settings: Settings) -> Engine {
+    let store = Arc::new(FaultyStore::failing(memory.clone(), Arc::clone(cannot)));
+    start_on(store, script(&Pattern::default(), AUDITOR), None, settings).await
+}
+
+fn counters(store: &MemoryStore) -> Counters {
+    let auditor = PluginName::from(AUDITOR);
+    store.look(|tables| tables.plugins.get(&auditor).map(|p| p.counters)).unwrap_or_default()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_is_refused_for_its_own_event_alone() {
+    let memory = MemoryStore::new();
+    let cannot = Cannot::write(|batch| batch.appends.iter().any(|a| a.event.id == "note-k3-3"));
+    let engine = start(&memory, &cannot, Settings::default()).await;
+    let offers = keys(100).into_iter().enumerate().map(|(number, key)| {
+        let engine = engine.clone();
+        async move { engine.offer(vec![note(&key, number)]).await }
+    });
+    let answers = join_all(offers).await;
+    for (number, answer) in answers.iter().enumerate() {
+        match number {
+            3 => assert_eq!(*answer, Err(OfferError::Rejected(REASON.to_owned()))),
+            _ => assert!(answer.is_ok(), "{number}: {answer:?}"),
+        }
+    }
+    assert!(cannot.failed().iter().any(|size| *size > 10), "{:?}: together", cannot.failed());
+    assert!(cannot.failed().len() < 12, "{:?}: by halves", cannot.failed());
+    until("the others", SOON, || counters(&memory).handled == 99).await;
+    engine.drain().await;
+}
+
+/// Of these, each with its own event, 99 are decided and one is not.
+async fn all_but_one(cannot: &Arc<Cannot>) -> (MemoryStore, Engine) {
+    let memory = MemoryStore::new();
+    let engine = start(&memory, cannot, Settings::default()).await;
+    send(&engine, &keys(100)).await;
+    until("the others", SOON, || counters(&memory).handled == 99).await;
+    until("all", SOON, || counters(&memory).received == 100).await;
+    (memory, engine)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_is_buried_if_its_decision_cannot_be_written() {
+    let cannot = Cannot::write(|batch| batch.decisions.iter().any(|d| d.key.as_str() == BAD));
+    let (memory, engine) = all_but_one(&cannot).await;
+    let found = letters(&memory);
+    let [letter] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(letter.key.as_ref().map(|key| key.as_str()), Some(BAD));
+    assert!(letter.reason.ends_with(REASON), "{}", letter.reason);
+
+    // What comes for that key waits behind it, and the event can be redriven in vain.
+    engine.offer(vec![note(BAD, 1_000)]).await.unwrap();
+    let failed = cannot.failed().len();
+    redrive(&engine, letter).await;
+    until("the letter again", SOON, || {
+        let status = letters(&memory)[0].status;
+        status == DeadLetterStatus::Open && cannot.failed().len() >= failed + 2
+    })
+    .await;
+    cannot.mend();
+    redrive(&engine, &letters(&memory)[0]).await;
+    until("both", SOON, || counters(&memory).handled == 101).await;
+    engine.drain().await;
+}
+
+async fn redrive(engine: &Engine, letter: &DeadLetter) {
+    let (by, reason) = ("operator".to_owned(), "mended".to_owned());
+    let resolution = Resolution { action: Action::Redrive { edited: None }, by, reason };
+    engine.resolve(letter.id, resolution).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_is_counted_if_its_dead_letter_cannot_be_written_either() {
+    let cannot = Cannot::write(|batch| {
+        batch.decisions.iter().any(|d| d.key.as_str() == BAD) || !batch.dead_letters.is_empty()
+    });
+    let (memory, engine) = all_but_one(&cannot).await;
+    assert_eq!((letters(&memory), counters(&memory).discarded), (Vec::new(), 1));
+    engine.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_event_is_to_blame_for_is_not_blamed_on_one() {
+    // Something else of the plugin's cannot be written for a while, beside its decisions.
+    let cannot = Cannot::write(|batch| !batch.plugins.is_empty());
+    let memory = MemoryStore::new();
+    let engine = start(&memory, &cannot, Settings::default()).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(cannot.failed().len() < 100, "{:?}: it does not spin", cannot.failed().len());
+    cannot.mend();
+    send(&engine, &keys(100)).await;
+    until("all", SOON, || counters(&memory).handled == 100).await;
+    assert_eq!(letters(&memory), []);
+    engine.drain().await;
+}
+
+/// Refuses one key's message, and takes all others.
+struct Refuses(MemoryTransport);
+
+#[async_trait]
+impl Transport for Refuses {
+    async fn deliver(&self, messages: &[Arc<Message>]) -> Vec<Result<(), DeliveryError>> {
+        let mut results = Vec::new();
+        for message in messages {
+            results.push(match message.key.as_str() == BAD {
+                true => Err(DeliveryError::Permanent("no such record".to_owned())),
+                false => self.0.deliver(std::slice::from_ref(message)).await.remove(0),
+            });
+        }
+        results
+    }
+
+    fn batch_max(&self) -> usize {
+        self.0.batch_max()
+    }
+}
+
+/// A message is refused by its sink, and of its dead letter not all can be written.
+async fn refused(write: fn(&Batch) -> bool) -> (MemoryStore, Vec<DeadLetter>) {
+    let (memory, cannot) = (MemoryStore::new(), Cannot::write(write));
+    let store = Arc::new(FaultyStore::failing(memory.clone(), Arc::clone(&cannot)));
+    let receiver = MemoryTransport::new(1, 1);
+    let sink = Arc::new(Refuses(receiver.clone()));
+    let auditor = script(&Pattern::default(), AUDITOR);
+    let engine = start_on(store, auditor, Some(Sink::new(sink)), Settings::default()).await;
+    send(&engine, &keys(20)).await;
+    until("the others", SOON, || receiver.arrived().len() == 19).await;
+    until("all", SOON, || {
+        let settled = |tables: &crate::seams::store::memory::Tables| {
+            tables.sinks.values().any(|sink| sink.counters.received == 20)
+        };
+        memory.look(settled)
+    })
+    .await;
+    engine.drain().await;
+    assert!(!cannot.failed().is_empty());
+    let found = letters(&memory);
+    (memory, found)
+}
+
+fn is_of_message(letter: &DeadLetter) -> bool {
+    letter.subject != DeadLetterSubject::Event
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_message_has_a_dead_letter_whatever_its_sink_said() {
+    let (_, found) =
+        refused(|batch| batch.dead_letters.iter().any(|letter| letter.reason == "no such record"))
+            .await;
+    let [letter] = &found[..] else { panic!("{found:?}") };
+    assert!(is_of_message(letter) && letter.reason.ends_with(REASON), "{letter:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_message_is_counted_if_its_dead_letter_cannot_be_written() {
+    let is_letter = |batch: &Batch| batch.dead_letters.iter().any(|letter| is_of_message(letter));
+    let (memory, found) = refused(is_letter).await;
+    assert_eq!(found, []);
+    let discarded = memory
+        .look(|tables| tables.sinks.values().map(|sink| sink.counters.discarded).sum::<u64>());
+    assert_eq!(discarded, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_removed_holds_up_nothing_and_is_removed_later() {
+    for error in [CommitError::Rejected, CommitError::NotCommitted] {
+        let memory = MemoryStore::new();
+        let cannot = Cannot {
+            write: |batch| batch.expire.is_some(),
+            error,
+            is_mended: AtomicBool::new(false),
+            failed: Mutex::default(),
+        };
+        let cannot = Arc::new(cannot);
+        let day = Duration::from_hours(24);
+        let retention = Retention {
+            duplicates: Some(day),
+            history: Some(day),
+            finished: Some(day),
+            interval: Duration::from_secs(60),
+        };
+        let engine = start(&memory, &cannot, Settings { retention, ..Settings::default() }).await;
+        for round in 0..3 {
+            engine.offer(vec![note("a", round)]).await.unwrap();
+            until("it is decided", SOON, || counters(&memory).handled == round as u64 + 1).await;
+            tokio::time::sleep(day).await;
+        }
+        assert!(cannot.failed().len() > 1_000, "it is tried again and again");
+        assert_eq!(memory.look(|tables| tables.log.len()), 3);
+        cannot.mend();
+        until("what is too old", 2 * day, || memory.look(|tables| tables.log.len() < 3)).await;
+        engine.drain().await;
+    }
+}

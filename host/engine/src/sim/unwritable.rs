@@ -1,0 +1,156 @@
+//! A store that cannot hold some rows until an operator mends it, and one that another host
+//! takes over.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::scripts::AUDITOR;
+use crate::model::{DeadLetter, DeadLetterStatus, DeadLetterSubject, Key};
+use crate::seams::store::faulty::{CommitFault, Drawn, FaultRates, Faults};
+use crate::seams::store::{Append, Batch, CommitError};
+
+/// What the store cannot hold.
+#[derive(Clone, Debug, Default)]
+pub struct Unwritable {
+    /// Events of senders, by their ids.
+    pub events: BTreeSet<String>,
+    /// Orders of which these rows cannot be written.
+    pub orders: BTreeSet<String>,
+    pub rows: BTreeSet<Rows>,
+    /// Whether what is too old cannot be removed.
+    pub expiry: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rows {
+    Decisions,
+    Claims,
+    Messages,
+    Held,
+    Parked,
+    /// The events of timers that are due.
+    Timers,
+    /// Dead letters of notes: such an event is lost, and counted.
+    Notes,
+    /// Dead letters of messages with the reason that the sink gave.
+    Reasons,
+}
+
+const ALL: [Rows; 8] = [
+    Rows::Decisions,
+    Rows::Claims,
+    Rows::Messages,
+    Rows::Held,
+    Rows::Parked,
+    Rows::Timers,
+    Rows::Notes,
+    Rows::Reasons,
+];
+
+impl Unwritable {
+    pub fn draw(
+        random: &mut StdRng,
+        orders: impl Iterator<Item = String>,
+        events: impl Iterator<Item = String>,
+    ) -> Self {
+        Self {
+            events: events.filter(|_| random.random_ratio(1, 12)).collect(),
+            orders: orders.take(2).filter(|_| random.random_ratio(2, 3)).collect(),
+            rows: ALL.into_iter().filter(|_| random.random_ratio(1, 3)).collect(),
+            expiry: random.random_ratio(1, 3),
+        }
+    }
+
+    /// Whether an event that became a dead letter is about something unwritable.
+    pub fn concerns(&self, letter: &DeadLetter) -> bool {
+        let data = String::from_utf8_lossy(&letter.event.data);
+        let instance = letter.event.extension(crate::model::reserved::EXTENSION_INSTANCE);
+        self.orders.iter().any(|order| {
+            letter.key.as_ref().is_some_and(|key| key.as_str() == order)
+                || instance == Some(order.as_str())
+                || data.contains(order.as_str())
+        })
+    }
+
+    fn rejects(&self, batch: &Batch) -> bool {
+        let is_bad = |key: &Key| self.orders.contains(key.as_str());
+        let sent = |append: &Append| append.hops.0 == 0 && self.events.contains(&append.event.id);
+        let fires =
+            |append: &Append| append.fires.as_ref().is_some_and(|timer| is_bad(&timer.instance));
+        let is_about = |letter: &DeadLetter| letter.key.as_ref().is_some_and(is_bad);
+        let of_event = |letter: &DeadLetter| letter.subject == DeadLetterSubject::Event;
+        let is_lost = |letter: &DeadLetter| {
+            of_event(letter)
+                && letter.status == DeadLetterStatus::Open
+                && letter.plugin.as_str() == AUDITOR
+                && is_about(letter)
+        };
+        // What the store itself said can be written.
+        let says_why = |letter: &DeadLetter| {
+            !of_event(letter) && letter.reason.starts_with("planted") && is_about(letter)
+        };
+        batch.appends.iter().any(sent)
+            || (self.expiry && batch.expire.is_some())
+            || self.rows.iter().any(|rows| match rows {
+                Rows::Decisions => batch.decisions.iter().any(|row| is_bad(&row.key)),
+                Rows::Claims => batch.claims.iter().any(|row| row.claimed && is_bad(&row.instance)),
+                Rows::Messages => batch.messages.iter().any(|row| is_bad(&row.key)),
+                Rows::Held => batch.held.iter().any(|row| is_bad(&row.key)),
+                Rows::Parked => batch.parked.iter().any(|row| is_bad(&row.key)),
+                Rows::Timers => batch.appends.iter().any(fires),
+                Rows::Notes => batch.dead_letters.iter().any(|letter| is_lost(letter)),
+                Rows::Reasons => batch.dead_letters.iter().any(|letter| says_why(letter)),
+            })
+    }
+}
+
+/// The faults of a seed, and these.
+pub struct Planted {
+    drawn: Drawn,
+    unwritable: Unwritable,
+    cured: Arc<AtomicBool>,
+    /// In thousandths.
+    fenced: u32,
+    random: Mutex<StdRng>,
+}
+
+impl Planted {
+    pub fn new(
+        rates: FaultRates,
+        seed: u64,
+        unwritable: Unwritable,
+        cured: Arc<AtomicBool>,
+        fenced: u32,
+    ) -> Self {
+        let random = Mutex::new(StdRng::seed_from_u64(seed.rotate_left(7)));
+        Self { drawn: Drawn::new(rates, seed), unwritable, cured, fenced, random }
+    }
+}
+
+impl Faults for Planted {
+    fn delay(&self) -> Duration {
+        self.drawn.delay()
+    }
+
+    fn commit(&self) -> Option<CommitFault> {
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        match random.random_range(0..1_000) < self.fenced {
+            true => Some(CommitFault::Fenced),
+            false => self.drawn.commit(),
+        }
+    }
+
+    fn batch(&self, batch: &Batch) -> Option<CommitError> {
+        let rejects = !self.cured.load(Ordering::Relaxed) && self.unwritable.rejects(batch);
+        rejects.then(|| CommitError::Rejected("planted: a row cannot be written".to_owned()))
+    }
+
+    fn read(&self) -> bool {
+        self.drawn.read()
+    }
+}

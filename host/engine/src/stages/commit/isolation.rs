@@ -1,0 +1,198 @@
+//! A batch that the store rejects is taken apart by halves until the unit is alone that the
+//! store cannot write. All other units are written. A sender gets an error for its unit; the
+//! stage that handed over any other unit buries what the unit is about.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::units::{Gathered, Owner, Rows};
+use super::{Committer, Ended, Queue, REFUSED_DELAY_MAX};
+use crate::changes::receipt::OfferError;
+use crate::changes::rejection::{LettersDropped, Rejection};
+use crate::model::{DeadLetterStatus, Event, TimerRef};
+use crate::pure::identity::undeliverable_event_id;
+use crate::seams::store::{Append, Batch, TimerRow};
+
+impl Committer {
+    /// Finds the units that the store cannot write, and writes all the others.
+    pub(super) async fn isolate(
+        &mut self,
+        rejected: Gathered,
+        reason: String,
+        queue: &mut Queue,
+    ) -> Result<(), Ended> {
+        tracing::warn!(%reason, "the store rejects a batch; its parts are written one by one");
+        // The parts that are left, the next one last.
+        let mut groups = Vec::new();
+        let mut failed = Some((rejected, reason));
+        loop {
+            if let Some((group, reason)) = failed.take() {
+                match group.halve() {
+                    Ok((first, second)) => groups.extend([second, first]),
+                    Err(unit) => self.reject(unit, reason, queue).await?,
+                }
+            }
+            let Some(mut group) = groups.pop() else { return Ok(()) };
+            self.renumber(&mut group);
+            match self.write(&mut group, &mut groups, queue).await? {
+                Ok(committed) => self.publish(group, &committed),
+                Err(reason) => failed = Some((group, reason)),
+            }
+        }
+    }
+
+    /// Gives the events the positions after what is written, and the messages new sequences:
+    /// those that they had are gaps.
+    fn renumber(&mut self, group: &mut Gathered) {
+        self.position = self.committed;
+        let Self { position, outboxes, .. } = self;
+        let next = || {
+            *position = position.next();
+            *position
+        };
+        group.renumber(next, |sink| outboxes.assign(sink));
+    }
+
+    /// Tells the stage, or the sender, that its unit will never be written.
+    async fn reject(
+        &mut self,
+        gathered: Gathered,
+        reason: String,
+        queue: &mut Queue,
+    ) -> Result<(), Ended> {
+        self.position = self.committed;
+        let Gathered { mut batch, mut units } = gathered;
+        let Some(unit) = units.pop() else { return Ok(()) };
+        match unit.owner {
+            Owner::Offer(offer) => {
+                let _ = offer.reply.send(Err(OfferError::Rejected(reason)));
+            }
+            Owner::Plugin { plugin, rejections, .. } => {
+                let rejection = Rejection::Changes { reason, batch: Box::new(batch) };
+                let _ = rejections.send(rejection);
+                // What the dispatcher has handed over since is built upon this.
+                self.stale.insert(plugin, rejections);
+            }
+            Owner::Timers => {
+                let Some((append, timer)) =
+                    batch.appends.pop().and_then(|append| Some((append.clone(), append.fires?)))
+                else {
+                    return Ok(());
+                };
+                let Append { event, hops, .. } = append;
+                let row = TimerRow { timer, data: event.data.clone(), hops };
+                self.bury_timer(row, event, reason);
+            }
+            Owner::Sink { replies, dropped } => {
+                self.write_letters_plainly(batch, replies, &dropped, reason, queue).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn bury_timer(&self, row: TimerRow, event: Arc<Event>, reason: String) {
+        let TimerRef { plugin, instance, name, .. } = &row.timer;
+        tracing::error!(%plugin, %instance, %name, %reason, "the event of a timer that is due cannot be appended to the log");
+        // The timer of a plugin that is not served stays in the store: it fires when the host
+        // starts again.
+        if let Some(dispatcher) = self.rejections.of(plugin) {
+            let _ = dispatcher.send(Rejection::Timer { row, event, reason });
+        }
+    }
+
+    /// Writes a sink's unit of which some dead letter cannot be written, or the event that
+    /// tells an instance of it. The message is dead all the same: its dead letter is written
+    /// with the store's reason in the place of its own, or the message is discarded.
+    async fn write_letters_plainly(
+        &mut self,
+        batch: Batch,
+        replies: Vec<oneshot::Sender<()>>,
+        dropped: &mpsc::UnboundedSender<LettersDropped>,
+        reason: String,
+        queue: &mut Queue,
+    ) -> Result<(), Ended> {
+        for (plain, drop) in plain_letters(&batch, &reason) {
+            let mut group = Gathered::default();
+            let before = Rows::of(&group.batch);
+            group.batch = plain;
+            group.add(before, Owner::Sink { replies: Vec::new(), dropped: dropped.clone() });
+            self.renumber(&mut group);
+            if let Ok(committed) = self.write(&mut group, &mut [], queue).await? {
+                self.publish(group, &committed);
+                let letters: Vec<_> =
+                    drop.iter().map(|index| Arc::clone(&batch.dead_letters[*index])).collect();
+                for letter in &letters {
+                    tracing::error!(id = %letter.event.id, %reason, "the message is discarded: the store cannot write its dead letter");
+                }
+                if !letters.is_empty() {
+                    let _ = dropped.send(LettersDropped(letters));
+                }
+                replies.into_iter().for_each(|reply| _ = reply.send(()));
+                return Ok(());
+            }
+        }
+        tokio::time::sleep(REFUSED_DELAY_MAX).await;
+        Err(Ended::Restart(format!("the progress of a sink cannot be written: {reason}")))
+    }
+}
+
+/// How a dead letter is written that cannot be written as it is.
+#[derive(Clone, Copy)]
+enum Plainer {
+    /// With the store's reason in the place of its own.
+    Reason,
+    /// The same, and without the event that tells its instance.
+    Untold,
+    /// It is not written, nor is the event that tells its instance.
+    Dropped,
+}
+
+/// A sink's rows with plainer dead letters, and the places of those that are dropped: first
+/// with one letter changed, as most likely only one cannot be written, then with all.
+fn plain_letters(batch: &Batch, reason: &str) -> Vec<(Batch, Vec<usize>)> {
+    /// If there are more letters, the others are not tried one by one.
+    const SINGLE_MAX: usize = 64;
+    let open = open_letters(batch);
+    let single = open.iter().take(SINGLE_MAX).map(|index| vec![*index]);
+    let choices: Vec<Vec<usize>> = single.chain([open.clone()]).collect();
+    let mut plain = Vec::new();
+    for plainer in [Plainer::Reason, Plainer::Untold, Plainer::Dropped] {
+        for chosen in &choices {
+            let dropped = match plainer {
+                Plainer::Reason | Plainer::Untold => Vec::new(),
+                Plainer::Dropped => chosen.clone(),
+            };
+            plain.push((with_plain_letters(batch, chosen, plainer, reason), dropped));
+        }
+    }
+    plain
+}
+
+fn with_plain_letters(batch: &Batch, chosen: &[usize], plainer: Plainer, reason: &str) -> Batch {
+    let mut plain = batch.clone();
+    if !matches!(plainer, Plainer::Reason) {
+        for index in chosen {
+            let told = undeliverable_event_id(&batch.dead_letters[*index].event);
+            plain.appends.retain(|append| append.event.id != told);
+        }
+    }
+    let mut index = 0;
+    plain.dead_letters.retain_mut(|letter| {
+        let is_chosen = chosen.contains(&index);
+        index += 1;
+        if is_chosen {
+            Arc::make_mut(letter).reason =
+                format!("the store cannot write the dead letter as it was: {reason}");
+        }
+        !is_chosen || !matches!(plainer, Plainer::Dropped)
+    });
+    plain
+}
+
+/// Dead letters of a batch that are not resolved, by their place in it.
+fn open_letters(batch: &Batch) -> Vec<usize> {
+    let letters = batch.dead_letters.iter().enumerate();
+    let open = letters.filter(|(_, letter)| letter.status == DeadLetterStatus::Open);
+    open.map(|(index, _)| index).collect()
+}

@@ -1,0 +1,165 @@
+//! Pure: a batch, and the units that it is made of. What one stage handed over at once is a
+//! unit: it is written whole or not at all. If the store rejects a batch, the committer takes
+//! it apart again, so that a unit that cannot be written does not stop the others.
+
+use std::ops::Sub;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::changes::Offer;
+use crate::changes::receipt::OfferError;
+use crate::changes::rejection::{LettersDropped, Rejection};
+use crate::model::{PluginName, Position, Sequence, SinkName};
+use crate::seams::store::Batch;
+
+/// A batch, and its units in the order of their rows.
+#[derive(Default)]
+pub struct Gathered {
+    pub batch: Batch,
+    pub units: Vec<Unit>,
+}
+
+pub struct Unit {
+    pub owner: Owner,
+    rows: Rows,
+}
+
+/// What handed a unit over, and how it is told of the outcome.
+pub enum Owner {
+    Offer(Offer),
+    Plugin {
+        plugin: PluginName,
+        replies: Vec<oneshot::Sender<()>>,
+        rejections: mpsc::UnboundedSender<Rejection>,
+    },
+    Sink {
+        replies: Vec<oneshot::Sender<()>>,
+        dropped: mpsc::UnboundedSender<LettersDropped>,
+    },
+    Timers,
+}
+
+/// Names the tables of a batch in one place: a table that is missing does not compile.
+macro_rules! tables {
+    ($($table:ident),* $(,)?) => {
+        /// How many rows of each table.
+        #[derive(Clone, Copy, Default)]
+        pub struct Rows {
+            $($table: usize,)*
+        }
+
+        impl Rows {
+            pub fn of(batch: &Batch) -> Self {
+                let Batch { $($table,)* expire: _ } = batch;
+                Self { $($table: $table.len(),)* }
+            }
+        }
+
+        impl Sub for Rows {
+            type Output = Self;
+
+            fn sub(self, before: Self) -> Self {
+                Self { $($table: self.$table - before.$table,)* }
+            }
+        }
+
+        /// The first rows of each table.
+        fn split_off(batch: &mut Batch, rows: Rows) -> Batch {
+            Batch { $($table: batch.$table.drain(..rows.$table).collect(),)* expire: None }
+        }
+
+        fn append(batch: &mut Batch, more: Batch) {
+            $(batch.$table.extend(more.$table);)*
+        }
+    };
+}
+
+tables! {
+    appends, instances, instances_removed, claims, timers_set, timers_fired, timers_cleared,
+    decisions, messages,
+    held, held_removed, parked, parked_removed, parked_messages, parked_messages_removed,
+    dead_letters, letters_closed, plugins, sinks,
+}
+
+impl Gathered {
+    /// Adds the unit of the rows that were appended to the batch since `before`.
+    pub fn add(&mut self, before: Rows, owner: Owner) {
+        let rows = Rows::of(&self.batch) - before;
+        self.units.push(Unit { owner, rows });
+    }
+
+    /// Rows that take time.
+    pub fn size(&self) -> usize {
+        self.batch.appends.len() + self.batch.decisions.len() + self.batch.messages.len()
+    }
+
+    /// Makes two of it, each with about half of the units. A single unit of timers becomes two
+    /// with half of the timers each.
+    ///
+    /// # Errors
+    /// Gives it back if it is one unit that is written whole or not at all.
+    pub fn halve(mut self) -> Result<(Self, Self), Self> {
+        if let [Unit { owner: Owner::Timers, rows }] = &self.units[..]
+            && rows.appends > 1
+        {
+            let appends = rows.appends / 2;
+            let first = Rows { appends, ..Rows::default() };
+            let second = Rows { appends: rows.appends - appends, ..Rows::default() };
+            let unit = |rows| vec![Unit { owner: Owner::Timers, rows }];
+            let batch = split_off(&mut self.batch, first);
+            let first = Self { batch, units: unit(first) };
+            return Ok((first, Self { batch: self.batch, units: unit(second) }));
+        }
+        if self.units.len() < 2 {
+            return Err(self);
+        }
+        let second = self.units.split_off(self.units.len() / 2);
+        let mut batch = Batch::default();
+        for unit in &self.units {
+            append(&mut batch, split_off(&mut self.batch, unit.rows));
+        }
+        Ok((Self { batch, units: self.units }, Self { batch: self.batch, units: second }))
+    }
+
+    /// Gives the events and messages new places, as others have been written meanwhile.
+    pub fn renumber(
+        &mut self,
+        mut position: impl FnMut() -> Position,
+        mut sequence: impl FnMut(&SinkName) -> Sequence,
+    ) {
+        for append in &mut self.batch.appends {
+            append.position = position();
+        }
+        for message in &mut self.batch.messages {
+            let sequence = sequence(&message.sink);
+            Arc::make_mut(message).sequence = sequence;
+        }
+    }
+
+    /// Takes the senders' units out, and gives each sender this error.
+    pub fn refuse_offers(&mut self, error: &OfferError) {
+        if !self.units.iter().any(|unit| matches!(unit.owner, Owner::Offer(_))) {
+            return;
+        }
+        let mut batch = Batch::default();
+        let mut units = Vec::with_capacity(self.units.len());
+        for unit in self.units.drain(..) {
+            let of_unit = split_off(&mut self.batch, unit.rows);
+            if let Owner::Offer(offer) = unit.owner {
+                let _ = offer.reply.send(Err(error.clone()));
+            } else {
+                append(&mut batch, of_unit);
+                units.push(unit);
+            }
+        }
+        *self = Self { batch, units };
+    }
+}
+
+impl Unit {
+    /// How many of the batch's appends are of this unit.
+    pub fn appends(&self) -> usize {
+        self.rows.appends
+    }
+}

@@ -1,0 +1,379 @@
+//! What a dispatcher does about events of which the store cannot write what came of them.
+//!
+//! What a dispatcher hands over is one unit: its rows are folded, so a part of it cannot be
+//! written without the rest. If the store rejects it, another dispatcher takes over, begins
+//! again from the store, and goes *carefully*: each thing that it does is durable before it
+//! does the next. What the store rejects then is about one event. The next dispatcher makes
+//! that event a dead letter with the store's reason instead of what came of it before; if the
+//! store cannot hold the dead letter either, the event is counted as discarded.
+//!
+//! Rows about an event are made in four places: `prepare` (before its handler decides),
+//! `park`, `bury` and `write_held`. Each of them asks here first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::changes::rejection::Rejection;
+use crate::model::{DeadLetterStatus, DeadLetterSubject, Event, Key, LogEntry, Position};
+use crate::seams::store::{Batch, TimerRow};
+
+use super::{Delivery, Dirty, Dispatcher, Exit, Inbox};
+
+/// Events that are remembered. Those at the lowest positions are forgotten first: most
+/// likely the cursor has passed them.
+const REMEMBERED_MAX: usize = 1_000;
+/// A dispatcher goes carefully for one commit for each event of the batch that was rejected,
+/// and for so many more: cursors, requests and events that were read in between.
+const CAREFUL_COMMITS: usize = 1_000;
+/// The pause before a dispatcher does the same again, because it cannot tell what to do instead.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// An event, and the instance or lane that was about to settle it.
+type Suspect = (Position, Option<Key>);
+
+/// What a dispatcher learnt from rejections. It is handed on to the one that takes over.
+#[derive(Clone, Debug, Default)]
+pub struct Caution {
+    /// How many more commits are made one by one, until the event is found.
+    careful_commits: usize,
+    /// Whether it is, and is about to be buried.
+    is_found: bool,
+    unwritable: BTreeMap<Suspect, Unwritable>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Unwritable {
+    /// The store's.
+    reason: String,
+    remedy: Remedy,
+    /// Whether a dispatcher has done so already.
+    is_taken: bool,
+}
+
+/// What is done with an event instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remedy {
+    Bury,
+    /// The store cannot hold its dead letter either.
+    Discard,
+}
+
+/// A remedy, and the reason for it.
+type Instead = (Remedy, String);
+
+impl Caution {
+    /// Learns from a rejection. False if a dispatcher cannot do better than to wait, and to
+    /// do the same again.
+    fn learn(&mut self, reason: &str, batch: &Batch) -> bool {
+        let suspects = suspects(batch);
+        if suspects.is_empty() {
+            return false;
+        }
+        if !self.is_careful() {
+            self.careful_commits = suspects.len() + CAREFUL_COMMITS;
+            return true;
+        }
+        self.is_found = false;
+        let mut is_new = false;
+        for (suspect, remedy) in suspects {
+            let known = self.unwritable.get(&suspect);
+            let remedy = match (known, remedy) {
+                // It was to be done, and was not: the row is made where nothing is asked.
+                (Some(known), _) if !known.is_taken => continue,
+                // Only a dead letter that is made a second time cannot be written.
+                (Some(_), Remedy::Discard) => Remedy::Discard,
+                _ => Remedy::Bury,
+            };
+            let unwritable = Unwritable { reason: reason.to_owned(), remedy, is_taken: false };
+            self.unwritable.insert(suspect, unwritable);
+            is_new = true;
+        }
+        while self.unwritable.len() > REMEMBERED_MAX {
+            self.unwritable.pop_first();
+        }
+        is_new
+    }
+
+    fn is_careful(&self) -> bool {
+        self.careful_commits > 0
+    }
+
+    /// Notes that what was done last is durable.
+    fn committed(&mut self) {
+        self.careful_commits = match std::mem::take(&mut self.is_found) {
+            true => 0,
+            false => self.careful_commits.saturating_sub(1),
+        };
+    }
+
+    /// What to do with an event instead of what would be done, if the store cannot write that.
+    /// It is told once: an operator who redrives the dead letter may have mended the store.
+    fn take(&mut self, position: Position, key: Option<&Key>) -> Option<Instead> {
+        if self.unwritable.is_empty() {
+            return None;
+        }
+        let unwritable = self.unwritable.get_mut(&(position, key.cloned()))?;
+        if unwritable.is_taken {
+            return None;
+        }
+        unwritable.is_taken = true;
+        self.is_found = true;
+        let reason =
+            format!("the store cannot write what came of the event: {}", unwritable.reason);
+        Some((unwritable.remedy, reason))
+    }
+}
+
+/// The events that the rows of a plugin's changes are about, and what is left to do about each
+/// once burying it was tried.
+fn suspects(batch: &Batch) -> BTreeMap<Suspect, Remedy> {
+    let decided = batch.decisions.iter().map(|row| (row.position, Some(row.key.clone())));
+    let held = batch.held.iter().map(|row| (row.entry.position, Some(row.key.clone())));
+    let parked = batch.parked.iter().map(|row| (row.entry.position, Some(row.key.clone())));
+    let rows = decided.chain(held).chain(parked).map(|suspect| (suspect, Remedy::Bury));
+    // A dead letter that is resolved or redriven is in the store already.
+    let open = batch.dead_letters.iter().filter(|letter| letter.status == DeadLetterStatus::Open);
+    let of_events = open.filter(|letter| letter.subject == DeadLetterSubject::Event);
+    let dead = of_events.map(|row| ((row.position, row.key.clone()), Remedy::Discard));
+    rows.chain(dead).collect()
+}
+
+/// What became of what was handed over.
+pub(super) enum HandedOver {
+    Durable,
+    /// The dispatcher was stopped meanwhile.
+    Stopped,
+    Rejected(String, Box<Batch>),
+}
+
+impl Dispatcher {
+    pub(super) fn is_careful(&self) -> bool {
+        self.caution.is_careful()
+    }
+
+    /// Whether what was done must be durable before anything else is done.
+    pub(super) fn holds_back(&self) -> bool {
+        self.is_careful() && self.dirty != Dirty::Clean
+    }
+
+    /// Hands over what was done, and waits until it is durable.
+    pub(super) async fn make_durable(
+        &mut self,
+        inbox: &mut Inbox,
+        stop: &CancellationToken,
+    ) -> HandedOver {
+        let permit = tokio::select! {
+            biased;
+            () = stop.cancelled() => return HandedOver::Stopped,
+            permit = Arc::clone(&self.slot).acquire_owned() => permit,
+        };
+        let Ok(permit) = permit else { return HandedOver::Stopped };
+        self.hand_over(permit);
+        while let Some(mut durable) = self.becoming_durable.pop_front() {
+            loop {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return HandedOver::Stopped,
+                    Some(rejection) = inbox.rejections.recv() => match rejection {
+                        Rejection::Changes { reason, batch } => {
+                            return HandedOver::Rejected(reason, batch);
+                        }
+                        Rejection::Timer { row, event, reason } => {
+                            self.bury_timer(&row, event, &reason);
+                        }
+                    },
+                    told = &mut durable => match told {
+                        Ok(()) => break,
+                        // The engine recovers, and this dispatcher is dropped.
+                        Err(_) => std::future::pending().await,
+                    },
+                }
+            }
+            self.durable += 1;
+        }
+        self.caution.committed();
+        HandedOver::Durable
+    }
+
+    /// Ends this dispatcher: everything since the last commit is forgotten. The one that takes
+    /// over knows what is learnt from the rejection.
+    pub(super) async fn begin_again(
+        mut self,
+        reason: &str,
+        batch: &Batch,
+        stop: &CancellationToken,
+    ) -> Exit {
+        tracing::error!(
+            plugin = %self.plugin, %reason,
+            "the store cannot write what came of some event; the plugin goes back to find it"
+        );
+        self.recall();
+        if !self.caution.learn(reason, batch) {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+        Exit::Again(self.caution)
+    }
+
+    /// Buries or discards the event at the front of a lane, if what its handler decided could
+    /// not be written. False if nothing is known against it.
+    pub(super) fn avoids_deciding(&mut self, key: &Key, position: Position) -> bool {
+        let Some((remedy, reason)) = self.caution.take(position, Some(key)) else { return false };
+        match remedy {
+            Remedy::Bury => {
+                let attempts = self.lanes.get_mut(key, position.0).map_or(0, |d| d.attempt);
+                self.park_behind_letter(key, position, &reason, attempts);
+            }
+            Remedy::Discard => {
+                if let Some(delivery) = self.lanes.finish(key, position.0) {
+                    self.discard_unwritable(position, Some(key), &reason);
+                    self.settle(key, position, delivery.via);
+                }
+            }
+        }
+        true
+    }
+
+    /// Buries or discards a delivery that is about to be parked, if that could not be written.
+    pub(super) fn avoids_parking(&mut self, key: &Key, delivery: &Delivery) -> bool {
+        let entry = &delivery.entry;
+        let Some((remedy, reason)) = self.caution.take(entry.position, Some(key)) else {
+            return false;
+        };
+        match remedy {
+            Remedy::Bury => self.bury(entry, Some(key), reason, 0),
+            Remedy::Discard => self.discard_unwritable(entry.position, Some(key), &reason),
+        }
+        self.settle(key, entry.position, delivery.via);
+        true
+    }
+
+    /// Discards an event that is about to be buried, if its dead letter could not be written.
+    /// Else gives back the reason for the dead letter.
+    pub(super) fn reason_to_bury(
+        &mut self,
+        position: Position,
+        key: Option<&Key>,
+        reason: String,
+    ) -> Option<String> {
+        match self.caution.take(position, key) {
+            None => Some(reason),
+            Some((Remedy::Bury, reason)) => Some(reason),
+            Some((Remedy::Discard, reason)) => {
+                self.discard_unwritable(position, key, &reason);
+                None
+            }
+        }
+    }
+
+    /// Why an event may not be held, if that could not be written.
+    pub(super) fn reason_not_to_hold(
+        &mut self,
+        position: Position,
+        keys: &[Key],
+    ) -> Option<String> {
+        let caution = &mut self.caution;
+        keys.iter().find_map(|key| caution.take(position, Some(key))).map(|(_, reason)| reason)
+    }
+
+    fn discard_unwritable(&mut self, position: Position, key: Option<&Key>, reason: &str) {
+        tracing::error!(
+            plugin = %self.plugin, %position, key = key.map(Key::as_str), %reason,
+            "the event is discarded: the store cannot write its dead letter either"
+        );
+        self.counters.discarded += 1;
+        self.touch(Dirty::Rows);
+    }
+
+    /// Buries the event of a timer that is due, and that the store cannot append to the log.
+    pub(super) fn bury_timer(&mut self, row: &TimerRow, event: Arc<Event>, reason: &str) {
+        let received_at = (self.around.clock)();
+        let entry = LogEntry { position: row.timer.set_by, received_at, event, hops: row.hops };
+        self.counters.received += 1;
+        self.bury(&entry, None, format!("the timer cannot fire: {reason}"), 0);
+        self.changes.timers_fired.push(row.timer.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::DeadLetter;
+    use crate::seams::store::contract::{decision, held, letter};
+
+    fn decisions(places: &[u64]) -> Batch {
+        let decisions = places.iter().map(|place| decision(*place, "a")).collect();
+        Batch { decisions, ..Batch::default() }
+    }
+
+    fn buried(place: u64) -> Batch {
+        let dead = letter(1, Some("a"), place);
+        Batch { dead_letters: vec![Arc::new(dead)], ..Batch::default() }
+    }
+
+    fn take(caution: &mut Caution, place: u64) -> Option<Remedy> {
+        caution.take(Position(place), Some(&"a".into())).map(|(remedy, _)| remedy)
+    }
+
+    #[test]
+    fn an_event_is_known_only_when_the_rejected_rows_are_about_it_alone() {
+        let mut caution = Caution::default();
+        assert!(caution.learn("too big", &decisions(&[5])));
+        assert!(caution.is_careful());
+        assert_eq!(take(&mut caution, 5), None, "another row may have been the one");
+        assert!(caution.learn("too big", &decisions(&[5])));
+        assert_eq!(take(&mut caution, 3), None);
+        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury));
+        assert!(caution.is_careful(), "its dead letter may be one, too");
+        caution.committed();
+        assert!(!caution.is_careful(), "it is found, and buried");
+        assert_eq!(take(&mut caution, 5), None, "an operator may have mended the store");
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_buried_is_discarded() {
+        let mut caution = Caution::default();
+        assert!(caution.learn("no", &buried(5)) && caution.learn("no", &buried(5)));
+        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury));
+        assert!(caution.learn("no", &buried(5)));
+        assert_eq!(take(&mut caution, 5), Some(Remedy::Discard));
+    }
+
+    #[test]
+    fn a_dead_letter_that_is_redriven_in_vain_stays_one() {
+        let mut caution = Caution::default();
+        for _ in 0..2 {
+            assert!(caution.learn("no", &decisions(&[5])) && caution.learn("no", &decisions(&[5])));
+            assert_eq!(take(&mut caution, 5), Some(Remedy::Bury));
+            caution.committed();
+        }
+        let redriven = DeadLetter { status: DeadLetterStatus::Redriven, ..letter(1, Some("a"), 5) };
+        let redriven = Batch { dead_letters: vec![Arc::new(redriven)], ..decisions(&[5]) };
+        assert!(caution.learn("no", &redriven) && caution.learn("no", &redriven));
+        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury));
+    }
+
+    #[test]
+    fn nothing_is_tried_at_once_that_was_tried_in_vain() {
+        let mut caution = Caution::default();
+        assert!(!caution.learn("no", &Batch::default()), "nothing in it is about an event");
+        assert!(caution.learn("no", &decisions(&[5])) && caution.learn("no", &decisions(&[5])));
+        assert!(!caution.learn("no", &decisions(&[5])), "it was not buried");
+    }
+
+    #[test]
+    fn what_is_held_counts_too() {
+        let mut caution = Caution::default();
+        let row = Batch { held: vec![held(7, "a", 50)], ..Batch::default() };
+        assert!(caution.learn("no", &row) && caution.learn("no", &row));
+        assert_eq!(take(&mut caution, 7), Some(Remedy::Bury));
+    }
+}
