@@ -121,11 +121,11 @@ fn render(
     for down in &status.sinks_down {
         page.sample("sagabox_sink_down", &[("sink", down.sink.as_str())], 1);
     }
-    page.head("sagabox_lookup_down", "gauge", "1 for each lookup that does not answer.");
+    page.head("sagabox_lookup_down", "gauge", "1 for each lookup that is down.");
     for down in &status.lookups_down {
         page.sample("sagabox_lookup_down", &[("lookup", down.lookup.as_str())], 1);
     }
-    page.head("sagabox_outbox_bytes", "gauge", "Bytes of a sink's messages that are in memory.");
+    page.head("sagabox_outbox_bytes", "gauge", "Bytes of messages of a sink in memory.");
     for (sink, bytes) in &status.outbox_bytes {
         page.sample("sagabox_outbox_bytes", &[("sink", sink.as_str())], bytes);
     }

@@ -192,7 +192,7 @@ impl From<OfferError> for Problem {
             OfferError::Unavailable(_) => Self::unavailable(detail),
             OfferError::Rejected(_) => {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
-                Self::new(status, "cannot-be-stored", "The event cannot be stored", detail)
+                Self::new(status, "cannot-be-stored", "Event not storable", detail)
             }
             OfferError::Stopping => Self::stopping(),
         }

@@ -76,7 +76,7 @@ enum Command {
     End(letters::Instance),
     /// List the sinks that are down
     Sinks(lists::Sinks),
-    /// List lookups that do not answer
+    /// List the lookups that are down
     Lookups(lists::Lookups),
     /// Show where all events and messages are, and check the sums
     Accounts(lists::Accounts),

@@ -61,6 +61,7 @@ fn the_table_of_problems_lists_those_that_the_code_answers() {
         Problem::stopping(),
         ParseError::Event { index: None, error: EventError::new("id", "") }.into(),
         OfferError::Busy { retry_after: Duration::ZERO }.into(),
+        OfferError::Rejected(String::new()).into(),
         QueueError::Busy.into(),
         QueueError::NoSuchLease(1).into(),
         QueueError::Ended { lease: 1, acknowledged: 0, given_back: 0, expired: 0 }.into(),
