@@ -59,6 +59,7 @@ impl Dispatcher {
             };
             match decided {
                 Ok(Some(decision)) => {
+                    self.count_decision(decision.bytes());
                     let made_by = self.version(generation);
                     let state = call.state;
                     let now = self.look_back(&key, position, decision, state, &made_by);
@@ -72,6 +73,7 @@ impl Dispatcher {
                 Err(failure) => self.fail(&key, position, Unanswered::from(failure).into()),
             }
         }
+        self.take_back_calls();
     }
 
     pub(super) fn decide(

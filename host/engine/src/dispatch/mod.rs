@@ -81,6 +81,11 @@ const FLIGHTS_MAX: usize = 8_192;
 const FLIGHT_BYTES_MAX: usize = 64 << 20;
 /// Rows waiting for the committer. Beyond this the dispatcher waits for it.
 const CHANGES_MAX: usize = 16_384;
+/// What decisions take of memory that are made, or are being made, and wait for the committer.
+const DECIDED_BYTES_MAX: usize = 64 << 20;
+/// A decision is expected to take at least so much: a sudden large one comes among many small.
+/// With it a thousand calls can be under way, which keeps far more shards busy than there are.
+const DECISION_BYTES: usize = 64 << 10;
 /// When nothing waits for a time.
 const SLEEP_MAX: Duration = Duration::from_secs(3_600);
 /// The wall clock may be set while we sleep: it is looked at this often when something waits
@@ -188,6 +193,10 @@ pub struct Dispatcher {
     log_check: Option<LogCheck>,
     residents: Residents,
     changes: PluginChanges,
+    /// What the decisions in `changes` take of memory,
+    decided_bytes: usize,
+    /// and what the next ones are expected to take, each: as much as the largest of late.
+    decision_bytes: usize,
     /// How often changes were handed over, and how many of those are durable.
     handed_over: u64,
     durable: u64,
@@ -328,6 +337,8 @@ impl Dispatcher {
             log_check: None,
             residents: Residents::new(0, true),
             changes: PluginChanges::default(),
+            decided_bytes: 0,
+            decision_bytes: DECISION_BYTES,
             handed_over: 0,
             durable: 0,
             becoming_durable: VecDeque::new(),
@@ -459,6 +470,7 @@ impl Dispatcher {
         let (mut jobs, mut of_trial) = (Vec::new(), Vec::new());
         while !self.holds_back()
             && (!self.is_careful() || self.calls + jobs.len() + of_trial.len() == 0)
+            && self.may_call(jobs.len() + of_trial.len())
             && let Some((key, order, _)) = self.lanes.take()
         {
             let position = Position(order);
@@ -477,6 +489,35 @@ impl Dispatcher {
         self.call(self.serving.generation, jobs);
         if let Some(trial) = &self.trial {
             self.call(trial.generation, of_trial);
+        }
+    }
+
+    /// Whether one more decision, beside so many that are about to be made, certainly fits
+    /// into memory. There is always one under way, however large it may be.
+    fn may_call(&self, more: usize) -> bool {
+        let calls = self.calls + more;
+        let expected = calls.saturating_mul(self.decision_bytes);
+        let bytes = self.decided_bytes.saturating_add(expected);
+        self.decided_bytes < DECIDED_BYTES_MAX && (calls == 0 || bytes < DECIDED_BYTES_MAX)
+    }
+
+    /// A decision was made.
+    fn count_decision(&mut self, bytes: usize) {
+        self.decided_bytes += bytes;
+        let before = self.decision_bytes - self.decision_bytes / 64;
+        self.decision_bytes = bytes.max(before).max(DECISION_BYTES);
+    }
+
+    /// Decisions are larger than was expected when their calls were given to the shards: those
+    /// that no thread has begun are taken back, and come again when there is room.
+    fn take_back_calls(&mut self) {
+        if self.calls * self.decision_bytes <= 2 * DECIDED_BYTES_MAX {
+            return;
+        }
+        let jobs = self.around.shards.recall(&self.plugin, &self.results);
+        self.calls -= jobs.len();
+        for job in jobs {
+            self.lanes.put_back(&job.key, job.position.0, Instant::now());
         }
     }
 
@@ -529,6 +570,7 @@ impl Dispatcher {
         let unread = |(position, _): &&(u64, Vec<Key>)| *position > self.place.0;
         cursor.partly.extend(self.recovered.partly.iter().filter(unread).cloned());
         let mut changes = std::mem::take(&mut self.changes);
+        self.decided_bytes = 0;
         changes.progress =
             Some(PluginProgress { plugin: self.plugin.clone(), cursor, counters: self.counters });
         changes.permit = Some(permit);
