@@ -15,10 +15,11 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::backlog::Backlog;
+use crate::compensation::Compensation;
 use crate::housekeeping::Removal;
 use crate::model::{
-    DeadLetter, DecisionRecord, Event, Held, Hops, Instance, Key, LogEntry, Message, MessageKind,
-    Parked, PluginName, Position, Sequence, SinkName, TimerName, TimerRef,
+    DeadLetter, DeadLetterId, DecisionRecord, Event, Held, Hops, Instance, Key, LogEntry, Message,
+    MessageKind, Parked, PluginName, Position, Sequence, SinkName, TimerName, TimerRef,
 };
 use crate::monotonic::Instant;
 use crate::outbox::Outboxes;
@@ -93,6 +94,9 @@ pub struct PluginChanges {
     pub letters_closed: Vec<Closing>,
     /// Timers that fired as dead letters.
     pub timers_fired: Vec<TimerRef>,
+    /// Of those letters, the ones of refused commands.
+    pub compensations: Vec<Compensation>,
+    pub letters_noted: Vec<(DeadLetterId, String)>,
     pub progress: Option<PluginProgress>,
     /// Told when all this is durable.
     pub replies: Vec<oneshot::Sender<()>>,
@@ -109,6 +113,8 @@ pub struct Addressed {
     pub kind: MessageKind,
     pub key: Key,
     pub cause: Position,
+    /// Where the sending instance began; none for a lane.
+    pub instance: Option<Position>,
     pub event: Arc<Event>,
     pub hops: Hops,
     /// Whether it is appended to the log too, so that plugins get it.
@@ -263,6 +269,7 @@ impl Committer {
             // `run` gives it a transaction of its own.
             Work::Remove(_) => return,
             Work::Plugin(mut changes) => {
+                let compensations = std::mem::take(&mut changes.compensations);
                 let replies = std::mem::take(&mut changes.replies);
                 let rejections = changes.rejections.take().expect("dispatchers can be told");
                 let progress = changes.progress.as_ref();
@@ -273,7 +280,7 @@ impl Committer {
                 }
                 plugins.insert(plugin.clone());
                 self.gather_plugin(batch, *changes);
-                Owner::Plugin { plugin, replies, rejections }
+                Owner::Plugin { plugin, replies, compensations, rejections }
             }
             Work::Sink(mut changes) => {
                 batch.dead_letters.extend(changes.dead_letters.drain(..).map(Arc::new));
@@ -326,6 +333,7 @@ impl Committer {
         batch.dead_letters.extend(changes.dead_letters.into_iter().map(Arc::new));
         batch.letters_closed.extend(changes.letters_closed);
         batch.timers_fired.extend(changes.timers_fired);
+        batch.letters_noted.extend(changes.letters_noted);
         for outgoing in changes.outgoing {
             if outgoing.append {
                 let event = Arc::clone(&outgoing.event);
@@ -340,6 +348,7 @@ impl Committer {
                     plugin: name(),
                     key: outgoing.key,
                     cause: outgoing.cause,
+                    instance: outgoing.instance,
                     event: outgoing.event,
                     hops: outgoing.hops,
                 }));
@@ -455,7 +464,11 @@ impl Committer {
                     // A sender that hung up will ask again, and be told of duplicates.
                     let _ = reply.send(Ok(batch.appends[appends].iter().map(receipt).collect()));
                 }
-                Owner::Plugin { replies, .. } | Owner::Sink { replies, .. } => {
+                Owner::Plugin { replies, compensations, .. } => {
+                    replies.into_iter().for_each(|reply| _ = reply.send(()));
+                    compensations.into_iter().for_each(Compensation::is_durable);
+                }
+                Owner::Sink { replies, .. } => {
                     replies.into_iter().for_each(|reply| _ = reply.send(()));
                 }
                 Owner::Timers => {}

@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::Clock;
 use crate::commit::{SinkChanges, Work};
+use crate::compensation::{Refusal, Refusals};
 use crate::deferred::Deferred;
 use crate::detached::detached;
 use crate::hash::HashMap;
@@ -113,6 +114,8 @@ pub enum Errand {
     Resolve(Box<ResolveRequest>),
     Resumed(Box<Resumed>),
     Dropped(LettersDropped),
+    /// The letter of a refused command was resolved by its plugin.
+    Compensated(Refusal),
 }
 
 /// What a key goes on with.
@@ -137,6 +140,8 @@ pub struct Outlet {
     requests: mpsc::UnboundedReceiver<ResolveRequest>,
     resumes: FuturesUnordered<BoxFuture<'static, Resumed>>,
     letter_ids: Arc<LetterIds>,
+    refusals: Arc<Refusals>,
+    compensated: mpsc::UnboundedReceiver<Refusal>,
     reader: OutboxReader,
     watermark: Watermark,
     recovered: Cursor,
@@ -160,6 +165,7 @@ impl Outlet {
         mut reader: OutboxReader,
         requests: mpsc::UnboundedReceiver<ResolveRequest>,
         letter_ids: Arc<LetterIds>,
+        refusals: Arc<Refusals>,
         waiting_max: u64,
         work: mpsc::UnboundedSender<Work>,
         clock: Clock,
@@ -178,6 +184,8 @@ impl Outlet {
             requests,
             resumes: FuturesUnordered::new(),
             letter_ids,
+            compensated: refusals.told(&reader.sink),
+            refusals,
             reader,
             watermark: Watermark::new(&progress.cursor),
             recovered: progress.cursor,
@@ -396,16 +404,17 @@ impl Outlet {
             sink = %self.sink, id = %message.event.id, message_type = %message.event.event_type,
             attempts, %reason, "the message became a dead letter"
         );
+        let id = self.letter_ids.next();
         if message.kind == MessageKind::Command {
-            let event = undeliverable(&message, attempts, reason, now);
+            let event = undeliverable(&message, id, attempts, reason, now);
             self.changes.reserved.push((event, message.hops.after(1)));
         }
         // The letter has it, and the event that tells of it has it again.
         let bytes = 2 * message.event.bytes();
         self.changes_bytes += bytes;
         self.reader.bytes.add(bytes);
-        let id = self.letter_ids.next();
         self.parking.bury(lane, message.sequence.0, id);
+        self.refusals.open(id, self.refusal(&message.plugin, &message.key, message.sequence));
         self.settle(lane, message.sequence.0, via);
         self.changes.dead_letters.push(DeadLetter {
             id,
@@ -430,6 +439,10 @@ impl Outlet {
         });
     }
 
+    fn refusal(&self, plugin: &PluginName, key: &Key, sequence: Sequence) -> Refusal {
+        Refusal { sink: self.sink.clone(), plugin: plugin.clone(), key: key.clone(), sequence }
+    }
+
     fn reopen(
         &mut self,
         lane: &Lane,
@@ -445,6 +458,10 @@ impl Outlet {
             letter.at = now;
         }
         self.parking.reopen(lane, place_of(&letter));
+        if let Some(key) = &letter.key {
+            let sequence = Sequence(place_of(&letter));
+            self.refusals.open(id, self.refusal(&letter.plugin, key, sequence));
+        }
         write_letter(&mut self.changes.dead_letters, letter);
         self.dirty = true;
     }
@@ -468,6 +485,7 @@ impl Outlet {
             biased;
             Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => Errand::Resumed(Box::new(resumed)),
             Some(dropped) = self.dropped_of.recv() => Errand::Dropped(dropped),
+            Some(refusal) = self.compensated.recv() => Errand::Compensated(refusal),
             Some(request) = self.requests.recv() => Errand::Resolve(Box::new(request)),
             else => std::future::pending().await,
         }
@@ -478,6 +496,10 @@ impl Outlet {
             Errand::Resumed(resumed) => self.on_resumed(*resumed),
             Errand::Dropped(LettersDropped(letters)) => {
                 letters.iter().for_each(|letter| self.drop_letter(letter));
+            }
+            Errand::Compensated(Refusal { plugin, key, sequence, .. }) => {
+                let lane = Lane::new(self.order, &plugin, &key, sequence.0);
+                self.parking.resolve(&lane, sequence.0);
             }
             Errand::Resolve(request) => {
                 let ResolveRequest { letter, resolution, reply } = *request;
@@ -505,6 +527,10 @@ impl Outlet {
             .map_err(|refusal| ResolveError::refused(&letter, refusal))?;
         if let Action::Redrive { edited: Some(event) } = &mut resolution.action {
             check_edited(&letter, event)?;
+        }
+        if !self.refusals.take(id) {
+            let status = DeadLetterStatus::Compensated.as_str();
+            return Err(ResolveError::NotOpen { id: id.0, status });
         }
         let status = match resolution.action {
             Action::Redrive { .. } => {
@@ -539,6 +565,7 @@ impl Outlet {
     fn drop_letter(&mut self, letter: &DeadLetter) {
         let lane = self.lane_of(letter);
         self.parking.resolve(&lane, place_of(letter));
+        self.refusals.take(letter.id);
         self.counters.discarded += 1;
         self.dirty = true;
     }
@@ -703,6 +730,8 @@ fn message_of(sink: &SinkName, letter: &DeadLetter) -> Message {
         plugin: letter.plugin.clone(),
         key: letter.key.clone().unwrap_or_else(|| "".into()),
         cause: letter.position,
+        // Only its first failure is told to its instance.
+        instance: None,
         event: Arc::clone(letter.current()),
         hops: letter.hops,
     }
@@ -750,7 +779,13 @@ async fn read_portion(
 }
 
 /// The event that tells an instance of a command that could not be delivered.
-fn undeliverable(message: &Message, attempts: u32, reason: &str, now: Timestamp) -> Event {
+fn undeliverable(
+    message: &Message,
+    letter: DeadLetterId,
+    attempts: u32,
+    reason: &str,
+    now: Timestamp,
+) -> Event {
     let command = &message.event;
     // By hand: the command's text is put in as it is, whatever its data, and parsed by nobody.
     let mut data = String::with_capacity(reason.len() + command.data.len() + 512);
@@ -763,6 +798,13 @@ fn undeliverable(message: &Message, attempts: u32, reason: &str, now: Timestamp)
     let _ = write!(data, ",\"attempts\":{attempts},\"command\":");
     data.push_str(&command.to_json());
     data.push('}');
+    let mut extensions = vec![
+        (reserved::EXTENSION_PLUGIN.to_owned(), message.plugin.as_str().to_owned()),
+        (reserved::EXTENSION_INSTANCE.to_owned(), message.key.as_str().to_owned()),
+        (reserved::EXTENSION_LETTER.to_owned(), letter.0.to_string()),
+    ];
+    let started = message.instance.map(|started| started.to_string());
+    extensions.extend(started.map(|started| (reserved::EXTENSION_STARTED.to_owned(), started)));
     Event {
         id: identity::undeliverable_event_id(command),
         source: command.source.clone(),
@@ -771,10 +813,7 @@ fn undeliverable(message: &Message, attempts: u32, reason: &str, now: Timestamp)
         time: Some(now.to_rfc3339()),
         datacontenttype: None,
         dataschema: None,
-        extensions: vec![
-            (reserved::EXTENSION_PLUGIN.to_owned(), message.plugin.as_str().to_owned()),
-            (reserved::EXTENSION_INSTANCE.to_owned(), message.key.as_str().to_owned()),
-        ],
+        extensions,
         data: data.into(),
     }
 }
@@ -814,10 +853,17 @@ mod tests {
                 plugin: "p".into(),
                 key: "k".into(),
                 cause: Position(1),
+                instance: None,
                 event: Arc::new(command.clone()),
                 hops: Hops::FIRST,
             };
-            let event = undeliverable(&message, 3, "no: \u{1b}[31m \u{fffd}\n", Timestamp(0));
+            let event = undeliverable(
+                &message,
+                DeadLetterId(1),
+                3,
+                "no: \u{1b}[31m \u{fffd}\n",
+                Timestamp(0),
+            );
             let expected = format!(
                 r#"{{"id":"m-1","type":"Do \"it\"","reason":"no: \u001b[31m �\n","attempts":3,"command":{text}}}"#
             );

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::commit::Offer;
+use crate::compensation::Compensation;
 use crate::model::{PluginName, Position, Sequence, SinkName};
 use crate::receipt::OfferError;
 use crate::rejection::{LettersDropped, Rejection};
@@ -31,6 +32,8 @@ pub enum Owner {
     Plugin {
         plugin: PluginName,
         replies: Vec<oneshot::Sender<()>>,
+        /// Letters of sinks that its decisions resolve. Dropped, they are open again.
+        compensations: Vec<Compensation>,
         rejections: mpsc::UnboundedSender<Rejection>,
     },
     Sink {
@@ -79,7 +82,7 @@ tables! {
     appends, instances, instances_removed, claims, timers_set, timers_fired, timers_cleared,
     decisions, messages,
     held, held_removed, parked, parked_removed, parked_messages, parked_messages_removed,
-    dead_letters, letters_closed, plugins, sinks,
+    dead_letters, letters_closed, letters_noted, plugins, sinks,
 }
 
 impl Gathered {

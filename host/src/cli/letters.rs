@@ -32,7 +32,7 @@ pub struct LetterFilter {
     /// Those that this version of a plugin failed at
     #[arg(long)]
     plugin_version: Option<String>,
-    /// Those that are open, redriving, redriven, skipped or discarded
+    /// Those that are open, redriving, redriven, skipped, discarded or compensated
     #[arg(long)]
     status: Option<String>,
     /// Those of messages for this sink

@@ -169,6 +169,7 @@ impl Page {
                 ("parked", sink.parked),
                 ("dead", sink.dead),
                 ("discarded", sink.discarded),
+                ("compensated", sink.compensated),
             ] {
                 let labels = [("sink", sink.sink.as_str()), ("outcome", outcome)];
                 self.sample("sagabox_sink_messages", &labels, count);

@@ -94,7 +94,7 @@ pub struct PluginAccount {
     pub balanced: bool,
 }
 
-/// `messages = delivered + pending + parked + dead + discarded`.
+/// `messages = delivered + pending + parked + dead + discarded + compensated`.
 #[derive(Debug, Serialize)]
 pub struct SinkAccount {
     pub sink: String,
@@ -104,6 +104,8 @@ pub struct SinkAccount {
     pub parked: u64,
     pub dead: u64,
     pub discarded: u64,
+    /// Refused commands whose plugin has handled the refusal.
+    pub compensated: u64,
     pub balanced: bool,
 }
 
@@ -329,11 +331,13 @@ async fn sink_account(
     let sql =
         "SELECT count(*) AS n FROM dead_letters WHERE sink = ? AND status IN ('open', 'redriving')";
     let dead = count_of(connection, sql, &sink).await?;
+    let sql = "SELECT coalesce(max(letters), 0) AS n FROM compensated WHERE sink = ?";
+    let compensated = count_of(connection, sql, &sink).await?;
     // What was put in, less what was settled. So neither side is counted row by row, and
     // rows that are too old can go.
     let pending = messages.saturating_sub(counters.received);
     let delivered = counters.handled;
-    let settled = delivered + parked + dead + counters.discarded;
+    let settled = delivered + parked + dead + counters.discarded + compensated;
     Ok(SinkAccount {
         sink,
         messages,
@@ -342,6 +346,7 @@ async fn sink_account(
         parked,
         dead,
         discarded: counters.discarded,
+        compensated,
         balanced: settled == counters.received && counters.received <= messages,
     })
 }

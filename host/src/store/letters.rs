@@ -92,6 +92,7 @@ fn status(row: &SqliteRow) -> Result<DeadLetterStatus, ReadError> {
         "redriven" => Ok(DeadLetterStatus::Redriven),
         "skipped" => Ok(DeadLetterStatus::Skipped),
         "discarded" => Ok(DeadLetterStatus::Discarded),
+        "compensated" => Ok(DeadLetterStatus::Compensated),
         other => Err(rows::damaged(format!("unknown status `{other}`"))),
     }
 }

@@ -46,6 +46,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_streams_and_claims.sql"),
     include_str!("migrations/0008_hops.sql"),
     include_str!("migrations/0009_age.sql"),
+    include_str!("migrations/0010_refusals.sql"),
 ];
 
 /// The first that keeps its sums.

@@ -31,7 +31,10 @@ pub(super) async fn recover(reader: &mut SqliteConnection) -> Result<Recovered, 
         let in_outbox = rows::number(&row, "n").map_err(undecodable)?;
         let last = Sequence(progress.cursor.highest().max(in_outbox));
         let parked = messages.remove(&sink).unwrap_or_default().into_values().collect();
-        recovered.sinks.push(RecoveredSink { progress, last, parked });
+        let sql = "SELECT coalesce(max(letters), 0) AS n FROM compensated WHERE sink = ?";
+        let row = sqlx::query(sql).bind(sink.as_str().to_owned()).fetch_one(&mut *reader).await?;
+        let compensated = rows::number(&row, "n").map_err(undecodable)?;
+        recovered.sinks.push(RecoveredSink { progress, last, compensated, parked });
     }
     let sql = "SELECT (SELECT coalesce(max(position), 0) FROM log) AS position, \
                       (SELECT coalesce(max(id), 0) FROM dead_letters) AS letter";

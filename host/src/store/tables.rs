@@ -4,12 +4,24 @@ use std::collections::BTreeMap;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Params};
-use sagabox_engine::model::{DeadLetter, DeadLetterSubject, Key, PluginName, Position, SinkName};
+use sagabox_engine::model::{
+    DeadLetter, DeadLetterStatus, DeadLetterSubject, Key, PluginName, Position, SinkName,
+};
 use sagabox_engine::store::{Append, Batch, Closing};
 
 use super::rows::json as json_rows;
 use super::rows::{self, encode, integer};
 use super::trouble::WriteError;
+
+pub(super) const PARKED_EVENT_GOES: &str =
+    "DELETE FROM parked WHERE plugin = ? AND key = ? AND position = ?";
+pub(super) const PARKED_MESSAGE_GOES: &str =
+    "DELETE FROM parked_messages WHERE sink = ? AND sequence = ?";
+pub(super) const LETTER_CLOSED: &str =
+    "UPDATE dead_letters SET status = ?, resolved_by = ?, resolved_reason = ? WHERE id = ?";
+pub(super) const LETTER_COMPENSATED: &str = "INSERT INTO compensated (sink, letters) \
+     SELECT sink, 1 FROM dead_letters WHERE id = ? AND sink IS NOT NULL \
+     ON CONFLICT DO UPDATE SET letters = letters + 1";
 
 /// Runs a statement for each row. `params` gives a row's values, in the order of the columns.
 pub(super) fn each<R, P: Params>(
@@ -59,7 +71,8 @@ pub(super) fn write_log(
 pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
     remove_instances(writer, &batch.instances_removed)?;
     let sql = "INSERT OR REPLACE INTO instances (plugin, key, status, state_version, state, \
-               decided, place, version, started_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+               decided, place, version, started_at, updated_at, started) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.instances, |(plugin, instance)| {
         let state = instance.state.as_ref();
         (
@@ -73,6 +86,7 @@ pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), 
             integer(instance.version),
             integer(instance.started_at.0),
             integer(instance.updated_at.0),
+            integer(instance.started.0),
         )
     })?;
     let (claimed, released): (Vec<_>, Vec<_>) =
@@ -132,8 +146,8 @@ pub(super) fn write_decisions(writer: &Connection, batch: &Batch) -> Result<(), 
             decision.summary.as_str(),
         )
     })?;
-    let sql = "INSERT INTO outbox (sink, sequence, kind, plugin, key, cause, event, hops) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    let sql = "INSERT INTO outbox (sink, sequence, kind, plugin, key, cause, event, hops, instance) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.messages, |message| {
         (
             message.sink.as_str(),
@@ -144,6 +158,7 @@ pub(super) fn write_decisions(writer: &Connection, batch: &Batch) -> Result<(), 
             integer(message.cause.0),
             message.event.to_json(),
             message.hops.0,
+            message.instance.map(|started| integer(started.0)),
         )
     })?;
     let mut sinks: BTreeMap<&SinkName, u64> = BTreeMap::new();
@@ -173,16 +188,14 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
             held.due.as_ref().map(json_rows),
         )
     })?;
-    let sql = "DELETE FROM parked WHERE plugin = ? AND key = ? AND position = ?";
-    each(writer, sql, &batch.parked_removed, |(plugin, key, position)| {
+    each(writer, PARKED_EVENT_GOES, &batch.parked_removed, |(plugin, key, position)| {
         (plugin.as_str(), key.as_str(), integer(position.0))
     })?;
     let sql = "INSERT OR REPLACE INTO parked (plugin, key, position) VALUES (?, ?, ?)";
     each(writer, sql, &batch.parked, |parked| {
         (parked.plugin.as_str(), parked.key.as_str(), integer(parked.entry.position.0))
     })?;
-    let sql = "DELETE FROM parked_messages WHERE sink = ? AND sequence = ?";
-    each(writer, sql, &batch.parked_messages_removed, |(sink, sequence)| {
+    each(writer, PARKED_MESSAGE_GOES, &batch.parked_messages_removed, |(sink, sequence)| {
         (sink.as_str(), integer(sequence.0))
     })?;
     let sql = "INSERT OR REPLACE INTO parked_messages (sink, sequence, plugin, key) \
@@ -195,12 +208,15 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
                edited, message_kind, event_type, hops) \
                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.dead_letters, |letter| letter_row(letter))?;
-    let sql =
-        "UPDATE dead_letters SET status = ?, resolved_by = ?, resolved_reason = ? WHERE id = ?";
-    each(writer, sql, &batch.letters_closed, |closing| {
+    each(writer, LETTER_CLOSED, &batch.letters_closed, |closing| {
         let Closing { id, status, by, reason } = closing;
         (status.as_str(), by.as_str(), reason.as_str(), integer(id.0))
-    })
+    })?;
+    let compensated = DeadLetterStatus::Compensated;
+    let compensated = batch.letters_closed.iter().filter(|closing| closing.status == compensated);
+    each(writer, LETTER_COMPENSATED, compensated, |closing| [integer(closing.id.0)])?;
+    let sql = "UPDATE dead_letters SET reason = reason || '; ' || ? WHERE id = ?";
+    each(writer, sql, &batch.letters_noted, |(id, note)| (note.as_str(), integer(id.0)))
 }
 
 /// One value for each column: more than a tuple of parameters can have.

@@ -753,4 +753,60 @@ pub const MUTATIONS: &[Mutation] = &[
             Order::None => Self::Message(sequence),",
         }],
     },
+    Mutation {
+        name: "a handled refusal leaves the letter open",
+        edits: &[Edit {
+            file: "dispatch/compensating.rs",
+            find: "            status: DeadLetterStatus::Compensated,",
+            replace: "            status: DeadLetterStatus::Open,",
+        }],
+    },
+    Mutation {
+        name: "the outlet is not told of a compensated letter",
+        edits: &[Edit {
+            file: "commit.rs",
+            find: "compensations.into_iter().for_each(Compensation::is_durable);",
+            replace: "drop(compensations);",
+        }],
+    },
+    Mutation {
+        name: "a letter is compensated and resolved by an operator as well",
+        edits: &[Edit {
+            file: "outlet.rs",
+            find: "        if !self.refusals.take(id) {",
+            replace: "        if !self.refusals.take(id) && id.0 == 0 {",
+        }],
+    },
+    Mutation {
+        name: "compensated letters do not count in their sink's sums",
+        edits: &[Edit {
+            file: "store/memory.rs",
+            find: "*self.compensated.entry(sink.clone()).or_default() += 1;",
+            replace: "self.compensated.entry(sink.clone()).or_default();",
+        }],
+    },
+    Mutation {
+        name: "what is for a removed instance reaches the next one of its key",
+        edits: &[Edit {
+            file: "dispatch/compensating.rs",
+            find: "    started.is_some_and(|started| started.parse() != Ok(instance.started.0))",
+            replace: "    started.is_some_and(|started| started.parse() > Ok(instance.started.0))",
+        }],
+    },
+    Mutation {
+        name: "the end of a removed instance gives up what waits for the next one of its key",
+        edits: &[Edit {
+            file: "dispatch/routing.rs",
+            find: "                .is_some_and(|instance| !is_for_another(&delivery.entry.event, instance));",
+            replace: "                .is_some_and(|instance| instance.status.is_running());",
+        }],
+    },
+    Mutation {
+        name: "a dispatcher that waits for the log's end does not survive the committer",
+        edits: &[Edit {
+            file: "dispatch/holds.rs",
+            find: "Some(check) if !check.head.is_terminated() =>",
+            replace: "Some(check) if check.date.0 > 0 =>",
+        }],
+    },
 ];

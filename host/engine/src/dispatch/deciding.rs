@@ -125,6 +125,7 @@ impl Dispatcher {
         for claimed_key in &claimed {
             self.on_claim(claimed_key, key, accepted_at);
         }
+        self.compensate(&entry);
         self.lanes.finish(key, position.0);
         self.settle(key, position, via);
     }
@@ -145,7 +146,7 @@ impl Dispatcher {
             Some(instance) => Instance::clone(instance),
             None => {
                 claimed.push(key.clone());
-                Instance::started(key.clone(), now)
+                Instance::started(key.clone(), entry.position, now)
             }
         };
         instance.state = state;
@@ -260,6 +261,8 @@ impl Dispatcher {
         }
         let identity = DecisionIdentity::new(&self.plugin, entry.hops.origin(), &entry.event, key);
         let (source, time) = (identity::source(&self.plugin), now.to_rfc3339());
+        let started = || self.residents.get(key).map_or(entry.position, |found| found.started);
+        let instance = self.manifest.role.has_instances().then(started);
         let mut sent = Vec::with_capacity(messages.len());
         for (index, message) in messages.iter().enumerate() {
             let is_command = message.kind == MessageKind::Command;
@@ -291,6 +294,7 @@ impl Dispatcher {
                 kind: message.kind,
                 key: key.clone(),
                 cause: entry.position,
+                instance,
                 event: Arc::new(event),
                 hops,
                 append: !is_command,
@@ -413,10 +417,11 @@ impl Dispatcher {
 }
 
 impl Instance {
-    fn started(key: Key, now: Timestamp) -> Self {
+    fn started(key: Key, position: Position, now: Timestamp) -> Self {
         Self {
             key,
             status: InstanceStatus::Running,
+            started: position,
             state: None,
             decided: Position(0),
             place: Position(0),

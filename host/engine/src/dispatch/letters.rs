@@ -200,6 +200,7 @@ impl Dispatcher {
             kind: MessageKind::Event,
             key: Key::from(""),
             cause: letter.position,
+            instance: None,
             event: Arc::new(redriven(&self.plugin, letter.current())),
             hops: letter.hops,
             append: true,

@@ -19,6 +19,7 @@
 //! All state here is speculation ahead of the commit. When a commit's outcome is
 //! unknown, the dispatcher is dropped and built again from the store.
 
+mod compensating;
 mod deciding;
 mod edits;
 mod ending;
@@ -45,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 use crate::asking::{Failed, FailedAt, Lookups};
 use crate::canary::Canary;
 use crate::commit::{PluginChanges, Work};
+use crate::compensation::Refusals;
 use crate::handler::{Call, Handler};
 use crate::hash::HashMap;
 use crate::identity::DecisionIdentity;
@@ -112,6 +114,7 @@ pub struct Surroundings {
     pub work: mpsc::UnboundedSender<Work>,
     pub letter_ids: Arc<LetterIds>,
     pub rejections: Rejections,
+    pub refusals: Arc<Refusals>,
 }
 
 /// What one dispatcher begins with.

@@ -9,6 +9,7 @@ use crate::model::{
 };
 use crate::parking::Admission;
 
+use super::compensating::is_for_another;
 use super::holds::in_time;
 use super::reading::Interest;
 use super::residents::Residents;
@@ -174,7 +175,12 @@ impl Dispatcher {
 
     /// Puts a delivery into its lane or, if its key is parked, behind the dead letter.
     pub(super) fn enqueue(&mut self, key: &Key, delivery: Delivery) {
-        let ends = delivery.by_instance && ending::is_end(&delivery.entry.event);
+        let ends = delivery.by_instance
+            && ending::is_end(&delivery.entry.event)
+            && self
+                .residents
+                .get(key)
+                .is_some_and(|instance| !is_for_another(&delivery.entry.event, instance));
         if ends {
             self.give_up(key, &delivery.entry.event);
         }
@@ -236,6 +242,9 @@ impl Dispatcher {
         if self.manifest.role.has_instances()
             && let Some(ignored) = self.ignored(key, position)
         {
+            if matches!(ignored, Ignored::Absent) {
+                self.note_absence(key, position);
+            }
             if let Some(reason) = self.failure_of(key, position, &ignored) {
                 self.fail_unheard(key, position, &reason);
                 return None;
@@ -268,6 +277,9 @@ impl Dispatcher {
         let Some(instance) = instance else {
             return (delivery.effect == Effect::Handle).then_some(Ignored::Absent);
         };
+        if delivery.by_instance && is_for_another(&delivery.entry.event, &instance) {
+            return Some(Ignored::Absent);
+        }
         if !instance.status.is_running() && !is_for_completed(&instance, delivery) {
             // It has released all keys but its own, with the decision that made it complete.
             let is_own = delivery.by_instance || delivery.keys.contains(key);

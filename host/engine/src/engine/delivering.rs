@@ -11,6 +11,7 @@ use super::queues::Queues;
 use super::{Shared, lock};
 use crate::breaker::Breaker;
 use crate::commit::Work;
+use crate::compensation::Refusals;
 use crate::model::{Counters, Cursor, Sequence, SinkName};
 use crate::outbox::Outboxes;
 use crate::outlet::Outlet;
@@ -29,6 +30,7 @@ pub(super) struct Delivering {
     pub(super) queues: Arc<Queues>,
     pub(super) sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,
     pub(super) letter_ids: Arc<LetterIds>,
+    pub(super) refusals: Arc<Refusals>,
     pub(super) recovered: BTreeMap<SinkName, RecoveredSink>,
     pub(super) started: BTreeSet<SinkName>,
     pub(super) next_lease: u64,
@@ -80,6 +82,7 @@ impl Delivering {
             reader,
             resolving_of,
             letter_ids,
+            Arc::clone(&self.refusals),
             parts.settings.waiting_max,
             work,
             Arc::clone(&clock),
@@ -119,6 +122,7 @@ fn fresh_sink(sink: &SinkName) -> RecoveredSink {
             counters: Counters::default(),
         },
         last: Sequence(0),
+        compensated: 0,
         parked: Vec::new(),
     }
 }

@@ -13,6 +13,7 @@ use super::queues::Queues;
 use super::{EngineEnd, Life, Shared, lock};
 use crate::Routes;
 use crate::commit::{Committer, Ended};
+use crate::compensation::Refusals;
 use crate::dispatch::Surroundings;
 use crate::housekeeping::Housekeeping;
 use crate::model::LogEntry;
@@ -129,6 +130,8 @@ impl Stages {
         shared.sinks.clear();
         let letter_ids = LetterIds::new(recovered.dead_letter);
         let rejections = Rejections::default();
+        // Before anybody decides: what is decided may resolve letters of any sink.
+        let refusals = Refusals::new(&recovered.sinks);
         let around = Surroundings {
             shards: shared.shards.clone(),
             store: Arc::clone(&parts.store),
@@ -145,6 +148,7 @@ impl Stages {
             work: work.clone(),
             letter_ids: Arc::clone(&letter_ids),
             rejections: rejections.clone(),
+            refusals: Arc::clone(&refusals),
         };
         let (roster, dispatchers) = (Arc::clone(&shared.roster), Dispatchers::default());
         shared.backlog.restart(recovered.position.0);
@@ -197,6 +201,7 @@ impl Stages {
             queues: Arc::clone(&queues),
             sinks: Arc::clone(&sinks),
             letter_ids,
+            refusals,
             recovered: recovered
                 .sinks
                 .into_iter()

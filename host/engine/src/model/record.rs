@@ -134,6 +134,8 @@ pub enum DeadLetterStatus {
     Redriven,
     Skipped,
     Discarded,
+    /// Its plugin has handled the event that told of the refused command.
+    Compensated,
 }
 
 impl DeadLetterStatus {
@@ -151,6 +153,7 @@ impl DeadLetterStatus {
             Self::Redriven => "redriven",
             Self::Skipped => "skipped",
             Self::Discarded => "discarded",
+            Self::Compensated => "compensated",
         }
     }
 }

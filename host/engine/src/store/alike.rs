@@ -133,6 +133,7 @@ impl Script {
             let instance = Instance {
                 key: key.into(),
                 status: statuses[self.random.random_range(0..3)],
+                started: Position(self.place()),
                 state: (!self.one_in(3)).then_some(State { version: 3, data }),
                 decided: Position(place),
                 place: Position(place + 1),
@@ -244,10 +245,16 @@ impl Script {
             if self.one_in(20) {
                 batch.letters_closed.push(Closing {
                     id: DeadLetterId(id),
-                    status: DeadLetterStatus::Discarded,
+                    status: match self.one_in(2) {
+                        true => DeadLetterStatus::Discarded,
+                        false => DeadLetterStatus::Compensated,
+                    },
                     by: "ada".to_owned(),
                     reason: format!("at {}", self.position),
                 });
+            }
+            if self.one_in(20) {
+                batch.letters_noted.push((DeadLetterId(id), format!("at {}", self.position)));
             }
         }
     }

@@ -45,6 +45,8 @@ pub struct Tables {
     pub dead_letters: BTreeMap<DeadLetterId, Arc<DeadLetter>>,
     pub plugins: BTreeMap<PluginName, PluginProgress>,
     pub sinks: BTreeMap<SinkName, SinkProgress>,
+    /// Letters of each sink's messages that were closed as compensated.
+    pub compensated: BTreeMap<SinkName, u64>,
     pub age_marks: BTreeMap<AgeTime, AgeMark>,
     /// What was removed, for whoever checks afterwards.
     pub removed: Removed,
@@ -186,6 +188,17 @@ impl Tables {
                 letter.status = closing.status;
                 letter.resolved_by = Some(closing.by.clone());
                 letter.resolved_reason = Some(closing.reason.clone());
+                if let DeadLetterSubject::Message { sink, .. } = &letter.subject
+                    && closing.status == DeadLetterStatus::Compensated
+                {
+                    *self.compensated.entry(sink.clone()).or_default() += 1;
+                }
+            }
+        }
+        for (id, note) in &batch.letters_noted {
+            if let Some(letter) = self.dead_letters.get_mut(id).map(Arc::make_mut) {
+                letter.reason.push_str("; ");
+                letter.reason.push_str(note);
             }
         }
         for progress in &batch.plugins {
@@ -289,6 +302,7 @@ impl Tables {
                 counters: Counters::default(),
             }),
             last,
+            compensated: self.compensated.get(sink).copied().unwrap_or_default(),
             parked: self.parked_lanes(sink),
         });
         Recovered {

@@ -193,8 +193,11 @@ pub struct Batch {
     pub parked_messages_removed: Vec<(SinkName, Sequence)>,
     /// Written over what was there for the id.
     pub dead_letters: Vec<Arc<DeadLetter>>,
-    /// After `dead_letters`: letters that nobody had to read to resolve them.
+    /// After `dead_letters`: letters that nobody had to read to resolve them. A message's
+    /// letter that is closed as compensated counts in its sink's sums from then on.
     pub letters_closed: Vec<Closing>,
+    /// After `dead_letters`: what is added to a letter's reason.
+    pub letters_noted: Vec<(DeadLetterId, String)>,
     pub plugins: Vec<PluginProgress>,
     pub sinks: Vec<SinkProgress>,
     /// After all of the above: what is too old goes, some of it with each commit.
@@ -341,6 +344,8 @@ pub struct RecoveredSink {
     pub progress: SinkProgress,
     /// The highest sequence in its outbox or its cursor.
     pub last: Sequence,
+    /// Letters of its messages that were ever closed as compensated.
+    pub compensated: u64,
     /// Ordering keys with an unresolved dead letter of a message of this sink, or with
     /// parked messages, ascending, each once.
     pub parked: Vec<ParkedKey<MessageLane>>,

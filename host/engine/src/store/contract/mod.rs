@@ -128,6 +128,7 @@ pub async fn all(stores: &dyn Stores) {
     waiting::messages_are_read_by_their_sequences(stores).await;
     waiting::a_dead_letter_is_written_over(stores).await;
     waiting::a_dead_letter_is_closed_unread(stores).await;
+    waiting::a_compensated_letter_counts_for_its_sink(stores).await;
     removal::finished_instances_come_oldest_first(stores).await;
     removal::a_removed_instance_takes_its_claims_and_timers_along(stores).await;
     removal::an_instance_is_removed_and_begins_anew_in_one_commit(stores).await;

@@ -91,6 +91,7 @@ pub(crate) fn instance(key: &str, updated_at: u64) -> Arc<Instance> {
     Arc::new(Instance {
         key: key.into(),
         status: InstanceStatus::Running,
+        started: Position(1),
         state: Some(State { version: 2, data: Bytes::from_static(b"\xfe state") }),
         decided: Position(1),
         place: Position(1),
@@ -143,6 +144,7 @@ pub(crate) fn message(sequence: u64, key: &str, cause: u64) -> Arc<Message> {
         plugin: plugin(),
         key: key.into(),
         cause: Position(cause),
+        instance: Some(Position(cause)),
         event: event(100 + sequence),
         hops: hops(sequence),
     })
