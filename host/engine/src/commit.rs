@@ -19,7 +19,7 @@ use crate::compensation::Compensation;
 use crate::housekeeping::Removal;
 use crate::model::{
     DeadLetter, DeadLetterId, DecisionRecord, Event, Held, Hops, Instance, Key, LogEntry, Message,
-    MessageKind, Parked, PluginName, Position, Sequence, SinkName, TimerName, TimerRef,
+    MessageKind, Origin, Parked, PluginName, Position, Sequence, SinkName, TimerName, TimerRef,
 };
 use crate::monotonic::Instant;
 use crate::outbox::Outboxes;
@@ -63,10 +63,14 @@ pub enum Work {
 pub struct Offer {
     pub events: Vec<Arc<Event>>,
     pub hops: Hops,
-    pub reply: oneshot::Sender<Result<Vec<Receipt>, OfferError>>,
+    /// The receipts, and the events again.
+    pub reply: oneshot::Sender<Result<Offered, OfferError>>,
     /// Given back when the events are written: bounds what waits here.
     pub permit: OwnedSemaphorePermit,
 }
+
+/// Each event's receipt, and the events.
+pub type Offered = (Vec<Receipt>, Vec<Arc<Event>>);
 
 /// Timers that are due, and the events they fire as.
 pub struct Fire {
@@ -401,6 +405,10 @@ impl Committer {
     ) -> Result<Result<Committed, String>, Ended> {
         let mut delay = REFUSED_DELAY_MIN;
         loop {
+            // Each time anew: what is refused meanwhile is no longer in the batch.
+            let appends = gathered.batch.appends.iter();
+            let sent = appends.filter(|append| append.hops.origin() == Origin::Outside);
+            gathered.batch.untaken = self.readers.untaken(sent.map(|append| &*append.event));
             match self.store.commit(&gathered.batch).await {
                 Ok(committed) => {
                     self.serving.set(Ok(()));
@@ -459,10 +467,11 @@ impl Committer {
             let appends = first..first + unit.appends();
             first = appends.end;
             match unit.owner {
-                Owner::Offer(Offer { permit, reply, .. }) => {
+                Owner::Offer(Offer { permit, reply, events, .. }) => {
                     drop(permit);
+                    let receipts = batch.appends[appends].iter().map(receipt).collect();
                     // A sender that hung up will ask again, and be told of duplicates.
-                    let _ = reply.send(Ok(batch.appends[appends].iter().map(receipt).collect()));
+                    let _ = reply.send(Ok((receipts, events)));
                 }
                 Owner::Plugin { replies, compensations, .. } => {
                     replies.into_iter().for_each(|reply| _ = reply.send(()));

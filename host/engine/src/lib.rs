@@ -8,6 +8,7 @@ mod backlog;
 mod breaker;
 mod canary;
 mod commit;
+mod comparison;
 mod compensation;
 pub mod correlate;
 mod deferred;

@@ -2,6 +2,7 @@
 //! unit: it is written whole or not at all. If the store rejects a batch, the committer takes
 //! it apart again, so that a unit that cannot be written does not stop the others.
 
+use std::collections::BTreeSet;
 use std::ops::Sub;
 use std::sync::Arc;
 
@@ -54,7 +55,7 @@ macro_rules! tables {
 
         impl Rows {
             pub fn of(batch: &Batch) -> Self {
-                let Batch { $($table,)* expire: _ } = batch;
+                let Batch { $($table,)* untaken: _, expire: _ } = batch;
                 Self { $($table: $table.len(),)* }
             }
         }
@@ -69,7 +70,12 @@ macro_rules! tables {
 
         /// The first rows of each table.
         fn split_off(batch: &mut Batch, rows: Rows) -> Batch {
-            Batch { $($table: batch.$table.drain(..rows.$table).collect(),)* expire: None }
+            Batch {
+                $($table: batch.$table.drain(..rows.$table).collect(),)*
+                // What is said of the appends is said anew when they are written.
+                untaken: BTreeSet::new(),
+                expire: None,
+            }
         }
 
         fn append(batch: &mut Batch, more: Batch) {

@@ -2,6 +2,7 @@
 //! On connections of their own, so that nobody who looks slows the engine down.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sagabox_engine::model::{Counters, Cursor};
 use sagabox_engine::store::ReadError;
@@ -13,6 +14,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use super::SqliteStore;
 use super::lists::{PAGE_BYTES, Page};
+use super::recover;
 use super::rows::{self, integer};
 
 const CONNECTIONS: u32 = 2;
@@ -26,6 +28,22 @@ const COUNTED_PENDING_MAX: u64 = 100_000;
 #[derive(Clone)]
 pub struct Admin {
     pub(super) pool: SqlitePool,
+    pub(super) scan: Scan,
+}
+
+/// How long one request looks for what it lists. What comes then is a page that has less than
+/// was asked for, and says where to go on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scan {
+    /// Rows that are looked at between two looks at the time.
+    pub rows: u32,
+    pub time: Duration,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self { rows: 5_000, time: Duration::from_secs(2) }
+    }
 }
 
 /// All about one instance, or one key of a stateless role.
@@ -72,6 +90,11 @@ pub struct Accounts {
     pub events: u64,
     pub plugins: Vec<PluginAccount>,
     pub sinks: Vec<SinkAccount>,
+    /// Events of senders that no plugin took when they came, by type.
+    pub untaken: Vec<UntakenAccount>,
+    /// Duplicates with other content than the event that was accepted under their source and
+    /// id, since the host started, as far as they were compared.
+    pub differing_duplicates: u64,
     /// Whether every sum adds up.
     pub balanced: bool,
 }
@@ -109,12 +132,21 @@ pub struct SinkAccount {
     pub balanced: bool,
 }
 
+#[derive(Debug, Serialize)]
+pub struct UntakenAccount {
+    /// Empty: all types beyond the first hundred.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    pub events: u64,
+    pub last_at: u64,
+}
+
 impl Admin {
     /// # Errors
     /// If no connection can be made.
     pub async fn new(store: &SqliteStore) -> Result<Self, ReadError> {
         let pool = store.reading(CONNECTIONS).await.map_err(failed)?;
-        Ok(Self { pool })
+        Ok(Self { pool, scan: Scan::default() })
     }
 
     /// How many instances a plugin has, by status.
@@ -205,8 +237,20 @@ impl Admin {
         let events = count(&mut snapshot, "SELECT events AS n FROM totals").await?;
         let plugins = sqlx::query("SELECT * FROM plugins ORDER BY plugin");
         let plugins = plugins.fetch_all(&mut *snapshot).await.map_err(failed)?;
-        let mut accounts =
-            Accounts { events, plugins: Vec::new(), sinks: Vec::new(), balanced: true };
+        let untaken = recover::untaken(&mut snapshot).await.map_err(failed)?;
+        let untaken = untaken.into_iter().map(|row| UntakenAccount {
+            event_type: row.event_type,
+            events: row.count,
+            last_at: row.last_at.0,
+        });
+        let mut accounts = Accounts {
+            events,
+            plugins: Vec::new(),
+            sinks: Vec::new(),
+            untaken: untaken.collect(),
+            differing_duplicates: 0,
+            balanced: true,
+        };
         for row in &plugins {
             accounts.plugins.push(plugin_account(&mut snapshot, row).await?);
         }

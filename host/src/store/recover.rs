@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use sagabox_engine::model::{Counters, Cursor, DeadLetterId, Position, Sequence, SinkName};
-use sagabox_engine::store::{
-    PluginProgress, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress,
+use sagabox_engine::model::{
+    Counters, Cursor, DeadLetterId, Position, Sequence, SinkName, Timestamp,
 };
+use sagabox_engine::store::{
+    PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Untaken,
+};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::letters;
@@ -43,10 +46,23 @@ pub(super) async fn recover(reader: &mut SqliteConnection) -> Result<Recovered, 
     let in_log = rows::number(&row, "position").map_err(undecodable)?;
     recovered.position = Position(in_log.max(cursors.unwrap_or(0)));
     recovered.dead_letter = DeadLetterId(rows::number(&row, "letter").map_err(undecodable)?);
+    recovered.untaken = untaken(reader).await?;
     let marks = sqlx::query("SELECT * FROM age_marks ORDER BY at").fetch_all(reader).await?;
     let marks = marks.iter().map(rows::age_mark).collect::<Result<_, _>>();
     recovered.age_marks = marks.map_err(undecodable)?;
     Ok(recovered)
+}
+
+pub(super) async fn untaken(reader: &mut SqliteConnection) -> Result<Vec<Untaken>, sqlx::Error> {
+    let rows = sqlx::query("SELECT * FROM untaken ORDER BY type").fetch_all(reader).await?;
+    let row = |row: &SqliteRow| -> Result<Untaken, ReadError> {
+        Ok(Untaken {
+            event_type: rows::text(row, "type")?,
+            count: rows::number(row, "events")?,
+            last_at: Timestamp(rows::number(row, "last_at")?),
+        })
+    };
+    rows.iter().map(|found| row(found).map_err(undecodable)).collect()
 }
 
 /// All that have made progress, and all that have messages.

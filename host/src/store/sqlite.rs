@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
+use sagabox_engine::identity::event_identity;
 use sagabox_engine::model::{
-    DeadLetter, DeadLetterId, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
-    SinkName, Timer, TimerPlace, TimerRef, Timestamp,
+    DeadLetter, DeadLetterId, Event, Held, Key, LogEntry, Message, Origin, PluginName, Position,
+    Sequence, SinkName, Timer, TimerPlace, TimerRef, Timestamp,
 };
 use sagabox_engine::store::{
     Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, Page, PluginProgress,
@@ -470,6 +471,23 @@ impl Store for SqliteStore {
         let (cursor, counters) = (rows::parsed(row, "cursor")?, rows::parsed(row, "counters")?);
         let progress = PluginProgress { plugin: plugin.clone(), cursor, counters };
         Ok(Some(RecoveredPlugin { progress, parked }))
+    }
+
+    /// In `seen`, which has the newest identities: some hundred thousand rows at most.
+    async fn read_accepted(
+        &self,
+        events: &[Arc<Event>],
+    ) -> Result<Vec<Option<Arc<Event>>>, ReadError> {
+        let hash = |event: &Arc<Event>| format!("{:032x}", event_identity(Origin::Outside, event));
+        let hashes: Vec<String> = events.iter().map(hash).collect();
+        let sql = "SELECT lower(hex(seen.hash)) AS hash, log.event FROM seen JOIN log USING (position) \
+                   WHERE seen.hash IN (SELECT unhex(value) FROM json_each(?))";
+        let query = sqlx::query(sql).bind(rows::json(&hashes));
+        let mut accepted = BTreeMap::new();
+        for row in self.rows(query).await? {
+            accepted.insert(rows::text(&row, "hash")?, rows::event(&row)?);
+        }
+        Ok(hashes.iter().map(|hash| accepted.get(hash).cloned()).collect())
     }
 
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {

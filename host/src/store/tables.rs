@@ -7,7 +7,7 @@ use rusqlite::{Connection, Params};
 use sagabox_engine::model::{
     DeadLetter, DeadLetterStatus, DeadLetterSubject, Key, PluginName, Position, SinkName,
 };
-use sagabox_engine::store::{Append, Batch, Closing};
+use sagabox_engine::store::{self, Append, Batch, Closing, UNTAKEN_TYPES_MAX};
 
 use super::rows::json as json_rows;
 use super::rows::{self, encode, integer};
@@ -47,7 +47,7 @@ pub(super) fn write_log(
     batch: &Batch,
     duplicates: &[Position],
 ) -> Result<(), WriteError> {
-    let is_duplicate = |position| duplicates.binary_search(position).is_ok();
+    let is_duplicate = |position: &Position| duplicates.binary_search(position).is_ok();
     let entries = || batch.appends.iter().filter(|append| !is_duplicate(&append.position));
     let sql =
         "INSERT INTO log (position, received_at, subject, event, hops) VALUES (?, ?, ?, ?, ?)";
@@ -59,12 +59,30 @@ pub(super) fn write_log(
     let count = (batch.appends.len() - duplicates.len()) as u64;
     let counted = (count > 0).then_some(integer(count));
     each(writer, "UPDATE totals SET events = events + ?", counted, |count| [count])?;
+    write_untaken(writer, batch, is_duplicate)?;
     let sql = "UPDATE timers SET fired = 1 \
                WHERE plugin = ? AND instance = ? AND name = ? AND due = ? AND set_by = ?";
     let fired = batch.appends.iter().filter_map(|append| append.fires.as_ref());
     each(writer, sql, fired.chain(&batch.timers_fired), |timer| {
         let names = (timer.plugin.as_str(), timer.instance.as_str(), timer.name.as_str());
         (names.0, names.1, names.2, integer(timer.due.0), integer(timer.set_by.0))
+    })
+}
+
+fn write_untaken(
+    writer: &Connection,
+    batch: &Batch,
+    is_duplicate: impl Fn(&Position) -> bool,
+) -> Result<(), WriteError> {
+    let sql = "INSERT INTO untaken (type, events, last_at) \
+               SELECT CASE WHEN EXISTS (SELECT 1 FROM untaken WHERE type = ?1) \
+                             OR (SELECT count(*) FROM untaken WHERE type <> '') < ?4 \
+                      THEN ?1 ELSE '' END, ?2, ?3 WHERE true \
+               ON CONFLICT DO UPDATE SET events = events + excluded.events, \
+                                         last_at = excluded.last_at";
+    let counts = store::untaken(batch, |position| is_duplicate(&position));
+    each(writer, sql, counts, |(event_type, (count, last_at))| {
+        (event_type, integer(count), integer(last_at.0), integer(UNTAKEN_TYPES_MAX as u64))
     })
 }
 

@@ -809,4 +809,28 @@ pub const MUTATIONS: &[Mutation] = &[
             replace: "Some(check) if check.date.0 > 0 =>",
         }],
     },
+    Mutation {
+        name: "what waits behind a letter that is to be redriven overtakes it",
+        edits: &[Edit {
+            file: "parking.rs",
+            find: "        let limit = self.limit().min(behind);",
+            replace: "        let limit = self.limit().max(behind.min(0));",
+        }],
+    },
+    Mutation {
+        name: "duplicates count as events that no plugin takes",
+        edits: &[Edit {
+            file: "store/memory.rs",
+            find: "untaken(batch, |position| committed.duplicates.contains(&position))",
+            replace: "untaken(batch, |position| position.0 == 0)",
+        }],
+    },
+    Mutation {
+        name: "a duplicate with other content is one like any other",
+        edits: &[Edit {
+            file: "comparison.rs",
+            find: "(&a.event_type, &a.subject, &a.data) != (&b.event_type, &b.subject, &b.data)",
+            replace: "(&a.source, &a.id) != (&b.source, &b.id)",
+        }],
+    },
 ];

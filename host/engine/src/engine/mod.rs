@@ -18,6 +18,7 @@ use crate::Serving;
 use crate::asking::Lookups;
 use crate::backlog::Backlog;
 use crate::commit::{Offer, Work};
+use crate::comparison::Comparison;
 use crate::handler::Handler;
 use crate::housekeeping::Retention;
 use crate::lookup::Lookup;
@@ -152,6 +153,7 @@ struct Shared {
     /// The time for an orderly end is over.
     cut_off: CancellationToken,
     ended: watch::Sender<Option<EngineEnd>>,
+    comparison: Comparison,
 }
 
 /// How to reach the stages from the first recovery to the next.
@@ -218,6 +220,7 @@ impl Engine {
             life: Mutex::new(None),
             sinks: Arc::new(SinkStates::default()),
             lookups: Arc::new(lookups),
+            comparison: Comparison::default(),
             stop: CancellationToken::new(),
             cut_off: CancellationToken::new(),
             ended: watch::Sender::new(None),
@@ -264,8 +267,15 @@ impl Engine {
         let events = events.into_iter().map(Arc::new).collect();
         let offer = Offer { events, hops, reply, permit };
         life.work.send(Work::Offer(offer)).map_err(|_| recovering())?;
+        let log = Arc::clone(&life.log);
+        // The stages end when nobody holds their channels.
         drop(life);
-        receipts.await.unwrap_or_else(|_| Err(recovering()))
+        let (mut receipts, events) = receipts.await.unwrap_or_else(|_| Err(recovering()))?;
+        if hops == Hops::OUTSIDE && receipts.contains(&Receipt::Duplicate) {
+            let store = &*self.shared.parts.store;
+            self.shared.comparison.mark(&mut receipts, &events, &log, store).await;
+        }
+        Ok(receipts)
     }
 
     /// Has a plugin served by this handler: a plugin that is not served yet, or another

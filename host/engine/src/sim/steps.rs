@@ -26,7 +26,7 @@ use crate::handler::{Call, Handler, Reply};
 use crate::housekeeping::Retention;
 use crate::lookup::{Lookup, Unanswered};
 use crate::model::{
-    AnswerValue, DeadLetter, DeadLetterId, Failure, Held, Key, LogEntry, Manifest, Message,
+    AnswerValue, DeadLetter, DeadLetterId, Event, Failure, Held, Key, LogEntry, Manifest, Message,
     PluginName, Position, Sequence, SinkName, State, TimerPlace, Timestamp,
 };
 use crate::store::memory::MemoryStore;
@@ -544,6 +544,14 @@ impl Store for SteppedStore {
     async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {
         self.steps.read("read_plugin").await?;
         self.inner.read_plugin(plugin).await
+    }
+
+    async fn read_accepted(
+        &self,
+        events: &[Arc<Event>],
+    ) -> Result<Vec<Option<Arc<Event>>>, ReadError> {
+        self.steps.read("read_accepted").await?;
+        self.inner.read_accepted(events).await
     }
 
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {

@@ -1,10 +1,20 @@
 //! Workers that die with what they lease: only what kills them becomes a dead letter.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::small::{COMMAND, keys, letters, send, start};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::small::{COMMAND, keys, letters, send, start, start_with};
+use super::world::event;
 use crate::engine::{Engine, LeaseRequest, Selection, Settings};
+use crate::handler::{Call, Handler, Reply};
+use crate::model::{
+    Absent, Correlation, Decision, Effect, Failure, Manifest, MessageKind, Outgoing, Role, State,
+    Subscription,
+};
 use crate::store::memory::MemoryStore;
 
 const ATTEMPTS: u32 = 4;
@@ -146,5 +156,76 @@ async fn a_slow_worker_kills_nothing() {
         }
     }
     assert_eq!((done, letters(&store).len()), (50, 0));
+    engine.drain().await;
+}
+
+/// Sends a command of so many bytes as its event's data says.
+struct Large(Manifest);
+
+impl Handler for Large {
+    fn manifest(&self) -> &Manifest {
+        &self.0
+    }
+
+    fn handle(&self, call: &Call) -> Result<Reply, Failure> {
+        let data: Value = serde_json::from_slice(&call.event.data).expect("JSON");
+        let bytes = usize::try_from(data["bytes"].as_u64().expect("a number")).expect("few");
+        let message = Outgoing {
+            kind: MessageKind::Command,
+            event_type: COMMAND.to_owned(),
+            subject: None,
+            datacontenttype: "text/plain".to_owned(),
+            extensions: Vec::new(),
+            data: vec![b'x'; bytes].into(),
+        };
+        Ok(Reply::Decided(Decision { messages: vec![message], ..Decision::default() }))
+    }
+
+    fn migrate(&self, state: &State, _: u32) -> Result<Bytes, String> {
+        Ok(state.data.clone())
+    }
+}
+
+/// However many messages a worker asks for, a lease has a bounded number of bytes, or one message.
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_bounded_in_bytes() {
+    let store = MemoryStore::new();
+    let handler = Large(Manifest {
+        name: "large".into(),
+        role: Role::Saga,
+        version: "1".into(),
+        description: String::new(),
+        subscriptions: vec![Subscription {
+            event_type: "send".to_owned(),
+            key: Correlation::Pointer("/order".to_owned()),
+            effect: Effect::Handle,
+            absent: Absent::Ignore,
+        }],
+        commands: [COMMAND.to_owned()].into(),
+        events: BTreeSet::new(),
+        lookups: BTreeSet::new(),
+        streams: false,
+        state_version: 0,
+    });
+    let engine = start_with(&store, Arc::new(handler), None, Settings::default()).await;
+    let mib = 1 << 20;
+    // The fourth is larger than a lease; all are of one key, and come in their order.
+    let sizes = [6 * mib, 6 * mib, 6 * mib, 20 * mib, 1, 15 * mib, 2 * mib];
+    let send = |(number, bytes): (usize, &usize)| {
+        event("send", &format!("e-{number}"), &json!({"order": "k", "bytes": bytes}))
+    };
+    let events = sizes.iter().enumerate().map(send).collect();
+    engine.offer(events).await.expect("the store in memory takes it");
+    let mut leases = Vec::new();
+    while leases.iter().map(Vec::len).sum::<usize>() < sizes.len() {
+        let request = LeaseRequest { max: 100, wait: Duration::from_secs(5), duration: LEASE };
+        let lease = engine.lease(COMMAND, request).await.expect("a lease");
+        let bytes = lease.messages.iter().map(|leased| leased.message.event.data.len());
+        leases.push(bytes.collect::<Vec<_>>());
+        engine.acknowledge(COMMAND, lease.id, Selection::All).await.expect("acknowledged");
+    }
+    let expected: [&[usize]; 4] = [&[6 * mib, 6 * mib], &[6 * mib], &[20 * mib], &[1, 15 * mib]];
+    assert_eq!(leases[..4], expected);
+    assert_eq!(leases[4..], [[2 * mib]]);
     engine.drain().await;
 }

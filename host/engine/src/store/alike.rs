@@ -58,6 +58,8 @@ impl Script {
     pub fn batch(&mut self) -> Batch {
         let mut batch = Batch::default();
         self.add_events(&mut batch);
+        let types = batch.appends.iter().map(|append| append.event.event_type.clone());
+        batch.untaken = types.filter(|_| self.random.random_ratio(1, 3)).collect();
         self.add_instances(&mut batch);
         self.add_messages(&mut batch);
         self.add_waiting(&mut batch);

@@ -11,12 +11,12 @@ use async_trait::async_trait;
 use super::{
     AgeMark, Batch, CommitError, Committed, DecidedEvent, Expire, Loaded, LoadedAll, MessageLane,
     OpenLetter, Page, ParkedKey, PluginProgress, ReadError, Recovered, RecoveredPlugin,
-    RecoveredSink, SinkProgress, Store, StreamPage, TimerRow,
+    RecoveredSink, SinkProgress, Store, StreamPage, TimerRow, UNTAKEN_TYPES_MAX, Untaken, untaken,
 };
 use crate::model::{
     AgeTime, Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
-    DecisionRecord, Held, Instance, Key, LogEntry, Message, Origin, Parked, PluginName, Position,
-    Sequence, SinkName, Timer, TimerName, TimerPlace, TimerRef, Timestamp,
+    DecisionRecord, Event, Held, Instance, Key, LogEntry, Message, Origin, Parked, PluginName,
+    Position, Sequence, SinkName, Timer, TimerName, TimerPlace, TimerRef, Timestamp,
 };
 
 /// Cheap to clone; all clones are one store.
@@ -48,6 +48,7 @@ pub struct Tables {
     /// Letters of each sink's messages that were closed as compensated.
     pub compensated: BTreeMap<SinkName, u64>,
     pub age_marks: BTreeMap<AgeTime, AgeMark>,
+    pub untaken: BTreeMap<String, (u64, Timestamp)>,
     /// What was removed, for whoever checks afterwards.
     pub removed: Removed,
 }
@@ -120,6 +121,15 @@ impl Tables {
         }
         for timer in &batch.timers_fired {
             self.fire(timer);
+        }
+        for (event_type, (count, last_at)) in
+            untaken(batch, |position| committed.duplicates.contains(&position))
+        {
+            let named = self.untaken.keys().filter(|name| !name.is_empty()).count();
+            let is_known = self.untaken.contains_key(event_type);
+            let name = if is_known || named < UNTAKEN_TYPES_MAX { event_type } else { "" };
+            let row = self.untaken.entry(name.to_owned()).or_default();
+            *row = (row.0 + count, last_at);
         }
         for (plugin, key) in &batch.instances_removed {
             let row = (plugin.clone(), key.clone());
@@ -311,6 +321,15 @@ impl Tables {
             plugins: plugins.collect(),
             sinks: sinks.collect(),
             age_marks: self.age_marks.values().copied().collect(),
+            untaken: self
+                .untaken
+                .iter()
+                .map(|(event_type, &(count, last_at))| Untaken {
+                    event_type: event_type.clone(),
+                    count,
+                    last_at,
+                })
+                .collect(),
         }
     }
 
@@ -581,6 +600,19 @@ impl Store for MemoryStore {
     async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {
         let known = self.lock().recover().plugins;
         Ok(known.into_iter().find(|known| known.progress.plugin == *plugin))
+    }
+
+    async fn read_accepted(
+        &self,
+        events: &[Arc<Event>],
+    ) -> Result<Vec<Option<Arc<Event>>>, ReadError> {
+        let tables = self.lock();
+        let accepted = events.iter().map(|event| {
+            let identity = (Origin::Outside, event.source.clone(), event.id.clone());
+            let entry = tables.seen.get(&identity).and_then(|position| tables.log.get(position));
+            entry.map(|entry| Arc::clone(&entry.event))
+        });
+        Ok(accepted.collect())
     }
 
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {

@@ -23,8 +23,8 @@ use thiserror::Error;
 
 use crate::model::{
     AgeTime, Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DecisionRecord, Event,
-    Held, Hops, Instance, Key, LogEntry, Message, Parked, PluginName, Position, Sequence, SinkName,
-    Timer, TimerName, TimerPlace, TimerRef, Timestamp,
+    Held, Hops, Instance, Key, LogEntry, Message, Origin, Parked, PluginName, Position, Sequence,
+    SinkName, Timer, TimerName, TimerPlace, TimerRef, Timestamp,
 };
 
 #[async_trait]
@@ -130,6 +130,14 @@ pub trait Store: Send + Sync + 'static {
     /// What `recover` says of one plugin; none if it was never served.
     async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError>;
 
+    /// For each of these events of senders: the one that was accepted under its (source, id),
+    /// if the store still has it and finds it at a bounded cost, whatever is in the log. The
+    /// newest ones are always found.
+    async fn read_accepted(
+        &self,
+        events: &[Arc<Event>],
+    ) -> Result<Vec<Option<Arc<Event>>>, ReadError>;
+
     /// One dead letter.
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError>;
 }
@@ -200,6 +208,9 @@ pub struct Batch {
     pub letters_noted: Vec<(DeadLetterId, String)>,
     pub plugins: Vec<PluginProgress>,
     pub sinks: Vec<SinkProgress>,
+    /// Types that no plugin takes: senders' events of them that `appends` writes are counted
+    /// by type, see [`Untaken`].
+    pub untaken: BTreeSet<String>,
     /// After all of the above: what is too old goes, some of it with each commit.
     pub expire: Option<Expire>,
 }
@@ -319,6 +330,46 @@ pub struct AgeMark {
     pub wall: Timestamp,
 }
 
+/// Types that are counted by their names. A sender can invent any number of them: all others
+/// count as one, whose name is empty.
+pub const UNTAKEN_TYPES_MAX: usize = 100;
+/// A longer name counts as one of the others.
+pub const UNTAKEN_TYPE_BYTES_MAX: usize = 256;
+
+/// Events of senders that no plugin took when they came, of one type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untaken {
+    /// Empty: all types beyond the bounds.
+    pub event_type: String,
+    pub count: u64,
+    /// When the last one was accepted.
+    pub last_at: Timestamp,
+}
+
+/// How many of a batch's appends count as untaken, by type, and when the last was accepted:
+/// those of senders and of a type that no plugin takes, that are written.
+pub fn untaken<'b>(
+    batch: &'b Batch,
+    is_duplicate: impl Fn(Position) -> bool,
+) -> BTreeMap<&'b str, (u64, Timestamp)> {
+    let mut counts = BTreeMap::new();
+    if batch.untaken.is_empty() {
+        return counts;
+    }
+    for append in batch.appends.iter().filter(|append| !is_duplicate(append.position)) {
+        let event_type = append.event.event_type.as_str();
+        let is_sent = append.hops.origin() == Origin::Outside && !append.redriven;
+        if is_sent && batch.untaken.contains(event_type) {
+            let is_short = event_type.len() <= UNTAKEN_TYPE_BYTES_MAX;
+            let count = counts.entry(if is_short { event_type } else { "" });
+            let (count, last_at) = count.or_insert((0, append.received_at));
+            *count += 1;
+            *last_at = append.received_at;
+        }
+    }
+    counts
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// The highest position that the log or a plugin's cursor names; zero for a fresh store.
@@ -329,6 +380,8 @@ pub struct Recovered {
     pub sinks: Vec<RecoveredSink>,
     /// Ascending.
     pub age_marks: Vec<AgeMark>,
+    /// By type, ascending.
+    pub untaken: Vec<Untaken>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -107,6 +107,8 @@ pub async fn all(stores: &dyn Stores) {
     log::an_event_is_known_by_its_origin_source_and_id(stores).await;
     log::a_young_event_is_known_for_its_whole_time(stores).await;
     log::a_redriven_event_is_written_whatever_was_there(stores).await;
+    log::events_that_no_plugin_takes_are_counted_by_type(stores).await;
+    log::an_accepted_event_is_found_by_its_identity(stores).await;
     log::the_log_is_read_in_order_and_in_pieces(stores).await;
     log::a_page_ends_before_it_has_too_many_bytes(stores).await;
     log::a_stream_is_read_between_two_positions(stores).await;
