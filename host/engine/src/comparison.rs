@@ -124,7 +124,7 @@ mod tests {
         let appends = vec![append(1, event("old", "a")), append(2, event("new", "a"))];
         let newest = append(2, event("new", "a"));
         store.commit(&Batch { appends, ..Batch::default() }).await.unwrap();
-        let log = Tail::new(1, |entry: &LogEntry| entry.event.bytes());
+        let log = Tail::new(1, 1 << 20, |entry: &LogEntry| entry.event.bytes());
         let Append { position, received_at, event: kept, hops, .. } = newest;
         log.publish([(2, LogEntry { position, received_at, event: kept, hops })], 2);
 

@@ -340,6 +340,7 @@ mod tests {
         store.commit(&batch).await.expect("the store in memory takes it");
         let instance = Instance {
             key,
+            started: Position(1),
             status: InstanceStatus::Running,
             state: None,
             decided: last,

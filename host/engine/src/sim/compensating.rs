@@ -163,7 +163,7 @@ async fn a_refusal_reaches_no_later_instance_of_the_same_key_and_its_letter_says
         ..Retention::default()
     };
     let settings = Settings { retention, ..Settings::default() };
-    let slow = Arc::new(Refusing(Duration::from_secs(60)));
+    let slow = Sink::new(Arc::new(Refusing(Duration::from_secs(60))));
     let engine = start_with(&store, Arc::new(Orders::new()), Some(slow), settings).await;
     let start = |id: &str| event("place", id, &json!({"order": "lasting"}));
     let end = Event { event_type: "end".to_owned(), ..start("end") };
