@@ -689,6 +689,14 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
+        name: "a timer that cannot fire is forgotten with the dispatcher that was to bury it",
+        edits: &[Edit {
+            file: "dispatch/unwritable.rs",
+            find: "self.caution.timers.push((self.handed_over + 1, timer.clone()));",
+            replace: "",
+        }],
+    },
+    Mutation {
         name: "draining waits for what never ends",
         edits: &[Edit {
             file: "engine/ending.rs",

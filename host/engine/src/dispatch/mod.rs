@@ -361,6 +361,7 @@ impl Dispatcher {
         if dispatcher.manifest.role.has_instances() {
             dispatcher.restore().await?;
         }
+        dispatcher.bury_timers_again();
         let inbox = Inbox { results: results_of, requests, versions, rejections: rejections_of };
         Ok((dispatcher, inbox))
     }
@@ -375,7 +376,7 @@ impl Dispatcher {
                     HandedOver::Durable => {}
                     HandedOver::Stopped => break,
                     HandedOver::Rejected(reason, batch) => {
-                        return self.begin_again(&reason, &batch, &stop).await;
+                        return self.begin_again(&reason, &batch, &mut inbox, &stop).await;
                     }
                 }
             }
@@ -406,9 +407,9 @@ impl Dispatcher {
                 biased;
                 () = stop.cancelled() => break,
                 Some(rejection) = inbox.rejections.recv() => match rejection {
-                    Rejection::Timer { row, event, reason } => self.bury_timer(&row, event, &reason),
+                    Rejection::Timer(timer) => self.bury_timer(timer),
                     Rejection::Changes { reason, batch } => {
-                        return self.begin_again(&reason, &batch, &stop).await;
+                        return self.begin_again(&reason, &batch, &mut inbox, &stop).await;
                     }
                 },
                 permit = slot.acquire_owned(), if hand_over => {

@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{DeadLetterStatus, DeadLetterSubject, Event, Key, LogEntry, Position};
-use crate::rejection::Rejection;
-use crate::store::{Batch, TimerRow};
+use crate::model::{DeadLetterStatus, DeadLetterSubject, Key, LogEntry, Position};
+use crate::rejection::{Rejection, TimerRejection};
+use crate::store::Batch;
 
 use super::{Delivery, Dirty, Dispatcher, Exit, Inbox};
 
@@ -42,6 +42,8 @@ pub struct Caution {
     /// Whether it is, and is about to be buried.
     is_found: bool,
     unwritable: BTreeMap<Suspect, Unwritable>,
+    /// Timers that could not fire, and with which of the dispatcher's commits each is buried.
+    timers: Vec<(u64, TimerRejection)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,9 +183,7 @@ impl Dispatcher {
                         Rejection::Changes { reason, batch } => {
                             return HandedOver::Rejected(reason, batch);
                         }
-                        Rejection::Timer { row, event, reason } => {
-                            self.bury_timer(&row, event, &reason);
-                        }
+                        Rejection::Timer(timer) => self.bury_timer(timer),
                     },
                     told = &mut durable => match told {
                         Ok(()) => break,
@@ -204,6 +204,7 @@ impl Dispatcher {
         mut self,
         reason: &str,
         batch: &Batch,
+        inbox: &mut Inbox,
         stop: &CancellationToken,
     ) -> Exit {
         tracing::error!(
@@ -211,11 +212,19 @@ impl Dispatcher {
             "the store cannot write what came of some event; the plugin goes back to find it"
         );
         self.recall();
+        self.count_durable();
+        self.caution.timers.retain(|(commit, _)| *commit > self.durable);
         if !self.caution.learn(reason, batch) {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+        inbox.rejections.close();
+        while let Ok(rejection) = inbox.rejections.try_recv() {
+            if let Rejection::Timer(timer) = rejection {
+                self.caution.timers.push((0, timer));
             }
         }
         Exit::Again(self.caution)
@@ -292,19 +301,28 @@ impl Dispatcher {
     }
 
     /// Buries the event of a timer that is due, and that the store cannot append to the log.
-    pub(super) fn bury_timer(&mut self, row: &TimerRow, event: Arc<Event>, reason: &str) {
+    pub(super) fn bury_timer(&mut self, timer: TimerRejection) {
+        self.count_durable();
+        self.caution.timers.retain(|(commit, _)| *commit > self.durable);
+        self.caution.timers.push((self.handed_over + 1, timer.clone()));
+        let TimerRejection { row, event, reason } = timer;
         let received_at = (self.around.clock)();
         let entry = LogEntry { position: row.timer.set_by, received_at, event, hops: row.hops };
         self.counters.received += 1;
         self.bury(&entry, None, format!("the timer cannot fire: {reason}"), 0);
-        self.changes.timers_fired.push(row.timer.clone());
+        self.changes.timers_fired.push(row.timer);
+    }
+
+    /// Buries the timers again of which the dispatcher before had not told the store.
+    pub(super) fn bury_timers_again(&mut self) {
+        for (_, timer) in std::mem::take(&mut self.caution.timers) {
+            self.bury_timer(timer);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::model::DeadLetter;
     use crate::store::contract::{decision, held, letter};

@@ -74,12 +74,19 @@ pub(super) async fn supervise(shared: Arc<Shared>, stages: Stages) {
             break EngineEnd::Fenced(reason);
         }
         tracing::error!(%reason, "all stages start again, from what is in the store");
-        if by_mistake {
-            // It may well happen again at once.
-            tokio::time::sleep(RECOVER_DELAY).await;
-        }
-        // If the engine is stopped meanwhile, nothing is under way that could be drained.
-        let Some(next) = revive(&shared).await else { break EngineEnd::Drained };
+        let revived = async {
+            if by_mistake {
+                // It may well happen again at once.
+                tokio::time::sleep(RECOVER_DELAY).await;
+            }
+            revive(&shared).await
+        };
+        let next = tokio::select! {
+            biased;
+            // Nothing is under way that could be drained.
+            () = shared.stop.cancelled() => break EngineEnd::Drained,
+            next = revived => next,
+        };
         shared.serving.set(Ok(()));
         stages = next;
     };
@@ -88,20 +95,15 @@ pub(super) async fn supervise(shared: Arc<Shared>, stages: Stages) {
     shared.ended.send_replace(Some(end));
 }
 
-/// Tries to recover until it works, or the engine is stopped.
-async fn revive(shared: &Arc<Shared>) -> Option<Stages> {
+/// Tries to recover until it works.
+async fn revive(shared: &Arc<Shared>) -> Stages {
     loop {
         let attempt = async {
             let recovered = shared.parts.store.recover().await?;
             Stages::start(shared, recovered).await
         };
-        let attempt = tokio::select! {
-            biased;
-            () = shared.stop.cancelled() => return None,
-            attempt = attempt => attempt,
-        };
-        match attempt {
-            Ok(stages) => return Some(stages),
+        match attempt.await {
+            Ok(stages) => return stages,
             Err(error) => {
                 tracing::error!(%error, "the store cannot be read; trying again");
                 tokio::time::sleep(RECOVER_DELAY).await;

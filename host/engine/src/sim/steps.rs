@@ -188,6 +188,7 @@ fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<Sent, String> {
             },
             delivered: &|| lock(&sink).clone(),
             directory: None,
+            stop: None,
         };
         let done = life_of.run(async {
             let over = async {
