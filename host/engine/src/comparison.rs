@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::model::{Event, LogEntry, Origin};
+use crate::model::{Event, LogEntry, Origin, reserved};
 use crate::monotonic::Instant;
 use crate::receipt::Receipt;
 use crate::store::Store;
@@ -17,6 +17,8 @@ use crate::tail::Tail;
 const TAIL_PAUSE: Duration = Duration::from_millis(20);
 /// A look at the newest identities in the store takes some ten milliseconds.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// Of one request, in the store.
+const STORE_EVENTS_MAX: usize = 1_000;
 
 #[derive(Default)]
 pub struct Comparison {
@@ -43,7 +45,9 @@ impl Comparison {
         let mut differing = Vec::new();
         let mut found = vec![false; asked.len()];
         log.each(|entry| {
-            if entry.hops.origin() != Origin::Outside {
+            // What an operator brought back is not as its sender sent it.
+            let is_back = entry.event.extension(reserved::EXTENSION_REDRIVEN).is_some();
+            if entry.hops.origin() != Origin::Outside || is_back {
                 return;
             }
             let accepted = identity(&entry.event);
@@ -56,6 +60,7 @@ impl Comparison {
         });
         let mut found = found.into_iter();
         asked.retain(|_| !found.next().unwrap_or_default());
+        asked.truncate(STORE_EVENTS_MAX);
         if !asked.is_empty() && is_time(&self.store_at, STORE_PAUSE) {
             let rest: Vec<Arc<Event>> = asked.iter().map(|at| Arc::clone(&events[*at])).collect();
             // A store that cannot be read now has said so where it matters.

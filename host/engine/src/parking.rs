@@ -313,7 +313,9 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         let mut places = Vec::new();
         if let Some(parked) = self.keys.get_mut(key) {
             parked.letters.remove(&place);
-            let limit = parked.limit();
+            // What waits behind another letter stays, also if that one is to be redriven.
+            let later = parked.letters.iter().find(|(_, letter)| letter.step != Step::Taken);
+            let limit = later.map_or(u64::MAX, |(place, _)| *place);
             places.extend(parked.waiting.range(place..limit));
             places.iter().for_each(|place| _ = parked.waiting.remove(place));
         }
@@ -518,6 +520,20 @@ mod tests {
         parking.resolve(&"a", 7);
         let portion = parking.next_portion().expect("the second letter");
         assert_eq!((portion.letter, portion.places), (Some(DeadLetterId(8)), places([9])));
+    }
+
+    #[test]
+    fn what_is_discarded_takes_nothing_from_a_later_letter_that_is_to_be_redriven() {
+        let mut parking = parking();
+        parking.bury(&"a", 8, DeadLetterId(1));
+        parking.park(&"a", 9);
+        parking.redrive(&"a", 8);
+        // Before it is read, a row in front of it fails.
+        parking.bury(&"a", 6, DeadLetterId(2));
+        parking.park(&"a", 7);
+        assert_eq!(parking.discard(&"a", 6), [7]);
+        let portion = parking.next_portion().expect("the letter and its row");
+        assert_eq!((portion.letter, portion.places), (Some(DeadLetterId(1)), places([9])));
     }
 
     #[test]
