@@ -818,14 +818,6 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
-        name: "what waits behind a letter that is to be redriven overtakes it",
-        edits: &[Edit {
-            file: "parking.rs",
-            find: "        let limit = self.limit().min(behind);",
-            replace: "        let limit = self.limit().max(behind.min(0));",
-        }],
-    },
-    Mutation {
         name: "duplicates count as events that no plugin takes",
         edits: &[Edit {
             file: "store/memory.rs",
@@ -839,6 +831,38 @@ pub const MUTATIONS: &[Mutation] = &[
             file: "comparison.rs",
             find: "(&a.event_type, &a.subject, &a.data) != (&b.event_type, &b.subject, &b.data)",
             replace: "(&a.source, &a.id) != (&b.source, &b.id)",
+        }],
+    },
+    Mutation {
+        name: "decisions that wait for a commit are bounded by their number alone",
+        edits: &[Edit {
+            file: "dispatch/mod.rs",
+            find: "            && self.may_call(jobs.len() + of_trial.len())",
+            replace: "            && self.may_call(jobs.len() + of_trial.len()).max(true)",
+        }],
+    },
+    Mutation {
+        name: "all timers that are due fire in one commit, whatever their data",
+        edits: &[Edit {
+            file: "timer_index.rs",
+            find: "            && (bytes < page.bytes || due.is_empty())",
+            replace: "            && (bytes < usize::MAX || page.bytes > 0)",
+        }],
+    },
+    Mutation {
+        name: "a second letter that is redriven is overtaken",
+        edits: &[Edit {
+            file: "parking.rs",
+            find: "letter.step != Step::Taken && Some(**place) != next;",
+            replace: "letter.step == Step::Open && Some(**place) != next;",
+        }],
+    },
+    Mutation {
+        name: "whatever a claim looks through is kept",
+        edits: &[Edit {
+            file: "dispatch/look_back.rs",
+            find: "event.decided_at > since && may_be_held(event)",
+            replace: "event.decided_at > since && may_be_held(event).max(true)",
         }],
     },
 ];

@@ -170,6 +170,9 @@ pub struct Dispatcher {
     place: Position,
     /// What lies between: it waits for instances that are not here.
     chunks: VecDeque<Chunk>,
+    /// How many instances a chunk may ask for, and whether the last one was cut for that.
+    load_keys: usize,
+    is_cut: bool,
     /// In the order of the chunks that wait for them.
     loads: FuturesOrdered<BoxFuture<'static, Found>>,
     /// The keys that these loads are about.
@@ -322,6 +325,8 @@ impl Dispatcher {
             read_to: Position(progress.cursor.settled),
             place: Position(progress.cursor.settled),
             chunks: VecDeque::new(),
+            load_keys: reading::LOAD_KEYS_FIRST,
+            is_cut: false,
             loads: FuturesOrdered::new(),
             loading: BTreeSet::new(),
             watermark: Watermark::new(&progress.cursor),
