@@ -20,6 +20,7 @@ use crate::housekeeping::Removal;
 use crate::model::{
     DeadLetter, DeadLetterId, DecisionRecord, Event, Held, Hops, Instance, Key, LogEntry, Message,
     MessageKind, Origin, Parked, PluginName, Position, Sequence, SinkName, TimerName, TimerRef,
+    Wait,
 };
 use crate::monotonic::Instant;
 use crate::outbox::Outboxes;
@@ -93,6 +94,8 @@ pub struct PluginChanges {
     pub outgoing: Vec<Addressed>,
     pub held: BTreeMap<(Position, Key), Option<Held>>,
     pub parked: BTreeMap<(Position, Key), Option<Parked>>,
+    /// Key to begun or ended.
+    pub waits: BTreeMap<Key, Option<Wait>>,
     /// Each once.
     pub dead_letters: Vec<DeadLetter>,
     pub letters_closed: Vec<Closing>,
@@ -134,6 +137,8 @@ pub struct SinkChanges {
     pub dead_letters: Vec<DeadLetter>,
     pub parked: Vec<(MessageLane, Sequence)>,
     pub parked_removed: Vec<Sequence>,
+    /// Begun or ended.
+    pub waits: BTreeMap<Sequence, Option<(MessageLane, Wait)>>,
     /// Events that tell instances of commands that could not be delivered.
     pub reserved: Vec<(Event, Hops)>,
     pub progress: Option<SinkProgress>,
@@ -296,6 +301,12 @@ impl Committer {
                     let sink = || progress.sink.clone();
                     let removed = changes.parked_removed.drain(..).map(|place| (sink(), place));
                     batch.parked_messages_removed.extend(removed);
+                    for (place, wait) in std::mem::take(&mut changes.waits) {
+                        match wait {
+                            Some(wait) => batch.message_waits.push(wait),
+                            None => batch.message_waits_removed.push((sink(), place)),
+                        }
+                    }
                     sinks.insert(progress.sink.clone());
                     batch.sinks.push(progress);
                 }
@@ -332,6 +343,12 @@ impl Committer {
             match parked {
                 Some(parked) => batch.parked.push(parked),
                 None => batch.parked_removed.push((name(), key, position)),
+            }
+        }
+        for (key, wait) in changes.waits {
+            match wait {
+                Some(wait) => batch.waits.push((name(), key, wait)),
+                None => batch.waits_removed.push((name(), key)),
             }
         }
         batch.dead_letters.extend(changes.dead_letters.into_iter().map(Arc::new));

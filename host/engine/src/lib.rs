@@ -52,6 +52,7 @@ mod timer_index;
 mod timers;
 pub mod transport;
 mod units;
+mod waits;
 mod watermark;
 
 use std::sync::Arc;

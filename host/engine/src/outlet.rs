@@ -19,17 +19,18 @@ use crate::commit::{SinkChanges, Work};
 use crate::compensation::{Refusal, Refusals};
 use crate::deferred::Deferred;
 use crate::detached::detached;
+use crate::engine::Settings;
 use crate::hash::HashMap;
 use crate::identity;
 use crate::json;
 use crate::lanes::Lanes;
 use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, Key,
-    Message, MessageKind, PluginName, Sequence, SinkName, Timestamp, reserved,
+    Message, MessageKind, PluginName, Sequence, SinkName, Timestamp, Wait, reserved,
 };
-use crate::monotonic::Instant;
+use crate::monotonic::{Instant, after};
 use crate::outbox::{MessageTail, OutboxReader};
-use crate::parking::{Admission, PORTION_BYTES, Parking, Portion};
+use crate::parking::{Admission, PORTION_BYTES, Parking, Portion, too_many};
 use crate::rejection::LettersDropped;
 use crate::resolve::{
     Action, LetterIds, Resolution, ResolveError, ResolveRequest, keep_reserved, write_letter,
@@ -38,6 +39,7 @@ use crate::store::{
     MessageLane, OpenLetter, Page, ParkedKey, ReadError, RecoveredSink, SinkProgress, Store,
 };
 use crate::transport::Order;
+use crate::waits::Waits;
 use crate::watermark::Watermark;
 
 /// Messages of one sink that are read and not settled. Bounds the sink's cursor, too.
@@ -135,6 +137,9 @@ pub struct Outlet {
     /// Of what is in `changes` and not in the lanes.
     changes_bytes: usize,
     parking: Parking<Lane, Parcel>,
+    /// With the failures so far, and how often the sink had answered at the last.
+    waits: Waits<Lane, (u32, Option<u64>)>,
+    wait_in_memory_max: Duration,
     /// Letters that are being redriven.
     redriving: HashMap<DeadLetterId, DeadLetter>,
     requests: mpsc::UnboundedReceiver<ResolveRequest>,
@@ -166,7 +171,7 @@ impl Outlet {
         requests: mpsc::UnboundedReceiver<ResolveRequest>,
         letter_ids: Arc<LetterIds>,
         refusals: Arc<Refusals>,
-        waiting_max: u64,
+        settings: &Settings,
         work: mpsc::UnboundedSender<Work>,
         clock: Clock,
     ) -> Self {
@@ -179,7 +184,9 @@ impl Outlet {
             order,
             deferred: Deferred::default(),
             changes_bytes: 0,
-            parking: Parking::new(waiting_max),
+            parking: Parking::new(settings.waiting_max),
+            waits: Waits::default(),
+            wait_in_memory_max: settings.wait_in_memory_max,
             redriving: HashMap::default(),
             requests,
             resumes: FuturesUnordered::new(),
@@ -205,8 +212,9 @@ impl Outlet {
 
     /// Takes up what the last run put aside, perhaps in another order.
     fn restore(&mut self, parked: &[ParkedKey<MessageLane>]) {
-        let mut lanes: BTreeMap<Lane, (Vec<OpenLetter>, Vec<u64>)> = BTreeMap::new();
-        for ParkedKey { key, letters, waiting } in parked {
+        type Aside = (Vec<OpenLetter>, Vec<u64>, Option<Wait>);
+        let mut lanes: BTreeMap<Lane, Aside> = BTreeMap::new();
+        for ParkedKey { key, letters, waiting, waits } in parked {
             let lane = |place| Lane::new(self.order, &key.plugin, &key.key, place);
             for letter in letters {
                 lanes.entry(lane(letter.place)).or_default().0.push(*letter);
@@ -214,9 +222,25 @@ impl Outlet {
             for place in waiting {
                 lanes.entry(lane(*place)).or_default().1.push(*place);
             }
+            for wait in waits {
+                let known = &mut lanes.entry(lane(wait.place)).or_default().2;
+                let later = match known {
+                    Some(known) if known.place < wait.place => Some(wait.place),
+                    _ => known.replace(wait.clone()).map(|known| known.place),
+                };
+                // A lane waits for its first message alone, since it is one.
+                if let Some(place) = later {
+                    self.changes.waits.insert(Sequence(place), None);
+                }
+            }
         }
-        for (lane, (letters, waiting)) in lanes {
-            self.parking.restore(&lane, &letters, &waiting);
+        let today = (self.clock)();
+        for (lane, (letters, waiting, wait)) in lanes {
+            let sleeping = wait.as_ref().map(|wait| wait.place);
+            self.parking.restore(&lane, &letters, &waiting, sleeping);
+            if let Some(wait) = wait {
+                self.waits.restore(&lane, &wait, (wait.attempt - 1, None), today);
+            }
         }
     }
 
@@ -294,10 +318,7 @@ impl Outlet {
                 self.parking.buffer(lane, parcel);
             }
             Admission::Overflow(first) => {
-                let reason = format!(
-                    "too many messages of `{}` wait behind dead letter {}",
-                    parcel.message.key, first.0
-                );
+                let reason = too_many("messages", &parcel.message.key, first);
                 let now = (self.clock)();
                 self.write_off(lane, parcel, &reason, 0, now);
             }
@@ -335,12 +356,14 @@ impl Outlet {
             }
             Via::Parked => {
                 self.changes.parked_removed.push(Sequence(sequence));
+                self.end_wait(lane, sequence);
                 self.parking.unpark(lane, sequence);
             }
             Via::Letter(id) => {
                 let Some(mut letter) = self.redriving.remove(&id) else { return };
                 letter.status = DeadLetterStatus::Redriven;
                 write_letter(&mut self.changes.dead_letters, letter);
+                self.end_wait(lane, sequence);
                 self.parking.resolve(lane, sequence);
             }
         }
@@ -349,6 +372,9 @@ impl Outlet {
     /// What waits for a time goes on.
     pub fn on_time(&mut self, now: Instant) {
         self.lanes.wake(now);
+        while let Some(lane) = self.waits.wake(now) {
+            self.parking.wake(&lane);
+        }
         // Here and not while the stage waits: this may leave something to hand over, and a
         // stage that waits does not look again.
         self.read_portions();
@@ -357,12 +383,74 @@ impl Outlet {
     /// When `on_time` has something to do next.
     #[must_use]
     pub fn next_wake(&self) -> Option<Instant> {
-        self.lanes.next_wake()
+        self.lanes.next_wake().into_iter().chain(self.waits.next_wake()).min()
     }
 
-    /// A taken message goes back to the front of its lane, and its lane goes on at `until`.
-    pub fn retry(&mut self, lane: &Lane, sequence: u64, until: Instant) {
-        self.lanes.put_back(lane, sequence, until);
+    /// A taken message goes back to the front of its lane, and its lane goes on at `until`. If
+    /// that is far away, the lane leaves memory and waits in the store; not while another
+    /// message of it is under way.
+    pub fn retry(&mut self, lane: &Lane, sequence: u64, until: Instant, reason: &str) {
+        let is_soon = until <= after(Instant::now(), self.wait_in_memory_max);
+        if is_soon || self.lanes.taken(lane) > 1 {
+            return self.lanes.put_back(lane, sequence, until);
+        }
+        let mut first = None;
+        for (order, parcel) in self.lanes.clear(lane) {
+            self.reader.bytes.subtract(parcel.message.event.bytes());
+            match parcel.via {
+                // It stays redriven, and is read again.
+                Via::Letter(id) => {
+                    self.redriving.remove(&id);
+                    self.parking.redrive(lane, order);
+                }
+                // It still has its row.
+                Via::Parked => self.parking.park(lane, order),
+                Via::Outbox => self.park_message(lane, &parcel.message),
+            }
+            first.get_or_insert((order, parcel));
+        }
+        self.park_deferred(lane);
+        let Some((place, first)) = first else { return };
+        if let Some(other) = self.waits.place(lane) {
+            self.end_wait(lane, other);
+        }
+        let failures = (first.failures, first.failed_at_answer);
+        let (today, attempt) = ((self.clock)(), (place, first.attempt));
+        let wait = self.waits.begin(lane, attempt, reason, failures, Some(until), today);
+        let of = self.message_lane(&first.message.plugin, &first.message.key);
+        self.changes.waits.insert(Sequence(place), Some((of, wait)));
+        self.parking.sleep(lane, place);
+        self.dirty = true;
+    }
+
+    /// What is at this place is settled, or became a letter: its wait is over.
+    fn end_wait(&mut self, lane: &Lane, place: u64) {
+        if self.waits.end(lane, Some(place)) {
+            self.changes.waits.insert(Sequence(place), None);
+            self.dirty = true;
+        }
+    }
+
+    fn message_lane(&self, plugin: &PluginName, key: &Key) -> MessageLane {
+        MessageLane { sink: self.sink.clone(), plugin: plugin.clone(), key: key.clone() }
+    }
+
+    /// Puts what was read into its lane. What waited goes on with its attempt.
+    fn take_back(&mut self, lane: &Lane, message: Arc<Message>, via: Via) {
+        let sequence = message.sequence.0;
+        let mut parcel = Parcel::new(message, via);
+        if let Some((attempt, &mut (failures, failed_at_answer))) = self.waits.of(lane, sequence) {
+            parcel = Parcel { attempt, failures, failed_at_answer, ..parcel };
+        }
+        self.push(lane, parcel);
+    }
+
+    fn park_deferred(&mut self, lane: &Lane) {
+        if let Lane::Key(plugin, key) = lane {
+            for place in self.deferred.remove(lane) {
+                self.park_place(lane, (plugin, key), Sequence(place));
+            }
+        }
     }
 
     /// A taken message becomes a dead letter; its lane waits behind it. If it was a
@@ -384,11 +472,7 @@ impl Outlet {
                 }
             }
         }
-        if let Lane::Key(plugin, key) = lane {
-            for place in self.deferred.remove(lane) {
-                self.park_place(lane, (plugin, key), Sequence(place));
-            }
-        }
+        self.park_deferred(lane);
     }
 
     fn write_off(
@@ -457,6 +541,7 @@ impl Outlet {
             letter.attempts += attempts;
             letter.at = now;
         }
+        self.end_wait(lane, place_of(&letter));
         self.parking.reopen(lane, place_of(&letter));
         if let Some(key) = &letter.key {
             let sequence = Sequence(place_of(&letter));
@@ -471,8 +556,7 @@ impl Outlet {
     }
 
     fn park_place(&mut self, lane: &Lane, of: (&PluginName, &Key), sequence: Sequence) {
-        let (plugin, key) = (of.0.clone(), of.1.clone());
-        self.changes.parked.push((MessageLane { sink: self.sink.clone(), plugin, key }, sequence));
+        self.changes.parked.push((self.message_lane(of.0, of.1), sequence));
         self.parking.park(lane, sequence.0);
         self.watermark.finish(sequence.0);
         self.counters.received += 1;
@@ -545,7 +629,7 @@ impl Outlet {
             Action::Discard => {
                 self.counters.discarded += 1;
                 let waiting = self.parking.discard(&lane, place);
-                self.drop_rows(waiting);
+                self.drop_rows(&lane, waiting);
                 DeadLetterStatus::Discarded
             }
         };
@@ -571,7 +655,8 @@ impl Outlet {
     }
 
     /// Messages that wait behind a discarded letter go with it, in the same commit.
-    fn drop_rows(&mut self, places: Vec<u64>) {
+    fn drop_rows(&mut self, lane: &Lane, places: Vec<u64>) {
+        places.iter().for_each(|place| self.end_wait(lane, *place));
         self.counters.discarded += places.len() as u64;
         let dropped: BTreeSet<u64> = places.into_iter().collect();
         // What was put aside since the last commit has no row yet.
@@ -655,10 +740,10 @@ impl Outlet {
             let message = Arc::new(message_of(&self.sink, &letter));
             let via = Via::Letter(letter.id);
             self.redriving.insert(letter.id, letter);
-            self.push(&lane, Parcel::new(message, via));
+            self.take_back(&lane, message, via);
         }
         for message in rows {
-            self.push(&lane, Parcel::new(message, Via::Parked));
+            self.take_back(&lane, message, Via::Parked);
         }
         for parcel in buffered {
             self.reader.bytes.subtract(parcel.message.event.bytes());

@@ -40,6 +40,11 @@ pub enum ResolveError {
         "what waits behind an earlier dead letter of the same key is just being handled; try again"
     )]
     Resuming,
+    #[error(
+        "something before dead letter {0} of the same key waits for its next attempt; resolve the \
+         letter after that"
+    )]
+    Waiting(u64),
     #[error("{0} is not loaded or configured; it must be there to go on with what waits for it")]
     Unserved(String),
     #[error("the edited event cannot take the place of dead letter {id}: {reason}")]
@@ -55,6 +60,7 @@ impl ResolveError {
             Refusal::NotOpen => Self::NotOpen { id, status: letter.status.as_str() },
             Refusal::NotFirst(first) => Self::NotFirst { id, first: first.0 },
             Refusal::Resuming => Self::Resuming,
+            Refusal::Waiting => Self::Waiting(id),
         }
     }
 }

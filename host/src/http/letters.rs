@@ -349,6 +349,7 @@ impl From<ResolveError> for Problem {
             ResolveError::NotOpen { .. }
             | ResolveError::NotFirst { .. }
             | ResolveError::Resuming
+            | ResolveError::Waiting(_)
             | ResolveError::Unserved(_) => Self::conflict(detail),
             ResolveError::Edited { .. } => Self::unacceptable("event", detail),
             ResolveError::Unavailable(_) => Self::unavailable(detail),

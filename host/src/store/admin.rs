@@ -13,6 +13,7 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Connection, SqliteConnection};
 
 use super::SqliteStore;
+use super::letters;
 use super::lists::{PAGE_BYTES, Page};
 use super::recover;
 use super::rows::{self, integer};
@@ -60,10 +61,24 @@ pub struct InstanceDetail {
     pub timers: Value,
     /// Whether it waits behind a dead letter.
     pub parked: bool,
+    /// The next attempt at its first event, if it waits for that for longer than a moment.
+    pub wait: Option<WaitDetail>,
     /// Newest first.
     pub history: Vec<HistoryRow>,
     /// The last position of this page, if there are more.
     pub next: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct WaitDetail {
+    pub position: u64,
+    /// The number of the next attempt.
+    pub attempt: u32,
+    /// Milliseconds since 1970.
+    pub since: u64,
+    pub until: u64,
+    /// Why the last attempt failed.
+    pub reason: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -185,10 +200,20 @@ impl Admin {
         .bind(key.to_owned());
         let parked = query.fetch_one(&mut *connection).await.map_err(failed)?;
         let parked = rows::number(&parked, "parked")? == 1;
+        let sql = "SELECT * FROM waits WHERE plugin = ? AND key = ?";
+        let query = sqlx::query(sql).bind(plugin.to_owned()).bind(key.to_owned());
+        let wait = query.fetch_optional(&mut *connection).await.map_err(failed)?;
+        let wait = wait.as_ref().map(letters::wait).transpose()?.map(|wait| WaitDetail {
+            position: wait.place,
+            attempt: wait.attempt,
+            since: wait.since.0,
+            until: wait.until.0,
+            reason: wait.reason,
+        });
         let Some(row) = row else {
             let scanned = scan(&mut connection, (plugin, key), after, limit).await?;
             let Page { rows: history, next } = scanned;
-            let known = parked || after.is_some() || !history.is_empty();
+            let known = parked || wait.is_some() || after.is_some() || !history.is_empty();
             return Ok(known.then(|| InstanceDetail {
                 plugin: plugin.to_owned(),
                 key: key.to_owned(),
@@ -198,6 +223,7 @@ impl Admin {
                 keys: Vec::new(),
                 timers: Value::Object(serde_json::Map::default()),
                 parked,
+                wait,
                 history,
                 next,
             }));
@@ -223,6 +249,7 @@ impl Admin {
             keys,
             timers,
             parked,
+            wait,
             history,
             next,
         }))

@@ -48,6 +48,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0009_age.sql"),
     include_str!("migrations/0010_refusals.sql"),
     include_str!("migrations/0011_untaken.sql"),
+    include_str!("migrations/0012_waits.sql"),
 ];
 
 /// The first that keeps its sums.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Params};
 use sagabox_engine::model::{
-    DeadLetter, DeadLetterStatus, DeadLetterSubject, Key, PluginName, Position, SinkName,
+    DeadLetter, DeadLetterStatus, DeadLetterSubject, Key, PluginName, Position, SinkName, Wait,
 };
 use sagabox_engine::store::{self, Append, Batch, Closing, UNTAKEN_TYPES_MAX};
 
@@ -220,6 +220,33 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
                VALUES (?, ?, ?, ?)";
     each(writer, sql, &batch.parked_messages, |(lane, sequence)| {
         (lane.sink.as_str(), integer(sequence.0), lane.plugin.as_str(), lane.key.as_str())
+    })?;
+    let sql = "DELETE FROM waits WHERE plugin = ? AND key = ?";
+    each(writer, sql, &batch.waits_removed, |(plugin, key)| (plugin.as_str(), key.as_str()))?;
+    let sql = "INSERT OR REPLACE INTO waits (plugin, key, place, attempt, since, until, reason) \
+               VALUES (?, ?, ?, ?, ?, ?, ?)";
+    each(writer, sql, &batch.waits, |(plugin, key, wait)| {
+        let Wait { place, attempt, since, until, reason } = wait;
+        let (since, until) = (integer(since.0), integer(until.0));
+        (plugin.as_str(), key.as_str(), integer(*place), attempt, since, until, reason.as_str())
+    })?;
+    let sql = "DELETE FROM message_waits WHERE sink = ? AND place = ?";
+    each(writer, sql, &batch.message_waits_removed, |(sink, sequence)| {
+        (sink.as_str(), integer(sequence.0))
+    })?;
+    let sql = "INSERT OR REPLACE INTO message_waits (sink, place, plugin, key, attempt, since, \
+               until, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    each(writer, sql, &batch.message_waits, |(lane, wait)| {
+        (
+            lane.sink.as_str(),
+            integer(wait.place),
+            lane.plugin.as_str(),
+            lane.key.as_str(),
+            wait.attempt,
+            integer(wait.since.0),
+            integer(wait.until.0),
+            wait.reason.as_str(),
+        )
     })?;
     let sql = "INSERT OR REPLACE INTO dead_letters (id, sink, sequence, plugin, key, position, \
                reason, attempts, plugin_version, at, status, resolved_by, resolved_reason, event, \

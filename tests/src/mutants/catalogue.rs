@@ -245,7 +245,7 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a parked key goes on after a restart",
         edits: &[Edit {
             file: "dispatch/mod.rs",
-            find: "dispatcher.restore_letters(&recovered.parked);",
+            find: "dispatcher.restore_parked(&recovered.parked);",
             replace: "let _ = &recovered.parked;",
         }],
     },
@@ -287,11 +287,11 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a lane goes on while its first item waits for a retry",
         edits: &[Edit {
-            file: "dispatch/deciding.rs",
-            find: "        self.lanes.put_back(key, position.0, until);",
-            replace: "        let Some(again) = self.lanes.finish(key, position.0) else { return };
-        let _ = until;
-        self.lanes.push(key, position.0 + 1_000_000, again);",
+            file: "dispatch/waiting.rs",
+            find: "            return self.lanes.put_back(key, position.0, until);",
+            replace: "            let Some(again) = self.lanes.finish(key, position.0) else { return };
+            self.lanes.push(key, position.0 + 1_000_000, again);
+            return;",
         }],
     },
     Mutation {
@@ -369,6 +369,70 @@ pub const MUTATIONS: &[Mutation] = &[
             file: "breaker.rs",
             find: "Trouble::Message(message) if row.messages.contains(&message) => {}",
             replace: "Trouble::Message(u64::MAX) => {}",
+        }],
+    },
+    Mutation {
+        name: "a key in a long retry stays in memory",
+        edits: &[Edit {
+            file: "dispatch/waiting.rs",
+            find: "if until <= after(Instant::now(), self.around.wait_in_memory_max) {",
+            replace: "if until <= after(Instant::now(), std::time::Duration::MAX) {",
+        }],
+    },
+    Mutation {
+        name: "a message in a long retry stays in memory",
+        edits: &[Edit {
+            file: "outlet.rs",
+            find: "let is_soon = until <= after(Instant::now(), self.wait_in_memory_max);",
+            replace: "let is_soon = until <= after(Instant::now(), Duration::MAX);",
+        }],
+    },
+    Mutation {
+        name: "the attempts of a key that waits are forgotten",
+        edits: &[Edit {
+            file: "dispatch/waiting.rs",
+            find: "delivery.attempt = attempt;",
+            replace: "let _ = attempt;",
+        }],
+    },
+    Mutation {
+        name: "a key whose questions take long stays in memory",
+        edits: &[Edit {
+            file: "dispatch/waiting.rs",
+            find: "let is_slow = self.slow_asks < SLOW_ASKS_MAX;",
+            replace: "let is_slow = self.slow_asks > SLOW_ASKS_MAX;",
+        }],
+    },
+    Mutation {
+        name: "a key that waits goes on when the host starts",
+        edits: &[Edit {
+            file: "waits.rs",
+            find: "let left = wait.until.since(today).min(wait.until.since(wait.since));",
+            replace: "let left = wait.until.since(today).min(wait.until.since(wait.until));",
+        }],
+    },
+    Mutation {
+        name: "a wall clock that was set back prolongs a wait",
+        edits: &[Edit {
+            file: "waits.rs",
+            find: "let left = wait.until.since(today).min(wait.until.since(wait.since));",
+            replace: "let left = wait.until.since(today);",
+        }],
+    },
+    Mutation {
+        name: "what comes for a key that waits overtakes it",
+        edits: &[Edit {
+            file: "parking.rs",
+            find: "self.limit_of_letters().min(self.sleeping.unwrap_or(u64::MAX))",
+            replace: "self.limit_of_letters()",
+        }],
+    },
+    Mutation {
+        name: "a wait that is over keeps its row",
+        edits: &[Edit {
+            file: "dispatch/waiting.rs",
+            find: "            self.changes.waits.insert(key.clone(), None);",
+            replace: "            let _ = key;",
         }],
     },
     Mutation {

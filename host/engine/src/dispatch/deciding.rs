@@ -26,7 +26,7 @@ use crate::shard::{Job, JobResult};
 use crate::store::{Page, Store, TimerRow};
 
 use super::swap::PluginVersion;
-use super::{Asked, Dispatcher, Via, hops};
+use super::{Answers, Asked, Dispatcher, Via, hops};
 
 /// Events that wait for a lookup ask it again within so many milliseconds, in any order.
 const PROBE_TURNS_MS: u64 = 100;
@@ -351,14 +351,39 @@ impl Dispatcher {
             })
             .collect();
         let (key, generation) = (key.clone(), self.generation_of(key));
-        self.asks.push(detached(async move {
-            Asked { position, key, generation, answers: try_join_all(pending).await }
+        let mut pending = detached(try_join_all(pending));
+        let patience = around.wait_in_memory_max;
+        self.asks.push(Box::pin(async move {
+            let answers = match tokio::time::timeout(patience, &mut pending).await {
+                Ok(arrived) => Answers::Arrived(arrived),
+                Err(_) => Answers::Pending(pending),
+            };
+            Asked { position, key, generation, is_slow: false, answers }
         }));
         Ok(())
     }
 
     pub(super) fn on_asked(&mut self, asked: Asked) {
-        let Asked { position, key, generation, answers } = asked;
+        let Asked { position, key, generation, is_slow, answers } = asked;
+        let answers = match answers {
+            Answers::Arrived(answers) if is_slow => {
+                return self.on_slow_answers(&key, position, generation, answers);
+            }
+            Answers::Arrived(answers) => answers,
+            Answers::Pending(pending) => {
+                return self.wait_for_answers(key, position, generation, pending);
+            }
+        };
+        self.on_answers(key, position, generation, answers);
+    }
+
+    fn on_answers(
+        &mut self,
+        key: Key,
+        position: Position,
+        generation: u32,
+        answers: Result<Vec<Answer>, Failed>,
+    ) {
         if generation != self.generation_of(&key) {
             return self.start_over(&key, position);
         }
@@ -375,7 +400,7 @@ impl Dispatcher {
         }
     }
 
-    fn fail(&mut self, key: &Key, position: Position, failed: Failed) {
+    pub(super) fn fail(&mut self, key: &Key, position: Position, failed: Failed) {
         let Failed { unanswered, charge } = failed;
         let (plugin, retry) = (&self.plugin, &self.around.retry);
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
@@ -412,7 +437,7 @@ impl Dispatcher {
         delivery.now = None;
         delivery.answers.clear();
         delivery.rounds = 0;
-        self.lanes.put_back(key, position.0, until);
+        self.try_again(key, position, &unanswered.to_string(), until);
     }
 }
 

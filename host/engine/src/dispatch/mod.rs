@@ -32,6 +32,7 @@ mod residents;
 mod routing;
 mod swap;
 mod unwritable;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -65,6 +66,7 @@ use crate::retry::RetryPolicy;
 use crate::shard::{Caller, GROUP_MAX, Group, Job, JobResult, Shards};
 use crate::store::{PluginProgress, ReadError, RecoveredPlugin, Store};
 use crate::tail::Tail;
+use crate::waits::Waits;
 use crate::watermark::Watermark;
 use crate::{Clock, Routes};
 
@@ -106,6 +108,7 @@ pub struct Surroundings {
     pub retry: RetryPolicy,
     pub instance_bytes_max: usize,
     pub waiting_max: u64,
+    pub wait_in_memory_max: Duration,
     pub entries_read_max: usize,
     pub hops_max: u32,
     pub routes: Arc<Routes>,
@@ -188,6 +191,7 @@ pub struct Dispatcher {
     partly: BTreeSet<Position>,
     lanes: Lanes<Key, Delivery>,
     parking: Parking<Key, Delivery>,
+    waits: Waits<Key, Option<Box<Troubles>>>,
     /// Letters that are being redriven.
     redriving: HashMap<DeadLetterId, DeadLetter>,
     /// Letters without a key that this life has resolved.
@@ -214,6 +218,8 @@ pub struct Dispatcher {
     results: mpsc::UnboundedSender<Vec<JobResult>>,
     calls: usize,
     asks: FuturesUnordered<BoxFuture<'static, Asked>>,
+    /// Questions whose deliveries have left memory.
+    slow_asks: usize,
     resumes: FuturesUnordered<BoxFuture<'static, letters::Resumed>>,
     reroutes: FuturesUnordered<BoxFuture<'static, edits::Rerouted>>,
     rejections: mpsc::UnboundedSender<Rejection>,
@@ -270,6 +276,18 @@ struct Troubles {
     failures: u32,
     /// Where a lookup was when it failed last for its own sake.
     failed_at: Option<FailedAt>,
+    /// It left memory while its questions were asked.
+    asking: Option<Asking>,
+}
+
+/// What a delivery that left memory goes on with.
+#[derive(Default)]
+struct Asking {
+    now: Option<Timestamp>,
+    answers: Vec<Answer>,
+    rounds: u32,
+    /// What came of the questions meanwhile, and of which version's they were.
+    arrived: Option<(u32, Result<Vec<Answer>, Failed>)>,
 }
 
 /// Which bookkeeping a delivery belongs to.
@@ -288,7 +306,15 @@ struct Asked {
     position: Position,
     key: Key,
     generation: u32,
-    answers: Result<Vec<Answer>, Failed>,
+    /// Its delivery has left memory.
+    is_slow: bool,
+    answers: Answers,
+}
+
+enum Answers {
+    Arrived(Result<Vec<Answer>, Failed>),
+    /// They take long.
+    Pending(BoxFuture<'static, Result<Vec<Answer>, Failed>>),
 }
 
 impl Dispatcher {
@@ -337,6 +363,7 @@ impl Dispatcher {
             partly: BTreeSet::new(),
             lanes: Lanes::default(),
             parking: Parking::new(waiting_max),
+            waits: Waits::default(),
             redriving: HashMap::default(),
             requeued: BTreeSet::new(),
             open: HashMap::default(),
@@ -356,13 +383,14 @@ impl Dispatcher {
             results,
             calls: 0,
             asks: FuturesUnordered::new(),
+            slow_asks: 0,
             resumes: FuturesUnordered::new(),
             reroutes: FuturesUnordered::new(),
             rejections,
             caution,
         };
         dispatcher.try_beside(canary);
-        dispatcher.restore_letters(&recovered.parked);
+        dispatcher.restore_parked(&recovered.parked);
         if dispatcher.manifest.role.has_instances() {
             dispatcher.restore().await?;
         }
@@ -386,6 +414,7 @@ impl Dispatcher {
                 }
             }
             self.lanes.wake(Instant::now());
+            self.wake_waits();
             self.pump();
             self.close();
             self.end_holds();
@@ -462,7 +491,8 @@ impl Dispatcher {
     }
 
     fn sleep(&self, waited_since: Option<Instant>) -> Duration {
-        let lanes = self.lanes.next_wake().map(|at| at.saturating_duration_since(Instant::now()));
+        let lanes = self.lanes.next_wake().into_iter().chain(self.waits.next_wake()).min();
+        let lanes = lanes.map(|at| at.saturating_duration_since(Instant::now()));
         let date = (self.around.clock)();
         // What is due already waits for something else.
         let holds = self.holds.next_deadline().filter(|until| *until > date);

@@ -7,7 +7,7 @@ use crate::model::{
     Absent, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Instance, InstanceStatus, Key,
     LogEntry, Parked, Position, Subscription, TimerName, Timestamp, reserved,
 };
-use crate::parking::Admission;
+use crate::parking::{Admission, too_many};
 
 use super::compensating::is_for_another;
 use super::holds::in_time;
@@ -191,8 +191,7 @@ impl Dispatcher {
             Admission::Park => self.park(key, &delivery),
             Admission::Buffer => self.parking.buffer(key, delivery),
             Admission::Overflow(first) => {
-                let reason =
-                    format!("too many events of `{key}` wait behind dead letter {}", first.0);
+                let reason = too_many("events", key, first);
                 self.bury(&delivery.entry, Some(key), reason, 0);
                 self.settle(key, delivery.entry.position, delivery.via);
             }
@@ -265,6 +264,9 @@ impl Dispatcher {
         }
         if self.ends(key, position) {
             self.end(key, position);
+            return None;
+        }
+        if !self.use_slow_answers(key, position) {
             return None;
         }
         self.input(key, position)

@@ -135,7 +135,10 @@ fn suspects(batch: &Batch) -> BTreeMap<Suspect, Remedy> {
     let decided = batch.decisions.iter().map(|row| (row.position, Some(row.key.clone())));
     let held = batch.held.iter().map(|row| (row.entry.position, Some(row.key.clone())));
     let parked = batch.parked.iter().map(|row| (row.entry.position, Some(row.key.clone())));
-    let rows = decided.chain(held).chain(parked).map(|suspect| (suspect, Remedy::Bury));
+    let waits = batch.waits.iter();
+    let waits = waits.map(|(_, key, wait)| (Position(wait.place), Some(key.clone())));
+    let rows =
+        decided.chain(held).chain(parked).chain(waits).map(|suspect| (suspect, Remedy::Bury));
     // A dead letter that is resolved or redriven is in the store already.
     let open = batch.dead_letters.iter().filter(|letter| letter.status == DeadLetterStatus::Open);
     let of_events = open.filter(|letter| letter.subject == DeadLetterSubject::Event);

@@ -83,7 +83,7 @@ impl Delivering {
             resolving_of,
             letter_ids,
             Arc::clone(&self.refusals),
-            parts.settings.waiting_max,
+            &parts.settings,
             work,
             Arc::clone(&clock),
         );

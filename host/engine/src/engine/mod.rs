@@ -96,6 +96,8 @@ pub struct Settings {
     /// Events, or messages, that may wait behind the dead letters of one key. What comes
     /// then becomes a dead letter itself: else a key that nobody repairs fills the disk.
     pub waiting_max: u64,
+    /// A key whose next attempt is further away leaves memory and waits in the store.
+    pub wait_in_memory_max: Duration,
     /// How far from an event of a sender a decision may still make something. See [`Hops`].
     pub hops_max: u32,
 }
@@ -126,6 +128,7 @@ impl Default for Settings {
             retention: Retention::default(),
             backlog_max: 10_000_000,
             waiting_max: 10_000,
+            wait_in_memory_max: Duration::from_secs(1),
             hops_max: 100,
         }
     }

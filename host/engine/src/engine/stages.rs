@@ -142,6 +142,7 @@ impl Stages {
             retry: parts.settings.retry(),
             instance_bytes_max: parts.settings.instance_bytes_max,
             waiting_max: parts.settings.waiting_max,
+            wait_in_memory_max: parts.settings.wait_in_memory_max,
             entries_read_max: parts.settings.entries_read_max,
             hops_max: parts.settings.hops_max,
             routes: Arc::new(Routes::new(parts.routes.clone())),

@@ -26,5 +26,5 @@ pub use manifest::{Absent, Correlation, Effect, Manifest, Role, Subscription};
 pub use message::{Message, MessageKind, reserved};
 pub use record::{
     DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Held, LogEntry,
-    Parked, TimerPlace, TimerRef,
+    Parked, TimerPlace, TimerRef, Wait,
 };

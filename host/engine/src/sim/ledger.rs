@@ -44,7 +44,9 @@ pub fn is_quiet(tables: &Tables, delivered: &[Arc<Message>]) -> bool {
     });
     let waiting = tables.dead_letters.values().any(|letter| letter.status.is_unresolved())
         || !tables.parked.is_empty()
-        || !tables.parked_messages.is_empty();
+        || !tables.parked_messages.is_empty()
+        || !tables.waits.is_empty()
+        || !tables.message_waits.is_empty();
     settled && sent && counted && reached && !waiting && tables.timers.is_empty()
 }
 

@@ -321,6 +321,7 @@ fn parts(
             retention: Retention::default(),
             backlog_max: 1_000,
             waiting_max: 10_000,
+            wait_in_memory_max: Duration::from_millis(2),
             hops_max: 100,
             lookup_timeout: Duration::from_millis(100),
         },

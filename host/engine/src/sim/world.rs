@@ -239,6 +239,8 @@ impl World {
                 // Short enough that senders are told to come back, now and then.
                 backlog_max: 4 + self.seed % 60,
                 waiting_max: 10_000,
+                // Keys leave memory for each retry, or for none.
+                wait_in_memory_max: Duration::from_millis([1_000, 2][(self.seed % 2) as usize]),
                 hops_max: 100,
                 instance_bytes_max: [64 << 20, 3_000, 0][(self.seed % 3) as usize],
                 // All timers in memory, some, or one.

@@ -10,7 +10,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::contract::{
     append, claim, decision, entry, held, lane, letter, message, parked, plugin, plugin_progress,
-    sink, sink_progress, timer, undelivered,
+    sink, sink_progress, timer, undelivered, wait,
 };
 use super::{AgeMark, Append, Batch, Closing, Expire, Page, Store, TimerRow};
 use crate::model::{
@@ -63,6 +63,7 @@ impl Script {
         self.add_instances(&mut batch);
         self.add_messages(&mut batch);
         self.add_waiting(&mut batch);
+        self.add_waits(&mut batch);
         self.add_letters(&mut batch);
         self.settled = self.random.random_range(self.settled..=self.position);
         let mut progress = plugin_progress("orders", self.settled);
@@ -216,6 +217,18 @@ impl Script {
                 _ if is_new => {}
                 true => batch.held_removed.push(row),
                 false => batch.parked_removed.push(row),
+            }
+        }
+    }
+
+    fn add_waits(&mut self, batch: &mut Batch) {
+        for key in self.keys() {
+            let place = self.place();
+            match self.random.random_range(0..4) {
+                0 => batch.waits.push((plugin(), key.into(), wait(place))),
+                1 => batch.waits_removed.push((plugin(), key.into())),
+                2 => batch.message_waits.push((lane(key), wait(place))),
+                _ => batch.message_waits_removed.push((sink(), Sequence(place))),
             }
         }
     }

@@ -16,7 +16,7 @@ use super::{
 use crate::model::{
     AgeTime, Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
     DecisionRecord, Event, Held, Instance, Key, LogEntry, Message, Origin, Parked, PluginName,
-    Position, Sequence, SinkName, Timer, TimerName, TimerPlace, TimerRef, Timestamp,
+    Position, Sequence, SinkName, Timer, TimerName, TimerPlace, TimerRef, Timestamp, Wait,
 };
 
 /// Cheap to clone; all clones are one store.
@@ -42,6 +42,8 @@ pub struct Tables {
     pub held: BTreeMap<(PluginName, Position, Key), Held>,
     pub parked: BTreeMap<(PluginName, Key, Position), Parked>,
     pub parked_messages: BTreeMap<(SinkName, Sequence), MessageLane>,
+    pub waits: BTreeMap<(PluginName, Key), Wait>,
+    pub message_waits: BTreeMap<(SinkName, Sequence), (MessageLane, Wait)>,
     pub dead_letters: BTreeMap<DeadLetterId, Arc<DeadLetter>>,
     pub plugins: BTreeMap<PluginName, PluginProgress>,
     pub sinks: BTreeMap<SinkName, SinkProgress>,
@@ -78,6 +80,12 @@ impl MemoryStore {
     /// Looks without copying.
     pub fn look<T>(&self, look: impl FnOnce(&Tables) -> T) -> T {
         look(&self.lock())
+    }
+
+    /// As if nothing had been committed since the copy was made.
+    #[cfg(test)]
+    pub fn put_back(&self, tables: Tables) {
+        *self.lock() = tables;
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
@@ -183,6 +191,19 @@ impl Tables {
         for parked in &batch.parked {
             let row = (parked.plugin.clone(), parked.key.clone(), parked.entry.position);
             self.parked.insert(row, parked.clone());
+        }
+        for (plugin, key) in &batch.waits_removed {
+            self.waits.remove(&(plugin.clone(), key.clone()));
+        }
+        for (plugin, key, wait) in &batch.waits {
+            self.waits.insert((plugin.clone(), key.clone()), wait.clone());
+        }
+        for row in &batch.message_waits_removed {
+            self.message_waits.remove(row);
+        }
+        for (lane, wait) in &batch.message_waits {
+            let row = (lane.sink.clone(), Sequence(wait.place));
+            self.message_waits.insert(row, (lane.clone(), wait.clone()));
         }
         for row in &batch.parked_messages_removed {
             self.parked_messages.remove(row);
@@ -365,7 +386,9 @@ impl Tables {
             Some((letter.key.clone().filter(|_| is_ours)?, open_letter(letter)))
         });
         let rows = self.parked.keys().filter(|(name, ..)| name == plugin);
-        parked(letters, rows.map(|(_, key, position)| (key.clone(), position.0)))
+        let waits = self.waits.iter().filter(|((of, _), _)| of == plugin);
+        let waits = waits.map(|((_, key), wait)| (key.clone(), wait.clone()));
+        parked(letters, rows.map(|(_, key, position)| (key.clone(), position.0)), waits)
     }
 
     fn parked_lanes(&self, of: &SinkName) -> Vec<ParkedKey<MessageLane>> {
@@ -377,7 +400,8 @@ impl Tables {
             _ => None,
         });
         let rows = self.parked_messages.iter().filter(|((sink, _), _)| sink == of);
-        parked(letters, rows.map(|((_, sequence), lane)| (lane.clone(), sequence.0)))
+        let waits = self.message_waits.values().filter(|(lane, _)| lane.sink == *of).cloned();
+        parked(letters, rows.map(|((_, sequence), lane)| (lane.clone(), sequence.0)), waits)
     }
 }
 
@@ -393,14 +417,23 @@ fn open_letter(letter: &DeadLetter) -> OpenLetter {
 fn parked<K: Clone + Ord>(
     letters: impl Iterator<Item = (K, OpenLetter)>,
     rows: impl Iterator<Item = (K, u64)>,
+    waits: impl Iterator<Item = (K, Wait)>,
 ) -> Vec<ParkedKey<K>> {
     let mut keys: BTreeMap<K, ParkedKey<K>> = BTreeMap::new();
-    let fresh = |key: &K| ParkedKey { key: key.clone(), letters: Vec::new(), waiting: Vec::new() };
+    let fresh = |key: &K| ParkedKey {
+        key: key.clone(),
+        letters: Vec::new(),
+        waiting: Vec::new(),
+        waits: Vec::new(),
+    };
     for (key, letter) in letters {
         keys.entry(key.clone()).or_insert_with(|| fresh(&key)).letters.push(letter);
     }
     for (key, place) in rows {
         keys.entry(key.clone()).or_insert_with(|| fresh(&key)).waiting.push(place);
+    }
+    for (key, wait) in waits {
+        keys.entry(key.clone()).or_insert_with(|| fresh(&key)).waits.push(wait);
     }
     for parked in keys.values_mut() {
         parked.letters.sort_by_key(|letter| letter.place);

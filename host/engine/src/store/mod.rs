@@ -24,7 +24,7 @@ use thiserror::Error;
 use crate::model::{
     AgeTime, Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DecisionRecord, Event,
     Held, Hops, Instance, Key, LogEntry, Message, Origin, Parked, PluginName, Position, Sequence,
-    SinkName, Timer, TimerName, TimerPlace, TimerRef, Timestamp,
+    SinkName, Timer, TimerName, TimerPlace, TimerRef, Timestamp, Wait,
 };
 
 #[async_trait]
@@ -199,6 +199,14 @@ pub struct Batch {
     pub parked_removed: Vec<(PluginName, Key, Position)>,
     pub parked_messages: Vec<(MessageLane, Sequence)>,
     pub parked_messages_removed: Vec<(SinkName, Sequence)>,
+    /// Written over what was there for (plugin, key).
+    pub waits: Vec<(PluginName, Key, Wait)>,
+    /// Removing a wait that is not there changes nothing.
+    pub waits_removed: Vec<(PluginName, Key)>,
+    /// Written over what was there for (sink, place): where the order of a sink is by key, a
+    /// lane has one.
+    pub message_waits: Vec<(MessageLane, Wait)>,
+    pub message_waits_removed: Vec<(SinkName, Sequence)>,
     /// Written over what was there for the id.
     pub dead_letters: Vec<Arc<DeadLetter>>,
     /// After `dead_letters`: letters that nobody had to read to resolve them. A message's
@@ -387,8 +395,8 @@ pub struct Recovered {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveredPlugin {
     pub progress: PluginProgress,
-    /// Instances and lanes with an unresolved dead letter of an event, or with parked
-    /// events, ascending, each once.
+    /// Instances and lanes with an unresolved dead letter of an event, with parked events, or
+    /// with a wait, ascending, each once.
     pub parked: Vec<ParkedKey<Key>>,
 }
 
@@ -399,8 +407,8 @@ pub struct RecoveredSink {
     pub last: Sequence,
     /// Letters of its messages that were ever closed as compensated.
     pub compensated: u64,
-    /// Ordering keys with an unresolved dead letter of a message of this sink, or with
-    /// parked messages, ascending, each once.
+    /// Ordering keys with an unresolved dead letter of a message of this sink, with parked
+    /// messages, or with a wait, ascending, each once.
     pub parked: Vec<ParkedKey<MessageLane>>,
 }
 
@@ -411,6 +419,8 @@ pub struct ParkedKey<K> {
     pub letters: Vec<OpenLetter>,
     /// The places of the events or messages that are parked, ascending.
     pub waiting: Vec<u64>,
+    /// For next attempts, in the order of their places. A key of a plugin has one at most.
+    pub waits: Vec<Wait>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -355,6 +355,8 @@ fn is_quiet(tables: &Tables) -> bool {
     let waits = tables.dead_letters.values().any(|letter| letter.status.is_unresolved())
         || !tables.parked.is_empty()
         || !tables.parked_messages.is_empty()
+        || !tables.waits.is_empty()
+        || !tables.message_waits.is_empty()
         || !tables.held.is_empty()
         || !tables.timers.is_empty();
     settled && sent && !waits

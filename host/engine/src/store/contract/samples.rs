@@ -9,6 +9,7 @@ use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
     DecisionRecord, Event, Held, Hops, Instance, InstanceStatus, Key, LogEntry, Message,
     MessageKind, Parked, PluginName, Position, Sequence, SinkName, State, TimerRef, Timestamp,
+    Wait,
 };
 use crate::store::{
     Append, Batch, ClaimChange, Loaded, MessageLane, PluginProgress, SinkProgress, TimerRow,
@@ -134,6 +135,11 @@ pub(crate) fn held(place: u64, key: &str, until: u64) -> Held {
 
 pub(crate) fn parked(place: u64, key: &str) -> Parked {
     Parked { plugin: plugin(), key: key.into(), entry: entry(place) }
+}
+
+pub(crate) fn wait(place: u64) -> Wait {
+    let (since, until) = (Timestamp(place), Timestamp(place + 7));
+    Wait { place, attempt: 3, since, until, reason: "busy\n\u{1b}".to_owned() }
 }
 
 pub(crate) fn message(sequence: u64, key: &str, cause: u64) -> Arc<Message> {
