@@ -509,8 +509,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a message behind a dead letter is dropped",
         edits: &[Edit {
             file: "outlet.rs",
-            find: "        self.changes.parked.push((MessageLane {",
-            replace: "        let _ = ((MessageLane {",
+            find: "        self.changes.parked.push((self.message_lane(of.0, of.1), sequence));",
+            replace: "        let _ = (self.message_lane(of.0, of.1), sequence);",
         }],
     },
     Mutation {
