@@ -326,14 +326,7 @@ async fn resolving_a_letter_looks_at_its_own_rows_alone() {
                 "SEARCH log USING INTEGER PRIMARY KEY (rowid=?)",
             ],
         ),
-        (
-            MESSAGES,
-            &[
-                "SEARCH outbox USING PRIMARY KEY (sink=? AND sequence=?)",
-                "LIST SUBQUERY 1",
-                "SCAN json_each VIRTUAL TABLE INDEX 1:",
-            ],
-        ),
+        (MESSAGES, &["SEARCH outbox USING PRIMARY KEY (sink=? AND sequence=?)"]),
         (
             PARKED_EVENT_GOES,
             &["SEARCH parked USING PRIMARY KEY (plugin=? AND key=? AND position=?)"],
@@ -348,8 +341,11 @@ async fn resolving_a_letter_looks_at_its_own_rows_alone() {
     for (sql, plan) in expected {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
         let rows = sqlx::query(explain).fetch_all(&pool).await.unwrap();
-        let found: Vec<String> = rows.iter().map(|row| sqlx::Row::get(row, "detail")).collect();
-        assert_eq!(found, plan, "{sql}");
+        let found = rows.iter().map(|row| sqlx::Row::get::<String, _>(row, "detail"));
+        // How a table is read. The list of what is asked for is no table.
+        let is_read = |line: &String| line.starts_with("SEARCH ") || line.starts_with("SCAN ");
+        let found = found.filter(|line| is_read(line) && !line.contains("json_each"));
+        assert_eq!(found.collect::<Vec<_>>(), plan, "{sql}");
     }
 }
 
