@@ -93,6 +93,7 @@ fn lease(event: &Event, text: &str) -> Result<(), String> {
         plugin: PluginName::from("p"),
         key: Key::from("k"),
         cause: Position(1),
+        instance: None,
         event: Arc::new(event.clone()),
         hops: Hops::FIRST,
     };

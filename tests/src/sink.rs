@@ -128,6 +128,9 @@ async fn receive(
     if let Some(status) = seen.status {
         return (status, format!("POST {uri}"));
     }
+    if let Some(status) = asked_for(&body) {
+        return (status, String::new());
+    }
     let status = if let Some(deliveries) = deliveries_in(&headers, &body) {
         seen.deliveries.extend(deliveries);
         StatusCode::NO_CONTENT
@@ -136,6 +139,13 @@ async fn receive(
         StatusCode::BAD_REQUEST
     };
     (status, String::new())
+}
+
+/// A message says by a member `answer` of its data which status it is refused with.
+fn asked_for(body: &[u8]) -> Option<StatusCode> {
+    let data: Value = serde_json::from_slice(body).ok()?;
+    let status = data.get("answer")?.as_u64()?;
+    StatusCode::from_u16(u16::try_from(status).ok()?).ok()
 }
 
 /// The binary, structured and batch modes of the HTTP binding.

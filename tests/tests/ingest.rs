@@ -2,6 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use sagabox_tests::client::{Accepted, BATCH, Client, PROBLEM, STRUCTURED};
+use sagabox_tests::command::sagabox;
 use sagabox_tests::events::{cart_finalized, event};
 use sagabox_tests::host::Host;
 use sagabox_tests::lookup::Lookup;
@@ -211,4 +212,69 @@ async fn who_is_too_far_ahead_is_told_to_come_back() {
     let all: Vec<Value> = (0..sent + 10).map(paid).collect();
     let sum = client.send(&all).await;
     assert_eq!(sum, Accepted { accepted: 10, duplicates: sent });
+}
+
+#[tokio::test]
+async fn slips_of_a_sender_show_in_the_accounts_and_are_said() {
+    let mut host = Host::builder().plugin("order-saga").start().await;
+    let client = host.client();
+    let other = |id: &str, event_type: &str| event(id, event_type, "a", &json!({"cartId": "a"}));
+    // The plugin takes `CartFinalized`.
+    let events = [
+        cart_finalized("e-1", "a"),
+        other("e-2", "CartFinalised"),
+        other("e-3", "CartFinalised"),
+        // Twice, which counts once.
+        other("e-3", "CartFinalised"),
+        other("e-4", "cartFinalized"),
+    ];
+    client.send(&events).await;
+    let accounts = client.get("/accounts").await.expect("the accounts");
+    let untaken = |accounts: &Value| -> Vec<(String, u64)> {
+        let rows = accounts["untaken"].as_array().expect("a list").iter();
+        rows.map(|row| {
+            let name = row["type"].as_str().expect("a type").to_owned();
+            (name, row["events"].as_u64().expect("a number"))
+        })
+        .collect()
+    };
+    let expected = vec![("CartFinalised".to_owned(), 2), ("cartFinalized".to_owned(), 1)];
+    assert_eq!(untaken(&accounts), expected, "{accounts}");
+    let told = sagabox(host.folder(), &["accounts", "--host", &host.url()]).with(0);
+    let told = told.saying("UNTAKEN").saying("CartFinalised");
+    drop(told);
+
+    // The same source and id with other content; a repetition is none of those.
+    let mut changed = cart_finalized("e-1", "a");
+    changed["data"]["totalPrice"] = json!(1);
+    let file = host.folder().join("again.ndjson");
+    std::fs::write(&file, format!("{changed}\n{}\n", events[1])).expect("a file");
+    let arguments = ["send", "again.ndjson", "--host", &host.url()];
+    let told = sagabox(host.folder(), &arguments).with(0);
+    let told = told.saying("0 accepted, 2 duplicates").saying("1 of the duplicates");
+    drop(told);
+    let accounts = client.get("/accounts").await.expect("the accounts");
+    assert_eq!(accounts["differing_duplicates"], 1, "{accounts}");
+    let metrics = client.text("/metrics").await.expect("the metrics");
+    for line in ["sagabox_events_differing_total 1", "sagabox_events_untaken 3"] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
+
+    // Both are known after a restart, too.
+    host.kill_and_start().await;
+    let client = host.client();
+    let accounts = client.get("/accounts").await.expect("the accounts");
+    assert_eq!(untaken(&accounts), expected, "{accounts}");
+    let (status, answer) = post(&client, &changed).await;
+    assert_eq!((status, &answer["duplicates"]), (StatusCode::ACCEPTED, &json!(1)));
+    assert_eq!(answer["differing"], 1, "{answer}");
+    client.wait_for_balance().await;
+}
+
+async fn post(client: &Client, event: &Value) -> (StatusCode, Value) {
+    let kind = "application/cloudevents+json";
+    let request = client.request(Method::POST, "/events").header("content-type", kind);
+    let response = request.body(event.to_string()).send().await.expect("an answer");
+    let status = response.status();
+    (status, response.json().await.expect("JSON"))
 }

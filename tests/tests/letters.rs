@@ -238,3 +238,98 @@ async fn an_instance_is_cancelled_with_compensation_or_ended_without() {
     let (status, _) = post(&client, "/instances/end", &why("c")).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 }
+
+/// An event that has the hostile plugin send this to the shop, and be complete then or go on.
+fn sends(id: &str, key: &str, verb: &str, data: &Value) -> Value {
+    let mut event = event(id, "attack", key, &json!(format!("{verb} {data}")));
+    event["datacontenttype"] = json!("text/plain");
+    event
+}
+
+#[tokio::test]
+async fn a_refusal_that_its_plugin_handles_is_no_dead_letter_and_its_sink_goes_on_in_order() {
+    let sink = Sink::start().await;
+    let configuration = format!(
+        "{RETRY}[sink.shop]\nurl = \"{}\"\n[sink.shop.status]\n\"404\" = \"message\"\n\
+         [routes]\nBehaved = \"shop\"\n",
+        sink.url
+    );
+    let builder = Host::builder().plugin("hostile").configuration(configuration);
+    let mut host = builder.start().await;
+    let client = host.client();
+    // Each is refused its first command. Half of them send more at once, the others are over.
+    let mut events = Vec::new();
+    for n in 0..50 {
+        let (key, answer) = (format!("k-{n}"), if n % 4 < 2 { 404 } else { 422 });
+        let verb = if n % 2 == 0 { "send" } else { "finish" };
+        let refused = json!({"n": n, "answer": answer});
+        events.push(sends(&format!("first-{n}"), &key, verb, &refused));
+        if n % 2 == 0 {
+            for later in 0..3 {
+                let data = json!({"n": n, "later": later});
+                events.push(sends(&format!("later-{n}-{later}"), &key, "send", &data));
+            }
+        }
+    }
+    client.send(&events).await;
+    let refunds = client.take_exactly("Told", 50).await;
+    let refunded: std::collections::BTreeSet<u64> = refunds
+        .values()
+        .map(|told| told["data"]["command"]["data"]["n"].as_u64().expect("a number"))
+        .collect();
+    assert_eq!(refunded, (0..50).collect(), "each instance, once");
+    wait_for_letters(&client, "compensated", 50).await;
+    client.assert_no_dead_letters().await;
+    wait::until("later commands", wait::SOON, async || {
+        let count = sink.messages().len();
+        if count == 75 { Ok(()) } else { Err(format!("{count} of 75")) }
+    })
+    .await;
+    let mut last = std::collections::BTreeMap::new();
+    for delivery in sink.deliveries() {
+        let (n, later) = (&delivery.data["n"], delivery.data["later"].as_u64());
+        let before = last.insert(n.to_string(), later);
+        assert!(before.flatten() <= later, "out of order: {delivery:?}");
+    }
+    client.wait_for_balance().await;
+
+    host.kill_and_start().await;
+    let client = host.client();
+    client.wait_for_balance().await;
+    let accounts = client.get("/accounts").await.expect("the accounts");
+    let shop = accounts["sinks"].as_array().into_iter().flatten();
+    let shop: Vec<_> = shop.filter(|account| account["sink"] == "shop").collect();
+    assert_eq!(shop[0]["compensated"], 50, "{accounts}");
+    assert_eq!(shop[0]["delivered"], 75, "{accounts}");
+    let letter = wait_for_letters(&client, "compensated", 50).await.remove(0);
+    assert_eq!(letter["resolved_by"], "hostile");
+    let (status, problem) =
+        post(&client, &format!("/dead-letters/{}/redrive", letter["id"]), &json!({})).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    assert!(detail.ends_with("is compensated already"), "{problem}");
+}
+
+#[tokio::test]
+async fn a_refusal_that_its_plugin_fails_at_stays_a_dead_letter() {
+    let sink = Sink::start().await;
+    let configuration =
+        format!("{RETRY}[sink.shop]\nurl = \"{}\"\n[routes]\nBehaved = \"shop\"\n", sink.url);
+    let host = Host::builder().plugin("hostile").configuration(configuration).start().await;
+    let client = host.client();
+    let refused = json!({"answer": 422, "give up": true});
+    client.send(&[sends("first", "k", "send", &refused)]).await;
+    let letters = wait_for_letters(&client, "open", 2).await;
+    let of = |kind| letters.iter().find(|letter| letter["kind"] == kind).expect("both are there");
+    assert_eq!(of("message")["sink"], "shop");
+    assert_eq!(of("event")["event"]["type"], "sagabox.command.undeliverable");
+    client.wait_for_balance().await;
+    // Given up by an operator, the refusal stays as it is.
+    let skipped = json!({"reason": "a test"});
+    let path = format!("/dead-letters/{}/skip", of("event")["id"]);
+    let (status, _) = post(&client, &path, &skipped).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    let letter = wait_for_letters(&client, "open", 1).await.remove(0);
+    assert_eq!(letter["kind"], "message");
+    client.wait_for_balance().await;
+}

@@ -87,6 +87,35 @@ async fn a_lookup_that_cannot_be_reached_costs_no_event_also_if_the_host_dies_me
     host.client().assert_no_dead_letters().await;
 }
 
+/// A long pause of one key is a row of the store: everything else goes on, a crash keeps its
+/// date, and operators see it.
+#[tokio::test]
+async fn a_key_that_is_told_to_come_back_later_waits_alone_and_survives_a_crash() {
+    let lookup = Lookup::start(json!({"available": 5})).await;
+    lookup.pause_next("mug-3", 3_600);
+    lookup.pause_next("mug-5", 2);
+    let mut host = host(&lookup).await;
+    host.client().send(&paid(100)).await;
+    assert_eq!(host.client().take_exactly(COMMAND, 98).await.len(), 98);
+    host.client().wait_for_balance().await;
+    let wait = async |client: &Client| {
+        let instance = client.instance("shipment", "order-3").await.expect("it is known");
+        instance["wait"].clone()
+    };
+    let before = wait(&host.client()).await;
+    let millis = |name: &str| before[name].as_u64().expect("a date");
+    let pause = millis("until") - millis("since");
+    assert!((3_599_000..=3_600_000).contains(&pause), "{before}");
+    assert!(before["reason"].as_str().is_some_and(|it| it.contains("answered 503")), "{before}");
+    host.kill_and_start().await;
+    assert_eq!(host.client().take_exactly(COMMAND, 1).await.len(), 1, "that of two seconds");
+    assert_eq!(wait(&host.client()).await, before);
+    let asked = lookup.asked().iter().filter(|path| *path == "/mug-3").count();
+    assert_eq!(asked, 1, "it is not asked before its time");
+    host.client().assert_no_dead_letters().await;
+    host.client().wait_for_balance().await;
+}
+
 /// The answer is about one key: the others go on, and the lookup works.
 #[tokio::test]
 async fn what_a_lookup_refuses_is_a_dead_letter_of_its_key_alone() {

@@ -167,7 +167,15 @@ pub async fn dead_letters(
 }
 
 pub async fn accounts(State(site): State<Shared>) -> Result<Json<Value>, Problem> {
-    Ok(Json(json!(site.admin.accounts().await.map_err(unreadable)?)))
+    let mut accounts = site.admin.accounts().await.map_err(unreadable)?;
+    accounts.differing_duplicates = site.traffic.differing();
+    // A plugin that was loaded since gets them from the log.
+    let serving = site.board.serving();
+    let subscriptions = || serving.iter().flat_map(|plugin| &plugin.manifest.subscriptions);
+    accounts.untaken.retain(|untaken| {
+        !subscriptions().any(|subscription| subscription.event_type == untaken.event_type)
+    });
+    Ok(Json(json!(accounts)))
 }
 
 /// A plugin that serves, or has served here before.

@@ -15,7 +15,16 @@ use crate::io::cloudevents;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     pub accepted: usize,
+    /// All with a source and id that came before.
     pub duplicates: usize,
+    /// Those of them that have another type, subject or data than the event that was accepted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub differing: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 pub async fn post(
@@ -33,5 +42,6 @@ async fn offer(site: &Site, headers: &HeaderMap, body: &bytes::Bytes) -> Result<
     let events = cloudevents::parse(headers, body, site.limits.batch_events)?;
     let receipts = site.engine.offer(events).await?;
     let accepted = receipts.iter().filter(|r| matches!(r, Receipt::Accepted(_))).count();
-    Ok(Summary { accepted, duplicates: receipts.len() - accepted })
+    let differing = receipts.iter().filter(|receipt| **receipt == Receipt::Differing).count();
+    Ok(Summary { accepted, duplicates: receipts.len() - accepted, differing })
 }

@@ -1,6 +1,8 @@
 //! What operators do: resolve dead letters, one or many, and cancel or end instances.
 //! Who and why is kept with each.
 
+use std::time::{Duration, Instant};
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -23,6 +25,9 @@ pub(super) const REASON_BYTES_MAX: usize = 4096;
 const BY_BYTES_MAX: usize = 256;
 /// Letters that one request resolves; each takes a commit or shares one.
 const MANY_MAX: u32 = 1000;
+
+/// A commit takes some milliseconds; where it takes so long, the disk or the store is in trouble.
+const RESOLVE_TIME: Duration = Duration::from_secs(10);
 
 /// By whom, why, and with what.
 #[derive(Debug, Deserialize)]
@@ -111,8 +116,24 @@ fn dropping(action: Action, one: One) -> Result<Resolution, Problem> {
 
 async fn resolve(site: &Site, id: &str, resolution: Resolution) -> Resolved {
     let id = letter_id(id)?;
-    site.engine.resolve(id, resolution).await?;
+    resolve_in_time(site, id, resolution).await?;
     Ok((StatusCode::ACCEPTED, Json(letter(site, id).await?)))
+}
+
+/// A store that takes no commits for a while must not hold the request as long.
+async fn resolve_in_time(
+    site: &Site,
+    id: DeadLetterId,
+    resolution: Resolution,
+) -> Result<(), ResolveError> {
+    let resolved = tokio::time::timeout(RESOLVE_TIME, site.engine.resolve(id, resolution)).await;
+    resolved.unwrap_or_else(|_| {
+        let seconds = RESOLVE_TIME.as_secs();
+        Err(ResolveError::Unavailable(format!(
+            "no answer within {seconds} s; dead letter {} may be resolved all the same",
+            id.0
+        )))
+    })
 }
 
 pub async fn redrive_many(
@@ -136,20 +157,24 @@ pub async fn discard_many(
     resolve_many(&site, Action::Discard, many).await
 }
 
-/// A page of letters at a time; `next` is where the following page begins.
+/// A page of letters at a time; `next` is where the following page begins. When the time of
+/// one request is over, `left` has the ids of this page that it did not come to.
 async fn resolve_many(site: &Site, action: Action, many: Many) -> Result<Json<Value>, Problem> {
     let resolution = resolution(action, many.by.clone(), many.reason.clone())?;
-    let picked = pick(site, &many).await?;
+    let Picked { ids, open, next } = pick(site, &many).await?;
     let (mut resolved, mut refused) = (0, Vec::new());
-    for id in picked.ids {
-        if many.dry_run {
-            match picked.open.contains(&id) {
-                true => resolved += 1,
-                false => refused.push(json!({"id": id, "reason": "not found, or not open"})),
-            }
-            continue;
-        }
-        match site.engine.resolve(DeadLetterId(id), resolution.clone()).await {
+    if many.dry_run {
+        let (there, others): (Vec<u64>, Vec<u64>) = ids.iter().partition(|id| open.contains(id));
+        let reason = "not found, or not open";
+        let refused: Vec<_> = others.iter().map(|id| json!({"id": id, "reason": reason})).collect();
+        let answer = json!({"resolved": there.len(), "refused": refused, "left": [], "next": next});
+        return Ok(Json(answer));
+    }
+    let started = Instant::now();
+    let mut left = ids.into_iter();
+    // At least one, however little time there is: each request gets further.
+    for id in left.by_ref() {
+        match resolve_in_time(site, DeadLetterId(id), resolution.clone()).await {
             Ok(()) => resolved += 1,
             Err(error @ ResolveError::Unavailable(_)) => return Err(error.into()),
             Err(error) => {
@@ -157,8 +182,12 @@ async fn resolve_many(site: &Site, action: Action, many: Many) -> Result<Json<Va
                 refused.push(json!({"id": id, "reason": error.to_string(), "again": again}));
             }
         }
+        if started.elapsed() >= site.limits.bulk_time {
+            break;
+        }
     }
-    Ok(Json(json!({"resolved": resolved, "refused": refused, "next": picked.next})))
+    let left: Vec<u64> = left.collect();
+    Ok(Json(json!({"resolved": resolved, "refused": refused, "left": left, "next": next})))
 }
 
 struct Picked {
@@ -320,6 +349,7 @@ impl From<ResolveError> for Problem {
             ResolveError::NotOpen { .. }
             | ResolveError::NotFirst { .. }
             | ResolveError::Resuming
+            | ResolveError::Waiting(_)
             | ResolveError::Unserved(_) => Self::conflict(detail),
             ResolveError::Edited { .. } => Self::unacceptable("event", detail),
             ResolveError::Unavailable(_) => Self::unavailable(detail),

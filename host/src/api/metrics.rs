@@ -23,6 +23,7 @@ const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Traffic {
     accepted: AtomicU64,
     duplicates: AtomicU64,
+    differing: AtomicU64,
     refused: AtomicU64,
 }
 
@@ -32,11 +33,18 @@ impl Traffic {
             Ok(summary) => {
                 self.accepted.fetch_add(summary.accepted as u64, Ordering::Relaxed);
                 self.duplicates.fetch_add(summary.duplicates as u64, Ordering::Relaxed);
+                self.differing.fetch_add(summary.differing as u64, Ordering::Relaxed);
             }
             Err(_) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+}
+
+impl Traffic {
+    pub fn differing(&self) -> u64 {
+        self.differing.load(Ordering::Relaxed)
     }
 }
 
@@ -62,6 +70,12 @@ fn render(
     page.sample("sagabox_events_total", &[("outcome", "accepted")], accepted);
     let duplicates = traffic.duplicates.load(Ordering::Relaxed);
     page.sample("sagabox_events_total", &[("outcome", "duplicate")], duplicates);
+    page.head(
+        "sagabox_events_differing_total",
+        "counter",
+        "Duplicates whose content differs from the accepted event with their source and id.",
+    );
+    page.sample("sagabox_events_differing_total", &[], traffic.differing());
     page.head("sagabox_requests_refused_total", "counter", "Refused requests to POST /events.");
     page.sample("sagabox_requests_refused_total", &[], traffic.refused.load(Ordering::Relaxed));
     page.head("sagabox_log_position", "gauge", "The last position in the log.");
@@ -142,6 +156,13 @@ impl Page {
     fn accounts(&mut self, accounts: &Accounts) {
         self.head("sagabox_balanced", "gauge", "1 if all sums of the accounts are correct.");
         self.sample("sagabox_balanced", &[], u8::from(accounts.balanced));
+        self.head(
+            "sagabox_events_untaken",
+            "gauge",
+            "Events of senders that no plugin took when they arrived.",
+        );
+        let untaken = accounts.untaken.iter().map(|untaken| untaken.events).sum::<u64>();
+        self.sample("sagabox_events_untaken", &[], untaken);
         self.head("sagabox_plugin_events", "gauge", "Events of a plugin, by current state.");
         for plugin in &accounts.plugins {
             for (outcome, count) in [
@@ -165,6 +186,7 @@ impl Page {
                 ("parked", sink.parked),
                 ("dead", sink.dead),
                 ("discarded", sink.discarded),
+                ("compensated", sink.compensated),
             ] {
                 let labels = [("sink", sink.sink.as_str()), ("outcome", outcome)];
                 self.sample("sagabox_sink_messages", &labels, count);
@@ -239,11 +261,12 @@ mod tests {
             calls: vec![("p".into(), calls)],
         };
         let traffic = Traffic::default();
-        traffic.count(&Ok(Summary { accepted: 5, duplicates: 1 }));
+        traffic.count(&Ok(Summary { accepted: 5, duplicates: 2, differing: 1 }));
         let text = render(&status, &traffic, &Board::default(), None);
         for line in [
             r#"sagabox_queue_messages{queue="a\"b\\\nc",state="ready"} 3"#,
             r#"sagabox_events_total{outcome="accepted"} 5"#,
+            "sagabox_events_differing_total 1",
             "sagabox_log_position 7",
             r#"sagabox_outbox_bytes{sink="web"} 4096"#,
             r#"sagabox_plugin_calls_total{plugin="p"} 3"#,

@@ -26,6 +26,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sagabox_engine::engine::Engine;
 use tokio::net::TcpListener;
@@ -61,6 +62,8 @@ type Shared = Arc<Site>;
 pub struct Limits {
     pub body_bytes: usize,
     pub batch_events: usize,
+    /// How long one request resolves dead letters. What is left then, its answer says.
+    pub bulk_time: Duration,
 }
 
 /// Serves until `shutdown`, then ends when the requests under way have been answered.

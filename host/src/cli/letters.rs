@@ -32,7 +32,7 @@ pub struct LetterFilter {
     /// Select the dead letters that this version of a plugin caused
     #[arg(long)]
     plugin_version: Option<String>,
-    /// Select by status: open, redriving, redriven, skipped or discarded
+    /// Select by status: open, redriving, redriven, skipped, discarded or compensated
     #[arg(long)]
     status: Option<String>,
     /// Select messages for this sink
@@ -204,6 +204,8 @@ fn tell(answer: &RawValue, json: bool, text: &str) {
 struct Tally {
     resolved: u64,
     refused: Vec<Value>,
+    /// What the host had no time for.
+    left: Vec<u64>,
 }
 
 impl Tally {
@@ -211,6 +213,8 @@ impl Tally {
     fn add(&mut self, answer: &Value) -> Option<u64> {
         self.resolved += answer["resolved"].as_u64().unwrap_or(0);
         self.refused.extend(answer["refused"].as_array().cloned().unwrap_or_default());
+        let left = answer["left"].as_array().into_iter().flatten();
+        self.left.extend(left.filter_map(Value::as_u64));
         answer["next"].as_u64()
     }
 }
@@ -229,6 +233,7 @@ impl Which {
             while let Some(next) = tally.add(&ask(&client, verb, &body).await?) {
                 body.insert("after".to_owned(), json!(next));
                 progress.set_position(tally.resolved);
+                self.resolve_ids(&client, verb, reason, &[], &mut tally).await?;
             }
         }
         self.resolve_ids(&client, verb, reason, &self.ids, &mut tally).await?;
@@ -246,7 +251,7 @@ impl Which {
             self.resolve_ids(&client, verb, reason, &ids, &mut tally).await?;
         }
         progress.finish_and_clear();
-        let Tally { resolved, refused } = tally;
+        let Tally { resolved, refused, left: _ } = tally;
         if self.host.json {
             output::json(&json!({"resolved": resolved, "refused": refused}));
         } else {
@@ -272,12 +277,17 @@ impl Which {
         ids: &[u64],
         tally: &mut Tally,
     ) -> anyhow::Result<()> {
-        for some in ids.chunks(IDS_MAX) {
+        let mut ids = ids.to_vec();
+        loop {
+            ids.append(&mut tally.left);
+            if ids.is_empty() {
+                return Ok(());
+            }
+            let some: Vec<u64> = ids.drain(..ids.len().min(IDS_MAX)).collect();
             let mut body = self.how(reason);
             body.insert("ids".to_owned(), json!(some));
             tally.add(&ask(client, verb, &body).await?);
         }
-        Ok(())
     }
 
     /// Those that match.

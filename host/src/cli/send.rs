@@ -71,6 +71,7 @@ impl Send {
             output::json(&serde_json::json!({
                 "accepted": summary.accepted,
                 "duplicates": summary.duplicates,
+                "differing": summary.differing,
                 "seconds": seconds,
                 "error": error.as_ref().map(|error| format!("{error:#}")),
             }));
@@ -83,6 +84,13 @@ impl Send {
                 output::grouped(summary.accepted as u64),
                 output::grouped(summary.duplicates as u64),
             ));
+            if summary.differing > 0 {
+                output::line(&format!(
+                    "{} of the duplicates have other content than the event that was accepted under \
+                     their source and id: they are ignored; give each event an id of its own",
+                    output::grouped(summary.differing as u64),
+                ));
+            }
         }
         error.map_or(Ok(()), Err)
     }
@@ -114,6 +122,7 @@ pub async fn send_all(
             worker.unwrap_or_else(|panic| (Summary::default(), Some(panic.into())));
         total.accepted += summary.accepted;
         total.duplicates += summary.duplicates;
+        total.differing += summary.differing;
         // What the host refused says more than that reading had to end.
         error = failure.or(error);
     }
@@ -137,6 +146,7 @@ async fn work(
             Ok(summary) => {
                 total.accepted += summary.accepted;
                 total.duplicates += summary.duplicates;
+                total.differing += summary.differing;
                 progress.inc(events);
             }
             Err(error) => {

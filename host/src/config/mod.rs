@@ -35,6 +35,8 @@ const LISTEN: &str = "127.0.0.1:8321";
 const STORE: &str = "sqlite:sagabox.db";
 /// More than a client or a proxy would wait for one batch.
 const BODY_BYTES: usize = 4 * 1024 * 1024;
+/// A client that waits longer for one answer gives up, and knows nothing of what was done.
+const BULK_TIME: Duration = Duration::from_secs(10);
 const BATCH_EVENTS: usize = 10_000;
 /// Orchestrators commonly kill after 30 seconds.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -174,6 +176,7 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         limits: Limits {
             body_bytes: limits.body_bytes.map_or(BODY_BYTES, NonZeroUsize::get),
             batch_events: limits.batch_events.map_or(BATCH_EVENTS, NonZeroUsize::get),
+            bulk_time: BULK_TIME,
         },
         drain: limits.drain_ms.map_or(DRAIN, Duration::from_millis),
         engine,
@@ -349,6 +352,7 @@ fn engine_settings(
         retention: self::retention(retention)?,
         backlog_max: limits.backlog_events.map_or(default.backlog_max, NonZeroU64::get),
         waiting_max: default.waiting_max,
+        wait_in_memory_max: default.wait_in_memory_max,
         instance_bytes_max: limits.instance_bytes.unwrap_or(default.instance_bytes_max),
         entries_read_max: default.entries_read_max,
         timers_in_memory_max: default.timers_in_memory_max,
@@ -405,7 +409,10 @@ mod tests {
         let settings = read("", Overrides::default()).unwrap();
         assert_eq!(settings.listen, "127.0.0.1:8321");
         assert_eq!(settings.store, "sqlite:sagabox.db");
-        assert_eq!(settings.limits, Limits { body_bytes: 4_194_304, batch_events: 10_000 });
+        assert_eq!(
+            settings.limits,
+            Limits { body_bytes: 4_194_304, batch_events: 10_000, bulk_time: BULK_TIME }
+        );
     }
 
     #[test]

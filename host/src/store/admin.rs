@@ -2,6 +2,7 @@
 //! On connections of their own, so that nobody who looks slows the engine down.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sagabox_engine::model::{Counters, Cursor};
 use sagabox_engine::seams::store::ReadError;
@@ -12,7 +13,9 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Connection, SqliteConnection};
 
 use super::SqliteStore;
+use super::letters;
 use super::lists::{PAGE_BYTES, Page};
+use super::recover;
 use super::rows::{self, integer};
 
 const CONNECTIONS: u32 = 2;
@@ -26,6 +29,22 @@ const COUNTED_PENDING_MAX: u64 = 100_000;
 #[derive(Clone)]
 pub struct Admin {
     pub(super) pool: SqlitePool,
+    pub(super) scan: Scan,
+}
+
+/// How long one request looks for what it lists. What comes then is a page that has less than
+/// was asked for, and says where to go on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scan {
+    /// Rows that are looked at between two looks at the time.
+    pub rows: u32,
+    pub time: Duration,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self { rows: 5_000, time: Duration::from_secs(2) }
+    }
 }
 
 /// All about one instance, or one key of a stateless role.
@@ -42,10 +61,24 @@ pub struct InstanceDetail {
     pub timers: Value,
     /// Whether it waits behind a dead letter.
     pub parked: bool,
+    /// The next attempt at its first event, if it waits for that for longer than a moment.
+    pub wait: Option<WaitDetail>,
     /// Newest first.
     pub history: Vec<HistoryRow>,
     /// The last position of this page, if there are more.
     pub next: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct WaitDetail {
+    pub position: u64,
+    /// The number of the next attempt.
+    pub attempt: u32,
+    /// Milliseconds since 1970.
+    pub since: u64,
+    pub until: u64,
+    /// Why the last attempt failed.
+    pub reason: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,6 +105,11 @@ pub struct Accounts {
     pub events: u64,
     pub plugins: Vec<PluginAccount>,
     pub sinks: Vec<SinkAccount>,
+    /// Events of senders that no plugin took when they came, by type.
+    pub untaken: Vec<UntakenAccount>,
+    /// Duplicates with other content than the event that was accepted under their source and
+    /// id, since the host started, as far as they were compared.
+    pub differing_duplicates: u64,
     /// Whether every sum adds up.
     pub balanced: bool,
 }
@@ -94,7 +132,7 @@ pub struct PluginAccount {
     pub balanced: bool,
 }
 
-/// `messages = delivered + pending + parked + dead + discarded`.
+/// `messages = delivered + pending + parked + dead + discarded + compensated`.
 #[derive(Debug, Serialize)]
 pub struct SinkAccount {
     pub sink: String,
@@ -104,7 +142,18 @@ pub struct SinkAccount {
     pub parked: u64,
     pub dead: u64,
     pub discarded: u64,
+    /// Refused commands whose plugin has handled the refusal.
+    pub compensated: u64,
     pub balanced: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct UntakenAccount {
+    /// Empty: all types beyond the first hundred.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    pub events: u64,
+    pub last_at: u64,
 }
 
 impl Admin {
@@ -112,7 +161,7 @@ impl Admin {
     /// If no connection can be made.
     pub async fn new(store: &SqliteStore) -> Result<Self, ReadError> {
         let pool = store.reading(CONNECTIONS).await.map_err(failed)?;
-        Ok(Self { pool })
+        Ok(Self { pool, scan: Scan::default() })
     }
 
     /// How many instances a plugin has, by status.
@@ -151,10 +200,20 @@ impl Admin {
         .bind(key.to_owned());
         let parked = query.fetch_one(&mut *connection).await.map_err(failed)?;
         let parked = rows::number(&parked, "parked")? == 1;
+        let sql = "SELECT * FROM waits WHERE plugin = ? AND key = ?";
+        let query = sqlx::query(sql).bind(plugin.to_owned()).bind(key.to_owned());
+        let wait = query.fetch_optional(&mut *connection).await.map_err(failed)?;
+        let wait = wait.as_ref().map(letters::wait).transpose()?.map(|wait| WaitDetail {
+            position: wait.place,
+            attempt: wait.attempt,
+            since: wait.since.0,
+            until: wait.until.0,
+            reason: wait.reason,
+        });
         let Some(row) = row else {
             let scanned = scan(&mut connection, (plugin, key), after, limit).await?;
             let Page { rows: history, next } = scanned;
-            let known = parked || after.is_some() || !history.is_empty();
+            let known = parked || wait.is_some() || after.is_some() || !history.is_empty();
             return Ok(known.then(|| InstanceDetail {
                 plugin: plugin.to_owned(),
                 key: key.to_owned(),
@@ -164,6 +223,7 @@ impl Admin {
                 keys: Vec::new(),
                 timers: Value::Object(serde_json::Map::default()),
                 parked,
+                wait,
                 history,
                 next,
             }));
@@ -189,6 +249,7 @@ impl Admin {
             keys,
             timers,
             parked,
+            wait,
             history,
             next,
         }))
@@ -203,8 +264,20 @@ impl Admin {
         let events = count(&mut snapshot, "SELECT events AS n FROM totals").await?;
         let plugins = sqlx::query("SELECT * FROM plugins ORDER BY plugin");
         let plugins = plugins.fetch_all(&mut *snapshot).await.map_err(failed)?;
-        let mut accounts =
-            Accounts { events, plugins: Vec::new(), sinks: Vec::new(), balanced: true };
+        let untaken = recover::untaken(&mut snapshot).await.map_err(failed)?;
+        let untaken = untaken.into_iter().map(|row| UntakenAccount {
+            event_type: row.event_type,
+            events: row.count,
+            last_at: row.last_at.0,
+        });
+        let mut accounts = Accounts {
+            events,
+            plugins: Vec::new(),
+            sinks: Vec::new(),
+            untaken: untaken.collect(),
+            differing_duplicates: 0,
+            balanced: true,
+        };
         for row in &plugins {
             accounts.plugins.push(plugin_account(&mut snapshot, row).await?);
         }
@@ -329,11 +402,13 @@ async fn sink_account(
     let sql =
         "SELECT count(*) AS n FROM dead_letters WHERE sink = ? AND status IN ('open', 'redriving')";
     let dead = count_of(connection, sql, &sink).await?;
+    let sql = "SELECT coalesce(max(letters), 0) AS n FROM compensated WHERE sink = ?";
+    let compensated = count_of(connection, sql, &sink).await?;
     // What was put in, less what was settled. So neither side is counted row by row, and
     // rows that are too old can go.
     let pending = messages.saturating_sub(counters.received);
     let delivered = counters.handled;
-    let settled = delivered + parked + dead + counters.discarded;
+    let settled = delivered + parked + dead + counters.discarded + compensated;
     Ok(SinkAccount {
         sink,
         messages,
@@ -342,6 +417,7 @@ async fn sink_account(
         parked,
         dead,
         discarded: counters.discarded,
+        compensated,
         balanced: settled == counters.received && counters.received <= messages,
     })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sagabox_engine::model::OpenLetter;
 use sagabox_engine::model::{
     DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Key, MessageKind, PluginName,
-    Sequence, SinkName,
+    Sequence, SinkName, Timestamp, Wait,
 };
 use sagabox_engine::seams::store::{MessageLane, ParkedKey, ReadError};
 use sqlx::SqliteConnection;
@@ -18,7 +18,7 @@ pub(super) type ParkedEvents = BTreeMap<PluginName, BTreeMap<Key, ParkedKey<Key>
 /// By sink, then by ordering key.
 pub(super) type ParkedMessages = BTreeMap<SinkName, BTreeMap<MessageLane, ParkedKey<MessageLane>>>;
 
-/// All keys with unresolved letters or with something parked.
+/// All keys with unresolved letters, with something parked, or with a wait.
 pub(super) async fn parked(
     connection: &mut SqliteConnection,
 ) -> Result<(ParkedEvents, ParkedMessages), sqlx::Error> {
@@ -54,11 +54,23 @@ pub(super) async fn parked(
         let waiting = rows::parsed(&row, "places").map_err(decoding)?;
         entry(messages.entry(lane.sink.clone()).or_default(), lane).waiting = waiting;
     }
+    for row in sqlx::query("SELECT * FROM waits").fetch_all(&mut *connection).await? {
+        let plugin = PluginName::from(rows::text(&row, "plugin").map_err(decoding)?);
+        let key = Key::from(rows::text(&row, "key").map_err(decoding)?);
+        let wait = wait(&row).map_err(decoding)?;
+        entry(events.entry(plugin).or_default(), key).waits.push(wait);
+    }
+    let sql = "SELECT * FROM message_waits ORDER BY sink, place";
+    for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
+        let (lane, wait) = (lane(&row).map_err(decoding)?, wait(&row).map_err(decoding)?);
+        entry(messages.entry(lane.sink.clone()).or_default(), lane).waits.push(wait);
+    }
     Ok((events, messages))
 }
 
 fn entry<K: Clone + Ord>(keys: &mut BTreeMap<K, ParkedKey<K>>, key: K) -> &mut ParkedKey<K> {
-    let fresh = ParkedKey { key: key.clone(), letters: Vec::new(), waiting: Vec::new() };
+    let (letters, waiting) = (Vec::new(), Vec::new());
+    let fresh = ParkedKey { key: key.clone(), letters, waiting, waits: Vec::new() };
     keys.entry(key).or_insert(fresh)
 }
 
@@ -67,6 +79,16 @@ fn lane(row: &SqliteRow) -> Result<MessageLane, ReadError> {
         sink: rows::text(row, "sink")?.into(),
         plugin: rows::text(row, "plugin")?.into(),
         key: rows::text(row, "key")?.into(),
+    })
+}
+
+pub(super) fn wait(row: &SqliteRow) -> Result<Wait, ReadError> {
+    Ok(Wait {
+        place: rows::number(row, "place")?,
+        attempt: u32::try_from(rows::number(row, "attempt")?).unwrap_or(u32::MAX),
+        since: Timestamp(rows::number(row, "since")?),
+        until: Timestamp(rows::number(row, "until")?),
+        reason: rows::text(row, "reason")?,
     })
 }
 
@@ -93,6 +115,7 @@ fn status(row: &SqliteRow) -> Result<DeadLetterStatus, ReadError> {
         "redriven" => Ok(DeadLetterStatus::Redriven),
         "skipped" => Ok(DeadLetterStatus::Skipped),
         "discarded" => Ok(DeadLetterStatus::Discarded),
+        "compensated" => Ok(DeadLetterStatus::Compensated),
         other => Err(rows::damaged(format!("unknown status `{other}`"))),
     }
 }

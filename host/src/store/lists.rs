@@ -3,6 +3,7 @@
 //! A page is bounded in rows and in bytes: a dead letter can have megabytes.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use sagabox_engine::seams::store::ReadError;
 use serde::Serialize;
@@ -93,17 +94,50 @@ impl Admin {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<InstanceRow, String>, ReadError> {
-        let sql = "SELECT key, status, version, started_at, updated_at FROM instances \
-                   WHERE plugin = ?1 AND key > ?2 AND (?3 IS NULL OR status = ?3) \
-                   ORDER BY key LIMIT ?4";
-        let query = sqlx::query(sql)
-            .bind(plugin.to_owned())
-            .bind(after.unwrap_or_default().to_owned())
-            .bind(status)
-            .bind(limit + 1);
-        let found = query.fetch_all(&self.pool).await.map_err(failed)?;
-        let rows: Result<Vec<_>, ReadError> = found.iter().map(instance_row).collect();
-        Ok(Page::of(rows?, limit, |row| row.key.clone()))
+        let (started, mut rows) = (Instant::now(), Vec::new());
+        let mut after = after.unwrap_or_default().to_owned();
+        loop {
+            let end = match status {
+                Some(_) => self.scan_instances(plugin, &after).await?,
+                None => None,
+            };
+            let sql = "SELECT key, status, version, started_at, updated_at FROM instances \
+                       WHERE plugin = ?1 AND key > ?2 AND (?5 IS NULL OR key <= ?5) \
+                       AND (?3 IS NULL OR status = ?3) ORDER BY key LIMIT ?4";
+            let query = sqlx::query(sql)
+                .bind(plugin.to_owned())
+                .bind(after)
+                .bind(status)
+                .bind(limit + 1)
+                .bind(end.clone());
+            let found = query.fetch_all(&self.pool).await.map_err(failed)?;
+            let found: Result<Vec<_>, ReadError> = found.iter().map(instance_row).collect();
+            rows.extend(found?);
+            let Some(end) = end.filter(|_| rows.len() <= limit as usize) else {
+                return Ok(Page::of(rows, limit, |row: &InstanceRow| row.key.clone()));
+            };
+            if started.elapsed() >= self.scan.time {
+                return Ok(Page { rows, next: Some(end) });
+            }
+            after = end;
+        }
+    }
+
+    /// The key up to which to look next; none: to the end.
+    async fn scan_instances(&self, plugin: &str, after: &str) -> Result<Option<String>, ReadError> {
+        let sql = "SELECT key FROM instances WHERE plugin = ? AND key > ? ORDER BY key \
+                   LIMIT 1 OFFSET ?";
+        let query = sqlx::query(sql).bind(plugin.to_owned()).bind(after.to_owned());
+        let row = query.bind(self.scan.rows - 1).fetch_optional(&self.pool).await;
+        row.map_err(failed)?.map(|row| rows::text(&row, "key")).transpose()
+    }
+
+    /// The dead letter up to which to look next; none: to the end.
+    async fn scan_letters(&self, after: u64) -> Result<Option<u64>, ReadError> {
+        let sql = "SELECT id FROM dead_letters WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?";
+        let query = sqlx::query(sql).bind(integer(after)).bind(self.scan.rows - 1);
+        let row = query.fetch_optional(&self.pool).await;
+        row.map_err(failed)?.map(|row| rows::number(&row, "id")).transpose()
     }
 
     /// Dead letters in the order in which they came.
@@ -151,6 +185,29 @@ impl Admin {
         &self,
         filter: &DeadLetterFilter,
     ) -> Result<Page<(u64, u64), u64>, ReadError> {
+        let (started, mut after, mut rows) = (Instant::now(), filter.after, Vec::new());
+        loop {
+            let end = match filter.ids {
+                Some(_) => None,
+                None => self.scan_letters(after).await?,
+            };
+            rows.extend(self.letter_sizes_between(filter, after, end).await?);
+            let Some(end) = end.filter(|_| rows.len() <= filter.limit as usize) else {
+                return Ok(Page::of(rows, filter.limit, |(id, _): &(u64, u64)| *id));
+            };
+            if started.elapsed() >= self.scan.time {
+                return Ok(Page { rows, next: Some(end) });
+            }
+            after = end;
+        }
+    }
+
+    async fn letter_sizes_between(
+        &self,
+        filter: &DeadLetterFilter,
+        after: u64,
+        end: Option<u64>,
+    ) -> Result<Vec<(u64, u64)>, ReadError> {
         // With an `OR` for the ids, too, SQLite would look at all letters for one of them.
         let among = match &filter.ids {
             Some(_) => "id IN (SELECT value FROM json_each(?1)) AND",
@@ -159,6 +216,7 @@ impl Admin {
         let sql = format!(
             "SELECT id, octet_length(event) + coalesce(octet_length(edited), 0) \
              + octet_length(reason) AS bytes FROM dead_letters WHERE {among} id > ?2 \
+             AND (?11 IS NULL OR id <= ?11) \
              AND (?3 IS NULL OR plugin = ?3) AND (?4 IS NULL OR plugin_version = ?4) \
              AND (?5 IS NULL OR status = ?5) AND (?6 IS NULL OR sink = ?6) \
              AND (?7 IS NULL OR key = ?7) AND (?8 IS NULL OR event_type = ?8) \
@@ -166,7 +224,7 @@ impl Admin {
         );
         let query = sqlx::query(AssertSqlSafe(sql))
             .bind(filter.ids.as_ref().map(rows::json))
-            .bind(integer(filter.after))
+            .bind(integer(after))
             .bind(filter.plugin.clone())
             .bind(filter.plugin_version.clone())
             .bind(filter.status)
@@ -174,11 +232,11 @@ impl Admin {
             .bind(filter.key.clone())
             .bind(filter.event_type.clone())
             .bind(filter.reason_contains.clone())
-            .bind(filter.limit.saturating_add(1));
+            .bind(filter.limit.saturating_add(1))
+            .bind(end.map(integer));
         let found = query.fetch_all(&self.pool).await.map_err(failed)?;
         let row = |row| Ok((rows::number(row, "id")?, rows::number(row, "bytes")?));
-        let rows: Result<Vec<_>, ReadError> = found.iter().map(row).collect();
-        Ok(Page::of(rows?, filter.limit, |(id, _)| *id))
+        found.iter().map(row).collect()
     }
 
     /// The plugins that have served.
@@ -239,14 +297,17 @@ fn letter_row(row: &SqliteRow) -> Result<DeadLetterRow, ReadError> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use sagabox_engine::model::{
-        DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, Position, Timestamp,
+        DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, Instance,
+        InstanceStatus, Position, Timestamp,
     };
     use sagabox_engine::seams::store::{Batch, Store as _};
 
     use super::*;
     use crate::store::SqliteStore;
+    use crate::store::admin::Scan;
 
     /// A letter whose event is as large as the largest of a request.
     fn letter(id: u64, bytes: usize) -> Arc<DeadLetter> {
@@ -290,6 +351,65 @@ mod tests {
                 Some(next) => after = next,
                 None => return pages,
             }
+        }
+    }
+
+    /// However few rows one request looks at, all pages together have what matches.
+    #[tokio::test]
+    async fn a_list_that_looks_through_many_rows_says_how_far_it_came() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let store = SqliteStore::open(path.to_str().unwrap()).await.unwrap();
+        let letters = (1..=20).map(|id| letter(id, 1));
+        let instance = |number: u64| Instance {
+            key: format!("k-{number:02}").as_str().into(),
+            status: match number % 7 {
+                0 => InstanceStatus::Ended,
+                _ => InstanceStatus::Running,
+            },
+            started: Position(1),
+            state: None,
+            decided: Position(1),
+            place: Position(1),
+            version: 1,
+            started_at: Timestamp(0),
+            updated_at: Timestamp(0),
+        };
+        let batch = Batch {
+            dead_letters: letters.collect(),
+            instances: (1..=20).map(|n| ("p".into(), Arc::new(instance(n)))).collect(),
+            ..Batch::default()
+        };
+        store.commit(&batch).await.unwrap();
+        let mut admin = Admin::new(&store).await.unwrap();
+        let whole = Scan { rows: 3, ..Scan::default() };
+        let a_bit = Scan { time: Duration::ZERO, ..whole };
+        for (scan, pages) in [(whole, 1), (a_bit, 7)] {
+            admin.scan = scan;
+            let (mut found, mut after, mut count) = (Vec::new(), 0, 0);
+            loop {
+                let key = Some("k-19".to_owned());
+                let filter = DeadLetterFilter { key, after, limit: 10, ..Default::default() };
+                let Page { rows, next } = admin.dead_letters(&filter).await.unwrap();
+                found.extend(rows.iter().map(|row| row.id));
+                count += 1;
+                let Some(next) = next else { break };
+                after = next;
+            }
+            assert_eq!((found, count), (vec![19], pages), "{scan:?}");
+
+            let (mut found, mut after, mut count) = (Vec::new(), None, 0);
+            loop {
+                let page = admin.instances("p", Some("ended"), after.as_deref(), 10).await;
+                let Page { rows, next } = page.unwrap();
+                found.extend(rows.into_iter().map(|row| row.key));
+                count += 1;
+                after = next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!((found, count), (vec!["k-07".into(), "k-14".into()], pages), "{scan:?}");
         }
     }
 

@@ -46,6 +46,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_streams_and_claims.sql"),
     include_str!("migrations/0008_hops.sql"),
     include_str!("migrations/0009_age.sql"),
+    include_str!("migrations/0010_refusals.sql"),
+    include_str!("migrations/0011_untaken.sql"),
+    include_str!("migrations/0012_waits.sql"),
 ];
 
 /// The first that keeps its sums.

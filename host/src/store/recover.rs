@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use sagabox_engine::model::{Counters, Cursor, DeadLetterId, Position, Sequence, SinkName};
-use sagabox_engine::seams::store::{
-    PluginProgress, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress,
+use sagabox_engine::model::{
+    Counters, Cursor, DeadLetterId, Position, Sequence, SinkName, Timestamp,
 };
+use sagabox_engine::seams::store::{
+    PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Untaken,
+};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::letters;
@@ -31,7 +34,10 @@ pub(super) async fn recover(reader: &mut SqliteConnection) -> Result<Recovered, 
         let in_outbox = rows::number(&row, "n").map_err(undecodable)?;
         let last = Sequence(progress.cursor.highest().max(in_outbox));
         let parked = messages.remove(&sink).unwrap_or_default().into_values().collect();
-        recovered.sinks.push(RecoveredSink { progress, last, parked });
+        let sql = "SELECT coalesce(max(letters), 0) AS n FROM compensated WHERE sink = ?";
+        let row = sqlx::query(sql).bind(sink.as_str().to_owned()).fetch_one(&mut *reader).await?;
+        let compensated = rows::number(&row, "n").map_err(undecodable)?;
+        recovered.sinks.push(RecoveredSink { progress, last, compensated, parked });
     }
     let sql = "SELECT (SELECT coalesce(max(position), 0) FROM log) AS position, \
                       (SELECT coalesce(max(id), 0) FROM dead_letters) AS letter";
@@ -40,10 +46,23 @@ pub(super) async fn recover(reader: &mut SqliteConnection) -> Result<Recovered, 
     let in_log = rows::number(&row, "position").map_err(undecodable)?;
     recovered.position = Position(in_log.max(cursors.unwrap_or(0)));
     recovered.dead_letter = DeadLetterId(rows::number(&row, "letter").map_err(undecodable)?);
+    recovered.untaken = untaken(reader).await?;
     let marks = sqlx::query("SELECT * FROM age_marks ORDER BY at").fetch_all(reader).await?;
     let marks = marks.iter().map(rows::age_mark).collect::<Result<_, _>>();
     recovered.age_marks = marks.map_err(undecodable)?;
     Ok(recovered)
+}
+
+pub(super) async fn untaken(reader: &mut SqliteConnection) -> Result<Vec<Untaken>, sqlx::Error> {
+    let rows = sqlx::query("SELECT * FROM untaken ORDER BY type").fetch_all(reader).await?;
+    let row = |row: &SqliteRow| -> Result<Untaken, ReadError> {
+        Ok(Untaken {
+            event_type: rows::text(row, "type")?,
+            count: rows::number(row, "events")?,
+            last_at: Timestamp(rows::number(row, "last_at")?),
+        })
+    };
+    rows.iter().map(|found| row(found).map_err(undecodable)).collect()
 }
 
 /// All that have made progress, and all that have messages.

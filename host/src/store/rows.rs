@@ -72,6 +72,12 @@ pub(super) fn number(row: &SqliteRow, column: &str) -> Result<u64, ReadError> {
     u64::try_from(number).map_err(damaged)
 }
 
+/// None if the column has none.
+pub(super) fn position(row: &SqliteRow, column: &str) -> Result<Option<Position>, ReadError> {
+    let number: Option<i64> = row.try_get(column).map_err(damaged)?;
+    Ok(number.map(u64::try_from).transpose().map_err(damaged)?.map(Position))
+}
+
 pub(super) fn text(row: &SqliteRow, column: &str) -> Result<String, ReadError> {
     row.try_get(column).map_err(damaged)
 }
@@ -122,6 +128,7 @@ pub(super) fn instance(row: &SqliteRow) -> Result<Instance, ReadError> {
     Ok(Instance {
         key: text(row, "key")?.into(),
         status,
+        started: Position(number(row, "started")?),
         state: state(row)?,
         decided: Position(number(row, "decided")?),
         place: Position(number(row, "place")?),
@@ -143,6 +150,7 @@ pub(super) fn message(row: &SqliteRow) -> Result<Arc<Message>, ReadError> {
         plugin: text(row, "plugin")?.into(),
         key: text(row, "key")?.into(),
         cause: Position(number(row, "cause")?),
+        instance: position(row, "instance")?,
         event: event(row)?,
         hops: hops(row)?,
     }))
@@ -167,12 +175,10 @@ pub(super) fn timer(row: &SqliteRow) -> Result<TimerRow, ReadError> {
 }
 
 pub(super) fn decided_event(row: &SqliteRow) -> Result<DecidedEvent, ReadError> {
-    let previous: Option<i64> = row.try_get("previous").map_err(damaged)?;
-    let previous = previous.map(u64::try_from).transpose().map_err(damaged)?;
     let is_there = optional(row, "event")?.is_some();
     Ok(DecidedEvent {
         position: Position(number(row, "position")?),
-        previous: previous.map(Position),
+        previous: position(row, "previous")?,
         decided_at: Timestamp(number(row, "decided_at")?),
         deciders: parsed(row, "deciders")?,
         entry: is_there.then(|| log_entry(row)).transpose()?,

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use sagabox_engine::model::{
-    DeadLetter, DeadLetterId, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
-    SinkName, Timer, TimerPlace, TimerRef, Timestamp,
+    DeadLetter, DeadLetterId, Event, Held, Key, LogEntry, Message, Origin, PluginName, Position,
+    Sequence, SinkName, Timer, TimerPlace, TimerRef, Timestamp,
 };
+use sagabox_engine::pure::identity::event_identity;
 use sagabox_engine::seams::store::{
     Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, Page, PluginProgress,
     ReadError, Recovered, RecoveredPlugin, Store, StreamPage, TimerRow,
@@ -39,6 +40,13 @@ type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
 /// Connections for the engine's reads: recovery and readers that are behind.
 const READERS: u32 = 2;
+
+/// What waits for one key. By the key's index, and then row by row: `CROSS JOIN` fixes that order.
+pub(super) const PARKED_EVENTS: &str = "SELECT log.position, received_at, event, hops FROM parked CROSS JOIN log USING (position) \
+     WHERE plugin = ? AND key = ? AND parked.position > ? ORDER BY parked.position LIMIT ?";
+pub(super) const MESSAGES: &str = "SELECT * FROM outbox WHERE sink = ? \
+    AND sequence IN (SELECT value FROM json_each(?)) ORDER BY sequence";
+pub(super) const DEAD_LETTER: &str = "SELECT * FROM dead_letters WHERE id = ?";
 
 pub struct SqliteStore {
     /// None between a commit of unknown outcome and the recovery after it.
@@ -388,9 +396,7 @@ impl Store for SqliteStore {
         after: Position,
         page: Page,
     ) -> Result<Vec<LogEntry>, ReadError> {
-        let sql = "SELECT position, received_at, event, hops FROM parked JOIN log USING (position) \
-                   WHERE plugin = ? AND key = ? AND position > ? ORDER BY position LIMIT ?";
-        let query = sqlx::query(sql)
+        let query = sqlx::query(PARKED_EVENTS)
             .bind(plugin.as_str().to_owned())
             .bind(key.as_str().to_owned())
             .bind(integer(after.0))
@@ -405,11 +411,8 @@ impl Store for SqliteStore {
         sequences: &[Sequence],
         bytes: usize,
     ) -> Result<Vec<Arc<Message>>, ReadError> {
-        // By the primary key, and in its order without sorting.
-        let sql = "SELECT * FROM outbox WHERE sink = ? \
-                     AND sequence IN (SELECT value FROM json_each(?)) ORDER BY sequence";
         let numbers: Vec<String> = sequences.iter().map(|one| one.0.to_string()).collect();
-        let query = sqlx::query(sql)
+        let query = sqlx::query(MESSAGES)
             .bind(sink.as_str().to_owned())
             .bind(format!("[{}]", numbers.join(",")));
         let page = Page { rows: sequences.len(), bytes };
@@ -470,8 +473,25 @@ impl Store for SqliteStore {
         Ok(Some(RecoveredPlugin { progress, parked }))
     }
 
+    /// In `seen`, which has the newest identities: some hundred thousand rows at most.
+    async fn read_accepted(
+        &self,
+        events: &[Arc<Event>],
+    ) -> Result<Vec<Option<Arc<Event>>>, ReadError> {
+        let hash = |event: &Arc<Event>| format!("{:032x}", event_identity(Origin::Outside, event));
+        let hashes: Vec<String> = events.iter().map(hash).collect();
+        let sql = "SELECT lower(hex(seen.hash)) AS hash, log.event FROM seen JOIN log USING (position) \
+                   WHERE seen.hash IN (SELECT unhex(value) FROM json_each(?))";
+        let query = sqlx::query(sql).bind(rows::json(&hashes));
+        let mut accepted = BTreeMap::new();
+        for row in self.rows(query).await? {
+            accepted.insert(rows::text(&row, "hash")?, rows::event(&row)?);
+        }
+        Ok(hashes.iter().map(|hash| accepted.get(hash).cloned()).collect())
+    }
+
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {
-        let query = sqlx::query("SELECT * FROM dead_letters WHERE id = ?").bind(integer(id.0));
+        let query = sqlx::query(DEAD_LETTER).bind(integer(id.0));
         self.rows(query).await?.first().map(letters::dead_letter).transpose()
     }
 }

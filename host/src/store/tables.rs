@@ -4,12 +4,24 @@ use std::collections::BTreeMap;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Params};
-use sagabox_engine::model::{DeadLetter, DeadLetterSubject, Key, PluginName, Position, SinkName};
-use sagabox_engine::seams::store::{Append, Batch, Closing};
+use sagabox_engine::model::{
+    DeadLetter, DeadLetterStatus, DeadLetterSubject, Key, PluginName, Position, SinkName, Wait,
+};
+use sagabox_engine::seams::store::{self, Append, Batch, Closing, UNTAKEN_TYPES_MAX};
 
 use super::rows::json as json_rows;
 use super::rows::{self, encode, integer};
 use super::trouble::WriteError;
+
+pub(super) const PARKED_EVENT_GOES: &str =
+    "DELETE FROM parked WHERE plugin = ? AND key = ? AND position = ?";
+pub(super) const PARKED_MESSAGE_GOES: &str =
+    "DELETE FROM parked_messages WHERE sink = ? AND sequence = ?";
+pub(super) const LETTER_CLOSED: &str =
+    "UPDATE dead_letters SET status = ?, resolved_by = ?, resolved_reason = ? WHERE id = ?";
+pub(super) const LETTER_COMPENSATED: &str = "INSERT INTO compensated (sink, letters) \
+     SELECT sink, 1 FROM dead_letters WHERE id = ? AND sink IS NOT NULL \
+     ON CONFLICT DO UPDATE SET letters = letters + 1";
 
 /// Runs a statement for each row. `params` gives a row's values, in the order of the columns.
 pub(super) fn each<R, P: Params>(
@@ -35,7 +47,7 @@ pub(super) fn write_log(
     batch: &Batch,
     duplicates: &[Position],
 ) -> Result<(), WriteError> {
-    let is_duplicate = |position| duplicates.binary_search(position).is_ok();
+    let is_duplicate = |position: &Position| duplicates.binary_search(position).is_ok();
     let entries = || batch.appends.iter().filter(|append| !is_duplicate(&append.position));
     let sql =
         "INSERT INTO log (position, received_at, subject, event, hops) VALUES (?, ?, ?, ?, ?)";
@@ -47,6 +59,7 @@ pub(super) fn write_log(
     let count = (batch.appends.len() - duplicates.len()) as u64;
     let counted = (count > 0).then_some(integer(count));
     each(writer, "UPDATE totals SET events = events + ?", counted, |count| [count])?;
+    write_untaken(writer, batch, is_duplicate)?;
     let sql = "UPDATE timers SET fired = 1 \
                WHERE plugin = ? AND instance = ? AND name = ? AND due = ? AND set_by = ?";
     let fired = batch.appends.iter().filter_map(|append| append.fires.as_ref());
@@ -56,10 +69,28 @@ pub(super) fn write_log(
     })
 }
 
+fn write_untaken(
+    writer: &Connection,
+    batch: &Batch,
+    is_duplicate: impl Fn(&Position) -> bool,
+) -> Result<(), WriteError> {
+    let sql = "INSERT INTO untaken (type, events, last_at) \
+               SELECT CASE WHEN EXISTS (SELECT 1 FROM untaken WHERE type = ?1) \
+                             OR (SELECT count(*) FROM untaken WHERE type <> '') < ?4 \
+                      THEN ?1 ELSE '' END, ?2, ?3 WHERE true \
+               ON CONFLICT DO UPDATE SET events = events + excluded.events, \
+                                         last_at = excluded.last_at";
+    let counts = store::untaken(batch, |position| is_duplicate(&position));
+    each(writer, sql, counts, |(event_type, (count, last_at))| {
+        (event_type, integer(count), integer(last_at.0), integer(UNTAKEN_TYPES_MAX as u64))
+    })
+}
+
 pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
     remove_instances(writer, &batch.instances_removed)?;
     let sql = "INSERT OR REPLACE INTO instances (plugin, key, status, state_version, state, \
-               decided, place, version, started_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+               decided, place, version, started_at, updated_at, started) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.instances, |(plugin, instance)| {
         let state = instance.state.as_ref();
         (
@@ -73,6 +104,7 @@ pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), 
             integer(instance.version),
             integer(instance.started_at.0),
             integer(instance.updated_at.0),
+            integer(instance.started.0),
         )
     })?;
     let (claimed, released): (Vec<_>, Vec<_>) =
@@ -132,8 +164,8 @@ pub(super) fn write_decisions(writer: &Connection, batch: &Batch) -> Result<(), 
             decision.summary.as_str(),
         )
     })?;
-    let sql = "INSERT INTO outbox (sink, sequence, kind, plugin, key, cause, event, hops) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    let sql = "INSERT INTO outbox (sink, sequence, kind, plugin, key, cause, event, hops, instance) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.messages, |message| {
         (
             message.sink.as_str(),
@@ -144,6 +176,7 @@ pub(super) fn write_decisions(writer: &Connection, batch: &Batch) -> Result<(), 
             integer(message.cause.0),
             message.event.to_json(),
             message.hops.0,
+            message.instance.map(|started| integer(started.0)),
         )
     })?;
     let mut sinks: BTreeMap<&SinkName, u64> = BTreeMap::new();
@@ -173,16 +206,14 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
             held.due.as_ref().map(json_rows),
         )
     })?;
-    let sql = "DELETE FROM parked WHERE plugin = ? AND key = ? AND position = ?";
-    each(writer, sql, &batch.parked_removed, |(plugin, key, position)| {
+    each(writer, PARKED_EVENT_GOES, &batch.parked_removed, |(plugin, key, position)| {
         (plugin.as_str(), key.as_str(), integer(position.0))
     })?;
     let sql = "INSERT OR REPLACE INTO parked (plugin, key, position) VALUES (?, ?, ?)";
     each(writer, sql, &batch.parked, |parked| {
         (parked.plugin.as_str(), parked.key.as_str(), integer(parked.entry.position.0))
     })?;
-    let sql = "DELETE FROM parked_messages WHERE sink = ? AND sequence = ?";
-    each(writer, sql, &batch.parked_messages_removed, |(sink, sequence)| {
+    each(writer, PARKED_MESSAGE_GOES, &batch.parked_messages_removed, |(sink, sequence)| {
         (sink.as_str(), integer(sequence.0))
     })?;
     let sql = "INSERT OR REPLACE INTO parked_messages (sink, sequence, plugin, key) \
@@ -190,17 +221,47 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
     each(writer, sql, &batch.parked_messages, |(lane, sequence)| {
         (lane.sink.as_str(), integer(sequence.0), lane.plugin.as_str(), lane.key.as_str())
     })?;
+    let sql = "DELETE FROM waits WHERE plugin = ? AND key = ?";
+    each(writer, sql, &batch.waits_removed, |(plugin, key)| (plugin.as_str(), key.as_str()))?;
+    let sql = "INSERT OR REPLACE INTO waits (plugin, key, place, attempt, since, until, reason) \
+               VALUES (?, ?, ?, ?, ?, ?, ?)";
+    each(writer, sql, &batch.waits, |(plugin, key, wait)| {
+        let Wait { place, attempt, since, until, reason } = wait;
+        let (since, until) = (integer(since.0), integer(until.0));
+        (plugin.as_str(), key.as_str(), integer(*place), attempt, since, until, reason.as_str())
+    })?;
+    let sql = "DELETE FROM message_waits WHERE sink = ? AND place = ?";
+    each(writer, sql, &batch.message_waits_removed, |(sink, sequence)| {
+        (sink.as_str(), integer(sequence.0))
+    })?;
+    let sql = "INSERT OR REPLACE INTO message_waits (sink, place, plugin, key, attempt, since, \
+               until, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    each(writer, sql, &batch.message_waits, |(lane, wait)| {
+        (
+            lane.sink.as_str(),
+            integer(wait.place),
+            lane.plugin.as_str(),
+            lane.key.as_str(),
+            wait.attempt,
+            integer(wait.since.0),
+            integer(wait.until.0),
+            wait.reason.as_str(),
+        )
+    })?;
     let sql = "INSERT OR REPLACE INTO dead_letters (id, sink, sequence, plugin, key, position, \
                reason, attempts, plugin_version, at, status, resolved_by, resolved_reason, event, \
                edited, message_kind, event_type, hops) \
                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.dead_letters, |letter| letter_row(letter))?;
-    let sql =
-        "UPDATE dead_letters SET status = ?, resolved_by = ?, resolved_reason = ? WHERE id = ?";
-    each(writer, sql, &batch.letters_closed, |closing| {
+    each(writer, LETTER_CLOSED, &batch.letters_closed, |closing| {
         let Closing { id, status, by, reason } = closing;
         (status.as_str(), by.as_str(), reason.as_str(), integer(id.0))
-    })
+    })?;
+    let compensated = DeadLetterStatus::Compensated;
+    let compensated = batch.letters_closed.iter().filter(|closing| closing.status == compensated);
+    each(writer, LETTER_COMPENSATED, compensated, |closing| [integer(closing.id.0)])?;
+    let sql = "UPDATE dead_letters SET reason = reason || '; ' || ? WHERE id = ?";
+    each(writer, sql, &batch.letters_noted, |(id, note)| (note.as_str(), integer(id.0)))
 }
 
 /// One value for each column: more than a tuple of parameters can have.

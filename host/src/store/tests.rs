@@ -17,6 +17,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 
 use super::SqliteStore;
 use super::seen::Sizes;
+use super::sqlite::{DEAD_LETTER, MESSAGES, PARKED_EVENTS};
+use super::tables::{LETTER_CLOSED, LETTER_COMPENSATED, PARKED_EVENT_GOES, PARKED_MESSAGE_GOES};
 
 /// So small that few events go through freezing and merging.
 const SMALL: Sizes =
@@ -307,6 +309,46 @@ async fn the_identities_of_an_older_file_are_still_known() {
 }
 
 /// As the first version of the store kept them.
+/// What resolving a letter reads and writes is found by all that is known of it: nothing is
+/// looked through, however much lies in the log, in the outbox, or behind other letters.
+#[tokio::test]
+async fn resolving_a_letter_looks_at_its_own_rows_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let pool = store.reading(1).await.unwrap();
+    let letter = "SEARCH dead_letters USING INTEGER PRIMARY KEY (rowid=?)";
+    let expected: [(&'static str, &[&str]); 7] = [
+        (DEAD_LETTER, &[letter]),
+        (
+            PARKED_EVENTS,
+            &[
+                "SEARCH parked USING PRIMARY KEY (plugin=? AND key=? AND position>?)",
+                "SEARCH log USING INTEGER PRIMARY KEY (rowid=?)",
+            ],
+        ),
+        (MESSAGES, &["SEARCH outbox USING PRIMARY KEY (sink=? AND sequence=?)"]),
+        (
+            PARKED_EVENT_GOES,
+            &["SEARCH parked USING PRIMARY KEY (plugin=? AND key=? AND position=?)"],
+        ),
+        (
+            PARKED_MESSAGE_GOES,
+            &["SEARCH parked_messages USING PRIMARY KEY (sink=? AND sequence=?)"],
+        ),
+        (LETTER_CLOSED, &[letter]),
+        (LETTER_COMPENSATED, &[letter]),
+    ];
+    for (sql, plan) in expected {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+        let rows = sqlx::query(explain).fetch_all(&pool).await.unwrap();
+        let found = rows.iter().map(|row| sqlx::Row::get::<String, _>(row, "detail"));
+        // How a table is read. The list of what is asked for is no table.
+        let is_read = |line: &String| line.starts_with("SEARCH ") || line.starts_with("SCAN ");
+        let found = found.filter(|line| is_read(line) && !line.contains("json_each"));
+        assert_eq!(found.collect::<Vec<_>>(), plan, "{sql}");
+    }
+}
+
 fn halves(hash: u128) -> [i64; 2] {
     let bytes = hash.to_be_bytes();
     [0, 8].map(|at| i64::from_be_bytes(bytes[at..at + 8].try_into().unwrap()))

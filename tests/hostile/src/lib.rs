@@ -20,6 +20,9 @@ const MANY: usize = 1_001;
 
 const UNDELIVERABLE: &str = "sagabox.command.undeliverable";
 
+/// The state of an instance that is complete.
+const OVER: &[u8] = b"\"over\"";
+
 /// What an earlier call left behind in this instance.
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
@@ -53,11 +56,22 @@ impl Guest for Hostile {
         }
     }
 
-    fn handle(event: Event, _state: Option<State>, _context: Context) -> Result<Step, Failure> {
+    fn handle(event: Event, state: Option<State>, _context: Context) -> Result<Step, Failure> {
         let calls = CALLS.fetch_add(1, Ordering::Relaxed) + 1;
         if event.type_ == UNDELIVERABLE {
+            if String::from_utf8_lossy(&event.data).contains("\"give up\":true") {
+                return Err(Failure::Permanent("no refusal is handled".into()));
+            }
             let told = Command { type_: "Told".into(), ..behaved(event.data) };
-            return Ok(Step::Transit(transition(vec![told])));
+            // One that was over stays so.
+            let over = state.filter(|state| state.data == OVER);
+            let (state, complete) = (over.as_ref().map(|_| OVER.to_vec()), over.is_some());
+            let told = transition(vec![told]);
+            return Ok(Step::Transit(Transition {
+                state: state.or_else(|| told.state.clone()),
+                complete,
+                ..told
+            }));
         }
         let data = String::from_utf8(event.data).unwrap_or_default();
         Ok(Step::Transit(match data.trim_matches('"') {
@@ -110,6 +124,12 @@ impl Guest for Hostile {
             send if send.starts_with("send ") => {
                 transition(vec![behaved(send["send ".len()..].as_bytes().to_vec())])
             }
+            // The last thing that the instance does.
+            send if send.starts_with("finish ") => Transition {
+                state: Some(OVER.to_vec()),
+                complete: true,
+                ..transition(vec![behaved(send["finish ".len()..].as_bytes().to_vec())])
+            },
             other => return Err(Failure::Permanent(format!("no such behaviour: {other}"))),
         }))
     }

@@ -245,7 +245,7 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a parked key goes on after a restart",
         edits: &[Edit {
             file: "stages/dispatch/mod.rs",
-            find: "dispatcher.restore_letters(&recovered.parked);",
+            find: "dispatcher.restore_parked(&recovered.parked);",
             replace: "let _ = &recovered.parked;",
         }],
     },
@@ -287,11 +287,11 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a lane goes on while its first item waits for a retry",
         edits: &[Edit {
-            file: "stages/dispatch/deciding.rs",
-            find: "        self.lanes.put_back(key, position.0, until);",
-            replace: "        let Some(again) = self.lanes.finish(key, position.0) else { return };
-        let _ = until;
-        self.lanes.push(key, position.0 + 1_000_000, again);",
+            file: "stages/dispatch/waiting.rs",
+            find: "            return self.lanes.put_back(key, position.0, until);",
+            replace: "            let Some(again) = self.lanes.finish(key, position.0) else { return };
+            self.lanes.push(key, position.0 + 1_000_000, again);
+            return;",
         }],
     },
     Mutation {
@@ -372,6 +372,70 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
+        name: "a key in a long retry stays in memory",
+        edits: &[Edit {
+            file: "stages/dispatch/waiting.rs",
+            find: "if until <= after(Instant::now(), self.around.wait_in_memory_max) {",
+            replace: "if until <= after(Instant::now(), std::time::Duration::MAX) {",
+        }],
+    },
+    Mutation {
+        name: "a message in a long retry stays in memory",
+        edits: &[Edit {
+            file: "stages/outlet.rs",
+            find: "let is_soon = until <= after(Instant::now(), self.wait_in_memory_max);",
+            replace: "let is_soon = until <= after(Instant::now(), Duration::MAX);",
+        }],
+    },
+    Mutation {
+        name: "the attempts of a key that waits are forgotten",
+        edits: &[Edit {
+            file: "stages/dispatch/waiting.rs",
+            find: "delivery.attempt = attempt;",
+            replace: "let _ = attempt;",
+        }],
+    },
+    Mutation {
+        name: "a key whose questions take long stays in memory",
+        edits: &[Edit {
+            file: "stages/dispatch/waiting.rs",
+            find: "let is_slow = self.slow_asks < SLOW_ASKS_MAX;",
+            replace: "let is_slow = self.slow_asks > SLOW_ASKS_MAX;",
+        }],
+    },
+    Mutation {
+        name: "a key that waits goes on when the host starts",
+        edits: &[Edit {
+            file: "changes/waits.rs",
+            find: "let left = wait.until.since(today).min(wait.until.since(wait.since));",
+            replace: "let left = wait.until.since(today).min(wait.until.since(wait.until));",
+        }],
+    },
+    Mutation {
+        name: "a wall clock that was set back prolongs a wait",
+        edits: &[Edit {
+            file: "changes/waits.rs",
+            find: "let left = wait.until.since(today).min(wait.until.since(wait.since));",
+            replace: "let left = wait.until.since(today);",
+        }],
+    },
+    Mutation {
+        name: "what comes for a key that waits overtakes it",
+        edits: &[Edit {
+            file: "pure/parking.rs",
+            find: "self.limit_of_letters().min(self.sleeping.unwrap_or(u64::MAX))",
+            replace: "self.limit_of_letters()",
+        }],
+    },
+    Mutation {
+        name: "a wait that is over keeps its row",
+        edits: &[Edit {
+            file: "stages/dispatch/waiting.rs",
+            find: "            self.changes.waits.insert(key.clone(), None);",
+            replace: "            let _ = key;",
+        }],
+    },
+    Mutation {
         name: "a lookup's trouble uses up the attempts of the events that ask it",
         edits: &[Edit {
             file: "changes/asking.rs",
@@ -445,8 +509,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a message behind a dead letter is dropped",
         edits: &[Edit {
             file: "stages/sinks/lanes.rs",
-            find: "        self.changes.parked.push((MessageLane {",
-            replace: "        let _ = ((MessageLane {",
+            find: "        self.changes.parked.push((self.message_lane(of.0, of.1), sequence));",
+            replace: "        let _ = (self.message_lane(of.0, of.1), sequence);",
         }],
     },
     Mutation {
@@ -689,6 +753,14 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
+        name: "a timer that cannot fire is forgotten with the dispatcher that was to bury it",
+        edits: &[Edit {
+            file: "stages/dispatch/unwritable.rs",
+            find: "self.caution.timers.push((self.handed_over + 1, timer.clone()));",
+            replace: "",
+        }],
+    },
+    Mutation {
         name: "draining waits for what never ends",
         edits: &[Edit {
             file: "engine/ending.rs",
@@ -751,6 +823,110 @@ pub const MUTATIONS: &[Mutation] = &[
             find: "            Order::None => Self::Message(sequence),",
             replace: "            Order::None if sequence > 0 => Self::Key(plugin.clone(), key.clone()),
             Order::None => Self::Message(sequence),",
+        }],
+    },
+    Mutation {
+        name: "a handled refusal leaves the letter open",
+        edits: &[Edit {
+            file: "stages/dispatch/compensating.rs",
+            find: "            status: DeadLetterStatus::Compensated,",
+            replace: "            status: DeadLetterStatus::Open,",
+        }],
+    },
+    Mutation {
+        name: "the outlet is not told of a compensated letter",
+        edits: &[Edit {
+            file: "stages/commit.rs",
+            find: "compensations.into_iter().for_each(Compensation::is_durable);",
+            replace: "drop(compensations);",
+        }],
+    },
+    Mutation {
+        name: "a letter is compensated and resolved by an operator as well",
+        edits: &[Edit {
+            file: "stages/outlet.rs",
+            find: "        if !self.refusals.take(id) {",
+            replace: "        if !self.refusals.take(id) && id.0 == 0 {",
+        }],
+    },
+    Mutation {
+        name: "compensated letters do not count in their sink's sums",
+        edits: &[Edit {
+            file: "seams/store/memory.rs",
+            find: "*self.compensated.entry(sink.clone()).or_default() += 1;",
+            replace: "self.compensated.entry(sink.clone()).or_default();",
+        }],
+    },
+    Mutation {
+        name: "what is for a removed instance reaches the next one of its key",
+        edits: &[Edit {
+            file: "stages/dispatch/compensating.rs",
+            find: "    started.is_some_and(|started| started.parse() != Ok(instance.started.0))",
+            replace: "    started.is_some_and(|started| started.parse() > Ok(instance.started.0))",
+        }],
+    },
+    Mutation {
+        name: "the end of a removed instance gives up what waits for the next one of its key",
+        edits: &[Edit {
+            file: "stages/dispatch/routing.rs",
+            find: "                .is_some_and(|instance| !is_for_another(&delivery.entry.event, instance));",
+            replace: "                .is_some_and(|instance| instance.status.is_running());",
+        }],
+    },
+    Mutation {
+        name: "a dispatcher that waits for the log's end does not survive the committer",
+        edits: &[Edit {
+            file: "stages/dispatch/holds.rs",
+            find: "Some(check) if !check.head.is_terminated() =>",
+            replace: "Some(check) if check.date.0 > 0 =>",
+        }],
+    },
+    Mutation {
+        name: "duplicates count as events that no plugin takes",
+        edits: &[Edit {
+            file: "seams/store/memory.rs",
+            find: "untaken(batch, |position| committed.duplicates.contains(&position))",
+            replace: "untaken(batch, |position| position.0 == 0)",
+        }],
+    },
+    Mutation {
+        name: "a duplicate with other content is one like any other",
+        edits: &[Edit {
+            file: "pure/comparison.rs",
+            find: "(&a.event_type, &a.subject, &a.data) != (&b.event_type, &b.subject, &b.data)",
+            replace: "(&a.source, &a.id) != (&b.source, &b.id)",
+        }],
+    },
+    Mutation {
+        name: "decisions that wait for a commit are bounded by their number alone",
+        edits: &[Edit {
+            file: "stages/dispatch/mod.rs",
+            find: "            && self.may_call(jobs.len() + of_trial.len())",
+            replace: "            && self.may_call(jobs.len() + of_trial.len()).max(true)",
+        }],
+    },
+    Mutation {
+        name: "all timers that are due fire in one commit, whatever their data",
+        edits: &[Edit {
+            file: "changes/timer_index.rs",
+            find: "            && (bytes < page.bytes || due.is_empty())",
+            replace: "            && (bytes < usize::MAX || page.bytes > 0)",
+        }],
+    },
+    Mutation {
+        name: "a second letter that is redriven is overtaken",
+        edits: &[Edit {
+            file: "pure/parking.rs",
+            find: "letter.step != Step::Taken && Some(**place) != next;",
+            replace: "letter.step == Step::Open && Some(**place) != next;",
+        }],
+    },
+    Mutation {
+        name: "whatever a claim looks through is kept",
+        edits: &[Edit {
+            file: "stages/dispatch/look_back.rs",
+            find: "event.decided_at > since && may_be_held(event)",
+            replace: "event.decided_at > since && may_be_held(event).max(true)",
         }],
     },
 ];

@@ -19,6 +19,7 @@ pub(crate) mod serving;
 pub(crate) mod sinks;
 pub(crate) mod tail;
 pub(crate) mod timer_index;
+pub(crate) mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,9 +29,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use crate::changes::receipt::{OfferError, Receipt};
 use crate::changes::rejection::{LettersDropped, Rejection};
 use crate::model::{
-    DeadLetter, DecisionRecord, Event, Held, Hops, Instance, Key, MessageKind, Parked, Position,
-    Sequence, SinkName, TimerName, TimerRef,
+    DeadLetter, DeadLetterId, DecisionRecord, Event, Held, Hops, Instance, Key, MessageKind,
+    Parked, Position, Sequence, SinkName, TimerName, TimerRef, Wait,
 };
+use crate::pure::compensation::Compensation;
 use crate::seams::store::{Closing, Expire, MessageLane, PluginProgress, SinkProgress, TimerRow};
 
 /// What the other stages want written.
@@ -49,10 +51,14 @@ pub enum Work {
 pub struct Offer {
     pub events: Vec<Arc<Event>>,
     pub hops: Hops,
-    pub reply: oneshot::Sender<Result<Vec<Receipt>, OfferError>>,
+    /// The receipts, and the events again.
+    pub reply: oneshot::Sender<Result<Offered, OfferError>>,
     /// Given back when the events are written: bounds what waits here.
     pub permit: OwnedSemaphorePermit,
 }
+
+/// Each event's receipt, and the events.
+pub type Offered = (Vec<Receipt>, Vec<Arc<Event>>);
 
 /// Timers that are due, and the events they fire as.
 pub struct Fire {
@@ -76,11 +82,16 @@ pub struct PluginChanges {
     pub outgoing: Vec<Addressed>,
     pub held: BTreeMap<(Position, Key), Option<Held>>,
     pub parked: BTreeMap<(Position, Key), Option<Parked>>,
+    /// Key to begun or ended.
+    pub waits: BTreeMap<Key, Option<Wait>>,
     /// Each once.
     pub dead_letters: Vec<DeadLetter>,
     pub letters_closed: Vec<Closing>,
     /// Timers that fired as dead letters.
     pub timers_fired: Vec<TimerRef>,
+    /// Of those letters, the ones of refused commands.
+    pub compensations: Vec<Compensation>,
+    pub letters_noted: Vec<(DeadLetterId, String)>,
     pub progress: Option<PluginProgress>,
     /// Told when all this is durable.
     pub replies: Vec<oneshot::Sender<()>>,
@@ -97,6 +108,8 @@ pub struct Addressed {
     pub kind: MessageKind,
     pub key: Key,
     pub cause: Position,
+    /// Where the sending instance began; none for a lane.
+    pub instance: Option<Position>,
     pub event: Arc<Event>,
     pub hops: Hops,
     /// Whether it is appended to the log too, so that plugins get it.
@@ -112,6 +125,8 @@ pub struct SinkChanges {
     pub dead_letters: Vec<DeadLetter>,
     pub parked: Vec<(MessageLane, Sequence)>,
     pub parked_removed: Vec<Sequence>,
+    /// Begun or ended.
+    pub waits: BTreeMap<Sequence, Option<(MessageLane, Wait)>>,
     /// Events that tell instances of commands that could not be delivered.
     pub reserved: Vec<(Event, Hops)>,
     pub progress: Option<SinkProgress>,

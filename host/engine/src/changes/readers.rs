@@ -78,6 +78,28 @@ impl Readers {
         concerned
     }
 
+    /// The types of these events that no plugin takes.
+    pub fn untaken<'e>(&self, events: impl Iterator<Item = &'e Event>) -> BTreeSet<String> {
+        let mut types: BTreeSet<&str> = BTreeSet::new();
+        let mut last = "";
+        // Mostly, events of one type come together.
+        for event in events.filter(|event| event.extension(reserved::EXTENSION_PLUGIN).is_none()) {
+            if event.event_type != last {
+                last = &event.event_type;
+                types.insert(last);
+            }
+        }
+        for reader in lock(&self.0).values() {
+            if types.is_empty() {
+                break;
+            }
+            let Some(reader) = reader.upgrade() else { continue };
+            let taken = lock(&reader.types);
+            types.retain(|event_type| !taken.contains(*event_type));
+        }
+        types.into_iter().map(str::to_owned).collect()
+    }
+
     /// Wakes all.
     pub fn wake(&self, head: u64) {
         let all: Vec<Arc<Reader>> = lock(&self.0).values().filter_map(Weak::upgrade).collect();
@@ -172,6 +194,20 @@ mod tests {
         assert!(is_due(&b, 6));
         drop(b);
         assert!(!readers.concerned(events.iter()).wake(8), "b does not read any more");
+    }
+
+    #[test]
+    fn types_that_no_plugin_takes_are_named() {
+        let readers = Readers::default();
+        let register = |name: &str, of: &[&str]| readers.register(name.into(), types(of), || 0);
+        let events = ["t", "t", "u", "w", "t"].map(|event_type| event(event_type, None));
+        assert_eq!(readers.untaken(events.iter()), types(&["t", "u", "w"]));
+        let (a, b) = (register("a", &["t"]), register("b", &["v", "w"]));
+        assert_eq!(readers.untaken(events.iter()), types(&["u"]));
+        let addressed = event("u", Some("a"));
+        assert_eq!(readers.untaken([addressed].iter()), types(&[]));
+        drop((a, b));
+        assert_eq!(readers.untaken(events.iter()), types(&["t", "u", "w"]));
     }
 
     #[test]

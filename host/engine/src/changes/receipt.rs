@@ -13,6 +13,9 @@ pub enum Receipt {
     Accepted(Position),
     /// An event with the same (source, id) was accepted before.
     Duplicate,
+    /// The same, and that one has another type, subject or data. Not every such event is
+    /// found: what is compared, and how often, is bounded.
+    Differing,
 }
 
 /// Why events were not accepted. Nothing of the offer is in the log, except after

@@ -12,9 +12,19 @@ use crate::seams::store::{Batch, TimerRow};
 pub enum Rejection {
     /// The store has nothing of what the dispatcher handed over, and gets nothing that it hands
     /// over from now on: another dispatcher must begin again from the store.
-    Changes { reason: String, batch: Box<Batch> },
-    /// A timer of an instance is due, and its event cannot be appended.
-    Timer { row: TimerRow, event: Arc<Event>, reason: String },
+    Changes {
+        reason: String,
+        batch: Box<Batch>,
+    },
+    Timer(TimerRejection),
+}
+
+/// A timer of an instance is due, and its event cannot be appended.
+#[derive(Clone, Debug)]
+pub struct TimerRejection {
+    pub row: TimerRow,
+    pub event: Arc<Event>,
+    pub reason: String,
 }
 
 /// To a relay or queue: the store has all of what it handed over but these dead letters.

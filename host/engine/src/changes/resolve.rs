@@ -43,6 +43,11 @@ pub enum ResolveError {
     #[error("events behind an earlier dead letter of the same key are being processed; retry")]
     Resuming,
     #[error(
+        "something before dead letter {0} of the same key waits for its next attempt; resolve the \
+         dead letter after that"
+    )]
+    Waiting(u64),
+    #[error(
         "{0} is not loaded or configured, so it cannot process what waits for it; add it first"
     )]
     Unserved(String),
@@ -59,6 +64,7 @@ impl ResolveError {
             Refusal::NotOpen => Self::NotOpen { id, status: letter.status.as_str() },
             Refusal::NotFirst(first) => Self::NotFirst { id, first: first.0 },
             Refusal::Resuming => Self::Resuming,
+            Refusal::Waiting => Self::Waiting(id),
         }
     }
 }

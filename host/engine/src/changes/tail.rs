@@ -109,6 +109,12 @@ impl<T: Clone> Tail<T> {
         self.entries.lock().expect("no panic while the lock is held").bytes
     }
 
+    /// Looks at each entry that is in memory, in order.
+    pub fn each(&self, mut look: impl FnMut(&T)) {
+        let tail = self.entries.lock().expect("no panic while the lock is held");
+        tail.queue.iter().for_each(|(_, entry)| look(entry));
+    }
+
     pub fn head(&self) -> u64 {
         self.head.load(Ordering::Acquire)
     }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::model::{Hops, Key, PluginName, Position, TimerName, TimerPlace, TimerRef, Timestamp};
-use crate::seams::store::TimerRow;
+use crate::seams::store::{Page, TimerRow};
 
 /// What the data of the timers in memory may take. Of a single timer it may be more.
 const BYTES_MAX: usize = 32 << 20;
@@ -104,18 +104,20 @@ impl TimerIndex {
         self.changed.notify_one();
     }
 
-    /// Timers that are due, at most so many. They leave the index: those that nobody
-    /// fires must come from the store again, in another life.
-    pub fn take_due(&self, now: Timestamp, limit: usize) -> Vec<TimerRow> {
+    /// Timers that are due: a page of them, whose bytes are those of their data. They leave the
+    /// index: those that nobody fires must come from the store again, in another life.
+    pub fn take_due(&self, now: Timestamp, page: Page) -> Vec<TimerRow> {
         let mut index = self.lock();
-        let mut due = Vec::new();
+        let (mut due, mut bytes) = (Vec::new(), 0);
         // What lies beyond the horizon waits until what lies before it is known.
-        while due.len() < limit
+        while due.len() < page.rows
+            && (bytes < page.bytes || due.is_empty())
             && let Some((place, _)) = index.timers.first_key_value()
             && place.due <= now
             && index.covers(place)
             && let Some(row) = index.pop_first()
         {
+            bytes += row.data.len().max(1);
             due.push(row);
         }
         due
@@ -330,7 +332,8 @@ mod tests {
         }
 
         fn fire(&mut self, limit: usize) {
-            for row in self.index.take_due(Timestamp(self.now), limit) {
+            let page = Page { rows: limit, bytes: usize::MAX };
+            for row in self.index.take_due(Timestamp(self.now), page) {
                 assert!(row.timer.due.0 <= self.now, "before it is due: {row:?}");
                 let stored = self.store.remove(&row.timer.place());
                 assert_eq!(stored.as_ref(), Some(&row), "it is not set, or not any more");
@@ -396,8 +399,20 @@ mod tests {
         assert_eq!(index.lock().timers.len(), 1);
         assert_eq!(index.next(), Next::Wait { due: Some(Timestamp(5)) });
         // What went is read again when the first has fired.
-        assert_eq!(index.take_due(Timestamp(5), 10).len(), 1);
+        assert_eq!(index.take_due(Timestamp(5), Page { rows: 10, bytes: 1 }).len(), 1);
         let after = Some(row(0, 5, 1).timer.place());
         assert_eq!(index.next(), Next::Read { after });
+    }
+
+    #[test]
+    fn what_fires_at_once_is_bounded_in_bytes() {
+        let index = TimerIndex::new(100);
+        index.begin_reading();
+        index.end_reading(Some((0..4).map(|name| row(name, 5, 1)).collect()));
+        // Each has four.
+        for (bytes, expected) in [(0, 1), (5, 2), (usize::MAX, 1)] {
+            let due = index.take_due(Timestamp(5), Page { rows: 10, bytes });
+            assert_eq!(due.len(), expected, "{bytes} bytes");
+        }
     }
 }

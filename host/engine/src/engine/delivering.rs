@@ -18,6 +18,7 @@ use crate::changes::outbox::Outboxes;
 use crate::changes::resolve::{LetterIds, ResolveRequest};
 use crate::model::{Counters, Cursor, Sequence, SinkName};
 use crate::pure::breaker::Breaker;
+use crate::pure::compensation::Refusals;
 use crate::pure::routes;
 use crate::seams::store::{RecoveredSink, SinkProgress};
 use crate::seams::transport::Order;
@@ -33,6 +34,7 @@ pub(super) struct Delivering {
     pub(super) queues: Arc<Queues>,
     pub(super) sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,
     pub(super) letter_ids: Arc<LetterIds>,
+    pub(super) refusals: Arc<Refusals>,
     pub(super) recovered: BTreeMap<SinkName, RecoveredSink>,
     pub(super) started: BTreeSet<SinkName>,
     pub(super) next_lease: u64,
@@ -84,7 +86,8 @@ impl Delivering {
             reader,
             resolving_of,
             letter_ids,
-            parts.settings.waiting_max,
+            Arc::clone(&self.refusals),
+            &parts.settings,
             work,
             Arc::clone(&clock),
         );
@@ -123,6 +126,7 @@ fn fresh_sink(sink: &SinkName) -> RecoveredSink {
             counters: Counters::default(),
         },
         last: Sequence(0),
+        compensated: 0,
         parked: Vec::new(),
     }
 }

@@ -29,10 +29,10 @@ use crate::changes::roster::Roster;
 use crate::changes::sinks::SinkStates;
 use crate::changes::tail::Tail;
 use crate::changes::{Offer, Work};
-use crate::model::Retention;
 use crate::model::{
-    Event, Hops, LogEntry, PluginName, Position, QueueError, QueueStatus, SinkName,
+    Event, Hops, LogEntry, PluginName, Position, QueueError, QueueStatus, Retention, SinkName,
 };
+use crate::pure::comparison::Comparison;
 use crate::pure::retry::RetryPolicy;
 use crate::seams::handler::Handler;
 use crate::seams::lookup::Lookup;
@@ -101,6 +101,8 @@ pub struct Settings {
     /// Events, or messages, that may wait behind the dead letters of one key. What comes
     /// then becomes a dead letter itself: else a key that nobody repairs fills the disk.
     pub waiting_max: u64,
+    /// A key whose next attempt is further away leaves memory and waits in the store.
+    pub wait_in_memory_max: Duration,
     /// How far from an event of a sender a decision may still make something. See [`Hops`].
     pub hops_max: u32,
 }
@@ -131,6 +133,7 @@ impl Default for Settings {
             retention: Retention::default(),
             backlog_max: 10_000_000,
             waiting_max: 10_000,
+            wait_in_memory_max: Duration::from_secs(1),
             hops_max: 100,
         }
     }
@@ -158,6 +161,7 @@ struct Shared {
     /// The time for an orderly end is over.
     cut_off: CancellationToken,
     ended: watch::Sender<Option<EngineEnd>>,
+    comparison: Comparison,
 }
 
 /// How to reach the stages from the first recovery to the next.
@@ -215,6 +219,7 @@ impl Engine {
             life: Mutex::new(None),
             sinks: Arc::new(SinkStates::default()),
             lookups: Arc::new(lookups),
+            comparison: Comparison::default(),
             stop: CancellationToken::new(),
             cut_off: CancellationToken::new(),
             ended: watch::Sender::new(None),
@@ -261,8 +266,15 @@ impl Engine {
         let events = events.into_iter().map(Arc::new).collect();
         let offer = Offer { events, hops, reply, permit };
         life.work.send(Work::Offer(offer)).map_err(|_| recovering())?;
+        let log = Arc::clone(&life.log);
+        // The stages end when nobody holds their channels.
         drop(life);
-        receipts.await.unwrap_or_else(|_| Err(recovering()))
+        let (mut receipts, events) = receipts.await.unwrap_or_else(|_| Err(recovering()))?;
+        if hops == Hops::OUTSIDE && receipts.contains(&Receipt::Duplicate) {
+            let store = &*self.shared.parts.store;
+            self.shared.comparison.mark(&mut receipts, &events, &log, store).await;
+        }
+        Ok(receipts)
     }
 
     /// Has a plugin served by this handler: a plugin that is not served yet, or another

@@ -144,6 +144,7 @@ impl Engine {
             extensions: vec![
                 (reserved::EXTENSION_PLUGIN.to_owned(), name),
                 (reserved::EXTENSION_INSTANCE.to_owned(), key.to_string()),
+                (reserved::EXTENSION_STARTED.to_owned(), instance.started.to_string()),
             ],
             data: serde_json::json!({"by": by, "reason": reason}).to_string().into(),
         };

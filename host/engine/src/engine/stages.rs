@@ -26,6 +26,7 @@ use crate::changes::tail::Tail;
 use crate::changes::timer_index::TimerIndex;
 use crate::engine::plugins::Plugins;
 use crate::model::LogEntry;
+use crate::pure::compensation::Refusals;
 use crate::seams::store::{ReadError, Recovered, RecoveredSink};
 use crate::stages::commit::{Committer, Ended};
 use crate::stages::dispatch::Surroundings;
@@ -78,12 +79,19 @@ pub(super) async fn supervise(shared: Arc<Shared>, stages: Stages) {
             break EngineEnd::Fenced(reason);
         }
         tracing::error!(%reason, "all stages restart from the store");
-        if by_mistake {
-            // It may well happen again at once.
-            tokio::time::sleep(RECOVER_DELAY).await;
-        }
-        // If the engine is stopped meanwhile, nothing is under way that could be drained.
-        let Some(next) = revive(&shared).await else { break EngineEnd::Drained };
+        let revived = async {
+            if by_mistake {
+                // It may well happen again at once.
+                tokio::time::sleep(RECOVER_DELAY).await;
+            }
+            revive(&shared).await
+        };
+        let next = tokio::select! {
+            biased;
+            // Nothing is under way that could be drained.
+            () = shared.stop.cancelled() => break EngineEnd::Drained,
+            next = revived => next,
+        };
         shared.serving.set(Ok(()));
         stages = next;
     };
@@ -92,20 +100,15 @@ pub(super) async fn supervise(shared: Arc<Shared>, stages: Stages) {
     shared.ended.send_replace(Some(end));
 }
 
-/// Tries to recover until it works, or the engine is stopped.
-async fn revive(shared: &Arc<Shared>) -> Option<Stages> {
+/// Tries to recover until it works.
+async fn revive(shared: &Arc<Shared>) -> Stages {
     loop {
         let attempt = async {
             let recovered = shared.parts.store.recover().await?;
             Stages::start(shared, recovered).await
         };
-        let attempt = tokio::select! {
-            biased;
-            () = shared.stop.cancelled() => return None,
-            attempt = attempt => attempt,
-        };
-        match attempt {
-            Ok(stages) => return Some(stages),
+        match attempt.await {
+            Ok(stages) => return stages,
             Err(error) => {
                 tracing::error!(%error, "reading the store failed; retrying");
                 tokio::time::sleep(RECOVER_DELAY).await;
@@ -134,6 +137,8 @@ impl Stages {
         shared.sinks.clear();
         let letter_ids = LetterIds::new(recovered.dead_letter);
         let rejections = Rejections::default();
+        // Before anybody decides: what is decided may resolve letters of any sink.
+        let refusals = Refusals::new(&recovered.sinks);
         let around = Surroundings {
             shards: shared.shards.clone(),
             store: Arc::clone(&parts.store),
@@ -142,6 +147,7 @@ impl Stages {
             retry: parts.settings.retry(),
             instance_bytes_max: parts.settings.instance_bytes_max,
             waiting_max: parts.settings.waiting_max,
+            wait_in_memory_max: parts.settings.wait_in_memory_max,
             entries_read_max: parts.settings.entries_read_max,
             hops_max: parts.settings.hops_max,
             routes: Arc::new(Routes::new(parts.routes.clone())),
@@ -150,6 +156,7 @@ impl Stages {
             work: work.clone(),
             letter_ids: Arc::clone(&letter_ids),
             rejections: rejections.clone(),
+            refusals: Arc::clone(&refusals),
         };
         let (roster, dispatchers) = (Arc::clone(&shared.roster), Dispatchers::default());
         shared.backlog.restart(recovered.position.0);
@@ -202,6 +209,7 @@ impl Stages {
             queues: Arc::clone(&queues),
             sinks: Arc::clone(&sinks),
             letter_ids,
+            refusals,
             recovered: recovered
                 .sinks
                 .into_iter()

@@ -12,6 +12,8 @@ pub struct Instance {
     /// The correlation key that started it: its identity within the plugin.
     pub key: Key,
     pub status: InstanceStatus,
+    /// The event that it began with: tells it from an earlier instance of the same key.
+    pub started: Position,
     /// None only if the plugin never returned one.
     pub state: Option<State>,
     /// The event of the latest decision: where the history of decisions begins.

@@ -17,6 +17,8 @@ pub struct Message {
     pub plugin: PluginName,
     pub key: Key,
     pub cause: Position,
+    /// Where the sending instance began ([`super::Instance::started`]); none for a lane.
+    pub instance: Option<Position>,
     /// As it leaves. `event.id` is the message's id.
     pub event: Arc<Event>,
     /// Those of the events that the host makes of it are one more.
@@ -51,6 +53,11 @@ pub mod reserved {
     /// Extension attributes of reserved events: for which instance they are.
     pub const EXTENSION_PLUGIN: &str = "sagaboxplugin";
     pub const EXTENSION_INSTANCE: &str = "sagaboxinstance";
+    /// Extension attribute of a reserved event: the position of the event that its instance
+    /// began with. An event for an instance that was removed is not for the next of its key.
+    pub const EXTENSION_STARTED: &str = "sagaboxstarted";
+    /// Extension attribute of an undeliverable command's event: the command's dead letter.
+    pub const EXTENSION_LETTER: &str = "sagaboxletter";
     /// Extension attribute of a fired timer: the position whose decision set it.
     pub const EXTENSION_SET_BY: &str = "sagaboxsetby";
     /// Extension attribute of an event that an operator brought back to the log.

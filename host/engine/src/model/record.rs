@@ -93,6 +93,20 @@ impl TimerRef {
 pub struct DeadLetterId(pub u64);
 
 /// An event that could not be handled, or a message that could not be delivered.
+/// A key waits for the next attempt at its first event or message, for longer than a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// The position of the event, or the sequence of the message. It is parked, or the dead
+    /// letter that is being redriven.
+    pub place: u64,
+    /// The number of the next attempt.
+    pub attempt: u32,
+    pub since: Timestamp,
+    pub until: Timestamp,
+    /// Why the last attempt failed.
+    pub reason: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     pub id: DeadLetterId,
@@ -135,6 +149,8 @@ pub enum DeadLetterStatus {
     Redriven,
     Skipped,
     Discarded,
+    /// Its plugin has handled the event that told of the refused command.
+    Compensated,
 }
 
 impl DeadLetterStatus {
@@ -152,6 +168,7 @@ impl DeadLetterStatus {
             Self::Redriven => "redriven",
             Self::Skipped => "skipped",
             Self::Discarded => "discarded",
+            Self::Compensated => "compensated",
         }
     }
 }

@@ -126,6 +126,12 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         lane.items.iter_mut().find(|(o, _)| *o == order).map(|(_, item)| item)
     }
 
+    /// How many items of a lane are taken.
+    #[must_use]
+    pub fn taken(&self, key: &K) -> usize {
+        self.lanes.get(key).map_or(0, |lane| lane.taken)
+    }
+
     /// Removes a taken item that is done with.
     pub fn finish(&mut self, key: &K, order: u64) -> Option<T> {
         let lane = self.lanes.get_mut(key)?;

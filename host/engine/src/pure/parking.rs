@@ -6,6 +6,9 @@
 //! the next item becomes a dead letter itself. They are resolved in their order, and between two of
 //! them only the rows between them are taken back.
 //!
+//! A key can also wait for the next attempt at its first row, or at a letter that is redriven:
+//! it sleeps, and its rows from that place on wait until it is woken (`changes/waits.rs`).
+//!
 //! Memory holds the place of each row that is put aside, and never its content. The rows of one key
 //! are read in portions, and the rows that were taken back, of all keys together, are bounded in
 //! bytes.
@@ -13,8 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hash;
 
-use crate::model::DeadLetterId;
-use crate::model::OpenLetter;
+use crate::model::{DeadLetterId, Key, OpenLetter};
 use crate::pure::hash::HashMap;
 
 /// Rows in one portion, as in the other reads of the engine.
@@ -54,6 +56,8 @@ struct Parked<T> {
     taken: BTreeMap<u64, usize>,
     /// What came while a portion was read.
     buffer: Vec<T>,
+    /// It waits for the next attempt at what is here.
+    sleeping: Option<u64>,
     /// It is in `ready`.
     queued: bool,
 }
@@ -90,8 +94,9 @@ pub enum Admission {
     Free,
     /// Put it aside, in the store.
     Park,
-    /// Too much waits already: make it a letter of its own. Names the first letter.
-    Overflow(DeadLetterId),
+    /// Too much waits already: make it a letter of its own. Names the first letter, if the
+    /// key waits behind one.
+    Overflow(Option<DeadLetterId>),
     /// Give it to `buffer`: the key is about to go on.
     Buffer,
 }
@@ -105,6 +110,8 @@ pub enum Refusal {
     NotFirst(DeadLetterId),
     /// What waits behind an earlier letter is just being taken back.
     Resuming,
+    /// Something before it waits for its next attempt.
+    Waiting,
 }
 
 impl<T> Default for Parked<T> {
@@ -115,6 +122,7 @@ impl<T> Default for Parked<T> {
             reading: None,
             taken: BTreeMap::new(),
             buffer: Vec::new(),
+            sleeping: None,
             queued: false,
         }
     }
@@ -127,15 +135,20 @@ impl<T> Parked<T> {
         letters.find(|(_, letter)| letter.step == Step::Open)
     }
 
-    /// Rows from this place on wait behind an open letter.
+    /// Rows from this place on wait behind an open letter, or for the next attempt.
     fn limit(&self) -> u64 {
+        self.limit_of_letters().min(self.sleeping.unwrap_or(u64::MAX))
+    }
+
+    fn limit_of_letters(&self) -> u64 {
         self.open().map_or(u64::MAX, |(place, _)| place)
     }
 
     /// Only the first letter of a key is ever redriven.
     fn redriving(&self) -> Option<(u64, DeadLetterId)> {
         let (place, letter) = self.letters.first_key_value()?;
-        (letter.step == Step::Redriving).then_some((*place, letter.id))
+        let is_awake = self.sleeping.is_none_or(|sleeping| *place < sleeping);
+        (letter.step == Step::Redriving && is_awake).then_some((*place, letter.id))
     }
 
     /// The first place that is not in the lane yet.
@@ -196,7 +209,13 @@ impl<K, T> Parking<K, T> {
 
 impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     /// Takes up what the last run left.
-    pub fn restore(&mut self, key: &K, letters: &[OpenLetter], waiting: &[u64]) {
+    pub fn restore(
+        &mut self,
+        key: &K,
+        letters: &[OpenLetter],
+        waiting: &[u64],
+        sleeping: Option<u64>,
+    ) {
         let letters = letters.iter().map(|&OpenLetter { id, place, redriving }| {
             let step = if redriving { Step::Redriving } else { Step::Open };
             (place, Letter { id, step })
@@ -204,6 +223,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         let parked = Parked {
             letters: letters.collect(),
             waiting: waiting.iter().copied().collect(),
+            sleeping,
             ..Parked::default()
         };
         self.keys.insert(key.clone(), parked);
@@ -216,10 +236,15 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
             return Admission::Free;
         }
         match parked.open() {
-            Some((_, letter)) if parked.waiting.len() as u64 >= self.waiting_max => {
-                Admission::Overflow(letter.id)
+            open if (open.is_some() || parked.sleeping.is_some())
+                && parked.waiting.len() as u64 >= self.waiting_max =>
+            {
+                Admission::Overflow(open.map(|(_, letter)| letter.id))
             }
-            None if parked.waiting.is_empty() && parked.buffer.len() < BUFFER_MAX => {
+            None if parked.sleeping.is_none()
+                && parked.waiting.is_empty()
+                && parked.buffer.len() < BUFFER_MAX =>
+            {
                 Admission::Buffer
             }
             _ => Admission::Park,
@@ -245,6 +270,34 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         self.offer(key);
     }
 
+    /// The key waits for the next attempt at what is at this place: a row, or a letter that
+    /// is being redriven.
+    pub fn sleep(&mut self, key: &K, place: u64) {
+        self.entry(key).sleeping = Some(place);
+    }
+
+    /// Whether something at this place is put aside, or redriven: it can be read again.
+    pub fn is_aside(&self, key: &K, place: u64) -> bool {
+        self.keys.get(key).is_some_and(|parked| {
+            let letter = parked.letters.get(&place);
+            parked.waiting.contains(&place)
+                || letter.is_some_and(|letter| letter.step == Step::Redriving)
+        })
+    }
+
+    /// Where the key sleeps.
+    pub fn sleeping(&self, key: &K) -> Option<u64> {
+        self.keys.get(key).and_then(|parked| parked.sleeping)
+    }
+
+    /// The wait is over.
+    pub fn wake(&mut self, key: &K) {
+        if let Some(parked) = self.keys.get_mut(key) {
+            parked.sleeping = None;
+        }
+        self.offer(key);
+    }
+
     /// A row that was taken back is settled.
     pub fn unpark(&mut self, key: &K, place: u64) {
         if let Some(parked) = self.keys.get_mut(key) {
@@ -267,6 +320,9 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         let letter = parked.letters.get(&place).ok_or(Refusal::NotOpen)?;
         if letter.id != id || letter.step != Step::Open {
             return Err(Refusal::NotOpen);
+        }
+        if parked.sleeping.is_some_and(|sleeping| sleeping < place) {
+            return Err(Refusal::Waiting);
         }
         let waits = parked.waiting.first().is_some_and(|first| *first < place);
         match parked.letters.first_key_value() {
@@ -313,18 +369,26 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         let mut places = Vec::new();
         if let Some(parked) = self.keys.get_mut(key) {
             parked.letters.remove(&place);
-            let limit = parked.limit();
+            // What waits behind another letter stays, also if that one is to be redriven.
+            let later = parked.letters.iter().find(|(_, letter)| letter.step != Step::Taken);
+            let limit = later.map_or(u64::MAX, |(place, _)| *place);
             places.extend(parked.waiting.range(place..limit));
+            parked.sleeping = parked.sleeping.filter(|at| !(place..limit).contains(at));
             places.iter().for_each(|place| _ = parked.waiting.remove(place));
         }
         self.offer(key);
         places
     }
 
-    /// All open letters are settled, and all that waits: the letters and the places.
+    /// All letters that are not being tried are settled, and all that waits: the letters and
+    /// the places.
     pub fn give_up(&mut self, key: &K) -> (Vec<DeadLetterId>, Vec<u64>) {
         let Some(parked) = self.keys.get_mut(key) else { return Default::default() };
-        let open = parked.letters.extract_if(.., |_, letter| letter.step == Step::Open);
+        let sleeping = parked.sleeping.take();
+        let is_idle = |place: &u64, letter: &mut Letter| {
+            letter.step == Step::Open || sleeping == Some(*place)
+        };
+        let open = parked.letters.extract_if(.., is_idle);
         let letters = open.map(|(_, letter)| letter.id).collect();
         let places = std::mem::take(&mut parked.waiting).into_iter().collect();
         self.offer(key);
@@ -407,6 +471,14 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     }
 }
 
+/// Why something became a dead letter that should have been put aside.
+pub fn too_many(what: &str, key: &Key, first: Option<DeadLetterId>) -> String {
+    match first {
+        Some(first) => format!("too many {what} of `{key}` wait behind dead letter {}", first.0),
+        None => format!("too many {what} of `{key}` wait for its next attempt"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -430,7 +502,7 @@ mod tests {
             assert_eq!(parking.admit(&"a", place), Admission::Park);
             parking.park(&"a", place);
         }
-        assert_eq!(parking.admit(&"a", 8), Admission::Overflow(DeadLetterId(1)));
+        assert_eq!(parking.admit(&"a", 8), Admission::Overflow(Some(DeadLetterId(1))));
         assert_eq!(parking.next_portion(), None);
     }
 
@@ -496,7 +568,7 @@ mod tests {
         let letter = |place, redriving| OpenLetter { id: DeadLetterId(place), place, redriving };
         let portion = |letters: &[OpenLetter]| {
             let mut parking = parking();
-            parking.restore(&"a", letters, &[3]);
+            parking.restore(&"a", letters, &[3], None);
             parking.next_portion().map(|portion| (portion.letter, portion.places))
         };
         assert_eq!(portion(&[]), Some((None, places([3]))));
@@ -509,7 +581,7 @@ mod tests {
     fn nothing_overtakes_a_second_letter_that_is_redriven() {
         let mut parking = parking();
         let letter = |place| OpenLetter { id: DeadLetterId(place), place, redriving: place == 8 };
-        parking.restore(&"a", &[letter(7), letter(8)], &[9]);
+        parking.restore(&"a", &[letter(7), letter(8)], &[9], None);
         parking.redrive(&"a", 7);
         let portion = parking.next_portion().expect("the first letter");
         assert_eq!((portion.letter, portion.places), (Some(DeadLetterId(7)), places([])));
@@ -521,10 +593,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_discarded_takes_nothing_from_a_later_letter_that_is_to_be_redriven() {
+        let mut parking = parking();
+        parking.bury(&"a", 8, DeadLetterId(1));
+        parking.park(&"a", 9);
+        parking.redrive(&"a", 8);
+        // Before it is read, a row in front of it fails.
+        parking.bury(&"a", 6, DeadLetterId(2));
+        parking.park(&"a", 7);
+        assert_eq!(parking.discard(&"a", 6), [7]);
+        let portion = parking.next_portion().expect("the letter and its row");
+        assert_eq!((portion.letter, portion.places), (Some(DeadLetterId(1)), places([9])));
+    }
+
+    #[test]
     fn lanes_have_a_bounded_number_of_bytes() {
         let mut parking: Parking<u64, ()> = Parking::new(10);
         for key in 0..100 {
-            parking.restore(&key, &[], &[1, 2]);
+            parking.restore(&key, &[], &[1, 2], None);
         }
         let mut keys = Vec::new();
         while let Some(portion) = parking.next_portion() {
@@ -534,6 +620,57 @@ mod tests {
         assert_eq!(keys.len(), TAKEN_BYTES_MAX / PORTION_BYTES);
         parking.unpark(&keys[0], 1);
         assert!(parking.next_portion().is_some(), "as soon as something is settled");
+    }
+
+    #[test]
+    fn a_key_that_sleeps_is_parked_from_its_place_on_until_it_is_woken() {
+        let mut parking = parking();
+        parking.park(&"a", 5);
+        parking.sleep(&"a", 5);
+        assert_eq!(parking.admit(&"a", 3), Admission::Free, "what comes before it goes on");
+        assert_eq!(parking.admit(&"a", 6), Admission::Park);
+        parking.park(&"a", 6);
+        assert_eq!(parking.admit(&"a", 7), Admission::Overflow(None));
+        assert_eq!(parking.next_portion(), None);
+        parking.bury(&"a", 7, DeadLetterId(1));
+        assert_eq!(parking.check(&"a", 7, DeadLetterId(1)), Err(Refusal::Waiting));
+        parking.wake(&"a");
+        let portion = parking.next_portion().expect("it goes on");
+        assert_eq!((portion.letter, portion.places), (None, places([5, 6])));
+    }
+
+    #[test]
+    fn a_letter_that_is_redriven_sleeps_like_a_row() {
+        let mut parking = parking();
+        parking.bury(&"a", 5, DeadLetterId(1));
+        parking.redrive(&"a", 5);
+        assert!(parking.next_portion().is_some());
+        assert!(parking.end_portion(&"a", Some(1), []).is_empty());
+        parking.redrive(&"a", 5);
+        parking.sleep(&"a", 5);
+        assert_eq!(parking.next_portion(), None);
+        assert_eq!(parking.admit(&"a", 6), Admission::Park);
+        parking.park(&"a", 6);
+        assert_eq!(parking.check(&"a", 5, DeadLetterId(1)), Err(Refusal::NotOpen));
+        parking.wake(&"a");
+        let portion = parking.next_portion().expect("it goes on");
+        assert_eq!((portion.letter, portion.places), (Some(DeadLetterId(1)), places([6])));
+        assert!(parking.end_portion(&"a", Some(1), [(6, 1)]).is_empty());
+        parking.redrive(&"a", 5);
+        parking.park(&"a", 6);
+        parking.sleep(&"a", 5);
+        assert_eq!(parking.give_up(&"a"), (vec![DeadLetterId(1)], vec![6]));
+        assert!(parking.keys.is_empty() && parking.taken_bytes == 0);
+    }
+
+    #[test]
+    fn what_sleeps_behind_a_letter_is_discarded_with_it() {
+        let mut parking = parking();
+        parking.park(&"a", 7);
+        parking.sleep(&"a", 7);
+        parking.bury(&"a", 5, DeadLetterId(1));
+        assert_eq!(parking.discard(&"a", 5), [7]);
+        assert!(parking.keys.is_empty());
     }
 
     /// What happens to one key.
@@ -550,6 +687,9 @@ mod tests {
         Read {
             rows: usize,
         },
+        /// The first of the lane failed, and is to be tried much later.
+        Wait,
+        Wake,
         Restart,
     }
 
@@ -559,6 +699,8 @@ mod tests {
             4 => (0..4).prop_map(|n| Happening::Decide { fails: n == 0 }),
             2 => any::<bool>().prop_map(|redrive| Happening::Resolve { redrive }),
             4 => (1..4_usize).prop_map(|rows| Happening::Read { rows }),
+            2 => Just(Happening::Wait),
+            2 => Just(Happening::Wake),
             1 => Just(Happening::Restart),
         ]
     }
@@ -572,6 +714,7 @@ mod tests {
         rows: BTreeSet<u64>,
         letters: BTreeMap<u64, OpenLetter>,
         decided: Vec<u64>,
+        sleeping: Option<u64>,
     }
 
     impl Model {
@@ -631,6 +774,26 @@ mod tests {
             }
         }
 
+        fn wait(&mut self, parking: &mut Parking<u8, u64>) {
+            let Some((&first, _)) = self.lane.first_key_value() else { return };
+            for (place, _) in std::mem::take(&mut self.lane) {
+                // A letter stays redriven; it has no row.
+                if self.letters.contains_key(&place) {
+                    parking.redrive(&0, place);
+                    continue;
+                }
+                self.rows.insert(place);
+                parking.park(&0, place);
+            }
+            parking.sleep(&0, first);
+            self.sleeping = Some(first);
+        }
+
+        fn wake(&mut self, parking: &mut Parking<u8, u64>) {
+            self.sleeping = None;
+            parking.wake(&0);
+        }
+
         fn resolve(&mut self, parking: &mut Parking<u8, u64>, redrive: bool) {
             let Some((&place, letter)) = self.letters.iter_mut().next() else { return };
             if parking.check(&0, place, letter.id).is_err() {
@@ -668,7 +831,7 @@ mod tests {
             let letters: Vec<OpenLetter> = self.letters.values().copied().collect();
             let rows: Vec<u64> = self.rows.iter().copied().collect();
             if !letters.is_empty() || !rows.is_empty() {
-                parking.restore(&0, &letters, &rows);
+                parking.restore(&0, &letters, &rows, self.sleeping);
             }
             self.lane.clear();
             let settled = |place: &u64| {
@@ -695,6 +858,7 @@ mod tests {
             let mut skipped = BTreeSet::new();
             let end = std::iter::repeat_n(
                 [
+                    Happening::Wake,
                     Happening::Resolve { redrive: true },
                     Happening::Read { rows: 3 },
                     Happening::Decide { fails: false },
@@ -716,6 +880,8 @@ mod tests {
                         skipped.extend(gone);
                     }
                     Happening::Read { rows } => model.read(&mut parking, rows),
+                    Happening::Wait => model.wait(&mut parking),
+                    Happening::Wake => model.wake(&mut parking),
                     Happening::Restart if skipped.is_empty() => parking = model.restart(),
                     Happening::Restart => {}
                 }

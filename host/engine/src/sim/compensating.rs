@@ -1,5 +1,5 @@
 //! A command that cannot be delivered reaches the instance that sent it, also if that was its
-//! last decision.
+//! last decision, and no other. Who has dealt with it needs no operator.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,12 @@ use serde_json::json;
 
 use super::small::{COMMAND, letters, start_with, until};
 use super::world::event;
-use crate::engine::{Engine, Settings};
+use crate::engine::{Action, Engine, Resolution, Settings};
+use crate::model::Retention;
 use crate::model::{
-    Absent, Correlation, Decision, Effect, Failure, InstanceStatus, Key, Manifest, Message,
-    MessageKind, Outgoing, PluginName, Role, State, Subscription, reserved,
+    Absent, Correlation, DeadLetter, DeadLetterStatus, Decision, Effect, Event, Failure,
+    InstanceStatus, Key, Manifest, Message, MessageKind, Outgoing, PluginName, Role, State,
+    Subscription, reserved,
 };
 use crate::seams::handler::{Call, Handler, Reply};
 use crate::seams::store::memory::MemoryStore;
@@ -41,7 +43,8 @@ impl Orders {
             version: "1".into(),
             description: String::new(),
             subscriptions: vec![
-                subscription("place", order, Effect::Start),
+                subscription("place", order.clone(), Effect::Start),
+                subscription("end", order, Effect::Handle),
                 subscription(
                     reserved::COMMAND_UNDELIVERABLE,
                     Correlation::Instance,
@@ -72,6 +75,9 @@ impl Handler for Orders {
             extensions: Vec::new(),
             data: Bytes::from_static(b"{}"),
         };
+        if call.event.event_type == "end" {
+            return Ok(Reply::Decided(Decision { complete: true, ..Decision::default() }));
+        }
         let lasts = call.key.as_str().starts_with("lasting");
         let before = call.state.as_ref().map_or(0, |state| state.data.len());
         Ok(Reply::Decided(Decision {
@@ -87,12 +93,13 @@ impl Handler for Orders {
     }
 }
 
-/// Refuses everything for good.
-struct Refusing;
+/// Refuses everything for good, after this long.
+struct Refusing(Duration);
 
 #[async_trait]
 impl Transport for Refusing {
     async fn deliver(&self, messages: &[Arc<Message>]) -> Vec<Result<(), DeliveryError>> {
+        tokio::time::sleep(self.0).await;
         let refused = || Err(DeliveryError::Permanent("planted".to_owned()));
         messages.iter().map(|_| refused()).collect()
     }
@@ -124,8 +131,13 @@ async fn a_refused_command_is_compensated_also_if_it_was_the_last() {
         let store = MemoryStore::new();
         let settings = Settings { instance_bytes_max, ..Settings::default() };
         let handler = Arc::new(Orders::new());
-        let engine =
-            start_with(&store, handler, Some(Sink::new(Arc::new(Refusing))), settings).await;
+        let engine = start_with(
+            &store,
+            handler,
+            Some(Sink::new(Arc::new(Refusing(Duration::ZERO)))),
+            settings,
+        )
+        .await;
         place(&engine, &["lasting-1", "ended-1", "lasting-2", "ended-2", "reopened"]).await;
         until("the refunds", Duration::from_secs(10), || refunds(&store) == 5).await;
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -135,7 +147,42 @@ async fn a_refused_command_is_compensated_also_if_it_was_the_last() {
         }
         let reopened = status(&store, "reopened");
         assert_eq!(reopened, Some(InstanceStatus::Running), "its decision says so");
+        let compensated = |letter: &DeadLetter| letter.status == DeadLetterStatus::Compensated;
+        assert!(letters(&store).iter().all(compensated), "each refusal was handled");
         assert_eq!(letters(&store).len(), 5);
         engine.drain().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_reaches_no_later_instance_of_the_same_key_and_its_letter_says_why() {
+    let store = MemoryStore::new();
+    let retention = Retention {
+        finished: Some(Duration::from_secs(1)),
+        interval: Duration::from_millis(100),
+        ..Retention::default()
+    };
+    let settings = Settings { retention, ..Settings::default() };
+    let slow = Sink::new(Arc::new(Refusing(Duration::from_secs(60))));
+    let engine = start_with(&store, Arc::new(Orders::new()), Some(slow), settings).await;
+    let start = |id: &str| event("place", id, &json!({"order": "lasting"}));
+    let end = Event { event_type: "end".to_owned(), ..start("end") };
+    engine.offer(vec![start("first"), end]).await.expect("it is taken");
+    let long = Duration::from_secs(30);
+    until("the removal", long, || status(&store, "lasting").is_none()).await;
+    engine.offer(vec![start("second")]).await.expect("it is taken");
+    until("the refusal", Duration::from_secs(90), || letters(&store).len() == 1).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(refunds(&store), 0, "the second instance was refused nothing");
+    let letter = letters(&store).remove(0);
+    assert_eq!(letter.status, DeadLetterStatus::Open);
+    assert_eq!(letter.reason, "planted; its instance was removed before it could be told");
+
+    let (by, reason) = ("ada".to_owned(), "a test".to_owned());
+    let skip = Resolution { action: Action::Skip, by, reason };
+    engine.resolve(letter.id, skip).await.expect("it is open");
+    until("the refund", Duration::from_secs(90), || refunds(&store) == 1).await;
+    let second = letters(&store).remove(1);
+    assert_eq!(second.status, DeadLetterStatus::Compensated);
+    engine.drain().await;
 }

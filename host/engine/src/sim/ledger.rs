@@ -44,7 +44,9 @@ pub fn is_quiet(tables: &Tables, delivered: &[Arc<Message>]) -> bool {
     });
     let waiting = tables.dead_letters.values().any(|letter| letter.status.is_unresolved())
         || !tables.parked.is_empty()
-        || !tables.parked_messages.is_empty();
+        || !tables.parked_messages.is_empty()
+        || !tables.waits.is_empty()
+        || !tables.message_waits.is_empty();
     settled && sent && counted && reached && !waiting && tables.timers.is_empty()
 }
 
@@ -155,7 +157,8 @@ pub(super) fn sinks_add_up(tables: &Tables) -> Result<(), String> {
         });
         let rows = parked + dead.count();
         let counters = progress.counters;
-        let settled = counters.handled + counters.discarded + rows as u64;
+        let compensated = tables.compensated.get(sink).copied().unwrap_or_default();
+        let settled = counters.handled + counters.discarded + compensated + rows as u64;
         if counters.received != messages as u64 || settled != messages as u64 {
             return Err(format!(
                 "guarantee 7: {sink}: {messages} messages, {rows} parked or dead: {counters:?}"

@@ -52,6 +52,8 @@ mod troubled;
 #[cfg(any(test, feature = "testing"))]
 mod unwritable;
 #[cfg(test)]
+mod waiting;
+#[cfg(test)]
 mod workers;
 #[cfg(any(test, feature = "testing"))]
 mod world;

@@ -2,7 +2,7 @@
 //! message arrives, in its order, whatever fails.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
 use super::life::Timeline;
-use super::small::{COMMAND, Missing, start_with};
+use super::small::{COMMAND, Missing, start_with, until};
 use super::world::{START, event};
 use crate::Clock;
 use crate::engine::{Action, Engine, Parts, Resolution, Settings};
@@ -22,7 +22,7 @@ use crate::model::{
     Outgoing, Role, SinkName, State, Subscription, Timestamp,
 };
 use crate::seams::handler::{Call, Handler, Reply};
-use crate::seams::store::faulty::{FaultRates, FaultyStore};
+use crate::seams::store::faulty::{CommitFault, FaultRates, Faults, FaultyStore};
 use crate::seams::store::memory::MemoryStore;
 use crate::seams::transport::faulty::{DeliveryFault, DeliveryFaults, FaultyTransport};
 use crate::seams::transport::memory::MemoryTransport;
@@ -36,6 +36,7 @@ const LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// Sends a command of as many bytes as its event says.
 struct Sender {
     manifest: Manifest,
+    calls: AtomicUsize,
     /// All data is a part of this, so that much of it takes no memory.
     text: Bytes,
 }
@@ -60,7 +61,8 @@ impl Sender {
             streams: false,
             state_version: 1,
         };
-        Arc::new(Self { manifest, text: Bytes::from(vec![b'x'; 4 * MIB]) })
+        let calls = AtomicUsize::new(0);
+        Arc::new(Self { manifest, calls, text: Bytes::from(vec![b'x'; 4 * MIB]) })
     }
 }
 
@@ -70,6 +72,7 @@ impl Handler for Sender {
     }
 
     fn handle(&self, call: &Call) -> Result<Reply, Failure> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         let data: serde_json::Value =
             serde_json::from_slice(&call.event.data).expect("our own event");
         let bytes = usize::try_from(data["bytes"].as_u64().expect("our own event"));
@@ -207,6 +210,57 @@ async fn a_slow_key_with_large_messages_leaves_room_for_the_others() {
     let most = most_until(&engine, all).await;
     assert!(most <= (32 + 4 + 8 + 2) * MIB, "{most} bytes");
     assert!(gate.taken().values().all(|key| ascending(key)));
+    engine.drain().await;
+}
+
+/// A store whose commits take long, as long as it is told so.
+struct Slow(Arc<AtomicBool>);
+
+impl Faults for Slow {
+    fn delay(&self) -> Duration {
+        if self.0.load(Ordering::Relaxed) { MINUTE } else { Duration::ZERO }
+    }
+
+    fn commit(&self) -> Option<CommitFault> {
+        None
+    }
+
+    fn read(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn decisions_that_wait_for_a_commit_are_bounded_in_bytes() {
+    let (store, sender, is_slow) = (MemoryStore::new(), Sender::new(), Arc::default());
+    let parts = Parts {
+        store: Arc::new(FaultyStore::failing(store.clone(), Slow(Arc::clone(&is_slow)))),
+        handlers: vec![Arc::clone(&sender) as Arc<dyn Handler>],
+        canaries: Vec::new(),
+        lookup: Arc::new(Missing),
+        sinks: HashMap::new(),
+        routes: BTreeMap::new(),
+        clock: Arc::new(|| Timestamp(START)),
+        // Here calls are made at once, and the size of a decision is known after them.
+        settings: Settings { shards: 0, entries_read_max: 32, ..Settings::default() },
+    };
+    let engine = Engine::start(parts).await.unwrap();
+    let notes = |from, bytes| (from..from + 1_000).map(move |n| note(n, &format!("k{n}"), bytes));
+    engine.offer(notes(0, 10).collect()).await.unwrap();
+    let decided = |count| {
+        let store = store.clone();
+        move || store.look(|tables| tables.decisions.len()) == count
+    };
+    until("the small ones", MINUTE, decided(1_000)).await;
+    is_slow.store(true, Ordering::Relaxed);
+    engine.offer(notes(1_000, MIB).collect()).await.unwrap();
+    tokio::time::sleep(MINUTE / 2).await;
+    // What one commit writes, and what waits for the next.
+    let made = sender.calls.load(Ordering::Relaxed) - 1_000;
+    assert!((1..=200).contains(&made), "{made} decisions of 1 MiB wait for the store");
+    is_slow.store(false, Ordering::Relaxed);
+    until("the large ones", 10 * MINUTE, decided(2_000)).await;
+    assert_eq!(sender.calls.load(Ordering::Relaxed), 2_000, "each was made once");
     engine.drain().await;
 }
 

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
+use serde_json::json;
 
-use super::scripts::{AUDITOR, Pattern, script};
+use super::scripts::{AUDITOR, ORDERS, Pattern, script};
 use super::small::{keys, letters, note, send, start_on, until};
+use super::world::event;
 use crate::engine::{Action, Engine, OfferError, Resolution, Settings};
 use crate::model::Retention;
 use crate::model::{
@@ -77,9 +79,13 @@ async fn start(memory: &MemoryStore, cannot: &Arc<Cannot>, settings: Settings) -
     start_on(store, script(&Pattern::default(), AUDITOR), None, settings).await
 }
 
+fn counters_of(plugin: &str, store: &MemoryStore) -> Counters {
+    let plugin = PluginName::from(plugin);
+    store.look(|tables| tables.plugins.get(&plugin).map(|p| p.counters)).unwrap_or_default()
+}
+
 fn counters(store: &MemoryStore) -> Counters {
-    let auditor = PluginName::from(AUDITOR);
-    store.look(|tables| tables.plugins.get(&auditor).map(|p| p.counters)).unwrap_or_default()
+    counters_of(AUDITOR, store)
 }
 
 #[tokio::test(start_paused = true)]
@@ -264,6 +270,44 @@ async fn what_cannot_be_removed_holds_up_nothing_and_is_removed_later() {
         assert_eq!(memory.look(|tables| tables.log.len()), 3);
         cannot.mend();
         until("what is too old", 2 * day, || memory.look(|tables| tables.log.len() < 3)).await;
+        engine.drain().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_that_cannot_fire_is_buried_also_if_that_fails_for_a_while() {
+    let fires = |batch: &Batch| batch.appends.iter().any(|append| append.fires.is_some());
+    for is_buried_late in [false, true] {
+        let (memory, unfit, unburied) = (
+            MemoryStore::new(),
+            Cannot::write(fires),
+            Cannot::write(|batch| !batch.timers_fired.is_empty()),
+        );
+        if !is_buried_late {
+            unburied.mend();
+        }
+        let store = FaultyStore::failing(memory.clone(), Arc::clone(&unburied));
+        let store = Arc::new(FaultyStore::failing(store, Arc::clone(&unfit)));
+        let orders = script(&Pattern::default(), ORDERS);
+        let engine = start_on(store, orders, None, Settings::default()).await;
+        let place = event("place", "o1", &json!({"order": "o1", "items": ["i1"]}));
+        engine.offer(vec![place]).await.unwrap();
+        if is_buried_late {
+            until("it fails", SOON, || unburied.failed().len() > 3).await;
+            unburied.mend();
+        }
+        until("both are settled", SOON, || counters_of(ORDERS, &memory).received == 2).await;
+        assert!(memory.look(|tables| tables.timers.is_empty()), "it is set no more");
+        let counters = counters_of(ORDERS, &memory);
+        let found = letters(&memory);
+        assert_eq!(counters.handled + counters.discarded + found.len() as u64, 2, "{found:?}");
+        if let [letter] = &found[..] {
+            assert!(letter.reason.contains(REASON), "{}", letter.reason);
+            redrive(&engine, letter).await;
+            until("it is decided", SOON, || counters_of(ORDERS, &memory).handled == 2).await;
+        } else {
+            assert!(is_buried_late, "its dead letter can be written");
+        }
         engine.drain().await;
     }
 }

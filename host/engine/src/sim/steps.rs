@@ -24,7 +24,7 @@ use super::world::{Life, Operator, Plan, START, Treatment, event, is_refused};
 use crate::engine::{Parts, Settings};
 use crate::model::Retention;
 use crate::model::{
-    AnswerValue, DeadLetter, DeadLetterId, Failure, Held, Key, LogEntry, Manifest, Message,
+    AnswerValue, DeadLetter, DeadLetterId, Event, Failure, Held, Key, LogEntry, Manifest, Message,
     PluginName, Position, Sequence, SinkName, State, TimerPlace, Timestamp,
 };
 use crate::seams::handler::{Call, Handler, Reply};
@@ -188,6 +188,7 @@ fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<Sent, String> {
             },
             delivered: &|| lock(&sink).clone(),
             directory: None,
+            stop: None,
         };
         let done = life_of.run(async {
             let over = async {
@@ -320,6 +321,7 @@ fn parts(
             retention: Retention::default(),
             backlog_max: 1_000,
             waiting_max: 10_000,
+            wait_in_memory_max: Duration::from_millis(2),
             hops_max: 100,
             lookup_timeout: Duration::from_millis(100),
         },
@@ -544,6 +546,14 @@ impl Store for SteppedStore {
     async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {
         self.steps.read("read_plugin").await?;
         self.inner.read_plugin(plugin).await
+    }
+
+    async fn read_accepted(
+        &self,
+        events: &[Arc<Event>],
+    ) -> Result<Vec<Option<Arc<Event>>>, ReadError> {
+        self.steps.read("read_accepted").await?;
+        self.inner.read_accepted(events).await
     }
 
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {

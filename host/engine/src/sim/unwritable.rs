@@ -1,5 +1,5 @@
-//! A store that cannot hold some rows until an operator mends it, and one that another host
-//! takes over.
+//! A store that cannot hold some rows until an operator mends it, one that another host takes
+//! over, and one that breaks down while the host stops.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -116,6 +116,8 @@ pub struct Planted {
     cured: Arc<AtomicBool>,
     /// In thousandths.
     fenced: u32,
+    /// Nothing can be read or written any more.
+    is_broken: Arc<AtomicBool>,
     random: Mutex<StdRng>,
 }
 
@@ -126,9 +128,10 @@ impl Planted {
         unwritable: Unwritable,
         cured: Arc<AtomicBool>,
         fenced: u32,
+        is_broken: Arc<AtomicBool>,
     ) -> Self {
         let random = Mutex::new(StdRng::seed_from_u64(seed.rotate_left(7)));
-        Self { drawn: Drawn::new(rates, seed), unwritable, cured, fenced, random }
+        Self { drawn: Drawn::new(rates, seed), unwritable, cured, fenced, is_broken, random }
     }
 }
 
@@ -138,6 +141,9 @@ impl Faults for Planted {
     }
 
     fn commit(&self) -> Option<CommitFault> {
+        if self.is_broken.load(Ordering::Relaxed) {
+            return Some(CommitFault::Refused);
+        }
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
         match random.random_range(0..1_000) < self.fenced {
             true => Some(CommitFault::Fenced),
@@ -151,6 +157,6 @@ impl Faults for Planted {
     }
 
     fn read(&self) -> bool {
-        self.drawn.read()
+        self.is_broken.load(Ordering::Relaxed) || self.drawn.read()
     }
 }

@@ -1,11 +1,20 @@
 //! Workers that die with what they lease: only what kills them becomes a dead letter.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::small::{COMMAND, keys, letters, send, start};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::small::{COMMAND, keys, letters, send, start, start_with, until};
+use super::world::event;
 use crate::engine::{Engine, Settings};
-use crate::model::{LeaseRequest, Selection};
+use crate::model::{
+    Absent, Correlation, Decision, Effect, Failure, LeaseRequest, Manifest, MessageKind, Outgoing,
+    Role, Selection, State, Subscription,
+};
+use crate::seams::handler::{Call, Handler, Reply};
 use crate::seams::store::memory::MemoryStore;
 
 const ATTEMPTS: u32 = 4;
@@ -148,4 +157,83 @@ async fn a_slow_worker_kills_nothing() {
     }
     assert_eq!((done, letters(&store).len()), (50, 0));
     engine.drain().await;
+}
+
+/// Sends a command of so many bytes as its event's data says.
+struct Large(Manifest);
+
+impl Handler for Large {
+    fn manifest(&self) -> &Manifest {
+        &self.0
+    }
+
+    fn handle(&self, call: &Call) -> Result<Reply, Failure> {
+        let data: Value = serde_json::from_slice(&call.event.data).expect("JSON");
+        let bytes = usize::try_from(data["bytes"].as_u64().expect("a number")).expect("few");
+        let message = Outgoing {
+            kind: MessageKind::Command,
+            event_type: COMMAND.to_owned(),
+            subject: None,
+            datacontenttype: "text/plain".to_owned(),
+            extensions: Vec::new(),
+            data: vec![b'x'; bytes].into(),
+        };
+        Ok(Reply::Decided(Decision { messages: vec![message], ..Decision::default() }))
+    }
+
+    fn migrate(&self, state: &State, _: u32) -> Result<Bytes, String> {
+        Ok(state.data.clone())
+    }
+}
+
+/// Leases commands of these sizes, each of a key of its own, and compares what each lease has.
+async fn check_leases(sizes: &[usize], expected: &[&[usize]]) {
+    let store = MemoryStore::new();
+    let handler = Large(Manifest {
+        name: "large".into(),
+        role: Role::Saga,
+        version: "1".into(),
+        description: String::new(),
+        subscriptions: vec![Subscription {
+            event_type: "send".to_owned(),
+            key: Correlation::Pointer("/order".to_owned()),
+            effect: Effect::Handle,
+            absent: Absent::Ignore,
+        }],
+        commands: [COMMAND.to_owned()].into(),
+        events: BTreeSet::new(),
+        lookups: BTreeSet::new(),
+        streams: false,
+        state_version: 0,
+    });
+    let engine = start_with(&store, Arc::new(handler), None, Settings::default()).await;
+    let send = |(number, bytes): (usize, &usize)| {
+        event("send", &format!("e-{number}"), &json!({"order": number.to_string(), "bytes": bytes}))
+    };
+    let events = sizes.iter().enumerate().map(send).collect();
+    engine.offer(events).await.expect("the store in memory takes it");
+    until("the commands", Duration::from_secs(5), || {
+        store.look(|tables| tables.messages.len() == sizes.len())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut leases: Vec<Vec<usize>> = Vec::new();
+    while leases.iter().map(Vec::len).sum::<usize>() < sizes.len() {
+        let request = LeaseRequest { max: 100, wait: Duration::from_secs(5), duration: LEASE };
+        let lease = engine.lease(COMMAND, request).await.expect("a lease");
+        let bytes = lease.messages.iter().map(|leased| leased.message.event.data.len());
+        leases.push(bytes.collect());
+        engine.acknowledge(COMMAND, lease.id, Selection::All).await.expect("acknowledged");
+    }
+    assert_eq!(leases, expected);
+    engine.drain().await;
+}
+
+/// However many messages a worker asks for, a lease has a bounded number of bytes, or one message.
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_bounded_in_bytes() {
+    const MIB: usize = 1 << 20;
+    check_leases(&[6 * MIB, 6 * MIB, 6 * MIB], &[&[6 * MIB, 6 * MIB], &[6 * MIB]]).await;
+    check_leases(&[20 * MIB, 1], &[&[20 * MIB], &[1]]).await;
+    check_leases(&[1, 15 * MIB, 1], &[&[1, 15 * MIB, 1]]).await;
 }

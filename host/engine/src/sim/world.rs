@@ -37,6 +37,8 @@ use crate::seams::transport::{self, Transport};
 
 /// A world in which work remains after so much simulated time is stuck.
 const LIFETIME: Duration = Duration::from_secs(600);
+/// For a host that is stopped.
+const DRAIN_MAX: Duration = Duration::from_millis(200);
 pub const START: u64 = 1_800_000_000_000;
 
 /// What is to happen.
@@ -150,8 +152,15 @@ impl World {
             let fenced = if life <= crashes && self.seed % 7 == 4 { 20 } else { 0 };
             let cured = Arc::clone(&self.cured);
             let unwritable = self.plan.unwritable.clone();
-            let planted = Planted::new(rates, seed, unwritable, cured, fenced);
-            let done = self.live(seed, planted, crash_after, &mut unacknowledged)?;
+            let is_broken = Arc::new(AtomicBool::new(false));
+            let planted =
+                Planted::new(rates, seed, unwritable, cured, fenced, Arc::clone(&is_broken));
+            // In some worlds the host is stopped, and not killed, while its store breaks down.
+            let (crash_after, stop) = match crash_after {
+                Some(after) if self.seed % 7 == 5 => (None, Some(Stop { after, is_broken })),
+                crash_after => (crash_after, None),
+            };
+            let done = self.live(seed, planted, crash_after, stop, &mut unacknowledged)?;
             if done {
                 break;
             }
@@ -168,6 +177,7 @@ impl World {
         seed: u64,
         planted: Planted,
         crash_after: Option<Duration>,
+        stop: Option<Stop>,
         unacknowledged: &mut Vec<Event>,
     ) -> Result<bool, String> {
         let life = Life {
@@ -186,6 +196,7 @@ impl World {
             // Every other seed, so that those that found a bug stay as they were.
             directory: (self.seed % 2 == 1)
                 .then(|| (&self.directory, StdRng::seed_from_u64(!seed))),
+            stop,
         };
         let (timeline, sets_clock) = (&self.timeline, self.plan.sets_clock);
         let result = life.run(async move {
@@ -228,6 +239,8 @@ impl World {
                 // Short enough that senders are told to come back, now and then.
                 backlog_max: 4 + self.seed % 60,
                 waiting_max: 10_000,
+                // Keys leave memory for each retry, or for none.
+                wait_in_memory_max: Duration::from_millis([1_000, 2][(self.seed % 2) as usize]),
                 hops_max: 100,
                 instance_bytes_max: [64 << 20, 3_000, 0][(self.seed % 3) as usize],
                 // All timers in memory, some, or one.
@@ -309,16 +322,43 @@ pub struct Life<'w> {
     pub delivered: &'w dyn Fn() -> Vec<Arc<Message>>,
     /// Its plugins change while the engine runs.
     pub directory: Option<(&'w Directory, StdRng)>,
+    pub stop: Option<Stop>,
+}
+
+/// An operator stops the host after a while, and from then on its store fails.
+pub struct Stop {
+    after: Duration,
+    is_broken: Arc<AtomicBool>,
+}
+
+impl Stop {
+    async fn time(stop: Option<&Self>) {
+        match stop {
+            Some(stop) => tokio::time::sleep(stop.after).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn end(&self, engine: &Engine) -> Result<(), String> {
+        self.is_broken.store(true, Ordering::Relaxed);
+        let begin = tokio::time::Instant::now();
+        engine.drain_within(DRAIN_MAX).await;
+        match begin.elapsed() <= DRAIN_MAX {
+            true => Ok(()),
+            false => Err(format!("draining took {:?} of {DRAIN_MAX:?}", begin.elapsed())),
+        }
+    }
 }
 
 impl Life<'_> {
     /// True if all work was done before `crash` resolved.
     pub fn run(self, crash: impl Future<Output = ()>) -> Result<bool, String> {
-        let Self { parts, timeline, random, unacknowledged, operator, delivered, directory } = self;
+        let Self { parts, timeline, random, unacknowledged, operator, delivered, directory, stop } =
+            self;
         let store = operator.store;
         let done = timeline.live(crash, async |clock| {
             let parts = Parts { clock, ..parts };
-            let life = drive(parts, random, unacknowledged, &operator, delivered, directory);
+            let life = drive(parts, random, unacknowledged, &operator, delivered, directory, stop);
             let ended = tokio::time::timeout(LIFETIME, life).await;
             ended.map_err(|_| ledger::stuck(&store.snapshot()))?
         });
@@ -326,8 +366,8 @@ impl Life<'_> {
     }
 }
 
-/// Sends what was not acknowledged, then waits until nothing is left to do. False if another
-/// host took the store over.
+/// Sends what was not acknowledged, then waits until nothing is left to do. False if the
+/// engine ended before: another host took the store over, or it was stopped.
 async fn drive(
     parts: Parts,
     random: StdRng,
@@ -335,6 +375,7 @@ async fn drive(
     operator: &Operator<'_>,
     delivered: &dyn Fn() -> Vec<Arc<Message>>,
     directory: Option<(&Directory, StdRng)>,
+    stop: Option<Stop>,
 ) -> Result<bool, String> {
     let store = operator.store;
     let forgets = parts.settings.retention.duplicates.map(|_| Arc::clone(&parts.clock));
@@ -369,10 +410,14 @@ async fn drive(
         biased;
         worked = work(&engine, random, unacknowledged, operator, delivered, forgets.as_ref()) => worked?,
         () = changes => {}
+        () = Stop::time(stop.as_ref()) => {}
         end = engine.ended() => return match end {
             EngineEnd::Fenced(_) => Ok(false),
             end => Err(format!("the engine ended by itself: {end:?}")),
         },
+    }
+    if let Some(stop) = stop {
+        return stop.end(&engine).await.map(|()| false);
     }
     if matches!(engine.drain().await, EngineEnd::Fenced(_)) {
         return Ok(false);

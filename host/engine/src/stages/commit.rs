@@ -26,7 +26,8 @@ use crate::changes::rejection::{Rejection, Rejections};
 use crate::changes::tail::Tail;
 use crate::changes::timer_index::TimerIndex;
 use crate::changes::{Offer, PluginChanges, Removal, Work};
-use crate::model::{Event, Hops, LogEntry, Message, PluginName, Position, SinkName};
+use crate::model::{Event, Hops, LogEntry, Message, Origin, PluginName, Position, SinkName};
+use crate::pure::compensation::Compensation;
 use crate::pure::monotonic::Instant;
 use crate::seams::store::{Append, Batch, ClaimChange, CommitError, Committed, Store, TimerRow};
 use crate::{Clock, Serving};
@@ -162,6 +163,7 @@ impl Committer {
             // `run` gives it a transaction of its own.
             Work::Remove(_) => return,
             Work::Plugin(mut changes) => {
+                let compensations = std::mem::take(&mut changes.compensations);
                 let replies = std::mem::take(&mut changes.replies);
                 let rejections = changes.rejections.take().expect("dispatchers can be told");
                 let progress = changes.progress.as_ref();
@@ -172,7 +174,7 @@ impl Committer {
                 }
                 plugins.insert(plugin.clone());
                 self.gather_plugin(batch, *changes);
-                Owner::Plugin { plugin, replies, rejections }
+                Owner::Plugin { plugin, replies, compensations, rejections }
             }
             Work::Sink(mut changes) => {
                 batch.dead_letters.extend(changes.dead_letters.drain(..).map(Arc::new));
@@ -184,6 +186,12 @@ impl Committer {
                     let sink = || progress.sink.clone();
                     let removed = changes.parked_removed.drain(..).map(|place| (sink(), place));
                     batch.parked_messages_removed.extend(removed);
+                    for (place, wait) in std::mem::take(&mut changes.waits) {
+                        match wait {
+                            Some(wait) => batch.message_waits.push(wait),
+                            None => batch.message_waits_removed.push((sink(), place)),
+                        }
+                    }
                     sinks.insert(progress.sink.clone());
                     batch.sinks.push(progress);
                 }
@@ -222,9 +230,16 @@ impl Committer {
                 None => batch.parked_removed.push((name(), key, position)),
             }
         }
+        for (key, wait) in changes.waits {
+            match wait {
+                Some(wait) => batch.waits.push((name(), key, wait)),
+                None => batch.waits_removed.push((name(), key)),
+            }
+        }
         batch.dead_letters.extend(changes.dead_letters.into_iter().map(Arc::new));
         batch.letters_closed.extend(changes.letters_closed);
         batch.timers_fired.extend(changes.timers_fired);
+        batch.letters_noted.extend(changes.letters_noted);
         for outgoing in changes.outgoing {
             if outgoing.append {
                 let event = Arc::clone(&outgoing.event);
@@ -239,6 +254,7 @@ impl Committer {
                     plugin: name(),
                     key: outgoing.key,
                     cause: outgoing.cause,
+                    instance: outgoing.instance,
                     event: outgoing.event,
                     hops: outgoing.hops,
                 }));
@@ -291,6 +307,10 @@ impl Committer {
     ) -> Result<Result<Committed, String>, Ended> {
         let mut delay = REFUSED_DELAY_MIN;
         loop {
+            // Each time anew: what is refused meanwhile is no longer in the batch.
+            let appends = gathered.batch.appends.iter();
+            let sent = appends.filter(|append| append.hops.origin() == Origin::Outside);
+            gathered.batch.untaken = self.readers.untaken(sent.map(|append| &*append.event));
             match self.store.commit(&gathered.batch).await {
                 Ok(committed) => {
                     self.serving.set(Ok(()));
@@ -349,12 +369,17 @@ impl Committer {
             let appends = first..first + unit.appends();
             first = appends.end;
             match unit.owner {
-                Owner::Offer(Offer { permit, reply, .. }) => {
+                Owner::Offer(Offer { permit, reply, events, .. }) => {
                     drop(permit);
+                    let receipts = batch.appends[appends].iter().map(receipt).collect();
                     // A sender that hung up will ask again, and be told of duplicates.
-                    let _ = reply.send(Ok(batch.appends[appends].iter().map(receipt).collect()));
+                    let _ = reply.send(Ok((receipts, events)));
                 }
-                Owner::Plugin { replies, .. } | Owner::Sink { replies, .. } => {
+                Owner::Plugin { replies, compensations, .. } => {
+                    replies.into_iter().for_each(|reply| _ = reply.send(()));
+                    compensations.into_iter().for_each(Compensation::is_durable);
+                }
+                Owner::Sink { replies, .. } => {
                     replies.into_iter().for_each(|reply| _ = reply.send(()));
                 }
                 Owner::Timers => {}

@@ -19,7 +19,8 @@ use crate::pure::identity;
 use crate::seams::store::{Page, Store, TimerRow};
 
 /// How many fire in one commit, so that thousands falling due at once leave room for other work.
-const FIRE_MAX: usize = 512;
+/// Their data is bounded, too.
+const FIRE: Page = Page { rows: 512, bytes: 4 << 20 };
 /// How many such sets may wait for their commit: what falls due meanwhile stays in the store.
 const FIRES_MAX: usize = 4;
 /// Timers, and bytes of their data, that are read at once.
@@ -51,7 +52,7 @@ impl Timers {
         loop {
             let Ok(permit) = Arc::clone(&waiting).acquire_owned().await else { return };
             let now = (self.clock)();
-            let due = self.index.take_due(now, FIRE_MAX);
+            let due = self.index.take_due(now, FIRE);
             if !due.is_empty() {
                 let fired = due.into_iter().map(|row| {
                     let event = Arc::new(fired_event(&row, now));

@@ -22,7 +22,7 @@ use crate::io::cloudevents::BATCH;
 use crate::io::lookup::Lookups;
 use crate::store::SqliteStore;
 
-const LIMITS: Limits = Limits { body_bytes: 2000, batch_events: 2 };
+const LIMITS: Limits = Limits { body_bytes: 2000, batch_events: 2, bulk_time: Duration::ZERO };
 
 struct Server {
     base: String,
@@ -192,4 +192,20 @@ async fn rest(mut stream: TcpStream) -> String {
 fn status_of(answer: &str) -> u16 {
     let status = answer.split(' ').nth(1).unwrap_or_default();
     status.parse().unwrap_or_else(|_| panic!("no status in {answer:?}"))
+}
+
+/// A request has no time at all here: each resolves one letter, and says what is left.
+#[tokio::test]
+async fn a_bulk_request_ends_in_time_and_says_what_is_left() {
+    let server = server().await;
+    let by_id = r#"{"ids":[7,8,9],"reason":"a test"}"#.to_owned();
+    let answer = server.post("/dead-letters/skip", "application/json", by_id).await;
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!(answer["left"], serde_json::json!([8, 9]), "{answer}");
+    assert_eq!(answer["refused"][0]["id"], 7, "{answer}");
+    let dry = r#"{"ids":[7,8,9],"reason":"a test","dry_run":true}"#.to_owned();
+    let answer = server.post("/dead-letters/skip", "application/json", dry).await;
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!(answer["left"], serde_json::json!([]), "{answer}");
+    assert_eq!(answer["refused"].as_array().map(Vec::len), Some(3), "{answer}");
 }

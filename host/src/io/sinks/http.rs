@@ -212,6 +212,7 @@ mod tests {
             plugin: PluginName::from("p"),
             key: Key::from("k"),
             cause: Position(1),
+            instance: None,
             event: Arc::new(Event::from_json(json.as_bytes()).unwrap()),
             hops: Hops::FIRST,
         })

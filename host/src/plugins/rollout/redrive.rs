@@ -76,6 +76,8 @@ async fn pass(
                 Err(ResolveError::NotFirst { .. } | ResolveError::Resuming) => pass.again += 1,
                 // Somebody else was quicker.
                 Err(ResolveError::NotFound(_) | ResolveError::NotOpen { .. }) => {}
+                // It stays open: something before it comes first, perhaps in an hour.
+                Err(ResolveError::Waiting(_)) => {}
                 Err(error) => return Err(error.to_string()),
             }
         }

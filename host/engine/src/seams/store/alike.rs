@@ -10,7 +10,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::contract::{
     append, claim, decision, entry, held, lane, letter, message, parked, plugin, plugin_progress,
-    sink, sink_progress, timer, undelivered,
+    sink, sink_progress, timer, undelivered, wait,
 };
 use super::{Append, Batch, Closing, Expire, Page, Store, TimerRow};
 use crate::model::{
@@ -58,9 +58,12 @@ impl Script {
     pub fn batch(&mut self) -> Batch {
         let mut batch = Batch::default();
         self.add_events(&mut batch);
+        let types = batch.appends.iter().map(|append| append.event.event_type.clone());
+        batch.untaken = types.filter(|_| self.random.random_ratio(1, 3)).collect();
         self.add_instances(&mut batch);
         self.add_messages(&mut batch);
         self.add_waiting(&mut batch);
+        self.add_waits(&mut batch);
         self.add_letters(&mut batch);
         self.settled = self.random.random_range(self.settled..=self.position);
         let mut progress = plugin_progress("orders", self.settled);
@@ -133,6 +136,7 @@ impl Script {
             let instance = Instance {
                 key: key.into(),
                 status: statuses[self.random.random_range(0..3)],
+                started: Position(self.place()),
                 state: (!self.one_in(3)).then_some(State { version: 3, data }),
                 decided: Position(place),
                 place: Position(place + 1),
@@ -217,6 +221,18 @@ impl Script {
         }
     }
 
+    fn add_waits(&mut self, batch: &mut Batch) {
+        for key in self.keys() {
+            let place = self.place();
+            match self.random.random_range(0..4) {
+                0 => batch.waits.push((plugin(), key.into(), wait(place))),
+                1 => batch.waits_removed.push((plugin(), key.into())),
+                2 => batch.message_waits.push((lane(key), wait(place))),
+                _ => batch.message_waits_removed.push((sink(), Sequence(place))),
+            }
+        }
+    }
+
     fn add_letters(&mut self, batch: &mut Batch) {
         let statuses = [
             DeadLetterStatus::Open,
@@ -244,10 +260,16 @@ impl Script {
             if self.one_in(20) {
                 batch.letters_closed.push(Closing {
                     id: DeadLetterId(id),
-                    status: DeadLetterStatus::Discarded,
+                    status: match self.one_in(2) {
+                        true => DeadLetterStatus::Discarded,
+                        false => DeadLetterStatus::Compensated,
+                    },
                     by: "ada".to_owned(),
                     reason: format!("at {}", self.position),
                 });
+            }
+            if self.one_in(20) {
+                batch.letters_noted.push((DeadLetterId(id), format!("at {}", self.position)));
             }
         }
     }

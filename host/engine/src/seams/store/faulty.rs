@@ -17,7 +17,7 @@ use super::{
     RecoveredPlugin, Store, StreamPage, TimerRow,
 };
 use crate::model::{
-    DeadLetter, DeadLetterId, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
+    DeadLetter, DeadLetterId, Event, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
     SinkName, TimerPlace, Timestamp,
 };
 
@@ -282,6 +282,14 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
     async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {
         let _connection = self.before_read().await?;
         self.inner.read_plugin(plugin).await
+    }
+
+    async fn read_accepted(
+        &self,
+        events: &[Arc<Event>],
+    ) -> Result<Vec<Option<Arc<Event>>>, ReadError> {
+        let _connection = self.before_read().await?;
+        self.inner.read_accepted(events).await
     }
 
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {

@@ -11,13 +11,13 @@ use async_trait::async_trait;
 use super::{
     Batch, CommitError, Committed, DecidedEvent, Expire, Loaded, LoadedAll, MessageLane, Page,
     ParkedKey, PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress,
-    Store, StreamPage, TimerRow,
+    Store, StreamPage, TimerRow, UNTAKEN_TYPES_MAX, Untaken, untaken,
 };
 use crate::model::{
     AgeMark, AgeTime, Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus,
-    DeadLetterSubject, DecisionRecord, Held, Instance, Key, LogEntry, Message, OpenLetter, Origin,
-    Parked, PluginName, Position, Sequence, SinkName, Timer, TimerName, TimerPlace, TimerRef,
-    Timestamp,
+    DeadLetterSubject, DecisionRecord, Event, Held, Instance, Key, LogEntry, Message, OpenLetter,
+    Origin, Parked, PluginName, Position, Sequence, SinkName, Timer, TimerName, TimerPlace,
+    TimerRef, Timestamp, Wait,
 };
 
 /// Cheap to clone; all clones are one store.
@@ -43,10 +43,15 @@ pub struct Tables {
     pub held: BTreeMap<(PluginName, Position, Key), Held>,
     pub parked: BTreeMap<(PluginName, Key, Position), Parked>,
     pub parked_messages: BTreeMap<(SinkName, Sequence), MessageLane>,
+    pub waits: BTreeMap<(PluginName, Key), Wait>,
+    pub message_waits: BTreeMap<(SinkName, Sequence), (MessageLane, Wait)>,
     pub dead_letters: BTreeMap<DeadLetterId, Arc<DeadLetter>>,
     pub plugins: BTreeMap<PluginName, PluginProgress>,
     pub sinks: BTreeMap<SinkName, SinkProgress>,
+    /// Letters of each sink's messages that were closed as compensated.
+    pub compensated: BTreeMap<SinkName, u64>,
     pub age_marks: BTreeMap<AgeTime, AgeMark>,
+    pub untaken: BTreeMap<String, (u64, Timestamp)>,
     /// What was removed, for whoever checks afterwards.
     pub removed: Removed,
 }
@@ -76,6 +81,12 @@ impl MemoryStore {
     /// Looks without copying.
     pub fn look<T>(&self, look: impl FnOnce(&Tables) -> T) -> T {
         look(&self.lock())
+    }
+
+    /// As if nothing had been committed since the copy was made.
+    #[cfg(test)]
+    pub fn put_back(&self, tables: Tables) {
+        *self.lock() = tables;
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
@@ -119,6 +130,15 @@ impl Tables {
         }
         for timer in &batch.timers_fired {
             self.fire(timer);
+        }
+        for (event_type, (count, last_at)) in
+            untaken(batch, |position| committed.duplicates.contains(&position))
+        {
+            let named = self.untaken.keys().filter(|name| !name.is_empty()).count();
+            let is_known = self.untaken.contains_key(event_type);
+            let name = if is_known || named < UNTAKEN_TYPES_MAX { event_type } else { "" };
+            let row = self.untaken.entry(name.to_owned()).or_default();
+            *row = (row.0 + count, last_at);
         }
         for (plugin, key) in &batch.instances_removed {
             let row = (plugin.clone(), key.clone());
@@ -173,6 +193,19 @@ impl Tables {
             let row = (parked.plugin.clone(), parked.key.clone(), parked.entry.position);
             self.parked.insert(row, parked.clone());
         }
+        for (plugin, key) in &batch.waits_removed {
+            self.waits.remove(&(plugin.clone(), key.clone()));
+        }
+        for (plugin, key, wait) in &batch.waits {
+            self.waits.insert((plugin.clone(), key.clone()), wait.clone());
+        }
+        for row in &batch.message_waits_removed {
+            self.message_waits.remove(row);
+        }
+        for (lane, wait) in &batch.message_waits {
+            let row = (lane.sink.clone(), Sequence(wait.place));
+            self.message_waits.insert(row, (lane.clone(), wait.clone()));
+        }
         for row in &batch.parked_messages_removed {
             self.parked_messages.remove(row);
         }
@@ -187,6 +220,17 @@ impl Tables {
                 letter.status = closing.status;
                 letter.resolved_by = Some(closing.by.clone());
                 letter.resolved_reason = Some(closing.reason.clone());
+                if let DeadLetterSubject::Message { sink, .. } = &letter.subject
+                    && closing.status == DeadLetterStatus::Compensated
+                {
+                    *self.compensated.entry(sink.clone()).or_default() += 1;
+                }
+            }
+        }
+        for (id, note) in &batch.letters_noted {
+            if let Some(letter) = self.dead_letters.get_mut(id).map(Arc::make_mut) {
+                letter.reason.push_str("; ");
+                letter.reason.push_str(note);
             }
         }
         for progress in &batch.plugins {
@@ -290,6 +334,7 @@ impl Tables {
                 counters: Counters::default(),
             }),
             last,
+            compensated: self.compensated.get(sink).copied().unwrap_or_default(),
             parked: self.parked_lanes(sink),
         });
         Recovered {
@@ -298,6 +343,15 @@ impl Tables {
             plugins: plugins.collect(),
             sinks: sinks.collect(),
             age_marks: self.age_marks.values().copied().collect(),
+            untaken: self
+                .untaken
+                .iter()
+                .map(|(event_type, &(count, last_at))| Untaken {
+                    event_type: event_type.clone(),
+                    count,
+                    last_at,
+                })
+                .collect(),
         }
     }
 
@@ -333,7 +387,9 @@ impl Tables {
             Some((letter.key.clone().filter(|_| is_ours)?, open_letter(letter)))
         });
         let rows = self.parked.keys().filter(|(name, ..)| name == plugin);
-        parked(letters, rows.map(|(_, key, position)| (key.clone(), position.0)))
+        let waits = self.waits.iter().filter(|((of, _), _)| of == plugin);
+        let waits = waits.map(|((_, key), wait)| (key.clone(), wait.clone()));
+        parked(letters, rows.map(|(_, key, position)| (key.clone(), position.0)), waits)
     }
 
     fn parked_lanes(&self, of: &SinkName) -> Vec<ParkedKey<MessageLane>> {
@@ -345,7 +401,8 @@ impl Tables {
             _ => None,
         });
         let rows = self.parked_messages.iter().filter(|((sink, _), _)| sink == of);
-        parked(letters, rows.map(|((_, sequence), lane)| (lane.clone(), sequence.0)))
+        let waits = self.message_waits.values().filter(|(lane, _)| lane.sink == *of).cloned();
+        parked(letters, rows.map(|((_, sequence), lane)| (lane.clone(), sequence.0)), waits)
     }
 }
 
@@ -361,14 +418,23 @@ fn open_letter(letter: &DeadLetter) -> OpenLetter {
 fn parked<K: Clone + Ord>(
     letters: impl Iterator<Item = (K, OpenLetter)>,
     rows: impl Iterator<Item = (K, u64)>,
+    waits: impl Iterator<Item = (K, Wait)>,
 ) -> Vec<ParkedKey<K>> {
     let mut keys: BTreeMap<K, ParkedKey<K>> = BTreeMap::new();
-    let fresh = |key: &K| ParkedKey { key: key.clone(), letters: Vec::new(), waiting: Vec::new() };
+    let fresh = |key: &K| ParkedKey {
+        key: key.clone(),
+        letters: Vec::new(),
+        waiting: Vec::new(),
+        waits: Vec::new(),
+    };
     for (key, letter) in letters {
         keys.entry(key.clone()).or_insert_with(|| fresh(&key)).letters.push(letter);
     }
     for (key, place) in rows {
         keys.entry(key.clone()).or_insert_with(|| fresh(&key)).waiting.push(place);
+    }
+    for (key, wait) in waits {
+        keys.entry(key.clone()).or_insert_with(|| fresh(&key)).waits.push(wait);
     }
     for parked in keys.values_mut() {
         parked.letters.sort_by_key(|letter| letter.place);
@@ -568,6 +634,19 @@ impl Store for MemoryStore {
     async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError> {
         let known = self.lock().recover().plugins;
         Ok(known.into_iter().find(|known| known.progress.plugin == *plugin))
+    }
+
+    async fn read_accepted(
+        &self,
+        events: &[Arc<Event>],
+    ) -> Result<Vec<Option<Arc<Event>>>, ReadError> {
+        let tables = self.lock();
+        let accepted = events.iter().map(|event| {
+            let identity = (Origin::Outside, event.source.clone(), event.id.clone());
+            let entry = tables.seen.get(&identity).and_then(|position| tables.log.get(position));
+            entry.map(|entry| Arc::clone(&entry.event))
+        });
+        Ok(accepted.collect())
     }
 
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {

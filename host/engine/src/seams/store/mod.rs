@@ -23,8 +23,8 @@ use thiserror::Error;
 
 use crate::model::{
     AgeMark, AgeTime, Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DecisionRecord,
-    Event, Held, Hops, Instance, Key, LogEntry, Message, OpenLetter, Parked, PluginName, Position,
-    Sequence, SinkName, Timer, TimerName, TimerPlace, TimerRef, Timestamp,
+    Event, Held, Hops, Instance, Key, LogEntry, Message, OpenLetter, Origin, Parked, PluginName,
+    Position, Sequence, SinkName, Timer, TimerName, TimerPlace, TimerRef, Timestamp, Wait,
 };
 
 #[async_trait]
@@ -130,6 +130,14 @@ pub trait Store: Send + Sync + 'static {
     /// What `recover` says of one plugin; none if it was never served.
     async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError>;
 
+    /// For each of these events of senders: the one that was accepted under its (source, id),
+    /// if the store still has it and finds it at a bounded cost, whatever is in the log. The
+    /// newest ones are always found.
+    async fn read_accepted(
+        &self,
+        events: &[Arc<Event>],
+    ) -> Result<Vec<Option<Arc<Event>>>, ReadError>;
+
     /// One dead letter.
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError>;
 }
@@ -191,12 +199,26 @@ pub struct Batch {
     pub parked_removed: Vec<(PluginName, Key, Position)>,
     pub parked_messages: Vec<(MessageLane, Sequence)>,
     pub parked_messages_removed: Vec<(SinkName, Sequence)>,
+    /// Written over what was there for (plugin, key).
+    pub waits: Vec<(PluginName, Key, Wait)>,
+    /// Removing a wait that is not there changes nothing.
+    pub waits_removed: Vec<(PluginName, Key)>,
+    /// Written over what was there for (sink, place): where the order of a sink is by key, a
+    /// lane has one.
+    pub message_waits: Vec<(MessageLane, Wait)>,
+    pub message_waits_removed: Vec<(SinkName, Sequence)>,
     /// Written over what was there for the id.
     pub dead_letters: Vec<Arc<DeadLetter>>,
-    /// After `dead_letters`: letters that nobody had to read to resolve them.
+    /// After `dead_letters`: letters that nobody had to read to resolve them. A message's
+    /// letter that is closed as compensated counts in its sink's sums from then on.
     pub letters_closed: Vec<Closing>,
+    /// After `dead_letters`: what is added to a letter's reason.
+    pub letters_noted: Vec<(DeadLetterId, String)>,
     pub plugins: Vec<PluginProgress>,
     pub sinks: Vec<SinkProgress>,
+    /// Types that no plugin takes: senders' events of them that `appends` writes are counted
+    /// by type, see [`Untaken`].
+    pub untaken: BTreeSet<String>,
     /// After all of the above: what is too old goes, some of it with each commit.
     pub expire: Option<Expire>,
 }
@@ -308,6 +330,46 @@ pub struct SinkProgress {
     pub counters: Counters,
 }
 
+/// Types that are counted by their names. A sender can invent any number of them: all others
+/// count as one, whose name is empty.
+pub const UNTAKEN_TYPES_MAX: usize = 100;
+/// A longer name counts as one of the others.
+pub const UNTAKEN_TYPE_BYTES_MAX: usize = 256;
+
+/// Events of senders that no plugin took when they came, of one type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untaken {
+    /// Empty: all types beyond the bounds.
+    pub event_type: String,
+    pub count: u64,
+    /// When the last one was accepted.
+    pub last_at: Timestamp,
+}
+
+/// How many of a batch's appends count as untaken, by type, and when the last was accepted:
+/// those of senders and of a type that no plugin takes, that are written.
+pub fn untaken<'b>(
+    batch: &'b Batch,
+    is_duplicate: impl Fn(Position) -> bool,
+) -> BTreeMap<&'b str, (u64, Timestamp)> {
+    let mut counts = BTreeMap::new();
+    if batch.untaken.is_empty() {
+        return counts;
+    }
+    for append in batch.appends.iter().filter(|append| !is_duplicate(append.position)) {
+        let event_type = append.event.event_type.as_str();
+        let is_sent = append.hops.origin() == Origin::Outside && !append.redriven;
+        if is_sent && batch.untaken.contains(event_type) {
+            let is_short = event_type.len() <= UNTAKEN_TYPE_BYTES_MAX;
+            let count = counts.entry(if is_short { event_type } else { "" });
+            let (count, last_at) = count.or_insert((0, append.received_at));
+            *count += 1;
+            *last_at = append.received_at;
+        }
+    }
+    counts
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// The highest position that the log or a plugin's cursor names; zero for a fresh store.
@@ -318,13 +380,15 @@ pub struct Recovered {
     pub sinks: Vec<RecoveredSink>,
     /// Ascending.
     pub age_marks: Vec<AgeMark>,
+    /// By type, ascending.
+    pub untaken: Vec<Untaken>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveredPlugin {
     pub progress: PluginProgress,
-    /// Instances and lanes with an unresolved dead letter of an event, or with parked
-    /// events, ascending, each once.
+    /// Instances and lanes with an unresolved dead letter of an event, with parked events, or
+    /// with a wait, ascending, each once.
     pub parked: Vec<ParkedKey<Key>>,
 }
 
@@ -333,8 +397,10 @@ pub struct RecoveredSink {
     pub progress: SinkProgress,
     /// The highest sequence in its outbox or its cursor.
     pub last: Sequence,
-    /// Ordering keys with an unresolved dead letter of a message of this sink, or with
-    /// parked messages, ascending, each once.
+    /// Letters of its messages that were ever closed as compensated.
+    pub compensated: u64,
+    /// Ordering keys with an unresolved dead letter of a message of this sink, with parked
+    /// messages, or with a wait, ascending, each once.
     pub parked: Vec<ParkedKey<MessageLane>>,
 }
 
@@ -345,6 +411,8 @@ pub struct ParkedKey<K> {
     pub letters: Vec<OpenLetter>,
     /// The places of the events or messages that are parked, ascending.
     pub waiting: Vec<u64>,
+    /// For next attempts, in the order of their places. A key of a plugin has one at most.
+    pub waits: Vec<Wait>,
 }
 
 /// An instance with what it has.

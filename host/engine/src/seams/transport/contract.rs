@@ -84,6 +84,7 @@ fn with_data(number: u64, data: Bytes, datacontenttype: Option<&str>) -> Arc<Mes
         plugin: PluginName::from("contract"),
         key: Key::from(key),
         cause: Position(number),
+        instance: None,
         event: Arc::new(event),
         hops: Hops::FIRST,
     })

@@ -1,17 +1,19 @@
 //! Holds what the operators were told against what is stored and delivered.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, RangeBounds as _};
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::LASTING;
-use super::operator::{Deed, Notes, What};
+use super::operator::{Deed, Notes, What, is_of_same_lane};
 use super::plugins::{JOBS, TELLER};
 use crate::model::{
-    DeadLetter, DeadLetterStatus, DeadLetterSubject, Event, InstanceStatus, Key, Message,
-    PluginName, Position, Sequence, SinkName, reserved,
+    DeadLetter, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Event, InstanceStatus, Key,
+    Message, PluginName, Position, Sequence, SinkName, Timestamp, reserved,
 };
+use crate::pure::identity;
 use crate::seams::store::memory::Tables;
 use crate::sim::ledger;
 
@@ -35,6 +37,8 @@ pub(super) fn check(
     ledger::sinks_add_up(&all)?;
     each_event_is_decided_once(&all)?;
     deeds_hold(notes, &all, delivered)?;
+    what_is_for_one_instance_reaches_no_later_one(&all)?;
+    who_handles_a_refusal_resolves_it(notes, &all, delivered)?;
     nothing_is_dropped_that_was_not_asked_for(sent, notes, &all)?;
     keys_begin_again(notes, &all)?;
     instances_decide_in_order(tables, &all)?;
@@ -77,7 +81,10 @@ fn deeds_hold(notes: &Notes, all: &Tables, delivered: &[Arc<Message>]) -> Result
             return Err(format!("letter {} is {status:?}, after {what:?}", letter.id.0));
         }
         let mut gone = match what {
-            What::Discard => waiting.clone(),
+            What::Discard => {
+                let stays = letters_between(deed, all).into_iter().next().unwrap_or(u64::MAX);
+                waiting.range(..stays).copied().collect()
+            }
             What::Skip | What::Move(_) | What::Redrive => BTreeSet::new(),
         };
         if *what != What::Redrive {
@@ -101,6 +108,17 @@ fn deeds_hold(notes: &Notes, all: &Tables, delivered: &[Arc<Message>]) -> Result
     Ok(())
 }
 
+/// The places of letters behind the one of a deed that came after it was noted, and before
+/// it was answered: what lies behind such a letter waits for that one.
+fn letters_between(deed: &Deed, all: &Tables) -> BTreeSet<u64> {
+    let last = deed.answered.map_or(deed.newest, |answered| answered.newest);
+    let newer = (Bound::Excluded(deed.newest), Bound::Included(last.max(deed.newest)));
+    let newer = all.dead_letters.iter().filter(|(id, _)| newer.contains(id));
+    let same = newer.filter(|(_, other)| is_of_same_lane(&deed.letter, other));
+    let places = same.map(|(_, other)| place(other));
+    places.filter(|other| *other > place(&deed.letter)).collect()
+}
+
 /// Whether somebody may have asked that an instance or lane does not decide an event.
 fn is_given_up(notes: &Notes, plugin: &str, key: &str, id: &str, position: Position) -> bool {
     notes.deeds.iter().any(|deed| {
@@ -111,7 +129,7 @@ fn is_given_up(notes: &Notes, plugin: &str, key: &str, id: &str, position: Posit
         if letter.event.id == id && *what != What::Redrive {
             return true;
         }
-        let until = answered.unwrap_or(Position(u64::MAX));
+        let until = answered.map_or(Position(u64::MAX), |answered| answered.head);
         let of_key = letter.key.as_ref().is_some_and(|of| of.as_str() == key);
         *what == What::Discard && of_key && letter.position < position && position <= until
     })
@@ -175,6 +193,86 @@ fn keys_begin_again(notes: &Notes, all: &Tables) -> Result<(), String> {
         let letter = |letter: &&Arc<DeadLetter>| letter.event.id == *id && letter.plugin == jobs;
         if position_of(all, id).is_some() && !all.dead_letters.values().any(|l| letter(&l)) {
             return Err(format!("guarantee 7: {id} needs an instance, has none, and is no letter"));
+        }
+    }
+    Ok(())
+}
+
+/// An event that the host has for one instance, because of what that one sent or because an
+/// operator named it, is decided by no instance that began later under the same key.
+fn what_is_for_one_instance_reaches_no_later_one(all: &Tables) -> Result<(), String> {
+    for decision in all.decisions.values() {
+        let event = &all.log[&decision.position].event;
+        let is_meant = |earlier: &DecisionRecord| match event.event_type.as_str() {
+            reserved::COMMAND_UNDELIVERABLE => {
+                refused_command(event, all).is_none_or(|m| m.cause == earlier.position)
+            }
+            reserved::INSTANCE_ENDED => {
+                let said_at =
+                    event.time.as_deref().and_then(|time| time.parse::<jiff::Timestamp>().ok());
+                let said_at = said_at.map_or(0, jiff::Timestamp::as_millisecond);
+                let said_at = Timestamp(said_at.unsigned_abs());
+                let DecisionRecord { plugin, key, position, .. } = earlier;
+                let ended = reserved::INSTANCE_ENDED;
+                let id = identity::operator_event_id(ended, plugin, key, *position, said_at);
+                event.id == id
+            }
+            _ => return true,
+        };
+        let mut next = decision.previous;
+        let earlier = std::iter::from_fn(|| {
+            let earlier = all.decisions.get(&row(&decision.plugin, &decision.key, next?))?;
+            next = earlier.previous;
+            Some(earlier)
+        });
+        let is_of_host = [reserved::COMMAND_UNDELIVERABLE, reserved::INSTANCE_ENDED]
+            .contains(&event.event_type.as_str());
+        if is_of_host && decision.plugin.as_str() == JOBS && !earlier.into_iter().any(is_meant) {
+            let (key, position) = (&decision.key, decision.position);
+            return Err(format!(
+                "{} at {position} is for an earlier instance of {key}",
+                event.event_type
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn refused_command<'t>(event: &Event, all: &'t Tables) -> Option<&'t Arc<Message>> {
+    let data: Value = serde_json::from_slice(&event.data).ok()?;
+    let id = data["id"].as_str()?;
+    all.messages.values().find(|message| message.event.id == id)
+}
+
+/// A command whose refusal was handled is no open letter any more, unless an operator has
+/// taken it over, and is never delivered. Only handling it compensates a letter.
+fn who_handles_a_refusal_resolves_it(
+    notes: &Notes,
+    all: &Tables,
+    delivered: &[Arc<Message>],
+) -> Result<(), String> {
+    let mut handled = BTreeSet::new();
+    for decision in all.decisions.values() {
+        let event = &all.log[&decision.position].event;
+        if event.event_type == reserved::COMMAND_UNDELIVERABLE {
+            handled.extend(refused_command(event, all).map(|m| (m.sink.clone(), m.sequence)));
+        }
+    }
+    for letter in all.dead_letters.values() {
+        let DeadLetterSubject::Message { sink, sequence, .. } = &letter.subject else { continue };
+        let is_handled = handled.contains(&(sink.clone(), *sequence));
+        let is_compensated = letter.status == DeadLetterStatus::Compensated;
+        let is_taken_over = notes.deeds.iter().any(|deed| deed.letter.id == letter.id);
+        let id = letter.id.0;
+        if is_compensated && !is_handled {
+            return Err(format!("letter {id} is compensated, and its refusal was not handled"));
+        }
+        if is_handled && !is_compensated && !is_taken_over {
+            return Err(format!("the refusal of letter {id} was handled: {:?}", letter.status));
+        }
+        let mut taken = delivered.iter();
+        if is_compensated && taken.any(|m| m.sink == *sink && m.sequence == *sequence) {
+            return Err(format!("letter {id} is compensated, and was delivered"));
         }
     }
     Ok(())

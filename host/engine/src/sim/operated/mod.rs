@@ -36,6 +36,8 @@ const LIFETIME: Duration = Duration::from_secs(120);
 pub(super) const LASTING: [&str; 2] = ["l0", "l1"];
 /// Keys whose instances complete, or are ended.
 pub(super) const PASSING: [&str; 2] = ["p0", "p1"];
+/// Keys that the operator itself starts and completes, again and again.
+pub(super) const AGAIN: [&str; 2] = ["g0", "g1"];
 const ITEMS: [&str; 3] = ["i0", "i1", "i2"];
 
 /// Runs one seed; returns what is stored at its end, and what was removed.
@@ -140,6 +142,7 @@ impl World {
                 instance_bytes_max: [64 << 20, 3_000, 0][(seed % 3) as usize],
                 entries_read_max: [512, 3, 1][(seed / 3 % 3) as usize],
                 waiting_max: 1 + seed % 5,
+                wait_in_memory_max: Duration::from_millis([1_000, 3][(seed / 2 % 2) as usize]),
                 timers_in_memory_max: [65_536, 3, 1][(seed / 9 % 3) as usize],
                 hops_max: 100,
             },
@@ -228,7 +231,10 @@ fn plan(random: &mut StdRng) -> Vec<Event> {
             match random.random_range(0..6) {
                 0 => data["claims"] = json!([ITEMS[random.random_range(0..ITEMS.len())]]),
                 1 => data["timer"] = json!(true),
-                2 => data["mail"] = json!(random.random_ratio(1, 2)),
+                2 => {
+                    data["mail"] = json!(random.random_ratio(1, 2));
+                    data["unhandled"] = json!(random.random_ratio(1, 3));
+                }
                 3 | 4 if !lasting => data["complete"] = json!(true),
                 _ => {}
             }

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
 use super::plugins::{JOBS, event};
-use super::{LASTING, PASSING};
+use super::{AGAIN, LASTING, PASSING};
 use crate::engine::{Action, Engine, Resolution, ResolveError};
 use crate::model::{
     DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, InstanceStatus, Key,
@@ -17,8 +17,6 @@ use crate::model::{
 };
 use crate::seams::store::memory::{MemoryStore, Tables};
 
-/// Keys that the operator itself starts and completes, again and again.
-const AGAIN: [&str; 2] = ["g0", "g1"];
 const GENERATIONS: u32 = 3;
 
 /// What was asked for one dead letter.
@@ -26,10 +24,22 @@ const GENERATIONS: u32 = 3;
 pub(super) struct Deed {
     pub letter: DeadLetter,
     pub what: What,
-    /// Places that certainly waited behind the letter then.
+    /// Places that waited behind the letter then.
     pub waiting: BTreeSet<u64>,
-    /// The last position of the log when the answer came; none without an answer.
-    pub answered: Option<Position>,
+    /// The newest of all letters then. One that came later may stand before some of `waiting`:
+    /// an event reaches its instance late if an earlier one, redriven, claims its key.
+    pub newest: DeadLetterId,
+    /// None without an answer.
+    pub answered: Option<Answered>,
+}
+
+/// What there was when an answer came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answered {
+    /// The last position of the log.
+    pub head: Position,
+    /// The newest letter.
+    pub newest: DeadLetterId,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,7 +150,9 @@ impl Operator {
                 let kind = if self.random.random_ratio(1, 2) { "start" } else { "touch" };
                 // Which one comes first into the log has its id: the kind must not change.
                 let kind = if generation.number.is_multiple_of(2) { kind } else { "start" };
-                let start = event(kind, &id("start"), &json!({"key": name}));
+                // The instance may be over, and the next one running, when this is refused.
+                let mail = generation.number.is_multiple_of(2).then_some(true);
+                let start = event(kind, &id("start"), &json!({"key": name, "mail": mail}));
                 self.notes.starts.insert(start.id.clone());
                 generation.started = engine.offer(vec![start]).await.is_ok();
             }
@@ -203,13 +215,14 @@ impl Operator {
             }
         };
         let waiting = waiting_behind(&letter, tables);
-        let id = letter.id;
-        self.notes.deeds.push(Deed { letter, what, waiting, answered: None });
+        let (id, newest) = (letter.id, newest_letter(tables));
+        self.notes.deeds.push(Deed { letter, what, waiting, newest, answered: None });
         match resolve(id, action, engine).await {
             Ok(()) => {
+                let newest = self.store.look(newest_letter);
                 let head = engine.status().await.head;
                 if let Some(deed) = self.notes.deeds.last_mut() {
-                    deed.answered = Some(head);
+                    deed.answered = Some(Answered { head, newest });
                 }
             }
             // It may have been done all the same.
@@ -272,20 +285,27 @@ fn edited(letter: &DeadLetter, change: impl FnOnce(&mut Value)) -> Event {
     event
 }
 
+fn newest_letter(tables: &Tables) -> DeadLetterId {
+    let removed = tables.removed.dead_letters.keys().next_back().copied();
+    tables.dead_letters.keys().next_back().copied().max(removed).unwrap_or_default()
+}
+
+/// Whether two letters are of the same instance, lane or ordering key of a sink.
+pub(super) fn is_of_same_lane(letter: &DeadLetter, other: &DeadLetter) -> bool {
+    let same = match (&letter.subject, &other.subject) {
+        (DeadLetterSubject::Event, DeadLetterSubject::Event) => true,
+        (DeadLetterSubject::Message { sink, .. }, DeadLetterSubject::Message { sink: of, .. }) => {
+            sink == of
+        }
+        _ => false,
+    };
+    same && (&other.plugin, &other.key) == (&letter.plugin, &letter.key)
+}
+
 /// The places that wait behind a letter, up to the next one of its key.
 fn waiting_behind(letter: &DeadLetter, tables: &Tables) -> BTreeSet<u64> {
     let place = super::books::place(letter);
-    let others = tables.dead_letters.values().filter(|other| {
-        let same = match (&letter.subject, &other.subject) {
-            (DeadLetterSubject::Event, DeadLetterSubject::Event) => true,
-            (
-                DeadLetterSubject::Message { sink, .. },
-                DeadLetterSubject::Message { sink: of, .. },
-            ) => sink == of,
-            _ => false,
-        };
-        same && (&other.plugin, &other.key) == (&letter.plugin, &letter.key)
-    });
+    let others = tables.dead_letters.values().filter(|other| is_of_same_lane(letter, other));
     let others = others.filter(|other| other.status.is_unresolved());
     let next = others.map(|other| super::books::place(other)).filter(|other| *other > place);
     let within = place + 1..next.min().unwrap_or(u64::MAX);
@@ -335,6 +355,8 @@ fn is_quiet(tables: &Tables) -> bool {
     let waits = tables.dead_letters.values().any(|letter| letter.status.is_unresolved())
         || !tables.parked.is_empty()
         || !tables.parked_messages.is_empty()
+        || !tables.waits.is_empty()
+        || !tables.message_waits.is_empty()
         || !tables.held.is_empty()
         || !tables.timers.is_empty();
     settled && sent && !waits

@@ -11,6 +11,7 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
+use super::AGAIN;
 use crate::model::{
     Absent, AnswerValue, Correlation, Decision, Due, Effect, Event, Failure, KeyChange, Manifest,
     Message, MessageKind, Outgoing, Question, Role, State, Subscription, TimerChange, reserved,
@@ -98,6 +99,9 @@ fn decide_job(call: &Call, data: &Value) -> Result<Reply, Failure> {
     if data["poison"] == true {
         return Err(Failure::Permanent("planted: for good".to_owned()));
     }
+    if data["command"]["data"]["unhandled"] == true && data["poison"] != false {
+        return Err(Failure::Permanent("planted: no refusal is handled".to_owned()));
+    }
     let state = call.state.as_ref().map(|state| state.data.clone()).unwrap_or_default();
     let mut handled: Vec<String> = serde_json::from_slice(&state).unwrap_or_default();
     handled.push(call.event.id.clone());
@@ -110,9 +114,14 @@ fn decide_job(call: &Call, data: &Value) -> Result<Reply, Failure> {
         decision.timers.push(TimerChange::Set { name, due, data: Bytes::new() });
     }
     if let Some(refused) = data["mail"].as_bool() {
-        decision.messages.push(command("mail", &json!({"refused": refused})));
+        decision
+            .messages
+            .push(command("mail", &json!({"refused": refused, "unhandled": data["unhandled"]})));
     }
-    decision.complete = data["complete"] == true;
+    // The operator begins such a key again as soon as it is free: it must not be reopened.
+    let is_refusal = call.event.event_type == reserved::COMMAND_UNDELIVERABLE;
+    let stays_complete = is_refusal && AGAIN.contains(&call.key.as_str());
+    decision.complete = data["complete"] == true || stays_complete;
     decision.state = serde_json::to_vec(&handled).ok().map(Bytes::from);
     Ok(Reply::Decided(decision))
 }
@@ -180,7 +189,8 @@ impl Mailbox {
 #[async_trait]
 impl Transport for Mailbox {
     async fn deliver(&self, messages: &[Arc<Message>]) -> Vec<Result<(), DeliveryError>> {
-        tokio::time::sleep(Duration::from_micros(u64::from(self.roll(2_000)))).await;
+        let longest = if self.roll(8) == 0 { 60_000 } else { 2_000 };
+        tokio::time::sleep(Duration::from_micros(u64::from(self.roll(longest)))).await;
         let mut results = Vec::new();
         // A message is delivered only if all before it that have its key were.
         let mut held = BTreeSet::new();

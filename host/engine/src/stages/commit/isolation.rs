@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::units::{Gathered, Owner, Rows};
 use super::{Committer, Ended, Queue, REFUSED_DELAY_MAX};
 use crate::changes::receipt::OfferError;
-use crate::changes::rejection::{LettersDropped, Rejection};
+use crate::changes::rejection::{LettersDropped, Rejection, TimerRejection};
 use crate::model::{DeadLetterStatus, Event, TimerRef};
 use crate::pure::identity::undeliverable_event_id;
 use crate::seams::store::{Append, Batch, TimerRow};
@@ -96,8 +96,11 @@ impl Committer {
         tracing::error!(%plugin, %instance, %name, %reason, "the event of a timer that is due cannot be appended to the log");
         // The timer of a plugin that is not served stays in the store: it fires when the host
         // starts again.
-        if let Some(dispatcher) = self.rejections.of(plugin) {
-            let _ = dispatcher.send(Rejection::Timer { row, event, reason });
+        let Some(dispatcher) = self.rejections.of(plugin) else { return };
+        let rejection = TimerRejection { row: row.clone(), event, reason };
+        if dispatcher.send(Rejection::Timer(rejection)).is_err() {
+            // The dispatcher is about to begin again: the timer is due once more.
+            self.timers.update(vec![row], &[]);
         }
     }
 

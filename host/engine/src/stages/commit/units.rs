@@ -2,6 +2,7 @@
 //! unit: it is written whole or not at all. If the store rejects a batch, the committer takes
 //! it apart again, so that a unit that cannot be written does not stop the others.
 
+use std::collections::BTreeSet;
 use std::ops::Sub;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use crate::changes::Offer;
 use crate::changes::receipt::OfferError;
 use crate::changes::rejection::{LettersDropped, Rejection};
 use crate::model::{PluginName, Position, Sequence, SinkName};
+use crate::pure::compensation::Compensation;
 use crate::seams::store::Batch;
 
 /// A batch, and its units in the order of their rows.
@@ -31,6 +33,8 @@ pub enum Owner {
     Plugin {
         plugin: PluginName,
         replies: Vec<oneshot::Sender<()>>,
+        /// Letters of sinks that its decisions resolve. Dropped, they are open again.
+        compensations: Vec<Compensation>,
         rejections: mpsc::UnboundedSender<Rejection>,
     },
     Sink {
@@ -51,7 +55,7 @@ macro_rules! tables {
 
         impl Rows {
             pub fn of(batch: &Batch) -> Self {
-                let Batch { $($table,)* expire: _ } = batch;
+                let Batch { $($table,)* untaken: _, expire: _ } = batch;
                 Self { $($table: $table.len(),)* }
             }
         }
@@ -66,7 +70,12 @@ macro_rules! tables {
 
         /// The first rows of each table.
         fn split_off(batch: &mut Batch, rows: Rows) -> Batch {
-            Batch { $($table: batch.$table.drain(..rows.$table).collect(),)* expire: None }
+            Batch {
+                $($table: batch.$table.drain(..rows.$table).collect(),)*
+                // What is said of the appends is said anew when they are written.
+                untaken: BTreeSet::new(),
+                expire: None,
+            }
         }
 
         fn append(batch: &mut Batch, more: Batch) {
@@ -79,7 +88,8 @@ tables! {
     appends, instances, instances_removed, claims, timers_set, timers_fired, timers_cleared,
     decisions, messages,
     held, held_removed, parked, parked_removed, parked_messages, parked_messages_removed,
-    dead_letters, letters_closed, plugins, sinks,
+    waits, waits_removed, message_waits, message_waits_removed,
+    dead_letters, letters_closed, letters_noted, plugins, sinks,
 }
 
 impl Gathered {

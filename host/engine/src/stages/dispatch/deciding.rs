@@ -31,7 +31,7 @@ use crate::seams::store::{Page, Store, TimerRow};
 use crate::stages::detached::detached;
 
 use super::swap::PluginVersion;
-use super::{Asked, Dispatcher, Via, hops};
+use super::{Answers, Asked, Dispatcher, Via, hops};
 
 /// Events that wait for a lookup ask it again within so many milliseconds, in any order.
 const PROBE_TURNS_MS: u64 = 100;
@@ -64,6 +64,7 @@ impl Dispatcher {
             };
             match decided {
                 Ok(Some(decision)) => {
+                    self.count_decision(decision.bytes());
                     let made_by = self.version(generation);
                     let state = call.state;
                     let now = self.look_back(&key, position, decision, state, &made_by);
@@ -77,6 +78,7 @@ impl Dispatcher {
                 Err(failure) => self.fail(&key, position, Unanswered::from(failure).into()),
             }
         }
+        self.take_back_calls();
     }
 
     pub(super) fn decide(
@@ -128,6 +130,7 @@ impl Dispatcher {
         for claimed_key in &claimed {
             self.on_claim(claimed_key, key, accepted_at);
         }
+        self.compensate(&entry);
         self.lanes.finish(key, position.0);
         self.settle(key, position, via);
     }
@@ -148,7 +151,7 @@ impl Dispatcher {
             Some(instance) => Instance::clone(instance),
             None => {
                 claimed.push(key.clone());
-                Instance::started(key.clone(), now)
+                Instance::started(key.clone(), entry.position, now)
             }
         };
         instance.state = state;
@@ -263,6 +266,8 @@ impl Dispatcher {
         }
         let identity = DecisionIdentity::new(&self.plugin, entry.hops.origin(), &entry.event, key);
         let (source, time) = (identity::source(&self.plugin), now.to_rfc3339());
+        let started = || self.residents.get(key).map_or(entry.position, |found| found.started);
+        let instance = self.manifest.role.has_instances().then(started);
         let mut sent = Vec::with_capacity(messages.len());
         for (index, message) in messages.iter().enumerate() {
             let is_command = message.kind == MessageKind::Command;
@@ -294,6 +299,7 @@ impl Dispatcher {
                 kind: message.kind,
                 key: key.clone(),
                 cause: entry.position,
+                instance,
                 event: Arc::new(event),
                 hops,
                 append: !is_command,
@@ -350,14 +356,39 @@ impl Dispatcher {
             })
             .collect();
         let (key, generation) = (key.clone(), self.generation_of(key));
-        self.asks.push(detached(async move {
-            Asked { position, key, generation, answers: try_join_all(pending).await }
+        let mut pending = detached(try_join_all(pending));
+        let patience = around.wait_in_memory_max;
+        self.asks.push(Box::pin(async move {
+            let answers = match tokio::time::timeout(patience, &mut pending).await {
+                Ok(arrived) => Answers::Arrived(arrived),
+                Err(_) => Answers::Pending(pending),
+            };
+            Asked { position, key, generation, is_slow: false, answers }
         }));
         Ok(())
     }
 
     pub(super) fn on_asked(&mut self, asked: Asked) {
-        let Asked { position, key, generation, answers } = asked;
+        let Asked { position, key, generation, is_slow, answers } = asked;
+        let answers = match answers {
+            Answers::Arrived(answers) if is_slow => {
+                return self.on_slow_answers(&key, position, generation, answers);
+            }
+            Answers::Arrived(answers) => answers,
+            Answers::Pending(pending) => {
+                return self.wait_for_answers(key, position, generation, pending);
+            }
+        };
+        self.on_answers(key, position, generation, answers);
+    }
+
+    fn on_answers(
+        &mut self,
+        key: Key,
+        position: Position,
+        generation: u32,
+        answers: Result<Vec<Answer>, Failed>,
+    ) {
         if generation != self.generation_of(&key) {
             return self.start_over(&key, position);
         }
@@ -374,7 +405,7 @@ impl Dispatcher {
         }
     }
 
-    fn fail(&mut self, key: &Key, position: Position, failed: Failed) {
+    pub(super) fn fail(&mut self, key: &Key, position: Position, failed: Failed) {
         let Failed { unanswered, charge } = failed;
         let (plugin, retry) = (&self.plugin, &self.around.retry);
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
@@ -411,15 +442,16 @@ impl Dispatcher {
         delivery.now = None;
         delivery.answers.clear();
         delivery.rounds = 0;
-        self.lanes.put_back(key, position.0, until);
+        self.try_again(key, position, &unanswered.to_string(), until);
     }
 }
 
 impl Instance {
-    fn started(key: Key, now: Timestamp) -> Self {
+    fn started(key: Key, position: Position, now: Timestamp) -> Self {
         Self {
             key,
             status: InstanceStatus::Running,
+            started: position,
             state: None,
             decided: Position(0),
             place: Position(0),

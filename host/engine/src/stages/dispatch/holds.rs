@@ -64,11 +64,12 @@ impl LogCheck {
     /// Never resolves if the committer is gone: then the engine ends or recovers.
     pub(super) async fn head(check: &mut Option<Self>) -> Position {
         match check {
-            Some(check) => match (&mut check.head).await {
+            // A receiver that has told of the end must not be asked again.
+            Some(check) if !check.head.is_terminated() => match (&mut check.head).await {
                 Ok(head) => head,
                 Err(_) => std::future::pending().await,
             },
-            None => std::future::pending().await,
+            Some(_) | None => std::future::pending().await,
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::model::{
 };
 use crate::pure::correlate::correlate;
 use crate::pure::parking::{PORTION_BYTES, Portion};
-use crate::seams::store::{Closing, Loaded, Page, ParkedKey, ReadError, Store};
+use crate::seams::store::{Closing, Loaded, Page, ReadError, Store};
 use crate::stages::detached::detached;
 
 use super::{Delivery, Dirty, Dispatcher, Via, ending, is_for_instance};
@@ -36,12 +36,6 @@ pub(super) struct Resumed {
 }
 
 impl Dispatcher {
-    pub(super) fn restore_letters(&mut self, parked: &[ParkedKey<Key>]) {
-        for ParkedKey { key, letters, waiting } in parked {
-            self.parking.restore(key, letters, waiting);
-        }
-    }
-
     /// Reads what may go on, as much of it as there is room for.
     pub(super) fn read_portions(&mut self) {
         while let Some(portion) = self.parking.next_portion() {
@@ -148,6 +142,7 @@ impl Dispatcher {
     fn drop_rows(&mut self, key: &Key, places: Vec<u64>) {
         self.counters.discarded += places.len() as u64;
         for place in places {
+            self.end_wait(key, place);
             self.changes.parked.insert((Position(place), key.clone()), None);
         }
         self.touch(Dirty::Rows);
@@ -155,7 +150,11 @@ impl Dispatcher {
 
     /// An operator who ends an instance gives up its open letters, and all that waits.
     pub(super) fn give_up(&mut self, key: &Key, end: &Event) {
+        let sleeping = self.parking.sleeping(key);
         let (letters, waiting) = self.parking.give_up(key);
+        if let Some(place) = sleeping {
+            self.end_wait(key, place);
+        }
         let Resolution { by, reason, .. } = ending::resolution(end);
         self.counters.discarded += letters.len() as u64;
         self.changes.letters_closed.extend(letters.into_iter().map(|id| Closing {
@@ -203,6 +202,7 @@ impl Dispatcher {
             kind: MessageKind::Event,
             key: Key::from(""),
             cause: letter.position,
+            instance: None,
             event: Arc::new(redriven(&self.plugin, letter.current())),
             hops: letter.hops,
             append: true,
@@ -257,13 +257,15 @@ impl Dispatcher {
             keys.push(key.clone());
         }
         let by_instance = is_for_instance(&subscription);
-        let delivery = Delivery::new(entry, subscription.effect, by_instance, keys.into(), via);
+        let mut delivery = Delivery::new(entry, subscription.effect, by_instance, keys.into(), via);
+        self.take_up(key, &mut delivery);
         self.push(key, delivery);
     }
 
     /// A parked event is done with.
     pub(super) fn settle_parked(&mut self, position: Position, key: &Key) {
         self.changes.parked.insert((position, key.clone()), None);
+        self.end_wait(key, position.0);
         self.parking.unpark(key, position.0);
     }
 
@@ -272,6 +274,7 @@ impl Dispatcher {
         let Some(mut letter) = self.redriving.remove(&id) else { return };
         letter.status = DeadLetterStatus::Redriven;
         write_letter(&mut self.changes.dead_letters, letter);
+        self.end_wait(key, position.0);
         self.parking.resolve(key, position.0);
     }
 
@@ -319,6 +322,7 @@ impl Dispatcher {
             letter.at = (self.around.clock)();
         }
         write_letter(&mut self.changes.dead_letters, letter);
+        self.end_wait(key, place);
         self.parking.reopen(key, place);
     }
 }

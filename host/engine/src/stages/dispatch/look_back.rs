@@ -27,9 +27,11 @@ use super::swap::PluginVersion;
 use super::{Dirty, Dispatcher};
 
 /// Decisions of one instance that are looked through: far more than one makes while an
-/// event is held, and few enough to be kept in memory for a moment.
+/// event is held.
 const DECISIONS_MAX: usize = 10_000;
-const PAGE: usize = 256;
+/// Decisions that are read at once: some 64 MB of the largest events. Of them, those are kept
+/// that may be held again.
+const PAGE: usize = 64;
 const READ_RETRY: Duration = Duration::from_millis(200);
 
 #[derive(Default)]
@@ -131,6 +133,8 @@ impl Dispatcher {
     fn read_decided(&mut self, waiting: Waiting, hold_max: Duration) {
         let (store, plugin) = (Arc::clone(&self.around.store), self.plugin.clone());
         let since = waiting.claimed_at.before(hold_max);
+        let is_held = |s: &&Arc<Subscription>| matches!(s.absent, Absent::Hold(_));
+        let held: Vec<_> = self.subscriptions.values().filter(is_held).cloned().collect();
         // What was decided here may be ahead of the store.
         let (told, durable) = oneshot::channel();
         self.changes.replies.push(told);
@@ -141,7 +145,7 @@ impl Dispatcher {
                 std::future::pending::<()>().await;
             }
             loop {
-                match decided_at_keys(&*store, &plugin, &waiting.claims, since).await {
+                match decided_at_keys(&*store, &plugin, &waiting.claims, since, &held).await {
                     Ok(decided) => return LookedBack::Decided(waiting, decided),
                     Err(error) => retry(&plugin, &error).await,
                 }
@@ -234,34 +238,126 @@ async fn decided_at_keys(
     plugin: &PluginName,
     keys: &[Key],
     since: Timestamp,
+    held: &[Arc<Subscription>],
 ) -> Result<Vec<(Key, Vec<DecidedEvent>)>, ReadError> {
     let loaded = store.load(plugin, keys).await?;
     let instances = loaded.iter().map(|loaded| &loaded.instance);
     let mut decided = Vec::new();
     for instance in instances.filter(|instance| keys.contains(&instance.key)) {
-        let events = decided_since(store, plugin, instance, since).await?;
+        let events = decided_since(store, plugin, instance, since, held).await?;
         decided.push((instance.key.clone(), events));
     }
     Ok(decided)
 }
 
-/// What an instance has decided since a date.
+/// What an instance has decided since a date, of what is held if no instance has its key: other
+/// events, which can be large, are let go at once.
 async fn decided_since(
     store: &dyn Store,
     plugin: &PluginName,
     instance: &Instance,
     since: Timestamp,
+    held: &[Arc<Subscription>],
 ) -> Result<Vec<DecidedEvent>, ReadError> {
-    let mut events: Vec<DecidedEvent> = Vec::new();
+    let may_be_held = |event: &DecidedEvent| {
+        let event = event.entry.as_ref().map(|entry| &entry.event);
+        let types = event.map(|event| &event.event_type);
+        let subscription = held.iter().find(|subscription| Some(&subscription.event_type) == types);
+        event.zip(subscription).is_some_and(|(event, subscription)| {
+            correlate(event, &subscription.key).is_ok_and(|keys| keys.contains(&instance.key))
+        })
+    };
+    let (mut events, mut count): (Vec<DecidedEvent>, usize) = (Vec::new(), 0);
     let mut next = Some(instance.decided);
-    while let Some(from) = next.filter(|_| events.len() < DECISIONS_MAX) {
+    while let Some(from) = next.filter(|_| count < DECISIONS_MAX) {
         let page = store.read_decided(plugin, &instance.key, from, PAGE).await?;
         next = page.last().and_then(|last| last.previous);
         let is_end = page.iter().any(|event| event.decided_at <= since);
-        events.extend(page.into_iter().filter(|event| event.decided_at > since));
+        count += page.len();
+        let recent = |event: &DecidedEvent| event.decided_at > since && may_be_held(event);
+        events.extend(page.into_iter().filter(recent));
         if is_end {
             break;
         }
     }
     Ok(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::model::{Correlation, DecisionRecord, Effect, Event, Hops, InstanceStatus};
+    use crate::seams::store::memory::MemoryStore;
+    use crate::seams::store::{Append, Batch};
+
+    fn event(number: u64) -> Event {
+        let is_held = number.is_multiple_of(50);
+        Event {
+            id: number.to_string(),
+            source: "/test".to_owned(),
+            event_type: if is_held { "held" } else { "other" }.to_owned(),
+            subject: None,
+            time: None,
+            datacontenttype: None,
+            dataschema: None,
+            extensions: Vec::new(),
+            // Every second one names another key.
+            data: Bytes::from(format!(r#"{{"key":"i{}"}}"#, number / 50 % 2)),
+        }
+    }
+
+    /// Else an instance with a long history of large events takes any amount of memory.
+    #[tokio::test]
+    async fn what_is_looked_through_is_not_kept() {
+        let (store, plugin, key) = (MemoryStore::new(), PluginName::from("p"), Key::from("i1"));
+        let (first, last) = (Position(1), Position(300));
+        let appends = (1..=last.0).map(|number| Append {
+            position: Position(number),
+            received_at: Timestamp(number),
+            event: Arc::new(event(number)),
+            hops: Hops::OUTSIDE,
+            fires: None,
+            redriven: false,
+        });
+        let decisions = (1..=last.0).map(|number| DecisionRecord {
+            position: Position(number),
+            plugin: plugin.clone(),
+            key: key.clone(),
+            previous: (number > first.0).then(|| Position(number - 1)),
+            decided_at: Timestamp(number),
+            plugin_version: "1".into(),
+            attempt: 1,
+            state: None,
+            summary: "{}".to_owned(),
+        });
+        let batch = Batch {
+            appends: appends.collect(),
+            decisions: decisions.collect(),
+            ..Batch::default()
+        };
+        store.commit(&batch).await.expect("the store in memory takes it");
+        let instance = Instance {
+            key,
+            started: Position(1),
+            status: InstanceStatus::Running,
+            state: None,
+            decided: last,
+            place: last,
+            version: last.0,
+            started_at: Timestamp(1),
+            updated_at: Timestamp(last.0),
+        };
+        let held = [Arc::new(Subscription {
+            event_type: "held".to_owned(),
+            key: Correlation::Pointer("/key".to_owned()),
+            effect: Effect::Handle,
+            absent: Absent::Hold(Duration::from_secs(1)),
+        })];
+        let found = decided_since(&store, &plugin, &instance, Timestamp(100), &held).await;
+        let places: Vec<u64> =
+            found.expect("it can be read").iter().map(|event| event.position.0).collect();
+        assert_eq!(places, [250, 150], "held, of its key, and young, newest first");
+    }
 }

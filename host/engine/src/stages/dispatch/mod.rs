@@ -21,6 +21,7 @@
 //! and no SQL, and it waits for no handler and for no I/O but its own reads of a log that it is far
 //! behind.
 
+mod compensating;
 mod deciding;
 mod edits;
 mod ending;
@@ -33,6 +34,7 @@ mod residents;
 mod routing;
 mod swap;
 mod unwritable;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -52,11 +54,13 @@ use crate::changes::rejection::{Rejection, Rejections};
 use crate::changes::requests::PluginRequest;
 use crate::changes::resolve::LetterIds;
 use crate::changes::tail::Tail;
+use crate::changes::waits::Waits;
 use crate::changes::{PluginChanges, Work};
 use crate::model::{
     Answer, Correlation, Counters, Cursor, DeadLetter, DeadLetterId, Effect, Key, LogEntry,
     Manifest, PluginName, Position, Subscription, Timestamp,
 };
+use crate::pure::compensation::Refusals;
 use crate::pure::hash::HashMap;
 use crate::pure::identity::DecisionIdentity;
 use crate::pure::lanes::Lanes;
@@ -84,6 +88,11 @@ const FLIGHTS_MAX: usize = 8_192;
 const FLIGHT_BYTES_MAX: usize = 64 << 20;
 /// Rows waiting for the committer. Beyond this the dispatcher waits for it.
 const CHANGES_MAX: usize = 16_384;
+/// What decisions take of memory that are made, or are being made, and wait for the committer.
+const DECIDED_BYTES_MAX: usize = 64 << 20;
+/// A decision is expected to take at least so much: a sudden large one comes among many small.
+/// With it a thousand calls can be under way, which keeps far more shards busy than there are.
+const DECISION_BYTES: usize = 64 << 10;
 /// When nothing waits for a time.
 const SLEEP_MAX: Duration = Duration::from_secs(3_600);
 /// The wall clock may be set while we sleep: it is looked at this often when something waits
@@ -102,6 +111,7 @@ pub struct Surroundings {
     pub retry: RetryPolicy,
     pub instance_bytes_max: usize,
     pub waiting_max: u64,
+    pub wait_in_memory_max: Duration,
     pub entries_read_max: usize,
     pub hops_max: u32,
     pub routes: Arc<Routes>,
@@ -110,6 +120,7 @@ pub struct Surroundings {
     pub work: mpsc::UnboundedSender<Work>,
     pub letter_ids: Arc<LetterIds>,
     pub rejections: Rejections,
+    pub refusals: Arc<Refusals>,
 }
 
 /// What one dispatcher begins with.
@@ -165,6 +176,9 @@ pub struct Dispatcher {
     place: Position,
     /// What lies between: it waits for instances that are not here.
     chunks: VecDeque<Chunk>,
+    /// How many instances a chunk may ask for, and whether the last one was cut for that.
+    load_keys: usize,
+    is_cut: bool,
     /// In the order of the chunks that wait for them.
     loads: FuturesOrdered<BoxFuture<'static, Found>>,
     /// The keys that these loads are about.
@@ -180,6 +194,7 @@ pub struct Dispatcher {
     partly: BTreeSet<Position>,
     lanes: Lanes<Key, Delivery>,
     parking: Parking<Key, Delivery>,
+    waits: Waits<Key, Option<Box<Troubles>>>,
     /// Letters that are being redriven.
     redriving: HashMap<DeadLetterId, DeadLetter>,
     /// Letters without a key that this life has resolved.
@@ -191,6 +206,10 @@ pub struct Dispatcher {
     log_check: Option<LogCheck>,
     residents: Residents,
     changes: PluginChanges,
+    /// What the decisions in `changes` take of memory,
+    decided_bytes: usize,
+    /// and what the next ones are expected to take, each: as much as the largest of late.
+    decision_bytes: usize,
     /// How often changes were handed over, and how many of those are durable.
     handed_over: u64,
     durable: u64,
@@ -202,6 +221,8 @@ pub struct Dispatcher {
     results: mpsc::UnboundedSender<Vec<JobResult>>,
     calls: usize,
     asks: FuturesUnordered<BoxFuture<'static, Asked>>,
+    /// Questions whose deliveries have left memory.
+    slow_asks: usize,
     resumes: FuturesUnordered<BoxFuture<'static, letters::Resumed>>,
     reroutes: FuturesUnordered<BoxFuture<'static, edits::Rerouted>>,
     rejections: mpsc::UnboundedSender<Rejection>,
@@ -258,6 +279,18 @@ struct Troubles {
     failures: u32,
     /// Where a lookup was when it failed last for its own sake.
     failed_at: Option<FailedAt>,
+    /// It left memory while its questions were asked.
+    asking: Option<Asking>,
+}
+
+/// What a delivery that left memory goes on with.
+#[derive(Default)]
+struct Asking {
+    now: Option<Timestamp>,
+    answers: Vec<Answer>,
+    rounds: u32,
+    /// What came of the questions meanwhile, and of which version's they were.
+    arrived: Option<(u32, Result<Vec<Answer>, Failed>)>,
 }
 
 /// Which bookkeeping a delivery belongs to.
@@ -276,7 +309,15 @@ struct Asked {
     position: Position,
     key: Key,
     generation: u32,
-    answers: Result<Vec<Answer>, Failed>,
+    /// Its delivery has left memory.
+    is_slow: bool,
+    answers: Answers,
+}
+
+enum Answers {
+    Arrived(Result<Vec<Answer>, Failed>),
+    /// They take long.
+    Pending(BoxFuture<'static, Result<Vec<Answer>, Failed>>),
 }
 
 impl Dispatcher {
@@ -313,6 +354,8 @@ impl Dispatcher {
             read_to: Position(progress.cursor.settled),
             place: Position(progress.cursor.settled),
             chunks: VecDeque::new(),
+            load_keys: reading::LOAD_KEYS_FIRST,
+            is_cut: false,
             loads: FuturesOrdered::new(),
             loading: BTreeSet::new(),
             watermark: Watermark::new(&progress.cursor),
@@ -323,6 +366,7 @@ impl Dispatcher {
             partly: BTreeSet::new(),
             lanes: Lanes::default(),
             parking: Parking::new(waiting_max),
+            waits: Waits::default(),
             redriving: HashMap::default(),
             requeued: BTreeSet::new(),
             open: HashMap::default(),
@@ -331,6 +375,8 @@ impl Dispatcher {
             log_check: None,
             residents: Residents::new(0, true),
             changes: PluginChanges::default(),
+            decided_bytes: 0,
+            decision_bytes: DECISION_BYTES,
             handed_over: 0,
             durable: 0,
             becoming_durable: VecDeque::new(),
@@ -340,16 +386,18 @@ impl Dispatcher {
             results,
             calls: 0,
             asks: FuturesUnordered::new(),
+            slow_asks: 0,
             resumes: FuturesUnordered::new(),
             reroutes: FuturesUnordered::new(),
             rejections,
             caution,
         };
         dispatcher.try_beside(canary);
-        dispatcher.restore_letters(&recovered.parked);
+        dispatcher.restore_parked(&recovered.parked);
         if dispatcher.manifest.role.has_instances() {
             dispatcher.restore().await?;
         }
+        dispatcher.bury_timers_again();
         let inbox = Inbox { results: results_of, requests, versions, rejections: rejections_of };
         Ok((dispatcher, inbox))
     }
@@ -364,11 +412,12 @@ impl Dispatcher {
                     HandedOver::Durable => {}
                     HandedOver::Stopped => break,
                     HandedOver::Rejected(reason, batch) => {
-                        return self.begin_again(&reason, &batch, &stop).await;
+                        return self.begin_again(&reason, &batch, &mut inbox, &stop).await;
                     }
                 }
             }
             self.lanes.wake(Instant::now());
+            self.wake_waits();
             self.pump();
             self.close();
             self.end_holds();
@@ -395,9 +444,9 @@ impl Dispatcher {
                 biased;
                 () = stop.cancelled() => break,
                 Some(rejection) = inbox.rejections.recv() => match rejection {
-                    Rejection::Timer { row, event, reason } => self.bury_timer(&row, event, &reason),
+                    Rejection::Timer(timer) => self.bury_timer(timer),
                     Rejection::Changes { reason, batch } => {
-                        return self.begin_again(&reason, &batch, &stop).await;
+                        return self.begin_again(&reason, &batch, &mut inbox, &stop).await;
                     }
                 },
                 permit = slot.acquire_owned(), if hand_over => {
@@ -445,7 +494,8 @@ impl Dispatcher {
     }
 
     fn sleep(&self, waited_since: Option<Instant>) -> Duration {
-        let lanes = self.lanes.next_wake().map(|at| at.saturating_duration_since(Instant::now()));
+        let lanes = self.lanes.next_wake().into_iter().chain(self.waits.next_wake()).min();
+        let lanes = lanes.map(|at| at.saturating_duration_since(Instant::now()));
         let date = (self.around.clock)();
         // What is due already waits for something else.
         let holds = self.holds.next_deadline().filter(|until| *until > date);
@@ -462,6 +512,7 @@ impl Dispatcher {
         let (mut jobs, mut of_trial) = (Vec::new(), Vec::new());
         while !self.holds_back()
             && (!self.is_careful() || self.calls + jobs.len() + of_trial.len() == 0)
+            && self.may_call(jobs.len() + of_trial.len())
             && let Some((key, order, _)) = self.lanes.take()
         {
             let position = Position(order);
@@ -480,6 +531,35 @@ impl Dispatcher {
         self.call(self.serving.generation, jobs);
         if let Some(trial) = &self.trial {
             self.call(trial.generation, of_trial);
+        }
+    }
+
+    /// Whether one more decision, beside so many that are about to be made, certainly fits
+    /// into memory. There is always one under way, however large it may be.
+    fn may_call(&self, more: usize) -> bool {
+        let calls = self.calls + more;
+        let expected = calls.saturating_mul(self.decision_bytes);
+        let bytes = self.decided_bytes.saturating_add(expected);
+        self.decided_bytes < DECIDED_BYTES_MAX && (calls == 0 || bytes < DECIDED_BYTES_MAX)
+    }
+
+    /// A decision was made.
+    fn count_decision(&mut self, bytes: usize) {
+        self.decided_bytes += bytes;
+        let before = self.decision_bytes - self.decision_bytes / 64;
+        self.decision_bytes = bytes.max(before).max(DECISION_BYTES);
+    }
+
+    /// Decisions are larger than was expected when their calls were given to the shards: those
+    /// that no thread has begun are taken back, and come again when there is room.
+    fn take_back_calls(&mut self) {
+        if self.calls * self.decision_bytes <= 2 * DECIDED_BYTES_MAX {
+            return;
+        }
+        let jobs = self.around.shards.recall(&self.plugin, &self.results);
+        self.calls -= jobs.len();
+        for job in jobs {
+            self.lanes.put_back(&job.key, job.position.0, Instant::now());
         }
     }
 
@@ -532,6 +612,7 @@ impl Dispatcher {
         let unread = |(position, _): &&(u64, Vec<Key>)| *position > self.place.0;
         cursor.partly.extend(self.recovered.partly.iter().filter(unread).cloned());
         let mut changes = std::mem::take(&mut self.changes);
+        self.decided_bytes = 0;
         changes.progress =
             Some(PluginProgress { plugin: self.plugin.clone(), cursor, counters: self.counters });
         changes.permit = Some(permit);

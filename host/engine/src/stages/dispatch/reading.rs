@@ -21,6 +21,11 @@ use super::{Dirty, Dispatcher, FLIGHT_BYTES_MAX, FLIGHTS_MAX, is_for_instance};
 const CHUNKS_MAX: usize = 4;
 /// Keys in one question to the store.
 const LOAD_MAX: usize = 1_024;
+/// What the instances may take of memory that one question brings; there are some at a time.
+const LOAD_BYTES: usize = 16 << 20;
+/// Keys in the first question, when the size of states is not known: it brings no more than
+/// that if they are as large as they may be.
+pub(super) const LOAD_KEYS_FIRST: usize = 16;
 /// What one read takes of memory, unless a single event takes more.
 const READ_BYTES_MAX: usize = 8 << 20;
 const READ_RETRY: Duration = Duration::from_millis(200);
@@ -111,7 +116,12 @@ impl Dispatcher {
     }
 
     pub(super) async fn read(&mut self) {
-        let rows = if self.is_careful() { 1 } else { self.around.entries_read_max };
+        let rows = match self.is_careful() {
+            true => 1,
+            // What does not fit is read again.
+            false if self.is_cut => self.around.entries_read_max.min(2 * self.load_keys),
+            false => self.around.entries_read_max,
+        };
         let page = Page { rows, bytes: READ_BYTES_MAX };
         let (entries, end) = match self.around.log.read(self.read_to.0, page) {
             Next::Caught => return,
@@ -134,16 +144,8 @@ impl Dispatcher {
                 }
             }
         };
-        self.read_to = end;
-        let bytes = entries.iter().map(|entry| entry.event.bytes()).sum();
-        let mut missing = Vec::new();
-        let interests = entries.into_iter().map(|entry| {
-            let interest = self.interest(&entry);
-            self.note_missing(&interest, &mut missing);
-            (entry, interest)
-        });
-        let entries = interests.collect();
-        let chunk = Chunk { entries, bytes, end, is_loading: !missing.is_empty() };
+        let (chunk, missing) = self.chunk(entries, end);
+        self.read_to = chunk.end;
         if chunk.is_loading {
             self.load(missing);
         }
@@ -151,6 +153,29 @@ impl Dispatcher {
             return self.chunks.push_back(chunk);
         }
         self.route(chunk);
+    }
+
+    /// The first of some entries, which go up to `end`, that ask for few enough instances; and
+    /// the keys of these.
+    fn chunk(&mut self, entries: Vec<LogEntry>, end: Position) -> (Chunk, Vec<Key>) {
+        let (count, mut missing) = (entries.len(), Vec::new());
+        let mut chunk =
+            Chunk { entries: Vec::with_capacity(count), bytes: 0, end, is_loading: false };
+        for entry in entries {
+            if missing.len() >= self.load_keys {
+                break;
+            }
+            let interest = self.interest(&entry);
+            self.note_missing(&interest, &mut missing);
+            chunk.bytes += entry.event.bytes();
+            chunk.entries.push((entry, interest));
+        }
+        self.is_cut = chunk.entries.len() < count;
+        if let Some((last, _)) = chunk.entries.last().filter(|_| self.is_cut) {
+            chunk.end = last.position;
+        }
+        chunk.is_loading = !missing.is_empty();
+        (chunk, missing)
     }
 
     fn interest(&self, entry: &LogEntry) -> Interest {
@@ -204,6 +229,9 @@ impl Dispatcher {
     }
 
     pub(super) fn on_found(&mut self, found: Found) {
+        let state = |loaded: &Loaded| loaded.instance.state.as_ref().map_or(0, |s| s.data.len());
+        let bytes = found.instances.iter().map(state).sum();
+        self.load_keys = load_keys(self.load_keys, found.keys.len(), bytes);
         self.take_in(found);
         if let Some(chunk) = self.chunks.iter_mut().find(|chunk| chunk.is_loading) {
             chunk.is_loading = false;
@@ -252,5 +280,35 @@ impl Dispatcher {
             self.watermark.finish_span(first, last);
             self.touch(Dirty::CursorOnly);
         }
+    }
+}
+
+/// How many keys the next question may have, after one with so many brought so many bytes.
+fn load_keys(before: usize, keys: usize, bytes: usize) -> usize {
+    let fits = LOAD_BYTES / (bytes / keys.max(1)).max(1);
+    fits.min(2 * before).clamp(1, LOAD_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_states_are_asked_for_in_small_portions() {
+        for state in [0, 100, 10_000, 100_000, 1 << 20, 1 << 30] {
+            let mut keys = LOAD_KEYS_FIRST;
+            let mut most = 0;
+            for _ in 0..20 {
+                most = most.max(keys.saturating_mul(state));
+                keys = load_keys(keys, keys, keys.saturating_mul(state));
+            }
+            let bound = LOAD_BYTES.max(LOAD_KEYS_FIRST * state);
+            assert!(most <= bound, "{state} bytes each: {most}");
+            let expected = LOAD_BYTES / state.max(1);
+            assert_eq!(keys, expected.clamp(1, LOAD_MAX), "{state} bytes each");
+        }
+        // One that is suddenly larger, and small ones again.
+        assert_eq!(load_keys(LOAD_MAX, LOAD_MAX, LOAD_MAX << 20), 16);
+        assert_eq!(load_keys(16, 16, 0), 32);
     }
 }

@@ -330,6 +330,7 @@ mod tests {
         Arc::new(Instance {
             key: key.into(),
             status: InstanceStatus::Running,
+            started: Position(1),
             state: Some(State { version: 1, data: Bytes::from(vec![0; 100]) }),
             decided: Position(version),
             place: Position(version),

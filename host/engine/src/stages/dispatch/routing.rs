@@ -11,9 +11,10 @@ use crate::model::{
     Absent, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Instance, InstanceStatus, Key,
     LogEntry, Parked, Position, Subscription, TimerName, Timestamp, reserved,
 };
-use crate::pure::parking::Admission;
+use crate::pure::parking::{Admission, too_many};
 use crate::seams::handler::Call;
 
+use super::compensating::is_for_another;
 use super::holds::in_time;
 use super::reading::Interest;
 use super::residents::Residents;
@@ -179,7 +180,12 @@ impl Dispatcher {
 
     /// Puts a delivery into its lane or, if its key is parked, behind the dead letter.
     pub(super) fn enqueue(&mut self, key: &Key, delivery: Delivery) {
-        let ends = delivery.by_instance && ending::is_end(&delivery.entry.event);
+        let ends = delivery.by_instance
+            && ending::is_end(&delivery.entry.event)
+            && self
+                .residents
+                .get(key)
+                .is_some_and(|instance| !is_for_another(&delivery.entry.event, instance));
         if ends {
             self.give_up(key, &delivery.entry.event);
         }
@@ -190,8 +196,7 @@ impl Dispatcher {
             Admission::Park => self.park(key, &delivery),
             Admission::Buffer => self.parking.buffer(key, delivery),
             Admission::Overflow(first) => {
-                let reason =
-                    format!("too many events of `{key}` wait behind dead letter {}", first.0);
+                let reason = too_many("events", key, first);
                 self.bury(&delivery.entry, Some(key), reason, 0);
                 self.settle(key, delivery.entry.position, delivery.via);
             }
@@ -241,6 +246,9 @@ impl Dispatcher {
         if self.manifest.role.has_instances()
             && let Some(ignored) = self.ignored(key, position)
         {
+            if matches!(ignored, Ignored::Absent) {
+                self.note_absence(key, position);
+            }
             if let Some(reason) = self.failure_of(key, position, &ignored) {
                 self.fail_unheard(key, position, &reason);
                 return None;
@@ -263,6 +271,9 @@ impl Dispatcher {
             self.end(key, position);
             return None;
         }
+        if !self.use_slow_answers(key, position) {
+            return None;
+        }
         self.input(key, position)
     }
 
@@ -273,6 +284,9 @@ impl Dispatcher {
         let Some(instance) = instance else {
             return (delivery.effect == Effect::Handle).then_some(Ignored::Absent);
         };
+        if delivery.by_instance && is_for_another(&delivery.entry.event, &instance) {
+            return Some(Ignored::Absent);
+        }
         if !instance.status.is_running() && !is_for_completed(&instance, delivery) {
             // It has released all keys but its own, with the decision that made it complete.
             let is_own = delivery.by_instance || delivery.keys.contains(key);

@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::changes::rejection::Rejection;
-use crate::model::{DeadLetterStatus, DeadLetterSubject, Event, Key, LogEntry, Position};
-use crate::seams::store::{Batch, TimerRow};
+use crate::changes::rejection::{Rejection, TimerRejection};
+use crate::model::{DeadLetterStatus, DeadLetterSubject, Key, LogEntry, Position};
+use crate::seams::store::Batch;
 
 use super::{Delivery, Dirty, Dispatcher, Exit, Inbox};
 
@@ -42,6 +42,8 @@ pub struct Caution {
     /// Whether it is, and is about to be buried.
     is_found: bool,
     unwritable: BTreeMap<Suspect, Unwritable>,
+    /// Timers that could not fire, and with which of the dispatcher's commits each is buried.
+    timers: Vec<(u64, TimerRejection)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,7 +135,10 @@ fn suspects(batch: &Batch) -> BTreeMap<Suspect, Remedy> {
     let decided = batch.decisions.iter().map(|row| (row.position, Some(row.key.clone())));
     let held = batch.held.iter().map(|row| (row.entry.position, Some(row.key.clone())));
     let parked = batch.parked.iter().map(|row| (row.entry.position, Some(row.key.clone())));
-    let rows = decided.chain(held).chain(parked).map(|suspect| (suspect, Remedy::Bury));
+    let waits = batch.waits.iter();
+    let waits = waits.map(|(_, key, wait)| (Position(wait.place), Some(key.clone())));
+    let rows =
+        decided.chain(held).chain(parked).chain(waits).map(|suspect| (suspect, Remedy::Bury));
     // A dead letter that is resolved or redriven is in the store already.
     let open = batch.dead_letters.iter().filter(|letter| letter.status == DeadLetterStatus::Open);
     let of_events = open.filter(|letter| letter.subject == DeadLetterSubject::Event);
@@ -181,9 +186,7 @@ impl Dispatcher {
                         Rejection::Changes { reason, batch } => {
                             return HandedOver::Rejected(reason, batch);
                         }
-                        Rejection::Timer { row, event, reason } => {
-                            self.bury_timer(&row, event, &reason);
-                        }
+                        Rejection::Timer(timer) => self.bury_timer(timer),
                     },
                     told = &mut durable => match told {
                         Ok(()) => break,
@@ -204,6 +207,7 @@ impl Dispatcher {
         mut self,
         reason: &str,
         batch: &Batch,
+        inbox: &mut Inbox,
         stop: &CancellationToken,
     ) -> Exit {
         tracing::error!(
@@ -211,11 +215,19 @@ impl Dispatcher {
             "the store cannot write what came of some event; the plugin goes back to find it"
         );
         self.recall();
+        self.count_durable();
+        self.caution.timers.retain(|(commit, _)| *commit > self.durable);
         if !self.caution.learn(reason, batch) {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+        inbox.rejections.close();
+        while let Ok(rejection) = inbox.rejections.try_recv() {
+            if let Rejection::Timer(timer) = rejection {
+                self.caution.timers.push((0, timer));
             }
         }
         Exit::Again(self.caution)
@@ -292,19 +304,28 @@ impl Dispatcher {
     }
 
     /// Buries the event of a timer that is due, and that the store cannot append to the log.
-    pub(super) fn bury_timer(&mut self, row: &TimerRow, event: Arc<Event>, reason: &str) {
+    pub(super) fn bury_timer(&mut self, timer: TimerRejection) {
+        self.count_durable();
+        self.caution.timers.retain(|(commit, _)| *commit > self.durable);
+        self.caution.timers.push((self.handed_over + 1, timer.clone()));
+        let TimerRejection { row, event, reason } = timer;
         let received_at = (self.around.clock)();
         let entry = LogEntry { position: row.timer.set_by, received_at, event, hops: row.hops };
         self.counters.received += 1;
         self.bury(&entry, None, format!("the timer cannot fire: {reason}"), 0);
-        self.changes.timers_fired.push(row.timer.clone());
+        self.changes.timers_fired.push(row.timer);
+    }
+
+    /// Buries the timers again of which the dispatcher before had not told the store.
+    pub(super) fn bury_timers_again(&mut self) {
+        for (_, timer) in std::mem::take(&mut self.caution.timers) {
+            self.bury_timer(timer);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::model::DeadLetter;
     use crate::seams::store::contract::{decision, held, letter};

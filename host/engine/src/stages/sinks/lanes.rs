@@ -25,18 +25,21 @@ use crate::changes::rejection::LettersDropped;
 use crate::changes::resolve::{
     Action, LetterIds, Resolution, ResolveError, ResolveRequest, keep_reserved, write_letter,
 };
+use crate::changes::waits::Waits;
 use crate::changes::{SinkChanges, Work};
+use crate::engine::Settings;
 use crate::model::OpenLetter;
 use crate::model::json;
 use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, Key,
-    Message, MessageKind, PluginName, Sequence, SinkName, Timestamp, reserved,
+    Message, MessageKind, PluginName, Sequence, SinkName, Timestamp, Wait, reserved,
 };
+use crate::pure::compensation::{Refusal, Refusals};
 use crate::pure::hash::HashMap;
 use crate::pure::identity;
 use crate::pure::lanes::Lanes;
-use crate::pure::monotonic::Instant;
-use crate::pure::parking::{Admission, PORTION_BYTES, Parking, Portion};
+use crate::pure::monotonic::{Instant, after};
+use crate::pure::parking::{Admission, PORTION_BYTES, Parking, Portion, too_many};
 use crate::pure::watermark::Watermark;
 use crate::seams::store::{
     MessageLane, Page, ParkedKey, ReadError, RecoveredSink, SinkProgress, Store,
@@ -119,6 +122,8 @@ pub enum Errand {
     Resolve(Box<ResolveRequest>),
     Resumed(Box<Resumed>),
     Dropped(LettersDropped),
+    /// The letter of a refused command was resolved by its plugin.
+    Compensated(Refusal),
 }
 
 /// What a key goes on with.
@@ -138,11 +143,16 @@ pub struct Outlet {
     /// Of what is in `changes` and not in the lanes.
     changes_bytes: usize,
     parking: Parking<Lane, Parcel>,
+    /// With the failures so far, and how often the sink had answered at the last.
+    waits: Waits<Lane, (u32, Option<u64>)>,
+    wait_in_memory_max: Duration,
     /// Letters that are being redriven.
     redriving: HashMap<DeadLetterId, DeadLetter>,
     requests: mpsc::UnboundedReceiver<ResolveRequest>,
     resumes: FuturesUnordered<BoxFuture<'static, Resumed>>,
     letter_ids: Arc<LetterIds>,
+    refusals: Arc<Refusals>,
+    compensated: mpsc::UnboundedReceiver<Refusal>,
     reader: OutboxReader,
     watermark: Watermark,
     recovered: Cursor,
@@ -166,7 +176,8 @@ impl Outlet {
         mut reader: OutboxReader,
         requests: mpsc::UnboundedReceiver<ResolveRequest>,
         letter_ids: Arc<LetterIds>,
-        waiting_max: u64,
+        refusals: Arc<Refusals>,
+        settings: &Settings,
         work: mpsc::UnboundedSender<Work>,
         clock: Clock,
     ) -> Self {
@@ -179,11 +190,15 @@ impl Outlet {
             order,
             deferred: Deferred::default(),
             changes_bytes: 0,
-            parking: Parking::new(waiting_max),
+            parking: Parking::new(settings.waiting_max),
+            waits: Waits::default(),
+            wait_in_memory_max: settings.wait_in_memory_max,
             redriving: HashMap::default(),
             requests,
             resumes: FuturesUnordered::new(),
             letter_ids,
+            compensated: refusals.told(&reader.sink),
+            refusals,
             reader,
             watermark: Watermark::new(&progress.cursor),
             recovered: progress.cursor,
@@ -203,8 +218,9 @@ impl Outlet {
 
     /// Takes up what the last run put aside, perhaps in another order.
     fn restore(&mut self, parked: &[ParkedKey<MessageLane>]) {
-        let mut lanes: BTreeMap<Lane, (Vec<OpenLetter>, Vec<u64>)> = BTreeMap::new();
-        for ParkedKey { key, letters, waiting } in parked {
+        type Aside = (Vec<OpenLetter>, Vec<u64>, Option<Wait>);
+        let mut lanes: BTreeMap<Lane, Aside> = BTreeMap::new();
+        for ParkedKey { key, letters, waiting, waits } in parked {
             let lane = |place| Lane::new(self.order, &key.plugin, &key.key, place);
             for letter in letters {
                 lanes.entry(lane(letter.place)).or_default().0.push(*letter);
@@ -212,9 +228,25 @@ impl Outlet {
             for place in waiting {
                 lanes.entry(lane(*place)).or_default().1.push(*place);
             }
+            for wait in waits {
+                let known = &mut lanes.entry(lane(wait.place)).or_default().2;
+                let later = match known {
+                    Some(known) if known.place < wait.place => Some(wait.place),
+                    _ => known.replace(wait.clone()).map(|known| known.place),
+                };
+                // A lane waits for its first message alone, since it is one.
+                if let Some(place) = later {
+                    self.changes.waits.insert(Sequence(place), None);
+                }
+            }
         }
-        for (lane, (letters, waiting)) in lanes {
-            self.parking.restore(&lane, &letters, &waiting);
+        let today = (self.clock)();
+        for (lane, (letters, waiting, wait)) in lanes {
+            let sleeping = wait.as_ref().map(|wait| wait.place);
+            self.parking.restore(&lane, &letters, &waiting, sleeping);
+            if let Some(wait) = wait {
+                self.waits.restore(&lane, &wait, (wait.attempt - 1, None), today);
+            }
         }
     }
 
@@ -292,10 +324,7 @@ impl Outlet {
                 self.parking.buffer(lane, parcel);
             }
             Admission::Overflow(first) => {
-                let reason = format!(
-                    "too many messages of `{}` wait behind dead letter {}",
-                    parcel.message.key, first.0
-                );
+                let reason = too_many("messages", &parcel.message.key, first);
                 let now = (self.clock)();
                 self.write_off(lane, parcel, &reason, 0, now);
             }
@@ -333,12 +362,14 @@ impl Outlet {
             }
             Via::Parked => {
                 self.changes.parked_removed.push(Sequence(sequence));
+                self.end_wait(lane, sequence);
                 self.parking.unpark(lane, sequence);
             }
             Via::Letter(id) => {
                 let Some(mut letter) = self.redriving.remove(&id) else { return };
                 letter.status = DeadLetterStatus::Redriven;
                 write_letter(&mut self.changes.dead_letters, letter);
+                self.end_wait(lane, sequence);
                 self.parking.resolve(lane, sequence);
             }
         }
@@ -347,6 +378,9 @@ impl Outlet {
     /// What waits for a time goes on.
     pub fn on_time(&mut self, now: Instant) {
         self.lanes.wake(now);
+        while let Some(lane) = self.waits.wake(now) {
+            self.parking.wake(&lane);
+        }
         // Here and not while the stage waits: this may leave something to hand over, and a
         // stage that waits does not look again.
         self.read_portions();
@@ -355,12 +389,74 @@ impl Outlet {
     /// When `on_time` has something to do next.
     #[must_use]
     pub fn next_wake(&self) -> Option<Instant> {
-        self.lanes.next_wake()
+        self.lanes.next_wake().into_iter().chain(self.waits.next_wake()).min()
     }
 
-    /// A taken message goes back to the front of its lane, and its lane goes on at `until`.
-    pub fn retry(&mut self, lane: &Lane, sequence: u64, until: Instant) {
-        self.lanes.put_back(lane, sequence, until);
+    /// A taken message goes back to the front of its lane, and its lane goes on at `until`. If
+    /// that is far away, the lane leaves memory and waits in the store; not while another
+    /// message of it is under way.
+    pub fn retry(&mut self, lane: &Lane, sequence: u64, until: Instant, reason: &str) {
+        let is_soon = until <= after(Instant::now(), self.wait_in_memory_max);
+        if is_soon || self.lanes.taken(lane) > 1 {
+            return self.lanes.put_back(lane, sequence, until);
+        }
+        let mut first = None;
+        for (order, parcel) in self.lanes.clear(lane) {
+            self.reader.bytes.subtract(parcel.message.event.bytes());
+            match parcel.via {
+                // It stays redriven, and is read again.
+                Via::Letter(id) => {
+                    self.redriving.remove(&id);
+                    self.parking.redrive(lane, order);
+                }
+                // It still has its row.
+                Via::Parked => self.parking.park(lane, order),
+                Via::Outbox => self.park_message(lane, &parcel.message),
+            }
+            first.get_or_insert((order, parcel));
+        }
+        self.park_deferred(lane);
+        let Some((place, first)) = first else { return };
+        if let Some(other) = self.waits.place(lane) {
+            self.end_wait(lane, other);
+        }
+        let failures = (first.failures, first.failed_at_answer);
+        let (today, attempt) = ((self.clock)(), (place, first.attempt));
+        let wait = self.waits.begin(lane, attempt, reason, failures, Some(until), today);
+        let of = self.message_lane(&first.message.plugin, &first.message.key);
+        self.changes.waits.insert(Sequence(place), Some((of, wait)));
+        self.parking.sleep(lane, place);
+        self.dirty = true;
+    }
+
+    /// What is at this place is settled, or became a letter: its wait is over.
+    fn end_wait(&mut self, lane: &Lane, place: u64) {
+        if self.waits.end(lane, Some(place)) {
+            self.changes.waits.insert(Sequence(place), None);
+            self.dirty = true;
+        }
+    }
+
+    fn message_lane(&self, plugin: &PluginName, key: &Key) -> MessageLane {
+        MessageLane { sink: self.sink.clone(), plugin: plugin.clone(), key: key.clone() }
+    }
+
+    /// Puts what was read into its lane. What waited goes on with its attempt.
+    fn take_back(&mut self, lane: &Lane, message: Arc<Message>, via: Via) {
+        let sequence = message.sequence.0;
+        let mut parcel = Parcel::new(message, via);
+        if let Some((attempt, &mut (failures, failed_at_answer))) = self.waits.of(lane, sequence) {
+            parcel = Parcel { attempt, failures, failed_at_answer, ..parcel };
+        }
+        self.push(lane, parcel);
+    }
+
+    fn park_deferred(&mut self, lane: &Lane) {
+        if let Lane::Key(plugin, key) = lane {
+            for place in self.deferred.remove(lane) {
+                self.park_place(lane, (plugin, key), Sequence(place));
+            }
+        }
     }
 
     /// A taken message becomes a dead letter; its lane waits behind it. If it was a
@@ -382,11 +478,7 @@ impl Outlet {
                 }
             }
         }
-        if let Lane::Key(plugin, key) = lane {
-            for place in self.deferred.remove(lane) {
-                self.park_place(lane, (plugin, key), Sequence(place));
-            }
-        }
+        self.park_deferred(lane);
     }
 
     fn write_off(
@@ -402,16 +494,17 @@ impl Outlet {
             sink = %self.sink, id = %message.event.id, message_type = %message.event.event_type,
             attempts, %reason, "the message became a dead letter"
         );
+        let id = self.letter_ids.next();
         if message.kind == MessageKind::Command {
-            let event = undeliverable(&message, attempts, reason, now);
+            let event = undeliverable(&message, id, attempts, reason, now);
             self.changes.reserved.push((event, message.hops.after(1)));
         }
         // The letter has it, and the event that tells of it has it again.
         let bytes = 2 * message.event.bytes();
         self.changes_bytes += bytes;
         self.reader.bytes.add(bytes);
-        let id = self.letter_ids.next();
         self.parking.bury(lane, message.sequence.0, id);
+        self.refusals.open(id, self.refusal(&message.plugin, &message.key, message.sequence));
         self.settle(lane, message.sequence.0, via);
         self.changes.dead_letters.push(DeadLetter {
             id,
@@ -436,6 +529,10 @@ impl Outlet {
         });
     }
 
+    fn refusal(&self, plugin: &PluginName, key: &Key, sequence: Sequence) -> Refusal {
+        Refusal { sink: self.sink.clone(), plugin: plugin.clone(), key: key.clone(), sequence }
+    }
+
     fn reopen(
         &mut self,
         lane: &Lane,
@@ -450,7 +547,12 @@ impl Outlet {
             letter.attempts += attempts;
             letter.at = now;
         }
+        self.end_wait(lane, place_of(&letter));
         self.parking.reopen(lane, place_of(&letter));
+        if let Some(key) = &letter.key {
+            let sequence = Sequence(place_of(&letter));
+            self.refusals.open(id, self.refusal(&letter.plugin, key, sequence));
+        }
         write_letter(&mut self.changes.dead_letters, letter);
         self.dirty = true;
     }
@@ -460,8 +562,7 @@ impl Outlet {
     }
 
     fn park_place(&mut self, lane: &Lane, of: (&PluginName, &Key), sequence: Sequence) {
-        let (plugin, key) = (of.0.clone(), of.1.clone());
-        self.changes.parked.push((MessageLane { sink: self.sink.clone(), plugin, key }, sequence));
+        self.changes.parked.push((self.message_lane(of.0, of.1), sequence));
         self.parking.park(lane, sequence.0);
         self.watermark.finish(sequence.0);
         self.counters.received += 1;
@@ -474,6 +575,7 @@ impl Outlet {
             biased;
             Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => Errand::Resumed(Box::new(resumed)),
             Some(dropped) = self.dropped_of.recv() => Errand::Dropped(dropped),
+            Some(refusal) = self.compensated.recv() => Errand::Compensated(refusal),
             Some(request) = self.requests.recv() => Errand::Resolve(Box::new(request)),
             else => std::future::pending().await,
         }
@@ -484,6 +586,10 @@ impl Outlet {
             Errand::Resumed(resumed) => self.on_resumed(*resumed),
             Errand::Dropped(LettersDropped(letters)) => {
                 letters.iter().for_each(|letter| self.drop_letter(letter));
+            }
+            Errand::Compensated(Refusal { plugin, key, sequence, .. }) => {
+                let lane = Lane::new(self.order, &plugin, &key, sequence.0);
+                self.parking.resolve(&lane, sequence.0);
             }
             Errand::Resolve(request) => {
                 let ResolveRequest { letter, resolution, reply } = *request;
@@ -512,6 +618,10 @@ impl Outlet {
         if let Action::Redrive { edited: Some(event) } = &mut resolution.action {
             check_edited(&letter, event)?;
         }
+        if !self.refusals.take(id) {
+            let status = DeadLetterStatus::Compensated.as_str();
+            return Err(ResolveError::NotOpen { id: id.0, status });
+        }
         let status = match resolution.action {
             Action::Redrive { .. } => {
                 self.parking.redrive(&lane, place);
@@ -525,7 +635,7 @@ impl Outlet {
             Action::Discard => {
                 self.counters.discarded += 1;
                 let waiting = self.parking.discard(&lane, place);
-                self.drop_rows(waiting);
+                self.drop_rows(&lane, waiting);
                 DeadLetterStatus::Discarded
             }
         };
@@ -545,12 +655,14 @@ impl Outlet {
     fn drop_letter(&mut self, letter: &DeadLetter) {
         let lane = self.lane_of(letter);
         self.parking.resolve(&lane, place_of(letter));
+        self.refusals.take(letter.id);
         self.counters.discarded += 1;
         self.dirty = true;
     }
 
     /// Messages that wait behind a discarded letter go with it, in the same commit.
-    fn drop_rows(&mut self, places: Vec<u64>) {
+    fn drop_rows(&mut self, lane: &Lane, places: Vec<u64>) {
+        places.iter().for_each(|place| self.end_wait(lane, *place));
         self.counters.discarded += places.len() as u64;
         let dropped: BTreeSet<u64> = places.into_iter().collect();
         // What was put aside since the last commit has no row yet.
@@ -634,10 +746,10 @@ impl Outlet {
             let message = Arc::new(message_of(&self.sink, &letter));
             let via = Via::Letter(letter.id);
             self.redriving.insert(letter.id, letter);
-            self.push(&lane, Parcel::new(message, via));
+            self.take_back(&lane, message, via);
         }
         for message in rows {
-            self.push(&lane, Parcel::new(message, Via::Parked));
+            self.take_back(&lane, message, Via::Parked);
         }
         for parcel in buffered {
             self.reader.bytes.subtract(parcel.message.event.bytes());
@@ -709,6 +821,8 @@ fn message_of(sink: &SinkName, letter: &DeadLetter) -> Message {
         plugin: letter.plugin.clone(),
         key: letter.key.clone().unwrap_or_else(|| "".into()),
         cause: letter.position,
+        // Only its first failure is told to its instance.
+        instance: None,
         event: Arc::clone(letter.current()),
         hops: letter.hops,
     }
@@ -756,7 +870,13 @@ async fn read_portion(
 }
 
 /// The event that tells an instance of a command that could not be delivered.
-fn undeliverable(message: &Message, attempts: u32, reason: &str, now: Timestamp) -> Event {
+fn undeliverable(
+    message: &Message,
+    letter: DeadLetterId,
+    attempts: u32,
+    reason: &str,
+    now: Timestamp,
+) -> Event {
     let command = &message.event;
     // By hand: the command's text is put in as it is, whatever its data, and parsed by nobody.
     let mut data = String::with_capacity(reason.len() + command.data.len() + 512);
@@ -769,6 +889,13 @@ fn undeliverable(message: &Message, attempts: u32, reason: &str, now: Timestamp)
     let _ = write!(data, ",\"attempts\":{attempts},\"command\":");
     data.push_str(&command.to_json());
     data.push('}');
+    let mut extensions = vec![
+        (reserved::EXTENSION_PLUGIN.to_owned(), message.plugin.as_str().to_owned()),
+        (reserved::EXTENSION_INSTANCE.to_owned(), message.key.as_str().to_owned()),
+        (reserved::EXTENSION_LETTER.to_owned(), letter.0.to_string()),
+    ];
+    let started = message.instance.map(|started| started.to_string());
+    extensions.extend(started.map(|started| (reserved::EXTENSION_STARTED.to_owned(), started)));
     Event {
         id: identity::undeliverable_event_id(command),
         source: command.source.clone(),
@@ -777,10 +904,7 @@ fn undeliverable(message: &Message, attempts: u32, reason: &str, now: Timestamp)
         time: Some(now.to_rfc3339()),
         datacontenttype: None,
         dataschema: None,
-        extensions: vec![
-            (reserved::EXTENSION_PLUGIN.to_owned(), message.plugin.as_str().to_owned()),
-            (reserved::EXTENSION_INSTANCE.to_owned(), message.key.as_str().to_owned()),
-        ],
+        extensions,
         data: data.into(),
     }
 }
@@ -820,10 +944,17 @@ mod tests {
                 plugin: "p".into(),
                 key: "k".into(),
                 cause: Position(1),
+                instance: None,
                 event: Arc::new(command.clone()),
                 hops: Hops::FIRST,
             };
-            let event = undeliverable(&message, 3, "no: \u{1b}[31m \u{fffd}\n", Timestamp(0));
+            let event = undeliverable(
+                &message,
+                DeadLetterId(1),
+                3,
+                "no: \u{1b}[31m \u{fffd}\n",
+                Timestamp(0),
+            );
             let expected = format!(
                 r#"{{"id":"m-1","type":"Do \"it\"","reason":"no: \u001b[31m �\n","attempts":3,"command":{text}}}"#
             );

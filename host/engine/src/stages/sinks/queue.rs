@@ -175,7 +175,7 @@ impl State {
     fn sleep(&self) -> Duration {
         let now = Instant::now();
         let wakes = [
-            self.queue.outlet.lanes.next_wake(),
+            self.queue.outlet.next_wake(),
             self.expiry.first_key_value().map(|(&(at, _), ())| at),
             self.waiting.iter().map(|waiting| waiting.until).min(),
         ];
@@ -415,7 +415,7 @@ impl State {
             if let Some(parcel) = outlet.lanes.get_mut(lane, *sequence) {
                 parcel.lease_max = parcel.lease_max.min(half);
             }
-            outlet.retry(lane, *sequence, now);
+            outlet.retry(lane, *sequence, now, "its lease expired");
         }
         outlet.on_time(now);
     }
@@ -428,7 +428,7 @@ impl State {
             outlet.bury(lane, sequence, reason, (self.queue.clock)());
         } else {
             parcel.attempt += 1;
-            outlet.retry(lane, sequence, after(now, delay));
+            outlet.retry(lane, sequence, after(now, delay), reason);
             outlet.on_time(now);
         }
     }

@@ -239,6 +239,6 @@ impl Relay {
                 delay.unwrap_or(self.retry.delay_max)
             }
         };
-        self.outlet.retry(lane, sequence, after(now, delay));
+        self.outlet.retry(lane, sequence, after(now, delay), error.reason());
     }
 }

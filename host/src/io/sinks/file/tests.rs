@@ -19,6 +19,7 @@ fn message(number: u8) -> Arc<Message> {
         plugin: PluginName::from("p"),
         key: Key::from("k"),
         cause: Position(1),
+        instance: None,
         event: Arc::new(Event::from_json(json.as_bytes()).unwrap()),
         hops: Hops::FIRST,
     })

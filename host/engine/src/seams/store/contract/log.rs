@@ -6,7 +6,9 @@ use super::removal::expire;
 use super::samples::{append, appends, event};
 use super::{ALL, EVERYTHING, Stores, Subject};
 use crate::model::{Event, Hops, Position, Timestamp, reserved};
-use crate::seams::store::{Append, Batch, Committed, Page, StreamPage};
+use crate::seams::store::{
+    Append, Batch, Committed, Page, StreamPage, UNTAKEN_TYPE_BYTES_MAX, UNTAKEN_TYPES_MAX, Untaken,
+};
 
 pub(super) async fn an_event_that_was_there_is_a_duplicate(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "duplicates").await;
@@ -178,4 +180,60 @@ pub(super) async fn what_is_for_one_plugin_is_in_no_stream(stores: &dyn Stores) 
     let read: Vec<u64> = page.entries.iter().map(|entry| entry.position.0).collect();
     assert_eq!(read, [1, 3]);
     assert_eq!(subject.positions().await, [1, 2, 3], "it is in the log");
+}
+
+pub(super) async fn events_that_no_plugin_takes_are_counted_by_type(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "untaken").await;
+    let sent = |position: u64, id: u64, event_type: &str| {
+        let append = append(position, id);
+        let event_type = event_type.to_owned();
+        let event = Arc::new(Event { event_type, ..Event::clone(&append.event) });
+        Append { event, hops: Hops::OUTSIDE, ..append }
+    };
+    let own = Append { hops: Hops::FIRST, ..sent(5, 5, "odd") };
+    let batch = Batch {
+        // The second "odd" is a duplicate, and the host's own event does not count.
+        appends: vec![sent(1, 1, "odd"), sent(2, 2, "even"), sent(3, 1, "odd"), own],
+        untaken: ["odd".to_owned()].into(),
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
+    let batch = Batch {
+        appends: vec![sent(6, 6, "even"), sent(7, 7, "odd")],
+        untaken: ["odd".to_owned(), "even".to_owned()].into(),
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
+    let row = |event_type: &str, count, last_at| Untaken {
+        event_type: event_type.to_owned(),
+        count,
+        last_at: Timestamp(last_at),
+    };
+    let found = insist!(subject.store().recover()).untaken;
+    assert_eq!(found, [row("even", 1, 6), row("odd", 2, 7)]);
+
+    let long = "x".repeat(UNTAKEN_TYPE_BYTES_MAX + 1);
+    let many: Vec<String> = (0..UNTAKEN_TYPES_MAX).map(|n| format!("t-{n:03}")).collect();
+    let types = many.iter().chain([&long]);
+    let appends = (10..).zip(types).map(|(place, name)| sent(place, place, name)).collect();
+    let untaken = many.iter().cloned().chain([long.clone()]).collect();
+    subject.commit(Batch { appends, untaken, ..Batch::default() }).await;
+    let found = insist!(subject.store().recover()).untaken;
+    assert_eq!(found.len(), UNTAKEN_TYPES_MAX + 1, "the others are one");
+    assert_eq!((found[0].event_type.as_str(), found[0].count), ("", 3));
+    assert_eq!(found.iter().map(|row| row.count).sum::<u64>(), 3 + 101);
+}
+
+pub(super) async fn an_accepted_event_is_found_by_its_identity(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "accepted").await;
+    let mut batch = appends(1..=3);
+    batch.appends.iter_mut().for_each(|append| append.hops = Hops::OUTSIDE);
+    // One of the host's own is not what a sender's is compared with.
+    batch.appends.push(Append { hops: Hops::FIRST, ..append(4, 4) });
+    subject.commit(batch).await;
+    let again = |id| Arc::new(Event { data: "other".into(), ..Event::clone(&event(id)) });
+    let asked = [again(2), again(9), again(4), again(1)];
+    let found = insist!(subject.store().read_accepted(&asked));
+    assert_eq!(found, [Some(event(2)), None, None, Some(event(1))]);
+    assert_eq!(insist!(subject.store().read_accepted(&[])), []);
 }

@@ -107,6 +107,8 @@ pub async fn all(stores: &dyn Stores) {
     log::an_event_is_known_by_its_origin_source_and_id(stores).await;
     log::a_young_event_is_known_for_its_whole_time(stores).await;
     log::a_redriven_event_is_written_whatever_was_there(stores).await;
+    log::events_that_no_plugin_takes_are_counted_by_type(stores).await;
+    log::an_accepted_event_is_found_by_its_identity(stores).await;
     log::the_log_is_read_in_order_and_in_pieces(stores).await;
     log::a_page_ends_before_it_has_too_many_bytes(stores).await;
     log::a_stream_is_read_between_two_positions(stores).await;
@@ -114,6 +116,7 @@ pub async fn all(stores: &dyn Stores) {
     removal::a_stream_tells_that_it_was_shortened(stores).await;
     recovery::recovery_tells_the_highest_places(stores).await;
     recovery::recovery_tells_what_is_parked(stores).await;
+    recovery::recovery_tells_who_waits_for_an_attempt(stores).await;
     instances::instances_are_found_by_every_key(stores).await;
     instances::an_instance_has_the_timers_that_it_has_not_decided(stores).await;
     instances::keys_are_compared_whole(stores).await;
@@ -128,6 +131,7 @@ pub async fn all(stores: &dyn Stores) {
     waiting::messages_are_read_by_their_sequences(stores).await;
     waiting::a_dead_letter_is_written_over(stores).await;
     waiting::a_dead_letter_is_closed_unread(stores).await;
+    waiting::a_compensated_letter_counts_for_its_sink(stores).await;
     removal::finished_instances_come_oldest_first(stores).await;
     removal::a_removed_instance_takes_its_claims_and_timers_along(stores).await;
     removal::an_instance_is_removed_and_begins_anew_in_one_commit(stores).await;

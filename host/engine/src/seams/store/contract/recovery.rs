@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::samples::{
     appends, claim, decision, entry, held, instance, lane, letter, loaded, message, parked, plugin,
-    plugin_progress, sink, sink_progress, timer, undelivered,
+    plugin_progress, sink, sink_progress, timer, undelivered, wait,
 };
 use super::{ALL, EVERYTHING, MARKER, Stores, Subject};
 use crate::model::{
-    DeadLetter, DeadLetterId, DeadLetterStatus, Position, Sequence, Span, Timer, TimerName,
+    DeadLetter, DeadLetterId, DeadLetterStatus, Position, Sequence, Span, Timer, TimerName, Wait,
 };
-use crate::seams::store::{Batch, Loaded};
+use crate::seams::store::{Batch, Loaded, Recovered};
 
 pub(super) async fn what_is_committed_is_there_after_a_restart(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "restart").await;
@@ -121,4 +121,53 @@ pub(super) async fn recovery_tells_what_is_parked(stores: &dyn Stores) {
     assert_eq!(ours.parked.len(), 1);
     let ours = &ours.parked[0];
     assert_eq!((&ours.key, ours.waiting.as_slice()), (&lane("m"), [2, 3].as_slice()));
+}
+
+pub(super) async fn recovery_tells_who_waits_for_an_attempt(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "waits").await;
+    let batch = Batch {
+        messages: (1..=3).map(|sequence| message(sequence, "m", 1)).collect(),
+        parked: vec![parked(2, "a"), parked(3, "b")],
+        parked_messages: vec![(lane("m"), Sequence(2))],
+        waits: vec![
+            (plugin(), "a".into(), wait(2)),
+            (plugin(), "b".into(), wait(3)),
+            ("other".into(), "a".into(), wait(4)),
+        ],
+        message_waits: vec![(lane("m"), wait(3)), (lane("m"), wait(2)), (lane("n"), wait(4))],
+        plugins: vec![plugin_progress("orders", 4)],
+        ..appends(1..=4)
+    };
+    subject.commit(batch).await;
+    type Waits = Vec<(String, Vec<Wait>)>;
+    let waits = |recovered: &Recovered| -> (Waits, Waits) {
+        let events = recovered.plugins[0].parked.iter();
+        let events = events.map(|parked| (parked.key.to_string(), parked.waits.clone()));
+        let ours = recovered.sinks.iter().find(|ours| ours.progress.sink == sink());
+        let messages = ours.into_iter().flat_map(|ours| &ours.parked);
+        let messages = messages.map(|parked| (parked.key.key.to_string(), parked.waits.clone()));
+        (events.collect(), messages.collect())
+    };
+    let row = |key: &str, places: &[u64]| {
+        (key.to_owned(), places.iter().copied().map(wait).collect::<Vec<_>>())
+    };
+    let events = vec![row("a", &[2]), row("b", &[3])];
+    let expected = (events, vec![row("m", &[2, 3]), row("n", &[4])]);
+    assert_eq!(waits(&insist!(subject.store().recover())), expected);
+    let later = Wait { attempt: 4, reason: "again".to_owned(), ..wait(2) };
+    let batch = Batch {
+        waits: vec![(plugin(), "a".into(), later.clone())],
+        // The last one never was.
+        waits_removed: vec![(plugin(), "b".into()), (plugin(), "c".into())],
+        message_waits: vec![(lane("m"), later.clone())],
+        message_waits_removed: [4, 5].map(|place| (sink(), Sequence(place))).to_vec(),
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
+    let recovered = insist!(subject.store().recover());
+    let (events, messages) = waits(&recovered);
+    assert_eq!(events, [("a".to_owned(), vec![later.clone()]), row("b", &[])]);
+    assert_eq!(messages, [("m".to_owned(), vec![later, wait(3)])]);
+    let plugin = insist!(subject.store().read_plugin(&plugin()));
+    assert_eq!(plugin.as_ref(), Some(&recovered.plugins[0]));
 }

@@ -9,6 +9,7 @@ use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
     DecisionRecord, Event, Held, Hops, Instance, InstanceStatus, Key, LogEntry, Message,
     MessageKind, Parked, PluginName, Position, Sequence, SinkName, State, TimerRef, Timestamp,
+    Wait,
 };
 use crate::seams::store::{
     Append, Batch, ClaimChange, Loaded, MessageLane, PluginProgress, SinkProgress, TimerRow,
@@ -91,6 +92,7 @@ pub(crate) fn instance(key: &str, updated_at: u64) -> Arc<Instance> {
     Arc::new(Instance {
         key: key.into(),
         status: InstanceStatus::Running,
+        started: Position(1),
         state: Some(State { version: 2, data: Bytes::from_static(b"\xfe state") }),
         decided: Position(1),
         place: Position(1),
@@ -135,6 +137,11 @@ pub(crate) fn parked(place: u64, key: &str) -> Parked {
     Parked { plugin: plugin(), key: key.into(), entry: entry(place) }
 }
 
+pub(crate) fn wait(place: u64) -> Wait {
+    let (since, until) = (Timestamp(place), Timestamp(place + 7));
+    Wait { place, attempt: 3, since, until, reason: "busy\n\u{1b}".to_owned() }
+}
+
 pub(crate) fn message(sequence: u64, key: &str, cause: u64) -> Arc<Message> {
     Arc::new(Message {
         sink: sink(),
@@ -143,6 +150,7 @@ pub(crate) fn message(sequence: u64, key: &str, cause: u64) -> Arc<Message> {
         plugin: plugin(),
         key: key.into(),
         cause: Position(cause),
+        instance: Some(Position(cause)),
         event: event(100 + sequence),
         hops: hops(sequence),
     })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::samples::{
     appends, entry, event, lane, letter, message, parked, plugin, plugin_progress, sink,
-    undelivered,
+    sink_progress, undelivered,
 };
 use super::{ALL, Stores, Subject};
 use crate::model::{DeadLetter, DeadLetterId, DeadLetterStatus, Message, Position, Sequence};
@@ -112,6 +112,50 @@ pub(super) async fn a_dead_letter_is_closed_unread(stores: &dyn Stores) {
     }
     assert_eq!(insist!(subject.store().read_dead_letter(DeadLetterId(3))), None);
     assert!(insist!(subject.store().recover()).plugins[0].parked.is_empty());
+}
+
+pub(super) async fn a_compensated_letter_counts_for_its_sink(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "compensated").await;
+    let (event, refused) = (letter(1, Some("a"), 1), undelivered(2, 3, "m"));
+    let batch = Batch {
+        messages: vec![message(3, "m", 1)],
+        dead_letters: vec![Arc::new(event), Arc::new(refused.clone())],
+        sinks: vec![sink_progress(sink().as_str(), 3)],
+        ..appends(1..=2)
+    };
+    subject.commit(batch).await;
+    let close = |id, status| Closing {
+        id: DeadLetterId(id),
+        status,
+        by: "orders".to_owned(),
+        reason: "handled".to_owned(),
+    };
+    let batch = Batch {
+        letters_closed: vec![
+            close(1, DeadLetterStatus::Discarded),
+            close(2, DeadLetterStatus::Compensated),
+            // There is none.
+            close(9, DeadLetterStatus::Compensated),
+        ],
+        letters_noted: vec![(DeadLetterId(2), "and more".to_owned())],
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
+    // Its progress is written over, and changes nothing of that.
+    let sinks = vec![sink_progress(sink().as_str(), 4)];
+    subject.commit(Batch { sinks, ..Batch::default() }).await;
+    let noted = format!("{}; and more", refused.reason);
+    let closed = DeadLetter {
+        status: DeadLetterStatus::Compensated,
+        resolved_by: Some("orders".to_owned()),
+        resolved_reason: Some("handled".to_owned()),
+        reason: noted,
+        ..refused
+    };
+    assert_eq!(insist!(subject.store().read_dead_letter(DeadLetterId(2))), Some(closed));
+    let recovered = insist!(subject.store().recover());
+    let ours = recovered.sinks.iter().find(|s| s.progress.sink == sink()).expect("it has messages");
+    assert_eq!((ours.compensated, ours.parked.len()), (1, 0));
 }
 
 pub(super) async fn a_dead_letter_is_written_over(stores: &dyn Stores) {

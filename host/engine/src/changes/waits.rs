@@ -1,0 +1,159 @@
+//! Pure: keys that wait for the next attempt at their first event or message. A pause that is
+//! longer than a moment is a durable row: the key leaves memory, and its flight, cursor and
+//! neighbours go on without it. Dispatcher and outlet use it, with the barrier in `parking.rs`.
+//!
+//! A wait ends by the monotonic clock. Its date is for people and for the next start, which
+//! waits for no longer than the pause was, whatever the wall clock says by then.
+
+use std::collections::BTreeSet;
+use std::hash::Hash;
+
+use crate::model::{Timestamp, Wait};
+use crate::pure::hash::HashMap;
+use crate::pure::monotonic::{self, Instant, after};
+
+/// `M` is what memory alone knows of the attempts so far.
+#[derive(Debug)]
+pub struct Waits<K, M> {
+    keys: HashMap<K, Waiting<M>>,
+    wakes: BTreeSet<(Instant, K)>,
+}
+
+#[derive(Debug)]
+struct Waiting<M> {
+    wait: Wait,
+    memo: M,
+    /// None: it is over and the attempt has not ended, or something else than time ends it.
+    wakes_at: Option<Instant>,
+}
+
+impl<K, M> Default for Waits<K, M> {
+    fn default() -> Self {
+        Self { keys: HashMap::default(), wakes: BTreeSet::new() }
+    }
+}
+
+impl<K: Clone + Eq + Hash + Ord, M> Waits<K, M> {
+    /// A key waits for the attempt at what is at `place`: until a time, or until it is told.
+    /// Returns the row; one without a time is over when the host starts again.
+    pub fn begin(
+        &mut self,
+        key: &K,
+        (place, attempt): (u64, u32),
+        reason: &str,
+        memo: M,
+        until: Option<Instant>,
+        today: Timestamp,
+    ) -> Wait {
+        let until_date = until.map_or(today, |it| monotonic::date(it, Instant::now(), today));
+        let wait =
+            Wait { place, attempt, since: today, until: until_date, reason: reason.to_owned() };
+        self.insert(key, wait.clone(), memo, until);
+        wait
+    }
+
+    /// Takes up what the last run left.
+    pub fn restore(&mut self, key: &K, wait: &Wait, memo: M, today: Timestamp) {
+        let left = wait.until.since(today).min(wait.until.since(wait.since));
+        self.insert(key, wait.clone(), memo, Some(after(Instant::now(), left)));
+    }
+
+    fn insert(&mut self, key: &K, wait: Wait, memo: M, wakes_at: Option<Instant>) {
+        self.end(key, None);
+        self.wakes.extend(wakes_at.map(|until| (until, key.clone())));
+        self.keys.insert(key.clone(), Waiting { wait, memo, wakes_at });
+    }
+
+    /// The next key whose wait is over. Its attempt can be made.
+    pub fn wake(&mut self, now: Instant) -> Option<K> {
+        let (until, _) = self.wakes.first()?;
+        if *until > now {
+            return None;
+        }
+        let (_, key) = self.wakes.pop_first()?;
+        if let Some(waiting) = self.keys.get_mut(&key) {
+            waiting.wakes_at = None;
+        }
+        Some(key)
+    }
+
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Instant> {
+        self.wakes.first().map(|(until, _)| *until)
+    }
+
+    /// The attempt that the thing at this place waited for.
+    pub fn of(&mut self, key: &K, place: u64) -> Option<(u32, &mut M)> {
+        let waiting = self.keys.get_mut(key).filter(|waiting| waiting.wait.place == place)?;
+        Some((waiting.wait.attempt, &mut waiting.memo))
+    }
+
+    /// Where a key waits.
+    #[must_use]
+    pub fn place(&self, key: &K) -> Option<u64> {
+        self.keys.get(key).map(|waiting| waiting.wait.place)
+    }
+
+    /// The wait for what is at this place, or at any, has no more meaning. True if there was
+    /// one: its row goes.
+    pub fn end(&mut self, key: &K, place: Option<u64>) -> bool {
+        let Some(waiting) = self.keys.get(key) else { return false };
+        if place.is_some_and(|place| place != waiting.wait.place) {
+            return false;
+        }
+        if let Some(until) = waiting.wakes_at {
+            self.wakes.remove(&(until, key.clone()));
+        }
+        self.keys.remove(key);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const DAY: Timestamp = Timestamp(1_800_000_000_000);
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_wake_in_the_order_of_their_dates_and_once() {
+        let mut waits: Waits<&str, ()> = Waits::default();
+        let now = Instant::now();
+        waits.begin(&"b", (7, 2), "busy", (), Some(now + 2 * HOUR), DAY);
+        let wait = waits.begin(&"a", (5, 3), "busy", (), Some(now + HOUR), DAY);
+        assert_eq!((wait.since, wait.until), (DAY, DAY.after(HOUR)));
+        assert_eq!((waits.wake(now), waits.next_wake()), (None, Some(now + HOUR)));
+        assert_eq!(waits.wake(now + HOUR), Some("a"));
+        assert_eq!(waits.wake(now + HOUR), None);
+        assert_eq!(waits.of(&"a", 5).map(|(attempt, ())| attempt), Some(3));
+        assert_eq!(waits.of(&"a", 6), None);
+        assert!(!waits.end(&"a", Some(6)) && waits.end(&"a", Some(5)) && !waits.end(&"a", None));
+        assert!(waits.end(&"b", None));
+        let told = waits.begin(&"c", (9, 1), "asking", (), None, DAY);
+        assert_eq!((told.until, waits.next_wake()), (DAY, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_waits_for_what_is_left_whatever_the_wall_clock_says() {
+        let now = Instant::now();
+        let wait = Wait {
+            place: 5,
+            attempt: 3,
+            since: DAY,
+            until: DAY.after(HOUR),
+            reason: "busy".to_owned(),
+        };
+        for (today, left) in [
+            (DAY.after(HOUR / 4), HOUR * 3 / 4),
+            (DAY.after(24 * HOUR), Duration::ZERO),
+            (DAY.before(24 * HOUR), HOUR),
+        ] {
+            let mut waits: Waits<&str, ()> = Waits::default();
+            waits.restore(&"a", &wait, (), today);
+            assert_eq!(waits.next_wake(), Some(now + left));
+        }
+    }
+}

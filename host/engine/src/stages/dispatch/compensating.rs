@@ -1,0 +1,50 @@
+//! Events that the host has for one instance alone: they are for no later instance of the same
+//! key. And commands that could not be delivered: the decision about such an event resolves
+//! the command's dead letter, in the same commit, so that its sink goes on with the key.
+
+use crate::model::{
+    DeadLetterId, DeadLetterStatus, Event, Instance, Key, LogEntry, Origin, Position, reserved,
+};
+use crate::seams::store::Closing;
+
+use super::Dispatcher;
+
+impl Dispatcher {
+    /// The plugin has decided what follows from a command that could not be delivered.
+    pub(super) fn compensate(&mut self, entry: &LogEntry) {
+        let Some(id) = refused_letter(entry) else { return };
+        // Else an operator has decided about the letter, and it goes as that says.
+        let Some(compensation) = self.around.refusals.compensate(id) else { return };
+        self.changes.compensations.push(compensation);
+        self.changes.letters_closed.push(Closing {
+            id,
+            status: DeadLetterStatus::Compensated,
+            by: self.plugin.to_string(),
+            reason: format!("the plugin handled the refusal at {}", entry.position),
+        });
+    }
+
+    /// The instance that sent a refused command is not there to be told.
+    pub(super) fn note_absence(&mut self, key: &Key, position: Position) {
+        let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
+        if let Some(id) = refused_letter(&delivery.entry) {
+            let note = "its instance was removed before it could be told".to_owned();
+            self.changes.letters_noted.push((id, note));
+        }
+    }
+}
+
+/// The dead letter of the command that an event tells of. Events of senders tell of none.
+fn refused_letter(entry: &LogEntry) -> Option<DeadLetterId> {
+    let LogEntry { event, hops, .. } = entry;
+    if event.event_type != reserved::COMMAND_UNDELIVERABLE || hops.origin() != Origin::Host {
+        return None;
+    }
+    event.extension(reserved::EXTENSION_LETTER)?.parse().ok().map(DeadLetterId)
+}
+
+/// Whether an event is for another instance of the same key.
+pub(super) fn is_for_another(event: &Event, instance: &Instance) -> bool {
+    let started = event.extension(reserved::EXTENSION_STARTED);
+    started.is_some_and(|started| started.parse() != Ok(instance.started.0))
+}

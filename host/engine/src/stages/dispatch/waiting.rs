@@ -1,0 +1,179 @@
+//! Keys that wait for their next attempt for longer than a moment: each is one durable row, and
+//! its events are parked like those behind a dead letter. So their flights conclude, the cursor
+//! stays small, and the log is read on, however many keys wait and for how long.
+
+use futures::future::BoxFuture;
+
+use crate::changes::asking::Failed;
+use crate::model::{Answer, Key, Position};
+use crate::pure::monotonic::{Instant, after};
+use crate::seams::store::ParkedKey;
+
+use super::{Answers, Asked, Asking, Delivery, Dirty, Dispatcher, Via, ending};
+
+/// Deliveries that have left memory and whose questions are being asked. The questions of
+/// further ones hold up the log, so that memory is bounded.
+const SLOW_ASKS_MAX: usize = 4_096;
+
+impl Dispatcher {
+    pub(super) fn restore_parked(&mut self, parked: &[ParkedKey<Key>]) {
+        let today = (self.around.clock)();
+        for ParkedKey { key, letters, waiting, waits } in parked {
+            let wait = waits.first();
+            self.parking.restore(key, letters, waiting, wait.map(|wait| wait.place));
+            if let Some(wait) = wait {
+                self.waits.restore(key, wait, None, today);
+            }
+        }
+    }
+
+    /// The event at the front of a lane is decided again at `until`. If that is far away, the
+    /// lane leaves memory.
+    pub(super) fn try_again(
+        &mut self,
+        key: &Key,
+        position: Position,
+        reason: &str,
+        until: Instant,
+    ) {
+        if until <= after(Instant::now(), self.around.wait_in_memory_max) {
+            return self.lanes.put_back(key, position.0, until);
+        }
+        self.leave_memory(key, position, reason, Some(until));
+    }
+
+    /// The lane of a key leaves memory, until a time or until answers arrive.
+    fn leave_memory(
+        &mut self,
+        key: &Key,
+        position: Position,
+        reason: &str,
+        until: Option<Instant>,
+    ) {
+        let (mut ends, mut failed) = (Vec::new(), None);
+        for (order, mut delivery) in self.lanes.clear(key) {
+            if order == position.0 {
+                failed = Some((delivery.attempt, delivery.troubles.take()));
+            }
+            match delivery.via {
+                // It stays redriven, and is read again.
+                Via::Letter(id) => {
+                    self.redriving.remove(&id);
+                    self.parking.redrive(key, order);
+                }
+                // It still has its row.
+                Via::Parked => self.parking.park(key, order),
+                Via::Flight | Via::Hold => match ending::is_end(&delivery.entry.event) {
+                    true => ends.push(delivery),
+                    false => self.park(key, &delivery),
+                },
+            }
+        }
+        // Else it became a dead letter: the store could not write that it is parked.
+        if let Some((attempt, troubles)) = failed
+            && self.parking.is_aside(key, position.0)
+        {
+            let today = (self.around.clock)();
+            let row = self.waits.begin(key, (position.0, attempt), reason, troubles, until, today);
+            self.changes.waits.insert(key.clone(), Some(row));
+            self.parking.sleep(key, position.0);
+        }
+        // An end does not wait: it gives up what does.
+        for end in ends {
+            self.enqueue(key, end);
+        }
+        self.touch(Dirty::Rows);
+    }
+
+    /// Lets keys go on whose wait is over.
+    pub(super) fn wake_waits(&mut self) {
+        while let Some(key) = self.waits.wake(Instant::now()) {
+            self.parking.wake(&key);
+        }
+    }
+
+    /// What waited goes on with its attempt.
+    pub(super) fn take_up(&mut self, key: &Key, delivery: &mut Delivery) {
+        let Some((attempt, troubles)) = self.waits.of(key, delivery.entry.position.0) else {
+            return;
+        };
+        delivery.attempt = attempt;
+        delivery.troubles = troubles.take();
+        // No operator is why it is decided now.
+        delivery.accepted_at = Some(delivery.entry.received_at);
+    }
+
+    /// A delivery's questions take long: it leaves memory while they are asked.
+    pub(super) fn wait_for_answers(
+        &mut self,
+        key: Key,
+        position: Position,
+        generation: u32,
+        pending: BoxFuture<'static, Result<Vec<Answer>, Failed>>,
+    ) {
+        if generation != self.generation_of(&key) {
+            return self.start_over(&key, position);
+        }
+        let is_slow = self.slow_asks < SLOW_ASKS_MAX;
+        if is_slow && let Some(delivery) = self.lanes.get_mut(&key, position.0) {
+            let (now, rounds) = (delivery.now, delivery.rounds);
+            let answers = std::mem::take(&mut delivery.answers);
+            let asking = Asking { now, answers, rounds, arrived: None };
+            delivery.troubles.get_or_insert_default().asking = Some(asking);
+            self.leave_memory(&key, position, "its questions are not answered yet", None);
+        }
+        self.slow_asks += usize::from(is_slow);
+        self.asks.push(Box::pin(async move {
+            let answers = Answers::Arrived(pending.await);
+            Asked { position, key, generation, is_slow, answers }
+        }));
+    }
+
+    /// The key goes on with the answers, if it still waits for them.
+    pub(super) fn on_slow_answers(
+        &mut self,
+        key: &Key,
+        position: Position,
+        generation: u32,
+        answers: Result<Vec<Answer>, Failed>,
+    ) {
+        self.slow_asks -= 1;
+        if let Some((_, Some(troubles))) = self.waits.of(key, position.0)
+            && let Some(asking) = &mut troubles.asking
+        {
+            asking.arrived = Some((generation, answers));
+            self.parking.wake(key);
+        }
+    }
+
+    /// False if the answers were a failure, which is seen to.
+    pub(super) fn use_slow_answers(&mut self, key: &Key, position: Position) -> bool {
+        let generation_now = self.generation_of(key);
+        let Some(delivery) = self.lanes.get_mut(key, position.0) else { return true };
+        let troubles = delivery.troubles.as_mut();
+        let Some(asking) = troubles.and_then(|troubles| troubles.asking.take()) else {
+            return true;
+        };
+        let Asking { now, mut answers, rounds, arrived } = asking;
+        match arrived {
+            Some((generation, Ok(more))) if generation == generation_now => {
+                answers.extend(more);
+                (delivery.now, delivery.answers, delivery.rounds) = (now, answers, rounds);
+            }
+            Some((generation, Err(failed))) if generation == generation_now => {
+                self.fail(key, position, failed);
+                return false;
+            }
+            // Another version serves now: it begins anew.
+            _ => delivery.attempt = 1,
+        }
+        true
+    }
+
+    /// What is at this place is settled, or became a letter: its wait is over.
+    pub(super) fn end_wait(&mut self, key: &Key, place: u64) {
+        if self.waits.end(key, Some(place)) {
+            self.changes.waits.insert(key.clone(), None);
+        }
+    }
+}
