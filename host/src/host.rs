@@ -23,9 +23,9 @@ use crate::io::secrets::{Given, Redactor, SecretUrl};
 use crate::io::sinks::{
     FileId, FileTransport, HttpOptions, HttpTransport, OwnHeaders, StdoutTransport,
 };
-use crate::plugins::factory::Workshop;
+use crate::plugins::factory::PluginFactory;
 use crate::plugins::reload::Loader;
-use crate::plugins::status::Board;
+use crate::plugins::status::PluginStatus;
 use crate::plugins::wasm::{self, Sandbox};
 use crate::store::SqliteStore;
 use crate::store::admin::Admin;
@@ -40,7 +40,7 @@ pub struct Host {
     loader: Loader,
     drain: Duration,
     /// What serves and what was refused.
-    pub board: Board,
+    pub plugin_status: PluginStatus,
 }
 
 impl Host {
@@ -60,7 +60,7 @@ impl Host {
         let sinks = sinks(&settings.sinks)?;
         let lookup = lookups(&settings)?;
         let admin = Admin::new(&store).await.with_context(|| format!("read the store {url}"))?;
-        let workshop = Workshop {
+        let factory = PluginFactory {
             directory: plugins.to_owned(),
             sandbox,
             configurations,
@@ -68,8 +68,8 @@ impl Host {
             admin: admin.clone(),
             clock: Arc::new(wall_clock),
         };
-        let loader = Loader::begin(plugins, workshop, settings.hot).await?;
-        let board = loader.board();
+        let loader = Loader::begin(plugins, factory, settings.hot).await?;
+        let plugin_status = loader.plugin_status();
         let routes = settings.routes.into_iter();
         let parts = Parts {
             store,
@@ -85,14 +85,14 @@ impl Host {
         let site = Site {
             engine: engine.clone(),
             admin,
-            board: board.clone(),
+            plugin_status: plugin_status.clone(),
             directory: plugins.canonicalize().unwrap_or_else(|_| plugins.to_owned()),
             sinks: settings.sinks.into_keys().collect(),
             limits: settings.limits,
             traffic: Arc::new(Traffic::default()),
         };
         let (http, drain) = (settings.http, settings.drain);
-        Ok(Self { engine, site, http, loader, drain, board })
+        Ok(Self { engine, site, http, loader, drain, plugin_status })
     }
 
     /// Serves until `shutdown`, or until the engine ends by itself, then drains within the

@@ -13,7 +13,7 @@ mod stages;
 
 use std::sync::Arc;
 
-use changes::serving::Serving;
+use changes::readiness::Readiness;
 use model::Timestamp;
 use pure::routes::Routes;
 

@@ -86,7 +86,7 @@ fn limit(given: Option<u32>) -> Result<u32, Problem> {
 #[derive(Serialize)]
 pub struct PluginPage {
     directory: PathBuf,
-    plugins: Vec<Serving>,
+    plugins: Vec<ServingView>,
     candidates: Vec<CandidateView>,
     refused: Vec<RefusedView>,
     checking: Vec<CheckingView>,
@@ -95,7 +95,7 @@ pub struct PluginPage {
 }
 
 #[derive(Serialize)]
-struct Serving {
+struct ServingView {
     #[serde(flatten)]
     plugin: PluginView,
     /// By status; of a process manager.
@@ -107,22 +107,22 @@ struct Serving {
 /// why; and what is being tried, beside what serves or on instances.
 pub async fn plugins(State(site): State<Shared>) -> Result<Json<PluginPage>, Problem> {
     let mut plugins = Vec::new();
-    for plugin in site.board.serving() {
+    for plugin in site.plugin_status.serving() {
         let mut instances = None;
         if plugin.manifest.role.has_instances() {
             let name = plugin.manifest.name.as_str();
             instances = Some(site.admin.instance_counts(name).await.map_err(unreadable)?);
         }
-        plugins.push(Serving { plugin, instances });
+        plugins.push(ServingView { plugin, instances });
     }
-    let board = &site.board;
+    let plugin_status = &site.plugin_status;
     Ok(Json(PluginPage {
         directory: site.directory.clone(),
         plugins,
-        candidates: board.candidates(),
-        refused: board.refused(),
-        checking: board.checking(),
-        left_out: board.left_out(),
+        candidates: plugin_status.candidates(),
+        refused: plugin_status.refused(),
+        checking: plugin_status.checking(),
+        left_out: plugin_status.left_out(),
     }))
 }
 
@@ -170,7 +170,7 @@ pub async fn accounts(State(site): State<Shared>) -> Result<Json<Value>, Problem
     let mut accounts = site.admin.accounts().await.map_err(unreadable)?;
     accounts.differing_duplicates = site.traffic.differing();
     // A plugin that was loaded since gets them from the log.
-    let serving = site.board.serving();
+    let serving = site.plugin_status.serving();
     let subscriptions = || serving.iter().flat_map(|plugin| &plugin.manifest.subscriptions);
     accounts.untaken.retain(|untaken| {
         !subscriptions().any(|subscription| subscription.event_type == untaken.event_type)
@@ -180,7 +180,7 @@ pub async fn accounts(State(site): State<Shared>) -> Result<Json<Value>, Problem
 
 /// A plugin that serves, or has served here before.
 pub(super) async fn plugin_exists(site: &Site, name: &str) -> Result<(), Problem> {
-    let serving = site.board.serving();
+    let serving = site.plugin_status.serving();
     if serving.iter().any(|plugin| plugin.manifest.name.as_str() == name) {
         return Ok(());
     }

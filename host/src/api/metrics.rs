@@ -13,7 +13,7 @@ use super::Shared;
 use super::events::Summary;
 use super::problem::Problem;
 use crate::plugins::rollout::Counts;
-use crate::plugins::status::{Board, CandidateView};
+use crate::plugins::status::{CandidateView, PluginStatus};
 use crate::store::admin::Accounts;
 
 const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -52,19 +52,19 @@ pub async fn get(State(site): State<Shared>) -> impl IntoResponse {
     let status = site.engine.status().await;
     // A store that cannot be read for a moment must not hide the rest.
     let accounts = site.admin.accounts().await.ok();
-    let text = render(&status, &site.traffic, &site.board, accounts.as_ref());
+    let text = render(&status, &site.traffic, &site.plugin_status, accounts.as_ref());
     ([(header::CONTENT_TYPE, MEDIA_TYPE)], text)
 }
 
 fn render(
     status: &Status,
     traffic: &Traffic,
-    board: &Board,
+    plugin_status: &PluginStatus,
     accounts: Option<&Accounts>,
 ) -> String {
     let mut page = Page(String::with_capacity(1024));
     page.head("sagabox_up", "gauge", "1 while the host accepts events.");
-    page.sample("sagabox_up", &[], u8::from(status.serving.is_ok()));
+    page.sample("sagabox_up", &[], u8::from(status.readiness.is_ok()));
     page.head("sagabox_events_total", "counter", "Received events, by outcome.");
     let accepted = traffic.accepted.load(Ordering::Relaxed);
     page.sample("sagabox_events_total", &[("outcome", "accepted")], accepted);
@@ -81,7 +81,7 @@ fn render(
     page.head("sagabox_log_position", "gauge", "The last position in the log.");
     page.sample("sagabox_log_position", &[], status.head);
     page.head("sagabox_plugins", "gauge", "Plugins that serve.");
-    let serving = board.serving();
+    let serving = plugin_status.serving();
     page.sample("sagabox_plugins", &[], serving.len());
     page.head("sagabox_plugin_info", "gauge", "1 for each plugin that serves, with its version.");
     for plugin in &serving {
@@ -94,7 +94,7 @@ fn render(
         ];
         page.sample("sagabox_plugin_info", &labels, 1);
     }
-    let totals = board.totals();
+    let totals = plugin_status.totals();
     page.head("sagabox_plugin_refused_total", "counter", "Refused component files.");
     page.sample("sagabox_plugin_refused_total", &[], totals.refusals);
     page.head(
@@ -109,7 +109,7 @@ fn render(
         "Canaries that the host withdrew because they failed too often.",
     );
     page.sample("sagabox_canary_withdrawn_total", &[], totals.withdrawals);
-    page.candidates(&board.candidates());
+    page.candidates(&plugin_status.candidates());
     page.head("sagabox_plugin_calls_total", "counter", "Completed calls of a plugin.");
     for (plugin, totals) in &status.calls {
         let labels = [("plugin", plugin.as_str())];
@@ -252,7 +252,7 @@ mod tests {
         let queue = QueueStatus { queue: "a\"b\\\nc".to_owned(), ready: 3, leased: 0 };
         let calls = CallTotals { calls: 3, time: std::time::Duration::from_millis(1500) };
         let status = Status {
-            serving: Ok(()),
+            readiness: Ok(()),
             head: Position(7),
             queues: vec![queue],
             sinks_down: Vec::new(),
@@ -262,7 +262,7 @@ mod tests {
         };
         let traffic = Traffic::default();
         traffic.count(&Ok(Summary { accepted: 5, duplicates: 2, differing: 1 }));
-        let text = render(&status, &traffic, &Board::default(), None);
+        let text = render(&status, &traffic, &PluginStatus::default(), None);
         for line in [
             r#"sagabox_queue_messages{queue="a\"b\\\nc",state="ready"} 3"#,
             r#"sagabox_events_total{outcome="accepted"} 5"#,

@@ -8,12 +8,12 @@ mod admin;
 mod body;
 pub(crate) mod client;
 mod connection;
+mod dead_letters;
 mod encoding;
 mod events;
 mod extract;
 mod filter;
 mod guard;
-mod letters;
 mod metrics;
 mod problem;
 mod queues;
@@ -31,12 +31,12 @@ use std::time::Duration;
 use sagabox_engine::engine::Engine;
 use tokio::net::TcpListener;
 
-use crate::plugins::status::Board;
+use crate::plugins::status::PluginStatus;
 use crate::store::admin::Admin;
 pub use connection::Timeouts;
+pub(crate) use dead_letters::One as Redrive;
 pub use events::Summary;
 pub use guard::HostName;
-pub(crate) use letters::One as Redrive;
 pub use metrics::Traffic;
 pub use problem::Problem;
 pub(crate) use queues::lease_json;
@@ -46,7 +46,7 @@ pub use server::Settings;
 pub struct Site {
     pub engine: Engine,
     pub admin: Admin,
-    pub board: Board,
+    pub plugin_status: PluginStatus,
     /// Of the plugins, without links in it.
     pub directory: PathBuf,
     /// The configured ones.

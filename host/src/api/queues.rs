@@ -12,8 +12,8 @@ use sagabox_engine::model::{Lease, LeaseId, LeaseReport, LeaseRequest, Selection
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
+use super::dead_letters::{REASON_BYTES_MAX, short};
 use super::extract::Arguments;
-use super::letters::{REASON_BYTES_MAX, short};
 use super::problem::Problem;
 
 /// A lease is one answer: a thousand messages of a few KiB are some MiB.
@@ -81,7 +81,7 @@ pub struct Extend {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct LeaseReportView {
     done: usize,
     /// An earlier call did it.
     already: usize,
@@ -117,7 +117,7 @@ pub async fn lease(
 pub async fn acknowledge(
     State(site): State<Shared>,
     Arguments(call): Arguments<Acknowledge>,
-) -> Result<Json<Report>, Problem> {
+) -> Result<Json<LeaseReportView>, Problem> {
     let lease = lease_id(&call.lease)?;
     let selection = selection(call.ids)?;
     Ok(report(site.engine.acknowledge(&call.queue, lease, selection).await?))
@@ -126,7 +126,7 @@ pub async fn acknowledge(
 pub async fn give_back(
     State(site): State<Shared>,
     Arguments(call): Arguments<GiveBack>,
-) -> Result<Json<Report>, Problem> {
+) -> Result<Json<LeaseReportView>, Problem> {
     let lease = lease_id(&call.lease)?;
     let delay = millis("delay_ms", call.delay_ms, 0..=DELAY_MS_MAX)?;
     let reason = short("reason", call.reason, REASON_BYTES_MAX)?;
@@ -188,9 +188,9 @@ fn selection(ids: Option<Vec<String>>) -> Result<Selection, Problem> {
     }
 }
 
-fn report(report: LeaseReport) -> Json<Report> {
+fn report(report: LeaseReport) -> Json<LeaseReportView> {
     let LeaseReport { done, already, otherwise, unknown } = report;
-    Json(Report { done, already, otherwise, unknown })
+    Json(LeaseReportView { done, already, otherwise, unknown })
 }
 
 /// By hand: a lease is the host's hottest answer, and its events are JSON already.

@@ -12,7 +12,7 @@ use sagabox_engine::engine::OfferError;
 use serde_json::{Value, json};
 
 use super::problem::Problem;
-use super::{Shared, admin, events, letters, metrics, queues};
+use super::{Shared, admin, dead_letters, events, metrics, queues};
 
 pub(super) fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
     vec![
@@ -24,19 +24,19 @@ pub(super) fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
         ("/queues/extend", post(queues::extend)),
         ("/plugins", get(admin::plugins)),
         ("/instances", get(admin::instances)),
-        ("/instances/cancel", post(letters::cancel)),
-        ("/instances/end", post(letters::end)),
+        ("/instances/cancel", post(dead_letters::cancel)),
+        ("/instances/end", post(dead_letters::end)),
         ("/instance", get(admin::instance)),
         ("/dead-letters", get(admin::dead_letters)),
-        ("/dead-letters/redrive", post(letters::redrive_many)),
-        ("/dead-letters/skip", post(letters::skip_many)),
-        ("/dead-letters/discard", post(letters::discard_many)),
-        ("/dead-letters/{id}", get(letters::show)),
-        ("/dead-letters/{id}/redrive", post(letters::redrive)),
-        ("/dead-letters/{id}/skip", post(letters::skip)),
-        ("/dead-letters/{id}/discard", post(letters::discard)),
-        ("/sinks", get(letters::sinks)),
-        ("/lookups", get(letters::lookups)),
+        ("/dead-letters/redrive", post(dead_letters::redrive_many)),
+        ("/dead-letters/skip", post(dead_letters::skip_many)),
+        ("/dead-letters/discard", post(dead_letters::discard_many)),
+        ("/dead-letters/{id}", get(dead_letters::show)),
+        ("/dead-letters/{id}/redrive", post(dead_letters::redrive)),
+        ("/dead-letters/{id}/skip", post(dead_letters::skip)),
+        ("/dead-letters/{id}/discard", post(dead_letters::discard)),
+        ("/sinks", get(dead_letters::sinks)),
+        ("/lookups", get(dead_letters::lookups)),
         ("/accounts", get(admin::accounts)),
         ("/metrics", get(metrics::get)),
         ("/healthz", get(healthy)),
@@ -61,7 +61,7 @@ async fn healthy() -> Json<Value> {
 /// Ready means that events are accepted; while the engine recovers, they are not.
 async fn ready(State(site): State<Shared>) -> Result<Json<Value>, Problem> {
     let status = site.engine.status().await;
-    status.serving.map_err(OfferError::Unavailable)?;
+    status.readiness.map_err(OfferError::Unavailable)?;
     Ok(Json(json!({ "status": "ready" })))
 }
 

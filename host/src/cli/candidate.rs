@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
-use super::verdict::{Before, Sought, Verdict};
+use super::admission::{Admission, Before, Sought};
 use super::{HostArgs, InputError, output};
 use crate::config::{Overrides, Settings};
 use crate::io::files;
@@ -77,12 +77,12 @@ impl Put {
             Terms::Canary { share, .. } => ("canary", Some(share.as_percent())),
         };
         let sought = Sought { digest: &put.digest, kind, share };
-        let verdict = before.wait(&sought, Duration::from_secs(this.wait)).await?;
-        this.tell(&put, terms, &verdict);
-        match verdict {
-            Verdict::Tried | Verdict::NoHost(_) => Ok(()),
-            Verdict::Refused(reason) => anyhow::bail!("the host refused the candidate: {reason}"),
-            Verdict::Late => anyhow::bail!(
+        let admission = before.wait(&sought, Duration::from_secs(this.wait)).await?;
+        this.tell(&put, terms, &admission);
+        match admission {
+            Admission::Tried | Admission::NoHost(_) => Ok(()),
+            Admission::Refused(reason) => anyhow::bail!("the host refused the candidate: {reason}"),
+            Admission::Late => anyhow::bail!(
                 "the host has not decided within {} s; `sagabox plugins` shows its decision",
                 this.wait
             ),
@@ -132,21 +132,21 @@ impl Put {
         loaded.map_err(|unfit| anyhow::anyhow!("{}: {unfit}", self.component.display()))
     }
 
-    fn tell(&self, put: &Placed, terms: Terms, verdict: &Verdict) {
+    fn tell(&self, put: &Placed, terms: Terms, admission: &Admission) {
         if self.host.json {
             let plugins = put.plugins.iter().map(|plugin| plugin.handler.manifest());
-            let (verdict, reason) = match verdict {
-                Verdict::Tried => ("tried", None),
-                Verdict::Refused(reason) => ("refused", Some(reason)),
-                Verdict::NoHost(reason) => ("no-host", Some(reason)),
-                Verdict::Late => ("late", None),
+            let (admission, reason) = match admission {
+                Admission::Tried => ("tried", None),
+                Admission::Refused(reason) => ("refused", Some(reason)),
+                Admission::NoHost(reason) => ("no-host", Some(reason)),
+                Admission::Late => ("late", None),
             };
             return output::json(&json!({
                 "file": put.path, "digest": put.digest, "terms": terms.to_string(),
-                "plugins": plugins.collect::<Vec<_>>(), "verdict": verdict, "reason": reason,
+                "plugins": plugins.collect::<Vec<_>>(), "admission": admission, "reason": reason,
             }));
         }
-        if let Verdict::Tried | Verdict::NoHost(_) = verdict {
+        if let Admission::Tried | Admission::NoHost(_) = admission {
             for plugin in &put.plugins {
                 let manifest = plugin.handler.manifest();
                 let role = manifest.role.as_str();
@@ -160,7 +160,7 @@ impl Put {
             "  make it serve     mv {path} {directory}/<file of the version that serves>"
         ));
         output::data(&format!("  end the trial     rm {path}"));
-        if let Verdict::NoHost(why) = verdict {
+        if let Admission::NoHost(why) = admission {
             if let Err(reason) = &put.trusted {
                 output::warning(&format!("a host refuses it for this reason: {reason}"));
             }

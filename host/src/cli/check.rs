@@ -10,7 +10,7 @@ use super::{InputError, output};
 use crate::config::{self, Overrides, Settings};
 use crate::plugins::wasm::{self, Sandbox};
 use crate::verify::check::{
-    self, Comparison, Examples, Facts, Finding, Loaded, Severity, Topology,
+    self, Comparison, Examples, Facts, Finding, LoadedComponent, Severity, Topology,
 };
 use crate::verify::scenario::{self, Bench, Scenario};
 
@@ -153,7 +153,7 @@ impl Side {
         let cache = Some(cache.path().join("compiled"));
         let sandbox = Sandbox::new(wasm::Settings { cache, ..settings.sandbox.clone() })?;
         let configurations = settings.configurations();
-        let Loaded { facts, findings } = check::load(path, &sandbox, &configurations)?;
+        let LoadedComponent { facts, findings } = check::load(path, &sandbox, &configurations)?;
         Ok(Self { facts, findings })
     }
 }

@@ -125,7 +125,7 @@ async fn play(example: &Path, plugins: &Path, out: &Path) -> anyhow::Result<bool
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
     let host = Host::start(settings, plugins).await?;
-    for refused in host.board.refused() {
+    for refused in host.plugin_status.refused() {
         output::line(&format!("refused {}: {}", refused.file, refused.reason));
     }
     let (stop, stopped) = oneshot::channel::<()>();

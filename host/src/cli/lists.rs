@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::value::RawValue;
 
 use super::HostArgs;
-use super::letters::LetterFilter;
+use super::dead_letters::LetterFilter;
 use super::output::{self, Row};
 use super::pages::{List, Paging};
 use crate::decisions::json::{Difference, Json};

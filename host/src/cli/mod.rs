@@ -3,13 +3,14 @@
 //! Exit codes: 0 done and all is well, 1 failed, refused or different, 2 wrong usage or wrong
 //! input, and 130 or 143 after a second signal.
 
+mod admission;
 mod backup;
 mod build;
 mod candidate;
 mod check;
+mod dead_letters;
 mod demo;
 mod dev;
-mod letters;
 mod lists;
 mod lock;
 mod log;
@@ -23,9 +24,8 @@ mod send;
 mod signals;
 mod sim;
 mod test;
-mod verdict;
 
-pub(crate) use letters::Edited;
+pub(crate) use dead_letters::Edited;
 pub(crate) use output::indented;
 
 use std::process::ExitCode;
@@ -65,15 +65,15 @@ enum Command {
     /// Show one dead letter, with its event or message
     DeadLetter(lists::DeadLetter),
     /// Process dead letters again, then everything that waits behind them
-    Redrive(letters::Redrive),
+    Redrive(dead_letters::Redrive),
     /// Resolve dead letters without their event or message, and process what waits behind them
-    Skip(letters::Drop),
+    Skip(dead_letters::Drop),
     /// Drop dead letters and everything that waits behind them
-    Discard(letters::Drop),
+    Discard(dead_letters::Drop),
     /// Request that an instance compensates and completes
-    Cancel(letters::Instance),
+    Cancel(dead_letters::Instance),
     /// End an instance without a call of its plugin
-    End(letters::Instance),
+    End(dead_letters::Instance),
     /// List the sinks that are down
     Sinks(lists::Sinks),
     /// List the lookups that are down

@@ -19,9 +19,9 @@ const SDK: &str = "guest-sdk/rust";
 pub struct New {
     /// Name of the plugin and of its directory: a-z, 0-9 and -
     name: String,
-    /// Role of the plugin
-    #[arg(long, value_enum, default_value_t = Role::Saga)]
-    role: Role,
+    /// ProjectRole of the plugin
+    #[arg(long, value_enum, default_value_t = ProjectRole::Saga)]
+    role: ProjectRole,
     /// Directory in which to create the project
     #[arg(long, default_value = ".")]
     path: PathBuf,
@@ -34,7 +34,7 @@ pub struct New {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Role {
+enum ProjectRole {
     /// A coordinator without state: receives events, sends commands
     Saga,
     /// A state machine over many events
@@ -54,7 +54,7 @@ struct Template {
     description: &'static str,
 }
 
-impl Role {
+impl ProjectRole {
     fn template(self) -> Template {
         match self {
             Self::Saga => Template {
@@ -141,7 +141,12 @@ fn find_sdk(project: &Path) -> Option<PathBuf> {
 }
 
 /// Path in the project, and content.
-fn files(name: &str, role: Role, folder: &Path, sdk: Option<&Path>) -> [(&'static str, String); 6] {
+fn files(
+    name: &str,
+    role: ProjectRole,
+    folder: &Path,
+    sdk: Option<&Path>,
+) -> [(&'static str, String); 6] {
     let Template { source, scenarios, simulations, description } = role.template();
     let dependency = match sdk {
         // As TOML writes a string, whatever is in the path.
@@ -208,7 +213,7 @@ mod tests {
 
     #[test]
     fn every_place_in_a_template_is_filled() {
-        for role in Role::value_variants() {
+        for role in ProjectRole::value_variants() {
             for sdk in [None, Some(Path::new("/with \"quotes\"/sdk"))] {
                 for (name, content) in files("my-plugin", *role, Path::new("my-plugin"), sdk) {
                     for place in ["{name}", "{description}", "{Type}", "{folder}", "{sdk}"] {

@@ -94,13 +94,13 @@ fn since(text: &str) -> Result<Timestamp, String> {
 }
 
 #[derive(Serialize)]
-struct Report<'o> {
+struct ReplayReport<'o> {
     plugins: &'o [Outcome],
 }
 
 fn report(outcomes: &[Outcome], json: bool) {
     if json {
-        return output::json(&Report { plugins: outcomes });
+        return output::json(&ReplayReport { plugins: outcomes });
     }
     for outcome in outcomes {
         for differing in &outcome.differing {

@@ -10,7 +10,7 @@ use super::signals::Signals;
 use super::{InputError, log, output};
 use crate::config::{self, LogFormat, Overrides, Settings};
 use crate::host::Host;
-use crate::plugins::status::Board;
+use crate::plugins::status::PluginStatus;
 use crate::plugins::wasm::Limits;
 use crate::verify::check::{self, Facts, Finding, Severity, Topology};
 
@@ -63,8 +63,8 @@ impl Run {
             }
             host = starting => host??,
         };
-        describe(&host.board, &self.plugins);
-        warn(&host.board, &settings, self.config.as_deref());
+        describe(&host.plugin_status, &self.plugins);
+        warn(&host.plugin_status, &settings, self.config.as_deref());
         output::line(&format!("listening on http://{}", listener.local_addr()?));
         host.serve(listener, async move { signals.stop().await }).await?;
         output::line("stopped");
@@ -72,18 +72,18 @@ impl Run {
     }
 }
 
-fn describe(board: &Board, directory: &Path) {
-    let serving = board.serving();
+fn describe(plugin_status: &PluginStatus, directory: &Path) {
+    let serving = plugin_status.serving();
     for plugin in &serving {
         let manifest = &plugin.manifest;
         let (name, version, role) = (&manifest.name, &manifest.version, manifest.role.as_str());
         output::data(&format!("loaded {name} {version} ({role}) from {}", plugin.file));
     }
-    for refused in board.refused() {
+    for refused in plugin_status.refused() {
         output::data(&format!("refused {}: {}", refused.file, refused.reason));
         refused.details.iter().for_each(|line| output::data(&format!("    {line}")));
     }
-    for checking in board.checking() {
+    for checking in plugin_status.checking() {
         output::data(&format!(
             "checking {}: it serves after it has read the states of its instances",
             checking.file
@@ -104,9 +104,9 @@ fn limits_of(settings: &Settings, plugin: &str) -> Limits {
 
 /// What `check` would say of the plugins that serve, and of the configuration. While one is
 /// still checked, much of it would not be true.
-fn warn(board: &Board, settings: &Settings, file: Option<&Path>) {
-    let serving = board.serving();
-    if serving.is_empty() || !board.checking().is_empty() {
+fn warn(plugin_status: &PluginStatus, settings: &Settings, file: Option<&Path>) {
+    let serving = plugin_status.serving();
+    if serving.is_empty() || !plugin_status.checking().is_empty() {
         return;
     }
     let facts: Vec<Facts> = serving

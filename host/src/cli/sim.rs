@@ -12,7 +12,7 @@ use crate::config::{Overrides, Settings};
 use crate::plugins::trust::Policy;
 use crate::plugins::wasm::{self, LoadedPlugin, Sandbox};
 use crate::verify::scenario;
-use crate::verify::simulation::{self, Failing, Report, Simulation, Trial};
+use crate::verify::simulation::{self, Failing, Simulation, SimulationReport, Trial};
 
 #[derive(Debug, Args)]
 pub struct Sim {
@@ -57,7 +57,7 @@ pub struct Sim {
 struct Ran {
     file: PathBuf,
     simulation: Simulation,
-    report: Report,
+    report: SimulationReport,
     never_seen: Vec<String>,
 }
 
@@ -146,7 +146,7 @@ impl Sim {
             return Ok(());
         }
         for Ran { simulation, report, never_seen, .. } in ran {
-            let Report { runs, decisions, disturbances, failing, .. } = report;
+            let SimulationReport { runs, decisions, disturbances, failing, .. } = report;
             let counts =
                 format!("{runs} seeds, {decisions} decisions, {disturbances} disturbances");
             match failing {

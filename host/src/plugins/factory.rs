@@ -8,9 +8,9 @@ use sagabox_engine::Clock;
 use sagabox_engine::seams::handler::Handler;
 use sagabox_engine::seams::store::ReadError;
 
-use crate::plugins::preflight::{Report, preflight};
+use crate::plugins::preflight::{PreflightReport, preflight};
 use crate::plugins::rollout::served::Beside;
-use crate::plugins::status::{Board, CheckingView};
+use crate::plugins::status::{CheckingView, PluginStatus};
 use crate::plugins::wasm::{self, LoadedPlugin, Sandbox, Unfit};
 use crate::plugins::watch::File;
 use crate::store::SqliteStore;
@@ -36,13 +36,13 @@ pub struct Find {
     pub number: u64,
 }
 
-pub struct Loaded {
+pub struct LoadedFile {
     pub find: Find,
     pub outcome: Result<Vec<LoadedPlugin>, Unfit>,
 }
 
 /// What plugins are made with.
-pub struct Workshop {
+pub struct PluginFactory {
     /// Of the plugins; its lock file counts.
     pub directory: PathBuf,
     pub sandbox: Sandbox,
@@ -53,7 +53,7 @@ pub struct Workshop {
     pub clock: Clock,
 }
 
-impl Workshop {
+impl PluginFactory {
     /// Who reads streams needs an index that not every store has.
     pub(in crate::plugins) async fn index_for(
         &self,
@@ -130,11 +130,11 @@ impl Workshop {
     }
 
     /// Loads a file's plugins: seconds of pure computation.
-    pub(in crate::plugins) fn load(&self, file: File, number: u64) -> Loaded {
+    pub(in crate::plugins) fn load(&self, file: File, number: u64) -> LoadedFile {
         let File { path, content, digest } = file;
         let outcome =
             content.map_err(Unfit::Broken).and_then(|bytes| self.load_bytes(&path, &bytes));
-        Loaded { find: Find { path, digest, number }, outcome }
+        LoadedFile { find: Find { path, digest, number }, outcome }
     }
 
     /// Tries plugins on the states of their instances, and canaries on the way back to what
@@ -144,7 +144,7 @@ impl Workshop {
     /// Says why they are refused.
     pub(in crate::plugins) async fn try_out(
         &self,
-        board: &Board,
+        plugin_status: &PluginStatus,
         find: &Find,
         plugins: &[Arc<dyn Handler>],
         rule: Preflight,
@@ -152,10 +152,10 @@ impl Workshop {
     ) -> Result<Option<String>, String> {
         let mut report = None;
         for plugin in plugins.iter().filter(|plugin| plugin.manifest().role.has_instances()) {
-            let progress = |report: &Report| {
+            let progress = |report: &PreflightReport| {
                 let (file, digest) = (find.path.display().to_string(), find.digest.clone());
                 let (migrated, failed) = (report.migrated, report.failed);
-                board.check(&find.path, CheckingView { file, digest, migrated, failed });
+                plugin_status.check(&find.path, CheckingView { file, digest, migrated, failed });
             };
             let name = plugin.manifest().name.as_str();
             let beside = beside.and_then(|beside| beside.get(name));

@@ -23,14 +23,14 @@ const PAGE: Page = Page { states: 1_000, bytes: 16 << 20 };
 const NAMED_MAX: usize = 10;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct PreflightReport {
     pub migrated: u64,
     pub failed: u64,
     /// The first that fail: key and reason.
     pub named: Vec<(String, String)>,
 }
 
-impl Report {
+impl PreflightReport {
     /// Why a candidate is refused that fails at some.
     pub fn refusal(&self) -> String {
         let said = self.text().unwrap_or_default();
@@ -69,9 +69,9 @@ pub async fn preflight(
     admin: &Admin,
     candidate: &Arc<dyn Handler>,
     beside: Option<&Arc<dyn Handler>>,
-    progress: impl Fn(&Report),
-) -> Result<Report, ReadError> {
-    let mut report = Report::default();
+    progress: impl Fn(&PreflightReport),
+) -> Result<PreflightReport, ReadError> {
+    let mut report = PreflightReport::default();
     let manifest = candidate.manifest();
     let mut after = String::new();
     loop {
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a_report_names_the_first_that_fail() {
         let named = |n: usize| (format!("k{n}"), "too old".to_owned());
-        let report = |migrated, failed, count| Report {
+        let report = |migrated, failed, count| PreflightReport {
             migrated,
             failed,
             named: (0..count).map(named).collect(),

@@ -18,9 +18,9 @@ use sagabox_engine::seams::handler::Handler;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::plugins::factory::{Find, Loaded, Preflight, Workshop};
+use crate::plugins::factory::{Find, LoadedFile, PluginFactory, Preflight};
 use crate::plugins::rollout::{Beside, Candidates, Served};
-use crate::plugins::status::{Board, PluginView, RefusedView};
+use crate::plugins::status::{PluginStatus, PluginView, RefusedView};
 use crate::plugins::trust;
 use crate::plugins::wasm::{self, LoadedPlugin, Unfit};
 use crate::plugins::watch::{File, News, Watcher};
@@ -43,15 +43,15 @@ impl Default for Settings {
 }
 
 pub struct Loader {
-    workshop: Arc<Workshop>,
+    factory: Arc<PluginFactory>,
     settings: Settings,
-    board: Board,
+    plugin_status: PluginStatus,
     /// None while it looks.
     watcher: Option<Watcher>,
-    serving: BTreeMap<String, Serving>,
+    serving: BTreeMap<String, ServingPlugin>,
     /// Counts what was found at each path: a newer find makes what is under way void.
     finds: BTreeMap<PathBuf, u64>,
-    loading: JoinSet<Loaded>,
+    loading: JoinSet<LoadedFile>,
     trying: JoinSet<Tried>,
     /// The plugins of the files that are being tried.
     claimed: BTreeMap<PathBuf, BTreeSet<String>>,
@@ -72,7 +72,7 @@ pub struct Loader {
     is_blind: bool,
 }
 
-struct Serving {
+struct ServingPlugin {
     path: PathBuf,
     digest: String,
     handler: Arc<Served>,
@@ -94,11 +94,11 @@ impl Loader {
     /// If the directory or the store cannot be read.
     pub async fn begin(
         directory: &Path,
-        workshop: Workshop,
+        factory: PluginFactory,
         settings: Settings,
     ) -> anyhow::Result<Self> {
-        let (workshop, folder) = (Arc::new(workshop), directory.to_owned());
-        let loading = Arc::clone(&workshop);
+        let (factory, folder) = (Arc::new(factory), directory.to_owned());
+        let loading = Arc::clone(&factory);
         // Compiling components takes seconds of pure computation.
         let begun = tokio::task::spawn_blocking(move || {
             let mut loaded = Vec::new();
@@ -111,14 +111,18 @@ impl Loader {
         let begun = begun.await?;
         let reading = || format!("cannot read the plugin directory {}", directory.display());
         let (watcher, loaded) = begun.with_context(reading)?;
-        let board = Board::default();
-        board.leave_out(watcher.others());
-        let candidates =
-            Candidates::new(directory, Arc::clone(&workshop), board.clone(), settings.preflight);
+        let plugin_status = PluginStatus::default();
+        plugin_status.leave_out(watcher.others());
+        let candidates = Candidates::new(
+            directory,
+            Arc::clone(&factory),
+            plugin_status.clone(),
+            settings.preflight,
+        );
         let mut loader = Self {
-            workshop,
+            factory,
             settings,
-            board,
+            plugin_status,
             watcher: Some(watcher),
             serving: BTreeMap::new(),
             finds: BTreeMap::new(),
@@ -134,16 +138,16 @@ impl Loader {
             is_blind: false,
         };
         loader.candidates.remember().await;
-        for Loaded { find, outcome } in loaded {
+        for LoadedFile { find, outcome } in loaded {
             loader.finds.insert(find.path.clone(), find.number);
             let Some(plugins) = loader.checked(&find, outcome).await else { continue };
-            loader.workshop.index_for(&plugins).await.map_err(anyhow::Error::msg)?;
+            loader.factory.index_for(&plugins).await.map_err(anyhow::Error::msg)?;
             let beside_canary = |plugin: &LoadedPlugin| {
                 let name = plugin.handler.manifest().name.as_str();
                 loader.candidates.has_run_beside(name, &find.digest)
             };
             let goes_on = plugins.iter().any(beside_canary);
-            if goes_on || loader.workshop.served_before(&find, &plugins).await? {
+            if goes_on || loader.factory.served_before(&find, &plugins).await? {
                 let served = loader.served(&plugins);
                 loader.note(&find, served, None);
             } else {
@@ -155,8 +159,8 @@ impl Loader {
         Ok(loader)
     }
 
-    pub fn board(&self) -> Board {
-        self.board.clone()
+    pub fn plugin_status(&self) -> PluginStatus {
+        self.plugin_status.clone()
     }
 
     /// What serves from the start.
@@ -232,11 +236,11 @@ impl Loader {
         match news {
             Ok(News { files, removed, companions, others }) => {
                 self.is_blind = false;
-                others.iter().for_each(|others| self.board.leave_out(others));
+                others.iter().for_each(|others| self.plugin_status.leave_out(others));
                 files.into_iter().for_each(|file| self.on_file(file));
                 for path in removed {
                     self.next_find(&path);
-                    self.board.clear(&path);
+                    self.plugin_status.clear(&path);
                     self.said.remove(&path);
                     self.outnamed.remove(&path);
                     self.removed.insert(path);
@@ -266,7 +270,7 @@ impl Loader {
             self.candidates.retry();
         }
         for (plugin, serving) in self.serving.iter().filter(|_| is_lock) {
-            let Workshop { sandbox, directory, .. } = &*self.workshop;
+            let PluginFactory { sandbox, directory, .. } = &*self.factory;
             let pinned = sandbox.pinned(&serving.path, directory, &serving.digest);
             if let Err(reason) = pinned {
                 let file = serving.path.display();
@@ -281,8 +285,9 @@ impl Loader {
     fn on_file(&mut self, file: File) {
         let number = self.next_find(&file.path);
         self.removed.remove(&file.path);
-        self.board.clear(&file.path);
-        let serves = |serving: &Serving| serving.path == file.path && serving.digest == file.digest;
+        self.plugin_status.clear(&file.path);
+        let serves =
+            |serving: &ServingPlugin| serving.path == file.path && serving.digest == file.digest;
         if self.serving.values().any(serves) {
             tracing::info!(
                 file = %file.path.display(),
@@ -291,8 +296,8 @@ impl Loader {
             return;
         }
         self.doubtful.insert(file.path.clone());
-        let workshop = Arc::clone(&self.workshop);
-        self.loading.spawn_blocking(move || workshop.load(file, number));
+        let factory = Arc::clone(&self.factory);
+        self.loading.spawn_blocking(move || factory.load(file, number));
     }
 
     fn next_find(&mut self, path: &Path) -> u64 {
@@ -307,7 +312,7 @@ impl Loader {
         self.finds.get(&find.path) != Some(&find.number)
     }
 
-    async fn on_loaded(&mut self, Loaded { find, outcome }: Loaded) {
+    async fn on_loaded(&mut self, LoadedFile { find, outcome }: LoadedFile) {
         if self.is_void(&find) {
             return;
         }
@@ -320,7 +325,7 @@ impl Loader {
             // The file has another name; its plugins need not notice.
             for plugin in plugins {
                 let name = plugin.handler.manifest().name.as_str();
-                self.board.rename(name, &find.path);
+                self.plugin_status.rename(name, &find.path);
                 if let Some(serving) = self.serving.get_mut(name) {
                     serving.path.clone_from(&find.path);
                 }
@@ -387,7 +392,7 @@ impl Loader {
             }
             Some(_) => false,
             None if role.has_instances() => false,
-            None => self.workshop.admin.has_instances(name).await.map_err(|e| e.to_string())?,
+            None => self.factory.admin.has_instances(name).await.map_err(|e| e.to_string())?,
         };
         match has_instances {
             false => Ok(()),
@@ -403,13 +408,13 @@ impl Loader {
     fn try_out(&mut self, find: Find, plugins: Vec<LoadedPlugin>) {
         let names = plugins.iter().map(|plugin| plugin.handler.manifest().name.to_string());
         self.claimed.insert(find.path.clone(), names.collect());
-        let (workshop, board, rule) =
-            (Arc::clone(&self.workshop), self.board.clone(), self.settings.preflight);
+        let (factory, plugin_status, rule) =
+            (Arc::clone(&self.factory), self.plugin_status.clone(), self.settings.preflight);
         let served = self.served(&plugins);
         self.trying.spawn(async move {
             let handlers: Vec<_> =
                 served.iter().map(|own| Arc::clone(own) as Arc<dyn Handler>).collect();
-            let outcome = workshop.try_out(&board, &find, &handlers, rule, None).await;
+            let outcome = factory.try_out(&plugin_status, &find, &handlers, rule, None).await;
             Tried { find, plugins, served, outcome }
         });
     }
@@ -431,7 +436,7 @@ impl Loader {
         if let Err(reason) = self.check(&find, &plugins).await {
             return self.refuse(&find, &Unfit::Broken(reason));
         }
-        if let Err(reason) = self.workshop.index_for(&plugins).await {
+        if let Err(reason) = self.factory.index_for(&plugins).await {
             return self.refuse(&find, &Unfit::Broken(reason));
         }
         for handler in &served {
@@ -442,14 +447,14 @@ impl Loader {
         }
         let kept: BTreeSet<String> =
             served.iter().map(|handler| handler.manifest().name.to_string()).collect();
-        let left_out = |(name, serving): (&String, &Serving)| {
+        let left_out = |(name, serving): (&String, &ServingPlugin)| {
             (serving.path == find.path && !kept.contains(name)).then(|| name.clone())
         };
         let left_out: Vec<String> = self.serving.iter().filter_map(left_out).collect();
         for name in left_out {
             self.withdraw(engine, &name).await;
         }
-        self.workshop.remember(&find, kept.iter()).await;
+        self.factory.remember(&find, kept.iter()).await;
         self.note(&find, served, report);
         self.candidates.beside_others(&kept);
     }
@@ -464,7 +469,7 @@ impl Loader {
 
     /// The plugins serve.
     fn note(&mut self, find: &Find, served: Vec<Arc<Served>>, preflight: Option<String>) {
-        self.board.clear(&find.path);
+        self.plugin_status.clear(&find.path);
         self.said.remove(&find.path);
         for handler in served {
             let manifest = handler.manifest().clone();
@@ -472,15 +477,15 @@ impl Loader {
             let file = find.path.display().to_string();
             let states = preflight.as_deref();
             tracing::info!(plugin = %name, %version, %file, digest = %find.digest, states, "the plugin serves");
-            self.board.serve(PluginView {
+            self.plugin_status.serve(PluginView {
                 file,
                 digest: find.digest.clone(),
-                since_at: (self.workshop.clock)(),
+                since_at: (self.factory.clock)(),
                 preflight: preflight.clone().filter(|_| manifest.role.has_instances()),
                 manifest,
             });
             let (path, digest) = (find.path.clone(), find.digest.clone());
-            self.serving.insert(name, Serving { path, digest, handler });
+            self.serving.insert(name, ServingPlugin { path, digest, handler });
         }
     }
 
@@ -494,11 +499,11 @@ impl Loader {
             tracing::warn!(%file, digest = %find.digest, %reason, "the plugin is refused; {what}");
             details.iter().for_each(|line| tracing::warn!(%file, "{line}"));
         }
-        self.board.clear(&find.path);
-        let refused_at = (self.workshop.clock)();
+        self.plugin_status.clear(&find.path);
+        let refused_at = (self.factory.clock)();
         let digest = find.digest.clone();
         let view = RefusedView { file, digest, refused_at, reason, details };
-        self.board.refuse(&find.path, view);
+        self.plugin_status.refuse(&find.path, view);
     }
 
     /// Takes out the plugins whose files are gone, unless a file that is being tried has
@@ -525,7 +530,7 @@ impl Loader {
         let _ = engine.withdraw(&name.into()).await;
         tracing::info!(plugin = %name, "the plugin is removed; its instances are kept");
         self.serving.remove(name);
-        self.board.withdraw(name);
+        self.plugin_status.withdraw(name);
         self.candidates.beside_others(&BTreeSet::from([name.to_owned()]));
         self.retry_outnamed();
     }

@@ -13,16 +13,16 @@ use crate::plugins::rollout::terms::{Terms, Withdrawn};
 /// A directory may hold anything.
 const LEFT_OUT_MAX: usize = 100;
 
-/// Cheap to clone; all clones are one board.
+/// Cheap to clone; all clones are one plugin status.
 #[derive(Clone, Debug, Default)]
-pub struct Board(Arc<Mutex<State>>);
+pub struct PluginStatus(Arc<Mutex<State>>);
 
 #[derive(Clone, Debug, Default)]
 struct State {
     serving: BTreeMap<String, PluginView>,
     refused: BTreeMap<PathBuf, RefusedView>,
     checking: BTreeMap<PathBuf, CheckingView>,
-    trials: BTreeMap<PathBuf, Trial>,
+    trials: BTreeMap<PathBuf, TrialStatus>,
     left_out: Vec<PathBuf>,
     refusals: u64,
     replacements: u64,
@@ -31,7 +31,7 @@ struct State {
 
 /// A file with candidates that are tried, or were.
 #[derive(Clone, Debug)]
-pub(in crate::plugins) struct Trial {
+pub(in crate::plugins) struct TrialStatus {
     pub file: String,
     pub digest: String,
     pub since_at: Timestamp,
@@ -117,7 +117,7 @@ pub struct Totals {
     pub withdrawals: u64,
 }
 
-impl Board {
+impl PluginStatus {
     /// In the order of their names.
     pub fn serving(&self) -> Vec<PluginView> {
         self.lock().serving.values().cloned().collect()
@@ -139,7 +139,7 @@ impl Board {
     }
 
     pub fn candidates(&self) -> Vec<CandidateView> {
-        self.lock().trials.values().flat_map(Trial::views).collect()
+        self.lock().trials.values().flat_map(TrialStatus::views).collect()
     }
 
     /// Since the host started.
@@ -182,7 +182,7 @@ impl Board {
         self.lock().checking.insert(path.to_owned(), view);
     }
 
-    pub(in crate::plugins) fn try_out(&self, path: &Path, trial: Trial) {
+    pub(in crate::plugins) fn try_out(&self, path: &Path, trial: TrialStatus) {
         self.lock().trials.insert(path.to_owned(), trial);
     }
 
@@ -222,7 +222,7 @@ impl Board {
     }
 }
 
-impl Trial {
+impl TrialStatus {
     fn views(&self) -> impl Iterator<Item = CandidateView> {
         let (kind, share, failures_max) = match self.terms {
             Terms::Shadow => ("shadow", None, None),

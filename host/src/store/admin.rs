@@ -13,7 +13,7 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Connection, SqliteConnection};
 
 use super::SqliteStore;
-use super::letters;
+use super::dead_letters;
 use super::lists::{PAGE_BYTES, Page};
 use super::recover;
 use super::rows::{self, integer};
@@ -203,7 +203,7 @@ impl Admin {
         let sql = "SELECT * FROM waits WHERE plugin = ? AND key = ?";
         let query = sqlx::query(sql).bind(plugin.to_owned()).bind(key.to_owned());
         let wait = query.fetch_optional(&mut *connection).await.map_err(failed)?;
-        let wait = wait.as_ref().map(letters::wait).transpose()?.map(|wait| WaitDetail {
+        let wait = wait.as_ref().map(dead_letters::wait).transpose()?.map(|wait| WaitDetail {
             position: wait.place,
             attempt: wait.attempt,
             since: wait.since.0,

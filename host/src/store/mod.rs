@@ -2,11 +2,11 @@
 
 pub mod admin;
 pub mod backup;
+mod dead_letters;
 mod expire;
 mod files;
 pub mod history;
 mod inbox;
-mod letters;
 pub mod lists;
 pub mod live;
 mod open;

@@ -11,13 +11,13 @@ use sagabox_engine::seams::store::{
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::letters;
+use super::dead_letters;
 use super::rows;
 use super::trouble::undecodable;
 
 /// Within one transaction of the caller's.
 pub(super) async fn recover(reader: &mut SqliteConnection) -> Result<Recovered, sqlx::Error> {
-    let (mut events, mut messages) = letters::parked(reader).await?;
+    let (mut events, mut messages) = dead_letters::parked(reader).await?;
     let mut recovered = Recovered::default();
     let plugins = sqlx::query("SELECT * FROM plugins ORDER BY plugin");
     for row in plugins.fetch_all(&mut *reader).await? {

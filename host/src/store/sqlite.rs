@@ -16,8 +16,8 @@ use sagabox_engine::model::{
 };
 use sagabox_engine::pure::identity::event_identity;
 use sagabox_engine::seams::store::{
-    Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, Page, PluginProgress,
-    ReadError, Recovered, RecoveredPlugin, Store, StreamPage, TimerRow,
+    Batch, CommitError, Committed, DecidedEvent, Page, PluginProgress, ReadError, Recovered,
+    RecoveredPlugin, Store, StoredInstance, StoredInstances, StreamPage, TimerRow,
 };
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow,
@@ -34,7 +34,7 @@ use super::recover::recover;
 use super::rows::{self, integer, texts};
 use super::seen::Sizes;
 use super::writer::Writer;
-use super::{letters, trouble};
+use super::{dead_letters, trouble};
 
 type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
@@ -113,12 +113,12 @@ impl SqliteStore {
         reader: &mut SqliteConnection,
         plugin: &PluginName,
         instances: &[SqliteRow],
-    ) -> Result<Vec<Loaded>, ReadError> {
-        let mut loaded: BTreeMap<Key, Loaded> = BTreeMap::new();
+    ) -> Result<Vec<StoredInstance>, ReadError> {
+        let mut loaded: BTreeMap<Key, StoredInstance> = BTreeMap::new();
         for row in instances {
             let instance = Arc::new(rows::instance(row)?);
             let (claims, timers) = (BTreeSet::new(), BTreeMap::new());
-            loaded.insert(instance.key.clone(), Loaded { instance, claims, timers });
+            loaded.insert(instance.key.clone(), StoredInstance { instance, claims, timers });
         }
         if loaded.is_empty() {
             return Ok(Vec::new());
@@ -276,7 +276,11 @@ impl Store for SqliteStore {
         Ok(StreamPage { entries, is_shortened })
     }
 
-    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Vec<Loaded>, ReadError> {
+    async fn load(
+        &self,
+        plugin: &PluginName,
+        keys: &[Key],
+    ) -> Result<Vec<StoredInstance>, ReadError> {
         let (keys, value) = texts(keys);
         let sql = format!(
             "SELECT * FROM instances WHERE plugin = ?1 AND key IN \
@@ -293,7 +297,7 @@ impl Store for SqliteStore {
         &self,
         plugin: &PluginName,
         limit: usize,
-    ) -> Result<Option<LoadedAll>, ReadError> {
+    ) -> Result<Option<StoredInstances>, ReadError> {
         // Not all are counted: what matters is whether there are more, not how many.
         let sql = "SELECT (SELECT count(*) FROM (SELECT 1 FROM instances WHERE plugin = ?1 LIMIT ?2)) \
                         + (SELECT count(*) FROM (SELECT 1 FROM held WHERE plugin = ?1 LIMIT ?2)) AS n";
@@ -316,7 +320,7 @@ impl Store for SqliteStore {
         let held = self.rows_in(&mut reader, query).await?;
         let held: Result<Vec<Held>, ReadError> =
             held.iter().map(|row| rows::held(row, plugin)).collect();
-        Ok(Some(LoadedAll { instances, held: held? }))
+        Ok(Some(StoredInstances { instances, held: held? }))
     }
 
     async fn read_decided(
@@ -465,7 +469,7 @@ impl Store for SqliteStore {
         let mut reader = self.begin().await?;
         let found = self.rows_in(&mut reader, query.bind(plugin.as_str().to_owned())).await?;
         let Some(row) = found.first() else { return Ok(None) };
-        let parked = letters::parked(&mut reader).await;
+        let parked = dead_letters::parked(&mut reader).await;
         let (mut events, _) = parked.map_err(|error| self.unreadable(&error))?;
         let parked = events.remove(plugin).unwrap_or_default().into_values().collect();
         let (cursor, counters) = (rows::parsed(row, "cursor")?, rows::parsed(row, "counters")?);
@@ -492,7 +496,7 @@ impl Store for SqliteStore {
 
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {
         let query = sqlx::query(DEAD_LETTER).bind(integer(id.0));
-        self.rows(query).await?.first().map(letters::dead_letter).transpose()
+        self.rows(query).await?.first().map(dead_letters::dead_letter).transpose()
     }
 }
 

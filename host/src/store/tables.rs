@@ -253,12 +253,13 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
                edited, message_kind, event_type, hops) \
                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.dead_letters, |letter| letter_row(letter))?;
-    each(writer, LETTER_CLOSED, &batch.letters_closed, |closing| {
+    each(writer, LETTER_CLOSED, &batch.dead_letters_closed, |closing| {
         let Closing { id, status, by, reason } = closing;
         (status.as_str(), by.as_str(), reason.as_str(), integer(id.0))
     })?;
     let compensated = DeadLetterStatus::Compensated;
-    let compensated = batch.letters_closed.iter().filter(|closing| closing.status == compensated);
+    let compensated =
+        batch.dead_letters_closed.iter().filter(|closing| closing.status == compensated);
     each(writer, LETTER_COMPENSATED, compensated, |closing| [integer(closing.id.0)])?;
     let sql = "UPDATE dead_letters SET reason = reason || '; ' || ? WHERE id = ?";
     each(writer, sql, &batch.letters_noted, |(id, note)| (note.as_str(), integer(id.0)))

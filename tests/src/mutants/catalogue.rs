@@ -123,7 +123,7 @@ pub const MUTATIONS: &[Mutation] = &[
             counters: self.counters,
         };
         let early = PluginChanges { progress: Some(early), ..PluginChanges::default() };
-        let _ = self.around.work.send(Work::Plugin(Box::new(early)));
+        let _ = self.context.work.send(Work::Plugin(Box::new(early)));
         let mut changes = std::mem::take(&mut self.changes);",
         }],
     },
@@ -158,9 +158,9 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "state is written from a stale instance",
         edits: &[Edit {
             file: "stages/dispatch/deciding.rs",
-            find: "        self.residents.write(instance, self.handed_over + 1);",
+            find: "        self.instance_cache.write(instance, self.handed_over + 1);",
             replace: "        if instance.version % 2 == 1 {
-            self.residents.write(instance, self.handed_over + 1);
+            self.instance_cache.write(instance, self.handed_over + 1);
         }",
         }],
     },
@@ -183,7 +183,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "claims are forgotten when an instance is read again",
         edits: &[Edit {
-            file: "stages/dispatch/residents.rs",
+            file: "stages/dispatch/instance_cache.rs",
             find: "        for claimed in claims {
             self.claim(&key, claimed);",
             replace: "        for claimed in claims.into_iter().take(0) {
@@ -260,7 +260,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a parked event that was taken back keeps its row",
         edits: &[Edit {
-            file: "stages/dispatch/letters.rs",
+            file: "stages/dispatch/dead_letters.rs",
             find: "self.changes.parked.insert((position, key.clone()), None);",
             replace: "let _ = position;",
         }],
@@ -343,8 +343,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a message that cannot be delivered is dropped",
         edits: &[Edit {
             file: "stages/sinks/relay.rs",
-            find: "self.outlet.bury(&lane, sequence, &reason, (self.clock)());",
-            replace: "self.outlet.delivered(&lane, sequence);",
+            find: "self.lanes.dead_letter(&lane, sequence, &reason, (self.clock)());",
+            replace: "self.lanes.delivered(&lane, sequence);",
         }],
     },
     Mutation {
@@ -375,14 +375,14 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a key in a long retry stays in memory",
         edits: &[Edit {
             file: "stages/dispatch/waiting.rs",
-            find: "if until <= after(Instant::now(), self.around.wait_in_memory_max) {",
+            find: "if until <= after(Instant::now(), self.context.wait_in_memory_max) {",
             replace: "if until <= after(Instant::now(), std::time::Duration::MAX) {",
         }],
     },
     Mutation {
         name: "a message in a long retry stays in memory",
         edits: &[Edit {
-            file: "stages/outlet.rs",
+            file: "stages/sinks/lanes.rs",
             find: "let is_soon = until <= after(Instant::now(), self.wait_in_memory_max);",
             replace: "let is_soon = until <= after(Instant::now(), Duration::MAX);",
         }],
@@ -559,8 +559,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a superseded timer is not ignored",
         edits: &[Edit {
             file: "stages/dispatch/routing.rs",
-            find: "is_superseded(&self.residents, key, delivery).then_some(Ignored::Superseded)",
-            replace: "(is_superseded(&self.residents, key, delivery) && delivery.keys.is_empty())
+            find: "is_superseded(&self.instance_cache, key, delivery).then_some(Ignored::Superseded)",
+            replace: "(is_superseded(&self.instance_cache, key, delivery) && delivery.keys.is_empty())
                     .then_some(Ignored::Superseded)",
         }],
     },
@@ -568,22 +568,22 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "an instance leaves memory before it is stored",
         edits: &[Edit {
             file: "stages/dispatch/reading.rs",
-            find: "self.residents.sweep(self.durable, is_used);",
-            replace: "self.residents.sweep(self.handed_over + 1, is_used);",
+            find: "self.instance_cache.sweep(self.durable, is_used);",
+            replace: "self.instance_cache.sweep(self.handed_over + 1, is_used);",
         }],
     },
     Mutation {
         name: "an instance leaves memory while an event waits for it",
         edits: &[Edit {
             file: "stages/dispatch/reading.rs",
-            find: "self.residents.sweep(self.durable, is_used);",
-            replace: "self.residents.sweep(self.durable, |key| is_used(key) && key.as_str().is_empty());",
+            find: "self.instance_cache.sweep(self.durable, is_used);",
+            replace: "self.instance_cache.sweep(self.durable, |key| is_used(key) && key.as_str().is_empty());",
         }],
     },
     Mutation {
         name: "what is loaded replaces what is newer in memory",
         edits: &[Edit {
-            file: "stages/dispatch/residents.rs",
+            file: "stages/dispatch/instance_cache.rs",
             find: "if self.instances.contains_key(&key) {
             return;",
             replace: "if self.bytes_max == usize::MAX {
@@ -635,7 +635,7 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a plugin that is put back begins with the log",
         edits: &[Edit {
             file: "engine/plugins.rs",
-            find: "true => self.around.store.read_plugin(&name).await?,",
+            find: "true => self.context.store.read_plugin(&name).await?,",
             replace: "true => None,",
         }],
     },
@@ -667,7 +667,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a canary that is withdrawn goes on",
         edits: &[Edit {
-            file: "changes/roster.rs",
+            file: "changes/desired_state.rs",
             find: "        if let Some(entry) = wanted.plugins.get_mut(plugin) {
             entry.canary = None;",
             replace: "        if let Some(entry) = wanted.plugins.get_mut(plugin) {
@@ -779,7 +779,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a sink that is down has all of its messages in memory",
         edits: &[Edit {
-            file: "stages/outlet.rs",
+            file: "stages/sinks/lanes.rs",
             find: "self.len() < WINDOW && self.reader.bytes.now() < WINDOW_BYTES && !stands",
             replace: "self.len() < WINDOW && !stands",
         }],
@@ -787,7 +787,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a slow key fills the memory of its sink",
         edits: &[Edit {
-            file: "stages/outlet.rs",
+            file: "stages/sinks/lanes.rs",
             find: "        self.reader.bytes.now() > CROWDED_BYTES",
             replace: "        self.reader.bytes.now() == usize::MAX",
         }],
@@ -795,7 +795,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a message that waits in the store is overtaken",
         edits: &[Edit {
-            file: "stages/outlet.rs",
+            file: "stages/sinks/lanes.rs",
             find: "match self.deferred.contains(&lane) || self.must_defer(&lane) {",
             replace: "match self.must_defer(&lane) {",
         }],
@@ -803,7 +803,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a sink's whole order is that of its keys",
         edits: &[Edit {
-            file: "stages/outlet.rs",
+            file: "stages/sinks/lanes.rs",
             find: "            Order::Whole => Self::Whole,",
             replace: "            Order::Whole => Self::Key(plugin.clone(), key.clone()),",
         }],
@@ -811,15 +811,15 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a batch of a whole order goes on after a failure",
         edits: &[Edit {
-            file: "stages/relay.rs",
-            find: "self.outlet.order == Order::Key || self.transport.is_sequential()",
-            replace: "self.outlet.order == Order::Key || self.transport.batch_max() > 0",
+            file: "stages/sinks/relay.rs",
+            find: "self.lanes.order == Order::Key || self.transport.is_sequential()",
+            replace: "self.lanes.order == Order::Key || self.transport.batch_max() > 0",
         }],
     },
     Mutation {
         name: "messages without an order wait for those of their key",
         edits: &[Edit {
-            file: "stages/outlet.rs",
+            file: "stages/sinks/lanes.rs",
             find: "            Order::None => Self::Message(sequence),",
             replace: "            Order::None if sequence > 0 => Self::Key(plugin.clone(), key.clone()),
             Order::None => Self::Message(sequence),",
@@ -834,7 +834,7 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
-        name: "the outlet is not told of a compensated letter",
+        name: "the lanes is not told of a compensated letter",
         edits: &[Edit {
             file: "stages/commit.rs",
             find: "compensations.into_iter().for_each(Compensation::is_durable);",
@@ -844,7 +844,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a letter is compensated and resolved by an operator as well",
         edits: &[Edit {
-            file: "stages/outlet.rs",
+            file: "stages/sinks/lanes.rs",
             find: "        if !self.refusals.take(id) {",
             replace: "        if !self.refusals.take(id) && id.0 == 0 {",
         }],

@@ -7,15 +7,15 @@
 pub(crate) mod asking;
 pub(crate) mod backlog;
 pub(crate) mod canary;
+pub(crate) mod desired_state;
 pub(crate) mod jobs;
 pub(crate) mod outbox;
 pub(crate) mod readers;
+pub(crate) mod readiness;
 pub(crate) mod receipt;
 pub(crate) mod rejection;
 pub(crate) mod requests;
 pub(crate) mod resolve;
-pub(crate) mod roster;
-pub(crate) mod serving;
 pub(crate) mod sinks;
 pub(crate) mod tail;
 pub(crate) mod timer_index;
@@ -86,7 +86,7 @@ pub struct PluginChanges {
     pub waits: BTreeMap<Key, Option<Wait>>,
     /// Each once.
     pub dead_letters: Vec<DeadLetter>,
-    pub letters_closed: Vec<Closing>,
+    pub dead_letters_closed: Vec<Closing>,
     /// Timers that fired as dead letters.
     pub timers_fired: Vec<TimerRef>,
     /// Of those letters, the ones of refused commands.
@@ -143,7 +143,7 @@ impl PluginChanges {
             + self.outgoing.len()
             + self.held.len()
             + self.parked.len()
-            + self.letters_closed.len()
+            + self.dead_letters_closed.len()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::changes::tail::{Next, Tail};
 use crate::model::{Message, Sequence, SinkName};
 use crate::seams::store::{Page, ReadError, Store};
 
-/// Bytes of a sink's messages that its outlet has in memory.
+/// Bytes of a sink's messages that its sink lanes has in memory.
 #[derive(Clone, Debug, Default)]
 pub struct Bytes(Arc<AtomicUsize>);
 
@@ -34,7 +34,7 @@ impl Bytes {
 
 pub type MessageTail = Tail<Arc<Message>>;
 
-/// Of one sink's newest messages, which its outlet has not read: a sink that is down reads
+/// Of one sink's newest messages, which its sink lanes has not read: a sink that is down reads
 /// none, and there can be many.
 const TAIL_BYTES: usize = 8 << 20;
 
@@ -97,7 +97,7 @@ impl Outboxes {
         Arc::clone(&sinks.entry(sink.clone()).or_insert_with(Outbox::fresh).tail)
     }
 
-    /// For the outlet of a sink. There is one.
+    /// For the sink lanes of a sink. There is one.
     pub fn reader(&self, sink: &SinkName, store: Arc<dyn Store>) -> OutboxReader {
         let mut sinks = self.sinks.lock().expect("no panic while the lock is held");
         let outbox = sinks.entry(sink.clone()).or_insert_with(Outbox::fresh);
@@ -105,7 +105,7 @@ impl Outboxes {
         OutboxReader { sink: sink.clone(), store, tail, bytes, place: Sequence(0) }
     }
 
-    /// Bytes of each sink's messages in memory: of those that its outlet has, and of those
+    /// Bytes of each sink's messages in memory: of those that its sink lanes has, and of those
     /// that it has not read.
     pub fn bytes(&self) -> BTreeMap<SinkName, usize> {
         let sinks = self.sinks.lock().expect("no panic while the lock is held");

@@ -80,9 +80,9 @@ pub struct ResolveRequest {
 
 /// Gives dead letters their ids. Ids of commits that fail stay gaps.
 #[derive(Debug)]
-pub struct LetterIds(AtomicU64);
+pub struct DeadLetterIds(AtomicU64);
 
-impl LetterIds {
+impl DeadLetterIds {
     pub fn new(last: DeadLetterId) -> Arc<Self> {
         Arc::new(Self(AtomicU64::new(last.0)))
     }
@@ -111,7 +111,7 @@ impl DeadLetter {
 }
 
 /// Adds a letter's newest version to changes: each letter is written once.
-pub fn write_letter(letters: &mut Vec<DeadLetter>, letter: DeadLetter) {
+pub fn write_dead_letter(letters: &mut Vec<DeadLetter>, letter: DeadLetter) {
     letters.retain(|earlier| earlier.id != letter.id);
     letters.push(letter);
 }

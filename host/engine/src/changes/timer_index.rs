@@ -105,7 +105,7 @@ impl TimerIndex {
     }
 
     /// Timers that are due: a page of them, whose bytes are those of their data. They leave the
-    /// index: those that nobody fires must come from the store again, in another life.
+    /// index: those that nobody fires must come from the store again, in another epoch.
     pub fn take_due(&self, now: Timestamp, page: Page) -> Vec<TimerRow> {
         let mut index = self.lock();
         let (mut due, mut bytes) = (Vec::new(), 0);

@@ -1,6 +1,6 @@
 //! Pure: keys that wait for the next attempt at their first event or message. A pause that is
 //! longer than a moment is a durable row: the key leaves memory, and its flight, cursor and
-//! neighbours go on without it. Dispatcher and outlet use it, with the barrier in `parking.rs`.
+//! neighbours go on without it. Dispatcher and sink lanes use it, with the barrier in `parking.rs`.
 //!
 //! A wait ends by the monotonic clock. Its date is for people and for the next start, which
 //! waits for no longer than the pause was, whatever the wall clock says by then.

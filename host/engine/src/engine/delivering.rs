@@ -15,14 +15,14 @@ use super::queues::Queues;
 use super::{Shared, lock};
 use crate::changes::Work;
 use crate::changes::outbox::Outboxes;
-use crate::changes::resolve::{LetterIds, ResolveRequest};
+use crate::changes::resolve::{DeadLetterIds, ResolveRequest};
 use crate::model::{Counters, Cursor, Sequence, SinkName};
 use crate::pure::breaker::Breaker;
 use crate::pure::compensation::Refusals;
 use crate::pure::routes;
 use crate::seams::store::{RecoveredSink, SinkProgress};
 use crate::seams::transport::Order;
-use crate::stages::sinks::lanes::Outlet;
+use crate::stages::sinks::lanes::SinkLanes;
 use crate::stages::sinks::queue::Queue;
 use crate::stages::sinks::relay::Relay;
 
@@ -33,7 +33,7 @@ pub(super) struct Delivering {
     pub(super) outboxes: Arc<Outboxes>,
     pub(super) queues: Arc<Queues>,
     pub(super) sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,
-    pub(super) letter_ids: Arc<LetterIds>,
+    pub(super) dead_letter_ids: Arc<DeadLetterIds>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) recovered: BTreeMap<SinkName, RecoveredSink>,
     pub(super) started: BTreeSet<SinkName>,
@@ -77,15 +77,15 @@ impl Delivering {
         let reader = self.outboxes.reader(sink, Arc::clone(&parts.store));
         let (resolving, resolving_of) = mpsc::unbounded_channel();
         let (clock, retry) = (Arc::clone(&parts.clock), parts.settings.retry());
-        let letter_ids = Arc::clone(&self.letter_ids);
+        let dead_letter_ids = Arc::clone(&self.dead_letter_ids);
         let work = self.work.clone();
         let order = parts.sinks.get(sink).map_or(Order::Key, |configured| configured.order);
-        let outlet = Outlet::new(
+        let lanes = SinkLanes::new(
             recovered,
             order,
             reader,
             resolving_of,
-            letter_ids,
+            dead_letter_ids,
             Arc::clone(&self.refusals),
             &parts.settings,
             work,
@@ -96,12 +96,12 @@ impl Delivering {
             self.queues.open(name, requests);
             lock(&self.sinks).insert(sink.clone(), resolving);
             let next_lease = self.next_lease;
-            let queue = Queue { outlet, clock, retry, name: name.to_owned(), next_lease };
+            let queue = Queue { lanes, clock, retry, name: name.to_owned(), next_lease };
             stages.spawn(queue.run(requests_of, stop.clone()));
         } else if let Some(configured) = parts.sinks.get(sink) {
             lock(&self.sinks).insert(sink.clone(), resolving);
             let relay = Relay {
-                outlet,
+                lanes,
                 transport: Arc::clone(&configured.transport),
                 clock,
                 breaker: Breaker::new(retry.clone()),

@@ -19,13 +19,13 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
-use crate::Serving;
+use crate::Readiness;
 use crate::changes::asking::Lookups;
 use crate::changes::backlog::Backlog;
+use crate::changes::desired_state::DesiredState;
 use crate::changes::outbox::Outboxes;
 use crate::changes::requests::Dispatchers;
 use crate::changes::resolve::ResolveRequest;
-use crate::changes::roster::Roster;
 use crate::changes::sinks::SinkStates;
 use crate::changes::tail::Tail;
 use crate::changes::{Offer, Work};
@@ -47,9 +47,9 @@ use self::queues::Queues;
 use self::stages::{Stages, supervise};
 pub use crate::changes::asking::LookupDown;
 pub use crate::changes::canary::{Canary, Share};
+pub use crate::changes::desired_state::{Missed, ServeError};
 pub use crate::changes::receipt::{OfferError, Receipt};
 pub use crate::changes::resolve::{Action, Resolution, ResolveError};
-pub use crate::changes::roster::{Missed, ServeError};
 pub use crate::changes::sinks::SinkDown;
 pub use crate::stages::shard::CallTotals;
 
@@ -147,13 +147,13 @@ pub struct Engine {
 
 struct Shared {
     parts: Parts,
-    roster: Arc<Roster>,
+    desired_state: Arc<DesiredState>,
     shards: Shards,
-    serving: Arc<Serving>,
+    readiness: Arc<Readiness>,
     /// Bounds the events that wait for their commit.
     admission: Arc<Semaphore>,
-    /// The stages of this life; none between two lives and after the end.
-    life: Mutex<Option<Life>>,
+    /// The stages of this epoch; none between two lives and after the end.
+    epoch: Mutex<Option<Epoch>>,
     backlog: Arc<Backlog>,
     sinks: Arc<SinkStates>,
     lookups: Arc<Lookups>,
@@ -166,7 +166,7 @@ struct Shared {
 
 /// How to reach the stages from the first recovery to the next.
 #[derive(Clone)]
-struct Life {
+struct Epoch {
     work: mpsc::UnboundedSender<Work>,
     log: Arc<Tail<LogEntry>>,
     queues: Arc<Queues>,
@@ -179,7 +179,7 @@ struct Life {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// False while the engine recovers from a failed commit, and why.
-    pub serving: Result<(), String>,
+    pub readiness: Result<(), String>,
     /// The last position in the log.
     pub head: Position,
     pub queues: Vec<QueueStatus>,
@@ -203,20 +203,20 @@ impl Engine {
     /// # Panics
     /// If a canary does not fit the plugin that it is of.
     pub async fn start(parts: Parts) -> Result<Self, ReadError> {
-        let roster = Roster::new(&parts.handlers);
+        let desired_state = DesiredState::new(&parts.handlers);
         for canary in parts.canaries.iter().cloned() {
-            roster.put_canary(canary).expect("a canary fits what it is started with");
+            desired_state.put_canary(canary).expect("a canary fits what it is started with");
         }
         let (lookup, settings) = (Arc::clone(&parts.lookup), &parts.settings);
         let lookups = Lookups::new(lookup, settings.lookup_timeout, settings.retry());
         let shared = Arc::new(Shared {
             shards: Shards::new(parts.settings.shards),
             backlog: Arc::new(Backlog::new(parts.settings.backlog_max)),
-            roster: Arc::new(roster),
+            desired_state: Arc::new(desired_state),
             parts,
-            serving: Arc::new(Serving::new()),
+            readiness: Arc::new(Readiness::new()),
             admission: Arc::new(Semaphore::new(WAITING_EVENTS_MAX)),
-            life: Mutex::new(None),
+            epoch: Mutex::new(None),
             sinks: Arc::new(SinkStates::default()),
             lookups: Arc::new(lookups),
             comparison: Comparison::default(),
@@ -242,7 +242,7 @@ impl Engine {
         if self.shared.stop.is_cancelled() {
             return Err(OfferError::Stopping);
         }
-        if let Err(reason) = self.shared.serving.get() {
+        if let Err(reason) = self.shared.readiness.get() {
             return Err(OfferError::Unavailable(reason));
         }
         if events.is_empty() {
@@ -261,14 +261,14 @@ impl Engine {
             Err(_) => return Err(OfferError::Busy { retry_after: BUSY_RETRY_AFTER }),
         };
         let recovering = || OfferError::Unavailable("the host is recovering".to_owned());
-        let life = self.shared.life().ok_or_else(recovering)?;
+        let epoch = self.shared.epoch().ok_or_else(recovering)?;
         let (reply, receipts) = oneshot::channel();
         let events = events.into_iter().map(Arc::new).collect();
         let offer = Offer { events, hops, reply, permit };
-        life.work.send(Work::Offer(offer)).map_err(|_| recovering())?;
-        let log = Arc::clone(&life.log);
+        epoch.work.send(Work::Offer(offer)).map_err(|_| recovering())?;
+        let log = Arc::clone(&epoch.log);
         // The stages end when nobody holds their channels.
-        drop(life);
+        drop(epoch);
         let (mut receipts, events) = receipts.await.unwrap_or_else(|_| Err(recovering()))?;
         if hops == Hops::OUTSIDE && receipts.contains(&Receipt::Duplicate) {
             let store = &*self.shared.parts.store;
@@ -286,7 +286,7 @@ impl Engine {
     /// # Errors
     /// See [`ServeError`].
     pub async fn serve(&self, handler: Arc<dyn Handler>, missed: Missed) -> Result<(), ServeError> {
-        let change = self.shared.roster.put(handler, missed)?;
+        let change = self.shared.desired_state.put(handler, missed)?;
         self.made(change).await
     }
 
@@ -296,7 +296,7 @@ impl Engine {
     /// # Errors
     /// See [`ServeError`].
     pub async fn withdraw(&self, plugin: &PluginName) -> Result<(), ServeError> {
-        let change = self.shared.roster.remove(plugin);
+        let change = self.shared.desired_state.remove(plugin);
         self.made(change).await
     }
 
@@ -306,7 +306,7 @@ impl Engine {
     /// # Errors
     /// See [`ServeError`].
     pub async fn serve_canary(&self, canary: Canary) -> Result<(), ServeError> {
-        let change = self.shared.roster.put_canary(canary)?;
+        let change = self.shared.desired_state.put_canary(canary)?;
         self.made(change).await
     }
 
@@ -317,32 +317,32 @@ impl Engine {
     /// # Errors
     /// See [`ServeError`].
     pub async fn withdraw_canary(&self, plugin: &PluginName) -> Result<(), ServeError> {
-        let change = self.shared.roster.remove_canary(plugin);
+        let change = self.shared.desired_state.remove_canary(plugin);
         self.made(change).await
     }
 
     async fn made(&self, change: u64) -> Result<(), ServeError> {
         tokio::select! {
             biased;
-            () = self.shared.roster.made(change) => Ok(()),
+            () = self.shared.desired_state.made(change) => Ok(()),
             () = self.shared.stop.cancelled() => Err(ServeError::Stopping),
         }
     }
 
     pub async fn status(&self) -> Status {
-        let life = self.shared.life();
+        let epoch = self.shared.epoch();
         let mut queues = Vec::new();
-        if let Some(life) = &life {
-            for requests in life.queues.all() {
+        if let Some(epoch) = &epoch {
+            for requests in epoch.queues.all() {
                 let (reply, status) = oneshot::channel();
                 let _ = requests.send(QueueRequest::Status(reply));
                 queues.extend(status.await);
             }
         }
         Status {
-            serving: self.shared.serving.get(),
-            head: Position(life.as_ref().map_or(0, |life| life.log.head())),
-            outbox_bytes: life.map_or_else(BTreeMap::new, |life| life.outboxes.bytes()),
+            readiness: self.shared.readiness.get(),
+            head: Position(epoch.as_ref().map_or(0, |epoch| epoch.log.head())),
+            outbox_bytes: epoch.map_or_else(BTreeMap::new, |epoch| epoch.outboxes.bytes()),
             queues,
             sinks_down: self.shared.sinks.down(),
             lookups_down: self.shared.lookups.down(&self.shared.parts.clock),
@@ -359,8 +359,8 @@ impl Engine {
 }
 
 impl Shared {
-    fn life(&self) -> Option<Life> {
-        lock(&self.life).clone()
+    fn epoch(&self) -> Option<Epoch> {
+        lock(&self.epoch).clone()
     }
 }
 

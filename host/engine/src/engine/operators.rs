@@ -50,24 +50,24 @@ impl Engine {
         let letter = self.shared.parts.store.read_dead_letter(id).await;
         let letter = letter.map_err(|error| unavailable(&error))?;
         let letter = letter.ok_or(ResolveError::NotFound(id.0))?;
-        let life = self.shared.life().ok_or_else(|| unavailable(&self.interrupted()))?;
+        let epoch = self.shared.epoch().ok_or_else(|| unavailable(&self.interrupted()))?;
         let (reply, outcome) = oneshot::channel();
         let (plugin, subject) = (letter.plugin.clone(), letter.subject.clone());
         let request = ResolveRequest { letter, resolution, reply };
         match subject {
             DeadLetterSubject::Event => {
                 let unserved = || ResolveError::Unserved(format!("plugin {plugin}"));
-                let requests = life.plugins.get(&plugin).ok_or_else(unserved)?;
+                let requests = epoch.plugins.get(&plugin).ok_or_else(unserved)?;
                 let _ = requests.send(PluginRequest::Resolve(Box::new(request)));
             }
             DeadLetterSubject::Message { sink, .. } => {
                 let unserved = || ResolveError::Unserved(format!("sink {sink}"));
-                let requests = lock(&life.sinks).get(&sink).cloned().ok_or_else(unserved)?;
+                let requests = lock(&epoch.sinks).get(&sink).cloned().ok_or_else(unserved)?;
                 let _ = requests.send(request);
             }
         }
         // The stages end when nobody holds their channels.
-        drop(life);
+        drop(epoch);
         let durable = outcome.await.unwrap_or_else(|_| Err(unavailable(&self.interrupted())))?;
         durable.await.map_err(|_| unavailable(&self.interrupted()))
     }
@@ -110,7 +110,7 @@ impl Engine {
         by: &str,
         reason: &str,
     ) -> Result<(), InstanceError> {
-        let handler = self.shared.roster.get(plugin);
+        let handler = self.shared.desired_state.get(plugin);
         let handler = handler.ok_or_else(|| InstanceError::NotLoaded(plugin.to_string()))?;
         let manifest = handler.manifest();
         if !manifest.role.has_instances() {

@@ -16,31 +16,31 @@ use tokio_util::sync::CancellationToken;
 
 use crate::changes::backlog::Backlog;
 use crate::changes::canary::Canary;
+use crate::changes::desired_state::{DesiredState, Entry};
 use crate::changes::requests::Dispatchers;
-use crate::changes::roster::{Entry, Roster};
 use crate::model::{Counters, Cursor, PluginName, Position};
 use crate::seams::handler::Handler;
 use crate::seams::store::{PluginProgress, ReadError, RecoveredPlugin};
-use crate::stages::dispatch::{Beginning, Caution, Dispatcher, Exit, Surroundings, Versions};
+use crate::stages::dispatch::{Beginning, Caution, DispatchContext, Dispatcher, Exit, Versions};
 
 const READ_RETRY: Duration = Duration::from_millis(200);
 
 pub struct Plugins {
-    around: Surroundings,
-    roster: Arc<Roster>,
+    context: DispatchContext,
+    desired_state: Arc<DesiredState>,
     backlog: Arc<Backlog>,
     dispatchers: Dispatchers,
-    /// As the store had them at the begin of this life: of those that did not begin yet.
+    /// As the store had them at the begin of this epoch: of those that did not begin yet.
     recovered: BTreeMap<PluginName, RecoveredPlugin>,
     /// What the store says of these is newer.
     begun: BTreeSet<PluginName>,
-    running: BTreeMap<PluginName, Running>,
+    running: BTreeMap<PluginName, RunningDispatcher>,
     /// What dispatchers learnt that had to begin again.
     cautions: BTreeMap<PluginName, Caution>,
     stages: JoinSet<(PluginName, Exit)>,
 }
 
-struct Running {
+struct RunningDispatcher {
     handler: Arc<dyn Handler>,
     canary: Option<Canary>,
     versions: mpsc::UnboundedSender<Versions>,
@@ -48,21 +48,21 @@ struct Running {
 }
 
 impl Plugins {
-    /// Begins all plugins of the roster.
+    /// Begins all plugins of the desired state.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub async fn start(
-        around: Surroundings,
-        roster: Arc<Roster>,
+        context: DispatchContext,
+        desired_state: Arc<DesiredState>,
         backlog: Arc<Backlog>,
         recovered: Vec<RecoveredPlugin>,
         dispatchers: Dispatchers,
     ) -> Result<Self, ReadError> {
         let by_name = recovered.into_iter().map(|plugin| (plugin.progress.plugin.clone(), plugin));
         let mut plugins = Self {
-            around,
-            roster,
+            context,
+            desired_state,
             backlog,
             dispatchers,
             recovered: by_name.collect(),
@@ -71,18 +71,18 @@ impl Plugins {
             cautions: BTreeMap::new(),
             stages: JoinSet::new(),
         };
-        plugins.make().await?;
+        plugins.reconcile().await?;
         Ok(plugins)
     }
 
-    /// Follows the roster until `stop`, then lets all plugins drain.
+    /// Follows the desired state until `stop`, then lets all plugins drain.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(ended) = self.stages.join_next() => drop(self.on_ended(ended)),
-                () = self.roster.changed() => {}
+                () = self.desired_state.changed() => {}
             }
             tokio::select! {
                 biased;
@@ -92,15 +92,15 @@ impl Plugins {
         }
         self.running.values().for_each(|running| running.stop.cancel());
         // Their handles on the committer go with them, so that it can end.
-        let Self { mut stages, around, .. } = self;
-        drop(around);
+        let Self { mut stages, context, .. } = self;
+        drop(context);
         while let Some(ended) = stages.join_next().await {
             unwind(ended);
         }
     }
 
     async fn make_at_last(&mut self) {
-        while let Err(error) = self.make().await {
+        while let Err(error) = self.reconcile().await {
             tracing::warn!(
                 %error,
                 "a plugin cannot start because reading the store failed; retrying"
@@ -119,22 +119,22 @@ impl Plugins {
         Some(name)
     }
 
-    /// Makes it as the roster says.
-    async fn make(&mut self) -> Result<(), ReadError> {
+    /// Makes it as the desired state says.
+    async fn reconcile(&mut self) -> Result<(), ReadError> {
         while self.make_once().await? {}
         Ok(())
     }
 
     /// True if there is more to make: a dispatcher may end while another is waited for.
     async fn make_once(&mut self) -> Result<bool, ReadError> {
-        let (wanted, change) = self.roster.wanted();
+        let (wanted, change) = self.desired_state.wanted();
         let names: Vec<PluginName> = wanted.keys().cloned().collect();
         let gone = self.running.keys().filter(|name| !wanted.contains_key(*name));
         for name in gone.cloned().collect::<Vec<_>>() {
             self.end(&name).await;
         }
         for (name, entry) in wanted {
-            let is_another = |running: &Running| {
+            let is_another = |running: &RunningDispatcher| {
                 running.handler.manifest().role != entry.handler.manifest().role
             };
             if self.running.get(&name).is_some_and(is_another) {
@@ -147,20 +147,20 @@ impl Plugins {
                 Some(running) => running.replace(entry).await,
             }
         }
-        self.roster.is_made(change);
+        self.desired_state.is_made(change);
         Ok(names.iter().any(|name| !self.running.contains_key(name)))
     }
 
     async fn begin(&mut self, name: PluginName, entry: Entry) -> Result<(), ReadError> {
         let known = match self.begun.contains(&name) {
-            true => self.around.store.read_plugin(&name).await?,
+            true => self.context.store.read_plugin(&name).await?,
             false => self.recovered.get(&name).cloned(),
         };
-        let head = Position(self.around.log.head());
+        let head = Position(self.context.log.head());
         // A plugin that was never here has missed nothing: it begins with the log.
         let missed_to = match &known {
-            Some(_) => self.roster.began(&name, head),
-            None => self.roster.began(&name, Position(0)),
+            Some(_) => self.desired_state.began(&name, head),
+            None => self.desired_state.began(&name, Position(0)),
         };
         let recovered = known.unwrap_or_else(|| fresh(name.clone()));
         self.backlog.begin(name.clone(), recovered.progress.cursor.settled);
@@ -175,13 +175,13 @@ impl Plugins {
             versions: versions_of,
             caution: self.cautions.get(&name).cloned().unwrap_or_default(),
         };
-        let (dispatcher, inbox) = Dispatcher::recover(self.around.clone(), beginning).await?;
+        let (dispatcher, inbox) = Dispatcher::recover(self.context.clone(), beginning).await?;
         self.begun.insert(name.clone());
         self.recovered.remove(&name);
         self.dispatchers.insert(name.clone(), requests);
         let stop = CancellationToken::new();
         let Entry { handler, canary, .. } = entry;
-        let running = Running { handler, canary, versions, stop: stop.clone() };
+        let running = RunningDispatcher { handler, canary, versions, stop: stop.clone() };
         self.running.insert(name.clone(), running);
         self.stages.spawn(async move {
             let exit = dispatcher.run(inbox, stop).await;
@@ -201,12 +201,12 @@ impl Plugins {
             }
         }
         self.cautions.remove(name);
-        self.around.rejections.end(name);
+        self.context.rejections.end(name);
         self.backlog.end(name);
     }
 }
 
-impl Running {
+impl RunningDispatcher {
     fn is(&self, entry: &Entry) -> bool {
         let same_canary = match (&self.canary, &entry.canary) {
             (Some(own), Some(wanted)) => own.is(wanted),

@@ -137,11 +137,11 @@ impl Engine {
         name: &str,
         deadline: Instant,
     ) -> Result<Option<mpsc::UnboundedSender<QueueRequest>>, QueueError> {
-        let life = self.shared.life().ok_or_else(|| self.interrupted())?;
+        let epoch = self.shared.epoch().ok_or_else(|| self.interrupted())?;
         tokio::select! {
             biased;
             () = self.shared.stop.cancelled() => Err(QueueError::Stopping),
-            queue = life.queues.wait_for(name) => Ok(Some(queue)),
+            queue = epoch.queues.wait_for(name) => Ok(Some(queue)),
             () = tokio::time::sleep_until(deadline) => Ok(None),
         }
     }
@@ -151,8 +151,8 @@ impl Engine {
         name: &str,
         lease: LeaseId,
     ) -> Result<mpsc::UnboundedSender<QueueRequest>, QueueError> {
-        let life = self.shared.life().ok_or_else(|| self.interrupted())?;
-        life.queues.find(name).ok_or(QueueError::NoSuchLease(lease.0))
+        let epoch = self.shared.epoch().ok_or_else(|| self.interrupted())?;
+        epoch.queues.find(name).ok_or(QueueError::NoSuchLease(lease.0))
     }
 
     async fn answer<T>(
@@ -182,10 +182,10 @@ mod tests {
             let lease = engine.lease(&name, request(Duration::from_millis(1))).await.unwrap();
             assert!(lease.messages.is_empty());
         }
-        let life = engine.shared.life().unwrap();
-        assert_eq!(life.queues.all().len(), 0);
+        let epoch = engine.shared.epoch().unwrap();
+        assert_eq!(epoch.queues.all().len(), 0);
         // With it goes a handle on the committer, which the end waits for.
-        drop(life);
+        drop(epoch);
         engine.drain().await;
     }
 

@@ -15,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::delivering::Delivering;
 use super::queues::Queues;
-use super::{EngineEnd, Life, Shared, lock};
+use super::{EngineEnd, Epoch, Shared, lock};
 use crate::Routes;
 use crate::changes::outbox::Outboxes;
 use crate::changes::readers::Readers;
 use crate::changes::rejection::Rejections;
 use crate::changes::requests::Dispatchers;
-use crate::changes::resolve::LetterIds;
+use crate::changes::resolve::DeadLetterIds;
 use crate::changes::tail::Tail;
 use crate::changes::timer_index::TimerIndex;
 use crate::engine::plugins::Plugins;
@@ -29,7 +29,7 @@ use crate::model::LogEntry;
 use crate::pure::compensation::Refusals;
 use crate::seams::store::{ReadError, Recovered, RecoveredSink};
 use crate::stages::commit::{Committer, Ended};
-use crate::stages::dispatch::Surroundings;
+use crate::stages::dispatch::DispatchContext;
 use crate::stages::housekeeping::Housekeeping;
 use crate::stages::sinks::queue::first_lease;
 use crate::stages::timers::Timers;
@@ -39,7 +39,7 @@ const LOG_TAIL_BYTES: usize = 64 << 20;
 /// Between two attempts to recover.
 const RECOVER_DELAY: Duration = Duration::from_millis(250);
 
-/// The tasks of one life.
+/// The tasks of one epoch.
 pub(super) struct Stages {
     /// A set of one task, so that it ends when this is dropped.
     committer: JoinSet<Ended>,
@@ -68,7 +68,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, stages: Stages) {
             Ok(Ended::Drained) => "the committer ended early".to_owned(),
             Err(error) => format!("a stage ended by a mistake of Sagabox: {error}"),
         };
-        shared.serving.set(Err(reason.clone()));
+        shared.readiness.set(Err(reason.clone()));
         tokio::select! {
             biased;
             () = shared.cut_off.cancelled() => break EngineEnd::CutOff,
@@ -92,11 +92,11 @@ pub(super) async fn supervise(shared: Arc<Shared>, stages: Stages) {
             () = shared.stop.cancelled() => break EngineEnd::Drained,
             next = revived => next,
         };
-        shared.serving.set(Ok(()));
+        shared.readiness.set(Ok(()));
         stages = next;
     };
     shared.stop.cancel();
-    *lock(&shared.life) = None;
+    *lock(&shared.epoch) = None;
     shared.ended.send_replace(Some(end));
 }
 
@@ -135,11 +135,11 @@ impl Stages {
 
         let readers = Arc::new(Readers::default());
         shared.sinks.clear();
-        let letter_ids = LetterIds::new(recovered.dead_letter);
+        let dead_letter_ids = DeadLetterIds::new(recovered.dead_letter);
         let rejections = Rejections::default();
         // Before anybody decides: what is decided may resolve letters of any sink.
         let refusals = Refusals::new(&recovered.sinks);
-        let around = Surroundings {
+        let context = DispatchContext {
             shards: shared.shards.clone(),
             store: Arc::clone(&parts.store),
             lookups: Arc::clone(&shared.lookups),
@@ -154,15 +154,17 @@ impl Stages {
             log: Arc::clone(&log),
             readers: Arc::clone(&readers),
             work: work.clone(),
-            letter_ids: Arc::clone(&letter_ids),
+            dead_letter_ids: Arc::clone(&dead_letter_ids),
             rejections: rejections.clone(),
             refusals: Arc::clone(&refusals),
         };
-        let (roster, dispatchers) = (Arc::clone(&shared.roster), Dispatchers::default());
+        let (desired_state, dispatchers) =
+            (Arc::clone(&shared.desired_state), Dispatchers::default());
         shared.backlog.restart(recovered.position.0);
         let backlog = Arc::clone(&shared.backlog);
         let plugins =
-            Plugins::start(around, roster, backlog, recovered.plugins, dispatchers.clone()).await?;
+            Plugins::start(context, desired_state, backlog, recovered.plugins, dispatchers.clone())
+                .await?;
         let mut deciding = JoinSet::new();
         deciding.spawn(plugins.run(stop_deciding.clone()));
         let timer_stage = Timers {
@@ -176,7 +178,7 @@ impl Stages {
             store: Arc::clone(&parts.store),
             clock: Arc::clone(&parts.clock),
             retention: parts.settings.retention.clone(),
-            roster: Arc::clone(&shared.roster),
+            desired_state: Arc::clone(&shared.desired_state),
             dispatchers: dispatchers.clone(),
             log: Arc::clone(&log),
             work: work.clone(),
@@ -190,7 +192,7 @@ impl Stages {
             log: Arc::clone(&log),
             outboxes: Arc::clone(&outboxes),
             timers,
-            serving: Arc::clone(&shared.serving),
+            readiness: Arc::clone(&shared.readiness),
             backlog: Arc::clone(&shared.backlog),
             readers,
             readers_due: None,
@@ -208,7 +210,7 @@ impl Stages {
             outboxes: Arc::clone(&outboxes),
             queues: Arc::clone(&queues),
             sinks: Arc::clone(&sinks),
-            letter_ids,
+            dead_letter_ids,
             refusals,
             recovered: recovered
                 .sinks
@@ -218,8 +220,8 @@ impl Stages {
             started: BTreeSet::new(),
             next_lease: first_lease((parts.clock)()),
         };
-        let life = Life { work, log, queues, outboxes, plugins: dispatchers, sinks };
-        *lock(&shared.life) = Some(life);
+        let epoch = Epoch { work, log, queues, outboxes, plugins: dispatchers, sinks };
+        *lock(&shared.epoch) = Some(epoch);
         let mut committing = JoinSet::new();
         committing.spawn(committer.run(work_of));
         let mut delivery_stage = JoinSet::new();
@@ -245,7 +247,7 @@ impl Stages {
 
     /// Ends the stages in the order of an event's way; each hands over what it has.
     async fn drain(&mut self, shared: &Shared) -> EngineEnd {
-        *lock(&shared.life) = None;
+        *lock(&shared.epoch) = None;
         self.stop_deciding.cancel();
         while self.deciding.join_next().await.is_some() {}
         self.stop_delivering.cancel();
@@ -264,7 +266,7 @@ impl Stages {
     /// Drops the stages where they stand. Returns when the committer has ended, so that it
     /// writes nothing any more when the next life recovers.
     async fn abort(mut self, shared: &Shared) {
-        *lock(&shared.life) = None;
+        *lock(&shared.epoch) = None;
         self.deciding.shutdown().await;
         self.delivering.shutdown().await;
         self.committer.shutdown().await;

@@ -32,6 +32,6 @@ pub use manifest::{Absent, Correlation, Effect, Manifest, Role, Subscription};
 pub use message::{Message, MessageKind, reserved};
 pub use record::{
     AgeMark, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Held,
-    LogEntry, OpenLetter, Parked, TimerPlace, TimerRef, Wait,
+    LogEntry, OpenDeadLetter, Parked, TimerPlace, TimerRef, Wait,
 };
 pub use retention::Retention;

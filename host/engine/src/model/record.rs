@@ -182,7 +182,7 @@ pub struct AgeMark {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenLetter {
+pub struct OpenDeadLetter {
     pub id: DeadLetterId,
     /// The position of the event, or the sequence of the message.
     pub place: u64,

@@ -1,7 +1,7 @@
-//! Who resolves the dead letter of a command: an operator, by asking the sink's outlet, or the
+//! Who resolves the dead letter of a command: an operator, by asking the sink's sink lanes, or the
 //! plugin that sent it, by handling the event that tells of the refusal.
 //!
-//! Outlet and dispatcher both run ahead of the commits. So who takes a letter here first has
+//! SinkLanes and dispatcher both run ahead of the commits. So who takes a letter here first has
 //! it, and the other is refused: a letter is never compensated and redriven, and it counts
 //! once in its sink's sums. A compensation that was not committed gives its letter back.
 
@@ -22,7 +22,7 @@ pub struct Refusals {
 #[derive(Debug, Default)]
 struct State {
     open: HashMap<DeadLetterId, Refusal>,
-    outlets: HashMap<SinkName, Outlet>,
+    outlets: HashMap<SinkName, SinkLanes>,
 }
 
 /// A letter, by its place in its sink's outbox.
@@ -34,9 +34,9 @@ pub struct Refusal {
     pub sequence: Sequence,
 }
 
-/// How the outlet of a sink is told of compensated letters. What comes before it starts waits.
+/// How the sink lanes of a sink is told of compensated letters. What comes before it starts waits.
 #[derive(Debug)]
-struct Outlet {
+struct SinkLanes {
     tell: mpsc::UnboundedSender<Refusal>,
     told: Option<mpsc::UnboundedReceiver<Refusal>>,
 }
@@ -83,10 +83,10 @@ impl Refusals {
         Some(Compensation { id, refusal: Some(refusal), refusals: Arc::clone(self) })
     }
 
-    /// What a sink's outlet is told, once.
+    /// What a sink's sink lanes is told, once.
     pub fn told(&self, sink: &SinkName) -> mpsc::UnboundedReceiver<Refusal> {
-        let told = self.lock().outlet(sink).told.take();
-        // A second outlet of one sink would be told nothing; there is none.
+        let told = self.lock().lanes(sink).told.take();
+        // A second sink lanes of one sink would be told nothing; there is none.
         told.unwrap_or_else(|| mpsc::unbounded_channel().1)
     }
 
@@ -96,10 +96,10 @@ impl Refusals {
 }
 
 impl State {
-    fn outlet(&mut self, sink: &SinkName) -> &mut Outlet {
+    fn lanes(&mut self, sink: &SinkName) -> &mut SinkLanes {
         self.outlets.entry(sink.clone()).or_insert_with(|| {
             let (tell, told) = mpsc::unbounded_channel();
-            Outlet { tell, told: Some(told) }
+            SinkLanes { tell, told: Some(told) }
         })
     }
 }
@@ -109,8 +109,8 @@ impl Compensation {
     pub fn is_durable(mut self) {
         if let Some(refusal) = self.refusal.take() {
             let mut state = self.refusals.lock();
-            // An outlet that has ended needs to know nothing.
-            let _ = state.outlet(&refusal.sink.clone()).tell.send(refusal);
+            // An sink lanes that has ended needs to know nothing.
+            let _ = state.lanes(&refusal.sink.clone()).tell.send(refusal);
         }
     }
 }
@@ -150,7 +150,7 @@ mod tests {
         refusals.compensate(id).unwrap().is_durable();
         assert!(!refusals.take(id), "it is resolved");
         let mut told = refusals.told(&"web".into());
-        assert_eq!(told.try_recv(), Ok(refusal()), "also an outlet that starts later");
+        assert_eq!(told.try_recv(), Ok(refusal()), "also an lanes that starts later");
         assert!(told.try_recv().is_err());
     }
 }

@@ -16,7 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hash;
 
-use crate::model::{DeadLetterId, Key, OpenLetter};
+use crate::model::{DeadLetterId, Key, OpenDeadLetter};
 use crate::pure::hash::HashMap;
 
 /// Rows in one portion, as in the other reads of the engine.
@@ -212,11 +212,11 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     pub fn restore(
         &mut self,
         key: &K,
-        letters: &[OpenLetter],
+        letters: &[OpenDeadLetter],
         waiting: &[u64],
         sleeping: Option<u64>,
     ) {
-        let letters = letters.iter().map(|&OpenLetter { id, place, redriving }| {
+        let letters = letters.iter().map(|&OpenDeadLetter { id, place, redriving }| {
             let step = if redriving { Step::Redriving } else { Step::Open };
             (place, Letter { id, step })
         });
@@ -307,7 +307,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     }
 
     /// Something of the key became a letter: from now on the key waits.
-    pub fn bury(&mut self, key: &K, place: u64, id: DeadLetterId) {
+    pub fn dead_letter(&mut self, key: &K, place: u64, id: DeadLetterId) {
         self.entry(key).letters.insert(place, Letter { id, step: Step::Open });
     }
 
@@ -496,7 +496,7 @@ mod tests {
     #[test]
     fn a_letter_parks_its_key_alone_and_bounded() {
         let mut parking = parking();
-        parking.bury(&"a", 5, DeadLetterId(1));
+        parking.dead_letter(&"a", 5, DeadLetterId(1));
         assert_eq!(parking.admit(&"b", 6), Admission::Free);
         for place in [6, 7] {
             assert_eq!(parking.admit(&"a", place), Admission::Park);
@@ -509,7 +509,7 @@ mod tests {
     #[test]
     fn what_comes_while_a_key_resumes_is_kept_behind() {
         let mut parking = parking();
-        parking.bury(&"a", 5, DeadLetterId(1));
+        parking.dead_letter(&"a", 5, DeadLetterId(1));
         parking.park(&"a", 6);
         assert_eq!(parking.check(&"a", 5, DeadLetterId(1)), Ok(()));
         parking.redrive(&"a", 5);
@@ -529,9 +529,9 @@ mod tests {
     #[test]
     fn letters_of_a_key_are_resolved_in_order() {
         let mut parking = parking();
-        parking.bury(&"a", 5, DeadLetterId(1));
+        parking.dead_letter(&"a", 5, DeadLetterId(1));
         parking.park(&"a", 6);
-        parking.bury(&"a", 9, DeadLetterId(2));
+        parking.dead_letter(&"a", 9, DeadLetterId(2));
         let not_first = Err(Refusal::NotFirst(DeadLetterId(1)));
         assert_eq!(parking.check(&"a", 9, DeadLetterId(2)), not_first);
         parking.redrive(&"a", 5);
@@ -552,11 +552,11 @@ mod tests {
     #[test]
     fn what_is_discarded_lies_between_its_letter_and_the_next() {
         let mut parking = parking();
-        parking.bury(&"a", 5, DeadLetterId(1));
+        parking.dead_letter(&"a", 5, DeadLetterId(1));
         for place in [6, 7, 10] {
             parking.park(&"a", place);
         }
-        parking.bury(&"a", 9, DeadLetterId(2));
+        parking.dead_letter(&"a", 9, DeadLetterId(2));
         assert_eq!(parking.discard(&"a", 5), [6, 7]);
         assert_eq!(parking.admit(&"a", 11), Admission::Park);
         assert_eq!(parking.discard(&"a", 9), [10]);
@@ -565,8 +565,9 @@ mod tests {
 
     #[test]
     fn a_restart_resumes_what_has_no_open_letter_in_front() {
-        let letter = |place, redriving| OpenLetter { id: DeadLetterId(place), place, redriving };
-        let portion = |letters: &[OpenLetter]| {
+        let letter =
+            |place, redriving| OpenDeadLetter { id: DeadLetterId(place), place, redriving };
+        let portion = |letters: &[OpenDeadLetter]| {
             let mut parking = parking();
             parking.restore(&"a", letters, &[3], None);
             parking.next_portion().map(|portion| (portion.letter, portion.places))
@@ -580,7 +581,8 @@ mod tests {
     #[test]
     fn nothing_overtakes_a_second_letter_that_is_redriven() {
         let mut parking = parking();
-        let letter = |place| OpenLetter { id: DeadLetterId(place), place, redriving: place == 8 };
+        let letter =
+            |place| OpenDeadLetter { id: DeadLetterId(place), place, redriving: place == 8 };
         parking.restore(&"a", &[letter(7), letter(8)], &[9], None);
         parking.redrive(&"a", 7);
         let portion = parking.next_portion().expect("the first letter");
@@ -595,11 +597,11 @@ mod tests {
     #[test]
     fn what_is_discarded_takes_nothing_from_a_later_letter_that_is_to_be_redriven() {
         let mut parking = parking();
-        parking.bury(&"a", 8, DeadLetterId(1));
+        parking.dead_letter(&"a", 8, DeadLetterId(1));
         parking.park(&"a", 9);
         parking.redrive(&"a", 8);
         // Before it is read, a row in front of it fails.
-        parking.bury(&"a", 6, DeadLetterId(2));
+        parking.dead_letter(&"a", 6, DeadLetterId(2));
         parking.park(&"a", 7);
         assert_eq!(parking.discard(&"a", 6), [7]);
         let portion = parking.next_portion().expect("the letter and its row");
@@ -632,7 +634,7 @@ mod tests {
         parking.park(&"a", 6);
         assert_eq!(parking.admit(&"a", 7), Admission::Overflow(None));
         assert_eq!(parking.next_portion(), None);
-        parking.bury(&"a", 7, DeadLetterId(1));
+        parking.dead_letter(&"a", 7, DeadLetterId(1));
         assert_eq!(parking.check(&"a", 7, DeadLetterId(1)), Err(Refusal::Waiting));
         parking.wake(&"a");
         let portion = parking.next_portion().expect("it goes on");
@@ -642,7 +644,7 @@ mod tests {
     #[test]
     fn a_letter_that_is_redriven_sleeps_like_a_row() {
         let mut parking = parking();
-        parking.bury(&"a", 5, DeadLetterId(1));
+        parking.dead_letter(&"a", 5, DeadLetterId(1));
         parking.redrive(&"a", 5);
         assert!(parking.next_portion().is_some());
         assert!(parking.end_portion(&"a", Some(1), []).is_empty());
@@ -668,7 +670,7 @@ mod tests {
         let mut parking = parking();
         parking.park(&"a", 7);
         parking.sleep(&"a", 7);
-        parking.bury(&"a", 5, DeadLetterId(1));
+        parking.dead_letter(&"a", 5, DeadLetterId(1));
         assert_eq!(parking.discard(&"a", 5), [7]);
         assert!(parking.keys.is_empty());
     }
@@ -705,14 +707,14 @@ mod tests {
         ]
     }
 
-    /// One key with its lane and its rows, as dispatcher and outlet keep them.
+    /// One key with its lane and its rows, as dispatcher and sink lanes keep them.
     #[derive(Default)]
     struct Model {
         last: u64,
         /// Places in the lane, and whether they have a row.
         lane: BTreeMap<u64, bool>,
         rows: BTreeSet<u64>,
-        letters: BTreeMap<u64, OpenLetter>,
+        letters: BTreeMap<u64, OpenDeadLetter>,
         decided: Vec<u64>,
         sleeping: Option<u64>,
     }
@@ -726,14 +728,14 @@ mod tests {
                     self.rows.insert(place);
                     parking.park(&0, place);
                 }
-                Admission::Overflow(_) => self.bury(parking, place),
+                Admission::Overflow(_) => self.dead_letter(parking, place),
             }
         }
 
-        fn bury(&mut self, parking: &mut Parking<u8, u64>, place: u64) {
+        fn dead_letter(&mut self, parking: &mut Parking<u8, u64>, place: u64) {
             let id = DeadLetterId(place);
-            self.letters.insert(place, OpenLetter { id, place, redriving: false });
-            parking.bury(&0, place, id);
+            self.letters.insert(place, OpenDeadLetter { id, place, redriving: false });
+            parking.dead_letter(&0, place, id);
         }
 
         fn decide(&mut self, parking: &mut Parking<u8, u64>, fails: bool) {
@@ -752,7 +754,7 @@ mod tests {
                 }
                 (None, _) => {
                     if fails {
-                        self.bury(parking, place);
+                        self.dead_letter(parking, place);
                     }
                     if has_row {
                         self.rows.remove(&place);
@@ -828,7 +830,7 @@ mod tests {
         /// What is not decided comes again, or has its row.
         fn restart(&mut self) -> Parking<u8, u64> {
             let mut parking = Parking::new(3);
-            let letters: Vec<OpenLetter> = self.letters.values().copied().collect();
+            let letters: Vec<OpenDeadLetter> = self.letters.values().copied().collect();
             let rows: Vec<u64> = self.rows.iter().copied().collect();
             if !letters.is_empty() || !rows.is_empty() {
                 parking.restore(&0, &letters, &rows, self.sleeping);

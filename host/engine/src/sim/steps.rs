@@ -31,8 +31,8 @@ use crate::seams::handler::{Call, Handler, Reply};
 use crate::seams::lookup::{Lookup, Unanswered};
 use crate::seams::store::memory::MemoryStore;
 use crate::seams::store::{
-    Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, Page, ReadError, Recovered,
-    RecoveredPlugin, Store, StreamPage, TimerRow,
+    Batch, CommitError, Committed, DecidedEvent, Page, ReadError, Recovered, RecoveredPlugin,
+    Store, StoredInstance, StoredInstances, StreamPage, TimerRow,
 };
 use crate::seams::transport::{DeliveryError, Sink, Transport};
 
@@ -456,7 +456,11 @@ impl Store for SteppedStore {
         self.inner.read_stream(subject, after, before, page).await
     }
 
-    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Vec<Loaded>, ReadError> {
+    async fn load(
+        &self,
+        plugin: &PluginName,
+        keys: &[Key],
+    ) -> Result<Vec<StoredInstance>, ReadError> {
         self.steps.read("load").await?;
         self.inner.load(plugin, keys).await
     }
@@ -465,7 +469,7 @@ impl Store for SteppedStore {
         &self,
         plugin: &PluginName,
         limit: usize,
-    ) -> Result<Option<LoadedAll>, ReadError> {
+    ) -> Result<Option<StoredInstances>, ReadError> {
         self.steps.read("load_all").await?;
         self.inner.load_all(plugin, limit).await
     }

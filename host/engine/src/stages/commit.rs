@@ -30,7 +30,7 @@ use crate::model::{Event, Hops, LogEntry, Message, Origin, PluginName, Position,
 use crate::pure::compensation::Compensation;
 use crate::pure::monotonic::Instant;
 use crate::seams::store::{Append, Batch, ClaimChange, CommitError, Committed, Store, TimerRow};
-use crate::{Clock, Serving};
+use crate::{Clock, Readiness};
 
 /// A commit is closed when it has this many rows of decisions and appends: beyond
 /// some thousand the cost per row no longer falls, but the wait for the commit grows.
@@ -50,7 +50,7 @@ pub struct Committer {
     pub log: Arc<Tail<LogEntry>>,
     pub outboxes: Arc<Outboxes>,
     pub timers: Arc<TimerIndex>,
-    pub serving: Arc<Serving>,
+    pub readiness: Arc<Readiness>,
     pub backlog: Arc<Backlog>,
     pub readers: Arc<Readers>,
     /// When all readers are woken that did not hear of the last commits.
@@ -237,7 +237,7 @@ impl Committer {
             }
         }
         batch.dead_letters.extend(changes.dead_letters.into_iter().map(Arc::new));
-        batch.letters_closed.extend(changes.letters_closed);
+        batch.dead_letters_closed.extend(changes.dead_letters_closed);
         batch.timers_fired.extend(changes.timers_fired);
         batch.letters_noted.extend(changes.letters_noted);
         for outgoing in changes.outgoing {
@@ -313,24 +313,24 @@ impl Committer {
             gathered.batch.untaken = self.readers.untaken(sent.map(|append| &*append.event));
             match self.store.commit(&gathered.batch).await {
                 Ok(committed) => {
-                    self.serving.set(Ok(()));
+                    self.readiness.set(Ok(()));
                     return Ok(Ok(committed));
                 }
                 Err(CommitError::Rejected(reason)) => {
-                    self.serving.set(Ok(()));
+                    self.readiness.set(Ok(()));
                     return Ok(Err(reason));
                 }
                 Err(CommitError::Unknown(reason)) => {
-                    self.serving.set(Err(reason.clone()));
+                    self.readiness.set(Err(reason.clone()));
                     return Err(Ended::Restart(reason));
                 }
                 Err(CommitError::Fenced(reason)) => {
-                    self.serving.set(Err(reason.clone()));
+                    self.readiness.set(Err(reason.clone()));
                     return Err(Ended::Fenced(reason));
                 }
                 Err(CommitError::NotCommitted(reason)) => {
                     tracing::error!(%reason, "the commit failed; retrying");
-                    self.serving.set(Err(reason.clone()));
+                    self.readiness.set(Err(reason.clone()));
                     let unavailable = OfferError::Unavailable(reason);
                     gathered.refuse_offers(&unavailable);
                     rest.iter_mut().for_each(|waiting| waiting.refuse_offers(&unavailable));

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::Clock;
 use crate::changes::Removal;
 use crate::changes::Work;
+use crate::changes::desired_state::DesiredState;
 use crate::changes::requests::{Dispatchers, PluginRequest, RemoveRequest};
-use crate::changes::roster::Roster;
 use crate::changes::tail::Tail;
 use crate::model::AgeMark;
 use crate::model::{Key, LogEntry, PluginName, Position, Retention, Timestamp};
@@ -30,7 +30,7 @@ pub struct Housekeeping {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
     pub retention: Retention,
-    pub roster: Arc<Roster>,
+    pub desired_state: Arc<DesiredState>,
     pub dispatchers: Dispatchers,
     pub log: Arc<Tail<LogEntry>>,
     pub work: mpsc::UnboundedSender<Work>,
@@ -67,14 +67,14 @@ impl Housekeeping {
         let (seen_to, _) = ages.older_than(self.retention.duplicates);
         let (history_to, history_before) = ages.older_than(self.retention.history);
         let (place, until) = ages.older_than(self.retention.finished);
-        let (plugins, _) = self.roster.wanted();
+        let (plugins, _) = self.desired_state.wanted();
         for (plugin, entry) in plugins {
             if entry.handler.manifest().role.has_instances() && place > Position(0) {
                 self.remove_finished(&plugin, place, until).await?;
             }
         }
         loop {
-            let (plugins, _) = self.roster.wanted();
+            let (plugins, _) = self.desired_state.wanted();
             let expire = Expire {
                 plugins: plugins.keys().cloned().collect(),
                 seen_to,

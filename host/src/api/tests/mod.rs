@@ -59,12 +59,12 @@ async fn server_with(
     };
     let engine = Engine::start(parts).await.unwrap();
     let traffic = Arc::default();
-    let (board, sinks) = (Board::default(), BTreeSet::new());
+    let (plugin_status, sinks) = (PluginStatus::default(), BTreeSet::new());
     let directory_of_plugins = directory.path().to_owned();
     let site = Site {
         engine,
         admin,
-        board,
+        plugin_status,
         directory: directory_of_plugins,
         sinks,
         limits: LIMITS,

@@ -8,29 +8,29 @@ use sagabox_engine::seams::handler::Handler;
 
 use super::served::Beside;
 use super::terms::{Record, Terms, Withdrawn};
-use crate::plugins::factory::{Find, Preflight, Workshop};
-use crate::plugins::status::Board;
+use crate::plugins::factory::{Find, PluginFactory, Preflight};
+use crate::plugins::status::PluginStatus;
 use crate::plugins::wasm::LoadedPlugin;
 use crate::plugins::watch::File;
 
-/// What a file is judged with.
+/// What a file is admitted with.
 #[derive(Clone)]
-pub struct Court {
-    pub workshop: Arc<Workshop>,
-    pub board: Board,
+pub struct Admission {
+    pub factory: Arc<PluginFactory>,
+    pub plugin_status: PluginStatus,
     pub rule: Preflight,
     pub beside: Beside,
 }
 
 /// A file, when all is known that speaks for or against it.
-pub struct Judged {
+pub struct Admitted {
     pub find: Find,
-    /// What served when it was judged.
+    /// What served when it was admitted.
     pub beside: Beside,
-    pub verdict: Verdict,
+    pub result: AdmissionResult,
 }
 
-pub enum Verdict {
+pub enum AdmissionResult {
     Fit(Fit),
     /// It was a canary that failed too often.
     Withdrawn(Fit, Withdrawn),
@@ -45,21 +45,21 @@ pub struct Fit {
     pub preflight: Option<String>,
 }
 
-impl Court {
-    pub async fn judge(self, file: File, number: u64) -> Judged {
+impl Admission {
+    pub async fn admit(self, file: File, number: u64) -> Admitted {
         let File { path, content, digest } = file;
         let find = Find { path, digest, number };
-        let verdict = match content {
-            Ok(bytes) => self.verdict(&find, bytes).await,
+        let result = match content {
+            Ok(bytes) => self.result(&find, bytes).await,
             Err(reason) => Err(reason),
         };
-        let verdict = verdict.unwrap_or_else(Verdict::Refused);
-        Judged { find, beside: self.beside, verdict }
+        let result = result.unwrap_or_else(AdmissionResult::Refused);
+        Admitted { find, beside: self.beside, result }
     }
 
     /// # Errors
     /// Says what speaks against it.
-    async fn verdict(&self, find: &Find, bytes: Vec<u8>) -> Result<Verdict, String> {
+    async fn result(&self, find: &Find, bytes: Vec<u8>) -> Result<AdmissionResult, String> {
         let terms = Terms::of(&find.path)?;
         let record = Record::of(&find.path)?.filter(|record| record.digest == find.digest);
         let plugins = self.load(&find.path, bytes).await?;
@@ -68,36 +68,36 @@ impl Court {
             serving.is_some_and(|(digest, _)| *digest == find.digest)
         };
         if plugins.iter().all(serves) {
-            return Ok(Verdict::Serves);
+            return Ok(AdmissionResult::Serves);
         }
         for plugin in &plugins {
             self.check(plugin.handler.manifest(), terms)?;
         }
         let mut fit = Fit { terms, plugins, preflight: None };
         if terms == Terms::Shadow {
-            return Ok(Verdict::Fit(fit));
+            return Ok(AdmissionResult::Fit(fit));
         }
         match record {
             Some(Record { withdrawn: Some(withdrawn), .. }) => {
-                return Ok(Verdict::Withdrawn(fit, withdrawn));
+                return Ok(AdmissionResult::Withdrawn(fit, withdrawn));
             }
             // It passed when it began, and has written states since.
             Some(record) if record.is_running(&find.digest, &self.beside) => {}
             _ => {
-                let (board, beside) = (&self.board, Some(&self.beside));
+                let (plugin_status, beside) = (&self.plugin_status, Some(&self.beside));
                 let plugins = fit.plugins.iter().map(|plugin| Arc::clone(&plugin.handler));
                 let plugins: Vec<_> = plugins.collect();
-                let tried = self.workshop.try_out(board, find, &plugins, self.rule, beside);
+                let tried = self.factory.try_out(plugin_status, find, &plugins, self.rule, beside);
                 fit.preflight = tried.await?;
             }
         }
-        self.workshop.index_for(&fit.plugins).await?;
-        Ok(Verdict::Fit(fit))
+        self.factory.index_for(&fit.plugins).await?;
+        Ok(AdmissionResult::Fit(fit))
     }
 
     async fn load(&self, path: &Path, bytes: Vec<u8>) -> Result<Vec<LoadedPlugin>, String> {
-        let (workshop, path) = (Arc::clone(&self.workshop), path.to_owned());
-        let loaded = tokio::task::spawn_blocking(move || workshop.load_bytes(&path, &bytes));
+        let (factory, path) = (Arc::clone(&self.factory), path.to_owned());
+        let loaded = tokio::task::spawn_blocking(move || factory.load_bytes(&path, &bytes));
         let loaded = loaded.await.map_err(|error| format!("cannot be loaded: {error}"))?;
         loaded.map_err(|unfit| unfit.to_string())
     }

@@ -28,10 +28,10 @@ pub use self::served::{Beside, Served, WaysBack};
 pub use self::tally::{Counts, Differing, Tally};
 pub use self::terms::{FAILURES_MAX, Record, Terms, Withdrawn, is_companion};
 
-use self::admission::{Court, Fit, Judged, Verdict};
-use self::running::{Failing, Part, Role, Running, digests};
-use crate::plugins::factory::{Find, Preflight, Workshop};
-use crate::plugins::status::{Board, RefusedView, Trial};
+use self::admission::{Admission, AdmissionResult, Admitted, Fit};
+use self::running::{Failing, Part, RunningTrial, TrialKind, digests};
+use crate::plugins::factory::{Find, PluginFactory, Preflight};
+use crate::plugins::status::{PluginStatus, RefusedView, TrialStatus};
 use crate::plugins::wasm;
 use crate::plugins::watch::{self, News, Watcher};
 
@@ -41,15 +41,15 @@ const LOOKS_GONE: u32 = 2;
 
 pub struct Candidates {
     folder: PathBuf,
-    workshop: Arc<Workshop>,
-    board: Board,
+    factory: Arc<PluginFactory>,
+    plugin_status: PluginStatus,
     rule: Preflight,
     /// None while it looks.
     watcher: Option<Watcher>,
     /// Counts what was found at each path: a newer find makes what is under way void.
     finds: BTreeMap<PathBuf, u64>,
-    judging: JoinSet<Judged>,
-    running: BTreeMap<PathBuf, Running>,
+    admitting: JoinSet<Admitted>,
+    running: BTreeMap<PathBuf, RunningTrial>,
     /// Counts the trials.
     trials: u64,
     /// Files that are gone, and for how many looks: their trials go on for a few.
@@ -62,21 +62,26 @@ pub struct Candidates {
 
 /// Something to do.
 pub(super) enum Step {
-    Judged(Box<Judged>),
+    Admitted(Box<Admitted>),
     Failing(Failing),
 }
 
 impl Candidates {
-    pub fn new(directory: &Path, workshop: Arc<Workshop>, board: Board, rule: Preflight) -> Self {
+    pub fn new(
+        directory: &Path,
+        factory: Arc<PluginFactory>,
+        plugin_status: PluginStatus,
+        rule: Preflight,
+    ) -> Self {
         let (tell, failing) = mpsc::unbounded_channel();
         Self {
             folder: directory.join(wasm::CANDIDATES),
-            workshop,
-            board,
+            factory,
+            plugin_status,
             rule,
             watcher: None,
             finds: BTreeMap::new(),
-            judging: JoinSet::new(),
+            admitting: JoinSet::new(),
             running: BTreeMap::new(),
             trials: 0,
             removed: BTreeMap::new(),
@@ -95,18 +100,18 @@ impl Candidates {
     /// Loads the canaries that had a share of the keys before the host started, whatever
     /// became of them: the versions that serve are tried on the states that they have left.
     pub async fn remember(&self) {
-        let (folder, workshop) = (self.folder.clone(), Arc::clone(&self.workshop));
+        let (folder, factory) = (self.folder.clone(), Arc::clone(&self.factory));
         let ways_back = self.ways_back.clone();
         let remembered = tokio::task::spawn_blocking(move || {
             for path in wasm::list(&folder).unwrap_or_default().components {
                 let Ok(Some(record)) = Record::of(&path) else { continue };
-                let Some(file) = watch::read(&path, workshop.sandbox.component_bytes()) else {
+                let Some(file) = watch::read(&path, factory.sandbox.component_bytes()) else {
                     continue;
                 };
                 if record.digest != file.digest {
                     continue;
                 }
-                for plugin in workshop.load(file, 0).outcome.into_iter().flatten() {
+                for plugin in factory.load(file, 0).outcome.into_iter().flatten() {
                     ways_back.add(plugin.handler);
                 }
             }
@@ -132,7 +137,7 @@ impl Candidates {
     /// If the folder is there and cannot be read.
     pub async fn begin(&mut self, beside: &Beside) -> io::Result<Vec<Canary>> {
         let folder = self.folder.clone();
-        let bytes_max = self.workshop.sandbox.component_bytes();
+        let bytes_max = self.factory.sandbox.component_bytes();
         let begun = tokio::task::spawn_blocking(move || {
             let mut files = Vec::new();
             let watcher =
@@ -146,31 +151,31 @@ impl Candidates {
             let record = Record::of(&file.path).ok().flatten();
             let goes_on = record.is_some_and(|record| record.is_running(&file.digest, beside));
             let number = self.next_find(&file.path);
-            let judging = self.court(beside).judge(file, number);
+            let admitting = self.admission_of(beside).admit(file, number);
             if !goes_on {
-                self.judging.spawn(judging);
+                self.admitting.spawn(admitting);
                 continue;
             }
-            let Judged { find, beside, verdict } = judging.await;
-            match verdict {
-                Verdict::Fit(fit) if self.rival(&find, &fit).is_none() => {
+            let Admitted { find, beside, result } = admitting.await;
+            match result {
+                AdmissionResult::Fit(fit) if self.rival(&find, &fit).is_none() => {
                     let running = self.prepare(&find, &fit, &beside)?;
                     canaries.extend(running.canaries(fit.terms));
                     self.note(find, fit, running);
                 }
-                verdict => {
-                    let judged = Judged { find, beside, verdict };
-                    self.judging.spawn(std::future::ready(judged));
+                result => {
+                    let admitted = Admitted { find, beside, result };
+                    self.admitting.spawn(std::future::ready(admitted));
                 }
             }
         }
         Ok(canaries)
     }
 
-    fn court(&self, beside: &Beside) -> Court {
-        Court {
-            workshop: Arc::clone(&self.workshop),
-            board: self.board.clone(),
+    fn admission_of(&self, beside: &Beside) -> Admission {
+        Admission {
+            factory: Arc::clone(&self.factory),
+            plugin_status: self.plugin_status.clone(),
             rule: self.rule,
             beside: beside.clone(),
         }
@@ -192,12 +197,12 @@ impl Candidates {
                 for file in files {
                     let number = self.next_find(&file.path);
                     self.removed.remove(&file.path);
-                    let judging = self.court(beside).judge(file, number);
-                    self.judging.spawn(judging);
+                    let admitting = self.admission_of(beside).admit(file, number);
+                    self.admitting.spawn(admitting);
                 }
                 for path in removed {
                     self.next_find(&path);
-                    self.board.clear(&path);
+                    self.plugin_status.clear(&path);
                     self.removed.insert(path, 0);
                 }
                 let whose = companions.iter().map(|companion| terms::component_of(companion));
@@ -219,7 +224,7 @@ impl Candidates {
         tokio::select! {
             biased;
             Some(failing) = self.failing.recv() => Step::Failing(failing),
-            Some(Ok(judged)) = self.judging.join_next() => Step::Judged(Box::new(judged)),
+            Some(Ok(admitted)) = self.admitting.join_next() => Step::Admitted(Box::new(admitted)),
             // The next look may bring something.
             else => std::future::pending().await,
         }
@@ -227,19 +232,19 @@ impl Candidates {
 
     pub(super) async fn on(&mut self, step: Step, engine: &Engine, beside: &Beside) {
         match step {
-            Step::Judged(judged) => self.on_judged(engine, *judged, beside).await,
+            Step::Admitted(admitted) => self.on_admitted(engine, *admitted, beside).await,
             Step::Failing(failing) => self.on_failing(engine, failing).await,
         }
     }
 
-    async fn on_judged(&mut self, engine: &Engine, judged: Judged, now: &Beside) {
-        let Judged { find, beside, verdict } = judged;
+    async fn on_admitted(&mut self, engine: &Engine, admitted: Admitted, now: &Beside) {
+        let Admitted { find, beside, result } = admitted;
         if self.finds.get(&find.path) != Some(&find.number) {
             return;
         }
-        self.board.clear(&find.path);
-        match verdict {
-            Verdict::Fit(fit) => {
+        self.plugin_status.clear(&find.path);
+        match result {
+            AdmissionResult::Fit(fit) => {
                 if let Some(reason) = self.rival(&find, &fit) {
                     return self.refuse(engine, &find, reason).await;
                 }
@@ -251,14 +256,15 @@ impl Candidates {
                 }
             }
             // What it has counted stays to be seen.
-            Verdict::Withdrawn(..) if self.board.is_withdrawn(&find.path, &find.digest) => {}
-            Verdict::Withdrawn(fit, withdrawn) => {
+            AdmissionResult::Withdrawn(..)
+                if self.plugin_status.is_withdrawn(&find.path, &find.digest) => {}
+            AdmissionResult::Withdrawn(fit, withdrawn) => {
                 self.end(engine, &find.path).await;
                 fit.plugins.iter().for_each(|own| self.ways_back.add(Arc::clone(&own.handler)));
                 let trial = self.trial(&find, &fit, Vec::new(), Some(withdrawn));
-                self.board.try_out(&find.path, trial);
+                self.plugin_status.try_out(&find.path, trial);
             }
-            Verdict::Serves => {
+            AdmissionResult::Serves => {
                 self.end(engine, &find.path).await;
                 let file = find.path.display();
                 tracing::info!(
@@ -266,7 +272,7 @@ impl Candidates {
                     "the candidate is the serving version; its file can be deleted"
                 );
             }
-            Verdict::Refused(reason) => self.refuse(engine, &find, reason).await,
+            AdmissionResult::Refused(reason) => self.refuse(engine, &find, reason).await,
         }
     }
 
@@ -299,7 +305,7 @@ impl Candidates {
         }
         let file = find.path.display();
         tracing::info!(%file, terms = %fit.terms, "the terms of the canary changed");
-        self.board.adjust(&find.path, fit.terms);
+        self.plugin_status.adjust(&find.path, fit.terms);
         true
     }
 
@@ -319,14 +325,14 @@ impl Candidates {
             }
         };
         for canary in running.canaries(fit.terms).collect::<Vec<_>>() {
-            self.workshop.forget(canary.handler.manifest().name.as_str()).await;
+            self.factory.forget(canary.handler.manifest().name.as_str()).await;
             if let Err(error) = engine.serve_canary(canary).await {
                 self.running.insert(find.path.clone(), running);
                 return self.refuse(engine, &find, error.to_string()).await;
             }
         }
         if !fit.terms.is_shadow() {
-            let now = (self.workshop.clock)();
+            let now = (self.factory.clock)();
             let record = Record::began(&find.digest, running.beside.clone(), now);
             if let Err(error) = record.write(&find.path) {
                 let file = find.path.display();
@@ -340,12 +346,12 @@ impl Candidates {
     }
 
     /// What is tried, ready to begin; a shadow has begun.
-    fn prepare(&mut self, find: &Find, fit: &Fit, beside: &Beside) -> io::Result<Running> {
+    fn prepare(&mut self, find: &Find, fit: &Fit, beside: &Beside) -> io::Result<RunningTrial> {
         self.trials += 1;
-        Running::prepare(self.trials, find, fit, beside, (&self.tell, &self.ways_back))
+        RunningTrial::prepare(self.trials, find, fit, beside, (&self.tell, &self.ways_back))
     }
 
-    fn note(&mut self, find: Find, fit: Fit, running: Running) {
+    fn note(&mut self, find: Find, fit: Fit, running: RunningTrial) {
         let (file, terms) = (find.path.display(), fit.terms);
         let states = fit.preflight.as_deref();
         for Part { plugin, version, .. } in &running.parts {
@@ -356,7 +362,7 @@ impl Candidates {
         }
         let tallies = running.parts.iter().map(|part| Arc::clone(&part.tally)).collect();
         let trial = self.trial(&find, &fit, tallies, None);
-        self.board.try_out(&find.path, trial);
+        self.plugin_status.try_out(&find.path, trial);
         self.running.insert(find.path, running);
     }
 
@@ -367,13 +373,13 @@ impl Candidates {
         fit: &Fit,
         mut tallies: Vec<Arc<Tally>>,
         withdrawn: Option<Withdrawn>,
-    ) -> Trial {
+    ) -> TrialStatus {
         tallies.resize_with(fit.plugins.len(), Arc::default);
         let plugins = fit.plugins.iter().map(|plugin| plugin.handler.manifest().clone());
-        Trial {
+        TrialStatus {
             file: find.path.display().to_string(),
             digest: find.digest.clone(),
-            since_at: (self.workshop.clock)(),
+            since_at: (self.factory.clock)(),
             terms: fit.terms,
             preflight: fit.preflight.clone(),
             withdrawn,
@@ -391,7 +397,7 @@ impl Candidates {
             %file, %reason,
             "the canary is withdrawn; the other version serves all keys"
         );
-        let now = (self.workshop.clock)();
+        let now = (self.factory.clock)();
         let withdrawn = Withdrawn { at: now.to_rfc3339(), reason };
         let began = Record::began(&running.digest, running.beside.clone(), now);
         let record = Record::of(&path).ok().flatten().filter(|r| r.digest == began.digest);
@@ -402,7 +408,7 @@ impl Candidates {
                 "recording the withdrawal of the canary failed; a restart would start it again"
             );
         }
-        self.board.withdraw_trial(&path, withdrawn);
+        self.plugin_status.withdraw_trial(&path, withdrawn);
         self.end(engine, &path).await;
     }
 
@@ -410,11 +416,11 @@ impl Candidates {
         self.end(engine, &find.path).await;
         let file = find.path.display().to_string();
         tracing::warn!(%file, digest = %find.digest, %reason, "the candidate is refused");
-        let refused_at = (self.workshop.clock)();
+        let refused_at = (self.factory.clock)();
         let (digest, details) = (find.digest.clone(), Vec::new());
         let view = RefusedView { file, digest, refused_at, reason, details };
-        self.board.end_trial(&find.path);
-        self.board.refuse(&find.path, view);
+        self.plugin_status.end_trial(&find.path);
+        self.plugin_status.refuse(&find.path, view);
     }
 
     /// Nothing is tried any more of what was in this file.
@@ -422,11 +428,11 @@ impl Candidates {
         let Some(running) = self.running.remove(path) else { return };
         for Part { plugin, version, role, .. } in running.parts {
             match role {
-                Role::Shadow(served) => served.observe(None),
-                Role::Canary(_) => {
+                TrialKind::Shadow(served) => served.observe(None),
+                TrialKind::Canary(_) => {
                     // Refused only when the host stops.
                     let _ = engine.withdraw_canary(&plugin).await;
-                    let (engine, admin) = (engine.clone(), self.workshop.admin.clone());
+                    let (engine, admin) = (engine.clone(), self.factory.admin.clone());
                     let version = version.to_string();
                     tokio::spawn(redrive::redrive(engine, admin, plugin, version));
                 }
@@ -443,7 +449,7 @@ impl Candidates {
             running.beside.keys().any(|plugin| plugins.contains(plugin))
         });
         for (path, _) in concerned.collect::<Vec<_>>() {
-            self.board.end_trial(&path);
+            self.plugin_status.end_trial(&path);
         }
         self.retry();
     }
@@ -469,7 +475,7 @@ impl Candidates {
                 );
             }
             self.end(engine, &path).await;
-            self.board.end_trial(&path);
+            self.plugin_status.end_trial(&path);
         }
     }
 

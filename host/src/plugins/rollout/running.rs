@@ -19,7 +19,7 @@ use super::terms::Terms;
 use crate::plugins::factory::Find;
 
 /// A file that is being tried.
-pub struct Running {
+pub struct RunningTrial {
     pub trial: u64,
     pub digest: String,
     pub terms: Terms,
@@ -33,10 +33,10 @@ pub struct Part {
     pub plugin: PluginName,
     pub version: Arc<str>,
     pub tally: Arc<Tally>,
-    pub role: Role,
+    pub role: TrialKind,
 }
 
-pub enum Role {
+pub enum TrialKind {
     /// Beside this one.
     Shadow(Arc<Served>),
     Canary(Arc<Watched>),
@@ -49,7 +49,7 @@ pub struct Failing {
     pub reason: String,
 }
 
-impl Running {
+impl RunningTrial {
     /// A shadow has begun then; a canary is still to be handed to the engine.
     ///
     /// # Errors
@@ -75,13 +75,13 @@ impl Running {
                     });
                     let tally = Arc::clone(&tally);
                     ways_back.add(Arc::clone(&candidate));
-                    Role::Canary(Arc::new(Watched::new(candidate, tally, failures_max, tell)))
+                    TrialKind::Canary(Arc::new(Watched::new(candidate, tally, failures_max, tell)))
                 }
                 Terms::Shadow => {
                     let Some((_, served)) = beside.get(name.as_str()) else { continue };
                     let tally = Arc::clone(&tally);
                     served.observe(Some(Shadow::start(candidate, served.manifest(), tally)?));
-                    Role::Shadow(Arc::clone(served))
+                    TrialKind::Shadow(Arc::clone(served))
                 }
             };
             parts.push(Part { plugin: name, version, tally, role });
@@ -92,8 +92,8 @@ impl Running {
 
     pub fn watched(&self) -> impl Iterator<Item = &Arc<Watched>> {
         self.parts.iter().filter_map(|part| match &part.role {
-            Role::Canary(watched) => Some(watched),
-            Role::Shadow(_) => None,
+            TrialKind::Canary(watched) => Some(watched),
+            TrialKind::Shadow(_) => None,
         })
     }
 

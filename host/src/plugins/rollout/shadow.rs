@@ -44,14 +44,14 @@ impl Shadow {
     ) -> std::io::Result<Self> {
         let (decided, waiting) = sync_channel(WAITING_MAX);
         let waiting_bytes = Arc::new(AtomicUsize::new(0));
-        let judge = Judge {
+        let comparer = Comparer {
             candidate,
             states_of: serving.state_version,
             tally: Arc::clone(&tally),
             waiting_bytes: Arc::clone(&waiting_bytes),
         };
-        let name = format!("shadow-{}", judge.candidate.manifest().name);
-        std::thread::Builder::new().name(name).spawn(move || judge.run(&waiting))?;
+        let name = format!("shadow-{}", comparer.candidate.manifest().name);
+        std::thread::Builder::new().name(name).spawn(move || comparer.run(&waiting))?;
         Ok(Self { decided, waiting_bytes, tally })
     }
 
@@ -87,7 +87,7 @@ fn bytes(call: &Call, outcome: Result<&Decision, &Failure>) -> usize {
 }
 
 /// What the shadow's thread works with.
-struct Judge {
+struct Comparer {
     candidate: Arc<dyn Handler>,
     /// The version of the states that the version that serves writes.
     states_of: u32,
@@ -95,7 +95,7 @@ struct Judge {
     waiting_bytes: Arc<AtomicUsize>,
 }
 
-impl Judge {
+impl Comparer {
     fn run(self, waiting: &Receiver<Decided>) {
         // What it logs is not to be taken for what the version that serves logs.
         let _span =
@@ -119,7 +119,7 @@ impl Judge {
     }
 }
 
-impl Judge {
+impl Comparer {
     /// Whether the candidate failed where the other decided, and where the two differ.
     fn compare(&self, call: &Call, outcome: Result<Decision, Failure>) -> (bool, Vec<Difference>) {
         let manifest = self.candidate.manifest();
@@ -238,11 +238,11 @@ mod tests {
         }
     }
 
-    fn judge(
+    fn comparer(
         event_type: &str,
         state_version: u32,
         decide: impl Fn(&Call) -> Result<Reply, Failure> + Send + Sync + 'static,
-    ) -> Judge {
+    ) -> Comparer {
         let subscription = Subscription {
             event_type: event_type.to_owned(),
             key: Correlation::Subject,
@@ -261,7 +261,7 @@ mod tests {
             streams: false,
             state_version,
         };
-        Judge {
+        Comparer {
             candidate: Arc::new(Scripted(manifest, Box::new(decide))),
             states_of: 1,
             tally: Arc::default(),
@@ -297,12 +297,12 @@ mod tests {
 
     #[track_caller]
     fn check(
-        judge: &Judge,
+        comparer: &Comparer,
         call: &Call,
         outcome: Result<Decision, Failure>,
         (failed, expected): (bool, &[&str]),
     ) {
-        let (has_failed, found) = judge.compare(call, outcome);
+        let (has_failed, found) = comparer.compare(call, outcome);
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(
             (has_failed, found.as_slice()),
@@ -318,21 +318,26 @@ mod tests {
     fn the_same_decision_is_none_that_differs() {
         let same = |_: &Call| Ok(Reply::Decided(decision(Some("b"), &["Pay"])));
         check(
-            &judge("t", 1, same),
+            &comparer("t", 1, same),
             &call(Some("a")),
             Ok(decision(Some("b"), &["Pay"])),
             (false, &[]),
         );
         // Who writes no state leaves the one before.
         let none = |_: &Call| Ok(Reply::Decided(decision(None, &[])));
-        check(&judge("t", 1, none), &call(Some("a")), Ok(decision(Some("a"), &[])), (false, &[]));
+        check(
+            &comparer("t", 1, none),
+            &call(Some("a")),
+            Ok(decision(Some("a"), &[])),
+            (false, &[]),
+        );
     }
 
     #[test]
     fn each_difference_has_its_place() {
         let other = |_: &Call| Ok(Reply::Decided(decision(Some("2"), &["Pay", "Pack"])));
-        let judge = judge("t", 1, other);
-        let found = judge.compare(&call(Some("0")), Ok(decision(Some("1"), &["Pay"]))).1;
+        let comparer = comparer("t", 1, other);
+        let found = comparer.compare(&call(Some("0")), Ok(decision(Some("1"), &["Pay"]))).1;
         let places: Vec<&str> = found.iter().map(|difference| &*difference.place).collect();
         assert_eq!(places, ["sends[1]", "state"]);
     }
@@ -343,25 +348,30 @@ mod tests {
             assert_eq!(call.state.as_ref().map(|state| state.version), Some(2));
             Ok(Reply::Decided(decision(Some("b+"), &[])))
         };
-        check(&judge("t", 2, next), &call(Some("a")), Ok(decision(Some("b"), &[])), (false, &[]));
+        check(
+            &comparer("t", 2, next),
+            &call(Some("a")),
+            Ok(decision(Some("b"), &[])),
+            (false, &[]),
+        );
         // Also that of an instance which has just started.
         let first = |_: &Call| Ok(Reply::Decided(decision(Some("b+"), &[])));
-        check(&judge("t", 2, first), &call(None), Ok(decision(Some("b"), &[])), (false, &[]));
+        check(&comparer("t", 2, first), &call(None), Ok(decision(Some("b"), &[])), (false, &[]));
         let unread = |_: &Call| unreachable!("its state cannot be read");
         let why = "decision: expected \"as recorded\", found {\"fails\":\"the state of version 1 cannot be migrated to 0: it is newer\"}";
-        check(&judge("t", 0, unread), &call(Some("a")), Ok(decision(None, &[])), (true, &[why]));
+        check(&comparer("t", 0, unread), &call(Some("a")), Ok(decision(None, &[])), (true, &[why]));
     }
 
     #[test]
     fn failures_are_compared_by_their_kind() {
-        let fails = || judge("t", 1, |_| Err(permanent("no")));
+        let fails = || comparer("t", 1, |_| Err(permanent("no")));
         let why = "decision: expected \"as recorded\", found {\"fails\":\"no\"}";
         check(&fails(), &call(None), Ok(decision(None, &[])), (true, &[why]));
         check(&fails(), &call(None), Err(permanent("never")), (false, &[]));
         let passing = Failure::Transient("later".to_owned());
         let why = "decision: expected {\"fails\":\"later\"}, found {\"fails\":\"no\"}";
         check(&fails(), &call(None), Err(passing), (false, &[why]));
-        let decides = judge("t", 1, |_| Ok(Reply::Decided(decision(None, &[]))));
+        let decides = comparer("t", 1, |_| Ok(Reply::Decided(decision(None, &[]))));
         let (failed, found) = decides.compare(&call(None), Err(permanent("no")));
         assert_eq!((failed, found.len()), (false, 1));
         assert_eq!(found[0].expected, Some(json!({"fails": "no"})));
@@ -380,7 +390,7 @@ mod tests {
         };
         let answers = vec![Answer { question: question("k"), value: AnswerValue::Missing }];
         let call = Call { answers, ..call(None) };
-        let found = judge("t", 1, asks).compare(&call, Ok(decision(None, &[]))).1;
+        let found = comparer("t", 1, asks).compare(&call, Ok(decision(None, &[]))).1;
         assert_eq!((found.len(), &*found[0].place), (1, "asks"));
         let shown = found[0].to_string();
         assert!(shown.contains("other") && !shown.contains("\"k\""), "{shown}");
@@ -388,20 +398,20 @@ mod tests {
 
     #[test]
     fn an_event_that_it_no_longer_takes_differs() {
-        let never = judge("u", 1, |_| unreachable!("it does not subscribe"));
+        let never = comparer("u", 1, |_| unreachable!("it does not subscribe"));
         let why = "subscriptions: expected \"t\", found nothing";
         check(&never, &call(None), Ok(decision(None, &[])), (false, &[why]));
     }
 
     /// A candidate whose calls end when the sender is dropped.
-    fn stuck() -> (Judge, std::sync::mpsc::Sender<()>) {
+    fn stuck() -> (Comparer, std::sync::mpsc::Sender<()>) {
         let (open, opened) = std::sync::mpsc::channel::<()>();
         let opened = std::sync::Mutex::new(opened);
         let stuck = move |_: &Call| {
             let _ = opened.lock().unwrap().recv();
             Ok(Reply::Decided(decision(None, &[])))
         };
-        (judge("t", 1, stuck), open)
+        (comparer("t", 1, stuck), open)
     }
 
     /// However few they are: what was decided, and all that it was decided from.
@@ -435,7 +445,7 @@ mod tests {
             ("event", Call { event, ..call(None) }, nothing()),
             ("state", Call { state: Some(state), ..call(None) }, nothing()),
         ] {
-            let (Judge { candidate, tally, .. }, open) = stuck();
+            let (Comparer { candidate, tally, .. }, open) = stuck();
             let manifest = candidate.manifest().clone();
             let shadow = Shadow::start(candidate, &manifest, Arc::clone(&tally)).unwrap();
             let reply = outcome.map(Reply::Decided);
@@ -450,8 +460,8 @@ mod tests {
 
     #[test]
     fn a_shadow_that_is_behind_skips_and_holds_nobody_back() {
-        let (Judge { candidate, tally, .. }, open) = stuck();
-        let serving = judge("t", 1, |_| Ok(Reply::Decided(decision(None, &[])))).candidate;
+        let (Comparer { candidate, tally, .. }, open) = stuck();
+        let serving = comparer("t", 1, |_| Ok(Reply::Decided(decision(None, &[])))).candidate;
         let shadow = Shadow::start(candidate, serving.manifest(), Arc::clone(&tally)).unwrap();
         let served = Served::new(serving, WaysBack::default());
         served.observe(Some(shadow));

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::decisions::json::Difference;
 
-/// A canary is judged by so many of its last calls.
+/// A canary is admitted by so many of its last calls.
 pub const WINDOW: usize = 100;
 /// The last that differ are kept whole; all are counted.
 const DIFFERING_MAX: usize = 20;

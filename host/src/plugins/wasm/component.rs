@@ -15,7 +15,7 @@ use super::directory::Unfit;
 use super::limits::Limits;
 use super::log::CallLog;
 use super::sandbox::{Sandbox, Usage, backtrace, deadline, failure};
-use super::v0_1::{Program, Running};
+use super::v0_1::{PluginInstance, Program};
 use super::wasi::{self, Wasi};
 
 /// What belongs to one instance.
@@ -27,7 +27,7 @@ pub struct CallState {
 
 struct Warm {
     store: Store<CallState>,
-    running: Running,
+    running: PluginInstance,
     calls: u32,
 }
 
@@ -103,7 +103,7 @@ impl ComponentHandler {
     fn call<T>(
         &self,
         (now, seed): (u64, u64),
-        call: impl FnOnce(&Running, &mut Store<CallState>) -> wasmtime::Result<T>,
+        call: impl FnOnce(&PluginInstance, &mut Store<CallState>) -> wasmtime::Result<T>,
     ) -> Result<T, Failure> {
         let free = self.free().pop();
         let mut warm = match free {

@@ -95,7 +95,7 @@ pub enum Program {
 }
 
 /// A running instance of it.
-pub enum Running {
+pub enum PluginInstance {
     Saga(saga::Saga),
     ProcessManager(process_manager::ProcessManager),
     Reactor(reactor::Reactor),
@@ -122,17 +122,19 @@ impl Program {
         })
     }
 
-    pub fn start(&self, store: &mut Store<CallState>) -> wasmtime::Result<Running> {
+    pub fn start(&self, store: &mut Store<CallState>) -> wasmtime::Result<PluginInstance> {
         Ok(match self {
-            Self::Saga(program) => Running::Saga(program.instantiate(store)?),
-            Self::ProcessManager(program) => Running::ProcessManager(program.instantiate(store)?),
-            Self::Reactor(program) => Running::Reactor(program.instantiate(store)?),
-            Self::Enricher(program) => Running::Enricher(program.instantiate(store)?),
+            Self::Saga(program) => PluginInstance::Saga(program.instantiate(store)?),
+            Self::ProcessManager(program) => {
+                PluginInstance::ProcessManager(program.instantiate(store)?)
+            }
+            Self::Reactor(program) => PluginInstance::Reactor(program.instantiate(store)?),
+            Self::Enricher(program) => PluginInstance::Enricher(program.instantiate(store)?),
         })
     }
 }
 
-impl Running {
+impl PluginInstance {
     pub fn describe(&self, store: &mut Store<CallState>) -> wasmtime::Result<m::Manifest> {
         Ok(match self {
             Self::Saga(saga) => {

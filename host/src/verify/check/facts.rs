@@ -27,7 +27,7 @@ impl Facts {
 }
 
 /// What a file or a directory holds.
-pub struct Loaded {
+pub struct LoadedComponent {
     pub facts: Vec<Facts>,
     /// Of the files that a host would refuse.
     pub findings: Vec<Finding>,
@@ -41,13 +41,13 @@ pub fn load(
     path: &Path,
     sandbox: &Sandbox,
     configurations: &HashMap<String, String>,
-) -> anyhow::Result<Loaded> {
+) -> anyhow::Result<LoadedComponent> {
     let loading = wasm::load_path(path, sandbox, configurations)?;
     let refused = loading.refused.iter().map(|refused| {
         let text = format!("a host refuses it: {refused}");
         Finding::new(Severity::Error, refused.path.display().to_string(), text)
     });
-    let mut loaded = Loaded { findings: refused.collect(), facts: Vec::new() };
+    let mut loaded = LoadedComponent { findings: refused.collect(), facts: Vec::new() };
     for plugin in &loading.loaded {
         let manifest = plugin.handler.manifest().clone();
         loaded.facts.push(Facts {

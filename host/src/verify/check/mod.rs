@@ -17,7 +17,7 @@ use serde::Serialize;
 
 pub use asyncapi::asyncapi;
 pub use compare::{Comparison, compare};
-pub use facts::{Facts, Loaded, load};
+pub use facts::{Facts, LoadedComponent, load};
 pub use render::{comparison_text, json, mermaid, text};
 pub use settings::check_settings;
 pub use states::{Examples, check_states};

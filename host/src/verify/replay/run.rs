@@ -63,12 +63,12 @@ impl Outcome {
         self.alike + self.differ
     }
 
-    fn add(&mut self, verdict: Verdict, shown_max: usize) {
-        match verdict {
-            Verdict::NoHandlers => {}
-            Verdict::Alike => self.alike += 1,
-            Verdict::Skipped(why) => *self.skipped.entry(why).or_default() += 1,
-            Verdict::Differs(differing) => {
+    fn add(&mut self, result: Compared, shown_max: usize) {
+        match result {
+            Compared::NoHandlers => {}
+            Compared::Alike => self.alike += 1,
+            Compared::Skipped(why) => *self.skipped.entry(why).or_default() += 1,
+            Compared::Differs(differing) => {
                 self.differ += 1;
                 let at = self.differing.partition_point(|d| d.position <= differing.position);
                 self.differing.insert(at, differing);
@@ -78,7 +78,7 @@ impl Outcome {
     }
 }
 
-enum Verdict {
+enum Compared {
     Alike,
     Differs(Differing),
     Skipped(String),
@@ -92,7 +92,7 @@ struct Job {
 }
 
 /// What the threads share.
-struct Judge {
+struct Replayer {
     handler: Arc<dyn Handler>,
     messages: Messages,
     edited: HashMap<u64, String>,
@@ -116,7 +116,7 @@ pub async fn replay(
     let plugin = handler.manifest().name.to_string();
     let candidate = handler.manifest().version.to_string();
     let mut store = History::open(url).await?;
-    let judge = Arc::new(Judge {
+    let replayer = Arc::new(Replayer {
         messages: store.messages(&plugin).await?,
         edited: store.edited(&plugin).await?,
         streams: tokio::sync::Mutex::new(History::open(url).await?),
@@ -130,9 +130,9 @@ pub async fn replay(
     let shown_max = selection.shown_max;
     let workers: Vec<_> = (0..threads.max(1))
         .map(|_| {
-            let (judge, receiver, outcome) =
-                (Arc::clone(&judge), Arc::clone(&receiver), Arc::clone(&outcome));
-            std::thread::spawn(move || work(&judge, &receiver, &outcome, shown_max))
+            let (replayer, receiver, outcome) =
+                (Arc::clone(&replayer), Arc::clone(&receiver), Arc::clone(&outcome));
+            std::thread::spawn(move || work(&replayer, &receiver, &outcome, shown_max))
         })
         .collect();
     let read = read(&mut store, &plugin, selection, &sender).await;
@@ -200,7 +200,7 @@ fn is_last(summary: &str) -> bool {
 }
 
 fn work(
-    judge: &Judge,
+    replayer: &Replayer,
     receiver: &Mutex<Receiver<Vec<Job>>>,
     outcome: &Mutex<Outcome>,
     shown_max: usize,
@@ -209,29 +209,29 @@ fn work(
         let group = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
         // The reader is through.
         let Ok(group) = group else { return };
-        let verdicts: Vec<Verdict> = group.into_iter().map(|job| judge.judge(&job)).collect();
+        let results: Vec<Compared> = group.into_iter().map(|job| replayer.replayer(&job)).collect();
         let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
-        for verdict in verdicts {
-            outcome.add(verdict, shown_max);
+        for result in results {
+            outcome.add(result, shown_max);
         }
     }
 }
 
-impl Judge {
-    fn judge(&self, job: &Job) -> Verdict {
+impl Replayer {
+    fn replayer(&self, job: &Job) -> Compared {
         match self.decide_again(job) {
-            Ok(verdict) => verdict,
-            Err(why) => Verdict::Skipped(why),
+            Ok(result) => result,
+            Err(why) => Compared::Skipped(why),
         }
     }
 
     /// # Errors
     /// Why the record does not suffice.
-    fn decide_again(&self, Job { record, before }: &Job) -> Result<Verdict, String> {
+    fn decide_again(&self, Job { record, before }: &Job) -> Result<Compared, String> {
         let unreadable = |_| "its record is invalid".to_owned();
         let summary: Summary = serde_json::from_str(&record.summary).map_err(unreadable)?;
         if recorded::is_the_hosts(&summary, None) {
-            return Ok(Verdict::NoHandlers);
+            return Ok(Compared::NoHandlers);
         }
         let edited = summary.dead_letter.and_then(|letter| self.edited.get(&letter));
         let text = edited.or(record.event.as_ref());
@@ -239,8 +239,8 @@ impl Judge {
         let event = Event::read(text.as_bytes());
         let event = Arc::new(event.map_err(|_| "its record is invalid".to_owned())?);
         let differs = |differences: Vec<Difference>| match differences.is_empty() {
-            true => Verdict::Alike,
-            false => Verdict::Differs(Differing {
+            true => Compared::Alike,
+            false => Compared::Differs(Differing {
                 position: record.position,
                 key: record.key.clone(),
                 event_type: event.event_type.clone(),

@@ -12,7 +12,7 @@ use super::choices::{Choices, Odds};
 use super::draw::fill;
 use super::file::{Coming, Disturbances, Outcome, Simulation, Span, Template};
 use super::history::json_of;
-use super::told::time_of;
+use super::transcript::time_of;
 use crate::decisions::json::{Json, Object};
 
 const SOURCE: &str = "/simulation";

@@ -4,7 +4,7 @@ use sagabox_engine::model::{MessageKind, Question, Timestamp, reserved};
 
 use super::file::Simulation;
 use super::history::{Deed, json_of, looked_up};
-use super::told::time_of;
+use super::transcript::time_of;
 use super::trial::Failing;
 use crate::decisions::json::{Json, Object};
 

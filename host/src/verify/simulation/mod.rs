@@ -16,12 +16,12 @@ mod invariant;
 mod shrink;
 mod surroundings;
 mod term;
-mod told;
+mod transcript;
 mod trial;
 mod world;
 
 pub use as_scenario::as_scenario;
 pub use file::{IN_SOURCE, Simulation, beside, read};
 pub use fit::fit;
-pub use told::tell;
-pub use trial::{Failing, Report, Trial};
+pub use transcript::tell;
+pub use trial::{Failing, SimulationReport, Trial};

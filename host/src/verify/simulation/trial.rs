@@ -27,7 +27,7 @@ pub struct Trial<'t> {
 
 /// What came of all seeds.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct SimulationReport {
     pub runs: u64,
     pub decisions: u64,
     /// What chance disturbed.
@@ -58,8 +58,8 @@ impl Trial<'_> {
     ///
     /// # Errors
     /// Says what is wrong with the simulation itself.
-    pub fn run(&self, seeds: Range<u64>) -> Result<Report, String> {
-        let mut report = Report::default();
+    pub fn run(&self, seeds: Range<u64>) -> Result<SimulationReport, String> {
+        let mut report = SimulationReport::default();
         for seed in seeds {
             let run = run(self.simulation, self.plugins, seed, None)?;
             report.add(&run);
@@ -73,7 +73,7 @@ impl Trial<'_> {
 
     /// Names that invariants speak of and that were in no run: those hold of nothing.
     #[must_use]
-    pub fn never_seen(&self, report: &Report) -> BTreeSet<String> {
+    pub fn never_seen(&self, report: &SimulationReport) -> BTreeSet<String> {
         let named = self.simulation.invariants.iter().flat_map(super::invariant::Invariant::types);
         named.filter(|name| !report.seen.contains_key(*name)).map(str::to_owned).collect()
     }
@@ -108,7 +108,7 @@ impl Trial<'_> {
     }
 }
 
-impl Report {
+impl SimulationReport {
     fn add(&mut self, run: &Run) {
         self.runs += 1;
         self.decisions += run.history.deeds.len() as u64;

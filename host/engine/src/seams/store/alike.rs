@@ -258,7 +258,7 @@ impl Script {
         }
         for id in 1..=self.letter {
             if self.one_in(20) {
-                batch.letters_closed.push(Closing {
+                batch.dead_letters_closed.push(Closing {
                     id: DeadLetterId(id),
                     status: match self.one_in(2) {
                         true => DeadLetterStatus::Discarded,

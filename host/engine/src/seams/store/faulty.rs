@@ -13,8 +13,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
-    Batch, CommitError, Committed, DecidedEvent, Loaded, LoadedAll, Page, ReadError, Recovered,
-    RecoveredPlugin, Store, StreamPage, TimerRow,
+    Batch, CommitError, Committed, DecidedEvent, Page, ReadError, Recovered, RecoveredPlugin,
+    Store, StoredInstance, StoredInstances, StreamPage, TimerRow,
 };
 use crate::model::{
     DeadLetter, DeadLetterId, Event, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
@@ -192,7 +192,11 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         self.inner.read_stream(subject, after, before, page).await
     }
 
-    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Vec<Loaded>, ReadError> {
+    async fn load(
+        &self,
+        plugin: &PluginName,
+        keys: &[Key],
+    ) -> Result<Vec<StoredInstance>, ReadError> {
         let _connection = self.before_read().await?;
         self.inner.load(plugin, keys).await
     }
@@ -201,7 +205,7 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         &self,
         plugin: &PluginName,
         limit: usize,
-    ) -> Result<Option<LoadedAll>, ReadError> {
+    ) -> Result<Option<StoredInstances>, ReadError> {
         let _connection = self.before_read().await?;
         self.inner.load_all(plugin, limit).await
     }

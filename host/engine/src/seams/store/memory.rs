@@ -9,15 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::{
-    Batch, CommitError, Committed, DecidedEvent, Expire, Loaded, LoadedAll, MessageLane, Page,
-    ParkedKey, PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress,
-    Store, StreamPage, TimerRow, UNTAKEN_TYPES_MAX, Untaken, untaken,
+    Batch, CommitError, Committed, DecidedEvent, Expire, MessageLane, Page, ParkedKey,
+    PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Store,
+    StoredInstance, StoredInstances, StreamPage, TimerRow, UNTAKEN_TYPES_MAX, Untaken, untaken,
 };
 use crate::model::{
     AgeMark, AgeTime, Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus,
-    DeadLetterSubject, DecisionRecord, Event, Held, Instance, Key, LogEntry, Message, OpenLetter,
-    Origin, Parked, PluginName, Position, Sequence, SinkName, Timer, TimerName, TimerPlace,
-    TimerRef, Timestamp, Wait,
+    DeadLetterSubject, DecisionRecord, Event, Held, Instance, Key, LogEntry, Message,
+    OpenDeadLetter, Origin, Parked, PluginName, Position, Sequence, SinkName, Timer, TimerName,
+    TimerPlace, TimerRef, Timestamp, Wait,
 };
 
 /// Cheap to clone; all clones are one store.
@@ -215,7 +215,7 @@ impl Tables {
         for letter in &batch.dead_letters {
             self.dead_letters.insert(letter.id, Arc::clone(letter));
         }
-        for closing in &batch.letters_closed {
+        for closing in &batch.dead_letters_closed {
             if let Some(letter) = self.dead_letters.get_mut(&closing.id).map(Arc::make_mut) {
                 letter.status = closing.status;
                 letter.resolved_by = Some(closing.by.clone());
@@ -355,13 +355,13 @@ impl Tables {
         }
     }
 
-    fn loaded(&self, plugin: &PluginName, instance: &Arc<Instance>) -> Loaded {
+    fn loaded(&self, plugin: &PluginName, instance: &Arc<Instance>) -> StoredInstance {
         let key = &instance.key;
         let claims = self.claims.iter().filter(|(p, _, of)| p == plugin && of == key);
         let timers = self.timers.values().chain(self.timers_fired.values());
         let timers = timers.map(|row| &row.timer);
         let timers = timers.filter(|timer| timer.plugin == *plugin && timer.instance == *key);
-        Loaded {
+        StoredInstance {
             instance: Arc::clone(instance),
             claims: claims.map(|(_, claimed, _)| claimed.clone()).collect(),
             timers: timers
@@ -406,17 +406,17 @@ impl Tables {
     }
 }
 
-fn open_letter(letter: &DeadLetter) -> OpenLetter {
+fn open_letter(letter: &DeadLetter) -> OpenDeadLetter {
     let place = match &letter.subject {
         DeadLetterSubject::Event => letter.position.0,
         DeadLetterSubject::Message { sequence, .. } => sequence.0,
     };
     let redriving = letter.status == DeadLetterStatus::Redriving;
-    OpenLetter { id: letter.id, place, redriving }
+    OpenDeadLetter { id: letter.id, place, redriving }
 }
 
 fn parked<K: Clone + Ord>(
-    letters: impl Iterator<Item = (K, OpenLetter)>,
+    letters: impl Iterator<Item = (K, OpenDeadLetter)>,
     rows: impl Iterator<Item = (K, u64)>,
     waits: impl Iterator<Item = (K, Wait)>,
 ) -> Vec<ParkedKey<K>> {
@@ -488,7 +488,11 @@ impl Store for MemoryStore {
         Ok(StreamPage { entries: entries.cloned().collect(), is_shortened })
     }
 
-    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Vec<Loaded>, ReadError> {
+    async fn load(
+        &self,
+        plugin: &PluginName,
+        keys: &[Key],
+    ) -> Result<Vec<StoredInstance>, ReadError> {
         let tables = self.lock();
         let mut instances: BTreeMap<Key, Arc<Instance>> = BTreeMap::new();
         for key in keys {
@@ -508,10 +512,10 @@ impl Store for MemoryStore {
         &self,
         plugin: &PluginName,
         limit: usize,
-    ) -> Result<Option<LoadedAll>, ReadError> {
+    ) -> Result<Option<StoredInstances>, ReadError> {
         let tables = self.lock();
         let instances = tables.instances.iter().filter(|((p, _), _)| p == plugin);
-        let loaded = LoadedAll {
+        let loaded = StoredInstances {
             instances: instances.map(|(_, instance)| tables.loaded(plugin, instance)).collect(),
             held: tables.held.values().filter(|held| held.plugin == *plugin).cloned().collect(),
         };

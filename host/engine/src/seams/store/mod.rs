@@ -23,8 +23,9 @@ use thiserror::Error;
 
 use crate::model::{
     AgeMark, AgeTime, Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DecisionRecord,
-    Event, Held, Hops, Instance, Key, LogEntry, Message, OpenLetter, Origin, Parked, PluginName,
-    Position, Sequence, SinkName, Timer, TimerName, TimerPlace, TimerRef, Timestamp, Wait,
+    Event, Held, Hops, Instance, Key, LogEntry, Message, OpenDeadLetter, Origin, Parked,
+    PluginName, Position, Sequence, SinkName, Timer, TimerName, TimerPlace, TimerRef, Timestamp,
+    Wait,
 };
 
 #[async_trait]
@@ -52,7 +53,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Each instance with one of these keys as its own key or among its claims, whole,
     /// once, in the order of their keys.
-    async fn load(&self, plugin: &PluginName, keys: &[Key]) -> Result<Vec<Loaded>, ReadError>;
+    async fn load(
+        &self,
+        plugin: &PluginName,
+        keys: &[Key],
+    ) -> Result<Vec<StoredInstance>, ReadError>;
 
     /// All instances of a plugin, in the same order, and all events held, once for each key,
     /// in the order of (position, key); or none if there are more than `limit` of both together.
@@ -60,7 +65,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         plugin: &PluginName,
         limit: usize,
-    ) -> Result<Option<LoadedAll>, ReadError>;
+    ) -> Result<Option<StoredInstances>, ReadError>;
 
     /// The events that an instance, or a lane of a stateless role, has decided, newest
     /// decision first, beginning with the decision of the event at a position.
@@ -211,7 +216,7 @@ pub struct Batch {
     pub dead_letters: Vec<Arc<DeadLetter>>,
     /// After `dead_letters`: letters that nobody had to read to resolve them. A message's
     /// letter that is closed as compensated counts in its sink's sums from then on.
-    pub letters_closed: Vec<Closing>,
+    pub dead_letters_closed: Vec<Closing>,
     /// After `dead_letters`: what is added to a letter's reason.
     pub letters_noted: Vec<(DeadLetterId, String)>,
     pub plugins: Vec<PluginProgress>,
@@ -408,7 +413,7 @@ pub struct RecoveredSink {
 pub struct ParkedKey<K> {
     pub key: K,
     /// Its unresolved dead letters, in the order of their places.
-    pub letters: Vec<OpenLetter>,
+    pub letters: Vec<OpenDeadLetter>,
     /// The places of the events or messages that are parked, ascending.
     pub waiting: Vec<u64>,
     /// For next attempts, in the order of their places. A key of a plugin has one at most.
@@ -417,7 +422,7 @@ pub struct ParkedKey<K> {
 
 /// An instance with what it has.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Loaded {
+pub struct StoredInstance {
     pub instance: Arc<Instance>,
     /// Further keys that it has claimed.
     pub claims: BTreeSet<Key>,
@@ -435,8 +440,8 @@ pub struct StreamPage {
 
 /// All of a plugin.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct LoadedAll {
-    pub instances: Vec<Loaded>,
+pub struct StoredInstances {
+    pub instances: Vec<StoredInstance>,
     pub held: Vec<Held>,
 }
 

@@ -82,7 +82,7 @@ impl Committer {
                 };
                 let Append { event, hops, .. } = append;
                 let row = TimerRow { timer, data: event.data.clone(), hops };
-                self.bury_timer(row, event, reason);
+                self.dead_letter_timer(row, event, reason);
             }
             Owner::Sink { replies, dropped } => {
                 self.write_letters_plainly(batch, replies, &dropped, reason, queue).await?;
@@ -91,7 +91,7 @@ impl Committer {
         Ok(())
     }
 
-    fn bury_timer(&self, row: TimerRow, event: Arc<Event>, reason: String) {
+    fn dead_letter_timer(&self, row: TimerRow, event: Arc<Event>, reason: String) {
         let TimerRef { plugin, instance, name, .. } = &row.timer;
         tracing::error!(%plugin, %instance, %name, %reason, "the event of a timer that is due cannot be appended to the log");
         // The timer of a plugin that is not served stays in the store: it fires when the host

@@ -14,9 +14,9 @@ impl Dispatcher {
     pub(super) fn compensate(&mut self, entry: &LogEntry) {
         let Some(id) = refused_letter(entry) else { return };
         // Else an operator has decided about the letter, and it goes as that says.
-        let Some(compensation) = self.around.refusals.compensate(id) else { return };
+        let Some(compensation) = self.context.refusals.compensate(id) else { return };
         self.changes.compensations.push(compensation);
-        self.changes.letters_closed.push(Closing {
+        self.changes.dead_letters_closed.push(Closing {
             id,
             status: DeadLetterStatus::Compensated,
             by: self.plugin.to_string(),

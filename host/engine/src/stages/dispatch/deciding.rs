@@ -103,7 +103,7 @@ impl Dispatcher {
         };
         let summary = summary(&decision, &sent, &answers, letter);
         let written = decision.state.clone().map(|data| State { version: made_by.of_state, data });
-        let previous = self.residents.get(key).map(|instance| instance.decided);
+        let previous = self.instance_cache.get(key).map(|instance| instance.decided);
         self.changes.decisions.push(DecisionRecord {
             position,
             plugin: self.plugin.clone(),
@@ -145,7 +145,7 @@ impl Dispatcher {
         now: Timestamp,
         hops: Hops,
     ) -> Vec<Key> {
-        let before = self.residents.get(key);
+        let before = self.instance_cache.get(key);
         let mut claimed = Vec::new();
         let mut instance = match before {
             Some(instance) => Instance::clone(instance),
@@ -178,7 +178,7 @@ impl Dispatcher {
     /// An instance is over: its timers are cleared, and what comes for the keys that it had
     /// claimed is no longer for it.
     pub(super) fn release_all(&mut self, key: &Key) {
-        let (claims, timers) = self.residents.release_all(key);
+        let (claims, timers) = self.instance_cache.release_all(key);
         let released = claims.into_iter().map(|claimed| ((claimed, key.clone()), false));
         self.changes.claims.extend(released);
         self.changes.timers.extend(timers.into_iter().map(|name| ((key.clone(), name), None)));
@@ -188,7 +188,7 @@ impl Dispatcher {
     fn take_fired(&mut self, key: &Key, event: &Event) {
         if event.event_type == reserved::TIMER_FIRED
             && let Some(name) = event.subject.as_deref().map(TimerName::from)
-            && self.residents.clear_timer(key, &name)
+            && self.instance_cache.clear_timer(key, &name)
         {
             self.changes.timers.insert((key.clone(), name), None);
         }
@@ -197,7 +197,7 @@ impl Dispatcher {
     /// The instance's next version, for memory and for the next commit.
     pub(super) fn write(&mut self, instance: Arc<Instance>) {
         self.changes.instances.insert(instance.key.clone(), Arc::clone(&instance));
-        self.residents.write(instance, self.handed_over + 1);
+        self.instance_cache.write(instance, self.handed_over + 1);
     }
 
     fn change_timers(
@@ -220,12 +220,12 @@ impl Dispatcher {
                         due,
                         set_by,
                     };
-                    self.residents.set_timer(instance, name.clone(), Timer { due, set_by });
+                    self.instance_cache.set_timer(instance, name.clone(), Timer { due, set_by });
                     let row = TimerRow { timer, data, hops };
                     self.changes.timers.insert((instance.clone(), name), Some(row));
                 }
                 TimerChange::Cancel(name) => {
-                    if self.residents.clear_timer(instance, &name) {
+                    if self.instance_cache.clear_timer(instance, &name) {
                         self.changes.timers.insert((instance.clone(), name), None);
                     }
                 }
@@ -237,13 +237,13 @@ impl Dispatcher {
         for change in changes {
             match change {
                 KeyChange::Claim(key) => {
-                    if key != *instance && self.residents.claim(instance, key.clone()) {
+                    if key != *instance && self.instance_cache.claim(instance, key.clone()) {
                         self.changes.claims.insert((key.clone(), instance.clone()), true);
                         claimed.push(key);
                     }
                 }
                 KeyChange::Release(key) => {
-                    if self.residents.release(instance, &key) {
+                    if self.instance_cache.release(instance, &key) {
                         self.changes.claims.insert((key.clone(), instance.clone()), false);
                         claimed.retain(|claimed| *claimed != key);
                     }
@@ -266,7 +266,7 @@ impl Dispatcher {
         }
         let identity = DecisionIdentity::new(&self.plugin, entry.hops.origin(), &entry.event, key);
         let (source, time) = (identity::source(&self.plugin), now.to_rfc3339());
-        let started = || self.residents.get(key).map_or(entry.position, |found| found.started);
+        let started = || self.instance_cache.get(key).map_or(entry.position, |found| found.started);
         let instance = self.manifest.role.has_instances().then(started);
         let mut sent = Vec::with_capacity(messages.len());
         for (index, message) in messages.iter().enumerate() {
@@ -274,8 +274,8 @@ impl Dispatcher {
             // What an enricher publishes is for the outside; other events leave where a route says so.
             let leaves = is_command || self.manifest.role == Role::Enricher;
             let sink = match leaves {
-                true => Some(self.around.routes.sink(&message.event_type)),
-                false => self.around.routes.configured(&message.event_type),
+                true => Some(self.context.routes.sink(&message.event_type)),
+                false => self.context.routes.configured(&message.event_type),
             };
             let event = Event {
                 id: identity.message_id(index),
@@ -336,13 +336,13 @@ impl Dispatcher {
                 "the handler asked in more than {ROUNDS_MAX} rounds for one event"
             )));
         }
-        let around = &self.around;
+        let context = &self.context;
         let failed_at = delivery.troubles.as_ref().and_then(|troubles| troubles.failed_at.clone());
         let pending: Vec<BoxFuture<'static, Result<Answer, Failed>>> = fresh
             .into_iter()
             .map(|question| -> BoxFuture<'static, Result<Answer, Failed>> {
-                let (plugin, lookups) = (plugin.clone(), Arc::clone(&around.lookups));
-                let (store, failed_at) = (Arc::clone(&around.store), failed_at.clone());
+                let (plugin, lookups) = (plugin.clone(), Arc::clone(&context.lookups));
+                let (store, failed_at) = (Arc::clone(&context.store), failed_at.clone());
                 Box::pin(async move {
                     let found =
                         answer(&plugin, &question, position, &lookups, failed_at.as_ref(), &*store);
@@ -357,7 +357,7 @@ impl Dispatcher {
             .collect();
         let (key, generation) = (key.clone(), self.generation_of(key));
         let mut pending = detached(try_join_all(pending));
-        let patience = around.wait_in_memory_max;
+        let patience = context.wait_in_memory_max;
         self.asks.push(Box::pin(async move {
             let answers = match tokio::time::timeout(patience, &mut pending).await {
                 Ok(arrived) => Answers::Arrived(arrived),
@@ -407,7 +407,7 @@ impl Dispatcher {
 
     pub(super) fn fail(&mut self, key: &Key, position: Position, failed: Failed) {
         let Failed { unanswered, charge } = failed;
-        let (plugin, retry) = (&self.plugin, &self.around.retry);
+        let (plugin, retry) = (&self.plugin, &self.context.retry);
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
         let attempt = delivery.attempt;
         let LogEntry { event, hops, .. } = &delivery.entry;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::changes::resolve::{Action, ResolveError, ResolveRequest, keep_reserved};
 use crate::model::{DeadLetter, Event, Key, reserved};
 use crate::pure::correlate::correlate;
-use crate::seams::store::Loaded;
+use crate::seams::store::StoredInstance;
 use crate::stages::detached::detached;
 
 use super::{Dispatcher, Via};
@@ -25,7 +25,7 @@ const READ_RETRY: Duration = Duration::from_millis(200);
 pub(super) struct Rerouted {
     request: ResolveRequest,
     keys: Keys,
-    instances: Vec<Loaded>,
+    instances: Vec<StoredInstance>,
 }
 
 /// The correlation keys of a letter's event.
@@ -76,7 +76,7 @@ impl Dispatcher {
             }
         };
         let Some(key) = letter.key.clone() else { return Some(request) };
-        if let Err(refused) = self.check_letter(&key, letter) {
+        if let Err(refused) = self.check_dead_letter(&key, letter) {
             self.answer(request.reply, Err(refused));
             return None;
         }
@@ -97,7 +97,7 @@ impl Dispatcher {
 
     /// Asks the store about the instances that the event named, and names now.
     fn reroute(&mut self, key: Key, keys: Keys, request: ResolveRequest) {
-        let (store, plugin) = (Arc::clone(&self.around.store), self.plugin.clone());
+        let (store, plugin) = (Arc::clone(&self.context.store), self.plugin.clone());
         let mut all = vec![key];
         all.extend(keys.before.iter().chain(&keys.after).cloned());
         self.reroutes.push(detached(async move {
@@ -122,7 +122,7 @@ impl Dispatcher {
             ResolveError::Edited { id, reason }
         });
         // Another request may have resolved it meanwhile.
-        let route = self.check_letter(&key, &letter).and(route);
+        let route = self.check_dead_letter(&key, &letter).and(route);
         let outcome = match route {
             Ok(Route::Stay) => self.resolve(&key, letter, resolution),
             Ok(Route::Move) => {
@@ -135,12 +135,17 @@ impl Dispatcher {
         self.answer(reply, outcome);
     }
 
-    fn route_of(&self, key: &Key, keys: &Keys, stored: Vec<Loaded>) -> Result<Route, String> {
+    fn route_of(
+        &self,
+        key: &Key,
+        keys: &Keys,
+        stored: Vec<StoredInstance>,
+    ) -> Result<Route, String> {
         let mut own = BTreeSet::from([key.clone()]);
         let mut has_it = None;
-        for Loaded { instance, claims, .. } in stored {
+        for StoredInstance { instance, claims, .. } in stored {
             // What is in memory may be newer.
-            let claims = self.residents.claims_of(&instance.key).unwrap_or(&claims);
+            let claims = self.instance_cache.claims_of(&instance.key).unwrap_or(&claims);
             let has = |keys: &BTreeSet<Key>| {
                 keys.iter().any(|k| *k == instance.key || claims.contains(k))
             };

@@ -26,8 +26,8 @@ impl Dispatcher {
     /// The instance is over. Its state stays, for whoever asks what it was.
     pub(super) fn end(&mut self, key: &Key, position: Position) {
         let Some(delivery) = self.lanes.finish(key, position.0) else { return };
-        let Some(before) = self.residents.get(key) else { return };
-        let now = (self.around.clock)();
+        let Some(before) = self.instance_cache.get(key) else { return };
+        let now = (self.context.clock)();
         let mut instance = Instance::clone(before);
         let previous = instance.decided;
         instance.status = InstanceStatus::Ended;
@@ -63,7 +63,7 @@ impl Dispatcher {
         for key in keys {
             if !self.lanes.contains(&key)
                 && !self.parking.contains(&key)
-                && self.residents.remove_finished(&key, self.durable, self.handed_over + 1)
+                && self.instance_cache.remove_finished(&key, self.durable, self.handed_over + 1)
             {
                 count += 1;
                 self.changes.instances_removed.insert(key);

@@ -184,7 +184,7 @@ impl Dispatcher {
         let (position, keys) = (event.entry.position, Arc::clone(&event.keys));
         self.holds.insert(event);
         for key in keys.iter() {
-            for instance in self.residents.reached_by(key) {
+            for instance in self.instance_cache.reached_by(key) {
                 self.reach_by_earlier_claim(position, &instance);
             }
         }
@@ -206,7 +206,7 @@ impl Dispatcher {
     /// An instance had claimed a key of an event before the event is known here. The last
     /// that it decided is the one that claimed: what it claims, it decides next.
     pub(super) fn reach_by_earlier_claim(&mut self, position: Position, instance: &Key) {
-        match self.residents.get(instance).map(|instance| instance.place) {
+        match self.instance_cache.get(instance).map(|instance| instance.place) {
             Some(place) if place > self.place => {
                 let claims = self.holds.claimed_ahead.entry(place).or_default();
                 claims.push((position, instance.clone()));
@@ -341,7 +341,7 @@ impl Dispatcher {
             self.changes.held.insert((position, key.clone()), None);
         }
         if held.reached.is_empty() {
-            self.bury(&held.entry, None, reason, 0);
+            self.dead_letter(&held.entry, None, reason, 0);
         } else {
             tracing::error!(plugin = %self.plugin, %position, %reason, "an event is held no longer");
         }
@@ -365,11 +365,11 @@ impl Dispatcher {
 
     /// The wall clock has reached a deadline, and no event tells that the log has, too.
     pub(super) fn check_log(&mut self) {
-        let date = (self.around.clock)();
+        let date = (self.context.clock)();
         let is_due = self.holds.next_deadline().is_some_and(|until| until <= date);
         if is_due && self.log_check.is_none() && self.has_decided_all() {
             let (reply, head) = oneshot::channel();
-            let _ = self.around.work.send(Work::Head(reply));
+            let _ = self.context.work.send(Work::Head(reply));
             self.log_check = Some(LogCheck { date, head });
         }
     }
@@ -385,7 +385,7 @@ impl Dispatcher {
     }
 
     fn has_decided_all(&self) -> bool {
-        self.flights.is_empty() && self.chunks.is_empty() && self.place.0 == self.around.log.head()
+        self.flights.is_empty() && self.chunks.is_empty() && self.place.0 == self.context.log.head()
     }
 
     fn write_held(&mut self, position: Position) {

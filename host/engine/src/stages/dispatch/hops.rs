@@ -23,7 +23,7 @@ impl Dispatcher {
         position: Position,
         decision: &Decision,
     ) -> Result<(), String> {
-        let hops_max = self.around.hops_max;
+        let hops_max = self.context.hops_max;
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return Ok(()) };
         let entry = &delivery.entry;
         let made = made(decision, delivery.now.unwrap_or(entry.received_at));

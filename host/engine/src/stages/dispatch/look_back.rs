@@ -106,7 +106,7 @@ impl Dispatcher {
             *self.look_backs.keys.entry(claim.clone()).or_default() += 1;
         }
         let accepted_at = self.lanes.get_mut(key, position.0).and_then(|d| d.accepted_at);
-        let claimed_at = accepted_at.unwrap_or_else(|| (self.around.clock)());
+        let claimed_at = accepted_at.unwrap_or_else(|| (self.context.clock)());
         let (key, made_by) = (key.clone(), made_by.clone());
         let waiting = Waiting { key, position, decision, state, made_by, claims, claimed_at };
         match unknown.is_empty() {
@@ -117,7 +117,7 @@ impl Dispatcher {
     }
 
     fn find_instances(&mut self, waiting: Waiting, keys: Vec<Key>) {
-        let (store, plugin) = (Arc::clone(&self.around.store), self.plugin.clone());
+        let (store, plugin) = (Arc::clone(&self.context.store), self.plugin.clone());
         self.look_backs.under_way.push(detached(async move {
             loop {
                 match store.load(&plugin, &keys).await {
@@ -131,7 +131,7 @@ impl Dispatcher {
     }
 
     fn read_decided(&mut self, waiting: Waiting, hold_max: Duration) {
-        let (store, plugin) = (Arc::clone(&self.around.store), self.plugin.clone());
+        let (store, plugin) = (Arc::clone(&self.context.store), self.plugin.clone());
         let since = waiting.claimed_at.before(hold_max);
         let is_held = |s: &&Arc<Subscription>| matches!(s.absent, Absent::Hold(_));
         let held: Vec<_> = self.subscriptions.values().filter(is_held).cloned().collect();
@@ -159,15 +159,15 @@ impl Dispatcher {
         let (mut claims, mut unknown) = (Vec::new(), Vec::new());
         for change in &decision.keys {
             let KeyChange::Claim(key) = change else { continue };
-            let has_it = self.residents.claims_of(own).is_some_and(|own| own.contains(key));
+            let has_it = self.instance_cache.claims_of(own).is_some_and(|own| own.contains(key));
             if has_it || key == own || claims.contains(key) {
                 continue;
             }
-            let is_unknown = !self.residents.is_known(key);
+            let is_unknown = !self.instance_cache.is_known(key);
             if is_unknown {
                 unknown.push(key.clone());
             }
-            if is_unknown || self.residents.get(key).is_some() {
+            if is_unknown || self.instance_cache.get(key).is_some() {
                 claims.push(key.clone());
             }
         }
@@ -178,7 +178,7 @@ impl Dispatcher {
         match looked {
             LookedBack::Instances(waiting, found) => {
                 self.take_in(found);
-                let is_there = |claim: &Key| self.residents.get(claim).is_some();
+                let is_there = |claim: &Key| self.instance_cache.get(claim).is_some();
                 match self.hold_max.filter(|_| waiting.claims.iter().any(is_there)) {
                     Some(hold_max) => self.read_decided(waiting, hold_max),
                     None => self.claim_now(waiting, Vec::new()),

@@ -22,15 +22,15 @@
 //! behind.
 
 mod compensating;
+mod dead_letters;
 mod deciding;
 mod edits;
 mod ending;
 mod holds;
 mod hops;
-mod letters;
+mod instance_cache;
 mod look_back;
 mod reading;
-mod residents;
 mod routing;
 mod swap;
 mod unwritable;
@@ -52,7 +52,7 @@ use crate::changes::jobs::{Caller, GROUP_MAX, Group, Job, JobResult};
 use crate::changes::readers::{Reader, Readers};
 use crate::changes::rejection::{Rejection, Rejections};
 use crate::changes::requests::PluginRequest;
-use crate::changes::resolve::LetterIds;
+use crate::changes::resolve::DeadLetterIds;
 use crate::changes::tail::Tail;
 use crate::changes::waits::Waits;
 use crate::changes::{PluginChanges, Work};
@@ -74,11 +74,11 @@ use crate::stages::shard::Shards;
 use crate::{Clock, Routes};
 
 use holds::{Holds, LogCheck};
+use instance_cache::InstanceCache;
 use look_back::LookBacks;
 use reading::{Chunk, Found};
-use residents::Residents;
 pub use swap::Versions;
-use swap::{Serving, Trial};
+use swap::{CanaryVersion, ServingVersion};
 pub use unwritable::Caution;
 use unwritable::HandedOver;
 
@@ -103,7 +103,7 @@ const CURSOR_DELAY: Duration = Duration::from_millis(100);
 
 /// What every dispatcher works with.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct DispatchContext {
     pub shards: Shards,
     pub store: Arc<dyn Store>,
     pub lookups: Arc<Lookups>,
@@ -118,7 +118,7 @@ pub struct Surroundings {
     pub log: Arc<Tail<LogEntry>>,
     pub readers: Arc<Readers>,
     pub work: mpsc::UnboundedSender<Work>,
-    pub letter_ids: Arc<LetterIds>,
+    pub dead_letter_ids: Arc<DeadLetterIds>,
     pub rejections: Rejections,
     pub refusals: Arc<Refusals>,
 }
@@ -153,10 +153,10 @@ pub struct Inbox {
 }
 
 pub struct Dispatcher {
-    around: Surroundings,
-    serving: Serving,
+    context: DispatchContext,
+    serving: ServingVersion,
     /// What the share of keys has that a canary serves.
-    trial: Option<Trial>,
+    trial: Option<CanaryVersion>,
     /// How many versions have served here; each has its number.
     generations: u32,
     /// Of versions that serve, or may have calls under way.
@@ -197,14 +197,14 @@ pub struct Dispatcher {
     waits: Waits<Key, Option<Box<Troubles>>>,
     /// Letters that are being redriven.
     redriving: HashMap<DeadLetterId, DeadLetter>,
-    /// Letters without a key that this life has resolved.
+    /// Letters without a key that this epoch has resolved.
     requeued: BTreeSet<DeadLetterId>,
     /// Open flights by the keys they name.
     open: HashMap<Key, BTreeSet<Position>>,
     holds: Holds,
     look_backs: LookBacks,
     log_check: Option<LogCheck>,
-    residents: Residents,
+    instance_cache: InstanceCache,
     changes: PluginChanges,
     /// What the decisions in `changes` take of memory,
     decided_bytes: usize,
@@ -223,7 +223,7 @@ pub struct Dispatcher {
     asks: FuturesUnordered<BoxFuture<'static, Asked>>,
     /// Questions whose deliveries have left memory.
     slow_asks: usize,
-    resumes: FuturesUnordered<BoxFuture<'static, letters::Resumed>>,
+    resumes: FuturesUnordered<BoxFuture<'static, dead_letters::Resumed>>,
     reroutes: FuturesUnordered<BoxFuture<'static, edits::Rerouted>>,
     rejections: mpsc::UnboundedSender<Rejection>,
     caution: Caution,
@@ -324,7 +324,7 @@ impl Dispatcher {
     /// # Errors
     /// If the plugin's instances cannot be read.
     pub async fn recover(
-        around: Surroundings,
+        context: DispatchContext,
         beginning: Beginning,
     ) -> Result<(Self, Inbox), ReadError> {
         let Beginning { handler, canary, recovered, missed_to, requests, versions, caution } =
@@ -334,13 +334,13 @@ impl Dispatcher {
         let subscriptions = swap::subscriptions(&manifest);
         let (results, results_of) = mpsc::unbounded_channel();
         let progress = recovered.progress;
-        let waiting_max = around.waiting_max;
-        let (log, types) = (Arc::clone(&around.log), swap::types(&manifest));
-        let reader = around.readers.register(plugin.clone(), types, || log.head());
-        let (rejections, rejections_of) = around.rejections.begin(&plugin);
+        let waiting_max = context.waiting_max;
+        let (log, types) = (Arc::clone(&context.log), swap::types(&manifest));
+        let reader = context.readers.register(plugin.clone(), types, || log.head());
+        let (rejections, rejections_of) = context.rejections.begin(&plugin);
         let mut dispatcher = Self {
-            around,
-            serving: Serving { handler, generation: 0 },
+            context,
+            serving: ServingVersion { handler, generation: 0 },
             trial: None,
             generations: 1,
             versions: BTreeMap::from([(0, swap::PluginVersion::of(&manifest))]),
@@ -373,7 +373,7 @@ impl Dispatcher {
             holds: Holds::default(),
             look_backs: LookBacks::default(),
             log_check: None,
-            residents: Residents::new(0, true),
+            instance_cache: InstanceCache::new(0, true),
             changes: PluginChanges::default(),
             decided_bytes: 0,
             decision_bytes: DECISION_BYTES,
@@ -397,7 +397,7 @@ impl Dispatcher {
         if dispatcher.manifest.role.has_instances() {
             dispatcher.restore().await?;
         }
-        dispatcher.bury_timers_again();
+        dispatcher.dead_letter_timers_again();
         let inbox = Inbox { results: results_of, requests, versions, rejections: rejections_of };
         Ok((dispatcher, inbox))
     }
@@ -444,7 +444,7 @@ impl Dispatcher {
                 biased;
                 () = stop.cancelled() => break,
                 Some(rejection) = inbox.rejections.recv() => match rejection {
-                    Rejection::Timer(timer) => self.bury_timer(timer),
+                    Rejection::Timer(timer) => self.dead_letter_timer(timer),
                     Rejection::Changes { reason, batch } => {
                         return self.begin_again(&reason, &batch, &mut inbox, &stop).await;
                     }
@@ -485,7 +485,7 @@ impl Dispatcher {
         }
         // Whoever takes the plugin up again begins with what is stored.
         for durable in self.becoming_durable {
-            // The committer is gone: nothing more becomes durable in this life.
+            // The committer is gone: nothing more becomes durable in this epoch.
             if durable.is_terminated() || durable.await.is_err() {
                 break;
             }
@@ -496,7 +496,7 @@ impl Dispatcher {
     fn sleep(&self, waited_since: Option<Instant>) -> Duration {
         let lanes = self.lanes.next_wake().into_iter().chain(self.waits.next_wake()).min();
         let lanes = lanes.map(|at| at.saturating_duration_since(Instant::now()));
-        let date = (self.around.clock)();
+        let date = (self.context.clock)();
         // What is due already waits for something else.
         let holds = self.holds.next_deadline().filter(|until| *until > date);
         let holds = holds.map(|until| until.since(date).min(DATE_SLEEP_MAX));
@@ -556,7 +556,7 @@ impl Dispatcher {
         if self.calls * self.decision_bytes <= 2 * DECIDED_BYTES_MAX {
             return;
         }
-        let jobs = self.around.shards.recall(&self.plugin, &self.results);
+        let jobs = self.context.shards.recall(&self.plugin, &self.results);
         self.calls -= jobs.len();
         for job in jobs {
             self.lanes.put_back(&job.key, job.position.0, Instant::now());
@@ -571,7 +571,7 @@ impl Dispatcher {
         self.calls += jobs.len();
         let trial = self.trial.as_ref().filter(|trial| trial.generation == generation);
         let handler = trial.map_or(&self.serving.handler, |trial| &trial.handler);
-        self.around.shards.call(Group {
+        self.context.shards.call(Group {
             caller: Caller { plugin: self.plugin.clone(), is_canary: trial.is_some() },
             handler: Arc::clone(handler),
             jobs,
@@ -581,8 +581,8 @@ impl Dispatcher {
 
     /// The input of the call for a delivery.
     fn input(&mut self, key: &Key, position: Position) -> Option<Call> {
-        let now = (self.around.clock)();
-        let state = self.residents.get(key).and_then(|instance| instance.state.clone());
+        let now = (self.context.clock)();
+        let state = self.instance_cache.get(key).and_then(|instance| instance.state.clone());
         let plugin = &self.plugin;
         let delivery = self.lanes.get_mut(key, position.0)?;
         Some(Call {
@@ -624,7 +624,7 @@ impl Dispatcher {
         self.handed_over += 1;
         self.dirty = Dirty::Clean;
         // The committer is gone only when the whole engine ends or recovers.
-        let _ = self.around.work.send(Work::Plugin(Box::new(changes)));
+        let _ = self.context.work.send(Work::Plugin(Box::new(changes)));
     }
 
     fn count_durable(&mut self) {

@@ -11,10 +11,10 @@ use std::time::Duration;
 use crate::changes::tail::Next;
 use crate::model::{Key, LogEntry, Position, Subscription, Timestamp, reserved};
 use crate::pure::correlate::correlate;
-use crate::seams::store::{Loaded, Page, ReadError};
+use crate::seams::store::{Page, ReadError, StoredInstance};
 use crate::stages::detached::detached;
 
-use super::residents::Residents;
+use super::instance_cache::InstanceCache;
 use super::{Dirty, Dispatcher, FLIGHT_BYTES_MAX, FLIGHTS_MAX, is_for_instance};
 
 /// Chunks that wait for their instances.
@@ -57,20 +57,20 @@ pub(super) enum Interest {
 /// All that the store has of some keys.
 pub(super) struct Found {
     pub(super) keys: Vec<Key>,
-    pub(super) instances: Vec<Loaded>,
+    pub(super) instances: Vec<StoredInstance>,
 }
 
 impl Dispatcher {
     /// Takes up what the last run left: instances, as far as they fit, and held events
     /// that instances claimed without having decided them.
     pub(super) async fn restore(&mut self) -> Result<(), ReadError> {
-        let (store, plugin) = (Arc::clone(&self.around.store), self.plugin.clone());
-        let bytes_max = self.around.instance_bytes_max;
+        let (store, plugin) = (Arc::clone(&self.context.store), self.plugin.clone());
+        let bytes_max = self.context.instance_bytes_max;
         let all = store.load_all(&plugin, bytes_max / BYTES_PER_INSTANCE).await?;
-        self.residents = Residents::new(bytes_max, all.is_some());
+        self.instance_cache = InstanceCache::new(bytes_max, all.is_some());
         let held = match all {
             Some(all) => {
-                all.instances.into_iter().for_each(|i| self.residents.insert_loaded(i));
+                all.instances.into_iter().for_each(|i| self.instance_cache.insert_loaded(i));
                 all.held
             }
             None => {
@@ -95,7 +95,7 @@ impl Dispatcher {
         self.flights.len() + waiting < FLIGHTS_MAX
             && self.flight_bytes + waiting_bytes < FLIGHT_BYTES_MAX
             && self.chunks.len() < CHUNKS_MAX
-            && !self.residents.is_full()
+            && !self.instance_cache.is_full()
     }
 
     /// Lets instances go if there are too many. Not while chunks or claims wait: what was
@@ -105,30 +105,30 @@ impl Dispatcher {
             return;
         }
         self.count_durable();
-        self.residents.forget_removed(self.durable);
-        if !self.residents.is_full() {
+        self.instance_cache.forget_removed(self.durable);
+        if !self.instance_cache.is_full() {
             return;
         }
         let (lanes, parking, claimers) = (&self.lanes, &self.parking, self.holds.claimers_ahead());
         let is_used =
             |key: &Key| lanes.contains(key) || parking.is_reading(key) || claimers.contains(key);
-        self.residents.sweep(self.durable, is_used);
+        self.instance_cache.sweep(self.durable, is_used);
     }
 
     pub(super) async fn read(&mut self) {
         let rows = match self.is_careful() {
             true => 1,
             // What does not fit is read again.
-            false if self.is_cut => self.around.entries_read_max.min(2 * self.load_keys),
-            false => self.around.entries_read_max,
+            false if self.is_cut => self.context.entries_read_max.min(2 * self.load_keys),
+            false => self.context.entries_read_max,
         };
         let page = Page { rows, bytes: READ_BYTES_MAX };
-        let (entries, end) = match self.around.log.read(self.read_to.0, page) {
+        let (entries, end) = match self.context.log.read(self.read_to.0, page) {
             Next::Caught => return,
             Next::Entries(entries, end) => (entries, Position(end)),
             Next::Behind => {
-                let head = Position(self.around.log.head());
-                match self.around.store.read_log(self.read_to, page).await {
+                let head = Position(self.context.log.head());
+                match self.context.store.read_log(self.read_to, page).await {
                     Ok(entries) => {
                         let end = entries.last().map_or(head, |last| last.position);
                         (entries, end)
@@ -205,7 +205,7 @@ impl Dispatcher {
         let Interest::Keys(_, keys) = interest else { return };
         for key in keys.iter() {
             if self.manifest.role.has_instances()
-                && !self.residents.is_known(key)
+                && !self.instance_cache.is_known(key)
                 && self.loading.insert(key.clone())
             {
                 missing.push(key.clone());
@@ -214,7 +214,7 @@ impl Dispatcher {
     }
 
     fn load(&mut self, keys: Vec<Key>) {
-        let (store, plugin) = (Arc::clone(&self.around.store), self.plugin.clone());
+        let (store, plugin) = (Arc::clone(&self.context.store), self.plugin.clone());
         self.loads.push_back(detached(async move {
             loop {
                 match store.load(&plugin, &keys).await {
@@ -229,7 +229,8 @@ impl Dispatcher {
     }
 
     pub(super) fn on_found(&mut self, found: Found) {
-        let state = |loaded: &Loaded| loaded.instance.state.as_ref().map_or(0, |s| s.data.len());
+        let state =
+            |loaded: &StoredInstance| loaded.instance.state.as_ref().map_or(0, |s| s.data.len());
         let bytes = found.instances.iter().map(state).sum();
         self.load_keys = load_keys(self.load_keys, found.keys.len(), bytes);
         self.take_in(found);
@@ -244,11 +245,11 @@ impl Dispatcher {
     pub(super) fn take_in(&mut self, found: Found) {
         let Found { keys, instances } = found;
         for instance in instances {
-            self.residents.insert_loaded(instance);
+            self.instance_cache.insert_loaded(instance);
         }
         for key in keys {
             self.loading.remove(&key);
-            self.residents.insert_known(&key);
+            self.instance_cache.insert_known(&key);
         }
     }
 

@@ -16,8 +16,8 @@ use crate::seams::handler::Call;
 
 use super::compensating::is_for_another;
 use super::holds::in_time;
+use super::instance_cache::InstanceCache;
 use super::reading::Interest;
-use super::residents::Residents;
 use super::{Delivery, Dirty, Dispatcher, Flight, Via, ending, is_for_instance};
 
 impl Delivery {
@@ -58,7 +58,7 @@ impl Dispatcher {
             }
             Interest::NoKey(reason) => {
                 self.counters.received += 1;
-                self.bury(&entry, None, reason, 1);
+                self.dead_letter(&entry, None, reason, 1);
                 return self.finish(position);
             }
         };
@@ -127,7 +127,7 @@ impl Dispatcher {
     fn open_flight(&mut self, position: Position, keys: &[Key]) {
         for key in keys {
             self.open.entry(key.clone()).or_default().insert(position);
-            for instance in self.residents.reached_by(key) {
+            for instance in self.instance_cache.reached_by(key) {
                 if self.flights.get(&position).is_some_and(|flight| flight.until.is_some()) {
                     self.reach_by_earlier_claim(position, &instance);
                 } else {
@@ -139,7 +139,7 @@ impl Dispatcher {
 
     /// A claim counts for later events.
     fn reach_if_in_order(&mut self, position: Position, instance: &Key) {
-        let place = self.residents.get(instance).map(|instance| instance.place);
+        let place = self.instance_cache.get(instance).map(|instance| instance.place);
         if place.is_some_and(|place| place < position) {
             self.reach(position, instance, None);
         }
@@ -183,7 +183,7 @@ impl Dispatcher {
         let ends = delivery.by_instance
             && ending::is_end(&delivery.entry.event)
             && self
-                .residents
+                .instance_cache
                 .get(key)
                 .is_some_and(|instance| !is_for_another(&delivery.entry.event, instance));
         if ends {
@@ -197,7 +197,7 @@ impl Dispatcher {
             Admission::Buffer => self.parking.buffer(key, delivery),
             Admission::Overflow(first) => {
                 let reason = too_many("events", key, first);
-                self.bury(&delivery.entry, Some(key), reason, 0);
+                self.dead_letter(&delivery.entry, Some(key), reason, 0);
                 self.settle(key, delivery.entry.position, delivery.via);
             }
         }
@@ -279,7 +279,7 @@ impl Dispatcher {
 
     /// Why an instance does not get to decide an event, if it does not.
     fn ignored(&mut self, key: &Key, position: Position) -> Option<Ignored> {
-        let instance = self.residents.get(key).cloned();
+        let instance = self.instance_cache.get(key).cloned();
         let delivery = self.lanes.get_mut(key, position.0)?;
         let Some(instance) = instance else {
             return (delivery.effect == Effect::Handle).then_some(Ignored::Absent);
@@ -296,10 +296,10 @@ impl Dispatcher {
             Effect::Start => Some(Ignored::Started),
             Effect::StartOrHandle => None,
             Effect::Handle if delivery.by_instance => {
-                is_superseded(&self.residents, key, delivery).then_some(Ignored::Superseded)
+                is_superseded(&self.instance_cache, key, delivery).then_some(Ignored::Superseded)
             }
             Effect::Handle => {
-                let claims = self.residents.claims_of(key);
+                let claims = self.instance_cache.claims_of(key);
                 let has = |named: &Key| {
                     named == key || claims.is_some_and(|claims| claims.contains(named))
                 };
@@ -334,7 +334,7 @@ impl Dispatcher {
             return self.park_behind_letter(key, position, reason, 1);
         }
         let Some(delivery) = self.lanes.finish(key, position.0) else { return };
-        self.bury(&delivery.entry, None, reason.to_owned(), 1);
+        self.dead_letter(&delivery.entry, None, reason.to_owned(), 1);
         self.settle(key, position, delivery.via);
     }
 
@@ -440,14 +440,14 @@ impl Dispatcher {
                 self.counters.received += 1;
                 let keys: Vec<&str> = flight.keys.iter().map(Key::as_str).collect();
                 let reason = format!("no instance has the key {}", keys.join(", "));
-                self.bury(&flight.entry, None, reason, 1);
+                self.dead_letter(&flight.entry, None, reason, 1);
             }
             Absent::Ignore | Absent::Fail => {}
         }
     }
 
     /// Makes a dead letter, behind which its key waits. The caller settles the delivery.
-    pub(super) fn bury(
+    pub(super) fn dead_letter(
         &mut self,
         entry: &LogEntry,
         key: Option<&Key>,
@@ -459,9 +459,9 @@ impl Dispatcher {
             plugin = %self.plugin, position = %entry.position, key = key.map(Key::as_str),
             attempts, %reason, "the event became a dead letter"
         );
-        let id = self.around.letter_ids.next();
+        let id = self.context.dead_letter_ids.next();
         if let Some(key) = key {
-            self.parking.bury(key, entry.position.0, id);
+            self.parking.dead_letter(key, entry.position.0, id);
         }
         self.changes.dead_letters.push(DeadLetter {
             id,
@@ -472,7 +472,7 @@ impl Dispatcher {
             reason,
             attempts,
             plugin_version: self.version_for(key),
-            at: (self.around.clock)(),
+            at: (self.context.clock)(),
             status: DeadLetterStatus::Open,
             resolved_by: None,
             resolved_reason: None,
@@ -509,13 +509,13 @@ fn is_for_completed(instance: &Instance, delivery: &Delivery) -> bool {
 }
 
 /// A fired timer that was replaced or cancelled by a decision before it.
-fn is_superseded(residents: &Residents, instance: &Key, delivery: &Delivery) -> bool {
+fn is_superseded(instance_cache: &InstanceCache, instance: &Key, delivery: &Delivery) -> bool {
     let event = &delivery.entry.event;
     if event.event_type != reserved::TIMER_FIRED {
         return false;
     }
     let set_by = event.extension(reserved::EXTENSION_SET_BY).and_then(|text| text.parse().ok());
     let name = event.subject.as_deref().map(TimerName::from);
-    let timer = name.and_then(|name| residents.timer(instance, &name));
+    let timer = name.and_then(|name| instance_cache.timer(instance, &name));
     timer.map(|timer| timer.set_by.0) != set_by
 }

@@ -29,14 +29,14 @@ pub struct Versions {
 }
 
 /// The version that serves all keys, but for those of a trial.
-pub(super) struct Serving {
+pub(super) struct ServingVersion {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) generation: u32,
 }
 
 /// The version that serves a share of the keys. It subscribes as the other does, so who
 /// gets an event does not depend on it.
-pub(super) struct Trial {
+pub(super) struct CanaryVersion {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) generation: u32,
     share: Share,
@@ -94,13 +94,13 @@ impl Dispatcher {
         self.hold_max = look_back::hold_max(&self.subscriptions);
         self.manifest = manifest.clone();
         let generation = self.next_generation(&handler);
-        self.serving = Serving { handler, generation };
+        self.serving = ServingVersion { handler, generation };
         // What was read and is not routed may mean something else to this version.
         self.chunks.clear();
         self.loads = FuturesOrdered::new();
         self.loading.clear();
         self.read_to = self.place;
-        self.reader.subscribe(types(&self.manifest), || self.around.log.head());
+        self.reader.subscribe(types(&self.manifest), || self.context.log.head());
     }
 
     pub(super) fn try_beside(&mut self, canary: Option<Canary>) {
@@ -111,7 +111,7 @@ impl Dispatcher {
             Some(trial) => trial.generation,
             None => self.next_generation(&handler),
         };
-        self.trial = Some(Trial { handler, generation, share });
+        self.trial = Some(CanaryVersion { handler, generation, share });
     }
 
     fn next_generation(&mut self, handler: &Arc<dyn Handler>) -> u32 {
@@ -144,7 +144,7 @@ impl Dispatcher {
     /// Takes back the calls that nobody has begun: behind a version that spins they
     /// would wait for ever.
     pub(super) fn recall(&mut self) {
-        let jobs = self.around.shards.recall(&self.plugin, &self.results);
+        let jobs = self.context.shards.recall(&self.plugin, &self.results);
         self.calls -= jobs.len();
         for job in jobs {
             self.start_over(&job.key, job.position);

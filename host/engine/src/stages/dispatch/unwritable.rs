@@ -186,7 +186,7 @@ impl Dispatcher {
                         Rejection::Changes { reason, batch } => {
                             return HandedOver::Rejected(reason, batch);
                         }
-                        Rejection::Timer(timer) => self.bury_timer(timer),
+                        Rejection::Timer(timer) => self.dead_letter_timer(timer),
                     },
                     told = &mut durable => match told {
                         Ok(()) => break,
@@ -259,7 +259,7 @@ impl Dispatcher {
             return false;
         };
         match remedy {
-            Remedy::Bury => self.bury(entry, Some(key), reason, 0),
+            Remedy::Bury => self.dead_letter(entry, Some(key), reason, 0),
             Remedy::Discard => self.discard_unwritable(entry.position, Some(key), &reason),
         }
         self.settle(key, entry.position, delivery.via);
@@ -304,22 +304,22 @@ impl Dispatcher {
     }
 
     /// Buries the event of a timer that is due, and that the store cannot append to the log.
-    pub(super) fn bury_timer(&mut self, timer: TimerRejection) {
+    pub(super) fn dead_letter_timer(&mut self, timer: TimerRejection) {
         self.count_durable();
         self.caution.timers.retain(|(commit, _)| *commit > self.durable);
         self.caution.timers.push((self.handed_over + 1, timer.clone()));
         let TimerRejection { row, event, reason } = timer;
-        let received_at = (self.around.clock)();
+        let received_at = (self.context.clock)();
         let entry = LogEntry { position: row.timer.set_by, received_at, event, hops: row.hops };
         self.counters.received += 1;
-        self.bury(&entry, None, format!("the timer cannot fire: {reason}"), 0);
+        self.dead_letter(&entry, None, format!("the timer cannot fire: {reason}"), 0);
         self.changes.timers_fired.push(row.timer);
     }
 
     /// Buries the timers again of which the dispatcher before had not told the store.
-    pub(super) fn bury_timers_again(&mut self) {
+    pub(super) fn dead_letter_timers_again(&mut self) {
         for (_, timer) in std::mem::take(&mut self.caution.timers) {
-            self.bury_timer(timer);
+            self.dead_letter_timer(timer);
         }
     }
 }

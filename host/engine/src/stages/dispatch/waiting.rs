@@ -17,7 +17,7 @@ const SLOW_ASKS_MAX: usize = 4_096;
 
 impl Dispatcher {
     pub(super) fn restore_parked(&mut self, parked: &[ParkedKey<Key>]) {
-        let today = (self.around.clock)();
+        let today = (self.context.clock)();
         for ParkedKey { key, letters, waiting, waits } in parked {
             let wait = waits.first();
             self.parking.restore(key, letters, waiting, wait.map(|wait| wait.place));
@@ -36,7 +36,7 @@ impl Dispatcher {
         reason: &str,
         until: Instant,
     ) {
-        if until <= after(Instant::now(), self.around.wait_in_memory_max) {
+        if until <= after(Instant::now(), self.context.wait_in_memory_max) {
             return self.lanes.put_back(key, position.0, until);
         }
         self.leave_memory(key, position, reason, Some(until));
@@ -73,7 +73,7 @@ impl Dispatcher {
         if let Some((attempt, troubles)) = failed
             && self.parking.is_aside(key, position.0)
         {
-            let today = (self.around.clock)();
+            let today = (self.context.clock)();
             let row = self.waits.begin(key, (position.0, attempt), reason, troubles, until, today);
             self.changes.waits.insert(key.clone(), Some(row));
             self.parking.sleep(key, position.0);

@@ -3,7 +3,7 @@
 //! portion of its rows is read back.
 //!
 //! So a key that is slow takes a bounded part of a sink's memory, and the other keys go on. A
-//! key is never here and in `parking` at once: the outlet parks what is here when a message of
+//! key is never here and in `parking` at once: the sink lanes parks what is here when a message of
 //! the key becomes a dead letter.
 
 use std::collections::{BTreeSet, VecDeque};

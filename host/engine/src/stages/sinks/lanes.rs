@@ -23,12 +23,13 @@ use crate::Clock;
 use crate::changes::outbox::{MessageTail, OutboxReader};
 use crate::changes::rejection::LettersDropped;
 use crate::changes::resolve::{
-    Action, LetterIds, Resolution, ResolveError, ResolveRequest, keep_reserved, write_letter,
+    Action, DeadLetterIds, Resolution, ResolveError, ResolveRequest, keep_reserved,
+    write_dead_letter,
 };
 use crate::changes::waits::Waits;
 use crate::changes::{SinkChanges, Work};
 use crate::engine::Settings;
-use crate::model::OpenLetter;
+use crate::model::OpenDeadLetter;
 use crate::model::json;
 use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, Key,
@@ -117,7 +118,7 @@ enum Via {
     Letter(DeadLetterId),
 }
 
-/// What comes to an outlet from outside its stage's own loop.
+/// What comes to an sink lanes from outside its stage's own loop.
 pub enum Errand {
     Resolve(Box<ResolveRequest>),
     Resumed(Box<Resumed>),
@@ -135,7 +136,7 @@ pub struct Resumed {
     deferred: bool,
 }
 
-pub struct Outlet {
+pub struct SinkLanes {
     pub sink: SinkName,
     pub lanes: Lanes<Lane, Parcel>,
     pub order: Order,
@@ -150,7 +151,7 @@ pub struct Outlet {
     redriving: HashMap<DeadLetterId, DeadLetter>,
     requests: mpsc::UnboundedReceiver<ResolveRequest>,
     resumes: FuturesUnordered<BoxFuture<'static, Resumed>>,
-    letter_ids: Arc<LetterIds>,
+    dead_letter_ids: Arc<DeadLetterIds>,
     refusals: Arc<Refusals>,
     compensated: mpsc::UnboundedReceiver<Refusal>,
     reader: OutboxReader,
@@ -169,13 +170,13 @@ pub struct Outlet {
     clock: Clock,
 }
 
-impl Outlet {
+impl SinkLanes {
     pub fn new(
         recovered: RecoveredSink,
         order: Order,
         mut reader: OutboxReader,
         requests: mpsc::UnboundedReceiver<ResolveRequest>,
-        letter_ids: Arc<LetterIds>,
+        dead_letter_ids: Arc<DeadLetterIds>,
         refusals: Arc<Refusals>,
         settings: &Settings,
         work: mpsc::UnboundedSender<Work>,
@@ -184,7 +185,7 @@ impl Outlet {
         let progress = recovered.progress;
         reader.place = Sequence(progress.cursor.settled);
         let (dropped, dropped_of) = mpsc::unbounded_channel();
-        let mut outlet = Self {
+        let mut lanes = Self {
             sink: progress.sink,
             lanes: Lanes::default(),
             order,
@@ -196,7 +197,7 @@ impl Outlet {
             redriving: HashMap::default(),
             requests,
             resumes: FuturesUnordered::new(),
-            letter_ids,
+            dead_letter_ids,
             compensated: refusals.told(&reader.sink),
             refusals,
             reader,
@@ -212,13 +213,13 @@ impl Outlet {
             dropped_of,
             clock,
         };
-        outlet.restore(&recovered.parked);
-        outlet
+        lanes.restore(&recovered.parked);
+        lanes
     }
 
     /// Takes up what the last run put aside, perhaps in another order.
     fn restore(&mut self, parked: &[ParkedKey<MessageLane>]) {
-        type Aside = (Vec<OpenLetter>, Vec<u64>, Option<Wait>);
+        type Aside = (Vec<OpenDeadLetter>, Vec<u64>, Option<Wait>);
         let mut lanes: BTreeMap<Lane, Aside> = BTreeMap::new();
         for ParkedKey { key, letters, waiting, waits } in parked {
             let lane = |place| Lane::new(self.order, &key.plugin, &key.key, place);
@@ -368,7 +369,7 @@ impl Outlet {
             Via::Letter(id) => {
                 let Some(mut letter) = self.redriving.remove(&id) else { return };
                 letter.status = DeadLetterStatus::Redriven;
-                write_letter(&mut self.changes.dead_letters, letter);
+                write_dead_letter(&mut self.changes.dead_letters, letter);
                 self.end_wait(lane, sequence);
                 self.parking.resolve(lane, sequence);
             }
@@ -461,7 +462,7 @@ impl Outlet {
 
     /// A taken message becomes a dead letter; its lane waits behind it. If it was a
     /// command, the instance that sent it is told by an event.
-    pub fn bury(&mut self, lane: &Lane, sequence: u64, reason: &str, now: Timestamp) {
+    pub fn dead_letter(&mut self, lane: &Lane, sequence: u64, reason: &str, now: Timestamp) {
         for (order, parcel) in self.lanes.clear(lane) {
             self.reader.bytes.subtract(parcel.message.event.bytes());
             let failed = order == sequence;
@@ -494,7 +495,7 @@ impl Outlet {
             sink = %self.sink, id = %message.event.id, message_type = %message.event.event_type,
             attempts, %reason, "the message became a dead letter"
         );
-        let id = self.letter_ids.next();
+        let id = self.dead_letter_ids.next();
         if message.kind == MessageKind::Command {
             let event = undeliverable(&message, id, attempts, reason, now);
             self.changes.reserved.push((event, message.hops.after(1)));
@@ -503,7 +504,7 @@ impl Outlet {
         let bytes = 2 * message.event.bytes();
         self.changes_bytes += bytes;
         self.reader.bytes.add(bytes);
-        self.parking.bury(lane, message.sequence.0, id);
+        self.parking.dead_letter(lane, message.sequence.0, id);
         self.refusals.open(id, self.refusal(&message.plugin, &message.key, message.sequence));
         self.settle(lane, message.sequence.0, via);
         self.changes.dead_letters.push(DeadLetter {
@@ -553,7 +554,7 @@ impl Outlet {
             let sequence = Sequence(place_of(&letter));
             self.refusals.open(id, self.refusal(&letter.plugin, key, sequence));
         }
-        write_letter(&mut self.changes.dead_letters, letter);
+        write_dead_letter(&mut self.changes.dead_letters, letter);
         self.dirty = true;
     }
 
@@ -640,7 +641,7 @@ impl Outlet {
             }
         };
         letter.resolved(status, resolution);
-        write_letter(&mut self.changes.dead_letters, letter);
+        write_dead_letter(&mut self.changes.dead_letters, letter);
         self.dirty = true;
         Ok(())
     }
@@ -695,7 +696,7 @@ impl Outlet {
             if let Some(durable) = durable
                 && durable.await.is_err()
             {
-                // The engine recovers, and this outlet is dropped.
+                // The engine recovers, and this sink lanes is dropped.
                 std::future::pending::<()>().await;
             }
             loop {

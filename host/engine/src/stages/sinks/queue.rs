@@ -23,7 +23,7 @@ use crate::pure::fates::{Fate, Fates};
 use crate::pure::hash::HashMap;
 use crate::pure::monotonic::{self, Instant, after};
 use crate::pure::retry::{RetryPolicy, mix};
-use crate::stages::sinks::lanes::{Lane, Outlet, Parcel};
+use crate::stages::sinks::lanes::{Lane, Parcel, SinkLanes};
 
 /// When nothing waits for a time.
 const SLEEP_MAX: Duration = Duration::from_secs(3_600);
@@ -58,7 +58,7 @@ pub enum QueueRequest {
 pub type Durable = oneshot::Receiver<()>;
 
 pub struct Queue {
-    pub outlet: Outlet,
+    pub lanes: SinkLanes,
     pub clock: Clock,
     pub retry: RetryPolicy,
     /// The message type.
@@ -110,17 +110,17 @@ impl Queue {
         loop {
             state.on_time();
             state.serve_waiting();
-            let outlet = &state.queue.outlet;
-            let slot = outlet.slot();
-            let (dirty, has_room) = (outlet.is_dirty(), outlet.has_room());
-            let (tail, place) = outlet.tail();
+            let lanes = &state.queue.lanes;
+            let slot = lanes.slot();
+            let (dirty, has_room) = (lanes.is_dirty(), lanes.has_room());
+            let (tail, place) = lanes.tail();
             let sleep = state.sleep();
             let more = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 permit = slot.acquire_owned(), if dirty => {
                     if let Ok(permit) = permit {
-                        state.queue.outlet.hand_over(permit);
+                        state.queue.lanes.hand_over(permit);
                     }
                     false
                 }
@@ -129,14 +129,14 @@ impl Queue {
                     state.on_request(request);
                     false
                 }
-                errand = state.queue.outlet.errand() => {
-                    state.queue.outlet.on_errand(errand);
+                errand = state.queue.lanes.errand() => {
+                    state.queue.lanes.on_errand(errand);
                     false
                 }
                 () = tail.wait(place.0), if has_room => true,
                 () = tokio::time::sleep(sleep) => false,
             };
-            if more && let Err(error) = state.queue.outlet.fill().await {
+            if more && let Err(error) = state.queue.lanes.fill().await {
                 tracing::warn!(
                     queue = %state.queue.name, %error,
                     "reading the outbox failed; retrying"
@@ -147,14 +147,14 @@ impl Queue {
         for waiting in state.waiting.drain(..) {
             let _ = waiting.reply.send(Err(QueueError::Stopping));
         }
-        state.queue.outlet.flush().await;
+        state.queue.lanes.flush().await;
     }
 }
 
 impl State {
     fn on_time(&mut self) {
         let now = Instant::now();
-        self.queue.outlet.on_time(now);
+        self.queue.lanes.on_time(now);
         while let Some((&(at, id), ())) = self.expiry.first_key_value()
             && at <= now
         {
@@ -175,7 +175,7 @@ impl State {
     fn sleep(&self) -> Duration {
         let now = Instant::now();
         let wakes = [
-            self.queue.outlet.next_wake(),
+            self.queue.lanes.next_wake(),
             self.expiry.first_key_value().map(|(&(at, _), ())| at),
             self.waiting.iter().map(|waiting| waiting.until).min(),
         ];
@@ -200,7 +200,7 @@ impl State {
                 let report = self.acknowledge(lease, &messages);
                 let (durable, settled) = oneshot::channel();
                 if report.is_ok() {
-                    self.queue.outlet.reply_when_durable(durable);
+                    self.queue.lanes.reply_when_durable(durable);
                 }
                 let _ = reply.send(report.map(|report| (report, settled)));
             }
@@ -219,7 +219,7 @@ impl State {
             }
             QueueRequest::Status(reply) => {
                 let leased = self.leases.values().map(|lease| lease.messages.len()).sum();
-                let in_lanes = self.queue.outlet.len();
+                let in_lanes = self.queue.lanes.len();
                 let _ = reply.send(QueueStatus {
                     queue: self.queue.name.clone(),
                     ready: in_lanes.saturating_sub(leased),
@@ -249,9 +249,9 @@ impl State {
                 taken.sort_by_key(|(_, sequence)| *sequence);
                 // The worker is gone, and never saw them: no attempt was made.
                 for (lane, sequence) in taken {
-                    self.queue.outlet.lanes.put_back(&lane, sequence, now);
+                    self.queue.lanes.lanes.put_back(&lane, sequence, now);
                 }
-                self.queue.outlet.lanes.wake(now);
+                self.queue.lanes.lanes.wake(now);
             }
         }
         // Those behind the first wait as long as it does, but not longer than they said.
@@ -270,7 +270,7 @@ impl State {
     fn lease(&mut self, request: &LeaseRequest, now: Instant) -> Lease {
         let mut room = Room::new(request.max.clamp(1, LEASE_MESSAGES_MAX));
         let mut taken = Vec::new();
-        let lanes = &mut self.queue.outlet.lanes;
+        let lanes = &mut self.queue.lanes.lanes;
         while lanes.peek().is_some_and(|parcel| room.has_room_for(parcel))
             && let Some((lane, sequence, parcel)) = lanes.take()
         {
@@ -314,7 +314,7 @@ impl State {
     ) -> Result<LeaseReport, QueueError> {
         let (taken, report) = self.take_from(id, messages, Fate::Acknowledged)?;
         for (lane, sequence) in taken {
-            self.queue.outlet.delivered(&lane, sequence);
+            self.queue.lanes.delivered(&lane, sequence);
         }
         Ok(report)
     }
@@ -410,26 +410,26 @@ impl State {
     /// A lease of several messages expired: they come again, in smaller leases.
     fn halve(&mut self, expired: &[(Lane, u64)], now: Instant) {
         let half = expired.len().div_ceil(2);
-        let outlet = &mut self.queue.outlet;
+        let lanes = &mut self.queue.lanes;
         for (lane, sequence) in expired {
-            if let Some(parcel) = outlet.lanes.get_mut(lane, *sequence) {
+            if let Some(parcel) = lanes.lanes.get_mut(lane, *sequence) {
                 parcel.lease_max = parcel.lease_max.min(half);
             }
-            outlet.retry(lane, *sequence, now, "its lease expired");
+            lanes.retry(lane, *sequence, now, "its lease expired");
         }
-        outlet.on_time(now);
+        lanes.on_time(now);
     }
 
     /// An attempt at a message failed.
     fn failed(&mut self, lane: &Lane, sequence: u64, delay: Duration, reason: &str, now: Instant) {
-        let outlet = &mut self.queue.outlet;
-        let Some(parcel) = outlet.lanes.get_mut(lane, sequence) else { return };
+        let lanes = &mut self.queue.lanes;
+        let Some(parcel) = lanes.lanes.get_mut(lane, sequence) else { return };
         if parcel.attempt >= self.queue.retry.attempts_max {
-            outlet.bury(lane, sequence, reason, (self.queue.clock)());
+            lanes.dead_letter(lane, sequence, reason, (self.queue.clock)());
         } else {
             parcel.attempt += 1;
-            outlet.retry(lane, sequence, after(now, delay), reason);
-            outlet.on_time(now);
+            lanes.retry(lane, sequence, after(now, delay), reason);
+            lanes.on_time(now);
         }
     }
 }

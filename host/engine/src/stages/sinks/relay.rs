@@ -20,14 +20,14 @@ use crate::pure::breaker::{Admits, Breaker, Trouble};
 use crate::pure::monotonic::{self, Instant, after};
 use crate::pure::retry::RetryPolicy;
 use crate::seams::transport::{DeliveryError, Order, Transport};
-use crate::stages::sinks::lanes::{Lane, Outlet};
+use crate::stages::sinks::lanes::{Lane, SinkLanes};
 
 /// When nothing waits for a time.
 const SLEEP_MAX: Duration = Duration::from_secs(3_600);
 const READ_RETRY: Duration = Duration::from_millis(200);
 
 pub struct Relay {
-    pub outlet: Outlet,
+    pub lanes: SinkLanes,
     pub transport: Arc<dyn Transport>,
     pub clock: Clock,
     pub retry: RetryPolicy,
@@ -46,18 +46,18 @@ impl Relay {
         let mut under_way: FuturesUnordered<BoxFuture<'static, Delivered>> =
             FuturesUnordered::new();
         loop {
-            self.outlet.on_time(Instant::now());
+            self.lanes.on_time(Instant::now());
             self.start_deliveries(&mut under_way);
-            let slot = self.outlet.slot();
-            let (dirty, has_room) = (self.outlet.is_dirty(), self.outlet.has_room());
-            let (tail, place) = self.outlet.tail();
+            let slot = self.lanes.slot();
+            let (dirty, has_room) = (self.lanes.is_dirty(), self.lanes.has_room());
+            let (tail, place) = self.lanes.tail();
             let sleep = self.sleep();
             let more = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 permit = slot.acquire_owned(), if dirty => {
                     if let Ok(permit) = permit {
-                        self.outlet.hand_over(permit);
+                        self.lanes.hand_over(permit);
                     }
                     false
                 }
@@ -65,16 +65,16 @@ impl Relay {
                     self.on_delivered(delivered);
                     false
                 }
-                errand = self.outlet.errand() => {
-                    self.outlet.on_errand(errand);
+                errand = self.lanes.errand() => {
+                    self.lanes.on_errand(errand);
                     false
                 }
                 () = tail.wait(place.0), if has_room => true,
                 () = tokio::time::sleep(sleep) => false,
             };
-            if more && let Err(error) = self.outlet.fill().await {
+            if more && let Err(error) = self.lanes.fill().await {
                 tracing::warn!(
-                    sink = %self.outlet.sink, %error,
+                    sink = %self.lanes.sink, %error,
                     "reading the outbox failed; retrying"
                 );
                 tokio::time::sleep(READ_RETRY).await;
@@ -83,13 +83,13 @@ impl Relay {
         while let Some(delivered) = under_way.next().await {
             self.on_delivered(delivered);
         }
-        self.outlet.flush().await;
+        self.lanes.flush().await;
     }
 
     fn sleep(&self) -> Duration {
         let now = Instant::now();
         let breaker = self.breaker.open().map(|(_, until)| until).filter(|until| *until > now);
-        let next = self.outlet.next_wake().into_iter().chain(breaker).min();
+        let next = self.lanes.next_wake().into_iter().chain(breaker).min();
         let next = next.map_or(SLEEP_MAX, |at| at.saturating_duration_since(now));
         next.clamp(Duration::from_millis(1), SLEEP_MAX)
     }
@@ -112,18 +112,18 @@ impl Relay {
 
     /// In a batch, a transport need only keep the order of the keys.
     fn batch_max(&self) -> usize {
-        let keeps_order = self.outlet.order == Order::Key || self.transport.is_sequential();
+        let keeps_order = self.lanes.order == Order::Key || self.transport.is_sequential();
         if keeps_order { self.transport.batch_max().max(1) } else { 1 }
     }
 
     fn next_batch(&mut self, max: usize) -> Option<BoxFuture<'static, Delivered>> {
         let mut batch: Vec<(Lane, Arc<Message>)> = Vec::new();
         while batch.len() < max
-            && let Some((lane, _, parcel)) = self.outlet.lanes.take()
+            && let Some((lane, _, parcel)) = self.lanes.lanes.take()
         {
             batch.push((lane.clone(), Arc::clone(&parcel.message)));
             while batch.len() < max
-                && let Some((_, parcel)) = self.outlet.lanes.take_next(&lane)
+                && let Some((_, parcel)) = self.lanes.lanes.take_next(&lane)
             {
                 batch.push((lane.clone(), Arc::clone(&parcel.message)));
             }
@@ -149,9 +149,9 @@ impl Relay {
         for ((lane, message), result) in batch.into_iter().zip(results) {
             let sequence = message.sequence.0;
             match result {
-                Ok(()) => self.outlet.delivered(&lane, sequence),
+                Ok(()) => self.lanes.delivered(&lane, sequence),
                 Err(DeliveryError::Permanent(reason)) => {
-                    self.outlet.bury(&lane, sequence, &reason, (self.clock)());
+                    self.lanes.dead_letter(&lane, sequence, &reason, (self.clock)());
                 }
                 Err(error) => self.on_failed(&lane, sequence, &error, was_down, now),
             }
@@ -185,20 +185,20 @@ impl Relay {
         if let Some((since, until)) = self.breaker.open() {
             if opened {
                 tracing::warn!(
-                    sink = %self.outlet.sink, %reason,
+                    sink = %self.lanes.sink, %reason,
                     "the sink is down; its messages wait, and single messages test it"
                 );
             }
             let date = |at| monotonic::date(at, now, (self.clock)());
-            self.states.opened(&self.outlet.sink, date(since), date(until), reason);
+            self.states.opened(&self.lanes.sink, date(since), date(until), reason);
         }
     }
 
     fn answered(&mut self) {
         self.answers += 1;
         if self.breaker.answered() {
-            tracing::info!(sink = %self.outlet.sink, "the sink is up again");
-            self.states.closed(&self.outlet.sink);
+            tracing::info!(sink = %self.lanes.sink, "the sink is up again");
+            self.states.closed(&self.lanes.sink);
         }
     }
 
@@ -221,13 +221,13 @@ impl Relay {
             DeliveryError::Unavailable { retry_after, .. } => (*retry_after, true),
             DeliveryError::Permanent(_) => return,
         };
-        let Some(parcel) = self.outlet.lanes.get_mut(lane, sequence) else { return };
+        let Some(parcel) = self.lanes.lanes.get_mut(lane, sequence) else { return };
         let failed_before = parcel.failed_at_answer.replace(self.answers);
         let others_work = failed_before.is_some_and(|answers| answers < self.answers);
         parcel.failures += 1;
         if others_work || !is_of_sink {
             if parcel.attempt >= self.retry.attempts_max {
-                return self.outlet.bury(lane, sequence, error.reason(), (self.clock)());
+                return self.lanes.dead_letter(lane, sequence, error.reason(), (self.clock)());
             }
             parcel.attempt += 1;
         }
@@ -239,6 +239,6 @@ impl Relay {
                 delay.unwrap_or(self.retry.delay_max)
             }
         };
-        self.outlet.retry(lane, sequence, after(now, delay), error.reason());
+        self.lanes.retry(lane, sequence, after(now, delay), error.reason());
     }
 }

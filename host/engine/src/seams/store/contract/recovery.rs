@@ -11,7 +11,7 @@ use super::{ALL, EVERYTHING, MARKER, Stores, Subject};
 use crate::model::{
     DeadLetter, DeadLetterId, DeadLetterStatus, Position, Sequence, Span, Timer, TimerName, Wait,
 };
-use crate::seams::store::{Batch, Loaded, Recovered};
+use crate::seams::store::{Batch, Recovered, StoredInstance};
 
 pub(super) async fn what_is_committed_is_there_after_a_restart(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "restart").await;
@@ -39,7 +39,7 @@ pub(super) async fn what_is_committed_is_there_after_a_restart(stores: &dyn Stor
         let timer_of = (TimerName::from("t"), timer("o-1", "t", 9).timer);
         let timer_of = (timer_of.0, Timer { due: timer_of.1.due, set_by: timer_of.1.set_by });
         let timers = BTreeMap::from([timer_of]);
-        assert_eq!(found, [Loaded { timers, ..loaded(&row, &["i-1"]) }]);
+        assert_eq!(found, [StoredInstance { timers, ..loaded(&row, &["i-1"]) }]);
         let all = insist!(store.load_all(&plugin(), ALL)).expect("they are few");
         assert_eq!((all.instances, all.held), (found, vec![held(2, "i-2", 50)]));
         let outbox = insist!(store.read_outbox(&sink(), Sequence(0), EVERYTHING));

@@ -12,7 +12,7 @@ use crate::model::{
     Wait,
 };
 use crate::seams::store::{
-    Append, Batch, ClaimChange, Loaded, MessageLane, PluginProgress, SinkProgress, TimerRow,
+    Append, Batch, ClaimChange, MessageLane, PluginProgress, SinkProgress, StoredInstance, TimerRow,
 };
 
 pub(crate) fn event(id: u64) -> Arc<Event> {
@@ -83,9 +83,9 @@ pub(crate) fn plugin_progress(name: &str, settled: u64) -> PluginProgress {
 }
 
 /// With claims, and no timers.
-pub(crate) fn loaded(instance: &Arc<Instance>, claims: &[&str]) -> Loaded {
+pub(crate) fn loaded(instance: &Arc<Instance>, claims: &[&str]) -> StoredInstance {
     let claims = claims.iter().map(|key| Key::from(*key)).collect();
-    Loaded { instance: Arc::clone(instance), claims, timers: BTreeMap::new() }
+    StoredInstance { instance: Arc::clone(instance), claims, timers: BTreeMap::new() }
 }
 
 pub(crate) fn instance(key: &str, updated_at: u64) -> Arc<Instance> {

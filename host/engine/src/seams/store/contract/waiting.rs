@@ -96,7 +96,7 @@ pub(super) async fn a_dead_letter_is_closed_unread(stores: &dyn Stores) {
     let batch = Batch {
         dead_letters: vec![Arc::new(second.clone())],
         // The last one never was.
-        letters_closed: vec![close(1), close(2), close(3)],
+        dead_letters_closed: vec![close(1), close(2), close(3)],
         plugins: vec![plugin_progress("orders", 2)],
         ..Batch::default()
     };
@@ -131,7 +131,7 @@ pub(super) async fn a_compensated_letter_counts_for_its_sink(stores: &dyn Stores
         reason: "handled".to_owned(),
     };
     let batch = Batch {
-        letters_closed: vec![
+        dead_letters_closed: vec![
             close(1, DeadLetterStatus::Discarded),
             close(2, DeadLetterStatus::Compensated),
             // There is none.

@@ -12,14 +12,16 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::changes::Addressed;
-use crate::changes::resolve::{Action, Resolution, ResolveError, ResolveRequest, write_letter};
+use crate::changes::resolve::{
+    Action, Resolution, ResolveError, ResolveRequest, write_dead_letter,
+};
 use crate::model::{
     DeadLetter, DeadLetterId, DeadLetterStatus, Event, Key, LogEntry, MessageKind, PluginName,
     Position, reserved,
 };
 use crate::pure::correlate::correlate;
 use crate::pure::parking::{PORTION_BYTES, Portion};
-use crate::seams::store::{Closing, Loaded, Page, ReadError, Store};
+use crate::seams::store::{Closing, Page, ReadError, Store, StoredInstance};
 use crate::stages::detached::detached;
 
 use super::{Delivery, Dirty, Dispatcher, Via, ending, is_for_instance};
@@ -32,7 +34,7 @@ pub(super) struct Resumed {
     letter: Option<DeadLetter>,
     rows: Vec<LogEntry>,
     /// As it is stored; what is in memory may be newer.
-    instance: Option<Loaded>,
+    instance: Option<StoredInstance>,
 }
 
 impl Dispatcher {
@@ -40,7 +42,7 @@ impl Dispatcher {
     pub(super) fn read_portions(&mut self) {
         while let Some(portion) = self.parking.next_portion() {
             let durable = self.when_durable();
-            let (store, plugin) = (Arc::clone(&self.around.store), self.plugin.clone());
+            let (store, plugin) = (Arc::clone(&self.context.store), self.plugin.clone());
             let has_instances = self.manifest.role.has_instances();
             self.resumes.push(detached(async move {
                 if let Some(durable) = durable
@@ -103,7 +105,11 @@ impl Dispatcher {
     }
 
     /// Whether the letter may be resolved now.
-    pub(super) fn check_letter(&self, key: &Key, letter: &DeadLetter) -> Result<(), ResolveError> {
+    pub(super) fn check_dead_letter(
+        &self,
+        key: &Key,
+        letter: &DeadLetter,
+    ) -> Result<(), ResolveError> {
         let checked = self.parking.check(key, letter.position.0, letter.id);
         checked.map_err(|refusal| ResolveError::refused(letter, refusal))
     }
@@ -114,7 +120,7 @@ impl Dispatcher {
         mut letter: DeadLetter,
         resolution: Resolution,
     ) -> Result<(), ResolveError> {
-        self.check_letter(key, &letter)?;
+        self.check_dead_letter(key, &letter)?;
         let place = letter.position.0;
         let status = match resolution.action {
             Action::Redrive { .. } => {
@@ -134,7 +140,7 @@ impl Dispatcher {
             }
         };
         letter.resolved(status, resolution);
-        write_letter(&mut self.changes.dead_letters, letter);
+        write_dead_letter(&mut self.changes.dead_letters, letter);
         self.touch(Dirty::Rows);
         Ok(())
     }
@@ -157,7 +163,7 @@ impl Dispatcher {
         }
         let Resolution { by, reason, .. } = ending::resolution(end);
         self.counters.discarded += letters.len() as u64;
-        self.changes.letters_closed.extend(letters.into_iter().map(|id| Closing {
+        self.changes.dead_letters_closed.extend(letters.into_iter().map(|id| Closing {
             id,
             status: DeadLetterStatus::Discarded,
             by: by.clone(),
@@ -188,7 +194,7 @@ impl Dispatcher {
         };
         letter.resolved(status, resolution);
         self.counters.discarded += 1;
-        write_letter(&mut self.changes.dead_letters, letter);
+        write_dead_letter(&mut self.changes.dead_letters, letter);
         self.touch(Dirty::Rows);
         Ok(())
     }
@@ -208,7 +214,7 @@ impl Dispatcher {
             append: true,
             redriven: true,
         });
-        write_letter(&mut self.changes.dead_letters, letter);
+        write_dead_letter(&mut self.changes.dead_letters, letter);
         self.touch(Dirty::Rows);
     }
 
@@ -216,7 +222,7 @@ impl Dispatcher {
         let Resumed { key, letter, mut rows, instance } = resumed;
         // Nothing of a key leaves memory while a portion of it is read.
         if let Some(instance) = instance {
-            self.residents.insert_loaded(instance);
+            self.instance_cache.insert_loaded(instance);
         }
         let limit = self.parking.limit(&key);
         let letter = letter.filter(|letter| letter.position.0 < limit);
@@ -273,7 +279,7 @@ impl Dispatcher {
     pub(super) fn settle_letter(&mut self, id: DeadLetterId, position: Position, key: &Key) {
         let Some(mut letter) = self.redriving.remove(&id) else { return };
         letter.status = DeadLetterStatus::Redriven;
-        write_letter(&mut self.changes.dead_letters, letter);
+        write_dead_letter(&mut self.changes.dead_letters, letter);
         self.end_wait(key, position.0);
         self.parking.resolve(key, position.0);
     }
@@ -300,7 +306,7 @@ impl Dispatcher {
                     false => self.park(key, &delivery),
                 },
                 via => {
-                    self.bury(&delivery.entry, Some(key), reason.to_owned(), attempts);
+                    self.dead_letter(&delivery.entry, Some(key), reason.to_owned(), attempts);
                     self.settle(key, position, via);
                 }
             }
@@ -319,9 +325,9 @@ impl Dispatcher {
             letter.reason = reason.to_owned();
             letter.attempts += attempts;
             letter.plugin_version = self.version_for(Some(key));
-            letter.at = (self.around.clock)();
+            letter.at = (self.context.clock)();
         }
-        write_letter(&mut self.changes.dead_letters, letter);
+        write_dead_letter(&mut self.changes.dead_letters, letter);
         self.end_wait(key, place);
         self.parking.reopen(key, place);
     }

@@ -12,7 +12,7 @@ use crate::api::client::{Client, ClientError};
 const LOOK: Duration = Duration::from_millis(200);
 
 /// What became of the candidate.
-pub enum Verdict {
+pub enum Admission {
     /// It is tried now, or serves its share.
     Tried,
     /// The host refused it.
@@ -74,7 +74,7 @@ impl Before {
         Self { client, found }
     }
 
-    /// Waits for the host's verdict.
+    /// Waits for the host's admission.
     ///
     /// # Errors
     /// If the host ends meanwhile, or does not answer as one.
@@ -82,22 +82,22 @@ impl Before {
         self,
         sought: &Sought<'_>,
         patience: Duration,
-    ) -> Result<Verdict, ClientError> {
+    ) -> Result<Admission, ClientError> {
         let before = match self.found {
             Ok(before) => before,
-            Err(why) => return Ok(Verdict::NoHost(why)),
+            Err(why) => return Ok(Admission::NoHost(why)),
         };
         let start = Instant::now();
         loop {
             let now: Plugins = self.client.get("/plugins", &[]).await?;
             if let Some(refused) = news(&before.refused, &now.refused, sought.digest) {
-                return Ok(Verdict::Refused(refused.reason.clone()));
+                return Ok(Admission::Refused(refused.reason.clone()));
             }
             if now.candidates.iter().any(|candidate| candidate.is(sought)) {
-                return Ok(Verdict::Tried);
+                return Ok(Admission::Tried);
             }
             if start.elapsed() > patience {
-                return Ok(Verdict::Late);
+                return Ok(Admission::Late);
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -3,15 +3,15 @@
 
 use std::sync::{Mutex, PoisonError};
 
-pub struct Serving(Mutex<Result<(), String>>);
+pub struct Readiness(Mutex<Result<(), String>>);
 
-impl Serving {
+impl Readiness {
     pub fn new() -> Self {
         Self(Mutex::new(Ok(())))
     }
 
-    pub fn set(&self, serving: Result<(), String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = serving;
+    pub fn set(&self, ready: Result<(), String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = ready;
     }
 
     pub fn get(&self) -> Result<(), String> {

@@ -42,7 +42,7 @@ pub enum ServeError {
     Stopping,
 }
 
-pub struct Roster {
+pub struct DesiredState {
     wanted: Mutex<Wanted>,
     changed: Notify,
     made: Notify,
@@ -64,7 +64,7 @@ struct Wanted {
     made: u64,
 }
 
-impl Roster {
+impl DesiredState {
     pub fn new(handlers: &[Arc<dyn Handler>]) -> Self {
         let entry = |handler: &Arc<dyn Handler>| Entry {
             handler: Arc::clone(handler),

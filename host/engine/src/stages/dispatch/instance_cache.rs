@@ -14,15 +14,15 @@ use std::sync::Arc;
 
 use crate::model::{Instance, Key, Timer, TimerName};
 use crate::pure::hash::HashMap;
-use crate::seams::store::Loaded;
+use crate::seams::store::StoredInstance;
 
 /// What an instance takes beside its state and its keys: maps, nodes, counters.
 const INSTANCE_BYTES: usize = 400;
 /// The same for an additional key, of a known key, and of a timer.
 const ENTRY_BYTES: usize = 120;
 
-pub(super) struct Residents {
-    instances: HashMap<Key, Resident>,
+pub(super) struct InstanceCache {
+    instances: HashMap<Key, CachedInstance>,
     /// The claims of the instances that are here.
     claimers: HashMap<Key, BTreeSet<Key>>,
     /// Keys whose instances are all here, and when they were used last. None: all
@@ -39,7 +39,7 @@ pub(super) struct Residents {
 }
 
 #[derive(Default)]
-struct Resident {
+struct CachedInstance {
     /// None: it was removed.
     instance: Option<Arc<Instance>>,
     claims: BTreeSet<Key>,
@@ -50,7 +50,7 @@ struct Resident {
     commit: u64,
 }
 
-impl Residents {
+impl InstanceCache {
     /// `complete`: all instances that are stored are about to be inserted.
     pub(super) fn new(bytes_max: usize, complete: bool) -> Self {
         Self {
@@ -67,15 +67,15 @@ impl Residents {
 
     pub(super) fn get(&mut self, key: &Key) -> Option<&Arc<Instance>> {
         self.time += 1;
-        let resident = self.instances.get_mut(key)?;
-        resident.used = self.time;
-        resident.instance.as_ref()
+        let cached = self.instances.get_mut(key)?;
+        cached.used = self.time;
+        cached.instance.as_ref()
     }
 
     /// The instances that an event with this key reaches. The key must be known.
     pub(super) fn reached_by(&self, key: &Key) -> Vec<Key> {
         let mut instances = Vec::new();
-        if self.instances.get(key).is_some_and(|resident| resident.instance.is_some()) {
+        if self.instances.get(key).is_some_and(|cached| cached.instance.is_some()) {
             instances.push(key.clone());
         }
         instances.extend(self.claimers.get(key).into_iter().flatten().cloned());
@@ -84,7 +84,7 @@ impl Residents {
 
     /// The additional keys of an instance that is here.
     pub(super) fn claims_of(&self, instance: &Key) -> Option<&BTreeSet<Key>> {
-        self.instances.get(instance).map(|resident| &resident.claims)
+        self.instances.get(instance).map(|cached| &cached.claims)
     }
 
     pub(super) fn timer(&self, instance: &Key, name: &TimerName) -> Option<&Timer> {
@@ -101,8 +101,8 @@ impl Residents {
     }
 
     /// Takes an instance from the store, unless it is here already.
-    pub(super) fn insert_loaded(&mut self, loaded: Loaded) {
-        let Loaded { instance, claims, timers } = loaded;
+    pub(super) fn insert_loaded(&mut self, loaded: StoredInstance) {
+        let StoredInstance { instance, claims, timers } = loaded;
         let key = instance.key.clone();
         if self.instances.contains_key(&key) {
             return;
@@ -130,25 +130,25 @@ impl Residents {
     /// is changed of its claims and timers until then.
     pub(super) fn write(&mut self, instance: Arc<Instance>, commit: u64) {
         self.time += 1;
-        let resident = match self.instances.get_mut(&instance.key) {
-            Some(resident) => resident,
+        let cached = match self.instances.get_mut(&instance.key) {
+            Some(cached) => cached,
             None => self.instances.entry(instance.key.clone()).or_default(),
         };
-        let before = resident.instance.as_ref().map_or(resident.bytes, |before| bytes(before));
+        let before = cached.instance.as_ref().map_or(cached.bytes, |before| bytes(before));
         let now = bytes(&instance);
-        resident.bytes = resident.bytes + now - before;
+        cached.bytes = cached.bytes + now - before;
         self.bytes = self.bytes + now - before;
-        (resident.used, resident.commit) = (self.time, commit);
-        resident.instance = Some(instance);
+        (cached.used, cached.commit) = (self.time, commit);
+        cached.instance = Some(instance);
     }
 
     /// False if the instance had the key already.
     pub(super) fn claim(&mut self, instance: &Key, claimed: Key) -> bool {
-        let Some(resident) = self.instances.get_mut(instance) else { return false };
-        if !resident.claims.insert(claimed.clone()) {
+        let Some(cached) = self.instances.get_mut(instance) else { return false };
+        if !cached.claims.insert(claimed.clone()) {
             return false;
         }
-        resident.bytes += claim_bytes(&claimed);
+        cached.bytes += claim_bytes(&claimed);
         self.bytes += claim_bytes(&claimed);
         self.claimers.entry(claimed).or_default().insert(instance.clone());
         true
@@ -156,30 +156,30 @@ impl Residents {
 
     /// False if the instance did not have the key.
     pub(super) fn release(&mut self, instance: &Key, claimed: &Key) -> bool {
-        let Some(resident) = self.instances.get_mut(instance) else { return false };
-        if !resident.claims.remove(claimed) {
+        let Some(cached) = self.instances.get_mut(instance) else { return false };
+        if !cached.claims.remove(claimed) {
             return false;
         }
-        resident.bytes -= claim_bytes(claimed);
+        cached.bytes -= claim_bytes(claimed);
         self.bytes -= claim_bytes(claimed);
         self.unclaim(claimed, instance);
         true
     }
 
     pub(super) fn set_timer(&mut self, instance: &Key, name: TimerName, timer: Timer) {
-        let Some(resident) = self.instances.get_mut(instance) else { return };
-        if resident.timers.insert(name, timer).is_none() {
-            resident.bytes += ENTRY_BYTES;
+        let Some(cached) = self.instances.get_mut(instance) else { return };
+        if cached.timers.insert(name, timer).is_none() {
+            cached.bytes += ENTRY_BYTES;
             self.bytes += ENTRY_BYTES;
         }
     }
 
     /// False if it was not set.
     pub(super) fn clear_timer(&mut self, instance: &Key, name: &TimerName) -> bool {
-        let Some(resident) = self.instances.get_mut(instance) else { return false };
-        let was_set = resident.timers.remove(name).is_some();
+        let Some(cached) = self.instances.get_mut(instance) else { return false };
+        let was_set = cached.timers.remove(name).is_some();
         if was_set {
-            resident.bytes -= ENTRY_BYTES;
+            cached.bytes -= ENTRY_BYTES;
             self.bytes -= ENTRY_BYTES;
         }
         was_set
@@ -187,11 +187,11 @@ impl Residents {
 
     /// What an instance has that is over: its claims and timers are no longer.
     pub(super) fn release_all(&mut self, instance: &Key) -> (BTreeSet<Key>, Vec<TimerName>) {
-        let Some(resident) = self.instances.get_mut(instance) else { return Default::default() };
-        let claims = std::mem::take(&mut resident.claims);
-        let timers = std::mem::take(&mut resident.timers);
+        let Some(cached) = self.instances.get_mut(instance) else { return Default::default() };
+        let claims = std::mem::take(&mut cached.claims);
+        let timers = std::mem::take(&mut cached.timers);
         let freed = timers.len() * ENTRY_BYTES + claims.iter().map(claim_bytes).sum::<usize>();
-        resident.bytes -= freed;
+        cached.bytes -= freed;
         self.bytes -= freed;
         for claimed in &claims {
             self.unclaim(claimed, instance);
@@ -202,20 +202,24 @@ impl Residents {
     /// Removes an instance that is over, here or not. False if the store does not have it as
     /// it is here, or if it is not over.
     pub(super) fn remove_finished(&mut self, key: &Key, durable: u64, commit: u64) -> bool {
-        let is_removable = |resident: &Resident| {
-            let finished = resident.instance.as_ref().is_some_and(|i| !i.status.is_running());
-            finished && resident.commit <= durable
+        let is_removable = |cached: &CachedInstance| {
+            let finished = cached.instance.as_ref().is_some_and(|i| !i.status.is_running());
+            finished && cached.commit <= durable
         };
-        if self.instances.get(key).is_some_and(|resident| !is_removable(resident)) {
+        if self.instances.get(key).is_some_and(|cached| !is_removable(cached)) {
             return false;
         }
         self.release_all(key);
         self.time += 1;
-        let resident = self.instances.entry(key.clone()).or_default();
-        self.bytes -= resident.bytes;
-        *resident =
-            Resident { bytes: known_bytes(key), used: self.time, commit, ..Resident::default() };
-        self.bytes += resident.bytes;
+        let cached = self.instances.entry(key.clone()).or_default();
+        self.bytes -= cached.bytes;
+        *cached = CachedInstance {
+            bytes: known_bytes(key),
+            used: self.time,
+            commit,
+            ..CachedInstance::default()
+        };
+        self.bytes += cached.bytes;
         self.removed.push_back((commit, key.clone()));
         true
     }
@@ -223,7 +227,7 @@ impl Residents {
     /// Forgets instances that the store has removed. No load may be under way.
     pub(super) fn forget_removed(&mut self, durable: u64) {
         while let Some((_, key)) = self.removed.pop_front_if(|(commit, _)| *commit <= durable) {
-            let is_mark = |resident: &Resident| resident.instance.is_none();
+            let is_mark = |cached: &CachedInstance| cached.instance.is_none();
             if self.instances.get(&key).is_some_and(is_mark)
                 && let Some(mark) = self.instances.remove(&key)
             {
@@ -254,8 +258,8 @@ impl Residents {
             let idle = self
                 .instances
                 .iter()
-                .filter(|(key, resident)| resident.commit <= durable && !is_used(key));
-            let idle = idle.map(|(key, resident)| (resident.used, key.clone()));
+                .filter(|(key, cached)| cached.commit <= durable && !is_used(key));
+            let idle = idle.map(|(key, cached)| (cached.used, key.clone()));
             let mut oldest: Vec<(u64, Key)> = idle.collect();
             let known = self.known.get_or_insert_default();
             let mut limit = oldest.iter().map(|(used, _)| *used).max().unwrap_or(u64::MAX);
@@ -284,9 +288,9 @@ impl Residents {
     }
 
     fn remove(&mut self, key: &Key) {
-        let Some(resident) = self.instances.remove(key) else { return };
-        self.bytes -= resident.bytes;
-        for claimed in &resident.claims {
+        let Some(cached) = self.instances.remove(key) else { return };
+        self.bytes -= cached.bytes;
+        for claimed in &cached.claims {
             self.unclaim(claimed, key);
             self.forget(claimed);
         }
@@ -345,85 +349,85 @@ mod tests {
         Arc::new(Instance { status, ..Instance::clone(&instance(key, version)) })
     }
 
-    fn loaded(instance: Arc<Instance>, claims: &[&str]) -> Loaded {
+    fn loaded(instance: Arc<Instance>, claims: &[&str]) -> StoredInstance {
         let claims = claims.iter().map(|claim| Key::from(*claim)).collect();
-        Loaded { instance, claims, timers: BTreeMap::new() }
+        StoredInstance { instance, claims, timers: BTreeMap::new() }
     }
 
     #[test]
     fn what_is_here_wins_over_what_is_loaded() {
-        let mut residents = Residents::new(1 << 20, false);
-        residents.write(instance("a", 2), 1);
-        residents.claim(&"a".into(), "new".into());
-        residents.insert_loaded(loaded(instance("a", 1), &["old"]));
-        residents.insert_known(&"old".into());
-        assert_eq!(residents.get(&"a".into()).map(|a| a.version), Some(2));
-        assert!(residents.reached_by(&"old".into()).is_empty());
-        assert_eq!(residents.reached_by(&"new".into()), ["a".into()]);
+        let mut instance_cache = InstanceCache::new(1 << 20, false);
+        instance_cache.write(instance("a", 2), 1);
+        instance_cache.claim(&"a".into(), "new".into());
+        instance_cache.insert_loaded(loaded(instance("a", 1), &["old"]));
+        instance_cache.insert_known(&"old".into());
+        assert_eq!(instance_cache.get(&"a".into()).map(|a| a.version), Some(2));
+        assert!(instance_cache.reached_by(&"old".into()).is_empty());
+        assert_eq!(instance_cache.reached_by(&"new".into()), ["a".into()]);
     }
 
     #[test]
     fn what_is_removed_does_not_come_back_by_a_load() {
         let key = Key::from("a");
         for complete in [true, false] {
-            let mut residents = Residents::new(1 << 20, complete);
-            residents.write(over("a", 1), 1);
-            assert!(!residents.remove_finished(&key, 0, 2), "the store does not have it so");
-            assert!(residents.remove_finished(&key, 1, 2));
-            residents.forget_removed(1);
-            residents.insert_loaded(loaded(over("a", 1), &["i"]));
-            assert_eq!(residents.get(&key), None);
-            assert!(residents.reached_by(&key).is_empty());
-            residents.write(instance("a", 3), 3);
-            assert!(!residents.remove_finished(&key, 3, 4), "it runs");
-            residents.forget_removed(3);
-            assert_eq!(residents.reached_by(&key), std::slice::from_ref(&key));
+            let mut instance_cache = InstanceCache::new(1 << 20, complete);
+            instance_cache.write(over("a", 1), 1);
+            assert!(!instance_cache.remove_finished(&key, 0, 2), "the store does not have it so");
+            assert!(instance_cache.remove_finished(&key, 1, 2));
+            instance_cache.forget_removed(1);
+            instance_cache.insert_loaded(loaded(over("a", 1), &["i"]));
+            assert_eq!(instance_cache.get(&key), None);
+            assert!(instance_cache.reached_by(&key).is_empty());
+            instance_cache.write(instance("a", 3), 3);
+            assert!(!instance_cache.remove_finished(&key, 3, 4), "it runs");
+            instance_cache.forget_removed(3);
+            assert_eq!(instance_cache.reached_by(&key), std::slice::from_ref(&key));
         }
     }
 
     #[test]
     fn nothing_is_kept_of_what_is_removed() {
-        let mut residents = Residents::new(1 << 20, true);
+        let mut instance_cache = InstanceCache::new(1 << 20, true);
         for key in ["here", "elsewhere"] {
             if key == "here" {
-                residents.write(over(key, 1), 1);
+                instance_cache.write(over(key, 1), 1);
             }
-            assert!(residents.remove_finished(&key.into(), 1, 2));
+            assert!(instance_cache.remove_finished(&key.into(), 1, 2));
         }
-        residents.forget_removed(2);
-        assert_eq!((residents.bytes, residents.instances.len()), (0, 0));
+        instance_cache.forget_removed(2);
+        assert_eq!((instance_cache.bytes, instance_cache.instances.len()), (0, 0));
     }
 
     #[test]
     fn those_in_use_or_not_yet_stored_stay() {
-        let mut residents = Residents::new(0, true);
+        let mut instance_cache = InstanceCache::new(0, true);
         for (key, commit) in [("used", 1), ("ahead", 3), ("idle", 2)] {
-            residents.write(instance(key, 1), commit);
+            instance_cache.write(instance(key, 1), commit);
         }
-        assert!(residents.is_known(&"never seen".into()));
-        residents.sweep(2, |key| key.as_str() == "used");
-        assert!(residents.get(&"used".into()).is_some());
-        assert!(residents.get(&"ahead".into()).is_some());
-        assert!(residents.get(&"idle".into()).is_none());
-        assert!(!residents.is_known(&"never seen".into()));
-        assert!(!residents.is_known(&"idle".into()));
+        assert!(instance_cache.is_known(&"never seen".into()));
+        instance_cache.sweep(2, |key| key.as_str() == "used");
+        assert!(instance_cache.get(&"used".into()).is_some());
+        assert!(instance_cache.get(&"ahead".into()).is_some());
+        assert!(instance_cache.get(&"idle".into()).is_none());
+        assert!(!instance_cache.is_known(&"never seen".into()));
+        assert!(!instance_cache.is_known(&"idle".into()));
     }
 
     #[test]
     fn those_used_last_stay() {
-        let mut residents = Residents::new(64 << 10, true);
+        let mut instance_cache = InstanceCache::new(64 << 10, true);
         let key = |n: usize| Key::from(format!("k{n}").as_str());
         for n in 0..1_000 {
-            residents.write(instance(key(n).as_str(), 1), 1);
-            residents.get(&key(0));
-            if residents.is_full() {
-                residents.sweep(1, |_| false);
+            instance_cache.write(instance(key(n).as_str(), 1), 1);
+            instance_cache.get(&key(0));
+            if instance_cache.is_full() {
+                instance_cache.sweep(1, |_| false);
             }
         }
-        assert!(residents.bytes <= 64 << 10);
-        assert!(residents.get(&key(0)).is_some());
-        assert!(residents.get(&key(1)).is_none());
-        assert!(residents.get(&key(999)).is_some());
+        assert!(instance_cache.bytes <= 64 << 10);
+        assert!(instance_cache.get(&key(0)).is_some());
+        assert!(instance_cache.get(&key(1)).is_none());
+        assert!(instance_cache.get(&key(999)).is_some());
     }
 
     /// What the store would hold, and what memory must answer alike for a known key.
@@ -460,26 +464,31 @@ mod tests {
     }
 
     /// Whole instances, as the store has them or will have them.
-    type Instances = BTreeMap<Key, Loaded>;
+    type Instances = BTreeMap<Key, StoredInstance>;
 
     /// Loads what the dispatcher would load before it routes.
-    fn load(residents: &mut Residents, stored: &Instances, key: &Key) {
-        if !residents.is_known(key) {
-            let has = |i: &&Loaded| i.instance.key == *key || i.claims.contains(key);
-            stored.values().filter(has).for_each(|i| residents.insert_loaded(i.clone()));
-            residents.insert_known(key);
+    fn load(instance_cache: &mut InstanceCache, stored: &Instances, key: &Key) {
+        if !instance_cache.is_known(key) {
+            let has = |i: &&StoredInstance| i.instance.key == *key || i.claims.contains(key);
+            stored.values().filter(has).for_each(|i| instance_cache.insert_loaded(i.clone()));
+            instance_cache.insert_known(key);
         }
     }
 
-    fn write(residents: &mut Residents, truth: &mut Instances, written: Loaded, commit: u64) {
+    fn write(
+        instance_cache: &mut InstanceCache,
+        truth: &mut Instances,
+        written: StoredInstance,
+        commit: u64,
+    ) {
         let key = written.instance.key.clone();
-        residents.write(Arc::clone(&written.instance), commit);
-        let before = residents.claims_of(&key).cloned().unwrap_or_default();
+        instance_cache.write(Arc::clone(&written.instance), commit);
+        let before = instance_cache.claims_of(&key).cloned().unwrap_or_default();
         for released in before.difference(&written.claims) {
-            residents.release(&key, released);
+            instance_cache.release(&key, released);
         }
         for claimed in written.claims.difference(&before) {
-            residents.claim(&key, claimed.clone());
+            instance_cache.claim(&key, claimed.clone());
         }
         truth.insert(key, written);
     }
@@ -490,7 +499,7 @@ mod tests {
             steps in proptest::collection::vec(step(), 0..60),
             complete: bool,
         ) {
-            let mut residents = Residents::new(0, complete);
+            let mut instance_cache = InstanceCache::new(0, complete);
             let (mut truth, mut stored) = (Instances::new(), Instances::new());
             let (mut commit, mut version) = (1, 0);
             for step in steps {
@@ -498,34 +507,34 @@ mod tests {
                     Step::Write { key, claims } => {
                         version += 1;
                         let key = name(key);
-                        load(&mut residents, &stored, &key);
+                        load(&mut instance_cache, &stored, &key);
                         // What is over stays over, until it is removed.
                         if truth.get(&key).is_none_or(|i| i.instance.status.is_running()) {
                             let claims = claims.into_iter().map(name).filter(|claim| *claim != key);
                             let instance = instance(key.as_str(), version);
                             let claims = claims.collect();
-                            let written = Loaded { instance, claims, timers: BTreeMap::new() };
-                            write(&mut residents, &mut truth, written, commit);
+                            let written = StoredInstance { instance, claims, timers: BTreeMap::new() };
+                            write(&mut instance_cache, &mut truth, written, commit);
                         }
                     }
                     Step::Finish(key) => {
                         version += 1;
                         let key = name(key);
-                        load(&mut residents, &stored, &key);
+                        load(&mut instance_cache, &stored, &key);
                         let written = loaded(over(key.as_str(), version), &[]);
-                        write(&mut residents, &mut truth, written, commit);
+                        write(&mut instance_cache, &mut truth, written, commit);
                     }
                     Step::Use(key) => {
                         let key = name(key);
-                        load(&mut residents, &stored, &key);
-                        let reached: BTreeSet<Key> = residents.reached_by(&key).into_iter().collect();
-                        let has = |i: &&Loaded| i.instance.key == key || i.claims.contains(&key);
+                        load(&mut instance_cache, &stored, &key);
+                        let reached: BTreeSet<Key> = instance_cache.reached_by(&key).into_iter().collect();
+                        let has = |i: &&StoredInstance| i.instance.key == key || i.claims.contains(&key);
                         let expected: BTreeSet<Key> =
                             truth.values().filter(has).map(|i| i.instance.key.clone()).collect();
                         prop_assert_eq!(&reached, &expected);
                         for instance in reached {
                             let expected = truth.get(&instance).map(|i| &i.instance);
-                            prop_assert_eq!(residents.get(&instance), expected);
+                            prop_assert_eq!(instance_cache.get(&instance), expected);
                         }
                     }
                     Step::Commit => {
@@ -536,23 +545,23 @@ mod tests {
                         let key = name(key);
                         // Housekeeping found it in the store.
                         if stored.get(&key).is_some_and(|i| !i.instance.status.is_running())
-                            && residents.remove_finished(&key, commit - 1, commit)
+                            && instance_cache.remove_finished(&key, commit - 1, commit)
                         {
                             truth.remove(&key);
                         }
                     }
-                    Step::Forget => residents.forget_removed(commit - 1),
+                    Step::Forget => instance_cache.forget_removed(commit - 1),
                     Step::Sweep(used) => {
                         let used: BTreeSet<Key> = used.into_iter().map(name).collect();
-                        residents.sweep(commit - 1, |key| used.contains(key));
+                        instance_cache.sweep(commit - 1, |key| used.contains(key));
                     }
                 }
-                let of = residents.instances.values().map(|resident| {
-                    let claims = resident.claims.iter().map(claim_bytes).sum::<usize>();
-                    resident.instance.as_ref().map_or(resident.bytes, |i| bytes(i) + claims)
+                let of = instance_cache.instances.values().map(|cached| {
+                    let claims = cached.claims.iter().map(claim_bytes).sum::<usize>();
+                    cached.instance.as_ref().map_or(cached.bytes, |i| bytes(i) + claims)
                 });
-                let known = residents.known.iter().flatten().map(|(key, _)| known_bytes(key));
-                prop_assert_eq!(residents.bytes, of.sum::<usize>() + known.sum::<usize>());
+                let known = instance_cache.known.iter().flatten().map(|(key, _)| known_bytes(key));
+                prop_assert_eq!(instance_cache.bytes, of.sum::<usize>() + known.sum::<usize>());
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sagabox_engine::model::OpenLetter;
+use sagabox_engine::model::OpenDeadLetter;
 use sagabox_engine::model::{
     DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Key, MessageKind, PluginName,
     Sequence, SinkName, Timestamp, Wait,
@@ -94,13 +94,13 @@ pub(super) fn wait(row: &SqliteRow) -> Result<Wait, ReadError> {
 
 fn open_letter(
     row: &SqliteRow,
-) -> Result<(PluginName, Key, Option<SinkName>, OpenLetter), ReadError> {
+) -> Result<(PluginName, Key, Option<SinkName>, OpenDeadLetter), ReadError> {
     let sink = rows::optional(row, "sink")?.map(SinkName::from);
     let place = match &sink {
         None => rows::number(row, "position")?,
         Some(_) => rows::number(row, "sequence")?,
     };
-    let letter = OpenLetter {
+    let letter = OpenDeadLetter {
         id: DeadLetterId(rows::number(row, "id")?),
         place,
         redriving: status(row)? == DeadLetterStatus::Redriving,
