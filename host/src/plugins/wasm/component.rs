@@ -11,19 +11,13 @@ use sagabox_engine::model::{Failure, Manifest, State};
 use sagabox_engine::seams::handler::{Call, Handler, Reply};
 use wasmtime::Store;
 
+use super::bindings::{PluginInstance, Program};
+use super::call_state::CallState;
 use super::directory::Unfit;
 use super::limits::Limits;
 use super::log::CallLog;
 use super::sandbox::{Sandbox, Usage, backtrace, deadline, failure};
-use super::v0_1::{PluginInstance, Program};
 use super::wasi::{self, Wasi};
-
-/// What belongs to one instance.
-pub struct CallState {
-    usage: Usage,
-    pub(super) log: CallLog,
-    pub(super) wasi: Wasi,
-}
 
 struct Warm {
     store: Store<CallState>,
@@ -138,13 +132,6 @@ impl ComponentHandler {
 
     fn free(&self) -> std::sync::MutexGuard<'_, Vec<Warm>> {
         self.warm.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl CallState {
-    fn end_call(&mut self) {
-        self.wasi.flush(&mut self.log);
-        self.log.end_call();
     }
 }
 

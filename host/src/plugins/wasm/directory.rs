@@ -11,12 +11,12 @@ use sagabox_engine::seams::handler::Handler;
 use thiserror::Error;
 use wasmtime::component::Component;
 
+use super::bindings::{IMPORTS, INTERFACES, Interface, PACKAGES, Program};
 use super::compiler::{self, CompileError};
 use super::component::{ComponentHandler, Instances};
 use super::limits::{Limits, TABLES};
 use super::sandbox::Sandbox;
 use super::surface::{self, Surface};
-use super::v0_1::{IMPORTS, Program, ROLES};
 use super::wasi;
 use super::{cache, core_module};
 use crate::io::files::{self, Unreadable};
@@ -276,11 +276,12 @@ pub fn load(
     check_format(code)?;
     check_surface(code, sandbox)?;
     let component = compiled(sandbox, &digest, code)?;
-    let (roles, imports) = roles(&component, sandbox)?;
+    let (interfaces, imports) = interfaces(&component, sandbox)?;
     let mut plugins = Vec::new();
-    for role in roles {
-        let program = Program::new(role, &component).map_err(|error| {
-            format!("does not fit the world `{}` of sagabox:plugin@0.1.0: {error:#}", role.as_str())
+    for interface in interfaces {
+        let program = Program::new(interface, &component).map_err(|error| {
+            let world = interface.role.as_str();
+            format!("does not fit the world `{world}` of {PACKAGES}: {error:#}")
         })?;
         let configuration =
             |name: &str| configurations.get(name).cloned().unwrap_or_else(|| "{}".to_owned());
@@ -393,13 +394,13 @@ fn check_surface(bytes: &[u8], sandbox: &Sandbox) -> Result<(), String> {
         // Its functions are named by their interface; what it imports shows when it is made a
         // component.
         let plays = |interface: &str| exports.iter().any(|export| export.contains(interface));
-        return match ROLES.iter().any(|(_, interface)| plays(interface)) {
+        return match INTERFACES.iter().any(|interface| plays(interface.name)) {
             true => Ok(()),
             false => Err(no_role(&exports)),
         };
     }
     imports.iter().try_for_each(|import| check_import(import, strict))?;
-    match ROLES.iter().any(|(_, interface)| exports.iter().any(|export| export == interface)) {
+    match INTERFACES.iter().any(|interface| exports.iter().any(|export| export == interface.name)) {
         true => Ok(()),
         false => Err(no_role(&exports)),
     }
@@ -428,12 +429,12 @@ fn check_sizes(surface: &Surface, limits: &Limits) -> Result<(), String> {
     }
 }
 
-/// The roles that the component plays, by its exports, and what it imports: nothing else than
+/// The interfaces by which the component plays its roles, and what it imports: nothing else than
 /// it may.
-fn roles(
+fn interfaces(
     component: &Component,
     sandbox: &Sandbox,
-) -> Result<(Vec<sagabox_engine::model::Role>, Vec<String>), String> {
+) -> Result<(Vec<&'static Interface>, Vec<String>), String> {
     let component_type = component.component_type();
     let imports = component_type.imports(&sandbox.engine);
     let mut imports: Vec<String> = imports.map(|(name, _)| name.to_owned()).collect();
@@ -441,14 +442,12 @@ fn roles(
     imports.sort();
     let exports: Vec<String> =
         component_type.exports(&sandbox.engine).map(|(name, _)| name.to_owned()).collect();
-    let roles: Vec<_> = ROLES
-        .iter()
-        .filter(|(_, interface)| exports.iter().any(|export| export == interface))
-        .map(|(role, _)| *role)
-        .collect();
-    match roles.is_empty() {
+    let is_exported =
+        |interface: &&Interface| exports.iter().any(|export| export == interface.name);
+    let played: Vec<_> = INTERFACES.iter().filter(is_exported).collect();
+    match played.is_empty() {
         true => Err(no_role(&exports)),
-        false => Ok((roles, imports)),
+        false => Ok((played, imports)),
     }
 }
 
@@ -461,6 +460,6 @@ fn no_role(exports: &[String]) -> String {
     };
     format!(
         "plays no role: it exports {what}; a plugin exports a handler of the worlds saga, \
-         process-manager, reactor or enricher of sagabox:plugin@0.1.0"
+         process-manager, reactor or enricher of {PACKAGES}"
     )
 }

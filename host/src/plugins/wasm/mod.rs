@@ -1,7 +1,9 @@
 //! Plugins: wasm components that play roles. The only module that knows wasmtime.
 
+mod bindings;
 mod build;
 mod cache;
+mod call_state;
 mod compiler;
 mod component;
 mod core_module;
@@ -15,7 +17,6 @@ mod reply;
 mod sandbox;
 mod sources;
 mod surface;
-mod v0_1;
 mod wasi;
 
 pub use build::{BuildError, build};

@@ -18,7 +18,7 @@ use wasmtime::component::{
     ResourceType,
 };
 
-use super::component::CallState;
+use super::call_state::CallState;
 use super::log::CallLog;
 use super::sandbox::Stopped;
 

@@ -80,7 +80,7 @@ impl Caution {
         }
         self.is_found = false;
         let mut is_new = false;
-        for (suspect, remedy) in suspects {
+        for (suspect, remedy) in self.likeliest(suspects, batch) {
             let known = self.unwritable.get(&suspect);
             let remedy = match (known, remedy) {
                 // It was to be done, and was not: the row is made where nothing is asked.
@@ -97,6 +97,35 @@ impl Caution {
             self.unwritable.pop_first();
         }
         is_new
+    }
+
+    /// A decision also writes the row of the event that it takes from the held ones. The row is
+    /// blamed when the decision was, in vain: an event that is not held any more is lost to all
+    /// that would claim it later.
+    fn likeliest(
+        &self,
+        suspects: BTreeMap<Suspect, Remedy>,
+        batch: &Batch,
+    ) -> BTreeMap<Suspect, Remedy> {
+        let is_held = |(position, key): &Suspect| {
+            let mut held = batch.held.iter();
+            held.any(|row| row.entry.position == *position && Some(&row.key) == key.as_ref())
+        };
+        let (held, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            suspects.into_iter().partition(|(suspect, _)| is_held(suspect));
+        if others.is_empty() || held.is_empty() {
+            return others.into_iter().chain(held).collect();
+        }
+        let is_known = |suspect: &Suspect| self.unwritable.contains_key(suspect);
+        if !others.keys().all(is_known) {
+            return others;
+        }
+        if held.keys().all(is_known) {
+            return others.into_iter().chain(held).collect();
+        }
+        // What was done about the others is forgotten with the commit, and was not at fault.
+        let others = others.into_keys().map(|suspect| (suspect, Remedy::Bury));
+        others.chain(held).collect()
     }
 
     fn is_careful(&self) -> bool {
@@ -388,6 +417,25 @@ mod tests {
         assert!(!caution.learn("no", &Batch::default()), "nothing in it is about an event");
         assert!(caution.learn("no", &decisions(&[5])) && caution.learn("no", &decisions(&[5])));
         assert!(!caution.learn("no", &decisions(&[5])), "it was not buried");
+    }
+
+    #[test]
+    fn a_held_row_is_blamed_after_the_decision_that_writes_it() {
+        let mut caution = Caution::default();
+        let held = || vec![held(5, "p", 50)];
+        let decided = || Batch { held: held(), ..decisions(&[5]) };
+        let take_held = |caution: &mut Caution| {
+            caution.take(Position(5), Some(&"p".into())).map(|(remedy, _)| remedy)
+        };
+        assert!(caution.learn("no", &decided()) && caution.learn("no", &decided()));
+        assert_eq!(take_held(&mut caution), None, "the decision may be at fault alone");
+        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury));
+        let dead = || Batch { held: held(), ..buried(5) };
+        assert!(caution.learn("no", &dead()));
+        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury), "its dead letter can be written");
+        assert_eq!(take_held(&mut caution), Some(Remedy::Bury));
+        assert!(caution.learn("no", &dead()));
+        assert_eq!(take(&mut caution, 5), Some(Remedy::Discard), "neither helps");
     }
 
     #[test]

@@ -9,8 +9,10 @@ use sagabox_engine::seams::handler::{Call, Reply};
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
 
-use super::component::CallState;
-use super::wasi;
+use super::Interface;
+use super::Version;
+use crate::plugins::wasm::call_state::CallState;
+use crate::plugins::wasm::wasi;
 
 mod saga {
     wasmtime::component::bindgen!({
@@ -59,16 +61,21 @@ mod enricher {
 use process_manager::exports::sagabox::plugin::process_manager_handler as pm;
 use saga::sagabox::plugin::{logging, types};
 
+const fn interface(role: m::Role, name: &'static str) -> Interface {
+    Interface { role, name, version: Version::V0_1 }
+}
+
 /// The interfaces whose export makes a component play a role.
-pub const ROLES: [(m::Role, &str); 4] = [
-    (m::Role::Saga, "sagabox:plugin/saga-handler@0.1.0"),
-    (m::Role::ProcessManager, "sagabox:plugin/process-manager-handler@0.1.0"),
-    (m::Role::Reactor, "sagabox:plugin/reactor-handler@0.1.0"),
-    (m::Role::Enricher, "sagabox:plugin/enricher-handler@0.1.0"),
+pub(super) const INTERFACES: [Interface; 4] = [
+    interface(m::Role::Saga, "sagabox:plugin/saga-handler@0.1.0"),
+    interface(m::Role::ProcessManager, "sagabox:plugin/process-manager-handler@0.1.0"),
+    interface(m::Role::Reactor, "sagabox:plugin/reactor-handler@0.1.0"),
+    interface(m::Role::Enricher, "sagabox:plugin/enricher-handler@0.1.0"),
 ];
 
 /// What a component may import.
-pub const IMPORTS: [&str; 2] = ["sagabox:plugin/logging@0.1.0", "sagabox:plugin/types@0.1.0"];
+pub(super) const IMPORTS: [&str; 2] =
+    ["sagabox:plugin/logging@0.1.0", "sagabox:plugin/types@0.1.0"];
 
 impl types::Host for CallState {}
 

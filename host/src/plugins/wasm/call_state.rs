@@ -1,0 +1,18 @@
+//! What belongs to one instance of a component, and what its imports reach.
+
+use super::log::CallLog;
+use super::sandbox::Usage;
+use super::wasi::Wasi;
+
+pub struct CallState {
+    pub(super) usage: Usage,
+    pub(super) log: CallLog,
+    pub(super) wasi: Wasi,
+}
+
+impl CallState {
+    pub(super) fn end_call(&mut self) {
+        self.wasi.flush(&mut self.log);
+        self.log.end_call();
+    }
+}
