@@ -18,7 +18,7 @@ use wasmtime::component::Component;
 use super::compiler::CompileLimits;
 use super::core_module;
 use super::folder::{Entry, PrivateFolder};
-use crate::decisions::digest::{digest, hex};
+use crate::decisions::digest::hex;
 
 const DIGEST_BYTES: usize = 32;
 /// Larger than what the largest component of any language compiles to.
@@ -180,6 +180,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::decisions::digest::digest;
 
     struct Bench {
         folder: TempDir,
