@@ -777,6 +777,14 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
+        name: "a rejected decision ends the hold of its event",
+        edits: &[Edit {
+            file: "stages/dispatch/unwritable.rs",
+            find: "        if !others.keys().all(is_known) {\n            return others;\n        }\n",
+            replace: "        if !others.keys().all(is_known) {\n            return others.into_iter().chain(held).collect();\n        }\n",
+        }],
+    },
+    Mutation {
         name: "a sink that is down has all of its messages in memory",
         edits: &[Edit {
             file: "stages/sinks/lanes.rs",
@@ -837,7 +845,7 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "the lanes is not told of a compensated letter",
         edits: &[Edit {
             file: "stages/commit.rs",
-            find: "compensations.into_iter().for_each(Compensation::is_durable);",
+            find: "compensations.into_iter().for_each(Compensation::settle);",
             replace: "drop(compensations);",
         }],
     },

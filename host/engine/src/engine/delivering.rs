@@ -22,7 +22,7 @@ use crate::pure::compensation::Refusals;
 use crate::pure::routes;
 use crate::seams::store::{RecoveredSink, SinkProgress};
 use crate::seams::transport::Order;
-use crate::stages::sinks::lanes::SinkLanes;
+use crate::stages::sinks::lanes::{LanesParts, SinkLanes};
 use crate::stages::sinks::queue::Queue;
 use crate::stages::sinks::relay::Relay;
 
@@ -80,17 +80,17 @@ impl Delivering {
         let dead_letter_ids = Arc::clone(&self.dead_letter_ids);
         let work = self.work.clone();
         let order = parts.sinks.get(sink).map_or(Order::Key, |configured| configured.order);
-        let lanes = SinkLanes::new(
+        let lanes = SinkLanes::new(LanesParts {
             recovered,
             order,
             reader,
-            resolving_of,
+            requests: resolving_of,
             dead_letter_ids,
-            Arc::clone(&self.refusals),
-            &parts.settings,
+            refusals: Arc::clone(&self.refusals),
+            settings: &parts.settings,
             work,
-            Arc::clone(&clock),
-        );
+            clock: Arc::clone(&clock),
+        });
         if let Some(name) = routes::queue_name(sink) {
             let (requests, requests_of) = mpsc::unbounded_channel();
             self.queues.open(name, requests);

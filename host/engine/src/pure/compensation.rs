@@ -41,7 +41,7 @@ struct SinkLanes {
     told: Option<mpsc::UnboundedReceiver<Refusal>>,
 }
 
-/// A letter that a decision resolves. Dropped before [`Compensation::is_durable`], it gives
+/// A letter that a decision resolves. Dropped before [`Compensation::settle`], it gives
 /// the letter back.
 #[derive(Debug)]
 pub struct Compensation {
@@ -106,10 +106,10 @@ impl State {
 
 impl Compensation {
     /// The decision is durable, and with it the letter's end: what waits behind it goes on.
-    pub fn is_durable(mut self) {
+    pub fn settle(mut self) {
         if let Some(refusal) = self.refusal.take() {
             let mut state = self.refusals.lock();
-            // An sink lanes that has ended needs to know nothing.
+            // Lanes that have ended need to know nothing.
             let _ = state.lanes(&refusal.sink.clone()).tell.send(refusal);
         }
     }
@@ -147,7 +147,7 @@ mod tests {
         assert!(refusals.take(id), "it was not committed");
 
         refusals.open(id, refusal());
-        refusals.compensate(id).unwrap().is_durable();
+        refusals.compensate(id).unwrap().settle();
         assert!(!refusals.take(id), "it is resolved");
         let mut told = refusals.told(&"web".into());
         assert_eq!(told.try_recv(), Ok(refusal()), "also an lanes that starts later");

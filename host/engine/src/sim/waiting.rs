@@ -32,7 +32,7 @@ const PLUGIN: &str = "steps";
 struct Steps(Manifest);
 
 impl Steps {
-    fn new() -> Arc<dyn Handler> {
+    fn handler() -> Arc<dyn Handler> {
         let take = subscription("step", "/order", Effect::StartOrHandle, Absent::Ignore);
         Arc::new(Self(manifest(PLUGIN, Role::ProcessManager, vec![take], 0)))
     }
@@ -178,7 +178,7 @@ impl World {
         let sink = Sink { transport, order: self.order };
         let parts = Parts {
             store: Arc::new(self.store.clone()),
-            handlers: vec![Steps::new()],
+            handlers: vec![Steps::handler()],
             canaries: Vec::new(),
             lookup: Arc::clone(&self.lookup) as Arc<dyn Lookup>,
             sinks: HashMap::from([(name.clone(), sink)]),

@@ -377,7 +377,7 @@ impl Committer {
                 }
                 Owner::Plugin { replies, compensations, .. } => {
                     replies.into_iter().for_each(|reply| _ = reply.send(()));
-                    compensations.into_iter().for_each(Compensation::is_durable);
+                    compensations.into_iter().for_each(Compensation::settle);
                 }
                 Owner::Sink { replies, .. } => {
                     replies.into_iter().for_each(|reply| _ = reply.send(()));

@@ -353,10 +353,10 @@ pub struct Untaken {
 
 /// How many of a batch's appends count as untaken, by type, and when the last was accepted:
 /// those of senders and of a type that no plugin takes, that are written.
-pub fn untaken<'b>(
-    batch: &'b Batch,
+pub fn untaken(
+    batch: &Batch,
     is_duplicate: impl Fn(Position) -> bool,
-) -> BTreeMap<&'b str, (u64, Timestamp)> {
+) -> BTreeMap<&str, (u64, Timestamp)> {
     let mut counts = BTreeMap::new();
     if batch.untaken.is_empty() {
         return counts;

@@ -217,7 +217,7 @@ fn what_is_for_one_instance_reaches_no_later_one(all: &Tables) -> Result<(), Str
                 let id = identity::operator_event_id(ended, plugin, key, *position, said_at);
                 event.id == id
             }
-            _ => return true,
+            _ => true,
         };
         let mut next = decision.previous;
         let earlier = std::iter::from_fn(|| {

@@ -30,7 +30,7 @@ impl Committer {
             if let Some((group, reason)) = failed.take() {
                 match group.halve() {
                     Ok((first, second)) => groups.extend([second, first]),
-                    Err(unit) => self.reject(unit, reason, queue).await?,
+                    Err(unit) => self.reject(*unit, reason, queue).await?,
                 }
             }
             let Some(mut group) = groups.pop() else { return Ok(()) };

@@ -109,7 +109,7 @@ impl Gathered {
     ///
     /// # Errors
     /// Gives it back if it is one unit that is written whole or not at all.
-    pub fn halve(mut self) -> Result<(Self, Self), Self> {
+    pub fn halve(mut self) -> Result<(Self, Self), Box<Self>> {
         if let [Unit { owner: Owner::Timers, rows }] = &self.units[..]
             && rows.appends > 1
         {
@@ -122,7 +122,7 @@ impl Gathered {
             return Ok((first, Self { batch: self.batch, units: unit(second) }));
         }
         if self.units.len() < 2 {
-            return Err(self);
+            return Err(Box::new(self));
         }
         let second = self.units.split_off(self.units.len() / 2);
         let mut batch = Batch::default();

@@ -118,7 +118,7 @@ enum Via {
     Letter(DeadLetterId),
 }
 
-/// What comes to an sink lanes from outside its stage's own loop.
+/// What comes to the lanes of a sink from outside its stage's own loop.
 pub enum Errand {
     Resolve(Box<ResolveRequest>),
     Resumed(Box<Resumed>),
@@ -170,18 +170,32 @@ pub struct SinkLanes {
     clock: Clock,
 }
 
+/// What the lanes of a sink are made of.
+pub struct LanesParts<'s> {
+    pub recovered: RecoveredSink,
+    pub order: Order,
+    pub reader: OutboxReader,
+    pub requests: mpsc::UnboundedReceiver<ResolveRequest>,
+    pub dead_letter_ids: Arc<DeadLetterIds>,
+    pub refusals: Arc<Refusals>,
+    pub settings: &'s Settings,
+    pub work: mpsc::UnboundedSender<Work>,
+    pub clock: Clock,
+}
+
 impl SinkLanes {
-    pub fn new(
-        recovered: RecoveredSink,
-        order: Order,
-        mut reader: OutboxReader,
-        requests: mpsc::UnboundedReceiver<ResolveRequest>,
-        dead_letter_ids: Arc<DeadLetterIds>,
-        refusals: Arc<Refusals>,
-        settings: &Settings,
-        work: mpsc::UnboundedSender<Work>,
-        clock: Clock,
-    ) -> Self {
+    pub fn new(parts: LanesParts<'_>) -> Self {
+        let LanesParts {
+            recovered,
+            order,
+            mut reader,
+            requests,
+            dead_letter_ids,
+            refusals,
+            settings,
+            work,
+            clock,
+        } = parts;
         let progress = recovered.progress;
         reader.place = Sequence(progress.cursor.settled);
         let (dropped, dropped_of) = mpsc::unbounded_channel();
