@@ -307,7 +307,7 @@ async fn a_refusal_that_its_plugin_handles_is_no_dead_letter_and_its_sink_goes_o
         post(&client, &format!("/dead-letters/{}/redrive", letter["id"]), &json!({})).await;
     assert_eq!(status, StatusCode::CONFLICT);
     let detail = problem["detail"].as_str().unwrap_or_default();
-    assert!(detail.ends_with("is compensated already"), "{problem}");
+    assert!(detail.ends_with("is already compensated"), "{problem}");
 }
 
 #[tokio::test]

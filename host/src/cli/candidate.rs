@@ -143,7 +143,7 @@ impl Put {
             };
             return output::json(&json!({
                 "file": put.path, "digest": put.digest, "terms": terms.to_string(),
-                "plugins": plugins.collect::<Vec<_>>(), "admission": admission, "reason": reason,
+                "plugins": plugins.collect::<Vec<_>>(), "verdict": admission, "reason": reason,
             }));
         }
         if let Admission::Tried | Admission::NoHost(_) = admission {

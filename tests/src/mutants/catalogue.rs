@@ -900,7 +900,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a duplicate with other content is one like any other",
         edits: &[Edit {
-            file: "pure/comparison.rs",
+            file: "changes/comparison.rs",
             find: "(&a.event_type, &a.subject, &a.data) != (&b.event_type, &b.subject, &b.data)",
             replace: "(&a.source, &a.id) != (&b.source, &b.id)",
         }],

@@ -7,6 +7,8 @@
 pub(crate) mod asking;
 pub(crate) mod backlog;
 pub(crate) mod canary;
+pub(crate) mod comparison;
+pub(crate) mod compensation;
 pub(crate) mod desired_state;
 pub(crate) mod jobs;
 pub(crate) mod outbox;
@@ -26,13 +28,13 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use crate::changes::compensation::Compensation;
 use crate::changes::receipt::{OfferError, Receipt};
 use crate::changes::rejection::{LettersDropped, Rejection};
 use crate::model::{
     DeadLetter, DeadLetterId, DecisionRecord, Event, Held, Hops, Instance, Key, MessageKind,
     Parked, Position, Sequence, SinkName, TimerName, TimerRef, Wait,
 };
-use crate::pure::compensation::Compensation;
 use crate::seams::store::{Closing, Expire, MessageLane, PluginProgress, SinkProgress, TimerRow};
 
 /// What the other stages want written.

@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 use super::queues::Queues;
 use super::{Shared, lock};
 use crate::changes::Work;
+use crate::changes::compensation::Refusals;
 use crate::changes::outbox::Outboxes;
 use crate::changes::resolve::{DeadLetterIds, ResolveRequest};
 use crate::model::{Counters, Cursor, Sequence, SinkName};
 use crate::pure::breaker::Breaker;
-use crate::pure::compensation::Refusals;
 use crate::pure::routes;
 use crate::seams::store::{RecoveredSink, SinkProgress};
 use crate::seams::transport::Order;
@@ -87,7 +87,8 @@ impl Delivering {
             requests: resolving_of,
             dead_letter_ids,
             refusals: Arc::clone(&self.refusals),
-            settings: &parts.settings,
+            waiting_max: parts.settings.waiting_max,
+            wait_in_memory_max: parts.settings.wait_in_memory_max,
             work,
             clock: Arc::clone(&clock),
         });

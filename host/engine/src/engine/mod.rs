@@ -22,6 +22,7 @@ use crate::Clock;
 use crate::Readiness;
 use crate::changes::asking::Lookups;
 use crate::changes::backlog::Backlog;
+use crate::changes::comparison::Comparison;
 use crate::changes::desired_state::DesiredState;
 use crate::changes::outbox::Outboxes;
 use crate::changes::requests::Dispatchers;
@@ -32,7 +33,6 @@ use crate::changes::{Offer, Work};
 use crate::model::{
     Event, Hops, LogEntry, PluginName, Position, QueueError, QueueStatus, Retention, SinkName,
 };
-use crate::pure::comparison::Comparison;
 use crate::pure::retry::RetryPolicy;
 use crate::seams::handler::Handler;
 use crate::seams::lookup::Lookup;

@@ -3,8 +3,6 @@
 
 pub(crate) mod age;
 pub(crate) mod breaker;
-pub(crate) mod comparison;
-pub(crate) mod compensation;
 pub mod correlate;
 pub(crate) mod fates;
 pub mod filter;

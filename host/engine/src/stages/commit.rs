@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::units::{Gathered, Owner, Rows};
 use crate::changes::backlog::Backlog;
+use crate::changes::compensation::Compensation;
 use crate::changes::outbox::Outboxes;
 use crate::changes::readers::Readers;
 use crate::changes::receipt::{OfferError, Receipt};
@@ -27,7 +28,6 @@ use crate::changes::tail::Tail;
 use crate::changes::timer_index::TimerIndex;
 use crate::changes::{Offer, PluginChanges, Removal, Work};
 use crate::model::{Event, Hops, LogEntry, Message, Origin, PluginName, Position, SinkName};
-use crate::pure::compensation::Compensation;
 use crate::pure::monotonic::Instant;
 use crate::seams::store::{Append, Batch, ClaimChange, CommitError, Committed, Store, TimerRow};
 use crate::{Clock, Readiness};

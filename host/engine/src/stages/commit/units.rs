@@ -9,10 +9,10 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::changes::Offer;
+use crate::changes::compensation::Compensation;
 use crate::changes::receipt::OfferError;
 use crate::changes::rejection::{LettersDropped, Rejection};
 use crate::model::{PluginName, Position, Sequence, SinkName};
-use crate::pure::compensation::Compensation;
 use crate::seams::store::Batch;
 
 /// A batch, and its units in the order of their rows.

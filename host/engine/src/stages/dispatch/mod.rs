@@ -48,6 +48,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::changes::asking::{Failed, FailedAt, Lookups};
 use crate::changes::canary::Canary;
+use crate::changes::compensation::Refusals;
 use crate::changes::jobs::{Caller, GROUP_MAX, Group, Job, JobResult};
 use crate::changes::readers::{Reader, Readers};
 use crate::changes::rejection::{Rejection, Rejections};
@@ -60,7 +61,6 @@ use crate::model::{
     Answer, Correlation, Counters, Cursor, DeadLetter, DeadLetterId, Effect, Key, LogEntry,
     Manifest, PluginName, Position, Subscription, Timestamp,
 };
-use crate::pure::compensation::Refusals;
 use crate::pure::hash::HashMap;
 use crate::pure::identity::DecisionIdentity;
 use crate::pure::lanes::Lanes;

@@ -20,6 +20,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::Clock;
+use crate::changes::compensation::{Refusal, Refusals};
 use crate::changes::outbox::{MessageTail, OutboxReader};
 use crate::changes::rejection::LettersDropped;
 use crate::changes::resolve::{
@@ -28,14 +29,12 @@ use crate::changes::resolve::{
 };
 use crate::changes::waits::Waits;
 use crate::changes::{SinkChanges, Work};
-use crate::engine::Settings;
 use crate::model::OpenDeadLetter;
 use crate::model::json;
 use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Event, Key,
     Message, MessageKind, PluginName, Sequence, SinkName, Timestamp, Wait, reserved,
 };
-use crate::pure::compensation::{Refusal, Refusals};
 use crate::pure::hash::HashMap;
 use crate::pure::identity;
 use crate::pure::lanes::Lanes;
@@ -171,20 +170,23 @@ pub struct SinkLanes {
 }
 
 /// What the lanes of a sink are made of.
-pub struct LanesParts<'s> {
+pub struct LanesParts {
     pub recovered: RecoveredSink,
     pub order: Order,
     pub reader: OutboxReader,
     pub requests: mpsc::UnboundedReceiver<ResolveRequest>,
     pub dead_letter_ids: Arc<DeadLetterIds>,
     pub refusals: Arc<Refusals>,
-    pub settings: &'s Settings,
+    /// Messages that may wait behind the dead letters of one key.
+    pub waiting_max: u64,
+    /// A longer pause before the next attempt is a row of the store.
+    pub wait_in_memory_max: Duration,
     pub work: mpsc::UnboundedSender<Work>,
     pub clock: Clock,
 }
 
 impl SinkLanes {
-    pub fn new(parts: LanesParts<'_>) -> Self {
+    pub fn new(parts: LanesParts) -> Self {
         let LanesParts {
             recovered,
             order,
@@ -192,7 +194,8 @@ impl SinkLanes {
             requests,
             dead_letter_ids,
             refusals,
-            settings,
+            waiting_max,
+            wait_in_memory_max,
             work,
             clock,
         } = parts;
@@ -205,9 +208,9 @@ impl SinkLanes {
             order,
             deferred: Deferred::default(),
             changes_bytes: 0,
-            parking: Parking::new(settings.waiting_max),
+            parking: Parking::new(waiting_max),
             waits: Waits::default(),
-            wait_in_memory_max: settings.wait_in_memory_max,
+            wait_in_memory_max,
             redriving: HashMap::default(),
             requests,
             resumes: FuturesUnordered::new(),
