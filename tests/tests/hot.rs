@@ -19,13 +19,13 @@ const EVENTS: usize = 6_000;
 const INSTANCES: usize = 5_000;
 
 /// The built plugin as another version. `migrates`: `all`, `not` the stubborn ones, or its `own`.
-pub fn version(number: usize, of_state: u32, migrates: &str) -> Vec<u8> {
+pub(crate) fn version(number: usize, of_state: u32, migrates: &str) -> Vec<u8> {
     wrong(number, of_state, migrates, "")
 }
 
 /// A version with something wrong: it `differs`, which shows in counts from 3, it `fails`, or
 /// is `reshape`d: its states have another shape under the same number.
-pub fn wrong(number: usize, of_state: u32, migrates: &str, wrong: &str) -> Vec<u8> {
+pub(crate) fn wrong(number: usize, of_state: u32, migrates: &str, wrong: &str) -> Vec<u8> {
     let mut bytes = std::fs::read(paths::plugin("hot")).expect("the plugin");
     let mark = format!("@hot:{number:05}:{of_state}:{migrates}:{wrong:@<7}");
     assert_eq!(mark.len(), MARK.len());
@@ -40,12 +40,12 @@ fn number(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-pub fn step(n: usize, key: &str) -> Value {
+pub(crate) fn step(n: usize, key: &str) -> Value {
     event(&format!("step-{n}-{key}"), "step", key, &json!({}))
 }
 
 /// As a careful tool does it: under another name first.
-pub fn put(host: &Host, name: &str, bytes: &[u8]) {
+pub(crate) fn put(host: &Host, name: &str, bytes: &[u8]) {
     let folder = host.plugins();
     std::fs::write(folder.join(".new"), bytes).expect("a file");
     std::fs::rename(folder.join(".new"), folder.join(name)).expect("its name");
@@ -60,7 +60,7 @@ async fn plugins(client: &Client) -> Result<Value, String> {
 }
 
 /// Waits until this version of the plugin serves; returns how the API shows it.
-pub async fn serves(client: &Client, version: usize) -> Value {
+pub(crate) async fn serves(client: &Client, version: usize) -> Value {
     wait::until(&format!("version {version} serves"), wait::LONG, || async {
         let all = plugins(client).await?;
         let own = all["plugins"].as_array().into_iter().flatten().find(|p| p["name"] == "hot");
@@ -73,7 +73,7 @@ pub async fn serves(client: &Client, version: usize) -> Value {
 }
 
 /// Waits until a file is refused for this reason.
-pub async fn refused(client: &Client, file: &str, reason: &str) -> String {
+pub(crate) async fn refused(client: &Client, file: &str, reason: &str) -> String {
     wait::until(&format!("{file} is refused: {reason}"), wait::LONG, || async {
         let all = plugins(client).await?;
         let mut refused = all["refused"].as_array().into_iter().flatten();

@@ -28,7 +28,7 @@ const PAGE_MAX: u32 = 1000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Instances {
+pub(crate) struct Instances {
     plugin: String,
     status: Option<InstanceStatus>,
     /// Where the page before ended.
@@ -38,7 +38,7 @@ pub struct Instances {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Instance {
+pub(crate) struct Instance {
     plugin: String,
     key: String,
     /// Where the page of its history before ended.
@@ -47,7 +47,7 @@ pub struct Instance {
 }
 
 letter_filter! {
-    pub struct Letters {
+    pub(crate) struct Letters {
         /// Where the page before ended.
         after: Option<String>,
         limit: Option<u32>,
@@ -58,13 +58,13 @@ letter_filter! {
 // into a `Value`, and not all that was accepted can be read so.
 
 #[derive(Serialize)]
-pub struct InstancePage {
+pub(crate) struct InstancePage {
     instances: Vec<InstanceRow>,
     next: Option<String>,
 }
 
 #[derive(Serialize)]
-pub struct LetterPage {
+pub(crate) struct LetterPage {
     dead_letters: Vec<DeadLetterRow>,
     next: Option<u64>,
 }
@@ -84,7 +84,7 @@ fn limit(given: Option<u32>) -> Result<u32, Problem> {
 // be in one can be read into a `Value`.
 
 #[derive(Serialize)]
-pub struct PluginPage {
+pub(crate) struct PluginPage {
     directory: PathBuf,
     plugins: Vec<ServingView>,
     candidates: Vec<CandidateView>,
@@ -105,7 +105,7 @@ struct ServingView {
 
 /// What serves, with how many instances each process manager has; what was refused, and
 /// why; and what is being tried, beside what serves or on instances.
-pub async fn plugins(State(site): State<Shared>) -> Result<Json<PluginPage>, Problem> {
+pub(crate) async fn plugins(State(site): State<Shared>) -> Result<Json<PluginPage>, Problem> {
     let mut plugins = Vec::new();
     for plugin in site.plugin_status.serving() {
         let mut instances = None;
@@ -126,7 +126,7 @@ pub async fn plugins(State(site): State<Shared>) -> Result<Json<PluginPage>, Pro
     }))
 }
 
-pub async fn instances(
+pub(crate) async fn instances(
     State(site): State<Shared>,
     Filter(list): Filter<Instances>,
 ) -> Result<Json<InstancePage>, Problem> {
@@ -139,7 +139,7 @@ pub async fn instances(
     Ok(Json(InstancePage { instances, next }))
 }
 
-pub async fn instance(
+pub(crate) async fn instance(
     State(site): State<Shared>,
     Filter(asked): Filter<Instance>,
 ) -> Result<Json<InstanceDetail>, Problem> {
@@ -151,7 +151,7 @@ pub async fn instance(
     Ok(Json(found.ok_or_else(missing)?))
 }
 
-pub async fn dead_letters(
+pub(crate) async fn dead_letters(
     State(site): State<Shared>,
     Filter(list): Filter<Letters>,
 ) -> Result<Json<LetterPage>, Problem> {
@@ -166,7 +166,7 @@ pub async fn dead_letters(
     Ok(Json(LetterPage { dead_letters, next }))
 }
 
-pub async fn accounts(State(site): State<Shared>) -> Result<Json<Value>, Problem> {
+pub(crate) async fn accounts(State(site): State<Shared>) -> Result<Json<Value>, Problem> {
     let mut accounts = site.admin.accounts().await.map_err(unreadable)?;
     accounts.differing_duplicates = site.traffic.differing();
     // A plugin that was loaded since gets them from the log.

@@ -45,7 +45,7 @@ struct Waiting {
 }
 
 impl Received {
-    pub fn new(
+    pub(crate) fn new(
         body: Incoming,
         exchange: Exchange,
         timeout: Duration,

@@ -24,13 +24,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     http: Http,
     base: String,
 }
 
 #[derive(Debug, Error)]
-pub enum ClientError {
+pub(crate) enum ClientError {
     /// No answer: the host is not there, or the connection broke.
     #[error("{}: {}; is the host running?", printable(url), printable(reason))]
     Unreachable { url: String, reason: String },
@@ -50,7 +50,7 @@ fn place(problem: &Problem) -> String {
 
 impl ClientError {
     /// Whether the same request may succeed later.
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused { problem, .. } => {
@@ -61,11 +61,11 @@ impl ClientError {
     }
 
     /// Whether what was asked is at fault: asking it again can never go better.
-    pub fn is_by_input(&self) -> bool {
+    pub(crate) fn is_by_input(&self) -> bool {
         matches!(self, Self::Refused { problem, .. } if [400, 413, 415, 422].contains(&problem.status))
     }
 
-    pub fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,
             _ => None,
@@ -76,7 +76,7 @@ impl ClientError {
 impl Client {
     /// # Errors
     /// If the TLS library cannot be set up.
-    pub fn new(base: &str) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(base: &str) -> Result<Self, reqwest::Error> {
         let scheme = if base.contains("://") { "" } else { "http://" };
         let base = format!("{scheme}{}", base.trim_end_matches('/'));
         let builder = Http::builder().timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT);
@@ -89,7 +89,7 @@ impl Client {
     }
 
     /// `path` is the host's own, `query` is escaped.
-    pub async fn get<T: DeserializeOwned>(
+    pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
         query: &[(&str, &str)],
@@ -99,13 +99,17 @@ impl Client {
     }
 
     /// The answer as it is.
-    pub async fn text(&self, path: &str, query: &[(&str, &str)]) -> Result<String, ClientError> {
+    pub(crate) async fn text(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<String, ClientError> {
         let url = self.url(path, query);
         let json: Box<RawValue> = self.answer(self.http.get(&url), &url).await?;
         Ok(json.get().to_owned())
     }
 
-    pub async fn post<T: DeserializeOwned>(
+    pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
@@ -115,7 +119,7 @@ impl Client {
     }
 
     /// Sends a batch that is JSON already.
-    pub async fn send(&self, batch: bytes::Bytes) -> Result<Summary, ClientError> {
+    pub(crate) async fn send(&self, batch: bytes::Bytes) -> Result<Summary, ClientError> {
         let url = self.url("/events", &[]);
         let request = self.http.post(&url).header("content-type", cloudevents::BATCH).body(batch);
         self.answer(request, &url).await

@@ -75,13 +75,13 @@ impl State {
 }
 
 impl Connections {
-    pub fn new(max: usize, bodies_max: usize) -> Self {
+    pub(crate) fn new(max: usize, bodies_max: usize) -> Self {
         Self { max, open: Mutex::default(), bodies: AtomicUsize::new(0), bodies_max }
     }
 
     /// Takes up a new connection. At the limit, the one that has waited longest for a
     /// request ends; if all are busy, the new one is reserved. None: even those are too many.
-    pub fn admit(&self) -> Option<Arc<Connection>> {
+    pub(crate) fn admit(&self) -> Option<Arc<Connection>> {
         let mut open = lock(&self.open);
         let is_reserved = open.connections.len() >= self.max && !open.make_room();
         if open.connections.len() >= self.max + RESERVED {
@@ -104,11 +104,11 @@ impl Connections {
     }
 
     /// Ends the connection that has waited longest, if one waits.
-    pub fn make_room(&self) -> bool {
+    pub(crate) fn make_room(&self) -> bool {
         lock(&self.open).make_room()
     }
 
-    pub fn remove(&self, connection: &Connection) {
+    pub(crate) fn remove(&self, connection: &Connection) {
         lock(&self.open).connections.remove(&connection.id);
     }
 }
@@ -128,12 +128,12 @@ impl Open {
 }
 
 impl Connection {
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         lock(&self.state).is_busy()
     }
 
     /// Bytes came.
-    pub fn received(&self, bytes: &[u8]) {
+    pub(crate) fn received(&self, bytes: &[u8]) {
         let mut state = lock(&self.state);
         // The preface of HTTP/2, whose frames are not told apart here.
         state.is_http2 |= bytes.starts_with(b"PRI");
@@ -143,12 +143,12 @@ impl Connection {
     }
 
     /// The client does not take more bytes now.
-    pub fn blocked(&self) {
+    pub(crate) fn blocked(&self) {
         lock(&self.state).blocked_since.get_or_insert_with(Instant::now);
     }
 
     /// Everything that was written is with the operating system.
-    pub fn flushed(&self) {
+    pub(crate) fn flushed(&self) {
         let mut state = lock(&self.state);
         state.blocked_since = None;
         if state.requests == 0 && state.is_unflushed {
@@ -159,7 +159,7 @@ impl Connection {
 
     /// When the connection ends unless something happens before. While a request is
     /// answered, its body and its handler have limits of their own.
-    pub fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
+    pub(crate) fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
         let state = lock(&self.state);
         if let Some(since) = state.blocked_since {
             return Some(since + timeouts.write);
@@ -186,7 +186,7 @@ struct Parts {
 }
 
 impl Exchange {
-    pub fn begin(connection: &Arc<Connection>, connections: &Arc<Connections>) -> Self {
+    pub(crate) fn begin(connection: &Arc<Connection>, connections: &Arc<Connections>) -> Self {
         let mut state = lock(&connection.state);
         state.requests += 1;
         state.is_unflushed = true;
@@ -200,7 +200,7 @@ impl Exchange {
     }
 
     /// Whether so many more bytes of bodies may be in memory.
-    pub fn take_body_bytes(&self, bytes: usize) -> bool {
+    pub(crate) fn take_body_bytes(&self, bytes: usize) -> bool {
         let Connections { bodies, bodies_max, .. } = &*self.0.connections;
         if bodies.fetch_add(bytes, Ordering::Relaxed) + bytes > *bodies_max {
             bodies.fetch_sub(bytes, Ordering::Relaxed);

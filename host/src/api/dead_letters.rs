@@ -32,7 +32,7 @@ const RESOLVE_TIME: Duration = Duration::from_secs(10);
 /// By whom, why, and with what.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct One {
+pub(crate) struct One {
     by: Option<String>,
     reason: Option<String>,
     /// A `CloudEvent` to try in place of the dead one.
@@ -41,7 +41,7 @@ pub struct One {
 
 letter_filter! {
     /// Those with these ids, or those that match everything given.
-    pub struct Many {
+    pub(crate) struct Many {
         by: Option<String>,
         reason: Option<String>,
         ids: Option<Vec<u64>>,
@@ -60,7 +60,7 @@ letter_filter! {
 /// Which instance, by whom and why.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Instance {
+pub(crate) struct Instance {
     plugin: String,
     key: String,
     by: Option<String>,
@@ -70,14 +70,14 @@ pub struct Instance {
 type Resolved = Result<(StatusCode, Json<DeadLetterRow>), Problem>;
 type Asked = Result<(StatusCode, Json<Value>), Problem>;
 
-pub async fn show(
+pub(crate) async fn show(
     State(site): State<Shared>,
     Segments(id): Segments<String>,
 ) -> Result<Json<DeadLetterRow>, Problem> {
     Ok(Json(letter(&site, letter_id(&id)?).await?))
 }
 
-pub async fn redrive(
+pub(crate) async fn redrive(
     State(site): State<Shared>,
     Segments(id): Segments<String>,
     Arguments(One { by, reason, event }): Arguments<One>,
@@ -90,7 +90,7 @@ pub async fn redrive(
     resolve(&site, &id, resolution(action, by, reason)?).await
 }
 
-pub async fn skip(
+pub(crate) async fn skip(
     State(site): State<Shared>,
     Segments(id): Segments<String>,
     Arguments(one): Arguments<One>,
@@ -98,7 +98,7 @@ pub async fn skip(
     resolve(&site, &id, dropping(Action::Skip, one)?).await
 }
 
-pub async fn discard(
+pub(crate) async fn discard(
     State(site): State<Shared>,
     Segments(id): Segments<String>,
     Arguments(one): Arguments<One>,
@@ -136,21 +136,21 @@ async fn resolve_in_time(
     })
 }
 
-pub async fn redrive_many(
+pub(crate) async fn redrive_many(
     State(site): State<Shared>,
     Arguments(many): Arguments<Many>,
 ) -> Result<Json<Value>, Problem> {
     resolve_many(&site, Action::Redrive { edited: None }, many).await
 }
 
-pub async fn skip_many(
+pub(crate) async fn skip_many(
     State(site): State<Shared>,
     Arguments(many): Arguments<Many>,
 ) -> Result<Json<Value>, Problem> {
     resolve_many(&site, Action::Skip, many).await
 }
 
-pub async fn discard_many(
+pub(crate) async fn discard_many(
     State(site): State<Shared>,
     Arguments(many): Arguments<Many>,
 ) -> Result<Json<Value>, Problem> {
@@ -252,7 +252,10 @@ async fn open(
     Ok((page.rows, page.next))
 }
 
-pub async fn cancel(State(site): State<Shared>, Arguments(instance): Arguments<Instance>) -> Asked {
+pub(crate) async fn cancel(
+    State(site): State<Shared>,
+    Arguments(instance): Arguments<Instance>,
+) -> Asked {
     let Instance { plugin, key, by, reason } = instance;
     let (by, reason) = (by_whom(by)?, required(reason)?);
     plugin_exists(&site, &plugin).await?;
@@ -261,7 +264,10 @@ pub async fn cancel(State(site): State<Shared>, Arguments(instance): Arguments<I
     Ok((StatusCode::ACCEPTED, Json(body)))
 }
 
-pub async fn end(State(site): State<Shared>, Arguments(instance): Arguments<Instance>) -> Asked {
+pub(crate) async fn end(
+    State(site): State<Shared>,
+    Arguments(instance): Arguments<Instance>,
+) -> Asked {
     let Instance { plugin, key, by, reason } = instance;
     let (by, reason) = (by_whom(by)?, required(reason)?);
     plugin_exists(&site, &plugin).await?;
@@ -271,7 +277,7 @@ pub async fn end(State(site): State<Shared>, Arguments(instance): Arguments<Inst
 }
 
 /// Sinks that do not answer: their messages wait, and they are tried now and then.
-pub async fn sinks(State(site): State<Shared>) -> Json<Value> {
+pub(crate) async fn sinks(State(site): State<Shared>) -> Json<Value> {
     let down = site.engine.status().await.sinks_down.into_iter().map(|down| {
         json!({
             "sink": down.sink,
@@ -284,7 +290,7 @@ pub async fn sinks(State(site): State<Shared>) -> Json<Value> {
 }
 
 /// Lookups that do not answer: events that need them wait, and they are asked now and then.
-pub async fn lookups(State(site): State<Shared>) -> Json<Value> {
+pub(crate) async fn lookups(State(site): State<Shared>) -> Json<Value> {
     let down = site.engine.status().await.lookups_down.into_iter().map(|down| {
         json!({
             "lookup": down.lookup,

@@ -11,7 +11,7 @@ use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 use thiserror::Error;
 
 /// What a client may send, for the header `Accept-Encoding` of a refusal.
-pub const ACCEPTED: &str = "gzip, deflate, identity";
+pub(crate) const ACCEPTED: &str = "gzip, deflate, identity";
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EncodingError {
@@ -24,7 +24,7 @@ pub enum EncodingError {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
+pub(crate) enum Encoding {
     Gzip,
     Deflate,
 }
@@ -34,7 +34,7 @@ impl Encoding {
     ///
     /// # Errors
     /// If it is encoded in another way, or more than once.
-    pub fn of(headers: &HeaderMap) -> Result<Option<Self>, EncodingError> {
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, EncodingError> {
         let mut found = None;
         for value in headers.get_all(header::CONTENT_ENCODING) {
             let text = String::from_utf8_lossy(value.as_bytes());
@@ -62,7 +62,7 @@ impl Encoding {
 
     /// # Errors
     /// If the bytes are not whole, or unpack to more than `max`.
-    pub fn decode(self, body: &[u8], max: usize) -> Result<Bytes, EncodingError> {
+    pub(crate) fn decode(self, body: &[u8], max: usize) -> Result<Bytes, EncodingError> {
         let mut decoded = Vec::new();
         let (outcome, rest) = match self {
             Self::Gzip => {

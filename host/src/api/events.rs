@@ -27,7 +27,7 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-pub async fn post(
+pub(crate) async fn post(
     State(site): State<Shared>,
     request: Request,
 ) -> Result<(StatusCode, Json<Summary>), Problem> {

@@ -21,7 +21,7 @@ use crate::io::files::BYTE_ORDER_MARK;
 const CROWDED_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The whole body, unpacked, up to a limit.
-pub async fn bytes(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, Problem> {
+pub(crate) async fn bytes(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, Problem> {
     // Before the body is read: what cannot be unpacked need not come.
     let encoding = Encoding::of(headers)?;
     let body = axum::body::to_bytes(body, max).await.map_err(|error| unread(&error))?;
@@ -51,7 +51,7 @@ fn unread(error: &axum::Error) -> Problem {
 }
 
 /// A JSON object in the body. An empty body is an empty object.
-pub struct Arguments<T>(pub T);
+pub(crate) struct Arguments<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest<Shared> for Arguments<T> {
     type Rejection = Problem;
@@ -69,7 +69,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Arguments<T> {
 }
 
 /// The decoded variable segments of the path.
-pub struct Segments<T>(pub T);
+pub(crate) struct Segments<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segments<T> {
     type Rejection = Problem;
@@ -83,7 +83,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segment
 }
 
 /// The query string's parameters.
-pub struct Filter<T>(pub T);
+pub(crate) struct Filter<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Filter<T> {
     type Rejection = Problem;

@@ -59,14 +59,14 @@ pub(super) use letter_filter;
 
 impl LetterFilter {
     /// Whether nothing is given: it holds for all.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         let Self { plugin, plugin_version, status, sink, key, event_type, reason_contains } = self;
         let texts = [plugin, plugin_version, sink, key, event_type, reason_contains];
         status.is_none() && texts.iter().all(|text| text.is_none())
     }
 
     /// A slip in a name must not look like "there are none".
-    pub async fn check(&self, site: &Site) -> Result<(), Problem> {
+    pub(crate) async fn check(&self, site: &Site) -> Result<(), Problem> {
         if let Some(plugin) = &self.plugin {
             plugin_exists(site, plugin).await?;
         }
@@ -76,7 +76,7 @@ impl LetterFilter {
         Ok(())
     }
 
-    pub fn stored(self, after: u64, limit: u32) -> DeadLetterFilter {
+    pub(crate) fn stored(self, after: u64, limit: u32) -> DeadLetterFilter {
         DeadLetterFilter {
             ids: None,
             plugin: self.plugin,

@@ -70,12 +70,12 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    pub fn new(names: Vec<HostName>) -> Self {
+    pub(crate) fn new(names: Vec<HostName>) -> Self {
         Self { names }
     }
 
     /// `local` is the address that the client has connected to.
-    pub fn check(&self, request: &request::Parts, local: IpAddr) -> Result<(), Problem> {
+    pub(crate) fn check(&self, request: &request::Parts, local: IpAddr) -> Result<(), Problem> {
         let own = self.check_names(request, local)?;
         self.check_origin(&request.headers, &own)?;
         check_content_type(request)

@@ -48,7 +48,7 @@ impl Traffic {
     }
 }
 
-pub async fn get(State(site): State<Shared>) -> impl IntoResponse {
+pub(crate) async fn get(State(site): State<Shared>) -> impl IntoResponse {
     let status = site.engine.status().await;
     // A store that cannot be read for a moment must not hide the rest.
     let accounts = site.admin.accounts().await.ok();

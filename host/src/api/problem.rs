@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::encoding::{self, EncodingError};
 use crate::io::cloudevents::ParseError;
 
-pub const MEDIA_TYPE: &str = "application/problem+json";
+pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 /// The engine retries the store after a quarter of a second; a client need not retry sooner.
 const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A supervisor usually restarts a host within seconds.

@@ -30,7 +30,7 @@ const IDS_MAX: usize = 10_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Take {
+pub(crate) struct Take {
     /// The message type, which is the queue's name.
     queue: String,
     #[serde(default = "Take::usual_max")]
@@ -53,7 +53,7 @@ impl Take {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Acknowledge {
+pub(crate) struct Acknowledge {
     queue: String,
     lease: String,
     /// All of the lease if absent.
@@ -62,7 +62,7 @@ pub struct Acknowledge {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct GiveBack {
+pub(crate) struct GiveBack {
     queue: String,
     lease: String,
     ids: Option<Vec<String>>,
@@ -74,14 +74,14 @@ pub struct GiveBack {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Extend {
+pub(crate) struct Extend {
     queue: String,
     lease: String,
     duration_ms: u64,
 }
 
 #[derive(Debug, Serialize)]
-pub struct LeaseReportView {
+pub(crate) struct LeaseReportView {
     done: usize,
     /// An earlier call did it.
     already: usize,
@@ -91,14 +91,14 @@ pub struct LeaseReportView {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct QueueView {
+pub(crate) struct QueueView {
     /// The message type.
     pub queue: String,
     pub ready: usize,
     pub leased: usize,
 }
 
-pub async fn list(State(site): State<Shared>) -> Json<serde_json::Value> {
+pub(crate) async fn list(State(site): State<Shared>) -> Json<serde_json::Value> {
     let queues = site.engine.status().await.queues.into_iter();
     let queues: Vec<_> = queues
         .map(|queue| QueueView { queue: queue.queue, ready: queue.ready, leased: queue.leased })
@@ -106,7 +106,7 @@ pub async fn list(State(site): State<Shared>) -> Json<serde_json::Value> {
     Json(serde_json::json!({ "queues": queues }))
 }
 
-pub async fn lease(
+pub(crate) async fn lease(
     State(site): State<Shared>,
     Arguments(take): Arguments<Take>,
 ) -> Result<impl IntoResponse, Problem> {
@@ -114,7 +114,7 @@ pub async fn lease(
     Ok(([(header::CONTENT_TYPE, "application/json")], lease_json(&lease)))
 }
 
-pub async fn acknowledge(
+pub(crate) async fn acknowledge(
     State(site): State<Shared>,
     Arguments(call): Arguments<Acknowledge>,
 ) -> Result<Json<LeaseReportView>, Problem> {
@@ -123,7 +123,7 @@ pub async fn acknowledge(
     Ok(report(site.engine.acknowledge(&call.queue, lease, selection).await?))
 }
 
-pub async fn give_back(
+pub(crate) async fn give_back(
     State(site): State<Shared>,
     Arguments(call): Arguments<GiveBack>,
 ) -> Result<Json<LeaseReportView>, Problem> {
@@ -135,7 +135,7 @@ pub async fn give_back(
     Ok(report(site.engine.give_back(&call.queue, lease, selection, delay, reason).await?))
 }
 
-pub async fn extend(
+pub(crate) async fn extend(
     State(site): State<Shared>,
     Arguments(call): Arguments<Extend>,
 ) -> Result<Json<serde_json::Value>, Problem> {
@@ -194,7 +194,7 @@ fn report(report: LeaseReport) -> Json<LeaseReportView> {
 }
 
 /// By hand: a lease is the host's hottest answer, and its events are JSON already.
-pub fn lease_json(lease: &Lease) -> String {
+pub(crate) fn lease_json(lease: &Lease) -> String {
     let expires_at = lease.expires_at.to_rfc3339();
     let mut json = String::with_capacity(128 + lease.messages.len() * 512);
     // The id is a string: JavaScript would round a number beyond 2^53.

@@ -22,7 +22,7 @@ pub(super) struct Stream<S> {
 }
 
 impl<S> Stream<S> {
-    pub fn new(stream: S, connection: Arc<Connection>, timeouts: Timeouts) -> Self {
+    pub(crate) fn new(stream: S, connection: Arc<Connection>, timeouts: Timeouts) -> Self {
         let armed = Instant::now() + timeouts.idle;
         let timer = Box::pin(tokio::time::sleep_until(armed));
         Self { stream, connection, timeouts, timer, armed }

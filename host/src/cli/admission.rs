@@ -12,7 +12,7 @@ use crate::api::client::{Client, ClientError};
 const LOOK: Duration = Duration::from_millis(200);
 
 /// What became of the candidate.
-pub enum Admission {
+pub(crate) enum Admission {
     /// It is tried now, or serves its share.
     Tried,
     /// The host refused it.
@@ -47,13 +47,13 @@ struct Refused {
 }
 
 /// A host, as it was before the candidate was put into its directory.
-pub struct Before {
+pub(crate) struct Before {
     client: Client,
     found: Result<Plugins, String>,
 }
 
 /// What to look for.
-pub struct Sought<'s> {
+pub(crate) struct Sought<'s> {
     pub digest: &'s str,
     /// `shadow` or `canary`.
     pub kind: &'s str,
@@ -62,7 +62,7 @@ pub struct Sought<'s> {
 }
 
 impl Before {
-    pub async fn look(client: Client, directory: &Path) -> Self {
+    pub(crate) async fn look(client: Client, directory: &Path) -> Self {
         let found = match client.get::<Plugins>("/plugins", &[]).await {
             Ok(plugins) if is_same(&plugins.directory, directory) => Ok(plugins),
             Ok(other) => {
@@ -78,7 +78,7 @@ impl Before {
     ///
     /// # Errors
     /// If the host ends meanwhile, or does not answer as one.
-    pub async fn wait(
+    pub(crate) async fn wait(
         self,
         sought: &Sought<'_>,
         patience: Duration,

@@ -25,7 +25,7 @@ struct StoreArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct Backup {
+pub(crate) struct Backup {
     /// File to write; it must not exist
     target: PathBuf,
     #[command(flatten)]
@@ -33,7 +33,7 @@ pub struct Backup {
 }
 
 #[derive(Debug, Args)]
-pub struct Restore {
+pub(crate) struct Restore {
     /// File that `sagabox backup` has written
     backup: PathBuf,
     /// Move an existing store aside instead of refusing
@@ -44,7 +44,7 @@ pub struct Restore {
 }
 
 impl Backup {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let store = self.store.url()?;
         let backup = backup::back_up(&store, &self.target).await.map_err(understood)?;
         self.store.print(&backup, |value| {
@@ -56,7 +56,7 @@ impl Backup {
 }
 
 impl Restore {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let store = self.store.url()?;
         let restored = backup::restore(&self.backup, &store, self.force).await;
         let restored = restored.map_err(understood)?;

@@ -13,7 +13,7 @@ use crate::verify::scenario;
 use crate::verify::simulation;
 
 #[derive(Debug, Args)]
-pub struct Build {
+pub(crate) struct Build {
     /// Source directories of the plugins
     #[arg(required = true)]
     sources: Vec<PathBuf>,
@@ -29,10 +29,10 @@ pub struct Build {
 }
 
 /// Where cargo's own things are, usually kept out of version control.
-pub const TARGET: &str = "target/plugins-build";
+pub(crate) const TARGET: &str = "target/plugins-build";
 
 impl Build {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let built = build_all(self.sources, self.out, self.target, !self.json).await?;
         if self.json {
             output::json(&json!({ "built": built }));
@@ -43,13 +43,13 @@ impl Build {
 
 /// A component, and what it was made from.
 #[derive(Debug, Serialize)]
-pub struct Built {
+pub(crate) struct Built {
     component: PathBuf,
     source: PathBuf,
 }
 
 /// Builds one after the other: each compiler uses all cores already.
-pub async fn build_all(
+pub(crate) async fn build_all(
     sources: Vec<PathBuf>,
     out: PathBuf,
     target: PathBuf,

@@ -18,13 +18,13 @@ use crate::plugins::trust;
 use crate::plugins::wasm::{self, LoadedPlugin, Sandbox};
 
 #[derive(Debug, Args)]
-pub struct Shadow {
+pub(crate) struct Shadow {
     #[command(flatten)]
     put: Put,
 }
 
 #[derive(Debug, Args)]
-pub struct Canary {
+pub(crate) struct Canary {
     #[command(flatten)]
     put: Put,
     /// Share of the plugin's keys, in percent
@@ -53,13 +53,13 @@ struct Put {
 }
 
 impl Shadow {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         self.put.execute(Terms::Shadow).await
     }
 }
 
 impl Canary {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let terms = Terms::canary(self.share, Some(self.failures_max)).map_err(InputError)?;
         self.put.execute(terms).await
     }

@@ -15,7 +15,7 @@ use crate::verify::check::{
 use crate::verify::scenario::{self, Bench, Scenario};
 
 #[derive(Debug, Args)]
-pub struct Check {
+pub(crate) struct Check {
     /// A component, or a directory of components
     plugins: PathBuf,
     /// Print the changes since this older component or directory
@@ -53,7 +53,7 @@ enum Format {
 }
 
 impl Check {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         // Compiling and playing are computation.
         tokio::task::spawn_blocking(move || self.run()).await?
     }

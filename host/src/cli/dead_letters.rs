@@ -25,7 +25,7 @@ const IDS_MAX: usize = 1000;
 
 /// All given filters must match.
 #[derive(Debug, Args)]
-pub struct LetterFilter {
+pub(crate) struct LetterFilter {
     /// Select the dead letters of this plugin
     #[arg(long)]
     plugin: Option<String>,
@@ -51,7 +51,7 @@ pub struct LetterFilter {
 
 impl LetterFilter {
     /// As the host calls them.
-    pub fn given(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    pub(crate) fn given(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let all = [
             ("plugin", &self.plugin),
             ("plugin_version", &self.plugin_version),
@@ -67,7 +67,7 @@ impl LetterFilter {
 
 /// The selected dead letters, and the operator who resolves them.
 #[derive(Debug, Args)]
-pub struct Which {
+pub(crate) struct Which {
     /// Ids of dead letters; without ids, all open dead letters that match the filters
     ids: Vec<u64>,
     /// Select all open dead letters
@@ -86,7 +86,7 @@ pub struct Which {
 }
 
 #[derive(Debug, Args)]
-pub struct Redrive {
+pub(crate) struct Redrive {
     #[command(flatten)]
     which: Which,
     /// Reason, which the host records
@@ -98,7 +98,7 @@ pub struct Redrive {
 }
 
 #[derive(Debug, Args)]
-pub struct Drop {
+pub(crate) struct Drop {
     #[command(flatten)]
     which: Which,
     /// Reason, which the host records
@@ -107,7 +107,7 @@ pub struct Drop {
 }
 
 #[derive(Debug, Args)]
-pub struct Instance {
+pub(crate) struct Instance {
     /// Name of the plugin
     plugin: String,
     /// Key of the instance
@@ -123,7 +123,7 @@ pub struct Instance {
 }
 
 impl Redrive {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let Some(path) = &self.edit else {
             return self.which.resolve("redrive", self.reason.as_deref()).await;
         };
@@ -149,13 +149,13 @@ impl Redrive {
 }
 
 impl Drop {
-    pub async fn execute(self, verb: &str) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self, verb: &str) -> anyhow::Result<()> {
         self.which.resolve(verb, Some(&self.reason)).await
     }
 }
 
 impl Instance {
-    pub async fn execute(self, verb: &str) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self, verb: &str) -> anyhow::Result<()> {
         let body = json!({
             "plugin": self.plugin, "key": self.key, "by": self.by, "reason": self.reason,
         });

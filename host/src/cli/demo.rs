@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_millis(50);
 const EXAMPLE_MAX: Duration = Duration::from_mins(2);
 
 #[derive(Debug, Args)]
-pub struct Demo {
+pub(crate) struct Demo {
     /// Directory of the examples
     #[arg(long, default_value = "examples")]
     examples: PathBuf,
@@ -39,7 +39,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let examples = examples(&self.examples)?;
         let plugins = if let Some(built) = self.plugins {
             built

@@ -10,13 +10,13 @@ use super::pages::{List, Paging};
 use crate::decisions::json::{Difference, Json};
 
 #[derive(Debug, Args)]
-pub struct Plugins {
+pub(crate) struct Plugins {
     #[command(flatten)]
     host: HostArgs,
 }
 
 impl Plugins {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let Some(answer) = whole(&self.host, "/plugins").await? else { return Ok(()) };
         let columns = ["name", "version", "role", "since_at", "file", "preflight"];
         print(&answer, "plugins", &columns);
@@ -79,7 +79,7 @@ fn candidates(answer: &Row) {
 }
 
 #[derive(Debug, Args)]
-pub struct Instances {
+pub(crate) struct Instances {
     /// Name of the plugin
     plugin: String,
     /// Select by status: running, completed or ended
@@ -92,7 +92,7 @@ pub struct Instances {
 }
 
 impl Instances {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let mut query = vec![("plugin", self.plugin)];
         query.extend(self.status.map(|status| ("status", status)));
         let columns = &["key", "status", "version", "started_at", "updated_at"];
@@ -102,7 +102,7 @@ impl Instances {
 }
 
 #[derive(Debug, Args)]
-pub struct Show {
+pub(crate) struct Show {
     /// Name of the plugin
     plugin: String,
     /// Key of the instance
@@ -114,7 +114,7 @@ pub struct Show {
 }
 
 impl Show {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let query = vec![("plugin", self.plugin), ("key", self.key)];
         let columns = &["position", "decided_at", "plugin_version", "attempt", "event", "summary"];
         let list = List { path: "/instance", query, member: "history", columns };
@@ -127,7 +127,7 @@ impl Show {
 }
 
 #[derive(Debug, Args)]
-pub struct DeadLetters {
+pub(crate) struct DeadLetters {
     #[command(flatten)]
     filter: LetterFilter,
     #[command(flatten)]
@@ -137,7 +137,7 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let query = self.filter.given().map(|(name, value)| (name, value.to_owned())).collect();
         let columns = &["id", "status", "plugin", "key", "sink", "position", "attempts", "reason"];
         let list = List { path: "/dead-letters", query, member: "dead_letters", columns };
@@ -146,7 +146,7 @@ impl DeadLetters {
 }
 
 #[derive(Debug, Args)]
-pub struct DeadLetter {
+pub(crate) struct DeadLetter {
     /// Id of the dead letter
     id: u64,
     #[command(flatten)]
@@ -154,7 +154,7 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let Some(letter) = whole(&self.host, &format!("/dead-letters/{}", self.id)).await? else {
             return Ok(());
         };
@@ -164,13 +164,13 @@ impl DeadLetter {
 }
 
 #[derive(Debug, Args)]
-pub struct Accounts {
+pub(crate) struct Accounts {
     #[command(flatten)]
     host: HostArgs,
 }
 
 impl Accounts {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         if let Some(answer) = whole(&self.host, "/accounts").await? {
             output::line(&accounts(&answer));
         }
@@ -179,13 +179,13 @@ impl Accounts {
 }
 
 #[derive(Debug, Args)]
-pub struct Queues {
+pub(crate) struct Queues {
     #[command(flatten)]
     host: HostArgs,
 }
 
 impl Queues {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         if let Some(answer) = whole(&self.host, "/queues").await? {
             print(&answer, "queues", &["queue", "ready", "leased"]);
         }
@@ -194,13 +194,13 @@ impl Queues {
 }
 
 #[derive(Debug, Args)]
-pub struct Sinks {
+pub(crate) struct Sinks {
     #[command(flatten)]
     host: HostArgs,
 }
 
 impl Sinks {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         if let Some(answer) = whole(&self.host, "/sinks").await? {
             print(&answer, "sinks_down", &["sink", "since", "next_attempt_at", "reason"]);
         }
@@ -209,13 +209,13 @@ impl Sinks {
 }
 
 #[derive(Debug, Args)]
-pub struct Lookups {
+pub(crate) struct Lookups {
     #[command(flatten)]
     host: HostArgs,
 }
 
 impl Lookups {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         if let Some(answer) = whole(&self.host, "/lookups").await? {
             print(&answer, "lookups_down", &["lookup", "since", "next_attempt_at", "reason"]);
         }
@@ -224,7 +224,7 @@ impl Lookups {
 }
 
 /// A table for each list of the accounts, and the single figures before them.
-pub fn accounts(accounts: &Row) -> String {
+pub(crate) fn accounts(accounts: &Row) -> String {
     let mut parts = Vec::new();
     for (name, value) in accounts.members() {
         if value.get().starts_with('[') {

@@ -12,7 +12,7 @@ use crate::plugins::trust::{self, LockFile, LockRule, Pinned, Policy};
 use crate::plugins::wasm::{self, Loading, Sandbox};
 
 #[derive(Debug, Args)]
-pub struct Lock {
+pub(crate) struct Lock {
     /// Directory of the plugins' components
     plugins: PathBuf,
     /// Change nothing; fail if the lock file does not match the components
@@ -27,7 +27,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         // Who a component says it is, it says only when it runs.
         tokio::task::spawn_blocking(move || self.run()).await?
     }

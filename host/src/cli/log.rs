@@ -32,7 +32,7 @@ static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 ///
 /// # Errors
 /// If `RUST_LOG` says something that is not understood.
-pub fn begin(format: LogFormat) -> Result<(), InputError> {
+pub(crate) fn begin(format: LogFormat) -> Result<(), InputError> {
     let filter = filter(std::env::var_os(VARIABLE).as_deref()).map_err(InputError)?;
     let is_colored = io::stderr().is_terminal() && wants_color(|name| std::env::var_os(name));
     let lines = Lines { format, is_colored };
@@ -53,7 +53,7 @@ pub fn begin(format: LogFormat) -> Result<(), InputError> {
 }
 
 /// Whether standard error is a log of JSON lines, so that nothing else may be written there.
-pub fn is_json() -> bool {
+pub(crate) fn is_json() -> bool {
     FORMAT.get() == Some(&LogFormat::Json)
 }
 

@@ -16,7 +16,7 @@ const README: &str = include_str!("../../templates/README.md.txt");
 const SDK: &str = "guest-sdk/rust";
 
 #[derive(Debug, Args)]
-pub struct New {
+pub(crate) struct New {
     /// Name of the plugin and of its directory: a-z, 0-9 and -
     name: String,
     /// ProjectRole of the plugin
@@ -86,7 +86,7 @@ impl ProjectRole {
 }
 
 impl New {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         check_name(&self.name).map_err(InputError)?;
         let folder = self.path.join(&self.name);
         if folder.exists() {

@@ -11,42 +11,42 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::log;
-pub use crate::io::figures::grouped;
+pub(crate) use crate::io::figures::grouped;
 use crate::io::printable::{printable, printable_json, printable_lines};
 
 /// The members of a JSON object, in their order and as they are written: what is in an
 /// event's data may be no number that can be read.
 #[derive(Debug, Default)]
-pub struct Row(Vec<(String, Box<RawValue>)>);
+pub(crate) struct Row(Vec<(String, Box<RawValue>)>);
 
 impl Row {
     /// # Panics
     /// If it is no object.
-    pub fn of(object: &impl Serialize) -> Self {
+    pub(crate) fn of(object: &impl Serialize) -> Self {
         let json = serde_json::to_string(object).expect("rows have only string keys");
         serde_json::from_str(&json).expect("a row is an object")
     }
 
-    pub fn get(&self, name: &str) -> Option<&RawValue> {
+    pub(crate) fn get(&self, name: &str) -> Option<&RawValue> {
         self.0.iter().find(|(own, _)| own == name).map(|(_, value)| &**value)
     }
 
-    pub fn members(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &RawValue)> {
         self.0.iter().map(|(name, value)| (name.as_str(), &**value))
     }
 
     /// A list of objects; empty if there is none under the name.
-    pub fn rows(&self, name: &str) -> Vec<Self> {
+    pub(crate) fn rows(&self, name: &str) -> Vec<Self> {
         self.get(name).and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default()
     }
 
     /// A list of anything; empty if there is none under the name.
-    pub fn items(&self, name: &str) -> Vec<Box<RawValue>> {
+    pub(crate) fn items(&self, name: &str) -> Vec<Box<RawValue>> {
         self.get(name).and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default()
     }
 
     /// A member's value for people.
-    pub fn cell(&self, name: &str) -> String {
+    pub(crate) fn cell(&self, name: &str) -> String {
         cell(name, self.get(name))
     }
 }
@@ -76,40 +76,40 @@ impl<'de> Deserialize<'de> for Row {
 }
 
 /// Pretty JSON. A reader that closed the pipe has seen enough.
-pub fn json(value: &impl Serialize) {
+pub(crate) fn json(value: &impl Serialize) {
     json_text(&serde_json::to_string(value).unwrap_or_default());
 }
 
 /// JSON that is text already, indented and otherwise as it is.
-pub fn json_text(json: &str) {
+pub(crate) fn json_text(json: &str) {
     raw(&printable_json(&indented(json)));
 }
 
 /// The same for a part of what is printed.
-pub fn json_of(part: &RawValue) -> String {
+pub(crate) fn json_of(part: &RawValue) -> String {
     printable_json(&indented(part.get())).into_owned()
 }
 
 /// A text of one or more lines.
-pub fn line(text: &str) {
+pub(crate) fn line(text: &str) {
     raw(&printable_lines(text));
 }
 
 /// One line with something in it that comes from outside.
-pub fn data(text: &str) {
+pub(crate) fn data(text: &str) {
     raw(&printable(text));
 }
 
-pub fn raw(text: &str) {
+pub(crate) fn raw(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// What is not the command's answer.
-pub fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", printable(text));
 }
 
-pub fn warning(text: &str) {
+pub(crate) fn warning(text: &str) {
     match log::is_json() {
         true => tracing::warn!("{text}"),
         false => note(&format!("warning: {text}")),
@@ -117,7 +117,7 @@ pub fn warning(text: &str) {
 }
 
 /// Further lines of it are indented: none looks like one of the command's own.
-pub fn error(text: &str) {
+pub(crate) fn error(text: &str) {
     match log::is_json() {
         true => tracing::error!("{text}"),
         false => {
@@ -128,7 +128,7 @@ pub fn error(text: &str) {
 }
 
 /// A table of these members of each row. Numbers stand to the right.
-pub fn table(columns: &[&str], rows: &[Row]) -> String {
+pub(crate) fn table(columns: &[&str], rows: &[Row]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(columns.iter().map(|column| column.replace('_', " ")));
@@ -149,7 +149,7 @@ pub fn table(columns: &[&str], rows: &[Row]) -> String {
 }
 
 /// A member's value for people, on one line.
-pub fn cell(name: &str, value: Option<&RawValue>) -> String {
+pub(crate) fn cell(name: &str, value: Option<&RawValue>) -> String {
     let Some(json) = value.map(RawValue::get) else { return "-".to_owned() };
     match json.as_bytes().first() {
         Some(b'"') => match serde_json::from_str::<String>(json) {
@@ -192,7 +192,7 @@ fn is_time(name: &str) -> bool {
 const UNTOUCHED: [&str; 2] = ["\"event\"", "\"edited\""];
 
 /// Each member and item on a line of its own. Texts, numbers and events stay as they are written.
-pub fn indented(json: &str) -> String {
+pub(crate) fn indented(json: &str) -> String {
     let mut out = String::with_capacity(json.len() * 2);
     let mut depth: usize = 0;
     let (mut is_text, mut is_escaped) = (false, false);

@@ -13,7 +13,7 @@ const PAGE_MAX: i64 = 1000;
 
 /// Which part of a list.
 #[derive(Debug, Args)]
-pub struct Paging {
+pub(crate) struct Paging {
     /// Continue after this row: the value that the previous page printed
     #[arg(long, allow_hyphen_values = true)]
     after: Option<String>,
@@ -26,7 +26,7 @@ pub struct Paging {
 }
 
 /// A list of a host, and what of it is shown.
-pub struct List<'l> {
+pub(crate) struct List<'l> {
     pub path: &'l str,
     pub query: Vec<(&'static str, String)>,
     /// Where in the answer the rows are.
@@ -39,7 +39,7 @@ impl Paging {
     ///
     /// # Errors
     /// If the host does not answer, or refuses.
-    pub async fn print(
+    pub(crate) async fn print(
         &self,
         list: &List<'_>,
         host: &HostArgs,

@@ -10,7 +10,7 @@ use crate::config::{Overrides, Settings};
 use crate::plugins::pull::{self, AsHost, Options, Pulled, Restored};
 
 #[derive(Debug, Args)]
-pub struct Pull {
+pub(crate) struct Pull {
     /// REGISTRY/REPOSITORY:TAG, or with @sha256:DIGEST [default: all components that the lock file pins]
     reference: Option<String>,
     /// Plugin directory to write the component to
@@ -31,7 +31,7 @@ pub struct Pull {
 }
 
 impl Pull {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let settings = Settings::load(self.config.as_deref(), Overrides::default())
             .map_err(|error| InputError(format!("{error:#}")))?;
         let host = AsHost { configurations: settings.configurations(), sandbox: settings.sandbox };

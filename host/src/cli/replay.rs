@@ -17,7 +17,7 @@ use crate::plugins::wasm::{self, Sandbox};
 use crate::verify::replay::{Outcome, Selection, replay};
 
 #[derive(Debug, Args)]
-pub struct Replay {
+pub(crate) struct Replay {
     /// Component of the new version
     candidate: PathBuf,
     /// Store with the recorded decisions, such as sqlite:sagabox.db, or the directory of its file
@@ -41,7 +41,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let settings = Settings::load(self.config.as_deref(), Overrides::default())
             .map_err(|error| InputError(format!("{error:#}")))?;
         let since = self.since.as_deref().map_or(Ok(Timestamp::default()), since);

@@ -15,7 +15,7 @@ use crate::plugins::wasm::Limits;
 use crate::verify::check::{self, Facts, Finding, Severity, Topology};
 
 #[derive(Debug, Args)]
-pub struct Run {
+pub(crate) struct Run {
     /// Directory of the plugins' components
     plugins: PathBuf,
     /// Configuration file [default: sagabox.toml, if it exists]
@@ -36,7 +36,7 @@ pub struct Run {
 }
 
 impl Run {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         // Before anything else: a signal while the host starts must not be lost.
         let mut signals = Signals::listen_once()?;
         let overrides = Overrides {

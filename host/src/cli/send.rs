@@ -36,7 +36,7 @@ const BATCH_BYTES_MAX: usize = 3 * 1024 * 1024;
 const BATCH_EVENTS_MAX: i64 = 10_000;
 
 #[derive(Debug, Args)]
-pub struct Send {
+pub(crate) struct Send {
     /// NDJSON files; `-`, or no file, reads standard input
     files: Vec<PathBuf>,
     /// Maximum number of events in one request
@@ -59,7 +59,7 @@ struct Batch {
 }
 
 impl Send {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let client = self.host.client()?;
         let progress = progress();
         let started = Instant::now();
@@ -97,7 +97,7 @@ impl Send {
 }
 
 /// Sends files and tells how far it came, also when it ends with an error.
-pub async fn send_all(
+pub(crate) async fn send_all(
     client: &Client,
     files: &[PathBuf],
     batch: u32,
@@ -264,7 +264,7 @@ fn check(line: &[u8], file: &str, number: usize) -> Option<InputError> {
     checked.err().map(|error| InputError(format!("{file}:{number}: {error}")))
 }
 
-pub fn progress() -> ProgressBar {
+pub(crate) fn progress() -> ProgressBar {
     let target = if std::io::stderr().is_terminal() {
         ProgressDrawTarget::stderr()
     } else {

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// What a shell says of a process that a signal ended.
 const BY_SIGNAL: i32 = 128;
 
-pub struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
@@ -21,7 +21,7 @@ impl Signals {
     ///
     /// # Errors
     /// If the operating system does not let the process listen.
-    pub fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
     }
@@ -31,7 +31,7 @@ impl Signals {
     ///
     /// # Errors
     /// If the operating system does not let the process listen.
-    pub fn listen_once() -> io::Result<Self> {
+    pub(crate) fn listen_once() -> io::Result<Self> {
         let is_stopping = Arc::new(AtomicBool::new(false));
         for number in [SIGTERM, SIGINT] {
             // In this order: the first signal sets what the second finds.
@@ -48,7 +48,7 @@ impl Signals {
     }
 
     /// Waits for the next signal.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -15,7 +15,7 @@ use crate::verify::scenario;
 use crate::verify::simulation::{self, Failing, Simulation, SimulationReport, Trial};
 
 #[derive(Debug, Args)]
-pub struct Sim {
+pub(crate) struct Sim {
     /// A component, or the source directory of a plugin, which is built first
     plugin: PathBuf,
     /// File or directory of simulations [default: those in the source directory, or next to the component]
@@ -62,7 +62,7 @@ struct Ran {
 }
 
 impl Sim {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         // Simulating is computation from the first to the last moment.
         tokio::task::spawn_blocking(move || self.run()).await?
     }

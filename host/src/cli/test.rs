@@ -13,7 +13,7 @@ use crate::plugins::wasm;
 use crate::verify::scenario::{self, Bench, Verdict};
 
 #[derive(Debug, Args)]
-pub struct Test {
+pub(crate) struct Test {
     /// A component, or the source directory of a plugin, which is built first
     plugin: PathBuf,
     /// File or directory of scenarios [default: those in the source directory, or next to the component]
@@ -40,13 +40,13 @@ pub struct Test {
 }
 
 /// What came of a file.
-pub struct Played {
+pub(crate) struct Played {
     file: PathBuf,
     verdicts: Vec<Verdict>,
 }
 
 impl Test {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         // Playing is computation from the first to the last moment.
         tokio::task::spawn_blocking(move || self.run()).await?
     }
@@ -74,7 +74,7 @@ impl Test {
     }
 }
 
-pub fn play(
+pub(crate) fn play(
     component: &Path,
     files: &[PathBuf],
     settings: &wasm::Settings,
@@ -102,7 +102,7 @@ pub fn play(
     Ok(all)
 }
 
-pub fn report(played: &[Played], json: bool) -> anyhow::Result<()> {
+pub(crate) fn report(played: &[Played], json: bool) -> anyhow::Result<()> {
     let verdicts = || played.iter().flat_map(|played| &played.verdicts);
     let failed = verdicts().filter(|verdict| !verdict.problems.is_empty()).count();
     let passed = verdicts().count() - failed;

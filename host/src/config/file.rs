@@ -14,7 +14,7 @@ use crate::io::sinks::Meaning;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ConfigFile {
+pub(crate) struct ConfigFile {
     pub store: Option<String>,
     pub listen: Option<String>,
     #[serde(default)]
@@ -43,7 +43,7 @@ pub struct ConfigFile {
 /// Who may call the host, and how long clients may take.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HttpSection {
+pub(crate) struct HttpSection {
     #[serde(default)]
     pub hosts: Vec<Spanned<String>>,
     pub connections: Option<NonZeroUsize>,
@@ -56,7 +56,7 @@ pub struct HttpSection {
 /// How a host logs.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LogSection {
+pub(crate) struct LogSection {
     pub format: Option<LogFormat>,
 }
 
@@ -71,7 +71,7 @@ pub enum LogFormat {
 /// How plugins come and go.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PluginsSection {
+pub(crate) struct PluginsSection {
     pub watch: Option<bool>,
     pub poll_ms: Option<NonZeroU64>,
     pub preflight: Option<Preflight>,
@@ -83,20 +83,20 @@ pub struct PluginsSection {
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Preflight {
+pub(crate) enum Preflight {
     Refuse,
     Report,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Missed {
+pub(crate) enum Missed {
     Handle,
     Ignore,
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub struct PluginSection {
+pub(crate) struct PluginSection {
     #[serde(default)]
     pub limits: CallLimits,
     /// Arbitrary: the plugin's own business.
@@ -111,19 +111,19 @@ macro_rules! limits {
     (host { $($host:ident: $host_type:ty,)* } call { $($call:ident: $call_type:ty,)* }) => {
         #[derive(Debug, Default, Deserialize)]
         #[serde(deny_unknown_fields)]
-        pub struct Limits {
+        pub(crate) struct Limits {
             $(pub $host: Option<$host_type>,)*
             $($call: Option<Spanned<$call_type>>,)*
         }
 
         #[derive(Debug, Default, Deserialize)]
         #[serde(deny_unknown_fields)]
-        pub struct CallLimits {
+        pub(crate) struct CallLimits {
             $(pub $call: Option<Spanned<$call_type>>,)*
         }
 
         impl Limits {
-            pub fn of_calls(&self) -> CallLimits {
+            pub(crate) fn of_calls(&self) -> CallLimits {
                 CallLimits { $($call: self.$call.clone(),)* }
             }
         }
@@ -163,7 +163,7 @@ limits! {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Retry {
+pub(crate) struct Retry {
     pub attempts: Option<NonZeroU32>,
     pub delay_ms_min: Option<Spanned<u64>>,
     pub delay_ms_max: Option<Spanned<u64>>,
@@ -172,7 +172,7 @@ pub struct Retry {
 /// How long what is done with is kept: `30d`, `12h`, `forever`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Retention {
+pub(crate) struct Retention {
     pub duplicates: Option<Spanned<String>>,
     pub history: Option<Spanned<String>>,
     pub finished: Option<Spanned<String>>,
@@ -181,7 +181,7 @@ pub struct Retention {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SinkSection {
+pub(crate) struct SinkSection {
     pub url: Option<Given>,
     pub file: Option<PathBuf>,
     pub stdout: Option<bool>,
@@ -196,7 +196,7 @@ pub struct SinkSection {
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Order {
+pub(crate) enum Order {
     None,
     Key,
     Whole,
@@ -204,7 +204,7 @@ pub enum Order {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LookupSection {
+pub(crate) struct LookupSection {
     pub url: Option<Given>,
     pub table: Option<PathBuf>,
     pub timeout_ms: Option<u64>,
@@ -216,7 +216,7 @@ pub struct LookupSection {
 
 /// Header to value.
 #[derive(Debug, Default)]
-pub struct Headers(pub BTreeMap<String, Given>);
+pub(crate) struct Headers(pub BTreeMap<String, Given>);
 
 /// By hand: serde's own message would repeat a secret that stands in the place of the table.
 impl<'de> Deserialize<'de> for Headers {
@@ -238,18 +238,18 @@ impl<'de> Deserialize<'de> for Headers {
 
 /// A mistake in the file, and where.
 #[derive(Debug)]
-pub struct Fault {
+pub(crate) struct Fault {
     pub span: Option<Range<usize>>,
     pub reason: String,
 }
 
 impl Fault {
-    pub fn at(span: Range<usize>, reason: String) -> Self {
+    pub(crate) fn at(span: Range<usize>, reason: String) -> Self {
         Self { span: Some(span), reason }
     }
 
     /// `file:line: reason`.
-    pub fn describe(&self, file: &str, text: &str) -> String {
+    pub(crate) fn describe(&self, file: &str, text: &str) -> String {
         match &self.span {
             Some(span) => format!("{file}:{}: {}", files::line_of(text, span.start), self.reason),
             None => format!("{file}: {}", self.reason),
@@ -258,7 +258,7 @@ impl Fault {
 }
 
 impl ConfigFile {
-    pub fn parse(text: &str) -> Result<Self, Fault> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
         toml::from_str(text).map_err(|error| {
             let span = error.span();
             let key = span.as_ref().and_then(|span| key_at(text, span.start));

@@ -21,7 +21,7 @@ const SINK_IN_FLIGHT: usize = 32;
 /// Each request under way holds a connection, and so a file.
 const SINK_IN_FLIGHT_MAX: usize = 1024;
 /// Nothing answers in no time, and a message that waits for an hour holds up its key.
-pub const TIMEOUT_MS: RangeInclusive<u64> = 1..=3_600_000;
+pub(crate) const TIMEOUT_MS: RangeInclusive<u64> = 1..=3_600_000;
 /// What the binding itself says of a message.
 const OWN_HEADERS: [HeaderName; 6] = [
     header::CONTENT_TYPE,
@@ -65,7 +65,7 @@ pub enum LookupSource {
     Table(PathBuf),
 }
 
-pub fn sink(name: &str, section: SinkSection, directory: &Path) -> Result<Sink, String> {
+pub(crate) fn sink(name: &str, section: SinkSection, directory: &Path) -> Result<Sink, String> {
     if name.starts_with(QUEUE_PREFIX) {
         return Err(format!("sink.{name}: names that begin with `{QUEUE_PREFIX}` are the host's"));
     }
@@ -119,7 +119,7 @@ pub fn sink(name: &str, section: SinkSection, directory: &Path) -> Result<Sink, 
     Ok(Sink { to, order })
 }
 
-pub fn lookup(
+pub(crate) fn lookup(
     name: &str,
     section: LookupSection,
     directory: &Path,

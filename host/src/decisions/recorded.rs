@@ -40,7 +40,7 @@ impl Messages {
 
 /// The record of a decision as the engine writes it.
 #[derive(Debug, Default, Deserialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     #[serde(default)]
     pub messages: Vec<Sent>,
     #[serde(default)]
@@ -57,7 +57,7 @@ pub struct Summary {
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Sent {
+pub(crate) struct Sent {
     pub id: String,
     pub kind: MessageKind,
     #[serde(rename = "type")]
@@ -72,7 +72,7 @@ pub struct Answered {
 
 /// Messages, timers, keys and completion; the state is the caller's to compare.
 #[must_use]
-pub fn compare(
+pub(crate) fn compare(
     summary: &Summary,
     decision: &Decision,
     cause: &Event,
@@ -191,7 +191,7 @@ fn key_change(change: &KeyChange) -> Json {
 
 /// States are compared by what they mean where they are JSON, otherwise byte for byte.
 #[must_use]
-pub fn compare_states(recorded: Option<&[u8]>, decided: Option<&[u8]>) -> Vec<Difference> {
+pub(crate) fn compare_states(recorded: Option<&[u8]>, decided: Option<&[u8]>) -> Vec<Difference> {
     if recorded == decided {
         return Vec::new();
     }
@@ -218,14 +218,14 @@ pub fn compare_states(recorded: Option<&[u8]>, decided: Option<&[u8]>) -> Vec<Di
 
 /// Whether a record is of something that no handler decided.
 #[must_use]
-pub fn is_the_hosts(summary: &Summary, event: Option<&Event>) -> bool {
+pub(crate) fn is_the_hosts(summary: &Summary, event: Option<&Event>) -> bool {
     summary.ended.is_some()
         || event.is_some_and(|event| event.event_type == reserved::INSTANCE_ENDED)
 }
 
 /// An answer as it was given, or what is missing of it. A stream is only counted on
 /// record: its events are in the log.
-pub fn answer(answered: &Answered) -> Result<Known, String> {
+pub(crate) fn answer(answered: &Answered) -> Result<Known, String> {
     let unknown = || "a recorded answer is invalid".to_owned();
     let answer = answered.answer.as_object().ok_or_else(unknown)?;
     if answer.contains_key("missing") {
@@ -244,7 +244,7 @@ pub fn answer(answered: &Answered) -> Result<Known, String> {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Known {
+pub(crate) enum Known {
     Missing,
     Found(String, Bytes),
     /// So many events.
@@ -253,7 +253,7 @@ pub enum Known {
 
 /// The candidate fails at what was decided.
 #[must_use]
-pub fn failed(why: &str) -> Difference {
+pub(crate) fn failed(why: &str) -> Difference {
     Difference {
         place: "decision".to_owned(),
         expected: Some("as recorded".into()),
@@ -263,7 +263,7 @@ pub fn failed(why: &str) -> Difference {
 
 /// What the candidate wants to know and the plugin did not.
 #[must_use]
-pub fn asks(questions: &[Question], known: &[Answer]) -> Difference {
+pub(crate) fn asks(questions: &[Question], known: &[Answer]) -> Difference {
     let fresh = questions
         .iter()
         .filter(|question| known.iter().all(|answer| answer.question != **question))

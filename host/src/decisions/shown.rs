@@ -9,7 +9,7 @@ use crate::decisions::json::{Json, Object};
 
 /// What a decision does; what is empty is left out, but for messages.
 #[must_use]
-pub fn decision(decision: &Decision, now: Timestamp) -> Json {
+pub(crate) fn decision(decision: &Decision, now: Timestamp) -> Json {
     let of = |kind: MessageKind| {
         let messages = decision.messages.iter().filter(|message| message.kind == kind);
         messages.map(message).collect::<Json>()
@@ -64,7 +64,7 @@ fn timer(change: &TimerChange, now: Timestamp) -> (String, Json) {
 
 /// The milliseconds from one time to another.
 #[must_use]
-pub fn after(at: Timestamp, now: Timestamp) -> Json {
+pub(crate) fn after(at: Timestamp, now: Timestamp) -> Json {
     match at >= now {
         true => (at.0 - now.0).into(),
         false => i64::try_from(now.0 - at.0).map_or(i64::MIN, |millis| -millis).into(),
@@ -72,7 +72,7 @@ pub fn after(at: Timestamp, now: Timestamp) -> Json {
 }
 
 #[must_use]
-pub fn message(message: &Outgoing) -> Json {
+pub(crate) fn message(message: &Outgoing) -> Json {
     let mut shown = Object::default();
     shown.insert("type", message.event_type.as_str().into());
     if let Some(subject) = &message.subject {
@@ -95,7 +95,7 @@ pub fn message(message: &Outgoing) -> Json {
 }
 
 #[must_use]
-pub fn question(question: &Question) -> Json {
+pub(crate) fn question(question: &Question) -> Json {
     match question {
         Question::Lookup { name, key } => {
             Json::object([("lookup", name.as_str().into()), ("key", key.as_str().into())])
@@ -106,7 +106,7 @@ pub fn question(question: &Question) -> Json {
 
 /// JSON if it is JSON, otherwise as [`text`].
 #[must_use]
-pub fn data(bytes: &[u8]) -> Json {
+pub(crate) fn data(bytes: &[u8]) -> Json {
     Json::parse(bytes).unwrap_or_else(|_| text(bytes))
 }
 

@@ -11,7 +11,7 @@ use sagabox_engine::model::{Timestamp, attribute};
 ///
 /// # Errors
 /// Says how it is written.
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let span: Result<jiff::Span, _> = text.trim().parse();
     let length = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
     let positive = length
@@ -24,7 +24,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// Says how it is written.
-pub fn instant(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
     let millis = attribute::timestamp(text).and_then(|()| {
         let parsed: Result<jiff::Timestamp, _> = text.parse();
         parsed.map(jiff::Timestamp::as_millisecond).map_err(|error| error.to_string())

@@ -7,21 +7,21 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-pub use reading::{StoreGuard, Unreadable, bytes, guard_store, is_of_store, open, text};
+pub(crate) use reading::{StoreGuard, Unreadable, bytes, guard_store, is_of_store, open, text};
 
 /// Of a file that people write: a configuration, a lock file, a scenario. Some thousand
 /// times what a long one has.
-pub const TEXT_BYTES_MAX: usize = 8 << 20;
+pub(crate) const TEXT_BYTES_MAX: usize = 8 << 20;
 
 /// What some editors put before UTF-8. It is no part of the text.
-pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Puts a file in the place of another, by rename: whoever looks sees the old one or the
 /// new one, and a disk that is full leaves the old one.
 ///
 /// # Errors
 /// If it cannot be written; then nothing has changed.
-pub fn put(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn put(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     // Hidden, so that a host takes it for no plugin.
     let mut builder = tempfile::Builder::new();
     builder.prefix(".put-");
@@ -42,7 +42,7 @@ pub fn put(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// If it is there and stays.
-pub fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -53,7 +53,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// If it is there and cannot be read; names the file.
-pub fn read(path: &Path) -> Result<Option<String>, String> {
+pub(crate) fn read(path: &Path) -> Result<Option<String>, String> {
     match text(path, TEXT_BYTES_MAX) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.is_missing() => Ok(None),
@@ -63,7 +63,7 @@ pub fn read(path: &Path) -> Result<Option<String>, String> {
 
 /// `a.wasm.toml` for `a.wasm`.
 #[must_use]
-pub fn beside(path: &Path, extension: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, extension: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(extension);
@@ -72,7 +72,7 @@ pub fn beside(path: &Path, extension: &str) -> PathBuf {
 
 /// Whatever changes when a file does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub(crate) struct Stamp {
     bytes: u64,
     modified: Option<SystemTime>,
     #[cfg(unix)]
@@ -82,7 +82,7 @@ pub struct Stamp {
 impl Stamp {
     /// # Errors
     /// If it is no file, or cannot be looked at.
-    pub fn of(path: &Path) -> io::Result<Self> {
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let metadata = std::fs::metadata(path)?;
         if !metadata.is_file() {
             return Err(io::ErrorKind::NotFound.into());
@@ -101,13 +101,13 @@ impl Stamp {
 
 /// The line that holds a place in a text, from 1.
 #[must_use]
-pub fn line_of(text: &str, place: usize) -> usize {
+pub(crate) fn line_of(text: &str, place: usize) -> usize {
     text.bytes().take(place).filter(|&byte| byte == b'\n').count() + 1
 }
 
 /// What is wrong with a file of ours in TOML: `:line: what`, to stand behind its name.
 #[must_use]
-pub fn fault(text: &str, error: &toml::de::Error) -> String {
+pub(crate) fn fault(text: &str, error: &toml::de::Error) -> String {
     let line = line_of(text, error.span().map_or(0, |span| span.start));
     // The parser's message may have several lines; the first says what it is.
     format!(":{line}: {}", error.message().lines().next().unwrap_or_default())

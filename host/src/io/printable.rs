@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// The text on one line, with `\n`, `\t` or `\u{1b}` in the place of what is not printable.
-pub fn printable(text: &str) -> Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     replace(text, is_unprintable, |out, character| match character {
         '\n' => out.push_str("\\n"),
         '\r' => out.push_str("\\r"),
@@ -21,7 +21,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 }
 
 /// The same for a text of several lines, which stay lines.
-pub fn printable_lines(text: &str) -> Cow<'_, str> {
+pub(crate) fn printable_lines(text: &str) -> Cow<'_, str> {
     if !text.chars().any(|character| character != '\n' && is_unprintable(character)) {
         return Cow::Borrowed(text);
     }
@@ -31,7 +31,7 @@ pub fn printable_lines(text: &str) -> Cow<'_, str> {
 
 /// The same for JSON, which stays the same JSON: what is not printable is inside of strings,
 /// and can be escaped there.
-pub fn printable_json(json: &str) -> Cow<'_, str> {
+pub(crate) fn printable_json(json: &str) -> Cow<'_, str> {
     let is_inside = |character| character != '\n' && is_unprintable(character);
     replace(json, is_inside, |out, character| {
         for unit in character.encode_utf16(&mut [0; 2]) {

@@ -23,7 +23,7 @@ const PAGE: Page = Page { states: 1_000, bytes: 16 << 20 };
 const NAMED_MAX: usize = 10;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PreflightReport {
+pub(crate) struct PreflightReport {
     pub migrated: u64,
     pub failed: u64,
     /// The first that fail: key and reason.
@@ -32,7 +32,7 @@ pub struct PreflightReport {
 
 impl PreflightReport {
     /// Why a candidate is refused that fails at some.
-    pub fn refusal(&self) -> String {
+    pub(crate) fn refusal(&self) -> String {
         let said = self.text().unwrap_or_default();
         format!(
             "{said}; with `preflight = \"report\"` under [plugins] the host would serve it despite that"
@@ -40,7 +40,7 @@ impl PreflightReport {
     }
 
     /// None if there was nothing to migrate.
-    pub fn text(&self) -> Option<String> {
+    pub(crate) fn text(&self) -> Option<String> {
         use std::fmt::Write as _;
 
         let all = self.migrated + self.failed;
@@ -65,7 +65,7 @@ impl PreflightReport {
 ///
 /// # Errors
 /// If the states cannot be read.
-pub async fn preflight(
+pub(crate) async fn preflight(
     admin: &Admin,
     candidate: &Arc<dyn Handler>,
     beside: Option<&Arc<dyn Handler>>,

@@ -18,7 +18,7 @@ use crate::plugins::wasm::{self, Listing};
 
 /// A component that was not there like this before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
+pub(crate) struct File {
     pub path: PathBuf,
     /// What is in it, or why that is not read.
     pub content: Result<Vec<u8>, String>,
@@ -28,7 +28,7 @@ pub struct File {
 
 /// What a look has found.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct News {
+pub(crate) struct News {
     /// In the order of their names.
     pub files: Vec<File>,
     pub removed: Vec<PathBuf>,
@@ -38,7 +38,7 @@ pub struct News {
     pub others: Option<Vec<PathBuf>>,
 }
 
-pub struct Watcher {
+pub(crate) struct Watcher {
     directory: PathBuf,
     /// It need not be there.
     is_optional: bool,
@@ -65,7 +65,11 @@ impl Watcher {
     ///
     /// # Errors
     /// If the directory cannot be read.
-    pub fn begin(directory: &Path, bytes_max: usize, each: impl FnMut(File)) -> io::Result<Self> {
+    pub(crate) fn begin(
+        directory: &Path,
+        bytes_max: usize,
+        each: impl FnMut(File),
+    ) -> io::Result<Self> {
         Self::new(directory, false, bytes_max, trust::is_companion, each)
     }
 
@@ -73,7 +77,7 @@ impl Watcher {
     ///
     /// # Errors
     /// If the folder is there and cannot be read.
-    pub fn of_optional(
+    pub(crate) fn of_optional(
         folder: &Path,
         bytes_max: usize,
         is_companion: fn(&Path) -> bool,
@@ -123,13 +127,13 @@ impl Watcher {
     }
 
     /// What is in the directory, and is not for a host.
-    pub fn others(&self) -> &[PathBuf] {
+    pub(crate) fn others(&self) -> &[PathBuf] {
         &self.others
     }
 
     /// # Errors
     /// If the directory cannot be read. That says nothing about its files.
-    pub fn look(&mut self) -> io::Result<News> {
+    pub(crate) fn look(&mut self) -> io::Result<News> {
         let (there, others) = self.list()?;
         let there: BTreeSet<PathBuf> = there.into_iter().collect();
         let mut news = News::default();
@@ -166,7 +170,7 @@ impl Watcher {
     }
 
     /// Has a file count again, though it is as it was.
-    pub fn forget(&mut self, path: &Path) {
+    pub(crate) fn forget(&mut self, path: &Path) {
         if let Some(known) = self.known.get_mut(path) {
             known.read = None;
         }
@@ -174,7 +178,7 @@ impl Watcher {
 }
 
 /// A component as it is now; none if it cannot be read.
-pub fn read(path: &Path, bytes_max: usize) -> Option<File> {
+pub(crate) fn read(path: &Path, bytes_max: usize) -> Option<File> {
     let bytes = files::bytes(path, bytes_max).ok()?;
     let digest = crate::decisions::digest::digest(&bytes);
     Some(File { path: path.to_owned(), content: Ok(bytes), digest })

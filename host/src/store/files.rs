@@ -29,7 +29,7 @@ impl Files {
     ///
     /// # Errors
     /// If one of the files is not there.
-    pub fn of(path: &Path) -> std::io::Result<Self> {
+    pub(crate) fn of(path: &Path) -> std::io::Result<Self> {
         // SQLite has the log beside the file itself, also if it is opened by a link.
         let path = path.canonicalize()?;
         let named = |name: PathBuf| std::fs::metadata(&name).map(|found| (name, id(&found)));
@@ -37,13 +37,13 @@ impl Files {
     }
 
     /// The database alone: its log goes with its last connection.
-    pub fn database(&self) -> &(PathBuf, FileId) {
+    pub(crate) fn database(&self) -> &(PathBuf, FileId) {
         &self.database
     }
 
     /// # Errors
     /// Says which file has lost its name.
-    pub fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         check(&self.database).and_then(|()| check(&self.log))
     }
 }

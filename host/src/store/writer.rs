@@ -35,7 +35,7 @@ struct Written {
 impl Writer {
     /// Waits until no other connection writes, then reads what was seen. So a commit
     /// of another process has landed before, or never will.
-    pub fn connect(path: &Path, sizes: Sizes) -> Result<Self, WriteError> {
+    pub(crate) fn connect(path: &Path, sizes: Sizes) -> Result<Self, WriteError> {
         let connection = open::writing(path)?;
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let seen = inbox::load(&connection, sizes)?;
@@ -45,7 +45,7 @@ impl Writer {
     }
 
     /// After `Unknown` it must not be used again.
-    pub fn commit(&mut self, path: &Path, batch: &Batch) -> Result<Committed, CommitError> {
+    pub(crate) fn commit(&mut self, path: &Path, batch: &Batch) -> Result<Committed, CommitError> {
         let committed = self.transact(path, batch);
         // Another store may have the name by now: it has nothing of this commit.
         self.files.check().map_err(CommitError::Fenced)?;

@@ -22,7 +22,7 @@ fn document(world: &str) -> String {
     format!("{TYPES}\n{}", without_package(world).unwrap_or_default())
 }
 
-pub fn component(plugin: &Type, role: Role) -> TokenStream {
+pub(crate) fn component(plugin: &Type, role: Role) -> TokenStream {
     let (world, text) = match role {
         Role::Saga => ("saga", SAGA),
         Role::ProcessManager => ("process-manager", PROCESS_MANAGER),

@@ -15,7 +15,7 @@ use syn::{
 use crate::glue;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     Saga,
     ProcessManager,
     Reactor,
@@ -50,7 +50,7 @@ enum Effect {
     Handle,
 }
 
-pub fn expand(options: TokenStream, item: TokenStream, role: Role) -> TokenStream {
+pub(crate) fn expand(options: TokenStream, item: TokenStream, role: Role) -> TokenStream {
     try_expand(options, item, role).unwrap_or_else(syn::Error::into_compile_error)
 }
 

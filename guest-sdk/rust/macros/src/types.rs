@@ -5,12 +5,12 @@ use quote::quote;
 use syn::{Ident, Item, ItemStruct, LitStr};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Event,
     Command,
 }
 
-pub fn message(options: TokenStream, item: TokenStream, kind: Kind) -> TokenStream {
+pub(crate) fn message(options: TokenStream, item: TokenStream, kind: Kind) -> TokenStream {
     try_message(options, item, kind).unwrap_or_else(syn::Error::into_compile_error)
 }
 
@@ -54,7 +54,7 @@ fn try_message(options: TokenStream, item: TokenStream, kind: Kind) -> syn::Resu
     })
 }
 
-pub fn data(item: TokenStream) -> TokenStream {
+pub(crate) fn data(item: TokenStream) -> TokenStream {
     match syn::parse2::<Item>(item) {
         Ok(item @ (Item::Struct(_) | Item::Enum(_))) => {
             let derives = derives();

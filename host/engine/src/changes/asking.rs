@@ -35,7 +35,7 @@ pub struct LookupDown {
     pub reason: String,
 }
 
-pub struct Lookups {
+pub(crate) struct Lookups {
     lookup: Arc<dyn Lookup>,
     timeout: Duration,
     retry: RetryPolicy,
@@ -60,14 +60,14 @@ struct State {
 
 /// A question was not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failed {
+pub(crate) struct Failed {
     pub unanswered: Unanswered,
     pub charge: Charge,
 }
 
 /// Whether a failure uses up an attempt of the event that asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Charge {
+pub(crate) enum Charge {
     /// It does.
     Attempt,
     /// It does not: the trouble is the lookup's. If that is down, it is not asked before
@@ -77,7 +77,7 @@ pub enum Charge {
 
 /// How often a lookup had answered when a question failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FailedAt {
+pub(crate) struct FailedAt {
     lookup: String,
     answers: u64,
 }
@@ -89,7 +89,7 @@ impl From<Unanswered> for Failed {
 }
 
 impl Lookups {
-    pub fn new(lookup: Arc<dyn Lookup>, timeout: Duration, retry: RetryPolicy) -> Self {
+    pub(crate) fn new(lookup: Arc<dyn Lookup>, timeout: Duration, retry: RetryPolicy) -> Self {
         Self { lookup, timeout, retry, gates: Mutex::default() }
     }
 
@@ -98,7 +98,7 @@ impl Lookups {
     ///
     /// # Errors
     /// See [`Failed`].
-    pub async fn ask(
+    pub(crate) async fn ask(
         &self,
         plugin: &PluginName,
         name: &str,
@@ -119,7 +119,7 @@ impl Lookups {
     ///
     /// # Errors
     /// Its own, or that it took too long.
-    pub async fn in_time(
+    pub(crate) async fn in_time(
         &self,
         answer: impl Future<Output = Result<AnswerValue, Failure>>,
     ) -> Result<AnswerValue, Failure> {
@@ -128,7 +128,7 @@ impl Lookups {
     }
 
     /// The lookups that do not answer.
-    pub fn down(&self, clock: &Clock) -> Vec<LookupDown> {
+    pub(crate) fn down(&self, clock: &Clock) -> Vec<LookupDown> {
         let (now, today) = (Instant::now(), clock());
         let gates = lock(&self.gates);
         let down = |(name, gate): (&String, &Arc<Gate>)| {

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::model::PluginName;
 
-pub struct Backlog {
+pub(crate) struct Backlog {
     max: u64,
     log: Mutex<Log>,
     is_too_long: AtomicBool,
@@ -30,25 +30,29 @@ struct Behind {
 }
 
 impl Backlog {
-    pub fn new(max: u64) -> Self {
+    pub(crate) fn new(max: u64) -> Self {
         Self { max, log: Mutex::default(), is_too_long: AtomicBool::new(false) }
     }
 
     /// No plugin is served yet.
-    pub fn restart(&self, head: u64) {
+    pub(crate) fn restart(&self, head: u64) {
         self.change(|log| *log = Log { head, plugins: BTreeMap::new() });
     }
 
-    pub fn begin(&self, plugin: PluginName, settled: u64) {
+    pub(crate) fn begin(&self, plugin: PluginName, settled: u64) {
         self.change(|log| _ = log.plugins.insert(plugin, Behind { settled, counts: false }));
     }
 
-    pub fn end(&self, plugin: &PluginName) {
+    pub(crate) fn end(&self, plugin: &PluginName) {
         self.change(|log| _ = log.plugins.remove(plugin));
     }
 
     /// A commit has moved the log's end, and these plugins.
-    pub fn update<'a>(&self, settled: impl Iterator<Item = (&'a PluginName, u64)>, head: u64) {
+    pub(crate) fn update<'a>(
+        &self,
+        settled: impl Iterator<Item = (&'a PluginName, u64)>,
+        head: u64,
+    ) {
         self.change(|log| {
             log.head = head;
             for (plugin, settled) in settled {
@@ -72,7 +76,7 @@ impl Backlog {
         self.is_too_long.store(is_too_long, Ordering::Relaxed);
     }
 
-    pub fn is_too_long(&self) -> bool {
+    pub(crate) fn is_too_long(&self) -> bool {
         self.is_too_long.load(Ordering::Relaxed)
     }
 }

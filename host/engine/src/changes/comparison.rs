@@ -21,7 +21,7 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 const STORE_EVENTS_MAX: usize = 1_000;
 
 #[derive(Default)]
-pub struct Comparison {
+pub(crate) struct Comparison {
     tail_at: Mutex<Option<Instant>>,
     store_at: Mutex<Option<Instant>>,
 }
@@ -29,7 +29,7 @@ pub struct Comparison {
 impl Comparison {
     /// Marks the duplicates among these receipts whose events differ from those that were
     /// accepted under their source and id.
-    pub async fn mark(
+    pub(crate) async fn mark(
         &self,
         receipts: &mut [Receipt],
         events: &[Arc<Event>],

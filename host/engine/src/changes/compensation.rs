@@ -15,7 +15,7 @@ use crate::seams::store::RecoveredSink;
 
 /// The open letters of all sinks' messages.
 #[derive(Debug, Default)]
-pub struct Refusals {
+pub(crate) struct Refusals {
     state: Mutex<State>,
 }
 
@@ -27,7 +27,7 @@ struct State {
 
 /// A letter, by its place in its sink's outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     pub sink: SinkName,
     pub plugin: PluginName,
     pub key: Key,
@@ -44,7 +44,7 @@ struct SinkLanes {
 /// A letter that a decision resolves. Dropped before [`Compensation::settle`], it gives
 /// the letter back.
 #[derive(Debug)]
-pub struct Compensation {
+pub(crate) struct Compensation {
     id: DeadLetterId,
     refusal: Option<Refusal>,
     refusals: Arc<Refusals>,
@@ -52,7 +52,7 @@ pub struct Compensation {
 
 impl Refusals {
     /// With the open letters that the last run left.
-    pub fn new(recovered: &[RecoveredSink]) -> Arc<Self> {
+    pub(crate) fn new(recovered: &[RecoveredSink]) -> Arc<Self> {
         let refusals = Self::default();
         for RecoveredSink { progress, parked, .. } in recovered {
             for key in parked {
@@ -67,24 +67,24 @@ impl Refusals {
     }
 
     /// A message became a letter, or is one again.
-    pub fn open(&self, id: DeadLetterId, refusal: Refusal) {
+    pub(crate) fn open(&self, id: DeadLetterId, refusal: Refusal) {
         self.lock().open.insert(id, refusal);
     }
 
     /// An operator resolves a letter. False: its plugin did.
-    pub fn take(&self, id: DeadLetterId) -> bool {
+    pub(crate) fn take(&self, id: DeadLetterId) -> bool {
         self.lock().open.remove(&id).is_some()
     }
 
     /// The plugin that sent a command has dealt with its refusal. None if an operator has
     /// decided about the letter.
-    pub fn compensate(self: &Arc<Self>, id: DeadLetterId) -> Option<Compensation> {
+    pub(crate) fn compensate(self: &Arc<Self>, id: DeadLetterId) -> Option<Compensation> {
         let refusal = self.lock().open.remove(&id)?;
         Some(Compensation { id, refusal: Some(refusal), refusals: Arc::clone(self) })
     }
 
     /// What a sink's sink lanes is told, once.
-    pub fn told(&self, sink: &SinkName) -> mpsc::UnboundedReceiver<Refusal> {
+    pub(crate) fn told(&self, sink: &SinkName) -> mpsc::UnboundedReceiver<Refusal> {
         let told = self.lock().lanes(sink).told.take();
         // A second sink lanes of one sink would be told nothing; there is none.
         told.unwrap_or_else(|| mpsc::unbounded_channel().1)
@@ -106,7 +106,7 @@ impl State {
 
 impl Compensation {
     /// The decision is durable, and with it the letter's end: what waits behind it goes on.
-    pub fn settle(mut self) {
+    pub(crate) fn settle(mut self) {
         if let Some(refusal) = self.refusal.take() {
             let mut state = self.refusals.lock();
             // Lanes that have ended need to know nothing.

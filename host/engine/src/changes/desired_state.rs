@@ -42,14 +42,14 @@ pub enum ServeError {
     Stopping,
 }
 
-pub struct DesiredState {
+pub(crate) struct DesiredState {
     wanted: Mutex<Wanted>,
     changed: Notify,
     made: Notify,
 }
 
 #[derive(Clone)]
-pub struct Entry {
+pub(crate) struct Entry {
     pub handler: Arc<dyn Handler>,
     pub canary: Option<Canary>,
     pub missed: Missed,
@@ -65,7 +65,7 @@ struct Wanted {
 }
 
 impl DesiredState {
-    pub fn new(handlers: &[Arc<dyn Handler>]) -> Self {
+    pub(crate) fn new(handlers: &[Arc<dyn Handler>]) -> Self {
         let entry = |handler: &Arc<dyn Handler>| Entry {
             handler: Arc::clone(handler),
             canary: None,
@@ -77,12 +77,12 @@ impl DesiredState {
         Self { wanted: Mutex::new(wanted), changed: Notify::new(), made: Notify::new() }
     }
 
-    pub fn get(&self, plugin: &PluginName) -> Option<Arc<dyn Handler>> {
+    pub(crate) fn get(&self, plugin: &PluginName) -> Option<Arc<dyn Handler>> {
         self.lock().plugins.get(plugin).map(|entry| Arc::clone(&entry.handler))
     }
 
     /// Wants a plugin served by this version. Returns the number of the change.
-    pub fn put(&self, handler: Arc<dyn Handler>, missed: Missed) -> Result<u64, ServeError> {
+    pub(crate) fn put(&self, handler: Arc<dyn Handler>, missed: Missed) -> Result<u64, ServeError> {
         let manifest = handler.manifest();
         let name = manifest.name.clone();
         let mut wanted = self.lock();
@@ -98,7 +98,7 @@ impl DesiredState {
     }
 
     /// Wants a share of a plugin's keys served by this candidate.
-    pub fn put_canary(&self, canary: Canary) -> Result<u64, ServeError> {
+    pub(crate) fn put_canary(&self, canary: Canary) -> Result<u64, ServeError> {
         let manifest = canary.handler.manifest();
         let name = manifest.name.clone();
         let mut wanted = self.lock();
@@ -113,7 +113,7 @@ impl DesiredState {
         Ok(self.change(wanted))
     }
 
-    pub fn remove_canary(&self, plugin: &PluginName) -> u64 {
+    pub(crate) fn remove_canary(&self, plugin: &PluginName) -> u64 {
         let mut wanted = self.lock();
         if let Some(entry) = wanted.plugins.get_mut(plugin) {
             entry.canary = None;
@@ -121,7 +121,7 @@ impl DesiredState {
         self.change(wanted)
     }
 
-    pub fn remove(&self, plugin: &PluginName) -> u64 {
+    pub(crate) fn remove(&self, plugin: &PluginName) -> u64 {
         let mut wanted = self.lock();
         wanted.plugins.remove(plugin);
         self.change(wanted)
@@ -136,14 +136,14 @@ impl DesiredState {
     }
 
     /// What is wanted, as of the change of this number.
-    pub fn wanted(&self) -> (BTreeMap<PluginName, Entry>, u64) {
+    pub(crate) fn wanted(&self) -> (BTreeMap<PluginName, Entry>, u64) {
         let wanted = self.lock();
         (wanted.plugins.clone(), wanted.changes)
     }
 
     /// Notes how far the plugin's log had come when it began. The first time counts, also
     /// if the stages begin again before it has come so far.
-    pub fn began(&self, plugin: &PluginName, head: Position) -> Position {
+    pub(crate) fn began(&self, plugin: &PluginName, head: Position) -> Position {
         let mut wanted = self.lock();
         let Some(entry) = wanted.plugins.get_mut(plugin) else { return Position(0) };
         *entry.missed_to.get_or_insert(match entry.missed {
@@ -153,17 +153,17 @@ impl DesiredState {
     }
 
     /// Resolves when there may be a change to make.
-    pub async fn changed(&self) {
+    pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    pub fn is_made(&self, change: u64) {
+    pub(crate) fn is_made(&self, change: u64) {
         self.lock().made = change;
         self.made.notify_waiters();
     }
 
     /// Resolves when the change of this number is made.
-    pub async fn made(&self, change: u64) {
+    pub(crate) async fn made(&self, change: u64) {
         loop {
             let made = self.made.notified();
             tokio::pin!(made);

@@ -12,10 +12,10 @@ use crate::seams::handler::{Call, Handler, Reply};
 
 /// Calls travel in groups, because waking a thread costs more than a call; in
 /// small ones, so that all threads have some.
-pub const GROUP_MAX: usize = 32;
+pub(crate) const GROUP_MAX: usize = 32;
 
 /// One call to make.
-pub struct Job {
+pub(crate) struct Job {
     pub position: Position,
     pub key: Key,
     /// Which of the plugin's versions is called; comes back with the result.
@@ -24,7 +24,7 @@ pub struct Job {
 }
 
 /// What came of it.
-pub struct JobResult {
+pub(crate) struct JobResult {
     pub position: Position,
     pub key: Key,
     pub generation: u32,
@@ -36,13 +36,13 @@ pub struct JobResult {
 /// Whose calls wait in one queue. A canary's have one of their own, so that they do not
 /// hold back those of the version beside it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Caller {
+pub(crate) struct Caller {
     pub plugin: PluginName,
     pub is_canary: bool,
 }
 
 /// A group of calls to one handler, and where the results go.
-pub struct Group {
+pub(crate) struct Group {
     pub caller: Caller,
     pub handler: Arc<dyn Handler>,
     pub jobs: Vec<Job>,

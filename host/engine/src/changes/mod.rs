@@ -38,7 +38,7 @@ use crate::model::{
 use crate::seams::store::{Closing, Expire, MessageLane, PluginProgress, SinkProgress, TimerRow};
 
 /// What the other stages want written.
-pub enum Work {
+pub(crate) enum Work {
     Offer(Offer),
     Plugin(Box<PluginChanges>),
     Sink(Box<SinkChanges>),
@@ -50,7 +50,7 @@ pub enum Work {
 }
 
 /// Events from outside or an operator's word, and who waits for the receipt.
-pub struct Offer {
+pub(crate) struct Offer {
     pub events: Vec<Arc<Event>>,
     pub hops: Hops,
     /// The receipts, and the events again.
@@ -60,10 +60,10 @@ pub struct Offer {
 }
 
 /// Each event's receipt, and the events.
-pub type Offered = (Vec<Receipt>, Vec<Arc<Event>>);
+pub(crate) type Offered = (Vec<Receipt>, Vec<Arc<Event>>);
 
 /// Timers that are due, and the events they fire as.
-pub struct Fire {
+pub(crate) struct Fire {
     pub timers: Vec<(TimerRow, Arc<Event>)>,
     /// Given back when they are taken out: bounds what waits here.
     #[expect(dead_code, reason = "dropped with the rest when the committer has taken it")]
@@ -72,7 +72,7 @@ pub struct Fire {
 
 /// What a dispatcher decided since it last handed over. Already folded: each row once.
 #[derive(Default)]
-pub struct PluginChanges {
+pub(crate) struct PluginChanges {
     pub instances: BTreeMap<Key, Arc<Instance>>,
     /// Before `instances`.
     pub instances_removed: BTreeSet<Key>,
@@ -104,7 +104,7 @@ pub struct PluginChanges {
 }
 
 /// A message with everything but its place in the outbox.
-pub struct Addressed {
+pub(crate) struct Addressed {
     /// None: it goes to the log alone.
     pub sink: Option<SinkName>,
     pub kind: MessageKind,
@@ -122,7 +122,7 @@ pub struct Addressed {
 
 /// What a relay or queue settled since it last handed over.
 #[derive(Default)]
-pub struct SinkChanges {
+pub(crate) struct SinkChanges {
     /// Each once.
     pub dead_letters: Vec<DeadLetter>,
     pub parked: Vec<(MessageLane, Sequence)>,
@@ -140,7 +140,7 @@ pub struct SinkChanges {
 }
 
 impl PluginChanges {
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.decisions.len()
             + self.outgoing.len()
             + self.held.len()
@@ -150,7 +150,7 @@ impl PluginChanges {
 }
 
 /// One step's work for the committer.
-pub struct Removal {
+pub(crate) struct Removal {
     pub expire: Expire,
     /// Told how many rows of the history went, when that is durable.
     pub reply: oneshot::Sender<usize>,

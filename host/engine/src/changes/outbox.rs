@@ -16,29 +16,29 @@ use crate::seams::store::{Page, ReadError, Store};
 
 /// Bytes of a sink's messages that its sink lanes has in memory.
 #[derive(Clone, Debug, Default)]
-pub struct Bytes(Arc<AtomicUsize>);
+pub(crate) struct Bytes(Arc<AtomicUsize>);
 
 impl Bytes {
-    pub fn now(&self) -> usize {
+    pub(crate) fn now(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
-    pub fn add(&self, bytes: usize) {
+    pub(crate) fn add(&self, bytes: usize) {
         self.0.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub fn subtract(&self, bytes: usize) {
+    pub(crate) fn subtract(&self, bytes: usize) {
         self.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-pub type MessageTail = Tail<Arc<Message>>;
+pub(crate) type MessageTail = Tail<Arc<Message>>;
 
 /// Of one sink's newest messages, which its sink lanes has not read: a sink that is down reads
 /// none, and there can be many.
 const TAIL_BYTES: usize = 8 << 20;
 
-pub struct Outboxes {
+pub(crate) struct Outboxes {
     sinks: Mutex<BTreeMap<SinkName, Outbox>>,
     /// Told of each sink's first message: somebody must deliver it.
     opened: mpsc::UnboundedSender<SinkName>,
@@ -52,7 +52,7 @@ struct Outbox {
 
 impl Outboxes {
     /// The recovered sinks have somebody who delivers them.
-    pub fn new(
+    pub(crate) fn new(
         recovered: impl IntoIterator<Item = (SinkName, Sequence)>,
         opened: mpsc::UnboundedSender<SinkName>,
     ) -> Self {
@@ -61,7 +61,7 @@ impl Outboxes {
     }
 
     /// The next sequence of a sink.
-    pub fn assign(&self, sink: &SinkName) -> Sequence {
+    pub(crate) fn assign(&self, sink: &SinkName) -> Sequence {
         let mut sinks = self.sinks.lock().expect("no panic while the lock is held");
         let outbox = match sinks.get_mut(sink) {
             Some(outbox) => outbox,
@@ -76,7 +76,7 @@ impl Outboxes {
     }
 
     /// Hands on committed messages; those of one sink are ascending.
-    pub fn publish(&self, messages: Vec<Arc<Message>>) {
+    pub(crate) fn publish(&self, messages: Vec<Arc<Message>>) {
         let mut by_sink: BTreeMap<SinkName, Vec<(u64, Arc<Message>)>> = BTreeMap::new();
         for message in messages {
             match by_sink.get_mut(&message.sink) {
@@ -98,7 +98,7 @@ impl Outboxes {
     }
 
     /// For the sink lanes of a sink. There is one.
-    pub fn reader(&self, sink: &SinkName, store: Arc<dyn Store>) -> OutboxReader {
+    pub(crate) fn reader(&self, sink: &SinkName, store: Arc<dyn Store>) -> OutboxReader {
         let mut sinks = self.sinks.lock().expect("no panic while the lock is held");
         let outbox = sinks.entry(sink.clone()).or_insert_with(Outbox::fresh);
         let (tail, bytes) = (Arc::clone(&outbox.tail), outbox.bytes.clone());
@@ -107,7 +107,7 @@ impl Outboxes {
 
     /// Bytes of each sink's messages in memory: of those that its sink lanes has, and of those
     /// that it has not read.
-    pub fn bytes(&self) -> BTreeMap<SinkName, usize> {
+    pub(crate) fn bytes(&self) -> BTreeMap<SinkName, usize> {
         let sinks = self.sinks.lock().expect("no panic while the lock is held");
         let bytes = |outbox: &Outbox| outbox.tail.bytes() + outbox.bytes.now();
         sinks.iter().map(|(sink, outbox)| (sink.clone(), bytes(outbox))).collect()
@@ -125,7 +125,7 @@ impl Outbox {
 }
 
 /// Reads one sink's outbox from a place on.
-pub struct OutboxReader {
+pub(crate) struct OutboxReader {
     pub sink: SinkName,
     pub store: Arc<dyn Store>,
     pub tail: Arc<MessageTail>,
@@ -141,7 +141,7 @@ impl OutboxReader {
     ///
     /// # Errors
     /// If the store cannot be read. The place stays.
-    pub async fn next(&mut self, page: Page) -> Result<Vec<Arc<Message>>, ReadError> {
+    pub(crate) async fn next(&mut self, page: Page) -> Result<Vec<Arc<Message>>, ReadError> {
         match self.tail.read(self.place.0, page) {
             Next::Caught => Ok(Vec::new()),
             Next::Entries(messages, place) => {

@@ -20,10 +20,10 @@ const BEHIND_MAX: u64 = 4_096;
 
 /// In the order of their names, so that a simulated run repeats.
 #[derive(Default)]
-pub struct Readers(Mutex<BTreeMap<PluginName, Weak<Reader>>>);
+pub(crate) struct Readers(Mutex<BTreeMap<PluginName, Weak<Reader>>>);
 
 /// One plugin's place to wait. It is no reader any more when it is dropped.
-pub struct Reader {
+pub(crate) struct Reader {
     /// The event types that it takes.
     types: Mutex<BTreeSet<String>>,
     /// It is to read up to here.
@@ -32,14 +32,14 @@ pub struct Reader {
 }
 
 /// Whom some events concern.
-pub struct Concerned {
+pub(crate) struct Concerned {
     these: Vec<Arc<Reader>>,
     others: Vec<Arc<Reader>>,
 }
 
 impl Readers {
     /// Begins with all that there is up to `head`.
-    pub fn register(
+    pub(crate) fn register(
         &self,
         plugin: PluginName,
         types: BTreeSet<String>,
@@ -60,7 +60,7 @@ impl Readers {
     }
 
     /// Those who take one of these events, or to whom one is addressed.
-    pub fn concerned<'e>(&self, events: impl Iterator<Item = &'e Event>) -> Concerned {
+    pub(crate) fn concerned<'e>(&self, events: impl Iterator<Item = &'e Event>) -> Concerned {
         let (mut types, mut addressees) = (BTreeSet::new(), BTreeSet::new());
         for event in events {
             types.insert(event.event_type.as_str());
@@ -79,7 +79,7 @@ impl Readers {
     }
 
     /// The types of these events that no plugin takes.
-    pub fn untaken<'e>(&self, events: impl Iterator<Item = &'e Event>) -> BTreeSet<String> {
+    pub(crate) fn untaken<'e>(&self, events: impl Iterator<Item = &'e Event>) -> BTreeSet<String> {
         let mut types: BTreeSet<&str> = BTreeSet::new();
         let mut last = "";
         // Mostly, events of one type come together.
@@ -101,7 +101,7 @@ impl Readers {
     }
 
     /// Wakes all.
-    pub fn wake(&self, head: u64) {
+    pub(crate) fn wake(&self, head: u64) {
         let all: Vec<Arc<Reader>> = lock(&self.0).values().filter_map(Weak::upgrade).collect();
         all.iter().for_each(|reader| reader.wake(head));
     }
@@ -110,7 +110,7 @@ impl Readers {
 impl Concerned {
     /// The events are in the tail, whose end is `head` now. Wakes those whom they concern.
     /// True if there are others, who wait for [`Readers::wake`].
-    pub fn wake(self, head: u64) -> bool {
+    pub(crate) fn wake(self, head: u64) -> bool {
         self.these.iter().for_each(|reader| reader.wake(head));
         let mut are_behind = false;
         for reader in self.others {
@@ -125,13 +125,13 @@ impl Concerned {
 
 impl Reader {
     /// It takes other types from now on, and reads up to `head` with them.
-    pub fn subscribe(&self, types: BTreeSet<String>, head: impl FnOnce() -> u64) {
+    pub(crate) fn subscribe(&self, types: BTreeSet<String>, head: impl FnOnce() -> u64) {
         *lock(&self.types) = types;
         self.wake(head());
     }
 
     /// Resolves when there is something to read after this place.
-    pub async fn wait(&self, after: u64) {
+    pub(crate) async fn wait(&self, after: u64) {
         while self.due() <= after {
             self.woken.notified().await;
         }

@@ -3,18 +3,18 @@
 
 use std::sync::{Mutex, PoisonError};
 
-pub struct Readiness(Mutex<Result<(), String>>);
+pub(crate) struct Readiness(Mutex<Result<(), String>>);
 
 impl Readiness {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Mutex::new(Ok(())))
     }
 
-    pub fn set(&self, ready: Result<(), String>) {
+    pub(crate) fn set(&self, ready: Result<(), String>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = ready;
     }
 
-    pub fn get(&self) -> Result<(), String> {
+    pub(crate) fn get(&self) -> Result<(), String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -9,7 +9,7 @@ use crate::model::{DeadLetter, Event, PluginName};
 use crate::seams::store::{Batch, TimerRow};
 
 /// To a dispatcher.
-pub enum Rejection {
+pub(crate) enum Rejection {
     /// The store has nothing of what the dispatcher handed over, and gets nothing that it hands
     /// over from now on: another dispatcher must begin again from the store.
     Changes {
@@ -21,23 +21,23 @@ pub enum Rejection {
 
 /// A timer of an instance is due, and its event cannot be appended.
 #[derive(Clone, Debug)]
-pub struct TimerRejection {
+pub(crate) struct TimerRejection {
     pub row: TimerRow,
     pub event: Arc<Event>,
     pub reason: String,
 }
 
 /// To a relay or queue: the store has all of what it handed over but these dead letters.
-pub struct LettersDropped(pub Vec<Arc<DeadLetter>>);
+pub(crate) struct LettersDropped(pub Vec<Arc<DeadLetter>>);
 
 /// The way to the dispatcher of each plugin that is served.
 #[derive(Clone, Default)]
-pub struct Rejections(Arc<Mutex<BTreeMap<PluginName, mpsc::UnboundedSender<Rejection>>>>);
+pub(crate) struct Rejections(Arc<Mutex<BTreeMap<PluginName, mpsc::UnboundedSender<Rejection>>>>);
 
 impl Rejections {
     /// Makes the channel of a dispatcher that begins. What the dispatcher hands over goes with
     /// the sender.
-    pub fn begin(
+    pub(crate) fn begin(
         &self,
         plugin: &PluginName,
     ) -> (mpsc::UnboundedSender<Rejection>, mpsc::UnboundedReceiver<Rejection>) {
@@ -46,11 +46,11 @@ impl Rejections {
         (rejections, rejections_of)
     }
 
-    pub fn end(&self, plugin: &PluginName) {
+    pub(crate) fn end(&self, plugin: &PluginName) {
         self.lock().remove(plugin);
     }
 
-    pub fn of(&self, plugin: &PluginName) -> Option<mpsc::UnboundedSender<Rejection>> {
+    pub(crate) fn of(&self, plugin: &PluginName) -> Option<mpsc::UnboundedSender<Rejection>> {
         self.lock().get(plugin).cloned()
     }
 

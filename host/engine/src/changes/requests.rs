@@ -9,14 +9,14 @@ use tokio::sync::{mpsc, oneshot};
 use crate::changes::resolve::ResolveRequest;
 use crate::model::{Key, PluginName};
 
-pub enum PluginRequest {
+pub(crate) enum PluginRequest {
     Resolve(Box<ResolveRequest>),
     Remove(RemoveRequest),
 }
 
 /// Asks that instances are removed which the store says are over. The dispatcher does it,
 /// because it has instances in memory: what comes for their keys later finds none.
-pub struct RemoveRequest {
+pub(crate) struct RemoveRequest {
     pub keys: Vec<Key>,
     /// Answered with how many are removed, and with what resolves when that is durable. One
     /// that something is under way for stays for now.
@@ -25,19 +25,25 @@ pub struct RemoveRequest {
 
 /// The dispatchers of all plugins that are served.
 #[derive(Clone, Default)]
-pub struct Dispatchers(Arc<Mutex<BTreeMap<PluginName, mpsc::UnboundedSender<PluginRequest>>>>);
+pub(crate) struct Dispatchers(
+    Arc<Mutex<BTreeMap<PluginName, mpsc::UnboundedSender<PluginRequest>>>>,
+);
 
 impl Dispatchers {
     #[must_use]
-    pub fn get(&self, plugin: &PluginName) -> Option<mpsc::UnboundedSender<PluginRequest>> {
+    pub(crate) fn get(&self, plugin: &PluginName) -> Option<mpsc::UnboundedSender<PluginRequest>> {
         self.lock().get(plugin).cloned()
     }
 
-    pub fn insert(&self, plugin: PluginName, requests: mpsc::UnboundedSender<PluginRequest>) {
+    pub(crate) fn insert(
+        &self,
+        plugin: PluginName,
+        requests: mpsc::UnboundedSender<PluginRequest>,
+    ) {
         self.lock().insert(plugin, requests);
     }
 
-    pub fn remove(&self, plugin: &PluginName) {
+    pub(crate) fn remove(&self, plugin: &PluginName) {
         self.lock().remove(plugin);
     }
 

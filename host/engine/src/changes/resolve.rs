@@ -70,7 +70,7 @@ impl ResolveError {
 }
 
 /// Asks the stage that owns a letter's key.
-pub struct ResolveRequest {
+pub(crate) struct ResolveRequest {
     /// As the store has it.
     pub letter: DeadLetter,
     pub resolution: Resolution,
@@ -80,14 +80,14 @@ pub struct ResolveRequest {
 
 /// Gives dead letters their ids. Ids of commits that fail stay gaps.
 #[derive(Debug)]
-pub struct DeadLetterIds(AtomicU64);
+pub(crate) struct DeadLetterIds(AtomicU64);
 
 impl DeadLetterIds {
-    pub fn new(last: DeadLetterId) -> Arc<Self> {
+    pub(crate) fn new(last: DeadLetterId) -> Arc<Self> {
         Arc::new(Self(AtomicU64::new(last.0)))
     }
 
-    pub fn next(&self) -> DeadLetterId {
+    pub(crate) fn next(&self) -> DeadLetterId {
         DeadLetterId(self.0.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }
@@ -111,7 +111,7 @@ impl DeadLetter {
 }
 
 /// Adds a letter's newest version to changes: each letter is written once.
-pub fn write_dead_letter(letters: &mut Vec<DeadLetter>, letter: DeadLetter) {
+pub(crate) fn write_dead_letter(letters: &mut Vec<DeadLetter>, letter: DeadLetter) {
     letters.retain(|earlier| earlier.id != letter.id);
     letters.push(letter);
 }
@@ -120,7 +120,7 @@ pub fn write_dead_letter(letters: &mut Vec<DeadLetter>, letter: DeadLetter) {
 ///
 /// # Errors
 /// Names the extension attribute that is not the operator's to change.
-pub fn keep_reserved(original: &Event, edited: &mut Event) -> Result<(), String> {
+pub(crate) fn keep_reserved(original: &Event, edited: &mut Event) -> Result<(), String> {
     let is_reserved = |name: &str| name.starts_with(reserved::EXTENSIONS);
     for (name, value) in &edited.extensions {
         if is_reserved(name) && original.extension(name) != Some(value) {

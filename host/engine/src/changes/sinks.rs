@@ -17,10 +17,10 @@ pub struct SinkDown {
 }
 
 #[derive(Default)]
-pub struct SinkStates(Mutex<BTreeMap<SinkName, SinkDown>>);
+pub(crate) struct SinkStates(Mutex<BTreeMap<SinkName, SinkDown>>);
 
 impl SinkStates {
-    pub fn opened(
+    pub(crate) fn opened(
         &self,
         sink: &SinkName,
         since: Timestamp,
@@ -32,16 +32,16 @@ impl SinkStates {
         self.lock().insert(sink.clone(), down);
     }
 
-    pub fn closed(&self, sink: &SinkName) {
+    pub(crate) fn closed(&self, sink: &SinkName) {
         self.lock().remove(sink);
     }
 
-    pub fn down(&self) -> Vec<SinkDown> {
+    pub(crate) fn down(&self) -> Vec<SinkDown> {
         self.lock().values().cloned().collect()
     }
 
     /// The stages begin anew.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.lock().clear();
     }
 

@@ -17,7 +17,7 @@ use crate::seams::store::Page;
 /// takes in a third of a second at its best. A reader that is further behind reads the store.
 const TAIL_ENTRIES_MAX: usize = 16_384;
 
-pub struct Tail<T> {
+pub(crate) struct Tail<T> {
     entries: Mutex<Entries<T>>,
     /// What its entries may take of memory.
     bytes_max: usize,
@@ -36,7 +36,7 @@ struct Entries<T> {
 }
 
 /// What a reader finds.
-pub enum Next<T> {
+pub(crate) enum Next<T> {
     /// The entries after its place, in order, and the place up to which it has now read.
     Entries(Vec<T>, u64),
     /// Its place is too old: read the store.
@@ -47,7 +47,7 @@ pub enum Next<T> {
 
 impl<T: Clone> Tail<T> {
     /// `head` is the last place there is; all up to it is in the store.
-    pub fn new(head: u64, bytes_max: usize, bytes_of: fn(&T) -> usize) -> Self {
+    pub(crate) fn new(head: u64, bytes_max: usize, bytes_of: fn(&T) -> usize) -> Self {
         let entries = Entries { complete_after: head, queue: VecDeque::new(), bytes: 0 };
         Self {
             entries: Mutex::new(entries),
@@ -60,7 +60,7 @@ impl<T: Clone> Tail<T> {
 
     /// Adds committed entries, ascending. `head` is the last place used, also if
     /// nothing lies there.
-    pub fn publish(&self, entries: impl IntoIterator<Item = (u64, T)>, head: u64) {
+    pub(crate) fn publish(&self, entries: impl IntoIterator<Item = (u64, T)>, head: u64) {
         {
             let mut tail = self.entries.lock().expect("no panic while the lock is held");
             for (place, entry) in entries {
@@ -78,7 +78,7 @@ impl<T: Clone> Tail<T> {
         self.grown.notify_waiters();
     }
 
-    pub fn read(&self, after: u64, page: Page) -> Next<T> {
+    pub(crate) fn read(&self, after: u64, page: Page) -> Next<T> {
         let tail = self.entries.lock().expect("no panic while the lock is held");
         let head = self.head();
         if after >= head {
@@ -96,7 +96,7 @@ impl<T: Clone> Tail<T> {
     }
 
     /// Lets go of the entries up to a place: all readers have read them.
-    pub fn forget(&self, to: u64) {
+    pub(crate) fn forget(&self, to: u64) {
         let mut tail = self.entries.lock().expect("no panic while the lock is held");
         while let Some((_, entry)) = tail.queue.pop_front_if(|(place, _)| *place <= to) {
             tail.bytes -= (self.bytes_of)(&entry);
@@ -105,22 +105,22 @@ impl<T: Clone> Tail<T> {
     }
 
     /// Of the entries in memory.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.entries.lock().expect("no panic while the lock is held").bytes
     }
 
     /// Looks at each entry that is in memory, in order.
-    pub fn each(&self, mut look: impl FnMut(&T)) {
+    pub(crate) fn each(&self, mut look: impl FnMut(&T)) {
         let tail = self.entries.lock().expect("no panic while the lock is held");
         tail.queue.iter().for_each(|(_, entry)| look(entry));
     }
 
-    pub fn head(&self) -> u64 {
+    pub(crate) fn head(&self) -> u64 {
         self.head.load(Ordering::Acquire)
     }
 
     /// Resolves when there is something after this place.
-    pub async fn wait(&self, after: u64) {
+    pub(crate) async fn wait(&self, after: u64) {
         loop {
             let grown = self.grown.notified();
             tokio::pin!(grown);

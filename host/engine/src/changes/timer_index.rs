@@ -23,7 +23,7 @@ const LOW_WATER: usize = 4;
 type Name = (PluginName, Key, TimerName);
 
 /// Shared by the stage that fires timers and by the committer, which keeps it up to date.
-pub struct TimerIndex {
+pub(crate) struct TimerIndex {
     index: Mutex<Index>,
     changed: Notify,
 }
@@ -58,7 +58,7 @@ enum Horizon {
 
 /// What the stage does next.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// Reads the timers after a place.
     Read { after: Option<TimerPlace> },
     /// Waits for the next timer, if there is one.
@@ -67,7 +67,7 @@ pub enum Next {
 
 impl TimerIndex {
     /// Knows nothing yet: all is read from the store. Keeps `timers_max` timers, at least one.
-    pub fn new(timers_max: usize) -> Self {
+    pub(crate) fn new(timers_max: usize) -> Self {
         let index = Index {
             timers: BTreeMap::new(),
             due: BTreeMap::new(),
@@ -81,7 +81,7 @@ impl TimerIndex {
     }
 
     /// Committed changes: timers set, which replace those of the same name, and cleared.
-    pub fn update(&self, set: Vec<TimerRow>, cleared: &[Name]) {
+    pub(crate) fn update(&self, set: Vec<TimerRow>, cleared: &[Name]) {
         if set.is_empty() && cleared.is_empty() {
             return;
         }
@@ -106,7 +106,7 @@ impl TimerIndex {
 
     /// Timers that are due: a page of them, whose bytes are those of their data. They leave the
     /// index: those that nobody fires must come from the store again, in another epoch.
-    pub fn take_due(&self, now: Timestamp, page: Page) -> Vec<TimerRow> {
+    pub(crate) fn take_due(&self, now: Timestamp, page: Page) -> Vec<TimerRow> {
         let mut index = self.lock();
         let (mut due, mut bytes) = (Vec::new(), 0);
         // What lies beyond the horizon waits until what lies before it is known.
@@ -123,7 +123,7 @@ impl TimerIndex {
         due
     }
 
-    pub fn next(&self) -> Next {
+    pub(crate) fn next(&self) -> Next {
         let index = self.lock();
         let first = index.timers.first_key_value().map(|(place, _)| place);
         let is_known = first.is_some_and(|place| index.covers(place));
@@ -138,18 +138,18 @@ impl TimerIndex {
         }
     }
 
-    pub async fn changed(&self) {
+    pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 
     /// From here on until `end_reading`, what changes is newer than what is read.
-    pub fn begin_reading(&self) {
+    pub(crate) fn begin_reading(&self) {
         self.lock().touched = Some(BTreeSet::new());
     }
 
     /// The timers after the place that `next` named; none if there are no more. Without a
     /// page, the read has failed.
-    pub fn end_reading(&self, page: Option<Vec<TimerRow>>) {
+    pub(crate) fn end_reading(&self, page: Option<Vec<TimerRow>>) {
         let mut index = self.lock();
         let touched = index.touched.take().unwrap_or_default();
         let Some(page) = page else { return };

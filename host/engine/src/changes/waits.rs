@@ -14,7 +14,7 @@ use crate::pure::monotonic::{self, Instant, after};
 
 /// `M` is what memory alone knows of the attempts so far.
 #[derive(Debug)]
-pub struct Waits<K, M> {
+pub(crate) struct Waits<K, M> {
     keys: HashMap<K, Waiting<M>>,
     wakes: BTreeSet<(Instant, K)>,
 }
@@ -36,7 +36,7 @@ impl<K, M> Default for Waits<K, M> {
 impl<K: Clone + Eq + Hash + Ord, M> Waits<K, M> {
     /// A key waits for the attempt at what is at `place`: until a time, or until it is told.
     /// Returns the row; one without a time is over when the host starts again.
-    pub fn begin(
+    pub(crate) fn begin(
         &mut self,
         key: &K,
         (place, attempt): (u64, u32),
@@ -53,7 +53,7 @@ impl<K: Clone + Eq + Hash + Ord, M> Waits<K, M> {
     }
 
     /// Takes up what the last run left.
-    pub fn restore(&mut self, key: &K, wait: &Wait, memo: M, today: Timestamp) {
+    pub(crate) fn restore(&mut self, key: &K, wait: &Wait, memo: M, today: Timestamp) {
         let left = wait.until.since(today).min(wait.until.since(wait.since));
         self.insert(key, wait.clone(), memo, Some(after(Instant::now(), left)));
     }
@@ -65,7 +65,7 @@ impl<K: Clone + Eq + Hash + Ord, M> Waits<K, M> {
     }
 
     /// The next key whose wait is over. Its attempt can be made.
-    pub fn wake(&mut self, now: Instant) -> Option<K> {
+    pub(crate) fn wake(&mut self, now: Instant) -> Option<K> {
         let (until, _) = self.wakes.first()?;
         if *until > now {
             return None;
@@ -78,25 +78,25 @@ impl<K: Clone + Eq + Hash + Ord, M> Waits<K, M> {
     }
 
     #[must_use]
-    pub fn next_wake(&self) -> Option<Instant> {
+    pub(crate) fn next_wake(&self) -> Option<Instant> {
         self.wakes.first().map(|(until, _)| *until)
     }
 
     /// The attempt that the thing at this place waited for.
-    pub fn of(&mut self, key: &K, place: u64) -> Option<(u32, &mut M)> {
+    pub(crate) fn of(&mut self, key: &K, place: u64) -> Option<(u32, &mut M)> {
         let waiting = self.keys.get_mut(key).filter(|waiting| waiting.wait.place == place)?;
         Some((waiting.wait.attempt, &mut waiting.memo))
     }
 
     /// Where a key waits.
     #[must_use]
-    pub fn place(&self, key: &K) -> Option<u64> {
+    pub(crate) fn place(&self, key: &K) -> Option<u64> {
         self.keys.get(key).map(|waiting| waiting.wait.place)
     }
 
     /// The wait for what is at this place, or at any, has no more meaning. True if there was
     /// one: its row goes.
-    pub fn end(&mut self, key: &K, place: Option<u64>) -> bool {
+    pub(crate) fn end(&mut self, key: &K, place: Option<u64>) -> bool {
         let Some(waiting) = self.keys.get(key) else { return false };
         if place.is_some_and(|place| place != waiting.wait.place) {
             return false;

@@ -25,7 +25,7 @@ use crate::stages::dispatch::{Beginning, Caution, DispatchContext, Dispatcher, E
 
 const READ_RETRY: Duration = Duration::from_millis(200);
 
-pub struct Plugins {
+pub(crate) struct Plugins {
     context: DispatchContext,
     desired_state: Arc<DesiredState>,
     backlog: Arc<Backlog>,
@@ -52,7 +52,7 @@ impl Plugins {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub async fn start(
+    pub(crate) async fn start(
         context: DispatchContext,
         desired_state: Arc<DesiredState>,
         backlog: Arc<Backlog>,
@@ -76,7 +76,7 @@ impl Plugins {
     }
 
     /// Follows the desired state until `stop`, then lets all plugins drain.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         loop {
             tokio::select! {
                 biased;

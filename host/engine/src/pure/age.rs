@@ -27,7 +27,7 @@ const MARKS_PER_RETENTION: u32 = 64;
 
 /// What is how old.
 #[derive(Debug)]
-pub struct Ages {
+pub(crate) struct Ages {
     clock: AgeClock,
     marks: BTreeMap<AgeTime, (Position, Timestamp)>,
     /// Stored, and of no use any more.
@@ -57,7 +57,7 @@ struct Down {
 
 impl Ages {
     /// Goes on from the marks that the last host left. `kept`: for how long things are kept.
-    pub fn new(
+    pub(crate) fn new(
         marks: &[AgeMark],
         kept: impl IntoIterator<Item = Duration>,
         now: Instant,
@@ -83,7 +83,7 @@ impl Ages {
     }
 
     /// Time has passed.
-    pub fn advance(&mut self, now: Instant, wall: Timestamp) {
+    pub(crate) fn advance(&mut self, now: Instant, wall: Timestamp) {
         if let Some(down) = self.clock.advance(now, wall) {
             // What came since then is younger than these marks would say now.
             let later = self.marks.split_off(&down.after);
@@ -94,7 +94,7 @@ impl Ages {
 
     /// Notes that the log has come to this position. Returns the mark to be stored, and
     /// those that are of no use any more.
-    pub fn mark(&mut self, head: Position) -> (AgeMark, Vec<AgeTime>) {
+    pub(crate) fn mark(&mut self, head: Position) -> (AgeMark, Vec<AgeTime>) {
         let (at, wall) = (self.clock.at, self.clock.wall);
         let mut removed = std::mem::take(&mut self.useless);
         // The latest mark is where the next host goes on. It stays as a mark only if it is
@@ -117,7 +117,7 @@ impl Ages {
 
     /// Everything up to the position was received at least so long ago, and what is dated
     /// before the time happened at least so long ago.
-    pub fn older_than(&self, age: Option<Duration>) -> (Position, Timestamp) {
+    pub(crate) fn older_than(&self, age: Option<Duration>) -> (Position, Timestamp) {
         let mark = age.and_then(|age| self.marks.range(..=self.clock.at.before(age)).next_back());
         let Some((&at, (position, _))) = mark else { return Default::default() };
         // The date of a mark may be wrong, like any: so this is asked of all marks since.

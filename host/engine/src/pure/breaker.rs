@@ -23,7 +23,7 @@ use crate::pure::retry::RetryPolicy;
 const FAILURES_MAX: usize = 5;
 
 #[derive(Debug)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     policy: RetryPolicy,
     state: State,
 }
@@ -61,7 +61,7 @@ impl Row {
 
 /// What a failed delivery says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// This message failed, and perhaps only this one.
     Message(u64),
     /// The sink is in trouble.
@@ -69,7 +69,7 @@ pub enum Trouble {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admits {
+pub(crate) enum Admits {
     /// Another delivery.
     Another,
     /// One, which tells whether the sink is back.
@@ -80,11 +80,11 @@ pub enum Admits {
 }
 
 impl Breaker {
-    pub fn new(policy: RetryPolicy) -> Self {
+    pub(crate) fn new(policy: RetryPolicy) -> Self {
         Self { policy, state: State::Closed(Row::default()) }
     }
 
-    pub fn admits(&self, now: Instant) -> Admits {
+    pub(crate) fn admits(&self, now: Instant) -> Admits {
         match &self.state {
             State::Closed(row) if row.is_proven => Admits::Another,
             State::Closed(row) if row.failures() + row.begun < FAILURES_MAX => Admits::Another,
@@ -95,7 +95,7 @@ impl Breaker {
     }
 
     /// A delivery that was admitted begins.
-    pub fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         match &mut self.state {
             State::Closed(row) => row.begun += usize::from(!row.is_proven),
             State::Open { probing, .. } => *probing = true,
@@ -103,7 +103,7 @@ impl Breaker {
     }
 
     /// A delivery that was begun is given up, and says nothing.
-    pub fn abandon(&mut self, was_probe: bool) {
+    pub(crate) fn abandon(&mut self, was_probe: bool) {
         match &mut self.state {
             State::Closed(row) if !row.is_proven => row.begun = row.begun.saturating_sub(1),
             State::Open { probing, .. } if was_probe => *probing = false,
@@ -112,12 +112,12 @@ impl Breaker {
     }
 
     /// The sink has answered, and nothing failed since.
-    pub fn is_proven(&self) -> bool {
+    pub(crate) fn is_proven(&self) -> bool {
         matches!(&self.state, State::Closed(row) if row.is_proven)
     }
 
     /// Since when nothing gets through, and when the next attempt is.
-    pub fn open(&self) -> Option<(Instant, Instant)> {
+    pub(crate) fn open(&self) -> Option<(Instant, Instant)> {
         match self.state {
             State::Closed { .. } => None,
             State::Open { since, until, .. } => Some((since, until)),
@@ -125,14 +125,14 @@ impl Breaker {
     }
 
     /// The sink answered. True if that closed the breaker.
-    pub fn answered(&mut self) -> bool {
+    pub(crate) fn answered(&mut self) -> bool {
         let was_open = self.open().is_some();
         self.state = State::Closed(Row { is_proven: true, ..Row::default() });
         was_open
     }
 
     /// A delivery failed. `seed` chooses within the jitter. True if that opened the breaker.
-    pub fn failed(
+    pub(crate) fn failed(
         &mut self,
         now: Instant,
         trouble: Trouble,

@@ -13,14 +13,14 @@ use crate::pure::hash::HashMap;
 const MESSAGES_MAX: usize = 16_384;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     Acknowledged,
     GivenBack,
     Expired,
 }
 
 #[derive(Default)]
-pub struct Fates {
+pub(crate) struct Fates {
     leases: HashMap<LeaseId, HashMap<MessageId, Fate>>,
     /// As they came, oldest first.
     order: VecDeque<LeaseId>,
@@ -28,7 +28,7 @@ pub struct Fates {
 }
 
 impl Fates {
-    pub fn note(
+    pub(crate) fn note(
         &mut self,
         lease: LeaseId,
         messages: impl IntoIterator<Item = MessageId>,
@@ -53,7 +53,7 @@ impl Fates {
     /// What became of a lease's messages, as far as they have left it. None: nothing of it is
     /// known any more, or ever was.
     #[must_use]
-    pub fn of(&self, lease: LeaseId) -> Option<&HashMap<MessageId, Fate>> {
+    pub(crate) fn of(&self, lease: LeaseId) -> Option<&HashMap<MessageId, Fate>> {
         self.leases.get(&lease)
     }
 }

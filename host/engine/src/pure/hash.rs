@@ -3,4 +3,4 @@
 //!
 //! Nothing may depend on their order: it differs from run to run.
 
-pub type HashMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
+pub(crate) type HashMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;

@@ -10,7 +10,7 @@ use crate::pure::monotonic::Instant;
 /// A lane per key. Within a lane, items are sorted by their order number; items
 /// taken but not finished stay at its front.
 #[derive(Debug)]
-pub struct Lanes<K, T> {
+pub(crate) struct Lanes<K, T> {
     lanes: HashMap<K, Lane<T>>,
     /// Lanes with something to take. May name lanes that changed since; `take` checks.
     ready: VecDeque<K>,
@@ -43,17 +43,17 @@ impl<K: Clone + Eq + Hash + Ord, T> Default for Lanes<K, T> {
 impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     /// Items in all lanes, taken or not.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     #[must_use]
-    pub fn contains(&self, key: &K) -> bool {
+    pub(crate) fn contains(&self, key: &K) -> bool {
         self.lanes.contains_key(key)
     }
 
     /// Adds an item behind all of its lane with a lower order. False if the lane has that order already.
-    pub fn push(&mut self, key: &K, order: u64, item: T) -> bool {
+    pub(crate) fn push(&mut self, key: &K, order: u64, item: T) -> bool {
         let lane = match self.lanes.get_mut(key) {
             Some(lane) => lane,
             None => self.lanes.entry(key.clone()).or_default(),
@@ -73,7 +73,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     }
 
     /// Takes the first item of a lane that is ready. Lanes take turns.
-    pub fn take(&mut self) -> Option<(K, u64, &mut T)> {
+    pub(crate) fn take(&mut self) -> Option<(K, u64, &mut T)> {
         loop {
             let key = self.ready.pop_front()?;
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
@@ -90,7 +90,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     }
 
     /// What `take` would take next.
-    pub fn peek(&mut self) -> Option<&T> {
+    pub(crate) fn peek(&mut self) -> Option<&T> {
         loop {
             let key = self.ready.front()?;
             match self.lanes.get_mut(key) {
@@ -106,13 +106,13 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
 
     /// What `take_next` would take.
     #[must_use]
-    pub fn peek_next(&self, key: &K) -> Option<&T> {
+    pub(crate) fn peek_next(&self, key: &K) -> Option<&T> {
         let lane = self.lanes.get(key)?;
         lane.items.get(lane.taken).map(|(_, item)| item)
     }
 
     /// Takes one item more of a lane from which the caller has taken some.
-    pub fn take_next(&mut self, key: &K) -> Option<(u64, &mut T)> {
+    pub(crate) fn take_next(&mut self, key: &K) -> Option<(u64, &mut T)> {
         let lane = self.lanes.get_mut(key)?;
         let (order, item) = lane.items.get_mut(lane.taken)?;
         lane.taken += 1;
@@ -120,7 +120,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     }
 
     /// An item that is in a lane.
-    pub fn get_mut(&mut self, key: &K, order: u64) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, key: &K, order: u64) -> Option<&mut T> {
         let lane = self.lanes.get_mut(key)?;
         // Nearly always the first.
         lane.items.iter_mut().find(|(o, _)| *o == order).map(|(_, item)| item)
@@ -128,12 +128,12 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
 
     /// How many items of a lane are taken.
     #[must_use]
-    pub fn taken(&self, key: &K) -> usize {
+    pub(crate) fn taken(&self, key: &K) -> usize {
         self.lanes.get(key).map_or(0, |lane| lane.taken)
     }
 
     /// Removes a taken item that is done with.
-    pub fn finish(&mut self, key: &K, order: u64) -> Option<T> {
+    pub(crate) fn finish(&mut self, key: &K, order: u64) -> Option<T> {
         let lane = self.lanes.get_mut(key)?;
         let at = lane.items.iter().take(lane.taken).position(|(o, _)| *o == order)?;
         let (_, item) = lane.items.remove(at)?;
@@ -144,7 +144,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     }
 
     /// Puts a taken item back where it was; its lane goes on at `until`.
-    pub fn put_back(&mut self, key: &K, order: u64, until: Instant) {
+    pub(crate) fn put_back(&mut self, key: &K, order: u64, until: Instant) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
         if !lane.items.iter().take(lane.taken).any(|(o, _)| *o == order) {
             return;
@@ -169,7 +169,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     }
 
     /// Empties a lane, of what is taken too, and hands out what was in it, in order.
-    pub fn clear(&mut self, key: &K) -> Vec<(u64, T)> {
+    pub(crate) fn clear(&mut self, key: &K) -> Vec<(u64, T)> {
         let Some(mut lane) = self.lanes.remove(key) else { return Vec::new() };
         if let Some(until) = lane.wait_until {
             self.waiting.remove(&(until, key.clone()));
@@ -180,7 +180,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     }
 
     /// Makes the lanes ready whose wait is over.
-    pub fn wake(&mut self, now: Instant) {
+    pub(crate) fn wake(&mut self, now: Instant) {
         while let Some((until, _)) = self.waiting.first()
             && *until <= now
         {
@@ -193,7 +193,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
 
     /// When `wake` has something to do next.
     #[must_use]
-    pub fn next_wake(&self) -> Option<Instant> {
+    pub(crate) fn next_wake(&self) -> Option<Instant> {
         self.waiting.first().map(|(until, _)| *until)
     }
 

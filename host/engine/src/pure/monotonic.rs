@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-pub use tokio::time::Instant;
+pub(crate) use tokio::time::Instant;
 
 use crate::model::Timestamp;
 
@@ -15,14 +15,14 @@ const WAIT_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// When a wait ends that begins now.
 #[must_use]
-pub fn after(now: Instant, wait: Duration) -> Instant {
+pub(crate) fn after(now: Instant, wait: Duration) -> Instant {
     now + wait.min(WAIT_MAX)
 }
 
 /// The date of a point before or after now, by what the wall clock says now: for people,
 /// and for rows that outlive the process.
 #[must_use]
-pub fn date(at: Instant, now: Instant, today: Timestamp) -> Timestamp {
+pub(crate) fn date(at: Instant, now: Instant, today: Timestamp) -> Timestamp {
     match now.checked_duration_since(at) {
         None => today.after(at.duration_since(now)),
         Some(ago) => today.before(ago),

@@ -20,11 +20,11 @@ use crate::model::{DeadLetterId, Key, OpenDeadLetter};
 use crate::pure::hash::HashMap;
 
 /// Rows in one portion, as in the other reads of the engine.
-pub const PORTION_ROWS: usize = 512;
+pub(crate) const PORTION_ROWS: usize = 512;
 /// The next portion of a key is read when its lane has no more than this.
 const LANE_ROWS_MIN: usize = 64;
 /// Bytes in one portion, beyond its first row: some hundred usual events.
-pub const PORTION_BYTES: usize = 1 << 20;
+pub(crate) const PORTION_BYTES: usize = 1 << 20;
 /// Bytes of all that is taken back and not settled. As many portions may be read at a time
 /// as fit.
 const TAKEN_BYTES_MAX: usize = 16 << 20;
@@ -33,7 +33,7 @@ const TAKEN_BYTES_MAX: usize = 16 << 20;
 const BUFFER_MAX: usize = 256;
 
 #[derive(Debug)]
-pub struct Parking<K, T> {
+pub(crate) struct Parking<K, T> {
     keys: HashMap<K, Parked<T>>,
     waiting_max: u64,
     /// Keys with a portion to read. May name keys that changed since.
@@ -80,7 +80,7 @@ enum Step {
 
 /// What to read for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Portion<K> {
+pub(crate) struct Portion<K> {
     pub key: K,
     /// A letter that is redriven. It comes before all of the places.
     pub letter: Option<DeadLetterId>,
@@ -89,7 +89,7 @@ pub struct Portion<K> {
 
 /// What to do with something that comes for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub(crate) enum Admission {
     /// Put it into its lane.
     Free,
     /// Put it aside, in the store.
@@ -196,7 +196,7 @@ impl<T> Parked<T> {
 }
 
 impl<K, T> Parking<K, T> {
-    pub fn new(waiting_max: u64) -> Self {
+    pub(crate) fn new(waiting_max: u64) -> Self {
         Self {
             keys: HashMap::default(),
             waiting_max,
@@ -209,7 +209,7 @@ impl<K, T> Parking<K, T> {
 
 impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     /// Takes up what the last run left.
-    pub fn restore(
+    pub(crate) fn restore(
         &mut self,
         key: &K,
         letters: &[OpenDeadLetter],
@@ -230,7 +230,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         self.offer(key);
     }
 
-    pub fn admit(&self, key: &K, place: u64) -> Admission {
+    pub(crate) fn admit(&self, key: &K, place: u64) -> Admission {
         let Some(parked) = self.keys.get(key) else { return Admission::Free };
         if parked.first_outside().is_none_or(|first| place < first) {
             return Admission::Free;
@@ -252,17 +252,17 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     }
 
     /// Whether anything of the key is unresolved or put aside.
-    pub fn contains(&self, key: &K) -> bool {
+    pub(crate) fn contains(&self, key: &K) -> bool {
         self.keys.contains_key(key)
     }
 
     /// Whether a portion of the key is being read.
-    pub fn is_reading(&self, key: &K) -> bool {
+    pub(crate) fn is_reading(&self, key: &K) -> bool {
         self.keys.get(key).is_some_and(|parked| parked.reading.is_some())
     }
 
     /// A row was put aside, or is again after it was taken back.
-    pub fn park(&mut self, key: &K, place: u64) {
+    pub(crate) fn park(&mut self, key: &K, place: u64) {
         let parked = self.entry(key);
         parked.waiting.insert(place);
         let bytes = parked.taken.remove(&place).unwrap_or(0);
@@ -272,12 +272,12 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
 
     /// The key waits for the next attempt at what is at this place: a row, or a letter that
     /// is being redriven.
-    pub fn sleep(&mut self, key: &K, place: u64) {
+    pub(crate) fn sleep(&mut self, key: &K, place: u64) {
         self.entry(key).sleeping = Some(place);
     }
 
     /// Whether something at this place is put aside, or redriven: it can be read again.
-    pub fn is_aside(&self, key: &K, place: u64) -> bool {
+    pub(crate) fn is_aside(&self, key: &K, place: u64) -> bool {
         self.keys.get(key).is_some_and(|parked| {
             let letter = parked.letters.get(&place);
             parked.waiting.contains(&place)
@@ -286,12 +286,12 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     }
 
     /// Where the key sleeps.
-    pub fn sleeping(&self, key: &K) -> Option<u64> {
+    pub(crate) fn sleeping(&self, key: &K) -> Option<u64> {
         self.keys.get(key).and_then(|parked| parked.sleeping)
     }
 
     /// The wait is over.
-    pub fn wake(&mut self, key: &K) {
+    pub(crate) fn wake(&mut self, key: &K) {
         if let Some(parked) = self.keys.get_mut(key) {
             parked.sleeping = None;
         }
@@ -299,7 +299,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     }
 
     /// A row that was taken back is settled.
-    pub fn unpark(&mut self, key: &K, place: u64) {
+    pub(crate) fn unpark(&mut self, key: &K, place: u64) {
         if let Some(parked) = self.keys.get_mut(key) {
             self.taken_bytes -= parked.taken.remove(&place).unwrap_or(0);
         }
@@ -307,7 +307,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     }
 
     /// Something of the key became a letter: from now on the key waits.
-    pub fn dead_letter(&mut self, key: &K, place: u64, id: DeadLetterId) {
+    pub(crate) fn dead_letter(&mut self, key: &K, place: u64, id: DeadLetterId) {
         self.entry(key).letters.insert(place, Letter { id, step: Step::Open });
     }
 
@@ -315,7 +315,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub fn check(&self, key: &K, place: u64, id: DeadLetterId) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, key: &K, place: u64, id: DeadLetterId) -> Result<(), Refusal> {
         let parked = self.keys.get(key).ok_or(Refusal::NotOpen)?;
         let letter = parked.letters.get(&place).ok_or(Refusal::NotOpen)?;
         if letter.id != id || letter.step != Step::Open {
@@ -336,12 +336,12 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     }
 
     /// A letter is to be tried again, then what waits behind it.
-    pub fn redrive(&mut self, key: &K, place: u64) {
+    pub(crate) fn redrive(&mut self, key: &K, place: u64) {
         self.mark(key, place, Step::Redriving);
     }
 
     /// A redriven letter failed again.
-    pub fn reopen(&mut self, key: &K, place: u64) {
+    pub(crate) fn reopen(&mut self, key: &K, place: u64) {
         self.mark(key, place, Step::Open);
     }
 
@@ -356,7 +356,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     }
 
     /// A letter is settled: what waits behind it goes on.
-    pub fn resolve(&mut self, key: &K, place: u64) {
+    pub(crate) fn resolve(&mut self, key: &K, place: u64) {
         if let Some(parked) = self.keys.get_mut(key) {
             parked.letters.remove(&place);
             self.taken_bytes -= parked.taken.remove(&place).unwrap_or(0);
@@ -365,7 +365,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     }
 
     /// A letter is settled, and with it the rows that wait behind it alone: their places.
-    pub fn discard(&mut self, key: &K, place: u64) -> Vec<u64> {
+    pub(crate) fn discard(&mut self, key: &K, place: u64) -> Vec<u64> {
         let mut places = Vec::new();
         if let Some(parked) = self.keys.get_mut(key) {
             parked.letters.remove(&place);
@@ -382,7 +382,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
 
     /// All letters that are not being tried are settled, and all that waits: the letters and
     /// the places.
-    pub fn give_up(&mut self, key: &K) -> (Vec<DeadLetterId>, Vec<u64>) {
+    pub(crate) fn give_up(&mut self, key: &K) -> (Vec<DeadLetterId>, Vec<u64>) {
         let Some(parked) = self.keys.get_mut(key) else { return Default::default() };
         let sleeping = parked.sleeping.take();
         let is_idle = |place: &u64, letter: &mut Letter| {
@@ -397,17 +397,17 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
 
     /// What is read from this place on waits again: something before it became a letter
     /// meanwhile.
-    pub fn limit(&self, key: &K) -> u64 {
+    pub(crate) fn limit(&self, key: &K) -> u64 {
         self.keys.get(key).map_or(u64::MAX, Parked::limit)
     }
 
-    pub fn buffer(&mut self, key: &K, item: T) {
+    pub(crate) fn buffer(&mut self, key: &K, item: T) {
         self.keys.get_mut(key).expect("`admit` said so").buffer.push(item);
     }
 
     /// The next portion to read, for one key after the other; none while enough is in
     /// memory. What was put aside must be durable before it is read.
-    pub fn next_portion(&mut self) -> Option<Portion<K>> {
+    pub(crate) fn next_portion(&mut self) -> Option<Portion<K>> {
         while self.taken_bytes + self.reading * PORTION_BYTES < TAKEN_BYTES_MAX {
             let key = self.ready.pop_front()?;
             let Some(parked) = self.keys.get_mut(&key) else { continue };
@@ -426,7 +426,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
 
     /// A portion was read: its letter, if it has one, and the first of its rows, with their
     /// bytes. The others wait again. Returns what came meanwhile, to be admitted now.
-    pub fn end_portion(
+    pub(crate) fn end_portion(
         &mut self,
         key: &K,
         letter_bytes: Option<usize>,
@@ -472,7 +472,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
 }
 
 /// Why something became a dead letter that should have been put aside.
-pub fn too_many(what: &str, key: &Key, first: Option<DeadLetterId>) -> String {
+pub(crate) fn too_many(what: &str, key: &Key, first: Option<DeadLetterId>) -> String {
     match first {
         Some(first) => format!("too many {what} of `{key}` wait behind dead letter {}", first.0),
         None => format!("too many {what} of `{key}` wait for its next attempt"),

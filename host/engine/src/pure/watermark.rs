@@ -7,7 +7,7 @@ use crate::model::{Cursor, Span};
 
 /// Everything up to `settled` is finished, and so are the spans ahead of it.
 #[derive(Clone, Debug, Default)]
-pub struct Watermark {
+pub(crate) struct Watermark {
     settled: u64,
     /// First to last; disjoint and never adjacent.
     ahead: BTreeMap<u64, u64>,
@@ -15,13 +15,13 @@ pub struct Watermark {
 
 impl Watermark {
     #[must_use]
-    pub fn new(cursor: &Cursor) -> Self {
+    pub(crate) fn new(cursor: &Cursor) -> Self {
         let ahead = cursor.ahead.iter().map(|span| (span.first, span.last)).collect();
         Self { settled: cursor.settled, ahead }
     }
 
     /// Marks `first..=last`, none of which was finished before.
-    pub fn finish_span(&mut self, first: u64, last: u64) {
+    pub(crate) fn finish_span(&mut self, first: u64, last: u64) {
         assert!(first <= last, "a span must not be empty: {first}..={last}");
         assert!(first > self.settled, "{first} was finished before (settled {})", self.settled);
         let mut last = last;
@@ -45,13 +45,13 @@ impl Watermark {
         }
     }
 
-    pub fn finish(&mut self, place: u64) {
+    pub(crate) fn finish(&mut self, place: u64) {
         self.finish_span(place, place);
     }
 
     /// The spans ahead; `partly` is the caller's.
     #[must_use]
-    pub fn cursor(&self) -> Cursor {
+    pub(crate) fn cursor(&self) -> Cursor {
         let ahead = self.ahead.iter().map(|(&first, &last)| Span { first, last }).collect();
         Cursor { settled: self.settled, ahead, partly: Vec::new() }
     }

@@ -19,14 +19,14 @@ use crate::seams::store::memory::{MemoryStore, Tables};
 /// (source, id)
 type Name = (String, String);
 
-pub struct Forger {
+pub(crate) struct Forger {
     random: Mutex<StdRng>,
     /// What was sent, and whether it was certainly accepted.
     sent: Mutex<BTreeMap<Name, bool>>,
 }
 
 impl Forger {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { random: Mutex::new(StdRng::seed_from_u64(seed)), sent: Mutex::default() }
     }
 
@@ -34,7 +34,7 @@ impl Forger {
     ///
     /// # Errors
     /// If it is taken for the other.
-    pub async fn act(&self, engine: &Engine, store: &MemoryStore) -> Result<(), String> {
+    pub(crate) async fn act(&self, engine: &Engine, store: &MemoryStore) -> Result<(), String> {
         let mut names = store.look(host_names);
         names.retain(|name| !lock(&self.sent).contains_key(name));
         if names.is_empty() {
@@ -55,7 +55,7 @@ impl Forger {
 
     /// # Errors
     /// If one that was accepted is not in the log.
-    pub fn check(&self, tables: &Tables) -> Result<(), String> {
+    pub(crate) fn check(&self, tables: &Tables) -> Result<(), String> {
         for (name, _) in lock(&self.sent).iter().filter(|(_, accepted)| **accepted) {
             let ours = tables.log.values().filter(|entry| {
                 entry.hops == Hops::OUTSIDE

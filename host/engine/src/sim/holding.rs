@@ -44,7 +44,7 @@ type Decided = BTreeMap<String, Vec<String>>;
 ///
 /// # Errors
 /// Says which instance decided what it should not have, or did not decide.
-pub fn run(seed: u64) -> Result<(), String> {
+pub(crate) fn run(seed: u64) -> Result<(), String> {
     super::failing_on_panic(|| World::new(seed).run())
 }
 

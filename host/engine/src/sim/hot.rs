@@ -15,14 +15,14 @@ const PLUGINS: [&str; 4] = [ORDERS, RECEIPTS, NOTIFIER, AUDITOR];
 
 /// The directory of plugins: which version of each lies there. Survives crashes.
 #[derive(Clone)]
-pub struct Directory {
+pub(crate) struct Directory {
     pattern: Pattern,
     history: Arc<Mutex<History>>,
 }
 
 /// What of each plugin lay in the directory, one after the other.
 #[derive(Clone, Default)]
-pub struct History(BTreeMap<&'static str, Vec<Lying>>);
+pub(crate) struct History(BTreeMap<&'static str, Vec<Lying>>);
 
 /// What of a plugin lies there.
 #[derive(Clone, Copy, Default)]
@@ -35,19 +35,19 @@ struct Lying {
 }
 
 impl Directory {
-    pub fn new(pattern: Pattern) -> Self {
+    pub(crate) fn new(pattern: Pattern) -> Self {
         Self { pattern, history: Arc::default() }
     }
 
-    pub fn history(&self) -> History {
+    pub(crate) fn history(&self) -> History {
         self.lock().clone()
     }
 
-    pub fn handlers(&self) -> Vec<Arc<dyn Handler>> {
+    pub(crate) fn handlers(&self) -> Vec<Arc<dyn Handler>> {
         PLUGINS.into_iter().map(|plugin| self.handler(plugin, self.get(plugin).serving)).collect()
     }
 
-    pub fn canaries(&self) -> Vec<Canary> {
+    pub(crate) fn canaries(&self) -> Vec<Canary> {
         PLUGINS.into_iter().filter_map(|plugin| self.canary(plugin)).collect()
     }
 
@@ -76,7 +76,7 @@ impl Directory {
 
     /// Changes plugins for a while, then never returns: whoever works beside it ends first.
     /// Only an engine that stops refuses.
-    pub async fn change(&self, engine: &Engine, random: &mut StdRng) {
+    pub(crate) async fn change(&self, engine: &Engine, random: &mut StdRng) {
         for _ in 0..random.random_range(1..10) {
             pause(random, 12_000).await;
             let plugin = PLUGINS[random.random_range(0..PLUGINS.len())];
@@ -137,7 +137,7 @@ impl History {
     ///
     /// # Errors
     /// Names the first that is not.
-    pub fn allows(&self, plugin: &str, key: &str, versions: &[u32]) -> Result<(), String> {
+    pub(crate) fn allows(&self, plugin: &str, key: &str, versions: &[u32]) -> Result<(), String> {
         let serves = |lying: &Lying| match lying.canary {
             Some((version, percent))
                 if Share::percent(percent).is_some_and(|s| s.has(&plugin.into(), &key.into())) =>

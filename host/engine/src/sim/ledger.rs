@@ -21,7 +21,7 @@ const NOTIFICATIONS: usize = 4;
 
 /// Nothing is left to do: every event settled, every timer fired, every message
 /// delivered, every dead letter resolved.
-pub fn is_quiet(tables: &Tables, delivered: &[Arc<Message>]) -> bool {
+pub(crate) fn is_quiet(tables: &Tables, delivered: &[Arc<Message>]) -> bool {
     let log = tables.log.keys().chain(tables.removed.log.keys());
     let Some(head) = log.max() else { return false };
     let plugins = [ORDERS, RECEIPTS, NOTIFIER, AUDITOR].map(PluginName::from);
@@ -55,7 +55,7 @@ fn dead_messages(tables: &Tables) -> impl Iterator<Item = &Arc<DeadLetter>> {
     tables.dead_letters.values().filter(of_message)
 }
 
-pub fn stuck(tables: &Tables) -> String {
+pub(crate) fn stuck(tables: &Tables) -> String {
     let cursors: Vec<String> = tables
         .plugins
         .values()
@@ -75,7 +75,7 @@ pub fn stuck(tables: &Tables) -> String {
     )
 }
 
-pub fn check(
+pub(crate) fn check(
     plan: &Plan,
     history: &History,
     tables: &Tables,

@@ -17,14 +17,14 @@ use crate::model::{
 use crate::seams::handler::{Call, Handler, Reply};
 
 /// The name of a scripted plugin, and of the commands that the ledger counts.
-pub const ORDERS: &str = "orders";
-pub const NOTIFIER: &str = "notifier";
-pub const RECEIPTS: &str = "receipts";
-pub const AUDITOR: &str = "auditor";
+pub(crate) const ORDERS: &str = "orders";
+pub(crate) const NOTIFIER: &str = "notifier";
+pub(crate) const RECEIPTS: &str = "receipts";
+pub(crate) const AUDITOR: &str = "auditor";
 
 /// How often handlers fail in passing, in percent; and who is poisoned. By default none do.
 #[derive(Clone, Debug, Default)]
-pub struct Pattern {
+pub(crate) struct Pattern {
     pub seed: u64,
     pub transient_percent: u64,
     /// Orders whose receipts fail for good at the notifier, and events that fail for
@@ -36,7 +36,7 @@ pub struct Pattern {
 }
 
 /// The version of the states that a version of a plugin reads and writes: it goes up and down.
-pub fn state_version(version: u32) -> u32 {
+pub(crate) fn state_version(version: u32) -> u32 {
     1 + version % 3
 }
 
@@ -58,7 +58,7 @@ impl Pattern {
     }
 }
 
-pub struct Script {
+pub(crate) struct Script {
     manifest: Manifest,
     pattern: Pattern,
     decide: fn(&Call, &Pattern) -> Result<Reply, Failure>,
@@ -81,7 +81,12 @@ impl Handler for Script {
     }
 }
 
-pub fn subscription(event_type: &str, key: &str, effect: Effect, absent: Absent) -> Subscription {
+pub(crate) fn subscription(
+    event_type: &str,
+    key: &str,
+    effect: Effect,
+    absent: Absent,
+) -> Subscription {
     let key = match key {
         "" => Correlation::Instance,
         pointer => Correlation::Pointer(pointer.to_owned()),
@@ -89,7 +94,7 @@ pub fn subscription(event_type: &str, key: &str, effect: Effect, absent: Absent)
     Subscription { event_type: event_type.to_owned(), key, effect, absent }
 }
 
-pub fn manifest(
+pub(crate) fn manifest(
     name: &str,
     role: Role,
     subscriptions: Vec<Subscription>,
@@ -110,7 +115,7 @@ pub fn manifest(
     }
 }
 
-pub fn handlers(pattern: &Pattern) -> Vec<Script> {
+pub(crate) fn handlers(pattern: &Pattern) -> Vec<Script> {
     let hold = Absent::Hold(Duration::from_secs(3_600));
     let orders = vec![
         subscription("place", "/order", Effect::Start, Absent::Ignore),
@@ -135,7 +140,7 @@ pub fn handlers(pattern: &Pattern) -> Vec<Script> {
 }
 
 /// The plugin of this name.
-pub fn script(pattern: &Pattern, name: &str) -> Arc<dyn Handler> {
+pub(crate) fn script(pattern: &Pattern, name: &str) -> Arc<dyn Handler> {
     let mut all = handlers(pattern).into_iter();
     let found = all.find(|script| script.manifest().name.as_str() == name);
     Arc::new(found.expect("each plugin has its script"))
@@ -143,12 +148,12 @@ pub fn script(pattern: &Pattern, name: &str) -> Arc<dyn Handler> {
 
 /// All of them, as an engine takes them.
 #[cfg(test)]
-pub fn served(pattern: &Pattern) -> Vec<Arc<dyn Handler>> {
+pub(crate) fn served(pattern: &Pattern) -> Vec<Arc<dyn Handler>> {
     handlers(pattern).into_iter().map(|script| Arc::new(script) as _).collect()
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Order {
+pub(crate) struct Order {
     pub paid: u32,
     /// Item to package.
     pub items: BTreeMap<String, Option<String>>,
@@ -170,7 +175,7 @@ impl Order {
     }
 }
 
-pub fn strings(value: &Value) -> Vec<String> {
+pub(crate) fn strings(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
 }
 
@@ -270,7 +275,7 @@ fn message(kind: MessageKind, message_type: &str, call: &Call) -> Outgoing {
 
 /// An object's JSON with a member that is as odd as payloads can be: JSON by its grammar,
 /// and refused by most parsers. No part of the engine may care.
-pub fn payload(object: &str, seed: u64) -> String {
+pub(crate) fn payload(object: &str, seed: u64) -> String {
     const DEEP: usize = 200;
     let odd = match seed % 8 {
         0 => r#""cut \ud83d""#.to_owned(),

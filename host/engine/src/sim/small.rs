@@ -19,9 +19,9 @@ use crate::seams::store::memory::MemoryStore;
 use crate::seams::transport::Sink;
 
 /// The type of the commands, and the name of their queue.
-pub const COMMAND: &str = "record";
+pub(crate) const COMMAND: &str = "record";
 
-pub struct Missing;
+pub(crate) struct Missing;
 
 #[async_trait]
 impl Lookup for Missing {
@@ -31,12 +31,12 @@ impl Lookup for Missing {
 }
 
 /// With a sink, the commands leave there; else they wait in their queue.
-pub async fn start(store: &MemoryStore, sink: Option<Sink>, settings: Settings) -> Engine {
+pub(crate) async fn start(store: &MemoryStore, sink: Option<Sink>, settings: Settings) -> Engine {
     start_with(store, script(&Pattern::default(), AUDITOR), sink, settings).await
 }
 
 /// With another plugin. Only its commands of the same type leave by the sink.
-pub async fn start_with(
+pub(crate) async fn start_with(
     store: &MemoryStore,
     handler: Arc<dyn Handler>,
     sink: Option<Sink>,
@@ -46,7 +46,7 @@ pub async fn start_with(
 }
 
 /// On any store.
-pub async fn start_on(
+pub(crate) async fn start_on(
     store: Arc<dyn Store>,
     handler: Arc<dyn Handler>,
     sink: Option<Sink>,
@@ -69,27 +69,27 @@ pub async fn start_on(
 }
 
 /// A note that leads to one command of this key.
-pub fn note(key: &str, number: usize) -> Event {
+pub(crate) fn note(key: &str, number: usize) -> Event {
     event("note", &format!("{key}-{number}"), &json!({"order": key}))
 }
 
 /// One note for each of these keys, in this order.
-pub async fn send(engine: &Engine, keys: &[String]) {
+pub(crate) async fn send(engine: &Engine, keys: &[String]) {
     let notes = keys.iter().enumerate().map(|(number, key)| note(key, number)).collect();
     engine.offer(notes).await.expect("the store in memory takes it");
 }
 
-pub fn keys(count: usize) -> Vec<String> {
+pub(crate) fn keys(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("k{number}")).collect()
 }
 
-pub fn letters(store: &MemoryStore) -> Vec<DeadLetter> {
+pub(crate) fn letters(store: &MemoryStore) -> Vec<DeadLetter> {
     let copy = |letter: &Arc<DeadLetter>| DeadLetter::clone(letter);
     store.look(|tables| tables.dead_letters.values().map(copy).collect())
 }
 
 /// Waits until it is so, and panics if that takes longer.
-pub async fn until(what: &str, longest: Duration, is_so: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, longest: Duration, is_so: impl Fn() -> bool) {
     let waiting = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -127,7 +127,7 @@ type Sent = BTreeSet<(String, Key, String)>;
 ///
 /// # Errors
 /// Says at which step which guarantee was broken.
-pub fn run() -> Result<BTreeMap<String, usize>, String> {
+pub(crate) fn run() -> Result<BTreeMap<String, usize>, String> {
     let mut points = BTreeMap::new();
     let mut expected: Option<Sent> = None;
     for first_life in (0..=FIRST_LIFE_MS_MAX).step_by(FIRST_LIFE_STEP) {

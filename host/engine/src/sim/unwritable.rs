@@ -16,7 +16,7 @@ use crate::seams::store::{Append, Batch, CommitError};
 
 /// What the store cannot hold.
 #[derive(Clone, Debug, Default)]
-pub struct Unwritable {
+pub(crate) struct Unwritable {
     /// Events of senders, by their ids.
     pub events: BTreeSet<String>,
     /// Orders of which these rows cannot be written.
@@ -27,7 +27,7 @@ pub struct Unwritable {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rows {
+pub(crate) enum Rows {
     Decisions,
     Claims,
     Messages,
@@ -53,7 +53,7 @@ const ALL: [Rows; 8] = [
 ];
 
 impl Unwritable {
-    pub fn draw(
+    pub(crate) fn draw(
         random: &mut StdRng,
         orders: impl Iterator<Item = String>,
         events: impl Iterator<Item = String>,
@@ -67,7 +67,7 @@ impl Unwritable {
     }
 
     /// Whether an event that became a dead letter is about something unwritable.
-    pub fn concerns(&self, letter: &DeadLetter) -> bool {
+    pub(crate) fn concerns(&self, letter: &DeadLetter) -> bool {
         let data = String::from_utf8_lossy(&letter.event.data);
         let instance = letter.event.extension(crate::model::reserved::EXTENSION_INSTANCE);
         self.orders.iter().any(|order| {
@@ -110,7 +110,7 @@ impl Unwritable {
 }
 
 /// The faults of a seed, and these.
-pub struct Planted {
+pub(crate) struct Planted {
     drawn: Drawn,
     unwritable: Unwritable,
     cured: Arc<AtomicBool>,
@@ -122,7 +122,7 @@ pub struct Planted {
 }
 
 impl Planted {
-    pub fn new(
+    pub(crate) fn new(
         rates: FaultRates,
         seed: u64,
         unwritable: Unwritable,

@@ -39,11 +39,11 @@ use crate::seams::transport::{self, Transport};
 const LIFETIME: Duration = Duration::from_secs(600);
 /// For a host that is stopped.
 const DRAIN_MAX: Duration = Duration::from_millis(200);
-pub const START: u64 = 1_800_000_000_000;
+pub(crate) const START: u64 = 1_800_000_000_000;
 
 /// What is to happen.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// In the order of sending; with duplicates.
     pub events: Vec<Event>,
     /// Order to its items.
@@ -65,14 +65,14 @@ pub struct Plan {
 
 /// What the operator does with a letter, when all that waits behind it is there.
 #[derive(Clone, Debug)]
-pub enum Treatment {
+pub(crate) enum Treatment {
     Skip,
     Discard,
     /// Redrives it as an event of another order.
     Move(String),
 }
 
-pub struct World {
+pub(crate) struct World {
     random: StdRng,
     seed: u64,
     plan: Plan,
@@ -86,7 +86,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let mut plan = Plan::new(&mut random);
         if seed % 7 == 2 {
@@ -133,7 +133,7 @@ impl World {
     }
 
     /// Lives until everything is done.
-    pub fn run(mut self) -> Result<Tables, String> {
+    pub(crate) fn run(mut self) -> Result<Tables, String> {
         let mut unacknowledged = self.plan.events.clone();
         let crashes = self.random.random_range(0..4);
         for life in 0.. {
@@ -311,7 +311,7 @@ async fn repeat_what_is_young(
 }
 
 /// One life of an engine, from its start to its end or crash.
-pub struct Life<'w> {
+pub(crate) struct Life<'w> {
     /// Their clock is replaced by the world's.
     pub parts: Parts,
     pub timeline: &'w Timeline,
@@ -326,7 +326,7 @@ pub struct Life<'w> {
 }
 
 /// An operator stops the host after a while, and from then on its store fails.
-pub struct Stop {
+pub(crate) struct Stop {
     after: Duration,
     is_broken: Arc<AtomicBool>,
 }
@@ -352,7 +352,7 @@ impl Stop {
 
 impl Life<'_> {
     /// True if all work was done before `crash` resolved.
-    pub fn run(self, crash: impl Future<Output = ()>) -> Result<bool, String> {
+    pub(crate) fn run(self, crash: impl Future<Output = ()>) -> Result<bool, String> {
         let Self { parts, timeline, random, unacknowledged, operator, delivered, directory, stop } =
             self;
         let store = operator.store;
@@ -484,7 +484,7 @@ async fn work(
 }
 
 /// Finds dead letters, mends what fails, and resolves them; sometimes before it is mended.
-pub struct Operator<'a> {
+pub(crate) struct Operator<'a> {
     pub plan: &'a Plan,
     pub cured: &'a AtomicBool,
     /// Mends what fails before it resolves anything for the first time.
@@ -609,7 +609,7 @@ impl Plan {
     }
 }
 
-pub fn event(event_type: &str, of: &str, data: &serde_json::Value) -> Event {
+pub(crate) fn event(event_type: &str, of: &str, data: &serde_json::Value) -> Event {
     Event {
         id: format!("{event_type}-{of}"),
         source: "/world".to_owned(),
@@ -624,7 +624,7 @@ pub fn event(event_type: &str, of: &str, data: &serde_json::Value) -> Event {
 }
 
 /// A sink that fails, takes its time, and sometimes says that it failed when it did not.
-pub struct Sink {
+pub(crate) struct Sink {
     drawn: DrawnDeliveryFaults,
     refused: BTreeSet<String>,
     poisoned: BTreeSet<String>,
@@ -660,7 +660,7 @@ impl DeliveryFaults for Sink {
 }
 
 /// Whether a sink never takes this message.
-pub fn is_refused(orders: &BTreeSet<String>, message: &Message) -> bool {
+pub(crate) fn is_refused(orders: &BTreeSet<String>, message: &Message) -> bool {
     message.event.event_type == "notify" && orders.contains(message.key.as_str())
 }
 

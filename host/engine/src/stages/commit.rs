@@ -44,7 +44,7 @@ const READERS_DELAY: Duration = Duration::from_millis(100);
 const REFUSED_DELAY_MIN: Duration = Duration::from_millis(50);
 const REFUSED_DELAY_MAX: Duration = Duration::from_secs(2);
 
-pub struct Committer {
+pub(crate) struct Committer {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
     pub log: Arc<Tail<LogEntry>>,
@@ -68,7 +68,7 @@ pub struct Committer {
 
 /// Why the committer ended.
 #[derive(Debug)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// All senders are gone: everything is written.
     Drained,
     /// The engine must forget what it speculated, and recover.
@@ -78,7 +78,7 @@ pub enum Ended {
 }
 
 impl Committer {
-    pub async fn run(mut self, work: mpsc::UnboundedReceiver<Work>) -> Ended {
+    pub(crate) async fn run(mut self, work: mpsc::UnboundedReceiver<Work>) -> Ended {
         let mut queue = Queue { work, waiting: VecDeque::new() };
         while let Some(first) = self.next(&mut queue).await {
             // A removal has a transaction of its own: if it fails, everything else is written.

@@ -26,7 +26,7 @@ const STEP_ROWS_MAX: usize = 512;
 /// Between two steps, for the commits of others. Far more goes in a second than can come.
 const STEP_PAUSE: Duration = Duration::from_millis(5);
 
-pub struct Housekeeping {
+pub(crate) struct Housekeeping {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
     pub retention: Retention,
@@ -39,7 +39,7 @@ pub struct Housekeeping {
 }
 
 impl Housekeeping {
-    pub async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
         let Retention { duplicates, history, finished, .. } = self.retention;
         let kept = [duplicates, history, finished].into_iter().flatten();
         let mut ages = Ages::new(&self.age_marks, kept, Instant::now(), (self.clock)());

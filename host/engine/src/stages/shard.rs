@@ -43,7 +43,7 @@ pub struct CallTotals {
 /// The threads. Without any, calls are made by who asks: then everything
 /// happens on one thread, in an order that a seed repeats.
 #[derive(Clone)]
-pub struct Shards {
+pub(crate) struct Shards {
     threads: Option<Arc<Threads>>,
 }
 
@@ -112,7 +112,7 @@ struct Under {
 
 impl Shards {
     #[must_use]
-    pub fn new(threads: usize) -> Self {
+    pub(crate) fn new(threads: usize) -> Self {
         if threads == 0 {
             return Self { threads: None };
         }
@@ -132,7 +132,7 @@ impl Shards {
         Self { threads: Some(Arc::new(Threads { pool })) }
     }
 
-    pub fn call(&self, group: Group) {
+    pub(crate) fn call(&self, group: Group) {
         match &self.threads {
             Some(threads) => threads.pool.queue(group),
             None => call_inline(group),
@@ -141,7 +141,7 @@ impl Shards {
 
     /// Takes back the calls of a plugin that nobody has begun, of those whose results
     /// go to `results`.
-    pub fn recall(
+    pub(crate) fn recall(
         &self,
         plugin: &PluginName,
         results: &mpsc::UnboundedSender<Vec<JobResult>>,
@@ -162,7 +162,7 @@ impl Shards {
 
     /// By plugin; nothing is counted without threads, because nothing there reads a clock.
     #[must_use]
-    pub fn totals(&self) -> Vec<(PluginName, CallTotals)> {
+    pub(crate) fn totals(&self) -> Vec<(PluginName, CallTotals)> {
         let Some(threads) = &self.threads else { return Vec::new() };
         let state = threads.pool.lock();
         let mut all: BTreeMap<PluginName, CallTotals> = BTreeMap::new();

@@ -29,7 +29,7 @@ const PAGE: Page = Page { rows: 2_048, bytes: 8 << 20 };
 const SLEEP_MAX: Duration = Duration::from_millis(500);
 const READ_RETRY: Duration = Duration::from_millis(200);
 
-pub struct Timers {
+pub(crate) struct Timers {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
     pub index: Arc<TimerIndex>,
@@ -38,7 +38,7 @@ pub struct Timers {
 
 impl Timers {
     /// Runs until `stop`, at once: what is not fired is in the store.
-    pub async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
         tokio::select! {
             biased;
             () = stop.cancelled() => {}

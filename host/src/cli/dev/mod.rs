@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(250);
 const HOST_ENDS: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]
-pub struct Dev {
+pub(crate) struct Dev {
     /// Source directory of the plugin
     source: PathBuf,
     /// Plugin directory of a running host, to write the component to [default: this command
@@ -58,7 +58,7 @@ pub struct Dev {
 }
 
 impl Dev {
-    pub async fn execute(self) -> anyhow::Result<()> {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let mut signals = Signals::listen()?;
         let settings = Settings::load(self.config.as_deref(), Overrides::default())
             .map_err(|error| InputError(format!("{error:#}")))?;

@@ -12,7 +12,7 @@ const MADE: [&str; 6] = ["target", "node_modules", "__pycache__", "dist", "build
 
 type Tree = BTreeMap<PathBuf, Stamp>;
 
-pub struct Sources {
+pub(crate) struct Sources {
     root: PathBuf,
     /// Made by us, wherever it is.
     made: Vec<PathBuf>,
@@ -25,7 +25,7 @@ pub struct Sources {
 impl Sources {
     /// # Errors
     /// If the directory cannot be read.
-    pub fn begin(root: &Path, made: &[&Path]) -> io::Result<Self> {
+    pub(crate) fn begin(root: &Path, made: &[&Path]) -> io::Result<Self> {
         let made = made.iter().map(std::path::absolute).collect::<io::Result<_>>()?;
         let root = std::path::absolute(root)?;
         let mut sources = Self { root, made, built: Tree::new(), seen: Tree::new() };
@@ -39,7 +39,7 @@ impl Sources {
     ///
     /// # Errors
     /// If the directory cannot be read.
-    pub fn look(&mut self) -> io::Result<bool> {
+    pub(crate) fn look(&mut self) -> io::Result<bool> {
         let now = self.tree()?;
         let is_settled = now == self.seen;
         self.seen = now;
@@ -51,7 +51,7 @@ impl Sources {
     }
 
     /// A file at the root counts as it is now.
-    pub fn take(&mut self, name: &str) {
+    pub(crate) fn take(&mut self, name: &str) {
         let path = self.root.join(name);
         match Stamp::of(&path) {
             Ok(stamp) => self.built.insert(path, stamp),

@@ -55,7 +55,7 @@ fn shown(value: Option<&Json>) -> String {
 
 /// All places at which two values differ.
 #[must_use]
-pub fn differences(place: &str, expected: &Json, found: &Json) -> Vec<Difference> {
+pub(crate) fn differences(place: &str, expected: &Json, found: &Json) -> Vec<Difference> {
     let mut all = Vec::new();
     compare(place, expected, found, &mut all);
     all

@@ -13,9 +13,9 @@ mod parse;
 mod write;
 mod yaml;
 
-pub use compare::{Difference, differences};
-pub use number::Number;
-pub use yaml::from_yaml;
+pub(crate) use compare::{Difference, differences};
+pub(crate) use number::Number;
+pub(crate) use yaml::from_yaml;
 
 /// A JSON value. Two are equal if they mean the same: see [`differences`].
 #[derive(Clone, Debug, Default)]

@@ -22,7 +22,7 @@ thread_local! {
 ///
 /// # Errors
 /// Names line and column.
-pub fn from_yaml<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
+pub(crate) fn from_yaml<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
     struct Reading;
     impl Drop for Reading {
         fn drop(&mut self) {

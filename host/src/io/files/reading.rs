@@ -58,11 +58,13 @@ impl Unreadable {
 
 /// Keeps a store's files from being read, for as long as it lives.
 #[derive(Debug)]
-pub struct StoreGuard(#[allow(dead_code, reason = "it is its life that counts")] Arc<PathBuf>);
+pub(crate) struct StoreGuard(
+    #[allow(dead_code, reason = "it is its life that counts")] Arc<PathBuf>,
+);
 
 /// From now on no file of the store in `path`, which has no links in it, is read here.
 #[must_use]
-pub fn guard_store(path: &Path) -> StoreGuard {
+pub(crate) fn guard_store(path: &Path) -> StoreGuard {
     let path = Arc::new(path.to_owned());
     let mut stores = stores();
     stores.retain(|store| store.strong_count() > 0);
@@ -77,7 +79,7 @@ fn stores() -> MutexGuard<'static, Vec<Weak<PathBuf>>> {
 /// Whether `path` names a file of a store that is open here: by whatever name it has, or
 /// because SQLite would make a file of this name.
 #[must_use]
-pub fn is_of_store(path: &Path) -> bool {
+pub(crate) fn is_of_store(path: &Path) -> bool {
     if std::fs::metadata(path).is_ok_and(|metadata| is_identified(&metadata)) {
         return true;
     }
@@ -117,7 +119,7 @@ fn is_identified(_metadata: &Metadata) -> bool {
 ///
 /// # Errors
 /// If it is none, belongs to a store that is open here, or cannot be opened.
-pub fn open(path: &Path) -> Result<File, Unreadable> {
+pub(crate) fn open(path: &Path) -> Result<File, Unreadable> {
     let handle = Handle::of(path)?;
     let metadata = handle.metadata(path)?;
     if !metadata.is_file() {
@@ -180,7 +182,7 @@ impl Handle {
 ///
 /// # Errors
 /// If it has more, or cannot be read.
-pub fn bytes(path: &Path, max: usize) -> Result<Vec<u8>, Unreadable> {
+pub(crate) fn bytes(path: &Path, max: usize) -> Result<Vec<u8>, Unreadable> {
     let file = open(path)?;
     let said = file.metadata()?.len();
     let Some(said) = usize::try_from(said).ok().filter(|said| *said <= max) else {
@@ -199,7 +201,7 @@ pub fn bytes(path: &Path, max: usize) -> Result<Vec<u8>, Unreadable> {
 ///
 /// # Errors
 /// As `bytes`, and if it is no text.
-pub fn text(path: &Path, max: usize) -> Result<String, Unreadable> {
+pub(crate) fn text(path: &Path, max: usize) -> Result<String, Unreadable> {
     let mut bytes = bytes(path, max)?;
     if bytes.starts_with(super::BYTE_ORDER_MARK) {
         bytes.drain(..super::BYTE_ORDER_MARK.len());

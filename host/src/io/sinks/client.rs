@@ -17,7 +17,7 @@ const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// If the TLS library cannot be set up.
-pub fn client(timeout: Duration, is_loopback: bool) -> Result<Client, reqwest::Error> {
+pub(crate) fn client(timeout: Duration, is_loopback: bool) -> Result<Client, reqwest::Error> {
     let builder = Client::builder()
         .timeout(timeout)
         .connect_timeout((timeout * 4 / 5).min(CONNECT_TIMEOUT_MAX))
@@ -92,14 +92,14 @@ fn value(secret: &Secret) -> Result<HeaderValue, String> {
 
 /// Whether the same question may be answered later.
 #[must_use]
-pub fn is_transient(status: StatusCode) -> bool {
+pub(crate) fn is_transient(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
 }
 
 /// Why a request has no answer, with the causes: reqwest's own text stops at "error sending
 /// request". Without the URL, which may be secret.
 #[must_use]
-pub fn causes(error: &reqwest::Error) -> String {
+pub(crate) fn causes(error: &reqwest::Error) -> String {
     let mut text = if error.is_timeout() { "timed out".to_owned() } else { String::new() };
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

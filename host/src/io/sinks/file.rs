@@ -299,7 +299,7 @@ fn lines(messages: &[Arc<Message>]) -> Vec<u8> {
 }
 
 /// Line breaks are only between the tokens of JSON, never inside a string.
-pub fn line(event: &Event) -> String {
+pub(crate) fn line(event: &Event) -> String {
     let json = event.to_json();
     match json.contains(['\n', '\r']) {
         true => json.replace(['\n', '\r'], " "),

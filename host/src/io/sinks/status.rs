@@ -23,7 +23,7 @@ pub enum Meaning {
 
 /// What a status says unless the configuration says otherwise.
 #[must_use]
-pub fn by_default(status: StatusCode) -> Meaning {
+pub(crate) fn by_default(status: StatusCode) -> Meaning {
     match status.as_u16() {
         200..=299 => Meaning::Delivered,
         // Redirects are not followed: a redirected POST often becomes a GET, which would

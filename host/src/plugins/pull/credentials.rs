@@ -11,7 +11,7 @@ const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 ///
 /// # Errors
 /// If there is a login that cannot be used.
-pub fn find(reference: &Reference) -> anyhow::Result<RegistryAuth> {
+pub(crate) fn find(reference: &Reference) -> anyhow::Result<RegistryAuth> {
     let server = match reference.registry() {
         "docker.io" => DOCKER_HUB,
         other => other,

@@ -12,7 +12,7 @@ use crate::plugins::wasm::{self, LoadedPlugin, Sandbox};
 
 /// # Errors
 /// If a host would refuse it, or it cannot be written.
-pub fn place(
+pub(crate) fn place(
     artifact: &Artifact,
     directory: &Path,
     file: &str,

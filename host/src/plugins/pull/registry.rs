@@ -27,14 +27,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a registry holds under a reference.
-pub struct Artifact {
+pub(crate) struct Artifact {
     pub bytes: Vec<u8>,
     pub signature: Option<String>,
     /// The reference, with the digest of the manifest.
     pub source: String,
 }
 
-pub struct Registry {
+pub(crate) struct Registry {
     client: Client,
     login: RegistryAuth,
 }
@@ -44,7 +44,7 @@ impl Registry {
     ///
     /// # Errors
     /// If there is a login for it that cannot be used.
-    pub async fn of(reference: &Reference, plain_http: bool) -> anyhow::Result<Self> {
+    pub(crate) async fn of(reference: &Reference, plain_http: bool) -> anyhow::Result<Self> {
         let name = reference.clone();
         // Logins may be kept by another program, which is asked.
         let login = tokio::task::spawn_blocking(move || credentials::find(&name)).await??;
@@ -64,7 +64,7 @@ impl Registry {
 
     /// # Errors
     /// If it is not there, is no component, or is not what its digests say.
-    pub async fn fetch(&self, reference: &Reference) -> anyhow::Result<Artifact> {
+    pub(crate) async fn fetch(&self, reference: &Reference) -> anyhow::Result<Artifact> {
         let explained = |error| explain(error, reference, &self.login);
         let pulling = RegistryOperation::Pull;
         self.client.auth(reference, &self.login, pulling).await.map_err(explained)?;

@@ -15,7 +15,7 @@ use crate::plugins::watch::File;
 
 /// What a file is admitted with.
 #[derive(Clone)]
-pub struct Admission {
+pub(crate) struct Admission {
     pub factory: Arc<PluginFactory>,
     pub plugin_status: PluginStatus,
     pub rule: Preflight,
@@ -23,14 +23,14 @@ pub struct Admission {
 }
 
 /// A file, when all is known that speaks for or against it.
-pub struct Admitted {
+pub(crate) struct Admitted {
     pub find: Find,
     /// What served when it was admitted.
     pub beside: Beside,
     pub result: AdmissionResult,
 }
 
-pub enum AdmissionResult {
+pub(crate) enum AdmissionResult {
     Fit(Fit),
     /// It was a canary that failed too often.
     Withdrawn(Fit, Withdrawn),
@@ -39,14 +39,14 @@ pub enum AdmissionResult {
     Refused(String),
 }
 
-pub struct Fit {
+pub(crate) struct Fit {
     pub terms: Terms,
     pub plugins: Vec<LoadedPlugin>,
     pub preflight: Option<String>,
 }
 
 impl Admission {
-    pub async fn admit(self, file: File, number: u64) -> Admitted {
+    pub(crate) async fn admit(self, file: File, number: u64) -> Admitted {
         let File { path, content, digest } = file;
         let find = Find { path, digest, number };
         let result = match content {

@@ -10,9 +10,9 @@ use sagabox_engine::seams::handler::{Call, Handler, Reply};
 use super::tally::{Tally, WINDOW};
 
 /// What is told once, when the candidate has failed too often: how, for people.
-pub type Tell = Box<dyn Fn(String) + Send + Sync>;
+pub(crate) type Tell = Box<dyn Fn(String) + Send + Sync>;
 
-pub struct Watched {
+pub(crate) struct Watched {
     candidate: Arc<dyn Handler>,
     tally: Arc<Tally>,
     failures_max: AtomicU32,
@@ -21,7 +21,7 @@ pub struct Watched {
 }
 
 impl Watched {
-    pub fn new(
+    pub(crate) fn new(
         candidate: Arc<dyn Handler>,
         tally: Arc<Tally>,
         failures_max: u32,
@@ -31,7 +31,7 @@ impl Watched {
         Self { candidate, tally, failures_max, is_told, tell }
     }
 
-    pub fn allow(&self, failures_max: u32) {
+    pub(crate) fn allow(&self, failures_max: u32) {
         self.failures_max.store(failures_max, Ordering::Relaxed);
     }
 

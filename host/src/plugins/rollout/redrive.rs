@@ -14,7 +14,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 const AGAIN_MAX: u32 = 100;
 
 /// Redrives the open dead letters of events that this version of the plugin failed at.
-pub async fn redrive(engine: Engine, admin: Admin, plugin: PluginName, version: String) {
+pub(crate) async fn redrive(engine: Engine, admin: Admin, plugin: PluginName, version: String) {
     let mut redriven = 0;
     for _ in 0..AGAIN_MAX {
         match pass(&engine, &admin, &plugin, &version).await {

@@ -19,7 +19,7 @@ use super::terms::Terms;
 use crate::plugins::factory::Find;
 
 /// A file that is being tried.
-pub struct RunningTrial {
+pub(crate) struct RunningTrial {
     pub trial: u64,
     pub digest: String,
     pub terms: Terms,
@@ -29,21 +29,21 @@ pub struct RunningTrial {
 }
 
 /// One of its plugins.
-pub struct Part {
+pub(crate) struct Part {
     pub plugin: PluginName,
     pub version: Arc<str>,
     pub tally: Arc<Tally>,
     pub role: TrialKind,
 }
 
-pub enum TrialKind {
+pub(crate) enum TrialKind {
     /// Beside this one.
     Shadow(Arc<Served>),
     Canary(Arc<Watched>),
 }
 
 /// A canary that has failed too often.
-pub struct Failing {
+pub(crate) struct Failing {
     pub path: PathBuf,
     pub trial: u64,
     pub reason: String,
@@ -54,7 +54,7 @@ impl RunningTrial {
     ///
     /// # Errors
     /// If the system starts no thread for a shadow.
-    pub fn prepare(
+    pub(crate) fn prepare(
         trial: u64,
         find: &Find,
         fit: &Fit,
@@ -90,14 +90,14 @@ impl RunningTrial {
         Ok(Self { trial, digest, terms: fit.terms, beside, parts })
     }
 
-    pub fn watched(&self) -> impl Iterator<Item = &Arc<Watched>> {
+    pub(crate) fn watched(&self) -> impl Iterator<Item = &Arc<Watched>> {
         self.parts.iter().filter_map(|part| match &part.role {
             TrialKind::Canary(watched) => Some(watched),
             TrialKind::Shadow(_) => None,
         })
     }
 
-    pub fn canaries(&self, terms: Terms) -> impl Iterator<Item = Canary> {
+    pub(crate) fn canaries(&self, terms: Terms) -> impl Iterator<Item = Canary> {
         let share = match terms {
             Terms::Canary { share, .. } => Some(share),
             Terms::Shadow => None,
@@ -110,7 +110,7 @@ impl RunningTrial {
 }
 
 /// Of what serves the plugins of a file.
-pub fn digests(fit: &Fit, beside: &Beside) -> BTreeMap<String, String> {
+pub(crate) fn digests(fit: &Fit, beside: &Beside) -> BTreeMap<String, String> {
     let names = fit.plugins.iter().map(|plugin| plugin.handler.manifest().name.to_string());
     let serving = names.filter_map(|name| {
         let digest = beside.get(&name)?.0.clone();

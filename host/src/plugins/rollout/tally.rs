@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::decisions::json::Difference;
 
 /// A canary is admitted by so many of its last calls.
-pub const WINDOW: usize = 100;
+pub(crate) const WINDOW: usize = 100;
 /// The last that differ are kept whole; all are counted.
 const DIFFERING_MAX: usize = 20;
 

@@ -192,7 +192,7 @@ pub fn is_companion(path: &Path) -> bool {
 }
 
 /// Whose companion it is.
-pub fn component_of(companion: &Path) -> PathBuf {
+pub(crate) fn component_of(companion: &Path) -> PathBuf {
     companion.with_extension("")
 }
 

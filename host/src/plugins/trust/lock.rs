@@ -188,7 +188,7 @@ impl Default for LockFile {
 }
 
 /// What writes the lock file of a directory.
-pub fn command(directory: &Path) -> String {
+pub(crate) fn command(directory: &Path) -> String {
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     format!("sagabox lock {}", directory.display())
 }

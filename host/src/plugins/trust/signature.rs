@@ -43,11 +43,11 @@ pub fn beside(component: &Path) -> PathBuf {
     files::beside(component, EXTENSION)
 }
 
-pub fn is_signature(path: &Path) -> bool {
+pub(crate) fn is_signature(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == EXTENSION)
 }
 
-pub fn verify_beside(keys: &[Key], component: &Path, bytes: &[u8]) -> Result<(), String> {
+pub(crate) fn verify_beside(keys: &[Key], component: &Path, bytes: &[u8]) -> Result<(), String> {
     let path = beside(component);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     match files::text(&path, files::TEXT_BYTES_MAX) {
@@ -62,7 +62,12 @@ pub fn verify_beside(keys: &[Key], component: &Path, bytes: &[u8]) -> Result<(),
 }
 
 /// `name` is what people know the signature by.
-pub fn verify(keys: &[Key], bytes: &[u8], signature: &str, name: &str) -> Result<(), String> {
+pub(crate) fn verify(
+    keys: &[Key],
+    bytes: &[u8],
+    signature: &str,
+    name: &str,
+) -> Result<(), String> {
     let signature = Signature::decode(signature)
         .map_err(|_| format!("{name} is not a signature of minisign, or only a part of one"))?;
     let mut unknown = true;

@@ -30,7 +30,7 @@ const BYTES_MAX: u64 = 1 << 30;
 const AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Entries are named by the digest of a file and by all that what is compiled of it depends on.
-pub struct Cache {
+pub(crate) struct Cache {
     folder: PrivateFolder,
     /// What this process has read or written: it serves, or did.
     used: Mutex<BTreeSet<String>>,
@@ -39,13 +39,13 @@ pub struct Cache {
 impl Cache {
     /// # Errors
     /// If the folder is not this user's, or cannot be made.
-    pub fn open(path: &Path) -> std::io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> std::io::Result<Self> {
         Ok(Self { folder: PrivateFolder::open(path)?, used: Mutex::default() })
     }
 
     /// What an earlier run compiled of the file with this digest, with the same engine. None if
     /// there is nothing, or something damaged: then it is compiled and written anew.
-    pub fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
+    pub(crate) fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
         let name = name(engine, digest);
         let stored = self.folder.read(&name, ENTRY_BYTES_MAX)?;
         let (stated, code) = stored.split_at_checked(DIGEST_BYTES)?;
@@ -63,7 +63,7 @@ impl Cache {
 
     /// # Errors
     /// If it cannot be written.
-    pub fn save(&self, engine: &Engine, digest: &str, code: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn save(&self, engine: &Engine, digest: &str, code: &[u8]) -> std::io::Result<()> {
         let name = name(engine, digest);
         self.folder.write(&name, &[&seal(&name, code), code])?;
         self.use_of(&name);
@@ -71,7 +71,12 @@ impl Cache {
     }
 
     /// Why the file of this digest was not compiled within these limits, if it was tried.
-    pub fn refusal(&self, engine: &Engine, digest: &str, limits: &CompileLimits) -> Option<String> {
+    pub(crate) fn refusal(
+        &self,
+        engine: &Engine,
+        digest: &str,
+        limits: &CompileLimits,
+    ) -> Option<String> {
         let name = refusal(&name(engine, digest), limits);
         let stored = self.folder.read(&name, REFUSAL_BYTES_MAX)?;
         let (stated, reason) = stored.split_at_checked(DIGEST_BYTES)?;
@@ -80,7 +85,13 @@ impl Cache {
     }
 
     /// Notes it, so that the next start does not take as long to find out the same.
-    pub fn refuse(&self, engine: &Engine, digest: &str, limits: &CompileLimits, reason: &str) {
+    pub(crate) fn refuse(
+        &self,
+        engine: &Engine,
+        digest: &str,
+        limits: &CompileLimits,
+        reason: &str,
+    ) {
         let name = refusal(&name(engine, digest), limits);
         if let Err(error) =
             self.folder.write(&name, &[&seal(&name, reason.as_bytes()), reason.as_bytes()])
@@ -120,7 +131,7 @@ impl Cache {
 ///
 /// # Errors
 /// If the engine does not take it.
-pub fn made(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+pub(crate) fn made(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `code` is what `precompile_component` returned in this binary, for an engine with
     // the same settings, and has not left the two processes.
     unsafe { Component::deserialize(engine, code) }

@@ -4,7 +4,7 @@ use super::log::CallLog;
 use super::sandbox::Usage;
 use super::wasi::Wasi;
 
-pub struct CallState {
+pub(crate) struct CallState {
     pub(super) usage: Usage,
     pub(super) log: CallLog,
     pub(super) wasi: Wasi,

@@ -57,7 +57,7 @@ impl Default for CompileLimits {
 
 /// Why there is no machine code.
 #[derive(Debug, Error)]
-pub enum CompileError {
+pub(crate) enum CompileError {
     #[error("is a core module that cannot be converted to a component: {0}")]
     Module(String),
     /// In wasmtime's words.
@@ -81,7 +81,7 @@ impl CompileLimits {
 impl CompileError {
     /// Whether it is known only because it was tried for as long as the limits allow.
     #[must_use]
-    pub fn is_limit(&self) -> bool {
+    pub(crate) fn is_limit(&self) -> bool {
         matches!(self, Self::TooSlow(_) | Self::TooLarge(_))
     }
 }
@@ -98,7 +98,11 @@ pub fn compile_in_children() {
 ///
 /// # Errors
 /// Says why there is none.
-pub fn compile(engine: &Engine, settings: &Settings, file: &[u8]) -> Result<Vec<u8>, CompileError> {
+pub(crate) fn compile(
+    engine: &Engine,
+    settings: &Settings,
+    file: &[u8],
+) -> Result<Vec<u8>, CompileError> {
     match HAS_CHILDREN.load(Ordering::Relaxed) {
         true => in_child(settings, file),
         false => here(engine, file),

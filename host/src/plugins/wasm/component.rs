@@ -34,7 +34,7 @@ pub enum Instances {
     Fresh,
 }
 
-pub struct ComponentHandler {
+pub(crate) struct ComponentHandler {
     sandbox: Sandbox,
     program: Program,
     limits: Limits,
@@ -50,7 +50,7 @@ impl ComponentHandler {
     ///
     /// # Errors
     /// Says what is wrong with the plugin.
-    pub fn new(
+    pub(crate) fn new(
         sandbox: &Sandbox,
         program: Program,
         file: &str,
@@ -77,7 +77,7 @@ impl ComponentHandler {
 
     /// The same plugin as a host has it that was just started: without any instance.
     #[must_use]
-    pub fn restarted(&self, instances: Instances) -> Self {
+    pub(crate) fn restarted(&self, instances: Instances) -> Self {
         let mut limits = self.limits.clone();
         if instances == Instances::Fresh {
             limits.calls_per_instance = 1;

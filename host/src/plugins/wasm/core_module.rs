@@ -19,14 +19,14 @@ const WORLD_SECTION: &[u8] = b"component-type";
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
 /// Whether this is a core module that says what it imports and exports.
-pub fn has_world(bytes: &[u8]) -> bool {
+pub(crate) fn has_world(bytes: &[u8]) -> bool {
     bytes.starts_with(CORE_MODULE)
         && bytes.windows(WORLD_SECTION.len()).any(|window| window == WORLD_SECTION)
 }
 
 /// # Errors
 /// If the module does not keep to its world, or imports something else.
-pub fn componentize(module: &[u8]) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn componentize(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut encoder = ComponentEncoder::default().validate(true).module(module)?;
     // The text is parsed only for those who need it.
     if module.windows(PREVIEW1.len()).any(|window| window == PREVIEW1.as_bytes()) {

@@ -25,7 +25,7 @@ use crate::plugins::trust::{self, Pinned};
 /// A folder of the plugin directory, with versions that are tried beside those that serve.
 pub const CANDIDATES: &str = "candidates";
 /// Of a component's file: binary, or the text format.
-pub const EXTENSIONS: [&str; 2] = ["wasm", TEXT];
+pub(crate) const EXTENSIONS: [&str; 2] = ["wasm", TEXT];
 const TEXT: &str = "wat";
 /// Nobody writes more by hand, and reading it takes ten times as much.
 const TEXT_BYTES_MAX: usize = 4 << 20;

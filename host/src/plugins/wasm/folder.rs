@@ -23,13 +23,13 @@ const PARTIAL_AGE_MAX: Duration = Duration::from_secs(3_600);
 /// When it was used last stands in the file's time, to the day.
 const USE_PRECISION: Duration = Duration::from_secs(24 * 3_600);
 
-pub struct PrivateFolder {
+pub(crate) struct PrivateFolder {
     folder: OwnedFd,
 }
 
 /// A file in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     pub name: String,
     pub bytes: u64,
     pub used_at: SystemTime,
@@ -40,7 +40,7 @@ impl PrivateFolder {
     ///
     /// # Errors
     /// If it belongs to another user, or is none.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let mut builder = std::fs::DirBuilder::new();
         builder.recursive(true).mode(0o700).create(path)?;
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -59,7 +59,7 @@ impl PrivateFolder {
     }
 
     /// None if there is none of this name, or none that is this user's alone, or a larger one.
-    pub fn read(&self, name: &str, bytes_max: u64) -> Option<Vec<u8>> {
+    pub(crate) fn read(&self, name: &str, bytes_max: u64) -> Option<Vec<u8>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.folder, name, flags, Mode::empty()).ok()?;
         let mut file = File::from(file);
@@ -86,7 +86,7 @@ impl PrivateFolder {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
+    pub(crate) fn write(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
         static WRITES: AtomicU64 = AtomicU64::new(0);
         // Threads and processes may write the same at the same time.
         let number = WRITES.fetch_add(1, Ordering::Relaxed);
@@ -106,7 +106,7 @@ impl PrivateFolder {
 
     /// # Errors
     /// If it is there and stays.
-    pub fn remove(&self, name: &str) -> io::Result<()> {
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()) {
             Err(rustix::io::Errno::NOENT) => Ok(()),
             removed => Ok(removed?),
@@ -118,7 +118,7 @@ impl PrivateFolder {
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn entries(&self) -> io::Result<Vec<Entry>> {
+    pub(crate) fn entries(&self) -> io::Result<Vec<Entry>> {
         let now = SystemTime::now();
         let mut entries = Vec::new();
         for entry in Dir::read_from(&self.folder)? {

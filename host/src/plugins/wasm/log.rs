@@ -20,7 +20,7 @@ pub(super) struct CallLog {
 }
 
 impl CallLog {
-    pub fn new(plugin: &str, lines_max: usize, bytes_max: usize) -> Self {
+    pub(crate) fn new(plugin: &str, lines_max: usize, bytes_max: usize) -> Self {
         Self {
             plugin: plugin.to_owned(),
             lines_max,
@@ -35,18 +35,18 @@ impl CallLog {
     }
 
     /// The same, but that all lines of a call are kept and not only the last.
-    pub fn that_keeps_all(mut self) -> Self {
+    pub(crate) fn that_keeps_all(mut self) -> Self {
         self.last_bytes_max = self.bytes_max;
         self
     }
 
-    pub fn begin_call(&mut self) {
+    pub(crate) fn begin_call(&mut self) {
         self.last.clear();
         self.last_bytes = 0;
     }
 
     /// What the call wrote last, in its order.
-    pub fn said(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn said(&self) -> impl Iterator<Item = &str> {
         self.last.iter().map(String::as_str)
     }
 
@@ -62,7 +62,7 @@ impl CallLog {
 
     /// A text of several lines is so many lines of the log: a plugin writes none that
     /// look as if they were another's.
-    pub fn write(&mut self, level: tracing::Level, text: &str) {
+    pub(crate) fn write(&mut self, level: tracing::Level, text: &str) {
         for line in text.split(['\n', '\r']).filter(|line| !line.is_empty()) {
             match self.admit(line) {
                 Some(line) => {
@@ -88,7 +88,7 @@ impl CallLog {
     }
 
     /// The next call may log as much again.
-    pub fn end_call(&mut self) {
+    pub(crate) fn end_call(&mut self) {
         if self.dropped > 0 {
             let (lines, bytes) = (self.lines_max, self.bytes_max);
             let text = format!(

@@ -10,7 +10,7 @@ const NAME_CHARACTERS_MAX: usize = 64;
 
 /// # Errors
 /// Says which part is at fault, and why.
-pub fn check(manifest: &Manifest) -> Result<(), String> {
+pub(crate) fn check(manifest: &Manifest) -> Result<(), String> {
     let name = manifest.name.as_str();
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if name.is_empty() || name.len() > NAME_CHARACTERS_MAX || !name.bytes().all(plain) {

@@ -18,7 +18,7 @@ const EXTENSIONS_MAX: usize = 64;
 const HAS: &str = "the decision has";
 /// # Errors
 /// Says which limit the reply breaks, or what the manifest does not declare.
-pub fn check(reply: &Reply, manifest: &Manifest, limits: &Limits) -> Result<(), String> {
+pub(crate) fn check(reply: &Reply, manifest: &Manifest, limits: &Limits) -> Result<(), String> {
     match reply {
         Reply::Need(questions) if questions.is_empty() => {
             Err("the handler needs answers, but asks no question".to_owned())

@@ -27,13 +27,15 @@ const FILES_MAX: usize = 20_000;
 
 /// Keeps other builds away from a folder of intermediate files: between telling cargo what to
 /// forget and taking what it has built, none may put something else there.
-pub struct Claim(#[allow(dead_code, reason = "the lock is held as long as the file is open")] File);
+pub(crate) struct Claim(
+    #[allow(dead_code, reason = "the lock is held as long as the file is open")] File,
+);
 
 /// Waits for builds that are under way.
 ///
 /// # Errors
 /// If the folder cannot be made or locked.
-pub fn claim(target: &Path) -> io::Result<Claim> {
+pub(crate) fn claim(target: &Path) -> io::Result<Claim> {
     std::fs::create_dir_all(target)?;
     let file = File::options().create(true).truncate(false).write(true).open(target.join(LOCK))?;
     file.lock()?;
@@ -42,7 +44,7 @@ pub fn claim(target: &Path) -> io::Result<Claim> {
 
 /// A package whose source lies on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Package {
+pub(crate) struct Package {
     pub name: String,
     pub version: String,
     pub folder: PathBuf,
@@ -66,7 +68,7 @@ struct Described {
 ///
 /// # Errors
 /// If it is not understood.
-pub fn packages(metadata: &[u8]) -> serde_json::Result<Vec<Package>> {
+pub(crate) fn packages(metadata: &[u8]) -> serde_json::Result<Vec<Package>> {
     let metadata: Metadata = serde_json::from_slice(metadata)?;
     let local = metadata.packages.into_iter().filter(|package| package.source.is_none());
     let package = |described: Described| Package {
@@ -80,7 +82,7 @@ pub fn packages(metadata: &[u8]) -> serde_json::Result<Vec<Package>> {
 impl Package {
     /// As `cargo clean -p` takes it.
     #[must_use]
-    pub fn spec(&self) -> String {
+    pub(crate) fn spec(&self) -> String {
         format!("{}@{}", self.name, self.version)
     }
 
@@ -124,19 +126,19 @@ fn walk(folder: &Path, all: &mut BTreeMap<PathBuf, Stamp>) -> io::Result<()> {
 
 /// What the packages in a folder of intermediate files were built from.
 #[derive(Default, Serialize, Deserialize)]
-pub struct Notes(BTreeMap<String, String>);
+pub(crate) struct Notes(BTreeMap<String, String>);
 
 impl Notes {
     /// None are known if there are none, or they are not understood.
     #[must_use]
-    pub fn read(target: &Path) -> Self {
+    pub(crate) fn read(target: &Path) -> Self {
         let text = files::read(&target.join(NOTES)).ok().flatten().unwrap_or_default();
         serde_json::from_str(&text).unwrap_or_default()
     }
 
     /// Those that were built from other files, or of which that is not known. They are taken
     /// out of the notes.
-    pub fn changed<'p>(&mut self, packages: &'p [Package]) -> Vec<&'p Package> {
+    pub(crate) fn changed<'p>(&mut self, packages: &'p [Package]) -> Vec<&'p Package> {
         let is_same = |package: &&Package| {
             let known = self.0.get(&package.spec());
             known.is_some() && known == package.digest().as_ref()
@@ -150,13 +152,13 @@ impl Notes {
 
     /// # Errors
     /// If they cannot be written.
-    pub fn write(&self, target: &Path) -> io::Result<()> {
+    pub(crate) fn write(&self, target: &Path) -> io::Result<()> {
         files::put(target, NOTES, serde_json::to_string(&self.0)?.as_bytes())
     }
 
     /// As they were before the build began: what changes while it runs is built again.
     #[must_use]
-    pub fn with(mut self, packages: &[Package]) -> Self {
+    pub(crate) fn with(mut self, packages: &[Package]) -> Self {
         for package in packages {
             if let Some(digest) = package.digest() {
                 self.0.insert(package.spec(), digest);

@@ -9,7 +9,7 @@ const PAGE_BYTES_LOG2: u32 = 16;
 
 /// What is known of a file without its code.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Surface {
+pub(crate) struct Surface {
     /// Names of what is imported from the host.
     pub imports: Vec<String>,
     /// Names of what is exported to the host.
@@ -23,7 +23,7 @@ pub struct Surface {
 }
 
 /// Of a component or a core module. None if it is not understood: then the compiler says why.
-pub fn surface(mut bytes: &[u8]) -> Option<Surface> {
+pub(crate) fn surface(mut bytes: &[u8]) -> Option<Surface> {
     let mut parser = Parser::new(0);
     // Those around what is looked at.
     let mut around: Vec<Parser> = Vec::new();

@@ -116,7 +116,7 @@ pub(super) struct Wasi {
 }
 
 impl Wasi {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut pollables = ResourceTable::new();
         pollables.set_max_capacity(POLLABLES_MAX);
         Self {
@@ -129,12 +129,12 @@ impl Wasi {
         }
     }
 
-    pub fn begin_call(&mut self, now_ms: u64, seed: u64) {
+    pub(crate) fn begin_call(&mut self, now_ms: u64, seed: u64) {
         (self.now_ms, self.random, self.waited_ns) = (now_ms, seed, 0);
     }
 
     /// Writes what was left without an end of line.
-    pub fn flush(&mut self, log: &mut CallLog) {
+    pub(crate) fn flush(&mut self, log: &mut CallLog) {
         for output in [Output::Stdout, Output::Stderr] {
             let rest = std::mem::take(self.buffer(output));
             write_line(log, output, &rest);

@@ -25,16 +25,16 @@ impl Default for Generation {
 }
 
 impl Generation {
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    pub fn contains(&self, hash: Hash) -> bool {
+    pub(crate) fn contains(&self, hash: Hash) -> bool {
         self.parts[part_of(place_of(hash))].contains(&hash)
     }
 
     /// The hashes between two places, ascending.
-    pub fn sorted(&self, places: &Range<Place>) -> Vec<Hash> {
+    pub(crate) fn sorted(&self, places: &Range<Place>) -> Vec<Hash> {
         let Some(last) = places.end.checked_sub(1) else { return Vec::new() };
         let parts = &self.parts[part_of(places.start).min(PARTS - 1)..=part_of(last)];
         let within = |hash: &Hash| places.contains(&place_of(*hash));

@@ -162,7 +162,7 @@ pub(super) struct Rows {
 }
 
 impl Seen {
-    pub fn new(sizes: Sizes) -> Self {
+    pub(crate) fn new(sizes: Sizes) -> Self {
         Self {
             sizes,
             live: Generation::default(),
@@ -174,7 +174,7 @@ impl Seen {
         }
     }
 
-    pub fn look_up(&self, hashes: &[Hash]) -> Looked {
+    pub(crate) fn look_up(&self, hashes: &[Hash]) -> Looked {
         let known = |hash: &Hash| self.live.contains(*hash) || self.is_frozen(*hash);
         let mut looked = Looked { seen: hashes.iter().map(known).collect(), perhaps: Vec::new() };
         // Run by run: one filter's memory is asked for all hashes at once.
@@ -202,7 +202,7 @@ impl Seen {
 
     /// What a commit that adds so many hashes does besides. In proportion to them, so that no
     /// commit takes long.
-    pub fn tasks(&self, added: usize) -> Vec<Task> {
+    pub(crate) fn tasks(&self, added: usize) -> Vec<Task> {
         if added == 0 {
             return Vec::new();
         }
@@ -247,7 +247,7 @@ impl Seen {
     }
 
     /// The head of the run that the live generation becomes with a commit.
-    pub fn frozen_head(&self, run: i64, added: usize, last_position: u64) -> Head {
+    pub(crate) fn frozen_head(&self, run: i64, added: usize, last_position: u64) -> Head {
         Head {
             number: run,
             level: 0,
@@ -258,7 +258,7 @@ impl Seen {
     }
 
     /// The hashes for some buckets of a run that is being written, if they are in memory.
-    pub fn frozen_hashes(&self, write: &Write) -> Option<Vec<Hash>> {
+    pub(crate) fn frozen_hashes(&self, write: &Write) -> Option<Vec<Hash>> {
         let build = self.build(write.run)?;
         match &build.source {
             Source::Frozen(generation) => {
@@ -269,7 +269,7 @@ impl Seen {
     }
 
     /// Where the hashes for some buckets are, if they are in runs. The rows may have others.
-    pub fn inputs(&self, write: &Write) -> Vec<Range<i64>> {
+    pub(crate) fn inputs(&self, write: &Write) -> Vec<Range<i64>> {
         let Some(build) = self.build(write.run) else { return Vec::new() };
         if write.buckets.is_empty() {
             return Vec::new();
@@ -283,7 +283,7 @@ impl Seen {
     }
 
     /// Of the hashes in these rows, those that belong into the buckets, ascending.
-    pub fn only(&self, write: &Write, hashes: &mut Vec<Hash>) {
+    pub(crate) fn only(&self, write: &Write, hashes: &mut Vec<Hash>) {
         let Some(build) = self.build(write.run) else { return };
         let places = build.run.places(&write.buckets);
         hashes.retain(|hash| places.contains(&place_of(*hash)));
@@ -291,7 +291,7 @@ impl Seen {
     }
 
     /// The rows of the inputs that nobody needs once these buckets are written.
-    pub fn outdated(&self, write: &Write) -> Vec<Rows> {
+    pub(crate) fn outdated(&self, write: &Write) -> Vec<Rows> {
         let Some(build) = self.build(write.run) else { return Vec::new() };
         let places = build.run.places(&write.buckets);
         let rows = |run: &Run| {
@@ -304,7 +304,7 @@ impl Seen {
     }
 
     /// The rows to write: these hashes, ascending, each in its bucket.
-    pub fn buckets(&self, write: &Write, hashes: &[Hash]) -> Vec<(i64, Vec<u8>)> {
+    pub(crate) fn buckets(&self, write: &Write, hashes: &[Hash]) -> Vec<(i64, Vec<u8>)> {
         let Some(build) = self.build(write.run) else { return Vec::new() };
         let mut rest = hashes;
         let bucket = |bucket: u64| {
@@ -317,14 +317,14 @@ impl Seen {
     }
 
     /// The rows to write with the filters of groups that are full.
-    pub fn filters(&self, write: &Write) -> Vec<(i64, Vec<u8>)> {
+    pub(crate) fn filters(&self, write: &Write) -> Vec<(i64, Vec<u8>)> {
         let Some(build) = self.build(write.run) else { return Vec::new() };
         write.filters.clone().filter_map(|group| build.run.filter_row(group)).collect()
     }
 
     /// The commit has succeeded: these hashes were added, the newest received at this
     /// time, and this was done.
-    pub fn apply(&mut self, added: impl ExactSizeIterator<Item = Hash>, done: Vec<Done>) {
+    pub(crate) fn apply(&mut self, added: impl ExactSizeIterator<Item = Hash>, done: Vec<Done>) {
         for build in &mut self.builds {
             build.credit += added.len() * build.pace();
         }
@@ -422,13 +422,13 @@ impl Seen {
 
     /// What all filters take of memory.
     #[cfg(test)]
-    pub fn filter_bytes(&self) -> usize {
+    pub(crate) fn filter_bytes(&self) -> usize {
         self.all().map(Run::filter_bytes).sum()
     }
 
     /// How many runs are asked for a hash, at most.
     #[cfg(test)]
-    pub fn runs_asked(&self) -> usize {
+    pub(crate) fn runs_asked(&self) -> usize {
         self.all().count()
     }
 
@@ -449,7 +449,7 @@ impl Seen {
 impl Seen {
     /// The oldest runs that have nothing after this position. Those that are merged go
     /// together, with what they are merged into.
-    pub fn up_to(&self, position: u64) -> Vec<i64> {
+    pub(crate) fn up_to(&self, position: u64) -> Vec<i64> {
         let last = |run: &Run| match run.head.merged_into {
             None => run.head.last_position,
             Some(output) => {
@@ -465,13 +465,13 @@ impl Seen {
     }
 
     /// Runs that are forgotten, and still have rows.
-    pub fn garbage(&self) -> &[i64] {
+    pub(crate) fn garbage(&self) -> &[i64] {
         &self.garbage
     }
 
     /// The commit has succeeded that forgot these runs, and removed the last rows of so many
     /// of those that are forgotten, in their order.
-    pub fn forget(&mut self, runs: &[i64], cleared: usize) {
+    pub(crate) fn forget(&mut self, runs: &[i64], cleared: usize) {
         self.runs.retain(|run| !runs.contains(&run.head.number));
         self.builds.retain(|build| !runs.contains(&build.run.head.number));
         self.garbage.extend_from_slice(runs);
@@ -482,14 +482,14 @@ impl Seen {
 /// What a start takes up.
 impl Seen {
     /// The runs are given oldest first.
-    pub fn restore_run(&mut self, head: Head) {
+    pub(crate) fn restore_run(&mut self, head: Head) {
         self.restored(&head);
         let run = self.run(head);
         self.runs.push(run);
     }
 
     /// A run of which not all is written. The same hashes in the same order are written on.
-    pub fn restore_build(&mut self, head: Head, written: u64, frozen: Option<Vec<Hash>>) {
+    pub(crate) fn restore_build(&mut self, head: Head, written: u64, frozen: Option<Vec<Hash>>) {
         self.restored(&head);
         let source = match frozen {
             Some(hashes) => {
@@ -509,7 +509,7 @@ impl Seen {
         self.next_run = self.next_run.max(head.number + 1);
     }
 
-    pub fn restore_filter(&mut self, number: i64, group: u64, filter: Filter) {
+    pub(crate) fn restore_filter(&mut self, number: i64, group: u64, filter: Filter) {
         if let Some(build) = self.builds.iter_mut().find(|b| b.run.head.number == number) {
             build.run.restore_filter(group, filter);
             build.saved = build.saved.max(group + 1);
@@ -520,7 +520,7 @@ impl Seen {
     }
 
     /// The groups whose filters are not stored, by run, with the rows of their buckets.
-    pub fn without_filter(&self) -> Vec<(i64, u64, Range<i64>)> {
+    pub(crate) fn without_filter(&self) -> Vec<(i64, u64, Range<i64>)> {
         let complete = self.runs.iter().map(|run| {
             let frontier = run.head.merged_into.map_or(0, |output| self.frontier(output));
             (run, run.groups_within(run.bucket_at(frontier)), run.buckets())
@@ -539,7 +539,7 @@ impl Seen {
 
     /// Makes the filter of a group of its hashes. Returns the row to store, if all of the
     /// group's buckets are written.
-    pub fn make_filter(
+    pub(crate) fn make_filter(
         &mut self,
         number: i64,
         group: u64,
@@ -562,16 +562,16 @@ impl Seen {
     }
 
     /// Rows up to this position are in runs, and were not all removed yet.
-    pub fn restore_trim(&mut self, until: u64) {
+    pub(crate) fn restore_trim(&mut self, until: u64) {
         self.trim = Some(until);
     }
 
-    pub fn restore_live(&mut self, hashes: impl IntoIterator<Item = Hash>) {
+    pub(crate) fn restore_live(&mut self, hashes: impl IntoIterator<Item = Hash>) {
         self.live.extend(hashes);
     }
 
     /// A run that has rows, and was forgotten.
-    pub fn restore_garbage(&mut self, number: i64) {
+    pub(crate) fn restore_garbage(&mut self, number: i64) {
         self.next_run = self.next_run.max(number + 1);
         self.garbage.push(number);
     }

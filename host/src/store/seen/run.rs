@@ -40,7 +40,7 @@ pub(in super::super) struct Run {
 }
 
 impl Run {
-    pub fn new(head: Head, sizes: Sizes, filter_bits: usize) -> Self {
+    pub(crate) fn new(head: Head, sizes: Sizes, filter_bits: usize) -> Self {
         let buckets = head.hashes.div_ceil(sizes.bucket as u64).max(1);
         let groups = index(buckets.div_ceil(sizes.group));
         Self {
@@ -55,53 +55,53 @@ impl Run {
         }
     }
 
-    pub fn buckets(&self) -> u64 {
+    pub(crate) fn buckets(&self) -> u64 {
         self.buckets
     }
 
-    pub fn groups(&self) -> u64 {
+    pub(crate) fn groups(&self) -> u64 {
         self.filters.len() as u64
     }
 
     /// The groups whose buckets are all among the first `written`.
-    pub fn groups_within(&self, written: u64) -> u64 {
+    pub(crate) fn groups_within(&self, written: u64) -> u64 {
         if written == self.buckets { self.groups() } else { written / self.group }
     }
 
-    pub fn buckets_of(&self, group: u64) -> Range<u64> {
+    pub(crate) fn buckets_of(&self, group: u64) -> Range<u64> {
         let start = |group: u64| (group * self.group).min(self.buckets);
         start(group)..start(group + 1)
     }
 
-    pub fn bucket_of(&self, hash: Hash) -> u64 {
+    pub(crate) fn bucket_of(&self, hash: Hash) -> u64 {
         self.bucket_at(place_of(hash))
     }
 
     /// The bucket of a place; of the end of all places, the end of all buckets. Those before
     /// have only hashes of places before.
-    pub fn bucket_at(&self, place: Place) -> u64 {
+    pub(crate) fn bucket_at(&self, place: Place) -> u64 {
         u64::try_from((place * Place::from(self.buckets)) / PLACES).expect("at most the count")
     }
 
     /// The places whose hashes are in these buckets.
-    pub fn places(&self, buckets: &Range<u64>) -> Range<Place> {
+    pub(crate) fn places(&self, buckets: &Range<u64>) -> Range<Place> {
         let start = |bucket: u64| (Place::from(bucket) * PLACES).div_ceil(self.buckets.into());
         start(buckets.start)..start(buckets.end)
     }
 
     /// The buckets with hashes of these places, perhaps with others.
-    pub fn buckets_at(&self, places: &Range<Place>) -> Range<u64> {
+    pub(crate) fn buckets_at(&self, places: &Range<Place>) -> Range<u64> {
         let last = places.end.saturating_sub(1).max(places.start);
         self.bucket_at(places.start)..self.bucket_at(last) + 1
     }
 
-    pub fn may_contain(&self, hash: Hash) -> bool {
+    pub(crate) fn may_contain(&self, hash: Hash) -> bool {
         let group = index(self.bucket_of(hash) / self.group);
         self.filters[group].as_ref().is_none_or(|filter| filter.may_contain(lower(hash)))
     }
 
     /// Adds hashes of these buckets to the filters of their groups.
-    pub fn insert(&mut self, buckets: &Range<u64>, hashes: &[Hash]) {
+    pub(crate) fn insert(&mut self, buckets: &Range<u64>, hashes: &[Hash]) {
         if buckets.is_empty() {
             return;
         }
@@ -121,17 +121,17 @@ impl Run {
         }
     }
 
-    pub fn filter(&self, group: u64) -> Option<&Filter> {
+    pub(crate) fn filter(&self, group: u64) -> Option<&Filter> {
         self.filters[index(group)].as_ref()
     }
 
     /// The row that stores a filter.
-    pub fn filter_row(&self, group: u64) -> Option<(i64, Vec<u8>)> {
+    pub(crate) fn filter_row(&self, group: u64) -> Option<(i64, Vec<u8>)> {
         Some((self.row(group), self.filter(group)?.to_bytes()))
     }
 
     /// Takes up a filter as it was stored.
-    pub fn restore_filter(&mut self, group: u64, filter: Filter) {
+    pub(crate) fn restore_filter(&mut self, group: u64, filter: Filter) {
         self.filter_bytes += filter.bytes();
         if let Some(before) = self.filters[index(group)].replace(filter) {
             self.filter_bytes -= before.bytes();
@@ -139,19 +139,19 @@ impl Run {
     }
 
     /// Lets the filters of the first groups go: their hashes are elsewhere.
-    pub fn drop_filters(&mut self, groups: u64) {
+    pub(crate) fn drop_filters(&mut self, groups: u64) {
         for filter in self.filters.iter_mut().take(index(groups)) {
             self.filter_bytes -= filter.take().map_or(0, |filter| filter.bytes());
         }
     }
 
     /// What the filters take of memory.
-    pub fn filter_bytes(&self) -> usize {
+    pub(crate) fn filter_bytes(&self) -> usize {
         self.filter_bytes
     }
 
     /// Halves one filter, each in turn. One that cannot be halved goes.
-    pub fn fold(&mut self) {
+    pub(crate) fn fold(&mut self) {
         let groups = self.filters.len();
         for _ in 0..groups {
             let slot = &mut self.filters[self.next_fold];
@@ -168,7 +168,7 @@ impl Run {
     }
 
     /// The number of the row with a bucket, or with the filter of a group.
-    pub fn row(&self, n: u64) -> i64 {
+    pub(crate) fn row(&self, n: u64) -> i64 {
         first_row(self.head.number) + i64::try_from(n).expect("a run has fewer rows")
     }
 }

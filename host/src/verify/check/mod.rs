@@ -74,7 +74,7 @@ mod samples {
     use super::Facts;
     use crate::plugins::wasm::Limits;
 
-    pub fn plugin(
+    pub(crate) fn plugin(
         name: &str,
         role: Role,
         receives: &[&str],

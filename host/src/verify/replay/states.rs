@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use sagabox_engine::model::State;
 
 /// What orders and carries decisions of type `D`.
-pub struct States<D> {
+pub(crate) struct States<D> {
     /// After the decision at this place; none if no decision of the instance wrote any.
     after: HashMap<Place, Option<State>>,
     /// By the place that they wait for.
@@ -18,7 +18,7 @@ pub struct States<D> {
 }
 
 /// An instance and a position.
-pub type Place = (String, u64);
+pub(crate) type Place = (String, u64);
 
 struct Step<D> {
     decision: D,
@@ -35,7 +35,7 @@ impl<D> Default for States<D> {
 impl<D> States<D> {
     /// Takes a decision, and returns those that are ready now, each with the state before it.
     /// `ends` says that no other follows.
-    pub fn take(
+    pub(crate) fn take(
         &mut self,
         place: Place,
         previous: Option<u64>,
@@ -59,7 +59,7 @@ impl<D> States<D> {
     }
 
     /// Those whose predecessor never came: what it left is no longer on record.
-    pub fn orphans(self) -> usize {
+    pub(crate) fn orphans(self) -> usize {
         self.waiting.len()
     }
 

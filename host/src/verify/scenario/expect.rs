@@ -10,7 +10,7 @@ use crate::io::durations::{duration, instant};
 
 /// Every way in which the outcome is another than expected, as lines for people.
 #[must_use]
-pub fn check(then: &Then, outcome: &Outcome) -> Vec<String> {
+pub(crate) fn check(then: &Then, outcome: &Outcome) -> Vec<String> {
     let empty = Object::default();
     let outcome = outcome.as_object().unwrap_or(&empty);
     let text = |name: &str| outcome.get(name).and_then(Json::as_str).unwrap_or_default();
@@ -80,7 +80,7 @@ fn check_failure(reason: &str, transient: Option<bool>, outcome: &Object) -> Vec
 
 /// What is wrong with a step that only arranges: it has no `then`, so it must decide.
 #[must_use]
-pub fn check_arranging(outcome: &Outcome) -> Option<String> {
+pub(crate) fn check_arranging(outcome: &Outcome) -> Option<String> {
     let outcome = outcome.as_object()?;
     (!is_decision(outcome)).then(|| {
         format!("expected a decision, as the step has no `then`, found {}", ended(outcome))
@@ -184,7 +184,7 @@ fn timers(
 ///
 /// # Errors
 /// Says how either is written.
-pub fn due_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+pub(crate) fn due_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     match instant(text) {
         Ok(at) => Ok(at),
         // What looks like a date is one that is wrong.

@@ -23,19 +23,19 @@ use crate::io::durations::{duration, instant};
 /// 2026-01-01T00:00:00Z, if the scenario says nothing.
 const BEGINNING: Timestamp = Timestamp(1_767_225_600_000);
 /// The member of a decision that says when it was made.
-pub const NOW: &str = "now";
+pub(crate) const NOW: &str = "now";
 /// As the host's: a handler that asks so often asks for ever.
 const ROUNDS_MAX: usize = 16;
 const SOURCE: &str = "/scenario";
 
 /// What came of one step, as JSON: see `expect`.
-pub type Outcome = Json;
+pub(crate) type Outcome = Json;
 
 /// What came of each step. The first that cannot be played ends it.
 ///
 /// # Errors
 /// Says what is wrong with the scenario itself.
-pub fn play(scenario: &Scenario, handler: &dyn Handler) -> Result<Vec<Outcome>, String> {
+pub(crate) fn play(scenario: &Scenario, handler: &dyn Handler) -> Result<Vec<Outcome>, String> {
     let mut player = Player::new(&scenario.given, handler)?;
     for (index, when) in scenario.given.events.iter().enumerate() {
         let outcome = player.step(when).map_err(|why| format!("given.events[{index}]: {why}"))?;
@@ -440,6 +440,6 @@ fn bytes(value: &Json) -> Bytes {
 
 /// Whether an outcome is a decision.
 #[must_use]
-pub fn is_decision(outcome: &Object) -> bool {
+pub(crate) fn is_decision(outcome: &Object) -> bool {
     outcome.contains_key("sends")
 }

@@ -18,13 +18,13 @@ use crate::decisions::json::{Json, Object};
 const SOURCE: &str = "/simulation";
 
 #[derive(Default)]
-pub struct Agenda {
+pub(crate) struct Agenda {
     /// By time, and by the order in which they were noted.
     events: Mutex<BTreeMap<(Timestamp, u64), Event>>,
 }
 
 /// What the outside does with a command that it gets for the first time.
-pub enum Taken {
+pub(crate) enum Taken {
     Done,
     Refused(String),
 }
@@ -34,7 +34,7 @@ impl Agenda {
     ///
     /// # Errors
     /// If a place in a template cannot be filled.
-    pub fn of(simulation: &Simulation, choices: &Choices) -> Result<Self, String> {
+    pub(crate) fn of(simulation: &Simulation, choices: &Choices) -> Result<Self, String> {
         let agenda = Self::default();
         let start = simulation.given.now;
         for case in 1..=choices.between("cases", &simulation.cases) {
@@ -101,7 +101,7 @@ impl Agenda {
     ///
     /// # Errors
     /// If a place in a template cannot be filled.
-    pub fn take(
+    pub(crate) fn take(
         &self,
         simulation: &Simulation,
         choices: &Choices,
@@ -188,19 +188,19 @@ impl Agenda {
 
     /// When the next event comes.
     #[must_use]
-    pub fn next(&self) -> Option<Timestamp> {
+    pub(crate) fn next(&self) -> Option<Timestamp> {
         self.lock().keys().next().map(|(at, _)| *at)
     }
 
     /// What has come by now, and is not acknowledged.
     #[must_use]
-    pub fn due(&self, now: Timestamp) -> Vec<((Timestamp, u64), Event)> {
+    pub(crate) fn due(&self, now: Timestamp) -> Vec<((Timestamp, u64), Event)> {
         let events = self.lock();
         let due = events.range(..(now, u64::MAX));
         due.map(|(place, event)| (*place, event.clone())).collect()
     }
 
-    pub fn acknowledge(&self, place: (Timestamp, u64)) {
+    pub(crate) fn acknowledge(&self, place: (Timestamp, u64)) {
         self.lock().remove(&place);
     }
 

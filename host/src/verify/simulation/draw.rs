@@ -130,7 +130,7 @@ impl Draw {
 ///
 /// # Errors
 /// Names the place that nothing is known for.
-pub fn fill(value: &Json, known: &dyn Fn(&str) -> Option<Json>) -> Result<Json, String> {
+pub(crate) fn fill(value: &Json, known: &dyn Fn(&str) -> Option<Json>) -> Result<Json, String> {
     match value {
         Json::String(text) => fill_text(text, known),
         Json::Array(items) => items.iter().map(|item| fill(item, known)).collect(),
@@ -145,7 +145,7 @@ pub fn fill(value: &Json, known: &dyn Fn(&str) -> Option<Json>) -> Result<Json, 
 
 /// The names in the places of a value.
 #[must_use]
-pub fn places(value: &Json) -> Vec<String> {
+pub(crate) fn places(value: &Json) -> Vec<String> {
     match value {
         Json::String(text) => {
             let parts = parts(text).into_iter();

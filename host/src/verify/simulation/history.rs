@@ -149,7 +149,7 @@ fn deed(
 
 /// An event as people call it.
 #[must_use]
-pub fn name_of(event: &Event) -> String {
+pub(crate) fn name_of(event: &Event) -> String {
     match (event.event_type.as_str(), &event.subject) {
         (reserved::TIMER_FIRED, Some(timer)) => format!("timer `{timer}`"),
         (reserved::COMMAND_UNDELIVERABLE, Some(command)) => format!("undeliverable {command}"),
@@ -159,7 +159,7 @@ pub fn name_of(event: &Event) -> String {
 
 /// JSON if it is JSON, otherwise its text.
 #[must_use]
-pub fn json_of(data: &[u8]) -> Json {
+pub(crate) fn json_of(data: &[u8]) -> Json {
     match data.is_empty() {
         true => Json::Null,
         false => {
@@ -170,7 +170,7 @@ pub fn json_of(data: &[u8]) -> Json {
 
 /// A question as a scenario has it: a lookup and its key, with the answer.
 #[must_use]
-pub fn looked_up(answered: &Answered) -> Option<(&str, &str, Json)> {
+pub(crate) fn looked_up(answered: &Answered) -> Option<(&str, &str, Json)> {
     let Question::Lookup { name, key } = &answered.question else { return None };
     let data = answered.answer.get("data").and_then(Json::as_str);
     Some((name, key, data.map_or(Json::Null, |data| json_of(data.as_bytes()))))

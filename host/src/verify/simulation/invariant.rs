@@ -38,14 +38,14 @@ enum Claim {
 
 /// Events and messages of a type, and with these values at these pointers.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Selector {
+pub(crate) struct Selector {
     pub event_type: String,
     pub values: Vec<(String, Json)>,
 }
 
 /// What happened to an instance, or with a value; events that came, and what was sent.
 #[derive(Debug)]
-pub struct Group {
+pub(crate) struct Group {
     pub name: String,
     /// The first that took part.
     pub who: Who,
@@ -55,7 +55,7 @@ pub struct Group {
 }
 
 #[derive(Clone, Debug)]
-pub struct Item {
+pub(crate) struct Item {
     pub event_type: String,
     pub data: Json,
 }
@@ -214,7 +214,7 @@ fn pair(value: &Json, example: &str) -> Result<(Vec<Selector>, Vec<Selector>), S
 }
 
 /// One, or a list of them.
-pub fn selectors(value: &Json) -> Result<Vec<Selector>, String> {
+pub(crate) fn selectors(value: &Json) -> Result<Vec<Selector>, String> {
     match value {
         Json::Array(list) if !list.is_empty() => list.iter().map(selector).collect(),
         other => Ok(vec![selector(other)?]),
@@ -308,7 +308,7 @@ impl fmt::Display for Claim {
     }
 }
 
-pub fn named(selectors: &[Selector]) -> String {
+pub(crate) fn named(selectors: &[Selector]) -> String {
     let names: Vec<String> = selectors.iter().map(ToString::to_string).collect();
     names.join(" or ")
 }
@@ -337,7 +337,7 @@ fn fits_any(selectors: &[Selector], item: &Item) -> bool {
 }
 
 impl Group {
-    pub fn of<'g>(&'g self, selectors: &'g [Selector]) -> impl Iterator<Item = &'g Item> {
+    pub(crate) fn of<'g>(&'g self, selectors: &'g [Selector]) -> impl Iterator<Item = &'g Item> {
         self.items.iter().filter(move |item| fits_any(selectors, item))
     }
 

@@ -4,7 +4,11 @@
 /// Leaves out as much as it can, in ever smaller pieces, as long as `fails` says that the
 /// rest still fails; at last one by one, until nothing can be left out alone. Asks at
 /// most `tries` times; then what is left may still hold something needless.
-pub fn shrink<T: Clone>(all: Vec<T>, tries: usize, mut fails: impl FnMut(&[T]) -> bool) -> Vec<T> {
+pub(crate) fn shrink<T: Clone>(
+    all: Vec<T>,
+    tries: usize,
+    mut fails: impl FnMut(&[T]) -> bool,
+) -> Vec<T> {
     let (mut left, mut tried) = (all, 0);
     let mut size = left.len().div_ceil(2);
     while size > 0 && !left.is_empty() {

@@ -31,7 +31,7 @@ const LOOKUP_MS_MAX: u64 = 20;
 
 // ---- the store ------------------------------------------------------------------------
 
-pub struct StoreFaults(pub Arc<World>);
+pub(crate) struct StoreFaults(pub Arc<World>);
 
 impl Faults for StoreFaults {
     fn delay(&self) -> Duration {
@@ -83,13 +83,16 @@ impl Faults for StoreFaults {
 // ---- the plugins ----------------------------------------------------------------------
 
 /// A plugin whose calls fail in passing.
-pub struct Disturbed {
+pub(crate) struct Disturbed {
     handler: Arc<dyn Handler>,
     world: Arc<World>,
 }
 
 impl Disturbed {
-    pub fn all(handlers: Vec<Arc<dyn Handler>>, world: &Arc<World>) -> Vec<Arc<dyn Handler>> {
+    pub(crate) fn all(
+        handlers: Vec<Arc<dyn Handler>>,
+        world: &Arc<World>,
+    ) -> Vec<Arc<dyn Handler>> {
         let disturbed = handlers.into_iter().map(|handler| {
             Arc::new(Self { handler, world: Arc::clone(world) }) as Arc<dyn Handler>
         });
@@ -126,7 +129,7 @@ impl Handler for Disturbed {
 // ---- lookups --------------------------------------------------------------------------
 
 /// Answers from what is given, after a while, and now and then not at once.
-pub struct Known(pub Arc<World>);
+pub(crate) struct Known(pub Arc<World>);
 
 #[async_trait]
 impl Lookup for Known {
@@ -164,14 +167,14 @@ impl Lookup for Known {
 // ---- the outside ----------------------------------------------------------------------
 
 /// Takes commands, once each, though they may come several times; and answers.
-pub struct Outside {
+pub(crate) struct Outside {
     world: Arc<World>,
     attempts: Mutex<BTreeMap<String, u32>>,
 }
 
 impl Outside {
     #[must_use]
-    pub fn new(world: &Arc<World>) -> Self {
+    pub(crate) fn new(world: &Arc<World>) -> Self {
         Self { world: Arc::clone(world), attempts: Mutex::default() }
     }
 

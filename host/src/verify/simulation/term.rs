@@ -8,7 +8,7 @@ use super::invariant::{Group, Selector, named, selectors};
 use crate::decisions::json::{Json, Number};
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Term {
+pub(crate) enum Term {
     Is(Json),
     Count(Vec<Selector>),
     /// Of the numbers at a pointer.
@@ -18,7 +18,7 @@ pub enum Term {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Op {
+pub(crate) enum Op {
     Equal,
     Other,
     Less,
@@ -32,7 +32,7 @@ pub enum Op {
 impl Term {
     /// # Errors
     /// Says what is wrong with it.
-    pub fn parse(value: &Json) -> Result<Self, String> {
+    pub(crate) fn parse(value: &Json) -> Result<Self, String> {
         let Some(members) = value.as_object() else { return Ok(Self::Is(value.clone())) };
         let names: Vec<&str> = members.keys().map(String::as_str).collect();
         let pointer = |name: &str| match members[name].as_str() {
@@ -54,12 +54,12 @@ impl Term {
     }
 
     #[must_use]
-    pub fn is_of_instance(&self) -> bool {
+    pub(crate) fn is_of_instance(&self) -> bool {
         matches!(self, Self::State(_))
     }
 
     #[must_use]
-    pub fn selectors(&self) -> &[Selector] {
+    pub(crate) fn selectors(&self) -> &[Selector] {
         match self {
             Self::Count(of) | Self::Sum(of, _) => of,
             Self::Is(_) | Self::State(_) => &[],
@@ -68,7 +68,7 @@ impl Term {
 
     /// What it is for a group; none if the group has no state.
     #[must_use]
-    pub fn value(&self, group: &Group) -> Option<Json> {
+    pub(crate) fn value(&self, group: &Group) -> Option<Json> {
         match self {
             Self::Is(value) => Some(value.clone()),
             Self::Count(of) => Some(group.of(of).count().into()),
@@ -105,7 +105,7 @@ impl fmt::Display for Term {
 impl Op {
     /// # Errors
     /// Names the known ones.
-    pub fn parse(value: &Json) -> Result<Self, String> {
+    pub(crate) fn parse(value: &Json) -> Result<Self, String> {
         match value.as_str() {
             Some("=" | "==") => Ok(Self::Equal),
             Some("!=") => Ok(Self::Other),
@@ -120,7 +120,7 @@ impl Op {
 
     /// Numbers are compared by what they mean, texts as texts; nothing else has an order.
     #[must_use]
-    pub fn holds(self, left: &Json, right: &Json) -> bool {
+    pub(crate) fn holds(self, left: &Json, right: &Json) -> bool {
         use std::cmp::Ordering::{Equal, Greater, Less};
         if self == Self::In {
             let list = right.as_array().map(Vec::as_slice).unwrap_or_default();

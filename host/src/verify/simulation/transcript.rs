@@ -100,7 +100,7 @@ fn shown(value: &Json) -> String {
 
 /// `1h 2m 3s 4ms`, without what is zero.
 #[must_use]
-pub fn time_of(millis: u64) -> String {
+pub(crate) fn time_of(millis: u64) -> String {
     let parts = [
         (millis / 3_600_000, "h"),
         (millis / 60_000 % 60, "m"),

@@ -56,7 +56,7 @@ pub enum Rest {
 }
 
 /// What the stages and the outside share.
-pub struct World {
+pub(crate) struct World {
     pub simulation: Simulation,
     pub choices: Choices,
     pub agenda: Agenda,
@@ -77,12 +77,12 @@ pub struct World {
 
 impl World {
     #[must_use]
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.timeline.latest()
     }
 
     /// The outside takes a command: one that it knows already leads to nothing more.
-    pub fn took(&self, message: &Message, now: Timestamp) -> Taken {
+    pub(crate) fn took(&self, message: &Message, now: Timestamp) -> Taken {
         let mut known = lock(&self.taken);
         let id = &message.event.id;
         let refused = match known.get(id) {
@@ -101,7 +101,7 @@ impl World {
     }
 
     /// Whether it is the first time.
-    pub fn fails_first(&self, what: &str) -> bool {
+    pub(crate) fn fails_first(&self, what: &str) -> bool {
         lock(&self.failed).insert(what.to_owned())
     }
 
@@ -118,7 +118,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 ///
 /// # Errors
 /// Says what is wrong with the simulation itself.
-pub fn run(
+pub(crate) fn run(
     simulation: &Simulation,
     plugins: &[LoadedPlugin],
     seed: u64,
@@ -391,6 +391,6 @@ async fn resolve(engine: &Engine, store: &MemoryStore) {
 }
 
 /// How many there were so far, this one included.
-pub fn count(counter: &AtomicU64) -> u64 {
+pub(crate) fn count(counter: &AtomicU64) -> u64 {
     counter.fetch_add(1, Ordering::Relaxed) + 1
 }

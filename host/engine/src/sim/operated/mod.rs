@@ -44,7 +44,7 @@ const ITEMS: [&str; 3] = ["i0", "i1", "i2"];
 ///
 /// # Errors
 /// Says what does not agree with what the operators were told.
-pub fn run(seed: u64) -> Result<Tables, String> {
+pub(crate) fn run(seed: u64) -> Result<Tables, String> {
     super::failing_on_panic(|| World::new(seed).run())
 }
 

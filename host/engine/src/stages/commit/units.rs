@@ -17,18 +17,18 @@ use crate::seams::store::Batch;
 
 /// A batch, and its units in the order of their rows.
 #[derive(Default)]
-pub struct Gathered {
+pub(crate) struct Gathered {
     pub batch: Batch,
     pub units: Vec<Unit>,
 }
 
-pub struct Unit {
+pub(crate) struct Unit {
     pub owner: Owner,
     rows: Rows,
 }
 
 /// What handed a unit over, and how it is told of the outcome.
-pub enum Owner {
+pub(crate) enum Owner {
     Offer(Offer),
     Plugin {
         plugin: PluginName,
@@ -49,12 +49,12 @@ macro_rules! tables {
     ($($table:ident),* $(,)?) => {
         /// How many rows of each table.
         #[derive(Clone, Copy, Default)]
-        pub struct Rows {
+        pub(crate) struct Rows {
             $($table: usize,)*
         }
 
         impl Rows {
-            pub fn of(batch: &Batch) -> Self {
+            pub(crate) fn of(batch: &Batch) -> Self {
                 let Batch { $($table,)* untaken: _, expire: _ } = batch;
                 Self { $($table: $table.len(),)* }
             }
@@ -94,13 +94,13 @@ tables! {
 
 impl Gathered {
     /// Adds the unit of the rows that were appended to the batch since `before`.
-    pub fn add(&mut self, before: Rows, owner: Owner) {
+    pub(crate) fn add(&mut self, before: Rows, owner: Owner) {
         let rows = Rows::of(&self.batch) - before;
         self.units.push(Unit { owner, rows });
     }
 
     /// Rows that take time.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.batch.appends.len() + self.batch.decisions.len() + self.batch.messages.len()
     }
 
@@ -109,7 +109,7 @@ impl Gathered {
     ///
     /// # Errors
     /// Gives it back if it is one unit that is written whole or not at all.
-    pub fn halve(mut self) -> Result<(Self, Self), Box<Self>> {
+    pub(crate) fn halve(mut self) -> Result<(Self, Self), Box<Self>> {
         if let [Unit { owner: Owner::Timers, rows }] = &self.units[..]
             && rows.appends > 1
         {
@@ -133,7 +133,7 @@ impl Gathered {
     }
 
     /// Gives the events and messages new places, as others have been written meanwhile.
-    pub fn renumber(
+    pub(crate) fn renumber(
         &mut self,
         mut position: impl FnMut() -> Position,
         mut sequence: impl FnMut(&SinkName) -> Sequence,
@@ -148,7 +148,7 @@ impl Gathered {
     }
 
     /// Takes the senders' units out, and gives each sender this error.
-    pub fn refuse_offers(&mut self, error: &OfferError) {
+    pub(crate) fn refuse_offers(&mut self, error: &OfferError) {
         if !self.units.iter().any(|unit| matches!(unit.owner, Owner::Offer(_))) {
             return;
         }
@@ -169,7 +169,7 @@ impl Gathered {
 
 impl Unit {
     /// How many of the batch's appends are of this unit.
-    pub fn appends(&self) -> usize {
+    pub(crate) fn appends(&self) -> usize {
         self.rows.appends
     }
 }

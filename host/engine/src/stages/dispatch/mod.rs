@@ -77,9 +77,9 @@ use holds::{Holds, LogCheck};
 use instance_cache::InstanceCache;
 use look_back::LookBacks;
 use reading::{Chunk, Found};
-pub use swap::Versions;
+pub(crate) use swap::Versions;
 use swap::{CanaryVersion, ServingVersion};
-pub use unwritable::Caution;
+pub(crate) use unwritable::Caution;
 use unwritable::HandedOver;
 
 /// Events that are not settled. Bounds memory; far above what keeps two shards busy.
@@ -103,7 +103,7 @@ const CURSOR_DELAY: Duration = Duration::from_millis(100);
 
 /// What every dispatcher works with.
 #[derive(Clone)]
-pub struct DispatchContext {
+pub(crate) struct DispatchContext {
     pub shards: Shards,
     pub store: Arc<dyn Store>,
     pub lookups: Arc<Lookups>,
@@ -124,7 +124,7 @@ pub struct DispatchContext {
 }
 
 /// What one dispatcher begins with.
-pub struct Beginning {
+pub(crate) struct Beginning {
     pub handler: Arc<dyn Handler>,
     pub canary: Option<Canary>,
     pub recovered: RecoveredPlugin,
@@ -137,7 +137,7 @@ pub struct Beginning {
 }
 
 /// How a dispatcher ended.
-pub enum Exit {
+pub(crate) enum Exit {
     Stopped,
     /// The store rejected what it handed over: another dispatcher takes over, and begins from
     /// the store.
@@ -145,14 +145,14 @@ pub enum Exit {
 }
 
 /// What comes back to a dispatcher from outside its own loop.
-pub struct Inbox {
+pub(crate) struct Inbox {
     pub results: mpsc::UnboundedReceiver<Vec<JobResult>>,
     pub requests: mpsc::UnboundedReceiver<PluginRequest>,
     pub versions: mpsc::UnboundedReceiver<Versions>,
     pub rejections: mpsc::UnboundedReceiver<Rejection>,
 }
 
-pub struct Dispatcher {
+pub(crate) struct Dispatcher {
     context: DispatchContext,
     serving: ServingVersion,
     /// What the share of keys has that a canary serves.
@@ -323,7 +323,7 @@ enum Answers {
 impl Dispatcher {
     /// # Errors
     /// If the plugin's instances cannot be read.
-    pub async fn recover(
+    pub(crate) async fn recover(
         context: DispatchContext,
         beginning: Beginning,
     ) -> Result<(Self, Inbox), ReadError> {
@@ -403,7 +403,7 @@ impl Dispatcher {
     }
 
     /// Runs until `stop`; then lets calls that are under way end and hands over the last changes.
-    pub async fn run(mut self, mut inbox: Inbox, stop: CancellationToken) -> Exit {
+    pub(crate) async fn run(mut self, mut inbox: Inbox, stop: CancellationToken) -> Exit {
         let mut waited_since = None;
         loop {
             if self.holds_back() {

@@ -22,7 +22,7 @@ use crate::seams::handler::Handler;
 use super::{Dirty, Dispatcher, look_back};
 
 /// What is to serve from now on, and who is told when it does.
-pub struct Versions {
+pub(crate) struct Versions {
     pub handler: Arc<dyn Handler>,
     pub canary: Option<Canary>,
     pub serving: oneshot::Sender<()>,

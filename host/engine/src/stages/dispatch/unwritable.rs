@@ -36,7 +36,7 @@ type Suspect = (Position, Option<Key>);
 
 /// What a dispatcher learnt from rejections. It is handed on to the one that takes over.
 #[derive(Clone, Debug, Default)]
-pub struct Caution {
+pub(crate) struct Caution {
     /// How many more commits are made one by one, until the event is found.
     careful_commits: usize,
     /// Whether it is, and is about to be buried.

@@ -16,7 +16,7 @@ use crate::pure::parking::PORTION_ROWS;
 const READS_MAX: usize = 4;
 
 #[derive(Debug)]
-pub struct Deferred<K> {
+pub(crate) struct Deferred<K> {
     keys: HashMap<K, Places>,
     /// Keys with an empty lane.
     ready: VecDeque<K>,
@@ -41,23 +41,23 @@ impl<K> Default for Deferred<K> {
 
 impl<K: Clone + Eq + Hash> Deferred<K> {
     /// Places of all keys.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// Whether messages of the key wait here: what comes for it now waits behind them.
-    pub fn contains(&self, key: &K) -> bool {
+    pub(crate) fn contains(&self, key: &K) -> bool {
         !self.keys.is_empty() && self.keys.contains_key(key)
     }
 
     /// A message of the key waits here. Its lane is not empty, or others wait before it.
-    pub fn defer(&mut self, key: &K, place: u64) {
+    pub(crate) fn defer(&mut self, key: &K, place: u64) {
         self.keys.entry(key.clone()).or_default().waiting.insert(place);
         self.len += 1;
     }
 
     /// The key's lane is empty: its next portion may be read.
-    pub fn offer(&mut self, key: &K) {
+    pub(crate) fn offer(&mut self, key: &K) {
         if let Some(places) = self.keys.get_mut(key)
             && !places.queued
         {
@@ -67,7 +67,7 @@ impl<K: Clone + Eq + Hash> Deferred<K> {
     }
 
     /// The next portion to read, for one key after the other.
-    pub fn next_portion(&mut self) -> Option<(K, BTreeSet<u64>)> {
+    pub(crate) fn next_portion(&mut self) -> Option<(K, BTreeSet<u64>)> {
         while self.reading < READS_MAX {
             let key = self.ready.pop_front()?;
             let Some(places) = self.keys.get_mut(&key) else { continue };
@@ -86,7 +86,7 @@ impl<K: Clone + Eq + Hash> Deferred<K> {
     }
 
     /// The first rows of a portion were read, and go into the key's lane. The others wait again.
-    pub fn end_portion(&mut self, key: &K, read: impl IntoIterator<Item = u64>) {
+    pub(crate) fn end_portion(&mut self, key: &K, read: impl IntoIterator<Item = u64>) {
         let Some(places) = self.keys.get_mut(key) else { return };
         let Some(mut rest) = places.reading.take() else { return };
         self.reading -= 1;
@@ -102,7 +102,7 @@ impl<K: Clone + Eq + Hash> Deferred<K> {
     }
 
     /// A message of the key became a dead letter: what waits here is to be parked behind it.
-    pub fn remove(&mut self, key: &K) -> BTreeSet<u64> {
+    pub(crate) fn remove(&mut self, key: &K) -> BTreeSet<u64> {
         if self.keys.is_empty() {
             return BTreeSet::new();
         }

@@ -61,7 +61,7 @@ const READ_RETRY: Duration = Duration::from_millis(200);
 
 /// What leaves one after another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Lane {
+pub(crate) enum Lane {
     /// The messages of one ordering key.
     Key(PluginName, Key),
     /// One message by itself: its place in the outbox.
@@ -81,7 +81,7 @@ impl Lane {
 }
 
 /// A message under way.
-pub struct Parcel {
+pub(crate) struct Parcel {
     pub message: Arc<Message>,
     /// Counts from 1; only failures that are the message's own lead to the next.
     pub attempt: u32,
@@ -118,7 +118,7 @@ enum Via {
 }
 
 /// What comes to the lanes of a sink from outside its stage's own loop.
-pub enum Errand {
+pub(crate) enum Errand {
     Resolve(Box<ResolveRequest>),
     Resumed(Box<Resumed>),
     Dropped(LettersDropped),
@@ -127,7 +127,7 @@ pub enum Errand {
 }
 
 /// What a key goes on with.
-pub struct Resumed {
+pub(crate) struct Resumed {
     lane: Lane,
     letter: Option<DeadLetter>,
     rows: Vec<Arc<Message>>,
@@ -135,7 +135,7 @@ pub struct Resumed {
     deferred: bool,
 }
 
-pub struct SinkLanes {
+pub(crate) struct SinkLanes {
     pub sink: SinkName,
     pub lanes: Lanes<Lane, Parcel>,
     pub order: Order,
@@ -170,7 +170,7 @@ pub struct SinkLanes {
 }
 
 /// What the lanes of a sink are made of.
-pub struct LanesParts {
+pub(crate) struct LanesParts {
     pub recovered: RecoveredSink,
     pub order: Order,
     pub reader: OutboxReader,
@@ -186,7 +186,7 @@ pub struct LanesParts {
 }
 
 impl SinkLanes {
-    pub fn new(parts: LanesParts) -> Self {
+    pub(crate) fn new(parts: LanesParts) -> Self {
         let LanesParts {
             recovered,
             order,
@@ -272,7 +272,7 @@ impl SinkLanes {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub async fn fill(&mut self) -> Result<bool, ReadError> {
+    pub(crate) async fn fill(&mut self) -> Result<bool, ReadError> {
         if !self.has_room() {
             return Ok(false);
         }
@@ -292,19 +292,19 @@ impl SinkLanes {
 
     /// Messages that are read, neither parked nor settled.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.lanes.len() + self.deferred.len()
     }
 
     #[must_use]
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         // Behind a dead letter of a sink that keeps its whole order nothing could leave.
         let stands = self.order == Order::Whole && self.parking.contains(&Lane::Whole);
         self.len() < WINDOW && self.reader.bytes.now() < WINDOW_BYTES && !stands
     }
 
     /// Where `fill` reads from, and from which place on.
-    pub fn tail(&self) -> (Arc<MessageTail>, Sequence) {
+    pub(crate) fn tail(&self) -> (Arc<MessageTail>, Sequence) {
         (Arc::clone(&self.reader.tail), self.reader.place)
     }
 
@@ -359,7 +359,7 @@ impl SinkLanes {
     }
 
     /// A taken message was delivered.
-    pub fn delivered(&mut self, lane: &Lane, sequence: u64) {
+    pub(crate) fn delivered(&mut self, lane: &Lane, sequence: u64) {
         if let Some(parcel) = self.lanes.finish(lane, sequence) {
             self.reader.bytes.subtract(parcel.message.event.bytes());
             self.counters.handled += 1;
@@ -394,7 +394,7 @@ impl SinkLanes {
     }
 
     /// What waits for a time goes on.
-    pub fn on_time(&mut self, now: Instant) {
+    pub(crate) fn on_time(&mut self, now: Instant) {
         self.lanes.wake(now);
         while let Some(lane) = self.waits.wake(now) {
             self.parking.wake(&lane);
@@ -406,14 +406,14 @@ impl SinkLanes {
 
     /// When `on_time` has something to do next.
     #[must_use]
-    pub fn next_wake(&self) -> Option<Instant> {
+    pub(crate) fn next_wake(&self) -> Option<Instant> {
         self.lanes.next_wake().into_iter().chain(self.waits.next_wake()).min()
     }
 
     /// A taken message goes back to the front of its lane, and its lane goes on at `until`. If
     /// that is far away, the lane leaves memory and waits in the store; not while another
     /// message of it is under way.
-    pub fn retry(&mut self, lane: &Lane, sequence: u64, until: Instant, reason: &str) {
+    pub(crate) fn retry(&mut self, lane: &Lane, sequence: u64, until: Instant, reason: &str) {
         let is_soon = until <= after(Instant::now(), self.wait_in_memory_max);
         if is_soon || self.lanes.taken(lane) > 1 {
             return self.lanes.put_back(lane, sequence, until);
@@ -479,7 +479,7 @@ impl SinkLanes {
 
     /// A taken message becomes a dead letter; its lane waits behind it. If it was a
     /// command, the instance that sent it is told by an event.
-    pub fn dead_letter(&mut self, lane: &Lane, sequence: u64, reason: &str, now: Timestamp) {
+    pub(crate) fn dead_letter(&mut self, lane: &Lane, sequence: u64, reason: &str, now: Timestamp) {
         for (order, parcel) in self.lanes.clear(lane) {
             self.reader.bytes.subtract(parcel.message.event.bytes());
             let failed = order == sequence;
@@ -588,7 +588,7 @@ impl SinkLanes {
     }
 
     /// The next thing that an operator asks, or that was read for one.
-    pub async fn errand(&mut self) -> Errand {
+    pub(crate) async fn errand(&mut self) -> Errand {
         tokio::select! {
             biased;
             Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => Errand::Resumed(Box::new(resumed)),
@@ -599,7 +599,7 @@ impl SinkLanes {
         }
     }
 
-    pub fn on_errand(&mut self, errand: Errand) {
+    pub(crate) fn on_errand(&mut self, errand: Errand) {
         match errand {
             Errand::Resumed(resumed) => self.on_resumed(*resumed),
             Errand::Dropped(LettersDropped(letters)) => {
@@ -776,23 +776,23 @@ impl SinkLanes {
     }
 
     /// Tells when everything settled so far is durable.
-    pub fn reply_when_durable(&mut self, reply: oneshot::Sender<()>) {
+    pub(crate) fn reply_when_durable(&mut self, reply: oneshot::Sender<()>) {
         self.changes.replies.push(reply);
         self.dirty = true;
     }
 
     #[must_use]
-    pub fn is_dirty(&self) -> bool {
+    pub(crate) fn is_dirty(&self) -> bool {
         self.dirty
     }
 
     /// One set of changes may be with the committer's queue at a time.
     #[must_use]
-    pub fn slot(&self) -> Arc<Semaphore> {
+    pub(crate) fn slot(&self) -> Arc<Semaphore> {
         Arc::clone(&self.slot)
     }
 
-    pub fn hand_over(&mut self, permit: OwnedSemaphorePermit) {
+    pub(crate) fn hand_over(&mut self, permit: OwnedSemaphorePermit) {
         let mut changes = std::mem::take(&mut self.changes);
         changes.progress = Some(SinkProgress {
             sink: self.sink.clone(),
@@ -810,7 +810,7 @@ impl SinkLanes {
     }
 
     /// Hands over what is left, at the end.
-    pub async fn flush(&mut self) {
+    pub(crate) async fn flush(&mut self) {
         if self.dirty
             && let Ok(permit) = self.slot().acquire_owned().await
         {

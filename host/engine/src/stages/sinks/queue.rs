@@ -39,7 +39,7 @@ const LEASE_DURATION_MAX: Duration = Duration::from_secs(12 * 3600);
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// What a worker asks of the queue.
-pub enum QueueRequest {
+pub(crate) enum QueueRequest {
     Lease(LeaseRequest, oneshot::Sender<Result<Lease, QueueError>>),
     /// Answered when the acknowledgement is durable.
     Acknowledge(LeaseId, Selection, oneshot::Sender<Result<(LeaseReport, Durable), QueueError>>),
@@ -55,9 +55,9 @@ pub enum QueueRequest {
 }
 
 /// Resolves when what was reported is durable; an error if the engine restarted before.
-pub type Durable = oneshot::Receiver<()>;
+pub(crate) type Durable = oneshot::Receiver<()>;
 
-pub struct Queue {
+pub(crate) struct Queue {
     pub lanes: SinkLanes,
     pub clock: Clock,
     pub retry: RetryPolicy,
@@ -70,7 +70,7 @@ pub struct Queue {
 
 /// Where the lease ids of a run begin. Spread over all numbers, because the wall clock may have
 /// been set back since the run before.
-pub fn first_lease(now: Timestamp) -> u64 {
+pub(crate) fn first_lease(now: Timestamp) -> u64 {
     const LEASES_OF_A_RUN: u64 = 1 << 24;
     mix(now.0) / LEASES_OF_A_RUN * LEASES_OF_A_RUN + 1
 }
@@ -95,7 +95,7 @@ struct Waiting {
 }
 
 impl Queue {
-    pub async fn run(
+    pub(crate) async fn run(
         self,
         mut requests: mpsc::UnboundedReceiver<QueueRequest>,
         stop: CancellationToken,

@@ -26,7 +26,7 @@ use crate::stages::sinks::lanes::{Lane, SinkLanes};
 const SLEEP_MAX: Duration = Duration::from_secs(3_600);
 const READ_RETRY: Duration = Duration::from_millis(200);
 
-pub struct Relay {
+pub(crate) struct Relay {
     pub lanes: SinkLanes,
     pub transport: Arc<dyn Transport>,
     pub clock: Clock,
@@ -42,7 +42,7 @@ type Delivered = (Vec<(Lane, Arc<Message>)>, Vec<Result<(), DeliveryError>>);
 
 impl Relay {
     /// Runs until `stop`; then lets deliveries that are under way end.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut under_way: FuturesUnordered<BoxFuture<'static, Delivered>> =
             FuturesUnordered::new();
         loop {

@@ -18,40 +18,40 @@ enum Version {
 
 /// An interface of a handler. A component that exports it plays the role.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Interface {
+pub(crate) struct Interface {
     pub role: Role,
     pub name: &'static str,
     version: Version,
 }
 
 /// Of every version.
-pub static INTERFACES: [Interface; 4] = v0_1::INTERFACES;
+pub(crate) static INTERFACES: [Interface; 4] = v0_1::INTERFACES;
 
 /// What a component may import, of every version.
-pub const IMPORTS: [&str; 2] = v0_1::IMPORTS;
+pub(crate) const IMPORTS: [&str; 2] = v0_1::IMPORTS;
 
 /// The packages that a plugin can be made for, as errors name them.
-pub const PACKAGES: &str = "sagabox:plugin@0.1.0";
+pub(crate) const PACKAGES: &str = "sagabox:plugin@0.1.0";
 
 /// A component proven to play a role: its exports and imports have the world's types.
 #[derive(Clone)]
-pub enum Program {
+pub(crate) enum Program {
     V0_1(v0_1::Program),
 }
 
 /// A running instance of it.
-pub enum PluginInstance {
+pub(crate) enum PluginInstance {
     V0_1(v0_1::PluginInstance),
 }
 
 impl Program {
-    pub fn new(interface: &Interface, component: &Component) -> wasmtime::Result<Self> {
+    pub(crate) fn new(interface: &Interface, component: &Component) -> wasmtime::Result<Self> {
         match interface.version {
             Version::V0_1 => v0_1::Program::new(interface.role, component).map(Self::V0_1),
         }
     }
 
-    pub fn start(&self, store: &mut Store<CallState>) -> wasmtime::Result<PluginInstance> {
+    pub(crate) fn start(&self, store: &mut Store<CallState>) -> wasmtime::Result<PluginInstance> {
         match self {
             Self::V0_1(program) => program.start(store).map(PluginInstance::V0_1),
         }
@@ -59,13 +59,13 @@ impl Program {
 }
 
 impl PluginInstance {
-    pub fn describe(&self, store: &mut Store<CallState>) -> wasmtime::Result<Manifest> {
+    pub(crate) fn describe(&self, store: &mut Store<CallState>) -> wasmtime::Result<Manifest> {
         match self {
             Self::V0_1(instance) => instance.describe(store),
         }
     }
 
-    pub fn handle(
+    pub(crate) fn handle(
         &self,
         store: &mut Store<CallState>,
         call: &Call,
@@ -77,7 +77,7 @@ impl PluginInstance {
     }
 
     /// The state as the version of states `to`, or why the plugin cannot read it.
-    pub fn migrate(
+    pub(crate) fn migrate(
         &self,
         store: &mut Store<CallState>,
         state: &State,

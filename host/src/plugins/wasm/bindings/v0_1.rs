@@ -94,7 +94,7 @@ impl logging::Host for CallState {
 
 /// A component proven to play a role: its exports and imports have the world's types.
 #[derive(Clone)]
-pub enum Program {
+pub(crate) enum Program {
     Saga(saga::SagaPre<CallState>),
     ProcessManager(process_manager::ProcessManagerPre<CallState>),
     Reactor(reactor::ReactorPre<CallState>),
@@ -102,7 +102,7 @@ pub enum Program {
 }
 
 /// A running instance of it.
-pub enum PluginInstance {
+pub(crate) enum PluginInstance {
     Saga(saga::Saga),
     ProcessManager(process_manager::ProcessManager),
     Reactor(reactor::Reactor),
@@ -112,7 +112,7 @@ pub enum PluginInstance {
 type Called<T> = wasmtime::Result<Result<T, m::Failure>>;
 
 impl Program {
-    pub fn new(role: m::Role, component: &Component) -> wasmtime::Result<Self> {
+    pub(crate) fn new(role: m::Role, component: &Component) -> wasmtime::Result<Self> {
         let mut linker = Linker::<CallState>::new(component.engine());
         wasi::link(&mut linker, component)?;
         saga::Saga::add_to_linker::<_, wasmtime::component::HasSelf<_>>(&mut linker, |state| {
@@ -129,7 +129,7 @@ impl Program {
         })
     }
 
-    pub fn start(&self, store: &mut Store<CallState>) -> wasmtime::Result<PluginInstance> {
+    pub(crate) fn start(&self, store: &mut Store<CallState>) -> wasmtime::Result<PluginInstance> {
         Ok(match self {
             Self::Saga(program) => PluginInstance::Saga(program.instantiate(store)?),
             Self::ProcessManager(program) => {
@@ -142,7 +142,7 @@ impl Program {
 }
 
 impl PluginInstance {
-    pub fn describe(&self, store: &mut Store<CallState>) -> wasmtime::Result<m::Manifest> {
+    pub(crate) fn describe(&self, store: &mut Store<CallState>) -> wasmtime::Result<m::Manifest> {
         Ok(match self {
             Self::Saga(saga) => {
                 manifest(saga.sagabox_plugin_saga_handler().call_describe(store)?, m::Role::Saga)
@@ -162,7 +162,7 @@ impl PluginInstance {
         })
     }
 
-    pub fn handle(
+    pub(crate) fn handle(
         &self,
         store: &mut Store<CallState>,
         call: &Call,
@@ -209,7 +209,7 @@ impl PluginInstance {
         })
     }
 
-    pub fn migrate(
+    pub(crate) fn migrate(
         &self,
         store: &mut Store<CallState>,
         state: &m::State,
