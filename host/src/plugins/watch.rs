@@ -42,6 +42,9 @@ pub(crate) struct Watcher {
     directory: PathBuf,
     /// It need not be there.
     is_optional: bool,
+    /// A file that was written again counts again, also with the content that it had: whoever
+    /// puts a refused candidate there once more asks for another decision.
+    rewritten_counts: bool,
     /// A larger file is not read.
     bytes_max: usize,
     /// Tells what says something of a file beside it from what is one.
@@ -57,6 +60,8 @@ struct Known {
     /// As it was when it was read last, and the digest of what was in it, or why it was not
     /// read.
     read: Option<(Stamp, String)>,
+    /// It counts with the next look, though it is as it was.
+    counts_again: bool,
 }
 
 impl Watcher {
@@ -73,7 +78,7 @@ impl Watcher {
         Self::new(directory, false, bytes_max, trust::is_companion, each)
     }
 
-    /// Also if there is no such folder.
+    /// Also if there is no such folder. A file counts again whenever it was written.
     ///
     /// # Errors
     /// If the folder is there and cannot be read.
@@ -94,7 +99,16 @@ impl Watcher {
         mut each: impl FnMut(File),
     ) -> io::Result<Self> {
         let (directory, known, others) = (directory.to_owned(), BTreeMap::new(), Vec::new());
-        let mut watcher = Self { directory, is_optional, bytes_max, is_companion, known, others };
+        let rewritten_counts = is_optional;
+        let mut watcher = Self {
+            directory,
+            is_optional,
+            rewritten_counts,
+            bytes_max,
+            is_companion,
+            known,
+            others,
+        };
         let (paths, others) = watcher.list()?;
         watcher.others = others;
         for path in paths {
@@ -147,9 +161,10 @@ impl Watcher {
             let is_settled = known.seen.as_ref() == Some(&stamp);
             let is_read = known.read.as_ref().is_some_and(|(read, _)| *read == stamp);
             known.seen = Some(stamp);
-            if !is_settled || is_read {
+            if !is_settled || (is_read && !known.counts_again) {
                 continue;
             }
+            known.counts_again |= self.rewritten_counts;
             match known.read(path, self.bytes_max) {
                 Some(_) if (self.is_companion)(path) => news.companions.push(path.clone()),
                 file => news.files.extend(file),
@@ -172,7 +187,7 @@ impl Watcher {
     /// Has a file count again, though it is as it was.
     pub(crate) fn forget(&mut self, path: &Path) {
         if let Some(known) = self.known.get_mut(path) {
-            known.read = None;
+            known.counts_again = true;
         }
     }
 }
@@ -185,7 +200,7 @@ pub(crate) fn read(path: &Path, bytes_max: usize) -> Option<File> {
 }
 
 impl Known {
-    /// The file, unless it changes meanwhile or holds what it held. A file that cannot be
+    /// The file, unless it changes meanwhile, or holds what it held and need not count again. A file that cannot be
     /// read is one as well, if only a change of it can help; else it is read with the next look.
     fn read(&mut self, path: &Path, bytes_max: usize) -> Option<File> {
         let stamp = self.seen.clone()?;
@@ -202,7 +217,8 @@ impl Known {
             .unwrap_or_default();
         let found = content.as_ref().err().unwrap_or(&digest).clone();
         let before = self.read.replace((stamp, found.clone()));
-        if before.is_some_and(|(_, before)| before == found) {
+        let counts = std::mem::take(&mut self.counts_again);
+        if !counts && before.is_some_and(|(_, before)| before == found) {
             return None;
         }
         Some(File { path: path.to_owned(), content, digest })
@@ -376,6 +392,30 @@ mod tests {
         directory.write("a", "1");
         directory.expect(&[]);
         directory.expect(&[]);
+    }
+
+    #[test]
+    fn what_is_written_again_counts_again_where_candidates_lie() {
+        let mut directory = Directory::with(&[]);
+        directory.write("a", "1");
+        let (folder, never) = (directory.folder.path().to_owned(), |_: &Path| false);
+        directory.watcher = Watcher::of_optional(&folder, BYTES_MAX, never, drop).unwrap();
+        directory.expect(&[]);
+        directory.write("a", "1");
+        directory.expect(&[]);
+        directory.expect(&["a=1"]);
+        directory.expect(&[]);
+    }
+
+    #[test]
+    fn what_is_forgotten_and_then_removed_is_gone() {
+        let mut directory = Directory::with(&[("a", "1")]);
+        directory.expect(&[]);
+        let path = directory.path("a");
+        directory.watcher.forget(&path);
+        fs::remove_file(path).unwrap();
+        directory.expect(&[]);
+        directory.expect(&["-a"]);
     }
 
     #[test]
