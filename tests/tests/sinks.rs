@@ -80,7 +80,21 @@ async fn the_order_of_a_sink_says_what_a_dead_letter_holds_back() {
         let mut host = host(configuration).await;
         let client = host.client();
         let event = |(n, cart): (usize, &&str)| cart_finalized(&format!("e-{n}"), cart);
-        client.send(&carts.iter().enumerate().map(event).collect::<Vec<_>>()).await;
+        let events: Vec<_> = carts.iter().enumerate().map(event).collect();
+        // Decisions of different keys are committed in any order; the whole order is that of
+        // the commits.
+        let at_once = if order == "whole" { 1 } else { events.len() };
+        for (sent, events) in (1..).zip(events.chunks(at_once)) {
+            client.send(events).await;
+            wait::until("the commands", wait::SOON, async || {
+                let accounts = client.get("/accounts").await?;
+                let counts = ["parked", "pending", "dead"];
+                let commands = counts.iter().map(|count| accounts["sinks"][0][count].as_u64());
+                let all = commands.flatten().sum::<u64>() == sent * at_once as u64;
+                if all { Ok(()) } else { Err(accounts.to_string()) }
+            })
+            .await;
+        }
         let rest = carts.len() - letters;
         wait::until("dead letters", wait::SOON, async || {
             let (found, accounts) =
