@@ -213,6 +213,7 @@ impl Engine {
     /// # Errors
     /// If the store cannot be read.
     ///
+    /// # Panics
     /// If a canary does not fit the plugin that serves.
     pub async fn start(parts: Parts) -> Result<Self, ReadError> {
         let desired_state = DesiredState::new(&parts.handlers);

@@ -168,6 +168,7 @@ impl Event {
 
     /// Reads the JSON event format and validates it.
     ///
+    /// # Errors
     /// Names the attribute at fault, or `data` for a text that is not a JSON object.
     pub fn from_json(json: &[u8]) -> Result<Self, EventError> {
         let event = Self::read(json)?;

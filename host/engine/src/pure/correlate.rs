@@ -14,6 +14,7 @@ const KEY_BYTES_MAX: usize = 512;
 
 /// The keys, each once, in the order of the event. Empty if the rule finds an empty array.
 ///
+/// # Errors
 /// Says what the rule looks for and what the event has instead, in words for a dead letter's
 /// reason.
 pub fn correlate(event: &Event, rule: &Correlation) -> Result<Vec<Key>, String> {

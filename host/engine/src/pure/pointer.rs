@@ -8,6 +8,7 @@ use crate::model::json::{Scanner, SyntaxError, check, decode};
 /// The text of the value at a pointer; none if there is no value, or if `pointer` is not a JSON
 /// Pointer. Of members with the same name the last counts.
 ///
+/// # Errors
 /// If any part of the bytes is not JSON.
 pub fn find<'t>(json: &'t [u8], pointer: &str) -> Result<Option<&'t str>, SyntaxError> {
     let Some(mut path) = tokens(pointer) else { return check(json).map(|_| None) };

@@ -18,6 +18,7 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Decides one event, for one instance if the role has instances.
     ///
+    /// # Errors
     /// The failure that the handler returned, or what went wrong in calling it.
     fn handle(&self, call: &Call) -> Result<Reply, Failure>;
 

@@ -16,6 +16,7 @@ pub use string::{decode, write};
 
 /// The bytes as a JSON text. Blanks around the value are allowed.
 ///
+/// # Errors
 /// Names the first place where the bytes are not JSON.
 pub fn check(bytes: &[u8]) -> Result<&str, SyntaxError> {
     let text = scan::utf8(bytes)?;

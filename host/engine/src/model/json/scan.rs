@@ -68,6 +68,7 @@ impl<'t> Scanner<'t> {
 
     /// Passes over one value of any kind, and returns its text.
     ///
+    /// # Errors
     /// If what comes next is not a complete value.
     pub fn value(&mut self) -> Result<&'t str, SyntaxError> {
         self.peek();
