@@ -25,13 +25,16 @@ use crate::seams::lookup::{Lookup, Unanswered};
 /// event waits, and asks again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A lookup that does not answer: events that need it wait, and it is asked now and then.
+/// A lookup that is down: events that need it wait, and it gets single questions as probes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LookupDown {
+    /// The lookup's configured name.
     pub lookup: String,
+    /// The wall-clock date since which it has not answered.
     pub since: Timestamp,
+    /// The wall-clock date before which it is not asked again.
     pub next_attempt_at: Timestamp,
-    /// What the last question met.
+    /// Why the last question failed.
     pub reason: String,
 }
 

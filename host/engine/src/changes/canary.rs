@@ -15,7 +15,9 @@ const PARTS: u32 = 1_000_000;
 /// A candidate, and the share of the keys that it serves.
 #[derive(Clone)]
 pub struct Canary {
+    /// The candidate.
     pub handler: Arc<dyn Handler>,
+    /// The share of the keys that it serves.
     pub share: Share,
 }
 
@@ -25,13 +27,14 @@ impl Canary {
     }
 }
 
-/// A share of a plugin's keys. Which keys are in it is a matter of their hash: it is the
-/// same after every restart, and those of a share are in every greater one.
+/// A share of a plugin's keys. The hash of a key decides whether it is in a share, so a share
+/// has the same keys after every restart, and a greater share has all keys of a smaller one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Share(u32);
 
 impl Share {
-    /// None if it is not more than 0 and at most 100, or finer than a ten-thousandth of a percent.
+    /// The share of `percent` percent. None if that is not more than 0 and at most 100, or less
+    /// than a ten-thousandth of a percent.
     #[must_use]
     pub fn percent(percent: f64) -> Option<Self> {
         let parts = percent / 100.0 * f64::from(PARTS);
@@ -43,7 +46,7 @@ impl Share {
         Some(Self(parts.round() as u32))
     }
 
-    /// In percent.
+    /// The share in percent.
     #[must_use]
     pub fn as_percent(self) -> f64 {
         f64::from(self.0) * 100.0 / f64::from(PARTS)

@@ -14,30 +14,41 @@ use crate::changes::canary::Canary;
 use crate::model::{Manifest, PluginName, Position};
 use crate::seams::handler::Handler;
 
-/// What becomes of the events that came while a plugin was away.
+/// What becomes of the events that came while a plugin was not loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Missed {
-    /// They have waited, and are handled.
+    /// They are handled.
     #[default]
     Handle,
-    /// They are ignored, and counted. What is for the plugin alone, such as its timers,
-    /// is handled all the same.
+    /// They are ignored, and counted. Events that the host made for this plugin, such as fired
+    /// timers, are handled all the same.
     Ignore,
 }
 
-/// Why a plugin is not served.
+/// Why the engine does not serve a plugin or a canary.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ServeError {
+    /// A plugin of this name serves in another role.
     #[error(
         "{plugin} serves as {serving}, and this is a {candidate}; a plugin keeps its role, give the new one another name"
     )]
-    Role { plugin: PluginName, serving: &'static str, candidate: &'static str },
+    Role {
+        /// The plugin's name.
+        plugin: PluginName,
+        /// The role of the version that serves.
+        serving: &'static str,
+        /// The role of the version that was given.
+        candidate: &'static str,
+    },
+    /// A canary was given for a plugin that is not served.
     #[error("no version of {0} serves; a canary needs a serving version")]
     NotServed(PluginName),
+    /// A canary was given whose subscriptions differ from those of the version that serves.
     #[error(
         "{0} has other subscriptions than the serving version; a canary must have the same ones"
     )]
     Subscriptions(PluginName),
+    /// The engine is stopping.
     #[error("the host is shutting down")]
     Stopping,
 }

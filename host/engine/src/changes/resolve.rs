@@ -13,51 +13,84 @@ use tokio::sync::oneshot;
 use crate::model::{DeadLetter, DeadLetterId, DeadLetterStatus, Event, reserved};
 use crate::pure::parking::Refusal;
 
-/// What to do with a dead letter, by whom and why: both are kept with it.
+/// What an operator asks for a dead letter. The dead letter keeps who asked and why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolution {
+    /// What to do.
     pub action: Action,
+    /// The person or program that asks.
     pub by: String,
+    /// Why, in that person's words.
     pub reason: String,
 }
 
+/// What to do with a dead letter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Try it again, then what waits behind it. With another event in its place,
-    /// if one is given.
-    Redrive { edited: Option<Box<Event>> },
-    /// Go on without it: what waits behind it is handled.
+    /// Process it again, then what waits behind it.
+    Redrive {
+        /// The event that takes its place; none if it is processed as it is.
+        edited: Option<Box<Event>>,
+    },
+    /// Continue without it: what waits behind it is processed.
     Skip,
     /// Drop it, and everything that waits behind it.
     Discard,
 }
 
+/// Why a dead letter is not resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ResolveError {
+    /// No dead letter has this id.
     #[error("dead letter {0} not found")]
     NotFound(u64),
+    /// The dead letter is resolved already, or is being redriven.
     #[error("dead letter {id} is already {status}")]
-    NotOpen { id: u64, status: &'static str },
+    NotOpen {
+        /// Its id.
+        id: u64,
+        /// Its status.
+        status: &'static str,
+    },
+    /// An earlier dead letter of the same key must be resolved first.
     #[error("dead letter {first} of the same key is earlier; resolve {first} first, then {id}")]
-    NotFirst { id: u64, first: u64 },
+    NotFirst {
+        /// The dead letter that was named.
+        id: u64,
+        /// The earlier one.
+        first: u64,
+    },
+    /// Events behind an earlier dead letter of the same key are being processed. The caller can
+    /// repeat the request.
     #[error("events behind an earlier dead letter of the same key are being processed; retry")]
     Resuming,
+    /// An earlier event or message of the same key waits for its next attempt. The number is the
+    /// dead letter's id.
     #[error(
         "something before dead letter {0} of the same key waits for its next attempt; resolve the \
          dead letter after that"
     )]
     Waiting(u64),
+    /// The plugin or sink of the dead letter is not loaded or configured. The text names it.
     #[error(
         "{0} is not loaded or configured, so it cannot process what waits for it; add it first"
     )]
     Unserved(String),
+    /// The edited event is not valid in the place of the original one.
     #[error("the edited event cannot replace dead letter {id}: {reason}")]
-    Edited { id: u64, reason: String },
+    Edited {
+        /// The dead letter's id.
+        id: u64,
+        /// What is wrong with the edited event.
+        reason: String,
+    },
+    /// The store failed, or the engine recovers or stops. The caller can repeat the request.
     #[error("the store does not answer: {0}")]
     Unavailable(String),
 }
 
 impl ResolveError {
+    /// The error for a refusal by the rules of parking.
     pub fn refused(letter: &DeadLetter, refusal: Refusal) -> Self {
         let id = letter.id.0;
         match refusal {
@@ -69,7 +102,7 @@ impl ResolveError {
     }
 }
 
-/// Asks the stage that owns a letter's key.
+/// Asks the stage that owns the dead letter's key.
 pub(crate) struct ResolveRequest {
     /// As the store has it.
     pub letter: DeadLetter,

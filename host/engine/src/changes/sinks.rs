@@ -6,13 +6,16 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::model::{SinkName, Timestamp};
 
-/// A sink that does not answer: its messages wait, and it is tried now and then.
+/// A sink that is down: its messages wait, and it gets single deliveries as probes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkDown {
+    /// The sink's name.
     pub sink: SinkName,
+    /// The wall-clock date since which it has not answered.
     pub since: Timestamp,
+    /// The wall-clock date before which it is not tried again.
     pub next_attempt_at: Timestamp,
-    /// What the last attempt met.
+    /// Why the last delivery failed.
     pub reason: String,
 }
 

@@ -53,21 +53,23 @@ pub use crate::changes::resolve::{Action, Resolution, ResolveError};
 pub use crate::changes::sinks::SinkDown;
 pub use crate::stages::shard::CallTotals;
 
-/// Events that may wait for their commit: about two commits' worth.
+/// Events that may wait for their commit: about as many as two commits write.
 const WAITING_EVENTS_MAX: usize = 32_768;
 /// An event that takes more than this counts as several, so that memory is bounded too.
 const WAITING_EVENT_BYTES: usize = 4_096;
-/// How long a sender waits for room before it is told to come back.
+/// How long a sender waits for room before it gets [`OfferError::Busy`].
 const ADMISSION_WAIT: Duration = Duration::from_millis(500);
 const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What the engine is made of.
 pub struct Parts {
+    /// The durable store. The engine is its only writer.
     pub store: Arc<dyn Store>,
     /// The plugins that are served from the start.
     pub handlers: Vec<Arc<dyn Handler>>,
-    /// And the candidates that serve a share of their keys from the start.
+    /// The candidates that serve a share of a plugin's keys from the start.
     pub canaries: Vec<Canary>,
+    /// Answers the questions of handlers.
     pub lookup: Arc<dyn Lookup>,
     /// The sinks that routes name.
     pub sinks: HashMap<SinkName, Sink>,
@@ -75,35 +77,42 @@ pub struct Parts {
     pub routes: BTreeMap<String, SinkName>,
     /// The wall clock. Nothing in the engine reads another.
     pub clock: Clock,
+    /// The limits.
     pub settings: Settings,
 }
 
 /// Every limit of the engine.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Threads that call handlers; 0 calls them on the engine's own task, as the simulator wants it.
+    /// Threads that call handlers. With 0, the engine calls them on its own task, as the
+    /// simulator needs it.
     pub shards: usize,
-    /// Attempts before an event or message becomes a dead letter.
+    /// Attempts before an event or message becomes a dead letter, the first included.
     pub attempts_max: u32,
+    /// The delay after the first failed attempt, before jitter. It doubles with each attempt.
     pub retry_delay_min: Duration,
+    /// The longest delay between two attempts, before jitter.
     pub retry_delay_max: Duration,
+    /// How long the engine waits for the answer to a question.
     pub lookup_timeout: Duration,
-    /// What the instances of one plugin may take of memory. Those used last stay; the
-    /// others are in the store, and are read again when something comes for them.
+    /// The bytes of memory that the instances of one plugin may take. Those used last stay in
+    /// memory; the others are read from the store when an event comes for them.
     pub instance_bytes_max: usize,
-    /// Timers that are kept in memory, the next ones; the others are in the store.
+    /// The number of timers in memory: those that are due next. The others are in the store.
     pub timers_in_memory_max: usize,
-    /// Events that a plugin takes from the log at once.
+    /// The most events that a dispatcher reads from the log at once.
     pub entries_read_max: usize,
+    /// How long completed data is kept.
     pub retention: Retention,
-    /// Events that the slowest plugin may be behind before offers are refused.
+    /// How many events the slowest plugin may be behind before offers are refused.
     pub backlog_max: u64,
-    /// Events, or messages, that may wait behind the dead letters of one key. What comes
-    /// then becomes a dead letter itself: else a key that nobody repairs fills the disk.
+    /// Events, or messages, that may wait behind the dead letters of one key. Further ones
+    /// become dead letters themselves: otherwise a key that no operator repairs fills the disk.
     pub waiting_max: u64,
-    /// A key whose next attempt is further away leaves memory and waits in the store.
+    /// A key whose next attempt is further away than this leaves memory and waits in the store.
     pub wait_in_memory_max: Duration,
-    /// How far from an event of a sender a decision may still make something. See [`Hops`].
+    /// The highest [`Hops`] of what a decision may make. A decision that would exceed it becomes
+    /// a dead letter.
     pub hops_max: u32,
 }
 
@@ -139,7 +148,7 @@ impl Default for Settings {
     }
 }
 
-/// The running engine. Cheap to clone; all clones are one engine.
+/// The handle on a running engine. It is cheap to clone, and all clones are one engine.
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
@@ -152,13 +161,13 @@ struct Shared {
     readiness: Arc<Readiness>,
     /// Bounds the events that wait for their commit.
     admission: Arc<Semaphore>,
-    /// The stages of this epoch; none between two lives and after the end.
+    /// The stages of this epoch; none between two epochs and after the end.
     epoch: Mutex<Option<Epoch>>,
     backlog: Arc<Backlog>,
     sinks: Arc<SinkStates>,
     lookups: Arc<Lookups>,
     stop: CancellationToken,
-    /// The time for an orderly end is over.
+    /// Cancelled when the time for an orderly end is over.
     cut_off: CancellationToken,
     ended: watch::Sender<Option<EngineEnd>>,
     comparison: Comparison,
@@ -171,26 +180,30 @@ struct Epoch {
     log: Arc<Tail<LogEntry>>,
     queues: Arc<Queues>,
     outboxes: Arc<Outboxes>,
-    /// Who resolves the dead letters of a plugin's keys, and of a sink's.
+    /// The stages that resolve dead letters: the dispatcher of each plugin, and the relay or
+    /// queue of each sink.
     plugins: Dispatchers,
     sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,
 }
 
+/// The current state of the engine, for people and metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// False while the engine recovers from a failed commit, and why.
+    /// An error with the reason while the engine does not accept events, because a commit failed
+    /// or it recovers.
     pub readiness: Result<(), String>,
     /// The last position in the log.
     pub head: Position,
+    /// The queues that have had messages, in the order of their names.
     pub queues: Vec<QueueStatus>,
-    /// Sinks that do not answer.
+    /// The sinks that are down.
     pub sinks_down: Vec<SinkDown>,
-    /// Lookups that do not answer.
+    /// The lookups that are down.
     pub lookups_down: Vec<LookupDown>,
-    /// Bytes of each sink's messages in memory, delivered ones not counted. Bounded: the others
-    /// are in the store alone.
+    /// The bytes of each sink's messages in memory that are not delivered. They are bounded: the
+    /// other messages are only in the store.
     pub outbox_bytes: BTreeMap<SinkName, usize>,
-    /// By plugin.
+    /// The calls that have ended since the host started, by plugin.
     pub calls: Vec<(PluginName, CallTotals)>,
 }
 
@@ -201,7 +214,7 @@ impl Engine {
     /// If the store cannot be read.
     ///
     /// # Panics
-    /// If a canary does not fit the plugin that it is of.
+    /// If a canary does not fit the plugin that serves.
     pub async fn start(parts: Parts) -> Result<Self, ReadError> {
         let desired_state = DesiredState::new(&parts.handlers);
         for canary in parts.canaries.iter().cloned() {
@@ -230,7 +243,8 @@ impl Engine {
         Ok(Self { shared })
     }
 
-    /// Appends events to the log. Returns when they are durable: one receipt for each, in order.
+    /// Appends events to the log. Returns when they are durable, with one receipt for each
+    /// event, in order. The events must be valid ([`Event::validate`]).
     ///
     /// # Errors
     /// See [`OfferError`].
@@ -277,11 +291,11 @@ impl Engine {
         Ok(receipts)
     }
 
-    /// Has a plugin served by this handler: a plugin that is not served yet, or another
-    /// version of one that is. Returns when the next event of each key goes to it; what
-    /// the version before has begun, it ends. A plugin that is new begins with the log's
-    /// first event, one that was here before goes on where it was. A canary beside the
-    /// version before is at its end.
+    /// Lets this handler serve its plugin: a plugin that is not served yet, or another version
+    /// of one that is. Returns when the next event of each key goes to the handler. Calls that
+    /// the version before has begun, it ends. A plugin that is new starts with the log's first
+    /// event; a plugin that was served before continues where it was, and `missed` says what
+    /// becomes of the events that came since. A canary of the plugin ends.
     ///
     /// # Errors
     /// See [`ServeError`].
@@ -290,8 +304,8 @@ impl Engine {
         self.made(change).await
     }
 
-    /// Takes a plugin out. Returns when what it has begun is decided and durable. Its
-    /// instances stay, and events wait for it.
+    /// Stops serving a plugin. Returns when the decisions of all calls that it has begun are
+    /// durable. Its instances stay in the store, and its later events wait for it.
     ///
     /// # Errors
     /// See [`ServeError`].
@@ -300,8 +314,8 @@ impl Engine {
         self.made(change).await
     }
 
-    /// Has a candidate serve a share of a plugin's keys, in the place of the canary before
-    /// it. While the share is the same, a key is decided by one of the two versions alone.
+    /// Lets a candidate serve a share of a plugin's keys. It replaces the canary before it.
+    /// While the share is the same, a key is decided by only one of the two versions.
     ///
     /// # Errors
     /// See [`ServeError`].
@@ -310,9 +324,9 @@ impl Engine {
         self.made(change).await
     }
 
-    /// Has the plugin's canary serve no more: the next event of each of its keys goes to
-    /// the version beside it. When this returns, all that the canary has decided is
-    /// durable, and so are the dead letters of what it failed at.
+    /// Ends the plugin's canary: the next event of each of its keys goes to the version that
+    /// serves. When this returns, all decisions of the canary are durable, and so are the dead
+    /// letters of what it failed at.
     ///
     /// # Errors
     /// See [`ServeError`].
@@ -329,6 +343,7 @@ impl Engine {
         }
     }
 
+    /// The current state of the engine. It asks every queue, and never reads the store.
     pub async fn status(&self) -> Status {
         let epoch = self.shared.epoch();
         let mut queues = Vec::new();
@@ -365,6 +380,6 @@ impl Shared {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // What the locks guard is replaced whole: a panic elsewhere leaves it usable.
+    // What a lock guards is always replaced as a whole, so it is usable after a panic elsewhere.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

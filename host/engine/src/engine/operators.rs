@@ -15,28 +15,47 @@ use crate::model::{
 };
 use crate::pure::identity;
 
-/// Why an instance is not cancelled or ended.
+/// Why an instance is not cancelled or ended. The texts name the plugin.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InstanceError {
+    /// The plugin is not loaded.
     #[error("plugin `{0}` is not loaded")]
     NotLoaded(String),
+    /// The plugin has no instances.
     #[error("plugin `{0}` has no instances: it is not a process manager")]
     Stateless(String),
+    /// The plugin has no instance with this key as its own key.
     #[error("{plugin} has no instance `{key}`")]
-    NotFound { plugin: String, key: String },
+    NotFound {
+        /// The plugin's name.
+        plugin: String,
+        /// The key that was given.
+        key: String,
+    },
+    /// The instance has completed, or was ended.
     #[error("instance `{key}` of {plugin} is already {status}")]
-    NotRunning { plugin: String, key: String, status: &'static str },
+    NotRunning {
+        /// The plugin's name.
+        plugin: String,
+        /// The instance's key.
+        key: String,
+        /// The instance's status.
+        status: &'static str,
+    },
+    /// The plugin does not subscribe to `sagabox.instance.cancelled`, so it cannot handle a
+    /// cancellation.
     #[error(
         "{0} does not subscribe to `sagabox.instance.cancelled`, so it cannot compensate; end the instance instead"
     )]
     NotSubscribed(String),
+    /// The event that carries the request was not accepted.
     #[error(transparent)]
     Offer(#[from] OfferError),
 }
 
 impl Engine {
-    /// Resolves a dead letter: tries it again, goes on without it, or drops it with
-    /// all that waits behind it. Returns when that is durable; trying again takes its time after.
+    /// Resolves a dead letter: redrives it, skips it, or discards it with all that waits behind
+    /// it. Returns when the request is durable. A redrive goes on after that.
     ///
     /// # Errors
     /// See [`ResolveError`].
@@ -72,7 +91,8 @@ impl Engine {
         durable.await.map_err(|_| unavailable(&self.interrupted()))
     }
 
-    /// Asks an instance to come to an end: its plugin gets an event, and may compensate.
+    /// Asks an instance to come to an end. Its plugin gets the event
+    /// `sagabox.instance.cancelled`, and may compensate. Returns when the event is durable.
     ///
     /// # Errors
     /// See [`InstanceError`].
@@ -86,8 +106,9 @@ impl Engine {
         self.tell(plugin, key, reserved::INSTANCE_CANCELLED, by, reason).await
     }
 
-    /// Ends an instance without asking its plugin: its timers are gone, what waits
-    /// behind its dead letters is dropped, and what comes for it is ignored.
+    /// Ends an instance without asking its plugin. Its timers are removed, what waits behind its
+    /// dead letters is dropped, and later events for it are ignored. Returns when the request is
+    /// durable.
     ///
     /// # Errors
     /// See [`InstanceError`].
@@ -133,7 +154,7 @@ impl Engine {
         }
         let now = (self.shared.parts.clock)();
         let event = Event {
-            // Asking twice at once, while the first waits for its turn, changes nothing.
+            // A second request that comes while the first waits for its turn changes nothing.
             id: identity::operator_event_id(event_type, plugin, key, instance.decided, now),
             source: identity::source(plugin),
             event_type: event_type.to_owned(),

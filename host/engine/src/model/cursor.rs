@@ -1,4 +1,4 @@
-//! How far a reader has come, when it finishes out of order.
+//! How far a reader has read, if it finishes out of order.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,24 +8,32 @@ use serde::{Deserialize, Serialize};
 /// Plugins read the log with it (in positions), sinks their outbox (in sequences).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
+    /// The place up to which everything is done; zero if nothing is. It is a position for a
+    /// plugin, and a sequence for a sink.
     pub settled: u64,
-    /// Done beyond `settled`: disjoint, ascending, and not adjacent to each other or to `settled`.
+    /// Places after `settled` that are done: disjoint, ascending, and not adjacent to each other
+    /// or to `settled`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ahead: Vec<Span>,
-    /// Events that several instances get and that some of them have: those who have.
-    /// Ascending by position.
+    /// Events that reach several instances and that only some of these have decided: the
+    /// position, and the keys of the instances that have. Ascending by position. Always empty
+    /// for a sink.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partly: Vec<(u64, Vec<super::Key>)>,
 }
 
-/// `first..=last`.
+/// The places from `first` to `last`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
+    /// The first place of the span.
     pub first: u64,
+    /// The last place of the span.
     pub last: u64,
 }
 
 impl Cursor {
+    /// Whether a place is done: up to `settled`, or in `ahead`. A place in `partly` alone is
+    /// not.
     #[must_use]
     pub fn contains(&self, place: u64) -> bool {
         place <= self.settled
@@ -50,9 +58,9 @@ impl Cursor {
     }
 }
 
-/// What became of what a reader has read, in total. Committed together with the
-/// cursor, so that the sums always add up (guarantee 7). Held, parked and dead
-/// things are not counted here: they are rows, and are counted where they lie.
+/// What became of what a reader has read, in total. It is committed together with the cursor, so
+/// that the sums always add up (guarantee 7). Held events, parked events and dead letters are
+/// not counted here: each is a row, and the store counts the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Plugins: deliveries to handle, that is one for each event and instance that it
@@ -64,25 +72,28 @@ pub struct Counters {
     pub ignored_absent: u64,
     /// Ignored because the instance had been started already.
     pub ignored_started: u64,
-    /// Ignored because the instance is complete.
+    /// Ignored because the instance had completed, or an operator had ended it.
     pub ignored_completed: u64,
-    /// Ignored because nobody claimed the key while the event was held.
+    /// Ignored because no instance claimed the key while the event was held.
     pub ignored_unclaimed: u64,
-    /// Fired timers that had been replaced or cancelled meanwhile.
+    /// Fired timers that a decision had replaced or cancelled before the turn of their event
+    /// came.
     pub ignored_superseded: u64,
-    /// Ignored because they came while the plugin was away, and it is configured so.
+    /// Ignored because they came while the plugin was not loaded, and it is configured to ignore
+    /// them.
     #[serde(default)]
     pub ignored_missed: u64,
     /// Skipped or discarded by an operator.
     #[serde(default)]
     pub discarded: u64,
-    /// Dead letters without a key that were redriven: they went to the log anew, and are
-    /// received once more from there.
+    /// Dead letters without a key that were redriven: their events were appended to the log
+    /// again, and the plugin receives them once more from there.
     #[serde(default)]
     pub requeued: u64,
 }
 
 impl Counters {
+    /// The sum over all reasons for which events were ignored.
     #[must_use]
     pub fn ignored(&self) -> u64 {
         self.ignored_absent

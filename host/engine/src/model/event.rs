@@ -3,8 +3,8 @@
 //! Source of the rules: CloudEvents specification 1.0.2, sections "Context
 //! Attributes" and "Type System", and the JSON Event Format 1.0.2.
 //!
-//! The data is kept byte for byte, and written into JSON and read from it again byte for
-//! byte: nothing here builds values from it.
+//! The data is kept byte for byte, and is written into JSON and read from it byte for byte: this
+//! file never builds values from it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -26,20 +26,32 @@ const ATTRIBUTE_BYTES_MAX: usize = 4096;
 const EXTENSIONS_MAX: usize = 64;
 const TOO_MANY: &str = "an event can have at most 64 extension attributes";
 
-/// A fact. Cheap to share in an `Arc`; never changed after it was accepted.
+/// A fact: a CloudEvents 1.0 event. The host never changes an event that it has accepted, and
+/// shares it in an `Arc`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
+    /// Identifies the event together with `source`: a second event with the same pair is a
+    /// duplicate. Never empty.
     pub id: String,
+    /// The context in which the event happened: a URI reference (RFC 3986). Never empty. It is
+    /// `/sagabox/<plugin>` for what a plugin sends.
     pub source: String,
+    /// The CloudEvents attribute `type`, which subscriptions and routes name. Never empty.
     pub event_type: String,
+    /// What the event is about; it names the event's stream. None if the sender gave none, never
+    /// empty.
     pub subject: Option<String>,
     /// RFC 3339, as the sender wrote it.
     pub time: Option<String>,
+    /// The media type of `data` (RFC 2045); none means JSON.
     pub datacontenttype: Option<String>,
+    /// The URI of a schema that `data` follows. The host passes it on and never reads the
+    /// schema.
     pub dataschema: Option<String>,
-    /// Name and canonical string form of the value.
+    /// Extension attributes: the name, and the value in its canonical string form. At most 64,
+    /// each name once.
     pub extensions: Vec<(String, String)>,
-    /// Byte for byte as it came. Empty if there is none.
+    /// The payload, byte for byte as it came. Empty if there is none.
     pub data: Bytes,
 }
 
@@ -47,11 +59,15 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("attribute `{attribute}`: {reason}")]
 pub struct EventError {
+    /// The name of the attribute at fault, as in the JSON format. It is `data` if the text is no
+    /// event.
     pub attribute: String,
+    /// What is wrong with the attribute, for people. Values in it are shortened and escaped.
     pub reason: String,
 }
 
 impl EventError {
+    /// The error for one attribute.
     pub fn new(attribute: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { attribute: attribute.into(), reason: reason.into() }
     }
@@ -70,21 +86,24 @@ impl Event {
         attribute::is_json(self.content_type())
     }
 
-    /// The subject whose stream the event belongs to. What the host has for one plugin alone
-    /// (fired timers, redriven events, what operators ask of instances) is in no stream: a
-    /// redriven event stands in it where it came first.
+    /// The subject whose stream the event belongs to; none if the event is in no stream. That is
+    /// so for events without a subject and for those that the host made for one plugin: fired
+    /// timers, redriven events, and what operators request of instances. A redriven event is in
+    /// the stream where it came first.
     #[must_use]
     pub fn stream(&self) -> Option<&str> {
         let addressed = self.extension(reserved::EXTENSION_PLUGIN).is_some();
         self.subject.as_deref().filter(|_| !addressed)
     }
 
+    /// The value of an extension attribute; none if it is not set.
     #[must_use]
     pub fn extension(&self, name: &str) -> Option<&str> {
         self.extensions.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// A context attribute or extension by its name; none if it is not set.
+    /// A context attribute or extension by its name; none if it is not set. `specversion` is
+    /// always `1.0`.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&str> {
         match name {
@@ -100,7 +119,8 @@ impl Event {
         }
     }
 
-    /// Checks what the specification demands of the attributes.
+    /// Checks the rules of the specification for all attributes, and the host's limits: 4,096
+    /// bytes for each value and 64 extension attributes. It does not check `data`.
     ///
     /// # Errors
     /// Names the first attribute at fault.
@@ -137,7 +157,8 @@ impl Event {
                 return Err(EventError::new(name, TWICE));
             }
             bounded(name, value)?;
-            // Those of the host name instances by their keys, and a key is what data says.
+            // The host's own extensions carry keys of instances, which come from data and may
+            // have any character.
             if !name.starts_with(reserved::EXTENSIONS) {
                 attribute::text(value).map_err(|reason| EventError::new(name, reason))?;
             }
@@ -148,7 +169,7 @@ impl Event {
     /// Reads the JSON event format and validates it.
     ///
     /// # Errors
-    /// Names the attribute at fault; `data` for JSON that is no event at all.
+    /// Names the attribute at fault, or `data` for a text that is not a JSON object.
     pub fn from_json(json: &[u8]) -> Result<Self, EventError> {
         let event = Self::read(json)?;
         event.validate()?;
@@ -171,7 +192,7 @@ impl Event {
     /// The JSON event format, on one line unless the data itself has line breaks.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // Without this the text would be copied at every doubling.
+        // Reserved at once, because a string that grows is copied at every doubling.
         let extensions = self.extensions.iter().map(|(name, value)| name.len() + value.len() + 6);
         let data = self.data.len() * 4 / 3 + extensions.sum::<usize>();
         let mut json = String::with_capacity(ATTRIBUTES_BYTES + data);
@@ -206,7 +227,7 @@ impl Event {
         json
     }
 
-    /// As `data` if that says the same bytes when it is read again, otherwise as `data_base64`.
+    /// As `data` if a reader gets the same bytes from that, otherwise as `data_base64`.
     fn write_data(&self, json: &mut String) {
         if self.is_json() {
             if let Some(data) = json::embeddable(&self.data) {
@@ -224,7 +245,7 @@ impl Event {
         json.push('"');
     }
 
-    /// Reads the object that comes next.
+    /// Reads the object that comes next in the text.
     fn scan(scanner: &mut Scanner) -> Result<Self, EventError> {
         if !scanner.enter_object() {
             let error = scanner.error("expected an object with the attributes of a CloudEvent");
@@ -243,7 +264,7 @@ impl Event {
     }
 }
 
-/// What an event's JSON usually needs besides its data and extensions.
+/// The bytes that an event's JSON usually takes besides its data and extensions.
 const ATTRIBUTES_BYTES: usize = 384;
 
 const TWICE: &str = "is given more than once";
@@ -260,7 +281,7 @@ fn not_an_event(error: SyntaxError) -> EventError {
     EventError::new("data", format!("not a CloudEvent in JSON: {error}"))
 }
 
-/// The members that an event's JSON has, as far as it has been read.
+/// The members of an event's JSON that have been read so far.
 #[derive(Default)]
 struct Read<'t> {
     /// One bit for each of [`MEMBERS`].
@@ -269,11 +290,11 @@ struct Read<'t> {
     data: Option<&'t str>,
     data_base64: Option<String>,
     extensions: Vec<(String, String)>,
-    /// Extensions that were given as `null`, and are unset by that.
+    /// Extensions that the sender gave as `null`, which means that they are not set.
     unset: Vec<String>,
 }
 
-/// Members that are no extensions. The attributes come first, in the order of `Read::texts`.
+/// Members that are not extensions. The attributes come first, in the order of `Read::texts`.
 const MEMBERS: [&str; 10] = [
     "id",
     "source",
@@ -288,8 +309,9 @@ const MEMBERS: [&str; 10] = [
 ];
 
 impl<'t> Read<'t> {
-    /// JSON leaves open which of two members with one name counts, and readers would
-    /// differ: so each stands once, and `null`, which unsets an attribute, is one as well.
+    /// JSON does not say which of two members with one name counts, and readers differ. So each
+    /// name may stand once. A member with the value `null`, which means that the attribute is
+    /// not set, counts too.
     fn member(&mut self, name: &str, value: &'t str) -> Result<(), EventError> {
         let Some(index) = MEMBERS.iter().position(|member| *member == name) else {
             return self.extension(name, value);
@@ -315,7 +337,7 @@ impl<'t> Read<'t> {
             return Err(EventError::new(name, TWICE));
         }
         match extension_value(name, value)? {
-            // That it is not there twice is checked with the names.
+            // `validate` refuses a name that stands twice.
             Some(value) => self.extensions.push((name.to_owned(), value)),
             None if self.extensions.iter().any(|(known, _)| known == name) => {
                 return Err(EventError::new(name, TWICE));
@@ -369,7 +391,8 @@ impl<'t> Read<'t> {
     }
 }
 
-/// JSON data is kept as it was written. Of other media types a JSON string carries the text itself.
+/// JSON data is kept as it was written. For another media type, a JSON string carries the text
+/// itself.
 fn data_bytes(event: &Event, value: &str) -> Result<Bytes, EventError> {
     if event.is_json() || !value.starts_with('"') {
         return Ok(Bytes::copy_from_slice(value.as_bytes()));
@@ -407,7 +430,7 @@ fn extension_value(name: &str, value: &str) -> Result<Option<String>, EventError
     }
 }
 
-/// Within other JSON. The event is not validated.
+/// Reads an event that is part of another JSON text, without validating it.
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
@@ -415,7 +438,7 @@ impl<'de> Deserialize<'de> for Event {
     }
 }
 
-/// Within other JSON, as [`Event::to_json`] has it.
+/// Writes the event as part of another JSON text, in the form of [`Event::to_json`].
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let raw = RawValue::from_string(self.to_json()).map_err(serde::ser::Error::custom)?;
@@ -423,24 +446,31 @@ impl Serialize for Event {
     }
 }
 
-/// Why a text is no batch of events.
+/// Why a text is not a batch of events.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BatchError {
+    /// The text is not JSON, or not an array.
     #[error(transparent)]
     NotJson(#[from] SyntaxError),
-    /// `index` counts from 0.
+    /// An element of the array is not an event.
     #[error("event {index} of the batch: {error}")]
-    Event { index: usize, error: EventError },
+    Event {
+        /// The place of the element in the array, counting from 0.
+        index: usize,
+        /// What is wrong with it.
+        error: EventError,
+    },
 }
 
-/// The events of a batch in JSON, not validated.
+/// Reads a batch: a JSON array of events (JSON Event Format 1.0.2, section "JSON Batch Format").
+/// It does not validate the events.
 ///
 /// # Errors
 /// See [`BatchError`].
 pub fn read_batch(json: &[u8]) -> Result<Vec<Event>, BatchError> {
     let text = match std::str::from_utf8(json) {
         Ok(text) => text,
-        // Names the place of what is not UTF-8.
+        // `check` names the first byte that is not UTF-8.
         Err(_) => json::check(json)?,
     };
     let mut scanner = Scanner::new(text);
@@ -453,7 +483,8 @@ pub fn read_batch(json: &[u8]) -> Result<Vec<Event>, BatchError> {
         match Event::scan(&mut scanner) {
             Ok(event) => events.push(event),
             Err(error) => {
-                // What is not JSON at all is said first.
+                // An error of syntax anywhere in the text is reported before an error of this
+                // event.
                 json::check(json)?;
                 return Err(BatchError::Event { index: events.len(), error });
             }

@@ -1,24 +1,26 @@
-//! How far an event is from the outside.
+//! How many steps an event is away from an event of a sender.
 //!
-//! The store keeps it beside the event, not in it: no sender can set it, and no
-//! receiver sees it. It tells the host's own events from those of senders, whatever
-//! their ids say, and it ends plugins that answer each other without end.
+//! The store keeps the number beside the event, not in it, so no sender can set it and no
+//! receiver sees it. The number tells the host's own events from events of senders, whatever
+//! their ids are. It also stops plugins that answer each other in an endless loop.
 
 use serde::{Deserialize, Serialize};
 
-/// What each doubling of the number of things that a decision makes counts: with a
-/// limit of 100, all that follows from one event of a sender stays below some 30 million
-/// things, while a decision with 1,000 messages may be answered by another such decision.
+/// The steps that a decision adds for each doubling of the number of things that it makes. With
+/// a limit of 100, all that follows from one event of a sender stays below some 30 million
+/// things, and a decision with 1,000 messages may still be answered by another such decision.
 const DOUBLING: u32 = 4;
 
-/// The steps from an event of a sender to this event or message. Zero: a sender sent it.
+/// The steps from an event of a sender to this event or message. Zero: it is the sender's event
+/// itself.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(transparent)]
 pub struct Hops(pub u32);
 
-/// Who made an event. Their identities never meet.
+/// Who made an event. It is part of the event's identity, so an event of the host is never a
+/// duplicate of a sender's event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
     /// A sender.
@@ -28,10 +30,12 @@ pub enum Origin {
 }
 
 impl Hops {
+    /// An event that a sender sent.
     pub const OUTSIDE: Self = Self(0);
-    /// The host made it, and no event is its cause: a chain begins here.
+    /// An event that the host made without an event as its cause, such as an operator's request.
     pub const FIRST: Self = Self(1);
 
+    /// Who made the event with these hops.
     #[must_use]
     pub fn origin(self) -> Origin {
         match self {
@@ -40,7 +44,7 @@ impl Hops {
         }
     }
 
-    /// Of each of the `made` things that one decision about this event makes: one step
+    /// The hops of each of the `made` things that one decision about this event makes: one step
     /// more, and [`DOUBLING`] steps for each doubling of their number.
     #[must_use]
     pub fn after(self, made: usize) -> Self {

@@ -1,4 +1,5 @@
-//! Identifiers. Each is a type of its own, so that none is taken for another.
+//! Identifiers. Each has a type of its own, so that code which passes one id in the place of
+//! another does not compile.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,11 +15,14 @@ macro_rules! name {
         pub struct $type(Arc<str>);
 
         impl $type {
+            /// Takes any text. The text is checked where it enters the host: in the manifest,
+            /// the configuration or the event.
             #[must_use]
             pub fn new(name: impl Into<Arc<str>>) -> Self {
                 Self(name.into())
             }
 
+            /// The text of the name.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -52,7 +56,7 @@ macro_rules! name {
 }
 
 name! {
-    /// The name in a plugin's manifest; unique on a host and part of every message id.
+    /// The name in a plugin's manifest. It is unique on a host, and part of every message id.
     PluginName
 }
 name! {
@@ -82,6 +86,7 @@ macro_rules! number {
         pub struct $type(pub u64);
 
         impl $type {
+            /// The number that comes directly after this one.
             #[must_use]
             pub fn next(self) -> Self {
                 Self(self.0 + 1)
@@ -105,8 +110,8 @@ number! {
     Sequence
 }
 
-/// Milliseconds on the clock by which retention measures age: it runs with the host, and
-/// is never set. Its points are no dates.
+/// Milliseconds on the age clock, by which retention measures how old data is. The clock runs
+/// while the host runs, and nothing sets it. Its values are no dates.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -114,16 +119,19 @@ number! {
 pub struct AgeTime(pub u64);
 
 impl AgeTime {
+    /// This time plus a duration; at most [`Timestamp::MAX`].
     #[must_use]
     pub fn after(self, time: Duration) -> Self {
         Self(Timestamp(self.0).after(time).0)
     }
 
+    /// This time minus a duration; at least zero.
     #[must_use]
     pub fn before(self, time: Duration) -> Self {
         Self(Timestamp(self.0).before(time).0)
     }
 
+    /// Time from `earlier` to `self`; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Timestamp(self.0).since(Timestamp(earlier.0))
@@ -138,15 +146,17 @@ impl AgeTime {
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// The latest time there is: "never".
+    /// The latest time that a [`Timestamp`] can have. It stands for "never".
     pub const MAX: Self = Self(i64::MAX as u64);
 
+    /// This time plus a delay; at most [`Timestamp::MAX`].
     #[must_use]
     pub fn after(self, delay: Duration) -> Self {
         let millis = u64::try_from(delay.as_millis()).unwrap_or(Self::MAX.0);
         Self(self.0.saturating_add(millis).min(Self::MAX.0))
     }
 
+    /// This time minus a delay; at least zero, which is 1970-01-01.
     #[must_use]
     pub fn before(self, delay: Duration) -> Self {
         let millis = u64::try_from(delay.as_millis()).unwrap_or(Self::MAX.0);

@@ -5,43 +5,54 @@ use serde::{Deserialize, Serialize};
 
 use super::{Key, Position, Timestamp};
 
-/// What each decision writes of an instance. Its claims and timers are rows of their own:
-/// a decision writes those that it changes, however many there are.
+/// The part of an instance that every decision writes. Claims and timers are rows of their own:
+/// a decision writes only those that it changes, however many there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
     /// The correlation key that started it: its identity within the plugin.
     pub key: Key,
+    /// Whether the process runs, completed, or was ended.
     pub status: InstanceStatus,
-    /// The event that it began with: tells it from an earlier instance of the same key.
+    /// The position of the event with which it began. It tells the instance from an earlier one
+    /// of the same key.
     pub started: Position,
-    /// None only if the plugin never returned one.
+    /// The current state; none if no decision of the instance returned one.
     pub state: Option<State>,
-    /// The event of the latest decision: where the history of decisions begins.
+    /// The position of the event of the latest decision, from which the chain of decision
+    /// records starts ([`super::DecisionRecord::previous`]).
     pub decided: Position,
-    /// The highest position that it has decided. The latest may be lower: a held event is
-    /// decided after the one that claimed its key.
+    /// The highest position that it has decided. `decided` may be lower, because a held event is
+    /// decided after the event that claimed its key.
     pub place: Position,
-    /// Decisions so far.
+    /// The number of its decisions so far.
     pub version: u64,
+    /// The wall-clock date of its first decision.
     pub started_at: Timestamp,
+    /// The wall-clock date of its latest change.
     pub updated_at: Timestamp,
 }
 
+/// Whether an instance still runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InstanceStatus {
+    /// It has begun, and handles events.
     Running,
+    /// Its own decision completed it. It handles no more events but that one of its commands
+    /// could not be delivered, whose decision may make it run again.
     Completed,
-    /// Ended by an operator.
+    /// An operator ended it, without asking its plugin. It handles no more events.
     Ended,
 }
 
 impl InstanceStatus {
+    /// Whether it is [`Self::Running`].
     #[must_use]
     pub fn is_running(self) -> bool {
         self == Self::Running
     }
 
+    /// The name in JSON, in the database and on pages.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -52,16 +63,22 @@ impl InstanceStatus {
     }
 }
 
+/// The state of an instance as a plugin returned it. The host keeps the bytes and never
+/// interprets them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     /// The `state-version` of the manifest that wrote it.
     pub version: u32,
+    /// The bytes of the state.
     pub data: Bytes,
 }
 
+/// A timer that an instance has set and that its handler has not decided yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timer {
+    /// The date at which it fires, not before.
     pub due: Timestamp,
-    /// The event whose decision set it: tells a timer from the one it replaced.
+    /// The position of the event whose decision set it. It tells the timer from one that it
+    /// replaced.
     pub set_by: Position,
 }

@@ -1,4 +1,4 @@
-//! Leases: how a worker takes messages of a queue, and what it hears of them.
+//! Leases: how a worker takes messages from a queue, and what the queue answers about them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,47 +7,58 @@ use thiserror::Error;
 
 use super::{Message, MessageId, Timestamp};
 
+/// A worker's request for messages of a queue.
 #[derive(Clone, Debug)]
 pub struct LeaseRequest {
+    /// The most messages that the lease holds.
     pub max: usize,
-    /// How long to wait for a first message.
+    /// How long to wait for a first message if the queue is empty.
     pub wait: Duration,
-    /// For how long the messages are the worker's; then they are given to another.
+    /// How long the lease lasts. Messages that are not acknowledged by then are leased to other
+    /// workers.
     pub duration: Duration,
 }
 
+/// The messages that one worker may work on until a date.
 #[derive(Clone, Debug)]
 pub struct Lease {
+    /// Names the lease in calls about it.
     pub id: LeaseId,
+    /// The date at which the lease ends, unless the worker extends it.
     pub expires_at: Timestamp,
-    /// In order. Messages of one ordering key are with one worker at a time.
+    /// The messages, in order; empty if none came within the wait. At any time, one worker has
+    /// all leased messages of an ordering key.
     pub messages: Vec<Leased>,
 }
 
-/// Never used again, also not by a later run of the host.
+/// The id of a lease. The host never gives the same id twice, also not after a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LeaseId(pub u64);
 
+/// A message of a lease.
 #[derive(Clone, Debug)]
 pub struct Leased {
+    /// The message.
     pub message: Arc<Message>,
-    /// Counts from 1.
+    /// The number of this delivery of the message, counting from 1.
     pub attempt: u32,
 }
 
 /// Which messages of a lease a call is about.
 #[derive(Clone, Debug)]
 pub enum Selection {
+    /// All that the lease still holds.
     All,
+    /// Those with these ids.
     Ids(Vec<MessageId>),
 }
 
-/// What became of a call about a lease.
+/// What a call about a lease has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaseReport {
-    /// How many messages the call settled, or gave back.
+    /// How many messages the call acknowledged, or gave back.
     pub done: usize,
-    /// How many an earlier call had settled, or given back, in the same way.
+    /// How many messages an earlier call had acknowledged, or given back, in the same way.
     pub already: usize,
     /// Named ids of messages that left the lease in another way: given back instead of
     /// acknowledged, or the other way round.
@@ -56,33 +67,49 @@ pub struct LeaseReport {
     pub unknown: Vec<MessageId>,
 }
 
+/// Why a queue did not do what a worker asked.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum QueueError {
+    /// The lease is not known: it ended long ago, or the host restarted since.
     #[error(
         "lease {0} not found: it ended long ago, or the host restarted; its messages that \
          were not acknowledged are delivered again"
     )]
     NoSuchLease(u64),
-    /// It is over, and not as the call wants it.
+    /// The lease has ended in another way than the call asks for.
     #[error(
         "lease {lease} has ended: of its messages, {acknowledged} were acknowledged, {given_back} \
          given back, and {expired} expired; messages that were not acknowledged are delivered again"
     )]
-    Ended { lease: u64, acknowledged: usize, given_back: usize, expired: usize },
+    Ended {
+        /// The lease's id.
+        lease: u64,
+        /// How many of its messages were acknowledged.
+        acknowledged: usize,
+        /// How many of its messages were given back.
+        given_back: usize,
+        /// How many of its messages were neither when the lease expired.
+        expired: usize,
+    },
     /// Too many requests wait for messages of this queue already.
     #[error("too many requests already wait for messages of this queue; retry later")]
     Busy,
+    /// The store did not write the acknowledgement, or the engine recovers. The worker can
+    /// repeat the call.
     #[error("the store does not accept acknowledgements: {0}")]
     Unavailable(String),
+    /// The host is shutting down.
     #[error("the host is shutting down")]
     Stopping,
 }
 
-/// A queue of the host, as it stands.
+/// The current number of messages of a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueStatus {
     /// The message type, which is the queue's name.
     pub queue: String,
+    /// Messages that no worker has leased, those that wait behind others of their key included.
     pub ready: usize,
+    /// Messages that workers have leased.
     pub leased: usize,
 }

@@ -1,4 +1,5 @@
-//! What a plugin says of itself.
+//! What a plugin says of itself. The host reads it when it loads the plugin, and refuses a
+//! manifest that breaks a rule of the plugin interface (`wit/`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,12 +9,17 @@ use serde::{Deserialize, Serialize};
 
 use super::PluginName;
 
+/// The part that a plugin plays. A plugin keeps its role in all versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
+    /// Decides commands for one event at a time, without state.
     Saga,
+    /// Decides commands, events, timers and the next state of an instance.
     ProcessManager,
+    /// Decides commands and events, without state.
     Reactor,
+    /// Turns internal events into external ones, without state.
     Enricher,
 }
 
@@ -24,6 +30,7 @@ impl Role {
         self == Self::ProcessManager
     }
 
+    /// The name in JSON, in the database and on pages.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -35,35 +42,53 @@ impl Role {
     }
 }
 
+/// The manifest of one plugin. See `wit/` for the rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
+    /// Lower-case letters, digits and `-`. It never changes between versions, because it is part
+    /// of every message id.
     pub name: PluginName,
+    /// The role, which follows from the component's world.
     pub role: Role,
-    /// Semantic version.
+    /// The semantic version of the plugin.
     pub version: Arc<str>,
+    /// One line for people.
     pub description: String,
+    /// What the plugin handles: at most one subscription for each event type.
     pub subscriptions: Vec<Subscription>,
+    /// The types of commands that it may send. A decision with another type is a failure.
     pub commands: BTreeSet<String>,
+    /// The types of events that it may emit. A decision with another type is a failure.
     pub events: BTreeSet<String>,
+    /// The names of the lookups that it may ask.
     pub lookups: BTreeSet<String>,
+    /// Whether it may ask for streams of the log.
     pub streams: bool,
+    /// The version of the state that it writes, counting from 1; 0 for roles without state.
     pub state_version: u32,
 }
 
 impl Manifest {
-    /// In whatever order they are written, they mean the same.
+    /// The subscriptions by event type. Two manifests with equal maps subscribe to the same, in
+    /// whatever order they list it.
     #[must_use]
     pub fn subscriptions_by_type(&self) -> BTreeMap<&str, &Subscription> {
         self.subscriptions.iter().map(|s| (s.event_type.as_str(), s)).collect()
     }
 }
 
+/// An event type that the plugin handles, and the rule that finds the correlation key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
+    /// The event type, compared exactly.
     #[serde(rename = "type")]
     pub event_type: String,
+    /// Where the correlation key of such an event is found.
     pub key: Correlation,
+    /// What the event may do to an instance. Roles without instances have [`Effect::Handle`].
     pub effect: Effect,
+    /// What becomes of the event if its key has no instance. It counts for [`Effect::Handle`]
+    /// only.
     pub absent: Absent,
 }
 
@@ -71,19 +96,25 @@ pub struct Subscription {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Correlation {
+    /// In the attribute `subject`.
     Subject,
+    /// In the context attribute or extension of this name.
     Attribute(String),
-    /// RFC 6901, into JSON data. An array names every key in it.
+    /// At this JSON Pointer (RFC 6901) in the JSON data. An array names every key in it.
     Pointer(String),
-    /// A reserved event, made for one instance.
+    /// In the extension attributes of a reserved event, which the host made for one instance.
     Instance,
 }
 
+/// What an event may do to an instance of a process manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Effect {
+    /// It starts the instance of its key. An instance that exists ignores it.
     Start,
+    /// It starts the instance of its key, or reaches it if it exists.
     StartOrHandle,
+    /// It reaches every instance that has claimed its key.
     Handle,
 }
 
@@ -91,7 +122,11 @@ pub enum Effect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Absent {
+    /// It is ignored, and counted.
     Ignore,
+    /// It is held for so long, and reaches each instance that claims its key in that time. If
+    /// none does, it is ignored, and counted.
     Hold(Duration),
+    /// It becomes a dead letter.
     Fail,
 }

@@ -1,4 +1,4 @@
-//! The vocabulary as types. Pure: knows no clock, no store and no transport.
+//! The vocabulary as types. Pure: these types know no clock, no store and no transport.
 
 pub mod attribute;
 mod cursor;

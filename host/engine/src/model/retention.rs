@@ -1,17 +1,19 @@
-//! How long things are kept.
+//! How long data is kept.
 
 use std::time::Duration;
 
-/// How long what is done with is kept. None: for ever.
+/// How long completed data is kept. None: for ever. Ages are measured on the age clock
+/// ([`super::AgeTime`]), so a wall clock that jumps removes nothing early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// For so long an event with the (source, id) of another is recognised as its duplicate.
+    /// How long an event with the (source, id) of an earlier one is recognised as its duplicate.
     pub duplicates: Option<Duration>,
     /// Events, decisions, delivered messages and resolved dead letters.
     pub history: Option<Duration>,
-    /// Instances that are completed or ended; so long are late events recognised as such.
+    /// Instances that are completed or ended. For as long, late events for them are counted as
+    /// such.
     pub finished: Option<Duration>,
-    /// How often somebody looks for what is too old.
+    /// The pause between two passes of the housekeeping stage.
     pub interval: Duration,
 }
 

@@ -1,15 +1,16 @@
-//! Pure: about how much memory values take, for limits in bytes. Text and data count with
-//! their length; what is around them counts as a constant. Data that is shared counts for
-//! each who holds it.
+//! Pure: about how much memory values take, for limits in bytes. Texts and data count with their
+//! length, and each value with a constant for the rest. Shared data counts once for each value
+//! that shares it.
 
 use super::{
     Answer, AnswerValue, Decision, Event, Key, KeyChange, Outgoing, Question, TimerChange,
 };
 
-/// A struct with its allocations.
+/// For one struct and the overhead of its allocations.
 const VALUE_BYTES: usize = 256;
 
 impl Event {
+    /// About how many bytes of memory the event takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let optional = [&self.subject, &self.time, &self.datacontenttype, &self.dataschema];
@@ -25,6 +26,7 @@ impl Event {
 }
 
 impl Decision {
+    /// About how many bytes of memory the decision takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let timer = |change: &TimerChange| match change {
@@ -54,6 +56,7 @@ impl Outgoing {
 }
 
 impl Answer {
+    /// About how many bytes of memory the answer takes, the events of a stream included.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let question = match &self.question {

@@ -1,13 +1,13 @@
 //! Pure: how old things are, for retention.
 //!
-//! The wall clock may be set at any time, and what is received meanwhile has a wrong date for ever.
-//! So age is not read off dates. A *mark* notes how far the log had come at a point of the *age
-//! clock*, which runs with monotonic time. Everything up to the position of a mark is at least as
-//! old as the mark, whatever the wall clock says. Setting the wall clock while a host runs makes
-//! nothing older or younger.
+//! The wall clock may be set at any time, and what is received while it is wrong keeps a wrong
+//! date. So age is not computed from dates. A *mark* notes the end of the log at a time of the
+//! *age clock*, which runs with monotonic time. Everything up to the position of a mark is at
+//! least as old as the mark, whatever the wall clock says. Setting the wall clock while a host
+//! runs makes nothing older or younger.
 //!
-//! Monotonic time does not tell how long no host ran. Only the wall clock does. That time counts
-//! when the wall clock has stood by it for as long as the gap, but for at least ten minutes and at
+//! Monotonic time does not tell how long no host ran; only the wall clock does. That time counts
+//! once the wall clock has shown it for as long as the gap, but for at least ten minutes and at
 //! most an hour. A wall clock that is wrong at start-up is usually corrected sooner.
 
 use std::collections::BTreeMap;
@@ -19,44 +19,45 @@ use crate::pure::monotonic::Instant;
 
 /// The wall clock drifts, and is read a moment after the monotonic clock.
 const DRIFT_MAX: i64 = 1_000;
-/// How long the wall clock must stand by a gap.
+/// How long the wall clock must show a gap before the gap counts.
 const BELIEVED_AFTER_MIN: Duration = Duration::from_secs(10 * 60);
 const BELIEVED_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
-/// Marks are this part of the shortest retention apart: things stay that much longer.
+/// The distance between marks is this part of the shortest retention. Data stays that much
+/// longer.
 const MARKS_PER_RETENTION: u32 = 64;
 
-/// What is how old.
+/// Tells which positions and dates are older than an age.
 #[derive(Debug)]
 pub(crate) struct Ages {
     clock: AgeClock,
     marks: BTreeMap<AgeTime, (Position, Timestamp)>,
-    /// Stored, and of no use any more.
+    /// Marks that are in the store and are no longer needed.
     useless: Vec<AgeTime>,
     spacing: Duration,
-    /// The longest time for which something is kept: older marks than that are of no use.
+    /// The longest retention. Marks that are older are not needed.
     kept: Duration,
 }
 
 #[derive(Debug)]
 struct AgeClock {
     at: AgeTime,
-    /// When the clocks were read last, and what the wall clock said.
+    /// When both clocks were read last, and what the wall clock said.
     read: Instant,
     wall: Timestamp,
     down: Option<Down>,
 }
 
-/// For how long no host ran, as the wall clock says.
+/// How long no host ran, according to the wall clock.
 #[derive(Clone, Copy, Debug)]
 struct Down {
     gap: i64,
-    /// When it began, and since when the wall clock says so.
+    /// When the gap began, and since when the wall clock shows it.
     after: AgeTime,
     since: Instant,
 }
 
 impl Ages {
-    /// Goes on from the marks that the last host left. `kept`: for how long things are kept.
+    /// Continues from the marks that the last host left. `kept` are the retention periods.
     pub(crate) fn new(
         marks: &[AgeMark],
         kept: impl IntoIterator<Item = Duration>,
@@ -68,7 +69,7 @@ impl Ages {
         let mut clock = AgeClock { at: AgeTime(wall.0), read: now, wall, down: None };
         if let Some(latest) = marks.iter().max_by_key(|mark| mark.at) {
             clock.at = latest.at;
-            // It may have been wrong then: so this is asked of all marks.
+            // The wall clock may have been wrong at the latest mark, so all marks are compared.
             let dates = marks.iter().map(|mark| mark.wall.after(latest.at.since(mark.at)));
             let gap = signed(wall) - signed(dates.max().unwrap_or(latest.wall));
             clock.down = Some(Down { gap, after: latest.at, since: now });
@@ -82,23 +83,22 @@ impl Ages {
         }
     }
 
-    /// Time has passed.
+    /// Reads both clocks, after time has passed.
     pub(crate) fn advance(&mut self, now: Instant, wall: Timestamp) {
         if let Some(down) = self.clock.advance(now, wall) {
-            // What came since then is younger than these marks would say now.
+            // What came since then is younger than these marks would now say.
             let later = self.marks.split_off(&down.after);
             self.useless.extend(later.keys().filter(|at| **at != down.after));
             self.marks.extend(later.into_iter().filter(|(at, _)| *at == down.after));
         }
     }
 
-    /// Notes that the log has come to this position. Returns the mark to be stored, and
-    /// those that are of no use any more.
+    /// Notes the end of the log. Returns the mark to be stored, and the marks to be removed.
     pub(crate) fn mark(&mut self, head: Position) -> (AgeMark, Vec<AgeTime>) {
         let (at, wall) = (self.clock.at, self.clock.wall);
         let mut removed = std::mem::take(&mut self.useless);
-        // The latest mark is where the next host goes on. It stays as a mark only if it is
-        // far enough behind the one before it.
+        // The next host continues from the latest mark. It stays as a mark only if it is far
+        // enough from the one before it.
         let mut earlier = self.marks.keys().rev().filter(|mark| **mark != at);
         if let (Some(last), Some(before)) = (earlier.next(), earlier.next())
             && last.since(*before) < self.spacing
@@ -115,19 +115,19 @@ impl Ages {
         (AgeMark { at, position: head, wall }, removed)
     }
 
-    /// Everything up to the position was received at least so long ago, and what is dated
-    /// before the time happened at least so long ago.
+    /// A position and a date: everything up to the position was received at least `age` ago, and
+    /// everything dated before the date happened at least `age` ago.
     pub(crate) fn older_than(&self, age: Option<Duration>) -> (Position, Timestamp) {
         let mark = age.and_then(|age| self.marks.range(..=self.clock.at.before(age)).next_back());
         let Some((&at, (position, _))) = mark else { return Default::default() };
-        // The date of a mark may be wrong, like any: so this is asked of all marks since.
+        // The date of one mark may be wrong, so all marks since are compared.
         let dates = self.marks.range(at..).map(|(later, (_, wall))| wall.before(later.since(at)));
         (*position, dates.min().unwrap_or_default())
     }
 }
 
 impl AgeClock {
-    /// Returns a time for which no host ran, when it is believed.
+    /// Returns the time for which no host ran, once it counts.
     fn advance(&mut self, now: Instant, wall: Timestamp) -> Option<Down> {
         let elapsed = now.saturating_duration_since(self.read);
         let set = signed(wall) - signed(self.wall.after(elapsed));
@@ -150,7 +150,7 @@ impl AgeClock {
     }
 }
 
-/// No time comes near the end of what fits.
+/// No real time is near the limit of the type.
 fn signed(time: Timestamp) -> i64 {
     i64::try_from(time.0).unwrap_or(i64::MAX)
 }

@@ -3,10 +3,10 @@
 //! waits for it. A lookup has the same breaker for its questions: read "lookup" for sink and
 //! "question" for message.
 //!
-//! A failed delivery counts by what it says. A failure of the sink counts each time. A failure of a
-//! message counts once for each message, because the same message again says nothing about the
-//! others. So a message that always fails is retried and becomes a dead letter, and a sink that
-//! fails at everything is down.
+//! A failed delivery counts by its cause. A failure of the sink counts each time. A failure of a
+//! message counts once for each message, because a second failure of the same message says
+//! nothing about the others. So a message that always fails is retried and becomes a dead
+//! letter, and a sink that fails at everything is down.
 //!
 //! Until a sink has answered, the breaker admits only as many deliveries as it takes to open it. So
 //! a sink that is down gets a handful of requests, however many may be in progress.
@@ -31,7 +31,7 @@ pub(crate) struct Breaker {
 #[derive(Clone, Debug)]
 enum State {
     Closed(Row),
-    /// Nothing is tried before `until`. Then one delivery is (`probing`).
+    /// Nothing is delivered before `until`. Then one delivery starts as a probe (`probing`).
     Open {
         since: Instant,
         until: Instant,
@@ -45,11 +45,11 @@ enum State {
 struct Row {
     /// Messages that failed, each once.
     messages: Vec<u64>,
-    /// Deliveries that failed for the sink's sake.
+    /// Deliveries that failed because of the sink.
     of_sink: usize,
     /// The sink has answered, and nothing failed since.
     is_proven: bool,
-    /// Deliveries begun since, which have not failed yet.
+    /// Deliveries that began since and have not failed yet.
     begun: usize,
 }
 
@@ -59,7 +59,7 @@ impl Row {
     }
 }
 
-/// What a failed delivery says.
+/// The cause of a failed delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
     /// This message failed, and perhaps only this one.
@@ -70,12 +70,12 @@ pub(crate) enum Trouble {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admits {
-    /// Another delivery.
+    /// Another delivery may start.
     Another,
-    /// One, which tells whether the sink is back.
+    /// One delivery may start. Its result tells whether the sink is back.
     Probe,
     NoneUntil(Instant),
-    /// None before one that is under way has ended.
+    /// None may start before one that is in progress has ended.
     None,
 }
 
@@ -94,7 +94,7 @@ impl Breaker {
         }
     }
 
-    /// A delivery that was admitted begins.
+    /// Notes that a delivery that was admitted begins.
     pub(crate) fn begin(&mut self) {
         match &mut self.state {
             State::Closed(row) => row.begun += usize::from(!row.is_proven),
@@ -102,7 +102,7 @@ impl Breaker {
         }
     }
 
-    /// A delivery that was begun is given up, and says nothing.
+    /// Notes that a delivery was given up. It says nothing about the sink.
     pub(crate) fn abandon(&mut self, was_probe: bool) {
         match &mut self.state {
             State::Closed(row) if !row.is_proven => row.begun = row.begun.saturating_sub(1),
@@ -116,7 +116,8 @@ impl Breaker {
         matches!(&self.state, State::Closed(row) if row.is_proven)
     }
 
-    /// Since when nothing gets through, and when the next attempt is.
+    /// Since when the breaker is open, and when the next delivery may start; none if it is
+    /// closed.
     pub(crate) fn open(&self) -> Option<(Instant, Instant)> {
         match self.state {
             State::Closed { .. } => None,
@@ -124,14 +125,15 @@ impl Breaker {
         }
     }
 
-    /// The sink answered. True if that closed the breaker.
+    /// Notes that the sink answered. True if that closed the breaker.
     pub(crate) fn answered(&mut self) -> bool {
         let was_open = self.open().is_some();
         self.state = State::Closed(Row { is_proven: true, ..Row::default() });
         was_open
     }
 
-    /// A delivery failed. `seed` chooses within the jitter. True if that opened the breaker.
+    /// Notes that a delivery failed. `seed` chooses within the jitter. True if that opened the
+    /// breaker.
     pub(crate) fn failed(
         &mut self,
         now: Instant,
@@ -156,7 +158,7 @@ impl Breaker {
                 self.state = State::Open { since: now, until, round: 1, probing: false };
                 true
             }
-            // Deliveries that were under way when it opened tell nothing new.
+            // A delivery that was in progress when the breaker opened says nothing new.
             State::Open { probing: false, .. } => false,
             &mut State::Open { since, round, .. } => {
                 let until = after(now, self.pause(round + 1, at_least, seed));

@@ -6,16 +6,17 @@ use crate::model::json::{self, Scanner};
 use crate::model::{Correlation, Event, Key, reserved};
 use crate::pure::pointer;
 
-/// An array may name this many keys. The largest fan-out measured in real event
-/// logs is below 100; more than this is a mistake in the sender or the rule.
+/// The most keys that one event may name. The largest number measured in real event logs is
+/// below 100; a larger one than this is a mistake in the sender or the rule.
 const KEYS_MAX: usize = 1_000;
-/// Longer keys make indexes useless.
+/// The bytes that one key may have. Longer keys make an index of the store inefficient.
 const KEY_BYTES_MAX: usize = 512;
 
-/// The keys, each once, in the order of the event. Empty if an array is empty.
+/// The keys, each once, in the order of the event. Empty if the rule finds an empty array.
 ///
 /// # Errors
-/// Says what was looked for and what is there instead.
+/// Says what the rule looks for and what the event has instead, in words for a dead letter's
+/// reason.
 pub fn correlate(event: &Event, rule: &Correlation) -> Result<Vec<Key>, String> {
     match rule {
         Correlation::Subject => attribute(event, "subject"),
@@ -68,7 +69,8 @@ fn by_pointer(event: &Event, pointer: &str) -> Result<Vec<Key>, String> {
     Ok(keys)
 }
 
-/// A string names itself, and an integer its digits: `7`, `"7"`, and of `-0` the key is `0`.
+/// The key of a string is its text. The key of an integer is its digits: `7` and `"7"` are one
+/// key, and the key of `-0` is `0`.
 fn scalar(value: &str, pointer: &str) -> Result<Key, String> {
     if value.starts_with('"') {
         let text = json::decode(value).ok_or_else(|| {

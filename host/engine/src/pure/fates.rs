@@ -9,7 +9,8 @@ use crate::model::LeaseId;
 use crate::model::MessageId;
 use crate::pure::hash::HashMap;
 
-/// Messages of one queue that are remembered: some leases of the largest size, in a few MiB.
+/// The most messages of one queue that are remembered: some leases of the largest size, in a few
+/// MiB.
 const MESSAGES_MAX: usize = 16_384;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub(crate) enum Fate {
 #[derive(Default)]
 pub(crate) struct Fates {
     leases: HashMap<LeaseId, HashMap<MessageId, Fate>>,
-    /// As they came, oldest first.
+    /// The leases in the order in which a first message left them, oldest first.
     order: VecDeque<LeaseId>,
     messages: usize,
 }
@@ -41,7 +42,7 @@ impl Fates {
         let before = of_lease.len();
         of_lease.extend(messages.into_iter().map(|message| (message, fate)));
         self.messages += of_lease.len() - before;
-        // The newest stays, however large it is.
+        // The newest lease stays, however large it is.
         while self.messages > MESSAGES_MAX
             && self.order.len() > 1
             && let Some(oldest) = self.order.pop_front()
@@ -50,8 +51,8 @@ impl Fates {
         }
     }
 
-    /// What became of a lease's messages, as far as they have left it. None: nothing of it is
-    /// known any more, or ever was.
+    /// What became of the messages that have left a lease. None if the lease is not known, or no
+    /// longer.
     #[must_use]
     pub(crate) fn of(&self, lease: LeaseId) -> Option<&HashMap<MessageId, Fate>> {
         self.leases.get(&lease)

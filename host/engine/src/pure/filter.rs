@@ -18,6 +18,8 @@ const BLOCKS_MULTIPLE: usize = 8;
 #[repr(align(64))]
 struct Block([u64; WORDS]);
 
+/// A set of hashes that may answer "perhaps present" for a hash that was not inserted. The store
+/// keeps one for each run of older identities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     /// At least one.
@@ -25,7 +27,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// A filter that is empty, with so many bits for each of the hashes that are to come.
+    /// An empty filter, planned for so many hashes and so many bits for each.
     #[must_use]
     pub fn new(hashes: usize, bits_each: usize) -> Self {
         let blocks = (hashes * bits_each).div_ceil(BLOCK_BITS).max(1);
@@ -41,6 +43,7 @@ impl Filter {
         }
     }
 
+    /// False if the hash was certainly not inserted.
     #[must_use]
     pub fn may_contain(&self, hash: u64) -> bool {
         let block = &self.blocks[block_of(hash, self.blocks.len())];
@@ -49,8 +52,8 @@ impl Filter {
         probes(hash).fold(1, |all, (word, bit)| all & (block.0[word] >> bit)) == 1
     }
 
-    /// Halves the filter: it takes half the memory, and lets more hashes pass. False if it is
-    /// as small as it can be.
+    /// Halves the filter: it takes half the memory, and answers "perhaps" for more hashes.
+    /// False, and unchanged, if it cannot be halved again.
     pub fn fold(&mut self) -> bool {
         if !self.blocks.len().is_multiple_of(2) {
             return false;
@@ -61,19 +64,20 @@ impl Filter {
         true
     }
 
-    /// What it takes of memory.
+    /// The bytes of memory that the filter takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.blocks.len() * BLOCK_BYTES
     }
 
+    /// The filter as bytes, for [`Self::from_bytes`]. The format is the same on all machines.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let words = self.blocks.iter().flat_map(|block| block.0);
         words.flat_map(u64::to_be_bytes).collect()
     }
 
-    /// None if these bytes are no filter.
+    /// Reads the bytes of [`Self::to_bytes`]. None if their length is not that of a filter.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
@@ -86,13 +90,13 @@ impl Filter {
     }
 }
 
-/// By the upper bits.
+/// The number of the hash's block, from the hash's upper bits.
 fn block_of(hash: u64, blocks: usize) -> usize {
     let product = u128::from(hash) * blocks as u128;
     usize::try_from(product >> 64).expect("smaller than the number of blocks")
 }
 
-/// Word and bit of each probe, by bits that do not depend on the block's number.
+/// The word and the bit of each probe, from bits that do not depend on the number of the block.
 fn probes(hash: u64) -> impl Iterator<Item = (usize, u64)> {
     const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
     let mixed = (hash ^ (hash >> 32)).wrapping_mul(MIX);

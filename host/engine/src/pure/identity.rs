@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use crate::model::{Event, Key, Origin, PluginName, Position, TimerRef, Timestamp};
 
-/// What an identity is of. Never changes: it is part of every id that was ever sent.
+/// What an identity stands for. The names never change, because they are part of every id that
+/// was sent.
 #[derive(Clone, Copy, Debug)]
 enum Domain {
     OutsideEvent,
@@ -30,6 +31,8 @@ enum Domain {
 pub struct DecisionIdentity(u128);
 
 impl DecisionIdentity {
+    /// The identity of the decision of a plugin about an event, in the instance or lane of
+    /// `key`. `origin` is the event's.
     #[must_use]
     pub fn new(plugin: &PluginName, origin: Origin, event: &Event, key: &Key) -> Self {
         let event = event_identity(origin, event).to_be_bytes();
@@ -42,14 +45,14 @@ impl DecisionIdentity {
         uuid(hash(Domain::Message, &[&self.0.to_be_bytes(), &(index as u64).to_be_bytes()]))
     }
 
-    /// The seed for whatever must look random in the call.
+    /// The seed from which a handler makes its random values; the same in every retry.
     #[must_use]
     pub fn seed(&self) -> u64 {
         halves(self.0).0 ^ halves(self.0).1
     }
 }
 
-/// What an event is known by: two with the same are one event and its duplicate.
+/// The identity of an event: two events with the same one are an event and its duplicate.
 #[must_use]
 pub fn event_identity(origin: Origin, event: &Event) -> u128 {
     let domain = match origin {
@@ -68,14 +71,14 @@ pub fn timer_event_id(timer: &TimerRef) -> String {
     uuid(hash(Domain::Timer, &[names[0], names[1], names[2], &places[0], &places[1]]))
 }
 
-/// The id of the event that tells an instance of a command that cannot be delivered.
+/// The id of the event that reports to an instance that a command cannot be delivered.
 #[must_use]
 pub fn undeliverable_event_id(command: &Event) -> String {
     uuid(hash(Domain::Undeliverable, &[command.source.as_bytes(), command.id.as_bytes()]))
 }
 
-/// The id of the event as which an operator's word reaches an instance: the same while
-/// the instance has decided nothing more, if it was said at the same time.
+/// The id of the event as which an operator's request reaches an instance. Two requests at the
+/// same time have the same id while the instance has decided nothing between them.
 #[must_use]
 pub fn operator_event_id(
     event_type: &str,
@@ -89,7 +92,8 @@ pub fn operator_event_id(
     uuid(hash(Domain::Operator, &[names[0], names[1], names[2], &places[0], &places[1]]))
 }
 
-/// Where a plugin's key stands among all of its keys: evenly spread, and for ever.
+/// The place of a key among all keys of a plugin: evenly spread over 64 bits, and the same on
+/// every host and in every version. It decides whether a canary serves the key.
 #[must_use]
 pub fn place(plugin: &PluginName, key: &Key) -> u64 {
     halves(hash(Domain::Place, &[plugin.as_str().as_bytes(), key.as_str().as_bytes()])).0
@@ -123,7 +127,8 @@ fn hash(domain: Domain, parts: &[&[u8]]) -> u128 {
     u128::from_be_bytes(half)
 }
 
-/// Version 8 of RFC 9562: its bits are the host's own, but for the few that say so.
+/// A UUID of version 8 (RFC 9562), whose bits the host may choose but for those of version and
+/// variant.
 fn uuid(hash: u128) -> String {
     uuid::Builder::from_custom_bytes(hash.to_be_bytes()).into_uuid().to_string()
 }

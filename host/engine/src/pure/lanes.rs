@@ -1,5 +1,5 @@
 //! Pure: FIFO order per key. The items of one key are taken one after another, in order of their
-//! places; no key waits for another key. The dispatcher, the relays and the queues use it.
+//! places. No key waits for another key. The dispatcher, the relays and the queues use it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hash;
@@ -7,14 +7,14 @@ use std::hash::Hash;
 use crate::pure::hash::HashMap;
 use crate::pure::monotonic::Instant;
 
-/// A lane per key. Within a lane, items are sorted by their order number; items
-/// taken but not finished stay at its front.
+/// A lane for each key. Within a lane, items are sorted by their order number; items that are
+/// taken and not finished stay at its front.
 #[derive(Debug)]
 pub(crate) struct Lanes<K, T> {
     lanes: HashMap<K, Lane<T>>,
-    /// Lanes with something to take. May name lanes that changed since; `take` checks.
+    /// Lanes that may have an item to take. A lane may have changed since; `take` checks it.
     ready: VecDeque<K>,
-    /// Lanes that wait until a time.
+    /// Lanes whose first item may not be taken before a time.
     waiting: BTreeSet<(Instant, K)>,
     len: usize,
 }
@@ -52,7 +52,8 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         self.lanes.contains_key(key)
     }
 
-    /// Adds an item behind all of its lane with a lower order. False if the lane has that order already.
+    /// Adds an item to its lane, in the order of the numbers. False if the lane has that number
+    /// already.
     pub(crate) fn push(&mut self, key: &K, order: u64, item: T) -> bool {
         let lane = match self.lanes.get_mut(key) {
             Some(lane) => lane,
@@ -89,7 +90,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         }
     }
 
-    /// What `take` would take next.
+    /// The item that `take` would take next.
     pub(crate) fn peek(&mut self) -> Option<&T> {
         loop {
             let key = self.ready.front()?;
@@ -104,7 +105,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         lane.items.front().map(|(_, item)| item)
     }
 
-    /// What `take_next` would take.
+    /// The item that `take_next` would take.
     #[must_use]
     pub(crate) fn peek_next(&self, key: &K) -> Option<&T> {
         let lane = self.lanes.get(key)?;
@@ -122,7 +123,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     /// An item that is in a lane.
     pub(crate) fn get_mut(&mut self, key: &K, order: u64) -> Option<&mut T> {
         let lane = self.lanes.get_mut(key)?;
-        // Nearly always the first.
+        // It is nearly always the first.
         lane.items.iter_mut().find(|(o, _)| *o == order).map(|(_, item)| item)
     }
 
@@ -132,7 +133,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         self.lanes.get(key).map_or(0, |lane| lane.taken)
     }
 
-    /// Removes a taken item that is done with.
+    /// Removes a taken item that is settled.
     pub(crate) fn finish(&mut self, key: &K, order: u64) -> Option<T> {
         let lane = self.lanes.get_mut(key)?;
         let at = lane.items.iter().take(lane.taken).position(|(o, _)| *o == order)?;
@@ -143,14 +144,14 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         Some(item)
     }
 
-    /// Puts a taken item back where it was; its lane goes on at `until`.
+    /// Puts a taken item back where it was. Nothing of its lane is taken before `until`.
     pub(crate) fn put_back(&mut self, key: &K, order: u64, until: Instant) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
         if !lane.items.iter().take(lane.taken).any(|(o, _)| *o == order) {
             return;
         }
         lane.taken -= 1;
-        // Taken items are a prefix: the one put back moves behind those still taken.
+        // Taken items stand at the front, so the one put back moves behind those still taken.
         if let Some(at) = lane.items.iter().position(|(o, _)| *o == order)
             && at < lane.taken
             && let Some(item) = lane.items.remove(at)
@@ -168,7 +169,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         self.settle(key);
     }
 
-    /// Empties a lane, of what is taken too, and hands out what was in it, in order.
+    /// Removes all items of a lane, also those that are taken, and returns them in order.
     pub(crate) fn clear(&mut self, key: &K) -> Vec<(u64, T)> {
         let Some(mut lane) = self.lanes.remove(key) else { return Vec::new() };
         if let Some(until) = lane.wait_until {
@@ -179,7 +180,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         lane.items.into()
     }
 
-    /// Makes the lanes ready whose wait is over.
+    /// Makes those lanes ready whose time has come.
     pub(crate) fn wake(&mut self, now: Instant) {
         while let Some((until, _)) = self.waiting.first()
             && *until <= now
@@ -191,7 +192,7 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         }
     }
 
-    /// When `wake` has something to do next.
+    /// When `wake` must be called next; none if no lane waits for a time.
     #[must_use]
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         self.waiting.first().map(|(until, _)| *until)

@@ -10,17 +10,18 @@ pub(crate) use tokio::time::Instant;
 
 use crate::model::Timestamp;
 
-/// No wait is longer. An `Instant` has an end; what a peer may ask for has none.
+/// The longest wait. The range of an `Instant` is bounded, and the delay that a peer asks for is
+/// not.
 const WAIT_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// When a wait ends that begins now.
+/// The end of a wait that begins at `now`.
 #[must_use]
 pub(crate) fn after(now: Instant, wait: Duration) -> Instant {
     now + wait.min(WAIT_MAX)
 }
 
-/// The date of a point before or after now, by what the wall clock says now: for people,
-/// and for rows that outlive the process.
+/// The date of a point in monotonic time, from the wall clock's date of now: for people, and for
+/// rows that outlive the process.
 #[must_use]
 pub(crate) fn date(at: Instant, now: Instant, today: Timestamp) -> Timestamp {
     match now.checked_duration_since(at) {

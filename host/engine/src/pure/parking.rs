@@ -1,17 +1,17 @@
-//! Pure: keys that wait behind dead letters. Items that come for such a key are put aside as rows
-//! of the store, in order and bounded in number. When the dead letter is resolved, the rows are
-//! taken back in portions, and the key continues. The dispatcher and the lanes of sinks use it.
+//! Pure: keys that wait behind dead letters. Items that come for such a key are parked: they
+//! become rows of the store, in order and bounded in number. When the dead letter is resolved,
+//! the rows are taken back in portions, and the key continues. The dispatcher and the lanes of
+//! sinks use it.
 //!
 //! A key can have several unresolved dead letters: when too many items wait behind the first one,
 //! the next item becomes a dead letter itself. They are resolved in their order, and between two of
 //! them only the rows between them are taken back.
 //!
-//! A key can also wait for the next attempt at its first row, or at a letter that is redriven:
-//! it sleeps, and its rows from that place on wait until it is woken (`changes/waits.rs`).
+//! A key can also wait for the next attempt at its first row, or at a dead letter that is being
+//! redriven. It sleeps: its rows from that place on wait until it is woken (`changes/waits.rs`).
 //!
-//! Memory holds the place of each row that is put aside, and never its content. The rows of one key
-//! are read in portions, and the rows that were taken back, of all keys together, are bounded in
-//! bytes.
+//! Memory has the place of each parked row, and never its content. The rows of one key are read
+//! in portions. The rows that were taken back, of all keys together, are bounded in bytes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hash;
@@ -21,44 +21,45 @@ use crate::pure::hash::HashMap;
 
 /// Rows in one portion, as in the other reads of the engine.
 pub(crate) const PORTION_ROWS: usize = 512;
-/// The next portion of a key is read when its lane has no more than this.
+/// The next portion of a key is read when at most this many rows of the last one are not
+/// settled.
 const LANE_ROWS_MIN: usize = 64;
 /// Bytes in one portion, beyond its first row: some hundred usual events.
 pub(crate) const PORTION_BYTES: usize = 1 << 20;
-/// Bytes of all that is taken back and not settled. As many portions may be read at a time
-/// as fit.
+/// Bytes of all rows that are taken back and not settled. As many portions are read at a time as
+/// fit.
 const TAKEN_BYTES_MAX: usize = 16 << 20;
-/// What comes while a portion is read stays in memory up to so many items; further ones are
-/// put aside as well.
+/// Items that come for a key while its portion is read stay in memory, up to this many. Further
+/// ones are parked as well.
 const BUFFER_MAX: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Parking<K, T> {
     keys: HashMap<K, Parked<T>>,
     waiting_max: u64,
-    /// Keys with a portion to read. May name keys that changed since.
+    /// Keys that may have a portion to read. A key may have changed since.
     ready: VecDeque<K>,
     /// Portions that are being read.
     reading: usize,
-    /// Of all that is taken back and not settled.
+    /// The bytes of all rows that are taken back and not settled.
     taken_bytes: usize,
 }
 
 #[derive(Debug)]
 struct Parked<T> {
-    /// Unresolved, by their place.
+    /// The unresolved dead letters, by their places.
     letters: BTreeMap<u64, Letter>,
-    /// Places of the rows that are put aside, and neither being read nor taken back.
+    /// The places of the parked rows that are neither being read nor taken back.
     waiting: BTreeSet<u64>,
-    /// Places of the portion that is being read.
+    /// The places of the portion that is being read.
     reading: Option<BTreeSet<u64>>,
-    /// What is in the lane again, with its bytes.
+    /// The rows that are in the lane again: place and bytes.
     taken: BTreeMap<u64, usize>,
-    /// What came while a portion was read.
+    /// The items that came while a portion was read.
     buffer: Vec<T>,
-    /// It waits for the next attempt at what is here.
+    /// The place whose next attempt the key waits for; none if it does not sleep.
     sleeping: Option<u64>,
-    /// It is in `ready`.
+    /// Whether the key is in `ready`.
     queued: bool,
 }
 
@@ -70,11 +71,11 @@ struct Letter {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// No operator has decided about it: the key waits behind it.
+    /// No operator has resolved it: the key waits behind it.
     Open,
-    /// It is to be redriven, and comes with the next portion.
+    /// It will be redriven, and is read with the next portion.
     Redriving,
-    /// It is in its lane.
+    /// It is in its lane, and is being redriven.
     Taken,
 }
 
@@ -82,35 +83,35 @@ enum Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Portion<K> {
     pub key: K,
-    /// A letter that is redriven. It comes before all of the places.
+    /// A dead letter to redrive. It comes before all of the places.
     pub letter: Option<DeadLetterId>,
     pub places: BTreeSet<u64>,
 }
 
-/// What to do with something that comes for a key.
+/// What to do with an item that comes for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     /// Put it into its lane.
     Free,
-    /// Put it aside, in the store.
+    /// Park it.
     Park,
-    /// Too much waits already: make it a letter of its own. Names the first letter, if the
-    /// key waits behind one.
+    /// Too many items wait already: make it a dead letter itself. Names the key's first dead
+    /// letter, if the key waits behind one.
     Overflow(Option<DeadLetterId>),
-    /// Give it to `buffer`: the key is about to go on.
+    /// Give it to `buffer`, because the key is about to continue.
     Buffer,
 }
 
-/// Why a letter cannot be resolved now.
+/// Why a dead letter cannot be resolved now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is resolved, or being redriven.
+    /// It is resolved already, or is being redriven.
     NotOpen,
-    /// This one of the same key comes first.
+    /// This dead letter of the same key comes first.
     NotFirst(DeadLetterId),
-    /// What waits behind an earlier letter is just being taken back.
+    /// Rows behind an earlier dead letter are being taken back.
     Resuming,
-    /// Something before it waits for its next attempt.
+    /// A row before it waits for its next attempt.
     Waiting,
 }
 
@@ -129,13 +130,13 @@ impl<T> Default for Parked<T> {
 }
 
 impl<T> Parked<T> {
-    /// The first letter that the key waits behind.
+    /// The first dead letter that the key waits behind.
     fn open(&self) -> Option<(u64, Letter)> {
         let mut letters = self.letters.iter().map(|(place, letter)| (*place, *letter));
         letters.find(|(_, letter)| letter.step == Step::Open)
     }
 
-    /// Rows from this place on wait behind an open letter, or for the next attempt.
+    /// Rows from this place on wait behind an open dead letter, or for the next attempt.
     fn limit(&self) -> u64 {
         self.limit_of_letters().min(self.sleeping.unwrap_or(u64::MAX))
     }
@@ -144,7 +145,7 @@ impl<T> Parked<T> {
         self.open().map_or(u64::MAX, |(place, _)| place)
     }
 
-    /// Only the first letter of a key is ever redriven.
+    /// The dead letter that will be redriven next. Only the first of a key is ever redriven.
     fn redriving(&self) -> Option<(u64, DeadLetterId)> {
         let (place, letter) = self.letters.first_key_value()?;
         let is_awake = self.sleeping.is_none_or(|sleeping| *place < sleeping);
@@ -159,8 +160,9 @@ impl<T> Parked<T> {
         [self.waiting.first().copied(), reading, letter].into_iter().flatten().min()
     }
 
-    /// Rows from this place on wait behind another letter than the one that comes next. Not
-    /// only an open one: what came before a letter that is redriven can become a letter, too.
+    /// Rows from this place on wait behind another dead letter than the one that comes next.
+    /// That one need not be open: a row before a dead letter that is redriven can become a dead
+    /// letter too.
     fn next_limit(&self) -> u64 {
         let next = self.redriving().map(|(place, _)| place);
         let is_outside =
@@ -169,17 +171,17 @@ impl<T> Parked<T> {
         first.map_or(self.limit(), |place| place.min(self.limit()))
     }
 
-    /// Whether the lane could have more now.
+    /// Whether there is a portion that the lane may have now.
     fn has_next(&self) -> bool {
         let row = self.waiting.first().is_some_and(|place| *place < self.next_limit());
         let has_room = self.reading.is_none() && self.taken.len() <= LANE_ROWS_MIN;
         has_room && (row || self.redriving().is_some())
     }
 
-    /// The letter and the rows that the lane has next.
+    /// The dead letter and the rows that the lane gets next.
     fn next(&self) -> (Option<DeadLetterId>, BTreeSet<u64>) {
         let letter = self.redriving();
-        // What an earlier letter left comes before the next letter.
+        // Rows left behind an earlier dead letter come before the next dead letter.
         let earlier = letter.filter(|(place, _)| self.waiting.first().is_some_and(|w| w < place));
         let limit = earlier.map_or(self.next_limit(), |(place, _)| place);
         let letter = letter.filter(|_| earlier.is_none()).map(|(_, id)| id);
@@ -208,7 +210,7 @@ impl<K, T> Parking<K, T> {
 }
 
 impl<K: Clone + Eq + Hash, T> Parking<K, T> {
-    /// Takes up what the last run left.
+    /// Restores what the store has of a key.
     pub(crate) fn restore(
         &mut self,
         key: &K,
@@ -251,7 +253,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         }
     }
 
-    /// Whether anything of the key is unresolved or put aside.
+    /// Whether the key has an unresolved dead letter or a parked row.
     pub(crate) fn contains(&self, key: &K) -> bool {
         self.keys.contains_key(key)
     }
@@ -261,7 +263,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         self.keys.get(key).is_some_and(|parked| parked.reading.is_some())
     }
 
-    /// A row was put aside, or is again after it was taken back.
+    /// Notes that a row was parked, or is parked again after it was taken back.
     pub(crate) fn park(&mut self, key: &K, place: u64) {
         let parked = self.entry(key);
         parked.waiting.insert(place);
@@ -270,13 +272,13 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         self.offer(key);
     }
 
-    /// The key waits for the next attempt at what is at this place: a row, or a letter that
-    /// is being redriven.
+    /// Lets the key wait for the next attempt at this place, which is a row or a dead letter
+    /// that is being redriven.
     pub(crate) fn sleep(&mut self, key: &K, place: u64) {
         self.entry(key).sleeping = Some(place);
     }
 
-    /// Whether something at this place is put aside, or redriven: it can be read again.
+    /// Whether this place is parked or being redriven, so that it can be read again.
     pub(crate) fn is_aside(&self, key: &K, place: u64) -> bool {
         self.keys.get(key).is_some_and(|parked| {
             let letter = parked.letters.get(&place);
@@ -285,12 +287,12 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         })
     }
 
-    /// Where the key sleeps.
+    /// The place at which the key sleeps; none if it does not.
     pub(crate) fn sleeping(&self, key: &K) -> Option<u64> {
         self.keys.get(key).and_then(|parked| parked.sleeping)
     }
 
-    /// The wait is over.
+    /// Ends the key's wait.
     pub(crate) fn wake(&mut self, key: &K) {
         if let Some(parked) = self.keys.get_mut(key) {
             parked.sleeping = None;
@@ -298,7 +300,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         self.offer(key);
     }
 
-    /// A row that was taken back is settled.
+    /// Notes that a row that was taken back is settled.
     pub(crate) fn unpark(&mut self, key: &K, place: u64) {
         if let Some(parked) = self.keys.get_mut(key) {
             self.taken_bytes -= parked.taken.remove(&place).unwrap_or(0);
@@ -306,12 +308,12 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         self.offer(key);
     }
 
-    /// Something of the key became a letter: from now on the key waits.
+    /// Notes that an item of the key became a dead letter. From now on the key waits behind it.
     pub(crate) fn dead_letter(&mut self, key: &K, place: u64, id: DeadLetterId) {
         self.entry(key).letters.insert(place, Letter { id, step: Step::Open });
     }
 
-    /// Whether a letter may be resolved now.
+    /// Whether a dead letter may be resolved now.
     ///
     /// # Errors
     /// See [`Refusal`].
@@ -335,12 +337,12 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         }
     }
 
-    /// A letter is to be tried again, then what waits behind it.
+    /// Lets a dead letter be redriven, and then the rows behind it.
     pub(crate) fn redrive(&mut self, key: &K, place: u64) {
         self.mark(key, place, Step::Redriving);
     }
 
-    /// A redriven letter failed again.
+    /// Notes that the redrive of a dead letter failed.
     pub(crate) fn reopen(&mut self, key: &K, place: u64) {
         self.mark(key, place, Step::Open);
     }
@@ -355,7 +357,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         self.offer(key);
     }
 
-    /// A letter is settled: what waits behind it goes on.
+    /// Notes that a dead letter is settled. The rows behind it continue.
     pub(crate) fn resolve(&mut self, key: &K, place: u64) {
         if let Some(parked) = self.keys.get_mut(key) {
             parked.letters.remove(&place);
@@ -364,12 +366,13 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         self.offer(key);
     }
 
-    /// A letter is settled, and with it the rows that wait behind it alone: their places.
+    /// Notes that a dead letter is settled, and with it the rows that wait behind it alone.
+    /// Returns their places.
     pub(crate) fn discard(&mut self, key: &K, place: u64) -> Vec<u64> {
         let mut places = Vec::new();
         if let Some(parked) = self.keys.get_mut(key) {
             parked.letters.remove(&place);
-            // What waits behind another letter stays, also if that one is to be redriven.
+            // Rows behind another dead letter stay, also if that one will be redriven.
             let later = parked.letters.iter().find(|(_, letter)| letter.step != Step::Taken);
             let limit = later.map_or(u64::MAX, |(place, _)| *place);
             places.extend(parked.waiting.range(place..limit));
@@ -380,8 +383,8 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         places
     }
 
-    /// All letters that are not being tried are settled, and all that waits: the letters and
-    /// the places.
+    /// Settles all dead letters that are open or wait for their next attempt, and all parked rows.
+    /// Returns the ids and the places.
     pub(crate) fn give_up(&mut self, key: &K) -> (Vec<DeadLetterId>, Vec<u64>) {
         let Some(parked) = self.keys.get_mut(key) else { return Default::default() };
         let sleeping = parked.sleeping.take();
@@ -395,8 +398,8 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         (letters, places)
     }
 
-    /// What is read from this place on waits again: something before it became a letter
-    /// meanwhile.
+    /// Rows that were read from this place on wait again, because a row before them became a
+    /// dead letter meanwhile.
     pub(crate) fn limit(&self, key: &K) -> u64 {
         self.keys.get(key).map_or(u64::MAX, Parked::limit)
     }
@@ -405,8 +408,8 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         self.keys.get_mut(key).expect("`admit` said so").buffer.push(item);
     }
 
-    /// The next portion to read, for one key after the other; none while enough is in
-    /// memory. What was put aside must be durable before it is read.
+    /// The next portion to read. Keys take turns. None while enough rows are in memory. A row
+    /// must be durable before it is read.
     pub(crate) fn next_portion(&mut self) -> Option<Portion<K>> {
         while self.taken_bytes + self.reading * PORTION_BYTES < TAKEN_BYTES_MAX {
             let key = self.ready.pop_front()?;
@@ -424,8 +427,9 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         None
     }
 
-    /// A portion was read: its letter, if it has one, and the first of its rows, with their
-    /// bytes. The others wait again. Returns what came meanwhile, to be admitted now.
+    /// Notes that a portion was read: its dead letter, if it has one, and the first of its rows,
+    /// with their bytes. The other rows wait again. Returns the items that came meanwhile, which
+    /// the caller admits now.
     pub(crate) fn end_portion(
         &mut self,
         key: &K,
@@ -459,7 +463,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         self.keys.get_mut(key).expect("it is there now")
     }
 
-    /// Notes that a key may have a portion to read, or forgets it if nothing is left of it.
+    /// Notes that a key may have a portion to read, or forgets the key if nothing is left of it.
     fn offer(&mut self, key: &K) {
         let Some(parked) = self.keys.get_mut(key) else { return };
         if parked.is_idle() {
@@ -471,7 +475,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     }
 }
 
-/// Why something became a dead letter that should have been put aside.
+/// The reason of an item that became a dead letter because too many items wait for its key.
 pub(crate) fn too_many(what: &str, key: &Key, first: Option<DeadLetterId>) -> String {
     match first {
         Some(first) => format!("too many {what} of `{key}` wait behind dead letter {}", first.0),

@@ -1,23 +1,23 @@
-//! Pure: finds what a JSON Pointer (RFC 6901) leads to in a JSON text, without building values. The
-//! dispatcher uses it for every event, so it allocates as little as possible.
+//! Pure: finds the value at a JSON Pointer (RFC 6901) in a JSON text, without building values.
+//! The dispatcher uses it for every event, so it allocates as little as possible.
 
 use std::borrow::Cow;
 
 use crate::model::json::{Scanner, SyntaxError, check, decode};
 
-/// The text of the value at a pointer, or none. Of members with the same name the last
-/// counts, and all of the text must be JSON.
+/// The text of the value at a pointer; none if there is no value, or if `pointer` is not a JSON
+/// Pointer. Of members with the same name the last counts.
 ///
 /// # Errors
-/// If the bytes are not JSON.
+/// If any part of the bytes is not JSON.
 pub fn find<'t>(json: &'t [u8], pointer: &str) -> Result<Option<&'t str>, SyntaxError> {
     let Some(mut path) = tokens(pointer) else { return check(json).map(|_| None) };
     let Some(first) = path.next() else {
         let text = check(json)?;
         return Scanner::new(text).value().map(Some);
     };
-    // The first step passes over the whole text, and so checks it; further ones look again
-    // at the part that was found.
+    // The first step passes over the whole text, and so checks it. Later steps read only the
+    // part that was found.
     let text = whole(json)?;
     let mut scanner = Scanner::new(text);
     let mut found = step(&mut scanner, &first)?;
@@ -30,14 +30,14 @@ pub fn find<'t>(json: &'t [u8], pointer: &str) -> Result<Option<&'t str>, Syntax
 }
 
 fn whole(json: &[u8]) -> Result<&str, SyntaxError> {
-    // `check` names the place of what is not UTF-8.
+    // `check` names the first byte that is not UTF-8.
     match std::str::from_utf8(json) {
         Ok(text) => Ok(text),
         Err(_) => check(json),
     }
 }
 
-/// None for what is no pointer.
+/// The reference tokens, unescaped. None if the text is not a JSON Pointer.
 fn tokens(pointer: &str) -> Option<impl Iterator<Item = Cow<'_, str>>> {
     let rest = match pointer {
         "" => None,
@@ -53,7 +53,7 @@ fn unescape(token: &str) -> Cow<'_, str> {
     }
 }
 
-/// The member or element of the next value that a token names. Passes over that value.
+/// The member or element of the next value that a token names. Passes over the whole value.
 fn step<'t>(scanner: &mut Scanner<'t>, token: &str) -> Result<Option<&'t str>, SyntaxError> {
     let mut found = None;
     if scanner.enter_object() {
@@ -64,7 +64,7 @@ fn step<'t>(scanner: &mut Scanner<'t>, token: &str) -> Result<Option<&'t str>, S
             }
         }
     } else if scanner.enter_array() {
-        // RFC 6901: digits without leading zeros.
+        // An array index has no leading zeros (RFC 6901, section 4).
         let is_index = token == "0" || !token.starts_with(['0', '+']);
         let wanted = token.parse::<usize>().ok().filter(|_| is_index);
         let mut index = 0;

@@ -6,13 +6,16 @@ use std::time::Duration;
 /// Exponential backoff with equal jitter: the delay before attempt n + 1 is uniform
 /// between one half and the whole of `min(delay_max, delay_min * 2^(n-1))`.
 ///
-/// Source: M. Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog,
-/// 2015). Full jitter, which begins at 0, spreads a crowd of retries a little better, but
-/// may use up all attempts in a fraction of the time that they are meant to span.
+/// Source: M. Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015). Full
+/// jitter, which begins at 0, spreads many retries a little better, but may use up all attempts
+/// in a fraction of the time that they are meant to span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
+    /// Attempts, the first included, before the event or message becomes a dead letter.
     pub attempts_max: u32,
+    /// The delay after the first failed attempt, before jitter.
     pub delay_min: Duration,
+    /// The longest delay, before jitter.
     pub delay_max: Duration,
 }
 
@@ -23,8 +26,9 @@ impl RetryPolicy {
         Self { attempts_max: u32::MAX, ..self.clone() }
     }
 
-    /// The delay after failed attempt number `attempt`, or none if it was the last.
-    /// `seed` chooses within the jitter; `at_least` is what the other side asked for.
+    /// The delay after the failed attempt of number `attempt` (from 1), or none if it was the
+    /// last. `seed` chooses within the jitter. The delay is at least `at_least`, for which the
+    /// other side asked.
     #[must_use]
     pub fn delay(&self, attempt: u32, seed: u64, at_least: Option<Duration>) -> Option<Duration> {
         if attempt >= self.attempts_max {
@@ -33,9 +37,9 @@ impl RetryPolicy {
         let doublings = attempt.saturating_sub(1).min(31);
         let ceiling = self.delay_min.saturating_mul(1 << doublings).min(self.delay_max);
         let millis = u64::try_from(ceiling.as_millis()).unwrap_or(u64::MAX);
-        // Mixed with the attempt, so that two retries of one message differ.
+        // Mixed with the attempt, so that two retries of one message have different delays.
         let random = mix(seed ^ u64::from(attempt).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        // Rounded up, so that the shortest delay is not none at all.
+        // Rounded up, so that the shortest delay is not zero.
         let half = millis.div_ceil(2);
         let jittered = Duration::from_millis(half + random % (millis - half + 1));
         Some(jittered.max(at_least.unwrap_or(Duration::ZERO)))

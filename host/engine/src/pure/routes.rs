@@ -1,11 +1,11 @@
-//! Pure: to which sink a message goes. A type with a route goes to the configured sink; a command
-//! or enriched event without a route goes to the queue of its type.
+//! Pure: the sink of a message. A type with a route goes to the configured sink. A command or an
+//! enricher's event without a route goes to the queue of its type.
 
 use std::collections::BTreeMap;
 
 use crate::model::SinkName;
 
-/// What the name of a queue's sink begins with. Configured sinks have no colon in their names.
+/// The prefix of the name of a queue's sink. Names of configured sinks have no colon.
 const QUEUE: &str = "queue:";
 
 /// Message type to sink.

@@ -9,7 +9,7 @@ use crate::model::{Cursor, Span};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watermark {
     settled: u64,
-    /// First to last; disjoint and never adjacent.
+    /// The first place to the last one of each span. Spans are disjoint and never adjacent.
     ahead: BTreeMap<u64, u64>,
 }
 
@@ -49,7 +49,7 @@ impl Watermark {
         self.finish_span(place, place);
     }
 
-    /// The spans ahead; `partly` is the caller's.
+    /// The cursor, with an empty `partly`, which the caller fills.
     #[must_use]
     pub(crate) fn cursor(&self) -> Cursor {
         let ahead = self.ahead.iter().map(|(&first, &last)| Span { first, last }).collect();

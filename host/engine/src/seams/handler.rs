@@ -1,5 +1,5 @@
-//! SEAM Handler: what decides events. Implemented by wasm components, and by
-//! the simulator's native handlers.
+//! SEAM Handler: decides events. Wasm components implement it, and the simulator's native
+//! handlers.
 
 use std::sync::Arc;
 
@@ -13,25 +13,28 @@ use crate::model::{Answer, Decision, Event, Failure, Key, Manifest, Question, St
 /// the same call gives the same reply. They return within the limits that the
 /// implementation sets; breaking a limit is a `Failure`.
 pub trait Handler: Send + Sync + 'static {
+    /// The manifest of this version. It never changes.
     fn manifest(&self) -> &Manifest;
 
     /// Decides one event, for one instance if the role has instances.
     ///
     /// # Errors
-    /// The handler's own refusal, or what went wrong in calling it.
+    /// The failure that the handler returned, or what went wrong in calling it.
     fn handle(&self, call: &Call) -> Result<Reply, Failure>;
 
-    /// Converts a state to the `state_version` `to`, from and to any version that this one
-    /// knows, older or newer. From its own to its own says whether it can read the state.
+    /// Converts a state to the `state_version` `to`. Both versions may be any that this version
+    /// knows, older or newer. If both are its own version, the result says whether it can read
+    /// the state.
     ///
     /// # Errors
     /// Says why the state cannot be converted or read.
     fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String>;
 }
 
-/// A state as this version of a plugin gets it: one of its own version as it is, one of an
-/// older or a newer version converted. The one rule of the host that serves, of shadows, of
-/// replay and of scenarios, so that a rollback is judged as it will be lived through.
+/// The state that this version of a plugin gets: unchanged if it has the plugin's state version,
+/// otherwise converted from its older or newer version. The serving host, shadows, replay and
+/// scenarios all use this function, so a check of a rollback converts states exactly as the
+/// rollback will.
 ///
 /// # Errors
 /// Says why the version cannot use the state.
@@ -50,22 +53,31 @@ pub fn as_read_by(handler: &dyn Handler, state: &State) -> Result<State, String>
 /// The whole input of one call.
 #[derive(Clone, Debug)]
 pub struct Call {
+    /// The event to decide.
     pub event: Arc<Event>,
     /// None when the event starts the instance, and for stateless roles.
     pub state: Option<State>,
+    /// The wall-clock date of the first call for this event. Retries and later calls of the same
+    /// attempt get the same date.
     pub now: Timestamp,
     /// Counts from 1.
     pub attempt: u32,
-    /// The instance's key, or the correlation key of a stateless role's event.
+    /// The instance's key, or the correlation key of the event for a stateless role.
     pub key: Key,
+    /// The answers to all questions that the handler has asked for this event so far.
     pub answers: Vec<Answer>,
+    /// The seed for the handler's random values. It differs between events, and is the same in
+    /// every retry.
     pub seed: u64,
 }
 
+/// What a handler returned for one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
+    /// The decision.
     Decided(Decision),
-    /// Answer these, then call again.
+    /// The handler needs answers. The engine gets them and calls it again with all answers so
+    /// far. A reply with only questions that were answered already is a permanent failure.
     Need(Vec<Question>),
 }
 

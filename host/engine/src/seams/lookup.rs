@@ -1,6 +1,5 @@
-//! SEAM Lookup: what answers a handler's questions to the outside. Implemented
-//! over HTTP and tables, and by the simulator. (Streams of the log are answered
-//! by the engine itself.)
+//! SEAM Lookup: answers a handler's questions to the outside. HTTP and tables implement it, and
+//! the simulator. The engine itself answers questions for streams of the log.
 
 use std::time::Duration;
 
@@ -9,10 +8,12 @@ use thiserror::Error;
 
 use crate::model::{AnswerValue, Failure, PluginName};
 
+/// Answers questions by the name of a configured lookup. Calls may overlap.
 #[async_trait]
 pub trait Lookup: Send + Sync + 'static {
-    /// Answers one question of a plugin. May be slow: only the asking key waits. The future
-    /// is dropped when the engine ends, or when the answer takes too long.
+    /// Answers one question of a plugin: the value that the lookup `name` has for `key`. It may
+    /// be slow, because only the asking key waits. The engine drops the future when it ends, or
+    /// when the answer takes longer than its limit.
     ///
     /// # Errors
     /// See [`Unanswered`].
@@ -38,16 +39,26 @@ pub enum Unanswered {
     /// This question failed, and may succeed later: it is retried, not before `retry_after`
     /// if that is given, and the attempt counts. Whether other questions fail too is unknown.
     #[error("{reason}")]
-    Transient { reason: String, retry_after: Option<Duration> },
+    Transient {
+        /// Why the question failed, for people.
+        reason: String,
+        /// The pause that the lookup asked for; none if it asked for none.
+        retry_after: Option<Duration>,
+    },
     /// The lookup is in trouble, whatever the question is: it cannot be reached, its address
     /// or credentials are wrong, or it asks for a pause. The event waits; the attempt counts
     /// only if the lookup answers other questions meanwhile.
     #[error("{reason}")]
-    Unavailable { reason: String, retry_after: Option<Duration> },
+    Unavailable {
+        /// What is wrong with the lookup, for people.
+        reason: String,
+        /// The pause that the lookup asked for; none if it asked for none.
+        retry_after: Option<Duration>,
+    },
 }
 
 impl Unanswered {
-    /// The same, with what the question was about.
+    /// The same error, with the question's subject in front of its reason.
     #[must_use]
     pub fn about(self, what: &str) -> Self {
         let about = |reason: String| format!("{what}: {reason}");

@@ -1,5 +1,5 @@
 //! What the engine needs from outside, as traits. Each seam has its contract as documentation,
-//! an implementation in memory, a decorator that fails, and a suite of tests that every
+//! an implementation in memory, a decorator that injects faults, and a suite of tests that every
 //! implementation passes.
 
 pub mod handler;

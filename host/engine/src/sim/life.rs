@@ -19,6 +19,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
+    /// A timeline whose wall clock begins at `start`.
     #[must_use]
     pub fn new(start: Timestamp) -> Self {
         let at = || Arc::new(AtomicU64::new(start.0));

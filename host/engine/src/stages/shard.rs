@@ -35,8 +35,9 @@ const SLOW_MIN: usize = 2;
 /// The calls of a plugin that have ended since the host started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallTotals {
+    /// The number of calls.
     pub calls: u64,
-    /// On the wall clock.
+    /// The sum of the times that they took.
     pub time: Duration,
 }
 

@@ -1,10 +1,10 @@
-//! Pure: JSON as text. One definition of "is JSON" for the whole host, and the means to
-//! look into a text and to write one without changing what is in it.
+//! Pure: JSON as text. One definition of "is JSON" for the whole host, and functions that read
+//! parts of a text and write texts without changing what they contain.
 //!
-//! The definition is the grammar of RFC 8259 and nothing more: a text is JSON whatever the
-//! depth of its arrays, the size of its numbers and the pairing of its surrogates, because
-//! what a sender was allowed to send must be shown, edited and sent on as it came. Parsers
-//! that build values accept less than that, so no payload passes through one.
+//! The definition is the grammar of RFC 8259 and nothing more: a text is JSON at any depth of
+//! its arrays, any size of its numbers and any pairing of its surrogates. The host must show,
+//! edit and send what it accepted as it came. Parsers that build values accept less, so no
+//! payload passes through one.
 
 mod number;
 mod scan;
@@ -14,10 +14,10 @@ pub use number::{Decimal, integer};
 pub use scan::{Scanner, SyntaxError};
 pub use string::{decode, write};
 
-/// The bytes as JSON text; blanks around the value are allowed.
+/// The bytes as a JSON text. Blanks around the value are allowed.
 ///
 /// # Errors
-/// Says where the bytes stop being JSON.
+/// Names the first place where the bytes are not JSON.
 pub fn check(bytes: &[u8]) -> Result<&str, SyntaxError> {
     let text = scan::utf8(bytes)?;
     let mut scanner = Scanner::new(text);

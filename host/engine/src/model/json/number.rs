@@ -1,18 +1,19 @@
-//! JSON numbers by their exact value, whatever their size and however they are written.
+//! JSON numbers by their exact value, at any size and in any notation.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-/// An exponent with more digits than this is compared as it is written.
+/// An exponent with more digits than this is compared by its text.
 const EXPONENT_DIGITS_MAX: usize = 30;
-/// Sums are made of numbers whose digits span no more places than this.
+/// Two numbers are added only if their digits together span no more places than this: each place
+/// is a byte.
 const SUM_PLACES_MAX: i128 = 100_000;
 
 /// The exact value of a number: `0.digits` times ten to the power of `exponent`.
 ///
-/// Two numbers are equal if and only if their values are: `1`, `1.0` and `10e-1` are one
-/// number, and so are `0` and `-0`. Only among exponents of more than 30 digits, numbers of
-/// one value that are written differently are taken for different.
+/// Two numbers are equal if and only if their values are: `1`, `1.0` and `10e-1` are one number,
+/// and so are `0` and `-0`. The one exception: with exponents of more than 30 digits, two
+/// notations of one value are unequal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decimal {
     is_negative: bool,
@@ -24,12 +25,12 @@ pub struct Decimal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Exponent {
     Known(i128),
-    /// Too large to be calculated with: the number as it is written.
+    /// Too large for arithmetic: the text of the number.
     Huge(String),
 }
 
 impl Decimal {
-    /// The value of a number in JSON; none if the text is no number.
+    /// The value of a number in JSON. None if the text is not exactly one number.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut scanner = super::Scanner::new(text);
@@ -60,13 +61,14 @@ impl Decimal {
         Some(Self { is_negative, digits, exponent })
     }
 
+    /// The number 0.
     #[must_use]
     pub fn zero() -> Self {
         Self { is_negative: false, digits: String::new(), exponent: Exponent::Known(0) }
     }
 
-    /// The exact sum. None if the digits of the two span so many places that nobody would
-    /// want to see them.
+    /// The exact sum. None if the digits of the two span more than 100,000 places, or if an
+    /// exponent has more than 30 digits.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Option<Self> {
         if self.digits.is_empty() || other.digits.is_empty() {
@@ -106,7 +108,7 @@ impl Decimal {
         Some(Self { is_negative, digits, exponent })
     }
 
-    /// Which is the larger. None if an exponent is too large to tell.
+    /// Compares the values. None if an exponent of more than 30 digits decides.
     #[must_use]
     pub fn compare(&self, other: &Self) -> Option<Ordering> {
         if self == other {
@@ -159,7 +161,7 @@ impl Decimal {
     }
 }
 
-/// Digits of the same width, the highest place first; the highest of both is zero.
+/// Adds digits of the same width, the highest place first. The highest place of both is zero.
 fn add(left: &[u8], right: &[u8]) -> Vec<u8> {
     let mut sum = vec![0; left.len()];
     let mut carry = 0;
@@ -171,7 +173,7 @@ fn add(left: &[u8], right: &[u8]) -> Vec<u8> {
     sum
 }
 
-/// As [`add`]; the left one is not the smaller.
+/// Subtracts `right` from `left`, in the form of [`add`]. `left` is not smaller.
 fn subtract(left: &[u8], right: &[u8]) -> Vec<u8> {
     let mut difference = vec![0; left.len()];
     let mut borrow = 0;
@@ -183,8 +185,8 @@ fn subtract(left: &[u8], right: &[u8]) -> Vec<u8> {
     difference
 }
 
-/// A number that is written as an integer, in its only form: `-0` is `0`. None for a number
-/// with a fraction or an exponent, and for what is no number.
+/// An integer in its canonical form: `-0` becomes `0`. None for a number with a fraction or an
+/// exponent, and for a text that is not a number.
 #[must_use]
 pub fn integer(text: &str) -> Option<Cow<'_, str>> {
     let digits = text.strip_prefix('-').unwrap_or(text);

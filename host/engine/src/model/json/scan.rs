@@ -1,4 +1,4 @@
-//! Walks through a JSON text, value by value, without building anything from it.
+//! Reads a JSON text value by value, without building anything from it.
 
 use std::fmt;
 
@@ -7,10 +7,11 @@ use thiserror::Error;
 /// Why and where a text is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub struct SyntaxError {
-    /// From 1.
+    /// Counts from 1.
     pub line: usize,
-    /// In bytes, from 1.
+    /// In bytes of the line, counting from 1.
     pub column: usize,
+    /// What is wrong there, for people.
     pub reason: &'static str,
 }
 
@@ -38,8 +39,8 @@ pub(super) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// A place in a text. Each call checks what it passes over, so whoever reaches the end of
-/// the text by these calls has seen that all of it is JSON.
+/// A place in a text. Each call checks what it passes over. A caller that reaches the end of the
+/// text by these calls has checked that all of it is JSON.
 #[derive(Clone, Debug)]
 pub struct Scanner<'t> {
     text: &'t str,
@@ -47,12 +48,14 @@ pub struct Scanner<'t> {
 }
 
 impl<'t> Scanner<'t> {
+    /// Begins at the start of the text.
     #[must_use]
     pub fn new(text: &'t str) -> Self {
         Self { text, at: 0 }
     }
 
-    /// The first byte of what comes after blanks: it tells the kind of a value.
+    /// Passes over blanks, and returns the byte that comes next. It tells the kind of the value
+    /// that begins there. None at the end of the text.
     pub fn peek(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         while let Some(byte) = bytes.get(self.at)
@@ -66,7 +69,7 @@ impl<'t> Scanner<'t> {
     /// Passes over one value of any kind, and returns its text.
     ///
     /// # Errors
-    /// If no whole value is there.
+    /// If what comes next is not a complete value.
     pub fn value(&mut self) -> Result<&'t str, SyntaxError> {
         self.peek();
         let start = self.at;
@@ -114,12 +117,14 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Enters the object that comes next. False if it is something else.
+    /// Enters the object that comes next. False if something else comes next; then nothing
+    /// changes.
     pub fn enter_object(&mut self) -> bool {
         self.enter(b'{')
     }
 
-    /// Enters the array that comes next. False if it is something else.
+    /// Enters the array that comes next. False if something else comes next; then nothing
+    /// changes.
     pub fn enter_array(&mut self) -> bool {
         self.enter(b'[')
     }
@@ -150,8 +155,8 @@ impl<'t> Scanner<'t> {
         self.more(b'[', b']', "expected `,` or `]`")
     }
 
-    /// What stands before says whether a comma is due: an opening bracket belongs to this
-    /// object or array, as those within it are passed over whole.
+    /// The byte before this place says whether a comma must come next: an opening bracket there
+    /// belongs to this object or array, because all within it has been passed over.
     fn more(&mut self, open: u8, close: u8, reason: &'static str) -> Result<bool, SyntaxError> {
         let bytes = self.text.as_bytes();
         let before = bytes[..self.at].iter().rposition(|byte| !is_blank(*byte));
@@ -179,7 +184,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// An error at this place.
+    /// An error that names this place.
     #[must_use]
     pub fn error(&self, reason: &'static str) -> SyntaxError {
         SyntaxError::at(self.text.as_bytes(), self.at, reason)
@@ -258,7 +263,7 @@ impl<'t> Scanner<'t> {
         let digits = |at: usize| bytes[at..].iter().take_while(|b| b.is_ascii_digit()).count();
         let next = |at: usize| bytes.get(at).copied();
         let mut at = self.at + usize::from(next(self.at) == Some(b'-'));
-        // Nothing stands behind a leading zero.
+        // No digit may follow a leading zero.
         let whole = if next(at) == Some(b'0') { 1 } else { digits(at) };
         at += whole;
         let mut complete = whole > 0;
@@ -281,8 +286,8 @@ impl<'t> Scanner<'t> {
     }
 }
 
-/// How many bytes come before the next quote, backslash or control character. Eight bytes
-/// are looked at together: most of a payload is text.
+/// How many bytes come before the next quote, backslash or control character. Eight bytes are
+/// checked together, because most of a payload is plain text.
 pub(super) fn plain(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
@@ -302,7 +307,7 @@ pub(super) fn plain(bytes: &[u8]) -> usize {
     count + bytes[count..].iter().position(special).unwrap_or(bytes.len() - count)
 }
 
-/// The brackets that are open, a bit each: an object or an array.
+/// The open brackets, with a bit for each: an object (1) or an array (0).
 #[derive(Default)]
 struct Nesting {
     /// The innermost 64 or fewer.

@@ -1,12 +1,12 @@
-//! JSON strings: from their text, and into it.
+//! Decodes JSON strings and writes them.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::scan::plain;
 
-/// The characters of a string, given as its text with the quotes. None if an escape names
-/// one half of a surrogate pair alone: no text has such a character.
+/// The characters of a JSON string, given with its quotes. None if an escape names half of a
+/// surrogate pair, which is not a character.
 #[must_use]
 pub fn decode(text: &str) -> Option<Cow<'_, str>> {
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
@@ -25,7 +25,7 @@ pub fn decode(text: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(decoded))
 }
 
-/// The character that an escape stands for, and how long the escape is.
+/// The character that an escape stands for, and the length of the escape in bytes.
 fn escaped(text: &str) -> Option<(char, usize)> {
     let plain = match text.as_bytes().get(1)? {
         b'u' => return unicode(text),
@@ -50,7 +50,8 @@ fn unicode(text: &str) -> Option<(char, usize)> {
     Some((pair, 12))
 }
 
-/// Writes a text as a JSON string: what must be escaped is, and nothing else.
+/// Appends a text as a JSON string with quotes. It escapes only the characters that must be
+/// escaped.
 pub fn write(json: &mut String, text: &str) {
     json.push('"');
     let mut rest = text;

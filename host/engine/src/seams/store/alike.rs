@@ -1,5 +1,5 @@
-//! Two stores that get the same batches give the same answers: a seed makes batches over
-//! few names, so that rows are written over, removed and found again.
+//! Tests that two stores which get the same batches give the same answers. A seed makes batches
+//! over few names, so that rows are written over, removed and read again.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,13 +18,14 @@ use crate::model::{
     Key, Position, Sequence, State, Timestamp, reserved,
 };
 
-/// Few, so that they meet; and some that a database might take for another one.
+/// Few keys, so that batches use the same ones; some of them a database may confuse with
+/// another.
 const KEYS: [&str; 7] = ["a", "b", "c", "a\0b", "\0", "d", "ä \"'"];
 const ALL: usize = 10_000;
-/// Three of the events that scripts make, or so.
+/// A page of about three of the script's events.
 const FEW: Page = Page { rows: 5, bytes: 800 };
 
-/// Makes batches that an engine could make: each row once, places ascending.
+/// Makes batches as an engine makes them: each row once, places ascending.
 pub struct Script {
     random: StdRng,
     position: u64,
@@ -35,6 +36,7 @@ pub struct Script {
 }
 
 impl Script {
+    /// The same seed makes the same batches.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let random = StdRng::seed_from_u64(seed);
@@ -45,16 +47,17 @@ impl Script {
         self.random.random_range(0..n) == 0
     }
 
-    /// Some keys, each once.
+    /// A random subset of the keys.
     fn keys(&mut self) -> Vec<&'static str> {
         KEYS.into_iter().filter(|_| self.random.random_range(0..3) == 0).collect()
     }
 
-    /// Some place of the log.
+    /// A random place of the log.
     fn place(&mut self) -> u64 {
         self.random.random_range(1..=self.position.max(1))
     }
 
+    /// The next batch.
     pub fn batch(&mut self) -> Batch {
         let mut batch = Batch::default();
         self.add_events(&mut batch);
@@ -81,7 +84,7 @@ impl Script {
                 wall: history_before,
             };
             let marks_removed = vec![AgeTime(self.random.random_range(0..9))];
-            // Which of too many rows go first is the store's affair, and so is when
+            // The contract does not say which rows go first if there are too many, and when
             // identities are forgotten.
             let rows_max = ALL;
             let plugins = vec![plugin()];
@@ -110,7 +113,7 @@ impl Script {
                 addressed.extensions.push((name, plugin().to_string()));
                 append.event = Arc::new(addressed);
             }
-            // A timer fires once, as an event of its own.
+            // A timer fires once, as one event.
             if id == self.position && self.one_in(6) {
                 let due = self.random.random_range(1..4);
                 append.fires = Some(timer(KEYS[0], "x", due).timer);

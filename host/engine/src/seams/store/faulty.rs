@@ -1,7 +1,7 @@
-//! A store that fails, over any other: commits that are refused, commits that
-//! succeed and report an unknown outcome, commits that are lost and report the
-//! same, reads that fail; everything takes a while, and few read at a time. What
-//! fails when is said by [`Faults`], or drawn by a seed.
+//! A decorator that injects faults into any store: commits are refused, commits succeed and
+//! report an unknown outcome, commits are lost and report the same, reads fail. Every call takes
+//! time, and few reads run at once. [`Faults`] say what fails when; [`Drawn`] draws that from a
+//! seed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,55 +23,64 @@ use crate::model::{
 
 const READERS: usize = 2;
 
-/// Says what goes wrong. Asked once for each call, in the order of the calls.
+/// Says what goes wrong. The decorator asks once for each call, in the order of the calls.
 pub trait Faults: Send + Sync + 'static {
     /// How long a part of a call takes.
     fn delay(&self) -> Duration;
 
+    /// How the next commit fails; none if it does not.
     fn commit(&self) -> Option<CommitFault>;
 
-    /// How a commit of this batch fails, whenever it is tried. Nothing of it is written.
+    /// How every commit of this batch fails, however often it is repeated; none if it does not.
+    /// Nothing of the batch is written.
     fn batch(&self, _batch: &Batch) -> Option<CommitError> {
         None
     }
 
-    /// Whether a read fails.
+    /// Whether the next read fails.
     fn read(&self) -> bool;
 
     /// Called before each recovery.
     fn recover(&self) {}
 }
 
+/// How a commit fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitFault {
-    /// It did not happen, and the committer is told so.
+    /// Nothing is written, and the committer gets [`CommitError::NotCommitted`].
     Refused,
-    /// It did not happen, and the committer is told that nobody knows.
+    /// Nothing is written, and the committer gets [`CommitError::Unknown`].
     Lost,
-    /// It did happen, and the committer is told that nobody knows.
+    /// The batch is written, and the committer gets [`CommitError::Unknown`].
     Written,
-    /// It did not happen, and nothing ever will: another host owns the store.
+    /// Nothing is written: another host owns the store. A later commit through this decorator
+    /// panics.
     Fenced,
 }
 
-/// How often what goes wrong, in thousandths.
+/// How often each fault occurs, in thousandths of the calls.
 #[derive(Clone, Copy, Debug)]
 pub struct FaultRates {
+    /// Commits with [`CommitFault::Refused`].
     pub refused: u32,
+    /// Commits with [`CommitFault::Written`].
     pub unknown_written: u32,
+    /// Commits with [`CommitFault::Lost`].
     pub unknown_lost: u32,
+    /// Reads that fail.
     pub read_failed: u32,
-    /// The longest that a call takes.
+    /// The longest time that a part of a call takes.
     pub delay_max: Duration,
 }
 
-/// Faults drawn one after the other from a seed.
+/// Draws the faults from a seed, one after the other.
 pub struct Drawn {
     rates: FaultRates,
     random: Mutex<StdRng>,
 }
 
 impl Drawn {
+    /// The same rates and seed give the same faults, if they are asked for in the same order.
     #[must_use]
     pub fn new(rates: FaultRates, seed: u64) -> Self {
         Self { rates, random: Mutex::new(StdRng::seed_from_u64(seed)) }
@@ -104,21 +113,24 @@ impl Faults for Drawn {
     }
 }
 
+/// A store that fails as [`Faults`] say.
 pub struct FaultyStore<S, F = Drawn> {
     inner: S,
     faults: F,
-    /// Connections, as few as a real store has.
+    /// The connections for reads, as few as a real store has.
     readers: Semaphore,
     fenced: AtomicBool,
 }
 
 impl<S: Store> FaultyStore<S> {
+    /// Injects faults into `inner` that are drawn from a seed.
     pub fn new(inner: S, rates: FaultRates, seed: u64) -> Self {
         Self::failing(inner, Drawn::new(rates, seed))
     }
 }
 
 impl<S: Store, F: Faults> FaultyStore<S, F> {
+    /// Injects these faults into `inner`.
     pub fn failing(inner: S, faults: F) -> Self {
         let (readers, fenced) = (Semaphore::new(READERS), AtomicBool::new(false));
         Self { inner, faults, readers, fenced }
@@ -128,8 +140,8 @@ impl<S: Store, F: Faults> FaultyStore<S, F> {
         tokio::time::sleep(self.faults.delay()).await;
     }
 
-    /// Whoever reads must see its read through while it waits for another one: a read that
-    /// is begun and not polled keeps its connection from the others.
+    /// A caller that begins a read must poll it to the end: a read that is not polled keeps its
+    /// connection, and the others wait for it.
     async fn before_read(&self) -> Result<SemaphorePermit<'_>, ReadError> {
         let connection = self.readers.acquire().await.expect("the semaphore is never closed");
         self.delay().await;

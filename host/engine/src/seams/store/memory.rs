@@ -1,6 +1,6 @@
-//! The store in memory: for the simulator and for tests. It keeps everything
-//! that the contract names, and outlives the engine that used it: a crash is to
-//! drop the engine and to start another on the same store.
+//! The store in memory, for the simulator and for tests. It keeps everything that the contract
+//! names, and outlives the engine that used it: a test simulates a crash by dropping the engine
+//! and starting another one on the same store.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,70 +20,93 @@ use crate::model::{
     TimerPlace, TimerRef, Timestamp, Wait,
 };
 
-/// Cheap to clone; all clones are one store.
+/// A store in memory. All clones are one store.
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
 }
 
-/// All that is stored.
+/// All that is stored, as tables. Tests and the simulator's ledger read them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tables {
+    /// The log, by position.
     pub log: BTreeMap<Position, LogEntry>,
-    /// (source, id) of a sender's events and of the host's own, and its place in the log.
+    /// The position of each event, by its identity: (origin, source, id). Retention removes
+    /// nothing here.
     pub seen: BTreeMap<(Origin, String, String), Position>,
+    /// Instances, by (plugin, key).
     pub instances: BTreeMap<(PluginName, Key), Arc<Instance>>,
-    /// (plugin, key, instance)
+    /// Claims, as (plugin, claimed key, key of the instance).
     pub claims: BTreeSet<(PluginName, Key, Key)>,
+    /// Timers that are set, by (plugin, instance, name).
     pub timers: BTreeMap<(PluginName, Key, TimerName), TimerRow>,
-    /// Timers whose instances have not decided that they fired.
+    /// Timers that have fired and whose events their instances have not decided, by (plugin,
+    /// instance, name).
     pub timers_fired: BTreeMap<(PluginName, Key, TimerName), TimerRow>,
+    /// Decisions, by (position, plugin, key).
     pub decisions: BTreeMap<(Position, PluginName, Key), DecisionRecord>,
+    /// The outboxes of all sinks, by (sink, sequence).
     pub messages: BTreeMap<(SinkName, Sequence), Arc<Message>>,
+    /// Held events, by (plugin, position, key).
     pub held: BTreeMap<(PluginName, Position, Key), Held>,
+    /// Parked events, by (plugin, key, position).
     pub parked: BTreeMap<(PluginName, Key, Position), Parked>,
+    /// Parked messages, by (sink, sequence), and their ordering keys.
     pub parked_messages: BTreeMap<(SinkName, Sequence), MessageLane>,
+    /// Waits of plugins' keys, by (plugin, key).
     pub waits: BTreeMap<(PluginName, Key), Wait>,
+    /// Waits of messages, by (sink, sequence), and their ordering keys.
     pub message_waits: BTreeMap<(SinkName, Sequence), (MessageLane, Wait)>,
+    /// Dead letters, resolved or not, by id.
     pub dead_letters: BTreeMap<DeadLetterId, Arc<DeadLetter>>,
+    /// The progress of plugins, by name.
     pub plugins: BTreeMap<PluginName, PluginProgress>,
+    /// The progress of sinks, by name.
     pub sinks: BTreeMap<SinkName, SinkProgress>,
-    /// Letters of each sink's messages that were closed as compensated.
+    /// The number of each sink's dead letters that were closed as compensated.
     pub compensated: BTreeMap<SinkName, u64>,
+    /// Age marks, by their times.
     pub age_marks: BTreeMap<AgeTime, AgeMark>,
+    /// Counts of events that no plugin took, by type, and the date of the last one.
     pub untaken: BTreeMap<String, (u64, Timestamp)>,
-    /// What was removed, for whoever checks afterwards.
+    /// All that was removed, for the checks at the end of a test.
     pub removed: Removed,
 }
 
-/// Each row as it was when it went.
+/// Removed rows, as they were when they were removed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Removed {
+    /// Log entries that retention removed.
     pub log: BTreeMap<Position, LogEntry>,
+    /// Instances that were removed, after they finished.
     pub instances: BTreeMap<(PluginName, Key), Arc<Instance>>,
+    /// Decisions that retention removed.
     pub decisions: BTreeMap<(Position, PluginName, Key), DecisionRecord>,
+    /// Messages that retention removed.
     pub messages: BTreeMap<(SinkName, Sequence), Arc<Message>>,
+    /// Dead letters that retention removed.
     pub dead_letters: BTreeMap<DeadLetterId, Arc<DeadLetter>>,
 }
 
 impl MemoryStore {
+    /// An empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A copy of everything, as of the last commit.
+    /// A copy of all tables, as of the last commit.
     #[must_use]
     pub fn snapshot(&self) -> Tables {
         self.lock().clone()
     }
 
-    /// Looks without copying.
+    /// Reads the tables without copying them. No commit happens meanwhile.
     pub fn look<T>(&self, look: impl FnOnce(&Tables) -> T) -> T {
         look(&self.lock())
     }
 
-    /// As if nothing had been committed since the copy was made.
+    /// Replaces all tables, as if nothing had been committed since the copy was made.
     #[cfg(test)]
     pub fn put_back(&self, tables: Tables) {
         *self.lock() = tables;
@@ -95,7 +118,7 @@ impl MemoryStore {
 }
 
 impl Tables {
-    /// As if nothing had ever been removed.
+    /// The tables as if nothing had ever been removed.
     #[must_use]
     pub fn with_removed(mut self) -> Self {
         let removed = std::mem::take(&mut self.removed);

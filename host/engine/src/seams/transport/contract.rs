@@ -1,8 +1,8 @@
-//! The contract of [`Transport`], clause by clause, for every implementation: those who
-//! write one call [`all`] with a way to open receivers.
+//! The contract of [`Transport`], clause by clause, as tests for every implementation. An
+//! implementation's own test calls [`all`] with a way to open receivers.
 //!
-//! It insists as the relay does: what failed is delivered again, from the first failed
-//! message of a key on. So it also runs on transports that fail.
+//! Like the relay, it delivers what failed again, from the first failed message of a key on. So
+//! it also runs on transports that inject faults.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,35 +16,36 @@ use crate::model::{
     Event, Hops, Key, Message, MessageKind, PluginName, Position, Sequence, SinkName,
 };
 
-/// No transport fails so often in a row.
+/// A test fails after this many deliveries without success.
 const TRIES_MAX: usize = 1_000;
-/// More does not try anything else.
+/// A larger batch would test nothing else.
 const BATCH_MAX: usize = 50;
 const IN_FLIGHT_MAX: usize = 16;
 
 /// The other side of a transport under test.
 #[async_trait]
 pub trait Receiver: Send + Sync {
+    /// A transport that delivers to this receiver.
     fn transport(&self) -> Arc<dyn Transport>;
 
-    /// In the order of arrival, repetitions included.
+    /// What has arrived, in order, repetitions included.
     async fn arrived(&self) -> Vec<Event>;
 
-    /// From now on it cannot be reached.
+    /// Makes the receiver unreachable.
     async fn leave(&self);
 
-    /// It can be reached again.
+    /// Makes the receiver reachable again.
     async fn come_back(&self);
 }
 
-/// Where receivers come from.
+/// Opens receivers for the tests.
 #[async_trait]
 pub trait Receivers: Sync {
-    /// One at which nothing has arrived.
+    /// A receiver at which nothing has arrived.
     async fn open(&self) -> Box<dyn Receiver>;
 }
 
-/// Every clause, each on a receiver of its own.
+/// Tests every clause, each on a new receiver.
 pub async fn all(receivers: &dyn Receivers) {
     what_is_delivered_has_arrived_whole(&*receivers.open().await).await;
     each_message_has_its_result(&*receivers.open().await).await;
@@ -173,7 +174,7 @@ async fn the_order_of_a_key_is_kept(receiver: &dyn Receiver) {
     let size = transport.batch_max().min(BATCH_MAX);
     let mut left: Vec<_> = (0..200).map(message).collect();
     for _ in 0..TRIES_MAX {
-        // As in a relay's batch: of each key either the next ones or none.
+        // As in a relay's batch: for each key either its next messages or none.
         let batch: Vec<_> = left.iter().take(size).cloned().collect();
         let results = transport.deliver(&batch).await;
         let mut failed: BTreeMap<&Key, &str> = BTreeMap::new();
@@ -196,13 +197,13 @@ async fn the_order_of_a_key_is_kept(receiver: &dyn Receiver) {
         let number: u64 = event.id.trim_start_matches("m-").parse().expect("our own id");
         let key = event.extension("partitionkey").unwrap_or_default().to_owned();
         let before = newest.entry(key).or_default();
-        // A repetition may come later; what is new may not.
+        // A repetition may come later than its place; a new message may not.
         assert!(number <= *before + 3, "{number} came after {before}");
         *before = number.max(*before);
     }
 }
 
-/// By which a sink's whole order is kept.
+/// A sink with [`super::Order::Whole`] relies on this.
 async fn a_sequential_batch_ends_at_its_first_failure(receiver: &dyn Receiver) {
     let transport = receiver.transport();
     if !transport.is_sequential() {
@@ -281,7 +282,7 @@ async fn a_dropped_delivery_does_no_harm(receiver: &dyn Receiver) {
     for number in 0..10 {
         let one = [message(number)];
         let mut delivery = transport.deliver(&one);
-        // Begun, and perhaps done.
+        // The delivery has begun, and may be complete.
         let _ = futures::poll!(&mut delivery);
         drop(delivery);
     }

@@ -1,6 +1,7 @@
-//! A transport that fails, over any other: messages that are lost, messages that arrive and
-//! are reported as failed, refusals, a sink that cannot be reached; and every delivery takes
-//! a while. What fails when is said by [`DeliveryFaults`], or drawn by a seed.
+//! A decorator that injects faults into any transport: messages are lost, messages arrive and
+//! are reported as failed, the sink refuses messages or cannot be reached, and every delivery
+//! takes time. [`DeliveryFaults`] says what fails when; [`DrawnDeliveryFaults`] draws that from
+//! a seed.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,14 +14,16 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::{DeliveryError, Transport};
 use crate::model::{Key, Message, PluginName};
 
-/// Says what goes wrong. Asked once for each delivery and each message, in order.
+/// Says what goes wrong. The decorator asks once for each delivery and each message, in order.
 pub trait DeliveryFaults: Send + Sync + 'static {
     /// How long a delivery takes before anything arrives.
     fn delay(&self) -> Duration;
 
+    /// What goes wrong with this message; none if nothing does.
     fn fault(&self, message: &Message) -> Option<DeliveryFault>;
 }
 
+/// How the delivery of one message fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeliveryFault {
     /// The message does not arrive, and is reported as failed.
@@ -33,22 +36,27 @@ pub enum DeliveryFault {
     Refused(String),
 }
 
-/// How often what goes wrong, in percent.
+/// How often each fault occurs, in percent of the messages.
 #[derive(Clone, Copy, Debug)]
 pub struct DeliveryFaultRates {
+    /// Messages that do not arrive.
     pub lost: u32,
+    /// Messages that arrive and are reported as failed.
     pub misreported: u32,
+    /// Messages for which the sink cannot be reached.
     pub unavailable: u32,
+    /// The longest time that a delivery takes.
     pub delay_max: Duration,
 }
 
-/// DeliveryFaults drawn one after the other from a seed.
+/// Draws the faults from a seed, one after the other.
 pub struct DrawnDeliveryFaults {
     rates: DeliveryFaultRates,
     random: Mutex<StdRng>,
 }
 
 impl DrawnDeliveryFaults {
+    /// The same rates and seed give the same faults, if they are asked for in the same order.
     #[must_use]
     pub fn new(rates: DeliveryFaultRates, seed: u64) -> Self {
         Self { rates, random: Mutex::new(StdRng::seed_from_u64(seed)) }
@@ -77,6 +85,7 @@ impl DeliveryFaults for DrawnDeliveryFaults {
     }
 }
 
+/// A transport that fails as [`DeliveryFaults`] say.
 pub struct FaultyTransport<T, F = DrawnDeliveryFaults> {
     inner: T,
     faults: F,
@@ -84,11 +93,12 @@ pub struct FaultyTransport<T, F = DrawnDeliveryFaults> {
 }
 
 impl<T: Transport, F: DeliveryFaults> FaultyTransport<T, F> {
+    /// Injects faults into `inner`. Its batches keep the order of each key.
     pub fn new(inner: T, faults: F) -> Self {
         Self { inner, faults, is_sequential: false }
     }
 
-    /// One whose batches end at the first failure.
+    /// Injects faults into `inner`. Its batches end at the first failure.
     pub fn sequential(inner: T, faults: F) -> Self {
         Self { inner, faults, is_sequential: true }
     }

@@ -1,4 +1,4 @@
-//! The transport in memory: for the simulator and for tests. It keeps what arrives.
+//! The transport in memory, for the simulator and for tests. It keeps what arrives.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,19 +20,22 @@ struct Receiver {
 }
 
 impl MemoryTransport {
+    /// A receiver at which nothing has arrived. The arguments are what [`Transport::batch_max`]
+    /// and [`Transport::in_flight`] return.
     #[must_use]
     pub fn new(batch_max: usize, in_flight: usize) -> Self {
         let (is_away, arrived) = (AtomicBool::new(false), Mutex::default());
         Self(Arc::new(Receiver { batch_max, in_flight, is_away, arrived }))
     }
 
-    /// In the order of arrival, repetitions included.
+    /// What has arrived, in order, repetitions included.
     #[must_use]
     pub fn arrived(&self) -> Vec<Arc<Message>> {
         self.lock().clone()
     }
 
-    /// While the receiver is away, nothing arrives.
+    /// While the receiver is away, nothing arrives and each delivery reports that the sink is
+    /// unavailable.
     pub fn set_away(&self, is_away: bool) {
         self.0.is_away.store(is_away, Ordering::Relaxed);
     }

@@ -1,10 +1,10 @@
-//! The contract of [`Store`], clause by clause, for every implementation: those who
-//! write one call [`all`] with a way to open their stores.
+//! The contract of [`Store`], clause by clause, as tests for every implementation. An
+//! implementation's own test calls [`all`] with a way to open its stores.
 //!
-//! It insists as the engine does: a refused commit is tried again, after an unknown
-//! outcome the store is asked what it has. So it also runs on stores that fail.
+//! Like the engine, it repeats a commit that was refused, and after an unknown outcome it asks
+//! the store what was written. So it also runs on stores that inject faults.
 
-// Before the modules: they use it.
+// A macro is visible only in the modules that follow it.
 macro_rules! insist {
     ($call:expr) => {{
         let mut tries = 0;
@@ -31,22 +31,23 @@ pub(crate) use self::samples::*;
 use super::{Batch, CommitError, Committed, Page, Store};
 use crate::model::Position;
 
-/// No store fails so often in a row.
+/// A test fails after this many calls without success.
 const TRIES_MAX: usize = 1_000;
-/// Its cursor counts the batches: tells whether a commit of unknown outcome was written.
+/// A sink whose cursor counts the batches. It tells whether a commit of unknown outcome was
+/// written.
 const MARKER: &str = "marker";
 const ALL: usize = 1_000;
 const EVERYTHING: Page = Page { rows: ALL, bytes: usize::MAX };
 
-/// Where the stores under test come from.
+/// Opens the stores under test.
 #[async_trait]
 pub trait Stores: Sync {
-    /// Opens the store of this name as a new process would; the first time it is empty.
-    /// It is opened again only after it was dropped.
+    /// Opens the store of this name as a new process does. The first time, the store is empty. A
+    /// test drops a store before it opens it again.
     async fn open(&self, name: &str) -> Box<dyn Store>;
 }
 
-/// A store under test, and how many batches it was given.
+/// A store under test, and the number of batches that it was given.
 struct Subject<'a> {
     stores: &'a dyn Stores,
     name: &'static str,
@@ -100,7 +101,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Every clause, each on a store of its own.
+/// Tests every clause, each on a new store.
 pub async fn all(stores: &dyn Stores) {
     recovery::what_is_committed_is_there_after_a_restart(stores).await;
     log::an_event_that_was_there_is_a_duplicate(stores).await;
