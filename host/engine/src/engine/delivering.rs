@@ -26,7 +26,8 @@ use crate::stages::sinks::lanes::{LanesParts, SinkLanes};
 use crate::stages::sinks::queue::Queue;
 use crate::stages::sinks::relay::Relay;
 
-/// Starts the relay or queue of each sink: of those that are known, and of those to come.
+/// Starts the relay or queue of each sink: of known sinks at once, of others with their first
+/// message.
 pub(super) struct Delivering {
     pub(super) shared: Arc<Shared>,
     pub(super) work: mpsc::UnboundedSender<Work>,
@@ -63,7 +64,7 @@ impl Delivering {
             self.start(&sink, &mut stages, &stop);
         }
         self.queues.close();
-        // Their handle on the committer goes with them, so that it can end.
+        // This drops the handle on the committer, so that it can end.
         drop(self);
         while stages.join_next().await.is_some() {}
     }

@@ -42,7 +42,7 @@ impl Engine {
     pub async fn ended(&self) -> EngineEnd {
         let mut ended = self.shared.ended.subscribe();
         let ended = ended.wait_for(Option::is_some).await;
-        // The sender lives in `shared`.
+        // The channel cannot close, because `shared` holds its sender.
         ended.ok().and_then(|end| end.clone()).unwrap_or(EngineEnd::Drained)
     }
 }

@@ -73,7 +73,8 @@ pub struct Parts {
     pub lookup: Arc<dyn Lookup>,
     /// The sinks that routes name.
     pub sinks: HashMap<SinkName, Sink>,
-    /// Message type to sink. A command or enriched event without a route goes to the queue of its type.
+    /// Message type to sink. A command or an enricher's event without a route goes to the queue
+    /// of its type.
     pub routes: BTreeMap<String, SinkName>,
     /// The wall clock. Nothing in the engine reads another.
     pub clock: Clock,
@@ -281,7 +282,7 @@ impl Engine {
         let offer = Offer { events, hops, reply, permit };
         epoch.work.send(Work::Offer(offer)).map_err(|_| recovering())?;
         let log = Arc::clone(&epoch.log);
-        // The stages end when nobody holds their channels.
+        // A channel that is held here would keep the stages from ending.
         drop(epoch);
         let (mut receipts, events) = receipts.await.unwrap_or_else(|_| Err(recovering()))?;
         if hops == Hops::OUTSIDE && receipts.contains(&Receipt::Duplicate) {
@@ -293,9 +294,9 @@ impl Engine {
 
     /// Lets this handler serve its plugin: a plugin that is not served yet, or another version
     /// of one that is. Returns when the next event of each key goes to the handler. Calls that
-    /// the version before has begun, it ends. A plugin that is new starts with the log's first
-    /// event; a plugin that was served before continues where it was, and `missed` says what
-    /// becomes of the events that came since. A canary of the plugin ends.
+    /// the version before has begun end with that version. A plugin that is new starts with the
+    /// log's first event. A plugin that was served before continues where it was; `missed` says
+    /// what becomes of the events that came since. A canary of the plugin ends.
     ///
     /// # Errors
     /// See [`ServeError`].

@@ -85,7 +85,7 @@ impl Engine {
                 let _ = requests.send(request);
             }
         }
-        // The stages end when nobody holds their channels.
+        // A channel that is held here would keep the stages from ending.
         drop(epoch);
         let durable = outcome.await.unwrap_or_else(|_| Err(unavailable(&self.interrupted())))?;
         durable.await.map_err(|_| unavailable(&self.interrupted()))

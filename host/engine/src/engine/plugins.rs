@@ -30,12 +30,12 @@ pub(crate) struct Plugins {
     desired_state: Arc<DesiredState>,
     backlog: Arc<Backlog>,
     dispatchers: Dispatchers,
-    /// As the store had them at the begin of this epoch: of those that did not begin yet.
+    /// What the store had at the start of this epoch, for plugins that have not begun yet.
     recovered: BTreeMap<PluginName, RecoveredPlugin>,
-    /// What the store says of these is newer.
+    /// Plugins that have begun: the store has newer rows for these than `recovered`.
     begun: BTreeSet<PluginName>,
     running: BTreeMap<PluginName, RunningDispatcher>,
-    /// What dispatchers learnt that had to begin again.
+    /// What a dispatcher that had to be replaced has learnt, for the next one.
     cautions: BTreeMap<PluginName, Caution>,
     stages: JoinSet<(PluginName, Exit)>,
 }
@@ -48,7 +48,7 @@ struct RunningDispatcher {
 }
 
 impl Plugins {
-    /// Begins all plugins of the desired state.
+    /// Starts all plugins of the desired state.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -91,7 +91,7 @@ impl Plugins {
             }
         }
         self.running.values().for_each(|running| running.stop.cancel());
-        // Their handles on the committer go with them, so that it can end.
+        // This drops their handles on the committer, so that it can end.
         let Self { mut stages, context, .. } = self;
         drop(context);
         while let Some(ended) = stages.join_next().await {
@@ -119,13 +119,13 @@ impl Plugins {
         Some(name)
     }
 
-    /// Makes it as the desired state says.
+    /// Starts, changes and ends dispatchers until they agree with the desired state.
     async fn reconcile(&mut self) -> Result<(), ReadError> {
         while self.make_once().await? {}
         Ok(())
     }
 
-    /// True if there is more to make: a dispatcher may end while another is waited for.
+    /// One pass. True if another pass is needed, because a dispatcher ended during this one.
     async fn make_once(&mut self) -> Result<bool, ReadError> {
         let (wanted, change) = self.desired_state.wanted();
         let names: Vec<PluginName> = wanted.keys().cloned().collect();
@@ -138,7 +138,7 @@ impl Plugins {
                 running.handler.manifest().role != entry.handler.manifest().role
             };
             if self.running.get(&name).is_some_and(is_another) {
-                // It was taken out and another put in its place before this stage looked.
+                // The plugin was removed and another one took its name before this stage looked.
                 self.end(&name).await;
             }
             match self.running.get_mut(&name) {
@@ -157,7 +157,8 @@ impl Plugins {
             false => self.recovered.get(&name).cloned(),
         };
         let head = Position(self.context.log.head());
-        // A plugin that was never here has missed nothing: it begins with the log.
+        // A plugin that was never served has missed nothing: it starts with the log's first
+        // event.
         let missed_to = match &known {
             Some(_) => self.desired_state.began(&name, head),
             None => self.desired_state.began(&name, Position(0)),
@@ -221,7 +222,7 @@ impl RunningDispatcher {
         let Entry { handler, canary, .. } = entry;
         let (serving, serves) = oneshot::channel();
         let versions = Versions { handler: Arc::clone(&handler), canary: canary.clone(), serving };
-        // It ends only by a panic, which is looked after elsewhere.
+        // The dispatcher's end closes the channel only after a panic, which `run` handles.
         if self.versions.send(versions).is_ok() {
             let _ = serves.await;
         }
@@ -230,7 +231,7 @@ impl RunningDispatcher {
     }
 }
 
-/// A dispatcher that panicked takes this stage with it: all stages begin again then.
+/// Panics if the dispatcher panicked. That ends this stage, and all stages restart.
 fn unwind(ended: Result<(PluginName, Exit), JoinError>) -> Option<(PluginName, Exit)> {
     match ended.map_err(JoinError::try_into_panic) {
         Ok(exit) => Some(exit),

@@ -2,8 +2,8 @@
 //! back. Finds the stage of a queue (`stages/sinks/queue.rs`), passes the request on, and waits for
 //! the answer.
 //!
-//! A queue exists from its first message on. A worker that asks earlier waits, and leaves nothing
-//! behind.
+//! A queue exists from its first message on. A worker that asks earlier waits. If its wait ends
+//! without a message, nothing of it stays in memory.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -17,11 +17,12 @@ use crate::model::{Lease, LeaseId, LeaseReport, LeaseRequest, QueueError, Select
 use crate::pure::monotonic::{Instant, after};
 use crate::stages::sinks::queue::QueueRequest;
 
-/// How to reach the stages of the queues, by their names.
+/// The channels to the stages of the queues, by the queues' names.
 #[derive(Default)]
 pub(super) struct Queues {
     stages: Mutex<BTreeMap<String, mpsc::UnboundedSender<QueueRequest>>>,
-    /// Wakes those who wait for a queue's first message, in the order in which they came.
+    /// Wakes the requests that wait for a queue's first message, in the order in which they
+    /// came.
     opened: Notify,
 }
 
@@ -35,7 +36,7 @@ impl Queues {
         lock(&self.stages).values().cloned().collect()
     }
 
-    /// The stages end when the last of their senders is gone.
+    /// Drops the channels, so that the stages can end.
     pub(super) fn close(&self) {
         lock(&self.stages).clear();
     }
@@ -44,13 +45,13 @@ impl Queues {
         lock(&self.stages).get(name).cloned()
     }
 
-    /// A queue begins with its first message. Whoever waits for one that never comes leaves
-    /// nothing behind.
+    /// Waits for a queue's first message. A request that stops waiting leaves nothing in memory.
     async fn wait_for(&self, name: &str) -> mpsc::UnboundedSender<QueueRequest> {
         loop {
             let opened = self.opened.notified();
             tokio::pin!(opened);
-            // From here on no opening is missed; what was opened before is found.
+            // From here on no notification is missed. A queue that was opened before is found in
+            // the map.
             opened.as_mut().enable();
             if let Some(queue) = self.find(name) {
                 return queue;
@@ -61,8 +62,8 @@ impl Queues {
 }
 
 impl Engine {
-    /// Takes messages from the queue of a message type. An empty lease means that
-    /// none came within the wait. A queue that never had a message is an empty queue.
+    /// Leases messages from the queue of a message type. The lease is empty if no message came
+    /// within the wait. A queue that never had a message counts as an empty one.
     ///
     /// # Errors
     /// See [`QueueError`].
@@ -78,7 +79,7 @@ impl Engine {
         self.answer(lease).await
     }
 
-    /// Settles messages of a lease. Returns when that is durable.
+    /// Acknowledges messages of a lease. Returns when that is durable.
     ///
     /// # Errors
     /// See [`QueueError`].
@@ -96,8 +97,8 @@ impl Engine {
         Ok(report)
     }
 
-    /// Gives messages back unhandled. They come again after `delay`, as the next
-    /// attempt; out of attempts, they become dead letters with this reason.
+    /// Gives messages back without handling them. They are leased again after `delay`, as their
+    /// next attempt. A message without attempts left becomes a dead letter with this reason.
     ///
     /// # Errors
     /// See [`QueueError`].
@@ -115,7 +116,7 @@ impl Engine {
         self.answer(report).await
     }
 
-    /// Lets a lease expire `duration` from now instead.
+    /// Changes the end of a lease to `duration` from now. Returns the new end.
     ///
     /// # Errors
     /// See [`QueueError`].
@@ -131,7 +132,8 @@ impl Engine {
         self.answer(until).await
     }
 
-    /// The queue's stage, waiting for a first message until the deadline.
+    /// The channel to the queue's stage. Waits for the queue's first message until the deadline;
+    /// none if there is none by then.
     async fn queue(
         &self,
         name: &str,
@@ -184,7 +186,8 @@ mod tests {
         }
         let epoch = engine.shared.epoch().unwrap();
         assert_eq!(epoch.queues.all().len(), 0);
-        // With it goes a handle on the committer, which the end waits for.
+        // The epoch holds a handle on the committer, and the drain waits until all handles are
+        // dropped.
         drop(epoch);
         engine.drain().await;
     }

@@ -34,9 +34,9 @@ use crate::stages::housekeeping::Housekeeping;
 use crate::stages::sinks::queue::first_lease;
 use crate::stages::timers::Timers;
 
-/// Of the newest events in memory: all plugins read them there.
+/// Bytes of the newest events in memory, where all plugins read them.
 const LOG_TAIL_BYTES: usize = 64 << 20;
-/// Between two attempts to recover.
+/// The pause between two attempts to recover.
 const RECOVER_DELAY: Duration = Duration::from_millis(250);
 
 /// The tasks of one epoch.
@@ -51,7 +51,8 @@ pub(super) struct Stages {
     stop_delivering: CancellationToken,
 }
 
-/// Lets the engine live again after every commit whose outcome is unknown, until it is stopped.
+/// Restarts the stages from the store after every end of an epoch, until the engine is stopped
+/// or another host owns the store.
 pub(super) async fn supervise(shared: Arc<Shared>, stages: Stages) {
     let mut stages = stages;
     let end = loop {
@@ -81,14 +82,14 @@ pub(super) async fn supervise(shared: Arc<Shared>, stages: Stages) {
         tracing::error!(%reason, "all stages restart from the store");
         let revived = async {
             if by_mistake {
-                // It may well happen again at once.
+                // The same mistake may happen again at once.
                 tokio::time::sleep(RECOVER_DELAY).await;
             }
             revive(&shared).await
         };
         let next = tokio::select! {
             biased;
-            // Nothing is under way that could be drained.
+            // No stage runs that could be drained.
             () = shared.stop.cancelled() => break EngineEnd::Drained,
             next = revived => next,
         };
@@ -100,7 +101,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, stages: Stages) {
     shared.ended.send_replace(Some(end));
 }
 
-/// Tries to recover until it works.
+/// Recovers and starts the stages; repeats that until it succeeds.
 async fn revive(shared: &Arc<Shared>) -> Stages {
     loop {
         let attempt = async {
@@ -137,7 +138,8 @@ impl Stages {
         shared.sinks.clear();
         let dead_letter_ids = DeadLetterIds::new(recovered.dead_letter);
         let rejections = Rejections::default();
-        // Before anybody decides: what is decided may resolve letters of any sink.
+        // Created before the dispatchers start, because a decision may resolve dead letters of
+        // any sink.
         let refusals = Refusals::new(&recovered.sinks);
         let context = DispatchContext {
             shards: shared.shards.clone(),
@@ -235,8 +237,8 @@ impl Stages {
         })
     }
 
-    /// Lets the stages end, until the time for that is over. What has not ended then is
-    /// dropped. Nothing waits for it: it may be what does not end.
+    /// Lets the stages end, until the time for that is over. Then it drops those that have not
+    /// ended, without waiting for them: one of them may never end.
     async fn end(mut self, shared: &Shared) -> EngineEnd {
         tokio::select! {
             biased;
@@ -252,7 +254,7 @@ impl Stages {
         while self.deciding.join_next().await.is_some() {}
         self.stop_delivering.cancel();
         while self.delivering.join_next().await.is_some() {}
-        // All senders are gone now: the committer ends when everything is written.
+        // No stage can send to the committer any more, so it ends when everything is written.
         match self.committer.join_next().await {
             Some(Ok(Ended::Fenced(reason))) => EngineEnd::Fenced(reason),
             Some(Ok(Ended::Restart(reason))) => {
@@ -263,8 +265,8 @@ impl Stages {
         }
     }
 
-    /// Drops the stages where they stand. Returns when the committer has ended, so that it
-    /// writes nothing any more when the next life recovers.
+    /// Drops the stages at once. Returns when the committer has ended, so that it writes nothing
+    /// when the next epoch recovers.
     async fn abort(mut self, shared: &Shared) {
         *lock(&shared.epoch) = None;
         self.deciding.shutdown().await;
@@ -273,8 +275,8 @@ impl Stages {
     }
 }
 
-/// Resolves when a stage that decides or delivers has panicked: its plugin or sink
-/// would stand still, and nobody would know.
+/// Resolves when a stage that decides or delivers has panicked. Without this, its plugin or sink
+/// would stand still unnoticed.
 async fn panicked(deciding: &mut JoinSet<()>, delivering: &mut JoinSet<()>) -> JoinError {
     loop {
         let ended = tokio::select! {

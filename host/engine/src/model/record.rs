@@ -220,7 +220,7 @@ pub enum DeadLetterStatus {
 }
 
 impl DeadLetterStatus {
-    /// Whether nobody has settled it yet: it counts as dead, and its key is parked.
+    /// Whether it is not resolved yet. It counts as dead in the sums, and its key is parked.
     #[must_use]
     pub fn is_unresolved(self) -> bool {
         matches!(self, Self::Open | Self::Redriving)

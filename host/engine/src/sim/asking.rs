@@ -1,4 +1,5 @@
-//! Lookups in trouble, and questions that are: which events wait, and which die.
+//! Tests of lookups that fail and of single questions that fail: which events wait, and which
+//! become dead letters.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,26 +18,27 @@ use crate::seams::lookup::{Lookup, Unanswered};
 use crate::seams::store::memory::MemoryStore;
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Five open the breaker; then one now and then, with pauses that grow from half a second.
+/// More questions than a lookup that is down gets. Five open the breaker; then it gets single
+/// ones, with pauses that grow from half a second.
 const FEW: usize = 20;
 
 /// What a lookup does with a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Found,
-    /// As 422 says.
+    /// The lookup refuses the question permanently, like HTTP status 422.
     Refused,
-    /// As if it were not granted.
+    /// The lookup is not granted to the plugin.
     NotGranted,
-    /// As 500 says.
+    /// The question fails, like HTTP status 500.
     Failed,
-    /// As 503 says, or as if no connection could be made.
+    /// The lookup fails, like HTTP status 503 or a connection that fails.
     Unavailable,
-    /// No answer at all.
+    /// The lookup never answers.
     Silent,
 }
 
-/// A lookup that answers by the key, and counts.
+/// A lookup whose answers depend on the key. It counts the questions.
 struct Scripted {
     by_key: Mutex<BTreeMap<String, Answer>>,
     others: Mutex<Answer>,
@@ -80,7 +82,7 @@ impl Lookup for Scripted {
     }
 }
 
-/// An engine with the reactor that asks about each payment's key.
+/// An engine with the reactor that asks for each payment's key.
 async fn start(store: &MemoryStore, lookup: &Arc<Scripted>) -> Engine {
     let begin = Instant::now();
     let parts = Parts {
@@ -96,13 +98,13 @@ async fn start(store: &MemoryStore, lookup: &Arc<Scripted>) -> Engine {
     Engine::start(parts).await.expect("the store in memory can be read")
 }
 
-/// One payment for each of these keys.
+/// Sends one payment for each of these keys.
 async fn pay(engine: &Engine, keys: &[String]) {
     let pay = |key: &String| event("pay", &format!("pay-{key}"), &json!({"order": key}));
     engine.offer(keys.iter().map(pay).collect()).await.expect("the store in memory takes it");
 }
 
-/// Payments that are decided.
+/// The number of payments that are decided.
 fn decided(store: &MemoryStore) -> usize {
     store.look(|tables| tables.decisions.len())
 }
@@ -173,7 +175,7 @@ async fn a_question_that_fails_is_its_own_events_trouble() {
     engine.drain().await;
 }
 
-/// It says that the lookup is in trouble, and is the only one for which that is so.
+/// The answer to one key says that the lookup is unavailable, and all other keys are answered.
 #[tokio::test(start_paused = true)]
 async fn trouble_of_one_question_is_charged_to_its_event_if_the_lookup_answers_others() {
     let by_key = [("bad", Answer::Unavailable)];
@@ -194,7 +196,8 @@ async fn trouble_of_one_question_is_charged_to_its_event_if_the_lookup_answers_o
     engine.drain().await;
 }
 
-/// If one event alone asked whether the lookup is back, its own trouble would be everyone's.
+/// If the same event always asked as the probe, a question that fails by itself would keep the
+/// lookup down.
 #[tokio::test(start_paused = true)]
 async fn a_lookup_that_is_down_is_asked_by_one_event_after_the_other() {
     let (store, lookup) = (MemoryStore::new(), Scripted::new(&[], Answer::Unavailable));

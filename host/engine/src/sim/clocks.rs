@@ -1,4 +1,4 @@
-//! A wall clock that is set, far and in both directions, while a host runs.
+//! Tests that set the wall clock, far and in both directions, while a host runs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::seams::store::memory::MemoryStore;
 const HOUR: i64 = 60 * 60 * 1_000;
 const DAY: i64 = 24 * HOUR;
 
-/// Never asked.
+/// A lookup for plugins that never ask.
 struct Nothing;
 
 #[async_trait]
@@ -34,7 +34,7 @@ impl Lookup for Nothing {
     }
 }
 
-/// Fails so often in passing before it decides.
+/// Fails this many times with a transient failure, then decides.
 struct Failing {
     inner: Arc<dyn Handler>,
     failures: u32,
@@ -93,7 +93,7 @@ fn live<T>(timeline: &Timeline, life: impl AsyncFnOnce(Clock) -> T) -> T {
     life.unwrap().expect("it ends by itself")
 }
 
-/// Until the plugin has decided so many events; no longer than so much simulated time.
+/// Waits until the plugin has decided so many events; panics after so much simulated time.
 async fn decided(store: &MemoryStore, count: usize, within: Duration) {
     let decided = async {
         while store.look(|tables| tables.decisions.len()) < count {
@@ -189,7 +189,7 @@ fn a_wall_clock_that_is_wrong_for_a_while_deletes_nothing() {
             tokio::time::sleep(Duration::from_hours(2)).await;
             let rows = store.look(|tables| (tables.log.len(), tables.decisions.len()));
             assert_eq!(rows, (3, 3), "after {by}");
-            // In the end it goes.
+            // In the end it is removed.
             tokio::time::sleep(Duration::from_hours(75)).await;
             assert_eq!(store.look(|tables| tables.log.len()), 0, "after {by}");
             engine.drain().await;

@@ -1,5 +1,6 @@
-//! A command that cannot be delivered reaches the instance that sent it, also if that was its
-//! last decision, and no other. Who has dealt with it needs no operator.
+//! Tests of undeliverable commands: the event reaches the instance that sent the command, also
+//! if that was its last decision, and no other instance. If the plugin handles it, no operator
+//! is needed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,7 +94,7 @@ impl Handler for Orders {
     }
 }
 
-/// Refuses everything for good, after this long.
+/// Refuses every message permanently, after this long.
 struct Refusing(Duration);
 
 #[async_trait]
@@ -126,7 +127,7 @@ fn status(store: &MemoryStore, key: &str) -> Option<InstanceStatus> {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_command_is_compensated_also_if_it_was_the_last() {
-    // In memory, and read again from the store.
+    // With instances in memory, and with instances that are read from the store each time.
     for instance_bytes_max in [64 << 20, 0] {
         let store = MemoryStore::new();
         let settings = Settings { instance_bytes_max, ..Settings::default() };

@@ -1,4 +1,4 @@
-//! A lookup that asks to be left alone for a while is.
+//! Tests that a lookup which asks for a pause is not asked before the pause is over.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,10 +15,11 @@ use crate::model::{AnswerValue, PluginName, Timestamp};
 use crate::seams::lookup::{Lookup, Unanswered};
 use crate::seams::store::memory::MemoryStore;
 
-/// Far longer than any delay of the engine's own.
+/// Far longer than any delay of the engine.
 const PAUSE: Duration = Duration::from_secs(600);
 
-/// When it was asked; it answers from the second time on.
+/// Asks for a pause at the first question and answers from the second on. It keeps the times of
+/// the questions.
 #[derive(Default)]
 struct Crowded(Mutex<Vec<Instant>>);
 

@@ -1,5 +1,5 @@
-//! A sender that computes the ids of what the host is about to make, and sends events
-//! of its own under them: neither may take the other's place.
+//! A sender that computes the ids of events that the host will make, and sends its own events
+//! with these ids. Neither event may replace the other.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,12 +16,12 @@ use crate::model::{Event, Hops, Key, Origin, PluginName};
 use crate::pure::identity::{self, DecisionIdentity};
 use crate::seams::store::memory::{MemoryStore, Tables};
 
-/// (source, id)
+/// A source and an id.
 type Name = (String, String);
 
 pub(crate) struct Forger {
     random: Mutex<StdRng>,
-    /// What was sent, and whether it was certainly accepted.
+    /// The names of the events that were sent, and whether each was certainly accepted.
     sent: Mutex<BTreeMap<Name, bool>>,
 }
 
@@ -30,10 +30,10 @@ impl Forger {
         Self { random: Mutex::new(StdRng::seed_from_u64(seed)), sent: Mutex::default() }
     }
 
-    /// Sends one event that bears the name of another.
+    /// Sends one event with the name of an event of the host.
     ///
     /// # Errors
-    /// If it is taken for the other.
+    /// If the engine takes it for a duplicate of the host's event.
     pub(crate) async fn act(&self, engine: &Engine, store: &MemoryStore) -> Result<(), String> {
         let mut names = store.look(host_names);
         names.retain(|name| !lock(&self.sent).contains_key(name));
@@ -48,13 +48,13 @@ impl Forger {
                 Ok(())
             }
             Ok(_) => Err(format!("guarantee 1: {name:?} of a sender is taken for the host's own")),
-            // Not accepted, or nobody knows.
+            // It was not accepted, or the outcome is unknown.
             Err(_) => Ok(()),
         }
     }
 
     /// # Errors
-    /// If one that was accepted is not in the log.
+    /// If an event that was accepted is not in the log exactly once.
     pub(crate) fn check(&self, tables: &Tables) -> Result<(), String> {
         for (name, _) in lock(&self.sent).iter().filter(|(_, accepted)| **accepted) {
             let ours = tables.log.values().filter(|entry| {
@@ -73,14 +73,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An event that the auditor decides.
+/// An event with this name that the auditor decides.
 fn forged((source, id): &Name) -> Event {
     let note = event("note", "forged", &json!({"order": "forged"}));
     Event { source: source.clone(), id: id.clone(), ..note }
 }
 
-/// The names of the host's events: of those that are in the log, and of those that
-/// will be, because a timer is set or a payment waits for its receipts.
+/// The names of the host's events: of those in the log, and of those that it will make because a
+/// timer is set or a payment waits for its receipts.
 fn host_names(tables: &Tables) -> Vec<Name> {
     let own = |entry: &&crate::model::LogEntry| entry.hops.origin() == Origin::Host;
     let made = tables.log.values().filter(own);

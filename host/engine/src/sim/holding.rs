@@ -1,8 +1,8 @@
-//! Holds, compared with a model that decides one event after the other.
+//! Compares holds with a model that decides one event after another.
 //!
-//! The plugin holds events for a short or a long time. It is slow, is loaded late, is down
-//! for longer than it holds, and crashes. Whatever happens, each instance has decided what
-//! the model gives to it, in the model's order: the model knows nothing but the log.
+//! The plugin holds events for a short or a long time. It is slow, is loaded late, is down for
+//! longer than it holds, and crashes. In every world, each instance must have decided the events
+//! that the model gives to it, in the model's order. The model reads nothing but the log.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,18 +32,18 @@ use crate::seams::store::memory::{MemoryStore, Tables};
 const PLUGIN: &str = "keeper";
 const SHORT: Duration = Duration::from_millis(60);
 const LONG: Duration = Duration::from_millis(700);
-/// For so long the plugin may be down, think, or be loaded too late.
+/// The longest time that the plugin is down or decides, or that it is loaded too late.
 const LAG_MAX: u64 = 400;
 /// A world in which work remains after so much simulated time is stuck.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// What each instance has decided, in its order.
+/// The events that each instance has decided, in order.
 type Decided = BTreeMap<String, Vec<String>>;
 
 /// Runs one seed.
 ///
 /// # Errors
-/// Says which instance decided what it should not have, or did not decide.
+/// Names the expected and the found decisions if they differ.
 pub(crate) fn run(seed: u64) -> Result<(), String> {
     super::failing_on_panic(|| World::new(seed).run())
 }
@@ -65,7 +65,7 @@ impl World {
 
     fn run(mut self) -> Result<(), String> {
         let crashes = self.random.random_range(0..4);
-        // In some worlds it is new to a log that is old, or to a part of it.
+        // In some worlds the plugin is loaded when the log already has events.
         let loaded_in = self.random.random_range(0..3);
         for life in 0.. {
             let crash = (life < crashes)
@@ -80,7 +80,7 @@ impl World {
         Ok(())
     }
 
-    /// True if all was sent, and decided by a plugin that is loaded.
+    /// Runs one life. True if all events were sent and, with a loaded plugin, decided.
     fn live(&mut self, is_loaded: bool, crash: Option<Duration>) -> Result<bool, String> {
         let seed = self.random.random_range(0..u64::MAX / 2);
         let mut random = StdRng::seed_from_u64(seed);
@@ -164,7 +164,7 @@ fn events(random: &mut StdRng) -> Vec<Event> {
             let instance = own(random.random_range(0..4));
             let some = |random: &mut StdRng, max: u32| {
                 let keys = (0..random.random_range(1..=max)).map(|_| {
-                    // Now and then the own key of another instance.
+                    // Now and then an instance claims another instance's own key.
                     match random.random_ratio(1, 5) {
                         true => own(random.random_range(0..4)),
                         false => item(random.random_range(0..6)),
@@ -196,7 +196,8 @@ async fn send(engine: &Engine, random: &mut StdRng, unacknowledged: &mut Vec<Eve
     }
 }
 
-/// And a while longer, in which nothing more may be decided.
+/// Waits until the decisions are those of the model, and then a while longer, in which no
+/// further decision may come.
 async fn decided_as_in_the_model(store: &MemoryStore) {
     while compare(&store.snapshot()).is_err() {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -284,7 +285,7 @@ impl Model {
         self.decided.keys().filter(reached).cloned().collect()
     }
 
-    /// What is held for the keys that the instance claims comes next.
+    /// The events that are held for the claimed keys come directly after this one.
     fn decide_at(&mut self, instance: &str, id: &str, claimed: BTreeSet<String>) {
         self.decided.entry(instance.to_owned()).or_default().push(id.to_owned());
         self.claims.entry(instance.to_owned()).or_default().extend(claimed.iter().cloned());
@@ -298,7 +299,7 @@ impl Model {
 
 // ---- the plugin -----------------------------------------------------------------
 
-/// Notes what it decides; claims what the event says.
+/// A plugin that notes in its state what it decides, and claims the keys that the event names.
 struct Keeper(Manifest);
 
 fn manifest_of_keeper() -> Manifest {
@@ -338,7 +339,7 @@ impl Handler for Keeper {
     }
 }
 
-/// Answers after a while.
+/// A lookup that answers after a random time.
 struct Slow(Mutex<StdRng>);
 
 #[async_trait]
@@ -352,7 +353,7 @@ impl Lookup for Slow {
 
 #[cfg(test)]
 mod tests {
-    /// More by the environment.
+    /// The environment can set more.
     const SEEDS: u64 = 1_500;
 
     #[test]

@@ -1,4 +1,4 @@
-//! Plugins that are replaced, taken out and put back at any moment of a world's life.
+//! Plugins that are replaced, removed and added again at any moment of a world's life.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,24 +13,24 @@ use crate::seams::handler::Handler;
 
 const PLUGINS: [&str; 4] = [ORDERS, RECEIPTS, NOTIFIER, AUDITOR];
 
-/// The directory of plugins: which version of each lies there. Survives crashes.
+/// A directory of plugins that records the versions in it. It survives crashes.
 #[derive(Clone)]
 pub(crate) struct Directory {
     pattern: Pattern,
     history: Arc<Mutex<History>>,
 }
 
-/// What of each plugin lay in the directory, one after the other.
+/// The versions of each plugin that were in the directory, one after another.
 #[derive(Clone, Default)]
 pub(crate) struct History(BTreeMap<&'static str, Vec<Lying>>);
 
-/// What of a plugin lies there.
+/// The versions of a plugin in the directory.
 #[derive(Clone, Copy, Default)]
 struct Lying {
-    /// Counts up with each that is new.
+    /// The newest version; it counts up with each new one.
     latest: u32,
     serving: u32,
-    /// A version, and its share in percent.
+    /// A candidate's version, and its share in percent.
     canary: Option<(u32, f64)>,
 }
 
@@ -74,8 +74,8 @@ impl Directory {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes plugins for a while, then never returns: whoever works beside it ends first.
-    /// Only an engine that stops refuses.
+    /// Changes plugins for a while, and never returns: the caller drops it when its work is
+    /// done. Errors are ignored, because only an engine that stops refuses a change.
     pub(crate) async fn change(&self, engine: &Engine, random: &mut StdRng) {
         for _ in 0..random.random_range(1..10) {
             pause(random, 12_000).await;
@@ -93,14 +93,14 @@ impl Directory {
                 lying.latest += 1;
                 lying.serving = lying.latest;
             }
-            // Whoever serves a plugin ends its canary.
+            // `serve` ends the plugin's canary.
             self.set(plugin, Lying { canary: None, ..lying });
             let _ = engine.serve(self.handler(plugin, lying.serving), Missed::Handle).await;
         }
         std::future::pending().await
     }
 
-    /// A canary begins, has another share, is withdrawn, or serves all from then on.
+    /// Starts a canary, changes its share, withdraws it, or makes it the version that serves.
     async fn change_canary(&self, plugin: &'static str, engine: &Engine, random: &mut StdRng) {
         let mut lying = self.get(plugin);
         let percent = f64::from(random.random_range(1..=100_u32));
@@ -132,11 +132,11 @@ impl History {
         std::iter::once(first).chain(self.0.get(plugin).into_iter().flatten().copied()).collect()
     }
 
-    /// Whether the decisions for a key are of the versions that were to make them, in the
-    /// order in which these lay there.
+    /// Checks that the decisions for a key were made by the versions that served it, in the
+    /// order in which these were in the directory.
     ///
     /// # Errors
-    /// Names the first that is not.
+    /// Names the first version that did not serve the key.
     pub(crate) fn allows(&self, plugin: &str, key: &str, versions: &[u32]) -> Result<(), String> {
         let serves = |lying: &Lying| match lying.canary {
             Some((version, percent))
@@ -180,7 +180,7 @@ mod tests {
     use crate::seams::store::faulty::{FaultRates, FaultyStore};
     use crate::seams::store::memory::{MemoryStore, Tables};
 
-    /// Answers when it is told to.
+    /// A lookup that answers once a test allows it.
     #[derive(Default)]
     struct Slow {
         asked: AtomicU32,
@@ -197,7 +197,7 @@ mod tests {
         }
     }
 
-    /// Never called.
+    /// A handler that is never called.
     struct Other(Manifest);
     impl Handler for Other {
         fn manifest(&self) -> &Manifest {
@@ -224,7 +224,7 @@ mod tests {
         poisoned(plugin, version, &[])
     }
 
-    /// A version that fails for good at the events with these ids.
+    /// A version that fails permanently at the events with these ids.
     fn poisoned(plugin: &str, version: u32, events: &[&str]) -> Arc<dyn Handler> {
         let pattern = Pattern {
             poisoned: events.iter().map(|id| (*id).to_owned()).collect(),
@@ -240,7 +240,7 @@ mod tests {
             Self::with(plugins, store.clone(), Arc::new(store)).await
         }
 
-        /// Its commits take their time.
+        /// A bench whose commits are slow.
         async fn slow(plugins: &[&str], seed: u64) -> Self {
             let store = MemoryStore::new();
             let rates = FaultRates {
@@ -273,7 +273,7 @@ mod tests {
             self.engine.offer(events).await.unwrap();
         }
 
-        /// Waits until the store looks so; time is simulated.
+        /// Waits in simulated time until the tables have this property, and returns them.
         async fn until(&self, what: &str, looks: impl Fn(&Tables) -> bool) -> Tables {
             let looked = async {
                 loop {
@@ -371,7 +371,7 @@ mod tests {
         };
         bench.send(vec![place]).await;
         bench.until("it is placed", |tables| handled(tables, ORDERS) == 1).await;
-        // Up by one, and down again: both are what `migrate` is for.
+        // To a newer state version, and to an older one: `migrate` converts in both directions.
         for (n, (event_type, of_state)) in [("pay", 2), ("pack", 1)].into_iter().enumerate() {
             let next = if of_state == 2 { 1 } else { 3 };
             bench.engine.serve(version(ORDERS, next), Missed::Handle).await.unwrap();
@@ -427,7 +427,7 @@ mod tests {
         bench.engine.serve_canary(canary(Arc::clone(&next), 30.0)).await.unwrap();
         bench.send(round(1)).await;
         bench.until("the first round", |tables| handled(tables, AUDITOR) == 100).await;
-        // A greater share: what the canary serves it keeps.
+        // A greater share keeps the keys of the smaller one.
         bench.engine.serve_canary(canary(next, 60.0)).await.unwrap();
         bench.send(round(2)).await;
         bench.until("the second round", |tables| handled(tables, AUDITOR) == 200).await;
@@ -455,7 +455,7 @@ mod tests {
         let tables = bench.until("it is dead", dead).await;
         let letter = tables.dead_letters.values().next().unwrap().clone();
         assert_eq!(&*letter.plugin_version, "1.0.1");
-        // The version beside it does better.
+        // The version that serves can handle the event.
         bench.engine.withdraw_canary(&AUDITOR.into()).await.unwrap();
         let (by, reason) = ("test".to_owned(), "withdrawn".to_owned());
         let resolution = Resolution { action: Action::Redrive { edited: None }, by, reason };
@@ -466,7 +466,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn when_a_canary_is_withdrawn_its_dead_letters_are_stored() {
-        // At any moment between the event and its dead letter.
+        // At each moment between the event and its dead letter.
         for millis in 0..60 {
             let bench = Bench::slow(&[AUDITOR], millis).await;
             let bad = poisoned(AUDITOR, 1, &["note-1"]);
@@ -532,7 +532,7 @@ mod tests {
         manifest.subscriptions[0].event_type = "letter".to_owned();
         let refused = bench.engine.serve_canary(canary(Arc::new(Other(manifest)), 1.0)).await;
         assert_eq!(refused, Err(ServeError::Subscriptions(AUDITOR.into())));
-        // The version that serves next is alone.
+        // Serving another version ends the canary.
         bench.engine.serve_canary(canary(version(AUDITOR, 1), 100.0)).await.unwrap();
         bench.engine.serve(version(AUDITOR, 2), Missed::Handle).await.unwrap();
         bench.send(vec![note(1)]).await;

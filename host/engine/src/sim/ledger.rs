@@ -1,5 +1,5 @@
-//! The ledger: looks at the store and the sink from outside, and says which
-//! guarantee is broken.
+//! The ledger: reads the store and the sink from outside, and names the guarantee that is
+//! broken.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,11 +16,12 @@ use crate::model::{
 use crate::pure::identity::undeliverable_event_id;
 use crate::seams::store::memory::Tables;
 
-/// Of one receipt, of which there are two: both decided by the notifier, with two messages each.
+/// The notifications of one order: it has two receipts, and the notifier sends two messages for
+/// each.
 const NOTIFICATIONS: usize = 4;
 
-/// Nothing is left to do: every event settled, every timer fired, every message
-/// delivered, every dead letter resolved.
+/// Whether no work is left: every event is settled, every timer has fired, every message is
+/// delivered, every dead letter is resolved.
 pub(crate) fn is_quiet(tables: &Tables, delivered: &[Arc<Message>]) -> bool {
     let log = tables.log.keys().chain(tables.removed.log.keys());
     let Some(head) = log.max() else { return false };
@@ -33,7 +34,7 @@ pub(crate) fn is_quiet(tables: &Tables, delivered: &[Arc<Message>]) -> bool {
     let counted = tables.messages.keys().all(|(sink, sequence)| {
         tables.sinks.get(sink).is_some_and(|s| s.cursor.settled >= sequence.0)
     });
-    // A held event that an instance has claimed is work, though the cursor has passed it.
+    // A held event whose key an instance has claimed is work, although the cursor has passed it.
     let reached = tables.held.values().all(|held| {
         let own = tables.instances.get(&(held.plugin.clone(), held.key.clone()));
         let first = (held.plugin.clone(), held.key.clone(), Key::from(""));
@@ -195,7 +196,7 @@ pub(super) fn claims_are_those_of_the_instances(tables: &Tables) -> Result<(), S
                     _ => {}
                 }
             }
-            // An instance that is over has no claims, and has none when it is reopened.
+            // A finished instance has no claims, and has none if it is reopened.
             if summary["complete"] == true {
                 of_instance.clear();
             }
@@ -253,7 +254,7 @@ fn messages_leave_once_and_in_order(
         *counts.entry((&message.event.event_type, message.key.as_str())).or_default() += 1;
     }
     for order in plan.orders.keys() {
-        // A receipt that was skipped before it was cured is never decided.
+        // A receipt that was skipped before the handler was cured is never decided.
         let sent = NOTIFICATIONS - 2 * skipped_receipts(tables, order);
         let notified = (sent > 0).then_some(&sent);
         if counts.get(&("close", order.as_str())) != Some(&1)
@@ -304,8 +305,8 @@ fn skipped_receipts(tables: &Tables, order: &str) -> usize {
     skipped.count()
 }
 
-/// Only what is poisoned or refused becomes a dead letter, and whoever sent a command is
-/// told of it; all are resolved, and by whom and why is kept.
+/// Only poisoned or refused events and messages become dead letters, and the sender of a command
+/// gets an event about it. All dead letters are resolved, and keep who resolved them and why.
 fn only_the_bad_died(plan: &Plan, tables: &Tables) -> Result<(), String> {
     for letter in tables.dead_letters.values() {
         let key = letter.key.as_ref().map(|key| key.as_str().to_owned()).unwrap_or_default();
@@ -369,8 +370,8 @@ fn decisions_of<'t>(order: &str, tables: &'t Tables) -> Result<Vec<&'t DecisionR
     Ok(chain)
 }
 
-/// Each decision of an instance is of the version that served its key, never of one that
-/// was replaced before; and its state is of that version.
+/// Each decision of an instance was made by the version that served its key at that time, and
+/// its state is of that version.
 fn versions_follow_each_other(
     plan: &Plan,
     history: &History,
@@ -391,8 +392,8 @@ fn versions_follow_each_other(
     Ok(())
 }
 
-/// A timer that was set anew counts no more, though it may stand in the log. Each
-/// order's decisions are followed in the order in which they were made.
+/// The event of a timer that was set anew is ignored, although it may be in the log. The check
+/// follows each order's decisions in the order in which they were made.
 fn only_the_last_timer_counts(plan: &Plan, tables: &Tables) -> Result<(), String> {
     for order in plan.orders.keys() {
         let mut set_by = None;

@@ -1,5 +1,5 @@
-//! Virtual time: lives of an engine, one after the other, each on a runtime of its own
-//! that a crash drops.
+//! Virtual time: lives of an engine, one after another, each on its own runtime. A crash drops
+//! the runtime.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,11 +8,11 @@ use std::time::Duration;
 use crate::Clock;
 use crate::model::Timestamp;
 
-/// The clock of a simulated world. It goes on from life to life, and nobody waits for it:
-/// when all that live sleep, it is at once as late as the first of them wakes.
+/// The clock of a simulated world. It continues from life to life. No task really waits: when
+/// all tasks sleep, the clock advances at once to the time at which the first of them wakes.
 #[derive(Clone, Debug)]
 pub struct Timeline {
-    /// The clock at the beginning of this life, and how far it was set since.
+    /// The date at the start of this life, changed by every setting of the clock since.
     ahead: Arc<AtomicU64>,
     /// The latest time that anybody read.
     latest: Arc<AtomicU64>,
@@ -39,18 +39,18 @@ impl Timeline {
         self.latest.fetch_add(millis, Ordering::Relaxed);
     }
 
-    /// Sets the wall clock while the host runs, in either direction. Monotonic time, by
-    /// which the host waits, goes on as if nothing had happened.
+    /// Sets the wall clock while the host runs, in either direction. Monotonic time, by which
+    /// the host waits, does not change.
     pub fn set(&self, by_millis: i64) {
         self.ahead.fetch_add(by_millis.cast_unsigned(), Ordering::Relaxed);
         self.latest.fetch_add(by_millis.cast_unsigned(), Ordering::Relaxed);
     }
 
-    /// One life, in which one thread does everything. None if `crash` resolved first:
-    /// every task ended at its await.
+    /// Runs one life on one thread. None if `crash` resolved first: then every task ended at its
+    /// current await.
     ///
     /// # Errors
-    /// Those of the life.
+    /// The error of the life.
     pub fn live<T>(
         &self,
         crash: impl Future<Output = ()>,
@@ -62,7 +62,7 @@ impl Timeline {
             .build()
             .map_err(|error| error.to_string())?;
         self.ahead.store(self.latest.load(Ordering::Relaxed), Ordering::Relaxed);
-        // Dropped at the end, with all of its tasks: that is the crash.
+        // The runtime is dropped at the end, with all of its tasks. That is the crash.
         runtime.block_on(async {
             let (start, timeline) = (tokio::time::Instant::now(), self.clone());
             let clock: Clock = Arc::new(move || {

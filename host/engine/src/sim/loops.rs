@@ -1,4 +1,5 @@
-//! Plugins that answer themselves: the host ends it, says so, and goes on with the rest.
+//! Tests of plugins that answer their own events: the host ends the loop with a dead letter that
+//! says why, and the other plugins continue.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::seams::store::Store;
 use crate::seams::store::faulty::{FaultRates, FaultyStore};
 use crate::seams::store::memory::{MemoryStore, Tables};
 
-/// Decides the same for everything that it gets.
+/// A plugin that makes the same decision for every event.
 struct Echo {
     manifest: Manifest,
     decision: Decision,
@@ -69,7 +70,7 @@ impl Echo {
         Arc::new(Self { manifest, decision })
     }
 
-    /// Answers each `ping` with so many of them.
+    /// Answers each `ping` with `count` further ones.
     fn pings(count: usize) -> Arc<dyn Handler> {
         let ping = Outgoing {
             kind: MessageKind::Event,
@@ -121,7 +122,7 @@ fn ping(name: &str) -> crate::model::Event {
     event("ping", name, &json!({"order": "o1"}))
 }
 
-/// Waits, in simulated time, until something is so.
+/// Waits in simulated time until the tables have this property.
 async fn until(store: &MemoryStore, what: impl Fn(&Tables) -> bool) {
     let holds = async {
         while !store.look(&what) {
@@ -155,7 +156,8 @@ async fn a_plugin_that_answers_itself_ends_in_a_dead_letter() {
     assert!(letters[0].contains("the event is 20 hops from an event of a sender"), "{letters:?}");
     engine.drain().await;
 
-    // A restart does not begin to count anew, and who raises the limit can go on.
+    // A restart does not count from zero again. An operator who raises the limit can redrive the
+    // dead letter.
     let settings = Settings { hops_max: 22, ..settings };
     let engine = start(Arc::new(store.clone()), Echo::pings(1), settings).await;
     let id = store.look(|tables| *tables.dead_letters.keys().next().unwrap());
@@ -177,7 +179,7 @@ async fn answers_that_multiply_are_bounded_in_their_number() {
     let head = |tables: &Tables| tables.log.keys().next_back().map_or(0, |head| head.0);
     until(&store, |tables| head(tables) > 0 && settled(tables)).await;
     let events = store.look(|tables| tables.log.len());
-    // Each answer with three counts nine: six times, and no more.
+    // An answer with three events adds nine hops, so there are six rounds of answers.
     assert_eq!(events, (0..=6).map(|n| 3_usize.pow(n)).sum::<usize>());
     assert!(store.look(reasons).iter().all(|reason| reason.starts_with("hop limit: ")));
     engine.drain().await;
@@ -203,8 +205,8 @@ async fn a_loop_of_timers_ends_if_it_is_tight() {
     }
 }
 
-/// What plugins send to each other is work like any other: senders are told to come back
-/// while there is too much of it, and can go on after it.
+/// Events of plugins count toward the backlog like events of senders: while it is too long,
+/// senders get `Busy`, and they can continue afterwards.
 #[tokio::test(start_paused = true)]
 async fn what_plugins_make_counts_at_the_door() {
     let store = MemoryStore::new();

@@ -1,12 +1,12 @@
-//! The simulator: the real stages in a world that fails by a seed.
+//! The simulator: the real stages in a world whose faults follow a seed.
 //!
-//! One thread, paused time: a seed repeats everything. The store refuses, loses
-//! and misreports commits; senders repeat and reorder; handlers fail now and
-//! then; the sink fails, and lies; the whole engine crashes at any await and
-//! starts again on the same store. At the end the ledger looks at what is stored
-//! and delivered, and checks the guarantees from outside.
+//! All runs on one thread with paused time, so a seed repeats everything. The store refuses,
+//! loses and misreports commits. Senders repeat and reorder events. Handlers fail now and then.
+//! The sink fails, and reports failures that did not happen. The whole engine crashes at any
+//! await and starts again on the same store. At the end the ledger reads what is stored and
+//! delivered, and checks the guarantees from outside.
 //!
-//! What of it another world can be made of is public, with the feature `simulation`:
+//! The parts from which another world can be built are public, with the feature `simulation`:
 //! [`Timeline`], [`failing_on_panic`], [`MemoryStore`](crate::seams::store::memory::MemoryStore)
 //! and [`FaultyStore`](crate::seams::store::faulty::FaultyStore). `sagabox sim` is such a world.
 
@@ -76,11 +76,12 @@ pub fn run(seed: u64) -> Result<Tables, String> {
     failing_on_panic(|| world::World::new(seed).run())
 }
 
-/// A panic anywhere fails the run. The runtime would turn one in a stage into the
-/// end of that stage, the engine into a recovery, and the ledger would not see it.
+/// Runs a function and fails if anything in it panics on this thread. Otherwise a panic in a
+/// stage would only end the stage, the engine would recover, and the ledger would not see the
+/// mistake.
 ///
 /// # Errors
-/// Those of the run, and the first panic of this thread.
+/// The error of the run, or the first panic.
 pub fn failing_on_panic<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     thread_local! {
         static FIRST: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -104,7 +105,8 @@ pub fn failing_on_panic<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T,
 
 #[cfg(test)]
 mod tests {
-    /// Enough to catch every bug that was planted so far; more by the environment.
+    /// Enough seeds to catch every mistake that was planted so far. The environment can set
+    /// more.
     const SEEDS: u64 = 5_000;
 
     #[test]
@@ -144,11 +146,11 @@ mod tests {
         }
     }
 
-    /// Seeds that failed once.
+    /// Seeds that once failed.
     #[test]
     fn seeds_that_found_a_bug_hold() {
-        // 12: a cursor handed over before the log was read forgot who had decided what.
-        // 110: a timer that had been cleared fired, to be ignored.
+        // 12: a cursor was handed over before the log was read, and had lost which instances had
+        // decided an event. 110: a timer that had been cleared fired, and its event was ignored.
         for seed in [12, 110] {
             assert_eq!(super::run(seed).map(|_| ()), Ok(()), "seed {seed}");
         }

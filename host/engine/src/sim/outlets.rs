@@ -1,5 +1,5 @@
-//! Sinks with large messages, in each order: what they have in memory is bounded, and each
-//! message arrives, in its order, whatever fails.
+//! Tests of sinks with large messages, for each order: their messages in memory are bounded in
+//! bytes, and each message arrives, in order, whatever fails.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -33,11 +33,11 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// A world in which work remains after so much simulated time is stuck.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
 
-/// Sends a command of as many bytes as its event says.
+/// A plugin that sends a command of as many bytes as its event says.
 struct Sender {
     manifest: Manifest,
     calls: AtomicUsize,
-    /// All data is a part of this, so that much of it takes no memory.
+    /// The data of all commands are slices of this text, so that many of them take no memory.
     text: Bytes,
 }
 
@@ -96,10 +96,11 @@ fn note(number: usize, key: &str, bytes: usize) -> Event {
     event("note", &number.to_string(), &json!({"order": key, "bytes": bytes}))
 }
 
-/// A sink that can be away, and that fails at some keys. It notes what it takes.
+/// A sink that can be unreachable, and that fails for one key. It notes the messages that it
+/// takes.
 struct Gate {
     is_away: AtomicBool,
-    /// Fails until then, and asks to be left alone for long.
+    /// The key for which it fails and asks for a long pause; none if there is none.
     slow: Mutex<Option<&'static str>>,
     taken: Mutex<Vec<(String, u64)>>,
 }
@@ -150,7 +151,7 @@ async fn bytes(engine: &Engine) -> usize {
     engine.status().await.outbox_bytes.values().sum()
 }
 
-/// Waits until all have arrived. Returns the most bytes that were in memory meanwhile.
+/// Waits until `is_so`. Returns the most bytes of messages that were in memory meanwhile.
 async fn most_until(engine: &Engine, is_so: impl Fn() -> bool) -> usize {
     let mut most = 0;
     let waiting = async {
@@ -185,7 +186,7 @@ async fn a_sink_that_is_down_has_a_bounded_part_of_its_messages_in_memory() {
         gate.is_away.store(false, Ordering::Relaxed);
         let arrived = || gate.taken().values().map(Vec::len).sum::<usize>() == 300;
         most = most.max(most_until(&engine, arrived).await);
-        // The window, one read, and the tail.
+        // The limits of the window, of one read, and of the tail.
         assert!(most <= (32 + 4 + 8 + 2) * MIB, "{order:?}, {keys} keys: {most} bytes");
         assert!(order == Order::None || gate.taken().values().all(|key| ascending(key)));
         tokio::time::sleep(MINUTE).await;
@@ -213,7 +214,7 @@ async fn a_slow_key_with_large_messages_leaves_room_for_the_others() {
     engine.drain().await;
 }
 
-/// A store whose commits take long, as long as it is told so.
+/// A store whose commits are slow while the switch is on.
 struct Slow(Arc<AtomicBool>);
 
 impl Faults for Slow {
@@ -241,7 +242,8 @@ async fn decisions_that_wait_for_a_commit_are_bounded_in_bytes() {
         sinks: HashMap::new(),
         routes: BTreeMap::new(),
         clock: Arc::new(|| Timestamp(START)),
-        // Here calls are made at once, and the size of a decision is known after them.
+        // Without shards, calls are made in place. The size of a decision is known only after
+        // its call.
         settings: Settings { shards: 0, entries_read_max: 32, ..Settings::default() },
     };
     let engine = Engine::start(parts).await.unwrap();
@@ -255,7 +257,7 @@ async fn decisions_that_wait_for_a_commit_are_bounded_in_bytes() {
     is_slow.store(true, Ordering::Relaxed);
     engine.offer(notes(1_000, MIB).collect()).await.unwrap();
     tokio::time::sleep(MINUTE / 2).await;
-    // What one commit writes, and what waits for the next.
+    // The decisions of one commit, and those that wait for the next one.
     let made = sender.calls.load(Ordering::Relaxed) - 1_000;
     assert!((1..=200).contains(&made), "{made} decisions of 1 MiB wait for the store");
     is_slow.store(false, Ordering::Relaxed);
@@ -264,7 +266,8 @@ async fn decisions_that_wait_for_a_commit_are_bounded_in_bytes() {
     engine.drain().await;
 }
 
-/// Faults of a delivery by a seed. Some messages are refused until an operator mends the sink.
+/// Faults of deliveries that follow a seed. Some messages are refused until an operator mends
+/// the sink.
 struct Seeded {
     random: Mutex<StdRng>,
     refused: BTreeSet<u64>,
@@ -299,7 +302,7 @@ struct World {
     is_mended: Arc<AtomicBool>,
     timeline: Timeline,
     notes: Vec<Event>,
-    /// So many are in the log.
+    /// The number of notes that are in the log.
     sent: usize,
 }
 
@@ -355,7 +358,7 @@ impl World {
         }
     }
 
-    /// True if everything has arrived.
+    /// Runs one life. True if all messages have arrived.
     fn live(&mut self, order: Order, crash: Option<u64>) -> Result<bool, String> {
         let seed = self.random.random_range(0..u64::MAX / 2);
         let parts = self.parts(order);
@@ -394,7 +397,8 @@ impl World {
                 let tables = store.snapshot();
                 format!("{order:?}, stuck: {:?}, parked {:?}", tables.sinks, tables.parked_messages)
             })?;
-            // What is parked is taken back beside the window, and letters wait for a commit.
+            // Parked messages are taken back in addition to the window, and dead letters wait
+            // for their commit.
             match most <= 80 * MIB {
                 true => Ok(()),
                 false => Err(format!("{order:?}: {most} bytes in memory")),
@@ -439,8 +443,8 @@ impl World {
     }
 }
 
-/// An operator redrives what is dead, until so many messages are settled and none is dead or
-/// parked. Returns the most bytes that were in memory meanwhile.
+/// Redrives dead letters until `count` messages are settled and no dead letter or parked message
+/// is left. Returns the most bytes of messages that were in memory meanwhile.
 async fn look_until_done(engine: &Engine, store: &MemoryStore, count: usize) -> usize {
     let mut most = 0;
     loop {
@@ -460,13 +464,14 @@ async fn look_until_done(engine: &Engine, store: &MemoryStore, count: usize) -> 
         for letter in dead {
             let (by, reason) = ("ada".to_owned(), String::new());
             let action = Action::Redrive { edited: None };
-            // One that is not the first of its lane is refused, and comes again.
+            // A dead letter that is not the first of its lane is refused, and is redriven in a
+            // later round.
             let _ = engine.resolve(letter, Resolution { action, by, reason }).await;
         }
     }
 }
 
-/// More by the environment.
+/// The environment can set more.
 const SEEDS: u64 = 600;
 
 #[test]

@@ -1,5 +1,5 @@
-//! A mistake of Sagabox's own, or of what stands behind a seam: a stage that
-//! panics is no reason for its plugin or sink to stand still.
+//! Tests that a panic in a stage, by a mistake in Sagabox or in what is behind a seam, does not
+//! stop the plugin or sink of that stage.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,7 +17,7 @@ use crate::seams::lookup::{Lookup, Unanswered};
 use crate::seams::store::memory::MemoryStore;
 use crate::seams::transport::{DeliveryError, Sink, Transport};
 
-/// Panics at its first call; afterwards it works.
+/// Panics at its first call, and works afterwards.
 #[derive(Default)]
 struct Clumsy {
     calls: AtomicU32,
@@ -68,7 +68,8 @@ async fn a_stage_that_panics_starts_again() {
         settings: Settings { shards: 0, ..Settings::default() },
     };
     let engine = Engine::start(parts).await.unwrap();
-    // The receipts' dispatcher asks; what it then sends, the notifier turns into commands.
+    // The dispatcher of the receipts asks the lookup; the notifier makes commands of what it
+    // sends.
     engine.offer(vec![event("pay", "o1", &json!({"order": "o1"}))]).await.unwrap();
     let delivered = || sink.delivered.lock().unwrap_or_else(PoisonError::into_inner).len();
     let all = async {

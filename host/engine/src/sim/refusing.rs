@@ -1,5 +1,5 @@
-//! A store that refuses for a long time, as on a full disk: senders are told, also
-//! those who asked just before it showed.
+//! Tests of a store that refuses for a long time, as with a full disk: senders get an error,
+//! also those whose offers came just before the failure showed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -48,7 +48,8 @@ async fn nobody_waits_for_a_store_that_refuses() {
     engine.offer(vec![event("note", "a", &json!({"order": "o1"}))]).await.unwrap();
     engine.drain().await;
 
-    // The plugin's decision is the first that is refused, and it is tried again and again.
+    // The plugin's decision is the first batch that is refused, and the committer retries it all
+    // the time.
     let delay_max = Duration::from_millis(50);
     let rates = FaultRates {
         refused: 1_000,

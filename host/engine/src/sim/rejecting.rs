@@ -1,5 +1,5 @@
-//! One row that the store cannot write, in each place where it can be: what it belongs to
-//! is refused or buried, and everything else goes on.
+//! Tests of a row that the store cannot write, in each kind of row: the event or message that it
+//! belongs to is refused or becomes a dead letter, and everything else continues.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +27,7 @@ const BAD: &str = "k3";
 const REASON: &str = "the row is too big";
 const SOON: Duration = Duration::from_secs(30);
 
-/// A store that fails at the batches for which this is true, while it is not mended.
+/// A store that fails at the batches for which `write` is true, until it is mended.
 struct Cannot {
     write: fn(&Batch) -> bool,
     error: fn(String) -> CommitError,
@@ -110,7 +110,7 @@ async fn a_sender_is_refused_for_its_own_event_alone() {
     engine.drain().await;
 }
 
-/// Of these, each with its own event, 99 are decided and one is not.
+/// Sends an event for each of 100 keys, of which 99 are decided and one is not.
 async fn all_but_one(cannot: &Arc<Cannot>) -> (MemoryStore, Engine) {
     let memory = MemoryStore::new();
     let engine = start(&memory, cannot, Settings::default()).await;
@@ -129,7 +129,8 @@ async fn an_event_is_buried_if_its_decision_cannot_be_written() {
     assert_eq!(letter.key.as_ref().map(|key| key.as_str()), Some(BAD));
     assert!(letter.reason.ends_with(REASON), "{}", letter.reason);
 
-    // What comes for that key waits behind it, and the event can be redriven in vain.
+    // A later event of that key waits behind the dead letter. A redrive before the store is
+    // mended fails.
     engine.offer(vec![note(BAD, 1_000)]).await.unwrap();
     let failed = cannot.failed().len();
     redrive(&engine, letter).await;
@@ -162,7 +163,7 @@ async fn an_event_is_counted_if_its_dead_letter_cannot_be_written_either() {
 
 #[tokio::test(start_paused = true)]
 async fn what_no_event_is_to_blame_for_is_not_blamed_on_one() {
-    // Something else of the plugin's cannot be written for a while, beside its decisions.
+    // For a while, a row of the plugin that belongs to no decision cannot be written.
     let cannot = Cannot::write(|batch| !batch.plugins.is_empty());
     let memory = MemoryStore::new();
     let engine = start(&memory, &cannot, Settings::default()).await;
@@ -175,7 +176,7 @@ async fn what_no_event_is_to_blame_for_is_not_blamed_on_one() {
     engine.drain().await;
 }
 
-/// Refuses one key's message, and takes all others.
+/// Refuses the messages of one key, and takes all others.
 struct Refuses(MemoryTransport);
 
 #[async_trait]
@@ -196,7 +197,7 @@ impl Transport for Refuses {
     }
 }
 
-/// A message is refused by its sink, and of its dead letter not all can be written.
+/// A sink refuses a message, and the store cannot write a part of its dead letter.
 async fn refused(write: fn(&Batch) -> bool) -> (MemoryStore, Vec<DeadLetter>) {
     let (memory, cannot) = (MemoryStore::new(), Cannot::write(write));
     let store = Arc::new(FaultyStore::failing(memory.clone(), Arc::clone(&cannot)));

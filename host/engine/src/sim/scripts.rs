@@ -1,5 +1,5 @@
-//! Handlers, native: an order process that claims items and packages, a saga, and
-//! a reactor whose events go back to the log. They fail by a pattern of the seed.
+//! Native handlers: an order process that claims items and packages, a saga, and a reactor whose
+//! events go back to the log. They fail by a pattern of the seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,20 +22,22 @@ pub(crate) const NOTIFIER: &str = "notifier";
 pub(crate) const RECEIPTS: &str = "receipts";
 pub(crate) const AUDITOR: &str = "auditor";
 
-/// How often handlers fail in passing, in percent; and who is poisoned. By default none do.
+/// How often handlers fail transiently, in percent; and which orders and events fail
+/// permanently. By default none fail.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pattern {
     pub seed: u64,
     pub transient_percent: u64,
-    /// Orders whose receipts fail for good at the notifier, and events that fail for
-    /// good wherever they come, until somebody mends it.
+    /// Orders whose receipts fail permanently at the notifier, and events that fail permanently
+    /// at every plugin, until they are cured.
     pub poisoned: BTreeSet<String>,
     pub cured: Arc<AtomicBool>,
-    /// Which version of the plugins this is.
+    /// The version of the plugins.
     pub version: u32,
 }
 
-/// The version of the states that a version of a plugin reads and writes: it goes up and down.
+/// The state version that a version of a plugin reads and writes. It goes up and down with the
+/// versions.
 pub(crate) fn state_version(version: u32) -> u32 {
     1 + version % 3
 }
@@ -146,7 +148,7 @@ pub(crate) fn script(pattern: &Pattern, name: &str) -> Arc<dyn Handler> {
     Arc::new(found.expect("each plugin has its script"))
 }
 
-/// All of them, as an engine takes them.
+/// All scripted plugins, as an engine takes them.
 #[cfg(test)]
 pub(crate) fn served(pattern: &Pattern) -> Vec<Arc<dyn Handler>> {
     handlers(pattern).into_iter().map(|script| Arc::new(script) as _).collect()
@@ -155,13 +157,14 @@ pub(crate) fn served(pattern: &Pattern) -> Vec<Arc<dyn Handler>> {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub paid: u32,
-    /// Item to package.
+    /// The package of each item; none if it has none yet.
     pub items: BTreeMap<String, Option<String>>,
     pub delivered: BTreeSet<String>,
     pub reminded: u32,
-    /// Events that it handled, in the order in which it did.
+    /// The events that the order has handled, in order.
     pub handled: Vec<String>,
-    /// The version of states that this is one of: who reads it as another misreads it.
+    /// The state version of these bytes. A plugin of another state version that reads them
+    /// without migration is detected by it.
     pub format: u32,
 }
 
@@ -223,7 +226,7 @@ fn decide_order(call: &Call, pattern: &Pattern) -> Result<Reply, Failure> {
         decision.complete = true;
         decision.messages.push(message(MessageKind::Command, "close", call));
     } else if order.reminded == 0 && order.items.len() > 1 && call.event.event_type == "pay" {
-        // Set anew: the first must not fire too.
+        // This replaces the first setting, which must not fire as well.
         decision.timers.push(TimerChange::Set {
             name: "remind".into(),
             due: Due::After(60),
@@ -239,7 +242,7 @@ fn decide_receipt(call: &Call, _: &Pattern) -> Result<Reply, Failure> {
         let key = call.key.to_string();
         return Ok(Reply::Need(vec![Question::Lookup { name: "customer".to_owned(), key }]));
     }
-    // Two, so that something comes after what a poisoned key dies of.
+    // Two messages, so that one waits behind the dead letter of a poisoned key.
     let receipt = message(MessageKind::Event, "receipt", call);
     let messages = vec![receipt.clone(), receipt];
     Ok(Reply::Decided(Decision { messages, ..Decision::default() }))
@@ -273,8 +276,8 @@ fn message(kind: MessageKind, message_type: &str, call: &Call) -> Outgoing {
     }
 }
 
-/// An object's JSON with a member that is as odd as payloads can be: JSON by its grammar,
-/// and refused by most parsers. No part of the engine may care.
+/// The JSON of an object with an additional member that is JSON by the grammar and that most
+/// parsers refuse. The engine must treat it like any other.
 pub(crate) fn payload(object: &str, seed: u64) -> String {
     const DEEP: usize = 200;
     let odd = match seed % 8 {

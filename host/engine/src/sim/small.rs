@@ -1,5 +1,5 @@
-//! A small engine: the auditor alone, which sends a command `record` for each note, and
-//! whose keys are the notes' orders.
+//! A small engine for tests: with the auditor alone, which sends a command `record` for each
+//! note, and whose keys are the notes' orders.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,12 +30,13 @@ impl Lookup for Missing {
     }
 }
 
-/// With a sink, the commands leave there; else they wait in their queue.
+/// With a sink, the commands leave through it. Without one, they wait in their queue.
 pub(crate) async fn start(store: &MemoryStore, sink: Option<Sink>, settings: Settings) -> Engine {
     start_with(store, script(&Pattern::default(), AUDITOR), sink, settings).await
 }
 
-/// With another plugin. Only its commands of the same type leave by the sink.
+/// The same with another plugin. Only its commands of the type [`COMMAND`] leave through the
+/// sink.
 pub(crate) async fn start_with(
     store: &MemoryStore,
     handler: Arc<dyn Handler>,
@@ -45,7 +46,7 @@ pub(crate) async fn start_with(
     start_on(Arc::new(store.clone()), handler, sink, settings).await
 }
 
-/// On any store.
+/// The same on any store.
 pub(crate) async fn start_on(
     store: Arc<dyn Store>,
     handler: Arc<dyn Handler>,
@@ -68,12 +69,12 @@ pub(crate) async fn start_on(
     Engine::start(parts).await.expect("the store can be read")
 }
 
-/// A note that leads to one command of this key.
+/// A note that leads to one command with this key.
 pub(crate) fn note(key: &str, number: usize) -> Event {
     event("note", &format!("{key}-{number}"), &json!({"order": key}))
 }
 
-/// One note for each of these keys, in this order.
+/// Sends one note for each of these keys, in this order.
 pub(crate) async fn send(engine: &Engine, keys: &[String]) {
     let notes = keys.iter().enumerate().map(|(number, key)| note(key, number)).collect();
     engine.offer(notes).await.expect("the store in memory takes it");
@@ -88,7 +89,7 @@ pub(crate) fn letters(store: &MemoryStore) -> Vec<DeadLetter> {
     store.look(|tables| tables.dead_letters.values().map(copy).collect())
 }
 
-/// Waits until it is so, and panics if that takes longer.
+/// Waits in simulated time until `is_so`, and panics if that takes longer than `longest`.
 pub(crate) async fn until(what: &str, longest: Duration, is_so: impl Fn() -> bool) {
     let waiting = async {
         while !is_so() {

@@ -1,7 +1,7 @@
-//! A failure at every step: one small scenario again and again, in which each call
-//! through a seam fails once, in each way in which it can fail.
+//! A failure at every step: one small scenario runs again and again. In each run, one call
+//! through a seam fails, in one of the ways in which it can fail.
 //!
-//! The world of a seed fails here and there, this one everywhere.
+//! The world of a seed fails at random calls; this one fails at each call once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,15 +36,16 @@ use crate::seams::store::{
 };
 use crate::seams::transport::{DeliveryError, Sink, Transport};
 
-/// What a call through a seam takes, so that others have time to pile up.
+/// How long a call through a seam takes. Meanwhile other work gathers.
 const CALL_TIME: Duration = Duration::from_millis(1);
-/// The first two lives end in the middle of the work, also without any failure: the next
-/// then has a log and an outbox to read. The first at some of these milliseconds, in
-/// which all of its work falls, so that each step fails together with early and late crashes.
+/// The first two lives end in the middle of the work, also in runs without a failure, so that
+/// the next life has a log and an outbox to read. All work of the first life fits into these
+/// milliseconds; it ends after several of them, so that each step fails together with early and
+/// late crashes.
 const FIRST_LIFE_MS_MAX: u64 = 12;
 const FIRST_LIFE_STEP: usize = 4;
 const SECOND_LIFE: Duration = Duration::from_millis(9);
-/// Longer than the timers run: they fire before what they wait for can happen.
+/// Longer than the timers: they fire before the events that would cancel them are handled.
 const DOWN_TIME: Duration = Duration::from_millis(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,15 +59,15 @@ enum Seam {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// It did not happen, and the caller is told so.
+    /// It does not happen, and the caller gets an error that says so.
     Refused,
-    /// It did not happen, and the caller is told that nobody knows.
+    /// It does not happen, and the caller gets the error of an unknown outcome.
     Lost,
-    /// It did happen, and the caller is told that nobody knows.
+    /// It happens, and the caller gets the error of an unknown outcome.
     Written,
     /// The host dies before it happens.
     CrashBefore,
-    /// It happens, and the host dies before the caller is told.
+    /// It happens, and the host dies before the caller gets the answer.
     CrashAfter,
 }
 
@@ -76,18 +77,18 @@ impl Seam {
         match self {
             Self::Commit => &[Refused, Lost, Written, CrashBefore, CrashAfter],
             Self::Deliver => &[Refused, Written, CrashBefore, CrashAfter],
-            // What changes nothing cannot have happened or not.
+            // A call that changes nothing has no unknown outcome.
             Self::Read(_) | Self::Ask => &[Refused, CrashBefore],
             Self::Handle => &[Refused, CrashAfter],
         }
     }
 }
 
-/// Counts the calls of a run, and says which fails.
+/// Counts the calls of a run, and decides which one fails.
 struct Steps {
     calls: Mutex<Vec<Seam>>,
     step: usize,
-    /// In which of its ways the step fails.
+    /// The way in which the step fails, as an index into [`Seam::faults`].
     way: usize,
     crash: Notify,
 }
@@ -119,14 +120,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Type, ordering key and id of every message that was ever sent.
+/// The type, ordering key and id of every message that was sent.
 type Sent = BTreeSet<(String, Key, String)>;
 
-/// Fails at each step in each way, until a run has fewer steps; returns how many
-/// points that were, by seam. Whatever fails, the same messages are sent, with the same ids.
+/// Runs the scenario with each step failing in each way, until a run has no such step. Returns
+/// the number of failures, by seam. Whatever fails, the same messages must be sent, with the
+/// same ids.
 ///
 /// # Errors
-/// Says at which step which guarantee was broken.
+/// Names the step and the guarantee that was broken.
 pub(crate) fn run() -> Result<BTreeMap<String, usize>, String> {
     let mut points = BTreeMap::new();
     let mut expected: Option<Sent> = None;
@@ -153,7 +155,8 @@ pub(crate) fn run() -> Result<BTreeMap<String, usize>, String> {
     Ok(points)
 }
 
-/// One run, in which one step fails in one way; returns its calls, and what it sent.
+/// One run, in which one step fails in one way. Returns its calls, and the messages that it
+/// sent.
 fn run_once(first_life: Duration, step: usize, way: usize) -> Result<(Vec<Seam>, Sent), String> {
     let steps = Arc::new(Steps { calls: Mutex::default(), step, way, crash: Notify::new() });
     let sent = live(&steps, first_life).map_err(|reason| {
@@ -164,7 +167,7 @@ fn run_once(first_life: Duration, step: usize, way: usize) -> Result<(Vec<Seam>,
     Ok((lock(&steps.calls).clone(), sent))
 }
 
-/// Lives until everything is done, then looks into the books.
+/// Runs lives until all work is done, then checks with the ledger.
 fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<Sent, String> {
     let plan = plan();
     let store = MemoryStore::new();
@@ -222,9 +225,9 @@ fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<Sent, String> {
     Ok(sent.collect())
 }
 
-/// Two orders whose items share a package, events before those that they depend on, a
+/// Two orders whose items share a package, events that come before those that they depend on, a
 /// duplicate, a poisoned key, a command that cannot be delivered, and dead letters that are
-/// dropped with what waits, skipped, and moved to another key.
+/// discarded with what waits behind them, skipped, and moved to another key.
 fn plan() -> Plan {
     let order = |name: &str, items: &[&str]| {
         (name.to_owned(), items.iter().map(|item| (*item).to_owned()).collect())
@@ -274,8 +277,8 @@ fn plan() -> Plan {
     }
 }
 
-/// Of which orders' notes records were made: each once, but for those that the operator
-/// dropped or moved.
+/// The orders whose notes were recorded: each note once, except those that the operator
+/// discarded or moved.
 const RECORDED: [&str; 4] = ["o1", "o2", "o3", "o4"];
 
 fn parts(
@@ -314,7 +317,7 @@ fn parts(
             attempts_max: 10,
             retry_delay_min: Duration::from_millis(1),
             retry_delay_max: Duration::from_millis(10),
-            // None stays in memory for long: each is read again.
+            // No instance stays in memory, so each is read again.
             instance_bytes_max: 0,
             timers_in_memory_max: 1,
             entries_read_max: 3,
@@ -341,7 +344,7 @@ impl Handler for SteppedHandler {
     fn handle(&self, call: &Call) -> Result<Reply, Failure> {
         match self.steps.next(Seam::Handle) {
             Some(Fault::Refused) => return Err(Failure::Transient("planted".to_owned())),
-            // A call is synchronous: the crash comes at the next await.
+            // A call is synchronous, so the crash happens at the next await.
             Some(_) => self.steps.crash.notify_one(),
             None => {}
         }

@@ -1,5 +1,5 @@
-//! An engine ends when it is asked to, whatever fails meanwhile; and it does not begin
-//! again while the life before it still writes.
+//! Tests that an engine ends when it is asked to, whatever fails meanwhile, and that it does not
+//! recover while the epoch before still writes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,7 @@ use crate::seams::store::faulty::{CommitFault, Faults, FaultyStore};
 use crate::seams::store::memory::MemoryStore;
 use crate::seams::store::{Batch, CommitError, Store};
 
-/// Answers nothing, or panics.
+/// A lookup that finds nothing, or panics.
 struct Answers {
     panics: bool,
 }
@@ -52,7 +52,7 @@ async fn start(
     Engine::start(parts).await.unwrap()
 }
 
-/// A store that fails, or is taken over, while the switch is on.
+/// Lets reads or commits fail, or another host take over, while the switch is on.
 #[derive(Default)]
 struct Switch {
     reads: AtomicBool,
@@ -106,7 +106,7 @@ async fn an_engine_stops_in_time_while_no_commit_succeeds() {
     assert_eq!(end, Ok(EngineEnd::CutOff));
     assert_eq!(begin.elapsed(), limit, "it had its time, and no more");
 
-    // The next life goes on where the store is.
+    // The next engine continues from what is in the store.
     let engine = start(Arc::new(memory.clone()), served(&Pattern::default()), 0, false).await;
     while memory.look(|tables| tables.messages.is_empty()) {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -135,7 +135,7 @@ async fn an_engine_whose_store_is_taken_over_ends_by_itself() {
     }
 }
 
-/// Holds its callers until it is opened.
+/// Blocks its callers until it is opened.
 #[derive(Default)]
 struct Gate {
     is_open: Mutex<bool>,
@@ -156,7 +156,7 @@ impl Gate {
     }
 }
 
-/// Never returns while the gate is closed.
+/// A handler that does not return while the gate is closed.
 struct Spinning {
     manifest: Manifest,
     gate: Arc<Gate>,
@@ -194,11 +194,11 @@ async fn an_engine_stops_in_time_while_a_handler_spins() {
     gate.open();
 }
 
-/// A disk whose commits take a while, on the caller's thread. It notes whether the store
-/// is asked to recover while one is under way.
+/// A disk whose commits block the caller's thread for a while. It notes whether the store has to
+/// recover while a commit is in progress.
 #[derive(Default)]
 struct SlowDisk {
-    /// Commits wait from here on.
+    /// Whether commits are slow.
     is_slow: AtomicBool,
     state: Mutex<DiskState>,
     changed: Condvar,
@@ -230,7 +230,7 @@ impl Faults for Arc<SlowDisk> {
         if self.is_slow.load(Ordering::Relaxed) && !batch.appends.is_empty() {
             let mut state = self.lock();
             state.is_committing = true;
-            // Ample time for an engine that does not wait for this commit to show it.
+            // Long enough for an engine that does not wait for this commit to recover meanwhile.
             let limit = Duration::from_millis(500);
             let waited = self.changed.wait_timeout_while(state, limit, |s| !s.recovered_meanwhile);
             let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -256,12 +256,13 @@ impl Faults for Arc<SlowDisk> {
 async fn nothing_is_recovered_while_the_life_before_still_commits() {
     let disk = Arc::new(SlowDisk::default());
     let store = Arc::new(FaultyStore::failing(MemoryStore::new(), Arc::clone(&disk)));
-    // The receipts' dispatcher asks, and that takes all stages with it, in each life.
+    // The lookup panics when the dispatcher of the receipts asks it, so all stages restart again
+    // and again.
     let engine = start(store, served(&Pattern::default()), 1, true).await;
     engine.offer(vec![event("pay", "o1", &json!({"order": "o1"}))]).await.unwrap();
     disk.is_slow.store(true, Ordering::Relaxed);
     for n in 0.. {
-        // Refused while there is no life.
+        // This is refused while the engine recovers.
         let _ = engine.offer(vec![note(&n.to_string())]).await;
         if disk.lock().commits >= 3 {
             break;

@@ -1,4 +1,5 @@
-//! Sinks in trouble, and messages that are: which of them are retried, and which die.
+//! Tests of sinks that fail and of single messages that fail: which messages are retried, and
+//! which become dead letters.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,17 +20,17 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Taken,
-    /// As 500 says.
+    /// The message fails, like HTTP status 500.
     Failed,
-    /// As 404 says, or as if no connection could be made.
+    /// The sink fails, like HTTP status 404 or a connection that fails.
     Unavailable,
-    /// Taken after a minute.
+    /// The sink takes the message after a minute.
     Slowly,
-    /// Refused for good.
+    /// The sink refuses the message permanently.
     Refused,
 }
 
-/// A sink that answers by the key, and counts.
+/// A sink whose answers depend on the key. It counts the deliveries.
 struct Scripted {
     by_key: Mutex<BTreeMap<String, Answer>>,
     others: Mutex<Answer>,
@@ -154,7 +155,8 @@ async fn a_message_that_always_fails_dies_also_on_a_quiet_sink() {
     }
 }
 
-/// It says that the sink is in trouble, and is the only one for which that is so.
+/// The answer to one message says that the sink is unavailable, and all other messages are
+/// taken.
 #[tokio::test(start_paused = true)]
 async fn trouble_of_one_message_is_charged_to_it_if_the_sink_takes_others() {
     let by_key = [("bad", Answer::Unavailable)];
@@ -175,7 +177,7 @@ async fn trouble_of_one_message_is_charged_to_it_if_the_sink_takes_others() {
     engine.drain().await;
 }
 
-/// A sink with a wrong address, which is put right.
+/// An operator corrects the wrong address of a sink.
 #[tokio::test(start_paused = true)]
 async fn one_slip_in_an_address_kills_nothing() {
     let (store, sink) = (MemoryStore::new(), Scripted::new(&[], Answer::Unavailable));
@@ -191,7 +193,7 @@ async fn one_slip_in_an_address_kills_nothing() {
 }
 
 async fn resolve(engine: &Engine, store: &MemoryStore, action: &Action) {
-    // The stages of the sinks begin when the engine has started.
+    // The stages of the sinks start a moment after the engine.
     tokio::time::sleep(Duration::from_secs(1)).await;
     for letter in letters(store).into_iter().filter(|letter| letter.status.is_unresolved()) {
         let (by, reason) = ("ada".to_owned(), "a test".to_owned());
@@ -248,7 +250,7 @@ async fn in_a_whole_order_one_message_at_a_time_leaves_and_a_letter_stops_all() 
     }
 }
 
-/// What was put aside in one order goes on in another.
+/// Messages that were parked with one order of the sink continue with another.
 #[tokio::test(start_paused = true)]
 async fn the_order_of_a_sink_can_be_changed() {
     let orders = [Order::Key, Order::None, Order::Whole];
@@ -268,7 +270,8 @@ async fn the_order_of_a_sink_can_be_changed() {
             for letter in letters(&store) {
                 let (by, reason) = ("ada".to_owned(), String::new());
                 let action = Action::Redrive { edited: None };
-                // In the order of their key: one that is not the first is refused.
+                // A dead letter that is not the first of its key is refused, and is redriven in
+                // a later round.
                 let _ = engine.resolve(letter.id, Resolution { action, by, reason }).await;
             }
             tokio::time::sleep(MINUTE).await;

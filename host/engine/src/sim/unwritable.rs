@@ -1,5 +1,5 @@
-//! A store that cannot hold some rows until an operator mends it, one that another host takes
-//! over, and one that breaks down while the host stops.
+//! Faults of a world: a store that cannot hold some rows until an operator mends it, one that
+//! another host takes over, and one that fails while the host stops.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,10 +19,10 @@ use crate::seams::store::{Append, Batch, CommitError};
 pub(crate) struct Unwritable {
     /// Events of senders, by their ids.
     pub events: BTreeSet<String>,
-    /// Orders of which these rows cannot be written.
+    /// The orders of which `rows` cannot be written.
     pub orders: BTreeSet<String>,
     pub rows: BTreeSet<Rows>,
-    /// Whether what is too old cannot be removed.
+    /// Whether a batch that removes old data cannot be written.
     pub expiry: bool,
 }
 
@@ -35,9 +35,9 @@ pub(crate) enum Rows {
     Parked,
     /// The events of timers that are due.
     Timers,
-    /// Dead letters of notes: such an event is lost, and counted.
+    /// Dead letters of notes. The event of such a dead letter is discarded and counted.
     Notes,
-    /// Dead letters of messages with the reason that the sink gave.
+    /// Dead letters of messages whose reason is the text that the sink gave.
     Reasons,
 }
 
@@ -66,7 +66,7 @@ impl Unwritable {
         }
     }
 
-    /// Whether an event that became a dead letter is about something unwritable.
+    /// Whether a dead letter is about an order with unwritable rows.
     pub(crate) fn concerns(&self, letter: &DeadLetter) -> bool {
         let data = String::from_utf8_lossy(&letter.event.data);
         let instance = letter.event.extension(crate::model::reserved::EXTENSION_INSTANCE);
@@ -90,7 +90,7 @@ impl Unwritable {
                 && letter.plugin.as_str() == AUDITOR
                 && is_about(letter)
         };
-        // What the store itself said can be written.
+        // A reason that the store gave can be written.
         let says_why = |letter: &DeadLetter| {
             !of_event(letter) && letter.reason.starts_with("planted") && is_about(letter)
         };
@@ -109,14 +109,14 @@ impl Unwritable {
     }
 }
 
-/// The faults of a seed, and these.
+/// The faults that are drawn from a seed, and the unwritable rows.
 pub(crate) struct Planted {
     drawn: Drawn,
     unwritable: Unwritable,
     cured: Arc<AtomicBool>,
-    /// In thousandths.
+    /// How often another host takes over, in thousandths of the commits.
     fenced: u32,
-    /// Nothing can be read or written any more.
+    /// Whether every read and commit fails.
     is_broken: Arc<AtomicBool>,
     random: Mutex<StdRng>,
 }

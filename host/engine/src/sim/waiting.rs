@@ -1,4 +1,4 @@
-//! Keys whose next attempt is far away: everything else goes on, whatever crashes.
+//! Tests of keys whose next attempt is far away: everything else continues, also after crashes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +28,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 const CURSOR_BYTES_MAX: usize = 1_000;
 const PLUGIN: &str = "steps";
 
-/// Notes each event in its state, after it has asked for it; and sends a command.
+/// A plugin that asks a lookup for each event, then notes the event in its state and sends a
+/// command.
 struct Steps(Manifest);
 
 impl Steps {
@@ -45,7 +46,8 @@ impl Handler for Steps {
 
     fn handle(&self, call: &Call) -> Result<Reply, Failure> {
         if call.answers.is_empty() {
-            // A service for each key: what one has to do with another is not for here.
+            // Each key has its own lookup, so that one key's failures do not concern another
+            // key.
             let (name, key) = (call.key.to_string(), name(&call.event).to_owned());
             return Ok(Reply::Need(vec![Question::Lookup { name, key }]));
         }
@@ -68,16 +70,17 @@ impl Handler for Steps {
     }
 }
 
-/// Its key and number.
+/// The event's key and number.
 fn name(event: &Event) -> &str {
     event.id.strip_prefix("step-").unwrap_or(&event.id)
 }
 
-/// What is outside: it fails with a pause so often for what is named here, and else works.
+/// A lookup and sink that fails for the names in `pauses`, so often and with such a pause, and
+/// otherwise works.
 #[derive(Default)]
 struct Outside {
     pauses: Mutex<BTreeMap<String, Pause>>,
-    /// How long an answer takes, for all that is not quick.
+    /// How long an answer takes, by name; others take a millisecond.
     slow: Mutex<BTreeMap<String, Duration>>,
     asked: Mutex<Vec<(String, Instant)>>,
 }
@@ -98,7 +101,7 @@ impl Outside {
         lock(&self.pauses).extend(names.into_iter().map(|name| (name, pause)));
     }
 
-    /// When it was asked for this.
+    /// The times at which it was asked for this name.
     fn asked(&self, name: &str) -> Vec<Instant> {
         let asked = lock(&self.asked);
         asked.iter().filter(|(asked, _)| asked == name).map(|(_, at)| *at).collect()
@@ -152,7 +155,7 @@ struct World {
     lookup: Arc<Outside>,
     sink: Arc<Outside>,
     begin: Instant,
-    /// Milliseconds by which the wall clock is ahead of the time that has passed.
+    /// The milliseconds by which the wall clock is ahead of the simulated time.
     ahead: Arc<AtomicU64>,
     settings: Settings,
     order: Order,
@@ -192,7 +195,7 @@ impl World {
         Engine::start(parts).await.expect("the store in memory can be read")
     }
 
-    /// What a key has decided, as its state says.
+    /// The events that a key has decided, by its state.
     fn decided(&self, key: &str) -> Vec<String> {
         let row = (PluginName::from(PLUGIN), Key::from(key));
         let state = self.store.look(|tables| tables.instances.get(&row)?.state.clone());
@@ -218,7 +221,7 @@ impl World {
         self.store.look(|tables| tables.waits.len() + tables.message_waits.len())
     }
 
-    /// The attempt by which an event was decided.
+    /// The number of the attempt that decided an event.
     fn attempt(&self, id: &str) -> u32 {
         self.store.look(|tables| {
             let of_event =
@@ -241,7 +244,7 @@ impl World {
     }
 }
 
-/// An event of this key and number.
+/// Sends an event of this key and number.
 async fn step(engine: &Engine, key: &str, number: usize) {
     let step = event("step", &format!("{key}-{number}"), &json!({"order": key}));
     engine.offer(vec![step]).await.expect("the store in memory takes it");
@@ -255,7 +258,7 @@ async fn steps(engine: &Engine, keys: &[String], number: usize) {
 }
 
 impl World {
-    /// A crash: what was not committed by now never is.
+    /// Simulates a crash: the store returns to what is committed now.
     async fn crash(&self, engine: Engine) {
         let tables = self.store.snapshot();
         engine.drain().await;
@@ -374,7 +377,8 @@ async fn the_last_attempt_becomes_a_letter_and_its_wait_ends() {
     assert_eq!(letters(&world.store)[0].attempts, 10);
     assert_eq!((world.waits(), world.lookup.asked("k-0").len()), (0, 10));
 
-    // Redriven, it waits as a letter; another letter behind it is none.
+    // The redriven dead letter waits for its next attempt. The later event of the key parks
+    // behind it.
     lock(&world.lookup.pauses).clear();
     world.lookup.pause(["k-0".to_owned()], 1, HOUR);
     let redrive = Resolution {
@@ -445,7 +449,8 @@ async fn messages_wait_for_long_retries_in_the_store_too() {
     step(&engine, "first", 0).await;
     until("the first", MINUTE, || world.delivered() == 1).await;
     let begin = Instant::now();
-    // Others between them: the sink works, and these messages are what fails.
+    // Messages that are delivered come between them. So the sink works, and the failures count
+    // for the messages.
     for (number, keys) in slow.chunks(2).enumerate() {
         steps(&engine, keys, 0).await;
         step(&engine, &format!("other-{number}"), 0).await;
@@ -503,7 +508,7 @@ async fn a_lookup_that_is_slow_for_many_keys_holds_back_no_other() {
         assert_eq!(world.lookup.asked("k7-0").len(), 1, "its answer was waited for");
         assert_eq!(world.decided("k7"), ["k7-0", "k7-1"]);
         assert_eq!((world.attempt("k7-0"), world.waits()), (1, 1));
-        // It failed after a while, and waits for long.
+        // The slow question failed, and its key waits for a long time.
         assert_eq!(world.wait("k5").map(|wait| wait.attempt), Some(2));
         until("that one", 2 * HOUR, || world.decided("k5").len() == 2).await;
         assert_eq!((world.attempt("k5-0"), world.waits()), (2, 0));
@@ -536,7 +541,7 @@ async fn messages_wait_in_the_order_of_their_sink() {
         let engine = world.start().await;
         step(&engine, "first", 0).await;
         until("the first", MINUTE, || world.delivered() == 1).await;
-        // In no order, two of its three messages fail and wait, each by itself.
+        // Without an order, two of the key's three messages fail, and each waits separately.
         world.sink.pause(["k".to_owned()], if order == Order::None { 2 } else { 1 }, HOUR);
         for number in 0..3 {
             step(&engine, "k", number).await;

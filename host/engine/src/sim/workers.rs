@@ -1,4 +1,5 @@
-//! Workers that die with what they lease: only what kills them becomes a dead letter.
+//! Tests of workers that die while they hold a lease: only the messages that kill them become
+//! dead letters.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,14 +24,15 @@ const LEASE: Duration = Duration::from_millis(200);
 /// What a worker does with the messages of a lease.
 #[derive(Clone, Copy)]
 enum Habit {
-    /// Acknowledges all together, at the end.
+    /// It acknowledges all together, at the end.
     Together,
-    /// Acknowledges each as soon as it is done.
+    /// It acknowledges each as soon as it is done.
     Singly,
 }
 
-/// Works until nothing has come for a while; dies of what kills it, and is started again.
-/// Returns the keys of what was acknowledged, in order, and how often it died.
+/// Works until no message has come for a while. Messages with the keys of `killers` kill the
+/// worker, which is then started again. Returns the keys of the acknowledged messages, in order,
+/// and the number of deaths.
 async fn work(engine: &Engine, killers: &BTreeSet<String>, habit: Habit) -> (Vec<String>, usize) {
     let (mut done, mut deaths) = (Vec::new(), 0);
     loop {
@@ -43,7 +45,7 @@ async fn work(engine: &Engine, killers: &BTreeSet<String>, habit: Habit) -> (Vec
         let mut worked = Vec::new();
         for leased in &lease.messages {
             let key = leased.message.key.as_str().to_owned();
-            // One key can have several messages; the first of a killer's kills.
+            // A key can have several messages; the first message of a killer's key kills.
             killed = killers.contains(&key);
             if killed {
                 break;
@@ -61,7 +63,7 @@ async fn work(engine: &Engine, killers: &BTreeSet<String>, habit: Habit) -> (Vec
                 done.append(&mut worked);
             }
             (false, _) => {
-                // After the last single acknowledgement the lease is gone.
+                // The lease has ended already if each message was acknowledged singly.
                 let _ = engine.acknowledge(COMMAND, lease.id, Selection::All).await;
                 done.append(&mut worked);
             }
@@ -92,7 +94,8 @@ async fn check(keys: &[String], killers: &[&str], habit: Habit) {
     for letter in &letters {
         assert_eq!((letter.attempts, &*letter.reason), (ATTEMPTS, "its lease expired"));
     }
-    // Halving finds a killer in as many steps as a hundred has bits, and then it is alone.
+    // Leases are halved until the killer is alone: seven steps for a hundred messages, and then
+    // its attempts.
     let steps = 7 + ATTEMPTS as usize;
     assert!(deaths <= killers.len() * steps, "{deaths} deaths");
     engine.drain().await;
@@ -109,7 +112,7 @@ async fn only_what_kills_its_workers_dies() {
     }
 }
 
-/// The messages of a key come in order, so those before the killer are done before it is.
+/// The messages of a key come in order, so those before the killer are done first.
 #[tokio::test(start_paused = true)]
 async fn what_comes_before_a_killer_of_the_same_key_is_done() {
     let store = MemoryStore::new();
@@ -135,7 +138,7 @@ async fn what_comes_before_a_killer_of_the_same_key_is_done() {
     engine.drain().await;
 }
 
-/// A worker that is only too slow for a large lease gets smaller ones.
+/// A worker that is too slow for a large lease gets smaller ones.
 #[tokio::test(start_paused = true)]
 async fn a_slow_worker_kills_nothing() {
     let store = MemoryStore::new();
@@ -149,7 +152,7 @@ async fn a_slow_worker_kills_nothing() {
         if lease.messages.is_empty() {
             break;
         }
-        // Ten of them fit a lease's time.
+        // A worker has time for ten messages in one lease.
         tokio::time::sleep(LEASE / 10 * u32::try_from(lease.messages.len()).unwrap()).await;
         if let Ok(report) = engine.acknowledge(COMMAND, lease.id, Selection::All).await {
             done += report.done;
@@ -159,7 +162,7 @@ async fn a_slow_worker_kills_nothing() {
     engine.drain().await;
 }
 
-/// Sends a command of so many bytes as its event's data says.
+/// A plugin that sends a command of as many bytes as its event says.
 struct Large(Manifest);
 
 impl Handler for Large {
@@ -186,7 +189,7 @@ impl Handler for Large {
     }
 }
 
-/// Leases commands of these sizes, each of a key of its own, and compares what each lease has.
+/// Leases commands of these sizes, each with its own key, and compares the sizes in each lease.
 async fn check_leases(sizes: &[usize], expected: &[&[usize]]) {
     let store = MemoryStore::new();
     let handler = Large(Manifest {

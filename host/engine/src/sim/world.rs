@@ -1,4 +1,4 @@
-//! The world of one seed: what is sent, what fails, when the engine crashes.
+//! The world of one seed: what is sent, what fails, and when the engine crashes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,38 +37,38 @@ use crate::seams::transport::{self, Transport};
 
 /// A world in which work remains after so much simulated time is stuck.
 const LIFETIME: Duration = Duration::from_secs(600);
-/// For a host that is stopped.
+/// The time to drain for a host that is stopped.
 const DRAIN_MAX: Duration = Duration::from_millis(200);
 pub(crate) const START: u64 = 1_800_000_000_000;
 
-/// What is to happen.
+/// What happens in a world.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// In the order of sending; with duplicates.
+    /// The events in the order of sending, with duplicates.
     pub events: Vec<Event>,
-    /// Order to its items.
+    /// The items of each order.
     pub orders: BTreeMap<String, Vec<String>>,
-    /// Orders, events and message types that fail for good until they are cured.
+    /// Orders, events and message types that fail permanently until they are cured.
     pub poisoned: BTreeSet<String>,
-    /// Orders whose notifications the sink refuses for good until it is cured.
+    /// Orders whose notifications the sink refuses permanently until it is cured.
     pub refused: BTreeSet<String>,
     /// What the store cannot hold until it is cured.
     pub unwritable: Unwritable,
-    /// What the operator does with the notifier's dead letters; the others are redriven.
+    /// Whether the operator skips the notifier's dead letters. All others are redriven.
     pub skips: bool,
-    /// But for the letters of these events, by their ids.
+    /// What the operator does with the dead letters of these events instead, by the events' ids.
     pub treatments: BTreeMap<String, Treatment>,
-    /// The wall clock is set now and then, by more than anything waits, and is set right
-    /// again: dates tell nothing then.
+    /// Whether the wall clock is set now and then, by more than any wait, and is set right
+    /// again. Dates mean nothing in such a world.
     pub sets_clock: bool,
 }
 
-/// What the operator does with a letter, when all that waits behind it is there.
+/// What the operator does with a dead letter, once everything has come that will wait behind it.
 #[derive(Clone, Debug)]
 pub(crate) enum Treatment {
     Skip,
     Discard,
-    /// Redrives it as an event of another order.
+    /// Redrives it, edited to be an event of another order.
     Move(String),
 }
 
@@ -104,7 +104,8 @@ impl World {
         if seed % 7 == 3 {
             plan.treatments = treatments(&plan, seed);
         }
-        // Where identities are forgotten, the world itself tells by dates which may be.
+        // A world in which identities are forgotten finds by dates which may be, so its clock is
+        // never set.
         plan.sets_clock = seed % 7 == 3 && !seed.is_multiple_of(8);
         let cured = Arc::new(AtomicBool::new(false));
         let receiver = MemoryTransport::new(3, 2);
@@ -119,7 +120,8 @@ impl World {
         });
         Self {
             directory,
-            // In some worlds, so that those that found a bug stay as they were.
+            // Only in some worlds, so that older seeds that found a mistake still give the same
+            // run.
             forger: (seed % 6 == 3).then(|| Forger::new(seed)),
             seed,
             plan,
@@ -132,14 +134,15 @@ impl World {
         }
     }
 
-    /// Lives until everything is done.
+    /// Runs lives of the engine until all work is done.
     pub(crate) fn run(mut self) -> Result<Tables, String> {
         let mut unacknowledged = self.plan.events.clone();
         let crashes = self.random.random_range(0..4);
         for life in 0.. {
             let crash_after = (life < crashes)
                 .then(|| Duration::from_micros(self.random.random_range(0..60_000)));
-            // The last lives meet a store that only delays: else none would ever be the last.
+            // In the last lives the store does not refuse commits: otherwise no life would be
+            // the last one.
             let rates = FaultRates {
                 refused: if life <= crashes { self.random.random_range(0..60) } else { 0 },
                 unknown_written: self.random.random_range(0..30),
@@ -148,14 +151,15 @@ impl World {
                 delay_max: Duration::from_micros(self.random.random_range(0..4_000)),
             };
             let seed = self.random.random();
-            // In some worlds another host takes the store over now and then.
+            // In some worlds another host takes over the store now and then.
             let fenced = if life <= crashes && self.seed % 7 == 4 { 20 } else { 0 };
             let cured = Arc::clone(&self.cured);
             let unwritable = self.plan.unwritable.clone();
             let is_broken = Arc::new(AtomicBool::new(false));
             let planted =
                 Planted::new(rates, seed, unwritable, cured, fenced, Arc::clone(&is_broken));
-            // In some worlds the host is stopped, and not killed, while its store breaks down.
+            // In some worlds the host is stopped instead of killed, and its store fails from
+            // then on.
             let (crash_after, stop) = match crash_after {
                 Some(after) if self.seed % 7 == 5 => (None, Some(Stop { after, is_broken })),
                 crash_after => (crash_after, None),
@@ -193,7 +197,8 @@ impl World {
                 forger: self.forger.as_ref(),
             },
             delivered: &|| self.receiver.arrived(),
-            // Every other seed, so that those that found a bug stay as they were.
+            // Only for every other seed, so that older seeds that found a mistake still give the
+            // same run.
             directory: (self.seed % 2 == 1)
                 .then(|| (&self.directory, StdRng::seed_from_u64(!seed))),
             stop,
@@ -212,7 +217,7 @@ impl World {
                 () = set_clock(timeline, seed), if sets_clock => {}
             }
         });
-        // The clock goes on while the host is down; sometimes it was set.
+        // Time passes while the host is down.
         self.timeline.pass(Duration::from_millis(self.random.random_range(0..200)));
         result
     }
@@ -234,14 +239,14 @@ impl World {
                 retry_delay_min: Duration::from_millis(1),
                 retry_delay_max: Duration::from_millis(50),
                 lookup_timeout: Duration::from_millis(100),
-                // All instances in memory, some, or none for longer than it is used.
                 retention: retention(self.seed),
-                // Short enough that senders are told to come back, now and then.
+                // Short enough that some offers are refused as `OfferError::Busy`.
                 backlog_max: 4 + self.seed % 60,
                 waiting_max: 10_000,
-                // Keys leave memory for each retry, or for none.
+                // Keys leave memory for every retry, or for none.
                 wait_in_memory_max: Duration::from_millis([1_000, 2][(self.seed % 2) as usize]),
                 hops_max: 100,
+                // All instances in memory, some, or none.
                 instance_bytes_max: [64 << 20, 3_000, 0][(self.seed % 3) as usize],
                 // All timers in memory, some, or one.
                 timers_in_memory_max: [65_536, 3, 1][(self.seed / 9 % 3) as usize],
@@ -264,11 +269,11 @@ async fn set_clock(timeline: &Timeline, seed: u64) {
     std::future::pending().await
 }
 
-/// For so long duplicates are recognised, where they are not for ever. Far longer than
-/// the store ever refuses commits.
+/// How long duplicates are recognised in worlds where that is bounded. Far longer than the store
+/// ever refuses commits.
 const RECOGNISED: Duration = Duration::from_secs(2);
 
-/// In some worlds things are soon too old, and in some of these identities, too.
+/// In some worlds history is soon too old; in some of these, identities are too.
 fn retention(seed: u64) -> Retention {
     let short = seed.is_multiple_of(4).then(|| Duration::from_millis(seed % 40));
     let forgets = seed.is_multiple_of(8);
@@ -280,7 +285,8 @@ fn retention(seed: u64) -> Retention {
     }
 }
 
-/// Those that were accepted at least so long ago; nobody repeats them any more.
+/// The ids of events that were accepted at least `age` ago. No sender of this world repeats
+/// them.
 fn accepted_before(store: &MemoryStore, age: Duration, now: Timestamp) -> BTreeSet<String> {
     let tables = store.snapshot();
     let entries = tables.log.values().chain(tables.removed.log.values());
@@ -288,8 +294,8 @@ fn accepted_before(store: &MemoryStore, age: Duration, now: Timestamp) -> BTreeS
     old.map(|entry| entry.event.id.clone()).collect()
 }
 
-/// A sender that has not slept for longer than duplicates are recognised may repeat
-/// itself, whenever that is.
+/// Repeats events that are younger than the time for which duplicates are recognised. Each must
+/// be recognised.
 async fn repeat_what_is_young(
     engine: &Engine,
     operator: &Operator<'_>,
@@ -300,7 +306,7 @@ async fn repeat_what_is_young(
     let old = accepted_before(operator.store, RECOGNISED / 2, clock());
     let young = operator.plan.events.iter().filter(|event| !old.contains(&event.id));
     for event in young {
-        // An error is a commit that failed: whoever repeats a duplicate writes nothing.
+        // An error means that a commit failed. A repeated duplicate writes nothing.
         if let Ok(receipts) = engine.offer(vec![event.clone()]).await
             && receipts != [Receipt::Duplicate]
         {
@@ -312,15 +318,15 @@ async fn repeat_what_is_young(
 
 /// One life of an engine, from its start to its end or crash.
 pub(crate) struct Life<'w> {
-    /// Their clock is replaced by the world's.
+    /// The engine's parts. `run` replaces their clock by the world's.
     pub parts: Parts,
     pub timeline: &'w Timeline,
     pub random: StdRng,
     pub unacknowledged: &'w mut Vec<Event>,
     pub operator: Operator<'w>,
-    /// What the sink has seen so far.
+    /// What the sink has received so far.
     pub delivered: &'w dyn Fn() -> Vec<Arc<Message>>,
-    /// Its plugins change while the engine runs.
+    /// The plugins that change while the engine runs; none if they stay.
     pub directory: Option<(&'w Directory, StdRng)>,
     pub stop: Option<Stop>,
 }
@@ -351,7 +357,7 @@ impl Stop {
 }
 
 impl Life<'_> {
-    /// True if all work was done before `crash` resolved.
+    /// Runs the life. True if all work was done before `crash` resolved.
     pub(crate) fn run(self, crash: impl Future<Output = ()>) -> Result<bool, String> {
         let Self { parts, timeline, random, unacknowledged, operator, delivered, directory, stop } =
             self;
@@ -366,8 +372,8 @@ impl Life<'_> {
     }
 }
 
-/// Sends what was not acknowledged, then waits until nothing is left to do. False if the
-/// engine ended before: another host took the store over, or it was stopped.
+/// Sends the events that were not acknowledged, then waits until no work is left. False if the
+/// engine ended before, because another host took over the store or because it was stopped.
 async fn drive(
     parts: Parts,
     random: StdRng,
@@ -428,8 +434,8 @@ async fn drive(
     }
 }
 
-/// Sends what is to be sent, and waits until all is done. With a clock, identities are
-/// forgotten by it.
+/// Sends the events that were not acknowledged, and waits until all work is done. With a clock,
+/// identities are forgotten by its time, and events that are too old are not repeated.
 async fn work(
     engine: &Engine,
     mut random: StdRng,
@@ -455,7 +461,8 @@ async fn work(
             }
             Ok(receipts) => return Err(format!("{count} events, {} receipts", receipts.len())),
             Err(OfferError::Rejected(_)) => {
-                // One of them cannot be stored until the store is mended: the others first.
+                // The store cannot hold one of these events until it is mended, so the others
+                // are sent first.
                 if random.random_ratio(1, 8) {
                     operator.cured.store(true, Ordering::Relaxed);
                 }
@@ -483,11 +490,12 @@ async fn work(
     Ok(())
 }
 
-/// Finds dead letters, mends what fails, and resolves them; sometimes before it is mended.
+/// Finds dead letters, mends what fails, and resolves the dead letters; sometimes before it
+/// mends.
 pub(crate) struct Operator<'a> {
     pub plan: &'a Plan,
     pub cured: &'a AtomicBool,
-    /// Mends what fails before it resolves anything for the first time.
+    /// Whether it mends what fails before it resolves the first dead letter.
     pub prudent: bool,
     pub store: &'a MemoryStore,
     /// Sends events of its own between the others.
@@ -515,7 +523,7 @@ impl Operator<'_> {
                 None => Action::Redrive { edited: None },
             };
             let (by, reason) = ("operator".to_owned(), "mended".to_owned());
-            // Refused, or the engine recovers: it is looked at again.
+            // If this is refused or the engine recovers, the next look tries it again.
             let _ = engine.resolve(letter.id, Resolution { action, by, reason }).await;
         }
     }
@@ -529,7 +537,8 @@ impl Operator<'_> {
     }
 }
 
-/// Not drawn like the rest of the plan, so that seeds that found a bug stay as they were.
+/// Follows from the seed's value instead of its random numbers, so that older seeds that found a
+/// mistake still give the same run.
 fn treatments(plan: &Plan, seed: u64) -> BTreeMap<String, Treatment> {
     let notes = plan.poisoned.iter().filter(|id| id.starts_with("note-"));
     let treatment = |(n, id): (u64, &String)| {
@@ -563,7 +572,7 @@ impl Plan {
                 events.push(event("note", &name, &json!({"order": order})));
             }
         }
-        // Packages span orders, as they like.
+        // A package may have items of several orders.
         items.shuffle(random);
         let mut package = 0;
         while !items.is_empty() {
@@ -575,7 +584,7 @@ impl Plan {
             package += 1;
         }
         events.shuffle(random);
-        // Those whose data no handler reads.
+        // No handler reads the data of these, so it may be any JSON.
         for event in &mut events {
             if matches!(&*event.event_type, "pay" | "note") {
                 let plain = String::from_utf8_lossy(&event.data).into_owned();
@@ -623,7 +632,7 @@ pub(crate) fn event(event_type: &str, of: &str, data: &serde_json::Value) -> Eve
     }
 }
 
-/// A sink that fails, takes its time, and sometimes says that it failed when it did not.
+/// A sink that fails, is slow, and sometimes reports a failure although it took the message.
 pub(crate) struct Sink {
     drawn: DrawnDeliveryFaults,
     refused: BTreeSet<String>,
@@ -659,7 +668,7 @@ impl DeliveryFaults for Sink {
     }
 }
 
-/// Whether a sink never takes this message.
+/// Whether the sink refuses this message until it is cured.
 pub(crate) fn is_refused(orders: &BTreeSet<String>, message: &Message) -> bool {
     message.event.event_type == "notify" && orders.contains(message.key.as_str())
 }

@@ -190,7 +190,8 @@ impl Script {
     }
 
     fn add_waiting(&mut self, batch: &mut Batch) {
-        // Only what is in the log can wait, and what waits stays in the log: so it is new.
+        // Only an event in the log can wait, and it stays in the log while it waits. So these
+        // events are new.
         let fresh: Vec<u64> = batch
             .appends
             .iter()
@@ -278,10 +279,10 @@ impl Script {
     }
 }
 
-/// Asks both everything that a store can be asked.
+/// Compares all answers of two stores.
 ///
 /// # Panics
-/// If they differ.
+/// If two answers differ.
 pub async fn compare(a: &dyn Store, b: &dyn Store) {
     let (start, first) = (Position(0), Sequence(0));
     assert_eq!(a.recover().await, b.recover().await);

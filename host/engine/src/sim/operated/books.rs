@@ -1,4 +1,4 @@
-//! Holds what the operators were told against what is stored and delivered.
+//! Compares the operator's notes with what is stored and delivered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, RangeBounds as _};
@@ -50,7 +50,7 @@ fn row(plugin: &PluginName, key: &Key, position: Position) -> (Position, PluginN
     (position, plugin.clone(), key.clone())
 }
 
-/// Where an event from outside came into the log, and not where it was redriven to.
+/// The position at which an event first came into the log, not one to which it was redriven.
 fn position_of(all: &Tables, id: &str) -> Option<Position> {
     all.log.values().find(|entry| entry.event.id == id).map(|entry| entry.position)
 }
@@ -66,7 +66,7 @@ fn each_event_is_decided_once(all: &Tables) -> Result<(), String> {
     Ok(())
 }
 
-/// What was acknowledged is so, and stays so.
+/// Every action that was acknowledged has taken effect, and nothing has undone it.
 fn deeds_hold(notes: &Notes, all: &Tables, delivered: &[Arc<Message>]) -> Result<(), String> {
     for deed in notes.deeds.iter().filter(|deed| deed.answered.is_some()) {
         let Deed { letter, what, waiting, .. } = deed;
@@ -108,8 +108,8 @@ fn deeds_hold(notes: &Notes, all: &Tables, delivered: &[Arc<Message>]) -> Result
     Ok(())
 }
 
-/// The places of letters behind the one of a deed that came after it was noted, and before
-/// it was answered: what lies behind such a letter waits for that one.
+/// The places of later dead letters of the same key that came after the action was noted and
+/// before it was answered. What is behind such a dead letter waits for that one.
 fn letters_between(deed: &Deed, all: &Tables) -> BTreeSet<u64> {
     let last = deed.answered.map_or(deed.newest, |answered| answered.newest);
     let newer = (Bound::Excluded(deed.newest), Bound::Included(last.max(deed.newest)));
@@ -119,7 +119,7 @@ fn letters_between(deed: &Deed, all: &Tables) -> BTreeSet<u64> {
     places.filter(|other| *other > place(&deed.letter)).collect()
 }
 
-/// Whether somebody may have asked that an instance or lane does not decide an event.
+/// Whether an action may have asked that an instance or lane does not decide an event.
 fn is_given_up(notes: &Notes, plugin: &str, key: &str, id: &str, position: Position) -> bool {
     notes.deeds.iter().any(|deed| {
         let Deed { letter, what, answered, .. } = deed;
@@ -135,7 +135,7 @@ fn is_given_up(notes: &Notes, plugin: &str, key: &str, id: &str, position: Posit
     })
 }
 
-/// All that came for an instance that runs for ever, or for a lane, is decided there.
+/// Every event for an instance that runs for ever, or for a lane, is decided there.
 fn nothing_is_dropped_that_was_not_asked_for(
     sent: &[Event],
     notes: &Notes,
@@ -180,7 +180,7 @@ fn nothing_is_dropped_that_was_not_asked_for(
     Ok(())
 }
 
-/// What came after an instance was removed is not for that one.
+/// An event that came after an instance was removed does not reach that instance.
 fn keys_begin_again(notes: &Notes, all: &Tables) -> Result<(), String> {
     let jobs = PluginName::from(JOBS);
     for id in &notes.starts {
@@ -198,8 +198,8 @@ fn keys_begin_again(notes: &Notes, all: &Tables) -> Result<(), String> {
     Ok(())
 }
 
-/// An event that the host has for one instance, because of what that one sent or because an
-/// operator named it, is decided by no instance that began later under the same key.
+/// An event that the host made for one instance, because of its command or because of an
+/// operator's request, is not decided by a later instance of the same key.
 fn what_is_for_one_instance_reaches_no_later_one(all: &Tables) -> Result<(), String> {
     for decision in all.decisions.values() {
         let event = &all.log[&decision.position].event;
@@ -244,8 +244,9 @@ fn refused_command<'t>(event: &Event, all: &'t Tables) -> Option<&'t Arc<Message
     all.messages.values().find(|message| message.event.id == id)
 }
 
-/// A command whose refusal was handled is no open letter any more, unless an operator has
-/// taken it over, and is never delivered. Only handling it compensates a letter.
+/// A command whose refusal its plugin handled has no open dead letter, unless the operator acted
+/// on it, and is never delivered. A dead letter is compensated only if its plugin handled the
+/// refusal.
 fn who_handles_a_refusal_resolves_it(
     notes: &Notes,
     all: &Tables,
@@ -289,7 +290,7 @@ fn ended_instances_do_not_run(notes: &Notes, tables: &Tables) -> Result<(), Stri
     Ok(())
 }
 
-/// But for what was held, which comes when its key is claimed.
+/// Held events are left out: an instance decides them when it claims their keys.
 fn instances_decide_in_order(tables: &Tables, all: &Tables) -> Result<(), String> {
     for ((plugin, key), instance) in &tables.instances {
         let mut next = Some(instance.decided);
@@ -310,8 +311,8 @@ fn instances_decide_in_order(tables: &Tables, all: &Tables) -> Result<(), String
     Ok(())
 }
 
-/// What was told of a stream is each event of its subject, once, in order. Events that the
-/// host has for one plugin alone are in no stream.
+/// The answer to a question for a stream is each event of the subject, once, in order. Events
+/// that the host made for one plugin are in no stream.
 fn streams_are_whole(all: &Tables) -> Result<(), String> {
     let told = all.messages.values().filter(|message| message.event.event_type == "told");
     for message in told {

@@ -1,9 +1,10 @@
-//! A world whose operators do all that operators can: they redrive letters, edit what is
-//! redriven, skip, discard, and end instances, while the host crashes and its commits fail.
-//! Keys come again after their instances were removed, and history is soon too old.
+//! A world with an operator who does everything that operators can do: redrives dead letters,
+//! edits events for redrives, skips, discards, and ends instances, while the host crashes and
+//! its commits fail. Keys are used again after their instances were removed, and history is soon
+//! too old.
 //!
-//! `plugins.rs` is what runs there, `operator.rs` what is done and noted down outside of the
-//! host, and `books.rs` holds the notes against what is stored.
+//! `plugins.rs` has the plugins, `operator.rs` the operator's actions and notes, and `books.rs`
+//! compares the notes with what is stored.
 
 mod books;
 mod operator;
@@ -32,18 +33,18 @@ use crate::seams::transport::{Sink, Transport};
 
 /// A world in which work remains after so much simulated time is stuck.
 const LIFETIME: Duration = Duration::from_secs(120);
-/// Keys whose instances run for ever once they have begun: all that comes for them counts.
+/// Keys whose instances run for ever once they have begun. Every event for them must be decided.
 pub(super) const LASTING: [&str; 2] = ["l0", "l1"];
 /// Keys whose instances complete, or are ended.
 pub(super) const PASSING: [&str; 2] = ["p0", "p1"];
-/// Keys that the operator itself starts and completes, again and again.
+/// Keys for which the operator starts and completes one instance after another.
 pub(super) const AGAIN: [&str; 2] = ["g0", "g1"];
 const ITEMS: [&str; 3] = ["i0", "i1", "i2"];
 
-/// Runs one seed; returns what is stored at its end, and what was removed.
+/// Runs one seed. Returns what is stored at its end, with what was removed.
 ///
 /// # Errors
-/// Says what does not agree with what the operators were told.
+/// Says what contradicts the answers that the operator got.
 pub(crate) fn run(seed: u64) -> Result<Tables, String> {
     super::failing_on_panic(|| World::new(seed).run())
 }
@@ -159,7 +160,8 @@ impl Lookup for Nothing {
     }
 }
 
-/// Sends what was not acknowledged, and has the operator work until nothing is left to do.
+/// Sends the events that were not acknowledged, and lets the operator work until no work is
+/// left.
 async fn live(
     parts: Parts,
     random: StdRng,
@@ -177,7 +179,7 @@ async fn live(
     worked
 }
 
-/// Until the store can be read.
+/// Starts the engine; repeats that until the store can be read.
 async fn start(parts: Parts) -> Engine {
     loop {
         let again = Parts {
@@ -246,7 +248,8 @@ fn plan(random: &mut StdRng) -> Vec<Event> {
 
 #[cfg(test)]
 mod tests {
-    /// Enough to catch every mistake that was planted so far; more by the environment.
+    /// Enough seeds to catch every mistake that was planted so far. The environment can set
+    /// more.
     const SEEDS: u64 = 2_000;
 
     #[test]

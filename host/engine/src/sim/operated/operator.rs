@@ -1,4 +1,4 @@
-//! What the operator does, and what it notes down of it: before it asks, and when it is told.
+//! The operator's actions, and its notes of them: before it asks, and when it gets the answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,45 +19,46 @@ use crate::seams::store::memory::{MemoryStore, Tables};
 
 const GENERATIONS: u32 = 3;
 
-/// What was asked for one dead letter.
+/// One action on a dead letter.
 #[derive(Clone, Debug)]
 pub(super) struct Deed {
     pub letter: DeadLetter,
     pub what: What,
-    /// Places that waited behind the letter then.
+    /// The places that waited behind the dead letter when the operator asked.
     pub waiting: BTreeSet<u64>,
-    /// The newest of all letters then. One that came later may stand before some of `waiting`:
-    /// an event reaches its instance late if an earlier one, redriven, claims its key.
+    /// The newest of all dead letters when the operator asked. A later one may be before some of
+    /// `waiting`: an event reaches its instance late if an earlier event, redriven, claims its
+    /// key.
     pub newest: DeadLetterId,
-    /// None without an answer.
+    /// The answer; none if there was none.
     pub answered: Option<Answered>,
 }
 
-/// What there was when an answer came.
+/// What there was when the answer came.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answered {
     /// The last position of the log.
     pub head: Position,
-    /// The newest letter.
+    /// The newest dead letter.
     pub newest: DeadLetterId,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum What {
     Redrive,
-    /// Edited, for another key.
+    /// Redrives it, edited to be for another key.
     Move(String),
     Skip,
     Discard,
 }
 
-/// All that the operator knows. It outlives the host.
+/// All that the operator knows. It survives crashes of the host.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Notes {
     pub deeds: Vec<Deed>,
-    /// Ids of events that came when their key had no instance, and start one.
+    /// The ids of events that start an instance and came when their key had none.
     pub starts: BTreeSet<String>,
-    /// The same, of events that fail without an instance.
+    /// The ids of events that fail without an instance and came when their key had none.
     pub orphans: BTreeSet<String>,
     /// Instances whose end was acknowledged, by key and start.
     pub ended: BTreeSet<(Key, Timestamp)>,
@@ -89,7 +90,7 @@ impl Operator {
         self.notes.clone()
     }
 
-    /// Works until `sent` and nothing is left to do.
+    /// Works until `sent` and until no work is left.
     pub(super) async fn work(
         &mut self,
         engine: &Engine,
@@ -135,7 +136,7 @@ impl Operator {
                     let why = self.store.look(|tables| trace(tables, &start, &key));
                     return Err(format!("{start} began nothing, and there was no instance; {why}"));
                 }
-                // It may have been completed without an answer.
+                // The instance may have been completed although the request got no answer.
                 if went {
                     generation =
                         Generation { number: generation.number + 1, ..Generation::default() };
@@ -148,16 +149,18 @@ impl Operator {
             }
             None => {
                 let kind = if self.random.random_ratio(1, 2) { "start" } else { "touch" };
-                // Which one comes first into the log has its id: the kind must not change.
+                // If an event of this id is sent twice, the first one counts. So its kind must
+                // not change.
                 let kind = if generation.number.is_multiple_of(2) { kind } else { "start" };
-                // The instance may be over, and the next one running, when this is refused.
+                // The instance may have been removed, and the next one may run, when the sink
+                // refuses this command.
                 let mail = generation.number.is_multiple_of(2).then_some(true);
                 let start = event(kind, &id("start"), &json!({"key": name, "mail": mail}));
                 self.notes.starts.insert(start.id.clone());
                 generation.started = engine.offer(vec![start]).await.is_ok();
             }
             Some(InstanceStatus::Running) if !generation.completed => {
-                // Offered without an answer, it may have come all the same.
+                // The event was accepted, although the offer may have got no answer.
                 generation.started = true;
                 let data = json!({"key": name, "complete": true});
                 generation.completed = match self.random.random_ratio(1, 2) {
@@ -166,7 +169,7 @@ impl Operator {
                 };
             }
             Some(InstanceStatus::Running) => {}
-            // Completed without an answer.
+            // The instance was completed, although the request got no answer.
             Some(_) => (generation.started, generation.completed) = (true, true),
         }
         self.generations.insert(name, generation);
@@ -185,7 +188,7 @@ impl Operator {
         ended
     }
 
-    /// Does one of the things that can be done with a letter.
+    /// Does one of the possible actions on a dead letter.
     async fn treat(
         &mut self,
         letter: DeadLetter,
@@ -225,7 +228,7 @@ impl Operator {
                     deed.answered = Some(Answered { head, newest });
                 }
             }
-            // It may have been done all the same.
+            // The action may have taken effect.
             Err(ResolveError::Unavailable(_)) => {}
             Err(ResolveError::Edited { reason, .. }) => {
                 return Err(format!("what fits its letter was refused: {reason}"));
@@ -235,7 +238,7 @@ impl Operator {
         Ok(())
     }
 
-    /// Edits that no plugin could be given.
+    /// Asks for a redrive with an edited event that the engine must refuse.
     async fn ask_the_impossible(
         &mut self,
         letter: &DeadLetter,
@@ -273,7 +276,7 @@ fn is_movable(letter: &DeadLetter) -> bool {
     letter.subject == DeadLetterSubject::Event && letter.event.event_type != "item"
 }
 
-/// The event of a letter, healed and changed.
+/// The event of a dead letter, edited so that it no longer fails, and changed.
 fn edited(letter: &DeadLetter, change: impl FnOnce(&mut Value)) -> Event {
     let mut event = Event::clone(letter.current());
     if let Ok(mut data) = serde_json::from_slice::<Value>(&event.data) {
@@ -290,7 +293,7 @@ fn newest_letter(tables: &Tables) -> DeadLetterId {
     tables.dead_letters.keys().next_back().copied().max(removed).unwrap_or_default()
 }
 
-/// Whether two letters are of the same instance, lane or ordering key of a sink.
+/// Whether two dead letters are of the same instance, lane or ordering key of a sink.
 pub(super) fn is_of_same_lane(letter: &DeadLetter, other: &DeadLetter) -> bool {
     let same = match (&letter.subject, &other.subject) {
         (DeadLetterSubject::Event, DeadLetterSubject::Event) => true,
@@ -302,7 +305,7 @@ pub(super) fn is_of_same_lane(letter: &DeadLetter, other: &DeadLetter) -> bool {
     same && (&other.plugin, &other.key) == (&letter.plugin, &letter.key)
 }
 
-/// The places that wait behind a letter, up to the next one of its key.
+/// The places that wait behind a dead letter, up to the next one of its key.
 fn waiting_behind(letter: &DeadLetter, tables: &Tables) -> BTreeSet<u64> {
     let place = super::books::place(letter);
     let others = tables.dead_letters.values().filter(|other| is_of_same_lane(letter, other));
@@ -337,13 +340,13 @@ fn is_decided(tables: &Tables, id: &str) -> bool {
     decisions.into_iter().any(|d| d.position == position && d.plugin.as_str() == JOBS)
 }
 
-/// Where an event came first, and not where it was redriven to.
+/// The position at which an event first came into the log, not one to which it was redriven.
 fn position_of(tables: &Tables, id: &str) -> Option<Position> {
     let log = tables.log.values().chain(tables.removed.log.values());
     log.filter(|entry| entry.event.id == id).map(|entry| entry.position).min()
 }
 
-/// Nothing is left to do.
+/// Whether no work is left.
 fn is_quiet(tables: &Tables) -> bool {
     let log = tables.log.keys().chain(tables.removed.log.keys());
     let head = log.max().map_or(0, |position| position.0);
@@ -362,7 +365,7 @@ fn is_quiet(tables: &Tables) -> bool {
     settled && sent && !waits
 }
 
-/// What there is of a key and of an event for it.
+/// What is stored of a key and of an event for it, as text for an error.
 fn trace(tables: &Tables, id: &str, key: &Key) -> String {
     let position = position_of(tables, id);
     let log = tables.log.values().chain(tables.removed.log.values());

@@ -1,5 +1,6 @@
-//! What the operated world runs: a process manager that does what its events' data says,
-//! a reactor that tells what it is given of a stream, and a sink that refuses some.
+//! The plugins and the sink of the operated world: a process manager that does what its events'
+//! data says, a reactor that sends the ids of its key's stream, and a sink that refuses some
+//! messages.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,12 +22,12 @@ use crate::seams::transport::{DeliveryError, Transport};
 
 pub(super) const JOBS: &str = "jobs";
 pub(super) const TELLER: &str = "teller";
-/// Longer than lives and retries take, shorter than a run.
+/// Longer than a life and the retries in it, and shorter than a run.
 const HOLD: Duration = Duration::from_millis(300);
 
 pub(super) struct Script {
     manifest: Manifest,
-    /// How often a call fails in passing, in percent.
+    /// How often a call fails transiently, in percent.
     transient_percent: u64,
     decide: fn(&Call, &Value) -> Result<Reply, Failure>,
 }
@@ -118,7 +119,8 @@ fn decide_job(call: &Call, data: &Value) -> Result<Reply, Failure> {
             .messages
             .push(command("mail", &json!({"refused": refused, "unhandled": data["unhandled"]})));
     }
-    // The operator begins such a key again as soon as it is free: it must not be reopened.
+    // The operator starts the next instance of such a key as soon as it can, so this one must
+    // not be reopened.
     let is_refusal = call.event.event_type == reserved::COMMAND_UNDELIVERABLE;
     let stays_complete = is_refusal && AGAIN.contains(&call.key.as_str());
     decision.complete = data["complete"] == true || stays_complete;
@@ -126,7 +128,7 @@ fn decide_job(call: &Call, data: &Value) -> Result<Reply, Failure> {
     Ok(Reply::Decided(decision))
 }
 
-/// Tells the ids of the events of its key's stream.
+/// Sends the ids of the events in its key's stream.
 fn tell(call: &Call, _: &Value) -> Result<Reply, Failure> {
     let Some(answer) = call.answers.first() else {
         return Ok(Reply::Need(vec![Question::Stream(call.key.to_string())]));
@@ -166,7 +168,7 @@ pub(super) fn event(event_type: &str, id: &str, data: &Value) -> Event {
     }
 }
 
-/// Refuses for good what says so, and fails in passing now and then.
+/// A sink that permanently refuses the messages that say so, and fails transiently now and then.
 pub(super) struct Mailbox {
     random: Mutex<StdRng>,
     delivered: Mutex<Vec<Arc<Message>>>,
@@ -192,7 +194,7 @@ impl Transport for Mailbox {
         let longest = if self.roll(8) == 0 { 60_000 } else { 2_000 };
         tokio::time::sleep(Duration::from_micros(u64::from(self.roll(longest)))).await;
         let mut results = Vec::new();
-        // A message is delivered only if all before it that have its key were.
+        // A message is delivered only if all messages before it with its key were.
         let mut held = BTreeSet::new();
         for message in messages {
             let lane = (&message.plugin, &message.key);

@@ -69,7 +69,7 @@ pub(super) async fn an_instance_has_the_timers_that_it_has_not_decided(stores: &
     };
     subject.commit(batch).await;
     let mut names = Vec::new();
-    // Fired or not; until it is set anew, or cleared.
+    // A timer is loaded whether it has fired or not, until it is set anew or cleared.
     let again = timer("o-1", "b", 99);
     let steps = [
         Batch::default(),
@@ -136,7 +136,7 @@ pub(super) async fn keys_are_compared_whole(stores: &dyn Stores) {
     let removed = keys[1..].iter().map(|key| (plugin(), Key::from(*key))).collect();
     subject.commit(Batch { instances_removed: removed, ..Batch::default() }).await;
     assert_eq!(insist!(subject.store().read_timers(None, EVERYTHING)), [timer("n", "t", 5)]);
-    // None of the claims was left behind: they would find the next instance of that key.
+    // The claims were removed too. Otherwise they would belong to the next instance of the key.
     let again = keys[1..].iter().map(|key| (plugin(), instance(key, 2))).collect();
     subject.commit(Batch { instances: again, ..Batch::default() }).await;
     let claims: Vec<Key> = keys.iter().map(|key| claim_of(key).into()).collect();
@@ -163,7 +163,8 @@ pub(super) async fn all_instances_are_loaded_or_none(stores: &dyn Stores) {
     assert_eq!(insist!(subject.store().load_all(&plugin(), 2)), None);
 }
 
-/// Not by their places: a held event is decided after later ones.
+/// The order is that of the decisions, not of the positions: a held event is decided after later
+/// ones.
 pub(super) async fn decisions_are_followed_back(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "decided").await;
     let decision = |place, key, previous: Option<u64>| DecisionRecord {
@@ -177,7 +178,7 @@ pub(super) async fn decisions_are_followed_back(stores: &dyn Stores) {
             decision(3, "a", Some(1)),
             decision(3, "b", None),
             decision(4, "b", Some(3)),
-            // Its event is gone.
+            // Its event was removed from the log.
             decision(9, "a", Some(2)),
         ],
         ..appends(1..=4)
@@ -240,7 +241,7 @@ pub(super) async fn a_fired_timer_goes_if_it_is_still_the_one(stores: &dyn Store
     subject.commit(Batch { timers_set: set, ..Batch::default() }).await;
     let fires = |place, row: TimerRow| Append { fires: Some(row.timer), ..append(place, place) };
     let batch = Batch {
-        // The second was replaced meanwhile.
+        // The second timer was replaced meanwhile.
         appends: vec![fires(1, timer("o-1", "soon", 9)), fires(2, timer("o-1", "later", 98))],
         ..Batch::default()
     };
@@ -264,7 +265,7 @@ pub(super) async fn timers_come_by_their_time(stores: &dyn Stores) {
     subject.commit(Batch { timers_set: set, ..Batch::default() }).await;
     let read = insist!(subject.store().read_timers(None, Page { rows: 3, ..EVERYTHING }));
     assert_eq!(read, [timer("c", "w", 4), timer("a", "z", 5), timer("b", "x", 5)]);
-    // Page by page, whatever ends a page: each once, also those of one time.
+    // Page by page, each timer comes once, whatever ends a page, also among timers of one time.
     let all = [timer("c", "w", 4), timer("a", "z", 5), timer("b", "x", 5), timer("b", "y", 5)];
     let bytes = all[0].data.len();
     for (rows, bytes) in [(1, ALL), (2, ALL), (3, ALL), (ALL, 0), (ALL, bytes), (ALL, 2 * bytes)] {

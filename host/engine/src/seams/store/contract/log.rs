@@ -27,8 +27,8 @@ pub(super) async fn an_event_that_was_there_is_a_duplicate(stores: &dyn Stores) 
     assert_eq!(subject.positions().await, [1, 2, 4, 8]);
 }
 
-/// A sender may choose any source and id: also one of the host's own, and one that looks
-/// like another if the two were written one after the other.
+/// A sender may choose any source and id, also those of an event of the host, and also a pair
+/// that gives the same text as another pair if the two are written one after the other.
 pub(super) async fn an_event_is_known_by_its_origin_source_and_id(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "origins").await;
     let named = |source: &str, id: &str, hops| {
@@ -57,7 +57,7 @@ pub(super) async fn an_event_is_known_by_its_origin_source_and_id(stores: &dyn S
     let read: Vec<_> = log.into_iter().map(|entry| (entry.event, entry.hops)).collect();
     assert_eq!(read, events);
     subject.restart().await;
-    // How far it is from outside does not make it another one.
+    // The number of hops is not part of an event's identity.
     let mut again = all(11);
     again.appends[1].hops = Hops(9);
     let again = subject.commit(again).await;
@@ -66,10 +66,10 @@ pub(super) async fn an_event_is_known_by_its_origin_source_and_id(stores: &dyn S
     assert_eq!(subject.positions().await, (1..=6).collect::<Vec<_>>());
 }
 
-/// What is older may be known for longer: forgetting is the store's affair.
+/// The store may know the identities of older events for longer.
 pub(super) async fn a_young_event_is_known_for_its_whole_time(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "young").await;
-    // Whatever their dates say.
+    // The dates do not count.
     let dated = |place: u64, id, at| Append { received_at: Timestamp(at), ..append(place, id) };
     let appends = (1..=9).map(|place| dated(place, place, 10 - place)).collect();
     subject.commit(Batch { appends, ..Batch::default() }).await;
@@ -95,7 +95,8 @@ pub(super) async fn a_redriven_event_is_written_whatever_was_there(stores: &dyn 
         Batch { appends: vec![redriven(2, 1), redriven(3, 9), append(4, 1)], ..Batch::default() };
     subject.commit(batch).await;
     subject.restart().await;
-    // Of 9 no trace was left: its first ordinary append is none of a duplicate.
+    // The redriven append did not record the identity 9, so its first ordinary append is not a
+    // duplicate.
     subject.commit(Batch { appends: vec![append(5, 9), append(6, 9)], ..Batch::default() }).await;
     assert_eq!(subject.positions().await, [1, 2, 3, 5]);
 }
@@ -128,7 +129,8 @@ pub(super) async fn a_page_ends_before_it_has_too_many_bytes(stores: &dyn Stores
         append
     });
     subject.commit(Batch { appends: appends.collect(), ..Batch::default() }).await;
-    // What a row takes beside its data is the store's own affair: it is less than a kilobyte.
+    // The contract does not say how many bytes a row takes besides its data. It is less than a
+    // kilobyte.
     for (after, bytes, expected) in
         [(0, 1, 1..=1), (0, 4_001, 2..=3), (2, 8_000, 1..=1), (3, 8_000, 1..=1), (0, 99_000, 7..=7)]
     {
@@ -149,7 +151,7 @@ fn rows(rows: usize) -> Page {
 
 pub(super) async fn a_stream_is_read_between_two_positions(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "stream").await;
-    // Subject s-2 have those that are even and leave 2 when divided by 3.
+    // Events with subject s-2 are even and leave the remainder 2 when divided by 3.
     subject.commit(appends(1..=20)).await;
     for (after, before, limit, expected) in [
         (0, 99, ALL, vec![2, 8, 14, 20]),
@@ -228,7 +230,7 @@ pub(super) async fn an_accepted_event_is_found_by_its_identity(stores: &dyn Stor
     let mut subject = Subject::new(stores, "accepted").await;
     let mut batch = appends(1..=3);
     batch.appends.iter_mut().for_each(|append| append.hops = Hops::OUTSIDE);
-    // One of the host's own is not what a sender's is compared with.
+    // A sender's event is never compared with an event of the host.
     batch.appends.push(Append { hops: Hops::FIRST, ..append(4, 4) });
     subject.commit(batch).await;
     let again = |id| Arc::new(Event { data: "other".into(), ..Event::clone(&event(id)) });

@@ -1,4 +1,4 @@
-//! What a new process finds.
+//! What a new process recovers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -89,7 +89,7 @@ pub(super) async fn recovery_tells_what_is_parked(stores: &dyn Stores) {
         resolved,
         letter(4, None, 1),
         letter(5, Some("c"), 1),
-        // Of a sink that has made no progress.
+        // A message of a sink that has made no progress.
         undelivered(6, 1, "m"),
     ];
     let batch = Batch {
@@ -157,7 +157,7 @@ pub(super) async fn recovery_tells_who_waits_for_an_attempt(stores: &dyn Stores)
     let later = Wait { attempt: 4, reason: "again".to_owned(), ..wait(2) };
     let batch = Batch {
         waits: vec![(plugin(), "a".into(), later.clone())],
-        // The last one never was.
+        // The last one does not exist.
         waits_removed: vec![(plugin(), "b".into()), (plugin(), "c".into())],
         message_waits: vec![(lane("m"), later.clone())],
         message_waits_removed: [4, 5].map(|place| (sink(), Sequence(place))).to_vec(),

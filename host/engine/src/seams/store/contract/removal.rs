@@ -1,4 +1,4 @@
-//! What goes, and what stays.
+//! What is removed, and what stays.
 
 use std::sync::Arc;
 
@@ -30,9 +30,9 @@ pub(super) async fn finished_instances_come_oldest_first(stores: &dyn Stores) {
     for (place, until, after, limit, expected) in [
         (all, 5, None, ALL, vec![d.clone(), b.clone(), c.clone()]),
         (all, 9, None, 1, vec![d.clone()]),
-        // Whatever its date: what it has decided is not as old.
+        // The others have decided later events, so their dates do not count.
         (Position(4), 9, None, ALL, vec![d.clone()]),
-        // A page can end between two of one time.
+        // A page can end between two instances with the same date.
         (all, 5, Some(&d), 1, vec![b.clone()]),
         (all, 5, Some(&b), ALL, vec![c.clone()]),
         (all, 5, Some(&c), ALL, vec![]),
@@ -61,7 +61,7 @@ pub(super) async fn a_removed_instance_takes_its_claims_and_timers_along(stores:
     assert_eq!(found.len(), 1);
     assert_eq!((&found[0].instance, found[0].claims.len()), (&instance("o-2", 1), 1));
     assert_eq!(insist!(subject.store().read_timers(None, EVERYTHING)), [timer("o-2", "t", 9)]);
-    // What was left behind would be the next instance's of that key.
+    // Rows that were not removed would belong to the next instance of that key.
     let batch = Batch { instances: vec![(plugin(), instance("o-1", 2))], ..Batch::default() };
     subject.commit(batch).await;
     let found = insist!(subject.store().load(&plugin(), &["o-1".into(), "i".into()]));
@@ -109,7 +109,7 @@ pub(super) async fn a_stream_tells_that_it_was_shortened(stores: &dyn Stores) {
     }
 }
 
-/// The samples are dated by their place in the log.
+/// The date of a sample is its position in the log.
 pub(super) fn expire(history_before: u64, rows_max: usize) -> Batch {
     expire_both(history_before - 1, history_before, rows_max)
 }
@@ -141,10 +141,11 @@ pub(super) async fn what_is_too_old_goes(stores: &dyn Stores) {
         ..appends(1..=9)
     };
     subject.commit(batch).await;
-    // Two rows of each of the four tables.
+    // One commit removes two rows of each of the four tables.
     let step = subject.commit(expire(8, 2)).await;
     assert!(step.is_none_or(|step| step.expired == 8));
-    // Up to position 6 of the log and the decisions, message 5, and letter 7.
+    // In the end, position 6 of the log and the decisions, message 5, and dead letter 7 are
+    // removed, and all before them.
     while subject.commit(expire(8, 2)).await.is_none_or(|step| step.expired > 0) {}
     subject.restart().await;
     assert_eq!(subject.positions().await, [7, 8, 9]);
@@ -154,7 +155,7 @@ pub(super) async fn what_is_too_old_goes(stores: &dyn Stores) {
         let letter = insist!(subject.store().read_dead_letter(DeadLetterId(id)));
         assert_eq!(letter.is_some(), is_there, "{id}");
     }
-    // Places are not given again.
+    // Positions, sequences and ids are never given again, also if all rows are removed.
     while subject.commit(expire(99, ALL)).await.is_none_or(|step| step.expired > 0) {}
     let recovered = insist!(subject.store().recover());
     assert_eq!((recovered.position, recovered.dead_letter), (Position(9), DeadLetterId(9)));
@@ -164,7 +165,7 @@ pub(super) async fn what_is_too_old_goes(stores: &dyn Stores) {
     assert!(again.is_none_or(|again| again.duplicates == [Position(10)]), "it is still known");
 }
 
-/// The wall clock was ahead for places 1 to 3, and back for 7 to 9.
+/// The wall clock was ahead for positions 1 to 3, and behind for 7 to 9.
 pub(super) async fn what_is_old_is_said_by_position_and_not_by_date(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "dates").await;
     let wrong = |place: u64| Timestamp(if place < 4 { 1_000 } else { place % 7 });
@@ -184,7 +185,7 @@ pub(super) async fn what_is_old_is_said_by_position_and_not_by_date(stores: &dyn
     subject.commit(batch).await;
     while subject.commit(expire_both(6, 500, ALL)).await.is_none_or(|step| step.expired > 0) {}
     assert_eq!(subject.positions().await, [7, 8, 9]);
-    // What is dated later stays: it may have been made later.
+    // A dead letter with a later date stays, because it may be younger.
     for (id, is_there) in [(1, true), (4, false), (6, false), (7, true), (9, true)] {
         let letter = insist!(subject.store().read_dead_letter(DeadLetterId(id)));
         assert_eq!(letter.is_some(), is_there, "{id}");
@@ -230,7 +231,7 @@ pub(super) async fn what_is_needed_stays(stores: &dyn Stores) {
     loaded.expect("just made").push("newcomer".into());
     subject.commit(too_early).await;
     assert_eq!(subject.positions().await.len(), 6, "a plugin has not read anything yet");
-    // Also one by one, and again after the end was reached.
+    // The rows are removed also one by one, and again after the end was reached.
     for rows_max in [1, 1, 1, 1, 1, 1, 1, ALL, 1] {
         subject.commit(expire(99, rows_max)).await;
     }

@@ -1,4 +1,4 @@
-//! Rows that stores are tried with.
+//! Sample rows for the tests of stores.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,12 +38,12 @@ pub(crate) fn event(id: u64) -> Arc<Event> {
     })
 }
 
-/// Of the sample event with this id.
+/// The hops of the sample event with this id.
 pub(crate) fn hops(id: u64) -> Hops {
     Hops(u32::try_from(id % 4).expect("it is small"))
 }
 
-/// Position, id and the time of receipt are one number unless they are given.
+/// Position, id and the time of receipt are one number, unless they are given.
 pub(crate) fn append(position: u64, id: u64) -> Append {
     let (position, received_at) = (Position(position), Timestamp(position));
     let (event, hops) = (event(id), hops(id));
@@ -82,7 +82,7 @@ pub(crate) fn plugin_progress(name: &str, settled: u64) -> PluginProgress {
     PluginProgress { plugin: name.into(), cursor, counters: Counters::default() }
 }
 
-/// With claims, and no timers.
+/// The instance with these claims, without timers.
 pub(crate) fn loaded(instance: &Arc<Instance>, claims: &[&str]) -> StoredInstance {
     let claims = claims.iter().map(|key| Key::from(*key)).collect();
     StoredInstance { instance: Arc::clone(instance), claims, timers: BTreeMap::new() }

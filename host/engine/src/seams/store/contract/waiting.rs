@@ -20,7 +20,7 @@ pub(super) async fn an_outbox_is_read_in_order_and_in_pieces(stores: &dyn Stores
     assert_eq!(read, [message(2, "o-1", 1)]);
     let read = insist!(subject.store().read_outbox(&sink(), Sequence(2), rows(ALL)));
     assert_eq!(read, [message(5, "o-1", 1)]);
-    // However little fits, the first comes.
+    // The first row comes, also if it does not fit.
     let tiny = Page { rows: ALL, bytes: 1 };
     assert_eq!(insist!(subject.store().read_outbox(&sink(), Sequence(0), tiny)).len(), 1);
 }
@@ -73,7 +73,7 @@ pub(super) async fn messages_are_read_by_their_sequences(stores: &dyn Stores) {
     subject.commit(Batch { messages, ..Batch::default() }).await;
     subject.commit(Batch { messages: vec![Arc::new(other)], ..Batch::default() }).await;
     for (bytes, expected) in [(0, vec![2]), (1, vec![2]), (usize::MAX, vec![2, 4, 9])] {
-        // There is no third.
+        // Sequence 3 does not exist.
         let asked = [2, 3, 4, 9].map(Sequence);
         let read = insist!(subject.store().read_messages(&sink(), &asked, bytes));
         let expected: Vec<_> = expected.into_iter().map(|place| message(place, "m", 1)).collect();
@@ -95,7 +95,7 @@ pub(super) async fn a_dead_letter_is_closed_unread(stores: &dyn Stores) {
     };
     let batch = Batch {
         dead_letters: vec![Arc::new(second.clone())],
-        // The last one never was.
+        // The last one does not exist.
         dead_letters_closed: vec![close(1), close(2), close(3)],
         plugins: vec![plugin_progress("orders", 2)],
         ..Batch::default()
@@ -134,14 +134,14 @@ pub(super) async fn a_compensated_letter_counts_for_its_sink(stores: &dyn Stores
         dead_letters_closed: vec![
             close(1, DeadLetterStatus::Discarded),
             close(2, DeadLetterStatus::Compensated),
-            // There is none.
+            // This dead letter does not exist.
             close(9, DeadLetterStatus::Compensated),
         ],
         letters_noted: vec![(DeadLetterId(2), "and more".to_owned())],
         ..Batch::default()
     };
     subject.commit(batch).await;
-    // Its progress is written over, and changes nothing of that.
+    // Writing the sink's progress does not change the count.
     let sinks = vec![sink_progress(sink().as_str(), 4)];
     subject.commit(Batch { sinks, ..Batch::default() }).await;
     let noted = format!("{}; and more", refused.reason);
