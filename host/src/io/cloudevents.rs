@@ -1,8 +1,8 @@
-//! The CloudEvents 1.0.2 HTTP protocol binding, both ways. Pure: headers and
-//! bytes in, events out, and back.
+//! The CloudEvents 1.0.2 HTTP protocol binding, in both directions. Pure: it turns headers and
+//! bytes into events, and events into headers and bytes.
 //!
-//! The way in serves `POST /events`, the way out serves the HTTP transport and
-//! the command line. What an event itself must look like, `Event` knows.
+//! `POST /events` reads events with it; the HTTP transport and the command line write them. The
+//! rules for the event itself are in `Event`.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use bytes::Bytes;
@@ -14,11 +14,12 @@ use thiserror::Error;
 pub const STRUCTURED: &str = "application/cloudevents+json";
 pub const BATCH: &str = "application/cloudevents-batch+json";
 
-/// Section 3.1.3.2: what must be escaped in a header's value besides what is not ASCII.
+/// Characters that must be escaped in a header's value, in addition to those that are not ASCII
+/// (section 3.1.3.2).
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 const ATTRIBUTE_HEADER: &str = "ce-";
 
-/// Why a request is not one, or not several, acceptable events.
+/// Why a request does not carry acceptable events.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ParseError {
     #[error("{0}")]
@@ -27,18 +28,20 @@ pub enum ParseError {
     NotJson(String),
     #[error("the batch has {count} events; at most {max} are accepted in one request")]
     TooMany { count: usize, max: usize },
-    /// `index` counts from 0 and is given for batches.
+    /// One event is not acceptable. `index` is its place in a batch, counting from 0; none
+    /// without a batch.
     #[error("{error}")]
     Event { index: Option<usize>, error: EventError },
 }
 
-/// The events of a request, in whichever of the three content modes it came.
-/// All are acceptable, or none is returned.
+/// The events of a request in any of the three content modes. If one event is not acceptable, no
+/// event is returned.
 pub fn parse(headers: &HeaderMap, body: &Bytes, max: usize) -> Result<Vec<Event>, ParseError> {
     let content_type = content_type(headers)?;
     let essence = content_type.as_deref().map(essence).unwrap_or_default();
     let batch = essence == BATCH;
-    // What some editors and languages put before UTF-8; RFC 8259 leaves open whether it is accepted.
+    // A byte order mark, which some editors and languages put before UTF-8. RFC 8259 allows a
+    // parser to ignore it.
     let json = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     if let (STRUCTURED | BATCH, Some(charset)) =
         (essence.as_str(), content_type.as_deref().and_then(foreign_charset))
@@ -75,7 +78,7 @@ pub fn parse(headers: &HeaderMap, body: &Bytes, max: usize) -> Result<Vec<Event>
     Ok(events)
 }
 
-/// What only the host may say.
+/// Refuses event types and extension attributes that are reserved for the host.
 pub fn check_reserved(event: &Event) -> Result<(), EventError> {
     if event.event_type.starts_with(reserved::PREFIX) {
         let reason =
@@ -130,7 +133,7 @@ pub fn structured_headers() -> HeaderMap {
     HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)])
 }
 
-/// Any text as a header's value; what a header cannot carry is percent-encoded.
+/// Any text as a header's value. Characters that a header cannot have are percent-encoded.
 pub fn header_value(text: &str) -> Result<HeaderValue, axum::http::header::InvalidHeaderValue> {
     HeaderValue::try_from(utf8_percent_encode(text, ESCAPED).to_string())
 }
@@ -189,7 +192,7 @@ fn parse_binary(
             _ => event.extensions.push((attribute.to_owned(), value)),
         }
     }
-    // Headers have no order: the same event must look the same each time.
+    // Headers have no order, and the same event must give the same bytes each time.
     event.extensions.sort_unstable();
     match specversion.as_deref() {
         Some("1.0") => Ok(event),
@@ -201,7 +204,7 @@ fn parse_binary(
     }
 }
 
-/// Section 3.1.3.2, "decoding": blanks, quotes, percent-encoding, UTF-8.
+/// Decodes a header's value (section 3.1.3.2): blanks, quotes, percent-encoding, UTF-8.
 fn decode(attribute: &str, value: Option<&HeaderValue>) -> Result<String, EventError> {
     let raw = value.map_or(&[][..], HeaderValue::as_bytes).trim_ascii();
     let unquoted = match raw {
@@ -234,7 +237,7 @@ fn content_type(headers: &HeaderMap) -> Result<Option<String>, ParseError> {
     }
 }
 
-/// The charset of a media type, if it is one that JSON cannot be in.
+/// The charset of a media type, if JSON cannot be in it.
 fn foreign_charset(media_type: &str) -> Option<&str> {
     let parameters = media_type.split(';').skip(1).filter_map(|part| part.split_once('='));
     let mut charsets = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));

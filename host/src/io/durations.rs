@@ -1,13 +1,13 @@
-//! Lengths of time and points in time, as people write them: in the configuration, in
-//! scenarios and simulations, and on the command line. One reader for all of them.
+//! Durations and times as people write them: in the configuration, in scenarios and simulations,
+//! and on the command line. All use this reader.
 
 use std::time::Duration;
 
 use jiff::SpanRelativeTo;
 use sagabox_engine::model::{Timestamp, attribute};
 
-/// `90s`, `1h 30m`, `7d`, `90 minutes`, `P1DT12H`. A day has 24 hours, and a week seven days;
-/// months and years have no fixed length, and are refused.
+/// Reads a duration: `90s`, `1h 30m`, `7d`, `90 minutes`, `P1DT12H`. A day has 24 hours, and a
+/// week seven days. Months and years have no fixed length, and are refused.
 ///
 /// # Errors
 /// Says how it is written.
@@ -20,7 +20,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     positive.map_err(|why| format!("`{text}` is not a duration such as 90s, 10m, 24h or 7d: {why}"))
 }
 
-/// RFC 3339, to the millisecond.
+/// Reads a time (RFC 3339), to the millisecond.
 ///
 /// # Errors
 /// Says how it is written.

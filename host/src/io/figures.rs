@@ -1,6 +1,6 @@
 //! Numbers for people.
 
-/// `12345678` as `12,345,678`.
+/// The number with groups of three digits: `12,345,678`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);

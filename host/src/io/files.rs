@@ -1,5 +1,5 @@
-//! Files: how they are read, how they come whole, how one sees that they have changed, and
-//! where in them something is wrong.
+//! Files: reading them, replacing them as a whole, noticing that they have changed, and naming
+//! the line of a mistake.
 
 mod reading;
 
@@ -9,25 +9,25 @@ use std::time::SystemTime;
 
 pub(crate) use reading::{StoreGuard, Unreadable, bytes, guard_store, is_of_store, open, text};
 
-/// Of a file that people write: a configuration, a lock file, a scenario. Some thousand
-/// times what a long one has.
+/// The most bytes of a file that people write: a configuration, a lock file, a scenario. Some
+/// thousand times the size of a long one.
 pub(crate) const TEXT_BYTES_MAX: usize = 8 << 20;
 
-/// What some editors put before UTF-8. It is no part of the text.
+/// The byte order mark, which some editors put before UTF-8. It is not part of the text.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Puts a file in the place of another, by rename: whoever looks sees the old one or the
-/// new one, and a disk that is full leaves the old one.
+/// Replaces a file by renaming a new one. A reader sees either the old or the new content. If
+/// the disk is full, the old one stays.
 ///
 /// # Errors
 /// If it cannot be written; then nothing has changed.
 pub(crate) fn put(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    // Hidden, so that a host takes it for no plugin.
+    // The name is hidden, so that a host does not take the file for a plugin.
     let mut builder = tempfile::Builder::new();
     builder.prefix(".put-");
     #[cfg(unix)]
     let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    // A temporary file is its owner's alone; this one is no longer temporary.
+    // A temporary file is readable by its owner alone. This one becomes a permanent file.
     #[cfg(unix)]
     builder.permissions(readable);
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
@@ -41,7 +41,7 @@ pub(crate) fn put(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> 
 /// Removes a file, if it is there.
 ///
 /// # Errors
-/// If it is there and stays.
+/// If it exists and cannot be removed.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -49,10 +49,10 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// None if there is no such file.
+/// The text of a file; none if the file does not exist.
 ///
 /// # Errors
-/// If it is there and cannot be read; names the file.
+/// If it exists and cannot be read. The error names the file.
 pub(crate) fn read(path: &Path) -> Result<Option<String>, String> {
     match text(path, TEXT_BYTES_MAX) {
         Ok(text) => Ok(Some(text)),
@@ -61,7 +61,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, String> {
     }
 }
 
-/// `a.wasm.toml` for `a.wasm`.
+/// The path with a suffix: `a.wasm.toml` for `a.wasm`.
 #[must_use]
 pub(crate) fn beside(path: &Path, extension: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -70,7 +70,7 @@ pub(crate) fn beside(path: &Path, extension: &str) -> PathBuf {
     name.into()
 }
 
-/// Whatever changes when a file does.
+/// The metadata by which a change of a file is noticed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     bytes: u64,
@@ -81,7 +81,7 @@ pub(crate) struct Stamp {
 
 impl Stamp {
     /// # Errors
-    /// If it is no file, or cannot be looked at.
+    /// If it is not a regular file, or its metadata cannot be read.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let metadata = std::fs::metadata(path)?;
         if !metadata.is_file() {
@@ -92,23 +92,24 @@ impl Stamp {
         Ok(Self {
             bytes: metadata.len(),
             modified: metadata.modified().ok(),
-            // The time of change as well: tools that copy set the time of modification.
+            // The time of change is included, because tools that copy files set the time of
+            // modification.
             #[cfg(unix)]
             inode: (metadata.ino(), metadata.ctime(), metadata.ctime_nsec()),
         })
     }
 }
 
-/// The line that holds a place in a text, from 1.
+/// The number of the line that has a place in a text, counting from 1.
 #[must_use]
 pub(crate) fn line_of(text: &str, place: usize) -> usize {
     text.bytes().take(place).filter(|&byte| byte == b'\n').count() + 1
 }
 
-/// What is wrong with a file of ours in TOML: `:line: what`, to stand behind its name.
+/// The mistake in one of the host's TOML files, as `:line: what`, to follow the file's name.
 #[must_use]
 pub(crate) fn fault(text: &str, error: &toml::de::Error) -> String {
     let line = line_of(text, error.span().map_or(0, |span| span.start));
-    // The parser's message may have several lines; the first says what it is.
+    // The parser's message may have several lines; the first one names the mistake.
     format!(":{line}: {}", error.message().lines().next().unwrap_or_default())
 }

@@ -20,13 +20,14 @@ use crate::io::files;
 use crate::io::secrets::{Secret, is_loopback, shown_url};
 use crate::io::sinks::{self, Meaning, OwnHeaders, StatusRules};
 
-/// All of a table is in memory.
+/// The most bytes of a table, which is in memory as a whole.
 const TABLE_BYTES_MAX: usize = 256 << 20;
-/// An answer is recorded with every decision that it led to, so it has to stay small.
+/// The most bytes of an answer. It is recorded with every decision that used it, so it has to
+/// stay small.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
-/// Where the key goes in a URL template.
+/// The placeholder for the key in a URL template.
 pub const KEY: &str = "{key}";
-/// Everything but RFC 3986's unreserved characters, so that a key stays one path segment.
+/// All characters except the unreserved ones of RFC 3986, so that a key stays one path segment.
 const UNRESERVED: &percent_encoding::AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -39,7 +40,7 @@ struct Granted {
     plugins: BTreeSet<String>,
 }
 
-/// Where a lookup's answers come from.
+/// The source of a lookup's answers.
 pub enum Source {
     Http(HttpLookup),
     Table(Table),
@@ -81,7 +82,7 @@ impl Lookup for Lookups {
 pub struct HttpLookup {
     client: Client,
     template: Secret,
-    /// The template as it may be displayed.
+    /// The template without secrets, for display.
     shown: String,
     headers: OwnHeaders,
 }
@@ -102,7 +103,7 @@ impl HttpLookup {
 
     async fn ask(&self, key: &str) -> Result<AnswerValue, Unanswered> {
         if matches!(key, "" | "." | "..") {
-            // URLs give these a meaning that no escaping takes away.
+            // These have a meaning in URLs that no escaping removes.
             return Err(Unanswered::Permanent(format!("`{key}` cannot be a key in a URL")));
         }
         let encoded = utf8_percent_encode(key, UNRESERVED).to_string();
@@ -113,8 +114,7 @@ impl HttpLookup {
         let response = self.client.get(&url).headers(headers).send().await;
         let response = response.map_err(|error| self.broken(&shown, &error))?;
         let status = response.status();
-        // Whether the address is wrong or the key is unknown cannot be told: it is the answer
-        // that services have for unknown keys.
+        // A wrong address and an unknown key look the same. Services answer so for unknown keys.
         if status == StatusCode::NOT_FOUND {
             Ok(AnswerValue::Missing)
         } else if status.is_success() {
@@ -124,7 +124,8 @@ impl HttpLookup {
             Ok(AnswerValue::Found { content_type, data: self.body(&shown, response).await? })
         } else {
             if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-                // The credentials may have been replaced: the next question has the new ones.
+                // An operator may have replaced the credentials; the next question uses the new
+                // ones.
                 self.headers.read_files_again();
             }
             let reason = format!("GET {shown} answered {status}");
@@ -137,8 +138,8 @@ impl HttpLookup {
         }
     }
 
-    /// A lookup that cannot be reached or does not answer in time is in trouble. One that
-    /// breaks off may stumble over this key.
+    /// The error of a request. A lookup that cannot be reached or does not answer in time is
+    /// unavailable. If the connection breaks during the answer, the key may be the cause.
     fn broken(&self, shown: &str, error: &reqwest::Error) -> Unanswered {
         let why = self.headers.redact(&sinks::causes(error));
         let reason = format!("GET {shown}: {why}");
@@ -232,7 +233,7 @@ mod tests {
         lookups
     }
 
-    /// What kind of answer it is, and its data or the end of its reason.
+    /// Checks the kind of an answer, and its data or the end of its reason.
     async fn check(plugin: &str, name: &str, key: &str, kind: &str, end: &str) {
         let answer = lookups().await.ask(&PluginName::from(plugin), name, key).await;
         let (found, text) = match answer {

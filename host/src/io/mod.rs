@@ -1,5 +1,5 @@
-//! The ways in and out: files, events as others write them, lookups, sinks, and how figures,
-//! dates and texts are written for people.
+//! Input and output: files, the CloudEvents bindings, lookups, sinks, and how numbers, dates and
+//! texts are written for people.
 
 pub mod cloudevents;
 pub(crate) mod durations;

@@ -1,14 +1,14 @@
-//! Text from outside, made fit for a terminal or a log.
+//! Escapes text from outside for a terminal or a log.
 //!
-//! Keys, names, reasons and answers of sinks can be any text. On a terminal, control
-//! characters move the cursor, set its title or hide what was printed; a line break forges a
-//! line; marks that turn the direction of writing show a text as another. What people read is
-//! therefore escaped where it is printed, here and nowhere else.
+//! Keys, names, reasons and answers of sinks can be any text. On a terminal, control characters
+//! move the cursor, set the title or hide what was printed; a line break forges a line; marks
+//! that turn the direction of writing show a text as another one. Text for people is therefore
+//! escaped where it is printed, and only here.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// The text on one line, with `\n`, `\t` or `\u{1b}` in the place of what is not printable.
+/// The text on one line. Characters that are not printable become `\n`, `\t` or `\u{1b}`.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     replace(text, is_unprintable, |out, character| match character {
         '\n' => out.push_str("\\n"),
@@ -20,7 +20,7 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// The same for a text of several lines, which stay lines.
+/// The same, but the text keeps its lines.
 pub(crate) fn printable_lines(text: &str) -> Cow<'_, str> {
     if !text.chars().any(|character| character != '\n' && is_unprintable(character)) {
         return Cow::Borrowed(text);
@@ -29,8 +29,8 @@ pub(crate) fn printable_lines(text: &str) -> Cow<'_, str> {
     Cow::Owned(lines.join("\n"))
 }
 
-/// The same for JSON, which stays the same JSON: what is not printable is inside of strings,
-/// and can be escaped there.
+/// The same for JSON. The value stays the same, because unprintable characters can only be
+/// inside of strings, where they can be escaped.
 pub(crate) fn printable_json(json: &str) -> Cow<'_, str> {
     let is_inside = |character| character != '\n' && is_unprintable(character);
     replace(json, is_inside, |out, character| {
@@ -57,11 +57,11 @@ fn replace(
     Cow::Owned(out)
 }
 
-/// Source: the Unicode character database: general category Cc; of Cf what turns the
-/// direction of writing or is invisible, but for the joiners that scripts and emoji need;
-/// Zl and Zp; and the non-characters.
+/// Source: the Unicode character database: general category Cc; of Cf, the characters that turn
+/// the direction of writing or are invisible, except the joiners that scripts and emoji need; Zl
+/// and Zp; and the noncharacters.
 fn is_unprintable(character: char) -> bool {
-    // Nearly all that is ever printed.
+    // Nearly all printed characters are these.
     if matches!(character, ' '..='~') {
         return false;
     }

@@ -1,6 +1,6 @@
-//! What the operator gives the host to authenticate itself elsewhere: URLs with passwords
-//! or tokens, and headers. None of it is ever displayed: not in logs, not in answers, not in
-//! the reason of a dead letter, not by `Debug`.
+//! Secrets with which the host authenticates itself elsewhere: URLs with passwords or tokens,
+//! and headers. They are never displayed: not in logs, not in answers, not in the reason of a
+//! dead letter, not by `Debug`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,12 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use crate::io::files;
 
-/// No header and no URL is longer.
+/// The most bytes of a secret. No header and no URL is longer.
 const SECRET_BYTES_MAX: usize = 64 * 1024;
-/// What is shown in place of a secret.
+/// The text that is shown in the place of a secret.
 const HIDDEN: &str = "***";
-/// Shorter texts are not looked for in what others answer: they would hide what is none.
+/// The least bytes of a secret that is looked for in answers. A shorter one would hide ordinary
+/// text.
 const SEARCHED_BYTES_MIN: usize = 4;
 
 /// A text that is never displayed.
@@ -41,13 +42,13 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A text of the configuration that may be a secret: itself, or where it stands.
+/// A text of the configuration that may be a secret: the text itself, or the place where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Given {
     Value(Secret),
-    /// The file's content, without the line break at its end.
+    /// A file. The text is its content without the line break at its end.
     File(PathBuf),
-    /// The environment variable's value.
+    /// An environment variable. The text is its value.
     Env(String),
 }
 
@@ -62,7 +63,8 @@ impl Given {
     }
 
     /// # Errors
-    /// If the file cannot be read or the variable is not set. Names it, never its content.
+    /// If the file cannot be read or the variable is not set. The error names it, never its
+    /// content.
     pub fn read(&self) -> Result<Secret, String> {
         match self {
             Self::Value(secret) => Ok(secret.clone()),
@@ -84,7 +86,7 @@ impl Given {
     }
 }
 
-/// By hand: serde's own messages repeat what they do not expect.
+/// Not derived, because serde's messages repeat unexpected values, which may be secrets.
 impl<'de> Deserialize<'de> for Given {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Parts;
@@ -133,7 +135,7 @@ impl<'de> Deserialize<'de> for Given {
             }
         }
 
-        /// What a visitor expects, as text.
+        /// Writes what a visitor expects, as text.
         struct Expected<'a>(&'a Parts);
 
         impl fmt::Display for Expected<'_> {
@@ -146,8 +148,8 @@ impl<'de> Deserialize<'de> for Given {
     }
 }
 
-/// A URL that may carry a password or a token. Displayed without its user, its password and
-/// its query.
+/// A URL that may have a password or a token. It is displayed without its user, password and
+/// query.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretUrl {
     url: Url,
@@ -156,7 +158,7 @@ pub struct SecretUrl {
 
 impl SecretUrl {
     /// # Errors
-    /// Says why it is not a URL of http or https, without the text.
+    /// Says why it is not a URL of http or https, without repeating the text.
     pub fn parse(text: &str) -> Result<Self, String> {
         let url: Url = text.parse().map_err(|error| format!("is not a URL: {error}"))?;
         match url.scheme() {
@@ -170,7 +172,7 @@ impl SecretUrl {
         &self.url
     }
 
-    /// Whether it is this machine, by the name or the address that it says.
+    /// Whether the URL's host is this machine, by its name or address.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.url)
@@ -189,7 +191,8 @@ impl fmt::Debug for SecretUrl {
     }
 }
 
-/// A URL's text without what may be secret in it. Also of a template that is no URL yet.
+/// The text of a URL, or of a template that is not a URL yet, without the parts that may be
+/// secret.
 #[must_use]
 pub fn shown_url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return HIDDEN.to_owned() };
@@ -204,7 +207,7 @@ pub fn shown_url(text: &str) -> String {
     format!("{scheme}://{user}{host}{}{query}", &tail[..end])
 }
 
-/// Whether a URL's host is this machine, by the name or the address that it says.
+/// Whether a URL's host is this machine, by its name or address.
 #[must_use]
 pub fn is_loopback(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
@@ -215,7 +218,8 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Removes known secrets from what others say: a server's error page may repeat the request.
+/// Removes known secrets from texts of others, because a server's error page may repeat the
+/// request.
 #[derive(Clone, Default)]
 pub struct Redactor(Vec<String>);
 
@@ -223,12 +227,13 @@ impl Redactor {
     pub fn hide(&mut self, text: &str) {
         if text.len() >= SEARCHED_BYTES_MIN && !self.0.iter().any(|known| known == text) {
             self.0.push(text.to_owned());
-            // The longest first, so that what contains another secret goes whole.
+            // The longest come first, so that a secret that contains another one is removed as a
+            // whole.
             self.0.sort_by_key(|known| std::cmp::Reverse(known.len()));
         }
     }
 
-    /// The password, the user, and the query with each of its values, as they stand in the
+    /// Hides the password, the user, and the query with each of its values, as they are in the
     /// URL and decoded.
     pub fn hide_url(&mut self, url: &Url) {
         let query = url.query().unwrap_or_default();
@@ -240,7 +245,7 @@ impl Redactor {
         }
     }
 
-    /// A header's value, and what follows its scheme (`Bearer …`).
+    /// Hides a header's value, and the credentials that follow its scheme (`Bearer …`).
     pub fn hide_header(&mut self, value: &str) {
         self.hide(value);
         if let Some((_, credentials)) = value.split_once(' ') {
@@ -256,7 +261,8 @@ impl Redactor {
                 text = text.replace(secret.as_str(), HIDDEN);
             }
         }
-        // What others say is cut somewhere, perhaps within a secret.
+        // The text may have been cut within a secret, so its end is compared with the beginnings
+        // of all secrets.
         for secret in &self.0 {
             let mut cuts = (SEARCHED_BYTES_MIN..secret.len()).rev();
             let cut = cuts.find(|&n| secret.is_char_boundary(n) && text.ends_with(&secret[..n]));

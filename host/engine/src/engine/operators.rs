@@ -55,7 +55,7 @@ pub enum InstanceError {
 
 impl Engine {
     /// Resolves a dead letter: redrives it, skips it, or discards it with all that waits behind
-    /// it. Returns when the request is durable. A redrive goes on after that.
+    /// it. Returns when the request is durable. A redrive continues after that.
     ///
     /// # Errors
     /// See [`ResolveError`].

@@ -1,4 +1,4 @@
-//! Pure: what CloudEvents 1.0 demands of the value of an attribute, by its type.
+//! Pure: the rules of CloudEvents 1.0 for the value of an attribute, by its type.
 //!
 //! Source of the rules: CloudEvents specification 1.0.2, section "Type System", and the
 //! documents that it names: RFC 3986 (URI), RFC 3339 (timestamp), RFC 2045 with RFC 9110
@@ -6,9 +6,10 @@
 
 use iri_string::types::{UriReferenceStr, UriStr};
 
-/// An extension's name should have at most 20 characters; more are common in the wild.
+/// The bytes that an extension's name may have. CloudEvents recommends at most 20; longer names
+/// are common.
 pub const EXTENSION_NAME_BYTES_MAX: usize = 64;
-/// The names that are no extension's.
+/// Names that an extension cannot have.
 const CORE: [&str; 9] = [
     "data",
     "datacontenttype",
@@ -21,12 +22,13 @@ const CORE: [&str; 9] = [
     "type",
 ];
 
-/// A string: no control characters, and no code points that are no characters.
+/// Checks a string (section "Type System"): no control characters, and no noncharacters of
+/// Unicode.
 ///
 /// # Errors
 /// Names the first character that is not allowed.
 pub fn text(value: &str) -> Result<(), String> {
-    // Nearly all are ASCII, and of these only the control characters are excluded.
+    // Nearly all values are ASCII, of which only control characters are excluded.
     if value.bytes().all(|byte| matches!(byte, 0x20..=0x7e)) {
         return Ok(());
     }
@@ -39,15 +41,15 @@ pub fn text(value: &str) -> Result<(), String> {
     }
 }
 
-/// Whether a string of CloudEvents may have the character.
+/// Whether a CloudEvents string may have the character.
 #[must_use]
 pub fn is_allowed(character: char) -> bool {
     let code = u32::from(character);
     !character.is_control() && code & 0xfffe != 0xfffe && !(0xfdd0..=0xfdef).contains(&code)
 }
 
-/// The text as a string of CloudEvents: what is not allowed is percent-encoded. For values
-/// that the host itself derives from data, such as the key of an instance.
+/// The text as a CloudEvents string: characters that are not allowed are percent-encoded. For
+/// values that the host derives from data, such as the key of an instance.
 #[must_use]
 pub fn encoded(value: &str) -> std::borrow::Cow<'_, str> {
     if text(value).is_ok() {
@@ -66,7 +68,7 @@ pub fn encoded(value: &str) -> std::borrow::Cow<'_, str> {
     encoded.into()
 }
 
-/// RFC 3986, section 4.1.
+/// Checks a URI reference (RFC 3986, section 4.1).
 ///
 /// # Errors
 /// Says what it is not.
@@ -81,7 +83,7 @@ pub fn uri_reference(value: &str) -> Result<(), String> {
     }
 }
 
-/// RFC 3986, section 3: with a scheme.
+/// Checks a URI with a scheme (RFC 3986, section 3).
 ///
 /// # Errors
 /// Says what it is not.
@@ -95,8 +97,9 @@ pub fn uri(value: &str) -> Result<(), String> {
     }
 }
 
-/// RFC 3339, section 5.6: date, time to the second at least, and offset. A second 60 is one
-/// that was inserted: it is the last of June or December in UTC (section 5.7).
+/// Checks a timestamp (RFC 3339, section 5.6): date, time with at least seconds, and offset. The
+/// second 60 is a leap second, so it must be in the last minute of June or December in UTC
+/// (section 5.7).
 ///
 /// # Errors
 /// Says what it is not.
@@ -112,7 +115,7 @@ pub fn timestamp(value: &str) -> Result<(), String> {
 
 /// None if the text ends too early.
 fn is_timestamp(text: &[u8]) -> Option<bool> {
-    // Letters stand for themselves, and 0 for a digit.
+    // In the pattern, 0 matches any digit, and each other character matches itself.
     let (date, rest) = text.split_first_chunk::<19>()?;
     let shape = b"0000-00-00T00:00:00";
     let fits = |(found, expected): (&u8, &u8)| match expected {
@@ -161,13 +164,13 @@ fn is_timestamp(text: &[u8]) -> Option<bool> {
     Some(second < 60 || is_leap(month, day, (hour * 60 + minute).cast_signed() - offset))
 }
 
-/// Whether the minute is the last of June or December in UTC. `minutes` counts from the
-/// beginning of the local day, and may lie outside of it.
+/// Whether the minute is the last of June or December in UTC. `minutes` counts from the start of
+/// the local day, and may be outside of it.
 fn is_leap(month: u32, day: u32, minutes: i32) -> bool {
     const LAST_MINUTE: i32 = 24 * 60 - 1;
     match minutes {
         LAST_MINUTE => matches!((month, day), (6, 30) | (12, 31)),
-        // East of Greenwich it is the next day already.
+        // East of Greenwich, the local date is already the next day.
         -1 => matches!((month, day), (7, 1) | (1, 1)),
         _ => false,
     }
@@ -184,7 +187,8 @@ fn days(year: u32, month: u32) -> u32 {
     }
 }
 
-/// `type/subtype`, then parameters: `; name=value`, where the value is a token or quoted.
+/// Checks a media type (RFC 2045, RFC 9110): `type/subtype`, then parameters `; name=value`,
+/// whose values are tokens or quoted strings.
 ///
 /// # Errors
 /// Says what it is not.
@@ -205,7 +209,7 @@ fn is_media_type(text: &str) -> bool {
     }
     while let Some(after) = rest.strip_prefix(';') {
         let after = after.trim_start_matches(BLANKS);
-        // RFC 9110 allows for a semicolon with nothing behind it.
+        // RFC 9110 allows a semicolon that no parameter follows.
         if after.is_empty() || after.starts_with(';') {
             rest = after;
             continue;
@@ -220,7 +224,7 @@ fn is_media_type(text: &str) -> bool {
     rest.is_empty()
 }
 
-/// Whether a media type is of JSON: `*/json` and `*/*+json`.
+/// Whether a media type means JSON: `*/json` or `*/*+json`.
 #[must_use]
 pub fn is_json(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default().trim();
@@ -239,7 +243,8 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// How long the token or the quoted string is that a text begins with.
+/// The length of the token or quoted string with which a text begins; none if it begins with
+/// neither.
 fn parameter_value(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     if bytes.first() != Some(&b'"') {
@@ -272,14 +277,15 @@ pub fn extension_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// Whether the specification itself has an attribute of this name.
+/// Whether the specification defines an attribute of this name, so that no extension can have
+/// it.
 #[must_use]
 pub fn is_core(name: &str) -> bool {
     CORE.contains(&name)
 }
 
-/// The beginning of a value, for people. What a string of CloudEvents may not have is escaped:
-/// reasons are printed and logged.
+/// The first 80 characters of a value, for reasons that are printed and logged. Characters that
+/// a CloudEvents string may not have are escaped.
 #[must_use]
 pub fn clip(text: &str) -> String {
     const SHOWN: usize = 80;

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Everything up to and including `settled` is done, and so is everything in `ahead`.
-/// What lies between is in flight, and is read again after a restart.
+/// Everything up to and including `settled` is done, and so is everything in `ahead`. The places
+/// between are in flight, and are read again after a restart.
 ///
 /// Plugins read the log with it (in positions), sinks their outbox (in sequences).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -312,7 +312,7 @@ mod tests {
             steps in proptest::collection::vec((-100 * 86_400_000_i64..100 * 86_400_000, 1..9_u64, 0..3_u64, any::<bool>()), 0..40),
         ) {
             let mut host = Host::new();
-            // A clock that was never right cannot be told from a host that was down since.
+            // A clock that was never right looks like a host that was down since.
             host.run(DAY);
             for (wrong, minutes, days, restarts) in steps {
                 host.wrong = wrong;

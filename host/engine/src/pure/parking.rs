@@ -768,7 +768,8 @@ mod tests {
             }
             if fails {
                 for (place, _) in std::mem::take(&mut self.lane) {
-                    // A letter that was redriven waits for an operator again; it has no row.
+                    // A dead letter that was redriven waits for an operator again; it has no
+                    // row.
                     if let Some(letter) = self.letters.get_mut(&place) {
                         letter.redriving = false;
                         parking.reopen(&0, place);
@@ -783,7 +784,7 @@ mod tests {
         fn wait(&mut self, parking: &mut Parking<u8, u64>) {
             let Some((&first, _)) = self.lane.first_key_value() else { return };
             for (place, _) in std::mem::take(&mut self.lane) {
-                // A letter stays redriven; it has no row.
+                // A dead letter stays redriven; it has no row.
                 if self.letters.contains_key(&place) {
                     parking.redrive(&0, place);
                     continue;

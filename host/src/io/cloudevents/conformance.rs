@@ -1,17 +1,18 @@
-//! The rules of CloudEvents 1.0.2 for the JSON format and the HTTP binding, one row each:
-//! a request, and the events that it carries or the attribute at fault.
+//! The rules of CloudEvents 1.0.2 for the JSON format and the HTTP binding. Each row is a
+//! request, with the events that it carries or the attribute at fault.
 //!
-//! Source: CloudEvents specification, sections "Context Attributes" and "Type System";
-//! JSON Event Format, sections 2 to 4; HTTP Protocol Binding, section 3. The rows are ours.
+//! Source: CloudEvents specification, sections "Context Attributes" and "Type System"; JSON
+//! Event Format, sections 2 to 4; HTTP Protocol Binding, section 3. The rows are written for
+//! this test.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 
 use super::{ParseError, parse};
 
-/// What a request is: accepted, as these events; or refused.
+/// The outcome of a request.
 enum Outcome {
-    /// Each event as its JSON, without `specversion`, `id`, `source` and `type`.
+    /// It is accepted. Each event as JSON, without `specversion`, `id`, `source` and `type`.
     Events(&'static [&'static str]),
     /// This attribute is at fault.
     Fault(&'static str),
@@ -476,7 +477,7 @@ fn the_way_out_is_the_way_in() {
     assert_eq!(event.subject.as_deref(), Some(subject));
     let out = super::binary_headers(&event);
     assert_eq!(out["ce-subject"], "K%C3%A4se%20%2250%25%22%20(a)%20\\%20%F0%9F%A7%80");
-    // An event without a content type is JSON, and says so on the way out.
+    // An event without a content type is JSON, and is written with that content type.
     assert_eq!(out["content-type"], "application/json");
     let again = parse(&out, &Bytes::new(), 1).unwrap().remove(0);
     assert_eq!(again.subject, event.subject);

@@ -1,12 +1,12 @@
-//! Reading files that people and programs put somewhere: bounded, regular files alone, and
-//! never a file of a store that is open in this process.
+//! Reads files that people and programs provide: bounded in size, regular files only, and never
+//! a file of a store that is open in this process.
 //!
-//! SQLite's locks are POSIX locks, and those belong to a process: when it closes *any*
-//! descriptor of a file, it loses all its locks of that file. The next process that opens
-//! the store then takes itself for the only one and deletes the log, with events that were
-//! acknowledged. To open and close the file is enough, so a look at its first bytes would be
-//! too late. Therefore whatever reads a file by a path reads it here: its device and inode
-//! are compared before it is opened, on a handle that no lock knows of.
+//! SQLite's locks are POSIX locks, which belong to a process: when the process closes *any*
+//! descriptor of a file, it loses all its locks of that file. The next process that opens the
+//! store then finds no lock and deletes the log, with events that were acknowledged. Opening and
+//! closing the file is enough, so a check of its first bytes comes too late. Therefore all code
+//! that reads a file by a path reads it here: the file's device and inode are compared before it
+//! is opened, on a handle that does not affect locks.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use thiserror::Error;
 
-/// What SQLite and the host keep beside a database: what follows its name.
+/// The suffixes of the files that SQLite and the host keep beside a database.
 const STORE_COMPANIONS: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
 
 /// The stores that are open in this process.
@@ -33,7 +33,8 @@ pub enum Unreadable {
          Remove this name"
     )]
     OfStore,
-    /// By how much is left out: a file that grows is not news with each byte.
+    /// The number of bytes too many is left out, so that a file that grows gives the same
+    /// message.
     #[error("has more than {max} bytes")]
     TooLarge { max: usize },
     #[error("is not text in UTF-8")]
@@ -56,13 +57,13 @@ impl Unreadable {
     }
 }
 
-/// Keeps a store's files from being read, for as long as it lives.
+/// While this exists, no file of the store is read here.
 #[derive(Debug)]
 pub(crate) struct StoreGuard(
     #[allow(dead_code, reason = "it is its life that counts")] Arc<PathBuf>,
 );
 
-/// From now on no file of the store in `path`, which has no links in it, is read here.
+/// From now on, no file of the store at `path` is read here. `path` has no links in it.
 #[must_use]
 pub(crate) fn guard_store(path: &Path) -> StoreGuard {
     let path = Arc::new(path.to_owned());
@@ -76,8 +77,8 @@ fn stores() -> MutexGuard<'static, Vec<Weak<PathBuf>>> {
     STORES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether `path` names a file of a store that is open here: by whatever name it has, or
-/// because SQLite would make a file of this name.
+/// Whether `path` names a file of a store that is open in this process: by any name of that
+/// file, or because SQLite would create a file of this name.
 #[must_use]
 pub(crate) fn is_of_store(path: &Path) -> bool {
     if std::fs::metadata(path).is_ok_and(|metadata| is_identified(&metadata)) {
@@ -118,7 +119,8 @@ fn is_identified(_metadata: &Metadata) -> bool {
 /// Opens a regular file for reading.
 ///
 /// # Errors
-/// If it is none, belongs to a store that is open here, or cannot be opened.
+/// If it is not a regular file, belongs to a store that is open in this process, or cannot be
+/// opened.
 pub(crate) fn open(path: &Path) -> Result<File, Unreadable> {
     let handle = Handle::of(path)?;
     let metadata = handle.metadata(path)?;
@@ -131,8 +133,8 @@ pub(crate) fn open(path: &Path) -> Result<File, Unreadable> {
     Ok(handle.open(path)?)
 }
 
-/// A file that is found, and not opened: closing it takes no lock away (`O_PATH`). What is
-/// opened afterwards is what was looked at, whatever becomes of the name in between.
+/// A handle on a file that is not opened (`O_PATH`): closing it removes no lock. The file that
+/// is opened later is the one that was checked, whatever happens to the name in between.
 #[cfg(target_os = "linux")]
 struct Handle(File);
 
@@ -152,14 +154,14 @@ impl Handle {
         use std::os::fd::AsRawFd as _;
         let found = format!("/proc/self/fd/{}", self.0.as_raw_fd());
         match File::open(found) {
-            // Without /proc the name has to do.
+            // Without /proc, the file is opened by its name.
             Err(error) if error.kind() == io::ErrorKind::NotFound => File::open(path),
             opened => opened,
         }
     }
 }
 
-/// Elsewhere the name is looked at, and then opened.
+/// On other systems, the name is checked and then opened.
 #[cfg(not(target_os = "linux"))]
 struct Handle;
 
@@ -178,7 +180,7 @@ impl Handle {
     }
 }
 
-/// All of a file, if it has at most so many bytes.
+/// The content of a file, if it has at most `max` bytes.
 ///
 /// # Errors
 /// If it has more, or cannot be read.
@@ -189,7 +191,7 @@ pub(crate) fn bytes(path: &Path, max: usize) -> Result<Vec<u8>, Unreadable> {
         return Err(Unreadable::TooLarge { max });
     };
     let mut bytes = Vec::with_capacity(said);
-    // It may grow meanwhile, and some systems' files do not say how long they are.
+    // The file may grow meanwhile, and some special files do not report their size.
     file.take((max as u64).saturating_add(1)).read_to_end(&mut bytes)?;
     match bytes.len() <= max {
         true => Ok(bytes),
@@ -200,7 +202,7 @@ pub(crate) fn bytes(path: &Path, max: usize) -> Result<Vec<u8>, Unreadable> {
 /// The same as text, without a byte order mark before it.
 ///
 /// # Errors
-/// As `bytes`, and if it is no text.
+/// As `bytes`, and if it is not UTF-8.
 pub(crate) fn text(path: &Path, max: usize) -> Result<String, Unreadable> {
     let mut bytes = bytes(path, max)?;
     if bytes.starts_with(super::BYTE_ORDER_MARK) {
@@ -258,7 +260,7 @@ mod tests {
         assert_eq!(text(&path, 5).unwrap(), "12345");
         let error = bytes(&path, 4).unwrap_err().to_string();
         assert_eq!(error, "has more than 4 bytes");
-        // It says that it has none, and never ends.
+        // This file reports zero bytes and never ends.
         symlink("/dev/zero", folder.path().join("zero")).unwrap();
         for odd in [folder.path().to_owned(), folder.path().join("zero")] {
             assert!(matches!(bytes(&odd, 4), Err(Unreadable::Irregular)), "{}", odd.display());

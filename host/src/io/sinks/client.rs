@@ -1,5 +1,5 @@
-//! The HTTP clients of sinks and lookups: what they send with each request, how long they
-//! wait, and which proxy they use.
+//! The HTTP clients of sinks and lookups: the headers of each request, how long they wait, and
+//! which proxy they use.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,11 +9,11 @@ use reqwest::{Client, redirect};
 
 use crate::io::secrets::{Given, Redactor, Secret, shown_url};
 
-/// Longer is no wait for a connection any more; and a request that could not connect has
-/// certainly not arrived, which one that timed out later does not say.
+/// The longest wait for a connection. A request that could not connect has certainly not
+/// arrived; one that timed out later may have arrived.
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
-/// A client of one URL. `is_loopback`: it leads to this machine, where no proxy is asked.
+/// A client for one URL. If `is_loopback`, the URL leads to this machine, and no proxy is used.
 ///
 /// # Errors
 /// If the TLS library cannot be set up.
@@ -21,8 +21,8 @@ pub(crate) fn client(timeout: Duration, is_loopback: bool) -> Result<Client, req
     let builder = Client::builder()
         .timeout(timeout)
         .connect_timeout((timeout * 4 / 5).min(CONNECT_TIMEOUT_MAX))
-        // A redirected POST is often repeated as a GET, which would lose the message in
-        // silence; a redirected GET could lead to where the operator has granted nothing.
+        // A redirected POST is often repeated as a GET, which would lose the message silently. A
+        // redirected GET could lead to an address that the operator has not granted.
         .redirect(redirect::Policy::none())
         .user_agent(concat!("sagabox/", env!("CARGO_PKG_VERSION")));
     match is_loopback {
@@ -31,17 +31,17 @@ pub(crate) fn client(timeout: Duration, is_loopback: bool) -> Result<Client, req
     }
 }
 
-/// Headers of the configuration, which every request of a sink or lookup has.
+/// The configured headers, which every request of a sink or lookup has.
 pub struct OwnHeaders {
     given: Vec<(HeaderName, Given)>,
     current: Mutex<(HeaderMap, Redactor)>,
 }
 
 impl OwnHeaders {
-    /// `hidden` has the other secrets of the same sink or lookup.
+    /// Reads the values. `hidden` has the other secrets of the same sink or lookup.
     ///
     /// # Errors
-    /// Names the header whose value cannot be read or sent, never the value.
+    /// Names the header whose value cannot be read or sent, and never repeats the value.
     pub fn read(given: Vec<(HeaderName, Given)>, hidden: Redactor) -> Result<Self, String> {
         let (mut headers, mut hidden) = (HeaderMap::with_capacity(given.len()), hidden);
         for (name, given) in &given {
@@ -53,7 +53,7 @@ impl OwnHeaders {
         Ok(Self { given, current: Mutex::new((headers, hidden)) })
     }
 
-    /// Reads again what stands in files. A value that cannot be read stays as it was.
+    /// Reads values again that are in files. A value that cannot be read stays as it was.
     pub fn read_files_again(&self) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let (headers, hidden) = &mut *current;
@@ -76,7 +76,7 @@ impl OwnHeaders {
         }
     }
 
-    /// A text from outside without any of the secrets.
+    /// A text from outside with all secrets hidden.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).1.redact(text)
@@ -90,14 +90,14 @@ fn value(secret: &Secret) -> Result<HeaderValue, String> {
     Ok(value)
 }
 
-/// Whether the same question may be answered later.
+/// Whether the same request may succeed later.
 #[must_use]
 pub(crate) fn is_transient(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
 }
 
-/// Why a request has no answer, with the causes: reqwest's own text stops at "error sending
-/// request". Without the URL, which may be secret.
+/// Why a request has no answer, with the causes, because reqwest's own text ends at "error
+/// sending request". The URL is left out, because it may be secret.
 #[must_use]
 pub(crate) fn causes(error: &reqwest::Error) -> String {
     let mut text = if error.is_timeout() { "timed out".to_owned() } else { String::new() };

@@ -1,10 +1,10 @@
 //! Appends messages to a file, or writes them to standard output, one structured
 //! CloudEvent a line (NDJSON).
 //!
-//! A batch is one write and, for a file, one flush to the disk before any of its
-//! messages counts as delivered. The file may have other writers, and may be moved away at
-//! any time: nothing is ever cut off or overwritten but what this transport wrote itself
-//! and did not report as delivered.
+//! A batch is one write and, for a file, one flush to the disk before any of its messages counts
+//! as delivered. The file may have other writers, and may be moved away at any time. The
+//! transport cuts off only what it wrote itself and did not report as delivered, and never
+//! overwrites anything.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
@@ -16,19 +16,20 @@ use async_trait::async_trait;
 use sagabox_engine::model::{Event, Message};
 use sagabox_engine::seams::transport::{DeliveryError, Transport};
 
-/// One flush costs about a millisecond; a thousand messages share it.
+/// The most messages in one batch. A flush takes about a millisecond, which a thousand messages
+/// share.
 const BATCH_MAX: usize = 1000;
-/// How much is read at a time in search of the last line.
+/// The bytes that are read at a time in search of the last line.
 const SEARCH_BYTES: u64 = 64 * 1024;
-/// No line of ours is longer: a decision has some megabytes.
+/// No line of this transport is longer: a decision has some megabytes.
 const LINE_BYTES_MAX: u64 = 64 << 20;
-/// How each of our lines begins: what follows is the message's id, then its source.
+/// The beginning of each line of this transport. The message's id follows, then its source.
 const LINE_BEGIN: &[u8] = br#"{"specversion":"1.0","id":""#;
 const LINE_SOURCE: &[u8] = br#"","source":"/sagabox/"#;
-/// Of a message's id, which is a UUID.
+/// The bytes of a message's id, which is a UUID.
 const ID_BYTES: usize = 36;
 
-/// Which file it is, by whatever name.
+/// Identifies a file under any name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileId {
     device: u64,
@@ -40,7 +41,7 @@ impl FileId {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
 
-    /// Of the file that a path leads to; none if there is none.
+    /// The id of the file that a path leads to; none if the file does not exist.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         std::fs::metadata(path).ok().map(|metadata| Self::new(&metadata))
@@ -53,10 +54,10 @@ pub struct FileTransport {
 }
 
 impl FileTransport {
-    /// Opens the file to append to it, and creates it if need be.
+    /// Opens the file for appending, and creates it if it does not exist.
     ///
     /// # Errors
-    /// If it is no regular file, or cannot be opened for reading and writing.
+    /// If it is not a regular file, or cannot be opened for reading and writing.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = Arc::new(Mutex::new(Journal::open(path)?));
         Ok(Self { name: path.display().to_string(), file })
@@ -73,14 +74,14 @@ struct Journal {
     path: PathBuf,
     file: File,
     id: FileId,
-    /// How long it was after our last write, and whether that ended a line: then the next
-    /// write needs no look at it, unless another writer was there.
+    /// The length of the file after the last write, if that write ended with a line break. If
+    /// the file still has this length, the next write need not read the file's end.
     end: Option<u64>,
-    /// What a failed write of ours has left.
+    /// What a failed write has left in the file.
     rest: Option<Rest>,
 }
 
-/// From where on, and how much.
+/// The place and length of what a failed write has left.
 #[derive(Clone, Copy)]
 struct Rest {
     start: u64,
@@ -96,11 +97,11 @@ impl Journal {
         let metadata = file.metadata()?;
         let length = metadata.len();
         if let Some(start) = torn_line_of_ours(&file, length)? {
-            // A crash in the middle of our write: its message was not reported as
-            // delivered, so it comes again.
+            // The host crashed during a write. The message was not reported as delivered, so it
+            // is delivered again.
             file.set_len(start)?;
         }
-        // A file's name lasts only when its directory is on the disk too.
+        // A new file survives a crash only if its directory is on the disk too.
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
         let id = FileId::new(&metadata);
@@ -108,13 +109,14 @@ impl Journal {
     }
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        // Moved away, as logs are, or removed: what comes now goes into a new file.
+        // If the file was moved away, as logs are, or removed, later messages go into a new
+        // file.
         if FileId::of(&self.path) != Some(self.id) {
             *self = Self::open(&self.path)?;
         }
         let mut length = self.file.metadata()?.len();
         if let Some(rest) = self.rest {
-            // If another writer has appended since, it stays, and so does ours.
+            // If another writer has appended since, both texts stay.
             if length == rest.start + rest.bytes {
                 self.file.set_len(rest.start)?;
                 length = rest.start;
@@ -144,7 +146,7 @@ impl Journal {
     }
 }
 
-/// As `Write::write_all`, which does not say how far it came.
+/// As `Write::write_all`, which does not report how many bytes it has written.
 fn write_all(file: &mut File, bytes: &[u8], written: &mut usize) -> io::Result<()> {
     while *written < bytes.len() {
         match file.write(&bytes[*written..]) {
@@ -165,7 +167,8 @@ fn ends_a_line(file: &File, length: u64) -> io::Result<bool> {
     }
 }
 
-/// Where the last line begins, if it has no end and is certainly one of ours.
+/// The start of the last line, if it has no line break and is certainly a line of this
+/// transport.
 fn torn_line_of_ours(file: &File, length: u64) -> io::Result<Option<u64>> {
     if ends_a_line(file, length)? {
         return Ok(None);
@@ -177,7 +180,7 @@ fn torn_line_of_ours(file: &File, length: u64) -> io::Result<Option<u64>> {
         return Ok(None);
     }
     if tail.len() < pattern {
-        // Too short to be told from another's, but for what stands before it.
+        // The text is too short to be recognised, so the line before it decides.
         let before = match start {
             0 => return Ok(None),
             _ => line_start(file, start - 1)?,
@@ -188,13 +191,14 @@ fn torn_line_of_ours(file: &File, length: u64) -> io::Result<Option<u64>> {
     if length - start > LINE_BYTES_MAX {
         return Ok(None);
     }
-    // A whole event without its line break was written by another: our writes have it.
+    // A whole event without a line break is from another writer: this transport writes both
+    // together.
     let whole = read(file, start, length - start)?;
     let is_whole = serde_json::from_slice::<serde::de::IgnoredAny>(&whole).is_ok();
     Ok((!is_whole).then_some(start))
 }
 
-/// Whether a line of ours can begin so.
+/// Whether a line of this transport can begin like this.
 fn may_be_ours(begin: &[u8]) -> bool {
     let agree = |text: &[u8], pattern: &[u8]| text.iter().zip(pattern).all(|(a, b)| a == b);
     let after_id = LINE_BEGIN.len() + ID_BYTES;
@@ -207,7 +211,7 @@ fn may_be_ours(begin: &[u8]) -> bool {
         && agree(begin.get(after_id..).unwrap_or_default(), LINE_SOURCE)
 }
 
-/// Where the line that goes on to `end` begins.
+/// The start of the line that ends at `end`.
 fn line_start(file: &File, end: u64) -> io::Result<u64> {
     let mut end = end;
     while end > 0 {
@@ -246,7 +250,8 @@ impl Transport for FileTransport {
     }
 }
 
-/// For looking on and for pipes: what a pipe's reader does with it is unknown.
+/// Writes messages to standard output, for people and for pipes. Whether the reader of a pipe
+/// keeps them is unknown.
 pub struct StdoutTransport;
 
 #[async_trait]
@@ -281,7 +286,7 @@ async fn deliver(
     let lines = lines(messages);
     let written = tokio::task::spawn_blocking(move || write(&lines)).await;
     let outcome = written.unwrap_or_else(|panic| Err(io::Error::other(panic)));
-    // A full disk, a directory that is gone: no message is at fault.
+    // The cause is a full disk or a missing directory, not the message.
     let outcome = outcome.map_err(|error| DeliveryError::Unavailable {
         reason: format!("write to {name}: {error}"),
         retry_after: None,

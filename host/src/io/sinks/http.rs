@@ -1,7 +1,7 @@
 //! Delivers each message as an HTTP POST in the CloudEvents binary content mode.
 //!
-//! A receiver recognises a repeated delivery by `Idempotency-Key` (and `ce-id`):
-//! the message's id, the same after every retry and crash (guarantee 5).
+//! A receiver recognises a repeated delivery by `Idempotency-Key` (and `ce-id`), which is the
+//! message's id. It is the same after every retry and crash (guarantee 5).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,19 +20,19 @@ use super::status::{Meaning, StatusRules};
 use crate::io::cloudevents::{binary_headers, header_value};
 use crate::io::secrets::SecretUrl;
 
-/// Of a refusal's body, what goes into the reason that people read.
+/// The bytes of a refusal's body that go into the reason.
 const REASON_BYTES_MAX: usize = 300;
-/// And what is read of it: secrets are removed before it is cut to size.
+/// The bytes of the body that are read. Secrets are removed before the text is cut to size.
 const BODY_BYTES_READ: usize = 4 * 1024;
-/// A body that explains a refusal is not waited for longer: the status is known.
+/// The longest wait for a body that explains a refusal. The status is known already.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
-/// A server that wants us to stay away longer is asked again anyway, or a mistake
-/// in its clock would stop a key for good.
+/// The longest pause that a server can ask for. Without this limit, a mistake in its clock would
+/// stop a key for ever.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 pub struct HttpOptions {
     pub timeout: Duration,
-    /// Requests under way at once.
+    /// The most requests in progress at once.
     pub in_flight: usize,
     pub headers: OwnHeaders,
     pub status: StatusRules,
@@ -69,8 +69,8 @@ impl HttpTransport {
         let reason = format!("POST {}: {}", self.url, self.options.headers.redact(&causes(error)));
         match never_arrived {
             true => DeliveryError::Unavailable { reason, retry_after: None },
-            // Whether it arrived is unknown; the id makes a second delivery harmless. The
-            // message may be what the receiver stumbles over.
+            // It is unknown whether the message arrived. The id makes a second delivery
+            // harmless. The message itself may be the cause of the failure.
             false => DeliveryError::Transient { reason, retry_after: None },
         }
     }
@@ -78,7 +78,7 @@ impl HttpTransport {
     async fn refusal(&self, response: Response, meaning: Meaning) -> DeliveryError {
         let status = response.status();
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            // The credentials may have been replaced: the next attempt has the new ones.
+            // An operator may have replaced the credentials; the next attempt uses the new ones.
             self.options.headers.read_files_again();
         }
         let retry_after = retry_after(response.headers(), Timestamp::now());
@@ -110,7 +110,7 @@ impl Transport for HttpTransport {
     }
 }
 
-/// How long a server asks to be left alone: seconds, or until an HTTP date.
+/// The pause that a server asks for: seconds, or until an HTTP date.
 pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let delay = if let Ok(seconds) = text.parse() {
@@ -165,7 +165,7 @@ mod tests {
 
     type Received = Arc<Mutex<Vec<(HeaderMap, Bytes)>>>;
 
-    /// A real server on the loopback interface that answers every message alike.
+    /// A real server on the loopback interface that gives the same answer to every message.
     async fn sink(status: u16, retry_after: Option<&'static str>) -> (String, Received) {
         let received = Received::default();
         let log = Arc::clone(&received);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     fn with(url: &str, timeout: Duration, headers: Vec<(&'static str, Given)>) -> HttpTransport {
-        // Whoever runs the program does this once at start-up.
+        // The program does this once at start-up.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let url = SecretUrl::parse(url).unwrap();
         let mut hidden = Redactor::default();
@@ -222,7 +222,7 @@ mod tests {
         transport.deliver(&[message("m")]).await.remove(0)
     }
 
-    /// What the relay must do, and the pause that was asked for, in seconds.
+    /// What the relay must do, and the pause that the server asked for, in seconds.
     async fn outcome(status: u16, retry_after: Option<&'static str>) -> (&'static str, u64) {
         let (url, _) = sink(status, retry_after).await;
         let result = deliver(&transport(&url)).await;
@@ -335,7 +335,7 @@ mod tests {
         check("-1", None);
     }
 
-    /// A server that can go away and come back at the same address.
+    /// A server that can stop and start again at the same address.
     struct Server {
         address: SocketAddr,
         received: Received,
@@ -348,7 +348,7 @@ mod tests {
             let received = Arc::clone(&self.received);
             let answer = async move |headers: HeaderMap, body: Bytes| {
                 received.lock().unwrap().push((headers, body));
-                // So that no connection outlives the server.
+                // This closes the connection, so that none outlives the server.
                 (StatusCode::NO_CONTENT, [(header::CONNECTION, "close")])
             };
             let router =

@@ -1,4 +1,4 @@
-//! The ways out, one file each.
+//! The transports of sinks, one file each.
 
 mod client;
 mod file;

@@ -1,27 +1,27 @@
-//! What a server's status says of a delivery: that the message was taken, that the message
-//! is at fault, that the sink is in trouble, or nothing certain.
+//! What a server's status means for a delivery: the message was taken, the message is at fault,
+//! the sink is at fault, or nothing certain.
 
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use serde::Deserialize;
 
-/// What a status says.
+/// What a status means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Meaning {
     /// The receiver has the message.
     Delivered,
-    /// The receiver refuses this message for good: it becomes a dead letter.
+    /// The receiver refuses this message permanently: it becomes a dead letter.
     Message,
-    /// The sink as a whole is in trouble: a wrong address, wrong credentials, a pause. The
-    /// message waits.
+    /// The sink as a whole fails: a wrong address, wrong credentials, a pause. The message
+    /// waits.
     Sink,
     /// This attempt failed: the message is retried as often as `[retry]` says.
     Retry,
 }
 
-/// What a status says unless the configuration says otherwise.
+/// What a status means if the configuration has no rule for it.
 #[must_use]
 pub(crate) fn by_default(status: StatusCode) -> Meaning {
     match status.as_u16() {
@@ -47,16 +47,17 @@ pub(crate) fn by_default(status: StatusCode) -> Meaning {
     }
 }
 
-/// What the statuses of one sink say.
+/// The configured meanings of statuses of one sink.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatusRules {
     exact: BTreeMap<u16, Meaning>,
-    /// By the first digit.
+    /// Rules for classes, by the first digit of the status.
     classes: BTreeMap<u16, Meaning>,
 }
 
 impl StatusRules {
-    /// Adds a rule for a status (`404`) or a class (`4xx`). An exact one comes first.
+    /// Adds a rule for a status (`404`) or a class (`4xx`). A rule for a status comes before one
+    /// for its class.
     ///
     /// # Errors
     /// Says what a status is.
@@ -101,7 +102,7 @@ mod tests {
         }
     }
 
-    /// The table in the documents says what the code does, of every status.
+    /// The table in the documents agrees with the code for every status.
     #[test]
     fn the_documented_table_is_the_default() {
         let page = include_str!("../../../../docs/sinks.md");
@@ -119,7 +120,7 @@ mod tests {
             };
             for said in cells[0].split(',').map(|said| said.trim().trim_matches('`')) {
                 match said.strip_suffix("xx") {
-                    // Later rows are exceptions of a class.
+                    // Later rows are exceptions to a class.
                     Some(class) => {
                         let first: u16 = class.parse::<u16>().unwrap() * 100;
                         documented.extend((first..first + 100).map(|status| (status, meaning)));

@@ -26,8 +26,8 @@ pub fn check(bytes: &[u8]) -> Result<&str, SyntaxError> {
     Ok(text)
 }
 
-/// The bytes, if they are one JSON value and nothing else, not even blanks around it.
-/// Such a text can stand within another one and be taken out again byte for byte.
+/// The bytes, if they are exactly one JSON value, without blanks around it. Such a text can be
+/// part of another one, and a reader gets it back byte for byte.
 #[must_use]
 pub fn embeddable(bytes: &[u8]) -> Option<&str> {
     let ends = [bytes.first()?, bytes.last()?];

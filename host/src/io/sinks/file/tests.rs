@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// As the engine makes them: the id is a UUID, the source is the plugin's.
+/// A message as the engine makes it: the id is a UUID, the source is the plugin's.
 fn message(number: u8) -> Arc<Message> {
     let id = format!("00000000-0000-5000-8000-0000000000{number:02x}");
     let json = format!(
@@ -42,7 +42,7 @@ fn add(path: &Path, text: &str) {
     OpenOptions::new().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
 }
 
-/// A file with this content gets message 9; what is in it then?
+/// Checks what is in a file with this content after message 9 was delivered.
 #[track_caller]
 fn check_begun(before: &str, expected: &str) {
     let directory = tempfile::tempdir().unwrap();
@@ -69,10 +69,10 @@ fn only_a_torn_line_of_our_own_is_cut_off() {
     check_begun("", "");
     check_begun(&whole, &whole);
     for length in 1..ours.len() - 1 {
-        // A line of ours stands before it: however short it is, it is known.
+        // A line of this transport is before it, so even a short beginning is recognised.
         check_begun(&format!("{whole}{}", &ours[..length]), &whole);
     }
-    // Long enough to be known by itself.
+    // This is long enough to be recognised alone.
     let pattern = LINE_BEGIN.len() + ID_BYTES + LINE_SOURCE.len();
     check_begun(&ours[..pattern], "");
 }
@@ -88,7 +88,7 @@ fn what_others_wrote_stays_and_ours_begins_on_a_new_line() {
     }
     let torn = "x".repeat(200_000);
     check_begun(&torn, &format!("{torn}\n"));
-    // A whole event of ours that an editor left without its line break.
+    // A whole event that an editor left without its line break.
     check_begun(whole.trim_end(), &whole);
     check_begun(&line(1)[..20], &format!("{}\n", &line(1)[..20]));
 }
@@ -116,7 +116,7 @@ async fn a_file_that_is_moved_away_is_followed_by_a_new_one() {
     std::fs::rename(&path, &moved).unwrap();
     deliver(&transport, &[2]).await;
     assert_eq!((text(&moved), text(&path)), (line(1), line(2)));
-    // As `copytruncate` does it.
+    // This is what `copytruncate` of logrotate does.
     File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
     deliver(&transport, &[3]).await;
     assert_eq!(text(&path), line(3));
@@ -134,7 +134,7 @@ fn what_a_failed_write_left_is_removed_unless_another_wrote_after_it() {
     let start = line(1).len() as u64;
     for other in ["", "another's\n"] {
         let begun = journal.file.metadata().unwrap().len();
-        // As a write leaves it that failed in its middle.
+        // What a write leaves that failed in its middle.
         add(&path, &line(2)[..30]);
         journal.rest = Some(Rest { start: begun, bytes: 30 });
         add(&path, other);
@@ -170,7 +170,7 @@ fn a_file_is_known_by_every_name() {
     assert_eq!(FileId::of(&directory.path().join("c")), None);
 }
 
-/// A file in a directory that can be moved away.
+/// A file in a directory that a test can move away.
 struct Place {
     directory: TempDir,
     transport: Arc<dyn Transport>,
