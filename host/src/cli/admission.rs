@@ -1,4 +1,4 @@
-//! What a running host makes of a candidate that was just put into its directory.
+//! What a running host decides about a candidate that was just put into its directory.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,22 +8,22 @@ use tokio::time::Instant;
 
 use crate::api::client::{Client, ClientError};
 
-/// Between two looks. A host looks at its directory four times a second.
+/// The pause between two requests. A host reads its directory four times a second.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// What became of the candidate.
+/// The outcome for the candidate.
 pub(crate) enum Admission {
-    /// It is tried now, or serves its share.
+    /// The host runs it as a shadow or a canary.
     Tried,
     /// The host refused it.
     Refused(String),
-    /// No host answers, or another one.
+    /// No host answers, or the host serves another directory. The text says which.
     NoHost(String),
-    /// The host has not decided in time.
+    /// The host did not decide in time.
     Late,
 }
 
-/// As much of `GET /plugins` as says how it is with a candidate.
+/// The parts of `GET /plugins` that concern candidates.
 #[derive(Deserialize)]
 struct Plugins {
     directory: PathBuf,
@@ -46,18 +46,18 @@ struct Refused {
     reason: String,
 }
 
-/// A host, as it was before the candidate was put into its directory.
+/// The state of a host before the candidate was put into its directory.
 pub(crate) struct Before {
     client: Client,
     found: Result<Plugins, String>,
 }
 
-/// What to look for.
+/// The candidate to find among those of the host.
 pub(crate) struct Sought<'s> {
     pub digest: &'s str,
     /// `shadow` or `canary`.
     pub kind: &'s str,
-    /// A canary's, in percent.
+    /// The share of a canary, in percent; none for a shadow.
     pub share: Option<f64>,
 }
 
@@ -74,10 +74,10 @@ impl Before {
         Self { client, found }
     }
 
-    /// Waits for the host's admission.
+    /// Waits until the host has admitted or refused the candidate.
     ///
     /// # Errors
-    /// If the host ends meanwhile, or does not answer as one.
+    /// If the host stops meanwhile, or its answer is not that of a host.
     pub(crate) async fn wait(
         self,
         sought: &Sought<'_>,
@@ -114,7 +114,7 @@ impl Candidate {
     }
 }
 
-/// A refusal of this file that was not there before.
+/// The refusal of this file that was not in the list before; none if there is none.
 fn news<'n>(before: &[Refused], now: &'n [Refused], digest: &str) -> Option<&'n Refused> {
     now.iter().find(|refused| refused.digest == digest && !before.contains(refused))
 }

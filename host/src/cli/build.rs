@@ -28,7 +28,8 @@ pub(crate) struct Build {
     json: bool,
 }
 
-/// Where cargo's own things are, usually kept out of version control.
+/// The default directory for intermediate files. It is below cargo's `target`, which is usually
+/// kept out of version control.
 pub(crate) const TARGET: &str = "target/plugins-build";
 
 impl Build {
@@ -41,14 +42,14 @@ impl Build {
     }
 }
 
-/// A component, and what it was made from.
+/// A built component, and the source that it was built from.
 #[derive(Debug, Serialize)]
 pub(crate) struct Built {
     component: PathBuf,
     source: PathBuf,
 }
 
-/// Builds one after the other: each compiler uses all cores already.
+/// Builds the sources one after another, because each compiler uses all cores already.
 pub(crate) async fn build_all(
     sources: Vec<PathBuf>,
     out: PathBuf,
@@ -71,11 +72,11 @@ pub(crate) async fn build_all(
     building.await?
 }
 
-/// Puts the source's scenarios or simulations beside the component, where `check`, `test`
-/// and `sim` look for them.
+/// Copies the source's scenarios or simulations next to the component, where `check`, `test` and
+/// `sim` look for them.
 fn bring(from: &Path, to: &Path) -> anyhow::Result<()> {
     let copying = || format!("copy {} to {}", from.display(), to.display());
-    // What an earlier build left there may be gone from the source.
+    // The copies of an earlier build may no longer be in the source.
     if to.exists() {
         for old in scenario::files_in(to)? {
             std::fs::remove_file(&old).with_context(copying)?;

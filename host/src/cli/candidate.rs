@@ -70,7 +70,7 @@ impl Put {
         let before = Before::look(self.host.client()?, &self.into).await;
         let this = Arc::new(self);
         let putting = Arc::clone(&this);
-        // Who a component says it is, it says only when it runs.
+        // The component has to run to return its manifest, so this is computation.
         let put = tokio::task::spawn_blocking(move || putting.run(terms)).await??;
         let (kind, share) = match terms {
             Terms::Shadow => ("shadow", None),
@@ -108,7 +108,8 @@ impl Put {
         let path = folder.join(name);
         let writing = || format!("write {}", path.display());
         std::fs::create_dir_all(&folder).with_context(writing)?;
-        // The component comes last, so that a host finds it with all that is said of it.
+        // The component is written last, so that a host that finds it also finds the files
+        // beside it.
         let name = name.to_string_lossy();
         terms.put(&folder, &name).with_context(writing)?;
         Record::remove(&path).with_context(writing)?;
@@ -124,7 +125,7 @@ impl Put {
     }
 
     fn load(&self, bytes: &[u8], settings: &Settings) -> anyhow::Result<Vec<LoadedPlugin>> {
-        // Whether it is trusted is a matter of where it will lie.
+        // The component is judged in the place where it will be, not here.
         let trust = trust::Policy::default();
         let sandbox = Sandbox::new(wasm::Settings { trust, ..settings.sandbox.clone() })?;
         let place = (&*self.component, &*self.into);
@@ -169,7 +170,7 @@ impl Put {
     }
 }
 
-/// A candidate in its place.
+/// A candidate that was written to its place.
 struct Placed {
     plugins: Vec<LoadedPlugin>,
     path: PathBuf,

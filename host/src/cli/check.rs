@@ -1,4 +1,4 @@
-//! `sagabox check`: everything that a host would check, without one.
+//! `sagabox check`: runs the checks of a host without a host.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ enum Format {
 
 impl Check {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
-        // Compiling and playing are computation.
+        // Compiling components and running scenarios are computation.
         tokio::task::spawn_blocking(move || self.run()).await?
     }
 
@@ -116,7 +116,7 @@ impl Check {
             Format::Mermaid => output::line(&check::mermaid(facts, topology)),
             Format::Asyncapi => output::json(&check::asyncapi(facts, topology)),
         }
-        // A picture does not say what is wrong with it.
+        // These formats have no place for findings, so the findings are notes on standard error.
         if matches!(self.format, Format::Mermaid | Format::Asyncapi) {
             let bad = findings.iter().filter(|finding| finding.severity != Severity::Note);
             bad.for_each(|f| {
@@ -126,7 +126,7 @@ impl Check {
     }
 }
 
-/// With the name of its file, if there is one.
+/// Loads the configuration. Returns the name of its file too, if there is one.
 fn configuration(
     path: Option<&Path>,
     overrides: Overrides,
@@ -137,7 +137,7 @@ fn configuration(
     Ok((settings, path.map(|path| path.display().to_string()).or_else(usual)))
 }
 
-/// What one path holds.
+/// The components of one path, and the settings that they are checked with.
 struct Side {
     facts: Vec<Facts>,
     findings: Vec<Finding>,
@@ -148,7 +148,8 @@ impl Side {
         if !path.exists() {
             return Err(InputError(format!("{} not found", path.display())).into());
         }
-        // Nothing is written beside the plugins; what is compiled is needed twice.
+        // The cache is temporary, so nothing is written next to the plugins. The compiled code
+        // is needed twice.
         let cache = tempfile::tempdir().context("create a temporary directory")?;
         let cache = Some(cache.path().join("compiled"));
         let sandbox = Sandbox::new(wasm::Settings { cache, ..settings.sandbox.clone() })?;
@@ -167,8 +168,8 @@ fn older_side(older: &Path, settings: &Settings) -> anyhow::Result<Vec<Facts>> {
     Ok(older.facts)
 }
 
-/// Has each process manager read what the other version of it leaves in the scenarios beside
-/// either of them.
+/// Checks that both versions of each process manager can read the states that the other one
+/// leaves in the scenarios next to either of them.
 fn states(
     (older, older_settings): (&[Facts], &Settings),
     (newer, settings): (&[Facts], &Settings),
@@ -179,7 +180,7 @@ fn states(
         let Some(old) = old.filter(|old| old.manifest.role.has_instances()) else { continue };
         let mut scenarios = Vec::new();
         for folder in [scenario::beside(&old.path), scenario::beside(&new.path)] {
-            // What is not understood is told of where it is played.
+            // A scenario that cannot be read is reported where it is run.
             let files = scenario::files_in(&folder).unwrap_or_default();
             scenarios.extend(files.iter().filter_map(|file| scenario::read(file).ok()).flatten());
         }
@@ -192,7 +193,7 @@ fn states(
     Ok(findings)
 }
 
-/// The states that a plugin leaves in these scenarios.
+/// The states that a plugin leaves in these scenarios; none if the component has no such plugin.
 fn examples(
     facts: &Facts,
     settings: &Settings,
@@ -212,9 +213,9 @@ fn examples(
     Ok(Some(Examples { handler, states }))
 }
 
-/// Plays the scenarios beside each component, on used and on fresh instances.
+/// Runs the scenarios next to each component, on used and on fresh instances.
 fn prove(facts: &[Facts], settings: &Settings) -> anyhow::Result<Vec<Finding>> {
-    // A component of several plugins is one file with one set of scenarios.
+    // A component with several plugins is one file, and has one set of scenarios.
     let files: BTreeMap<&Path, ()> = facts.iter().map(|facts| (facts.path.as_path(), ())).collect();
     let mut findings = Vec::new();
     for component in files.into_keys() {

@@ -1,4 +1,4 @@
-//! Resolving dead letters, cancelling and ending instances.
+//! The commands that resolve dead letters, and that cancel and end instances.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,13 +14,14 @@ use crate::api::client::Client;
 use crate::io::files;
 use crate::io::printable::printable;
 
-/// Letters of one key are resolved one after another: those behind are asked again.
+/// The most rounds. Dead letters of one key are resolved one after another, so later ones need
+/// another round.
 const AGAIN_MAX: u32 = 100;
 const AGAIN_DELAY: Duration = Duration::from_millis(100);
 
-/// Far more than a host takes by default.
+/// The most bytes of an edited event. A host accepts far fewer by default.
 const EVENT_BYTES_MAX: usize = 256 << 20;
-/// Of one request: more take several.
+/// The most ids in one request. More ids take several requests.
 const IDS_MAX: usize = 1000;
 
 /// All given filters must match.
@@ -50,7 +51,7 @@ pub(crate) struct LetterFilter {
 }
 
 impl LetterFilter {
-    /// As the host calls them.
+    /// The filters that were given, by their names in the API.
     pub(crate) fn given(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let all = [
             ("plugin", &self.plugin),
@@ -170,8 +171,8 @@ impl Instance {
     }
 }
 
-/// What is sent for a letter whose event was edited. The event goes on as it stands in the
-/// file: what was not edited stays, byte for byte.
+/// The request for a dead letter with an edited event. The event is sent as it is in the file,
+/// byte for byte, so what was not edited stays the same.
 #[derive(Debug, Serialize)]
 pub(crate) struct Edited<'t> {
     by: &'t str,
@@ -204,12 +205,12 @@ fn tell(answer: &RawValue, json: bool, text: &str) {
 struct Tally {
     resolved: u64,
     refused: Vec<Value>,
-    /// What the host had no time for.
+    /// Ids that the host had no time for.
     left: Vec<u64>,
 }
 
 impl Tally {
-    /// Returns where the following page begins.
+    /// Adds an answer. Returns where the next page begins; none after the last.
     fn add(&mut self, answer: &Value) -> Option<u64> {
         self.resolved += answer["resolved"].as_u64().unwrap_or(0);
         self.refused.extend(answer["refused"].as_array().cloned().unwrap_or_default());
@@ -290,7 +291,7 @@ impl Which {
         }
     }
 
-    /// Those that match.
+    /// The body of a request for the dead letters that match the filters.
     fn body(&self, reason: Option<&str>) -> Map<String, Value> {
         let mut body = self.how(reason);
         body.extend(self.filter.given().map(|(name, value)| (name.to_owned(), json!(value))));

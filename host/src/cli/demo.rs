@@ -1,7 +1,7 @@
-//! `sagabox demo`: plays the examples on a fresh host and tells what happened.
+//! `sagabox demo`: runs the examples on a new host and shows the results.
 //!
-//! Every message goes to the host's own queues, and simulated workers take it
-//! from there: nothing outside of this process is needed.
+//! Every message goes to the host's own queues, from which simulated workers take it. So the
+//! demo needs nothing outside of this process.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,10 +19,10 @@ use crate::api::client::Client;
 use crate::config::{Overrides, Settings};
 use crate::host::Host;
 
-/// Nothing to do for so long means that the example is over.
+/// An example is over when there was nothing to do for this long.
 const QUIET: Duration = Duration::from_millis(600);
 const POLL: Duration = Duration::from_millis(50);
-/// An example that takes longer has a timer that nobody waits for.
+/// The longest that an example may take. One that takes longer waits for a timer.
 const EXAMPLE_MAX: Duration = Duration::from_mins(2);
 
 #[derive(Debug, Args)]
@@ -68,16 +68,16 @@ impl Demo {
     }
 }
 
-/// What an example says of itself, in `expected.json`.
+/// The expected results of an example, from its `expected.json`.
 #[derive(Debug, Default, Deserialize)]
 struct Expected {
-    /// The plugins that it needs; all, if it names none.
+    /// The plugins that the example needs; empty for all.
     #[serde(default)]
     plugins: Vec<String>,
-    /// Plugin to status to count.
+    /// The number of instances, by plugin and status.
     #[serde(default)]
     instances: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Message type to count.
+    /// The number of messages, by type.
     #[serde(default)]
     messages: BTreeMap<String, u64>,
     #[serde(default)]
@@ -94,7 +94,7 @@ impl Expected {
         serde_json::from_slice(&text).with_context(|| format!("{}", path.display()))
     }
 
-    /// A folder with the example's plugins alone.
+    /// Creates a folder with only the plugins of the example.
     fn select(&self, plugins: &Path, folder: PathBuf) -> anyhow::Result<PathBuf> {
         if self.plugins.is_empty() {
             return Ok(plugins.to_owned());
@@ -109,7 +109,7 @@ impl Expected {
     }
 }
 
-/// Plays one example. True if it ended as expected.
+/// Runs one example. True if its results are the expected ones.
 async fn play(example: &Path, plugins: &Path, out: &Path) -> anyhow::Result<bool> {
     let name = example.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let expected = Expected::of(example)?;
@@ -119,7 +119,7 @@ async fn play(example: &Path, plugins: &Path, out: &Path) -> anyhow::Result<bool
     let overrides =
         Overrides { store: Some(format!("sqlite:{}", database.display())), ..Overrides::default() };
     let mut settings = Settings::load(config.as_deref(), overrides)?;
-    // The example's sinks are services that nobody has started.
+    // The services behind the example's sinks do not run here.
     settings.sinks.clear();
     settings.routes.clear();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -143,7 +143,7 @@ async fn play(example: &Path, plugins: &Path, out: &Path) -> anyhow::Result<bool
     told
 }
 
-/// What was sent and done.
+/// What was sent to the host, and what the workers did.
 struct Worked {
     accepted: usize,
     messages: usize,
@@ -154,7 +154,7 @@ async fn feed(client: &Client, events: &Path) -> anyhow::Result<Worked> {
     let progress = send::progress();
     let started = Instant::now();
     let files = [events.to_owned()];
-    // One connection keeps the order of the file.
+    // With one connection, the events arrive in the order of the file.
     let sending = send::send_all(client, &files, 500, 1, &progress);
     let mut sending = std::pin::pin!(sending);
     let mut sent = None;
@@ -196,7 +196,7 @@ fn hash(value: &Value) -> u64 {
     hasher.finish()
 }
 
-/// Takes what is in the queues and does it, which is easy here. Returns how much it was.
+/// Leases the messages of all queues and acknowledges them. Returns their number.
 async fn work(client: &Client) -> anyhow::Result<usize> {
     let status: Value = client.get("/queues", &[]).await?;
     let mut count = 0;
@@ -217,7 +217,7 @@ async fn work(client: &Client) -> anyhow::Result<usize> {
     Ok(count)
 }
 
-/// Tells what happened. True if it is what the example expects.
+/// Prints the results. True if they are the expected ones.
 async fn tell(client: &Client, worked: &Worked, expected: &Expected) -> anyhow::Result<bool> {
     let seconds = worked.elapsed.as_secs_f64();
     output::line(&format!(
@@ -299,7 +299,7 @@ fn directories(parent: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// A path at which no database of an earlier run lies.
+/// The path, after removing the database of an earlier run.
 fn fresh(database: &Path) -> anyhow::Result<PathBuf> {
     for suffix in ["", "-wal", "-shm"] {
         let path = PathBuf::from(format!("{}{suffix}", database.display()));

@@ -1,4 +1,4 @@
-//! The commands that ask a running host and print what it says.
+//! The commands that read lists and single rows from a running host and print them.
 
 use clap::Args;
 use serde_json::value::RawValue;
@@ -35,7 +35,7 @@ impl Plugins {
     }
 }
 
-/// Those that are tried, how they do, and where their decisions differ.
+/// Prints the candidates, their calls and failures, and the decisions that differ.
 fn candidates(answer: &Row) {
     let rows = answer.rows("candidates");
     if rows.is_empty() {
@@ -223,7 +223,7 @@ impl Lookups {
     }
 }
 
-/// A table for each list of the accounts, and the single figures before them.
+/// The accounts as text: the single figures, then a table for each list.
 pub(crate) fn accounts(accounts: &Row) -> String {
     let mut parts = Vec::new();
     for (name, value) in accounts.members() {
@@ -242,7 +242,7 @@ pub(crate) fn accounts(accounts: &Row) -> String {
     parts.join("\n")
 }
 
-/// What a host answers with at once. None: it is printed already, as JSON.
+/// The whole answer of a host. None if it was printed already, as JSON.
 async fn whole(host: &HostArgs, path: &str) -> anyhow::Result<Option<Row>> {
     let text = host.client()?.text(path, &[]).await?;
     if host.json {
@@ -257,7 +257,7 @@ async fn whole(host: &HostArgs, path: &str) -> anyhow::Result<Option<Row>> {
     ))
 }
 
-/// All members of one thing, but for those that are shown otherwise.
+/// Prints all members of an object, except those that are shown in another form.
 fn members(of: &Row, left_out: &[&str]) {
     for (name, value) in of.members().filter(|(name, _)| !left_out.contains(name)) {
         let text = match value.get().as_bytes().first() {

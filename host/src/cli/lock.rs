@@ -28,7 +28,7 @@ pub(crate) struct Lock {
 
 impl Lock {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
-        // Who a component says it is, it says only when it runs.
+        // A component has to run to return its manifest, so this is computation.
         tokio::task::spawn_blocking(move || self.run()).await?
     }
 
@@ -51,7 +51,8 @@ impl Lock {
             };
             return self.compare(&before, &before.pin(found));
         }
-        // What cannot be read is written anew: that is what the command is for.
+        // A lock file that cannot be read is replaced, because the command's purpose is to write
+        // it.
         let before = before.ok().flatten().unwrap_or_default();
         let lock = before.pin(found);
         let path = self.plugins.join(trust::FILE);
@@ -85,8 +86,8 @@ impl Lock {
     }
 }
 
-/// As a host loads them, but that the lock file is what is being made. With the candidates:
-/// one that is promoted is pinned already.
+/// Loads the plugins as a host does, but without the lock file, which this command writes.
+/// Candidates are included, so that a candidate that is promoted is pinned already.
 fn load(directory: &Path, settings: Settings) -> anyhow::Result<Loading> {
     let configurations = settings.configurations();
     let trust = Policy { lock: LockRule::Ignored, ..settings.sandbox.trust };

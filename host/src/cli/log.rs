@@ -1,7 +1,7 @@
 //! The log of a host: lines of text for people, or of JSON for programs, on standard error.
 //!
-//! What is logged may come from outside, so nothing in it can begin a line, end one, set a
-//! colour, or look like a field of its own.
+//! What is logged may come from outside. It can neither start nor end a line, set a colour, nor
+//! look like another field.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _};
@@ -21,17 +21,17 @@ use crate::io::printable::{printable, printable_json};
 
 const VARIABLE: &str = "RUST_LOG";
 const DEFAULT: &str = "info";
-/// What may be named without a level; the name of anything else is more likely a slip in a
-/// level, which would silence the log.
+/// The targets that `RUST_LOG` may name without a level. Another name is more likely a mistake
+/// in a level, which would silence the log.
 const OWN_TARGETS: [&str; 3] = ["sagabox", "sagabox_engine", "plugin"];
 
-/// As soon as the log is set up.
+/// The format of the log; empty until the log is set up.
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
 /// Sets up the log of this process.
 ///
 /// # Errors
-/// If `RUST_LOG` says something that is not understood.
+/// If the value of `RUST_LOG` is not valid.
 pub(crate) fn begin(format: LogFormat) -> Result<(), InputError> {
     let filter = filter(std::env::var_os(VARIABLE).as_deref()).map_err(InputError)?;
     let is_colored = io::stderr().is_terminal() && wants_color(|name| std::env::var_os(name));
@@ -57,7 +57,7 @@ pub(crate) fn is_json() -> bool {
     FORMAT.get() == Some(&LogFormat::Json)
 }
 
-/// See <https://no-color.org>.
+/// Whether the environment allows colours (<https://no-color.org>).
 fn wants_color(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> bool {
     let refuses = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
     !refuses && variable("TERM").is_none_or(|terminal| terminal != "dumb")
@@ -96,7 +96,7 @@ fn directive(text: &str) -> Result<Directive, String> {
     text.parse().map_err(|_| wrong())
 }
 
-/// `message name=value`. A value in which a field could begin stands in quotes.
+/// Writes `message name=value`. A value that could contain a field is quoted.
 struct Fields;
 
 impl<'w> FormatFields<'w> for Fields {
@@ -147,7 +147,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// Where lines go, each in one piece.
+/// Writes each line to standard error, with one write.
 #[derive(Clone, Copy)]
 struct Lines {
     format: LogFormat,
@@ -244,7 +244,7 @@ mod tests {
         assert!(!with("NO_COLOR", "1") && !with("TERM", "dumb"));
     }
 
-    /// What is logged with a value from outside.
+    /// The line that is logged for a value from outside.
     fn logged(format: LogFormat, value: &str) -> String {
         #[derive(Clone, Default)]
         struct Kept(Arc<Mutex<Vec<u8>>>);

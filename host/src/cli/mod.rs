@@ -1,7 +1,7 @@
 //! The command line: one file per command.
 //!
-//! Exit codes: 0 done and all is well, 1 failed, refused or different, 2 wrong usage or wrong
-//! input, and 130 or 143 after a second signal.
+//! Exit codes: 0 success; 1 failed, refused or different; 2 wrong usage or wrong input; 130 or
+//! 143 after a second signal.
 
 mod admission;
 mod backup;
@@ -144,7 +144,7 @@ pub fn main() -> ExitCode {
     }
     wasm::compile_in_children();
     let cli = Cli::parse();
-    // Every client, sink and lookup uses the one provider that is linked.
+    // All clients, sinks and lookups use this TLS provider, the only one that is linked.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -1,4 +1,4 @@
-//! `sagabox new`: a plugin project that builds, checks and tests as it stands.
+//! `sagabox new`: creates a plugin project that builds, checks and tests without changes.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::{InputError, output};
 
-/// A plugin's name is part of every message id; longer ones a host refuses.
+/// The most characters of a plugin's name. A host refuses a longer one, because the name is part
+/// of every message id.
 const NAME_CHARACTERS_MAX: usize = 64;
 const CARGO_TOML: &str = include_str!("../../templates/Cargo.toml.txt");
 const README: &str = include_str!("../../templates/README.md.txt");
@@ -45,7 +46,7 @@ enum ProjectRole {
     Enricher,
 }
 
-/// What a project is made of.
+/// The content of a project for one role.
 struct Template {
     source: &'static str,
     scenarios: &'static str,
@@ -120,7 +121,7 @@ impl New {
 
 fn check_name(name: &str) -> Result<(), String> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    // Cargo takes no name that begins with a digit, and Rust no type that does.
+    // Cargo accepts no package name, and Rust no type name, that begins with a digit.
     let begins_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
     match begins_well && name.len() <= NAME_CHARACTERS_MAX && name.bytes().all(plain) {
         true => Ok(()),
@@ -131,7 +132,7 @@ fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// The SDK of the checkout that the project is made in, or that this program was built in.
+/// The SDK of the checkout that has the project, or of the one that this program was built in.
 fn find_sdk(project: &Path) -> Option<PathBuf> {
     let project = project.canonicalize().ok();
     let program = std::env::current_exe().ok();
@@ -140,7 +141,7 @@ fn find_sdk(project: &Path) -> Option<PathBuf> {
     above.map(|folder| folder.join(SDK)).find(|sdk| sdk.join("Cargo.toml").is_file())
 }
 
-/// Path in the project, and content.
+/// The files of the project: path and content.
 fn files(
     name: &str,
     role: ProjectRole,
@@ -149,7 +150,7 @@ fn files(
 ) -> [(&'static str, String); 6] {
     let Template { source, scenarios, simulations, description } = role.template();
     let dependency = match sdk {
-        // As TOML writes a string, whatever is in the path.
+        // The path as a TOML string, with any characters.
         Some(path) => {
             format!("{{ path = {} }}", toml::Value::from(path.display().to_string()))
         }
@@ -177,7 +178,7 @@ fn files(
     ]
 }
 
-/// `order-saga` is `OrderSaga`.
+/// The name as a Rust type: `OrderSaga` for `order-saga`.
 fn type_name(name: &str) -> String {
     let words = name.split('-').filter(|word| !word.is_empty());
     words.map(|word| word[..1].to_uppercase() + &word[1..]).collect()

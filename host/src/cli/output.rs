@@ -1,5 +1,5 @@
-//! How commands print: tables for people, JSON for programs, and nothing that a terminal
-//! takes for a command.
+//! How commands print: tables for people, JSON for programs, and never a control sequence for
+//! the terminal.
 
 use std::fmt;
 use std::io::Write as _;
@@ -14,14 +14,14 @@ use super::log;
 pub(crate) use crate::io::figures::grouped;
 use crate::io::printable::{printable, printable_json, printable_lines};
 
-/// The members of a JSON object, in their order and as they are written: what is in an
-/// event's data may be no number that can be read.
+/// The members of a JSON object, in their order and as they are written. They are not parsed,
+/// because an event's data may have numbers that no type can hold.
 #[derive(Debug, Default)]
 pub(crate) struct Row(Vec<(String, Box<RawValue>)>);
 
 impl Row {
     /// # Panics
-    /// If it is no object.
+    /// If the value is not an object.
     pub(crate) fn of(object: &impl Serialize) -> Self {
         let json = serde_json::to_string(object).expect("rows have only string keys");
         serde_json::from_str(&json).expect("a row is an object")
@@ -35,12 +35,12 @@ impl Row {
         self.0.iter().map(|(name, value)| (name.as_str(), &**value))
     }
 
-    /// A list of objects; empty if there is none under the name.
+    /// The list of objects with this name; empty if there is none.
     pub(crate) fn rows(&self, name: &str) -> Vec<Self> {
         self.get(name).and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default()
     }
 
-    /// A list of anything; empty if there is none under the name.
+    /// The list of values with this name; empty if there is none.
     pub(crate) fn items(&self, name: &str) -> Vec<Box<RawValue>> {
         self.get(name).and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default()
     }
@@ -75,27 +75,27 @@ impl<'de> Deserialize<'de> for Row {
     }
 }
 
-/// Pretty JSON. A reader that closed the pipe has seen enough.
+/// Prints indented JSON. If the reader has closed the pipe, that is not an error.
 pub(crate) fn json(value: &impl Serialize) {
     json_text(&serde_json::to_string(value).unwrap_or_default());
 }
 
-/// JSON that is text already, indented and otherwise as it is.
+/// Prints a JSON text, indented and otherwise unchanged.
 pub(crate) fn json_text(json: &str) {
     raw(&printable_json(&indented(json)));
 }
 
-/// The same for a part of what is printed.
+/// The indented text of a JSON value.
 pub(crate) fn json_of(part: &RawValue) -> String {
     printable_json(&indented(part.get())).into_owned()
 }
 
-/// A text of one or more lines.
+/// Prints a text of one or more lines.
 pub(crate) fn line(text: &str) {
     raw(&printable_lines(text));
 }
 
-/// One line with something in it that comes from outside.
+/// Prints one line with text from outside, escaped.
 pub(crate) fn data(text: &str) {
     raw(&printable(text));
 }
@@ -104,7 +104,7 @@ pub(crate) fn raw(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// What is not the command's answer.
+/// Prints a note on standard error.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", printable(text));
 }
@@ -116,7 +116,8 @@ pub(crate) fn warning(text: &str) {
     }
 }
 
-/// Further lines of it are indented: none looks like one of the command's own.
+/// Prints an error. Its further lines are indented, so that none looks like a line of the
+/// command.
 pub(crate) fn error(text: &str) {
     match log::is_json() {
         true => tracing::error!("{text}"),
@@ -127,7 +128,7 @@ pub(crate) fn error(text: &str) {
     }
 }
 
-/// A table of these members of each row. Numbers stand to the right.
+/// A table of these members of each row. Numbers are aligned to the right.
 pub(crate) fn table(columns: &[&str], rows: &[Row]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -154,7 +155,7 @@ pub(crate) fn cell(name: &str, value: Option<&RawValue>) -> String {
     match json.as_bytes().first() {
         Some(b'"') => match serde_json::from_str::<String>(json) {
             Ok(text) => printable(&text).into_owned(),
-            // Half of a surrogate pair.
+            // The string has half of a surrogate pair.
             Err(_) => printable(json).into_owned(),
         },
         Some(b't') => "yes".to_owned(),
@@ -166,7 +167,7 @@ pub(crate) fn cell(name: &str, value: Option<&RawValue>) -> String {
         }
         Some(b'{') if name == "event" => serde_json::from_str(json)
             .map_or_else(|_| "-".to_owned(), |event: Row| event.cell("type")),
-        // Counts by their names.
+        // An object of counts, by name.
         Some(b'{') if name.ends_with("_because") => {
             let counts: Row = serde_json::from_str(json).unwrap_or_default();
             let shown: Vec<_> =
@@ -176,7 +177,7 @@ pub(crate) fn cell(name: &str, value: Option<&RawValue>) -> String {
         Some(b'{') => printable(json).into_owned(),
         _ => match json.parse() {
             Ok(millis) if is_time(name) => Timestamp(millis).to_rfc3339(),
-            // Names of things are not amounts.
+            // Ids and positions are not grouped, because they are not amounts.
             Ok(id) if matches!(name, "id" | "position") => id.to_string(),
             Ok(count) => grouped(count),
             Err(_) => json.to_owned(),
@@ -188,10 +189,12 @@ fn is_time(name: &str) -> bool {
     name == "at" || name.ends_with("_at")
 }
 
-/// Events stay as the host wrote them, byte for byte: an operator edits and sends them back.
+/// The members with events. They stay as the host wrote them, byte for byte, because operators
+/// edit them and send them back.
 const UNTOUCHED: [&str; 2] = ["\"event\"", "\"edited\""];
 
-/// Each member and item on a line of its own. Texts, numbers and events stay as they are written.
+/// The JSON with each member and item on its own line. Texts, numbers and events stay as they
+/// are written.
 pub(crate) fn indented(json: &str) -> String {
     let mut out = String::with_capacity(json.len() * 2);
     let mut depth: usize = 0;
@@ -252,7 +255,7 @@ pub(crate) fn indented(json: &str) -> String {
     out
 }
 
-/// The value at the start of a text, and what follows it.
+/// Splits the value at the start of a text from what follows it.
 fn first_value(json: &str) -> (&str, &str) {
     let json = json.trim_start();
     let mut depth: usize = 0;

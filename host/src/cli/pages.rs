@@ -1,4 +1,4 @@
-//! How a list is read from a host: one page, or all of them, one after another.
+//! Reads a list from a host: one page, or all pages one after another.
 
 use std::io::Write as _;
 
@@ -25,17 +25,17 @@ pub(crate) struct Paging {
     all: bool,
 }
 
-/// A list of a host, and what of it is shown.
+/// A list of a host, and the members that are shown.
 pub(crate) struct List<'l> {
     pub path: &'l str,
     pub query: Vec<(&'static str, String)>,
-    /// Where in the answer the rows are.
+    /// The member of the answer that has the rows.
     pub member: &'static str,
     pub columns: &'static [&'static str],
 }
 
 impl Paging {
-    /// Prints the list. `first` prints what stands before its first page, from the answer.
+    /// Prints the list. `first` prints what comes before the first page, from its answer.
     ///
     /// # Errors
     /// If the host does not answer, or refuses.
@@ -119,7 +119,7 @@ impl Printer<'_> {
         self.is_first = false;
     }
 
-    /// All pages as one object, printed as they come.
+    /// Prints all pages as one object, page by page.
     fn json(&mut self, answer: &Row, is_last: bool) {
         let mut out = std::io::stdout().lock();
         if std::mem::take(&mut self.is_first) {

@@ -1,4 +1,4 @@
-//! `sagabox pull`: components from OCI registries.
+//! `sagabox pull`: downloads components from OCI registries.
 
 use std::path::{Path, PathBuf};
 

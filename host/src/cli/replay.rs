@@ -1,4 +1,4 @@
-//! `sagabox replay`: a candidate decides again what is on record.
+//! `sagabox replay`: repeats the recorded decisions with a candidate.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ impl Replay {
         let differ: u64 = outcomes.iter().map(|outcome| outcome.differ).sum();
         let replayed: u64 = outcomes.iter().map(Outcome::replayed).sum();
         anyhow::ensure!(differ == 0, "{} of the decisions differ", output::grouped(differ));
-        // A gate that looked at nothing must not be open.
+        // A replay of no decision must not look like a success.
         anyhow::ensure!(
             replayed > 0,
             "nothing was replayed: no recorded decision of this plugin matches"

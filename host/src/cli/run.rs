@@ -37,7 +37,7 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
-        // Before anything else: a signal while the host starts must not be lost.
+        // This comes first, so that a signal during the start is not lost.
         let mut signals = Signals::listen_once()?;
         let overrides = Overrides {
             store: self.store,
@@ -51,8 +51,8 @@ impl Run {
         let listen = settings.listen.clone();
         let listener = TcpListener::bind(&listen).await;
         let listener = listener.with_context(|| format!("listen on {listen}"))?;
-        // A task of its own, so that nothing in it delays the answer to a signal. Nothing is
-        // accepted before it is through: it can be left as it is.
+        // The start runs in its own task, so that it does not delay the reaction to a signal.
+        // The host accepts no event before it has started, so the task can be dropped.
         let (plugins, starts_with) = (self.plugins.clone(), settings.clone());
         let starting = tokio::spawn(async move { Host::start(starts_with, &plugins).await });
         let host = tokio::select! {
@@ -102,8 +102,8 @@ fn limits_of(settings: &Settings, plugin: &str) -> Limits {
     sandbox.plugins.get(plugin).unwrap_or(&sandbox.limits).clone()
 }
 
-/// What `check` would say of the plugins that serve, and of the configuration. While one is
-/// still checked, much of it would not be true.
+/// Logs the warnings of `check` for the plugins that serve and for the configuration. While a
+/// file is still checked, many of them would be wrong.
 fn warn(plugin_status: &PluginStatus, settings: &Settings, file: Option<&Path>) {
     let serving = plugin_status.serving();
     if serving.is_empty() || !plugin_status.checking().is_empty() {

@@ -1,8 +1,8 @@
-//! `sagabox send`: NDJSON in batches to a host, and nothing lost on the way.
+//! `sagabox send`: sends NDJSON in batches to a host, without losing an event.
 //!
-//! Batches are sent again until the host has them; the host recognises an event that
-//! came before, so doing so is harmless. A line that is no event ends the command,
-//! after the lines before it have been sent.
+//! Batches are repeated until the host has accepted them. The host recognises duplicates, so a
+//! repetition is harmless. A line that is not an event ends the command, after the lines before
+//! it have been sent.
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -24,9 +24,10 @@ use crate::api::client::{Client, ClientError};
 use crate::io::cloudevents::check_reserved;
 use crate::io::files;
 
-/// A host that has answered before, and does not for so long, is taken for gone.
+/// How long the command waits for a host that has answered before.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// One that has never answered is more likely not there, or somewhere else.
+/// How long it waits for a host that has never answered, which more likely does not run or has
+/// another address.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
@@ -53,7 +54,7 @@ pub(crate) struct Send {
 struct Batch {
     json: Vec<u8>,
     events: usize,
-    /// `file` and the line of each event, to say which one the host refused.
+    /// The file, and the line of each event, to name the event that the host refused.
     file: String,
     lines: Vec<usize>,
 }
@@ -96,7 +97,7 @@ impl Send {
     }
 }
 
-/// Sends files and tells how far it came, also when it ends with an error.
+/// Sends files. Returns what was sent, also when an error ended it.
 pub(crate) async fn send_all(
     client: &Client,
     files: &[PathBuf],
@@ -112,7 +113,7 @@ pub(crate) async fn send_all(
         let (queue, reached) = (Arc::clone(&queue), Arc::clone(&reached));
         workers.spawn(work(client.clone(), queue, progress.clone(), reached));
     }
-    // From here on only the workers can receive: when all have failed, reading ends.
+    // From here on only the workers hold the receiver, so reading ends when all have failed.
     drop(queue);
     let mut error = read_all(files, batch as usize, &batches).await.err();
     drop(batches);
@@ -123,7 +124,7 @@ pub(crate) async fn send_all(
         total.accepted += summary.accepted;
         total.duplicates += summary.duplicates;
         total.differing += summary.differing;
-        // What the host refused says more than that reading had to end.
+        // The error of a worker is the cause; the error of reading only follows from it.
         error = failure.or(error);
     }
     (total, error)
@@ -178,7 +179,7 @@ async fn deliver(client: &Client, batch: Batch, reached: &AtomicBool) -> anyhow:
             return Err(InputError(format!("{}:{line}: {}", batch.file, problem.detail)).into());
         }
         let since = *unreachable_since.get_or_insert_with(Instant::now);
-        // A host that answers "busy" is there; it is waited for as long as it takes.
+        // A host that answers "busy" runs, so the command waits without a limit.
         if matches!(&error, ClientError::Refused { problem, .. } if problem.status == 429) {
             unreachable_since = None;
         }
@@ -281,7 +282,7 @@ mod tests {
 
     const GOOD: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"t"}"#;
 
-    /// How many events each batch has, and the error.
+    /// Checks the number of events in each batch, and the error.
     async fn check_read(input: &str, max: usize, sizes: &[usize], error: Option<&str>) {
         let (sender, mut receiver) = mpsc::channel(100);
         let outcome = read(input.as_bytes(), "f", max, &sender).await;

@@ -1,4 +1,5 @@
-//! How a host is asked to stop: once, and it ends what is under way; twice, and it is gone.
+//! The signals that stop a host: the first one drains it, and the second one ends the process at
+//! once.
 
 use std::io;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What a shell says of a process that a signal ended.
+/// Added to a signal's number, this is the exit code of a process that the signal ended.
 const BY_SIGNAL: i32 = 128;
 
 pub(crate) struct Signals {
@@ -17,7 +18,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// From now on, signals to stop are waited for by `stop` and end nothing by themselves.
+    /// From now on, `stop` receives the signals to stop, and they no longer end the process.
     ///
     /// # Errors
     /// If the operating system does not let the process listen.
@@ -26,15 +27,16 @@ impl Signals {
         Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// The same, but the second signal ends the process at once with 128 + its number: also
-    /// if the process is busy, or stuck.
+    /// The same, but the second signal ends the process at once with exit code 128 + its number,
+    /// even if the process is busy or stuck.
     ///
     /// # Errors
     /// If the operating system does not let the process listen.
     pub(crate) fn listen_once() -> io::Result<Self> {
         let is_stopping = Arc::new(AtomicBool::new(false));
         for number in [SIGTERM, SIGINT] {
-            // In this order: the first signal sets what the second finds.
+            // This handler is registered first: it reads the flag that the handler below sets at
+            // the first signal.
             flag::register_conditional_shutdown(
                 number,
                 BY_SIGNAL + number,

@@ -53,7 +53,7 @@ pub(crate) struct Sim {
     target: PathBuf,
 }
 
-/// What came of a simulation.
+/// The result of a simulation.
 struct Ran {
     file: PathBuf,
     simulation: Simulation,
@@ -63,7 +63,7 @@ struct Ran {
 
 impl Sim {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
-        // Simulating is computation from the first to the last moment.
+        // A simulation is pure computation.
         tokio::task::spawn_blocking(move || self.run()).await?
     }
 
@@ -84,7 +84,7 @@ impl Sim {
             InputError(format!("{error:#}; add simulations there, or use --simulations"))
         })?;
         let cache = tempfile::tempdir().context("create a temporary directory")?;
-        // What is just being written is neither signed nor pinned.
+        // A component under development is neither signed nor pinned.
         let sandbox = Sandbox::new(wasm::Settings {
             trust: Policy::default(),
             cache: Some(cache.path().join("compiled")),
@@ -101,7 +101,7 @@ impl Sim {
                 }
             }
         }
-        // A filter with a typing mistake must not look like a success.
+        // A filter that matches nothing must not look like a success.
         if ran.is_empty() {
             let why = "nothing was simulated: no simulation exists, or none matches the filter";
             return Err(InputError(why.to_owned()).into());
@@ -193,7 +193,8 @@ fn load(
     simulation: &Simulation,
 ) -> anyhow::Result<Vec<LoadedPlugin>> {
     let configuration = simulation.given.configuration.to_string();
-    // Whose the configuration is shows only in the loaded component: it is everybody's.
+    // The plugins' names are known only after loading, so all plugins get the configuration in a
+    // second load.
     let first = wasm::load_path(component, sandbox, &std::collections::HashMap::new())?;
     if let Some(refused) = first.refused.first() {
         anyhow::bail!("{}: a host refuses it: {}", refused.path.display(), refused.reason);

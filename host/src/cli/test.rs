@@ -1,4 +1,4 @@
-//! `sagabox test`: plays scenarios on a component.
+//! `sagabox test`: runs scenarios on a component.
 
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,7 @@ pub(crate) struct Test {
     target: PathBuf,
 }
 
-/// What came of a file.
+/// The results of one file of scenarios.
 pub(crate) struct Played {
     file: PathBuf,
     verdicts: Vec<Verdict>,
@@ -47,7 +47,7 @@ pub(crate) struct Played {
 
 impl Test {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
-        // Playing is computation from the first to the last moment.
+        // Running scenarios is pure computation.
         tokio::task::spawn_blocking(move || self.run()).await?
     }
 
@@ -67,7 +67,7 @@ impl Test {
         let files = scenario::files_in(&folder).map_err(|error| {
             InputError(format!("{error:#}; add scenarios there, or use --scenarios"))
         })?;
-        // What is just being written is neither signed nor pinned.
+        // A component under development is neither signed nor pinned.
         let sandbox = wasm::Settings { trust: Policy::default(), ..settings.sandbox };
         let played = play(&component, &files, &sandbox, self.filter.as_deref())?;
         report(&played, self.json)
@@ -92,7 +92,7 @@ pub(crate) fn play(
         let verdicts = verdicts.with_context(|| format!("play {}", file.display()))?;
         all.push(Played { file: file.clone(), verdicts });
     }
-    // A filter with a typing mistake must not look like a success.
+    // A filter that matches nothing must not look like a success.
     if all.iter().all(|played| played.verdicts.is_empty()) {
         return Err(InputError(
             "no scenario was run: none exists, or none matches the filter".to_owned(),

@@ -1,4 +1,4 @@
-//! `sagabox.toml` as it is written. What it means together, the parent module resolves.
+//! `sagabox.toml` as it is written. The parent module resolves its sections into settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -40,7 +40,7 @@ pub(crate) struct ConfigFile {
     pub strict: Option<bool>,
 }
 
-/// Who may call the host, and how long clients may take.
+/// The names that clients may use for the host, and the time that they may take.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HttpSection {
@@ -68,7 +68,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// How plugins come and go.
+/// How plugins are loaded, replaced and removed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PluginsSection {
@@ -99,14 +99,14 @@ pub(crate) enum Missed {
 pub(crate) struct PluginSection {
     #[serde(default)]
     pub limits: CallLimits,
-    /// Arbitrary: the plugin's own business.
+    /// The plugin's own settings, which the host passes on as they are.
     #[serde(flatten)]
     pub own: serde_json::Map<String, serde_json::Value>,
 }
 
-/// `[limits]` takes the limits of the host and, as defaults for all plugins, those
-/// of a call; `[plugin.….limits]` the latter alone. Two structs, so that each refuses
-/// what it does not know; one list, so that they cannot differ.
+/// `[limits]` has the limits of the host and the default limits of a call for all plugins.
+/// `[plugin.….limits]` has only the limits of a call. They are two structs, so that each refuses
+/// unknown names, and one list, so that they cannot differ.
 macro_rules! limits {
     (host { $($host:ident: $host_type:ty,)* } call { $($call:ident: $call_type:ty,)* }) => {
         #[derive(Debug, Default, Deserialize)]
@@ -169,7 +169,7 @@ pub(crate) struct Retry {
     pub delay_ms_max: Option<Spanned<u64>>,
 }
 
-/// How long what is done with is kept: `30d`, `12h`, `forever`.
+/// How long completed data is kept: `30d`, `12h`, `forever`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Retention {
@@ -214,11 +214,11 @@ pub(crate) struct LookupSection {
     pub plugins: BTreeSet<String>,
 }
 
-/// Header to value.
+/// Headers, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Headers(pub BTreeMap<String, Given>);
 
-/// By hand: serde's own message would repeat a secret that stands in the place of the table.
+/// Not derived, because serde's message would repeat a secret that is in the place of the table.
 impl<'de> Deserialize<'de> for Headers {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error as _;
@@ -236,7 +236,7 @@ impl<'de> Deserialize<'de> for Headers {
     }
 }
 
-/// A mistake in the file, and where.
+/// A mistake in the file, and its place.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub span: Option<Range<usize>>,
@@ -248,7 +248,7 @@ impl Fault {
         Self { span: Some(span), reason }
     }
 
-    /// `file:line: reason`.
+    /// The mistake as `file:line: reason`.
     pub(crate) fn describe(&self, file: &str, text: &str) -> String {
         match &self.span {
             Some(span) => format!("{file}:{}: {}", files::line_of(text, span.start), self.reason),
@@ -262,7 +262,7 @@ impl ConfigFile {
         toml::from_str(text).map_err(|error| {
             let span = error.span();
             let key = span.as_ref().and_then(|span| key_at(text, span.start));
-            // The parser's message may have several lines; the first says what it is.
+            // The parser's message may have several lines; the first one names the mistake.
             let message = error.message().lines().next().unwrap_or_default();
             let message = &without_text(message);
             let reason = match key {
@@ -274,7 +274,7 @@ impl ConfigFile {
     }
 }
 
-/// Without the text that stands where none is expected: it may be a secret.
+/// Removes the text that the file has where another type is expected. It may be a secret.
 fn without_text(message: &str) -> String {
     const FOUND: &str = "invalid type: string \"";
     match (message.split_once(FOUND), message.rsplit_once("\", expected")) {
@@ -285,7 +285,7 @@ fn without_text(message: &str) -> String {
     }
 }
 
-/// The key whose line this is, with the table that it stands in.
+/// The key in the line of this place, with its table.
 fn key_at(text: &str, place: usize) -> Option<String> {
     let lines: Vec<_> = text.lines().take(files::line_of(text, place)).map(str::trim).collect();
     let (last, before) = lines.split_last()?;

@@ -1,8 +1,8 @@
 //! File, environment and flags, resolved once into settings.
 //!
-//! The file is `sagabox.toml`; environment variables (`SAGABOX_…`) and flags
-//! override it and arrive here together, as the command line reads both. Paths in
-//! the file are relative to the file. An error names file, line and key.
+//! The file is `sagabox.toml`. Environment variables (`SAGABOX_…`) and flags override it; the
+//! command line reads both and passes them on together. Paths in the file are relative to the
+//! file. An error names file, line and key.
 
 mod file;
 mod outside;
@@ -29,22 +29,25 @@ use file::{CallLimits, ConfigFile, Fault, HttpSection, PluginsSection, Retry};
 pub use outside::{Destination, LookupSettings, LookupSource, Sink, check_template};
 use outside::{TIMEOUT_MS, lookup, sink};
 
-/// Read if no other file is named, and if it is there.
+/// The file that is read if no other file is named and this one exists.
 pub const FILE: &str = "sagabox.toml";
 const LISTEN: &str = "127.0.0.1:8321";
 const STORE: &str = "sqlite:sagabox.db";
-/// More than a client or a proxy would wait for one batch.
+/// The most bytes of a request. A larger batch takes longer than clients and proxies usually
+/// wait.
 const BODY_BYTES: usize = 4 * 1024 * 1024;
-/// A client that waits longer for one answer gives up, and knows nothing of what was done.
+/// The longest that one request for many dead letters works. A client that waits longer may give
+/// up and would not know what was done.
 const BULK_TIME: Duration = Duration::from_secs(10);
 const BATCH_EVENTS: usize = 10_000;
-/// Orchestrators commonly kill after 30 seconds.
+/// The time to drain. Orchestrators commonly kill a process after 30 seconds.
 const DRAIN: Duration = Duration::from_secs(20);
-/// A pause of none would be a busy loop, and after one of more than a day nobody knows why.
+/// The accepted delays between retries. A delay of zero would be a busy loop; after one of more
+/// than a day, no operator would remember the cause.
 const RETRY_DELAY_MS: std::ops::RangeInclusive<u64> = 1..=86_400_000;
-/// For what is never removed.
+/// The duration of data that is never removed.
 const FOREVER: &str = "forever";
-/// Everything that the host is told from outside.
+/// All settings of a host, resolved from the file, the environment and the flags.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub store: String,
@@ -52,10 +55,10 @@ pub struct Settings {
     pub log: LogFormat,
     pub http: api::Settings,
     pub sinks: BTreeMap<String, Sink>,
-    /// Message type to sink.
+    /// The sink of each message type that has a route.
     pub routes: BTreeMap<String, String>,
     pub lookups: BTreeMap<String, LookupSettings>,
-    /// Each plugin's own section, without its limits.
+    /// Each plugin's own settings, without its limits.
     pub plugins: BTreeMap<String, serde_json::Value>,
     pub sandbox: wasm::Settings,
     pub hot: reload::Settings,
@@ -64,27 +67,27 @@ pub struct Settings {
     pub engine: engine::Settings,
 }
 
-/// What environment and flags say.
+/// The settings of the environment and of flags.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     pub store: Option<String>,
     pub listen: Option<String>,
     pub log: Option<LogFormat>,
-    /// Can be demanded here, not taken back.
+    /// True makes the sandbox strict. False leaves the file's setting.
     pub strict: bool,
 }
 
 impl Settings {
-    /// Each plugin's section, as JSON.
+    /// Each plugin's own settings, as JSON.
     #[must_use]
     pub fn configurations(&self) -> HashMap<String, String> {
         self.plugins.iter().map(|(name, json)| (name.clone(), json.to_string())).collect()
     }
 
-    /// Reads `path`, or `sagabox.toml` if it is there.
+    /// Reads `path`, or `sagabox.toml` if that exists.
     ///
     /// # Errors
-    /// If the file cannot be read, or says something that it must not.
+    /// If the file cannot be read, or has a setting that is not accepted.
     pub fn load(path: Option<&Path>, overrides: Overrides) -> anyhow::Result<Self> {
         let path = match path {
             Some(path) => path,
@@ -102,11 +105,11 @@ fn fatal(fault: Fault) -> anyhow::Error {
     anyhow::Error::msg(fault.reason)
 }
 
-/// Reads a configuration that is text already. `name` is what a mistake calls it, and paths
-/// in it are relative to `directory`.
+/// Reads a configuration from its text. Errors call it `name`, and its paths are relative to
+/// `directory`.
 ///
 /// # Errors
-/// If it says something that it must not.
+/// If it has a setting that is not accepted.
 pub fn parse(
     text: &str,
     name: &str,
@@ -189,7 +192,7 @@ fn http_settings(said: &HttpSection, listen: &str) -> Result<api::Settings, Faul
         name.map_err(|reason| Fault::at(said.span(), format!("http.hosts: {reason}")))
     };
     let mut hosts: Vec<HostName> = said.hosts.iter().map(name).collect::<Result<_, _>>()?;
-    // What the operator has the host listen at is a name of it.
+    // The address at which the host listens is one of its names.
     let (own, _) = listen.rsplit_once(':').unwrap_or((listen, ""));
     hosts.extend(HostName::parse(own).ok());
     let default = api::Settings::default();
@@ -238,7 +241,7 @@ fn hot_settings(said: &PluginsSection) -> reload::Settings {
     }
 }
 
-/// What is not said is as in `default`.
+/// The limits of a section. A limit that the section does not have is that of `default`.
 fn call_limits(said: &CallLimits, default: &wasm::Limits) -> Result<wasm::Limits, Fault> {
     fn or<T: Copy>(said: Option<&Spanned<T>>, default: T) -> T {
         said.map_or(default, |said| *said.get_ref())
@@ -287,7 +290,7 @@ fn compile_limits(said: &file::Limits) -> wasm::CompileLimits {
 }
 
 fn stack_bytes(said: Option<&Spanned<usize>>) -> Result<usize, Fault> {
-    /// Less is not enough for a call that does anything.
+    /// A call with a smaller stack can do nothing.
     const MIN: usize = 16 << 10;
     let Some(said) = said else { return Ok(wasm::STACK_BYTES) };
     let bytes = *said.get_ref();

@@ -1,7 +1,7 @@
-//! What leads out of the host: sinks and lookups, resolved.
+//! The resolved settings of sinks and lookups.
 //!
-//! Files and environment variables that hold secrets are read when the host starts, not here:
-//! a configuration can be checked where they are not.
+//! Files and environment variables with secrets are read when the host starts, not here. So a
+//! configuration can be checked on a machine that does not have them.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -18,11 +18,12 @@ use crate::io::sinks::StatusRules;
 
 const SINK_TIMEOUT: Duration = Duration::from_secs(30);
 const SINK_IN_FLIGHT: usize = 32;
-/// Each request under way holds a connection, and so a file.
+/// The most concurrent requests of a sink. Each one uses a connection, and so a file descriptor.
 const SINK_IN_FLIGHT_MAX: usize = 1024;
-/// Nothing answers in no time, and a message that waits for an hour holds up its key.
+/// The accepted timeouts. No server answers within zero time, and a message that waits for an
+/// hour delays its key.
 pub(crate) const TIMEOUT_MS: RangeInclusive<u64> = 1..=3_600_000;
-/// What the binding itself says of a message.
+/// The headers that the HTTP binding sets.
 const OWN_HEADERS: [HeaderName; 6] = [
     header::CONTENT_TYPE,
     header::CONTENT_LENGTH,
@@ -31,7 +32,7 @@ const OWN_HEADERS: [HeaderName; 6] = [
     HeaderName::from_static("idempotency-key"),
     HeaderName::from_static("traceparent"),
 ];
-/// Names of queues begin so in the store.
+/// The prefix of the names of queues in the store. A sink cannot have such a name.
 const QUEUE_PREFIX: &str = "queue:";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,10 +151,10 @@ pub(crate) fn lookup(
     Ok(LookupSettings { source, plugins: section.plugins })
 }
 
-/// The URL of a lookup, with a place for the key.
+/// Checks the URL of a lookup, which must have the placeholder for the key.
 ///
 /// # Errors
-/// Says what is wrong with it, without the text.
+/// Says what is wrong with it, without repeating the text.
 pub fn check_template(template: &str) -> Result<(), String> {
     SecretUrl::parse(template)?;
     match template.contains(KEY) {

@@ -21,10 +21,10 @@ use crate::plugins::trust;
 use crate::plugins::wasm;
 use crate::verify::scenario;
 
-/// Between two looks. What two of them see alike is taken: who saves ten files in a row
-/// gets one build.
+/// The pause between two looks at the sources. A change counts when two looks see the same, so
+/// saving ten files in a row starts one build.
 const LOOK: Duration = Duration::from_millis(250);
-/// For the host that was started here, to end by itself.
+/// How long the started host may take to drain.
 const HOST_ENDS: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]
@@ -86,7 +86,7 @@ impl Dev {
         }
     }
 
-    /// Builds, and builds again with each change.
+    /// Builds once, and then after each change.
     async fn work(
         &self,
         sources: &mut Sources,
@@ -108,7 +108,7 @@ impl Dev {
                     output::line("the previous version continues to serve; waiting for a change");
                 }
             }
-            // Cargo writes this one itself.
+            // The build itself may change this file.
             sources.take("Cargo.lock");
             while !sources.look().with_context(|| format!("look at {}", self.source.display()))? {
                 tokio::time::sleep(LOOK).await;
@@ -116,7 +116,7 @@ impl Dev {
         }
     }
 
-    /// From source to a component that serves, or the reason why not.
+    /// Builds, tries and installs the component. The error says why it does not serve.
     async fn round(&self, plugins: &Path, settings: &Settings) -> anyhow::Result<String> {
         let built = match (&self.build, &self.component) {
             (Some(command), Some(component)) => self.run_build(command, component).await?,
@@ -128,12 +128,12 @@ impl Dev {
                 building.await??
             }
         };
-        // What is just being written is neither signed nor pinned.
+        // A component under development is neither signed nor pinned.
         let sandbox =
             wasm::Settings { trust: trust::Policy::default(), ..settings.sandbox.clone() };
         let folder = self.source.join(scenario::IN_SOURCE);
         let component = built.clone();
-        // Loading and playing are computation.
+        // Loading components and running scenarios are computation.
         tokio::task::spawn_blocking(move || try_out(&component, &folder, &sandbox)).await??;
         let name = built.file_name().context("a component has a name")?;
         let name = name.to_string_lossy().into_owned();
@@ -170,21 +170,21 @@ impl Dev {
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);
         }
-        // If this process fails, or panics, its host ends as well. An interrupt at the terminal
-        // is for this process: it reaches the host once, from here.
+        // If this process fails or panics, its host ends as well. The host has its own process
+        // group, so that an interrupt at the terminal reaches it once, from this process.
         command.stdin(Stdio::null()).kill_on_drop(true).process_group(0);
         command.spawn().context("start a host")
     }
 }
 
-/// Loads the component as a host would, and plays its scenarios.
+/// Loads the component as a host does, and runs its scenarios.
 fn try_out(component: &Path, folder: &Path, sandbox: &wasm::Settings) -> anyhow::Result<()> {
     let files = match folder.exists() {
         true => scenario::files_in(folder)?,
         false => Vec::new(),
     };
     if files.is_empty() {
-        // As without scenarios nothing else would try to load it.
+        // Without scenarios, nothing else loads the component.
         scenario::Bench::new(component, sandbox)?;
         output::line(&format!("no scenarios in {}", folder.display()));
         return Ok(());
@@ -192,10 +192,10 @@ fn try_out(component: &Path, folder: &Path, sandbox: &wasm::Settings) -> anyhow:
     test::report(&test::play(component, &files, sandbox, None)?, false)
 }
 
-/// Has the host drain, and waits for it; a second signal ends it at once.
+/// Lets the host drain, and waits for it. A second signal ends it at once.
 async fn end(mut host: Child, signals: &mut Signals) -> anyhow::Result<()> {
     if let Some(process) = host.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
-        // It may have ended by itself.
+        // This fails if the host has ended by itself.
         let _ = kill_process(process, Signal::TERM);
     }
     tokio::select! {

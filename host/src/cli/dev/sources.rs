@@ -1,5 +1,5 @@
-//! The files of a source, and whether they have changed. By looking, as the directory of
-//! plugins is watched: it works on every file system and with every editor.
+//! Notices changes of the files of a source. It polls them, like the directory of plugins,
+//! because that works on every file system and with every editor.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 
 use crate::io::files::Stamp;
 
-/// Directories that hold what is made of sources, whatever the language.
+/// Directories with build results, of any language.
 const MADE: [&str; 6] = ["target", "node_modules", "__pycache__", "dist", "build", "out"];
 
 type Tree = BTreeMap<PathBuf, Stamp>;
 
 pub(crate) struct Sources {
     root: PathBuf,
-    /// Made by us, wherever it is.
+    /// Files that this command writes.
     made: Vec<PathBuf>,
-    /// As it was when it was built,
+    /// The files when they were built last.
     built: Tree,
-    /// and when it was last looked at.
+    /// The files at the last look.
     seen: Tree,
 }
 
@@ -34,8 +34,8 @@ impl Sources {
         Ok(sources)
     }
 
-    /// Whether it is time to build: something is not as it was built, and nothing has
-    /// changed since the last look.
+    /// Whether to build now: a file has changed since the last build, and none since the last
+    /// look.
     ///
     /// # Errors
     /// If the directory cannot be read.
@@ -50,7 +50,7 @@ impl Sources {
         Ok(is_due)
     }
 
-    /// A file at the root counts as it is now.
+    /// Takes a file at the root as built in its current state.
     pub(crate) fn take(&mut self, name: &str) {
         let path = self.root.join(name);
         match Stamp::of(&path) {
@@ -76,7 +76,7 @@ impl Sources {
             if name.starts_with('.') || is_made || self.made.contains(&path) {
                 continue;
             }
-            // What vanishes between being listed and being looked at is gone.
+            // A file may vanish after it was listed. Then it counts as removed.
             if kind.is_dir() {
                 match self.walk(&path, tree) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
