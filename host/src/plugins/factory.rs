@@ -1,4 +1,5 @@
-//! What plugins are made with, and tried with before they serve.
+//! Loads the plugins of a file, and tries them on the states of their instances before they
+//! serve.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,18 +18,18 @@ use crate::store::SqliteStore;
 use crate::store::admin::Admin;
 use crate::store::live::Page;
 
-/// What a candidate must show before it serves.
+/// What happens if a version cannot read some live states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preflight {
-    /// All live states migrate, or it is refused.
+    /// The version is refused.
     #[default]
     Refuse,
-    /// It serves all the same; an instance whose state does not migrate waits behind a
-    /// dead letter when something comes for it.
+    /// The version serves and the failures are reported. An instance whose state does not
+    /// migrate waits behind a dead letter from its next event on.
     Report,
 }
 
-/// A file at a time.
+/// A file as it was found at some time.
 #[derive(Clone)]
 pub struct Find {
     pub path: PathBuf,
@@ -41,12 +42,12 @@ pub struct LoadedFile {
     pub outcome: Result<Vec<LoadedPlugin>, Unfit>,
 }
 
-/// What plugins are made with.
+/// All that loading and trying plugins needs.
 pub struct PluginFactory {
-    /// Of the plugins; its lock file counts.
+    /// The plugin directory, whose lock file applies.
     pub directory: PathBuf,
     pub sandbox: Sandbox,
-    /// Each plugin's section of the configuration, as JSON.
+    /// Each plugin's own settings, as JSON.
     pub configurations: HashMap<String, String>,
     pub store: Arc<SqliteStore>,
     pub admin: Admin,
@@ -54,7 +55,7 @@ pub struct PluginFactory {
 }
 
 impl PluginFactory {
-    /// Who reads streams needs an index that not every store has.
+    /// Creates the index by subject if one of the plugins reads streams. Not every store has it.
     pub(in crate::plugins) async fn index_for(
         &self,
         plugins: &[LoadedPlugin],
@@ -66,8 +67,9 @@ impl PluginFactory {
         indexed.map_err(|error| format!("the log cannot be indexed by subject: {error}"))
     }
 
-    /// Whether this file served last, and alone, or there is no state to try it on. By the
-    /// file and not by its version: a plugin that was built again may read states otherwise.
+    /// Whether this file served last, and without a canary, or there is no state to try it on.
+    /// The digest decides and not the version, because a plugin that was built again may read
+    /// states in another way.
     pub(in crate::plugins) async fn served_before(
         &self,
         find: &Find,
@@ -85,14 +87,14 @@ impl PluginFactory {
                 return Ok(false);
             }
         }
-        // If there was no state yet, it is noted now.
+        // Without a state, no file was noted before, so this one is noted now.
         let names = plugins.iter().map(|plugin| plugin.handler.manifest().name.as_str());
         self.remember(find, names).await;
         Ok(true)
     }
 
-    /// Notes which file serves these plugins, so that the next start need not try it on the
-    /// states that it has left itself.
+    /// Notes which file serves these plugins. The next start need not try this file on the
+    /// states, because the file wrote them itself.
     pub(in crate::plugins) async fn remember(
         &self,
         find: &Find,
@@ -103,7 +105,8 @@ impl PluginFactory {
         }
     }
 
-    /// A canary writes states from now on: whichever file serves at the next start is tried.
+    /// Notes that a canary writes states from now on. Then the next start tries any file on the
+    /// states.
     pub(in crate::plugins) async fn forget(&self, plugin: &str) {
         self.note(plugin, None).await;
     }
@@ -117,10 +120,10 @@ impl PluginFactory {
         }
     }
 
-    /// The plugins of a file with this content.
+    /// Loads the plugins of a file with this content.
     ///
     /// # Errors
-    /// Says why it cannot serve.
+    /// Says why the file cannot serve.
     pub(in crate::plugins) fn load_bytes(
         &self,
         path: &Path,
@@ -129,7 +132,7 @@ impl PluginFactory {
         wasm::load((path, &self.directory), bytes, &self.sandbox, &self.configurations)
     }
 
-    /// Loads a file's plugins: seconds of pure computation.
+    /// Loads a file's plugins. This is seconds of pure computation.
     pub(in crate::plugins) fn load(&self, file: File, number: u64) -> LoadedFile {
         let File { path, content, digest } = file;
         let outcome =
@@ -137,11 +140,11 @@ impl PluginFactory {
         LoadedFile { find: Find { path, digest, number }, outcome }
     }
 
-    /// Tries plugins on the states of their instances, and canaries on the way back to what
-    /// is beside them, too; returns what became of these.
+    /// Tries plugins on the states of their instances. For a canary it also tries the conversion
+    /// back to the version that serves. Returns a report of the states that were converted.
     ///
     /// # Errors
-    /// Says why they are refused.
+    /// Says why the plugins are refused.
     pub(in crate::plugins) async fn try_out(
         &self,
         plugin_status: &PluginStatus,

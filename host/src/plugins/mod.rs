@@ -1,5 +1,5 @@
-//! Plugins: their components in the sandbox, where they come from, who may serve, and how they
-//! are replaced while the host runs.
+//! Plugins: their components in the sandbox, their sources, the trust in them, and how they are
+//! replaced while the host runs.
 
 pub mod factory;
 mod preflight;

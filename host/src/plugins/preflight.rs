@@ -1,11 +1,11 @@
-//! Tries a candidate on every live state before it serves, whatever the state's version: each
-//! is read or migrated in memory, page by page, and dropped. Nothing is written.
+//! Tries a candidate on every live state of any version before it serves. Each state is read or
+//! migrated in memory, page by page, and dropped. Nothing is written.
 //!
-//! A state of the candidate's own version is read as well. Its shape may have changed and its
-//! number not; then each next event of its instance would become a dead letter.
+//! States of the candidate's own version are read as well, because their shape may have changed
+//! without a new number. Then each next event of such an instance would become a dead letter.
 //!
-//! A canary also takes each state back to the version beside it, which then has to read it:
-//! if the canary is withdrawn, that version goes on with what it has left.
+//! A canary also converts each state back to the version that serves, which must be able to read
+//! it: if the canary is withdrawn, that version continues with the canary's states.
 
 use std::sync::Arc;
 
@@ -17,21 +17,21 @@ use crate::io::figures::grouped;
 use crate::store::admin::Admin;
 use crate::store::live::Page;
 
-/// Bounds what is in memory, and how long one step takes.
+/// The limits of one page, which bound memory and the time of a step.
 const PAGE: Page = Page { states: 1_000, bytes: 16 << 20 };
-/// So many instances that fail are named: enough to see what they have in common.
+/// The most failing instances that are named: enough to see what they have in common.
 const NAMED_MAX: usize = 10;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PreflightReport {
     pub migrated: u64,
     pub failed: u64,
-    /// The first that fail: key and reason.
+    /// The first instances that fail: key and reason.
     pub named: Vec<(String, String)>,
 }
 
 impl PreflightReport {
-    /// Why a candidate is refused that fails at some.
+    /// The reason for which a candidate is refused that fails at some states.
     pub(crate) fn refusal(&self) -> String {
         let said = self.text().unwrap_or_default();
         format!(
@@ -39,7 +39,7 @@ impl PreflightReport {
         )
     }
 
-    /// None if there was nothing to migrate.
+    /// The report for people; none if there was nothing to migrate.
     pub(crate) fn text(&self) -> Option<String> {
         use std::fmt::Write as _;
 
@@ -60,8 +60,8 @@ impl PreflightReport {
     }
 }
 
-/// Tries all live states: those of older versions, of newer ones if it is a step back, and of
-/// its own.
+/// Tries all live states: those of older versions, of newer ones after a rollback, and of the
+/// candidate's own version.
 ///
 /// # Errors
 /// If the states cannot be read.
@@ -79,7 +79,7 @@ pub(crate) async fn preflight(
         let Some((last, _)) = page.last() else { return Ok(report) };
         after.clone_from(last);
         let (handler, beside) = (Arc::clone(candidate), beside.cloned());
-        // Calls compute, and may take as long as their limit.
+        // Calls are computation, and may take as long as their limit.
         let tried = tokio::task::spawn_blocking(move || {
             let tried = page.into_iter().map(|(key, state)| {
                 let there_and_back = there(&*handler, beside.as_deref(), &state);
@@ -120,7 +120,8 @@ fn there(
     back(candidate, beside, &State { version, data })
 }
 
-/// By the candidate, as it knows its own states; the version beside it has to read what comes.
+/// Lets the candidate convert its state back, because it knows its own states. The version that
+/// serves must be able to read the result.
 fn back(candidate: &dyn Handler, beside: &dyn Handler, state: &State) -> Result<(), String> {
     let version = beside.manifest().state_version;
     let returned = match state.version == version {

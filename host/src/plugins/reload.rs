@@ -1,10 +1,10 @@
-//! Plugins are loaded, replaced and taken out while the host runs, as the files in
-//! their directory come, change and go.
+//! Loads, replaces and removes plugins while the host runs, as the files in their directory
+//! appear, change and disappear.
 //!
 //! A file is loaded in the background, then its plugins are tried on the states of all
-//! instances; when every check holds, they serve. A file that fails any check is refused
-//! with its reason, and the previous version continues to serve. A file counts whole: half of a
-//! component at work would surprise its author more than none.
+//! instances. If every check passes, they serve. A file that fails a check is refused with its
+//! reason, and the previous version continues to serve. A file counts as a whole: authors would
+//! not expect that only some plugins of a component serve.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -27,16 +27,17 @@ use crate::plugins::watch::{File, News, Watcher};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// None: the directory is read at the start alone.
+    /// The pause between two looks at the directory. None: the directory is read only at the
+    /// start.
     pub poll: Option<Duration>,
     pub preflight: Preflight,
-    /// For plugins that were taken out and come back.
+    /// What becomes of the events that came while a plugin was removed.
     pub missed: Missed,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        // A file counts after two looks, and is to serve within a second.
+        // A file counts after two looks, and should serve within a second.
         let poll = Some(Duration::from_millis(250));
         Self { poll, preflight: Preflight::default(), missed: Missed::default() }
     }
@@ -46,29 +47,30 @@ pub struct Loader {
     factory: Arc<PluginFactory>,
     settings: Settings,
     plugin_status: PluginStatus,
-    /// None while it looks.
+    /// None while a look runs.
     watcher: Option<Watcher>,
     serving: BTreeMap<String, ServingPlugin>,
-    /// Counts what was found at each path: a newer find makes what is under way void.
+    /// The number of the newest find at each path. Work on an older find is void.
     finds: BTreeMap<PathBuf, u64>,
     loading: JoinSet<LoadedFile>,
     trying: JoinSet<Tried>,
     /// The plugins of the files that are being tried.
     claimed: BTreeMap<PathBuf, BTreeSet<String>>,
-    /// Files that are gone, and whose plugins still serve.
+    /// Files that were removed, and whose plugins still serve.
     removed: BTreeSet<PathBuf>,
-    /// Files that are refused because others have their names.
+    /// Files that are refused because plugins of other files have their names.
     outnamed: BTreeSet<PathBuf>,
-    /// Files that are loaded just now, or refused, because they are not trusted: they count
+    /// Files that are being loaded, or that are refused because they are not trusted. They count
     /// again when their signature or the lock file changes.
     doubtful: BTreeSet<PathBuf>,
-    /// Why each file was refused last. It is logged once: the log may lie in the directory
-    /// under the name of a component, and would be refused with each of its own lines.
+    /// The last reason for which each file was refused. It is logged once: the log may be in
+    /// this directory under the name of a component, and would otherwise be refused with each of
+    /// its own lines.
     said: BTreeMap<PathBuf, String>,
     candidates: Candidates,
     /// The canaries that serve from the start.
     canaries: Vec<Canary>,
-    /// The directory could not be read when it was last looked at.
+    /// Whether the last look could not read the directory.
     is_blind: bool,
 }
 
@@ -81,14 +83,14 @@ struct ServingPlugin {
 struct Tried {
     find: Find,
     plugins: Vec<LoadedPlugin>,
-    /// The same, as they are to serve.
+    /// The same plugins in the form in which they serve.
     served: Vec<Arc<Served>>,
     outcome: Result<Option<String>, String>,
 }
 
 impl Loader {
-    /// Loads what is in the directory. What needs to be tried on instances first serves
-    /// later, when `run` has tried it.
+    /// Loads what is in the directory. Plugins that must be tried on instances first serve
+    /// later, when `run` has tried them.
     ///
     /// # Errors
     /// If the directory or the store cannot be read.
@@ -103,7 +105,7 @@ impl Loader {
         let begun = tokio::task::spawn_blocking(move || {
             let mut loaded = Vec::new();
             let bytes_max = loading.sandbox.component_bytes();
-            // One is loaded, and what was read of it is dropped, before the next is read.
+            // Each file is loaded, and its content dropped, before the next one is read.
             let each = |file| loaded.push(loading.load(file, 0));
             let watcher = Watcher::begin(&folder, bytes_max, each)?;
             Ok::<_, std::io::Error>((watcher, loaded))
@@ -163,18 +165,18 @@ impl Loader {
         self.plugin_status.clone()
     }
 
-    /// What serves from the start.
+    /// The plugins that serve from the start.
     pub fn handlers(&self) -> Vec<Arc<dyn Handler>> {
         let handlers = self.serving.values().map(|serving| Arc::clone(&serving.handler) as _);
         handlers.collect()
     }
 
-    /// Candidates that serve a share of the keys from the start.
+    /// The candidates that serve a share of the keys from the start.
     pub fn canaries(&self) -> Vec<Canary> {
         self.canaries.clone()
     }
 
-    /// What serves, as candidates need to know it.
+    /// The versions that serve, for the candidates.
     fn beside(&self) -> Beside {
         let serving = self.serving.iter();
         let serving = serving.map(|(name, serving)| {
@@ -216,7 +218,8 @@ impl Loader {
                     self.candidates.look(&beside).await;
                 }
             }
-            // What takes the place of a removed file is loaded by then, and known by its names.
+            // A file that replaces a removed one is loaded by now, so its plugins' names are
+            // known.
             if self.loading.is_empty() {
                 self.take_out(&engine).await;
                 let replaced = self.claimed.values().flatten().cloned().collect();
@@ -258,8 +261,8 @@ impl Loader {
         }
     }
 
-    /// A signature or the lock file has changed. What waited for that counts again; what
-    /// serves goes on: taking it out is done by taking its file away.
+    /// Handles a change of a signature or of the lock file. Files that waited for it count
+    /// again. Plugins that serve continue; an operator removes a plugin by removing its file.
     fn on_companion(&mut self, companion: &Path) {
         let is_lock = trust::is_lock(companion);
         let concerned = |path: &&PathBuf| is_lock || trust::beside(path) == companion;
@@ -322,7 +325,7 @@ impl Loader {
             serving.is_some_and(|serving| serving.digest == find.digest)
         };
         if plugins.iter().all(is_same) {
-            // The file has another name; its plugins need not notice.
+            // Only the file's name has changed, so its plugins continue.
             for plugin in plugins {
                 let name = plugin.handler.manifest().name.as_str();
                 self.plugin_status.rename(name, &find.path);
@@ -335,7 +338,7 @@ impl Loader {
         self.try_out(find, plugins);
     }
 
-    /// The plugins of a file, if no check speaks against them.
+    /// The plugins of a file, if they pass all checks.
     async fn checked(
         &mut self,
         find: &Find,
@@ -432,7 +435,7 @@ impl Loader {
                 return self.retry_outnamed();
             }
         };
-        // Others have come to serve meanwhile.
+        // Other plugins may have begun to serve meanwhile.
         if let Err(reason) = self.check(&find, &plugins).await {
             return self.refuse(&find, &Unfit::Broken(reason));
         }
@@ -459,7 +462,7 @@ impl Loader {
         self.candidates.beside_others(&kept);
     }
 
-    /// The plugins of a file, as they serve.
+    /// The plugins of a file in the form in which they serve.
     fn served(&self, plugins: &[LoadedPlugin]) -> Vec<Arc<Served>> {
         let ways_back = self.candidates.ways_back();
         let served =
@@ -467,7 +470,7 @@ impl Loader {
         plugins.iter().map(served).collect()
     }
 
-    /// The plugins serve.
+    /// Notes that the plugins serve.
     fn note(&mut self, find: &Find, served: Vec<Arc<Served>>, preflight: Option<String>) {
         self.plugin_status.clear(&find.path);
         self.said.remove(&find.path);
@@ -506,8 +509,8 @@ impl Loader {
         self.plugin_status.refuse(&find.path, view);
     }
 
-    /// Takes out the plugins whose files are gone, unless a file that is being tried has
-    /// the same plugin: then it is replaced, or taken out afterwards.
+    /// Removes the plugins whose files were removed, unless a file that is being tried has the
+    /// same plugin. Then that file replaces it, or the plugin is removed afterwards.
     async fn take_out(&mut self, engine: &Engine) {
         for path in self.removed.clone() {
             let mut is_done = true;
@@ -526,7 +529,7 @@ impl Loader {
     }
 
     async fn withdraw(&mut self, engine: &Engine, name: &str) {
-        // Refused only when the host stops.
+        // The engine refuses this only while the host stops.
         let _ = engine.withdraw(&name.into()).await;
         tracing::info!(plugin = %name, "the plugin is removed; its instances are kept");
         self.serving.remove(name);
@@ -535,7 +538,7 @@ impl Loader {
         self.retry_outnamed();
     }
 
-    /// A name is free: those who were refused it count again.
+    /// Lets files count again that were refused because of a name that is free now.
     fn retry_outnamed(&mut self) {
         if let Some(watcher) = &mut self.watcher {
             self.outnamed.iter().for_each(|path| watcher.forget(path));

@@ -1,4 +1,4 @@
-//! What people see of the plugins: which serve, and which were refused, and why.
+//! What people see of the plugins: which serve, which were refused and why, and which are tried.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use serde::Serialize;
 use crate::plugins::rollout::tally::{Counts, Differing, Tally};
 use crate::plugins::rollout::terms::{Terms, Withdrawn};
 
-/// A directory may hold anything.
+/// The most names of files that are not components. A directory may have any number.
 const LEFT_OUT_MAX: usize = 100;
 
-/// Cheap to clone; all clones are one plugin status.
+/// The status of all plugins. It is cheap to clone, and all clones are one status.
 #[derive(Clone, Debug, Default)]
 pub struct PluginStatus(Arc<Mutex<State>>);
 
@@ -29,7 +29,7 @@ struct State {
     withdrawals: u64,
 }
 
-/// A file with candidates that are tried, or were.
+/// A file with candidates that are tried, or were withdrawn.
 #[derive(Clone, Debug)]
 pub(in crate::plugins) struct TrialStatus {
     pub file: String,
@@ -41,7 +41,7 @@ pub(in crate::plugins) struct TrialStatus {
     pub plugins: Vec<(Manifest, Arc<Tally>)>,
 }
 
-/// A candidate, beside the version that serves.
+/// A candidate that is tried beside the version that serves.
 #[derive(Clone, Debug, Serialize)]
 pub struct CandidateView {
     pub plugin: String,
@@ -50,10 +50,10 @@ pub struct CandidateView {
     pub kind: &'static str,
     /// `tried` or `withdrawn`.
     pub status: &'static str,
-    /// A canary's, in percent of the keys.
+    /// The share of a canary, in percent of the keys; none for a shadow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
-    /// How many of its last hundred calls may fail.
+    /// How many of a canary's last hundred calls may fail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failures_max: Option<u32>,
     pub file: String,
@@ -63,10 +63,10 @@ pub struct CandidateView {
     pub counts: Counts,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preflight: Option<String>,
-    /// When it was withdrawn, and why.
+    /// When and why a canary was withdrawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub withdrawn: Option<Withdrawn>,
-    /// The last decisions that a shadow makes otherwise, the newest first.
+    /// The last decisions in which a shadow differs, the newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<Differing>,
 }
@@ -78,23 +78,23 @@ pub struct PluginView {
     /// SHA-256 of the file.
     pub digest: String,
     pub since_at: Timestamp,
-    /// What became of the instances' states when this version came.
+    /// The report on the instances' states when this version began to serve.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preflight: Option<String>,
     #[serde(flatten)]
     pub manifest: Manifest,
 }
 
-/// A file that does not serve. What served before it goes on.
+/// A file that was refused. The version before it continues to serve.
 #[derive(Clone, Debug, Serialize)]
 pub struct RefusedView {
     pub file: String,
-    /// Empty if it was not read.
+    /// Empty if the file was not read.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub digest: String,
     pub refused_at: Timestamp,
     pub reason: String,
-    /// What a plugin wrote that was stopped, and where it was.
+    /// What a plugin that was stopped had logged, and where it was stopped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<String>,
 }
@@ -104,7 +104,7 @@ pub struct RefusedView {
 pub struct CheckingView {
     pub file: String,
     pub digest: String,
-    /// States so far.
+    /// The states that were migrated so far.
     pub migrated: u64,
     pub failed: u64,
 }
@@ -113,12 +113,12 @@ pub struct CheckingView {
 pub struct Totals {
     pub refusals: u64,
     pub replacements: u64,
-    /// Canaries that failed too often.
+    /// The number of canaries that were withdrawn because they failed too often.
     pub withdrawals: u64,
 }
 
 impl PluginStatus {
-    /// In the order of their names.
+    /// The plugins that serve, in the order of their names.
     pub fn serving(&self) -> Vec<PluginView> {
         self.lock().serving.values().cloned().collect()
     }
@@ -142,7 +142,7 @@ impl PluginStatus {
         self.lock().trials.values().flat_map(TrialStatus::views).collect()
     }
 
-    /// Since the host started.
+    /// The counts since the host started.
     pub fn totals(&self) -> Totals {
         let state = self.lock();
         let State { refusals, replacements, withdrawals, .. } = *state;
@@ -161,7 +161,7 @@ impl PluginStatus {
         }
     }
 
-    /// The plugin's file has another name, and is the same.
+    /// Notes that only the name of the plugin's file has changed.
     pub(in crate::plugins) fn rename(&self, plugin: &str, file: &Path) {
         if let Some(view) = self.lock().serving.get_mut(plugin) {
             view.file = file.display().to_string();
@@ -210,7 +210,7 @@ impl PluginStatus {
         self.lock().trials.remove(path);
     }
 
-    /// Nothing is held against the file, or tried with it, any more.
+    /// Removes the refusal or the check of a file.
     pub(in crate::plugins) fn clear(&self, path: &Path) {
         let mut state = self.lock();
         state.refused.remove(path);

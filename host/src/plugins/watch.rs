@@ -1,12 +1,11 @@
-//! Looks at the directory of plugins again and again. Knows files, not plugins.
+//! Polls the directory of plugins. It knows files, not plugins.
 //!
-//! Names say which files are components and which are companions of some; nothing else is
-//! opened. A store may lie in the directory, and logs that grow.
+//! The name of a file says whether it is a component or a companion of one. Other files are not
+//! opened: a store may be in the directory, or logs that grow.
 //!
-//! By looking, because that works on every file system, and for every way in which a
-//! file arrives. A file counts when it was the same in two looks, one pause apart: who
-//! writes slowly is waited for. If the writer paused for longer, the half that is there
-//! counts, and the whole counts again when it is there.
+//! Polling works on every file system, and for every way in which a file arrives. A file counts
+//! when two looks, one pause apart, find it the same, so a slow writer is waited for. If the
+//! writer pauses for longer, the incomplete file counts, and the whole one counts again later.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -16,38 +15,38 @@ use crate::io::files::{self, Stamp};
 use crate::plugins::trust;
 use crate::plugins::wasm::{self, Listing};
 
-/// A component that was not there like this before.
+/// A component that is new or has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct File {
     pub path: PathBuf,
-    /// What is in it, or why that is not read.
+    /// The content, or why it is not read.
     pub content: Result<Vec<u8>, String>,
-    /// Of the content; empty if it is not read.
+    /// The digest of the content; empty if it is not read.
     pub digest: String,
 }
 
-/// What a look has found.
+/// What one look has found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct News {
     /// In the order of their names.
     pub files: Vec<File>,
     pub removed: Vec<PathBuf>,
-    /// Signatures and lock files that came, changed or went.
+    /// Signatures and lock files that appeared, changed or disappeared.
     pub companions: Vec<PathBuf>,
-    /// All that is neither, if that has changed. It is not read.
+    /// All other files, if their list has changed. They are not read.
     pub others: Option<Vec<PathBuf>>,
 }
 
 pub(crate) struct Watcher {
     directory: PathBuf,
-    /// It need not be there.
+    /// Whether the directory need not exist.
     is_optional: bool,
-    /// A file that was written again counts again, also with the content that it had: whoever
-    /// puts a refused candidate there once more asks for another decision.
+    /// Whether a file that was written again counts again, also with the same content. An
+    /// operator who writes a refused candidate again asks for another decision.
     rewritten_counts: bool,
-    /// A larger file is not read.
+    /// The most bytes of a file. A larger one is not read.
     bytes_max: usize,
-    /// Tells what says something of a file beside it from what is one.
+    /// Whether a name is that of a companion and not of a component.
     is_companion: fn(&Path) -> bool,
     known: BTreeMap<PathBuf, Known>,
     others: Vec<PathBuf>,
@@ -55,18 +54,18 @@ pub(crate) struct Watcher {
 
 #[derive(Default)]
 struct Known {
-    /// What the last look saw; none if it was not there.
+    /// The metadata at the last look; none if the file did not exist.
     seen: Option<Stamp>,
-    /// As it was when it was read last, and the digest of what was in it, or why it was not
-    /// read.
+    /// The metadata when the file was last read, and the digest of its content or the reason why
+    /// it was not read.
     read: Option<(Stamp, String)>,
-    /// It counts with the next look, though it is as it was.
+    /// Whether it counts with the next look although it has not changed.
     counts_again: bool,
 }
 
 impl Watcher {
-    /// Takes all files as they are now, in the order of their names: `each` has one of them
-    /// before the next is read.
+    /// Takes all files as they are now, in the order of their names. `each` gets each file
+    /// before the next one is read.
     ///
     /// # Errors
     /// If the directory cannot be read.
@@ -78,10 +77,11 @@ impl Watcher {
         Self::new(directory, false, bytes_max, trust::is_companion, each)
     }
 
-    /// Also if there is no such folder. A file counts again whenever it was written.
+    /// The same for a folder that need not exist. A file in it counts again whenever it was
+    /// written.
     ///
     /// # Errors
-    /// If the folder is there and cannot be read.
+    /// If the folder exists and cannot be read.
     pub(crate) fn of_optional(
         folder: &Path,
         bytes_max: usize,
@@ -121,7 +121,7 @@ impl Watcher {
         Ok(watcher)
     }
 
-    /// The components and their companions, and apart from them all others.
+    /// The components and their companions, and separately all other files.
     fn list(&self) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
         let listing = match wasm::list(&self.directory) {
             Err(error) if self.is_optional && error.kind() == io::ErrorKind::NotFound => {
@@ -140,7 +140,7 @@ impl Watcher {
         Ok((paths, others))
     }
 
-    /// What is in the directory, and is not for a host.
+    /// The files in the directory that are neither components nor companions.
     pub(crate) fn others(&self) -> &[PathBuf] {
         &self.others
     }
@@ -171,7 +171,8 @@ impl Watcher {
             }
         }
         self.known.retain(|path, known| {
-            // Two looks, because some write by removing first.
+            // Two looks must miss the file, because some programs remove a file before they
+            // write it.
             let is_gone = !there.contains(path) && known.seen.take().is_none();
             if is_gone && known.read.is_some() {
                 match (self.is_companion)(path) {
@@ -184,7 +185,7 @@ impl Watcher {
         Ok(news)
     }
 
-    /// Has a file count again, though it is as it was.
+    /// Lets a file count again although it has not changed.
     pub(crate) fn forget(&mut self, path: &Path) {
         if let Some(known) = self.known.get_mut(path) {
             known.counts_again = true;
@@ -192,7 +193,7 @@ impl Watcher {
     }
 }
 
-/// A component as it is now; none if it cannot be read.
+/// The component in its current state; none if it cannot be read.
 pub(crate) fn read(path: &Path, bytes_max: usize) -> Option<File> {
     let bytes = files::bytes(path, bytes_max).ok()?;
     let digest = crate::decisions::digest::digest(&bytes);
@@ -200,8 +201,9 @@ pub(crate) fn read(path: &Path, bytes_max: usize) -> Option<File> {
 }
 
 impl Known {
-    /// The file, unless it changes meanwhile, or holds what it held and need not count again. A file that cannot be
-    /// read is one as well, if only a change of it can help; else it is read with the next look.
+    /// The file; none if it changes meanwhile, or if its content is the same and need not count
+    /// again. A file that cannot be read until it changes counts too. One that may be readable
+    /// later is read with the next look.
     fn read(&mut self, path: &Path, bytes_max: usize) -> Option<File> {
         let stamp = self.seen.clone()?;
         let content = match files::bytes(path, bytes_max) {
@@ -241,7 +243,7 @@ mod tests {
         watcher: Watcher,
     }
 
-    /// Components are called by the names before their `.wasm` here.
+    /// The tests call a component by its name without `.wasm`.
     fn name_of(name: &str) -> String {
         match name.contains('.') && !name.starts_with('.') {
             true => name.to_owned(),
@@ -440,7 +442,7 @@ mod tests {
         fs::remove_file(directory.path("sagabox.lock")).unwrap();
         directory.expect(&[]);
         directory.expect(&["+sagabox.lock"]);
-        // Those that are there from the start are not taken for plugins either.
+        // Other files that exist from the start are not taken for plugins either.
         let mut found = 0;
         Watcher::begin(directory.folder.path(), BYTES_MAX, |_| found += 1).unwrap();
         assert_eq!(found, 1);
@@ -476,7 +478,7 @@ mod tests {
              read. Remove this name)",
             "y=(has more than 9 bytes (limit component_bytes))",
         ]);
-        // As stores and logs do all the time.
+        // Stores and logs change all the time.
         fs::write(root.join("s.db"), "12").unwrap();
         directory.write("y", "1234567890+");
         directory.expect(&[]);

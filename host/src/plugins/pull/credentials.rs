@@ -1,13 +1,13 @@
-//! Who we are to a registry: what `docker login` or `podman login` has written.
+//! The credentials for a registry, as `docker login` or `podman login` has stored them.
 
 use docker_credential::{CredentialRetrievalError as NotFound, DockerCredential};
 use oci_client::Reference;
 use oci_client::secrets::RegistryAuth;
 
-/// Docker knows its own registry by this.
+/// Docker stores the credentials of its own registry under this name.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
-/// Nobody in particular, if nobody has logged in.
+/// The credentials for a registry; anonymous if there is no login.
 ///
 /// # Errors
 /// If there is a login that cannot be used.
@@ -30,7 +30,7 @@ pub(crate) fn find(reference: &Reference) -> anyhow::Result<RegistryAuth> {
                 | NotFound::ConfigReadError
                 | NotFound::NoCredentialConfigured,
             ) => {}
-            // Helpers say in their own words that they know no such server.
+            // Each helper has its own message for an unknown server.
             Err(NotFound::HelperFailure { stdout, .. }) if stdout.contains("not found") => {}
             Err(error) => anyhow::bail!("the login for {server} cannot be used: {error}"),
         }

@@ -1,9 +1,9 @@
-//! Components from OCI registries, in the layout of "Wasm OCI Artifacts" that the CNCF's
-//! runtime group has settled on: a manifest with the configuration's type
+//! Downloads components from OCI registries. Source of the layout: "Wasm OCI Artifacts" of the
+//! CNCF's runtime group: a manifest with the configuration's type
 //! `application/vnd.wasm.config.v0+json` and one layer of `application/wasm`.
 //!
-//! What comes over the network is checked by its digests, judged as a host would judge
-//! it, and only then put among the plugins, whole.
+//! A download is checked by its digests, and judged as a host judges it. Only then is it put
+//! among the plugins, as a whole.
 
 mod credentials;
 mod place;
@@ -21,7 +21,7 @@ use crate::plugins::trust::LockFile;
 use crate::plugins::wasm;
 use registry::{Artifact, Registry};
 
-/// A component that is among the plugins now.
+/// A component that was put among the plugins.
 pub struct Pulled {
     pub path: PathBuf,
     /// SHA-256 of the component.
@@ -33,17 +33,19 @@ pub struct Pulled {
     pub is_pinned: bool,
 }
 
-/// How registries are spoken to.
+/// How the client connects to registries.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// HTTP without TLS; to registries on this machine it is spoken anyway.
+    /// Whether to use HTTP without TLS. Registries on this machine are always reached without
+    /// TLS.
     pub plain_http: bool,
 }
 
-/// `REGISTRY/REPOSITORY`, with `:TAG` or `@sha256:DIGEST`, also behind `oci://`.
+/// Reads a reference: `REGISTRY/REPOSITORY` with `:TAG` or `@sha256:DIGEST`, with or without
+/// `oci://`.
 ///
 /// # Errors
-/// If it is none.
+/// If the text is not a reference.
 pub fn reference(text: &str) -> Result<Reference, String> {
     text.strip_prefix("oci://").unwrap_or(text).parse().map_err(|error| {
         format!("`{text}` is not a reference such as registry.example/sagas/order:1.2.0: {error}")
@@ -51,7 +53,7 @@ pub fn reference(text: &str) -> Result<Reference, String> {
 }
 
 /// # Errors
-/// If it is no plain name of a file that a host takes for a plugin.
+/// If it is not a plain name of a file that a host takes for a plugin.
 pub fn check_name(file: &str) -> Result<(), String> {
     let is_plain = Path::new(file).file_name() == Some(file.as_ref()) && !file.starts_with('.');
     match is_plain && wasm::is_component(Path::new(file)) {
@@ -60,7 +62,7 @@ pub fn check_name(file: &str) -> Result<(), String> {
     }
 }
 
-/// Of a plugin, or of a candidate for one.
+/// Checks the name of a file that the lock file pins: of a plugin or of a candidate.
 fn check_pinned(file: &str) -> Result<(), String> {
     let in_folder = file.strip_prefix(wasm::CANDIDATES).and_then(|rest| rest.strip_prefix('/'));
     check_name(in_folder.unwrap_or(file)).map_err(|_| not_a_name(file))
@@ -70,26 +72,26 @@ fn not_a_name(file: &str) -> String {
     format!("`{file}` is not a name for a component file; use NAME.wasm")
 }
 
-/// The name of the file, if nobody says another.
+/// The default name of the file.
 #[must_use]
 pub fn file_name(reference: &Reference) -> String {
     let repository = reference.repository();
     format!("{}.wasm", repository.rsplit('/').next().unwrap_or(repository))
 }
 
-/// With what the host that follows the directory will load the component.
+/// The settings with which the host of the directory will load the component.
 #[derive(Clone)]
 pub struct AsHost {
     pub sandbox: wasm::Settings,
-    /// Each plugin's section of the configuration, as JSON.
+    /// Each plugin's own settings, as JSON.
     pub configurations: HashMap<String, String>,
 }
 
 /// Pulls a component into a directory of plugins, as a file of this name.
 ///
 /// # Errors
-/// If the registry does not give it, if it was altered on the way, or if a host would
-/// refuse it. Then nothing in the directory has changed.
+/// If the registry does not have it, if its digest differs, or if a host would refuse it. Then
+/// nothing in the directory has changed.
 pub async fn pull(
     reference: &Reference,
     (directory, file): (&Path, &str),
@@ -100,19 +102,19 @@ pub async fn pull(
     place(artifact, directory, file, host).await
 }
 
-/// What came of a file that the lock file pins.
+/// The outcome for a file that the lock file pins.
 pub enum Restored {
     Pulled(Pulled),
-    /// It is as it is pinned.
+    /// The file has the pinned digest.
     Unchanged(PathBuf),
-    /// It is not, and the lock file does not say where it came from.
+    /// The file does not have the pinned digest, and the lock file does not name its source.
     Unknown(PathBuf),
 }
 
-/// Pulls what the lock file pins, and is missing or something else.
+/// Pulls the pinned files that are missing or have another digest.
 ///
 /// # Errors
-/// As `pull`, and if what comes is not what is pinned.
+/// As `pull`, and if the digest of a download is not the pinned one.
 pub async fn restore(
     directory: &Path,
     host: &AsHost,
@@ -124,7 +126,7 @@ pub async fn restore(
     })?;
     let mut restored: Vec<Restored> = Vec::new();
     let mut last = None;
-    // Several plugins may be in one file; they stand one after the other.
+    // One file may have several plugins, whose entries are next to each other.
     for pinned in lock.plugins() {
         if last.replace(&pinned.file) == Some(&pinned.file) {
             continue;

@@ -1,4 +1,4 @@
-//! From bytes that came over a network to a plugin among others.
+//! Puts a downloaded component among the plugins.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ pub(crate) fn place(
     let path = directory.join(file);
     let (bytes, source) = (&artifact.bytes, &artifact.source);
     let trust = &host.sandbox.trust;
-    // One that came in another way may lie there already.
+    // A signature may be there already, from another source.
     let there = || files::text(&trust::beside(&path), files::TEXT_BYTES_MAX).ok();
     let signature = artifact.signature.clone().or_else(there);
     let signed = trust.verify(bytes, signature.as_deref(), source);
@@ -41,8 +41,8 @@ pub(crate) fn place(
     let (folder, name) = (path.parent().unwrap_or(directory), Path::new(file).file_name());
     let name = name.unwrap_or_default().to_string_lossy();
     std::fs::create_dir_all(folder).with_context(writing)?;
-    // One right after the other: a host that follows the directory waits longer than this
-    // takes, and finds the three together.
+    // The three files are written at once, in less time than a host waits between two looks, so
+    // the host finds them together.
     if let Some(signature) = &artifact.signature {
         let beside = trust::beside(Path::new(&*name));
         files::put(folder, &beside.to_string_lossy(), signature.as_bytes())
@@ -63,7 +63,7 @@ pub(crate) fn place(
 }
 
 fn load(path: &Path, bytes: &[u8], host: &AsHost) -> Result<Vec<LoadedPlugin>, String> {
-    // It is judged already, and will be pinned.
+    // The component is judged already, and will be pinned.
     let trust = Policy::default();
     let sandbox = Sandbox::new(wasm::Settings { trust, ..host.sandbox.clone() });
     let sandbox = sandbox.map_err(|error| format!("{error:#}"))?;
@@ -71,7 +71,8 @@ fn load(path: &Path, bytes: &[u8], host: &AsHost) -> Result<Vec<LoadedPlugin>, S
         .map_err(|unfit| unfit.to_string())
 }
 
-/// A lock file that comes by itself must not take out what was there before it.
+/// Whether the directory has no other component. A new lock file would make a host refuse the
+/// components that are already there.
 fn is_alone(directory: &Path, path: &Path) -> bool {
     let listing = wasm::list(directory).unwrap_or_default();
     listing.components.iter().all(|file| file == path)

@@ -1,4 +1,4 @@
-//! An OCI registry: from a reference to the bytes of a component.
+//! A client of OCI registries: it fetches the bytes of the component that a reference names.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,16 +17,16 @@ use crate::io::sinks::causes;
 // Source: CNCF TAG Runtime, "Wasm OCI Artifact Layout".
 const CONFIG_TYPE: &str = "application/vnd.wasm.config.v0+json";
 const LAYER_TYPE: &str = "application/wasm";
-/// Of the manifest: a signature by minisign, the text as it is. An annotation, because
-/// other tools expect exactly one layer.
+/// The annotation of the manifest that has the text of a minisign signature. It is an
+/// annotation, because other tools expect exactly one layer.
 const SIGNATURE: &str = "io.github.sagabox.minisig";
-/// Ten times the largest component of any language's tools.
+/// The most bytes of a component: ten times the largest one that any language's tools make.
 const COMPONENT_BYTES_MAX: usize = 256 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two pieces, not for the whole.
+/// The longest wait for the next piece, not for the whole download.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a registry holds under a reference.
+/// What a registry has under a reference.
 pub(crate) struct Artifact {
     pub bytes: Vec<u8>,
     pub signature: Option<String>,
@@ -40,13 +40,13 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// The registry that the reference names.
+    /// A client for the registry that the reference names.
     ///
     /// # Errors
     /// If there is a login for it that cannot be used.
     pub(crate) async fn of(reference: &Reference, plain_http: bool) -> anyhow::Result<Self> {
         let name = reference.clone();
-        // Logins may be kept by another program, which is asked.
+        // Another program may keep the login. Then this starts that program.
         let login = tokio::task::spawn_blocking(move || credentials::find(&name)).await??;
         let protocol = match plain_http || is_here(reference.resolve_registry()) {
             true => ClientProtocol::Http,
@@ -63,7 +63,7 @@ impl Registry {
     }
 
     /// # Errors
-    /// If it is not there, is no component, or is not what its digests say.
+    /// If the registry does not have it, if it is not a component, or if its digest differs.
     pub(crate) async fn fetch(&self, reference: &Reference) -> anyhow::Result<Artifact> {
         let explained = |error| explain(error, reference, &self.login);
         let pulling = RegistryOperation::Pull;
@@ -88,11 +88,11 @@ impl Registry {
             "its component has {} bytes; at most {COMPONENT_BYTES_MAX} are accepted",
             layer.size
         );
-        // By its digest alone: a manifest may also name addresses elsewhere.
+        // Only the digest is used, because a manifest may also name other addresses.
         let blob = self.client.pull_blob_stream(reference, layer.digest.as_str()).await;
         let mut blob = blob.map_err(|error| explain(error, reference, &self.login))?;
         let mut bytes = Vec::new();
-        // The end of the stream is an error if the digest is another.
+        // The stream ends with an error if the digest differs.
         while let Some(part) = blob.stream.try_next().await.map_err(|error| broken(&error))? {
             anyhow::ensure!(
                 bytes.len() + part.len() <= size,
@@ -104,7 +104,7 @@ impl Registry {
     }
 }
 
-/// With the digest, and the tag for people.
+/// The reference with the digest, and with the tag for people.
 fn exact(reference: &Reference, digest: String) -> Reference {
     let (registry, repository) = (reference.registry(), reference.repository());
     match reference.tag() {
@@ -134,7 +134,8 @@ fn component(manifest: &OciImageManifest) -> Result<&OciDescriptor, String> {
     }
 }
 
-/// On this machine nobody listens in, and registries for development have no certificate.
+/// Whether the registry is on this machine. There the connection cannot be intercepted, and
+/// registries for development have no certificate.
 fn is_here(registry: &str) -> bool {
     let host = match registry.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,

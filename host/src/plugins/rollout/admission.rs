@@ -1,4 +1,4 @@
-//! From a file to a candidate that may be tried, or to what speaks against it.
+//! Admits a file as a candidate, or says why it is refused.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::plugins::status::PluginStatus;
 use crate::plugins::wasm::LoadedPlugin;
 use crate::plugins::watch::File;
 
-/// What a file is admitted with.
+/// All that admission needs.
 #[derive(Clone)]
 pub(crate) struct Admission {
     pub factory: Arc<PluginFactory>,
@@ -22,19 +22,19 @@ pub(crate) struct Admission {
     pub beside: Beside,
 }
 
-/// A file, when all is known that speaks for or against it.
+/// A file and the result of its admission.
 pub(crate) struct Admitted {
     pub find: Find,
-    /// What served when it was admitted.
+    /// The versions that served when it was admitted.
     pub beside: Beside,
     pub result: AdmissionResult,
 }
 
 pub(crate) enum AdmissionResult {
     Fit(Fit),
-    /// It was a canary that failed too often.
+    /// It is a canary that was withdrawn because it failed too often.
     Withdrawn(Fit, Withdrawn),
-    /// Somebody has promoted it.
+    /// An operator has promoted it: it serves.
     Serves,
     Refused(String),
 }
@@ -58,7 +58,7 @@ impl Admission {
     }
 
     /// # Errors
-    /// Says what speaks against it.
+    /// Says why it is refused.
     async fn result(&self, find: &Find, bytes: Vec<u8>) -> Result<AdmissionResult, String> {
         let terms = Terms::of(&find.path)?;
         let record = Record::of(&find.path)?.filter(|record| record.digest == find.digest);
@@ -81,7 +81,7 @@ impl Admission {
             Some(Record { withdrawn: Some(withdrawn), .. }) => {
                 return Ok(AdmissionResult::Withdrawn(fit, withdrawn));
             }
-            // It passed when it began, and has written states since.
+            // It passed the preflight check when it began, and has written states since.
             Some(record) if record.is_running(&find.digest, &self.beside) => {}
             _ => {
                 let (plugin_status, beside) = (&self.plugin_status, Some(&self.beside));

@@ -1,4 +1,5 @@
-//! A candidate that serves: its calls are counted, and too many failures are told.
+//! A candidate that serves a share of the keys: its calls are counted, and too many failures are
+//! reported.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -9,7 +10,7 @@ use sagabox_engine::seams::handler::{Call, Handler, Reply};
 
 use super::tally::{Tally, WINDOW};
 
-/// What is told once, when the candidate has failed too often: how, for people.
+/// Called once when the candidate has failed too often, with the reason for people.
 pub(crate) type Tell = Box<dyn Fn(String) + Send + Sync>;
 
 pub(crate) struct Watched {
@@ -53,7 +54,7 @@ impl Handler for Watched {
     }
 
     fn handle(&self, call: &Call) -> Result<Reply, Failure> {
-        // What it logs is not to be taken for what the version beside it logs.
+        // The span tells the candidate's log lines from those of the version that serves.
         let span = tracing::info_span!("canary", version = %self.manifest().version);
         let reply = span.in_scope(|| self.candidate.handle(call));
         self.count(reply.as_ref().err().map(|failure| failure as _));
@@ -62,7 +63,7 @@ impl Handler for Watched {
 
     fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
         let migrated = self.candidate.migrate(state, to);
-        // One that succeeds is followed by the call that it is for.
+        // A migration that succeeds is followed by its call, which is counted there.
         if let Err(reason) = &migrated {
             self.count(Some(&format!("migrate: {reason}")));
         }

@@ -1,10 +1,10 @@
-//! Candidates: versions that are tried beside those that serve, in the folder `candidates`
-//! of the plugin directory. It is followed as the directory is.
+//! Candidates: versions that are tried beside those that serve. They are files in the folder
+//! `candidates` of the plugin directory, which is polled like the directory.
 //!
-//! A candidate is a *shadow*, which decides what the version that serves has decided and
-//! is compared; or, if a file beside it says so, a *canary*, which serves a share of the
-//! keys until it fails too often. Moving its file over that of the version that serves
-//! promotes it. A file counts whole here, too.
+//! A candidate is a *shadow*, whose decisions are compared with those of the version that serves
+//! and discarded; or, if a file beside it says so, a *canary*, which serves a share of the keys
+//! until it fails too often. An operator promotes it by moving its file over that of the version
+//! that serves. A file counts as a whole here too.
 
 mod admission;
 mod canary;
@@ -35,8 +35,8 @@ use crate::plugins::status::{PluginStatus, RefusedView, TrialStatus};
 use crate::plugins::wasm;
 use crate::plugins::watch::{self, News, Watcher};
 
-/// A file that is moved into the plugin directory may be seen there two looks later than
-/// it is seen to be gone from here.
+/// After this many looks without the file, its trial ends. The plugin directory may see a file
+/// that was moved there two looks later.
 const LOOKS_GONE: u32 = 2;
 
 pub struct Candidates {
@@ -44,15 +44,16 @@ pub struct Candidates {
     factory: Arc<PluginFactory>,
     plugin_status: PluginStatus,
     rule: Preflight,
-    /// None while it looks.
+    /// None while a look runs.
     watcher: Option<Watcher>,
-    /// Counts what was found at each path: a newer find makes what is under way void.
+    /// The number of the newest find at each path. Work on an older find is void.
     finds: BTreeMap<PathBuf, u64>,
     admitting: JoinSet<Admitted>,
     running: BTreeMap<PathBuf, RunningTrial>,
-    /// Counts the trials.
+    /// The number of the newest trial.
     trials: u64,
-    /// Files that are gone, and for how many looks: their trials go on for a few.
+    /// Files that are gone, and the number of looks since. Their trials continue for a few
+    /// looks.
     removed: BTreeMap<PathBuf, u32>,
     ways_back: WaysBack,
     tell: mpsc::UnboundedSender<Failing>,
@@ -60,7 +61,7 @@ pub struct Candidates {
     is_blind: bool,
 }
 
-/// Something to do.
+/// The next step of the candidates' work.
 pub(super) enum Step {
     Admitted(Box<Admitted>),
     Failing(Failing),
@@ -92,13 +93,14 @@ impl Candidates {
         }
     }
 
-    /// Who converts the states that canaries have left, also before this host started.
+    /// The converters of the states that canaries have left, also those from before this host
+    /// started.
     pub fn ways_back(&self) -> WaysBack {
         self.ways_back.clone()
     }
 
-    /// Loads the canaries that had a share of the keys before the host started, whatever
-    /// became of them: the versions that serve are tried on the states that they have left.
+    /// Loads the canaries that had a share of the keys before the host started, also those that
+    /// were withdrawn. The versions that serve are tried on the states that these have left.
     pub async fn remember(&self) {
         let (folder, factory) = (self.folder.clone(), Arc::clone(&self.factory));
         let ways_back = self.ways_back.clone();
@@ -121,8 +123,8 @@ impl Candidates {
         }
     }
 
-    /// Whether this version served beside a canary when the host stopped. The last decision
-    /// may have been either's then.
+    /// Whether this version served beside a canary when the host stopped. Then either may have
+    /// made the last decision of an instance.
     pub fn has_run_beside(&self, plugin: &str, digest: &str) -> bool {
         let listing = wasm::list(&self.folder).unwrap_or_default();
         let records = listing.components.iter().filter_map(|path| Record::of(path).ok().flatten());
@@ -130,11 +132,11 @@ impl Candidates {
         running.any(|record| record.beside.get(plugin).is_some_and(|own| own == digest))
     }
 
-    /// Looks at what is in the folder. Canaries that were at work when the host stopped
-    /// are returned, and go on from the start; everything else follows.
+    /// Reads the folder. Canaries that served when the host stopped are returned and continue
+    /// from the start. Everything else follows later.
     ///
     /// # Errors
-    /// If the folder is there and cannot be read.
+    /// If the folder exists and cannot be read.
     pub async fn begin(&mut self, beside: &Beside) -> io::Result<Vec<Canary>> {
         let folder = self.folder.clone();
         let bytes_max = self.factory.sandbox.component_bytes();
@@ -181,7 +183,7 @@ impl Candidates {
         }
     }
 
-    /// Looks at the folder again.
+    /// Reads the folder again.
     pub async fn look(&mut self, beside: &Beside) {
         let Some(mut watcher) = self.watcher.take() else { return };
         let looked = tokio::task::spawn_blocking(move || {
@@ -219,13 +221,13 @@ impl Candidates {
         }
     }
 
-    /// Resolves when there is something to do. Nothing is lost if it is dropped.
+    /// Resolves when there is a next step. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Step {
         tokio::select! {
             biased;
             Some(failing) = self.failing.recv() => Step::Failing(failing),
             Some(Ok(admitted)) = self.admitting.join_next() => Step::Admitted(Box::new(admitted)),
-            // The next look may bring something.
+            // There is no step before the next look.
             else => std::future::pending().await,
         }
     }
@@ -255,7 +257,7 @@ impl Candidates {
                     self.try_out(engine, find, fit, &beside).await;
                 }
             }
-            // What it has counted stays to be seen.
+            // Its counts stay visible.
             AdmissionResult::Withdrawn(..)
                 if self.plugin_status.is_withdrawn(&find.path, &find.digest) => {}
             AdmissionResult::Withdrawn(fit, withdrawn) => {
@@ -276,7 +278,7 @@ impl Candidates {
         }
     }
 
-    /// Why this one waits, if another is tried beside the same plugin.
+    /// The reason why this candidate waits, if another one is tried beside the same plugin.
     fn rival(&self, find: &Find, fit: &Fit) -> Option<String> {
         let others = self.running.iter().filter(|(path, _)| **path != find.path);
         let mut parts = others.flat_map(|(path, r)| r.parts.iter().map(move |part| (path, part)));
@@ -285,7 +287,8 @@ impl Candidates {
         Some(format!("`{}` has a candidate already: {}", part.plugin, path.display()))
     }
 
-    /// Changes the terms of what is tried already. False if it is not, or as something else.
+    /// Changes the terms of a trial that runs already. False if there is none, or if it is of
+    /// another kind.
     async fn adjust(&mut self, engine: &Engine, find: &Find, fit: &Fit, beside: &Beside) -> bool {
         let Some(running) = self.running.get_mut(&find.path) else { return false };
         if running.digest != find.digest || running.beside != digests(fit, beside) {
@@ -297,7 +300,8 @@ impl Candidates {
                 running.terms = fit.terms;
                 running.watched().for_each(|watched| watched.allow(failures_max));
                 for canary in running.canaries(fit.terms).collect::<Vec<_>>() {
-                    // It fitted before; a host that stops refuses everything.
+                    // The canary fitted before, so the engine refuses this only while the host
+                    // stops.
                     let _ = engine.serve_canary(canary).await;
                 }
             }
@@ -345,7 +349,7 @@ impl Candidates {
         self.note(find, fit, running);
     }
 
-    /// What is tried, ready to begin; a shadow has begun.
+    /// Prepares a trial. A shadow has begun when this returns.
     fn prepare(&mut self, find: &Find, fit: &Fit, beside: &Beside) -> io::Result<RunningTrial> {
         self.trials += 1;
         RunningTrial::prepare(self.trials, find, fit, beside, (&self.tell, &self.ways_back))
@@ -366,7 +370,7 @@ impl Candidates {
         self.running.insert(find.path, running);
     }
 
-    /// As people see it.
+    /// The trial as people see it.
     fn trial(
         &self,
         find: &Find,
@@ -423,14 +427,14 @@ impl Candidates {
         self.plugin_status.refuse(&find.path, view);
     }
 
-    /// Nothing is tried any more of what was in this file.
+    /// Ends the trial of this file.
     async fn end(&mut self, engine: &Engine, path: &Path) {
         let Some(running) = self.running.remove(path) else { return };
         for Part { plugin, version, role, .. } in running.parts {
             match role {
                 TrialKind::Shadow(served) => served.observe(None),
                 TrialKind::Canary(_) => {
-                    // Refused only when the host stops.
+                    // The engine refuses this only while the host stops.
                     let _ = engine.withdraw_canary(&plugin).await;
                     let (engine, admin) = (engine.clone(), self.factory.admin.clone());
                     let version = version.to_string();
@@ -438,12 +442,12 @@ impl Candidates {
                 }
             }
         }
-        // Another may have waited for its place.
+        // Another candidate may have waited for this one.
         self.retry();
     }
 
-    /// Another version of these plugins serves, or none. What was tried beside the one
-    /// before has ended with it, and counts again.
+    /// Notes that another version of these plugins serves, or none. Trials beside the version
+    /// before have ended with it, and their files count again.
     pub fn beside_others(&mut self, plugins: &BTreeSet<String>) {
         let concerned = self.running.extract_if(.., |_, running| {
             running.beside.keys().any(|plugin| plugins.contains(plugin))
@@ -454,9 +458,9 @@ impl Candidates {
         self.retry();
     }
 
-    /// Ends the trials whose files are gone, unless the plugin is just being replaced: who
-    /// promotes a candidate takes its file away, and has it serve when that file has been
-    /// seen, loaded and tried.
+    /// Ends the trials whose files are gone, unless the plugin is being replaced: an operator
+    /// who promotes a candidate moves its file away, and it serves once that file was found,
+    /// loaded and tried.
     pub async fn take_out(&mut self, engine: &Engine, replaced: &BTreeSet<String>) {
         let gone = self.removed.iter().filter(|(_, looks)| **looks >= LOOKS_GONE);
         for path in gone.map(|(path, _)| path.clone()).collect::<Vec<_>>() {
@@ -479,7 +483,7 @@ impl Candidates {
         }
     }
 
-    /// Has those that are not tried count again: what spoke against them may be gone.
+    /// Lets files count again that are not tried, because the reason may be gone.
     pub fn retry(&mut self) {
         let Some(watcher) = &mut self.watcher else { return };
         let idle = self.finds.keys().filter(|path| !self.running.contains_key(*path));

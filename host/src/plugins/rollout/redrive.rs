@@ -1,4 +1,5 @@
-//! What a canary failed at, the version beside it tries again.
+//! Redrives the events that a withdrawn canary failed at, so that the version that serves
+//! decides them.
 
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use crate::store::admin::Admin;
 use crate::store::lists::DeadLetterFilter;
 
 const PAGE: u32 = 500;
-/// Letters of one key are resolved one after another: those behind are asked again.
+/// The pause between two passes. Dead letters of one key are resolved one after another, so
+/// later ones need another pass.
 const AGAIN: Duration = Duration::from_millis(200);
 const AGAIN_MAX: u32 = 100;
 
@@ -42,7 +44,7 @@ pub(crate) async fn redrive(engine: Engine, admin: Admin, plugin: PluginName, ve
 
 struct Pass {
     resolved: u64,
-    /// Those that wait behind another of their key.
+    /// Dead letters that wait behind another one of their key.
     again: u64,
 }
 
@@ -64,7 +66,7 @@ async fn pass(
             ..DeadLetterFilter::default()
         };
         let page = admin.dead_letters(&filter).await.map_err(|error| error.to_string())?;
-        // What a sink refused is no failure of the canary's.
+        // A message that a sink refused is not a failure of the canary.
         for letter in page.rows.iter().filter(|letter| letter.sink.is_none()) {
             let resolution = Resolution {
                 action: Action::Redrive { edited: None },
@@ -74,9 +76,10 @@ async fn pass(
             match engine.resolve(DeadLetterId(letter.id), resolution).await {
                 Ok(()) => pass.resolved += 1,
                 Err(ResolveError::NotFirst { .. } | ResolveError::Resuming) => pass.again += 1,
-                // Somebody else was quicker.
+                // Another request resolved it first.
                 Err(ResolveError::NotFound(_) | ResolveError::NotOpen { .. }) => {}
-                // It stays open: something before it comes first, perhaps in an hour.
+                // It stays open, because an earlier event of its key waits for its next attempt,
+                // perhaps for an hour.
                 Err(ResolveError::Waiting(_)) => {}
                 Err(error) => return Err(error.to_string()),
             }

@@ -1,4 +1,4 @@
-//! A file that is being tried: its plugins, beside those that serve.
+//! The running trial of a file: its plugins beside those that serve.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,12 +23,12 @@ pub(crate) struct RunningTrial {
     pub trial: u64,
     pub digest: String,
     pub terms: Terms,
-    /// Digests of what serves, by plugin.
+    /// The digests of the files that serve, by plugin.
     pub beside: BTreeMap<String, String>,
     pub parts: Vec<Part>,
 }
 
-/// One of its plugins.
+/// One plugin of the file.
 pub(crate) struct Part {
     pub plugin: PluginName,
     pub version: Arc<str>,
@@ -37,7 +37,7 @@ pub(crate) struct Part {
 }
 
 pub(crate) enum TrialKind {
-    /// Beside this one.
+    /// A shadow beside this version.
     Shadow(Arc<Served>),
     Canary(Arc<Watched>),
 }
@@ -50,7 +50,8 @@ pub(crate) struct Failing {
 }
 
 impl RunningTrial {
-    /// A shadow has begun then; a canary is still to be handed to the engine.
+    /// Prepares a trial. A shadow has begun when this returns; the caller must hand a canary to
+    /// the engine.
     ///
     /// # Errors
     /// If the system starts no thread for a shadow.
@@ -69,7 +70,7 @@ impl RunningTrial {
             let role = match fit.terms {
                 Terms::Canary { failures_max, .. } => {
                     let (tell, path) = (tell.clone(), find.path.clone());
-                    // Nobody listens when the host stops.
+                    // The receiver is gone while the host stops.
                     let tell = Box::new(move |reason| {
                         let _ = tell.send(Failing { path: path.clone(), trial, reason });
                     });
@@ -109,7 +110,7 @@ impl RunningTrial {
     }
 }
 
-/// Of what serves the plugins of a file.
+/// The digests of the files that serve the plugins of a file.
 pub(crate) fn digests(fit: &Fit, beside: &Beside) -> BTreeMap<String, String> {
     let names = fit.plugins.iter().map(|plugin| plugin.handler.manifest().name.to_string());
     let serving = names.filter_map(|name| {

@@ -1,9 +1,8 @@
-//! A version that serves: with the shadow that looks over its shoulder, and with the
-//! canaries that had a share of its keys.
+//! A version that serves, with its shadow and with the canaries that had a share of its keys.
 //!
-//! A canary's states stay when its keys go back, be it that it is withdrawn or that its share
-//! shrinks. The canary converts them: it knows its own states, and the version that serves
-//! may have been released before them.
+//! A canary's states stay when it is withdrawn or when its share shrinks. The canary converts
+//! them, because it knows its own states, and the version that serves may have been released
+//! before them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,22 +14,23 @@ use sagabox_engine::seams::handler::{Call, Handler, Reply};
 
 use super::shadow::Shadow;
 
-/// Of one plugin. Each more was withdrawn while instances still had states of it.
+/// The most canaries of one plugin. Each was withdrawn while instances still had states of it.
 const CANARIES_MAX: usize = 16;
 
 type HandlersByPlugin = BTreeMap<String, Vec<Arc<dyn Handler>>>;
 
-/// Who converts the states that canaries have left, by plugin. All clones are one.
+/// The canaries that convert the states which they have left, by plugin. All clones are one
+/// list.
 #[derive(Clone, Default)]
 pub struct WaysBack(Arc<RwLock<HandlersByPlugin>>);
 
 impl WaysBack {
-    /// This candidate has, or had, a share of the keys.
+    /// Adds a candidate that has, or had, a share of the keys.
     pub fn add(&self, candidate: Arc<dyn Handler>) {
         let manifest = candidate.manifest();
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let of_plugin = all.entry(manifest.name.to_string()).or_default();
-        // A file that was mended takes the place of the one before.
+        // A corrected file of the same version replaces the one before.
         of_plugin.retain(|other| other.manifest().version != manifest.version);
         if of_plugin.len() == CANARIES_MAX {
             of_plugin.remove(0);
@@ -38,8 +38,8 @@ impl WaysBack {
         of_plugin.push(candidate);
     }
 
-    /// By the last canary that wrote states of this version; none if there was none, or it
-    /// does not know the other version.
+    /// Converts a state by the last canary that wrote states of its version. None if there was
+    /// none, or if it does not know the other version.
     fn convert(&self, plugin: &str, state: &State, to: u32) -> Option<Bytes> {
         let canaries: Vec<_> = {
             let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -65,7 +65,7 @@ impl Served {
         Self { handler, ways_back, is_observed, shadow }
     }
 
-    /// The shadow before it ends.
+    /// Sets the shadow. The one before it ends.
     pub fn observe(&self, shadow: Option<Shadow>) {
         let mut place = self.shadow.write().unwrap_or_else(PoisonError::into_inner);
         self.is_observed.store(shadow.is_some(), Ordering::Relaxed);
@@ -90,8 +90,8 @@ impl Handler for Served {
 
     fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
         let manifest = self.manifest();
-        // What a canary with states of this version has left, this version can read:
-        // preflight has asked it.
+        // This version can read a canary's state of its own state version: the preflight check
+        // has tested that.
         let converted = match state.version == manifest.state_version {
             true => None,
             false => self.ways_back.convert(manifest.name.as_str(), state, to),
@@ -100,7 +100,7 @@ impl Handler for Served {
     }
 }
 
-/// What serves, by plugin, with the digest of its file.
+/// The versions that serve, by plugin, with the digests of their files.
 pub type Beside = BTreeMap<String, (String, Arc<Served>)>;
 
 #[cfg(test)]
@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    /// Converts from its own version downwards, and reads nothing else.
+    /// Converts from its own version to older ones, and reads no other state.
     struct Scripted(Manifest);
 
     impl Handler for Scripted {

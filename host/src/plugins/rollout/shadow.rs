@@ -1,7 +1,7 @@
-//! A candidate that decides what the version that serves has decided, and is compared.
+//! A candidate that repeats the decisions of the version that serves, for comparison.
 //!
-//! Decisions go to a thread of the shadow's own; if it is behind, they are skipped and
-//! counted. So the worst shadow costs those who serve a copy of the call.
+//! The shadow decides on its own thread. If that thread is behind, decisions are skipped and
+//! counted. So the slowest shadow costs the plugins that serve no more than a copy of each call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,19 +15,20 @@ use super::tally::{Differing, Tally};
 use crate::decisions::json::{Difference, Json, differences};
 use crate::decisions::{recorded, shown};
 
-/// Decisions that may wait for a shadow, and what they may take of memory with all that they
-/// were decided from. The one that the shadow works on counts as well.
+/// The decisions that may wait for a shadow, and the bytes that they may take with all their
+/// inputs. The one that the shadow works on counts as well.
 const WAITING_MAX: usize = 1_024;
 const WAITING_BYTES_MAX: usize = 16 << 20;
 
-/// Ends when it is dropped, after what waits for it.
+/// The handle on a shadow. When it is dropped, the shadow ends after the decisions that wait for
+/// it.
 pub struct Shadow {
     decided: SyncSender<Decided>,
     waiting_bytes: Arc<AtomicUsize>,
     tally: Arc<Tally>,
 }
 
-/// With all answers, so that the candidate is not told less.
+/// A call with all answers, so that the candidate gets the same input, and its outcome.
 struct Decided {
     call: Call,
     outcome: Result<Decision, Failure>,
@@ -36,7 +37,7 @@ struct Decided {
 
 impl Shadow {
     /// # Errors
-    /// If the system starts no thread.
+    /// If the system cannot start a thread.
     pub fn start(
         candidate: Arc<dyn Handler>,
         serving: &Manifest,
@@ -55,11 +56,11 @@ impl Shadow {
         Ok(Self { decided, waiting_bytes, tally })
     }
 
-    /// Copies the call and its outcome only if there is room for them.
+    /// Passes on a call and its outcome. They are copied only if there is room for them.
     pub(super) fn offer(&self, call: &Call, reply: &Result<Reply, Failure>) {
         let outcome = match reply {
             Ok(Reply::Decided(decision)) => Ok(decision),
-            // The call that counts comes when the answers are there.
+            // The handler is called again with the answers; that call counts.
             Ok(Reply::Need(_)) => return,
             Err(failure) => Err(failure),
         };
@@ -78,7 +79,7 @@ impl Shadow {
     }
 }
 
-/// About what a decision that waits takes of memory, with what it was decided from.
+/// About how many bytes of memory a waiting decision takes, with its inputs.
 fn bytes(call: &Call, outcome: Result<&Decision, &Failure>) -> usize {
     let state = call.state.as_ref().map_or(0, |state| state.data.len());
     let answers = call.answers.iter().map(Answer::bytes).sum::<usize>();
@@ -86,10 +87,10 @@ fn bytes(call: &Call, outcome: Result<&Decision, &Failure>) -> usize {
     size_of::<Decided>() + call.key.as_str().len() + call.event.bytes() + state + answers + outcome
 }
 
-/// What the shadow's thread works with.
+/// The state of the shadow's thread.
 struct Comparer {
     candidate: Arc<dyn Handler>,
-    /// The version of the states that the version that serves writes.
+    /// The state version that the serving version writes.
     states_of: u32,
     tally: Arc<Tally>,
     waiting_bytes: Arc<AtomicUsize>,
@@ -97,7 +98,7 @@ struct Comparer {
 
 impl Comparer {
     fn run(self, waiting: &Receiver<Decided>) {
-        // What it logs is not to be taken for what the version that serves logs.
+        // The span tells the shadow's log lines from those of the version that serves.
         let _span =
             tracing::info_span!("shadow", version = %self.candidate.manifest().version).entered();
         while let Ok(decided) = waiting.recv() {
@@ -120,7 +121,8 @@ impl Comparer {
 }
 
 impl Comparer {
-    /// Whether the candidate failed where the other decided, and where the two differ.
+    /// Whether the candidate failed where the other version decided, and the differences between
+    /// the two.
     fn compare(&self, call: &Call, outcome: Result<Decision, Failure>) -> (bool, Vec<Difference>) {
         let manifest = self.candidate.manifest();
         let event_type = &call.event.event_type;
@@ -150,9 +152,10 @@ impl Comparer {
             (Err(expected), Ok(Reply::Decided(found))) => {
                 (false, vec![outcomes(fails(&expected), shown(&found, call))])
             }
-            // Whether it would have failed with an answer nobody can tell.
+            // It is unknown whether the candidate would have failed with the answers.
             (Err(_), Ok(Reply::Need(_))) => (false, Vec::new()),
-            // A limit names figures, and each version has words of its own: the kind counts.
+            // The kinds of the failures are compared. Their texts differ between versions, and
+            // name figures.
             (Err(expected), Err(found)) => match is_transient(&expected) == is_transient(&found) {
                 true => (false, Vec::new()),
                 false => (false, vec![outcomes(fails(&expected), fails(&found))]),
@@ -160,7 +163,7 @@ impl Comparer {
         }
     }
 
-    /// What both leave, as the candidate reads it.
+    /// Compares the states that both leave, as the candidate reads them.
     fn compare_states(
         &self,
         before: Option<Bytes>,
@@ -181,7 +184,7 @@ impl Comparer {
     }
 }
 
-/// But for the state, which is compared by what it means in one version.
+/// The decision without its state, which is compared separately in one state version.
 fn shown(decision: &Decision, call: &Call) -> Json {
     let mut shown = shown::decision(decision, call.now);
     if let Some(members) = shown.as_object_mut() {
@@ -229,7 +232,7 @@ mod tests {
             (self.1)(call)
         }
 
-        /// Only upwards, by a letter.
+        /// Converts only to newer versions, by adding a letter.
         fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
             match state.version < to {
                 true => Ok([&*state.data, b"+"].concat().into()),
@@ -323,7 +326,7 @@ mod tests {
             Ok(decision(Some("b"), &["Pay"])),
             (false, &[]),
         );
-        // Who writes no state leaves the one before.
+        // A decision without a state leaves the state before it.
         let none = |_: &Call| Ok(Reply::Decided(decision(None, &[])));
         check(
             &comparer("t", 1, none),
@@ -354,7 +357,7 @@ mod tests {
             Ok(decision(Some("b"), &[])),
             (false, &[]),
         );
-        // Also that of an instance which has just started.
+        // The same for an instance that has just started.
         let first = |_: &Call| Ok(Reply::Decided(decision(Some("b+"), &[])));
         check(&comparer("t", 2, first), &call(None), Ok(decision(Some("b"), &[])), (false, &[]));
         let unread = |_: &Call| unreachable!("its state cannot be read");
@@ -403,7 +406,7 @@ mod tests {
         check(&never, &call(None), Ok(decision(None, &[])), (false, &[why]));
     }
 
-    /// A candidate whose calls end when the sender is dropped.
+    /// A candidate whose calls block until the sender is dropped.
     fn stuck() -> (Comparer, std::sync::mpsc::Sender<()>) {
         let (open, opened) = std::sync::mpsc::channel::<()>();
         let opened = std::sync::Mutex::new(opened);
@@ -414,7 +417,7 @@ mod tests {
         (comparer("t", 1, stuck), open)
     }
 
-    /// However few they are: what was decided, and all that it was decided from.
+    /// The limit in bytes counts the decision and all its inputs, also if few decisions wait.
     #[test]
     fn what_waits_for_a_shadow_is_bounded_in_bytes() {
         const LARGE: usize = 3 << 20;

@@ -1,4 +1,4 @@
-//! What came of a candidate's calls, for people to look at and for the host to judge it by.
+//! Counts a candidate's calls, for people and for the host, which judges a canary by them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,28 +8,28 @@ use serde::Serialize;
 
 use crate::decisions::json::Difference;
 
-/// A canary is admitted by so many of its last calls.
+/// The number of last calls by which a canary is judged.
 pub(crate) const WINDOW: usize = 100;
-/// The last that differ are kept whole; all are counted.
+/// The most differing decisions that are kept. All are counted.
 const DIFFERING_MAX: usize = 20;
 
-/// Since the candidate began.
+/// The counts since the candidate began.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<State>);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     pub calls: u64,
-    /// Calls that the candidate failed at. If the version that serves failed as well, a
-    /// shadow's call is none of them.
+    /// Calls that the candidate failed at. A shadow's call does not count if the version that
+    /// serves failed as well.
     pub failed: u64,
-    /// Of a shadow: decisions that are not those of the version that serves.
+    /// A shadow's decisions that differ from those of the version that serves.
     pub differing: u64,
-    /// Of a shadow: decisions that came faster than it could be asked.
+    /// Decisions that a shadow did not repeat because it was behind.
     pub skipped: u64,
 }
 
-/// A decision that a shadow makes otherwise.
+/// A decision in which a shadow differs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Differing {
     pub at: Timestamp,
@@ -43,7 +43,7 @@ pub struct Differing {
 #[derive(Debug, Default)]
 struct State {
     counts: Counts,
-    /// Whether it failed at each of the last calls.
+    /// For each of the last calls, whether it failed.
     recent: VecDeque<bool>,
     recent_failed: usize,
     differing: VecDeque<Differing>,
@@ -54,7 +54,7 @@ impl Tally {
         self.lock().counts
     }
 
-    /// The last that differ, the newest first.
+    /// The last differing decisions, the newest first.
     pub fn differing(&self) -> Vec<Differing> {
         self.lock().differing.iter().rev().cloned().collect()
     }

@@ -1,5 +1,5 @@
-//! The files beside a candidate: what it is to do, which somebody writes, and what became
-//! of it, which the host writes.
+//! The files beside a candidate: its terms, which an operator writes, and the record of a
+//! canary, which the host writes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,8 +15,8 @@ use crate::plugins::trust;
 
 const TERMS: &str = "toml";
 const RECORD: &str = "trial";
-/// Of a hundred calls: some fail in every plugin, and a version that is worse than
-/// this is soon seen.
+/// The default number of a hundred calls that may fail. Some calls fail in every plugin, and a
+/// worse version is soon noticed.
 pub const FAILURES_MAX: u32 = 5;
 const HEADING: &str = "\
 # The state of the trial of the candidate next to this file. Sagabox writes this file. Delete it
@@ -24,12 +24,13 @@ const HEADING: &str = "\
 
 ";
 
-/// What a candidate is to do.
+/// The terms of a trial.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Terms {
-    /// It decides what the version that serves decides, and nothing of it takes effect.
+    /// Its decisions are compared with those of the version that serves, and discarded.
     Shadow,
-    /// It serves a share of the keys, until more than so many of its last hundred calls failed.
+    /// It serves a share of the keys, until more than `failures_max` of its last hundred calls
+    /// failed.
     Canary { share: Share, failures_max: u32 },
 }
 
@@ -54,7 +55,7 @@ struct Written {
 }
 
 impl Terms {
-    /// Of the candidate in this file.
+    /// Reads the terms of the candidate in this file. Without a file beside it, it is a shadow.
     ///
     /// # Errors
     /// Says what is wrong with the file beside it.
@@ -65,7 +66,7 @@ impl Terms {
     }
 
     /// # Errors
-    /// Begins with `:`, to stand behind the file's name.
+    /// The text begins with `:`, to follow the file's name.
     fn parse(text: &str) -> Result<Self, String> {
         let written: Written = toml::from_str(text).map_err(|error| files::fault(text, &error))?;
         let Some(percent) = written.share else {
@@ -80,7 +81,7 @@ impl Terms {
     }
 
     /// # Errors
-    /// If there can be no such canary.
+    /// If the values are not those of a canary.
     pub fn canary(percent: f64, failures_max: Option<u32>) -> Result<Self, String> {
         let share = Share::percent(percent).ok_or_else(|| {
             format!("share is {percent}; accepted are percentages from 0.0001 to 100")
@@ -100,7 +101,7 @@ impl Terms {
         self == Self::Shadow
     }
 
-    /// Writes the file beside a candidate of this name; a shadow needs none.
+    /// Writes the terms beside a candidate of this name. A shadow has no such file.
     ///
     /// # Errors
     /// If it cannot be written or removed.
@@ -121,13 +122,13 @@ impl Terms {
     }
 }
 
-/// What became of a canary. So it goes on after a restart, or stays withdrawn.
+/// The record of a canary, by which it continues after a restart, or stays withdrawn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     /// SHA-256 of the candidate.
     pub digest: String,
-    /// And of what served each of its plugins when it began.
+    /// The digests of the files that served its plugins when it began.
     pub beside: BTreeMap<String, String>,
     pub began_at: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,7 +147,7 @@ impl Record {
         Self { digest: digest.to_owned(), beside, began_at: now.to_rfc3339(), withdrawn: None }
     }
 
-    /// Whether the canary was at work when the host stopped, beside what serves now.
+    /// Whether the canary served when the host stopped, beside the versions that serve now.
     #[must_use]
     pub fn is_running(&self, digest: &str, beside: &Beside) -> bool {
         let serves = |(plugin, digest): (&String, &String)| {
@@ -155,10 +156,10 @@ impl Record {
         self.digest == digest && self.withdrawn.is_none() && self.beside.iter().all(serves)
     }
 
-    /// Of the candidate in this file.
+    /// Reads the record of the candidate in this file; none if there is none.
     ///
     /// # Errors
-    /// If there is one and it is not understood.
+    /// If there is a record that cannot be read.
     pub fn of(component: &Path) -> Result<Option<Self>, String> {
         let path = files::beside(component, RECORD);
         let Some(text) = files::read(&path)? else { return Ok(None) };
@@ -173,25 +174,25 @@ impl Record {
     pub fn write(&self, component: &Path) -> std::io::Result<()> {
         let path = files::beside(component, RECORD);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // A table of texts can always be written.
+        // A table of texts always has a TOML form.
         let text = format!("{HEADING}{}", toml::to_string(self).unwrap_or_default());
         files::put(path.parent().unwrap_or(Path::new("")), &name, text.as_bytes())
     }
 
     /// # Errors
-    /// If there is one and it cannot be removed.
+    /// If there is a record and it cannot be removed.
     pub fn remove(component: &Path) -> std::io::Result<()> {
         files::remove(&files::beside(component, RECORD))
     }
 }
 
-/// Whether it is no candidate, but says something of one beside it.
+/// Whether a file is not a candidate, but a companion of one.
 pub fn is_companion(path: &Path) -> bool {
     let is_ours = path.extension().is_some_and(|own| own == TERMS || own == RECORD);
     is_ours || trust::is_companion(path)
 }
 
-/// Whose companion it is.
+/// The component that a companion belongs to.
 pub(crate) fn component_of(companion: &Path) -> PathBuf {
     companion.with_extension("")
 }

@@ -1,4 +1,4 @@
-//! The lock file: which components, by digest, may serve from a directory.
+//! The lock file, which names the components that may serve from a directory, by digest.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::io::files;
 
-/// In the directory of plugins.
+/// The name of the lock file in the plugin directory.
 pub const FILE: &str = "sagabox.lock";
-/// Of the format. A host refuses what it does not know.
+/// The version of the format. A host refuses an unknown one.
 const VERSION: u32 = 1;
 const ALGORITHM: &str = "sha256:";
 const HEADING: &str = "\
@@ -18,7 +18,7 @@ const HEADING: &str = "\
 
 ";
 
-/// One entry a plugin, in the order of files and names.
+/// A lock file, with one entry for each plugin, in the order of files and names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockFile {
@@ -27,7 +27,7 @@ pub struct LockFile {
     plugins: Vec<Pinned>,
 }
 
-/// The digest alone says what may serve; all else is for people.
+/// The entry of a plugin. Only the digest decides what may serve; the rest is for people.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pinned {
@@ -36,13 +36,13 @@ pub struct Pinned {
     pub version: String,
     /// `sha256:` and 64 digits.
     digest: String,
-    /// Where it was pulled from, by digest.
+    /// The reference that it was pulled from, with its digest; none if it was not pulled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
 
 impl Pinned {
-    /// `digest` without its algorithm, as everywhere in the host.
+    /// The digest without its algorithm, as the host uses it everywhere else.
     #[must_use]
     pub fn new(file: &str, name: &str, version: &str, digest: &str) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Pinned {
         }
     }
 
-    /// With where it was pulled from.
+    /// The entry with the reference that it was pulled from.
     #[must_use]
     pub fn pulled_from(self, source: &str) -> Self {
         Self { source: Some(source.to_owned()), ..self }
@@ -73,10 +73,10 @@ impl LockFile {
         Self { version: VERSION, plugins }
     }
 
-    /// None if the directory has none.
+    /// Reads the lock file of a directory; none if there is none.
     ///
     /// # Errors
-    /// If it cannot be read: then nothing is known of what may serve.
+    /// If it cannot be read. Then it is unknown which components may serve.
     pub fn read(directory: &Path) -> Result<Option<Self>, String> {
         let path = directory.join(FILE);
         let Some(text) = files::read(&path)? else { return Ok(None) };
@@ -84,7 +84,8 @@ impl LockFile {
     }
 
     /// # Errors
-    /// Why it is none; begins with `:` and the line, to stand behind the file's name.
+    /// Says why the text is not a lock file. The error begins with `:` and the line, to follow
+    /// the file's name.
     pub fn parse(text: &str) -> Result<Self, String> {
         let lock: Self = toml::from_str(text).map_err(|error| files::fault(text, &error))?;
         if lock.version != VERSION {
@@ -97,15 +98,15 @@ impl LockFile {
     }
 
     /// # Errors
-    /// If it cannot be written; then the old one is as it was.
+    /// If it cannot be written. Then the old one is unchanged.
     pub fn write(&self, directory: &Path) -> std::io::Result<()> {
         files::put(directory, FILE, self.to_text().as_bytes())
     }
 
-    /// As it is written.
+    /// The text of the file.
     #[must_use]
     pub fn to_text(&self) -> String {
-        // Tables of texts and a number can always be written.
+        // Tables of texts and a number always have a TOML form.
         format!("{HEADING}{}", toml::to_string(self).unwrap_or_default())
     }
 
@@ -129,14 +130,14 @@ impl LockFile {
         ))
     }
 
-    /// The entries of these files are those given; all others stay.
+    /// The lock file with `own` as the entries of `file`. The entries of other files stay.
     #[must_use]
     pub fn with(&self, file: &str, own: Vec<Pinned>) -> Self {
         let others = self.plugins.iter().filter(|pinned| pinned.file != file).cloned();
         Self::new(others.chain(own).collect())
     }
 
-    /// These plugins, with what is known of where they came from.
+    /// These plugins, with the sources that the lock file has for their digests.
     #[must_use]
     pub fn pin(&self, mut found: Vec<Pinned>) -> Self {
         for plugin in &mut found {
@@ -147,7 +148,7 @@ impl LockFile {
         Self::new(found)
     }
 
-    /// What differs in `found`, a line each.
+    /// The differences in `found`, one line each.
     #[must_use]
     pub fn differences(&self, found: &Self) -> Vec<String> {
         let by_place = |lock: &Self| -> BTreeMap<(String, String), Pinned> {
@@ -187,7 +188,7 @@ impl Default for LockFile {
     }
 }
 
-/// What writes the lock file of a directory.
+/// The command that writes the lock file of a directory.
 pub(crate) fn command(directory: &Path) -> String {
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     format!("sagabox lock {}", directory.display())

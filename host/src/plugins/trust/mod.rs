@@ -1,9 +1,9 @@
-//! Which components may serve: those that a trusted key has signed, and that the lock
-//! file pins, as far as either is asked for.
+//! Decides which components may serve: those that a trusted key has signed and that the lock
+//! file pins, as far as the settings require either.
 //!
-//! Judged in one place, `wasm::load`, before anything of the file is compiled, and on
-//! the very bytes that are loaded. A signature says who made a component, the lock file
-//! which versions somebody wanted here. Knows files and keys, not components.
+//! `wasm::load` alone applies this, before anything of the file is compiled, and to the very
+//! bytes that are loaded. A signature says who made a component; the lock file says which
+//! versions the operator wants here. This module knows files and keys, not components.
 
 mod lock;
 mod signature;
@@ -15,28 +15,28 @@ use crate::plugins::wasm;
 pub use lock::{FILE, LockFile, Pinned};
 pub use signature::{Key, beside};
 
-/// What is asked of a component. By default nothing.
+/// What a component must have to serve. By default nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// One of them must have signed the component. None: it needs no signature.
+    /// The keys, of which one must have signed the component. Empty: no signature is needed.
     pub keys: Vec<Key>,
     pub lock: LockRule,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LockRule {
-    /// For tools that look at what may not be trusted yet.
+    /// No lock file is read. For tools that read components which need not be trusted yet.
     #[default]
     Ignored,
-    /// A lock file beside the component counts.
+    /// The lock file applies if it exists.
     WhenThere,
-    /// Without a lock file nothing serves.
+    /// Without a lock file, no component serves.
     Demanded,
 }
 
 impl Policy {
     /// # Errors
-    /// Says why a file with this content must not serve, and what would let it.
+    /// Says why a file with this content must not serve, and what the operator can do.
     pub fn judge(
         &self,
         path: &Path,
@@ -50,7 +50,7 @@ impl Policy {
         self.pinned(path, home, digest)
     }
 
-    /// Whether the lock file in `home` has this digest, if one is asked for.
+    /// Checks that the lock file in `home` has this digest, if the settings require a lock file.
     ///
     /// # Errors
     /// Says why the file is not pinned.
@@ -69,7 +69,7 @@ impl Policy {
         }
     }
 
-    /// The signature of a component that is not among the plugins yet.
+    /// Checks the signature of a component that is not among the plugins yet.
     ///
     /// # Errors
     /// Says why it must not serve.
@@ -82,17 +82,17 @@ impl Policy {
     }
 }
 
-/// Whether it is no component, but says something of those beside it.
+/// Whether a file is not a component, but a companion of the components beside it.
 #[must_use]
 pub fn is_companion(path: &Path) -> bool {
     is_lock(path) || signature::is_signature(path)
 }
 
-/// The directory whose lock file counts for a component that is looked at by itself. Whoever
-/// looks at a whole directory knows: it is that one.
+/// The directory whose lock file applies to a component that is read alone. Code that reads a
+/// whole directory uses that directory.
 ///
-/// A candidate is pinned like what it may become, by the directory above; but a directory of
-/// plugins may have this name itself, and then has a lock file of its own.
+/// A candidate is pinned in the directory above, like the plugin that it may become. A plugin
+/// directory may itself be called `candidates`; then it has its own lock file.
 #[must_use]
 pub fn home_of(component: &Path) -> PathBuf {
     let folder = component.parent().unwrap_or(Path::new(""));
@@ -108,7 +108,7 @@ pub fn home_of(component: &Path) -> PathBuf {
     }
 }
 
-/// What the lock file of a directory calls a component.
+/// The name of a component in the lock file of a directory.
 #[must_use]
 pub fn name_in(directory: &Path, component: &Path) -> String {
     component.strip_prefix(directory).unwrap_or(component).to_string_lossy().into_owned()

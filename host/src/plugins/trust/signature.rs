@@ -7,18 +7,19 @@ use minisign_verify::{Error, PublicKey, Signature};
 use crate::io::files;
 
 const EXTENSION: &str = "minisig";
-/// How a file of a public key is told from the key itself, which is base64.
+/// A setting that ends with this is the path of a public key; otherwise it is the key itself, in
+/// base64.
 const KEY_EXTENSION: &str = ".pub";
 
-/// A public key whose signatures count.
+/// A public key whose signatures are trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key(PublicKey);
 
 impl Key {
-    /// The key itself (`RWQ…`), or the file that minisign has written it to (`….pub`).
+    /// Reads the key itself (`RWQ…`), or the file that minisign has written it to (`….pub`).
     ///
     /// # Errors
-    /// If it is neither.
+    /// If the text is neither.
     pub fn read(said: &str, directory: &Path) -> Result<Self, String> {
         let key = if said.ends_with(KEY_EXTENSION) {
             let path = directory.join(said);
@@ -37,7 +38,7 @@ impl Key {
     }
 }
 
-/// Where a component's signature lies: `a.wasm.minisig` for `a.wasm`.
+/// The path of a component's signature: `a.wasm.minisig` for `a.wasm`.
 #[must_use]
 pub fn beside(component: &Path) -> PathBuf {
     files::beside(component, EXTENSION)
@@ -61,7 +62,7 @@ pub(crate) fn verify_beside(keys: &[Key], component: &Path, bytes: &[u8]) -> Res
     }
 }
 
-/// `name` is what people know the signature by.
+/// Checks a signature. Errors call it `name`.
 pub(crate) fn verify(
     keys: &[Key],
     bytes: &[u8],
@@ -72,7 +73,8 @@ pub(crate) fn verify(
         .map_err(|_| format!("{name} is not a signature of minisign, or only a part of one"))?;
     let mut unknown = true;
     for Key(key) in keys {
-        // Signatures of the time before minisign hashed first are not made any more.
+        // Legacy signatures, which do not hash the content first, are refused: minisign no
+        // longer makes them.
         match key.verify(bytes, &signature, false) {
             Ok(()) => return Ok(()),
             Err(Error::UnexpectedKeyId) => {}

@@ -17,7 +17,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// With one key, and no lock file asked for.
+    /// A policy with one key that needs no lock file.
     fn signed() -> Self {
         let signer = KeyPair::generate_unencrypted_keypair().unwrap();
         let key = Key::read(&signer.pk.to_base64(), Path::new("")).unwrap();
@@ -82,7 +82,7 @@ fn all_else_is_refused_with_what_would_help() {
     let other = KeyPair::generate_unencrypted_keypair().unwrap();
     bench.write_signature(&sign(&other, BYTES));
     bench.expect_refused("a.wasm.minisig is by none of the `keys` under [plugins]");
-    // The comment is signed as well.
+    // The trusted comment is signed as well.
     bench.write_signature(&good.replace("timestamp:", "timestamp:9"));
     bench.expect_refused("a.wasm.minisig does not fit");
 }
@@ -91,7 +91,7 @@ fn all_else_is_refused_with_what_would_help() {
 fn a_signature_that_claims_to_be_by_a_key_is_not_by_that_key() {
     let bench = Bench::signed();
     let mut forger = KeyPair::generate_unencrypted_keypair().unwrap();
-    // The id of the key stands in the signature, and anybody can write it there.
+    // The signature names the id of the key, which a forger can write too.
     let forged = minisign::SecretKey::from_bytes(&{
         let mut bytes = forger.sk.to_bytes();
         let id = bench.signer.sk.keynum();
@@ -180,7 +180,7 @@ fn pinning_keeps_the_source_of_what_is_the_same() {
     let mut known = pinned("a.wasm", "1.0.0", "d1");
     known.source = Some("there".to_owned());
     let lock = LockFile::new(vec![known.clone()]);
-    // Another name for the file changes nothing.
+    // Another file name does not change the source.
     assert_eq!(lock.pin(vec![pinned("b.wasm", "1.0.0", "d1")]).plugins()[0].source, known.source);
     assert_eq!(lock.pin(vec![pinned("a.wasm", "1.0.0", "d2")]).plugins()[0].source, None);
 }
