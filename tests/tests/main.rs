@@ -4,6 +4,8 @@
 //! the binary and the built plugins, which `./dev test` makes first.
 
 mod authoring;
+mod backtest;
+mod backtest_outcomes;
 mod backup;
 mod bench;
 mod candidates;

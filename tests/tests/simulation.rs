@@ -151,3 +151,44 @@ fn what_is_wrong_with_a_simulation_is_said() {
     let nowhere = sagabox(folder().path(), &["sim", text(&paths::plugin("shipment"))]);
     let _ = nowhere.with(2).saying("--simulations");
 }
+
+/// Events of a log arrive at their own times; of a run that fails, those are left that it takes.
+#[test]
+fn a_simulation_takes_its_events_from_a_log() {
+    let folder = folder();
+    let event = |id: u64, kind: &str, at: &str, data: &str| {
+        format!(
+            "{{\"specversion\":\"1.0\",\"id\":\"{id}\",\"source\":\"/hotel\",\"type\":\"{kind}\",\
+             \"time\":\"2024-01-0{at}:00:00Z\",\"data\":{data}}}\n"
+        )
+    };
+    let mut log = String::new();
+    for group in 1..=3 {
+        let stays = format!("{{\"groupCheckoutId\":\"g-{group}\",\"guestStayIds\":[\"a\"]}}");
+        let outcome = format!("{{\"groupCheckoutId\":\"g-{group}\",\"guestStayId\":\"a\"}}");
+        log += &event(group, "GroupCheckoutInitiated", &format!("{group}T10"), &stays);
+        let kind = if group == 2 { "GuestCheckoutFailed" } else { "GuestCheckoutCompleted" };
+        log += &event(10 + group, kind, &format!("{group}T11"), &outcome);
+    }
+    std::fs::write(folder.path().join("log.ndjson"), log).expect("a file");
+    let run = |invariant: &str, more: &[&str]| {
+        let simulation = format!(
+            "- simulation: history\n  log: log.ndjson\n  invariants: [{{ends: true}}, {invariant}]\n"
+        );
+        std::fs::write(folder.path().join("s.yaml"), simulation).expect("a file");
+        let component = paths::plugin("group-checkout");
+        let arguments =
+            ["sim", text(&component), "--simulations", "s.yaml", "--seeds", "20", "--json"];
+        sagabox(folder.path(), &[&arguments, more].concat())
+    };
+    let _ = run("{at_most_one: [CompleteGroupCheckout, NotifyGroupCheckoutFailure]}", &[]).with(0);
+    let report = run("{exactly_one: CompleteGroupCheckout}", &[]).with(1).json();
+    let failing = &report["simulations"][0]["failing"];
+    // The group whose guest failed, and no other, at its own time.
+    let history = failing["history"].to_string();
+    assert!(
+        history.contains("g-2") && !history.contains("g-1") && !history.contains("g-3"),
+        "{history}"
+    );
+    assert!(history.contains("+24h"), "{history}");
+}

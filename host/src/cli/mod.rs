@@ -4,6 +4,7 @@
 //! 143 after a second signal.
 
 mod admission;
+mod backtest;
 mod backup;
 mod build;
 mod candidate;
@@ -96,6 +97,8 @@ enum Command {
     Test(test::Test),
     /// Simulate failures that seeds determine, and check the invariants of a plugin
     Sim(sim::Sim),
+    /// Run plugins on a log of past events, in its own time, and report what they decide
+    Backtest(backtest::Backtests),
     /// Build, test and load a plugin again after each change of its source
     Dev(dev::Dev),
     /// Repeat the recorded decisions with a new version, and show the differences
@@ -183,6 +186,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Check(check) => check.execute().await,
         Command::Test(test) => test.execute().await,
         Command::Sim(sim) => sim.execute().await,
+        Command::Backtest(backtest) => backtest.execute().await,
         Command::Replay(replay) => replay.execute().await,
         Command::Dev(dev) => dev.execute().await,
         Command::New(new) => new.execute().await,

@@ -85,6 +85,11 @@ pub(crate) fn json_text(json: &str) {
     raw(&printable_json(&indented(json)));
 }
 
+/// Prints JSON on one line, as it is.
+pub(crate) fn json_line(json: &str) {
+    raw(&printable_json(json));
+}
+
 /// The indented text of a JSON value.
 pub(crate) fn json_of(part: &RawValue) -> String {
     printable_json(&indented(part.get())).into_owned()

@@ -356,6 +356,7 @@ fn engine_settings(
         backlog_max: limits.backlog_events.map_or(default.backlog_max, NonZeroU64::get),
         waiting_max: default.waiting_max,
         wait_in_memory_max: default.wait_in_memory_max,
+        date_check_max: default.date_check_max,
         instance_bytes_max: limits.instance_bytes.unwrap_or(default.instance_bytes_max),
         entries_read_max: default.entries_read_max,
         timers_in_memory_max: default.timers_in_memory_max,

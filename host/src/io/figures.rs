@@ -1,4 +1,4 @@
-//! Numbers for people.
+//! Numbers and lengths of time for people.
 
 /// The number with groups of three digits: `12,345,678`.
 pub(crate) fn grouped(number: u64) -> String {
@@ -13,9 +13,41 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// The two largest units of a length of time: `12d 3h`, `4m 5s`, `0s`.
+pub(crate) fn length(millis: u64) -> String {
+    const UNITS: [(u64, &str); 5] =
+        [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+    let first = UNITS.iter().position(|(unit, _)| millis >= *unit);
+    let Some(first) = first else { return "0s".to_owned() };
+    let mut rest = millis;
+    let mut parts = Vec::new();
+    for (unit, name) in &UNITS[first..] {
+        if rest >= *unit {
+            parts.push(format!("{}{name}", grouped(rest / unit)));
+        }
+        rest %= unit;
+    }
+    parts.truncate(2);
+    parts.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_have_two_units_at_most() {
+        for (millis, text) in [
+            (0, "0s"),
+            (5, "5ms"),
+            (61_000, "1m 1s"),
+            (86_400_000, "1d"),
+            (90_061_001, "1d 1h"),
+            (172_800_000_000, "2,000d"),
+        ] {
+            assert_eq!(length(millis), text);
+        }
+    }
 
     #[test]
     fn numbers_are_grouped() {

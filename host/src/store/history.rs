@@ -1,4 +1,4 @@
-//! What a store has on record, as `sagabox replay` reads it: one snapshot, never written.
+//! What a store has on record, as `sagabox replay` and `backtest` read it: one snapshot, never written.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,16 @@ pub struct Record {
     /// The event as JSON; none if it is no longer in the log, or was not asked for.
     pub event: Option<String>,
     pub hops: Hops,
+}
+
+/// An event of the log.
+pub struct LogRow {
+    pub position: u64,
+    pub received_at: Timestamp,
+    /// As JSON.
+    pub event: String,
+    /// None if a sender sent it; see `Hops`.
+    pub hops: u32,
 }
 
 impl History {
@@ -83,6 +93,28 @@ impl History {
         let mut rows = query.fetch(&mut self.connection);
         while let Some(row) = rows.next().await {
             each(record(&row.context("read the decisions")?)?)?;
+        }
+        Ok(())
+    }
+
+    /// Calls `each` for every event of the log, in the order of positions.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or `each` fails.
+    pub async fn log(
+        &mut self,
+        mut each: impl FnMut(LogRow) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let sql = "SELECT position, received_at, event, hops FROM log ORDER BY position";
+        let mut rows = sqlx::query(sql).fetch(&mut self.connection);
+        while let Some(row) = rows.next().await {
+            let row = row.context("read the log")?;
+            each(LogRow {
+                position: number(row.try_get("position")?)?,
+                received_at: Timestamp(number(row.try_get("received_at")?)?),
+                event: row.try_get("event")?,
+                hops: row.try_get("hops")?,
+            })?;
         }
         Ok(())
     }

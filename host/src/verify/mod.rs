@@ -1,7 +1,9 @@
-//! Plugins examined without a host: judged, played, simulated, and compared with what is on
-//! record.
+//! Plugins examined without a host: judged, played, simulated, tried on history, and compared with
+//! what is on record.
 
+pub mod backtest;
 pub mod check;
+pub mod event_log;
 pub mod replay;
 pub mod scenario;
 pub mod simulation;

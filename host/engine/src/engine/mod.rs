@@ -112,6 +112,9 @@ pub struct Settings {
     pub waiting_max: u64,
     /// A key whose next attempt is further away than this leaves memory and waits in the store.
     pub wait_in_memory_max: Duration,
+    /// How long a stage that waits for a date sleeps at most, because the wall clock may be set
+    /// meanwhile. A clock that is never set, as in a backtest, needs no such look.
+    pub date_check_max: Duration,
     /// The highest [`Hops`] of what a decision may make. A decision that would exceed it becomes
     /// a dead letter.
     pub hops_max: u32,
@@ -144,6 +147,7 @@ impl Default for Settings {
             backlog_max: 10_000_000,
             waiting_max: 10_000,
             wait_in_memory_max: Duration::from_secs(1),
+            date_check_max: Duration::from_millis(500),
             hops_max: 100,
         }
     }

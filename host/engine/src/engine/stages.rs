@@ -150,6 +150,7 @@ impl Stages {
             instance_bytes_max: parts.settings.instance_bytes_max,
             waiting_max: parts.settings.waiting_max,
             wait_in_memory_max: parts.settings.wait_in_memory_max,
+            date_check_max: parts.settings.date_check_max,
             entries_read_max: parts.settings.entries_read_max,
             hops_max: parts.settings.hops_max,
             routes: Arc::new(Routes::new(parts.routes.clone())),
@@ -172,6 +173,7 @@ impl Stages {
         let timer_stage = Timers {
             store: Arc::clone(&parts.store),
             clock: Arc::clone(&parts.clock),
+            date_check_max: parts.settings.date_check_max,
             index: Arc::clone(&timers),
             work: work.clone(),
         };

@@ -2,8 +2,10 @@
 //! the runtime.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use crate::Clock;
 use crate::model::Timestamp;
@@ -16,6 +18,23 @@ pub struct Timeline {
     ahead: Arc<AtomicU64>,
     /// The latest time that anybody read.
     latest: Arc<AtomicU64>,
+    idle: Arc<Idle>,
+}
+
+/// Notices when no task can go on before the time does.
+#[derive(Debug, Default)]
+struct Idle {
+    is_asked: AtomicBool,
+    idle: Notify,
+}
+
+impl Idle {
+    /// The thread has nothing to do but to wait for the time.
+    fn park(&self) {
+        if self.is_asked.swap(false, Ordering::Relaxed) {
+            self.idle.notify_one();
+        }
+    }
 }
 
 impl Timeline {
@@ -23,7 +42,7 @@ impl Timeline {
     #[must_use]
     pub fn new(start: Timestamp) -> Self {
         let at = || Arc::new(AtomicU64::new(start.0));
-        Self { ahead: at(), latest: at() }
+        Self { ahead: at(), latest: at(), idle: Arc::default() }
     }
 
     /// The latest time that anybody read.
@@ -46,6 +65,13 @@ impl Timeline {
         self.latest.fetch_add(by_millis.cast_unsigned(), Ordering::Relaxed);
     }
 
+    /// Returns when everything has happened that can happen at this time: all other tasks wait for
+    /// a later time, or for each other. Time stands still meanwhile.
+    pub async fn idle(&self) {
+        self.idle.is_asked.store(true, Ordering::Relaxed);
+        self.idle.idle.notified().await;
+    }
+
     /// Runs one life on one thread. None if `crash` resolved first: then every task ended at its
     /// current await.
     ///
@@ -56,8 +82,10 @@ impl Timeline {
         crash: impl Future<Output = ()>,
         life: impl AsyncFnOnce(Clock) -> Result<T, String>,
     ) -> Result<Option<T>, String> {
+        let idle = Arc::clone(&self.idle);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
+            .on_thread_park(move || idle.park())
             .start_paused(true)
             .build()
             .map_err(|error| error.to_string())?;
@@ -115,6 +143,40 @@ mod tests {
             Ok((back, clock()))
         });
         assert_eq!(set, Ok(Some((Timestamp(450), Timestamp(6_050)))));
+    }
+
+    #[test]
+    fn it_is_idle_when_all_tasks_wait_and_the_time_stands_still() {
+        let timeline = Timeline::new(START);
+        let ended = timeline.live(std::future::pending(), async |clock| {
+            let steps = Arc::new(AtomicU64::new(0));
+            // Each works for a while, with many steps, then sleeps.
+            for _ in 0..3 {
+                let (steps, clock) = (Arc::clone(&steps), Arc::clone(&clock));
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    for _ in 0..1_000 {
+                        tokio::task::yield_now().await;
+                        steps.fetch_add(1, Ordering::Relaxed);
+                    }
+                    assert_eq!(clock(), Timestamp(1_010));
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    steps.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+            let counted = || (clock(), steps.load(Ordering::Relaxed));
+            timeline.idle().await;
+            let first = counted();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            timeline.idle().await;
+            let second = counted();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            timeline.idle().await;
+            Ok([first, second, counted()])
+        });
+        let at = Timestamp;
+        let expected = [(at(1_000), 0), (at(1_010), 3_000), (at(1_011), 3_003)];
+        assert_eq!(ended, Ok(Some(expected)));
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //!
 //! The parts from which another world can be built are public, with the feature `simulation`:
 //! [`Timeline`], [`failing_on_panic`], [`MemoryStore`](crate::seams::store::memory::MemoryStore)
-//! and [`FaultyStore`](crate::seams::store::faulty::FaultyStore). `sagabox sim` is such a world.
+//! and [`FaultyStore`](crate::seams::store::faulty::FaultyStore). `sagabox sim` and `sagabox backtest`
+//! are such worlds.
 
 #[cfg(test)]
 mod asking;

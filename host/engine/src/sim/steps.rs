@@ -325,6 +325,7 @@ fn parts(
             backlog_max: 1_000,
             waiting_max: 10_000,
             wait_in_memory_max: Duration::from_millis(2),
+            date_check_max: Duration::from_millis(500),
             hops_max: 100,
             lookup_timeout: Duration::from_millis(100),
         },

@@ -245,6 +245,7 @@ impl World {
                 waiting_max: 10_000,
                 // Keys leave memory for every retry, or for none.
                 wait_in_memory_max: Duration::from_millis([1_000, 2][(self.seed % 2) as usize]),
+                date_check_max: Duration::from_millis(500),
                 hops_max: 100,
                 // All instances in memory, some, or none.
                 instance_bytes_max: [64 << 20, 3_000, 0][(self.seed % 3) as usize],

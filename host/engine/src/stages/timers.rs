@@ -25,13 +25,13 @@ const FIRE: Page = Page { rows: 512, bytes: 4 << 20 };
 const FIRES_MAX: usize = 4;
 /// Timers, and bytes of their data, that are read at once.
 const PAGE: Page = Page { rows: 2_048, bytes: 8 << 20 };
-/// The wall clock may jump ahead while we sleep: it is looked at this often at least.
-const SLEEP_MAX: Duration = Duration::from_millis(500);
 const READ_RETRY: Duration = Duration::from_millis(200);
 
 pub(crate) struct Timers {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
+    /// The wall clock may jump ahead while we sleep: it is looked at this often at least.
+    pub date_check_max: Duration,
     pub index: Arc<TimerIndex>,
     pub work: mpsc::UnboundedSender<Work>,
 }
@@ -73,7 +73,7 @@ impl Timers {
                 }
                 Next::Wait { due } => due,
             };
-            let sleep = due.map_or(SLEEP_MAX, |due| due.since(now).min(SLEEP_MAX));
+            let sleep = due.map_or(Duration::MAX, |due| due.since(now)).min(self.date_check_max);
             tokio::select! {
                 biased;
                 () = self.index.changed() => {}

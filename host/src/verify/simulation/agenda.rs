@@ -2,16 +2,15 @@
 //! outside of the host, so it outlives its crashes; what is not acknowledged is sent again.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use sagabox_engine::model::{Event, Message, Timestamp};
 
+use super::answers::{Reaction, arrival, event};
 use super::choices::{Choices, Odds};
-use super::draw::fill;
-use super::file::{Coming, Disturbances, Outcome, Simulation, Span, Template};
-use super::history::json_of;
+use super::file::{Coming, Disturbances, Simulation};
 use super::transcript::time_of;
 use crate::decisions::json::{Json, Object};
 
@@ -21,6 +20,8 @@ const SOURCE: &str = "/simulation";
 pub(crate) struct Agenda {
     /// By time, and by the order in which they were noted.
     events: Mutex<BTreeMap<(Timestamp, u64), Event>>,
+    /// How many were noted.
+    noted: AtomicU64,
 }
 
 /// What the outside does with a command that it gets for the first time.
@@ -37,9 +38,18 @@ impl Agenda {
     pub(crate) fn of(simulation: &Simulation, choices: &Choices) -> Result<Self, String> {
         let agenda = Self::default();
         let start = simulation.given.now;
+        for (name, at, event) in simulation.log_events() {
+            // Each can be taken away, so what is left of a failing run is what it takes.
+            if choices.happens(&name, Odds::ALWAYS, at, String::new) {
+                agenda.send(&simulation.disturbances, choices, &name, event, at);
+            }
+        }
+        if simulation.events.is_empty() {
+            return Ok(agenda);
+        }
         for case in 1..=choices.between("cases", &simulation.cases) {
             let name = format!("case {case}");
-            let begins = after(choices, &format!("{name} begins"), simulation.starts, start);
+            let begins = arrival(choices, &format!("{name} begins"), simulation.starts, start);
             let mut values = Object::default();
             values.insert("case".to_owned(), case.into());
             for (draw, how) in &simulation.draws {
@@ -83,15 +93,15 @@ impl Agenda {
         (name, id, begins): (&str, &str, Timestamp),
         known: &dyn Fn(&str) -> Option<Json>,
     ) -> Result<(), String> {
-        let at = after(choices, &format!("{name} waits"), coming.after, begins);
+        let at = arrival(choices, &format!("{name} waits"), coming.after, begins);
         if choices.happens(name, coming.odds, at, String::new) {
-            let event = event(&coming.what, id.to_owned(), known)?;
+            let event = event(&coming.what, SOURCE, id.to_owned(), known)?;
             self.send(disturbances, choices, name, event, at);
         }
         let name = format!("{name} again");
         if choices.happens(&name, coming.again, at, String::new) {
-            let at = after(choices, &format!("{name} waits"), coming.after, begins);
-            let event = event(&coming.what, format!("{id}-again"), known)?;
+            let at = arrival(choices, &format!("{name} waits"), coming.after, begins);
+            let event = event(&coming.what, SOURCE, format!("{id}-again"), known)?;
             self.send(disturbances, choices, &name, event, at);
         }
         Ok(())
@@ -108,46 +118,16 @@ impl Agenda {
         command: &Message,
         now: Timestamp,
     ) -> Result<Taken, String> {
-        let Some(answers) = simulation.answers.get(&command.event.event_type) else {
-            return Ok(Taken::Done);
-        };
-        let id = command.event.id.as_str();
-        let name = format!("answer to {id}");
-        // Which answer comes is drawn once; that it comes at all can be taken away.
-        let mut roll = choices.between(&name, &(0..=Odds::ALWAYS.millionths() - 1));
-        let answer = answers.iter().find(|answer| {
-            let chosen = roll < answer.odds.millionths();
-            roll = roll.saturating_sub(answer.odds.millionths());
-            chosen
-        });
-        let Some(answer) = answer else { return Ok(Taken::Done) };
-        let (what, span, again) = match &answer.outcome {
-            Outcome::Refused(reason) => {
-                let told = || format!("{} is refused: {reason}", command.event.event_type);
-                let refused = choices.happens(&name, Odds::ALWAYS, now, told);
-                return Ok(if refused { Taken::Refused(reason.clone()) } else { Taken::Done });
-            }
-            Outcome::Event { what, after, again } => (what, *after, *again),
-        };
-        let data = json_of(&command.event.data);
-        let known = |name: &str| match name {
-            "id" => Some(id.into()),
-            "key" => Some(command.key.as_str().into()),
-            "subject" => command.event.subject.as_deref().map(Json::from),
-            pointer => data.pointer(pointer).cloned(),
-        };
-        let disturbances = &simulation.disturbances;
-        let times =
-            [(name.clone(), Odds::ALWAYS, "answer"), (format!("{name} again"), again, "again")];
-        for (name, odds, suffix) in times {
-            let at = after(choices, &format!("{name} waits"), span, now);
-            if choices.happens(&name, odds, at, String::new) {
-                let answer = event(what, format!("{id}-{suffix}"), &known)
-                    .map_err(|why| format!("answers.{}: {why}", command.event.event_type))?;
-                self.send(disturbances, choices, &name, answer, at);
+        match simulation.answers.react(choices, SOURCE, command, now)? {
+            Reaction::Nothing => Ok(Taken::Done),
+            Reaction::Refused(reason) => Ok(Taken::Refused(reason)),
+            Reaction::Events(events) => {
+                for (name, at, answer) in events {
+                    self.send(&simulation.disturbances, choices, &name, answer, at);
+                }
+                Ok(Taken::Done)
             }
         }
-        Ok(Taken::Done)
     }
 
     /// Puts an event on its way, on which it may be delayed and come twice.
@@ -181,9 +161,8 @@ impl Agenda {
     }
 
     fn note(&self, at: Timestamp, event: Event) {
-        let mut events = self.lock();
-        let number = events.keys().map(|(_, number)| number + 1).max().unwrap_or(0);
-        events.insert((at, number), event);
+        let number = self.noted.fetch_add(1, Ordering::Relaxed);
+        self.lock().insert((at, number), event);
     }
 
     /// When the next event comes.
@@ -207,50 +186,4 @@ impl Agenda {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(Timestamp, u64), Event>> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Some time in a span; the earliest in the plainest run. The ends are drawn more often
-/// than what lies between: that is where mistakes are.
-fn after(choices: &Choices, name: &str, span: Span, from: Timestamp) -> Timestamp {
-    let wide = u64::try_from((span.to - span.from).as_millis()).unwrap_or(u64::MAX);
-    let begins = from.after(span.from);
-    if wide == 0 {
-        return begins;
-    }
-    // Of eight, one is the beginning and one the end.
-    let step = choices.pick(name, 8, begins, |_| String::new());
-    let wait = match step {
-        0 => 0,
-        7 => wide,
-        _ => choices.between(&format!("{name} for"), &(0..=wide)),
-    };
-    begins.after(Duration::from_millis(wait))
-}
-
-fn event(
-    what: &Template,
-    id: String,
-    known: &dyn Fn(&str) -> Option<Json>,
-) -> Result<Event, String> {
-    let text = |text: &str| match fill(&text.into(), known)? {
-        Json::String(text) => Ok::<_, String>(text),
-        other => Ok(other.to_string()),
-    };
-    let extensions = what.extensions.iter().map(|(name, value)| Ok((name.clone(), text(value)?)));
-    let event = Event {
-        id,
-        source: SOURCE.to_owned(),
-        event_type: what.event_type.clone(),
-        subject: what.subject.as_deref().map(text).transpose()?,
-        time: None,
-        datacontenttype: None,
-        dataschema: None,
-        extensions: extensions.collect::<Result<_, String>>()?,
-        data: match fill(&what.data, known)? {
-            Json::Null => Bytes::new(),
-            data => Bytes::from(data.to_string()),
-        },
-    };
-    event.validate().map_err(|error| format!("{}: {error}", what.event_type))?;
-    Ok(event)
 }

@@ -5,18 +5,21 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sagabox_engine::model::Timestamp;
+use sagabox_engine::model::{Event, Timestamp};
 use serde::Deserialize;
 
+use super::answers::{Answers, Lookups, Template, WrittenAnswer};
 use super::choices::Odds;
-use super::draw::{Draw, places};
+use super::draw::Draw;
 use super::invariant::Invariant;
 use crate::decisions::json::{Json, Object, from_yaml};
 use crate::io::durations::{duration, instant};
 use crate::io::files;
+use crate::verify::event_log::{Arrival, EventLog, Happening, Order};
 
 /// The folder in a plugin's source.
 pub const IN_SOURCE: &str = "simulations";
@@ -31,6 +34,8 @@ pub fn beside(component: &Path) -> PathBuf {
 const NOW: Timestamp = Timestamp(1_767_225_600_000);
 /// Longer than most processes wait for anything.
 const LASTS: Duration = Duration::from_hours(30 * 24);
+/// Events that a run takes from a log. Each of a thousand runs repeats all of them.
+const LOG_EVENTS_MAX: usize = 5_000;
 /// What places may name besides draws.
 const ALWAYS_KNOWN: [&str; 1] = ["case"];
 
@@ -43,8 +48,10 @@ pub struct Simulation {
     pub starts: Span,
     pub draws: Vec<(String, Draw)>,
     pub events: Vec<Coming>,
+    /// Events of a log, which arrive once each: the first at `given.now`.
+    pub log: Arc<[Arrival]>,
     /// What the outside does with each command.
-    pub answers: BTreeMap<String, Vec<Answer>>,
+    pub answers: Answers,
     pub disturbances: Disturbances,
     pub lasts: Duration,
     /// Dead letters of events are no mistake.
@@ -58,8 +65,7 @@ pub struct Simulation {
 pub struct Given {
     pub configuration: Object,
     pub now: Timestamp,
-    /// Lookup to key to answer; `*` is any other key.
-    pub lookups: BTreeMap<String, BTreeMap<String, Json>>,
+    pub lookups: Lookups,
 }
 
 /// A time from the first to the last.
@@ -80,29 +86,6 @@ pub struct Coming {
     pub again: Odds,
     /// Once for each element of this draw.
     pub each: Option<String>,
-}
-
-/// One of the things that can come of a command.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    pub odds: Odds,
-    pub outcome: Outcome,
-}
-
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// An event, after some time, and perhaps once more.
-    Event { what: Template, after: Span, again: Odds },
-    /// It cannot be delivered, for this reason.
-    Refused(String),
-}
-
-#[derive(Clone, Debug)]
-pub struct Template {
-    pub event_type: String,
-    pub subject: Option<String>,
-    pub extensions: BTreeMap<String, String>,
-    pub data: Json,
 }
 
 /// How often what goes wrong.
@@ -132,15 +115,17 @@ pub struct Disturbances {
 pub fn read(path: &Path) -> anyhow::Result<Vec<Simulation>> {
     let text = files::text(path, files::TEXT_BYTES_MAX)
         .with_context(|| format!("read the simulations {}", path.display()))?;
-    parse(&text).with_context(|| format!("the simulation file {} is invalid", path.display()))
+    let folder = path.parent().unwrap_or(Path::new(""));
+    parse(&text, folder)
+        .with_context(|| format!("the simulation file {} is invalid", path.display()))
 }
 
-fn parse(text: &str) -> anyhow::Result<Vec<Simulation>> {
+fn parse(text: &str, folder: &Path) -> anyhow::Result<Vec<Simulation>> {
     let written: Vec<Written> = from_yaml(text)?;
     anyhow::ensure!(!written.is_empty(), "it contains no simulation");
     let all = written.into_iter().map(|written| {
         let name = written.simulation.clone();
-        resolve(written).map_err(|why| anyhow::anyhow!("simulation `{name}`: {why}"))
+        resolve(written, folder).map_err(|why| anyhow::anyhow!("simulation `{name}`: {why}"))
     });
     all.collect()
 }
@@ -158,7 +143,10 @@ struct Written {
     starts: Option<String>,
     #[serde(default)]
     draws: Object,
+    #[serde(default)]
     events: Vec<WrittenComing>,
+    /// A file of events, relative to this one.
+    log: Option<PathBuf>,
     #[serde(default)]
     answers: BTreeMap<String, Vec<WrittenAnswer>>,
     #[serde(default)]
@@ -198,22 +186,6 @@ struct WrittenComing {
     each: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenAnswer {
-    #[serde(rename = "type")]
-    event_type: Option<String>,
-    subject: Option<String>,
-    #[serde(default)]
-    extensions: BTreeMap<String, String>,
-    #[serde(default)]
-    data: Json,
-    after: Option<String>,
-    odds: Option<Json>,
-    again: Option<Json>,
-    refused: Option<String>,
-}
-
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenDisturbances {
@@ -230,22 +202,20 @@ struct WrittenDisturbances {
 
 // ---- what it means ------------------------------------------------------------------
 
-fn resolve(written: Written) -> Result<Simulation, String> {
+fn resolve(written: Written, folder: &Path) -> Result<Simulation, String> {
     let about = |what: &'static str| move |why: String| format!("{what}: {why}");
     let draws = draws(&written.draws)?;
     let names: Vec<&str> = draws.iter().map(|(name, _)| name.as_str()).collect();
-    if written.events.is_empty() {
+    let log = log(written.log.as_deref(), folder).map_err(about("log"))?;
+    if written.events.is_empty() && log.is_empty() {
         return Err("events: no event ever arrives".to_owned());
     }
+    let begins = log.first().map_or(NOW, |first| first.at);
     let mut events = Vec::new();
     for (index, coming) in written.events.into_iter().enumerate() {
         events.push(self::coming(coming, &names).map_err(|why| format!("events[{index}]: {why}"))?);
     }
-    let mut answers = BTreeMap::new();
-    for (command, written) in written.answers {
-        let resolved = self::answers(written).map_err(|why| format!("answers.{command}: {why}"))?;
-        answers.insert(command, resolved);
-    }
+    let answers = Answers::parse(written.answers)?;
     let mut invariants = Vec::new();
     for (index, value) in written.invariants.iter().enumerate() {
         let parsed = Invariant::parse(value);
@@ -259,7 +229,7 @@ fn resolve(written: Written) -> Result<Simulation, String> {
                 .given
                 .now
                 .as_deref()
-                .map_or(Ok(NOW), instant)
+                .map_or(Ok(begins), instant)
                 .map_err(about("given.now"))?,
             lookups: written.given.lookups,
         },
@@ -267,6 +237,7 @@ fn resolve(written: Written) -> Result<Simulation, String> {
         starts: span(written.starts.as_deref()).map_err(about("starts"))?,
         draws,
         events,
+        log,
         answers,
         disturbances: disturbances(&written.disturbances).map_err(about("disturbances"))?,
         lasts: written.lasts.as_deref().map_or(Ok(LASTS), duration).map_err(about("lasts"))?,
@@ -274,6 +245,42 @@ fn resolve(written: Written) -> Result<Simulation, String> {
         may_go_on: written.may_go_on,
         invariants,
     })
+}
+
+/// The events of a log, in the order in which they arrive.
+fn log(file: Option<&Path>, folder: &Path) -> Result<Arc<[Arrival]>, String> {
+    let Some(file) = file else { return Ok(Arc::default()) };
+    let read = EventLog::read(&[folder.join(file)], Order::Time);
+    let arrivals = read.map_err(|error| format!("{error:#}"))?.arrivals;
+    match arrivals.len() <= LOG_EVENTS_MAX {
+        true => Ok(arrivals.into()),
+        false => Err(format!(
+            "{} has {} events, and each run repeats all of them; at most {LOG_EVENTS_MAX} are \
+             accepted, so choose a part of it",
+            file.display(),
+            arrivals.len()
+        )),
+    }
+}
+
+impl Simulation {
+    /// The events of the log: the names of the choices that they arrive, when, and what.
+    pub(super) fn log_events(&self) -> impl Iterator<Item = (String, Timestamp, Event)> {
+        let first = self.log.first().map_or(0, |first| first.at.0);
+        self.log.iter().filter_map(move |arrival| {
+            let Happening::Event(event) = &arrival.what else { return None };
+            let name = format!("log {} {}", event.source, event.id);
+            let after = Duration::from_millis(arrival.at.0 - first);
+            Some((name, self.given.now.after(after), Event::clone(event)))
+        })
+    }
+
+    /// When a run is over, whatever would still come.
+    pub(super) fn ends_at(&self) -> Timestamp {
+        let first = self.log.first().map_or(0, |first| first.at.0);
+        let last = self.log.last().map_or(0, |last| last.at.0);
+        self.given.now.after(Duration::from_millis(last - first)).after(self.lasts)
+    }
 }
 
 fn draws(written: &Object) -> Result<Vec<(String, Draw)>, String> {
@@ -323,58 +330,6 @@ fn coming(written: WrittenComing, names: &[&str]) -> Result<Coming, String> {
     })
 }
 
-fn answers(written: Vec<WrittenAnswer>) -> Result<Vec<Answer>, String> {
-    let mut left = Odds::ALWAYS.millionths();
-    let mut answers = Vec::new();
-    let silent = written.iter().filter(|answer| answer.odds.is_none()).count() as u64;
-    let mut said = 0;
-    for answer in &written {
-        said += odds("odds", answer.odds.as_ref(), Odds::NEVER)?.millionths();
-    }
-    if said > left {
-        return Err("odds: together they are more than 100".to_owned());
-    }
-    left -= said;
-    for (index, answer) in written.into_iter().enumerate() {
-        // Those that say nothing share what the others leave.
-        let share = Odds::of_millionths(left / silent.max(1));
-        let odds = odds("odds", answer.odds.as_ref(), share)?;
-        let outcome = outcome(answer).map_err(|why| format!("[{index}]: {why}"))?;
-        answers.push(Answer { odds, outcome });
-    }
-    Ok(answers)
-}
-
-fn outcome(answer: WrittenAnswer) -> Result<Outcome, String> {
-    match (answer.event_type, answer.refused) {
-        (Some(event_type), None) => {
-            let (subject, extensions) = (answer.subject, answer.extensions);
-            let what = Template { event_type, subject, extensions, data: answer.data };
-            for place in what.places() {
-                if !place.starts_with('/') && !["id", "key", "subject"].contains(&place.as_str()) {
-                    return Err(format!(
-                        "`${place}` is not known of a command; `$/pointer` is a part of its data, \
-                         and there are $id, $key and $subject"
-                    ));
-                }
-            }
-            let after = span(answer.after.as_deref()).map_err(|why| format!("after: {why}"))?;
-            let again = odds("again", answer.again.as_ref(), Odds::NEVER)?;
-            Ok(Outcome::Event { what, after, again })
-        }
-        (None, Some(reason)) => Ok(Outcome::Refused(reason)),
-        _ => Err("needs exactly one of `type` and `refused`".to_owned()),
-    }
-}
-
-impl Template {
-    fn places(&self) -> Vec<String> {
-        let texts = self.subject.iter().chain(self.extensions.values());
-        let texts = texts.flat_map(|text| places(&Json::from(text.as_str())));
-        texts.chain(places(&self.data)).collect()
-    }
-}
-
 fn disturbances(written: &WrittenDisturbances) -> Result<Disturbances, String> {
     let or = |name: &str, value: &Option<Json>, percent: f64| {
         odds(name, value.as_ref(), Odds::percent(percent).unwrap_or(Odds::NEVER))
@@ -393,7 +348,7 @@ fn disturbances(written: &WrittenDisturbances) -> Result<Disturbances, String> {
 }
 
 /// `5`, `0.5` or `5%`.
-fn odds(name: &str, value: Option<&Json>, otherwise: Odds) -> Result<Odds, String> {
+pub(super) fn odds(name: &str, value: Option<&Json>, otherwise: Odds) -> Result<Odds, String> {
     let Some(value) = value else { return Ok(otherwise) };
     let percent = match value {
         Json::String(text) => text.trim_end_matches('%').trim_end().parse().ok(),
@@ -420,7 +375,7 @@ fn counts(value: &Json) -> Result<RangeInclusive<u64>, String> {
 }
 
 /// `10m` or `0s..2h`; at once, if nothing is said.
-fn span(text: Option<&str>) -> Result<Span, String> {
+pub(super) fn span(text: Option<&str>) -> Result<Span, String> {
     let Some(text) = text else { return Ok(Span { from: Duration::ZERO, to: Duration::ZERO }) };
     let (from, to) = text.split_once("..").unwrap_or((text, text));
     let span = Span { from: duration(from.trim())?, to: duration(to.trim())? };
@@ -438,13 +393,13 @@ mod tests {
 
     #[track_caller]
     fn refused(rest: &str, expected: &str) {
-        let error = parse(&format!("- simulation: s\n{rest}")).unwrap_err();
+        let error = parse(&format!("- simulation: s\n{rest}"), Path::new("")).unwrap_err();
         let error = format!("{error:#}");
         assert!(error.contains(expected), "`{expected}` is not in `{error}`");
     }
 
     fn one(rest: &str) -> Simulation {
-        parse(&format!("- simulation: s\n{rest}")).unwrap().remove(0)
+        parse(&format!("- simulation: s\n{rest}"), Path::new("")).unwrap().remove(0)
     }
 
     #[test]
@@ -478,7 +433,8 @@ mod tests {
         let simulation = one(&format!(
             "{EVENTS}  answers: {{C: [{{type: A, odds: 60}}, {{type: B}}, {{refused: closed, odds: 10}}]}}\n"
         ));
-        let odds: Vec<_> = simulation.answers["C"].iter().map(|answer| Some(answer.odds)).collect();
+        let (_, answers) = simulation.answers.iter().next().unwrap();
+        let odds: Vec<_> = answers.iter().map(|answer| Some(answer.odds)).collect();
         assert_eq!(odds, [60.0, 30.0, 10.0].map(Odds::percent));
     }
 

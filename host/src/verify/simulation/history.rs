@@ -14,7 +14,7 @@ use crate::decisions::json::Json;
 use crate::decisions::recorded::{Answered, Summary};
 
 /// Who decides: an instance, or a key of a plugin without instances.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Who {
     pub plugin: PluginName,
     pub key: Key,
@@ -68,14 +68,7 @@ pub struct History {
 impl History {
     #[must_use]
     pub fn of(tables: &Tables) -> Self {
-        let sent: BTreeMap<&str, &Arc<Event>> = (tables.messages.values())
-            .map(|message| (message.event.id.as_str(), &message.event))
-            .chain(tables.log.values().map(|entry| (entry.event.id.as_str(), &entry.event)))
-            .collect();
-        let mut deeds: Vec<Deed> =
-            chains(tables).into_iter().filter_map(|record| deed(record, tables, &sent)).collect();
-        // A stable sort: what an instance decided stays in its order.
-        deeds.sort_by_key(|deed| deed.at);
+        let deeds = deeds(tables);
         let used: BTreeSet<Position> = tables.decisions.keys().map(|row| row.0).collect();
         let unused = tables.log.values().filter(|entry| !used.contains(&entry.position));
         let failed = tables.dead_letters.values();
@@ -101,6 +94,20 @@ impl History {
             deeds,
         }
     }
+}
+
+/// What took effect, in the order of their times; those of one instance in the order in which they
+/// were made.
+pub(crate) fn deeds(tables: &Tables) -> Vec<Deed> {
+    let sent: BTreeMap<&str, &Arc<Event>> = (tables.messages.values())
+        .map(|message| (message.event.id.as_str(), &message.event))
+        .chain(tables.log.values().map(|entry| (entry.event.id.as_str(), &entry.event)))
+        .collect();
+    let mut deeds: Vec<Deed> =
+        chains(tables).into_iter().filter_map(|record| deed(record, tables, &sent)).collect();
+    // A stable sort: what an instance decided stays in its order.
+    deeds.sort_by_key(|deed| deed.at);
+    deeds
 }
 
 /// All decisions; those of an instance as its chain has them.

@@ -6,6 +6,7 @@
 //! (`sagabox_engine::sim`). Knows no HTTP, no SQL and no clock.
 
 mod agenda;
+mod answers;
 mod as_scenario;
 mod choices;
 mod draw;
@@ -20,8 +21,12 @@ mod transcript;
 mod trial;
 mod world;
 
+pub(crate) use answers::{Answers, Lookups, Reaction, WrittenAnswer, look_up};
 pub use as_scenario::as_scenario;
+pub(crate) use choices::{Choices, Odds};
 pub use file::{IN_SOURCE, Simulation, beside, read};
 pub use fit::fit;
+pub(crate) use fit::{fit_answers, fit_lookups};
+pub(crate) use history::{Deed, Who, deeds};
 pub use transcript::tell;
 pub use trial::{Failing, SimulationReport, Trial};

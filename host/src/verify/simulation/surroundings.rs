@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use sagabox_engine::model::{AnswerValue, Failure, JSON, Manifest, Message, PluginName, State};
+use sagabox_engine::model::{AnswerValue, Failure, Manifest, Message, PluginName, State};
 use sagabox_engine::seams::handler::{Call, Handler, Reply};
 use sagabox_engine::seams::lookup::{Lookup, Unanswered};
 use sagabox_engine::seams::store::faulty::{CommitFault, Faults};
 use sagabox_engine::seams::transport::{DeliveryError, Transport};
 
 use super::agenda::Taken;
+use super::answers::look_up;
 use super::history::name_of;
 use super::world::{World, count};
-use crate::decisions::json::Json;
 
 /// What fails in passing fails so often at most.
 const FAILURES_MAX: u32 = 3;
@@ -150,17 +150,7 @@ impl Lookup for Known {
         if fails && world.fails_first(&asked) {
             return Err(Failure::Transient("it failed in passing".to_owned()).into());
         }
-        let Some(table) = world.simulation.given.lookups.get(name) else {
-            let why = format!("the simulation has no answers for the lookup `{name}`");
-            return Err(Unanswered::NotGranted(why));
-        };
-        match table.get(key).or_else(|| table.get("*")) {
-            None | Some(Json::Null) => Ok(AnswerValue::Missing),
-            Some(value) => Ok(AnswerValue::Found {
-                content_type: JSON.to_owned(),
-                data: Bytes::from(value.to_string()),
-            }),
-        }
+        look_up(&world.simulation.given.lookups, name, key)
     }
 }
 

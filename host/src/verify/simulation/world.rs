@@ -248,7 +248,7 @@ async fn drive(
             break engine;
         }
     };
-    let horizon = world.simulation.given.now.after(world.simulation.lasts);
+    let horizon = world.simulation.ends_at();
     let (mut pause, mut still) = (Duration::from_millis(1), Duration::ZERO);
     let mut before = (0, 0);
     let rest = loop {

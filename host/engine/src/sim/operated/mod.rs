@@ -144,6 +144,7 @@ impl World {
                 entries_read_max: [512, 3, 1][(seed / 3 % 3) as usize],
                 waiting_max: 1 + seed % 5,
                 wait_in_memory_max: Duration::from_millis([1_000, 3][(seed / 2 % 2) as usize]),
+                date_check_max: Duration::from_millis(500),
                 timers_in_memory_max: [65_536, 3, 1][(seed / 9 % 3) as usize],
                 hops_max: 100,
             },

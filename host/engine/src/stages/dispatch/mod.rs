@@ -95,9 +95,6 @@ const DECIDED_BYTES_MAX: usize = 64 << 20;
 const DECISION_BYTES: usize = 64 << 10;
 /// When nothing waits for a time.
 const SLEEP_MAX: Duration = Duration::from_secs(3_600);
-/// The wall clock may be set while we sleep: it is looked at this often when something waits
-/// for a date.
-const DATE_SLEEP_MAX: Duration = Duration::from_millis(500);
 /// How long a cursor that moved over events of no interest may wait for company in a commit.
 const CURSOR_DELAY: Duration = Duration::from_millis(100);
 
@@ -112,6 +109,7 @@ pub(crate) struct DispatchContext {
     pub instance_bytes_max: usize,
     pub waiting_max: u64,
     pub wait_in_memory_max: Duration,
+    pub date_check_max: Duration,
     pub entries_read_max: usize,
     pub hops_max: u32,
     pub routes: Arc<Routes>,
@@ -499,7 +497,7 @@ impl Dispatcher {
         let date = (self.context.clock)();
         // What is due already waits for something else.
         let holds = self.holds.next_deadline().filter(|until| *until > date);
-        let holds = holds.map(|until| until.since(date).min(DATE_SLEEP_MAX));
+        let holds = holds.map(|until| until.since(date).min(self.context.date_check_max));
         let cursor = waited_since.map(|since| CURSOR_DELAY.saturating_sub(since.elapsed()));
         let wakes = [lanes, holds, cursor].into_iter().flatten();
         let sleep = wakes.min().unwrap_or(SLEEP_MAX).min(SLEEP_MAX);

@@ -1,0 +1,406 @@
+//! A log of events, as backtests and simulations repeat it: what happened, and when it arrives.
+//!
+//! A log is a file with one CloudEvent on each line, or the store of a host. Every line is an
+//! event, blank, or a fault that ends the reading with its number: nothing is dropped silently.
+//! What has the source and id of an earlier event is kept, because the host decides what it is;
+//! it is named.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use sagabox_engine::model::{Event, Key, Origin, PluginName, Timestamp, reserved};
+use sagabox_engine::pure::identity;
+use serde::Deserialize;
+
+use crate::io::cloudevents::check_reserved;
+use crate::io::durations::instant;
+use crate::io::files::BYTE_ORDER_MARK;
+use crate::store::history::History;
+
+/// Faults of a log beyond these are only counted: mostly one mistake makes all of them.
+const FAULTS_SHOWN_MAX: usize = 20;
+
+/// Which event arrives first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Each arrives at its own `time`; those of one time in the order of their lines.
+    #[default]
+    Time,
+    /// Each arrives after the line before it: at its own `time`, or together with that line if its
+    /// `time` is earlier or missing.
+    File,
+}
+
+/// By which clock the events of a store arrive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Times {
+    /// By their own `time`; without one, when the host accepted them.
+    #[default]
+    Event,
+    /// When the host accepted them.
+    Accepted,
+}
+
+/// What happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    Event(Arc<Event>),
+    /// An operator cancels an instance, or ends it.
+    Operator {
+        ends: bool,
+        plugin: PluginName,
+        key: Key,
+        by: String,
+        reason: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    pub at: Timestamp,
+    pub what: Happening,
+}
+
+/// An event with the source and id of an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Duplicate {
+    /// Where it and the earlier one stand, such as `log.ndjson:12`.
+    pub place: String,
+    pub earlier: String,
+    /// It has other content.
+    pub differs: bool,
+}
+
+/// A log, in the order in which its events arrive.
+#[derive(Clone, Debug, Default)]
+pub struct EventLog {
+    pub arrivals: Vec<Arrival>,
+    pub duplicates: Vec<Duplicate>,
+    /// Events whose `time` is before that of an earlier line.
+    pub out_of_order: usize,
+    /// Events of a store that the host made, and that it makes again.
+    pub made_by_host: usize,
+}
+
+/// A log that cannot be used: what is wrong, a line each.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Faulty(Vec<String>);
+
+impl EventLog {
+    /// Reads files as one log; `-` is standard input.
+    ///
+    /// # Errors
+    /// [`Faulty`] if lines are no events or have no usable time; else why a file cannot be read.
+    pub fn read(files: &[PathBuf], order: Order) -> anyhow::Result<Self> {
+        let mut reading = Reading { order, ..Reading::default() };
+        for file in files {
+            if file == Path::new("-") {
+                reading.read(std::io::stdin().lock(), "standard input")?;
+            } else {
+                let opened =
+                    File::open(file).with_context(|| format!("open {}", file.display()))?;
+                let buffered = BufReader::with_capacity(1 << 20, opened);
+                reading.read(buffered, &file.display().to_string())?;
+            }
+        }
+        reading.end()
+    }
+
+    /// Reads the log of a store. What the host made for `plugins` is left out: they make it again.
+    /// What operators asked of their instances happens again.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn of_store(
+        url: &str,
+        plugins: &BTreeSet<PluginName>,
+        times: Times,
+        order: Order,
+    ) -> anyhow::Result<Self> {
+        let mut reading = Reading { order, ..Reading::default() };
+        let sources: BTreeSet<String> = plugins.iter().map(identity::source).collect();
+        let each = |row: crate::store::history::LogRow| {
+            let event = Event::read(row.event.as_bytes());
+            let event = event.with_context(|| format!("read position {}", row.position))?;
+            let is_hosts = row.hops > 0 || event.extension(reserved::EXTENSION_PLUGIN).is_some();
+            let is_reserved = event.event_type.starts_with(reserved::PREFIX);
+            if let Some(operator) = operator(&event).filter(|_| is_hosts) {
+                match plugins.contains(&PluginName::from(operator.0)) {
+                    true => reading.operated(row.received_at, &operator, &event),
+                    false => reading.made_by_host += 1,
+                }
+            } else if is_hosts && (is_reserved || sources.contains(&event.source)) {
+                reading.made_by_host += 1;
+            } else {
+                let own = event.time.as_deref().filter(|_| times == Times::Event);
+                let at = own.and_then(|time| instant(time).ok()).unwrap_or(row.received_at);
+                reading.add(event, Some(at), format!("position {}", row.position));
+            }
+            Ok(())
+        };
+        History::open(url).await?.log(each).await?;
+        reading.end()
+    }
+
+    /// When the last event arrives.
+    #[must_use]
+    pub fn ends_at(&self) -> Timestamp {
+        self.arrivals.last().map_or(Timestamp::default(), |last| last.at)
+    }
+
+    /// When the first event arrives.
+    #[must_use]
+    pub fn begins_at(&self) -> Timestamp {
+        self.arrivals.first().map_or(Timestamp::default(), |first| first.at)
+    }
+}
+
+/// What an operator asked of an instance: its plugin, its key, and whether to end it.
+fn operator(event: &Event) -> Option<(&str, &str, bool)> {
+    let ends = match event.event_type.as_str() {
+        reserved::INSTANCE_CANCELLED => false,
+        reserved::INSTANCE_ENDED => true,
+        _ => return None,
+    };
+    let plugin = event.extension(reserved::EXTENSION_PLUGIN)?;
+    Some((plugin, event.extension(reserved::EXTENSION_INSTANCE)?, ends))
+}
+
+/// What an operator gave as reasons.
+#[derive(Default, Deserialize)]
+struct Asked {
+    #[serde(default)]
+    by: String,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Default)]
+struct Reading {
+    order: Order,
+    log: Vec<Arrival>,
+    /// The latest time so far.
+    latest: Option<Timestamp>,
+    /// Where each identity came first: its place in `log`, and in the file.
+    seen: HashMap<u128, (usize, String)>,
+    duplicates: Vec<Duplicate>,
+    out_of_order: usize,
+    made_by_host: usize,
+    faults: Vec<String>,
+    faults_more: usize,
+}
+
+impl Reading {
+    fn read(&mut self, mut input: impl BufRead, file: &str) -> anyhow::Result<()> {
+        let mut line = Vec::new();
+        for number in 1_u64.. {
+            line.clear();
+            let count = input.read_until(b'\n', &mut line);
+            if count.with_context(|| format!("read {file}"))? == 0 {
+                break;
+            }
+            let text = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| number == 1);
+            let text = text.unwrap_or(&line).trim_ascii();
+            if text.is_empty() {
+                continue;
+            }
+            let place = format!("{file}:{number}");
+            let read = Event::from_json(text).and_then(|event| {
+                check_reserved(&event)?;
+                Ok(event)
+            });
+            let event = match read {
+                Ok(event) => event,
+                Err(error) => {
+                    self.fault(&place, &error.to_string());
+                    continue;
+                }
+            };
+            match event.time.as_deref().map(instant).transpose() {
+                Ok(at) => self.add(event, at, place),
+                Err(why) => self.fault(&place, &format!("attribute `time`: {why}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, event: Event, at: Option<Timestamp>, place: String) {
+        let at = match (at, self.order, self.latest) {
+            (Some(at), Order::Time, _) | (Some(at), Order::File, None) => at,
+            (at, Order::File, Some(latest)) => {
+                self.out_of_order += usize::from(at.is_some_and(|at| at < latest));
+                at.unwrap_or(latest).max(latest)
+            }
+            (None, Order::Time, _) => {
+                let why = "attribute `time`: is missing; add it, or use --order file, by which the \
+                           event arrives together with the line before it";
+                return self.fault(&place, why);
+            }
+            (None, Order::File, None) => {
+                let why = "attribute `time`: the first event of a log needs one";
+                return self.fault(&place, why);
+            }
+        };
+        if self.order == Order::Time {
+            self.out_of_order += usize::from(self.latest.is_some_and(|latest| at < latest));
+        }
+        self.latest = Some(self.latest.map_or(at, |latest| latest.max(at)));
+        self.note_duplicate(&event, place);
+        self.log.push(Arrival { at, what: Happening::Event(Arc::new(event)) });
+    }
+
+    fn note_duplicate(&mut self, event: &Event, place: String) {
+        let identity = identity::event_identity(Origin::Outside, event);
+        let Some((first, earlier)) = self.seen.get(&identity) else {
+            self.seen.insert(identity, (self.log.len(), place));
+            return;
+        };
+        let differs = match &self.log[*first].what {
+            Happening::Event(first) => **first != *event,
+            Happening::Operator { .. } => false,
+        };
+        self.duplicates.push(Duplicate { place, earlier: earlier.clone(), differs });
+    }
+
+    fn operated(&mut self, at: Timestamp, (plugin, key, ends): &(&str, &str, bool), event: &Event) {
+        let Asked { by, reason } = serde_json::from_slice(&event.data).unwrap_or_default();
+        let (plugin, key) = (PluginName::from(*plugin), Key::from(*key));
+        let what = Happening::Operator { ends: *ends, plugin, key, by, reason };
+        let at = match self.order {
+            Order::Time => at,
+            Order::File => self.latest.map_or(at, |latest| latest.max(at)),
+        };
+        self.log.push(Arrival { at, what });
+    }
+
+    fn fault(&mut self, place: &str, why: &str) {
+        match self.faults.len() < FAULTS_SHOWN_MAX {
+            true => self.faults.push(format!("{place}: {why}")),
+            false => self.faults_more += 1,
+        }
+    }
+
+    fn end(mut self) -> anyhow::Result<EventLog> {
+        if self.faults_more > 0 {
+            self.faults.push(format!("… and {} more lines", self.faults_more));
+        }
+        if self.faults.is_empty() && self.log.is_empty() {
+            self.faults.push("the log has no event".to_owned());
+        }
+        if !self.faults.is_empty() {
+            return Err(Faulty(self.faults).into());
+        }
+        if self.order == Order::Time {
+            // A stable sort: what came at one time stays in its order.
+            self.log.sort_by_key(|arrival| arrival.at);
+        }
+        Ok(EventLog {
+            arrivals: self.log,
+            duplicates: self.duplicates,
+            out_of_order: self.out_of_order,
+            made_by_host: self.made_by_host,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(id: &str, time: Option<&str>) -> String {
+        let time = time.map_or_else(String::new, |time| format!(r#","time":"{time}""#));
+        format!(r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"t"{time}}}"#)
+    }
+
+    fn read(text: &str, order: Order) -> anyhow::Result<EventLog> {
+        let mut reading = Reading { order, ..Reading::default() };
+        reading.read(text.as_bytes(), "log")?;
+        reading.end()
+    }
+
+    /// The ids, and the seconds at which they arrive.
+    #[track_caller]
+    fn check(lines: &[(&str, Option<&str>)], order: Order, expected: &[(&str, u64)]) -> EventLog {
+        let text: Vec<String> = lines.iter().map(|(id, time)| line(id, *time)).collect();
+        let log = read(&text.join("\n"), order).unwrap();
+        let arrivals = log.arrivals.iter().map(|arrival| match &arrival.what {
+            Happening::Event(event) => (event.id.as_str(), arrival.at.0 / 1_000),
+            Happening::Operator { .. } => panic!("{arrival:?}"),
+        });
+        assert_eq!(arrivals.collect::<Vec<_>>(), expected);
+        log
+    }
+
+    const ONE: Option<&str> = Some("1970-01-01T00:00:01Z");
+    const TWO: Option<&str> = Some("1970-01-01T00:00:02Z");
+    const THREE: Option<&str> = Some("1970-01-01T00:00:03Z");
+
+    #[test]
+    fn events_arrive_in_the_order_of_their_times() {
+        let lines = [("c", THREE), ("a", ONE), ("b", TWO), ("b2", TWO)];
+        let expected = [("a", 1), ("b", 2), ("b2", 2), ("c", 3)];
+        let log = check(&lines, Order::Time, &expected);
+        assert_eq!((log.out_of_order, log.begins_at().0, log.ends_at().0), (3, 1_000, 3_000));
+    }
+
+    #[test]
+    fn events_arrive_in_the_order_of_their_lines() {
+        let lines = [("b", TWO), ("none", None), ("a", ONE), ("c", THREE)];
+        let expected = [("b", 2), ("none", 2), ("a", 2), ("c", 3)];
+        assert_eq!(check(&lines, Order::File, &expected).out_of_order, 1);
+    }
+
+    #[test]
+    fn a_duplicate_is_named_and_kept() {
+        let text = [line("a", ONE), String::new(), line("a", ONE), line("a", TWO)].join("\r\n");
+        let log = read(&format!("\u{feff}{text}"), Order::Time).unwrap();
+        assert_eq!(log.arrivals.len(), 3);
+        let named = |line: u64, differs| Duplicate {
+            place: format!("log:{line}"),
+            earlier: "log:1".to_owned(),
+            differs,
+        };
+        assert_eq!(log.duplicates, [named(3, false), named(4, true)]);
+    }
+
+    #[test]
+    fn every_line_that_cannot_be_used_is_named() {
+        let lines = [
+            line("a", ONE),
+            "{".to_owned(),
+            line("b", None),
+            line("c", Some("yesterday")),
+            line("d", Some("1969-12-31T23:59:59Z")),
+            line("e", ONE).replace("\"t\"", "\"sagabox.timer.fired\""),
+        ];
+        let error = read(&lines.join("\n"), Order::Time).unwrap_err().to_string();
+        let faults: Vec<&str> = error.lines().collect();
+        for (fault, begins) in faults.iter().zip([
+            "log:2: attribute `data`: not a CloudEvent in JSON",
+            "log:3: attribute `time`: is missing; add it, or use --order file",
+            "log:4: attribute `time`: ",
+            "log:5: attribute `time`: `1969-12-31T23:59:59Z` is not a time",
+            "log:6: attribute `type`: types that begin with `sagabox.` are reserved",
+        ]) {
+            assert!(fault.starts_with(begins), "{fault}");
+        }
+        assert_eq!(faults.len(), 5);
+        let many = vec!["{".to_owned(); 30].join("\n");
+        let error = read(&many, Order::Time).unwrap_err().to_string();
+        assert!(error.ends_with("\n… and 10 more lines"), "{error}");
+        assert_eq!(error.lines().count(), FAULTS_SHOWN_MAX + 1);
+    }
+
+    #[test]
+    fn a_log_needs_an_event_and_a_first_time() {
+        let error = read("\n\n", Order::Time).unwrap_err().to_string();
+        assert_eq!(error, "the log has no event");
+        let error = read(&line("a", None), Order::File).unwrap_err().to_string();
+        assert_eq!(error, "log:1: attribute `time`: the first event of a log needs one");
+    }
+}
