@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
@@ -19,11 +18,12 @@ use crate::changes::canary::Canary;
 use crate::changes::desired_state::{DesiredState, Entry};
 use crate::changes::requests::Dispatchers;
 use crate::model::{Counters, Cursor, PluginName, Position};
+use crate::pure::retry::READ_RETRY;
 use crate::seams::handler::Handler;
 use crate::seams::store::{PluginProgress, ReadError, RecoveredPlugin};
-use crate::stages::dispatch::{Beginning, Caution, DispatchContext, Dispatcher, Exit, Versions};
-
-const READ_RETRY: Duration = Duration::from_millis(200);
+use crate::stages::dispatch::{
+    Beginning, Caution, DispatchContext, Dispatcher, Exit, VersionChange,
+};
 
 pub(crate) struct Plugins {
     context: DispatchContext,
@@ -43,7 +43,7 @@ pub(crate) struct Plugins {
 struct RunningDispatcher {
     handler: Arc<dyn Handler>,
     canary: Option<Canary>,
-    versions: mpsc::UnboundedSender<Versions>,
+    versions: mpsc::UnboundedSender<VersionChange>,
     stop: CancellationToken,
 }
 
@@ -221,9 +221,10 @@ impl RunningDispatcher {
     async fn replace(&mut self, entry: Entry) {
         let Entry { handler, canary, .. } = entry;
         let (serving, serves) = oneshot::channel();
-        let versions = Versions { handler: Arc::clone(&handler), canary: canary.clone(), serving };
+        let change =
+            VersionChange { handler: Arc::clone(&handler), canary: canary.clone(), serving };
         // The dispatcher's end closes the channel only after a panic, which `run` handles.
-        if self.versions.send(versions).is_ok() {
+        if self.versions.send(change).is_ok() {
             let _ = serves.await;
         }
         self.handler = handler;

@@ -3,6 +3,10 @@
 
 use std::time::Duration;
 
+/// Between two attempts at a read of the store: soon enough after a short trouble, and few enough
+/// questions to a store that is down. Not measured.
+pub(crate) const READ_RETRY: Duration = Duration::from_millis(200);
+
 /// Exponential backoff with equal jitter: the delay before attempt n + 1 is uniform
 /// between one half and the whole of `min(delay_max, delay_min * 2^(n-1))`.
 ///

@@ -3,9 +3,9 @@
 //! them.
 
 pub(crate) mod commit;
-pub(crate) mod detached;
 pub(crate) mod dispatch;
 pub(crate) mod housekeeping;
+pub(crate) mod reads;
 pub(crate) mod shard;
 pub(crate) mod sinks;
 pub(crate) mod timers;

@@ -16,6 +16,7 @@ use crate::changes::timer_index::{Next, TimerIndex};
 use crate::changes::{Fire, Work};
 use crate::model::{Event, TimerPlace, TimerRef, Timestamp, reserved};
 use crate::pure::identity;
+use crate::pure::retry::READ_RETRY;
 use crate::seams::store::{Page, Store, TimerRow};
 
 /// How many fire in one commit, so that thousands falling due at once leave room for other work.
@@ -25,7 +26,6 @@ const FIRE: Page = Page { rows: 512, bytes: 4 << 20 };
 const FIRES_MAX: usize = 4;
 /// Timers, and bytes of their data, that are read at once.
 const PAGE: Page = Page { rows: 2_048, bytes: 8 << 20 };
-const READ_RETRY: Duration = Duration::from_millis(200);
 
 pub(crate) struct Timers {
     pub store: Arc<dyn Store>,

@@ -7,7 +7,6 @@
 //! same place after a crash at any point.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -22,11 +21,9 @@ use crate::model::{
 use crate::pure::correlate::correlate;
 use crate::pure::parking::{PORTION_BYTES, Portion};
 use crate::seams::store::{Closing, Page, ReadError, Store, StoredInstance};
-use crate::stages::detached::detached;
+use crate::stages::reads::{detached, until_durable, until_read};
 
 use super::{Delivery, Dirty, Dispatcher, Via, ending, is_for_instance};
-
-const READ_RETRY: Duration = Duration::from_millis(200);
 
 /// What a key goes on with.
 pub(super) struct Resumed {
@@ -43,27 +40,15 @@ impl Dispatcher {
         while let Some(portion) = self.parking.next_portion() {
             let durable = self.when_durable();
             let (store, plugin) = (Arc::clone(&self.context.store), self.plugin.clone());
-            let has_instances = self.manifest.role.has_instances();
+            let has_instances = self.versions.has_instances();
             self.resumes.push(detached(async move {
-                if let Some(durable) = durable
-                    && durable.await.is_err()
-                {
-                    // The engine recovers, and this dispatcher is dropped.
-                    std::future::pending::<()>().await;
-                }
-                loop {
-                    match read_portion(&*store, &plugin, &portion, has_instances).await {
-                        Ok(resumed) => return resumed,
-                        Err(error) => {
-                            let key = &portion.key;
-                            tracing::warn!(
-                                %plugin, %key, %error,
-                                "reading parked events failed; retrying"
-                            );
-                            tokio::time::sleep(READ_RETRY).await;
-                        }
-                    }
-                }
+                until_durable(durable).await;
+                let (read, key) =
+                    (|| read_portion(&*store, &plugin, &portion, has_instances), &portion.key);
+                until_read(read, |error| {
+                    tracing::warn!(%plugin, %key, %error, "reading parked events failed; retrying");
+                })
+                .await
             }));
         }
     }
@@ -251,7 +236,8 @@ impl Dispatcher {
 
     fn take_back(&mut self, key: &Key, entry: LogEntry, via: Via) {
         let position = entry.position;
-        let Some(subscription) = self.subscription(&entry.event.event_type) else {
+        let subscription = self.versions.subscription(&entry.event.event_type).cloned();
+        let Some(subscription) = subscription else {
             // The plugin was replaced by one that has no use for it.
             self.counters.ignored_absent += 1;
             return self.settle(key, position, via);
@@ -324,7 +310,7 @@ impl Dispatcher {
         if let Some((reason, attempts)) = failed {
             letter.reason = reason.to_owned();
             letter.attempts += attempts;
-            letter.plugin_version = self.version_for(Some(key));
+            letter.plugin_version = self.versions.version_for(Some(key));
             letter.at = (self.context.clock)();
         }
         write_dead_letter(&mut self.changes.dead_letters, letter);

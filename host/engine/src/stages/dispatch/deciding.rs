@@ -28,9 +28,9 @@ use crate::pure::retry::mix;
 use crate::seams::handler::Reply;
 use crate::seams::lookup::Unanswered;
 use crate::seams::store::{Page, Store, TimerRow};
-use crate::stages::detached::detached;
+use crate::stages::reads::detached;
 
-use super::swap::PluginVersion;
+use super::versions::PluginVersion;
 use super::{Answers, Asked, Dispatcher, Via, hops};
 
 /// Events that wait for a lookup ask it again within so many milliseconds, in any order.
@@ -50,7 +50,7 @@ impl Dispatcher {
         self.calls -= results.len();
         for result in results {
             let JobResult { position, key, generation, reply, call } = result;
-            let is_current = generation == self.generation_of(&key);
+            let is_current = generation == self.versions.generation_of(&key);
             let decided = match reply {
                 Ok(Reply::Decided(decision)) => check(&decision, &key)
                     .and_then(|()| self.check_hops(&key, position, &decision))
@@ -65,7 +65,7 @@ impl Dispatcher {
             match decided {
                 Ok(Some(decision)) => {
                     self.count_decision(decision.bytes());
-                    let made_by = self.version(generation);
+                    let made_by = self.versions.version(generation).clone();
                     let state = call.state;
                     let now = self.look_back(&key, position, decision, state, &made_by);
                     if let Some((decision, state)) = now {
@@ -116,13 +116,13 @@ impl Dispatcher {
             summary,
         });
         self.counters.handled += 1;
-        if self.hold_max.is_some()
+        if self.versions.hold_max().is_some()
             && via == Via::Flight
             && let Some(flight) = self.flights.get_mut(&position)
         {
             flight.decisions += 1;
         }
-        let claimed = match self.manifest.role.has_instances() {
+        let claimed = match self.versions.has_instances() {
             true => self.transit(key, &entry, decision, written.or(state), now, hops),
             false => Vec::new(),
         };
@@ -267,12 +267,12 @@ impl Dispatcher {
         let identity = DecisionIdentity::new(&self.plugin, entry.hops.origin(), &entry.event, key);
         let (source, time) = (identity::source(&self.plugin), now.to_rfc3339());
         let started = || self.instance_cache.get(key).map_or(entry.position, |found| found.started);
-        let instance = self.manifest.role.has_instances().then(started);
+        let instance = self.versions.has_instances().then(started);
         let mut sent = Vec::with_capacity(messages.len());
         for (index, message) in messages.iter().enumerate() {
             let is_command = message.kind == MessageKind::Command;
             // What an enricher publishes is for the outside; other events leave where a route says so.
-            let leaves = is_command || self.manifest.role == Role::Enricher;
+            let leaves = is_command || self.versions.role() == Role::Enricher;
             let sink = match leaves {
                 true => Some(self.context.routes.sink(&message.event_type)),
                 false => self.context.routes.configured(&message.event_type),
@@ -355,7 +355,7 @@ impl Dispatcher {
                 })
             })
             .collect();
-        let (key, generation) = (key.clone(), self.generation_of(key));
+        let (key, generation) = (key.clone(), self.versions.generation_of(key));
         let mut pending = detached(try_join_all(pending));
         let patience = context.wait_in_memory_max;
         self.asks.push(Box::pin(async move {
@@ -389,7 +389,7 @@ impl Dispatcher {
         generation: u32,
         answers: Result<Vec<Answer>, Failed>,
     ) {
-        if generation != self.generation_of(&key) {
+        if generation != self.versions.generation_of(&key) {
             return self.start_over(&key, position);
         }
         match answers {

@@ -8,17 +8,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::changes::resolve::{Action, ResolveError, ResolveRequest, keep_reserved};
 use crate::model::{DeadLetter, Event, Key, reserved};
 use crate::pure::correlate::correlate;
 use crate::seams::store::StoredInstance;
-use crate::stages::detached::detached;
+use crate::stages::reads::{detached, until_read};
 
 use super::{Dispatcher, Via};
-
-const READ_RETRY: Duration = Duration::from_millis(200);
 
 /// An edited event that names other keys than the one at which it failed, and the stored
 /// instances of all of its keys, before and after.
@@ -55,7 +52,7 @@ impl Dispatcher {
 
     /// The keys of an event by today's rules; none if it has none.
     fn correlated(&self, event: &Event) -> BTreeSet<Key> {
-        let rule = self.subscription(&event.event_type);
+        let rule = self.versions.subscription(&event.event_type);
         let keys = rule.and_then(|rule| correlate(event, &rule.key).ok());
         keys.unwrap_or_default().into_iter().collect()
     }
@@ -87,7 +84,7 @@ impl Dispatcher {
         if of_host || stays || keys.before == keys.after {
             return Some(request);
         }
-        if self.manifest.role.has_instances() {
+        if self.versions.has_instances() {
             self.reroute(key, keys, request);
         } else {
             self.on_rerouted(Rerouted { request, keys, instances: Vec::new() });
@@ -101,15 +98,12 @@ impl Dispatcher {
         let mut all = vec![key];
         all.extend(keys.before.iter().chain(&keys.after).cloned());
         self.reroutes.push(detached(async move {
-            loop {
-                match store.load(&plugin, &all).await {
-                    Ok(instances) => return Rerouted { request, keys, instances },
-                    Err(error) => {
-                        tracing::warn!(%plugin, %error, "reading instances failed; retrying");
-                        tokio::time::sleep(READ_RETRY).await;
-                    }
-                }
-            }
+            let instances = until_read(
+                || store.load(&plugin, &all),
+                |error| tracing::warn!(%plugin, %error, "reading instances failed; retrying"),
+            );
+            let instances = instances.await;
+            Rerouted { request, keys, instances }
         }));
     }
 
@@ -191,7 +185,7 @@ impl Dispatcher {
             return Err(format!("`{}` is a type of the host's own events", edited.event_type));
         }
         keep_reserved(original, edited)?;
-        let Some(subscription) = self.subscription(&edited.event_type) else {
+        let Some(subscription) = self.versions.subscription(&edited.event_type) else {
             return Err(format!("{} does not subscribe to `{}`", self.plugin, edited.event_type));
         };
         let after = correlate(edited, &subscription.key)?;

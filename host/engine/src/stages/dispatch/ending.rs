@@ -42,7 +42,7 @@ impl Dispatcher {
             key: key.clone(),
             previous: Some(previous),
             decided_at: now,
-            plugin_version: self.version_for(Some(key)),
+            plugin_version: self.versions.version_for(Some(key)),
             attempt: delivery.attempt,
             state: None,
             summary: json!({"ended": {"by": by, "reason": reason}}).to_string(),

@@ -207,7 +207,7 @@ impl Dispatcher {
     /// that it decided is the one that claimed: what it claims, it decides next.
     pub(super) fn reach_by_earlier_claim(&mut self, position: Position, instance: &Key) {
         match self.instance_cache.get(instance).map(|instance| instance.place) {
-            Some(place) if place > self.place => {
+            Some(place) if place > self.intake.place() => {
                 let claims = self.holds.claimed_ahead.entry(place).or_default();
                 claims.push((position, instance.clone()));
             }
@@ -219,7 +219,7 @@ impl Dispatcher {
     /// it can be judged.
     pub(super) fn judge_claims(&mut self, date: Timestamp) {
         while let Some(entry) = self.holds.claimed_ahead.first_entry()
-            && *entry.key() <= self.place
+            && *entry.key() <= self.intake.place()
         {
             for (position, instance) in entry.remove() {
                 self.reach_or_deliver(position, &instance, Some(date));
@@ -284,7 +284,7 @@ impl Dispatcher {
             return;
         }
         let Some(Subscription { effect, .. }) =
-            self.subscriptions.get(&held.entry.event.event_type).map(|own| &**own)
+            self.versions.subscription(&held.entry.event.event_type).map(|own| &**own)
         else {
             // The plugin no longer subscribes to what its older version did: the hold runs out.
             held.outstanding.remove(instance);
@@ -320,7 +320,7 @@ impl Dispatcher {
     /// Ends the holds whose time is up: everything that was accepted before is decided.
     pub(super) fn end_holds(&mut self) {
         let undecided = self.flights.first_key_value().map(|(position, _)| *position);
-        let undecided = undecided.unwrap_or_else(|| self.place.next());
+        let undecided = undecided.unwrap_or_else(|| self.intake.place().next());
         while !self.holds_back()
             && let Some(&(end, position)) = self.holds.deadlines.by_end.first()
             && end <= undecided
@@ -377,7 +377,7 @@ impl Dispatcher {
     pub(super) fn on_log_checked(&mut self, head: Position) {
         // Where something came meanwhile, it tells the date, or the question is asked again.
         if let Some(LogCheck { date, .. }) = self.log_check.take()
-            && self.place == head
+            && self.intake.place() == head
             && self.has_decided_all()
         {
             self.holds.accepted(head.next(), date);
@@ -385,7 +385,9 @@ impl Dispatcher {
     }
 
     fn has_decided_all(&self) -> bool {
-        self.flights.is_empty() && self.chunks.is_empty() && self.place.0 == self.context.log.head()
+        self.flights.is_empty()
+            && self.intake.is_empty()
+            && self.intake.place().0 == self.context.log.head()
     }
 
     fn write_held(&mut self, position: Position) {

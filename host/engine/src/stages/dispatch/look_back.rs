@@ -18,12 +18,11 @@ use crate::model::{
     Timestamp,
 };
 use crate::pure::correlate::correlate;
-use crate::pure::hash::HashMap;
 use crate::seams::store::{DecidedEvent, ReadError, Store};
-use crate::stages::detached::detached;
+use crate::stages::reads::{detached, until_durable, until_read};
 
-use super::reading::Found;
-use super::swap::PluginVersion;
+use super::intake::Found;
+use super::versions::PluginVersion;
 use super::{Dirty, Dispatcher};
 
 /// Decisions of one instance that are looked through: far more than one makes while an
@@ -32,7 +31,6 @@ const DECISIONS_MAX: usize = 10_000;
 /// Decisions that are read at once: some 64 MB of the largest events. Of them, those are kept
 /// that may be held again.
 const PAGE: usize = 64;
-const READ_RETRY: Duration = Duration::from_millis(200);
 
 #[derive(Default)]
 pub(super) struct LookBacks {
@@ -75,15 +73,6 @@ impl LookBacks {
     }
 }
 
-/// For how long events of one of these types may be held at most; none if none is held.
-pub(super) fn hold_max(subscriptions: &HashMap<String, Arc<Subscription>>) -> Option<Duration> {
-    let hold = |subscription: &Arc<Subscription>| match subscription.absent {
-        Absent::Hold(duration) => Some(duration),
-        Absent::Ignore | Absent::Fail => None,
-    };
-    subscriptions.values().filter_map(hold).max()
-}
-
 impl Dispatcher {
     /// Has a decision wait, if it claims what may be another instance's own key. Gives it
     /// back if it does not.
@@ -95,7 +84,7 @@ impl Dispatcher {
         state: Option<State>,
         made_by: &PluginVersion,
     ) -> Option<(Decision, Option<State>)> {
-        let Some(hold_max) = self.hold_max.filter(|_| !decision.keys.is_empty()) else {
+        let Some(hold_max) = self.versions.hold_max().filter(|_| !decision.keys.is_empty()) else {
             return Some((decision, state));
         };
         let (claims, unknown) = self.claims_of_others(key, &decision);
@@ -119,37 +108,28 @@ impl Dispatcher {
     fn find_instances(&mut self, waiting: Waiting, keys: Vec<Key>) {
         let (store, plugin) = (Arc::clone(&self.context.store), self.plugin.clone());
         self.look_backs.under_way.push(detached(async move {
-            loop {
-                match store.load(&plugin, &keys).await {
-                    Ok(instances) => {
-                        return LookedBack::Instances(waiting, Found { keys, instances });
-                    }
-                    Err(error) => retry(&plugin, &error).await,
-                }
-            }
+            let instances = until_read(|| store.load(&plugin, &keys), |error| warn(&plugin, error));
+            let instances = instances.await;
+            LookedBack::Instances(waiting, Found { keys, instances })
         }));
     }
 
     fn read_decided(&mut self, waiting: Waiting, hold_max: Duration) {
         let (store, plugin) = (Arc::clone(&self.context.store), self.plugin.clone());
         let since = waiting.claimed_at.before(hold_max);
-        let is_held = |s: &&Arc<Subscription>| matches!(s.absent, Absent::Hold(_));
-        let held: Vec<_> = self.subscriptions.values().filter(is_held).cloned().collect();
+        let held = self.versions.held();
         // What was decided here may be ahead of the store.
         let (told, durable) = oneshot::channel();
         self.changes.replies.push(told);
         self.touch(Dirty::Rows);
         self.look_backs.under_way.push(detached(async move {
-            if durable.await.is_err() {
-                // The engine recovers, and this dispatcher is dropped.
-                std::future::pending::<()>().await;
-            }
-            loop {
-                match decided_at_keys(&*store, &plugin, &waiting.claims, since, &held).await {
-                    Ok(decided) => return LookedBack::Decided(waiting, decided),
-                    Err(error) => retry(&plugin, &error).await,
-                }
-            }
+            until_durable(Some(durable)).await;
+            let decided = until_read(
+                || decided_at_keys(&*store, &plugin, &waiting.claims, since, &held),
+                |error| warn(&plugin, error),
+            );
+            let decided = decided.await;
+            LookedBack::Decided(waiting, decided)
         }));
     }
 
@@ -179,7 +159,7 @@ impl Dispatcher {
             LookedBack::Instances(waiting, found) => {
                 self.take_in(found);
                 let is_there = |claim: &Key| self.instance_cache.get(claim).is_some();
-                match self.hold_max.filter(|_| waiting.claims.iter().any(is_there)) {
+                match self.versions.hold_max().filter(|_| waiting.claims.iter().any(is_there)) {
                     Some(hold_max) => self.read_decided(waiting, hold_max),
                     None => self.claim_now(waiting, Vec::new()),
                 }
@@ -204,7 +184,8 @@ impl Dispatcher {
                 let has_it =
                     event.deciders.contains(&key) || self.lanes.get_mut(&key, position.0).is_some();
                 // What is under way, or to be read again, is reached by every earlier claim.
-                let is_settled = position <= self.place && !self.flights.contains_key(&position);
+                let is_settled =
+                    position <= self.intake.place() && !self.flights.contains_key(&position);
                 if !has_it && is_settled {
                     self.hold_for_claim(event, &claim, claimed_at);
                 }
@@ -217,7 +198,9 @@ impl Dispatcher {
     /// date is in time for it.
     fn hold_for_claim(&mut self, event: DecidedEvent, claim: &Key, claimed_at: Timestamp) {
         let Some(entry) = event.entry else { return };
-        let Some(subscription) = self.subscriptions.get(&entry.event.event_type) else { return };
+        let Some(subscription) = self.versions.subscription(&entry.event.event_type) else {
+            return;
+        };
         let Absent::Hold(duration) = subscription.absent else { return };
         let until = entry.received_at.after(duration);
         let keys = correlate(&entry.event, &subscription.key).unwrap_or_default();
@@ -227,9 +210,8 @@ impl Dispatcher {
     }
 }
 
-async fn retry(plugin: &PluginName, error: &ReadError) {
+fn warn(plugin: &PluginName, error: &ReadError) {
     tracing::warn!(%plugin, %error, "reading the events of a claim failed; retrying");
-    tokio::time::sleep(READ_RETRY).await;
 }
 
 /// What the instances have decided whose own keys these are, since a date.

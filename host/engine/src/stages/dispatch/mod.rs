@@ -29,11 +29,13 @@ mod ending;
 mod holds;
 mod hops;
 mod instance_cache;
+mod intake;
 mod look_back;
 mod reading;
 mod routing;
 mod swap;
 mod unwritable;
+mod versions;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,7 +44,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use futures::stream::{FuturesOrdered, FuturesUnordered};
+use futures::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +52,7 @@ use crate::changes::asking::{Failed, FailedAt, Lookups};
 use crate::changes::canary::Canary;
 use crate::changes::compensation::Refusals;
 use crate::changes::jobs::{Caller, GROUP_MAX, Group, Job, JobResult};
-use crate::changes::readers::{Reader, Readers};
+use crate::changes::readers::Readers;
 use crate::changes::rejection::{Rejection, Rejections};
 use crate::changes::requests::PluginRequest;
 use crate::changes::resolve::DeadLetterIds;
@@ -59,7 +61,7 @@ use crate::changes::waits::Waits;
 use crate::changes::{PluginChanges, Work};
 use crate::model::{
     Answer, Correlation, Counters, Cursor, DeadLetter, DeadLetterId, Effect, Key, LogEntry,
-    Manifest, PluginName, Position, Subscription, Timestamp,
+    PluginName, Position, Subscription, Timestamp,
 };
 use crate::pure::hash::HashMap;
 use crate::pure::identity::DecisionIdentity;
@@ -75,12 +77,12 @@ use crate::{Clock, Routes};
 
 use holds::{Holds, LogCheck};
 use instance_cache::InstanceCache;
+use intake::Intake;
 use look_back::LookBacks;
-use reading::{Chunk, Found};
-pub(crate) use swap::Versions;
-use swap::{CanaryVersion, ServingVersion};
+pub(crate) use swap::VersionChange;
 pub(crate) use unwritable::Caution;
 use unwritable::HandedOver;
+use versions::PluginVersions;
 
 /// Events that are not settled. Bounds memory; far above what keeps two shards busy.
 const FLIGHTS_MAX: usize = 8_192;
@@ -129,7 +131,7 @@ pub(crate) struct Beginning {
     /// Events up to here came while the plugin was away, and are not for it.
     pub missed_to: Position,
     pub requests: mpsc::UnboundedReceiver<PluginRequest>,
-    pub versions: mpsc::UnboundedReceiver<Versions>,
+    pub versions: mpsc::UnboundedReceiver<VersionChange>,
     /// What the dispatcher before it learnt of events that the store cannot write about.
     pub caution: Caution,
 }
@@ -146,41 +148,15 @@ pub(crate) enum Exit {
 pub(crate) struct Inbox {
     pub results: mpsc::UnboundedReceiver<Vec<JobResult>>,
     pub requests: mpsc::UnboundedReceiver<PluginRequest>,
-    pub versions: mpsc::UnboundedReceiver<Versions>,
+    pub versions: mpsc::UnboundedReceiver<VersionChange>,
     pub rejections: mpsc::UnboundedReceiver<Rejection>,
 }
 
 pub(crate) struct Dispatcher {
     context: DispatchContext,
-    serving: ServingVersion,
-    /// What the share of keys has that a canary serves.
-    trial: Option<CanaryVersion>,
-    /// How many versions have served here; each has its number.
-    generations: u32,
-    /// Of versions that serve, or may have calls under way.
-    versions: BTreeMap<u32, swap::PluginVersion>,
-    missed_to: Position,
     plugin: PluginName,
-    manifest: Manifest,
-    subscriptions: HashMap<String, Arc<Subscription>>,
-    /// For how long an event may be held at most.
-    hold_max: Option<Duration>,
-    /// What a process manager does with the event by which an operator ends an instance.
-    ended: Arc<Subscription>,
-    reader: Arc<Reader>,
-    /// The log is read up to here,
-    read_to: Position,
-    /// and routed up to here.
-    place: Position,
-    /// What lies between: it waits for instances that are not here.
-    chunks: VecDeque<Chunk>,
-    /// How many instances a chunk may ask for, and whether the last one was cut for that.
-    load_keys: usize,
-    is_cut: bool,
-    /// In the order of the chunks that wait for them.
-    loads: FuturesOrdered<BoxFuture<'static, Found>>,
-    /// The keys that these loads are about.
-    loading: BTreeSet<Key>,
+    versions: PluginVersions,
+    intake: Intake,
     watermark: Watermark,
     /// Where the last run had come: what it had settled out of order is not read again.
     recovered: Cursor,
@@ -327,35 +303,20 @@ impl Dispatcher {
     ) -> Result<(Self, Inbox), ReadError> {
         let Beginning { handler, canary, recovered, missed_to, requests, versions, caution } =
             beginning;
-        let manifest = handler.manifest().clone();
-        let plugin = manifest.name.clone();
-        let subscriptions = swap::subscriptions(&manifest);
+        let plugin = handler.manifest().name.clone();
+        let mut deciding = PluginVersions::new(handler);
+        deciding.set_canary(canary);
         let (results, results_of) = mpsc::unbounded_channel();
         let progress = recovered.progress;
         let waiting_max = context.waiting_max;
-        let (log, types) = (Arc::clone(&context.log), swap::types(&manifest));
-        let reader = context.readers.register(plugin.clone(), types, || log.head());
+        let log = Arc::clone(&context.log);
+        let reader = context.readers.register(plugin.clone(), deciding.types(), || log.head());
         let (rejections, rejections_of) = context.rejections.begin(&plugin);
         let mut dispatcher = Self {
             context,
-            serving: ServingVersion { handler, generation: 0 },
-            trial: None,
-            generations: 1,
-            versions: BTreeMap::from([(0, swap::PluginVersion::of(&manifest))]),
-            missed_to,
             plugin,
-            manifest,
-            hold_max: look_back::hold_max(&subscriptions),
-            subscriptions,
-            ended: Arc::new(ending::subscription()),
-            reader,
-            read_to: Position(progress.cursor.settled),
-            place: Position(progress.cursor.settled),
-            chunks: VecDeque::new(),
-            load_keys: reading::LOAD_KEYS_FIRST,
-            is_cut: false,
-            loads: FuturesOrdered::new(),
-            loading: BTreeSet::new(),
+            versions: deciding,
+            intake: Intake::new(reader, missed_to, Position(progress.cursor.settled)),
             watermark: Watermark::new(&progress.cursor),
             recovered: progress.cursor,
             counters: progress.counters,
@@ -390,9 +351,8 @@ impl Dispatcher {
             rejections,
             caution,
         };
-        dispatcher.try_beside(canary);
         dispatcher.restore_parked(&recovered.parked);
-        if dispatcher.manifest.role.has_instances() {
+        if dispatcher.versions.has_instances() {
             dispatcher.restore().await?;
         }
         dispatcher.dead_letter_timers_again();
@@ -435,8 +395,7 @@ impl Dispatcher {
                 self.dirty == Dirty::Rows || (self.dirty == Dirty::CursorOnly && overdue);
             let reads = self.changes.rows() < CHANGES_MAX && self.has_room();
             let slot = Arc::clone(&self.slot);
-            let reader = Arc::clone(&self.reader);
-            let read_to = self.read_to;
+            let (reader, read_to) = self.intake.tail();
             let sleep = self.sleep(waited_since);
             tokio::select! {
                 biased;
@@ -463,7 +422,7 @@ impl Dispatcher {
                 Some(rerouted) = self.reroutes.next(), if !self.reroutes.is_empty() => self.on_rerouted(rerouted),
                 Some(asked) = self.asks.next(), if !self.asks.is_empty() => self.on_asked(asked),
                 Some(seen) = self.look_backs.next(), if !self.look_backs.is_empty() => self.on_looked_back(seen),
-                Some(found) = self.loads.next(), if !self.loads.is_empty() => self.on_found(found),
+                Some(found) = self.intake.loaded(), if self.intake.is_loading() => self.on_found(found),
                 head = LogCheck::head(&mut self.log_check), if self.log_check.is_some() => self.on_log_checked(head),
                 () = reader.wait(read_to.0), if reads => self.read().await,
                 () = tokio::time::sleep(sleep) => {}
@@ -507,18 +466,18 @@ impl Dispatcher {
 
     /// Has all lanes called that are ready.
     fn pump(&mut self) {
-        let (mut jobs, mut of_trial) = (Vec::new(), Vec::new());
+        let (mut jobs, mut of_canary) = (Vec::new(), Vec::new());
         while !self.holds_back()
-            && (!self.is_careful() || self.calls + jobs.len() + of_trial.len() == 0)
-            && self.may_call(jobs.len() + of_trial.len())
+            && (!self.is_careful() || self.calls + jobs.len() + of_canary.len() == 0)
+            && self.may_call(jobs.len() + of_canary.len())
             && let Some((key, order, _)) = self.lanes.take()
         {
             let position = Position(order);
             let Some(call) = self.prepare(&key, position) else { continue };
-            let generation = self.generation_of(&key);
-            let group = match generation == self.serving.generation {
+            let generation = self.versions.generation_of(&key);
+            let group = match generation == self.versions.serving_generation() {
                 true => &mut jobs,
-                false => &mut of_trial,
+                false => &mut of_canary,
             };
             group.push(Job { position, key, generation, call });
             if group.len() == GROUP_MAX {
@@ -526,9 +485,9 @@ impl Dispatcher {
                 self.call(generation, full);
             }
         }
-        self.call(self.serving.generation, jobs);
-        if let Some(trial) = &self.trial {
-            self.call(trial.generation, of_trial);
+        self.call(self.versions.serving_generation(), jobs);
+        if let Some(canary) = self.versions.canary_generation() {
+            self.call(canary, of_canary);
         }
     }
 
@@ -567,10 +526,9 @@ impl Dispatcher {
             return;
         }
         self.calls += jobs.len();
-        let trial = self.trial.as_ref().filter(|trial| trial.generation == generation);
-        let handler = trial.map_or(&self.serving.handler, |trial| &trial.handler);
+        let (handler, is_canary) = self.versions.handler(generation);
         self.context.shards.call(Group {
-            caller: Caller { plugin: self.plugin.clone(), is_canary: trial.is_some() },
+            caller: Caller { plugin: self.plugin.clone(), is_canary },
             handler: Arc::clone(handler),
             jobs,
             results: self.results.clone(),
@@ -607,7 +565,7 @@ impl Dispatcher {
         };
         cursor.partly = self.partly.iter().filter_map(decided).collect();
         // What the last run knew of events that this one has not read yet.
-        let unread = |(position, _): &&(u64, Vec<Key>)| *position > self.place.0;
+        let unread = |(position, _): &&(u64, Vec<Key>)| *position > self.intake.place().0;
         cursor.partly.extend(self.recovered.partly.iter().filter(unread).cloned());
         let mut changes = std::mem::take(&mut self.changes);
         self.decided_bytes = 0;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::model::{
     Absent, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Instance, InstanceStatus, Key,
-    LogEntry, Parked, Position, Subscription, TimerName, Timestamp, reserved,
+    LogEntry, Parked, Position, TimerName, Timestamp, reserved,
 };
 use crate::pure::parking::{Admission, too_many};
 use crate::seams::handler::Call;
@@ -17,7 +17,7 @@ use crate::seams::handler::Call;
 use super::compensating::is_for_another;
 use super::holds::in_time;
 use super::instance_cache::InstanceCache;
-use super::reading::Interest;
+use super::intake::Interest;
 use super::{Delivery, Dirty, Dispatcher, Flight, Via, ending, is_for_instance};
 
 impl Delivery {
@@ -70,9 +70,8 @@ impl Dispatcher {
             return self.finish(position);
         }
         let decided = self.decided_before(position);
-        let open = self.manifest.role.has_instances()
-            && subscription.effect == Effect::Handle
-            && !by_instance;
+        let open =
+            self.versions.has_instances() && subscription.effect == Effect::Handle && !by_instance;
         let until = match subscription.absent {
             Absent::Hold(duration) if open => Some(entry.received_at.after(duration)),
             _ => None,
@@ -104,15 +103,6 @@ impl Dispatcher {
             }
             self.finish_if_settled(position);
         }
-    }
-
-    /// What the plugin does with a type of event. Ending an instance is for the host
-    /// itself, so every process manager takes it.
-    pub(super) fn subscription(&self, event_type: &str) -> Option<Arc<Subscription>> {
-        if event_type == reserved::INSTANCE_ENDED && self.manifest.role.has_instances() {
-            return Some(Arc::clone(&self.ended));
-        }
-        self.subscriptions.get(event_type).cloned()
     }
 
     /// Instances that decided the event before the last restart.
@@ -243,7 +233,7 @@ impl Dispatcher {
             self.settle(key, position, delivery.via);
             return None;
         }
-        if self.manifest.role.has_instances()
+        if self.versions.has_instances()
             && let Some(ignored) = self.ignored(key, position)
         {
             if matches!(ignored, Ignored::Absent) {
@@ -312,7 +302,8 @@ impl Dispatcher {
     fn failure_of(&mut self, key: &Key, position: Position, ignored: &Ignored) -> Option<String> {
         let delivery = self.lanes.get_mut(key, position.0)?;
         let (via, event_type) = (delivery.via, delivery.entry.event.event_type.clone());
-        let fails = self.subscription(&event_type).is_some_and(|s| s.absent == Absent::Fail);
+        let fails =
+            self.versions.subscription(&event_type).is_some_and(|s| s.absent == Absent::Fail);
         match (ignored, via) {
             (Ignored::Absent, _) if fails => Some(format!("no instance has the key {key}")),
             // An open flight concludes by itself, and a held event waits for others.
@@ -471,7 +462,7 @@ impl Dispatcher {
             position: entry.position,
             reason,
             attempts,
-            plugin_version: self.version_for(key),
+            plugin_version: self.versions.version_for(key),
             at: (self.context.clock)(),
             status: DeadLetterStatus::Open,
             resolved_by: None,

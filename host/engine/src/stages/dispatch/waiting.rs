@@ -111,7 +111,7 @@ impl Dispatcher {
         generation: u32,
         pending: BoxFuture<'static, Result<Vec<Answer>, Failed>>,
     ) {
-        if generation != self.generation_of(&key) {
+        if generation != self.versions.generation_of(&key) {
             return self.start_over(&key, position);
         }
         let is_slow = self.slow_asks < SLOW_ASKS_MAX;
@@ -148,7 +148,7 @@ impl Dispatcher {
 
     /// False if the answers were a failure, which is seen to.
     pub(super) fn use_slow_answers(&mut self, key: &Key, position: Position) -> bool {
-        let generation_now = self.generation_of(key);
+        let generation_now = self.versions.generation_of(key);
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return true };
         let troubles = delivery.troubles.as_mut();
         let Some(asking) = troubles.and_then(|troubles| troubles.asking.take()) else {

@@ -18,6 +18,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
 use crate::changes::compensation::{Refusal, Refusals};
@@ -40,12 +41,13 @@ use crate::pure::identity;
 use crate::pure::lanes::Lanes;
 use crate::pure::monotonic::{Instant, after};
 use crate::pure::parking::{Admission, PORTION_BYTES, Parking, Portion, too_many};
+use crate::pure::retry::READ_RETRY;
 use crate::pure::watermark::Watermark;
 use crate::seams::store::{
     MessageLane, Page, ParkedKey, ReadError, RecoveredSink, SinkProgress, Store,
 };
 use crate::seams::transport::Order;
-use crate::stages::detached::detached;
+use crate::stages::reads::{detached, until_durable, until_read};
 use crate::stages::sinks::deferred::Deferred;
 
 /// Messages of one sink that are read and not settled. Bounds the sink's cursor, too.
@@ -57,7 +59,6 @@ const WINDOW_BYTES: usize = 32 << 20;
 const CROWDED_BYTES: usize = WINDOW_BYTES / 2;
 /// How many are read at once, and their bytes beyond the first message.
 const READ: Page = Page { rows: 2_048, bytes: 4 << 20 };
-const READ_RETRY: Duration = Duration::from_millis(200);
 
 /// What leaves one after another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,7 +119,7 @@ enum Via {
 }
 
 /// What comes to the lanes of a sink from outside its stage's own loop.
-pub(crate) enum Errand {
+enum Errand {
     Resolve(Box<ResolveRequest>),
     Resumed(Box<Resumed>),
     Dropped(LettersDropped),
@@ -126,8 +127,17 @@ pub(crate) enum Errand {
     Compensated(Refusal),
 }
 
+/// What one turn of a sink's stage brought.
+pub(crate) enum Turn<T> {
+    Stopped,
+    /// What the stage itself waited for.
+    Own(T),
+    /// It is done.
+    Done,
+}
+
 /// What a key goes on with.
-pub(crate) struct Resumed {
+struct Resumed {
     lane: Lane,
     letter: Option<DeadLetter>,
     rows: Vec<Arc<Message>>,
@@ -272,7 +282,7 @@ impl SinkLanes {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub(crate) async fn fill(&mut self) -> Result<bool, ReadError> {
+    async fn fill(&mut self) -> Result<bool, ReadError> {
         if !self.has_room() {
             return Ok(false);
         }
@@ -290,21 +300,52 @@ impl SinkLanes {
         Ok(self.reader.place > before)
     }
 
+    /// Waits for the next thing to do, and does what every stage of a sink does: hands over what
+    /// is settled, sees to an errand, reads on. What `own` resolves to is for the stage.
+    pub(crate) async fn turn<T>(
+        &mut self,
+        own: impl Future<Output = T>,
+        sleep: Duration,
+        stop: &CancellationToken,
+    ) -> Turn<T> {
+        let slot = self.slot();
+        let (dirty, has_room) = (self.is_dirty(), self.has_room());
+        let (tail, place) = self.tail();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Turn::Stopped,
+            permit = slot.acquire_owned(), if dirty => {
+                if let Ok(permit) = permit {
+                    self.hand_over(permit);
+                }
+            }
+            own = own => return Turn::Own(own),
+            errand = self.errand() => self.on_errand(errand),
+            () = tail.wait(place.0), if has_room => {
+                if let Err(error) = self.fill().await {
+                    tracing::warn!(sink = %self.sink, %error, "reading the outbox failed; retrying");
+                    tokio::time::sleep(READ_RETRY).await;
+                }
+            }
+            () = tokio::time::sleep(sleep) => {}
+        }
+        Turn::Done
+    }
+
     /// Messages that are read, neither parked nor settled.
     #[must_use]
     pub(crate) fn len(&self) -> usize {
         self.lanes.len() + self.deferred.len()
     }
 
-    #[must_use]
-    pub(crate) fn has_room(&self) -> bool {
+    fn has_room(&self) -> bool {
         // Behind a dead letter of a sink that keeps its whole order nothing could leave.
         let stands = self.order == Order::Whole && self.parking.contains(&Lane::Whole);
         self.len() < WINDOW && self.reader.bytes.now() < WINDOW_BYTES && !stands
     }
 
     /// Where `fill` reads from, and from which place on.
-    pub(crate) fn tail(&self) -> (Arc<MessageTail>, Sequence) {
+    fn tail(&self) -> (Arc<MessageTail>, Sequence) {
         (Arc::clone(&self.reader.tail), self.reader.place)
     }
 
@@ -588,7 +629,7 @@ impl SinkLanes {
     }
 
     /// The next thing that an operator asks, or that was read for one.
-    pub(crate) async fn errand(&mut self) -> Errand {
+    async fn errand(&mut self) -> Errand {
         tokio::select! {
             biased;
             Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => Errand::Resumed(Box::new(resumed)),
@@ -599,7 +640,7 @@ impl SinkLanes {
         }
     }
 
-    pub(crate) fn on_errand(&mut self, errand: Errand) {
+    fn on_errand(&mut self, errand: Errand) {
         match errand {
             Errand::Resumed(resumed) => self.on_resumed(*resumed),
             Errand::Dropped(LettersDropped(letters)) => {
@@ -710,23 +751,13 @@ impl SinkLanes {
     ) {
         let (store, sink) = (Arc::clone(&self.reader.store), self.sink.clone());
         self.resumes.push(detached(async move {
-            if let Some(durable) = durable
-                && durable.await.is_err()
-            {
-                // The engine recovers, and this sink lanes is dropped.
-                std::future::pending::<()>().await;
-            }
-            loop {
-                match read_portion(&*store, &sink, &portion).await {
-                    Ok((letter, rows)) => {
-                        return Resumed { lane: portion.key, letter, rows, deferred };
-                    }
-                    Err(error) => {
-                        tracing::warn!(%sink, %error, "reading parked messages failed; retrying");
-                        tokio::time::sleep(READ_RETRY).await;
-                    }
-                }
-            }
+            until_durable(durable).await;
+            let read = until_read(
+                || read_portion(&*store, &sink, &portion),
+                |error| tracing::warn!(%sink, %error, "reading parked messages failed; retrying"),
+            );
+            let (letter, rows) = read.await;
+            Resumed { lane: portion.key, letter, rows, deferred }
         }));
     }
 
@@ -781,18 +812,16 @@ impl SinkLanes {
         self.dirty = true;
     }
 
-    #[must_use]
-    pub(crate) fn is_dirty(&self) -> bool {
+    fn is_dirty(&self) -> bool {
         self.dirty
     }
 
     /// One set of changes may be with the committer's queue at a time.
-    #[must_use]
-    pub(crate) fn slot(&self) -> Arc<Semaphore> {
+    fn slot(&self) -> Arc<Semaphore> {
         Arc::clone(&self.slot)
     }
 
-    pub(crate) fn hand_over(&mut self, permit: OwnedSemaphorePermit) {
+    fn hand_over(&mut self, permit: OwnedSemaphorePermit) {
         let mut changes = std::mem::take(&mut self.changes);
         changes.progress = Some(SinkProgress {
             sink: self.sink.clone(),

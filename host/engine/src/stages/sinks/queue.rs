@@ -23,11 +23,10 @@ use crate::pure::fates::{Fate, Fates};
 use crate::pure::hash::HashMap;
 use crate::pure::monotonic::{self, Instant, after};
 use crate::pure::retry::{RetryPolicy, mix};
-use crate::stages::sinks::lanes::{Lane, Parcel, SinkLanes};
+use crate::stages::sinks::lanes::{Lane, Parcel, SinkLanes, Turn};
 
 /// When nothing waits for a time.
 const SLEEP_MAX: Duration = Duration::from_secs(3_600);
-const READ_RETRY: Duration = Duration::from_millis(200);
 /// Messages in one lease: what a worker can be expected to hold in memory.
 const LEASE_MESSAGES_MAX: usize = 10_000;
 /// And their bytes, beyond the first message: a lease is one answer.
@@ -110,38 +109,11 @@ impl Queue {
         loop {
             state.on_time();
             state.serve_waiting();
-            let lanes = &state.queue.lanes;
-            let slot = lanes.slot();
-            let (dirty, has_room) = (lanes.is_dirty(), lanes.has_room());
-            let (tail, place) = lanes.tail();
             let sleep = state.sleep();
-            let more = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                permit = slot.acquire_owned(), if dirty => {
-                    if let Ok(permit) = permit {
-                        state.queue.lanes.hand_over(permit);
-                    }
-                    false
-                }
-                request = requests.recv() => {
-                    let Some(request) = request else { break };
-                    state.on_request(request);
-                    false
-                }
-                errand = state.queue.lanes.errand() => {
-                    state.queue.lanes.on_errand(errand);
-                    false
-                }
-                () = tail.wait(place.0), if has_room => true,
-                () = tokio::time::sleep(sleep) => false,
-            };
-            if more && let Err(error) = state.queue.lanes.fill().await {
-                tracing::warn!(
-                    queue = %state.queue.name, %error,
-                    "reading the outbox failed; retrying"
-                );
-                tokio::time::sleep(READ_RETRY).await;
+            match state.queue.lanes.turn(requests.recv(), sleep, &stop).await {
+                Turn::Stopped | Turn::Own(None) => break,
+                Turn::Own(Some(request)) => state.on_request(request),
+                Turn::Done => {}
             }
         }
         for waiting in state.waiting.drain(..) {

@@ -20,11 +20,10 @@ use crate::pure::breaker::{Admits, Breaker, Trouble};
 use crate::pure::monotonic::{self, Instant, after};
 use crate::pure::retry::RetryPolicy;
 use crate::seams::transport::{DeliveryError, Order, Transport};
-use crate::stages::sinks::lanes::{Lane, SinkLanes};
+use crate::stages::sinks::lanes::{Lane, SinkLanes, Turn};
 
 /// When nothing waits for a time.
 const SLEEP_MAX: Duration = Duration::from_secs(3_600);
-const READ_RETRY: Duration = Duration::from_millis(200);
 
 pub(crate) struct Relay {
     pub lanes: SinkLanes,
@@ -48,36 +47,17 @@ impl Relay {
         loop {
             self.lanes.on_time(Instant::now());
             self.start_deliveries(&mut under_way);
-            let slot = self.lanes.slot();
-            let (dirty, has_room) = (self.lanes.is_dirty(), self.lanes.has_room());
-            let (tail, place) = self.lanes.tail();
             let sleep = self.sleep();
-            let more = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                permit = slot.acquire_owned(), if dirty => {
-                    if let Ok(permit) = permit {
-                        self.lanes.hand_over(permit);
-                    }
-                    false
+            let delivered = async {
+                match under_way.next().await {
+                    Some(delivered) => delivered,
+                    None => std::future::pending().await,
                 }
-                Some(delivered) = under_way.next(), if !under_way.is_empty() => {
-                    self.on_delivered(delivered);
-                    false
-                }
-                errand = self.lanes.errand() => {
-                    self.lanes.on_errand(errand);
-                    false
-                }
-                () = tail.wait(place.0), if has_room => true,
-                () = tokio::time::sleep(sleep) => false,
             };
-            if more && let Err(error) = self.lanes.fill().await {
-                tracing::warn!(
-                    sink = %self.lanes.sink, %error,
-                    "reading the outbox failed; retrying"
-                );
-                tokio::time::sleep(READ_RETRY).await;
+            match self.lanes.turn(delivered, sleep, &stop).await {
+                Turn::Stopped => break,
+                Turn::Own(delivered) => self.on_delivered(delivered),
+                Turn::Done => {}
             }
         }
         while let Some(delivered) = under_way.next().await {
