@@ -38,8 +38,7 @@ const HOST: Rules = &[
 
 /// A stage, and the other stages that it may import: the dispatcher hands its calls to the
 /// shards, and both it and the lanes of sinks read the store in tasks of their own.
-const STAGES: &[(&str, &[&str])] =
-    &[("dispatch", &["shard", "reads"]), ("sinks", &["reads"])];
+const STAGES: &[(&str, &[&str])] = &[("dispatch", &["shard", "reads"]), ("sinks", &["reads"])];
 
 /// A crate, and the only folders of `host/src` that may name it.
 const CRATES: &[(&str, &[&str])] =

@@ -178,7 +178,7 @@ async fn resolve_many(site: &Site, action: Action, many: Many) -> Result<Json<Va
             Ok(()) => resolved += 1,
             Err(error @ ResolveError::Unavailable(_)) => return Err(error.into()),
             Err(error) => {
-                let again = matches!(error, ResolveError::NotFirst { .. } | ResolveError::Resuming);
+                let again = error.is_soon_over();
                 refused.push(json!({"id": id, "reason": error.to_string(), "again": again}));
             }
         }

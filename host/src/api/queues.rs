@@ -16,13 +16,10 @@ use super::dead_letters::{REASON_BYTES_MAX, short};
 use super::extract::Arguments;
 use super::problem::Problem;
 
-/// A lease is one answer: a thousand messages of a few KiB are some MiB.
-const LEASE_MESSAGES_MAX: usize = 1000;
-/// Proxies commonly cut connections that are silent for a minute.
-const WAIT_MS_MAX: u64 = 60_000;
-/// A lease that is longer holds up its keys for too long when its worker dies; extend it instead.
-const DURATION_MS_MAX: u64 = 3_600_000;
-const DURATION_MS_MIN: u64 = 100;
+const LEASE_MESSAGES_MAX: usize = LeaseRequest::MESSAGES_MAX;
+const WAIT_MS_MAX: u64 = LeaseRequest::WAIT_MS_MAX;
+const DURATION_MS_MAX: u64 = LeaseRequest::DURATION_MS_MAX;
+const DURATION_MS_MIN: u64 = LeaseRequest::DURATION_MS_MIN;
 /// A day: whoever wants to wait longer wants a timer.
 const DELAY_MS_MAX: u64 = 86_400_000;
 /// Of one call: more than a lease can have.

@@ -115,7 +115,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "the cursor is committed before the decisions",
         edits: &[Edit {
-            file: "stages/dispatch/mod.rs",
+            file: "stages/dispatch/hand_over.rs",
             find: "let mut changes = std::mem::take(&mut self.changes);",
             replace: "let early = PluginProgress {
             plugin: self.plugin.clone(),
@@ -123,14 +123,14 @@ pub const MUTATIONS: &[Mutation] = &[
             counters: self.counters,
         };
         let early = PluginChanges { progress: Some(early), ..PluginChanges::default() };
-        let _ = self.context.work.send(Work::Plugin(Box::new(early)));
+        let _ = self.work.send(Work::Plugin(Box::new(early)));
         let mut changes = std::mem::take(&mut self.changes);",
         }],
     },
     Mutation {
         name: "a plugin's cursor jumps over events that are not settled",
         edits: &[Edit {
-            file: "stages/dispatch/mod.rs",
+            file: "stages/dispatch/flights.rs",
             find: "let mut cursor = self.watermark.cursor();",
             replace: "let mut cursor = self.watermark.cursor();
         cursor.settled = cursor.highest();
@@ -140,16 +140,15 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "who has decided an event is forgotten at restart",
         edits: &[Edit {
-            file: "stages/dispatch/mod.rs",
-            find: "let mut changes = std::mem::take(&mut self.changes);",
-            replace: "cursor.partly.clear();
-        let mut changes = std::mem::take(&mut self.changes);",
+            file: "stages/dispatch/flights.rs",
+            find: "cursor.partly = self.partly.iter().filter_map(decided).collect();",
+            replace: "cursor.partly = self.partly.iter().filter_map(decided).take(0).collect();",
         }],
     },
     Mutation {
         name: "the counters are not committed with the cursor",
         edits: &[Edit {
-            file: "stages/dispatch/mod.rs",
+            file: "stages/dispatch/hand_over.rs",
             find: "cursor, counters: self.counters });",
             replace: "cursor, counters: Counters { handled: self.counters.handled / 2 * 2, ..self.counters } });",
         }],
@@ -158,9 +157,9 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "state is written from a stale instance",
         edits: &[Edit {
             file: "stages/dispatch/deciding.rs",
-            find: "        self.instance_cache.write(instance, self.handed_over + 1);",
+            find: "        self.instance_cache.write(instance, self.output.next_commit());",
             replace: "        if instance.version % 2 == 1 {
-            self.instance_cache.write(instance, self.handed_over + 1);
+            self.instance_cache.write(instance, self.output.next_commit());
         }",
         }],
     },
@@ -168,7 +167,7 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a claim is not written",
         edits: &[Edit {
             file: "stages/dispatch/deciding.rs",
-            find: "self.changes.claims.insert((key.clone(), instance.clone()), true);",
+            find: "self.output.rows().claims.insert((key.clone(), instance.clone()), true);",
             replace: "",
         }],
     },
@@ -221,8 +220,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "what an instance has decided reaches no later claimer of its key",
         edits: &[Edit {
             file: "stages/dispatch/look_back.rs",
-            find: "self.hold_max.filter(|_| !decision.keys.is_empty())",
-            replace: "self.hold_max.filter(|_| decision.keys.len() > 1_000)",
+            find: "self.versions.hold_max().filter(|_| !decision.keys.is_empty())",
+            replace: "self.versions.hold_max().filter(|_| decision.keys.len() > 1_000)",
         }],
     },
     Mutation {
@@ -237,7 +236,7 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a parked event is dropped",
         edits: &[Edit {
             file: "stages/dispatch/routing.rs",
-            find: "self.changes.parked.insert((position, key.clone()), Some(parked));",
+            find: "self.output.rows().parked.insert((position, key.clone()), Some(parked));",
             replace: "drop(parked);",
         }],
     },
@@ -253,7 +252,7 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "what comes while a key resumes overtakes what waited",
         edits: &[Edit {
             file: "stages/dispatch/routing.rs",
-            find: "Admission::Buffer => self.parking.buffer(key, delivery),",
+            find: "Admission::Buffer => self.dead_letters.buffer(key, delivery),",
             replace: "Admission::Buffer => self.push(key, delivery),",
         }],
     },
@@ -261,8 +260,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a parked event that was taken back keeps its row",
         edits: &[Edit {
             file: "stages/dispatch/dead_letters.rs",
-            find: "self.changes.parked.insert((position, key.clone()), None);",
-            replace: "let _ = position;",
+            find: "self.rows().parked.insert((Position(place), key.clone()), None);",
+            replace: "let _ = (key, place);",
         }],
     },
     Mutation {
@@ -334,9 +333,9 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "the outbox's cursor is beyond a message that is not delivered",
         edits: &[Edit {
-            file: "stages/sinks/lanes.rs",
+            file: "stages/sinks/lanes/hand_over.rs",
             find: "cursor: self.watermark.cursor(),",
-            replace: "cursor: Cursor { settled: self.watermark.cursor().highest(), ..Cursor::default() },",
+            replace: "cursor: crate::model::Cursor { settled: self.watermark.cursor().highest(), ..Default::default() },",
         }],
     },
     Mutation {
@@ -382,7 +381,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a message in a long retry stays in memory",
         edits: &[Edit {
-            file: "stages/sinks/lanes.rs",
+            file: "stages/sinks/lanes/mod.rs",
             find: "let is_soon = until <= after(Instant::now(), self.wait_in_memory_max);",
             replace: "let is_soon = until <= after(Instant::now(), Duration::MAX);",
         }],
@@ -406,7 +405,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a key that waits goes on when the host starts",
         edits: &[Edit {
-            file: "changes/waits.rs",
+            file: "pure/waits.rs",
             find: "let left = wait.until.since(today).min(wait.until.since(wait.since));",
             replace: "let left = wait.until.since(today).min(wait.until.since(wait.until));",
         }],
@@ -414,7 +413,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a wall clock that was set back prolongs a wait",
         edits: &[Edit {
-            file: "changes/waits.rs",
+            file: "pure/waits.rs",
             find: "let left = wait.until.since(today).min(wait.until.since(wait.since));",
             replace: "let left = wait.until.since(today);",
         }],
@@ -430,9 +429,9 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a wait that is over keeps its row",
         edits: &[Edit {
-            file: "stages/dispatch/waiting.rs",
-            find: "            self.changes.waits.insert(key.clone(), None);",
-            replace: "            let _ = key;",
+            file: "stages/dispatch/dead_letters.rs",
+            find: "        self.rows().waits.insert(key.clone(), None);",
+            replace: "        let _ = key;",
         }],
     },
     Mutation {
@@ -500,17 +499,17 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "nobody is told of a command that cannot be delivered",
         edits: &[Edit {
-            file: "stages/sinks/lanes.rs",
-            find: "self.changes.reserved.push((event, message.hops.after(1)));",
+            file: "stages/sinks/lanes/mod.rs",
+            find: "self.output.tell(event, message.hops.after(1));",
             replace: "let _ = event;",
         }],
     },
     Mutation {
         name: "a message behind a dead letter is dropped",
         edits: &[Edit {
-            file: "stages/sinks/lanes.rs",
-            find: "        self.changes.parked.push((self.message_lane(of.0, of.1), sequence));",
-            replace: "        let _ = (self.message_lane(of.0, of.1), sequence);",
+            file: "stages/sinks/lanes/hand_over.rs",
+            find: "        self.changes.parked.push((self.lane(plugin, key), sequence));",
+            replace: "        let _ = self.lane(plugin, key);",
         }],
     },
     Mutation {
@@ -568,16 +567,16 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "an instance leaves memory before it is stored",
         edits: &[Edit {
             file: "stages/dispatch/reading.rs",
-            find: "self.instance_cache.sweep(self.durable, is_used);",
-            replace: "self.instance_cache.sweep(self.handed_over + 1, is_used);",
+            find: "self.instance_cache.sweep(durable, is_used);",
+            replace: "self.instance_cache.sweep(self.output.next_commit(), is_used);",
         }],
     },
     Mutation {
         name: "an instance leaves memory while an event waits for it",
         edits: &[Edit {
             file: "stages/dispatch/reading.rs",
-            find: "self.instance_cache.sweep(self.durable, is_used);",
-            replace: "self.instance_cache.sweep(self.durable, |key| is_used(key) && key.as_str().is_empty());",
+            find: "self.instance_cache.sweep(durable, is_used);",
+            replace: "self.instance_cache.sweep(durable, |key| is_used(key) && key.as_str().is_empty());",
         }],
     },
     Mutation {
@@ -619,14 +618,14 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a decision of the version before is recorded as the next one's",
         edits: &[Edit {
             file: "stages/dispatch/deciding.rs",
-            find: "let made_by = self.version(generation);",
-            replace: "let made_by = self.version(self.serving.generation);",
+            find: "let made_by = self.versions.version(generation).clone();",
+            replace: "let made_by = self.versions.version(self.versions.serving_generation()).clone();",
         }],
     },
     Mutation {
         name: "an answer to the version before reaches the next one",
         edits: &[Edit {
-            file: "stages/dispatch/deciding.rs",
+            file: "stages/dispatch/asking.rs",
             find: "            return self.start_over(&key, position);",
             replace: "            tracing::trace!(\"another version asked\");",
         }],
@@ -642,7 +641,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a plugin that is taken out is put back before its decisions are durable",
         edits: &[Edit {
-            file: "stages/dispatch/mod.rs",
+            file: "stages/dispatch/hand_over.rs",
             find: "        for durable in self.becoming_durable {",
             replace: "        for mut durable in self.becoming_durable.into_iter().take(0) {
             durable.close();",
@@ -651,7 +650,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "what was read for the version before is not read again",
         edits: &[Edit {
-            file: "stages/dispatch/swap.rs",
+            file: "stages/dispatch/intake.rs",
             find: "        self.read_to = self.place;",
             replace: "        self.place = self.read_to;",
         }],
@@ -659,9 +658,9 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a canary serves every key",
         edits: &[Edit {
-            file: "stages/dispatch/swap.rs",
-            find: "Some(trial) if trial.share.has(&self.plugin, key) => trial.generation,",
-            replace: "Some(trial) => trial.generation,",
+            file: "stages/dispatch/versions.rs",
+            find: "Some((version, share)) if share.has(&self.plugin, key) => version.generation,",
+            replace: "Some((version, _)) => version.generation,",
         }],
     },
     Mutation {
@@ -677,7 +676,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "what a refused command carried is parsed on its way back",
         edits: &[Edit {
-            file: "stages/sinks/lanes.rs",
+            file: "stages/sinks/lanes/undeliverable.rs",
             find: "    data.push_str(&command.to_json());",
             replace: "    let parsed = serde_json::from_str::<serde_json::Value>(&command.to_json());
     data.push_str(&parsed.expect(\"JSON\").to_string());",
@@ -756,7 +755,7 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a timer that cannot fire is forgotten with the dispatcher that was to bury it",
         edits: &[Edit {
             file: "stages/dispatch/unwritable.rs",
-            find: "self.caution.timers.push((self.handed_over + 1, timer.clone()));",
+            find: "self.caution.timers.push((self.output.next_commit(), timer.clone()));",
             replace: "",
         }],
     },
@@ -787,7 +786,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a sink that is down has all of its messages in memory",
         edits: &[Edit {
-            file: "stages/sinks/lanes.rs",
+            file: "stages/sinks/lanes/mod.rs",
             find: "self.len() < WINDOW && self.reader.bytes.now() < WINDOW_BYTES && !stands",
             replace: "self.len() < WINDOW && !stands",
         }],
@@ -795,7 +794,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a slow key fills the memory of its sink",
         edits: &[Edit {
-            file: "stages/sinks/lanes.rs",
+            file: "stages/sinks/lanes/mod.rs",
             find: "        self.reader.bytes.now() > CROWDED_BYTES",
             replace: "        self.reader.bytes.now() == usize::MAX",
         }],
@@ -803,7 +802,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a message that waits in the store is overtaken",
         edits: &[Edit {
-            file: "stages/sinks/lanes.rs",
+            file: "stages/sinks/lanes/mod.rs",
             find: "match self.deferred.contains(&lane) || self.must_defer(&lane) {",
             replace: "match self.must_defer(&lane) {",
         }],
@@ -811,7 +810,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a sink's whole order is that of its keys",
         edits: &[Edit {
-            file: "stages/sinks/lanes.rs",
+            file: "stages/sinks/lanes/parcel.rs",
             find: "            Order::Whole => Self::Whole,",
             replace: "            Order::Whole => Self::Key(plugin.clone(), key.clone()),",
         }],
@@ -827,7 +826,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "messages without an order wait for those of their key",
         edits: &[Edit {
-            file: "stages/sinks/lanes.rs",
+            file: "stages/sinks/lanes/parcel.rs",
             find: "            Order::None => Self::Message(sequence),",
             replace: "            Order::None if sequence > 0 => Self::Key(plugin.clone(), key.clone()),
             Order::None => Self::Message(sequence),",
@@ -852,9 +851,9 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a letter is compensated and resolved by an operator as well",
         edits: &[Edit {
-            file: "stages/sinks/lanes.rs",
-            find: "        if !self.refusals.take(id) {",
-            replace: "        if !self.refusals.take(id) && id.0 == 0 {",
+            file: "stages/sinks/lanes/dead_letters.rs",
+            find: "        if !self.refusals.take(letter.id) {",
+            replace: "        if !self.refusals.take(letter.id) && letter.id.0 == 0 {",
         }],
     },
     Mutation {
@@ -909,8 +908,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "decisions that wait for a commit are bounded by their number alone",
         edits: &[Edit {
             file: "stages/dispatch/mod.rs",
-            find: "            && self.may_call(jobs.len() + of_trial.len())",
-            replace: "            && self.may_call(jobs.len() + of_trial.len()).max(true)",
+            find: "            && self.calls.has_room(jobs.len() + of_canary.len())",
+            replace: "            && self.calls.has_room(jobs.len() + of_canary.len()).max(true)",
         }],
     },
     Mutation {

@@ -5,9 +5,10 @@
 //! only after it has once come near the log's end.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
+use crate::lock;
 use crate::model::PluginName;
 
 pub(crate) struct Backlog {
@@ -64,7 +65,7 @@ impl Backlog {
     }
 
     fn change(&self, change: impl FnOnce(&mut Log)) {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = lock(&self.log);
         change(&mut log);
         let Log { head, plugins } = &mut *log;
         let mut is_too_long = false;

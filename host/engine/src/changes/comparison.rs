@@ -4,11 +4,12 @@
 //! Comparing costs only where there are duplicates, and at most one look at the newest events in
 //! memory for each [`TAIL_PAUSE`], and one at the newest ones in the store for each [`STORE_PAUSE`].
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::changes::receipt::Receipt;
 use crate::changes::tail::Tail;
+use crate::lock;
 use crate::model::{Event, LogEntry, Origin, reserved};
 use crate::pure::monotonic::Instant;
 use crate::seams::store::Store;
@@ -92,7 +93,7 @@ fn differ(a: &Event, b: &Event) -> bool {
 }
 
 fn is_time(last: &Mutex<Option<Instant>>, pause: Duration) -> bool {
-    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = lock(last);
     let now = Instant::now();
     let is_time = last.is_none_or(|last| now >= crate::pure::monotonic::after(last, pause));
     if is_time {

@@ -5,10 +5,11 @@
 //! it, and the other is refused: a letter is never compensated and redriven, and it counts
 //! once in its sink's sums. A compensation that was not committed gives its letter back.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::mpsc;
 
+use crate::lock;
 use crate::model::{DeadLetterId, Key, PluginName, Sequence, SinkName};
 use crate::pure::hash::HashMap;
 use crate::seams::store::RecoveredSink;
@@ -91,7 +92,7 @@ impl Refusals {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -5,12 +5,13 @@
 //! keeps its role: a handler of another role is refused here.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use thiserror::Error;
 use tokio::sync::Notify;
 
 use crate::changes::canary::Canary;
+use crate::lock;
 use crate::model::{Manifest, PluginName, Position};
 use crate::seams::handler::Handler;
 
@@ -187,7 +188,7 @@ impl DesiredState {
     }
 
     fn lock(&self) -> MutexGuard<'_, Wanted> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.wanted)
     }
 }
 

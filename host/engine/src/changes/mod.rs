@@ -21,7 +21,6 @@ pub(crate) mod resolve;
 pub(crate) mod sinks;
 pub(crate) mod tail;
 pub(crate) mod timer_index;
-pub(crate) mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

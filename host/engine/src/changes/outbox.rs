@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
 use crate::changes::tail::{Next, Tail};
+use crate::lock;
 use crate::model::{Message, Sequence, SinkName};
 use crate::seams::store::{Page, ReadError, Store};
 
@@ -62,7 +63,7 @@ impl Outboxes {
 
     /// The next sequence of a sink.
     pub(crate) fn assign(&self, sink: &SinkName) -> Sequence {
-        let mut sinks = self.sinks.lock().expect("no panic while the lock is held");
+        let mut sinks = lock(&self.sinks);
         let outbox = match sinks.get_mut(sink) {
             Some(outbox) => outbox,
             None => {
@@ -93,13 +94,13 @@ impl Outboxes {
     }
 
     fn tail(&self, sink: &SinkName) -> Arc<MessageTail> {
-        let mut sinks = self.sinks.lock().expect("no panic while the lock is held");
+        let mut sinks = lock(&self.sinks);
         Arc::clone(&sinks.entry(sink.clone()).or_insert_with(Outbox::fresh).tail)
     }
 
     /// For the sink lanes of a sink. There is one.
     pub(crate) fn reader(&self, sink: &SinkName, store: Arc<dyn Store>) -> OutboxReader {
-        let mut sinks = self.sinks.lock().expect("no panic while the lock is held");
+        let mut sinks = lock(&self.sinks);
         let outbox = sinks.entry(sink.clone()).or_insert_with(Outbox::fresh);
         let (tail, bytes) = (Arc::clone(&outbox.tail), outbox.bytes.clone());
         OutboxReader { sink: sink.clone(), store, tail, bytes, place: Sequence(0) }
@@ -108,7 +109,7 @@ impl Outboxes {
     /// Bytes of each sink's messages in memory: of those that its sink lanes has, and of those
     /// that it has not read.
     pub(crate) fn bytes(&self) -> BTreeMap<SinkName, usize> {
-        let sinks = self.sinks.lock().expect("no panic while the lock is held");
+        let sinks = lock(&self.sinks);
         let bytes = |outbox: &Outbox| outbox.tail.bytes() + outbox.bytes.now();
         sinks.iter().map(|(sink, outbox)| (sink.clone(), bytes(outbox))).collect()
     }

@@ -8,10 +8,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::Notify;
 
+use crate::lock;
 use crate::model::{Event, PluginName, reserved};
 
 /// A reader without an interest is woken when it is so many places behind: a quarter of what
@@ -151,11 +152,6 @@ impl Reader {
         let own = lock(&self.types);
         types.iter().any(|event_type| own.contains(*event_type))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What the locks guard is replaced whole: a panic elsewhere leaves it usable.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

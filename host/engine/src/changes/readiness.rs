@@ -1,7 +1,9 @@
 //! Whether the engine accepts events, and if not, why. The committer and the supervisor write it,
 //! and `Engine::offer` and `/readyz` read it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::lock;
 
 pub(crate) struct Readiness(Mutex<Result<(), String>>);
 
@@ -11,10 +13,10 @@ impl Readiness {
     }
 
     pub(crate) fn set(&self, ready: Result<(), String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = ready;
+        *lock(&self.0) = ready;
     }
 
     pub(crate) fn get(&self) -> Result<(), String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0).clone()
     }
 }

@@ -1,10 +1,11 @@
 //! What the committer tells a stage when the store will never write what it handed over.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::mpsc;
 
+use crate::lock;
 use crate::model::{DeadLetter, Event, PluginName};
 use crate::seams::store::{Batch, TimerRow};
 
@@ -55,6 +56,6 @@ impl Rejections {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PluginName, mpsc::UnboundedSender<Rejection>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

@@ -2,11 +2,12 @@
 //! lead to the dispatchers of all served plugins.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::changes::resolve::ResolveRequest;
+use crate::lock;
 use crate::model::{Key, PluginName};
 
 pub(crate) enum PluginRequest {
@@ -48,6 +49,6 @@ impl Dispatchers {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PluginName, mpsc::UnboundedSender<PluginRequest>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

@@ -1,6 +1,6 @@
-//! What an operator asks for a dead letter (redrive, skip, discard), why a stage refuses it, and
-//! what both stages that own dead letters share: ids, the request, and the rule for reserved
-//! attributes of an edited event.
+//! How an operator's resolution of a dead letter reaches the stage that owns it, why the stage
+//! refuses it, and what both such stages share: the ids, and the rule for reserved attributes of an
+//! edited event. What a resolution does is in `pure/dead_letters.rs`.
 //!
 //! A request is answered in two steps: when the stage has accepted it, and when that is durable.
 
@@ -10,33 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::model::{DeadLetter, DeadLetterId, DeadLetterStatus, Event, reserved};
+use crate::model::{DeadLetter, DeadLetterId, Event, Resolution, reserved};
 use crate::pure::parking::Refusal;
-
-/// What an operator asks for a dead letter. The dead letter keeps who asked and why.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Resolution {
-    /// What to do.
-    pub action: Action,
-    /// The person or program that asks.
-    pub by: String,
-    /// Why, in that person's words.
-    pub reason: String,
-}
-
-/// What to do with a dead letter.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Process it again, then what waits behind it.
-    Redrive {
-        /// The event that takes its place; none if it is processed as it is.
-        edited: Option<Box<Event>>,
-    },
-    /// Continue without it: what waits behind it is processed.
-    Skip,
-    /// Drop it, and everything that waits behind it.
-    Discard,
-}
 
 /// Why a dead letter is not resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -100,6 +75,13 @@ impl ResolveError {
             Refusal::Waiting => Self::Waiting(id),
         }
     }
+
+    /// Whether the same request is likely to succeed in a moment: dead letters of one key are
+    /// resolved one after another. A wait for the next attempt may last for hours.
+    #[must_use]
+    pub fn is_soon_over(&self) -> bool {
+        matches!(self, Self::NotFirst { .. } | Self::Resuming)
+    }
 }
 
 /// Asks the stage that owns the dead letter's key.
@@ -122,24 +104,6 @@ impl DeadLetterIds {
 
     pub(crate) fn next(&self) -> DeadLetterId {
         DeadLetterId(self.0.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-}
-
-impl DeadLetter {
-    /// The event to try: the one that an operator put in its place, if one did.
-    #[must_use]
-    pub fn current(&self) -> &Arc<Event> {
-        self.edited.as_ref().unwrap_or(&self.event)
-    }
-
-    /// Notes who asked for what.
-    pub(crate) fn resolved(&mut self, status: DeadLetterStatus, resolution: Resolution) {
-        self.status = status;
-        self.resolved_by = Some(resolution.by);
-        self.resolved_reason = Some(resolution.reason);
-        if let Action::Redrive { edited: Some(event) } = resolution.action {
-            self.edited = Some(Arc::from(event));
-        }
     }
 }
 

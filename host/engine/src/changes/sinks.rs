@@ -2,8 +2,9 @@
 //! read it through `Engine::status`. It is empty at the start of each epoch.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use crate::lock;
 use crate::model::{SinkName, Timestamp};
 
 /// A sink that is down: its messages wait, and it gets single deliveries as probes.
@@ -49,6 +50,6 @@ impl SinkStates {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<SinkName, SinkDown>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

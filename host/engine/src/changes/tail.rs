@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::lock;
 use crate::seams::store::Page;
 
 /// How many entries stay in memory: two of the greatest commits, which is what a host
@@ -62,7 +63,7 @@ impl<T: Clone> Tail<T> {
     /// nothing lies there.
     pub(crate) fn publish(&self, entries: impl IntoIterator<Item = (u64, T)>, head: u64) {
         {
-            let mut tail = self.entries.lock().expect("no panic while the lock is held");
+            let mut tail = lock(&self.entries);
             for (place, entry) in entries {
                 tail.bytes += (self.bytes_of)(&entry);
                 tail.queue.push_back((place, entry));
@@ -79,7 +80,7 @@ impl<T: Clone> Tail<T> {
     }
 
     pub(crate) fn read(&self, after: u64, page: Page) -> Next<T> {
-        let tail = self.entries.lock().expect("no panic while the lock is held");
+        let tail = lock(&self.entries);
         let head = self.head();
         if after >= head {
             return Next::Caught;
@@ -97,7 +98,7 @@ impl<T: Clone> Tail<T> {
 
     /// Lets go of the entries up to a place: all readers have read them.
     pub(crate) fn forget(&self, to: u64) {
-        let mut tail = self.entries.lock().expect("no panic while the lock is held");
+        let mut tail = lock(&self.entries);
         while let Some((_, entry)) = tail.queue.pop_front_if(|(place, _)| *place <= to) {
             tail.bytes -= (self.bytes_of)(&entry);
         }
@@ -106,12 +107,12 @@ impl<T: Clone> Tail<T> {
 
     /// Of the entries in memory.
     pub(crate) fn bytes(&self) -> usize {
-        self.entries.lock().expect("no panic while the lock is held").bytes
+        lock(&self.entries).bytes
     }
 
     /// Looks at each entry that is in memory, in order.
     pub(crate) fn each(&self, mut look: impl FnMut(&T)) {
-        let tail = self.entries.lock().expect("no panic while the lock is held");
+        let tail = lock(&self.entries);
         tail.queue.iter().for_each(|(_, entry)| look(entry));
     }
 

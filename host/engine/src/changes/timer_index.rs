@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use crate::lock;
 use crate::model::{Hops, Key, PluginName, Position, TimerName, TimerPlace, TimerRef, Timestamp};
 use crate::seams::store::{Page, TimerRow};
 
@@ -167,7 +168,7 @@ impl TimerIndex {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Index> {
-        self.index.lock().expect("no panic while the lock is held")
+        lock(&self.index)
     }
 }
 

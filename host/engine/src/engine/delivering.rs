@@ -11,12 +11,13 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::Shared;
 use super::queues::Queues;
-use super::{Shared, lock};
 use crate::changes::Work;
 use crate::changes::compensation::Refusals;
 use crate::changes::outbox::Outboxes;
 use crate::changes::resolve::{DeadLetterIds, ResolveRequest};
+use crate::lock;
 use crate::model::{Counters, Cursor, Sequence, SinkName};
 use crate::pure::breaker::Breaker;
 use crate::pure::routes;

@@ -12,7 +12,7 @@ mod queues;
 mod stages;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -30,6 +30,7 @@ use crate::changes::resolve::ResolveRequest;
 use crate::changes::sinks::SinkStates;
 use crate::changes::tail::Tail;
 use crate::changes::{Offer, Work};
+use crate::lock;
 use crate::model::{
     Event, Hops, LogEntry, PluginName, Position, QueueError, QueueStatus, Retention, SinkName,
 };
@@ -49,8 +50,9 @@ pub use crate::changes::asking::LookupDown;
 pub use crate::changes::canary::{Canary, Share};
 pub use crate::changes::desired_state::{Missed, ServeError};
 pub use crate::changes::receipt::{OfferError, Receipt};
-pub use crate::changes::resolve::{Action, Resolution, ResolveError};
+pub use crate::changes::resolve::ResolveError;
 pub use crate::changes::sinks::SinkDown;
+pub use crate::model::{Action, Resolution};
 pub use crate::stages::shard::CallTotals;
 
 /// Events that may wait for their commit: about as many as two commits write.
@@ -382,9 +384,4 @@ impl Shared {
     fn epoch(&self) -> Option<Epoch> {
         lock(&self.epoch).clone()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // What a lock guards is always replaced as a whole, so it is usable after a panic elsewhere.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,9 +6,10 @@
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use super::{Engine, OfferError, Resolution, ResolveError, lock};
+use super::{Engine, OfferError, Resolution, ResolveError};
 use crate::changes::requests::PluginRequest;
 use crate::changes::resolve::ResolveRequest;
+use crate::lock;
 use crate::model::{
     DeadLetterId, DeadLetterSubject, Event, Hops, InstanceStatus, Key, PluginName, attribute,
     reserved,

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::{Engine, lock};
+use super::Engine;
+use crate::lock;
 use crate::model::Timestamp;
 use crate::model::{Lease, LeaseId, LeaseReport, LeaseRequest, QueueError, Selection};
 use crate::pure::monotonic::{Instant, after};

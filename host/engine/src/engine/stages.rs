@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::delivering::Delivering;
 use super::queues::Queues;
-use super::{EngineEnd, Epoch, Shared, lock};
+use super::{EngineEnd, Epoch, Shared};
 use crate::Routes;
 use crate::changes::compensation::Refusals;
 use crate::changes::outbox::Outboxes;
@@ -26,6 +26,7 @@ use crate::changes::resolve::DeadLetterIds;
 use crate::changes::tail::Tail;
 use crate::changes::timer_index::TimerIndex;
 use crate::engine::plugins::Plugins;
+use crate::lock;
 use crate::model::LogEntry;
 use crate::seams::store::{ReadError, Recovered, RecoveredSink};
 use crate::stages::commit::{Committer, Ended};

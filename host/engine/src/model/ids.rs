@@ -63,6 +63,11 @@ name! {
     /// A correlation key: ties an event to an instance, and is the unit of ordering.
     Key
 }
+impl Key {
+    /// Of a correlation key and of an additional key: longer ones make indexes useless.
+    pub const BYTES_MAX: usize = 512;
+}
+
 name! {
     /// Where messages leave: a configured sink, or a queue of the host (`queue:<type>`).
     SinkName

@@ -7,6 +7,20 @@ use thiserror::Error;
 
 use super::{Message, MessageId, Timestamp};
 
+/// Limits of leases. The HTTP interface refuses what is beyond them, with an error that names them;
+/// a queue itself grants as much as they allow.
+impl LeaseRequest {
+    /// The most messages of a lease, which is one answer: a thousand of a few KiB are some MiB.
+    pub const MESSAGES_MAX: usize = 1_000;
+    /// The longest wait. Proxies commonly cut connections that are silent for a minute.
+    pub const WAIT_MS_MAX: u64 = 60_000;
+    /// The shortest lease: a shorter one would expire before its worker has read it.
+    pub const DURATION_MS_MIN: u64 = 100;
+    /// The longest lease. A longer one would hold up its keys for too long when its worker dies;
+    /// workers extend a lease instead.
+    pub const DURATION_MS_MAX: u64 = 3_600_000;
+}
+
 /// A worker's request for messages of a queue.
 #[derive(Clone, Debug)]
 pub struct LeaseRequest {

@@ -12,6 +12,7 @@ mod lease;
 mod manifest;
 mod message;
 mod record;
+mod resolution;
 mod retention;
 mod size;
 
@@ -34,4 +35,5 @@ pub use record::{
     AgeMark, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Held,
     LogEntry, OpenDeadLetter, Parked, TimerPlace, TimerRef, Wait,
 };
+pub use resolution::{Action, Resolution};
 pub use retention::Retention;

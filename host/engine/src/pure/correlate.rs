@@ -9,8 +9,6 @@ use crate::pure::pointer;
 /// The most keys that one event may name. The largest number measured in real event logs is
 /// below 100; a larger one than this is a mistake in the sender or the rule.
 const KEYS_MAX: usize = 1_000;
-/// The bytes that one key may have. Longer keys make an index of the store inefficient.
-const KEY_BYTES_MAX: usize = 512;
 
 /// The keys, each once, in the order of the event. Empty if the rule finds an empty array.
 ///
@@ -91,10 +89,11 @@ fn key(text: &str, place: &str) -> Result<Key, String> {
     if text.is_empty() {
         return Err(format!("no correlation key: `{place}` is empty"));
     }
-    if text.len() > KEY_BYTES_MAX {
+    if text.len() > Key::BYTES_MAX {
         return Err(format!(
-            "the correlation key at `{place}` has {} bytes; at most {KEY_BYTES_MAX} are accepted",
-            text.len()
+            "the correlation key at `{place}` has {} bytes; at most {} are accepted",
+            text.len(),
+            Key::BYTES_MAX
         ));
     }
     Ok(Key::from(text))

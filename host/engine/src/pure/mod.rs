@@ -4,6 +4,7 @@
 pub(crate) mod age;
 pub(crate) mod breaker;
 pub mod correlate;
+pub(crate) mod dead_letters;
 pub(crate) mod fates;
 pub mod filter;
 pub(crate) mod hash;
@@ -14,4 +15,5 @@ pub(crate) mod parking;
 pub mod pointer;
 pub mod retry;
 pub(crate) mod routes;
+pub(crate) mod waits;
 pub(crate) mod watermark;

@@ -2,17 +2,19 @@
 //! become dead letters.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::plan::event;
 use super::scripts::{Pattern, RECEIPTS, script};
 use super::small::{keys, letters, until};
-use super::world::{START, event};
+use super::world::START;
 use crate::engine::{Engine, Parts, Settings};
+use crate::lock;
 use crate::model::{AnswerValue, PluginName, Timestamp};
 use crate::seams::lookup::{Lookup, Unanswered};
 use crate::seams::store::memory::MemoryStore;
@@ -58,10 +60,6 @@ impl Scripted {
     fn asked(&self) -> usize {
         lock(&self.asked).len()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]

@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use serde_json::json;
 
 use super::life::Timeline;
+use super::plan::event;
 use super::scripts::{AUDITOR, Pattern, script};
-use super::world::{START, event};
+use super::world::START;
 use crate::Clock;
 use crate::changes::receipt::Receipt;
 use crate::engine::{Engine, Parts, Settings};

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::json;
 
+use super::plan::event;
 use super::small::{COMMAND, letters, start_with, until};
-use super::world::event;
 use crate::engine::{Action, Engine, Resolution, Settings};
 use crate::model::Retention;
 use crate::model::{

@@ -1,16 +1,18 @@
 //! Tests that a lookup which asks for a pause is not asked before the pause is over.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::plan::event;
 use super::scripts::{Pattern, served};
-use super::world::{START, event};
+use super::world::START;
 use crate::engine::{Engine, Parts, Settings};
+use crate::lock;
 use crate::model::{AnswerValue, PluginName, Timestamp};
 use crate::seams::lookup::{Lookup, Unanswered};
 use crate::seams::store::memory::MemoryStore;
@@ -26,7 +28,7 @@ struct Crowded(Mutex<Vec<Instant>>);
 #[async_trait]
 impl Lookup for Crowded {
     async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Unanswered> {
-        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = lock(&self.0);
         asked.push(Instant::now());
         match asked.len() {
             1 => Err(Unanswered::Unavailable {
@@ -53,7 +55,7 @@ async fn a_lookup_is_not_asked_again_before_it_wishes() {
     };
     let engine = Engine::start(parts).await.unwrap();
     engine.offer(vec![event("pay", "o1", &json!({"order": "o1"}))]).await.unwrap();
-    let asked = || lookup.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let asked = || lock(&lookup.0).clone();
     let twice = async {
         while asked().len() < 2 {
             tokio::time::sleep(Duration::from_secs(1)).await;

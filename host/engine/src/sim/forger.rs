@@ -2,16 +2,17 @@
 //! with these ids. Neither event may replace the other.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
+use super::plan::event;
 use super::scripts::RECEIPTS;
-use super::world::event;
 use crate::changes::receipt::Receipt;
 use crate::engine::Engine;
+use crate::lock;
 use crate::model::{Event, Hops, Key, Origin, PluginName};
 use crate::pure::identity::{self, DecisionIdentity};
 use crate::seams::store::memory::{MemoryStore, Tables};
@@ -67,10 +68,6 @@ impl Forger {
         }
         Ok(())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An event with this name that the auditor decides.

@@ -5,7 +5,7 @@
 //! that the model gives to it, in the model's order. The model reads nothing but the log.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,10 +16,12 @@ use serde_json::{Value, json};
 
 use super::ledger;
 use super::life::Timeline;
+use super::plan::event;
 use super::scripts::{manifest, strings, subscription};
-use super::world::{START, event};
+use super::world::START;
 use crate::Clock;
 use crate::engine::{Engine, Parts, Settings};
+use crate::lock;
 use crate::model::{
     Absent, AnswerValue, Decision, Effect, Event, Failure, Key, KeyChange, LogEntry, Manifest,
     PluginName, Position, Question, Role, State, Timestamp,
@@ -345,7 +347,7 @@ struct Slow(Mutex<StdRng>);
 #[async_trait]
 impl Lookup for Slow {
     async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Unanswered> {
-        let wait = self.0.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..LAG_MAX);
+        let wait = lock(&self.0).random_range(0..LAG_MAX);
         tokio::time::sleep(Duration::from_millis(wait)).await;
         Ok(AnswerValue::Missing)
     }

@@ -1,7 +1,7 @@
 //! Plugins that are replaced, removed and added again at any moment of a world's life.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rand::RngExt as _;
@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 
 use super::scripts::{AUDITOR, NOTIFIER, ORDERS, Pattern, RECEIPTS, script};
 use crate::engine::{Canary, Engine, Missed, Share};
+use crate::lock;
 use crate::seams::handler::Handler;
 
 const PLUGINS: [&str; 4] = [ORDERS, RECEIPTS, NOTIFIER, AUDITOR];
@@ -71,7 +72,7 @@ impl Directory {
     }
 
     fn lock(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.history)
     }
 
     /// Changes plugins for a while, and never returns: the caller drops it when its work is
@@ -171,7 +172,8 @@ mod tests {
     use serde_json::json;
     use tokio::sync::Notify;
 
-    use super::super::world::{START, event};
+    use super::super::plan::event;
+    use super::super::world::START;
     use super::*;
     use crate::engine::{Action, Parts, Resolution, ServeError, Settings};
     use crate::model::{AnswerValue, Event, Failure, Key, Manifest, PluginName, Role, Timestamp};

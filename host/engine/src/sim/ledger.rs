@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::hot::History;
+use super::plan::Plan;
 use super::scripts::{AUDITOR, NOTIFIER, ORDERS, Order, RECEIPTS, state_version};
-use super::world::Plan;
 use crate::model::{
     DeadLetter, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Event, InstanceStatus, Key,
     Message, PluginName, reserved,

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::world::{START, event};
+use super::plan::event;
+use super::world::START;
 use crate::engine::{Action, Engine, OfferError, Parts, Resolution, Settings};
 use crate::model::{
     Absent, AnswerValue, Correlation, Decision, Due, Effect, Failure, Manifest, MessageKind,

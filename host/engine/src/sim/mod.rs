@@ -34,8 +34,12 @@ mod loops;
 mod operated;
 #[cfg(test)]
 mod outlets;
+#[cfg(any(test, feature = "testing"))]
+mod outside;
 #[cfg(test)]
 mod panics;
+#[cfg(any(test, feature = "testing"))]
+mod plan;
 #[cfg(test)]
 mod refusing;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,10 +13,12 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
 use super::life::Timeline;
+use super::plan::event;
 use super::small::{COMMAND, Missing, start_with, until};
-use super::world::{START, event};
+use super::world::START;
 use crate::Clock;
 use crate::engine::{Action, Engine, Parts, Resolution, Settings};
+use crate::lock;
 use crate::model::{
     Absent, Correlation, Decision, Effect, Event, Failure, Manifest, Message, MessageKind,
     Outgoing, Role, SinkName, State, Subscription, Timestamp,
@@ -113,7 +115,7 @@ impl Gate {
 
     fn taken(&self) -> BTreeMap<String, Vec<u64>> {
         let mut by_key: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        for (key, sequence) in &*self.taken.lock().unwrap_or_else(PoisonError::into_inner) {
+        for (key, sequence) in &*lock(&self.taken) {
             by_key.entry(key.clone()).or_default().push(*sequence);
         }
         by_key
@@ -126,14 +128,14 @@ impl Transport for Gate {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let [message] = messages else { panic!("one at a time: {messages:?}") };
         let (reason, key) = ("planted".to_owned(), message.key.as_str());
-        let slow = *self.slow.lock().unwrap_or_else(PoisonError::into_inner);
+        let slow = *lock(&self.slow);
         vec![if self.is_away.load(Ordering::Relaxed) {
             Err(DeliveryError::Unavailable { reason, retry_after: None })
         } else if slow == Some(key) {
             Err(DeliveryError::Transient { reason, retry_after: Some(10 * MINUTE) })
         } else {
             let entry = (key.to_owned(), message.sequence.0);
-            self.taken.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+            lock(&self.taken).push(entry);
             Ok(())
         }]
     }
@@ -276,7 +278,7 @@ struct Seeded {
 
 impl DeliveryFaults for Seeded {
     fn delay(&self) -> Duration {
-        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut random = lock(&self.random);
         Duration::from_micros(random.random_range(0..5_000))
     }
 
@@ -284,7 +286,7 @@ impl DeliveryFaults for Seeded {
         if self.refused.contains(&message.sequence.0) && !self.is_mended.load(Ordering::Relaxed) {
             return Some(DeliveryFault::Refused("planted".to_owned()));
         }
-        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut random = lock(&self.random);
         match random.random_range(0..100) {
             0..4 => Some(DeliveryFault::Lost),
             4..8 => Some(DeliveryFault::Misreported),

@@ -3,15 +3,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::json;
 
+use super::plan::event;
 use super::scripts::{Pattern, served};
-use super::world::{START, event};
+use super::world::START;
 use crate::engine::{Engine, Parts, Settings};
+use crate::lock;
 use crate::model::{AnswerValue, Message, PluginName, SinkName, Timestamp};
 use crate::seams::lookup::{Lookup, Unanswered};
 use crate::seams::store::memory::MemoryStore;
@@ -42,7 +44,7 @@ impl Lookup for Clumsy {
 impl Transport for Clumsy {
     async fn deliver(&self, messages: &[Arc<Message>]) -> Vec<Result<(), DeliveryError>> {
         self.stumble();
-        let mut delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut delivered = lock(&self.delivered);
         delivered.extend(messages.iter().cloned());
         messages.iter().map(|_| Ok(())).collect()
     }
@@ -71,7 +73,7 @@ async fn a_stage_that_panics_starts_again() {
     // The dispatcher of the receipts asks the lookup; the notifier makes commands of what it
     // sends.
     engine.offer(vec![event("pay", "o1", &json!({"order": "o1"}))]).await.unwrap();
-    let delivered = || sink.delivered.lock().unwrap_or_else(PoisonError::into_inner).len();
+    let delivered = || lock(&sink.delivered).len();
     let all = async {
         while delivered() < 4 {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::json;
 
+use super::plan::event;
 use super::scripts::{Pattern, served};
-use super::world::{START, event};
+use super::world::START;
 use crate::engine::{Engine, OfferError, Parts, Settings};
 use crate::model::{AnswerValue, PluginName, Timestamp};
 use crate::seams::handler::Handler;

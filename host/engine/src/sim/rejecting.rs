@@ -2,17 +2,18 @@
 //! belongs to is refused or becomes a dead letter, and everything else continues.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
 use serde_json::json;
 
+use super::plan::event;
 use super::scripts::{AUDITOR, ORDERS, Pattern, script};
 use super::small::{keys, letters, note, send, start_on, until};
-use super::world::event;
 use crate::engine::{Action, Engine, OfferError, Resolution, Settings};
+use crate::lock;
 use crate::model::Retention;
 use crate::model::{
     Counters, DeadLetter, DeadLetterStatus, DeadLetterSubject, Message, PluginName,
@@ -47,7 +48,7 @@ impl Cannot {
     }
 
     fn failed(&self) -> Vec<usize> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.failed).clone()
     }
 }
 
@@ -64,7 +65,7 @@ impl Faults for Arc<Cannot> {
         let fails = !self.is_mended.load(Ordering::Relaxed) && (self.write)(batch);
         fails.then(|| {
             let size = batch.appends.len() + batch.decisions.len();
-            self.failed.lock().unwrap_or_else(PoisonError::into_inner).push(size);
+            lock(&self.failed).push(size);
             (self.error)(REASON.to_owned())
         })
     }

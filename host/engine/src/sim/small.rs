@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::plan::event;
 use super::scripts::{AUDITOR, Pattern, script};
-use super::world::{START, event};
+use super::world::START;
 use crate::engine::{Engine, Parts, Settings};
 use crate::model::{AnswerValue, DeadLetter, Event, PluginName, SinkName, Timestamp};
 use crate::seams::handler::Handler;

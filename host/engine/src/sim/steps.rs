@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,10 +18,13 @@ use tokio::sync::Notify;
 use super::hot::History;
 use super::ledger;
 use super::life::Timeline;
+use super::outside::is_refused;
+use super::plan::{Plan, Treatment, event};
 use super::scripts::{Pattern, Script, handlers};
 use super::unwritable::Unwritable;
-use super::world::{Life, Operator, Plan, START, Treatment, event, is_refused};
+use super::world::{Life, Operator, START};
 use crate::engine::{Parts, Settings};
+use crate::lock;
 use crate::model::Retention;
 use crate::model::{
     AnswerValue, DeadLetter, DeadLetterId, Event, Failure, Held, Key, LogEntry, Manifest, Message,
@@ -114,10 +117,6 @@ impl Steps {
             Some(_) => Err(ReadError("planted: the read failed".to_owned())),
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The type, ordering key and id of every message that was sent.

@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::json;
 
+use super::plan::event;
 use super::scripts::{Pattern, served};
-use super::world::{START, event};
+use super::world::START;
 use crate::engine::{Engine, EngineEnd, OfferError, Parts, Settings};
 use crate::model::{AnswerValue, Failure, Manifest, PluginName, State, Timestamp};
 use crate::seams::handler::{Call, Handler, Reply};
@@ -19,6 +20,7 @@ use crate::seams::lookup::{Lookup, Unanswered};
 use crate::seams::store::faulty::{CommitFault, Faults, FaultyStore};
 use crate::seams::store::memory::MemoryStore;
 use crate::seams::store::{Batch, CommitError, Store};
+use crate::{lock, wait};
 
 /// A lookup that finds nothing, or panics.
 struct Answers {
@@ -144,14 +146,14 @@ struct Gate {
 
 impl Gate {
     fn open(&self) {
-        *self.is_open.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(&self.is_open) = true;
         self.changed.notify_all();
     }
 
     fn pass(&self) {
-        let mut is_open = self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is_open = lock(&self.is_open);
         while !*is_open {
-            is_open = self.changed.wait(is_open).unwrap_or_else(PoisonError::into_inner);
+            is_open = wait(&self.changed, is_open);
         }
     }
 }
@@ -213,7 +215,7 @@ struct DiskState {
 
 impl SlowDisk {
     fn lock(&self) -> std::sync::MutexGuard<'_, DiskState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

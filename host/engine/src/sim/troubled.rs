@@ -2,13 +2,14 @@
 //! which become dead letters.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::small::{keys, letters, send, start, until};
 use crate::engine::{Action, Engine, Resolution, Settings};
+use crate::lock;
 use crate::model::Message;
 use crate::seams::store::memory::MemoryStore;
 use crate::seams::transport::{DeliveryError, Order, Sink, Transport};
@@ -58,10 +59,6 @@ impl Scripted {
         taken.sort();
         taken
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]

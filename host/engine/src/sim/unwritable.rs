@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::scripts::AUDITOR;
+use crate::lock;
 use crate::model::{DeadLetter, DeadLetterStatus, DeadLetterSubject, Key};
 use crate::seams::store::faulty::{CommitFault, Drawn, FaultRates, Faults};
 use crate::seams::store::{Append, Batch, CommitError};
@@ -144,7 +145,7 @@ impl Faults for Planted {
         if self.is_broken.load(Ordering::Relaxed) {
             return Some(CommitFault::Refused);
         }
-        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut random = lock(&self.random);
         match random.random_range(0..1_000) < self.fenced {
             true => Some(CommitFault::Fenced),
             false => self.drawn.commit(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,10 +10,12 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::plan::event;
 use super::scripts::{manifest, subscription};
 use super::small::{COMMAND, keys, letters, until};
-use super::world::{START, event};
+use super::world::START;
 use crate::engine::{Action, Engine, Parts, Resolution, Settings};
+use crate::lock;
 use crate::model::{
     Absent, AnswerValue, DeadLetterStatus, Decision, Effect, Event, Failure, Key, Manifest,
     Message, MessageKind, Outgoing, PluginName, Question, Role, SinkName, State, Timestamp, Wait,
@@ -89,10 +91,6 @@ struct Outside {
 struct Pause {
     times: u32,
     wait: Duration,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Outside {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::plan::event;
 use super::small::{COMMAND, keys, letters, send, start, start_with, until};
-use super::world::event;
 use crate::engine::{Engine, Settings};
 use crate::model::{
     Absent, Correlation, Decision, Effect, Failure, LeaseRequest, Manifest, MessageKind, Outgoing,

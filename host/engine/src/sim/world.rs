@@ -2,36 +2,31 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use rand::rngs::StdRng;
-use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::forger::Forger;
 use super::hot::Directory;
 use super::ledger;
 use super::life::Timeline;
-use super::scripts::{Pattern, payload};
+use super::outside::{Customers, Sink};
+use super::plan::{Plan, Treatment, treatments};
+use super::scripts::Pattern;
 use super::unwritable::{Planted, Unwritable};
 use crate::Clock;
 use crate::changes::receipt::Receipt;
 use crate::engine::{Action, Engine, EngineEnd, OfferError, Parts, Resolution, Settings};
+use crate::lock;
 use crate::model::Retention;
-use crate::model::{
-    AnswerValue, DeadLetterSubject, Event, Message, PluginName, SinkName, Timestamp,
-};
-use crate::seams::lookup::{Lookup, Unanswered};
+use crate::model::{DeadLetterSubject, Event, Message, PluginName, SinkName, Timestamp};
 use crate::seams::store::faulty::{FaultRates, FaultyStore};
 use crate::seams::store::memory::{MemoryStore, Tables};
-use crate::seams::transport::faulty::{
-    DeliveryFault, DeliveryFaultRates, DeliveryFaults, DrawnDeliveryFaults, FaultyTransport,
-};
+use crate::seams::transport::faulty::FaultyTransport;
 use crate::seams::transport::memory::MemoryTransport;
 use crate::seams::transport::{self, Transport};
 
@@ -40,37 +35,6 @@ const LIFETIME: Duration = Duration::from_secs(600);
 /// The time to drain for a host that is stopped.
 const DRAIN_MAX: Duration = Duration::from_millis(200);
 pub(crate) const START: u64 = 1_800_000_000_000;
-
-/// What happens in a world.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    /// The events in the order of sending, with duplicates.
-    pub events: Vec<Event>,
-    /// The items of each order.
-    pub orders: BTreeMap<String, Vec<String>>,
-    /// Orders, events and message types that fail permanently until they are cured.
-    pub poisoned: BTreeSet<String>,
-    /// Orders whose notifications the sink refuses permanently until it is cured.
-    pub refused: BTreeSet<String>,
-    /// What the store cannot hold until it is cured.
-    pub unwritable: Unwritable,
-    /// Whether the operator skips the notifier's dead letters. All others are redriven.
-    pub skips: bool,
-    /// What the operator does with the dead letters of these events instead, by the events' ids.
-    pub treatments: BTreeMap<String, Treatment>,
-    /// Whether the wall clock is set now and then, by more than any wait, and is set right
-    /// again. Dates mean nothing in such a world.
-    pub sets_clock: bool,
-}
-
-/// What the operator does with a dead letter, once everything has come that will wait behind it.
-#[derive(Clone, Debug)]
-pub(crate) enum Treatment {
-    Skip,
-    Discard,
-    /// Redrives it, edited to be an event of another order.
-    Move(String),
-}
 
 pub(crate) struct World {
     random: StdRng,
@@ -229,7 +193,7 @@ impl World {
             store: Arc::new(FaultyStore::failing(self.store.clone(), planted)),
             handlers: self.directory.handlers(),
             canaries: self.directory.canaries(),
-            lookup: Arc::new(Customers(Mutex::new((StdRng::seed_from_u64(seed), None)))),
+            lookup: Arc::new(Customers::new(seed)),
             sinks: HashMap::from([(SinkName::from("sink"), sink)]),
             routes: BTreeMap::from([route("close"), route("notify"), route("record")]),
             clock: Arc::new(|| Timestamp(0)),
@@ -388,7 +352,7 @@ async fn drive(
     let forgets = parts.settings.retention.duplicates.map(|_| Arc::clone(&parts.clock));
     let parts = Arc::new(Mutex::new(Some(parts)));
     let engine = loop {
-        let taken = parts.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let taken = lock(&parts).take();
         let Some(taken) = taken else { return Err("the engine did not start".to_owned()) };
         let (lookup, sinks, routes) =
             (Arc::clone(&taken.lookup), taken.sinks.clone(), taken.routes.clone());
@@ -404,7 +368,7 @@ async fn drive(
         };
         match Engine::start(taken).await {
             Ok(engine) => break engine,
-            Err(_) => *parts.lock().unwrap_or_else(PoisonError::into_inner) = Some(again),
+            Err(_) => *lock(&parts) = Some(again),
         }
     };
     let changes = async {
@@ -535,166 +499,5 @@ impl Operator<'_> {
             let head = tables.log.keys().next_back().map_or(0, |position| position.0);
             tables.plugins.get(plugin).is_some_and(|progress| progress.cursor.settled >= head)
         })
-    }
-}
-
-/// Follows from the seed's value instead of its random numbers, so that older seeds that found a
-/// mistake still give the same run.
-fn treatments(plan: &Plan, seed: u64) -> BTreeMap<String, Treatment> {
-    let notes = plan.poisoned.iter().filter(|id| id.starts_with("note-"));
-    let treatment = |(n, id): (u64, &String)| {
-        let treatment = match (seed / 7 + n) % 3 {
-            0 => Treatment::Skip,
-            1 => Treatment::Discard,
-            _ => Treatment::Move("o0".to_owned()),
-        };
-        (id.clone(), treatment)
-    };
-    (0..).zip(notes).map(treatment).collect()
-}
-
-impl Plan {
-    fn new(random: &mut StdRng) -> Self {
-        let mut orders: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let mut events = Vec::new();
-        let mut items = Vec::new();
-        for o in 0..random.random_range(1..8) {
-            let order = format!("o{o}");
-            let own: Vec<String> =
-                (0..random.random_range(1..4)).map(|i| format!("{order}-i{i}")).collect();
-            items.extend(own.clone());
-            orders.insert(order, own);
-        }
-        for (order, own) in &orders {
-            events.push(event("place", order, &json!({"order": order, "items": own})));
-            events.push(event("pay", order, &json!({"order": order})));
-            for note in 0..random.random_range(0..5) {
-                let name = format!("{order}-{note}");
-                events.push(event("note", &name, &json!({"order": order})));
-            }
-        }
-        // A package may have items of several orders.
-        items.shuffle(random);
-        let mut package = 0;
-        while !items.is_empty() {
-            let count = random.random_range(1..=items.len().min(3));
-            let packed: Vec<String> = items.drain(..count).collect();
-            let name = format!("p{package}");
-            events.push(event("pack", &name, &json!({"items": packed, "package": name})));
-            events.push(event("deliver", &name, &json!({"package": name})));
-            package += 1;
-        }
-        events.shuffle(random);
-        // No handler reads the data of these, so it may be any JSON.
-        for event in &mut events {
-            if matches!(&*event.event_type, "pay" | "note") {
-                let plain = String::from_utf8_lossy(&event.data).into_owned();
-                event.data = payload(&plain, random.random()).into();
-            }
-        }
-        for _ in 0..random.random_range(0..6) {
-            let twice = events[random.random_range(0..events.len())].clone();
-            events.insert(random.random_range(0..=events.len()), twice);
-        }
-        let mut poisoned = BTreeSet::new();
-        if random.random_ratio(1, 4) {
-            poisoned.extend(orders.keys().take(1).cloned());
-        }
-        for _ in 0..random.random_range(0..3) {
-            poisoned.insert(events[random.random_range(0..events.len())].id.clone());
-        }
-        if random.random_ratio(1, 6) {
-            poisoned.insert(["close", "notify", "record"][random.random_range(0..3)].to_owned());
-        }
-        Self {
-            events,
-            orders,
-            poisoned,
-            refused: BTreeSet::new(),
-            unwritable: Unwritable::default(),
-            skips: random.random(),
-            treatments: BTreeMap::new(),
-            sets_clock: false,
-        }
-    }
-}
-
-pub(crate) fn event(event_type: &str, of: &str, data: &serde_json::Value) -> Event {
-    Event {
-        id: format!("{event_type}-{of}"),
-        source: "/world".to_owned(),
-        event_type: event_type.to_owned(),
-        subject: None,
-        time: None,
-        datacontenttype: None,
-        dataschema: None,
-        extensions: Vec::new(),
-        data: Bytes::from(data.to_string()),
-    }
-}
-
-/// A sink that fails, is slow, and sometimes reports a failure although it took the message.
-pub(crate) struct Sink {
-    drawn: DrawnDeliveryFaults,
-    refused: BTreeSet<String>,
-    poisoned: BTreeSet<String>,
-    cured: Arc<AtomicBool>,
-}
-
-impl Sink {
-    fn new(seed: u64, plan: &Plan, cured: Arc<AtomicBool>) -> Self {
-        let rates = DeliveryFaultRates {
-            lost: 8,
-            misreported: 5,
-            unavailable: 2,
-            delay_max: Duration::from_millis(3),
-        };
-        let (poisoned, refused) = (plan.poisoned.clone(), plan.refused.clone());
-        Self { drawn: DrawnDeliveryFaults::new(rates, seed), refused, poisoned, cured }
-    }
-}
-
-impl DeliveryFaults for Sink {
-    fn delay(&self) -> Duration {
-        self.drawn.delay()
-    }
-
-    fn fault(&self, message: &Message) -> Option<DeliveryFault> {
-        let is_bad =
-            self.poisoned.contains(&message.event.event_type) || is_refused(&self.refused, message);
-        match is_bad && !self.cured.load(Ordering::Relaxed) {
-            true => Some(DeliveryFault::Refused("planted: for good".to_owned())),
-            false => self.drawn.fault(message),
-        }
-    }
-}
-
-/// Whether the sink refuses this message until it is cured.
-pub(crate) fn is_refused(orders: &BTreeSet<String>, message: &Message) -> bool {
-    message.event.event_type == "notify" && orders.contains(message.key.as_str())
-}
-
-/// A lookup that is slow, fails now and then, and is down for a while now and then.
-struct Customers(Mutex<(StdRng, Option<Instant>)>);
-
-#[async_trait]
-impl Lookup for Customers {
-    async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Unanswered> {
-        let (roll, is_down) = {
-            let (random, down_until) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let roll: u32 = random.random_range(0..1_000);
-            if roll < 5 {
-                let outage = Duration::from_millis(random.random_range(0..5_000));
-                *down_until = Some(Instant::now() + outage);
-            }
-            (roll, down_until.is_some_and(|until| Instant::now() < until))
-        };
-        tokio::time::sleep(Duration::from_micros(u64::from(roll) * 5)).await;
-        let reason = "planted".to_owned();
-        match roll {
-            _ if is_down => Err(Unanswered::Unavailable { reason, retry_after: None }),
-            0..50 => Err(Unanswered::Transient { reason, retry_after: None }),
-            _ => Ok(AnswerValue::Missing),
-        }
     }
 }

@@ -75,7 +75,7 @@ async fn pass(
             };
             match engine.resolve(DeadLetterId(letter.id), resolution).await {
                 Ok(()) => pass.resolved += 1,
-                Err(ResolveError::NotFirst { .. } | ResolveError::Resuming) => pass.again += 1,
+                Err(error) if error.is_soon_over() => pass.again += 1,
                 // Another request resolved it first.
                 Err(ResolveError::NotFound(_) | ResolveError::NotOpen { .. }) => {}
                 // It stays open, because an earlier event of its key waits for its next attempt,

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use sagabox_engine::model::{
-    Decision, KeyChange, Manifest, MessageKind, Outgoing, Question, TimerChange, attribute,
+    Decision, Key, KeyChange, Manifest, MessageKind, Outgoing, Question, TimerChange, attribute,
     reserved,
 };
 use sagabox_engine::seams::handler::Reply;
 
 use super::limits::Limits;
 
-/// As the engine's own keys: longer ones make indexes useless.
-const KEY_BYTES_MAX: usize = 512;
+/// Of a key, and of a timer's name, which is part of a key of the store, too.
+const KEY_BYTES_MAX: usize = Key::BYTES_MAX;
 /// As of the attributes of events that come in.
 const ATTRIBUTE_BYTES_MAX: usize = 4096;
 const EXTENSIONS_MAX: usize = 64;

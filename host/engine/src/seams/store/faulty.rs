@@ -4,7 +4,7 @@
 //! seed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +16,7 @@ use super::{
     Batch, CommitError, Committed, DecidedEvent, Page, ReadError, Recovered, RecoveredPlugin,
     Store, StoredInstance, StoredInstances, StreamPage, TimerRow,
 };
+use crate::lock;
 use crate::model::{
     DeadLetter, DeadLetterId, Event, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
     SinkName, TimerPlace, Timestamp,
@@ -87,14 +88,14 @@ impl Drawn {
     }
 
     fn roll(&self) -> u32 {
-        self.random.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..1_000)
+        lock(&self.random).random_range(0..1_000)
     }
 }
 
 impl Faults for Drawn {
     fn delay(&self) -> Duration {
         let max = u64::try_from(self.rates.delay_max.as_micros()).unwrap_or(u64::MAX);
-        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut random = lock(&self.random);
         Duration::from_micros(random.random_range(0..=max))
     }
 

@@ -4,7 +4,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 
@@ -13,6 +13,7 @@ use super::{
     PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Store,
     StoredInstance, StoredInstances, StreamPage, TimerRow, UNTAKEN_TYPES_MAX, Untaken, untaken,
 };
+use crate::lock;
 use crate::model::{
     AgeMark, AgeTime, Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus,
     DeadLetterSubject, DecisionRecord, Event, Held, Instance, Key, LogEntry, Message,
@@ -113,7 +114,7 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tables)
     }
 }
 

@@ -4,7 +4,7 @@
 //! a seed.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::{DeliveryError, Transport};
+use crate::lock;
 use crate::model::{Key, Message, PluginName};
 
 /// Says what goes wrong. The decorator asks once for each delivery and each message, in order.
@@ -63,7 +64,7 @@ impl DrawnDeliveryFaults {
     }
 
     fn below(&self, limit: u64) -> u64 {
-        self.random.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..limit)
+        lock(&self.random).random_range(0..limit)
     }
 }
 

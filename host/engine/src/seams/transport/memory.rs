@@ -1,11 +1,12 @@
 //! The transport in memory, for the simulator and for tests. It keeps what arrives.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 
 use super::{DeliveryError, Transport};
+use crate::lock;
 use crate::model::Message;
 
 /// Cheap to clone; all clones are one receiver.
@@ -41,7 +42,7 @@ impl MemoryTransport {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Message>>> {
-        self.0.arrived.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.arrived)
     }
 }
 

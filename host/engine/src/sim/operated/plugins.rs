@@ -3,7 +3,7 @@
 //! messages.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +13,7 @@ use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
 use super::AGAIN;
+use crate::lock;
 use crate::model::{
     Absent, AnswerValue, Correlation, Decision, Due, Effect, Event, Failure, KeyChange, Manifest,
     Message, MessageKind, Outgoing, Question, Role, State, Subscription, TimerChange, reserved,
@@ -180,11 +181,11 @@ impl Mailbox {
     }
 
     pub(super) fn delivered(&self) -> Vec<Arc<Message>> {
-        self.delivered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.delivered).clone()
     }
 
     fn roll(&self, of: u32) -> u32 {
-        self.random.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..of)
+        lock(&self.random).random_range(0..of)
     }
 }
 
@@ -208,7 +209,7 @@ impl Transport for Mailbox {
                 }
                 0 => Err(failed),
                 _ => {
-                    let mut taken = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut taken = lock(&self.delivered);
                     taken.push(Arc::clone(message));
                     Ok(())
                 }

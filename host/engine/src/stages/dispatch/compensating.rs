@@ -15,8 +15,8 @@ impl Dispatcher {
         let Some(id) = refused_letter(entry) else { return };
         // Else an operator has decided about the letter, and it goes as that says.
         let Some(compensation) = self.context.refusals.compensate(id) else { return };
-        self.changes.compensations.push(compensation);
-        self.changes.dead_letters_closed.push(Closing {
+        self.output.rows().compensations.push(compensation);
+        self.output.rows().dead_letters_closed.push(Closing {
             id,
             status: DeadLetterStatus::Compensated,
             by: self.plugin.to_string(),
@@ -29,7 +29,7 @@ impl Dispatcher {
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
         if let Some(id) = refused_letter(&delivery.entry) {
             let note = "its instance was removed before it could be told".to_owned();
-            self.changes.letters_noted.push((id, note));
+            self.output.rows().letters_noted.push((id, note));
         }
     }
 }

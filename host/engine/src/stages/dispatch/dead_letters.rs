@@ -1,29 +1,29 @@
 //! Dead letters of events: the events that wait behind them, and the actions of operators.
 //!
-//! An operator's action is one commit: the status of the dead letter, and the rows that are dropped
-//! with it. When that is durable, the rows of a key that continues are read back from the store in
-//! portions (`pure/parking.rs`); events that arrive for the key meanwhile are kept behind them.
-//! Each parked event leaves its row in the commit that settles it. So the work continues at the
-//! same place after a crash at any point.
+//! What becomes of a dead letter is decided in `pure/dead_letters.rs`. An operator's action is one
+//! commit: the status of the dead letter, and the rows that are dropped with it. When that is
+//! durable, the rows of a key that continues are read back from the store in portions; events that
+//! arrive for the key meanwhile are kept behind them. Each parked event leaves its row in the commit
+//! that settles it. So the work continues at the same place after a crash at any point.
 
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use crate::changes::Addressed;
-use crate::changes::resolve::{
-    Action, Resolution, ResolveError, ResolveRequest, write_dead_letter,
-};
+use crate::changes::resolve::{ResolveError, ResolveRequest, write_dead_letter};
 use crate::model::{
-    DeadLetter, DeadLetterId, DeadLetterStatus, Event, Key, LogEntry, MessageKind, PluginName,
-    Position, reserved,
+    Action, DeadLetter, DeadLetterStatus, Event, Key, LogEntry, MessageKind, PluginName, Position,
+    Resolution, reserved,
 };
 use crate::pure::correlate::correlate;
+use crate::pure::dead_letters::{Failing, LaneItem, Left, Rows};
 use crate::pure::parking::{PORTION_BYTES, Portion};
 use crate::seams::store::{Closing, Page, ReadError, Store, StoredInstance};
 use crate::stages::reads::{detached, until_durable, until_read};
 
-use super::{Delivery, Dirty, Dispatcher, Via, ending, is_for_instance};
+use super::hand_over::HandOver;
+use super::{Delivery, Dispatcher, Via, ending, is_for_instance};
 
 /// What a key goes on with.
 pub(super) struct Resumed {
@@ -37,8 +37,8 @@ pub(super) struct Resumed {
 impl Dispatcher {
     /// Reads what may go on, as much of it as there is room for.
     pub(super) fn read_portions(&mut self) {
-        while let Some(portion) = self.parking.next_portion() {
-            let durable = self.when_durable();
+        while let Some(portion) = self.dead_letters.next_portion() {
+            let durable = self.output.unless_durable();
             let (store, plugin) = (Arc::clone(&self.context.store), self.plugin.clone());
             let has_instances = self.versions.has_instances();
             self.resumes.push(detached(async move {
@@ -51,18 +51,6 @@ impl Dispatcher {
                 .await
             }));
         }
-    }
-
-    /// Tells when all changes so far are durable; none if they are.
-    fn when_durable(&mut self) -> Option<oneshot::Receiver<()>> {
-        self.count_durable();
-        if self.dirty != Dirty::Rows && self.becoming_durable.is_empty() {
-            return None;
-        }
-        let (told, durable) = oneshot::channel();
-        self.changes.replies.push(told);
-        self.touch(Dirty::Rows);
-        Some(durable)
     }
 
     pub(super) fn on_resolve(&mut self, request: ResolveRequest) {
@@ -82,11 +70,7 @@ impl Dispatcher {
         outcome: Result<(), ResolveError>,
     ) {
         // The caller may have hung up; what was decided holds all the same.
-        let _ = reply.send(outcome.map(|()| {
-            let (durable, settled) = oneshot::channel();
-            self.changes.replies.push(durable);
-            settled
-        }));
+        let _ = reply.send(outcome.map(|()| self.output.when_durable()));
     }
 
     /// Whether the letter may be resolved now.
@@ -95,66 +79,31 @@ impl Dispatcher {
         key: &Key,
         letter: &DeadLetter,
     ) -> Result<(), ResolveError> {
-        let checked = self.parking.check(key, letter.position.0, letter.id);
+        let checked = self.dead_letters.check(key, letter);
         checked.map_err(|refusal| ResolveError::refused(letter, refusal))
     }
 
     pub(super) fn resolve(
         &mut self,
         key: &Key,
-        mut letter: DeadLetter,
+        letter: DeadLetter,
         resolution: Resolution,
     ) -> Result<(), ResolveError> {
         self.check_dead_letter(key, &letter)?;
-        let place = letter.position.0;
-        let status = match resolution.action {
-            Action::Redrive { .. } => {
-                self.parking.redrive(key, place);
-                DeadLetterStatus::Redriving
-            }
-            Action::Skip => {
-                self.parking.resolve(key, place);
-                self.counters.discarded += 1;
-                DeadLetterStatus::Skipped
-            }
-            Action::Discard => {
-                self.counters.discarded += 1;
-                let waiting = self.parking.discard(key, place);
-                self.drop_rows(key, waiting);
-                DeadLetterStatus::Discarded
-            }
-        };
-        letter.resolved(status, resolution);
-        write_dead_letter(&mut self.changes.dead_letters, letter);
-        self.touch(Dirty::Rows);
+        self.dead_letters.resolve(key, letter, resolution, &mut self.output);
         Ok(())
-    }
-
-    fn drop_rows(&mut self, key: &Key, places: Vec<u64>) {
-        self.counters.discarded += places.len() as u64;
-        for place in places {
-            self.end_wait(key, place);
-            self.changes.parked.insert((Position(place), key.clone()), None);
-        }
-        self.touch(Dirty::Rows);
     }
 
     /// An operator who ends an instance gives up its open letters, and all that waits.
     pub(super) fn give_up(&mut self, key: &Key, end: &Event) {
-        let sleeping = self.parking.sleeping(key);
-        let (letters, waiting) = self.parking.give_up(key);
-        if let Some(place) = sleeping {
-            self.end_wait(key, place);
-        }
+        let letters = self.dead_letters.give_up(key, &mut self.output);
         let Resolution { by, reason, .. } = ending::resolution(end);
-        self.counters.discarded += letters.len() as u64;
-        self.changes.dead_letters_closed.extend(letters.into_iter().map(|id| Closing {
+        self.output.rows().dead_letters_closed.extend(letters.into_iter().map(|id| Closing {
             id,
             status: DeadLetterStatus::Discarded,
             by: by.clone(),
             reason: reason.clone(),
         }));
-        self.drop_rows(key, waiting);
     }
 
     /// Nothing waits behind such a letter. Its event goes to the log once more, for
@@ -178,17 +127,16 @@ impl Dispatcher {
             Action::Discard => DeadLetterStatus::Discarded,
         };
         letter.resolved(status, resolution);
-        self.counters.discarded += 1;
-        write_dead_letter(&mut self.changes.dead_letters, letter);
-        self.touch(Dirty::Rows);
+        self.output.count().discarded += 1;
+        write_dead_letter(&mut self.output.rows().dead_letters, letter);
         Ok(())
     }
 
     /// Appends a letter's event to the log once more, for this plugin alone.
     pub(super) fn requeue(&mut self, mut letter: DeadLetter, resolution: Resolution) {
         letter.resolved(DeadLetterStatus::Redriven, resolution);
-        self.counters.requeued += 1;
-        self.changes.outgoing.push(Addressed {
+        self.output.count().requeued += 1;
+        self.output.rows().outgoing.push(Addressed {
             sink: None,
             kind: MessageKind::Event,
             key: Key::from(""),
@@ -199,22 +147,18 @@ impl Dispatcher {
             append: true,
             redriven: true,
         });
-        write_dead_letter(&mut self.changes.dead_letters, letter);
-        self.touch(Dirty::Rows);
+        write_dead_letter(&mut self.output.rows().dead_letters, letter);
     }
 
     pub(super) fn on_resumed(&mut self, resumed: Resumed) {
-        let Resumed { key, letter, mut rows, instance } = resumed;
+        let Resumed { key, mut letter, mut rows, instance } = resumed;
         // Nothing of a key leaves memory while a portion of it is read.
         if let Some(instance) = instance {
             self.instance_cache.insert_loaded(instance);
         }
-        let limit = self.parking.limit(&key);
-        let letter = letter.filter(|letter| letter.position.0 < limit);
-        rows.retain(|entry| entry.position.0 < limit);
-        let places = rows.iter().map(|entry| (entry.position.0, entry.event.bytes()));
-        let of_letter = letter.as_ref().map(|letter| letter.current().bytes());
-        let buffered = self.parking.end_portion(&key, of_letter, places);
+        let buffered = self.dead_letters.end_portion(&key, &mut letter, &mut rows, |entry| {
+            (entry.position.0, entry.event.bytes())
+        });
         if let Some(letter) = letter {
             self.try_letter(&key, letter);
         }
@@ -230,7 +174,7 @@ impl Dispatcher {
         let (id, position) = (letter.id, letter.position);
         let event = Arc::clone(letter.current());
         let entry = LogEntry { position, received_at: letter.at, event, hops: letter.hops };
-        self.redriving.insert(id, letter);
+        self.dead_letters.taken(letter);
         self.take_back(key, entry, Via::Letter(id));
     }
 
@@ -239,7 +183,7 @@ impl Dispatcher {
         let subscription = self.versions.subscription(&entry.event.event_type).cloned();
         let Some(subscription) = subscription else {
             // The plugin was replaced by one that has no use for it.
-            self.counters.ignored_absent += 1;
+            self.output.count().ignored_absent += 1;
             return self.settle(key, position, via);
         };
         // It was routed when it came, perhaps by other rules: who waited for it gets it. What
@@ -254,22 +198,6 @@ impl Dispatcher {
         self.push(key, delivery);
     }
 
-    /// A parked event is done with.
-    pub(super) fn settle_parked(&mut self, position: Position, key: &Key) {
-        self.changes.parked.insert((position, key.clone()), None);
-        self.end_wait(key, position.0);
-        self.parking.unpark(key, position.0);
-    }
-
-    /// A letter's event is done with.
-    pub(super) fn settle_letter(&mut self, id: DeadLetterId, position: Position, key: &Key) {
-        let Some(mut letter) = self.redriving.remove(&id) else { return };
-        letter.status = DeadLetterStatus::Redriven;
-        write_dead_letter(&mut self.changes.dead_letters, letter);
-        self.end_wait(key, position.0);
-        self.parking.resolve(key, position.0);
-    }
-
     /// The event at the front of a lane failed for good: what is behind it waits.
     pub(super) fn park_behind_letter(
         &mut self,
@@ -278,22 +206,23 @@ impl Dispatcher {
         reason: &str,
         attempts: u32,
     ) {
+        let failing = Failing {
+            reason,
+            attempts,
+            plugin_version: self.versions.version_for(Some(key)),
+            at: (self.context.clock)(),
+        };
         let mut ends = Vec::new();
         for (order, delivery) in self.lanes.clear(key) {
-            let failed = order == position.0;
-            match delivery.via {
-                Via::Letter(id) => {
-                    self.reopen(key, id, order, failed.then_some((reason, attempts)))
-                }
-                // It still has its row.
-                Via::Parked if !failed => self.parking.park(key, order),
-                Via::Flight | Via::Hold if !failed => match ending::is_end(&delivery.entry.event) {
-                    true => ends.push(delivery),
-                    false => self.park(key, &delivery),
-                },
-                via => {
+            let failing = (order == position.0).then_some(&failing);
+            let item = delivery.via.item();
+            match self.dead_letters.fail(key, order, item, failing, &mut self.output) {
+                Left::Nothing => {}
+                Left::ToPark if ending::is_end(&delivery.entry.event) => ends.push(delivery),
+                Left::ToPark => self.park(key, &delivery),
+                Left::ToDeadLetter => {
                     self.dead_letter(&delivery.entry, Some(key), reason.to_owned(), attempts);
-                    self.settle(key, position, via);
+                    self.settle(key, position, delivery.via);
                 }
             }
         }
@@ -301,21 +230,41 @@ impl Dispatcher {
         for end in ends {
             self.enqueue(key, end);
         }
-        self.touch(Dirty::Rows);
+        self.output.settled();
+    }
+}
+
+impl Via {
+    /// What the delivery is to its key.
+    pub(super) fn item(self) -> LaneItem {
+        match self {
+            Self::Flight | Self::Hold => LaneItem::Fresh,
+            Self::Parked => LaneItem::Parked,
+            Self::Letter(id) => LaneItem::Letter(id),
+        }
+    }
+}
+
+impl Rows<Key> for HandOver {
+    fn letter(&mut self, letter: DeadLetter) {
+        write_dead_letter(&mut self.rows().dead_letters, letter);
     }
 
-    fn reopen(&mut self, key: &Key, id: DeadLetterId, place: u64, failed: Option<(&str, u32)>) {
-        let Some(mut letter) = self.redriving.remove(&id) else { return };
-        letter.status = DeadLetterStatus::Open;
-        if let Some((reason, attempts)) = failed {
-            letter.reason = reason.to_owned();
-            letter.attempts += attempts;
-            letter.plugin_version = self.versions.version_for(Some(key));
-            letter.at = (self.context.clock)();
-        }
-        write_dead_letter(&mut self.changes.dead_letters, letter);
-        self.end_wait(key, place);
-        self.parking.reopen(key, place);
+    fn settled(&mut self, key: &Key, place: u64) {
+        self.rows().parked.insert((Position(place), key.clone()), None);
+    }
+
+    fn dropped(&mut self, key: &Key, places: &[u64]) {
+        let rows = places.iter().map(|place| ((Position(*place), key.clone()), None));
+        self.rows().parked.extend(rows);
+    }
+
+    fn wait_ended(&mut self, key: &Key, _: u64) {
+        self.rows().waits.insert(key.clone(), None);
+    }
+
+    fn count_discarded(&mut self, count: u64) {
+        self.count().discarded += count;
     }
 }
 

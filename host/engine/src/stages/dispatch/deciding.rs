@@ -1,6 +1,6 @@
 //! Applies the reply of a handler: a decision changes the instance in memory and the next commit,
-//! questions are answered and lead to another call, and a failure leads to a retry or to a dead
-//! letter.
+//! questions are answered and lead to another call (`asking.rs`), and a failure leads to a retry or to
+//! a dead letter.
 //!
 //! Message ids and seeds follow from the event, so a repeated call sends the same messages. A
 //! failure leaves no trace but the attempt that it counts.
@@ -10,44 +10,31 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use futures::future::{BoxFuture, try_join_all};
 use serde_json::{Value, json};
 
 use crate::changes::Addressed;
-use crate::changes::asking::{Charge, Failed, FailedAt, Lookups};
-use crate::changes::jobs::{Job, JobResult};
+use crate::changes::asking::{Charge, Failed};
+use crate::changes::jobs::JobResult;
 use crate::model::{
     Answer, AnswerValue, DeadLetterId, Decision, DecisionRecord, Due, Event, Failure, Hops,
-    Instance, InstanceStatus, Key, KeyChange, LogEntry, MessageKind, Outgoing, PluginName,
-    Position, Question, Role, State, Timer, TimerChange, TimerName, TimerRef, Timestamp, attribute,
-    reserved,
+    Instance, InstanceStatus, Key, KeyChange, LogEntry, MessageKind, Outgoing, Position, Role,
+    State, Timer, TimerChange, TimerName, TimerRef, Timestamp, attribute, reserved,
 };
 use crate::pure::identity::{self, DecisionIdentity};
 use crate::pure::monotonic::{Instant, after};
 use crate::pure::retry::mix;
 use crate::seams::handler::Reply;
 use crate::seams::lookup::Unanswered;
-use crate::seams::store::{Page, Store, TimerRow};
-use crate::stages::reads::detached;
+use crate::seams::store::TimerRow;
 
 use super::versions::PluginVersion;
-use super::{Answers, Asked, Dispatcher, Via, hops};
+use super::{Dispatcher, Via, hops};
 
 /// Events that wait for a lookup ask it again within so many milliseconds, in any order.
 const PROBE_TURNS_MS: u64 = 100;
-/// A handler that has asked this often for one event asks for ever.
-const ROUNDS_MAX: u32 = 16;
-/// Events of one stream that a handler may be given.
-const STREAM_EVENTS_MAX: usize = 10_000;
-/// And what they may take of memory: much less would fit a plugin's own.
-const STREAM_BYTES_MAX: usize = 64 << 20;
-const STREAM_PAGE: Page = Page { rows: 1_000, bytes: 8 << 20 };
-/// As for correlation keys: longer ones make indexes useless.
-const KEY_BYTES_MAX: usize = 512;
-
 impl Dispatcher {
     pub(super) fn on_results(&mut self, results: Vec<JobResult>) {
-        self.calls -= results.len();
+        self.calls.end(results.len());
         for result in results {
             let JobResult { position, key, generation, reply, call } = result;
             let is_current = generation == self.versions.generation_of(&key);
@@ -64,7 +51,7 @@ impl Dispatcher {
             };
             match decided {
                 Ok(Some(decision)) => {
-                    self.count_decision(decision.bytes());
+                    self.calls.decided(decision.bytes());
                     let made_by = self.versions.version(generation).clone();
                     let state = call.state;
                     let now = self.look_back(&key, position, decision, state, &made_by);
@@ -104,7 +91,7 @@ impl Dispatcher {
         let summary = summary(&decision, &sent, &answers, letter);
         let written = decision.state.clone().map(|data| State { version: made_by.of_state, data });
         let previous = self.instance_cache.get(key).map(|instance| instance.decided);
-        self.changes.decisions.push(DecisionRecord {
+        self.output.rows().decisions.push(DecisionRecord {
             position,
             plugin: self.plugin.clone(),
             key: key.clone(),
@@ -115,12 +102,9 @@ impl Dispatcher {
             state: written.clone(),
             summary,
         });
-        self.counters.handled += 1;
-        if self.versions.hold_max().is_some()
-            && via == Via::Flight
-            && let Some(flight) = self.flights.get_mut(&position)
-        {
-            flight.decisions += 1;
+        self.output.count().handled += 1;
+        if self.versions.hold_max().is_some() && via == Via::Flight {
+            self.flights.count_decision(position);
         }
         let claimed = match self.versions.has_instances() {
             true => self.transit(key, &entry, decision, written.or(state), now, hops),
@@ -180,8 +164,11 @@ impl Dispatcher {
     pub(super) fn release_all(&mut self, key: &Key) {
         let (claims, timers) = self.instance_cache.release_all(key);
         let released = claims.into_iter().map(|claimed| ((claimed, key.clone()), false));
-        self.changes.claims.extend(released);
-        self.changes.timers.extend(timers.into_iter().map(|name| ((key.clone(), name), None)));
+        self.output.rows().claims.extend(released);
+        self.output
+            .rows()
+            .timers
+            .extend(timers.into_iter().map(|name| ((key.clone(), name), None)));
     }
 
     /// A timer that fired is set no more, unless it is set anew.
@@ -190,14 +177,14 @@ impl Dispatcher {
             && let Some(name) = event.subject.as_deref().map(TimerName::from)
             && self.instance_cache.clear_timer(key, &name)
         {
-            self.changes.timers.insert((key.clone(), name), None);
+            self.output.rows().timers.insert((key.clone(), name), None);
         }
     }
 
     /// The instance's next version, for memory and for the next commit.
     pub(super) fn write(&mut self, instance: Arc<Instance>) {
-        self.changes.instances.insert(instance.key.clone(), Arc::clone(&instance));
-        self.instance_cache.write(instance, self.handed_over + 1);
+        self.output.rows().instances.insert(instance.key.clone(), Arc::clone(&instance));
+        self.instance_cache.write(instance, self.output.next_commit());
     }
 
     fn change_timers(
@@ -222,11 +209,11 @@ impl Dispatcher {
                     };
                     self.instance_cache.set_timer(instance, name.clone(), Timer { due, set_by });
                     let row = TimerRow { timer, data, hops };
-                    self.changes.timers.insert((instance.clone(), name), Some(row));
+                    self.output.rows().timers.insert((instance.clone(), name), Some(row));
                 }
                 TimerChange::Cancel(name) => {
                     if self.instance_cache.clear_timer(instance, &name) {
-                        self.changes.timers.insert((instance.clone(), name), None);
+                        self.output.rows().timers.insert((instance.clone(), name), None);
                     }
                 }
             }
@@ -238,13 +225,13 @@ impl Dispatcher {
             match change {
                 KeyChange::Claim(key) => {
                     if key != *instance && self.instance_cache.claim(instance, key.clone()) {
-                        self.changes.claims.insert((key.clone(), instance.clone()), true);
+                        self.output.rows().claims.insert((key.clone(), instance.clone()), true);
                         claimed.push(key);
                     }
                 }
                 KeyChange::Release(key) => {
                     if self.instance_cache.release(instance, &key) {
-                        self.changes.claims.insert((key.clone(), instance.clone()), false);
+                        self.output.rows().claims.insert((key.clone(), instance.clone()), false);
                         claimed.retain(|claimed| *claimed != key);
                     }
                 }
@@ -294,7 +281,7 @@ impl Dispatcher {
                 event_type: message.event_type.clone(),
                 sink: sink.as_ref().map(|sink| sink.as_str().to_owned()),
             });
-            self.changes.outgoing.push(Addressed {
+            self.output.rows().outgoing.push(Addressed {
                 sink,
                 kind: message.kind,
                 key: key.clone(),
@@ -307,102 +294,6 @@ impl Dispatcher {
             });
         }
         sent
-    }
-
-    /// Has questions answered; the handler is called again with all answers so far.
-    fn ask(
-        &mut self,
-        key: &Key,
-        position: Position,
-        questions: Vec<Question>,
-    ) -> Result<(), Failure> {
-        let plugin = self.plugin.clone();
-        let Some(delivery) = self.lanes.get_mut(key, position.0) else { return Ok(()) };
-        let known = |question: &Question| {
-            delivery.answers.iter().any(|answer| answer.question == *question)
-        };
-        let mut fresh: Vec<Question> = Vec::new();
-        for question in questions {
-            if !known(&question) && !fresh.contains(&question) {
-                fresh.push(question);
-            }
-        }
-        if fresh.is_empty() {
-            return Err(Failure::Permanent("the handler asks only what it was told".to_owned()));
-        }
-        delivery.rounds += 1;
-        if delivery.rounds > ROUNDS_MAX {
-            return Err(Failure::Permanent(format!(
-                "the handler asked in more than {ROUNDS_MAX} rounds for one event"
-            )));
-        }
-        let context = &self.context;
-        let failed_at = delivery.troubles.as_ref().and_then(|troubles| troubles.failed_at.clone());
-        let pending: Vec<BoxFuture<'static, Result<Answer, Failed>>> = fresh
-            .into_iter()
-            .map(|question| -> BoxFuture<'static, Result<Answer, Failed>> {
-                let (plugin, lookups) = (plugin.clone(), Arc::clone(&context.lookups));
-                let (store, failed_at) = (Arc::clone(&context.store), failed_at.clone());
-                Box::pin(async move {
-                    let found =
-                        answer(&plugin, &question, position, &lookups, failed_at.as_ref(), &*store);
-                    match found.await {
-                        Ok(value) => Ok(Answer { question, value }),
-                        Err(Failed { unanswered, charge }) => {
-                            Err(Failed { unanswered: unanswered.about(&asked(&question)), charge })
-                        }
-                    }
-                })
-            })
-            .collect();
-        let (key, generation) = (key.clone(), self.versions.generation_of(key));
-        let mut pending = detached(try_join_all(pending));
-        let patience = context.wait_in_memory_max;
-        self.asks.push(Box::pin(async move {
-            let answers = match tokio::time::timeout(patience, &mut pending).await {
-                Ok(arrived) => Answers::Arrived(arrived),
-                Err(_) => Answers::Pending(pending),
-            };
-            Asked { position, key, generation, is_slow: false, answers }
-        }));
-        Ok(())
-    }
-
-    pub(super) fn on_asked(&mut self, asked: Asked) {
-        let Asked { position, key, generation, is_slow, answers } = asked;
-        let answers = match answers {
-            Answers::Arrived(answers) if is_slow => {
-                return self.on_slow_answers(&key, position, generation, answers);
-            }
-            Answers::Arrived(answers) => answers,
-            Answers::Pending(pending) => {
-                return self.wait_for_answers(key, position, generation, pending);
-            }
-        };
-        self.on_answers(key, position, generation, answers);
-    }
-
-    fn on_answers(
-        &mut self,
-        key: Key,
-        position: Position,
-        generation: u32,
-        answers: Result<Vec<Answer>, Failed>,
-    ) {
-        if generation != self.versions.generation_of(&key) {
-            return self.start_over(&key, position);
-        }
-        match answers {
-            Ok(answers) => {
-                if let Some(delivery) = self.lanes.get_mut(&key, position.0) {
-                    delivery.answers.extend(answers);
-                }
-                if let Some(call) = self.input(&key, position) {
-                    self.call(generation, vec![Job { position, key, generation, call }]);
-                }
-            }
-            Err(failed) => self.fail(&key, position, failed),
-        }
     }
 
     pub(super) fn fail(&mut self, key: &Key, position: Position, failed: Failed) {
@@ -467,9 +358,9 @@ fn check(decision: &Decision, own: &Key) -> Result<(), String> {
     for change in &decision.keys {
         match change {
             KeyChange::Claim(key)
-                if key.as_str().is_empty() || key.as_str().len() > KEY_BYTES_MAX =>
+                if key.as_str().is_empty() || key.as_str().len() > Key::BYTES_MAX =>
             {
-                return Err(format!("an additional key has 1 to {KEY_BYTES_MAX} bytes"));
+                return Err(format!("an additional key has 1 to {} bytes", Key::BYTES_MAX));
             }
             KeyChange::Release(key) if key == own => {
                 return Err("an instance cannot release its own correlation key".to_owned());
@@ -478,71 +369,6 @@ fn check(decision: &Decision, own: &Key) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-async fn answer(
-    plugin: &PluginName,
-    question: &Question,
-    before: Position,
-    lookups: &Lookups,
-    failed_at: Option<&FailedAt>,
-    store: &dyn Store,
-) -> Result<AnswerValue, Failed> {
-    match question {
-        Question::Lookup { name, key } => lookups.ask(plugin, name, key, failed_at).await,
-        Question::Stream(subject) => {
-            let found = lookups.in_time(stream(subject, before, store)).await;
-            Ok(found.map_err(Unanswered::from)?)
-        }
-    }
-}
-
-async fn stream(
-    subject: &str,
-    before: Position,
-    store: &dyn Store,
-) -> Result<AnswerValue, Failure> {
-    let mut events: Vec<Arc<Event>> = Vec::new();
-    let (mut after, mut bytes) = (Position(0), 0);
-    loop {
-        let page = store.read_stream(subject, after, before, STREAM_PAGE).await;
-        let page = page.map_err(|error| Failure::Transient(error.to_string()))?;
-        // Once it is shortened it stays so: what the last page says holds for all of them.
-        if page.is_shortened {
-            return Err(Failure::Permanent(
-                "events of the stream were removed, as they were older than `history` under \
-                 [retention]"
-                    .to_owned(),
-            ));
-        }
-        let page_bytes = page.entries.iter().map(|entry| entry.event.bytes()).sum();
-        let is_last = STREAM_PAGE.is_last(page.entries.len(), page_bytes);
-        let Some(last) = page.entries.last() else { break };
-        after = last.position;
-        bytes += page_bytes;
-        events.extend(page.entries.into_iter().map(|entry| entry.event));
-        if events.len() > STREAM_EVENTS_MAX {
-            return Err(Failure::Permanent(format!(
-                "the stream has more than {STREAM_EVENTS_MAX} events"
-            )));
-        }
-        if bytes > STREAM_BYTES_MAX {
-            return Err(Failure::Permanent(format!(
-                "the events of the stream have more than {STREAM_BYTES_MAX} bytes"
-            )));
-        }
-        if is_last {
-            break;
-        }
-    }
-    Ok(AnswerValue::Events(events))
-}
-
-fn asked(question: &Question) -> String {
-    match question {
-        Question::Lookup { name, key } => format!("lookup `{name}` of `{key}`"),
-        Question::Stream(subject) => format!("stream of `{subject}`"),
-    }
 }
 
 /// CloudEvents' partitioning extension carries the ordering key, distributed tracing

@@ -9,8 +9,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::changes::resolve::{Action, ResolveError, ResolveRequest, keep_reserved};
-use crate::model::{DeadLetter, Event, Key, reserved};
+use crate::changes::resolve::{ResolveError, ResolveRequest, keep_reserved};
+use crate::model::{Action, DeadLetter, Event, Key, reserved};
 use crate::pure::correlate::correlate;
 use crate::seams::store::StoredInstance;
 use crate::stages::reads::{detached, until_read};
@@ -43,7 +43,7 @@ impl Dispatcher {
     /// Whether a delivery is of a letter whose event was edited, and names other keys since.
     pub(super) fn is_rerouted(&self, via: Via) -> bool {
         let Via::Letter(id) = via else { return false };
-        let Some(letter) = self.redriving.get(&id) else { return false };
+        let Some(letter) = self.dead_letters.in_lane(id) else { return false };
         letter
             .edited
             .as_ref()
@@ -120,7 +120,7 @@ impl Dispatcher {
         let outcome = match route {
             Ok(Route::Stay) => self.resolve(&key, letter, resolution),
             Ok(Route::Move) => {
-                self.parking.resolve(&key, letter.position.0);
+                self.dead_letters.remove(&key, letter.position.0);
                 self.requeue(letter, resolution);
                 Ok(())
             }

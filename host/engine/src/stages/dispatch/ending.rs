@@ -9,13 +9,12 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::changes::requests::RemoveRequest;
-use crate::changes::resolve::{Action, Resolution};
 use crate::model::{
-    Absent, Correlation, DecisionRecord, Effect, Event, Instance, InstanceStatus, Key, Position,
-    Subscription, reserved,
+    Absent, Action, Correlation, DecisionRecord, Effect, Event, Instance, InstanceStatus, Key,
+    Position, Resolution, Subscription, reserved,
 };
 
-use super::{Dirty, Dispatcher};
+use super::Dispatcher;
 
 impl Dispatcher {
     pub(super) fn ends(&mut self, key: &Key, position: Position) -> bool {
@@ -36,7 +35,7 @@ impl Dispatcher {
         instance.version += 1;
         instance.updated_at = now;
         let Resolution { by, reason, .. } = resolution(&delivery.entry.event);
-        self.changes.decisions.push(DecisionRecord {
+        self.output.rows().decisions.push(DecisionRecord {
             position,
             plugin: self.plugin.clone(),
             key: key.clone(),
@@ -47,7 +46,7 @@ impl Dispatcher {
             state: None,
             summary: json!({"ended": {"by": by, "reason": reason}}).to_string(),
         });
-        self.counters.handled += 1;
+        self.output.count().handled += 1;
         self.write(Arc::new(instance));
         self.release_all(key);
         self.settle(key, position, delivery.via);
@@ -58,24 +57,25 @@ impl Dispatcher {
     /// Removes instances that are over, and that nothing is under way for.
     pub(super) fn on_remove(&mut self, request: RemoveRequest) {
         let RemoveRequest { keys, reply } = request;
-        self.count_durable();
+        let (durable, commit) = (self.output.durable(), self.output.next_commit());
         let mut count = 0;
         for key in keys {
             if !self.lanes.contains(&key)
-                && !self.parking.contains(&key)
-                && self.instance_cache.remove_finished(&key, self.durable, self.handed_over + 1)
+                && !self.dead_letters.contains(&key)
+                && self.instance_cache.remove_finished(&key, durable, commit)
             {
                 count += 1;
-                self.changes.instances_removed.insert(key);
+                self.output.rows().instances_removed.insert(key);
             }
         }
-        let (told, durable) = oneshot::channel();
-        if count > 0 {
-            self.changes.replies.push(told);
-            self.touch(Dirty::Rows);
-        } else {
-            let _ = told.send(());
-        }
+        let durable = match count > 0 {
+            true => self.output.when_durable(),
+            false => {
+                let (told, durable) = oneshot::channel();
+                let _ = told.send(());
+                durable
+            }
+        };
         // Housekeeping may have ended.
         let _ = reply.send((count, durable));
     }

@@ -19,7 +19,7 @@ use crate::changes::Work;
 use crate::model::{Held, Key, LogEntry, PluginName, Position, Subscription, Timestamp};
 use crate::pure::hash::HashMap;
 
-use super::{Delivery, Dirty, Dispatcher, Via};
+use super::{Delivery, Dispatcher, Via};
 
 #[derive(Default)]
 pub(super) struct Holds {
@@ -29,6 +29,8 @@ pub(super) struct Holds {
     /// Claims of decisions that the last run made ahead of its cursor: whether they were in
     /// time shows when the log is read that far again.
     claimed_ahead: BTreeMap<Position, Vec<(Position, Key)>>,
+    /// The committer is asked how far the log has come.
+    check: Option<LogCheck>,
 }
 
 struct HeldEvent {
@@ -54,24 +56,10 @@ struct Deadlines {
 }
 
 /// A question to the committer: what does the log hold that was accepted before this date?
-pub(super) struct LogCheck {
+struct LogCheck {
     date: Timestamp,
     /// Answered with the log's last position, when all of that is in it.
     head: oneshot::Receiver<Position>,
-}
-
-impl LogCheck {
-    /// Never resolves if the committer is gone: then the engine ends or recovers.
-    pub(super) async fn head(check: &mut Option<Self>) -> Position {
-        match check {
-            // A receiver that has told of the end must not be asked again.
-            Some(check) if !check.head.is_terminated() => match (&mut check.head).await {
-                Ok(head) => head,
-                Err(_) => std::future::pending().await,
-            },
-            Some(_) | None => std::future::pending().await,
-        }
-    }
 }
 
 impl Deadlines {
@@ -124,6 +112,23 @@ impl Holds {
     /// When to look at the log again, if nothing comes.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         self.deadlines.open.first().map(|(until, _)| *until)
+    }
+
+    pub(super) fn is_checking(&self) -> bool {
+        self.check.is_some()
+    }
+
+    /// The log's last position, when the committer has told it. Never resolves if the committer
+    /// is gone: then the engine ends or recovers.
+    pub(super) async fn checked(&mut self) -> Position {
+        match &mut self.check {
+            // A receiver that has told of the end must not be asked again.
+            Some(check) if !check.head.is_terminated() => match (&mut check.head).await {
+                Ok(head) => head,
+                Err(_) => std::future::pending().await,
+            },
+            Some(_) | None => std::future::pending().await,
+        }
     }
 
     fn insert(&mut self, event: HeldEvent) {
@@ -228,7 +233,7 @@ impl Dispatcher {
     }
 
     fn reach_or_deliver(&mut self, position: Position, instance: &Key, at: Option<Timestamp>) {
-        match self.flights.contains_key(&position) {
+        match self.flights.contains(position) {
             true => self.reach_in_time(position, instance, at),
             false => self.deliver_held(position, instance, at),
         }
@@ -302,7 +307,7 @@ impl Dispatcher {
         held.outstanding.remove(instance);
         if !held.reached.is_empty() {
             // The first that it reaches takes over the one that was counted when it was held.
-            self.counters.received += 1;
+            self.output.count().received += 1;
         }
         held.reached.push(instance.clone());
         self.write_held(position);
@@ -319,7 +324,7 @@ impl Dispatcher {
 
     /// Ends the holds whose time is up: everything that was accepted before is decided.
     pub(super) fn end_holds(&mut self) {
-        let undecided = self.flights.first_key_value().map(|(position, _)| *position);
+        let undecided = self.flights.first();
         let undecided = undecided.unwrap_or_else(|| self.intake.place().next());
         while !self.holds_back()
             && let Some(&(end, position)) = self.holds.deadlines.by_end.first()
@@ -338,14 +343,13 @@ impl Dispatcher {
     fn drop_held(&mut self, position: Position, reason: String) {
         let Some(held) = self.holds.remove(position) else { return };
         for key in held.keys.iter() {
-            self.changes.held.insert((position, key.clone()), None);
+            self.output.rows().held.insert((position, key.clone()), None);
         }
         if held.reached.is_empty() {
             self.dead_letter(&held.entry, None, reason, 0);
         } else {
             tracing::error!(plugin = %self.plugin, %position, %reason, "an event is held no longer");
         }
-        self.touch(Dirty::Rows);
     }
 
     fn remove_if_over(&mut self, position: Position) {
@@ -355,28 +359,27 @@ impl Dispatcher {
         }
         let Some(held) = self.holds.remove(position) else { return };
         if held.reached.is_empty() {
-            self.counters.ignored_unclaimed += 1;
+            self.output.count().ignored_unclaimed += 1;
         }
         for key in held.keys.iter() {
-            self.changes.held.insert((position, key.clone()), None);
+            self.output.rows().held.insert((position, key.clone()), None);
         }
-        self.touch(Dirty::Rows);
     }
 
     /// The wall clock has reached a deadline, and no event tells that the log has, too.
     pub(super) fn check_log(&mut self) {
         let date = (self.context.clock)();
         let is_due = self.holds.next_deadline().is_some_and(|until| until <= date);
-        if is_due && self.log_check.is_none() && self.has_decided_all() {
+        if is_due && self.holds.check.is_none() && self.has_decided_all() {
             let (reply, head) = oneshot::channel();
             let _ = self.context.work.send(Work::Head(reply));
-            self.log_check = Some(LogCheck { date, head });
+            self.holds.check = Some(LogCheck { date, head });
         }
     }
 
     pub(super) fn on_log_checked(&mut self, head: Position) {
         // Where something came meanwhile, it tells the date, or the question is asked again.
-        if let Some(LogCheck { date, .. }) = self.log_check.take()
+        if let Some(LogCheck { date, .. }) = self.holds.check.take()
             && self.intake.place() == head
             && self.has_decided_all()
         {
@@ -410,8 +413,7 @@ impl Dispatcher {
                 reached: held.reached.clone(),
                 due: held.is_over.then(|| held.outstanding.iter().cloned().collect()),
             };
-            self.changes.held.insert((position, key.clone()), Some(row));
+            self.output.rows().held.insert((position, key.clone()), Some(row));
         }
-        self.touch(Dirty::Rows);
     }
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use tokio::sync::oneshot;
 
 use crate::model::{
     Absent, Decision, Instance, Key, KeyChange, PluginName, Position, State, Subscription,
@@ -21,9 +20,9 @@ use crate::pure::correlate::correlate;
 use crate::seams::store::{DecidedEvent, ReadError, Store};
 use crate::stages::reads::{detached, until_durable, until_read};
 
+use super::Dispatcher;
 use super::intake::Found;
 use super::versions::PluginVersion;
-use super::{Dirty, Dispatcher};
 
 /// Decisions of one instance that are looked through: far more than one makes while an
 /// event is held.
@@ -119,9 +118,7 @@ impl Dispatcher {
         let since = waiting.claimed_at.before(hold_max);
         let held = self.versions.held();
         // What was decided here may be ahead of the store.
-        let (told, durable) = oneshot::channel();
-        self.changes.replies.push(told);
-        self.touch(Dirty::Rows);
+        let durable = self.output.when_durable();
         self.look_backs.under_way.push(detached(async move {
             until_durable(Some(durable)).await;
             let decided = until_read(
@@ -185,7 +182,7 @@ impl Dispatcher {
                     event.deciders.contains(&key) || self.lanes.get_mut(&key, position.0).is_some();
                 // What is under way, or to be read again, is reached by every earlier claim.
                 let is_settled =
-                    position <= self.intake.place() && !self.flights.contains_key(&position);
+                    position <= self.intake.place() && !self.flights.contains(position);
                 if !has_it && is_settled {
                     self.hold_for_claim(event, &claim, claimed_at);
                 }

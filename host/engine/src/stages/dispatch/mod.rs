@@ -21,11 +21,15 @@
 //! and no SQL, and it waits for no handler and for no I/O but its own reads of a log that it is far
 //! behind.
 
+mod asking;
+mod calls;
 mod compensating;
 mod dead_letters;
 mod deciding;
 mod edits;
 mod ending;
+mod flights;
+mod hand_over;
 mod holds;
 mod hops;
 mod instance_cache;
@@ -38,16 +42,17 @@ mod unwritable;
 mod versions;
 mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::changes::Work;
 use crate::changes::asking::{Failed, FailedAt, Lookups};
 use crate::changes::canary::Canary;
 use crate::changes::compensation::Refusals;
@@ -57,25 +62,24 @@ use crate::changes::rejection::{Rejection, Rejections};
 use crate::changes::requests::PluginRequest;
 use crate::changes::resolve::DeadLetterIds;
 use crate::changes::tail::Tail;
-use crate::changes::waits::Waits;
-use crate::changes::{PluginChanges, Work};
 use crate::model::{
-    Answer, Correlation, Counters, Cursor, DeadLetter, DeadLetterId, Effect, Key, LogEntry,
-    PluginName, Position, Subscription, Timestamp,
+    Answer, Correlation, DeadLetterId, Effect, Key, LogEntry, PluginName, Position, Subscription,
+    Timestamp,
 };
-use crate::pure::hash::HashMap;
+use crate::pure::dead_letters::DeadLetters;
 use crate::pure::identity::DecisionIdentity;
 use crate::pure::lanes::Lanes;
 use crate::pure::monotonic::Instant;
-use crate::pure::parking::Parking;
 use crate::pure::retry::RetryPolicy;
-use crate::pure::watermark::Watermark;
 use crate::seams::handler::{Call, Handler};
-use crate::seams::store::{PluginProgress, ReadError, RecoveredPlugin, Store};
+use crate::seams::store::{ReadError, RecoveredPlugin, Store};
 use crate::stages::shard::Shards;
 use crate::{Clock, Routes};
 
-use holds::{Holds, LogCheck};
+use calls::Calls;
+use flights::Flights;
+use hand_over::HandOver;
+use holds::Holds;
 use instance_cache::InstanceCache;
 use intake::Intake;
 use look_back::LookBacks;
@@ -88,17 +92,8 @@ use versions::PluginVersions;
 const FLIGHTS_MAX: usize = 8_192;
 /// And what they, and events that wait to be routed, may take of memory.
 const FLIGHT_BYTES_MAX: usize = 64 << 20;
-/// Rows waiting for the committer. Beyond this the dispatcher waits for it.
-const CHANGES_MAX: usize = 16_384;
-/// What decisions take of memory that are made, or are being made, and wait for the committer.
-const DECIDED_BYTES_MAX: usize = 64 << 20;
-/// A decision is expected to take at least so much: a sudden large one comes among many small.
-/// With it a thousand calls can be under way, which keeps far more shards busy than there are.
-const DECISION_BYTES: usize = 64 << 10;
 /// When nothing waits for a time.
 const SLEEP_MAX: Duration = Duration::from_secs(3_600);
-/// How long a cursor that moved over events of no interest may wait for company in a commit.
-const CURSOR_DELAY: Duration = Duration::from_millis(100);
 
 /// What every dispatcher works with.
 #[derive(Clone)]
@@ -157,75 +152,22 @@ pub(crate) struct Dispatcher {
     plugin: PluginName,
     versions: PluginVersions,
     intake: Intake,
-    watermark: Watermark,
-    /// Where the last run had come: what it had settled out of order is not read again.
-    recovered: Cursor,
-    counters: Counters,
-    flights: BTreeMap<Position, Flight>,
-    /// What their events take of memory.
-    flight_bytes: usize,
-    /// Flights that some instances have decided: the cursor names them.
-    partly: BTreeSet<Position>,
+    flights: Flights,
     lanes: Lanes<Key, Delivery>,
-    parking: Parking<Key, Delivery>,
-    waits: Waits<Key, Option<Box<Troubles>>>,
-    /// Letters that are being redriven.
-    redriving: HashMap<DeadLetterId, DeadLetter>,
+    dead_letters: DeadLetters<Key, Delivery, Option<Box<Troubles>>>,
     /// Letters without a key that this epoch has resolved.
     requeued: BTreeSet<DeadLetterId>,
-    /// Open flights by the keys they name.
-    open: HashMap<Key, BTreeSet<Position>>,
     holds: Holds,
     look_backs: LookBacks,
-    log_check: Option<LogCheck>,
     instance_cache: InstanceCache,
-    changes: PluginChanges,
-    /// What the decisions in `changes` take of memory,
-    decided_bytes: usize,
-    /// and what the next ones are expected to take, each: as much as the largest of late.
-    decision_bytes: usize,
-    /// How often changes were handed over, and how many of those are durable.
-    handed_over: u64,
-    durable: u64,
-    /// Told when the ones after `durable` are, in order.
-    becoming_durable: VecDeque<oneshot::Receiver<()>>,
-    /// Whether `changes` has rows, or the watermark alone has moved.
-    dirty: Dirty,
-    slot: Arc<Semaphore>,
-    results: mpsc::UnboundedSender<Vec<JobResult>>,
-    calls: usize,
+    output: HandOver,
+    calls: Calls,
     asks: FuturesUnordered<BoxFuture<'static, Asked>>,
     /// Questions whose deliveries have left memory.
     slow_asks: usize,
     resumes: FuturesUnordered<BoxFuture<'static, dead_letters::Resumed>>,
     reroutes: FuturesUnordered<BoxFuture<'static, edits::Rerouted>>,
-    rejections: mpsc::UnboundedSender<Rejection>,
     caution: Caution,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Dirty {
-    Clean,
-    CursorOnly,
-    Rows,
-}
-
-/// An event on its way.
-struct Flight {
-    entry: LogEntry,
-    subscription: Arc<Subscription>,
-    keys: Arc<[Key]>,
-    /// Instances or lanes that get it, whether they have decided or not.
-    reached: Vec<Key>,
-    decided: Vec<Key>,
-    /// Deliveries that are not settled.
-    outstanding: usize,
-    /// Of those that it reached, so many decided it. The others ignored it, or it is parked
-    /// or dead.
-    decisions: usize,
-    open: bool,
-    /// Until when it may be held.
-    until: Option<Timestamp>,
 }
 
 /// An event for one instance or lane.
@@ -312,43 +254,26 @@ impl Dispatcher {
         let log = Arc::clone(&context.log);
         let reader = context.readers.register(plugin.clone(), deciding.types(), || log.head());
         let (rejections, rejections_of) = context.rejections.begin(&plugin);
+        let work = context.work.clone();
+        let output = HandOver::new(plugin.clone(), progress.counters, work, rejections);
         let mut dispatcher = Self {
             context,
             plugin,
             versions: deciding,
             intake: Intake::new(reader, missed_to, Position(progress.cursor.settled)),
-            watermark: Watermark::new(&progress.cursor),
-            recovered: progress.cursor,
-            counters: progress.counters,
-            flights: BTreeMap::new(),
-            flight_bytes: 0,
-            partly: BTreeSet::new(),
+            flights: Flights::new(progress.cursor),
             lanes: Lanes::default(),
-            parking: Parking::new(waiting_max),
-            waits: Waits::default(),
-            redriving: HashMap::default(),
+            dead_letters: DeadLetters::new(waiting_max),
             requeued: BTreeSet::new(),
-            open: HashMap::default(),
             holds: Holds::default(),
             look_backs: LookBacks::default(),
-            log_check: None,
             instance_cache: InstanceCache::new(0, true),
-            changes: PluginChanges::default(),
-            decided_bytes: 0,
-            decision_bytes: DECISION_BYTES,
-            handed_over: 0,
-            durable: 0,
-            becoming_durable: VecDeque::new(),
-            // A plugin without progress would keep the history from ever being removed.
-            dirty: Dirty::CursorOnly,
-            slot: Arc::new(Semaphore::new(1)),
-            results,
-            calls: 0,
+            output,
+            calls: Calls::new(results),
             asks: FuturesUnordered::new(),
             slow_asks: 0,
             resumes: FuturesUnordered::new(),
             reroutes: FuturesUnordered::new(),
-            rejections,
             caution,
         };
         dispatcher.restore_parked(&recovered.parked);
@@ -362,10 +287,8 @@ impl Dispatcher {
 
     /// Runs until `stop`; then lets calls that are under way end and hands over the last changes.
     pub(crate) async fn run(mut self, mut inbox: Inbox, stop: CancellationToken) -> Exit {
-        let mut waited_since = None;
         loop {
             if self.holds_back() {
-                waited_since = None;
                 match self.make_durable(&mut inbox, &stop).await {
                     HandedOver::Durable => {}
                     HandedOver::Stopped => break,
@@ -375,7 +298,7 @@ impl Dispatcher {
                 }
             }
             self.lanes.wake(Instant::now());
-            self.wake_waits();
+            self.dead_letters.wake(Instant::now());
             self.pump();
             self.close();
             self.end_holds();
@@ -385,18 +308,11 @@ impl Dispatcher {
             if self.holds_back() {
                 continue;
             }
-            if self.dirty == Dirty::Clean {
-                waited_since = None;
-            } else if waited_since.is_none() {
-                waited_since = Some(Instant::now());
-            }
-            let overdue = waited_since.is_some_and(|since| since.elapsed() >= CURSOR_DELAY);
-            let hand_over =
-                self.dirty == Dirty::Rows || (self.dirty == Dirty::CursorOnly && overdue);
-            let reads = self.changes.rows() < CHANGES_MAX && self.has_room();
-            let slot = Arc::clone(&self.slot);
+            let hand_over = self.output.is_due();
+            let reads = self.output.has_room() && self.has_room();
+            let slot = self.output.slot();
             let (reader, read_to) = self.intake.tail();
-            let sleep = self.sleep(waited_since);
+            let sleep = self.sleep();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -409,7 +325,6 @@ impl Dispatcher {
                 permit = slot.acquire_owned(), if hand_over => {
                     if let Ok(permit) = permit {
                         self.hand_over(permit);
-                        waited_since = None;
                     }
                 }
                 Some(versions) = inbox.versions.recv() => self.swap(versions),
@@ -423,42 +338,41 @@ impl Dispatcher {
                 Some(asked) = self.asks.next(), if !self.asks.is_empty() => self.on_asked(asked),
                 Some(seen) = self.look_backs.next(), if !self.look_backs.is_empty() => self.on_looked_back(seen),
                 Some(found) = self.intake.loaded(), if self.intake.is_loading() => self.on_found(found),
-                head = LogCheck::head(&mut self.log_check), if self.log_check.is_some() => self.on_log_checked(head),
+                head = self.holds.checked(), if self.holds.is_checking() => self.on_log_checked(head),
                 () = reader.wait(read_to.0), if reads => self.read().await,
                 () = tokio::time::sleep(sleep) => {}
             }
         }
+        self.drain(&mut inbox).await;
+        Exit::Stopped
+    }
+
+    /// Lets calls that are under way end, and hands over the last changes.
+    async fn drain(mut self, inbox: &mut Inbox) {
         self.recall();
-        while self.calls > 0 {
+        while self.calls.under_way() > 0 {
             let Some(done) = inbox.results.recv().await else { break };
             self.on_results(done);
         }
         self.close();
         self.end_holds();
-        if self.dirty != Dirty::Clean
-            && let Ok(permit) = Arc::clone(&self.slot).acquire_owned().await
+        if !self.output.is_clean()
+            && let Ok(permit) = self.output.slot().acquire_owned().await
         {
             self.hand_over(permit);
         }
         // Whoever takes the plugin up again begins with what is stored.
-        for durable in self.becoming_durable {
-            // The committer is gone: nothing more becomes durable in this epoch.
-            if durable.is_terminated() || durable.await.is_err() {
-                break;
-            }
-        }
-        Exit::Stopped
+        self.output.drain().await;
     }
 
-    fn sleep(&self, waited_since: Option<Instant>) -> Duration {
-        let lanes = self.lanes.next_wake().into_iter().chain(self.waits.next_wake()).min();
+    fn sleep(&self) -> Duration {
+        let lanes = self.lanes.next_wake().into_iter().chain(self.dead_letters.next_wake()).min();
         let lanes = lanes.map(|at| at.saturating_duration_since(Instant::now()));
         let date = (self.context.clock)();
         // What is due already waits for something else.
         let holds = self.holds.next_deadline().filter(|until| *until > date);
         let holds = holds.map(|until| until.since(date).min(self.context.date_check_max));
-        let cursor = waited_since.map(|since| CURSOR_DELAY.saturating_sub(since.elapsed()));
-        let wakes = [lanes, holds, cursor].into_iter().flatten();
+        let wakes = [lanes, holds, self.output.due_in()].into_iter().flatten();
         let sleep = wakes.min().unwrap_or(SLEEP_MAX).min(SLEEP_MAX);
         // A timer of zero would spin while the committer is busy.
         sleep.max(Duration::from_millis(1))
@@ -468,8 +382,8 @@ impl Dispatcher {
     fn pump(&mut self) {
         let (mut jobs, mut of_canary) = (Vec::new(), Vec::new());
         while !self.holds_back()
-            && (!self.is_careful() || self.calls + jobs.len() + of_canary.len() == 0)
-            && self.may_call(jobs.len() + of_canary.len())
+            && (!self.is_careful() || self.calls.under_way() + jobs.len() + of_canary.len() == 0)
+            && self.calls.has_room(jobs.len() + of_canary.len())
             && let Some((key, order, _)) = self.lanes.take()
         {
             let position = Position(order);
@@ -491,30 +405,14 @@ impl Dispatcher {
         }
     }
 
-    /// Whether one more decision, beside so many that are about to be made, certainly fits
-    /// into memory. There is always one under way, however large it may be.
-    fn may_call(&self, more: usize) -> bool {
-        let calls = self.calls + more;
-        let expected = calls.saturating_mul(self.decision_bytes);
-        let bytes = self.decided_bytes.saturating_add(expected);
-        self.decided_bytes < DECIDED_BYTES_MAX && (calls == 0 || bytes < DECIDED_BYTES_MAX)
-    }
-
-    /// A decision was made.
-    fn count_decision(&mut self, bytes: usize) {
-        self.decided_bytes += bytes;
-        let before = self.decision_bytes - self.decision_bytes / 64;
-        self.decision_bytes = bytes.max(before).max(DECISION_BYTES);
-    }
-
     /// Decisions are larger than was expected when their calls were given to the shards: those
     /// that no thread has begun are taken back, and come again when there is room.
     fn take_back_calls(&mut self) {
-        if self.calls * self.decision_bytes <= 2 * DECIDED_BYTES_MAX {
+        if !self.calls.are_too_many() {
             return;
         }
-        let jobs = self.context.shards.recall(&self.plugin, &self.results);
-        self.calls -= jobs.len();
+        let jobs = self.context.shards.recall(&self.plugin, self.calls.results());
+        self.calls.end(jobs.len());
         for job in jobs {
             self.lanes.put_back(&job.key, job.position.0, Instant::now());
         }
@@ -525,13 +423,13 @@ impl Dispatcher {
         if jobs.is_empty() {
             return;
         }
-        self.calls += jobs.len();
+        self.calls.begin(jobs.len());
         let (handler, is_canary) = self.versions.handler(generation);
         self.context.shards.call(Group {
             caller: Caller { plugin: self.plugin.clone(), is_canary },
             handler: Arc::clone(handler),
             jobs,
-            results: self.results.clone(),
+            results: self.calls.results().clone(),
         });
     }
 
@@ -559,48 +457,14 @@ impl Dispatcher {
     }
 
     fn hand_over(&mut self, permit: OwnedSemaphorePermit) {
-        let mut cursor = self.watermark.cursor();
-        let decided = |position: &Position| {
-            self.flights.get(position).map(|flight| (position.0, flight.decided.clone()))
-        };
-        cursor.partly = self.partly.iter().filter_map(decided).collect();
-        // What the last run knew of events that this one has not read yet.
-        let unread = |(position, _): &&(u64, Vec<Key>)| *position > self.intake.place().0;
-        cursor.partly.extend(self.recovered.partly.iter().filter(unread).cloned());
-        let mut changes = std::mem::take(&mut self.changes);
-        self.decided_bytes = 0;
-        changes.progress =
-            Some(PluginProgress { plugin: self.plugin.clone(), cursor, counters: self.counters });
-        changes.permit = Some(permit);
-        changes.rejections = Some(self.rejections.clone());
-        let (told, durable) = oneshot::channel();
-        changes.replies.push(told);
-        self.count_durable();
-        self.becoming_durable.push_back(durable);
-        self.handed_over += 1;
-        self.dirty = Dirty::Clean;
-        // The committer is gone only when the whole engine ends or recovers.
-        let _ = self.context.work.send(Work::Plugin(Box::new(changes)));
+        self.calls.handed_over();
+        self.output.send(permit, self.flights.cursor(self.intake.place()));
     }
 
-    fn count_durable(&mut self) {
-        while let Some(durable) = self.becoming_durable.front_mut()
-            && durable.try_recv().is_ok()
-        {
-            self.becoming_durable.pop_front();
-            self.durable += 1;
-        }
-    }
-
+    /// An event is done with that no instance or lane gets.
     fn finish(&mut self, position: Position) {
-        self.watermark.finish(position.0);
-        self.touch(Dirty::CursorOnly);
-    }
-
-    fn touch(&mut self, dirty: Dirty) {
-        if dirty == Dirty::Rows || self.dirty == Dirty::Clean {
-            self.dirty = dirty;
-        }
+        self.flights.finish(position);
+        self.output.cursor_moved();
     }
 }
 

@@ -8,16 +8,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::changes::tail::Next;
-use crate::model::{Cursor, Key, LogEntry, Position, Timestamp, reserved};
+use crate::model::{Key, LogEntry, Position, Timestamp, reserved};
 use crate::pure::correlate::correlate;
 use crate::pure::retry::READ_RETRY;
 use crate::seams::store::{Page, ReadError};
 use crate::stages::reads::{detached, until_read};
 
+use super::flights::Flights;
 use super::instance_cache::InstanceCache;
 use super::intake::{Chunk, Found, Intake, Interest, LOAD_MAX};
 use super::versions::PluginVersions;
-use super::{Dirty, Dispatcher, FLIGHT_BYTES_MAX, FLIGHTS_MAX, is_for_instance};
+use super::{Dispatcher, FLIGHT_BYTES_MAX, FLIGHTS_MAX, is_for_instance};
 
 /// What one read takes of memory, unless a single event takes more.
 const READ_BYTES_MAX: usize = 8 << 20;
@@ -57,7 +58,7 @@ impl Dispatcher {
     pub(super) fn has_room(&self) -> bool {
         let (waiting, waiting_bytes) = self.intake.waiting();
         self.flights.len() + waiting < FLIGHTS_MAX
-            && self.flight_bytes + waiting_bytes < FLIGHT_BYTES_MAX
+            && self.flights.bytes() + waiting_bytes < FLIGHT_BYTES_MAX
             && self.intake.has_room()
             && !self.instance_cache.is_full()
     }
@@ -68,15 +69,16 @@ impl Dispatcher {
         if !self.intake.is_empty() || !self.look_backs.is_empty() {
             return;
         }
-        self.count_durable();
-        self.instance_cache.forget_removed(self.durable);
+        let durable = self.output.durable();
+        self.instance_cache.forget_removed(durable);
         if !self.instance_cache.is_full() {
             return;
         }
-        let (lanes, parking, claimers) = (&self.lanes, &self.parking, self.holds.claimers_ahead());
+        let (lanes, letters) = (&self.lanes, &self.dead_letters);
+        let claimers = self.holds.claimers_ahead();
         let is_used =
-            |key: &Key| lanes.contains(key) || parking.is_reading(key) || claimers.contains(key);
-        self.instance_cache.sweep(self.durable, is_used);
+            |key: &Key| lanes.contains(key) || letters.is_reading(key) || claimers.contains(key);
+        self.instance_cache.sweep(durable, is_used);
     }
 
     pub(super) async fn read(&mut self) {
@@ -107,11 +109,11 @@ impl Dispatcher {
                 }
             }
         };
-        let Self { intake, versions, recovered, instance_cache, .. } = self;
+        let Self { intake, versions, flights, instance_cache, .. } = self;
         let (chunk, missing) = intake.cut(
             entries,
             end,
-            |intake, entry| interest(intake, versions, recovered, entry),
+            |intake, entry| interest(intake, versions, flights, entry),
             |key| !versions.has_instances() || instance_cache.is_known(key),
         );
         if !missing.is_empty() {
@@ -159,7 +161,7 @@ impl Dispatcher {
             self.intake.routed_to(entry.position);
             let date = entry.received_at;
             self.holds.accepted(entry.position, date);
-            if !self.recovered.contains(entry.position.0) {
+            if !self.flights.was_settled(entry.position) {
                 self.on_entry(entry, interest);
             }
             self.judge_claims(date);
@@ -170,16 +172,9 @@ impl Dispatcher {
 
     /// Positions between the place and `next` hold nothing: duplicates left gaps.
     fn skip_to(&mut self, next: Position) {
-        let (mut first, last) = (self.intake.place().0 + 1, next.0.saturating_sub(1));
-        while first <= last && first <= self.recovered.highest() {
-            if !self.recovered.contains(first) {
-                self.finish(Position(first));
-            }
-            first += 1;
-        }
-        if first <= last {
-            self.watermark.finish_span(first, last);
-            self.touch(Dirty::CursorOnly);
+        let (first, last) = (self.intake.place().0 + 1, next.0.saturating_sub(1));
+        if self.flights.skip(first, last) {
+            self.output.cursor_moved();
         }
     }
 }
@@ -188,10 +183,10 @@ impl Dispatcher {
 fn interest(
     intake: &Intake,
     versions: &PluginVersions,
-    recovered: &Cursor,
+    flights: &Flights,
     entry: &LogEntry,
 ) -> Interest {
-    if recovered.contains(entry.position.0) {
+    if flights.was_settled(entry.position) {
         return Interest::None;
     }
     let Some(subscription) = versions.subscription(&entry.event.event_type) else {

@@ -15,10 +15,11 @@ use crate::pure::parking::{Admission, too_many};
 use crate::seams::handler::Call;
 
 use super::compensating::is_for_another;
+use super::flights::{Flight, Reached};
 use super::holds::in_time;
 use super::instance_cache::InstanceCache;
 use super::intake::Interest;
-use super::{Delivery, Dirty, Dispatcher, Flight, Via, ending, is_for_instance};
+use super::{Delivery, Dispatcher, Via, ending, is_for_instance};
 
 impl Delivery {
     pub(super) fn new(
@@ -51,25 +52,22 @@ impl Dispatcher {
             Interest::Keys(subscription, keys) => (subscription, keys),
             Interest::None => return self.finish(position),
             Interest::Missed => {
-                self.counters.received += 1;
-                self.counters.ignored_missed += 1;
-                self.touch(Dirty::Rows);
+                self.output.count().received += 1;
+                self.output.count().ignored_missed += 1;
                 return self.finish(position);
             }
             Interest::NoKey(reason) => {
-                self.counters.received += 1;
+                self.output.count().received += 1;
                 self.dead_letter(&entry, None, reason, 1);
                 return self.finish(position);
             }
         };
         let by_instance = is_for_instance(&subscription);
         if keys.is_empty() {
-            self.counters.received += 1;
-            self.counters.ignored_absent += 1;
-            self.touch(Dirty::Rows);
+            self.output.count().received += 1;
+            self.output.count().ignored_absent += 1;
             return self.finish(position);
         }
-        let decided = self.decided_before(position);
         let open =
             self.versions.has_instances() && subscription.effect == Effect::Handle && !by_instance;
         let until = match subscription.absent {
@@ -79,49 +77,26 @@ impl Dispatcher {
         if let Some(until) = until {
             self.holds.watch(position, until);
         }
-        let flight = Flight {
-            entry,
-            subscription,
-            keys: Arc::clone(&keys),
-            reached: decided.clone(),
-            decided,
-            outstanding: 0,
-            decisions: 0,
-            open,
-            until,
-        };
-        if !flight.decided.is_empty() {
-            self.partly.insert(position);
-        }
-        self.flight_bytes += flight.entry.event.bytes();
-        self.flights.insert(position, flight);
+        self.flights.insert(entry, subscription, Arc::clone(&keys), open, until);
         if open {
-            self.open_flight(position, &keys);
+            self.reach_claimers(position, &keys, until.is_some());
         } else {
             for key in keys.iter() {
                 self.reach(position, key, None);
             }
-            self.finish_if_settled(position);
+            if self.flights.finish_if_settled(position) {
+                self.output.cursor_moved();
+            }
         }
     }
 
-    /// Instances that decided the event before the last restart.
-    fn decided_before(&self, position: Position) -> Vec<Key> {
-        let partly = &self.recovered.partly;
-        match partly.binary_search_by_key(&position.0, |(position, _)| *position) {
-            Ok(at) => partly[at].1.clone(),
-            Err(_) => Vec::new(),
-        }
-    }
-
-    fn open_flight(&mut self, position: Position, keys: &[Key]) {
+    /// An open event reaches the instances that have its keys already.
+    fn reach_claimers(&mut self, position: Position, keys: &[Key], may_be_held: bool) {
         for key in keys {
-            self.open.entry(key.clone()).or_default().insert(position);
             for instance in self.instance_cache.reached_by(key) {
-                if self.flights.get(&position).is_some_and(|flight| flight.until.is_some()) {
-                    self.reach_by_earlier_claim(position, &instance);
-                } else {
-                    self.reach_if_in_order(position, &instance);
+                match may_be_held {
+                    true => self.reach_by_earlier_claim(position, &instance),
+                    false => self.reach_if_in_order(position, &instance),
                 }
             }
         }
@@ -142,27 +117,16 @@ impl Dispatcher {
         instance: &Key,
         claimed_at: Option<Timestamp>,
     ) {
-        let until = self.flights.get(&position).and_then(|flight| flight.until);
-        if until.is_some_and(|until| in_time(until, claimed_at)) {
+        if self.flights.until(position).is_some_and(|until| in_time(until, claimed_at)) {
             self.reach(position, instance, claimed_at);
         }
     }
 
     /// `claimed_at`: the date of the claim by which it reaches the instance, if that is later.
     fn reach(&mut self, position: Position, key: &Key, claimed_at: Option<Timestamp>) {
-        let Some(flight) = self.flights.get_mut(&position) else { return };
-        if flight.reached.contains(key) {
-            return;
-        }
-        flight.reached.push(key.clone());
-        flight.outstanding += 1;
-        let delivery = Delivery::new(
-            flight.entry.clone(),
-            flight.subscription.effect,
-            is_for_instance(&flight.subscription),
-            Arc::clone(&flight.keys),
-            Via::Flight,
-        );
+        let Some(reached) = self.flights.reach(position, key) else { return };
+        let Reached { entry, effect, by_instance, keys } = reached;
+        let delivery = Delivery::new(entry, effect, by_instance, keys, Via::Flight);
         let own = delivery.entry.received_at;
         let accepted_at = Some(claimed_at.map_or(own, |claimed_at| claimed_at.max(own)));
         self.enqueue(key, Delivery { accepted_at, ..delivery });
@@ -179,12 +143,12 @@ impl Dispatcher {
         if ends {
             self.give_up(key, &delivery.entry.event);
         }
-        match self.parking.admit(key, delivery.entry.position.0) {
+        match self.dead_letters.admit(key, delivery.entry.position.0) {
             Admission::Free => self.push(key, delivery),
             // Nothing is open or put aside any more: it comes behind what is being taken back.
-            _ if ends => self.parking.buffer(key, delivery),
+            _ if ends => self.dead_letters.buffer(key, delivery),
             Admission::Park => self.park(key, &delivery),
-            Admission::Buffer => self.parking.buffer(key, delivery),
+            Admission::Buffer => self.dead_letters.buffer(key, delivery),
             Admission::Overflow(first) => {
                 let reason = too_many("events", key, first);
                 self.dead_letter(&delivery.entry, Some(key), reason, 0);
@@ -206,15 +170,15 @@ impl Dispatcher {
         let parked =
             Parked { plugin: self.plugin.clone(), key: key.clone(), entry: delivery.entry.clone() };
         let position = delivery.entry.position;
-        self.changes.parked.insert((position, key.clone()), Some(parked));
-        self.parking.park(key, position.0);
+        self.output.rows().parked.insert((position, key.clone()), Some(parked));
+        self.dead_letters.park(key, position.0);
         self.settle(key, position, delivery.via);
     }
 
     /// An instance claimed a key by an event of this date: open and held events may reach it.
     pub(super) fn on_claim(&mut self, key: &Key, instance: &Key, at: Option<Timestamp>) {
-        for position in self.open.get(key).cloned().unwrap_or_default() {
-            match self.flights.get(&position).is_some_and(|flight| flight.until.is_some()) {
+        for position in self.flights.open_at(key) {
+            match self.flights.until(position).is_some() {
                 true => self.reach_in_time(position, instance, at),
                 false => self.reach_if_in_order(position, instance),
             }
@@ -229,7 +193,7 @@ impl Dispatcher {
         }
         if self.is_outdated(key, position) {
             let delivery = self.lanes.finish(key, position.0)?;
-            self.counters.ignored_absent += 1;
+            self.output.count().ignored_absent += 1;
             self.settle(key, position, delivery.via);
             return None;
         }
@@ -245,10 +209,10 @@ impl Dispatcher {
             }
             let delivery = self.lanes.finish(key, position.0)?;
             match ignored {
-                Ignored::Absent => self.counters.ignored_absent += 1,
-                Ignored::Started => self.counters.ignored_started += 1,
-                Ignored::Completed => self.counters.ignored_completed += 1,
-                Ignored::Superseded => self.counters.ignored_superseded += 1,
+                Ignored::Absent => self.output.count().ignored_absent += 1,
+                Ignored::Started => self.output.count().ignored_started += 1,
+                Ignored::Completed => self.output.count().ignored_completed += 1,
+                Ignored::Superseded => self.output.count().ignored_superseded += 1,
                 Ignored::Released => {
                     self.unreach(key, position, delivery.via);
                     return None;
@@ -331,20 +295,15 @@ impl Dispatcher {
 
     /// A delivery is done with: decided, ignored, parked or dead. It counts as received now.
     pub(super) fn settle(&mut self, key: &Key, position: Position, via: Via) {
-        self.touch(Dirty::Rows);
+        self.output.settled();
         match via {
             Via::Hold => self.settle_held(position, key),
-            Via::Parked => self.settle_parked(position, key),
-            Via::Letter(id) => self.settle_letter(id, position, key),
+            Via::Parked | Via::Letter(_) => {
+                self.dead_letters.settle(key, position.0, via.item(), &mut self.output);
+            }
             Via::Flight => {
-                self.counters.received += 1;
-                let Some(flight) = self.flights.get_mut(&position) else { return };
-                flight.outstanding -= 1;
-                flight.decided.push(key.clone());
-                if flight.open || flight.outstanding > 0 {
-                    self.partly.insert(position);
-                }
-                self.finish_if_settled(position);
+                self.output.count().received += 1;
+                self.flights.settle(position, key);
             }
         }
     }
@@ -354,48 +313,20 @@ impl Dispatcher {
             Via::Hold => self.unreach_held(position, key),
             // It was counted when it was put aside.
             Via::Parked | Via::Letter(_) => {
-                self.counters.ignored_absent += 1;
+                self.output.count().ignored_absent += 1;
                 self.settle(key, position, via);
             }
-            Via::Flight => {
-                if let Some(flight) = self.flights.get_mut(&position) {
-                    flight.outstanding -= 1;
-                    flight.reached.retain(|reached| reached != key);
-                }
-            }
-        }
-    }
-
-    fn finish_if_settled(&mut self, position: Position) {
-        let Some(flight) = self.flights.get(&position) else { return };
-        if !flight.open && flight.outstanding == 0 {
-            self.flight_bytes -= flight.entry.event.bytes();
-            self.flights.remove(&position);
-            self.partly.remove(&position);
-            self.finish(position);
+            Via::Flight => self.flights.unreach(position, key),
         }
     }
 
     /// Closes the open flights that no earlier decision can change any more.
     pub(super) fn close(&mut self) {
         while !self.holds_back()
-            && let Some((&position, flight)) = self.flights.first_key_value()
-            && flight.open
-            && flight.outstanding == 0
+            && let Some(flight) = self.flights.close_first()
         {
-            let Some(flight) = self.flights.remove(&position) else { return };
-            self.flight_bytes -= flight.entry.event.bytes();
-            self.partly.remove(&position);
-            for key in flight.keys.iter() {
-                if let Some(positions) = self.open.get_mut(key) {
-                    positions.remove(&position);
-                    if positions.is_empty() {
-                        self.open.remove(key);
-                    }
-                }
-            }
             self.conclude(flight);
-            self.finish(position);
+            self.output.cursor_moved();
         }
     }
 
@@ -415,7 +346,7 @@ impl Dispatcher {
                 let keys: Arc<[Key]> = keys.cloned().collect();
                 if !keys.is_empty() {
                     if is_absent {
-                        self.counters.received += 1;
+                        self.output.count().received += 1;
                     }
                     self.hold(flight.entry, keys, until, flight.reached);
                 } else {
@@ -423,12 +354,11 @@ impl Dispatcher {
                 }
             }
             Absent::Ignore if is_absent => {
-                self.counters.received += 1;
-                self.counters.ignored_absent += 1;
-                self.touch(Dirty::Rows);
+                self.output.count().received += 1;
+                self.output.count().ignored_absent += 1;
             }
             Absent::Fail if is_absent => {
-                self.counters.received += 1;
+                self.output.count().received += 1;
                 let keys: Vec<&str> = flight.keys.iter().map(Key::as_str).collect();
                 let reason = format!("no instance has the key {}", keys.join(", "));
                 self.dead_letter(&flight.entry, None, reason, 1);
@@ -452,9 +382,9 @@ impl Dispatcher {
         );
         let id = self.context.dead_letter_ids.next();
         if let Some(key) = key {
-            self.parking.dead_letter(key, entry.position.0, id);
+            self.dead_letters.open(key, entry.position.0, id);
         }
-        self.changes.dead_letters.push(DeadLetter {
+        self.output.rows().dead_letters.push(DeadLetter {
             id,
             subject: DeadLetterSubject::Event,
             plugin: self.plugin.clone(),
@@ -471,7 +401,6 @@ impl Dispatcher {
             hops: entry.hops,
             edited: None,
         });
-        self.touch(Dirty::Rows);
     }
 }
 

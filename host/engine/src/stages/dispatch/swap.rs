@@ -16,7 +16,7 @@ use crate::model::{Key, Position};
 use crate::pure::monotonic::Instant;
 use crate::seams::handler::Handler;
 
-use super::{Dirty, Dispatcher};
+use super::Dispatcher;
 
 /// What is to serve from now on, and who is told when it does.
 pub(crate) struct VersionChange {
@@ -28,7 +28,7 @@ pub(crate) struct VersionChange {
 impl Dispatcher {
     pub(super) fn swap(&mut self, change: VersionChange) {
         let VersionChange { handler, canary, serving } = change;
-        if self.calls == 0 {
+        if self.calls.under_way() == 0 {
             self.versions.forget_earlier();
         }
         if !self.versions.serves(&handler) {
@@ -39,8 +39,7 @@ impl Dispatcher {
         self.recall();
         if had_canary {
             // Who ends a canary looks for what it failed at: all of that is stored by then.
-            self.changes.replies.push(serving);
-            self.touch(Dirty::Rows);
+            self.output.rows().replies.push(serving);
         } else {
             // Whoever asked for it may have hung up.
             let _ = serving.send(());
@@ -56,8 +55,8 @@ impl Dispatcher {
     /// Takes back the calls that nobody has begun: behind a version that spins they
     /// would wait for ever.
     pub(super) fn recall(&mut self) {
-        let jobs = self.context.shards.recall(&self.plugin, &self.results);
-        self.calls -= jobs.len();
+        let jobs = self.context.shards.recall(&self.plugin, self.calls.results());
+        self.calls.end(jobs.len());
         for job in jobs {
             self.start_over(&job.key, job.position);
         }

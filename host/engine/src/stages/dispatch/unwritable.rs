@@ -11,7 +11,6 @@
 //! `park`, `bury` and `write_held`. Each of them asks here first.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -20,7 +19,7 @@ use crate::changes::rejection::{Rejection, TimerRejection};
 use crate::model::{DeadLetterStatus, DeadLetterSubject, Key, LogEntry, Position};
 use crate::seams::store::Batch;
 
-use super::{Delivery, Dirty, Dispatcher, Exit, Inbox};
+use super::{Delivery, Dispatcher, Exit, Inbox};
 
 /// Events that are remembered. Those at the lowest positions are forgotten first: most
 /// likely the cursor has passed them.
@@ -190,7 +189,7 @@ impl Dispatcher {
 
     /// Whether what was done must be durable before anything else is done.
     pub(super) fn holds_back(&self) -> bool {
-        self.is_careful() && self.dirty != Dirty::Clean
+        self.is_careful() && !self.output.is_clean()
     }
 
     /// Hands over what was done, and waits until it is durable.
@@ -202,29 +201,22 @@ impl Dispatcher {
         let permit = tokio::select! {
             biased;
             () = stop.cancelled() => return HandedOver::Stopped,
-            permit = Arc::clone(&self.slot).acquire_owned() => permit,
+            permit = self.output.slot().acquire_owned() => permit,
         };
         let Ok(permit) = permit else { return HandedOver::Stopped };
         self.hand_over(permit);
-        while let Some(mut durable) = self.becoming_durable.pop_front() {
-            loop {
-                tokio::select! {
-                    biased;
-                    () = stop.cancelled() => return HandedOver::Stopped,
-                    Some(rejection) = inbox.rejections.recv() => match rejection {
-                        Rejection::Changes { reason, batch } => {
-                            return HandedOver::Rejected(reason, batch);
-                        }
-                        Rejection::Timer(timer) => self.dead_letter_timer(timer),
-                    },
-                    told = &mut durable => match told {
-                        Ok(()) => break,
-                        // The engine recovers, and this dispatcher is dropped.
-                        Err(_) => std::future::pending().await,
-                    },
-                }
+        while self.output.is_under_way() {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return HandedOver::Stopped,
+                Some(rejection) = inbox.rejections.recv() => match rejection {
+                    Rejection::Changes { reason, batch } => {
+                        return HandedOver::Rejected(reason, batch);
+                    }
+                    Rejection::Timer(timer) => self.dead_letter_timer(timer),
+                },
+                () = self.output.next_durable() => {}
             }
-            self.durable += 1;
         }
         self.caution.committed();
         HandedOver::Durable
@@ -244,8 +236,8 @@ impl Dispatcher {
             "the store cannot write what came of some event; the plugin goes back to find it"
         );
         self.recall();
-        self.count_durable();
-        self.caution.timers.retain(|(commit, _)| *commit > self.durable);
+        let durable = self.output.durable();
+        self.caution.timers.retain(|(commit, _)| *commit > durable);
         if !self.caution.learn(reason, batch) {
             tokio::select! {
                 biased;
@@ -328,21 +320,20 @@ impl Dispatcher {
             plugin = %self.plugin, %position, key = key.map(Key::as_str), %reason,
             "the event is discarded: the store cannot write its dead letter either"
         );
-        self.counters.discarded += 1;
-        self.touch(Dirty::Rows);
+        self.output.count().discarded += 1;
     }
 
     /// Buries the event of a timer that is due, and that the store cannot append to the log.
     pub(super) fn dead_letter_timer(&mut self, timer: TimerRejection) {
-        self.count_durable();
-        self.caution.timers.retain(|(commit, _)| *commit > self.durable);
-        self.caution.timers.push((self.handed_over + 1, timer.clone()));
+        let durable = self.output.durable();
+        self.caution.timers.retain(|(commit, _)| *commit > durable);
+        self.caution.timers.push((self.output.next_commit(), timer.clone()));
         let TimerRejection { row, event, reason } = timer;
         let received_at = (self.context.clock)();
         let entry = LogEntry { position: row.timer.set_by, received_at, event, hops: row.hops };
-        self.counters.received += 1;
+        self.output.count().received += 1;
         self.dead_letter(&entry, None, format!("the timer cannot fire: {reason}"), 0);
-        self.changes.timers_fired.push(row.timer);
+        self.output.rows().timers_fired.push(row.timer);
     }
 
     /// Buries the timers again of which the dispatcher before had not told the store.
@@ -355,6 +346,8 @@ impl Dispatcher {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::model::DeadLetter;
     use crate::seams::store::contract::{decision, held, letter};

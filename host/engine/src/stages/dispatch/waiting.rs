@@ -6,10 +6,11 @@ use futures::future::BoxFuture;
 
 use crate::changes::asking::Failed;
 use crate::model::{Answer, Key, Position};
+use crate::pure::dead_letters::{Left, Pause};
 use crate::pure::monotonic::{Instant, after};
 use crate::seams::store::ParkedKey;
 
-use super::{Answers, Asked, Asking, Delivery, Dirty, Dispatcher, Via, ending};
+use super::{Answers, Asked, Asking, Delivery, Dispatcher, ending};
 
 /// Deliveries that have left memory and whose questions are being asked. The questions of
 /// further ones hold up the log, so that memory is bounded.
@@ -19,11 +20,8 @@ impl Dispatcher {
     pub(super) fn restore_parked(&mut self, parked: &[ParkedKey<Key>]) {
         let today = (self.context.clock)();
         for ParkedKey { key, letters, waiting, waits } in parked {
-            let wait = waits.first();
-            self.parking.restore(key, letters, waiting, wait.map(|wait| wait.place));
-            if let Some(wait) = wait {
-                self.waits.restore(key, wait, None, today);
-            }
+            let wait = waits.first().map(|wait| (wait, None));
+            self.dead_letters.restore(key, letters, waiting, wait, today);
         }
     }
 
@@ -55,48 +53,30 @@ impl Dispatcher {
             if order == position.0 {
                 failed = Some((delivery.attempt, delivery.troubles.take()));
             }
-            match delivery.via {
-                // It stays redriven, and is read again.
-                Via::Letter(id) => {
-                    self.redriving.remove(&id);
-                    self.parking.redrive(key, order);
-                }
-                // It still has its row.
-                Via::Parked => self.parking.park(key, order),
-                Via::Flight | Via::Hold => match ending::is_end(&delivery.entry.event) {
-                    true => ends.push(delivery),
-                    false => self.park(key, &delivery),
-                },
+            match self.dead_letters.leave(key, order, delivery.via.item()) {
+                Left::ToPark if ending::is_end(&delivery.entry.event) => ends.push(delivery),
+                Left::ToPark => self.park(key, &delivery),
+                Left::Nothing | Left::ToDeadLetter => {}
             }
         }
-        // Else it became a dead letter: the store could not write that it is parked.
-        if let Some((attempt, troubles)) = failed
-            && self.parking.is_aside(key, position.0)
-        {
-            let today = (self.context.clock)();
-            let row = self.waits.begin(key, (position.0, attempt), reason, troubles, until, today);
-            self.changes.waits.insert(key.clone(), Some(row));
-            self.parking.sleep(key, position.0);
+        if let Some((attempt, memo)) = failed {
+            let pause = Pause { attempt, reason, memo, until, today: (self.context.clock)() };
+            // None if it became a dead letter: the store could not write that it is parked.
+            let row = self.dead_letters.sleep(key, position.0, pause, &mut self.output);
+            if row.is_some() {
+                self.output.rows().waits.insert(key.clone(), row);
+            }
         }
         // An end does not wait: it gives up what does.
         for end in ends {
             self.enqueue(key, end);
         }
-        self.touch(Dirty::Rows);
-    }
-
-    /// Lets keys go on whose wait is over.
-    pub(super) fn wake_waits(&mut self) {
-        while let Some(key) = self.waits.wake(Instant::now()) {
-            self.parking.wake(&key);
-        }
     }
 
     /// What waited goes on with its attempt.
     pub(super) fn take_up(&mut self, key: &Key, delivery: &mut Delivery) {
-        let Some((attempt, troubles)) = self.waits.of(key, delivery.entry.position.0) else {
-            return;
-        };
+        let waited = self.dead_letters.attempt(key, delivery.entry.position.0);
+        let Some((attempt, troubles)) = waited else { return };
         delivery.attempt = attempt;
         delivery.troubles = troubles.take();
         // No operator is why it is decided now.
@@ -138,11 +118,11 @@ impl Dispatcher {
         answers: Result<Vec<Answer>, Failed>,
     ) {
         self.slow_asks -= 1;
-        if let Some((_, Some(troubles))) = self.waits.of(key, position.0)
+        if let Some((_, Some(troubles))) = self.dead_letters.attempt(key, position.0)
             && let Some(asking) = &mut troubles.asking
         {
             asking.arrived = Some((generation, answers));
-            self.parking.wake(key);
+            self.dead_letters.wake_key(key);
         }
     }
 
@@ -168,12 +148,5 @@ impl Dispatcher {
             _ => delivery.attempt = 1,
         }
         true
-    }
-
-    /// What is at this place is settled, or became a letter: its wait is over.
-    pub(super) fn end_wait(&mut self, key: &Key, place: u64) {
-        if self.waits.end(key, Some(place)) {
-            self.changes.waits.insert(key.clone(), None);
-        }
     }
 }

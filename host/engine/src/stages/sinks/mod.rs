@@ -1,7 +1,6 @@
 //! The stages that deliver: a relay for each configured sink, or a queue for workers. Both keep
 //! their messages in the same lanes.
 
-pub(crate) mod deferred;
 pub(crate) mod lanes;
 pub(crate) mod queue;
 pub(crate) mod relay;

@@ -23,19 +23,18 @@ use crate::pure::fates::{Fate, Fates};
 use crate::pure::hash::HashMap;
 use crate::pure::monotonic::{self, Instant, after};
 use crate::pure::retry::{RetryPolicy, mix};
-use crate::stages::sinks::lanes::{Lane, Parcel, SinkLanes, Turn};
+use crate::stages::sinks::lanes::parcel::{Lane, Parcel};
+use crate::stages::sinks::lanes::{SinkLanes, Turn};
 
 /// When nothing waits for a time.
 const SLEEP_MAX: Duration = Duration::from_secs(3_600);
-/// Messages in one lease: what a worker can be expected to hold in memory.
-const LEASE_MESSAGES_MAX: usize = 10_000;
-/// And their bytes, beyond the first message: a lease is one answer.
+/// The bytes of a lease's messages, beyond the first message: a lease is one answer.
 const LEASE_BYTES_MAX: usize = 16 << 20;
 /// Requests of one queue that wait for a first message. Each holds a connection.
 const WAITING_MAX: usize = 1_000;
 /// Longest lease and longest wait that a worker may ask for.
-const LEASE_DURATION_MAX: Duration = Duration::from_secs(12 * 3600);
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const LEASE_DURATION_MAX: Duration = Duration::from_millis(LeaseRequest::DURATION_MS_MAX);
+const WAIT_MAX: Duration = Duration::from_millis(LeaseRequest::WAIT_MS_MAX);
 
 /// What a worker asks of the queue.
 pub(crate) enum QueueRequest {
@@ -240,7 +239,7 @@ impl State {
     }
 
     fn lease(&mut self, request: &LeaseRequest, now: Instant) -> Lease {
-        let mut room = Room::new(request.max.clamp(1, LEASE_MESSAGES_MAX));
+        let mut room = Room::new(request.max.clamp(1, LeaseRequest::MESSAGES_MAX));
         let mut taken = Vec::new();
         let lanes = &mut self.queue.lanes.lanes;
         while lanes.peek().is_some_and(|parcel| room.has_room_for(parcel))

@@ -20,7 +20,8 @@ use crate::pure::breaker::{Admits, Breaker, Trouble};
 use crate::pure::monotonic::{self, Instant, after};
 use crate::pure::retry::RetryPolicy;
 use crate::seams::transport::{DeliveryError, Order, Transport};
-use crate::stages::sinks::lanes::{Lane, SinkLanes, Turn};
+use crate::stages::sinks::lanes::parcel::Lane;
+use crate::stages::sinks::lanes::{SinkLanes, Turn};
 
 /// When nothing waits for a time.
 const SLEEP_MAX: Duration = Duration::from_secs(3_600);

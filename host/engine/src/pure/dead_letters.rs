@@ -1,0 +1,397 @@
+//! Pure: the life of dead letters, and of what waits behind them. The dispatcher keeps the dead
+//! letters of events with it, the lanes of a sink those of messages.
+//!
+//! A key has a lane in memory, and beside it what is put aside: dead letters and parked rows, by
+//! their place. An item of a key is in one of these states:
+//!
+//! | state | leads to | by |
+//! |---|---|---|
+//! | in its lane | settled | it is handled |
+//! | | parked | it comes, or stands, behind a dead letter or an item that waits |
+//! | | open | it fails for good, or too many wait already |
+//! | parked (a row) | in its lane, with its row | nothing is before it, and its portion is read |
+//! | | settled | the dead letter before it is discarded, or the key is given up |
+//! | open (a dead letter) | redriving | an operator redrives it; then what is behind it follows |
+//! | | skipped | an operator skips it; what is behind it follows |
+//! | | discarded | an operator discards it, with what is behind it |
+//! | | compensated | the plugin that sent the message handles its refusal |
+//! | redriving | in its lane, still redriving | its portion is read |
+//! | redriving, in its lane | redriven | it is handled |
+//! | | open | it fails for good, or something before it does |
+//! | | redriving | it waits for its next attempt, outside of memory |
+//!
+//! What changes is written to [`Rows`], and is durable with the stage's next commit. A restart
+//! begins with the rows: what was in a lane is parked, redriving, or read once more.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use crate::model::{
+    Action, DeadLetter, DeadLetterId, DeadLetterStatus, OpenDeadLetter, Resolution, Timestamp, Wait,
+};
+use crate::pure::hash::HashMap;
+use crate::pure::monotonic::Instant;
+use crate::pure::parking::{Admission, Parking, Portion, Refusal};
+use crate::pure::waits::Waits;
+
+/// What a stage writes with its next commit, each row once.
+pub(crate) trait Rows<K> {
+    /// A dead letter as it is from now on.
+    fn letter(&mut self, letter: DeadLetter);
+    /// A row that was taken back is settled.
+    fn settled(&mut self, key: &K, place: u64);
+    /// Rows are discarded, with what they waited behind; some of them may not be stored yet.
+    fn dropped(&mut self, key: &K, places: &[u64]);
+    /// What is at this place waits for no time any more.
+    fn wait_ended(&mut self, key: &K, place: u64);
+    /// An operator discarded or skipped so many items.
+    fn count_discarded(&mut self, count: u64);
+}
+
+/// What an item in a lane is to its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LaneItem {
+    /// From the log or the outbox: it has no row.
+    Fresh,
+    /// It was parked, and has its row until it is settled.
+    Parked,
+    /// It is the event or message of a dead letter that is redriven.
+    Letter(DeadLetterId),
+}
+
+/// Why an item became a dead letter, or is one again.
+#[derive(Clone, Debug)]
+pub(crate) struct Failing<'a> {
+    pub reason: &'a str,
+    pub attempts: u32,
+    /// Of the plugin that failed; empty for a message.
+    pub plugin_version: Arc<str>,
+    pub at: Timestamp,
+}
+
+/// Why an item waits, and for which attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct Pause<'a, M> {
+    pub attempt: u32,
+    pub reason: &'a str,
+    pub memo: M,
+    /// None: until the stage wakes the key, or the host starts again.
+    pub until: Option<Instant>,
+    pub today: Timestamp,
+}
+
+/// What is left to the stage when an item leaves its lane without being handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Nothing: it is a dead letter again, or its row stays.
+    Nothing,
+    /// To park it, as it has no row.
+    ToPark,
+    /// To make it a dead letter.
+    ToDeadLetter,
+}
+
+/// `T` is what a stage buffers, `M` what it remembers of the attempts at an item that waits.
+#[derive(Debug)]
+pub(crate) struct DeadLetters<K, T, M> {
+    parking: Parking<K, T>,
+    waits: Waits<K, M>,
+    /// The redriven ones that are in their lanes.
+    in_lane: HashMap<DeadLetterId, DeadLetter>,
+}
+
+impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
+    /// So many rows of one key may wait.
+    pub(crate) fn new(waiting_max: u64) -> Self {
+        Self {
+            parking: Parking::new(waiting_max),
+            waits: Waits::default(),
+            in_lane: HashMap::default(),
+        }
+    }
+
+    /// Takes up what the last run left of a key.
+    pub(crate) fn restore(
+        &mut self,
+        key: &K,
+        letters: &[OpenDeadLetter],
+        waiting: &[u64],
+        wait: Option<(&Wait, M)>,
+        today: Timestamp,
+    ) {
+        self.parking.restore(key, letters, waiting, wait.as_ref().map(|(wait, _)| wait.place));
+        if let Some((wait, memo)) = wait {
+            self.waits.restore(key, wait, memo, today);
+        }
+    }
+
+    /// Whether anything of the key is unresolved or put aside.
+    pub(crate) fn contains(&self, key: &K) -> bool {
+        self.parking.contains(key)
+    }
+
+    /// Whether a portion of the key is being read.
+    pub(crate) fn is_reading(&self, key: &K) -> bool {
+        self.parking.is_reading(key)
+    }
+
+    // ---- items that come ------------------------------------------------------
+
+    /// What to do with an item that comes for a key.
+    pub(crate) fn admit(&self, key: &K, place: u64) -> Admission {
+        self.parking.admit(key, place)
+    }
+
+    /// The key is about to go on: what comes meanwhile stays in memory.
+    pub(crate) fn buffer(&mut self, key: &K, item: T) {
+        self.parking.buffer(key, item);
+    }
+
+    /// An item was parked. Its row is the stage's.
+    pub(crate) fn park(&mut self, key: &K, place: u64) {
+        self.parking.park(key, place);
+    }
+
+    /// An item became a dead letter, which is the stage's: its key waits behind it.
+    pub(crate) fn open(&mut self, key: &K, place: u64, id: DeadLetterId) {
+        self.parking.dead_letter(key, place, id);
+    }
+
+    // ---- items that leave their lane ------------------------------------------
+
+    /// An item is handled, or done with in another way.
+    pub(crate) fn settle(&mut self, key: &K, place: u64, item: LaneItem, rows: &mut impl Rows<K>) {
+        match item {
+            LaneItem::Fresh => {}
+            LaneItem::Parked => {
+                rows.settled(key, place);
+                self.end_wait(key, place, rows);
+                self.parking.unpark(key, place);
+            }
+            LaneItem::Letter(id) => {
+                let Some(mut letter) = self.in_lane.remove(&id) else { return };
+                letter.status = DeadLetterStatus::Redriven;
+                rows.letter(letter);
+                self.end_wait(key, place, rows);
+                self.parking.resolve(key, place);
+            }
+        }
+    }
+
+    /// The lane of a key is cleared, because its first item failed for good. To be called for
+    /// each item; `failing` is given for the one that failed.
+    pub(crate) fn fail(
+        &mut self,
+        key: &K,
+        place: u64,
+        item: LaneItem,
+        failing: Option<&Failing>,
+        rows: &mut impl Rows<K>,
+    ) -> Left {
+        match (item, failing) {
+            (LaneItem::Letter(id), _) => {
+                self.reopen(key, place, id, failing, rows);
+                Left::Nothing
+            }
+            (LaneItem::Fresh | LaneItem::Parked, Some(_)) => Left::ToDeadLetter,
+            (LaneItem::Parked, None) => {
+                self.parking.park(key, place);
+                Left::Nothing
+            }
+            (LaneItem::Fresh, None) => Left::ToPark,
+        }
+    }
+
+    fn reopen(
+        &mut self,
+        key: &K,
+        place: u64,
+        id: DeadLetterId,
+        failing: Option<&Failing>,
+        rows: &mut impl Rows<K>,
+    ) {
+        let Some(mut letter) = self.in_lane.remove(&id) else { return };
+        letter.status = DeadLetterStatus::Open;
+        if let Some(Failing { reason, attempts, plugin_version, at }) = failing {
+            (*reason).clone_into(&mut letter.reason);
+            letter.attempts += attempts;
+            letter.plugin_version = Arc::clone(plugin_version);
+            letter.at = *at;
+        }
+        rows.letter(letter);
+        self.end_wait(key, place, rows);
+        self.parking.reopen(key, place);
+    }
+
+    /// The lane of a key leaves memory, because its first item waits for its next attempt. To be
+    /// called for each item, then [`Self::sleep`] for the first.
+    pub(crate) fn leave(&mut self, key: &K, place: u64, item: LaneItem) -> Left {
+        match item {
+            // It stays redriven, and is read again.
+            LaneItem::Letter(id) => {
+                self.in_lane.remove(&id);
+                self.parking.redrive(key, place);
+                Left::Nothing
+            }
+            LaneItem::Parked => {
+                self.parking.park(key, place);
+                Left::Nothing
+            }
+            LaneItem::Fresh => Left::ToPark,
+        }
+    }
+
+    /// The key waits for the next attempt at what is at this place: until a time, or until it is
+    /// woken. Returns the row; none if nothing is at the place, as the store could not write it.
+    pub(crate) fn sleep(
+        &mut self,
+        key: &K,
+        place: u64,
+        pause: Pause<M>,
+        rows: &mut impl Rows<K>,
+    ) -> Option<Wait> {
+        if !self.parking.is_aside(key, place) {
+            return None;
+        }
+        if let Some(earlier) = self.waits.place(key) {
+            self.end_wait(key, earlier, rows);
+        }
+        self.parking.sleep(key, place);
+        let Pause { attempt, reason, memo, until, today } = pause;
+        Some(self.waits.begin(key, (place, attempt), reason, memo, until, today))
+    }
+
+    /// Lets the keys go on whose time has come.
+    pub(crate) fn wake(&mut self, now: Instant) {
+        while let Some(key) = self.waits.wake(now) {
+            self.parking.wake(&key);
+        }
+    }
+
+    /// Lets a key go on before its time.
+    pub(crate) fn wake_key(&mut self, key: &K) {
+        self.parking.wake(key);
+    }
+
+    /// When [`Self::wake`] has something to do.
+    #[must_use]
+    pub(crate) fn next_wake(&self) -> Option<Instant> {
+        self.waits.next_wake()
+    }
+
+    /// The number of the attempt that the item at this place waited for, and what the stage
+    /// remembers of the earlier ones.
+    pub(crate) fn attempt(&mut self, key: &K, place: u64) -> Option<(u32, &mut M)> {
+        self.waits.of(key, place)
+    }
+
+    fn end_wait(&mut self, key: &K, place: u64, rows: &mut impl Rows<K>) {
+        if self.waits.end(key, Some(place)) {
+            rows.wait_ended(key, place);
+        }
+    }
+
+    // ---- what an operator, or the plugin, does about a dead letter ------------
+
+    /// Whether a dead letter may be resolved now.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub(crate) fn check(&self, key: &K, letter: &DeadLetter) -> Result<(), Refusal> {
+        self.parking.check(key, letter.place(), letter.id)
+    }
+
+    /// Does what an operator asks for. The dead letter is one that [`Self::check`] has passed.
+    pub(crate) fn resolve(
+        &mut self,
+        key: &K,
+        mut letter: DeadLetter,
+        resolution: Resolution,
+        rows: &mut impl Rows<K>,
+    ) {
+        let place = letter.place();
+        let status = match resolution.action {
+            Action::Redrive { .. } => {
+                self.parking.redrive(key, place);
+                DeadLetterStatus::Redriving
+            }
+            Action::Skip => {
+                self.parking.resolve(key, place);
+                rows.count_discarded(1);
+                DeadLetterStatus::Skipped
+            }
+            Action::Discard => {
+                rows.count_discarded(1);
+                let waiting = self.parking.discard(key, place);
+                self.drop_rows(key, &waiting, rows);
+                DeadLetterStatus::Discarded
+            }
+        };
+        letter.resolved(status, resolution);
+        rows.letter(letter);
+    }
+
+    /// A dead letter is settled by other means, which are the stage's: what waits behind it
+    /// follows.
+    pub(crate) fn remove(&mut self, key: &K, place: u64) {
+        self.parking.resolve(key, place);
+    }
+
+    /// Gives up all dead letters of a key that are not in its lane, and all that waits. Returns
+    /// the dead letters, to be closed as discarded.
+    pub(crate) fn give_up(&mut self, key: &K, rows: &mut impl Rows<K>) -> Vec<DeadLetterId> {
+        let sleeping = self.parking.sleeping(key);
+        let (letters, waiting) = self.parking.give_up(key);
+        if let Some(place) = sleeping {
+            self.end_wait(key, place, rows);
+        }
+        rows.count_discarded(letters.len() as u64);
+        self.drop_rows(key, &waiting, rows);
+        letters
+    }
+
+    fn drop_rows(&mut self, key: &K, places: &[u64], rows: &mut impl Rows<K>) {
+        for place in places {
+            self.end_wait(key, *place, rows);
+        }
+        rows.count_discarded(places.len() as u64);
+        rows.dropped(key, places);
+    }
+
+    // ---- what a key goes on with ----------------------------------------------
+
+    /// The next portion to read, when all rows that were written so far are durable.
+    pub(crate) fn next_portion(&mut self) -> Option<Portion<K>> {
+        self.parking.next_portion()
+    }
+
+    /// A portion was read: its dead letter, and the first of its rows with their places and
+    /// bytes. Keeps of them what may go into the lane now. Returns what came meanwhile, to be
+    /// admitted after them.
+    pub(crate) fn end_portion<R>(
+        &mut self,
+        key: &K,
+        letter: &mut Option<DeadLetter>,
+        read: &mut Vec<R>,
+        measure: impl Fn(&R) -> (u64, usize),
+    ) -> Vec<T> {
+        let limit = self.parking.limit(key);
+        letter.take_if(|letter| letter.place() >= limit);
+        read.retain(|row| measure(row).0 < limit);
+        let bytes = letter.as_ref().map(|letter| letter.current().bytes());
+        self.parking.end_portion(key, bytes, read.iter().map(measure))
+    }
+
+    /// A dead letter is in its lane.
+    pub(crate) fn taken(&mut self, letter: DeadLetter) {
+        self.in_lane.insert(letter.id, letter);
+    }
+
+    /// A dead letter that is in its lane.
+    pub(crate) fn in_lane(&self, id: DeadLetterId) -> Option<&DeadLetter> {
+        self.in_lane.get(&id)
+    }
+}
+
+#[cfg(test)]
+mod tests;

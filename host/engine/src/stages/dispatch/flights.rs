@@ -1,0 +1,372 @@
+//! Pure: the events that are routed and not settled, and the cursor that follows from them.
+//!
+//! A flight is settled when no delivery of it is outstanding and no instance can claim it any more.
+//! An *open* flight may still be claimed, because an earlier event is not decided. It closes when it
+//! is the earliest flight and all that it reached have decided.
+//!
+//! The cursor names what is settled, also out of order, and of the other flights those instances
+//! that have decided: after a restart they do not decide again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::model::{Cursor, Effect, Key, LogEntry, Position, Subscription, Timestamp};
+use crate::pure::hash::HashMap;
+use crate::pure::watermark::Watermark;
+
+/// An event on its way.
+pub(super) struct Flight {
+    pub(super) entry: LogEntry,
+    pub(super) subscription: Arc<Subscription>,
+    pub(super) keys: Arc<[Key]>,
+    /// Instances or lanes that get it, whether they have decided or not.
+    pub(super) reached: Vec<Key>,
+    /// Of those that it reached, so many decided it. The others ignored it, or it is parked
+    /// or dead.
+    pub(super) decisions: usize,
+    /// Until when it may be held.
+    pub(super) until: Option<Timestamp>,
+    decided: Vec<Key>,
+    /// Deliveries that are not settled.
+    outstanding: usize,
+    is_open: bool,
+}
+
+/// What an instance or lane gets of a flight.
+pub(super) struct Reached {
+    pub(super) entry: LogEntry,
+    pub(super) effect: Effect,
+    pub(super) by_instance: bool,
+    pub(super) keys: Arc<[Key]>,
+}
+
+pub(super) struct Flights {
+    all: BTreeMap<Position, Flight>,
+    /// What their events take of memory.
+    bytes: usize,
+    /// Those that some instances have decided: the cursor names them.
+    partly: BTreeSet<Position>,
+    /// The open ones by the keys they name.
+    open: HashMap<Key, BTreeSet<Position>>,
+    watermark: Watermark,
+    /// Where the last run had come: what it had settled out of order is not read again.
+    recovered: Cursor,
+}
+
+impl Flights {
+    pub(super) fn new(recovered: Cursor) -> Self {
+        Self {
+            all: BTreeMap::new(),
+            bytes: 0,
+            partly: BTreeSet::new(),
+            open: HashMap::default(),
+            watermark: Watermark::new(&recovered),
+            recovered,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn contains(&self, position: Position) -> bool {
+        self.all.contains_key(&position)
+    }
+
+    /// The earliest event that is not settled.
+    pub(super) fn first(&self) -> Option<Position> {
+        self.all.first_key_value().map(|(position, _)| *position)
+    }
+
+    /// Until when an event may be held, if it is under way and may be held at all.
+    pub(super) fn until(&self, position: Position) -> Option<Timestamp> {
+        self.all.get(&position).and_then(|flight| flight.until)
+    }
+
+    /// Whether the last run settled an event ahead of its cursor.
+    pub(super) fn was_settled(&self, position: Position) -> bool {
+        self.recovered.contains(position.0)
+    }
+
+    /// An event is on its way. An open one may be claimed until it closes.
+    pub(super) fn insert(
+        &mut self,
+        entry: LogEntry,
+        subscription: Arc<Subscription>,
+        keys: Arc<[Key]>,
+        is_open: bool,
+        until: Option<Timestamp>,
+    ) {
+        let position = entry.position;
+        let decided = self.decided_before(position);
+        if !decided.is_empty() {
+            self.partly.insert(position);
+        }
+        if is_open {
+            for key in keys.iter() {
+                self.open.entry(key.clone()).or_default().insert(position);
+            }
+        }
+        self.bytes += entry.event.bytes();
+        let flight = Flight {
+            entry,
+            subscription,
+            keys,
+            reached: decided.clone(),
+            decisions: 0,
+            until,
+            decided,
+            outstanding: 0,
+            is_open,
+        };
+        self.all.insert(position, flight);
+    }
+
+    /// Instances that decided the event before the last restart.
+    fn decided_before(&self, position: Position) -> Vec<Key> {
+        let partly = &self.recovered.partly;
+        match partly.binary_search_by_key(&position.0, |(position, _)| *position) {
+            Ok(at) => partly[at].1.clone(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// The open flights that name a key.
+    pub(super) fn open_at(&self, key: &Key) -> BTreeSet<Position> {
+        self.open.get(key).cloned().unwrap_or_default()
+    }
+
+    /// An instance or lane is to get the event. None if it has it, or the event is settled.
+    pub(super) fn reach(&mut self, position: Position, key: &Key) -> Option<Reached> {
+        let flight = self.all.get_mut(&position)?;
+        if flight.reached.contains(key) {
+            return None;
+        }
+        flight.reached.push(key.clone());
+        flight.outstanding += 1;
+        Some(Reached {
+            entry: flight.entry.clone(),
+            effect: flight.subscription.effect,
+            by_instance: super::is_for_instance(&flight.subscription),
+            keys: Arc::clone(&flight.keys),
+        })
+    }
+
+    /// The instance released the key before its turn came: as if it had never been reached.
+    pub(super) fn unreach(&mut self, position: Position, key: &Key) {
+        if let Some(flight) = self.all.get_mut(&position) {
+            flight.outstanding -= 1;
+            flight.reached.retain(|reached| reached != key);
+        }
+    }
+
+    /// An instance decided the event.
+    pub(super) fn count_decision(&mut self, position: Position) {
+        if let Some(flight) = self.all.get_mut(&position) {
+            flight.decisions += 1;
+        }
+    }
+
+    /// A delivery of the event is done with.
+    pub(super) fn settle(&mut self, position: Position, key: &Key) {
+        let Some(flight) = self.all.get_mut(&position) else { return };
+        flight.outstanding -= 1;
+        flight.decided.push(key.clone());
+        if flight.is_open || flight.outstanding > 0 {
+            self.partly.insert(position);
+        }
+        self.finish_if_settled(position);
+    }
+
+    /// Finishes an event that cannot be claimed, if all that it reached are done with it. True if
+    /// it is finished.
+    pub(super) fn finish_if_settled(&mut self, position: Position) -> bool {
+        let is_settled = |flight: &Flight| !flight.is_open && flight.outstanding == 0;
+        let settled = self.all.get(&position).is_some_and(is_settled);
+        if settled {
+            self.remove(position);
+        }
+        settled
+    }
+
+    /// Closes the earliest flight, if it is open and all that it reached have decided: no earlier
+    /// decision can change any more who gets it.
+    pub(super) fn close_first(&mut self) -> Option<Flight> {
+        let (&position, flight) = self.all.first_key_value()?;
+        if !flight.is_open || flight.outstanding > 0 {
+            return None;
+        }
+        let flight = self.remove(position)?;
+        for key in flight.keys.iter() {
+            if let Some(positions) = self.open.get_mut(key) {
+                positions.remove(&position);
+                if positions.is_empty() {
+                    self.open.remove(key);
+                }
+            }
+        }
+        Some(flight)
+    }
+
+    fn remove(&mut self, position: Position) -> Option<Flight> {
+        let flight = self.all.remove(&position)?;
+        self.bytes -= flight.entry.event.bytes();
+        self.partly.remove(&position);
+        self.finish(position);
+        Some(flight)
+    }
+
+    /// An event is done with that has no flight.
+    pub(super) fn finish(&mut self, position: Position) {
+        self.watermark.finish(position.0);
+    }
+
+    /// The positions `first..=last` hold nothing for the plugin. True if the cursor moved: the
+    /// last run may have settled them.
+    pub(super) fn skip(&mut self, mut first: u64, last: u64) -> bool {
+        let mut has_moved = false;
+        while first <= last && first <= self.recovered.highest() {
+            if !self.recovered.contains(first) {
+                self.watermark.finish(first);
+                has_moved = true;
+            }
+            first += 1;
+        }
+        if first <= last {
+            self.watermark.finish_span(first, last);
+            has_moved = true;
+        }
+        has_moved
+    }
+
+    /// What is settled, when the log is routed up to `place`.
+    pub(super) fn cursor(&self, place: Position) -> Cursor {
+        let mut cursor = self.watermark.cursor();
+        let decided = |position: &Position| {
+            self.all.get(position).map(|flight| (position.0, flight.decided.clone()))
+        };
+        cursor.partly = self.partly.iter().filter_map(decided).collect();
+        // What the last run knew of events that this one has not read yet.
+        let unread = |(position, _): &&(u64, Vec<Key>)| *position > place.0;
+        cursor.partly.extend(self.recovered.partly.iter().filter(unread).cloned());
+        cursor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Absent, Correlation, Event, Hops, Span};
+
+    fn entry(place: u64) -> LogEntry {
+        let event = Event {
+            id: place.to_string(),
+            source: "/test".to_owned(),
+            event_type: "E".to_owned(),
+            subject: None,
+            time: None,
+            datacontenttype: None,
+            dataschema: None,
+            extensions: Vec::new(),
+            data: bytes::Bytes::new(),
+        };
+        LogEntry {
+            position: Position(place),
+            received_at: Timestamp(place),
+            event: Arc::new(event),
+            hops: Hops::OUTSIDE,
+        }
+    }
+
+    fn insert(flights: &mut Flights, place: u64, keys: &[&str], is_open: bool) {
+        let subscription = Subscription {
+            event_type: "E".to_owned(),
+            key: Correlation::Subject,
+            effect: Effect::Handle,
+            absent: Absent::Ignore,
+        };
+        let keys: Vec<Key> = keys.iter().map(|key| Key::from(*key)).collect();
+        flights.insert(entry(place), Arc::new(subscription), keys.into(), is_open, None);
+    }
+
+    fn key(key: &str) -> Key {
+        key.into()
+    }
+
+    fn partly(flights: &Flights) -> Vec<(u64, Vec<Key>)> {
+        flights.cursor(Position(100)).partly
+    }
+
+    #[test]
+    fn an_event_is_settled_when_all_that_it_reached_are_done_with_it() {
+        let mut flights = Flights::new(Cursor::default());
+        insert(&mut flights, 1, &["a", "b"], false);
+        assert!(flights.reach(Position(1), &key("a")).is_some());
+        assert!(flights.reach(Position(1), &key("a")).is_none(), "it has it");
+        assert!(flights.reach(Position(1), &key("b")).is_some());
+        assert!(flights.bytes() > 0);
+        flights.settle(Position(1), &key("b"));
+        assert_eq!(partly(&flights), [(1, vec![key("b")])]);
+        assert_eq!(flights.cursor(Position(1)).settled, 0);
+        flights.settle(Position(1), &key("a"));
+        assert_eq!(flights.cursor(Position(1)).settled, 1);
+        assert!(partly(&flights).is_empty() && flights.is_empty() && flights.bytes() == 0);
+    }
+
+    #[test]
+    fn an_open_event_closes_only_as_the_earliest() {
+        let mut flights = Flights::new(Cursor::default());
+        insert(&mut flights, 1, &["a"], false);
+        insert(&mut flights, 2, &["b"], true);
+        flights.reach(Position(1), &key("a"));
+        flights.reach(Position(2), &key("i"));
+        flights.settle(Position(2), &key("i"));
+        assert!(flights.close_first().is_none(), "an earlier event may lead to a claim");
+        assert_eq!(partly(&flights), [(2, vec![key("i")])]);
+        assert_eq!(flights.open_at(&key("b")), BTreeSet::from([Position(2)]));
+        flights.settle(Position(1), &key("a"));
+        let closed = flights.close_first().map(|flight| flight.entry.position);
+        assert_eq!(closed, Some(Position(2)));
+        assert!(flights.open_at(&key("b")).is_empty() && flights.is_empty());
+        assert_eq!(flights.cursor(Position(2)).settled, 2);
+    }
+
+    #[test]
+    fn an_instance_that_is_taken_back_leaves_no_trace() {
+        let mut flights = Flights::new(Cursor::default());
+        insert(&mut flights, 1, &["a"], true);
+        flights.reach(Position(1), &key("i"));
+        assert!(flights.close_first().is_none(), "it is about to decide");
+        flights.unreach(Position(1), &key("i"));
+        assert!(flights.close_first().is_some_and(|flight| flight.reached.is_empty()));
+    }
+
+    #[test]
+    fn what_the_last_run_settled_out_of_order_is_not_settled_again() {
+        let recovered = Cursor {
+            settled: 1,
+            ahead: vec![Span { first: 3, last: 4 }],
+            partly: vec![(2, vec![key("a")]), (6, vec![key("b")])],
+        };
+        let mut flights = Flights::new(recovered.clone());
+        assert_eq!(flights.cursor(Position(1)), recovered, "nothing is read yet");
+        insert(&mut flights, 2, &["a", "b"], false);
+        assert!(flights.reach(Position(2), &key("a")).is_none(), "it has decided");
+        flights.reach(Position(2), &key("b"));
+        assert!(flights.was_settled(Position(3)) && !flights.was_settled(Position(2)));
+        assert!(!flights.skip(3, 4), "the last run settled them");
+        assert!(flights.skip(5, 5));
+        let of_b = (6, vec![key("b")]);
+        assert_eq!(flights.cursor(Position(5)).partly, [(2, vec![key("a")]), of_b]);
+        flights.settle(Position(2), &key("b"));
+        assert_eq!(flights.cursor(Position(6)), Cursor { settled: 5, ..Cursor::default() });
+    }
+}

@@ -1,0 +1,186 @@
+//! Dead letters of messages: the actions of operators, and what waits behind a dead letter. What
+//! becomes of each is decided in `pure/dead_letters.rs`. First what was decided is made durable, then
+//! what waits is read back in portions and goes on, as for events (`dispatch/dead_letters.rs`).
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::changes::resolve::{ResolveError, keep_reserved};
+use crate::model::{
+    Action, DeadLetter, DeadLetterStatus, DeadLetterSubject, Event, Message, MessageKind,
+    Resolution, Sequence, SinkName,
+};
+use crate::pure::dead_letters::LaneItem;
+use crate::pure::parking::{PORTION_BYTES, Portion};
+use crate::seams::store::{ReadError, Store};
+use crate::stages::reads::{detached, until_durable, until_read};
+
+use super::parcel::{Lane, Parcel};
+use super::{SinkLanes, WINDOW_BYTES};
+
+/// What a key goes on with.
+pub(super) struct Resumed {
+    lane: Lane,
+    letter: Option<DeadLetter>,
+    rows: Vec<Arc<Message>>,
+    /// They were not parked, but deferred.
+    deferred: bool,
+}
+
+impl SinkLanes {
+    /// As for events: first what was decided is made durable, then what waits is
+    /// read back and goes on.
+    pub(super) fn resolve(
+        &mut self,
+        letter: DeadLetter,
+        mut resolution: Resolution,
+    ) -> Result<(), ResolveError> {
+        let lane = self.lane_of(&letter);
+        self.dead_letters
+            .check(&lane, &letter)
+            .map_err(|refusal| ResolveError::refused(&letter, refusal))?;
+        if let Action::Redrive { edited: Some(event) } = &mut resolution.action {
+            check_edited(&letter, event)?;
+        }
+        if !self.refusals.take(letter.id) {
+            let status = DeadLetterStatus::Compensated.as_str();
+            return Err(ResolveError::NotOpen { id: letter.id.0, status });
+        }
+        self.dead_letters.resolve(&lane, letter, resolution, &mut self.output);
+        Ok(())
+    }
+
+    fn lane_of(&self, letter: &DeadLetter) -> Lane {
+        let key = letter.key.clone().unwrap_or_else(|| "".into());
+        Lane::new(self.order, &letter.plugin, &key, letter.place())
+    }
+
+    /// Lets what waits behind a dead letter go on that the store rejected. Its message is
+    /// counted as discarded.
+    pub(super) fn drop_letter(&mut self, letter: &DeadLetter) {
+        let lane = self.lane_of(letter);
+        self.dead_letters.remove(&lane, letter.place());
+        self.refusals.take(letter.id);
+        self.output.count().discarded += 1;
+    }
+
+    /// Reads what may go on, as much of it as there is room for.
+    pub(super) fn read_portions(&mut self) {
+        // One at least: else memory that is full of other keys could hold up these for ever.
+        while (self.lanes.len() == 0 || self.reader.bytes.now() < WINDOW_BYTES)
+            && let Some((key, places)) = self.deferred.next_portion()
+        {
+            self.resume(Portion { key, letter: None, places }, true, None);
+        }
+        while let Some(portion) = self.dead_letters.next_portion() {
+            let durable = self.output.unless_durable();
+            self.resume(portion, false, durable);
+        }
+    }
+
+    fn resume(
+        &mut self,
+        portion: Portion<Lane>,
+        deferred: bool,
+        durable: Option<oneshot::Receiver<()>>,
+    ) {
+        let (store, sink) = (Arc::clone(&self.reader.store), self.sink.clone());
+        self.resumes.push(detached(async move {
+            until_durable(durable).await;
+            let read = until_read(
+                || read_portion(&*store, &sink, &portion),
+                |error| tracing::warn!(%sink, %error, "reading parked messages failed; retrying"),
+            );
+            let (letter, rows) = read.await;
+            Resumed { lane: portion.key, letter, rows, deferred }
+        }));
+    }
+
+    pub(super) fn on_resumed(&mut self, resumed: Resumed) {
+        let Resumed { lane, mut letter, mut rows, deferred } = resumed;
+        if deferred {
+            self.deferred.end_portion(&lane, rows.iter().map(|message| message.sequence.0));
+            for message in rows {
+                self.push(&lane, Parcel::new(message, LaneItem::Fresh));
+            }
+            return;
+        }
+        let buffered = self.dead_letters.end_portion(&lane, &mut letter, &mut rows, |message| {
+            (message.sequence.0, message.event.bytes())
+        });
+        if let Some(letter) = letter {
+            let message = Arc::new(message_of(&self.sink, &letter));
+            let item = LaneItem::Letter(letter.id);
+            self.dead_letters.taken(letter);
+            self.take_back(&lane, message, item);
+        }
+        for message in rows {
+            self.take_back(&lane, message, LaneItem::Parked);
+        }
+        for parcel in buffered {
+            self.reader.bytes.subtract(parcel.message.event.bytes());
+            self.enqueue(&lane, parcel);
+        }
+    }
+}
+
+fn message_of(sink: &SinkName, letter: &DeadLetter) -> Message {
+    let kind = match letter.subject {
+        DeadLetterSubject::Message { kind, .. } => kind,
+        DeadLetterSubject::Event => MessageKind::Event,
+    };
+    Message {
+        sink: sink.clone(),
+        sequence: Sequence(letter.place()),
+        kind,
+        plugin: letter.plugin.clone(),
+        key: letter.key.clone().unwrap_or_else(|| "".into()),
+        cause: letter.position,
+        // Only its first failure is told to its instance.
+        instance: None,
+        event: Arc::clone(letter.current()),
+        hops: letter.hops,
+    }
+}
+
+/// Its receiver knows it by its id, and its queue or route by its type.
+fn check_edited(letter: &DeadLetter, edited: &mut Event) -> Result<(), ResolveError> {
+    let original = &letter.event;
+    let same = |event: &Event| (event.id.clone(), event.source.clone(), event.event_type.clone());
+    if same(edited) != same(original) {
+        let reason = format!(
+            "its id, source and type must stay `{}`, `{}` and `{}`",
+            original.id, original.source, original.event_type
+        );
+        return Err(ResolveError::Edited { id: letter.id.0, reason });
+    }
+    keep_reserved(original, edited)
+        .map_err(|reason| ResolveError::Edited { id: letter.id.0, reason })
+}
+
+/// A portion's letter, and the first of its rows.
+async fn read_portion(
+    store: &dyn Store,
+    sink: &SinkName,
+    portion: &Portion<Lane>,
+) -> Result<(Option<DeadLetter>, Vec<Arc<Message>>), ReadError> {
+    let Portion { letter, places, .. } = portion;
+    let missing = |what: &str| Err(ReadError(format!("{what} of {sink} is missing")));
+    let letter = match letter {
+        Some(id) => match store.read_dead_letter(*id).await? {
+            None => return missing("a dead letter"),
+            found => found,
+        },
+        None => None,
+    };
+    let sequences: Vec<Sequence> = places.iter().copied().map(Sequence).collect();
+    if sequences.is_empty() {
+        return Ok((letter, Vec::new()));
+    }
+    let rows = store.read_messages(sink, &sequences, PORTION_BYTES).await?;
+    match rows.is_empty() {
+        true => missing("a message that waits"),
+        false => Ok((letter, rows)),
+    }
+}

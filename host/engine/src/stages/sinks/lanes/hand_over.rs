@@ -1,0 +1,279 @@
+//! What the lanes of a sink have settled and not handed over to the committer yet.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::changes::compensation::{Refusal, Refusals};
+use crate::changes::rejection::LettersDropped;
+use crate::changes::resolve::write_dead_letter;
+use crate::changes::{SinkChanges, Work};
+use crate::model::{
+    Counters, DeadLetter, DeadLetterStatus, Event, Hops, Key, PluginName, Sequence, SinkName, Wait,
+};
+use crate::pure::dead_letters::Rows;
+use crate::pure::watermark::Watermark;
+use crate::seams::store::{MessageLane, SinkProgress};
+
+use super::parcel::Lane;
+
+pub(super) struct HandOver {
+    sink: SinkName,
+    changes: SinkChanges,
+    /// Of the messages that `changes` has, and the lanes have no more.
+    bytes: usize,
+    watermark: Watermark,
+    counters: Counters,
+    is_dirty: bool,
+    /// Told when what was handed over last is durable.
+    becoming_durable: Option<oneshot::Receiver<()>>,
+    /// One set of changes may be with the committer's queue at a time.
+    slot: Arc<Semaphore>,
+    work: mpsc::UnboundedSender<Work>,
+    /// The committer's way to tell of dead letters that the store rejects.
+    dropped: mpsc::UnboundedSender<LettersDropped>,
+    /// The plugins may compensate what is open here.
+    refusals: Arc<Refusals>,
+}
+
+impl HandOver {
+    pub(super) fn new(
+        progress: &SinkProgress,
+        refusals: Arc<Refusals>,
+        work: mpsc::UnboundedSender<Work>,
+        dropped: mpsc::UnboundedSender<LettersDropped>,
+    ) -> Self {
+        Self {
+            sink: progress.sink.clone(),
+            changes: SinkChanges::default(),
+            bytes: 0,
+            watermark: Watermark::new(&progress.cursor),
+            counters: progress.counters,
+            is_dirty: false,
+            becoming_durable: None,
+            slot: Arc::new(Semaphore::new(1)),
+            work,
+            dropped,
+            refusals,
+        }
+    }
+
+    /// A place of the outbox holds nothing.
+    pub(super) fn skip(&mut self, sequence: u64) {
+        self.watermark.finish(sequence);
+    }
+
+    /// A message of the outbox is done with: delivered, parked or dead.
+    pub(super) fn received(&mut self, sequence: u64) {
+        self.watermark.finish(sequence);
+        self.count().received += 1;
+    }
+
+    pub(super) fn count(&mut self) -> &mut Counters {
+        self.is_dirty = true;
+        &mut self.counters
+    }
+
+    pub(super) fn park(&mut self, plugin: &PluginName, key: &Key, sequence: Sequence) {
+        self.changes.parked.push((self.lane(plugin, key), sequence));
+        self.received(sequence.0);
+    }
+
+    /// What is parked, or redriven, waits for its next attempt.
+    pub(super) fn begin_wait(&mut self, plugin: &PluginName, key: &Key, wait: Wait) {
+        let lane = self.lane(plugin, key);
+        self.changes.waits.insert(Sequence(wait.place), Some((lane, wait)));
+        self.is_dirty = true;
+    }
+
+    /// A wait has no more meaning. Its row goes with the next changes; it is no reason for them.
+    pub(super) fn end_wait(&mut self, place: u64) {
+        self.changes.waits.insert(Sequence(place), None);
+    }
+
+    fn lane(&self, plugin: &PluginName, key: &Key) -> MessageLane {
+        MessageLane { sink: self.sink.clone(), plugin: plugin.clone(), key: key.clone() }
+    }
+
+    /// A message became a dead letter.
+    pub(super) fn open(&mut self, letter: DeadLetter) {
+        self.offer(&letter);
+        // The letter has it, and the event that tells of it has it again.
+        self.bytes += 2 * letter.event.bytes();
+        self.changes.dead_letters.push(letter);
+        self.is_dirty = true;
+    }
+
+    /// An open dead letter may be compensated by the plugin that sent its message.
+    fn offer(&self, letter: &DeadLetter) {
+        if letter.status == DeadLetterStatus::Open
+            && let Some(key) = letter.key.clone()
+        {
+            let (sink, plugin) = (self.sink.clone(), letter.plugin.clone());
+            let sequence = Sequence(letter.place());
+            self.refusals.open(letter.id, Refusal { sink, plugin, key, sequence });
+        }
+    }
+
+    /// An instance is told of its command that could not be delivered.
+    pub(super) fn tell(&mut self, event: Event, hops: Hops) {
+        self.changes.reserved.push((event, hops));
+    }
+
+    /// Resolves when all that is settled so far is durable.
+    pub(super) fn when_durable(&mut self) -> oneshot::Receiver<()> {
+        let (told, durable) = oneshot::channel();
+        self.reply_when_durable(told);
+        durable
+    }
+
+    pub(super) fn reply_when_durable(&mut self, reply: oneshot::Sender<()>) {
+        self.changes.replies.push(reply);
+        self.is_dirty = true;
+    }
+
+    /// Resolves when all that is settled so far is durable; none if it is.
+    pub(super) fn unless_durable(&mut self) -> Option<oneshot::Receiver<()>> {
+        let handed_over = self.becoming_durable.as_mut();
+        let is_durable = handed_over.is_none_or(|durable| durable.try_recv().is_ok());
+        if is_durable {
+            self.becoming_durable = None;
+        }
+        (self.is_dirty || !is_durable).then(|| self.when_durable())
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.is_dirty
+    }
+
+    pub(super) fn slot(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.slot)
+    }
+
+    /// Hands over what is settled. Returns the bytes of the messages that went with it.
+    pub(super) fn send(&mut self, permit: OwnedSemaphorePermit) -> usize {
+        let mut changes = std::mem::take(&mut self.changes);
+        changes.progress = Some(SinkProgress {
+            sink: self.sink.clone(),
+            cursor: self.watermark.cursor(),
+            counters: self.counters,
+        });
+        changes.permit = Some(permit);
+        let (told, durable) = oneshot::channel();
+        changes.replies.push(told);
+        self.becoming_durable = Some(durable);
+        changes.dropped = Some(self.dropped.clone());
+        self.is_dirty = false;
+        let _ = self.work.send(Work::Sink(Box::new(changes)));
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+impl Rows<Lane> for HandOver {
+    fn letter(&mut self, letter: DeadLetter) {
+        self.offer(&letter);
+        write_dead_letter(&mut self.changes.dead_letters, letter);
+        self.is_dirty = true;
+    }
+
+    fn settled(&mut self, _: &Lane, place: u64) {
+        self.changes.parked_removed.push(Sequence(place));
+        self.is_dirty = true;
+    }
+
+    fn dropped(&mut self, _: &Lane, places: &[u64]) {
+        let dropped: BTreeSet<u64> = places.iter().copied().collect();
+        // What was put aside since the last commit has no row yet.
+        self.changes.parked.retain(|(_, sequence)| !dropped.contains(&sequence.0));
+        self.changes.parked_removed.extend(dropped.into_iter().map(Sequence));
+        self.is_dirty = true;
+    }
+
+    fn wait_ended(&mut self, _: &Lane, place: u64) {
+        self.end_wait(place);
+        self.is_dirty = true;
+    }
+
+    fn count_discarded(&mut self, count: u64) {
+        self.count().discarded += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+    use crate::model::{Cursor, DeadLetterId};
+    use crate::seams::store::contract::letter;
+
+    fn hand_over() -> (HandOver, mpsc::UnboundedReceiver<Work>) {
+        let ((work, work_of), (dropped, _)) =
+            (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let (cursor, counters) = (Cursor::default(), Counters::default());
+        let progress = SinkProgress { sink: "web".into(), cursor, counters };
+        (HandOver::new(&progress, Refusals::new(&[]), work, dropped), work_of)
+    }
+
+    fn send(hand_over: &mut HandOver, work: &mut mpsc::UnboundedReceiver<Work>) -> SinkChanges {
+        let permit = hand_over.slot().try_acquire_owned().expect("the slot is free");
+        hand_over.send(permit);
+        match work.try_recv() {
+            Ok(Work::Sink(changes)) => *changes,
+            _ => panic!("a set of changes was handed over"),
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_dropped_before_it_is_stored_is_never_written() {
+        let (mut hand_over, mut work) = hand_over();
+        hand_over.park(&"p".into(), &"k".into(), Sequence(1));
+        hand_over.park(&"p".into(), &"k".into(), Sequence(2));
+        hand_over.dropped(&Lane::Whole, &[1]);
+        hand_over.count_discarded(1);
+        let changes = send(&mut hand_over, &mut work);
+        let parked: Vec<u64> = changes.parked.iter().map(|(_, sequence)| sequence.0).collect();
+        assert_eq!((parked, changes.parked_removed), (vec![2], vec![Sequence(1)]));
+        let progress = changes.progress.expect("it goes with its cursor");
+        assert_eq!((progress.cursor.settled, progress.counters.discarded), (2, 1));
+    }
+
+    #[test]
+    fn an_open_letter_can_be_compensated_and_one_that_is_redriven_cannot() {
+        let (mut hand_over, _work) = hand_over();
+        let (id, open) = (DeadLetterId(1), letter(1, Some("k"), 1));
+        hand_over.open(open.clone());
+        assert!(hand_over.refusals.take(id));
+        hand_over.letter(DeadLetter { status: DeadLetterStatus::Redriving, ..open.clone() });
+        assert!(!hand_over.refusals.take(id));
+        hand_over.letter(open);
+        assert!(hand_over.refusals.take(id), "it failed again");
+        assert_eq!(hand_over.changes.dead_letters.len(), 1, "each letter is written once");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_waited_for_that_is_durable() {
+        let (mut hand_over, mut work) = hand_over();
+        assert!(hand_over.unless_durable().is_none());
+        hand_over.received(1);
+        let changes = send(&mut hand_over, &mut work);
+        assert!(!hand_over.is_dirty());
+        let durable = hand_over.unless_durable().expect("it is with the committer");
+        changes.replies.into_iter().for_each(|reply| reply.send(()).unwrap_or_default());
+        let changes = send_again(&mut hand_over, &mut work, changes.permit);
+        changes.replies.into_iter().for_each(|reply| reply.send(()).unwrap_or_default());
+        assert_eq!(durable.now_or_never(), Some(Ok(())));
+        assert!(hand_over.unless_durable().is_none());
+    }
+
+    /// When the committer has taken the earlier changes out.
+    fn send_again(
+        hand_over: &mut HandOver,
+        work: &mut mpsc::UnboundedReceiver<Work>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> SinkChanges {
+        drop(permit);
+        send(hand_over, work)
+    }
+}
