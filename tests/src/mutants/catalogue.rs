@@ -257,6 +257,22 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
+        name: "a redriven dead letter that fails again cannot be redriven once more",
+        edits: &[Edit {
+            file: "pure/dead_letters.rs",
+            find: "        letter.status = DeadLetterStatus::Open;",
+            replace: "        letter.status = DeadLetterStatus::Redriving;",
+        }],
+    },
+    Mutation {
+        name: "what is discarded with a dead letter is not counted",
+        edits: &[Edit {
+            file: "pure/dead_letters.rs",
+            find: "        rows.count_discarded(places.len() as u64);",
+            replace: "",
+        }],
+    },
+    Mutation {
         name: "a parked event that was taken back keeps its row",
         edits: &[Edit {
             file: "stages/dispatch/dead_letters.rs",
