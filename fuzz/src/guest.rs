@@ -76,10 +76,11 @@ fn manifest(at: usize, state_version: u32) -> String {
     let words =
         |values: &[usize]| values.iter().flat_map(|value| word(*value)).collect::<Vec<u8>>();
     let (texts, lists) = (at + 200, at + 300);
-    // Of the type `t`, by subject, to be handled, ignored if nobody is there.
-    let subscription = words(&[texts + 6, 1, 0, 0, 0, 2, 0, 0, 0, 0]);
+    // Of the type `t`, of any source, by subject, to be handled, ignored if no instance is there.
+    let subscription = words(&[texts + 6, 1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0]);
     let name = |offset| words(&[texts + offset, 1]);
     let version = usize::try_from(state_version).expect("a small number");
+    // Its optional part is zeros: empty lists and none.
     let manifest = words(&[
         texts,
         1,

@@ -2,42 +2,20 @@
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::exact::Json;
+use crate::finite::to_json;
+use crate::logging::{self, Level};
+use crate::message::{Command, Configured, Emits, Event, HandlesTimer, Message, Sends, Timer};
 use crate::raw::{
     AnswerValue, Decision, Failure, KeyChange, Outgoing, Question, RawContext, RawEvent, Reply,
     State, TimerChange,
 };
-
-/// Something that is sent: its CloudEvents type, and its subject.
-pub trait Message: Serialize {
-    const TYPE: &'static str;
-
-    fn subject(&self) -> Option<String> {
-        None
-    }
-}
-
-/// Made by `#[event]`.
-pub trait Event: Message + DeserializeOwned {}
-
-/// Made by `#[command]`.
-pub trait Command: Message {}
-
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` does not declare that it sends `{C}`",
-    label = "add `{C}` to `sends(…)` at the plugin's `impl`"
-)]
-pub trait Sends<C> {}
-
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` does not declare that it emits `{E}`",
-    label = "add `{E}` to `emits(…)` at the plugin's `impl`"
-)]
-pub trait Emits<E> {}
+use crate::time::Timestamp;
 
 /// What a handler returns.
 pub type Result<T = ()> = core::result::Result<T, Error>;
@@ -82,13 +60,28 @@ impl<E: core::error::Error> From<E> for Error {
 /// A command that became a dead letter, as `#[on_undeliverable]` gets it.
 #[derive(Clone, Debug, serde::Deserialize)]
 pub struct Undeliverable {
+    /// The command's id.
     pub id: String,
+    /// The command's type.
     #[serde(rename = "type")]
     pub command_type: String,
+    /// Why it cannot be delivered.
     pub reason: String,
+    /// How often the host tried.
     pub attempts: u32,
     /// The command as it was sent, a CloudEvent.
     pub command: Json,
+}
+
+/// Who asks an instance to end, and why, as `#[on_cancel]` may get it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+pub struct Cancelled {
+    /// The operator.
+    #[serde(default)]
+    pub by: String,
+    /// What the operator said.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// What is read of a command as it was sent.
@@ -224,21 +217,39 @@ impl<P> Ctx<P> {
         self.decision.keys.push(KeyChange::Release(key.into()));
     }
 
-    /// Sets a timer, or sets it anew: `#[on_timer("name")]` is called when it is due.
-    pub fn set_timer(&mut self, name: &str, after: core::time::Duration) {
-        let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-        let timer = TimerChange::SetAfter { name: name.to_owned(), after, data: Vec::new() };
-        self.decision.timers.push(timer);
+    /// Sets a timer, or sets it anew: its `#[on_timer]` is called when it is due.
+    ///
+    /// # Errors
+    /// Permanent, if the timer's data cannot be written as JSON.
+    pub fn set_timer<T: Timer>(&mut self, timer: T, after: impl Into<Duration>) -> Result
+    where
+        P: HandlesTimer<T>,
+    {
+        let after = u64::try_from(after.into().as_millis()).unwrap_or(u64::MAX);
+        let (name, data) = (T::NAME.to_owned(), timer_data(&timer)?);
+        self.decision.timers.push(TimerChange::SetAfter { name, after, data });
+        Ok(())
     }
 
-    /// As [`Ctx::set_timer`], at a time in milliseconds since 1970-01-01T00:00:00Z.
-    pub fn set_timer_at(&mut self, name: &str, at: u64) {
-        let timer = TimerChange::SetAt { name: name.to_owned(), at, data: Vec::new() };
-        self.decision.timers.push(timer);
+    /// As [`Ctx::set_timer`], at a moment.
+    ///
+    /// # Errors
+    /// As for [`Ctx::set_timer`].
+    pub fn set_timer_at<T: Timer>(&mut self, timer: T, at: Timestamp) -> Result
+    where
+        P: HandlesTimer<T>,
+    {
+        let (name, data) = (T::NAME.to_owned(), timer_data(&timer)?);
+        self.decision.timers.push(TimerChange::SetAt { name, at: at.as_millis(), data });
+        Ok(())
     }
 
-    pub fn cancel_timer(&mut self, name: &str) {
-        self.decision.timers.push(TimerChange::Cancel(name.to_owned()));
+    /// The timer does not fire, if it is set.
+    pub fn cancel_timer<T: Timer>(&mut self)
+    where
+        P: HandlesTimer<T>,
+    {
+        self.decision.timers.push(TimerChange::Cancel(T::NAME.to_owned()));
     }
 
     /// The process is complete: what still comes for it is ignored.
@@ -246,9 +257,27 @@ impl<P> Ctx<P> {
         self.decision.complete = true;
     }
 
-    /// The host's clock, in milliseconds since 1970-01-01T00:00:00Z.
-    pub fn now(&self) -> u64 {
-        self.raw.now
+    /// The host's clock: the same in every call for this event, and in every replay.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.raw.now)
+    }
+
+    /// When the event happened, by its sender (the CloudEvents attribute `time`); none if that
+    /// is not known.
+    pub fn event_time(&self) -> Option<Timestamp> {
+        self.event.event_time()
+    }
+
+    /// Writes a line to the host's log, which adds the plugin, the key and the event:
+    /// `ctx.log(format!("{} items", order.items.len()))`. The macros of the crate `log` and
+    /// `println!` do the same.
+    pub fn log(&self, text: impl fmt::Display) {
+        logging::write(Level::Info, format_args!("{text}"));
+    }
+
+    /// As [`Ctx::log`], as urgent as said.
+    pub fn log_at(&self, level: Level, text: impl fmt::Display) {
+        logging::write(level, format_args!("{text}"));
     }
 
     /// 1 for the first attempt.
@@ -261,8 +290,9 @@ impl<P> Ctx<P> {
         &self.raw.key
     }
 
-    /// Differs from event to event, is the same in every retry of one event.
-    pub fn seed(&self) -> u64 {
+    /// Differs from event to event, is the same in every retry of one event: for whatever must
+    /// look random.
+    pub fn seed(&self) -> u128 {
         self.raw.seed
     }
 
@@ -271,11 +301,15 @@ impl<P> Ctx<P> {
         &self.event
     }
 
-    /// The plugin's section of the host's configuration.
+    /// The plugin's section of the host's configuration: what `config = …` at the plugin's `impl`
+    /// names.
     ///
     /// # Errors
-    /// Permanent, if the section does not fit `T`.
-    pub fn config<T: DeserializeOwned>(&self) -> Result<T> {
+    /// Permanent, if the section does not fit. A host does not load the plugin then.
+    pub fn config(&self) -> Result<P::Config>
+    where
+        P: Configured,
+    {
         serde_json::from_str(&self.raw.configuration)
             .map_err(|error| Error::permanent(format!("the plugin's configuration: {error}")))
     }
@@ -304,17 +338,52 @@ impl<P> Ctx<P> {
 }
 
 fn outgoing<M: Message>(message: &M) -> Result<Outgoing> {
-    Ok(Outgoing {
-        message_type: M::TYPE.to_owned(),
-        subject: message.subject(),
-        data: serde_json::to_vec(message)?,
+    let data = to_json(message)
+        .map_err(|error| Error::permanent(format!("`{}` cannot be sent: {error}", M::TYPE)))?;
+    Ok(Outgoing { message_type: M::TYPE.to_owned(), subject: message.subject(), data })
+}
+
+/// What has no data needs none on the way.
+fn timer_data<T: Timer>(timer: &T) -> Result<Vec<u8>> {
+    let data = to_json(timer)
+        .map_err(|error| Error::permanent(format!("the timer `{}`: {error}", T::NAME)))?;
+    Ok(if data == b"null" { Vec::new() } else { data })
+}
+
+/// The timer that has fired.
+#[doc(hidden)]
+pub fn fired<T: Timer>(event: &RawEvent) -> Result<T> {
+    let data = if event.data.is_empty() { b"null".as_slice() } else { &event.data };
+    serde_json::from_slice(data).map_err(|error| {
+        Error::permanent(format!("the data of the timer `{}` does not fit: {error}", T::NAME))
     })
+}
+
+/// What is said of an event that no handler takes.
+#[doc(hidden)]
+#[must_use]
+pub fn no_handler(event: &RawEvent) -> String {
+    let event_type = &event.event_type;
+    match &event.subject {
+        Some(timer) if event_type == "sagabox.timer.fired" => {
+            format!("the plugin has no handler for the timer `{timer}`")
+        }
+        _ => format!("the plugin has no handler for `{event_type}`"),
+    }
+}
+
+/// Who cancelled, and why.
+#[doc(hidden)]
+pub fn cancelled(event: &RawEvent) -> Cancelled {
+    serde_json::from_slice(&event.data).unwrap_or_default()
 }
 
 /// The state as the host stores it.
 #[doc(hidden)]
 pub fn save<S: Serialize>(state: &S) -> Result<Option<Vec<u8>>> {
-    Ok(Some(serde_json::to_vec(state)?))
+    let data = to_json(state)
+        .map_err(|error| Error::permanent(format!("the state cannot be stored: {error}")))?;
+    Ok(Some(data))
 }
 
 #[doc(hidden)]
@@ -322,12 +391,6 @@ pub fn restore<S: DeserializeOwned>(state: Option<&State>) -> Result<S> {
     let state = state.ok_or_else(|| Error::permanent("the host gave no state"))?;
     serde_json::from_slice(&state.data)
         .map_err(|error| Error::permanent(format!("the stored state does not fit: {error}")))
-}
-
-/// The data of an event, as its handler's type.
-#[doc(hidden)]
-pub fn parse<E: Event>(event: &RawEvent) -> Result<E> {
-    event.parse()?.ok_or_else(|| Error::permanent("the event is of another type"))
 }
 
 #[cfg(test)]

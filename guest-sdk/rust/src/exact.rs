@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::context::{Error, Result};
+use crate::{Error, Result};
 
 /// JSON that is sent on as it came, byte for byte: prices of any precision, numbers of any
 /// size, and parts of an event that are nobody's business but the receiver's.
@@ -33,6 +33,8 @@ use crate::context::{Error, Result};
 pub struct Json(Box<RawValue>);
 
 impl Json {
+    /// The JSON of a value.
+    ///
     /// # Errors
     /// Permanent, if the value cannot be written as JSON.
     pub fn new(value: &impl Serialize) -> Result<Self> {
@@ -45,6 +47,8 @@ impl Json {
         self.0.get()
     }
 
+    /// What it says, as `T`.
+    ///
     /// # Errors
     /// Permanent, if it does not fit `T`.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {

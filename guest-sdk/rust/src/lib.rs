@@ -32,122 +32,84 @@
 //!     .sends([CancelOrder { order_id: "o-1".into(), reason: "payment failed".into() }]);
 //! ```
 //!
-//! What a plugin may send is declared once; sending anything else does not compile:
+//! The [`guide`] has a section with an example for everything else:
 //!
-//! ```compile_fail
-//! # use sagabox_sdk::prelude::*;
-//! #[event]
-//! struct PaymentFailed { order_id: String }
-//! #[command]
-//! struct CancelOrder { order_id: String }
-//! struct OrderSaga;
-//! #[saga(sends())]
-//! impl OrderSaga {
-//!     #[on(key = "/orderId")]
-//!     fn payment_failed(event: PaymentFailed, ctx: &mut Ctx<Self>) -> Result {
-//!         ctx.send(CancelOrder { order_id: event.order_id })
-//!     }
-//! }
-//! ```
+//! | to | read |
+//! |---|---|
+//! | choose a role | [`guide::roles`] |
+//! | declare events, commands and states | [`guide::types`] |
+//! | handle events: their keys, sources, and several types at once | [`guide::handlers`] |
+//! | start a process, continue it, complete it | [`guide::processes`] |
+//! | act when time has passed | [`guide::timers`] |
+//! | reach an instance by further keys | [`guide::claims`] |
+//! | ask for something from outside, or for the events of a subject | [`guide::questions`] |
+//! | compensate what cannot be delivered, end when an operator asks | [`guide::failures`] |
+//! | read settings | [`guide::configuration`] |
+//! | calculate with money, moments and durations | [`guide::exactness`] |
+//! | write to the log | [`guide::logging`] |
+//! | change the shape of a state | [`guide::versions`] |
+//! | test handlers | [`guide::tests`] |
+//! | see what the host learns of the types | [`guide::manifest`] |
 //!
-//! One event type has one handler, and each says where the correlation key is:
+//! # Features
 //!
-//! ```compile_fail
-//! # use sagabox_sdk::prelude::*;
-//! # #[event]
-//! # struct Paid { order_id: String }
-//! # struct S;
-//! #[saga(sends())]
-//! impl S {
-//!     #[on(key = "/orderId")]
-//!     fn first(event: Paid, ctx: &mut Ctx<Self>) -> Result { Ok(()) }
-//!     #[on(key = "/orderId")]
-//!     fn second(event: Paid, ctx: &mut Ctx<Self>) -> Result { Ok(()) }
-//! }
-//! ```
-//!
-//! ```compile_fail
-//! # use sagabox_sdk::prelude::*;
-//! # #[event]
-//! # struct Paid { order_id: String }
-//! # struct S;
-//! #[saga(sends())]
-//! impl S {
-//!     #[on()]
-//!     fn paid(event: Paid, ctx: &mut Ctx<Self>) -> Result { Ok(()) }
-//! }
-//! ```
-//!
-//! A process manager's state has a version. Raise it when the shape of the state changes, and
-//! say how states of other versions are converted: older ones, and back, for a rollback.
-//!
-//! ```
-//! use sagabox_sdk::prelude::*;
-//! # use sagabox_sdk::raw::{Plugin, State};
-//! use sagabox_sdk::serde_json::{Value, json};
-//!
-//! #[event]
-//! struct Ordered {
-//!     order_id: String,
-//! }
-//!
-//! #[data]
-//! struct Order {
-//!     items: Vec<String>,
-//! }
-//!
-//! struct Orders;
-//!
-//! #[process_manager(state = Order, version = 2, migrate = migrate, sends())]
-//! impl Orders {
-//!     #[on(start, key = "/orderId")]
-//!     fn ordered(event: Ordered, ctx: &mut Ctx<Self>) -> Result<Order> {
-//!         Ok(Order { items: vec![event.order_id] })
-//!     }
-//! }
-//!
-//! /// In version 1 an order had one item.
-//! fn migrate(from: u32, to: u32, state: Value) -> Result<Value> {
-//!     match (from, to) {
-//!         (1, 2) => Ok(json!({ "items": [state["item"]] })),
-//!         (2, 1) => Ok(json!({ "item": state["items"][0] })),
-//!         _ => Err(Error::permanent("no such version is known")),
-//!     }
-//! }
-//! # let migrate = |version, data: &str, to| {
-//! #     let migrated = Orders::migrate(State { version, data: data.into() }, to);
-//! #     migrated.map(|data| String::from_utf8(data).unwrap())
-//! # };
-//! # assert_eq!(migrate(1, r#"{"item":"mug"}"#, 2).unwrap(), r#"{"items":["mug"]}"#);
-//! # assert_eq!(migrate(2, r#"{"items":["mug"]}"#, 1).unwrap(), r#"{"item":"mug"}"#);
-//! # assert_eq!(migrate(2, r#"{"items":["mug"]}"#, 2).unwrap(), r#"{"items":["mug"]}"#);
-//! # assert!(migrate(2, r#"{"item":"mug"}"#, 2).unwrap_err().contains("missing field `items`"));
-//! # assert!(migrate(1, "{}", 2).unwrap_err().contains("does not fit"));
-//! # assert_eq!(migrate(3, "{}", 2).unwrap_err(), "no such version is known");
-//! ```
+//! Both are on by default. `schemas` puts the JSON Schemas of the plugin's types into its
+//! manifest; without it the component is smaller. `decimal` has the type [`Decimal`].
+#![deny(missing_docs)]
 
 #[doc(hidden)]
 pub mod context;
+#[cfg(feature = "decimal")]
+mod decimal;
 mod exact;
+mod finite;
+pub mod guide;
+pub mod logging;
+#[doc(hidden)]
+pub mod message;
+#[doc(hidden)]
 pub mod raw;
 #[doc(hidden)]
+#[allow(missing_docs, reason = "the macros alone use it")]
+pub mod schema;
+#[doc(hidden)]
+#[allow(missing_docs, reason = "the macros alone use it")]
 pub mod state;
 pub mod testing;
+mod time;
 
+#[cfg(feature = "schemas")]
+#[doc(hidden)]
+pub use schemars;
 #[doc(hidden)]
 pub use {serde, serde_json, wit_bindgen};
 
-pub use context::{Command, Ctx, Emits, Error, Event, Message, Result, Sends, Undeliverable};
+pub use context::{Cancelled, Ctx, Error, Result, Undeliverable};
+#[cfg(feature = "decimal")]
+pub use decimal::{Decimal, DecimalError};
 pub use exact::Json;
-pub use sagabox_sdk_macros::{command, data, enricher, event, process_manager, reactor, saga};
+pub use logging::Level;
+pub use message::{
+    Command, Config, Configured, Emits, Event, HandlesTimer, Incoming, Message, Sends, Timer,
+};
+pub use raw::RawEvent;
+pub use sagabox_sdk_macros::{
+    command, config, data, enricher, event, one_of, process_manager, reactor, saga, timer,
+};
+pub use time::{Span, TimeError, Timestamp, days, hours, minutes, seconds};
 
 /// What a plugin needs in scope.
 pub mod prelude {
-    pub use crate::raw::RawEvent;
+    #[cfg(feature = "decimal")]
+    pub use crate::Decimal;
     pub use crate::{
-        Command, Ctx, Error, Event, Json, Message, Result, Undeliverable, command, commands, data,
-        enricher, event, events, process_manager, reactor, saga,
+        Cancelled, Command, Config, Ctx, Error, Event, Incoming, Json, Level, Message, RawEvent,
+        Result, Span, Timer, Timestamp, Undeliverable, command, commands, config, data, days,
+        enricher, event, events, hours, minutes, one_of, process_manager, reactor, saga, seconds,
+        timer,
     };
+    pub use core::time::Duration;
+    pub use serde_json::{self, Value, json};
 }
 
 /// Several events, a line each: `Name { field: Type, … }`, or with the options of

@@ -1,7 +1,9 @@
-//! What crosses the border between host and guest, as plain types. Authors meet
-//! only [`RawEvent`]; the macros and the tests use the rest.
+//! What crosses the border between host and guest, as plain types. Authors meet only
+//! [`RawEvent`], [`Undeliverable`](crate::Undeliverable) and [`Cancelled`](crate::Cancelled);
+//! the macros and the tests use the rest.
+#![allow(missing_docs, reason = "the WIT package documents what these mirror")]
 
-use crate::context::{Error, Event, Result};
+use crate::{Error, Event, Result, Timestamp};
 
 /// An event as it came: its attributes, and its data byte for byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +21,12 @@ pub struct RawEvent {
 }
 
 impl RawEvent {
+    /// When it happened, by its sender; none if that is not known.
+    #[must_use]
+    pub fn event_time(&self) -> Option<Timestamp> {
+        self.time.as_deref().and_then(|time| time.parse().ok())
+    }
+
     /// The event as this type; none if it is of another type.
     ///
     /// # Errors
@@ -42,7 +50,7 @@ pub struct RawContext {
     pub answers: Vec<(Question, AnswerValue)>,
     /// JSON.
     pub configuration: String,
-    pub seed: u64,
+    pub seed: u128,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,9 +142,17 @@ pub enum Absent {
     Fail,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Any,
+    Exactly(&'static str),
+    Prefix(&'static str),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
     pub event_type: &'static str,
+    pub source: Source,
     pub key: Correlation,
     pub effect: Effect,
     pub absent: Absent,
@@ -153,6 +169,12 @@ pub struct Manifest {
     pub lookups: Vec<&'static str>,
     pub streams: bool,
     pub state_version: u32,
+    /// Type and JSON Schema.
+    pub schemas: Vec<(&'static str, String)>,
+    pub configuration_schema: Option<String>,
+    /// Name and JSON Pointer.
+    pub fields: Vec<(String, String)>,
+    pub summary: Option<String>,
 }
 
 /// A state and the version that wrote it.

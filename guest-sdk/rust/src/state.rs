@@ -19,7 +19,7 @@ type Outcome = core::result::Result<Vec<u8>, String>;
 pub fn read_again<S: Serialize + DeserializeOwned>(data: &[u8]) -> Outcome {
     let state: S = serde_json::from_slice(data)
         .map_err(|error| format!("the stored state does not fit: {error}"))?;
-    let written = text(serde_json::to_vec(&state))?;
+    let written = text(crate::finite::to_json(&state))?;
     // A `Json` member holds what a `Value` cannot; then members are not compared.
     let (Ok(before), Ok(after)) = (serde_json::from_slice(data), serde_json::from_slice(&written))
     else {
@@ -45,7 +45,7 @@ pub fn convert<T: Serialize>(
     let before = serde_json::from_slice(&state.data)
         .map_err(|error| format!("the stored state is no JSON: {error}"))?;
     let after = migrate(state.version, to, before).map_err(|error| error.reason().to_owned())?;
-    text(serde_json::to_vec(&after))
+    text(crate::finite::to_json(&after))
 }
 
 /// What a plugin without such a function says.

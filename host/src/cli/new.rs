@@ -49,6 +49,8 @@ enum ProjectRole {
 /// The content of a project for one role.
 struct Template {
     source: &'static str,
+    /// Of the native tests.
+    handlers: &'static str,
     scenarios: &'static str,
     simulations: &'static str,
     /// One line for people.
@@ -60,24 +62,28 @@ impl ProjectRole {
         match self {
             Self::Saga => Template {
                 source: include_str!("../../templates/saga/lib.rs.txt"),
+                handlers: include_str!("../../templates/saga/handlers.rs.txt"),
                 scenarios: include_str!("../../templates/saga/scenarios.yaml.txt"),
                 simulations: include_str!("../../templates/saga/simulations.yaml.txt"),
                 description: "Requests the payment of orders, and cancels orders whose payment fails",
             },
             Self::ProcessManager => Template {
                 source: include_str!("../../templates/process-manager/lib.rs.txt"),
+                handlers: include_str!("../../templates/process-manager/handlers.rs.txt"),
                 scenarios: include_str!("../../templates/process-manager/scenarios.yaml.txt"),
                 simulations: include_str!("../../templates/process-manager/simulations.yaml.txt"),
                 description: "Ships orders that are paid in time, and cancels the others",
             },
             Self::Reactor => Template {
                 source: include_str!("../../templates/reactor/lib.rs.txt"),
+                handlers: include_str!("../../templates/reactor/handlers.rs.txt"),
                 scenarios: include_str!("../../templates/reactor/scenarios.yaml.txt"),
                 simulations: include_str!("../../templates/reactor/simulations.yaml.txt"),
                 description: "Ships paid orders that are in stock, and reports those that are not",
             },
             Self::Enricher => Template {
                 source: include_str!("../../templates/enricher/lib.rs.txt"),
+                handlers: include_str!("../../templates/enricher/handlers.rs.txt"),
                 scenarios: include_str!("../../templates/enricher/scenarios.yaml.txt"),
                 simulations: include_str!("../../templates/enricher/simulations.yaml.txt"),
                 description: "Publishes a confirmed cart with all its items",
@@ -147,8 +153,8 @@ fn files(
     role: ProjectRole,
     folder: &Path,
     sdk: Option<&Path>,
-) -> [(&'static str, String); 6] {
-    let Template { source, scenarios, simulations, description } = role.template();
+) -> [(&'static str, String); 7] {
+    let Template { source, handlers, scenarios, simulations, description } = role.template();
     let dependency = match sdk {
         // The path as a TOML string, with any characters.
         Some(path) => {
@@ -164,6 +170,7 @@ fn files(
         template
             .replace("{name}", name)
             .replace("{description}", description)
+            .replace("{crate}", &name.replace('-', "_"))
             .replace("{Type}", &type_name(name))
             .replace("{folder}", &folder.display().to_string())
             .replace("{sdk}", &dependency)
@@ -173,6 +180,7 @@ fn files(
         ("README.md", fill(README)),
         (".gitignore", "target\n".to_owned()),
         ("src/lib.rs", fill(source)),
+        ("tests/handlers.rs", fill(handlers)),
         ("scenarios/orders.yaml", fill(scenarios)),
         ("simulations/orders.yaml", fill(simulations)),
     ]
@@ -217,7 +225,9 @@ mod tests {
         for role in ProjectRole::value_variants() {
             for sdk in [None, Some(Path::new("/with \"quotes\"/sdk"))] {
                 for (name, content) in files("my-plugin", *role, Path::new("my-plugin"), sdk) {
-                    for place in ["{name}", "{description}", "{Type}", "{folder}", "{sdk}"] {
+                    for place in
+                        ["{name}", "{crate}", "{description}", "{Type}", "{folder}", "{sdk}"]
+                    {
                         assert!(!content.contains(place), "{name}: {place}");
                     }
                     if name == "Cargo.toml" {

@@ -5,6 +5,7 @@ pub mod cloudevents;
 pub(crate) mod durations;
 pub(crate) mod figures;
 pub(crate) mod files;
+pub(crate) mod json_schema;
 pub mod lookup;
 pub(crate) mod printable;
 pub mod secrets;

@@ -367,6 +367,7 @@ fn ignored_because(counters: &Counters) -> BTreeMap<&'static str, u64> {
         ("unclaimed", counters.ignored_unclaimed),
         ("superseded", counters.ignored_superseded),
         ("missed", counters.ignored_missed),
+        ("source", counters.ignored_source),
     ];
     all.into_iter().filter(|(_, count)| *count > 0).collect()
 }

@@ -2,12 +2,11 @@
 //! outcome, or the deadline has passed, the result is reported once.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use sagabox_sdk::prelude::*;
 
-const DEADLINE: &str = "deadline";
-const DEADLINE_SECONDS: u64 = 24 * 3600;
+#[timer]
+pub struct Deadline;
 
 #[event(subject = group_checkout_id)]
 pub struct GroupCheckoutInitiated {
@@ -46,9 +45,10 @@ pub struct NotifyGroupCheckoutFailure {
 }
 
 /// The plugin's section in `sagabox.toml`.
-#[data]
+#[config]
 pub struct Configuration {
-    #[serde(default, rename = "deadline_seconds")]
+    /// How long it waits for the guests' outcomes; a day if nothing is said.
+    #[serde(default)]
     pub deadline_seconds: Option<u64>,
 }
 
@@ -71,6 +71,7 @@ pub struct GroupCheckout;
 
 #[process_manager(
     state = Checkout,
+    config = Configuration,
     sends(CheckoutGuestAccount, CompleteGroupCheckout, NotifyGroupCheckoutFailure)
 )]
 impl GroupCheckout {
@@ -82,8 +83,8 @@ impl GroupCheckout {
             let group_checkout_id = state.group_checkout_id.clone();
             ctx.send(CheckoutGuestAccount { guest_stay_id, group_checkout_id })?;
         }
-        let seconds = ctx.config::<Configuration>()?.deadline_seconds.unwrap_or(DEADLINE_SECONDS);
-        ctx.set_timer(DEADLINE, Duration::from_secs(seconds));
+        let deadline = ctx.config()?.deadline_seconds.map_or(days(1), seconds);
+        ctx.set_timer(Deadline, deadline)?;
         conclude_if_all_have_an_outcome(&state, ctx)?;
         Ok(state)
     }
@@ -102,8 +103,8 @@ impl GroupCheckout {
         record(state, &event.guest_stay_id, Outcome::Failed, ctx)
     }
 
-    #[on_timer("deadline")]
-    fn deadline(state: &mut Checkout, ctx: &mut Ctx<Self>) -> Result {
+    #[on_timer]
+    fn deadline(state: &mut Checkout, _: Deadline, ctx: &mut Ctx<Self>) -> Result {
         conclude(state, ctx)
     }
 

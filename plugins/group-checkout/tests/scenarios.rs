@@ -1,5 +1,6 @@
 use group_checkout::*;
 use sagabox_sdk::testing::{Given, given};
+use sagabox_sdk::{days, seconds};
 
 fn initiated(stays: &[&str]) -> GroupCheckoutInitiated {
     GroupCheckoutInitiated {
@@ -38,8 +39,12 @@ fn every_guest_is_checked_out_once_and_a_deadline_is_set() {
     given::<GroupCheckout>()
         .when(initiated(&["a", "b", "a"]))
         .sends([account("a"), account("b")])
-        .sets_timer("deadline")
+        .sets_timer(Deadline, days(1))
         .goes_on();
+    given::<GroupCheckout>()
+        .config(Configuration { deadline_seconds: Some(90) })
+        .when(initiated(&["a"]))
+        .sets_timer(Deadline, seconds(90));
 }
 
 #[test]
@@ -85,7 +90,7 @@ fn stays_without_an_outcome_time_out() {
     started(&["a", "b", "c"])
         .event(completed("a"))
         .event(failed("b"))
-        .when_timer("deadline")
+        .when_time_passes(days(1))
         .sends([failure(&["b"], &["c"])])
         .completes();
 }

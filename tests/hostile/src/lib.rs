@@ -13,7 +13,9 @@ use exports::sagabox::plugin::process_manager_handler::{
     Timer, TimerChange, Transition,
 };
 use sagabox::plugin::logging::{Level, log};
-use sagabox::plugin::types::{Absent, Correlation, Effect, Extension, Lookup, Subscription};
+use sagabox::plugin::types::{
+    Absent, Correlation, Effect, Extension, Lookup, Source, Subscription,
+};
 
 /// One more than what is accepted of most things.
 const MANY: usize = 1_001;
@@ -37,12 +39,14 @@ impl Guest for Hostile {
             subscriptions: vec![
                 Subscription {
                     type_: "attack".into(),
+                    source: Source::Any,
                     key: Correlation::Subject,
                     effect: Effect::StartOrHandle,
                     absent: Absent::Ignore,
                 },
                 Subscription {
                     type_: UNDELIVERABLE.into(),
+                    source: Source::Any,
                     key: Correlation::Instance,
                     effect: Effect::Handle,
                     absent: Absent::Ignore,
@@ -53,6 +57,10 @@ impl Guest for Hostile {
             lookups: vec!["stock".into()],
             streams: false,
             state_version: 1,
+            schemas: Vec::new(),
+            configuration_schema: None,
+            fields: Vec::new(),
+            summary: None,
         }
     }
 

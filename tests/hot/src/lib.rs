@@ -11,7 +11,7 @@ wit_bindgen::generate!({ path: "../../wit/0.1", world: "process-manager" });
 use exports::sagabox::plugin::process_manager_handler::{
     Command, Context, Event, Failure, Guest, Manifest, State, Step, Transition,
 };
-use sagabox::plugin::types::{Absent, Correlation, Effect, Subscription};
+use sagabox::plugin::types::{Absent, Correlation, Effect, Source, Subscription};
 
 /// Version (five digits), version of states (one), whether it migrates `all` states, `not`
 /// those of instances whose key begins with `stubborn`, or its `own` alone, and what is wrong
@@ -72,6 +72,7 @@ impl Guest for Hot {
             description: "Counts".into(),
             subscriptions: vec![Subscription {
                 type_: "step".into(),
+                source: Source::Any,
                 key: Correlation::Subject,
                 effect: Effect::StartOrHandle,
                 absent: Absent::Ignore,
@@ -81,6 +82,10 @@ impl Guest for Hot {
             lookups: Vec::new(),
             streams: false,
             state_version: mark.of_state,
+            schemas: Vec::new(),
+            configuration_schema: None,
+            fields: Vec::new(),
+            summary: None,
         }
     }
 

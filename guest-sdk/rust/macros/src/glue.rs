@@ -52,14 +52,18 @@ pub(crate) fn component(plugin: &Type, role: Role) -> TokenStream {
             type P = super::#plugin;
             struct Component;
 
-            /// A panic ends in a trap, which has no words. The host tells them with the reason.
-            fn tell_panics() {
-                static ONCE: ::std::sync::Once = ::std::sync::Once::new();
-                ONCE.call_once(|| {
-                    ::std::panic::set_hook(::std::boxed::Box::new(|panic| {
-                        let text = ::std::string::ToString::to_string(panic);
-                        sagabox::plugin::logging::log(sagabox::plugin::logging::Level::Error, &text);
-                    }));
+            fn begin() {
+                use ::sagabox_sdk::logging::Level;
+                use sagabox::plugin::logging as host;
+                ::sagabox_sdk::logging::install(|level, text| {
+                    let level = match level {
+                        Level::Trace => host::Level::Trace,
+                        Level::Debug => host::Level::Debug,
+                        Level::Info => host::Level::Info,
+                        Level::Warn => host::Level::Warn,
+                        Level::Error => host::Level::Error,
+                    };
+                    host::log(level, text);
                 });
             }
 
@@ -123,8 +127,12 @@ fn conversions() -> TokenStream {
                 key: c.key,
                 answers: c.answers.into_iter().map(answer).collect(),
                 configuration: c.configuration,
-                seed: c.seed,
+                seed: seed(c.seed),
             }
+        }
+
+        fn seed(s: (u32, u32, u32, u32)) -> u128 {
+            [s.0, s.1, s.2, s.3].into_iter().fold(0, |all, part| all << 32 | u128::from(part))
         }
 
         fn json() -> String {
@@ -166,6 +174,11 @@ fn conversions() -> TokenStream {
             let m = <P as raw::Plugin>::manifest();
             let subscription = |s: raw::Subscription| t::Subscription {
                 type_: s.event_type.into(),
+                source: match s.source {
+                    raw::Source::Any => t::Source::Any,
+                    raw::Source::Exactly(source) => t::Source::Exactly(source.into()),
+                    raw::Source::Prefix(prefix) => t::Source::Prefix(prefix.into()),
+                },
                 key: match s.key {
                     raw::Correlation::Subject => t::Correlation::Subject,
                     raw::Correlation::Attribute(n) => t::Correlation::Attribute(n.into()),
@@ -194,6 +207,18 @@ fn conversions() -> TokenStream {
                 lookups: strings(m.lookups),
                 streams: m.streams,
                 state_version: m.state_version,
+                schemas: m
+                    .schemas
+                    .into_iter()
+                    .map(|(name, schema)| t::Schema { type_: name.into(), schema })
+                    .collect(),
+                configuration_schema: m.configuration_schema,
+                fields: m
+                    .fields
+                    .into_iter()
+                    .map(|(name, pointer)| t::Field { name, pointer })
+                    .collect(),
+                summary: m.summary,
             }
         }
     }
@@ -203,12 +228,12 @@ fn decider(interface: TokenStream) -> TokenStream {
     quote! {
         impl exports::sagabox::plugin::#interface::Guest for Component {
             fn describe() -> t::Manifest {
-                tell_panics();
+                begin();
                 manifest()
             }
 
             fn handle(e: t::Event, c: t::Context) -> Result<t::Outcome, t::Failure> {
-                tell_panics();
+                begin();
                 match <P as raw::Plugin>::handle(event(e), None, context(c)) {
                     Ok(raw::Reply::Need(q)) => Ok(t::Outcome::Need(questions(q))),
                     Ok(raw::Reply::Decided(d)) => Ok(t::Outcome::Decided(t::Decision {
@@ -228,12 +253,12 @@ fn enricher() -> TokenStream {
 
         impl h::Guest for Component {
             fn describe() -> t::Manifest {
-                tell_panics();
+                begin();
                 manifest()
             }
 
             fn enrich(e: t::Event, c: t::Context) -> Result<h::Enrichment, t::Failure> {
-                tell_panics();
+                begin();
                 match <P as raw::Plugin>::handle(event(e), None, context(c)) {
                     Ok(raw::Reply::Need(q)) => Ok(h::Enrichment::Need(questions(q))),
                     Ok(raw::Reply::Decided(d)) => Ok(h::Enrichment::Publish(events(d.events))),
@@ -274,7 +299,7 @@ fn process_manager() -> TokenStream {
 
         impl h::Guest for Component {
             fn describe() -> t::Manifest {
-                tell_panics();
+                begin();
                 manifest()
             }
 
@@ -283,7 +308,7 @@ fn process_manager() -> TokenStream {
                 s: Option<h::State>,
                 c: t::Context,
             ) -> Result<h::Step, t::Failure> {
-                tell_panics();
+                begin();
                 let state = s.map(|s| raw::State { version: s.version, data: s.data });
                 match <P as raw::Plugin>::handle(event(e), state, context(c)) {
                     Ok(raw::Reply::Need(q)) => Ok(h::Step::Need(questions(q))),
@@ -293,7 +318,7 @@ fn process_manager() -> TokenStream {
             }
 
             fn migrate(s: h::State, to: u32) -> Result<Vec<u8>, String> {
-                tell_panics();
+                begin();
                 <P as raw::Plugin>::migrate(raw::State { version: s.version, data: s.data }, to)
             }
         }

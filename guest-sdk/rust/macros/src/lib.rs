@@ -1,6 +1,11 @@
 //! The attribute macros of the Sagabox SDK; see `sagabox-sdk`.
+#![deny(missing_docs)]
 
+mod dispatch;
 mod glue;
+mod handlers;
+mod options;
+mod print;
 mod role;
 mod types;
 
@@ -19,10 +24,30 @@ pub fn command(options: TokenStream, item: TokenStream) -> TokenStream {
     types::message(options.into(), item.into(), types::Kind::Command).into()
 }
 
+/// An enum of events, `Variant(Event)` each: one handler takes them all.
+#[proc_macro_attribute]
+pub fn one_of(_options: TokenStream, item: TokenStream) -> TokenStream {
+    types::one_of(item.into()).into()
+}
+
 /// A struct or enum within events, commands and states.
 #[proc_macro_attribute]
 pub fn data(_options: TokenStream, item: TokenStream) -> TokenStream {
     types::data(item.into()).into()
+}
+
+/// A struct that is a timer, with the data that it brings back. It is called after the struct,
+/// or `#[timer(name = "deadline")]`.
+#[proc_macro_attribute]
+pub fn timer(options: TokenStream, item: TokenStream) -> TokenStream {
+    types::timer(options.into(), item.into()).into()
+}
+
+/// A struct that is the plugin's section in the host's configuration: its fields are called
+/// there as they are here, and others are refused.
+#[proc_macro_attribute]
+pub fn config(_options: TokenStream, item: TokenStream) -> TokenStream {
+    types::config(item.into()).into()
 }
 
 /// A stateless coordinator.

@@ -83,6 +83,9 @@ pub struct Counters {
     /// them.
     #[serde(default)]
     pub ignored_missed: u64,
+    /// Ignored because the plugin takes them from other sources alone.
+    #[serde(default)]
+    pub ignored_source: u64,
     /// Skipped or discarded by an operator.
     #[serde(default)]
     pub discarded: u64,
@@ -102,5 +105,6 @@ impl Counters {
             + self.ignored_unclaimed
             + self.ignored_superseded
             + self.ignored_missed
+            + self.ignored_source
     }
 }

@@ -29,7 +29,9 @@ pub use instance::{Instance, InstanceStatus, State, Timer};
 pub use lease::{
     Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, QueueStatus, Selection,
 };
-pub use manifest::{Absent, Correlation, Effect, Manifest, Role, Subscription};
+pub use manifest::{
+    Absent, Correlation, Effect, Field, Manifest, OptionalPart, Role, Source, Subscription,
+};
 pub use message::{Message, MessageKind, reserved};
 pub use record::{
     AgeMark, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Held,

@@ -47,7 +47,13 @@ impl DecisionIdentity {
 
     /// The seed from which a handler makes its random values; the same in every retry.
     #[must_use]
-    pub fn seed(&self) -> u64 {
+    pub fn seed(&self) -> u128 {
+        self.0
+    }
+
+    /// The same, where 64 bits do.
+    #[must_use]
+    pub fn short_seed(&self) -> u64 {
         halves(self.0).0 ^ halves(self.0).1
     }
 }

@@ -37,6 +37,14 @@ fn whole(json: &[u8]) -> Result<&str, SyntaxError> {
     }
 }
 
+/// Whether a text is a pointer: empty, or `/` before each token, with whole escapes.
+#[must_use]
+pub fn is_valid(pointer: &str) -> bool {
+    let escapes = pointer.split('~').skip(1);
+    let are_whole = |rest: &str| rest.starts_with('0') || rest.starts_with('1');
+    (pointer.is_empty() || pointer.starts_with('/')) && escapes.into_iter().all(are_whole)
+}
+
 /// The reference tokens, unescaped. None if the text is not a JSON Pointer.
 fn tokens(pointer: &str) -> Option<impl Iterator<Item = Cow<'_, str>>> {
     let rest = match pointer {

@@ -68,7 +68,7 @@ pub struct Call {
     pub answers: Vec<Answer>,
     /// The seed for the handler's random values. It differs between events, and is the same in
     /// every retry.
-    pub seed: u64,
+    pub seed: u128,
 }
 
 /// What a handler returned for one call.
@@ -86,7 +86,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::model::Role;
+    use crate::model::{OptionalPart, Role};
 
     /// Knows the versions 1 to 3, and is of version 2.
     struct Scripted(Manifest);
@@ -121,6 +121,7 @@ mod tests {
             lookups: BTreeSet::new(),
             streams: false,
             state_version: 2,
+            optional: OptionalPart::default(),
         });
         let read = |version| as_read_by(&handler, &State { version, data: "as it is".into() });
         for (version, data) in [(1, "1 to 2"), (2, "as it is"), (3, "3 to 2")] {

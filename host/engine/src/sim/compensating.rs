@@ -15,8 +15,8 @@ use crate::engine::{Action, Engine, Resolution, Settings};
 use crate::model::Retention;
 use crate::model::{
     Absent, Correlation, DeadLetter, DeadLetterStatus, Decision, Effect, Event, Failure,
-    InstanceStatus, Key, Manifest, Message, MessageKind, Outgoing, PluginName, Role, State,
-    Subscription, reserved,
+    InstanceStatus, Key, Manifest, Message, MessageKind, OptionalPart, Outgoing, PluginName, Role,
+    Source, State, Subscription, reserved,
 };
 use crate::seams::handler::{Call, Handler, Reply};
 use crate::seams::store::memory::MemoryStore;
@@ -33,6 +33,7 @@ impl Orders {
     fn new() -> Self {
         let subscription = |event_type: &str, key, effect| Subscription {
             event_type: event_type.to_owned(),
+            source: Source::Any,
             key,
             effect,
             absent: Absent::Ignore,
@@ -57,6 +58,7 @@ impl Orders {
             lookups: std::collections::BTreeSet::new(),
             streams: false,
             state_version: 1,
+            optional: OptionalPart::default(),
         })
     }
 }

@@ -176,7 +176,9 @@ mod tests {
     use super::super::world::START;
     use super::*;
     use crate::engine::{Action, Parts, Resolution, ServeError, Settings};
-    use crate::model::{AnswerValue, Event, Failure, Key, Manifest, PluginName, Role, Timestamp};
+    use crate::model::{
+        AnswerValue, Event, Failure, Key, Manifest, PluginName, Role, Source, Timestamp,
+    };
     use crate::seams::lookup::{Lookup, Unanswered};
     use crate::seams::store::Store;
     use crate::seams::store::faulty::{FaultRates, FaultyStore};
@@ -216,6 +218,31 @@ mod tests {
         }
     }
 
+    /// The same plugin, but that it takes one type from one source alone.
+    struct Narrowed(Arc<dyn Handler>, Manifest);
+    impl Narrowed {
+        fn new(handler: Arc<dyn Handler>, event_type: &str, source: &str) -> Arc<Self> {
+            let mut manifest = handler.manifest().clone();
+            let own = manifest.subscriptions.iter_mut().find(|s| s.event_type == event_type);
+            own.expect("a subscription").source = Source::Exactly(source.to_owned());
+            Arc::new(Self(handler, manifest))
+        }
+    }
+    impl Handler for Narrowed {
+        fn manifest(&self) -> &Manifest {
+            &self.1
+        }
+        fn handle(
+            &self,
+            call: &crate::seams::handler::Call,
+        ) -> Result<crate::seams::handler::Reply, Failure> {
+            self.0.handle(call)
+        }
+        fn migrate(&self, state: &crate::model::State, to: u32) -> Result<bytes::Bytes, String> {
+            self.0.migrate(state, to)
+        }
+    }
+
     struct Bench {
         engine: Engine,
         store: MemoryStore,
@@ -240,6 +267,14 @@ mod tests {
         async fn new(plugins: &[&str]) -> Self {
             let store = MemoryStore::new();
             Self::with(plugins, store.clone(), Arc::new(store)).await
+        }
+
+        /// It serves one plugin, which fails for good at these events.
+        async fn with_poison(plugin: &str, events: &[&str]) -> Self {
+            let bench = Self::new(&[]).await;
+            let handler = poisoned(plugin, 0, events);
+            bench.engine.serve(handler, Missed::Handle).await.unwrap();
+            bench
         }
 
         /// A bench whose commits are slow.
@@ -385,6 +420,45 @@ mod tests {
             let tables = bench.until("it goes on", |t| handled(t, ORDERS) == count).await;
             assert_eq!(state(&tables), (count, of_state));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_from_another_source_is_ignored_and_counted() {
+        let bench = Bench::new(&[]).await;
+        let narrowed = Narrowed::new(version(AUDITOR, 0), "note", "/other");
+        bench.engine.serve(narrowed, Missed::Handle).await.unwrap();
+        bench.send(vec![note(1), Event { source: "/other".to_owned(), ..note(2) }]).await;
+        let tables = bench.until("one is handled", |tables| handled(tables, AUDITOR) == 1).await;
+        let counters = tables.plugins[&PluginName::from(AUDITOR)].counters;
+        assert_eq!((counters.received, counters.ignored(), counters.ignored_source), (2, 1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waited_for_a_version_that_takes_its_source_is_not_for_the_next() {
+        let bench = Bench::with_poison(ORDERS, &["place-o2"]).await;
+        let place = |of: &str| event("place", of, &json!({"order": of, "items": ["i1"]}));
+        let pay = |of: &str| event("pay", of, &json!({"order": of}));
+        // One is held, and one waits behind a dead letter.
+        bench.send(vec![pay("o1"), place("o2"), pay("o2")]).await;
+        bench.until("they wait", |t| t.held.len() == 2 && t.dead_letters.len() == 1).await;
+        let narrowed = Narrowed::new(version(ORDERS, 3), "pay", "/other");
+        bench.engine.serve(narrowed, Missed::Handle).await.unwrap();
+        bench.send(vec![place("o1")]).await;
+        let tables = bench.until("it is placed", |tables| handled(tables, ORDERS) == 1).await;
+        let letter = tables.dead_letters.values().next().unwrap().id;
+        let redrive = Resolution {
+            action: Action::Redrive { edited: None },
+            by: "operator".to_owned(),
+            reason: String::new(),
+        };
+        bench.engine.resolve(letter, redrive).await.unwrap();
+        let tables = bench.until("it is redriven", |tables| handled(tables, ORDERS) == 2).await;
+        let state = |of: &str| {
+            let instance = &tables.instances[&(PluginName::from(ORDERS), Key::from(of))];
+            String::from_utf8_lossy(&instance.state.clone().unwrap().data).into_owned()
+        };
+        assert!(state("o1").contains("\"paid\":0"), "{}", state("o1"));
+        assert!(state("o2").contains("\"paid\":0"), "{}", state("o2"));
     }
 
     #[tokio::test(start_paused = true)]

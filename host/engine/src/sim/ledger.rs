@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::hot::History;
 use super::plan::Plan;
 use super::scripts::{AUDITOR, NOTIFIER, ORDERS, Order, RECEIPTS, state_version};
+use super::strangers;
 use crate::model::{
     DeadLetter, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Event, InstanceStatus, Key,
     Message, PluginName, reserved,
@@ -89,6 +90,7 @@ pub(crate) fn check(
     claims_are_those_of_the_instances(tables)?;
     messages_leave_once_and_in_order(plan, tables, delivered)?;
     only_the_bad_died(plan, tables)?;
+    strangers::check(tables)?;
     versions_follow_each_other(plan, history, tables)?;
     if !plan.sets_clock {
         timers_fire_when_due(tables)?;

@@ -14,7 +14,8 @@ use super::world::START;
 use crate::engine::{Action, Engine, OfferError, Parts, Resolution, Settings};
 use crate::model::{
     Absent, AnswerValue, Correlation, Decision, Due, Effect, Failure, Manifest, MessageKind,
-    Outgoing, PluginName, Role, State, Subscription, TimerChange, Timestamp, reserved,
+    OptionalPart, Outgoing, PluginName, Role, Source, State, Subscription, TimerChange, Timestamp,
+    reserved,
 };
 use crate::seams::handler::{Call, Handler, Reply};
 use crate::seams::lookup::{Lookup, Unanswered};
@@ -46,6 +47,7 @@ impl Echo {
     fn of(role: Role, types: &[&str], decision: Decision) -> Arc<dyn Handler> {
         let subscription = |event_type: &&str| Subscription {
             event_type: (*event_type).to_owned(),
+            source: Source::Any,
             key: match event_type.starts_with(reserved::PREFIX) {
                 true => Correlation::Instance,
                 false => Correlation::Pointer("/order".to_owned()),
@@ -67,6 +69,7 @@ impl Echo {
             lookups: BTreeSet::new(),
             streams: false,
             state_version: 1,
+            optional: OptionalPart::default(),
         };
         Arc::new(Self { manifest, decision })
     }

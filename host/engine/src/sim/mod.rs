@@ -52,6 +52,8 @@ pub(crate) mod small;
 mod steps;
 #[cfg(test)]
 mod stopping;
+#[cfg(any(test, feature = "testing"))]
+mod strangers;
 #[cfg(test)]
 mod troubled;
 #[cfg(any(test, feature = "testing"))]

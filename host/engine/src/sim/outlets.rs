@@ -21,7 +21,7 @@ use crate::engine::{Action, Engine, Parts, Resolution, Settings};
 use crate::lock;
 use crate::model::{
     Absent, Correlation, Decision, Effect, Event, Failure, Manifest, Message, MessageKind,
-    Outgoing, Role, SinkName, State, Subscription, Timestamp,
+    OptionalPart, Outgoing, Role, SinkName, Source, State, Subscription, Timestamp,
 };
 use crate::seams::handler::{Call, Handler, Reply};
 use crate::seams::store::faulty::{CommitFault, FaultRates, Faults, FaultyStore};
@@ -47,6 +47,7 @@ impl Sender {
     fn new() -> Arc<Self> {
         let subscription = Subscription {
             event_type: "note".to_owned(),
+            source: Source::Any,
             key: Correlation::Pointer("/order".to_owned()),
             effect: Effect::Handle,
             absent: Absent::Ignore,
@@ -62,6 +63,7 @@ impl Sender {
             lookups: BTreeSet::new(),
             streams: false,
             state_version: 1,
+            optional: OptionalPart::default(),
         };
         let calls = AtomicUsize::new(0);
         Arc::new(Self { manifest, calls, text: Bytes::from(vec![b'x'; 4 * MIB]) })

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::model::{
     Absent, Correlation, Decision, Due, Effect, Failure, KeyChange, Manifest, MessageKind,
-    Outgoing, Question, Role, State, Subscription, TimerChange, reserved,
+    OptionalPart, Outgoing, Question, Role, Source, State, Subscription, TimerChange, reserved,
 };
 use crate::seams::handler::{Call, Handler, Reply};
 
@@ -36,6 +36,12 @@ pub(crate) struct Pattern {
     pub version: u32,
 }
 
+/// Of the seed, as much as the scripts draw from.
+pub(crate) fn half(seed: u128) -> u64 {
+    let (first, second) = uuid::Uuid::from_u128(seed).as_u64_pair();
+    first ^ second
+}
+
 /// The state version that a version of a plugin reads and writes. It goes up and down with the
 /// versions.
 pub(crate) fn state_version(version: u32) -> u32 {
@@ -47,7 +53,7 @@ impl Pattern {
         if self.is_poisoned(&call.event.id) {
             return Err(Failure::Permanent("planted: for good".to_owned()));
         }
-        let mixed = call.seed ^ self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = half(call.seed) ^ self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let roll = (mixed ^ u64::from(call.attempt) << 7).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33;
         match roll % 100 < self.transient_percent {
             true => Err(Failure::Transient("planted: in passing".to_owned())),
@@ -93,7 +99,7 @@ pub(crate) fn subscription(
         "" => Correlation::Instance,
         pointer => Correlation::Pointer(pointer.to_owned()),
     };
-    Subscription { event_type: event_type.to_owned(), key, effect, absent }
+    Subscription { event_type: event_type.to_owned(), source: Source::Any, key, effect, absent }
 }
 
 pub(crate) fn manifest(
@@ -114,16 +120,19 @@ pub(crate) fn manifest(
         lookups: BTreeSet::new(),
         streams: false,
         state_version: of_state,
+        optional: OptionalPart::default(),
     }
 }
 
 pub(crate) fn handlers(pattern: &Pattern) -> Vec<Script> {
     let hold = Absent::Hold(Duration::from_secs(3_600));
+    let of_world = |source, subscription| Subscription { source, ..subscription };
+    let (exactly, prefix) = (Source::Exactly("/world".into()), Source::Prefix("/wo".into()));
     let orders = vec![
-        subscription("place", "/order", Effect::Start, Absent::Ignore),
+        of_world(exactly, subscription("place", "/order", Effect::Start, Absent::Ignore)),
         subscription("pay", "/order", Effect::Handle, hold),
-        subscription("pack", "/items", Effect::Handle, hold),
-        subscription("deliver", "/package", Effect::Handle, hold),
+        of_world(prefix.clone(), subscription("pack", "/items", Effect::Handle, hold)),
+        of_world(prefix, subscription("deliver", "/package", Effect::Handle, hold)),
         subscription(reserved::TIMER_FIRED, "", Effect::Handle, Absent::Ignore),
     ];
     let stateless =
@@ -272,7 +281,7 @@ fn message(kind: MessageKind, message_type: &str, call: &Call) -> Outgoing {
         subject: None,
         datacontenttype: "application/json".to_owned(),
         extensions: Vec::new(),
-        data: payload(&own, call.seed).into(),
+        data: payload(&own, half(call.seed)).into(),
     }
 }
 

@@ -12,8 +12,8 @@ use super::plan::event;
 use super::small::{COMMAND, keys, letters, send, start, start_with, until};
 use crate::engine::{Engine, Settings};
 use crate::model::{
-    Absent, Correlation, Decision, Effect, Failure, LeaseRequest, Manifest, MessageKind, Outgoing,
-    Role, Selection, State, Subscription,
+    Absent, Correlation, Decision, Effect, Failure, LeaseRequest, Manifest, MessageKind,
+    OptionalPart, Outgoing, Role, Selection, Source, State, Subscription,
 };
 use crate::seams::handler::{Call, Handler, Reply};
 use crate::seams::store::memory::MemoryStore;
@@ -199,6 +199,7 @@ async fn check_leases(sizes: &[usize], expected: &[&[usize]]) {
         description: String::new(),
         subscriptions: vec![Subscription {
             event_type: "send".to_owned(),
+            source: Source::Any,
             key: Correlation::Pointer("/order".to_owned()),
             effect: Effect::Handle,
             absent: Absent::Ignore,
@@ -208,6 +209,7 @@ async fn check_leases(sizes: &[usize], expected: &[&[usize]]) {
         lookups: BTreeSet::new(),
         streams: false,
         state_version: 0,
+        optional: OptionalPart::default(),
     });
     let engine = start_with(&store, Arc::new(handler), None, Settings::default()).await;
     let send = |(number, bytes): (usize, &usize)| {

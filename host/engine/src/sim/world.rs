@@ -17,6 +17,7 @@ use super::life::Timeline;
 use super::outside::{Customers, Sink};
 use super::plan::{Plan, Treatment, treatments};
 use super::scripts::Pattern;
+use super::strangers;
 use super::unwritable::{Planted, Unwritable};
 use crate::Clock;
 use crate::changes::receipt::Receipt;
@@ -64,6 +65,9 @@ impl World {
         if seed.is_multiple_of(5) {
             let healthy = plan.orders.keys().find(|order| !plan.poisoned.contains(*order));
             plan.refused = healthy.into_iter().cloned().collect();
+        }
+        if seed % 5 == 2 {
+            strangers::add(&mut plan, seed);
         }
         if seed % 7 == 3 {
             plan.treatments = treatments(&plan, seed);

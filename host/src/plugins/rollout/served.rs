@@ -107,7 +107,7 @@ pub type Beside = BTreeMap<String, (String, Arc<Served>)>;
 mod tests {
     use std::collections::BTreeSet;
 
-    use sagabox_engine::model::Role;
+    use sagabox_engine::model::{OptionalPart, Role};
 
     use super::*;
 
@@ -143,6 +143,7 @@ mod tests {
             lookups: BTreeSet::new(),
             streams: false,
             state_version,
+            optional: OptionalPart::default(),
         }))
     }
 

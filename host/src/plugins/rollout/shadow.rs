@@ -126,7 +126,7 @@ impl Comparer {
     fn compare(&self, call: &Call, outcome: Result<Decision, Failure>) -> (bool, Vec<Difference>) {
         let manifest = self.candidate.manifest();
         let event_type = &call.event.event_type;
-        if !manifest.subscriptions.iter().any(|own| own.event_type == *event_type) {
+        if manifest.subscription_to(&call.event).is_none() {
             let (place, expected) = ("subscriptions".to_owned(), Some(event_type.as_str().into()));
             return (false, vec![Difference { place, expected, found: None }]);
         }
@@ -211,8 +211,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use sagabox_engine::model::{
-        Absent, AnswerValue, Correlation, Due, Effect, Event, JSON, MessageKind, Outgoing,
-        Question, Role, Subscription, TimerChange, Timestamp,
+        Absent, AnswerValue, Correlation, Due, Effect, Event, JSON, MessageKind, OptionalPart,
+        Outgoing, Question, Role, Source, Subscription, TimerChange, Timestamp,
     };
 
     use super::super::served::{Served, WaysBack};
@@ -248,6 +248,7 @@ mod tests {
     ) -> Comparer {
         let subscription = Subscription {
             event_type: event_type.to_owned(),
+            source: Source::Any,
             key: Correlation::Subject,
             effect: Effect::StartOrHandle,
             absent: Absent::Ignore,
@@ -263,6 +264,7 @@ mod tests {
             lookups: BTreeSet::new(),
             streams: false,
             state_version,
+            optional: OptionalPart::default(),
         };
         Comparer {
             candidate: Arc::new(Scripted(manifest, Box::new(decide))),

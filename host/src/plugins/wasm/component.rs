@@ -4,18 +4,20 @@
 //! failed is thrown away, so that whatever it left behind reaches no other key
 //! (guarantee 6).
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use sagabox_engine::model::{Failure, Manifest, State};
 use sagabox_engine::seams::handler::{Call, Handler, Reply};
 use wasmtime::Store;
 
+use crate::io::json_schema::JsonSchema;
+
 use super::bindings::{PluginInstance, Program};
 use super::call_state::CallState;
 use super::directory::Unfit;
 use super::limits::Limits;
-use super::log::CallLog;
+use super::log::{About, CallLog};
 use super::sandbox::{Sandbox, Usage, backtrace, deadline, failure};
 use super::wasi::{self, Wasi};
 
@@ -58,13 +60,14 @@ impl ComponentHandler {
     ) -> Result<Self, Unfit> {
         // Whose limits hold is known only after it said who it is; then it must keep to them.
         let manifest = describe(sandbox, &program, sandbox.widest_limits(), file)?;
-        super::manifest::check(&manifest).map_err(|reason| format!("its manifest: {reason}"))?;
+        super::manifest::check(&manifest).map_err(unfit)?;
         let limits = sandbox.limits_of(manifest.name.as_str());
         let again = describe(sandbox, &program, limits.clone(), file)?;
         if manifest != again {
             return Err("its manifest changes from call to call".to_owned().into());
         }
         let configuration = configuration_of(manifest.name.as_str());
+        check_configuration(&manifest, &configuration)?;
         Ok(Self {
             sandbox: sandbox.clone(),
             program,
@@ -92,11 +95,12 @@ impl ComponentHandler {
         }
     }
 
-    /// Makes a call on an instance that is free, or on a fresh one. Time and
-    /// seed are all that the call knows of the world.
+    /// Makes a call on an instance that is free, or on a fresh one. Time and seed are all that
+    /// the call knows of the world; `about` is for the log.
     fn call<T>(
         &self,
-        (now, seed): (u64, u64),
+        (now, seed): (u64, u128),
+        about: Option<About>,
         call: impl FnOnce(&PluginInstance, &mut Store<CallState>) -> wasmtime::Result<T>,
     ) -> Result<T, Failure> {
         let free = self.free().pop();
@@ -110,7 +114,7 @@ impl ComponentHandler {
         warm.store.set_epoch_deadline(deadline(&self.limits));
         let state = warm.store.data_mut();
         state.usage.begin_call();
-        state.log.begin_call();
+        state.log.begin_call(about);
         state.wasi.begin_call(now, seed);
         let called = call(&warm.running, &mut warm.store);
         warm.store.data_mut().end_call();
@@ -133,6 +137,28 @@ impl ComponentHandler {
     fn free(&self) -> std::sync::MutexGuard<'_, Vec<Warm>> {
         self.warm.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn unfit(reason: String) -> Unfit {
+    format!("its manifest: {reason}").into()
+}
+
+/// Whether the plugin's section of the configuration is what the plugin says that it reads.
+fn check_configuration(manifest: &Manifest, configuration: &str) -> Result<(), String> {
+    let Some(schema) = &manifest.optional.configuration_schema else { return Ok(()) };
+    let section = serde_json::from_str(configuration).map_err(|error| error.to_string())?;
+    JsonSchema::new(schema)?.check(&section).map_err(|reason| {
+        let members = schema.get("properties").and_then(|members| members.as_object());
+        let known: Vec<&str> = members.into_iter().flatten().map(|(name, _)| &**name).collect();
+        let known = match known.is_empty() {
+            true => "no members".to_owned(),
+            false => known.join(", "),
+        };
+        format!(
+            "the section [plugin.{}] of the configuration does not fit it: {reason}; it reads {known}",
+            manifest.name
+        )
+    })
 }
 
 fn store(sandbox: &Sandbox, limits: Limits, log: CallLog) -> Store<CallState> {
@@ -178,13 +204,14 @@ fn describe(
         running.describe(&mut store)
     });
     store.data_mut().end_call();
-    described.map_err(|error| {
+    let described = described.map_err(|error| {
         let state = store.data();
         let reason = failure(&error, sandbox, &state.usage).to_string();
         let wrote = state.log.said().map(|line| format!("it wrote: {line}"));
         let places = backtrace(&error).into_iter().map(|place| format!("at {place}"));
         Unfit::Stopped { reason, details: wrote.chain(places).collect() }
-    })
+    });
+    described?.map_err(unfit)
 }
 
 /// What a plugin writes last before it traps says why it does.
@@ -204,7 +231,8 @@ impl Handler for ComponentHandler {
     }
 
     fn handle(&self, call: &Call) -> Result<Reply, Failure> {
-        let reply = self.call((call.now.0, call.seed), |running, store| {
+        let about = About { key: call.key.clone(), event: Arc::clone(&call.event) };
+        let reply = self.call((call.now.0, call.seed), Some(about), |running, store| {
             running.handle(store, call, &self.configuration)
         })??;
         super::reply::check(&reply, &self.manifest, &self.limits).map_err(Failure::Permanent)?;
@@ -213,8 +241,9 @@ impl Handler for ComponentHandler {
 
     fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
         // A migration is no part of a call: it sees the time at which every instance starts.
-        let migrated =
-            self.call((wasi::STARTING_NOW, 0), |running, store| running.migrate(store, state, to));
+        let migrated = self.call((wasi::STARTING_NOW, 0), None, |running, store| {
+            running.migrate(store, state, to)
+        });
         let state = migrated.map_err(|failure| failure.to_string())??;
         let limit = self.limits.state_bytes;
         if state.len() > limit {

@@ -1,13 +1,24 @@
 //! What a plugin logs, under its name and within its limits.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+
+use sagabox_engine::model::{Event, Key};
 
 /// What becomes part of a failure's reason.
 const LAST_BYTES_MAX: usize = 500;
 
+/// What a call is about: each of its lines says so.
+pub(super) struct About {
+    pub(super) key: Key,
+    pub(super) event: Arc<Event>,
+}
+
 /// Of one call. Lines over the limits are dropped, and that is said once.
 pub(super) struct CallLog {
     plugin: String,
+    /// None while the plugin starts, and where it migrates a state.
+    about: Option<About>,
     lines_max: usize,
     bytes_max: usize,
     lines: usize,
@@ -23,6 +34,7 @@ impl CallLog {
     pub(crate) fn new(plugin: &str, lines_max: usize, bytes_max: usize) -> Self {
         Self {
             plugin: plugin.to_owned(),
+            about: None,
             lines_max,
             bytes_max,
             lines: 0,
@@ -40,7 +52,8 @@ impl CallLog {
         self
     }
 
-    pub(crate) fn begin_call(&mut self) {
+    pub(super) fn begin_call(&mut self, about: Option<About>) {
+        self.about = about;
         self.last.clear();
         self.last_bytes = 0;
     }
@@ -99,16 +112,26 @@ impl CallLog {
             self.emit(tracing::Level::WARN, &text);
         }
         (self.lines, self.bytes, self.dropped) = (0, 0, 0);
+        self.about = None;
     }
 
     fn emit(&self, level: tracing::Level, line: &str) {
         let plugin = self.plugin.as_str();
+        let about = self.about.as_ref();
+        let key = about.map(|about| about.key.as_str());
+        let event = about.map(|about| about.event.id.as_str());
+        let event_type = about.map(|about| about.event.event_type.as_str());
+        macro_rules! emit {
+            ($level:ident) => {
+                tracing::$level!(target: "plugin", plugin, key, event, event_type, "{line}")
+            };
+        }
         match level {
-            tracing::Level::ERROR => tracing::error!(target: "plugin", plugin, "{line}"),
-            tracing::Level::WARN => tracing::warn!(target: "plugin", plugin, "{line}"),
-            tracing::Level::INFO => tracing::info!(target: "plugin", plugin, "{line}"),
-            tracing::Level::DEBUG => tracing::debug!(target: "plugin", plugin, "{line}"),
-            tracing::Level::TRACE => tracing::trace!(target: "plugin", plugin, "{line}"),
+            tracing::Level::ERROR => emit!(error),
+            tracing::Level::WARN => emit!(warn),
+            tracing::Level::INFO => emit!(info),
+            tracing::Level::DEBUG => emit!(debug),
+            tracing::Level::TRACE => emit!(trace),
         }
     }
 }
@@ -143,7 +166,7 @@ mod tests {
         assert_eq!(said(&log).len(), 3, "its failure is explained afterwards");
         log.write(tracing::Level::INFO, &"z".repeat(600));
         assert_eq!(said(&log), ["z".repeat(500)]);
-        log.begin_call();
+        log.begin_call(None);
         assert_eq!(said(&log), Vec::<String>::new());
         let mut log = CallLog::new("p", 100, 10_000).that_keeps_all();
         (0..90).for_each(|_| log.write(tracing::Level::INFO, &"x".repeat(100)));

@@ -1,12 +1,17 @@
 //! Pure: what a manifest must keep to.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use sagabox_engine::model::{
-    Absent, Correlation, Effect, Manifest, Subscription, attribute, reserved,
+    Absent, Correlation, Effect, Manifest, Source, Subscription, attribute, reserved,
 };
+use sagabox_engine::pure::pointer;
 
 const NAME_CHARACTERS_MAX: usize = 64;
+/// What every language carries exactly.
+pub(super) const MILLIS_MAX: u64 = (1 << 53) - 1;
+const HOLD_MAX: Duration = Duration::from_millis(MILLIS_MAX);
 
 /// # Errors
 /// Says which part is at fault, and why.
@@ -54,7 +59,7 @@ pub(crate) fn check(manifest: &Manifest) -> Result<(), String> {
         check_subscription(manifest, subscription)
             .map_err(|reason| format!("subscription to `{event_type}`: {reason}"))?;
     }
-    Ok(())
+    super::optional::check(manifest)
 }
 
 fn check_subscription(manifest: &Manifest, subscription: &Subscription) -> Result<(), String> {
@@ -68,8 +73,24 @@ fn check_subscription(manifest: &Manifest, subscription: &Subscription) -> Resul
                     and these need it"
             .to_owned());
     }
+    if is_reserved && !subscription.source.is_any() {
+        return Err("its source must be `any`: the host makes these events".to_owned());
+    }
+    if let Source::Exactly(source) | Source::Prefix(source) = &subscription.source {
+        if source.is_empty() {
+            return Err("its source is empty; use `any` for all sources".to_owned());
+        }
+        attribute::text(source).map_err(|reason| format!("its source {reason}"))?;
+    }
+    if let Absent::Hold(time) = subscription.absent
+        && time > HOLD_MAX
+    {
+        return Err(format!(
+            "it holds events for {time:?}; at most 2^53 milliseconds are possible"
+        ));
+    }
     if let Correlation::Pointer(pointer) = &subscription.key
-        && !is_pointer(pointer)
+        && !pointer::is_valid(pointer)
     {
         return Err(format!("`{pointer}` is not a JSON Pointer such as /order/id (RFC 6901)"));
     }
@@ -87,12 +108,6 @@ fn check_subscription(manifest: &Manifest, subscription: &Subscription) -> Resul
     Ok(())
 }
 
-fn is_pointer(text: &str) -> bool {
-    let escapes_are_whole =
-        text.split('~').skip(1).all(|rest| rest.starts_with('0') || rest.starts_with('1'));
-    (text.is_empty() || text.starts_with('/')) && escapes_are_whole
-}
-
 /// Source: Semantic Versioning 2.0.0, section 2 and its grammar, without the rule on leading zeros of
 /// pre-release numbers.
 fn is_version(text: &str) -> bool {
@@ -108,12 +123,17 @@ fn is_version(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use sagabox_engine::model::Role;
+pub(super) mod samples {
+    use sagabox_engine::model::{OptionalPart, Role};
 
     use super::*;
 
-    fn manifest() -> Manifest {
+    pub(in crate::plugins::wasm) fn process_manager() -> Manifest {
+        let commands = BTreeSet::from(["Pay".to_owned()]);
+        Manifest { role: Role::ProcessManager, state_version: 1, commands, ..saga() }
+    }
+
+    pub(in crate::plugins::wasm) fn saga() -> Manifest {
         Manifest {
             name: "order-saga".into(),
             role: Role::Saga,
@@ -121,6 +141,7 @@ mod tests {
             description: String::new(),
             subscriptions: vec![Subscription {
                 event_type: "placed".to_owned(),
+                source: Source::Any,
                 key: Correlation::Pointer("/orderId".to_owned()),
                 effect: Effect::Handle,
                 absent: Absent::Ignore,
@@ -130,19 +151,26 @@ mod tests {
             lookups: BTreeSet::new(),
             streams: false,
             state_version: 0,
+            optional: OptionalPart::default(),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::samples::saga;
+    use super::*;
 
     #[track_caller]
     fn refused(change: impl FnOnce(&mut Manifest), expected: &str) {
-        let mut manifest = manifest();
+        let mut manifest = saga();
         change(&mut manifest);
         assert_eq!(check(&manifest), Err(expected.to_owned()));
     }
 
     #[test]
     fn a_plain_manifest_is_accepted() {
-        assert_eq!(check(&manifest()), Ok(()));
+        assert_eq!(check(&saga()), Ok(()));
     }
 
     #[test]
@@ -166,6 +194,23 @@ mod tests {
         refused(
             |m| m.subscriptions[0].effect = Effect::Start,
             "subscription to `placed`: a saga has no instances: effect `handle`, absent `ignore`",
+        );
+        refused(
+            |m| m.subscriptions[0].source = Source::Prefix(String::new()),
+            "subscription to `placed`: its source is empty; use `any` for all sources",
+        );
+        refused(
+            |m| {
+                m.subscriptions[0].event_type = "sagabox.timer.fired".to_owned();
+                m.subscriptions[0].key = Correlation::Instance;
+                m.subscriptions[0].source = Source::Exactly("/shop".to_owned());
+            },
+            "subscription to `sagabox.timer.fired`: its source must be `any`: the host makes these events",
+        );
+        refused(
+            |m| m.subscriptions[0].absent = Absent::Hold(Duration::from_millis(1 << 53)),
+            "subscription to `placed`: it holds events for 9007199254740.992s; at most 2^53 \
+             milliseconds are possible",
         );
         refused(|m| m.state_version = 1, "state-version: a saga has no state: 0");
         refused(|m| m.subscriptions.clear(), "it subscribes to nothing: nothing would ever happen");

@@ -13,6 +13,7 @@ mod inspect;
 mod limits;
 mod log;
 mod manifest;
+mod optional;
 mod reply;
 mod sandbox;
 mod sources;

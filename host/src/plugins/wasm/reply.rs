@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use sagabox_engine::model::{
-    Decision, Key, KeyChange, Manifest, MessageKind, Outgoing, Question, TimerChange, attribute,
-    reserved,
+    Decision, Due, Key, KeyChange, Manifest, MessageKind, Outgoing, Question, TimerChange,
+    Timestamp, attribute, reserved,
 };
 use sagabox_engine::seams::handler::Reply;
 
 use super::limits::Limits;
+use super::manifest::MILLIS_MAX;
 
 /// Of a key, and of a timer's name, which is part of a key of the store, too.
 const KEY_BYTES_MAX: usize = Key::BYTES_MAX;
@@ -47,6 +48,14 @@ fn check_decision(decision: &Decision, manifest: &Manifest, limits: &Limits) -> 
     decision.timers.iter().try_for_each(|change| {
         let (TimerChange::Set { name, .. } | TimerChange::Cancel(name)) = change;
         bounded("a timer's name", name.as_str(), KEY_BYTES_MAX)?;
+        if let TimerChange::Set { due: Due::After(millis) | Due::At(Timestamp(millis)), .. } =
+            change
+            && *millis > MILLIS_MAX
+        {
+            return Err(format!(
+                "the timer `{name}` is due in or at {millis} ms; at most {MILLIS_MAX} are accepted"
+            ));
+        }
         attribute::text(name.as_str()).map_err(|reason| format!("a timer's name {reason}"))
     })?;
     decision.keys.iter().try_for_each(|change| {
@@ -189,7 +198,7 @@ fn bounded(what: &str, text: &str, bytes_max: usize) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use sagabox_engine::model::{Due, Role};
+    use sagabox_engine::model::{OptionalPart, Role};
 
     use super::*;
 
@@ -218,6 +227,7 @@ mod tests {
             lookups: set(&["stock"]),
             streams: false,
             state_version: 1,
+            optional: OptionalPart::default(),
         }
     }
 
@@ -319,6 +329,13 @@ mod tests {
             "an additional key has 513 bytes; at most 512 are accepted",
         );
         decided(|d| d.timers.push(TimerChange::Cancel("".into())), "a timer's name is empty");
+        for due in [Due::After(1 << 53), Due::At(Timestamp(1 << 53))] {
+            let set = TimerChange::Set { name: "t".into(), due, data: Bytes::new() };
+            decided(
+                |d| d.timers.push(set),
+                "the timer `t` is due in or at 9007199254740992 ms; at most 9007199254740991 are accepted",
+            );
+        }
     }
 
     #[test]

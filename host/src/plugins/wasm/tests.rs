@@ -180,7 +180,7 @@ fn call(seed: u64) -> Call {
         attempt: 1,
         key: "k".into(),
         answers: Vec::new(),
-        seed,
+        seed: seed.into(),
     }
 }
 

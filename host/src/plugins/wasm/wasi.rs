@@ -129,7 +129,10 @@ impl Wasi {
         }
     }
 
-    pub(crate) fn begin_call(&mut self, now_ms: u64, seed: u64) {
+    pub(crate) fn begin_call(&mut self, now_ms: u64, seed: u128) {
+        // Its generator has 64 bits of state.
+        let seed = seed ^ (seed >> 64);
+        let seed = u64::try_from(seed & u128::from(u64::MAX)).unwrap_or_default();
         (self.now_ms, self.random, self.waited_ns) = (now_ms, seed, 0);
     }
 

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use sagabox_engine::model::reserved;
+use sagabox_engine::model::{Source, reserved};
 
 use super::{End, Facts, FlowKind, Topology};
 
@@ -23,14 +23,14 @@ pub fn asyncapi(plugins: &[Facts], topology: &Topology) -> Value {
             // The host's own events never come from outside.
             if !event_type.starts_with(reserved::PREFIX) {
                 document.channel(event_type, FlowKind::Event, event_type);
-                document.operation(plugin, "receive", event_type);
+                document.operation(plugin, "receive", event_type, &subscription.source);
             }
         }
         let sent = [(FlowKind::Command, &manifest.commands), (FlowKind::Event, &manifest.events)];
         for (kind, types) in sent {
             for message_type in types {
                 document.channel(message_type, kind, &address(plugin, message_type, topology));
-                document.operation(plugin, "send", message_type);
+                document.operation(plugin, "send", message_type, &Source::Any);
             }
         }
     }
@@ -114,12 +114,16 @@ impl Document {
         });
     }
 
-    fn operation(&mut self, plugin: &Facts, action: &str, message_type: &str) {
+    fn operation(&mut self, plugin: &Facts, action: &str, message_type: &str, source: &Source) {
         let id = id(message_type);
+        let from = match source {
+            Source::Any => String::new(),
+            source => format!(" from {source}"),
+        };
         let operation = json!({
             "action": action,
             "channel": {"$ref": format!("#/channels/{id}")},
-            "summary": format!("{} {action}s `{message_type}`", plugin.name()),
+            "summary": format!("{} {action}s `{message_type}`{from}", plugin.name()),
             "messages": [{"$ref": format!("#/channels/{id}/messages/{id}")}],
         });
         self.operations.insert(format!("{}.{action}.{id}", plugin.name()), operation);

@@ -115,6 +115,7 @@ fn subscriptions(before: &[Subscription], after: &[Subscription], changes: &mut 
                         let _ = write!(text, "{comma} {what} {new}, and was {old}");
                     }
                 };
+                differs("it comes from", old.source.to_string(), new.source.to_string());
                 differs("its key is", correlation(&old.key), correlation(&new.key));
                 differs("its effect is", effect(old.effect), effect(new.effect));
                 differs("without an instance it is", absent(old.absent), absent(new.absent));
@@ -202,7 +203,7 @@ pub(super) fn rows(limits: &Limits) -> Vec<(&'static str, u64)> {
 mod tests {
     use std::time::Duration;
 
-    use sagabox_engine::model::Role;
+    use sagabox_engine::model::{Role, Source};
 
     use super::super::samples::plugin;
     use super::*;
@@ -252,6 +253,10 @@ mod tests {
                 "newly imports `wasi:cli/stdout@0.2.0`",
                 "has the limit call_time_ms = 50, and had 1000",
             ],
+        );
+        check(
+            |new| new.manifest.subscriptions[0].source = Source::Exactly("/shop".to_owned()),
+            &["handles `Placed` differently: it comes from `/shop`, and was any source"],
         );
         check(
             |new| new.manifest.subscriptions[0].key = Correlation::Pointer("/id".to_owned()),

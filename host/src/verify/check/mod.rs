@@ -69,7 +69,9 @@ mod samples {
 
     use std::path::PathBuf;
 
-    use sagabox_engine::model::{Absent, Correlation, Effect, Manifest, Role, Subscription};
+    use sagabox_engine::model::{
+        Absent, Correlation, Effect, Manifest, OptionalPart, Role, Source, Subscription,
+    };
 
     use super::Facts;
     use crate::plugins::wasm::Limits;
@@ -84,6 +86,7 @@ mod samples {
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let subscription = |name: &&str| Subscription {
             event_type: (*name).to_owned(),
+            source: Source::Any,
             key: Correlation::Subject,
             effect: Effect::Handle,
             absent: Absent::Ignore,
@@ -99,6 +102,7 @@ mod samples {
             lookups: set(&[]),
             streams: false,
             state_version: u32::from(role.has_instances()),
+            optional: OptionalPart::default(),
         };
         Facts {
             path: PathBuf::from(format!("{name}.wasm")),

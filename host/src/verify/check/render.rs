@@ -1,7 +1,10 @@
 //! Pure: what was found, as text for people, JSON for programs, and Mermaid for pages.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+
+use sagabox_engine::model::{Source, Subscription};
 
 use serde_json::{Value, json as value};
 
@@ -17,8 +20,8 @@ pub fn text(plugins: &[Facts], findings: &[Finding], notes: bool) -> String {
         let manifest = &plugin.manifest;
         let (name, version, role) = (plugin.name(), &manifest.version, manifest.role.as_str());
         let _ = writeln!(text, "{name} {version} ({role}) from {}", plugin.path.display());
-        let handles = manifest.subscriptions.iter().map(|s| s.event_type.as_str());
-        list(&mut text, "handles", handles);
+        let handles: Vec<_> = manifest.subscriptions.iter().map(handled).collect();
+        list(&mut text, "handles", handles.iter().map(|handled| &**handled));
         list(&mut text, "sends", manifest.commands.iter().map(String::as_str));
         list(&mut text, "emits", manifest.events.iter().map(String::as_str));
         list(&mut text, "asks", manifest.lookups.iter().map(String::as_str));
@@ -44,6 +47,14 @@ pub fn text(plugins: &[Facts], findings: &[Finding], notes: bool) -> String {
         number(Severity::Note, "note"),
     );
     text
+}
+
+fn handled(subscription: &Subscription) -> Cow<'_, str> {
+    let event_type = subscription.event_type.as_str();
+    match &subscription.source {
+        Source::Any => event_type.into(),
+        source => format!("{event_type} from {source}").into(),
+    }
 }
 
 fn list<'n>(text: &mut String, what: &str, names: impl Iterator<Item = &'n str>) {
@@ -187,6 +198,14 @@ mod tests {
   plugin1 -->|\"Charge\"| sink3
   plugin0 -->|\"Send #34;it#34;\"| queue";
         assert_eq!(mermaid(&plugins(), &topology()), expected);
+    }
+
+    #[test]
+    fn a_source_is_shown_with_its_type() {
+        let mut plugins = plugins();
+        plugins[1].manifest.subscriptions[0].source = Source::Prefix("/shop".to_owned());
+        let printed = text(&plugins[1..], &[], true);
+        assert!(printed.contains("\n  handles Placed from `/shop*`\n"), "{printed}");
     }
 
     #[test]

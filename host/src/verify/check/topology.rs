@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sagabox_engine::model::{Effect, Role, reserved};
+use sagabox_engine::pure::identity;
 use serde::Serialize;
 
 use super::{Facts, Finding, Severity};
@@ -84,7 +85,10 @@ fn received(plugin: &Facts, plugins: &[Facts]) -> Vec<Flow> {
             from,
             to: to.clone(),
         };
-        let senders = plugins.iter().filter(|sender| sender.manifest.events.contains(event_type));
+        let senders = plugins.iter().filter(|sender| {
+            sender.manifest.events.contains(event_type)
+                && subscription.source.admits(&identity::source(&sender.manifest.name))
+        });
         let mut inside: Vec<Flow> =
             senders.map(|sender| flow(End::Plugin(sender.name().to_owned()))).collect();
         if inside.is_empty() {
@@ -115,7 +119,8 @@ fn sent(plugin: &Facts, plugins: &[Facts], routes: &BTreeMap<String, String>) ->
             Role::Enricher => Some(route(event).unwrap_or(End::Queue)),
             Role::Saga | Role::ProcessManager | Role::Reactor => route(event),
         };
-        let heard = plugins.iter().any(|plugin| receives(plugin, event));
+        let own = identity::source(&manifest.name);
+        let heard = plugins.iter().any(|plugin| receives(plugin, event, &own));
         match leaves {
             Some(to) => flows.push(flow(FlowKind::Event, event, to)),
             None if !heard => flows.push(flow(FlowKind::Event, event, End::Nowhere)),
@@ -125,8 +130,10 @@ fn sent(plugin: &Facts, plugins: &[Facts], routes: &BTreeMap<String, String>) ->
     flows
 }
 
-fn receives(plugin: &Facts, event_type: &str) -> bool {
-    plugin.manifest.subscriptions.iter().any(|subscription| subscription.event_type == event_type)
+fn receives(plugin: &Facts, event_type: &str, source: &str) -> bool {
+    plugin.manifest.subscriptions.iter().any(|subscription| {
+        subscription.event_type == event_type && subscription.source.admits(source)
+    })
 }
 
 /// A process manager none of whose subscriptions can start an instance.

@@ -271,9 +271,15 @@ impl<'s> Player<'s> {
     }
 
     fn subscription(&self, event: &Event) -> Result<&'s Subscription, String> {
-        let subscriptions = &self.handler.manifest().subscriptions;
-        let found = subscriptions.iter().find(|s| s.event_type == event.event_type);
+        let found = self.handler.manifest().subscription_to(event);
         found.ok_or_else(|| {
+            let subscriptions = &self.handler.manifest().subscriptions;
+            if let Some(own) = subscriptions.iter().find(|s| s.event_type == event.event_type) {
+                return format!(
+                    "the plugin takes `{}` from {}, and the event is from `{}`",
+                    event.event_type, own.source, event.source
+                );
+            }
             let known: Vec<&str> = subscriptions.iter().map(|s| s.event_type.as_str()).collect();
             format!(
                 "the plugin does not subscribe to `{}`; it does to {}",

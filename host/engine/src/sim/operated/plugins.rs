@@ -16,10 +16,12 @@ use super::AGAIN;
 use crate::lock;
 use crate::model::{
     Absent, AnswerValue, Correlation, Decision, Due, Effect, Event, Failure, KeyChange, Manifest,
-    Message, MessageKind, Outgoing, Question, Role, State, Subscription, TimerChange, reserved,
+    Message, MessageKind, OptionalPart, Outgoing, Question, Role, Source, State, Subscription,
+    TimerChange, reserved,
 };
 use crate::seams::handler::{Call, Handler, Reply};
 use crate::seams::transport::{DeliveryError, Transport};
+use crate::sim::scripts::half;
 
 pub(super) const JOBS: &str = "jobs";
 pub(super) const TELLER: &str = "teller";
@@ -37,6 +39,7 @@ pub(super) fn handlers(transient_percent: u64) -> Vec<Arc<dyn Handler>> {
     let by = |pointer: &str| Correlation::Pointer(pointer.to_owned());
     let on = |event_type: &str, key, effect, absent| Subscription {
         event_type: event_type.to_owned(),
+        source: Source::Any,
         key,
         effect,
         absent,
@@ -74,6 +77,7 @@ fn manifest(name: &str, role: Role, subscriptions: Vec<Subscription>) -> Manifes
         lookups: BTreeSet::new(),
         streams: true,
         state_version: u32::from(role.has_instances()),
+        optional: OptionalPart::default(),
     }
 }
 
@@ -83,7 +87,7 @@ impl Handler for Script {
     }
 
     fn handle(&self, call: &Call) -> Result<Reply, Failure> {
-        let mixed = call.seed ^ u64::from(call.attempt) << 7;
+        let mixed = half(call.seed) ^ u64::from(call.attempt) << 7;
         let roll = mixed.wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33;
         if roll % 100 < self.transient_percent {
             return Err(Failure::Transient("planted: in passing".to_owned()));

@@ -180,7 +180,7 @@ impl Dispatcher {
 
     fn take_back(&mut self, key: &Key, entry: LogEntry, via: Via) {
         let position = entry.position;
-        let subscription = self.versions.subscription(&entry.event.event_type).cloned();
+        let subscription = self.versions.subscription(&entry.event).cloned();
         let Some(subscription) = subscription else {
             // The plugin was replaced by one that has no use for it.
             self.output.count().ignored_absent += 1;

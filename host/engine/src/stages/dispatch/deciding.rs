@@ -302,7 +302,7 @@ impl Dispatcher {
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
         let attempt = delivery.attempt;
         let LogEntry { event, hops, .. } = &delivery.entry;
-        let seed = DecisionIdentity::new(plugin, hops.origin(), event, key).seed();
+        let seed = DecisionIdentity::new(plugin, hops.origin(), event, key).short_seed();
         let (Unanswered::Transient { retry_after, .. }
         | Unanswered::Unavailable { retry_after, .. }) = &unanswered
         else {

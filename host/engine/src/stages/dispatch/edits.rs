@@ -52,7 +52,7 @@ impl Dispatcher {
 
     /// The keys of an event by today's rules; none if it has none.
     fn correlated(&self, event: &Event) -> BTreeSet<Key> {
-        let rule = self.versions.subscription(&event.event_type);
+        let rule = self.versions.subscription(event);
         let keys = rule.and_then(|rule| correlate(event, &rule.key).ok());
         keys.unwrap_or_default().into_iter().collect()
     }
@@ -185,8 +185,14 @@ impl Dispatcher {
             return Err(format!("`{}` is a type of the host's own events", edited.event_type));
         }
         keep_reserved(original, edited)?;
-        let Some(subscription) = self.versions.subscription(&edited.event_type) else {
-            return Err(format!("{} does not subscribe to `{}`", self.plugin, edited.event_type));
+        let Some(subscription) = self.versions.subscription(edited) else {
+            return Err(match self.versions.of_type(&edited.event_type) {
+                None => format!("{} does not subscribe to `{}`", self.plugin, edited.event_type),
+                Some(own) => format!(
+                    "{} takes `{}` from {}, and not from `{}`",
+                    self.plugin, edited.event_type, own.source, edited.source
+                ),
+            });
         };
         let after = correlate(edited, &subscription.key)?;
         if after.is_empty() {

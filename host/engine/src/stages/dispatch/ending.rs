@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::changes::requests::RemoveRequest;
 use crate::model::{
     Absent, Action, Correlation, DecisionRecord, Effect, Event, Instance, InstanceStatus, Key,
-    Position, Resolution, Subscription, reserved,
+    Position, Resolution, Source, Subscription, reserved,
 };
 
 use super::Dispatcher;
@@ -89,6 +89,7 @@ pub(super) fn is_end(event: &Event) -> bool {
 pub(super) fn subscription() -> Subscription {
     Subscription {
         event_type: reserved::INSTANCE_ENDED.to_owned(),
+        source: Source::Any,
         key: Correlation::Instance,
         effect: Effect::Handle,
         absent: Absent::Ignore,

@@ -264,7 +264,7 @@ impl Flights {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Absent, Correlation, Event, Hops, Span};
+    use crate::model::{Absent, Correlation, Event, Hops, Source, Span};
 
     fn entry(place: u64) -> LogEntry {
         let event = Event {
@@ -289,6 +289,7 @@ mod tests {
     fn insert(flights: &mut Flights, place: u64, keys: &[&str], is_open: bool) {
         let subscription = Subscription {
             event_type: "E".to_owned(),
+            source: Source::Any,
             key: Correlation::Subject,
             effect: Effect::Handle,
             absent: Absent::Ignore,

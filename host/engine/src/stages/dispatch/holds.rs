@@ -289,7 +289,7 @@ impl Dispatcher {
             return;
         }
         let Some(Subscription { effect, .. }) =
-            self.versions.subscription(&held.entry.event.event_type).map(|own| &**own)
+            self.versions.subscription(&held.entry.event).map(|own| &**own)
         else {
             // The plugin no longer subscribes to what its older version did: the hold runs out.
             held.outstanding.remove(instance);

@@ -30,6 +30,8 @@ pub(super) enum Interest {
     None,
     /// It came while the plugin was away.
     Missed,
+    /// The plugin takes the type, but not from this source.
+    OtherSource,
     /// It decides it, at these keys.
     Keys(Arc<Subscription>, Arc<[Key]>),
     /// It would, but the event has no key, for this reason.
@@ -228,7 +230,7 @@ fn load_keys(before: usize, keys: usize, bytes: usize) -> usize {
 mod tests {
     use super::*;
     use crate::changes::readers::Readers;
-    use crate::model::{Absent, Correlation, Effect, Event, Hops, Timestamp};
+    use crate::model::{Absent, Correlation, Effect, Event, Hops, Source, Timestamp};
 
     fn intake() -> Intake {
         let reader = Readers::default().register("p".into(), BTreeSet::new(), || 0);
@@ -260,6 +262,7 @@ mod tests {
     fn interest(_: &Intake, entry: &LogEntry) -> Interest {
         let subscription = Subscription {
             event_type: "E".to_owned(),
+            source: Source::Any,
             key: Correlation::Subject,
             effect: Effect::Handle,
             absent: Absent::Ignore,

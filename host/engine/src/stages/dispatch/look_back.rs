@@ -195,9 +195,7 @@ impl Dispatcher {
     /// date is in time for it.
     fn hold_for_claim(&mut self, event: DecidedEvent, claim: &Key, claimed_at: Timestamp) {
         let Some(entry) = event.entry else { return };
-        let Some(subscription) = self.versions.subscription(&entry.event.event_type) else {
-            return;
-        };
+        let Some(subscription) = self.versions.subscription(&entry.event) else { return };
         let Absent::Hold(duration) = subscription.absent else { return };
         let until = entry.received_at.after(duration);
         let keys = correlate(&entry.event, &subscription.key).unwrap_or_default();
@@ -239,10 +237,9 @@ async fn decided_since(
     held: &[Arc<Subscription>],
 ) -> Result<Vec<DecidedEvent>, ReadError> {
     let may_be_held = |event: &DecidedEvent| {
-        let event = event.entry.as_ref().map(|entry| &entry.event);
-        let types = event.map(|event| &event.event_type);
-        let subscription = held.iter().find(|subscription| Some(&subscription.event_type) == types);
-        event.zip(subscription).is_some_and(|(event, subscription)| {
+        let Some(event) = event.entry.as_ref().map(|entry| &entry.event) else { return false };
+        let subscription = held.iter().find(|subscription| subscription.takes(event));
+        subscription.is_some_and(|subscription| {
             correlate(event, &subscription.key).is_ok_and(|keys| keys.contains(&instance.key))
         })
     };
@@ -267,7 +264,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::model::{Correlation, DecisionRecord, Effect, Event, Hops, InstanceStatus};
+    use crate::model::{Correlation, DecisionRecord, Effect, Event, Hops, InstanceStatus, Source};
     use crate::seams::store::memory::MemoryStore;
     use crate::seams::store::{Append, Batch};
 
@@ -330,6 +327,7 @@ mod tests {
         };
         let held = [Arc::new(Subscription {
             event_type: "held".to_owned(),
+            source: Source::Any,
             key: Correlation::Pointer("/key".to_owned()),
             effect: Effect::Handle,
             absent: Absent::Hold(Duration::from_secs(1)),

@@ -189,8 +189,11 @@ fn interest(
     if flights.was_settled(entry.position) {
         return Interest::None;
     }
-    let Some(subscription) = versions.subscription(&entry.event.event_type) else {
-        return Interest::None;
+    let Some(subscription) = versions.subscription(&entry.event) else {
+        return match versions.of_type(&entry.event.event_type) {
+            Some(_) => Interest::OtherSource,
+            None => Interest::None,
+        };
     };
     let addressee = entry.event.extension(reserved::EXTENSION_PLUGIN);
     let is_addressed = is_for_instance(subscription) || addressee.is_some();

@@ -56,6 +56,11 @@ impl Dispatcher {
                 self.output.count().ignored_missed += 1;
                 return self.finish(position);
             }
+            Interest::OtherSource => {
+                self.output.count().received += 1;
+                self.output.count().ignored_source += 1;
+                return self.finish(position);
+            }
             Interest::NoKey(reason) => {
                 self.output.count().received += 1;
                 self.dead_letter(&entry, None, reason, 1);
@@ -265,9 +270,8 @@ impl Dispatcher {
     /// Why an event that no instance gets is a dead letter, if it is not ignored.
     fn failure_of(&mut self, key: &Key, position: Position, ignored: &Ignored) -> Option<String> {
         let delivery = self.lanes.get_mut(key, position.0)?;
-        let (via, event_type) = (delivery.via, delivery.entry.event.event_type.clone());
-        let fails =
-            self.versions.subscription(&event_type).is_some_and(|s| s.absent == Absent::Fail);
+        let (via, event) = (delivery.via, Arc::clone(&delivery.entry.event));
+        let fails = self.versions.subscription(&event).is_some_and(|s| s.absent == Absent::Fail);
         match (ignored, via) {
             (Ignored::Absent, _) if fails => Some(format!("no instance has the key {key}")),
             // An open flight concludes by itself, and a held event waits for others.

@@ -74,9 +74,10 @@ impl Dispatcher {
         self.lanes.put_back(key, position.0, Instant::now());
     }
 
-    /// Whether an event waited for a version that subscribes to it no more.
+    /// Whether an event waited for a version that subscribes to it no more, or no more
+    /// from its source.
     pub(super) fn is_outdated(&mut self, key: &Key, position: Position) -> bool {
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return false };
-        self.versions.is_outdated(&delivery.entry.event.event_type)
+        self.versions.is_outdated(&delivery.entry.event)
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::changes::canary::{Canary, Share};
-use crate::model::{Absent, Key, Manifest, PluginName, Role, Subscription, reserved};
+use crate::model::{Absent, Event, Key, Manifest, PluginName, Role, Subscription, reserved};
 use crate::pure::hash::HashMap;
 use crate::seams::handler::Handler;
 
@@ -80,13 +80,18 @@ impl PluginVersions {
         self.role.has_instances()
     }
 
-    /// What the plugin does with a type of event. Ending an instance is for the host itself, so
-    /// every process manager takes it.
-    pub(super) fn subscription(&self, event_type: &str) -> Option<&Arc<Subscription>> {
-        match event_type == reserved::INSTANCE_ENDED && self.has_instances() {
+    /// What the plugin does with an event: none if it takes no such type, or none from its
+    /// source. Ending an instance is for the host itself, so every process manager takes it.
+    pub(super) fn subscription(&self, event: &Event) -> Option<&Arc<Subscription>> {
+        match event.event_type == reserved::INSTANCE_ENDED && self.has_instances() {
             true => Some(&self.ended),
-            false => self.subscriptions.get(event_type),
+            false => self.of_type(&event.event_type).filter(|own| own.takes(event)),
         }
+    }
+
+    /// What it does with events of a type, from the sources that it takes them from.
+    pub(super) fn of_type(&self, event_type: &str) -> Option<&Arc<Subscription>> {
+        self.subscriptions.get(event_type)
     }
 
     /// The subscriptions whose events are held while no instance has their key.
@@ -104,11 +109,12 @@ impl PluginVersions {
         self.subscriptions.keys().cloned().collect()
     }
 
-    /// Whether an event waited for a version that subscribes to its type no more.
-    pub(super) fn is_outdated(&self, event_type: &str) -> bool {
+    /// Whether an event waited for a version that subscribes to its type no more, or no more from
+    /// its source.
+    pub(super) fn is_outdated(&self, event: &Event) -> bool {
         self.serving.generation != 0
-            && event_type != reserved::INSTANCE_ENDED
-            && !self.subscriptions.contains_key(event_type)
+            && event.event_type != reserved::INSTANCE_ENDED
+            && self.subscription(event).is_none()
     }
 
     pub(super) fn serves(&self, handler: &Arc<dyn Handler>) -> bool {
@@ -206,7 +212,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::model::{Correlation, Effect, Failure, State};
+    use crate::model::{Correlation, Effect, Failure, OptionalPart, Source, State};
     use crate::seams::handler::{Call, Reply};
 
     struct Declared(Manifest);
@@ -228,6 +234,7 @@ mod tests {
     fn handler(version: &str, types: &[(&str, Absent)]) -> Arc<dyn Handler> {
         let subscription = |(event_type, absent): &(&str, Absent)| Subscription {
             event_type: (*event_type).to_owned(),
+            source: Source::Any,
             key: Correlation::Instance,
             effect: Effect::Handle,
             absent: *absent,
@@ -243,7 +250,16 @@ mod tests {
             lookups: BTreeSet::new(),
             streams: false,
             state_version: 1,
+            optional: OptionalPart::default(),
         }))
+    }
+
+    fn event(event_type: &str) -> Event {
+        let text =
+            format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"{event_type}"}}"#);
+        let mut event = Event::from_json(text.replace("sagabox.", "").as_bytes()).unwrap();
+        event_type.clone_into(&mut event.event_type);
+        event
     }
 
     fn canary(handler: &Arc<dyn Handler>, percent: f64) -> Canary {
@@ -304,13 +320,13 @@ mod tests {
         ));
         assert_eq!(versions.hold_max(), Some(Duration::from_secs(9)));
         assert_eq!(versions.held().len(), 2);
-        assert!(!versions.is_outdated("D"), "the first version finds only what it takes");
+        assert!(!versions.is_outdated(&event("D")), "the first version finds only what it takes");
         versions.replace(handler("2", &[("C", Absent::Ignore)]));
         assert_eq!((versions.hold_max(), versions.held().len()), (None, 0));
         assert_eq!(versions.types(), BTreeSet::from(["C".to_owned()]));
-        assert!(versions.is_outdated("A") && !versions.is_outdated("C"));
-        assert!(!versions.is_outdated(reserved::INSTANCE_ENDED));
-        assert!(versions.subscription("A").is_none());
-        assert!(versions.subscription(reserved::INSTANCE_ENDED).is_some());
+        assert!(versions.is_outdated(&event("A")) && !versions.is_outdated(&event("C")));
+        assert!(!versions.is_outdated(&event(reserved::INSTANCE_ENDED)));
+        assert!(versions.subscription(&event("A")).is_none());
+        assert!(versions.subscription(&event(reserved::INSTANCE_ENDED)).is_some());
     }
 }

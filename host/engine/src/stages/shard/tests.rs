@@ -5,7 +5,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
 use crate::model::Position;
-use crate::model::{Decision, Event, Manifest, Role, State, Timestamp};
+use crate::model::{Decision, Event, Manifest, OptionalPart, Role, State, Timestamp};
 use crate::seams::handler::Reply;
 
 /// Its calls for keys that begin with `stuck` end when the gate opens.
@@ -61,6 +61,7 @@ fn handler(name: &str, gate: &Arc<Gate>) -> Arc<dyn Handler> {
         lookups: BTreeSet::new(),
         streams: false,
         state_version: 0,
+        optional: OptionalPart::default(),
     };
     Arc::new(Scripted { manifest, gate: Arc::clone(gate) })
 }

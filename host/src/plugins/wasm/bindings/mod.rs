@@ -59,7 +59,11 @@ impl Program {
 }
 
 impl PluginInstance {
-    pub(crate) fn describe(&self, store: &mut Store<CallState>) -> wasmtime::Result<Manifest> {
+    /// What the plugin says of itself, or what of it cannot be understood.
+    pub(crate) fn describe(
+        &self,
+        store: &mut Store<CallState>,
+    ) -> wasmtime::Result<Result<Manifest, String>> {
         match self {
             Self::V0_1(instance) => instance.describe(store),
         }

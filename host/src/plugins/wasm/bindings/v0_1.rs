@@ -142,7 +142,10 @@ impl Program {
 }
 
 impl PluginInstance {
-    pub(crate) fn describe(&self, store: &mut Store<CallState>) -> wasmtime::Result<m::Manifest> {
+    pub(crate) fn describe(
+        &self,
+        store: &mut Store<CallState>,
+    ) -> wasmtime::Result<Result<m::Manifest, String>> {
         Ok(match self {
             Self::Saga(saga) => {
                 manifest(saga.sagabox_plugin_saga_handler().call_describe(store)?, m::Role::Saga)
@@ -180,7 +183,7 @@ impl PluginInstance {
             key: call.key.as_str(),
             answers: &answers,
             configuration,
-            seed: call.seed,
+            seed: seed(call.seed),
         };
         Ok(match self {
             Self::Saga(saga) => saga
@@ -225,6 +228,11 @@ impl PluginInstance {
 }
 
 // ---- to the guest ----------------------------------------------------------
+
+fn seed(seed: u128) -> (u32, u32, u32, u32) {
+    let part = |from: u32| u32::try_from(seed >> from & u128::from(u32::MAX)).unwrap_or_default();
+    (part(96), part(64), part(32), part(0))
+}
 
 fn event_out<'e>(
     event: &'e m::Event,
@@ -387,9 +395,40 @@ fn extensions(extensions: Vec<types::ExtensionResult>) -> Vec<(String, String)> 
     extensions.into_iter().map(|extension| (extension.name, extension.value)).collect()
 }
 
-fn manifest(manifest: types::Manifest, role: m::Role) -> m::Manifest {
+/// What is no JSON, or is there twice, has no place in the engine's type, and is refused here.
+fn optional(
+    schemas: Vec<types::Schema>,
+    configuration_schema: Option<String>,
+    fields: Vec<types::Field>,
+    summary: Option<String>,
+) -> Result<m::OptionalPart, String> {
+    let parse = |what: &str, text: &str| {
+        serde_json::from_str(text).map_err(|error| format!("{what} is no JSON: {error}"))
+    };
+    let mut part = m::OptionalPart { summary, ..m::OptionalPart::default() };
+    for types::Schema { type_, schema } in schemas {
+        let schema = parse(&format!("schemas: that of `{type_}`"), &schema)?;
+        if part.schemas.contains_key(&type_) {
+            return Err(format!("schemas: there are two of `{type_}`; a type has one"));
+        }
+        part.schemas.insert(type_, schema);
+    }
+    if let Some(schema) = configuration_schema {
+        part.configuration_schema = Some(parse("configuration-schema: it", &schema)?);
+    }
+    let field = |field: types::Field| m::Field { name: field.name, pointer: field.pointer };
+    part.fields = fields.into_iter().map(field).collect();
+    Ok(part)
+}
+
+fn manifest(manifest: types::Manifest, role: m::Role) -> Result<m::Manifest, String> {
     let subscription = |subscription: types::Subscription| m::Subscription {
         event_type: subscription.type_,
+        source: match subscription.source {
+            types::Source::Any => m::Source::Any,
+            types::Source::Exactly(source) => m::Source::Exactly(source),
+            types::Source::Prefix(prefix) => m::Source::Prefix(prefix),
+        },
         key: match subscription.key {
             types::Correlation::Subject => m::Correlation::Subject,
             types::Correlation::Attribute(name) => m::Correlation::Attribute(name),
@@ -407,7 +446,7 @@ fn manifest(manifest: types::Manifest, role: m::Role) -> m::Manifest {
             types::Absent::Fail => m::Absent::Fail,
         },
     };
-    m::Manifest {
+    Ok(m::Manifest {
         name: manifest.name.into(),
         role,
         version: Arc::from(manifest.version),
@@ -418,5 +457,11 @@ fn manifest(manifest: types::Manifest, role: m::Role) -> m::Manifest {
         lookups: manifest.lookups.into_iter().collect(),
         streams: manifest.streams,
         state_version: manifest.state_version,
-    }
+        optional: optional(
+            manifest.schemas,
+            manifest.configuration_schema,
+            manifest.fields,
+            manifest.summary,
+        )?,
+    })
 }
