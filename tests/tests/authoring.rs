@@ -105,6 +105,23 @@ fn the_configuration_must_fit_the_plugins() {
 }
 
 #[test]
+fn a_section_that_a_plugin_does_not_read_is_an_error() {
+    let folder = folder();
+    let plugins = plugins(folder.path(), &["group-checkout"]);
+    let check = |toml: &str, code: i32| {
+        std::fs::write(folder.path().join("sagabox.toml"), toml).expect("a file");
+        sagabox(folder.path(), &["check", text(&plugins)]).with(code)
+    };
+    let _ = check("[plugin.group-checkout]\ndeadline_seconds = 5", 0);
+    let _ = check("[plugin.group-checkout]\ndeadline_secs = 5", 1).saying(
+        "the section [plugin.group-checkout] of the configuration does not fit it: unknown member \
+         `deadline_secs`; it reads deadline_seconds",
+    );
+    let _ = check("[plugin.group-checkout]\ndeadline_seconds = 'soon'", 1)
+        .saying("at `/deadline_seconds`: \"soon\" is not of type");
+}
+
+#[test]
 fn two_versions_are_compared() {
     let folder = folder();
     let newer = folder.path().join("newer.wasm");
@@ -228,6 +245,13 @@ fn a_new_project_is_whole(role: &str) {
     let _ = run(&["new", &name, "--role", role, "--sdk", text(&sdk)]).with(0);
     let target = paths::target().join("plugins-build");
     let _ = run(&["build", &name, "--out", "built", "--target", text(&target)]).with(0);
+    let native = std::process::Command::new("cargo")
+        .args(["test", "--quiet", "--manifest-path"])
+        .arg(folder.path().join(&name).join("Cargo.toml"))
+        .env("CARGO_TARGET_DIR", paths::target().join("plugins-native"))
+        .output()
+        .expect("cargo");
+    assert!(native.status.success(), "{}", String::from_utf8_lossy(&native.stderr));
     let component = format!("built/{name}.wasm");
     let _ = run(&["test", &component]).with(0).saying(" passed, 0 failed");
     // A claim about what no run has seen would hold of nothing.

@@ -24,6 +24,7 @@ mod licences;
 mod lists;
 mod loading;
 mod lookups;
+mod mistakes;
 mod order_management;
 mod payloads;
 mod queues;

@@ -10,7 +10,9 @@ use serde::de::DeserializeOwned;
 use crate::exact::Json;
 use crate::finite::to_json;
 use crate::logging::{self, Level};
-use crate::message::{Command, Configured, Emits, Event, HandlesTimer, Message, Sends, Timer};
+use crate::message::{
+    Command, Config, Configured, Emits, Event, HandlesTimer, Message, Sends, Timer,
+};
 use crate::raw::{
     AnswerValue, Decision, Failure, KeyChange, Outgoing, Question, RawContext, RawEvent, Reply,
     State, TimerChange,
@@ -306,9 +308,9 @@ impl<P> Ctx<P> {
     ///
     /// # Errors
     /// Permanent, if the section does not fit. A host does not load the plugin then.
-    pub fn config(&self) -> Result<P::Config>
+    pub fn config<C: Config>(&self) -> Result<C>
     where
-        P: Configured,
+        P: Configured<C>,
     {
         serde_json::from_str(&self.raw.configuration)
             .map_err(|error| Error::permanent(format!("the plugin's configuration: {error}")))

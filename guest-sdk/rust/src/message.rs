@@ -108,15 +108,16 @@ pub trait HandlesTimer<T> {}
     message = "`{Self}` does not declare a configuration",
     label = "add `config = MyConfig` to the attribute at the plugin's `impl`"
 )]
-pub trait Configured {
-    /// Its type.
-    type Config: Config;
-}
+pub trait Configured<C> {}
 
-/// Declared by every plugin, so that the compiler never takes the only command that is
-/// declared for the one that was meant, and says what is missing instead.
+/// Declared by every plugin, as [`NothingElse`]: with two, the compiler never takes the only
+/// command that is declared for the one that was meant, and says what is missing instead.
 #[doc(hidden)]
 pub struct Nothing;
+
+/// See [`Nothing`].
+#[doc(hidden)]
+pub struct NothingElse;
 
 /// The data of an event, as its handler's type.
 #[doc(hidden)]

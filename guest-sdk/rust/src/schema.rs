@@ -230,8 +230,9 @@ mod tests {
     #[test]
     fn a_type_without_a_schema_has_no_fields() {
         struct Plain;
-        assert_eq!((&Probe::<Plain>::new()).described(), None);
-        assert!((&Probe::<Order>::new()).described().is_some());
+        let (plain, order) = (&Probe::<Plain>::new(), &Probe::<Order>::new());
+        assert_eq!(plain.described(), None);
+        assert!(order.described().is_some());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Ident, Type};
@@ -68,7 +68,8 @@ fn arm(handler: &Handler, state: Option<&Type>, role: Role) -> TokenStream {
                 [] => quote!(<#taken as ::sagabox_sdk::Incoming>::TYPES.contains(&&*event_type)),
                 types => quote!([#(#types),*].contains(&&*event_type)),
             };
-            let body = event_body(name, on, taken, role, state, &restore);
+            let output = handler.function.sig.output.span();
+            let body = event_body((name, output), on, taken, role, state, &restore);
             quote_spanned!(span=> if #condition { #body })
         }
         On::Timer => {
@@ -106,7 +107,7 @@ fn arm(handler: &Handler, state: Option<&Type>, role: Role) -> TokenStream {
 }
 
 fn event_body(
-    name: &Ident,
+    (name, output): (&Ident, Span),
     on: &OnEvent,
     taken: &Type,
     role: Role,
@@ -130,10 +131,14 @@ fn event_body(
     }
     let restored = match on.effect {
         Effect::Start => {
+            // Where it returns something else, the compiler points at that.
+            let call = quote_spanned! {output=>
+                let started: ::sagabox_sdk::Result<#state> = Self::#name(event, &mut ctx);
+            };
             return quote! {
                 #parse
-                let state: #state = Self::#name(event, &mut ctx)?;
-                return ::sagabox_sdk::context::save(&state);
+                #call
+                return ::sagabox_sdk::context::save(&started?);
             };
         }
         Effect::StartOrHandle => quote! {

@@ -153,7 +153,8 @@ impl Options {
             (None, _) | (_, FieldsOption::None) => quote!(::std::vec::Vec::new()),
             (Some(state), FieldsOption::Derived) => quote! {{
                 use ::sagabox_sdk::schema::{Described as _, Probe, Undescribed as _};
-                ::sagabox_sdk::schema::fields((&Probe::<#state>::new()).described())
+                let probe = &Probe::<#state>::new();
+                ::sagabox_sdk::schema::fields(probe.described())
             }},
             (Some(_), FieldsOption::These(these)) => {
                 let names = these.iter().map(|(name, _)| name.to_string());

@@ -81,18 +81,22 @@ fn declared(plugin: &Type, handlers: &[Handler], options: &Options, role: Role) 
     let timers = dispatch::timers(handlers, role);
     let config = options.config.as_ref().map(|config| {
         quote! {
-            impl ::sagabox_sdk::Configured for #plugin {
-                type Config = #config;
-            }
+            impl ::sagabox_sdk::Configured<#config> for #plugin {}
         }
     });
     quote! {
         #(impl ::sagabox_sdk::Sends<#sends> for #plugin {})*
         #(impl ::sagabox_sdk::Emits<#emits> for #plugin {})*
         #(impl ::sagabox_sdk::HandlesTimer<#timers> for #plugin {})*
-        impl ::sagabox_sdk::Sends<::sagabox_sdk::message::Nothing> for #plugin {}
-        impl ::sagabox_sdk::Emits<::sagabox_sdk::message::Nothing> for #plugin {}
-        impl ::sagabox_sdk::HandlesTimer<::sagabox_sdk::message::Nothing> for #plugin {}
+        const _: () = {
+            use ::sagabox_sdk::message::{Nothing, NothingElse};
+            impl ::sagabox_sdk::Sends<Nothing> for #plugin {}
+            impl ::sagabox_sdk::Sends<NothingElse> for #plugin {}
+            impl ::sagabox_sdk::Emits<Nothing> for #plugin {}
+            impl ::sagabox_sdk::Emits<NothingElse> for #plugin {}
+            impl ::sagabox_sdk::HandlesTimer<Nothing> for #plugin {}
+            impl ::sagabox_sdk::HandlesTimer<NothingElse> for #plugin {}
+        };
         #config
     }
 }

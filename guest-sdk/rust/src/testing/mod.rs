@@ -101,7 +101,7 @@ impl<P: Plugin> Given<P> {
     #[must_use]
     pub fn config<C: Config>(self, config: C) -> Self
     where
-        P: Configured<Config = C>,
+        P: Configured<C>,
     {
         self.configuration(&serde_json::to_value(config).expect("the configuration is JSON"))
     }

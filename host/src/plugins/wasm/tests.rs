@@ -89,6 +89,16 @@ impl Guest<'_> {
 
     /// The same, but that it does this when it is asked to describe itself.
     fn module_that_first(&self, does: &str) -> Vec<u8> {
+        self.module_with(does, "", [0; 10])
+    }
+
+    /// The same with an optional part of its manifest, whose texts begin at 6,000.
+    fn described(&self, texts: &str, optional: [usize; 10]) -> Vec<u8> {
+        let texts = format!("(data (i32.const 6000) \"{texts}\")");
+        core_module::componentize(&self.module_with("", &texts, optional)).unwrap()
+    }
+
+    fn module_with(&self, does: &str, texts: &str, optional: [usize; 10]) -> Vec<u8> {
         const TEXTS: &str = "1.0.0 happened Do application/json";
         let (version, event, command, json) = ((3000, 5), (3006, 8), (3015, 2), (3018, 16));
         let mut text = format!(
@@ -102,20 +112,20 @@ impl Guest<'_> {
               (data (i32.const 3000) \"{TEXTS}\")\n",
             imports = self.imports
         );
-        // One subscription: the type, by subject, handle, ignore.
-        text += &data(2000, &[event.0, event.1, 0, 0, 0, 2, 0, 0, 0, 0]);
+        text += texts;
+        // One subscription: the type, of any source, by subject, handle, ignore.
+        text += &data(2000, &[event.0, event.1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0]);
         // The list of commands, and the command that is sent.
         text += &data(2100, &[command.0, command.1]);
         text += &data(2200, &[command.0, command.1, 0, 0, 0, json.0, json.1, 0, 0, 1000, 64]);
         // Ok, decided, one command, no events.
         text += &data(2300, &[0, 0, 2200, 1, 0, 0]);
         for (index, (role, name)) in self.roles.iter().enumerate() {
-            let (manifest, at) = (4000 + 200 * index, 4100 + 200 * index);
+            let (manifest, at) = (4000 + 200 * index, 4120 + 200 * index);
             text += &format!("(data (i32.const {at}) \"{name}\")\n");
-            text += &data(
-                manifest,
-                &[at, name.len(), version.0, version.1, 0, 0, 2000, 1, 2100, 1, 0, 0, 0, 0, 0, 0],
-            );
+            let own = [at, name.len(), version.0, version.1, 0, 0, 2000, 1, 2100, 1];
+            let (rest, optional) = ([0; 6], optional);
+            text += &data(manifest, &[own.as_slice(), &rest, &optional].concat());
             let handler = format!("sagabox:plugin/{role}-handler@0.1.0");
             text += &format!(
                 "(func $says_who_it_is_{index} (export \"{handler}#describe\") (result i32)
@@ -407,6 +417,54 @@ fn a_plugin_that_traps_in_describe_is_told_with_what_it_wrote_and_where_it_was()
     assert_eq!(refused.details[..3], expected, "{:?}", refused.details);
     let told = format!("{reason}\n    it wrote: happened\n    it wrote: 1.0.0\n    at says");
     assert!(refused.to_string().starts_with(&told), "{refused}");
+}
+
+#[test]
+fn the_configuration_must_match_the_schema_that_the_plugin_has_for_it() {
+    let schema = r#"{"properties":{"seconds":{"type":"integer"}},"additionalProperties":false}"#;
+    // A configuration schema, and nothing else.
+    let texts = schema.replace('"', "\\22");
+    let component = PLAIN.described(&texts, [0, 0, 1, 6000, schema.len(), 0, 0, 0, 0, 0]);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.wasm"), component).unwrap();
+    let sandbox = Sandbox::new(Settings::default()).unwrap();
+    let load = |section: &str| {
+        let sections = HashMap::from([("plain".to_owned(), section.to_owned())]);
+        load_directory(folder.path(), &sandbox, &sections).unwrap()
+    };
+    let manifest = only(load(r#"{"seconds": 5}"#)).manifest().clone();
+    assert!(manifest.optional.configuration_schema.is_some(), "{manifest:?}");
+    let refused = load(r#"{"secs": 5}"#).refused.remove(0).reason;
+    let expected = "the section [plugin.plain] of the configuration does not fit it: unknown member \
+                    `secs`; it reads seconds";
+    assert_eq!(refused, expected);
+}
+
+#[test]
+fn an_optional_part_that_is_wrong_refuses_the_plugin_with_the_place() {
+    let reason = |texts: &str, optional| {
+        refused(&[("a.wasm", PLAIN.described(texts, optional))], Settings::default()).remove(0)
+    };
+    let words = |address: usize, words: &[usize]| -> String {
+        let bytes = words.iter().flat_map(|value| word(*value));
+        let text: String = bytes.map(|byte| format!("\\{byte:02x}")).collect();
+        format!("\") (data (i32.const {address}) \"{text}")
+    };
+    // One schema, whose type and text are at 6,000.
+    let schema = |text: &str, schema: &str| {
+        let record = words(6500, &[6000, text.len(), 6000 + text.len(), schema.len()]);
+        format!("{text}{}{}", schema.replace('"', "\\22"), record)
+    };
+    let one_schema = [6500, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let found = reason(&schema("Do", "{"), one_schema);
+    assert!(found.starts_with("its manifest: schemas: that of `Do` is no JSON: "), "{found}");
+    let found = reason(&schema("Done", "{}"), one_schema);
+    assert!(found.contains("neither takes, sends nor emits `Done`"), "{found}");
+    let found = reason(&schema("happened", r#"{"type":7}"#), one_schema);
+    assert!(found.contains("schemas: that of `happened` is no JSON Schema: at `/type`"), "{found}");
+    // A summary, of a saga.
+    let found = reason("no fields", [0, 0, 0, 0, 0, 0, 0, 1, 6000, 9]);
+    assert!(found.contains("a saga has no state"), "{found}");
 }
 
 #[test]

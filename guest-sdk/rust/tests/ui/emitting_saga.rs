@@ -1,0 +1,15 @@
+use sagabox_sdk::prelude::*;
+
+events! { Paid { order_id: String } }
+
+struct Orders;
+
+#[saga(emits(Paid))]
+impl Orders {
+    #[on(key = "/orderId", start)]
+    fn paid(_: Paid, _: &mut Ctx<Self>) -> Result {
+        Ok(())
+    }
+}
+
+fn main() {}

@@ -1,0 +1,18 @@
+use sagabox_sdk::prelude::*;
+
+#[data]
+struct Paid {
+    order_id: String,
+}
+
+struct Orders;
+
+#[saga()]
+impl Orders {
+    #[on(key = "/orderId")]
+    fn paid(_: Paid, _: &mut Ctx<Self>) -> Result {
+        Ok(())
+    }
+}
+
+fn main() {}

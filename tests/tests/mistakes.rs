@@ -1,0 +1,95 @@
+//! What authors do wrong with the SDK: the dead letter, or the log, says what and where.
+
+use sagabox_tests::client::Client;
+use sagabox_tests::events::event;
+use sagabox_tests::host::{Builder, Host};
+use sagabox_tests::wait;
+use serde_json::{Value, json};
+
+/// Long enough on a busy machine, and short enough to wait for.
+const CONFIGURATION: &str = "[plugin.mistaken.limits]\ncall_time_ms = 2000\n";
+
+fn builder() -> Builder {
+    Host::builder().plugin("mistaken").configuration(CONFIGURATION)
+}
+
+fn mistake(id: &str, what: &str) -> Value {
+    event(id, "mistake", id, &json!({"orderId": id, "what": what}))
+}
+
+/// The reasons of the dead letters, by the id of their event.
+async fn reason_of(client: &Client, id: &str) -> String {
+    wait::until("a dead letter", wait::SOON, || async {
+        let letters = client.dead_letters().await?;
+        let own = letters.iter().find(|letter| letter["key"] == id || letter["event"]["id"] == id);
+        let own = own.ok_or_else(|| format!("no letter of {id}: {letters:?}"))?;
+        Ok(own["reason"].as_str().unwrap_or_default().to_owned())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_mistake_in_a_handler_is_told_with_its_place() {
+    let host = builder().start().await;
+    let client = host.client();
+    let mistakes = ["panic", "overflow", "nan", "infinite weight", "loop", "other"];
+    let events: Vec<Value> = mistakes.iter().map(|what| mistake(what, what)).collect();
+    client.send(&events).await;
+    let wrong_type = json!({"orderId": "type", "what": 7});
+    client.send(&[event("type", "mistake", "type", &wrong_type)]).await;
+    let no_key = json!({"order": "key", "what": "panic"});
+    client.send(&[event("key", "mistake", "key", &no_key)]).await;
+    for (id, parts) in [
+        ("panic", &["src/lib.rs:", "the amount of panic is missing"] as &[&str]),
+        ("overflow", &["src/lib.rs:", "attempt to add with overflow"]),
+        ("nan", &["the state cannot be stored: the field `share` is NaN"]),
+        ("infinite weight", &["`Weigh` cannot be sent: the field `weights.1` is inf"]),
+        ("loop", &["it did not return within 2s (limit call_time_ms)"]),
+        ("other", &["no mistake is called other"]),
+        (
+            "type",
+            &["the data of `mistake` does not fit: invalid type: integer `7`, expected a string"],
+        ),
+        ("key", &["/orderId"]),
+    ] {
+        let reason = reason_of(&client, id).await;
+        for part in parts {
+            assert!(reason.contains(part), "{id}: `{part}` is not in `{reason}`");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_plugin_prints_is_in_the_log_with_its_key_and_event() {
+    let host = builder().start().await;
+    host.client().send(&[mistake("o-1", "print")]).await;
+    host.client().take_exactly("Weigh", 1).await;
+    let log = host.log();
+    for text in ["printed by o-1", "warned by o-1", "logged by o-1", "printed elsewhere by o-1"] {
+        let line = log.lines().find(|line| line.contains(text));
+        let line = line.unwrap_or_else(|| panic!("`{text}` is not in {log}"));
+        for part in
+            ["plugin=\"mistaken\"", "key=\"o-1\"", "event=\"o-1\"", "event_type=\"mistake\""]
+        {
+            assert!(line.contains(part), "{part} is not in {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_from_another_source_is_ignored_and_counted() {
+    let host = builder().start().await;
+    let client = host.client();
+    let confession = |id: &str, source: &str| {
+        let mut event = event(id, "confession", id, &json!({"orderId": id}));
+        event["source"] = json!(source);
+        event
+    };
+    client.send(&[confession("1", "/elsewhere"), confession("2", "/shop")]).await;
+    client.take_exactly("Weigh", 1).await;
+    client.wait_for_balance().await;
+    let accounts = client.get("/accounts").await.expect("accounts");
+    let own = &accounts["plugins"][0];
+    assert_eq!(own["ignored_because"], json!({"source": 1}), "{accounts}");
+    client.assert_no_dead_letters().await;
+}
