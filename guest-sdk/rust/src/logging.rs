@@ -5,12 +5,17 @@ use std::sync::OnceLock;
 
 /// How urgent a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "the names say it")]
+
 pub enum Level {
+    /// Every step.
     Trace,
+    /// What helps to find a mistake.
     Debug,
+    /// What an operator may want to know.
     Info,
+    /// What looks wrong.
     Warn,
+    /// What is wrong.
     Error,
 }
 
