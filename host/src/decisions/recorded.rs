@@ -5,14 +5,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
 use sagabox_engine::model::{
-    Answer, Decision, Due, Event, JSON, KeyChange, MessageKind, Question, TimerChange, attribute,
-    reserved,
+    Answer, Decision, DecisionSummary, Due, Event, JSON, KeyChange, MessageKind, Question,
+    RecordedTimer, attribute,
 };
-use serde::Deserialize;
 
 use crate::decisions::json::{Difference, Json, differences};
 use crate::decisions::shown;
@@ -38,42 +34,10 @@ impl Messages {
     }
 }
 
-/// The record of a decision as the engine writes it.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Summary {
-    #[serde(default)]
-    pub messages: Vec<Sent>,
-    #[serde(default)]
-    pub timers: Vec<Json>,
-    #[serde(default)]
-    pub keys: Vec<Json>,
-    #[serde(default)]
-    pub complete: bool,
-    #[serde(default)]
-    pub answers: Vec<Answered>,
-    pub dead_letter: Option<u64>,
-    /// An operator ended the instance: no handler decided that.
-    pub ended: Option<Json>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Sent {
-    pub id: String,
-    pub kind: MessageKind,
-    #[serde(rename = "type")]
-    pub event_type: String,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub struct Answered {
-    pub question: sagabox_engine::model::Question,
-    pub answer: Json,
-}
-
 /// Messages, timers, keys and completion; the state is the caller's to compare.
 #[must_use]
 pub(crate) fn compare(
-    summary: &Summary,
+    summary: &DecisionSummary,
     decision: &Decision,
     cause: &Event,
     key: &str,
@@ -87,10 +51,13 @@ pub(crate) fn compare(
             ("completes", completes.into()),
         ])
     };
-    let recorded = rest(summary.timers.clone(), summary.keys.clone(), summary.complete);
-    let timers = decision.timers.iter().map(timer).collect();
-    let keys = decision.keys.iter().map(key_change).collect();
-    let decided = rest(timers, keys, decision.complete);
+    let shown = |timers: &[RecordedTimer], keys: &[KeyChange], completes: bool| {
+        let (timers, keys) = (timers.iter().map(timer), keys.iter().map(key_change));
+        rest(timers.collect(), keys.collect(), completes)
+    };
+    let recorded = shown(&summary.timers, &summary.keys, summary.complete);
+    let timers: Vec<_> = decision.timers.iter().map(RecordedTimer::from).collect();
+    let decided = shown(&timers, &decision.keys, decision.complete);
     for index in 0..summary.messages.len().max(decision.messages.len()) {
         let place = format!("messages[{index}]");
         let sent = summary.messages.get(index);
@@ -169,16 +136,16 @@ fn with_the_hosts(own: &[(String, String)], key: &str, cause: &Event) -> Vec<(St
     all
 }
 
-fn timer(change: &TimerChange) -> Json {
+fn timer(change: &RecordedTimer) -> Json {
     match change {
-        TimerChange::Set { name, due, .. } => {
+        RecordedTimer::Set(name, due) => {
             let (member, millis) = match due {
                 Due::After(millis) => ("after_ms", *millis),
                 Due::At(at) => ("at", at.0),
             };
             Json::object([("set", name.as_str().into()), (member, millis.into())])
         }
-        TimerChange::Cancel(name) => Json::object([("cancel", name.as_str().into())]),
+        RecordedTimer::Cancel(name) => Json::object([("cancel", name.as_str().into())]),
     }
 }
 
@@ -216,41 +183,6 @@ pub(crate) fn compare_states(recorded: Option<&[u8]>, decided: Option<&[u8]>) ->
     }
 }
 
-/// Whether a record is of something that no handler decided.
-#[must_use]
-pub(crate) fn is_the_hosts(summary: &Summary, event: Option<&Event>) -> bool {
-    summary.ended.is_some()
-        || event.is_some_and(|event| event.event_type == reserved::INSTANCE_ENDED)
-}
-
-/// An answer as it was given, or what is missing of it. A stream is only counted on
-/// record: its events are in the log.
-pub(crate) fn answer(answered: &Answered) -> Result<Known, String> {
-    let unknown = || "a recorded answer is invalid".to_owned();
-    let answer = answered.answer.as_object().ok_or_else(unknown)?;
-    if answer.contains_key("missing") {
-        return Ok(Known::Missing);
-    }
-    if let Some(count) = answer.get("events").and_then(Json::as_u64) {
-        return Ok(Known::Stream(count));
-    }
-    let text = |name: &str| answer.get(name).and_then(Json::as_str);
-    let data = match (text("data"), text("data_base64")) {
-        (Some(data), _) => Bytes::copy_from_slice(data.as_bytes()),
-        (None, Some(encoded)) => BASE64.decode(encoded).map_err(|_| unknown())?.into(),
-        (None, None) => return Err(unknown()),
-    };
-    Ok(Known::Found(text("content_type").ok_or_else(unknown)?.to_owned(), data))
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
-    Missing,
-    Found(String, Bytes),
-    /// So many events.
-    Stream(u64),
-}
-
 /// The candidate fails at what was decided.
 #[must_use]
 pub(crate) fn failed(why: &str) -> Difference {
@@ -273,7 +205,7 @@ pub(crate) fn asks(questions: &[Question], known: &[Answer]) -> Difference {
 
 #[cfg(test)]
 mod tests {
-    use sagabox_engine::model::Outgoing;
+    use sagabox_engine::model::{Outgoing, TimerChange};
 
     use super::*;
     use crate::decisions::json::json;
@@ -298,7 +230,7 @@ mod tests {
 
     #[track_caller]
     fn check(summary: &Json, decision: &Decision, kept: &[(&str, &str)], expected: &[&str]) {
-        let summary: Summary = serde_json::from_str(&summary.to_string()).unwrap();
+        let summary = DecisionSummary::from_json(&summary.to_string()).unwrap();
         let messages = Messages::of(kept);
         let found = compare(&summary, decision, &cause(), "k", &messages);
         assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
@@ -365,26 +297,5 @@ mod tests {
             compare_states(Some(b"1"), None)[0].to_string(),
             "state: expected 1, found nothing"
         );
-    }
-
-    #[test]
-    fn answers_are_read_back_or_refused() {
-        let read = |value: Json| {
-            let answered = format!(r#"{{"question":{{"stream":"s"}},"answer":{value}}}"#);
-            answer(&serde_json::from_str(&answered).unwrap())
-        };
-        assert_eq!(read(json!({"missing": true})), Ok(Known::Missing));
-        assert_eq!(read(json!({"events": 3})), Ok(Known::Stream(3)));
-        let found = json!({"content_type": "text/plain", "data": "x"});
-        assert_eq!(read(found), Ok(Known::Found("text/plain".to_owned(), "x".into())));
-        // What was no text is on record all the same.
-        let found = json!({"content_type": "a/b", "data_base64": "AP8="});
-        assert_eq!(
-            read(found),
-            Ok(Known::Found("a/b".to_owned(), Bytes::from_static(b"\x00\xff")))
-        );
-        assert!(read(json!({"content_type": "a/b"})).is_err());
-        assert!(read(json!({"content_type": "a/b", "data_base64": "?"})).is_err());
-        assert!(read(json!(7)).is_err());
     }
 }

@@ -62,7 +62,7 @@ pub enum TimerChange {
 }
 
 /// When a timer fires: at this time, or later if the host is not running or is behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// Milliseconds after the `now` of the call.
     After(u64),
@@ -72,6 +72,7 @@ pub enum Due {
 
 /// One change of the further keys that the instance has claimed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum KeyChange {
     /// From now on, events with this key reach the instance too.
     Claim(Key),

@@ -15,6 +15,7 @@ mod record;
 mod resolution;
 mod retention;
 mod size;
+mod summary;
 
 pub use cursor::{Counters, Cursor, Span};
 pub use decision::{
@@ -39,3 +40,6 @@ pub use record::{
 };
 pub use resolution::{Action, Resolution};
 pub use retention::Retention;
+pub use summary::{
+    DecisionSummary, EndedBy, RecordedAnswer, RecordedTimer, RecordedValue, SentMessage,
+};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgeTime, Event, Hops, Key, MessageKind, PluginName, Position, Sequence, SinkName, TimerName,
-    Timestamp,
+    AgeTime, DecisionSummary, Event, Hops, Key, MessageKind, PluginName, Position, Sequence,
+    SinkName, TimerName, Timestamp,
 };
 
 /// An event in the log.
@@ -46,10 +46,33 @@ pub struct DecisionRecord {
     pub attempt: u32,
     /// The state after the decision, if it wrote one.
     pub state: Option<super::State>,
-    /// JSON, for people and for replay, without members that are empty:
-    /// `{"messages":[{"id","kind","type",
-    /// "sink"}],"timers":[…],"keys":[…],"complete":bool,"answers":[…]}`.
+    /// The JSON of a [`DecisionSummary`], for people and for replay.
     pub summary: String,
+}
+
+impl DecisionRecord {
+    /// The first decision under the key of a plugin, at its first attempt, that wrote no state.
+    /// Callers set what differs, so that a further member has its default here alone.
+    #[must_use]
+    pub fn new(
+        (plugin, key): (PluginName, Key),
+        position: Position,
+        decided_at: Timestamp,
+        plugin_version: Arc<str>,
+        summary: &DecisionSummary,
+    ) -> Self {
+        Self {
+            position,
+            plugin,
+            key,
+            previous: None,
+            decided_at,
+            plugin_version,
+            attempt: 1,
+            state: None,
+            summary: summary.to_json(),
+        }
+    }
 }
 
 /// An event that waits for an instance to claim `key`.

@@ -4,15 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::hot::History;
 use super::plan::Plan;
 use super::scripts::{AUDITOR, NOTIFIER, ORDERS, Order, RECEIPTS, state_version};
 use super::strangers;
 use crate::model::{
-    DeadLetter, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Event, InstanceStatus, Key,
-    Message, PluginName, reserved,
+    DeadLetter, DeadLetterStatus, DeadLetterSubject, DecisionRecord, DecisionSummary, Event,
+    InstanceStatus, Key, KeyChange, Message, PluginName, reserved,
 };
 use crate::pure::identity::undeliverable_event_id;
 use crate::seams::store::memory::Tables;
@@ -188,18 +186,17 @@ pub(super) fn claims_are_those_of_the_instances(tables: &Tables) -> Result<(), S
         }
         let mut of_instance = BTreeSet::new();
         for summary in summaries.into_iter().rev() {
-            let summary: Value = serde_json::from_str(summary).unwrap_or_default();
-            for change in summary["keys"].as_array().into_iter().flatten() {
-                match (change["claim"].as_str(), change["release"].as_str()) {
-                    (Some(claimed), _) if claimed != key.as_str() => {
-                        of_instance.insert(Key::from(claimed));
-                    }
-                    (_, Some(released)) => _ = of_instance.remove(&Key::from(released)),
-                    _ => {}
+            let summary = DecisionSummary::from_json(summary)
+                .map_err(|why| format!("guarantee 7: {key} has an invalid record: {why}"))?;
+            for change in summary.keys {
+                match change {
+                    KeyChange::Claim(claimed) if claimed == *key => {}
+                    KeyChange::Claim(claimed) => _ = of_instance.insert(claimed),
+                    KeyChange::Release(released) => _ = of_instance.remove(&released),
                 }
             }
-            // A finished instance has no claims, and has none if it is reopened.
-            if summary["complete"] == true {
+            // An instance that is over has no claims, and has none when it is reopened.
+            if summary.complete {
                 of_instance.clear();
             }
         }

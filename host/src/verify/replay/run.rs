@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use sagabox_engine::model::{Answer, AnswerValue, Event, Key, Question, State, Timestamp};
+use sagabox_engine::model::{
+    Answer, AnswerValue, DecisionSummary, Event, Key, Question, RecordedAnswer, RecordedValue,
+    State, Timestamp,
+};
 use sagabox_engine::pure::identity::DecisionIdentity;
 use sagabox_engine::seams::handler::{Call, Handler, Reply, as_read_by};
 use serde::Serialize;
@@ -14,7 +17,7 @@ use tokio::runtime;
 
 use super::states::States;
 use crate::decisions::json::Difference;
-use crate::decisions::recorded::{self, Known, Messages, Summary, asks, failed};
+use crate::decisions::recorded::{self, Messages, asks, failed};
 use crate::store::history::{History, Record};
 
 /// Decisions travel to the threads in groups: waking one costs more than a call.
@@ -196,7 +199,7 @@ async fn read(
 fn is_last(summary: &str) -> bool {
     summary.len() > 2
         && summary.contains("\"complete\":true")
-        && serde_json::from_str::<Summary>(summary).is_ok_and(|summary| summary.complete)
+        && DecisionSummary::from_json(summary).is_ok_and(|summary| summary.complete)
 }
 
 fn work(
@@ -228,12 +231,12 @@ impl Replayer {
     /// # Errors
     /// Why the record does not suffice.
     fn decide_again(&self, Job { record, before }: &Job) -> Result<Compared, String> {
-        let unreadable = |_| "its record is invalid".to_owned();
-        let summary: Summary = serde_json::from_str(&record.summary).map_err(unreadable)?;
-        if recorded::is_the_hosts(&summary, None) {
+        let summary = DecisionSummary::from_json(&record.summary);
+        let summary = summary.map_err(|_| "its record is invalid".to_owned())?;
+        if summary.ended.is_some() {
             return Ok(Compared::NoHandlers);
         }
-        let edited = summary.dead_letter.and_then(|letter| self.edited.get(&letter));
+        let edited = summary.dead_letter.and_then(|letter| self.edited.get(&letter.0));
         let text = edited.or(record.event.as_ref());
         let text = text.ok_or_else(|| "its event is no longer in the log".to_owned())?;
         let event = Event::read(text.as_bytes());
@@ -286,19 +289,21 @@ impl Replayer {
         Ok(differs(all))
     }
 
-    fn answers(&self, summary: &Summary, position: u64) -> Result<Vec<Answer>, String> {
-        let answers = summary.answers.iter().map(|answered| {
-            let value = match recorded::answer(answered)? {
-                Known::Missing => AnswerValue::Missing,
-                Known::Found(content_type, data) => AnswerValue::Found { content_type, data },
-                Known::Stream(count) => {
-                    let Question::Stream(subject) = &answered.question else {
+    fn answers(&self, summary: &DecisionSummary, position: u64) -> Result<Vec<Answer>, String> {
+        let answers = summary.answers.iter().map(|RecordedAnswer { question, answer }| {
+            let value = match answer {
+                RecordedValue::Missing => AnswerValue::Missing,
+                RecordedValue::Found { content_type, data } => {
+                    AnswerValue::Found { content_type: content_type.clone(), data: data.clone() }
+                }
+                RecordedValue::Stream(count) => {
+                    let Question::Stream(subject) = question else {
                         return Err("a recorded answer is invalid".to_owned());
                     };
-                    AnswerValue::Events(self.stream(subject, position, count)?)
+                    AnswerValue::Events(self.stream(subject, position, *count)?)
                 }
             };
-            Ok(Answer { question: answered.question.clone(), value })
+            Ok(Answer { question: question.clone(), value })
         });
         answers.collect()
     }

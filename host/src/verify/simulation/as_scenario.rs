@@ -1,6 +1,8 @@
 //! Pure: what a run showed of one instance, as a scenario for `sagabox test`.
 
-use sagabox_engine::model::{MessageKind, Question, Timestamp, reserved};
+use sagabox_engine::model::{
+    Due, KeyChange, MessageKind, Question, RecordedTimer, Timestamp, reserved,
+};
 
 use super::file::Simulation;
 use super::history::{Deed, json_of, looked_up};
@@ -133,23 +135,22 @@ fn then(deed: &Deed) -> Json {
     if !emits.is_empty() {
         then["emits"] = emits.into();
     }
-    let timers = deed.timers.iter().filter_map(|timer| {
-        let text = |name: &str| timer.get(name).and_then(Json::as_str);
-        let number = |name: &str| timer.get(name).and_then(Json::as_u64);
-        match (text("set"), number("at"), text("cancel")) {
-            (Some(name), None, _) => Some((name, time_of(number("after_ms").unwrap_or(0)).into())),
-            (Some(name), Some(at), _) => Some((name, Timestamp(at).to_rfc3339().into())),
-            (_, _, Some(name)) => Some((name, Json::Null)),
-            _ => None,
-        }
+    let timers = deed.timers.iter().map(|timer| match timer {
+        RecordedTimer::Set(name, Due::After(millis)) => (name.as_str(), time_of(*millis).into()),
+        RecordedTimer::Set(name, Due::At(at)) => (name.as_str(), at.to_rfc3339().into()),
+        RecordedTimer::Cancel(name) => (name.as_str(), Json::Null),
     });
     let timers: Object = timers.collect();
     if !timers.is_empty() {
         then["timers"] = timers.into();
     }
-    for (list, member) in [("claims", "claim"), ("releases", "release")] {
-        let keys = deed.keys.iter().filter_map(|key| key.get(member));
-        let keys: Vec<Json> = keys.cloned().collect();
+    for (list, claimed) in [("claims", true), ("releases", false)] {
+        let keys = deed.keys.iter().filter_map(|key| match key {
+            KeyChange::Claim(key) if claimed => Some(key),
+            KeyChange::Release(key) if !claimed => Some(key),
+            KeyChange::Claim(_) | KeyChange::Release(_) => None,
+        });
+        let keys: Vec<Json> = keys.map(|key| key.as_str().into()).collect();
         if !keys.is_empty() {
             then[list] = keys.into();
         }

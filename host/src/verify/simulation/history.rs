@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sagabox_engine::model::{
-    DeadLetterSubject, DecisionRecord, Event, InstanceStatus, Key, MessageKind, PluginName,
-    Position, Question, State, Timestamp, reserved,
+    DeadLetterSubject, DecisionRecord, DecisionSummary, Event, InstanceStatus, Key, KeyChange,
+    MessageKind, PluginName, Position, Question, RecordedAnswer, RecordedTimer, RecordedValue,
+    State, Timestamp, reserved,
 };
 use sagabox_engine::seams::store::memory::Tables;
 
 use crate::decisions::json::Json;
-use crate::decisions::recorded::{Answered, Summary};
 
 /// Who decides: an instance, or a key of a plugin without instances.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,12 +29,11 @@ pub struct Deed {
     pub attempt: u32,
     /// In the order in which they left.
     pub messages: Vec<(MessageKind, Arc<Event>)>,
-    /// As the record has them: `{"set": name, "after_ms": …}`.
-    pub timers: Vec<Json>,
-    pub keys: Vec<Json>,
+    pub timers: Vec<RecordedTimer>,
+    pub keys: Vec<KeyChange>,
     pub completes: bool,
     pub state: Option<State>,
-    pub answers: Vec<Answered>,
+    pub answers: Vec<RecordedAnswer>,
 }
 
 /// An event that a plugin could not handle.
@@ -136,7 +135,7 @@ fn deed(
     sent: &BTreeMap<&str, &Arc<Event>>,
 ) -> Option<Deed> {
     let event = &tables.log.get(&record.position)?.event;
-    let summary: Summary = serde_json::from_str(&record.summary).ok()?;
+    let summary = DecisionSummary::from_json(&record.summary).ok()?;
     let messages = summary.messages.iter().filter_map(|message| {
         sent.get(message.id.as_str()).map(|event| (message.kind, Arc::clone(event)))
     });
@@ -177,8 +176,12 @@ pub(crate) fn json_of(data: &[u8]) -> Json {
 
 /// A question as a scenario has it: a lookup and its key, with the answer.
 #[must_use]
-pub(crate) fn looked_up(answered: &Answered) -> Option<(&str, &str, Json)> {
+pub(crate) fn looked_up(answered: &RecordedAnswer) -> Option<(&str, &str, Json)> {
     let Question::Lookup { name, key } = &answered.question else { return None };
-    let data = answered.answer.get("data").and_then(Json::as_str);
-    Some((name, key, data.map_or(Json::Null, |data| json_of(data.as_bytes()))))
+    let answer = match &answered.answer {
+        // What is no text cannot be part of a scenario.
+        RecordedValue::Found { data, .. } if std::str::from_utf8(data).is_ok() => json_of(data),
+        _ => Json::Null,
+    };
+    Some((name, key, answer))
 }

@@ -1,6 +1,6 @@
 //! Pure: a run as a history that a person reads.
 
-use sagabox_engine::model::{MessageKind, Timestamp};
+use sagabox_engine::model::{Due, KeyChange, MessageKind, RecordedTimer, Timestamp};
 
 use super::history::{Deed, json_of, name_of};
 use super::trial::Failing;
@@ -60,23 +60,21 @@ fn deed_lines(deed: &Deed) -> Vec<String> {
         lines.push(format!("  {verb} {} {data}", message.event_type));
     }
     for timer in &deed.timers {
-        let text = |name: &str| timer.get(name).and_then(Json::as_str);
-        let line = match (text("set"), text("cancel"), timer.get("after_ms")) {
-            (Some(name), _, Some(after)) => {
-                format!("  sets timer `{name}` in {}", time_of(after.as_u64().unwrap_or(0)))
+        lines.push(match timer {
+            RecordedTimer::Set(name, Due::After(millis)) => {
+                format!("  sets timer `{name}` in {}", time_of(*millis))
             }
-            (_, Some(name), _) => format!("  cancels timer `{name}`"),
-            _ => format!("  timer {timer}"),
-        };
-        lines.push(line);
+            RecordedTimer::Set(name, Due::At(at)) => {
+                format!("  sets timer `{name}` to {}", at.to_rfc3339())
+            }
+            RecordedTimer::Cancel(name) => format!("  cancels timer `{name}`"),
+        });
     }
     for key in &deed.keys {
-        let text = |name: &str| key.get(name).and_then(Json::as_str);
-        match (text("claim"), text("release")) {
-            (Some(key), _) => lines.push(format!("  claims `{key}`")),
-            (_, Some(key)) => lines.push(format!("  releases `{key}`")),
-            _ => {}
-        }
+        lines.push(match key {
+            KeyChange::Claim(key) => format!("  claims `{key}`"),
+            KeyChange::Release(key) => format!("  releases `{key}`"),
+        });
     }
     if let Some(state) = &deed.state {
         lines.push(format!("  is now {}", shown(&json_of(&state.data))));

@@ -8,17 +8,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use serde_json::{Value, json};
-
 use crate::changes::Addressed;
 use crate::changes::asking::{Charge, Failed};
 use crate::changes::jobs::JobResult;
 use crate::model::{
-    Answer, AnswerValue, DeadLetterId, Decision, DecisionRecord, Due, Event, Failure, Hops,
-    Instance, InstanceStatus, Key, KeyChange, LogEntry, MessageKind, Outgoing, Position, Role,
-    State, Timer, TimerChange, TimerName, TimerRef, Timestamp, attribute, reserved,
+    Decision, DecisionRecord, DecisionSummary, Event, Failure, Hops, Instance, InstanceStatus, Key,
+    KeyChange, LogEntry, MessageKind, Outgoing, Position, Role, SentMessage, State, Timer,
+    TimerChange, TimerName, TimerRef, Timestamp, attribute, reserved,
 };
 use crate::pure::identity::{self, DecisionIdentity};
 use crate::pure::monotonic::{Instant, after};
@@ -88,19 +84,15 @@ impl Dispatcher {
             Via::Letter(id) => Some(id),
             Via::Flight | Via::Hold | Via::Parked => None,
         };
-        let summary = summary(&decision, &sent, &answers, letter);
+        let summary = DecisionSummary::new(&decision, sent, &answers, letter);
         let written = decision.state.clone().map(|data| State { version: made_by.of_state, data });
         let previous = self.instance_cache.get(key).map(|instance| instance.decided);
+        let (plugin, version) = (self.plugin.clone(), Arc::clone(&made_by.of_plugin));
         self.output.rows().decisions.push(DecisionRecord {
-            position,
-            plugin: self.plugin.clone(),
-            key: key.clone(),
             previous,
-            decided_at: now,
-            plugin_version: Arc::clone(&made_by.of_plugin),
             attempt,
             state: written.clone(),
-            summary,
+            ..DecisionRecord::new((plugin, key.clone()), position, now, version, &summary)
         });
         self.output.count().handled += 1;
         if self.versions.hold_max().is_some() && via == Via::Flight {
@@ -247,7 +239,7 @@ impl Dispatcher {
         messages: &[Outgoing],
         now: Timestamp,
         hops: Hops,
-    ) -> Vec<Sent> {
+    ) -> Vec<SentMessage> {
         if messages.is_empty() {
             return Vec::new();
         }
@@ -275,11 +267,11 @@ impl Dispatcher {
                 extensions: extensions(message, key, &entry.event),
                 data: message.data.clone(),
             };
-            sent.push(Sent {
+            sent.push(SentMessage {
                 id: event.id.clone(),
                 kind: message.kind,
                 event_type: message.event_type.clone(),
-                sink: sink.as_ref().map(|sink| sink.as_str().to_owned()),
+                sink: sink.clone(),
             });
             self.output.rows().outgoing.push(Addressed {
                 sink,
@@ -387,71 +379,4 @@ fn extensions(message: &Outgoing, key: &Key, cause: &Event) -> Vec<(String, Stri
     add("traceparent", cause.extension("traceparent"));
     add("tracestate", cause.extension("tracestate"));
     extensions
-}
-
-/// What the record of a decision says of a message.
-#[derive(serde::Serialize)]
-struct Sent {
-    id: String,
-    kind: MessageKind,
-    #[serde(rename = "type")]
-    event_type: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sink: Option<String>,
-}
-
-#[derive(serde::Serialize)]
-struct Summary<'a> {
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    messages: &'a [Sent],
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    timers: Vec<Value>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    keys: Vec<Value>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    complete: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    answers: Vec<Value>,
-    /// The dead letter that was redriven: it has the event, if that was edited.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dead_letter: Option<DeadLetterId>,
-}
-
-fn summary(
-    decision: &Decision,
-    sent: &[Sent],
-    answers: &[Answer],
-    dead_letter: Option<DeadLetterId>,
-) -> String {
-    let timer = |change: &TimerChange| match change {
-        TimerChange::Set { name, due: Due::After(millis), .. } => {
-            json!({"set": name, "after_ms": millis})
-        }
-        TimerChange::Set { name, due: Due::At(at), .. } => json!({"set": name, "at": at}),
-        TimerChange::Cancel(name) => json!({"cancel": name}),
-    };
-    let key = |change: &KeyChange| match change {
-        KeyChange::Claim(key) => json!({"claim": key}),
-        KeyChange::Release(key) => json!({"release": key}),
-    };
-    let answer = |answer: &Answer| {
-        let value = match &answer.value {
-            AnswerValue::Missing => json!({"missing": true}),
-            AnswerValue::Found { content_type, data } => match std::str::from_utf8(data) {
-                Ok(text) => json!({"content_type": content_type, "data": text}),
-                Err(_) => json!({"content_type": content_type, "data_base64": BASE64.encode(data)}),
-            },
-            AnswerValue::Events(events) => json!({"events": events.len()}),
-        };
-        json!({"question": answer.question, "answer": value})
-    };
-    let summary = Summary {
-        messages: sent,
-        timers: decision.timers.iter().map(timer).collect(),
-        keys: decision.keys.iter().map(key).collect(),
-        complete: decision.complete,
-        answers: answers.iter().map(answer).collect(),
-        dead_letter,
-    };
-    serde_json::to_string(&summary).expect("a summary has only string keys")
 }

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::changes::requests::RemoveRequest;
 use crate::model::{
-    Absent, Action, Correlation, DecisionRecord, Effect, Event, Instance, InstanceStatus, Key,
-    Position, Resolution, Source, Subscription, reserved,
+    Absent, Action, Correlation, DecisionRecord, DecisionSummary, Effect, EndedBy, Event, Instance,
+    InstanceStatus, Key, Position, Resolution, Source, Subscription, reserved,
 };
 
 use super::Dispatcher;
@@ -35,16 +35,13 @@ impl Dispatcher {
         instance.version += 1;
         instance.updated_at = now;
         let Resolution { by, reason, .. } = resolution(&delivery.entry.event);
+        let ended = Some(EndedBy { by, reason });
+        let summary = DecisionSummary { ended, ..DecisionSummary::default() };
+        let (plugin, version) = (self.plugin.clone(), self.versions.version_for(Some(key)));
         self.output.rows().decisions.push(DecisionRecord {
-            position,
-            plugin: self.plugin.clone(),
-            key: key.clone(),
             previous: Some(previous),
-            decided_at: now,
-            plugin_version: self.versions.version_for(Some(key)),
             attempt: delivery.attempt,
-            state: None,
-            summary: json!({"ended": {"by": by, "reason": reason}}).to_string(),
+            ..DecisionRecord::new((plugin, key.clone()), position, now, version, &summary)
         });
         self.output.count().handled += 1;
         self.write(Arc::new(instance));

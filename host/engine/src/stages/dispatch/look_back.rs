@@ -264,7 +264,9 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::model::{Correlation, DecisionRecord, Effect, Event, Hops, InstanceStatus, Source};
+    use crate::model::{
+        Correlation, DecisionRecord, DecisionSummary, Effect, Event, Hops, InstanceStatus, Source,
+    };
     use crate::seams::store::memory::MemoryStore;
     use crate::seams::store::{Append, Batch};
 
@@ -298,15 +300,14 @@ mod tests {
             redriven: false,
         });
         let decisions = (1..=last.0).map(|number| DecisionRecord {
-            position: Position(number),
-            plugin: plugin.clone(),
-            key: key.clone(),
             previous: (number > first.0).then(|| Position(number - 1)),
-            decided_at: Timestamp(number),
-            plugin_version: "1".into(),
-            attempt: 1,
-            state: None,
-            summary: "{}".to_owned(),
+            ..DecisionRecord::new(
+                (plugin.clone(), key.clone()),
+                Position(number),
+                Timestamp(number),
+                "1".into(),
+                &DecisionSummary::default(),
+            )
         });
         let batch = Batch {
             appends: appends.collect(),

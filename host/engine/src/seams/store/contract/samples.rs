@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
-    DecisionRecord, Event, Held, Hops, Instance, InstanceStatus, Key, LogEntry, Message,
-    MessageKind, Parked, PluginName, Position, Sequence, SinkName, State, TimerRef, Timestamp,
-    Wait,
+    DecisionRecord, DecisionSummary, Event, Held, Hops, Instance, InstanceStatus, Key, LogEntry,
+    Message, MessageKind, Parked, PluginName, Position, Sequence, SinkName, State, TimerRef,
+    Timestamp, Wait,
 };
 use crate::seams::store::{
     Append, Batch, ClaimChange, MessageLane, PluginProgress, SinkProgress, StoredInstance, TimerRow,
@@ -157,16 +157,11 @@ pub(crate) fn message(sequence: u64, key: &str, cause: u64) -> Arc<Message> {
 }
 
 pub(crate) fn decision(place: u64, key: &str) -> DecisionRecord {
+    let (position, decided_at, of) = (Position(place), Timestamp(place), (plugin(), key.into()));
+    let summary = DecisionSummary::default();
     DecisionRecord {
-        position: Position(place),
-        plugin: plugin(),
-        key: key.into(),
         previous: (place > 1).then_some(Position(place - 1)),
-        decided_at: Timestamp(place),
-        plugin_version: "1.0.0".into(),
-        attempt: 1,
-        state: None,
-        summary: "{}".to_owned(),
+        ..DecisionRecord::new(of, position, decided_at, "1.0.0".into(), &summary)
     }
 }
 
