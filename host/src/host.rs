@@ -27,8 +27,7 @@ use crate::plugins::factory::PluginFactory;
 use crate::plugins::reload::Loader;
 use crate::plugins::status::PluginStatus;
 use crate::plugins::wasm::{self, Sandbox};
-use crate::store::SqliteStore;
-use crate::store::admin::Admin;
+use crate::store::connect::{ConnectedStore, connect};
 
 /// Compiled components are kept here, in the plugins' directory.
 const CACHE: &str = ".cache";
@@ -53,19 +52,17 @@ impl Host {
         let sandbox = wasm::Settings { cache, ..settings.sandbox.clone() };
         let sandbox = Sandbox::new(sandbox)?;
         let url = &settings.store;
-        let store =
-            SqliteStore::open(url).await.with_context(|| format!("open the store {url}"))?;
-        let store = Arc::new(store);
+        let connected = connect(url).await.with_context(|| format!("open the store {url}"))?;
+        let ConnectedStore { engine: store, queries, plugin_records } = connected;
         // Whatever is opened from here on is none of the store's files.
         let sinks = sinks(&settings.sinks)?;
         let lookup = lookups(&settings)?;
-        let admin = Admin::new(&store).await.with_context(|| format!("read the store {url}"))?;
         let factory = PluginFactory {
             directory: plugins.to_owned(),
             sandbox,
             configurations,
-            store: Arc::clone(&store),
-            admin: admin.clone(),
+            records: plugin_records,
+            queries: Arc::clone(&queries),
             clock: Arc::new(wall_clock),
         };
         let loader = Loader::begin(plugins, factory, settings.hot).await?;
@@ -84,7 +81,7 @@ impl Host {
         let engine = Engine::start(parts).await.context("recover from the store")?;
         let site = Site {
             engine: engine.clone(),
-            admin,
+            queries,
             plugin_status: plugin_status.clone(),
             directory: plugins.canonicalize().unwrap_or_else(|_| plugins.to_owned()),
             sinks: settings.sinks.into_keys().collect(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use sagabox_engine::model::json;
 use sagabox_engine::model::{
-    Event, Hops, JSON, Key, Message, MessageKind, PluginName, Position, Sequence, SinkName,
-    Timestamp,
+    DeadLetterId, DeadLetterStatus, Event, Hops, JSON, Key, Message, MessageKind, PluginName,
+    Position, Sequence, SinkName, Timestamp,
 };
 use sagabox_engine::model::{Lease, LeaseId, Leased};
 use sagabox_engine::pure::pointer;
@@ -18,7 +18,7 @@ use crate::cli::{Edited, indented};
 use crate::decisions::json::{Json, differences};
 use crate::io::cloudevents;
 use crate::io::sinks;
-use crate::store::lists::DeadLetterRow;
+use crate::store::query::rows::{DeadLetterKind, DeadLetterRow};
 
 /// Sends an event all ways.
 ///
@@ -44,17 +44,17 @@ fn letters(event: &Event, text: &str) -> Result<(), String> {
     let raw = RawValue::from_string(text.to_owned());
     let raw = raw.map_err(|error| format!("a row cannot be shown: {error}"))?;
     let letter = DeadLetterRow {
-        id: 1,
-        kind: "event",
-        plugin: "p".to_owned(),
+        id: DeadLetterId(1),
+        kind: DeadLetterKind::Event,
+        plugin: "p".into(),
         key: None,
-        position: 1,
+        position: Position(1),
         sink: None,
         reason: "because".to_owned(),
         attempts: 1,
         plugin_version: "1.0.0".to_owned(),
-        at: 1,
-        status: "open".to_owned(),
+        at: Timestamp(1),
+        status: DeadLetterStatus::Open,
         resolved_by: None,
         resolved_reason: None,
         edited: Some(raw.clone()),

@@ -40,9 +40,16 @@ const HOST: Rules = &[
 /// shards, and both it and the lanes of sinks read the store in tasks of their own.
 const STAGES: &[(&str, &[&str])] = &[("dispatch", &["shard", "reads"]), ("sinks", &["reads"])];
 
-/// A crate, and the only folders of `host/src` that may name it.
-const CRATES: &[(&str, &[&str])] =
-    &[("sqlx", &["store"]), ("rusqlite", &["store"]), ("wasmtime", &["plugins/wasm"])];
+/// A crate, the only folder of `host/src` that may name it, and what of that may not.
+const CRATES: &[(&str, &str, &str)] = &[
+    ("sqlx", "store/", "store/query/"),
+    ("rusqlite", "store/", "store/query/"),
+    ("wasmtime", "plugins/wasm/", ""),
+];
+
+/// What other rooms may import of `store`: a file without the name of a database. The rest is of
+/// one kind of store.
+const FRONT_OF_STORE: &[&str] = &["store/query/", "store/connect.rs", "store/backup.rs"];
 
 #[test]
 fn the_engine_keeps_its_dependency_rules() {
@@ -57,6 +64,7 @@ fn the_host_keeps_its_dependency_rules() {
     let source = Source::read(&paths::repository().join("host/src"));
     assert_eq!(source.broken(HOST), Vec::<String>::new());
     assert_eq!(source.misnamed(), Vec::<String>::new());
+    assert_eq!(source.behind_the_front_of_the_store(), Vec::<String>::new());
     assert_eq!(source.circles(), Vec::<Vec<String>>::new());
 }
 
@@ -153,14 +161,23 @@ impl Source {
     fn misnamed(&self) -> Vec<String> {
         let mut broken = Vec::new();
         for (name, file) in &self.files {
-            for (of, folders) in CRATES {
-                let may = folders.iter().any(|folder| name.starts_with(&format!("{folder}/")));
+            for (of, folder, without) in CRATES {
+                let is_without = !without.is_empty() && name.starts_with(without);
+                let may = name.starts_with(folder) && !is_without;
                 if file.crates.contains(*of) && !may {
                     broken.push(format!("{name} names {of}"));
                 }
             }
         }
         broken
+    }
+
+    fn behind_the_front_of_the_store(&self) -> Vec<String> {
+        let is_front = |import: &str| FRONT_OF_STORE.iter().any(|front| import.starts_with(front));
+        let outside = self.files.iter().filter(|(name, _)| room(name) != "store");
+        let imports = outside.flat_map(|(name, file)| file.imports.iter().map(move |i| (name, i)));
+        let behind = imports.filter(|(_, import)| room(import) == "store" && !is_front(import));
+        behind.map(|(name, import)| format!("{name} imports {import}")).collect()
     }
 
     /// Files of different folders that import each other, directly or by way of others.

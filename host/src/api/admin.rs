@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use axum::Json;
 use axum::extract::State;
-use sagabox_engine::model::InstanceStatus;
+use sagabox_engine::model::{InstanceStatus, Key};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -19,8 +19,7 @@ use super::filter::{LetterFilter, letter_filter};
 use super::problem::Problem;
 use super::{Shared, Site};
 use crate::plugins::status::{CandidateView, CheckingView, PluginView, RefusedView};
-use crate::store::admin::InstanceDetail;
-use crate::store::lists::{DeadLetterRow, InstanceRow, Page};
+use crate::store::query::rows::{DeadLetterRow, InstanceDetail, InstanceFilter, InstanceRow, Page};
 
 /// A page that a person scrolls through.
 const PAGE: u32 = 100;
@@ -60,7 +59,7 @@ letter_filter! {
 #[derive(Serialize)]
 pub(crate) struct InstancePage {
     instances: Vec<InstanceRow>,
-    next: Option<String>,
+    next: Option<Key>,
 }
 
 #[derive(Serialize)]
@@ -100,7 +99,7 @@ struct ServingView {
     plugin: PluginView,
     /// By status; of a process manager.
     #[serde(skip_serializing_if = "Option::is_none")]
-    instances: Option<BTreeMap<String, u64>>,
+    instances: Option<BTreeMap<&'static str, u64>>,
 }
 
 /// What serves, with how many instances each process manager has; what was refused, and
@@ -111,7 +110,7 @@ pub(crate) async fn plugins(State(site): State<Shared>) -> Result<Json<PluginPag
         let mut instances = None;
         if plugin.manifest.role.has_instances() {
             let name = plugin.manifest.name.as_str();
-            instances = Some(site.admin.instance_counts(name).await.map_err(unreadable)?);
+            instances = Some(site.queries.instance_counts(name).await.map_err(unreadable)?);
         }
         plugins.push(ServingView { plugin, instances });
     }
@@ -132,9 +131,8 @@ pub(crate) async fn instances(
 ) -> Result<Json<InstancePage>, Problem> {
     let limit = limit(list.limit)?;
     plugin_exists(&site, &list.plugin).await?;
-    let status = list.status.map(InstanceStatus::as_str);
-    let after = list.after.as_deref();
-    let page = site.admin.instances(&list.plugin, status, after, limit).await;
+    let Instances { plugin, status, after, .. } = list;
+    let page = site.queries.instances(&InstanceFilter { plugin, status, after, limit }).await;
     let Page { rows: instances, next } = page.map_err(unreadable)?;
     Ok(Json(InstancePage { instances, next }))
 }
@@ -146,7 +144,7 @@ pub(crate) async fn instance(
     let Instance { plugin, key, after, limit: given } = asked;
     let limit = limit(given)?;
     plugin_exists(&site, &plugin).await?;
-    let found = site.admin.instance(&plugin, &key, after, limit).await.map_err(unreadable)?;
+    let found = site.queries.instance(&plugin, &key, after, limit).await.map_err(unreadable)?;
     let missing = || Problem::not_found(format!("{plugin} has no instance `{key}`"));
     Ok(Json(found.ok_or_else(missing)?))
 }
@@ -161,13 +159,13 @@ pub(crate) async fn dead_letters(
         .map_err(|_| Problem::unacceptable("after", "after: is not the id of a dead letter"))?;
     let filter = list.filter();
     filter.check(&site).await?;
-    let page = site.admin.dead_letters(&filter.stored(after, limit)).await;
+    let page = site.queries.dead_letters(&filter.stored(after, limit)).await;
     let Page { rows: dead_letters, next } = page.map_err(unreadable)?;
     Ok(Json(LetterPage { dead_letters, next }))
 }
 
 pub(crate) async fn accounts(State(site): State<Shared>) -> Result<Json<Value>, Problem> {
-    let mut accounts = site.admin.accounts().await.map_err(unreadable)?;
+    let mut accounts = site.queries.accounts().await.map_err(unreadable)?;
     accounts.differing_duplicates = site.traffic.differing();
     // A plugin that was loaded since gets them from the log.
     let serving = site.plugin_status.serving();
@@ -184,7 +182,7 @@ pub(super) async fn plugin_exists(site: &Site, name: &str) -> Result<(), Problem
     if serving.iter().any(|plugin| plugin.manifest.name.as_str() == name) {
         return Ok(());
     }
-    let mut known = site.admin.plugins().await.map_err(unreadable)?;
+    let mut known = site.queries.plugins().await.map_err(unreadable)?;
     if known.contains(name) {
         return Ok(());
     }
@@ -197,7 +195,7 @@ pub(super) async fn sink_exists(site: &Site, name: &str) -> Result<(), Problem> 
     if site.sinks.contains(name) {
         return Ok(());
     }
-    let mut known = site.admin.sinks().await.map_err(unreadable)?;
+    let mut known = site.queries.sinks().await.map_err(unreadable)?;
     if known.contains(name) {
         return Ok(());
     }

@@ -16,7 +16,7 @@ use super::extract::{Arguments, Segments};
 use super::filter::{LetterFilter, letter_filter};
 use super::problem::Problem;
 use super::{Shared, Site};
-use crate::store::lists::{DeadLetterFilter, DeadLetterRow};
+use crate::store::query::rows::{DeadLetterFilter, DeadLetterRow};
 
 /// There is no authentication yet: who says nothing is this one.
 const SOMEBODY: &str = "operator";
@@ -245,10 +245,10 @@ async fn open(
 ) -> Result<(Vec<u64>, Option<u64>), Problem> {
     let filter = DeadLetterFilter {
         ids: ids.map(<[u64]>::to_vec),
-        status: Some(DeadLetterStatus::Open.as_str()),
+        status: Some(DeadLetterStatus::Open),
         ..filter.stored(after, limit)
     };
-    let page = site.admin.dead_letter_ids(&filter).await.map_err(unreadable)?;
+    let page = site.queries.dead_letter_ids(&filter).await.map_err(unreadable)?;
     Ok((page.rows, page.next))
 }
 
@@ -338,7 +338,7 @@ pub(super) fn short(attribute: &str, text: String, max: usize) -> Result<String,
 
 async fn letter(site: &Site, id: DeadLetterId) -> Result<DeadLetterRow, Problem> {
     let filter = DeadLetterFilter { ids: Some(vec![id.0]), limit: 1, ..Default::default() };
-    let page = site.admin.dead_letters(&filter).await.map_err(unreadable)?;
+    let page = site.queries.dead_letters(&filter).await.map_err(unreadable)?;
     page.rows.into_iter().next().ok_or_else(|| ResolveError::NotFound(id.0).into())
 }
 

@@ -6,7 +6,7 @@ use sagabox_engine::model::DeadLetterStatus;
 use super::Site;
 use super::admin::{plugin_exists, sink_exists};
 use super::problem::Problem;
-use crate::store::lists::DeadLetterFilter;
+use crate::store::query::rows::DeadLetterFilter;
 
 /// Everything that is given must hold.
 #[derive(Clone, Debug, Default)]
@@ -81,7 +81,7 @@ impl LetterFilter {
             ids: None,
             plugin: self.plugin,
             plugin_version: self.plugin_version,
-            status: self.status.map(|status| status.as_str()),
+            status: self.status,
             sink: self.sink,
             key: self.key,
             event_type: self.event_type,

@@ -14,7 +14,7 @@ use super::events::Summary;
 use super::problem::Problem;
 use crate::plugins::rollout::Counts;
 use crate::plugins::status::{CandidateView, PluginStatus};
-use crate::store::admin::Accounts;
+use crate::store::query::rows::Accounts;
 
 const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -51,7 +51,7 @@ impl Traffic {
 pub(crate) async fn get(State(site): State<Shared>) -> impl IntoResponse {
     let status = site.engine.status().await;
     // A store that cannot be read for a moment must not hide the rest.
-    let accounts = site.admin.accounts().await.ok();
+    let accounts = site.queries.accounts().await.ok();
     let text = render(&status, &site.traffic, &site.plugin_status, accounts.as_ref());
     ([(header::CONTENT_TYPE, MEDIA_TYPE)], text)
 }

@@ -32,7 +32,7 @@ use sagabox_engine::engine::Engine;
 use tokio::net::TcpListener;
 
 use crate::plugins::status::PluginStatus;
-use crate::store::admin::Admin;
+use crate::store::query::Queries;
 pub use connection::Timeouts;
 pub(crate) use dead_letters::One as Redrive;
 pub use events::Summary;
@@ -45,7 +45,7 @@ pub use server::Settings;
 /// What the routes share.
 pub struct Site {
     pub engine: Engine,
-    pub admin: Admin,
+    pub queries: Arc<dyn Queries>,
     pub plugin_status: PluginStatus,
     /// Of the plugins, without links in it.
     pub directory: PathBuf,

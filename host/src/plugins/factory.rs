@@ -14,9 +14,7 @@ use crate::plugins::rollout::served::Beside;
 use crate::plugins::status::{CheckingView, PluginStatus};
 use crate::plugins::wasm::{self, LoadedPlugin, Sandbox, Unfit};
 use crate::plugins::watch::File;
-use crate::store::SqliteStore;
-use crate::store::admin::Admin;
-use crate::store::live::Page;
+use crate::store::query::{PluginRecords, Queries, StatePage};
 
 /// What happens if a version cannot read some live states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,8 +47,8 @@ pub struct PluginFactory {
     pub sandbox: Sandbox,
     /// Each plugin's own settings, as JSON.
     pub configurations: HashMap<String, String>,
-    pub store: Arc<SqliteStore>,
-    pub admin: Admin,
+    pub records: Arc<dyn PluginRecords>,
+    pub queries: Arc<dyn Queries>,
     pub clock: Clock,
 }
 
@@ -63,7 +61,7 @@ impl PluginFactory {
         if !plugins.iter().any(|plugin| plugin.handler.manifest().streams) {
             return Ok(());
         }
-        let indexed = self.store.index_subjects().await;
+        let indexed = self.records.index_subjects().await;
         indexed.map_err(|error| format!("the log cannot be indexed by subject: {error}"))
     }
 
@@ -81,8 +79,9 @@ impl PluginFactory {
             if !manifest.role.has_instances() {
                 continue;
             }
-            if self.store.served_last(name).await?.as_ref() != Some(&find.digest)
-                && !self.admin.live_states(name, "", Page { states: 1, bytes: 0 }).await?.is_empty()
+            let first = StatePage { states: 1, bytes: 0 };
+            if self.records.served_last(name).await?.as_ref() != Some(&find.digest)
+                && !self.queries.live_states(name, "", first).await?.is_empty()
             {
                 return Ok(false);
             }
@@ -112,7 +111,7 @@ impl PluginFactory {
     }
 
     async fn note(&self, plugin: &str, digest: Option<&str>) {
-        if let Err(error) = self.store.note_serving(plugin, digest).await {
+        if let Err(error) = self.records.note_serving(plugin, digest).await {
             tracing::warn!(
                 %plugin, %error,
                 "recording the serving version failed; the next start checks it against all states"
@@ -163,7 +162,7 @@ impl PluginFactory {
             let name = plugin.manifest().name.as_str();
             let beside = beside.and_then(|beside| beside.get(name));
             let beside = beside.map(|(_, served)| Arc::clone(served) as Arc<dyn Handler>);
-            let tried = preflight(&self.admin, plugin, beside.as_ref(), progress).await;
+            let tried = preflight(&*self.queries, plugin, beside.as_ref(), progress).await;
             let tried = tried
                 .map_err(|error| format!("cannot be checked against its instances: {error}"))?;
             if tried.failed > 0 && rule == Preflight::Refuse {

@@ -14,12 +14,11 @@ use sagabox_engine::seams::handler::Handler;
 use sagabox_engine::seams::store::ReadError;
 
 use crate::io::figures::grouped;
-use crate::store::admin::Admin;
-use crate::store::live::Page;
+use crate::store::query::{Queries, StatePage};
 
-/// The limits of one page, which bound memory and the time of a step.
-const PAGE: Page = Page { states: 1_000, bytes: 16 << 20 };
-/// The most failing instances that are named: enough to see what they have in common.
+/// Bounds what is in memory, and how long one step takes.
+const PAGE: StatePage = StatePage { states: 1_000, bytes: 16 << 20 };
+/// So many instances that fail are named: enough to see what they have in common.
 const NAMED_MAX: usize = 10;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,7 +65,7 @@ impl PreflightReport {
 /// # Errors
 /// If the states cannot be read.
 pub(crate) async fn preflight(
-    admin: &Admin,
+    queries: &dyn Queries,
     candidate: &Arc<dyn Handler>,
     beside: Option<&Arc<dyn Handler>>,
     progress: impl Fn(&PreflightReport),
@@ -75,7 +74,7 @@ pub(crate) async fn preflight(
     let manifest = candidate.manifest();
     let mut after = String::new();
     loop {
-        let page = admin.live_states(manifest.name.as_str(), &after, PAGE).await?;
+        let page = queries.live_states(manifest.name.as_str(), &after, PAGE).await?;
         let Some((last, _)) = page.last() else { return Ok(report) };
         after.clone_from(last);
         let (handler, beside) = (Arc::clone(candidate), beside.cloned());

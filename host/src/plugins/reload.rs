@@ -395,7 +395,7 @@ impl Loader {
             }
             Some(_) => false,
             None if role.has_instances() => false,
-            None => self.factory.admin.has_instances(name).await.map_err(|e| e.to_string())?,
+            None => self.factory.queries.has_instances(name).await.map_err(|e| e.to_string())?,
         };
         match has_instances {
             false => Ok(()),

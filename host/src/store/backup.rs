@@ -12,6 +12,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 use thiserror::Error;
 
+use super::migrations;
 use super::open::{self, OpenError};
 use super::trouble::plainly;
 use crate::io::files;
@@ -213,7 +214,7 @@ async fn check(path: &Path) -> Result<Option<u64>, BackupError> {
         let answer: String = first(&mut connection, "PRAGMA quick_check(1)").await?;
         let version: i64 = first(&mut connection, "PRAGMA user_version").await?;
         let events = match version {
-            ..open::VERSION_WITH_TOTALS => None,
+            ..migrations::VERSION_WITH_TOTALS => None,
             _ => Some(first::<i64>(&mut connection, "SELECT events FROM totals").await?),
         };
         connection.close().await?;

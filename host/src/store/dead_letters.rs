@@ -108,7 +108,7 @@ fn open_letter(
     Ok((rows::text(row, "plugin")?.into(), rows::text(row, "key")?.into(), sink, letter))
 }
 
-fn status(row: &SqliteRow) -> Result<DeadLetterStatus, ReadError> {
+pub(super) fn status(row: &SqliteRow) -> Result<DeadLetterStatus, ReadError> {
     match rows::text(row, "status")?.as_str() {
         "open" => Ok(DeadLetterStatus::Open),
         "redriving" => Ok(DeadLetterStatus::Redriving),

@@ -1,19 +1,19 @@
 //! Where the engine's state lives. The only module that knows SQL.
 
-pub mod admin;
+mod answers;
 pub mod backup;
+pub mod connect;
 mod dead_letters;
+mod decisions;
 mod expire;
 mod files;
-pub mod history;
 mod inbox;
-pub mod lists;
-pub mod live;
+mod migrations;
 mod open;
+pub mod query;
 mod recover;
 mod rows;
 mod seen;
-mod serving;
 mod sqlite;
 mod tables;
 #[cfg(test)]

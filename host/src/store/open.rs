@@ -14,6 +14,7 @@ use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use thiserror::Error;
 
 use super::files::id;
+use super::migrations::MIGRATIONS;
 use crate::io::files::{self, StoreGuard, Unreadable};
 
 /// "SAGB": tells our files from other programs' (`PRAGMA application_id`).
@@ -34,25 +35,6 @@ const LOCK: &str = ".lock";
 /// Files of a plugin directory, in which a store may lie.
 const OTHERS: [&str; 3] = ["wasm", "wat", "minisig"];
 const PINS: &str = "sagabox.lock";
-
-/// In order; the number of those applied is the file's version (`PRAGMA user_version`).
-pub(super) const MIGRATIONS: &[&str] = &[
-    include_str!("migrations/0001_start.sql"),
-    include_str!("migrations/0002_letters.sql"),
-    include_str!("migrations/0003_flat_cost.sql"),
-    include_str!("migrations/0004_seen_levels.sql"),
-    include_str!("migrations/0005_serving.sql"),
-    include_str!("migrations/0006_letter_types.sql"),
-    include_str!("migrations/0007_streams_and_claims.sql"),
-    include_str!("migrations/0008_hops.sql"),
-    include_str!("migrations/0009_age.sql"),
-    include_str!("migrations/0010_refusals.sql"),
-    include_str!("migrations/0011_untaken.sql"),
-    include_str!("migrations/0012_waits.sql"),
-];
-
-/// The first that keeps its sums.
-pub(super) const VERSION_WITH_TOTALS: i64 = 3;
 
 /// Why a store cannot be used.
 #[derive(Debug, Error)]

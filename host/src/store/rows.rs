@@ -118,16 +118,19 @@ pub(super) fn state(row: &SqliteRow) -> Result<Option<State>, ReadError> {
     Ok(Some(State { version, data: decode(&data)? }))
 }
 
+pub(super) fn instance_status(row: &SqliteRow) -> Result<InstanceStatus, ReadError> {
+    match text(row, "status")?.as_str() {
+        "running" => Ok(InstanceStatus::Running),
+        "completed" => Ok(InstanceStatus::Completed),
+        "ended" => Ok(InstanceStatus::Ended),
+        other => Err(damaged(format!("unknown status `{other}`"))),
+    }
+}
+
 pub(super) fn instance(row: &SqliteRow) -> Result<Instance, ReadError> {
-    let status = match text(row, "status")?.as_str() {
-        "running" => InstanceStatus::Running,
-        "completed" => InstanceStatus::Completed,
-        "ended" => InstanceStatus::Ended,
-        other => return Err(damaged(format!("unknown status `{other}`"))),
-    };
     Ok(Instance {
         key: text(row, "key")?.into(),
-        status,
+        status: instance_status(row)?,
         started: Position(number(row, "started")?),
         state: state(row)?,
         decided: Position(number(row, "decided")?),

@@ -22,9 +22,7 @@ use sagabox_engine::seams::store::{
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow,
 };
-use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, Sqlite, SqliteConnection, Transaction,
-};
+use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection, Transaction};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Mutex;
 
@@ -87,20 +85,9 @@ impl SqliteStore {
         readers(&self.options, connections).await
     }
 
-    /// Makes the index by which streams are found. Not every store has it: it lies in the
-    /// order of subjects, so that once it has outgrown the cache each event dirties a page
-    /// of its own. Only a plugin that reads streams is worth that. On a large log it takes
-    /// a while, in which nothing can be committed; once it is there, this does nothing.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub async fn index_subjects(&self) -> Result<(), ReadError> {
-        let sql = "CREATE INDEX IF NOT EXISTS log_subject ON log (subject, position) \
-                   WHERE subject IS NOT NULL";
-        let failed = |error: sqlx::Error| self.unreadable(&error);
-        let mut connection = self.options.connect().await.map_err(failed)?;
-        sqlx::query(sql).execute(&mut connection).await.map_err(failed)?;
-        connection.close().await.map_err(failed)
+    /// Connections beside the writing one could not be made.
+    pub(super) fn not_opened(&self, error: &sqlx::Error) -> OpenError {
+        OpenError::Io { path: self.path.clone(), why: error.to_string() }
     }
 
     pub(super) fn unreadable(&self, error: &sqlx::Error) -> ReadError {

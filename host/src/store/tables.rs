@@ -145,25 +145,7 @@ fn remove_instances(writer: &Connection, removed: &[(PluginName, Key)]) -> Resul
     Ok(())
 }
 
-pub(super) fn write_decisions(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
-    let sql = "INSERT INTO decisions (position, plugin, key, previous, decided_at, \
-               plugin_version, attempt, state_version, state, summary) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    each(writer, sql, &batch.decisions, |decision| {
-        let state = decision.state.as_ref();
-        (
-            integer(decision.position.0),
-            decision.plugin.as_str(),
-            decision.key.as_str(),
-            decision.previous.map(|previous| integer(previous.0)),
-            integer(decision.decided_at.0),
-            &*decision.plugin_version,
-            decision.attempt,
-            state.map(|state| state.version),
-            state.map(|state| encode(&state.data)),
-            decision.summary.as_str(),
-        )
-    })?;
+pub(super) fn write_messages(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
     let sql = "INSERT INTO outbox (sink, sequence, kind, plugin, key, cause, event, hops, instance) \
                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.messages, |message| {

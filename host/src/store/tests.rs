@@ -16,6 +16,8 @@ use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::SqliteStore;
+use super::answers::SqliteQueries;
+use super::query::{self, Queries as _, QueryLimits};
 use super::seen::Sizes;
 use super::sqlite::{DEAD_LETTER, MESSAGES, PARKED_EVENTS};
 use super::tables::{LETTER_CLOSED, LETTER_COMPENSATED, PARKED_EVENT_GOES, PARKED_MESSAGE_GOES};
@@ -97,22 +99,6 @@ async fn a_second_host_that_names_the_file_by_a_link_is_refused() {
         panic!("the link leads to a store in use")
     };
     assert!(error.to_string().contains("is in use by another Sagabox"), "{error}");
-}
-
-/// Positions 1, 3, 5 and so on to 19.
-#[tokio::test]
-async fn whoever_is_far_behind_is_not_counted_event_by_event() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(&directory).await;
-    let appends = (0..10).map(|n| append(2 * n + 1, n, b"{}")).collect();
-    store.commit(&Batch { appends, ..Batch::default() }).await.unwrap();
-    let mut connection = store.reading(1).await.unwrap().acquire().await.unwrap();
-    for (settled, counted_max, expected) in
-        [(0, 11, 10), (0, 10, 19), (0, 5, 19), (9, 6, 5), (19, 1, 0)]
-    {
-        let behind = super::admin::behind(&mut connection, settled, counted_max).await.unwrap();
-        assert_eq!(behind, expected, "after {settled}, {counted_max} at most");
-    }
 }
 
 fn event(id: u64, data: &'static [u8]) -> Arc<Event> {
@@ -304,7 +290,8 @@ async fn the_identities_of_an_older_file_are_still_known() {
     let batch = only_events(21, &[20, 21, 1]);
     let committed = store.commit(&batch).await.unwrap();
     assert_eq!(committed.duplicates, [Position(21), Position(23)]);
-    let accounts = super::admin::Admin::new(&store).await.unwrap().accounts().await.unwrap();
+    let accounts =
+        SqliteQueries::new(&store, QueryLimits::default()).await.unwrap().accounts().await.unwrap();
     assert_eq!(accounts.events, 21);
 }
 
@@ -369,4 +356,10 @@ impl Stores for Files {
 #[tokio::test]
 async fn sqlite_keeps_the_contract() {
     contract::all(&Files(tempfile::tempdir().unwrap())).await;
+}
+
+#[tokio::test]
+async fn sqlite_answers_the_questions_of_the_host() {
+    let directory = tempfile::tempdir().unwrap();
+    query::contract::all(&|name| directory.path().join(name).display().to_string()).await;
 }

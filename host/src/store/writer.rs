@@ -15,7 +15,7 @@ use super::inbox::Forgotten;
 use super::open;
 use super::seen::{Done, Hash, Seen, Sizes};
 use super::trouble::{self, WriteError, plainly};
-use super::{inbox, tables};
+use super::{decisions, inbox, tables};
 
 pub(super) struct Writer {
     connection: Connection,
@@ -87,7 +87,8 @@ impl Writer {
         let done = inbox::write(writer, &self.seen, &looked.added)?;
         tables::write_log(writer, batch, &looked.duplicates)?;
         tables::write_instances(writer, batch)?;
-        tables::write_decisions(writer, batch)?;
+        decisions::write(writer, &batch.decisions)?;
+        tables::write_messages(writer, batch)?;
         tables::write_waiting(writer, batch)?;
         tables::write_progress(writer, batch)?;
         let (mut forgotten, mut expired) = (Forgotten::default(), 0);

@@ -8,18 +8,19 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use sagabox_engine::model::{Event, Key, Origin, PluginName, Timestamp, reserved};
+use sagabox_engine::model::{Event, Key, LogEntry, Origin, PluginName, Timestamp, reserved};
 use sagabox_engine::pure::identity;
 use serde::Deserialize;
 
 use crate::io::cloudevents::check_reserved;
 use crate::io::durations::instant;
 use crate::io::files::BYTE_ORDER_MARK;
-use crate::store::history::History;
+use crate::store::connect::snapshot;
 
 /// Faults of a log beyond these are only counted: mostly one mistake makes all of them.
 const FAULTS_SHOWN_MAX: usize = 20;
@@ -124,10 +125,9 @@ impl EventLog {
     ) -> anyhow::Result<Self> {
         let mut reading = Reading { order, ..Reading::default() };
         let sources: BTreeSet<String> = plugins.iter().map(identity::source).collect();
-        let each = |row: crate::store::history::LogRow| {
-            let event = Event::read(row.event.as_bytes());
-            let event = event.with_context(|| format!("read position {}", row.position))?;
-            let is_hosts = row.hops > 0 || event.extension(reserved::EXTENSION_PLUGIN).is_some();
+        let mut each = |row: LogEntry| {
+            let event = Arc::unwrap_or_clone(row.event);
+            let is_hosts = row.hops.0 > 0 || event.extension(reserved::EXTENSION_PLUGIN).is_some();
             let is_reserved = event.event_type.starts_with(reserved::PREFIX);
             if let Some(operator) = operator(&event).filter(|_| is_hosts) {
                 match plugins.contains(&PluginName::from(operator.0)) {
@@ -141,9 +141,9 @@ impl EventLog {
                 let at = own.and_then(|time| instant(time).ok()).unwrap_or(row.received_at);
                 reading.add(event, Some(at), format!("position {}", row.position));
             }
-            Ok(())
+            ControlFlow::Continue(())
         };
-        History::open(url).await?.log(each).await?;
+        snapshot(url).await?.log(&mut each).await?;
         reading.end()
     }
 

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::io::cloudevents::BATCH;
 use crate::io::lookup::Lookups;
-use crate::store::SqliteStore;
+use crate::store::connect::connect;
 
 const LIMITS: Limits = Limits { body_bytes: 2000, batch_events: 2, bulk_time: Duration::ZERO };
 
@@ -45,10 +45,9 @@ async fn server_with(
 ) -> Server {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", directory.path().join("a.db").display());
-    let store = SqliteStore::open(&url).await.unwrap();
-    let admin = Admin::new(&store).await.unwrap();
+    let store = connect(&url).await.unwrap();
     let parts = Parts {
-        store: Arc::new(store),
+        store: store.engine,
         handlers: Vec::new(),
         canaries: Vec::new(),
         lookup: Arc::new(Lookups::default()),
@@ -63,7 +62,7 @@ async fn server_with(
     let directory_of_plugins = directory.path().to_owned();
     let site = Site {
         engine,
-        admin,
+        queries: store.queries,
         plugin_status,
         directory: directory_of_plugins,
         sinks,

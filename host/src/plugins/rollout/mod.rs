@@ -436,9 +436,9 @@ impl Candidates {
                 TrialKind::Canary(_) => {
                     // The engine refuses this only while the host stops.
                     let _ = engine.withdraw_canary(&plugin).await;
-                    let (engine, admin) = (engine.clone(), self.factory.admin.clone());
+                    let (engine, queries) = (engine.clone(), Arc::clone(&self.factory.queries));
                     let version = version.to_string();
-                    tokio::spawn(redrive::redrive(engine, admin, plugin, version));
+                    tokio::spawn(redrive::redrive(engine, queries, plugin, version));
                 }
             }
         }

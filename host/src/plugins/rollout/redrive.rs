@@ -1,13 +1,14 @@
 //! Redrives the events that a withdrawn canary failed at, so that the version that serves
 //! decides them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sagabox_engine::engine::{Action, Engine, Resolution, ResolveError};
-use sagabox_engine::model::{DeadLetterId, PluginName};
+use sagabox_engine::model::{DeadLetterStatus, PluginName};
 
-use crate::store::admin::Admin;
-use crate::store::lists::DeadLetterFilter;
+use crate::store::query::Queries;
+use crate::store::query::rows::{DeadLetterFilter, DeadLetterKind};
 
 const PAGE: u32 = 500;
 /// The pause between two passes. Dead letters of one key are resolved one after another, so
@@ -16,10 +17,15 @@ const AGAIN: Duration = Duration::from_millis(200);
 const AGAIN_MAX: u32 = 100;
 
 /// Redrives the open dead letters of events that this version of the plugin failed at.
-pub(crate) async fn redrive(engine: Engine, admin: Admin, plugin: PluginName, version: String) {
+pub(crate) async fn redrive(
+    engine: Engine,
+    queries: Arc<dyn Queries>,
+    plugin: PluginName,
+    version: String,
+) {
     let mut redriven = 0;
     for _ in 0..AGAIN_MAX {
-        match pass(&engine, &admin, &plugin, &version).await {
+        match pass(&engine, &*queries, &plugin, &version).await {
             Ok(Pass { resolved, again }) => {
                 redriven += resolved;
                 if again == 0 {
@@ -50,7 +56,7 @@ struct Pass {
 
 async fn pass(
     engine: &Engine,
-    admin: &Admin,
+    queries: &dyn Queries,
     plugin: &PluginName,
     version: &str,
 ) -> Result<Pass, String> {
@@ -60,20 +66,20 @@ async fn pass(
         let filter = DeadLetterFilter {
             plugin: Some(plugin.to_string()),
             plugin_version: Some(version.to_owned()),
-            status: Some("open"),
+            status: Some(DeadLetterStatus::Open),
             after,
             limit: PAGE,
             ..DeadLetterFilter::default()
         };
-        let page = admin.dead_letters(&filter).await.map_err(|error| error.to_string())?;
-        // A message that a sink refused is not a failure of the canary.
-        for letter in page.rows.iter().filter(|letter| letter.sink.is_none()) {
+        let page = queries.dead_letters(&filter).await.map_err(|error| error.to_string())?;
+        // What a sink refused is no failure of the canary's.
+        for letter in page.rows.iter().filter(|letter| letter.kind == DeadLetterKind::Event) {
             let resolution = Resolution {
                 action: Action::Redrive { edited: None },
                 by: "sagabox".to_owned(),
                 reason: format!("the canary {version} was withdrawn"),
             };
-            match engine.resolve(DeadLetterId(letter.id), resolution).await {
+            match engine.resolve(letter.id, resolution).await {
                 Ok(()) => pass.resolved += 1,
                 Err(error) if error.is_soon_over() => pass.again += 1,
                 // Another request resolved it first.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use sagabox_engine::model::{Event, Hops, Origin, Timestamp};
 
-use super::super::open::MIGRATIONS;
+use super::super::migrations::MIGRATIONS;
 use super::*;
 
 /// A bucket is 2 hashes, a filter 512 bytes, and eight of those fit the memory for filters.

@@ -1,14 +1,14 @@
 //! Reads what is on record, has threads decide it again, and gathers what differs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use sagabox_engine::model::{
-    Answer, AnswerValue, DecisionSummary, Event, Key, Question, RecordedAnswer, RecordedValue,
-    State, Timestamp,
+    Answer, AnswerValue, DeadLetterId, DecisionSummary, Event, Question, RecordedAnswer,
+    RecordedValue, State, Timestamp,
 };
 use sagabox_engine::pure::identity::DecisionIdentity;
 use sagabox_engine::seams::handler::{Call, Handler, Reply, as_read_by};
@@ -18,7 +18,9 @@ use tokio::runtime;
 use super::states::States;
 use crate::decisions::json::Difference;
 use crate::decisions::recorded::{self, Messages, asks, failed};
-use crate::store::history::{History, Record};
+use crate::store::connect::snapshot;
+use crate::store::query::Snapshot;
+use crate::store::query::rows::RecordedDecision;
 
 /// Decisions travel to the threads in groups: waking one costs more than a call.
 const GROUP: usize = 128;
@@ -90,7 +92,7 @@ enum Compared {
 }
 
 struct Job {
-    record: Record,
+    decision: RecordedDecision,
     before: Option<State>,
 }
 
@@ -98,10 +100,10 @@ struct Job {
 struct Replayer {
     handler: Arc<dyn Handler>,
     messages: Messages,
-    edited: HashMap<u64, String>,
+    edited: HashMap<DeadLetterId, String>,
     /// Streams are read as they are asked for; a connection of its own, because the
     /// other one is in the middle of the decisions.
-    streams: tokio::sync::Mutex<History>,
+    streams: tokio::sync::Mutex<Box<dyn Snapshot>>,
     runtime: runtime::Handle,
 }
 
@@ -118,11 +120,11 @@ pub async fn replay(
     let started = Instant::now();
     let plugin = handler.manifest().name.to_string();
     let candidate = handler.manifest().version.to_string();
-    let mut store = History::open(url).await?;
+    let mut store = snapshot(url).await?;
     let replayer = Arc::new(Replayer {
         messages: store.messages(&plugin).await?,
         edited: store.edited(&plugin).await?,
-        streams: tokio::sync::Mutex::new(History::open(url).await?),
+        streams: tokio::sync::Mutex::new(snapshot(url).await?),
         runtime: runtime::Handle::current(),
         handler,
     });
@@ -138,7 +140,7 @@ pub async fn replay(
             std::thread::spawn(move || work(&replayer, &receiver, &outcome, shown_max))
         })
         .collect();
-    let read = read(&mut store, &plugin, selection, &sender).await;
+    let read = read(&mut *store, &plugin, selection, &sender).await;
     drop(sender);
     let joined = tokio::task::spawn_blocking(move || {
         workers.into_iter().try_for_each(|worker| worker.join())
@@ -157,40 +159,42 @@ pub async fn replay(
 
 /// Hands every selected decision, with the state before it, to the threads.
 async fn read(
-    store: &mut History,
+    store: &mut dyn Snapshot,
     plugin: &str,
     selection: &Selection,
     sender: &SyncSender<Vec<Job>>,
 ) -> anyhow::Result<(BTreeSet<String>, usize)> {
-    let mut versions = BTreeSet::new();
+    let (mut versions, mut is_taken) = (BTreeSet::new(), true);
     let mut states = States::default();
     let mut group = Vec::with_capacity(GROUP);
     let since = selection.since;
-    let each = |mut record: Record| {
+    let mut each = |decision: RecordedDecision| {
+        let record = &decision.record;
         let place = (record.key.clone(), record.position);
-        let (previous, wrote) = (record.previous, record.wrote.clone());
+        let (previous, wrote) = (record.previous, record.state.clone());
         // A stateless role's decisions stand alone; a complete instance decides no more.
         let ends = is_last(&record.summary);
-        if record.decided_at >= since && !versions.contains(&record.plugin_version) {
-            versions.insert(std::mem::take(&mut record.plugin_version));
+        if record.decided_at >= since && !versions.contains(&*record.plugin_version) {
+            versions.insert(record.plugin_version.to_string());
         }
-        for (record, before) in states.take(place, previous, wrote, ends, record) {
-            if record.decided_at < since {
+        for (decision, before) in states.take(place, previous, wrote, ends, decision) {
+            if decision.record.decided_at < since {
                 continue;
             }
-            group.push(Job { record, before });
+            group.push(Job { decision, before });
             if group.len() == GROUP {
                 let full = std::mem::replace(&mut group, Vec::with_capacity(GROUP));
                 // Waits for the threads, so that what is read ahead stays bounded.
-                sender.send(full).context("no thread takes decisions to replay")?;
+                is_taken &= sender.send(full).is_ok();
             }
         }
-        Ok(())
+        if is_taken { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    store.decisions(plugin, selection.key.as_deref(), since, each).await?;
+    store.decisions(plugin, selection.key.as_deref(), since, &mut each).await?;
     if !group.is_empty() {
-        sender.send(group).context("no thread takes decisions to replay")?;
+        is_taken &= sender.send(group).is_ok();
     }
+    anyhow::ensure!(is_taken, "no thread takes decisions to replay");
     Ok((versions, states.orphans()))
 }
 
@@ -230,22 +234,23 @@ impl Replayer {
 
     /// # Errors
     /// Why the record does not suffice.
-    fn decide_again(&self, Job { record, before }: &Job) -> Result<Compared, String> {
+    fn decide_again(&self, Job { decision, before }: &Job) -> Result<Compared, String> {
+        let RecordedDecision { record, event, hops } = decision;
         let summary = DecisionSummary::from_json(&record.summary);
         let summary = summary.map_err(|_| "its record is invalid".to_owned())?;
         if summary.ended.is_some() {
             return Ok(Compared::NoHandlers);
         }
-        let edited = summary.dead_letter.and_then(|letter| self.edited.get(&letter.0));
-        let text = edited.or(record.event.as_ref());
+        let edited = summary.dead_letter.and_then(|letter| self.edited.get(&letter));
+        let text = edited.or(event.as_ref());
         let text = text.ok_or_else(|| "its event is no longer in the log".to_owned())?;
         let event = Event::read(text.as_bytes());
         let event = Arc::new(event.map_err(|_| "its record is invalid".to_owned())?);
         let differs = |differences: Vec<Difference>| match differences.is_empty() {
             true => Compared::Alike,
             false => Compared::Differs(Differing {
-                position: record.position,
-                key: record.key.clone(),
+                position: record.position.0,
+                key: record.key.to_string(),
                 event_type: event.event_type.clone(),
                 event_id: event.id.clone(),
                 differences,
@@ -256,16 +261,15 @@ impl Replayer {
             Ok(state) => state,
             Err(why) => return Ok(differs(vec![failed(&why)])),
         };
-        let key = Key::from(record.key.as_str());
         let plugin = &self.handler.manifest().name;
         let call = Call {
-            seed: DecisionIdentity::new(plugin, record.hops.origin(), &event, &key).seed(),
+            seed: DecisionIdentity::new(plugin, hops.origin(), &event, &record.key).seed(),
             event: Arc::clone(&event),
             state: state.clone(),
             now: record.decided_at,
             attempt: record.attempt,
-            answers: self.answers(&summary, record.position)?,
-            key,
+            answers: self.answers(&summary, record.position.0)?,
+            key: record.key.clone(),
         };
         let decision = match self.handler.handle(&call) {
             Ok(Reply::Decided(decision)) => decision,
@@ -274,9 +278,10 @@ impl Replayer {
             }
             Err(failure) => return Ok(differs(vec![failed(&failure.to_string())])),
         };
-        let mut all = recorded::compare(&summary, &decision, &event, &record.key, &self.messages);
+        let key = record.key.as_str();
+        let mut all = recorded::compare(&summary, &decision, &event, key, &self.messages);
         if self.handler.manifest().role.has_instances() {
-            let recorded = record.wrote.as_ref().or(before.as_ref());
+            let recorded = record.state.as_ref().or(before.as_ref());
             match recorded.map(of_candidate).transpose() {
                 Ok(recorded) => {
                     let decided = decision.state.or(state.map(|state| state.data));
@@ -312,7 +317,7 @@ impl Replayer {
         let events = self
             .runtime
             .block_on(async { self.streams.lock().await.stream(subject, before).await });
-        let events = events.map_err(|error| format!("{error:#}"))?;
+        let events = events.map_err(|error| error.to_string())?;
         match u64::try_from(events.len()) == Ok(count) {
             true => Ok(events),
             false => Err("events of a stream that it received are no longer in the log".to_owned()),

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use sagabox_engine::model::State;
+use sagabox_engine::model::{Key, Position, State};
 
 /// What orders and carries decisions of type `D`.
 pub(crate) struct States<D> {
@@ -18,7 +18,7 @@ pub(crate) struct States<D> {
 }
 
 /// An instance and a position.
-pub(crate) type Place = (String, u64);
+pub(crate) type Place = (Key, Position);
 
 struct Step<D> {
     decision: D,
@@ -38,7 +38,7 @@ impl<D> States<D> {
     pub(crate) fn take(
         &mut self,
         place: Place,
-        previous: Option<u64>,
+        previous: Option<Position>,
         wrote: Option<State>,
         ends: bool,
         decision: D,
@@ -93,7 +93,7 @@ mod tests {
     }
 
     fn at(position: u64) -> Place {
-        ("o".to_owned(), position)
+        ("o".into(), Position(position))
     }
 
     #[test]
@@ -101,16 +101,16 @@ mod tests {
         let mut states = States::default();
         assert_eq!(states.take(at(1), None, state("a"), false, 1), [(1, None)]);
         // It wrote none: the one after it has the same.
-        assert_eq!(states.take(at(2), Some(1), None, false, 2), [(2, state("a"))]);
-        assert_eq!(states.take(at(3), Some(2), state("b"), true, 3), [(3, state("a"))]);
+        assert_eq!(states.take(at(2), Some(Position(1)), None, false, 2), [(2, state("a"))]);
+        assert_eq!(states.take(at(3), Some(Position(2)), state("b"), true, 3), [(3, state("a"))]);
         assert!(states.after.is_empty(), "nothing is kept of what is over");
     }
 
     #[test]
     fn one_that_was_held_waits_for_the_later_event_before_it() {
         let mut states = States::default();
-        assert_eq!(states.take(at(2), Some(9), state("c"), false, "held"), []);
-        assert_eq!(states.take(at(5), Some(2), None, false, "after"), []);
+        assert_eq!(states.take(at(2), Some(Position(9)), state("c"), false, "held"), []);
+        assert_eq!(states.take(at(5), Some(Position(2)), None, false, "after"), []);
         let ready = states.take(at(9), None, state("a"), false, "first");
         assert_eq!(ready, [("first", None), ("held", state("a")), ("after", state("c"))]);
         assert_eq!(states.orphans(), 0);
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn what_follows_a_record_that_is_gone_is_an_orphan() {
         let mut states = States::default();
-        assert_eq!(states.take(at(5), Some(4), state("b"), false, ()), []);
+        assert_eq!(states.take(at(5), Some(Position(4)), state("b"), false, ()), []);
         assert_eq!(states.orphans(), 1);
     }
 }

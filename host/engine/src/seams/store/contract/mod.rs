@@ -27,7 +27,7 @@ mod waiting;
 
 use async_trait::async_trait;
 
-pub(crate) use self::samples::*;
+pub use self::samples::*;
 use super::{Batch, CommitError, Committed, Page, Store};
 use crate::model::Position;
 

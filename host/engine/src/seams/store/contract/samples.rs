@@ -15,7 +15,9 @@ use crate::seams::store::{
     Append, Batch, ClaimChange, MessageLane, PluginProgress, SinkProgress, StoredInstance, TimerRow,
 };
 
-pub(crate) fn event(id: u64) -> Arc<Event> {
+/// An event; events with different ids differ in subject, media type and data.
+#[must_use]
+pub fn event(id: u64) -> Arc<Event> {
     Arc::new(Event {
         id: format!("e-{id}"),
         source: "/contract".to_owned(),
@@ -39,56 +41,75 @@ pub(crate) fn event(id: u64) -> Arc<Event> {
 }
 
 /// The hops of the sample event with this id.
-pub(crate) fn hops(id: u64) -> Hops {
-    Hops(u32::try_from(id % 4).expect("it is small"))
+#[must_use]
+pub fn hops(id: u64) -> Hops {
+    Hops(u32::try_from(id % 4).unwrap_or_default())
 }
 
-/// Position, id and the time of receipt are one number, unless they are given.
-pub(crate) fn append(position: u64, id: u64) -> Append {
+/// An append of the sample event `id`. It was received at the time of its position's number.
+#[must_use]
+pub fn append(position: u64, id: u64) -> Append {
     let (position, received_at) = (Position(position), Timestamp(position));
     let (event, hops) = (event(id), hops(id));
     Append { position, received_at, event, hops, fires: None, redriven: false }
 }
 
-pub(crate) fn appends(places: impl IntoIterator<Item = u64>) -> Batch {
+/// A batch that appends the sample events of these positions.
+#[must_use]
+pub fn appends(places: impl IntoIterator<Item = u64>) -> Batch {
     let appends = places.into_iter().map(|place| append(place, place)).collect();
     Batch { appends, ..Batch::default() }
 }
 
-pub(crate) fn entry(place: u64) -> LogEntry {
+/// The log entry that [`append`] makes of this position.
+#[must_use]
+pub fn entry(place: u64) -> LogEntry {
     let Append { position, received_at, event, hops, .. } = append(place, place);
     LogEntry { position, received_at, event, hops }
 }
 
-pub(crate) fn plugin() -> PluginName {
+/// The plugin that all samples belong to.
+#[must_use]
+pub fn plugin() -> PluginName {
     "orders".into()
 }
 
-pub(crate) fn sink() -> SinkName {
+/// The sink of all sample messages.
+#[must_use]
+pub fn sink() -> SinkName {
     "queue:Do".into()
 }
 
-pub(crate) fn lane(key: &str) -> MessageLane {
+/// The ordering key `key` of the sample sink.
+#[must_use]
+pub fn lane(key: &str) -> MessageLane {
     MessageLane { sink: sink(), plugin: plugin(), key: key.into() }
 }
 
-pub(crate) fn sink_progress(name: &str, settled: u64) -> SinkProgress {
+/// A sink that has settled so much, without counters.
+#[must_use]
+pub fn sink_progress(name: &str, settled: u64) -> SinkProgress {
     let cursor = Cursor { settled, ..Cursor::default() };
     SinkProgress { sink: name.into(), cursor, counters: Counters::default() }
 }
 
-pub(crate) fn plugin_progress(name: &str, settled: u64) -> PluginProgress {
+/// A plugin that has settled so much, without counters.
+#[must_use]
+pub fn plugin_progress(name: &str, settled: u64) -> PluginProgress {
     let cursor = Cursor { settled, ..Cursor::default() };
     PluginProgress { plugin: name.into(), cursor, counters: Counters::default() }
 }
 
-/// The instance with these claims, without timers.
-pub(crate) fn loaded(instance: &Arc<Instance>, claims: &[&str]) -> StoredInstance {
+/// An instance as the store loads it, with claims, and no timers.
+#[must_use]
+pub fn loaded(instance: &Arc<Instance>, claims: &[&str]) -> StoredInstance {
     let claims = claims.iter().map(|key| Key::from(*key)).collect();
     StoredInstance { instance: Arc::clone(instance), claims, timers: BTreeMap::new() }
 }
 
-pub(crate) fn instance(key: &str, updated_at: u64) -> Arc<Instance> {
+/// A running instance with a state.
+#[must_use]
+pub fn instance(key: &str, updated_at: u64) -> Arc<Instance> {
     Arc::new(Instance {
         key: key.into(),
         status: InstanceStatus::Running,
@@ -102,21 +123,23 @@ pub(crate) fn instance(key: &str, updated_at: u64) -> Arc<Instance> {
     })
 }
 
-pub(crate) fn finished(
-    key: &str,
-    status: InstanceStatus,
-    updated_at: u64,
-) -> (PluginName, Arc<Instance>) {
+/// An instance that is over, without a state.
+#[must_use]
+pub fn finished(key: &str, status: InstanceStatus, updated_at: u64) -> (PluginName, Arc<Instance>) {
     let running = Arc::unwrap_or_clone(instance(key, updated_at));
     let place = Position(updated_at);
     (plugin(), Arc::new(Instance { status, state: None, place, ..running }))
 }
 
-pub(crate) fn claim(key: &str, instance: &str, claimed: bool) -> ClaimChange {
+/// A claim of `key` by an instance, or its release.
+#[must_use]
+pub fn claim(key: &str, instance: &str, claimed: bool) -> ClaimChange {
     ClaimChange { plugin: plugin(), key: key.into(), instance: instance.into(), claimed }
 }
 
-pub(crate) fn timer(instance: &str, name: &str, due: u64) -> TimerRow {
+/// A timer that the first event has set.
+#[must_use]
+pub fn timer(instance: &str, name: &str, due: u64) -> TimerRow {
     let timer = TimerRef {
         plugin: plugin(),
         instance: instance.into(),
@@ -127,22 +150,30 @@ pub(crate) fn timer(instance: &str, name: &str, due: u64) -> TimerRow {
     TimerRow { timer, data: Bytes::from_static(b"\xff\x00"), hops: Hops(7) }
 }
 
-pub(crate) fn held(place: u64, key: &str, until: u64) -> Held {
+/// An event that is held for `key`, and has reached one instance.
+#[must_use]
+pub fn held(place: u64, key: &str, until: u64) -> Held {
     let (entry, until) = (entry(place), Timestamp(until));
     let (reached, due) = (vec!["o-1".into()], None);
     Held { plugin: plugin(), key: key.into(), entry, until, reached, due }
 }
 
-pub(crate) fn parked(place: u64, key: &str) -> Parked {
+/// An event that waits behind a dead letter of `key`.
+#[must_use]
+pub fn parked(place: u64, key: &str) -> Parked {
     Parked { plugin: plugin(), key: key.into(), entry: entry(place) }
 }
 
-pub(crate) fn wait(place: u64) -> Wait {
+/// A wait of a key for its next attempt at the event or message at this place.
+#[must_use]
+pub fn wait(place: u64) -> Wait {
     let (since, until) = (Timestamp(place), Timestamp(place + 7));
     Wait { place, attempt: 3, since, until, reason: "busy\n\u{1b}".to_owned() }
 }
 
-pub(crate) fn message(sequence: u64, key: &str, cause: u64) -> Arc<Message> {
+/// A message; even sequences are events, odd ones commands.
+#[must_use]
+pub fn message(sequence: u64, key: &str, cause: u64) -> Arc<Message> {
     Arc::new(Message {
         sink: sink(),
         sequence: Sequence(sequence),
@@ -156,7 +187,9 @@ pub(crate) fn message(sequence: u64, key: &str, cause: u64) -> Arc<Message> {
     })
 }
 
-pub(crate) fn decision(place: u64, key: &str) -> DecisionRecord {
+/// A decision of the event at this position, after the one at the position before.
+#[must_use]
+pub fn decision(place: u64, key: &str) -> DecisionRecord {
     let (position, decided_at, of) = (Position(place), Timestamp(place), (plugin(), key.into()));
     let summary = DecisionSummary::default();
     DecisionRecord {
@@ -165,7 +198,9 @@ pub(crate) fn decision(place: u64, key: &str) -> DecisionRecord {
     }
 }
 
-pub(crate) fn letter(id: u64, key: Option<&str>, place: u64) -> DeadLetter {
+/// An open dead letter of an event.
+#[must_use]
+pub fn letter(id: u64, key: Option<&str>, place: u64) -> DeadLetter {
     DeadLetter {
         id: DeadLetterId(id),
         subject: DeadLetterSubject::Event,
@@ -185,7 +220,9 @@ pub(crate) fn letter(id: u64, key: Option<&str>, place: u64) -> DeadLetter {
     }
 }
 
-pub(crate) fn undelivered(id: u64, sequence: u64, key: &str) -> DeadLetter {
+/// An open dead letter of a message.
+#[must_use]
+pub fn undelivered(id: u64, sequence: u64, key: &str) -> DeadLetter {
     let kind = MessageKind::Event;
     let subject = DeadLetterSubject::Message { sink: sink(), sequence: Sequence(sequence), kind };
     DeadLetter { subject, ..letter(id, Some(key), 1) }

@@ -1,19 +1,17 @@
 //! Which file of each plugin serves: what has been tried on all states need not be tried on
-//! them again at the next start.
+//! them again at the next start. And the index that streams are found by.
 
+use async_trait::async_trait;
 use sagabox_engine::seams::store::ReadError;
 use sqlx::{ConnectOptions as _, Connection as _};
 
+use super::SqliteStore;
 use super::rows;
-use super::sqlite::SqliteStore;
+use crate::store::query::PluginRecords;
 
-impl SqliteStore {
-    /// The digest of the file that serves this plugin since it was tried on all live states;
-    /// none if there was none, or if others have written states since.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub async fn served_last(&self, plugin: &str) -> Result<Option<String>, ReadError> {
+#[async_trait]
+impl PluginRecords for SqliteStore {
+    async fn served_last(&self, plugin: &str) -> Result<Option<String>, ReadError> {
         let failed = |error: sqlx::Error| self.unreadable(&error);
         let mut connection = self.options.connect().await.map_err(failed)?;
         let query = sqlx::query("SELECT digest FROM serving WHERE plugin = ?").bind(plugin);
@@ -22,11 +20,7 @@ impl SqliteStore {
         row.map(|row| rows::text(&row, "digest")).transpose()
     }
 
-    /// Notes it, or that none does. Rare, and small: beside the commits, which wait for it.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub async fn note_serving(&self, plugin: &str, digest: Option<&str>) -> Result<(), ReadError> {
+    async fn note_serving(&self, plugin: &str, digest: Option<&str>) -> Result<(), ReadError> {
         if self.served_last(plugin).await?.as_deref() == digest {
             return Ok(());
         }
@@ -41,6 +35,17 @@ impl SqliteStore {
             None => sqlx::query("DELETE FROM serving WHERE plugin = ?").bind(plugin),
         };
         query.execute(&mut connection).await.map_err(failed)?;
+        connection.close().await.map_err(failed)
+    }
+
+    /// Not every store has this index: it lies in the order of subjects, so that once it has
+    /// outgrown the cache each event dirties a page of its own.
+    async fn index_subjects(&self) -> Result<(), ReadError> {
+        let sql = "CREATE INDEX IF NOT EXISTS log_subject ON log (subject, position) \
+                   WHERE subject IS NOT NULL";
+        let failed = |error: sqlx::Error| self.unreadable(&error);
+        let mut connection = self.options.connect().await.map_err(failed)?;
+        sqlx::query(sql).execute(&mut connection).await.map_err(failed)?;
         connection.close().await.map_err(failed)
     }
 }

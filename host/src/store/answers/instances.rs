@@ -1,0 +1,279 @@
+//! Instances: lists of them, and one with its history.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use sagabox_engine::model::{Instance, InstanceStatus, Key, Position, Timer, TimerName, Timestamp};
+use sagabox_engine::seams::store::ReadError;
+use serde_json::value::RawValue;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+
+use super::failed;
+use crate::store::query::QueryLimits;
+use crate::store::query::rows::{
+    EventName, HistoryRow, InstanceDetail, InstanceFilter, InstanceRow, Page, WaitDetail,
+};
+use crate::store::rows::{self, integer};
+use crate::store::{dead_letters, decisions};
+
+/// A plugin and a key of it.
+type Of<'k> = (&'k str, &'k str);
+
+pub(super) async fn counts(
+    connection: &mut SqliteConnection,
+    plugin: &str,
+) -> Result<BTreeMap<&'static str, u64>, ReadError> {
+    let sql = "SELECT status, count(*) AS n FROM instances WHERE plugin = ? GROUP BY status";
+    let query = sqlx::query(sql).bind(plugin.to_owned());
+    let found = query.fetch_all(connection).await.map_err(failed)?;
+    let pair = |row| Ok((rows::instance_status(row)?.as_str(), rows::number(row, "n")?));
+    found.iter().map(pair).collect()
+}
+
+pub(super) async fn list(
+    pool: &SqlitePool,
+    filter: &InstanceFilter,
+    limits: &QueryLimits,
+) -> Result<Page<InstanceRow, Key>, ReadError> {
+    let (started, mut rows) = (Instant::now(), Vec::new());
+    let InstanceFilter { plugin, status, after, limit } = filter;
+    let mut after = after.clone().unwrap_or_default();
+    loop {
+        // Without a status each row that is looked at is one of the page.
+        let end = match status {
+            Some(_) => look_to(pool, plugin, &after, limits.scan_rows).await?,
+            None => None,
+        };
+        let sql = "SELECT key, status, version, started_at, updated_at FROM instances \
+                   WHERE plugin = ?1 AND key > ?2 AND (?5 IS NULL OR key <= ?5) \
+                   AND (?3 IS NULL OR status = ?3) ORDER BY key LIMIT ?4";
+        let query = sqlx::query(sql)
+            .bind(plugin.clone())
+            .bind(after)
+            .bind(status.map(InstanceStatus::as_str))
+            .bind(limit.saturating_add(1))
+            .bind(end.clone());
+        let found = query.fetch_all(pool).await.map_err(failed)?;
+        rows.extend(found.iter().map(instance_row).collect::<Result<Vec<_>, ReadError>>()?);
+        let Some(end) = end.filter(|_| rows.len() <= *limit as usize) else {
+            return Ok(Page::of(rows, *limit, |row: &InstanceRow| row.key.clone()));
+        };
+        if started.elapsed() >= limits.scan_time {
+            return Ok(Page { rows, next: Some(end.as_str().into()) });
+        }
+        after = end;
+    }
+}
+
+/// The key up to which to look next; none: to the end.
+async fn look_to(
+    pool: &SqlitePool,
+    plugin: &str,
+    after: &str,
+    rows: u32,
+) -> Result<Option<String>, ReadError> {
+    let sql = "SELECT key FROM instances WHERE plugin = ? AND key > ? ORDER BY key \
+               LIMIT 1 OFFSET ?";
+    let query = sqlx::query(sql).bind(plugin.to_owned()).bind(after.to_owned()).bind(rows - 1);
+    let row = query.fetch_optional(pool).await.map_err(failed)?;
+    row.map(|row| rows::text(&row, "key")).transpose()
+}
+
+pub(super) async fn detail(
+    connection: &mut SqliteConnection,
+    of: Of<'_>,
+    after: Option<u64>,
+    limit: u32,
+    limits: &QueryLimits,
+) -> Result<Option<InstanceDetail>, ReadError> {
+    let query = sqlx::query("SELECT * FROM instances WHERE plugin = ? AND key = ?");
+    let query = query.bind(of.0.to_owned()).bind(of.1.to_owned());
+    let row = query.fetch_optional(&mut *connection).await.map_err(failed)?;
+    let instance = row.as_ref().map(rows::instance).transpose()?;
+    let parked = is_parked(connection, of).await?;
+    let wait = wait(connection, of).await?;
+    let history = match &instance {
+        Some(instance) => {
+            let newest = newest(connection, of, instance, after).await?;
+            chain(connection, of, newest, limit, limits.page_bytes).await?
+        }
+        None => scan(connection, of, after, limit, limits.scanned_decisions).await?,
+    };
+    let is_known = instance.is_some()
+        || parked
+        || wait.is_some()
+        || after.is_some()
+        || !history.rows.is_empty();
+    if !is_known {
+        return Ok(None);
+    }
+    let (keys, timers) = match &instance {
+        Some(_) => (claims(connection, of).await?, timers(connection, of).await?),
+        None => (Vec::new(), BTreeMap::new()),
+    };
+    let state = instance.as_ref().and_then(|instance| instance.state.as_ref());
+    Ok(Some(InstanceDetail {
+        plugin: of.0.to_owned(),
+        key: of.1.to_owned(),
+        status: instance.as_ref().map(|instance| instance.status),
+        state: state.map(|state| readable(&state.data)).transpose()?,
+        state_version: state.map(|state| state.version),
+        keys,
+        timers,
+        parked,
+        wait,
+        history: history.rows,
+        next: history.next,
+    }))
+}
+
+async fn is_parked(connection: &mut SqliteConnection, of: Of<'_>) -> Result<bool, ReadError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM dead_letters WHERE status IN ('open', 'redriving') \
+               AND sink IS NULL AND plugin = ? AND key = ?) AS parked";
+    let query = sqlx::query(sql).bind(of.0.to_owned()).bind(of.1.to_owned());
+    let row = query.fetch_one(connection).await.map_err(failed)?;
+    Ok(rows::number(&row, "parked")? == 1)
+}
+
+async fn wait(
+    connection: &mut SqliteConnection,
+    of: Of<'_>,
+) -> Result<Option<WaitDetail>, ReadError> {
+    let query = sqlx::query("SELECT * FROM waits WHERE plugin = ? AND key = ?");
+    let query = query.bind(of.0.to_owned()).bind(of.1.to_owned());
+    let row = query.fetch_optional(connection).await.map_err(failed)?;
+    Ok(row.as_ref().map(dead_letters::wait).transpose()?.map(|wait| WaitDetail {
+        position: Position(wait.place),
+        attempt: wait.attempt,
+        since: wait.since,
+        until: wait.until,
+        reason: wait.reason,
+    }))
+}
+
+/// The additional keys of an instance.
+async fn claims(connection: &mut SqliteConnection, of: Of<'_>) -> Result<Vec<Key>, ReadError> {
+    let sql = "SELECT key FROM claims WHERE plugin = ? AND instance = ? ORDER BY key";
+    let query = sqlx::query(sql).bind(of.0.to_owned()).bind(of.1.to_owned());
+    let found = query.fetch_all(connection).await.map_err(failed)?;
+    found.iter().map(|row| Ok(rows::text(row, "key")?.into())).collect()
+}
+
+async fn timers(
+    connection: &mut SqliteConnection,
+    of: Of<'_>,
+) -> Result<BTreeMap<TimerName, Timer>, ReadError> {
+    let sql = "SELECT name, due, set_by FROM timers WHERE plugin = ? AND instance = ?";
+    let query = sqlx::query(sql).bind(of.0.to_owned()).bind(of.1.to_owned());
+    let found = query.fetch_all(connection).await.map_err(failed)?;
+    let timer = |row: &SqliteRow| {
+        let due = Timestamp(rows::number(row, "due")?);
+        let set_by = Position(rows::number(row, "set_by")?);
+        Ok((rows::text(row, "name")?.into(), Timer { due, set_by }))
+    };
+    found.iter().map(timer).collect()
+}
+
+/// Where a page of an instance's history begins.
+async fn newest(
+    connection: &mut SqliteConnection,
+    of: Of<'_>,
+    instance: &Instance,
+    after: Option<u64>,
+) -> Result<Option<Position>, ReadError> {
+    let Some(after) = after else { return Ok(Some(instance.decided)) };
+    let row = decision(connection, of, Position(after)).await?;
+    row.map_or(Ok(None), |row| rows::position(&row, "previous"))
+}
+
+async fn decision(
+    connection: &mut SqliteConnection,
+    of: Of<'_>,
+    position: Position,
+) -> Result<Option<SqliteRow>, ReadError> {
+    let sql = "SELECT decisions.*, log.event FROM decisions LEFT JOIN log USING (position) \
+               WHERE decisions.position = ? AND plugin = ? AND key = ?";
+    let query = sqlx::query(sql).bind(integer(position.0));
+    let query = query.bind(of.0.to_owned()).bind(of.1.to_owned());
+    query.fetch_optional(connection).await.map_err(failed)
+}
+
+/// From decision to decision, backwards.
+async fn chain(
+    connection: &mut SqliteConnection,
+    of: Of<'_>,
+    newest: Option<Position>,
+    limit: u32,
+    bytes_max: u64,
+) -> Result<Page<HistoryRow, Position>, ReadError> {
+    let mut page = Page { rows: Vec::new(), next: None };
+    let mut next = newest;
+    let mut bytes = 0;
+    while let Some(position) = next {
+        // Older decisions may have been removed: then this is the end.
+        let Some(row) = decision(connection, of, position).await? else { break };
+        next = rows::position(&row, "previous")?;
+        bytes += rows::text(&row, "summary")?.len() as u64;
+        if page.rows.len() == limit as usize || bytes > bytes_max && !page.rows.is_empty() {
+            page.next = page.rows.last().map(|last: &HistoryRow| last.position);
+            break;
+        }
+        page.rows.push(history_row(&row)?);
+    }
+    Ok(page)
+}
+
+async fn scan(
+    connection: &mut SqliteConnection,
+    of: Of<'_>,
+    after: Option<u64>,
+    limit: u32,
+    scanned_max: u32,
+) -> Result<Page<HistoryRow, Position>, ReadError> {
+    let sql = "SELECT recent.*, log.event FROM \
+               (SELECT * FROM decisions WHERE position < ? ORDER BY position DESC LIMIT ?) \
+               AS recent LEFT JOIN log ON log.position = recent.position \
+               WHERE plugin = ? AND key = ? ORDER BY recent.position DESC LIMIT ?";
+    let query = sqlx::query(sql)
+        .bind(integer(after.unwrap_or(u64::MAX)))
+        .bind(scanned_max)
+        .bind(of.0.to_owned())
+        .bind(of.1.to_owned())
+        .bind(limit.saturating_add(1));
+    let found = query.fetch_all(connection).await.map_err(failed)?;
+    let rows: Result<Vec<_>, ReadError> = found.iter().map(history_row).collect();
+    Ok(Page::of(rows?, limit, |row| row.position))
+}
+
+/// As it is if it is JSON, otherwise as a string.
+fn readable(data: &[u8]) -> Result<Box<RawValue>, ReadError> {
+    match serde_json::from_slice::<&RawValue>(data) {
+        Ok(json) => Ok(json.to_owned()),
+        Err(_) => {
+            let text = String::from_utf8_lossy(data);
+            serde_json::value::to_raw_value(&text).map_err(rows::damaged)
+        }
+    }
+}
+
+fn history_row(row: &SqliteRow) -> Result<HistoryRow, ReadError> {
+    let event = match rows::optional(row, "event")? {
+        None => None,
+        Some(text) => {
+            let event = rows::parsed_event(&text)?;
+            Some(EventName { id: event.id.clone(), event_type: event.event_type.clone() })
+        }
+    };
+    HistoryRow::new(&decisions::record(row)?, event).map_err(rows::damaged)
+}
+
+fn instance_row(row: &SqliteRow) -> Result<InstanceRow, ReadError> {
+    Ok(InstanceRow {
+        key: rows::text(row, "key")?.into(),
+        status: rows::instance_status(row)?,
+        version: rows::number(row, "version")?,
+        started_at: Timestamp(rows::number(row, "started_at")?),
+        updated_at: Timestamp(rows::number(row, "updated_at")?),
+    })
+}

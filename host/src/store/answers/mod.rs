@@ -1,0 +1,133 @@
+//! SQLite's answers to the questions of `query`, on connections of their own, so that a question
+//! slows no commit down.
+
+mod accounts;
+mod dead_letters;
+mod instances;
+mod serving;
+pub(super) mod snapshot;
+mod states;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use sagabox_engine::model::{Key, State};
+use sagabox_engine::seams::store::ReadError;
+use sqlx::SqliteConnection;
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{Sqlite, SqlitePool};
+
+use super::query::rows::{
+    Accounts, DeadLetterFilter, DeadLetterRow, InstanceDetail, InstanceFilter, InstanceRow, Page,
+};
+use super::query::{Queries, QueryLimits, StatePage};
+use super::rows;
+use super::sqlite::SqliteStore;
+
+/// Lists take one for each step, so that a list that looks for long holds up no other question.
+const CONNECTIONS: u32 = 2;
+
+pub(super) struct SqliteQueries {
+    pool: SqlitePool,
+    limits: QueryLimits,
+}
+
+impl SqliteQueries {
+    pub(super) async fn new(store: &SqliteStore, limits: QueryLimits) -> Result<Self, sqlx::Error> {
+        Ok(Self { pool: store.reading(CONNECTIONS).await?, limits })
+    }
+
+    async fn connection(&self) -> Result<PoolConnection<Sqlite>, ReadError> {
+        self.pool.acquire().await.map_err(failed)
+    }
+
+    async fn names(&self, sql: &'static str) -> Result<BTreeSet<String>, ReadError> {
+        let found = sqlx::query(sql).fetch_all(&self.pool).await.map_err(failed)?;
+        found.iter().map(|row| rows::text(row, "name")).collect()
+    }
+}
+
+#[async_trait]
+impl Queries for SqliteQueries {
+    async fn instance_counts(
+        &self,
+        plugin: &str,
+    ) -> Result<BTreeMap<&'static str, u64>, ReadError> {
+        instances::counts(&mut *self.connection().await?, plugin).await
+    }
+
+    async fn instances(
+        &self,
+        filter: &InstanceFilter,
+    ) -> Result<Page<InstanceRow, Key>, ReadError> {
+        instances::list(&self.pool, filter, &self.limits).await
+    }
+
+    async fn instance(
+        &self,
+        plugin: &str,
+        key: &str,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Option<InstanceDetail>, ReadError> {
+        let mut connection = self.connection().await?;
+        instances::detail(&mut connection, (plugin, key), after, limit, &self.limits).await
+    }
+
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Page<DeadLetterRow, u64>, ReadError> {
+        dead_letters::list(&self.pool, filter, &self.limits).await
+    }
+
+    async fn dead_letter_ids(
+        &self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Page<u64, u64>, ReadError> {
+        dead_letters::ids(&self.pool, filter, &self.limits).await
+    }
+
+    async fn plugins(&self) -> Result<BTreeSet<String>, ReadError> {
+        self.names("SELECT plugin AS name FROM plugins").await
+    }
+
+    async fn sinks(&self) -> Result<BTreeSet<String>, ReadError> {
+        self.names("SELECT sink AS name FROM outbox_totals UNION SELECT sink FROM sinks").await
+    }
+
+    async fn accounts(&self) -> Result<Accounts, ReadError> {
+        accounts::accounts(&mut *self.connection().await?, self.limits.counted_pending).await
+    }
+
+    async fn has_instances(&self, plugin: &str) -> Result<bool, ReadError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM instances WHERE plugin = ?) AS n";
+        Ok(count(&mut *self.connection().await?, sql, Some(plugin)).await? == 1)
+    }
+
+    async fn live_states(
+        &self,
+        plugin: &str,
+        after: &str,
+        page: StatePage,
+    ) -> Result<Vec<(String, State)>, ReadError> {
+        states::live(&mut *self.connection().await?, plugin, after, page).await
+    }
+}
+
+fn failed(error: sqlx::Error) -> ReadError {
+    ReadError(format!("the store cannot be read: {error}"))
+}
+
+/// The number `n` of the only row.
+async fn count(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    of: Option<&str>,
+) -> Result<u64, ReadError> {
+    let query = match of {
+        Some(of) => sqlx::query(sql).bind(of.to_owned()),
+        None => sqlx::query(sql),
+    };
+    rows::number(&query.fetch_one(connection).await.map_err(failed)?, "n")
+}

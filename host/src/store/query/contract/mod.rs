@@ -1,0 +1,121 @@
+//! The contract of [`Queries`], [`PluginRecords`] and [`Snapshot`], clause by clause, for every
+//! store: its tests call [`all`] with the URLs of stores that are empty when they are first opened.
+//!
+//! Rows come from the engine's side of the same store, and are those of the contract of `Store`.
+
+mod accounts;
+mod dead_letters;
+mod instances;
+mod records;
+mod snapshot;
+
+use std::time::Duration;
+
+use sagabox_engine::seams::store::Batch;
+
+use super::rows::Page;
+use super::{Queries, QueryLimits};
+use crate::store::connect::{ConnectedStore, connect_with};
+
+/// More rows than any clause writes.
+const ALL: u32 = 1_000;
+
+/// Where the store of a name is.
+type Urls<'u> = &'u (dyn Fn(&str) -> String + Sync);
+
+/// A store under test.
+struct Subject {
+    url: String,
+    limits: QueryLimits,
+    store: Option<ConnectedStore>,
+}
+
+impl Subject {
+    async fn new(urls: Urls<'_>, name: &str) -> Self {
+        Self::with(urls, name, QueryLimits::default()).await
+    }
+
+    async fn with(urls: Urls<'_>, name: &str, limits: QueryLimits) -> Self {
+        let mut subject = Self { url: urls(name), limits, store: None };
+        subject.reopen(limits).await;
+        subject
+    }
+
+    /// As a new process would, with other limits.
+    async fn reopen(&mut self, limits: QueryLimits) {
+        self.store = None;
+        self.limits = limits;
+        self.store = Some(connect_with(&self.url, limits).await.unwrap());
+    }
+
+    async fn restart(&mut self) {
+        self.reopen(self.limits).await;
+    }
+
+    fn store(&self) -> &ConnectedStore {
+        self.store.as_ref().expect("it is open between calls")
+    }
+
+    fn queries(&self) -> &dyn Queries {
+        &*self.store().queries
+    }
+
+    async fn commit(&self, batch: Batch) {
+        self.store().engine.commit(&batch).await.unwrap();
+    }
+}
+
+/// A list that looks at three rows before it looks at the time, which is over at once or never.
+fn looks_briefly(is_over: bool) -> QueryLimits {
+    let scan_time = if is_over { Duration::ZERO } else { Duration::MAX };
+    QueryLimits { scan_rows: 3, scan_time, ..QueryLimits::default() }
+}
+
+/// All pages of a list, from the first one on.
+async fn pages<R, N>(page: impl AsyncFn(Option<N>) -> Page<R, N>) -> Vec<Vec<R>> {
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let Page { rows, next } = page(after).await;
+        pages.push(rows);
+        assert!(pages.len() < 100, "a list never ends");
+        if next.is_none() {
+            return pages;
+        }
+        after = next;
+    }
+}
+
+/// Every clause, each on a store of its own.
+pub(in crate::store) async fn all(urls: Urls<'_>) {
+    instances::instances_are_listed_by_key_in_pages(urls).await;
+    instances::a_list_of_instances_ends_in_time_and_says_how_far_it_came(urls).await;
+    instances::instances_are_counted_by_status(urls).await;
+    instances::an_instance_has_all_that_is_its_own(urls).await;
+    instances::a_state_that_is_no_json_is_a_string(urls).await;
+    instances::a_history_follows_the_decisions_of_its_instance(urls).await;
+    instances::a_page_of_history_is_bounded_in_bytes(urls).await;
+    instances::a_stateless_key_has_the_history_that_is_recent(urls).await;
+    instances::live_states_come_in_portions(urls).await;
+    dead_letters::each_filter_holds(urls).await;
+    dead_letters::letters_are_listed_by_id_in_pages(urls).await;
+    dead_letters::a_page_of_letters_is_bounded_in_bytes(urls).await;
+    dead_letters::a_list_of_letters_ends_in_time_and_says_how_far_it_came(urls).await;
+    dead_letters::a_letter_has_all_that_is_known_of_it(urls).await;
+    accounts::an_empty_store_is_balanced(urls).await;
+    accounts::the_events_of_a_plugin_add_up(urls).await;
+    accounts::the_messages_of_a_sink_add_up(urls).await;
+    accounts::sums_that_do_not_add_up_are_said(urls).await;
+    accounts::a_plugin_that_is_far_behind_is_estimated(urls).await;
+    accounts::untaken_types_are_named(urls).await;
+    accounts::what_was_ever_there_is_known_by_name(urls).await;
+    records::the_file_that_serves_is_noted(urls).await;
+    records::streams_can_be_indexed_at_any_time(urls).await;
+    snapshot::decisions_come_in_order_with_their_inputs(urls).await;
+    snapshot::decisions_end_where_they_are_stopped(urls).await;
+    snapshot::the_log_comes_in_order(urls).await;
+    snapshot::messages_are_found_wherever_they_went(urls).await;
+    snapshot::edited_events_are_found_by_their_letters(urls).await;
+    snapshot::a_stream_ends_before_its_position(urls).await;
+    snapshot::a_snapshot_does_not_see_what_comes_later(urls).await;
+    snapshot::a_store_that_is_not_there_is_not_made(urls).await;
+}

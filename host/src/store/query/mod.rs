@@ -1,0 +1,230 @@
+//! SEAM Query: what the host asks a store besides the engine: the questions of people, what the
+//! plugin factory must know of states, and what replay reads. No type of a database is part of it.
+//!
+//! `contract` says clause by clause what an implementation must answer; each runs all clauses.
+
+#[cfg(test)]
+pub(in crate::store) mod contract;
+pub mod rows;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sagabox_engine::model::{DeadLetterId, Event, Key, LogEntry, State, Timestamp};
+use sagabox_engine::seams::store::ReadError;
+
+use self::rows::{
+    Accounts, DeadLetterFilter, DeadLetterRow, InstanceDetail, InstanceFilter, InstanceRow, Page,
+    RecordedDecision,
+};
+use crate::decisions::recorded::Messages;
+
+/// What people ask, and the states that a candidate is tried on. Reads only, beside the engine:
+/// no answer waits for a commit, and none slows commits down.
+///
+/// Lists are pages in a fixed order. A page has at most `limit` rows, and at most
+/// [`QueryLimits::page_bytes`] in all of its rows but the first; its `next`, given as `after`, is
+/// where the following page begins, and none says that there is no more. A page may have fewer
+/// rows than there are, or none, and a `next`: then its time was over.
+///
+/// A name that the store does not know is no error: nothing belongs to it.
+#[async_trait]
+pub trait Queries: Send + Sync + 'static {
+    /// How many instances a plugin has, by status; without the statuses that none has.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn instance_counts(&self, plugin: &str)
+    -> Result<BTreeMap<&'static str, u64>, ReadError>;
+
+    /// Instances in the order of their keys, compared byte by byte.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn instances(&self, filter: &InstanceFilter)
+    -> Result<Page<InstanceRow, Key>, ReadError>;
+
+    /// One instance, or one key of a plugin without instances, with a page of its history: what
+    /// was decided before the decision at `after`. An instance's history is its chain of
+    /// decisions. A stateless key has no chain: its history is found among the newest
+    /// [`QueryLimits::scanned_decisions`] decisions of all plugins. None if nothing is known of
+    /// the key.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn instance(
+        &self,
+        plugin: &str,
+        key: &str,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Option<InstanceDetail>, ReadError>;
+
+    /// Dead letters in the order of their ids.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Page<DeadLetterRow, u64>, ReadError>;
+
+    /// The same without the rows. Its pages are bounded in rows and time alone.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn dead_letter_ids(&self, filter: &DeadLetterFilter)
+    -> Result<Page<u64, u64>, ReadError>;
+
+    /// The plugins that have made progress here.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn plugins(&self) -> Result<BTreeSet<String>, ReadError>;
+
+    /// The sinks and queues that have had messages.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn sinks(&self) -> Result<BTreeSet<String>, ReadError>;
+
+    /// What became of every event and message, as of one moment. `differing_duplicates` is not
+    /// the store's to know, and is zero.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn accounts(&self) -> Result<Accounts, ReadError>;
+
+    /// Whether the plugin has instances, finished ones included.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn has_instances(&self, plugin: &str) -> Result<bool, ReadError>;
+
+    /// Keys and states of the running instances that have one, in the order of their keys. The
+    /// page ends with the state that fills it; it is empty only at the end.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn live_states(
+        &self,
+        plugin: &str,
+        after: &str,
+        page: StatePage,
+    ) -> Result<Vec<(String, State)>, ReadError>;
+}
+
+/// What a store keeps of the plugins that serve, and what it prepares for them. Rare, small writes
+/// beside the commits.
+#[async_trait]
+pub trait PluginRecords: Send + Sync + 'static {
+    /// The digest of the file that serves this plugin since it was tried on all live states;
+    /// none if no file was noted, or if others have written states since.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn served_last(&self, plugin: &str) -> Result<Option<String>, ReadError>;
+
+    /// Notes the file that serves the plugin, or that none does.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    async fn note_serving(&self, plugin: &str, digest: Option<&str>) -> Result<(), ReadError>;
+
+    /// Makes streams fast to find, for as long as the store lives. Costs each commit, so only a
+    /// plugin that reads streams is worth it. On a large log it takes a while, in which nothing
+    /// can be committed; once it is done, this does nothing.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    async fn index_subjects(&self) -> Result<(), ReadError>;
+}
+
+/// What a store had on record at the moment when it was opened, for replay and backtests. Never
+/// writes, also beside a running host.
+#[async_trait]
+pub trait Snapshot: Send {
+    /// Calls `each` for every decision of the plugin, in the order of positions, until it
+    /// breaks. The events of decisions from before `since` are not read.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn decisions(
+        &mut self,
+        plugin: &str,
+        key: Option<&str>,
+        since: Timestamp,
+        each: &mut EachDecision<'_>,
+    ) -> Result<(), ReadError>;
+
+    /// Calls `each` for every event of the log, in the order of positions, until it breaks.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn log(&mut self, each: &mut EachEvent<'_>) -> Result<(), ReadError>;
+
+    /// Every message of the plugin that is still kept: in the outbox if it left, in the log if
+    /// it stayed.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn messages(&mut self, plugin: &str) -> Result<Messages, ReadError>;
+
+    /// Events, as JSON, that an operator put in place of dead ones of the plugin, by dead letter.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn edited(&mut self, plugin: &str) -> Result<HashMap<DeadLetterId, String>, ReadError>;
+
+    /// The events of a subject before a position, in log order.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn stream(&mut self, subject: &str, before: u64) -> Result<Vec<Arc<Event>>, ReadError>;
+}
+
+/// Takes decisions one by one.
+pub type EachDecision<'e> = dyn FnMut(RecordedDecision) -> ControlFlow<()> + Send + 'e;
+
+/// Takes events of the log one by one.
+pub type EachEvent<'e> = dyn FnMut(LogEntry) -> ControlFlow<()> + Send + 'e;
+
+/// How much of the states is read at once: what is full first ends the page.
+#[derive(Clone, Copy, Debug)]
+pub struct StatePage {
+    pub states: usize,
+    /// Of states and keys.
+    pub bytes: usize,
+}
+
+/// Bounds what one question reads, however much there is.
+#[derive(Clone, Copy, Debug)]
+pub struct QueryLimits {
+    /// How long a list looks for its rows. Longer, and a person would take it for broken.
+    pub scan_time: Duration,
+    /// Rows that a list looks at between two looks at the time: some milliseconds.
+    pub scan_rows: u32,
+    /// Of a page's rows together, but for the first: a few events of the largest size.
+    pub page_bytes: u64,
+    /// Decisions that are looked through for the history of a stateless key.
+    pub scanned_decisions: u32,
+    /// Events that a plugin is behind are counted up to so many. Beyond, positions are
+    /// subtracted, so the gaps that duplicates left count as well: a plugin that is far behind
+    /// must not make the accounts slow.
+    pub counted_pending: u64,
+}
+
+impl Default for QueryLimits {
+    fn default() -> Self {
+        Self {
+            scan_time: Duration::from_secs(2),
+            scan_rows: 5_000,
+            page_bytes: 4 << 20,
+            scanned_decisions: 200_000,
+            counted_pending: 100_000,
+        }
+    }
+}

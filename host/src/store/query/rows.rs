@@ -1,0 +1,230 @@
+//! What the answers to questions hold, and what a list can be asked for.
+
+use std::collections::BTreeMap;
+
+use sagabox_engine::model::{
+    DeadLetterId, DeadLetterStatus, DecisionRecord, DecisionSummary, Hops, InstanceStatus, Key,
+    PluginName, Position, SinkName, Timer, TimerName, Timestamp,
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// Some rows, and where the following page begins, if there is one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Page<R, N> {
+    pub rows: Vec<R>,
+    pub next: Option<N>,
+}
+
+impl<R, N> Page<R, N> {
+    /// Of one row more than a page has, if there are so many.
+    pub(in crate::store) fn of(mut rows: Vec<R>, limit: u32, place: impl Fn(&R) -> N) -> Self {
+        let is_last = rows.len() <= limit as usize;
+        rows.truncate(limit as usize);
+        let next = rows.last().filter(|_| !is_last).map(place);
+        Self { rows, next }
+    }
+}
+
+/// Which instances of a plugin a list has. What is given must hold.
+#[derive(Clone, Debug, Default)]
+pub struct InstanceFilter {
+    pub plugin: String,
+    pub status: Option<InstanceStatus>,
+    /// The key after which the page begins.
+    pub after: Option<String>,
+    pub limit: u32,
+}
+
+#[derive(Debug, Serialize)]
+pub struct InstanceRow {
+    pub key: Key,
+    pub status: InstanceStatus,
+    /// Decisions so far.
+    pub version: u64,
+    pub started_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// All about one instance, or one key of a stateless role.
+#[derive(Debug, Serialize)]
+pub struct InstanceDetail {
+    pub plugin: String,
+    pub key: String,
+    pub status: Option<InstanceStatus>,
+    /// As it is if it is JSON, otherwise as a string.
+    pub state: Option<Box<RawValue>>,
+    pub state_version: Option<u32>,
+    /// Additional keys.
+    pub keys: Vec<Key>,
+    /// Those that are set, and those that have fired and wait for the instance.
+    pub timers: BTreeMap<TimerName, Timer>,
+    /// Whether it waits behind a dead letter.
+    pub parked: bool,
+    /// The next attempt at its first event, if it waits for that for longer than a moment.
+    pub wait: Option<WaitDetail>,
+    /// Newest first.
+    pub history: Vec<HistoryRow>,
+    /// The last position of this page, if there are more.
+    pub next: Option<Position>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct WaitDetail {
+    pub position: Position,
+    /// The number of the next attempt.
+    pub attempt: u32,
+    pub since: Timestamp,
+    pub until: Timestamp,
+    /// Why the last attempt failed.
+    pub reason: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct HistoryRow {
+    pub position: Position,
+    pub decided_at: Timestamp,
+    pub plugin_version: String,
+    pub attempt: u32,
+    /// None if retention has removed it.
+    pub event: Option<EventName>,
+    pub summary: DecisionSummary,
+}
+
+impl HistoryRow {
+    pub(in crate::store) fn new(
+        record: &DecisionRecord,
+        event: Option<EventName>,
+    ) -> serde_json::Result<Self> {
+        Ok(Self {
+            position: record.position,
+            decided_at: record.decided_at,
+            plugin_version: record.plugin_version.to_string(),
+            attempt: record.attempt,
+            event,
+            summary: DecisionSummary::from_json(&record.summary)?,
+        })
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct EventName {
+    pub id: String,
+    #[serde(rename = "type")]
+    pub event_type: String,
+}
+
+/// Which dead letters a list has. What is given must hold; a letter must come after `after`.
+#[derive(Clone, Debug, Default)]
+pub struct DeadLetterFilter {
+    pub ids: Option<Vec<u64>>,
+    pub plugin: Option<String>,
+    /// The version of the plugin that failed.
+    pub plugin_version: Option<String>,
+    pub status: Option<DeadLetterStatus>,
+    pub sink: Option<String>,
+    pub key: Option<String>,
+    pub event_type: Option<String>,
+    pub reason_contains: Option<String>,
+    pub after: u64,
+    pub limit: u32,
+}
+
+#[derive(Debug, Serialize)]
+pub struct DeadLetterRow {
+    pub id: DeadLetterId,
+    pub kind: DeadLetterKind,
+    pub plugin: PluginName,
+    pub key: Option<Key>,
+    pub position: Position,
+    pub sink: Option<SinkName>,
+    pub reason: String,
+    pub attempts: u32,
+    pub plugin_version: String,
+    pub at: Timestamp,
+    pub status: DeadLetterStatus,
+    pub resolved_by: Option<String>,
+    pub resolved_reason: Option<String>,
+    /// As it was received or decided, byte by byte.
+    pub event: Box<RawValue>,
+    /// What an operator put in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edited: Option<Box<RawValue>>,
+}
+
+/// What is dead: an event that could not be handled, or a message that could not be delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeadLetterKind {
+    Event,
+    Message,
+}
+
+/// A decision with its inputs, as replay needs it.
+#[derive(Debug)]
+pub struct RecordedDecision {
+    pub record: DecisionRecord,
+    /// The event as JSON; none if it is no longer in the log, or was not asked for.
+    pub event: Option<String>,
+    pub hops: Hops,
+}
+
+/// Guarantee 7 as numbers, from one snapshot.
+#[derive(Debug, Serialize)]
+pub struct Accounts {
+    /// Events ever appended to the log.
+    pub events: u64,
+    /// In the order of their names.
+    pub plugins: Vec<PluginAccount>,
+    /// In the order of their names.
+    pub sinks: Vec<SinkAccount>,
+    /// Events of senders that no plugin took when they came, by type.
+    pub untaken: Vec<UntakenAccount>,
+    /// Duplicates with other content than the event that was accepted under their source and
+    /// id, since the host started, as far as they were compared.
+    pub differing_duplicates: u64,
+    /// Whether every sum adds up.
+    pub balanced: bool,
+}
+
+/// `received = handled + ignored + held + parked + dead + discarded`, and
+/// `pending` events of the log that the plugin has not settled yet; far behind, about so many.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct PluginAccount {
+    pub plugin: String,
+    pub received: u64,
+    pub handled: u64,
+    pub ignored: u64,
+    /// The ignored ones by the rule that ignored them, without those that ignored none.
+    pub ignored_because: BTreeMap<&'static str, u64>,
+    pub held: u64,
+    pub parked: u64,
+    pub dead: u64,
+    pub discarded: u64,
+    pub pending: u64,
+    pub balanced: bool,
+}
+
+/// `messages = delivered + pending + parked + dead + discarded + compensated`.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct SinkAccount {
+    pub sink: String,
+    pub messages: u64,
+    pub delivered: u64,
+    pub pending: u64,
+    pub parked: u64,
+    pub dead: u64,
+    pub discarded: u64,
+    /// Refused commands whose plugin has handled the refusal.
+    pub compensated: u64,
+    pub balanced: bool,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct UntakenAccount {
+    /// Empty: all types beyond the first hundred.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    pub events: u64,
+    pub last_at: u64,
+}
