@@ -2,7 +2,6 @@
 //!
 //! The only place where the adapters meet.
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +10,14 @@ use anyhow::Context as _;
 use axum::http::HeaderName;
 use sagabox_engine::engine::{Engine, EngineEnd, Parts};
 use sagabox_engine::model::{SinkName, Timestamp};
-use sagabox_engine::seams::transport::{self, Transport};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Site, Traffic};
-use crate::config::{self, Destination, LookupSource, Settings};
-use crate::io::files;
+use crate::config::{self, LookupSource, Settings};
 use crate::io::lookup::{HttpLookup, Lookups, Source, Table};
 use crate::io::secrets::{Given, Redactor, SecretUrl};
-use crate::io::sinks::{
-    FileId, FileTransport, HttpOptions, HttpTransport, OwnHeaders, StdoutTransport,
-};
+use crate::io::sinks::{self, OwnHeaders};
 use crate::plugins::factory::PluginFactory;
 use crate::plugins::reload::Loader;
 use crate::plugins::status::PluginStatus;
@@ -55,7 +50,7 @@ impl Host {
         let connected = connect(url).await.with_context(|| format!("open the store {url}"))?;
         let ConnectedStore { engine: store, queries, plugin_records } = connected;
         // Whatever is opened from here on is none of the store's files.
-        let sinks = sinks(&settings.sinks)?;
+        let sinks = sinks::open(&settings.sinks)?;
         let lookup = lookups(&settings)?;
         let factory = PluginFactory {
             directory: plugins.to_owned(),
@@ -151,68 +146,6 @@ fn ended_in_order(end: EngineEnd) -> anyhow::Result<()> {
             anyhow::bail!("the store is no longer this host's, so it has stopped: {reason}")
         }
     }
-}
-
-fn sinks(
-    sinks: &BTreeMap<String, config::Sink>,
-) -> anyhow::Result<HashMap<SinkName, transport::Sink>> {
-    let mut taken = BTreeMap::new();
-    let mut opened = HashMap::new();
-    for (name, sink) in sinks {
-        let transport: Arc<dyn Transport> = match &sink.to {
-            Destination::Http { url, timeout, in_flight, headers, status } => {
-                let about = |what: &str| format!("set up sink.{name}{what}");
-                let url = url.read().and_then(|text| SecretUrl::parse(text.expose()));
-                let url = url.map_err(anyhow::Error::msg).with_context(|| about(".url"))?;
-                let mut hidden = Redactor::default();
-                hidden.hide_url(url.expose());
-                let options = HttpOptions {
-                    timeout: *timeout,
-                    in_flight: *in_flight,
-                    headers: OwnHeaders::read(headers.clone(), hidden)
-                        .map_err(anyhow::Error::msg)
-                        .with_context(|| about(""))?,
-                    status: status.clone(),
-                };
-                Arc::new(HttpTransport::new(url, options).with_context(|| about(""))?)
-            }
-            Destination::File(path) => Arc::new(file_sink(name, path, &mut taken)?),
-            Destination::Stdout => Arc::new(StdoutTransport),
-        };
-        let sink = transport::Sink { transport, order: sink.order };
-        opened.insert(SinkName::from(name.as_str()), sink);
-    }
-    Ok(opened)
-}
-
-/// Each file has one writer: two would not know what of it is whose.
-fn file_sink(
-    name: &str,
-    path: &Path,
-    taken: &mut BTreeMap<FileId, String>,
-) -> anyhow::Result<FileTransport> {
-    // Before it is opened: to close a descriptor of the store gives up the store's locks.
-    anyhow::ensure!(
-        !files::is_of_store(path),
-        "sink.{name}: {} is a file of the store; give another",
-        path.display()
-    );
-    let check = |id: Option<FileId>, taken: &BTreeMap<FileId, String>| match id
-        .and_then(|id| taken.get(&id))
-    {
-        None => Ok(()),
-        Some(other) => Err(anyhow::anyhow!(
-            "sink.{name}: {} is already the file of sink.{other}; configure another \
-             file, or route its messages to the other sink",
-            path.display()
-        )),
-    };
-    check(FileId::of(path), taken)?;
-    let opened = FileTransport::open(path);
-    let opened = opened.with_context(|| format!("open {} for sink.{name}", path.display()))?;
-    check(Some(opened.id()), taken)?;
-    taken.insert(opened.id(), name.to_owned());
-    Ok(opened)
 }
 
 fn lookups(settings: &Settings) -> anyhow::Result<Lookups> {

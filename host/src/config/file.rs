@@ -1,16 +1,15 @@
 //! `sagabox.toml` as it is written. The parent module resolves its sections into settings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::ops::Range;
-use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::limits::{CallLimits, Limits};
+use super::outside::{LookupSection, SinkSection};
 use crate::io::files;
-use crate::io::secrets::Given;
-use crate::io::sinks::Meaning;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,63 +103,6 @@ pub(crate) struct PluginSection {
     pub own: serde_json::Map<String, serde_json::Value>,
 }
 
-/// `[limits]` has the limits of the host and the default limits of a call for all plugins.
-/// `[plugin.….limits]` has only the limits of a call. They are two structs, so that each refuses
-/// unknown names, and one list, so that they cannot differ.
-macro_rules! limits {
-    (host { $($host:ident: $host_type:ty,)* } call { $($call:ident: $call_type:ty,)* }) => {
-        #[derive(Debug, Default, Deserialize)]
-        #[serde(deny_unknown_fields)]
-        pub(crate) struct Limits {
-            $(pub $host: Option<$host_type>,)*
-            $($call: Option<Spanned<$call_type>>,)*
-        }
-
-        #[derive(Debug, Default, Deserialize)]
-        #[serde(deny_unknown_fields)]
-        pub(crate) struct CallLimits {
-            $(pub $call: Option<Spanned<$call_type>>,)*
-        }
-
-        impl Limits {
-            pub(crate) fn of_calls(&self) -> CallLimits {
-                CallLimits { $($call: self.$call.clone(),)* }
-            }
-        }
-    };
-}
-
-limits! {
-    host {
-        body_bytes: NonZeroUsize,
-        batch_events: NonZeroUsize,
-        shards: NonZeroUsize,
-        lookup_timeout_ms: Spanned<u64>,
-        drain_ms: u64,
-        instance_bytes: usize,
-        backlog_events: NonZeroU64,
-        hops: NonZeroU32,
-        stack_bytes: Spanned<usize>,
-        component_bytes: NonZeroUsize,
-        compile_time_ms: NonZeroU64,
-        compile_memory_bytes: NonZeroUsize,
-    }
-    call {
-        call_time_ms: NonZeroU64,
-        memory_bytes: NonZeroUsize,
-        table_elements: usize,
-        decision_bytes: NonZeroUsize,
-        state_bytes: usize,
-        messages: usize,
-        timers: usize,
-        keys: usize,
-        questions: usize,
-        log_lines: usize,
-        log_bytes: usize,
-        calls_per_instance: NonZeroU32,
-    }
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Retry {
@@ -177,63 +119,6 @@ pub(crate) struct Retention {
     pub history: Option<Spanned<String>>,
     pub finished: Option<Spanned<String>>,
     pub interval: Option<Spanned<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SinkSection {
-    pub url: Option<Given>,
-    pub file: Option<PathBuf>,
-    pub stdout: Option<bool>,
-    pub order: Option<Order>,
-    pub timeout_ms: Option<u64>,
-    pub in_flight: Option<usize>,
-    #[serde(default)]
-    pub headers: Headers,
-    #[serde(default)]
-    pub status: BTreeMap<String, Meaning>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Order {
-    None,
-    Key,
-    Whole,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LookupSection {
-    pub url: Option<Given>,
-    pub table: Option<PathBuf>,
-    pub timeout_ms: Option<u64>,
-    #[serde(default)]
-    pub headers: Headers,
-    #[serde(default)]
-    pub plugins: BTreeSet<String>,
-}
-
-/// Headers, by name.
-#[derive(Debug, Default)]
-pub(crate) struct Headers(pub BTreeMap<String, Given>);
-
-/// Not derived, because serde's message would repeat a secret that is in the place of the table.
-impl<'de> Deserialize<'de> for Headers {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error as _;
-
-        let value = toml::Value::deserialize(deserializer)?;
-        let toml::Value::Table(table) = value else {
-            return Err(D::Error::custom("expected a table of headers"));
-        };
-        let given = |(name, value): (String, toml::Value)| {
-            let given = Given::deserialize(value)
-                .map_err(|error| D::Error::custom(format_args!("{name}: {}", error.message())))?;
-            Ok((name, given))
-        };
-        table.into_iter().map(given).collect::<Result<_, _>>().map(Self)
-    }
 }
 
 /// A mistake in the file, and its place.

@@ -5,6 +5,7 @@
 //! file. An error names file, line and key.
 
 mod file;
+mod limits;
 mod outside;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,28 +21,20 @@ use toml::Spanned;
 use crate::api::{self, HostName, Limits, Timeouts};
 use crate::io::durations;
 use crate::io::files;
+use crate::io::sinks::SinkSettings;
 use crate::plugins::factory;
 use crate::plugins::reload;
 use crate::plugins::trust::{Key, LockRule, Policy};
 use crate::plugins::wasm;
 pub use file::LogFormat;
-use file::{CallLimits, ConfigFile, Fault, HttpSection, PluginsSection, Retry};
-pub use outside::{Destination, LookupSettings, LookupSource, Sink, check_template};
-use outside::{TIMEOUT_MS, lookup, sink};
+use file::{ConfigFile, Fault, HttpSection, PluginsSection, Retry};
+pub use outside::{LookupSettings, LookupSource, check_template};
+use outside::{lookup, sink};
 
 /// The file that is read if no other file is named and this one exists.
 pub const FILE: &str = "sagabox.toml";
 const LISTEN: &str = "127.0.0.1:8321";
 const STORE: &str = "sqlite:sagabox.db";
-/// The most bytes of a request. A larger batch takes longer than clients and proxies usually
-/// wait.
-const BODY_BYTES: usize = 4 * 1024 * 1024;
-/// The longest that one request for many dead letters works. A client that waits longer may give
-/// up and would not know what was done.
-const BULK_TIME: Duration = Duration::from_secs(10);
-const BATCH_EVENTS: usize = 10_000;
-/// The time to drain. Orchestrators commonly kill a process after 30 seconds.
-const DRAIN: Duration = Duration::from_secs(20);
 /// The accepted delays between retries. A delay of zero would be a busy loop; after one of more
 /// than a day, no operator would remember the cause.
 const RETRY_DELAY_MS: std::ops::RangeInclusive<u64> = 1..=86_400_000;
@@ -54,7 +47,7 @@ pub struct Settings {
     pub listen: String,
     pub log: LogFormat,
     pub http: api::Settings,
-    pub sinks: BTreeMap<String, Sink>,
+    pub sinks: BTreeMap<String, SinkSettings>,
     /// The sink of each message type that has a route.
     pub routes: BTreeMap<String, String>,
     pub lookups: BTreeMap<String, LookupSettings>,
@@ -148,18 +141,14 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
     }
     let limits = file.limits;
     let sandbox = wasm::Settings {
-        limits: call_limits(&limits.of_calls(), &wasm::Limits::default())?,
-        stack_bytes: stack_bytes(limits.stack_bytes.as_ref())?,
-        component_bytes: limits.component_bytes.map_or(wasm::COMPONENT_BYTES, NonZeroUsize::get),
-        compile: compile_limits(&limits),
         strict: overrides.strict || file.strict.unwrap_or(false),
         trust: trust(&file.plugins, directory)?,
-        ..wasm::Settings::default()
+        ..limits.sandbox()?
     };
     let mut plugins = BTreeMap::new();
     let mut own_limits = BTreeMap::new();
     for (name, section) in file.plugin {
-        own_limits.insert(name.clone(), call_limits(&section.limits, &sandbox.limits)?);
+        own_limits.insert(name.clone(), section.limits.resolve(&sandbox.limits)?);
         plugins.insert(name, serde_json::Value::Object(section.own));
     }
     let sandbox = wasm::Settings { plugins: own_limits, ..sandbox };
@@ -176,12 +165,8 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         plugins,
         sandbox,
         hot: hot_settings(&file.plugins),
-        limits: Limits {
-            body_bytes: limits.body_bytes.map_or(BODY_BYTES, NonZeroUsize::get),
-            batch_events: limits.batch_events.map_or(BATCH_EVENTS, NonZeroUsize::get),
-            bulk_time: BULK_TIME,
-        },
-        drain: limits.drain_ms.map_or(DRAIN, Duration::from_millis),
+        limits: limits.of_requests(),
+        drain: limits.drain(),
         engine,
     })
 }
@@ -241,67 +226,6 @@ fn hot_settings(said: &PluginsSection) -> reload::Settings {
     }
 }
 
-/// The limits of a section. A limit that the section does not have is that of `default`.
-fn call_limits(said: &CallLimits, default: &wasm::Limits) -> Result<wasm::Limits, Fault> {
-    fn or<T: Copy>(said: Option<&Spanned<T>>, default: T) -> T {
-        said.map_or(default, |said| *said.get_ref())
-    }
-    fn or_size(said: Option<&Spanned<NonZeroUsize>>, default: usize) -> usize {
-        said.map_or(default, |said| said.get_ref().get())
-    }
-    let limits = wasm::Limits {
-        call_time: said
-            .call_time_ms
-            .as_ref()
-            .map_or(default.call_time, |ms| Duration::from_millis(ms.get_ref().get())),
-        memory_bytes: or_size(said.memory_bytes.as_ref(), default.memory_bytes),
-        table_elements: or(said.table_elements.as_ref(), default.table_elements),
-        decision_bytes: or_size(said.decision_bytes.as_ref(), default.decision_bytes),
-        state_bytes: or(said.state_bytes.as_ref(), default.state_bytes),
-        messages: or(said.messages.as_ref(), default.messages),
-        timers: or(said.timers.as_ref(), default.timers),
-        keys: or(said.keys.as_ref(), default.keys),
-        questions: or(said.questions.as_ref(), default.questions),
-        log_lines: or(said.log_lines.as_ref(), default.log_lines),
-        log_bytes: or(said.log_bytes.as_ref(), default.log_bytes),
-        calls_per_instance: said
-            .calls_per_instance
-            .as_ref()
-            .map_or(default.calls_per_instance, |calls| calls.get_ref().get()),
-    };
-    if limits.memory_bytes > wasm::MEMORY_BYTES_MAX {
-        let reason = format!(
-            "memory_bytes: is {}; at most {} can be addressed",
-            limits.memory_bytes,
-            wasm::MEMORY_BYTES_MAX
-        );
-        return Err(Fault { span: said.memory_bytes.as_ref().map(Spanned::span), reason });
-    }
-    Ok(limits)
-}
-
-fn compile_limits(said: &file::Limits) -> wasm::CompileLimits {
-    let default = wasm::CompileLimits::default();
-    let time = said.compile_time_ms.map(|ms| Duration::from_millis(ms.get()));
-    wasm::CompileLimits {
-        time: time.unwrap_or(default.time),
-        memory_bytes: said.compile_memory_bytes.map_or(default.memory_bytes, NonZeroUsize::get),
-    }
-}
-
-fn stack_bytes(said: Option<&Spanned<usize>>) -> Result<usize, Fault> {
-    /// A call with a smaller stack can do nothing.
-    const MIN: usize = 16 << 10;
-    let Some(said) = said else { return Ok(wasm::STACK_BYTES) };
-    let bytes = *said.get_ref();
-    if (MIN..=wasm::STACK_BYTES_MAX).contains(&bytes) {
-        return Ok(bytes);
-    }
-    let max = wasm::STACK_BYTES_MAX;
-    let reason = format!("limits.stack_bytes: is {bytes}; accepted are {MIN} to {max}");
-    Err(Fault::at(said.span(), reason))
-}
-
 fn known<'a>(names: impl Iterator<Item = &'a String>) -> String {
     let names: Vec<_> = names.map(String::as_str).collect();
     if names.is_empty() { String::new() } else { format!(" (configured: {})", names.join(", ")) }
@@ -336,31 +260,17 @@ fn duration(text: &Spanned<String>) -> Result<Duration, Fault> {
 fn engine_settings(
     retry: &Retry,
     retention: &file::Retention,
-    limits: &file::Limits,
+    limits: &limits::Limits,
 ) -> Result<engine::Settings, Fault> {
-    let default = engine::Settings::default();
+    let default = limits.engine()?;
     let settings = engine::Settings {
-        shards: limits.shards.map_or(default.shards, NonZeroUsize::get),
         attempts_max: retry.attempts.map_or(default.attempts_max, NonZeroU32::get),
         retry_delay_min: millis("retry.delay_ms_min", retry.delay_ms_min.as_ref(), RETRY_DELAY_MS)?
             .unwrap_or(default.retry_delay_min),
         retry_delay_max: millis("retry.delay_ms_max", retry.delay_ms_max.as_ref(), RETRY_DELAY_MS)?
             .unwrap_or(default.retry_delay_max),
-        lookup_timeout: millis(
-            "limits.lookup_timeout_ms",
-            limits.lookup_timeout_ms.as_ref(),
-            TIMEOUT_MS,
-        )?
-        .unwrap_or(default.lookup_timeout),
         retention: self::retention(retention)?,
-        backlog_max: limits.backlog_events.map_or(default.backlog_max, NonZeroU64::get),
-        waiting_max: default.waiting_max,
-        wait_in_memory_max: default.wait_in_memory_max,
-        date_check_max: default.date_check_max,
-        instance_bytes_max: limits.instance_bytes.unwrap_or(default.instance_bytes_max),
-        entries_read_max: default.entries_read_max,
-        timers_in_memory_max: default.timers_in_memory_max,
-        hops_max: limits.hops.map_or(default.hops_max, NonZeroU32::get),
+        ..default
     };
     if settings.retry_delay_min > settings.retry_delay_max {
         let place = retry.delay_ms_min.as_ref().or(retry.delay_ms_max.as_ref());
@@ -396,7 +306,9 @@ fn millis(
 mod tests {
     use sagabox_engine::seams::transport::Order;
 
+    use super::limits::BULK_TIME;
     use super::*;
+    use crate::io::sinks::Destination;
 
     fn read(text: &str, overrides: Overrides) -> anyhow::Result<Settings> {
         parse(text, "sagabox.toml", Path::new("/etc/sagabox"), overrides)
@@ -463,7 +375,10 @@ mod tests {
         .unwrap();
         assert_eq!(
             settings.sinks["log"],
-            Sink { to: Destination::File("/etc/sagabox/out.ndjson".into()), order: Order::Key }
+            SinkSettings {
+                to: Destination::File("/etc/sagabox/out.ndjson".into()),
+                order: Order::Key
+            }
         );
         assert_eq!(settings.routes["com.example.Paid"], "log");
         assert!(settings.lookups["stock"].plugins.contains("shipment"));

@@ -3,18 +3,18 @@
 //! Files and environment variables with secrets are read when the host starts, not here. So a
 //! configuration can be checked on a machine that does not have them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::{HeaderName, header};
 use sagabox_engine::seams::transport::Order;
+use serde::Deserialize;
 
-use super::file::{self, Headers, LookupSection, SinkSection};
 use crate::io::lookup::KEY;
 use crate::io::secrets::{Given, SecretUrl};
-use crate::io::sinks::StatusRules;
+use crate::io::sinks::{Destination, Meaning, SinkSettings, StatusRules};
 
 const SINK_TIMEOUT: Duration = Duration::from_secs(30);
 const SINK_IN_FLIGHT: usize = 32;
@@ -35,23 +35,61 @@ const OWN_HEADERS: [HeaderName; 6] = [
 /// The prefix of the names of queues in the store. A sink cannot have such a name.
 const QUEUE_PREFIX: &str = "queue:";
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sink {
-    pub to: Destination,
-    pub order: Order,
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SinkSection {
+    pub url: Option<Given>,
+    pub file: Option<PathBuf>,
+    pub stdout: Option<bool>,
+    pub order: Option<WrittenOrder>,
+    pub timeout_ms: Option<u64>,
+    pub in_flight: Option<usize>,
+    #[serde(default)]
+    pub headers: Headers,
+    #[serde(default)]
+    pub status: BTreeMap<String, Meaning>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
-    Http {
-        url: Given,
-        timeout: Duration,
-        in_flight: usize,
-        headers: Vec<(HeaderName, Given)>,
-        status: StatusRules,
-    },
-    File(PathBuf),
-    Stdout,
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WrittenOrder {
+    None,
+    Key,
+    Whole,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LookupSection {
+    pub url: Option<Given>,
+    pub table: Option<PathBuf>,
+    pub timeout_ms: Option<u64>,
+    #[serde(default)]
+    pub headers: Headers,
+    #[serde(default)]
+    pub plugins: BTreeSet<String>,
+}
+
+/// Headers, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Headers(pub BTreeMap<String, Given>);
+
+/// Not derived, because serde's message would repeat a secret that is in the place of the table.
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+
+        let value = toml::Value::deserialize(deserializer)?;
+        let toml::Value::Table(table) = value else {
+            return Err(D::Error::custom("expected a table of headers"));
+        };
+        let given = |(name, value): (String, toml::Value)| {
+            let given = Given::deserialize(value)
+                .map_err(|error| D::Error::custom(format_args!("{name}: {}", error.message())))?;
+            Ok((name, given))
+        };
+        table.into_iter().map(given).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +104,11 @@ pub enum LookupSource {
     Table(PathBuf),
 }
 
-pub(crate) fn sink(name: &str, section: SinkSection, directory: &Path) -> Result<Sink, String> {
+pub(crate) fn sink(
+    name: &str,
+    section: SinkSection,
+    directory: &Path,
+) -> Result<SinkSettings, String> {
     if name.starts_with(QUEUE_PREFIX) {
         return Err(format!("sink.{name}: names that begin with `{QUEUE_PREFIX}` are the host's"));
     }
@@ -113,11 +155,11 @@ pub(crate) fn sink(name: &str, section: SinkSection, directory: &Path) -> Result
         }
     };
     let order = match section.order {
-        None | Some(file::Order::Key) => Order::Key,
-        Some(file::Order::None) => Order::None,
-        Some(file::Order::Whole) => Order::Whole,
+        None | Some(WrittenOrder::Key) => Order::Key,
+        Some(WrittenOrder::None) => Order::None,
+        Some(WrittenOrder::Whole) => Order::Whole,
     };
-    Ok(Sink { to, order })
+    Ok(SinkSettings { to, order })
 }
 
 pub(crate) fn lookup(

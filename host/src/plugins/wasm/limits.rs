@@ -1,36 +1,164 @@
-//! What a call may use, and what a reply may hold.
+//! What a call may use, and what a reply may hold: each limit is declared once, here.
 
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-/// The limits of one plugin. Each is enforced for every call; breaking one is a
-/// permanent failure whose reason names it, except for the log, which is cut.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Wall-clock time of a call.
-    pub call_time: Duration,
-    /// Linear memory of an instance, in total.
-    pub memory_bytes: usize,
-    /// Elements of an instance's tables, in total.
-    pub table_elements: usize,
-    /// Bytes of a decision with everything in it.
-    pub decision_bytes: usize,
-    /// Bytes of the next state.
-    pub state_bytes: usize,
-    /// Commands and events of a decision, together.
-    pub messages: usize,
-    /// Timers that a decision sets and cancels.
-    pub timers: usize,
-    /// Keys that a decision claims and releases.
-    pub keys: usize,
-    /// Questions that a handler asks at once.
-    pub questions: usize,
-    /// Log lines of a call; more are dropped.
-    pub log_lines: usize,
-    /// Bytes that a call logs; more are dropped.
-    pub log_bytes: usize,
-    /// An instance is replaced after so many calls, so that a leak in a plugin stays small.
-    pub calls_per_instance: u32,
+use serde::Deserialize;
+
+/// Hands the limits of a call to a macro, after what else that takes: the key in the
+/// configuration, how its value is written there, the field and its default, what happens when a
+/// call breaks it, and the test in `tests/tests/sandbox.rs`.
+///
+/// [`Limits`] is made of it, the sections of the configuration, and the rows of the table in
+/// CONFIGURATION.md. The defaults are generous against what real decisions need (kilobytes,
+/// milliseconds), and small against a machine: a thousand keys that reach them at once hurt no
+/// other key.
+macro_rules! call_limits {
+    ($then:ident! { $($first:tt)* }) => {
+        $then! {
+            $($first)*
+            call {
+                /// Wall-clock time of a call.
+                call_time_ms: $crate::plugins::wasm::Millis, call_time = Duration::from_secs(1),
+                    "dead letter", "an_endless_loop_is_stopped";
+                /// Linear memory of an instance, in total.
+                memory_bytes: NonZeroUsize, memory_bytes = 64 << 20,
+                    "the allocation fails; a dead letter if the plugin does not survive that",
+                    "a_memory_bomb_is_stopped";
+                /// Elements of an instance's tables, in total.
+                table_elements: usize, table_elements = 100_000,
+                    "the file is refused; a table that would grow further does not",
+                    "a_file_that_cannot_be_a_plugin_is_refused";
+                /// Bytes of a decision with everything in it.
+                decision_bytes: NonZeroUsize, decision_bytes = 8 << 20,
+                    "dead letter", "a_huge_decision_is_refused";
+                /// Bytes of the next state.
+                state_bytes: usize, state_bytes = 1 << 20,
+                    "dead letter", "a_huge_state_is_refused";
+                /// Commands and events of a decision, together.
+                messages: usize, messages = 1_000,
+                    "dead letter", "too_many_messages_are_refused";
+                /// Timers that a decision sets and cancels.
+                timers: usize, timers = 1_000,
+                    "dead letter", "too_many_timers_are_refused";
+                /// Keys that a decision claims and releases.
+                keys: usize, keys = 1_000,
+                    "dead letter", "too_many_keys_are_refused";
+                /// Questions that a handler asks at once.
+                questions: usize, questions = 100,
+                    "dead letter", "too_many_questions_are_refused";
+                /// Log lines of a call; more are dropped.
+                log_lines: usize, log_lines = 100,
+                    "the rest is dropped, and counted in one line", "a_flood_of_log_lines_is_cut";
+                /// Bytes that a call logs; more are dropped.
+                log_bytes: usize, log_bytes = 64 << 10,
+                    "the rest is dropped, and counted in one line", "a_flood_of_log_bytes_is_cut";
+                /// An instance is replaced after so many calls, so that a leak in a plugin stays
+                /// small.
+                calls_per_instance: NonZeroU32, calls_per_instance = 10_000,
+                    "a fresh instance takes its place", "an_instance_is_replaced_after_its_calls";
+            }
+        }
+    };
 }
+pub(crate) use call_limits;
+
+macro_rules! declare {
+    (call {
+        $($(#[$doc:meta])* $key:ident: $said:ty, $field:ident = $default:expr,
+            $effect:literal, $test:literal;)*
+    }) => {
+        /// The limits of one plugin. Each is enforced for every call; breaking one is a
+        /// permanent failure whose reason names it, except for the log, which is cut.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Limits {
+            $($(#[$doc])* pub $field: <$said as Said>::Limit,)*
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        impl Limits {
+            /// The limits by their keys in the configuration, as they are written there.
+            #[must_use]
+            pub fn named(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($key), <$said as Said>::number(self.$field)),)*]
+            }
+        }
+
+        /// What happens when a call breaks each limit, and the test of that.
+        #[cfg(test)]
+        const EFFECTS: &[(&str, &str)] = &[$(($effect, $test),)*];
+    };
+}
+
+/// How a limit is written in a configuration, and what it is then.
+pub trait Said: Copy {
+    type Limit: Copy;
+
+    fn limit(self) -> Self::Limit;
+
+    /// As it is written.
+    fn number(limit: Self::Limit) -> u64;
+}
+
+/// A time that is written in milliseconds, and is more than none.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct Millis(NonZeroU64);
+
+impl Said for Millis {
+    type Limit = Duration;
+
+    fn limit(self) -> Duration {
+        Duration::from_millis(self.0.get())
+    }
+
+    fn number(limit: Duration) -> u64 {
+        u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Said for usize {
+    type Limit = usize;
+
+    fn limit(self) -> usize {
+        self
+    }
+
+    fn number(limit: usize) -> u64 {
+        u64::try_from(limit).unwrap_or(u64::MAX)
+    }
+}
+
+impl Said for NonZeroUsize {
+    type Limit = usize;
+
+    fn limit(self) -> usize {
+        self.get()
+    }
+
+    fn number(limit: usize) -> u64 {
+        usize::number(limit)
+    }
+}
+
+impl Said for NonZeroU32 {
+    type Limit = u32;
+
+    fn limit(self) -> u32 {
+        self.get()
+    }
+
+    fn number(limit: u32) -> u64 {
+        limit.into()
+    }
+}
+
+call_limits!(declare! {});
 
 /// Of a component's file: twice the largest that any language's tools were seen to make.
 pub const COMPONENT_BYTES: usize = 64 << 20;
@@ -51,27 +179,6 @@ pub(super) const TABLES: u32 = 20;
 /// failure then names the number that is over its limit, not the bytes.
 const ITEM_BYTES: usize = 512;
 
-impl Default for Limits {
-    /// Generous against what real decisions need (kilobytes, milliseconds), small
-    /// against a machine: a thousand keys that reach them at once hurt nobody else.
-    fn default() -> Self {
-        Self {
-            call_time: Duration::from_secs(1),
-            memory_bytes: 64 << 20,
-            table_elements: 100_000,
-            decision_bytes: 8 << 20,
-            state_bytes: 1 << 20,
-            messages: 1_000,
-            timers: 1_000,
-            keys: 1_000,
-            questions: 100,
-            log_lines: 100,
-            log_bytes: 64 << 10,
-            calls_per_instance: 10_000,
-        }
-    }
-}
-
 impl Limits {
     /// The wider of both in everything that an instance can use. A plugin's name,
     /// and so its limits, are known only once it could describe itself.
@@ -90,5 +197,31 @@ impl Limits {
     pub(super) fn copied_bytes(&self) -> usize {
         let items = self.messages + self.timers + self.keys + self.questions;
         self.decision_bytes.saturating_add(items.saturating_mul(ITEM_BYTES))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::figures::grouped;
+
+    fn shown(key: &str, number: u64) -> String {
+        match key.ends_with("_bytes") {
+            true if number.is_multiple_of(1 << 20) => format!("{} MiB", number >> 20),
+            true => format!("{} KiB", number >> 10),
+            false => grouped(number),
+        }
+    }
+
+    /// The page has further rows, of what is no key of a plugin's section.
+    #[test]
+    fn the_page_of_settings_has_the_row_of_each_limit() {
+        let page = include_str!("../../../../CONFIGURATION.md");
+        let defaults = Limits::default().named();
+        assert_eq!(defaults.len(), EFFECTS.len());
+        for ((key, number), (effect, test)) in defaults.into_iter().zip(EFFECTS) {
+            let row = format!("\n| `{key}` | {} | {effect} | `{test}` |\n", shown(key, number));
+            assert!(page.contains(&row), "CONFIGURATION.md needs the row:{row}");
+        }
     }
 }

@@ -30,7 +30,10 @@ pub use directory::{
     load_directory, taken, unreadable,
 };
 pub use inspect::load_path;
-pub use limits::{COMPONENT_BYTES, Limits, MEMORY_BYTES_MAX, STACK_BYTES, STACK_BYTES_MAX};
+pub(crate) use limits::call_limits;
+pub use limits::{
+    COMPONENT_BYTES, Limits, MEMORY_BYTES_MAX, Millis, STACK_BYTES, STACK_BYTES_MAX, Said,
+};
 pub use sandbox::{Sandbox, Settings};
 
 #[cfg(test)]

@@ -158,45 +158,11 @@ fn absent(absent: Absent) -> String {
 }
 
 fn limits(before: &Limits, after: &Limits, changes: &mut Vec<String>) {
-    for ((name, old), (_, new)) in rows(before).into_iter().zip(rows(after)) {
+    for ((name, old), (_, new)) in before.named().into_iter().zip(after.named()) {
         if old != new {
             changes.push(format!("has the limit {name} = {new}, and had {old}"));
         }
     }
-}
-
-/// The limits by their names in the configuration.
-pub(super) fn rows(limits: &Limits) -> Vec<(&'static str, u64)> {
-    // Destructured, so that a new limit is not forgotten here.
-    let Limits {
-        call_time,
-        memory_bytes,
-        table_elements,
-        decision_bytes,
-        state_bytes,
-        messages,
-        timers,
-        keys,
-        questions,
-        log_lines,
-        log_bytes,
-        calls_per_instance,
-    } = limits;
-    let size = |size: &usize| u64::try_from(*size).unwrap_or(u64::MAX);
-    vec![
-        ("call_time_ms", u64::try_from(call_time.as_millis()).unwrap_or(u64::MAX)),
-        ("memory_bytes", size(memory_bytes)),
-        ("table_elements", size(table_elements)),
-        ("decision_bytes", size(decision_bytes)),
-        ("state_bytes", size(state_bytes)),
-        ("messages", size(messages)),
-        ("timers", size(timers)),
-        ("keys", size(keys)),
-        ("questions", size(questions)),
-        ("log_lines", size(log_lines)),
-        ("log_bytes", size(log_bytes)),
-        ("calls_per_instance", u64::from(*calls_per_instance)),
-    ]
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use sagabox_engine::model::{Source, Subscription};
 
 use serde_json::{Value, json as value};
 
-use super::compare::rows;
 use super::{Comparison, End, Facts, Finding, FlowKind, Severity, Topology, count};
 
 /// Plugins, then findings, the worst first, then their numbers. Notes are many, and only
@@ -97,7 +96,7 @@ pub fn json(
             "digest": facts.digest,
             "manifest": facts.manifest,
             "imports": facts.imports,
-            "limits": rows(&facts.limits).into_iter().collect::<BTreeMap<_, _>>(),
+            "limits": facts.limits.named().into_iter().collect::<BTreeMap<_, _>>(),
         })
     };
     let mut report = value!({
