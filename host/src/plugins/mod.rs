@@ -2,6 +2,7 @@
 //! replaced while the host runs.
 
 pub mod factory;
+mod follower;
 mod preflight;
 pub mod pull;
 pub mod reload;

@@ -19,11 +19,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::plugins::factory::{Find, LoadedFile, PluginFactory, Preflight};
+use crate::plugins::follower::Follower;
 use crate::plugins::rollout::{Beside, Candidates, Served};
 use crate::plugins::status::{PluginStatus, PluginView, RefusedView};
 use crate::plugins::trust;
 use crate::plugins::wasm::{self, LoadedPlugin, Unfit};
 use crate::plugins::watch::{File, News, Watcher};
+
+/// The number of what is found at a path at the start.
+const FIRST: u64 = 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -47,11 +51,8 @@ pub struct Loader {
     factory: Arc<PluginFactory>,
     settings: Settings,
     plugin_status: PluginStatus,
-    /// None while a look runs.
-    watcher: Option<Watcher>,
+    follower: Follower,
     serving: BTreeMap<String, ServingPlugin>,
-    /// The number of the newest find at each path. Work on an older find is void.
-    finds: BTreeMap<PathBuf, u64>,
     loading: JoinSet<LoadedFile>,
     trying: JoinSet<Tried>,
     /// The plugins of the files that are being tried.
@@ -70,8 +71,6 @@ pub struct Loader {
     candidates: Candidates,
     /// The canaries that serve from the start.
     canaries: Vec<Canary>,
-    /// Whether the last look could not read the directory.
-    is_blind: bool,
 }
 
 struct ServingPlugin {
@@ -101,20 +100,21 @@ impl Loader {
     ) -> anyhow::Result<Self> {
         let (factory, folder) = (Arc::new(factory), directory.to_owned());
         let loading = Arc::clone(&factory);
+        let mut follower =
+            Follower::new("reading the plugin directory failed; the plugins continue to serve");
         // Compiling components takes seconds of pure computation.
-        let begun = tokio::task::spawn_blocking(move || {
+        let begun = follower.begin(move || {
             let mut loaded = Vec::new();
             let bytes_max = loading.sandbox.component_bytes();
-            // Each file is loaded, and its content dropped, before the next one is read.
-            let each = |file| loaded.push(loading.load(file, 0));
+            // One is loaded, and what was read of it is dropped, before the next is read.
+            let each = |file| loaded.push(loading.load(file, FIRST));
             let watcher = Watcher::begin(&folder, bytes_max, each)?;
-            Ok::<_, std::io::Error>((watcher, loaded))
+            Ok((watcher, loaded))
         });
-        let begun = begun.await?;
         let reading = || format!("cannot read the plugin directory {}", directory.display());
-        let (watcher, loaded) = begun.with_context(reading)?;
+        let loaded = begun.await.with_context(reading)?;
         let plugin_status = PluginStatus::default();
-        plugin_status.leave_out(watcher.others());
+        plugin_status.leave_out(follower.others());
         let candidates = Candidates::new(
             directory,
             Arc::clone(&factory),
@@ -125,9 +125,8 @@ impl Loader {
             factory,
             settings,
             plugin_status,
-            watcher: Some(watcher),
+            follower,
             serving: BTreeMap::new(),
-            finds: BTreeMap::new(),
             loading: JoinSet::new(),
             trying: JoinSet::new(),
             claimed: BTreeMap::new(),
@@ -137,11 +136,10 @@ impl Loader {
             said: BTreeMap::new(),
             candidates,
             canaries: Vec::new(),
-            is_blind: false,
         };
         loader.candidates.remember().await;
         for LoadedFile { find, outcome } in loaded {
-            loader.finds.insert(find.path.clone(), find.number);
+            loader.follower.next_find(&find.path);
             let Some(plugins) = loader.checked(&find, outcome).await else { continue };
             loader.factory.index_for(&plugins).await.map_err(anyhow::Error::msg)?;
             let beside_canary = |plugin: &LoadedPlugin| {
@@ -229,36 +227,19 @@ impl Loader {
     }
 
     async fn look(&mut self) {
-        let Some(mut watcher) = self.watcher.take() else { return };
-        let looked = tokio::task::spawn_blocking(move || {
-            let news = watcher.look();
-            (watcher, news)
-        });
-        let Ok((watcher, news)) = looked.await else { return };
-        self.watcher = Some(watcher);
-        match news {
-            Ok(News { files, removed, companions, others }) => {
-                self.is_blind = false;
-                others.iter().for_each(|others| self.plugin_status.leave_out(others));
-                files.into_iter().for_each(|file| self.on_file(file));
-                for path in removed {
-                    self.next_find(&path);
-                    self.plugin_status.clear(&path);
-                    self.said.remove(&path);
-                    self.outnamed.remove(&path);
-                    self.removed.insert(path);
-                }
-                companions.iter().for_each(|companion| self.on_companion(companion));
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut self.is_blind, true) {
-                    tracing::error!(
-                        %error,
-                        "reading the plugin directory failed; the plugins continue to serve"
-                    );
-                }
-            }
+        let Some(News { files, removed, companions, others }) = self.follower.look().await else {
+            return;
+        };
+        others.iter().for_each(|others| self.plugin_status.leave_out(others));
+        files.into_iter().for_each(|file| self.on_file(file));
+        for path in removed {
+            self.next_find(&path);
+            self.plugin_status.clear(&path);
+            self.said.remove(&path);
+            self.outnamed.remove(&path);
+            self.removed.insert(path);
         }
+        companions.iter().for_each(|companion| self.on_companion(companion));
     }
 
     /// Handles a change of a signature or of the lock file. Files that waited for it count
@@ -266,9 +247,7 @@ impl Loader {
     fn on_companion(&mut self, companion: &Path) {
         let is_lock = trust::is_lock(companion);
         let concerned = |path: &&PathBuf| is_lock || trust::beside(path) == companion;
-        if let Some(watcher) = &mut self.watcher {
-            self.doubtful.iter().filter(concerned).for_each(|path| watcher.forget(path));
-        }
+        self.doubtful.iter().filter(concerned).for_each(|path| self.follower.forget(path));
         if is_lock {
             self.candidates.retry();
         }
@@ -306,17 +285,11 @@ impl Loader {
     fn next_find(&mut self, path: &Path) -> u64 {
         self.claimed.remove(path);
         self.doubtful.remove(path);
-        let number = self.finds.entry(path.to_owned()).or_default();
-        *number += 1;
-        *number
-    }
-
-    fn is_void(&self, find: &Find) -> bool {
-        self.finds.get(&find.path) != Some(&find.number)
+        self.follower.next_find(path)
     }
 
     async fn on_loaded(&mut self, LoadedFile { find, outcome }: LoadedFile) {
-        if self.is_void(&find) {
+        if self.follower.is_void(&find) {
             return;
         }
         let Some(plugins) = self.checked(&find, outcome).await else { return };
@@ -424,7 +397,7 @@ impl Loader {
 
     async fn on_tried(&mut self, engine: &Engine, tried: Tried) {
         let Tried { find, plugins, served, outcome } = tried;
-        if self.is_void(&find) {
+        if self.follower.is_void(&find) {
             return;
         }
         self.claimed.remove(&find.path);
@@ -540,8 +513,6 @@ impl Loader {
 
     /// Lets files count again that were refused because of a name that is free now.
     fn retry_outnamed(&mut self) {
-        if let Some(watcher) = &mut self.watcher {
-            self.outnamed.iter().for_each(|path| watcher.forget(path));
-        }
+        self.outnamed.iter().for_each(|path| self.follower.forget(path));
     }
 }

@@ -31,6 +31,7 @@ pub use self::terms::{FAILURES_MAX, Record, Terms, Withdrawn, is_companion};
 use self::admission::{Admission, AdmissionResult, Admitted, Fit};
 use self::running::{Failing, Part, RunningTrial, TrialKind, digests};
 use crate::plugins::factory::{Find, PluginFactory, Preflight};
+use crate::plugins::follower::Follower;
 use crate::plugins::status::{PluginStatus, RefusedView, TrialStatus};
 use crate::plugins::wasm;
 use crate::plugins::watch::{self, News, Watcher};
@@ -44,10 +45,7 @@ pub struct Candidates {
     factory: Arc<PluginFactory>,
     plugin_status: PluginStatus,
     rule: Preflight,
-    /// None while a look runs.
-    watcher: Option<Watcher>,
-    /// The number of the newest find at each path. Work on an older find is void.
-    finds: BTreeMap<PathBuf, u64>,
+    follower: Follower,
     admitting: JoinSet<Admitted>,
     running: BTreeMap<PathBuf, RunningTrial>,
     /// The number of the newest trial.
@@ -58,7 +56,6 @@ pub struct Candidates {
     ways_back: WaysBack,
     tell: mpsc::UnboundedSender<Failing>,
     failing: mpsc::UnboundedReceiver<Failing>,
-    is_blind: bool,
 }
 
 /// The next step of the candidates' work.
@@ -80,8 +77,7 @@ impl Candidates {
             factory,
             plugin_status,
             rule,
-            watcher: None,
-            finds: BTreeMap::new(),
+            follower: Follower::new("reading the candidates failed; current trials continue"),
             admitting: JoinSet::new(),
             running: BTreeMap::new(),
             trials: 0,
@@ -89,7 +85,6 @@ impl Candidates {
             ways_back: WaysBack::default(),
             tell,
             failing,
-            is_blind: false,
         }
     }
 
@@ -140,19 +135,18 @@ impl Candidates {
     pub async fn begin(&mut self, beside: &Beside) -> io::Result<Vec<Canary>> {
         let folder = self.folder.clone();
         let bytes_max = self.factory.sandbox.component_bytes();
-        let begun = tokio::task::spawn_blocking(move || {
+        let begun = self.follower.begin(move || {
             let mut files = Vec::new();
             let watcher =
                 Watcher::of_optional(&folder, bytes_max, is_companion, |file| files.push(file))?;
-            Ok::<_, io::Error>((watcher, files))
+            Ok((watcher, files))
         });
-        let (watcher, files) = begun.await.map_err(io::Error::other)??;
-        self.watcher = Some(watcher);
+        let files = begun.await?;
         let mut canaries = Vec::new();
         for file in files {
             let record = Record::of(&file.path).ok().flatten();
             let goes_on = record.is_some_and(|record| record.is_running(&file.digest, beside));
-            let number = self.next_find(&file.path);
+            let number = self.follower.next_find(&file.path);
             let admitting = self.admission_of(beside).admit(file, number);
             if !goes_on {
                 self.admitting.spawn(admitting);
@@ -185,40 +179,24 @@ impl Candidates {
 
     /// Reads the folder again.
     pub async fn look(&mut self, beside: &Beside) {
-        let Some(mut watcher) = self.watcher.take() else { return };
-        let looked = tokio::task::spawn_blocking(move || {
-            let news = watcher.look();
-            (watcher, news)
-        });
-        let Ok((watcher, news)) = looked.await else { return };
-        self.watcher = Some(watcher);
-        match news {
-            Ok(News { files, removed, companions, others: _ }) => {
-                self.is_blind = false;
-                self.removed.values_mut().for_each(|looks| *looks += 1);
-                for file in files {
-                    let number = self.next_find(&file.path);
-                    self.removed.remove(&file.path);
-                    let admitting = self.admission_of(beside).admit(file, number);
-                    self.admitting.spawn(admitting);
-                }
-                for path in removed {
-                    self.next_find(&path);
-                    self.plugin_status.clear(&path);
-                    self.removed.insert(path, 0);
-                }
-                let whose = companions.iter().map(|companion| terms::component_of(companion));
-                whose.for_each(|path| self.forget(&path));
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut self.is_blind, true) {
-                    tracing::error!(
-                        %error,
-                        "reading the candidates failed; current trials continue"
-                    );
-                }
-            }
+        let Some(News { files, removed, companions, others: _ }) = self.follower.look().await
+        else {
+            return;
+        };
+        self.removed.values_mut().for_each(|looks| *looks += 1);
+        for file in files {
+            let number = self.follower.next_find(&file.path);
+            self.removed.remove(&file.path);
+            let admitting = self.admission_of(beside).admit(file, number);
+            self.admitting.spawn(admitting);
         }
+        for path in removed {
+            self.follower.next_find(&path);
+            self.plugin_status.clear(&path);
+            self.removed.insert(path, 0);
+        }
+        let whose = companions.iter().map(|companion| terms::component_of(companion));
+        whose.for_each(|path| self.follower.forget(&path));
     }
 
     /// Resolves when there is a next step. Dropping the future loses nothing.
@@ -241,7 +219,7 @@ impl Candidates {
 
     async fn on_admitted(&mut self, engine: &Engine, admitted: Admitted, now: &Beside) {
         let Admitted { find, beside, result } = admitted;
-        if self.finds.get(&find.path) != Some(&find.number) {
+        if self.follower.is_void(&find) {
             return;
         }
         self.plugin_status.clear(&find.path);
@@ -485,20 +463,12 @@ impl Candidates {
 
     /// Lets files count again that are not tried, because the reason may be gone.
     pub fn retry(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return };
-        let idle = self.finds.keys().filter(|path| !self.running.contains_key(*path));
-        idle.for_each(|path| watcher.forget(path));
+        let idle = self.follower.paths().filter(|path| !self.running.contains_key(*path));
+        let idle: Vec<PathBuf> = idle.cloned().collect();
+        idle.iter().for_each(|path| self.follower.forget(path));
     }
 
     fn forget(&mut self, path: &Path) {
-        if let Some(watcher) = &mut self.watcher {
-            watcher.forget(path);
-        }
-    }
-
-    fn next_find(&mut self, path: &Path) -> u64 {
-        let number = self.finds.entry(path.to_owned()).or_default();
-        *number += 1;
-        *number
+        self.follower.forget(path);
     }
 }

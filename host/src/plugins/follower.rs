@@ -1,0 +1,95 @@
+//! Follows a directory for the plugin directory and for the candidates: looks at it in the
+//! background, and numbers what it finds at each path, so that work on an older find can be told
+//! from the newest.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::plugins::factory::Find;
+use crate::plugins::watch::{News, Watcher};
+
+pub(crate) struct Follower {
+    /// What the log says when the directory cannot be read.
+    trouble: &'static str,
+    /// None before it begins, and while it looks.
+    watcher: Option<Watcher>,
+    /// The number of the newest find at each path.
+    finds: BTreeMap<PathBuf, u64>,
+    /// The directory could not be read when it was last looked at.
+    is_blind: bool,
+}
+
+impl Follower {
+    /// Does nothing before it begins.
+    pub(crate) fn new(trouble: &'static str) -> Self {
+        Self { trouble, watcher: None, finds: BTreeMap::new(), is_blind: false }
+    }
+
+    /// Follows what this watcher has seen first. Returns what `first` found there.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub(crate) async fn begin<T: Send + 'static>(
+        &mut self,
+        first: impl FnOnce() -> io::Result<(Watcher, T)> + Send + 'static,
+    ) -> io::Result<T> {
+        let begun = tokio::task::spawn_blocking(first).await.map_err(io::Error::other)?;
+        let (watcher, found) = begun?;
+        self.watcher = Some(watcher);
+        Ok(found)
+    }
+
+    /// Looks at the directory again. None if it cannot be read: what was there still counts.
+    pub(crate) async fn look(&mut self) -> Option<News> {
+        let mut watcher = self.watcher.take()?;
+        let looked = tokio::task::spawn_blocking(move || {
+            let news = watcher.look();
+            (watcher, news)
+        });
+        let (watcher, news) = looked.await.ok()?;
+        self.watcher = Some(watcher);
+        match news {
+            Ok(news) => {
+                self.is_blind = false;
+                Some(news)
+            }
+            Err(error) => {
+                // Once: it is looked at several times a second.
+                if !std::mem::replace(&mut self.is_blind, true) {
+                    tracing::error!(%error, "{}", self.trouble);
+                }
+                None
+            }
+        }
+    }
+
+    /// Files that are not named as components.
+    pub(crate) fn others(&self) -> &[PathBuf] {
+        self.watcher.as_ref().map_or(&[], Watcher::others)
+    }
+
+    /// Something was found at the path, or it is gone: earlier finds are void.
+    pub(crate) fn next_find(&mut self, path: &Path) -> u64 {
+        let number = self.finds.entry(path.to_owned()).or_default();
+        *number += 1;
+        *number
+    }
+
+    /// Whether something else was found at the path since.
+    pub(crate) fn is_void(&self, find: &Find) -> bool {
+        self.finds.get(&find.path) != Some(&find.number)
+    }
+
+    /// What lies at the path counts as found again with the next looks.
+    pub(crate) fn forget(&mut self, path: &Path) {
+        if let Some(watcher) = &mut self.watcher {
+            watcher.forget(path);
+        }
+    }
+
+    /// Every path at which something was found.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.finds.keys()
+    }
+}
