@@ -65,84 +65,13 @@ fn render(
     let mut page = Page(String::with_capacity(1024));
     page.head("sagabox_up", "gauge", "1 while the host accepts events.");
     page.sample("sagabox_up", &[], u8::from(status.readiness.is_ok()));
-    page.head("sagabox_events_total", "counter", "Received events, by outcome.");
-    let accepted = traffic.accepted.load(Ordering::Relaxed);
-    page.sample("sagabox_events_total", &[("outcome", "accepted")], accepted);
-    let duplicates = traffic.duplicates.load(Ordering::Relaxed);
-    page.sample("sagabox_events_total", &[("outcome", "duplicate")], duplicates);
-    page.head(
-        "sagabox_events_differing_total",
-        "counter",
-        "Duplicates whose content differs from the accepted event with their source and id.",
-    );
-    page.sample("sagabox_events_differing_total", &[], traffic.differing());
-    page.head("sagabox_requests_refused_total", "counter", "Refused requests to POST /events.");
-    page.sample("sagabox_requests_refused_total", &[], traffic.refused.load(Ordering::Relaxed));
+    page.traffic(traffic);
     page.head("sagabox_log_position", "gauge", "The last position in the log.");
     page.sample("sagabox_log_position", &[], status.head);
-    page.head("sagabox_plugins", "gauge", "Plugins that serve.");
-    let serving = plugin_status.serving();
-    page.sample("sagabox_plugins", &[], serving.len());
-    page.head("sagabox_plugin_info", "gauge", "1 for each plugin that serves, with its version.");
-    for plugin in &serving {
-        let manifest = &plugin.manifest;
-        let labels = [
-            ("plugin", manifest.name.as_str()),
-            ("version", &*manifest.version),
-            ("role", manifest.role.as_str()),
-            ("digest", &plugin.digest),
-        ];
-        page.sample("sagabox_plugin_info", &labels, 1);
-    }
-    let totals = plugin_status.totals();
-    page.head("sagabox_plugin_refused_total", "counter", "Refused component files.");
-    page.sample("sagabox_plugin_refused_total", &[], totals.refusals);
-    page.head(
-        "sagabox_plugin_replaced_total",
-        "counter",
-        "Plugins that another version has replaced.",
-    );
-    page.sample("sagabox_plugin_replaced_total", &[], totals.replacements);
-    page.head(
-        "sagabox_canary_withdrawn_total",
-        "counter",
-        "Canaries that the host withdrew because they failed too often.",
-    );
-    page.sample("sagabox_canary_withdrawn_total", &[], totals.withdrawals);
+    page.plugins(plugin_status);
     page.candidates(&plugin_status.candidates());
-    page.head("sagabox_plugin_calls_total", "counter", "Completed calls of a plugin.");
-    for (plugin, totals) in &status.calls {
-        let labels = [("plugin", plugin.as_str())];
-        page.sample("sagabox_plugin_calls_total", &labels, totals.calls);
-    }
-    page.head(
-        "sagabox_plugin_call_seconds_total",
-        "counter",
-        "Wall-clock time of a plugin's completed calls.",
-    );
-    for (plugin, totals) in &status.calls {
-        let labels = [("plugin", plugin.as_str())];
-        page.sample("sagabox_plugin_call_seconds_total", &labels, totals.time.as_secs_f64());
-    }
-    page.head("sagabox_queue_messages", "gauge", "Messages in the host's queues.");
-    for queue in &status.queues {
-        for (state, count) in [("ready", queue.ready), ("leased", queue.leased)] {
-            let labels = [("queue", queue.queue.as_str()), ("state", state)];
-            page.sample("sagabox_queue_messages", &labels, count);
-        }
-    }
-    page.head("sagabox_sink_down", "gauge", "1 for each sink that is down.");
-    for down in &status.sinks_down {
-        page.sample("sagabox_sink_down", &[("sink", down.sink.as_str())], 1);
-    }
-    page.head("sagabox_lookup_down", "gauge", "1 for each lookup that is down.");
-    for down in &status.lookups_down {
-        page.sample("sagabox_lookup_down", &[("lookup", down.lookup.as_str())], 1);
-    }
-    page.head("sagabox_outbox_bytes", "gauge", "Bytes of messages of a sink in memory.");
-    for (sink, bytes) in &status.outbox_bytes {
-        page.sample("sagabox_outbox_bytes", &[("sink", sink.as_str())], bytes);
-    }
+    page.calls(status);
+    page.deliveries(status);
     if let Some(accounts) = accounts {
         page.accounts(accounts);
     }
@@ -152,6 +81,101 @@ fn render(
 struct Page(String);
 
 impl Page {
+    /// What came to `POST /events`.
+    fn traffic(&mut self, traffic: &Traffic) {
+        self.head("sagabox_events_total", "counter", "Received events, by outcome.");
+        let accepted = traffic.accepted.load(Ordering::Relaxed);
+        self.sample("sagabox_events_total", &[("outcome", "accepted")], accepted);
+        let duplicates = traffic.duplicates.load(Ordering::Relaxed);
+        self.sample("sagabox_events_total", &[("outcome", "duplicate")], duplicates);
+        self.head(
+            "sagabox_events_differing_total",
+            "counter",
+            "Duplicates whose content differs from the accepted event with their source and id.",
+        );
+        self.sample("sagabox_events_differing_total", &[], traffic.differing());
+        self.head("sagabox_requests_refused_total", "counter", "Refused requests to POST /events.");
+        self.sample("sagabox_requests_refused_total", &[], traffic.refused.load(Ordering::Relaxed));
+    }
+
+    /// What serves, and what became of files.
+    fn plugins(&mut self, plugin_status: &PluginStatus) {
+        self.head("sagabox_plugins", "gauge", "Plugins that serve.");
+        let serving = plugin_status.serving();
+        self.sample("sagabox_plugins", &[], serving.len());
+        self.head(
+            "sagabox_plugin_info",
+            "gauge",
+            "1 for each plugin that serves, with its version.",
+        );
+        for plugin in &serving {
+            let manifest = &plugin.manifest;
+            let labels = [
+                ("plugin", manifest.name.as_str()),
+                ("version", &*manifest.version),
+                ("role", manifest.role.as_str()),
+                ("digest", &plugin.digest),
+            ];
+            self.sample("sagabox_plugin_info", &labels, 1);
+        }
+        let totals = plugin_status.totals();
+        self.head("sagabox_plugin_refused_total", "counter", "Refused component files.");
+        self.sample("sagabox_plugin_refused_total", &[], totals.refusals);
+        self.head(
+            "sagabox_plugin_replaced_total",
+            "counter",
+            "Plugins that another version has replaced.",
+        );
+        self.sample("sagabox_plugin_replaced_total", &[], totals.replacements);
+        self.head(
+            "sagabox_canary_withdrawn_total",
+            "counter",
+            "Canaries that the host withdrew because they failed too often.",
+        );
+        self.sample("sagabox_canary_withdrawn_total", &[], totals.withdrawals);
+    }
+
+    /// How often, and how long, plugins were called.
+    fn calls(&mut self, status: &Status) {
+        self.head("sagabox_plugin_calls_total", "counter", "Completed calls of a plugin.");
+        for (plugin, totals) in &status.calls {
+            let labels = [("plugin", plugin.as_str())];
+            self.sample("sagabox_plugin_calls_total", &labels, totals.calls);
+        }
+        self.head(
+            "sagabox_plugin_call_seconds_total",
+            "counter",
+            "Wall-clock time of a plugin's completed calls.",
+        );
+        for (plugin, totals) in &status.calls {
+            let labels = [("plugin", plugin.as_str())];
+            self.sample("sagabox_plugin_call_seconds_total", &labels, totals.time.as_secs_f64());
+        }
+    }
+
+    /// What waits for workers, sinks and lookups.
+    fn deliveries(&mut self, status: &Status) {
+        self.head("sagabox_queue_messages", "gauge", "Messages in the host's queues.");
+        for queue in &status.queues {
+            for (state, count) in [("ready", queue.ready), ("leased", queue.leased)] {
+                let labels = [("queue", queue.queue.as_str()), ("state", state)];
+                self.sample("sagabox_queue_messages", &labels, count);
+            }
+        }
+        self.head("sagabox_sink_down", "gauge", "1 for each sink that is down.");
+        for down in &status.sinks_down {
+            self.sample("sagabox_sink_down", &[("sink", down.sink.as_str())], 1);
+        }
+        self.head("sagabox_lookup_down", "gauge", "1 for each lookup that is down.");
+        for down in &status.lookups_down {
+            self.sample("sagabox_lookup_down", &[("lookup", down.lookup.as_str())], 1);
+        }
+        self.head("sagabox_outbox_bytes", "gauge", "Bytes of messages of a sink in memory.");
+        for (sink, bytes) in &status.outbox_bytes {
+            self.sample("sagabox_outbox_bytes", &[("sink", sink.as_str())], bytes);
+        }
+    }
+
     /// Guarantee 7: the outcomes of a plugin add up to what it received.
     fn accounts(&mut self, accounts: &Accounts) {
         self.head("sagabox_balanced", "gauge", "1 if all sums of the accounts are correct.");

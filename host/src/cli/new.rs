@@ -4,13 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use sagabox_engine::model::PluginName;
 use serde_json::json;
 
 use super::{InputError, output};
 
-/// The most characters of a plugin's name. A host refuses a longer one, because the name is part
-/// of every message id.
-const NAME_CHARACTERS_MAX: usize = 64;
 const CARGO_TOML: &str = include_str!("../../templates/Cargo.toml.txt");
 const README: &str = include_str!("../../templates/README.md.txt");
 /// Where the SDK is in a checkout.
@@ -126,14 +124,13 @@ impl New {
 }
 
 fn check_name(name: &str) -> Result<(), String> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     // Cargo accepts no package name, and Rust no type name, that begins with a digit.
     let begins_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
-    match begins_well && name.len() <= NAME_CHARACTERS_MAX && name.bytes().all(plain) {
+    match begins_well && PluginName::is_valid(name) {
         true => Ok(()),
         false => Err(format!(
             "the name `{name}` is invalid; use a letter a-z, then up to {} characters a-z, 0-9 and -",
-            NAME_CHARACTERS_MAX - 1
+            PluginName::CHARACTERS_MAX - 1
         )),
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod durations;
 pub(crate) mod figures;
 pub(crate) mod files;
 pub(crate) mod json_schema;
+pub(crate) mod locks;
 pub mod lookup;
 pub(crate) mod printable;
 pub mod secrets;

@@ -16,9 +16,9 @@ use sagabox_engine::seams::store::ReadError;
 use crate::io::figures::grouped;
 use crate::store::query::{Queries, StatePage};
 
-/// Bounds what is in memory, and how long one step takes.
+/// The limits of one page, which bound memory and the time of a step.
 const PAGE: StatePage = StatePage { states: 1_000, bytes: 16 << 20 };
-/// So many instances that fail are named: enough to see what they have in common.
+/// The most failing instances that are named: enough to see what they have in common.
 const NAMED_MAX: usize = 10;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

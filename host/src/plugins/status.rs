@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use sagabox_engine::model::{Manifest, Timestamp};
 use serde::Serialize;
 
+use crate::io::locks::lock;
 use crate::plugins::rollout::tally::{Counts, Differing, Tally};
 use crate::plugins::rollout::terms::{Terms, Withdrawn};
 
@@ -218,7 +219,7 @@ impl PluginStatus {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

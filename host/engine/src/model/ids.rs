@@ -63,10 +63,6 @@ name! {
     /// A correlation key: ties an event to an instance, and is the unit of ordering.
     Key
 }
-impl Key {
-    /// Of a correlation key and of an additional key: longer ones make indexes useless.
-    pub const BYTES_MAX: usize = 512;
-}
 
 name! {
     /// Where messages leave: a configured sink, or a queue of the host (`queue:<type>`).
@@ -79,6 +75,24 @@ name! {
 name! {
     /// A timer's name, unique within its instance.
     TimerName
+}
+
+impl PluginName {
+    /// Longer names fit no line of a table.
+    pub const CHARACTERS_MAX: usize = 64;
+
+    /// Whether a manifest can have this name: 1 to 64 of the characters a-z, 0-9 and -.
+    #[must_use]
+    pub fn is_valid(name: &str) -> bool {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        (1..=Self::CHARACTERS_MAX).contains(&name.len()) && name.bytes().all(plain)
+    }
+}
+
+impl Key {
+    /// Bytes of a correlation key, of an additional key, and of a timer's name: longer ones make
+    /// the indexes of a store useless.
+    pub const BYTES_MAX: usize = 512;
 }
 
 macro_rules! number {

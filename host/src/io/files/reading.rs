@@ -11,9 +11,11 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use thiserror::Error;
+
+use crate::io::locks::lock;
 
 /// The suffixes of the files that SQLite and the host keep beside a database.
 const STORE_COMPANIONS: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
@@ -74,7 +76,7 @@ pub(crate) fn guard_store(path: &Path) -> StoreGuard {
 }
 
 fn stores() -> MutexGuard<'static, Vec<Weak<PathBuf>>> {
-    STORES.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&STORES)
 }
 
 /// Whether `path` names a file of a store that is open in this process: by any name of that

@@ -1,12 +1,13 @@
 //! The HTTP clients of sinks and lookups: the headers of each request, how long they wait, and
 //! which proxy they use.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use reqwest::{Client, redirect};
 
+use crate::io::locks::lock;
 use crate::io::secrets::{Given, Redactor, Secret, shown_url};
 
 /// The longest wait for a connection. A request that could not connect has certainly not
@@ -55,7 +56,7 @@ impl OwnHeaders {
 
     /// Reads values again that are in files. A value that cannot be read stays as it was.
     pub fn read_files_again(&self) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&self.current);
         let (headers, hidden) = &mut *current;
         for (name, given) in &self.given {
             if let Given::File(_) = given
@@ -71,7 +72,7 @@ impl OwnHeaders {
     /// Adds them to the headers of a request.
     pub fn add_to(&self, headers: &mut HeaderMap) {
         if !self.given.is_empty() {
-            let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            let current = lock(&self.current);
             headers.extend(current.0.clone());
         }
     }
@@ -79,7 +80,7 @@ impl OwnHeaders {
     /// A text from outside with all secrets hidden.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).1.redact(text)
+        lock(&self.current).1.redact(text)
     }
 }
 

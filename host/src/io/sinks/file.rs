@@ -10,11 +10,13 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use sagabox_engine::model::{Event, Message};
 use sagabox_engine::seams::transport::{DeliveryError, Transport};
+
+use crate::io::locks::lock;
 
 /// The most messages in one batch. A flush takes about a millisecond, which a thousand messages
 /// share.
@@ -65,7 +67,7 @@ impl FileTransport {
 
     #[must_use]
     pub fn id(&self) -> FileId {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner).id
+        lock(&self.file).id
     }
 }
 
@@ -235,8 +237,7 @@ fn read(file: &File, start: u64, bytes: u64) -> io::Result<Vec<u8>> {
 impl Transport for FileTransport {
     async fn deliver(&self, messages: &[Arc<Message>]) -> Vec<Result<(), DeliveryError>> {
         let file = Arc::clone(&self.file);
-        let append =
-            move |lines: &[u8]| file.lock().unwrap_or_else(PoisonError::into_inner).append(lines);
+        let append = move |lines: &[u8]| lock(&file).append(lines);
         deliver(&self.name, messages, append).await
     }
 

@@ -72,7 +72,7 @@ async fn pass(
             ..DeadLetterFilter::default()
         };
         let page = queries.dead_letters(&filter).await.map_err(|error| error.to_string())?;
-        // What a sink refused is no failure of the canary's.
+        // A message that a sink refused is not a failure of the canary.
         for letter in page.rows.iter().filter(|letter| letter.kind == DeadLetterKind::Event) {
             let resolution = Resolution {
                 action: Action::Redrive { edited: None },

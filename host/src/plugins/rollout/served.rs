@@ -6,13 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
 use sagabox_engine::model::{Failure, Manifest, State};
 use sagabox_engine::seams::handler::{Call, Handler, Reply};
 
 use super::shadow::Shadow;
+
+use crate::io::locks;
 
 /// The most canaries of one plugin. Each was withdrawn while instances still had states of it.
 const CANARIES_MAX: usize = 16;
@@ -28,7 +30,7 @@ impl WaysBack {
     /// Adds a candidate that has, or had, a share of the keys.
     pub fn add(&self, candidate: Arc<dyn Handler>) {
         let manifest = candidate.manifest();
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = locks::write(&self.0);
         let of_plugin = all.entry(manifest.name.to_string()).or_default();
         // A corrected file of the same version replaces the one before.
         of_plugin.retain(|other| other.manifest().version != manifest.version);
@@ -42,7 +44,7 @@ impl WaysBack {
     /// none, or if it does not know the other version.
     fn convert(&self, plugin: &str, state: &State, to: u32) -> Option<Bytes> {
         let canaries: Vec<_> = {
-            let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            let all = locks::read(&self.0);
             let of_plugin = all.get(plugin).into_iter().flatten();
             let wrote =
                 |canary: &&Arc<dyn Handler>| canary.manifest().state_version == state.version;
@@ -67,7 +69,7 @@ impl Served {
 
     /// Sets the shadow. The one before it ends.
     pub fn observe(&self, shadow: Option<Shadow>) {
-        let mut place = self.shadow.write().unwrap_or_else(PoisonError::into_inner);
+        let mut place = locks::write(&self.shadow);
         self.is_observed.store(shadow.is_some(), Ordering::Relaxed);
         *place = shadow;
     }
@@ -81,7 +83,7 @@ impl Handler for Served {
     fn handle(&self, call: &Call) -> Result<Reply, Failure> {
         let reply = self.handler.handle(call);
         if self.is_observed.load(Ordering::Relaxed)
-            && let Some(shadow) = &*self.shadow.read().unwrap_or_else(PoisonError::into_inner)
+            && let Some(shadow) = &*locks::read(&self.shadow)
         {
             shadow.offer(call, &reply);
         }

@@ -1,12 +1,13 @@
 //! Counts a candidate's calls, for people and for the host, which judges a canary by them.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use sagabox_engine::model::Timestamp;
 use serde::Serialize;
 
 use crate::decisions::json::Difference;
+use crate::io::locks::lock;
 
 /// The number of last calls by which a canary is judged.
 pub(crate) const WINDOW: usize = 100;
@@ -86,7 +87,7 @@ impl Tally {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sagabox_engine::model::{
-    Absent, Correlation, Effect, Manifest, Source, Subscription, attribute, reserved,
+    Absent, Correlation, Effect, Manifest, PluginName, Source, Subscription, attribute, reserved,
 };
 use sagabox_engine::pure::pointer;
 
-const NAME_CHARACTERS_MAX: usize = 64;
 /// What every language carries exactly.
 pub(super) const MILLIS_MAX: u64 = (1 << 53) - 1;
 const HOLD_MAX: Duration = Duration::from_millis(MILLIS_MAX);
@@ -17,11 +16,9 @@ const HOLD_MAX: Duration = Duration::from_millis(MILLIS_MAX);
 /// Says which part is at fault, and why.
 pub(crate) fn check(manifest: &Manifest) -> Result<(), String> {
     let name = manifest.name.as_str();
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if name.is_empty() || name.len() > NAME_CHARACTERS_MAX || !name.bytes().all(plain) {
-        return Err(format!(
-            "name `{name}`: 1 to {NAME_CHARACTERS_MAX} of the characters a-z, 0-9 and -"
-        ));
+    if !PluginName::is_valid(name) {
+        let max = PluginName::CHARACTERS_MAX;
+        return Err(format!("name `{name}`: 1 to {max} of the characters a-z, 0-9 and -"));
     }
     if !is_version(&manifest.version) {
         return Err(format!(

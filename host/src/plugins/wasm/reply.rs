@@ -11,8 +11,6 @@ use sagabox_engine::seams::handler::Reply;
 use super::limits::Limits;
 use super::manifest::MILLIS_MAX;
 
-/// Of a key, and of a timer's name, which is part of a key of the store, too.
-const KEY_BYTES_MAX: usize = Key::BYTES_MAX;
 /// As of the attributes of events that come in.
 const ATTRIBUTE_BYTES_MAX: usize = 4096;
 const EXTENSIONS_MAX: usize = 64;
@@ -47,7 +45,7 @@ fn check_decision(decision: &Decision, manifest: &Manifest, limits: &Limits) -> 
     at_most(state + size(decision), limits.decision_bytes, HAS, "bytes", "decision_bytes")?;
     decision.timers.iter().try_for_each(|change| {
         let (TimerChange::Set { name, .. } | TimerChange::Cancel(name)) = change;
-        bounded("a timer's name", name.as_str(), KEY_BYTES_MAX)?;
+        bounded("a timer's name", name.as_str(), Key::BYTES_MAX)?;
         if let TimerChange::Set { due: Due::After(millis) | Due::At(Timestamp(millis)), .. } =
             change
             && *millis > MILLIS_MAX
@@ -60,7 +58,7 @@ fn check_decision(decision: &Decision, manifest: &Manifest, limits: &Limits) -> 
     })?;
     decision.keys.iter().try_for_each(|change| {
         let (KeyChange::Claim(key) | KeyChange::Release(key)) = change;
-        bounded("an additional key", key.as_str(), KEY_BYTES_MAX)
+        bounded("an additional key", key.as_str(), Key::BYTES_MAX)
     })?;
     decision.messages.iter().try_for_each(|message| {
         check_declared(message, manifest)?;

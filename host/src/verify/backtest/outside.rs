@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use crate::decisions::json::from_yaml;
 use crate::io::files;
+use crate::io::locks::lock;
 use crate::verify::simulation::{
     Answers, Choices, Lookups, Reaction, WrittenAnswer, fit_answers, fit_lookups, look_up,
 };
@@ -171,8 +172,4 @@ impl Transport for World {
     fn batch_max(&self) -> usize {
         1_000
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sagabox_engine::model::{
@@ -18,6 +18,7 @@ use tokio::runtime;
 use super::states::States;
 use crate::decisions::json::Difference;
 use crate::decisions::recorded::{self, Messages, asks, failed};
+use crate::io::locks::lock;
 use crate::store::connect::snapshot;
 use crate::store::query::Snapshot;
 use crate::store::query::rows::RecordedDecision;
@@ -147,7 +148,7 @@ pub async fn replay(
     });
     joined.await?.map_err(|_| anyhow::anyhow!("a thread that replays ended: see above"))?;
     let (versions, orphans) = read?;
-    let mut outcome = std::mem::take(&mut *outcome.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut outcome = std::mem::take(&mut *lock(&outcome));
     if orphans > 0 {
         let why = "earlier decisions of its instance are no longer recorded".to_owned();
         outcome.skipped.insert(why, u64::try_from(orphans)?);
@@ -213,11 +214,11 @@ fn work(
     shown_max: usize,
 ) {
     loop {
-        let group = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let group = lock(receiver).recv();
         // The reader is through.
         let Ok(group) = group else { return };
         let results: Vec<Compared> = group.into_iter().map(|job| replayer.replayer(&job)).collect();
-        let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outcome = lock(outcome);
         for result in results {
             outcome.add(result, shown_max);
         }

@@ -1,7 +1,7 @@
 //! The states that a plugin leaves in its scenarios: examples of what another version of it
 //! has to read.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use sagabox_engine::model::{Failure, Manifest, State};
@@ -9,6 +9,7 @@ use sagabox_engine::seams::handler::{Call, Handler, Reply};
 
 use super::file::Scenario;
 use super::play::play;
+use crate::io::locks::lock;
 
 /// Each once, in the order in which they are written first. A scenario that cannot be played
 /// gives those that it comes to.
@@ -17,7 +18,7 @@ pub fn states(scenario: &Scenario, handler: &Arc<dyn Handler>) -> Vec<State> {
     let recorder = Recorder { handler: Arc::clone(handler), states: Mutex::default() };
     // What is wrong with the scenario is told where it is played for its own sake.
     let _ = play(scenario, &recorder);
-    recorder.states.into_inner().unwrap_or_else(PoisonError::into_inner)
+    std::mem::take(&mut *lock(&recorder.states))
 }
 
 struct Recorder {
@@ -36,7 +37,7 @@ impl Handler for Recorder {
             && let Some(data) = decision.state.clone()
         {
             let state = State { version: self.manifest().state_version, data };
-            let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut states = lock(&self.states);
             if !states.contains(&state) {
                 states.push(state);
             }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use sagabox_engine::model::{Event, Message, Timestamp};
@@ -13,6 +13,7 @@ use super::choices::{Choices, Odds};
 use super::file::{Coming, Disturbances, Simulation};
 use super::transcript::time_of;
 use crate::decisions::json::{Json, Object};
+use crate::io::locks::lock;
 
 const SOURCE: &str = "/simulation";
 
@@ -184,6 +185,6 @@ impl Agenda {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(Timestamp, u64), Event>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.events)
     }
 }

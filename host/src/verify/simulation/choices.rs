@@ -4,10 +4,12 @@
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use sagabox_engine::model::Timestamp;
 use sha2::{Digest as _, Sha256};
+
+use crate::io::locks::lock;
 
 /// Odds are counted in millionths.
 const CERTAIN: u64 = 1_000_000;
@@ -74,7 +76,7 @@ impl Choices {
     /// Those that were made so far, in their order.
     #[must_use]
     pub fn made(&self) -> Vec<Choice> {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).choices.clone()
+        lock(&self.made).choices.clone()
     }
 
     /// Whether something happens. In the plainest run it does not.
@@ -119,7 +121,7 @@ impl Choices {
     }
 
     fn note(&self, name: &str, at: Timestamp, what: impl FnOnce() -> String) {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = lock(&self.made);
         // What is asked again after a crash is the same choice.
         if made.names.insert(name.to_owned()) {
             made.choices.push(Choice { name: name.to_owned(), at, what: what() });

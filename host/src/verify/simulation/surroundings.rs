@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +18,7 @@ use super::agenda::Taken;
 use super::answers::look_up;
 use super::history::name_of;
 use super::world::{World, count};
+use crate::io::locks::lock;
 
 /// What fails in passing fails so often at most.
 const FAILURES_MAX: u32 = 3;
@@ -169,7 +170,7 @@ impl Outside {
     }
 
     fn attempts(&self) -> MutexGuard<'_, BTreeMap<String, u32>> {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.attempts)
     }
 
     fn take(&self, message: &Message) -> Result<(), DeliveryError> {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sagabox_engine::Clock;
@@ -22,6 +22,7 @@ use super::choices::{Choice, Choices, Odds};
 use super::file::Simulation;
 use super::history::History;
 use super::surroundings::{Disturbed, Known, Outside, StoreFaults};
+use crate::io::locks::lock;
 use crate::plugins::wasm::{Instances, LoadedPlugin};
 
 /// A run with more is one that does not come to an end.
@@ -108,10 +109,6 @@ impl World {
     fn mistake(&self) -> Option<String> {
         lock(&self.mistake).clone()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs one seed; with `only`, whatever is not named there is as in the plainest run.

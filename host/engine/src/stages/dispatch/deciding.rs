@@ -28,6 +28,7 @@ use super::{Dispatcher, Via, hops};
 
 /// Events that wait for a lookup ask it again within so many milliseconds, in any order.
 const PROBE_TURNS_MS: u64 = 100;
+
 impl Dispatcher {
     pub(super) fn on_results(&mut self, results: Vec<JobResult>) {
         self.calls.end(results.len());
