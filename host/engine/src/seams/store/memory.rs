@@ -135,6 +135,24 @@ impl Tables {
 
     fn commit(&mut self, batch: &Batch) -> Committed {
         let mut committed = Committed::default();
+        self.append(batch, &mut committed);
+        self.write_instances(batch);
+        self.write_waiting(batch);
+        self.write_dead_letters(batch);
+        for progress in &batch.plugins {
+            self.plugins.insert(progress.plugin.clone(), progress.clone());
+        }
+        for progress in &batch.sinks {
+            self.sinks.insert(progress.sink.clone(), progress.clone());
+        }
+        if let Some(expire) = &batch.expire {
+            committed.expired = self.expire(expire);
+        }
+        committed
+    }
+
+    /// The log, the timers that fire with their events, and the types that no plugin takes.
+    fn append(&mut self, batch: &Batch, committed: &mut Committed) {
         for append in &batch.appends {
             let event = &append.event;
             let identity = (append.hops.origin(), event.source.clone(), event.id.clone());
@@ -164,6 +182,10 @@ impl Tables {
             let row = self.untaken.entry(name.to_owned()).or_default();
             *row = (row.0 + count, last_at);
         }
+    }
+
+    /// Instances with their claims and timers, and the records of their decisions.
+    fn write_instances(&mut self, batch: &Batch) {
         for (plugin, key) in &batch.instances_removed {
             let row = (plugin.clone(), key.clone());
             if let Some(instance) = self.instances.remove(&row) {
@@ -198,6 +220,10 @@ impl Tables {
             let previous = self.decisions.insert(row, decision.clone());
             assert!(previous.is_none(), "decided twice: {decision:?}");
         }
+    }
+
+    /// The outboxes, and what is held, parked, or waits for its next attempt.
+    fn write_waiting(&mut self, batch: &Batch) {
         for message in &batch.messages {
             let row = (message.sink.clone(), message.sequence);
             let previous = self.messages.insert(row, Arc::clone(message));
@@ -236,6 +262,9 @@ impl Tables {
         for (lane, sequence) in &batch.parked_messages {
             self.parked_messages.insert((lane.sink.clone(), *sequence), lane.clone());
         }
+    }
+
+    fn write_dead_letters(&mut self, batch: &Batch) {
         for letter in &batch.dead_letters {
             self.dead_letters.insert(letter.id, Arc::clone(letter));
         }
@@ -257,16 +286,6 @@ impl Tables {
                 letter.reason.push_str(note);
             }
         }
-        for progress in &batch.plugins {
-            self.plugins.insert(progress.plugin.clone(), progress.clone());
-        }
-        for progress in &batch.sinks {
-            self.sinks.insert(progress.sink.clone(), progress.clone());
-        }
-        if let Some(expire) = &batch.expire {
-            committed.expired = self.expire(expire);
-        }
-        committed
     }
 
     /// Marks a timer as fired. False if it was set anew or cleared meanwhile.

@@ -184,17 +184,16 @@ impl SinkLanes {
         }
     }
 
-    /// Takes messages from the outbox into the lanes. True if it took any.
+    /// Takes messages from the outbox into the lanes.
     ///
     /// # Errors
     /// If the store cannot be read.
-    async fn fill(&mut self) -> Result<bool, ReadError> {
+    async fn fill(&mut self) -> Result<(), ReadError> {
         if !self.has_room() {
-            return Ok(false);
+            return Ok(());
         }
-        let before = self.reader.place;
+        let mut last = self.reader.place.0;
         let messages = self.reader.next(READ).await?;
-        let mut last = before.0;
         for message in messages {
             self.skip(last + 1, message.sequence.0 - 1);
             last = message.sequence.0;
@@ -203,7 +202,7 @@ impl SinkLanes {
             }
         }
         self.skip(last + 1, self.reader.place.0);
-        Ok(self.reader.place > before)
+        Ok(())
     }
 
     /// Waits for the next thing to do, and does what every stage of a sink does: hands over what
