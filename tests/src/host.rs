@@ -25,6 +25,7 @@ pub struct Builder {
     directory: Option<String>,
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
+    binary: Option<PathBuf>,
 }
 
 #[derive(Default)]
@@ -97,6 +98,13 @@ impl Builder {
         self
     }
 
+    /// Another binary than the one under test.
+    #[must_use]
+    pub fn binary(mut self, path: impl Into<PathBuf>) -> Self {
+        self.binary = Some(path.into());
+        self
+    }
+
     /// Starts the host and waits until it listens.
     ///
     /// # Panics
@@ -130,6 +138,7 @@ impl Builder {
             configuration,
             arguments: self.arguments,
             variables: self.variables,
+            binary: self.binary,
             // Port 0 the first time; after that the same one, so that clients find it again.
             listen: "127.0.0.1:0".to_owned(),
             child: None,
@@ -148,6 +157,7 @@ pub struct Host {
     configuration: Option<PathBuf>,
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
+    binary: Option<PathBuf>,
     listen: String,
     child: Option<Child>,
     /// The lines of standard output since the last start.
@@ -166,7 +176,7 @@ impl Host {
     pub async fn start(&mut self) {
         assert!(self.child.is_none(), "the host runs already");
         let log = File::options().create(true).append(true).open(self.log_path()).expect("a log");
-        let mut command = Command::new(paths::binary());
+        let mut command = Command::new(self.binary.clone().unwrap_or_else(paths::binary));
         command
             .arg("run")
             .arg(self.plugins())

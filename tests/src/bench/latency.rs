@@ -77,7 +77,10 @@ fn render(what: &str, rows: &[Vec<String>]) -> String {
 
 /// One event after another: a worker waits already when it is sent. What it takes to
 /// acknowledge is not counted.
-async fn one_by_one(target: Target, run: &str, count: usize) -> Result<Vec<Duration>> {
+///
+/// # Errors
+/// If a run fails.
+pub async fn one_by_one(target: Target, run: &str, count: usize) -> Result<Vec<Duration>> {
     let queue = SAGA.queues[0];
     let mut sender = Connection::open(target.address).await?;
     let mut worker = Connection::open(target.address).await?;

@@ -20,3 +20,4 @@ pub mod senders;
 pub mod settings;
 pub mod shapes;
 pub mod throughput;
+pub mod versions;

@@ -14,9 +14,10 @@ pub enum Scenario {
     Candidates,
     Flat,
     Identities,
+    Versions,
 }
 
-const SCENARIOS: [(Scenario, &str); 9] = [
+const SCENARIOS: [(Scenario, &str); 10] = [
     (Scenario::Saga, "saga"),
     (Scenario::ProcessManager, "process-manager"),
     (Scenario::Senders, "senders"),
@@ -26,6 +27,7 @@ const SCENARIOS: [(Scenario, &str); 9] = [
     (Scenario::Candidates, "candidates"),
     (Scenario::Flat, "flat"),
     (Scenario::Identities, "identities"),
+    (Scenario::Versions, "versions"),
 ];
 
 #[derive(Clone, Debug)]
@@ -59,6 +61,7 @@ scenarios; all of them, unless some are named:
   candidates       saga and process-manager beside a shadow, and a replay of all of it
   flat             throughput, memory and start on a store that is full already
   identities       saga on a store that remembers the identities of many earlier events
+  versions         this binary beside the one that SAGABOX_BESIDE names, in turns; only if it is named
 
 options, with their default, and the one of --full:
   --rounds         how often everything is measured; the median counts (3, 5)
@@ -131,7 +134,9 @@ impl Settings {
             ensure!(*option > 0, "{name} must be at least 1");
         }
         if settings.scenarios.is_empty() {
-            settings.scenarios = SCENARIOS.iter().map(|(scenario, _)| *scenario).collect();
+            let all = SCENARIOS.iter().map(|(scenario, _)| *scenario);
+            // It needs a second binary.
+            settings.scenarios = all.filter(|scenario| *scenario != Scenario::Versions).collect();
         }
         ensure!(settings.instances <= settings.log, "--instances are among the events of --log");
         Ok(settings)
@@ -172,7 +177,10 @@ mod tests {
         let settings = parse("saga --events 7 flat --full").unwrap();
         assert_eq!(settings.scenarios, [Scenario::Saga, Scenario::Flat]);
         assert_eq!((settings.events, settings.rounds, settings.batch), (7, 5, 500));
-        assert_eq!(parse("").unwrap().scenarios.len(), SCENARIOS.len());
+        let all = parse("").unwrap().scenarios;
+        assert_eq!(all.len(), SCENARIOS.len() - 1);
+        assert!(!all.contains(&Scenario::Versions), "it needs a second binary");
+        assert_eq!(parse("versions").unwrap().scenarios, [Scenario::Versions]);
     }
 
     #[test]

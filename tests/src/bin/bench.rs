@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use sagabox_tests::bench::settings::{Scenario, Settings, USAGE};
 use sagabox_tests::bench::shapes::{PROCESS_MANAGER, SAGA};
 use sagabox_tests::bench::{
-    by_hand, candidates, flat, identities, latency, looping, machine, senders, throughput,
+    by_hand, candidates, flat, identities, latency, looping, machine, senders, throughput, versions,
 };
 
 fn main() -> ExitCode {
@@ -78,6 +78,9 @@ async fn run(settings: &Settings) -> Result<()> {
                 "identities: saga, beside those of earlier events",
                 identities::measure(settings).await?,
             ),
+            Scenario::Versions => {
+                ("versions: two binaries in turns", versions::measure(settings).await?)
+            }
         };
         println!("### {title}\n\n{text}\n({:.0} s)\n", start.elapsed().as_secs_f64());
     }
