@@ -1,7 +1,7 @@
 //! Which dispatchers a commit wakes: those that subscribe to the type of one of its events, or that
 //! one of its events is addressed to. All other dispatchers have only their cursors to move. The
 //! committer wakes them together, at most 100 ms later, or one at once if it comes near the end of
-//! what the tail keeps.
+//! what the tail keeps. A commit that appends nothing moves no cursor, and wakes nobody.
 //!
 //! Waking a dispatcher costs more than the rows of a commit. With many plugins on one log, most of
 //! the work would otherwise be to wake plugins that have nothing to do.
@@ -115,9 +115,10 @@ impl Concerned {
         self.these.iter().for_each(|reader| reader.wake(head));
         let mut are_behind = false;
         for reader in self.others {
-            match head.saturating_sub(reader.due()) > BEHIND_MAX {
-                true => reader.wake(head),
-                false => are_behind = true,
+            match head.saturating_sub(reader.due()) {
+                0 => {}
+                behind if behind > BEHIND_MAX => reader.wake(head),
+                _ => are_behind = true,
             }
         }
         are_behind
@@ -217,6 +218,18 @@ mod tests {
         assert!(!is_due(&reader, 0));
         assert!(!readers.concerned(others.iter()).wake(BEHIND_MAX + 1));
         assert!(is_due(&reader, BEHIND_MAX));
+    }
+
+    #[test]
+    fn a_commit_without_events_keeps_no_reader_waiting() {
+        let readers = Readers::default();
+        let reader = readers.register("a".into(), types(&["t"]), || 5);
+        assert!(!readers.concerned(std::iter::empty()).wake(5), "there is nothing to read");
+        assert!(readers.concerned([event("u", None)].iter()).wake(6));
+        assert!(readers.concerned(std::iter::empty()).wake(6), "it is still behind");
+        readers.wake(6);
+        assert!(!readers.concerned(std::iter::empty()).wake(6));
+        assert!(is_due(&reader, 5));
     }
 
     #[test]

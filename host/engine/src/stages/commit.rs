@@ -12,10 +12,12 @@ mod isolation;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Sleep;
 
 use self::units::{Gathered, Owner, Rows};
 use crate::changes::backlog::Backlog;
@@ -53,8 +55,9 @@ pub(crate) struct Committer {
     pub readiness: Arc<Readiness>,
     pub backlog: Arc<Backlog>,
     pub readers: Arc<Readers>,
-    /// When all readers are woken that did not hear of the last commits.
-    pub readers_due: Option<Instant>,
+    /// When all readers are woken that did not hear of the last commits. One timer for all these
+    /// commits: to begin one wakes the thread that waits for timers.
+    pub readers_due: Option<Pin<Box<Sleep>>>,
     pub rejections: Rejections,
     /// Questions for the log's last position, answered after the commit.
     pub heads: Vec<oneshot::Sender<Position>>,
@@ -121,11 +124,11 @@ impl Committer {
         if let Some(first) = queue.waiting.pop_front() {
             return Some(first);
         }
-        while let Some(due) = self.readers_due {
+        while let Some(due) = &mut self.readers_due {
             tokio::select! {
                 biased;
                 more = queue.work.recv() => return more,
-                () = tokio::time::sleep_until(due) => self.wake_readers(),
+                () = due.as_mut() => self.wake_readers(),
             }
         }
         queue.work.recv().await
@@ -399,9 +402,9 @@ impl Committer {
             self.position.0,
         );
         if concerned.wake(self.position.0) {
-            self.readers_due.get_or_insert_with(|| Instant::now() + READERS_DELAY);
+            self.readers_due.get_or_insert_with(|| Box::pin(tokio::time::sleep(READERS_DELAY)));
         }
-        if self.readers_due.is_some_and(|due| due <= Instant::now()) {
+        if self.readers_due.as_ref().is_some_and(|due| due.deadline() <= Instant::now()) {
             self.wake_readers();
         }
         self.outboxes.publish(batch.messages);

@@ -30,6 +30,9 @@ use crate::{lock, wait};
 /// Between two looks at the calls under way: a call that both see is slow. A
 /// thousand times a usual call, and still soon for whoever waits behind it.
 const LOOK: Duration = Duration::from_millis(10);
+/// The watcher goes on looking for a second after the last call: a host that gets one event after
+/// another wakes it once, and not with each call.
+const IDLE_LOOKS_MAX: u32 = 100;
 /// Slow calls that a plugin may always have under way, however few threads there are.
 const SLOW_MIN: usize = 2;
 
@@ -333,12 +336,17 @@ fn call_group(worker: &Worker, group: Group) -> (CallTotals, bool) {
 
 // ---- the watcher ----------------------------------------------------------------
 
-/// Looks at the calls under way, while there are any.
+/// Looks at the calls under way, while there are any, and for a while after the last one.
 fn watch(pool: &Arc<Pool>) {
+    let mut idle_looks = IDLE_LOOKS_MAX;
     loop {
         let mut state = pool.lock();
-        while state.calling == 0 && !state.closed {
-            state = wait(&pool.busy, state);
+        idle_looks = if state.calling == 0 { idle_looks + 1 } else { 0 };
+        if idle_looks > IDLE_LOOKS_MAX {
+            while state.calling == 0 && !state.closed {
+                state = wait(&pool.busy, state);
+            }
+            idle_looks = 0;
         }
         if state.closed {
             return;
