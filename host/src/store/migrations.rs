@@ -14,6 +14,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0010_refusals.sql"),
     include_str!("migrations/0011_untaken.sql"),
     include_str!("migrations/0012_waits.sql"),
+    include_str!("migrations/0013_partly_decided.sql"),
 ];
 
 /// The first that keeps its sums.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sagabox_engine::model::{
-    Counters, Cursor, DeadLetterId, Position, Sequence, SinkName, Timestamp,
+    Counters, Cursor, DeadLetterId, Key, PluginName, Position, Sequence, SinkName, Timestamp,
 };
 use sagabox_engine::seams::store::{
     PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Untaken,
@@ -18,6 +18,7 @@ use super::trouble::undecodable;
 /// Within one transaction of the caller's.
 pub(super) async fn recover(reader: &mut SqliteConnection) -> Result<Recovered, sqlx::Error> {
     let (mut events, mut messages) = dead_letters::parked(reader).await?;
+    let mut partly_decided = partly_decided(reader).await?;
     let mut recovered = Recovered::default();
     let plugins = sqlx::query("SELECT * FROM plugins ORDER BY plugin");
     for row in plugins.fetch_all(&mut *reader).await? {
@@ -25,8 +26,9 @@ pub(super) async fn recover(reader: &mut SqliteConnection) -> Result<Recovered, 
         let cursor = rows::parsed(&row, "cursor").map_err(undecodable)?;
         let counters = rows::parsed(&row, "counters").map_err(undecodable)?;
         let parked = events.remove(&plugin).unwrap_or_default().into_values().collect();
+        let partly_decided = partly_decided.remove(&plugin).unwrap_or_default();
         let progress = PluginProgress { plugin, cursor, counters };
-        recovered.plugins.push(RecoveredPlugin { progress, parked });
+        recovered.plugins.push(RecoveredPlugin { progress, partly_decided, parked });
     }
     for (sink, progress) in sinks(reader).await? {
         let sql = "SELECT coalesce(max(sequence), 0) AS n FROM outbox WHERE sink = ?";
@@ -51,6 +53,21 @@ pub(super) async fn recover(reader: &mut SqliteConnection) -> Result<Recovered, 
     let marks = marks.iter().map(rows::age_mark).collect::<Result<_, _>>();
     recovered.age_marks = marks.map_err(undecodable)?;
     Ok(recovered)
+}
+
+/// By plugin: events that only some of their keys have decided, with these keys.
+pub(super) async fn partly_decided(
+    reader: &mut SqliteConnection,
+) -> Result<BTreeMap<PluginName, BTreeMap<Position, Vec<Key>>>, sqlx::Error> {
+    let sql = "SELECT * FROM partly_decided ORDER BY plugin, position, key";
+    let mut plugins: BTreeMap<PluginName, BTreeMap<Position, Vec<Key>>> = BTreeMap::new();
+    for row in sqlx::query(sql).fetch_all(reader).await? {
+        let plugin = rows::text(&row, "plugin").map_err(undecodable)?.into();
+        let position = Position(rows::number(&row, "position").map_err(undecodable)?);
+        let key = rows::text(&row, "key").map_err(undecodable)?.into();
+        plugins.entry(plugin).or_default().entry(position).or_default().push(key);
+    }
+    Ok(plugins)
 }
 
 pub(super) async fn untaken(reader: &mut SqliteConnection) -> Result<Vec<Untaken>, sqlx::Error> {

@@ -28,7 +28,7 @@ use tokio::sync::Mutex;
 
 use super::files::{self, FileId};
 use super::open::{self, Claim, OpenError};
-use super::recover::recover;
+use super::recover::{partly_decided, recover};
 use super::rows::{self, integer, texts};
 use super::seen::Sizes;
 use super::writer::Writer;
@@ -459,9 +459,12 @@ impl Store for SqliteStore {
         let parked = dead_letters::parked(&mut reader).await;
         let (mut events, _) = parked.map_err(|error| self.unreadable(&error))?;
         let parked = events.remove(plugin).unwrap_or_default().into_values().collect();
+        let partly_decided = partly_decided(&mut reader).await;
+        let mut partly_decided = partly_decided.map_err(|error| self.unreadable(&error))?;
+        let partly_decided = partly_decided.remove(plugin).unwrap_or_default();
         let (cursor, counters) = (rows::parsed(row, "cursor")?, rows::parsed(row, "counters")?);
         let progress = PluginProgress { plugin: plugin.clone(), cursor, counters };
-        Ok(Some(RecoveredPlugin { progress, parked }))
+        Ok(Some(RecoveredPlugin { progress, partly_decided, parked }))
     }
 
     /// In `seen`, which has the newest identities: some hundred thousand rows at most.

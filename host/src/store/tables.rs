@@ -284,6 +284,14 @@ pub(super) fn write_progress(writer: &Connection, batch: &Batch) -> Result<(), W
     each(writer, sql, &batch.plugins, |row| {
         (row.plugin.as_str(), json_rows(&row.cursor), json_rows(&row.counters))
     })?;
+    let sql = "DELETE FROM partly_decided WHERE plugin = ? AND position = ?";
+    each(writer, sql, &batch.partly_decided_removed, |(plugin, position)| {
+        (plugin.as_str(), integer(position.0))
+    })?;
+    let sql = "INSERT OR IGNORE INTO partly_decided (plugin, position, key) VALUES (?, ?, ?)";
+    each(writer, sql, &batch.partly_decided, |(plugin, position, key)| {
+        (plugin.as_str(), integer(position.0), key.as_str())
+    })?;
     let sql = "INSERT OR REPLACE INTO sinks (sink, cursor, counters) VALUES (?, ?, ?)";
     each(writer, sql, &batch.sinks, |row| {
         (row.sink.as_str(), json_rows(&row.cursor), json_rows(&row.counters))

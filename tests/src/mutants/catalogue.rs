@@ -131,18 +131,27 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a plugin's cursor jumps over events that are not settled",
         edits: &[Edit {
             file: "stages/dispatch/flights.rs",
-            find: "let mut cursor = self.watermark.cursor();",
+            find: "self.watermark.cursor()",
             replace: "let mut cursor = self.watermark.cursor();
         cursor.settled = cursor.highest();
-        cursor.ahead.clear();",
+        cursor.ahead.clear();
+        cursor",
         }],
     },
     Mutation {
         name: "who has decided an event is forgotten at restart",
         edits: &[Edit {
+            file: "stages/dispatch/mod.rs",
+            find: "rows.partly_decided = decided;",
+            replace: "drop(decided);",
+        }],
+    },
+    Mutation {
+        name: "who has decided an event stays on record when all have",
+        edits: &[Edit {
             file: "stages/dispatch/flights.rs",
-            find: "cursor.partly = self.partly.iter().filter_map(decided).collect();",
-            replace: "cursor.partly = self.partly.iter().filter_map(decided).take(0).collect();",
+            find: "self.settled.push(position);",
+            replace: "",
         }],
     },
     Mutation {

@@ -93,6 +93,10 @@ pub(crate) struct PluginChanges {
     /// Of those letters, the ones of refused commands.
     pub compensations: Vec<Compensation>,
     pub letters_noted: Vec<(DeadLetterId, String)>,
+    /// Keys that have decided an event which other keys still have to decide.
+    pub partly_decided: BTreeMap<Position, Vec<Key>>,
+    /// Events that are settled, of which the store has such keys.
+    pub partly_decided_removed: Vec<Position>,
     pub progress: Option<PluginProgress>,
     /// Told when all this is durable.
     pub replies: Vec<oneshot::Sender<()>>,

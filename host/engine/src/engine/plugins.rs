@@ -243,5 +243,6 @@ fn unwind(ended: Result<(PluginName, Exit), JoinError>) -> Option<(PluginName, E
 
 fn fresh(plugin: PluginName) -> RecoveredPlugin {
     let (cursor, counters) = (Cursor::default(), Counters::default());
-    RecoveredPlugin { progress: PluginProgress { plugin, cursor, counters }, parked: Vec::new() }
+    let progress = PluginProgress { plugin, cursor, counters };
+    RecoveredPlugin { progress, partly_decided: BTreeMap::new(), parked: Vec::new() }
 }

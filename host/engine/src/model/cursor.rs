@@ -15,11 +15,6 @@ pub struct Cursor {
     /// or to `settled`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ahead: Vec<Span>,
-    /// Events that reach several instances and that only some of these have decided: the
-    /// position, and the keys of the instances that have. Ascending by position. Always empty
-    /// for a sink.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub partly: Vec<(u64, Vec<super::Key>)>,
 }
 
 /// The places from `first` to `last`, both included.
@@ -32,8 +27,7 @@ pub struct Span {
 }
 
 impl Cursor {
-    /// Whether a place is done: up to `settled`, or in `ahead`. A place in `partly` alone is
-    /// not.
+    /// Whether a place is done: up to `settled`, or in `ahead`.
     #[must_use]
     pub fn contains(&self, place: u64) -> bool {
         place <= self.settled

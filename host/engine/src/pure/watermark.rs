@@ -49,11 +49,11 @@ impl Watermark {
         self.finish_span(place, place);
     }
 
-    /// The cursor, with an empty `partly`, which the caller fills.
+    /// What is finished, as a cursor.
     #[must_use]
     pub(crate) fn cursor(&self) -> Cursor {
         let ahead = self.ahead.iter().map(|(&first, &last)| Span { first, last }).collect();
-        Cursor { settled: self.settled, ahead, partly: Vec::new() }
+        Cursor { settled: self.settled, ahead }
     }
 }
 

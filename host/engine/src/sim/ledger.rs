@@ -139,6 +139,15 @@ pub(super) fn sums_add_up(tables: &Tables) -> Result<(), String> {
         if settled != counters.received {
             return Err(format!("guarantee 7: {plugin}: {rows} rows do not add up: {counters:?}"));
         }
+        let mut partly = tables.partly_decided.iter().filter(|(of, ..)| of_plugin(of));
+        if let Some((_, position, key)) =
+            partly.find(|(_, position, _)| progress.cursor.contains(position.0))
+        {
+            return Err(format!(
+                "guarantee 3: {plugin}: {position} is settled, and {key} is still on record as \
+                 one of several that decide it"
+            ));
+        }
         let decided = tables.decisions.values().filter(|d| of_plugin(&d.plugin)).count() as u64;
         if decided != counters.handled {
             return Err(format!("guarantee 2: {plugin}: {decided} decisions, {counters:?}"));

@@ -263,6 +263,11 @@ impl Committer {
                 }));
             }
         }
+        for (position, keys) in changes.partly_decided {
+            batch.partly_decided.extend(keys.into_iter().map(|key| (name(), position, key)));
+        }
+        let settled = changes.partly_decided_removed.into_iter();
+        batch.partly_decided_removed.extend(settled.map(|position| (name(), position)));
         batch.plugins.push(progress);
     }
 

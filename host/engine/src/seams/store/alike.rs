@@ -72,6 +72,13 @@ impl Script {
         let mut progress = plugin_progress("orders", self.settled);
         progress.counters.received = self.settled;
         batch.plugins.push(progress);
+        for key in self.keys() {
+            let position = Position(self.place());
+            match self.one_in(2) {
+                true => batch.partly_decided.push((plugin(), position, key.into())),
+                false => batch.partly_decided_removed.push((plugin(), position)),
+            }
+        }
         if self.one_in(2) {
             let settled = self.random.random_range(0..=self.sequence);
             batch.sinks.push(sink_progress(sink().as_str(), settled));

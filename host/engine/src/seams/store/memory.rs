@@ -62,6 +62,8 @@ pub struct Tables {
     pub dead_letters: BTreeMap<DeadLetterId, Arc<DeadLetter>>,
     /// The progress of plugins, by name.
     pub plugins: BTreeMap<PluginName, PluginProgress>,
+    /// Who has decided an event that others still have to decide: (plugin, position, key).
+    pub partly_decided: BTreeSet<(PluginName, Position, Key)>,
     /// The progress of sinks, by name.
     pub sinks: BTreeMap<SinkName, SinkProgress>,
     /// The number of each sink's dead letters that were closed as compensated.
@@ -142,6 +144,10 @@ impl Tables {
         for progress in &batch.plugins {
             self.plugins.insert(progress.plugin.clone(), progress.clone());
         }
+        for (plugin, position) in &batch.partly_decided_removed {
+            self.partly_decided.retain(|(of, at, _)| (of, at) != (plugin, position));
+        }
+        self.partly_decided.extend(batch.partly_decided.iter().cloned());
         for progress in &batch.sinks {
             self.sinks.insert(progress.sink.clone(), progress.clone());
         }
@@ -360,6 +366,7 @@ impl Tables {
         let cursors = self.plugins.values().map(|p| Position(p.cursor.highest())).max();
         let plugins = self.plugins.values().map(|progress| RecoveredPlugin {
             progress: progress.clone(),
+            partly_decided: self.partly_decided(&progress.plugin),
             parked: self.parked_keys(&progress.plugin),
         });
         let mut last: BTreeMap<&SinkName, Sequence> = BTreeMap::new();
@@ -422,6 +429,14 @@ impl Tables {
 
     fn unresolved(&self) -> impl Iterator<Item = &Arc<DeadLetter>> {
         self.dead_letters.values().filter(|letter| letter.status.is_unresolved())
+    }
+
+    fn partly_decided(&self, plugin: &PluginName) -> BTreeMap<Position, Vec<Key>> {
+        let mut events: BTreeMap<Position, Vec<Key>> = BTreeMap::new();
+        for (_, position, key) in self.partly_decided.iter().filter(|(of, ..)| of == plugin) {
+            events.entry(*position).or_default().push(key.clone());
+        }
+        events
     }
 
     fn parked_keys(&self, plugin: &PluginName) -> Vec<ParkedKey<Key>> {

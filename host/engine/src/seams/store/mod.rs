@@ -241,6 +241,12 @@ pub struct Batch {
     pub letters_noted: Vec<(DeadLetterId, String)>,
     /// The progress of plugins, written over what was there.
     pub plugins: Vec<PluginProgress>,
+    /// Keys that have decided an event which other keys still have to decide. Adding one that is
+    /// there already changes nothing.
+    pub partly_decided: Vec<(PluginName, Position, Key)>,
+    /// Events that are settled: their rows of `partly_decided` are removed, before new ones are
+    /// added. Removing what does not exist changes nothing.
+    pub partly_decided_removed: Vec<(PluginName, Position)>,
     /// The progress of sinks, written over what was there.
     pub sinks: Vec<SinkProgress>,
     /// Event types that no plugin takes. Senders' events of these types that `appends` writes
@@ -451,6 +457,9 @@ pub struct Recovered {
 pub struct RecoveredPlugin {
     /// How far it has read the log; as it was last written.
     pub progress: PluginProgress,
+    /// Events that reach several keys and that only some of these have decided: their positions,
+    /// with the keys that have, ascending.
+    pub partly_decided: BTreeMap<Position, Vec<Key>>,
     /// Instances and lanes with an unresolved dead letter of an event, with parked events, or
     /// with a wait. Ascending by key, each once.
     pub parked: Vec<ParkedKey<Key>>,

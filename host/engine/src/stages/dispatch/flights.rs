@@ -4,8 +4,8 @@
 //! An *open* flight may still be claimed, because an earlier event is not decided. It closes when it
 //! is the earliest flight and all that it reached have decided.
 //!
-//! The cursor names what is settled, also out of order, and of the other flights those instances
-//! that have decided: after a restart they do not decide again.
+//! The cursor names what is settled, also out of order. Of the other flights, the store knows the
+//! instances that have decided: after a restart they do not decide again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,7 +26,6 @@ pub(super) struct Flight {
     pub(super) decisions: usize,
     /// Until when it may be held.
     pub(super) until: Option<Timestamp>,
-    decided: Vec<Key>,
     /// Deliveries that are not settled.
     outstanding: usize,
     is_open: bool,
@@ -44,8 +43,7 @@ pub(super) struct Flights {
     all: BTreeMap<Position, Flight>,
     /// What their events take of memory.
     bytes: usize,
-    /// Those that some instances have decided: the cursor names them.
-    partly: BTreeSet<Position>,
+    partly: PartlyDecided,
     /// The open ones by the keys they name.
     open: HashMap<Key, BTreeSet<Position>>,
     watermark: Watermark,
@@ -53,12 +51,31 @@ pub(super) struct Flights {
     recovered: Cursor,
 }
 
+/// Events that only some of their instances have decided. What changes is handed over, not all of
+/// it: an event can reach thousands of instances.
+struct PartlyDecided {
+    /// Who had decided an event that is not settled, when the last run ended.
+    before: BTreeMap<Position, Vec<Key>>,
+    /// Events of which the store knows, or is about to know, who has decided them.
+    on_record: BTreeSet<Position>,
+    /// Who has decided since the last hand-over,
+    decided: BTreeMap<Position, Vec<Key>>,
+    /// and which events that are on record are settled since then.
+    settled: Vec<Position>,
+}
+
 impl Flights {
-    pub(super) fn new(recovered: Cursor) -> Self {
+    pub(super) fn new(recovered: Cursor, partly_decided: BTreeMap<Position, Vec<Key>>) -> Self {
+        let partly = PartlyDecided {
+            on_record: partly_decided.keys().copied().collect(),
+            before: partly_decided,
+            decided: BTreeMap::new(),
+            settled: Vec::new(),
+        };
         Self {
             all: BTreeMap::new(),
             bytes: 0,
-            partly: BTreeSet::new(),
+            partly,
             open: HashMap::default(),
             watermark: Watermark::new(&recovered),
             recovered,
@@ -106,10 +123,7 @@ impl Flights {
         until: Option<Timestamp>,
     ) {
         let position = entry.position;
-        let decided = self.decided_before(position);
-        if !decided.is_empty() {
-            self.partly.insert(position);
-        }
+        let reached = self.partly.before.remove(&position).unwrap_or_default();
         if is_open {
             for key in keys.iter() {
                 self.open.entry(key.clone()).or_default().insert(position);
@@ -120,23 +134,13 @@ impl Flights {
             entry,
             subscription,
             keys,
-            reached: decided.clone(),
+            reached,
             decisions: 0,
             until,
-            decided,
             outstanding: 0,
             is_open,
         };
         self.all.insert(position, flight);
-    }
-
-    /// Instances that decided the event before the last restart.
-    fn decided_before(&self, position: Position) -> Vec<Key> {
-        let partly = &self.recovered.partly;
-        match partly.binary_search_by_key(&position.0, |(position, _)| *position) {
-            Ok(at) => partly[at].1.clone(),
-            Err(_) => Vec::new(),
-        }
     }
 
     /// The open flights that name a key.
@@ -179,9 +183,8 @@ impl Flights {
     pub(super) fn settle(&mut self, position: Position, key: &Key) {
         let Some(flight) = self.all.get_mut(&position) else { return };
         flight.outstanding -= 1;
-        flight.decided.push(key.clone());
         if flight.is_open || flight.outstanding > 0 {
-            self.partly.insert(position);
+            self.partly.decided.entry(position).or_default().push(key.clone());
         }
         self.finish_if_settled(position);
     }
@@ -219,7 +222,6 @@ impl Flights {
     fn remove(&mut self, position: Position) -> Option<Flight> {
         let flight = self.all.remove(&position)?;
         self.bytes -= flight.entry.event.bytes();
-        self.partly.remove(&position);
         self.finish(position);
         Some(flight)
     }
@@ -227,6 +229,7 @@ impl Flights {
     /// An event is done with that has no flight.
     pub(super) fn finish(&mut self, position: Position) {
         self.watermark.finish(position.0);
+        self.partly.finish(position);
     }
 
     /// The positions `first..=last` hold nothing for the plugin. True if the cursor moved: the
@@ -247,17 +250,27 @@ impl Flights {
         has_moved
     }
 
-    /// What is settled, when the log is routed up to `place`.
-    pub(super) fn cursor(&self, place: Position) -> Cursor {
-        let mut cursor = self.watermark.cursor();
-        let decided = |position: &Position| {
-            self.all.get(position).map(|flight| (position.0, flight.decided.clone()))
-        };
-        cursor.partly = self.partly.iter().filter_map(decided).collect();
-        // What the last run knew of events that this one has not read yet.
-        let unread = |(position, _): &&(u64, Vec<Key>)| *position > place.0;
-        cursor.partly.extend(self.recovered.partly.iter().filter(unread).cloned());
-        cursor
+    /// What is settled.
+    pub(super) fn cursor(&self) -> Cursor {
+        self.watermark.cursor()
+    }
+
+    /// Who has decided events that are not settled, since this was asked last; and the events on
+    /// record that were settled since then. To be handed over with the cursor.
+    pub(super) fn take_partly_decided(&mut self) -> (BTreeMap<Position, Vec<Key>>, Vec<Position>) {
+        let PartlyDecided { decided, settled, on_record, .. } = &mut self.partly;
+        on_record.extend(decided.keys().copied());
+        (std::mem::take(decided), std::mem::take(settled))
+    }
+}
+
+impl PartlyDecided {
+    /// The event is settled: the store no longer needs to know who has decided it.
+    fn finish(&mut self, position: Position) {
+        self.decided.remove(&position);
+        if self.on_record.remove(&position) {
+            self.settled.push(position);
+        }
     }
 }
 
@@ -302,47 +315,91 @@ mod tests {
         key.into()
     }
 
-    fn partly(flights: &Flights) -> Vec<(u64, Vec<Key>)> {
-        flights.cursor(Position(100)).partly
+    fn fresh() -> Flights {
+        Flights::new(Cursor::default(), BTreeMap::new())
+    }
+
+    /// What the store has of the events that only some of their instances have decided.
+    #[derive(Default)]
+    struct Record(BTreeMap<Position, Vec<Key>>);
+
+    impl Record {
+        /// After the next hand-over.
+        fn after(&mut self, flights: &mut Flights) -> Vec<(u64, Vec<Key>)> {
+            let (decided, settled) = flights.take_partly_decided();
+            for position in settled {
+                assert!(self.0.remove(&position).is_some(), "only what is on record is removed");
+            }
+            for (position, keys) in decided {
+                self.0.entry(position).or_default().extend(keys);
+            }
+            self.0.iter().map(|(position, keys)| (position.0, keys.clone())).collect()
+        }
     }
 
     #[test]
     fn an_event_is_settled_when_all_that_it_reached_are_done_with_it() {
-        let mut flights = Flights::new(Cursor::default());
+        let (mut flights, mut record) = (fresh(), Record::default());
         insert(&mut flights, 1, &["a", "b"], false);
         assert!(flights.reach(Position(1), &key("a")).is_some());
         assert!(flights.reach(Position(1), &key("a")).is_none(), "it has it");
         assert!(flights.reach(Position(1), &key("b")).is_some());
         assert!(flights.bytes() > 0);
         flights.settle(Position(1), &key("b"));
-        assert_eq!(partly(&flights), [(1, vec![key("b")])]);
-        assert_eq!(flights.cursor(Position(1)).settled, 0);
+        assert_eq!(record.after(&mut flights), [(1, vec![key("b")])]);
+        assert_eq!(flights.cursor().settled, 0);
         flights.settle(Position(1), &key("a"));
-        assert_eq!(flights.cursor(Position(1)).settled, 1);
-        assert!(partly(&flights).is_empty() && flights.is_empty() && flights.bytes() == 0);
+        assert_eq!(flights.cursor().settled, 1);
+        assert!(record.after(&mut flights).is_empty());
+        assert!(flights.is_empty() && flights.bytes() == 0);
     }
 
     #[test]
     fn an_open_event_closes_only_as_the_earliest() {
-        let mut flights = Flights::new(Cursor::default());
+        let (mut flights, mut record) = (fresh(), Record::default());
         insert(&mut flights, 1, &["a"], false);
         insert(&mut flights, 2, &["b"], true);
         flights.reach(Position(1), &key("a"));
         flights.reach(Position(2), &key("i"));
         flights.settle(Position(2), &key("i"));
         assert!(flights.close_first().is_none(), "an earlier event may lead to a claim");
-        assert_eq!(partly(&flights), [(2, vec![key("i")])]);
+        assert_eq!(record.after(&mut flights), [(2, vec![key("i")])]);
         assert_eq!(flights.open_at(&key("b")), BTreeSet::from([Position(2)]));
         flights.settle(Position(1), &key("a"));
         let closed = flights.close_first().map(|flight| flight.entry.position);
         assert_eq!(closed, Some(Position(2)));
         assert!(flights.open_at(&key("b")).is_empty() && flights.is_empty());
-        assert_eq!(flights.cursor(Position(2)).settled, 2);
+        assert_eq!(flights.cursor().settled, 2);
+        assert!(record.after(&mut flights).is_empty());
+    }
+
+    #[test]
+    fn each_decision_is_handed_over_once_and_none_of_what_is_settled_at_once() {
+        let mut flights = fresh();
+        for place in [1, 2] {
+            insert(&mut flights, place, &["a", "b", "c"], false);
+            for name in ["a", "b", "c"] {
+                flights.reach(Position(place), &key(name));
+            }
+        }
+        let decided = |keys: &[&str]| {
+            BTreeMap::from([(Position(1), keys.iter().map(|name| key(name)).collect::<Vec<_>>())])
+        };
+        flights.settle(Position(1), &key("a"));
+        assert_eq!(flights.take_partly_decided(), (decided(&["a"]), vec![]));
+        flights.settle(Position(1), &key("b"));
+        assert_eq!(flights.take_partly_decided(), (decided(&["b"]), vec![]));
+        for name in ["a", "b", "c"] {
+            flights.settle(Position(2), &key(name));
+        }
+        assert_eq!(flights.take_partly_decided(), (BTreeMap::new(), vec![]));
+        flights.settle(Position(1), &key("c"));
+        assert_eq!(flights.take_partly_decided(), (BTreeMap::new(), vec![Position(1)]));
     }
 
     #[test]
     fn an_instance_that_is_taken_back_leaves_no_trace() {
-        let mut flights = Flights::new(Cursor::default());
+        let mut flights = fresh();
         insert(&mut flights, 1, &["a"], true);
         flights.reach(Position(1), &key("i"));
         assert!(flights.close_first().is_none(), "it is about to decide");
@@ -352,13 +409,12 @@ mod tests {
 
     #[test]
     fn what_the_last_run_settled_out_of_order_is_not_settled_again() {
-        let recovered = Cursor {
-            settled: 1,
-            ahead: vec![Span { first: 3, last: 4 }],
-            partly: vec![(2, vec![key("a")]), (6, vec![key("b")])],
-        };
-        let mut flights = Flights::new(recovered.clone());
-        assert_eq!(flights.cursor(Position(1)), recovered, "nothing is read yet");
+        let recovered = Cursor { settled: 1, ahead: vec![Span { first: 3, last: 4 }] };
+        let decided = [(Position(2), vec![key("a")]), (Position(6), vec![key("b")])];
+        let decided = BTreeMap::from(decided);
+        let mut record = Record(decided.clone());
+        let mut flights = Flights::new(recovered.clone(), decided);
+        assert_eq!(flights.cursor(), recovered, "nothing is read yet");
         insert(&mut flights, 2, &["a", "b"], false);
         assert!(flights.reach(Position(2), &key("a")).is_none(), "it has decided");
         flights.reach(Position(2), &key("b"));
@@ -366,8 +422,9 @@ mod tests {
         assert!(!flights.skip(3, 4), "the last run settled them");
         assert!(flights.skip(5, 5));
         let of_b = (6, vec![key("b")]);
-        assert_eq!(flights.cursor(Position(5)).partly, [(2, vec![key("a")]), of_b]);
+        assert_eq!(record.after(&mut flights), [(2, vec![key("a")]), of_b.clone()]);
         flights.settle(Position(2), &key("b"));
-        assert_eq!(flights.cursor(Position(6)), Cursor { settled: 5, ..Cursor::default() });
+        assert_eq!(flights.cursor(), Cursor { settled: 5, ..Cursor::default() });
+        assert_eq!(record.after(&mut flights), [of_b]);
     }
 }

@@ -261,7 +261,7 @@ impl Dispatcher {
             plugin,
             versions: deciding,
             intake: Intake::new(reader, missed_to, Position(progress.cursor.settled)),
-            flights: Flights::new(progress.cursor),
+            flights: Flights::new(progress.cursor, recovered.partly_decided),
             lanes: Lanes::default(),
             dead_letters: DeadLetters::new(waiting_max),
             requeued: BTreeSet::new(),
@@ -458,7 +458,11 @@ impl Dispatcher {
 
     fn hand_over(&mut self, permit: OwnedSemaphorePermit) {
         self.calls.handed_over();
-        self.output.send(permit, self.flights.cursor(self.intake.place()));
+        let (decided, settled) = self.flights.take_partly_decided();
+        let rows = self.output.rows();
+        rows.partly_decided = decided;
+        rows.partly_decided_removed = settled;
+        self.output.send(permit, self.flights.cursor());
     }
 
     /// An event is done with that no instance or lane gets.

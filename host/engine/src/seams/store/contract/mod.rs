@@ -116,6 +116,7 @@ pub async fn all(stores: &dyn Stores) {
     log::what_is_for_one_plugin_is_in_no_stream(stores).await;
     removal::a_stream_tells_that_it_was_shortened(stores).await;
     recovery::recovery_tells_the_highest_places(stores).await;
+    recovery::recovery_tells_who_has_decided_an_event_in_part(stores).await;
     recovery::recovery_tells_what_is_parked(stores).await;
     recovery::recovery_tells_who_waits_for_an_attempt(stores).await;
     instances::instances_are_found_by_every_key(stores).await;

@@ -9,7 +9,8 @@ use super::samples::{
 };
 use super::{ALL, EVERYTHING, MARKER, Stores, Subject};
 use crate::model::{
-    DeadLetter, DeadLetterId, DeadLetterStatus, Position, Sequence, Span, Timer, TimerName, Wait,
+    DeadLetter, DeadLetterId, DeadLetterStatus, Key, Position, Sequence, Span, Timer, TimerName,
+    Wait,
 };
 use crate::seams::store::{Batch, Recovered, StoredInstance};
 
@@ -58,7 +59,6 @@ pub(super) async fn recovery_tells_the_highest_places(stores: &dyn Stores) {
 
     let mut ahead = plugin_progress("orders", 2);
     ahead.cursor.ahead = vec![Span { first: 4, last: 9 }];
-    ahead.cursor.partly = vec![(3, vec!["o-1".into()])];
     ahead.counters.received = 5;
     let batch = Batch {
         messages: vec![message(3, "o-1", 1)],
@@ -77,6 +77,47 @@ pub(super) async fn recovery_tells_the_highest_places(stores: &dyn Stores) {
     assert_eq!(last, [(MARKER, 1), ("queue:Do", 3), ("shop", 6)]);
     subject.commit(appends([10])).await;
     assert_eq!(insist!(subject.store().recover()).position, Position(10));
+}
+
+pub(super) async fn recovery_tells_who_has_decided_an_event_in_part(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "partly").await;
+    let row = |place, key: &str| (plugin(), Position(place), key.into());
+    let known = |recovered: &Recovered| -> Vec<(u64, Vec<String>)> {
+        let events = recovered.plugins[0].partly_decided.iter();
+        let keys = |keys: &[Key]| keys.iter().map(Key::to_string).collect();
+        events.map(|(position, of)| (position.0, keys(of))).collect()
+    };
+    let batch = Batch {
+        plugins: vec![plugin_progress("orders", 1)],
+        partly_decided: vec![row(3, "b"), row(2, "a"), ("other".into(), Position(2), "c".into())],
+        ..appends(1..=5)
+    };
+    subject.commit(batch).await;
+    let batch = Batch {
+        // The first is there already.
+        partly_decided: vec![row(3, "b"), row(3, "a"), row(4, "a")],
+        // The last one never was.
+        partly_decided_removed: vec![(plugin(), Position(2)), (plugin(), Position(5))],
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
+    subject.restart().await;
+    let recovered = insist!(subject.store().recover());
+    let expected = [(3, vec!["a".to_owned(), "b".to_owned()]), (4, vec!["a".to_owned()])];
+    assert_eq!(known(&recovered), expected);
+    let read = insist!(subject.store().read_plugin(&plugin()));
+    assert_eq!(read.as_ref(), Some(&recovered.plugins[0]));
+    // The host goes on with another plugin: its rows are its own.
+    let batch = Batch {
+        plugins: vec![plugin_progress("other", 1)],
+        partly_decided_removed: vec![(plugin(), Position(3)), (plugin(), Position(4))],
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
+    let recovered = insist!(subject.store().recover());
+    assert_eq!(known(&recovered), []);
+    let other = BTreeMap::from([(Position(2), vec![Key::from("c")])]);
+    assert_eq!(recovered.plugins[1].partly_decided, other);
 }
 
 pub(super) async fn recovery_tells_what_is_parked(stores: &dyn Stores) {
