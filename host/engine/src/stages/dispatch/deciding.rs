@@ -78,9 +78,10 @@ impl Dispatcher {
         let (via, attempt, accepted_at) = (delivery.via, delivery.attempt, delivery.accepted_at);
         let now = delivery.now.unwrap_or(entry.received_at);
         let answers = std::mem::take(&mut delivery.answers);
+        let identity = delivery.identity(&self.plugin, key);
 
         let hops = entry.hops.after(hops::made(&decision, now));
-        let sent = self.send(key, &entry, &decision.messages, now, hops);
+        let sent = self.send(key, &entry, &decision.messages, identity, now, hops);
         let letter = match via {
             Via::Letter(id) => Some(id),
             Via::Flight | Via::Hold | Via::Parked => None,
@@ -238,13 +239,13 @@ impl Dispatcher {
         key: &Key,
         entry: &LogEntry,
         messages: &[Outgoing],
+        identity: DecisionIdentity,
         now: Timestamp,
         hops: Hops,
     ) -> Vec<SentMessage> {
         if messages.is_empty() {
             return Vec::new();
         }
-        let identity = DecisionIdentity::new(&self.plugin, entry.hops.origin(), &entry.event, key);
         let (source, time) = (identity::source(&self.plugin), now.to_rfc3339());
         let started = || self.instance_cache.get(key).map_or(entry.position, |found| found.started);
         let instance = self.versions.has_instances().then(started);
@@ -294,8 +295,7 @@ impl Dispatcher {
         let (plugin, retry) = (&self.plugin, &self.context.retry);
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
         let attempt = delivery.attempt;
-        let LogEntry { event, hops, .. } = &delivery.entry;
-        let seed = DecisionIdentity::new(plugin, hops.origin(), event, key).short_seed();
+        let seed = delivery.identity(plugin, key).short_seed();
         let (Unanswered::Transient { retry_after, .. }
         | Unanswered::Unavailable { retry_after, .. }) = &unanswered
         else {

@@ -187,6 +187,8 @@ struct Delivery {
     now: Option<Timestamp>,
     answers: Vec<Answer>,
     rounds: u32,
+    /// Made with the first call: it costs two hashes.
+    identity: Option<DecisionIdentity>,
 }
 
 /// Failures of a delivery, whoever's they were: the pauses grow with them.
@@ -446,13 +448,7 @@ impl Dispatcher {
             attempt: delivery.attempt,
             key: key.clone(),
             answers: delivery.answers.clone(),
-            seed: DecisionIdentity::new(
-                plugin,
-                delivery.entry.hops.origin(),
-                &delivery.entry.event,
-                key,
-            )
-            .seed(),
+            seed: delivery.identity(plugin, key).seed(),
         })
     }
 

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use crate::model::{
     Absent, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Instance, InstanceStatus, Key,
-    LogEntry, Parked, Position, TimerName, Timestamp, reserved,
+    LogEntry, Parked, PluginName, Position, TimerName, Timestamp, reserved,
 };
+use crate::pure::identity::DecisionIdentity;
 use crate::pure::parking::{Admission, too_many};
 use crate::seams::handler::Call;
 
@@ -41,7 +42,15 @@ impl Delivery {
             now: None,
             answers: Vec::new(),
             rounds: 0,
+            identity: None,
         }
+    }
+
+    /// The identity of the plugin's decision about it.
+    pub(super) fn identity(&mut self, plugin: &PluginName, key: &Key) -> DecisionIdentity {
+        let LogEntry { event, hops, .. } = &self.entry;
+        let make = || DecisionIdentity::new(plugin, hops.origin(), event, key);
+        *self.identity.get_or_insert_with(make)
     }
 }
 
