@@ -210,7 +210,8 @@ fn a_line_that_cannot_be_used_is_named_and_nothing_runs() {
     let bad = run(&format!("{good}\nnot json\n\n{untimed}\n"), &[])
         .with(2)
         .saying("bad.ndjson:2: attribute `data`: not a CloudEvent in JSON")
-        .saying("bad.ndjson:4: attribute `time`: is missing; add it, or use --order file");
+        .saying("bad.ndjson:4: attribute `time`: is missing")
+        .saying("with --order file, an event without `time` arrives together with the line before");
     assert_eq!(bad.output, "");
     let _ = run("\n", &[]).with(2).saying("the log has no event");
     let _ = run(&format!("{untimed}\n{good}\n"), &["--order", "file"])
@@ -226,6 +227,12 @@ fn a_line_that_cannot_be_used_is_named_and_nothing_runs() {
         (&summary["until"], &summary["events"]["duplicates"]),
         (&json!(time(START)), &json!(1))
     );
+    // Two events with one id: the second is ignored, and said to be another.
+    let other = completed("g-1", "b", START).to_string().replace("g-1-b", "g-1-a");
+    let ended = run(&format!("{good}\n{}\n{other}\n", completed("g-1", "a", START)), &[])
+        .with(0)
+        .saying("bad.ndjson:3 has the source and id of bad.ndjson:2 and other content");
+    assert!(ended.output.contains("\"duplicates\":1,\"differing\":1"), "{}", ended.output);
     let _ = run(&good.to_string(), &["--until", "soon"]).with(2).saying("--until: `soon`");
     let _ = run(&good.to_string(), &["--late", "5"]).with(2).saying("--late: `5` is not a share");
     let _ = run(&good.to_string(), &["--within", "1h"]).with(2).saying("--shuffle");

@@ -17,7 +17,7 @@ use crate::io::durations::{duration, instant};
 use crate::plugins::trust::Policy;
 use crate::plugins::wasm::{self, LoadedPlugin, Sandbox};
 use crate::verify::backtest::{
-    self, Arrived, Backtest, Expectation, Findings, Group, Lateness, Mismatch, Outside,
+    self, Arrived, BacktestError, Expectation, Findings, Group, Lateness, Mismatch, Outside,
 };
 use crate::verify::event_log::{self, EventLog, Faulty, Times};
 
@@ -25,7 +25,7 @@ use crate::verify::event_log::{self, EventLog, Faulty, Times};
 const WITHIN: &str = "1h";
 
 #[derive(Debug, Args)]
-pub(crate) struct Backtests {
+pub(crate) struct Backtest {
     /// Components, directories of components, or source directories of plugins, which are built first
     #[arg(required = true)]
     plugins: Vec<PathBuf>,
@@ -103,7 +103,7 @@ struct Prepared {
     older: Option<Vec<LoadedPlugin>>,
 }
 
-impl Backtests {
+impl Backtest {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
         // Reading, compiling and running are computation.
         let (this, prepared) = tokio::task::spawn_blocking(move || {
@@ -132,7 +132,11 @@ impl Backtests {
             true => None,
             false => {
                 let others = self.load(&self.against, &settings)?;
-                Some(replaced(self.load(&self.plugins, &settings)?, others)?)
+                let older = replaced(self.load(&self.plugins, &settings)?, others)?;
+                let manifests = older.iter().map(|one| one.handler.manifest());
+                let answered = outside.fit_lookups(&manifests.collect::<Vec<_>>());
+                answered.map_err(|why| InputError(format!("--against: {why}")))?;
+                Some(older)
             }
         };
         Ok(Prepared { settings, outside, expected, plugins, older })
@@ -188,9 +192,14 @@ impl Backtests {
                 tokio::task::spawn_blocking(move || EventLog::read(&files, order)).await?
             }
         };
-        read.map_err(|error| match error.is::<Faulty>() {
-            true => InputError(format!("the log cannot be used:\n{error}")).into(),
-            false => by_input(error).into(),
+        read.map_err(|error| match error.downcast_ref() {
+            Some(Faulty { lacks_times: true, .. }) => InputError(format!(
+                "the log cannot be used:\n{error}\nwith --order file, an event without `time` \
+                 arrives together with the line before it"
+            ))
+            .into(),
+            Some(Faulty { .. }) => InputError(format!("the log cannot be used:\n{error}")).into(),
+            None => by_input(error).into(),
         })
     }
 
@@ -198,7 +207,7 @@ impl Backtests {
         let late = self.lateness()?.apply(&mut log.arrivals);
         let until = self.end(log.ends_at())?;
         let backtest = |plugins: &[LoadedPlugin]| {
-            let backtest = Backtest {
+            let backtest = backtest::Backtest {
                 plugins,
                 log: &log,
                 outside: &prepared.outside,
@@ -206,7 +215,10 @@ impl Backtests {
                 settings: &prepared.settings.engine,
                 until,
             };
-            backtest.run().map_err(InputError)
+            backtest.run().map_err(|error| match error {
+                BacktestError::Answers(why) => InputError(why).into(),
+                BacktestError::Host(why) => anyhow::anyhow!(why),
+            })
         };
         let findings = backtest(&prepared.plugins)?;
         let older = prepared.older.as_deref().map(backtest).transpose()?;
@@ -217,15 +229,28 @@ impl Backtests {
             let summary = std::iter::once_with(|| backtest::summary(&arrived, &findings));
             backtest::check(expected, rows.chain(summary))
         });
+        self.warn(&log);
         let came = Came { arrived, findings, differences, mismatches };
         if let Some(path) = &self.out {
             came.write(path).with_context(|| format!("write {}", path.display()))?;
         }
         match self.json {
             true => came.rows().for_each(|row| output::json_line(&row.to_string())),
-            false => came.tell(self, &log),
+            false => came.tell(self.show),
         }
         came.verdict()
+    }
+
+    /// Names events that the host takes for others.
+    fn warn(&self, log: &EventLog) {
+        let differing = log.duplicates.iter().filter(|duplicate| duplicate.differs);
+        for duplicate in differing.take(self.show) {
+            output::warning(&format!(
+                "{} has the source and id of {} and other content: it is ignored; give each event \
+                 an id of its own",
+                duplicate.place, duplicate.earlier
+            ));
+        }
     }
 
     /// What chance decides follows from it.
@@ -291,6 +316,7 @@ fn arrived(log: &EventLog, late: usize, until: Timestamp) -> Arrived {
         events: count(arrived),
         after_end: count(log.arrivals.len() - arrived),
         duplicates: count(log.duplicates.len()),
+        differing: count(log.duplicates.iter().filter(|duplicate| duplicate.differs).count()),
         out_of_order: count(log.out_of_order),
         late: count(late),
         made_by_host: count(log.made_by_host),
@@ -328,16 +354,8 @@ impl Came {
         Ok(())
     }
 
-    fn tell(&self, asked: &Backtests, log: &EventLog) {
+    fn tell(&self, show: usize) {
         backtest::text(&self.arrived, &self.findings).iter().for_each(|line| output::data(line));
-        for duplicate in
-            log.duplicates.iter().filter(|duplicate| duplicate.differs).take(asked.show)
-        {
-            output::warning(&format!(
-                "{} has other content than {}, and the same source and id: it is ignored",
-                duplicate.place, duplicate.earlier
-            ));
-        }
         if let Some(groups) = &self.differences {
             let total: u64 = groups.iter().map(|group| group.count).sum();
             output::line(&format!("{} differences from the other version", output::grouped(total)));
@@ -352,10 +370,10 @@ impl Came {
                 "{} differences from what is expected",
                 output::grouped(count as u64)
             ));
-            let shown = mismatches.iter().take(asked.show).flat_map(Mismatch::lines);
+            let shown = mismatches.iter().take(show).flat_map(Mismatch::lines);
             shown.for_each(|line| output::data(&format!("  {line}")));
-            if count > asked.show {
-                let more = output::grouped((count - asked.show) as u64);
+            if count > show {
+                let more = output::grouped((count - show) as u64);
                 output::line(&format!("  … and {more} more; --show prints more"));
             }
         }

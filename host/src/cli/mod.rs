@@ -98,7 +98,7 @@ enum Command {
     /// Simulate failures that seeds determine, and check the invariants of a plugin
     Sim(sim::Sim),
     /// Run plugins on a log of past events, in its own time, and report what they decide
-    Backtest(backtest::Backtests),
+    Backtest(backtest::Backtest),
     /// Build, test and load a plugin again after each change of its source
     Dev(dev::Dev),
     /// Repeat the recorded decisions with a new version, and show the differences

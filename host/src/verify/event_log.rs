@@ -87,10 +87,15 @@ pub struct EventLog {
     pub made_by_host: usize,
 }
 
-/// A log that cannot be used: what is wrong, a line each.
+/// A log that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .0.join("\n"))]
-pub struct Faulty(Vec<String>);
+#[error("{}", .faults.join("\n"))]
+pub struct Faulty {
+    /// What is wrong, a line each.
+    faults: Vec<String>,
+    /// Events have no `time`; in the order of the lines, they may.
+    pub lacks_times: bool,
+}
 
 impl EventLog {
     /// Reads files as one log; `-` is standard input.
@@ -191,6 +196,7 @@ struct Reading {
     duplicates: Vec<Duplicate>,
     out_of_order: usize,
     made_by_host: usize,
+    lacks_times: bool,
     faults: Vec<String>,
     faults_more: usize,
 }
@@ -237,9 +243,8 @@ impl Reading {
                 at.unwrap_or(latest).max(latest)
             }
             (None, Order::Time, _) => {
-                let why = "attribute `time`: is missing; add it, or use --order file, by which the \
-                           event arrives together with the line before it";
-                return self.fault(&place, why);
+                self.lacks_times = true;
+                return self.fault(&place, "attribute `time`: is missing");
             }
             (None, Order::File, None) => {
                 let why = "attribute `time`: the first event of a log needs one";
@@ -293,7 +298,8 @@ impl Reading {
             self.faults.push("the log has no event".to_owned());
         }
         if !self.faults.is_empty() {
-            return Err(Faulty(self.faults).into());
+            let Self { faults, lacks_times, .. } = self;
+            return Err(Faulty { faults, lacks_times }.into());
         }
         if self.order == Order::Time {
             // A stable sort: what came at one time stays in its order.
@@ -382,7 +388,7 @@ mod tests {
         let faults: Vec<&str> = error.lines().collect();
         for (fault, begins) in faults.iter().zip([
             "log:2: attribute `data`: not a CloudEvent in JSON",
-            "log:3: attribute `time`: is missing; add it, or use --order file",
+            "log:3: attribute `time`: is missing",
             "log:4: attribute `time`: ",
             "log:5: attribute `time`: `1969-12-31T23:59:59Z` is not a time",
             "log:6: attribute `type`: types that begin with `sagabox.` are reserved",

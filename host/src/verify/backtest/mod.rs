@@ -23,4 +23,4 @@ pub use lateness::Lateness;
 pub use outside::Outside;
 pub use report::{Arrived, summary, text};
 pub use rows::rows;
-pub use run::Backtest;
+pub use run::{Backtest, BacktestError};

@@ -59,6 +59,12 @@ impl Outside {
     /// If a name in it is in no manifest, or a lookup of a plugin is not in it.
     pub fn fit(&self, manifests: &[&Manifest]) -> Result<(), String> {
         fit_answers(&self.answers, manifests)?;
+        self.fit_lookups(manifests)
+    }
+
+    /// # Errors
+    /// If a lookup of a plugin is not in it.
+    pub fn fit_lookups(&self, manifests: &[&Manifest]) -> Result<(), String> {
         fit_lookups(&self.lookups, manifests)
     }
 

@@ -21,6 +21,8 @@ pub struct Arrived {
     /// Left out, because they would arrive after the end.
     pub after_end: u64,
     pub duplicates: u64,
+    /// Of the duplicates: those with other content than the first.
+    pub differing: u64,
     pub out_of_order: u64,
     /// Moved by `--shuffle` and `--late`.
     pub late: u64,
@@ -115,6 +117,7 @@ pub fn summary(arrived: &Arrived, findings: &Findings) -> Json {
         ("arrived", arrived.events.into()),
         ("after_end", arrived.after_end.into()),
         ("duplicates", arrived.duplicates.into()),
+        ("differing", arrived.differing.into()),
         ("out_of_order", arrived.out_of_order.into()),
         ("late", arrived.late.into()),
         ("made_by_host", arrived.made_by_host.into()),
@@ -230,9 +233,12 @@ fn plugin_lines(totals: &Totals, lines: &mut Vec<String>) {
     if !reasons.is_empty() {
         lines.push(format!("  ignored events: {reasons}"));
     }
-    for (count, what) in [(*held, "held"), (*parked, "waiting behind another of their key")] {
+    for (count, what) in [
+        (*held, "held at the end, for instances that may claim them"),
+        (*parked, "waiting at the end, behind another of their key"),
+    ] {
         if count > 0 {
-            lines.push(format!("  {} events are still {what}", grouped(count)));
+            lines.push(format!("  {} events {what}", grouped(count)));
         }
     }
 }

@@ -41,10 +41,21 @@ pub struct Backtest<'b> {
     pub until: Timestamp,
 }
 
+/// Why a backtest comes to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BacktestError {
+    /// What is wrong with the answers that were given.
+    #[error("{0}")]
+    Answers(String),
+    /// The host is broken.
+    #[error("{0}")]
+    Host(String),
+}
+
 impl Backtest<'_> {
     /// # Errors
-    /// Says what is wrong with the answers, or that the host broke.
-    pub fn run(&self) -> Result<Findings, String> {
+    /// See [`BacktestError`].
+    pub fn run(&self) -> Result<Findings, BacktestError> {
         let timeline = Timeline::new(self.log.begins_at());
         let world = World::new(self.outside, self.seed, &timeline);
         let store = MemoryStore::new();
@@ -55,9 +66,10 @@ impl Backtest<'_> {
             let parts = self.parts(&world, handlers, &store, &clock);
             self.drive(&world, &timeline, parts, &clock).await
         };
-        let refused = failing_on_panic(|| timeline.live(std::future::pending(), run))?;
+        let refused = failing_on_panic(|| timeline.live(std::future::pending(), run));
+        let refused = refused.map_err(BacktestError::Host)?;
         match world.mistake() {
-            Some(mistake) => Err(mistake),
+            Some(mistake) => Err(BacktestError::Answers(mistake)),
             None => {
                 Ok(store
                     .look(|tables| Findings::of(tables, manifests, refused.unwrap_or_default())))
