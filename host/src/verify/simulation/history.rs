@@ -1,13 +1,13 @@
 //! What a run came to: each decision that took effect, with what it was made on and what
 //! it led to, read from what is stored at the end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sagabox_engine::model::{
     DeadLetterSubject, DecisionRecord, DecisionSummary, Event, InstanceStatus, Key, KeyChange,
-    MessageKind, PluginName, Position, Question, RecordedAnswer, RecordedTimer, RecordedValue,
-    State, Timestamp, reserved,
+    MessageKind, Origin, PluginName, Position, Question, RecordedAnswer, RecordedTimer,
+    RecordedValue, State, Timestamp, reserved,
 };
 use sagabox_engine::seams::store::memory::Tables;
 
@@ -98,10 +98,11 @@ impl History {
 /// What took effect, in the order of their times; those of one instance in the order in which they
 /// were made.
 pub(crate) fn deeds(tables: &Tables) -> Vec<Deed> {
-    let sent: BTreeMap<&str, &Arc<Event>> = (tables.messages.values())
-        .map(|message| (message.event.id.as_str(), &message.event))
-        .chain(tables.log.values().map(|entry| (entry.event.id.as_str(), &entry.event)))
-        .collect();
+    let messages = tables.messages.values().map(|message| &message.event);
+    // A sender's event can have the id of a message.
+    let emitted = tables.log.values().filter(|entry| entry.hops.origin() == Origin::Host);
+    let events = messages.chain(emitted.map(|entry| &entry.event));
+    let sent: HashMap<&str, &Arc<Event>> = events.map(|event| (event.id.as_str(), event)).collect();
     let mut deeds: Vec<Deed> =
         chains(tables).into_iter().filter_map(|record| deed(record, tables, &sent)).collect();
     // A stable sort: what an instance decided stays in its order.
@@ -132,7 +133,7 @@ fn chains(tables: &Tables) -> Vec<&DecisionRecord> {
 fn deed(
     record: &DecisionRecord,
     tables: &Tables,
-    sent: &BTreeMap<&str, &Arc<Event>>,
+    sent: &HashMap<&str, &Arc<Event>>,
 ) -> Option<Deed> {
     let event = &tables.log.get(&record.position)?.event;
     let summary = DecisionSummary::from_json(&record.summary).ok()?;

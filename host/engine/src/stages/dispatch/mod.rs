@@ -93,7 +93,7 @@ const FLIGHTS_MAX: usize = 8_192;
 /// And what they, and events that wait to be routed, may take of memory.
 const FLIGHT_BYTES_MAX: usize = 64 << 20;
 /// When nothing waits for a time.
-const SLEEP_MAX: Duration = Duration::from_secs(3_600);
+const SLEEP_MAX: Duration = Duration::from_hours(24);
 
 /// What every dispatcher works with.
 #[derive(Clone)]

@@ -27,7 +27,7 @@ use crate::stages::sinks::lanes::parcel::{Lane, Parcel};
 use crate::stages::sinks::lanes::{SinkLanes, Turn};
 
 /// When nothing waits for a time.
-const SLEEP_MAX: Duration = Duration::from_secs(3_600);
+const SLEEP_MAX: Duration = Duration::from_hours(24);
 /// The bytes of a lease's messages, beyond the first message: a lease is one answer.
 const LEASE_BYTES_MAX: usize = 16 << 20;
 /// Requests of one queue that wait for a first message. Each holds a connection.

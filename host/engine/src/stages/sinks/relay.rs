@@ -24,7 +24,7 @@ use crate::stages::sinks::lanes::parcel::Lane;
 use crate::stages::sinks::lanes::{SinkLanes, Turn};
 
 /// When nothing waits for a time.
-const SLEEP_MAX: Duration = Duration::from_secs(3_600);
+const SLEEP_MAX: Duration = Duration::from_hours(24);
 
 pub(crate) struct Relay {
     pub lanes: SinkLanes,
