@@ -22,7 +22,7 @@ async fn accounts(subject: &Subject) -> Accounts {
 
 fn progress(settled: u64, ahead: &[(u64, u64)], counters: Counters) -> PluginProgress {
     let ahead = ahead.iter().map(|&(first, last)| Span { first, last }).collect();
-    let cursor = Cursor { settled, ahead, ..Cursor::default() };
+    let cursor = Cursor { settled, ahead };
     PluginProgress { cursor, counters, ..plugin_progress("orders", 0) }
 }
 
