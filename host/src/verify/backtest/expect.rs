@@ -4,11 +4,11 @@
 //! expected are not looked at. A row may leave members out: they may be anything. So a file that
 //! `--out` wrote expects exactly the same, and a short one only what it says.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 
 use anyhow::Context as _;
 
+use super::matching::Matching;
 use super::rows::KIND;
 use crate::decisions::json::{Difference, Json, differences};
 use crate::io::files;
@@ -22,7 +22,7 @@ const NAMES: [&str; 4] = ["plugin", "key", "type", "name"];
 #[derive(Clone, Debug)]
 pub struct Expectation {
     place: String,
-    row: Json,
+    pub(super) row: Json,
 }
 
 /// What is not as expected.
@@ -69,89 +69,35 @@ fn expectation(line: &[u8]) -> Result<Json, String> {
 /// Everything that is not as expected: in the order of the file, then what nobody expects.
 #[must_use]
 pub fn check(expected: &[Expectation], found: impl Iterator<Item = Json>) -> Vec<Mismatch> {
-    let mut found = Found::of(expected, found);
-    // Rows that are met first, so that none is taken from them.
-    let unmet: Vec<&Expectation> =
-        expected.iter().filter(|expectation| !found.take_equal(&expectation.row)).collect();
-    let mut mismatches: Vec<Mismatch> = unmet
-        .into_iter()
-        .map(|Expectation { place, row }| match found.take_alike(row) {
+    let mut matching = Matching::of(expected, found);
+    let unmet = matching.pair();
+    let mut mismatches = Vec::new();
+    for index in unmet {
+        let Expectation { place, row } = &expected[index];
+        mismatches.push(match matching.take_alike(index) {
             Some(other) => Mismatch::Differs {
                 place: place.clone(),
                 differences: differing(row, &other),
                 row: other,
             },
             None => Mismatch::Missing { place: place.clone(), row: row.clone() },
-        })
-        .collect();
-    let rest = found.rows.into_iter().flatten();
-    mismatches.extend(rest.map(|row| Mismatch::Unexpected { row }));
+        });
+    }
+    mismatches.extend(matching.rest().map(|row| Mismatch::Unexpected { row }));
     mismatches
 }
 
-/// What was found of the kinds that are expected.
-struct Found {
-    /// None where it is taken.
-    rows: Vec<Option<Json>>,
-    /// For each set of names that some expectation has: the rows by the values of these.
-    indexes: BTreeMap<Vec<&'static str>, HashMap<String, VecDeque<usize>>>,
-}
-
-impl Found {
-    fn of(expected: &[Expectation], found: impl Iterator<Item = Json>) -> Self {
-        let kind = |row: &Json| row[KIND].as_str().unwrap_or_default().to_owned();
-        let kinds: std::collections::BTreeSet<String> =
-            expected.iter().map(|expectation| kind(&expectation.row)).collect();
-        let rows: Vec<Option<Json>> =
-            found.filter(|row| kinds.contains(&kind(row))).map(Some).collect();
-        let mut indexes: BTreeMap<_, HashMap<String, VecDeque<usize>>> = BTreeMap::new();
-        for expectation in expected {
-            indexes.entry(names(&expectation.row)).or_default();
-        }
-        for (names, index) in &mut indexes {
-            for (place, row) in rows.iter().enumerate() {
-                if let Some(row) = row {
-                    index.entry(values(row, names)).or_default().push_back(place);
-                }
-            }
-        }
-        Self { rows, indexes }
-    }
-
-    /// Takes the first row of which everything is so that is expected.
-    fn take_equal(&mut self, expected: &Json) -> bool {
-        self.take(expected, |row| differing(expected, row).is_empty()).is_some()
-    }
-
-    /// Takes the first row that is about the same.
-    fn take_alike(&mut self, expected: &Json) -> Option<Json> {
-        self.take(expected, |_| true)
-    }
-
-    fn take(&mut self, expected: &Json, is_it: impl Fn(&Json) -> bool) -> Option<Json> {
-        let names = names(expected);
-        let places = self.indexes.get_mut(&names)?.get_mut(&values(expected, &names))?;
-        // Rows are mostly met in their order: what is taken at the front is not looked at again.
-        while places.front().is_some_and(|place| self.rows[*place].is_none()) {
-            places.pop_front();
-        }
-        let place =
-            places.iter().copied().find(|place| self.rows[*place].as_ref().is_some_and(&is_it));
-        self.rows[place?].take()
-    }
-}
-
-fn names(row: &Json) -> Vec<&'static str> {
+pub(super) fn names(row: &Json) -> Vec<&'static str> {
     NAMES.into_iter().filter(|name| row.get(name).is_some()).collect()
 }
 
-fn values(row: &Json, names: &[&str]) -> String {
+pub(super) fn values(row: &Json, names: &[&str]) -> String {
     let values = [KIND].iter().chain(names).map(|name| row[*name].to_string());
     values.collect::<Vec<_>>().join(" ")
 }
 
 /// Where a row is another than expected; what is not expected of it may be anything.
-fn differing(expected: &Json, found: &Json) -> Vec<Difference> {
+pub(super) fn differing(expected: &Json, found: &Json) -> Vec<Difference> {
     let is_summary = expected[KIND] == SUMMARY;
     let mut all = Vec::new();
     compare("", expected, found, is_summary, &mut all);
@@ -252,6 +198,24 @@ mod tests {
         mismatches(&[type_only.clone(), json!({"kind": "message", "key": "a"})], &found, &[]);
         let rest = format!("found, not expected: {}", found[1]);
         mismatches(&[type_only], &found, &[&rest]);
+    }
+
+    #[test]
+    fn rows_that_say_as_much_as_others_exchange_what_they_took() {
+        let found = [message("a", "1", 1), message("b", "1", 2), message("c", "2", 2)];
+        let at = |at: &str| json!({"kind": "message", "at": at});
+        let key = |key: &str| json!({"kind": "message", "key": key});
+        // The first of these fits two rows, and takes the only one that the second fits.
+        mismatches(&[at("1"), key("a"), key("c")], &found, &[]);
+        mismatches(&[at("1"), at("1"), at("2")], &found, &[]);
+        mismatches(
+            &[at("1"), key("a"), key("b")],
+            &found,
+            &[
+                "f:2: expected, not found: {\"kind\":\"message\",\"key\":\"a\"}",
+                &format!("found, not expected: {}", found[2]),
+            ],
+        );
     }
 
     #[test]

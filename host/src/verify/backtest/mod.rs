@@ -11,6 +11,7 @@ mod compare;
 mod expect;
 mod findings;
 mod lateness;
+mod matching;
 mod outside;
 mod report;
 mod rows;
