@@ -33,6 +33,13 @@ pub enum Mismatch {
     Differs { place: String, row: Json, differences: Vec<Difference> },
 }
 
+#[cfg(test)]
+impl Expectation {
+    pub(super) fn of_test(row: Json) -> Self {
+        Self { place: String::new(), row }
+    }
+}
+
 /// Reads a file with a row on each line.
 ///
 /// # Errors

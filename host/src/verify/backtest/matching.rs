@@ -197,3 +197,59 @@ fn members(row: &Json) -> usize {
 fn members_of_object(value: &Json) -> usize {
     value.as_object().map_or(0, |_| members(value))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::decisions::json::json;
+
+    /// As many pairs as there can be, by trying all.
+    fn most_pairs(expected: &[Json], free: &[&Json]) -> usize {
+        let Some((first, others)) = expected.split_first() else { return 0 };
+        let fitting = (0..free.len()).filter(|place| differing(first, free[*place]).is_empty());
+        let with = fitting.map(|place| {
+            let rest = [&free[..place], &free[place + 1..]].concat();
+            1 + most_pairs(others, &rest)
+        });
+        with.chain([most_pairs(others, free)]).max().unwrap_or_default()
+    }
+
+    fn row() -> impl Strategy<Value = Json> {
+        (0..2_u8, 0..2_u8, 0..2_u8)
+            .prop_map(|(key, at, n)| json!({"kind": "timer", "key": key, "at": at, "n": n}))
+    }
+
+    /// A row that leaves out some members.
+    fn expectation() -> impl Strategy<Value = Json> {
+        (row(), proptest::collection::vec(any::<bool>(), 3)).prop_map(|(row, kept)| {
+            let members = ["key", "at", "n"].into_iter().zip(kept).filter(|(_, kept)| *kept);
+            let members = members.map(|(name, _)| (name, row[name].clone()));
+            Json::object([(KIND, Json::from("timer"))].into_iter().chain(members))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn as_few_as_possible_stay_alone(
+            expected in proptest::collection::vec(expectation(), 0..6),
+            found in proptest::collection::vec(row(), 0..6),
+        ) {
+            let expectations: Vec<Expectation> =
+                expected.iter().cloned().map(Expectation::of_test).collect();
+            let mut matching = Matching::of(&expectations, found.iter().cloned());
+            let unmet = matching.pair();
+            let pairs = most_pairs(&expected, &found.iter().collect::<Vec<_>>());
+            prop_assert_eq!(unmet.len(), expected.len() - pairs);
+            prop_assert!(unmet.is_sorted());
+            for (expectation, row) in matching.row_of.iter().enumerate() {
+                prop_assert_eq!(row.is_none(), unmet.contains(&expectation));
+                if let Some(row) = row {
+                    prop_assert!(matching.fits(expectation, *row));
+                    prop_assert_eq!(matching.expectation_of[*row], Some(expectation));
+                }
+            }
+        }
+    }
+}
