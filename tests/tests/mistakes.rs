@@ -41,7 +41,7 @@ async fn a_mistake_in_a_handler_is_told_with_its_place() {
     client.send(&[event("key", "mistake", "key", &no_key)]).await;
     for (id, parts) in [
         ("panic", &["src/lib.rs:", "the amount of panic is missing"] as &[&str]),
-        ("overflow", &["src/lib.rs:", "attempt to add with overflow"]),
+        ("overflow", &["src/lib.rs:", "attempt to subtract with overflow"]),
         ("nan", &["the state cannot be stored: the field `share` is NaN"]),
         ("infinite weight", &["`Weigh` cannot be sent: the field `weights.1` is inf"]),
         ("loop", &["it did not return within 2s (limit call_time_ms)"]),
@@ -68,11 +68,8 @@ async fn what_a_plugin_prints_is_in_the_log_with_its_key_and_event() {
     for text in ["printed by o-1", "warned by o-1", "logged by o-1", "printed elsewhere by o-1"] {
         let line = log.lines().find(|line| line.contains(text));
         let line = line.unwrap_or_else(|| panic!("`{text}` is not in {log}"));
-        for part in
-            ["plugin=\"mistaken\"", "key=\"o-1\"", "event=\"o-1\"", "event_type=\"mistake\""]
-        {
-            assert!(line.contains(part), "{part} is not in {line}");
-        }
+        let about = " plugin=mistaken key=o-1 event=o-1 event_type=mistake";
+        assert!(line.ends_with(about), "{line}");
     }
 }
 

@@ -162,9 +162,8 @@ async fn a_flood_of_log_lines_is_cut() {
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("flood ")).collect();
     assert_eq!(lines.len(), 100);
     // Each says what it is about.
-    for part in ["plugin=\"hostile\"", "key=\"key\"", "event=\"1\"", "event_type=\"attack\""] {
-        assert!(lines.iter().all(|line| line.contains(part)), "{part}: {}", lines[0]);
-    }
+    let about = " plugin=hostile key=key event=1 event_type=attack";
+    assert!(lines.iter().all(|line| line.ends_with(about)), "{}", lines[0]);
     let said = "9900 further lines of this call are dropped";
     assert!(log.contains(said), "{log}");
     host.client().assert_no_dead_letters().await;

@@ -39,7 +39,7 @@ impl Mistaken {
         let mut order = Order { order_id: order_id.clone(), count, share: None };
         match what.as_str() {
             "panic" => panic!("the amount of {order_id} is missing"),
-            "overflow" => order.count += u32::MAX,
+            "overflow" => order.count -= 1,
             "nan" => order.share = Some(f64::from(count) / f64::from(count)),
             "infinite weight" => {
                 let weights = vec![1.0, 1.0 / f64::from(count)];
