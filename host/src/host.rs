@@ -39,6 +39,9 @@ pub struct Host {
 
 impl Host {
     /// Opens and recovers everything. Events are not accepted before `serve`.
+    ///
+    /// # Errors
+    /// Says what cannot be opened, read or loaded.
     pub async fn start(settings: Settings, plugins: &Path) -> anyhow::Result<Self> {
         let configurations = settings.configurations();
         // Hidden, so that it is not taken for a plugin. Whoever can write there can write

@@ -78,6 +78,9 @@ impl Client {
     }
 
     /// Posts a body to `/events`, as it is.
+    ///
+    /// # Errors
+    /// If there is no answer.
     pub async fn post_events(
         &self,
         content_type: &str,

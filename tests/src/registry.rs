@@ -151,7 +151,7 @@ async fn answer(State(shelf): State<Arc<Mutex<Shelf>>>, uri: Uri, headers: Heade
     let shelf = lock(&shelf);
     let login = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     if uri.path() == "/token" {
-        return shelf.token(uri.query().unwrap_or_default(), login);
+        return token(uri.query().unwrap_or_default(), login);
     }
     let path = uri.path().trim_start_matches("/v2/");
     let (name, what) = match (path.split_once("/manifests/"), path.split_once("/blobs/")) {
@@ -197,18 +197,18 @@ impl Shelf {
         };
         (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response()
     }
+}
 
-    /// A token for what the query asks, if it is pulling.
-    fn token(&self, query: &str, login: Option<&str>) -> Response {
-        let scope = query.split('&').find_map(|pair| pair.strip_prefix("scope="));
-        let scope = scope.unwrap_or_default().replace("%3A", ":").replace("%2F", "/");
-        let name = scope.strip_prefix("repository:").and_then(|rest| rest.strip_suffix(":pull"));
-        match name {
-            Some(name) if login == Some(LOGIN) && query.contains("service=here") => {
-                axum::Json(json!({ "token": format!("{TOKEN}{name}") })).into_response()
-            }
-            _ => (StatusCode::UNAUTHORIZED, "who are you?").into_response(),
+/// A token for what the query asks, if it is pulling.
+fn token(query: &str, login: Option<&str>) -> Response {
+    let scope = query.split('&').find_map(|pair| pair.strip_prefix("scope="));
+    let scope = scope.unwrap_or_default().replace("%3A", ":").replace("%2F", "/");
+    let name = scope.strip_prefix("repository:").and_then(|rest| rest.strip_suffix(":pull"));
+    match name {
+        Some(name) if login == Some(LOGIN) && query.contains("service=here") => {
+            axum::Json(json!({ "token": format!("{TOKEN}{name}") })).into_response()
         }
+        _ => (StatusCode::UNAUTHORIZED, "who are you?").into_response(),
     }
 }
 

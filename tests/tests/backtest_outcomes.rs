@@ -91,7 +91,7 @@ impl Orders {
                     }
                 }
                 "pay order" => {
-                    orders.paid.extend(names(event, "orders").into_iter().map(|o| (o, at)))
+                    orders.paid.extend(names(event, "orders").into_iter().map(|o| (o, at)));
                 }
                 "payment reminder" => {
                     for order in names(event, "orders") {

@@ -22,7 +22,7 @@ fn odd() -> Vec<(&'static str, String)> {
     vec![
         ("surrogate", r#""cut \ud83d""#.to_owned()),
         ("large", "1e400".to_owned()),
-        ("digits", r#"[12345678901234567890123,10.00,-0,117.63331139400017]"#.to_owned()),
+        ("digits", r"[12345678901234567890123,10.00,-0,117.63331139400017]".to_owned()),
         ("twice", r#"{"n":1,"n":2,"\udead":"\u00e4\/"}"#.to_owned()),
         ("deep", format!("{}{}", "[".repeat(200), "]".repeat(200))),
         ("deeper", format!("{}{}", "[".repeat(5_000), "]".repeat(5_000))),

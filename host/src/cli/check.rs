@@ -14,6 +14,8 @@ use crate::verify::check::{
 };
 use crate::verify::scenario::{self, Bench, Scenario};
 
+// Each is a flag of the command.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// A component, or a directory of components

@@ -18,7 +18,7 @@ const SDK: &str = "guest-sdk/rust";
 pub(crate) struct New {
     /// Name of the plugin and of its directory: a-z, 0-9 and -
     name: String,
-    /// ProjectRole of the plugin
+    /// `ProjectRole` of the plugin
     #[arg(long, value_enum, default_value_t = ProjectRole::Saga)]
     role: ProjectRole,
     /// Directory in which to create the project
@@ -91,6 +91,8 @@ impl ProjectRole {
 }
 
 impl New {
+    // Like every command.
+    #[allow(clippy::unused_async)]
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
         check_name(&self.name).map_err(InputError)?;
         let folder = self.path.join(&self.name);

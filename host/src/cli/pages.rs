@@ -54,7 +54,7 @@ impl Paging {
                 .map_err(|error| anyhow::anyhow!("the host's response is not a list: {error}"))?;
             after = answer
                 .get("next")
-                .map(|next| next.get())
+                .map(serde_json::value::RawValue::get)
                 .filter(|next| *next != "null")
                 .map(|next| serde_json::from_str(next).unwrap_or_else(|_| next.to_owned()));
             match (host.json, self.all) {

@@ -30,7 +30,7 @@ pub(crate) struct Run {
     /// Refuse plugins that import anything but Sagabox's own interface, such as WASI
     #[arg(long, env = "SAGABOX_STRICT")]
     strict: bool,
-    /// Format of the log on standard error; RUST_LOG sets the levels
+    /// Format of the log on standard error; `RUST_LOG` sets the levels
     #[arg(long, value_enum, env = "SAGABOX_LOG_FORMAT")]
     log_format: Option<LogFormat>,
 }

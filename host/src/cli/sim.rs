@@ -106,7 +106,7 @@ impl Sim {
             let why = "nothing was simulated: no simulation exists, or none matches the filter";
             return Err(InputError(why.to_owned()).into());
         }
-        self.tell(&ran)?;
+        self.tell(&ran);
         if let Some(path) = &self.scenario {
             write_scenario(path, &ran)?;
         }
@@ -139,11 +139,11 @@ impl Sim {
         Ok(Ran { file: file.to_owned(), simulation, report, never_seen })
     }
 
-    fn tell(&self, ran: &[Ran]) -> anyhow::Result<()> {
+    fn tell(&self, ran: &[Ran]) {
         if self.json {
             let all: Vec<Value> = ran.iter().map(as_json).collect();
             output::json(&json!({"simulations": all}));
-            return Ok(());
+            return;
         }
         for Ran { simulation, report, never_seen, .. } in ran {
             let SimulationReport { runs, decisions, disturbances, failing, .. } = report;
@@ -166,7 +166,6 @@ impl Sim {
                 ));
             }
         }
-        Ok(())
     }
 
     fn tell_failing(&self, failing: &Failing, simulation: &Simulation) {

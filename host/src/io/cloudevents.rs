@@ -36,6 +36,9 @@ pub enum ParseError {
 
 /// The events of a request in any of the three content modes. If one event is not acceptable, no
 /// event is returned.
+///
+/// # Errors
+/// Says what is wrong with the request, or with which of its events.
 pub fn parse(headers: &HeaderMap, body: &Bytes, max: usize) -> Result<Vec<Event>, ParseError> {
     let content_type = content_type(headers)?;
     let essence = content_type.as_deref().map(essence).unwrap_or_default();
@@ -79,6 +82,9 @@ pub fn parse(headers: &HeaderMap, body: &Bytes, max: usize) -> Result<Vec<Event>
 }
 
 /// Refuses event types and extension attributes that are reserved for the host.
+///
+/// # Errors
+/// Names the type or the attribute.
 pub fn check_reserved(event: &Event) -> Result<(), EventError> {
     if event.event_type.starts_with(reserved::PREFIX) {
         let reason =
@@ -134,6 +140,9 @@ pub fn structured_headers() -> HeaderMap {
 }
 
 /// Any text as a header's value. Characters that a header cannot have are percent-encoded.
+///
+/// # Errors
+/// Never: what is encoded is ASCII.
 pub fn header_value(text: &str) -> Result<HeaderValue, axum::http::header::InvalidHeaderValue> {
     HeaderValue::try_from(utf8_percent_encode(text, ESCAPED).to_string())
 }

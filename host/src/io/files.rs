@@ -83,12 +83,13 @@ impl Stamp {
     /// # Errors
     /// If it is not a regular file, or its metadata cannot be read.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        #[cfg(unix)]
+        use std::os::unix::fs::MetadataExt as _;
+
         let metadata = std::fs::metadata(path)?;
         if !metadata.is_file() {
             return Err(io::ErrorKind::NotFound.into());
         }
-        #[cfg(unix)]
-        use std::os::unix::fs::MetadataExt as _;
         Ok(Self {
             bytes: metadata.len(),
             modified: metadata.modified().ok(),

@@ -151,7 +151,7 @@ impl PluginStatus {
     }
 
     pub(in crate::plugins) fn leave_out(&self, files: &[PathBuf]) {
-        self.lock().left_out = files.to_owned();
+        files.clone_into(&mut self.lock().left_out);
     }
 
     pub(in crate::plugins) fn serve(&self, view: PluginView) {

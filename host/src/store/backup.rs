@@ -182,7 +182,7 @@ async fn move_aside(path: &Path) -> Result<PathBuf, BackupError> {
         let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut old).await;
         let _ = old.close().await;
     }
-    let aside = (1..)
+    let aside = (1..=u64::MAX)
         .map(|number| open::with_suffix(path, &format!(".before-restore-{number}")))
         .find(|aside| files_of(aside).iter().all(|file| !file.exists()))
         .expect("some number is free");

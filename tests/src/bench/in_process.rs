@@ -31,6 +31,9 @@ pub struct Way {
 }
 
 /// Events per second, until the last is written and marked as published.
+///
+/// # Errors
+/// If the database cannot be opened or written.
 pub async fn measure(way: Way) -> Result<f64> {
     let folder = TempDir::new()?;
     let mut db = open(&folder).await?;

@@ -141,6 +141,9 @@ pub async fn steady(settings: &Settings) -> Result<String> {
 
 /// Sends at a fixed rate, whether the answers come or not, and counts from when an
 /// event was due: what waits behind a slow answer is counted as slow too.
+///
+/// # Errors
+/// If a request fails.
 pub async fn scheduled(target: Target, run: &str, count: usize, rate: usize) -> Result<Steady> {
     let requests = Arc::new(SAGA.singles(run, count));
     let start = Instant::now() + STEADY_LEAD;

@@ -90,6 +90,9 @@ pub fn compared<'r, const MORE: usize>(
 }
 
 /// A Markdown table: text on the left, figures on the right.
+///
+/// # Panics
+/// If a row has not as many cells as the header.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let cells: Vec<&str> = cells.collect();

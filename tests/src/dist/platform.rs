@@ -68,7 +68,7 @@ impl Platform {
 fn needed_symbol_versions<'a>(elf: &'a Elf<'_>) -> impl Iterator<Item = &'a str> {
     elf.verneed
         .iter()
-        .flat_map(|section| section.iter())
+        .flat_map(goblin::elf::VerneedSection::iter)
         .flat_map(|library| library.iter().map(|version| version.vna_name).collect::<Vec<_>>())
         .filter_map(|name| elf.dynstrtab.get_at(name))
 }

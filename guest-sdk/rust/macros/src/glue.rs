@@ -74,6 +74,8 @@ pub(crate) fn component(plugin: &Type, role: Role) -> TokenStream {
     }
 }
 
+// One quotation.
+#[allow(clippy::too_many_lines)]
 fn conversions() -> TokenStream {
     quote! {
         fn event(e: t::Event) -> raw::RawEvent {

@@ -116,14 +116,14 @@ impl<P: Plugin> Given<P> {
     /// The correlation key of the events to come.
     #[must_use]
     pub fn key(mut self, key: &str) -> Self {
-        self.key = key.to_owned();
+        key.clone_into(&mut self.key);
         self
     }
 
     /// The source of the events to come.
     #[must_use]
     pub fn source(mut self, source: &str) -> Self {
-        self.source = source.to_owned();
+        source.clone_into(&mut self.source);
         self
     }
 

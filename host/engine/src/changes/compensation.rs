@@ -1,7 +1,7 @@
 //! Who resolves the dead letter of a command: an operator, by asking the sink's sink lanes, or the
 //! plugin that sent it, by handling the event that tells of the refusal.
 //!
-//! SinkLanes and dispatcher both run ahead of the commits. So who takes a letter here first has
+//! `SinkLanes` and the dispatcher both run ahead of the commits. So who takes a letter here first has
 //! it, and the other is refused: a letter is never compensated and redriven, and it counts
 //! once in its sink's sums. A compensation that was not committed gives its letter back.
 

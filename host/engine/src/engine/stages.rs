@@ -120,6 +120,8 @@ async fn revive(shared: &Arc<Shared>) -> Stages {
 }
 
 impl Stages {
+    // Which stage has which ends of which channels stands in one place.
+    #[allow(clippy::too_many_lines)]
     pub(super) async fn start(
         shared: &Arc<Shared>,
         recovered: Recovered,

@@ -171,7 +171,7 @@ fn is_leap(month: u32, day: u32, minutes: i32) -> bool {
     match minutes {
         LAST_MINUTE => matches!((month, day), (6, 30) | (12, 31)),
         // East of Greenwich, the local date is already the next day.
-        -1 => matches!((month, day), (7, 1) | (1, 1)),
+        -1 => matches!((month, day), (7 | 1, 1)),
         _ => false,
     }
 }

@@ -98,7 +98,7 @@ impl Directory {
             self.set(plugin, Lying { canary: None, ..lying });
             let _ = engine.serve(self.handler(plugin, lying.serving), Missed::Handle).await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Starts a canary, changes its share, withdraws it, or makes it the version that serves.

@@ -127,7 +127,7 @@ async fn an_event_is_buried_if_its_decision_cannot_be_written() {
     let (memory, engine) = all_but_one(&cannot).await;
     let found = letters(&memory);
     let [letter] = &found[..] else { panic!("{found:?}") };
-    assert_eq!(letter.key.as_ref().map(|key| key.as_str()), Some(BAD));
+    assert_eq!(letter.key.as_ref().map(crate::model::Key::as_str), Some(BAD));
     assert!(letter.reason.ends_with(REASON), "{}", letter.reason);
 
     // A later event of that key waits behind the dead letter. A redrive before the store is

@@ -246,6 +246,8 @@ fn decide_order(call: &Call, pattern: &Pattern) -> Result<Reply, Failure> {
     Ok(Reply::Decided(decision))
 }
 
+// All scripts have one signature.
+#[allow(clippy::unnecessary_wraps)]
 fn decide_receipt(call: &Call, _: &Pattern) -> Result<Reply, Failure> {
     if call.answers.is_empty() {
         let key = call.key.to_string();
@@ -268,6 +270,8 @@ fn decide_notification(call: &Call, pattern: &Pattern) -> Result<Reply, Failure>
     Ok(Reply::Decided(Decision { messages, ..Decision::default() }))
 }
 
+// All scripts have one signature.
+#[allow(clippy::unnecessary_wraps)]
 fn decide_note(call: &Call, _: &Pattern) -> Result<Reply, Failure> {
     let messages = vec![message(MessageKind::Command, "record", call)];
     Ok(Reply::Decided(Decision { messages, ..Decision::default() }))

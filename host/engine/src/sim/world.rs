@@ -235,7 +235,7 @@ async fn set_clock(timeline: &Timeline, seed: u64) {
         tokio::time::sleep(Duration::from_micros(random.random_range(0..60_000))).await;
         timeline.set(-by);
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// How long duplicates are recognised in worlds where that is bounded. Far longer than the store

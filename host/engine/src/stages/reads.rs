@@ -58,7 +58,7 @@ pub(crate) async fn until_durable(durable: Option<oneshot::Receiver<()>>) {
     if let Some(durable) = durable
         && durable.await.is_err()
     {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -352,6 +352,8 @@ fn content_modes_of_the_http_binding() {
     check("the payload says what the event is", &also, one.as_bytes(), &Events(&["{}"]));
 }
 
+// A table.
+#[allow(clippy::too_many_lines)]
 #[test]
 fn binary_mode_of_the_http_binding() {
     let rows: &[(&str, &[&str], &[u8], Outcome)] = &[

@@ -344,7 +344,7 @@ mod tests {
     }
 
     impl Server {
-        async fn serve(&self, listener: TcpListener) {
+        fn serve(&self, listener: TcpListener) {
             let received = Arc::clone(&self.received);
             let answer = async move |headers: HeaderMap, body: Bytes| {
                 received.lock().unwrap().push((headers, body));
@@ -381,7 +381,7 @@ mod tests {
         }
 
         async fn come_back(&self) {
-            self.serve(TcpListener::bind(self.address).await.unwrap()).await;
+            self.serve(TcpListener::bind(self.address).await.unwrap());
         }
     }
 
@@ -398,7 +398,7 @@ mod tests {
                 running: Mutex::default(),
                 transport: Arc::new(transport(&format!("http://{address}/"))),
             };
-            server.serve(listener).await;
+            server.serve(listener);
             Box::new(server)
         }
     }

@@ -161,7 +161,7 @@ impl LockFile {
         for ((file, name), entry) in &pinned {
             match found.get(&(file.clone(), name.clone())) {
                 None => {
-                    lines.push(format!("{file}: {name} {} is pinned, but missing", entry.version))
+                    lines.push(format!("{file}: {name} {} is pinned, but missing", entry.version));
                 }
                 Some(other)
                     if (&other.digest, &other.version) != (&entry.digest, &entry.version) =>

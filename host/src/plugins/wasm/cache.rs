@@ -338,6 +338,12 @@ mod tests {
         assert_eq!(known(&limits), None);
     }
 
+    fn set_used(path: &Path, days: u64) {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        let ago = Duration::from_secs(days * 24 * 3_600);
+        file.set_modified(SystemTime::now() - ago).unwrap();
+    }
+
     #[test]
     fn what_is_old_or_too_much_goes_and_what_serves_stays() {
         let bench = Bench::new();
@@ -349,11 +355,6 @@ mod tests {
             set_used(&path, days);
             path
         };
-        fn set_used(path: &Path, days: u64) {
-            let file = fs::File::options().write(true).open(path).unwrap();
-            let ago = Duration::from_secs(days * 24 * 3_600);
-            file.set_modified(SystemTime::now() - ago).unwrap();
-        }
         let (old, older, newer) = (entry(1, 31, 1), entry(2, 5, 1_000), entry(3, 2, 1_000));
         let foreign = bench.path().join("README");
         fs::write(&foreign, "mine").unwrap();

@@ -48,7 +48,7 @@ pub struct CompileLimits {
 }
 
 impl Default for CompileLimits {
-    /// CPython with its libraries, 18 MB and the largest component that was seen, takes some
+    /// `CPython` with its libraries, 18 MB and the largest component that was seen, takes some
     /// 20 s and 700 MB.
     fn default() -> Self {
         Self { time: Duration::from_secs(120), memory_bytes: 1_500 << 20 }

@@ -40,7 +40,7 @@ fn check_decision(decision: &Decision, manifest: &Manifest, limits: &Limits) -> 
     at_most(decision.messages.len(), limits.messages, HAS, "messages", "messages")?;
     at_most(decision.timers.len(), limits.timers, HAS, "timers", "timers")?;
     at_most(decision.keys.len(), limits.keys, HAS, "keys", "keys")?;
-    let state = decision.state.as_ref().map_or(0, |state| state.len());
+    let state = decision.state.as_ref().map_or(0, bytes::Bytes::len);
     at_most(state, limits.state_bytes, HAS, "bytes of state", "state_bytes")?;
     at_most(state + size(decision), limits.decision_bytes, HAS, "bytes", "decision_bytes")?;
     decision.timers.iter().try_for_each(|change| {

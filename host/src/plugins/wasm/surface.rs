@@ -127,9 +127,9 @@ mod tests {
 
     #[test]
     fn memories_and_tables_of_all_modules_count() {
-        let component = of(r#"(component
+        let component = of(r"(component
                 (core module (memory 3) (table 7 funcref) (table 2 funcref))
-                (component (core module (memory 2) (table 9 funcref))))"#);
+                (component (core module (memory 2) (table 9 funcref))))");
         let surface = component.unwrap();
         let found = (surface.memory_bytes, surface.table_elements, surface.tables);
         assert_eq!(found, (3 << 16, 9, 2));

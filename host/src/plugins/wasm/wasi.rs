@@ -152,7 +152,7 @@ impl Wasi {
         self.waited_ns += instant.saturating_sub(self.monotonic());
     }
 
-    /// SplitMix64 (Steele, Lea and Flood, 2014): every seed gives another stream.
+    /// `SplitMix64` (Steele, Lea and Flood, 2014): every seed gives another stream.
     fn next_random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;

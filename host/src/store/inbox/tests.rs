@@ -62,7 +62,8 @@ impl World {
         self.connection.execute_batch("BEGIN").unwrap();
         let looked = look_up(&self.connection, &self.seen, &appends).unwrap();
         let done = write(&self.connection, &self.seen, &looked.added).unwrap();
-        let id_at = |position: &Position| ids[(position.0 - self.next_position) as usize];
+        let first = self.next_position;
+        let id_at = |position: &Position| ids[usize::try_from(position.0 - first).unwrap()];
         let duplicates = looked.duplicates.iter().map(id_at).collect();
         if succeeds {
             self.connection.execute_batch("COMMIT").unwrap();
@@ -229,7 +230,7 @@ fn what_is_forgotten_leaves_no_row() {
 fn an_event_costs_little_more_at_a_thousand_generations_than_at_ten() {
     const GENERATION: u64 = 64;
     let sizes = Sizes {
-        generation: GENERATION as usize,
+        generation: usize::try_from(GENERATION).unwrap(),
         bucket: 8,
         group: 8,
         fan_in: 4,
@@ -257,7 +258,10 @@ fn an_event_costs_little_more_at_a_thousand_generations_than_at_ten() {
             assert_eq!(world.commit(&ids, true), BTreeSet::new());
         }
         let events = (to - from) * GENERATION;
-        costs.push([asked * 32, read * 1_000, 8 * written as usize].map(|n| n / commits / 32));
+        costs.push(
+            [asked * 32, read * 1_000, 8 * usize::try_from(written).unwrap()]
+                .map(|n| n / commits / 32),
+        );
         let [asked, ..] = costs[costs.len() - 1];
         assert!(asked <= 20, "{asked} runs asked, on average over {events} events: {costs:?}");
     }

@@ -208,7 +208,7 @@ impl Seen {
         }
         let mut tasks: Vec<Task> =
             self.builds.iter().filter_map(|build| build.next(added, self.sizes)).collect();
-        let is_freezing = self.builds.iter().any(|build| build.is_frozen());
+        let is_freezing = self.builds.iter().any(Build::is_frozen);
         if let Some(until) = self.trim.filter(|_| !is_freezing) {
             tasks.push(Task::Trim { until, rows: added * FREEZE_PACE });
         } else if !is_freezing && self.live.len() + added >= self.sizes.generation {

@@ -280,5 +280,5 @@ fn plugin(tables: &Tables, manifest: Manifest) -> PluginFound {
     let counters = tables.plugins.get(name).map(|plugin| plugin.counters).unwrap_or_default();
     let held = tables.held.values().filter(|held| held.plugin == *name).count() as u64;
     let parked = tables.parked.keys().filter(|(plugin, ..)| plugin == name).count() as u64;
-    PluginFound { counters, held, parked, manifest }
+    PluginFound { manifest, counters, held, parked }
 }

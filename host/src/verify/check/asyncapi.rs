@@ -10,7 +10,7 @@ use sagabox_engine::model::{Source, reserved};
 
 use super::{End, Facts, FlowKind, Topology};
 
-/// Source: `AsyncAPI` 3.0.0, "AsyncAPI Object" and those it refers to.
+/// Source: `AsyncAPI` 3.0.0, "`AsyncAPI` Object" and those it refers to.
 const ASYNCAPI: &str = "3.0.0";
 
 #[must_use]

@@ -144,7 +144,7 @@ pub async fn replay(
     let read = read(&mut *store, &plugin, selection, &sender).await;
     drop(sender);
     let joined = tokio::task::spawn_blocking(move || {
-        workers.into_iter().try_for_each(|worker| worker.join())
+        workers.into_iter().try_for_each(std::thread::JoinHandle::join)
     });
     joined.await?.map_err(|_| anyhow::anyhow!("a thread that replays ended: see above"))?;
     let (versions, orphans) = read?;

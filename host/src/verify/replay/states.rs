@@ -88,6 +88,8 @@ impl<D> States<D> {
 mod tests {
     use super::*;
 
+    // As it is handed in and comes out.
+    #[allow(clippy::unnecessary_wraps)]
     fn state(text: &'static str) -> Option<State> {
         Some(State { version: 1, data: text.into() })
     }

@@ -150,7 +150,7 @@ pub(crate) fn look_up(lookups: &Lookups, name: &str, key: &str) -> Result<Answer
 /// Some time in a span; the earliest in the plainest run. The ends are drawn more often
 /// than what lies between: that is where mistakes are.
 pub(super) fn arrival(choices: &Choices, name: &str, span: Span, from: Timestamp) -> Timestamp {
-    let wide = u64::try_from((span.to - span.from).as_millis()).unwrap_or(u64::MAX);
+    let wide = u64::try_from(span.to.saturating_sub(span.from).as_millis()).unwrap_or(u64::MAX);
     let begins = from.after(span.from);
     if wide == 0 {
         return begins;

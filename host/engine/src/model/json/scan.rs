@@ -22,6 +22,8 @@ impl fmt::Display for SyntaxError {
 }
 
 impl SyntaxError {
+    // Counted once for each text that is no JSON.
+    #[allow(clippy::naive_bytecount)]
     fn at(text: &[u8], offset: usize, reason: &'static str) -> Self {
         let before = &text[..offset.min(text.len())];
         let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);

@@ -107,7 +107,7 @@ impl HandOver {
         match self.dirty {
             Dirty::Clean => self.waits_since = None,
             Dirty::CursorOnly | Dirty::Rows => {
-                _ = self.waits_since.get_or_insert_with(Instant::now)
+                _ = self.waits_since.get_or_insert_with(Instant::now);
             }
         }
         let is_overdue = self.waits_since.is_some_and(|since| since.elapsed() >= CURSOR_DELAY);

@@ -353,8 +353,8 @@ impl Dispatcher {
     }
 
     fn remove_if_over(&mut self, position: Position) {
-        let ends = |held: &&HeldEvent| held.is_over && held.outstanding.is_empty();
-        if self.holds.events.get(&position).filter(ends).is_none() {
+        let ends = |held: &HeldEvent| held.is_over && held.outstanding.is_empty();
+        if !self.holds.events.get(&position).is_some_and(ends) {
             return;
         }
         let Some(held) = self.holds.remove(position) else { return };

@@ -357,13 +357,13 @@ impl Dispatcher {
                 };
                 let keys = flight.keys.iter().filter(|key| !is_on_record(key));
                 let keys: Arc<[Key]> = keys.cloned().collect();
-                if !keys.is_empty() {
+                if keys.is_empty() {
+                    self.holds.forget(flight.entry.position, until);
+                } else {
                     if is_absent {
                         self.output.count().received += 1;
                     }
                     self.hold(flight.entry, keys, until, flight.reached);
-                } else {
-                    self.holds.forget(flight.entry.position, until);
                 }
             }
             Absent::Ignore if is_absent => {

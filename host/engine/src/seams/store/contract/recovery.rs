@@ -120,6 +120,9 @@ pub(super) async fn recovery_tells_who_has_decided_an_event_in_part(stores: &dyn
     assert_eq!(recovered.plugins[1].partly_decided, other);
 }
 
+/// Id, place, and whether it is redriven.
+type Letter = (u64, u64, bool);
+
 pub(super) async fn recovery_tells_what_is_parked(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "parked").await;
     let redriving = DeadLetter { status: DeadLetterStatus::Redriving, ..letter(2, Some("b"), 2) };
@@ -143,7 +146,6 @@ pub(super) async fn recovery_tells_what_is_parked(stores: &dyn Stores) {
     };
     subject.commit(batch).await;
     let recovered = insist!(subject.store().recover());
-    type Letter = (u64, u64, bool);
     let parked: Vec<(&str, Vec<Letter>, Vec<u64>)> = recovered.plugins[0]
         .parked
         .iter()
@@ -164,6 +166,9 @@ pub(super) async fn recovery_tells_what_is_parked(stores: &dyn Stores) {
     assert_eq!((&ours.key, ours.waiting.as_slice()), (&lane("m"), [2, 3].as_slice()));
 }
 
+/// By key.
+type Waits = Vec<(String, Vec<Wait>)>;
+
 pub(super) async fn recovery_tells_who_waits_for_an_attempt(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "waits").await;
     let batch = Batch {
@@ -180,7 +185,6 @@ pub(super) async fn recovery_tells_who_waits_for_an_attempt(stores: &dyn Stores)
         ..appends(1..=4)
     };
     subject.commit(batch).await;
-    type Waits = Vec<(String, Vec<Wait>)>;
     let waits = |recovered: &Recovered| -> (Waits, Waits) {
         let events = recovered.plugins[0].parked.iter();
         let events = events.map(|parked| (parked.key.to_string(), parked.waits.clone()));
