@@ -1,3 +1,6 @@
+//~ mismatched types
+//~ Result<Order,
+
 use sagabox_sdk::prelude::*;
 
 events! { Paid { order_id: String } }

@@ -1,3 +1,6 @@
+//~ `Orders` does not declare that it emits `Closed`
+//~ add `Closed` to `emits(…)` at the plugin's `impl`
+
 use sagabox_sdk::prelude::*;
 
 events! {

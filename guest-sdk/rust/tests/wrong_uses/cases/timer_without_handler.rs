@@ -1,3 +1,7 @@
+//~ cannot find type `Deadlin` in this scope
+//~ `Orders` has no handler for the timer `Reminder`
+//~ add `#[on_timer] fn …(state, timer: Reminder, ctx)` to the plugin's `impl`
+
 use sagabox_sdk::prelude::*;
 
 events! { Paid { order_id: String } }

@@ -1,3 +1,5 @@
+//~ two handlers take the same event type; one event type has one handler
+
 use sagabox_sdk::prelude::*;
 
 events! {

@@ -1,3 +1,6 @@
+//~ `Orders` does not declare a configuration
+//~ add `config = MyConfig` to the attribute at the plugin's `impl`
+
 use sagabox_sdk::prelude::*;
 
 events! { Paid { order_id: String } }

@@ -1,3 +1,6 @@
+//~ `Paid` is nothing that a handler can take
+//~ put `#[event]` on the struct, or `#[one_of]` on an enum of events
+
 use sagabox_sdk::prelude::*;
 
 #[data]

@@ -1,3 +1,6 @@
+//~ `Orders` does not declare that it sends `Cancel`
+//~ add `Cancel` to `sends(…)` at the plugin's `impl`
+
 use sagabox_sdk::prelude::*;
 
 events! { Paid { order_id: String } }

@@ -1,3 +1,5 @@
+//~ not an option of this role; there are name, sends(…), emits(…), lookups(…), streams, config, unhandled
+
 use sagabox_sdk::prelude::*;
 
 events! { Paid { order_id: String } }
