@@ -877,8 +877,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a letter is compensated and resolved by an operator as well",
         edits: &[Edit {
             file: "stages/sinks/lanes/dead_letters.rs",
-            find: "        if !self.refusals.take(letter.id) {",
-            replace: "        if !self.refusals.take(letter.id) && letter.id.0 == 0 {",
+            find: "        if !self.output.take(letter.id) {",
+            replace: "        if !self.output.take(letter.id) && letter.id.0 == 0 {",
         }],
     },
     Mutation {

@@ -43,7 +43,7 @@ impl SinkLanes {
         if let Action::Redrive { edited: Some(event) } = &mut resolution.action {
             check_edited(&letter, event)?;
         }
-        if !self.refusals.take(letter.id) {
+        if !self.output.take(letter.id) {
             let status = DeadLetterStatus::Compensated.as_str();
             return Err(ResolveError::NotOpen { id: letter.id.0, status });
         }
@@ -61,7 +61,7 @@ impl SinkLanes {
     pub(super) fn drop_letter(&mut self, letter: &DeadLetter) {
         let lane = self.lane_of(letter);
         self.dead_letters.remove(&lane, letter.place());
-        self.refusals.take(letter.id);
+        self.output.take(letter.id);
         self.output.count().discarded += 1;
     }
 

@@ -10,7 +10,8 @@ use crate::changes::rejection::LettersDropped;
 use crate::changes::resolve::write_dead_letter;
 use crate::changes::{SinkChanges, Work};
 use crate::model::{
-    Counters, DeadLetter, DeadLetterStatus, Event, Hops, Key, PluginName, Sequence, SinkName, Wait,
+    Counters, DeadLetter, DeadLetterId, DeadLetterStatus, Event, Hops, Key, PluginName, Sequence,
+    SinkName, Wait,
 };
 use crate::pure::dead_letters::Rows;
 use crate::pure::watermark::Watermark;
@@ -35,6 +36,8 @@ pub(super) struct HandOver {
     dropped: mpsc::UnboundedSender<LettersDropped>,
     /// The plugins may compensate what is open here.
     refusals: Arc<Refusals>,
+    /// What is open there when the rows in `changes` are handed over.
+    offers: Vec<(DeadLetterId, Refusal)>,
 }
 
 impl HandOver {
@@ -56,6 +59,7 @@ impl HandOver {
             work,
             dropped,
             refusals,
+            offers: Vec::new(),
         }
     }
 
@@ -105,15 +109,24 @@ impl HandOver {
         self.is_dirty = true;
     }
 
-    /// An open dead letter may be compensated by the plugin that sent its message.
-    fn offer(&self, letter: &DeadLetter) {
+    /// An open dead letter may be compensated by the plugin that sent its message: when its row
+    /// is handed over, not before. Else the row could be written after the plugin's decision, and
+    /// open again what that closed.
+    fn offer(&mut self, letter: &DeadLetter) {
         if letter.status == DeadLetterStatus::Open
             && let Some(key) = letter.key.clone()
         {
             let (sink, plugin) = (self.sink.clone(), letter.plugin.clone());
             let sequence = Sequence(letter.place());
-            self.refusals.open(letter.id, Refusal { sink, plugin, key, sequence });
+            self.offers.push((letter.id, Refusal { sink, plugin, key, sequence }));
         }
+    }
+
+    /// An operator resolves a dead letter. False: its plugin did.
+    pub(super) fn take(&mut self, id: DeadLetterId) -> bool {
+        let offered = self.offers.len();
+        self.offers.retain(|(offered, _)| *offered != id);
+        self.offers.len() < offered || self.refusals.take(id)
     }
 
     /// An instance is told of its command that could not be delivered.
@@ -166,6 +179,9 @@ impl HandOver {
         changes.dropped = Some(self.dropped.clone());
         self.is_dirty = false;
         let _ = self.work.send(Work::Sink(Box::new(changes)));
+        for (id, refusal) in self.offers.drain(..) {
+            self.refusals.open(id, refusal);
+        }
         std::mem::take(&mut self.bytes)
     }
 }
@@ -205,7 +221,7 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
-    use crate::model::{Cursor, DeadLetterId};
+    use crate::model::Cursor;
     use crate::seams::store::contract::letter;
 
     fn hand_over() -> (HandOver, mpsc::UnboundedReceiver<Work>) {
@@ -244,12 +260,24 @@ mod tests {
         let (mut hand_over, _work) = hand_over();
         let (id, open) = (DeadLetterId(1), letter(1, Some("k"), 1));
         hand_over.open(open.clone());
-        assert!(hand_over.refusals.take(id));
+        assert!(hand_over.take(id));
         hand_over.letter(DeadLetter { status: DeadLetterStatus::Redriving, ..open.clone() });
-        assert!(!hand_over.refusals.take(id));
+        assert!(!hand_over.take(id));
         hand_over.letter(open);
-        assert!(hand_over.refusals.take(id), "it failed again");
+        assert!(hand_over.take(id), "it failed again");
         assert_eq!(hand_over.changes.dead_letters.len(), 1, "each letter is written once");
+    }
+
+    #[test]
+    fn a_letter_is_compensated_after_its_row_and_never_before() {
+        let (mut hand_over, mut work) = hand_over();
+        let (refusals, id) = (Arc::clone(&hand_over.refusals), DeadLetterId(1));
+        hand_over.open(letter(1, Some("k"), 1));
+        assert!(refusals.compensate(id).is_none(), "its row would come after its end");
+        let changes = send(&mut hand_over, &mut work);
+        assert_eq!(changes.dead_letters.len(), 1);
+        refusals.compensate(id).expect("its row is on its way").settle();
+        assert!(!hand_over.take(id));
     }
 
     #[tokio::test]
