@@ -92,11 +92,13 @@ fn lost_payment(id: &str, order: &str, odd: &str) -> String {
 async fn a_dead_letter_is_shown_edited_and_redriven_byte_for_byte() {
     let mut host = Host::builder().plugin("order-saga").start().await;
     let client = host.client();
+    let path = "/dead-letters?type=OrderInitialized";
     // Without a price, none of them can be read by the saga.
     for (n, (_, odd)) in odd().iter().enumerate() {
         accepted(&client, lost_payment(&format!("e-{n}"), &format!("o-{n}"), odd)).await;
+        // One after the other, so that their dead letters are numbered like them.
+        wait_for(&client, path, &[&format!(r#""id":"e-{n}""#)]).await;
     }
-    let path = "/dead-letters?type=OrderInitialized";
     let last = format!(r#""id":"e-{}""#, odd().len() - 1);
     wait_for(&client, path, &[&last]).await;
     host.kill_and_start().await;
