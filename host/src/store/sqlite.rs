@@ -310,6 +310,26 @@ impl Store for SqliteStore {
         Ok(Some(StoredInstances { instances, held: held? }))
     }
 
+    async fn read_keys(
+        &self,
+        plugin: &PluginName,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, ReadError> {
+        // Both tables are in this order, so SQLite merges them and reads no more than a page.
+        let is_later = if after.is_some() { ">" } else { ">=" };
+        let sql = format!(
+            "SELECT key FROM instances WHERE plugin = ?1 AND key {is_later} ?2 UNION \
+             SELECT key FROM claims WHERE plugin = ?1 AND key {is_later} ?2 ORDER BY key LIMIT ?3"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(plugin.as_str().to_owned())
+            .bind(after.map_or("", Key::as_str).to_owned())
+            .bind(limit_of(limit));
+        let keys = self.rows(query).await?;
+        keys.iter().map(|row| Ok(Key::from(rows::text(row, "key")?.as_str()))).collect()
+    }
+
     async fn read_decided(
         &self,
         plugin: &PluginName,

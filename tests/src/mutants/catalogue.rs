@@ -199,6 +199,30 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
+        name: "a claimed key is taken for one without an instance",
+        edits: &[Edit {
+            file: "stages/dispatch/instance_cache.rs",
+            find: "            self.stored_keys.insert(&claimed);",
+            replace: "            self.stored_keys.insert(instance);",
+        }],
+    },
+    Mutation {
+        name: "keys count as absent before the store's keys are read",
+        edits: &[Edit {
+            file: "stages/dispatch/instance_cache/stored_keys.rs",
+            find: "if !self.is_complete || self.is_overfull {",
+            replace: "if self.is_overfull {",
+        }],
+    },
+    Mutation {
+        name: "the keys of swept instances are taken for ones without an instance",
+        edits: &[Edit {
+            file: "stages/dispatch/instance_cache.rs",
+            find: "keys.for_each(|key| self.stored_keys.insert(key));",
+            replace: "keys.take(1).for_each(|key| self.stored_keys.insert(key));",
+        }],
+    },
+    Mutation {
         name: "a held event is forgotten at restart",
         edits: &[Edit {
             file: "stages/dispatch/holds.rs",

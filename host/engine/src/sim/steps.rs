@@ -477,6 +477,16 @@ impl Store for SteppedStore {
         self.inner.load_all(plugin, limit).await
     }
 
+    async fn read_keys(
+        &self,
+        plugin: &PluginName,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, ReadError> {
+        self.steps.read("read_keys").await?;
+        self.inner.read_keys(plugin, after, limit).await
+    }
+
     async fn read_decided(
         &self,
         plugin: &PluginName,

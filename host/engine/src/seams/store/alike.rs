@@ -308,6 +308,13 @@ pub async fn compare(a: &dyn Store, b: &dyn Store) {
     for limit in [1, 4, ALL] {
         assert_eq!(a.load_all(&plugin(), limit).await, b.load_all(&plugin(), limit).await);
     }
+    let after = Key::from(KEYS[1]);
+    for (after, limit) in [(None, 2), (None, ALL), (Some(&after), 3)] {
+        assert_eq!(
+            a.read_keys(&plugin(), after, limit).await,
+            b.read_keys(&plugin(), after, limit).await
+        );
+    }
     for keys in [&KEYS[..1], &KEYS[2..4], &KEYS] {
         let keys: Vec<Key> = keys.iter().map(|key| Key::from(*key)).collect();
         assert_eq!(a.load(&plugin(), &keys).await, b.load(&plugin(), &keys).await);

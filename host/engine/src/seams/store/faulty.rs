@@ -223,6 +223,16 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         self.inner.load_all(plugin, limit).await
     }
 
+    async fn read_keys(
+        &self,
+        plugin: &PluginName,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, ReadError> {
+        let _connection = self.before_read().await?;
+        self.inner.read_keys(plugin, after, limit).await
+    }
+
     async fn read_decided(
         &self,
         plugin: &PluginName,

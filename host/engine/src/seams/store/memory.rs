@@ -580,6 +580,20 @@ impl Store for MemoryStore {
         Ok((loaded.instances.len() + loaded.held.len() <= limit).then_some(loaded))
     }
 
+    async fn read_keys(
+        &self,
+        plugin: &PluginName,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, ReadError> {
+        let tables = self.lock();
+        let own = tables.instances.keys().filter(|(p, _)| p == plugin).map(|(_, key)| key);
+        let claimed = tables.claims.iter().filter(|(p, ..)| p == plugin).map(|(_, key, _)| key);
+        let later = own.chain(claimed).filter(|key| after.is_none_or(|after| *key > after));
+        let in_order: BTreeSet<&Key> = later.collect();
+        Ok(in_order.into_iter().take(limit).cloned().collect())
+    }
+
     async fn read_decided(
         &self,
         plugin: &PluginName,

@@ -70,6 +70,15 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Option<StoredInstances>, ReadError>;
 
+    /// The keys after `after` under which a plugin has instances, as their own or as claims: at
+    /// most `limit`, ascending, each once.
+    async fn read_keys(
+        &self,
+        plugin: &PluginName,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, ReadError>;
+
     /// The events that an instance, or a lane of a stateless role, has decided: at most `limit`,
     /// newest decision first, from the decision of the event at `from` on.
     async fn read_decided(

@@ -9,12 +9,16 @@
 //! Claims and timers are changed in place, so one change costs the same however many an instance
 //! has.
 
+mod stored_keys;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::model::{Instance, Key, Timer, TimerName};
 use crate::pure::hash::HashMap;
 use crate::seams::store::StoredInstance;
+
+use stored_keys::StoredKeys;
 
 /// What an instance takes beside its state and its keys: maps, nodes, counters.
 const INSTANCE_BYTES: usize = 400;
@@ -28,6 +32,8 @@ pub(super) struct InstanceCache {
     /// Keys whose instances are all here, and when they were used last. None: all
     /// instances are here, so every key is known.
     known: Option<HashMap<Key, u64>>,
+    /// While not all instances are here: which keys have none.
+    stored_keys: StoredKeys,
     /// Keys of instances that were removed, with the commit of the removal, in its order.
     removed: VecDeque<(u64, Key)>,
     bytes: usize,
@@ -57,6 +63,7 @@ impl InstanceCache {
             instances: HashMap::default(),
             claimers: HashMap::default(),
             known: (!complete).then(HashMap::default),
+            stored_keys: StoredKeys::new(complete),
             removed: VecDeque::new(),
             bytes: 0,
             bytes_max,
@@ -94,10 +101,29 @@ impl InstanceCache {
     /// Whether all instances that an event with this key reaches are here.
     pub(super) fn is_known(&mut self, key: &Key) -> bool {
         self.time += 1;
-        match &mut self.known {
-            None => true,
-            Some(known) => known.get_mut(key).map(|used| *used = self.time).is_some(),
+        let Some(known) = &mut self.known else { return true };
+        if let Some(used) = known.get_mut(key) {
+            *used = self.time;
+            return true;
         }
+        let is_absent = self.stored_keys.is_absent(key);
+        if is_absent {
+            // As if the store had answered: an instance that the event starts is known, too.
+            self.insert_known(key);
+        }
+        is_absent
+    }
+
+    /// The store has these keys, as instances' own or as their claims. Returns whether the cache
+    /// can make use of more.
+    pub(super) fn insert_stored_keys(&mut self, keys: &[Key]) -> bool {
+        keys.iter().for_each(|key| self.stored_keys.insert(key));
+        !self.stored_keys.is_overfull()
+    }
+
+    /// All keys were inserted that the store had when the cache was created.
+    pub(super) fn complete_stored_keys(&mut self) {
+        self.stored_keys.complete();
     }
 
     /// Takes an instance from the store, unless it is here already.
@@ -132,7 +158,13 @@ impl InstanceCache {
         self.time += 1;
         let cached = match self.instances.get_mut(&instance.key) {
             Some(cached) => cached,
-            None => self.instances.entry(instance.key.clone()).or_default(),
+            None => {
+                // While all instances are here, a sweep inserts their keys.
+                if self.known.is_some() {
+                    self.stored_keys.insert(&instance.key);
+                }
+                self.instances.entry(instance.key.clone()).or_default()
+            }
         };
         let before = cached.instance.as_ref().map_or(cached.bytes, |before| bytes(before));
         let now = bytes(&instance);
@@ -150,6 +182,9 @@ impl InstanceCache {
         }
         cached.bytes += claim_bytes(&claimed);
         self.bytes += claim_bytes(&claimed);
+        if self.known.is_some() {
+            self.stored_keys.insert(&claimed);
+        }
         self.claimers.entry(claimed).or_default().insert(instance.clone());
         true
     }
@@ -254,6 +289,10 @@ impl InstanceCache {
     /// that somebody is about to use.
     pub(super) fn sweep(&mut self, durable: u64, is_used: impl Fn(&Key) -> bool) {
         let target = self.bytes_max - self.bytes_max / 8;
+        if self.known.is_none() && self.bytes > target {
+            let keys = self.instances.keys().chain(self.claimers.keys());
+            keys.for_each(|key| self.stored_keys.insert(key));
+        }
         while self.bytes > target {
             let idle = self
                 .instances

@@ -34,6 +34,7 @@ mod holds;
 mod hops;
 mod instance_cache;
 mod intake;
+mod key_scan;
 mod look_back;
 mod reading;
 mod routing;
@@ -82,6 +83,7 @@ use hand_over::HandOver;
 use holds::Holds;
 use instance_cache::InstanceCache;
 use intake::Intake;
+use key_scan::KeyScan;
 use look_back::LookBacks;
 pub(crate) use swap::VersionChange;
 pub(crate) use unwritable::Caution;
@@ -160,6 +162,7 @@ pub(crate) struct Dispatcher {
     holds: Holds,
     look_backs: LookBacks,
     instance_cache: InstanceCache,
+    key_scan: KeyScan,
     output: HandOver,
     calls: Calls,
     asks: FuturesUnordered<BoxFuture<'static, Asked>>,
@@ -270,6 +273,7 @@ impl Dispatcher {
             holds: Holds::default(),
             look_backs: LookBacks::default(),
             instance_cache: InstanceCache::new(0, true),
+            key_scan: KeyScan::default(),
             output,
             calls: Calls::new(results),
             asks: FuturesUnordered::new(),
@@ -341,6 +345,7 @@ impl Dispatcher {
                 Some(seen) = self.look_backs.next(), if !self.look_backs.is_empty() => self.on_looked_back(seen),
                 Some(found) = self.intake.loaded(), if self.intake.is_loading() => self.on_found(found),
                 head = self.holds.checked(), if self.holds.is_checking() => self.on_log_checked(head),
+                keys = self.key_scan.next(), if self.key_scan.is_under_way() => self.on_keys(&keys),
                 () = reader.wait(read_to.0), if reads => self.read().await,
                 () = tokio::time::sleep(sleep) => {}
             }

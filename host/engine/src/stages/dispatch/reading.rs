@@ -40,6 +40,7 @@ impl Dispatcher {
                 all.held
             }
             None => {
+                self.begin_key_scan();
                 let held = store.read_expired_holds(&plugin, Timestamp::MAX, usize::MAX).await?;
                 let keys: BTreeSet<Key> = held.iter().map(|held| held.key.clone()).collect();
                 let keys: Vec<Key> = keys.into_iter().collect();

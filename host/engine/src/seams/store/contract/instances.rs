@@ -163,6 +163,34 @@ pub(super) async fn all_instances_are_loaded_or_none(stores: &dyn Stores) {
     assert_eq!(insist!(subject.store().load_all(&plugin(), 2)), None);
 }
 
+pub(super) async fn keys_of_instances_are_listed_once_and_in_order(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "read-keys").await;
+    let other = PluginName::from("others");
+    let batch = Batch {
+        instances: vec![
+            (plugin(), instance("b", 1)),
+            (plugin(), instance("a", 1)),
+            (other, instance("c", 1)),
+        ],
+        claims: vec![claim("b", "a", true), claim("\u{fffd}", "a", true), claim("z", "b", true)],
+        ..appends([1])
+    };
+    subject.commit(batch).await;
+    let keys = |keys: &[&str]| keys.iter().map(|key| Key::from(*key)).collect::<Vec<_>>();
+    let store = subject.store();
+    assert_eq!(insist!(store.read_keys(&plugin(), None, ALL)), keys(&["a", "b", "z", "\u{fffd}"]));
+    assert_eq!(insist!(store.read_keys(&plugin(), None, 3)), keys(&["a", "b", "z"]));
+    let after = Key::from("b");
+    assert_eq!(insist!(store.read_keys(&plugin(), Some(&after), 1)), keys(&["z"]));
+    let gone = Batch {
+        instances_removed: vec![(plugin(), "b".into())],
+        claims: vec![claim("b", "a", false)],
+        ..Batch::default()
+    };
+    subject.commit(gone).await;
+    assert_eq!(insist!(subject.store().read_keys(&plugin(), None, ALL)), keys(&["a", "\u{fffd}"]));
+}
+
 /// The order is that of the decisions, not of the positions: a held event is decided after later
 /// ones.
 pub(super) async fn decisions_are_followed_back(stores: &dyn Stores) {

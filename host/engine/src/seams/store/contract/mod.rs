@@ -123,6 +123,7 @@ pub async fn all(stores: &dyn Stores) {
     instances::an_instance_has_the_timers_that_it_has_not_decided(stores).await;
     instances::keys_are_compared_whole(stores).await;
     instances::all_instances_are_loaded_or_none(stores).await;
+    instances::keys_of_instances_are_listed_once_and_in_order(stores).await;
     instances::decisions_are_followed_back(stores).await;
     instances::held_events_come_in_order_each_once(stores).await;
     waiting::an_outbox_is_read_in_order_and_in_pieces(stores).await;

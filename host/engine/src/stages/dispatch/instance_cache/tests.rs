@@ -85,8 +85,27 @@ fn those_in_use_or_not_yet_stored_stay() {
     assert!(instance_cache.get(&"used".into()).is_some());
     assert!(instance_cache.get(&"ahead".into()).is_some());
     assert!(instance_cache.get(&"idle".into()).is_none());
-    assert!(!instance_cache.is_known(&"never seen".into()));
     assert!(!instance_cache.is_known(&"idle".into()));
+}
+
+#[test]
+fn the_store_is_not_asked_about_a_key_that_no_instance_ever_had() {
+    let fresh = Key::from("never seen");
+    let mut after_sweep = InstanceCache::new(0, true);
+    after_sweep.write(instance("a", 1), 1);
+    after_sweep.claim(&"a".into(), "i".into());
+    after_sweep.sweep(1, |_| false);
+    assert!(after_sweep.is_known(&fresh));
+    assert!(!after_sweep.is_known(&"a".into()) && !after_sweep.is_known(&"i".into()));
+
+    let mut after_start = InstanceCache::new(1 << 20, false);
+    assert!(after_start.insert_stored_keys(&["a".into(), "i".into()]));
+    assert!(!after_start.is_known(&fresh), "not all keys are inserted");
+    after_start.complete_stored_keys();
+    assert!(after_start.is_known(&fresh));
+    assert!(!after_start.is_known(&"a".into()) && !after_start.is_known(&"i".into()));
+    after_start.write(instance(fresh.as_str(), 1), 1);
+    assert!(after_start.is_known(&fresh), "the instance that its event started is here");
 }
 
 #[test]
@@ -120,6 +139,8 @@ enum Step {
     Remove(u8),
     Forget,
     Sweep(BTreeSet<u8>),
+    /// The next so many keys of the store are read.
+    Scan(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -132,7 +153,27 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..6_u8).prop_map(Step::Remove),
         1 => Just(Step::Forget),
         1 => keys().prop_map(Step::Sweep),
+        2 => (1..4_usize).prop_map(Step::Scan),
     ]
+}
+
+/// Reads a page of keys, as the dispatcher's scan does. The scan's place is none at its end.
+fn scan(
+    instance_cache: &mut InstanceCache,
+    stored: &Instances,
+    place: &mut Option<Option<Key>>,
+    limit: usize,
+) {
+    let Some(after) = place.take() else { return };
+    let keys = stored.values().flat_map(|i| i.claims.iter().chain([&i.instance.key]));
+    let later: BTreeSet<&Key> =
+        keys.filter(|key| after.as_ref().is_none_or(|a| *key > a)).collect();
+    let page: Vec<Key> = later.into_iter().take(limit).cloned().collect();
+    instance_cache.insert_stored_keys(&page);
+    match page.last() {
+        Some(last) if page.len() == limit => *place = Some(Some(last.clone())),
+        _ => instance_cache.complete_stored_keys(),
+    }
 }
 
 fn name(key: u8) -> Key {
@@ -172,11 +213,26 @@ fn write(
 proptest! {
     #[test]
     fn a_known_key_reaches_whom_it_would_if_all_were_here(
+        at_start in proptest::collection::btree_map(
+            0..6_u8,
+            proptest::collection::btree_set(6..9_u8, 0..2),
+            0..5,
+        ),
         steps in proptest::collection::vec(step(), 0..60),
         complete: bool,
     ) {
         let mut instance_cache = InstanceCache::new(0, complete);
-        let (mut truth, mut stored) = (Instances::new(), Instances::new());
+        let instances = at_start.into_iter().map(|(key, claims)| {
+            let claims = claims.into_iter().map(name).collect();
+            let instance = instance(name(key).as_str(), 0);
+            (name(key), StoredInstance { instance, claims, timers: BTreeMap::new() })
+        });
+        let mut stored: Instances = instances.collect();
+        if complete {
+            stored.values().for_each(|i| instance_cache.insert_loaded(i.clone()));
+        }
+        let mut truth = stored.clone();
+        let mut place = (!complete).then_some(None);
         let (mut commit, mut version) = (1, 0);
         for step in steps {
             match step {
@@ -227,6 +283,7 @@ proptest! {
                     }
                 }
                 Step::Forget => instance_cache.forget_removed(commit - 1),
+                Step::Scan(limit) => scan(&mut instance_cache, &stored, &mut place, limit),
                 Step::Sweep(used) => {
                     let used: BTreeSet<Key> = used.into_iter().map(name).collect();
                     instance_cache.sweep(commit - 1, |key| used.contains(key));
