@@ -182,7 +182,7 @@ static size_t find_member(const sb_member *members, size_t count, size_t next, s
   return count;
 }
 
-static bool missing(sb_reader *reader, const sb_member *members, size_t count, const bool *seen) {
+static bool has_all(sb_reader *reader, const sb_member *members, size_t count, const bool *seen) {
   for (size_t i = 0; i < count; i++) {
     if (!seen[i] && members[i].type->kind != SB_KIND_OPT_) {
       sb_text name = sb_json_name(reader->ctx, &members[i]);
@@ -192,15 +192,15 @@ static bool missing(sb_reader *reader, const sb_member *members, size_t count, c
   return true;
 }
 
-/* A member that the type does not have. Strictly, it may only be there if it says nothing. */
-static bool skip_unknown(sb_reader *reader, sb_text name) {
+/* Skips a member that the type does not have. `unknown` becomes its name if it says something. */
+static bool skip_unknown(sb_reader *reader, sb_text name, sb_text *unknown) {
   sb_json value;
   if (!read_json(reader, &value)) return within(reader, name);
-  if (!reader->strict) return true;
   sb_text text = {value.ptr, value.len};
   bool says_nothing = sb_text_is(text, "null") || sb_text_is(text, "false") || sb_text_is(text, "0") ||
                       sb_text_is(text, "\"\"") || sb_text_is(text, "[]") || sb_text_is(text, "{}");
-  return says_nothing || sb_problem(reader, "the member `%s` is not known here", name.ptr);
+  if (!says_nothing && !unknown->ptr) *unknown = name;
+  return true;
 }
 
 static bool read_struct(sb_reader *reader, const sb_type *type, char *out) {
@@ -208,6 +208,7 @@ static bool read_struct(sb_reader *reader, const sb_type *type, char *out) {
   size_t count = 0, next = 0;
   while (members[count].name) count++;
   bool seen[SB_MEMBERS_MAX] = {false};
+  sb_text unknown = {NULL, 0};
   if (count > SB_MEMBERS_MAX) return sb_problem(reader, "%s has too many members", type->name);
   if (!sb_take(reader, '{')) return sb_unexpected(reader, "an object");
   if (!sb_take(reader, '}')) {
@@ -216,7 +217,7 @@ static bool read_struct(sb_reader *reader, const sb_type *type, char *out) {
       if (!read_name(reader, &name)) return false;
       size_t at = find_member(members, count, next, name);
       if (at == count) {
-        if (!skip_unknown(reader, name)) return false;
+        if (!skip_unknown(reader, name, &unknown)) return false;
         continue;
       }
       if (seen[at]) return sb_problem(reader, "the member `%s` stands twice", name.ptr);
@@ -226,7 +227,9 @@ static bool read_struct(sb_reader *reader, const sb_type *type, char *out) {
     } while (sb_take(reader, ','));
     if (!sb_take(reader, '}')) return sb_unexpected(reader, "`,` or `}`");
   }
-  return missing(reader, members, count, seen);
+  if (!has_all(reader, members, count, seen)) return false;
+  bool refused = reader->strict && unknown.ptr;
+  return !refused || sb_problem(reader, "the member `%s` is not known here", unknown.ptr);
 }
 
 static bool read_optional(sb_reader *reader, const sb_type *type, char *out) {

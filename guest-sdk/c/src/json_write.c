@@ -1,6 +1,6 @@
 /* Writes the members of a type as JSON, in the order of its table and without blanks. Optional members
  * without a value are left out. */
-#include <inttypes.h>
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -94,8 +94,10 @@ static void write_number(sb_buffer *buffer, const sb_type *type, const void *val
 static bool write_double(sb_buffer *buffer, double value) {
   if (value != value) return problem(buffer, "is NaN, and JSON has no such number");
   if (value - value != 0) return problem(buffer, "is infinite, and JSON has no such number");
+  /* 15 digits are exact for all numbers but the subnormal ones, which have fewer. */
+  double size = value < 0 ? -value : value;
   char digits[40];
-  for (int precision = 15; precision <= 17; precision++) {
+  for (int precision = size < DBL_MIN ? 1 : 15; precision <= 17; precision++) {
     snprintf(digits, sizeof digits, "%.*g", precision, value);
     if (strtod(digits, NULL) == value) break;
   }

@@ -266,6 +266,12 @@ _Noreturn void __assert_fail(const char *expression, const char *file, int line,
   sb_panic_at(file, line, "assertion failed: %s", expression);
 }
 
+/* Debian's compiler runtime checks its stack frames, and its C library does not define what it needs. */
+__attribute__((weak)) uintptr_t __stack_chk_guard = 0x5AFE57AC;
+__attribute__((weak)) _Noreturn void __stack_chk_fail(void) {
+  sb_panic_at(__FILE__, __LINE__, "the stack is damaged");
+}
+
 _Noreturn void abort(void) {
   sb_log(SB_ERROR, "the program called abort()");
   sb_abort();

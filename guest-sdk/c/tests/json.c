@@ -159,12 +159,13 @@ SB_TEST(integers_are_exact_or_refused) {
 }
 
 SB_TEST(floating_point_numbers_keep_their_value) {
-  static const char *const numbers[] = {"0.1", "117.63331139400017", "5e-324", "1.7976931348623157e+308", "-0", "3", "1e-07"};
+  static const char *const numbers[] = {"0.1", "117.63331139400017", "5e-324", "2.225073858507201e-308", "1.7976931348623157e+308", "-0", "3", "1e-07"};
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
     double before = strtod(numbers[i], NULL), after = strtod(again(t, &sb_type_double, numbers[i]), NULL);
     SB_CHECK(t, before == after && signbit(before) == signbit(after));
   }
   IS(again(t, &sb_type_double, "117.63331139400017"), "117.63331139400017");
+  IS(again(t, &sb_type_double, "5e-324"), "5e-324");
   IS(problem_of(t, &sb_type_double, "1e400", false), "the number 1e400 is out of range");
   double values[] = {1, NAN};
   Numbers nan = {{values, 2, 0}};
