@@ -9,11 +9,11 @@ import { BuildError } from './errors.mjs';
 /** The SDK's own directory. */
 export const SDK = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
-/** The directory with the packages that `sagabox build` has installed. */
-const TOOLS = process.env.SAGABOX_TYPESCRIPT_TOOLS;
+/** The `node_modules` that `sagabox build` has filled. */
+const TOOLS = process.env.SAGABOX_NODE_MODULES && path.dirname(path.resolve(process.env.SAGABOX_NODE_MODULES));
 
 function resolved(name, ...more) {
-  for (const folder of [...more, TOOLS, SDK].filter((folder) => folder !== undefined)) {
+  for (const folder of [...more, TOOLS, SDK].filter(Boolean)) {
     try {
       return createRequire(path.join(folder, 'package.json')).resolve(name);
     } catch (error) {
@@ -27,7 +27,7 @@ function resolved(name, ...more) {
 export async function tool(name) {
   const found = resolved(name);
   if (found === undefined) {
-    throw new BuildError(`the package ${name} is not installed; run \`npm ci --omit=dev\` in ${SDK}, or set SAGABOX_TYPESCRIPT_TOOLS to a directory that has it in node_modules`);
+    throw new BuildError(`the package ${name} is not installed; run \`npm ci --omit=dev\` in ${SDK}, or set SAGABOX_NODE_MODULES to a node_modules that has it`);
   }
   const module = await import(pathToFileURL(found));
   return module.default ?? module;

@@ -38,7 +38,7 @@ export interface Checked<In, Out> {
   readonly schema: StandardSchema<In, Out>;
 }
 
-/** Data that is no JSON, or is passed on as it is: a `Uint8Array`. */
+/** Data that is no JSON, or is passed on as it is: a `Uint8Array`. A message can also be written as a string. */
 export const bytes: { readonly bytes: true } = { bytes: true };
 export type Bytes = typeof bytes;
 
@@ -68,7 +68,7 @@ export type Written<S> = S extends Shape<any, infer In>
     : S extends StandardSchema<infer In, any>
       ? In
       : S extends Bytes
-        ? Uint8Array
+        ? Uint8Array | string
         : S extends Type<infer T>
           ? T
           : S extends Members
@@ -128,7 +128,8 @@ const BYTES: Codec = {
   read: (data) => data,
   write(value) {
     if (value instanceof Uint8Array) return value;
-    throw new DataError('', 'is not a Uint8Array');
+    if (typeof value === 'string') return encode(value);
+    throw new DataError('', 'is neither a Uint8Array nor a string');
   },
   schema: () => undefined,
   readWhole: (data) => data,

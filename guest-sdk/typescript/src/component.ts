@@ -7,6 +7,7 @@
 // @ts-expect-error It is no file.
 import { log as hostLog } from 'sagabox:plugin/logging@0.1.0';
 import { consoleOf, type Level } from './console.ts';
+import { cryptoOf, encodings } from './globals.ts';
 import { failureOf, reasonOf, traceOf } from './failure.ts';
 import type { Plugin } from './plugin.ts';
 import { Random, type Seed } from './random.ts';
@@ -25,7 +26,8 @@ function log(level: Level, text: string): void {
 let seed: Seed = [1, 2, 3, 4];
 let random: Random | undefined;
 Math.random = () => (random ??= new Random(seed)).number();
-Object.defineProperty(globalThis, 'console', { value: consoleOf(log), writable: true, configurable: true, enumerable: false });
+const globals = { console: consoleOf(log), ...encodings, crypto: cryptoOf(() => (random ??= new Random(seed))) };
+for (const [name, value] of Object.entries(globals)) Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
 
 function begin(context?: WitContext): void {
   isLoading = false;

@@ -41,8 +41,9 @@ export interface HandledOptions extends EventOptions {
 }
 
 /** An event that the plugin takes. */
-export interface EventType<Data, Effect extends WitEffect> {
+export interface EventType<Data, Effect extends WitEffect, In = Data> {
   readonly [DATA]?: Data;
+  readonly [WRITTEN]?: (data: In) => void;
   readonly [EFFECT]?: Effect;
   readonly codec: Codec;
   readonly key: Key<unknown>;
@@ -50,11 +51,11 @@ export interface EventType<Data, Effect extends WitEffect> {
   readonly options: HandledOptions;
 }
 
-export type AnyEvent = EventType<any, WitEffect>;
-export type DataOf<E> = E extends EventType<infer Data, any> ? Data : never;
-export type EffectOf<E> = E extends EventType<any, infer Effect> ? Effect : never;
+export type AnyEvent = EventType<any, WitEffect, any>;
+export type DataOf<E> = E extends EventType<infer Data, any, any> ? Data : never;
+export type EffectOf<E> = E extends EventType<any, infer Effect, any> ? Effect : never;
 
-function eventType(effect: WitEffect, args: readonly unknown[]): EventType<never, never> {
+function eventType(effect: WitEffect, args: readonly unknown[]): EventType<any, any> {
   const isKeyFirst = typeof args[0] === 'string' || (typeof args[0] === 'object' && args[0] !== null && 'attribute' in args[0] && typeof args[0].attribute === 'string');
   const [source, key, options] = isKeyFirst ? [undefined, ...args] : args;
   if (typeof key === 'string' && key !== 'subject' && MALFORMED_POINTER.test(key)) {
@@ -64,21 +65,21 @@ function eventType(effect: WitEffect, args: readonly unknown[]): EventType<never
 }
 
 /** An event that goes on with an instance; in the roles without instances, any event. */
-export function event<S extends Source>(source: S, key: Key<Read<S>>, options?: HandledOptions): EventType<Read<S>, 'handle'>;
+export function event<S extends Source>(source: S, key: Key<Read<S>>, options?: HandledOptions): EventType<Read<S>, 'handle', Written<S>>;
 export function event<T = unknown>(key: Key<T>, options?: HandledOptions): EventType<T, 'handle'>;
 export function event(...args: readonly unknown[]): EventType<any, any> {
   return eventType('handle', args);
 }
 
 /** An event that starts an instance. An instance that is there already ignores it. */
-export function starts<S extends Source>(source: S, key: Key<Read<S>>, options?: EventOptions): EventType<Read<S>, 'start'>;
+export function starts<S extends Source>(source: S, key: Key<Read<S>>, options?: EventOptions): EventType<Read<S>, 'start', Written<S>>;
 export function starts<T = unknown>(key: Key<T>, options?: EventOptions): EventType<T, 'start'>;
 export function starts(...args: readonly unknown[]): EventType<any, any> {
   return eventType('start', args);
 }
 
 /** An event that starts an instance, or goes on with the one that is there. */
-export function startsOrHandles<S extends Source>(source: S, key: Key<Read<S>>, options?: EventOptions): EventType<Read<S>, 'start-or-handle'>;
+export function startsOrHandles<S extends Source>(source: S, key: Key<Read<S>>, options?: EventOptions): EventType<Read<S>, 'start-or-handle', Written<S>>;
 export function startsOrHandles<T = unknown>(key: Key<T>, options?: EventOptions): EventType<T, 'start-or-handle'>;
 export function startsOrHandles(...args: readonly unknown[]): EventType<any, any> {
   return eventType('start-or-handle', args);
@@ -103,6 +104,8 @@ export interface MessageType<In> {
 
 export type AnyMessage = MessageType<any>;
 export type WrittenOf<M> = M extends MessageType<infer In> ? In : never;
+/** The data of an event as its sender writes it. */
+export type SentOf<E> = E extends EventType<any, any, infer In> ? In : never;
 
 export function message<S extends Source>(source: S, options?: MessageOptions<Written<S>>): MessageType<Written<S>>;
 export function message<T = void>(options?: MessageOptions<T>): MessageType<T>;

@@ -1,5 +1,7 @@
 /** The SDK for plugins in TypeScript and JavaScript. */
 
+import './globals.ts';
+
 export { bytes, checked, type, type Bytes, type Checked, type Read, type Source, type StandardSchema, type Type, type Written } from './codec.ts';
 export { event, hold, message, starts, startsOrHandles, timer, type Absent, type Key } from './contract.ts';
 export type { SendOptions } from './context.ts';

@@ -13,7 +13,7 @@ interface PlacesGlobal {
   __sagaboxPlaces?: string;
 }
 
-const FRAME = /^\s*at (?:(.*?) \()?(?:.*[/\\])?[^/\\():]*:(\d+):(\d+)\)?\s*$/;
+const FRAME = /^\s*at (?:(.*?) \()?.*:(\d+):(\d+)\)?\s*$/;
 
 let table: Table | undefined;
 

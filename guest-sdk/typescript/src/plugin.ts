@@ -13,9 +13,32 @@ import type { WitContext, WitDecision, WitEvent, WitManifest, WitQuestion, WitSt
 export type Role = 'saga' | 'reactor' | 'enricher' | 'process-manager';
 export type Reply = { readonly need: WitQuestion[] } | { readonly decided: WitDecision };
 
+declare const TYPES: unique symbol;
+
+/** The types of a plugin's parts, for its tests. */
+export interface PluginTypes {
+  readonly events: unknown;
+  readonly commands: unknown;
+  readonly emits: unknown;
+  readonly timers: unknown;
+  readonly lookups: unknown;
+  readonly streams: unknown;
+  readonly state: unknown;
+  readonly config: unknown;
+}
+
+/** How a plugin's data is read and written. */
+export interface Parts extends Declared {
+  readonly events: Named<AnyEvent>;
+  readonly state: Codec | undefined;
+  readonly stateVersion: number;
+}
+
 /** What `handlers` makes, and a module exports by default. */
-export interface Plugin {
+export interface Plugin<Types extends PluginTypes = any> {
+  readonly [TYPES]?: Types;
   readonly role: Role;
+  readonly parts: Parts;
   manifest(): WitManifest;
   /** Throws what the author's handler throws. */
   handle(event: WitEvent, state: WitState | undefined, context: WitContext): Reply;
@@ -93,6 +116,7 @@ export function stateless(role: Role, definition: AnyDefinition, handlers: Named
   requireHandlers(definition.events, handlers, 'on');
   return {
     role,
+    parts: { ...declared, events: definition.events, state: undefined, stateVersion: 0 },
     manifest: () => manifestOf(described(definition, declared)),
     handle(wit, _state, witContext) {
       const context = new Context(declared, witContext);

@@ -9,7 +9,7 @@ import type { Envelope } from './envelope.ts';
 import { PermanentError } from './errors.ts';
 import { manifestOf, type Fields } from './manifest.ts';
 import { CANCELLED, TIMER_FIRED, UNDELIVERABLE } from './names.ts';
-import { call, declaredOf, described, encoded, envelope, noHandler, own, refusePromise, requireHandlers, type AnyDefinition, type Handler, type Plugin } from './plugin.ts';
+import { call, declaredOf, described, encoded, envelope, noHandler, own, refusePromise, requireHandlers, type AnyDefinition, type Handler, type Parts, type Plugin, type PluginTypes } from './plugin.ts';
 import type { Declaration, Nothing } from './roles.ts';
 import { Json, t } from './shape.ts';
 import { encode } from './text.ts';
@@ -91,14 +91,14 @@ export type ProcessHandlers<In, Out, Events, Commands, Timers, Ctx> = Other<In, 
   readonly on: { readonly [K in keyof Events & string]: EventHandler<EffectOf<Events[K]>, Envelope<K, DataOf<Events[K]>>, In, Out, Ctx> };
 } & ([keyof Timers] extends [never] ? { readonly onTimer?: {} } : { readonly onTimer: TimerHandlers<In, Out, Timers, Ctx> });
 
-export interface ProcessManager<State, Events, Commands, Timers, Ctx> extends Declaration<Ctx, Events> {
+export interface ProcessManager<State, Events, Commands, Timers, Ctx, Types extends PluginTypes> extends Declaration<Ctx, Events> {
   readonly state?: State;
   /** The plugin: one handler for each event and timer that the declaration has. */
-  handlers(handlers: ProcessHandlers<Written<State>, Read<State>, Events, Commands, Timers, Ctx>): Plugin;
+  handlers(handlers: ProcessHandlers<Written<State>, Read<State>, Events, Commands, Timers, Ctx>): Plugin<Types>;
 }
 
 /** The state of a process manager's instances: `type Order = StateOf<typeof orders>`. */
-export type StateOf<D> = D extends ProcessManager<infer State, any, any, any, any> ? Read<State> : never;
+export type StateOf<D> = D extends ProcessManager<infer State, any, any, any, any, any> ? Read<State> : never;
 
 export function processManager<
   State extends Source,
@@ -111,7 +111,14 @@ export function processManager<
   Config extends Source | undefined = undefined,
 >(
   definition: ProcessManagerDefinition<State, Events, Commands, Emitted, Timers, Lookups, Streams, Config>,
-): ProcessManager<State, Events, Commands, Timers, ProcessContext<Commands, Emitted, Timers, Lookups, Streams, Config>> {
+): ProcessManager<
+  State,
+  Events,
+  Commands,
+  Timers,
+  ProcessContext<Commands, Emitted, Timers, Lookups, Streams, Config>,
+  { events: Events; commands: Commands; emits: Emitted; timers: Timers; lookups: Lookups; streams: Streams; state: State; config: Config }
+> {
   return { handlers: (handlers) => new Process(definition as never, handlers as never) };
 }
 
@@ -141,6 +148,7 @@ interface UndeliverableData {
 
 class Process implements Plugin {
   readonly role = 'process-manager';
+  readonly parts: Parts;
   private readonly declared: ReturnType<typeof declaredOf>;
   private readonly state: Codec;
   private readonly version: number;
@@ -155,6 +163,7 @@ class Process implements Plugin {
     this.version = definition.stateVersion ?? 1;
     if (!Number.isInteger(this.version) || this.version < 1) throw new TypeError(`stateVersion is ${this.version}; versions count from 1`);
     this.otherStates = encoded(definition.otherStates as Named<Source> | undefined);
+    this.parts = { ...this.declared, events: definition.events, state: this.state, stateVersion: this.version };
     requireHandlers(definition.events, handlers.on, 'on');
     requireHandlers(this.declared.timers, handlers.onTimer, 'onTimer');
   }

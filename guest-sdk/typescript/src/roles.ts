@@ -4,7 +4,7 @@ import type { Source } from './codec.ts';
 import type { AnyEvent, AnyMessage, CommonDefinition, DataOf, Named, QuestionDefinition, StreamsDefinition } from './contract.ts';
 import type { Asks, Call, Emits, Sends } from './context.ts';
 import type { Envelope } from './envelope.ts';
-import { stateless, type Handler, type Plugin, type Role } from './plugin.ts';
+import { stateless, type Handler, type Plugin, type PluginTypes, type Role } from './plugin.ts';
 import type { ConfigOf } from './process.ts';
 
 declare const CONTEXT: unique symbol;
@@ -32,12 +32,16 @@ export interface StatelessHandlers<Events, Context> {
 }
 
 /** A declaration of a role without state. */
-export interface Stateless<Events, Context> extends Declaration<Context, Events> {
+export interface Stateless<Events, Context, Types extends PluginTypes> extends Declaration<Context, Events> {
   /** The plugin: one handler for each event that the declaration takes. */
-  handlers(handlers: StatelessHandlers<Events, Context>): Plugin;
+  handlers(handlers: StatelessHandlers<Events, Context>): Plugin<Types>;
 }
 
-function declaration(role: Role, definition: object): Stateless<never, never> {
+type StatelessTypes<Events, Commands, Emitted, Lookups, Streams, Config> = {
+  events: Events; commands: Commands; emits: Emitted; timers: {}; lookups: Lookups; streams: Streams; state: undefined; config: Config;
+};
+
+function declaration(role: Role, definition: object): Stateless<any, any, any> {
   return { handlers: ({ on }) => stateless(role, definition as never, on as Named<Handler>) };
 }
 
@@ -58,7 +62,7 @@ export function saga<
   Lookups extends Named<Source> = {},
   Streams extends StreamsDefinition = {},
   Config extends Source | undefined = undefined,
->(definition: SagaDefinition<Events, Commands, Lookups, Streams, Config>): Stateless<Events, SagaContext<Commands, Lookups, Streams, Config>> {
+>(definition: SagaDefinition<Events, Commands, Lookups, Streams, Config>): Stateless<Events, SagaContext<Commands, Lookups, Streams, Config>, StatelessTypes<Events, Commands, {}, Lookups, Streams, Config>> {
   return declaration('saga', definition);
 }
 
@@ -80,7 +84,7 @@ export function reactor<
   Config extends Source | undefined = undefined,
 >(
   definition: ReactorDefinition<Events, Commands, Emitted, Lookups, Streams, Config>,
-): Stateless<Events, ReactorContext<Commands, Emitted, Lookups, Streams, Config>> {
+): Stateless<Events, ReactorContext<Commands, Emitted, Lookups, Streams, Config>, StatelessTypes<Events, Commands, Emitted, Lookups, Streams, Config>> {
   return declaration('reactor', definition);
 }
 
@@ -101,6 +105,6 @@ export function enricher<
   Lookups extends Named<Source> = {},
   Streams extends StreamsDefinition = {},
   Config extends Source | undefined = undefined,
->(definition: EnricherDefinition<Events, Emitted, Lookups, Streams, Config>): Stateless<Events, EnricherContext<Emitted, Lookups, Streams, Config>> {
+>(definition: EnricherDefinition<Events, Emitted, Lookups, Streams, Config>): Stateless<Events, EnricherContext<Emitted, Lookups, Streams, Config>, StatelessTypes<Events, {}, Emitted, Lookups, Streams, Config>> {
   return declaration('enricher', definition);
 }
