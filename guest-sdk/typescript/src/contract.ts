@@ -40,18 +40,19 @@ export interface HandledOptions extends EventOptions {
   readonly absent?: Absent;
 }
 
-/** An event that the plugin takes. */
-export interface EventType<Data, Effect extends WitEffect, In = Data> {
-  readonly [DATA]?: Data;
-  readonly [WRITTEN]?: (data: In) => void;
-  readonly [EFFECT]?: Effect;
+/** An event that the plugin takes. It has no type parameter, from which `event()` would infer its own. */
+export interface AnyEvent {
   readonly codec: Codec;
   readonly key: Key<unknown>;
   readonly effect: WitEffect;
   readonly options: HandledOptions;
 }
 
-export type AnyEvent = EventType<any, WitEffect, any>;
+export interface EventType<Data, Effect extends WitEffect, In = Data> extends AnyEvent {
+  readonly [DATA]?: Data;
+  readonly [WRITTEN]?: (data: In) => void;
+  readonly [EFFECT]?: Effect;
+}
 export type DataOf<E> = E extends EventType<infer Data, any, any> ? Data : never;
 export type EffectOf<E> = E extends EventType<any, infer Effect, any> ? Effect : never;
 
@@ -66,21 +67,21 @@ function eventType(effect: WitEffect, args: readonly unknown[]): EventType<any, 
 
 /** An event that goes on with an instance; in the roles without instances, any event. */
 export function event<S extends Source>(source: S, key: Key<Read<S>>, options?: HandledOptions): EventType<Read<S>, 'handle', Written<S>>;
-export function event<T = unknown>(key: Key<T>, options?: HandledOptions): EventType<T, 'handle'>;
+export function event<T = unknown>(key: Key<NoInfer<T>>, options?: HandledOptions): EventType<T, 'handle'>;
 export function event(...args: readonly unknown[]): EventType<any, any> {
   return eventType('handle', args);
 }
 
 /** An event that starts an instance. An instance that is there already ignores it. */
 export function starts<S extends Source>(source: S, key: Key<Read<S>>, options?: EventOptions): EventType<Read<S>, 'start', Written<S>>;
-export function starts<T = unknown>(key: Key<T>, options?: EventOptions): EventType<T, 'start'>;
+export function starts<T = unknown>(key: Key<NoInfer<T>>, options?: EventOptions): EventType<T, 'start'>;
 export function starts(...args: readonly unknown[]): EventType<any, any> {
   return eventType('start', args);
 }
 
 /** An event that starts an instance, or goes on with the one that is there. */
 export function startsOrHandles<S extends Source>(source: S, key: Key<Read<S>>, options?: EventOptions): EventType<Read<S>, 'start-or-handle', Written<S>>;
-export function startsOrHandles<T = unknown>(key: Key<T>, options?: EventOptions): EventType<T, 'start-or-handle'>;
+export function startsOrHandles<T = unknown>(key: Key<NoInfer<T>>, options?: EventOptions): EventType<T, 'start-or-handle'>;
 export function startsOrHandles(...args: readonly unknown[]): EventType<any, any> {
   return eventType('start-or-handle', args);
 }
@@ -95,14 +96,15 @@ export interface MessageOptions<T> {
 }
 
 /** A command that the plugin sends, or an event that it emits. */
-export interface MessageType<In> {
-  readonly [WRITTEN]?: (data: In) => void;
+export interface AnyMessage {
   readonly codec: Codec;
   readonly subject: string | ((data: never) => string) | undefined;
   readonly contentType: string;
 }
 
-export type AnyMessage = MessageType<any>;
+export interface MessageType<In> extends AnyMessage {
+  readonly [WRITTEN]?: (data: In) => void;
+}
 export type WrittenOf<M> = M extends MessageType<infer In> ? In : never;
 /** The data of an event as its sender writes it. */
 export type SentOf<E> = E extends EventType<any, any, infer In> ? In : never;
@@ -124,13 +126,14 @@ function isOptions(first: object): boolean {
 }
 
 /** A deadline of an instance, and the data that comes back when it is due. */
-export interface TimerType<Out, In = Out> {
-  readonly [DATA]?: Out;
-  readonly [WRITTEN]?: (data: In) => void;
+export interface AnyTimer {
   readonly codec: Codec;
 }
 
-export type AnyTimer = TimerType<any, any>;
+export interface TimerType<Out, In = Out> extends AnyTimer {
+  readonly [DATA]?: Out;
+  readonly [WRITTEN]?: (data: In) => void;
+}
 export type TimerOut<T> = T extends TimerType<infer Out, any> ? Out : never;
 export type TimerIn<T> = T extends TimerType<any, infer In> ? In : never;
 

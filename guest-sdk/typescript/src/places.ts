@@ -26,13 +26,21 @@ function currentTable(): Table | undefined {
 /** The lines of an error's stack that are the author's own, such as `at check (src/order.ts:12:9)`. */
 export function authorsFrames(error: unknown, places: Table | undefined = currentTable()): string[] {
   if (places === undefined || !(error instanceof Error) || typeof error.stack !== 'string') return [];
+  let isBelow = false;
   return error.stack.split('\n').flatMap((frame) => {
     const match = FRAME.exec(frame);
+    // The constructor of an author's own kind of error is not where it was thrown.
+    if (match !== null && !isBelow && isConstructor(match[1], error)) return [];
+    isBelow = match !== null;
     const place = match === null ? undefined : placeOf(places, Number(match[2]), Number(match[3]));
     if (place === undefined) return [];
     const name = match?.[1];
     return [name === undefined || name === '<anonymous>' ? `at ${place}` : `at ${name} (${place})`];
   });
+}
+
+function isConstructor(name: string | undefined, error: Error): boolean {
+  return name !== undefined && name.replace(/^new /, '') === error.constructor.name;
 }
 
 /** `src/order.ts:12:9`, the author's innermost place. */

@@ -4,6 +4,7 @@
  * `given(plugin)` begins with a plugin without any past, or an instance that does not exist yet.
  */
 
+// @ts-ignore: the types of Node may not be installed.
 import { deepStrictEqual } from 'node:assert/strict';
 
 import type { Read, Written } from './codec.ts';
