@@ -16,6 +16,9 @@ pub const PROBLEM: &str = "application/problem+json";
 
 /// How many events go into one request; any number does, this one keeps bodies well under a megabyte.
 const EVENTS_PER_REQUEST: usize = 500;
+/// What the paths of the API begin with. Where probes and scrapers look has no version.
+const API: &str = "/v1";
+const WITHOUT_VERSION: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 /// The largest page that the host gives.
 const PAGE: usize = 1000;
 
@@ -73,8 +76,10 @@ impl Client {
         Self { url: url.into(), http }
     }
 
+    /// A request to a path of the API, which is given without its version.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.url))
+        let api = if WITHOUT_VERSION.contains(&path) { "" } else { API };
+        self.http.request(method, format!("{}{api}{path}", self.url))
     }
 
     /// Posts a body to `/events`, as it is.

@@ -108,7 +108,7 @@ async fn the_command_line_and_curl_know_every_key() {
             .args(["--silent", "--show-error", "--get", "--noproxy", "*"])
             .args(["--data-urlencode", &format!("plugin={PLUGIN}")])
             .args(["--data-urlencode", &format!("key={key}")])
-            .arg(format!("{url}/instance"))
+            .arg(format!("{url}/v1/instance"))
             .output()
             .expect("curl runs");
         let shown: Value = serde_json::from_slice(&output.stdout).expect("JSON");

@@ -203,7 +203,7 @@ async fn sending_to_nobody_fails_at_once_and_says_so() {
     let error = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(1), "{error}");
     assert!(
-        error.contains("http://127.0.0.1:1/events: ") && error.contains("is the host running?"),
+        error.contains("http://127.0.0.1:1/v1/events: ") && error.contains("is the host running?"),
         "{error}"
     );
     assert!(error.contains("refused"), "{error}");

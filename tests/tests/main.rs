@@ -25,6 +25,7 @@ mod lists;
 mod loading;
 mod lookups;
 mod mistakes;
+mod openapi;
 mod order_management;
 mod payloads;
 mod queues;

@@ -20,9 +20,9 @@ async fn no_silent_or_half_sent_request_holds_a_stop() {
     let mut open = Vec::new();
     for sent in [
         "",
-        "GET /accounts HTTP/1.1\r\nhost: localhost\r\n",
-        "POST /events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n[",
-        "POST /queues/lease HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+        "GET /v1/accounts HTTP/1.1\r\nhost: localhost\r\n",
+        "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n[",
+        "POST /v1/queues/lease HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          content-length: 31\r\n\r\n{\"queue\":\"q\",\"wait_ms\":60000}",
     ] {
         let mut stream = TcpStream::connect(&address).await.expect("the host listens");

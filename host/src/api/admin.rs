@@ -12,36 +12,42 @@ use axum::Json;
 use axum::extract::State;
 use sagabox_engine::model::{InstanceStatus, Key};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 
 use super::extract::Filter;
 use super::filter::{LetterFilter, letter_filter};
 use super::problem::Problem;
 use super::{Shared, Site};
 use crate::plugins::status::{CandidateView, CheckingView, PluginView, RefusedView};
-use crate::store::query::rows::{DeadLetterRow, InstanceDetail, InstanceFilter, InstanceRow, Page};
+use crate::store::query::rows::{
+    Accounts, DeadLetterRow, InstanceDetail, InstanceFilter, InstanceRow, Page,
+};
+use crate::store::query::shapes::InstanceStatusName;
 
 /// A page that a person scrolls through.
 const PAGE: u32 = 100;
 const PAGE_MAX: u32 = 1000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Instances {
     plugin: String,
+    #[param(value_type = Option<InstanceStatusName>, inline)]
     status: Option<InstanceStatus>,
     /// Where the page before ended.
     after: Option<String>,
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Instance {
     plugin: String,
     key: String,
     /// Where the page of its history before ended.
     after: Option<u64>,
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
@@ -49,20 +55,23 @@ letter_filter! {
     pub(crate) struct Letters {
         /// Where the page before ended.
         after: Option<String>,
-        limit: Option<u32>,
+        #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
     }
 }
 
 // Written as they are: what is JSON in the store already would be read again on the way
 // into a `Value`, and not all that was accepted can be read so.
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct InstancePage {
     instances: Vec<InstanceRow>,
+    #[schema(value_type = Option<String>)]
     next: Option<Key>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeadLetterPage)]
 pub(crate) struct LetterPage {
     dead_letters: Vec<DeadLetterRow>,
     next: Option<u64>,
@@ -82,8 +91,9 @@ fn limit(given: Option<u32>) -> Result<u32, Problem> {
 // Written as they are: what differs between two versions are payloads, and not all that can
 // be in one can be read into a `Value`.
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct PluginPage {
+    #[schema(value_type = String)]
     directory: PathBuf,
     plugins: Vec<ServingView>,
     candidates: Vec<CandidateView>,
@@ -93,12 +103,14 @@ pub(crate) struct PluginPage {
     left_out: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ServingPlugin)]
 struct ServingView {
     #[serde(flatten)]
     plugin: PluginView,
     /// By status; of a process manager.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, u64>>)]
     instances: Option<BTreeMap<&'static str, u64>>,
 }
 
@@ -164,7 +176,7 @@ pub(crate) async fn dead_letters(
     Ok(Json(LetterPage { dead_letters, next }))
 }
 
-pub(crate) async fn accounts(State(site): State<Shared>) -> Result<Json<Value>, Problem> {
+pub(crate) async fn accounts(State(site): State<Shared>) -> Result<Json<Accounts>, Problem> {
     let mut accounts = site.queries.accounts().await.map_err(unreadable)?;
     accounts.differing_duplicates = site.traffic.differing();
     // A plugin that was loaded since gets them from the log.
@@ -173,7 +185,7 @@ pub(crate) async fn accounts(State(site): State<Shared>) -> Result<Json<Value>, 
     accounts.untaken.retain(|untaken| {
         !subscriptions().any(|subscription| subscription.event_type == untaken.event_type)
     });
-    Ok(Json(json!(accounts)))
+    Ok(Json(accounts))
 }
 
 /// A plugin that serves, or has served here before.

@@ -20,6 +20,9 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 /// An address that nothing answers at is known after that.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What the paths of the API begin with.
+const API: &str = "/v1";
+
 /// Everything but RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -88,7 +91,7 @@ impl Client {
         Ok(Self { http: builder.build()?, base })
     }
 
-    /// `path` is the host's own, `query` is escaped.
+    /// `path` is one of the API, without its version; `query` is escaped.
     pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -127,7 +130,7 @@ impl Client {
 
     fn url(&self, path: &str, query: &[(&str, &str)]) -> String {
         let escape = |text| utf8_percent_encode(text, RESERVED).to_string();
-        let mut url = format!("{}{path}", self.base);
+        let mut url = format!("{}{API}{path}", self.base);
         for (index, (name, value)) in query.iter().enumerate() {
             let separator = if index == 0 { '?' } else { '&' };
             url = format!("{url}{separator}{name}={}", escape(value));
@@ -173,6 +176,6 @@ mod tests {
         let client = Client::new("localhost:1/").unwrap();
         let url = client.url("/instance", &[("plugin", "p"), ("key", "../a b&ä?#%2e+")]);
         let query = "plugin=p&key=..%2Fa%20b%26%C3%A4%3F%23%252e%2B";
-        assert_eq!(url, format!("http://localhost:1/instance?{query}"));
+        assert_eq!(url, format!("http://localhost:1/v1/instance?{query}"));
     }
 }

@@ -5,18 +5,18 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use sagabox_engine::engine::{Action, InstanceError, Resolution, ResolveError};
 use sagabox_engine::model::{DeadLetterId, DeadLetterStatus, Event};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::admin::{plugin_exists, unreadable};
-use super::extract::{Arguments, Segments};
+use super::extract::{Accepted, Arguments, Segments};
 use super::filter::{LetterFilter, letter_filter};
 use super::problem::Problem;
 use super::{Shared, Site};
 use crate::store::query::rows::{DeadLetterFilter, DeadLetterRow};
+use crate::store::query::shapes::CloudEvent;
 
 /// There is no authentication yet: who says nothing is this one.
 const SOMEBODY: &str = "operator";
@@ -30,17 +30,20 @@ const MANY_MAX: u32 = 1000;
 const RESOLVE_TIME: Duration = Duration::from_secs(10);
 
 /// By whom, why, and with what.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ResolveRequest)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct One {
     by: Option<String>,
     reason: Option<String>,
     /// A `CloudEvent` to try in place of the dead one.
+    #[schema(value_type = Option<CloudEvent>)]
     pub event: Option<Event>,
 }
 
 letter_filter! {
     /// Those with these ids, or those that match everything given.
+    #[schema(as = ResolveManyRequest)]
     pub(crate) struct Many {
         by: Option<String>,
         reason: Option<String>,
@@ -58,7 +61,8 @@ letter_filter! {
 }
 
 /// Which instance, by whom and why.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = InstanceRequest)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Instance {
     plugin: String,
@@ -67,8 +71,67 @@ pub(crate) struct Instance {
     reason: Option<String>,
 }
 
-type Resolved = Result<(StatusCode, Json<DeadLetterRow>), Problem>;
-type Asked = Result<(StatusCode, Json<Value>), Problem>;
+/// What became of many dead letters.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ResolvedMany {
+    /// How many were resolved; of a dry run, how many would be.
+    resolved: usize,
+    refused: Vec<RefusedOne>,
+    /// Ids of this page that the request did not come to in its time.
+    left: Vec<u64>,
+    /// The `after` of the next page.
+    next: Option<u64>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RefusedOne {
+    id: u64,
+    reason: String,
+    /// Whether the same request can succeed soon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    again: Option<bool>,
+}
+
+/// An instance that was cancelled or ended, by whom and why.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Asked {
+    plugin: String,
+    key: String,
+    by: String,
+    reason: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SinksDown {
+    sinks_down: Vec<SinkDown>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SinkDown {
+    sink: String,
+    /// RFC 3339.
+    since: String,
+    /// RFC 3339.
+    next_attempt_at: String,
+    reason: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LookupsDown {
+    lookups_down: Vec<LookupDown>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LookupDown {
+    lookup: String,
+    /// RFC 3339.
+    since: String,
+    /// RFC 3339.
+    next_attempt_at: String,
+    reason: String,
+}
+
+type Resolved = Result<Accepted<DeadLetterRow>, Problem>;
 
 pub(crate) async fn show(
     State(site): State<Shared>,
@@ -117,7 +180,7 @@ fn dropping(action: Action, one: One) -> Result<Resolution, Problem> {
 async fn resolve(site: &Site, id: &str, resolution: Resolution) -> Resolved {
     let id = letter_id(id)?;
     resolve_in_time(site, id, resolution).await?;
-    Ok((StatusCode::ACCEPTED, Json(letter(site, id).await?)))
+    Ok(Accepted(letter(site, id).await?))
 }
 
 /// A store that takes no commits for a while must not hold the request as long.
@@ -139,36 +202,41 @@ async fn resolve_in_time(
 pub(crate) async fn redrive_many(
     State(site): State<Shared>,
     Arguments(many): Arguments<Many>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<ResolvedMany>, Problem> {
     resolve_many(&site, Action::Redrive { edited: None }, many).await
 }
 
 pub(crate) async fn skip_many(
     State(site): State<Shared>,
     Arguments(many): Arguments<Many>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<ResolvedMany>, Problem> {
     resolve_many(&site, Action::Skip, many).await
 }
 
 pub(crate) async fn discard_many(
     State(site): State<Shared>,
     Arguments(many): Arguments<Many>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<ResolvedMany>, Problem> {
     resolve_many(&site, Action::Discard, many).await
 }
 
 /// A page of letters at a time; `next` is where the following page begins. When the time of
 /// one request is over, `left` has the ids of this page that it did not come to.
-async fn resolve_many(site: &Site, action: Action, many: Many) -> Result<Json<Value>, Problem> {
+async fn resolve_many(
+    site: &Site,
+    action: Action,
+    many: Many,
+) -> Result<Json<ResolvedMany>, Problem> {
     let resolution = resolution(action, many.by.clone(), many.reason.clone())?;
     let Picked { ids, open, next } = pick(site, &many).await?;
     let (mut resolved, mut refused) = (0, Vec::new());
     if many.dry_run {
         let (there, others): (Vec<u64>, Vec<u64>) = ids.iter().partition(|id| open.contains(id));
         let reason = "not found, or not open";
-        let refused: Vec<_> = others.iter().map(|id| json!({"id": id, "reason": reason})).collect();
-        let answer = json!({"resolved": there.len(), "refused": refused, "left": [], "next": next});
-        return Ok(Json(answer));
+        let refused = |id| RefusedOne { id, reason: reason.to_owned(), again: None };
+        let refused = others.into_iter().map(refused).collect();
+        let left = Vec::new();
+        return Ok(Json(ResolvedMany { resolved: there.len(), refused, left, next }));
     }
     let started = Instant::now();
     let mut left = ids.into_iter();
@@ -178,16 +246,15 @@ async fn resolve_many(site: &Site, action: Action, many: Many) -> Result<Json<Va
             Ok(()) => resolved += 1,
             Err(error @ ResolveError::Unavailable(_)) => return Err(error.into()),
             Err(error) => {
-                let again = error.is_soon_over();
-                refused.push(json!({"id": id, "reason": error.to_string(), "again": again}));
+                let again = Some(error.is_soon_over());
+                refused.push(RefusedOne { id, reason: error.to_string(), again });
             }
         }
         if started.elapsed() >= site.limits.bulk_time {
             break;
         }
     }
-    let left: Vec<u64> = left.collect();
-    Ok(Json(json!({"resolved": resolved, "refused": refused, "left": left, "next": next})))
+    Ok(Json(ResolvedMany { resolved, refused, left: left.collect(), next }))
 }
 
 struct Picked {
@@ -255,51 +322,45 @@ async fn open(
 pub(crate) async fn cancel(
     State(site): State<Shared>,
     Arguments(instance): Arguments<Instance>,
-) -> Asked {
+) -> Result<Accepted<Asked>, Problem> {
     let Instance { plugin, key, by, reason } = instance;
     let (by, reason) = (by_whom(by)?, required(reason)?);
     plugin_exists(&site, &plugin).await?;
     site.engine.cancel(&plugin.as_str().into(), &key.as_str().into(), &by, &reason).await?;
-    let body = json!({"plugin": plugin, "key": key, "by": by, "reason": reason});
-    Ok((StatusCode::ACCEPTED, Json(body)))
+    Ok(Accepted(Asked { plugin, key, by, reason }))
 }
 
 pub(crate) async fn end(
     State(site): State<Shared>,
     Arguments(instance): Arguments<Instance>,
-) -> Asked {
+) -> Result<Accepted<Asked>, Problem> {
     let Instance { plugin, key, by, reason } = instance;
     let (by, reason) = (by_whom(by)?, required(reason)?);
     plugin_exists(&site, &plugin).await?;
     site.engine.end(&plugin.as_str().into(), &key.as_str().into(), &by, &reason).await?;
-    let body = json!({"plugin": plugin, "key": key, "by": by, "reason": reason});
-    Ok((StatusCode::ACCEPTED, Json(body)))
+    Ok(Accepted(Asked { plugin, key, by, reason }))
 }
 
 /// Sinks that do not answer: their messages wait, and they are tried now and then.
-pub(crate) async fn sinks(State(site): State<Shared>) -> Json<Value> {
-    let down = site.engine.status().await.sinks_down.into_iter().map(|down| {
-        json!({
-            "sink": down.sink,
-            "since": down.since.to_rfc3339(),
-            "next_attempt_at": down.next_attempt_at.to_rfc3339(),
-            "reason": down.reason,
-        })
+pub(crate) async fn sinks(State(site): State<Shared>) -> Json<SinksDown> {
+    let down = site.engine.status().await.sinks_down.into_iter().map(|down| SinkDown {
+        sink: down.sink.to_string(),
+        since: down.since.to_rfc3339(),
+        next_attempt_at: down.next_attempt_at.to_rfc3339(),
+        reason: down.reason,
     });
-    Json(json!({"sinks_down": down.collect::<Vec<_>>()}))
+    Json(SinksDown { sinks_down: down.collect() })
 }
 
 /// Lookups that do not answer: events that need them wait, and they are asked now and then.
-pub(crate) async fn lookups(State(site): State<Shared>) -> Json<Value> {
-    let down = site.engine.status().await.lookups_down.into_iter().map(|down| {
-        json!({
-            "lookup": down.lookup,
-            "since": down.since.to_rfc3339(),
-            "next_attempt_at": down.next_attempt_at.to_rfc3339(),
-            "reason": down.reason,
-        })
+pub(crate) async fn lookups(State(site): State<Shared>) -> Json<LookupsDown> {
+    let down = site.engine.status().await.lookups_down.into_iter().map(|down| LookupDown {
+        lookup: down.lookup,
+        since: down.since.to_rfc3339(),
+        next_attempt_at: down.next_attempt_at.to_rfc3339(),
+        reason: down.reason,
     });
-    Json(json!({"lookups_down": down.collect::<Vec<_>>()}))
+    Json(LookupsDown { lookups_down: down.collect() })
 }
 
 fn resolution(

@@ -1,18 +1,19 @@
-//! `POST /events`: the way in. Acknowledges only what is durable (guarantee 1),
+//! `POST /v1/events`: the way in. Acknowledges only what is durable (guarantee 1),
 //! and takes a request's events all or none.
 
-use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use sagabox_engine::engine::Receipt;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::extract::Accepted;
 use super::problem::Problem;
 use super::{Shared, Site, extract};
 use crate::io::cloudevents;
 
 /// What became of a request's events. Also what the command line reads back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Summary {
     pub accepted: usize,
     /// All with a source and id that came before.
@@ -30,12 +31,12 @@ fn is_zero(count: &usize) -> bool {
 pub(crate) async fn post(
     State(site): State<Shared>,
     request: Request,
-) -> Result<(StatusCode, Json<Summary>), Problem> {
+) -> Result<Accepted<Summary>, Problem> {
     let (parts, body) = request.into_parts();
     let body = extract::bytes(&parts.headers, body, site.limits.body_bytes).await?;
     let offered = offer(&site, &parts.headers, &body).await;
     site.traffic.count(&offered);
-    Ok((StatusCode::ACCEPTED, Json(offered?)))
+    Ok(Accepted(offered?))
 }
 
 async fn offer(site: &Site, headers: &HeaderMap, body: &bytes::Bytes) -> Result<Summary, Problem> {

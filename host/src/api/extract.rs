@@ -1,14 +1,20 @@
-//! What handlers take from a request, with a problem instead of axum's plain text when it is not there.
+//! What handlers take from a request, with a problem instead of axum's plain text when it is not
+//! there, and the forms of their answers beside axum's own.
 
 use std::error::Error;
+use std::marker::PhantomData;
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::LengthLimitError;
+use sagabox_engine::model::JSON;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Shared;
@@ -93,5 +99,29 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Filter<T> {
             Ok(Query(filter)) => Ok(Self(filter)),
             Err(error) => Err(Problem::bad_request(error.body_text())),
         }
+    }
+}
+
+/// The answer to something that goes on after it: 202.
+pub(crate) struct Accepted<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Accepted<T> {
+    fn into_response(self) -> Response {
+        (StatusCode::ACCEPTED, Json(self.0)).into_response()
+    }
+}
+
+/// JSON that is written already, in the shape of a `T`.
+pub(crate) struct Written<T>(String, PhantomData<T>);
+
+impl<T> Written<T> {
+    pub(crate) fn new(json: String) -> Self {
+        Self(json, PhantomData)
+    }
+}
+
+impl<T> IntoResponse for Written<T> {
+    fn into_response(self) -> Response {
+        ([(header::CONTENT_TYPE, JSON)], self.0).into_response()
     }
 }

@@ -24,13 +24,15 @@ pub(super) struct LetterFilter {
 /// flatten one struct into another, but then refuses no unknown member.
 macro_rules! letter_filter {
     ($(#[$meta:meta])* $vis:vis struct $name:ident { $($own:tt)* }) => {
+        #[derive(Debug, serde::Deserialize, utoipa::IntoParams, utoipa::ToSchema)]
         $(#[$meta])*
-        #[derive(Debug, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
         $vis struct $name {
             plugin: Option<String>,
             /// The version that failed.
             plugin_version: Option<String>,
+            #[param(value_type = Option<crate::store::query::shapes::DeadLetterStatusName>, inline)]
+            #[schema(value_type = Option<crate::store::query::shapes::DeadLetterStatusName>)]
             status: Option<sagabox_engine::model::DeadLetterStatus>,
             sink: Option<String>,
             key: Option<String>,

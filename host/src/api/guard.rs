@@ -23,7 +23,7 @@ use super::problem::Problem;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Takes CloudEvents in any of their forms, and checks them itself.
-const EVENTS: &str = "/events";
+const EVENTS: &str = "/v1/events";
 /// Of a foreign name in a problem.
 const SHOWN_MAX: usize = 100;
 
@@ -232,7 +232,7 @@ mod tests {
             "OPS.example:99",
             "[fd00::7]:80",
         ] {
-            check("GET", "/accounts", &[("host", own)], 0);
+            check("GET", "/v1/accounts", &[("host", own)], 0);
         }
         for foreign in [
             "evil.example",
@@ -246,25 +246,25 @@ mod tests {
             "[fd00::7]",
             "2130706433",
         ] {
-            check("GET", "/accounts", &[("host", foreign)], 403);
+            check("GET", "/v1/accounts", &[("host", foreign)], 403);
             check("GET", "/nothing", &[("host", foreign)], 403);
-            check("POST", "/events", &[("host", foreign), JSON_BODY], 403);
+            check("POST", "/v1/events", &[("host", foreign), JSON_BODY], 403);
         }
         for broken in ["", "a b", "user@localhost", "localhost/x", "localhost:x"] {
-            check("GET", "/accounts", &[("host", broken)], 400);
+            check("GET", "/v1/accounts", &[("host", broken)], 400);
         }
-        check("GET", "/accounts", &[], 400);
-        check("GET", "/accounts", &[("host", "localhost"), ("host", "localhost")], 400);
-        check("GET", "http://evil.example/accounts", &[("host", "localhost")], 403);
-        check("GET", "http://localhost/accounts", &[("host", "evil.example")], 403);
-        check("GET", "http://localhost:1/accounts", &[], 0);
+        check("GET", "/v1/accounts", &[], 400);
+        check("GET", "/v1/accounts", &[("host", "localhost"), ("host", "localhost")], 400);
+        check("GET", "http://evil.example/v1/accounts", &[("host", "localhost")], 403);
+        check("GET", "http://localhost/v1/accounts", &[("host", "evil.example")], 403);
+        check("GET", "http://localhost:1/v1/accounts", &[], 0);
     }
 
     #[test]
     fn a_page_of_another_origin_is_refused() {
         let from = |origin| [("host", "localhost:8321"), ("origin", origin), JSON_BODY];
-        check("POST", "/queues/lease", &from("http://localhost:8321"), 0);
-        check("POST", "/queues/lease", &from("https://ops.example"), 0);
+        check("POST", "/v1/queues/lease", &from("http://localhost:8321"), 0);
+        check("POST", "/v1/queues/lease", &from("https://ops.example"), 0);
         for foreign in [
             "http://evil.example",
             "null",
@@ -278,15 +278,20 @@ mod tests {
             "http://localhost:8321/x",
             "http://a@localhost:8321",
         ] {
-            check("POST", "/queues/lease", &from(foreign), 403);
-            check("GET", "/accounts", &from(foreign), 403);
+            check("POST", "/v1/queues/lease", &from(foreign), 403);
+            check("GET", "/v1/accounts", &from(foreign), 403);
         }
         let twice = [("host", "localhost"), ("origin", "http://localhost"), ("origin", "http://x")];
-        check("GET", "/accounts", &twice, 403);
+        check("GET", "/v1/accounts", &twice, 403);
         for (site, status) in
             [("cross-site", 403), ("same-site", 403), ("", 403), ("same-origin", 0), ("none", 0)]
         {
-            check("GET", "/accounts", &[("host", "localhost"), ("sec-fetch-site", site)], status);
+            check(
+                "GET",
+                "/v1/accounts",
+                &[("host", "localhost"), ("sec-fetch-site", site)],
+                status,
+            );
         }
     }
 

@@ -5,8 +5,7 @@ use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::State;
-use axum::http::header;
-use axum::response::IntoResponse;
+use axum::http::{HeaderName, header};
 use sagabox_engine::engine::Status;
 
 use super::Shared;
@@ -18,7 +17,7 @@ use crate::store::query::rows::Accounts;
 
 const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What came to `POST /events` since the host started.
+/// What came to `POST /v1/events` since the host started.
 #[derive(Debug, Default)]
 pub struct Traffic {
     accepted: AtomicU64,
@@ -48,7 +47,7 @@ impl Traffic {
     }
 }
 
-pub(crate) async fn get(State(site): State<Shared>) -> impl IntoResponse {
+pub(crate) async fn get(State(site): State<Shared>) -> ([(HeaderName, &'static str); 1], String) {
     let status = site.engine.status().await;
     // A store that cannot be read for a moment must not hide the rest.
     let accounts = site.queries.accounts().await.ok();
@@ -81,7 +80,7 @@ fn render(
 struct Page(String);
 
 impl Page {
-    /// What came to `POST /events`.
+    /// What came to `POST /v1/events`.
     fn traffic(&mut self, traffic: &Traffic) {
         self.head("sagabox_events_total", "counter", "Received events, by outcome.");
         let accepted = traffic.accepted.load(Ordering::Relaxed);
@@ -94,7 +93,11 @@ impl Page {
             "Duplicates whose content differs from the accepted event with their source and id.",
         );
         self.sample("sagabox_events_differing_total", &[], traffic.differing());
-        self.head("sagabox_requests_refused_total", "counter", "Refused requests to POST /events.");
+        self.head(
+            "sagabox_requests_refused_total",
+            "counter",
+            "Refused requests to POST /v1/events.",
+        );
         self.sample("sagabox_requests_refused_total", &[], traffic.refused.load(Ordering::Relaxed));
     }
 

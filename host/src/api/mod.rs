@@ -9,12 +9,14 @@ mod body;
 pub(crate) mod client;
 mod connection;
 mod dead_letters;
+mod described;
 mod encoding;
 mod events;
 mod extract;
 mod filter;
 mod guard;
 mod metrics;
+pub(crate) mod openapi;
 mod problem;
 mod queues;
 mod routes;
@@ -74,6 +76,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let body_bytes = site.limits.body_bytes;
-    let router = routes::router(routes::routes(), Arc::new(site));
+    let routes = routes::routes().into_iter().map(|route| (route.path, route.handler));
+    let router = routes::router(routes.collect(), Arc::new(site));
     server::serve(listener, router, settings, body_bytes, shutdown).await;
 }

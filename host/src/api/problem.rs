@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use sagabox_engine::engine::OfferError;
 use sagabox_engine::model::QueueError;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::encoding::{self, EncodingError};
 use crate::io::cloudevents::ParseError;
@@ -20,10 +21,12 @@ const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(1);
 const STOPPING_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// An error response. The command line also parses it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     #[serde(rename = "type")]
+    #[schema(value_type = String)]
     pub kind: Box<str>,
+    #[schema(value_type = String)]
     pub title: Box<str>,
     pub status: u16,
     pub detail: String,

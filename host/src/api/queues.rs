@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::IntoResponse;
 use sagabox_engine::model::MessageId;
 use sagabox_engine::model::{Lease, LeaseId, LeaseReport, LeaseRequest, Selection};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Shared;
 use super::dead_letters::{REASON_BYTES_MAX, short};
-use super::extract::Arguments;
+use super::extract::{Arguments, Written};
 use super::problem::Problem;
+use crate::store::query::shapes::CloudEvent;
 
 const LEASE_MESSAGES_MAX: usize = LeaseRequest::MESSAGES_MAX;
 const WAIT_MS_MAX: u64 = LeaseRequest::WAIT_MS_MAX;
@@ -25,16 +25,20 @@ const DELAY_MS_MAX: u64 = 86_400_000;
 /// Of one call: more than a lease can have.
 const IDS_MAX: usize = 10_000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = LeaseRequest)]
 pub(crate) struct Take {
     /// The message type, which is the queue's name.
     queue: String,
     #[serde(default = "Take::usual_max")]
+    #[schema(minimum = 1, maximum = 1000)]
     max: usize,
     #[serde(default = "Take::usual_ms")]
+    #[schema(maximum = 60_000)]
     wait_ms: u64,
     #[serde(default = "Take::usual_ms")]
+    #[schema(minimum = 100, maximum = 3_600_000)]
     duration_ms: u64,
 }
 
@@ -48,8 +52,9 @@ impl Take {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = AcknowledgeRequest)]
 pub(crate) struct Acknowledge {
     queue: String,
     lease: String,
@@ -57,8 +62,9 @@ pub(crate) struct Acknowledge {
     ids: Option<Vec<String>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = GiveBackRequest)]
 pub(crate) struct GiveBack {
     queue: String,
     lease: String,
@@ -69,25 +75,65 @@ pub(crate) struct GiveBack {
     reason: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ExtendRequest)]
 pub(crate) struct Extend {
     queue: String,
     lease: String,
+    #[schema(minimum = 100, maximum = 3_600_000)]
     duration_ms: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LeaseReport)]
 pub(crate) struct LeaseReportView {
     done: usize,
     /// An earlier call did it.
     already: usize,
     /// Given back instead of acknowledged, or the other way round.
+    #[schema(value_type = Vec<String>)]
     otherwise: Vec<MessageId>,
+    /// The lease never contained them.
+    #[schema(value_type = Vec<String>)]
     unknown: Vec<MessageId>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Queues {
+    queues: Vec<QueueView>,
+}
+
+/// A lease and its messages.
+#[derive(Debug, ToSchema)]
+#[schema(as = Lease)]
+#[expect(dead_code, reason = "`lease_json` writes this shape by hand")]
+pub(crate) struct LeaseView {
+    /// A number in a string: JavaScript would round it.
+    lease: String,
+    /// RFC 3339.
+    expires_at: String,
+    messages: Vec<LeasedView>,
+}
+
+#[derive(Debug, ToSchema)]
+#[schema(as = LeasedMessage)]
+#[expect(dead_code, reason = "`lease_json` writes this shape by hand")]
+pub(crate) struct LeasedView {
+    /// From 1.
+    attempt: u32,
+    #[schema(value_type = CloudEvent)]
+    event: (),
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Extended {
+    /// RFC 3339.
+    expires_at: String,
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Queue)]
 pub(crate) struct QueueView {
     /// The message type.
     pub queue: String,
@@ -95,20 +141,20 @@ pub(crate) struct QueueView {
     pub leased: usize,
 }
 
-pub(crate) async fn list(State(site): State<Shared>) -> Json<serde_json::Value> {
+pub(crate) async fn list(State(site): State<Shared>) -> Json<Queues> {
     let queues = site.engine.status().await.queues.into_iter();
-    let queues: Vec<_> = queues
+    let queues = queues
         .map(|queue| QueueView { queue: queue.queue, ready: queue.ready, leased: queue.leased })
         .collect();
-    Json(serde_json::json!({ "queues": queues }))
+    Json(Queues { queues })
 }
 
 pub(crate) async fn lease(
     State(site): State<Shared>,
     Arguments(take): Arguments<Take>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Written<LeaseView>, Problem> {
     let lease = site.engine.lease(&take.queue, lease_request(&take)?).await?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], lease_json(&lease)))
+    Ok(Written::new(lease_json(&lease)))
 }
 
 pub(crate) async fn acknowledge(
@@ -135,11 +181,11 @@ pub(crate) async fn give_back(
 pub(crate) async fn extend(
     State(site): State<Shared>,
     Arguments(call): Arguments<Extend>,
-) -> Result<Json<serde_json::Value>, Problem> {
+) -> Result<Json<Extended>, Problem> {
     let lease = lease_id(&call.lease)?;
     let duration = millis("duration_ms", call.duration_ms, DURATION_MS_MIN..=DURATION_MS_MAX)?;
     let until = site.engine.extend(&call.queue, lease, duration).await?;
-    Ok(Json(serde_json::json!({ "expires_at": until.to_rfc3339() })))
+    Ok(Json(Extended { expires_at: until.to_rfc3339() }))
 }
 
 fn lease_request(take: &Take) -> Result<LeaseRequest, Problem> {

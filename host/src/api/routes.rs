@@ -1,4 +1,5 @@
-//! What is served where.
+//! What is served where. The paths of the API begin with its version; where probes and scrapers
+//! look is not ours to version.
 //!
 //! Keys, queues and plugins stand in the query or in the body, never in a path: a key can be
 //! any text, and clients and proxies change paths with `.`, `..`, `//` or `%2F` in them. What
@@ -6,41 +7,87 @@
 
 use axum::extract::State;
 use axum::http::{Method, Uri};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::MethodRouter;
 use axum::{Json, Router};
 use sagabox_engine::engine::OfferError;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::described::{Route, get, post};
 use super::problem::Problem;
-use super::{Shared, admin, dead_letters, events, metrics, queues};
+use super::{Shared, admin, dead_letters, events, metrics, openapi, queues};
 
-pub(super) fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
+pub(super) fn routes() -> Vec<Route> {
+    [events(), plugins(), dead_letters(), monitoring()].into_iter().flatten().collect()
+}
+
+fn events() -> Vec<Route> {
     vec![
-        ("/events", post(events::post)),
-        ("/queues", get(queues::list)),
-        ("/queues/lease", post(queues::lease)),
-        ("/queues/acknowledge", post(queues::acknowledge)),
-        ("/queues/give-back", post(queues::give_back)),
-        ("/queues/extend", post(queues::extend)),
-        ("/plugins", get(admin::plugins)),
-        ("/instances", get(admin::instances)),
-        ("/instances/cancel", post(dead_letters::cancel)),
-        ("/instances/end", post(dead_letters::end)),
-        ("/instance", get(admin::instance)),
-        ("/dead-letters", get(admin::dead_letters)),
-        ("/dead-letters/redrive", post(dead_letters::redrive_many)),
-        ("/dead-letters/skip", post(dead_letters::skip_many)),
-        ("/dead-letters/discard", post(dead_letters::discard_many)),
-        ("/dead-letters/{id}", get(dead_letters::show)),
-        ("/dead-letters/{id}/redrive", post(dead_letters::redrive)),
-        ("/dead-letters/{id}/skip", post(dead_letters::skip)),
-        ("/dead-letters/{id}/discard", post(dead_letters::discard)),
-        ("/sinks", get(dead_letters::sinks)),
-        ("/lookups", get(dead_letters::lookups)),
-        ("/accounts", get(admin::accounts)),
-        ("/metrics", get(metrics::get)),
-        ("/healthz", get(healthy)),
-        ("/readyz", get(ready)),
+        post("/v1/events", "Send events", events::post).refuses(&[422, 429]),
+        get("/v1/queues", "List the queues", queues::list),
+        post("/v1/queues/lease", "Lease messages", queues::lease).refuses(&[422, 429]),
+        post("/v1/queues/acknowledge", "Acknowledge leased messages", queues::acknowledge)
+            .refuses(&[404, 410, 422, 429]),
+        post("/v1/queues/give-back", "Return leased messages unprocessed", queues::give_back)
+            .refuses(&[404, 410, 422, 429]),
+        post("/v1/queues/extend", "Extend a lease", queues::extend).refuses(&[404, 410, 422, 429]),
+    ]
+}
+
+fn plugins() -> Vec<Route> {
+    vec![
+        get("/v1/plugins", "List plugins, candidates and refused files", admin::plugins),
+        get("/v1/instances", "List the instances of a plugin", admin::instances)
+            .refuses(&[404, 422]),
+        post(
+            "/v1/instances/cancel",
+            "Request that an instance compensates and completes",
+            dead_letters::cancel,
+        )
+        .refuses(&[404, 409, 422, 429]),
+        post("/v1/instances/end", "End an instance", dead_letters::end)
+            .refuses(&[404, 409, 422, 429]),
+        get("/v1/instance", "Show an instance and its history", admin::instance)
+            .refuses(&[404, 422]),
+    ]
+}
+
+fn dead_letters() -> Vec<Route> {
+    vec![
+        get("/v1/dead-letters", "List dead letters", admin::dead_letters).refuses(&[404, 422]),
+        post(
+            "/v1/dead-letters/redrive",
+            "Process many dead letters again",
+            dead_letters::redrive_many,
+        )
+        .refuses(&[404, 422]),
+        post("/v1/dead-letters/skip", "Skip many dead letters", dead_letters::skip_many)
+            .refuses(&[404, 422]),
+        post("/v1/dead-letters/discard", "Discard many dead letters", dead_letters::discard_many)
+            .refuses(&[404, 422]),
+        get("/v1/dead-letters/{id}", "Show a dead letter", dead_letters::show).refuses(&[404]),
+        post("/v1/dead-letters/{id}/redrive", "Process a dead letter again", dead_letters::redrive)
+            .refuses(&[404, 409, 422]),
+        post("/v1/dead-letters/{id}/skip", "Continue without a dead letter", dead_letters::skip)
+            .refuses(&[404, 409, 422]),
+        post(
+            "/v1/dead-letters/{id}/discard",
+            "Drop a dead letter and everything that waits behind it",
+            dead_letters::discard,
+        )
+        .refuses(&[404, 409, 422]),
+    ]
+}
+
+fn monitoring() -> Vec<Route> {
+    vec![
+        get("/v1/sinks", "List the sinks that are down", dead_letters::sinks),
+        get("/v1/lookups", "List the lookups that are down", dead_letters::lookups),
+        get("/v1/accounts", "Show where all events and messages are", admin::accounts),
+        get("/v1/openapi.json", "Describe this API in OpenAPI 3.1", openapi::get),
+        get("/metrics", "Metrics in the Prometheus format", metrics::get),
+        get("/healthz", "Check that the process responds", healthy),
+        get("/readyz", "Check that the host accepts events", ready),
     ]
 }
 
@@ -54,15 +101,22 @@ pub(super) fn router(routes: Vec<(&'static str, MethodRouter<Shared>)>, site: Sh
         .with_state(site)
 }
 
-async fn healthy() -> Json<Value> {
-    Json(json!({ "status": "ok" }))
+/// Whether the host is there, or ready.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Health {
+    #[schema(value_type = String)]
+    status: &'static str,
+}
+
+async fn healthy() -> Json<Health> {
+    Json(Health { status: "ok" })
 }
 
 /// Ready means that events are accepted; while the engine recovers, they are not.
-async fn ready(State(site): State<Shared>) -> Result<Json<Value>, Problem> {
+async fn ready(State(site): State<Shared>) -> Result<Json<Health>, Problem> {
     let status = site.engine.status().await;
     status.readiness.map_err(OfferError::Unavailable)?;
-    Ok(Json(json!({ "status": "ready" })))
+    Ok(Json(Health { status: "ready" }))
 }
 
 async fn not_found(uri: Uri) -> Problem {

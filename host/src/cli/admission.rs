@@ -23,7 +23,7 @@ pub(crate) enum Admission {
     Late,
 }
 
-/// The parts of `GET /plugins` that concern candidates.
+/// The parts of `GET /v1/plugins` that concern candidates.
 #[derive(Deserialize)]
 struct Plugins {
     directory: PathBuf,

@@ -16,6 +16,7 @@ mod lists;
 mod lock;
 mod log;
 mod new;
+mod openapi;
 mod output;
 mod pages;
 mod pull;
@@ -111,6 +112,8 @@ enum Command {
     Lock(lock::Lock),
     /// Download a component from an OCI registry
     Pull(pull::Pull),
+    /// Print the document that describes the host's API (OpenAPI 3.1)
+    Openapi,
     /// Run the examples on a new host and show the results
     Demo(demo::Demo),
 }
@@ -195,6 +198,10 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Lock(lock) => lock.execute().await,
         Command::Pull(pull) => pull.execute().await,
         Command::Demo(demo) => demo.execute().await,
+        Command::Openapi => {
+            openapi::execute();
+            Ok(())
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The CloudEvents 1.0.2 HTTP protocol binding, in both directions. Pure: it turns headers and
 //! bytes into events, and events into headers and bytes.
 //!
-//! `POST /events` reads events with it; the HTTP transport and the command line write them. The
+//! `POST /v1/events` reads events with it; the HTTP transport and the command line write them. The
 //! rules for the event itself are in `Event`.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use sagabox_engine::model::{Manifest, Timestamp};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::io::locks::lock;
 use crate::plugins::rollout::tally::{Counts, Differing, Tally};
 use crate::plugins::rollout::terms::{Terms, Withdrawn};
+use crate::store::query::shapes::{ManifestShape, Millis};
 
 /// The most names of files that are not components. A directory may have any number.
 const LEFT_OUT_MAX: usize = 100;
@@ -43,13 +45,16 @@ pub(in crate::plugins) struct TrialStatus {
 }
 
 /// A candidate that is tried beside the version that serves.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Candidate)]
 pub struct CandidateView {
     pub plugin: String,
     pub version: String,
     /// `shadow` or `canary`.
+    #[schema(value_type = String)]
     pub kind: &'static str,
     /// `tried` or `withdrawn`.
+    #[schema(value_type = String)]
     pub status: &'static str,
     /// The share of a canary, in percent of the keys; none for a shadow.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,6 +64,7 @@ pub struct CandidateView {
     pub failures_max: Option<u32>,
     pub file: String,
     pub digest: String,
+    #[schema(value_type = Millis)]
     pub since_at: Timestamp,
     #[serde(flatten)]
     pub counts: Counts,
@@ -73,26 +79,31 @@ pub struct CandidateView {
 }
 
 /// A plugin that serves, and the file it came from.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Plugin)]
 pub struct PluginView {
     pub file: String,
     /// SHA-256 of the file.
     pub digest: String,
+    #[schema(value_type = Millis)]
     pub since_at: Timestamp,
     /// The report on the instances' states when this version began to serve.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preflight: Option<String>,
     #[serde(flatten)]
+    #[schema(value_type = ManifestShape)]
     pub manifest: Manifest,
 }
 
 /// A file that was refused. The version before it continues to serve.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Refused)]
 pub struct RefusedView {
     pub file: String,
     /// Empty if the file was not read.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub digest: String,
+    #[schema(value_type = Millis)]
     pub refused_at: Timestamp,
     pub reason: String,
     /// What a plugin that was stopped had logged, and where it was stopped.
@@ -101,7 +112,8 @@ pub struct RefusedView {
 }
 
 /// A file whose plugin is tried on the states of all instances.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Checking)]
 pub struct CheckingView {
     pub file: String,
     pub digest: String,

@@ -115,9 +115,9 @@ pub async fn serve(database: &Path, keeps: Keeps) -> Result<()> {
     let reader = Mutex::new(Reader { db: connect(database).await?, handed_out: 0 });
     let site = Arc::new(Site { work, last, reader });
     let app = Router::new()
-        .route("/events", post(events))
-        .route("/queues/lease", post(take))
-        .route("/queues/acknowledge", post(acknowledge))
+        .route("/v1/events", post(events))
+        .route("/v1/queues/lease", post(take))
+        .route("/v1/queues/acknowledge", post(acknowledge))
         .with_state(site);
     let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     println!("{}", listener.local_addr()?);

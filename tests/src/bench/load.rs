@@ -171,14 +171,14 @@ pub fn lease_request(queue: &str, wait: Duration) -> Request {
         wait.as_millis(),
         LEASE_HELD.as_millis()
     );
-    post("/queues/lease", "application/json", body.as_bytes())
+    post("/v1/queues/lease", "application/json", body.as_bytes())
 }
 
 /// # Errors
 /// If the lease is not known any more.
 pub async fn acknowledge(connection: &mut Connection, queue: &str, lease: &str) -> Result<()> {
     let body = format!(r#"{{"queue":"{queue}","lease":"{lease}"}}"#);
-    let path = "/queues/acknowledge";
+    let path = "/v1/queues/acknowledge";
     let answer = connection.call(&post(path, "application/json", body.as_bytes())).await?;
     ensure!(answer.status == 200, "{path}: {}", String::from_utf8_lossy(answer.body));
     Ok(())

@@ -6,7 +6,7 @@ use super::http::{Request, post};
 use crate::client::{BATCH, STRUCTURED};
 use crate::events::{cart_finalized, event};
 
-pub const EVENTS: &str = "/events";
+pub const EVENTS: &str = "/v1/events";
 
 /// Stateless: the plugin `order-saga` sends one `InitializeOrder` for each cart.
 pub const SAGA: Shape = Shape {

@@ -4,7 +4,7 @@ use axum::routing::get;
 
 use super::*;
 
-const HALF: &str = "GET /accounts HTTP/1.1\r\nhost: localhost\r\n";
+const HALF: &str = "GET /v1/accounts HTTP/1.1\r\nhost: localhost\r\n";
 
 fn settings(connections: usize) -> Settings {
     Settings { connections, ..Settings::default() }
@@ -14,7 +14,7 @@ fn settings(connections: usize) -> Settings {
 fn waiting_worker() -> String {
     let body = r#"{"queue":"q","wait_ms":60000}"#;
     format!(
-        "POST /queues/lease HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+        "POST /v1/queues/lease HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n{body}",
         body.len()
     )
@@ -34,7 +34,7 @@ async fn half_sent_requests_give_way_to_whole_ones() {
         half.push(server.raw(HALF).await);
     }
     check(server.get("/healthz").await, 200, "status", "ok".into()).await;
-    check(server.get("/accounts").await, 200, "events", 0.into()).await;
+    check(server.get("/v1/accounts").await, 200, "events", 0.into()).await;
     assert_eq!(rest(half.remove(0)).await, "", "the first had to go");
 }
 
@@ -45,7 +45,7 @@ async fn a_host_whose_connections_are_all_busy_still_tells_how_it_is() {
     // A worker's connection is busy when its request has come, which another request waits for.
     let crowded = async {
         loop {
-            let response = server.get("/accounts").await;
+            let response = server.get("/v1/accounts").await;
             if response.status() != 200 {
                 return response;
             }
@@ -62,7 +62,7 @@ async fn a_host_whose_connections_are_all_busy_still_tells_how_it_is() {
     }
     drop(workers);
     let free = async {
-        while server.get("/accounts").await.status() != 200 {
+        while server.get("/v1/accounts").await.status() != 200 {
             tokio::task::yield_now().await;
         }
     };
@@ -76,14 +76,14 @@ async fn a_client_that_sends_nothing_more_is_given_up() {
     assert_eq!(server.answer(HALF).await, "");
     let idle = server.answer("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     assert_eq!(status_of(&idle), 200, "{idle}");
-    let half = "POST /queues/lease HTTP/1.1\r\nhost: localhost\r\n\
+    let half = "POST /v1/queues/lease HTTP/1.1\r\nhost: localhost\r\n\
                 content-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     let late = server.answer(half).await;
     assert_eq!(status_of(&late), 408, "{late}");
     assert!(late.contains("urn:sagabox:problem:too-slow"), "{late}");
     // A worker may wait longer than a silent client.
     let body = r#"{"queue":"q","wait_ms":500}"#;
-    let lease = server.post("/queues/lease", "application/json", body.into()).await;
+    let lease = server.post("/v1/queues/lease", "application/json", body.into()).await;
     check(lease, 200, "messages", Value::Array(Vec::new())).await;
 }
 
@@ -96,7 +96,7 @@ async fn a_stop_waits_for_no_client_that_asks_nothing() {
     let silent = server.raw("").await;
     let half_header = server.raw(HALF).await;
     let half_body = server
-        .raw("POST /events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
+        .raw("POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
         .await;
     // They were accepted in this order: when this is answered, all are known.
     check(server.get("/healthz").await, 200, "status", "ok".into()).await;

@@ -1,13 +1,14 @@
 //! Every route, as the host itself lists them, keeps foreign web pages out.
 
 use super::*;
+use crate::api::described::Route;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"placed"}"#;
 
 /// Every path that is served, and one that is not.
 fn paths() -> Vec<String> {
-    let served = routes::routes().into_iter().map(|(path, _)| path.replace("{id}", "1"));
+    let served = routes::routes().into_iter().map(|route| route.path.replace("{id}", "1"));
     served.chain(["/nothing".to_owned()]).collect()
 }
 
@@ -77,7 +78,7 @@ async fn nothing_is_changed_by_what_a_page_can_send_without_asking() {
             }
         }
     }
-    check(server.get("/accounts").await, 200, "events", 0.into()).await;
+    check(server.get("/v1/accounts").await, 200, "events", 0.into()).await;
 }
 
 #[tokio::test]
@@ -109,7 +110,7 @@ async fn the_host_itself_and_programs_are_let_in() {
             assert!(![403, 415].contains(&status_of(&get)), "{path}: {get}");
             let headers = [headers.as_slice(), &[json]].concat();
             let post = server.answer(&request("POST", &path, &own, &headers, "{}")).await;
-            let is_event_without_a_form = path == "/events" && status_of(&post) == 415;
+            let is_event_without_a_form = path == "/v1/events" && status_of(&post) == 415;
             assert!(
                 is_event_without_a_form || ![403, 415].contains(&status_of(&post)),
                 "{path}: {post}"
@@ -120,7 +121,7 @@ async fn the_host_itself_and_programs_are_let_in() {
 
 #[tokio::test]
 async fn nothing_is_a_path_that_varies_but_numbers() {
-    for (path, _) in routes::routes() {
+    for Route { path, .. } in routes::routes() {
         assert!(!path.replace("{id}", "").contains('{'), "{path}: clients change names in paths");
     }
 }

@@ -69,8 +69,8 @@ async fn server_with(
         limits: LIMITS,
         traffic,
     };
-    let mut routes = routes::routes();
-    routes.extend(further);
+    let routes = routes::routes().into_iter().map(|route| (route.path, route.handler));
+    let routes = routes.chain(further).collect();
     let router = routes::router(routes, Arc::new(site));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -132,50 +132,51 @@ fn batch(ids: &[&str]) -> String {
 #[tokio::test]
 async fn events_are_accepted_once() {
     let server = server().await;
-    check(server.post("/events", BATCH, batch(&["1", "2"])).await, 202, "accepted", 2.into()).await;
-    let again = server.post("/events", BATCH, batch(&["2", "3"])).await;
+    check(server.post("/v1/events", BATCH, batch(&["1", "2"])).await, 202, "accepted", 2.into())
+        .await;
+    let again = server.post("/v1/events", BATCH, batch(&["2", "3"])).await;
     check(again, 202, "duplicates", 1.into()).await;
-    check(server.get("/accounts").await, 200, "events", 3.into()).await;
+    check(server.get("/v1/accounts").await, 200, "events", 3.into()).await;
 }
 
 #[tokio::test]
 async fn a_request_is_taken_whole_or_not_at_all() {
     let server = server().await;
-    let faulty = server.post("/events", BATCH, batch(&["1", ""])).await;
+    let faulty = server.post("/v1/events", BATCH, batch(&["1", ""])).await;
     check(faulty, 422, "index", 1.into()).await;
-    let many = server.post("/events", BATCH, batch(&["1", "2", "3"])).await;
+    let many = server.post("/v1/events", BATCH, batch(&["1", "2", "3"])).await;
     check(many, 413, "status", 413.into()).await;
-    let long = server.post("/events", BATCH, " ".repeat(2001)).await;
+    let long = server.post("/v1/events", BATCH, " ".repeat(2001)).await;
     check(long, 413, "status", 413.into()).await;
-    check(server.get("/accounts").await, 200, "events", 0.into()).await;
+    check(server.get("/v1/accounts").await, 200, "events", 0.into()).await;
 }
 
 #[tokio::test]
 async fn every_error_is_a_problem() {
     let server = server().await;
     check(server.get("/nothing").await, 404, "status", 404.into()).await;
-    let wrong = server.get("/events").await;
+    let wrong = server.get("/v1/events").await;
     assert_eq!(wrong.headers()["allow"], "POST");
     check(wrong, 405, "status", 405.into()).await;
     let json = "application/json";
-    check(server.post("/events", json, "{}".into()).await, 415, "status", 415.into()).await;
+    check(server.post("/v1/events", json, "{}".into()).await, 415, "status", 415.into()).await;
     let body = r#"{"queue":"a","lease":"7"}"#.into();
-    let unknown = server.post("/queues/acknowledge", json, body).await;
+    let unknown = server.post("/v1/queues/acknowledge", json, body).await;
     check(unknown, 404, "type", "urn:sagabox:problem:no-such-lease".into()).await;
-    let zero = server.post("/queues/lease", json, r#"{"queue":"a","max":0}"#.into()).await;
+    let zero = server.post("/v1/queues/lease", json, r#"{"queue":"a","max":0}"#.into()).await;
     check(zero, 422, "attribute", "max".into()).await;
-    check(server.get("/instance?plugin=p&key=k").await, 404, "status", 404.into()).await;
-    check(server.get("/dead-letters?limit=0").await, 422, "attribute", "limit".into()).await;
-    check(server.get("/dead-letters?x=0").await, 400, "status", 400.into()).await;
-    check(server.get("/dead-letters/%FF").await, 400, "status", 400.into()).await;
-    check(server.get("/queues/lease").await, 405, "status", 405.into()).await;
+    check(server.get("/v1/instance?plugin=p&key=k").await, 404, "status", 404.into()).await;
+    check(server.get("/v1/dead-letters?limit=0").await, 422, "attribute", "limit".into()).await;
+    check(server.get("/v1/dead-letters?x=0").await, 400, "status", 400.into()).await;
+    check(server.get("/v1/dead-letters/%FF").await, 400, "status", 400.into()).await;
+    check(server.get("/v1/queues/lease").await, 405, "status", 405.into()).await;
 }
 
 #[tokio::test]
 async fn an_empty_queue_is_an_empty_lease() {
     let server = server().await;
     let body = "\u{feff}{\"queue\":\"../a\",\"wait_ms\":0}";
-    let lease = server.post("/queues/lease", "application/json", body.into()).await;
+    let lease = server.post("/v1/queues/lease", "application/json", body.into()).await;
     check(lease, 200, "messages", Value::Array(Vec::new())).await;
     check(server.get("/readyz").await, 200, "status", "ready".into()).await;
 }
@@ -198,12 +199,12 @@ fn status_of(answer: &str) -> u16 {
 async fn a_bulk_request_ends_in_time_and_says_what_is_left() {
     let server = server().await;
     let by_id = r#"{"ids":[7,8,9],"reason":"a test"}"#.to_owned();
-    let answer = server.post("/dead-letters/skip", "application/json", by_id).await;
+    let answer = server.post("/v1/dead-letters/skip", "application/json", by_id).await;
     let answer: Value = answer.json().await.unwrap();
     assert_eq!(answer["left"], serde_json::json!([8, 9]), "{answer}");
     assert_eq!(answer["refused"][0]["id"], 7, "{answer}");
     let dry = r#"{"ids":[7,8,9],"reason":"a test","dry_run":true}"#.to_owned();
-    let answer = server.post("/dead-letters/skip", "application/json", dry).await;
+    let answer = server.post("/v1/dead-letters/skip", "application/json", dry).await;
     let answer: Value = answer.json().await.unwrap();
     assert_eq!(answer["left"], serde_json::json!([]), "{answer}");
     assert_eq!(answer["refused"].as_array().map(Vec::len), Some(3), "{answer}");

@@ -5,9 +5,11 @@ use std::sync::{Mutex, MutexGuard};
 
 use sagabox_engine::model::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::decisions::json::Difference;
 use crate::io::locks::lock;
+use crate::store::query::shapes::{AnyJson, Millis};
 
 /// The number of last calls by which a canary is judged.
 pub(crate) const WINDOW: usize = 100;
@@ -18,7 +20,7 @@ const DIFFERING_MAX: usize = 20;
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<State>);
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Counts {
     pub calls: u64,
     /// Calls that the candidate failed at. A shadow's call does not count if the version that
@@ -31,13 +33,15 @@ pub struct Counts {
 }
 
 /// A decision in which a shadow differs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Differing {
+    #[schema(value_type = Millis)]
     pub at: Timestamp,
     pub key: String,
     pub event_type: String,
     pub event_id: String,
     /// `expected` is what the version that serves decided.
+    #[schema(value_type = Vec<AnyJson>)]
     pub differences: Vec<Difference>,
 }
 

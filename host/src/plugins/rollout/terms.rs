@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use sagabox_engine::engine::Share;
 use sagabox_engine::model::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::served::Beside;
 use crate::io::files;
@@ -135,7 +136,7 @@ pub struct Record {
     pub withdrawn: Option<Withdrawn>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Withdrawn {
     pub at: String,

@@ -6,6 +6,7 @@
 #[cfg(test)]
 pub(in crate::store) mod contract;
 pub mod rows;
+pub mod shapes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;

@@ -8,6 +8,11 @@ use sagabox_engine::model::{
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::shapes::{
+    AnyJson, CloudEvent, DeadLetterStatusName, InstanceStatusName, Millis, SummaryShape, TimerShape,
+};
 
 /// Some rows, and where the following page begins, if there is one.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,28 +41,36 @@ pub struct InstanceFilter {
     pub limit: u32,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct InstanceRow {
+    #[schema(value_type = String)]
     pub key: Key,
+    #[schema(value_type = InstanceStatusName)]
     pub status: InstanceStatus,
     /// Decisions so far.
     pub version: u64,
+    #[schema(value_type = Millis)]
     pub started_at: Timestamp,
+    #[schema(value_type = Millis)]
     pub updated_at: Timestamp,
 }
 
 /// All about one instance, or one key of a stateless role.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct InstanceDetail {
     pub plugin: String,
     pub key: String,
+    #[schema(value_type = Option<InstanceStatusName>)]
     pub status: Option<InstanceStatus>,
     /// As it is if it is JSON, otherwise as a string.
+    #[schema(value_type = AnyJson)]
     pub state: Option<Box<RawValue>>,
     pub state_version: Option<u32>,
     /// Additional keys.
+    #[schema(value_type = Vec<String>)]
     pub keys: Vec<Key>,
     /// Those that are set, and those that have fired and wait for the instance.
+    #[schema(value_type = BTreeMap<String, TimerShape>)]
     pub timers: BTreeMap<TimerName, Timer>,
     /// Whether it waits behind a dead letter.
     pub parked: bool,
@@ -66,28 +79,35 @@ pub struct InstanceDetail {
     /// Newest first.
     pub history: Vec<HistoryRow>,
     /// The last position of this page, if there are more.
+    #[schema(value_type = Option<u64>)]
     pub next: Option<Position>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct WaitDetail {
+    #[schema(value_type = u64)]
     pub position: Position,
     /// The number of the next attempt.
     pub attempt: u32,
+    #[schema(value_type = Millis)]
     pub since: Timestamp,
+    #[schema(value_type = Millis)]
     pub until: Timestamp,
     /// Why the last attempt failed.
     pub reason: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct HistoryRow {
+    #[schema(value_type = u64)]
     pub position: Position,
+    #[schema(value_type = Millis)]
     pub decided_at: Timestamp,
     pub plugin_version: String,
     pub attempt: u32,
     /// None if retention has removed it.
     pub event: Option<EventName>,
+    #[schema(value_type = SummaryShape)]
     pub summary: DecisionSummary,
 }
 
@@ -107,7 +127,7 @@ impl HistoryRow {
     }
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct EventName {
     pub id: String,
     #[serde(rename = "type")]
@@ -130,30 +150,39 @@ pub struct DeadLetterFilter {
     pub limit: u32,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct DeadLetterRow {
+    #[schema(value_type = u64)]
     pub id: DeadLetterId,
     pub kind: DeadLetterKind,
+    #[schema(value_type = String)]
     pub plugin: PluginName,
+    #[schema(value_type = Option<String>)]
     pub key: Option<Key>,
+    #[schema(value_type = u64)]
     pub position: Position,
+    #[schema(value_type = Option<String>)]
     pub sink: Option<SinkName>,
     pub reason: String,
     pub attempts: u32,
     pub plugin_version: String,
+    #[schema(value_type = Millis)]
     pub at: Timestamp,
+    #[schema(value_type = DeadLetterStatusName)]
     pub status: DeadLetterStatus,
     pub resolved_by: Option<String>,
     pub resolved_reason: Option<String>,
     /// As it was received or decided, byte by byte.
+    #[schema(value_type = CloudEvent)]
     pub event: Box<RawValue>,
     /// What an operator put in its place.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<CloudEvent>)]
     pub edited: Option<Box<RawValue>>,
 }
 
 /// What is dead: an event that could not be handled, or a message that could not be delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeadLetterKind {
     Event,
@@ -170,7 +199,7 @@ pub struct RecordedDecision {
 }
 
 /// Guarantee 7 as numbers, from one snapshot.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Accounts {
     /// Events ever appended to the log.
     pub events: u64,
@@ -189,13 +218,14 @@ pub struct Accounts {
 
 /// `received = handled + ignored + held + parked + dead + discarded`, and
 /// `pending` events of the log that the plugin has not settled yet; far behind, about so many.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PluginAccount {
     pub plugin: String,
     pub received: u64,
     pub handled: u64,
     pub ignored: u64,
     /// The ignored ones by the rule that ignored them, without those that ignored none.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub ignored_because: BTreeMap<&'static str, u64>,
     pub held: u64,
     pub parked: u64,
@@ -206,7 +236,7 @@ pub struct PluginAccount {
 }
 
 /// `messages = delivered + pending + parked + dead + discarded + compensated`.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SinkAccount {
     pub sink: String,
     pub messages: u64,
@@ -220,7 +250,7 @@ pub struct SinkAccount {
     pub balanced: bool,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct UntakenAccount {
     /// Empty: all types beyond the first hundred.
     #[serde(rename = "type")]
