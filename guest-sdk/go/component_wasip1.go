@@ -1,0 +1,3 @@
+package sagabox
+
+const isComponent = true
