@@ -1,65 +1,23 @@
 package sagabox
 
 import (
-	"context"
-	"log/slog"
+	"log"
 	"strings"
 
 	"github.com/sagabox/sagabox/guest-sdk/go/internal/guest"
 )
 
-// The packages log and log/slog write to the host's log, with the level and without a time, which
-// the host adds.
+// The package log writes to the host's log, which adds the time. So does log/slog, which writes
+// through the package log; an import of it would make every plugin 1 MB larger.
 func init() {
-	slog.SetDefault(slog.New(&logHandler{}))
+	log.SetFlags(0)
+	log.SetOutput(hostLog{})
 }
 
-type logHandler struct {
-	attributes string
-	group      string
-}
+type hostLog struct{}
 
-func (h *logHandler) Enabled(context.Context, slog.Level) bool { return true }
-
-func (h *logHandler) Handle(_ context.Context, record slog.Record) error {
-	var text strings.Builder
-	text.WriteString(record.Message)
-	text.WriteString(h.attributes)
-	record.Attrs(func(attribute slog.Attr) bool {
-		h.write(&text, attribute)
-		return true
-	})
-	guest.Log(levelOf(record.Level), strings.TrimSuffix(text.String(), "\n"))
-	return nil
-}
-
-func (h *logHandler) write(text *strings.Builder, attribute slog.Attr) {
-	text.WriteString(" " + h.group + attribute.Key + "=" + attribute.Value.String())
-}
-
-func (h *logHandler) WithAttrs(attributes []slog.Attr) slog.Handler {
-	var text strings.Builder
-	text.WriteString(h.attributes)
-	for _, attribute := range attributes {
-		h.write(&text, attribute)
-	}
-	return &logHandler{attributes: text.String(), group: h.group}
-}
-
-func (h *logHandler) WithGroup(name string) slog.Handler {
-	return &logHandler{attributes: h.attributes, group: h.group + name + "."}
-}
-
-func levelOf(level slog.Level) guest.Level {
-	switch {
-	case level < slog.LevelDebug:
-		return guest.Trace
-	case level < slog.LevelInfo:
-		return guest.Debug
-	case level < slog.LevelWarn:
-		return guest.Info
-	case level < slog.LevelError:
-		return guest.Warn
-	}
-	return guest.Error
+func (hostLog) Write(line []byte) (int, error) {
+	level, text := levelOf(strings.TrimSuffix(string(line), "\n"))
+	guest.Log(level, text)
+	return len(line), nil
 }

@@ -1,7 +1,6 @@
 package sagabox
 
 import (
-	"encoding/json"
 	"reflect"
 	"strings"
 
@@ -84,13 +83,4 @@ func isFieldName(name string) bool {
 		}
 	}
 	return 0 < len(name) && len(name) <= fieldNameMax
-}
-
-// readable is the manifest for people.
-func readable(manifest *wit.Manifest) string {
-	text, err := json.MarshalIndent(manifest, "", "  ")
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
 }

@@ -1,7 +1,6 @@
 package sagabox
 
 import (
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -21,8 +20,8 @@ type Typed interface {
 // Message is a command or an event with more than its data. Send and Publish take it in the place
 // of the data alone.
 type Message struct {
-	// Data is a value that is written as JSON, a json.RawMessage, or a []byte that is passed on
-	// byte for byte. With nil the message has no data.
+	// Data is a value that is written as JSON, a [JSON], or a []byte that is passed on byte for
+	// byte. With nil the message has no data.
 	Data any
 	// Type is the type of the message; empty for that of the data.
 	Type string
@@ -34,6 +33,12 @@ type Message struct {
 	// Extensions are CloudEvents extension attributes.
 	Extensions map[string]string
 }
+
+// JSON is a value that is passed on byte for byte, whatever is in it.
+type JSON = codec.JSON
+
+// Number is a number in an `any`, with the digits that it was written with.
+type Number = codec.Number
 
 const jsonType = "application/json"
 
@@ -153,7 +158,7 @@ func fillData(out *wit.Message, value any) error {
 	var err error
 	switch data := value.(type) {
 	case nil:
-	case json.RawMessage:
+	case JSON:
 		out.Data, err = codec.Encode(data)
 	case []byte:
 		contentType, out.Data = "application/octet-stream", append([]byte(nil), data...)

@@ -2,7 +2,6 @@ package sagabox
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"reflect"
@@ -23,7 +22,7 @@ type Plugin struct {
 	name, version, description string
 	state                      reflect.Type
 	stateVersion               uint32
-	migrate                    func(from, to uint32, state json.RawMessage) (any, error)
+	migrate                    func(from, to uint32, state JSON) (any, error)
 	handlers                   map[string]*handler
 	subscriptions              []wit.Subscription
 	timers                     map[string]*handler

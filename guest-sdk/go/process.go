@@ -3,7 +3,6 @@ package sagabox
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"time"
@@ -120,20 +119,15 @@ func SetTimerAt(ctx context.Context, timer any, at time.Time) error {
 }
 
 func (c *call) setTimer(timer any, set wit.Timer) error {
-	t := typeOf(timer)
-	if t == nil {
+	if typeOf(timer) == nil {
 		return Permanent(fmt.Errorf("nil is no timer"))
 	}
-	set.Name = timerName(t)
-	if c.plugin.timers[set.Name] == nil {
-		return Permanent(fmt.Errorf("the timer `%s` has no handler; add it with OnTimer", set.Name))
-	}
-	data, err := codec.Encode(timer)
-	if err != nil {
+	var err error
+	if set.Name, set.Data, err = timerOf(timer); err != nil {
 		return Permanent(fmt.Errorf("the timer `%s` cannot be set: %w", set.Name, err))
 	}
-	if string(data) != "{}" {
-		set.Data = data
+	if c.plugin.timers[set.Name] == nil {
+		return Permanent(fmt.Errorf("the timer `%s` has no handler; add it with OnTimer", set.Name))
 	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -164,11 +158,11 @@ func parseTimer(event *wit.Event, t reflect.Type) (reflect.Value, error) {
 
 // Undeliverable is a command of this instance that became a dead letter.
 type Undeliverable struct {
-	ID       string          `json:"id"`
-	Type     string          `json:"type"`
-	Reason   string          `json:"reason"`
-	Attempts int             `json:"attempts"`
-	Command  json.RawMessage `json:"command,omitempty"`
+	ID       string `json:"id"`
+	Type     string `json:"type"`
+	Reason   string `json:"reason"`
+	Attempts int    `json:"attempts"`
+	Command  JSON   `json:"command,omitempty"`
 }
 
 // Undelivered reads a command that could not be delivered, if it is of the type C.
@@ -177,7 +171,7 @@ func Undelivered[C any](command Undeliverable) (value C, isOfType bool, err erro
 		return value, false, nil
 	}
 	var sent struct {
-		Data json.RawMessage `json:"data"`
+		Data JSON `json:"data"`
 	}
 	if err = codec.Decode(command.Command, &sent, codec.Options{}); err == nil {
 		err = codec.Decode(sent.Data, &value, codec.Options{})

@@ -1,7 +1,6 @@
 package sagabox
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,7 +16,7 @@ import (
 // converted: from older versions to this one, and back for a rollback. A new member that is a
 // pointer or has `omitempty` or `omitzero` needs no new version; a member that is renamed or
 // removed does. The function returns a value that is written as JSON.
-func (p *Plugin) StateVersion(version uint32, migrate func(from, to uint32, state json.RawMessage) (any, error)) *Plugin {
+func (p *Plugin) StateVersion(version uint32, migrate func(from, to uint32, state JSON) (any, error)) *Plugin {
 	if p.state == nil {
 		p.problem("a %s has no state; StateVersion is for process managers", p.role)
 		return p
@@ -66,7 +65,7 @@ func (p *Plugin) readAgain(data []byte) ([]byte, error) {
 		return nil, fmt.Errorf("the stored state cannot be written: %w", err)
 	}
 	var before, after any
-	// A json.RawMessage holds what `any` cannot; then members are not compared.
+	// A member of the type JSON holds what `any` cannot; then members are not compared.
 	if codec.Decode(data, &before, codec.Options{}) != nil || codec.Decode(written, &after, codec.Options{}) != nil {
 		return written, nil
 	}
@@ -138,7 +137,7 @@ func saysNothing(value any) bool {
 		return !value
 	case string:
 		return value == ""
-	case json.Number:
+	case Number:
 		number, err := value.Float64()
 		return err == nil && number == 0
 	case []any:

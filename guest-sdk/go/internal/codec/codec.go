@@ -5,7 +5,7 @@
 //     `omitzero`, and so is one that is there twice;
 //   - names are compared exactly, and texts must be valid Unicode;
 //   - a nil slice is written as [], and a nil map as {};
-//   - a number in an `any` is a json.Number, so that no digit is lost;
+//   - a number in an `any` is a [Number], so that no digit is lost;
 //   - `<`, `>` and `&` are written as they are;
 //   - an error names the field, also for NaN and infinities.
 //
@@ -14,10 +14,15 @@ package codec
 
 import (
 	"encoding"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"sync"
+)
+
+// The methods of encoding/json, without that package: it would make every plugin 1 MB larger.
+type (
+	jsonMarshaler   interface{ MarshalJSON() ([]byte, error) }
+	jsonUnmarshaler interface{ UnmarshalJSON([]byte) error }
 )
 
 type (
@@ -36,11 +41,10 @@ type codec struct {
 var (
 	codecs sync.Map // reflect.Type -> *codec
 
-	marshaler       = reflect.TypeFor[json.Marshaler]()
-	unmarshaler     = reflect.TypeFor[json.Unmarshaler]()
+	marshaler       = reflect.TypeFor[jsonMarshaler]()
+	unmarshaler     = reflect.TypeFor[jsonUnmarshaler]()
 	textMarshaler   = reflect.TypeFor[encoding.TextMarshaler]()
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
-	numberType      = reflect.TypeFor[json.Number]()
 )
 
 // Check says whether values of the type can be read and written.
@@ -101,7 +105,7 @@ func fill(c *codec, t reflect.Type, building map[reflect.Type]*codec) error {
 		if values := valuesOf(t); len(values) > 0 {
 			withValues(c, values)
 		}
-		if t == numberType {
+		if isNumberType(t) {
 			c.encode, c.decode = encodeNumber, decodeNumber
 		}
 	case reflect.Interface:
@@ -215,14 +219,16 @@ func withMethods(c *codec, t reflect.Type) {
 	pointer := reflect.PointerTo(t)
 	isKey := t.Kind() == reflect.Interface
 	switch {
-	case isKey, t == numberType:
+	case isKey, isNumberType(t):
+	case t == timeType:
+		c.encode = encodeTime
 	case pointer.Implements(marshaler):
 		c.encode = encodeMarshaler
 	case pointer.Implements(textMarshaler):
 		c.encode = encodeTextMarshaler
 	}
 	switch {
-	case isKey, t == numberType:
+	case isKey, isNumberType(t):
 	case pointer.Implements(unmarshaler):
 		c.decode = decodeUnmarshaler
 	case pointer.Implements(textUnmarshaler):

@@ -3,7 +3,6 @@ package codec
 import (
 	"encoding"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -133,7 +132,7 @@ func decodeAny(d *decoder, v reflect.Value) error {
 	return nil
 }
 
-// any reads a value as encoding/json does, but a number as a json.Number.
+// any reads a value as encoding/json does, but a number as a [Number].
 func (d *decoder) any() (any, error) {
 	switch d.peek() {
 	case '"':
@@ -166,7 +165,7 @@ func (d *decoder) any() (any, error) {
 		return members, err
 	default:
 		text, err := d.number()
-		return json.Number(text), err
+		return Number(text), err
 	}
 }
 
@@ -309,7 +308,7 @@ func decodeUnmarshaler(d *decoder, v reflect.Value) error {
 		return err
 	}
 	raw := append([]byte(nil), d.data[start:d.at]...)
-	if err := v.Addr().Interface().(json.Unmarshaler).UnmarshalJSON(raw); err != nil {
+	if err := v.Addr().Interface().(jsonUnmarshaler).UnmarshalJSON(raw); err != nil {
 		return wrong("does not fit: %v", err)
 	}
 	return nil

@@ -3,11 +3,11 @@ package codec
 import (
 	"encoding"
 	"encoding/base64"
-	"encoding/json"
 	"math"
 	"reflect"
 	"sort"
 	"strconv"
+	"time"
 	"unicode/utf8"
 )
 
@@ -71,7 +71,7 @@ func encodeNumber(e *encoder, v reflect.Value) error {
 		text = "0"
 	}
 	if !isNumberText(text) {
-		return wrong("is the json.Number %q, which is no number", text)
+		return wrong("is the text %q, which is no number", text)
 	}
 	e.raw(text)
 	return nil
@@ -219,7 +219,7 @@ func pointerTo(v reflect.Value) any {
 }
 
 func encodeMarshaler(e *encoder, v reflect.Value) error {
-	data, err := pointerTo(v).(json.Marshaler).MarshalJSON()
+	data, err := pointerTo(v).(jsonMarshaler).MarshalJSON()
 	if err != nil {
 		return wrong("cannot be written: %v", err)
 	}
@@ -249,4 +249,14 @@ func textKey() key {
 			return v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(text))
 		},
 	}
+}
+
+// encodeTime writes a time in UTC: the offset of a sender says nothing about the moment.
+func encodeTime(e *encoder, v reflect.Value) error {
+	data, err := v.Interface().(time.Time).UTC().MarshalJSON()
+	if err != nil {
+		return wrong("cannot be written: %v", err)
+	}
+	e.out = append(e.out, data...)
+	return nil
 }

@@ -244,7 +244,7 @@ func (d *decoder) escape() (rune, error) {
 			return whole, nil
 		}
 	}
-	return 0, wrong("has half of a surrogate pair, which is no character; a json.RawMessage keeps it")
+	return 0, wrong("has half of a surrogate pair, which is no character; a field of the type JSON keeps it")
 }
 
 // unit reads one \uXXXX.

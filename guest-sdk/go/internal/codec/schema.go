@@ -1,7 +1,6 @@
 package codec
 
 import (
-	"encoding/json"
 	"math"
 	"reflect"
 	"strconv"
@@ -30,7 +29,6 @@ var (
 	described    = reflect.TypeFor[Described]()
 	timeType     = reflect.TypeFor[time.Time]()
 	durationType = reflect.TypeFor[time.Duration]()
-	rawType      = reflect.TypeFor[json.RawMessage]()
 )
 
 // Schema returns the JSON Schema (draft 2020-12) of a type. The defaults are a value of the type
@@ -78,7 +76,7 @@ func (s *schema) of(t reflect.Type, defaults reflect.Value) string {
 		return `{"type":"string","format":"date-time"}`
 	case t == durationType:
 		return `{"type":"integer","description":"nanoseconds"}`
-	case t == numberType:
+	case isNumberType(t):
 		return `{"type":"number"}`
 	case kind == reflect.Pointer:
 		if defaults.IsValid() && !defaults.IsNil() {
@@ -87,7 +85,7 @@ func (s *schema) of(t reflect.Type, defaults reflect.Value) string {
 		return nullable(s.of(t.Elem(), reflect.Value{}))
 	case isBigInteger(t):
 		return `{"type":"integer"}`
-	case t == rawType, kind == reflect.Interface:
+	case kind == reflect.Interface:
 		return `{}`
 	case reflect.PointerTo(t).Implements(marshaler):
 		return `{}`
@@ -314,7 +312,7 @@ func isScalar(t reflect.Type) bool {
 		return err == nil && own.Type != "" && own.Type != "object" && own.Type != "array"
 	}
 	switch {
-	case t == timeType, t == numberType, isBigInteger(t):
+	case t == timeType, isNumberType(t), isBigInteger(t):
 		return true
 	case reflect.PointerTo(t).Implements(marshaler):
 		return false

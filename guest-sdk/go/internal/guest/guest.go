@@ -115,3 +115,11 @@ func Place(file string, line int) string {
 	}
 	return fmt.Sprintf("%s/%s:%d", folder, name, line)
 }
+
+// What the package sagaboxtest needs of the SDK.
+var (
+	// Outgoing makes a message of a command or an event.
+	Outgoing func(value any) (wit.Message, error)
+	// TimerOf returns the name of a timer, and its data.
+	TimerOf func(timer any) (name string, data []byte, err error)
+)

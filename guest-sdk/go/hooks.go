@@ -1,0 +1,21 @@
+package sagabox
+
+import (
+	"github.com/sagabox/sagabox/guest-sdk/go/internal/codec"
+	"github.com/sagabox/sagabox/guest-sdk/go/internal/guest"
+)
+
+func init() {
+	guest.Outgoing = outgoing
+	guest.TimerOf = timerOf
+}
+
+// timerOf returns the name of a timer, and its data; none if it has no members.
+func timerOf(timer any) (string, []byte, error) {
+	name := timerName(typeOf(timer))
+	data, err := codec.Encode(timer)
+	if string(data) == "{}" {
+		data = nil
+	}
+	return name, data, err
+}
