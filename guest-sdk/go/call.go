@@ -125,6 +125,12 @@ func Rand(ctx context.Context) *rand.Rand {
 	return c.random
 }
 
+// SeedOf returns the 128 bits that [Rand] begins with, as 32 hexadecimal digits.
+func SeedOf(ctx context.Context) string {
+	seed := of(ctx).context.Seed
+	return fmt.Sprintf("%08x%08x%08x%08x", seed[0], seed[1], seed[2], seed[3])
+}
+
 // NewID returns an id of the form of a UUID, made of [Rand].
 func NewID(ctx context.Context) string {
 	random := Rand(ctx)

@@ -78,3 +78,6 @@ func reasonOf(err error, h *handler) (reason string, isTransient bool) {
 	}
 	return fmt.Sprintf("%s: %s: %v", place, h.name, err), isTransient
 }
+
+// IsNotFound says whether an error is, or contains, [ErrNotFound].
+func IsNotFound(err error) bool { return errors.Is(err, ErrNotFound) }
