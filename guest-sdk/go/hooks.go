@@ -7,6 +7,7 @@ import (
 
 func init() {
 	guest.Outgoing = outgoing
+	guest.ReceivedAs = receivedAs
 	guest.TimerOf = timerOf
 }
 
@@ -18,4 +19,15 @@ func timerOf(timer any) (string, []byte, error) {
 		data = nil
 	}
 	return name, data, err
+}
+
+// receivedAs knows the types that the option As has given.
+func receivedAs(plugin, event any) (string, bool) {
+	t := typeOf(event)
+	for name, taken := range plugin.(*Plugin).received.types {
+		if taken == t {
+			return name, true
+		}
+	}
+	return "", false
 }

@@ -32,6 +32,7 @@ const timersMax = 10_000
 // Instance is a plugin with one instance, and what is so around it.
 type Instance struct {
 	t             testing.TB
+	author        *sagabox.Plugin
 	plugin        wit.Guest
 	manifest      *wit.Manifest
 	state         *wit.State
@@ -63,7 +64,7 @@ func Given(t testing.TB, plugin *sagabox.Plugin) *Instance {
 		t.Fatal(err)
 	}
 	return &Instance{
-		t: t, plugin: served, manifest: manifest, configuration: "{}", now: 1_800_000_000_000,
+		t: t, author: plugin, plugin: served, manifest: manifest, configuration: "{}", now: 1_800_000_000_000,
 		source: "test", attempt: 1, seed: [4]uint32{1, 2, 3, 4}, timers: map[string]timer{},
 	}
 }
@@ -185,6 +186,9 @@ func (i *Instance) eventOf(value any) wit.Event {
 	message, err := guest.Outgoing(value)
 	if err != nil {
 		i.t.Fatalf("the event: %v", err)
+	}
+	if name, isTaken := guest.ReceivedAs(i.author, value); isTaken {
+		message.Type = name
 	}
 	return wit.Event{
 		ID: "event", Source: i.source, Type: message.Type, Subject: message.Subject, Time: i.eventTime,

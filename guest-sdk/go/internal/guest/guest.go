@@ -120,6 +120,8 @@ func Place(file string, line int) string {
 var (
 	// Outgoing makes a message of a command or an event.
 	Outgoing func(value any) (wit.Message, error)
+	// ReceivedAs returns the type under which a plugin takes the events of a Go type.
+	ReceivedAs func(plugin, event any) (name string, isTaken bool)
 	// TimerOf returns the name of a timer, and its data.
 	TimerOf func(timer any) (name string, data []byte, err error)
 )
