@@ -42,6 +42,7 @@ func Describe() unsafe.Pointer {
 	p := begin()
 	kept = append(kept, manifest)
 	writeManifest(p, manifest)
+	settle()
 	return p
 }
 
@@ -80,6 +81,7 @@ func Migrate(version uint32, data unsafe.Pointer, length, to uint32) unsafe.Poin
 	}
 	migrated, err := plugin().Migrate(state, to)
 	p := begin()
+	defer settle()
 	if err != nil {
 		reason := err.Error()
 		kept = append(kept, reason)
@@ -95,6 +97,7 @@ func Migrate(version uint32, data unsafe.Pointer, length, to uint32) unsafe.Poin
 // write writes a result: a variant of a decision or questions, or a failure.
 func write(reply *wit.Reply, decided func(unsafe.Pointer, *wit.Decision)) unsafe.Pointer {
 	p := begin()
+	defer settle()
 	kept = append(kept, reply)
 	switch {
 	case reply.Failure != nil:

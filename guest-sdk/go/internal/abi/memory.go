@@ -29,6 +29,9 @@ func allocate(size uint32) unsafe.Pointer {
 // received keeps what the host has allocated for a call that has not begun.
 var received []unsafe.Pointer
 
+// receivedBytes is how much that was since the garbage collector was looked after.
+var receivedBytes uint32
+
 // realloc is how the host allocates the arguments of a call in the memory of the plugin.
 //
 //go:wasmexport cabi_realloc
@@ -41,6 +44,7 @@ func realloc(old unsafe.Pointer, oldSize, align, size uint32) unsafe.Pointer {
 		copy(unsafe.Slice((*byte)(start), size), unsafe.Slice((*byte)(old), oldSize))
 	}
 	received = append(received, start)
+	receivedBytes += size
 	return start
 }
 
@@ -102,7 +106,9 @@ var result [16]uint64
 var kept []any
 
 func begin() unsafe.Pointer {
+	clear(kept)
 	kept = kept[:0]
+	clear(received)
 	received = received[:0]
 	clear(result[:])
 	return unsafe.Pointer(&result)
