@@ -62,6 +62,11 @@ func encodeFloat(e *encoder, v reflect.Value) error {
 		format = 'e'
 	}
 	e.out = strconv.AppendFloat(e.out, number, format, -1, v.Type().Bits())
+	// As encoding/json does: e-9 rather than e-09.
+	if n := len(e.out); format == 'e' && n >= 4 && e.out[n-4] == 'e' && e.out[n-3] == '-' && e.out[n-2] == '0' {
+		e.out[n-2] = e.out[n-1]
+		e.out = e.out[:n-1]
+	}
 	return nil
 }
 

@@ -114,6 +114,9 @@ func (d *decoder) number() ([]byte, error) {
 	rest := d.data[start:]
 	length := numberLength(rest)
 	if length == 0 {
+		if c := d.peek(); c == '-' || '0' <= c && c <= '9' {
+			return nil, d.syntax("a number")
+		}
 		return nil, d.expected("a number")
 	}
 	d.at += length
