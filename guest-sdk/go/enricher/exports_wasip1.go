@@ -1,0 +1,13 @@
+package enricher
+
+import (
+	"unsafe"
+
+	"github.com/sagabox/sagabox/guest-sdk/go/internal/abi"
+)
+
+//go:wasmexport sagabox:plugin/enricher-handler@0.1.0#describe
+func describe() unsafe.Pointer { return abi.Describe() }
+
+//go:wasmexport sagabox:plugin/enricher-handler@0.1.0#enrich
+func handle(arguments unsafe.Pointer) unsafe.Pointer { return abi.Enrich(arguments) }

@@ -1,0 +1,13 @@
+package saga
+
+import (
+	"unsafe"
+
+	"github.com/sagabox/sagabox/guest-sdk/go/internal/abi"
+)
+
+//go:wasmexport sagabox:plugin/saga-handler@0.1.0#describe
+func describe() unsafe.Pointer { return abi.Describe() }
+
+//go:wasmexport sagabox:plugin/saga-handler@0.1.0#handle
+func handle(arguments unsafe.Pointer) unsafe.Pointer { return abi.Handle(arguments) }
