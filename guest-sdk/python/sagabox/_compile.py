@@ -242,7 +242,6 @@ def _members(kind: type, options: Options) -> list[Member]:
         for field in dataclasses.fields(kind)
         if field.init
     ]
-    members.sort(key=lambda member: member.keyword_only)
     names = [member.name for member in members]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

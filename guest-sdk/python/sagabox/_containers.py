@@ -41,7 +41,7 @@ class Record(Codec):
     def complete(self, members: list[Member]) -> None:
         self.members = members
         self.by_name = {member.name: member for member in members}
-        self.keywords = [member.attribute for member in members if member.keyword_only]
+        self.has_keywords = any(member.keyword_only for member in members)
         self._read = [(m.name, m.codec.decode, m.default) for m in members]
         self._write = [
             (f",{quote(m.name)}:", m.attribute, m.codec.encode, m.left_out) for m in members
@@ -71,11 +71,12 @@ class Record(Codec):
 
     def _make(self, arguments: list[Any]) -> Any:
         try:
-            if not self.keywords:
+            if not self.has_keywords:
                 return self.kind(*arguments)
-            first_keyword = len(arguments) - len(self.keywords)
-            by_keyword = dict(zip(self.keywords, arguments[first_keyword:]))
-            return self.kind(*arguments[:first_keyword], **by_keyword)
+            pairs = list(zip(self.members, arguments))
+            plain = [argument for member, argument in pairs if not member.keyword_only]
+            named = {member.attribute: argument for member, argument in pairs if member.keyword_only}
+            return self.kind(*plain, **named)
         except ValueError as error:
             # The author's own check, in __post_init__.
             raise Mismatch(str(error)) from None

@@ -79,6 +79,8 @@ class Handler:
     key: Key | None = None
     source: str | Prefix | None = None
     absent: Absent = "ignore"
+    #: Makes the state with which an instance starts; without it, the state's class does.
+    initial: Callable[[], Any] | None = None
     #: For a migration.
     versions: tuple[int, int] = (0, 0)
     name: str = ""
@@ -113,11 +115,17 @@ def start(
 
 
 def start_or_handle(
-    *events: type | str, key: Key, source: str | Prefix | None = None
+    *events: type | str,
+    key: Key,
+    source: str | Prefix | None = None,
+    initial: Callable[[], Any] | None = None,
 ) -> Callable[[F], F]:
-    """Handles an event of an instance, ``def name(self, state, event, ctx)``. If there is none, it
-    starts with the state that its class makes without arguments."""
-    return _event_handler("start_or_handle", events, key, source, "ignore")
+    """Handles an event of an instance: ``def name(self, state, event, ctx)``.
+
+    If there is none, an instance starts with the state that ``initial`` makes: without it, the
+    state's class without arguments.
+    """
+    return _event_handler("start_or_handle", events, key, source, "ignore", initial)
 
 
 def on_timer(*timers: type) -> Callable[[F], F]:
@@ -156,6 +164,7 @@ def _event_handler(
     key: Any,
     source: Any,
     absent: Any,
+    initial: Any = None,
 ) -> Callable[[F], F]:
     if not events:
         raise DeclarationError(f"@{kind} names its event: @{kind}(OrderPlaced, key=\"/orderId\")")
@@ -173,7 +182,7 @@ def _event_handler(
         raise DeclarationError(f"a source is \"/shop\", or prefix(\"/shop/\"), not {source!r}")
     if not isinstance(absent, Hold) and absent not in ("ignore", "fail"):
         raise DeclarationError(f"absent is \"ignore\", \"fail\" or hold(\"10m\"), not {absent!r}")
-    return lambda method: _mark(method, Handler(kind, events, key, source, absent))
+    return lambda method: _mark(method, Handler(kind, events, key, source, absent, initial))
 
 
 def _mark(method: F, handler: Handler) -> F:

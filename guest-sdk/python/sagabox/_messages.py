@@ -70,7 +70,12 @@ def message_of(cls: Any, kind: str) -> Message:
 def event(cls: type[T], /) -> type[T]: ...
 @overload
 def event(
-    *, type: str | None = None, subject: str | None = None, camel_case: bool = True
+    *,
+    type: str | None = None,
+    subject: str | None = None,
+    camel_case: bool = True,
+    frozen: bool = False,
+    kw_only: bool = False,
 ) -> Callable[[type[T]], type[T]]: ...
 
 
@@ -78,7 +83,8 @@ def event(cls: Any = None, /, **options: Any) -> Any:
     """Makes a class an event: a dataclass, whose name is the CloudEvents type.
 
     ``type`` gives it another CloudEvents type, ``subject`` names the field that is its CloudEvents
-    subject. Fields are camelCase in JSON, unless ``camel_case=False``.
+    subject. Fields are camelCase in JSON, unless ``camel_case=False``. ``frozen`` and ``kw_only`` are
+    those of ``dataclasses.dataclass``.
     """
     return _decorated("event", cls, options)
 
@@ -88,7 +94,12 @@ def event(cls: Any = None, /, **options: Any) -> Any:
 def command(cls: type[T], /) -> type[T]: ...
 @overload
 def command(
-    *, type: str | None = None, subject: str | None = None, camel_case: bool = True
+    *,
+    type: str | None = None,
+    subject: str | None = None,
+    camel_case: bool = True,
+    frozen: bool = False,
+    kw_only: bool = False,
 ) -> Callable[[type[T]], type[T]]: ...
 
 
@@ -101,7 +112,9 @@ def command(cls: Any = None, /, **options: Any) -> Any:
 @dataclass_transform(field_specifiers=(field,))
 def timer(cls: type[T], /) -> type[T]: ...
 @overload
-def timer(*, name: str, camel_case: bool = True) -> Callable[[type[T]], type[T]]: ...
+def timer(
+    *, name: str | None = None, camel_case: bool = True, frozen: bool = False, kw_only: bool = False
+) -> Callable[[type[T]], type[T]]: ...
 
 
 def timer(cls: Any = None, /, **options: Any) -> Any:
@@ -116,12 +129,15 @@ def timer(cls: Any = None, /, **options: Any) -> Any:
 @dataclass_transform(field_specifiers=(field,))
 def data(cls: type[T], /) -> type[T]: ...
 @overload
-def data(*, camel_case: bool = True) -> Callable[[type[T]], type[T]]: ...
+def data(
+    *, camel_case: bool = True, frozen: bool = False, kw_only: bool = False
+) -> Callable[[type[T]], type[T]]: ...
 
 
 def data(cls: Any = None, /, **options: Any) -> Any:
     """Makes a class a dataclass, as ``dataclasses.dataclass`` does, for a state or a part of an
-    event. It is needed for ``camel_case=False`` alone."""
+    event. It is needed for ``camel_case=False`` alone.
+    """
     return _decorated("data", cls, options)
 
 
@@ -142,7 +158,8 @@ def _decorated(kind: str, cls: Any, options: dict[str, Any]) -> Any:
     def decorate(cls: Any) -> Any:
         _check_class(kind, cls)
         if "__dataclass_fields__" not in cls.__dict__:
-            cls = dataclass(cls)
+            given = {name: options.get(name, False) for name in ("frozen", "kw_only")}
+            cls = dataclass(**given)(cls)
         setattr(cls, OPTIONS, Options(camel_case=options.get("camel_case", True)))
         if kind != "data":
             setattr(cls, _META, _message(kind, cls, options))

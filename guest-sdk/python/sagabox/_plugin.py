@@ -201,9 +201,10 @@ class Plugin:
             return name, _run_plain(method, read)
         if handler.kind == "start":
             return name, self._run_start(method, read)
-        initial = self.state.kind if handler.kind == "start_or_handle" else None
-        if initial is not None:
-            _check_initial(handler, initial)
+        if handler.kind != "start_or_handle":
+            return name, self._with_state(method, read)
+        initial = handler.initial or self.state.kind
+        _check_initial(handler, initial, self.state.kind)
         return name, self._with_state(method, read, initial)
 
     def _run_start(self, method: Any, read: Any) -> Run:
@@ -344,14 +345,16 @@ def _check_key(handler: Handler, message: Message) -> None:
         )
 
 
-def _check_initial(handler: Handler, state: type) -> None:
+def _check_initial(handler: Handler, initial: Callable[[], Any], state: type) -> None:
     try:
-        state()
+        made = initial()
     except TypeError as error:
         raise DeclarationError(
-            f"`{handler.name}` may start an instance with `{state.__name__}()`, which fails: "
-            f"{error}; give all fields a default"
+            f"`{handler.name}` may start an instance with `{state.__name__}()`, which fails: {error}; "
+            "give all fields a default, or say @start_or_handle(…, initial=…)"
         ) from None
+    if not isinstance(made, state):
+        raise DeclarationError(f"initial=… of `{handler.name}` makes no {state.__name__}: {made!r}")
 
 
 def _instance(cls: type) -> Any:

@@ -291,7 +291,7 @@ def _componentize(
     ]
     for plugin in plugins:
         command += ["--world", plugin.role]
-    command += ["componentize", "--stub-wasi", "--output", str(out.resolve())]
+    command += ["componentize", "--output", str(out.resolve())]
     for path in paths:
         command += ["--python-path", str(path.resolve())]
     out.parent.mkdir(parents=True, exist_ok=True)

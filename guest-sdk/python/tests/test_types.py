@@ -250,21 +250,23 @@ class Fields:
     number: Annotated[str, Name("order-no")] = "n"
     month: Annotated[int, Range(1, 12)] = 1
     size: Int64 = 0
+    middle: str | None = field(kw_only=True)
+    more: str = ""
     _: KW_ONLY
     last: str | None
 
 
 def test_names_defaults_and_options_of_fields() -> None:
     value = read(Fields, '{"orderId":"o","class":"c","other":[1]}')
-    assert value == Fields("o", "c", last=None)
+    assert value == Fields("o", "c", middle=None, last=None)
     assert written(Fields, value) == (
         '{"orderId":"o","class":"c","htmlToPdf":1,"reply":"x","needed":null,"order-no":"n",'
-        '"month":1,"size":0,"last":null}'
+        '"month":1,"size":0,"middle":null,"more":"","last":null}'
     )
     value = read(Fields, '{"orderId":"o","class":"c","reply":null,"month":12,"last":"l"}')
     assert (value.reply, value.month, value.last) == (None, 12, "l")
     assert "at most 12" in refused(Fields, '{"orderId":"o","class":"c","month":13}')
-    assert "at least 1" in not_written(Fields, Fields("o", "c", month=0, last=None))
+    assert "at least 1" in not_written(Fields, Fields("o", "c", month=0, middle=None, last=None))
     assert "at most 9223372036854775807" in refused(Int64, "9223372036854775808")
 
 
