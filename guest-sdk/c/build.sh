@@ -7,7 +7,6 @@
 # The compiler is the first of these that there is:
 #   SAGABOX_CC (and SAGABOX_CXX)   a command that compiles for wasm32-wasi, with its C library
 #   WASI_SDK_PATH                  a wasi-sdk
-#   SAGABOX_C_ROOT                 a folder with Debian's packages unpacked (dpkg -x)
 #   clang-19, or another clang     with Debian's wasi-libc, libclang-rt-19-dev-wasm32 and lld-19
 #   zig, or python3 -m ziglang     which bring a C library along
 set -eu
@@ -41,16 +40,14 @@ cd "$source_dir"
 
 # ---- the compiler -------------------------------------------------------------------------------
 
-# Debian's packages below a root. glibc's headers in /usr/include must not be found.
+# Debian's packages. glibc's headers in /usr/include must not be found.
 use_debian() {
-  root=$1 clang=$2
-  include=$root/usr/include/wasm32-wasi
+  clang=$1
   version=$("$clang" -dumpversion | cut -d. -f1)
-  compile="$clang --target=wasm32-wasi -nostdlibinc -isystem $include"
-  cxx_include=$root/usr/lib/llvm-$version/include/wasm32-wasi/c++/v1
-  [ -d "$cxx_include" ] || cxx_include=$root/usr/include/wasm32-wasi/c++/v1
-  compile_cxx="$clang --target=wasm32-wasi -nostdlibinc -nostdinc++ -isystem $cxx_include -isystem $include"
-  link="$clang --target=wasm32-wasi --sysroot=$root/ -mexec-model=reactor -L$root/usr/lib/llvm-$version/lib/wasm32-wasi"
+  cxx_include=/usr/lib/llvm-$version/include/wasm32-wasi/c++/v1
+  compile="$clang --target=wasm32-wasi -nostdlibinc -isystem /usr/include/wasm32-wasi"
+  compile_cxx="$clang --target=wasm32-wasi -nostdlibinc -nostdinc++ -isystem $cxx_include -isystem /usr/include/wasm32-wasi"
+  link="$clang --target=wasm32-wasi --sysroot=/ -mexec-model=reactor -L/usr/lib/llvm-$version/lib/wasm32-wasi"
 }
 
 find_compiler() {
@@ -62,19 +59,10 @@ find_compiler() {
     compile="$WASI_SDK_PATH/bin/clang --target=wasm32-wasi"
     compile_cxx="$WASI_SDK_PATH/bin/clang++ --target=wasm32-wasi"
     link="$compile -mexec-model=reactor"
-  elif [ -n "${SAGABOX_C_ROOT:-}" ]; then
-    # The unpacked programs find their shared libraries below the root.
-    for directory in "$SAGABOX_C_ROOT"/usr/lib/*-linux-gnu "$SAGABOX_C_ROOT"/usr/lib/llvm-*/lib; do
-      LD_LIBRARY_PATH=$directory${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-    done
-    export LD_LIBRARY_PATH
-    for directory in "$SAGABOX_C_ROOT"/usr/lib/llvm-*/bin; do PATH=$directory:$PATH; done
-    export PATH
-    use_debian "$SAGABOX_C_ROOT" clang
   else
     for clang in clang-19 clang-20 clang-21 clang-18 clang-17 clang; do
       if command -v "$clang" >/dev/null 2>&1 && [ -f /usr/include/wasm32-wasi/stdio.h ]; then
-        use_debian '' "$clang"
+        use_debian "$clang"
         return
       fi
     done
@@ -109,7 +97,7 @@ sources=$(find "$folder" -maxdepth "$([ "$folder" = src ] && echo 9 || echo 1)" 
   \( -name '*.c' -o -name '*.cc' -o -name '*.cpp' -o -name '*.cxx' \) | LC_ALL=C sort)
 [ -n "$sources" ] || fail "$source_dir has no .c or .cpp file"
 
-common="-Os -g0 -fno-strict-aliasing -ffunction-sections -fdata-sections -Wall -I$sdk/include
+common="-O2 -g0 -fno-strict-aliasing -ffunction-sections -fdata-sections -Wall -I$sdk/include
   -ffile-prefix-map=$sdk/src/=sagabox/ -ffile-prefix-map=./=
   -Werror=incompatible-pointer-types -Werror=implicit-function-declaration"
 c_flags="-std=gnu11 $common ${CFLAGS:-}"
@@ -147,6 +135,9 @@ for file in $sources; do
 done
 
 mkdir -p "$(dirname "$out")"
-$link $objects $objects_of_sdk $libraries_cxx -Wl,--gc-sections -Wl,--strip-debug -Wl,--stack-first \
+# The stack lies below the data, so that one that is too deep traps instead of overwriting data.
+stack_first=-Wl,--stack-first
+case $link in *zig*) stack_first='' ;; esac
+$link $objects $objects_of_sdk $libraries_cxx -Wl,--gc-sections -Wl,--strip-debug $stack_first \
   -Wl,-z,stack-size=131072 ${LDFLAGS:-} -o "$work/plugin.wasm"
 mv "$work/plugin.wasm" "$out"

@@ -126,8 +126,12 @@ bool sb_decimal_parse(sb_text text, sb_decimal *out) {
       point = true;
       continue;
     }
-    units = units * 10 + (*p - '0');
-    if (!fits(units)) return false;
+    if (units < INT64_C(100000000000000000)) {
+      units = (uint64_t)units * 10 + (uint64_t)(*p - '0');
+    } else {
+      units = units * 10 + (*p - '0');
+      if (!fits(units)) return false;
+    }
     places += point;
     any = true;
   }
@@ -152,10 +156,16 @@ bool sb_decimal_parse(sb_text text, sb_decimal *out) {
 sb_text sb_decimal_text(sb_ctx *ctx, sb_decimal number) {
   char digits[64], *p = digits + sizeof digits;
   sb_int128 units = number.units < 0 ? -number.units : number.units;
-  for (uint32_t place = 0; units > 0 || place <= number.places; place++) {
+  uint32_t place = 0;
+  /* Division of 128 bits is slow, so as many digits as possible are made with 64. */
+  for (; units > (sb_int128)UINT64_MAX; place++) {
     if (place == number.places && place > 0) *--p = '.';
     *--p = (char)('0' + (int)(units % 10));
     units /= 10;
+  }
+  for (uint64_t rest = (uint64_t)units; rest > 0 || place <= number.places; place++, rest /= 10) {
+    if (place == number.places && place > 0) *--p = '.';
+    *--p = (char)('0' + (int)(rest % 10));
   }
   if (number.units < 0) *--p = '-';
   return sb_copy(ctx, p, (size_t)(digits + sizeof digits - p));
