@@ -366,16 +366,21 @@ void sb_log(sb_level level, const char *format, ...) {
   va_end(list);
 }
 
+void (*sb_panic_hook)(const char *text);
+
 void sb_panic_at(const char *file, int line, const char *format, ...) {
-  char text[SB_LINE_MAX];
+  char message[SB_LINE_MAX / 2], text[SB_LINE_MAX];
   va_list list;
   va_start(list, format);
-  vsnprintf(text, sizeof text, format, list);
+  vsnprintf(message, sizeof message, format, list);
   va_end(list);
+  /* A mistake in a plugin's table has no line. */
   if (line) {
-    sb_log(SB_ERROR, "%s:%d: %s", file, line, text);
+    snprintf(text, sizeof text, "%s:%d: %s", file, line, message);
   } else {
-    sb_log(SB_ERROR, "%s: %s", file, text);
+    snprintf(text, sizeof text, "%s: %s", file, message);
   }
+  if (sb_panic_hook) sb_panic_hook(text);
+  sb_log(SB_ERROR, "%s", text);
   sb_abort();
 }

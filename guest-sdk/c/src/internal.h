@@ -273,6 +273,8 @@ sb_bytes sb_bytes_of_json(sb_json json);
 /* Writes one line. */
 void sb_host_log(sb_level level, const char *ptr, size_t len);
 __attribute__((noreturn)) void sb_abort(void);
+/* What the test harness does instead of ending the program; it does not return. */
+extern void (*sb_panic_hook)(const char *text);
 /* Writes out what was printed. */
 void sb_flush_output(void);
 

@@ -245,6 +245,38 @@ static void answer_questions(sb_test *t, sb_place place, sb_answers *answers, co
   }
 }
 
+/* ---- mistakes of the program ------------------------------------------------------------ */
+
+static jmp_buf after_panic;
+static char panicked[1024];
+
+static void catch_panic(const char *text) {
+  snprintf(panicked, sizeof panicked, "%s", text);
+  longjmp(after_panic, 1);
+}
+
+#ifdef __GLIBC__
+/* What `assert` calls: in a handler, it is a failure as in the host. */
+void __assert_fail(const char *expression, const char *file, unsigned line, const char *function) {
+  (void)function;
+  sb_panic_at(file, (int)line, "assertion failed: %s", expression);
+}
+#endif
+
+/* Calls the handler. A panic is a permanent failure with its text, as in the host. */
+static void call_handler(sb_test *t) {
+  if (setjmp(after_panic)) {
+    t->last.failed = true;
+    t->last.transient = false;
+    t->last.questions.count = 0;
+    t->last.reason = sb_copy(&t->memory, panicked, strlen(panicked));
+  } else {
+    sb_panic_hook = catch_panic;
+    sb_decide(&t->last, t->has_state ? &t->state : NULL);
+  }
+  sb_panic_hook = NULL;
+}
+
 /* Asks the plugin as the host does: again and again, until it has all answers. */
 static void decide(sb_test *t, sb_place place, const sb_event *event) {
   sb_event *kept = (sb_event *)sb_alloc(&t->memory, sizeof *kept);
@@ -261,7 +293,7 @@ static void decide(sb_test *t, sb_place place, const sb_event *event) {
     t->last.plugin = t->plugin;
     t->last.event = kept;
     t->last.context = context;
-    sb_decide(&t->last, t->has_state ? &t->state : NULL);
+    call_handler(t);
     if (!t->last.questions.count) return;
     answer_questions(t, place, &context->answers, &t->last.questions);
   }
@@ -464,11 +496,18 @@ void sb_when_migrated_at(sb_test *t, sb_place place, uint32_t from, uint32_t to,
   t->commands_seen = t->events_seen = 0;
   sb_state before = {from, sb_bytes_of(own(t, state))};
   sb_bytes after = {NULL, 0};
-  if (sb_convert(&t->last, &before, to, &after)) {
-    t->has_state = true;
-    t->state.version = to;
-    t->state.data = after;
+  if (setjmp(after_panic)) {
+    t->last.failed = true;
+    t->last.reason = sb_copy(&t->memory, panicked, strlen(panicked));
+  } else {
+    sb_panic_hook = catch_panic;
+    if (sb_convert(&t->last, &before, to, &after)) {
+      t->has_state = true;
+      t->state.version = to;
+      t->state.data = after;
+    }
   }
+  sb_panic_hook = NULL;
 }
 
 #endif

@@ -83,6 +83,8 @@ static sb_result broken(Order *order, const Broken *event, sb_ctx *ctx) {
   if (sb_text_is(event->how, "permanent")) return sb_fail(ctx, "refused %s", event->order_id.ptr);
   if (sb_text_is(event->how, "transient")) return sb_fail_transient(ctx, "later, attempt %u", sb_attempt(ctx));
   if (sb_text_is(event->how, "stops")) return SB_STOP;
+  if (sb_text_is(event->how, "panic")) sb_panic("panicked for %s", event->order_id.ptr);
+  assert(!sb_text_is(event->how, "assert"));
   if (sb_text_is(event->how, "undeclared")) SB_SEND(ctx, Undeclared, .order_id = order->order_id);
   if (sb_text_is(event->how, "unset")) SB_SEND(ctx, ShipOrder, .order_id = {NULL, 0});
   if (sb_text_is(event->how, "timer")) SB_SET_TIMER(ctx, 1, Unhandled, 0);
@@ -129,6 +131,7 @@ static sb_result migrate(uint32_t from, uint32_t to, sb_json state, sb_json *out
   if (from == 1 && to == 2) {
     const OldOrder *old;
     SB_TRY(SB_READ(ctx, state, OldOrder, &old));
+    if (old->total < 0) sb_panic("negative");
     Order order = {.order_id = old->order_id, .steps = old->total};
     SB_TRY(SB_WRITE(ctx, Order, &order, out));
     return SB_OK;
@@ -232,6 +235,19 @@ SB_TEST(failures_say_what_and_where) {
   sb_then_fails(t, "the handler stopped without a question and without a failure");
   SB_WHEN(t, Broken, .order_id = ID, .how = SB_TEXT("none"));
   sb_then_state_is(t, "{\"orderId\":\"o-1\",\"steps\":1,\"notes\":[]}");
+}
+
+SB_TEST(a_panic_is_a_failure_as_in_the_host) {
+  given_order(t);
+  SB_WHEN(t, Broken, .order_id = ID, .how = SB_TEXT("panic"));
+  sb_then_fails(t, "panicked for o-1");
+  sb_then_fails(t, "plugin.c:");
+#ifdef __GLIBC__
+  SB_WHEN(t, Broken, .order_id = ID, .how = SB_TEXT("assert"));
+  sb_then_fails(t, "assertion failed: !sb_text_is(event->how, \"assert\")");
+#endif
+  sb_when_migrated(t, 1, 2, "{\"orderId\":\"o-1\",\"total\":-1}");
+  sb_then_fails(t, "negative");
 }
 
 SB_TEST(a_failure_takes_effect_also_if_the_handler_does_not_look) {
