@@ -99,7 +99,8 @@ sources=$(find "$folder" -maxdepth "$([ "$folder" = src ] && echo 9 || echo 1)" 
 
 common="-O2 -g0 -fno-strict-aliasing -ffunction-sections -fdata-sections -Wall -I$sdk/include
   -ffile-prefix-map=$sdk/src/=sagabox/ -ffile-prefix-map=./=
-  -Werror=incompatible-pointer-types -Werror=implicit-function-declaration"
+  -Werror=incompatible-pointer-types -Werror=pointer-type-mismatch -Werror=implicit-function-declaration
+  -Werror=format -fmacro-backtrace-limit=1"
 c_flags="-std=gnu11 $common ${CFLAGS:-}"
 cxx_flags="-std=gnu++20 -fno-exceptions -fno-rtti $common -Wno-c99-designator ${CXXFLAGS:-}"
 
