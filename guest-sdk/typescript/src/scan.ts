@@ -23,19 +23,30 @@ export class Scanner {
     }
   }
 
-  /** Calls `member` with the scanner before each value of an object; it must move behind the value. */
-  members(member: (name: string) => void): void {
+  /**
+   * Calls `member` with the scanner before the value of each wanted member of an object. Of a member that
+   * stands there twice, the last one counts, as for `JSON.parse`.
+   */
+  lastMembers(isWanted: (name: string) => boolean, member: (name: string) => void): void {
+    const starts = new Map<string, number>();
     this.elements('}', () => {
       this.peek();
       const name = this.string();
       this.peek();
       this.position += 1;
       this.peek();
-      member(name);
+      if (isWanted(name)) starts.set(name, this.position);
+      this.skip();
     });
+    const end = this.position;
+    for (const [name, start] of starts) {
+      this.position = start;
+      member(name);
+    }
+    this.position = end;
   }
 
-  /** The same for an array. */
+  /** Calls `item` with the scanner before each value of an array; it must move behind the value. */
   items(item: () => void): void {
     this.elements(']', item);
   }
@@ -71,7 +82,9 @@ export class Scanner {
     return inner.includes('\\') ? (JSON.parse(`"${inner}"`) as string) : inner;
   }
 
-  private skip(): void {
+  /** Moves behind the next value. */
+  skip(): void {
+    this.peek();
     const first = this.text.charCodeAt(this.position);
     if (first === QUOTE) return this.skipString();
     if (first !== 0x7b && first !== 0x5b) return this.skipTo(NUMBER_END, this.text.length);

@@ -2,8 +2,12 @@
  * Types that exist while the plugin runs: they check data, keep what JavaScript numbers cannot hold, and
  * give the JSON Schemas of the manifest.
  *
- * A value is read in two steps. `JSON.parse` reads the whole text; `read` checks the result. A shape that
- * has exact parts (`isExact`) reads those from the text, with a {@link Scanner}.
+ * A value is read in two steps. `JSON.parse` reads the whole text; `read` checks the result, in place. A
+ * shape that has exact parts (`isExact`) reads those from the text, with a {@link Scanner}. Writing goes the
+ * other way: `plain` makes what `JSON.stringify` can write, unless a part is raw JSON (`isRaw`).
+ *
+ * All of this runs in each call, in an interpreter: hence loops with an index, and no closures for members
+ * that are plain strings and numbers.
  */
 
 import { Decimal } from './decimal.ts';
@@ -18,17 +22,37 @@ export type Direction = 'read' | 'write';
 declare const OUTPUT: unique symbol;
 declare const INPUT: unique symbol;
 
+/** Types that are checked without a call, and are the same in JSON and in memory. */
+enum Kind {
+  Other,
+  String,
+  Boolean,
+  Number,
+  Integer,
+}
+
+const hasRawJson = 'rawJSON' in JSON;
+const rawJson = (text: string): unknown => (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(text);
+
 export abstract class Shape<Out, In = Out> {
   declare readonly [OUTPUT]: Out;
   declare readonly [INPUT]: In;
-  /** Whether it needs the text of the JSON. */
+  /** Whether reading needs the text of the JSON. */
   readonly isExact: boolean = false;
+  /** Whether `plain` cannot express the value, so that `write` is used. */
+  readonly isRaw: boolean = true;
+  readonly kind: Kind = Kind.Other;
 
-  /** The value for what `JSON.parse` gave; throws a {@link DataError}. */
+  /** The value for what `JSON.parse` gave, which it can change; throws a {@link DataError}. */
   abstract read(json: unknown): Out;
   /** JSON text; throws a {@link DataError}. */
   abstract write(value: unknown): string;
   abstract schema(direction: Direction): JsonSchema;
+
+  /** What `JSON.stringify` writes as the value; throws a {@link DataError}. */
+  plain(value: unknown): unknown {
+    return JSON.parse(this.write(value));
+  }
 
   /** As `read`, from the text at the scanner's position, behind which it moves the scanner. */
   readExactly(scanner: Scanner, _json: unknown): Out {
@@ -47,10 +71,13 @@ export abstract class Shape<Out, In = Out> {
 }
 
 class Simple<T> extends Shape<T> {
+  override readonly isRaw = false;
+
   constructor(
     private readonly expected: string,
     private readonly fits: (value: unknown) => value is T,
     private readonly description: JsonSchema,
+    override readonly kind: Kind = Kind.Other,
   ) {
     super();
   }
@@ -58,6 +85,10 @@ class Simple<T> extends Shape<T> {
   read(json: unknown): T {
     if (this.fits(json)) return json;
     throw new DataError('', `is ${kindOf(json)}, expected ${this.expected}`);
+  }
+
+  override plain(value: unknown): T {
+    return this.read(value);
   }
 
   write(value: unknown): string {
@@ -71,6 +102,8 @@ class Simple<T> extends Shape<T> {
 
 /** What is written as a string, and is something else in memory. */
 class Text<T> extends Shape<T> {
+  override readonly isRaw = false;
+
   constructor(
     private readonly expected: string,
     private readonly parse: (text: string) => T,
@@ -85,10 +118,14 @@ class Text<T> extends Shape<T> {
     return attempt(() => this.parse(json));
   }
 
-  write(value: unknown): string {
+  override plain(value: unknown): string {
     const text = attempt(() => this.format(value));
     if (text === undefined) throw new DataError('', `is ${kindOf(value)}, expected ${this.expected}`);
-    return JSON.stringify(text);
+    return text;
+  }
+
+  write(value: unknown): string {
+    return JSON.stringify(this.plain(value));
   }
 
   schema(): JsonSchema {
@@ -102,6 +139,7 @@ const INT64_MIN = -(2n ** 63n);
 
 class BigInteger extends Shape<bigint> {
   override readonly isExact = true;
+  override readonly isRaw = !hasRawJson;
 
   read(json: unknown): bigint {
     if (typeof json !== 'number') throw new DataError('', `is ${kindOf(json)}, expected an integer`);
@@ -116,6 +154,10 @@ class BigInteger extends Shape<bigint> {
     const integer = typeof value === 'number' && Number.isSafeInteger(value) ? BigInt(value) : value;
     if (typeof integer !== 'bigint') throw new DataError('', `is ${kindOf(value)}, expected a bigint`);
     return this.checked(integer).toString();
+  }
+
+  override plain(value: unknown): unknown {
+    return rawJson(this.write(value));
   }
 
   schema(): JsonSchema {
@@ -135,6 +177,7 @@ class BigInteger extends Shape<bigint> {
 
 class ExactDecimal extends Shape<Decimal, Decimal> {
   override readonly isExact = true;
+  override readonly isRaw = !hasRawJson;
 
   read(json: unknown): Decimal {
     if (typeof json !== 'number' && typeof json !== 'string') throw new DataError('', `is ${kindOf(json)}, expected a decimal number`);
@@ -149,6 +192,10 @@ class ExactDecimal extends Shape<Decimal, Decimal> {
   write(value: unknown): string {
     if (!(value instanceof Decimal)) throw new DataError('', `is ${kindOf(value)}, expected a Decimal`);
     return value.toString();
+  }
+
+  override plain(value: unknown): unknown {
+    return rawJson(this.write(value));
   }
 
   schema(direction: Direction): JsonSchema {
@@ -203,27 +250,61 @@ class RawJson extends Shape<Json> {
 
 class ArrayShape<Out, In> extends Shape<Out[], readonly In[]> {
   override readonly isExact: boolean;
+  override readonly isRaw: boolean;
 
   constructor(private readonly item: Shape<Out, In>) {
     super();
     this.isExact = item.isExact;
+    this.isRaw = item.isRaw;
   }
 
   read(json: unknown): Out[] {
-    if (!Array.isArray(json)) throw new DataError('', `is ${kindOf(json)}, expected an array`);
-    return each(json, (element) => this.item.read(element));
+    const array = arrayOf(json);
+    let index = 0;
+    try {
+      for (; index < array.length; index += 1) {
+        if (!isOfKind(this.item.kind, array[index])) array[index] = this.item.read(array[index]);
+      }
+    } catch (error) {
+      throw below(index, error);
+    }
+    return array as Out[];
   }
 
   override readExactly(scanner: Scanner, json: unknown): Out[] {
-    if (!Array.isArray(json)) return this.read(json);
-    const items: Out[] = [];
-    scanner.items(() => items.push(at(items.length, () => this.item.readExactly(scanner, json[items.length]))));
-    return items;
+    const array = arrayOf(json);
+    let index = 0;
+    try {
+      scanner.items(() => {
+        array[index] = this.item.readExactly(scanner, array[index]);
+        index += 1;
+      });
+    } catch (error) {
+      throw below(index, error);
+    }
+    return array as Out[];
+  }
+
+  override plain(value: unknown): unknown {
+    const array = arrayOf(value);
+    const plain: unknown[] = [];
+    try {
+      for (let index = 0; index < array.length; index += 1) plain.push(this.item.plain(array[index]));
+    } catch (error) {
+      throw below(plain.length, error);
+    }
+    return plain;
   }
 
   write(value: unknown): string {
-    if (!Array.isArray(value)) throw new DataError('', `is ${kindOf(value)}, expected an array`);
-    return `[${each(value, (element) => this.item.write(element)).join(',')}]`;
+    if (!this.isRaw) return JSON.stringify(this.plain(value));
+    const items: string[] = [];
+    try {
+      for (const item of arrayOf(value)) items.push(this.item.write(item));
+    } catch (error) {
+      throw below(items.length, error);
+    }
+    return `[${items.join(',')}]`;
   }
 
   schema(direction: Direction): JsonSchema {
@@ -233,26 +314,43 @@ class ArrayShape<Out, In> extends Shape<Out[], readonly In[]> {
 
 class RecordShape<Out, In> extends Shape<Record<string, Out>, Readonly<Record<string, In>>> {
   override readonly isExact: boolean;
+  override readonly isRaw: boolean;
 
   constructor(private readonly item: Shape<Out, In>) {
     super();
     this.isExact = item.isExact;
+    this.isRaw = item.isRaw;
   }
 
   read(json: unknown): Record<string, Out> {
-    const read: Record<string, Out> = {};
-    for (const [name, value] of Object.entries(objectOf(json))) define(read, name, at(name, () => this.item.read(value)));
-    return read;
+    const object = objectOf(json);
+    for (const name of Object.keys(object)) {
+      const value = object[name];
+      if (!isOfKind(this.item.kind, value)) define(object, name, at(name, () => this.item.read(value)));
+    }
+    return object as Record<string, Out>;
   }
 
   override readExactly(scanner: Scanner, json: unknown): Record<string, Out> {
     const object = objectOf(json);
-    const read: Record<string, Out> = {};
-    scanner.members((name) => define(read, name, at(name, () => this.item.readExactly(scanner, object[name]))));
-    return read;
+    scanner.lastMembers(
+      () => true,
+      (name) => define(object, name, at(name, () => this.item.readExactly(scanner, object[name]))),
+    );
+    return object as Record<string, Out>;
+  }
+
+  override plain(value: unknown): unknown {
+    const object = objectOf(value);
+    const plain: Record<string, unknown> = {};
+    for (const name of Object.keys(object)) {
+      if (object[name] !== undefined) define(plain, name, at(name, () => this.item.plain(object[name])));
+    }
+    return plain;
   }
 
   write(value: unknown): string {
+    if (!this.isRaw) return JSON.stringify(this.plain(value));
     const members = Object.entries(objectOf(value)).filter(([, member]) => member !== undefined);
     return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${at(name, () => this.item.write(member))}`).join(',')}}`;
   }
@@ -279,74 +377,99 @@ export type MembersIn<M extends Members> = Flat<
 
 export class ObjectShape<M extends Members> extends Shape<MembersOut<M>, MembersIn<M>> {
   override readonly isExact: boolean;
-  private readonly list: readonly (readonly [name: string, shape: Shape<unknown>, prefix: string])[];
+  override readonly isRaw: boolean;
+  private readonly names: readonly string[];
+  private readonly shapes: readonly Shape<unknown, unknown>[];
 
   constructor(readonly members: M) {
     super();
-    this.list = Object.entries(members).map(([name, shape]) => [name, shape, `${JSON.stringify(name)}:`]);
-    this.isExact = this.list.some(([, shape]) => shape.isExact);
+    this.names = Object.keys(members);
+    this.shapes = Object.values(members);
+    this.isExact = this.shapes.some((shape) => shape.isExact);
+    this.isRaw = this.shapes.some((shape) => shape.isRaw);
   }
 
   read(json: unknown): MembersOut<M> {
     const object = objectOf(json);
-    const read: Record<string, unknown> = {};
-    let current = '';
+    const { names, shapes } = this;
+    let index = 0;
     try {
-      for (const [name, shape] of this.list) {
-        current = name;
-        const value = shape.read(Object.hasOwn(object, name) ? object[name] : undefined);
-        if (value !== undefined) read[name] = value;
+      for (; index < names.length; index += 1) {
+        const name = names[index]!;
+        const shape = shapes[index]!;
+        const value = object[name];
+        if (isOfKind(shape.kind, value)) continue;
+        set(object, name, value, shape.read(Object.hasOwn(object, name) ? value : undefined));
       }
     } catch (error) {
-      throw below(current, error);
+      throw below(names[index]!, error);
     }
-    return read as MembersOut<M>;
+    return object as MembersOut<M>;
   }
 
   override readExactly(scanner: Scanner, json: unknown): MembersOut<M> {
     const object = objectOf(json);
-    const exact: Record<string, unknown> = {};
-    scanner.members((name) => {
-      const shape = Object.hasOwn(this.members, name) ? this.members[name] : undefined;
-      if (shape?.isExact) exact[name] = at(name, () => shape.readExactly(scanner, object[name]));
-      else scanner.raw();
-    });
-    const read: Record<string, unknown> = {};
-    for (const [name, shape] of this.list) {
+    const { members, names, shapes } = this;
+    scanner.lastMembers(
+      (name) => Object.hasOwn(members, name) && members[name]!.isExact,
+      (name) => set(object, name, object[name], at(name, () => members[name]!.readExactly(scanner, object[name]))),
+    );
+    for (let index = 0; index < names.length; index += 1) {
+      const name = names[index]!;
+      const shape = shapes[index]!;
       const isThere = Object.hasOwn(object, name);
-      const value = shape.isExact && isThere ? exact[name] : at(name, () => shape.read(isThere ? object[name] : undefined));
-      if (value !== undefined) read[name] = value;
+      if (shape.isExact && isThere) continue;
+      set(object, name, object[name], at(name, () => shape.read(isThere ? object[name] : undefined)));
     }
-    return read as MembersOut<M>;
+    return object as MembersOut<M>;
+  }
+
+  override plain(value: unknown): unknown {
+    const object = objectOf(value);
+    const { names, shapes } = this;
+    const plain: Record<string, unknown> = {};
+    let index = 0;
+    try {
+      for (; index < names.length; index += 1) {
+        const name = names[index]!;
+        const shape = shapes[index]!;
+        const member = object[name];
+        if (isOfKind(shape.kind, member)) plain[name] = member;
+        else if ((member !== undefined && member !== null) || !isOptional(shape)) plain[name] = shape.plain(member);
+      }
+    } catch (error) {
+      throw below(names[index]!, error);
+    }
+    return plain;
   }
 
   write(value: unknown): string {
-    const object = objectOf(value);
-    let text = '';
-    let current = '';
-    try {
-      for (const [name, shape, prefix] of this.list) {
-        current = name;
-        const member = object[name];
-        if ((member === undefined || member === null) && isOptional(shape)) continue;
-        text += (text === '' ? '{' : ',') + prefix + shape.write(member);
-      }
-    } catch (error) {
-      throw below(current, error);
-    }
-    return text === '' ? '{}' : `${text}}`;
+    return this.isRaw ? this.text(objectOf(value)) : JSON.stringify(this.plain(value));
   }
 
   schema(direction: Direction): JsonSchema {
     const properties: JsonSchema = {};
-    for (const [name, shape] of this.list) properties[name] = shape.schema(direction);
-    const required = this.list.filter(([, shape]) => !isOptional(shape)).map(([name]) => name);
+    this.names.forEach((name, index) => (properties[name] = this.shapes[index]!.schema(direction)));
+    const required = this.names.filter((_, index) => !isOptional(this.shapes[index]!));
     return { type: 'object', properties, ...(required.length > 0 && { required }) };
+  }
+
+  private text(object: Record<string, unknown>): string {
+    const members: string[] = [];
+    this.names.forEach((name, index) => {
+      const shape = this.shapes[index]!;
+      const member = object[name];
+      if ((member === undefined || member === null) && isOptional(shape)) return;
+      members.push(`${JSON.stringify(name)}:${at(name, () => shape.write(member))}`);
+    });
+    return `{${members.join(',')}}`;
   }
 }
 
 class Wrapper<Out, In> extends Shape<Out, In> {
   override readonly isExact: boolean;
+  override readonly isRaw: boolean;
+  override readonly kind: Kind;
 
   constructor(
     readonly inner: Shape<unknown, unknown>,
@@ -354,6 +477,12 @@ class Wrapper<Out, In> extends Shape<Out, In> {
   ) {
     super();
     this.isExact = inner.isExact;
+    this.isRaw = inner.isRaw;
+    this.kind = inner.kind;
+  }
+
+  override plain(value: unknown): unknown {
+    return value === undefined || value === null ? null : this.inner.plain(value);
   }
 
   read(json: unknown): Out {
@@ -405,6 +534,7 @@ class Choice<T> extends Simple<T> {
 /** One of several objects, told apart by a member. */
 class Variants<Out, In> extends Shape<Out, In> {
   override readonly isExact: boolean;
+  override readonly isRaw: boolean;
   private readonly shapes: Map<unknown, Shape<unknown, unknown>>;
 
   constructor(
@@ -415,6 +545,7 @@ class Variants<Out, In> extends Shape<Out, In> {
     const shape = (name: string, members: Members) => new ObjectShape({ [tag]: new Choice([name]), ...members });
     this.shapes = new Map(Object.entries(cases).map(([name, members]) => [name, shape(name, members)]));
     this.isExact = [...this.shapes.values()].some((inner) => inner.isExact);
+    this.isRaw = [...this.shapes.values()].some((inner) => inner.isRaw);
   }
 
   read(json: unknown): Out {
@@ -423,6 +554,10 @@ class Variants<Out, In> extends Shape<Out, In> {
 
   override readExactly(scanner: Scanner, json: unknown): Out {
     return this.of(json).readExactly(scanner, json) as Out;
+  }
+
+  override plain(value: unknown): unknown {
+    return this.of(value).plain(value);
   }
 
   write(value: unknown): string {
@@ -444,16 +579,16 @@ class Variants<Out, In> extends Shape<Out, In> {
 type VariantsOut<Tag extends string, C extends Record<string, Members>> = { [K in keyof C]: Flat<{ [T in Tag]: K } & MembersOut<C[K]>> }[keyof C];
 type VariantsIn<Tag extends string, C extends Record<string, Members>> = { [K in keyof C]: Flat<{ [T in Tag]: K } & MembersIn<C[K]>> }[keyof C];
 
-const simple = <T>(expected: string, fits: (value: unknown) => value is T, schema: JsonSchema): Shape<T> => new Simple(expected, fits, schema);
+const simple = <T>(expected: string, fits: (value: unknown) => value is T, schema: JsonSchema, kind: Kind): Shape<T> => new Simple(expected, fits, schema, kind);
 
 /** The types of members: `{ orderId: t.string, total: t.decimal, items: t.array(t.object({ … })) }`. */
 export const t = {
-  string: simple('a string', (value): value is string => typeof value === 'string', { type: 'string' }),
-  boolean: simple('true or false', (value): value is boolean => typeof value === 'boolean', { type: 'boolean' }),
+  string: simple('a string', (value): value is string => typeof value === 'string', { type: 'string' }, Kind.String),
+  boolean: simple('true or false', (value): value is boolean => typeof value === 'boolean', { type: 'boolean' }, Kind.Boolean),
   /** A JavaScript number. NaN and the infinities are refused. */
-  number: simple('a finite number', (value): value is number => typeof value === 'number' && Number.isFinite(value), { type: 'number' }),
+  number: simple('a finite number', (value): value is number => typeof value === 'number' && Number.isFinite(value), { type: 'number' }, Kind.Number),
   /** A JavaScript number without a fraction, below 2^53. */
-  integer: simple('an integer below 2^53', (value): value is number => Number.isSafeInteger(value), { type: 'integer' }),
+  integer: simple('an integer below 2^53', (value): value is number => Number.isSafeInteger(value), { type: 'integer' }, Kind.Integer),
   /** An integer of 64 bits, as a `bigint`. */
   bigint: new BigInteger() as Shape<bigint>,
   /** An exact decimal number. */
@@ -504,6 +639,28 @@ function objectOf(value: unknown): Record<string, unknown> {
   throw new DataError('', `is ${kindOf(value)}, expected an object`);
 }
 
+function arrayOf(value: unknown): unknown[] {
+  if (Array.isArray(value)) return value;
+  throw new DataError('', `is ${kindOf(value)}, expected an array`);
+}
+
+function isOfKind(kind: Kind, value: unknown): boolean {
+  switch (kind) {
+    case Kind.String: return typeof value === 'string';
+    case Kind.Number: return typeof value === 'number' && value - value === 0;
+    case Kind.Integer: return Number.isSafeInteger(value);
+    case Kind.Boolean: return typeof value === 'boolean';
+    default: return false;
+  }
+}
+
+/** Replaces a member by what it means; one that is absent by itself stays so. */
+function set(object: Record<string, unknown>, name: string, before: unknown, after: unknown): void {
+  if (after === undefined) {
+    if (before !== undefined) delete object[name];
+  } else if (after !== before) define(object, name, after);
+}
+
 /** Also for a member called `__proto__`. */
 function define(object: object, name: string, value: unknown): void {
   Object.defineProperty(object, name, { value, enumerable: true, writable: true, configurable: true });
@@ -529,14 +686,4 @@ function at<T>(name: string | number, action: () => T): T {
   } catch (error) {
     throw below(name, error);
   }
-}
-
-function each<T, U>(array: readonly T[], change: (element: T) => U): U[] {
-  const changed: U[] = [];
-  try {
-    for (const element of array) changed.push(change(element));
-  } catch (error) {
-    throw below(changed.length, error);
-  }
-  return changed;
 }
