@@ -19,7 +19,7 @@ export async function checkTypes(project, work) {
 }
 
 /** The project's settings, and the SDK that builds: a project needs no installed copy of it. */
-function configOf({ folder, entry }, own) {
+function configOf({ entry }, own) {
   const declarations = path.join(SDK, 'dist', 'index.d.ts');
   const sdk = existsSync(declarations) ? declarations : path.join(SDK, 'src', 'index.ts');
   return {
@@ -29,7 +29,8 @@ function configOf({ folder, entry }, own) {
       allowImportingTsExtensions: true,
       skipLibCheck: true,
       paths: { '@sagabox/sdk': [sdk], '@sagabox/sdk/*': [sdk.replace(/index(\.d)?\.ts$/, '*$1.ts')] },
-      typeRoots: [path.join(folder, 'node_modules', '@types')],
+      // A component has nothing of Node or of a browser.
+      types: [],
     },
     files: [entry],
     include: [],
