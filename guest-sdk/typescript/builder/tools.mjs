@@ -1,6 +1,7 @@
 /** Finds the packages that the builder works with, and the files of the SDK. */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { homedir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -13,7 +14,12 @@ export const SDK = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const TOOLS = process.env.SAGABOX_NODE_MODULES && path.dirname(path.resolve(process.env.SAGABOX_NODE_MODULES));
 
 function resolved(name, ...more) {
-  for (const folder of [...more, TOOLS, SDK].filter(Boolean)) {
+  const near = [...more, TOOLS, SDK].filter(Boolean);
+  return resolvedIn(near, name) ?? resolvedIn(fetched(), name);
+}
+
+function resolvedIn(folders, name) {
+  for (const folder of folders) {
     try {
       return createRequire(path.join(folder, 'package.json')).resolve(name);
     } catch (error) {
@@ -21,6 +27,18 @@ function resolved(name, ...more) {
     }
   }
   return undefined;
+}
+
+/** What `sagabox build` has fetched for this version of the SDK: with it, native tests run in a new project. */
+function fetched() {
+  const { SAGABOX_TOOLCHAINS, XDG_CACHE_HOME } = process.env;
+  const cache = SAGABOX_TOOLCHAINS || path.join(XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'sagabox', 'toolchains');
+  const lock = path.join(SDK, 'package-lock.json');
+  if (!existsSync(cache) || !existsSync(lock)) return [];
+  const own = readFileSync(lock, 'utf8');
+  const folders = readdirSync(cache).filter((name) => name.startsWith('typescript-')).map((name) => path.join(cache, name));
+  const isSame = (folder) => existsSync(path.join(folder, 'package-lock.json')) && readFileSync(path.join(folder, 'package-lock.json'), 'utf8') === own;
+  return folders.filter(isSame);
 }
 
 /** Imports a package of which the SDK needs exactly the version in its package.json. */
