@@ -174,7 +174,7 @@ func fillData(out *wit.Message, value any) error {
 		if out.Type == "" {
 			out.Type = m.name
 		}
-		if out.Data, err = codec.Encode(v.Interface()); err == nil && m.subject != nil {
+		if out.Data, err = codec.EncodeValue(v); err == nil && m.subject != nil {
 			out.Subject, err = subjectOf(v, m)
 		}
 	}

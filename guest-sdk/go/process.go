@@ -74,7 +74,7 @@ func (c *call) save() ([]byte, error) {
 		}
 		return nil, nil
 	}
-	data, err := codec.Encode(c.instance.Elem().Interface())
+	data, err := codec.EncodeValue(c.instance.Elem())
 	if err != nil {
 		return nil, fmt.Errorf("the state cannot be stored: %w", err)
 	}

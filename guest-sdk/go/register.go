@@ -307,7 +307,8 @@ func (h *handler) call(ctx context.Context, event *wit.Event) error {
 	case h.takes.Kind() == reflect.Pointer, !h.data.AssignableTo(h.takes):
 		value = value.Addr()
 	}
-	result := h.function.Call([]reflect.Value{reflect.ValueOf(ctx), value})[0]
+	// A value of the interface's own type spares reflect the question whether it implements it.
+	result := h.function.Call([]reflect.Value{reflect.ValueOf(&ctx).Elem(), value})[0]
 	if result.IsNil() {
 		return nil
 	}

@@ -60,7 +60,7 @@ func (p *Plugin) readAgain(data []byte) ([]byte, error) {
 	if err := codec.DecodeValue(data, v, codec.Options{}); err != nil {
 		return nil, fmt.Errorf("the stored state does not fit: %w", err)
 	}
-	written, err := codec.Encode(v.Interface())
+	written, err := codec.EncodeValue(v)
 	if err != nil {
 		return nil, fmt.Errorf("the stored state cannot be written: %w", err)
 	}

@@ -172,6 +172,7 @@ func TestErrorsOfWritingNameTheField(t *testing.T) {
 		"the field `status` is \"gone\"":                                order{Status: "gone"},
 		"the field `raw` is written as invalid JSON":                    order{Raw: JSON("{")},
 		"the field `any` cannot be written: chan int has no form":       order{Any: make(chan int)},
+		"the field `at` is in the year 10000":                           order{At: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
 		"is the text \"1_0\", which is no number":                       Number("1_0"),
 	} {
 		if _, err := Encode(value); err == nil || !strings.Contains(err.Error(), expected) {

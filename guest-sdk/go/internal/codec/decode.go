@@ -228,23 +228,7 @@ func decodeStruct(d *decoder, v reflect.Value, fields []field) error {
 	if len(fields) > 64*len(few) {
 		seen = make([]uint64, len(fields)/64+1)
 	}
-	next := 0
-	err := d.members(func(name string) error {
-		at := find(fields, next, name)
-		if at < 0 {
-			if d.options.RefuseUnknown {
-				return wrong("is unknown; there are %s", namesOf(fields))
-			}
-			return d.skip()
-		}
-		next = at + 1
-		if seen[at/64]&(1<<(at%64)) != 0 {
-			return wrong("is there twice")
-		}
-		seen[at/64] |= 1 << (at % 64)
-		return decodeField(d, v, &fields[at])
-	})
-	if err != nil {
+	if err := d.structMembers(v, fields, seen); err != nil {
 		return err
 	}
 	for at := range fields {
@@ -254,6 +238,61 @@ func decodeStruct(d *decoder, v reflect.Value, fields []field) error {
 		}
 	}
 	return nil
+}
+
+// structMembers reads the members of an object into the fields of a struct.
+func (d *decoder) structMembers(v reflect.Value, fields []field, seen []uint64) error {
+	if isEmpty, err := d.beginObject(); isEmpty || err != nil {
+		return err
+	}
+	defer func() { d.depth-- }()
+	for next := 0; ; {
+		at, err := d.field(fields, next)
+		if err != nil {
+			return err
+		}
+		if at >= 0 {
+			next = at + 1
+			if seen[at/64]&(1<<(at%64)) != 0 {
+				return under(wrong("is there twice"), fields[at].name)
+			}
+			seen[at/64] |= 1 << (at % 64)
+			if err := decodeField(d, v, &fields[at]); err != nil {
+				return under(err, fields[at].name)
+			}
+		}
+		if isEnd, err := d.endOfMember(); isEnd || err != nil {
+			return err
+		}
+	}
+}
+
+// field reads the name of a member, and returns the place of its field. It reads the whole member
+// and returns -1 if there is no field.
+func (d *decoder) field(fields []field, next int) (int, error) {
+	d.peek()
+	// Most senders keep the order, and write no blanks.
+	if next < len(fields) {
+		if expected := fields[next].quoted; d.at+len(expected) <= len(d.data) && string(d.data[d.at:d.at+len(expected)]) == expected {
+			d.at += len(expected)
+			return next, nil
+		}
+	}
+	name, err := d.memberName()
+	if err != nil {
+		return -1, err
+	}
+	at := find(fields, next, name)
+	switch {
+	case at >= 0:
+		return at, nil
+	case d.options.RefuseUnknown:
+		return -1, under(wrong("is unknown; there are %s", namesOf(fields)), name)
+	}
+	if err := d.skip(); err != nil {
+		return -1, under(err, name)
+	}
+	return -1, nil
 }
 
 // find begins behind the member before, because most senders keep the order.
@@ -282,6 +321,9 @@ func namesOf(fields []field) string {
 }
 
 func decodeField(d *decoder, v reflect.Value, field *field) error {
+	if len(field.index) == 1 && !field.isString {
+		return field.codec.decode(d, v.Field(field.index[0]))
+	}
 	for _, at := range field.index {
 		if v.Kind() == reflect.Pointer {
 			if v.IsNil() {
@@ -352,35 +394,55 @@ func (d *decoder) list(element func(int) error) error {
 
 // members reads an object, and calls the function for each member.
 func (d *decoder) members(member func(string) error) error {
-	if !d.byte('{') {
-		return d.expected("an object")
-	}
-	if err := d.deeper(); err != nil {
+	if isEmpty, err := d.beginObject(); isEmpty || err != nil {
 		return err
 	}
 	defer func() { d.depth-- }()
-	if d.byte('}') {
-		return nil
-	}
 	for {
-		if d.peek() != '"' {
-			return d.syntax("the name of a member")
-		}
-		name, err := d.text()
+		name, err := d.memberName()
 		if err != nil {
 			return err
-		}
-		if !d.byte(':') {
-			return d.syntax("a colon")
 		}
 		if err := member(name); err != nil {
 			return under(err, name)
 		}
-		if d.byte('}') {
-			return nil
-		}
-		if !d.byte(',') {
-			return d.syntax("a comma or the end of the object")
+		if isEnd, err := d.endOfMember(); isEnd || err != nil {
+			return err
 		}
 	}
+}
+
+// beginObject reads the beginning of an object, or all of an empty one.
+func (d *decoder) beginObject() (isEmpty bool, err error) {
+	if !d.byte('{') {
+		return false, d.expected("an object")
+	}
+	if d.byte('}') {
+		return true, nil
+	}
+	return false, d.deeper()
+}
+
+func (d *decoder) memberName() (string, error) {
+	if d.peek() != '"' {
+		return "", d.syntax("the name of a member")
+	}
+	name, err := d.text()
+	if err != nil {
+		return "", err
+	}
+	if !d.byte(':') {
+		return "", d.syntax("a colon")
+	}
+	return name, nil
+}
+
+func (d *decoder) endOfMember() (isEnd bool, err error) {
+	switch {
+	case d.byte('}'):
+		return true, nil
+	case d.byte(','):
+		return false, nil
+	}
+	return false, d.syntax("a comma or the end of the object")
 }

@@ -22,7 +22,11 @@ func Encode(value any) ([]byte, error) {
 	if value == nil {
 		return []byte("null"), nil
 	}
-	v := reflect.ValueOf(value)
+	return EncodeValue(reflect.ValueOf(value))
+}
+
+// EncodeValue returns the JSON of a value.
+func EncodeValue(v reflect.Value) ([]byte, error) {
 	c, err := codecOf(v.Type())
 	if err != nil {
 		return nil, err
@@ -189,9 +193,8 @@ func encodeStruct(e *encoder, v reflect.Value, fields []field) error {
 	isFirst := true
 	for i := range fields {
 		field := &fields[i]
-		value, err := v.FieldByIndexErr(field.index)
-		// A nil pointer to an embedded struct has no members.
-		if err != nil || field.leavesOut(value) {
+		value, isThere := fieldAt(v, field)
+		if !isThere || field.leavesOut(value) {
 			continue
 		}
 		if !isFirst {
@@ -211,6 +214,15 @@ func encodeStruct(e *encoder, v reflect.Value, fields []field) error {
 	}
 	e.raw("}")
 	return nil
+}
+
+// fieldAt returns a field. A nil pointer to an embedded struct has none.
+func fieldAt(v reflect.Value, field *field) (reflect.Value, bool) {
+	if len(field.index) == 1 {
+		return v.Field(field.index[0]), true
+	}
+	value, err := v.FieldByIndexErr(field.index)
+	return value, err == nil
 }
 
 // pointerTo returns a pointer to the value, for methods that have a pointer as receiver.
@@ -258,10 +270,12 @@ func textKey() key {
 
 // encodeTime writes a time in UTC: the offset of a sender says nothing about the moment.
 func encodeTime(e *encoder, v reflect.Value) error {
-	data, err := v.Interface().(time.Time).UTC().MarshalJSON()
-	if err != nil {
-		return wrong("cannot be written: %v", err)
+	at := v.Interface().(time.Time).UTC()
+	if year := at.Year(); year < 0 || year > 9999 {
+		return wrong("is in the year %d, which RFC 3339 cannot write", year)
 	}
-	e.out = append(e.out, data...)
+	e.raw(`"`)
+	e.out = at.AppendFormat(e.out, time.RFC3339Nano)
+	e.raw(`"`)
 	return nil
 }
