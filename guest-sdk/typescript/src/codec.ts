@@ -1,5 +1,6 @@
 /** From bytes to values and back, for each of the ways in which an author can say what a type is. */
 
+import { engine, parseWithDigits } from './digits.ts';
 import { DataError, textOf } from './errors.ts';
 import { Scanner } from './scan.ts';
 import { Json, ObjectShape, Shape, type Direction, type JsonSchema, type Members, type MembersIn, type MembersOut } from './shape.ts';
@@ -139,7 +140,11 @@ class ShapeCodec implements Codec {
   readonly isJson = true;
   readonly isChecked = true;
 
-  constructor(private readonly shape: Shape<unknown, unknown>) {}
+  private readonly exactNames = new Set<string>();
+
+  constructor(private readonly shape: Shape<unknown, unknown>) {
+    shape.exactNames('', this.exactNames);
+  }
 
   read(data: Uint8Array): unknown {
     return this.ofText(textOfJson(data));
@@ -161,8 +166,10 @@ class ShapeCodec implements Codec {
   }
 
   private ofText(text: string): unknown {
-    const json = parse(text);
-    return this.shape.isExact ? this.shape.readExactly(new Scanner(text), json) : this.shape.read(json);
+    const { shape } = this;
+    if (!shape.isExact) return shape.read(parse(text));
+    if (shape.needsText || !engine.hasSources) return shape.readExactly(new Scanner(text), parse(text));
+    return shape.read(parse(text, this.exactNames));
   }
 }
 
@@ -239,9 +246,9 @@ function textOfJson(data: Uint8Array): string {
   }
 }
 
-function parse(text: string): unknown {
+function parse(text: string, exactNames?: ReadonlySet<string>): unknown {
   try {
-    return JSON.parse(text);
+    return exactNames === undefined ? JSON.parse(text) : parseWithDigits(text, exactNames);
   } catch (error) {
     throw new DataError('', `is no JSON: ${text === '' ? 'it is empty' : textOf(error)}`);
   }

@@ -2,15 +2,16 @@
  * Types that exist while the plugin runs: they check data, keep what JavaScript numbers cannot hold, and
  * give the JSON Schemas of the manifest.
  *
- * A value is read in two steps. `JSON.parse` reads the whole text; `read` checks the result, in place. A
- * shape that has exact parts (`isExact`) reads those from the text, with a {@link Scanner}. Writing goes the
- * other way: `plain` makes what `JSON.stringify` can write, unless a part is raw JSON (`isRaw`).
+ * A value is read in two steps. `JSON.parse` reads the whole text; `read` checks the result, in place. The
+ * numbers of exact parts (`isExact`) come as {@link Digits}, or from the text with a {@link Scanner}: so raw
+ * JSON comes in any engine (`needsText`), and numbers do where the engine keeps no digits. Writing goes the other way: `plain` makes what `JSON.stringify` can write, unless a part is raw JSON (`isRaw`).
  *
  * All of this runs in each call, in an interpreter: hence loops with an index, and no closures for members
  * that are plain strings and numbers.
  */
 
 import { Decimal } from './decimal.ts';
+import { ANY_NAME, Digits } from './digits.ts';
 import { DataError } from './errors.ts';
 import { Scanner } from './scan.ts';
 import { formatDuration, parseDuration, Timestamp, type Duration } from './time.ts';
@@ -39,6 +40,8 @@ export abstract class Shape<Out, In = Out> {
   declare readonly [INPUT]: In;
   /** Whether reading needs the text of the JSON. */
   readonly isExact: boolean = false;
+  /** Whether a part of it is only found in the text. */
+  readonly needsText: boolean = false;
   /** Whether `plain` cannot express the value, so that `write` is used. */
   readonly isRaw: boolean = true;
   readonly kind: Kind = Kind.Other;
@@ -52,6 +55,11 @@ export abstract class Shape<Out, In = Out> {
   /** What `JSON.stringify` writes as the value; throws a {@link DataError}. */
   plain(value: unknown): unknown {
     return JSON.parse(this.write(value));
+  }
+
+  /** Adds the names of members whose numbers must keep their digits; `own` is this one's. */
+  exactNames(own: string, names: Set<string>): void {
+    if (this.isExact) names.add(own);
   }
 
   /** As `read`, from the text at the scanner's position, behind which it moves the scanner. */
@@ -83,7 +91,9 @@ class Simple<T> extends Shape<T> {
   }
 
   read(json: unknown): T {
-    if (this.fits(json)) return json;
+    // Another member of this name is exact.
+    const value = json instanceof Digits ? Number(json.text) : json;
+    if (this.fits(value)) return value;
     throw new DataError('', `is ${kindOf(json)}, expected ${this.expected}`);
   }
 
@@ -142,6 +152,7 @@ class BigInteger extends Shape<bigint> {
   override readonly isRaw = !hasRawJson;
 
   read(json: unknown): bigint {
+    if (json instanceof Digits) return this.ofText(json.text);
     if (typeof json !== 'number') throw new DataError('', `is ${kindOf(json)}, expected an integer`);
     return this.ofText(String(json));
   }
@@ -180,6 +191,7 @@ class ExactDecimal extends Shape<Decimal, Decimal> {
   override readonly isRaw = !hasRawJson;
 
   read(json: unknown): Decimal {
+    if (json instanceof Digits) return attempt(() => Decimal.of(json.text));
     if (typeof json !== 'number' && typeof json !== 'string') throw new DataError('', `is ${kindOf(json)}, expected a decimal number`);
     return attempt(() => Decimal.of(json));
   }
@@ -229,6 +241,7 @@ export class Json {
 
 class RawJson extends Shape<Json> {
   override readonly isExact = true;
+  override readonly needsText = true;
 
   read(json: unknown): Json {
     return Json.of(json);
@@ -250,12 +263,18 @@ class RawJson extends Shape<Json> {
 
 class ArrayShape<Out, In> extends Shape<Out[], readonly In[]> {
   override readonly isExact: boolean;
+  override readonly needsText: boolean;
   override readonly isRaw: boolean;
 
   constructor(private readonly item: Shape<Out, In>) {
     super();
     this.isExact = item.isExact;
+    this.needsText = item.needsText;
     this.isRaw = item.isRaw;
+  }
+
+  override exactNames(_own: string, names: Set<string>): void {
+    this.item.exactNames(ANY_NAME, names);
   }
 
   read(json: unknown): Out[] {
@@ -314,12 +333,18 @@ class ArrayShape<Out, In> extends Shape<Out[], readonly In[]> {
 
 class RecordShape<Out, In> extends Shape<Record<string, Out>, Readonly<Record<string, In>>> {
   override readonly isExact: boolean;
+  override readonly needsText: boolean;
   override readonly isRaw: boolean;
 
   constructor(private readonly item: Shape<Out, In>) {
     super();
     this.isExact = item.isExact;
+    this.needsText = item.needsText;
     this.isRaw = item.isRaw;
+  }
+
+  override exactNames(_own: string, names: Set<string>): void {
+    this.item.exactNames(ANY_NAME, names);
   }
 
   read(json: unknown): Record<string, Out> {
@@ -377,6 +402,7 @@ export type MembersIn<M extends Members> = Flat<
 
 export class ObjectShape<M extends Members> extends Shape<MembersOut<M>, MembersIn<M>> {
   override readonly isExact: boolean;
+  override readonly needsText: boolean;
   override readonly isRaw: boolean;
   private readonly names: readonly string[];
   private readonly shapes: readonly Shape<unknown, unknown>[];
@@ -386,7 +412,12 @@ export class ObjectShape<M extends Members> extends Shape<MembersOut<M>, Members
     this.names = Object.keys(members);
     this.shapes = Object.values(members);
     this.isExact = this.shapes.some((shape) => shape.isExact);
+    this.needsText = this.shapes.some((shape) => shape.needsText);
     this.isRaw = this.shapes.some((shape) => shape.isRaw);
+  }
+
+  override exactNames(_own: string, names: Set<string>): void {
+    this.shapes.forEach((shape, index) => shape.exactNames(this.names[index]!, names));
   }
 
   read(json: unknown): MembersOut<M> {
@@ -468,6 +499,7 @@ export class ObjectShape<M extends Members> extends Shape<MembersOut<M>, Members
 
 class Wrapper<Out, In> extends Shape<Out, In> {
   override readonly isExact: boolean;
+  override readonly needsText: boolean;
   override readonly isRaw: boolean;
   override readonly kind: Kind;
 
@@ -477,8 +509,13 @@ class Wrapper<Out, In> extends Shape<Out, In> {
   ) {
     super();
     this.isExact = inner.isExact;
+    this.needsText = inner.needsText;
     this.isRaw = inner.isRaw;
     this.kind = inner.kind;
+  }
+
+  override exactNames(own: string, names: Set<string>): void {
+    this.inner.exactNames(own, names);
   }
 
   override plain(value: unknown): unknown {
@@ -534,6 +571,7 @@ class Choice<T> extends Simple<T> {
 /** One of several objects, told apart by a member. */
 class Variants<Out, In> extends Shape<Out, In> {
   override readonly isExact: boolean;
+  override readonly needsText: boolean;
   override readonly isRaw: boolean;
   private readonly shapes: Map<unknown, Shape<unknown, unknown>>;
 
@@ -545,6 +583,7 @@ class Variants<Out, In> extends Shape<Out, In> {
     const shape = (name: string, members: Members) => new ObjectShape({ [tag]: new Choice([name]), ...members });
     this.shapes = new Map(Object.entries(cases).map(([name, members]) => [name, shape(name, members)]));
     this.isExact = [...this.shapes.values()].some((inner) => inner.isExact);
+    this.needsText = [...this.shapes.values()].some((inner) => inner.needsText);
     this.isRaw = [...this.shapes.values()].some((inner) => inner.isRaw);
   }
 
@@ -554,6 +593,10 @@ class Variants<Out, In> extends Shape<Out, In> {
 
   override readExactly(scanner: Scanner, json: unknown): Out {
     return this.of(json).readExactly(scanner, json) as Out;
+  }
+
+  override exactNames(own: string, names: Set<string>): void {
+    for (const shape of this.shapes.values()) shape.exactNames(own, names);
   }
 
   override plain(value: unknown): unknown {
@@ -625,6 +668,7 @@ export function kindOf(value: unknown): string {
   if (value === undefined) return 'missing';
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'an array';
+  if (value instanceof Digits) return `the number ${value.text}`;
   switch (typeof value) {
     case 'string': return `the string ${JSON.stringify(value.length > 50 ? `${value.slice(0, 50)}…` : value)}`;
     case 'number': return `the number ${value}`;
@@ -635,7 +679,7 @@ export function kindOf(value: unknown): string {
 }
 
 function objectOf(value: unknown): Record<string, unknown> {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  if (typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Digits)) return value as Record<string, unknown>;
   throw new DataError('', `is ${kindOf(value)}, expected an object`);
 }
 

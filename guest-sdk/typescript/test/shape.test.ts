@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { codecOf } from '../src/codec.ts';
+import { engine } from '../src/digits.ts';
 import { DataError, Decimal, Json, Shape, t, Timestamp } from '../src/index.ts';
 import { Random } from '../src/random.ts';
 import { decode, encode } from '../src/text.ts';
@@ -31,6 +32,47 @@ const order = t.object({
 });
 const TEXT =
   '{"id":"e","serial":9007199254740993,"price":12345678901234567890.10,"weight":0.5,"at":"2026-03-01T12:00:00Z","wait":"1h 30m","any":[1e400, 10.00,"\\ud83d",{"a\\"}":"]"}],"items":[{"price":10.00},{"price":"0.1"}],"by":{"x\\n":9223372036854775807,"__proto__":-1}}';
+
+const NUMBERS = /("(?:[^"\\]|\\.)*")|(-?\d[\d.eE+-]*)/g;
+
+/** `JSON.parse` as QuickJS and later versions of Node have it: it tells a reviver the source of each value. */
+function parseWithSources(text: string, reviver?: (key: string, value: unknown, context?: object) => unknown): unknown {
+  const plain = parseWithSources.original;
+  plain(text);
+  if (reviver === undefined) return plain(text);
+  const marked = text.replace(NUMBERS, (_, string, number) => string ?? `{"number":"${number}"}`);
+  return plain(marked, function (this: unknown, key, value) {
+    const isNumber = typeof value === 'object' && value !== null && Object.keys(value).join() === 'number';
+    return isNumber ? reviver.call(this, key, Number(value.number), { source: value.number }) : reviver.call(this, key, value, {});
+  });
+}
+parseWithSources.original = JSON.parse;
+
+test('numbers keep their digits in an engine that tells their sources', () => {
+  const shape = t.object({
+    n: t.bigint,
+    list: t.array(t.decimal),
+    optional: t.bigint.optional(),
+    other: t.object({ n: t.number, text: t.object({ n: t.string }).optional() }),
+    by: t.record(t.bigint),
+    kind: t.variants('kind', { card: { cents: t.bigint } }),
+  });
+  const text = '{"n":9007199254740993,"list":[10.00,"0.1"],"optional":null,"other":{"n":1.5},"by":{"a":9007199254740993},"kind":{"kind":"card","cents":9007199254740993}}';
+  const [hasSources, original] = [engine.hasSources, JSON.parse];
+  Object.assign(engine, { hasSources: true });
+  JSON.parse = parseWithSources as typeof JSON.parse;
+  try {
+    assert.equal(write(shape, read(shape, text)), text.replace('"optional":null,', '').replace('"0.1"', '0.1'));
+    assert.match(problem(() => read(shape, text.replace('1.5}', '1.5,"text":{"n":7}}'))), /^`\/other\/text\/n` is the number 7, expected a string$/);
+    assert.match(problem(() => read(shape, text.replace('{"n":1.5}', '2'))), /^`\/other` is the number 2, expected an object$/);
+    assert.match(problem(() => read(shape, text.replace('9007199254740993', '1.0'))), /^`\/n` is 1.0, expected an integer$/);
+    assert.match(problem(() => read(shape, text.replace('10.00', 'true'))), /^`\/list\/0` is true, expected a decimal number$/);
+    assert.equal(read(t.bigint, '9007199254740993'), 9007199254740993n);
+  } finally {
+    Object.assign(engine, { hasSources });
+    JSON.parse = original;
+  }
+});
 
 test('what JavaScript numbers cannot hold is read and written with every digit', () => {
   const value = read(order, TEXT);
