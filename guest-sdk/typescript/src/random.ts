@@ -38,7 +38,7 @@ export class Random {
   }
 }
 
-/** The seed as one number of 128 bits. */
+/** The seed as one number of 128 bits. QuickJS hands over a `u32` from 2^31 on as a negative number. */
 export function seedAsBigInt(seed: Seed): bigint {
-  return seed.reduce((all, part) => (all << 32n) | BigInt(part), 0n);
+  return seed.reduce((all, part) => (all << 32n) | BigInt(part >>> 0), 0n);
 }
