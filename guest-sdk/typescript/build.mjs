@@ -19,7 +19,11 @@ import { projectOf } from './builder/project.mjs';
 async function main() {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { out: { type: 'string' }, work: { type: 'string' }, 'no-check': { type: 'boolean', default: false } },
+    options: {
+      out: { type: 'string' },
+      work: { type: 'string' },
+      'no-check': { type: 'boolean', default: false },
+    },
   });
   const [source] = positionals;
   if (source === undefined || values.out === undefined || positionals.length > 1) {
@@ -27,7 +31,9 @@ async function main() {
   }
   const out = path.resolve(values.out);
   const project = await projectOf(path.resolve(source));
-  const work = path.resolve(values.work ?? path.join(path.dirname(out), '.work', project.package.name ?? 'plugin'));
+  const work = path.resolve(
+    values.work ?? path.join(path.dirname(out), '.work', project.package.name ?? 'plugin'),
+  );
   await mkdir(work, { recursive: true });
   await mkdir(path.dirname(out), { recursive: true });
   if (!values['no-check']) await checkTypes(project, work);

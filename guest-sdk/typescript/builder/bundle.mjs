@@ -60,7 +60,8 @@ async function run(project, lines) {
   };
   try {
     const { outputFiles, warnings } = await build(options);
-    for (const text of await formatMessages(warnings, { kind: 'warning', color: false })) process.stderr.write(text);
+    for (const text of await formatMessages(warnings, { kind: 'warning', color: false }))
+      process.stderr.write(text);
     const file = (end) => outputFiles.find((output) => output.path.endsWith(end)).text;
     return { code: file('.js'), map: JSON.parse(file('.map')) };
   } catch (error) {
@@ -75,8 +76,16 @@ function ownModules() {
     name: 'sagabox',
     setup(build) {
       build.onResolve({ filter: /^@sagabox\/sdk$/ }, () => ({ path: path.join(SDK, 'src', 'index.ts') }));
-      build.onResolve({ filter: /^@sagabox\/sdk\/testing$/ }, () => ({ errors: [{ text: 'a plugin cannot import @sagabox/sdk/testing, which is for its tests' }] }));
-      build.onResolve({ filter: /^node:/ }, ({ path: name }) => ({ errors: [{ text: `a plugin has no ${name}: it runs without files, network and processes, and asks the host with ctx.lookup` }] }));
+      build.onResolve({ filter: /^@sagabox\/sdk\/testing$/ }, () => ({
+        errors: [{ text: 'a plugin cannot import @sagabox/sdk/testing, which is for its tests' }],
+      }));
+      build.onResolve({ filter: /^node:/ }, ({ path: name }) => ({
+        errors: [
+          {
+            text: `a plugin has no ${name}: it runs without files, network and processes, and asks the host with ctx.lookup`,
+          },
+        ],
+      }));
     },
   };
 }

@@ -13,8 +13,13 @@ export async function checkTypes(project, work) {
   if (!existsSync(own) || compiler === undefined) return;
   const config = path.join(work, 'tsconfig.json');
   await writeFile(config, JSON.stringify(configOf(project, own)));
-  const { status, stdout, stderr, error } = spawnSync(process.execPath, [compiler, '-p', config, '--pretty', 'false'], { cwd: project.folder, encoding: 'utf8' });
-  if (error !== undefined) throw new BuildError(`the TypeScript compiler cannot be started: ${error.message}`);
+  const { status, stdout, stderr, error } = spawnSync(
+    process.execPath,
+    [compiler, '-p', config, '--pretty', 'false'],
+    { cwd: project.folder, encoding: 'utf8' },
+  );
+  if (error !== undefined)
+    throw new BuildError(`the TypeScript compiler cannot be started: ${error.message}`);
   if (status !== 0) throw new BuildError(`the types do not fit\n${(stdout + stderr).trim()}`);
 }
 

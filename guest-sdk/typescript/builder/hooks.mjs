@@ -10,8 +10,12 @@ const OWN = { '@sagabox/sdk': 'index.ts', '@sagabox/sdk/testing': 'testing.ts' }
 const TYPESCRIPT = /\.m?ts$/;
 
 export async function resolve(specifier, context, next) {
-  if (Object.hasOwn(OWN, specifier)) return { url: pathToFileURL(path.join(SDK, 'src', OWN[specifier])).href, shortCircuit: true };
-  const found = specifier.startsWith('.') && context.parentURL?.startsWith('file:') ? source(new URL(specifier, context.parentURL)) : undefined;
+  if (Object.hasOwn(OWN, specifier))
+    return { url: pathToFileURL(path.join(SDK, 'src', OWN[specifier])).href, shortCircuit: true };
+  const found =
+    specifier.startsWith('.') && context.parentURL?.startsWith('file:')
+      ? source(new URL(specifier, context.parentURL))
+      : undefined;
   return found === undefined ? next(specifier, context) : { url: found, shortCircuit: true };
 }
 
@@ -19,7 +23,9 @@ export async function resolve(specifier, context, next) {
 function source(url) {
   const file = fileURLToPath(url);
   if (existsSync(file) && path.extname(file) !== '') return undefined;
-  const found = [`${file}.ts`, file.replace(/\.js$/, '.ts'), `${file}.js`, path.join(file, 'index.ts')].find(existsSync);
+  const found = [`${file}.ts`, file.replace(/\.js$/, '.ts'), `${file}.js`, path.join(file, 'index.ts')].find(
+    existsSync,
+  );
   return found && pathToFileURL(found).href;
 }
 
@@ -27,7 +33,14 @@ export async function load(url, context, next) {
   if (!url.startsWith('file:') || !TYPESCRIPT.test(new URL(url).pathname)) return next(url, context);
   const file = fileURLToPath(url);
   const { transform } = await tool('esbuild');
-  const options = { loader: 'ts', format: 'esm', target: 'es2024', sourcemap: 'inline', sourcefile: file, charset: 'utf8' };
+  const options = {
+    loader: 'ts',
+    format: 'esm',
+    target: 'es2024',
+    sourcemap: 'inline',
+    sourcefile: file,
+    charset: 'utf8',
+  };
   const { code } = await transform(await readFile(file, 'utf8'), options);
   return { format: 'module', source: code, shortCircuit: true };
 }

@@ -21,8 +21,12 @@ export async function inspect(project, work) {
   } catch (error) {
     throw new BuildError(`${entry} cannot be loaded: ${reasonOf(error)}`);
   }
-  if (plugin === undefined) throw new BuildError(`${entry} has no default export; write \`export default orders.handlers({ … })\``);
-  if (!ROLES.includes(plugin?.role)) throw new BuildError(`the default export of ${entry} is no plugin; write \`export default orders.handlers({ … })\``);
+  if (plugin === undefined)
+    throw new BuildError(`${entry} has no default export; write \`export default orders.handlers({ … })\``);
+  if (!ROLES.includes(plugin?.role))
+    throw new BuildError(
+      `the default export of ${entry} is no plugin; write \`export default orders.handlers({ … })\``,
+    );
   try {
     return { role: plugin.role, manifest: plugin.manifest() };
   } catch (error) {

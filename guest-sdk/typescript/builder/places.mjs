@@ -6,7 +6,12 @@ const DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/
 /** The author's own files alone: packages and the SDK would make the table many times larger. */
 export function placesOf({ sources, mappings }, { folder }) {
   const own = sources.map((source) => path.relative(folder, path.resolve(folder, source)));
-  const isOwn = own.map((source) => !source.startsWith('..') && !source.split(path.sep).includes('node_modules') && source !== 'sagabox-entry.js');
+  const isOwn = own.map(
+    (source) =>
+      !source.startsWith('..') &&
+      !source.split(path.sep).includes('node_modules') &&
+      source !== 'sagabox-entry.js',
+  );
   const files = [];
   const numberOf = new Map();
   const fileOf = (source) => {

@@ -5,7 +5,16 @@ import path from 'node:path';
 
 import { BuildError } from './errors.mjs';
 
-const ENTRIES = ['src/index.ts', 'src/index.js', 'src/index.mjs', 'src/plugin.ts', 'src/plugin.js', 'index.ts', 'index.js', 'index.mjs'];
+const ENTRIES = [
+  'src/index.ts',
+  'src/index.js',
+  'src/index.mjs',
+  'src/plugin.ts',
+  'src/plugin.js',
+  'index.ts',
+  'index.js',
+  'index.mjs',
+];
 
 export async function projectOf(folder) {
   const file = path.join(folder, 'package.json');
@@ -27,5 +36,7 @@ function entryOf(folder, { main }) {
   }
   const found = ENTRIES.find((entry) => existsSync(path.join(folder, entry)));
   if (found !== undefined) return path.join(folder, found);
-  throw new BuildError(`${folder} has none of ${ENTRIES.join(', ')}; name the plugin's module in package.json as "main"`);
+  throw new BuildError(
+    `${folder} has none of ${ENTRIES.join(', ')}; name the plugin's module in package.json as "main"`,
+  );
 }

@@ -11,7 +11,8 @@ import { BuildError } from './errors.mjs';
 export const SDK = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
 /** The `node_modules` that `sagabox build` has filled. */
-const TOOLS = process.env.SAGABOX_NODE_MODULES && path.dirname(path.resolve(process.env.SAGABOX_NODE_MODULES));
+const TOOLS =
+  process.env.SAGABOX_NODE_MODULES && path.dirname(path.resolve(process.env.SAGABOX_NODE_MODULES));
 
 function resolved(name, ...more) {
   const near = [...more, TOOLS, SDK].filter(Boolean);
@@ -32,12 +33,18 @@ function resolvedIn(folders, name) {
 /** What `sagabox build` has fetched for this version of the SDK: with it, native tests run in a new project. */
 function fetched() {
   const { SAGABOX_TOOLCHAINS, XDG_CACHE_HOME } = process.env;
-  const cache = SAGABOX_TOOLCHAINS || path.join(XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'sagabox', 'toolchains');
+  const cache =
+    SAGABOX_TOOLCHAINS ||
+    path.join(XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'sagabox', 'toolchains');
   const lock = path.join(SDK, 'package-lock.json');
   if (!existsSync(cache) || !existsSync(lock)) return [];
   const own = readFileSync(lock, 'utf8');
-  const folders = readdirSync(cache).filter((name) => name.startsWith('typescript-')).map((name) => path.join(cache, name));
-  const isSame = (folder) => existsSync(path.join(folder, 'package-lock.json')) && readFileSync(path.join(folder, 'package-lock.json'), 'utf8') === own;
+  const folders = readdirSync(cache)
+    .filter((name) => name.startsWith('typescript-'))
+    .map((name) => path.join(cache, name));
+  const isSame = (folder) =>
+    existsSync(path.join(folder, 'package-lock.json')) &&
+    readFileSync(path.join(folder, 'package-lock.json'), 'utf8') === own;
   return folders.filter(isSame);
 }
 
@@ -45,7 +52,9 @@ function fetched() {
 export async function tool(name) {
   const found = resolved(name);
   if (found === undefined) {
-    throw new BuildError(`the package ${name} is not installed; run \`npm ci --omit=dev\` in ${SDK}, or set SAGABOX_NODE_MODULES to a node_modules that has it`);
+    throw new BuildError(
+      `the package ${name} is not installed; run \`npm ci --omit=dev\` in ${SDK}, or set SAGABOX_NODE_MODULES to a node_modules that has it`,
+    );
   }
   const module = await import(pathToFileURL(found));
   return module.default ?? module;

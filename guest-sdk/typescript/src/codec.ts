@@ -3,7 +3,9 @@
 import { engine, parseWithDigits } from './digits.ts';
 import { DataError, textOf } from './errors.ts';
 import { Scanner } from './scan.ts';
-import { Json, ObjectShape, Shape, type Direction, type JsonSchema, type Members, type MembersIn, type MembersOut } from './shape.ts';
+import { ObjectShape, type Members, type MembersIn, type MembersOut } from './composites.ts';
+import { Json } from './scalars.ts';
+import { Shape, type Direction, type JsonSchema } from './shape.ts';
 import { decode, encode } from './text.ts';
 import { Decimal } from './decimal.ts';
 
@@ -23,7 +25,8 @@ export interface StandardSchema<In = unknown, Out = In> {
 
 interface StandardResult<Out> {
   readonly value?: Out;
-  readonly issues?: readonly { readonly message: string; readonly path?: readonly unknown[] | undefined }[] | undefined;
+  readonly issues?:
+    readonly { readonly message: string; readonly path?: readonly unknown[] | undefined }[] | undefined;
 }
 
 declare const TYPE: unique symbol;
@@ -44,37 +47,40 @@ export const bytes: { readonly bytes: true } = { bytes: true };
 export type Bytes = typeof bytes;
 
 /** All that says what data looks like. */
-export type Source = Shape<any, any> | Members | StandardSchema<any, any> | Checked<any, any> | Type<any> | Bytes;
+export type Source =
+  Shape<any, any> | Members | StandardSchema<any, any> | Checked<any, any> | Type<any> | Bytes;
 
 /** What a handler gets. */
-export type Read<S> = S extends Shape<infer Out, any>
-  ? Out
-  : S extends Checked<any, infer Out>
+export type Read<S> =
+  S extends Shape<infer Out, any>
     ? Out
-    : S extends StandardSchema<infer In, any>
-      ? In
-      : S extends Bytes
-        ? Uint8Array
-        : S extends Type<infer T>
-          ? T
-          : S extends Members
-            ? MembersOut<S>
-            : never;
+    : S extends Checked<any, infer Out>
+      ? Out
+      : S extends StandardSchema<infer In, any>
+        ? In
+        : S extends Bytes
+          ? Uint8Array
+          : S extends Type<infer T>
+            ? T
+            : S extends Members
+              ? MembersOut<S>
+              : never;
 
 /** What an author writes. */
-export type Written<S> = S extends Shape<any, infer In>
-  ? In
-  : S extends Checked<infer In, any>
+export type Written<S> =
+  S extends Shape<any, infer In>
     ? In
-    : S extends StandardSchema<infer In, any>
+    : S extends Checked<infer In, any>
       ? In
-      : S extends Bytes
-        ? Uint8Array | string
-        : S extends Type<infer T>
-          ? T
-          : S extends Members
-            ? MembersIn<S>
-            : never;
+      : S extends StandardSchema<infer In, any>
+        ? In
+        : S extends Bytes
+          ? Uint8Array | string
+          : S extends Type<infer T>
+            ? T
+            : S extends Members
+              ? MembersIn<S>
+              : never;
 
 /**
  * A TypeScript type, for data that is not checked while the plugin runs: `type<OrderPaid>()`. Its
@@ -115,7 +121,8 @@ export function codecOf(source: Source | undefined): Codec {
   if ('~standard' in source) return new StandardCodec(source as StandardSchema, false);
   if ('schema' in source && isStandard(source.schema)) return new StandardCodec(source.schema, true);
   const members = Object.values(source);
-  if (members.every((member) => member instanceof Shape)) return new ShapeCodec(new ObjectShape(source as Members));
+  if (members.every((member) => member instanceof Shape))
+    return new ShapeCodec(new ObjectShape(source as Members));
   return new PlainCodec((source as Type<unknown>).jsonSchema);
 }
 
@@ -230,10 +237,13 @@ class StandardCodec implements Codec {
   private validate(json: unknown): unknown {
     const { validate, vendor } = this.standard['~standard'];
     const result = validate?.(json) ?? { value: json };
-    if (result instanceof Promise) throw new DataError('', `is checked asynchronously by ${vendor}, and a plugin cannot wait`);
+    if (result instanceof Promise)
+      throw new DataError('', `is checked asynchronously by ${vendor}, and a plugin cannot wait`);
     const [issue] = result.issues ?? [];
     if (issue === undefined) return result.value;
-    const keys = (issue.path ?? []).map((part) => (typeof part === 'object' && part !== null ? (part as { key: unknown }).key : part));
+    const keys = (issue.path ?? []).map((part) =>
+      typeof part === 'object' && part !== null ? (part as { key: unknown }).key : part,
+    );
     throw new DataError(keys.map((key) => `/${String(key)}`).join(''), `does not fit: ${issue.message}`);
   }
 }
@@ -292,7 +302,8 @@ function writtenObject(value: object, above: Set<object>): string | undefined {
   if (value instanceof Decimal) return value.toString();
   if (value instanceof Json) return value.text;
   if ('toJSON' in value && typeof value.toJSON === 'function') return written(value.toJSON(), above);
-  if (value instanceof Number || value instanceof String || value instanceof Boolean) return written(value.valueOf(), above);
+  if (value instanceof Number || value instanceof String || value instanceof Boolean)
+    return written(value.valueOf(), above);
   if (above.has(value)) throw new DataError('', 'refers to itself');
   above.add(value);
   const parts: string[] = [];
@@ -321,7 +332,8 @@ function refuseDropped(before: unknown, after: unknown, path = ''): void {
   for (const [name, value] of Object.entries(before)) {
     const place = `${path}/${name}`;
     if (Object.hasOwn(after, name)) refuseDropped(value, (after as Record<string, unknown>)[name], place);
-    else if (!saysNothing(value)) throw new DataError(place, 'would be dropped: this version of the plugin does not know it');
+    else if (!saysNothing(value))
+      throw new DataError(place, 'would be dropped: this version of the plugin does not know it');
   }
 }
 

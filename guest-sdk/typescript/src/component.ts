@@ -26,8 +26,13 @@ function log(level: Level, text: string): void {
 let seed: Seed = [1, 2, 3, 4];
 let random: Random | undefined;
 Math.random = () => (random ??= new Random(seed)).number();
-const globals = { console: consoleOf(log), ...encodings, crypto: cryptoOf(() => (random ??= new Random(seed))) };
-for (const [name, value] of Object.entries(globals)) Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
+const globals = {
+  console: consoleOf(log),
+  ...encodings,
+  crypto: cryptoOf(() => (random ??= new Random(seed))),
+};
+for (const [name, value] of Object.entries(globals))
+  Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
 
 function begin(context?: WitContext): void {
   isLoading = false;
@@ -51,7 +56,10 @@ export function exportsOf(plugin: Plugin) {
   const describe = () => {
     begin();
     for (const [level, text] of early.splice(0)) hostLog(level, text);
-    return guarded(() => plugin.manifest(), (thrown) => new Error(reasonOf(thrown)));
+    return guarded(
+      () => plugin.manifest(),
+      (thrown) => new Error(reasonOf(thrown)),
+    );
   };
   const reply = (event: WitEvent, state: WitState | null | undefined, context: WitContext) => {
     begin(context);
@@ -76,5 +84,9 @@ export function exportsOf(plugin: Plugin) {
     begin();
     return guarded(() => plugin.migrate(state, to), reasonOf);
   };
-  return { decider: { describe, handle: decide }, enricher: { describe, enrich }, process: { describe, handle: transit, migrate } };
+  return {
+    decider: { describe, handle: decide },
+    enricher: { describe, enrich },
+    process: { describe, handle: transit, migrate },
+  };
 }

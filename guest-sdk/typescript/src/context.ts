@@ -6,7 +6,14 @@ import { Envelope } from './envelope.ts';
 import { DataError, PermanentError, Suspended } from './errors.ts';
 import { Random, seedAsBigInt } from './random.ts';
 import { Timestamp, type Duration } from './time.ts';
-import type { WitAnswerValue, WitContext, WitDecision, WitExtension, WitMessage, WitQuestion } from './wit.ts';
+import type {
+  WitAnswerValue,
+  WitContext,
+  WitDecision,
+  WitExtension,
+  WitMessage,
+  WitQuestion,
+} from './wit.ts';
 
 /** What belongs to one message alone. */
 export interface SendOptions {
@@ -16,7 +23,9 @@ export interface SendOptions {
   readonly extensions?: Readonly<Record<string, string>>;
 }
 
-type Arguments<Data, Options> = [Data] extends [void] ? [data?: undefined, options?: Options] : [data: Data, options?: Options];
+type Arguments<Data, Options> = [Data] extends [void]
+  ? [data?: undefined, options?: Options]
+  : [data: Data, options?: Options];
 
 export interface Call<Config> {
   /** The correlation key; the instance's own, for a process manager. */
@@ -37,7 +46,10 @@ export interface Call<Config> {
 
 export interface Sends<Commands> {
   /** Sends a command. */
-  send<K extends keyof Commands & string>(type: K, ...args: Arguments<WrittenOf<Commands[K]>, SendOptions>): void;
+  send<K extends keyof Commands & string>(
+    type: K,
+    ...args: Arguments<WrittenOf<Commands[K]>, SendOptions>
+  ): void;
 }
 
 export interface Emits<Events> {
@@ -56,9 +68,15 @@ export type Past<Streams> = Streams extends true
  */
 export interface Asks<Lookups, Streams> {
   /** What a lookup knows under a key; `undefined` if it knows nothing. */
-  lookup<K extends keyof Lookups & string>(name: K, key: string | number | bigint): Read<Lookups[K]> | undefined;
+  lookup<K extends keyof Lookups & string>(
+    name: K,
+    key: string | number | bigint,
+  ): Read<Lookups[K]> | undefined;
   /** Several keys of one lookup, asked at once, answered in their order. */
-  lookups<K extends keyof Lookups & string>(name: K, keys: Iterable<string | number | bigint>): (Read<Lookups[K]> | undefined)[];
+  lookups<K extends keyof Lookups & string>(
+    name: K,
+    keys: Iterable<string | number | bigint>,
+  ): (Read<Lookups[K]> | undefined)[];
   /** The earlier events of a subject in the order of the log, of the types in `streams`. */
   stream(subject: string): Past<Streams>[];
   /** Asks different questions at once: `ctx.together((ask) => [ask.lookup('stock', sku), ask.stream(id)])`. */
@@ -69,7 +87,11 @@ export interface Instance<Timers> {
   /**
    * Sets a timer, or sets it anew: after a duration, or at a moment. It fires not before it is due, once.
    */
-  setTimer<K extends keyof Timers & string>(name: K, due: Duration | Timestamp | Date, ...args: Arguments<TimerIn<Timers[K]>, never>): void;
+  setTimer<K extends keyof Timers & string>(
+    name: K,
+    due: Duration | Timestamp | Date,
+    ...args: Arguments<TimerIn<Timers[K]>, never>
+  ): void;
   /** The timer does not fire, if it is set. */
   cancelTimer(name: keyof Timers & string): void;
   /** From now on, events with this key reach the instance too. */
@@ -102,7 +124,14 @@ const JSON_TYPE = 'application/json';
 export class Context implements AnyContext {
   /** Questions without an answer. */
   readonly open: WitQuestion[] = [];
-  readonly decision: WitDecision = { state: undefined, commands: [], events: [], timers: [], keys: [], complete: false };
+  readonly decision: WitDecision = {
+    state: undefined,
+    commands: [],
+    events: [],
+    timers: [],
+    keys: [],
+    complete: false,
+  };
   private generator: Random | undefined;
   /** Above zero, an open question does not leave the handler at once. */
   private gathering = 0;
@@ -143,7 +172,9 @@ export class Context implements AnyContext {
   }
 
   send(type: string, data?: unknown, options?: SendOptions): void {
-    this.decision.commands.push(outgoing(type, declared(this.declared.commands, type, 'commands'), data, options));
+    this.decision.commands.push(
+      outgoing(type, declared(this.declared.commands, type, 'commands'), data, options),
+    );
   }
 
   emit(type: string, data?: unknown, options?: SendOptions): void {
@@ -152,11 +183,20 @@ export class Context implements AnyContext {
 
   setTimer(name: string, due: Duration | Timestamp | Date, data?: unknown): void {
     const { codec } = declared(this.declared.timers, name, 'timers');
-    const written = data === undefined ? EMPTY : attempt(`the timer \`${name}\` cannot be set: its data`, () => codec.write(data));
+    const written =
+      data === undefined
+        ? EMPTY
+        : attempt(`the timer \`${name}\` cannot be set: its data`, () => codec.write(data));
     const isAfter = typeof due === 'number';
     const millis = isAfter ? Math.floor(due) : due instanceof Date ? due.getTime() : due.toMillis();
-    if (!Number.isSafeInteger(millis) || millis < 0) throw new PermanentError(`the timer \`${name}\` cannot be set: ${String(due)} is no time after 1970, and no duration`);
-    this.decision.timers.push({ tag: 'set', val: { name, due: { tag: isAfter ? 'after' : 'at', val: millis }, data: written } });
+    if (!Number.isSafeInteger(millis) || millis < 0)
+      throw new PermanentError(
+        `the timer \`${name}\` cannot be set: ${String(due)} is no time after 1970, and no duration`,
+      );
+    this.decision.timers.push({
+      tag: 'set',
+      val: { name, due: { tag: isAfter ? 'after' : 'at', val: millis }, data: written },
+    });
   }
 
   cancelTimer(name: string): void {
@@ -184,8 +224,15 @@ export class Context implements AnyContext {
     const codec = declared(this.declared.lookups, name, 'lookups');
     const found: unknown[] = [];
     for (const key of keys) {
-      const answer = this.answer({ tag: 'lookup', val: { name, key: wellFormed('the key of a lookup', String(key)) } });
-      found.push(answer?.tag === 'found' ? attempt(`the answer of lookup \`${name}\``, () => codec.read(answer.val.data)) : undefined);
+      const answer = this.answer({
+        tag: 'lookup',
+        val: { name, key: wellFormed('the key of a lookup', String(key)) },
+      });
+      found.push(
+        answer?.tag === 'found'
+          ? attempt(`the answer of lookup \`${name}\``, () => codec.read(answer.val.data))
+          : undefined,
+      );
     }
     this.leaveIfOpen();
     return found as never[];
@@ -193,12 +240,15 @@ export class Context implements AnyContext {
 
   stream(subject: string): never[] {
     const { streams } = this.declared;
-    if (streams === undefined) throw new PermanentError('the plugin asks for a stream, and its definition has no `streams`');
+    if (streams === undefined)
+      throw new PermanentError('the plugin asks for a stream, and its definition has no `streams`');
     const answer = this.answer({ tag: 'stream', val: wellFormed('the subject of a stream', subject) });
     this.leaveIfOpen();
     const events = answer?.tag === 'events' ? answer.val : [];
     const known = streams === true ? events : events.filter((event) => Object.hasOwn(streams, event.type));
-    return known.map((event) => new Envelope(event, streams === true ? undefined : streams[event.type])) as never[];
+    return known.map(
+      (event) => new Envelope(event, streams === true ? undefined : streams[event.type]),
+    ) as never[];
   }
 
   together<T>(questions: (ask: Context) => T): T {
@@ -236,12 +286,25 @@ function declared<T>(all: Named<T>, name: string, where: string): T {
   throw new PermanentError(`\`${name}\` is not in the \`${where}\` of the plugin's definition; ${list}`);
 }
 
-function outgoing(type: string, { codec, subject, contentType }: AnyMessage, data: unknown, options: SendOptions | undefined): WitMessage {
-  const written = data === undefined ? EMPTY : attempt(`\`${type}\` cannot be sent: its data`, () => codec.write(data));
-  const own = options?.subject ?? (typeof subject === 'function' ? subject(data as never) : subject === undefined ? undefined : (data as Record<string, unknown> | undefined)?.[subject]);
+function outgoing(
+  type: string,
+  { codec, subject, contentType }: AnyMessage,
+  data: unknown,
+  options: SendOptions | undefined,
+): WitMessage {
+  const written =
+    data === undefined ? EMPTY : attempt(`\`${type}\` cannot be sent: its data`, () => codec.write(data));
+  const own =
+    options?.subject ??
+    (typeof subject === 'function'
+      ? subject(data as never)
+      : subject === undefined
+        ? undefined
+        : (data as Record<string, unknown> | undefined)?.[subject]);
   return {
     type,
-    subject: own === undefined || own === null ? undefined : wellFormed(`the subject of \`${type}\``, String(own)),
+    subject:
+      own === undefined || own === null ? undefined : wellFormed(`the subject of \`${type}\``, String(own)),
     datacontenttype: options?.contentType ?? contentType,
     extensions: options?.extensions === undefined ? [] : extensions(options.extensions),
     data: written,
@@ -249,7 +312,10 @@ function outgoing(type: string, { codec, subject, contentType }: AnyMessage, dat
 }
 
 function extensions(from: Readonly<Record<string, string>>): WitExtension[] {
-  return Object.entries(from).map(([name, value]) => ({ name, value: wellFormed(`the extension \`${name}\``, String(value)) }));
+  return Object.entries(from).map(([name, value]) => ({
+    name,
+    value: wellFormed(`the extension \`${name}\``, String(value)),
+  }));
 }
 
 /** The host's strings are UTF-8. */

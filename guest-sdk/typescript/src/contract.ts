@@ -57,36 +57,64 @@ export type DataOf<E> = E extends EventType<infer Data, any, any> ? Data : never
 export type EffectOf<E> = E extends EventType<any, infer Effect, any> ? Effect : never;
 
 function eventType(effect: WitEffect, args: readonly unknown[]): EventType<any, any> {
-  const isKeyFirst = typeof args[0] === 'string' || (typeof args[0] === 'object' && args[0] !== null && 'attribute' in args[0] && typeof args[0].attribute === 'string');
+  const isKeyFirst =
+    typeof args[0] === 'string' ||
+    (typeof args[0] === 'object' &&
+      args[0] !== null &&
+      'attribute' in args[0] &&
+      typeof args[0].attribute === 'string');
   const [source, key, options] = isKeyFirst ? [undefined, ...args] : args;
   if (typeof key === 'string' && key !== 'subject' && MALFORMED_POINTER.test(key)) {
-    throw new TypeError(`the key ${JSON.stringify(key)} is no JSON Pointer such as "/orderId"; other keys are "subject" and { attribute: "…" }`);
+    throw new TypeError(
+      `the key ${JSON.stringify(key)} is no JSON Pointer such as "/orderId"; other keys are "subject" and { attribute: "…" }`,
+    );
   }
-  return { codec: codecOf(source as Source | undefined), key: key as Key<unknown>, effect, options: (options ?? {}) as HandledOptions };
+  return {
+    codec: codecOf(source as Source | undefined),
+    key: key as Key<unknown>,
+    effect,
+    options: (options ?? {}) as HandledOptions,
+  };
 }
 
 /** An event that goes on with an instance; in the roles without instances, any event. */
-export function event<S extends Source>(source: S, key: Key<Read<S>>, options?: HandledOptions): EventType<Read<S>, 'handle', Written<S>>;
+export function event<S extends Source>(
+  source: S,
+  key: Key<Read<S>>,
+  options?: HandledOptions,
+): EventType<Read<S>, 'handle', Written<S>>;
 export function event<T = unknown>(key: Key<NoInfer<T>>, options?: HandledOptions): EventType<T, 'handle'>;
 export function event(...args: readonly unknown[]): EventType<any, any> {
   return eventType('handle', args);
 }
 
 /** An event that starts an instance. An instance that is there already ignores it. */
-export function starts<S extends Source>(source: S, key: Key<Read<S>>, options?: EventOptions): EventType<Read<S>, 'start', Written<S>>;
+export function starts<S extends Source>(
+  source: S,
+  key: Key<Read<S>>,
+  options?: EventOptions,
+): EventType<Read<S>, 'start', Written<S>>;
 export function starts<T = unknown>(key: Key<NoInfer<T>>, options?: EventOptions): EventType<T, 'start'>;
 export function starts(...args: readonly unknown[]): EventType<any, any> {
   return eventType('start', args);
 }
 
 /** An event that starts an instance, or goes on with the one that is there. */
-export function startsOrHandles<S extends Source>(source: S, key: Key<Read<S>>, options?: EventOptions): EventType<Read<S>, 'start-or-handle', Written<S>>;
-export function startsOrHandles<T = unknown>(key: Key<NoInfer<T>>, options?: EventOptions): EventType<T, 'start-or-handle'>;
+export function startsOrHandles<S extends Source>(
+  source: S,
+  key: Key<Read<S>>,
+  options?: EventOptions,
+): EventType<Read<S>, 'start-or-handle', Written<S>>;
+export function startsOrHandles<T = unknown>(
+  key: Key<NoInfer<T>>,
+  options?: EventOptions,
+): EventType<T, 'start-or-handle'>;
 export function startsOrHandles(...args: readonly unknown[]): EventType<any, any> {
   return eventType('start-or-handle', args);
 }
 
-type SubjectMember<T> = { [K in keyof T]-?: T[K] extends string | number | bigint ? K : never }[keyof T] & string;
+type SubjectMember<T> = { [K in keyof T]-?: T[K] extends string | number | bigint ? K : never }[keyof T] &
+  string;
 
 export interface MessageOptions<T> {
   /** The CloudEvents subject: the name of a member, or a function of the data. */
@@ -109,7 +137,10 @@ export type WrittenOf<M> = M extends MessageType<infer In> ? In : never;
 /** The data of an event as its sender writes it. */
 export type SentOf<E> = E extends EventType<any, any, infer In> ? In : never;
 
-export function message<S extends Source>(source: S, options?: MessageOptions<Written<S>>): MessageType<Written<S>>;
+export function message<S extends Source>(
+  source: S,
+  options?: MessageOptions<Written<S>>,
+): MessageType<Written<S>>;
 export function message<T = void>(options?: MessageOptions<T>): MessageType<T>;
 export function message(...args: readonly unknown[]): MessageType<any> {
   const first = args[0] as Source | MessageOptions<unknown> | undefined;
@@ -122,7 +153,11 @@ export function message(...args: readonly unknown[]): MessageType<any> {
 }
 
 function isOptions(first: object): boolean {
-  return Object.entries(first).every(([name, value]) => (name === 'subject' || name === 'contentType') && (typeof value === 'string' || typeof value === 'function'));
+  return Object.entries(first).every(
+    ([name, value]) =>
+      (name === 'subject' || name === 'contentType') &&
+      (typeof value === 'string' || typeof value === 'function'),
+  );
 }
 
 /** A deadline of an instance, and the data that comes back when it is due. */

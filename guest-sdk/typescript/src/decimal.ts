@@ -32,7 +32,8 @@ export class Decimal {
     if (typeof value === 'bigint') return new Decimal(value, places);
     const match = TEXT.exec(String(value));
     const exponent = Number(match?.[4] ?? 0);
-    if (match === null || Math.abs(exponent) > EXPONENT_MAX) throw new RangeError(`\`${String(value).slice(0, 50)}\` is no decimal number`);
+    if (match === null || Math.abs(exponent) > EXPONENT_MAX)
+      throw new RangeError(`\`${String(value).slice(0, 50)}\` is no decimal number`);
     const fraction = match[3] ?? '';
     let units = BigInt(match[2] + fraction);
     if (match[1] === '-') units = -units;

@@ -6,7 +6,8 @@ export class Digits {
 }
 
 type Reviver = (key: string, value: unknown, context?: { readonly source?: string }) => unknown;
-const parse = (text: string, reviver: Reviver): unknown => JSON.parse(text, reviver as (key: string, value: unknown) => unknown);
+const parse = (text: string, reviver: Reviver): unknown =>
+  JSON.parse(text, reviver as (key: string, value: unknown) => unknown);
 
 function hasSources(): boolean {
   let source: string | undefined;
@@ -26,5 +27,7 @@ export const ANY_NAME = '*';
 /** As `JSON.parse`, but with {@link Digits} in place of the numbers of members with these names. */
 export function parseWithDigits(text: string, names: ReadonlySet<string>): unknown {
   const isAny = names.has(ANY_NAME);
-  return parse(text, (key, value, context) => (typeof value === 'number' && (isAny || names.has(key)) ? new Digits(context!.source!) : value));
+  return parse(text, (key, value, context) =>
+    typeof value === 'number' && (isAny || names.has(key)) ? new Digits(context!.source!) : value,
+  );
 }

@@ -12,7 +12,8 @@ export function reasonOf(thrown: unknown): string {
   const text = textOf(thrown);
   if (isAboutData(thrown)) return text.toWellFormed();
   const place = authorsPlace(thrown);
-  const kind = thrown instanceof Error && thrown.name !== 'Error' && text !== thrown.name ? `${thrown.name}: ` : '';
+  const kind =
+    thrown instanceof Error && thrown.name !== 'Error' && text !== thrown.name ? `${thrown.name}: ` : '';
   return `${kind}${text}${place === undefined ? '' : ` (${place})`}`.toWellFormed();
 }
 
@@ -24,5 +25,7 @@ export function failureOf(thrown: unknown): WitFailure {
 export function traceOf(thrown: unknown): string | undefined {
   if (isAboutData(thrown)) return undefined;
   const frames = authorsFrames(thrown);
-  return frames.length === 0 ? undefined : `${reasonOf(thrown)}\n${frames.map((frame) => `    ${frame}`).join('\n')}`.toWellFormed();
+  return frames.length === 0
+    ? undefined
+    : `${reasonOf(thrown)}\n${frames.map((frame) => `    ${frame}`).join('\n')}`.toWellFormed();
 }

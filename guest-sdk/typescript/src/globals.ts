@@ -27,7 +27,8 @@ export const encodings = {
   TextDecoder: class {
     readonly encoding = 'utf-8';
     constructor(label = 'utf-8') {
-      if (!/^utf-?8$/i.test(label)) throw new RangeError(`the encoding ${label} is not known; a component decodes UTF-8`);
+      if (!/^utf-?8$/i.test(label))
+        throw new RangeError(`the encoding ${label} is not known; a component decodes UTF-8`);
     }
     decode(bytes: ArrayBuffer | Uint8Array = new Uint8Array(0)): string {
       return decode(bytes instanceof Uint8Array ? bytes : new Uint8Array(bytes));

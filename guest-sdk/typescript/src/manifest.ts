@@ -2,7 +2,15 @@
 
 import type { Codec } from './codec.ts';
 import type { AnyEvent, AnyMessage, Named } from './contract.ts';
-import { CANCELLED, FIELD_NAME, MALFORMED_POINTER, NAME, RESERVED, TIMER_FIRED, UNDELIVERABLE } from './names.ts';
+import {
+  CANCELLED,
+  FIELD_NAME,
+  MALFORMED_POINTER,
+  NAME,
+  RESERVED,
+  TIMER_FIRED,
+  UNDELIVERABLE,
+} from './names.ts';
 import type { Direction, JsonSchema } from './shape.ts';
 import type { WitManifest, WitSubscription } from './wit.ts';
 
@@ -30,7 +38,11 @@ export interface Described {
     readonly state: Codec;
     readonly fields: Fields | 'none' | undefined;
     readonly summary: string | undefined;
-    readonly takes: { readonly timers: boolean; readonly undeliverable: boolean; readonly cancelled: boolean };
+    readonly takes: {
+      readonly timers: boolean;
+      readonly undeliverable: boolean;
+      readonly cancelled: boolean;
+    };
   };
 }
 
@@ -43,41 +55,67 @@ export function manifestOf(plugin: Described): WitManifest {
   const fromPackage = (globalThis as PackageGlobal).__sagaboxPackage ?? {};
   const { process } = plugin;
   const name = plugin.name ?? fromPackage.name?.replace(/^@[^/]*\//, '') ?? 'plugin';
-  if (!NAME.test(name)) throw new TypeError(`the plugin's name \`${name}\` is invalid: use up to 64 characters a-z, 0-9 and -`);
+  if (!NAME.test(name))
+    throw new TypeError(`the plugin's name \`${name}\` is invalid: use up to 64 characters a-z, 0-9 and -`);
   const fields = process === undefined ? [] : fieldsOf(process.fields, process.state);
   return {
     name,
     version: plugin.version ?? fromPackage.version ?? '0.0.0',
     description: plugin.description ?? fromPackage.description ?? '',
-    subscriptions: [...Object.entries(plugin.events).map(([type, event]) => subscription(type, event)), ...reserved(process?.takes)],
+    subscriptions: [
+      ...Object.entries(plugin.events).map(([type, event]) => subscription(type, event)),
+      ...reserved(process?.takes),
+    ],
     commands: Object.keys(plugin.commands),
     events: Object.keys(plugin.emits),
     lookups: Object.keys(plugin.lookups),
     streams: plugin.hasStreams,
     stateVersion: process?.version ?? 0,
     schemas: schemasOf(plugin),
-    configurationSchema: plugin.configurationSchema === undefined ? undefined : JSON.stringify(plugin.configurationSchema),
+    configurationSchema:
+      plugin.configurationSchema === undefined ? undefined : JSON.stringify(plugin.configurationSchema),
     fields,
     summary: process?.summary ?? summaryOf(fields),
   };
 }
 
 function subscription(type: string, { key, effect, options }: AnyEvent): WitSubscription {
-  if (type.startsWith(RESERVED)) throw new TypeError(`\`${type}\` is reserved; use onTimer, onUndeliverable or onCancel`);
+  if (type.startsWith(RESERVED))
+    throw new TypeError(`\`${type}\` is reserved; use onTimer, onUndeliverable or onCancel`);
   const { source, absent = 'ignore' } = options;
   return {
     type,
-    source: source === undefined ? { tag: 'any' } : typeof source === 'string' ? { tag: 'exactly', val: source } : { tag: 'prefix', val: source.prefix },
-    key: typeof key !== 'string' ? { tag: 'attribute', val: key.attribute } : key === 'subject' ? { tag: 'subject' } : { tag: 'pointer', val: key },
+    source:
+      source === undefined
+        ? { tag: 'any' }
+        : typeof source === 'string'
+          ? { tag: 'exactly', val: source }
+          : { tag: 'prefix', val: source.prefix },
+    key:
+      typeof key !== 'string'
+        ? { tag: 'attribute', val: key.attribute }
+        : key === 'subject'
+          ? { tag: 'subject' }
+          : { tag: 'pointer', val: key },
     effect,
     absent: typeof absent === 'string' ? { tag: absent } : { tag: 'hold', val: absent.hold },
   };
 }
 
 function reserved(takes: NonNullable<Described['process']>['takes'] | undefined): WitSubscription[] {
-  const types = [takes?.timers && TIMER_FIRED, takes?.undeliverable && UNDELIVERABLE, takes?.cancelled && CANCELLED];
+  const types = [
+    takes?.timers && TIMER_FIRED,
+    takes?.undeliverable && UNDELIVERABLE,
+    takes?.cancelled && CANCELLED,
+  ];
   const present = types.filter((type) => typeof type === 'string');
-  return present.map((type) => ({ type, source: { tag: 'any' }, key: { tag: 'instance' }, effect: 'handle', absent: { tag: 'ignore' } }));
+  return present.map((type) => ({
+    type,
+    source: { tag: 'any' },
+    key: { tag: 'instance' },
+    effect: 'handle',
+    absent: { tag: 'ignore' },
+  }));
 }
 
 /** One for each type; a type that is taken and emitted has that of the event that is taken. */
@@ -105,8 +143,12 @@ function fieldsOf(fields: Fields | 'none' | undefined, state: Codec): { name: st
   if (fields === 'none') return [];
   const entries = Object.entries(fields ?? scalarsOf(state.schema('write')));
   for (const [name, pointer] of entries) {
-    if (!FIELD_NAME.test(name)) throw new TypeError(`the field \`${name}\` is invalid: use a letter or _, then letters, digits and _`);
-    if (MALFORMED_POINTER.test(pointer)) throw new TypeError(`the field \`${name}\` has ${JSON.stringify(pointer)}, which is no JSON Pointer such as "/total"`);
+    if (!FIELD_NAME.test(name))
+      throw new TypeError(`the field \`${name}\` is invalid: use a letter or _, then letters, digits and _`);
+    if (MALFORMED_POINTER.test(pointer))
+      throw new TypeError(
+        `the field \`${name}\` has ${JSON.stringify(pointer)}, which is no JSON Pointer such as "/total"`,
+      );
   }
   return entries.map(([name, pointer]) => ({ name, pointer }));
 }
@@ -127,9 +169,13 @@ function isScalar(schema: unknown): boolean {
     const others = any.filter((other) => !(isObject(other) && other.type === 'null'));
     return others.length > 0 && others.every(isScalar);
   }
-  if (Array.isArray(schema.enum)) return schema.enum.every((value) => value === null || typeof value !== 'object');
+  if (Array.isArray(schema.enum))
+    return schema.enum.every((value) => value === null || typeof value !== 'object');
   const types = Array.isArray(schema.type) ? schema.type : [schema.type];
-  return types.every((name) => name === 'null' || SCALARS.includes(name as string)) && types.some((name) => name !== 'null');
+  return (
+    types.every((name) => name === 'null' || SCALARS.includes(name as string)) &&
+    types.some((name) => name !== 'null')
+  );
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

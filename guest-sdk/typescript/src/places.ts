@@ -6,7 +6,14 @@
 /** Of each line of the bundle that comes from an author's file: columns with file, line and column. */
 export interface Table {
   readonly files: readonly string[];
-  readonly lines: { readonly [line: string]: readonly (readonly [column: number, file: number, line: number, sourceColumn: number])[] };
+  readonly lines: {
+    readonly [line: string]: readonly (readonly [
+      column: number,
+      file: number,
+      line: number,
+      sourceColumn: number,
+    ])[];
+  };
 }
 
 interface PlacesGlobal {

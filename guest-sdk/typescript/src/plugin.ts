@@ -1,7 +1,15 @@
 /** A plugin while it runs: it finds the handler of an event, calls it, and collects what it decided. */
 
 import { codecOf, type Codec, type Source } from './codec.ts';
-import type { AnyEvent, AnyMessage, AnyTimer, CommonDefinition, Named, QuestionDefinition, StreamsDefinition } from './contract.ts';
+import type {
+  AnyEvent,
+  AnyMessage,
+  AnyTimer,
+  CommonDefinition,
+  Named,
+  QuestionDefinition,
+  StreamsDefinition,
+} from './contract.ts';
 import { attempt, Context, isJsonType, type Declared } from './context.ts';
 import { Envelope } from './envelope.ts';
 import { PermanentError, Suspended } from './errors.ts';
@@ -60,9 +68,12 @@ export function encoded<T extends Source>(sources: Named<T> | undefined): Named<
   return Object.fromEntries(Object.entries(sources ?? {}).map(([name, source]) => [name, codecOf(source)]));
 }
 
-export function declaredOf(definition: AnyDefinition): Declared & { readonly configurationSchema: Described['configurationSchema'] } {
+export function declaredOf(
+  definition: AnyDefinition,
+): Declared & { readonly configurationSchema: Described['configurationSchema'] } {
   const { streams, config } = definition;
-  const codec = config === undefined ? undefined : codecOf('~standard' in config ? { schema: config as never } : config);
+  const codec =
+    config === undefined ? undefined : codecOf('~standard' in config ? { schema: config as never } : config);
   const schema = closed(codec?.schema('read'));
   return {
     commands: definition.commands ?? {},
@@ -76,7 +87,10 @@ export function declaredOf(definition: AnyDefinition): Declared & { readonly con
 }
 
 /** Every call has the same configuration, which is read once. */
-function configReader(codec: Codec | undefined, schema: Described['configurationSchema']): (text: string) => unknown {
+function configReader(
+  codec: Codec | undefined,
+  schema: Described['configurationSchema'],
+): (text: string) => unknown {
   let last: { text: string; value: unknown } | undefined;
   return (text) => {
     if (codec === undefined) return undefined;
@@ -89,13 +103,20 @@ function readConfig(codec: Codec, schema: Described['configurationSchema'], text
   if (schema?.additionalProperties === false) {
     const known = Object.keys(schema.properties as object);
     const unknown = Object.keys(JSON.parse(text) as object).find((name) => !known.includes(name));
-    if (unknown !== undefined) throw new PermanentError(`the plugin's configuration has an unknown member \`${unknown}\`; known are ${known.join(', ')}`);
+    if (unknown !== undefined)
+      throw new PermanentError(
+        `the plugin's configuration has an unknown member \`${unknown}\`; known are ${known.join(', ')}`,
+      );
   }
   const value = attempt("the plugin's configuration", () => codec.read(encode(text)));
   return typeof value === 'object' && value !== null ? Object.freeze(value) : value;
 }
 
-export function described(definition: AnyDefinition, declared: ReturnType<typeof declaredOf>, process?: Described['process']): Described {
+export function described(
+  definition: AnyDefinition,
+  declared: ReturnType<typeof declaredOf>,
+  process?: Described['process'],
+): Described {
   return {
     name: definition.name,
     version: definition.version,
@@ -137,7 +158,8 @@ export function call(context: Context, handler: () => Uint8Array | undefined): R
   } catch (error) {
     // An open question comes first, whatever became of the error that left the handler.
     if (context.open.length > 0) return { need: context.open };
-    if (error instanceof Suspended) throw new PermanentError('the handler waits for an answer without a question');
+    if (error instanceof Suspended)
+      throw new PermanentError('the handler waits for an answer without a question');
     throw error;
   }
   if (context.open.length > 0) return { need: context.open };
@@ -150,7 +172,9 @@ export function envelope(wit: WitEvent, events: Named<AnyEvent>): Envelope<strin
   const codec = own(events, wit.type)?.codec;
   if (codec === undefined) throw noHandler(wit);
   if (codec.isJson && codec.isChecked && !isJsonType(wit.datacontenttype)) {
-    throw new PermanentError(`the data of \`${wit.type}\` does not fit: its content type is ${wit.datacontenttype}, which is no JSON`);
+    throw new PermanentError(
+      `the data of \`${wit.type}\` does not fit: its content type is ${wit.datacontenttype}, which is no JSON`,
+    );
   }
   const event = new Envelope<string, unknown>(wit, codec);
   if (codec.isChecked) void event.data;
@@ -167,12 +191,18 @@ export function own<T>(all: Named<T>, name: string): T | undefined {
 }
 
 /** TypeScript checks it as well; JavaScript does not. */
-export function requireHandlers(declared: Named<unknown>, handlers: Named<unknown> | undefined, where: string): void {
+export function requireHandlers(
+  declared: Named<unknown>,
+  handlers: Named<unknown> | undefined,
+  where: string,
+): void {
   for (const name of Object.keys(declared)) {
-    if (typeof handlers?.[name] !== 'function') throw new TypeError(`\`${name}\` is declared and has no handler in \`${where}\``);
+    if (typeof handlers?.[name] !== 'function')
+      throw new TypeError(`\`${name}\` is declared and has no handler in \`${where}\``);
   }
   for (const name of Object.keys(handlers ?? {})) {
-    if (!Object.hasOwn(declared, name)) throw new TypeError(`\`${where}\` has a handler for \`${name}\`, which is not declared`);
+    if (!Object.hasOwn(declared, name))
+      throw new TypeError(`\`${where}\` has a handler for \`${name}\`, which is not declared`);
   }
 }
 
@@ -180,11 +210,20 @@ export function requireHandlers(declared: Named<unknown>, handlers: Named<unknow
 export function refuseResult(type: string, result: unknown): undefined {
   if (result === undefined) return undefined;
   refusePromise(type, result);
-  throw new PermanentError(`the handler of \`${type}\` returned ${kindOf(result)}; send what it decides with the context`);
+  throw new PermanentError(
+    `the handler of \`${type}\` returned ${kindOf(result)}; send what it decides with the context`,
+  );
 }
 
 export function refusePromise(type: string, result: unknown): void {
-  if (typeof result === 'object' && result !== null && 'then' in result && typeof result.then === 'function') {
-    throw new PermanentError(`the handler of \`${type}\` is asynchronous; a handler decides at once, and asks with ctx.lookup and ctx.stream, without await`);
+  if (
+    typeof result === 'object' &&
+    result !== null &&
+    'then' in result &&
+    typeof result.then === 'function'
+  ) {
+    throw new PermanentError(
+      `the handler of \`${type}\` is asynchronous; a handler decides at once, and asks with ctx.lookup and ctx.stream, without await`,
+    );
   }
 }

@@ -1,24 +1,74 @@
 /** Process managers: state machines over many events, one instance for each correlation key. */
 
-import { codecOf, type Checked, type Codec, type Read, type Source, type StandardSchema, type Written } from './codec.ts';
+import {
+  codecOf,
+  type Checked,
+  type Codec,
+  type Read,
+  type Source,
+  type StandardSchema,
+  type Written,
+} from './codec.ts';
 import type {
-  AnyEvent, AnyMessage, AnyTimer, CommonDefinition, DataOf, EffectOf, Named, QuestionDefinition, StreamsDefinition, TimerOut, WrittenOf,
+  AnyEvent,
+  AnyMessage,
+  AnyTimer,
+  CommonDefinition,
+  DataOf,
+  EffectOf,
+  Named,
+  QuestionDefinition,
+  StreamsDefinition,
+  TimerOut,
+  WrittenOf,
 } from './contract.ts';
 import { attempt, Context, type Asks, type Call, type Emits, type Instance, type Sends } from './context.ts';
 import type { Envelope } from './envelope.ts';
 import { PermanentError } from './errors.ts';
 import { manifestOf, type Fields } from './manifest.ts';
 import { CANCELLED, TIMER_FIRED, UNDELIVERABLE } from './names.ts';
-import { call, declaredOf, described, encoded, envelope, noHandler, own, refusePromise, requireHandlers, type AnyDefinition, type Handler, type Parts, type Plugin, type PluginTypes } from './plugin.ts';
+import {
+  call,
+  declaredOf,
+  described,
+  encoded,
+  envelope,
+  noHandler,
+  own,
+  refusePromise,
+  requireHandlers,
+  type AnyDefinition,
+  type Handler,
+  type Parts,
+  type Plugin,
+  type PluginTypes,
+} from './plugin.ts';
 import type { Declaration, Nothing } from './roles.ts';
-import { Json, t } from './shape.ts';
+import type { Json } from './scalars.ts';
+import { t } from './t.ts';
 import { encode } from './text.ts';
 import type { WitEvent, WitState } from './wit.ts';
 
 /** A configuration is always checked, because it is read once. */
-export type ConfigOf<C> = C extends Checked<any, infer Out> ? Out : C extends StandardSchema<any, infer Out> ? Out : C extends undefined ? undefined : Read<C>;
+export type ConfigOf<C> =
+  C extends Checked<any, infer Out>
+    ? Out
+    : C extends StandardSchema<any, infer Out>
+      ? Out
+      : C extends undefined
+        ? undefined
+        : Read<C>;
 
-export interface ProcessManagerDefinition<State, Events, Commands, Emitted, Timers, Lookups, Streams, Config extends Source | undefined>
+export interface ProcessManagerDefinition<
+  State,
+  Events,
+  Commands,
+  Emitted,
+  Timers,
+  Lookups,
+  Streams,
+  Config extends Source | undefined,
+>
   extends CommonDefinition<Config>, QuestionDefinition<Lookups, Streams> {
   /** What the state of an instance looks like. */
   readonly state: State;
@@ -81,20 +131,41 @@ interface Other<In, Out, Commands, Ctx> {
   readonly migrate?: (state: any, from: number, to: number) => unknown;
 }
 
-type TimerHandlers<In, Out, Timers, Ctx> = { readonly [K in keyof Timers & string]: (state: Out, data: TimerOut<Timers[K]>, ctx: Ctx) => In | Nothing };
+type TimerHandlers<In, Out, Timers, Ctx> = {
+  readonly [K in keyof Timers & string]: (state: Out, data: TimerOut<Timers[K]>, ctx: Ctx) => In | Nothing;
+};
 
 /**
  * A handler that goes on gets the state, and can change it in place or return another one. A handler
  * that starts an instance returns its state.
  */
 export type ProcessHandlers<In, Out, Events, Commands, Timers, Ctx> = Other<In, Out, Commands, Ctx> & {
-  readonly on: { readonly [K in keyof Events & string]: EventHandler<EffectOf<Events[K]>, Envelope<K, DataOf<Events[K]>>, In, Out, Ctx> };
-} & ([keyof Timers] extends [never] ? { readonly onTimer?: {} } : { readonly onTimer: TimerHandlers<In, Out, Timers, Ctx> });
+  readonly on: {
+    readonly [K in keyof Events & string]: EventHandler<
+      EffectOf<Events[K]>,
+      Envelope<K, DataOf<Events[K]>>,
+      In,
+      Out,
+      Ctx
+    >;
+  };
+} & ([keyof Timers] extends [never]
+    ? { readonly onTimer?: {} }
+    : { readonly onTimer: TimerHandlers<In, Out, Timers, Ctx> });
 
-export interface ProcessManager<State, Events, Commands, Timers, Ctx, Types extends PluginTypes> extends Declaration<Ctx, Events> {
+export interface ProcessManager<
+  State,
+  Events,
+  Commands,
+  Timers,
+  Ctx,
+  Types extends PluginTypes,
+> extends Declaration<Ctx, Events> {
   readonly state?: State;
   /** The plugin: one handler for each event and timer that the declaration has. */
-  handlers(handlers: ProcessHandlers<Written<State>, Read<State>, Events, Commands, Timers, Ctx>): Plugin<Types>;
+  handlers(
+    handlers: ProcessHandlers<Written<State>, Read<State>, Events, Commands, Timers, Ctx>,
+  ): Plugin<Types>;
 }
 
 /** The state of a process manager's instances: `type Order = StateOf<typeof orders>`. */
@@ -117,7 +188,16 @@ export function processManager<
   Commands,
   Timers,
   ProcessContext<Commands, Emitted, Timers, Lookups, Streams, Config>,
-  { events: Events; commands: Commands; emits: Emitted; timers: Timers; lookups: Lookups; streams: Streams; state: State; config: Config }
+  {
+    events: Events;
+    commands: Commands;
+    emits: Emitted;
+    timers: Timers;
+    lookups: Lookups;
+    streams: Streams;
+    state: State;
+    config: Config;
+  }
 > {
   return { handlers: (handlers) => new Process(definition as never, handlers as never) };
 }
@@ -130,7 +210,17 @@ interface AnyHandlers {
   readonly migrate?: (state: unknown, from: number, to: number) => unknown;
 }
 
-type AnyProcess = AnyDefinition & ProcessManagerDefinition<Source, Named<AnyEvent>, Named<AnyMessage>, Named<AnyMessage>, Named<AnyTimer>, Named<Source>, StreamsDefinition, Source | undefined>;
+type AnyProcess = AnyDefinition &
+  ProcessManagerDefinition<
+    Source,
+    Named<AnyEvent>,
+    Named<AnyMessage>,
+    Named<AnyMessage>,
+    Named<AnyTimer>,
+    Named<Source>,
+    StreamsDefinition,
+    Source | undefined
+  >;
 
 const UNDELIVERABLE_DATA = codecOf({
   id: t.string,
@@ -161,9 +251,15 @@ class Process implements Plugin {
     this.declared = declaredOf(definition);
     this.state = codecOf(definition.state);
     this.version = definition.stateVersion ?? 1;
-    if (!Number.isInteger(this.version) || this.version < 1) throw new TypeError(`stateVersion is ${this.version}; versions count from 1`);
+    if (!Number.isInteger(this.version) || this.version < 1)
+      throw new TypeError(`stateVersion is ${this.version}; versions count from 1`);
     this.otherStates = encoded(definition.otherStates as Named<Source> | undefined);
-    this.parts = { ...this.declared, events: definition.events, state: this.state, stateVersion: this.version };
+    this.parts = {
+      ...this.declared,
+      events: definition.events,
+      state: this.state,
+      stateVersion: this.version,
+    };
     requireHandlers(definition.events, handlers.on, 'on');
     requireHandlers(this.declared.timers, handlers.onTimer, 'onTimer');
   }
@@ -171,8 +267,20 @@ class Process implements Plugin {
   manifest() {
     const { fields, summary } = this.definition;
     const { onUndeliverable, onCancel } = this.handlers;
-    const takes = { timers: Object.keys(this.declared.timers).length > 0, undeliverable: onUndeliverable !== undefined, cancelled: onCancel !== undefined };
-    return manifestOf(described(this.definition, this.declared, { version: this.version, state: this.state, fields, summary, takes }));
+    const takes = {
+      timers: Object.keys(this.declared.timers).length > 0,
+      undeliverable: onUndeliverable !== undefined,
+      cancelled: onCancel !== undefined,
+    };
+    return manifestOf(
+      described(this.definition, this.declared, {
+        version: this.version,
+        state: this.state,
+        fields,
+        summary,
+        takes,
+      }),
+    );
   }
 
   handle(wit: WitEvent, witState: WitState | undefined, witContext: Parameters<Plugin['handle']>[2]) {
@@ -183,12 +291,18 @@ class Process implements Plugin {
   migrate(from: WitState, to: number): Uint8Array {
     if (from.version === to && to === this.version) return this.state.write(this.readWhole(from.data));
     const { migrate } = this.handlers;
-    if (migrate === undefined) throw new PermanentError(`the plugin has no migration from version ${from.version} to ${to}`);
-    const before = attempt(`the stored state of version ${from.version}`, () => this.codecOf(from.version).read(from.data));
+    if (migrate === undefined)
+      throw new PermanentError(`the plugin has no migration from version ${from.version} to ${to}`);
+    const before = attempt(`the stored state of version ${from.version}`, () =>
+      this.codecOf(from.version).read(from.data),
+    );
     const after = migrate(before, from.version, to);
     refusePromise('migrate', after);
-    if (after === undefined) throw new PermanentError(`migrate returned nothing for the versions ${from.version} and ${to}`);
-    const written = attempt(`the state of version ${to} that migrate returned`, () => this.codecOf(to).write(after));
+    if (after === undefined)
+      throw new PermanentError(`migrate returned nothing for the versions ${from.version} and ${to}`);
+    const written = attempt(`the state of version ${to} that migrate returned`, () =>
+      this.codecOf(to).write(after),
+    );
     if (to === this.version) this.readWhole(written);
     return written;
   }
@@ -198,7 +312,9 @@ class Process implements Plugin {
   }
 
   private codecOf(version: number): Codec {
-    return version === this.version ? this.state : (own(this.otherStates, String(version)) ?? codecOf(undefined));
+    return version === this.version
+      ? this.state
+      : (own(this.otherStates, String(version)) ?? codecOf(undefined));
   }
 
   /** The next state, as it is stored. */
@@ -226,10 +342,14 @@ class Process implements Plugin {
   private handlerOf(wit: WitEvent): Handler | undefined {
     const { on, onTimer, onUndeliverable, onCancel } = this.handlers;
     switch (wit.type) {
-      case TIMER_FIRED: return onTimer && own(onTimer, wit.subject ?? '');
-      case UNDELIVERABLE: return onUndeliverable;
-      case CANCELLED: return onCancel;
-      default: return own(on, wit.type);
+      case TIMER_FIRED:
+        return onTimer && own(onTimer, wit.subject ?? '');
+      case UNDELIVERABLE:
+        return onUndeliverable;
+      case CANCELLED:
+        return onCancel;
+      default:
+        return own(on, wit.type);
     }
   }
 
@@ -237,20 +357,32 @@ class Process implements Plugin {
     switch (wit.type) {
       case TIMER_FIRED: {
         const name = wit.subject ?? '';
-        return wit.data.length === 0 ? undefined : attempt(`the data of the timer \`${name}\``, () => own(this.declared.timers, name)!.codec.read(wit.data));
+        return wit.data.length === 0
+          ? undefined
+          : attempt(`the data of the timer \`${name}\``, () =>
+              own(this.declared.timers, name)!.codec.read(wit.data),
+            );
       }
-      case UNDELIVERABLE: return this.undeliverable(wit.data);
-      case CANCELLED: return attempt(`the data of \`${CANCELLED}\``, () => CANCELLED_DATA.read(wit.data));
-      default: return envelope(wit, this.definition.events);
+      case UNDELIVERABLE:
+        return this.undeliverable(wit.data);
+      case CANCELLED:
+        return attempt(`the data of \`${CANCELLED}\``, () => CANCELLED_DATA.read(wit.data));
+      default:
+        return envelope(wit, this.definition.events);
     }
   }
 
   private undeliverable(data: Uint8Array): unknown {
-    const { command, ...known } = attempt(`the data of \`${UNDELIVERABLE}\``, () => UNDELIVERABLE_DATA.read(data) as UndeliverableData);
+    const { command, ...known } = attempt(
+      `the data of \`${UNDELIVERABLE}\``,
+      () => UNDELIVERABLE_DATA.read(data) as UndeliverableData,
+    );
     const codec = own(this.declared.commands, known.type)?.codec;
     if (command.data === undefined || codec?.isJson === false) return { ...known, data: undefined };
     const sent = encode(command.data.text);
-    return { ...known, data: attempt(`the data of \`${known.type}\``, () => (codec ?? codecOf(undefined)).read(sent)) };
+    return {
+      ...known,
+      data: attempt(`the data of \`${known.type}\``, () => (codec ?? codecOf(undefined)).read(sent)),
+    };
   }
 }
-

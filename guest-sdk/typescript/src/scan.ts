@@ -18,7 +18,8 @@ export class Scanner {
   peek(): string {
     for (;;) {
       const character = this.text[this.position]!;
-      if (character !== ' ' && character !== '\n' && character !== '\r' && character !== '\t') return character;
+      if (character !== ' ' && character !== '\n' && character !== '\r' && character !== '\t')
+        return character;
       this.position += 1;
     }
   }
@@ -109,7 +110,8 @@ export class Scanner {
 
   private skipString(): void {
     let end = this.text.indexOf('"', this.position + 1);
-    while (this.text.charCodeAt(end - 1) === BACKSLASH && this.isEscaped(end)) end = this.text.indexOf('"', end + 1);
+    while (this.text.charCodeAt(end - 1) === BACKSLASH && this.isEscaped(end))
+      end = this.text.indexOf('"', end + 1);
     this.position = end + 1;
   }
 

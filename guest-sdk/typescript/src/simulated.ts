@@ -9,7 +9,15 @@ import type { Plugin } from './plugin.ts';
 import type { Seed } from './random.ts';
 import { decode, encode } from './text.ts';
 import type { Duration } from './time.ts';
-import type { WitAnswerValue, WitContext, WitDecision, WitEvent, WitFailure, WitQuestion, WitState } from './wit.ts';
+import type {
+  WitAnswerValue,
+  WitContext,
+  WitDecision,
+  WitEvent,
+  WitFailure,
+  WitQuestion,
+  WitState,
+} from './wit.ts';
 
 /** A handler that asks this often in one call asks for ever. */
 const ROUNDS_MAX = 16;
@@ -70,8 +78,12 @@ export class Engine {
 
   answer(name: string, key: string, value: unknown): void {
     const codec = this.plugin.parts.lookups[name];
-    if (codec === undefined) throw new Error(`\`${name}\` is not in the \`lookups\` of the plugin's definition`);
-    const found: WitAnswerValue = value === undefined ? { tag: 'missing' } : { tag: 'found', val: { contentType: 'application/json', data: codec.write(value) } };
+    if (codec === undefined)
+      throw new Error(`\`${name}\` is not in the \`lookups\` of the plugin's definition`);
+    const found: WitAnswerValue =
+      value === undefined
+        ? { tag: 'missing' }
+        : { tag: 'found', val: { contentType: 'application/json', data: codec.write(value) } };
     this.answers.set(nameOf({ tag: 'lookup', val: { name, key } }), found);
   }
 
@@ -88,14 +100,21 @@ export class Engine {
 
   timerData(name: string, data: unknown): Uint8Array {
     const timer = this.plugin.parts.timers[name];
-    if (timer === undefined) throw new Error(`\`${name}\` is not in the \`timers\` of the plugin's definition`);
+    if (timer === undefined)
+      throw new Error(`\`${name}\` is not in the \`timers\` of the plugin's definition`);
     return data === undefined ? EMPTY : timer.codec.write(data);
   }
 
   event(type: string, data: unknown, attributes: Attributes = {}): Outcome {
     const taken = this.plugin.parts.events[type];
-    if (taken === undefined) throw new Error(`\`${type}\` is not in the \`events\` of the plugin's definition`);
-    return this.raw(type, data === undefined ? EMPTY : taken.codec.write(data), 'application/json', attributes);
+    if (taken === undefined)
+      throw new Error(`\`${type}\` is not in the \`events\` of the plugin's definition`);
+    return this.raw(
+      type,
+      data === undefined ? EMPTY : taken.codec.write(data),
+      'application/json',
+      attributes,
+    );
   }
 
   raw(type: string, data: Uint8Array, contentType: string, attributes: Attributes): Outcome {
@@ -119,7 +138,14 @@ export class Engine {
 
   timePasses(duration: Duration): Outcome {
     const until = this.now + duration;
-    const all: WitDecision = { state: undefined, commands: [], events: [], timers: [], keys: [], complete: this.isComplete };
+    const all: WitDecision = {
+      state: undefined,
+      commands: [],
+      events: [],
+      timers: [],
+      keys: [],
+      complete: this.isComplete,
+    };
     for (let count = 0; count < TIMERS_MAX; count += 1) {
       const [next] = [...this.timers].sort(([a, one], [b, other]) => one.due - other.due || (a < b ? -1 : 1));
       if (next === undefined || next[1].due > until) {
@@ -131,7 +157,8 @@ export class Engine {
       const outcome = this.reserved(TIMER_FIRED, data, name);
       if (outcome.decision === undefined) return outcome;
       all.state = outcome.decision.state ?? all.state;
-      for (const part of ['commands', 'events', 'timers', 'keys'] as const) (all[part] as unknown[]).push(...outcome.decision[part]);
+      for (const part of ['commands', 'events', 'timers', 'keys'] as const)
+        (all[part] as unknown[]).push(...outcome.decision[part]);
       all.complete = outcome.decision.complete;
     }
     throw new Error(`more than ${TIMERS_MAX} timers fire in this time`);
@@ -139,20 +166,36 @@ export class Engine {
 
   private ignored({ source, type }: WitEvent, { options, effect }: AnyEvent): string | undefined {
     const wanted = options.source;
-    const isFrom = wanted === undefined || (typeof wanted === 'string' ? source === wanted : source.startsWith(wanted.prefix));
-    if (!isFrom) return `its source is ${source}, and the plugin takes \`${type}\` from ${typeof wanted === 'string' ? wanted : `${wanted.prefix}…`}`;
+    const isFrom =
+      wanted === undefined ||
+      (typeof wanted === 'string' ? source === wanted : source.startsWith(wanted.prefix));
+    if (!isFrom)
+      return `its source is ${source}, and the plugin takes \`${type}\` from ${typeof wanted === 'string' ? wanted : `${wanted.prefix}…`}`;
     if (this.plugin.role !== 'process-manager') return undefined;
     if (this.isComplete) return 'the instance is complete';
     if (effect === 'start' && this.state !== undefined) return 'the instance has started already';
     if (effect !== 'handle' || this.state !== undefined) return undefined;
     const { absent = 'ignore' } = options;
-    return typeof absent === 'object' ? 'there is no instance: it is held' : absent === 'fail' ? 'there is no instance: it becomes a dead letter' : 'there is no instance';
+    return typeof absent === 'object'
+      ? 'there is no instance: it is held'
+      : absent === 'fail'
+        ? 'there is no instance: it becomes a dead letter'
+        : 'there is no instance';
   }
 
   private handle(event: WitEvent, key: string, attempt = 1): Outcome {
     const seed: Seed = [this.events, 2, 3, 4];
     try {
-      const decision = atTime(this.now, seed, () => this.decide(event, { now: this.now, attempt, key, answers: [], configuration: this.configuration, seed: [...seed] }));
+      const decision = atTime(this.now, seed, () =>
+        this.decide(event, {
+          now: this.now,
+          attempt,
+          key,
+          answers: [],
+          configuration: this.configuration,
+          seed: [...seed],
+        }),
+      );
       this.apply(decision);
       return { decision };
     } catch (error) {
@@ -179,14 +222,19 @@ export class Engine {
 
   private migrate(): void {
     const version = this.plugin.parts.stateVersion;
-    if (this.state !== undefined && this.state.version !== version) this.state = { version, data: this.plugin.migrate(this.state, version) };
+    if (this.state !== undefined && this.state.version !== version)
+      this.state = { version, data: this.plugin.migrate(this.state, version) };
   }
 
   private apply({ state, timers, complete }: WitDecision): void {
     if (state !== undefined) this.state = { version: this.plugin.parts.stateVersion, data: state };
     for (const change of timers) {
       if (change.tag === 'cancel') this.timers.delete(change.val);
-      else this.timers.set(change.val.name, { due: change.val.due.val + (change.val.due.tag === 'after' ? this.now : 0), data: change.val.data });
+      else
+        this.timers.set(change.val.name, {
+          due: change.val.due.val + (change.val.due.tag === 'after' ? this.now : 0),
+          data: change.val.data,
+        });
     }
     this.isComplete = complete;
     if (complete) this.timers.clear();
@@ -215,13 +263,22 @@ function nameOf(question: WitQuestion): string {
 
 /** The correlation key, as the host finds it; the first one, if there are several. */
 function keyOf(event: WitEvent, { key }: AnyEvent): string {
-  const found = typeof key !== 'string' ? attribute(event, key.attribute) : key === 'subject' ? event.subject : pointed(event, key);
-  if (found === undefined || found === null) throw new Error(`the event \`${event.type}\` has no ${typeof key === 'string' ? key : key.attribute}, by which its key is found`);
+  const found =
+    typeof key !== 'string'
+      ? attribute(event, key.attribute)
+      : key === 'subject'
+        ? event.subject
+        : pointed(event, key);
+  if (found === undefined || found === null)
+    throw new Error(
+      `the event \`${event.type}\` has no ${typeof key === 'string' ? key : key.attribute}, by which its key is found`,
+    );
   return found;
 }
 
 function attribute(event: WitEvent, name: string): string | null | undefined {
-  if (name === 'id' || name === 'source' || name === 'type' || name === 'subject' || name === 'time') return event[name];
+  if (name === 'id' || name === 'source' || name === 'type' || name === 'subject' || name === 'time')
+    return event[name];
   return event.extensions.find((extension) => extension.name === name)?.value;
 }
 
@@ -229,7 +286,8 @@ function pointed(event: WitEvent, pointer: string): string | undefined {
   let value: unknown = JSON.parse(decode(event.data));
   for (const step of pointer.slice(1).split('/')) {
     const name = step.replaceAll('~1', '/').replaceAll('~0', '~');
-    value = typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
+    value =
+      typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
   }
   const key = Array.isArray(value) ? value[0] : value;
   return typeof key === 'string' || Number.isInteger(key) ? String(key) : undefined;

@@ -80,7 +80,9 @@ export class Scenario<T extends PluginTypes> {
   }
 
   /** The plugin's section of the host's configuration, as it is in `sagabox.toml`. */
-  config(config: T['config'] extends undefined ? never : Written<T['config']> | Record<string, unknown>): this {
+  config(
+    config: T['config'] extends undefined ? never : Written<T['config']> | Record<string, unknown>,
+  ): this {
     this.engine.configuration = stringify(config);
     return this;
   }
@@ -104,7 +106,7 @@ export class Scenario<T extends PluginTypes> {
   }
 
   /** An event of the stream of a subject. */
-  inStream<K extends T['streams'] extends true ? string : keyof T['streams'] & string>(
+  inStream<K extends (T['streams'] extends true ? string : keyof T['streams'] & string)>(
     subject: string,
     type: K,
     data?: T['streams'] extends true ? unknown : Written<T['streams'][K & keyof T['streams']]>,
@@ -116,7 +118,11 @@ export class Scenario<T extends PluginTypes> {
   // ---- what happens
 
   /** An event that was handled before; what it sent is not looked at. */
-  event<K extends keyof T['events'] & string>(type: K, data: SentOf<T['events'][K]>, attributes?: Attributes): this {
+  event<K extends keyof T['events'] & string>(
+    type: K,
+    data: SentOf<T['events'][K]>,
+    attributes?: Attributes,
+  ): this {
     this.when(type, data, attributes).decision();
     return this;
   }
@@ -128,14 +134,20 @@ export class Scenario<T extends PluginTypes> {
   }
 
   /** An event comes. */
-  when<K extends keyof T['events'] & string>(type: K, data: SentOf<T['events'][K]>, attributes?: Attributes): this {
+  when<K extends keyof T['events'] & string>(
+    type: K,
+    data: SentOf<T['events'][K]>,
+    attributes?: Attributes,
+  ): this {
     return this.happens(`\`${type}\``, () => this.engine.event(type, data, attributes));
   }
 
   /** An event comes as it is. */
   whenRaw({ type, data, contentType, ...attributes }: RawEvent): this {
     const bytes = typeof data === 'string' ? encode(data) : (data ?? new Uint8Array(0));
-    return this.happens(`\`${type}\``, () => this.engine.raw(type, bytes, contentType ?? 'application/json', attributes));
+    return this.happens(`\`${type}\``, () =>
+      this.engine.raw(type, bytes, contentType ?? 'application/json', attributes),
+    );
   }
 
   /** Time passes. The timers that become due fire, one after the other, each at its time. */
@@ -145,37 +157,62 @@ export class Scenario<T extends PluginTypes> {
 
   /** A timer fires, whether it is set or not. */
   whenTimer<K extends keyof T['timers'] & string>(name: K, ...[data]: Rest<TimerIn<T['timers'][K]>>): this {
-    return this.happens(`the timer \`${name}\``, () => this.engine.reserved(TIMER_FIRED, this.engine.timerData(name, data), name));
+    return this.happens(`the timer \`${name}\``, () =>
+      this.engine.reserved(TIMER_FIRED, this.engine.timerData(name, data), name),
+    );
   }
 
   /** A command that the instance sent becomes a dead letter. */
-  whenUndeliverable<K extends keyof T['commands'] & string>(type: K, data: WrittenOf<T['commands'][K]>, reason = 'a test', attempts = 1): this {
+  whenUndeliverable<K extends keyof T['commands'] & string>(
+    type: K,
+    data: WrittenOf<T['commands'][K]>,
+    reason = 'a test',
+    attempts = 1,
+  ): this {
     const sent = decode(this.message('commands', type).codec.write(data));
     const text = `{"id":"command","type":${JSON.stringify(type)},"reason":${JSON.stringify(reason)},"attempts":${attempts},"command":{"id":"command","type":${JSON.stringify(type)},"data":${sent}}}`;
-    return this.happens(`the undeliverable \`${type}\``, () => this.engine.reserved(UNDELIVERABLE, encode(text)));
+    return this.happens(`the undeliverable \`${type}\``, () =>
+      this.engine.reserved(UNDELIVERABLE, encode(text)),
+    );
   }
 
   /** An operator asks for cancellation. */
   whenCancelled(by = 'operator', reason = 'a test'): this {
-    return this.happens('the cancellation', () => this.engine.reserved(CANCELLED, encode(JSON.stringify({ by, reason }))));
+    return this.happens('the cancellation', () =>
+      this.engine.reserved(CANCELLED, encode(JSON.stringify({ by, reason }))),
+    );
   }
 
   // ---- what must follow
 
   /** Exactly these commands are sent, in this order. */
   sends(...expected: readonly MessageOf<T['commands']>[]): this {
-    return this.messages('commands', 'sends', this.decision().commands, expected as readonly Expected<string, unknown>[]);
+    return this.messages(
+      'commands',
+      'sends',
+      this.decision().commands,
+      expected as readonly Expected<string, unknown>[],
+    );
   }
 
   /** Exactly these events are emitted, in this order. */
   emits(...expected: readonly MessageOf<T['emits']>[]): this {
-    return this.messages('emits', 'emits', this.decision().events, expected as readonly Expected<string, unknown>[]);
+    return this.messages(
+      'emits',
+      'emits',
+      this.decision().events,
+      expected as readonly Expected<string, unknown>[],
+    );
   }
 
   /** No command is sent, and no event is emitted. */
   sendsNothing(): this {
     const { commands, events } = this.decision();
-    same([...commands, ...events].map((message) => this.shown(message)), [], `after ${this.what}, nothing should be sent`);
+    same(
+      [...commands, ...events].map((message) => this.shown(message)),
+      [],
+      `after ${this.what}, nothing should be sent`,
+    );
     return this;
   }
 
@@ -192,8 +229,10 @@ export class Scenario<T extends PluginTypes> {
   /** The host does not call the plugin, for a reason that contains this text. */
   isIgnored(reason = ''): this {
     const ignored = this.outcome?.ignored;
-    if (ignored === undefined) throw new Error(`after ${this.what}, the host calls the plugin; expected that it ignores the event`);
-    if (!ignored.includes(reason)) throw new Error(`the host ignores ${this.what} because ${ignored}, expected: ${reason}`);
+    if (ignored === undefined)
+      throw new Error(`after ${this.what}, the host calls the plugin; expected that it ignores the event`);
+    if (!ignored.includes(reason))
+      throw new Error(`the host ignores ${this.what} because ${ignored}, expected: ${reason}`);
     return this;
   }
 
@@ -220,9 +259,19 @@ export class Scenario<T extends PluginTypes> {
   }
 
   /** The event sets this timer, due after a duration or at a moment. */
-  setsTimer<K extends keyof T['timers'] & string>(name: K, due: Duration | Timestamp, ...[data]: Rest<TimerIn<T['timers'][K]>>): this {
-    const value = typeof due === 'number' ? ({ tag: 'after', val: due } as const) : ({ tag: 'at', val: due.toMillis() } as const);
-    const expected = shownTimer({ tag: 'set', val: { name, due: value, data: this.engine.timerData(name, data) } });
+  setsTimer<K extends keyof T['timers'] & string>(
+    name: K,
+    due: Duration | Timestamp,
+    ...[data]: Rest<TimerIn<T['timers'][K]>>
+  ): this {
+    const value =
+      typeof due === 'number'
+        ? ({ tag: 'after', val: due } as const)
+        : ({ tag: 'at', val: due.toMillis() } as const);
+    const expected = shownTimer({
+      tag: 'set',
+      val: { name, due: value, data: this.engine.timerData(name, data) },
+    });
     const set = this.decision().timers.map(shownTimer);
     if (!set.includes(expected)) same(set, [expected], `after ${this.what}, another timer is set`);
     return this;
@@ -231,7 +280,8 @@ export class Scenario<T extends PluginTypes> {
   cancelsTimer(name: keyof T['timers'] & string): this {
     const changes = this.decision().timers.map(shownTimer);
     const expected = shownTimer({ tag: 'cancel', val: name });
-    if (!changes.includes(expected)) same(changes, [expected], `after ${this.what}, the timer \`${name}\` is not cancelled`);
+    if (!changes.includes(expected))
+      same(changes, [expected], `after ${this.what}, the timer \`${name}\` is not cancelled`);
     return this;
   }
 
@@ -241,7 +291,9 @@ export class Scenario<T extends PluginTypes> {
   }
 
   /** The plugin asks exactly these questions, in this order. */
-  asks(...expected: readonly ({ readonly lookup: string; readonly key: string } | { readonly stream: string })[]): this {
+  asks(
+    ...expected: readonly ({ readonly lookup: string; readonly key: string } | { readonly stream: string })[]
+  ): this {
     this.decision();
     same(this.engine.asked, expected, `after ${this.what}, other questions are asked`);
     return this;
@@ -251,7 +303,11 @@ export class Scenario<T extends PluginTypes> {
   stateIs(expected: Written<T['state']>): this {
     this.decision();
     const codec = this.plugin.parts.state!;
-    same(this.engine.currentState(), codec.read(codec.write(expected)), `after ${this.what}, the state is another`);
+    same(
+      this.engine.currentState(),
+      codec.read(codec.write(expected)),
+      `after ${this.what}, the state is another`,
+    );
     return this;
   }
 
@@ -272,40 +328,55 @@ export class Scenario<T extends PluginTypes> {
     const { outcome } = this;
     if (outcome === undefined) throw new Error('nothing has happened yet; call when() first');
     if (outcome.ignored !== undefined) throw new Error(`the host ignores ${this.what}: ${outcome.ignored}`);
-    if (outcome.failure !== undefined) throw new Error(`the handler of ${this.what} failed: ${outcome.failure.val}`, { cause: outcome.error });
+    if (outcome.failure !== undefined)
+      throw new Error(`the handler of ${this.what} failed: ${outcome.failure.val}`, { cause: outcome.error });
     return outcome.decision!;
   }
 
   private failed(tag: 'permanent' | 'transient', reason: string | RegExp): this {
     const failure = this.outcome?.failure;
-    if (failure === undefined) throw new Error(`after ${this.what}, the handler decided; expected the failure ${String(reason)}`);
+    if (failure === undefined)
+      throw new Error(`after ${this.what}, the handler decided; expected the failure ${String(reason)}`);
     const matches = typeof reason === 'string' ? failure.val.includes(reason) : reason.test(failure.val);
-    if (failure.tag !== tag || !matches) same(failure, { tag, val: String(reason) }, `after ${this.what}, the handler fails otherwise`);
+    if (failure.tag !== tag || !matches)
+      same(failure, { tag, val: String(reason) }, `after ${this.what}, the handler fails otherwise`);
     return this;
   }
 
   private keys(tag: 'claim' | 'release', expected: readonly string[]): this {
-    const changed = this.decision().keys.filter((change) => change.tag === tag).map((change) => change.val);
+    const changed = this.decision()
+      .keys.filter((change) => change.tag === tag)
+      .map((change) => change.val);
     same(changed, [...expected], `after ${this.what}, other keys are ${tag}ed`.replace('eed', 'ed'));
     return this;
   }
 
   private message(kind: 'commands' | 'emits', type: string): AnyMessage {
     const message = this.plugin.parts[kind][type];
-    if (message === undefined) throw new Error(`\`${type}\` is not in the \`${kind}\` of the plugin's definition`);
+    if (message === undefined)
+      throw new Error(`\`${type}\` is not in the \`${kind}\` of the plugin's definition`);
     return message;
   }
 
-  private messages(kind: 'commands' | 'emits', verb: string, sent: readonly WitMessage[], expected: readonly Expected<string, unknown>[]): this {
+  private messages(
+    kind: 'commands' | 'emits',
+    verb: string,
+    sent: readonly WitMessage[],
+    expected: readonly Expected<string, unknown>[],
+  ): this {
     const actual = sent.map((message, index) => {
       const wanted = expected[index];
       const shown = this.shown(message);
       // What the test leaves out is not compared.
-      return wanted === undefined ? shown : Object.fromEntries(Object.entries(shown).filter(([name]) => name in wanted));
+      return wanted === undefined
+        ? shown
+        : Object.fromEntries(Object.entries(shown).filter(([name]) => name in wanted));
     });
     const wanted = expected.map((message) => {
       const { codec } = this.message(kind, message.type);
-      return 'data' in message && message.data !== undefined ? { ...message, data: codec.read(codec.write(message.data)) } : message;
+      return 'data' in message && message.data !== undefined
+        ? { ...message, data: codec.read(codec.write(message.data)) }
+        : message;
     });
     same(actual, wanted, `after ${this.what}, the plugin ${verb} something else`);
     return this;
@@ -340,6 +411,9 @@ function moment(time: string | Timestamp): Timestamp {
 function shownTimer(change: WitTimerChange): string {
   if (change.tag === 'cancel') return `${change.val} cancelled`;
   const { name, due, data } = change.val;
-  const when = due.tag === 'after' ? `after ${formatDuration(due.val)}` : `at ${Timestamp.fromMillis(due.val).toString()}`;
+  const when =
+    due.tag === 'after'
+      ? `after ${formatDuration(due.val)}`
+      : `at ${Timestamp.fromMillis(due.val).toString()}`;
   return `${name} ${when}${data.length === 0 ? '' : ` with ${decode(data)}`}`;
 }

@@ -5,7 +5,8 @@
  * native code there. Under Node the platform's own classes are used.
  */
 
-declare const TextDecoder: undefined | (new (label: string, options: object) => { decode(bytes: Uint8Array): string });
+declare const TextDecoder:
+  undefined | (new (label: string, options: object) => { decode(bytes: Uint8Array): string });
 declare const TextEncoder: undefined | (new () => { encode(text: string): Uint8Array });
 declare function btoa(text: string): string;
 declare function atob(text: string): string;
@@ -45,7 +46,8 @@ function encodeNatively(text: string): Uint8Array {
 }
 
 function platform(): [(bytes: Uint8Array) => string, (text: string) => Uint8Array] {
-  if (typeof TextDecoder === 'undefined' || typeof TextEncoder === 'undefined') return [decodeNatively, encodeNatively];
+  if (typeof TextDecoder === 'undefined' || typeof TextEncoder === 'undefined')
+    return [decodeNatively, encodeNatively];
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   const encoder = new TextEncoder();
   const decode = (bytes: Uint8Array) => {

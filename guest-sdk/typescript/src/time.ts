@@ -9,15 +9,23 @@ export const hours = (count: number): Duration => count * 3_600_000;
 /** Days of 24 hours. */
 export const days = (count: number): Duration => count * 86_400_000;
 
-const UNITS: readonly (readonly [string, number])[] = [['d', 86_400_000], ['h', 3_600_000], ['m', 60_000], ['s', 1_000], ['ms', 1]];
+const UNITS: readonly (readonly [string, number])[] = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1_000],
+  ['ms', 1],
+];
 const SPAN = /^\s*(?:\d+(?:ms|s|m|h|d)\s*)+$/;
 const PART = /(\d+)(ms|s|m|h|d)/g;
 
 /** Reads `24h`, `90s` or `1h 30m`. */
 export function parseDuration(text: string): Duration {
-  if (!SPAN.test(text)) throw new RangeError(`\`${text}\` is no duration such as 24h, 90s or 1h 30m (ms, s, m, h, d)`);
+  if (!SPAN.test(text))
+    throw new RangeError(`\`${text}\` is no duration such as 24h, 90s or 1h 30m (ms, s, m, h, d)`);
   let total = 0;
-  for (const [, count, unit] of text.matchAll(PART)) total += Number(count) * UNITS.find(([name]) => name === unit)![1];
+  for (const [, count, unit] of text.matchAll(PART))
+    total += Number(count) * UNITS.find(([name]) => name === unit)![1];
   if (total > Number.MAX_SAFE_INTEGER) throw new RangeError(`\`${text}\` is too long for a duration`);
   return total;
 }
@@ -57,16 +65,27 @@ export class Timestamp {
     const match = RFC_3339.exec(text);
     const fail = () => new RangeError(`\`${text}\` is no RFC 3339 time such as 2026-03-01T12:00:00Z`);
     if (match === null) throw fail();
-    const [year, month, day, hour, minute, second] = match.slice(1, 7).map(Number) as [number, number, number, number, number, number];
+    const [year, month, day, hour, minute, second] = match.slice(1, 7).map(Number) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
     const [offsetHours, offsetMinutes] = [Number(match[9] ?? 0), Number(match[10] ?? 0)];
     const date = new Date(0);
     date.setUTCFullYear(year, month - 1, day);
     const isDate = date.getUTCMonth() === month - 1 && date.getUTCDate() === day;
-    if (!isDate || hour > 23 || minute > 59 || second > 60 || offsetHours > 23 || offsetMinutes > 59) throw fail();
+    if (!isDate || hour > 23 || minute > 59 || second > 60 || offsetHours > 23 || offsetMinutes > 59)
+      throw fail();
     const offset = (offsetHours * 60 + offsetMinutes) * 60 * (match[8] === '-' ? -1 : 1);
     // A leap second counts as the last second before it, as most clocks do.
     const inDay = hour * 3_600 + minute * 60 + Math.min(second, 59);
-    return Timestamp.checked(date.getTime() / 1_000 + inDay - offset, Number((match[7] ?? '').slice(0, 9).padEnd(9, '0')));
+    return Timestamp.checked(
+      date.getTime() / 1_000 + inDay - offset,
+      Number((match[7] ?? '').slice(0, 9).padEnd(9, '0')),
+    );
   }
 
   /** Milliseconds since 1970-01-01T00:00:00Z. */
@@ -80,7 +99,8 @@ export class Timestamp {
   }
 
   private static checked(secs: number, nanos: number): Timestamp {
-    if (!(secs >= EARLIEST && secs <= LATEST)) throw new RangeError('the moment is outside of the years 0000 to 9999');
+    if (!(secs >= EARLIEST && secs <= LATEST))
+      throw new RangeError('the moment is outside of the years 0000 to 9999');
     return new Timestamp(secs, nanos);
   }
 

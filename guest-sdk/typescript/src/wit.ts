@@ -1,6 +1,8 @@
 /** The values that cross the border to the host, as componentize-qjs passes them: see `wit/0.1`. */
 
-export type Variant<Tag extends string, Value = undefined> = Value extends undefined ? { tag: Tag } : { tag: Tag; val: Value };
+export type Variant<Tag extends string, Value = undefined> = Value extends undefined
+  ? { tag: Tag }
+  : { tag: Tag; val: Value };
 
 export interface WitExtension {
   name: string;
@@ -28,7 +30,10 @@ export interface WitMessage {
 }
 
 export type WitQuestion = Variant<'lookup', { name: string; key: string }> | Variant<'stream', string>;
-export type WitAnswerValue = Variant<'found', { contentType: string; data: Uint8Array }> | Variant<'missing'> | Variant<'events', WitEvent[]>;
+export type WitAnswerValue =
+  | Variant<'found', { contentType: string; data: Uint8Array }>
+  | Variant<'missing'>
+  | Variant<'events', WitEvent[]>;
 
 export interface WitContext {
   now: number;
@@ -59,7 +64,8 @@ export interface WitDecision {
 }
 
 export type WitFailure = Variant<'permanent', string> | Variant<'transient', string>;
-export type WitCorrelation = Variant<'subject'> | Variant<'attribute', string> | Variant<'pointer', string> | Variant<'instance'>;
+export type WitCorrelation =
+  Variant<'subject'> | Variant<'attribute', string> | Variant<'pointer', string> | Variant<'instance'>;
 export type WitEffect = 'start' | 'start-or-handle' | 'handle';
 
 export interface WitSubscription {

@@ -12,7 +12,8 @@ const folder = mkdtempSync(path.join(tmpdir(), 'sagabox-sdk-'));
 after(() => rmSync(folder, { recursive: true }));
 
 const PACKAGE = '{"name":"@shop/orders","version":"1.2.3","description":"Orders","type":"module"}';
-const TSCONFIG = '{"compilerOptions":{"target":"es2024","lib":["es2024"],"module":"nodenext","strict":true,"types":[]}}';
+const TSCONFIG =
+  '{"compilerOptions":{"target":"es2024","lib":["es2024"],"module":"nodenext","strict":true,"types":[]}}';
 const SAGA = `import { event, message, saga, t } from '@sagabox/sdk';
 const orders = saga({ events: { A: event({ id: t.string }, '/id') }, commands: { B: message({ id: t.string }) } });
 export default orders.handlers({ on: { A: ({ data }, ctx) => ctx.send('B', { id: data.id }) } });
@@ -28,7 +29,11 @@ function build(files: Record<string, string>, ...args: string[]) {
     writeFileSync(path.join(project, name), content);
   }
   const out = path.join(folder, `${count}.wasm`);
-  const { status, stdout, stderr } = spawnSync(process.execPath, [path.join(SDK, 'build.mjs'), project, '--out', out, '--work', path.join(folder, 'work'), ...args], { encoding: 'utf8' });
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [path.join(SDK, 'build.mjs'), project, '--out', out, '--work', path.join(folder, 'work'), ...args],
+    { encoding: 'utf8' },
+  );
   assert.equal(stdout, '');
   return { status, stderr, component: () => readFileSync(out) };
 }
@@ -48,7 +53,10 @@ test('a project becomes a component', () => {
 });
 
 test('plain JavaScript is built, and the module can have another name', () => {
-  assert.equal(build({ 'plugin.js': SAGA, 'package.json': PACKAGE.replace('}', ',"main":"plugin.js"}') }).status, 0);
+  assert.equal(
+    build({ 'plugin.js': SAGA, 'package.json': PACKAGE.replace('}', ',"main":"plugin.js"}') }).status,
+    0,
+  );
 });
 
 test('a type error stops the build with its place', () => {
@@ -58,24 +66,42 @@ test('a type error stops the build with its place', () => {
 });
 
 test('what a module throws while it loads is reported with its place', () => {
-  refused({ 'src/index.ts': `${SAGA}\nload();\nfunction load() {\n  throw new TypeError('boom');\n}` }, /error: src\/index\.ts cannot be loaded: TypeError: boom \(src\/index\.ts:7:9\)/);
-  refused({ 'src/index.ts': SAGA.replace('A: ({ data }', 'Z: ({ data }') }, /cannot be loaded: TypeError: `A` is declared and has no handler in `on` \(src\/index\.ts:3:23\)/);
+  refused(
+    { 'src/index.ts': `${SAGA}\nload();\nfunction load() {\n  throw new TypeError('boom');\n}` },
+    /error: src\/index\.ts cannot be loaded: TypeError: boom \(src\/index\.ts:7:9\)/,
+  );
+  refused(
+    { 'src/index.ts': SAGA.replace('A: ({ data }', 'Z: ({ data }') },
+    /cannot be loaded: TypeError: `A` is declared and has no handler in `on` \(src\/index\.ts:3:23\)/,
+  );
 });
 
 test('a plugin that cannot describe itself is refused', () => {
-  refused({ 'src/index.ts': SAGA.replace('saga({', "saga({ name: 'Orders',") }, /cannot describe itself: TypeError: the plugin's name `Orders` is invalid/);
+  refused(
+    { 'src/index.ts': SAGA.replace('saga({', "saga({ name: 'Orders',") },
+    /cannot describe itself: TypeError: the plugin's name `Orders` is invalid/,
+  );
 });
 
 test('a module without a plugin is refused with what to write', () => {
-  refused({ 'src/index.ts': 'export const a = 1;' }, /src\/index\.ts has no default export; write `export default orders\.handlers/);
+  refused(
+    { 'src/index.ts': 'export const a = 1;' },
+    /src\/index\.ts has no default export; write `export default orders\.handlers/,
+  );
   refused({ 'src/index.ts': 'export default {};' }, /the default export of src\/index\.ts is no plugin/);
   refused({}, /has none of src\/index\.ts, .*; name the plugin's module in package\.json as "main"/);
   refused({ 'package.json': '{' }, /package\.json: /);
 });
 
 test('what a component cannot have is refused with its place', () => {
-  refused({ 'src/index.ts': `import fs from 'node:fs';\n${SAGA}fs;` }, /a plugin has no node:fs: it runs without files.*\n {2}at src\/index\.ts:1:16/);
-  refused({ 'src/index.ts': `import { given } from '@sagabox/sdk/testing';\n${SAGA}given;` }, /cannot import @sagabox\/sdk\/testing/);
+  refused(
+    { 'src/index.ts': `import fs from 'node:fs';\n${SAGA}fs;` },
+    /a plugin has no node:fs: it runs without files.*\n {2}at src\/index\.ts:1:16/,
+  );
+  refused(
+    { 'src/index.ts': `import { given } from '@sagabox/sdk/testing';\n${SAGA}given;` },
+    /cannot import @sagabox\/sdk\/testing/,
+  );
   refused({ 'src/index.ts': `import x from 'not-installed';\n${SAGA}x;` }, /not-installed/);
   refused({ 'src/index.ts': 'const = 1;' }, /at src\/index\.ts:1:7\n {4}const = 1;/);
 });

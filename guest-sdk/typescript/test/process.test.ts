@@ -1,7 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { event, hold, hours, message, minutes, PermanentError, processManager, starts, startsOrHandles, t, timer } from '../src/index.ts';
+import {
+  event,
+  hold,
+  hours,
+  message,
+  minutes,
+  PermanentError,
+  processManager,
+  starts,
+  startsOrHandles,
+  t,
+  timer,
+} from '../src/index.ts';
 import { given } from '../src/testing.ts';
 import { decode, encode } from '../src/text.ts';
 
@@ -19,7 +31,10 @@ const orders = processManager({
     Named: event(id, '/id'),
     Closed: event(id, '/id', { absent: 'fail' }),
   },
-  commands: { Ship: message({ ...id, serial: t.bigint }, { subject: 'id' }), Remind: message({ times: t.integer }) },
+  commands: {
+    Ship: message({ ...id, serial: t.bigint }, { subject: 'id' }),
+    Remind: message({ times: t.integer }),
+  },
   emits: { Done: message(id, { subject: 'id' }) },
   timers: { reminder: timer({ times: t.integer }), deadline: timer() },
 }).handlers({
@@ -30,7 +45,12 @@ const orders = processManager({
       ctx.claim(`item-${id}`);
       return { id, count: 0n, names: [] };
     },
-    Picked: (state, { data: { id, serial } }) => ({ id, names: [], ...state, count: (state?.count ?? 0n) + serial }),
+    Picked: (state, { data: { id, serial } }) => ({
+      id,
+      names: [],
+      ...state,
+      count: (state?.count ?? 0n) + serial,
+    }),
     Paid(state) {
       state.count += 1n;
     },
@@ -55,7 +75,12 @@ const orders = processManager({
     deadline: (_state, _data, ctx) => ctx.complete(),
   },
   onUndeliverable(state, undeliverable, ctx) {
-    if (undeliverable.type === 'Ship') return { ...state, count: undeliverable.data.serial, names: [`${undeliverable.reason} ${undeliverable.attempts}`] };
+    if (undeliverable.type === 'Ship')
+      return {
+        ...state,
+        count: undeliverable.data.serial,
+        names: [`${undeliverable.reason} ${undeliverable.attempts}`],
+      };
     ctx.complete();
     return undefined;
   },
@@ -95,8 +120,15 @@ test('an instance starts, goes on and completes', () => {
 
 test('a timer fires when it is due, and not before', () => {
   given(orders).event('Placed', { id: 'o' }).whenTimer('deadline').completes();
-  given(orders).event('Placed', { id: 'o' }).wait(minutes(59)).whenTimePasses(minutes(1)).sends({ type: 'Remind' });
-  given(orders).event('Placed', { id: 'o' }).whenRaw({ type: 'sagabox.timer.fired', subject: 'older', data: '' }).fails('no handler for the timer `older`');
+  given(orders)
+    .event('Placed', { id: 'o' })
+    .wait(minutes(59))
+    .whenTimePasses(minutes(1))
+    .sends({ type: 'Remind' });
+  given(orders)
+    .event('Placed', { id: 'o' })
+    .whenRaw({ type: 'sagabox.timer.fired', subject: 'older', data: '' })
+    .fails('no handler for the timer `older`');
 });
 
 test('without an instance an event is held, ignored or fails', () => {
@@ -138,36 +170,89 @@ test('an undeliverable command and a cancellation reach the instance', () => {
 });
 
 test('a state is migrated in both directions, and one of its own version is read and written again', () => {
-  const migrated = (version: number, text: string, to: number) => decode(orders.migrate({ version, data: encode(text) }, to));
-  assert.equal(migrated(1, '{"id":"o","total":9007199254740993}', 2), '{"id":"o","count":9007199254740993,"names":[]}');
-  assert.equal(migrated(2, '{"id":"o","count":9007199254740993,"names":["a"]}', 1), '{"id":"o","total":9007199254740993}');
+  const migrated = (version: number, text: string, to: number) =>
+    decode(orders.migrate({ version, data: encode(text) }, to));
+  assert.equal(
+    migrated(1, '{"id":"o","total":9007199254740993}', 2),
+    '{"id":"o","count":9007199254740993,"names":[]}',
+  );
+  assert.equal(
+    migrated(2, '{"id":"o","count":9007199254740993,"names":["a"]}', 1),
+    '{"id":"o","total":9007199254740993}',
+  );
   assert.equal(migrated(2, '{"names":[],"count":1,"id":"o"}', 2), '{"id":"o","count":1,"names":[]}');
-  assert.throws(() => migrated(2, '{"id":"o","total":1,"names":[]}', 2), /the stored state does not fit: `\/count` is missing/);
-  assert.throws(() => migrated(2, '{"id":"o","count":1,"names":[],"colour":"red"}', 2), /`\/colour` would be dropped/);
-  assert.throws(() => migrated(1, '{"id":"o"}', 2), /the stored state of version 1 does not fit: `\/total` is missing/);
-  assert.throws(() => migrated(2, '{"id":"o","count":1,"names":[]}', 7), /the versions 2 and 7 are not known/);
-  given(orders).state({ id: 'o', total: 3 }, 1).when('Paid', { id: 'o' }).stateIs({ id: 'o', count: 4n, names: [] });
-  const without = processManager({ state: id, events: { A: starts(id, '/id') } }).handlers({ on: { A: ({ data }) => data } });
-  assert.throws(() => without.migrate({ version: 2, data: encode('{}') }, 1), /no migration from version 2 to 1/);
+  assert.throws(
+    () => migrated(2, '{"id":"o","total":1,"names":[]}', 2),
+    /the stored state does not fit: `\/count` is missing/,
+  );
+  assert.throws(
+    () => migrated(2, '{"id":"o","count":1,"names":[],"colour":"red"}', 2),
+    /`\/colour` would be dropped/,
+  );
+  assert.throws(
+    () => migrated(1, '{"id":"o"}', 2),
+    /the stored state of version 1 does not fit: `\/total` is missing/,
+  );
+  assert.throws(
+    () => migrated(2, '{"id":"o","count":1,"names":[]}', 7),
+    /the versions 2 and 7 are not known/,
+  );
+  given(orders)
+    .state({ id: 'o', total: 3 }, 1)
+    .when('Paid', { id: 'o' })
+    .stateIs({ id: 'o', count: 4n, names: [] });
+  const without = processManager({ state: id, events: { A: starts(id, '/id') } }).handlers({
+    on: { A: ({ data }) => data },
+  });
+  assert.throws(
+    () => without.migrate({ version: 2, data: encode('{}') }, 1),
+    /no migration from version 2 to 1/,
+  );
 });
 
 test('a handler that starts an instance must return its state', () => {
-  const empty = processManager({ state: id, events: { A: starts(id, '/id') } }).handlers({ on: { A: () => undefined as never } });
+  const empty = processManager({ state: id, events: { A: starts(id, '/id') } }).handlers({
+    on: { A: () => undefined as never },
+  });
   given(empty).when('A', { id: 'a' }).fails('the handler of `A` starts an instance, and returned no state');
 });
 
 test('timers without a handler can be ignored', () => {
-  const ignoring = processManager({ state: id, unhandled: 'ignore', events: { A: starts(id, '/id') } }).handlers({ on: { A: ({ data }) => data } });
-  given(ignoring).event('A', { id: 'a' }).whenRaw({ type: 'sagabox.timer.fired', subject: 'older' }).sendsNothing().goesOn();
+  const ignoring = processManager({
+    state: id,
+    unhandled: 'ignore',
+    events: { A: starts(id, '/id') },
+  }).handlers({ on: { A: ({ data }) => data } });
+  given(ignoring)
+    .event('A', { id: 'a' })
+    .whenRaw({ type: 'sagabox.timer.fired', subject: 'older' })
+    .sendsNothing()
+    .goesOn();
 });
 
 test('the harness says what is otherwise than expected', () => {
   const started = () => given(orders).event('Placed', { id: 'o' });
-  const refused = (action: () => unknown, expected: RegExp) => assert.throws(action, (error: Error) => expected.test(error.message) || assert.fail(error.message));
-  refused(() => started().when('Closed', { id: 'o' }).sendsNothing(), /after `Closed`, nothing should be sent/);
-  refused(() => started().when('Closed', { id: 'o' }).sends(), /after `Closed`, the plugin sends something else/);
-  refused(() => started().when('Closed', { id: 'o' }).sends({ type: 'Ship', data: { id: 'o', serial: 7n } }), /sends something else/);
-  refused(() => started().when('Closed', { id: 'o' }).sends({ type: 'Ship', subject: 'x' }), /sends something else/);
+  const refused = (action: () => unknown, expected: RegExp) =>
+    assert.throws(action, (error: Error) => expected.test(error.message) || assert.fail(error.message));
+  refused(
+    () => started().when('Closed', { id: 'o' }).sendsNothing(),
+    /after `Closed`, nothing should be sent/,
+  );
+  refused(
+    () => started().when('Closed', { id: 'o' }).sends(),
+    /after `Closed`, the plugin sends something else/,
+  );
+  refused(
+    () =>
+      started()
+        .when('Closed', { id: 'o' })
+        .sends({ type: 'Ship', data: { id: 'o', serial: 7n } }),
+    /sends something else/,
+  );
+  refused(
+    () => started().when('Closed', { id: 'o' }).sends({ type: 'Ship', subject: 'x' }),
+    /sends something else/,
+  );
   refused(() => started().when('Closed', { id: 'o' }).emits(), /emits something else/);
   refused(() => started().when('Closed', { id: 'o' }).goesOn(), /the process is complete/);
   refused(() => started().completes(), /the process is not complete/);
@@ -182,6 +267,9 @@ test('the harness says what is otherwise than expected', () => {
   refused(() => started().asks({ stream: 'o' }), /other questions are asked/);
   refused(() => given(orders).event('Paid', { id: 'o' }), /the host ignores `Paid`: there is no instance/);
   refused(() => given(orders).sendsNothing(), /nothing has happened yet/);
-  refused(() => started().event('Named', { id: 'o' }).event('Named', { id: 'o' }), /the handler of `Named` failed: too many names/);
+  refused(
+    () => started().event('Named', { id: 'o' }).event('Named', { id: 'o' }),
+    /the handler of `Named` failed: too many names/,
+  );
   refused(() => given(orders).when('Placed', {} as never), /`\/id` is missing/);
 });

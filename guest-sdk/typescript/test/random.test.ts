@@ -11,7 +11,11 @@ test('the seed is one number, whether its parts come with a sign or without', ()
 
 test('the same seed gives the same numbers, and another one others', () => {
   const numbers = (random: Random) => Array.from({ length: 1_000 }, () => random.number());
-  const [one, same, other] = [numbers(new Random([1, 2, 3, 4])), numbers(new Random([1, 2, 3, 4])), numbers(new Random([-1, 2, 3, 4]))];
+  const [one, same, other] = [
+    numbers(new Random([1, 2, 3, 4])),
+    numbers(new Random([1, 2, 3, 4])),
+    numbers(new Random([-1, 2, 3, 4])),
+  ];
   assert.deepEqual(one, same);
   assert.notDeepEqual(one, other);
   assert.ok(one.every((number) => number >= 0 && number < 1));
@@ -23,5 +27,6 @@ test('ids are UUIDs of version 4', () => {
   const random = new Random([0, 0, 0, 0]);
   const ids = new Set(Array.from({ length: 1_000 }, () => random.uuid()));
   assert.equal(ids.size, 1_000);
-  for (const id of ids) assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  for (const id of ids)
+    assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
 });

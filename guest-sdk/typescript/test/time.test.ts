@@ -16,7 +16,17 @@ test('a moment is read with any offset and written in UTC', () => {
 });
 
 test('what is no moment is refused', () => {
-  for (const text of ['2026-01-01', '2026-01-01T00:00:00', 'yesterday', '', '2026-02-29T00:00:00Z', '2026-13-01T00:00:00Z', '2026-01-01T24:00:00Z', '2026-01-01T00:00:00+24:00', '0000-01-01T00:00:00+00:01']) {
+  for (const text of [
+    '2026-01-01',
+    '2026-01-01T00:00:00',
+    'yesterday',
+    '',
+    '2026-02-29T00:00:00Z',
+    '2026-13-01T00:00:00Z',
+    '2026-01-01T24:00:00Z',
+    '2026-01-01T00:00:00+24:00',
+    '0000-01-01T00:00:00+00:01',
+  ]) {
     assert.throws(() => Timestamp.parse(text), RangeError, text);
   }
 });
@@ -35,10 +45,12 @@ test('time is added and taken away exactly', () => {
 });
 
 test('a duration is read as it is written', () => {
-  for (const millis of [0, 1, 999, 1_000, 61_000, 90_061_001, days(30)]) assert.equal(parseDuration(formatDuration(millis)), millis);
+  for (const millis of [0, 1, 999, 1_000, 61_000, 90_061_001, days(30)])
+    assert.equal(parseDuration(formatDuration(millis)), millis);
   assert.equal(parseDuration(' 1h30m '), minutes(90));
   assert.equal(formatDuration(minutes(90)), '1h 30m');
-  for (const text of ['', '5', 'h', '-1s', '1.5h', '1 h', '99999999999999999999d', '1w']) assert.throws(() => parseDuration(text), RangeError, text);
+  for (const text of ['', '5', 'h', '-1s', '1.5h', '1 h', '99999999999999999999d', '1w'])
+    assert.throws(() => parseDuration(text), RangeError, text);
   assert.throws(() => formatDuration(-1), RangeError);
   assert.throws(() => formatDuration(NaN), RangeError);
 });

@@ -7,7 +7,10 @@ const orders = processManager({
   state: /** @type {import('@sagabox/sdk').Type<Order>} */ (type()),
   events: {
     Placed: starts({ orderId: t.string }, '/orderId'),
-    Paid: event(/** @type {import('@sagabox/sdk').Type<{ orderId: string, amount: number }>} */ (type()), '/orderId'),
+    Paid: event(
+      /** @type {import('@sagabox/sdk').Type<{ orderId: string, amount: number }>} */ (type()),
+      '/orderId',
+    ),
   },
   commands: { Ship: message({ orderId: t.string }, { subject: 'orderId' }) },
   timers: { deadline: timer() },

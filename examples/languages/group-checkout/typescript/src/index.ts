@@ -2,7 +2,20 @@
  * The group checkout: every guest's stay is checked out; when each has an outcome, or the deadline has
  * passed, the result is reported once.
  */
-import { days, event, hold, hours, message, processManager, seconds, starts, t, timer, type ContextOf, type StateOf } from '@sagabox/sdk';
+import {
+  days,
+  event,
+  hold,
+  hours,
+  message,
+  processManager,
+  seconds,
+  starts,
+  t,
+  timer,
+  type ContextOf,
+  type StateOf,
+} from '@sagabox/sdk';
 
 const group = { groupCheckoutId: t.string };
 const guest = { guestStayId: t.string, ...group };
@@ -26,7 +39,10 @@ const checkout = processManager({
   commands: {
     CheckoutGuestAccount: message(guest, { subject: 'guestStayId' }),
     CompleteGroupCheckout: message(group, bySubject),
-    NotifyGroupCheckoutFailure: message({ ...group, failedGuestIds: t.array(t.string), timedOutGuestIds: t.array(t.string) }, bySubject),
+    NotifyGroupCheckoutFailure: message(
+      { ...group, failedGuestIds: t.array(t.string), timedOutGuestIds: t.array(t.string) },
+      bySubject,
+    ),
   },
   timers: { deadline: timer() },
 });
@@ -73,9 +89,13 @@ function concludeIfAllHaveAnOutcome(state: Checkout, ctx: Context): void {
 }
 
 function conclude({ groupCheckoutId, stays }: Checkout, ctx: Context): void {
-  const having = (wanted: Outcome) => Object.keys(stays).sort().filter((stay) => stays[stay] === wanted);
+  const having = (wanted: Outcome) =>
+    Object.keys(stays)
+      .sort()
+      .filter((stay) => stays[stay] === wanted);
   const [failedGuestIds, timedOutGuestIds] = [having('failed'), having('pending')];
   ctx.complete();
-  if (failedGuestIds.length === 0 && timedOutGuestIds.length === 0) ctx.send('CompleteGroupCheckout', { groupCheckoutId });
+  if (failedGuestIds.length === 0 && timedOutGuestIds.length === 0)
+    ctx.send('CompleteGroupCheckout', { groupCheckoutId });
   else ctx.send('NotifyGroupCheckoutFailure', { groupCheckoutId, failedGuestIds, timedOutGuestIds });
 }

@@ -7,10 +7,14 @@ import checkout from '../src/index.ts';
 const initiated = (...guestStayIds: string[]) => ({ groupCheckoutId: 'g', guestStayIds });
 const guest = (guestStayId: string) => ({ guestStayId, groupCheckoutId: 'g' });
 const started = (...stays: string[]) => given(checkout).event('GroupCheckoutInitiated', initiated(...stays));
-const account = (stay: string) => ({ type: 'CheckoutGuestAccount', subject: stay, data: guest(stay) }) as const;
+const account = (stay: string) =>
+  ({ type: 'CheckoutGuestAccount', subject: stay, data: guest(stay) }) as const;
 const success = { type: 'CompleteGroupCheckout', data: { groupCheckoutId: 'g' } } as const;
 const failure = (failedGuestIds: string[], timedOutGuestIds: string[]) =>
-  ({ type: 'NotifyGroupCheckoutFailure', data: { groupCheckoutId: 'g', failedGuestIds, timedOutGuestIds } }) as const;
+  ({
+    type: 'NotifyGroupCheckoutFailure',
+    data: { groupCheckoutId: 'g', failedGuestIds, timedOutGuestIds },
+  }) as const;
 
 test('every guest is checked out once, and a deadline is set', () => {
   given(checkout)
@@ -65,7 +69,10 @@ test('stays without an outcome time out', () => {
 });
 
 test('a cancelled group is concluded with what is known', () => {
-  started('a').whenCancelled().sends(failure([], ['a'])).completes();
+  started('a')
+    .whenCancelled()
+    .sends(failure([], ['a']))
+    .completes();
 });
 
 test('a group without guests is complete at once', () => {

@@ -4,10 +4,24 @@
  *
  * The events of an order may come in any order: what comes before its order is placed is held until then.
  */
-import { event, hold, message, minutes, processManager, starts, t, type ContextOf, type StateOf } from '@sagabox/sdk';
+import {
+  event,
+  hold,
+  message,
+  minutes,
+  processManager,
+  starts,
+  t,
+  type ContextOf,
+  type StateOf,
+} from '@sagabox/sdk';
 
 /** An event of the log; each names some objects. */
-const objects = { orders: t.array(t.string).default([]), items: t.array(t.string).default([]), packages: t.array(t.string).default([]) };
+const objects = {
+  orders: t.array(t.string).default([]),
+  items: t.array(t.string).default([]),
+  packages: t.array(t.string).default([]),
+};
 const held = { absent: hold(minutes(10)) };
 
 const fulfilment = processManager({
@@ -50,7 +64,10 @@ const fulfilment = processManager({
   commands: {
     /** Asks for another attempt. Of the orders in a package, the one with its first item asks. */
     RetryDelivery: message({ packageId: t.string, orderId: t.string }, { subject: 'packageId' }),
-    CloseOrder: message({ orderId: t.string, reminders: t.integer, failedDeliveries: t.integer }, { subject: 'orderId' }),
+    CloseOrder: message(
+      { orderId: t.string, reminders: t.integer, failedDeliveries: t.integer },
+      { subject: 'orderId' },
+    ),
   },
 });
 
@@ -65,7 +82,15 @@ export default fulfilment.handlers({
         ctx.claim(item);
         items[item] = { picked: false };
       }
-      return { orderId: ctx.key, confirmed: false, paid: false, reminders: 0, failedDeliveries: 0, items, packages: {} };
+      return {
+        orderId: ctx.key,
+        confirmed: false,
+        paid: false,
+        reminders: 0,
+        failedDeliveries: 0,
+        items,
+        packages: {},
+      };
     },
 
     'confirm order'(order) {
@@ -131,8 +156,12 @@ function packageOf(order: Order, id: string) {
   return (order.packages[id] ??= { leads: false, sent: false, delivered: false });
 }
 
-function closeIfDone({ orderId, paid, items, packages, reminders, failedDeliveries }: Order, ctx: Context): void {
-  const isDelivered = (item: Order['items'][string]) => item.package !== undefined && packages[item.package]?.delivered === true;
+function closeIfDone(
+  { orderId, paid, items, packages, reminders, failedDeliveries }: Order,
+  ctx: Context,
+): void {
+  const isDelivered = (item: Order['items'][string]) =>
+    item.package !== undefined && packages[item.package]?.delivered === true;
   if (!paid || !Object.values(items).every(isDelivered)) return;
   ctx.complete();
   ctx.send('CloseOrder', { orderId, reminders, failedDeliveries });

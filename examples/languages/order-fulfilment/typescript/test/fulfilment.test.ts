@@ -12,7 +12,11 @@ const packed = () =>
     .claims('p-1')
     .when('create package', { items: ['x-8', 'i-2'], packages: ['p-2'] })
     .claims('p-2');
-const close = { type: 'CloseOrder', subject: 'o', data: { orderId: 'o', reminders: 1, failedDeliveries: 0 } } as const;
+const close = {
+  type: 'CloseOrder',
+  subject: 'o',
+  data: { orderId: 'o', reminders: 1, failedDeliveries: 0 },
+} as const;
 
 test('an order is closed when it is paid and every item delivered', () => {
   packed()

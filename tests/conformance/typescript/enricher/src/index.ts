@@ -17,7 +17,9 @@ const conformance = enricher({
 export default conformance.handlers({
   on: {
     Confirmed({ data: { id, customer } }, ctx) {
-      const [events, known] = ctx.together((ask) => [ask.stream(id), ask.lookup('customers', customer)] as const);
+      const [events, known] = ctx.together(
+        (ask) => [ask.stream(id), ask.lookup('customers', customer)] as const,
+      );
       ctx.emit('Published', { id, name: known?.name, items: events.map(({ data }) => data.sku) });
     },
 

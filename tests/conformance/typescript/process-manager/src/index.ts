@@ -1,4 +1,17 @@
-import { event, hold, hours, message, minutes, PermanentError, processManager, starts, startsOrHandles, t, timer, TransientError } from '@sagabox/sdk';
+import {
+  event,
+  hold,
+  hours,
+  message,
+  minutes,
+  PermanentError,
+  processManager,
+  starts,
+  startsOrHandles,
+  t,
+  timer,
+  TransientError,
+} from '@sagabox/sdk';
 
 const id = { id: t.string };
 const ofId = { subject: 'id' } as const;

@@ -38,7 +38,8 @@ export default conformance.handlers({
       for (;;) {
         const stock = ctx.lookup('stock', sku);
         if (stock === undefined) throw new PermanentError(`no stock of ${sku}`);
-        if (stock.substitute === undefined) return ctx.send('Reserve', { id, sku, available: stock.available });
+        if (stock.substitute === undefined)
+          return ctx.send('Reserve', { id, sku, available: stock.available });
         sku = stock.substitute;
       }
     },

@@ -1,4 +1,16 @@
-import { bytes, event, hours, message, minutes, PermanentError, saga, t, TransientError, type ContextOf, type EventOf } from '@sagabox/sdk';
+import {
+  bytes,
+  event,
+  hours,
+  message,
+  minutes,
+  PermanentError,
+  saga,
+  t,
+  TransientError,
+  type ContextOf,
+  type EventOf,
+} from '@sagabox/sdk';
 
 const echo = {
   id: t.string,
@@ -15,7 +27,11 @@ const id = { id: t.string };
 const ofId = { subject: 'id' } as const;
 
 const conformance = saga({
-  config: { greeting: t.string.default('hello'), limit: t.bigint.optional(), patience: t.duration.default(hours(1)) },
+  config: {
+    greeting: t.string.default('hello'),
+    limit: t.bigint.optional(),
+    patience: t.duration.default(hours(1)),
+  },
   events: {
     Echo: event(echo, '/id'),
     Pass: event(bytes, 'subject'),
@@ -61,7 +77,17 @@ const conformance = saga({
 });
 
 type Context = ContextOf<typeof conformance>;
-type Keyed = EventOf<typeof conformance, 'KeyedBySubject' | 'KeyedByTenant' | 'KeyedBySource' | 'KeyedByPointer' | 'FromShop' | 'FromShops' | 'First' | 'Second'>;
+type Keyed = EventOf<
+  typeof conformance,
+  | 'KeyedBySubject'
+  | 'KeyedByTenant'
+  | 'KeyedBySource'
+  | 'KeyedByPointer'
+  | 'FromShop'
+  | 'FromShops'
+  | 'First'
+  | 'Second'
+>;
 
 export default conformance.handlers({
   on: {
@@ -77,12 +103,28 @@ export default conformance.handlers({
     },
 
     Pass({ data, subject, contentType, extensions }, ctx) {
-      ctx.send('Passed', data, { contentType, extensions: { ...extensions, passed: 'yes' }, ...(subject !== undefined && { subject }) });
+      ctx.send('Passed', data, {
+        contentType,
+        extensions: { ...extensions, passed: 'yes' },
+        ...(subject !== undefined && { subject }),
+      });
     },
 
     Tell(event, ctx) {
       const { source, type, subject, time, contentType, dataSchema, extensions } = event;
-      ctx.send('Told', { id: event.id, source, type, subject, time, contentType, dataSchema, extensions, key: ctx.key, attempt: ctx.attempt, now: ctx.now });
+      ctx.send('Told', {
+        id: event.id,
+        source,
+        type,
+        subject,
+        time,
+        contentType,
+        dataSchema,
+        extensions,
+        key: ctx.key,
+        attempt: ctx.attempt,
+        now: ctx.now,
+      });
     },
 
     KeyedBySubject: keyed,
