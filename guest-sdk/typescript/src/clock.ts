@@ -1,11 +1,10 @@
 /** `Date` and `Math.random` during a native test, as the host gives them to a component. */
 
-import { Random, type Seed } from './random.ts';
+import { callRandom } from './random.ts';
 
 /** Calls a handler at this time of the host's clock. */
-export function atTime<T>(now: number, seed: Seed, action: () => T): T {
+export function atTime<T>(now: number, action: () => T): T {
   const [RealDate, realRandom] = [Date, Math.random];
-  const random = new Random(seed);
   class TestDate extends RealDate {
     constructor(...args: [] | [number | string | Date]) {
       super(...((args.length === 0 ? [now] : args) as [number]));
@@ -15,7 +14,7 @@ export function atTime<T>(now: number, seed: Seed, action: () => T): T {
     }
   }
   globalThis.Date = TestDate as DateConstructor;
-  Math.random = () => random.number();
+  Math.random = () => callRandom().number();
   try {
     return action();
   } finally {

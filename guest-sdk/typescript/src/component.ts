@@ -10,7 +10,7 @@ import { consoleOf, type Level } from './console.ts';
 import { cryptoOf, encodings } from './globals.ts';
 import { failureOf, reasonOf, traceOf } from './failure.ts';
 import type { Plugin } from './plugin.ts';
-import { Random, type Seed } from './random.ts';
+import { beginCall, callRandom } from './random.ts';
 import type { WitContext, WitEvent, WitState } from './wit.ts';
 
 /** Modules load while the component is built: there is no host yet that could take a line. */
@@ -22,22 +22,16 @@ function log(level: Level, text: string): void {
   else hostLog(level, text);
 }
 
-/** Each instance would begin with the same state of the engine's generator, and go on differently. */
-let seed: Seed = [1, 2, 3, 4];
-let random: Random | undefined;
-Math.random = () => (random ??= new Random(seed)).number();
-const globals = {
-  console: consoleOf(log),
-  ...encodings,
-  crypto: cryptoOf(() => (random ??= new Random(seed))),
-};
-for (const [name, value] of Object.entries(globals))
+const globals = { console: consoleOf(log), ...encodings, crypto: cryptoOf(callRandom) };
+for (const [name, value] of Object.entries(globals)) {
   Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
+}
+// Each instance would begin with the same state of the engine's generator, and go on differently.
+Math.random = () => callRandom().number();
 
-function begin(context?: WitContext): void {
+function begin(): void {
   isLoading = false;
-  random = undefined;
-  seed = context?.seed ?? [1, 2, 3, 4];
+  beginCall();
 }
 
 /** Calls a part of the plugin; what it throws is logged with its place, and becomes what `refusal` makes. */
@@ -62,7 +56,7 @@ export function exportsOf(plugin: Plugin) {
     );
   };
   const reply = (event: WitEvent, state: WitState | null | undefined, context: WitContext) => {
-    begin(context);
+    begin();
     return guarded(() => plugin.handle(event, state ?? undefined, context), failureOf);
   };
   const decide = (event: WitEvent, context: WitContext) => {

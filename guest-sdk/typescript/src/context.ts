@@ -4,7 +4,7 @@ import type { Codec, Read, Source } from './codec.ts';
 import type { AnyMessage, AnyTimer, Named, StreamsDefinition, TimerIn, WrittenOf } from './contract.ts';
 import { Envelope } from './envelope.ts';
 import { DataError, PermanentError, Suspended } from './errors.ts';
-import { Random, seedAsBigInt } from './random.ts';
+import { beginCall, callRandom, seedAsBigInt } from './random.ts';
 import { Timestamp, type Duration } from './time.ts';
 import type {
   WitAnswerValue,
@@ -38,7 +38,7 @@ export interface Call<Config> {
   readonly config: Config;
   /** 128 bits that differ from event to event, and are the same in every retry of one event. */
   readonly seed: bigint;
-  /** From 0 to below 1, from the seed. `Math.random` gives the same numbers. */
+  /** From 0 to below 1, from the seed, as `Math.random` in a component. */
   random(): number;
   /** A UUID from the seed. */
   uuid(): string;
@@ -132,14 +132,15 @@ export class Context implements AnyContext {
     keys: [],
     complete: false,
   };
-  private generator: Random | undefined;
   /** Above zero, an open question does not leave the handler at once. */
   private gathering = 0;
 
   constructor(
     private readonly declared: Declared,
     private readonly wit: WitContext,
-  ) {}
+  ) {
+    beginCall(wit.seed);
+  }
 
   get key(): string {
     return this.wit.key;
@@ -162,13 +163,11 @@ export class Context implements AnyContext {
   }
 
   random(): number {
-    this.generator ??= new Random(this.wit.seed);
-    return this.generator.number();
+    return callRandom().number();
   }
 
   uuid(): string {
-    this.generator ??= new Random(this.wit.seed);
-    return this.generator.uuid();
+    return callRandom().uuid();
   }
 
   send(type: string, data?: unknown, options?: SendOptions): void {

@@ -38,6 +38,22 @@ export class Random {
   }
 }
 
+/** Before the first call, and while the plugin describes itself or migrates. */
+const NO_SEED: Seed = [1, 2, 3, 4];
+let callSeed: Seed = NO_SEED;
+let callGenerator: Random | undefined;
+
+/** Begins a call: whatever is random in it follows from this seed. */
+export function beginCall(seed: Seed = NO_SEED): void {
+  callSeed = seed;
+  callGenerator = undefined;
+}
+
+/** The generator of the call, which `ctx.random`, `Math.random` and `crypto` share. */
+export function callRandom(): Random {
+  return (callGenerator ??= new Random(callSeed));
+}
+
 /** The seed as one number of 128 bits. QuickJS hands over a `u32` from 2^31 on as a negative number. */
 export function seedAsBigInt(seed: Seed): bigint {
   return seed.reduce((all, part) => (all << 32n) | BigInt(part >>> 0), 0n);

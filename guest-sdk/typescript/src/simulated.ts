@@ -186,7 +186,7 @@ export class Engine {
   private handle(event: WitEvent, key: string, attempt = 1): Outcome {
     const seed: Seed = [this.events, 2, 3, 4];
     try {
-      const decision = atTime(this.now, seed, () =>
+      const decision = atTime(this.now, () =>
         this.decide(event, {
           now: this.now,
           attempt,

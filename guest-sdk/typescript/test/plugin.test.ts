@@ -340,7 +340,7 @@ test('what looks random is the same in every retry', () => {
   assert.equal(sent('2026-03-01T12:00:00Z'), sent('2026-03-01T12:00:00Z'));
   const { id, own, math, now, date, host } = JSON.parse(JSON.parse(sent('2026-03-01T12:00:00Z'))[0]);
   assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
-  assert.ok(own >= 0 && own < 1 && own === math);
+  assert.ok(own >= 0 && own < 1 && own !== math);
   assert.deepEqual(
     [now, date, host],
     [Date.parse('2026-03-01T12:00:00Z'), '2026-03-01T12:00:00.000Z', '2026-03-01T12:00:00Z'],
