@@ -222,6 +222,15 @@ def test_a_value_that_contains_itself_is_refused() -> None:
     assert "contains itself" in not_written(Node, node)
 
 
+def test_a_mistake_within_many_levels_is_found_at_once() -> None:
+    text = '{"name":"a","children":[' * 60 + '{"name":1}' + "]}" * 60
+    assert refused(Node, text).endswith("/children/0/name`: expected a string, found the number 1")
+    node = Node("a", [Item("b", Decimal(1))])  # type: ignore[list-item]
+    for _ in range(60):
+        node = Node("a", [node])
+    assert "/children/0`: expected a Node" in not_written(Node, node)
+
+
 def test_half_of_a_surrogate_pair_is_kept() -> None:
     text = read(str, '"cut \\ud83d ä"')
     assert written(str, text + "!") == '"cut \\ud83d ä!"'
