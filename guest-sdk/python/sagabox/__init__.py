@@ -30,7 +30,7 @@ from ._messages import (
     event,
     timer,
 )
-from ._plugin import enricher, process_manager, reactor, saga
+from ._roles import enricher, process_manager, reactor, saga
 from .errors import DataError, DeclarationError, PermanentError, TransientError
 
 __version__ = "0.1.0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Callable, Iterator
 
+from ._generated import reader, writer
 from ._json import quote, shown
 from ._scalars import NULL, TEXT, Choice, Codec, Schema, expected
 from .errors import Mismatch
@@ -46,6 +47,9 @@ class Record(Codec):
         self._write = [
             (f",{quote(m.name)}:", m.attribute, m.codec.encode, m.left_out) for m in members
         ]
+        if not self.strict:
+            self.decode = reader(self)  # type: ignore[method-assign]
+            self.encode = writer(self)  # type: ignore[method-assign]
 
     def decode(self, value: Any) -> Any:
         if value.__class__ is not tuple:

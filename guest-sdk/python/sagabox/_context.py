@@ -90,6 +90,10 @@ class Context(Generic[C]):
 
         Raises ``DataError`` if it has no JSON form.
         """
+        known = self._plugin.commands_by_class.get(command.__class__)
+        if known is not None and subject is None and extensions is None:
+            self.commands.append(known.outgoing(command))
+            return
         message = self._outgoing(command, "command", subject, extensions)
         if message.type not in self._plugin.commands:
             self._undeclared(command, message.type, "send", "sends")
@@ -106,6 +110,10 @@ class Context(Generic[C]):
 
         Raises ``DataError`` if it has no JSON form.
         """
+        known = self._plugin.events_by_class.get(event.__class__)
+        if known is not None and subject is None and extensions is None:
+            self.events.append(known.outgoing(event))
+            return
         message = self._outgoing(event, "event", subject, extensions)
         if message.type not in self._plugin.events:
             self._undeclared(event, message.type, "emit", "emits")

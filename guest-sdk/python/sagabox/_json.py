@@ -6,6 +6,7 @@ appears twice, and the C scanner of the standard library makes it without a call
 
 from __future__ import annotations
 
+import itertools
 import json
 import json.encoder
 import re
@@ -17,6 +18,13 @@ from .errors import DataError, Mismatch
 #: The JSON text of a string, with all characters that need no escape as they are.
 quote = json.encoder.encode_basestring
 
+#: Deeper JSON is refused. A component's 512 KB of stack end at about 1,200 levels, and Python's limit
+#: of recursion at about 450, where each level takes two calls.
+LEVELS_MAX = 300
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+#: What a character of JSON without its strings adds to the level.
+_LEVEL = {"[": 1, "{": 1, "]": -1, "}": -1}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACE = " \t\n\r"
 _SHOWN_CHARACTERS_MAX = 60
@@ -84,12 +92,14 @@ _DECIMALS: Any = json.JSONDecoder(
 
 def scan(text: str, exact: bool = False) -> Any:
     """Parses a whole text. Numbers with a fraction are ``float``, or ``Decimal`` if ``exact``."""
+    if text.count("[") + text.count("{") > LEVELS_MAX:
+        _check_levels(text)
     decoder = _DECIMALS if exact else _FLOATS
     try:
         value, end = decoder.scan_once(text, 0)
         if end == len(text):
             return value
-    except (StopIteration, ValueError, RecursionError):
+    except (StopIteration, ValueError):
         pass
     # White space around the value, or an error that needs its words.
     try:
@@ -97,11 +107,16 @@ def scan(text: str, exact: bool = False) -> Any:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno} column {error.colno}"
         raise Mismatch(f"it is not JSON: {error.msg} at {place}") from None
-    except RecursionError:
-        raise Mismatch("it is nested too deeply") from None
     except ValueError as error:
         # An integer of more digits than Python converts.
         raise Mismatch(f"it has a number out of range: {error}") from None
+
+
+def _check_levels(text: str) -> None:
+    brackets = re.sub(r"[^\[\]{}]+", "", _STRING.sub("", text))
+    levels = itertools.accumulate(map(_LEVEL.__getitem__, brackets))
+    if max(levels, default=0) > LEVELS_MAX:
+        raise Mismatch(f"it is nested deeper than {LEVELS_MAX} levels")
 
 
 def load(codec: Any, data: bytes | str, what: str) -> Any:
@@ -115,6 +130,8 @@ def load(codec: Any, data: bytes | str, what: str) -> Any:
         raise DataError(f"{what} does not fit: {mismatch}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{what} does not fit: it is not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise DataError(f"{what} does not fit: it is nested too deeply") from None
 
 
 def dump(codec: Any, value: Any, what: str) -> bytes:

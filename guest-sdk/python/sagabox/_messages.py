@@ -35,6 +35,7 @@ class Message:
     def __init__(self, cls: type, kind: str, name: str, subject: str | None) -> None:
         self.cls, self.kind, self.name, self.subject = cls, kind, name, subject
         self._record: Record | None = None
+        self._failing = f"`{name}` cannot be sent"
 
     @property
     def record(self) -> Record:
@@ -47,7 +48,15 @@ class Message:
         return load(self.record, data, f"the data of `{self.name}`")
 
     def written(self, value: Any) -> bytes:
-        return dump(self.record, value, f"`{self.name}` cannot be sent")
+        return dump(self.record, value, self._failing)
+
+    def outgoing(self, value: Any) -> wire.Message:
+        """What the host gets of an object of the class."""
+        data = dump(self.record, value, self._failing)
+        subject = None if self.subject is None else getattr(value, self.subject)
+        if subject.__class__ is not str or not subject.isascii():
+            subject = _subject(self.name, self.subject_of(value))
+        return wire.Message(self.name, subject, JSON_TYPE, [], data)
 
     def subject_of(self, value: Any) -> str | None:
         if self.subject is None:
@@ -309,15 +318,12 @@ def outgoing(
             bytes(value.data),
         )
     message = message_of(value.__class__, kind)
-    if subject is None:
-        subject = message.subject_of(value)
-    return wire.Message(
-        message.name,
-        _subject(message.name, subject),
-        JSON_TYPE,
-        [] if extensions is None else _extensions(message.name, extensions),
-        message.written(value),
-    )
+    made = message.outgoing(value)
+    if subject is not None:
+        made.subject = _subject(message.name, subject)
+    if extensions is not None:
+        made.extensions = _extensions(message.name, extensions)
+    return made
 
 
 def _subject(name: str, subject: str | None) -> str | None:

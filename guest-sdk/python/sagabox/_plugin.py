@@ -1,9 +1,9 @@
-"""The decorators of the four roles, and the plugin that they make of a class."""
+"""The plugin that a role's decorator makes of a class: what happens to each type, and the manifest."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterable, Literal, Mapping, TypeVar, Union
+from typing import Any, Callable, Mapping, Union
 
 from . import _log, _states
 from ._compile import OPTIONS, Options, record_of
@@ -15,18 +15,14 @@ from ._messages import Cancelled, Message, Undeliverable, message_of, raw_event
 from ._schema import fields_of, schema_text, summary_of
 from .errors import DeclarationError, PermanentError, Suspended, TransientError
 
-T = TypeVar("T")
-Unhandled = Literal["fail", "ignore"]
-Fields = Union[Mapping[str, str], Iterable[str], None]
-
 TIMER_FIRED = "sagabox.timer.fired"
 UNDELIVERABLE = "sagabox.command.undeliverable"
 CANCELLED = "sagabox.instance.cancelled"
 _RESERVED = {
     "on_timer": TIMER_FIRED, "on_undeliverable": UNDELIVERABLE, "on_cancel": CANCELLED
 }
-#: "derived" is none of the values that an author gives.
-_DERIVED: Any = object()
+#: The fields come from the state's class. It is none of the values that an author gives.
+DERIVED: Any = object()
 
 #: All plugins in the order in which their classes were made; the builder reads it.
 registered: list[Plugin] = []
@@ -83,6 +79,8 @@ class Plugin:
         self.emits = _sent("emits", options["emits"], "event")
         self.commands = frozenset(self.sends)
         self.events = frozenset(self.emits)
+        self.commands_by_class = {one.cls: one for one in self.sends.values() if one is not None}
+        self.events_by_class = {one.cls: one for one in self.emits.values() if one is not None}
         self.lookups = _names("lookups", options["lookups"])
         self.streams = bool(options["streams"])
         self.config = _config(options["config"])
@@ -275,7 +273,7 @@ class Plugin:
         if self.config is not None:
             made.configuration_schema = schema_text(self.config, is_read=True)
         if self.state is not None:
-            made.fields = fields_of(self.state) if fields is _DERIVED else _fields(fields)
+            made.fields = fields_of(self.state) if fields is DERIVED else _fields(fields)
             made.summary = summary if summary is not None else summary_of(made.fields)
         return made
 
@@ -423,16 +421,6 @@ def _one_of(option: str, value: Any, known: tuple[str, ...]) -> bool:
     return bool(value == known[-1])
 
 
-def _register(role: str, options: dict[str, Any]) -> Callable[[type[T]], type[T]]:
-    def decorate(cls: type[T]) -> type[T]:
-        plugin = Plugin(cls, role, options)
-        registered.append(plugin)
-        setattr(cls, "__sagabox_plugin__", plugin)  # noqa: B010
-        return cls
-
-    return decorate
-
-
 def plugin_of(cls: type) -> Plugin:
     """Raises ``DeclarationError`` if the class has no role."""
     plugin = cls.__dict__.get("__sagabox_plugin__")
@@ -441,79 +429,3 @@ def plugin_of(cls: type) -> Plugin:
             f"`{cls.__name__}` is no plugin: put @saga, @process_manager, @reactor or @enricher on it"
         )
     return plugin
-
-
-Sent = Iterable[Union[type, str]]
-
-
-def saga(
-    *,
-    sends: Sent = (),
-    lookups: Iterable[str] = (),
-    streams: bool = False,
-    config: type | None = None,
-    unhandled: Unhandled = "fail",
-    name: str | None = None,
-) -> Callable[[type[T]], type[T]]:
-    """Makes a class a saga: a coordinator without state, which sends commands.
-
-    ``sends`` has the ``@command`` classes that it may send, or the types of ``RawMessage``\\ s.
-    ``lookups`` and ``streams`` say what it may ask, ``config`` which ``@config`` class is its
-    configuration. ``unhandled="ignore"`` ignores events that no handler takes, such as those of an
-    older version; else they become dead letters. Its name is the project's, or ``name``.
-    """
-    return _register("saga", {**locals(), "emits": ()})
-
-
-def reactor(
-    *,
-    sends: Sent = (),
-    emits: Sent = (),
-    lookups: Iterable[str] = (),
-    streams: bool = False,
-    config: type | None = None,
-    unhandled: Unhandled = "fail",
-    name: str | None = None,
-) -> Callable[[type[T]], type[T]]:
-    """Makes a class a reactor: without state, it sends commands and emits events."""
-    return _register("reactor", {**locals()})
-
-
-def enricher(
-    *,
-    emits: Sent = (),
-    lookups: Iterable[str] = (),
-    streams: bool = False,
-    config: type | None = None,
-    unhandled: Unhandled = "fail",
-    name: str | None = None,
-) -> Callable[[type[T]], type[T]]:
-    """Makes a class an enricher: without state, it emits events that leave the host."""
-    return _register("enricher", {**locals(), "sends": ()})
-
-
-def process_manager(
-    *,
-    state: type,
-    state_version: int = 1,
-    sends: Sent = (),
-    emits: Sent = (),
-    lookups: Iterable[str] = (),
-    streams: bool = False,
-    config: type | None = None,
-    fields: Fields = _DERIVED,
-    summary: str | None = None,
-    unhandled: Unhandled = "fail",
-    name: str | None = None,
-) -> Callable[[type[T]], type[T]]:
-    """Makes a class a process manager: a state machine with one instance for each correlation key.
-
-    ``state`` is the dataclass of its state, ``state_version`` the version of its shape, from 1. By
-    ``fields`` instances can be listed: names, or names with JSON Pointers; without it, all members that
-    are one value; ``None`` for none. ``summary`` is a line about an instance: ``"order {id}"``.
-    """
-    if not isinstance(state_version, int) or state_version < 1:
-        raise DeclarationError("versions of a state count from 1")
-    return _register("process-manager", {**locals()})
-
-

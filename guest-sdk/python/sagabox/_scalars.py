@@ -370,22 +370,27 @@ def text_of(value: Any) -> str:
     return codec.encode(value)
 
 
-def _members(value: dict[Any, Any]) -> Iterator[str]:
+def _members(value: dict[Any, Any]) -> list[str]:
+    texts = []
     for name, member in value.items():
         if not isinstance(name, str):
             raise expected("a str as the name of a member", name)
         try:
-            yield f"{quote(name)}:{text_of(member)}"
+            texts.append(f"{quote(name)}:{text_of(member)}")
         except Mismatch as mismatch:
             raise mismatch.under(name) from None
+    return texts
 
 
-def _elements(value: list[Any] | tuple[Any, ...]) -> Iterator[str]:
+def _elements(value: list[Any] | tuple[Any, ...]) -> list[str]:
+    # No generator: each level of one would need much of a component's stack.
+    texts = []
     for index, element in enumerate(value):
         try:
-            yield text_of(element)
+            texts.append(text_of(element))
         except Mismatch as mismatch:
             raise mismatch.under(index) from None
+    return texts
 
 
 class RawJson(Codec):

@@ -48,6 +48,8 @@ class Project:
     version: str
     description: str
     dependencies: list[str]
+    #: Whether the component imports WASI. A host with `strict` takes no such component.
+    wasi: bool
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -122,6 +124,7 @@ def read_project(source: Path) -> Project:
         version=str(project.get("version", "0.0.0")),
         description=str(project.get("description", "")),
         dependencies=[str(one) for one in project.get("dependencies", [])],
+        wasi=bool(tool.get("wasi", True)),
     )
 
 
@@ -292,6 +295,8 @@ def _componentize(
     for plugin in plugins:
         command += ["--world", plugin.role]
     command += ["componentize", "--output", str(out.resolve())]
+    if not project.wasi:
+        command.append("--stub-wasi")
     for path in paths:
         command += ["--python-path", str(path.resolve())]
     out.parent.mkdir(parents=True, exist_ok=True)

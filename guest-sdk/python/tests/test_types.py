@@ -181,7 +181,9 @@ def test_a_value_has_one_form(hint: Any, value: Any, text: str) -> None:
         (Any, "{", "it is not JSON: "),
         (Any, "", "it is not JSON: "),
         (Any, "1 2", "it is not JSON: Extra data at line 1 column 3"),
-        (Any, "[" * 100_000, "nested too deeply"),
+        (Any, "[" * 301 + "]" * 301, "nested deeper than 300 levels"),
+        (Any, '["[[", {"]":' + "[" * 298 + "]" * 298 + "}, [[[", "it is not JSON"),
+        (Any, "[" * 100_000, "nested deeper than 300 levels"),
         (Any, "9" * 5_000, "number out of range"),
     ],
 )  # fmt: skip
@@ -220,6 +222,28 @@ def test_a_value_that_contains_itself_is_refused() -> None:
     node = Node("a", [])
     node.children.append(node)
     assert "contains itself" in not_written(Node, node)
+
+
+def test_what_is_nested_less_deeply_is_read_and_written() -> None:
+    for text in ("[" * 300 + "]" * 300, '{"a":[' * 150 + "]}" * 150, "[" + "[]," * 5_000 + '"[[[["]'):
+        assert written(Any, read(Any, text)) == text
+        assert Json.of(Json(text)).text == text
+    # Python's own limit comes first for data of the author's classes.
+    deep = '{"name":"a","children":[' * 149 + "]}" * 149
+    assert written(Node, read(Node, deep)) == deep
+    node = Node("a", [])
+    for _ in range(2_000):
+        node = Node("a", [node])
+    assert "nested too deeply" in not_written(Node, node)
+
+
+def test_a_mistake_within_many_levels_is_found_at_once() -> None:
+    text = '{"name":"a","children":[' * 60 + '{"name":1}' + "]}" * 60
+    assert refused(Node, text).endswith("/children/0/name`: expected a string, found the number 1")
+    node = Node("a", [Item("b", Decimal(1))])  # type: ignore[list-item]
+    for _ in range(60):
+        node = Node("a", [node])
+    assert "/children/0`: expected a Node" in not_written(Node, node)
 
 
 def test_half_of_a_surrogate_pair_is_kept() -> None:
