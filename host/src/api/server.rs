@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::authorize::Peer;
 use super::body::{Answer, Received};
 use super::connection::{Connection, Connections, Exchange, Timeouts};
 use super::guard::{Guard, HostName};
@@ -49,6 +50,10 @@ const OWN_PAGES: (HeaderName, HeaderValue) = (
     HeaderName::from_static("cross-origin-resource-policy"),
     HeaderValue::from_static("same-origin"),
 );
+
+/// What one caller may see, another may not.
+const NOT_STORED: (HeaderName, HeaderValue) =
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -147,13 +152,14 @@ fn protocol(timeouts: Timeouts) -> auto::Builder<TokioExecutor> {
 
 impl Server {
     async fn handle(self: Arc<Self>, stream: TcpStream, connection: Arc<Connection>) {
+        let peer = stream.peer_addr().ok().map(|peer| Peer(peer.ip()));
         let local = stream.local_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |local| local.ip());
         // An answer is written at once; waiting for more only delays it.
         let _ = stream.set_nodelay(true);
         let stream = Stream::new(stream, Arc::clone(&connection), self.timeouts);
         let service = service_fn(|request| {
             let (server, connection) = (Arc::clone(&self), Arc::clone(&connection));
-            async move { Ok::<_, Infallible>(server.answer(request, &connection, local).await) }
+            async move { Ok::<_, Infallible>(server.answer(request, &connection, local, peer).await) }
         });
         let served = self.protocol.serve_connection(TokioIo::new(stream), service);
         let mut served = std::pin::pin!(served);
@@ -181,9 +187,13 @@ impl Server {
         request: Request<Incoming>,
         connection: &Arc<Connection>,
         local: IpAddr,
+        peer: Option<Peer>,
     ) -> Response<Answer> {
         let exchange = Exchange::begin(connection, &self.connections);
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        if let Some(peer) = peer {
+            parts.extensions.insert(peer);
+        }
         let checked = self.guard.check(&parts, local);
         let mut response = match checked {
             Err(problem) => problem.into_response(),
@@ -198,7 +208,7 @@ impl Server {
             }
         };
         let headers = response.headers_mut();
-        for (name, value) in [NOSNIFF, OWN_PAGES] {
+        for (name, value) in [NOSNIFF, OWN_PAGES, NOT_STORED] {
             headers.insert(name, value);
         }
         if connection.is_reserved {

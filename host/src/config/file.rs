@@ -19,6 +19,8 @@ pub(crate) struct ConfigFile {
     #[serde(default)]
     pub http: HttpSection,
     #[serde(default)]
+    pub api: ApiSection,
+    #[serde(default)]
     pub log: LogSection,
     #[serde(default)]
     pub limits: Limits,
@@ -50,6 +52,14 @@ pub(crate) struct HttpSection {
     pub body_timeout_ms: Option<NonZeroU64>,
     pub idle_timeout_ms: Option<NonZeroU64>,
     pub write_timeout_ms: Option<NonZeroU64>,
+}
+
+/// Who may use the API.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ApiSection {
+    pub local_without_token: Option<bool>,
+    pub behind_proxy: Option<bool>,
 }
 
 /// How a host logs.
@@ -118,6 +128,7 @@ pub(crate) struct Retention {
     pub duplicates: Option<Spanned<String>>,
     pub history: Option<Spanned<String>>,
     pub finished: Option<Spanned<String>>,
+    pub audit: Option<Spanned<String>>,
     pub interval: Option<Spanned<String>>,
 }
 
