@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Secret;
-use crate::api::{self, Access, Site, Traffic};
+use crate::api::{self, Access, Site, Tls, Traffic};
 use crate::config::{self, LookupSource, Settings};
 use crate::io::lookup::{HttpLookup, Lookups, Source, Table};
 use crate::io::secrets::{Given, Redactor, SecretUrl};
@@ -33,6 +33,7 @@ pub struct Host {
     engine: Engine,
     site: Site,
     http: api::Settings,
+    tls: Option<Arc<Tls>>,
     loader: Loader,
     drain: Duration,
     /// What serves and what was refused.
@@ -64,6 +65,7 @@ impl Host {
         // Whatever is opened from here on is none of the store's files.
         let sinks = sinks::open(&settings.sinks)?;
         let lookup = lookups(&settings)?;
+        let tls = settings.tls.clone().map(Tls::open).transpose().context("set up TLS")?;
         let factory = PluginFactory {
             directory: plugins.to_owned(),
             sandbox,
@@ -97,7 +99,7 @@ impl Host {
             traffic: Arc::new(Traffic::default()),
         };
         let (http, drain) = (settings.http, settings.drain);
-        Ok(Self { engine, site, http, loader, drain, plugin_status, first_token })
+        Ok(Self { engine, site, http, tls, loader, drain, plugin_status, first_token })
     }
 
     /// Serves until `shutdown`, or until the engine ends by itself, then drains within the
@@ -128,7 +130,8 @@ impl Host {
         let access = Arc::clone(&self.site.access);
         let tidying = stop_loading.clone();
         tokio::spawn(async move { tidying.run_until_cancelled(tidy(&access)).await });
-        let mut server = tokio::spawn(api::serve(listener, self.site, self.http, stopping));
+        let mut server =
+            tokio::spawn(api::serve(listener, self.site, self.http, self.tls, stopping));
         tokio::select! {
             biased;
             // Before the server can end: what is under way is drained in any case.

@@ -211,9 +211,12 @@ impl Host {
         let mut address = None;
         let listening = async {
             while let Ok(Some(line)) = lines.next_line().await {
-                address = line
-                    .split_once(LISTENING)
-                    .map(|(_, url)| url.trim().trim_start_matches("http://").to_owned());
+                address = line.split_once(LISTENING).map(|(_, url)| {
+                    url.trim()
+                        .trim_start_matches("http://")
+                        .trim_start_matches("https://")
+                        .to_owned()
+                });
                 output.lock().expect("no holder of this lock panics").push(line);
                 if address.is_some() {
                     break;

@@ -41,4 +41,5 @@ mod sinks;
 mod stopping;
 mod store_files;
 mod terminal;
+mod tls;
 mod trust;

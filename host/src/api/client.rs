@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Client as Http, RequestBuilder, Response, StatusCode};
+use reqwest::{Client as Http, Identity, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -89,7 +89,11 @@ impl ClientError {
 impl Client {
     /// # Errors
     /// If the TLS library cannot be set up.
-    pub(crate) fn new(base: &str, token: Option<&Secret>) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(
+        base: &str,
+        token: Option<&Secret>,
+        identity: Option<Identity>,
+    ) -> Result<Self, reqwest::Error> {
         let scheme = if base.contains("://") { "" } else { "http://" };
         let base = format!("{scheme}{}", base.trim_end_matches('/'));
         let mut headers = HeaderMap::new();
@@ -100,6 +104,10 @@ impl Client {
         }
         let builder = Http::builder().timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT);
         let builder = builder.default_headers(headers);
+        let builder = match identity {
+            Some(identity) => builder.identity(identity),
+            None => builder,
+        };
         // No proxy leads to this machine.
         let builder = match base.parse().is_ok_and(|url| is_loopback(&url)) {
             true => builder.no_proxy(),
@@ -190,7 +198,7 @@ mod tests {
     #[test]
     fn names_are_escaped() {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::new("localhost:1/", None).unwrap();
+        let client = Client::new("localhost:1/", None, None).unwrap();
         let url = client.url("/instance", &[("plugin", "p"), ("key", "../a b&ä?#%2e+")]);
         let query = "plugin=p&key=..%2Fa%20b%26%C3%A4%3F%23%252e%2B";
         assert_eq!(url, format!("http://localhost:1/v1/instance?{query}"));

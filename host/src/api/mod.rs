@@ -29,6 +29,7 @@ mod server;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tokens;
 
 use std::collections::BTreeSet;
@@ -50,6 +51,8 @@ pub use metrics::Traffic;
 pub use problem::Problem;
 pub(crate) use queues::lease_json;
 pub use server::Settings;
+pub(crate) use tls::Tls;
+pub use tls::TlsSettings;
 
 /// What the routes share.
 pub struct Site {
@@ -77,14 +80,15 @@ pub struct Limits {
 }
 
 /// Serves until `shutdown`, then ends when the requests under way have been answered.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     site: Site,
     settings: Settings,
+    tls: Option<Arc<Tls>>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let body_bytes = site.limits.body_bytes;
     let site = Arc::new(site);
     let router = routes::router(routes::guarded(&site), site);
-    server::serve(listener, router, settings, body_bytes, shutdown).await;
+    server::serve(listener, router, settings, tls, body_bytes, shutdown).await;
 }

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use reqwest::Url;
+use reqwest::{Identity, Url};
 
 use super::InputError;
 use crate::access::Secret;
@@ -17,6 +17,7 @@ use crate::store::connect;
 
 const TOKEN: &str = "SAGABOX_TOKEN";
 const TOKEN_FILE: &str = "SAGABOX_TOKEN_FILE";
+const CERTIFICATE: &str = "SAGABOX_CLIENT_CERTIFICATE";
 /// A token and a line break.
 const FILE_BYTES_MAX: usize = 1024;
 
@@ -38,6 +39,17 @@ pub(crate) fn token(host: &str) -> anyhow::Result<Option<Secret>> {
         return Ok(None);
     }
     Ok(beside_the_store().filter(|path| path.exists()).and_then(|path| read(&path).ok()))
+}
+
+/// The certificate that a host with `[tls] client_roots` asks for.
+///
+/// # Errors
+/// If the file that the environment names has no certificate with its key.
+pub(crate) fn identity() -> anyhow::Result<Option<Identity>> {
+    let Some(path) = given(CERTIFICATE).map(PathBuf::from) else { return Ok(None) };
+    let reading = || format!("read the client's certificate and its key from {}", path.display());
+    let text = files::bytes(&path, files::TEXT_BYTES_MAX).with_context(reading)?;
+    Ok(Some(Identity::from_pem(&text).with_context(reading)?))
 }
 
 fn given(name: &str) -> Option<String> {

@@ -132,7 +132,7 @@ async fn play(example: &Path, plugins: &Path, out: &Path) -> anyhow::Result<bool
     }
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(host.serve(listener, async { drop(stopped.await) }));
-    let client = Client::new(&address, None)?;
+    let client = Client::new(&address, None, None)?;
     output::line(&format!("\n── {name} ──"));
     let outcome = feed(&client, &example.join("events.ndjson")).await;
     let told = match &outcome {

@@ -138,7 +138,8 @@ pub struct HostArgs {
 
 impl HostArgs {
     fn client(&self) -> anyhow::Result<Client> {
-        Ok(Client::new(&self.host, credentials::token(&self.host)?.as_ref())?)
+        let token = credentials::token(&self.host)?;
+        Ok(Client::new(&self.host, token.as_ref(), credentials::identity()?)?)
     }
 }
 

@@ -77,7 +77,8 @@ impl Run {
         }
         describe(&host.plugin_status, &self.plugins);
         warn(&host.plugin_status, &settings, self.config.as_deref());
-        output::line(&format!("listening on http://{}", listener.local_addr()?));
+        let scheme = if settings.tls.is_some() { "https" } else { "http" };
+        output::line(&format!("listening on {scheme}://{}", listener.local_addr()?));
         host.serve(listener, async move { signals.stop().await }).await?;
         output::line("stopped");
         Ok(())

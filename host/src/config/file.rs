@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::ops::Range;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -20,6 +21,7 @@ pub(crate) struct ConfigFile {
     pub http: HttpSection,
     #[serde(default)]
     pub api: ApiSection,
+    pub tls: Option<Spanned<TlsSection>>,
     #[serde(default)]
     pub log: LogSection,
     #[serde(default)]
@@ -60,6 +62,15 @@ pub(crate) struct HttpSection {
 pub(crate) struct ApiSection {
     pub local_without_token: Option<bool>,
     pub behind_proxy: Option<bool>,
+}
+
+/// TLS of the server. The files have the PEM format.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TlsSection {
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub client_roots: Option<PathBuf>,
 }
 
 /// How a host logs.

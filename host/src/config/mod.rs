@@ -18,7 +18,7 @@ use sagabox_engine::engine::{self, Missed};
 use sagabox_engine::model::Retention;
 use toml::Spanned;
 
-use crate::api::{self, AccessSettings, HostName, Limits, Timeouts};
+use crate::api::{self, AccessSettings, HostName, Limits, Timeouts, TlsSettings};
 use crate::io::durations;
 use crate::io::files;
 use crate::io::sinks::SinkSettings;
@@ -27,7 +27,7 @@ use crate::plugins::reload;
 use crate::plugins::trust::{Key, LockRule, Policy};
 use crate::plugins::wasm;
 pub use file::LogFormat;
-use file::{ApiSection, ConfigFile, Fault, HttpSection, PluginsSection, Retry};
+use file::{ApiSection, ConfigFile, Fault, HttpSection, PluginsSection, Retry, TlsSection};
 pub use outside::{LookupSettings, LookupSource, check_template};
 use outside::{lookup, sink};
 
@@ -49,6 +49,8 @@ pub struct Settings {
     pub log: LogFormat,
     pub http: api::Settings,
     pub access: AccessSettings,
+    /// None: HTTP without TLS.
+    pub tls: Option<TlsSettings>,
     pub sinks: BTreeMap<String, SinkSettings>,
     /// The sink of each message type that has a route.
     pub routes: BTreeMap<String, String>,
@@ -158,12 +160,14 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
     let sandbox = wasm::Settings { plugins: own_limits, ..sandbox };
     let engine = engine_settings(&file.retry, &file.retention, &limits)?;
     let listen = overrides.listen.or(file.listen).unwrap_or_else(|| LISTEN.to_owned());
-    let access =
-        access_settings(&file.api, &file.retention, &listen, overrides.local_without_token)?;
+    let tls = file.tls.map(|said| tls_settings(said, directory)).transpose()?;
+    let access = access_settings(&file.api, &file.retention, overrides.local_without_token)?;
+    check_listen(&listen, access.behind_proxy || tls.is_some())?;
     Ok(Settings {
         store: overrides.store.or(file.store).unwrap_or_else(|| STORE.to_owned()),
         http: http_settings(&file.http, &listen)?,
         access,
+        tls,
         log: overrides.log.or(file.log.format).unwrap_or_default(),
         listen,
         sinks,
@@ -206,7 +210,6 @@ fn http_settings(said: &HttpSection, listen: &str) -> Result<api::Settings, Faul
 fn access_settings(
     said: &ApiSection,
     retention: &file::Retention,
-    listen: &str,
     local_without_token: bool,
 ) -> Result<AccessSettings, Fault> {
     let default = AccessSettings::default();
@@ -223,14 +226,34 @@ fn access_settings(
                 .to_owned(),
         );
     }
-    if !settings.behind_proxy && !is_local(listen) {
-        return fault(format!(
-            "listen: other machines reach {listen}, and the host speaks HTTP without TLS, so tokens \
-             and events could be read on the way; listen on 127.0.0.1 or [::1], or put a proxy with \
-             TLS before the host and set `behind_proxy = true` under [api]"
-        ));
-    }
     Ok(settings)
+}
+
+fn tls_settings(said: Spanned<TlsSection>, directory: &Path) -> Result<TlsSettings, Fault> {
+    let span = said.span();
+    let TlsSection { certificate, key, client_roots } = said.into_inner();
+    let missing = |name| {
+        let reason = format!("tls.{name}: is required; name a file in the PEM format");
+        Fault::at(span.clone(), reason)
+    };
+    Ok(TlsSettings {
+        certificate: directory.join(certificate.ok_or_else(|| missing("certificate"))?),
+        key: directory.join(key.ok_or_else(|| missing("key"))?),
+        client_roots: client_roots.map(|path| directory.join(path)),
+    })
+}
+
+/// Tokens and events cross no network where they can be read.
+fn check_listen(listen: &str, is_protected: bool) -> Result<(), Fault> {
+    if is_protected || is_local(listen) {
+        return Ok(());
+    }
+    let reason = format!(
+        "listen: other machines reach {listen}, and without TLS tokens and events could be read on \
+         the way; configure [tls], or listen on 127.0.0.1 or [::1], or put a proxy with TLS before \
+         the host and set `behind_proxy = true` under [api]"
+    );
+    Err(Fault { span: None, reason })
 }
 
 /// Whether only this machine reaches an address.

@@ -84,7 +84,7 @@ async fn server_with(
     let shutdown = async move {
         let _ = stopped.await;
     };
-    let served = server::serve(listener, router, settings, LIMITS.body_bytes, shutdown);
+    let served = server::serve(listener, router, settings, None, LIMITS.body_bytes, shutdown);
     let served = tokio::spawn(served);
     let _ = rustls::crypto::ring::default_provider().install_default();
     let base = format!("http://{address}");
