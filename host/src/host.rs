@@ -2,7 +2,8 @@
 //!
 //! The only place where the adapters meet.
 
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use sagabox_engine::model::{SinkName, Timestamp};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Site, Traffic};
+use crate::access::Secret;
+use crate::api::{self, Access, Site, Tls, Traffic};
 use crate::config::{self, LookupSource, Settings};
 use crate::io::lookup::{HttpLookup, Lookups, Source, Table};
 use crate::io::secrets::{Given, Redactor, SecretUrl};
@@ -22,7 +24,7 @@ use crate::plugins::factory::PluginFactory;
 use crate::plugins::reload::Loader;
 use crate::plugins::status::PluginStatus;
 use crate::plugins::wasm::{self, Sandbox};
-use crate::store::connect::{ConnectedStore, connect};
+use crate::store::connect::{ConnectedStore, connect, token_file};
 
 /// Compiled components are kept here, in the plugins' directory.
 const CACHE: &str = ".cache";
@@ -31,10 +33,13 @@ pub struct Host {
     engine: Engine,
     site: Site,
     http: api::Settings,
+    tls: Option<Arc<Tls>>,
     loader: Loader,
     drain: Duration,
     /// What serves and what was refused.
     pub plugin_status: PluginStatus,
+    /// The administrator's token, and its file, if this start has created it.
+    pub first_token: Option<(Secret, PathBuf)>,
 }
 
 impl Host {
@@ -51,10 +56,16 @@ impl Host {
         let sandbox = Sandbox::new(sandbox)?;
         let url = &settings.store;
         let connected = connect(url).await.with_context(|| format!("open the store {url}"))?;
-        let ConnectedStore { engine: store, queries, plugin_records } = connected;
+        let ConnectedStore { engine: store, queries, plugin_records, access_records } = connected;
+        let access = Access::open(access_records, settings.access, Arc::new(wall_clock)).await?;
+        let first_token = match settings.access.local_without_token {
+            true => None,
+            false => first_token(&access, url).await?,
+        };
         // Whatever is opened from here on is none of the store's files.
         let sinks = sinks::open(&settings.sinks)?;
         let lookup = lookups(&settings)?;
+        let tls = settings.tls.clone().map(Tls::open).transpose().context("set up TLS")?;
         let factory = PluginFactory {
             directory: plugins.to_owned(),
             sandbox,
@@ -84,10 +95,11 @@ impl Host {
             directory: plugins.canonicalize().unwrap_or_else(|_| plugins.to_owned()),
             sinks: settings.sinks.into_keys().collect(),
             limits: settings.limits,
+            access,
             traffic: Arc::new(Traffic::default()),
         };
         let (http, drain) = (settings.http, settings.drain);
-        Ok(Self { engine, site, http, loader, drain, plugin_status })
+        Ok(Self { engine, site, http, tls, loader, drain, plugin_status, first_token })
     }
 
     /// Serves until `shutdown`, or until the engine ends by itself, then drains within the
@@ -115,7 +127,11 @@ impl Host {
         // Dropped when this returns, however it does.
         let _stopping = stop_loading.clone().drop_guard();
         tokio::spawn(self.loader.run(self.engine.clone(), stop_loading.clone()));
-        let mut server = tokio::spawn(api::serve(listener, self.site, self.http, stopping));
+        let access = Arc::clone(&self.site.access);
+        let tidying = stop_loading.clone();
+        tokio::spawn(async move { tidying.run_until_cancelled(tidy(&access)).await });
+        let mut server =
+            tokio::spawn(api::serve(listener, self.site, self.http, self.tls, stopping));
         tokio::select! {
             biased;
             // Before the server can end: what is under way is drained in any case.
@@ -139,6 +155,43 @@ impl Host {
         }
         ended_in_order(end)
     }
+}
+
+/// Writes from time to time when tokens were used, and removes old audit entries.
+async fn tidy(access: &Access) {
+    const INTERVAL: Duration = Duration::from_mins(1);
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        if let Err(error) = access.tidy().await {
+            tracing::warn!(%error, "the records of tokens cannot be written");
+        }
+    }
+}
+
+/// Creates the administrator's token, if no administrator can use the host.
+async fn first_token(access: &Access, url: &str) -> anyhow::Result<Option<(Secret, PathBuf)>> {
+    if access.has_administrator() {
+        return Ok(None);
+    }
+    let file = token_file(url).context("the store has no place for the administrator's token")?;
+    let secret = Secret::generate()?;
+    // The file comes first: a token that is nowhere to be read would lock everyone out.
+    keep_secret(&file, &secret).with_context(|| format!("write {}", file.display()))?;
+    access.add_first(&secret).await?;
+    Ok(Some((secret, file)))
+}
+
+/// Its owner alone can read the file, from its beginning on.
+fn keep_secret(path: &Path, secret: &Secret) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
+    writeln!(file, "{}", secret.expose())?;
+    file.sync_all()
 }
 
 /// A host that has lost its store ends with an error: its supervisor must notice.

@@ -1,5 +1,6 @@
 //! Sagabox: adapters around the engine, and the command line.
 
+pub mod access;
 pub mod api;
 pub mod cli;
 pub mod config;

@@ -44,6 +44,7 @@ fn letters(event: &Event, text: &str) -> Result<(), String> {
     let raw = RawValue::from_string(text.to_owned());
     let raw = raw.map_err(|error| format!("a row cannot be shown: {error}"))?;
     let letter = DeadLetterRow {
+        payloads_hidden: false,
         id: DeadLetterId(1),
         kind: DeadLetterKind::Event,
         plugin: "p".into(),

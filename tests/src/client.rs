@@ -26,6 +26,7 @@ const PAGE: usize = 1000;
 pub struct Client {
     url: String,
     http: reqwest::Client,
+    token: Option<String>,
 }
 
 /// The answer to accepted events.
@@ -73,13 +74,24 @@ impl Client {
             .no_proxy()
             .build()
             .expect("constant settings");
-        Self { url: url.into(), http }
+        Self { url: url.into(), http, token: None }
+    }
+
+    /// The same client, with a token.
+    #[must_use]
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
+        self
     }
 
     /// A request to a path of the API, which is given without its version.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let api = if WITHOUT_VERSION.contains(&path) { "" } else { API };
-        self.http.request(method, format!("{}{api}{path}", self.url))
+        let request = self.http.request(method, format!("{}{api}{path}", self.url));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
     }
 
     /// Posts a body to `/events`, as it is.

@@ -26,6 +26,7 @@ pub struct Builder {
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
     binary: Option<PathBuf>,
+    needs_tokens: bool,
 }
 
 #[derive(Default)]
@@ -98,6 +99,13 @@ impl Builder {
         self
     }
 
+    /// The host serves nothing without a token. Else it serves this machine.
+    #[must_use]
+    pub fn with_tokens(mut self) -> Self {
+        self.needs_tokens = true;
+        self
+    }
+
     /// Another binary than the one under test.
     #[must_use]
     pub fn binary(mut self, path: impl Into<PathBuf>) -> Self {
@@ -139,6 +147,7 @@ impl Builder {
             arguments: self.arguments,
             variables: self.variables,
             binary: self.binary,
+            needs_tokens: self.needs_tokens,
             // Port 0 the first time; after that the same one, so that clients find it again.
             listen: "127.0.0.1:0".to_owned(),
             child: None,
@@ -158,6 +167,7 @@ pub struct Host {
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
     binary: Option<PathBuf>,
+    needs_tokens: bool,
     listen: String,
     child: Option<Child>,
     /// The lines of standard output since the last start.
@@ -183,6 +193,7 @@ impl Host {
             .args(["--store", &format!("sqlite:{}", self.store().display())])
             .args(["--listen", &self.listen])
             .args(&self.arguments)
+            .env("SAGABOX_LOCAL_WITHOUT_TOKEN", if self.needs_tokens { "false" } else { "true" })
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
@@ -200,9 +211,12 @@ impl Host {
         let mut address = None;
         let listening = async {
             while let Ok(Some(line)) = lines.next_line().await {
-                address = line
-                    .split_once(LISTENING)
-                    .map(|(_, url)| url.trim().trim_start_matches("http://").to_owned());
+                address = line.split_once(LISTENING).map(|(_, url)| {
+                    url.trim()
+                        .trim_start_matches("http://")
+                        .trim_start_matches("https://")
+                        .to_owned()
+                });
                 output.lock().expect("no holder of this lock panics").push(line);
                 if address.is_some() {
                     break;

@@ -26,13 +26,14 @@ const ENGINE: Rules = &[
 const HOST: Rules = &[
     ("io", &[]),
     ("decisions", &[]),
-    ("store", &["io", "decisions"]),
+    ("access", &[]),
+    ("store", &["io", "decisions", "access"]),
     ("plugins", &["io", "decisions", "store"]),
-    ("api", &["io", "plugins", "store"]),
+    ("api", &["io", "plugins", "store", "access"]),
     ("config", &["io", "plugins", "api"]),
     ("verify", &["io", "decisions", "store", "plugins", "config"]),
-    ("host", &["io", "store", "plugins", "api", "config"]),
-    ("cli", &["io", "decisions", "store", "plugins", "api", "config", "verify", "host"]),
+    ("host", &["io", "store", "plugins", "api", "config", "access"]),
+    ("cli", &["io", "decisions", "store", "plugins", "api", "config", "verify", "host", "access"]),
     ("round_trip", &["io", "decisions", "store", "api", "cli"]),
 ];
 

@@ -3,6 +3,7 @@
 //! One test binary, because each further one costs seconds of linking. They need
 //! the binary and the built plugins, which `./dev test` makes first.
 
+mod access;
 mod authoring;
 mod backtest;
 mod backtest_outcomes;
@@ -40,4 +41,5 @@ mod sinks;
 mod stopping;
 mod store_files;
 mod terminal;
+mod tls;
 mod trust;

@@ -14,10 +14,11 @@ use sagabox_engine::model::{InstanceStatus, Key};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::caller::Caller;
 use super::extract::Filter;
 use super::filter::{LetterFilter, letter_filter};
 use super::problem::Problem;
-use super::{Shared, Site};
+use super::{Shared, Site, hidden};
 use crate::plugins::status::{CandidateView, CheckingView, PluginView, RefusedView};
 use crate::store::query::rows::{
     Accounts, DeadLetterRow, InstanceDetail, InstanceFilter, InstanceRow, Page,
@@ -77,7 +78,7 @@ pub(crate) struct LetterPage {
     next: Option<u64>,
 }
 
-fn limit(given: Option<u32>) -> Result<u32, Problem> {
+pub(super) fn limit(given: Option<u32>) -> Result<u32, Problem> {
     match given {
         None => Ok(PAGE),
         Some(limit @ 1..=PAGE_MAX) => Ok(limit),
@@ -116,9 +117,13 @@ struct ServingView {
 
 /// What serves, with how many instances each process manager has; what was refused, and
 /// why; and what is being tried, beside what serves or on instances.
-pub(crate) async fn plugins(State(site): State<Shared>) -> Result<Json<PluginPage>, Problem> {
+pub(crate) async fn plugins(
+    State(site): State<Shared>,
+    caller: Caller,
+) -> Result<Json<PluginPage>, Problem> {
     let mut plugins = Vec::new();
-    for plugin in site.plugin_status.serving() {
+    let serving = site.plugin_status.serving().into_iter();
+    for plugin in serving.filter(|plugin| caller.sees_plugin(plugin.manifest.name.as_str())) {
         let mut instances = None;
         if plugin.manifest.role.has_instances() {
             let name = plugin.manifest.name.as_str();
@@ -127,21 +132,35 @@ pub(crate) async fn plugins(State(site): State<Shared>) -> Result<Json<PluginPag
         plugins.push(ServingView { plugin, instances });
     }
     let plugin_status = &site.plugin_status;
-    Ok(Json(PluginPage {
+    let mut candidates = plugin_status.candidates();
+    candidates.retain(|candidate| caller.sees_plugin(&candidate.plugin));
+    if !caller.sees_payloads() {
+        candidates.iter_mut().for_each(|candidate| candidate.differences.clear());
+    }
+    let mut page = PluginPage {
         directory: site.directory.clone(),
         plugins,
-        candidates: plugin_status.candidates(),
-        refused: plugin_status.refused(),
-        checking: plugin_status.checking(),
-        left_out: plugin_status.left_out(),
-    }))
+        candidates,
+        refused: Vec::new(),
+        checking: Vec::new(),
+        left_out: Vec::new(),
+    };
+    // A file that does not serve has no name of a plugin yet.
+    if caller.check_whole().is_ok() {
+        page.refused = plugin_status.refused();
+        page.checking = plugin_status.checking();
+        page.left_out = plugin_status.left_out();
+    }
+    Ok(Json(page))
 }
 
 pub(crate) async fn instances(
     State(site): State<Shared>,
+    caller: Caller,
     Filter(list): Filter<Instances>,
 ) -> Result<Json<InstancePage>, Problem> {
     let limit = limit(list.limit)?;
+    caller.check_plugin(&list.plugin)?;
     plugin_exists(&site, &list.plugin).await?;
     let Instances { plugin, status, after, .. } = list;
     let page = site.queries.instances(&InstanceFilter { plugin, status, after, limit }).await;
@@ -151,18 +170,25 @@ pub(crate) async fn instances(
 
 pub(crate) async fn instance(
     State(site): State<Shared>,
+    caller: Caller,
     Filter(asked): Filter<Instance>,
 ) -> Result<Json<InstanceDetail>, Problem> {
     let Instance { plugin, key, after, limit: given } = asked;
     let limit = limit(given)?;
+    caller.check_plugin(&plugin)?;
     plugin_exists(&site, &plugin).await?;
     let found = site.queries.instance(&plugin, &key, after, limit).await.map_err(unreadable)?;
     let missing = || Problem::not_found(format!("{plugin} has no instance `{key}`"));
-    Ok(Json(found.ok_or_else(missing)?))
+    let mut detail = found.ok_or_else(missing)?;
+    if !caller.sees_payloads() {
+        hidden::instance(&mut detail);
+    }
+    Ok(Json(detail))
 }
 
 pub(crate) async fn dead_letters(
     State(site): State<Shared>,
+    caller: Caller,
     Filter(list): Filter<Letters>,
 ) -> Result<Json<LetterPage>, Problem> {
     let limit = limit(list.limit)?;
@@ -170,9 +196,12 @@ pub(crate) async fn dead_letters(
     let after = after
         .map_err(|_| Problem::unacceptable("after", "after: is not the id of a dead letter"))?;
     let filter = list.filter();
-    filter.check(&site).await?;
+    filter.check(&site, &caller).await?;
     let page = site.queries.dead_letters(&filter.stored(after, limit)).await;
-    let Page { rows: dead_letters, next } = page.map_err(unreadable)?;
+    let Page { rows: mut dead_letters, next } = page.map_err(unreadable)?;
+    if !caller.sees_payloads() {
+        dead_letters.iter_mut().for_each(hidden::letter);
+    }
     Ok(Json(LetterPage { dead_letters, next }))
 }
 

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Client as Http, RequestBuilder, Response, StatusCode};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Client as Http, Identity, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use crate::access::Secret;
 use crate::api::{Problem, Summary};
 use crate::io::cloudevents;
 use crate::io::printable::printable;
@@ -37,7 +39,7 @@ pub(crate) enum ClientError {
     /// No answer: the host is not there, or the connection broke.
     #[error("{}: {}; is the host running?", printable(url), printable(reason))]
     Unreachable { url: String, reason: String },
-    #[error("{}{}", printable(&problem.detail), place(problem))]
+    #[error("{}{}{}", printable(&problem.detail), place(problem), hint(problem))]
     Refused { problem: Problem, retry_after: Option<Duration> },
     #[error(
         "{} answered {status}, but not like a Sagabox host: {}",
@@ -49,6 +51,14 @@ pub(crate) enum ClientError {
 
 fn place(problem: &Problem) -> String {
     problem.index.map(|index| format!(" (event {index} of the batch)")).unwrap_or_default()
+}
+
+/// What a caller without a valid token can do.
+fn hint(problem: &Problem) -> &'static str {
+    match problem.status {
+        401 => "; set SAGABOX_TOKEN, or SAGABOX_TOKEN_FILE to the file of a token",
+        _ => "",
+    }
 }
 
 impl ClientError {
@@ -79,10 +89,25 @@ impl ClientError {
 impl Client {
     /// # Errors
     /// If the TLS library cannot be set up.
-    pub(crate) fn new(base: &str) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(
+        base: &str,
+        token: Option<&Secret>,
+        identity: Option<Identity>,
+    ) -> Result<Self, reqwest::Error> {
         let scheme = if base.contains("://") { "" } else { "http://" };
         let base = format!("{scheme}{}", base.trim_end_matches('/'));
+        let mut headers = HeaderMap::new();
+        let bearer = token.map(|token| HeaderValue::try_from(format!("Bearer {}", token.expose())));
+        if let Some(Ok(mut value)) = bearer {
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
         let builder = Http::builder().timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT);
+        let builder = builder.default_headers(headers);
+        let builder = match identity {
+            Some(identity) => builder.identity(identity),
+            None => builder,
+        };
         // No proxy leads to this machine.
         let builder = match base.parse().is_ok_and(|url| is_loopback(&url)) {
             true => builder.no_proxy(),
@@ -173,7 +198,7 @@ mod tests {
     #[test]
     fn names_are_escaped() {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::new("localhost:1/").unwrap();
+        let client = Client::new("localhost:1/", None, None).unwrap();
         let url = client.url("/instance", &[("plugin", "p"), ("key", "../a b&ä?#%2e+")]);
         let query = "plugin=p&key=..%2Fa%20b%26%C3%A4%3F%23%252e%2B";
         assert_eq!(url, format!("http://localhost:1/v1/instance?{query}"));

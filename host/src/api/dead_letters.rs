@@ -11,15 +11,16 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::admin::{plugin_exists, unreadable};
+use super::caller::Caller;
 use super::extract::{Accepted, Arguments, Segments};
 use super::filter::{LetterFilter, letter_filter};
 use super::problem::Problem;
-use super::{Shared, Site};
+use super::{Shared, Site, hidden};
 use crate::store::query::rows::{DeadLetterFilter, DeadLetterRow};
 use crate::store::query::shapes::CloudEvent;
 
-/// There is no authentication yet: who says nothing is this one.
-const SOMEBODY: &str = "operator";
+/// A caller without a token and without a name.
+const UNNAMED: &str = "operator";
 pub(super) const REASON_BYTES_MAX: usize = 4096;
 /// A name, or an address.
 const BY_BYTES_MAX: usize = 256;
@@ -135,13 +136,15 @@ type Resolved = Result<Accepted<DeadLetterRow>, Problem>;
 
 pub(crate) async fn show(
     State(site): State<Shared>,
+    caller: Caller,
     Segments(id): Segments<String>,
 ) -> Result<Json<DeadLetterRow>, Problem> {
-    Ok(Json(letter(&site, letter_id(&id)?).await?))
+    Ok(Json(letter(&site, &caller, letter_id(&id)?).await?))
 }
 
 pub(crate) async fn redrive(
     State(site): State<Shared>,
+    caller: Caller,
     Segments(id): Segments<String>,
     Arguments(One { by, reason, event }): Arguments<One>,
 ) -> Resolved {
@@ -150,37 +153,43 @@ pub(crate) async fn redrive(
         checked.map_err(|error| Problem::unacceptable("event", format!("event: {error}")))?;
     }
     let action = Action::Redrive { edited: event.map(Box::new) };
-    resolve(&site, &id, resolution(action, by, reason)?).await
+    resolve(&site, &caller, &id, resolution(&caller, action, by, reason)?).await
 }
 
 pub(crate) async fn skip(
     State(site): State<Shared>,
+    caller: Caller,
     Segments(id): Segments<String>,
     Arguments(one): Arguments<One>,
 ) -> Resolved {
-    resolve(&site, &id, dropping(Action::Skip, one)?).await
+    resolve(&site, &caller, &id, dropping(&caller, Action::Skip, one)?).await
 }
 
 pub(crate) async fn discard(
     State(site): State<Shared>,
+    caller: Caller,
     Segments(id): Segments<String>,
     Arguments(one): Arguments<One>,
 ) -> Resolved {
-    resolve(&site, &id, dropping(Action::Discard, one)?).await
+    resolve(&site, &caller, &id, dropping(&caller, Action::Discard, one)?).await
 }
 
-fn dropping(action: Action, one: One) -> Result<Resolution, Problem> {
+fn dropping(caller: &Caller, action: Action, one: One) -> Result<Resolution, Problem> {
     if one.event.is_some() {
         let detail = "event: only a redrive accepts an edited event";
         return Err(Problem::unacceptable("event", detail));
     }
-    resolution(action, one.by, one.reason)
+    resolution(caller, action, one.by, one.reason)
 }
 
-async fn resolve(site: &Site, id: &str, resolution: Resolution) -> Resolved {
+async fn resolve(site: &Site, caller: &Caller, id: &str, resolution: Resolution) -> Resolved {
     let id = letter_id(id)?;
+    if caller.check_whole().is_err() {
+        // Refused if it is of another plugin.
+        letter(site, caller, id).await?;
+    }
     resolve_in_time(site, id, resolution).await?;
-    Ok(Accepted(letter(site, id).await?))
+    Ok(Accepted(letter(site, caller, id).await?))
 }
 
 /// A store that takes no commits for a while must not hold the request as long.
@@ -201,34 +210,38 @@ async fn resolve_in_time(
 
 pub(crate) async fn redrive_many(
     State(site): State<Shared>,
+    caller: Caller,
     Arguments(many): Arguments<Many>,
 ) -> Result<Json<ResolvedMany>, Problem> {
-    resolve_many(&site, Action::Redrive { edited: None }, many).await
+    resolve_many(&site, &caller, Action::Redrive { edited: None }, many).await
 }
 
 pub(crate) async fn skip_many(
     State(site): State<Shared>,
+    caller: Caller,
     Arguments(many): Arguments<Many>,
 ) -> Result<Json<ResolvedMany>, Problem> {
-    resolve_many(&site, Action::Skip, many).await
+    resolve_many(&site, &caller, Action::Skip, many).await
 }
 
 pub(crate) async fn discard_many(
     State(site): State<Shared>,
+    caller: Caller,
     Arguments(many): Arguments<Many>,
 ) -> Result<Json<ResolvedMany>, Problem> {
-    resolve_many(&site, Action::Discard, many).await
+    resolve_many(&site, &caller, Action::Discard, many).await
 }
 
 /// A page of letters at a time; `next` is where the following page begins. When the time of
 /// one request is over, `left` has the ids of this page that it did not come to.
 async fn resolve_many(
     site: &Site,
+    caller: &Caller,
     action: Action,
     many: Many,
 ) -> Result<Json<ResolvedMany>, Problem> {
-    let resolution = resolution(action, many.by.clone(), many.reason.clone())?;
-    let Picked { ids, open, next } = pick(site, &many).await?;
+    let resolution = resolution(caller, action, many.by.clone(), many.reason.clone())?;
+    let Picked { ids, open, next } = pick(site, caller, &many).await?;
     let (mut resolved, mut refused) = (0, Vec::new());
     if many.dry_run {
         let (there, others): (Vec<u64>, Vec<u64>) = ids.iter().partition(|id| open.contains(id));
@@ -264,9 +277,11 @@ struct Picked {
     next: Option<u64>,
 }
 
-async fn pick(site: &Site, many: &Many) -> Result<Picked, Problem> {
+async fn pick(site: &Site, caller: &Caller, many: &Many) -> Result<Picked, Problem> {
     let filter = many.filter();
     if let Some(ids) = &many.ids {
+        // Ids do not say of which plugin they are.
+        caller.check_whole()?;
         if !filter.is_empty() || many.all {
             let detail = "ids: give ids or filters, not both";
             return Err(Problem::unacceptable("ids", detail));
@@ -298,7 +313,7 @@ async fn pick(site: &Site, many: &Many) -> Result<Picked, Problem> {
             return Err(Problem::unacceptable("limit", detail));
         }
     };
-    filter.check(site).await?;
+    filter.check(site, caller).await?;
     let (ids, next) = open(site, None, filter, many.after, limit).await?;
     Ok(Picked { open: ids.clone(), ids, next })
 }
@@ -321,10 +336,12 @@ async fn open(
 
 pub(crate) async fn cancel(
     State(site): State<Shared>,
+    caller: Caller,
     Arguments(instance): Arguments<Instance>,
 ) -> Result<Accepted<Asked>, Problem> {
     let Instance { plugin, key, by, reason } = instance;
-    let (by, reason) = (by_whom(by)?, required(reason)?);
+    caller.check_plugin(&plugin)?;
+    let (by, reason) = (by_whom(&caller, by)?, required(reason)?);
     plugin_exists(&site, &plugin).await?;
     site.engine.cancel(&plugin.as_str().into(), &key.as_str().into(), &by, &reason).await?;
     Ok(Accepted(Asked { plugin, key, by, reason }))
@@ -332,10 +349,12 @@ pub(crate) async fn cancel(
 
 pub(crate) async fn end(
     State(site): State<Shared>,
+    caller: Caller,
     Arguments(instance): Arguments<Instance>,
 ) -> Result<Accepted<Asked>, Problem> {
     let Instance { plugin, key, by, reason } = instance;
-    let (by, reason) = (by_whom(by)?, required(reason)?);
+    caller.check_plugin(&plugin)?;
+    let (by, reason) = (by_whom(&caller, by)?, required(reason)?);
     plugin_exists(&site, &plugin).await?;
     site.engine.end(&plugin.as_str().into(), &key.as_str().into(), &by, &reason).await?;
     Ok(Accepted(Asked { plugin, key, by, reason }))
@@ -364,6 +383,7 @@ pub(crate) async fn lookups(State(site): State<Shared>) -> Json<LookupsDown> {
 }
 
 fn resolution(
+    caller: &Caller,
     action: Action,
     by: Option<String>,
     reason: Option<String>,
@@ -374,11 +394,13 @@ fn resolution(
         (Action::Redrive { .. }, Some(reason)) => short("reason", reason, REASON_BYTES_MAX)?,
         (Action::Skip | Action::Discard, reason) => required(reason)?,
     };
-    Ok(Resolution { action, by: by_whom(by)?, reason })
+    Ok(Resolution { action, by: by_whom(caller, by)?, reason })
 }
 
-fn by_whom(by: Option<String>) -> Result<String, Problem> {
-    by.map_or(Ok(SOMEBODY.to_owned()), |by| short("by", by, BY_BYTES_MAX))
+/// The name in the request, and that of the token.
+fn by_whom(caller: &Caller, by: Option<String>) -> Result<String, Problem> {
+    let by = by.map(|by| short("by", by, BY_BYTES_MAX)).transpose()?;
+    Ok(caller.signed(by).unwrap_or_else(|| UNNAMED.to_owned()))
 }
 
 fn required(reason: Option<String>) -> Result<String, Problem> {
@@ -397,10 +419,15 @@ pub(super) fn short(attribute: &str, text: String, max: usize) -> Result<String,
     Ok(text)
 }
 
-async fn letter(site: &Site, id: DeadLetterId) -> Result<DeadLetterRow, Problem> {
+async fn letter(site: &Site, caller: &Caller, id: DeadLetterId) -> Result<DeadLetterRow, Problem> {
     let filter = DeadLetterFilter { ids: Some(vec![id.0]), limit: 1, ..Default::default() };
     let page = site.queries.dead_letters(&filter).await.map_err(unreadable)?;
-    page.rows.into_iter().next().ok_or_else(|| ResolveError::NotFound(id.0).into())
+    let mut row = page.rows.into_iter().next().ok_or(ResolveError::NotFound(id.0))?;
+    caller.check_plugin(row.plugin.as_str())?;
+    if !caller.sees_payloads() {
+        hidden::letter(&mut row);
+    }
+    Ok(row)
 }
 
 fn letter_id(text: &str) -> Result<DeadLetterId, Problem> {

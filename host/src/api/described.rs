@@ -10,18 +10,26 @@ use utoipa::openapi::path::{
 };
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::ArrayBuilder;
+use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Content, Ref, RefOr, Required, ResponseBuilder, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::Shared;
+use super::authorize::Needs;
+use super::caller::Caller;
 use super::extract::{Accepted, Arguments, Filter, Segments, Written};
 use super::problem::{MEDIA_TYPE, Problem};
+use crate::access::Permission;
 use crate::io::cloudevents;
 use crate::store::query::shapes::CloudEvent;
 
 const JSON: &str = "application/json";
 /// What any route can refuse with, by its status.
 const ANY: [u16; 8] = [400, 403, 405, 408, 413, 415, 500, 503];
+/// A route that says nothing of its callers is for administrators.
+const UNSAID: Needs = Needs::ForAll(Permission::Administer);
+/// The name of the tokens in the document.
+pub(super) const TOKEN: &str = "token";
 
 pub(super) type Schemas = Vec<(String, RefOr<Schema>)>;
 
@@ -32,6 +40,7 @@ pub(super) struct Route {
     /// What it does, as a sentence without a full stop.
     pub summary: &'static str,
     pub handler: MethodRouter<Shared>,
+    pub needs: Needs,
     /// Further statuses than those of every route.
     refuses: &'static [u16],
     describe: fn(&mut Draft),
@@ -49,7 +58,8 @@ where
     T: 'static,
 {
     let (method, handler) = (HttpMethod::Get, routing::get(handler));
-    Route { path, method, summary, handler, refuses: &[], describe: H::describe }
+    let needs = UNSAID;
+    Route { path, method, summary, handler, needs, refuses: &[], describe: H::describe }
 }
 
 pub(super) fn post<H, T, D>(path: &'static str, summary: &'static str, handler: H) -> Route
@@ -58,10 +68,22 @@ where
     T: 'static,
 {
     let (method, handler) = (HttpMethod::Post, routing::post(handler));
-    Route { path, method, summary, handler, refuses: &[], describe: H::describe }
+    let needs = UNSAID;
+    Route { path, method, summary, handler, needs, refuses: &[], describe: H::describe }
 }
 
 impl Route {
+    pub(super) fn needs(self, needs: Needs) -> Self {
+        Self { needs, ..self }
+    }
+
+    /// Whether each request is recorded: what operators and administrators change.
+    pub(super) fn is_audited(&self) -> bool {
+        let permission = self.needs.permission();
+        self.method == HttpMethod::Post
+            && matches!(permission, Some(Permission::Operate | Permission::Administer))
+    }
+
     pub(super) fn refuses(self, refuses: &'static [u16]) -> Self {
         Self { refuses, ..self }
     }
@@ -76,6 +98,12 @@ impl Route {
         (self.describe)(&mut draft);
         let problem = draft.reference::<Problem>();
         let mut statuses: Vec<u16> = ANY.iter().chain(self.refuses).copied().collect();
+        if let Some(permission) = self.needs.permission() {
+            statuses.push(401);
+            let roles = format!("Roles: {}", permission.roles());
+            let security = SecurityRequirement::new(TOKEN, Vec::<String>::new());
+            draft.change(|operation| operation.description(Some(roles)).security(security));
+        }
         statuses.sort_unstable();
         statuses.dedup();
         for status in statuses {
@@ -168,6 +196,10 @@ pub(super) trait Taken {
 }
 
 impl Taken for State<Shared> {
+    fn describe(_: &mut Draft) {}
+}
+
+impl Taken for Caller {
     fn describe(_: &mut Draft) {}
 }
 

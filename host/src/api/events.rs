@@ -7,6 +7,7 @@ use sagabox_engine::engine::Receipt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::caller::Caller;
 use super::extract::Accepted;
 use super::problem::Problem;
 use super::{Shared, Site, extract};
@@ -30,17 +31,24 @@ fn is_zero(count: &usize) -> bool {
 
 pub(crate) async fn post(
     State(site): State<Shared>,
+    caller: Caller,
     request: Request,
 ) -> Result<Accepted<Summary>, Problem> {
     let (parts, body) = request.into_parts();
     let body = extract::bytes(&parts.headers, body, site.limits.body_bytes).await?;
-    let offered = offer(&site, &parts.headers, &body).await;
+    let offered = offer(&site, &caller, &parts.headers, &body).await;
     site.traffic.count(&offered);
     Ok(Accepted(offered?))
 }
 
-async fn offer(site: &Site, headers: &HeaderMap, body: &bytes::Bytes) -> Result<Summary, Problem> {
+async fn offer(
+    site: &Site,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: &bytes::Bytes,
+) -> Result<Summary, Problem> {
     let events = cloudevents::parse(headers, body, site.limits.batch_events)?;
+    events.iter().try_for_each(|event| caller.check_type(&event.event_type))?;
     let receipts = site.engine.offer(events).await?;
     let accepted = receipts.iter().filter(|r| matches!(r, Receipt::Accepted(_))).count();
     let differing = receipts.iter().filter(|receipt| **receipt == Receipt::Differing).count();

@@ -5,6 +5,7 @@ use sagabox_engine::model::DeadLetterStatus;
 
 use super::Site;
 use super::admin::{plugin_exists, sink_exists};
+use super::caller::Caller;
 use super::problem::Problem;
 use crate::store::query::rows::DeadLetterFilter;
 
@@ -68,7 +69,11 @@ impl LetterFilter {
     }
 
     /// A slip in a name must not look like "there are none".
-    pub(crate) async fn check(&self, site: &Site) -> Result<(), Problem> {
+    pub(crate) async fn check(&self, site: &Site, caller: &Caller) -> Result<(), Problem> {
+        match &self.plugin {
+            Some(plugin) => caller.check_plugin(plugin)?,
+            None => caller.check_whole()?,
+        }
         if let Some(plugin) = &self.plugin {
             plugin_exists(site, plugin).await?;
         }

@@ -1,11 +1,14 @@
 //! The host's HTTP side: the way in, the queues, and what operators look at.
 //!
-//! Every error is a problem (RFC 9457), those of the router too. There is no
-//! authentication yet, so the default address is one that only this machine reaches, and
-//! the guard keeps the web pages out that its browsers show.
+//! Every error is a problem (RFC 9457), those of the router too. The guard keeps foreign web pages
+//! out, and the check before each route asks who the caller is.
 
+mod access;
 mod admin;
+mod audit;
+mod authorize;
 mod body;
+mod caller;
 pub(crate) mod client;
 mod connection;
 mod dead_letters;
@@ -15,15 +18,19 @@ mod events;
 mod extract;
 mod filter;
 mod guard;
+mod hidden;
 mod metrics;
 pub(crate) mod openapi;
 mod problem;
 mod queues;
+mod refusals;
 mod routes;
 mod server;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod tokens;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -35,6 +42,7 @@ use tokio::net::TcpListener;
 
 use crate::plugins::status::PluginStatus;
 use crate::store::query::Queries;
+pub use access::{Access, AccessSettings};
 pub use connection::Timeouts;
 pub(crate) use dead_letters::One as Redrive;
 pub use events::Summary;
@@ -43,6 +51,8 @@ pub use metrics::Traffic;
 pub use problem::Problem;
 pub(crate) use queues::lease_json;
 pub use server::Settings;
+pub(crate) use tls::Tls;
+pub use tls::TlsSettings;
 
 /// What the routes share.
 pub struct Site {
@@ -54,6 +64,7 @@ pub struct Site {
     /// The configured ones.
     pub sinks: BTreeSet<String>,
     pub limits: Limits,
+    pub access: Arc<Access>,
     pub traffic: Arc<Traffic>,
 }
 
@@ -69,14 +80,15 @@ pub struct Limits {
 }
 
 /// Serves until `shutdown`, then ends when the requests under way have been answered.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     site: Site,
     settings: Settings,
+    tls: Option<Arc<Tls>>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let body_bytes = site.limits.body_bytes;
-    let routes = routes::routes().into_iter().map(|route| (route.path, route.handler));
-    let router = routes::router(routes.collect(), Arc::new(site));
-    server::serve(listener, router, settings, body_bytes, shutdown).await;
+    let site = Arc::new(site);
+    let router = routes::router(routes::guarded(&site), site);
+    server::serve(listener, router, settings, tls, body_bytes, shutdown).await;
 }

@@ -4,8 +4,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa::openapi::path::{PathItem, PathsBuilder};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, Info, OpenApi, OpenApiBuilder};
 
+use super::described::TOKEN;
 use super::extract::Written;
 use super::routes;
 
@@ -66,6 +68,8 @@ fn document() -> OpenApi {
         paths = paths.path(route.path, item);
         components = components.schemas_from_iter(schemas);
     }
+    let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    components = components.security_scheme(TOKEN, scheme);
     OpenApiBuilder::new()
         .info(info)
         .paths(paths.build())

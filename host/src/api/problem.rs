@@ -68,7 +68,12 @@ impl Problem {
         Self { attribute: Some(attribute.to_owned()), ..problem }
     }
 
-    /// The host refuses the request regardless of its sender.
+    /// The request has no token that is valid.
+    pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", detail)
+    }
+
+    /// The host refuses the request from this sender.
     pub(super) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
     }
@@ -140,6 +145,10 @@ impl IntoResponse for Problem {
             if let Ok(value) = HeaderValue::try_from(seconds) {
                 response.headers_mut().insert(header::RETRY_AFTER, value);
             }
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
         if self.names_encodings {
             let value = HeaderValue::from_static(encoding::ACCEPTED);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Shared;
+use super::caller::Caller;
 use super::dead_letters::{REASON_BYTES_MAX, short};
 use super::extract::{Arguments, Written};
 use super::problem::Problem;
@@ -151,16 +152,20 @@ pub(crate) async fn list(State(site): State<Shared>) -> Json<Queues> {
 
 pub(crate) async fn lease(
     State(site): State<Shared>,
+    caller: Caller,
     Arguments(take): Arguments<Take>,
 ) -> Result<Written<LeaseView>, Problem> {
+    caller.check_type(&take.queue)?;
     let lease = site.engine.lease(&take.queue, lease_request(&take)?).await?;
     Ok(Written::new(lease_json(&lease)))
 }
 
 pub(crate) async fn acknowledge(
     State(site): State<Shared>,
+    caller: Caller,
     Arguments(call): Arguments<Acknowledge>,
 ) -> Result<Json<LeaseReportView>, Problem> {
+    caller.check_type(&call.queue)?;
     let lease = lease_id(&call.lease)?;
     let selection = selection(call.ids)?;
     Ok(report(site.engine.acknowledge(&call.queue, lease, selection).await?))
@@ -168,8 +173,10 @@ pub(crate) async fn acknowledge(
 
 pub(crate) async fn give_back(
     State(site): State<Shared>,
+    caller: Caller,
     Arguments(call): Arguments<GiveBack>,
 ) -> Result<Json<LeaseReportView>, Problem> {
+    caller.check_type(&call.queue)?;
     let lease = lease_id(&call.lease)?;
     let delay = millis("delay_ms", call.delay_ms, 0..=DELAY_MS_MAX)?;
     let reason = short("reason", call.reason, REASON_BYTES_MAX)?;
@@ -180,8 +187,10 @@ pub(crate) async fn give_back(
 
 pub(crate) async fn extend(
     State(site): State<Shared>,
+    caller: Caller,
     Arguments(call): Arguments<Extend>,
 ) -> Result<Json<Extended>, Problem> {
+    caller.check_type(&call.queue)?;
     let lease = lease_id(&call.lease)?;
     let duration = millis("duration_ms", call.duration_ms, DURATION_MS_MIN..=DURATION_MS_MAX)?;
     let until = site.engine.extend(&call.queue, lease, duration).await?;

@@ -5,90 +5,151 @@
 //! any text, and clients and proxies change paths with `.`, `..`, `//` or `%2F` in them. What
 //! varies in a path is a number.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::{Method, Uri};
+use axum::middleware::from_fn_with_state;
 use axum::routing::MethodRouter;
 use axum::{Json, Router};
 use sagabox_engine::engine::OfferError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::authorize::Needs::{ForAll, ForPlugin, Nothing};
+use super::authorize::{Gate, authorize};
 use super::described::{Route, get, post};
 use super::problem::Problem;
-use super::{Shared, admin, dead_letters, events, metrics, openapi, queues};
+use super::{Shared, admin, audit, dead_letters, events, metrics, openapi, queues, tokens};
+use crate::access::Permission::{Administer, Operate, Read, Send, Work};
 
 pub(super) fn routes() -> Vec<Route> {
-    [events(), plugins(), dead_letters(), monitoring()].into_iter().flatten().collect()
+    [events(), plugins(), dead_letters(), administration(), monitoring()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn events() -> Vec<Route> {
     vec![
-        post("/v1/events", "Send events", events::post).refuses(&[422, 429]),
-        get("/v1/queues", "List the queues", queues::list),
-        post("/v1/queues/lease", "Lease messages", queues::lease).refuses(&[422, 429]),
+        post("/v1/events", "Send events", events::post).needs(ForPlugin(Send)).refuses(&[422, 429]),
+        get("/v1/queues", "List the queues", queues::list).needs(ForAll(Read)),
+        post("/v1/queues/lease", "Lease messages", queues::lease)
+            .needs(ForPlugin(Work))
+            .refuses(&[422, 429]),
         post("/v1/queues/acknowledge", "Acknowledge leased messages", queues::acknowledge)
+            .needs(ForPlugin(Work))
             .refuses(&[404, 410, 422, 429]),
         post("/v1/queues/give-back", "Return leased messages unprocessed", queues::give_back)
+            .needs(ForPlugin(Work))
             .refuses(&[404, 410, 422, 429]),
-        post("/v1/queues/extend", "Extend a lease", queues::extend).refuses(&[404, 410, 422, 429]),
+        post("/v1/queues/extend", "Extend a lease", queues::extend)
+            .needs(ForPlugin(Work))
+            .refuses(&[404, 410, 422, 429]),
     ]
 }
 
 fn plugins() -> Vec<Route> {
     vec![
-        get("/v1/plugins", "List plugins, candidates and refused files", admin::plugins),
+        get("/v1/plugins", "List plugins, candidates and refused files", admin::plugins)
+            .needs(ForPlugin(Read)),
         get("/v1/instances", "List the instances of a plugin", admin::instances)
+            .needs(ForPlugin(Read))
             .refuses(&[404, 422]),
         post(
             "/v1/instances/cancel",
             "Request that an instance compensates and completes",
             dead_letters::cancel,
         )
+        .needs(ForPlugin(Operate))
         .refuses(&[404, 409, 422, 429]),
         post("/v1/instances/end", "End an instance", dead_letters::end)
+            .needs(ForPlugin(Operate))
             .refuses(&[404, 409, 422, 429]),
         get("/v1/instance", "Show an instance and its history", admin::instance)
+            .needs(ForPlugin(Read))
             .refuses(&[404, 422]),
     ]
 }
 
 fn dead_letters() -> Vec<Route> {
     vec![
-        get("/v1/dead-letters", "List dead letters", admin::dead_letters).refuses(&[404, 422]),
+        get("/v1/dead-letters", "List dead letters", admin::dead_letters)
+            .needs(ForPlugin(Read))
+            .refuses(&[404, 422]),
         post(
             "/v1/dead-letters/redrive",
             "Process many dead letters again",
             dead_letters::redrive_many,
         )
+        .needs(ForPlugin(Operate))
         .refuses(&[404, 422]),
         post("/v1/dead-letters/skip", "Skip many dead letters", dead_letters::skip_many)
+            .needs(ForPlugin(Operate))
             .refuses(&[404, 422]),
         post("/v1/dead-letters/discard", "Discard many dead letters", dead_letters::discard_many)
+            .needs(ForPlugin(Operate))
             .refuses(&[404, 422]),
-        get("/v1/dead-letters/{id}", "Show a dead letter", dead_letters::show).refuses(&[404]),
+        get("/v1/dead-letters/{id}", "Show a dead letter", dead_letters::show)
+            .needs(ForPlugin(Read))
+            .refuses(&[404]),
         post("/v1/dead-letters/{id}/redrive", "Process a dead letter again", dead_letters::redrive)
+            .needs(ForPlugin(Operate))
             .refuses(&[404, 409, 422]),
         post("/v1/dead-letters/{id}/skip", "Continue without a dead letter", dead_letters::skip)
+            .needs(ForPlugin(Operate))
             .refuses(&[404, 409, 422]),
         post(
             "/v1/dead-letters/{id}/discard",
             "Drop a dead letter and everything that waits behind it",
             dead_letters::discard,
         )
+        .needs(ForPlugin(Operate))
         .refuses(&[404, 409, 422]),
+    ]
+}
+
+fn administration() -> Vec<Route> {
+    vec![
+        get("/v1/tokens", "List the tokens", tokens::list).needs(ForAll(Administer)),
+        post("/v1/tokens", "Create a token", tokens::create)
+            .needs(ForAll(Administer))
+            .refuses(&[409, 422]),
+        post("/v1/tokens/{id}/revoke", "Revoke a token", tokens::revoke)
+            .needs(ForAll(Administer))
+            .refuses(&[404, 409]),
+        get("/v1/audit", "List what was done and refused", audit::list)
+            .needs(ForAll(Administer))
+            .refuses(&[422]),
     ]
 }
 
 fn monitoring() -> Vec<Route> {
     vec![
-        get("/v1/sinks", "List the sinks that are down", dead_letters::sinks),
-        get("/v1/lookups", "List the lookups that are down", dead_letters::lookups),
-        get("/v1/accounts", "Show where all events and messages are", admin::accounts),
-        get("/v1/openapi.json", "Describe this API in OpenAPI 3.1", openapi::get),
-        get("/metrics", "Metrics in the Prometheus format", metrics::get),
-        get("/healthz", "Check that the process responds", healthy),
-        get("/readyz", "Check that the host accepts events", ready),
+        get("/v1/sinks", "List the sinks that are down", dead_letters::sinks).needs(ForAll(Read)),
+        get("/v1/lookups", "List the lookups that are down", dead_letters::lookups)
+            .needs(ForAll(Read)),
+        get("/v1/accounts", "Show where all events and messages are", admin::accounts)
+            .needs(ForAll(Read)),
+        get("/v1/openapi.json", "Describe this API in OpenAPI 3.1", openapi::get).needs(Nothing),
+        get("/metrics", "Metrics in the Prometheus format", metrics::get).needs(ForAll(Read)),
+        get("/healthz", "Check that the process responds", healthy).needs(Nothing),
+        get("/readyz", "Check that the host accepts events", ready).needs(Nothing),
     ]
+}
+
+/// The routes, each with the check of its caller before it.
+pub(super) fn guarded(site: &Shared) -> Vec<(&'static str, MethodRouter<Shared>)> {
+    let guard = |route: Route| {
+        let gate = Gate {
+            access: Arc::clone(&site.access),
+            needs: route.needs,
+            is_audited: route.is_audited(),
+            body_bytes: site.limits.body_bytes,
+        };
+        (route.path, route.handler.route_layer(from_fn_with_state(gate, authorize)))
+    };
+    routes().into_iter().map(guard).collect()
 }
 
 pub(super) fn router(routes: Vec<(&'static str, MethodRouter<Shared>)>, site: Shared) -> Router {

@@ -16,16 +16,19 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::authorize::Peer;
 use super::body::{Answer, Received};
 use super::connection::{Connection, Connections, Exchange, Timeouts};
 use super::guard::{Guard, HostName};
 use super::problem::Problem;
 use super::stream::Stream;
+use super::tls::Tls;
 
 /// The header of an event in binary mode is as large as its attributes. Each connection may
 /// hold so much of an unfinished one.
@@ -49,6 +52,10 @@ const OWN_PAGES: (HeaderName, HeaderValue) = (
     HeaderName::from_static("cross-origin-resource-policy"),
     HeaderValue::from_static("same-origin"),
 );
+
+/// What one caller may see, another may not.
+const NOT_STORED: (HeaderName, HeaderValue) =
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -83,6 +90,7 @@ struct Server {
     connections: Arc<Connections>,
     timeouts: Timeouts,
     protocol: auto::Builder<TokioExecutor>,
+    tls: Option<Arc<Tls>>,
     stop: CancellationToken,
 }
 
@@ -91,6 +99,7 @@ pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
     settings: Settings,
+    tls: Option<Arc<Tls>>,
     body_bytes: usize,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
@@ -101,7 +110,15 @@ pub(super) async fn serve(
         connections: Arc::new(Connections::new(settings.connections, bodies_max)),
         timeouts: settings.timeouts,
         protocol: protocol(settings.timeouts),
+        tls: tls.clone(),
         stop: CancellationToken::new(),
+    });
+    // It ends with the server.
+    let mut following = std::pin::pin!(async {
+        match &tls {
+            Some(tls) => tls.follow().await,
+            None => std::future::pending().await,
+        }
     });
     let mut served = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -110,6 +127,7 @@ pub(super) async fn serve(
             biased;
             () = &mut shutdown => break,
             Some(_) = served.join_next() => continue,
+            () = &mut following => continue,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -147,13 +165,44 @@ fn protocol(timeouts: Timeouts) -> auto::Builder<TokioExecutor> {
 
 impl Server {
     async fn handle(self: Arc<Self>, stream: TcpStream, connection: Arc<Connection>) {
+        let peer = stream.peer_addr().ok().map(|peer| Peer(peer.ip()));
         let local = stream.local_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |local| local.ip());
         // An answer is written at once; waiting for more only delays it.
         let _ = stream.set_nodelay(true);
-        let stream = Stream::new(stream, Arc::clone(&connection), self.timeouts);
+        match &self.tls {
+            None => self.serve(stream, &connection, local, peer).await,
+            Some(tls) => {
+                let handshake = tls.acceptor().accept(stream);
+                let handshake = tokio::time::timeout(self.timeouts.header, handshake);
+                let shaken = tokio::select! {
+                    biased;
+                    () = connection.ended.cancelled() => None,
+                    () = self.stop.cancelled() => None,
+                    shaken = handshake => shaken.ok(),
+                };
+                match shaken {
+                    Some(Ok(stream)) => self.serve(stream, &connection, local, peer).await,
+                    Some(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                    None => {}
+                }
+            }
+        }
+        self.connections.remove(&connection);
+    }
+
+    async fn serve<S>(
+        self: &Arc<Self>,
+        stream: S,
+        connection: &Arc<Connection>,
+        local: IpAddr,
+        peer: Option<Peer>,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let stream = Stream::new(stream, Arc::clone(connection), self.timeouts);
         let service = service_fn(|request| {
-            let (server, connection) = (Arc::clone(&self), Arc::clone(&connection));
-            async move { Ok::<_, Infallible>(server.answer(request, &connection, local).await) }
+            let (server, connection) = (Arc::clone(self), Arc::clone(connection));
+            async move { Ok::<_, Infallible>(server.answer(request, &connection, local, peer).await) }
         });
         let served = self.protocol.serve_connection(TokioIo::new(stream), service);
         let mut served = std::pin::pin!(served);
@@ -173,7 +222,6 @@ impl Server {
             () = connection.ended.cancelled() => {}
             () = ended => {}
         }
-        self.connections.remove(&connection);
     }
 
     async fn answer(
@@ -181,9 +229,13 @@ impl Server {
         request: Request<Incoming>,
         connection: &Arc<Connection>,
         local: IpAddr,
+        peer: Option<Peer>,
     ) -> Response<Answer> {
         let exchange = Exchange::begin(connection, &self.connections);
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        if let Some(peer) = peer {
+            parts.extensions.insert(peer);
+        }
         let checked = self.guard.check(&parts, local);
         let mut response = match checked {
             Err(problem) => problem.into_response(),
@@ -198,7 +250,7 @@ impl Server {
             }
         };
         let headers = response.headers_mut();
-        for (name, value) in [NOSNIFF, OWN_PAGES] {
+        for (name, value) in [NOSNIFF, OWN_PAGES, NOT_STORED] {
             headers.insert(name, value);
         }
         if connection.is_reserved {

@@ -122,6 +122,8 @@ async fn play(example: &Path, plugins: &Path, out: &Path) -> anyhow::Result<bool
     // The services behind the example's sinks do not run here.
     settings.sinks.clear();
     settings.routes.clear();
+    // Only this process knows the address.
+    settings.access.local_without_token = true;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
     let host = Host::start(settings, plugins).await?;
@@ -130,7 +132,7 @@ async fn play(example: &Path, plugins: &Path, out: &Path) -> anyhow::Result<bool
     }
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(host.serve(listener, async { drop(stopped.await) }));
-    let client = Client::new(&address)?;
+    let client = Client::new(&address, None, None)?;
     output::line(&format!("\n── {name} ──"));
     let outcome = feed(&client, &example.join("events.ndjson")).await;
     let told = match &outcome {

@@ -4,11 +4,13 @@
 //! 143 after a second signal.
 
 mod admission;
+mod audit;
 mod backtest;
 mod backup;
 mod build;
 mod candidate;
 mod check;
+mod credentials;
 mod dead_letters;
 mod demo;
 mod dev;
@@ -26,6 +28,7 @@ mod send;
 mod signals;
 mod sim;
 mod test;
+mod token;
 
 pub(crate) use dead_letters::Edited;
 pub(crate) use output::indented;
@@ -84,6 +87,10 @@ enum Command {
     Accounts(lists::Accounts),
     /// List the host's own queues
     Queues(lists::Queues),
+    /// Create, list and revoke the tokens of clients
+    Token(token::Token),
+    /// List what was done on a host, by whom and why, and what was refused
+    Audit(audit::Audit),
     /// Copy the store to a file, also while its host runs
     Backup(backup::Backup),
     /// Create a store from a backup
@@ -131,7 +138,8 @@ pub struct HostArgs {
 
 impl HostArgs {
     fn client(&self) -> anyhow::Result<Client> {
-        Ok(Client::new(&self.host)?)
+        let token = credentials::token(&self.host)?;
+        Ok(Client::new(&self.host, token.as_ref(), credentials::identity()?)?)
     }
 }
 
@@ -183,6 +191,8 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Lookups(lookups) => lookups.execute().await,
         Command::Accounts(accounts) => accounts.execute().await,
         Command::Queues(queues) => queues.execute().await,
+        Command::Token(token) => token.execute().await,
+        Command::Audit(audit) => audit.execute().await,
         Command::Backup(backup) => backup.execute().await,
         Command::Restore(restore) => restore.execute().await,
         Command::Build(build) => build.execute().await,

@@ -30,6 +30,9 @@ pub(crate) struct Run {
     /// Refuse plugins that import anything but Sagabox's own interface, such as WASI
     #[arg(long, env = "SAGABOX_STRICT")]
     strict: bool,
+    /// Serve programs on this machine without a token
+    #[arg(long, env = "SAGABOX_LOCAL_WITHOUT_TOKEN")]
+    local_without_token: bool,
     /// Format of the log on standard error; `RUST_LOG` sets the levels
     #[arg(long, value_enum, env = "SAGABOX_LOG_FORMAT")]
     log_format: Option<LogFormat>,
@@ -44,6 +47,7 @@ impl Run {
             listen: self.listen,
             log: self.log_format,
             strict: self.strict,
+            local_without_token: self.local_without_token,
         };
         let settings = Settings::load(self.config.as_deref(), overrides)
             .map_err(|error| InputError(format!("{error:#}")))?;
@@ -63,9 +67,18 @@ impl Run {
             }
             host = starting => host??,
         };
+        if let Some((token, file)) = &host.first_token {
+            output::line(&format!(
+                "token of the administrator: {}\nit is also in {}, where the command line finds it; \
+                 the host does not print it again",
+                token.expose(),
+                file.display()
+            ));
+        }
         describe(&host.plugin_status, &self.plugins);
         warn(&host.plugin_status, &settings, self.config.as_deref());
-        output::line(&format!("listening on http://{}", listener.local_addr()?));
+        let scheme = if settings.tls.is_some() { "https" } else { "http" };
+        output::line(&format!("listening on {scheme}://{}", listener.local_addr()?));
         host.serve(listener, async move { signals.stop().await }).await?;
         output::line("stopped");
         Ok(())

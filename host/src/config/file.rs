@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::ops::Range;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -18,6 +19,9 @@ pub(crate) struct ConfigFile {
     pub listen: Option<String>,
     #[serde(default)]
     pub http: HttpSection,
+    #[serde(default)]
+    pub api: ApiSection,
+    pub tls: Option<Spanned<TlsSection>>,
     #[serde(default)]
     pub log: LogSection,
     #[serde(default)]
@@ -50,6 +54,23 @@ pub(crate) struct HttpSection {
     pub body_timeout_ms: Option<NonZeroU64>,
     pub idle_timeout_ms: Option<NonZeroU64>,
     pub write_timeout_ms: Option<NonZeroU64>,
+}
+
+/// Who may use the API.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ApiSection {
+    pub local_without_token: Option<bool>,
+    pub behind_proxy: Option<bool>,
+}
+
+/// TLS of the server. The files have the PEM format.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TlsSection {
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub client_roots: Option<PathBuf>,
 }
 
 /// How a host logs.
@@ -118,6 +139,7 @@ pub(crate) struct Retention {
     pub duplicates: Option<Spanned<String>>,
     pub history: Option<Spanned<String>>,
     pub finished: Option<Spanned<String>>,
+    pub audit: Option<Spanned<String>>,
     pub interval: Option<Spanned<String>>,
 }
 

@@ -18,7 +18,7 @@ use sagabox_engine::engine::{self, Missed};
 use sagabox_engine::model::Retention;
 use toml::Spanned;
 
-use crate::api::{self, HostName, Limits, Timeouts};
+use crate::api::{self, AccessSettings, HostName, Limits, Timeouts, TlsSettings};
 use crate::io::durations;
 use crate::io::files;
 use crate::io::sinks::SinkSettings;
@@ -27,14 +27,15 @@ use crate::plugins::reload;
 use crate::plugins::trust::{Key, LockRule, Policy};
 use crate::plugins::wasm;
 pub use file::LogFormat;
-use file::{ConfigFile, Fault, HttpSection, PluginsSection, Retry};
+use file::{ApiSection, ConfigFile, Fault, HttpSection, PluginsSection, Retry, TlsSection};
 pub use outside::{LookupSettings, LookupSource, check_template};
 use outside::{lookup, sink};
 
 /// The file that is read if no other file is named and this one exists.
 pub const FILE: &str = "sagabox.toml";
 const LISTEN: &str = "127.0.0.1:8321";
-const STORE: &str = "sqlite:sagabox.db";
+/// The store that is used if none is named.
+pub const STORE: &str = "sqlite:sagabox.db";
 /// The accepted delays between retries. A delay of zero would be a busy loop; after one of more
 /// than a day, no operator would remember the cause.
 const RETRY_DELAY_MS: std::ops::RangeInclusive<u64> = 1..=86_400_000;
@@ -47,6 +48,9 @@ pub struct Settings {
     pub listen: String,
     pub log: LogFormat,
     pub http: api::Settings,
+    pub access: AccessSettings,
+    /// None: HTTP without TLS.
+    pub tls: Option<TlsSettings>,
     pub sinks: BTreeMap<String, SinkSettings>,
     /// The sink of each message type that has a route.
     pub routes: BTreeMap<String, String>,
@@ -68,6 +72,8 @@ pub struct Overrides {
     pub log: Option<LogFormat>,
     /// True makes the sandbox strict. False leaves the file's setting.
     pub strict: bool,
+    /// True serves the local machine without a token. False leaves the file's setting.
+    pub local_without_token: bool,
 }
 
 impl Settings {
@@ -154,9 +160,14 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
     let sandbox = wasm::Settings { plugins: own_limits, ..sandbox };
     let engine = engine_settings(&file.retry, &file.retention, &limits)?;
     let listen = overrides.listen.or(file.listen).unwrap_or_else(|| LISTEN.to_owned());
+    let tls = file.tls.map(|said| tls_settings(said, directory)).transpose()?;
+    let access = access_settings(&file.api, &file.retention, overrides.local_without_token)?;
+    check_listen(&listen, access.behind_proxy || tls.is_some())?;
     Ok(Settings {
         store: overrides.store.or(file.store).unwrap_or_else(|| STORE.to_owned()),
         http: http_settings(&file.http, &listen)?,
+        access,
+        tls,
         log: overrides.log.or(file.log.format).unwrap_or_default(),
         listen,
         sinks,
@@ -196,6 +207,63 @@ fn http_settings(said: &HttpSection, listen: &str) -> Result<api::Settings, Faul
     })
 }
 
+fn access_settings(
+    said: &ApiSection,
+    retention: &file::Retention,
+    local_without_token: bool,
+) -> Result<AccessSettings, Fault> {
+    let default = AccessSettings::default();
+    let settings = AccessSettings {
+        local_without_token: local_without_token || said.local_without_token.unwrap_or(false),
+        behind_proxy: said.behind_proxy.unwrap_or(false),
+        audit: age(retention.audit.as_ref(), default.audit)?,
+    };
+    let fault = |reason: String| Err(Fault { span: None, reason });
+    if settings.local_without_token && settings.behind_proxy {
+        return fault(
+            "api: local_without_token and behind_proxy exclude each other: what a proxy on this \
+             machine forwards would need no token"
+                .to_owned(),
+        );
+    }
+    Ok(settings)
+}
+
+fn tls_settings(said: Spanned<TlsSection>, directory: &Path) -> Result<TlsSettings, Fault> {
+    let span = said.span();
+    let TlsSection { certificate, key, client_roots } = said.into_inner();
+    let missing = |name| {
+        let reason = format!("tls.{name}: is required; name a file in the PEM format");
+        Fault::at(span.clone(), reason)
+    };
+    Ok(TlsSettings {
+        certificate: directory.join(certificate.ok_or_else(|| missing("certificate"))?),
+        key: directory.join(key.ok_or_else(|| missing("key"))?),
+        client_roots: client_roots.map(|path| directory.join(path)),
+    })
+}
+
+/// Tokens and events cross no network where they can be read.
+fn check_listen(listen: &str, is_protected: bool) -> Result<(), Fault> {
+    if is_protected || is_local(listen) {
+        return Ok(());
+    }
+    let reason = format!(
+        "listen: other machines reach {listen}, and without TLS tokens and events could be read on \
+         the way; configure [tls], or listen on 127.0.0.1 or [::1], or put a proxy with TLS before \
+         the host and set `behind_proxy = true` under [api]"
+    );
+    Err(Fault { span: None, reason })
+}
+
+/// Whether only this machine reaches an address.
+fn is_local(listen: &str) -> bool {
+    let (host, _) = listen.rsplit_once(':').unwrap_or((listen, ""));
+    let host = host.trim_matches(['[', ']']);
+    let is_loopback = |address: std::net::IpAddr| address.to_canonical().is_loopback();
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_loopback)
+}
+
 fn trust(said: &PluginsSection, directory: &Path) -> Result<Policy, Fault> {
     let key = |said: &Spanned<String>| {
         let key = Key::read(said.get_ref(), directory);
@@ -233,17 +301,23 @@ fn known<'a>(names: impl Iterator<Item = &'a String>) -> String {
 
 fn retention(file: &file::Retention) -> Result<Retention, Fault> {
     let default = Retention::default();
-    let age = |given: &Option<Spanned<String>>, default| match given {
+    Ok(Retention {
+        duplicates: age(file.duplicates.as_ref(), default.duplicates)?,
+        history: age(file.history.as_ref(), default.history)?,
+        finished: age(file.finished.as_ref(), default.finished)?,
+        interval: file.interval.as_ref().map_or(Ok(default.interval), duration)?,
+    })
+}
+
+fn age(
+    given: Option<&Spanned<String>>,
+    default: Option<Duration>,
+) -> Result<Option<Duration>, Fault> {
+    match given {
         None => Ok(default),
         Some(text) if text.get_ref() == FOREVER => Ok(None),
         Some(text) => duration(text).map(Some),
-    };
-    Ok(Retention {
-        duplicates: age(&file.duplicates, default.duplicates)?,
-        history: age(&file.history, default.history)?,
-        finished: age(&file.finished, default.finished)?,
-        interval: file.interval.as_ref().map_or(Ok(default.interval), duration)?,
-    })
+    }
 }
 
 fn duration(text: &Spanned<String>) -> Result<Duration, Fault> {
@@ -385,6 +459,28 @@ mod tests {
         let expected = serde_json::json!({ "currency": "EUR", "rates": [1, 2.5] });
         assert_eq!(settings.plugins["order-saga"], expected);
         assert_eq!((settings.engine.shards, settings.engine.attempts_max), (4, 3));
+    }
+
+    #[test]
+    fn other_machines_reach_a_host_behind_a_proxy_alone() {
+        let access = |text: &str| read(text, Overrides::default()).map(|settings| settings.access);
+        for local in
+            ["127.0.0.1:0", "[::1]:1", "localhost:8321", "127.9.9.9:1", "[::ffff:127.0.0.1]:1"]
+        {
+            assert_eq!(access(&format!("listen = '{local}'")).unwrap(), AccessSettings::default());
+        }
+        for reached in ["0.0.0.0:0", "[::]:1", "10.0.0.5:1", "sagabox.example:1", ":1", "::1"] {
+            let refused = access(&format!("listen = '{reached}'")).unwrap_err().to_string();
+            assert!(refused.contains("behind_proxy"), "{reached}: {refused}");
+            let text = format!("listen = '{reached}'\n[api]\nbehind_proxy = true");
+            assert!(access(&text).unwrap().behind_proxy);
+        }
+        let both = "[api]\nbehind_proxy = true\nlocal_without_token = true";
+        assert!(access(both).unwrap_err().to_string().contains("exclude each other"));
+        let overrides = Overrides { local_without_token: true, ..Overrides::default() };
+        assert!(read("", overrides).unwrap().access.local_without_token);
+        let forever = access("[retention]\naudit = 'forever'").unwrap();
+        assert_eq!(forever.audit, None);
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-pub(crate) use reading::{StoreGuard, Unreadable, bytes, guard_store, is_of_store, open, text};
+pub(crate) use reading::{
+    StoreGuard, TOKEN, Unreadable, bytes, guard_store, is_of_store, open, text,
+};
 
 /// The most bytes of a file that people write: a configuration, a lock file, a scenario. Some
 /// thousand times the size of a long one.

@@ -1,14 +1,17 @@
 //! Opens a store by its URL, for each side that uses it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sagabox_engine::seams::store::{ReadError, Store};
 
 use super::answers::SqliteQueries;
 use super::answers::snapshot::SqliteSnapshot;
-use super::open::OpenError;
+use super::open::{self, OpenError};
+use super::query::access::AccessRecords;
 use super::query::{PluginRecords, Queries, QueryLimits, Snapshot};
 use super::sqlite::SqliteStore;
+use crate::io::files;
 
 /// One open store, seen from each side that uses it. It is closed when the last of them is dropped.
 pub struct ConnectedStore {
@@ -18,6 +21,8 @@ pub struct ConnectedStore {
     pub queries: Arc<dyn Queries>,
     /// For the plugin factory.
     pub plugin_records: Arc<dyn PluginRecords>,
+    /// For the API: tokens and the audit log.
+    pub access_records: Arc<dyn AccessRecords>,
 }
 
 /// Opens or creates the store.
@@ -38,8 +43,15 @@ pub(super) async fn connect_with(
     Ok(ConnectedStore {
         queries: Arc::new(queries),
         plugin_records: Arc::clone(&store) as Arc<dyn PluginRecords>,
+        access_records: Arc::clone(&store) as Arc<dyn AccessRecords>,
         engine: store,
     })
+}
+
+/// The file beside a store in which its first start leaves the administrator's token. None if the
+/// URL is not that of a store.
+pub fn token_file(url: &str) -> Option<PathBuf> {
+    open::path_of(url).ok().map(|path| open::with_suffix(&path, files::TOKEN))
 }
 
 /// Opens what a store has on record. Takes what [`connect`] takes, or the directory of a store's

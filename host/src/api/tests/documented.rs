@@ -53,6 +53,7 @@ fn the_table_of_problems_lists_those_that_the_code_answers() {
     let answered = [
         Problem::bad_request(""),
         Problem::unacceptable("", ""),
+        Problem::unauthorized(""),
         Problem::forbidden(""),
         Problem::unsupported_media_type(""),
         Problem::too_slow(""),

@@ -57,6 +57,10 @@ async fn server_with(
         settings: engine::Settings::default(),
     };
     let engine = Engine::start(parts).await.unwrap();
+    let settings_of_access =
+        AccessSettings { local_without_token: true, ..AccessSettings::default() };
+    let clock = Arc::new(|| Timestamp(0));
+    let access = Access::open(store.access_records, settings_of_access, clock).await.unwrap();
     let traffic = Arc::default();
     let (plugin_status, sinks) = (PluginStatus::default(), BTreeSet::new());
     let directory_of_plugins = directory.path().to_owned();
@@ -67,18 +71,20 @@ async fn server_with(
         directory: directory_of_plugins,
         sinks,
         limits: LIMITS,
+        access,
         traffic,
     };
-    let routes = routes::routes().into_iter().map(|route| (route.path, route.handler));
-    let routes = routes.chain(further).collect();
-    let router = routes::router(routes, Arc::new(site));
+    let site = Arc::new(site);
+    let mut routes = routes::guarded(&site);
+    routes.extend(further);
+    let router = routes::router(routes, site);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {
         let _ = stopped.await;
     };
-    let served = server::serve(listener, router, settings, LIMITS.body_bytes, shutdown);
+    let served = server::serve(listener, router, settings, None, LIMITS.body_bytes, shutdown);
     let served = tokio::spawn(served);
     let _ = rustls::crypto::ring::default_provider().install_default();
     let base = format!("http://{address}");

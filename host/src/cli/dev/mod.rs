@@ -163,7 +163,7 @@ impl Dev {
     fn start_host(&self, plugins: &Path) -> anyhow::Result<Child> {
         let store = format!("sqlite:{}", self.scratch.join("sagabox.db").display());
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("run").arg(plugins).args(["--store", &store]);
+        command.arg("run").arg(plugins).arg("--local-without-token").args(["--store", &store]);
         if let Some(listen) = &self.listen {
             command.args(["--listen", listen]);
         }

@@ -18,7 +18,9 @@ use thiserror::Error;
 use crate::io::locks::lock;
 
 /// The suffixes of the files that SQLite and the host keep beside a database.
-const STORE_COMPANIONS: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
+const STORE_COMPANIONS: [&str; 5] = ["-wal", "-shm", "-journal", ".lock", TOKEN];
+/// Behind the name of a store: the file of its administrator's token.
+pub(crate) const TOKEN: &str = ".token";
 
 /// The stores that are open in this process.
 static STORES: Mutex<Vec<Weak<PathBuf>>> = Mutex::new(Vec::new());

@@ -120,6 +120,7 @@ fn letter_row(row: &SqliteRow) -> Result<DeadLetterRow, ReadError> {
     let sink = rows::optional(row, "sink")?;
     let raw = |text: String| RawValue::from_string(text).map_err(rows::damaged);
     Ok(DeadLetterRow {
+        payloads_hidden: false,
         id: DeadLetterId(rows::number(row, "id")?),
         kind: if sink.is_some() { DeadLetterKind::Message } else { DeadLetterKind::Event },
         plugin: rows::text(row, "plugin")?.into(),

@@ -114,6 +114,7 @@ pub(super) async fn detail(
     };
     let state = instance.as_ref().and_then(|instance| instance.state.as_ref());
     Ok(Some(InstanceDetail {
+        payloads_hidden: false,
         plugin: of.0.to_owned(),
         key: of.1.to_owned(),
         status: instance.as_ref().map(|instance| instance.status),

@@ -1,6 +1,7 @@
 //! SQLite's answers to the questions of `query`, on connections of their own, so that a question
 //! slows no commit down.
 
+mod access;
 mod accounts;
 mod dead_letters;
 mod instances;

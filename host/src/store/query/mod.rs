@@ -3,6 +3,7 @@
 //!
 //! `contract` says clause by clause what an implementation must answer; each runs all clauses.
 
+pub mod access;
 #[cfg(test)]
 pub(in crate::store) mod contract;
 pub mod rows;

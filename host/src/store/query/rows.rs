@@ -78,6 +78,10 @@ pub struct InstanceDetail {
     pub wait: Option<WaitDetail>,
     /// Newest first.
     pub history: Vec<HistoryRow>,
+    /// Whether the state and the answers of lookups are left out, because the caller may not see
+    /// payloads.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub payloads_hidden: bool,
     /// The last position of this page, if there are more.
     #[schema(value_type = Option<u64>)]
     pub next: Option<Position>,
@@ -175,6 +179,9 @@ pub struct DeadLetterRow {
     /// As it was received or decided, byte by byte.
     #[schema(value_type = CloudEvent)]
     pub event: Box<RawValue>,
+    /// Whether the data of the events is left out, because the caller may not see payloads.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub payloads_hidden: bool,
     /// What an operator put in its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<CloudEvent>)]

@@ -3,6 +3,7 @@
 //!
 //! Rows come from the engine's side of the same store, and are those of the contract of `Store`.
 
+mod access;
 mod accounts;
 mod dead_letters;
 mod instances;
@@ -110,6 +111,8 @@ pub(in crate::store) async fn all(urls: Urls<'_>) {
     accounts::what_was_ever_there_is_known_by_name(urls).await;
     records::the_file_that_serves_is_noted(urls).await;
     records::streams_can_be_indexed_at_any_time(urls).await;
+    access::tokens_are_kept_with_all_that_they_permit(urls).await;
+    access::the_audit_log_keeps_its_order_and_each_filter_holds(urls).await;
     snapshot::decisions_come_in_order_with_their_inputs(urls).await;
     snapshot::decisions_end_where_they_are_stopped(urls).await;
     snapshot::the_log_comes_in_order(urls).await;

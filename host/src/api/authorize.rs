@@ -1,0 +1,201 @@
+//! The check before every route: who asks, whether the caller may, and the record of it.
+//!
+//! What changes something for an operator is in the audit log before it is done: without an
+//! entry nothing is done, and a host that ends in between leaves an entry without a status.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::access::Access;
+use super::caller::Caller;
+use super::extract;
+use super::problem::Problem;
+use crate::access::{AuditEntry, Permission};
+
+/// Of a path in an entry.
+const ACTION_BYTES_MAX: usize = 256;
+/// Of a member of a request in an entry.
+const MEMBER_BYTES_MAX: usize = 1024;
+const REASON: &str = "reason";
+/// The member that has a payload.
+const PAYLOAD: &str = "event";
+
+/// The client's address, as the server has seen it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub IpAddr);
+
+/// What a route needs of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// Everyone who reaches the host may ask.
+    Nothing,
+    /// A permission. What is about one plugin checks the plugin itself.
+    ForPlugin(Permission),
+    /// A permission, for all plugins: no token that is restricted to some.
+    ForAll(Permission),
+}
+
+impl Needs {
+    pub(super) fn permission(self) -> Option<Permission> {
+        match self {
+            Self::Nothing => None,
+            Self::ForPlugin(permission) | Self::ForAll(permission) => Some(permission),
+        }
+    }
+}
+
+/// The state of the check before one route.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub access: Arc<Access>,
+    pub needs: Needs,
+    /// Whether a request is recorded before it is done.
+    pub is_audited: bool,
+    pub body_bytes: usize,
+}
+
+pub(super) async fn authorize(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    if gate.needs == Needs::Nothing {
+        return next.run(request).await;
+    }
+    let action = action(&request);
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+    let origin = gate.access.origin(request.headers(), peer);
+    let identified = gate.access.identify(request.headers(), peer);
+    let who = identified.as_ref().ok().cloned();
+    let response = match identified.and_then(|caller| gate.check(&caller).map(|()| caller)) {
+        Err(problem) => problem.into_response(),
+        Ok(caller) if gate.is_audited => {
+            return match gate.run(caller, action, request, next).await {
+                Ok(response) => response,
+                Err(problem) => problem.into_response(),
+            };
+        }
+        Ok(caller) => run(caller, request, next).await,
+    };
+    if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&response.status()) {
+        let entry = gate.entry(who.as_ref(), origin, action);
+        gate.access.note_refusal(AuditEntry { status: Some(response.status().as_u16()), ..entry });
+    }
+    response
+}
+
+async fn run(caller: Caller, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(caller);
+    next.run(request).await
+}
+
+impl Gate {
+    fn check(&self, caller: &Caller) -> Result<(), Problem> {
+        match self.needs {
+            Needs::Nothing => Ok(()),
+            Needs::ForPlugin(permission) => caller.check(permission),
+            Needs::ForAll(permission) => {
+                caller.check(permission)?;
+                caller.check_whole()
+            }
+        }
+    }
+
+    fn entry(&self, caller: Option<&Caller>, origin: IpAddr, action: String) -> AuditEntry {
+        AuditEntry {
+            at: (self.access.clock)(),
+            who: caller.map_or("unknown", Caller::name).to_owned(),
+            token: caller.and_then(Caller::token),
+            origin: origin.to_string(),
+            action,
+            target: None,
+            reason: None,
+            status: None,
+        }
+    }
+
+    /// Runs a request that is recorded.
+    async fn run(
+        self,
+        caller: Caller,
+        action: String,
+        request: Request,
+        next: Next,
+    ) -> Result<Response, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let body = extract::bytes(&parts.headers, body, self.body_bytes).await?;
+        // It is unpacked.
+        parts.headers.remove(header::CONTENT_ENCODING);
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        let (target, reason) = described(&body);
+        let entry = self.entry(Some(&caller), caller.origin, action);
+        let entry = AuditEntry { target, reason, ..entry };
+        let records = Arc::clone(&self.access.records);
+        let id = records.add_audit(&entry).await.map_err(|error| {
+            Problem::unavailable(format!("write the audit log: {error}; nothing was done"))
+        })?;
+        let request = Request::from_parts(parts, Body::from(body));
+        // A client that goes away must leave no entry without a status.
+        let running = tokio::spawn(async move {
+            let response = run(caller, request, next).await;
+            if let Err(error) = records.complete_audit(id, response.status().as_u16()).await {
+                tracing::warn!(%error, id, "an audit entry has no status");
+            }
+            response
+        });
+        running.await.map_err(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Problem::stopping(),
+        })
+    }
+}
+
+fn action(request: &Request) -> String {
+    let mut action = format!("{} {}", request.method(), request.uri().path());
+    if action.len() > ACTION_BYTES_MAX {
+        // A path is ASCII.
+        action.truncate(ACTION_BYTES_MAX);
+    }
+    action
+}
+
+/// The members of a request without its payload, and its reason.
+fn described(body: &Bytes) -> (Option<String>, Option<String>) {
+    let Ok(mut members) = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(body) else {
+        return (None, None);
+    };
+    let reason = members.remove(REASON).and_then(|raw| serde_json::from_str(raw.get()).ok());
+    let mut kept = BTreeMap::new();
+    for (name, value) in members {
+        let length = value.get().len();
+        let value = match name == PAYLOAD || length > MEMBER_BYTES_MAX {
+            true => serde_json::value::to_raw_value(&format!("{length} bytes")).ok(),
+            false => Some(value),
+        };
+        kept.extend(value.map(|value| (name, value)));
+    }
+    let target = (!kept.is_empty()).then(|| serde_json::to_string(&kept).ok()).flatten();
+    (target, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_has_the_members_of_a_request_without_its_payload() {
+        let body = r#"{"reason":"why","key":"k-1","event":{"data":"secret"},"ids":[1,2]}"#;
+        let (target, reason) = described(&Bytes::from_static(body.as_bytes()));
+        assert_eq!(reason.as_deref(), Some("why"));
+        assert_eq!(target.as_deref(), Some(r#"{"event":"17 bytes","ids":[1,2],"key":"k-1"}"#));
+        assert_eq!(described(&Bytes::from_static(b"[]")), (None, None));
+        assert_eq!(described(&Bytes::new()), (None, None));
+        let long = format!(r#"{{"key":"{}"}}"#, "k".repeat(2000));
+        assert_eq!(described(&long.into()).0.as_deref(), Some(r#"{"key":"2002 bytes"}"#));
+    }
+}

@@ -1,0 +1,195 @@
+//! Tokens: created, listed and revoked by administrators.
+
+use std::collections::BTreeSet;
+
+use axum::Json;
+use axum::extract::State;
+use sagabox_engine::model::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Shared;
+use super::admin::unreadable;
+use super::caller::Caller;
+use super::dead_letters::short;
+use super::extract::{Arguments, Segments};
+use super::problem::Problem;
+use crate::access::{NAME_BYTES_MAX, Role, Secret, Token};
+
+/// Plugins or types that one token is restricted to.
+const NAMES_MAX: usize = 100;
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = TokenRequest)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Create {
+    /// Who or what uses the token. No two tokens that are valid have the same name.
+    name: String,
+    roles: BTreeSet<Role>,
+    /// Whether it may see the data of events and the states of instances.
+    #[serde(default)]
+    payloads: bool,
+    /// The only plugins that it may read and operate; empty for all.
+    #[serde(default)]
+    plugins: BTreeSet<String>,
+    /// The only types that it may send and lease; empty for all.
+    #[serde(default)]
+    types: BTreeSet<String>,
+    /// Milliseconds since 1970-01-01T00:00:00Z; without it, the token does not expire.
+    expires_at: Option<u64>,
+    /// Recorded in the audit log.
+    #[serde(default)]
+    #[expect(dead_code, reason = "the audit log has it before the handler runs")]
+    reason: Option<String>,
+}
+
+/// Why a token is revoked.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = RevokeRequest)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Revoke {
+    /// Recorded in the audit log.
+    #[serde(default)]
+    #[expect(dead_code, reason = "the audit log has it before the handler runs")]
+    reason: Option<String>,
+}
+
+/// A new token. The host cannot show it again.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CreatedToken {
+    token: String,
+    details: TokenView,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TokenList {
+    tokens: Vec<TokenView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Token)]
+pub(crate) struct TokenView {
+    id: u64,
+    name: String,
+    /// `valid`, `expired` or `revoked`.
+    #[schema(value_type = String)]
+    status: &'static str,
+    roles: BTreeSet<Role>,
+    payloads: bool,
+    plugins: BTreeSet<String>,
+    types: BTreeSet<String>,
+    created_at: u64,
+    created_by: String,
+    expires_at: Option<u64>,
+    revoked_at: Option<u64>,
+    /// Exact to a minute.
+    last_used_at: Option<u64>,
+}
+
+pub(crate) async fn list(State(site): State<Shared>) -> Json<TokenList> {
+    let now = (site.access.clock)();
+    let tokens = site.access.list().into_iter().map(|token| view(token, now)).collect();
+    Json(TokenList { tokens })
+}
+
+pub(crate) async fn create(
+    State(site): State<Shared>,
+    caller: Caller,
+    Arguments(asked): Arguments<Create>,
+) -> Result<Json<CreatedToken>, Problem> {
+    let now = (site.access.clock)();
+    let token = checked(asked, &caller, now)?;
+    let is_taken = |other: &Token| other.name == token.name && other.is_valid(now);
+    if site.access.list().iter().any(is_taken) {
+        let detail = format!("a valid token has the name `{}`; revoke it first", token.name);
+        return Err(Problem::conflict(detail));
+    }
+    let secret = Secret::generate().map_err(|error| Problem::internal(error.to_string()))?;
+    let token = site.access.add(&secret, token).await.map_err(unreadable)?;
+    let details = view(token, now);
+    Ok(Json(CreatedToken { token: secret.expose().to_owned(), details }))
+}
+
+pub(crate) async fn revoke(
+    State(site): State<Shared>,
+    Segments(id): Segments<String>,
+    Arguments(_): Arguments<Revoke>,
+) -> Result<Json<TokenView>, Problem> {
+    let unknown = || Problem::not_found(format!("`{id}` is not the id of a token"));
+    let id: u64 = id.parse().map_err(|_| unknown())?;
+    let now = (site.access.clock)();
+    let tokens = site.access.list();
+    let token = tokens.iter().find(|token| token.id == id).ok_or_else(unknown)?;
+    let is_admin = |token: &&Token| token.is_valid(now) && token.roles.contains(&Role::Admin);
+    if is_admin(&token) && tokens.iter().filter(is_admin).count() == 1 {
+        let detail = "it is the last valid token of an administrator; create another one first";
+        return Err(Problem::conflict(detail));
+    }
+    if !site.access.revoke(id).await.map_err(unreadable)? {
+        return Err(Problem::conflict(format!("token {id} is revoked already")));
+    }
+    let token = site.access.list().into_iter().find(|token| token.id == id);
+    token.map(|token| Json(view(token, now))).ok_or_else(unknown)
+}
+
+fn checked(asked: Create, caller: &Caller, now: Timestamp) -> Result<Token, Problem> {
+    let Create { name, roles, payloads, plugins, types, expires_at, reason: _ } = asked;
+    let name = short("name", name, NAME_BYTES_MAX)?;
+    if name.trim().is_empty() || name.chars().any(char::is_control) {
+        let detail = "name: is required, without control characters";
+        return Err(Problem::unacceptable("name", detail));
+    }
+    if roles.is_empty() {
+        return Err(Problem::unacceptable("roles", "roles: at least one role is required"));
+    }
+    for (attribute, names) in [("plugins", &plugins), ("types", &types)] {
+        if names.len() > NAMES_MAX {
+            let detail =
+                format!("{attribute}: has {} elements; the maximum is {NAMES_MAX}", names.len());
+            return Err(Problem::unacceptable(attribute, detail));
+        }
+        if roles.contains(&Role::Admin) && !names.is_empty() {
+            let detail = format!("{attribute}: an administrator cannot be restricted");
+            return Err(Problem::unacceptable(attribute, detail));
+        }
+    }
+    let expires_at = expires_at.map(Timestamp);
+    if expires_at.is_some_and(|expiry| expiry <= now) {
+        return Err(Problem::unacceptable("expires_at", "expires_at: is in the past"));
+    }
+    Ok(Token {
+        id: 0,
+        name,
+        roles,
+        payloads,
+        plugins,
+        types,
+        created_at: now,
+        created_by: caller.name().to_owned(),
+        expires_at,
+        revoked_at: None,
+        last_used_at: None,
+    })
+}
+
+fn view(token: Token, now: Timestamp) -> TokenView {
+    let status = match token.revoked_at {
+        Some(_) => "revoked",
+        None if token.is_valid(now) => "valid",
+        None => "expired",
+    };
+    TokenView {
+        id: token.id,
+        name: token.name,
+        status,
+        roles: token.roles,
+        payloads: token.payloads,
+        plugins: token.plugins,
+        types: token.types,
+        created_at: token.created_at.0,
+        created_by: token.created_by,
+        expires_at: token.expires_at.map(|at| at.0),
+        revoked_at: token.revoked_at.map(|at| at.0),
+        last_used_at: token.last_used_at.map(|at| at.0),
+    }
+}

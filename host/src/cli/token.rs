@@ -1,0 +1,151 @@
+//! `sagabox token`: creates, lists and revokes tokens.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::output::{self, Row};
+use super::{HostArgs, InputError};
+use crate::access::Role;
+use crate::io::durations;
+
+#[derive(Debug, Args)]
+pub(crate) struct Token {
+    #[command(subcommand)]
+    command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Create a token and print it; the host cannot show it again
+    Create(Create),
+    /// List the tokens, without their secrets
+    List(List),
+    /// Revoke a token: the host refuses it from now on
+    Revoke(Revoke),
+}
+
+#[derive(Debug, Args)]
+struct Create {
+    /// Name of the person or the program that uses the token
+    name: String,
+    /// Role; repeat the option for several
+    #[arg(long, value_enum, required = true)]
+    role: Vec<Role>,
+    /// Permit the token to see the data of events and the states of instances
+    #[arg(long)]
+    payloads: bool,
+    /// Restrict the token to a plugin; repeat the option for several
+    #[arg(long)]
+    plugin: Vec<String>,
+    /// Restrict sending and leasing to a type; repeat the option for several
+    #[arg(long = "type")]
+    message_type: Vec<String>,
+    /// Time until the token expires, such as 30d [default: it does not expire]
+    #[arg(long)]
+    expires: Option<String>,
+    /// Reason, which the host records
+    #[arg(long)]
+    reason: Option<String>,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+#[derive(Debug, Args)]
+struct List {
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+#[derive(Debug, Args)]
+struct Revoke {
+    /// Id of the token
+    id: u64,
+    /// Reason, which the host records
+    #[arg(long)]
+    reason: Option<String>,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Token {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
+        match self.command {
+            TokenCommand::Create(create) => create.execute().await,
+            TokenCommand::List(list) => list.execute().await,
+            TokenCommand::Revoke(revoke) => revoke.execute().await,
+        }
+    }
+}
+
+impl Create {
+    async fn execute(self) -> anyhow::Result<()> {
+        let expires_at = self.expires.as_deref().map(expiry).transpose()?;
+        let body = json!({
+            "name": self.name,
+            "roles": self.role,
+            "payloads": self.payloads,
+            "plugins": self.plugin,
+            "types": self.message_type,
+            "expires_at": expires_at,
+            "reason": self.reason,
+        });
+        let answer: Box<RawValue> = self.host.client()?.post("/tokens", &body).await?;
+        if self.host.json {
+            output::json_text(answer.get());
+            return Ok(());
+        }
+        let row: Row = serde_json::from_str(answer.get())?;
+        output::line(&row.cell("token"));
+        output::note("the host keeps a hash alone: store the token now");
+        Ok(())
+    }
+}
+
+fn expiry(text: &str) -> anyhow::Result<i64> {
+    let length = durations::duration(text).map_err(InputError)?;
+    let millis = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
+    Ok(jiff::Timestamp::now().as_millisecond().saturating_add(millis))
+}
+
+impl List {
+    async fn execute(self) -> anyhow::Result<()> {
+        let text = self.host.client()?.text("/tokens", &[]).await?;
+        if self.host.json {
+            output::json_text(&text);
+            return Ok(());
+        }
+        let answer: Row = serde_json::from_str(&text)?;
+        let columns = [
+            "id",
+            "name",
+            "status",
+            "roles",
+            "payloads",
+            "plugins",
+            "types",
+            "created_at",
+            "expires_at",
+            "last_used_at",
+        ];
+        let rows = answer.rows("tokens");
+        match rows.is_empty() {
+            true => output::line("no tokens"),
+            false => output::raw(&output::table(&columns, &rows)),
+        }
+        Ok(())
+    }
+}
+
+impl Revoke {
+    async fn execute(self) -> anyhow::Result<()> {
+        let path = format!("/tokens/{}/revoke", self.id);
+        let body = json!({ "reason": self.reason });
+        let answer: Box<RawValue> = self.host.client()?.post(&path, &body).await?;
+        match self.host.json {
+            true => output::json_text(answer.get()),
+            false => output::line(&format!("token {} is revoked", self.id)),
+        }
+        Ok(())
+    }
+}
