@@ -10,6 +10,7 @@ mod backup;
 mod bench;
 mod candidates;
 mod chaos;
+mod conformance;
 mod dead_letters;
 mod dev;
 mod disk_full;

@@ -116,9 +116,10 @@ pub(crate) fn report(played: &[Played], json: bool) -> anyhow::Result<()> {
         for Played { file, verdicts } in played.iter().filter(|played| !played.verdicts.is_empty())
         {
             output::line(&file.display().to_string());
-            for Verdict { scenario, problems } in verdicts {
+            for Verdict { scenario, problems, wrote } in verdicts {
                 let mark = if problems.is_empty() { "ok    " } else { "FAILED" };
                 output::line(&format!("  {mark} {scenario}"));
+                wrote.iter().for_each(|line| output::line(&format!("         | {line}")));
                 problems.iter().for_each(|problem| output::line(&format!("         {problem}")));
             }
         }

@@ -8,7 +8,9 @@ mod compiler;
 mod component;
 mod core_module;
 mod directory;
+mod features;
 mod folder;
+mod imports;
 mod inspect;
 mod limits;
 mod log;
@@ -16,6 +18,7 @@ mod manifest;
 mod optional;
 mod reply;
 mod sandbox;
+mod sockets;
 mod sources;
 mod surface;
 mod wasi;
@@ -29,11 +32,13 @@ pub use directory::{
     CANDIDATES, Listing, LoadedPlugin, Loading, Refused, Unfit, is_component, list, load,
     load_directory, taken, unreadable,
 };
+pub use imports::shown as shown_import;
 pub use inspect::load_path;
 pub(crate) use limits::call_limits;
 pub use limits::{
     COMPONENT_BYTES, Limits, MEMORY_BYTES_MAX, Millis, STACK_BYTES, STACK_BYTES_MAX, Said,
 };
+pub use log::TARGET as LOG_TARGET;
 pub use sandbox::{Sandbox, Settings};
 
 #[cfg(test)]
