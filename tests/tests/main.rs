@@ -20,6 +20,7 @@ mod examples;
 mod hot;
 mod ingest;
 mod keys;
+mod languages;
 mod layout;
 mod licences;
 mod lists;

@@ -1,7 +1,6 @@
 //! Plugins: wasm components that play roles. The only module that knows wasmtime.
 
 mod bindings;
-mod build;
 mod cache;
 mod call_state;
 mod compiler;
@@ -19,15 +18,14 @@ mod optional;
 mod reply;
 mod sandbox;
 mod sockets;
-mod sources;
 mod surface;
 mod wasi;
 
-pub use build::{BuildError, build};
 pub use compiler::{
     ARGUMENT as COMPILE_ARGUMENT, CompileLimits, child as compile_child, compile_in_children,
 };
 pub use component::Instances;
+pub(crate) use core_module::{componentize, has_world};
 pub use directory::{
     CANDIDATES, Listing, LoadedPlugin, Loading, Refused, Unfit, is_component, list, load,
     load_directory, taken, unreadable,

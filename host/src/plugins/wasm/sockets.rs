@@ -1,5 +1,5 @@
-//! `wasi:sockets` without a network. Runtimes link it whether a program uses it or not: CPython
-//! always does. So a component may import it, and every request is denied:
+//! `wasi:sockets` without a network. Runtimes link it whether a program uses it or not, as
+//! Python's does. So a component may import it, and every request is denied:
 //!
 //! - a function that can return an error code returns `access-denied`;
 //! - no socket and no other resource of these interfaces ever exists, but for the handle of the

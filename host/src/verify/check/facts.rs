@@ -66,7 +66,7 @@ pub fn load(
         let mut lines: Vec<String> = Vec::new();
         wrote.into_iter().for_each(|line| {
             if !lines.contains(&line) {
-                lines.push(line)
+                lines.push(line);
             }
         });
         let text = format!(
