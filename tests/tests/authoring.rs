@@ -75,13 +75,13 @@ fn a_directory_is_described_to_programs_and_pages() {
 fn what_a_host_would_refuse_is_an_error() {
     let folder = folder();
     let plugins = plugins(folder.path(), &["order-saga"]);
-    let network = r#"(component (import "wasi:sockets/tcp@0.2.0" (instance)))"#;
+    let network = r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)))"#;
     std::fs::write(plugins.join("network.wasm"), wat::parse_str(network).expect("a component"))
         .expect("a file");
     std::fs::write(plugins.join("text.wasm"), "this is no plugin").expect("a file");
     let checked = sagabox(folder.path(), &["check", text(&plugins)]).with(1);
     let _ = checked
-        .saying("network.wasm: a host refuses it: imports `wasi:sockets/tcp@0.2.0`")
+        .saying("network.wasm: a host refuses it: imports `wasi:http/outgoing-handler@0.2.0`")
         .saying("text.wasm: a host refuses it: is not a WebAssembly component")
         .saying("1 plugin: 2 errors");
     let none = sagabox(folder.path(), &["check", "nowhere"]).with(2);

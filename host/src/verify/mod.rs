@@ -7,3 +7,4 @@ pub mod event_log;
 pub mod replay;
 pub mod scenario;
 pub mod simulation;
+mod written;
