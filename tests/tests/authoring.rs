@@ -68,6 +68,8 @@ fn a_directory_is_described_to_programs_and_pages() {
     let document = printed("asyncapi").json();
     assert_eq!(document["asyncapi"], "3.0.0");
     assert_eq!(document["operations"]["order-saga.send.CancelOrder"]["action"], "send");
+    let payload = &document["components"]["messages"]["CancelOrder"]["payload"];
+    assert_eq!(payload["schema"]["properties"]["orderId"]["type"], "string");
     assert!(printed("mermaid").output.starts_with("flowchart LR\n"));
 }
 
@@ -140,6 +142,24 @@ fn two_versions_are_compared() {
     let _ = sagabox(folder.path(), &arguments)
         .with(2)
         .saying("--against supports only the formats text and json");
+}
+
+#[test]
+fn a_version_that_breaks_its_readers_is_warned_of() {
+    let folder = folder();
+    let newer = folder.path().join("newer.wasm");
+    std::fs::write(&newer, altered("disagreeing", "orderNumber", "orderNumbre")).expect("a file");
+    let older = paths::plugin("disagreeing");
+    let arguments = ["check", text(&newer), "--against", text(&older)];
+    let _ = sagabox(folder.path(), &arguments)
+        .with(0)
+        .saying("disagreeing 0.1.0 -> 0.1.0:")
+        .saying("  has another schema of `mistake`")
+        .saying(
+            "warning: disagreeing: its `mistake` changed at `/orderNumber`: 0.1.0 never sends it, a \
+             reader for 0.1.0 requires it; the nearest that 0.1.0 sends is `orderNumbre`; this breaks \
+             readers outside that expect the former data",
+        );
 }
 
 /// What a host would find out on its live instances, shown on the states of the scenarios.

@@ -6,4 +6,5 @@ pub mod check;
 pub mod event_log;
 pub mod replay;
 pub mod scenario;
+pub mod schema;
 pub mod simulation;
