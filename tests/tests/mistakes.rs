@@ -1,6 +1,6 @@
 //! What authors do wrong with the SDK: the dead letter, or the log, says what and where.
 
-use sagabox_tests::client::Client;
+use sagabox_tests::client::{BATCH, Client, STRUCTURED};
 use sagabox_tests::command::{Ended, sagabox};
 use sagabox_tests::events::event;
 use sagabox_tests::host::{Builder, Host};
@@ -152,4 +152,39 @@ fn a_pointer_that_leads_nowhere_is_named_with_the_nearest() {
             "warning: mistaken: its field `share` is at `/shares`, a place that no state of its scenarios \
              has: the nearest is `/share`",
         );
+}
+
+#[tokio::test]
+async fn an_event_that_no_plugin_can_read_is_refused_at_the_door() {
+    let configuration = format!("{CONFIGURATION}[ingest]\nvalidate = true\n");
+    let host = Host::builder().plugin("mistaken").configuration(configuration).start().await;
+    let client = host.client();
+    let wrong = event("2", "mistake", "2", &json!({"orderId": "2", "what": 7}));
+    let batch = json!([mistake("1", "other"), wrong]).to_string();
+    let response = client.post_events(BATCH, batch).await.expect("an answer");
+    assert_eq!(response.status(), 422);
+    let problem: Value =
+        serde_json::from_str(&response.text().await.expect("a body")).expect("JSON");
+    assert_eq!(
+        problem,
+        json!({
+            "type": "urn:sagabox:problem:unreadable",
+            "title": "Unreadable event",
+            "status": 422,
+            "detail": "no plugin that takes `mistake` can read its data; for mistaken: at `/what`: 7 is \
+                       not of type \"string\"",
+            "attribute": "data",
+            "index": 1,
+            "pointer": "/what",
+        })
+    );
+    let response = client.post_events(STRUCTURED, wrong.to_string()).await.expect("an answer");
+    let problem: Value =
+        serde_json::from_str(&response.text().await.expect("a body")).expect("JSON");
+    assert_eq!((&problem["pointer"], &problem["index"]), (&json!("/what"), &Value::Null));
+    // Nothing of the batch was accepted; what can be read, or is of no plugin, is.
+    client.send(&[mistake("1", "print"), event("3", "elsewhere", "3", &json!(7))]).await;
+    client.take_exactly("Weigh", 1).await;
+    client.wait_for_balance().await;
+    client.assert_no_dead_letters().await;
 }

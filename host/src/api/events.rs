@@ -41,6 +41,12 @@ pub(crate) async fn post(
 
 async fn offer(site: &Site, headers: &HeaderMap, body: &bytes::Bytes) -> Result<Summary, Problem> {
     let events = cloudevents::parse(headers, body, site.limits.batch_events)?;
+    if let Some(readability) = &site.readability
+        && let Some((index, unreadable)) = readability.unreadable(&events)
+    {
+        let index = cloudevents::is_batch(headers).then_some(index);
+        return Err(Problem::unreadable(&unreadable, index));
+    }
     let receipts = site.engine.offer(events).await?;
     let accepted = receipts.iter().filter(|r| matches!(r, Receipt::Accepted(_))).count();
     let differing = receipts.iter().filter(|receipt| **receipt == Receipt::Differing).count();

@@ -33,6 +33,7 @@ use std::time::Duration;
 use sagabox_engine::engine::Engine;
 use tokio::net::TcpListener;
 
+use crate::plugins::readable::Readability;
 use crate::plugins::status::PluginStatus;
 use crate::store::query::Queries;
 pub use connection::Timeouts;
@@ -54,6 +55,8 @@ pub struct Site {
     /// The configured ones.
     pub sinks: BTreeSet<String>,
     pub limits: Limits,
+    /// Set if events that no plugin can read are refused.
+    pub readability: Option<Readability>,
     pub traffic: Arc<Traffic>,
 }
 

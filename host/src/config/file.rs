@@ -21,6 +21,8 @@ pub(crate) struct ConfigFile {
     #[serde(default)]
     pub log: LogSection,
     #[serde(default)]
+    pub ingest: IngestSection,
+    #[serde(default)]
     pub limits: Limits,
     #[serde(default)]
     pub retry: Retry,
@@ -50,6 +52,13 @@ pub(crate) struct HttpSection {
     pub body_timeout_ms: Option<NonZeroU64>,
     pub idle_timeout_ms: Option<NonZeroU64>,
     pub write_timeout_ms: Option<NonZeroU64>,
+}
+
+/// Which events a host accepts.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IngestSection {
+    pub validate: Option<bool>,
 }
 
 /// How a host logs.

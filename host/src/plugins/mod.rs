@@ -5,6 +5,7 @@ pub mod factory;
 mod follower;
 mod preflight;
 pub mod pull;
+pub mod readable;
 pub mod reload;
 pub mod rollout;
 pub mod status;

@@ -67,6 +67,7 @@ async fn server_with(
         directory: directory_of_plugins,
         sinks,
         limits: LIMITS,
+        readability: None,
         traffic,
     };
     let routes = routes::routes().into_iter().map(|route| (route.path, route.handler));
