@@ -162,6 +162,31 @@ fn a_version_that_breaks_its_readers_is_warned_of() {
         );
 }
 
+#[test]
+fn the_data_of_messages_is_written_as_types_of_each_language() {
+    let folder = folder();
+    let plugins = plugins(folder.path(), &["disagreeing", "hostile"]);
+    let printed = |language: &str| {
+        sagabox(folder.path(), &["types", text(&plugins), "--lang", language]).with(0).output
+    };
+    for (language, parts) in [
+        (
+            "rust",
+            ["pub struct Alibi {", "    #[serde(rename = \"orderId\")]\n    pub order_id: String,"],
+        ),
+        ("typescript", ["export interface Alibi {", "  orderId: string;"]),
+        ("python", ["class Alibi(TypedDict):", "    orderId: str"]),
+        ("go", ["type Alibi struct {", "\tOrderId string `json:\"orderId\"`"]),
+        ("json-schema", ["\"Alibi\": {", "\"$ref\": \"#/$defs/Alibi/$defs/Way\""]),
+    ] {
+        let printed = printed(language);
+        for part in parts {
+            assert!(printed.contains(part), "{part} is not in {printed}");
+        }
+    }
+    let _ = sagabox(folder.path(), &["types", text(&plugins), "--lang", "cobol"]).with(2);
+}
+
 /// What a host would find out on its live instances, shown on the states of the scenarios.
 #[test]
 fn a_shape_of_states_that_changed_without_its_number_is_warned_of() {

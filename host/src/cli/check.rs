@@ -132,7 +132,7 @@ impl Check {
 }
 
 /// Loads the configuration. Returns the name of its file too, if there is one.
-fn configuration(
+pub(super) fn configuration(
     path: Option<&Path>,
     overrides: Overrides,
 ) -> anyhow::Result<(Settings, Option<String>)> {
@@ -175,7 +175,7 @@ fn older_side(older: &Path, settings: &Settings) -> anyhow::Result<Vec<Facts>> {
 ///
 /// # Errors
 /// If a host would refuse one of them.
-fn load_all(path: &Path, settings: &Settings) -> anyhow::Result<Vec<Facts>> {
+pub(super) fn load_all(path: &Path, settings: &Settings) -> anyhow::Result<Vec<Facts>> {
     let side = Side::load(path, settings)?;
     if let Some(refused) = side.findings.iter().find(|f| f.severity == Severity::Error) {
         return Err(InputError(format!("{}: {}", refused.subject, refused.text)).into());

@@ -8,3 +8,4 @@ pub mod replay;
 pub mod scenario;
 pub mod schema;
 pub mod simulation;
+pub mod types;
