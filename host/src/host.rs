@@ -21,6 +21,7 @@ use crate::io::lookup::{HttpLookup, Lookups, Source, Table};
 use crate::io::secrets::{Given, Redactor, SecretUrl};
 use crate::io::sinks::{self, OwnHeaders};
 use crate::plugins::factory::PluginFactory;
+use crate::plugins::readable::Readability;
 use crate::plugins::reload::Loader;
 use crate::plugins::status::PluginStatus;
 use crate::plugins::wasm::{self, Sandbox};
@@ -96,6 +97,7 @@ impl Host {
             sinks: settings.sinks.into_keys().collect(),
             limits: settings.limits,
             access,
+            readability: settings.validate.then(|| Readability::new(plugin_status.clone())),
             traffic: Arc::new(Traffic::default()),
         };
         let (http, drain) = (settings.http, settings.drain);

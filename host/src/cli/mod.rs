@@ -29,6 +29,7 @@ mod signals;
 mod sim;
 mod test;
 mod token;
+mod types;
 
 pub(crate) use dead_letters::Edited;
 pub(crate) use output::indented;
@@ -101,6 +102,8 @@ enum Command {
     New(new::New),
     /// Check plugins without a host: each one, all together, and against older versions
     Check(check::Check),
+    /// Write the data of the plugins' messages as types of a language
+    Types(types::Types),
     /// Run scenarios on a plugin and compare its decisions with the expected ones
     Test(test::Test),
     /// Simulate failures that seeds determine, and check the invariants of a plugin
@@ -197,6 +200,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Restore(restore) => restore.execute().await,
         Command::Build(build) => build.execute().await,
         Command::Check(check) => check.execute().await,
+        Command::Types(types) => types.execute().await,
         Command::Test(test) => test.execute().await,
         Command::Sim(sim) => sim.execute().await,
         Command::Backtest(backtest) => backtest.execute().await,

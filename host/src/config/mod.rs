@@ -60,6 +60,8 @@ pub struct Settings {
     pub sandbox: wasm::Settings,
     pub hot: reload::Settings,
     pub limits: Limits,
+    /// Whether events that no plugin can read are refused.
+    pub validate: bool,
     pub drain: Duration,
     pub engine: engine::Settings,
 }
@@ -177,6 +179,7 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         sandbox,
         hot: hot_settings(&file.plugins),
         limits: limits.of_requests(),
+        validate: file.ingest.validate.unwrap_or(false),
         drain: limits.drain(),
         engine,
     })
@@ -553,6 +556,7 @@ mod tests {
             (read(example, Overrides::default()).unwrap(), read("", Overrides::default()).unwrap());
         assert_eq!((&said.store, &said.listen), (&default.store, &default.listen));
         assert_eq!((said.limits, said.drain), (default.limits, default.drain));
+        assert_eq!((said.validate, default.validate), (false, false));
         assert_eq!(format!("{:?}", said.engine), format!("{:?}", default.engine));
         assert_eq!(said.sandbox.limits, default.sandbox.limits);
         assert_eq!(said.sandbox.stack_bytes, default.sandbox.stack_bytes);

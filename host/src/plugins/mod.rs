@@ -6,6 +6,7 @@ pub mod factory;
 mod follower;
 mod preflight;
 pub mod pull;
+pub mod readable;
 pub mod reload;
 pub mod rollout;
 pub mod status;

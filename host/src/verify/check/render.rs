@@ -32,7 +32,7 @@ pub fn text(plugins: &[Facts], findings: &[Finding], notes: bool) -> String {
     let shown = |finding: &&Finding| notes || finding.severity != Severity::Note;
     let mut sorted: Vec<&Finding> = findings.iter().filter(shown).collect();
     sorted.sort();
-    for Finding { severity, subject, text: what } in sorted {
+    for Finding { severity, subject, text: what, .. } in sorted {
         let _ = writeln!(text, "{}: {subject}: {what}", severity.as_str());
     }
     let number = |severity, name: &str| match count(findings, severity) {
