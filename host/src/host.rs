@@ -90,6 +90,12 @@ impl Host {
         Ok(Self { engine, site, http, loader, drain, plugin_status })
     }
 
+    /// What shows a supervisor that the host makes progress.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse(self.engine.clone())
+    }
+
     /// Serves until `shutdown`, or until the engine ends by itself, then drains within the
     /// configured time. What does not end in time is in the store and goes on with the next
     /// start.
@@ -138,6 +144,18 @@ impl Host {
             server.abort();
         }
         ended_in_order(end)
+    }
+}
+
+/// A sign of life of a host that serves.
+#[derive(Clone)]
+pub struct Pulse(Engine);
+
+impl Pulse {
+    /// Ends as soon as the engine has answered, which it does without the store: a full disk is
+    /// no reason to restart a host.
+    pub async fn beat(self) {
+        let _ = self.0.status().await;
     }
 }
 

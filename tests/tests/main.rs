@@ -35,6 +35,7 @@ mod replay;
 mod retention;
 mod sandbox;
 mod scripts;
+mod service;
 mod simulation;
 mod sinks;
 mod stopping;
