@@ -104,6 +104,12 @@ impl Host {
         Ok(Self { engine, site, http, tls, loader, drain, plugin_status, first_token })
     }
 
+    /// What shows a supervisor that the host makes progress.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse(self.engine.clone())
+    }
+
     /// Serves until `shutdown`, or until the engine ends by itself, then drains within the
     /// configured time. What does not end in time is in the store and goes on with the next
     /// start.
@@ -194,6 +200,18 @@ fn keep_secret(path: &Path, secret: &Secret) -> std::io::Result<()> {
     let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{}", secret.expose())?;
     file.sync_all()
+}
+
+/// A sign of life of a host that serves.
+#[derive(Clone)]
+pub struct Pulse(Engine);
+
+impl Pulse {
+    /// Ends as soon as the engine has answered, which it does without the store: a full disk is
+    /// no reason to restart a host.
+    pub async fn beat(self) {
+        let _ = self.0.status().await;
+    }
 }
 
 /// A host that has lost its store ends with an error: its supervisor must notice.

@@ -38,6 +38,7 @@ mod replay;
 mod retention;
 mod sandbox;
 mod scripts;
+mod service;
 mod simulation;
 mod sinks;
 mod stopping;

@@ -10,10 +10,12 @@ mod backup;
 mod build;
 mod candidate;
 mod check;
+mod completions;
 mod credentials;
 mod dead_letters;
 mod demo;
 mod dev;
+mod doctor;
 mod lists;
 mod lock;
 mod log;
@@ -25,6 +27,7 @@ mod pull;
 mod replay;
 mod run;
 mod send;
+mod service;
 mod signals;
 mod sim;
 mod test;
@@ -126,6 +129,12 @@ enum Command {
     Openapi,
     /// Run the examples on a new host and show the results
     Demo(demo::Demo),
+    /// Find what is wrong with this installation, and say what to do
+    Doctor(doctor::Doctor),
+    /// Print the completion script of a shell
+    Completions(completions::Completions),
+    /// Write the manual pages into a directory
+    Manual(completions::Manual),
 }
 
 /// The address of the host, and the output format.
@@ -216,6 +225,9 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             openapi::execute();
             Ok(())
         }
+        Command::Doctor(doctor) => doctor.execute().await,
+        Command::Completions(completions) => completions.execute(),
+        Command::Manual(manual) => manual.execute(),
     }
 }
 

@@ -9,6 +9,7 @@ mod limits;
 mod outside;
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::Path;
 use std::time::Duration;
@@ -83,6 +84,13 @@ impl Settings {
     #[must_use]
     pub fn configurations(&self) -> HashMap<String, String> {
         self.plugins.iter().map(|(name, json)| (name.clone(), json.to_string())).collect()
+    }
+
+    /// # Errors
+    /// If other machines reach the address, and nothing protects what they send.
+    pub fn check_address(&self, address: SocketAddr) -> Result<(), String> {
+        let is_protected = self.access.behind_proxy || self.tls.is_some();
+        check_listen(&address.to_string(), is_protected).map_err(|fault| fault.reason)
     }
 
     /// Reads `path`, or `sagabox.toml` if that exists.

@@ -8,6 +8,7 @@ mod decisions;
 mod expire;
 mod files;
 mod inbox;
+pub mod inspect;
 mod migrations;
 mod open;
 pub mod query;
