@@ -4,6 +4,7 @@
 //! the binary and the built plugins, which `./dev test` makes first.
 
 mod authoring;
+mod authors;
 mod backtest;
 mod backtest_outcomes;
 mod backup;
