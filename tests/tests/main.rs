@@ -5,6 +5,7 @@
 
 mod access;
 mod authoring;
+mod authors;
 mod backtest;
 mod backtest_outcomes;
 mod backup;

@@ -1,12 +1,14 @@
 //! `sagabox run`: the host itself.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::signals::Signals;
 use super::service::{self, Service};
+use super::signals::Signals;
 use super::{InputError, log, output};
+use crate::access::Secret;
 use crate::config::{self, LogFormat, Overrides, Settings};
 use crate::host::Host;
 use crate::plugins::status::PluginStatus;
@@ -68,12 +70,7 @@ impl Run {
             host = starting => host??,
         };
         if let Some((token, file)) = &host.first_token {
-            output::line(&format!(
-                "token of the administrator: {}\nit is also in {}, where the command line finds it; \
-                 the host does not print it again",
-                token.expose(),
-                file.display()
-            ));
+            present(token, file);
         }
         describe(&host.plugin_status, &self.plugins);
         warn(&host.plugin_status, &settings, self.config.as_deref());
@@ -90,6 +87,21 @@ impl Run {
         output::line("stopped");
         Ok(())
     }
+}
+
+/// Where standard output is no terminal, it may be a log, and a log must not have the token.
+fn present(token: &Secret, file: &Path) {
+    let file = file.display();
+    output::line(&match std::io::stdout().is_terminal() {
+        true => format!(
+            "token of the administrator: {}\nit is also in {file}, where the command line finds it; \
+             the host does not print it again",
+            token.expose()
+        ),
+        false => format!(
+            "the token of the administrator is in {file}, where the command line finds it"
+        ),
+    });
 }
 
 fn describe(plugin_status: &PluginStatus, directory: &Path) {
