@@ -164,39 +164,47 @@ fn every_task_is_shown_in_every_language() {
     assert!(sections >= 7, "the guide has more tasks than {sections}");
 }
 
-/// A copy for each language, where `sagabox test` finds it.
+/// A copy for each language, where `sagabox test` and `sagabox sim` find it.
 #[test]
-fn the_scenarios_of_the_reservation_are_the_same_in_every_language() {
-    let scenarios = |folder: &str| {
-        let path = format!("{EXAMPLE}/{folder}/scenarios/reservation.yaml");
-        fs::read_to_string(paths::repository().join(&path))
-            .unwrap_or_else(|error| panic!("{path}: {error}"))
-    };
-    for (name, folder) in LANGUAGES {
-        assert_eq!(scenarios(folder), scenarios("rust"), "the scenarios in {name}");
+fn the_scenarios_and_simulations_are_the_same_in_every_language() {
+    for kind in ["scenarios", "simulations"] {
+        let file = |folder: &str| {
+            let path = format!("{EXAMPLE}/{folder}/{kind}/reservation.yaml");
+            fs::read_to_string(paths::repository().join(&path))
+                .unwrap_or_else(|error| panic!("{path}: {error}"))
+        };
+        for (name, folder) in LANGUAGES {
+            assert_eq!(file(folder), file("rust"), "the {kind} in {name}");
+        }
     }
 }
 
 /// As the guide says it to authors: builds the plugin from its source, and runs its scenarios.
 #[track_caller]
-fn passes_its_scenarios(language: &str) {
+fn passes_its_scenarios(language: &str) -> TempDir {
     let folder = TempDir::new().expect("a temporary folder");
     let source = paths::repository().join(EXAMPLE).join(language);
     let target = paths::target().join("plugins-build");
-    let arguments = ["test", text(&source), "--target", text(&target)];
-    let _ = sagabox(folder.path(), &arguments).with(0).saying(" passed, 0 failed");
+    let test = ["test", text(&source), "--target", text(&target), "--out", "out"];
+    let _ = sagabox(folder.path(), &test).with(0).saying(" passed, 0 failed");
+    folder
 }
 
+/// The other languages decide the same in the scenarios.
 #[test]
-fn the_reservation_in_rust_passes_its_scenarios() {
-    passes_its_scenarios("rust");
+fn the_reservation_in_rust_passes_its_scenarios_and_simulations() {
+    let folder = passes_its_scenarios("rust");
+    let simulations = paths::repository().join(EXAMPLE).join("rust/simulations");
+    let component = "out/reservation.wasm";
+    let sim = ["sim", component, "--simulations", text(&simulations), "--seeds", "100"];
+    let _ = sagabox(folder.path(), &sim).with(0).saying("100 seeds");
 }
 
 /// The tests of other languages have `languages` in their names.
 #[test]
 fn the_reservation_in_other_languages_passes_its_scenarios() {
     for (_, language) in LANGUAGES.iter().filter(|(_, language)| *language != "rust") {
-        passes_its_scenarios(language);
+        let _ = passes_its_scenarios(language);
     }
 }
 

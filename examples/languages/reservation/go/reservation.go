@@ -58,9 +58,11 @@ func (r *Reservation) HandleOrderPlaced(ctx context.Context, event OrderPlaced) 
 }
 
 func (r *Reservation) HandleOrderPaid(ctx context.Context, event OrderPaid) error {
-	if order, exists := r.orders.Get(ctx); exists {
-		order.Status = statusPaid
+	order := r.orders.GetOrNew(ctx)
+	if order.Status == statusPaid {
+		return nil
 	}
+	order.Status = statusPaid
 	sagabox.CancelTimer(ctx, Deadline{})
 	return r.commandBus.Send(ctx, ShipOrder{event.OrderID})
 }

@@ -124,6 +124,8 @@ class Reservation:
 
     @on(OrderPaid, key="/orderId", absent=hold("10m"))
     def paid(self, order: Order, event: OrderPaid, ctx: Context) -> None:
+        if order.status == "paid":
+            return
         order.status = "paid"
         ctx.cancel_timer(Deadline)
         ctx.send(ShipOrder(order.order_id))

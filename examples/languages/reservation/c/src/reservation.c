@@ -92,6 +92,7 @@ static sb_result placed(Order *order, const OrderPlaced *event, sb_ctx *ctx) {
 }
 
 static sb_result paid(Order *order, const OrderPaid *event, sb_ctx *ctx) {
+  if (order->status == PAID) return SB_OK;
   order->status = PAID;
   SB_CANCEL_TIMER(ctx, Deadline);
   SB_SEND(ctx, ShipOrder, .order_id = event->order_id);

@@ -65,6 +65,7 @@ pub struct Stock {
 pub struct Deadline;
 
 #[data]
+#[derive(Eq)]
 pub enum Status {
     Reserved,
     Paid,
@@ -119,6 +120,9 @@ impl Reservation {
 
     #[on(key = "/orderId", absent = hold("10m"))]
     fn paid(order: &mut Order, _: OrderPaid, ctx: &mut Ctx<Self>) -> Result {
+        if order.status == Status::Paid {
+            return Ok(());
+        }
         order.status = Status::Paid;
         ctx.cancel_timer::<Deadline>();
         ctx.send(ShipOrder { order_id: order.order_id.clone() })

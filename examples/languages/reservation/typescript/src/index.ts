@@ -67,6 +67,7 @@ export default reservation.handlers({
     },
 
     OrderPaid(order, _, ctx) {
+      if (order.status === 'paid') return;
       order.status = 'paid';
       ctx.cancelTimer('deadline');
       ctx.send('ShipOrder', { orderId: order.orderId });
