@@ -188,6 +188,7 @@ fn small() -> Release {
         binary: b"a binary".to_vec(),
         platform: Platform { glibc: (2, 34), ..real.platform.clone() },
         documents: real.documents.clone(),
+        integration: real.integration.clone(),
         time: 1_700_000_000,
         compression: Compression::fast(),
     }
