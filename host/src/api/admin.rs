@@ -10,15 +10,16 @@ use std::path::PathBuf;
 
 use axum::Json;
 use axum::extract::State;
-use sagabox_engine::model::{InstanceStatus, Key};
+use sagabox_engine::model::InstanceStatus;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::Filter;
 use super::filter::{LetterFilter, letter_filter};
 use super::problem::Problem;
-use super::{Shared, Site};
+use super::{Shared, Site, fields};
 use crate::plugins::status::{CandidateView, CheckingView, PluginView, RefusedView};
+use crate::store::query::component::KeptComponent;
 use crate::store::query::rows::{
     Accounts, DeadLetterRow, InstanceDetail, InstanceFilter, InstanceRow, Page,
 };
@@ -34,6 +35,11 @@ pub(crate) struct Instances {
     plugin: String,
     #[param(value_type = Option<InstanceStatusName>, inline)]
     status: Option<InstanceStatus>,
+    /// What must hold of the fields.
+    #[serde(rename = "where")]
+    condition: Option<String>,
+    /// A field, and `-` before it for the other way round.
+    order: Option<String>,
     /// Where the page before ended.
     after: Option<String>,
     #[param(minimum = 1, maximum = 1000)]
@@ -66,8 +72,7 @@ letter_filter! {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct InstancePage {
     instances: Vec<InstanceRow>,
-    #[schema(value_type = Option<String>)]
-    next: Option<Key>,
+    next: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -77,7 +82,7 @@ pub(crate) struct LetterPage {
     next: Option<u64>,
 }
 
-fn limit(given: Option<u32>) -> Result<u32, Problem> {
+pub(super) fn limit(given: Option<u32>) -> Result<u32, Problem> {
     match given {
         None => Ok(PAGE),
         Some(limit @ 1..=PAGE_MAX) => Ok(limit),
@@ -101,6 +106,8 @@ pub(crate) struct PluginPage {
     checking: Vec<CheckingView>,
     /// Files of the plugin directory that are not named as components.
     left_out: Vec<String>,
+    /// Components that have decided, as long as decisions of theirs are kept.
+    kept: Vec<KeptComponent>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -134,6 +141,7 @@ pub(crate) async fn plugins(State(site): State<Shared>) -> Result<Json<PluginPag
         refused: plugin_status.refused(),
         checking: plugin_status.checking(),
         left_out: plugin_status.left_out(),
+        kept: site.queries.kept_components().await.map_err(unreadable)?,
     }))
 }
 
@@ -143,9 +151,15 @@ pub(crate) async fn instances(
 ) -> Result<Json<InstancePage>, Problem> {
     let limit = limit(list.limit)?;
     plugin_exists(&site, &list.plugin).await?;
-    let Instances { plugin, status, after, .. } = list;
-    let page = site.queries.instances(&InstanceFilter { plugin, status, after, limit }).await;
-    let Page { rows: instances, next } = page.map_err(unreadable)?;
+    let Instances { plugin, status, condition, order, after, .. } = list;
+    let filter = InstanceFilter { plugin, status, after, limit, ..InstanceFilter::default() };
+    let filter = fields::select(&site, filter, condition.as_deref(), order.as_deref())?;
+    let page = site.queries.instances(&filter).await.map_err(unreadable)?;
+    let Page { rows: mut instances, next } = page;
+    let declared = fields::declared(&site, &filter.plugin);
+    for row in &mut instances {
+        row.summary = fields::summary(declared.as_ref(), row.fields.as_deref());
+    }
     Ok(Json(InstancePage { instances, next }))
 }
 
@@ -158,7 +172,10 @@ pub(crate) async fn instance(
     plugin_exists(&site, &plugin).await?;
     let found = site.queries.instance(&plugin, &key, after, limit).await.map_err(unreadable)?;
     let missing = || Problem::not_found(format!("{plugin} has no instance `{key}`"));
-    Ok(Json(found.ok_or_else(missing)?))
+    let mut found = found.ok_or_else(missing)?;
+    let declared = fields::declared(&site, &plugin);
+    found.summary = fields::summary(declared.as_ref(), found.fields.as_deref());
+    Ok(Json(found))
 }
 
 pub(crate) async fn dead_letters(

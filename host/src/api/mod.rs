@@ -13,6 +13,7 @@ mod described;
 mod encoding;
 mod events;
 mod extract;
+mod fields;
 mod filter;
 mod guard;
 mod metrics;

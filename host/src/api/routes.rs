@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::described::{Route, get, post};
 use super::problem::Problem;
-use super::{Shared, admin, dead_letters, events, metrics, openapi, queues};
+use super::{Shared, admin, dead_letters, events, fields, metrics, openapi, queues};
 
 pub(super) fn routes() -> Vec<Route> {
     [events(), plugins(), dead_letters(), monitoring()].into_iter().flatten().collect()
@@ -38,6 +38,10 @@ fn plugins() -> Vec<Route> {
     vec![
         get("/v1/plugins", "List plugins, candidates and refused files", admin::plugins),
         get("/v1/instances", "List the instances of a plugin", admin::instances)
+            .refuses(&[404, 422]),
+        get("/v1/instances/count", "Count the instances of a plugin", fields::count)
+            .refuses(&[404, 422]),
+        get("/v1/instances/export", "Export the instances of a plugin", fields::export)
             .refuses(&[404, 422]),
         post(
             "/v1/instances/cancel",
