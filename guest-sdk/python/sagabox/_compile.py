@@ -237,6 +237,9 @@ def _members(kind: type, options: Options) -> list[Member]:
             f"a type hint of `{kind.__name__}` is not known: {error}; a class that a hint names "
             "stands at the top level of its module"
         ) from None
+    except TypeError as error:
+        # Such as `_: KW_ONLY` as a str, in Python 3.10.
+        raise DeclarationError(f"a type hint of `{kind.__name__}` cannot be read: {error}") from None
     members = [
         _member(kind, field, hints[field.name], options)
         for field in dataclasses.fields(kind)

@@ -303,7 +303,7 @@ class Plugin:
 
 
 def failed(error: BaseException) -> Failed:
-    """What the host is told of an error. An unexpected one is logged with the author's frames."""
+    """What the host gets of an error. An unexpected one is logged with the author's frames."""
     if isinstance(error, TransientError):
         return Failed(_clean(error), transient=True)
     if isinstance(error, PermanentError):

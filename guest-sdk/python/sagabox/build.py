@@ -28,6 +28,8 @@ PYTHON = "3.14"
 _PACKAGE = Path(__file__).resolve().parent
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
 _APPLICATION = "sagabox_application"
+_WIT_PACKAGE = "sagabox:plugin@0.1.0"
+_WORLD = "sagabox-component"
 #: Parts of the SDK that no component needs.
 _NATIVE_ONLY = ("build.py", "testing.py")
 
@@ -290,11 +292,9 @@ def _componentize(
     (work / "environment" / "lib" / "python3" / "site-packages").mkdir(parents=True, exist_ok=True)
     command = [
         sys.executable, "-c", "from componentize_py import script; script()", "--quiet",
-        "--wit-path", str(_PACKAGE / "wit" / "0.1"),
+        "--wit-path", str(_write_world(plugins, work)), "--world", _WORLD,
+        "componentize", "--output", str(out.resolve()),
     ]
-    for plugin in plugins:
-        command += ["--world", plugin.role]
-    command += ["componentize", "--output", str(out.resolve())]
     if not project.wasi:
         command.append("--stub-wasi")
     for path in paths:
@@ -307,6 +307,17 @@ def _componentize(
         raise BuildError(_refusal(project, done.stderr.strip() or done.stdout.strip()))
     if done.stderr.strip():
         print(done.stderr.strip(), file=sys.stderr)
+
+
+def _write_world(plugins: list[_plugin.Plugin], work: Path) -> Path:
+    """The WIT package, with a world that exports all roles of the component."""
+    folder = work / "wit"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(_PACKAGE / "wit" / "0.1", folder)
+    exports = "\n".join(f"    export {plugin.role}-handler;" for plugin in plugins)
+    text = f"package {_WIT_PACKAGE};\n\nworld {_WORLD} {{\n    import logging;\n{exports}\n}}\n"
+    (folder / f"{_WORLD}.wit").write_text(text)
+    return folder
 
 
 def _refusal(project: Project, output: str) -> str:

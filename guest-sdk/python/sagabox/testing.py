@@ -202,10 +202,10 @@ class Given:
         """A command that the instance sent becomes a dead letter."""
         sent = outgoing(command, "command", None, None)
         is_json = sent.datacontenttype == JSON_TYPE and sent.data
-        told = {"id": "command", "type": sent.type, "subject": sent.subject}
+        sent_as = {"id": "command", "type": sent.type, "subject": sent.subject}
         whole = {
             "id": "command", "type": sent.type, "reason": reason, "attempts": attempts,
-            "command": {**told, "data": Json(sent.data.decode())} if is_json else told,
+            "command": {**sent_as, "data": Json(sent.data.decode())} if is_json else sent_as,
         }
         return self._happens(_of_host(UNDELIVERABLE, None, dump(ANYTHING, whole, "the event")))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,6 +113,33 @@ def test_a_project_file_that_does_not_fit_is_refused(
     folder = tmp_path if toml is None else project(tmp_path, {"my_saga.py": GOOD}, toml)
     with pytest.raises(build.BuildError, match=reason):
         build.read_project(folder)
+
+
+def test_a_component_can_have_several_roles(tmp_path: Path) -> None:
+    other = GOOD.replace("saga()", 'reactor(name="other")').replace("on, saga", "on, reactor")
+    status, output = loaded(project(tmp_path, {"my_saga.py": GOOD + other}))
+    assert status == 0, output
+    assert "component.handler('saga', 'my-saga', " in output
+    assert "component.handler('reactor', 'other', " in output
+
+
+def test_the_world_exports_each_role(tmp_path: Path) -> None:
+    class Made:
+        def __init__(self, role: str) -> None:
+            self.role = role
+
+    roles: list[Any] = [Made("saga"), Made("process-manager")]
+    folder = build._write_world(roles, tmp_path)
+    world = (folder / "sagabox-component.wit").read_text()
+    assert world.splitlines()[2:] == [
+        "world sagabox-component {",
+        "    import logging;",
+        "    export saga-handler;",
+        "    export process-manager-handler;",
+        "}",
+    ]
+    first = (folder / "types.wit").read_text().splitlines()[0]
+    assert world.splitlines()[0] == first == f"package {build._WIT_PACKAGE};"
 
 
 def test_the_wit_package_is_part_of_this_one() -> None:

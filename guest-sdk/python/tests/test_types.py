@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum
@@ -276,8 +276,7 @@ class Fields:
     size: Int64 = 0
     middle: str | None = field(kw_only=True)
     more: str = ""
-    _: KW_ONLY
-    last: str | None
+    last: str | None = field(kw_only=True)
 
 
 def test_names_defaults_and_options_of_fields() -> None:

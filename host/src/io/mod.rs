@@ -8,6 +8,7 @@ pub(crate) mod files;
 pub(crate) mod json_schema;
 pub(crate) mod locks;
 pub mod lookup;
+pub(crate) mod nearest;
 pub(crate) mod printable;
 pub mod secrets;
 pub mod sinks;

@@ -2,7 +2,9 @@
 //! replaced while the host runs.
 
 pub mod factory;
+mod fields;
 mod follower;
+mod keeping;
 mod preflight;
 pub mod pull;
 pub mod reload;

@@ -27,7 +27,7 @@ pub use compiler::{
 pub use component::Instances;
 pub use directory::{
     CANDIDATES, Listing, LoadedPlugin, Loading, Refused, Unfit, is_component, list, load,
-    load_directory, taken, unreadable,
+    load_directory, load_kept, taken, unreadable,
 };
 pub use inspect::load_path;
 pub(crate) use limits::call_limits;

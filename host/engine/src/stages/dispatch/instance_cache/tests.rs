@@ -157,22 +157,29 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Reads a page of keys, as the dispatcher's scan does. The scan's place is none at its end.
-fn scan(
-    instance_cache: &mut InstanceCache,
-    stored: &Instances,
-    place: &mut Option<Option<Key>>,
-    limit: usize,
-) {
-    let Some(after) = place.take() else { return };
+/// A scan of the store's keys, as the dispatcher does one.
+struct Scan {
+    after: Option<Key>,
+    is_over: bool,
+}
+
+/// Reads the next page of keys.
+fn scan(instance_cache: &mut InstanceCache, stored: &Instances, scan: &mut Scan, limit: usize) {
+    if scan.is_over {
+        return;
+    }
+    let after = scan.after.take();
     let keys = stored.values().flat_map(|i| i.claims.iter().chain([&i.instance.key]));
     let later: BTreeSet<&Key> =
         keys.filter(|key| after.as_ref().is_none_or(|a| *key > a)).collect();
     let page: Vec<Key> = later.into_iter().take(limit).cloned().collect();
     instance_cache.insert_stored_keys(&page);
     match page.last() {
-        Some(last) if page.len() == limit => *place = Some(Some(last.clone())),
-        _ => instance_cache.complete_stored_keys(),
+        Some(last) if page.len() == limit => scan.after = Some(last.clone()),
+        _ => {
+            scan.is_over = true;
+            instance_cache.complete_stored_keys();
+        }
     }
 }
 
@@ -232,7 +239,7 @@ proptest! {
             stored.values().for_each(|i| instance_cache.insert_loaded(i.clone()));
         }
         let mut truth = stored.clone();
-        let mut place = (!complete).then_some(None);
+        let mut keys = Scan { after: None, is_over: complete };
         let (mut commit, mut version) = (1, 0);
         for step in steps {
             match step {
@@ -283,7 +290,7 @@ proptest! {
                     }
                 }
                 Step::Forget => instance_cache.forget_removed(commit - 1),
-                Step::Scan(limit) => scan(&mut instance_cache, &stored, &mut place, limit),
+                Step::Scan(limit) => scan(&mut instance_cache, &stored, &mut keys, limit),
                 Step::Sweep(used) => {
                     let used: BTreeSet<Key> = used.into_iter().map(name).collect();
                     instance_cache.sweep(commit - 1, |key| used.contains(key));
