@@ -21,6 +21,7 @@ use crate::io::lookup::{HttpLookup, Lookups, Source, Table};
 use crate::io::secrets::{Given, Redactor, SecretUrl};
 use crate::io::sinks::{self, OwnHeaders};
 use crate::plugins::factory::PluginFactory;
+use crate::plugins::readable::Readability;
 use crate::plugins::reload::Loader;
 use crate::plugins::status::PluginStatus;
 use crate::plugins::wasm::{self, Sandbox};
@@ -96,10 +97,17 @@ impl Host {
             sinks: settings.sinks.into_keys().collect(),
             limits: settings.limits,
             access,
+            readability: settings.validate.then(|| Readability::new(plugin_status.clone())),
             traffic: Arc::new(Traffic::default()),
         };
         let (http, drain) = (settings.http, settings.drain);
         Ok(Self { engine, site, http, tls, loader, drain, plugin_status, first_token })
+    }
+
+    /// What shows a supervisor that the host makes progress.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse(self.engine.clone())
     }
 
     /// Serves until `shutdown`, or until the engine ends by itself, then drains within the
@@ -192,6 +200,18 @@ fn keep_secret(path: &Path, secret: &Secret) -> std::io::Result<()> {
     let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{}", secret.expose())?;
     file.sync_all()
+}
+
+/// A sign of life of a host that serves.
+#[derive(Clone)]
+pub struct Pulse(Engine);
+
+impl Pulse {
+    /// Ends as soon as the engine has answered, which it does without the store: a full disk is
+    /// no reason to restart a host.
+    pub async fn beat(self) {
+        let _ = self.0.status().await;
+    }
 }
 
 /// A host that has lost its store ends with an error: its supervisor must notice.

@@ -68,6 +68,8 @@ fn a_directory_is_described_to_programs_and_pages() {
     let document = printed("asyncapi").json();
     assert_eq!(document["asyncapi"], "3.0.0");
     assert_eq!(document["operations"]["order-saga.send.CancelOrder"]["action"], "send");
+    let payload = &document["components"]["messages"]["CancelOrder"]["payload"];
+    assert_eq!(payload["schema"]["properties"]["orderId"]["type"], "string");
     assert!(printed("mermaid").output.starts_with("flowchart LR\n"));
 }
 
@@ -75,13 +77,13 @@ fn a_directory_is_described_to_programs_and_pages() {
 fn what_a_host_would_refuse_is_an_error() {
     let folder = folder();
     let plugins = plugins(folder.path(), &["order-saga"]);
-    let network = r#"(component (import "wasi:sockets/tcp@0.2.0" (instance)))"#;
+    let network = r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)))"#;
     std::fs::write(plugins.join("network.wasm"), wat::parse_str(network).expect("a component"))
         .expect("a file");
     std::fs::write(plugins.join("text.wasm"), "this is no plugin").expect("a file");
     let checked = sagabox(folder.path(), &["check", text(&plugins)]).with(1);
     let _ = checked
-        .saying("network.wasm: a host refuses it: imports `wasi:sockets/tcp@0.2.0`")
+        .saying("network.wasm: a host refuses it: imports `wasi:http/outgoing-handler@0.2.0`")
         .saying("text.wasm: a host refuses it: is not a WebAssembly component")
         .saying("1 plugin: 2 errors");
     let none = sagabox(folder.path(), &["check", "nowhere"]).with(2);
@@ -140,6 +142,49 @@ fn two_versions_are_compared() {
     let _ = sagabox(folder.path(), &arguments)
         .with(2)
         .saying("--against supports only the formats text and json");
+}
+
+#[test]
+fn a_version_that_breaks_its_readers_is_warned_of() {
+    let folder = folder();
+    let newer = folder.path().join("newer.wasm");
+    std::fs::write(&newer, altered("disagreeing", "orderNumber", "orderNumbre")).expect("a file");
+    let older = paths::plugin("disagreeing");
+    let arguments = ["check", text(&newer), "--against", text(&older)];
+    let _ = sagabox(folder.path(), &arguments)
+        .with(0)
+        .saying("disagreeing 0.1.0 -> 0.1.0:")
+        .saying("  has another schema of `mistake`")
+        .saying(
+            "warning: disagreeing: its `mistake` changed at `/orderNumber`: 0.1.0 never sends it, a \
+             reader for 0.1.0 requires it; the nearest that 0.1.0 sends is `orderNumbre`; this breaks \
+             readers outside that expect the former data",
+        );
+}
+
+#[test]
+fn the_data_of_messages_is_written_as_types_of_each_language() {
+    let folder = folder();
+    let plugins = plugins(folder.path(), &["disagreeing", "hostile"]);
+    let printed = |language: &str| {
+        sagabox(folder.path(), &["types", text(&plugins), "--lang", language]).with(0).output
+    };
+    for (language, parts) in [
+        (
+            "rust",
+            ["pub struct Alibi {", "    #[serde(rename = \"orderId\")]\n    pub order_id: String,"],
+        ),
+        ("typescript", ["export interface Alibi {", "  orderId: string;"]),
+        ("python", ["class Alibi(TypedDict):", "    orderId: str"]),
+        ("go", ["type Alibi struct {", "\tOrderId string `json:\"orderId\"`"]),
+        ("json-schema", ["\"Alibi\": {", "\"$ref\": \"#/$defs/Alibi/$defs/Way\""]),
+    ] {
+        let printed = printed(language);
+        for part in parts {
+            assert!(printed.contains(part), "{part} is not in {printed}");
+        }
+    }
+    let _ = sagabox(folder.path(), &["types", text(&plugins), "--lang", "cobol"]).with(2);
 }
 
 /// What a host would find out on its live instances, shown on the states of the scenarios.

@@ -113,7 +113,18 @@ fn the_debian_package_installs_the_command() {
     untar(member("data.tar.gz"), &out);
     runs(&out.path().join("usr/bin/sagabox"));
     assert!(out.path().join("usr/share/doc/sagabox/copyright").is_file());
-    assert!(out.path().join("usr/share/sagabox/wit/0.1/types.wit").is_file());
+    for file in [
+        "usr/share/sagabox/wit/0.1/types.wit",
+        "usr/share/man/man1/sagabox.1",
+        "usr/share/man/man1/sagabox-run.1",
+        "usr/share/bash-completion/completions/sagabox",
+        "usr/share/zsh/vendor-completions/_sagabox",
+        "usr/share/fish/vendor_completions.d/sagabox.fish",
+        "usr/lib/systemd/system/sagabox.service",
+        "usr/lib/systemd/system/sagabox.socket",
+    ] {
+        assert!(out.path().join(file).is_file(), "the package has no {file}");
+    }
 
     if is_there("dpkg-deb", &["--version"]) {
         let said = run(Command::new("dpkg-deb").arg("--info").arg(&package));
@@ -177,6 +188,7 @@ fn small() -> Release {
         binary: b"a binary".to_vec(),
         platform: Platform { glibc: (2, 34), ..real.platform.clone() },
         documents: real.documents.clone(),
+        integration: real.integration.clone(),
         time: 1_700_000_000,
         compression: Compression::fast(),
     }

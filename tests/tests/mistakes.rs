@@ -1,9 +1,10 @@
 //! What authors do wrong with the SDK: the dead letter, or the log, says what and where.
 
-use sagabox_tests::client::Client;
+use sagabox_tests::client::{BATCH, Client, STRUCTURED};
+use sagabox_tests::command::{Ended, sagabox};
 use sagabox_tests::events::event;
 use sagabox_tests::host::{Builder, Host};
-use sagabox_tests::wait;
+use sagabox_tests::{paths, wait};
 use serde_json::{Value, json};
 
 /// Long enough on a busy machine, and short enough to wait for.
@@ -88,5 +89,102 @@ async fn an_event_from_another_source_is_ignored_and_counted() {
     let accounts = client.get("/accounts").await.expect("accounts");
     let own = &accounts["plugins"][0];
     assert_eq!(own["ignored_because"], json!({"source": 1}), "{accounts}");
+    client.assert_no_dead_letters().await;
+}
+
+/// A folder with these plugins, and what `check` says of it.
+fn checked(names: &[&str]) -> Ended {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in names {
+        let (from, to) = (paths::plugin(name), folder.path().join(format!("{name}.wasm")));
+        std::fs::copy(&from, &to).expect("a copy");
+        copy_scenarios(&from.with_extension("scenarios"), &to.with_extension("scenarios"));
+    }
+    let path = folder.path().to_str().expect("a text");
+    sagabox(folder.path(), &["check", path, "--notes"])
+}
+
+fn copy_scenarios(from: &std::path::Path, to: &std::path::Path) {
+    let Ok(entries) = std::fs::read_dir(from) else { return };
+    std::fs::create_dir(to).expect("a folder");
+    for entry in entries {
+        let entry = entry.expect("an entry");
+        std::fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
+    }
+}
+
+#[test]
+fn plugins_that_disagree_on_a_field_are_named_with_the_message_and_the_pointer() {
+    let said = checked(&["disagreeing", "mistaken"]).with(1);
+    let from = "error: mistaken: it cannot read every";
+    let _ = said
+        // A renamed field.
+        .saying(&format!(
+            "{from} `mistake` of disagreeing: at `/orderId`: disagreeing never sends it, mistaken \
+             requires it; the nearest that disagreeing sends is `orderNumber`"
+        ))
+        // A number for a string.
+        .saying(&format!(
+            "{from} `mistake` of disagreeing: at `/what`: disagreeing sends an integer, mistaken takes \
+             a string"
+        ))
+        // A value that the enum does not have.
+        .saying(&format!(
+            "{from} `alibi` of disagreeing: at `/by`: disagreeing may send \"telegram\", mistaken \
+             takes \"letter\" or \"phone\""
+        ))
+        // The key is at the field that was renamed.
+        .saying(
+            "error: mistaken: it finds the key of `mistake` at `/orderId`, and what disagreeing sends \
+             has no such place",
+        );
+}
+
+#[test]
+fn a_pointer_that_leads_nowhere_is_named_with_the_nearest() {
+    let _ = checked(&["mistaken"])
+        .with(0)
+        .saying(
+            "warning: mistaken: it finds the key of `denial` at `/order_id`, a place that its own schema \
+             does not have: the nearest is `/orderId`",
+        )
+        .saying(
+            "warning: mistaken: its field `share` is at `/shares`, a place that no state of its scenarios \
+             has: the nearest is `/share`",
+        );
+}
+
+#[tokio::test]
+async fn an_event_that_no_plugin_can_read_is_refused_at_the_door() {
+    let configuration = format!("{CONFIGURATION}[ingest]\nvalidate = true\n");
+    let host = Host::builder().plugin("mistaken").configuration(configuration).start().await;
+    let client = host.client();
+    let wrong = event("2", "mistake", "2", &json!({"orderId": "2", "what": 7}));
+    let batch = json!([mistake("1", "other"), wrong]).to_string();
+    let response = client.post_events(BATCH, batch).await.expect("an answer");
+    assert_eq!(response.status(), 422);
+    let problem: Value =
+        serde_json::from_str(&response.text().await.expect("a body")).expect("JSON");
+    assert_eq!(
+        problem,
+        json!({
+            "type": "urn:sagabox:problem:unreadable",
+            "title": "Unreadable event",
+            "status": 422,
+            "detail": "no plugin that takes `mistake` can read its data; for mistaken: at `/what`: 7 is \
+                       not of type \"string\"",
+            "attribute": "data",
+            "index": 1,
+            "pointer": "/what",
+        })
+    );
+    let response = client.post_events(STRUCTURED, wrong.to_string()).await.expect("an answer");
+    let problem: Value =
+        serde_json::from_str(&response.text().await.expect("a body")).expect("JSON");
+    assert_eq!((&problem["pointer"], &problem["index"]), (&json!("/what"), &Value::Null));
+    // Nothing of the batch was accepted; what can be read, or is of no plugin, is.
+    client.send(&[mistake("1", "print"), event("3", "elsewhere", "3", &json!(7))]).await;
+    client.take_exactly("Weigh", 1).await;
+    client.wait_for_balance().await;
     client.assert_no_dead_letters().await;
 }

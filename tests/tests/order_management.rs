@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 
 use sagabox_tests::client::Accepted;
-use sagabox_tests::host::Host;
+use sagabox_tests::host::{Builder, Host};
 use sagabox_tests::sink::{Delivery, Sink};
 use sagabox_tests::{events, example, paths};
 use serde_json::Value;
+
+use crate::languages;
 
 const PLUGIN: &str = "order-fulfilment";
 /// Wider than the time that the log's own order is off anywhere.
@@ -36,12 +38,16 @@ fn logs() -> Vec<Log> {
 
 /// A host that posts every command of the plugin to the sink.
 async fn host_with(sink: &Sink) -> Host {
+    start(Host::builder().plugin(PLUGIN), sink).await
+}
+
+async fn start(builder: Builder, sink: &Sink) -> Host {
     use std::fmt::Write as _;
     let mut toml = format!("[sink.shop]\nurl = \"{}\"\n\n[routes]\n", sink.url);
     for message_type in example::expected("order-management").messages.keys() {
         let _ = writeln!(toml, "{message_type:?} = \"shop\"");
     }
-    Host::builder().plugin(PLUGIN).configuration(toml).start().await
+    builder.configuration(toml).start().await
 }
 
 /// What must hold after a log in any order, with any repetition: every order is
@@ -109,4 +115,28 @@ async fn messages_after(log: &Log, kills: &[usize]) -> BTreeMap<String, Delivery
     assert_eq!(again, Accepted { accepted: 0, duplicates: log.events.len() });
     check_outcome(&host, &sink, log, None).await;
     sink.messages()
+}
+
+/// The plugin in another language has the same outcome on the same log.
+async fn the_outcome_is_that_of_rust(language: &str) {
+    let source = paths::repository().join("examples/languages").join(PLUGIN).join(language);
+    let component = std::fs::read(languages::built(PLUGIN, &source)).expect("the component");
+    for log in logs() {
+        let commands = run(&log, &log.events, None).await;
+        let sink = Sink::start().await;
+        let file = format!("{PLUGIN}.wasm");
+        let host = start(Host::builder().file(&file, component.clone()), &sink).await;
+        host.client().send(&log.events).await;
+        check_outcome(&host, &sink, &log, Some(&commands)).await;
+    }
+}
+
+#[tokio::test]
+async fn other_languages_typescript_completes_every_order() {
+    the_outcome_is_that_of_rust("typescript").await;
+}
+
+#[tokio::test]
+async fn other_languages_go_completes_every_order() {
+    the_outcome_is_that_of_rust("go").await;
 }

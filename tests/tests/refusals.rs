@@ -13,7 +13,7 @@ const FOREIGN: &str = r#"(component
     (func (export "run") (canon lift (core func $i "run"))))"#;
 
 /// A component that asks for the network.
-const NETWORK: &str = r#"(component (import "wasi:sockets/tcp@0.2.0" (instance)))"#;
+const NETWORK: &str = r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)))"#;
 
 /// What refuses a file must say why: at least a few words after its name.
 const REASON_CHARACTERS_MIN: usize = 10;

@@ -238,7 +238,7 @@ fn around(module: &str) -> Vec<u8> {
 async fn a_file_that_cannot_be_a_plugin_is_refused() {
     let good = std::fs::read(paths::plugin("order-saga")).expect("the plugin");
     let tables = "(table 1 funcref)".repeat(1_000);
-    let sockets = r#"(component (import "wasi:sockets/tcp@0.2.0" (instance)))"#;
+    let http = r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)))"#;
     let newer = r#"(component (import "wasi:cli/environment@0.3.0" (instance)))"#;
     let foreign = r#"(component
         (core module $m (func (export "run")))
@@ -250,8 +250,12 @@ async fn a_file_that_cannot_be_a_plugin_is_refused() {
         ("module.wasm", b"\0asm\x01\0\0\0".to_vec(), "core WebAssembly module"),
         ("truncated.wasm", good[..good.len() / 2].to_vec(), "is not a valid component"),
         ("foreign.wasm", wat::parse_str(foreign).expect("a component"), "plays no role"),
-        ("sockets.wasm", wat::parse_str(sockets).expect("a component"), "wasi:sockets/tcp@0.2.0"),
-        ("newer.wasm", wat::parse_str(newer).expect("a component"), "wasi:cli/environment@0.3.0"),
+        (
+            "http.wasm",
+            wat::parse_str(http).expect("a component"),
+            "a plugin makes no HTTP requests",
+        ),
+        ("newer.wasm", wat::parse_str(newer).expect("a component"), "it is of WASI 0.3.0"),
         ("tables.wasm", around(&tables), "tables"),
         ("elements.wasm", around("(table 200000 funcref)"), "limit table_elements"),
         ("memory.wasm", around("(memory 2000)"), "limit memory_bytes"),

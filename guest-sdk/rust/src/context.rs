@@ -14,8 +14,8 @@ use crate::message::{
     Command, Config, Configured, Emits, Event, HandlesTimer, Message, Sends, Timer,
 };
 use crate::raw::{
-    AnswerValue, Decision, Failure, KeyChange, Outgoing, Question, RawContext, RawEvent, Reply,
-    State, TimerChange,
+    AnswerValue, Decision, Failure, KeyChange, Outgoing, Question, RawContext, RawEvent,
+    RawMessage, Reply, State, TimerChange,
 };
 use crate::time::Timestamp;
 
@@ -146,6 +146,22 @@ impl<P> Ctx<P> {
     {
         self.decision.events.push(outgoing(&event)?);
         Ok(())
+    }
+
+    /// Sends a command whose data the plugin writes itself: `ctx.send_raw::<Print>(message)`.
+    pub fn send_raw<C: Command>(&mut self, message: RawMessage)
+    where
+        P: Sends<C>,
+    {
+        self.decision.commands.push(Outgoing { message_type: C::TYPE.to_owned(), message });
+    }
+
+    /// As [`Ctx::send_raw`], for an event.
+    pub fn emit_raw<E: Event>(&mut self, message: RawMessage)
+    where
+        P: Emits<E>,
+    {
+        self.decision.events.push(Outgoing { message_type: E::TYPE.to_owned(), message });
     }
 
     /// What a lookup knows under a key; none if it knows nothing.
@@ -342,7 +358,9 @@ impl<P> Ctx<P> {
 fn outgoing<M: Message>(message: &M) -> Result<Outgoing> {
     let data = to_json(message)
         .map_err(|error| Error::permanent(format!("`{}` cannot be sent: {error}", M::TYPE)))?;
-    Ok(Outgoing { message_type: M::TYPE.to_owned(), subject: message.subject(), data })
+    let subject = message.subject();
+    let message = RawMessage { subject, ..RawMessage::new("application/json", data) };
+    Ok(Outgoing { message_type: M::TYPE.to_owned(), message })
 }
 
 /// What has no data needs none on the way.

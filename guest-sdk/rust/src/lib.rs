@@ -92,7 +92,7 @@ pub use logging::Level;
 pub use message::{
     Command, Config, Configured, Emits, Event, HandlesTimer, Incoming, Message, Sends, Timer,
 };
-pub use raw::RawEvent;
+pub use raw::{RawEvent, RawMessage};
 pub use sagabox_sdk_macros::{
     command, config, data, enricher, event, one_of, process_manager, reactor, saga, timer,
 };
@@ -104,9 +104,9 @@ pub mod prelude {
     pub use crate::Decimal;
     pub use crate::{
         Cancelled, Command, Config, Ctx, Error, Event, Incoming, Json, Level, Message, RawEvent,
-        Result, Span, Timer, Timestamp, Undeliverable, command, commands, config, data, days,
-        enricher, event, events, hours, minutes, one_of, process_manager, reactor, saga, seconds,
-        timer,
+        RawMessage, Result, Span, Timer, Timestamp, Undeliverable, command, commands, config, data,
+        days, enricher, event, events, hours, minutes, one_of, process_manager, reactor, saga,
+        seconds, timer,
     };
     pub use core::time::Duration;
     pub use serde_json::{self, Value, json};

@@ -1,5 +1,5 @@
 //! What crosses the border between host and guest, as plain types. Authors meet only
-//! [`RawEvent`], [`Undeliverable`](crate::Undeliverable) and [`Cancelled`](crate::Cancelled);
+//! [`RawEvent`], [`RawMessage`], [`Undeliverable`](crate::Undeliverable) and [`Cancelled`](crate::Cancelled);
 //! the macros and the tests use the rest.
 #![allow(missing_docs, reason = "the WIT package documents what these mirror")]
 
@@ -70,8 +70,44 @@ pub enum AnswerValue {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     pub message_type: String,
+    pub message: RawMessage,
+}
+
+/// A command or an event as it leaves: of any content type, with extensions, and its data byte
+/// for byte. `ctx.send_raw` and `ctx.emit_raw` take it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawMessage {
     pub subject: Option<String>,
+    pub datacontenttype: String,
+    /// Names are lower-case letters and digits.
+    pub extensions: Vec<(String, String)>,
     pub data: Vec<u8>,
+}
+
+impl RawMessage {
+    /// Data of a media type, such as `text/plain`.
+    pub fn new(datacontenttype: impl Into<String>, data: impl Into<Vec<u8>>) -> Self {
+        Self {
+            subject: None,
+            datacontenttype: datacontenttype.into(),
+            extensions: Vec::new(),
+            data: data.into(),
+        }
+    }
+
+    /// The same with the CloudEvents subject.
+    #[must_use]
+    pub fn subject(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+
+    /// The same with another extension attribute.
+    #[must_use]
+    pub fn extension(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.extensions.push((name.into(), value.into()));
+        self
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

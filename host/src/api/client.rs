@@ -126,6 +126,13 @@ impl Client {
         self.answer(self.http.get(&url), &url).await
     }
 
+    /// Whether the host accepts events. An answer that it does not is [`ClientError::Refused`].
+    pub(crate) async fn ready(&self) -> Result<(), ClientError> {
+        let url = format!("{}/readyz", self.base);
+        let _: Box<RawValue> = self.answer(self.http.get(&url), &url).await?;
+        Ok(())
+    }
+
     /// The answer as it is.
     pub(crate) async fn text(
         &self,

@@ -49,6 +49,12 @@ async fn offer(
 ) -> Result<Summary, Problem> {
     let events = cloudevents::parse(headers, body, site.limits.batch_events)?;
     events.iter().try_for_each(|event| caller.check_type(&event.event_type))?;
+    if let Some(readability) = &site.readability
+        && let Some((index, unreadable)) = readability.unreadable(&events)
+    {
+        let index = cloudevents::is_batch(headers).then_some(index);
+        return Err(Problem::unreadable(&unreadable, index));
+    }
     let receipts = site.engine.offer(events).await?;
     let accepted = receipts.iter().filter(|r| matches!(r, Receipt::Accepted(_))).count();
     let differing = receipts.iter().filter(|receipt| **receipt == Receipt::Differing).count();

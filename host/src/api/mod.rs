@@ -41,6 +41,7 @@ use std::time::Duration;
 use sagabox_engine::engine::Engine;
 use tokio::net::TcpListener;
 
+use crate::plugins::readable::Readability;
 use crate::plugins::status::PluginStatus;
 use crate::store::query::Queries;
 pub use access::{Access, AccessSettings};
@@ -66,6 +67,8 @@ pub struct Site {
     pub sinks: BTreeSet<String>,
     pub limits: Limits,
     pub access: Arc<Access>,
+    /// Set if events that no plugin can read are refused.
+    pub readability: Option<Readability>,
     pub traffic: Arc<Traffic>,
 }
 

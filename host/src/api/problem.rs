@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::encoding::{self, EncodingError};
 use crate::io::cloudevents::ParseError;
+use crate::plugins::readable::Unreadable;
 
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 /// The engine retries the store after a quarter of a second; a client need not retry sooner.
@@ -29,13 +30,19 @@ pub struct Problem {
     #[schema(value_type = String)]
     pub title: Box<str>,
     pub status: u16,
-    pub detail: String,
+    #[schema(value_type = String)]
+    pub detail: Box<str>,
     /// The invalid event attribute, or the invalid member of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attribute: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub attribute: Option<Box<str>>,
     /// The index of the invalid event in a batch, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<usize>,
+    /// The JSON Pointer to the invalid part of the event's data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub pointer: Option<Box<str>>,
     #[serde(skip)]
     pub retry_after: Option<Duration>,
     /// Whether the response lists the supported encodings in `Accept-Encoding`.
@@ -49,9 +56,10 @@ impl Problem {
             kind: format!("urn:sagabox:problem:{name}").into(),
             title: title.into(),
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: detail.into().into_boxed_str(),
             attribute: None,
             index: None,
+            pointer: None,
             retry_after: None,
             names_encodings: false,
         }
@@ -65,7 +73,23 @@ impl Problem {
     pub fn unacceptable(attribute: &str, detail: impl Into<String>) -> Self {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         let problem = Self::new(status, "unacceptable", "Invalid value", detail);
-        Self { attribute: Some(attribute.to_owned()), ..problem }
+        Self { attribute: Some(attribute.into()), ..problem }
+    }
+
+    /// No plugin that takes the event can read its data.
+    pub(super) fn unreadable(unreadable: &Unreadable, index: Option<usize>) -> Self {
+        let Unreadable { event_type, plugin, pointer, reason } = unreadable;
+        let place = match pointer.as_str() {
+            "" => String::new(),
+            pointer => format!("at `{pointer}`: "),
+        };
+        let detail = format!(
+            "no plugin that takes `{event_type}` can read its data; for {plugin}: {place}{reason}"
+        );
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        let problem = Self::new(status, "unreadable", "Unreadable event", detail);
+        let (attribute, pointer) = (Some("data".into()), Some(pointer.as_str().into()));
+        Self { attribute, index, pointer, ..problem }
     }
 
     /// The request has no token that is valid.
@@ -186,7 +210,7 @@ impl From<ParseError> for Problem {
                     "Invalid event",
                     detail,
                 );
-                Self { attribute: Some(error.attribute), index, ..problem }
+                Self { attribute: Some(error.attribute.into()), index, ..problem }
             }
         }
     }

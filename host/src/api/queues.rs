@@ -320,6 +320,6 @@ mod tests {
     #[test]
     fn a_lease_id_is_a_number_in_a_string() {
         assert_eq!(lease_id("18446744073709551615").unwrap(), LeaseId(u64::MAX));
-        assert_eq!(lease_id("x").unwrap_err().detail, "lease: `x` is not the id of a lease");
+        assert_eq!(&*lease_id("x").unwrap_err().detail, "lease: `x` is not the id of a lease");
     }
 }

@@ -14,8 +14,8 @@ use super::{InputError, build, output};
 use crate::config::{Overrides, Settings};
 use crate::decisions::json::Json;
 use crate::io::durations::{duration, instant};
-use crate::plugins::trust::Policy;
 use crate::plugins::wasm::{self, LoadedPlugin, Sandbox};
+use crate::plugins::{self, trust::Policy};
 use crate::verify::backtest::{
     self, Arrived, BacktestError, Expectation, Findings, Group, Lateness, Mismatch, Outside,
 };
@@ -153,7 +153,7 @@ impl Backtest {
         let mut plugins: Vec<LoadedPlugin> = Vec::new();
         for path in paths {
             let component = match path.join("Cargo.toml").is_file() {
-                true => wasm::build(path, &self.built, &self.target)?,
+                true => plugins::build::component(path, &self.built, &self.target)?,
                 false => path.clone(),
             };
             let loading = wasm::load_path(&component, &sandbox, &settings.configurations())

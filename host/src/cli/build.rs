@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::output;
-use crate::plugins::wasm;
+use crate::plugins;
 use crate::verify::scenario;
 use crate::verify::simulation;
 
@@ -59,7 +59,7 @@ pub(crate) async fn build_all(
     let building = tokio::task::spawn_blocking(move || {
         let mut built = Vec::new();
         for source in sources {
-            let component = wasm::build(&source, &out, &target)?;
+            let component = plugins::build::component(&source, &out, &target)?;
             bring(&source.join(scenario::IN_SOURCE), &scenario::beside(&component))?;
             bring(&source.join(simulation::IN_SOURCE), &simulation::beside(&component))?;
             if tells {

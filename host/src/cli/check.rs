@@ -73,10 +73,12 @@ impl Check {
         let Side { facts, mut findings } = Side::load(&self.plugins, &settings)?;
         let topology = Topology::new(&facts, &settings.routes);
         findings.extend(topology.findings(&facts, &settings.routes));
+        findings.extend(check::check_messages(&facts));
         if let Some(file) = said {
             findings.extend(check::check_settings(&facts, &settings, &file));
         }
         findings.extend(prove(&facts, &settings)?);
+        findings.extend(fields(&facts, &settings)?);
         let changes = match &self.against {
             Some(older) => {
                 let older_settings = match self.against_config.as_deref() {
@@ -85,6 +87,7 @@ impl Check {
                 };
                 let older = older_side(older, &older_settings)?;
                 findings.extend(states((&older, &older_settings), (&facts, &settings))?);
+                findings.extend(check::breaks(&older, &facts));
                 Some(check::compare(&older, &facts))
             }
             None => None,
@@ -129,7 +132,7 @@ impl Check {
 }
 
 /// Loads the configuration. Returns the name of its file too, if there is one.
-fn configuration(
+pub(super) fn configuration(
     path: Option<&Path>,
     overrides: Overrides,
 ) -> anyhow::Result<(Settings, Option<String>)> {
@@ -162,12 +165,22 @@ impl Side {
 }
 
 fn older_side(older: &Path, settings: &Settings) -> anyhow::Result<Vec<Facts>> {
-    let older = Side::load(older, settings)?;
-    if let Some(refused) = older.findings.iter().find(|f| f.severity == Severity::Error) {
-        let reason = format!("--against: {}: {}", refused.subject, refused.text);
-        return Err(InputError(reason).into());
+    load_all(older, settings).map_err(|error| match error.downcast::<InputError>() {
+        Ok(InputError(reason)) => InputError(format!("--against: {reason}")).into(),
+        Err(other) => other,
+    })
+}
+
+/// The plugins of a component or directory.
+///
+/// # Errors
+/// If a host would refuse one of them.
+pub(super) fn load_all(path: &Path, settings: &Settings) -> anyhow::Result<Vec<Facts>> {
+    let side = Side::load(path, settings)?;
+    if let Some(refused) = side.findings.iter().find(|f| f.severity == Severity::Error) {
+        return Err(InputError(format!("{}: {}", refused.subject, refused.text)).into());
     }
-    Ok(older.facts)
+    Ok(side.facts)
 }
 
 /// Checks that both versions of each process manager can read the states that the other one
@@ -180,12 +193,7 @@ fn states(
     for new in newer.iter().filter(|facts| facts.manifest.role.has_instances()) {
         let old = older.iter().find(|old| old.name() == new.name() && old.digest != new.digest);
         let Some(old) = old.filter(|old| old.manifest.role.has_instances()) else { continue };
-        let mut scenarios = Vec::new();
-        for folder in [scenario::beside(&old.path), scenario::beside(&new.path)] {
-            // A scenario that cannot be read is reported where it is run.
-            let files = scenario::files_in(&folder).unwrap_or_default();
-            scenarios.extend(files.iter().filter_map(|file| scenario::read(file).ok()).flatten());
-        }
+        let scenarios = scenarios(&[old, new]);
         let older = examples(old, older_settings, &scenarios)?;
         let newer = examples(new, settings, &scenarios)?;
         if let (Some(older), Some(newer)) = (older, newer) {
@@ -193,6 +201,27 @@ fn states(
         }
     }
     Ok(findings)
+}
+
+/// Checks that the states that each process manager leaves in its scenarios have its fields.
+fn fields(facts: &[Facts], settings: &Settings) -> anyhow::Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for plugin in facts.iter().filter(|plugin| !plugin.manifest.optional.fields.is_empty()) {
+        let scenarios = scenarios(&[plugin]);
+        if let Some(examples) = examples(plugin, settings, &scenarios)? {
+            findings.extend(check::check_fields(plugin, &examples.states));
+        }
+    }
+    Ok(findings)
+}
+
+/// All scenarios next to these components.
+fn scenarios(plugins: &[&Facts]) -> Vec<Scenario> {
+    let files = plugins.iter().flat_map(|plugin| {
+        // A scenario that cannot be read is reported where it is run.
+        scenario::files_in(&scenario::beside(&plugin.path)).unwrap_or_default()
+    });
+    files.filter_map(|file| scenario::read(&file).ok()).flatten().collect()
 }
 
 /// The states that a plugin leaves in these scenarios; none if the component has no such plugin.

@@ -10,10 +10,12 @@ mod backup;
 mod build;
 mod candidate;
 mod check;
+mod completions;
 mod credentials;
 mod dead_letters;
 mod demo;
 mod dev;
+mod doctor;
 mod export;
 mod kept;
 mod lists;
@@ -28,10 +30,12 @@ mod replay;
 mod rollback;
 mod run;
 mod send;
+mod service;
 mod signals;
 mod sim;
 mod test;
 mod token;
+mod types;
 
 pub(crate) use dead_letters::Edited;
 pub(crate) use output::indented;
@@ -106,6 +110,8 @@ enum Command {
     New(new::New),
     /// Check plugins without a host: each one, all together, and against older versions
     Check(check::Check),
+    /// Write the data of the plugins' messages as types of a language
+    Types(types::Types),
     /// Run scenarios on a plugin and compare its decisions with the expected ones
     Test(test::Test),
     /// Simulate failures that seeds determine, and check the invariants of a plugin
@@ -130,6 +136,12 @@ enum Command {
     Openapi,
     /// Run the examples on a new host and show the results
     Demo(demo::Demo),
+    /// Find what is wrong with this installation, and say what to do
+    Doctor(doctor::Doctor),
+    /// Print the completion script of a shell
+    Completions(completions::Completions),
+    /// Write the manual pages into a directory
+    Manual(completions::Manual),
 }
 
 /// The address of the host, and the output format.
@@ -205,6 +217,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Restore(restore) => restore.execute().await,
         Command::Build(build) => build.execute().await,
         Command::Check(check) => check.execute().await,
+        Command::Types(types) => types.execute().await,
         Command::Test(test) => test.execute().await,
         Command::Sim(sim) => sim.execute().await,
         Command::Backtest(backtest) => backtest.execute().await,
@@ -221,6 +234,9 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             openapi::execute();
             Ok(())
         }
+        Command::Doctor(doctor) => doctor.execute().await,
+        Command::Completions(completions) => completions.execute(),
+        Command::Manual(manual) => manual.execute(),
     }
 }
 

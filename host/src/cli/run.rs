@@ -1,13 +1,14 @@
 //! `sagabox run`: the host itself.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use clap::Args;
-use tokio::net::TcpListener;
 
+use super::service::{self, Service};
 use super::signals::Signals;
 use super::{InputError, log, output};
+use crate::access::Secret;
 use crate::config::{self, LogFormat, Overrides, Settings};
 use crate::host::Host;
 use crate::plugins::status::PluginStatus;
@@ -53,8 +54,9 @@ impl Run {
             .map_err(|error| InputError(format!("{error:#}")))?;
         log::begin(settings.log)?;
         let listen = settings.listen.clone();
-        let listener = TcpListener::bind(&listen).await;
-        let listener = listener.with_context(|| format!("listen on {listen}"))?;
+        let listener = service::listener(&listen).await?;
+        // A socket of systemd need not be the one that `listen` names.
+        settings.check_address(listener.local_addr()?).map_err(InputError)?;
         // The start runs in its own task, so that it does not delay the reaction to a signal.
         // The host accepts no event before it has started, so the task can be dropped.
         let (plugins, starts_with) = (self.plugins.clone(), settings.clone());
@@ -68,21 +70,38 @@ impl Run {
             host = starting => host??,
         };
         if let Some((token, file)) = &host.first_token {
-            output::line(&format!(
-                "token of the administrator: {}\nit is also in {}, where the command line finds it; \
-                 the host does not print it again",
-                token.expose(),
-                file.display()
-            ));
+            present(token, file);
         }
         describe(&host.plugin_status, &self.plugins);
         warn(&host.plugin_status, &settings, self.config.as_deref());
         let scheme = if settings.tls.is_some() { "https" } else { "http" };
-        output::line(&format!("listening on {scheme}://{}", listener.local_addr()?));
-        host.serve(listener, async move { signals.stop().await }).await?;
+        let listening = format!("listening on {scheme}://{}", listener.local_addr()?);
+        output::line(&listening);
+        let (pulse, drain) = (host.pulse(), settings.drain);
+        let service = Service::ready(&listening, move || pulse.clone().beat());
+        let stopping = async move {
+            signals.stop().await;
+            service.stopping(drain);
+        };
+        host.serve(listener, stopping).await?;
         output::line("stopped");
         Ok(())
     }
+}
+
+/// Where standard output is no terminal, it may be a log, and a log must not have the token.
+fn present(token: &Secret, file: &Path) {
+    let file = file.display();
+    output::line(&match std::io::stdout().is_terminal() {
+        true => format!(
+            "token of the administrator: {}\nit is also in {file}, where the command line finds it; \
+             the host does not print it again",
+            token.expose()
+        ),
+        false => {
+            format!("the token of the administrator is in {file}, where the command line finds it")
+        }
+    });
 }
 
 fn describe(plugin_status: &PluginStatus, directory: &Path) {

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{InputError, build, output};
 use crate::config::{Overrides, Settings};
-use crate::plugins::trust::Policy;
 use crate::plugins::wasm::{self, LoadedPlugin, Sandbox};
+use crate::plugins::{self, trust::Policy};
 use crate::verify::scenario;
 use crate::verify::simulation::{self, Failing, Simulation, SimulationReport, Trial};
 
@@ -73,7 +73,7 @@ impl Sim {
             .map_err(|error| InputError(format!("{error:#}")))?;
         let is_source = self.plugin.is_dir();
         let component = match is_source {
-            true => wasm::build(&self.plugin, &self.out, &self.target)?,
+            true => plugins::build::component(&self.plugin, &self.out, &self.target)?,
             false => self.plugin.clone(),
         };
         let folder = self.simulations.clone().unwrap_or_else(|| match is_source {

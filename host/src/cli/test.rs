@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::{InputError, build, output};
 use crate::config::{Overrides, Settings};
-use crate::plugins::trust::Policy;
 use crate::plugins::wasm;
+use crate::plugins::{self, trust::Policy};
 use crate::verify::scenario::{self, Bench, Verdict};
 
 #[derive(Debug, Args)]
@@ -57,7 +57,7 @@ impl Test {
             .map_err(|error| InputError(format!("{error:#}")))?;
         let is_source = self.plugin.is_dir();
         let component = match is_source {
-            true => wasm::build(&self.plugin, &self.out, &self.target)?,
+            true => plugins::build::component(&self.plugin, &self.out, &self.target)?,
             false => self.plugin.clone(),
         };
         let folder = self.scenarios.clone().unwrap_or_else(|| match is_source {
@@ -116,9 +116,10 @@ pub(crate) fn report(played: &[Played], json: bool) -> anyhow::Result<()> {
         for Played { file, verdicts } in played.iter().filter(|played| !played.verdicts.is_empty())
         {
             output::line(&file.display().to_string());
-            for Verdict { scenario, problems } in verdicts {
+            for Verdict { scenario, problems, wrote } in verdicts {
                 let mark = if problems.is_empty() { "ok    " } else { "FAILED" };
                 output::line(&format!("  {mark} {scenario}"));
+                wrote.iter().for_each(|line| output::line(&format!("         | {line}")));
                 problems.iter().for_each(|problem| output::line(&format!("         {problem}")));
             }
         }

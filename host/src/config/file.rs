@@ -25,6 +25,8 @@ pub(crate) struct ConfigFile {
     #[serde(default)]
     pub log: LogSection,
     #[serde(default)]
+    pub ingest: IngestSection,
+    #[serde(default)]
     pub limits: Limits,
     #[serde(default)]
     pub retry: Retry,
@@ -71,6 +73,13 @@ pub(crate) struct TlsSection {
     pub certificate: Option<PathBuf>,
     pub key: Option<PathBuf>,
     pub client_roots: Option<PathBuf>,
+}
+
+/// Which events a host accepts.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IngestSection {
+    pub validate: Option<bool>,
 }
 
 /// How a host logs.

@@ -9,6 +9,7 @@ mod limits;
 mod outside;
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::Path;
 use std::time::Duration;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub sandbox: wasm::Settings,
     pub hot: reload::Settings,
     pub limits: Limits,
+    /// Whether events that no plugin can read are refused.
+    pub validate: bool,
     pub drain: Duration,
     pub engine: engine::Settings,
 }
@@ -81,6 +84,13 @@ impl Settings {
     #[must_use]
     pub fn configurations(&self) -> HashMap<String, String> {
         self.plugins.iter().map(|(name, json)| (name.clone(), json.to_string())).collect()
+    }
+
+    /// # Errors
+    /// If other machines reach the address, and nothing protects what they send.
+    pub fn check_address(&self, address: SocketAddr) -> Result<(), String> {
+        let is_protected = self.access.behind_proxy || self.tls.is_some();
+        check_listen(&address.to_string(), is_protected).map_err(|fault| fault.reason)
     }
 
     /// Reads `path`, or `sagabox.toml` if that exists.
@@ -177,6 +187,7 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         sandbox,
         hot: hot_settings(&file.plugins),
         limits: limits.of_requests(),
+        validate: file.ingest.validate.unwrap_or(false),
         drain: limits.drain(),
         engine,
     })
@@ -553,6 +564,7 @@ mod tests {
             (read(example, Overrides::default()).unwrap(), read("", Overrides::default()).unwrap());
         assert_eq!((&said.store, &said.listen), (&default.store, &default.listen));
         assert_eq!((said.limits, said.drain), (default.limits, default.drain));
+        assert_eq!((said.validate, default.validate), (false, false));
         assert_eq!(format!("{:?}", said.engine), format!("{:?}", default.engine));
         assert_eq!(said.sandbox.limits, default.sandbox.limits);
         assert_eq!(said.sandbox.stack_bytes, default.sandbox.stack_bytes);

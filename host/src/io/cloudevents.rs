@@ -34,6 +34,12 @@ pub enum ParseError {
     Event { index: Option<usize>, error: EventError },
 }
 
+/// Whether a request has the content type of a batch.
+pub fn is_batch(headers: &HeaderMap) -> bool {
+    let content_type = content_type(headers).ok().flatten();
+    content_type.is_some_and(|content_type| essence(&content_type) == BATCH)
+}
+
 /// The events of a request in any of the three content modes. If one event is not acceptable, no
 /// event is returned.
 ///

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use jsonschema::error::ValidationErrorKind;
-use jsonschema::{Draft, Validator};
+use jsonschema::{Draft, ValidationError, Validator};
 use serde_json::Value;
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -43,21 +43,46 @@ impl JsonSchema {
                 "" => String::new(),
                 place => format!("at `{place}`: "),
             };
-            let _ = match error.kind() {
-                ValidationErrorKind::AdditionalProperties { unexpected }
-                | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-                    let names = unexpected.iter().map(|name| format!("`{name}`"));
-                    let names = names.collect::<Vec<_>>().join(", ");
-                    write!(text, "{between}{place}unknown member {names}")
-                }
-                ValidationErrorKind::Required { property } => {
-                    let name = property.as_str().unwrap_or_default();
-                    write!(text, "{between}{place}the member `{name}` is missing")
-                }
-                _ => write!(text, "{between}{place}{error}"),
-            };
+            let _ = write!(text, "{between}{place}{}", reason(&error));
         }
         if text.is_empty() { Ok(()) } else { Err(text) }
+    }
+
+    /// The JSON Pointer to the first part of the value that does not match, and why it does not. A
+    /// member that is missing or unknown is that part.
+    pub(crate) fn mistake(&self, value: &Value) -> Option<(String, String)> {
+        let error = self.0.iter_errors(value).next()?;
+        let name = match error.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected }
+            | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+                unexpected.first().map(String::as_str)
+            }
+            ValidationErrorKind::Required { property } => property.as_str(),
+            _ => None,
+        };
+        let mut pointer = error.instance_path().as_str().to_owned();
+        if let Some(name) = name {
+            let _ = write!(pointer, "/{}", name.replace('~', "~0").replace('/', "~1"));
+        }
+        Some((pointer, reason(&error)))
+    }
+
+    pub(crate) fn is_valid(&self, value: &Value) -> bool {
+        self.0.is_valid(value)
+    }
+}
+
+fn reason(error: &ValidationError<'_>) -> String {
+    match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            let names = unexpected.iter().map(|name| format!("`{name}`"));
+            format!("unknown member {}", names.collect::<Vec<_>>().join(", "))
+        }
+        ValidationErrorKind::Required { property } => {
+            format!("the member `{}` is missing", property.as_str().unwrap_or_default())
+        }
+        _ => error.to_string(),
     }
 }
 
@@ -107,5 +132,22 @@ mod tests {
         {
             assert!(reason.contains(part), "{reason}");
         }
+    }
+
+    #[test]
+    fn the_first_mistake_has_a_pointer() {
+        let schema = json!({
+            "properties": {"a/b": {"type": "object", "required": ["c~d"]}, "n": {"type": "integer"}},
+            "additionalProperties": false,
+        });
+        let schema = JsonSchema::new(&schema).unwrap();
+        let mistake = |value: &Value| schema.mistake(value);
+        assert_eq!(mistake(&json!({"n": 1})), None);
+        let (pointer, reason) = mistake(&json!({"n": "1"})).unwrap();
+        assert_eq!((&*pointer, &*reason), ("/n", "\"1\" is not of type \"integer\""));
+        let missing = ("/a~1b/c~0d".to_owned(), "the member `c~d` is missing".to_owned());
+        assert_eq!(mistake(&json!({"a/b": {}})), Some(missing));
+        let unknown = ("/m".to_owned(), "unknown member `m`".to_owned());
+        assert_eq!(mistake(&json!({"m": 1})), Some(unknown));
     }
 }

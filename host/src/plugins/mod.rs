@@ -1,12 +1,14 @@
 //! Plugins: their components in the sandbox, their sources, the trust in them, and how they are
 //! replaced while the host runs.
 
+pub mod build;
 pub mod factory;
 mod fields;
 mod follower;
 mod keeping;
 mod preflight;
 pub mod pull;
+pub mod readable;
 pub mod reload;
 pub mod rollout;
 pub mod status;

@@ -31,6 +31,8 @@ struct State {
     refusals: u64,
     replacements: u64,
     withdrawals: u64,
+    /// Counts the changes of what decides live events.
+    changes: u64,
 }
 
 /// A file with candidates that are tried, or were withdrawn.
@@ -141,6 +143,26 @@ impl PluginStatus {
         self.lock().serving.values().cloned().collect()
     }
 
+    /// A number that is another one after each change of [`Self::deciding`].
+    pub fn changes(&self) -> u64 {
+        self.lock().changes
+    }
+
+    /// The digests and manifests of all versions that decide live events: those that serve, and
+    /// canaries.
+    pub fn deciding(&self) -> Vec<(String, Manifest)> {
+        let state = self.lock();
+        let serving =
+            state.serving.values().map(|view| (view.digest.clone(), view.manifest.clone()));
+        let is_canary = |trial: &&TrialStatus| {
+            trial.withdrawn.is_none() && matches!(trial.terms, Terms::Canary { .. })
+        };
+        let canaries = state.trials.values().filter(is_canary).flat_map(|trial| {
+            trial.plugins.iter().map(|(manifest, _)| (trial.digest.clone(), manifest.clone()))
+        });
+        serving.chain(canaries).collect()
+    }
+
     pub fn refused(&self) -> Vec<RefusedView> {
         self.lock().refused.values().cloned().collect()
     }
@@ -173,6 +195,7 @@ impl PluginStatus {
 
     pub(in crate::plugins) fn serve(&self, view: PluginView) {
         let mut state = self.lock();
+        state.changes += 1;
         let name = view.manifest.name.to_string();
         if state.serving.insert(name, view).is_some() {
             state.replacements += 1;
@@ -187,7 +210,9 @@ impl PluginStatus {
     }
 
     pub(in crate::plugins) fn withdraw(&self, plugin: &str) {
-        self.lock().serving.remove(plugin);
+        let mut state = self.lock();
+        state.changes += 1;
+        state.serving.remove(plugin);
     }
 
     pub(in crate::plugins) fn refuse(&self, path: &Path, view: RefusedView) {
@@ -201,11 +226,15 @@ impl PluginStatus {
     }
 
     pub(in crate::plugins) fn try_out(&self, path: &Path, trial: TrialStatus) {
-        self.lock().trials.insert(path.to_owned(), trial);
+        let mut state = self.lock();
+        state.changes += 1;
+        state.trials.insert(path.to_owned(), trial);
     }
 
     pub(in crate::plugins) fn adjust(&self, path: &Path, terms: Terms) {
-        if let Some(trial) = self.lock().trials.get_mut(path) {
+        let mut state = self.lock();
+        state.changes += 1;
+        if let Some(trial) = state.trials.get_mut(path) {
             trial.terms = terms;
         }
     }
@@ -213,6 +242,7 @@ impl PluginStatus {
     pub(in crate::plugins) fn withdraw_trial(&self, path: &Path, withdrawn: Withdrawn) {
         let mut state = self.lock();
         state.withdrawals += 1;
+        state.changes += 1;
         if let Some(trial) = state.trials.get_mut(path) {
             trial.withdrawn = Some(withdrawn);
         }
@@ -225,7 +255,9 @@ impl PluginStatus {
     }
 
     pub(in crate::plugins) fn end_trial(&self, path: &Path) {
-        self.lock().trials.remove(path);
+        let mut state = self.lock();
+        state.changes += 1;
+        state.trials.remove(path);
     }
 
     /// Removes the refusal or the check of a file.

@@ -10,6 +10,7 @@ mod expire;
 mod fields;
 mod files;
 mod inbox;
+pub mod inspect;
 mod migrations;
 mod open;
 pub mod query;

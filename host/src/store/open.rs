@@ -31,7 +31,7 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Behind the name of a database.
 pub(super) const WAL: &str = "-wal";
-const LOCK: &str = ".lock";
+pub(super) const LOCK: &str = ".lock";
 /// Files of a plugin directory, in which a store may lie.
 const OTHERS: [&str; 3] = ["wasm", "wat", "minisig"];
 const PINS: &str = "sagabox.lock";

@@ -6,4 +6,7 @@ pub mod check;
 pub mod event_log;
 pub mod replay;
 pub mod scenario;
+pub mod schema;
 pub mod simulation;
+pub mod types;
+mod written;

@@ -16,6 +16,24 @@ pub struct Confession {
     pub order_id: String,
 }
 
+/// `disagreeing` knows one more way.
+#[event(type = "alibi", subject = order_id)]
+pub struct Alibi {
+    pub order_id: String,
+    pub by: Way,
+}
+
+#[data]
+pub enum Way {
+    Letter,
+    Phone,
+}
+
+#[event(type = "denial", subject = order_id)]
+pub struct Denial {
+    pub order_id: String,
+}
+
 #[command(subject = order_id)]
 pub struct Weigh {
     pub order_id: String,
@@ -31,7 +49,7 @@ pub struct Order {
 
 pub struct Mistaken;
 
-#[process_manager(state = Order, sends(Weigh))]
+#[process_manager(state = Order, sends(Weigh), fields(count = "/count", share = "/shares"))]
 impl Mistaken {
     #[on(start, key = "/orderId")]
     fn mistake(event: Mistake, ctx: &mut Ctx<Self>) -> Result<Order> {
@@ -58,6 +76,19 @@ impl Mistaken {
             other => return Err(Error::permanent(format!("no mistake is called {other}"))),
         }
         Ok(order)
+    }
+
+    #[on(key = "/orderId")]
+    fn alibi(order: &mut Order, event: Alibi, _: &mut Ctx<Self>) -> Result {
+        order.count += u32::from(event.by == Way::Letter);
+        Ok(())
+    }
+
+    /// Its key is at a place that the event does not have.
+    #[on(key = "/order_id")]
+    fn denial(order: &mut Order, event: Denial, _: &mut Ctx<Self>) -> Result {
+        order.order_id = event.order_id;
+        Ok(())
     }
 
     /// From the shop alone.

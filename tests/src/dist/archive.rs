@@ -12,6 +12,9 @@ pub(super) fn pack(release: &Release) -> Result<(String, Vec<u8>)> {
     for document in &release.documents {
         tarball.file(&format!("{folder}/{}", document.path), TEXT, &document.contents)?;
     }
+    for file in &release.integration {
+        tarball.file(&format!("{folder}/{}", file.path), TEXT, &file.contents)?;
+    }
     tarball.file(&format!("{folder}/{NAME}"), PROGRAM, &release.binary)?;
     Ok((format!("{folder}.tar.gz"), tarball.finish()?))
 }

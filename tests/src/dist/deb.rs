@@ -1,7 +1,7 @@
 //! The Debian package: an `ar` archive of a version, a control file, and the files to install.
 //!
-//! It installs the command, its documents and the plugin interface. It starts no service: where
-//! the store and the plugins lie is the operator's decision.
+//! It installs the command, its documents, the plugin interface, and what shells, `man` and systemd
+//! read. It enables and starts no service: that is the operator's decision.
 
 use anyhow::Result;
 
@@ -72,6 +72,10 @@ fn data(release: &Release) -> Result<(Vec<u8>, usize)> {
         let path = format!("usr/share/{folder}{NAME}/{}", document.path);
         tarball.file(&path, TEXT, &document.contents)?;
         bytes += document.contents.len();
+    }
+    for file in &release.integration {
+        tarball.file(&format!("usr/{}", file.path), TEXT, &file.contents)?;
+        bytes += file.contents.len();
     }
     Ok((tarball.finish()?, bytes + copyright.len()))
 }

@@ -10,6 +10,7 @@
 mod archive;
 mod deb;
 mod documents;
+mod integration;
 mod npm;
 mod platform;
 mod tarball;
@@ -48,6 +49,8 @@ pub struct Release {
     pub platform: Platform,
     /// Sorted by path.
     pub documents: Vec<Document>,
+    /// What shells, `man` and systemd read, by its path below `/usr`. Sorted by path.
+    pub integration: Vec<Document>,
     /// Seconds since 1970 that every entry has as its time of change.
     pub time: u64,
     pub compression: Compression,
@@ -84,6 +87,7 @@ impl Release {
             binary: bytes,
             platform,
             documents: documents::read(repository)?,
+            integration: integration::read(binary, repository)?,
             time: time(repository)?,
             compression,
         })

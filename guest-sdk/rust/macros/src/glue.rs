@@ -137,18 +137,18 @@ fn conversions() -> TokenStream {
             [s.0, s.1, s.2, s.3].into_iter().fold(0, |all, part| all << 32 | u128::from(part))
         }
 
-        fn json() -> String {
-            String::from("application/json")
+        fn extensions(all: Vec<(String, String)>) -> Vec<t::Extension> {
+            all.into_iter().map(|(name, value)| t::Extension { name, value }).collect()
         }
 
         fn commands(m: Vec<raw::Outgoing>) -> Vec<t::Command> {
             m.into_iter()
                 .map(|m| t::Command {
                     type_: m.message_type,
-                    subject: m.subject,
-                    datacontenttype: json(),
-                    extensions: Vec::new(),
-                    data: m.data,
+                    subject: m.message.subject,
+                    datacontenttype: m.message.datacontenttype,
+                    extensions: extensions(m.message.extensions),
+                    data: m.message.data,
                 })
                 .collect()
         }
@@ -157,10 +157,10 @@ fn conversions() -> TokenStream {
             m.into_iter()
                 .map(|m| t::EmittedEvent {
                     type_: m.message_type,
-                    subject: m.subject,
-                    datacontenttype: json(),
-                    extensions: Vec::new(),
-                    data: m.data,
+                    subject: m.message.subject,
+                    datacontenttype: m.message.datacontenttype,
+                    extensions: extensions(m.message.extensions),
+                    data: m.message.data,
                 })
                 .collect()
         }

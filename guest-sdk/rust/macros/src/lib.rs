@@ -13,6 +13,7 @@ use proc_macro::TokenStream;
 
 /// A struct that comes in, or is emitted, as an event. Its name is the CloudEvents type,
 /// or `#[event(type = "place order")]`; `subject = field` names the subject. Fields are camelCase in JSON.
+/// `raw` is for one that is sent with `emit_raw` alone: its struct says nothing of its data.
 #[proc_macro_attribute]
 pub fn event(options: TokenStream, item: TokenStream) -> TokenStream {
     types::message(options.into(), item.into(), types::Kind::Event).into()

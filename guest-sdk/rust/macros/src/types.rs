@@ -24,16 +24,19 @@ fn try_message(options: TokenStream, item: TokenStream, kind: Kind) -> syn::Resu
     let item = parse_struct(item, text)?;
     let own = &item.ident;
     let mut message_type = LitStr::new(&own.to_string(), own.span());
-    let mut subject = None;
+    let (mut subject, mut is_raw) = (None, false);
     let parser = syn::meta::parser(|meta| {
         if meta.path.is_ident("type") {
             message_type = meta.value()?.parse()?;
+            Ok(())
+        } else if meta.path.is_ident("raw") {
+            is_raw = true;
             Ok(())
         } else if meta.path.is_ident("subject") {
             subject = Some(meta.value()?.parse::<Ident>()?);
             Ok(())
         } else {
-            let text = format!("#[{name}] takes `type = \"…\"` and `subject = field`");
+            let text = format!("#[{name}] takes `type = \"…\"`, `subject = field` and `raw`");
             Err(meta.error(text))
         }
     });
@@ -50,7 +53,9 @@ fn try_message(options: TokenStream, item: TokenStream, kind: Kind) -> syn::Resu
         Kind::Event => (event_marker(own), quote!(read)),
         Kind::Command => (quote!(impl ::sagabox_sdk::Command for #own {}), quote!(written)),
     };
-    let (derives, schema) = (derives(), schema(own, &direction));
+    // What it looks like on the way is not what the struct looks like.
+    let schema = if is_raw { TokenStream::new() } else { schema(own, &direction) };
+    let derives = derives();
     Ok(quote! {
         #derives
         #item
@@ -294,7 +299,7 @@ mod tests {
         refused(&event(quote!(subject = id)), "`Paid` has no field `id`; it has order_id, at");
         refused(
             &event(quote!(typ = "paid")),
-            "#[event] takes `type = \\\"…\\\"` and `subject = field`",
+            "#[event] takes `type = \\\"…\\\"`, `subject = field` and `raw`",
         );
         refused(
             &message(

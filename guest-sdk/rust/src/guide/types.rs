@@ -8,6 +8,10 @@
 //!
 //! `serde_json`, `json!` and `Value` are in the prelude.
 //!
+//! A message of another content type, or with extension attributes, is a
+//! [`RawMessage`](crate::RawMessage): `#[command(raw)] struct Print;` declares its type, and
+//! `ctx.send_raw::<Print>(RawMessage::new("text/plain", text).extension("language", "en"))` sends it.
+//!
 //! ```
 //! use sagabox_sdk::prelude::*;
 //!

@@ -259,7 +259,13 @@ fn described(change: &TimerChange) -> Option<String> {
     Some(format!("{name} {} with {data}", due.text()))
 }
 
-fn readable(message: &Outgoing) -> Value {
-    let data: Value = serde_json::from_slice(&message.data).unwrap_or(Value::Null);
-    json!({"type": message.message_type, "data": data})
+/// Data that is no JSON is shown as its text.
+fn readable(sent: &Outgoing) -> Value {
+    let data = &sent.message.data;
+    let text = || String::from_utf8_lossy(data).into();
+    let data: Value = match sent.message.datacontenttype.as_str() {
+        "application/json" => serde_json::from_slice(data).unwrap_or_else(|_| text()),
+        _ => text(),
+    };
+    json!({"type": sent.message_type, "data": data})
 }

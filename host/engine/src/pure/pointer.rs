@@ -101,7 +101,8 @@ pub fn is_valid(pointer: &str) -> bool {
 }
 
 /// The reference tokens, unescaped. None if the text is not a JSON Pointer.
-fn tokens(pointer: &str) -> Option<impl Iterator<Item = Cow<'_, str>>> {
+#[must_use]
+pub fn tokens(pointer: &str) -> Option<impl Iterator<Item = Cow<'_, str>>> {
     let rest = match pointer {
         "" => None,
         other => Some(other.strip_prefix('/')?),

@@ -9,6 +9,7 @@ use utoipa::openapi::path::HttpMethod;
 
 use super::*;
 use crate::io::cloudevents::ParseError;
+use crate::plugins::readable::Unreadable;
 
 const PAGE: &str = include_str!("../../../../docs/http.md");
 
@@ -50,6 +51,12 @@ async fn every_route_has_a_section_and_every_section_a_route() {
 
 #[test]
 fn the_table_of_problems_lists_those_that_the_code_answers() {
+    let unreadable = Unreadable {
+        event_type: String::new(),
+        plugin: String::new(),
+        pointer: String::new(),
+        reason: String::new(),
+    };
     let answered = [
         Problem::bad_request(""),
         Problem::unacceptable("", ""),
@@ -65,6 +72,7 @@ fn the_table_of_problems_lists_those_that_the_code_answers() {
         Problem::internal(""),
         Problem::unavailable(""),
         Problem::stopping(),
+        Problem::unreadable(&unreadable, None),
         ParseError::Event { index: None, error: EventError::new("id", "") }.into(),
         OfferError::Busy { retry_after: Duration::ZERO }.into(),
         OfferError::Rejected(String::new()).into(),

@@ -72,6 +72,7 @@ async fn server_with(
         sinks,
         limits: LIMITS,
         access,
+        readability: None,
         traffic,
     };
     let site = Arc::new(site);

@@ -17,8 +17,7 @@ use super::signals::Signals;
 use super::{InputError, build, output, test};
 use crate::config::{Overrides, Settings};
 use crate::io::files;
-use crate::plugins::trust;
-use crate::plugins::wasm;
+use crate::plugins::{self, trust, wasm};
 use crate::verify::scenario;
 
 /// The pause between two looks at the sources. A change counts when two looks see the same, so
@@ -108,8 +107,8 @@ impl Dev {
                     output::line("the previous version continues to serve; waiting for a change");
                 }
             }
-            // The build itself may change this file.
-            sources.take("Cargo.lock");
+            // The build itself may change these files.
+            plugins::build::WRITTEN.iter().for_each(|name| sources.take(name));
             while !sources.look().with_context(|| format!("look at {}", self.source.display()))? {
                 tokio::time::sleep(LOOK).await;
             }
@@ -123,8 +122,9 @@ impl Dev {
             _ => {
                 let (source, target) = (self.source.clone(), self.target.clone());
                 let out = self.scratch.join("built");
-                let building =
-                    tokio::task::spawn_blocking(move || wasm::build(&source, &out, &target));
+                let building = tokio::task::spawn_blocking(move || {
+                    plugins::build::component(&source, &out, &target)
+                });
                 building.await??
             }
         };

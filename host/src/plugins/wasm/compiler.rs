@@ -19,8 +19,8 @@ use rustix::process::{Pid, Resource, Rlimit, Signal};
 use thiserror::Error;
 use wasmtime::Engine;
 
-use super::core_module;
 use super::sandbox::{self, Settings};
+use super::{core_module, features};
 
 /// The argument with which the binary is started to compile.
 pub const ARGUMENT: &str = "__compile";
@@ -118,9 +118,11 @@ fn here(engine: &Engine, file: &[u8]) -> Result<Vec<u8>, CompileError> {
         false => None,
     };
     let component = made.as_deref().unwrap_or(file);
-    engine
-        .precompile_component(component)
-        .map_err(|error| CompileError::Invalid(format!("{error:#}")))
+    engine.precompile_component(component).map_err(|error| {
+        let unsupported = features::unsupported(component);
+        let own: String = unsupported.iter().map(|words| format!("{words}; ")).collect();
+        CompileError::Invalid(format!("{own}{error:#}"))
+    })
 }
 
 // ---- the child ------------------------------------------------------------------

@@ -11,14 +11,13 @@ use sagabox_engine::seams::handler::Handler;
 use thiserror::Error;
 use wasmtime::component::Component;
 
-use super::bindings::{IMPORTS, INTERFACES, Interface, PACKAGES, Program};
+use super::bindings::{INTERFACES, Interface, PACKAGES, Program};
 use super::compiler::{self, CompileError};
 use super::component::{ComponentHandler, Instances};
 use super::limits::{Limits, TABLES};
 use super::sandbox::Sandbox;
 use super::surface::{self, Surface};
-use super::wasi;
-use super::{cache, core_module};
+use super::{cache, core_module, imports};
 use crate::io::files::{self, Unreadable};
 use crate::plugins::trust::{self, Pinned};
 
@@ -383,34 +382,16 @@ fn check_format(bytes: &[u8]) -> Result<(), String> {
         [] => Err("is empty".to_owned()),
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] if core_module::has_world(bytes) => Ok(()),
-        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
-            Err("is a core WebAssembly module that does not name its world; generate its \
-             bindings with wit-bindgen, or build it with `sagabox build`"
-                .to_owned())
-        }
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(format!(
+            "is a core WebAssembly module that exports no role; a plugin exports the \
+                 functions of {} or another handler of {PACKAGES}, such as `{}#describe`",
+            INTERFACES[0].name, INTERFACES[0].name
+        )),
         [0, b'a', b's', b'm', ..] => {
             Err("is WebAssembly of a version that is not known here".to_owned())
         }
         _ => Err("is not a WebAssembly component".to_owned()),
     }
-}
-
-fn check_import(import: &str, strict: bool) -> Result<(), String> {
-    let answered = wasi::is_answered(import);
-    if IMPORTS.contains(&import) || (answered && !strict) {
-        return Ok(());
-    }
-    let may = match strict {
-        true => format!("a plugin may import {} alone", IMPORTS[0]),
-        false => {
-            format!("a plugin may import {}, and of WASI 0.2 {}", IMPORTS[0], wasi::answered())
-        }
-    };
-    let why = match answered {
-        true => "which `strict` forbids",
-        false => "which no plugin gets",
-    };
-    Err(format!("imports `{import}`, {why}; {may}"))
 }
 
 /// What is known before anything is compiled.
@@ -427,7 +408,7 @@ fn check_surface(bytes: &[u8], sandbox: &Sandbox) -> Result<(), String> {
             false => Err(no_role(&exports)),
         };
     }
-    imports.iter().try_for_each(|import| check_import(import, strict))?;
+    imports.iter().try_for_each(|import| imports::check(import, strict))?;
     match INTERFACES.iter().any(|interface| exports.iter().any(|export| export == interface.name)) {
         true => Ok(()),
         false => Err(no_role(&exports)),
@@ -466,7 +447,7 @@ fn interfaces(
     let component_type = component.component_type();
     let imports = component_type.imports(&sandbox.engine);
     let mut imports: Vec<String> = imports.map(|(name, _)| name.to_owned()).collect();
-    imports.iter().try_for_each(|import| check_import(import, sandbox.settings.strict))?;
+    imports.iter().try_for_each(|import| imports::check(import, sandbox.settings.strict))?;
     imports.sort();
     let exports: Vec<String> =
         component_type.exports(&sandbox.engine).map(|(name, _)| name.to_owned()).collect();

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use sagabox_engine::model::{Event, Key};
 
+/// The target of what plugins write, which tells it from what the host writes.
+pub const TARGET: &str = "plugin";
+
 /// What becomes part of a failure's reason.
 const LAST_BYTES_MAX: usize = 500;
 
@@ -123,7 +126,7 @@ impl CallLog {
         let event_type = about.map(|about| about.event.event_type.as_str());
         macro_rules! emit {
             ($level:ident) => {
-                tracing::$level!(target: "plugin", plugin, key, event, event_type, "{line}")
+                tracing::$level!(target: TARGET, plugin, key, event, event_type, "{line}")
             };
         }
         match level {

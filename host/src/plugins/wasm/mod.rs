@@ -1,14 +1,15 @@
 //! Plugins: wasm components that play roles. The only module that knows wasmtime.
 
 mod bindings;
-mod build;
 mod cache;
 mod call_state;
 mod compiler;
 mod component;
 mod core_module;
 mod directory;
+mod features;
 mod folder;
+mod imports;
 mod inspect;
 mod limits;
 mod log;
@@ -16,24 +17,26 @@ mod manifest;
 mod optional;
 mod reply;
 mod sandbox;
-mod sources;
+mod sockets;
 mod surface;
 mod wasi;
 
-pub use build::{BuildError, build};
 pub use compiler::{
     ARGUMENT as COMPILE_ARGUMENT, CompileLimits, child as compile_child, compile_in_children,
 };
 pub use component::Instances;
+pub(crate) use core_module::{componentize, has_world};
 pub use directory::{
     CANDIDATES, Listing, LoadedPlugin, Loading, Refused, Unfit, is_component, list, load,
     load_directory, load_kept, taken, unreadable,
 };
+pub use imports::shown as shown_import;
 pub use inspect::load_path;
 pub(crate) use limits::call_limits;
 pub use limits::{
     COMPONENT_BYTES, Limits, MEMORY_BYTES_MAX, Millis, STACK_BYTES, STACK_BYTES_MAX, Said,
 };
+pub use log::TARGET as LOG_TARGET;
 pub use sandbox::{Sandbox, Settings};
 
 #[cfg(test)]

@@ -8,10 +8,28 @@ use sagabox_engine::pure::pointer;
 
 use crate::io::json_schema::JsonSchema;
 
+/// All schemas of a plugin together. The schema of a message has some KB. The host keeps the schemas
+/// of all versions that it serves or tries, shows them in its list of plugins, and may compile them
+/// (`[ingest] validate`), which takes several times their size. The number was not measured.
+const SCHEMAS_BYTES_MAX: usize = 1 << 20;
 const FIELDS_MAX: usize = 32;
 const FIELD_CHARACTERS_MAX: usize = 64;
 const POINTER_BYTES_MAX: usize = 512;
 const SUMMARY_BYTES_MAX: usize = 512;
+
+/// Looks at the text of all schemas before it is parsed.
+///
+/// # Errors
+/// If they are too large.
+pub(super) fn check_size(schemas_bytes: usize) -> Result<(), String> {
+    match schemas_bytes > SCHEMAS_BYTES_MAX {
+        true => Err(format!(
+            "schemas: they have {schemas_bytes} bytes together; at most {SCHEMAS_BYTES_MAX} are \
+             accepted"
+        )),
+        false => Ok(()),
+    }
+}
 
 /// # Errors
 /// Says which part is at fault, why, and what to do.
@@ -198,6 +216,14 @@ mod tests {
                 )),
             );
         }
+    }
+
+    #[test]
+    fn all_schemas_together_have_a_limit() {
+        assert_eq!(check_size(1_048_576), Ok(()));
+        let reason =
+            "schemas: they have 1048577 bytes together; at most 1048576 are accepted".to_owned();
+        assert_eq!(check_size(1_048_577), Err(reason));
     }
 
     #[test]

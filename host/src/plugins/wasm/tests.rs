@@ -12,6 +12,8 @@ use wit_parser::Resolve;
 use super::sandbox::{Sandbox, Settings};
 use super::{Loading, core_module, load_directory};
 
+mod sockets;
+
 const NOW: u64 = 1_700_000_000_123;
 
 /// As much of WASI as the tests import.
@@ -48,6 +50,29 @@ const WASI: &str = "
         interface stdout {
             use wasi:io/streams@0.2.3.{output-stream};
             get-stdout: func() -> output-stream;
+        }
+    }
+    package wasi:sockets@0.2.3 {
+        interface network {
+            resource network;
+            enum error-code { unknown, access-denied }
+            enum ip-address-family { ipv4, ipv6 }
+        }
+        interface instance-network {
+            use network.{network};
+            instance-network: func() -> network;
+        }
+        interface tcp { resource tcp-socket { is-listening: func() -> bool; } }
+        interface tcp-create-socket {
+            use network.{error-code, ip-address-family};
+            use tcp.{tcp-socket};
+            create-tcp-socket: func(family: ip-address-family) -> result<tcp-socket, error-code>;
+        }
+        interface ip-name-lookup {
+            use network.{error-code, network};
+            resource resolve-address-stream;
+            resolve-addresses:
+                func(network: borrow<network>, name: string) -> result<resolve-address-stream, error-code>;
         }
     }
     package wasi:filesystem@0.2.3 {

@@ -9,7 +9,8 @@
 //! - arguments, environment and directories are empty;
 //! - `exit` ends the call as a failure.
 //!
-//! Everything else, such as sockets and HTTP, is no part of the list, and refuses the component.
+//! Sockets can be imported, and every request is denied: see `sockets`. Everything else, such as
+//! HTTP, is no part of the list, and refuses the component.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::types::ComponentItem;
@@ -21,6 +22,7 @@ use wasmtime::component::{
 use super::call_state::CallState;
 use super::log::CallLog;
 use super::sandbox::Stopped;
+use super::sockets;
 
 /// What instances see while they start, describe themselves or migrate: all of them
 /// the same, 2000-01-01T00:00:00Z. Not zero, which Go takes for a broken clock.
@@ -63,7 +65,12 @@ const INTERFACES: [(&str, Define); 20] = [
 ];
 
 pub(super) fn is_answered(import: &str) -> bool {
-    definition(import).is_some()
+    definition(import).is_some() || is_denied(import)
+}
+
+/// Whether a plugin may import it, and gets "access denied" from every call.
+pub(super) fn is_denied(import: &str) -> bool {
+    compatible(import).is_some_and(sockets::is_denied)
 }
 
 /// The list, for people.
@@ -72,10 +79,15 @@ pub(super) fn answered() -> String {
 }
 
 fn definition(import: &str) -> Option<Define> {
+    let name = compatible(import)?;
+    INTERFACES.iter().find(|(known, _)| *known == name).map(|(_, define)| *define)
+}
+
+/// The interface without its version, if that is one of 0.2.
+fn compatible(import: &str) -> Option<&str> {
     let (name, version) = import.split_once('@')?;
-    let compatible = version.strip_prefix("0.2.")?.bytes().all(|byte| byte.is_ascii_digit());
-    let (_, define) = INTERFACES.iter().find(|(known, _)| *known == name)?;
-    compatible.then_some(*define)
+    let is_compatible = version.strip_prefix("0.2.")?.bytes().all(|byte| byte.is_ascii_digit());
+    is_compatible.then_some(name)
 }
 
 /// Defines what the component imports of the list. What it imports else stays
@@ -83,6 +95,10 @@ fn definition(import: &str) -> Option<Define> {
 pub(super) fn link(linker: &mut Linker<CallState>, component: &Component) -> wasmtime::Result<()> {
     let engine = component.engine().clone();
     for (import, item) in component.component_type().imports(&engine) {
+        if let Some(name) = compatible(import).filter(|name| sockets::is_denied(name)) {
+            sockets::define(&mut linker.instance(import)?, name, &item.ty, &engine)?;
+            continue;
+        }
         let Some(define) = definition(import) else { continue };
         let mut instance = linker.instance(import)?;
         define(&mut instance)?;
@@ -99,7 +115,7 @@ pub(super) fn link(linker: &mut Linker<CallState>, component: &Component) -> was
     Ok(())
 }
 
-fn stopped(reason: &str) -> wasmtime::Error {
+pub(super) fn stopped(reason: &str) -> wasmtime::Error {
     wasmtime::Error::new(Stopped(reason.to_owned()))
 }
 

@@ -2,16 +2,19 @@
 //!
 //! One channel per message type, because a type is what plugins subscribe to and
 //! what routes and queues go by; one operation per plugin, direction and type.
-//! Payloads have no schema: manifests name types only.
+//! A payload has the schema of the plugin that sends it, or of the first one that takes it.
 
 use serde_json::{Map, Value, json};
 
 use sagabox_engine::model::{Source, reserved};
 
 use super::{End, Facts, FlowKind, Topology};
+use crate::verify::schema;
 
 /// Source: `AsyncAPI` 3.0.0, "`AsyncAPI` Object" and those it refers to.
 const ASYNCAPI: &str = "3.0.0";
+/// Source: the same, "Multi Format Schema Object": without it, a schema is one of draft 07.
+const SCHEMA_FORMAT: &str = "application/schema+json;version=draft-2020-12";
 
 #[must_use]
 pub fn asyncapi(plugins: &[Facts], topology: &Topology) -> Value {
@@ -34,6 +37,7 @@ pub fn asyncapi(plugins: &[Facts], topology: &Topology) -> Value {
             }
         }
     }
+    document.payloads(plugins);
     json!({
         "asyncapi": ASYNCAPI,
         "info": info(plugins),
@@ -112,6 +116,27 @@ impl Document {
                 "contentType": "application/json",
             })
         });
+    }
+
+    fn payloads(&mut self, plugins: &[Facts]) {
+        let senders = plugins.iter().map(|plugin| (plugin, true));
+        let receivers = plugins.iter().map(|plugin| (plugin, false));
+        for (plugin, is_sender) in senders.chain(receivers) {
+            let manifest = &plugin.manifest;
+            for (message_type, schema) in &manifest.optional.schemas {
+                let sends = manifest.commands.contains(message_type)
+                    || manifest.events.contains(message_type);
+                let id = id(message_type);
+                let message = self.messages.get_mut(&id).and_then(Value::as_object_mut);
+                if let Some(message) = message.filter(|_| sends == is_sender) {
+                    let place = format!("/components/messages/{id}/payload/schema");
+                    message.entry("payload").or_insert_with(|| {
+                        let schema = schema::rebased(schema, &place);
+                        json!({"schemaFormat": SCHEMA_FORMAT, "schema": schema})
+                    });
+                }
+            }
+        }
     }
 
     fn operation(&mut self, plugin: &Facts, action: &str, message_type: &str, source: &Source) {
@@ -195,6 +220,29 @@ mod tests {
                 assert!(channel["messages"].as_object().unwrap().values().any(|m| m == of_channel));
             }
         }
+    }
+
+    #[test]
+    fn a_payload_has_the_schema_of_its_sender() {
+        let mut plugins = [
+            plugin("fulfil", Role::Saga, &["place order", "Paid"], &[], &[]),
+            plugin("bank", Role::Reactor, &["Placed"], &[], &["Paid"]),
+        ];
+        let schema = |name: &str| json!({"$ref": "#/$defs/A", "$defs": {"A": {"type": name}}});
+        let mut describe = |index: usize, message_type: &str, schema: Value| {
+            let schemas = &mut plugins[index].manifest.optional.schemas;
+            schemas.insert(message_type.to_owned(), schema);
+        };
+        describe(0, "Paid", schema("number"));
+        describe(1, "Paid", schema("integer"));
+        describe(0, "place order", schema("string"));
+        let document = asyncapi(&plugins, &Topology::new(&plugins, &BTreeMap::new()));
+        for (id, expected) in [("Paid", "integer"), ("place_20_order", "string")] {
+            let payload = &document["components"]["messages"][id]["payload"];
+            assert_eq!(payload["schemaFormat"], SCHEMA_FORMAT);
+            assert_eq!(resolve(&document, &payload["schema"])["type"], expected);
+        }
+        assert_eq!(document["components"]["messages"]["Placed"].get("payload"), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Facts;
 use crate::plugins::wasm::Limits;
+use crate::verify::schema;
 
 /// One plugin, before and after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -84,6 +85,21 @@ fn changes(old: &Facts, new: &Facts) -> Vec<String> {
         newly.extend(new.difference(old).map(|name| format!("newly {what} `{name}`")));
         no_longer.extend(old.difference(new).map(|name| format!("no longer {what} `{name}`")));
     }
+    let (had, has) = (&before.optional.schemas, &after.optional.schemas);
+    for (message_type, schema) in has {
+        match had.get(message_type) {
+            None => newly.push(format!("newly describes the data of `{message_type}`")),
+            Some(old) if !schema::is_same(old, schema) => {
+                changes.push(format!("has another schema of `{message_type}`"));
+            }
+            Some(_) => {}
+        }
+    }
+    no_longer.extend(
+        had.keys()
+            .filter(|message_type| !has.contains_key(*message_type))
+            .map(|message_type| format!("no longer describes the data of `{message_type}`")),
+    );
     changes.append(newly);
     changes.append(no_longer);
     match (before.streams, after.streams) {
@@ -227,6 +243,13 @@ mod tests {
         check(
             |new| new.manifest.subscriptions[0].key = Correlation::Pointer("/id".to_owned()),
             &["handles `Placed` differently: its key is at `/id`, and was the subject"],
+        );
+        check(
+            |new| {
+                let schema = serde_json::json!({"type": "object"});
+                new.manifest.optional.schemas.insert("Pay".to_owned(), schema);
+            },
+            &["newly describes the data of `Pay`"],
         );
         check(
             |new| new.manifest.commands = BTreeSet::from(["Charge".to_owned()]),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sagabox_engine::model::Manifest;
 
+use super::super::written::written;
 use super::{Finding, Severity};
 use crate::plugins::wasm::{self, Limits, Sandbox};
 
@@ -42,7 +43,8 @@ pub fn load(
     sandbox: &Sandbox,
     configurations: &HashMap<String, String>,
 ) -> anyhow::Result<LoadedComponent> {
-    let loading = wasm::load_path(path, sandbox, configurations)?;
+    let (loading, wrote) = written(|| wasm::load_path(path, sandbox, configurations));
+    let loading = loading?;
     let refused = loading.refused.iter().map(|refused| {
         let text = format!("a host refuses it: {refused}");
         Finding::new(Severity::Error, refused.path.display().to_string(), text)
@@ -57,6 +59,22 @@ pub fn load(
             imports: plugin.imports.clone(),
             manifest,
         });
+    }
+    // What a refused plugin wrote is part of its refusal.
+    if loading.refused.is_empty() && !wrote.is_empty() {
+        // Each describes itself more than once.
+        let mut lines: Vec<String> = Vec::new();
+        wrote.into_iter().for_each(|line| {
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        });
+        let text = format!(
+            "plugins write while they start and describe themselves, and a host starts many \
+             instances: {}",
+            lines.join(" | ")
+        );
+        loaded.findings.push(Finding::new(Severity::Warning, path.display().to_string(), text));
     }
     if loading.loaded.is_empty() && loading.refused.is_empty() {
         let text = "it contains no plugin";

@@ -2,12 +2,16 @@
 //! and one version against another.
 //!
 //! Pure, but for `facts`, which loads. Knows no host and no store. A finding is an
-//! *error* if a host would refuse the file or not start, a *warning* if it would
-//! serve, but hardly as its author wants, and a *note* if it is only good to know.
+//! *error* if a host would refuse the file or not start, or if a plugin cannot read what
+//! another one sends; a *warning* if the host would serve, but hardly as the author wants; and a
+//! *note* if it is only good to know.
 
 mod asyncapi;
+mod breaks;
 mod compare;
 mod facts;
+mod fields;
+mod messages;
 mod render;
 mod settings;
 mod states;
@@ -16,8 +20,11 @@ mod topology;
 use serde::Serialize;
 
 pub use asyncapi::asyncapi;
+pub use breaks::breaks;
 pub use compare::{Comparison, compare};
 pub use facts::{Facts, LoadedComponent, load};
+pub use fields::check_fields;
+pub use messages::{Mismatch, check_messages};
 pub use render::{comparison_text, json, mermaid, text};
 pub use settings::check_settings;
 pub use states::{Examples, check_states};
@@ -48,12 +55,15 @@ pub struct Finding {
     /// The plugin or file that it is about.
     pub subject: String,
     pub text: String,
+    /// Set if two plugins disagree about a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mismatch: Option<Mismatch>,
 }
 
 impl Finding {
     #[must_use]
     pub fn new(severity: Severity, subject: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { severity, subject: subject.into(), text: text.into() }
+        Self { severity, subject: subject.into(), text: text.into(), mismatch: None }
     }
 }
 
@@ -64,7 +74,7 @@ pub fn count(findings: &[Finding], severity: Severity) -> usize {
 }
 
 #[cfg(test)]
-mod samples {
+pub(in crate::verify) mod samples {
     //! Manifests for the tests of this module.
 
     use std::path::PathBuf;

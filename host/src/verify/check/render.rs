@@ -8,6 +8,8 @@ use sagabox_engine::model::{Source, Subscription};
 
 use serde_json::{Value, json as value};
 
+use crate::plugins::wasm::shown_import;
+
 use super::{Comparison, End, Facts, Finding, FlowKind, Severity, Topology, count};
 
 /// Plugins, then findings, the worst first, then their numbers. Notes are many, and only
@@ -24,12 +26,13 @@ pub fn text(plugins: &[Facts], findings: &[Finding], notes: bool) -> String {
         list(&mut text, "sends", manifest.commands.iter().map(String::as_str));
         list(&mut text, "emits", manifest.events.iter().map(String::as_str));
         list(&mut text, "asks", manifest.lookups.iter().map(String::as_str));
-        list(&mut text, "imports", plugin.imports.iter().map(String::as_str));
+        let imports: Vec<_> = plugin.imports.iter().map(|import| shown_import(import)).collect();
+        list(&mut text, "imports", imports.iter().map(String::as_str));
     }
     let shown = |finding: &&Finding| notes || finding.severity != Severity::Note;
     let mut sorted: Vec<&Finding> = findings.iter().filter(shown).collect();
     sorted.sort();
-    for Finding { severity, subject, text: what } in sorted {
+    for Finding { severity, subject, text: what, .. } in sorted {
         let _ = writeln!(text, "{}: {subject}: {what}", severity.as_str());
     }
     let number = |severity, name: &str| match count(findings, severity) {

@@ -1,8 +1,9 @@
 //! Pure: whether what came of a step is what the scenario says.
 
-use sagabox_engine::model::Timestamp;
+use sagabox_engine::model::{MessageKind, Timestamp};
 
 use super::file::Then;
+use super::payload;
 use super::play::{NOW, Outcome, is_decision};
 use crate::decisions::json::{Difference, Json, Object, differences};
 use crate::decisions::shown;
@@ -12,7 +13,7 @@ use crate::io::durations::{duration, instant};
 #[must_use]
 pub(crate) fn check(then: &Then, outcome: &Outcome) -> Vec<String> {
     let empty = Object::default();
-    let outcome = outcome.as_object().unwrap_or(&empty);
+    let (outcome, sent) = (outcome.shown.as_object().unwrap_or(&empty), &outcome.messages);
     let text = |name: &str| outcome.get(name).and_then(Json::as_str).unwrap_or_default();
     if let Some(reason) = &then.fails {
         return check_failure(reason, then.transient, outcome);
@@ -28,8 +29,14 @@ pub(crate) fn check(then: &Then, outcome: &Outcome) -> Vec<String> {
     if !is_decision(outcome) {
         return vec![format!("expected a decision, found {}", ended(outcome))];
     }
-    let mut problems = messages("sends", &then.sends, outcome);
-    problems.extend(messages("emits", &then.emits, outcome));
+    let mut problems = Vec::new();
+    for (name, expected, kind) in
+        [("sends", &then.sends, MessageKind::Command), ("emits", &then.emits, MessageKind::Event)]
+    {
+        let payloads = sent.iter().filter(|message| message.kind == kind);
+        let payloads: Vec<&[u8]> = payloads.map(|message| &message.data[..]).collect();
+        problems.extend(messages(name, expected, outcome, &payloads));
+    }
     let lists = [("claims", &then.claims), ("releases", &then.releases)];
     for (name, expected) in lists {
         if let Some(expected) = expected {
@@ -81,7 +88,7 @@ fn check_failure(reason: &str, transient: Option<bool>, outcome: &Object) -> Vec
 /// What is wrong with a step that only arranges: it has no `then`, so it must decide.
 #[must_use]
 pub(crate) fn check_arranging(outcome: &Outcome) -> Option<String> {
-    let outcome = outcome.as_object()?;
+    let outcome = outcome.shown.as_object()?;
     (!is_decision(outcome)).then(|| {
         format!("expected a decision, as the step has no `then`, found {}", ended(outcome))
     })
@@ -108,13 +115,18 @@ fn lines(differences: &[Difference]) -> Vec<String> {
 }
 
 /// Of each message, what is said of it is compared, and nothing else.
-fn messages(name: &str, expected: &[Json], outcome: &Object) -> Vec<String> {
+fn messages(name: &str, expected: &[Json], outcome: &Object, payloads: &[&[u8]]) -> Vec<String> {
     let found = outcome.get(name).and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut problems = Vec::new();
     for index in 0..expected.len().max(found.len()) {
         let place = format!("{name}[{index}]");
         match (expected.get(index).map(written), found.get(index)) {
-            (Some(Ok(expected)), Some(found)) => {
+            (Some(Ok(mut expected)), Some(found)) => {
+                let payload = payloads.get(index).copied().unwrap_or_default();
+                problems.extend(payload_problem(&place, &expected, payload));
+                for name in [payload::TEXT, payload::BASE64_TEXT] {
+                    expected.remove(name);
+                }
                 let mut compared = Object::default();
                 for member in expected.keys() {
                     if let Some(value) = found.get(member) {
@@ -136,9 +148,26 @@ fn messages(name: &str, expected: &[Json], outcome: &Object) -> Vec<String> {
     problems
 }
 
+/// Of a message whose bytes are stated.
+fn payload_problem(place: &str, expected: &Object, found: &[u8]) -> Option<String> {
+    match payload::stated(expected.get(payload::TEXT), expected.get(payload::BASE64_TEXT)) {
+        Ok(None) => None,
+        Ok(Some(stated)) => payload::difference(&format!("{place}.data"), &stated, found),
+        Err(why) => Some(format!("{place}: {why}")),
+    }
+}
+
 /// `Type`, `Type: data`, or an object with `type` and more.
 fn written(value: &Json) -> Result<Object, String> {
-    const MEMBERS: [&str; 5] = ["type", "subject", "datacontenttype", "extensions", "data"];
+    const MEMBERS: [&str; 7] = [
+        "type",
+        "subject",
+        "datacontenttype",
+        "extensions",
+        "data",
+        payload::TEXT,
+        payload::BASE64_TEXT,
+    ];
     let wrong = || {
         format!(
             "`{value}` is not a message: write `Type`, `Type: data`, or {{type, subject, data}}"
@@ -195,13 +224,57 @@ pub(crate) fn due_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
 
 #[cfg(test)]
 mod tests {
+    use sagabox_engine::model::Outgoing;
+
     use super::*;
     use crate::decisions::json::json;
 
     #[track_caller]
     fn problems(then: &Json, outcome: &Json, expected: &[&str]) {
         let then: Then = serde_json::from_str(&then.to_string()).unwrap();
-        assert_eq!(check(&then, outcome), expected);
+        assert_eq!(check(&then, &shown(outcome)), expected);
+    }
+
+    fn shown(outcome: &Json) -> Outcome {
+        Outcome { shown: outcome.clone(), messages: Vec::new() }
+    }
+
+    #[test]
+    fn payloads_are_compared_byte_by_byte_where_their_bytes_are_stated() {
+        let sent = |data: &'static [u8]| Outgoing {
+            kind: MessageKind::Command,
+            event_type: "Pay".to_owned(),
+            subject: None,
+            datacontenttype: "application/json".to_owned(),
+            extensions: Vec::new(),
+            data: data.into(),
+        };
+        let outcome = Outcome {
+            shown: json!({"sends": [{"type": "Pay", "data": 1.0}], "emits": []}),
+            messages: vec![sent(b"1.0")],
+        };
+        for (sends, expected) in [
+            (json!([{"type": "Pay", "data_text": "1.0", "data": 1}]), None),
+            (json!([{"type": "Pay", "data_base64": "MS4w"}]), None),
+            (
+                json!([{"type": "Pay", "data_text": "1"}]),
+                Some(
+                    "sends[0].data: expected 1 bytes, found 3; they differ at byte 1: expected `1`, found `1.0`",
+                ),
+            ),
+            (
+                json!([{"type": "Pay", "data_text": 1}]),
+                Some("sends[0]: data_text: `1` is not a text"),
+            ),
+        ] {
+            let then: Then = serde_json::from_str(&json!({ "sends": sends }).to_string()).unwrap();
+            let found = check(&then, &outcome);
+            assert_eq!(found.len(), usize::from(expected.is_some()), "{found:?}");
+            assert!(
+                found.iter().all(|one| one.starts_with(expected.unwrap_or_default())),
+                "{found:?}"
+            );
+        }
     }
 
     fn decided() -> Json {
@@ -320,13 +393,13 @@ mod tests {
         problems(&then, &found(0), &["timers.late.after_ms: expected -3600000, found 0"]);
         let then: Then =
             serde_json::from_str(r#"{"timers":{"late":"2026-01-31T25:00:00Z"}}"#).unwrap();
-        let wrong = check(&then, &found(0)).remove(0);
+        let wrong = check(&then, &shown(&found(0))).remove(0);
         assert!(wrong.contains("is not a time such as"), "{wrong}");
     }
 
     #[test]
     fn a_step_that_only_arranges_must_decide() {
-        assert_eq!(check_arranging(&decided()), None);
+        assert_eq!(check_arranging(&shown(&decided())), None);
         for (outcome, found) in [
             (json!({"fails": "no such order", "transient": false}), "the failure `no such order`"),
             (
@@ -335,7 +408,7 @@ mod tests {
             ),
         ] {
             let expected = format!("expected a decision, as the step has no `then`, found {found}");
-            assert_eq!(check_arranging(&outcome), Some(expected));
+            assert_eq!(check_arranging(&shown(&outcome)), Some(expected));
         }
     }
 }

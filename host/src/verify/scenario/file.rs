@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use serde::Deserialize;
 
+use super::payload;
 use crate::decisions::json::{self, Json, Object};
 
 use crate::io::files;
@@ -78,13 +80,19 @@ pub struct When {
     pub datacontenttype: Option<String>,
     #[serde(default)]
     pub extensions: BTreeMap<String, String>,
+    pub dataschema: Option<String>,
     pub data: Option<Json>,
+    /// The payload's bytes, where `data` cannot state them: see `payload`.
+    pub data_text: Option<Json>,
+    pub data_base64: Option<Json>,
     /// The timer of this name is due.
     pub timer: Option<String>,
     /// The last command of this type could not be delivered.
     pub undeliverable: Option<String>,
     /// An operator asks for cancellation.
     pub cancelled: Option<Cancelled>,
+    /// The host converts the instance's state to this version.
+    pub migrate: Option<u32>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -159,10 +167,11 @@ fn normalize(mut scenario: Scenario) -> anyhow::Result<Scenario> {
             when.timer.is_some(),
             when.undeliverable.is_some(),
             when.cancelled.is_some(),
+            when.migrate.is_some(),
         ];
         anyhow::ensure!(
             said.iter().filter(|said| **said).count() == 1,
-            "each `when` needs exactly one of `type`, `timer`, `undeliverable`, `cancelled`"
+            "each `when` needs exactly one of `type`, `timer`, `undeliverable`, `cancelled`, `migrate`"
         );
         when.says_nothing_in_vain()?;
     }
@@ -171,9 +180,19 @@ fn normalize(mut scenario: Scenario) -> anyhow::Result<Scenario> {
 }
 
 impl When {
+    /// The payload's bytes, where they are stated as such.
+    pub(super) fn payload(&self) -> Result<Option<Bytes>, String> {
+        payload::stated(self.data_text.as_ref(), self.data_base64.as_ref())
+    }
+
     /// A member without an effect is a mistake: the author believes that it has one.
     fn says_nothing_in_vain(&self) -> anyhow::Result<()> {
         if self.event_type.is_some() {
+            let bytes = self.payload().map_err(anyhow::Error::msg)?;
+            anyhow::ensure!(
+                bytes.is_none() || self.data.is_none(),
+                "use only one of `data`, `data_text` and `data_base64` in a `when`"
+            );
             return Ok(());
         }
         let of_events = [
@@ -183,6 +202,10 @@ impl When {
             ("time", self.time.is_some()),
             ("datacontenttype", self.datacontenttype.is_some()),
             ("extensions", !self.extensions.is_empty()),
+            ("dataschema", self.dataschema.is_some()),
+            ("data_text", self.data_text.is_some()),
+            ("data_base64", self.data_base64.is_some()),
+            ("attempt", self.attempt.is_some() && self.migrate.is_some()),
             ("data", self.data.is_some() && self.undeliverable.is_none()),
         ];
         for (name, said) in of_events {
@@ -275,6 +298,14 @@ mod tests {
             ),
             ("when: {type: P}\n  then: {ignored: x, fails: y}", "`fails` or `ignored`, not both"),
             ("when: {type: P}\n  then: {transient: true}", "`transient` in a `then` needs `fails`"),
+        ] {
+            refused(&format!("- scenario: a\n  {step}\n"), expected);
+        }
+        for (step, expected) in [
+            ("when: {type: P, data: 1, data_text: x}", "use only one of `data`"),
+            ("when: {type: P, data_text: 7}", "data_text: `7` is not a text"),
+            ("when: {timer: t, data_text: x}", "`data_text` in a `when` belongs to an event"),
+            ("when: {migrate: 1, attempt: 2}", "`attempt` in a `when` belongs to an event"),
         ] {
             refused(&format!("- scenario: a\n  {step}\n"), expected);
         }

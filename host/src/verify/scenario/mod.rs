@@ -8,6 +8,7 @@
 mod expect;
 mod file;
 mod find;
+mod payload;
 mod play;
 mod prove;
 mod states;

@@ -28,8 +28,13 @@ pub(crate) const NOW: &str = "now";
 const ROUNDS_MAX: usize = 16;
 const SOURCE: &str = "/scenario";
 
-/// What came of one step, as JSON: see `expect`.
-pub(crate) type Outcome = Json;
+/// What came of one step.
+pub(crate) struct Outcome {
+    /// As JSON: see `expect`.
+    pub shown: Json,
+    /// What it sends and emits, byte for byte.
+    pub messages: Vec<Outgoing>,
+}
 
 /// What came of each step. The first that cannot be played ends it.
 ///
@@ -40,7 +45,7 @@ pub(crate) fn play(scenario: &Scenario, handler: &dyn Handler) -> Result<Vec<Out
     for (index, when) in scenario.given.events.iter().enumerate() {
         let outcome = player.step(when).map_err(|why| format!("given.events[{index}]: {why}"))?;
         for bad in ["fails", "ignored"] {
-            if let Some(why) = outcome.get(bad) {
+            if let Some(why) = outcome.shown.get(bad) {
                 return Err(format!("given.events[{index}]: it {bad}: {why}"));
             }
         }
@@ -100,9 +105,15 @@ impl<'s> Player<'s> {
         if let Some(after) = &when.after {
             self.now = self.now.after(duration(after).map_err(|why| format!("after: {why}"))?);
         }
+        if let Some(to) = when.migrate {
+            return self.migrate(to);
+        }
         self.events += 1;
         let event = self.event(when)?;
-        let subscription = self.subscription(&event)?.clone();
+        let subscription = match self.subscription(&event)? {
+            Ok(subscription) => subscription.clone(),
+            Err(why) => return Ok(ignored(&why)),
+        };
         let keys = match correlate(&event, &subscription.key) {
             Ok(keys) => keys,
             // So does the host: nobody can be called.
@@ -155,12 +166,12 @@ impl<'s> Player<'s> {
         event: &Arc<Event>,
         attempt: u32,
     ) -> Result<Outcome, String> {
-        let mut outcomes = Vec::new();
+        let mut outcomes: Vec<Outcome> = Vec::new();
         for key in keys {
             outcomes.push(self.call(key, event, attempt)?);
         }
-        if let Some(failed) = outcomes.iter().find(|outcome| outcome.get("fails").is_some()) {
-            return Ok(failed.clone());
+        if let Some(failed) = outcomes.iter().position(|one| one.shown.get("fails").is_some()) {
+            return Ok(outcomes.swap_remove(failed));
         }
         let mut outcomes = outcomes.into_iter();
         let Some(mut all) = outcomes.next() else {
@@ -168,11 +179,12 @@ impl<'s> Player<'s> {
         };
         for outcome in outcomes {
             for list in ["sends", "emits", "asks"] {
-                let more = outcome[list].as_array().cloned().unwrap_or_default();
-                if let Some(known) = all[list].as_array_mut() {
+                let more = outcome.shown[list].as_array().cloned().unwrap_or_default();
+                if let Some(known) = all.shown[list].as_array_mut() {
                     known.extend(more);
                 }
             }
+            all.messages.extend(outcome.messages);
         }
         Ok(all)
     }
@@ -183,10 +195,15 @@ impl<'s> Player<'s> {
             true => Origin::Host,
             false => Origin::Outside,
         };
+        // One of another version is converted first, as by a host.
+        let state = self.state.as_ref().map(|state| as_read_by(self.handler, state)).transpose();
+        let state = match state {
+            Ok(state) => state,
+            Err(why) => return Ok(failed(&why, false, Vec::new())),
+        };
         let mut call = Call {
             event: Arc::clone(event),
-            // One of another version is converted first, as by a host.
-            state: self.state.as_ref().map(|state| as_read_by(self.handler, state)).transpose()?,
+            state,
             now: self.now,
             attempt,
             key: key.clone(),
@@ -197,11 +214,12 @@ impl<'s> Player<'s> {
         for _ in 0..ROUNDS_MAX {
             let questions = match self.handler.handle(&call) {
                 Ok(Reply::Decided(decision)) => {
-                    let mut outcome = shown::decision(&decision, self.now);
-                    outcome["asks"] = asked.into();
-                    outcome[NOW] = self.now.0.into();
+                    let mut shown = shown::decision(&decision, self.now);
+                    shown["asks"] = asked.into();
+                    shown[NOW] = self.now.0.into();
+                    let messages = decision.messages.clone();
                     self.take(key, event, decision);
-                    return Ok(outcome);
+                    return Ok(Outcome { shown, messages });
                 }
                 Err(failure) => {
                     let transient = matches!(failure, Failure::Transient(_));
@@ -270,23 +288,45 @@ impl<'s> Player<'s> {
         }
     }
 
-    fn subscription(&self, event: &Event) -> Result<&'s Subscription, String> {
-        let found = self.handler.manifest().subscription_to(event);
-        found.ok_or_else(|| {
-            let subscriptions = &self.handler.manifest().subscriptions;
-            if let Some(own) = subscriptions.iter().find(|s| s.event_type == event.event_type) {
-                return format!(
-                    "the plugin takes `{}` from {}, and the event is from `{}`",
-                    event.event_type, own.source, event.source
-                );
+    /// The one that takes the event; otherwise why the host ignores it.
+    ///
+    /// # Errors
+    /// If the scenario has an event of a type that the plugin does not take from any source.
+    fn subscription(&self, event: &Event) -> Result<Result<&'s Subscription, String>, String> {
+        if let Some(found) = self.handler.manifest().subscription_to(event) {
+            return Ok(Ok(found));
+        }
+        let subscriptions = &self.handler.manifest().subscriptions;
+        if let Some(own) = subscriptions.iter().find(|s| s.event_type == event.event_type) {
+            return Ok(Err(format!(
+                "the plugin takes `{}` from {}, and the event is from `{}`",
+                event.event_type, own.source, event.source
+            )));
+        }
+        let known: Vec<&str> = subscriptions.iter().map(|s| s.event_type.as_str()).collect();
+        Err(format!(
+            "the plugin does not subscribe to `{}`; it does to {}",
+            event.event_type,
+            known.join(", ")
+        ))
+    }
+
+    /// The host has the plugin convert the instance's state, as before a version is served, or
+    /// when a canary is withdrawn.
+    fn migrate(&mut self, to: u32) -> Result<Outcome, String> {
+        let Some(state) = &self.state else {
+            return Err("no state exists yet; give one in given.state".to_owned());
+        };
+        match self.handler.migrate(state, to) {
+            Err(why) => Ok(failed(&why, false, Vec::new())),
+            Ok(data) => {
+                let decision = Decision { state: Some(data.clone()), ..Decision::default() };
+                self.state = Some(State { version: to, data });
+                let mut shown = shown::decision(&decision, self.now);
+                shown[NOW] = self.now.0.into();
+                Ok(Outcome { shown, messages: Vec::new() })
             }
-            let known: Vec<&str> = subscriptions.iter().map(|s| s.event_type.as_str()).collect();
-            format!(
-                "the plugin does not subscribe to `{}`; it does to {}",
-                event.event_type,
-                known.join(", ")
-            )
-        })
+        }
     }
 
     // ---- what happens -----------------------------------------------------------
@@ -302,7 +342,7 @@ impl<'s> Player<'s> {
             let subject = self.key.as_ref().map(ToString::to_string);
             self.reserved(reserved::INSTANCE_CANCELLED, subject, bytes(&data))?
         } else {
-            plain_event(when, self.events)
+            plain_event(when, self.events)?
         };
         event.validate().map_err(|error| error.to_string())?;
         Ok(Arc::new(event))
@@ -397,47 +437,49 @@ impl<'s> Player<'s> {
                     ));
                 };
                 let events = (1_u32..).zip(events).map(|(number, when)| {
-                    let mut event = plain_event(when, number);
+                    let mut event = plain_event(when, number)?;
                     event.subject.get_or_insert_with(|| subject.clone());
-                    Arc::new(event)
+                    Ok(Arc::new(event))
                 });
-                Ok(AnswerValue::Events(events.collect()))
+                events.collect::<Result<_, String>>().map(AnswerValue::Events)
             }
         }
     }
 }
 
-fn plain_event(when: &When, number: u32) -> Event {
-    Event {
+fn plain_event(when: &When, number: u32) -> Result<Event, String> {
+    let stated = when.payload()?;
+    Ok(Event {
         id: when.id.clone().unwrap_or_else(|| format!("event-{number}")),
         source: when.source.clone().unwrap_or_else(|| SOURCE.to_owned()),
         event_type: when.event_type.clone().unwrap_or_default(),
         subject: when.subject.clone(),
         time: when.time.clone(),
         datacontenttype: when.datacontenttype.clone(),
-        dataschema: None,
+        dataschema: when.dataschema.clone(),
         extensions: when.extensions.iter().map(|(n, v)| (n.clone(), v.clone())).collect(),
-        data: match (&when.data, when.datacontenttype.as_deref()) {
-            (None, _) => Bytes::new(),
+        data: match (stated, &when.data, when.datacontenttype.as_deref()) {
+            (Some(stated), ..) => stated,
+            (None, None, _) => Bytes::new(),
             // Text of another media type is meant as it stands, without quotes.
-            (Some(Json::String(text)), Some(kind)) if !attribute::is_json(kind) => {
+            (None, Some(Json::String(text)), Some(kind)) if !attribute::is_json(kind) => {
                 text.clone().into()
             }
-            (Some(data), _) => bytes(data),
+            (None, Some(data), _) => bytes(data),
         },
-    }
+    })
 }
 
 fn failed(why: &str, transient: bool, asked: Vec<Json>) -> Outcome {
-    let mut outcome = Json::object([("fails", why.into()), ("transient", transient.into())]);
+    let mut shown = Json::object([("fails", why.into()), ("transient", transient.into())]);
     if !asked.is_empty() {
-        outcome["asks"] = asked.into();
+        shown["asks"] = asked.into();
     }
-    outcome
+    Outcome { shown, messages: Vec::new() }
 }
 
 fn ignored(why: &str) -> Outcome {
-    Json::object([("ignored", why.into())])
+    Outcome { shown: Json::object([("ignored", why.into())]), messages: Vec::new() }
 }
 
 fn bytes(value: &Json) -> Bytes {

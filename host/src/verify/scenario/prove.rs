@@ -14,6 +14,7 @@ use super::file::Scenario;
 use super::play::{Outcome, play};
 use crate::decisions::json::differences;
 use crate::plugins::wasm::{self, Sandbox, Settings};
+use crate::verify::written::written;
 
 /// A component, ready to be played on.
 pub struct Bench {
@@ -38,6 +39,8 @@ pub struct Verdict {
     pub scenario: String,
     /// None if it is as it should be.
     pub problems: Vec<String>,
+    /// What the plugin wrote, a line each behind its level.
+    pub wrote: Vec<String>,
 }
 
 impl Bench {
@@ -62,11 +65,11 @@ impl Bench {
     /// If the component cannot be loaded; what is wrong with a scenario is in its verdict.
     pub fn play(&mut self, scenario: &Scenario) -> anyhow::Result<Verdict> {
         let all = self.both(&scenario.given.configuration.to_string())?;
-        let problems = match choose(all, scenario.plugin.as_deref()) {
+        let (problems, wrote) = match choose(all, scenario.plugin.as_deref()) {
             Ok(both) => verdict(scenario, both),
-            Err(why) => vec![why],
+            Err(why) => (vec![why], Vec::new()),
         };
-        Ok(Verdict { scenario: scenario.scenario.clone(), problems })
+        Ok(Verdict { scenario: scenario.scenario.clone(), problems, wrote })
     }
 
     /// The plugin of this name, with the configuration that a scenario gives it.
@@ -125,10 +128,12 @@ fn choose<'b>(all: &'b [Both], name: Option<&str>) -> Result<&'b Both, String> {
     }
 }
 
-fn verdict(scenario: &Scenario, both: &Both) -> Vec<String> {
-    let outcomes = match play(scenario, &*both.fresh) {
+/// The problems, and what the plugin wrote on fresh instances.
+fn verdict(scenario: &Scenario, both: &Both) -> (Vec<String>, Vec<String>) {
+    let (outcomes, wrote) = written(|| play(scenario, &*both.fresh));
+    let outcomes = match outcomes {
         Ok(outcomes) => outcomes,
-        Err(why) => return vec![why],
+        Err(why) => return (vec![why], wrote),
     };
     let mut problems = Vec::new();
     let name = |index: usize| match outcomes.len() {
@@ -156,7 +161,7 @@ fn verdict(scenario: &Scenario, both: &Both) -> Vec<String> {
             break;
         }
     }
-    problems
+    (problems, wrote)
 }
 
 /// Where used instances answer otherwise than fresh ones.
@@ -169,7 +174,7 @@ fn otherwise(fresh: &[Outcome], used: Result<&[Outcome], &String>) -> Vec<String
     };
     let pairs = fresh.iter().zip(used).enumerate();
     let lines = pairs.flat_map(|(index, (fresh, used))| {
-        let differences = differences("", fresh, used).into_iter();
+        let differences = differences("", &fresh.shown, &used.shown).into_iter();
         differences.map(move |difference| {
             let shown = difference.to_string();
             let shown =

@@ -12,6 +12,7 @@ use wasmtime::component::{Component, Linker};
 use super::Interface;
 use super::Version;
 use crate::plugins::wasm::call_state::CallState;
+use crate::plugins::wasm::optional::check_size;
 use crate::plugins::wasm::wasi;
 
 mod saga {
@@ -405,6 +406,8 @@ fn optional(
     let parse = |what: &str, text: &str| {
         serde_json::from_str(text).map_err(|error| format!("{what} is no JSON: {error}"))
     };
+    let texts = schemas.iter().map(|schema| &schema.schema).chain(&configuration_schema);
+    check_size(texts.map(String::len).sum())?;
     let mut part = m::OptionalPart { summary, ..m::OptionalPart::default() };
     for types::Schema { type_, schema } in schemas {
         let schema = parse(&format!("schemas: that of `{type_}`"), &schema)?;

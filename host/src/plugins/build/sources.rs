@@ -1,4 +1,5 @@
-//! Whether cargo's view of what is built already can be trusted.
+//! Whether what is built already is made of the sources that are there now. For the tools of most
+//! languages nothing else says so; for cargo it is whether its view can be trusted.
 //!
 //! Several checkouts share one folder of intermediate files, so that dependencies and the
 //! standard library are compiled once. Cargo tells a package there by its name and version
@@ -21,7 +22,7 @@ use crate::io::files::{self, Stamp};
 const NOTES: &str = ".sagabox-sources.json";
 const LOCK: &str = ".sagabox-build.lock";
 /// What is made of sources, and what is none.
-const NOT_SOURCES: [&str; 2] = ["target", "node_modules"];
+const NOT_SOURCES: [&str; 3] = ["target", "node_modules", "__pycache__"];
 /// Of a package. One with more is built anew each time.
 const FILES_MAX: usize = 20_000;
 

