@@ -176,6 +176,21 @@ async fn payloads_are_seen_with_a_permission_of_their_own() {
         assert!(!hidden.contains(secret), "{hidden}");
         assert_eq!(hidden.contains("\"payloads_hidden\":true"), has_it, "{hidden}");
     }
+    // What selects by values tells them as well.
+    for question in [
+        "/instances?plugin=group-checkout&where=x%3D1",
+        "/instances?plugin=group-checkout&order=x",
+        "/instances/count?plugin=group-checkout&where=x%3D1",
+        "/instances/export?plugin=group-checkout",
+    ] {
+        let refused = host.client().with_token(&blind).get(question).await.unwrap_err();
+        assert!(refused.contains("403") && refused.contains("payloads"), "{refused}");
+    }
+    let listed = host.client().with_token(&blind).get("/instances?plugin=group-checkout").await;
+    assert_eq!(listed.expect("a list")["payloads_hidden"], true);
+    let reader = host.client().with_token(&seeing);
+    let export = reader.text("/instances/export?plugin=group-checkout").await.expect("an export");
+    assert!(export.contains(secret), "{export}");
 }
 
 #[tokio::test]

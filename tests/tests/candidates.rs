@@ -305,6 +305,60 @@ async fn a_canary_brings_its_own_way_back() {
     client.wait_for_balance().await;
 }
 
+/// The same if a person removed the candidate's file, and the host has only its store.
+#[tokio::test]
+async fn a_canary_that_is_gone_converts_what_it_left_from_the_store() {
+    let mut host = Host::builder().file("hot.wasm", version(1, 1, "own")).start().await;
+    let mut client = host.client();
+    round(&client, 1).await;
+    candidate(&host, "hot.wasm", &version(2, 2, "all"), Some("share = 50"));
+    is_tried(&client, 2).await;
+    assert!(of_canary(&round(&client, 2).await).len() > 60);
+    std::fs::remove_file(host.plugins().join("candidates/hot.wasm")).expect("the file");
+    has_none(&client).await;
+    host.kill_and_start().await;
+    client = host.client();
+    serves(&client, 1).await;
+    assert_eq!(of_canary(&round(&client, 3).await).len(), 0);
+    client.assert_no_dead_letters().await;
+    client.wait_for_balance().await;
+}
+
+#[tokio::test]
+async fn a_shadow_compares_what_its_terms_say() {
+    let host = start().await;
+    let client = host.client();
+    let other = wrong(2, 1, "all", "differs");
+    candidate(&host, "hot.wasm", &other, Some("compare = \"effects\"\nwait_ms = 20"));
+    is_tried(&client, 2).await;
+    client.send(&[step(1, "a"), step(2, "a"), step(3, "a")]).await;
+    let found = shows(&client, "all are compared", |c| c["calls"] == 3).await;
+    let kinds = found["kinds"].as_array().expect("kinds").iter();
+    let kinds: Vec<_> =
+        kinds.map(|kind| (kind["kind"].clone(), kind["decisions"].clone())).collect();
+    let (version, count) = ("`sends[*].data.version` differs", "`sends[*].data.count` differs");
+    let expected = [
+        (json!(format!("effects only, {version}")), json!(2)),
+        (json!(format!("effects only, {count}, {version}")), json!(1)),
+    ];
+    assert_eq!(kinds, expected);
+    // Other terms are another trial.
+    let terms = host.plugins().join("candidates/hot.wasm.toml");
+    std::fs::write(&terms, "compare = \"state\"").expect("other terms");
+    shows(&client, "it begins anew", |c| c["calls"] == 0).await;
+    client.send(&[step(4, "a"), step(1, "b")]).await;
+    let found = shows(&client, "both are compared", |c| c["calls"] == 2).await;
+    assert_eq!(found["kinds"][0]["kind"], "state only, `/count` differs", "{found}");
+    assert_eq!(found["differing"], 1);
+    let listed = sagabox(host.folder(), &["plugins", "--host", &host.url()]).with(0);
+    let _ = listed.saying("hot 1.2.0: 1 decision: state only, `/count` differs");
+    // The command line writes the same terms.
+    let _ = command(&host, &["shadow", "--compare", "state", "--wait-ms", "7"], &other).with(0);
+    let terms = std::fs::read_to_string(&terms).expect("the terms");
+    assert!(terms.contains("compare = \"state\"\n") && terms.contains("wait_ms = 7\n"), "{terms}");
+    let _ = command(&host, &["shadow", "--wait-ms", "5000"], &other).with(2).saying("0 to 1000");
+}
+
 #[tokio::test]
 async fn what_cannot_be_tried_says_why() {
     let host = start().await;

@@ -50,7 +50,8 @@ const CRATES: &[(&str, &str, &str)] = &[
 
 /// What other rooms may import of `store`: a file without the name of a database. The rest is of
 /// one kind of store.
-const FRONT_OF_STORE: &[&str] = &["store/query/", "store/connect.rs", "store/backup.rs", "store/inspect.rs"];
+const FRONT_OF_STORE: &[&str] =
+    &["store/query/", "store/connect.rs", "store/backup.rs", "store/inspect.rs"];
 
 #[test]
 fn the_engine_keeps_its_dependency_rules() {

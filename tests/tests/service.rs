@@ -120,11 +120,10 @@ fn the_unit_is_valid_and_hardened() {
         // `man` finds the page.
         let binary = paths::binary().display().to_string();
         let text = text.replace("/usr/bin/sagabox", &binary);
-        let text: String =
-            text.lines().filter(|line| !line.starts_with("Documentation=")).fold(
-                String::new(),
-                |text, line| text + line + "\n",
-            );
+        let text: String = text
+            .lines()
+            .filter(|line| !line.starts_with("Documentation="))
+            .fold(String::new(), |text, line| text + line + "\n");
         std::fs::write(folder.path().join(unit), text).expect("a copy of the unit");
     }
     let service = folder.path().join("sagabox.service");
@@ -185,9 +184,7 @@ async fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
     let folder = TempDir::new().expect("a temporary folder");
     let here = folder.path();
     let nowhere = ["--host", "127.0.0.1:1"];
-    let doctor = |arguments: &[&str]| {
-        sagabox(here, &[&["doctor"], arguments, &nowhere].concat())
-    };
+    let doctor = |arguments: &[&str]| sagabox(here, &[&["doctor"], arguments, &nowhere].concat());
     let _ = doctor(&[]).with(0).saying("the first start creates it").saying("no host answers at");
     let _ = doctor(&["--running"]).with(1).saying("error    host: no host answers at");
     let _ = doctor(&["plugins"]).with(1).saying("create the directory, and put components there");

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use axum::Json;
 use axum::extract::State;
-use sagabox_engine::model::{InstanceStatus, Key};
+use sagabox_engine::model::InstanceStatus;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -18,8 +18,9 @@ use super::caller::Caller;
 use super::extract::Filter;
 use super::filter::{LetterFilter, letter_filter};
 use super::problem::Problem;
-use super::{Shared, Site, hidden};
+use super::{Shared, Site, fields, hidden};
 use crate::plugins::status::{CandidateView, CheckingView, PluginView, RefusedView};
+use crate::store::query::component::KeptComponent;
 use crate::store::query::rows::{
     Accounts, DeadLetterRow, InstanceDetail, InstanceFilter, InstanceRow, Page,
 };
@@ -35,6 +36,11 @@ pub(crate) struct Instances {
     plugin: String,
     #[param(value_type = Option<InstanceStatusName>, inline)]
     status: Option<InstanceStatus>,
+    /// What must hold of the fields.
+    #[serde(rename = "where")]
+    condition: Option<String>,
+    /// A field, and `-` before it for the other way round.
+    order: Option<String>,
     /// Where the page before ended.
     after: Option<String>,
     #[param(minimum = 1, maximum = 1000)]
@@ -67,8 +73,10 @@ letter_filter! {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct InstancePage {
     instances: Vec<InstanceRow>,
-    #[schema(value_type = Option<String>)]
-    next: Option<Key>,
+    next: Option<String>,
+    /// Whether the fields are left out, because the caller may not see payloads.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    payloads_hidden: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -102,6 +110,8 @@ pub(crate) struct PluginPage {
     checking: Vec<CheckingView>,
     /// Files of the plugin directory that are not named as components.
     left_out: Vec<String>,
+    /// Components that have decided, as long as decisions of theirs are kept.
+    kept: Vec<KeptComponent>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -137,6 +147,8 @@ pub(crate) async fn plugins(
     if !caller.sees_payloads() {
         candidates.iter_mut().for_each(|candidate| candidate.differences.clear());
     }
+    let mut kept = site.queries.kept_components().await.map_err(unreadable)?;
+    kept.retain(|component| caller.sees_plugin(&component.plugin));
     let mut page = PluginPage {
         directory: site.directory.clone(),
         plugins,
@@ -144,6 +156,7 @@ pub(crate) async fn plugins(
         refused: Vec::new(),
         checking: Vec::new(),
         left_out: Vec::new(),
+        kept,
     };
     // A file that does not serve has no name of a plugin yet.
     if caller.check_whole().is_ok() {
@@ -162,10 +175,22 @@ pub(crate) async fn instances(
     let limit = limit(list.limit)?;
     caller.check_plugin(&list.plugin)?;
     plugin_exists(&site, &list.plugin).await?;
-    let Instances { plugin, status, after, .. } = list;
-    let page = site.queries.instances(&InstanceFilter { plugin, status, after, limit }).await;
-    let Page { rows: instances, next } = page.map_err(unreadable)?;
-    Ok(Json(InstancePage { instances, next }))
+    let Instances { plugin, status, condition, order, after, .. } = list;
+    if condition.is_some() || order.is_some() {
+        caller.check_payloads("where and order select by parts of states")?;
+    }
+    let filter = InstanceFilter { plugin, status, after, limit, ..InstanceFilter::default() };
+    let filter = fields::select(&site, filter, condition.as_deref(), order.as_deref())?;
+    let page = site.queries.instances(&filter).await.map_err(unreadable)?;
+    let Page { rows: mut instances, next } = page;
+    let declared = fields::declared(&site, &filter.plugin);
+    for row in &mut instances {
+        row.summary = fields::summary(declared.as_ref(), row.fields.as_deref());
+        if !caller.sees_payloads() {
+            hidden::row(row);
+        }
+    }
+    Ok(Json(InstancePage { instances, next, payloads_hidden: !caller.sees_payloads() }))
 }
 
 pub(crate) async fn instance(
@@ -180,6 +205,8 @@ pub(crate) async fn instance(
     let found = site.queries.instance(&plugin, &key, after, limit).await.map_err(unreadable)?;
     let missing = || Problem::not_found(format!("{plugin} has no instance `{key}`"));
     let mut detail = found.ok_or_else(missing)?;
+    let declared = fields::declared(&site, &plugin);
+    detail.summary = fields::summary(declared.as_ref(), detail.fields.as_deref());
     if !caller.sees_payloads() {
         hidden::instance(&mut detail);
     }

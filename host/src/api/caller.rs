@@ -54,6 +54,17 @@ impl Caller {
         self.live.as_ref().is_none_or(|live| live.token.sees_payloads())
     }
 
+    /// Refuses what tells of payloads; `what` says how.
+    pub(crate) fn check_payloads(&self, what: &str) -> Result<(), Problem> {
+        match self.sees_payloads() {
+            true => Ok(()),
+            false => Err(Problem::forbidden(format!(
+                "{what}, and the token `{}` may not see payloads",
+                self.name()
+            ))),
+        }
+    }
+
     pub(super) fn check(&self, permission: Permission) -> Result<(), Problem> {
         let Some(live) = self.live.as_ref().filter(|live| !live.token.permits(permission)) else {
             return Ok(());

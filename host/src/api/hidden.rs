@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::store::query::rows::{DeadLetterRow, InstanceDetail};
+use crate::store::query::rows::{DeadLetterRow, InstanceDetail, InstanceRow};
 
 const DATA: [&str; 2] = ["data", "data_base64"];
 
@@ -15,8 +15,16 @@ pub(super) fn letter(row: &mut DeadLetterRow) {
     row.payloads_hidden = true;
 }
 
+/// Fields are parts of the state.
+pub(super) fn row(row: &mut InstanceRow) {
+    row.fields = None;
+    row.summary = None;
+}
+
 pub(super) fn instance(detail: &mut InstanceDetail) {
     detail.state = None;
+    detail.fields = None;
+    detail.summary = None;
     for row in &mut detail.history {
         row.summary.answers.clear();
     }

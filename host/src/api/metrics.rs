@@ -238,10 +238,14 @@ impl Page {
         }
         self.head("sagabox_candidate_calls_total", "counter", "Calls of a candidate, by outcome.");
         for candidate in candidates {
-            let Counts { calls, failed, differing, skipped } = candidate.counts;
-            for (outcome, count) in
-                [("all", calls), ("failed", failed), ("differing", differing), ("skipped", skipped)]
-            {
+            let Counts { calls, failed, differing, skipped, waited } = candidate.counts;
+            for (outcome, count) in [
+                ("all", calls),
+                ("failed", failed),
+                ("differing", differing),
+                ("skipped", skipped),
+                ("waited", waited),
+            ] {
                 let labels = [
                     ("plugin", candidate.plugin.as_str()),
                     ("version", candidate.version.as_str()),

@@ -16,6 +16,7 @@ mod described;
 mod encoding;
 mod events;
 mod extract;
+mod fields;
 mod filter;
 mod guard;
 mod hidden;

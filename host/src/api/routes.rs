@@ -20,7 +20,7 @@ use super::authorize::Needs::{ForAll, ForPlugin, Nothing};
 use super::authorize::{Gate, authorize};
 use super::described::{Route, get, post};
 use super::problem::Problem;
-use super::{Shared, admin, audit, dead_letters, events, metrics, openapi, queues, tokens};
+use super::{Shared, admin, audit, dead_letters, events, fields, metrics, openapi, queues, tokens};
 use crate::access::Permission::{Administer, Operate, Read, Send, Work};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -54,6 +54,12 @@ fn plugins() -> Vec<Route> {
         get("/v1/plugins", "List plugins, candidates and refused files", admin::plugins)
             .needs(ForPlugin(Read)),
         get("/v1/instances", "List the instances of a plugin", admin::instances)
+            .needs(ForPlugin(Read))
+            .refuses(&[404, 422]),
+        get("/v1/instances/count", "Count the instances of a plugin", fields::count)
+            .needs(ForPlugin(Read))
+            .refuses(&[404, 422]),
+        get("/v1/instances/export", "Export the instances of a plugin", fields::export)
             .needs(ForPlugin(Read))
             .refuses(&[404, 422]),
         post(

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
 use super::admission::{Admission, Before, Sought};
 use super::{HostArgs, InputError, output};
 use crate::config::{Overrides, Settings};
+use crate::decisions::kinds::Aspects;
 use crate::io::files;
 use crate::plugins::rollout::{FAILURES_MAX, Record, Terms};
 use crate::plugins::trust;
@@ -21,6 +23,13 @@ use crate::plugins::wasm::{self, LoadedPlugin, Sandbox};
 pub(crate) struct Shadow {
     #[command(flatten)]
     put: Put,
+    /// What to compare
+    #[arg(long, value_name = "WHAT", default_value = "both",
+          value_parser = PossibleValuesParser::new(Aspects::NAMES))]
+    compare: String,
+    /// How long each decision waits for a shadow that is behind, before it is skipped
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0)]
+    wait_ms: u64,
 }
 
 #[derive(Debug, Args)]
@@ -54,7 +63,8 @@ struct Put {
 
 impl Shadow {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
-        self.put.execute(Terms::Shadow).await
+        let terms = Terms::shadow(Some(&self.compare), Some(self.wait_ms)).map_err(InputError)?;
+        self.put.execute(terms).await
     }
 }
 
@@ -73,7 +83,7 @@ impl Put {
         // The component has to run to return its manifest, so this is computation.
         let put = tokio::task::spawn_blocking(move || putting.run(terms)).await??;
         let (kind, share) = match terms {
-            Terms::Shadow => ("shadow", None),
+            Terms::Shadow(_) => ("shadow", None),
             Terms::Canary { share, .. } => ("canary", Some(share.as_percent())),
         };
         let sought = Sought { digest: &put.digest, kind, share };

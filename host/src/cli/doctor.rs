@@ -11,8 +11,8 @@ use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 use serde_json::json;
 
-use super::output::{self, Row, grouped};
 use super::HostArgs;
+use super::output::{self, Row, grouped};
 use crate::api::client::{Client, ClientError};
 use crate::config::{self, Overrides, Settings};
 use crate::plugins::wasm::Sandbox;

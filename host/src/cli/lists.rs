@@ -1,5 +1,7 @@
 //! The commands that read lists and single rows from a running host and print them.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde_json::value::RawValue;
 
@@ -21,6 +23,7 @@ impl Plugins {
         let columns = ["name", "version", "role", "since_at", "file", "preflight"];
         print(&answer, "plugins", &columns);
         candidates(&answer);
+        kept(&answer);
         for (member, columns) in [
             ("refused", ["file", "refused_at", "reason"]),
             ("checking", ["file", "migrated", "failed"]),
@@ -32,6 +35,17 @@ impl Plugins {
             }
         }
         Ok(())
+    }
+}
+
+/// Prints the versions that the store keeps beside those that decide.
+fn kept(answer: &Row) {
+    let rows = answer.rows("kept");
+    let is_active = |row: &Row| row.get("is_active").is_some_and(|own| own.get() == "true");
+    let rows: Vec<Row> = rows.into_iter().filter(|row| !is_active(row)).collect();
+    if !rows.is_empty() {
+        let columns = ["plugin", "version", "since_at", "bytes", "digest"];
+        output::line(&format!("\nKEPT\n{}", output::table(&columns, &rows)));
     }
 }
 
@@ -60,6 +74,11 @@ fn candidates(answer: &Row) {
         if let Some(Ok(withdrawn)) = withdrawn.map(serde_json::from_str::<Row>) {
             output::data(&format!("{who} was withdrawn: {}", withdrawn.cell("reason")));
         }
+        for kind in row.rows("kinds") {
+            let count = kind.cell("decisions");
+            let noun = if count == "1" { "decision" } else { "decisions" };
+            output::data(&format!("{who}: {count} {noun}: {}", kind.cell("kind")));
+        }
         for differing in row.rows("differences") {
             let shown: Vec<String> = differing
                 .items("differences")
@@ -85,6 +104,15 @@ pub(crate) struct Instances {
     /// Select by status: running, completed or ended
     #[arg(long)]
     status: Option<String>,
+    /// Select by the plugin's fields, as in 'paid < total and due < "2026-01-01"'
+    #[arg(long = "where", value_name = "CONDITION")]
+    condition: Option<String>,
+    /// Sort by a field; -FIELD sorts downwards [default: sort by key]
+    #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
+    order: Option<String>,
+    /// Print how many there are, by status
+    #[arg(long, conflicts_with_all = ["order", "after", "limit", "all"])]
+    count: bool,
     #[command(flatten)]
     paging: Paging,
     #[command(flatten)]
@@ -95,10 +123,52 @@ impl Instances {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let mut query = vec![("plugin", self.plugin)];
         query.extend(self.status.map(|status| ("status", status)));
-        let columns = &["key", "status", "version", "started_at", "updated_at"];
+        query.extend(self.condition.map(|condition| ("where", condition)));
+        if self.count {
+            return count(query, &self.host).await;
+        }
+        query.extend(self.order.map(|order| ("order", order)));
+        let columns = &["key", "status", "summary", "version", "started_at", "updated_at"];
         let list = List { path: "/instances", query, member: "instances", columns };
         self.paging.print(&list, &self.host, |_| {}).await
     }
+}
+
+/// A part of a count.
+#[derive(serde::Deserialize)]
+struct Counted {
+    counts: BTreeMap<String, u64>,
+    next: Option<String>,
+}
+
+/// Counts part by part, so that no request takes long.
+async fn count(query: Vec<(&'static str, String)>, host: &HostArgs) -> anyhow::Result<()> {
+    let client = host.client()?;
+    let (mut counts, mut after) = (BTreeMap::<String, u64>::new(), None::<String>);
+    loop {
+        let own = query.iter().map(|(name, value)| (*name, value.as_str()));
+        let query: Vec<_> = own.chain(after.as_deref().map(|after| ("after", after))).collect();
+        let text = client.text("/instances/count", &query).await?;
+        let part: Counted = serde_json::from_str(&text)
+            .map_err(|error| anyhow::anyhow!("the host's response is not a count: {error}"))?;
+        for (status, count) in part.counts {
+            *counts.entry(status).or_default() += count;
+        }
+        after = part.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let total: u64 = counts.values().sum();
+    if host.json {
+        output::json_text(&serde_json::json!({"counts": counts, "total": total}).to_string());
+        return Ok(());
+    }
+    for (status, count) in counts {
+        output::line(&format!("{status}: {}", output::grouped(count)));
+    }
+    output::line(&format!("total: {}", output::grouped(total)));
+    Ok(())
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,8 @@ mod dead_letters;
 mod demo;
 mod dev;
 mod doctor;
+mod export;
+mod kept;
 mod lists;
 mod lock;
 mod log;
@@ -25,6 +27,7 @@ mod output;
 mod pages;
 mod pull;
 mod replay;
+mod rollback;
 mod run;
 mod send;
 mod service;
@@ -67,6 +70,8 @@ enum Command {
     Plugins(lists::Plugins),
     /// List the instances of a plugin
     Instances(lists::Instances),
+    /// Write the instances of a plugin as NDJSON: states, fields, keys and timers
+    Export(export::Export),
     /// Show one instance: its state, keys, timers and decisions
     Show(lists::Show),
     /// List dead letters: events and messages that could not be handled or delivered
@@ -117,6 +122,8 @@ enum Command {
     Dev(dev::Dev),
     /// Repeat the recorded decisions with a new version, and show the differences
     Replay(replay::Replay),
+    /// Put an earlier version back into the plugin directory, from the store
+    Rollback(rollback::Rollback),
     /// Run a new version in shadow mode: compare its decisions on live events, and discard them
     Shadow(candidate::Shadow),
     /// Serve a share of the keys with a new version, and withdraw it if it fails too often
@@ -191,6 +198,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Send(send) => send.execute().await,
         Command::Plugins(list) => list.execute().await,
         Command::Instances(list) => list.execute().await,
+        Command::Export(export) => export.execute().await,
         Command::Show(show) => show.execute().await,
         Command::DeadLetters(list) => list.execute().await,
         Command::DeadLetter(letter) => letter.execute().await,
@@ -214,6 +222,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Sim(sim) => sim.execute().await,
         Command::Backtest(backtest) => backtest.execute().await,
         Command::Replay(replay) => replay.execute().await,
+        Command::Rollback(rollback) => rollback.execute().await,
         Command::Dev(dev) => dev.execute().await,
         Command::New(new) => new.execute().await,
         Command::Shadow(shadow) => shadow.execute().await,

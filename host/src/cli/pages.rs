@@ -114,7 +114,11 @@ impl Printer<'_> {
         if self.rows == 0 && is_last {
             output::line(&format!("no {}", self.list.member.replace('_', " ")));
         } else if !rows.is_empty() {
-            output::raw(&output::table(self.list.columns, &rows));
+            // Not every plugin has one, and an empty column says nothing.
+            let is_shown =
+                |name: &&str| *name != "summary" || rows.iter().any(|row| row.get(name).is_some());
+            let columns: Vec<&str> = self.list.columns.iter().copied().filter(is_shown).collect();
+            output::raw(&output::table(&columns, &rows));
         }
         self.is_first = false;
     }

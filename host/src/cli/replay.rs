@@ -6,20 +6,25 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use sagabox_engine::model::Timestamp;
 use sagabox_engine::seams::handler::Handler;
 use serde::Serialize;
 
+use super::kept::{self, KeptVersion};
 use super::{InputError, output};
 use crate::config::{Overrides, Settings};
+use crate::decisions::kinds::{Aspects, KindCount};
 use crate::io::durations::{duration, instant};
 use crate::plugins::wasm::{self, Sandbox};
 use crate::verify::replay::{Outcome, Selection, replay};
 
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
-    /// Component of the new version
+    /// Component of the new version; with --plugin-version or --digest, name of a plugin
     candidate: PathBuf,
+    #[command(flatten)]
+    kept: KeptVersion,
     /// Store with the recorded decisions, such as sqlite:sagabox.db, or the directory of its file
     #[arg(long, env = "SAGABOX_STORE")]
     store: String,
@@ -29,6 +34,10 @@ pub(crate) struct Replay {
     /// Replay only decisions of this instance
     #[arg(long, value_name = "KEY")]
     instance: Option<String>,
+    /// What to compare
+    #[arg(long, value_name = "WHAT", default_value = "both",
+          value_parser = PossibleValuesParser::new(Aspects::NAMES))]
+    compare: String,
     /// Maximum number of differing decisions to print
     #[arg(long, default_value_t = 20)]
     show: usize,
@@ -46,9 +55,21 @@ impl Replay {
             .map_err(|error| InputError(format!("{error:#}")))?;
         let since = self.since.as_deref().map_or(Ok(Timestamp::default()), since);
         let since = since.map_err(|why| InputError(format!("--since: {why}")))?;
-        let selection = Selection { since, key: self.instance, shown_max: self.show };
+        let compare = Aspects::parse(&self.compare).map_err(InputError)?;
+        let selection = Selection { since, key: self.instance, shown_max: self.show, compare };
         let candidate = self.candidate.clone();
-        let handlers = tokio::task::spawn_blocking(move || load(&candidate, &settings)).await??;
+        let kept = match self.kept.is_given() {
+            true => Some(self.kept.find(&self.store, &candidate.to_string_lossy()).await?),
+            false => None,
+        };
+        let handlers = tokio::task::spawn_blocking(move || match kept {
+            Some(component) => {
+                let loaded = kept::load(&component, &candidate.to_string_lossy(), &settings)?;
+                Ok(vec![loaded.handler])
+            }
+            None => load(&candidate, &settings),
+        });
+        let handlers = handlers.await??;
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let mut outcomes = Vec::new();
         for handler in handlers {
@@ -117,6 +138,15 @@ fn report(outcomes: &[Outcome], json: bool) {
         let hidden = outcome.differ - outcome.differing.len() as u64;
         if hidden > 0 {
             output::line(&format!("… and {} more that differ", output::grouped(hidden)));
+        }
+        for KindCount { kind, decisions, example } in &outcome.kinds {
+            let noun = if *decisions == 1 { "decision" } else { "decisions" };
+            output::data(&format!(
+                "{} {noun}: {kind}; for example `{}` at position {}",
+                output::grouped(*decisions),
+                example.key,
+                example.position
+            ));
         }
         output::line(&summary(outcome));
     }

@@ -98,9 +98,9 @@ fn present(token: &Secret, file: &Path) {
              the host does not print it again",
             token.expose()
         ),
-        false => format!(
-            "the token of the administrator is in {file}, where the command line finds it"
-        ),
+        false => {
+            format!("the token of the administrator is in {file}, where the command line finds it")
+        }
     });
 }
 

@@ -20,9 +20,7 @@ pub(crate) async fn listener(address: &str) -> anyhow::Result<TcpListener> {
     let passed = ListenFd::from_env().take_tcp_listener(0).context("use the socket of systemd")?;
     match passed {
         Some(passed) => from_systemd(passed).context("use the socket of systemd"),
-        None => {
-            TcpListener::bind(address).await.with_context(|| format!("listen on {address}"))
-        }
+        None => TcpListener::bind(address).await.with_context(|| format!("listen on {address}")),
     }
 }
 

@@ -2,5 +2,6 @@
 
 pub(crate) mod digest;
 pub(crate) mod json;
+pub(crate) mod kinds;
 pub(crate) mod recorded;
 pub(crate) mod shown;

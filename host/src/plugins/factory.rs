@@ -105,9 +105,21 @@ impl PluginFactory {
     }
 
     /// Notes that a canary writes states from now on. Then the next start tries any file on the
-    /// states.
+    /// states, and fills the fields of the instances.
     pub(in crate::plugins) async fn forget(&self, plugin: &str) {
         self.note(plugin, None).await;
+        let noted = match self.records.fields_filled(plugin).await {
+            Ok(Some(_)) => self.records.note_fields_filled(plugin, "").await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = noted {
+            tracing::warn!(
+                %plugin, %error,
+                "recording that a canary writes fields failed; some instances keep its fields until \
+                 their next decision"
+            );
+        }
     }
 
     async fn note(&self, plugin: &str, digest: Option<&str>) {

@@ -3,7 +3,9 @@
 
 pub mod build;
 pub mod factory;
+mod fields;
 mod follower;
+mod keeping;
 mod preflight;
 pub mod pull;
 pub mod readable;

@@ -19,7 +19,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::plugins::factory::{Find, LoadedFile, PluginFactory, Preflight};
+use crate::plugins::fields::Filling;
 use crate::plugins::follower::Follower;
+use crate::plugins::keeping::InUse;
 use crate::plugins::rollout::{Beside, Candidates, Served};
 use crate::plugins::status::{PluginStatus, PluginView, RefusedView};
 use crate::plugins::trust;
@@ -69,6 +71,9 @@ pub struct Loader {
     /// its own lines.
     said: BTreeMap<PathBuf, String>,
     candidates: Candidates,
+    filling: Filling,
+    /// The components that decide, as the store knows.
+    in_use: InUse,
     /// The canaries that serve from the start.
     canaries: Vec<Canary>,
 }
@@ -135,6 +140,8 @@ impl Loader {
             doubtful: BTreeSet::new(),
             said: BTreeMap::new(),
             candidates,
+            filling: Filling::default(),
+            in_use: InUse::new(),
             canaries: Vec::new(),
         };
         loader.candidates.remember().await;
@@ -148,6 +155,9 @@ impl Loader {
             };
             let goes_on = plugins.iter().any(beside_canary);
             if goes_on || loader.factory.served_before(&find, &plugins).await? {
+                let manifests = plugins.iter().map(|plugin| plugin.handler.manifest());
+                let kept = loader.factory.keep(&find, manifests).await;
+                kept.map_err(|why| anyhow::anyhow!("{}: {why}", find.path.display()))?;
                 let served = loader.served(&plugins);
                 loader.note(&find, served, None);
             } else {
@@ -156,6 +166,8 @@ impl Loader {
         }
         let canaries = loader.candidates.begin(&loader.beside()).await;
         loader.canaries = canaries.with_context(reading)?;
+        loader.in_use = loader.deciding();
+        loader.factory.keep_no_others(&loader.in_use).await;
         Ok(loader)
     }
 
@@ -191,7 +203,7 @@ impl Loader {
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return self.filling.end().await,
                 Some(loaded) = self.loading.join_next() => match loaded {
                     Ok(loaded) => self.on_loaded(loaded).await,
                     Err(error) => tracing::error!(
@@ -223,7 +235,21 @@ impl Loader {
                 let replaced = self.claimed.values().flatten().cloned().collect();
                 self.candidates.take_out(&engine, &replaced).await;
             }
+            let in_use = self.deciding();
+            if in_use != self.in_use {
+                self.factory.keep_no_others(&in_use).await;
+                self.in_use = in_use;
+            }
         }
+    }
+
+    /// The components that decide now.
+    fn deciding(&self) -> InUse {
+        let mut in_use = self.candidates.deciding();
+        for (plugin, serving) in &self.serving {
+            in_use.entry(plugin.clone()).or_default().insert(serving.digest.clone());
+        }
+        in_use
     }
 
     async fn look(&mut self) {
@@ -412,7 +438,12 @@ impl Loader {
         if let Err(reason) = self.check(&find, &plugins).await {
             return self.refuse(&find, &Unfit::Broken(reason));
         }
-        if let Err(reason) = self.factory.index_for(&plugins).await {
+        let manifests = plugins.iter().map(|plugin| plugin.handler.manifest());
+        let prepared = match self.factory.index_for(&plugins).await {
+            Ok(()) => self.factory.keep(&find, manifests).await,
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = prepared {
             return self.refuse(&find, &Unfit::Broken(reason));
         }
         for handler in &served {
@@ -460,6 +491,7 @@ impl Loader {
                 preflight: preflight.clone().filter(|_| manifest.role.has_instances()),
                 manifest,
             });
+            self.filling.begin(&self.factory, &handler, &find.digest);
             let (path, digest) = (find.path.clone(), find.digest.clone());
             self.serving.insert(name, ServingPlugin { path, digest, handler });
         }

@@ -8,10 +8,11 @@ use sagabox_engine::model::{Manifest, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::decisions::kinds::KindCount;
 use crate::io::locks::lock;
 use crate::plugins::rollout::tally::{Counts, Differing, Tally};
 use crate::plugins::rollout::terms::{Terms, Withdrawn};
-use crate::store::query::shapes::{ManifestShape, Millis};
+use crate::store::query::shapes::{KindShape, ManifestShape, Millis};
 
 /// The most names of files that are not components. A directory may have any number.
 const LEFT_OUT_MAX: usize = 100;
@@ -75,6 +76,10 @@ pub struct CandidateView {
     /// When and why a canary was withdrawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub withdrawn: Option<Withdrawn>,
+    /// In which ways a shadow's decisions differ, the most frequent first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<KindShape>)]
+    pub kinds: Vec<KindCount<Differing>>,
     /// The last decisions in which a shadow differs, the newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<Differing>,
@@ -270,7 +275,7 @@ impl PluginStatus {
 impl TrialStatus {
     fn views(&self) -> impl Iterator<Item = CandidateView> {
         let (kind, share, failures_max) = match self.terms {
-            Terms::Shadow => ("shadow", None, None),
+            Terms::Shadow(_) => ("shadow", None, None),
             Terms::Canary { share, failures_max } => {
                 ("canary", Some(share.as_percent()), Some(failures_max))
             }
@@ -289,6 +294,7 @@ impl TrialStatus {
             counts: tally.counts(),
             preflight: self.preflight.clone(),
             withdrawn: self.withdrawn.clone(),
+            kinds: tally.kinds(),
             differences: tally.differing(),
         })
     }

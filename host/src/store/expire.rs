@@ -11,6 +11,7 @@ use sagabox_engine::model::AgeMark;
 use sagabox_engine::model::{Cursor, PluginName};
 use sagabox_engine::seams::store::Expire;
 
+use super::components;
 use super::rows::{self, integer};
 use super::tables::each;
 use super::trouble::{WriteError, damaged};
@@ -85,7 +86,8 @@ fn remove(
                 AND position <= ? AND id < (SELECT max(id) FROM dead_letters) ORDER BY at, id LIMIT ?)";
     let mut delete = writer.prepare_cached(sql)?;
     let letters = delete.execute((before, integer(history_to.0), limit))?;
-    Ok(log + decisions + messages + letters)
+    let components = components::expire(writer, boundary)?;
+    Ok(log + decisions + messages + letters + components)
 }
 
 /// The highest position up to which every plugin has settled all. None if one that is

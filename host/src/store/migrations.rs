@@ -15,7 +15,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0011_untaken.sql"),
     include_str!("migrations/0012_waits.sql"),
     include_str!("migrations/0013_partly_decided.sql"),
-    include_str!("migrations/0015_access.sql"),
+    include_str!("migrations/0014_fields.sql"),
+    include_str!("migrations/0015_components.sql"),
+    include_str!("migrations/0016_access.sql"),
 ];
 
 /// The first that keeps its sums.

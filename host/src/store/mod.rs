@@ -2,10 +2,12 @@
 
 mod answers;
 pub mod backup;
+mod components;
 pub mod connect;
 mod dead_letters;
 mod decisions;
 mod expire;
+mod fields;
 mod files;
 mod inbox;
 pub mod inspect;

@@ -82,6 +82,10 @@ pub(super) fn text(row: &SqliteRow, column: &str) -> Result<String, ReadError> {
     row.try_get(column).map_err(damaged)
 }
 
+pub(super) fn bytes(row: &SqliteRow, column: &str) -> Result<Vec<u8>, ReadError> {
+    row.try_get(column).map_err(damaged)
+}
+
 pub(super) fn optional(row: &SqliteRow, column: &str) -> Result<Option<String>, ReadError> {
     row.try_get(column).map_err(damaged)
 }

@@ -5,7 +5,7 @@
 //! together is read in one transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -83,6 +83,10 @@ impl SqliteStore {
     /// Connections for others who read.
     pub(super) async fn reading(&self, connections: u32) -> Result<SqlitePool, sqlx::Error> {
         readers(&self.options, connections).await
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Connections beside the writing one could not be made.

@@ -9,6 +9,7 @@ use sagabox_engine::model::{
 };
 use sagabox_engine::seams::store::{self, Append, Batch, Closing, UNTAKEN_TYPES_MAX};
 
+use super::fields;
 use super::rows::json as json_rows;
 use super::rows::{self, encode, integer};
 use super::trouble::WriteError;
@@ -107,6 +108,7 @@ pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), 
             integer(instance.started.0),
         )
     })?;
+    fields::write(writer, &batch.fields)?;
     let (claimed, released): (Vec<_>, Vec<_>) =
         batch.claims.iter().partition(|claim| claim.claimed);
     let sql = "INSERT OR IGNORE INTO claims (plugin, key, instance) VALUES (?, ?, ?)";
@@ -133,8 +135,9 @@ pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), 
     })
 }
 
-/// With their claims and timers.
+/// With their fields, claims and timers.
 fn remove_instances(writer: &Connection, removed: &[(PluginName, Key)]) -> Result<(), WriteError> {
+    fields::remove(writer, removed)?;
     for sql in [
         "DELETE FROM claims WHERE plugin = ? AND instance = ?",
         "DELETE FROM timers WHERE plugin = ? AND instance = ?",

@@ -11,12 +11,13 @@ wit_bindgen::generate!({ path: "../../wit/0.1", world: "process-manager" });
 use exports::sagabox::plugin::process_manager_handler::{
     Command, Context, Event, Failure, Guest, Manifest, State, Step, Transition,
 };
-use sagabox::plugin::types::{Absent, Correlation, Effect, Source, Subscription};
+use sagabox::plugin::types::{Absent, Correlation, Effect, Field, Source, Subscription};
 
 /// Version (five digits), version of states (one), whether it migrates `all` states, `not`
 /// those of instances whose key begins with `stubborn`, or its `own` alone, and what is wrong
 /// with it: nothing (`@@@@@@@`), it `differs`, which shows in every count from 3, it
-/// `fails@@`, or it is `reshape`d: its states have another shape, and the same number.
+/// `fails@@`, or it is `reshape`d: its states have another shape, and the same number. Or it
+/// declares `fields@`.
 static MARK: [u8; 24] = *b"@hot:00001:1:all:@@@@@@@";
 
 struct Mark {
@@ -25,7 +26,9 @@ struct Mark {
     migrates: String,
     differs: bool,
     fails: bool,
-    between: char,
+    has_fields: bool,
+    /// What a state calls its count.
+    count: &'static str,
 }
 
 fn mark() -> Mark {
@@ -39,26 +42,38 @@ fn mark() -> Mark {
         migrates: parts[3].to_owned(),
         differs: parts[4] == "differs",
         fails: parts[4] == "fails@@",
-        between: if parts[4] == "reshape" { '/' } else { ' ' },
+        has_fields: parts[4] == "fields@",
+        count: if parts[4] == "reshape" { "counted" } else { "count" },
     }
 }
 
-/// `format count key`. The format is the version of states that it was written for: who
+/// JSON, for keys without quotes. The format is the version of states that it was written for: who
 /// reads it as another has misread it.
 fn state(format: u32, count: u32, key: &str) -> Vec<u8> {
-    let between = mark().between;
-    format!("{format}{between}{count}{between}{key}").into_bytes()
+    let name = mark().count;
+    format!(r#"{{"format":{format},"{name}":{count},"key":"{key}"}}"#).into_bytes()
 }
 
 fn parse(state: &State) -> Result<(u32, String), String> {
     let text = String::from_utf8_lossy(&state.data).into_owned();
-    let mut parts = text.splitn(3, mark().between);
-    let mut next = || parts.next().unwrap_or_default().to_owned();
-    let (format, count, key) = (next(), next(), next());
+    let mut rest = text.as_str();
+    let mut next = |begin: &str, end: &str| {
+        let (part, behind) = rest.strip_prefix(begin)?.split_once(end)?;
+        rest = behind;
+        Some(part.to_owned())
+    };
+    let format = next("{\"format\":", ",").unwrap_or_default();
+    let count = next(&format!("\"{}\":", mark().count), ",").unwrap_or_default();
+    let key = next("\"key\":\"", "\"}").unwrap_or_default();
     if format != state.version.to_string() {
         return Err(format!("`{text}` is said to be of version {}", state.version));
     }
     Ok((count.parse().map_err(|_| format!("`{text}` has no count"))?, key))
+}
+
+fn fields() -> Vec<Field> {
+    let field = |name: &str| Field { name: name.into(), pointer: format!("/{name}") };
+    vec![field("count"), field("key")]
 }
 
 struct Hot;
@@ -84,8 +99,8 @@ impl Guest for Hot {
             state_version: mark.of_state,
             schemas: Vec::new(),
             configuration_schema: None,
-            fields: Vec::new(),
-            summary: None,
+            fields: if mark.has_fields { fields() } else { Vec::new() },
+            summary: mark.has_fields.then(|| "{key} has counted to {count}".into()),
         }
     }
 

@@ -713,6 +713,25 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
+        name: "the fields of an instance are those of the serving version, also if a canary decides",
+        edits: &[Edit {
+            file: "stages/dispatch/deciding.rs",
+            find: "            && let Some(values) = self.versions.field_values(made_by, state)",
+            replace: "            && let Some(values) = self.versions.field_values(
+                self.versions.version(self.versions.serving_generation()),
+                state,
+            )",
+        }],
+    },
+    Mutation {
+        name: "the fields of one instance of a commit are not written",
+        edits: &[Edit {
+            file: "stages/commit.rs",
+            find: "batch.fields.extend(fields.map(|(key, values)| FieldsRow { plugin: name(), key, values }));",
+            replace: "batch.fields.extend(fields.map(|(key, values)| FieldsRow { plugin: name(), key, values }).skip(1));",
+        }],
+    },
+    Mutation {
         name: "a canary that is withdrawn goes on",
         edits: &[Edit {
             file: "changes/desired_state.rs",

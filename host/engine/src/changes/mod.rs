@@ -75,6 +75,8 @@ pub(crate) struct PluginChanges {
     pub instances: BTreeMap<Key, Arc<Instance>>,
     /// Before `instances`.
     pub instances_removed: BTreeSet<Key>,
+    /// The values of the fields of `instances`, as far as decisions changed them.
+    pub fields: BTreeMap<Key, String>,
     /// (key, instance) to claimed or released.
     pub claims: BTreeMap<(Key, Key), bool>,
     /// (instance, name) to set or cleared.

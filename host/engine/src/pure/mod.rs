@@ -6,6 +6,7 @@ pub(crate) mod breaker;
 pub mod correlate;
 pub(crate) mod dead_letters;
 pub(crate) mod fates;
+pub mod fields;
 pub mod filter;
 pub(crate) mod hash;
 pub mod identity;

@@ -29,6 +29,61 @@ pub fn find<'t>(json: &'t [u8], pointer: &str) -> Result<Option<&'t str>, Syntax
     Ok(found)
 }
 
+/// Pointers that are looked up together, in one pass over a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pointers(Vec<Pointer>);
+
+/// The pointer as it was given, and its tokens; without tokens, it is no JSON Pointer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pointer(String, Option<Vec<String>>);
+
+impl Pointers {
+    /// Parses them. One that is no JSON Pointer never finds a value.
+    pub fn new<'p>(pointers: impl IntoIterator<Item = &'p str>) -> Self {
+        let parse = |pointer: &str| {
+            let tokens = tokens(pointer).map(|tokens| tokens.map(Cow::into_owned).collect());
+            Pointer(pointer.to_owned(), tokens)
+        };
+        Self(pointers.into_iter().map(parse).collect())
+    }
+
+    /// What [`find`] finds for each of them, in their order.
+    ///
+    /// # Errors
+    /// If any part of the bytes is not JSON.
+    pub fn find<'t>(&self, json: &'t [u8]) -> Result<Vec<Option<&'t str>>, SyntaxError> {
+        let text = whole(json)?;
+        let mut scanner = Scanner::new(text);
+        if !scanner.enter_object() {
+            return self.0.iter().map(|Pointer(pointer, _)| find(json, pointer)).collect();
+        }
+        let mut found = vec![None; self.0.len()];
+        while let Some(name) = scanner.member()? {
+            let value = scanner.value()?;
+            for (found, Pointer(_, tokens)) in found.iter_mut().zip(&self.0) {
+                let first = tokens.as_ref().and_then(|tokens| tokens.first());
+                if first.is_some_and(|first| is_named(name, first)) {
+                    *found = Some(value);
+                }
+            }
+        }
+        scanner.end()?;
+        for (found, Pointer(_, tokens)) in found.iter_mut().zip(&self.0) {
+            match tokens.as_deref() {
+                Some([]) => *found = Some(Scanner::new(text).value()?),
+                Some([_, rest @ ..]) => {
+                    for token in rest {
+                        let Some(part) = *found else { break };
+                        *found = step(&mut Scanner::new(part), token)?;
+                    }
+                }
+                None => {}
+            }
+        }
+        Ok(found)
+    }
+}
+
 fn whole(json: &[u8]) -> Result<&str, SyntaxError> {
     // `check` names the first byte that is not UTF-8.
     match std::str::from_utf8(json) {
@@ -129,6 +184,23 @@ mod tests {
             let found = find(&text, &pointer).unwrap();
             let found = found.map(|text| serde_json::from_str::<Value>(text).unwrap());
             prop_assert_eq!(found, tree.pointer(&pointer).cloned());
+        }
+
+        #[test]
+        fn together_they_find_what_each_finds_alone(
+            tree in tree(), cut in 0_usize..40,
+            pointers in prop::collection::vec("(/([a-c\"]|~0|~1|0|1|~)?){0,3}|a", 0..5)
+        ) {
+            let mut text = serde_json::to_vec(&tree).unwrap();
+            if cut < 5 {
+                text.truncate(text.len().saturating_sub(cut));
+            }
+            let together = Pointers::new(pointers.iter().map(String::as_str)).find(&text);
+            let alone: Result<Vec<_>, _> = pointers.iter().map(|own| find(&text, own)).collect();
+            // Without a pointer, nothing looks at a text that is no object.
+            if !pointers.is_empty() {
+                prop_assert_eq!(together, alone);
+            }
         }
     }
 

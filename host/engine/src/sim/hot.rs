@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
-use super::scripts::{AUDITOR, NOTIFIER, ORDERS, Pattern, RECEIPTS, script};
+use super::scripts::{AUDITOR, NOTIFIER, ORDERS, Pattern, RECEIPTS, script, state_version};
 use crate::engine::{Canary, Engine, Missed, Share};
 use crate::lock;
-use crate::seams::handler::Handler;
+use crate::model::{Failure, Manifest, State};
+use crate::seams::handler::{Call, Handler, Reply};
 
 const PLUGINS: [&str; 4] = [ORDERS, RECEIPTS, NOTIFIER, AUDITOR];
 
@@ -52,13 +54,18 @@ impl Directory {
         PLUGINS.into_iter().filter_map(|plugin| self.canary(plugin)).collect()
     }
 
-    fn canary(&self, plugin: &str) -> Option<Canary> {
+    fn canary(&self, plugin: &'static str) -> Option<Canary> {
         let (version, percent) = self.get(plugin).canary?;
         let share = Share::percent(percent).expect("a percentage");
         Some(Canary { handler: self.handler(plugin, version), share })
     }
 
-    fn handler(&self, plugin: &str, version: u32) -> Arc<dyn Handler> {
+    fn handler(&self, plugin: &'static str, version: u32) -> Arc<dyn Handler> {
+        let own = self.script(plugin, version);
+        Arc::new(Beside { own, plugin, directory: self.clone() })
+    }
+
+    fn script(&self, plugin: &str, version: u32) -> Arc<dyn Handler> {
         let pattern = Pattern { version, ..self.pattern.clone() };
         script(&pattern, plugin)
     }
@@ -124,6 +131,36 @@ impl Directory {
             Some(canary) => engine.serve_canary(canary).await,
             None => engine.withdraw_canary(&plugin.into()).await,
         };
+    }
+}
+
+/// A version that knows nothing of later ones, as a host serves it: canaries convert the states
+/// that they have left.
+struct Beside {
+    own: Arc<dyn Handler>,
+    plugin: &'static str,
+    directory: Directory,
+}
+
+impl Handler for Beside {
+    fn manifest(&self) -> &Manifest {
+        self.own.manifest()
+    }
+
+    fn handle(&self, call: &Call) -> Result<Reply, Failure> {
+        self.own.handle(call)
+    }
+
+    fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
+        let history = self.directory.history().of(self.plugin);
+        let canaries = history.into_iter().rev().filter_map(|lying| lying.canary);
+        let wrote = |version: &u32| {
+            let is_own = state.version == self.manifest().state_version;
+            state_version(*version) == state.version && !is_own
+        };
+        let mut canaries = canaries.map(|(version, _)| version).filter(wrote);
+        let convert = |version| self.directory.script(self.plugin, version).migrate(state, to).ok();
+        canaries.find_map(convert).map_or_else(|| self.own.migrate(state, to), Ok)
     }
 }
 

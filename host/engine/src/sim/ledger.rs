@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use super::hot::History;
 use super::plan::Plan;
-use super::scripts::{AUDITOR, NOTIFIER, ORDERS, Order, RECEIPTS, state_version};
+use super::scripts::{self, AUDITOR, NOTIFIER, ORDERS, Order, RECEIPTS, state_version};
 use super::strangers;
 use crate::model::{
     DeadLetter, DeadLetterStatus, DeadLetterSubject, DecisionRecord, DecisionSummary, Event,
     InstanceStatus, Key, KeyChange, Message, PluginName, reserved,
 };
+use crate::pure::fields::Fields;
 use crate::pure::identity::undeliverable_event_id;
 use crate::seams::store::memory::Tables;
 
@@ -86,6 +87,7 @@ pub(crate) fn check(
     sinks_add_up(tables)?;
     orders_are_complete(plan, tables)?;
     claims_are_those_of_the_instances(tables)?;
+    fields_are_those_of_the_states(tables)?;
     messages_leave_once_and_in_order(plan, tables, delivered)?;
     only_the_bad_died(plan, tables)?;
     strangers::check(tables)?;
@@ -172,6 +174,36 @@ pub(super) fn sinks_add_up(tables: &Tables) -> Result<(), String> {
         if counters.received != messages as u64 || settled != messages as u64 {
             return Err(format!(
                 "guarantee 7: {sink}: {messages} messages, {rows} parked or dead: {counters:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The fields of an order are those that the version which wrote its state declares.
+fn fields_are_those_of_the_states(tables: &Tables) -> Result<(), String> {
+    let orders = tables.instances.iter().filter(|((plugin, _), _)| plugin.as_str() == ORDERS);
+    for ((plugin, key), instance) in orders {
+        let mut next = Some(instance.decided);
+        let mut written = None;
+        while let (Some(position), None) = (next, written) {
+            let row = (position, plugin.clone(), key.clone());
+            let found = tables.decisions.get(&row).or(tables.removed.decisions.get(&row));
+            let record =
+                found.ok_or_else(|| format!("guarantee 3: {key} has no decision at {position}"))?;
+            next = record.previous;
+            written = record.state.as_ref().map(|_| record);
+        }
+        let expected = written.map(|record| {
+            let version = record.plugin_version.rsplit('.').next();
+            let version = version.and_then(|number| number.parse().ok()).unwrap_or_default();
+            let fields = Fields::new(&scripts::fields(version)).expect("an order has fields");
+            fields.values(record.state.as_ref())
+        });
+        let found = tables.fields.get(&(plugin.clone(), key.clone()));
+        if found != expected.as_ref() {
+            return Err(format!(
+                "guarantee 3: the fields of {key} are {found:?}, and its state has {expected:?}"
             ));
         }
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::model::{
-    Absent, Correlation, Decision, Due, Effect, Failure, KeyChange, Manifest, MessageKind,
+    Absent, Correlation, Decision, Due, Effect, Failure, Field, KeyChange, Manifest, MessageKind,
     OptionalPart, Outgoing, Question, Role, Source, State, Subscription, TimerChange, reserved,
 };
 use crate::seams::handler::{Call, Handler, Reply};
@@ -34,6 +34,8 @@ pub(crate) struct Pattern {
     pub cured: Arc<AtomicBool>,
     /// The version of the plugins.
     pub version: u32,
+    /// Whether a version knows nothing of the states of later ones.
+    pub is_ignorant: bool,
 }
 
 /// Of the seed, as much as the scripts draw from.
@@ -84,7 +86,13 @@ impl Handler for Script {
 
     fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
         let mut order = Order::read(state)?;
+        let Pattern { version, is_ignorant, .. } = self.pattern;
+        if is_ignorant && order.since > version {
+            return Err(format!("1.0.{version} was released before 1.0.{}", order.since));
+        }
         order.format = to;
+        // What it is converted to for another version, that version knows.
+        order.since = if to == state_version(version) { version } else { 0 };
         serde_json::to_vec(&order).map(Bytes::from).map_err(|error| error.to_string())
     }
 }
@@ -142,12 +150,21 @@ pub(crate) fn handlers(pattern: &Pattern) -> Vec<Script> {
         pattern: pattern.clone(),
         decide,
     };
+    let mut order = script(ORDERS, Role::ProcessManager, orders, decide_order);
+    order.manifest.optional.fields = fields(pattern.version);
     vec![
-        script(ORDERS, Role::ProcessManager, orders, decide_order),
+        order,
         script(RECEIPTS, Role::Reactor, stateless("pay"), decide_receipt),
         script(NOTIFIER, Role::Saga, stateless("receipt"), decide_notification),
         script(AUDITOR, Role::Saga, stateless("note"), decide_note),
     ]
+}
+
+/// The fields of an order. They change with the versions, as the state does.
+pub(crate) fn fields(version: u32) -> Vec<Field> {
+    let field = |name: &str, pointer: &str| Field { name: name.into(), pointer: pointer.into() };
+    let first = if version.is_multiple_of(2) { "/handled/0" } else { "/handled/1" };
+    vec![field("paid", "/paid"), field("first", first), field("packed", "/items")]
 }
 
 /// The plugin of this name.
@@ -175,6 +192,8 @@ pub(crate) struct Order {
     /// The state version of these bytes. A plugin of another state version that reads them
     /// without migration is detected by it.
     pub format: u32,
+    /// The first version of the plugin that knows them.
+    pub since: u32,
 }
 
 impl Order {
@@ -201,6 +220,7 @@ fn decide_order(call: &Call, pattern: &Pattern) -> Result<Reply, Failure> {
         None => Order { format: state_version(pattern.version), ..Order::default() },
     };
     let mut decision = Decision::default();
+    order.since = pattern.version;
     order.handled.push(call.event.id.clone());
     match call.event.event_type.as_str() {
         "place" => {

@@ -85,6 +85,7 @@ impl World {
             poisoned: plan.poisoned.clone(),
             cured: Arc::clone(&cured),
             version: 0,
+            is_ignorant: true,
         });
         Self {
             directory,

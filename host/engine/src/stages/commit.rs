@@ -31,7 +31,9 @@ use crate::changes::timer_index::TimerIndex;
 use crate::changes::{Offer, PluginChanges, Removal, Work};
 use crate::model::{Event, Hops, LogEntry, Message, Origin, PluginName, Position, SinkName};
 use crate::pure::monotonic::Instant;
-use crate::seams::store::{Append, Batch, ClaimChange, CommitError, Committed, Store, TimerRow};
+use crate::seams::store::{
+    Append, Batch, ClaimChange, CommitError, Committed, FieldsRow, Store, TimerRow,
+};
 use crate::{Clock, Readiness};
 
 /// A commit is closed when it has this many rows of decisions and appends: beyond
@@ -211,6 +213,8 @@ impl Committer {
         let name = || plugin.clone();
         batch.instances.extend(changes.instances.into_values().map(|row| (name(), row)));
         batch.instances_removed.extend(changes.instances_removed.into_iter().map(|k| (name(), k)));
+        let fields = changes.fields.into_iter();
+        batch.fields.extend(fields.map(|(key, values)| FieldsRow { plugin: name(), key, values }));
         batch.claims.extend(changes.claims.into_iter().map(|((key, instance), claimed)| {
             ClaimChange { plugin: name(), key, instance, claimed }
         }));

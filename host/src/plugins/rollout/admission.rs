@@ -74,7 +74,7 @@ impl Admission {
             self.check(plugin.handler.manifest(), terms)?;
         }
         let mut fit = Fit { terms, plugins, preflight: None };
-        if terms == Terms::Shadow {
+        if terms.is_shadow() {
             return Ok(AdmissionResult::Fit(fit));
         }
         match record {
@@ -118,7 +118,7 @@ impl Admission {
                 serving.role.as_str()
             ));
         }
-        if terms == Terms::Shadow {
+        if terms.is_shadow() {
             return Ok(());
         }
         if serving.version == manifest.version {

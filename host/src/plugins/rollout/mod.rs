@@ -9,6 +9,7 @@
 mod admission;
 mod canary;
 mod redrive;
+mod room;
 mod running;
 pub(in crate::plugins) mod served;
 mod shadow;
@@ -26,12 +27,13 @@ use tokio::task::JoinSet;
 
 pub use self::served::{Beside, Served, WaysBack};
 pub use self::tally::{Counts, Differing, Tally};
-pub use self::terms::{FAILURES_MAX, Record, Terms, Withdrawn, is_companion};
+pub use self::terms::{FAILURES_MAX, Record, ShadowTerms, Terms, Withdrawn, is_companion};
 
 use self::admission::{Admission, AdmissionResult, Admitted, Fit};
 use self::running::{Failing, Part, RunningTrial, TrialKind, digests};
 use crate::plugins::factory::{Find, PluginFactory, Preflight};
 use crate::plugins::follower::Follower;
+use crate::plugins::keeping::InUse;
 use crate::plugins::status::{PluginStatus, RefusedView, TrialStatus};
 use crate::plugins::wasm;
 use crate::plugins::watch::{self, News, Watcher};
@@ -95,8 +97,12 @@ impl Candidates {
     }
 
     /// Loads the canaries that had a share of the keys before the host started, also those that
-    /// were withdrawn. The versions that serve are tried on the states that these have left.
+    /// were withdrawn, from their files or as the store kept them. The versions that serve are tried on the states that these have left.
     pub async fn remember(&self) {
+        // Those of the store come first: a file is the newer one of the same version.
+        for handler in self.factory.earlier_canaries().await {
+            self.ways_back.add(handler);
+        }
         let (folder, factory) = (self.folder.clone(), Arc::clone(&self.factory));
         let ways_back = self.ways_back.clone();
         let remembered = tokio::task::spawn_blocking(move || {
@@ -156,7 +162,11 @@ impl Candidates {
             match result {
                 AdmissionResult::Fit(fit) if self.rival(&find, &fit).is_none() => {
                     let running = self.prepare(&find, &fit, &beside)?;
-                    canaries.extend(running.canaries(fit.terms));
+                    for canary in running.canaries(fit.terms) {
+                        let kept = self.factory.keep(&find, [canary.handler.manifest()]).await;
+                        kept.map_err(io::Error::other)?;
+                        canaries.push(canary);
+                    }
                     self.note(find, fit, running);
                 }
                 result => {
@@ -166,6 +176,18 @@ impl Candidates {
             }
         }
         Ok(canaries)
+    }
+
+    /// The components of the canaries that have a share of the keys.
+    pub(in crate::plugins) fn deciding(&self) -> InUse {
+        let mut in_use = InUse::new();
+        for running in self.running.values().filter(|running| !running.terms.is_shadow()) {
+            for part in &running.parts {
+                let digests = in_use.entry(part.plugin.to_string()).or_default();
+                digests.insert(running.digest.clone());
+            }
+        }
+        in_use
     }
 
     fn admission_of(&self, beside: &Beside) -> Admission {
@@ -307,7 +329,12 @@ impl Candidates {
             }
         };
         for canary in running.canaries(fit.terms).collect::<Vec<_>>() {
-            self.factory.forget(canary.handler.manifest().name.as_str()).await;
+            let manifest = canary.handler.manifest();
+            self.factory.forget(manifest.name.as_str()).await;
+            if let Err(reason) = self.factory.keep(&find, [manifest]).await {
+                self.running.insert(find.path.clone(), running);
+                return self.refuse(engine, &find, reason).await;
+            }
             if let Err(error) = engine.serve_canary(canary).await {
                 self.running.insert(find.path.clone(), running);
                 return self.refuse(engine, &find, error.to_string()).await;

@@ -78,10 +78,11 @@ impl RunningTrial {
                     ways_back.add(Arc::clone(&candidate));
                     TrialKind::Canary(Arc::new(Watched::new(candidate, tally, failures_max, tell)))
                 }
-                Terms::Shadow => {
+                Terms::Shadow(terms) => {
                     let Some((_, served)) = beside.get(name.as_str()) else { continue };
                     let tally = Arc::clone(&tally);
-                    served.observe(Some(Shadow::start(candidate, served.manifest(), tally)?));
+                    let shadow = Shadow::start(candidate, served.manifest(), terms, tally)?;
+                    served.observe(Some(shadow));
                     TrialKind::Shadow(Arc::clone(served))
                 }
             };
@@ -101,7 +102,7 @@ impl RunningTrial {
     pub(crate) fn canaries(&self, terms: Terms) -> impl Iterator<Item = Canary> {
         let share = match terms {
             Terms::Canary { share, .. } => Some(share),
-            Terms::Shadow => None,
+            Terms::Shadow(_) => None,
         };
         self.watched().zip(share.into_iter().cycle()).map(|(watched, share)| Canary {
             handler: Arc::clone(watched) as Arc<dyn Handler>,

@@ -58,7 +58,7 @@ pub struct Served {
     handler: Arc<dyn Handler>,
     ways_back: WaysBack,
     is_observed: AtomicBool,
-    shadow: RwLock<Option<Shadow>>,
+    shadow: RwLock<Option<Arc<Shadow>>>,
 }
 
 impl Served {
@@ -71,7 +71,7 @@ impl Served {
     pub fn observe(&self, shadow: Option<Shadow>) {
         let mut place = locks::write(&self.shadow);
         self.is_observed.store(shadow.is_some(), Ordering::Relaxed);
-        *place = shadow;
+        *place = shadow.map(Arc::new);
     }
 }
 
@@ -82,10 +82,12 @@ impl Handler for Served {
 
     fn handle(&self, call: &Call) -> Result<Reply, Failure> {
         let reply = self.handler.handle(call);
-        if self.is_observed.load(Ordering::Relaxed)
-            && let Some(shadow) = &*locks::read(&self.shadow)
-        {
-            shadow.offer(call, &reply);
+        if self.is_observed.load(Ordering::Relaxed) {
+            // It may wait for the shadow, and must not keep the host from ending it.
+            let shadow = locks::read(&self.shadow).clone();
+            if let Some(shadow) = shadow {
+                shadow.offer(call, &reply);
+            }
         }
         reply
     }

@@ -1,30 +1,30 @@
 //! A candidate that repeats the decisions of the version that serves, for comparison.
 //!
 //! The shadow decides on its own thread. If that thread is behind, decisions are skipped and
-//! counted. So the slowest shadow costs the plugins that serve no more than a copy of each call.
+//! counted; or, if its terms say so, each waits a little for room. So the slowest shadow costs the
+//! plugins that serve no more than a copy of each call, and that wait.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sagabox_engine::model::{Answer, Decision, Failure, Manifest, State};
 use sagabox_engine::seams::handler::{Call, Handler, Reply, as_read_by};
 
+use super::room::{Place, Room};
 use super::tally::{Differing, Tally};
+use super::terms::ShadowTerms;
 use crate::decisions::json::{Difference, Json, differences};
+use crate::decisions::kinds::Aspects;
 use crate::decisions::{recorded, shown};
-
-/// The decisions that may wait for a shadow, and the bytes that they may take with all their
-/// inputs. The one that the shadow works on counts as well.
-const WAITING_MAX: usize = 1_024;
-const WAITING_BYTES_MAX: usize = 16 << 20;
 
 /// The handle on a shadow. When it is dropped, the shadow ends after the decisions that wait for
 /// it.
 pub struct Shadow {
-    decided: SyncSender<Decided>,
-    waiting_bytes: Arc<AtomicUsize>,
+    decided: Sender<Decided>,
+    room: Arc<Room>,
+    wait: Duration,
     tally: Arc<Tally>,
 }
 
@@ -41,19 +41,21 @@ impl Shadow {
     pub fn start(
         candidate: Arc<dyn Handler>,
         serving: &Manifest,
+        terms: ShadowTerms,
         tally: Arc<Tally>,
     ) -> std::io::Result<Self> {
-        let (decided, waiting) = sync_channel(WAITING_MAX);
-        let waiting_bytes = Arc::new(AtomicUsize::new(0));
+        let (decided, waiting) = channel();
+        let room = Arc::new(Room::default());
         let comparer = Comparer {
             candidate,
             states_of: serving.state_version,
+            compare: terms.compare,
             tally: Arc::clone(&tally),
-            waiting_bytes: Arc::clone(&waiting_bytes),
+            room: Arc::clone(&room),
         };
         let name = format!("shadow-{}", comparer.candidate.manifest().name);
         std::thread::Builder::new().name(name).spawn(move || comparer.run(&waiting))?;
-        Ok(Self { decided, waiting_bytes, tally })
+        Ok(Self { decided, room, wait: terms.wait, tally })
     }
 
     /// Passes on a call and its outcome. They are copied only if there is room for them.
@@ -65,15 +67,14 @@ impl Shadow {
             Err(failure) => Err(failure),
         };
         let bytes = bytes(call, outcome);
-        let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let has_room = waiting + bytes <= WAITING_BYTES_MAX;
-        let copy = || Decided {
-            call: call.clone(),
-            outcome: outcome.cloned().map_err(Failure::clone),
-            bytes,
-        };
-        if !has_room || self.decided.try_send(copy()).is_err() {
-            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        match self.room.take(bytes, self.wait) {
+            Place::None => return self.tally.skip(),
+            Place::Waited => self.tally.waited(),
+            Place::AtOnce => {}
+        }
+        let (call, outcome) = (call.clone(), outcome.cloned().map_err(Failure::clone));
+        if self.decided.send(Decided { call, outcome, bytes }).is_err() {
+            self.room.give(bytes);
             self.tally.skip();
         }
     }
@@ -92,8 +93,9 @@ struct Comparer {
     candidate: Arc<dyn Handler>,
     /// The state version that the serving version writes.
     states_of: u32,
+    compare: Aspects,
     tally: Arc<Tally>,
-    waiting_bytes: Arc<AtomicUsize>,
+    room: Arc<Room>,
 }
 
 impl Comparer {
@@ -115,7 +117,7 @@ impl Comparer {
                 });
             }
             drop(call);
-            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.room.give(bytes);
         }
     }
 }
@@ -138,8 +140,11 @@ impl Comparer {
         let own = self.candidate.handle(&Call { state: before.clone(), ..call.clone() });
         match (outcome, own) {
             (Ok(expected), Ok(Reply::Decided(found))) => {
-                let mut all = differences("", &shown(&expected, call), &shown(&found, call));
-                if manifest.role.has_instances() {
+                let mut all = match self.compare.has_effects() {
+                    true => differences("", &shown(&expected, call), &shown(&found, call)),
+                    false => Vec::new(),
+                };
+                if self.compare.has_state() && manifest.role.has_instances() {
                     let before = before.map(|state| state.data);
                     all.extend(self.compare_states(before, expected.state, found.state));
                 }
@@ -215,6 +220,7 @@ mod tests {
         Outgoing, Question, Role, Source, Subscription, TimerChange, Timestamp,
     };
 
+    use super::super::room::{WAITING_BYTES_MAX, WAITING_MAX};
     use super::super::served::{Served, WaysBack};
     use super::*;
     use crate::decisions::json::json;
@@ -269,8 +275,9 @@ mod tests {
         Comparer {
             candidate: Arc::new(Scripted(manifest, Box::new(decide))),
             states_of: 1,
+            compare: Aspects::Both,
             tally: Arc::default(),
-            waiting_bytes: Arc::default(),
+            room: Arc::default(),
         }
     }
 
@@ -419,6 +426,46 @@ mod tests {
         (comparer("t", 1, stuck), open)
     }
 
+    fn start(candidate: Arc<dyn Handler>, serving: &Manifest, tally: &Arc<Tally>) -> Shadow {
+        let terms = ShadowTerms::default();
+        Shadow::start(candidate, serving, terms, Arc::clone(tally)).unwrap()
+    }
+
+    #[test]
+    fn it_compares_what_its_terms_say() {
+        let other = |_: &Call| Ok(Reply::Decided(decision(Some("2"), &["Pay", "Pack"])));
+        for (compare, expected) in [
+            (Aspects::Effects, &["sends[1]"][..]),
+            (Aspects::State, &["state"]),
+            (Aspects::Both, &["sends[1]", "state"]),
+        ] {
+            let comparer = Comparer { compare, ..comparer("t", 1, other) };
+            let found = comparer.compare(&call(Some("0")), Ok(decision(Some("1"), &["Pay"]))).1;
+            let places: Vec<&str> = found.iter().map(|difference| &*difference.place).collect();
+            assert_eq!(places, expected);
+        }
+    }
+
+    #[test]
+    fn a_shadow_that_is_behind_can_hold_decisions_back() {
+        let (Comparer { candidate, tally, .. }, open) = stuck();
+        let manifest = candidate.manifest().clone();
+        // No test takes so long: whoever waits gets room.
+        let terms = ShadowTerms { wait: Duration::from_secs(3_600), ..ShadowTerms::default() };
+        let shadow = Shadow::start(candidate, &manifest, terms, Arc::clone(&tally)).unwrap();
+        let offered = WAITING_MAX + 10;
+        let waiting = std::thread::spawn(move || {
+            let reply = Ok(Reply::Decided(decision(None, &[])));
+            (0..offered).for_each(|_| shadow.offer(&call(None), &reply));
+        });
+        drop(open);
+        waiting.join().unwrap();
+        while tally.counts().calls < offered as u64 {
+            std::thread::yield_now();
+        }
+        assert_eq!(tally.counts().skipped, 0);
+    }
+
     /// The limit in bytes counts the decision and all its inputs, also if few decisions wait.
     #[test]
     fn what_waits_for_a_shadow_is_bounded_in_bytes() {
@@ -452,7 +499,7 @@ mod tests {
         ] {
             let (Comparer { candidate, tally, .. }, open) = stuck();
             let manifest = candidate.manifest().clone();
-            let shadow = Shadow::start(candidate, &manifest, Arc::clone(&tally)).unwrap();
+            let shadow = start(candidate, &manifest, &tally);
             let reply = outcome.map(Reply::Decided);
             for _ in 0..20 {
                 shadow.offer(&call, &reply);
@@ -467,7 +514,7 @@ mod tests {
     fn a_shadow_that_is_behind_skips_and_holds_nobody_back() {
         let (Comparer { candidate, tally, .. }, open) = stuck();
         let serving = comparer("t", 1, |_| Ok(Reply::Decided(decision(None, &[])))).candidate;
-        let shadow = Shadow::start(candidate, serving.manifest(), Arc::clone(&tally)).unwrap();
+        let shadow = start(candidate, serving.manifest(), &tally);
         let served = Served::new(serving, WaysBack::default());
         served.observe(Some(shadow));
         let offered = WAITING_MAX as u64 + 50;

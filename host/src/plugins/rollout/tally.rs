@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::decisions::json::Difference;
+use crate::decisions::kinds::{KindCount, Kinds};
 use crate::io::locks::lock;
 use crate::store::query::shapes::{AnyJson, Millis};
 
@@ -30,6 +31,8 @@ pub struct Counts {
     pub differing: u64,
     /// Decisions that a shadow did not repeat because it was behind.
     pub skipped: u64,
+    /// Decisions that waited for a shadow because it was behind.
+    pub waited: u64,
 }
 
 /// A decision in which a shadow differs.
@@ -52,6 +55,7 @@ struct State {
     recent: VecDeque<bool>,
     recent_failed: usize,
     differing: VecDeque<Differing>,
+    kinds: Kinds<Differing>,
 }
 
 impl Tally {
@@ -62,6 +66,11 @@ impl Tally {
     /// The last differing decisions, the newest first.
     pub fn differing(&self) -> Vec<Differing> {
         self.lock().differing.iter().rev().cloned().collect()
+    }
+
+    /// In which ways decisions differ, the most frequent first, with one example each.
+    pub fn kinds(&self) -> Vec<KindCount<Differing>> {
+        self.lock().kinds.counts()
     }
 
     /// Counts a call; returns how many of the last `WINDOW` failed.
@@ -80,6 +89,7 @@ impl Tally {
     pub fn differs(&self, differing: Differing) {
         let mut state = self.lock();
         state.counts.differing += 1;
+        state.kinds.add(&differing.differences, |_| false, || differing.clone());
         if state.differing.len() == DIFFERING_MAX {
             state.differing.pop_front();
         }
@@ -88,6 +98,10 @@ impl Tally {
 
     pub fn skip(&self) {
         self.lock().counts.skipped += 1;
+    }
+
+    pub fn waited(&self) {
+        self.lock().counts.waited += 1;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

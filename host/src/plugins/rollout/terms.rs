@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sagabox_engine::engine::Share;
 use sagabox_engine::model::Timestamp;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::served::Beside;
+use crate::decisions::kinds::Aspects;
 use crate::io::files;
 use crate::plugins::trust;
 
@@ -19,6 +21,8 @@ const RECORD: &str = "trial";
 /// The default number of a hundred calls that may fail. Some calls fail in every plugin, and a
 /// worse version is soon noticed.
 pub const FAILURES_MAX: u32 = 5;
+/// A caller must not be held back for long: after 10 ms, a call is slow already.
+const WAIT_MS_MAX: u64 = 1_000;
 const HEADING: &str = "\
 # The state of the trial of the candidate next to this file. Sagabox writes this file. Delete it
 # to restart the trial of a withdrawn candidate.
@@ -29,16 +33,35 @@ const HEADING: &str = "\
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Terms {
     /// Its decisions are compared with those of the version that serves, and discarded.
-    Shadow,
+    Shadow(ShadowTerms),
     /// It serves a share of the keys, until more than `failures_max` of its last hundred calls
     /// failed.
     Canary { share: Share, failures_max: u32 },
 }
 
+/// The terms of a shadow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShadowTerms {
+    /// What of its decisions is compared.
+    pub compare: Aspects,
+    /// How long a decision of the version that serves waits for a shadow that is behind, before it
+    /// is skipped.
+    pub wait: Duration,
+}
+
 impl fmt::Display for Terms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Shadow => f.write_str("shadow"),
+            Self::Shadow(ShadowTerms { compare, wait }) => {
+                f.write_str("shadow")?;
+                if *compare != Aspects::Both {
+                    write!(f, " that compares {}", compare.as_str())?;
+                }
+                if !wait.is_zero() {
+                    write!(f, ", which decisions wait for up to {} ms", wait.as_millis())?;
+                }
+                Ok(())
+            }
             Self::Canary { share, failures_max } => write!(
                 f,
                 "canary of {} % of the keys, until more than {failures_max} of its last 100 calls failed",
@@ -53,6 +76,8 @@ impl fmt::Display for Terms {
 struct Written {
     share: Option<f64>,
     failures_max: Option<u32>,
+    compare: Option<String>,
+    wait_ms: Option<u64>,
 }
 
 impl Terms {
@@ -62,7 +87,9 @@ impl Terms {
     /// Says what is wrong with the file beside it.
     pub fn of(component: &Path) -> Result<Self, String> {
         let path = files::beside(component, TERMS);
-        let Some(text) = files::read(&path)? else { return Ok(Self::Shadow) };
+        let Some(text) = files::read(&path)? else {
+            return Ok(Self::Shadow(ShadowTerms::default()));
+        };
         Self::parse(&text).map_err(|why| format!("{}{why}", path.display()))
     }
 
@@ -71,14 +98,32 @@ impl Terms {
     fn parse(text: &str) -> Result<Self, String> {
         let written: Written = toml::from_str(text).map_err(|error| files::fault(text, &error))?;
         let Some(percent) = written.share else {
+            let (compare, wait_ms) = (written.compare.as_deref(), written.wait_ms);
             return match written.failures_max {
-                None => Ok(Self::Shadow),
+                None => Self::shadow(compare, wait_ms).map_err(|why| format!(": {why}")),
                 Some(_) => Err(": failures_max applies only to a canary; add its `share` \
                 of the keys, in percent, or remove both for a shadow"
                     .to_owned()),
             };
         };
+        if written.compare.is_some() || written.wait_ms.is_some() {
+            return Err(
+                ": compare and wait_ms apply only to a shadow, which has no `share`".to_owned()
+            );
+        }
         Self::canary(percent, written.failures_max).map_err(|why| format!(": {why}"))
+    }
+
+    /// # Errors
+    /// If the values are not those of a shadow.
+    pub fn shadow(compare: Option<&str>, wait_ms: Option<u64>) -> Result<Self, String> {
+        let compare = compare.map_or(Ok(Aspects::Both), Aspects::parse);
+        let compare = compare.map_err(|why| format!("compare {why}"))?;
+        let wait_ms = wait_ms.unwrap_or_default();
+        if wait_ms > WAIT_MS_MAX {
+            return Err(format!("wait_ms is {wait_ms}; accepted are 0 to {WAIT_MS_MAX}"));
+        }
+        Ok(Self::Shadow(ShadowTerms { compare, wait: Duration::from_millis(wait_ms) }))
     }
 
     /// # Errors
@@ -99,17 +144,28 @@ impl Terms {
 
     #[must_use]
     pub fn is_shadow(self) -> bool {
-        self == Self::Shadow
+        matches!(self, Self::Shadow(_))
     }
 
-    /// Writes the terms beside a candidate of this name. A shadow has no such file.
+    /// Writes the terms beside a candidate of this name. A plain shadow has no such file.
     ///
     /// # Errors
     /// If it cannot be written or removed.
     pub fn put(self, directory: &Path, file: &str) -> std::io::Result<()> {
         let name = files::beside(Path::new(file), TERMS);
         match self {
-            Self::Shadow => files::remove(&directory.join(name)),
+            Self::Shadow(terms) if terms == ShadowTerms::default() => {
+                files::remove(&directory.join(name))
+            }
+            Self::Shadow(ShadowTerms { compare, wait }) => {
+                let (compare, wait) = (compare.as_str(), wait.as_millis());
+                let text = format!(
+                    "# Compares effects, state or both,\ncompare = \"{compare}\"\n\
+                     # and when it is behind, each decision waits for it so long at most.\n\
+                     wait_ms = {wait}\n"
+                );
+                files::put(directory, &name.to_string_lossy(), text.as_bytes())
+            }
             Self::Canary { share, failures_max } => {
                 let percent = share.as_percent();
                 let text = format!(
@@ -202,6 +258,10 @@ pub(crate) fn component_of(companion: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
+    fn plain() -> Terms {
+        Terms::Shadow(ShadowTerms::default())
+    }
+
     #[track_caller]
     fn refused(text: &str, part: &str) {
         let error = Terms::parse(text).unwrap_err();
@@ -210,7 +270,17 @@ mod tests {
 
     #[test]
     fn without_a_share_a_candidate_is_a_shadow() {
-        assert_eq!(Terms::parse(""), Ok(Terms::Shadow));
+        assert_eq!(Terms::parse(""), Ok(plain()));
+        let terms = Terms::parse("compare = \"state\"\nwait_ms = 20");
+        let wait = Duration::from_millis(20);
+        assert_eq!(terms, Ok(Terms::Shadow(ShadowTerms { compare: Aspects::State, wait })));
+        assert_eq!(
+            terms.unwrap().to_string(),
+            "shadow that compares state, which decisions wait for up to 20 ms"
+        );
+        refused("compare = \"all\"", "compare is `all`; accepted are effects, state, both");
+        refused("wait_ms = 1001", "wait_ms is 1001; accepted are 0 to 1000");
+        refused("share = 1\nwait_ms = 1", "apply only to a shadow");
         let share = Share::percent(10.0).unwrap();
         assert_eq!(Terms::parse("share = 10"), Ok(Terms::Canary { share, failures_max: 5 }));
         let all = Terms::parse("share = 10.0\nfailures_max = 0");
@@ -231,12 +301,15 @@ mod tests {
     fn what_is_written_is_read_again() {
         let folder = tempfile::TempDir::new().unwrap();
         let component = folder.path().join("a.wasm");
-        assert_eq!(Terms::of(&component), Ok(Terms::Shadow));
+        assert_eq!(Terms::of(&component), Ok(plain()));
         let terms = Terms::canary(12.5, Some(3)).unwrap();
         terms.put(folder.path(), "a.wasm").unwrap();
         assert_eq!(Terms::of(&component), Ok(terms));
-        Terms::Shadow.put(folder.path(), "a.wasm").unwrap();
-        assert_eq!(Terms::of(&component), Ok(Terms::Shadow));
+        let shadow = Terms::shadow(Some("effects"), Some(7)).unwrap();
+        shadow.put(folder.path(), "a.wasm").unwrap();
+        assert_eq!(Terms::of(&component), Ok(shadow));
+        plain().put(folder.path(), "a.wasm").unwrap();
+        assert_eq!(Terms::of(&component), Ok(plain()));
 
         assert_eq!(Record::of(&component), Ok(None));
         let beside = BTreeMap::from([("orders".to_owned(), "ab".to_owned())]);

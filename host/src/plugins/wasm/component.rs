@@ -235,7 +235,8 @@ impl Handler for ComponentHandler {
         let reply = self.call((call.now.0, call.seed), Some(about), |running, store| {
             running.handle(store, call, &self.configuration)
         })??;
-        super::reply::check(&reply, &self.manifest, &self.limits).map_err(Failure::Permanent)?;
+        super::reply::check(&reply, call.now, &self.manifest, &self.limits)
+            .map_err(Failure::Permanent)?;
         Ok(reply)
     }
 

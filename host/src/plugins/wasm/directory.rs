@@ -267,6 +267,34 @@ pub fn load(
 ) -> Result<Vec<LoadedPlugin>, Unfit> {
     let digest = crate::decisions::digest::digest(bytes);
     sandbox.settings.trust.judge(path, home, bytes, &digest).map_err(Unfit::Untrusted)?;
+    load_trusted(path, bytes, digest, sandbox, configurations)
+}
+
+/// The plugins of a component that a store kept under the name of its file.
+///
+/// It was admitted when it decided. A store can come from elsewhere since, so a signature is
+/// checked again if the settings require one. The lock file says what may serve, and this does not.
+///
+/// # Errors
+/// Says why it cannot be called.
+pub fn load_kept(
+    (file, signature): (&str, Option<&str>),
+    bytes: &[u8],
+    sandbox: &Sandbox,
+    configurations: &HashMap<String, String>,
+) -> Result<Vec<LoadedPlugin>, Unfit> {
+    sandbox.settings.trust.verify(bytes, signature, file).map_err(Unfit::Untrusted)?;
+    let digest = crate::decisions::digest::digest(bytes);
+    load_trusted(Path::new(file), bytes, digest, sandbox, configurations)
+}
+
+fn load_trusted(
+    path: &Path,
+    bytes: &[u8],
+    digest: String,
+    sandbox: &Sandbox,
+    configurations: &HashMap<String, String>,
+) -> Result<Vec<LoadedPlugin>, Unfit> {
     let made = match path.extension().is_some_and(|own| own == TEXT) {
         true => Some(binary(bytes)?),
         false => None,

@@ -28,7 +28,7 @@ pub use component::Instances;
 pub(crate) use core_module::{componentize, has_world};
 pub use directory::{
     CANDIDATES, Listing, LoadedPlugin, Loading, Refused, Unfit, is_component, list, load,
-    load_directory, taken, unreadable,
+    load_directory, load_kept, taken, unreadable,
 };
 pub use imports::shown as shown_import;
 pub use inspect::load_path;

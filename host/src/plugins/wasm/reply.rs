@@ -17,7 +17,12 @@ const EXTENSIONS_MAX: usize = 64;
 const HAS: &str = "the decision has";
 /// # Errors
 /// Says which limit the reply breaks, or what the manifest does not declare.
-pub(crate) fn check(reply: &Reply, manifest: &Manifest, limits: &Limits) -> Result<(), String> {
+pub(crate) fn check(
+    reply: &Reply,
+    now: Timestamp,
+    manifest: &Manifest,
+    limits: &Limits,
+) -> Result<(), String> {
     match reply {
         Reply::Need(questions) if questions.is_empty() => {
             Err("the handler needs answers, but asks no question".to_owned())
@@ -32,11 +37,16 @@ pub(crate) fn check(reply: &Reply, manifest: &Manifest, limits: &Limits) -> Resu
             )?;
             questions.iter().try_for_each(|question| check_question(question, manifest))
         }
-        Reply::Decided(decision) => check_decision(decision, manifest, limits),
+        Reply::Decided(decision) => check_decision(decision, now, manifest, limits),
     }
 }
 
-fn check_decision(decision: &Decision, manifest: &Manifest, limits: &Limits) -> Result<(), String> {
+fn check_decision(
+    decision: &Decision,
+    now: Timestamp,
+    manifest: &Manifest,
+    limits: &Limits,
+) -> Result<(), String> {
     at_most(decision.messages.len(), limits.messages, HAS, "messages", "messages")?;
     at_most(decision.timers.len(), limits.timers, HAS, "timers", "timers")?;
     at_most(decision.keys.len(), limits.keys, HAS, "keys", "keys")?;
@@ -46,13 +56,8 @@ fn check_decision(decision: &Decision, manifest: &Manifest, limits: &Limits) -> 
     decision.timers.iter().try_for_each(|change| {
         let (TimerChange::Set { name, .. } | TimerChange::Cancel(name)) = change;
         bounded("a timer's name", name.as_str(), Key::BYTES_MAX)?;
-        if let TimerChange::Set { due: Due::After(millis) | Due::At(Timestamp(millis)), .. } =
-            change
-            && *millis > MILLIS_MAX
-        {
-            return Err(format!(
-                "the timer `{name}` is due in or at {millis} ms; at most {MILLIS_MAX} are accepted"
-            ));
+        if let TimerChange::Set { due, .. } = change {
+            check_due(*due, now).map_err(|reason| format!("the timer `{name}` {reason}"))?;
         }
         attribute::text(name.as_str()).map_err(|reason| format!("a timer's name {reason}"))
     })?;
@@ -65,6 +70,20 @@ fn check_decision(decision: &Decision, manifest: &Manifest, limits: &Limits) -> 
         check_message(message)
             .map_err(|reason| format!("the message `{}`: {reason}", message.event_type))
     })
+}
+
+/// The handler gets the date again, in languages whose only number is a double.
+fn check_due(due: Due, now: Timestamp) -> Result<(), String> {
+    match due {
+        Due::At(Timestamp(at)) if at > MILLIS_MAX => {
+            Err(format!("is due at {at} ms; at most {MILLIS_MAX} are accepted"))
+        }
+        Due::After(after) if now.0.saturating_add(after) > MILLIS_MAX => Err(format!(
+            "is due {after} ms after {now}; the sum must be at most {MILLIS_MAX}",
+            now = now.0
+        )),
+        Due::At(_) | Due::After(_) => Ok(()),
+    }
 }
 
 fn at_most(count: usize, limit: usize, has: &str, what: &str, name: &str) -> Result<(), String> {
@@ -200,6 +219,8 @@ mod tests {
 
     use super::*;
 
+    const NOW: Timestamp = Timestamp(1_000);
+
     fn limits() -> Limits {
         Limits {
             decision_bytes: 1_000,
@@ -245,7 +266,7 @@ mod tests {
         let mut decision = Decision { messages: vec![message()], ..Decision::default() };
         change(&mut decision);
         assert_eq!(
-            check(&Reply::Decided(decision), &manifest(), &limits()),
+            check(&Reply::Decided(decision), NOW, &manifest(), &limits()),
             Err(expected.to_owned())
         );
     }
@@ -258,7 +279,7 @@ mod tests {
     #[track_caller]
     fn asked(questions: Vec<Question>, expected: &str) {
         assert_eq!(
-            check(&Reply::Need(questions), &manifest(), &limits()),
+            check(&Reply::Need(questions), NOW, &manifest(), &limits()),
             Err(expected.to_owned())
         );
     }
@@ -286,9 +307,9 @@ mod tests {
             keys: vec![KeyChange::Claim("k".into()); 2],
             complete: false,
         };
-        assert_eq!(check(&Reply::Decided(decision), &manifest(), &limits()), Ok(()));
+        assert_eq!(check(&Reply::Decided(decision), NOW, &manifest(), &limits()), Ok(()));
         let need = Reply::Need(vec![lookup("stock"), lookup("stock")]);
-        assert_eq!(check(&need, &manifest(), &limits()), Ok(()));
+        assert_eq!(check(&need, NOW, &manifest(), &limits()), Ok(()));
     }
 
     #[test]
@@ -327,12 +348,29 @@ mod tests {
             "an additional key has 513 bytes; at most 512 are accepted",
         );
         decided(|d| d.timers.push(TimerChange::Cancel("".into())), "a timer's name is empty");
-        for due in [Due::After(1 << 53), Due::At(Timestamp(1 << 53))] {
-            let set = TimerChange::Set { name: "t".into(), due, data: Bytes::new() };
+    }
+
+    #[test]
+    fn a_timer_is_due_at_a_number_that_every_language_has() {
+        const LAST: u64 = (1 << 53) - 1;
+        let set = |due| TimerChange::Set { name: "t".into(), due, data: Bytes::new() };
+        decided(
+            |d| d.timers.push(set(Due::At(Timestamp(LAST + 1)))),
+            "the timer `t` is due at 9007199254740992 ms; at most 9007199254740991 are accepted",
+        );
+        for (after, said) in
+            [(LAST - NOW.0 + 1, "9007199254739992"), (u64::MAX, "18446744073709551615")]
+        {
             decided(
-                |d| d.timers.push(set),
-                "the timer `t` is due in or at 9007199254740992 ms; at most 9007199254740991 are accepted",
+                |d| d.timers.push(set(Due::After(after))),
+                &format!(
+                    "the timer `t` is due {said} ms after 1000; the sum must be at most 9007199254740991"
+                ),
             );
+        }
+        for due in [Due::At(Timestamp(LAST)), Due::After(LAST - NOW.0)] {
+            let decision = Decision { timers: vec![set(due)], ..Decision::default() };
+            assert_eq!(check(&Reply::Decided(decision), NOW, &manifest(), &limits()), Ok(()));
         }
     }
 

@@ -1,21 +1,18 @@
-//! Instances: lists of them, and one with its history.
+//! Instances: how many there are, and one with its history.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
-use sagabox_engine::model::{Instance, InstanceStatus, Key, Position, Timer, TimerName, Timestamp};
+use sagabox_engine::model::{Instance, Key, Position, Timer, TimerName, Timestamp};
 use sagabox_engine::seams::store::ReadError;
 use serde_json::value::RawValue;
 use sqlx::SqliteConnection;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::sqlite::SqliteRow;
 
 use super::failed;
 use crate::store::query::QueryLimits;
-use crate::store::query::rows::{
-    EventName, HistoryRow, InstanceDetail, InstanceFilter, InstanceRow, Page, WaitDetail,
-};
+use crate::store::query::rows::{EventName, HistoryRow, InstanceDetail, Page, WaitDetail};
 use crate::store::rows::{self, integer};
-use crate::store::{dead_letters, decisions};
+use crate::store::{dead_letters, decisions, fields};
 
 /// A plugin and a key of it.
 type Of<'k> = (&'k str, &'k str);
@@ -29,55 +26,6 @@ pub(super) async fn counts(
     let found = query.fetch_all(connection).await.map_err(failed)?;
     let pair = |row| Ok((rows::instance_status(row)?.as_str(), rows::number(row, "n")?));
     found.iter().map(pair).collect()
-}
-
-pub(super) async fn list(
-    pool: &SqlitePool,
-    filter: &InstanceFilter,
-    limits: &QueryLimits,
-) -> Result<Page<InstanceRow, Key>, ReadError> {
-    let (started, mut rows) = (Instant::now(), Vec::new());
-    let InstanceFilter { plugin, status, after, limit } = filter;
-    let mut after = after.clone().unwrap_or_default();
-    loop {
-        // Without a status each row that is looked at is one of the page.
-        let end = match status {
-            Some(_) => look_to(pool, plugin, &after, limits.scan_rows).await?,
-            None => None,
-        };
-        let sql = "SELECT key, status, version, started_at, updated_at FROM instances \
-                   WHERE plugin = ?1 AND key > ?2 AND (?5 IS NULL OR key <= ?5) \
-                   AND (?3 IS NULL OR status = ?3) ORDER BY key LIMIT ?4";
-        let query = sqlx::query(sql)
-            .bind(plugin.clone())
-            .bind(after)
-            .bind(status.map(InstanceStatus::as_str))
-            .bind(limit.saturating_add(1))
-            .bind(end.clone());
-        let found = query.fetch_all(pool).await.map_err(failed)?;
-        rows.extend(found.iter().map(instance_row).collect::<Result<Vec<_>, ReadError>>()?);
-        let Some(end) = end.filter(|_| rows.len() <= *limit as usize) else {
-            return Ok(Page::of(rows, *limit, |row: &InstanceRow| row.key.clone()));
-        };
-        if started.elapsed() >= limits.scan_time {
-            return Ok(Page { rows, next: Some(end.as_str().into()) });
-        }
-        after = end;
-    }
-}
-
-/// The key up to which to look next; none: to the end.
-async fn look_to(
-    pool: &SqlitePool,
-    plugin: &str,
-    after: &str,
-    rows: u32,
-) -> Result<Option<String>, ReadError> {
-    let sql = "SELECT key FROM instances WHERE plugin = ? AND key > ? ORDER BY key \
-               LIMIT 1 OFFSET ?";
-    let query = sqlx::query(sql).bind(plugin.to_owned()).bind(after.to_owned()).bind(rows - 1);
-    let row = query.fetch_optional(pool).await.map_err(failed)?;
-    row.map(|row| rows::text(&row, "key")).transpose()
 }
 
 pub(super) async fn detail(
@@ -113,11 +61,17 @@ pub(super) async fn detail(
         None => (Vec::new(), BTreeMap::new()),
     };
     let state = instance.as_ref().and_then(|instance| instance.state.as_ref());
+    let fields = match &instance {
+        Some(_) => fields::of(connection, of).await?,
+        None => None,
+    };
     Ok(Some(InstanceDetail {
         payloads_hidden: false,
         plugin: of.0.to_owned(),
         key: of.1.to_owned(),
         status: instance.as_ref().map(|instance| instance.status),
+        summary: None,
+        fields,
         state: state.map(|state| readable(&state.data)).transpose()?,
         state_version: state.map(|state| state.version),
         keys,
@@ -267,14 +221,4 @@ fn history_row(row: &SqliteRow) -> Result<HistoryRow, ReadError> {
         }
     };
     HistoryRow::new(&decisions::record(row)?, event).map_err(rows::damaged)
-}
-
-fn instance_row(row: &SqliteRow) -> Result<InstanceRow, ReadError> {
-    Ok(InstanceRow {
-        key: rows::text(row, "key")?.into(),
-        status: rows::instance_status(row)?,
-        version: rows::number(row, "version")?,
-        started_at: Timestamp(rows::number(row, "started_at")?),
-        updated_at: Timestamp(rows::number(row, "updated_at")?),
-    })
 }

@@ -4,7 +4,9 @@
 mod access;
 mod accounts;
 mod dead_letters;
+mod export;
 mod instances;
+mod listed;
 mod serving;
 pub(super) mod snapshot;
 mod states;
@@ -12,14 +14,17 @@ mod states;
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use sagabox_engine::model::{Key, State};
+use sagabox_engine::model::State;
 use sagabox_engine::seams::store::ReadError;
 use sqlx::SqliteConnection;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{Sqlite, SqlitePool};
 
+use super::components;
+use super::query::component::{KeptComponent, PackedComponent};
 use super::query::rows::{
-    Accounts, DeadLetterFilter, DeadLetterRow, InstanceDetail, InstanceFilter, InstanceRow, Page,
+    Accounts, CountedPage, DeadLetterFilter, DeadLetterRow, ExportedInstance, InstanceDetail,
+    InstanceFilter, InstanceRow, Page, StateRow,
 };
 use super::query::{Queries, QueryLimits, StatePage};
 use super::rows;
@@ -60,8 +65,19 @@ impl Queries for SqliteQueries {
     async fn instances(
         &self,
         filter: &InstanceFilter,
-    ) -> Result<Page<InstanceRow, Key>, ReadError> {
-        instances::list(&self.pool, filter, &self.limits).await
+    ) -> Result<Page<InstanceRow, String>, ReadError> {
+        listed::list(&self.pool, filter, &self.limits).await
+    }
+
+    async fn export(
+        &self,
+        filter: &InstanceFilter,
+    ) -> Result<Page<ExportedInstance, String>, ReadError> {
+        export::export(&self.pool, filter, &self.limits).await
+    }
+
+    async fn count_instances(&self, filter: &InstanceFilter) -> Result<CountedPage, ReadError> {
+        listed::count(&self.pool, filter, &self.limits).await
     }
 
     async fn instance(
@@ -113,6 +129,23 @@ impl Queries for SqliteQueries {
         page: StatePage,
     ) -> Result<Vec<(String, State)>, ReadError> {
         states::live(&mut *self.connection().await?, plugin, after, page).await
+    }
+
+    async fn kept_components(&self) -> Result<Vec<KeptComponent>, ReadError> {
+        components::kept(&mut *self.connection().await?, None).await
+    }
+
+    async fn component(&self, digest: &str) -> Result<Option<PackedComponent>, ReadError> {
+        components::component(&mut *self.connection().await?, digest).await
+    }
+
+    async fn states(
+        &self,
+        plugin: &str,
+        after: &str,
+        page: StatePage,
+    ) -> Result<Vec<StateRow>, ReadError> {
+        states::all(&mut *self.connection().await?, plugin, after, page).await
     }
 }
 

@@ -15,8 +15,10 @@ use sqlx::{ConnectOptions, Row, SqliteConnection};
 
 use super::failed;
 use crate::decisions::recorded::Messages;
+use crate::store::components;
 use crate::store::decisions;
 use crate::store::open::APPLICATION_ID;
+use crate::store::query::component::{KeptComponent, PackedComponent};
 use crate::store::query::rows::RecordedDecision;
 use crate::store::query::{EachDecision, EachEvent, Snapshot};
 use crate::store::rows::{self, integer};
@@ -114,6 +116,14 @@ impl Snapshot for SqliteSnapshot {
         let found = query.fetch_all(&mut self.connection).await.map_err(failed)?;
         let pair = |row| Ok((DeadLetterId(rows::number(row, "id")?), rows::text(row, "edited")?));
         found.iter().map(pair).collect()
+    }
+
+    async fn kept(&mut self, plugin: &str) -> Result<Vec<KeptComponent>, ReadError> {
+        components::kept(&mut self.connection, Some(plugin)).await
+    }
+
+    async fn component(&mut self, digest: &str) -> Result<Option<PackedComponent>, ReadError> {
+        components::component(&mut self.connection, digest).await
     }
 
     async fn stream(&mut self, subject: &str, before: u64) -> Result<Vec<Arc<Event>>, ReadError> {

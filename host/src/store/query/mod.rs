@@ -4,10 +4,14 @@
 //! `contract` says clause by clause what an implementation must answer; each runs all clauses.
 
 pub mod access;
+pub mod component;
+pub mod condition;
 #[cfg(test)]
 pub(in crate::store) mod contract;
+pub mod place;
 pub mod rows;
 pub mod shapes;
+pub mod value;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
@@ -15,12 +19,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sagabox_engine::model::{DeadLetterId, Event, Key, LogEntry, State, Timestamp};
+use sagabox_engine::model::{DeadLetterId, Event, LogEntry, State, Timestamp};
 use sagabox_engine::seams::store::ReadError;
 
+use self::component::{ComponentUse, KeptComponent, PackedComponent};
 use self::rows::{
-    Accounts, DeadLetterFilter, DeadLetterRow, InstanceDetail, InstanceFilter, InstanceRow, Page,
-    RecordedDecision,
+    Accounts, CountedPage, DeadLetterFilter, DeadLetterRow, ExportedInstance, FilledFields,
+    InstanceDetail, InstanceFilter, InstanceRow, Page, RecordedDecision, StateRow,
 };
 use crate::decisions::recorded::Messages;
 
@@ -42,12 +47,32 @@ pub trait Queries: Send + Sync + 'static {
     async fn instance_counts(&self, plugin: &str)
     -> Result<BTreeMap<&'static str, u64>, ReadError>;
 
-    /// Instances in the order of their keys, compared byte by byte.
+    /// Instances in the order of their keys, compared byte by byte; or in the order of a field,
+    /// upwards or downwards, and of the keys among equal values. Instances without a value come last
+    /// either way, in the order of their keys.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or if `after` is no end of a page in this order.
+    async fn instances(
+        &self,
+        filter: &InstanceFilter,
+    ) -> Result<Page<InstanceRow, String>, ReadError>;
+
+    /// The instances of a list in the order of their keys, whole. `order` does not matter.
     ///
     /// # Errors
     /// If the store cannot be read.
-    async fn instances(&self, filter: &InstanceFilter)
-    -> Result<Page<InstanceRow, Key>, ReadError>;
+    async fn export(
+        &self,
+        filter: &InstanceFilter,
+    ) -> Result<Page<ExportedInstance, String>, ReadError>;
+
+    /// How many instances the list of this filter has, by status. It looks for as long as a list
+    /// does; `next` says from where another call counts the rest. `limit` and `order` do not matter.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn count_instances(&self, filter: &InstanceFilter) -> Result<CountedPage, ReadError>;
 
     /// One instance, or one key of a plugin without instances, with a page of its history: what
     /// was decided before the decision at `after`. An instance's history is its chain of
@@ -117,6 +142,29 @@ pub trait Queries: Send + Sync + 'static {
         after: &str,
         page: StatePage,
     ) -> Result<Vec<(String, State)>, ReadError>;
+
+    /// The components that are kept, by plugin, the oldest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn kept_components(&self) -> Result<Vec<KeptComponent>, ReadError>;
+
+    /// A component that is kept; none if it is not.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn component(&self, digest: &str) -> Result<Option<PackedComponent>, ReadError>;
+
+    /// The same of all instances that have a state, finished ones included.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn states(
+        &self,
+        plugin: &str,
+        after: &str,
+        page: StatePage,
+    ) -> Result<Vec<StateRow>, ReadError>;
 }
 
 /// What a store keeps of the plugins that serve, and what it prepares for them. Rare, small writes
@@ -135,6 +183,47 @@ pub trait PluginRecords: Send + Sync + 'static {
     /// # Errors
     /// If it cannot be written.
     async fn note_serving(&self, plugin: &str, digest: Option<&str>) -> Result<(), ReadError>;
+
+    /// The digest of the file whose fields all instances of the plugin have; none if no version of
+    /// it has declared any. It is empty while not all have the same.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn fields_filled(&self, plugin: &str) -> Result<Option<String>, ReadError>;
+
+    /// Notes the file whose fields all instances have, or an empty digest.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    async fn note_fields_filled(&self, plugin: &str, digest: &str) -> Result<(), ReadError>;
+
+    /// Writes the fields of those instances that have made as many decisions as is said. The others
+    /// have decided meanwhile, or are gone.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    async fn fill_fields(&self, plugin: &str, rows: Vec<FilledFields>) -> Result<(), ReadError>;
+
+    /// Notes that a component decides for plugins from now on, and keeps it as long as its decisions
+    /// are kept. False if the store has it not, and it is not given.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    async fn begin_use(
+        &self,
+        of: &ComponentUse,
+        component: Option<PackedComponent>,
+    ) -> Result<bool, ReadError>;
+
+    /// Notes the components that decide, by plugin. Others decide no more: no decision of theirs
+    /// follows the end of the log.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    async fn end_other_uses(
+        &self,
+        in_use: &BTreeMap<String, BTreeSet<String>>,
+    ) -> Result<(), ReadError>;
 
     /// Makes streams fast to find, for as long as the store lives. Costs each commit, so only a
     /// plugin that reads streams is worth it. On a large log it takes a while, in which nothing
@@ -180,6 +269,18 @@ pub trait Snapshot: Send {
     /// # Errors
     /// If the store cannot be read.
     async fn edited(&mut self, plugin: &str) -> Result<HashMap<DeadLetterId, String>, ReadError>;
+
+    /// The components that are kept of a plugin, the oldest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn kept(&mut self, plugin: &str) -> Result<Vec<KeptComponent>, ReadError>;
+
+    /// A component that is kept; none if it is not.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn component(&mut self, digest: &str) -> Result<Option<PackedComponent>, ReadError>;
 
     /// The events of a subject before a position, in log order.
     ///

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use sagabox_engine::model::{
     DeadLetterId, DeadLetterStatus, DecisionRecord, DecisionSummary, Hops, InstanceStatus, Key,
-    PluginName, Position, SinkName, Timer, TimerName, Timestamp,
+    PluginName, Position, SinkName, State, Timer, TimerName, Timestamp,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::condition::Condition;
+use super::place::Place;
 use super::shapes::{
-    AnyJson, CloudEvent, DeadLetterStatusName, InstanceStatusName, Millis, SummaryShape, TimerShape,
+    AnyJson, CloudEvent, ContentShape, DeadLetterStatusName, InstanceStatusName, Millis,
+    SummaryShape, TimerShape,
 };
 
 /// Some rows, and where the following page begins, if there is one.
@@ -36,9 +39,41 @@ impl<R, N> Page<R, N> {
 pub struct InstanceFilter {
     pub plugin: String,
     pub status: Option<InstanceStatus>,
-    /// The key after which the page begins.
+    /// What must hold of its fields.
+    pub condition: Option<Condition>,
+    /// The field by which they are in order; none for the order of their keys.
+    pub order: Option<FieldOrder>,
+    /// Where the page before ended. In the order of keys it is a key.
     pub after: Option<String>,
     pub limit: u32,
+}
+
+impl InstanceFilter {
+    /// Where the page begins. None if `after` is no place in this order.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        match &self.after {
+            None => Some(Place::first(self.order.as_ref())),
+            Some(after) => Place::parse(after, self.order.as_ref()),
+        }
+    }
+}
+
+/// Booleans come before numbers, and numbers before strings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldOrder {
+    pub field: String,
+    pub is_descending: bool,
+}
+
+/// A part of a count, and where the rest begins, if there is one.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = InstanceCounts)]
+pub struct CountedPage {
+    /// Without the statuses that none has.
+    #[schema(value_type = BTreeMap<String, u64>)]
+    pub counts: BTreeMap<&'static str, u64>,
+    pub next: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -53,6 +88,14 @@ pub struct InstanceRow {
     pub started_at: Timestamp,
     #[schema(value_type = Millis)]
     pub updated_at: Timestamp,
+    /// The values of its fields, as its state has them; none if its plugin declared none when it
+    /// decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, AnyJson>>)]
+    pub fields: Option<Box<RawValue>>,
+    /// One line about it, which its plugin has a template for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
 }
 
 /// All about one instance, or one key of a stateless role.
@@ -62,6 +105,13 @@ pub struct InstanceDetail {
     pub key: String,
     #[schema(value_type = Option<InstanceStatusName>)]
     pub status: Option<InstanceStatus>,
+    /// One line about it, which its plugin has a template for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// The values of its fields, as its state has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, AnyJson>>)]
+    pub fields: Option<Box<RawValue>>,
     /// As it is if it is JSON, otherwise as a string.
     #[schema(value_type = AnyJson)]
     pub state: Option<Box<RawValue>>,
@@ -85,6 +135,69 @@ pub struct InstanceDetail {
     /// The last position of this page, if there are more.
     #[schema(value_type = Option<u64>)]
     pub next: Option<Position>,
+}
+
+/// All that a store has of an instance, but for its history. Nothing of its bytes is changed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExportedInstance {
+    #[schema(value_type = String)]
+    pub key: Key,
+    #[schema(value_type = InstanceStatusName)]
+    pub status: InstanceStatus,
+    /// Decisions so far.
+    pub version: u64,
+    #[schema(value_type = Millis)]
+    pub started_at: Timestamp,
+    #[schema(value_type = Millis)]
+    pub updated_at: Timestamp,
+    pub state_version: Option<u32>,
+    #[schema(value_type = Option<ContentShape>)]
+    pub state: Option<Content>,
+    #[schema(value_type = Option<BTreeMap<String, AnyJson>>)]
+    pub fields: Option<Box<RawValue>>,
+    /// Additional keys.
+    #[schema(value_type = Vec<String>)]
+    pub keys: Vec<Key>,
+    pub timers: Vec<ExportedTimer>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExportedTimer {
+    #[schema(value_type = String)]
+    pub name: TimerName,
+    #[schema(value_type = Millis)]
+    pub due: Timestamp,
+    #[schema(value_type = u64)]
+    pub set_by: Position,
+    /// None if it has no data.
+    #[schema(value_type = Option<ContentShape>)]
+    pub data: Option<Content>,
+}
+
+/// Bytes on one line of text.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    /// JSON, as it was written.
+    Json(Box<RawValue>),
+    Base64(String),
+}
+
+/// A state, and how many decisions its instance has made.
+#[derive(Debug)]
+pub struct StateRow {
+    pub key: String,
+    pub version: u64,
+    pub state: State,
+}
+
+/// What an instance has in its fields if it has made so many decisions.
+#[derive(Debug)]
+pub struct FilledFields {
+    pub key: String,
+    pub version: u64,
+    /// As in [`sagabox_engine::seams::store::FieldsRow`].
+    pub values: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]

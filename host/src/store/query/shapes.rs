@@ -156,6 +156,47 @@ impl ToSchema for TimerShape {
     }
 }
 
+/// Bytes: a JSON value in `json`, or anything in `base64`.
+pub struct ContentShape;
+
+impl PartialSchema for ContentShape {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .description(Some("Bytes: a JSON value in `json`, or anything in `base64`"))
+            .property("json", AnyJson::schema())
+            .property("base64", ObjectBuilder::new().schema_type(Type::String))
+            .into()
+    }
+}
+
+impl ToSchema for ContentShape {
+    fn name() -> Cow<'static, str> {
+        "Content".into()
+    }
+}
+
+/// One way in which decisions differ.
+pub struct KindShape;
+
+impl PartialSchema for KindShape {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .property("kind", ObjectBuilder::new().schema_type(Type::String))
+            .required("kind")
+            .property("decisions", u64::schema())
+            .required("decisions")
+            .property("example", AnyJson::schema())
+            .required("example")
+            .into()
+    }
+}
+
+impl ToSchema for KindShape {
+    fn name() -> Cow<'static, str> {
+        "DifferenceKind".into()
+    }
+}
+
 /// The manifest of a plugin.
 pub struct ManifestShape;
 

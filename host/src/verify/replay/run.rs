@@ -17,6 +17,7 @@ use tokio::runtime;
 
 use super::states::States;
 use crate::decisions::json::Difference;
+use crate::decisions::kinds::{Aspects, KindCount, Kinds};
 use crate::decisions::recorded::{self, Messages, asks, failed};
 use crate::io::locks::lock;
 use crate::store::connect::snapshot;
@@ -36,6 +37,7 @@ pub struct Selection {
     pub key: Option<String>,
     /// How many that differ are kept whole; all are counted.
     pub shown_max: usize,
+    pub compare: Aspects,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -50,11 +52,15 @@ pub struct Outcome {
     pub skipped: BTreeMap<String, u64>,
     /// The first that differ, by position.
     pub differing: Vec<Differing>,
+    /// In which ways they differ, with the first found of each, the most frequent first.
+    pub kinds: Vec<KindCount<Differing>>,
+    #[serde(skip)]
+    gathered: Kinds<Differing>,
     #[serde(skip)]
     pub elapsed: Duration,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Differing {
     pub position: u64,
     pub key: String,
@@ -76,6 +82,8 @@ impl Outcome {
             Compared::Skipped(why) => *self.skipped.entry(why).or_default() += 1,
             Compared::Differs(differing) => {
                 self.differ += 1;
+                let is_before = |kept: &Differing| differing.position < kept.position;
+                self.gathered.add(&differing.differences, is_before, || differing.clone());
                 let at = self.differing.partition_point(|d| d.position <= differing.position);
                 self.differing.insert(at, differing);
                 self.differing.truncate(shown_max);
@@ -106,6 +114,7 @@ struct Replayer {
     /// other one is in the middle of the decisions.
     streams: tokio::sync::Mutex<Box<dyn Snapshot>>,
     runtime: runtime::Handle,
+    compare: Aspects,
 }
 
 /// Replays what the plugin of the handler's name has decided.
@@ -127,6 +136,7 @@ pub async fn replay(
         edited: store.edited(&plugin).await?,
         streams: tokio::sync::Mutex::new(snapshot(url).await?),
         runtime: runtime::Handle::current(),
+        compare: selection.compare,
         handler,
     });
     let outcome =
@@ -153,6 +163,7 @@ pub async fn replay(
         let why = "earlier decisions of its instance are no longer recorded".to_owned();
         outcome.skipped.insert(why, u64::try_from(orphans)?);
     }
+    outcome.kinds = outcome.gathered.counts();
     outcome.versions = versions;
     outcome.elapsed = started.elapsed();
     Ok(outcome)
@@ -280,8 +291,11 @@ impl Replayer {
             Err(failure) => return Ok(differs(vec![failed(&failure.to_string())])),
         };
         let key = record.key.as_str();
-        let mut all = recorded::compare(&summary, &decision, &event, key, &self.messages);
-        if self.handler.manifest().role.has_instances() {
+        let mut all = match self.compare.has_effects() {
+            true => recorded::compare(&summary, &decision, &event, key, &self.messages),
+            false => Vec::new(),
+        };
+        if self.compare.has_state() && self.handler.manifest().role.has_instances() {
             let recorded = record.state.as_ref().or(before.as_ref());
             match recorded.map(of_candidate).transpose() {
                 Ok(recorded) => {

@@ -130,6 +130,42 @@ impl Decimal {
         Some(if self.is_negative { larger.reverse() } else { larger })
     }
 
+    /// Bytes that are in the order of the values: [`Self::compare`] of two numbers is the comparison
+    /// of their keys, byte by byte, and equal values have one key. None if the exponent has more
+    /// than 30 digits.
+    #[must_use]
+    pub fn order_key(&self) -> Option<Vec<u8>> {
+        // The sign, then exponent and digits, all complemented for a negative number. Exponents of
+        // two bytes are in the middle of what two bytes can be; a larger one has its own behind.
+        const NEAR: i128 = 1 << 14;
+        const FIRST: i128 = -NEAR;
+        let &Exponent::Known(exponent) = &self.exponent else { return None };
+        if self.digits.is_empty() {
+            return Some(vec![1]);
+        }
+        let mut key = vec![2];
+        let far = match exponent {
+            ..FIRST => Some([0x00; 2]),
+            NEAR.. => Some([0xff; 2]),
+            _ => None,
+        };
+        match far {
+            None => key.extend(u16::try_from(exponent + 2 * NEAR).ok()?.to_be_bytes()),
+            Some(mark) => {
+                key.extend(mark);
+                key.extend((exponent.cast_unsigned() ^ (1 << 127)).to_be_bytes());
+            }
+        }
+        key.extend(self.digits.bytes());
+        if self.is_negative {
+            // Of two with the same beginning, the longer one is the smaller.
+            key[1..].iter_mut().for_each(|byte| *byte = !*byte);
+            key[0] = 0;
+            key.push(0xff);
+        }
+        Some(key)
+    }
+
     /// The number in JSON, without an exponent where that is short.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -259,8 +295,16 @@ mod tests {
             for (other, right) in ascending.iter().enumerate() {
                 let order = number(left).compare(&number(right));
                 assert_eq!(order, Some(index.cmp(&other)), "{left} {right}");
+                let keys = [left, right].map(|text| number(text).order_key().unwrap());
+                assert_eq!(keys[0].cmp(&keys[1]), index.cmp(&other), "{left} {right}");
             }
         }
+    }
+
+    #[test]
+    fn a_number_without_a_place_among_the_others_has_no_key() {
+        assert_eq!(number("1e99999999999999999999999999999999").order_key(), None);
+        assert!(number("-1e999999999999999999999999999999").order_key().is_some());
     }
 
     #[test]
@@ -312,6 +356,15 @@ mod tests {
         fn its_json_is_the_same_number(text in "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,30})?(e[+-]?[0-9]{1,3})?") {
             let value = number(&text);
             prop_assert_eq!(number(&value.to_json()), value);
+        }
+
+        #[test]
+        fn keys_are_in_the_order_of_the_values(
+            texts in prop::collection::vec("-?(0|[1-9][0-9]{0,3})(\\.[0-9]{1,3})?(e[+-]?([0-9]|[0-9]{5}))?", 2)
+        ) {
+            let (left, right) = (number(&texts[0]), number(&texts[1]));
+            let keys = (left.order_key().unwrap(), right.order_key().unwrap());
+            prop_assert_eq!(Some(keys.0.cmp(&keys.1)), left.compare(&right));
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct Tables {
     pub seen: BTreeMap<(Origin, String, String), Position>,
     /// Instances, by (plugin, key).
     pub instances: BTreeMap<(PluginName, Key), Arc<Instance>>,
+    /// The values of the instances' fields, by (plugin, key), as JSON.
+    pub fields: BTreeMap<(PluginName, Key), String>,
     /// Claims, as (plugin, claimed key, key of the instance).
     pub claims: BTreeSet<(PluginName, Key, Key)>,
     /// Timers that are set, by (plugin, instance, name).
@@ -83,6 +85,8 @@ pub struct Removed {
     pub log: BTreeMap<Position, LogEntry>,
     /// Instances that were removed, after they finished.
     pub instances: BTreeMap<(PluginName, Key), Arc<Instance>>,
+    /// The fields that they had.
+    pub fields: BTreeMap<(PluginName, Key), String>,
     /// Decisions that retention removed.
     pub decisions: BTreeMap<(Position, PluginName, Key), DecisionRecord>,
     /// Messages that retention removed.
@@ -128,6 +132,9 @@ impl Tables {
         self.log.extend(removed.log);
         for (row, instance) in removed.instances {
             self.instances.entry(row).or_insert(instance);
+        }
+        for (row, values) in removed.fields {
+            self.fields.entry(row).or_insert(values);
         }
         self.decisions.extend(removed.decisions);
         self.messages.extend(removed.messages);
@@ -200,6 +207,12 @@ impl Tables {
             self.claims.retain(|(p, _, instance)| p != plugin || instance != key);
             self.timers.retain(|(p, instance, _), _| p != plugin || instance != key);
             self.timers_fired.retain(|(p, instance, _), _| p != plugin || instance != key);
+            if let Some(values) = self.fields.remove(&(plugin.clone(), key.clone())) {
+                self.removed.fields.insert((plugin.clone(), key.clone()), values);
+            }
+        }
+        for row in &batch.fields {
+            self.fields.insert((row.plugin.clone(), row.key.clone()), row.values.clone());
         }
         for (plugin, instance) in &batch.instances {
             self.instances.insert((plugin.clone(), instance.key.clone()), Arc::clone(instance));

@@ -205,6 +205,10 @@ pub struct Batch {
     /// Instances to remove with all their claims and timers. They are removed before `instances`
     /// is written, so an instance that is in both begins anew.
     pub instances_removed: Vec<(PluginName, Key)>,
+    /// The values of the fields of instances, to write over what was there for (plugin, key). They
+    /// are written after `instances_removed` is removed. People list instances by them; the engine
+    /// never reads them back.
+    pub fields: Vec<FieldsRow>,
     /// Keys that instances claim or release.
     pub claims: Vec<ClaimChange>,
     /// Timers to set, each over the timer of the same instance and name.
@@ -299,6 +303,17 @@ pub struct Expire {
     /// The most rows that one commit removes from each table. It bounds how long the commit
     /// takes.
     pub rows_max: usize,
+}
+
+/// What an instance has in the fields that its plugin declares (see [`crate::pure::fields`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldsRow {
+    /// The plugin of the instance.
+    pub plugin: PluginName,
+    /// The key of the instance.
+    pub key: Key,
+    /// A JSON object with the fields that it has: strings, numbers and booleans.
+    pub values: String,
 }
 
 /// Resolves a dead letter. Its other fields stay as they are.

@@ -85,7 +85,7 @@ macro_rules! tables {
 }
 
 tables! {
-    appends, instances, instances_removed, claims, timers_set, timers_fired, timers_cleared,
+    appends, instances, instances_removed, fields, claims, timers_set, timers_fired, timers_cleared,
     decisions, messages,
     held, held_removed, parked, parked_removed, parked_messages, parked_messages_removed,
     waits, waits_removed, message_waits, message_waits_removed,

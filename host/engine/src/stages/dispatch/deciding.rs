@@ -88,6 +88,11 @@ impl Dispatcher {
         };
         let summary = DecisionSummary::new(&decision, sent, &answers, letter);
         let written = decision.state.clone().map(|data| State { version: made_by.of_state, data });
+        if let Some(state) = &written
+            && let Some(values) = self.versions.field_values(made_by, state)
+        {
+            self.output.rows().fields.insert(key.clone(), values);
+        }
         let previous = self.instance_cache.get(key).map(|instance| instance.decided);
         let (plugin, version) = (self.plugin.clone(), Arc::clone(&made_by.of_plugin));
         self.output.rows().decisions.push(DecisionRecord {

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::changes::canary::{Canary, Share};
-use crate::model::{Absent, Event, Key, Manifest, PluginName, Role, Subscription, reserved};
+use crate::model::{Absent, Event, Key, Manifest, PluginName, Role, State, Subscription, reserved};
+use crate::pure::fields::Fields;
 use crate::pure::hash::HashMap;
 use crate::seams::handler::Handler;
 
@@ -25,6 +26,8 @@ pub(super) struct PluginVersions {
     next: u32,
     /// What is noted of the versions that serve, or may have calls under way.
     known: BTreeMap<u32, PluginVersion>,
+    /// Whether any version that was known here declares fields.
+    has_fields: bool,
     /// What the serving version subscribes to, by type.
     subscriptions: HashMap<String, Arc<Subscription>>,
     /// For how long an event may be held at most; none if none is held.
@@ -43,11 +46,17 @@ struct Version {
 pub(super) struct PluginVersion {
     pub(super) of_plugin: Arc<str>,
     pub(super) of_state: u32,
+    /// The fields that it declares; none if it declares none.
+    pub(super) fields: Option<Arc<Fields>>,
 }
 
 impl PluginVersion {
     fn of(manifest: &Manifest) -> Self {
-        Self { of_plugin: Arc::clone(&manifest.version), of_state: manifest.state_version }
+        Self {
+            of_plugin: Arc::clone(&manifest.version),
+            of_state: manifest.state_version,
+            fields: Fields::new(&manifest.optional.fields).map(Arc::new),
+        }
     }
 }
 
@@ -55,10 +64,12 @@ impl PluginVersions {
     pub(super) fn new(handler: Arc<dyn Handler>) -> Self {
         let manifest = handler.manifest();
         let subscriptions = subscriptions(manifest);
+        let first = PluginVersion::of(manifest);
         Self {
             plugin: manifest.name.clone(),
             role: manifest.role,
-            known: BTreeMap::from([(0, PluginVersion::of(manifest))]),
+            has_fields: first.fields.is_some(),
+            known: BTreeMap::from([(0, first)]),
             hold_max: hold_max(&subscriptions),
             subscriptions,
             serving: Version { handler, generation: 0 },
@@ -146,7 +157,9 @@ impl PluginVersions {
 
     fn number(&mut self, handler: Arc<dyn Handler>) -> Version {
         let generation = self.next;
-        self.known.insert(generation, PluginVersion::of(handler.manifest()));
+        let version = PluginVersion::of(handler.manifest());
+        self.has_fields |= version.fields.is_some();
+        self.known.insert(generation, version);
         self.next += 1;
         Version { handler, generation }
     }
@@ -184,6 +197,15 @@ impl PluginVersions {
     /// The version of a generation that serves, or has calls under way.
     pub(super) fn version(&self, generation: u32) -> &PluginVersion {
         self.known.get(&generation).expect("a version with calls under way is known")
+    }
+
+    /// The values of the fields of an instance whose state a version has written. None if no version
+    /// declares fields. If only the others do, the instance has none from now on.
+    pub(super) fn field_values(&self, of: &PluginVersion, state: &State) -> Option<String> {
+        match &of.fields {
+            Some(fields) => Some(fields.values(Some(state))),
+            None => self.has_fields.then(|| "{}".to_owned()),
+        }
     }
 
     /// What the records say of the version that a key's next event goes to; without a key, of

@@ -23,9 +23,9 @@ fn rows(instances: impl IntoIterator<Item = (PluginName, Arc<Instance>)>) -> Bat
 }
 
 async fn listed(subject: &Subject, status: Option<InstanceStatus>, limit: u32) -> Vec<Vec<String>> {
-    let list = async |after: Option<Key>| {
-        let after = after.map(|key| key.to_string());
-        let filter = InstanceFilter { plugin: "orders".to_owned(), status, after, limit };
+    let list = async |after: Option<String>| {
+        let plugin = "orders".to_owned();
+        let filter = InstanceFilter { plugin, status, after, limit, ..InstanceFilter::default() };
         let Page { rows, next } = subject.queries().instances(&filter).await.unwrap();
         Page { rows: rows.into_iter().map(|row| row.key.to_string()).collect(), next }
     };

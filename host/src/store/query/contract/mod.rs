@@ -5,7 +5,10 @@
 
 mod access;
 mod accounts;
+mod components;
 mod dead_letters;
+mod fields;
+mod filling;
 mod instances;
 mod records;
 mod snapshot;
@@ -97,6 +100,15 @@ pub(in crate::store) async fn all(urls: Urls<'_>) {
     instances::a_page_of_history_is_bounded_in_bytes(urls).await;
     instances::a_stateless_key_has_the_history_that_is_recent(urls).await;
     instances::live_states_come_in_portions(urls).await;
+    fields::instances_are_listed_in_the_order_of_a_field(urls).await;
+    fields::instances_are_selected_by_their_fields(urls).await;
+    fields::a_list_by_fields_ends_in_time_and_says_how_far_it_came(urls).await;
+    fields::fields_are_those_of_the_last_decision(urls).await;
+    filling::states_of_all_instances_come_in_portions(urls).await;
+    filling::only_instances_that_have_not_decided_are_filled(urls).await;
+    filling::whose_fields_are_filled_is_noted(urls).await;
+    components::components_are_kept_and_found_again(urls).await;
+    components::a_component_goes_with_its_last_decision(urls).await;
     dead_letters::each_filter_holds(urls).await;
     dead_letters::letters_are_listed_by_id_in_pages(urls).await;
     dead_letters::a_page_of_letters_is_bounded_in_bytes(urls).await;
