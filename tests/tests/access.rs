@@ -11,6 +11,7 @@ use sagabox_tests::events::{cart_finalized, event};
 use sagabox_tests::host::Host;
 use sagabox_tests::wait;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 const ROLES: [&str; 5] = ["sender", "worker", "reader", "operator", "admin"];
 
@@ -87,10 +88,13 @@ async fn every_route_admits_its_roles_and_refuses_the_others() {
 }
 
 #[tokio::test]
-async fn the_first_start_prints_an_administrators_token_once_and_the_command_line_finds_it() {
+async fn the_first_start_keeps_an_administrators_token_and_the_command_line_finds_it() {
     let (mut host, admin) = host().await;
     let printed = |host: &Host| host.output().iter().filter(|line| line.contains("sbx_")).count();
-    assert_eq!(printed(&host), 1, "{:?}", host.output());
+    // Standard output is no terminal here: it may be a log.
+    assert_eq!(printed(&host), 0, "{:?}", host.output());
+    let says_where = |line: &String| line.contains("the token of the administrator is in");
+    assert!(host.output().iter().any(says_where), "{:?}", host.output());
     let file = token_file(&host);
     let mode = std::fs::metadata(&file).expect("the file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -102,10 +106,51 @@ async fn the_first_start_prints_an_administrators_token_once_and_the_command_lin
     let refused = sagabox(without.path(), &["plugins", "--host", &host.url()]).with(1);
     assert!(refused.error.contains("SAGABOX_TOKEN"), "{}", refused.error);
     host.kill_and_start().await;
-    assert_eq!(printed(&host), 0, "{:?}", host.output());
+    assert!(!host.output().iter().any(says_where), "{:?}", host.output());
     admin.get("/plugins").await.expect("the token is still valid");
     let secret = std::fs::read_to_string(&file).expect("the token");
     assert!(!host.log().contains(secret.trim()[4..].trim()), "a token is in the log");
+}
+
+#[tokio::test]
+async fn a_terminal_shows_the_administrators_token_at_the_first_start_alone() {
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    std::fs::create_dir(folder.path().join("plugins")).expect("a folder for plugins");
+    let command =
+        format!("{} run plugins --listen 127.0.0.1:0", sagabox_tests::paths::binary().display());
+    for tokens in [1, 0] {
+        // Gives the command a terminal.
+        let mut terminal = tokio::process::Command::new("script")
+            .args(["--quiet", "--flush", "--command", &command, "/dev/null"])
+            .current_dir(folder.path())
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("script, of util-linux");
+        let mut lines = BufReader::new(terminal.stdout.take().expect("a pipe")).lines();
+        let mut shown = Vec::new();
+        let starting = async {
+            while let Some(line) = lines.next_line().await.expect("lines") {
+                let is_last = line.contains("listening on ");
+                shown.push(line);
+                if is_last {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(wait::SOON, starting).await.expect("the host listens");
+        let with_token = shown.iter().filter(|line| line.contains("sbx_")).count();
+        assert_eq!(with_token, tokens, "{shown:?}");
+        terminal.kill().await.expect("the terminal can be closed");
+        // The host ends with its terminal, and the next one needs its store.
+        let store = folder.path().join("sagabox.db.lock");
+        wait::until("a free store", wait::SOON, async || {
+            let lock = std::fs::File::open(&store).map_err(|error| error.to_string())?;
+            lock.try_lock().map_err(|error| error.to_string())
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
