@@ -84,13 +84,15 @@ async fn the_host_serves_on_the_socket_that_systemd_has_opened() {
     // A free port; systemd's own tool opens it, and starts the host with the first connection.
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
     let address = port.expect("a free port").to_string();
+    // This one is taken, so the host must take the other socket.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken_address = taken.local_addr().expect("an address").to_string();
     let mut activate = tokio::process::Command::new("systemd-socket-activate")
         .args(["--listen", &address])
         .arg(paths::binary())
         .arg("run")
         .arg(&plugins)
-        // Nothing can listen there, so the host must take the other socket.
-        .args(["--listen", "192.0.2.1:1"])
+        .args(["--listen", &taken_address])
         .current_dir(folder.path())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
@@ -155,6 +157,8 @@ fn completions_and_manual_pages_name_every_command() {
         .skip_while(|line| !line.starts_with("Commands:"))
         .skip(1)
         .take_while(|line| line.starts_with("  "))
+        // What is indented further belongs to the line before.
+        .filter(|line| !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| *name != "help")
         .collect();
