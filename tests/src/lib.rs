@@ -12,6 +12,7 @@ pub mod dist;
 pub mod events;
 pub mod example;
 pub mod host;
+pub mod hot;
 pub mod lookup;
 pub mod mutants;
 pub mod paths;

@@ -7,11 +7,10 @@ use std::path::Path;
 use sagabox_tests::client::Client;
 use sagabox_tests::events::event;
 use sagabox_tests::host::Host;
+use sagabox_tests::hot::marked;
 use sagabox_tests::{paths, wait};
 use serde_json::{Value, json};
 
-/// Of the plugin `hot`: what it says of itself stands there.
-const MARK: &[u8] = b"@hot:00001:1:all:@@@@@@@";
 const STEP_KEYS: usize = 200;
 /// `./dev hot` asks for more of each.
 const ROUNDS: usize = 12;
@@ -26,14 +25,7 @@ pub(crate) fn version(number: usize, of_state: u32, migrates: &str) -> Vec<u8> {
 /// A version with something wrong: it `differs`, which shows in counts from 3, it `fails`, or
 /// is `reshape`d: its states have another shape under the same number.
 pub(crate) fn wrong(number: usize, of_state: u32, migrates: &str, wrong: &str) -> Vec<u8> {
-    let mut bytes = std::fs::read(paths::plugin("hot")).expect("the plugin");
-    let mark = format!("@hot:{number:05}:{of_state}:{migrates}:{wrong:@<7}");
-    assert_eq!(mark.len(), MARK.len());
-    let found: Vec<usize> =
-        (0..bytes.len() - MARK.len()).filter(|at| bytes[*at..].starts_with(MARK)).collect();
-    assert_eq!(found.len(), 1, "the mark stands there once");
-    bytes[found[0]..found[0] + MARK.len()].copy_from_slice(mark.as_bytes());
-    bytes
+    marked(number, of_state, migrates, wrong)
 }
 
 fn number(name: &str, default: usize) -> usize {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sagabox_tests::command::sagabox;
 use sagabox_tests::host::Host;
+use sagabox_tests::hot::MARK;
 use sagabox_tests::{paths, wait};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -207,9 +208,8 @@ fn a_plugin_that_traps_in_describe_says_where() {
     let folder = TempDir::new().expect("a folder");
     let mut bytes = std::fs::read(paths::plugin("hot")).expect("the plugin");
     // Its mark has five parts, which are numbers and words between colons.
-    let mark = b"@hot:00001:1:all:@@@@@@@";
-    let at = bytes.windows(mark.len()).position(|window| window == mark).expect("the mark");
-    bytes[at..at + mark.len()].fill(b'@');
+    let at = bytes.windows(MARK.len()).position(|window| window == MARK).expect("the mark");
+    bytes[at..at + MARK.len()].fill(b'@');
     std::fs::write(folder.path().join("hot.wasm"), bytes).expect("a file");
     let trapped = "the plugin was stopped: it trapped: wasm trap: wasm `unreachable` instruction";
     let scenario =

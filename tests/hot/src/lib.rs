@@ -73,7 +73,7 @@ fn parse(state: &State) -> Result<(u32, String), String> {
 
 fn fields() -> Vec<Field> {
     let field = |name: &str| Field { name: name.into(), pointer: format!("/{name}") };
-    vec![field("count"), field("key")]
+    vec![field("count"), field("format"), field("key")]
 }
 
 struct Hot;

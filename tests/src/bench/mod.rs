@@ -6,6 +6,7 @@
 
 pub mod by_hand;
 pub mod candidates;
+pub mod fields;
 pub mod flat;
 pub mod http;
 pub mod identities;

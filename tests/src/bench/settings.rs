@@ -12,12 +12,13 @@ pub enum Scenario {
     Steady,
     Looping,
     Candidates,
+    Fields,
     Flat,
     Identities,
     Versions,
 }
 
-const SCENARIOS: [(Scenario, &str); 10] = [
+const SCENARIOS: [(Scenario, &str); 11] = [
     (Scenario::Saga, "saga"),
     (Scenario::ProcessManager, "process-manager"),
     (Scenario::Senders, "senders"),
@@ -25,6 +26,7 @@ const SCENARIOS: [(Scenario, &str); 10] = [
     (Scenario::Steady, "steady"),
     (Scenario::Looping, "looping"),
     (Scenario::Candidates, "candidates"),
+    (Scenario::Fields, "fields"),
     (Scenario::Flat, "flat"),
     (Scenario::Identities, "identities"),
     (Scenario::Versions, "versions"),
@@ -59,6 +61,7 @@ scenarios; all of them, unless some are named:
   steady           a fixed rate, one by one: latencies
   looping          a plugin beside one of whose calls one in a hundred never returns
   candidates       saga and process-manager beside a shadow, and a replay of all of it
+  fields           a process manager that declares no fields, and three
   flat             throughput, memory and start on a store that is full already
   identities       saga on a store that remembers the identities of many earlier events
   versions         this binary beside the one that SAGABOX_BESIDE names, in turns; only if it is named

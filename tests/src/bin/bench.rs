@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result};
 use sagabox_tests::bench::settings::{Scenario, Settings, USAGE};
 use sagabox_tests::bench::shapes::{PROCESS_MANAGER, SAGA};
 use sagabox_tests::bench::{
-    by_hand, candidates, flat, identities, latency, looping, machine, senders, throughput, versions,
+    by_hand, candidates, fields, flat, identities, latency, looping, machine, senders, throughput,
+    versions,
 };
 
 fn main() -> ExitCode {
@@ -70,6 +71,9 @@ async fn run(settings: &Settings) -> Result<()> {
             }
             Scenario::Candidates => {
                 ("candidates: beside a shadow, and replayed", candidates::measure(settings).await?)
+            }
+            Scenario::Fields => {
+                ("fields: a state with none, and with three", fields::measure(settings).await?)
             }
             Scenario::Flat => {
                 ("flat: on a store that is full already", flat::measure(settings).await?)
