@@ -334,6 +334,8 @@ async fn the_log_of_a_store_comes_to_what_the_host_came_to() {
         };
         ids.extend(taken.into_iter().filter(|(_, message)| is_kept(message)).map(|(id, _)| id));
     }
+    let plugins = client.get("/plugins").await.expect("the plugins");
+    let version = plugins["plugins"][0]["version"].as_str().expect("a version").to_owned();
     host.stop().await;
     let component = paths::plugin("group-checkout");
     let config = paths::example("group-checkout").join("sagabox.toml");
@@ -354,4 +356,14 @@ async fn the_log_of_a_store_comes_to_what_the_host_came_to() {
     assert_eq!(found, ids, "the same decisions have the same ids");
     assert_eq!(after_cancel, 1);
     assert_eq!(ends(&told)["never"], "cancelled");
+    let beside = run(&["--accepted", "--against", &format!("group-checkout@{version}")]);
+    assert!(of_kind(&beside, "difference").is_empty(), "the store has the same version");
+    let other = ["backtest", &component, "--store", &store, "--against", "group-checkout@9.9.9"];
+    let _ = sagabox(host.folder(), &other).with(2).saying(&format!(
+        "--against: the store does not keep this version of `group-checkout`; it keeps {version} ("
+    ));
+    let without = ["backtest", &component, "--events", "x", "--against", "group-checkout@9.9.9"];
+    let _ = sagabox(host.folder(), &without).with(2).saying(
+        "--against: there is no file `group-checkout@9.9.9`; to take a version that a store",
+    );
 }

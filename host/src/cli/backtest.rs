@@ -10,12 +10,15 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use sagabox_engine::model::{Manifest, PluginName, Timestamp};
 
+use super::kept::{self, KeptVersion};
 use super::{InputError, build, output};
 use crate::config::{Overrides, Settings};
 use crate::decisions::json::Json;
 use crate::io::durations::{duration, instant};
+use crate::plugins::build::Language;
 use crate::plugins::wasm::{self, LoadedPlugin, Sandbox};
 use crate::plugins::{self, trust::Policy};
+use crate::store::query::component::PackedComponent;
 use crate::verify::backtest::{
     self, Arrived, BacktestError, Expectation, Findings, Group, Lateness, Mismatch, Outside,
 };
@@ -59,7 +62,7 @@ pub(crate) struct Backtest {
     /// Compare with a file of expected rows, as --out writes them
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
-    /// Compare with this other version of one of the plugins
+    /// Compare with this other version of one of the plugins; with --store, also NAME@VERSION, which the store keeps
     #[arg(long, value_name = "OLD")]
     against: Vec<PathBuf>,
     /// Write the messages, timers, dead letters and instances to an NDJSON file
@@ -93,6 +96,22 @@ enum Order {
     File,
 }
 
+/// Another version of a plugin.
+enum Older {
+    File(PathBuf),
+    /// A component of the store, and the plugin's name.
+    Kept(PackedComponent, String),
+}
+
+impl Older {
+    fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::File(path) => Some(path.clone()),
+            Self::Kept(..) => None,
+        }
+    }
+}
+
 /// What was read before anything runs.
 struct Prepared {
     settings: Settings,
@@ -105,9 +124,10 @@ struct Prepared {
 
 impl Backtest {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
+        let older = self.older().await?;
         // Reading, compiling and running are computation.
         let (this, prepared) = tokio::task::spawn_blocking(move || {
-            let prepared = self.prepare()?;
+            let prepared = self.prepare(&older)?;
             anyhow::Ok((self, prepared))
         })
         .await??;
@@ -115,7 +135,30 @@ impl Backtest {
         tokio::task::spawn_blocking(move || this.run(&prepared, log)).await?
     }
 
-    fn prepare(&self) -> anyhow::Result<Prepared> {
+    /// What `--against` names: files, or versions that the store keeps.
+    async fn older(&self) -> anyhow::Result<Vec<Older>> {
+        let mut older = Vec::new();
+        for path in &self.against {
+            older.push(match (kept_version(path), &self.store) {
+                (None, _) => Older::File(path.clone()),
+                (Some((plugin, wanted)), Some(store)) => {
+                    let found = wanted.find(store, &plugin).await;
+                    Older::Kept(found.map_err(|error| by_option("--against", &error))?, plugin)
+                }
+                (Some(_), None) => {
+                    let name = path.display();
+                    let why = format!(
+                        "--against: there is no file `{name}`; to take a version that a store \
+                         keeps, name the store with --store"
+                    );
+                    return Err(InputError(why).into());
+                }
+            });
+        }
+        Ok(older)
+    }
+
+    fn prepare(&self, older: &[Older]) -> anyhow::Result<Prepared> {
         let overrides = Overrides { strict: self.strict, ..Overrides::default() };
         let settings = Settings::load(self.config.as_deref(), overrides).map_err(by_input)?;
         let read = self.answers.as_deref().map(Outside::read).transpose();
@@ -128,10 +171,16 @@ impl Backtest {
             Some(file) => InputError(format!("{}: {why}", file.display())),
             None => InputError(format!("--answers is missing: {why}")),
         })?;
-        let older = match self.against.is_empty() {
-            true => None,
-            false => {
-                let others = self.load(&self.against, &settings)?;
+        let older = match older {
+            [] => None,
+            _ => {
+                let files = older.iter().filter_map(Older::file).collect::<Vec<_>>();
+                let mut others = self.load(&files, &settings)?;
+                for component in older {
+                    if let Older::Kept(component, plugin) = component {
+                        others.push(kept::load(component, plugin, &settings)?);
+                    }
+                }
                 let older = replaced(self.load(&self.plugins, &settings)?, others)?;
                 let manifests = older.iter().map(|one| one.handler.manifest());
                 let answered = outside.fit_lookups(&manifests.collect::<Vec<_>>());
@@ -152,7 +201,7 @@ impl Backtest {
         })?;
         let mut plugins: Vec<LoadedPlugin> = Vec::new();
         for path in paths {
-            let component = match path.join("Cargo.toml").is_file() {
+            let component = match Language::of(path).is_some() {
                 true => plugins::build::component(path, &self.built, &self.target)?,
                 false => path.clone(),
             };
@@ -291,6 +340,17 @@ fn by_input(error: anyhow::Error) -> InputError {
 
 fn name_of(plugin: &LoadedPlugin) -> PluginName {
     plugin.handler.manifest().name.clone()
+}
+
+/// `NAME@VERSION`, unless it is a file.
+fn kept_version(path: &Path) -> Option<(String, KeptVersion)> {
+    let (plugin, version) = path.to_str()?.split_once('@')?;
+    let version = KeptVersion { plugin_version: Some(version.to_owned()), digest: None };
+    (!path.exists()).then(|| (plugin.to_owned(), version))
+}
+
+fn by_option(option: &str, error: &anyhow::Error) -> InputError {
+    InputError(format!("{option}: {error:#}"))
 }
 
 /// The plugins, with others in the place of those of the same name.
