@@ -289,7 +289,7 @@ impl Client {
             after = match &page["next"] {
                 Value::Null => return Ok(all),
                 Value::String(text) => format!("&after={}", encode(text)),
-                other => format!("&after={other}"),
+                other => return Err(format!("{path}: next is {other}")),
             };
         }
     }

@@ -165,7 +165,10 @@ async fn a_token_ends_when_it_is_revoked_or_expires_and_the_last_administrator_s
         (json!({"name": "", "roles": ["reader"]}), "name"),
         (json!({"name": "x", "roles": []}), "roles"),
         (json!({"name": "x", "roles": ["admin"], "plugins": ["p"]}), "plugins"),
-        (json!({"name": "x", "roles": ["reader"], "expires_at": 1}), "expires_at"),
+        (
+            json!({"name": "x", "roles": ["reader"], "expires_at": "2020-01-31T12:00:00Z"}),
+            "expires_at",
+        ),
     ] {
         let (status, answer) = post(&admin, "/tokens", &body).await;
         let expected = (StatusCode::UNPROCESSABLE_ENTITY, json!(attribute));

@@ -390,7 +390,7 @@ async fn a_name_stands_for_one_plugin_and_is_free_when_its_file_is_gone() {
     std::fs::remove_file(host.plugins().join("hot.wasm")).expect("the file");
     serves(&client, 2).await;
     // Another name for the same file changes nothing.
-    let since = serves(&client, 2).await["since_at"].clone();
+    let since = serves(&client, 2).await["since"].clone();
     std::fs::rename(host.plugins().join("other.wasm"), host.plugins().join("third.wasm"))
         .expect("another name");
     let view = wait::until("the new name", wait::SOON, || async {
@@ -399,7 +399,7 @@ async fn a_name_stands_for_one_plugin_and_is_free_when_its_file_is_gone() {
         if named { Ok(view) } else { Err(view.to_string()) }
     })
     .await;
-    assert_eq!(view["since_at"], since, "it served on");
+    assert_eq!(view["since"], since, "it served on");
 }
 
 #[tokio::test]

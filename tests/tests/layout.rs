@@ -26,7 +26,7 @@ const ENGINE: Rules = &[
 const HOST: Rules = &[
     ("io", &[]),
     ("decisions", &[]),
-    ("access", &[]),
+    ("access", &["io"]),
     ("store", &["io", "decisions", "access"]),
     ("plugins", &["io", "decisions", "store"]),
     ("api", &["io", "plugins", "store", "access"]),

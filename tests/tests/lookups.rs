@@ -103,8 +103,10 @@ async fn a_key_that_is_told_to_come_back_later_waits_alone_and_survives_a_crash(
         instance["wait"].clone()
     };
     let before = wait(&host.client()).await;
-    let millis = |name: &str| before[name].as_u64().expect("a date");
-    let pause = millis("until") - millis("since");
+    let at = |name: &str| -> jiff::Timestamp {
+        before[name].as_str().expect("a time").parse().expect("RFC 3339")
+    };
+    let pause = at("until").duration_since(at("since")).as_millis();
     assert!((3_599_000..=3_600_000).contains(&pause), "{before}");
     assert!(before["reason"].as_str().is_some_and(|it| it.contains("answered 503")), "{before}");
     host.kill_and_start().await;

@@ -5,6 +5,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::io::times::{Time, rfc3339};
+
 /// What is known before it is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
@@ -29,8 +31,8 @@ pub struct AuditEntry {
 #[schema(as = AuditEntry)]
 pub struct AuditRow {
     pub id: u64,
-    /// Milliseconds since 1970-01-01T00:00:00Z.
-    #[schema(value_type = u64)]
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
     pub at: Timestamp,
     /// The name of the token, `local` without one, or `unknown`.
     pub who: String,

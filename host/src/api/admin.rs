@@ -1,8 +1,7 @@
 //! What operators look at: instances, dead letters and accounts, read from the
 //! store beside the engine. Reads only.
 //!
-//! A list is a page of rows; `next` is where the following page begins, and is not there
-//! on the last.
+//! Lists are pages (`paging`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -17,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::caller::Caller;
 use super::extract::Filter;
 use super::filter::{LetterFilter, letter_filter};
+use super::paging::{self, limit};
 use super::problem::Problem;
 use super::{Shared, Site, fields, hidden};
 use crate::plugins::status::{CandidateView, CheckingView, PluginView, RefusedView};
@@ -25,10 +25,6 @@ use crate::store::query::rows::{
     Accounts, DeadLetterRow, InstanceDetail, InstanceFilter, InstanceRow, Page,
 };
 use crate::store::query::shapes::InstanceStatusName;
-
-/// A page that a person scrolls through.
-const PAGE: u32 = 100;
-const PAGE_MAX: u32 = 1000;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -53,7 +49,7 @@ pub(crate) struct Instance {
     plugin: String,
     key: String,
     /// Where the page of its history before ended.
-    after: Option<u64>,
+    after: Option<String>,
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
@@ -63,7 +59,7 @@ letter_filter! {
         /// Where the page before ended.
         after: Option<String>,
         #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+        limit: Option<u32>,
     }
 }
 
@@ -83,18 +79,7 @@ pub(crate) struct InstancePage {
 #[schema(as = DeadLetterPage)]
 pub(crate) struct LetterPage {
     dead_letters: Vec<DeadLetterRow>,
-    next: Option<u64>,
-}
-
-pub(super) fn limit(given: Option<u32>) -> Result<u32, Problem> {
-    match given {
-        None => Ok(PAGE),
-        Some(limit @ 1..=PAGE_MAX) => Ok(limit),
-        Some(other) => {
-            let detail = format!("limit: is {other}; accepted are 1 to {PAGE_MAX}");
-            Err(Problem::unacceptable("limit", detail))
-        }
-    }
+    next: Option<String>,
 }
 
 // Written as they are: what differs between two versions are payloads, and not all that can
@@ -202,6 +187,7 @@ pub(crate) async fn instance(
     let limit = limit(given)?;
     caller.check_plugin(&plugin)?;
     plugin_exists(&site, &plugin).await?;
+    let after = after.as_deref().map(paging::place).transpose()?;
     let found = site.queries.instance(&plugin, &key, after, limit).await.map_err(unreadable)?;
     let missing = || Problem::not_found(format!("{plugin} has no instance `{key}`"));
     let mut detail = found.ok_or_else(missing)?;
@@ -219,9 +205,7 @@ pub(crate) async fn dead_letters(
     Filter(list): Filter<Letters>,
 ) -> Result<Json<LetterPage>, Problem> {
     let limit = limit(list.limit)?;
-    let after = list.after.as_deref().unwrap_or("0").parse();
-    let after = after
-        .map_err(|_| Problem::unacceptable("after", "after: is not the id of a dead letter"))?;
+    let after = paging::after(list.after.as_deref())?;
     let filter = list.filter();
     filter.check(&site, &caller).await?;
     let page = site.queries.dead_letters(&filter.stored(after, limit)).await;
@@ -229,7 +213,7 @@ pub(crate) async fn dead_letters(
     if !caller.sees_payloads() {
         dead_letters.iter_mut().for_each(hidden::letter);
     }
-    Ok(Json(LetterPage { dead_letters, next }))
+    Ok(Json(LetterPage { dead_letters, next: next.map(|id| id.to_string()) }))
 }
 
 pub(crate) async fn accounts(State(site): State<Shared>) -> Result<Json<Accounts>, Problem> {

@@ -2,15 +2,16 @@
 
 use axum::Json;
 use axum::extract::State;
-use sagabox_engine::model::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
-use super::admin::{limit, unreadable};
+use super::admin::unreadable;
 use super::extract::Filter;
+use super::paging::{self, limit};
 use super::problem::Problem;
 use crate::access::{AuditFilter, AuditRow};
+use crate::io::times::Time;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -19,20 +20,19 @@ pub(crate) struct Entries {
     who: Option<String>,
     /// A part of the method and path, such as `cancel`.
     action_contains: Option<String>,
-    /// Milliseconds since 1970-01-01T00:00:00Z.
-    from: Option<u64>,
+    from: Option<Time>,
     /// The end of the time, which is not included.
-    to: Option<u64>,
+    to: Option<Time>,
     /// Where the page before ended.
-    #[serde(default)]
-    after: u64,
+    after: Option<String>,
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AuditPage {
     entries: Vec<AuditRow>,
-    next: Option<u64>,
+    next: Option<String>,
 }
 
 /// Oldest first.
@@ -41,8 +41,9 @@ pub(crate) async fn list(
     Filter(asked): Filter<Entries>,
 ) -> Result<Json<AuditPage>, Problem> {
     let Entries { who, action_contains, from, to, after, limit: given } = asked;
-    let (from, to) = (from.map(Timestamp), to.map(Timestamp));
-    let filter = AuditFilter { who, action_contains, from, to, after, limit: limit(given)? };
+    let (from, to) = (from.map(|time| time.0), to.map(|time| time.0));
+    let (after, limit) = (paging::after(after.as_deref())?, limit(given)?);
+    let filter = AuditFilter { who, action_contains, from, to, after, limit };
     let page = site.access.records.audit(&filter).await.map_err(unreadable)?;
-    Ok(Json(AuditPage { entries: page.rows, next: page.next }))
+    Ok(Json(AuditPage { entries: page.rows, next: page.next.map(|id| id.to_string()) }))
 }

@@ -15,7 +15,7 @@ use super::caller::Caller;
 use super::extract::{Accepted, Arguments, Segments};
 use super::filter::{LetterFilter, letter_filter};
 use super::problem::Problem;
-use super::{Shared, Site, hidden};
+use super::{Shared, Site, hidden, paging};
 use crate::store::query::rows::{DeadLetterFilter, DeadLetterRow};
 use crate::store::query::shapes::CloudEvent;
 
@@ -55,8 +55,9 @@ letter_filter! {
         /// Only tell how many there are.
         #[serde(default)]
         dry_run: bool,
-        #[serde(default)]
-        after: u64,
+        /// The `next` of the request before.
+        after: Option<String>,
+        #[schema(minimum = 1, maximum = 1000)]
         limit: Option<u32>,
     }
 }
@@ -81,7 +82,7 @@ pub(crate) struct ResolvedMany {
     /// Ids of this page that the request did not come to in its time.
     left: Vec<u64>,
     /// The `after` of the next page.
-    next: Option<u64>,
+    next: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -274,7 +275,7 @@ struct Picked {
     ids: Vec<u64>,
     /// Those of them that are open, as far as a dry run needs to know.
     open: Vec<u64>,
-    next: Option<u64>,
+    next: Option<String>,
 }
 
 async fn pick(site: &Site, caller: &Caller, many: &Many) -> Result<Picked, Problem> {
@@ -314,7 +315,8 @@ async fn pick(site: &Site, caller: &Caller, many: &Many) -> Result<Picked, Probl
         }
     };
     filter.check(site, caller).await?;
-    let (ids, next) = open(site, None, filter, many.after, limit).await?;
+    let (ids, next) =
+        open(site, None, filter, paging::after(many.after.as_deref())?, limit).await?;
     Ok(Picked { open: ids.clone(), ids, next })
 }
 
@@ -324,14 +326,14 @@ async fn open(
     filter: LetterFilter,
     after: u64,
     limit: u32,
-) -> Result<(Vec<u64>, Option<u64>), Problem> {
+) -> Result<(Vec<u64>, Option<String>), Problem> {
     let filter = DeadLetterFilter {
         ids: ids.map(<[u64]>::to_vec),
         status: Some(DeadLetterStatus::Open),
         ..filter.stored(after, limit)
     };
     let page = site.queries.dead_letter_ids(&filter).await.map_err(unreadable)?;
-    Ok((page.rows, page.next))
+    Ok((page.rows, page.next.map(|id| id.to_string())))
 }
 
 pub(crate) async fn cancel(

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
-use super::admin::{limit, plugin_exists, unreadable};
+use super::admin::{plugin_exists, unreadable};
 use super::caller::Caller;
 use super::extract::Filter;
+use super::paging::limit;
 use super::problem::Problem;
 use super::{Shared, Site};
 use crate::io::nearest::nearest;

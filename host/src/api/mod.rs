@@ -22,6 +22,7 @@ mod guard;
 mod hidden;
 mod metrics;
 pub(crate) mod openapi;
+mod paging;
 mod problem;
 mod queues;
 mod refusals;

@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 use super::Shared;
 use super::caller::Caller;
 use super::dead_letters::{REASON_BYTES_MAX, short};
-use super::extract::{Arguments, Written};
+use super::extract::{Arguments, Filter, Written};
+use super::paging::Paging;
 use super::problem::Problem;
 use crate::store::query::shapes::CloudEvent;
 
@@ -103,6 +104,7 @@ pub(crate) struct LeaseReportView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Queues {
     queues: Vec<QueueView>,
+    next: Option<String>,
 }
 
 /// A lease and its messages.
@@ -142,12 +144,17 @@ pub(crate) struct QueueView {
     pub leased: usize,
 }
 
-pub(crate) async fn list(State(site): State<Shared>) -> Json<Queues> {
-    let queues = site.engine.status().await.queues.into_iter();
+pub(crate) async fn list(
+    State(site): State<Shared>,
+    Filter(paging): Filter<Paging>,
+) -> Result<Json<Queues>, Problem> {
+    let queues = site.engine.status().await.queues;
+    let (queues, next) = paging.page(queues, |queue| queue.queue.clone())?;
     let queues = queues
+        .into_iter()
         .map(|queue| QueueView { queue: queue.queue, ready: queue.ready, leased: queue.leased })
         .collect();
-    Json(Queues { queues })
+    Ok(Json(Queues { queues, next }))
 }
 
 pub(crate) async fn lease(

@@ -12,9 +12,11 @@ use super::Shared;
 use super::admin::unreadable;
 use super::caller::Caller;
 use super::dead_letters::short;
-use super::extract::{Arguments, Segments};
+use super::extract::{Arguments, Filter, Segments};
+use super::paging::Paging;
 use super::problem::Problem;
 use crate::access::{NAME_BYTES_MAX, Role, Secret, Token};
+use crate::io::times::Time;
 
 /// Plugins or types that one token is restricted to.
 const NAMES_MAX: usize = 100;
@@ -35,8 +37,8 @@ pub(crate) struct Create {
     /// The only types that it may send and lease; empty for all.
     #[serde(default)]
     types: BTreeSet<String>,
-    /// Milliseconds since 1970-01-01T00:00:00Z; without it, the token does not expire.
-    expires_at: Option<u64>,
+    /// Without it, the token does not expire.
+    expires_at: Option<Time>,
     /// Recorded in the audit log.
     #[serde(default)]
     #[expect(dead_code, reason = "the audit log has it before the handler runs")]
@@ -64,6 +66,7 @@ pub(crate) struct CreatedToken {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TokenList {
     tokens: Vec<TokenView>,
+    next: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -78,18 +81,22 @@ pub(crate) struct TokenView {
     payloads: bool,
     plugins: BTreeSet<String>,
     types: BTreeSet<String>,
-    created_at: u64,
+    created_at: Time,
     created_by: String,
-    expires_at: Option<u64>,
-    revoked_at: Option<u64>,
+    expires_at: Option<Time>,
+    revoked_at: Option<Time>,
     /// Exact to a minute.
-    last_used_at: Option<u64>,
+    last_used_at: Option<Time>,
 }
 
-pub(crate) async fn list(State(site): State<Shared>) -> Json<TokenList> {
+pub(crate) async fn list(
+    State(site): State<Shared>,
+    Filter(paging): Filter<Paging>,
+) -> Result<Json<TokenList>, Problem> {
     let now = (site.access.clock)();
-    let tokens = site.access.list().into_iter().map(|token| view(token, now)).collect();
-    Json(TokenList { tokens })
+    let (tokens, next) = paging.page(site.access.list(), |token| token.id)?;
+    let tokens = tokens.into_iter().map(|token| view(token, now)).collect();
+    Ok(Json(TokenList { tokens, next }))
 }
 
 pub(crate) async fn create(
@@ -153,7 +160,7 @@ fn checked(asked: Create, caller: &Caller, now: Timestamp) -> Result<Token, Prob
             return Err(Problem::unacceptable(attribute, detail));
         }
     }
-    let expires_at = expires_at.map(Timestamp);
+    let expires_at = expires_at.map(|time| time.0);
     if expires_at.is_some_and(|expiry| expiry <= now) {
         return Err(Problem::unacceptable("expires_at", "expires_at: is in the past"));
     }
@@ -186,10 +193,10 @@ fn view(token: Token, now: Timestamp) -> TokenView {
         payloads: token.payloads,
         plugins: token.plugins,
         types: token.types,
-        created_at: token.created_at.0,
+        created_at: Time(token.created_at),
         created_by: token.created_by,
-        expires_at: token.expires_at.map(|at| at.0),
-        revoked_at: token.revoked_at.map(|at| at.0),
-        last_used_at: token.last_used_at.map(|at| at.0),
+        expires_at: token.expires_at.map(Time),
+        revoked_at: token.revoked_at.map(Time),
+        last_used_at: token.last_used_at.map(Time),
     }
 }

@@ -41,7 +41,7 @@ impl Audit {
         for (name, time) in [("from", &self.since), ("to", &self.until)] {
             if let Some(text) = time {
                 let time = durations::instant(text).map_err(InputError)?;
-                query.push((name, time.0.to_string()));
+                query.push((name, time.to_rfc3339()));
             }
         }
         if self.ndjson {
@@ -55,15 +55,18 @@ impl Audit {
 
     async fn export(&self, query: &[(&str, String)]) -> anyhow::Result<()> {
         let client = self.host.client()?;
-        let mut after = "0".to_owned();
+        let mut after = None::<String>;
         loop {
             let mut given: Vec<(&str, &str)> =
                 query.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            given.extend([("limit", PAGE), ("after", after.as_str())]);
+            given.push(("limit", PAGE));
+            given.extend(after.as_deref().map(|after| ("after", after)));
             let page: Page = client.get("/audit", &given).await?;
             page.entries.iter().for_each(|entry| output::json_line(entry.get()));
-            let Some(next) = page.next else { return Ok(()) };
-            after = next.to_string();
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
+            }
         }
     }
 }
@@ -71,5 +74,5 @@ impl Audit {
 #[derive(serde::Deserialize)]
 struct Page {
     entries: Vec<Box<RawValue>>,
-    next: Option<u64>,
+    next: Option<String>,
 }

@@ -211,12 +211,12 @@ struct Tally {
 
 impl Tally {
     /// Adds an answer. Returns where the next page begins; none after the last.
-    fn add(&mut self, answer: &Value) -> Option<u64> {
+    fn add(&mut self, answer: &Value) -> Option<String> {
         self.resolved += answer["resolved"].as_u64().unwrap_or(0);
         self.refused.extend(answer["refused"].as_array().cloned().unwrap_or_default());
         let left = answer["left"].as_array().into_iter().flatten();
         self.left.extend(left.filter_map(Value::as_u64));
-        answer["next"].as_u64()
+        answer["next"].as_str().map(str::to_owned)
     }
 }
 

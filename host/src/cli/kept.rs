@@ -109,7 +109,7 @@ mod tests {
             digest: digest.to_owned(),
             file: "orders.wasm".to_owned(),
             bytes: 1,
-            since_at: Timestamp(1),
+            since: Timestamp(1),
             is_active: false,
         }
     }

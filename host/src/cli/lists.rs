@@ -20,7 +20,7 @@ pub(crate) struct Plugins {
 impl Plugins {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let Some(answer) = whole(&self.host, "/plugins").await? else { return Ok(()) };
-        let columns = ["name", "version", "role", "since_at", "file", "preflight"];
+        let columns = ["name", "version", "role", "since", "file", "preflight"];
         print(&answer, "plugins", &columns);
         candidates(&answer);
         kept(&answer);
@@ -44,7 +44,7 @@ fn kept(answer: &Row) {
     let is_active = |row: &Row| row.get("is_active").is_some_and(|own| own.get() == "true");
     let rows: Vec<Row> = rows.into_iter().filter(|row| !is_active(row)).collect();
     if !rows.is_empty() {
-        let columns = ["plugin", "version", "since_at", "bytes", "digest"];
+        let columns = ["plugin", "version", "since", "bytes", "digest"];
         output::line(&format!("\nKEPT\n{}", output::table(&columns, &rows)));
     }
 }
@@ -251,15 +251,16 @@ impl Accounts {
 #[derive(Debug, Args)]
 pub(crate) struct Queues {
     #[command(flatten)]
+    paging: Paging,
+    #[command(flatten)]
     host: HostArgs,
 }
 
 impl Queues {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
-        if let Some(answer) = whole(&self.host, "/queues").await? {
-            print(&answer, "queues", &["queue", "ready", "leased"]);
-        }
-        Ok(())
+        let columns = &["queue", "ready", "leased"];
+        let list = List { path: "/queues", query: Vec::new(), member: "queues", columns };
+        self.paging.print(&list, &self.host, |_| {}).await
     }
 }
 

@@ -1,13 +1,16 @@
 //! `sagabox token`: creates, lists and revokes tokens.
 
 use clap::{Args, Subcommand};
+use sagabox_engine::model::Timestamp;
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::output::{self, Row};
+use super::pages::{self, Paging};
 use super::{HostArgs, InputError};
 use crate::access::Role;
 use crate::io::durations;
+use crate::io::times::Time;
 
 #[derive(Debug, Args)]
 pub(crate) struct Token {
@@ -53,6 +56,8 @@ struct Create {
 
 #[derive(Debug, Args)]
 struct List {
+    #[command(flatten)]
+    paging: Paging,
     #[command(flatten)]
     host: HostArgs,
 }
@@ -102,21 +107,15 @@ impl Create {
     }
 }
 
-fn expiry(text: &str) -> anyhow::Result<i64> {
+fn expiry(text: &str) -> anyhow::Result<Time> {
     let length = durations::duration(text).map_err(InputError)?;
-    let millis = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
-    Ok(jiff::Timestamp::now().as_millisecond().saturating_add(millis))
+    let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
+    Ok(Time(Timestamp(now).after(length)))
 }
 
 impl List {
     async fn execute(self) -> anyhow::Result<()> {
-        let text = self.host.client()?.text("/tokens", &[]).await?;
-        if self.host.json {
-            output::json_text(&text);
-            return Ok(());
-        }
-        let answer: Row = serde_json::from_str(&text)?;
-        let columns = [
+        let columns = &[
             "id",
             "name",
             "status",
@@ -128,12 +127,8 @@ impl List {
             "expires_at",
             "last_used_at",
         ];
-        let rows = answer.rows("tokens");
-        match rows.is_empty() {
-            true => output::line("no tokens"),
-            false => output::raw(&output::table(&columns, &rows)),
-        }
-        Ok(())
+        let list = pages::List { path: "/tokens", query: Vec::new(), member: "tokens", columns };
+        self.paging.print(&list, &self.host, |_| {}).await
     }
 }
 

@@ -12,3 +12,4 @@ pub(crate) mod nearest;
 pub(crate) mod printable;
 pub mod secrets;
 pub mod sinks;
+pub mod times;

@@ -168,7 +168,7 @@ mod tests {
         status.serve(PluginView {
             file: String::new(),
             digest: digest.to_owned(),
-            since_at: Timestamp(0),
+            since: Timestamp(0),
             preflight: None,
             manifest,
         });

@@ -487,7 +487,7 @@ impl Loader {
             self.plugin_status.serve(PluginView {
                 file,
                 digest: find.digest.clone(),
-                since_at: (self.factory.clock)(),
+                since: (self.factory.clock)(),
                 preflight: preflight.clone().filter(|_| manifest.role.has_instances()),
                 manifest,
             });

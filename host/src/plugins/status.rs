@@ -10,9 +10,10 @@ use utoipa::ToSchema;
 
 use crate::decisions::kinds::KindCount;
 use crate::io::locks::lock;
+use crate::io::times::{Time, rfc3339};
 use crate::plugins::rollout::tally::{Counts, Differing, Tally};
 use crate::plugins::rollout::terms::{Terms, Withdrawn};
-use crate::store::query::shapes::{KindShape, ManifestShape, Millis};
+use crate::store::query::shapes::{KindShape, ManifestShape};
 
 /// The most names of files that are not components. A directory may have any number.
 const LEFT_OUT_MAX: usize = 100;
@@ -40,7 +41,7 @@ struct State {
 pub(in crate::plugins) struct TrialStatus {
     pub file: String,
     pub digest: String,
-    pub since_at: Timestamp,
+    pub since: Timestamp,
     pub terms: Terms,
     pub preflight: Option<String>,
     pub withdrawn: Option<Withdrawn>,
@@ -67,8 +68,9 @@ pub struct CandidateView {
     pub failures_max: Option<u32>,
     pub file: String,
     pub digest: String,
-    #[schema(value_type = Millis)]
-    pub since_at: Timestamp,
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
+    pub since: Timestamp,
     #[serde(flatten)]
     pub counts: Counts,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,8 +94,9 @@ pub struct PluginView {
     pub file: String,
     /// SHA-256 of the file.
     pub digest: String,
-    #[schema(value_type = Millis)]
-    pub since_at: Timestamp,
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
+    pub since: Timestamp,
     /// The report on the instances' states when this version began to serve.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preflight: Option<String>,
@@ -110,7 +113,8 @@ pub struct RefusedView {
     /// Empty if the file was not read.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub digest: String,
-    #[schema(value_type = Millis)]
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
     pub refused_at: Timestamp,
     pub reason: String,
     /// What a plugin that was stopped had logged, and where it was stopped.
@@ -290,7 +294,7 @@ impl TrialStatus {
             failures_max,
             file: self.file.clone(),
             digest: self.digest.clone(),
-            since_at: self.since_at,
+            since: self.since,
             counts: tally.counts(),
             preflight: self.preflight.clone(),
             withdrawn: self.withdrawn.clone(),

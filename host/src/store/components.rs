@@ -118,7 +118,7 @@ pub(super) async fn kept(
             digest: rows::text(row, "digest")?,
             file: rows::text(row, "file")?,
             bytes: rows::number(row, "size")?,
-            since_at: Timestamp(rows::number(row, "since_at")?),
+            since: Timestamp(rows::number(row, "since_at")?),
             is_active: rows::number(row, "is_active")? == 1,
         })
     };

@@ -388,7 +388,7 @@ impl Candidates {
         TrialStatus {
             file: find.path.display().to_string(),
             digest: find.digest.clone(),
-            since_at: (self.factory.clock)(),
+            since: (self.factory.clock)(),
             terms: fit.terms,
             preflight: fit.preflight.clone(),
             withdrawn,

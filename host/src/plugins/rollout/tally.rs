@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 use crate::decisions::json::Difference;
 use crate::decisions::kinds::{KindCount, Kinds};
 use crate::io::locks::lock;
-use crate::store::query::shapes::{AnyJson, Millis};
+use crate::io::times::{Time, rfc3339};
+use crate::store::query::shapes::AnyJson;
 
 /// The number of last calls by which a canary is judged.
 pub(crate) const WINDOW: usize = 100;
@@ -38,7 +39,8 @@ pub struct Counts {
 /// A decision in which a shadow differs.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Differing {
-    #[schema(value_type = Millis)]
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
     pub at: Timestamp,
     pub key: String,
     pub event_type: String,

@@ -23,7 +23,7 @@ pub(super) async fn accounts(
     let untaken = untaken.into_iter().map(|row| UntakenAccount {
         event_type: row.event_type,
         events: row.count,
-        last_at: row.last_at.0,
+        last_at: row.last_at,
     });
     let (mut plugins, mut sinks) = (Vec::new(), Vec::new());
     let found = sqlx::query("SELECT * FROM plugins ORDER BY plugin");

@@ -9,8 +9,8 @@ use sagabox_engine::model::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::shapes::Millis;
 use crate::decisions::digest::digest;
+use crate::io::times::{Time, rfc3339};
 
 /// The content of a component's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,8 +76,9 @@ pub struct KeptComponent {
     pub digest: String,
     pub file: String,
     pub bytes: u64,
-    #[schema(value_type = Millis)]
-    pub since_at: Timestamp,
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
+    pub since: Timestamp,
     /// Whether it decides now.
     pub is_active: bool,
 }

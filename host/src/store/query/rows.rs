@@ -3,19 +3,22 @@
 use std::collections::BTreeMap;
 
 use sagabox_engine::model::{
-    DeadLetterId, DeadLetterStatus, DecisionRecord, DecisionSummary, Hops, InstanceStatus, Key,
-    PluginName, Position, SinkName, State, Timer, TimerName, Timestamp,
+    DeadLetterId, DeadLetterStatus, DecisionRecord, DecisionSummary, Due, EndedBy, Hops,
+    InstanceStatus, Key, KeyChange, PluginName, Position, RecordedAnswer, RecordedTimer,
+    SentMessage, SinkName, State, Timer, TimerName, Timestamp,
 };
-use serde::Serialize;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::condition::Condition;
 use super::place::Place;
 use super::shapes::{
-    AnyJson, CloudEvent, ContentShape, DeadLetterStatusName, InstanceStatusName, Millis,
-    SummaryShape, TimerShape,
+    AnyJson, CloudEvent, ContentShape, DeadLetterStatusName, InstanceStatusName, SummaryShape,
+    TimerShape,
 };
+use crate::io::times::{Time, rfc3339};
 
 /// Some rows, and where the following page begins, if there is one.
 #[derive(Debug, PartialEq, Eq)]
@@ -84,9 +87,11 @@ pub struct InstanceRow {
     pub status: InstanceStatus,
     /// Decisions so far.
     pub version: u64,
-    #[schema(value_type = Millis)]
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
     pub started_at: Timestamp,
-    #[schema(value_type = Millis)]
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
     pub updated_at: Timestamp,
     /// The values of its fields, as its state has them; none if its plugin declared none when it
     /// decided.
@@ -120,6 +125,7 @@ pub struct InstanceDetail {
     #[schema(value_type = Vec<String>)]
     pub keys: Vec<Key>,
     /// Those that are set, and those that have fired and wait for the instance.
+    #[serde(serialize_with = "timers")]
     #[schema(value_type = BTreeMap<String, TimerShape>)]
     pub timers: BTreeMap<TimerName, Timer>,
     /// Whether it waits behind a dead letter.
@@ -132,8 +138,9 @@ pub struct InstanceDetail {
     /// payloads.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub payloads_hidden: bool,
-    /// The last position of this page, if there are more.
-    #[schema(value_type = Option<u64>)]
+    /// Where the following page of the history begins, if there is one.
+    #[serde(serialize_with = "place")]
+    #[schema(value_type = Option<String>)]
     pub next: Option<Position>,
 }
 
@@ -146,9 +153,11 @@ pub struct ExportedInstance {
     pub status: InstanceStatus,
     /// Decisions so far.
     pub version: u64,
-    #[schema(value_type = Millis)]
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
     pub started_at: Timestamp,
-    #[schema(value_type = Millis)]
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
     pub updated_at: Timestamp,
     pub state_version: Option<u32>,
     #[schema(value_type = Option<ContentShape>)]
@@ -165,7 +174,8 @@ pub struct ExportedInstance {
 pub struct ExportedTimer {
     #[schema(value_type = String)]
     pub name: TimerName,
-    #[schema(value_type = Millis)]
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
     pub due: Timestamp,
     #[schema(value_type = u64)]
     pub set_by: Position,
@@ -206,9 +216,11 @@ pub struct WaitDetail {
     pub position: Position,
     /// The number of the next attempt.
     pub attempt: u32,
-    #[schema(value_type = Millis)]
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
     pub since: Timestamp,
-    #[schema(value_type = Millis)]
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
     pub until: Timestamp,
     /// Why the last attempt failed.
     pub reason: String,
@@ -218,12 +230,14 @@ pub struct WaitDetail {
 pub struct HistoryRow {
     #[schema(value_type = u64)]
     pub position: Position,
-    #[schema(value_type = Millis)]
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
     pub decided_at: Timestamp,
     pub plugin_version: String,
     pub attempt: u32,
     /// None if retention has removed it.
     pub event: Option<EventName>,
+    #[serde(serialize_with = "summary")]
     #[schema(value_type = SummaryShape)]
     pub summary: DecisionSummary,
 }
@@ -283,7 +297,8 @@ pub struct DeadLetterRow {
     pub reason: String,
     pub attempts: u32,
     pub plugin_version: String,
-    #[schema(value_type = Millis)]
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
     pub at: Timestamp,
     #[schema(value_type = DeadLetterStatusName)]
     pub status: DeadLetterStatus,
@@ -376,5 +391,72 @@ pub struct UntakenAccount {
     #[serde(rename = "type")]
     pub event_type: String,
     pub events: u64,
-    pub last_at: u64,
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
+    pub last_at: Timestamp,
+}
+
+#[expect(clippy::ref_option, reason = "serde calls it so")]
+fn place<S: Serializer>(next: &Option<Position>, serializer: S) -> Result<S::Ok, S::Error> {
+    next.map(|position| position.0.to_string()).serialize(serializer)
+}
+
+fn timers<S: Serializer>(
+    timers: &BTreeMap<TimerName, Timer>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Shown {
+        #[serde(serialize_with = "rfc3339")]
+        due: Timestamp,
+        set_by: Position,
+    }
+    let shown = |timer: &Timer| Shown { due: timer.due, set_by: timer.set_by };
+    serializer.collect_map(timers.iter().map(|(name, timer)| (name, shown(timer))))
+}
+
+/// A record as it is, but for its times: the store has milliseconds.
+fn summary<S: Serializer>(summary: &DecisionSummary, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Shown<'s> {
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        messages: &'s [SentMessage],
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        timers: Vec<ShownTimer<'s>>,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        keys: &'s [KeyChange],
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        complete: bool,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        answers: &'s [RecordedAnswer],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        dead_letter: Option<DeadLetterId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ended: Option<&'s EndedBy>,
+    }
+    let DecisionSummary { messages, timers, keys, complete, answers, dead_letter, ended } = summary;
+    let shown = Shown {
+        messages,
+        timers: timers.iter().map(ShownTimer).collect(),
+        keys,
+        complete: *complete,
+        answers,
+        dead_letter: *dead_letter,
+        ended: ended.as_ref(),
+    };
+    shown.serialize(serializer)
+}
+
+struct ShownTimer<'s>(&'s RecordedTimer);
+
+impl Serialize for ShownTimer<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let RecordedTimer::Set(name, Due::At(at)) = self.0 else {
+            return self.0.serialize(serializer);
+        };
+        let mut members = serializer.serialize_map(Some(2))?;
+        members.serialize_entry("set", name)?;
+        members.serialize_entry("at", &Time(*at))?;
+        members.end()
+    }
 }

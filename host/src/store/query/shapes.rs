@@ -7,24 +7,10 @@ use sagabox_engine::model::{DeadLetterStatus, InstanceStatus};
 use utoipa::openapi::schema::{
     AdditionalProperties, ArrayBuilder, ObjectBuilder, SchemaType, Type,
 };
-use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat};
+use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-/// Milliseconds since 1970-01-01T00:00:00Z.
-pub struct Millis;
-
-impl PartialSchema for Millis {
-    fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new()
-            .schema_type(Type::Integer)
-            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
-            .minimum(Some(0))
-            .description(Some("Milliseconds since 1970-01-01T00:00:00Z"))
-            .into()
-    }
-}
-
-impl ToSchema for Millis {}
+use crate::io::times::Time;
 
 /// Any JSON value.
 pub struct AnyJson;
@@ -142,7 +128,7 @@ pub struct TimerShape;
 impl PartialSchema for TimerShape {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
-            .property("due", Millis::schema())
+            .property("due", Time::schema())
             .required("due")
             .property("set_by", u64::schema())
             .required("set_by")

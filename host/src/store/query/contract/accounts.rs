@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sagabox_engine::model::{
-    Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, Held, Sequence, Span,
+    Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, Held, Sequence, Span, Timestamp,
 };
 use sagabox_engine::seams::store::contract::{
     append, appends, held, lane, letter, message, parked, plugin, plugin_progress, sink,
@@ -168,7 +168,8 @@ pub(super) async fn untaken_types_are_named(urls: Urls<'_>) {
         ..Batch::default()
     };
     subject.commit(batch).await;
-    let expected = UntakenAccount { event_type: "happened".to_owned(), events: 2, last_at: 8 };
+    let expected =
+        UntakenAccount { event_type: "happened".to_owned(), events: 2, last_at: Timestamp(8) };
     assert_eq!(accounts(&subject).await.untaken, [expected]);
 }
 

@@ -64,7 +64,7 @@ pub(super) async fn components_are_kept_and_found_again(urls: Urls<'_>) {
         [("billing".to_owned(), "0.1.0".to_owned(), true), row("1.0.0", true), row("1.1.0", true)];
     assert_eq!(kept(&subject).await, all);
     let first = &subject.queries().kept_components().await.unwrap()[1];
-    assert_eq!((first.since_at, first.bytes, &*first.file), (Timestamp(5), 3, "one.wasm"));
+    assert_eq!((first.since, first.bytes, &*first.file), (Timestamp(5), 3, "one.wasm"));
     let mut snapshot = snapshot(&subject.url).await.unwrap();
     assert_eq!(snapshot.kept("billing").await.unwrap().len(), 1);
     assert_eq!(snapshot.kept("nobody").await.unwrap(), []);
