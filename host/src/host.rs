@@ -20,6 +20,7 @@ use crate::config::{self, LookupSource, Settings};
 use crate::io::lookup::{HttpLookup, Lookups, Source, Table};
 use crate::io::secrets::{Given, Redactor, SecretUrl};
 use crate::io::sinks::{self, OwnHeaders};
+use crate::pages;
 use crate::plugins::factory::PluginFactory;
 use crate::plugins::readable::Readability;
 use crate::plugins::reload::Loader;
@@ -32,7 +33,7 @@ const CACHE: &str = ".cache";
 
 pub struct Host {
     engine: Engine,
-    site: Site,
+    site: Arc<Site>,
     http: api::Settings,
     tls: Option<Arc<Tls>>,
     loader: Loader,
@@ -99,7 +100,9 @@ impl Host {
             access,
             readability: settings.validate.then(|| Readability::new(plugin_status.clone())),
             traffic: Arc::new(Traffic::default()),
+            stopping: CancellationToken::new(),
         };
+        let site = Arc::new(site);
         let (http, drain) = (settings.http, settings.drain);
         Ok(Self { engine, site, http, tls, loader, drain, plugin_status, first_token })
     }
@@ -138,8 +141,9 @@ impl Host {
         let access = Arc::clone(&self.site.access);
         let tidying = stop_loading.clone();
         tokio::spawn(async move { tidying.run_until_cancelled(tidy(&access)).await });
-        let mut server =
-            tokio::spawn(api::serve(listener, self.site, self.http, self.tls, stopping));
+        let beside = pages::beside(&self.site);
+        let serving = api::serve(listener, self.site, beside, self.http, self.tls, stopping);
+        let mut server = tokio::spawn(serving);
         tokio::select! {
             biased;
             // Before the server can end: what is under way is drained in any case.

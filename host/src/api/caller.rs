@@ -65,6 +65,10 @@ impl Caller {
         }
     }
 
+    pub(crate) fn may(&self, permission: Permission) -> bool {
+        self.live.as_ref().is_none_or(|live| live.token.permits(permission))
+    }
+
     pub(super) fn check(&self, permission: Permission) -> Result<(), Problem> {
         let Some(live) = self.live.as_ref().filter(|live| !live.token.permits(permission)) else {
             return Ok(());

@@ -17,10 +17,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::authorize::Needs::{ForAll, ForPlugin, Nothing};
-use super::authorize::{Gate, authorize};
+use super::authorize::{Gate, Needs, authorize};
 use super::described::{Route, get, post};
 use super::problem::Problem;
-use super::{Shared, admin, audit, dead_letters, events, fields, metrics, openapi, queues, tokens};
+use super::{
+    Served, Shared, admin, audit, dead_letters, events, fields, metrics, openapi, queues, tokens,
+};
 use crate::access::Permission::{Administer, Operate, Read, Send, Work};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -144,26 +146,37 @@ fn monitoring() -> Vec<Route> {
     ]
 }
 
-/// The routes, each with the check of its caller before it.
-pub(super) fn guarded(site: &Shared) -> Vec<(&'static str, MethodRouter<Shared>)> {
+/// The routes of the API, each with the check of its caller before it.
+pub(super) fn of_api(site: &Shared) -> Vec<Served> {
     let guard = |route: Route| {
-        let gate = Gate {
-            access: Arc::clone(&site.access),
-            needs: route.needs,
-            is_audited: route.is_audited(),
-            body_bytes: site.limits.body_bytes,
-        };
-        (route.path, route.handler.route_layer(from_fn_with_state(gate, authorize)))
+        let is_audited = route.is_audited();
+        (route.path, guarded(site, route.needs, is_audited, route.handler))
     };
     routes().into_iter().map(guard).collect()
 }
 
-pub(super) fn router(routes: Vec<(&'static str, MethodRouter<Shared>)>, site: Shared) -> Router {
+/// A handler with the check of its caller before it.
+pub(crate) fn guarded(
+    site: &Shared,
+    needs: Needs,
+    is_audited: bool,
+    handler: MethodRouter<Shared>,
+) -> MethodRouter<Shared> {
+    let gate = Gate {
+        access: Arc::clone(&site.access),
+        needs,
+        is_audited,
+        body_bytes: site.limits.body_bytes,
+    };
+    handler.route_layer(from_fn_with_state(gate, authorize))
+}
+
+pub(super) fn router(served: Vec<Served>, fallback: MethodRouter<Shared>, site: Shared) -> Router {
     let add = |router: Router<Shared>, (path, methods)| router.route(path, methods);
-    routes
+    served
         .into_iter()
         .fold(Router::new(), add)
-        .fallback(not_found)
+        .fallback_service(fallback.with_state(Arc::clone(&site)))
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(site)
 }
@@ -186,7 +199,7 @@ async fn ready(State(site): State<Shared>) -> Result<Json<Health>, Problem> {
     Ok(Json(Health { status: "ready" }))
 }
 
-async fn not_found(uri: Uri) -> Problem {
+pub(crate) async fn not_found(uri: Uri) -> Problem {
     Problem::not_found(format!("no resource at {}", uri.path()))
 }
 
