@@ -80,6 +80,13 @@ impl Caller {
         )))
     }
 
+    /// What the caller may see. Two callers with the same view get the same answers.
+    pub(crate) fn view(&self) -> String {
+        let may: Vec<_> = Permission::ALL.into_iter().filter(|p| self.may(*p)).collect();
+        let plugins = self.plugins().map(listed);
+        format!("{may:?} {} {plugins:?}", self.sees_payloads())
+    }
+
     /// The only plugins of the caller; none for all.
     fn plugins(&self) -> Option<&std::collections::BTreeSet<String>> {
         let plugins = self.live.as_ref().map(|live| &live.token.plugins)?;

@@ -18,6 +18,7 @@ mod events;
 pub(crate) mod extract;
 pub(crate) mod fields;
 mod filter;
+pub(crate) mod find;
 mod guard;
 mod hidden;
 mod metrics;
@@ -26,6 +27,7 @@ mod problem;
 pub(crate) mod queues;
 mod refusals;
 mod routes;
+pub(crate) mod samples;
 mod server;
 mod stream;
 #[cfg(test)]
@@ -40,6 +42,7 @@ use std::time::Duration;
 
 use axum::routing::MethodRouter;
 use sagabox_engine::engine::Engine;
+use sagabox_engine::model::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +60,7 @@ pub use metrics::Traffic;
 pub use problem::Problem;
 pub(crate) use queues::lease_json;
 pub(crate) use routes::{guarded, not_found};
+pub use samples::Samples;
 pub use server::Settings;
 pub(crate) use tls::Tls;
 pub use tls::TlsSettings;
@@ -75,8 +79,15 @@ pub struct Site {
     /// Set if events that no plugin can read are refused.
     pub readability: Option<Readability>,
     pub traffic: Arc<Traffic>,
+    pub samples: Samples,
     /// Cancelled when the host begins to stop: answers without an end of their own end then.
     pub stopping: CancellationToken,
+}
+
+impl Site {
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.access.clock)()
+    }
 }
 
 /// It is cloned for each request.

@@ -21,7 +21,8 @@ use super::authorize::{Gate, Needs, authorize};
 use super::described::{Route, get, post};
 use super::problem::Problem;
 use super::{
-    Served, Shared, admin, audit, dead_letters, events, fields, metrics, openapi, queues, tokens,
+    Served, Shared, admin, audit, dead_letters, events, fields, find, metrics, openapi, queues,
+    samples, tokens,
 };
 use crate::access::Permission::{Administer, Operate, Read, Send, Work};
 
@@ -74,6 +75,12 @@ fn plugins() -> Vec<Route> {
         post("/v1/instances/end", "End an instance", dead_letters::end)
             .needs(ForPlugin(Operate))
             .refuses(&[404, 409, 422, 429]),
+        get("/v1/find", "Find what has a key or an id", find::find)
+            .needs(ForPlugin(Read))
+            .refuses(&[422]),
+        get("/v1/event", "Show an event and what became of it", find::event)
+            .needs(ForPlugin(Read))
+            .refuses(&[404]),
         get("/v1/instance", "Show an instance and its history", admin::instance)
             .needs(ForPlugin(Read))
             .refuses(&[404, 422]),
@@ -138,6 +145,8 @@ fn monitoring() -> Vec<Route> {
         get("/v1/lookups", "List the lookups that are down", dead_letters::lookups)
             .needs(ForAll(Read)),
         get("/v1/accounts", "Show where all events and messages are", admin::accounts)
+            .needs(ForAll(Read)),
+        get("/v1/samples", "Show the figures of the last ten minutes", samples::list)
             .needs(ForAll(Read)),
         get("/v1/openapi.json", "Describe this API in OpenAPI 3.1", openapi::get).needs(Nothing),
         get("/metrics", "Metrics in the Prometheus format", metrics::get).needs(ForAll(Read)),

@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::assets;
+use super::{assets, overview, search};
 use crate::access::Permission;
 use crate::api::{Caller, Needs, Problem};
 
@@ -25,7 +25,10 @@ const HEADERS: [(HeaderName, &str); 4] = [
 const THEME_COOKIE: &str = "theme";
 
 /// The pages that the navigation names, in its order.
-pub(super) const NAVIGATION: &[Entry] = &[];
+pub(super) const NAVIGATION: &[Entry] = &[
+    Entry { path: overview::PATH, label: "Overview", needs: Needs::ForAll(Permission::Read) },
+    Entry { path: search::PATH, label: "Instances", needs: Needs::ForPlugin(Permission::Read) },
+];
 
 /// A page in the navigation.
 #[derive(Debug)]
@@ -115,6 +118,11 @@ impl Visit {
             entries: entries.collect(),
             reader: Some(self.caller.name().to_owned()),
         }
+    }
+
+    /// For the topic of a stream.
+    pub(super) fn view(&self) -> String {
+        self.caller.view()
     }
 
     pub(super) fn may_operate(&self) -> bool {

@@ -6,9 +6,12 @@
 //! What this room does not know: the store's tables, the configuration, the command line.
 
 mod assets;
+mod chart;
 mod errors;
 mod frame;
 mod live;
+mod overview;
+mod search;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -65,7 +68,8 @@ where
 
 /// All pages. A page of another file adds its own here, and to `frame::NAVIGATION`.
 fn routes() -> Vec<PageRoute> {
-    [vec![page("/", Needs::ForPlugin(Permission::Read), first)]].into_iter().flatten().collect()
+    let first = vec![page("/", Needs::ForPlugin(Permission::Read), first)];
+    [first, overview::routes(), search::routes()].into_iter().flatten().collect()
 }
 
 impl PageRoute {

@@ -74,6 +74,7 @@ async fn server_with(
         access,
         readability: None,
         traffic,
+        samples: Samples::default(),
         stopping: CancellationToken::new(),
     };
     let site = Arc::new(site);
