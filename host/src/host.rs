@@ -20,22 +20,25 @@ use crate::config::{self, LookupSource, Settings};
 use crate::io::lookup::{HttpLookup, Lookups, Source, Table};
 use crate::io::secrets::{Given, Redactor, SecretUrl};
 use crate::io::sinks::{self, OwnHeaders};
+use crate::pages;
 use crate::plugins::factory::PluginFactory;
 use crate::plugins::readable::Readability;
 use crate::plugins::reload::Loader;
 use crate::plugins::status::PluginStatus;
 use crate::plugins::wasm::{self, Sandbox};
 use crate::store::connect::{ConnectedStore, connect, token_file};
+use crate::store::query::PluginRecords;
 
 /// Compiled components are kept here, in the plugins' directory.
 const CACHE: &str = ".cache";
 
 pub struct Host {
     engine: Engine,
-    site: Site,
+    site: Arc<Site>,
     http: api::Settings,
     tls: Option<Arc<Tls>>,
     loader: Loader,
+    plugin_records: Arc<dyn PluginRecords>,
     drain: Duration,
     /// What serves and what was refused.
     pub plugin_status: PluginStatus,
@@ -71,7 +74,7 @@ impl Host {
             directory: plugins.to_owned(),
             sandbox,
             configurations,
-            records: plugin_records,
+            records: Arc::clone(&plugin_records),
             queries: Arc::clone(&queries),
             clock: Arc::new(wall_clock),
         };
@@ -99,9 +102,22 @@ impl Host {
             access,
             readability: settings.validate.then(|| Readability::new(plugin_status.clone())),
             traffic: Arc::new(Traffic::default()),
+            samples: api::Samples::default(),
+            stopping: CancellationToken::new(),
         };
+        let site = Arc::new(site);
         let (http, drain) = (settings.http, settings.drain);
-        Ok(Self { engine, site, http, tls, loader, drain, plugin_status, first_token })
+        Ok(Self {
+            engine,
+            site,
+            http,
+            tls,
+            loader,
+            plugin_records,
+            drain,
+            plugin_status,
+            first_token,
+        })
     }
 
     /// What shows a supervisor that the host makes progress.
@@ -138,8 +154,15 @@ impl Host {
         let access = Arc::clone(&self.site.access);
         let tidying = stop_loading.clone();
         tokio::spawn(async move { tidying.run_until_cancelled(tidy(&access)).await });
-        let mut server =
-            tokio::spawn(api::serve(listener, self.site, self.http, self.tls, stopping));
+        let (sampled, sampling) = (Arc::clone(&self.site), stop_loading.clone());
+        tokio::spawn(
+            async move { sampling.run_until_cancelled(api::samples::take(&sampled)).await },
+        );
+        let (records, indexing) = (self.plugin_records, stop_loading.clone());
+        tokio::spawn(async move { indexing.run_until_cancelled(index(&*records)).await });
+        let beside = pages::beside(&self.site);
+        let serving = api::serve(listener, self.site, beside, self.http, self.tls, stopping);
+        let mut server = tokio::spawn(serving);
         tokio::select! {
             biased;
             // Before the server can end: what is under way is drained in any case.
@@ -172,6 +195,19 @@ async fn tidy(access: &Access) {
         tokio::time::sleep(INTERVAL).await;
         if let Err(error) = access.tidy().await {
             tracing::warn!(%error, "the records of tokens cannot be written");
+        }
+    }
+}
+
+/// Makes events and messages fast to find by their ids, from time to time and for a part of it.
+async fn index(records: &dyn PluginRecords) {
+    const INTERVAL: Duration = Duration::from_secs(10);
+    /// A twentieth of one processor: under load the rest is for events.
+    const TIME: Duration = Duration::from_millis(500);
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        if let Err(error) = records.index_ids(TIME).await {
+            tracing::warn!(%error, "the index of ids cannot be written; a search takes longer");
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod config;
 mod decisions;
 pub mod host;
 pub mod io;
+mod pages;
 pub mod plugins;
 #[doc(hidden)]
 pub mod round_trip;

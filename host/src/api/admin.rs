@@ -29,29 +29,29 @@ use crate::store::query::shapes::InstanceStatusName;
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Instances {
-    plugin: String,
+    pub plugin: String,
     #[param(value_type = Option<InstanceStatusName>, inline)]
-    status: Option<InstanceStatus>,
+    pub status: Option<InstanceStatus>,
     /// What must hold of the fields.
     #[serde(rename = "where")]
-    condition: Option<String>,
+    pub condition: Option<String>,
     /// A field, and `-` before it for the other way round.
-    order: Option<String>,
+    pub order: Option<String>,
     /// Where the page before ended.
-    after: Option<String>,
+    pub after: Option<String>,
     #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+    pub limit: Option<u32>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Instance {
-    plugin: String,
-    key: String,
+    pub plugin: String,
+    pub key: String,
     /// Where the page of its history before ended.
-    after: Option<String>,
+    pub after: Option<String>,
     #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+    pub limit: Option<u32>,
 }
 
 letter_filter! {
@@ -68,8 +68,8 @@ letter_filter! {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct InstancePage {
-    instances: Vec<InstanceRow>,
-    next: Option<String>,
+    pub instances: Vec<InstanceRow>,
+    pub next: Option<String>,
     /// Whether the fields are left out, because the caller may not see payloads.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     payloads_hidden: bool,
@@ -217,6 +217,10 @@ pub(crate) async fn dead_letters(
 }
 
 pub(crate) async fn accounts(State(site): State<Shared>) -> Result<Json<Accounts>, Problem> {
+    Ok(Json(accounts_of(&site).await?))
+}
+
+pub(super) async fn accounts_of(site: &Site) -> Result<Accounts, Problem> {
     let mut accounts = site.queries.accounts().await.map_err(unreadable)?;
     accounts.differing_duplicates = site.traffic.differing();
     // A plugin that was loaded since gets them from the log.
@@ -225,7 +229,7 @@ pub(crate) async fn accounts(State(site): State<Shared>) -> Result<Json<Accounts
     accounts.untaken.retain(|untaken| {
         !subscriptions().any(|subscription| subscription.event_type == untaken.event_type)
     });
-    Ok(Json(accounts))
+    Ok(accounts)
 }
 
 /// A plugin that serves, or has served here before.

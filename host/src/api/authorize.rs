@@ -35,7 +35,7 @@ pub(super) struct Peer(pub IpAddr);
 
 /// What a route needs of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Needs {
+pub(crate) enum Needs {
     /// Everyone who reaches the host may ask.
     Nothing,
     /// A permission. What is about one plugin checks the plugin itself.
@@ -45,7 +45,7 @@ pub(super) enum Needs {
 }
 
 impl Needs {
-    pub(super) fn permission(self) -> Option<Permission> {
+    pub(crate) fn permission(self) -> Option<Permission> {
         match self {
             Self::Nothing => None,
             Self::ForPlugin(permission) | Self::ForAll(permission) => Some(permission),

@@ -65,6 +65,10 @@ impl Caller {
         }
     }
 
+    pub(crate) fn may(&self, permission: Permission) -> bool {
+        self.live.as_ref().is_none_or(|live| live.token.permits(permission))
+    }
+
     pub(super) fn check(&self, permission: Permission) -> Result<(), Problem> {
         let Some(live) = self.live.as_ref().filter(|live| !live.token.permits(permission)) else {
             return Ok(());
@@ -74,6 +78,13 @@ impl Caller {
         Err(Problem::forbidden(format!(
             "the token `{name}` has the role {has}; this needs {needs}"
         )))
+    }
+
+    /// What the caller may see. Two callers with the same view get the same answers.
+    pub(crate) fn view(&self) -> String {
+        let may: Vec<_> = Permission::ALL.into_iter().filter(|p| self.may(*p)).collect();
+        let plugins = self.plugins().map(listed);
+        format!("{may:?} {} {plugins:?}", self.sees_payloads())
     }
 
     /// The only plugins of the caller; none for all.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
+use crate::store::query::found::EventTrace;
 use crate::store::query::rows::{DeadLetterRow, InstanceDetail, InstanceRow};
 
 const DATA: [&str; 2] = ["data", "data_base64"];
@@ -13,6 +14,11 @@ pub(super) fn letter(row: &mut DeadLetterRow) {
     row.event = without_data(&row.event);
     row.edited = row.edited.as_deref().map(without_data);
     row.payloads_hidden = true;
+}
+
+pub(super) fn trace(trace: &mut EventTrace) {
+    trace.event = without_data(&trace.event);
+    trace.payloads_hidden = true;
 }
 
 /// Fields are parts of the state.

@@ -4,48 +4,55 @@
 //! out, and the check before each route asks who the caller is.
 
 mod access;
-mod admin;
-mod audit;
+pub(crate) mod admin;
+pub(crate) mod audit;
 mod authorize;
 mod body;
 mod caller;
 pub(crate) mod client;
 mod connection;
-mod dead_letters;
+pub(crate) mod dead_letters;
 mod described;
 mod encoding;
 mod events;
-mod extract;
-mod fields;
+pub(crate) mod extract;
+pub(crate) mod fields;
 mod filter;
+pub(crate) mod find;
 mod guard;
 mod hidden;
 mod metrics;
 pub(crate) mod openapi;
 mod paging;
 mod problem;
-mod queues;
+pub(crate) mod queues;
 mod refusals;
 mod routes;
+pub(crate) mod samples;
 mod server;
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tls;
-mod tokens;
+pub(crate) mod tokens;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::routing::MethodRouter;
 use sagabox_engine::engine::Engine;
+use sagabox_engine::model::Timestamp;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::plugins::readable::Readability;
 use crate::plugins::status::PluginStatus;
 use crate::store::query::Queries;
 pub use access::{Access, AccessSettings};
+pub(crate) use authorize::Needs;
+pub(crate) use caller::Caller;
 pub use connection::Timeouts;
 pub(crate) use dead_letters::One as Redrive;
 pub use events::Summary;
@@ -53,6 +60,8 @@ pub use guard::HostName;
 pub use metrics::Traffic;
 pub use problem::Problem;
 pub(crate) use queues::lease_json;
+pub(crate) use routes::{guarded, not_found};
+pub use samples::Samples;
 pub use server::Settings;
 pub(crate) use tls::Tls;
 pub use tls::TlsSettings;
@@ -71,10 +80,22 @@ pub struct Site {
     /// Set if events that no plugin can read are refused.
     pub readability: Option<Readability>,
     pub traffic: Arc<Traffic>,
+    pub samples: Samples,
+    /// Cancelled when the host begins to stop: answers without an end of their own end then.
+    pub stopping: CancellationToken,
+}
+
+impl Site {
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.access.clock)()
+    }
 }
 
 /// It is cloned for each request.
-type Shared = Arc<Site>;
+pub(crate) type Shared = Arc<Site>;
+
+/// A path, and what answers there.
+pub(crate) type Served = (&'static str, MethodRouter<Shared>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -84,16 +105,31 @@ pub struct Limits {
     pub bulk_time: Duration,
 }
 
-/// Serves until `shutdown`, then ends when the requests under way have been answered.
+/// Serves the API, and what the host serves `beside` it, until `shutdown`; then ends when the
+/// requests under way have been answered.
 pub(crate) async fn serve(
     listener: TcpListener,
-    site: Site,
+    site: Shared,
+    beside: Beside,
     settings: Settings,
     tls: Option<Arc<Tls>>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let body_bytes = site.limits.body_bytes;
-    let site = Arc::new(site);
-    let router = routes::router(routes::guarded(&site), site);
+    let stopping = site.stopping.clone();
+    let shutdown = async move {
+        shutdown.await;
+        stopping.cancel();
+    };
+    let mut served = routes::of_api(&site);
+    served.extend(beside.served);
+    let router = routes::router(served, beside.fallback, site);
     server::serve(listener, router, settings, tls, body_bytes, shutdown).await;
+}
+
+/// What a host serves beside the API.
+pub(crate) struct Beside {
+    pub served: Vec<Served>,
+    /// Answers for paths that are not served.
+    pub fallback: MethodRouter<Shared>,
 }

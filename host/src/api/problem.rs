@@ -115,7 +115,7 @@ impl Problem {
     }
 
     /// The host has reached its limit of connections or of request bodies in memory.
-    pub(super) fn crowded(detail: impl Into<String>, retry_after: Duration) -> Self {
+    pub(crate) fn crowded(detail: impl Into<String>, retry_after: Duration) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let problem = Self::new(status, "crowded", "Overloaded", detail);
         Self { retry_after: Some(retry_after), ..problem }
@@ -178,6 +178,8 @@ impl IntoResponse for Problem {
             let value = HeaderValue::from_static(encoding::ACCEPTED);
             response.headers_mut().insert(header::ACCEPT_ENCODING, value);
         }
+        // For those who show it in another form.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -17,10 +17,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::authorize::Needs::{ForAll, ForPlugin, Nothing};
-use super::authorize::{Gate, authorize};
+use super::authorize::{Gate, Needs, authorize};
 use super::described::{Route, get, post};
 use super::problem::Problem;
-use super::{Shared, admin, audit, dead_letters, events, fields, metrics, openapi, queues, tokens};
+use super::{
+    Served, Shared, admin, audit, dead_letters, events, fields, find, metrics, openapi, queues,
+    samples, tokens,
+};
 use crate::access::Permission::{Administer, Operate, Read, Send, Work};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -72,6 +75,12 @@ fn plugins() -> Vec<Route> {
         post("/v1/instances/end", "End an instance", dead_letters::end)
             .needs(ForPlugin(Operate))
             .refuses(&[404, 409, 422, 429]),
+        get("/v1/find", "Find what has a key or an id", find::find)
+            .needs(ForPlugin(Read))
+            .refuses(&[422]),
+        get("/v1/event", "Show an event and what became of it", find::event)
+            .needs(ForPlugin(Read))
+            .refuses(&[404]),
         get("/v1/instance", "Show an instance and its history", admin::instance)
             .needs(ForPlugin(Read))
             .refuses(&[404, 422]),
@@ -137,6 +146,8 @@ fn monitoring() -> Vec<Route> {
             .needs(ForAll(Read)),
         get("/v1/accounts", "Show where all events and messages are", admin::accounts)
             .needs(ForAll(Read)),
+        get("/v1/samples", "Show the figures of the last ten minutes", samples::list)
+            .needs(ForAll(Read)),
         get("/v1/openapi.json", "Describe this API in OpenAPI 3.1", openapi::get).needs(Nothing),
         get("/metrics", "Metrics in the Prometheus format", metrics::get).needs(ForAll(Read)),
         get("/healthz", "Check that the process responds", healthy).needs(Nothing),
@@ -144,26 +155,37 @@ fn monitoring() -> Vec<Route> {
     ]
 }
 
-/// The routes, each with the check of its caller before it.
-pub(super) fn guarded(site: &Shared) -> Vec<(&'static str, MethodRouter<Shared>)> {
+/// The routes of the API, each with the check of its caller before it.
+pub(super) fn of_api(site: &Shared) -> Vec<Served> {
     let guard = |route: Route| {
-        let gate = Gate {
-            access: Arc::clone(&site.access),
-            needs: route.needs,
-            is_audited: route.is_audited(),
-            body_bytes: site.limits.body_bytes,
-        };
-        (route.path, route.handler.route_layer(from_fn_with_state(gate, authorize)))
+        let is_audited = route.is_audited();
+        (route.path, guarded(site, route.needs, is_audited, route.handler))
     };
     routes().into_iter().map(guard).collect()
 }
 
-pub(super) fn router(routes: Vec<(&'static str, MethodRouter<Shared>)>, site: Shared) -> Router {
+/// A handler with the check of its caller before it.
+pub(crate) fn guarded(
+    site: &Shared,
+    needs: Needs,
+    is_audited: bool,
+    handler: MethodRouter<Shared>,
+) -> MethodRouter<Shared> {
+    let gate = Gate {
+        access: Arc::clone(&site.access),
+        needs,
+        is_audited,
+        body_bytes: site.limits.body_bytes,
+    };
+    handler.route_layer(from_fn_with_state(gate, authorize))
+}
+
+pub(super) fn router(served: Vec<Served>, fallback: MethodRouter<Shared>, site: Shared) -> Router {
     let add = |router: Router<Shared>, (path, methods)| router.route(path, methods);
-    routes
+    served
         .into_iter()
         .fold(Router::new(), add)
-        .fallback(not_found)
+        .fallback_service(fallback.with_state(Arc::clone(&site)))
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(site)
 }
@@ -186,7 +208,7 @@ async fn ready(State(site): State<Shared>) -> Result<Json<Health>, Problem> {
     Ok(Json(Health { status: "ready" }))
 }
 
-async fn not_found(uri: Uri) -> Problem {
+pub(crate) async fn not_found(uri: Uri) -> Problem {
     Problem::not_found(format!("no resource at {}", uri.path()))
 }
 

@@ -53,7 +53,7 @@ const OWN_PAGES: (HeaderName, HeaderValue) = (
     HeaderValue::from_static("same-origin"),
 );
 
-/// What one caller may see, another may not.
+/// What one caller may see, another may not. Files that are the same for all say otherwise.
 const NOT_STORED: (HeaderName, HeaderValue) =
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 
@@ -250,9 +250,11 @@ impl Server {
             }
         };
         let headers = response.headers_mut();
-        for (name, value) in [NOSNIFF, OWN_PAGES, NOT_STORED] {
+        for (name, value) in [NOSNIFF, OWN_PAGES] {
             headers.insert(name, value);
         }
+        let (name, value) = NOT_STORED;
+        headers.entry(name).or_insert(value);
         if connection.is_reserved {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

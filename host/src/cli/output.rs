@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::log;
 pub(crate) use crate::io::figures::grouped;
+pub(crate) use crate::io::indent::indented;
 use crate::io::printable::{printable, printable_json, printable_lines};
 
 /// The members of a JSON object, in their order and as they are written. They are not parsed,
@@ -192,93 +193,6 @@ pub(crate) fn cell(name: &str, value: Option<&RawValue>) -> String {
 
 fn is_time(name: &str) -> bool {
     name == "at" || name.ends_with("_at")
-}
-
-/// The members with events. They stay as the host wrote them, byte for byte, because operators
-/// edit them and send them back.
-const UNTOUCHED: [&str; 2] = ["\"event\"", "\"edited\""];
-
-/// The JSON with each member and item on its own line. Texts, numbers and events stay as they
-/// are written.
-pub(crate) fn indented(json: &str) -> String {
-    let mut out = String::with_capacity(json.len() * 2);
-    let mut depth: usize = 0;
-    let (mut is_text, mut is_escaped) = (false, false);
-    let break_line = |out: &mut String, depth: usize| {
-        out.push('\n');
-        out.extend(std::iter::repeat_n("  ", depth));
-    };
-    let mut all = json.chars();
-    while let Some(character) = all.next() {
-        if is_text {
-            out.push(character);
-            is_text = is_escaped || character != '"';
-            is_escaped = !is_escaped && character == '\\';
-            continue;
-        }
-        match character {
-            '"' => {
-                is_text = true;
-                out.push('"');
-            }
-            '{' | '[' => {
-                out.push(character);
-                let end = if character == '{' { '}' } else { ']' };
-                match all.as_str().trim_start().strip_prefix(end) {
-                    Some(rest) => {
-                        out.push(end);
-                        all = rest.chars();
-                    }
-                    None => {
-                        depth += 1;
-                        break_line(&mut out, depth);
-                    }
-                }
-            }
-            '}' | ']' => {
-                depth = depth.saturating_sub(1);
-                break_line(&mut out, depth);
-                out.push(character);
-            }
-            ',' => {
-                out.push(',');
-                break_line(&mut out, depth);
-            }
-            ':' => {
-                let is_untouched = UNTOUCHED.iter().any(|name| out.ends_with(name));
-                out.push_str(": ");
-                if is_untouched {
-                    let (value, rest) = first_value(all.as_str());
-                    out.push_str(value);
-                    all = rest.chars();
-                }
-            }
-            space if space.is_ascii_whitespace() => {}
-            other => out.push(other),
-        }
-    }
-    out
-}
-
-/// Splits the value at the start of a text from what follows it.
-fn first_value(json: &str) -> (&str, &str) {
-    let json = json.trim_start();
-    let mut depth: usize = 0;
-    let (mut is_text, mut is_escaped) = (false, false);
-    for (index, character) in json.char_indices() {
-        match character {
-            _ if is_text => {
-                is_text = is_escaped || character != '"';
-                is_escaped = !is_escaped && character == '\\';
-            }
-            '"' => is_text = true,
-            '{' | '[' => depth += 1,
-            '}' | ']' | ',' if depth == 0 => return (json[..index].trim_end(), &json[index..]),
-            '}' | ']' => depth -= 1,
-            _ => {}
-        }
-    }
-    (json.trim_end(), "")
 }
 
 #[cfg(test)]

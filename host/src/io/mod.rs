@@ -5,6 +5,7 @@ pub mod cloudevents;
 pub(crate) mod durations;
 pub(crate) mod figures;
 pub(crate) mod files;
+pub(crate) mod indent;
 pub(crate) mod json_schema;
 pub(crate) mod locks;
 pub mod lookup;

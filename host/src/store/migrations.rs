@@ -18,6 +18,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0014_fields.sql"),
     include_str!("migrations/0015_components.sql"),
     include_str!("migrations/0016_access.sql"),
+    include_str!("migrations/0017_id_spans.sql"),
 ];
 
 /// The first that keeps its sums.

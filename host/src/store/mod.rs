@@ -9,6 +9,7 @@ mod decisions;
 mod expire;
 mod fields;
 mod files;
+mod id_spans;
 mod inbox;
 pub mod inspect;
 mod migrations;

@@ -8,8 +8,9 @@ const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"s","type":"placed
 
 /// Every path that is served, and one that is not.
 fn paths() -> Vec<String> {
-    let served = routes::routes().into_iter().map(|route| route.path.replace("{id}", "1"));
-    served.chain(["/nothing".to_owned()]).collect()
+    let served = routes::routes().into_iter().map(|route| route.path);
+    let served = served.chain(crate::pages::paths());
+    served.chain(["/nothing"]).map(|path| path.replace("{id}", "1")).collect()
 }
 
 /// An own host, and a body that does something on the routes that take one.
@@ -121,7 +122,8 @@ async fn the_host_itself_and_programs_are_let_in() {
 
 #[tokio::test]
 async fn nothing_is_a_path_that_varies_but_numbers() {
-    for Route { path, .. } in routes::routes() {
+    let served = routes::routes().into_iter().map(|Route { path, .. }| path);
+    for path in served.chain(crate::pages::paths()) {
         assert!(!path.replace("{id}", "").contains('{'), "{path}: clients change names in paths");
     }
 }

@@ -24,17 +24,17 @@ use crate::store::connect::connect;
 
 const LIMITS: Limits = Limits { body_bytes: 2000, batch_events: 2, bulk_time: Duration::ZERO };
 
-struct Server {
-    base: String,
+pub(crate) struct Server {
+    pub base: String,
     address: SocketAddr,
-    client: Client,
+    pub client: Client,
     stop: Option<oneshot::Sender<()>>,
     served: tokio::task::JoinHandle<()>,
     /// Holds the store's file.
     _directory: tempfile::TempDir,
 }
 
-async fn server() -> Server {
+pub(crate) async fn server() -> Server {
     server_with(Settings::default(), Vec::new()).await
 }
 
@@ -74,16 +74,21 @@ async fn server_with(
         access,
         readability: None,
         traffic,
+        samples: Samples::default(),
+        stopping: CancellationToken::new(),
     };
     let site = Arc::new(site);
-    let mut routes = routes::guarded(&site);
-    routes.extend(further);
-    let router = routes::router(routes, site);
+    let mut routes = routes::of_api(&site);
+    let Beside { served, fallback } = crate::pages::beside(&site);
+    routes.extend(further.into_iter().chain(served));
+    let stopping = site.stopping.clone();
+    let router = routes::router(routes, fallback, site);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move {
         let _ = stopped.await;
+        stopping.cancel();
     };
     let served = server::serve(listener, router, settings, None, LIMITS.body_bytes, shutdown);
     let served = tokio::spawn(served);
@@ -98,7 +103,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 impl Server {
     /// Opens a connection and sends these bytes on it.
-    async fn raw(&self, bytes: &str) -> TcpStream {
+    pub(crate) async fn raw(&self, bytes: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(bytes.as_bytes()).await.unwrap();
         stream
@@ -114,7 +119,7 @@ impl Server {
         request.header("content-type", content_type).body(body).send().await.unwrap()
     }
 
-    async fn get(&self, path: &str) -> Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         self.client.get(format!("{}{path}", self.base)).send().await.unwrap()
     }
 }

@@ -5,6 +5,7 @@ mod access;
 mod accounts;
 mod dead_letters;
 mod export;
+mod found;
 mod instances;
 mod listed;
 mod serving;
@@ -22,6 +23,7 @@ use sqlx::sqlite::{Sqlite, SqlitePool};
 
 use super::components;
 use super::query::component::{KeptComponent, PackedComponent};
+use super::query::found::{EventTrace, Found};
 use super::query::rows::{
     Accounts, CountedPage, DeadLetterFilter, DeadLetterRow, ExportedInstance, InstanceDetail,
     InstanceFilter, InstanceRow, Page, StateRow,
@@ -103,6 +105,14 @@ impl Queries for SqliteQueries {
         filter: &DeadLetterFilter,
     ) -> Result<Page<u64, u64>, ReadError> {
         dead_letters::ids(&self.pool, filter, &self.limits).await
+    }
+
+    async fn find(&self, text: &str, limit: u32) -> Result<Vec<Found>, ReadError> {
+        found::find(&mut *self.connection().await?, text, limit, &self.limits).await
+    }
+
+    async fn trace(&self, position: u64) -> Result<Option<EventTrace>, ReadError> {
+        found::trace(&mut *self.connection().await?, position).await
     }
 
     async fn plugins(&self) -> Result<BTreeSet<String>, ReadError> {

@@ -8,6 +8,7 @@ pub mod component;
 pub mod condition;
 #[cfg(test)]
 pub(in crate::store) mod contract;
+pub mod found;
 pub mod place;
 pub mod rows;
 pub mod shapes;
@@ -23,6 +24,7 @@ use sagabox_engine::model::{DeadLetterId, Event, LogEntry, State, Timestamp};
 use sagabox_engine::seams::store::ReadError;
 
 use self::component::{ComponentUse, KeptComponent, PackedComponent};
+use self::found::{EventTrace, Found};
 use self::rows::{
     Accounts, CountedPage, DeadLetterFilter, DeadLetterRow, ExportedInstance, FilledFields,
     InstanceDetail, InstanceFilter, InstanceRow, Page, RecordedDecision, StateRow,
@@ -105,6 +107,20 @@ pub trait Queries: Send + Sync + 'static {
     /// If the store cannot be read.
     async fn dead_letter_ids(&self, filter: &DeadLetterFilter)
     -> Result<Page<u64, u64>, ReadError>;
+
+    /// What has this text as its key or id, at most `limit`: instances by their keys and by those
+    /// that they claim, events and messages by their ids, and, if it is a number, the event at this
+    /// position and the dead letter of this id. It looks for as long as a list does.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn find(&self, text: &str, limit: u32) -> Result<Vec<Found>, ReadError>;
+
+    /// The event at a position, and what became of it. None if the log has none there.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn trace(&self, position: u64) -> Result<Option<EventTrace>, ReadError>;
 
     /// The plugins that have made progress here.
     ///
@@ -232,6 +248,13 @@ pub trait PluginRecords: Send + Sync + 'static {
     /// # Errors
     /// If it cannot be written.
     async fn index_subjects(&self) -> Result<(), ReadError>;
+
+    /// Makes events and messages fast to find by their ids, those of about so long as it may take.
+    /// False if some are left. What is not made fast is found as well.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    async fn index_ids(&self, time: Duration) -> Result<bool, ReadError>;
 }
 
 /// What a store had on record at the moment when it was opened, for replay and backtests. Never

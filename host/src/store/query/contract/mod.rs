@@ -9,6 +9,7 @@ mod components;
 mod dead_letters;
 mod fields;
 mod filling;
+mod found;
 mod instances;
 mod records;
 mod snapshot;
@@ -121,6 +122,9 @@ pub(in crate::store) async fn all(urls: Urls<'_>) {
     accounts::a_plugin_that_is_far_behind_is_estimated(urls).await;
     accounts::untaken_types_are_named(urls).await;
     accounts::what_was_ever_there_is_known_by_name(urls).await;
+    found::a_text_names_what_has_it_as_its_key_or_id(urls).await;
+    found::ids_are_found_before_and_after_they_are_indexed(urls).await;
+    found::an_event_says_what_became_of_it(urls).await;
     records::the_file_that_serves_is_noted(urls).await;
     records::streams_can_be_indexed_at_any_time(urls).await;
     access::tokens_are_kept_with_all_that_they_permit(urls).await;

@@ -1,0 +1,60 @@
+//! Refusals and failures as pages. A problem of the API becomes a page with the same status; a part
+//! of a page that htmx asks for gets the message alone.
+
+use askama::Template;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use super::frame::{Frame, Page};
+use crate::api::Problem;
+
+/// htmx names itself in each of its requests.
+const BY_HTMX: HeaderName = HeaderName::from_static("hx-request");
+
+#[derive(Template)]
+#[template(path = "pages/problem.html")]
+struct ProblemPage<'p> {
+    frame: Frame,
+    problem: &'p Problem,
+}
+
+#[derive(Template)]
+#[template(path = "pages/problem_part.html")]
+struct ProblemPart<'p> {
+    problem: &'p Problem,
+}
+
+/// The layer around each page.
+pub(super) async fn as_pages(request: Request, next: Next) -> Response {
+    let headers = request.headers().clone();
+    let response = next.run(request).await;
+    answer(&headers, response)
+}
+
+/// What a reader gets instead of this response, if it has a problem.
+pub(super) fn answer(request: &HeaderMap, mut response: Response) -> Response {
+    let accepted = request.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let is_for_people = accepted.is_some_and(|accepted| accepted.contains("text/html"));
+    let is_part = request.contains_key(BY_HTMX);
+    if !is_for_people && !is_part {
+        return response;
+    }
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    let page = match is_part {
+        true => Page::of(&ProblemPart { problem: &problem }),
+        false => {
+            let frame = Frame::without_caller(request, &*problem.title);
+            Page::of(&ProblemPage { frame, problem: &problem })
+        }
+    };
+    let Ok(page) = page else { return response };
+    let mut answer = page.with_status(response.status()).into_response();
+    for name in [header::RETRY_AFTER, header::ALLOW] {
+        if let Some(value) = response.headers_mut().remove(&name) {
+            answer.headers_mut().insert(name, value);
+        }
+    }
+    answer
+}

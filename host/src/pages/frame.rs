@@ -1,0 +1,187 @@
+//! What all pages have around their content: navigation, who reads, light or dark, and the headers
+//! of the answer.
+
+use askama::Template;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::{assets, overview, search};
+use crate::access::Permission;
+use crate::api::{Caller, Needs, Problem};
+
+/// Scripts and styles are files of the host alone, and no other site can frame or take a page.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const HEADERS: [(HeaderName, &str); 4] = [
+    (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+    (header::CONTENT_SECURITY_POLICY, POLICY),
+    // An address of a page has keys in it.
+    (header::REFERRER_POLICY, "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+];
+/// Of the reader's own choice between light and dark.
+const THEME_COOKIE: &str = "theme";
+
+/// The pages that the navigation names, in its order.
+pub(super) const NAVIGATION: &[Entry] = &[
+    Entry { path: overview::PATH, label: "Overview", needs: Needs::ForAll(Permission::Read) },
+    Entry { path: search::PATH, label: "Instances", needs: Needs::ForPlugin(Permission::Read) },
+];
+
+/// A page in the navigation.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub path: &'static str,
+    pub label: &'static str,
+    pub needs: Needs,
+}
+
+impl Entry {
+    pub(super) fn is_open_to(&self, caller: &Caller) -> bool {
+        match self.needs {
+            Needs::Nothing => true,
+            Needs::ForPlugin(permission) => caller.may(permission),
+            Needs::ForAll(permission) => caller.may(permission) && caller.check_whole().is_ok(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Theme {
+    Light,
+    Dark,
+}
+
+/// What the layout shows. A page's template has it as its field `frame`.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub title: String,
+    /// The path of the navigation's entry that the page belongs to.
+    pub section: &'static str,
+    /// The stream that sends parts of the page anew.
+    pub live: Option<String>,
+    theme: Option<Theme>,
+    pub entries: Vec<&'static Entry>,
+    /// The name of the caller.
+    pub reader: Option<String>,
+}
+
+impl Frame {
+    /// Of a page that anyone may see: an error, or a login.
+    pub(super) fn without_caller(headers: &HeaderMap, title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            section: "",
+            live: None,
+            theme: theme(headers),
+            entries: Vec::new(),
+            reader: None,
+        }
+    }
+
+    /// Lets a stream at this address send parts of the page.
+    pub(super) fn with_live(self, address: String) -> Self {
+        Self { live: Some(address), ..self }
+    }
+
+    pub(super) fn theme(&self) -> &'static str {
+        match self.theme {
+            None => "auto",
+            Some(Theme::Light) => "light",
+            Some(Theme::Dark) => "dark",
+        }
+    }
+
+    /// The address of a file.
+    pub(super) fn asset(&self, name: &str) -> String {
+        assets::address(name)
+    }
+}
+
+/// Who opens a page. Handlers of pages take it beside what the address says.
+pub(super) struct Visit {
+    pub caller: Caller,
+    theme: Option<Theme>,
+}
+
+impl Visit {
+    /// `section` is the path of the navigation's entry that the page belongs to.
+    pub(super) fn frame(&self, title: impl Into<String>, section: &'static str) -> Frame {
+        let entries = NAVIGATION.iter().filter(|entry| entry.is_open_to(&self.caller));
+        Frame {
+            title: title.into(),
+            section,
+            live: None,
+            theme: self.theme,
+            entries: entries.collect(),
+            reader: Some(self.caller.name().to_owned()),
+        }
+    }
+
+    /// For the topic of a stream.
+    pub(super) fn view(&self) -> String {
+        self.caller.view()
+    }
+
+    pub(super) fn may_operate(&self) -> bool {
+        self.caller.may(Permission::Operate)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Visit {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let caller = <Caller as FromRequestParts<S>>::from_request_parts(parts, state).await?;
+        Ok(Self { caller, theme: theme(&parts.headers) })
+    }
+}
+
+fn theme(headers: &HeaderMap) -> Option<Theme> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs =
+        cookies.flat_map(|text| text.split(';')).filter_map(|c| c.trim().split_once('='));
+    match pairs.find(|(name, _)| *name == THEME_COOKIE)?.1 {
+        "light" => Some(Theme::Light),
+        "dark" => Some(Theme::Dark),
+        _ => None,
+    }
+}
+
+/// A whole page, or a part of one that htmx has asked for.
+#[derive(Debug)]
+pub(super) struct Page {
+    status: StatusCode,
+    html: String,
+}
+
+impl Page {
+    /// # Errors
+    /// If a template cannot be rendered, which is a bug.
+    pub(super) fn of(template: &impl Template) -> Result<Self, Problem> {
+        Ok(Self { status: StatusCode::OK, html: html(template)? })
+    }
+
+    pub(super) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+}
+
+/// # Errors
+/// If a template cannot be rendered, which is a bug.
+pub(super) fn html(template: &impl Template) -> Result<String, Problem> {
+    template.render().map_err(|error| Problem::internal(format!("render a page: {error}")))
+}
+
+impl IntoResponse for Page {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.html).into_response();
+        let headers = response.headers_mut();
+        for (name, value) in HEADERS {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}

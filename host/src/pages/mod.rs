@@ -1,0 +1,116 @@
+//! Pages for operators, rendered by the server.
+//!
+//! A page shows what the API answers: its handler calls the API's handlers, which check what the
+//! caller may see. Templates escape every value, so nothing of an event becomes markup. Each page
+//! works without script; with script, htmx replaces the parts that a stream sends anew (`live`).
+//! What this room does not know: the store's tables, the configuration, the command line.
+
+mod assets;
+mod chart;
+mod errors;
+mod frame;
+mod live;
+mod overview;
+mod search;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::http::Uri;
+use axum::middleware::from_fn;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{self, MethodRouter};
+
+use self::live::Live;
+use crate::access::Permission;
+use crate::api::{self, Beside, Caller, Needs, Served, Shared};
+
+/// What the pages share.
+struct Desk {
+    site: Shared,
+    live: Arc<Live>,
+}
+
+/// It is cloned for each request.
+type Pages = Arc<Desk>;
+
+/// One method of one page.
+struct PageRoute {
+    path: &'static str,
+    needs: Needs,
+    /// Whether it changes something.
+    is_form: bool,
+    handler: MethodRouter<Pages>,
+}
+
+/// A page that is read.
+fn page<H, T>(path: &'static str, needs: Needs, handler: H) -> PageRoute
+where
+    H: Handler<T, Pages>,
+    T: 'static,
+{
+    PageRoute { path, needs, is_form: false, handler: routing::get(handler) }
+}
+
+/// What a form of a page is sent to. If it needs more than reading, each request is in the audit
+/// log before it is done.
+fn form<H, T>(path: &'static str, needs: Needs, handler: H) -> PageRoute
+where
+    H: Handler<T, Pages>,
+    T: 'static,
+{
+    PageRoute { path, needs, is_form: true, handler: routing::post(handler) }
+}
+
+/// All pages. A page of another file adds its own here, and to `frame::NAVIGATION`.
+fn routes() -> Vec<PageRoute> {
+    let first = vec![page("/", Needs::ForPlugin(Permission::Read), first)];
+    [first, overview::routes(), search::routes()].into_iter().flatten().collect()
+}
+
+impl PageRoute {
+    fn is_audited(&self) -> bool {
+        let permission = self.needs.permission();
+        let changes = [Permission::Operate, Permission::Administer];
+        self.is_form && permission.is_some_and(|permission| changes.contains(&permission))
+    }
+}
+
+/// The pages and their files, as the host serves them beside the API.
+pub(crate) fn beside(site: &Shared) -> Beside {
+    let live = Arc::new(Live::new(site.stopping.clone()));
+    let pages = Arc::new(Desk { site: Arc::clone(site), live });
+    let serve = |route: PageRoute| -> Served {
+        let is_audited = route.is_audited();
+        let handler = route.handler.with_state(Arc::clone(&pages));
+        let guarded = api::guarded(site, route.needs, is_audited, handler);
+        (route.path, guarded.layer(from_fn(errors::as_pages)))
+    };
+    let mut served: Vec<Served> = routes().into_iter().map(serve).collect();
+    served.extend(assets::served());
+    Beside { served, fallback: routing::any(not_found) }
+}
+
+/// What is served, for tests that try every path.
+#[cfg(test)]
+pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
+    let pages = routes().into_iter().map(|route| route.path);
+    pages.chain(assets::served().into_iter().map(|(path, _)| path))
+}
+
+/// Leads to the first page that the caller may read.
+async fn first(caller: Caller) -> Redirect {
+    let entry = frame::NAVIGATION.iter().find(|entry| entry.is_open_to(&caller));
+    Redirect::to(entry.map_or("/instances", |entry| entry.path))
+}
+
+/// Browsers get a page, clients of the API a problem.
+async fn not_found(uri: Uri, request: Request) -> Response {
+    let is_of_api = uri.path().starts_with("/v1/");
+    let refused = api::not_found(uri).await.into_response();
+    if is_of_api { refused } else { errors::answer(&request.into_parts().0.headers, refused) }
+}

@@ -1,0 +1,84 @@
+//! Numbers, times and texts, as pages show them. Templates call these functions.
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sagabox_engine::model::Timestamp;
+
+use crate::io::figures;
+use crate::io::indent::indented as lines;
+use crate::io::printable::printable_json;
+
+/// A value that a template gives, by reference or not: templates add references of their own.
+pub(super) trait Value<T> {
+    fn value(&self) -> T;
+}
+
+impl Value<Self> for Timestamp {
+    fn value(&self) -> Self {
+        *self
+    }
+}
+
+impl Value<Self> for u64 {
+    fn value(&self) -> Self {
+        *self
+    }
+}
+
+impl<T, V: Value<T> + ?Sized> Value<T> for &V {
+    fn value(&self) -> T {
+        (**self).value()
+    }
+}
+
+/// For programs: RFC 3339 with milliseconds.
+pub(super) fn iso(at: impl Value<Timestamp>) -> String {
+    format!("{:.3}", moment(at.value()))
+}
+
+/// For readers without script.
+pub(super) fn utc(at: impl Value<Timestamp>) -> String {
+    moment(at.value()).strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// With groups of three digits.
+pub(super) fn grouped(number: impl Value<u64>) -> String {
+    figures::grouped(number.value())
+}
+
+/// A length of time in its two largest units.
+pub(super) fn length(millis: impl Value<u64>) -> String {
+    figures::length(millis.value())
+}
+
+/// How much earlier `at` is than `now`.
+pub(super) fn age(at: impl Value<Timestamp>, now: impl Value<Timestamp>) -> String {
+    let millis = now.value().0.saturating_sub(at.value().0);
+    // Under a second, the digits of milliseconds say nothing about an age.
+    if millis < 1000 { "0s".to_owned() } else { figures::length(millis - millis % 1000) }
+}
+
+/// `1 event`, `2 events`.
+pub(super) fn counted(number: impl Value<u64>, singular: &str, plural: &str) -> String {
+    let number = number.value();
+    format!("{} {}", figures::grouped(number), if number == 1 { singular } else { plural })
+}
+
+/// The query of an address, without the parameters that are empty.
+pub(super) fn query<'p, T: AsRef<str> + 'p + ?Sized>(
+    parameters: impl IntoIterator<Item = (&'p str, &'p T)>,
+) -> String {
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let given = parameters.into_iter().filter(|(_, value)| !value.as_ref().is_empty());
+    let pairs = given.map(|(name, value)| format!("{name}={}", encoded(value.as_ref())));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+/// JSON in lines. Its values are not changed, and what cannot be seen is escaped.
+pub(super) fn indented(json: &str) -> String {
+    printable_json(&lines(json)).into_owned()
+}
+
+fn moment(at: Timestamp) -> jiff::Timestamp {
+    let millis = i64::try_from(at.0).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX)
+}

@@ -1,0 +1,142 @@
+//! What a text names, and where an event went.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sagabox_engine::model::{Event, InstanceStatus, PluginName, Position, Timestamp};
+use sagabox_engine::seams::store::contract::{
+    append, appends, claim, decision, held, instance, letter, message, parked, plugin,
+    plugin_progress,
+};
+use sagabox_engine::seams::store::{Append, Batch};
+
+use super::{Subject, Urls};
+use crate::store::query::found::{Found, TracedKey};
+
+async fn find(subject: &Subject, text: &str) -> Vec<Found> {
+    subject.queries().find(text, 10).await.unwrap()
+}
+
+fn event_at(position: u64, id: &str) -> Found {
+    Found::Event {
+        position,
+        id: id.to_owned(),
+        event_type: "happened".to_owned(),
+        source: "/contract".to_owned(),
+        received_at: Timestamp(position),
+    }
+}
+
+pub(super) async fn a_text_names_what_has_it_as_its_key_or_id(urls: Urls<'_>) {
+    let subject = Subject::new(urls, "found").await;
+    let batch = Batch {
+        plugins: vec![plugin_progress("orders", 0), plugin_progress("other", 0)],
+        instances: vec![
+            (plugin(), instance("o-1", 7)),
+            (PluginName::from("other"), instance("o-1", 7)),
+        ],
+        claims: vec![claim("item", "o-1", true), claim("item", "o-2", true)],
+        messages: vec![message(1, "o-1", 2)],
+        dead_letters: vec![Arc::new(letter(2, Some("lost"), 3))],
+        ..appends([1, 2, 3])
+    };
+    subject.commit(batch).await;
+    let instance = |of: &str| Found::Instance {
+        plugin: of.to_owned(),
+        key: "o-1".to_owned(),
+        status: InstanceStatus::Running,
+    };
+    assert_eq!(find(&subject, "o-1").await, [instance("orders"), instance("other")]);
+    let claimed = |by: &str| Found::Claim {
+        plugin: "orders".to_owned(),
+        key: "item".to_owned(),
+        instance: by.to_owned(),
+    };
+    assert_eq!(find(&subject, "item").await, [claimed("o-1"), claimed("o-2")]);
+    let lost = Found::Key { plugin: "orders".to_owned(), key: "lost".to_owned() };
+    assert_eq!(find(&subject, "lost").await, [lost]);
+    let found = find(&subject, "2").await;
+    assert!(
+        matches!(&found[..], [Found::DeadLetter { id: 2, .. }, Found::Event { position: 2, .. }]),
+        "{found:?}"
+    );
+    let found = find(&subject, "e-101").await;
+    assert!(
+        matches!(&found[..], [Found::Message { sequence: 1, cause: 2, key, .. }] if key == "o-1"),
+        "{found:?}"
+    );
+    for nothing in ["o", "o-1 ", "O-1", "e-10", "99", "", "'", "%"] {
+        assert_eq!(find(&subject, nothing).await, [], "{nothing}");
+    }
+    assert_eq!(subject.queries().find("item", 1).await.unwrap().len(), 1);
+}
+
+/// Of each length of a log: shorter than a span, on its edge, and of several, with gaps.
+pub(super) async fn ids_are_found_before_and_after_they_are_indexed(urls: Urls<'_>) {
+    const ODD: &str = "a \"b\"\\ \u{1}ä/'";
+    let mut subject = Subject::new(urls, "indexed ids").await;
+    let named = |position: u64, id: &str| {
+        let event = Event { id: id.to_owned(), ..Event::clone(&append(position, 1).event) };
+        Append { event: Arc::new(event), ..append(position, 1) }
+    };
+    let mut appends: Vec<Append> = (1..=9_000)
+        .filter(|position| position % 3 != 0)
+        .map(|position| named(position, &format!("id-{position}")))
+        .collect();
+    appends.push(named(9_001, ODD));
+    // The data of another event has the text of an id in it.
+    let decoy = Event {
+        data: br#"{"id":"id-4000"}"#.as_slice().into(),
+        ..Event::clone(&named(9_002, "decoy").event)
+    };
+    appends.push(Append { event: Arc::new(decoy), ..append(9_002, 1) });
+    let messages = (1..=5_000).map(|sequence| message(sequence, "k", 1)).collect();
+    subject.commit(Batch { appends, messages, ..Batch::default() }).await;
+    for _ in 0..3 {
+        for position in [1, 4_000, 4_096, 4_097, 8_191, 8_192, 8_998] {
+            let id = format!("id-{position}");
+            let expected = if position % 3 == 0 { vec![] } else { vec![event_at(position, &id)] };
+            assert_eq!(find(&subject, &id).await, expected, "{id}");
+        }
+        assert_eq!(find(&subject, ODD).await, [event_at(9_001, ODD)]);
+        for sequence in [1, 4_095, 4_096, 5_000] {
+            let found = find(&subject, &format!("e-{}", 100 + sequence)).await;
+            assert!(
+                matches!(&found[..], [Found::Message { sequence: own, .. }] if *own == sequence),
+                "{sequence}: {found:?}"
+            );
+        }
+        let records = &subject.store().plugin_records;
+        assert!(records.index_ids(Duration::MAX).await.unwrap());
+        subject.restart().await;
+    }
+    let records = &subject.store().plugin_records;
+    assert!(records.index_ids(Duration::ZERO).await.unwrap(), "nothing is left");
+}
+
+pub(super) async fn an_event_says_what_became_of_it(urls: Urls<'_>) {
+    let subject = Subject::new(urls, "traces").await;
+    let batch = Batch {
+        plugins: vec![plugin_progress("orders", 0)],
+        decisions: vec![decision(1, "a"), decision(1, "b"), decision(2, "a")],
+        held: vec![held(2, "h", 99)],
+        parked: vec![parked(2, "p")],
+        dead_letters: vec![Arc::new(letter(7, Some("d"), 2))],
+        ..appends([1, 2])
+    };
+    subject.commit(batch).await;
+    let of = |key: &str, at: Option<u64>| TracedKey {
+        plugin: "orders".to_owned(),
+        key: key.to_owned(),
+        at: at.map(Timestamp),
+    };
+    let first = subject.queries().trace(1).await.unwrap().unwrap();
+    assert_eq!(first.decided, [of("a", Some(1)), of("b", Some(1))]);
+    assert!(first.held.is_empty() && first.parked.is_empty() && first.dead_letters.is_empty());
+    assert!(first.event.get().contains("\"id\":\"e-1\""), "{}", first.event);
+    let second = subject.queries().trace(2).await.unwrap().unwrap();
+    assert_eq!((second.held, second.parked), (vec![of("h", Some(99))], vec![of("p", None)]));
+    assert_eq!((second.decided, second.dead_letters), (vec![of("a", Some(2))], vec![7]));
+    assert_eq!(Position(second.position), Position(2));
+    assert!(subject.queries().trace(3).await.unwrap().is_none());
+}
