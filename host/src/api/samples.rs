@@ -18,8 +18,8 @@ use utoipa::ToSchema;
 use super::problem::Problem;
 use super::{Shared, Site, admin};
 use crate::io::locks::lock;
+use crate::io::times::{Time, rfc3339};
 use crate::store::query::rows::Accounts;
-use crate::store::query::shapes::Millis;
 
 /// How far back samples go.
 pub(crate) const SPAN: Duration = Duration::from_mins(10);
@@ -46,7 +46,8 @@ pub(crate) struct Moment {
 /// Sums over all plugins and sinks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Sample {
-    #[schema(value_type = Millis)]
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
     pub at: Timestamp,
     /// Events ever appended to the log.
     pub events: u64,

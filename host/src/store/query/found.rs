@@ -5,7 +5,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::shapes::{CloudEvent, DeadLetterStatusName, InstanceStatusName, Millis};
+use super::shapes::{CloudEvent, DeadLetterStatusName, InstanceStatusName};
+use crate::io::times::{Time, rfc3339, rfc3339_option};
 
 /// Something that has the text as its key or id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -29,7 +30,8 @@ pub enum Found {
         #[serde(rename = "type")]
         event_type: String,
         source: String,
-        #[schema(value_type = Millis)]
+        #[serde(serialize_with = "rfc3339")]
+        #[schema(value_type = Time)]
         received_at: Timestamp,
     },
     /// A message with this id.
@@ -74,7 +76,8 @@ impl Found {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventTrace {
     pub position: u64,
-    #[schema(value_type = Millis)]
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
     pub received_at: Timestamp,
     /// As it was received or made, byte by byte.
     #[schema(value_type = CloudEvent)]
@@ -97,6 +100,7 @@ pub struct TracedKey {
     pub plugin: String,
     pub key: String,
     /// When it was decided, or until when it is held; none if it is parked.
-    #[schema(value_type = Option<Millis>)]
+    #[serde(serialize_with = "rfc3339_option")]
+    #[schema(value_type = Option<Time>)]
     pub at: Option<Timestamp>,
 }
