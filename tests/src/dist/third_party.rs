@@ -1,7 +1,8 @@
 //! The licences of the packages that are compiled into the binary, as most of them ask for.
 //!
 //! The list comes from cargo, the texts from the packages' own folders. Packages that only the
-//! build or the tests use are not in the binary and not listed.
+//! build or the tests use are not in the binary and not listed. Files that are kept in the
+//! repository as other projects published them have a list of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,6 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::NAME;
+use crate::vendored;
 
 /// How deep a package's licences may lie: libraries in C lie in folders of their own.
 const DEPTH: usize = 3;
@@ -27,7 +29,8 @@ struct Package {
 
 /// One text: the packages with their licences, then each text once.
 pub(super) fn licences(repository: &Path) -> Result<String> {
-    let packages = packages(&metadata(repository)?)?;
+    let mut packages = packages(&metadata(repository)?)?;
+    packages.extend(kept(repository)?);
     let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
     let mut order = Vec::new();
     let mut output = String::from(
@@ -88,6 +91,21 @@ fn packages(metadata: &Value) -> Result<Vec<Package>> {
     }
     packages.sort_by(|one, other| one.title.cmp(&other.title));
     Ok(packages)
+}
+
+/// The packages of which files are kept in the repository, each once.
+fn kept(repository: &Path) -> Result<Vec<Package>> {
+    let folder = vendored::folder(repository);
+    let mut packages = BTreeMap::new();
+    for file in vendored::list(repository)? {
+        let path = folder.join(&file.licence_text);
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("reading {}", path.display()))?;
+        let title = format!("{} {} ({})", file.package, file.version, file.licence);
+        packages.insert(title, (file.address, text));
+    }
+    let package = |(title, (address, text))| Package { title, address, texts: vec![text] };
+    Ok(packages.into_iter().map(package).collect())
 }
 
 /// The packages that are reached from ours by dependencies that are neither for tests nor the build.
