@@ -29,7 +29,8 @@ use crate::plugins::wasm::{self, Sandbox};
 use crate::store::connect::{ConnectedStore, connect, token_file};
 use crate::store::query::PluginRecords;
 
-/// Compiled components are kept here, in the plugins' directory.
+/// Compiled components are kept here, in the plugins' directory, unless the environment names
+/// another folder.
 const CACHE: &str = ".cache";
 
 pub struct Host {
@@ -55,7 +56,7 @@ impl Host {
         let configurations = settings.configurations();
         // Hidden, so that it is not taken for a plugin. Whoever can write there can write
         // plugins as well.
-        let cache = Some(plugins.join(CACHE));
+        let cache = wasm::CacheSettings::of_host(plugins.join(CACHE));
         let sandbox = wasm::Settings { cache, ..settings.sandbox.clone() };
         let sandbox = Sandbox::new(sandbox)?;
         let url = &settings.store;

@@ -193,6 +193,7 @@ impl Host {
             .args(["--store", &format!("sqlite:{}", self.store().display())])
             .args(["--listen", &self.listen])
             .args(&self.arguments)
+            .env_remove("SAGABOX_CACHE")
             .env("SAGABOX_LOCAL_WITHOUT_TOKEN", if self.needs_tokens { "false" } else { "true" })
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())

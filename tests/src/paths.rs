@@ -45,6 +45,12 @@ pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from)
 }
 
+/// Where commands, and hosts that are started so, keep compiled components: for the next run as
+/// well.
+pub fn cache() -> PathBuf {
+    target().join("cache")
+}
+
 /// A built plugin by its name.
 ///
 /// # Panics

@@ -34,6 +34,7 @@ impl Dev {
             .args(arguments)
             .current_dir(folder.path())
             .env_remove("SAGABOX_CONFIG")
+            .env("SAGABOX_CACHE", paths::cache())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the binary runs");
@@ -158,7 +159,11 @@ impl Waiting {
         let arguments =
             ["dev", "source", "--into", "plugins", "--component", "out.wasm", "--build", command];
         let mut sagabox = Command::new(paths::binary());
-        sagabox.args(arguments).current_dir(folder).env_remove("SAGABOX_CONFIG");
+        sagabox
+            .args(arguments)
+            .current_dir(folder)
+            .env_remove("SAGABOX_CONFIG")
+            .env("SAGABOX_CACHE", paths::cache());
         Self(sagabox.stdout(Stdio::piped()).spawn().expect("the binary runs"))
     }
 

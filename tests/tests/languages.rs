@@ -79,6 +79,11 @@ impl Author {
     }
 }
 
+/// A host that takes what commands have compiled.
+fn cached() -> sagabox_tests::host::Builder {
+    Host::builder().variable("SAGABOX_CACHE", text(&paths::cache()))
+}
+
 /// Waits until a file that is new among the plugins is served.
 async fn serves(client: &Client, name: &str) {
     wait::until(&format!("{name} serves"), wait::LONG, || async {
@@ -104,7 +109,7 @@ async fn a_new_project_serves(language: &'static str) {
     let built = ["build", &name, "--out", "plugins", "--target", text(&target)];
     let _ = author.run(&built).with(0).saying("built plugins/");
     let _ = author.run(&["check", "plugins"]).saying("1 plugin: 0 errors");
-    let host = Host::builder().start().await;
+    let host = cached().start().await;
     let component = author.folder.path().join(format!("plugins/{name}.wasm"));
     put(&host, &format!("{name}.wasm"), &fs::read(component).expect("the component"));
     let client = host.client();
@@ -212,7 +217,7 @@ async fn the_order_saga_serves_in_every_language() {
     for source in sources("order-saga") {
         let bytes = fs::read(built("order-saga", &source)).expect("the component");
         let config = paths::example("order-saga").join("sagabox.toml");
-        let host = Host::builder().configuration_file(config).start().await;
+        let host = cached().configuration_file(config).start().await;
         put(&host, "order-saga.wasm", &bytes);
         let client = host.client();
         serves(&client, "order-saga").await;

@@ -14,11 +14,11 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 /// What a component exports that decides.
-const SAGA: &str = "sagabox:plugin/saga-handler@0.1.0";
+pub(crate) const SAGA: &str = "sagabox:plugin/saga-handler@0.1.0";
 
 /// A component with one function that takes long to compile. What it exports has the name of
 /// a role, and nothing in it.
-fn bomb(export: &str) -> String {
+pub(crate) fn bomb(export: &str) -> String {
     const STEPS: usize = 120_000;
     const LOCALS: usize = 2_000;
     let mut body = String::new();

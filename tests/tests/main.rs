@@ -10,6 +10,7 @@ mod backtest;
 mod backtest_outcomes;
 mod backup;
 mod bench;
+mod cached;
 mod candidates;
 mod chaos;
 mod conformance;

@@ -192,11 +192,12 @@ impl Backtest {
     }
 
     fn load(&self, paths: &[PathBuf], settings: &Settings) -> anyhow::Result<Vec<LoadedPlugin>> {
-        let cache = tempfile::tempdir().context("create a temporary directory")?;
+        let (cache, _temporary) =
+            settings.sandbox.cache.or_temporary().context("create a temporary directory")?;
         // What is just being written is neither signed nor pinned.
         let sandbox = Sandbox::new(wasm::Settings {
             trust: Policy::default(),
-            cache: Some(cache.path().join("compiled")),
+            cache,
             ..settings.sandbox.clone()
         })?;
         let mut plugins: Vec<LoadedPlugin> = Vec::new();

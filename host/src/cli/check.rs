@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use super::{InputError, output};
 use crate::config::{self, Overrides, Settings};
-use crate::plugins::wasm::{self, Sandbox};
+use crate::plugins::wasm::Sandbox;
 use crate::verify::check::{
     self, Comparison, Examples, Facts, Finding, LoadedComponent, Severity, Topology,
 };
@@ -153,11 +152,7 @@ impl Side {
         if !path.exists() {
             return Err(InputError(format!("{} not found", path.display())).into());
         }
-        // The cache is temporary, so nothing is written next to the plugins. The compiled code
-        // is needed twice.
-        let cache = tempfile::tempdir().context("create a temporary directory")?;
-        let cache = Some(cache.path().join("compiled"));
-        let sandbox = Sandbox::new(wasm::Settings { cache, ..settings.sandbox.clone() })?;
+        let sandbox = Sandbox::new(settings.sandbox.clone())?;
         let configurations = settings.configurations();
         let LoadedComponent { facts, findings } = check::load(path, &sandbox, &configurations)?;
         Ok(Self { facts, findings })

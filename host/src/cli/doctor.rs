@@ -1,7 +1,7 @@
 //! `sagabox doctor`: what is wrong with this installation, and what to do.
 //!
 //! It looks at the configuration, the plugins, the store's files, the limits of the process, and the
-//! host that runs. It changes nothing.
+//! host that runs. It changes nothing but the cache of compiled components.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::HostArgs;
 use super::output::{self, Row, grouped};
 use crate::api::client::{Client, ClientError};
 use crate::config::{self, Overrides, Settings};
-use crate::plugins::wasm::Sandbox;
+use crate::plugins::wasm::{CacheSettings, Sandbox};
 use crate::store::inspect::{Inspection, inspect};
 use crate::verify::check::{self, Finding, Severity};
 
@@ -80,6 +80,7 @@ impl Doctor {
                 self.describe_configuration(&mut report);
                 store(&mut report, &settings.store);
                 open_files(&mut report, settings.http.connections as u64);
+                cache(&mut report, &settings.sandbox.cache);
                 if let Some(directory) = &self.plugins {
                     let (directory, file) = (directory.clone(), self.configuration_file());
                     let plugins = tokio::task::spawn_blocking(move || {
@@ -183,6 +184,37 @@ fn open_files(report: &mut Report, connections: u64) {
         ),
         Some(limit) => report.note("limits", format!("a process may open {limit} files")),
         None => report.note("limits", "a process may open any number of files"),
+    }
+}
+
+/// Where commands keep compiled components.
+fn cache(report: &mut Report, settings: &CacheSettings) {
+    let Some(folder) = settings.folder.as_ref().map(|folder| folder.display()) else {
+        let text = "off: each command compiles components anew; set SAGABOX_CACHE to a directory, \
+                    or unset it and set HOME";
+        return report.note("cache", text);
+    };
+    match settings.content() {
+        Ok(None) => report.note(
+            "cache",
+            format!("{folder} does not exist; the first command that loads a component creates it"),
+        ),
+        Ok(Some(content)) => report.note(
+            "cache",
+            format!(
+                "{folder} has {} compiled components, {} of at most {} bytes",
+                grouped(content.components as u64),
+                grouped(content.bytes),
+                grouped(settings.bytes_max)
+            ),
+        ),
+        Err(error) => report.warning(
+            "cache",
+            format!(
+                "{folder} is not used, so each command compiles components anew: {error}; \
+                 remove it, or set SAGABOX_CACHE to another directory"
+            ),
+        ),
     }
 }
 

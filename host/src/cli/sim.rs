@@ -83,11 +83,12 @@ impl Sim {
         let files = scenario::files_in(&folder).map_err(|error| {
             InputError(format!("{error:#}; add simulations there, or use --simulations"))
         })?;
-        let cache = tempfile::tempdir().context("create a temporary directory")?;
+        let (cache, _temporary) =
+            settings.sandbox.cache.or_temporary().context("create a temporary directory")?;
         // A component under development is neither signed nor pinned.
         let sandbox = Sandbox::new(wasm::Settings {
             trust: Policy::default(),
-            cache: Some(cache.path().join("compiled")),
+            cache,
             ..settings.sandbox.clone()
         })?;
         let mut ran = Vec::new();

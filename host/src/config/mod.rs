@@ -101,12 +101,21 @@ impl Settings {
         let path = match path {
             Some(path) => path,
             None if Path::new(FILE).exists() => Path::new(FILE),
-            None => return resolve(ConfigFile::default(), Path::new(""), overrides).map_err(fatal),
+            None => {
+                let settings = resolve(ConfigFile::default(), Path::new(""), overrides);
+                return Ok(settings.map_err(fatal)?.with_cache_of_user());
+            }
         };
         let text = files::text(path, files::TEXT_BYTES_MAX)
             .with_context(|| format!("read configuration {}", path.display()))?;
         let directory = path.parent().unwrap_or(Path::new(""));
-        parse(&text, &path.display().to_string(), directory, overrides)
+        let settings = parse(&text, &path.display().to_string(), directory, overrides)?;
+        Ok(settings.with_cache_of_user())
+    }
+
+    fn with_cache_of_user(mut self) -> Self {
+        self.sandbox.cache = wasm::CacheSettings::of_user();
+        self
     }
 }
 

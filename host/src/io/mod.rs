@@ -14,3 +14,4 @@ pub(crate) mod printable;
 pub mod secrets;
 pub mod sinks;
 pub mod times;
+pub(crate) mod user_cache;

@@ -68,7 +68,7 @@ impl Dev {
             .with_context(|| format!("create the directory {}", plugins.display()))?;
         let mut host = match self.into {
             Some(_) => None,
-            None => Some(self.start_host(&plugins)?),
+            None => Some(self.start_host(&plugins, &settings)?),
         };
         let working = self.work(&mut sources, &plugins, &settings);
         tokio::select! {
@@ -160,10 +160,14 @@ impl Dev {
         Ok(component)
     }
 
-    fn start_host(&self, plugins: &Path) -> anyhow::Result<Child> {
+    fn start_host(&self, plugins: &Path, settings: &Settings) -> anyhow::Result<Child> {
         let store = format!("sqlite:{}", self.scratch.join("sagabox.db").display());
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("run").arg(plugins).arg("--local-without-token").args(["--store", &store]);
+        // What the scenarios have compiled serves without being compiled again.
+        if let Some(folder) = settings.sandbox.cache.folder.as_ref().and_then(|own| own.parent()) {
+            command.env(wasm::CACHE_VARIABLE, folder);
+        }
         if let Some(listen) = &self.listen {
             command.args(["--listen", listen]);
         }

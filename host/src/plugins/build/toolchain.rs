@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{BuildError, Language, process, sources};
+use crate::io::user_cache;
 
 /// The folder of the toolchains.
 const FOLDER: &str = "SAGABOX_TOOLCHAINS";
@@ -89,11 +90,10 @@ fn system_python() -> Option<&'static str> {
 }
 
 fn cache() -> PathBuf {
-    let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    named(FOLDER).unwrap_or_else(|| {
-        let own = named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache")));
-        own.unwrap_or_else(std::env::temp_dir).join("sagabox/toolchains")
-    })
+    let usual = || user_cache::folder("toolchains");
+    user_cache::variable_path(FOLDER)
+        .or_else(usual)
+        .unwrap_or_else(|| std::env::temp_dir().join("sagabox/toolchains"))
 }
 
 #[cfg(test)]

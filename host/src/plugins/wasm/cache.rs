@@ -17,21 +17,23 @@ use wasmtime::component::Component;
 
 use super::compiler::CompileLimits;
 use super::core_module;
-use super::folder::{Entry, PrivateFolder};
+use super::folder::{Claim, Entry, PrivateFolder};
+use super::kept::CacheSettings;
 use crate::decisions::digest::hex;
 
 const DIGEST_BYTES: usize = 32;
 /// Larger than what the largest component of any language compiles to.
 const ENTRY_BYTES_MAX: u64 = 1 << 30;
 const REFUSAL_BYTES_MAX: u64 = 4_096;
-/// What all entries may take; those that were used last stay.
-const BYTES_MAX: u64 = 1 << 30;
 /// An entry that nobody has used for so long is removed.
 const AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Entries are named by the digest of a file and by all that what is compiled of it depends on.
 pub(crate) struct Cache {
     folder: PrivateFolder,
+    /// What all entries may take; those that were used last stay.
+    bytes_max: u64,
+    keeps_refusals: bool,
     /// What this process has read or written: it serves, or did.
     used: Mutex<BTreeSet<String>>,
 }
@@ -39,8 +41,30 @@ pub(crate) struct Cache {
 impl Cache {
     /// # Errors
     /// If the folder is not this user's, or cannot be made.
-    pub(crate) fn open(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { folder: PrivateFolder::open(path)?, used: Mutex::default() })
+    pub(crate) fn open(path: &Path, settings: &CacheSettings) -> std::io::Result<Self> {
+        let CacheSettings { bytes_max, keeps_refusals, .. } = *settings;
+        let folder = PrivateFolder::open(path)?;
+        Ok(Self { folder, bytes_max, keeps_refusals, used: Mutex::default() })
+    }
+
+    /// Waits while another process compiles the file with this digest, at most for `patience`.
+    pub(crate) fn claim(
+        &self,
+        engine: &Engine,
+        digest: &str,
+        patience: Duration,
+    ) -> Option<Claim<'_>> {
+        self.folder.claim(&name(engine, digest), patience)
+    }
+
+    /// How many compiled components it has, and how many bytes they take.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn content(&self) -> std::io::Result<(usize, u64)> {
+        let mut entries = self.folder.entries()?;
+        entries.retain(|entry| is_name(&entry.name));
+        Ok((entries.len(), entries.iter().map(|entry| entry.bytes).sum()))
     }
 
     /// What an earlier run compiled of the file with this digest, with the same engine. None if
@@ -67,7 +91,7 @@ impl Cache {
         let name = name(engine, digest);
         self.folder.write(&name, &[&seal(&name, code), code])?;
         self.use_of(&name);
-        self.prune(BYTES_MAX, AGE_MAX)
+        self.prune(self.bytes_max, AGE_MAX)
     }
 
     /// Why the file of this digest was not compiled within these limits, if it was tried.
@@ -77,6 +101,9 @@ impl Cache {
         digest: &str,
         limits: &CompileLimits,
     ) -> Option<String> {
+        if !self.keeps_refusals {
+            return None;
+        }
         let name = refusal(&name(engine, digest), limits);
         let stored = self.folder.read(&name, REFUSAL_BYTES_MAX)?;
         let (stated, reason) = stored.split_at_checked(DIGEST_BYTES)?;
@@ -92,6 +119,9 @@ impl Cache {
         limits: &CompileLimits,
         reason: &str,
     ) {
+        if !self.keeps_refusals {
+            return;
+        }
         let name = refusal(&name(engine, digest), limits);
         if let Err(error) =
             self.folder.write(&name, &[&seal(&name, reason.as_bytes()), reason.as_bytes()])
@@ -211,8 +241,12 @@ mod tests {
             self.folder.path().join("cache")
         }
 
+        fn settings(&self) -> CacheSettings {
+            CacheSettings::of_host(self.path())
+        }
+
         fn open(&self) -> Cache {
-            Cache::open(&self.path()).unwrap()
+            Cache::open(&self.path(), &self.settings()).unwrap()
         }
 
         fn save(&self, cache: &Cache, component: &[u8]) -> PathBuf {
@@ -226,7 +260,7 @@ mod tests {
         }
 
         fn has(&self, component: &[u8]) -> bool {
-            Cache::open(&self.path())
+            Cache::open(&self.path(), &self.settings())
                 .is_ok_and(|cache| cache.load(&self.engine, &digest(component)).is_some())
         }
     }
@@ -258,7 +292,7 @@ mod tests {
     fn a_link_to_elsewhere_is_no_cache() {
         let bench = Bench::new();
         symlink(bench.folder.path(), bench.path()).unwrap();
-        assert!(Cache::open(&bench.path()).is_err());
+        assert!(Cache::open(&bench.path(), &bench.settings()).is_err());
     }
 
     #[test]
@@ -266,7 +300,8 @@ mod tests {
         let bench = Bench::new();
         bench.save(&bench.open(), ONE);
         if give_away(&bench.path()) {
-            let error = Cache::open(&bench.path()).map(|_| ()).unwrap_err().to_string();
+            let opened = Cache::open(&bench.path(), &bench.settings());
+            let error = opened.map(|_| ()).unwrap_err().to_string();
             assert!(error.starts_with("it belongs to another user (uid 12345)"), "{error}");
         }
     }
@@ -336,6 +371,54 @@ mod tests {
         assert_eq!(bench.open().refusal(&bench.engine, &digest(OTHER), &limits), None);
         bench.open().prune(0, AGE_MAX).unwrap();
         assert_eq!(known(&limits), None);
+    }
+
+    #[test]
+    fn a_users_cache_remembers_no_refusal() {
+        let bench = Bench::new();
+        let (limits, one) = (CompileLimits::default(), digest(ONE));
+        let settings = CacheSettings { keeps_refusals: false, ..bench.settings() };
+        let users = Cache::open(&bench.path(), &settings).unwrap();
+        users.refuse(&bench.engine, &one, &limits, "takes too long");
+        assert_eq!(bench.open().refusal(&bench.engine, &one, &limits), None);
+        bench.open().refuse(&bench.engine, &one, &limits, "takes too long");
+        assert_eq!(users.refusal(&bench.engine, &one, &limits), None);
+    }
+
+    #[test]
+    fn one_of_many_compiles_and_the_others_wait_for_it() {
+        let bench = Bench::new();
+        let compiled = std::sync::atomic::AtomicUsize::new(0);
+        let patience = Duration::from_secs(60);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    // As processes do, each opens the folder for itself.
+                    let (cache, one) = (bench.open(), digest(ONE));
+                    let claim = cache.claim(&bench.engine, &one, patience);
+                    assert!(claim.is_some());
+                    if cache.load(&bench.engine, &one).is_none() {
+                        compiled.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        bench.save(&cache, ONE);
+                    }
+                });
+            }
+        });
+        assert_eq!(compiled.into_inner(), 1);
+        let left = fs::read_dir(bench.path()).unwrap().count();
+        assert_eq!(left, 1, "no claim is left behind");
+    }
+
+    #[test]
+    fn who_waits_too_long_for_another_compiles_too() {
+        let bench = Bench::new();
+        let (cache, one) = (bench.open(), digest(ONE));
+        let held = cache.claim(&bench.engine, &one, Duration::ZERO);
+        assert!(held.is_some());
+        assert!(cache.claim(&bench.engine, &one, Duration::from_millis(1)).is_none());
+        assert!(cache.claim(&bench.engine, &digest(OTHER), Duration::ZERO).is_some());
+        drop(held);
+        assert!(cache.claim(&bench.engine, &one, Duration::ZERO).is_some());
     }
 
     fn set_used(path: &Path, days: u64) {

@@ -134,6 +134,12 @@ impl ComponentHandler {
         }
     }
 
+    /// The linear memory of the largest instance that is free.
+    pub(crate) fn instance_bytes(&self) -> usize {
+        let bytes = |warm: &Warm| warm.store.data().usage.memory_bytes();
+        self.free().iter().map(bytes).max().unwrap_or_default()
+    }
+
     fn free(&self) -> std::sync::MutexGuard<'_, Vec<Warm>> {
         self.warm.lock().unwrap_or_else(PoisonError::into_inner)
     }

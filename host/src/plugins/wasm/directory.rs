@@ -12,12 +12,13 @@ use thiserror::Error;
 use wasmtime::component::Component;
 
 use super::bindings::{INTERFACES, Interface, PACKAGES, Program};
+use super::cache::{self, Cache};
 use super::compiler::{self, CompileError};
 use super::component::{ComponentHandler, Instances};
 use super::limits::{Limits, TABLES};
 use super::sandbox::Sandbox;
 use super::surface::{self, Surface};
-use super::{cache, core_module, imports};
+use super::{core_module, imports};
 use crate::io::files::{self, Unreadable};
 use crate::plugins::trust::{self, Pinned};
 
@@ -54,6 +55,12 @@ impl LoadedPlugin {
     pub fn pinned(&self, directory: &Path) -> Pinned {
         let (manifest, file) = (self.handler.manifest(), trust::name_in(directory, &self.path));
         Pinned::new(&file, manifest.name.as_str(), &manifest.version, &self.digest)
+    }
+
+    /// The linear memory of the largest instance that is free, in bytes.
+    #[must_use]
+    pub fn instance_bytes(&self) -> usize {
+        self.component.instance_bytes()
     }
 
     /// The same plugin as a host has it that was just started.
@@ -339,13 +346,17 @@ fn binary(text: &[u8]) -> Result<Vec<u8>, String> {
 fn compiled(sandbox: &Sandbox, digest: &str, code: &[u8]) -> Result<Component, String> {
     let (engine, settings) = (&sandbox.engine, &sandbox.settings);
     let limits = &settings.compile;
-    if let Some(cache) = sandbox.cache() {
-        if let Some(component) = cache.load(engine, digest) {
-            return Ok(component);
-        }
-        if let Some(reason) = cache.refusal(engine, digest, limits) {
-            return Err(reason);
-        }
+    let known = |cache: &Cache| match cache.load(engine, digest) {
+        Some(component) => Some(Ok(component)),
+        None => cache.refusal(engine, digest, limits).map(Err),
+    };
+    if let Some(known) = sandbox.cache().and_then(known) {
+        return known;
+    }
+    // Another process may be compiling the same.
+    let claim = sandbox.cache().and_then(|cache| cache.claim(engine, digest, limits.time));
+    if let Some(known) = sandbox.cache().filter(|_| claim.is_some()).and_then(known) {
+        return known;
     }
     let compiled = compiler::compile(engine, settings, code);
     let code = compiled.map_err(|error| {

@@ -6,22 +6,27 @@
 //! put another in its place between the look and the use.
 
 use std::ffi::CStr;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
 /// Written at the start of a file's name until it is whole.
 const PARTIAL: &str = ".partial-";
-/// One that is older was left by a process that died.
+/// Written at the start of the name of a file that says that its holder makes an entry.
+const CLAIM: &str = ".claim-";
+/// One of either that is older was left by a process that died.
 const PARTIAL_AGE_MAX: Duration = Duration::from_secs(3_600);
 /// When it was used last stands in the file's time, to the day.
 const USE_PRECISION: Duration = Duration::from_secs(24 * 3_600);
+/// How often a process looks whether another one has made the entry that both need. Making one
+/// takes seconds.
+const CLAIM_POLL: Duration = Duration::from_millis(20);
 
 pub(crate) struct PrivateFolder {
     folder: OwnedFd,
@@ -33,6 +38,21 @@ pub(crate) struct Entry {
     pub name: String,
     pub bytes: u64,
     pub used_at: SystemTime,
+}
+
+/// Makes others wait that need the same entry, until it is dropped.
+pub(crate) struct Claim<'f> {
+    folder: &'f PrivateFolder,
+    name: String,
+    /// Locked for as long as it is open.
+    _file: File,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        // Those who wait see by its inode that the file is no longer the one to lock.
+        let _ = self.folder.remove(&self.name);
+    }
 }
 
 impl PrivateFolder {
@@ -104,6 +124,35 @@ impl PrivateFolder {
         placed
     }
 
+    /// Waits while another thread or process holds the claim on this name. None after
+    /// `patience`, or where files cannot be locked: then the work is done twice.
+    pub(crate) fn claim(&self, name: &str, patience: Duration) -> Option<Claim<'_>> {
+        let name = format!("{CLAIM}{name}");
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let until = Instant::now() + patience;
+        loop {
+            let mode = Mode::RUSR | Mode::WUSR;
+            let file = File::from(rustix::fs::openat(&self.folder, &*name, flags, mode).ok()?);
+            match file.try_lock() {
+                Ok(()) if self.is_at(&file, &name) => {
+                    return Some(Claim { folder: self, name, _file: file });
+                }
+                // The last holder has removed it since it was opened.
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                    std::thread::sleep(CLAIM_POLL);
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+
+    fn is_at(&self, file: &File, name: &str) -> bool {
+        let place = rustix::fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        let open = rustix::fs::fstat(file);
+        matches!((place, open), (Ok(place), Ok(open)) if place.st_ino == open.st_ino)
+    }
+
     /// # Errors
     /// If it is there and stays.
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
@@ -113,8 +162,8 @@ impl PrivateFolder {
         }
     }
 
-    /// Its files, but for those that are being written. What processes that died were writing
-    /// is removed.
+    /// Its files, but for claims and those that are being written. What processes that died have
+    /// left of these is removed.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -132,7 +181,7 @@ impl PrivateFolder {
             }
             let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
             let used_at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-            if name.starts_with(PARTIAL) {
+            if name.starts_with(PARTIAL) || name.starts_with(CLAIM) {
                 if now.duration_since(used_at).is_ok_and(|age| age > PARTIAL_AGE_MAX) {
                     self.remove(name)?;
                 }

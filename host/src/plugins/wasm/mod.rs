@@ -11,6 +11,7 @@ mod features;
 mod folder;
 mod imports;
 mod inspect;
+mod kept;
 mod limits;
 mod log;
 mod manifest;
@@ -32,6 +33,7 @@ pub use directory::{
 };
 pub use imports::shown as shown_import;
 pub use inspect::load_path;
+pub use kept::{CacheContent, CacheSettings, VARIABLE as CACHE_VARIABLE};
 pub(crate) use limits::call_limits;
 pub use limits::{
     COMPONENT_BYTES, Limits, MEMORY_BYTES_MAX, Millis, STACK_BYTES, STACK_BYTES_MAX, Said,

@@ -1,7 +1,7 @@
 //! The engine that keeps the limits of a call.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use wasmtime::{
 
 use super::cache::Cache;
 use super::compiler::CompileLimits;
+use super::kept::CacheSettings;
 use super::limits::{COMPONENT_BYTES, CORE_INSTANCES, Limits, MEMORIES, STACK_BYTES, TABLES};
 use crate::plugins::trust::Policy;
 
@@ -42,8 +43,7 @@ pub struct Settings {
     pub strict: bool,
     /// Who may have made a component, and which are wanted.
     pub trust: Policy,
-    /// Compiled components are kept here; none compiles anew each time.
-    pub cache: Option<PathBuf>,
+    pub cache: CacheSettings,
 }
 
 impl Default for Settings {
@@ -56,7 +56,7 @@ impl Default for Settings {
             compile: CompileLimits::default(),
             strict: false,
             trust: Policy::default(),
-            cache: None,
+            cache: CacheSettings::default(),
         }
     }
 }
@@ -104,8 +104,9 @@ impl Sandbox {
     /// Where compiled components are kept.
     pub(super) fn cache(&self) -> Option<&Cache> {
         let open = || {
-            let folder = self.settings.cache.as_ref()?;
-            let opened = Cache::open(folder);
+            let settings = &self.settings.cache;
+            let folder = settings.folder.as_ref()?;
+            let opened = Cache::open(folder, settings);
             if let Err(error) = &opened {
                 tracing::warn!(
                     %error, folder = %folder.display(),
@@ -191,6 +192,10 @@ pub(super) struct Usage {
 impl Usage {
     pub(super) fn new(limits: Limits) -> Self {
         Self { limits, memory_bytes: 0, table_elements: 0, broken: None }
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
     }
 
     /// What an earlier call broke, and survived, is no reason for a later failure.

@@ -23,8 +23,8 @@ pub struct Bench {
     fresh: Sandbox,
     /// Both, by plugin, for each configuration that some scenario asked for.
     handlers: BTreeMap<String, Vec<Both>>,
-    /// Where the compiled component is kept while this lives.
-    _cache: TempDir,
+    /// Where the compiled component is kept while this lives, if the user has no cache.
+    _temporary: Option<TempDir>,
 }
 
 #[derive(Clone)]
@@ -47,14 +47,15 @@ impl Bench {
     /// # Errors
     /// If the component is none that a host would serve.
     pub fn new(component: &Path, settings: &Settings) -> anyhow::Result<Self> {
-        let cache = tempfile::tempdir().context("create a temporary directory")?;
-        let settings = Settings { cache: Some(cache.path().join("compiled")), ..settings.clone() };
+        let (cache, temporary) =
+            settings.cache.or_temporary().context("create a temporary directory")?;
+        let settings = Settings { cache, ..settings.clone() };
         let mut bench = Self {
             component: component.to_owned(),
             used: Sandbox::new(settings.clone())?,
             fresh: Sandbox::new(settings.with_fresh_instances())?,
             handlers: BTreeMap::new(),
-            _cache: cache,
+            _temporary: temporary,
         };
         // A component that does not serve is said to be so before any scenario is played.
         bench.both("{}")?;

@@ -1,0 +1,96 @@
+//! Where compiled components are kept: a host has a folder beside its plugins, and commands share
+//! one in the user's cache. `SAGABOX_CACHE` names another folder for both, or switches it off.
+
+use std::io;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::cache::Cache;
+use crate::io::user_cache;
+
+/// A folder, or `off`.
+pub const VARIABLE: &str = "SAGABOX_CACHE";
+const OFF: &str = "off";
+/// The folder in a named or usual one. Its mode becomes that of a private folder, and a folder
+/// that a user names may have other files.
+const FOLDER: &str = "components";
+/// The plugins of a host, with their candidates and some earlier versions.
+const HOST_BYTES_MAX: u64 = 1 << 30;
+/// The plugins of all projects of a user. A plugin in Python takes 60 MB, one in Rust 0.2 MB.
+const USER_BYTES_MAX: u64 = 4 << 30;
+
+/// Whether and where compiled components are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// None: each component is compiled when it is loaded.
+    pub folder: Option<PathBuf>,
+    pub bytes_max: u64,
+    /// Whether a component that exceeded the limits of compiling is refused without another
+    /// attempt. A host that starts again must not spend the whole limit each time. A command
+    /// tries again, because its user may just have made room on the machine.
+    pub keeps_refusals: bool,
+}
+
+/// What a cache has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheContent {
+    pub components: usize,
+    pub bytes: u64,
+}
+
+impl CacheSettings {
+    /// Those of a host whose folder is `usual` unless the environment names another one.
+    #[must_use]
+    pub fn of_host(usual: PathBuf) -> Self {
+        let folder = chosen(Some(usual.clone()));
+        // Where commands keep theirs, a host must not remove them.
+        let is_own = folder.as_ref() == Some(&usual);
+        let bytes_max = if is_own { HOST_BYTES_MAX } else { USER_BYTES_MAX };
+        Self { folder, bytes_max, keeps_refusals: true }
+    }
+
+    /// Those of commands.
+    #[must_use]
+    pub fn of_user() -> Self {
+        let folder = chosen(user_cache::folder(FOLDER));
+        Self { folder, bytes_max: USER_BYTES_MAX, keeps_refusals: false }
+    }
+
+    /// The same if its folder can be used, else with a folder that is removed with the second
+    /// value: for a command that loads a component more than once.
+    ///
+    /// # Errors
+    /// If a temporary folder is needed and cannot be made.
+    pub fn or_temporary(&self) -> io::Result<(Self, Option<TempDir>)> {
+        if let Some(folder) = &self.folder
+            && Cache::open(folder, self).is_ok()
+        {
+            return Ok((self.clone(), None));
+        }
+        let temporary = tempfile::tempdir()?;
+        let folder = Some(temporary.path().join(FOLDER));
+        Ok((Self { folder, ..Self::of_user() }, Some(temporary)))
+    }
+
+    /// What is in the folder; none if it does not exist yet.
+    ///
+    /// # Errors
+    /// If it cannot be used.
+    pub fn content(&self) -> io::Result<Option<CacheContent>> {
+        let Some(folder) = self.folder.as_ref().filter(|folder| folder.exists()) else {
+            return Ok(None);
+        };
+        let (components, bytes) = Cache::open(folder, self)?.content()?;
+        Ok(Some(CacheContent { components, bytes }))
+    }
+}
+
+/// The folder that the environment names, or else the usual one.
+fn chosen(usual: Option<PathBuf>) -> Option<PathBuf> {
+    match user_cache::variable_path(VARIABLE) {
+        Some(path) if path.as_os_str() == OFF => None,
+        Some(path) => Some(path.join(FOLDER)),
+        None => usual,
+    }
+}
