@@ -10,6 +10,8 @@ use sagabox_tests::paths;
 use tempfile::TempDir;
 
 const GUIDE: &str = "docs/authors";
+/// The page that has the same saga in every language.
+const SIDE_BY_SIDE: &str = "docs/languages.md";
 /// The example that the guide explains, in a folder for each language.
 const EXAMPLE: &str = "examples/languages/reservation";
 const LANGUAGES: [(&str, &str); 5] = [
@@ -122,6 +124,7 @@ fn fault(snippet: &Snippet) -> Option<String> {
 fn pages() -> Vec<(PathBuf, Page)> {
     let entries = fs::read_dir(paths::repository().join(GUIDE)).expect("the guide");
     let files = entries.map(|entry| entry.expect("an entry").path());
+    let files = files.chain([paths::repository().join(SIDE_BY_SIDE)]);
     let mut pages: Vec<(PathBuf, Page)> = files
         .map(|path| {
             let text = fs::read_to_string(&path).expect("a page");

@@ -108,4 +108,24 @@ mod tests {
         let line = builder.lines().find(|line| line.starts_with("COMPONENTIZE_PY"));
         assert!(line.is_some_and(|line| line.contains(version)), "{line:?}");
     }
+
+    #[test]
+    fn the_page_of_the_languages_names_the_versions() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let read = |path| std::fs::read_to_string(format!("{root}/{path}")).unwrap();
+        let page = read("docs/languages.md");
+        let package: serde_json::Value =
+            serde_json::from_str(&read("guest-sdk/typescript/package.json")).unwrap();
+        let npm = |name: &str| {
+            let all = ["dependencies", "devDependencies", "peerDependencies"];
+            let found = all.iter().find_map(|kind| package[kind][name].as_str());
+            format!("{name} {}", found.unwrap().trim_start_matches(['^', '~']))
+        };
+        let qjs = npm("componentize-qjs");
+        for tool in [COMPONENTIZE_PY, ZIGLANG] {
+            let tool = tool.replace("ziglang", "zig").replace("==", " ");
+            assert!(page.contains(&tool), "{tool}");
+        }
+        assert!(page.contains(&qjs) && page.contains(&npm("esbuild")), "{qjs}");
+    }
 }
