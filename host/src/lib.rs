@@ -12,4 +12,5 @@ pub mod plugins;
 #[doc(hidden)]
 pub mod round_trip;
 pub mod store;
+mod telemetry;
 pub mod verify;

@@ -11,6 +11,7 @@ pub mod command;
 pub mod dist;
 pub mod events;
 pub mod example;
+pub mod exposition;
 pub mod host;
 pub mod hot;
 pub mod lookup;

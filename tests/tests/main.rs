@@ -30,6 +30,7 @@ mod licences;
 mod lists;
 mod loading;
 mod lookups;
+mod metrics;
 mod mistakes;
 mod openapi;
 mod order_management;

@@ -1,6 +1,8 @@
 //! `POST /v1/events`: the way in. Acknowledges only what is durable (guarantee 1),
 //! and takes a request's events all or none.
 
+use std::time::Instant;
+
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use sagabox_engine::engine::Receipt;
@@ -36,8 +38,9 @@ pub(crate) async fn post(
 ) -> Result<Accepted<Summary>, Problem> {
     let (parts, body) = request.into_parts();
     let body = extract::bytes(&parts.headers, body, site.limits.body_bytes).await?;
+    let read_at = Instant::now();
     let offered = offer(&site, &caller, &parts.headers, &body).await;
-    site.traffic.count(&offered);
+    site.traffic.count(&offered, read_at.elapsed());
     Ok(Accepted(offered?))
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod comparison;
 pub(crate) mod compensation;
 pub(crate) mod desired_state;
 pub(crate) mod jobs;
+pub(crate) mod measures;
 pub(crate) mod outbox;
 pub(crate) mod readers;
 pub(crate) mod readiness;

@@ -24,6 +24,7 @@ use crate::changes::asking::Lookups;
 use crate::changes::backlog::Backlog;
 use crate::changes::comparison::Comparison;
 use crate::changes::desired_state::DesiredState;
+use crate::changes::measures::Measures;
 use crate::changes::outbox::Outboxes;
 use crate::changes::requests::Dispatchers;
 use crate::changes::resolve::ResolveRequest;
@@ -34,6 +35,7 @@ use crate::lock;
 use crate::model::{
     Event, Hops, LogEntry, PluginName, Position, QueueError, QueueStatus, Retention, SinkName,
 };
+use crate::pure::histogram::Distribution;
 use crate::pure::retry::RetryPolicy;
 use crate::seams::handler::Handler;
 use crate::seams::lookup::Lookup;
@@ -49,11 +51,11 @@ use self::stages::{Stages, supervise};
 pub use crate::changes::asking::LookupDown;
 pub use crate::changes::canary::{Canary, Share};
 pub use crate::changes::desired_state::{Missed, ServeError};
+pub use crate::changes::measures::{Measured, MeasuredSink};
 pub use crate::changes::receipt::{OfferError, Receipt};
 pub use crate::changes::resolve::ResolveError;
 pub use crate::changes::sinks::SinkDown;
 pub use crate::model::{Action, Resolution};
-pub use crate::stages::shard::CallTotals;
 
 /// Events that may wait for their commit: about as many as two commits write.
 const WAITING_EVENTS_MAX: usize = 32_768;
@@ -178,6 +180,7 @@ struct Shared {
     cut_off: CancellationToken,
     ended: watch::Sender<Option<EngineEnd>>,
     comparison: Comparison,
+    measures: Arc<Measures>,
 }
 
 /// How to reach the stages from the first recovery to the next.
@@ -210,8 +213,8 @@ pub struct Status {
     /// The bytes of each sink's messages in memory that are not delivered. They are bounded: the
     /// other messages are only in the store.
     pub outbox_bytes: BTreeMap<SinkName, usize>,
-    /// The calls that have ended since the host started, by plugin.
-    pub calls: Vec<(PluginName, CallTotals)>,
+    /// How long the calls took that have ended since the host started, by plugin.
+    pub calls: Vec<(PluginName, Distribution)>,
 }
 
 impl Engine {
@@ -240,6 +243,7 @@ impl Engine {
             sinks: Arc::new(SinkStates::default()),
             lookups: Arc::new(lookups),
             comparison: Comparison::default(),
+            measures: Arc::new(Measures::default()),
             stop: CancellationToken::new(),
             cut_off: CancellationToken::new(),
             ended: watch::Sender::new(None),
@@ -368,8 +372,14 @@ impl Engine {
             queues,
             sinks_down: self.shared.sinks.down(),
             lookups_down: self.shared.lookups.down(&self.shared.parts.clock),
-            calls: self.shared.shards.totals(),
+            calls: self.shared.shards.times(),
         }
+    }
+
+    /// What the stages have measured since the host started.
+    #[must_use]
+    pub fn measured(&self) -> Measured {
+        self.shared.measures.measured()
     }
 
     fn interrupted(&self) -> QueueError {

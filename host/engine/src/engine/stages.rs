@@ -163,6 +163,7 @@ impl Stages {
             dead_letter_ids: Arc::clone(&dead_letter_ids),
             rejections: rejections.clone(),
             refusals: Arc::clone(&refusals),
+            measures: Arc::clone(&shared.measures),
         };
         let (desired_state, dispatchers) =
             (Arc::clone(&shared.desired_state), Dispatchers::default());
@@ -208,6 +209,7 @@ impl Stages {
             position: recovered.position,
             committed: recovered.position,
             stale: BTreeMap::new(),
+            measures: Arc::clone(&shared.measures),
         };
         let queues = Arc::new(Queues::default());
         let sinks = Arc::new(Mutex::new(BTreeMap::new()));

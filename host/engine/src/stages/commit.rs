@@ -22,6 +22,7 @@ use tokio::time::Sleep;
 use self::units::{Gathered, Owner, Rows};
 use crate::changes::backlog::Backlog;
 use crate::changes::compensation::Compensation;
+use crate::changes::measures::Measures;
 use crate::changes::outbox::Outboxes;
 use crate::changes::readers::Readers;
 use crate::changes::receipt::{OfferError, Receipt};
@@ -69,6 +70,7 @@ pub(crate) struct Committer {
     pub committed: Position,
     /// The dispatchers whose changes were rejected last: nothing more of theirs is written.
     pub stale: BTreeMap<PluginName, mpsc::UnboundedSender<Rejection>>,
+    pub measures: Arc<Measures>,
 }
 
 /// Why the committer ended.
@@ -323,8 +325,10 @@ impl Committer {
             let appends = gathered.batch.appends.iter();
             let sent = appends.filter(|append| append.hops.origin() == Origin::Outside);
             gathered.batch.untaken = self.readers.untaken(sent.map(|append| &*append.event));
+            let started = Instant::now();
             match self.store.commit(&gathered.batch).await {
                 Ok(committed) => {
+                    self.measures.commit.observe(started.elapsed());
                     self.readiness.set(Ok(()));
                     return Ok(Ok(committed));
                 }

@@ -58,6 +58,7 @@ use crate::changes::asking::{Failed, FailedAt, Lookups};
 use crate::changes::canary::Canary;
 use crate::changes::compensation::Refusals;
 use crate::changes::jobs::{Caller, GROUP_MAX, Group, Job, JobResult};
+use crate::changes::measures::Measures;
 use crate::changes::readers::Readers;
 use crate::changes::rejection::{Rejection, Rejections};
 use crate::changes::requests::PluginRequest;
@@ -68,6 +69,7 @@ use crate::model::{
     Timestamp,
 };
 use crate::pure::dead_letters::DeadLetters;
+use crate::pure::histogram::Histogram;
 use crate::pure::identity::DecisionIdentity;
 use crate::pure::lanes::Lanes;
 use crate::pure::monotonic::Instant;
@@ -118,6 +120,7 @@ pub(crate) struct DispatchContext {
     pub dead_letter_ids: Arc<DeadLetterIds>,
     pub rejections: Rejections,
     pub refusals: Arc<Refusals>,
+    pub measures: Arc<Measures>,
 }
 
 /// What one dispatcher begins with.
@@ -171,6 +174,8 @@ pub(crate) struct Dispatcher {
     resumes: FuturesUnordered<BoxFuture<'static, dead_letters::Resumed>>,
     reroutes: FuturesUnordered<BoxFuture<'static, edits::Rerouted>>,
     caution: Caution,
+    /// Ages of events, see `changes/measures.rs`.
+    event_age: Arc<Histogram>,
 }
 
 /// An event for one instance or lane.
@@ -261,9 +266,11 @@ impl Dispatcher {
         let (rejections, rejections_of) = context.rejections.begin(&plugin);
         let work = context.work.clone();
         let output = HandOver::new(plugin.clone(), progress.counters, work, rejections);
+        let event_age = context.measures.of_plugin(&plugin);
         let mut dispatcher = Self {
             context,
             plugin,
+            event_age,
             versions: deciding,
             intake: Intake::new(reader, missed_to, Position(progress.cursor.settled)),
             flights: Flights::new(progress.cursor, recovered.partly_decided),
@@ -446,6 +453,9 @@ impl Dispatcher {
         let state = self.instance_cache.get(key).and_then(|instance| instance.state.clone());
         let plugin = &self.plugin;
         let delivery = self.lanes.get_mut(key, position.0)?;
+        if delivery.now.is_none() && delivery.attempt == 1 {
+            self.event_age.observe(now.since(delivery.entry.received_at));
+        }
         Some(Call {
             event: Arc::clone(&delivery.entry.event),
             state,

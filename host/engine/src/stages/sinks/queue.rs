@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
+use crate::changes::measures::SinkMeasures;
 use crate::model::{
     Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, QueueStatus, Selection,
 };
@@ -64,6 +65,7 @@ pub(crate) struct Queue {
     /// Lease ids go on from here, far from those of earlier runs, so that an old one is never
     /// taken for a new.
     pub next_lease: u64,
+    pub measures: Arc<SinkMeasures>,
 }
 
 /// Where the lease ids of a run begin. Spread over all numbers, because the wall clock may have
@@ -82,6 +84,7 @@ struct State {
 }
 
 struct OpenLease {
+    since: Instant,
     expires_at: Instant,
     messages: HashMap<MessageId, (Lane, u64)>,
 }
@@ -263,7 +266,11 @@ impl State {
             (leased.message.id(), (lane.clone(), *sequence))
         };
         let messages = taken.iter().map(row).collect();
-        self.leases.insert(id, OpenLease { expires_at, messages });
+        let today = (self.queue.clock)();
+        for (.., leased) in taken.iter().filter(|(.., leased)| leased.attempt == 1) {
+            self.queue.measures.took(&leased.message, today);
+        }
+        self.leases.insert(id, OpenLease { since: now, expires_at, messages });
         self.expiry.insert((expires_at, id), ());
         let expires_at = self.date(expires_at);
         Lease { id, expires_at, messages: taken.into_iter().map(|(.., leased)| leased).collect() }
@@ -320,6 +327,8 @@ impl State {
         };
         taken.sort_by_key(|(_, sequence)| *sequence);
         report.done = taken.len();
+        let took = lease.since.elapsed();
+        taken.iter().for_each(|_| self.queue.measures.delivery.observe(took));
         self.fates.note(id, ids, fate);
         if lease.messages.is_empty()
             && let Some(lease) = self.leases.remove(&id)

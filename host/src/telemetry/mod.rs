@@ -1,0 +1,3 @@
+//! What the host tells other systems about itself: metrics, traces and their export.
+
+pub(crate) mod metrics;
