@@ -16,6 +16,7 @@ pub mod host;
 pub mod hot;
 pub mod lookup;
 pub mod mutants;
+pub mod otlp;
 pub mod paths;
 pub mod registry;
 pub mod sink;

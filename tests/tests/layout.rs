@@ -31,9 +31,9 @@ const HOST: Rules = &[
     ("store", &["io", "decisions", "access"]),
     ("plugins", &["io", "decisions", "store"]),
     ("api", &["io", "plugins", "store", "access", "telemetry"]),
-    ("config", &["io", "plugins", "api"]),
+    ("config", &["io", "plugins", "api", "telemetry"]),
     ("verify", &["io", "decisions", "store", "plugins", "config"]),
-    ("host", &["io", "store", "plugins", "api", "config", "access"]),
+    ("host", &["io", "store", "plugins", "api", "config", "access", "telemetry"]),
     ("cli", &["io", "decisions", "store", "plugins", "api", "config", "verify", "host", "access"]),
     ("round_trip", &["io", "decisions", "store", "api", "cli"]),
 ];

@@ -47,6 +47,7 @@ mod simulation;
 mod sinks;
 mod stopping;
 mod store_files;
+mod telemetry;
 mod terminal;
 mod tls;
 mod trust;

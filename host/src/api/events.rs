@@ -39,7 +39,7 @@ pub(crate) async fn post(
     let (parts, body) = request.into_parts();
     let body = extract::bytes(&parts.headers, body, site.limits.body_bytes).await?;
     let read_at = Instant::now();
-    let offered = offer(&site, &caller, &parts.headers, &body).await;
+    let offered = offer(&site, &caller, &parts.headers, &body, read_at).await;
     site.traffic.count(&offered, read_at.elapsed());
     Ok(Accepted(offered?))
 }
@@ -49,8 +49,9 @@ async fn offer(
     caller: &Caller,
     headers: &HeaderMap,
     body: &bytes::Bytes,
+    read_at: Instant,
 ) -> Result<Summary, Problem> {
-    let events = cloudevents::parse(headers, body, site.limits.batch_events)?;
+    let mut events = cloudevents::parse(headers, body, site.limits.batch_events)?;
     events.iter().try_for_each(|event| caller.check_type(&event.event_type))?;
     if let Some(readability) = &site.readability
         && let Some((index, unreadable)) = readability.unreadable(&events)
@@ -58,7 +59,11 @@ async fn offer(
         let index = cloudevents::is_batch(headers).then_some(index);
         return Err(Problem::unreadable(&unreadable, index));
     }
-    let receipts = site.engine.offer(events).await?;
+    let arrivals = &site.telemetry.arrivals;
+    let sampled = arrivals.trace(headers, &mut events);
+    let offered = site.engine.offer(events).await;
+    arrivals.report(&sampled, read_at, offered.as_deref());
+    let receipts = offered?;
     let accepted = receipts.iter().filter(|r| matches!(r, Receipt::Accepted(_))).count();
     let differing = receipts.iter().filter(|receipt| **receipt == Receipt::Differing).count();
     Ok(Summary { accepted, duplicates: receipts.len() - accepted, differing })

@@ -15,7 +15,9 @@ use super::{Shared, Site};
 use crate::plugins::rollout::Counts;
 use crate::plugins::status::{CandidateView, PluginStatus};
 use crate::store::query::rows::Accounts;
+use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::{Gathered, declared, text};
+use crate::telemetry::otlp::Exported;
 
 /// What came to `POST /v1/events` since the host started.
 #[derive(Debug, Default)]
@@ -64,6 +66,7 @@ pub(crate) async fn gather(site: &Site) -> Gathered {
     add_traffic(&mut gathered, &site.traffic);
     gathered.add(&declared::LOG_POSITION, &[], status.head.0);
     add_measured(&mut gathered, &site.engine.measured());
+    add_spans(&mut gathered, &site.telemetry);
     add_plugins(&mut gathered, &site.plugin_status);
     add_candidates(&mut gathered, &site.plugin_status.candidates());
     add_status(&mut gathered, &status);
@@ -92,6 +95,18 @@ fn add_measured(gathered: &mut Gathered, measured: &Measured) {
     for (sink, times) in &measured.sinks {
         gathered.add_times(&declared::DELIVERY, &[sink.as_str()], times.delivery);
         gathered.add_times(&declared::MESSAGE_AGE, &[sink.as_str()], times.message_age);
+    }
+}
+
+/// What became of spans.
+fn add_spans(gathered: &mut Gathered, telemetry: &Telemetry) {
+    let Exported { sent, failed } = &*telemetry.exported;
+    for (outcome, count) in [
+        ("exported", sent.load(Ordering::Relaxed)),
+        ("failed", failed.load(Ordering::Relaxed)),
+        ("dropped", telemetry.spans.dropped()),
+    ] {
+        gathered.add(&declared::SPANS, &[outcome], count);
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::limits::{CallLimits, Limits};
-use super::outside::{LookupSection, SinkSection};
+use super::outside::{LookupSection, SinkSection, TelemetrySection};
 use crate::io::files;
 
 #[derive(Debug, Default, Deserialize)]
@@ -26,6 +26,7 @@ pub(crate) struct ConfigFile {
     pub log: LogSection,
     #[serde(default)]
     pub ingest: IngestSection,
+    pub telemetry: Option<Spanned<TelemetrySection>>,
     #[serde(default)]
     pub limits: Limits,
     #[serde(default)]

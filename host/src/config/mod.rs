@@ -27,10 +27,11 @@ use crate::plugins::factory;
 use crate::plugins::reload;
 use crate::plugins::trust::{Key, LockRule, Policy};
 use crate::plugins::wasm;
+use crate::telemetry::TelemetrySettings;
 pub use file::LogFormat;
 use file::{ApiSection, ConfigFile, Fault, HttpSection, PluginsSection, Retry, TlsSection};
 pub use outside::{LookupSettings, LookupSource, check_template};
-use outside::{lookup, sink};
+use outside::{lookup, sink, telemetry};
 
 /// The file that is read if no other file is named and this one exists.
 pub const FILE: &str = "sagabox.toml";
@@ -64,6 +65,8 @@ pub struct Settings {
     /// Whether events that no plugin can read are refused.
     pub validate: bool,
     pub drain: Duration,
+    /// None: neither traces nor metrics are exported.
+    pub telemetry: Option<TelemetrySettings>,
     pub engine: engine::Settings,
 }
 
@@ -155,6 +158,14 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         let settings = lookup(&name, section.into_inner(), directory);
         lookups.insert(name, settings.map_err(|reason| Fault::at(span, reason))?);
     }
+    let telemetry = match file.telemetry {
+        Some(section) => {
+            let span = section.span();
+            let settings = telemetry(section.into_inner(), directory);
+            Some(settings.map_err(|reason| Fault::at(span, reason))?)
+        }
+        None => None,
+    };
     let limits = file.limits;
     let sandbox = wasm::Settings {
         strict: overrides.strict || file.strict.unwrap_or(false),
@@ -189,6 +200,7 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         limits: limits.of_requests(),
         validate: file.ingest.validate.unwrap_or(false),
         drain: limits.drain(),
+        telemetry,
         engine,
     })
 }

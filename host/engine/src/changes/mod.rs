@@ -20,6 +20,7 @@ pub(crate) mod rejection;
 pub(crate) mod requests;
 pub(crate) mod resolve;
 pub(crate) mod sinks;
+pub(crate) mod spans;
 pub(crate) mod tail;
 pub(crate) mod timer_index;
 

@@ -95,13 +95,14 @@ impl Delivering {
             clock: Arc::clone(&clock),
         });
         let measures = self.shared.measures.of_sink(sink);
+        let spans = parts.settings.spans.clone();
         if let Some(name) = routes::queue_name(sink) {
             let (requests, requests_of) = mpsc::unbounded_channel();
             self.queues.open(name, requests);
             lock(&self.sinks).insert(sink.clone(), resolving);
             let next_lease = self.next_lease;
             let name = name.to_owned();
-            let queue = Queue { lanes, clock, retry, name, next_lease, measures };
+            let queue = Queue { lanes, clock, retry, name, next_lease, measures, spans };
             stages.spawn(queue.run(requests_of, stop.clone()));
         } else if let Some(configured) = parts.sinks.get(sink) {
             lock(&self.sinks).insert(sink.clone(), resolving);
@@ -114,6 +115,7 @@ impl Delivering {
                 states: Arc::clone(&self.shared.sinks),
                 answers: 0,
                 measures,
+                spans,
             };
             stages.spawn(relay.run(stop.clone()));
         } else {

@@ -55,6 +55,7 @@ pub use crate::changes::measures::{Measured, MeasuredSink};
 pub use crate::changes::receipt::{OfferError, Receipt};
 pub use crate::changes::resolve::ResolveError;
 pub use crate::changes::sinks::SinkDown;
+pub use crate::changes::spans::{Span, SpanKind, Spans};
 pub use crate::model::{Action, Resolution};
 
 /// Events that may wait for their commit: about as many as two commits write.
@@ -86,7 +87,7 @@ pub struct Parts {
     pub settings: Settings,
 }
 
-/// Every limit of the engine.
+/// Every limit of the engine, and where it reports spans.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Threads that call handlers. With 0, the engine calls them on its own task, as the
@@ -122,6 +123,8 @@ pub struct Settings {
     /// The highest [`Hops`] of what a decision may make. A decision that would exceed it becomes
     /// a dead letter.
     pub hops_max: u32,
+    /// Where the stages report spans of sampled events.
+    pub spans: Spans,
 }
 
 impl Settings {
@@ -153,6 +156,7 @@ impl Default for Settings {
             wait_in_memory_max: Duration::from_secs(1),
             date_check_max: Duration::from_millis(500),
             hops_max: 100,
+            spans: Spans::default(),
         }
     }
 }

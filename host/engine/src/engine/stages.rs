@@ -164,6 +164,7 @@ impl Stages {
             rejections: rejections.clone(),
             refusals: Arc::clone(&refusals),
             measures: Arc::clone(&shared.measures),
+            spans: parts.settings.spans.clone(),
         };
         let (desired_state, dispatchers) =
             (Arc::clone(&shared.desired_state), Dispatchers::default());
@@ -180,6 +181,7 @@ impl Stages {
             date_check_max: parts.settings.date_check_max,
             index: Arc::clone(&timers),
             work: work.clone(),
+            spans: parts.settings.spans.clone(),
         };
         deciding.spawn(timer_stage.run(stop_deciding.clone()));
         let housekeeping = Housekeeping {

@@ -10,7 +10,9 @@
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::model::{Event, Key, Origin, PluginName, Position, TimerRef, Timestamp};
+use crate::model::{
+    Event, Key, Origin, PluginName, Position, Question, SpanId, TimerRef, Timestamp,
+};
 
 /// What an identity stands for. The names never change, because they are part of every id that
 /// was sent.
@@ -24,6 +26,7 @@ enum Domain {
     Undeliverable,
     Operator,
     Place,
+    Span,
 }
 
 /// The identity of one decision: a plugin's for an event, in an instance or lane.
@@ -49,6 +52,12 @@ impl DecisionIdentity {
     #[must_use]
     pub fn seed(&self) -> u128 {
         self.0
+    }
+
+    /// The span of the decision (number 0), or of its attempt of this number that failed.
+    #[must_use]
+    pub fn span(&self, number: u32) -> SpanId {
+        span(&[b"decision", &self.0.to_be_bytes(), &number.to_be_bytes()])
     }
 
     /// The same, where 64 bits do.
@@ -98,6 +107,39 @@ pub fn operator_event_id(
     uuid(hash(Domain::Operator, &[names[0], names[1], names[2], &places[0], &places[1]]))
 }
 
+/// The span in which the host accepted an event of a sender.
+#[must_use]
+pub fn arrival_span(event: &Event) -> SpanId {
+    span(&[b"arrival", event.source.as_bytes(), event.id.as_bytes()])
+}
+
+/// The span in which a timer fires as the event with this id.
+#[must_use]
+pub fn timer_span(event_id: &str) -> SpanId {
+    span(&[b"timer", event_id.as_bytes()])
+}
+
+/// The span of one delivery of a message: the number tells it from the others.
+#[must_use]
+pub fn delivery_span(message_id: &str, number: u64) -> SpanId {
+    span(&[b"delivery", message_id.as_bytes(), &number.to_be_bytes()])
+}
+
+/// The span of the answer to a question that a handler asked for a decision.
+#[must_use]
+pub fn answer_span(decision: SpanId, question: &Question) -> SpanId {
+    let (kind, name, key) = match question {
+        Question::Lookup { name, key } => (&b"lookup"[..], name.as_str(), key.as_str()),
+        Question::Stream(subject) => (&b"stream"[..], subject.as_str(), ""),
+    };
+    span(&[kind, &decision.0.to_be_bytes(), name.as_bytes(), key.as_bytes()])
+}
+
+fn span(parts: &[&[u8]]) -> SpanId {
+    // Zero would mean that there is no span.
+    SpanId(halves(hash(Domain::Span, parts)).0.max(1))
+}
+
 /// The place of a key among all keys of a plugin: evenly spread over 64 bits, and the same on
 /// every host and in every version. It decides whether a canary serves the key.
 #[must_use]
@@ -123,6 +165,7 @@ fn hash(domain: Domain, parts: &[&[u8]]) -> u128 {
         Domain::Undeliverable => "undeliverable",
         Domain::Operator => "operator",
         Domain::Place => "place",
+        Domain::Span => "span",
     };
     for part in std::iter::once(name.as_bytes()).chain(parts.iter().copied()) {
         hasher.update((part.len() as u64).to_be_bytes());

@@ -28,6 +28,8 @@ metrics! {
     BALANCED: Gauge "sagabox_balanced" [] "1 if all sums of the accounts are correct.";
     EVENTS_UNTAKEN: Gauge "sagabox_events_untaken" []
         "Events of senders that no plugin took when they arrived.";
+    SPANS: Counter "sagabox_spans_total" ["outcome"]
+        "Spans: exported; failed, which the receiver refused; dropped, for which there was no room.";
     PLUGINS: Gauge "sagabox_plugins" [] "Plugins that serve.";
     PLUGIN_INFO: Gauge "sagabox_plugin_info" ["plugin", "version", "role", "digest"]
         "1 for each plugin that serves, with its version.";

@@ -38,6 +38,7 @@ mod key_scan;
 mod look_back;
 mod reading;
 mod routing;
+mod spans;
 mod swap;
 mod unwritable;
 mod versions;
@@ -63,6 +64,7 @@ use crate::changes::readers::Readers;
 use crate::changes::rejection::{Rejection, Rejections};
 use crate::changes::requests::PluginRequest;
 use crate::changes::resolve::DeadLetterIds;
+use crate::changes::spans::Spans;
 use crate::changes::tail::Tail;
 use crate::model::{
     Answer, Correlation, DeadLetterId, Effect, Key, LogEntry, PluginName, Position, Subscription,
@@ -121,6 +123,7 @@ pub(crate) struct DispatchContext {
     pub rejections: Rejections,
     pub refusals: Arc<Refusals>,
     pub measures: Arc<Measures>,
+    pub spans: Spans,
 }
 
 /// What one dispatcher begins with.
@@ -197,6 +200,8 @@ struct Delivery {
     rounds: u32,
     /// Made with the first call: it costs two hashes.
     identity: Option<DecisionIdentity>,
+    /// Set with an attempt's first call, if the event is sampled.
+    traced: Option<Box<spans::Traced>>,
 }
 
 /// Failures of a delivery, whoever's they were: the pauses grow with them.
@@ -456,6 +461,7 @@ impl Dispatcher {
         if delivery.now.is_none() && delivery.attempt == 1 {
             self.event_age.observe(now.since(delivery.entry.received_at));
         }
+        delivery.begin_span(&self.context.spans);
         Some(Call {
             event: Arc::clone(&delivery.entry.event),
             state,

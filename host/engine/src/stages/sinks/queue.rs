@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
 use crate::changes::measures::SinkMeasures;
+use crate::changes::spans::Spans;
 use crate::model::{
     Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, QueueStatus, Selection,
 };
@@ -26,6 +27,7 @@ use crate::pure::monotonic::{self, Instant, after};
 use crate::pure::retry::{RetryPolicy, mix};
 use crate::stages::sinks::lanes::parcel::{Lane, Parcel};
 use crate::stages::sinks::lanes::{SinkLanes, Turn};
+use crate::stages::sinks::spans::report_delivery;
 
 /// When nothing waits for a time.
 const SLEEP_MAX: Duration = Duration::from_hours(24);
@@ -66,6 +68,7 @@ pub(crate) struct Queue {
     /// taken for a new.
     pub next_lease: u64,
     pub measures: Arc<SinkMeasures>,
+    pub spans: Spans,
 }
 
 /// Where the lease ids of a run begin. Spread over all numbers, because the wall clock may have
@@ -137,6 +140,7 @@ impl State {
             let (ids, mut expired): (Vec<_>, Vec<_>) = lease.messages.into_iter().unzip();
             self.fates.note(id, ids, Fate::Expired);
             expired.sort_by_key(|(_, sequence)| *sequence);
+            self.report(id, &expired, lease.since, Some("its lease expired"));
             match &expired[..] {
                 [(lane, sequence)] => {
                     self.failed(lane, *sequence, Duration::ZERO, "its lease expired", now);
@@ -179,8 +183,10 @@ impl State {
                 let _ = reply.send(report.map(|report| (report, settled)));
             }
             QueueRequest::GiveBack { lease, messages, delay, reason, reply } => {
+                let since = self.since(lease);
                 let taken = self.take_from(lease, &messages, Fate::GivenBack);
                 let _ = reply.send(taken.map(|(taken, report)| {
+                    self.report(lease, &taken, since, Some(&reason));
                     for (lane, sequence) in taken {
                         self.failed(&lane, sequence, delay, &reason, now);
                     }
@@ -290,11 +296,37 @@ impl State {
         id: LeaseId,
         messages: &Selection,
     ) -> Result<LeaseReport, QueueError> {
+        let since = self.since(id);
         let (taken, report) = self.take_from(id, messages, Fate::Acknowledged)?;
+        self.report(id, &taken, since, None);
         for (lane, sequence) in taken {
             self.queue.lanes.delivered(&lane, sequence);
         }
         Ok(report)
+    }
+
+    /// When a lease began; now if it has ended.
+    fn since(&self, id: LeaseId) -> Instant {
+        self.leases.get(&id).map_or_else(Instant::now, |lease| lease.since)
+    }
+
+    /// Reports the spans of what a worker had, and why it failed.
+    fn report(
+        &mut self,
+        lease: LeaseId,
+        taken: &[(Lane, u64)],
+        since: Instant,
+        failed: Option<&str>,
+    ) {
+        let Queue { lanes, spans, .. } = &mut self.queue;
+        if !spans.is_on() {
+            return;
+        }
+        for (lane, sequence) in taken {
+            if let Some(parcel) = lanes.lanes.get_mut(lane, *sequence) {
+                report_delivery(spans, &parcel.message, lease.0, since, failed);
+            }
+        }
     }
 
     /// Takes messages out of a lease, in order; the lease ends with its last message.

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Clock;
 use crate::changes::measures::SinkMeasures;
 use crate::changes::sinks::SinkStates;
+use crate::changes::spans::Spans;
 use crate::model::Message;
 use crate::pure::breaker::{Admits, Breaker, Trouble};
 use crate::pure::monotonic::{self, Instant, after};
@@ -23,6 +24,7 @@ use crate::pure::retry::RetryPolicy;
 use crate::seams::transport::{DeliveryError, Order, Transport};
 use crate::stages::sinks::lanes::parcel::Lane;
 use crate::stages::sinks::lanes::{SinkLanes, Turn};
+use crate::stages::sinks::spans::report_delivery;
 
 /// When nothing waits for a time.
 const SLEEP_MAX: Duration = Duration::from_hours(24);
@@ -38,6 +40,7 @@ pub(crate) struct Relay {
     /// How often the sink has taken or refused a message.
     pub answers: u64,
     pub measures: Arc<SinkMeasures>,
+    pub spans: Spans,
 }
 
 /// A delivery that has ended.
@@ -140,6 +143,11 @@ impl Relay {
         self.judge(&batch, &results, now);
         for ((lane, message), result) in batch.into_iter().zip(results) {
             let sequence = message.sequence.0;
+            if self.spans.is_on() {
+                let failures = self.lanes.lanes.get_mut(&lane, sequence).map_or(0, |p| p.failures);
+                let failed = result.as_ref().err().map(DeliveryError::reason);
+                report_delivery(&self.spans, &message, failures.into(), started, failed);
+            }
             match result {
                 Ok(()) => {
                     self.measures.took(&message, today);

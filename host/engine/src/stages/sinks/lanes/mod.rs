@@ -24,6 +24,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tracing::field::display;
 
 use crate::Clock;
 use crate::changes::Work;
@@ -33,7 +34,7 @@ use crate::changes::rejection::LettersDropped;
 use crate::changes::resolve::{DeadLetterIds, ResolveRequest};
 use crate::model::{
     Cursor, DeadLetter, DeadLetterStatus, DeadLetterSubject, Key, Message, MessageKind,
-    OpenDeadLetter, PluginName, Sequence, SinkName, Timestamp, Wait,
+    OpenDeadLetter, PluginName, Sequence, SinkName, Timestamp, TraceContext, Wait,
 };
 use crate::pure::dead_letters::{DeadLetters, Failing, LaneItem, Left, Pause};
 use crate::pure::lanes::Lanes;
@@ -417,9 +418,10 @@ impl SinkLanes {
         now: Timestamp,
     ) {
         let Parcel { message, item, .. } = parcel;
+        let trace_id = TraceContext::of_sampled(&message.event).map(|found| display(found.trace));
         tracing::warn!(
             sink = %self.sink, id = %message.event.id, message_type = %message.event.event_type,
-            attempts, %reason, "the message became a dead letter"
+            attempts, %reason, trace_id, "the message became a dead letter"
         );
         let id = self.dead_letter_ids.next();
         if message.kind == MessageKind::Command {
