@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Secret;
+use crate::alerts::{AlertSettings, Alerts};
 use crate::api::{self, Access, Site, Tls, Traffic};
 use crate::config::{self, LookupSource, Settings};
 use crate::io::lookup::{HttpLookup, Lookups, Source, Table};
@@ -40,6 +41,7 @@ pub struct Host {
     engine: Engine,
     site: Arc<Site>,
     exporting: Option<(Exporter, mpsc::Receiver<Span>)>,
+    alerts: Option<AlertSettings>,
     http: api::Settings,
     tls: Option<Arc<Tls>>,
     loader: Loader,
@@ -118,11 +120,12 @@ impl Host {
             stopping: CancellationToken::new(),
         };
         let site = Arc::new(site);
-        let (http, drain) = (settings.http, settings.drain);
+        let (http, drain, alerts) = (settings.http, settings.drain, settings.alerts);
         Ok(Self {
             engine,
             site,
             exporting,
+            alerts,
             http,
             tls,
             loader,
@@ -173,6 +176,12 @@ impl Host {
         );
         let (records, indexing) = (self.plugin_records, stop_loading.clone());
         tokio::spawn(async move { indexing.run_until_cancelled(index(&*records)).await });
+        if let Some(settings) = self.alerts {
+            let (engine, telemetry) = (self.engine.clone(), Arc::clone(&self.site.telemetry));
+            let plugin_status = self.plugin_status.clone();
+            let alerts = Alerts { settings, engine, plugin_status, telemetry };
+            tokio::spawn(alerts.run(stop_loading.clone()));
+        }
         let stop_exporting = CancellationToken::new();
         let exporting = self.exporting.map(|(exporter, spans)| {
             let gather = gather(&self.site);

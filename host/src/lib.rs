@@ -1,6 +1,7 @@
 //! Sagabox: adapters around the engine, and the command line.
 
 pub mod access;
+mod alerts;
 pub mod api;
 pub mod cli;
 pub mod config;

@@ -2,6 +2,7 @@
 //! can stand between a host and it.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -115,6 +116,7 @@ async fn receive(
     if let Some(status) = received.status {
         return (status, Vec::new());
     }
+    let body = unpacked(&received.headers, body);
     match uri.path() {
         "/v1/traces" if is_protobuf => match ExportTraceServiceRequest::decode(body) {
             Ok(request) => received.spans.extend(spans(request)),
@@ -128,6 +130,18 @@ async fn receive(
     }
     // The empty message says that everything was taken.
     (StatusCode::OK, Vec::new())
+}
+
+/// Collectors compress what they send.
+fn unpacked(headers: &[HeaderMap], body: Bytes) -> Bytes {
+    let is_packed = |headers: &HeaderMap| headers.get("content-encoding").is_some();
+    if !headers.last().is_some_and(is_packed) {
+        return body;
+    }
+    let mut plain = Vec::new();
+    let read = flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut plain);
+    read.expect("the collector uses gzip");
+    plain.into()
 }
 
 fn spans(request: ExportTraceServiceRequest) -> Vec<Span> {
@@ -210,7 +224,6 @@ impl Collector {
             .args(["--otlp-exporter-endpoint", &receiver.url, "--batch-timeout", "100ms"])
             .args(["--otlp-http-endpoint", &format!("127.0.0.1:{}", ports[0])])
             .args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{}", ports[1])])
-            .args(["--otlp-exporter-compression", "none"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -32,6 +32,7 @@ mod loading;
 mod lookups;
 mod metrics;
 mod mistakes;
+mod monitoring;
 mod openapi;
 mod order_management;
 mod payloads;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use sagabox_tests::client::Client;
-use sagabox_tests::events::event;
+use sagabox_tests::events::{cart_finalized, event};
 use sagabox_tests::host::{Builder, Host};
 use sagabox_tests::otlp::{Collector, Receiver, Span};
 use sagabox_tests::sink::Sink;
-use sagabox_tests::wait;
+use sagabox_tests::{paths, wait};
 use serde_json::{Value, json};
 
 const PLUGIN: &str = "group-checkout";
@@ -242,4 +242,89 @@ async fn a_receiver_that_refuses_disturbs_nothing() {
     })
     .await;
     client.wait_for_balance().await;
+}
+
+/// The reserved part of the types of alerts.
+const ALERT: &str = "sagabox.alert.";
+
+/// The alerts that a service has received, by id, with a check of each against the documented schema.
+fn alerts(sink: &Sink) -> Vec<sagabox_tests::sink::Delivery> {
+    let schema = paths::repository().join("docs/alerts.schema.json");
+    let schema = std::fs::read_to_string(schema).expect("the schema is documented");
+    let schema: Value = serde_json::from_str(&schema).expect("the schema is JSON");
+    let messages = sink.messages();
+    let alerts = messages.into_values().filter(|message| message.message_type.starts_with(ALERT));
+    alerts
+        .inspect(|alert| {
+            let of_type = &schema["$defs"][&alert.message_type];
+            let validator = jsonschema::validator_for(of_type).expect("a schema");
+            assert!(validator.is_valid(&alert.data), "{alert:?}");
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn trouble_is_told_once_to_the_sink_of_its_route() {
+    let (chat, broken) = (Sink::start().await, Sink::start().await);
+    broken.answer_with(Some(sagabox_tests::sink::StatusCode::UNAUTHORIZED));
+    let configuration = format!(
+        "[alerts]\ninterval_ms = 100\n[sink.chat]\nurl = \"{}\"\n[sink.broken]\nurl = \"{}\"\n\
+         [retry]\nattempts = 1\n[routes]\nInitializeOrder = \"broken\"\n\
+         \"{ALERT}dead-letter\" = \"chat\"\n\"{ALERT}sink-down\" = \"chat\"\n",
+        chat.url, broken.url
+    );
+    let host = Host::builder().plugin("order-saga").configuration(configuration).start().await;
+    let client = host.client();
+    // Its data is not what the plugin reads.
+    let unreadable = event("bad", "CartFinalized", "c-0", &json!(7));
+    client.send(&[unreadable, cart_finalized("e-1", "c-1")]).await;
+    let told = wait::until("two alerts", wait::SOON, || async {
+        let told = alerts(&chat);
+        if told.len() < 2 { Err(format!("{told:?}")) } else { Ok(told) }
+    })
+    .await;
+    let mut types: Vec<(&str, &str)> = told
+        .iter()
+        .map(|alert| (&*alert.message_type, alert.subject.as_deref().unwrap_or_default()))
+        .collect();
+    types.sort_unstable();
+    let expected =
+        [("sagabox.alert.dead-letter", "order-saga"), ("sagabox.alert.sink-down", "broken")];
+    assert_eq!(types, expected);
+    // Further ones of the same causes wait until the period is over.
+    let again = event("bad-2", "CartFinalized", "c-2", &json!(7));
+    client.send(&[again]).await;
+    wait::until("two dead letters", wait::SOON, || async {
+        let letters = client.dead_letters().await?;
+        if letters.len() < 2 { Err(format!("{letters:?}")) } else { Ok(()) }
+    })
+    .await;
+    client.wait_for_balance().await;
+    assert_eq!(alerts(&chat).len(), 2);
+}
+
+#[tokio::test]
+async fn no_alert_is_about_an_alert() {
+    let broken = Sink::start().await;
+    // The sink takes nothing: each message becomes a dead letter.
+    broken.answer_with(Some(sagabox_tests::sink::StatusCode::UNPROCESSABLE_ENTITY));
+    let configuration = format!(
+        "[alerts]\ninterval_ms = 100\n[sink.chat]\nurl = \"{}\"\n[routes]\n\
+         \"{ALERT}dead-letter\" = \"chat\"\n",
+        broken.url
+    );
+    let host = Host::builder().plugin("order-saga").configuration(configuration).start().await;
+    let client = host.client();
+    client.send(&[event("bad", "CartFinalized", "c-0", &json!(7))]).await;
+    let look = || async {
+        let letters = client.dead_letters().await?;
+        let of_alerts = letters.iter().filter(|letter| letter["plugin"] == "sagabox").count();
+        if of_alerts == 0 { Err(format!("{letters:?}")) } else { Ok(letters) }
+    };
+    wait::until("the dead letter of the alert", wait::SOON, look).await;
+    // Another dead letter of a plugin shows that the host has looked again since.
+    let before = client.text("/metrics").await.expect("the metrics");
+    assert!(before.contains("sagabox_alerts_total{kind=\"dead-letter\"} 1\n"), "{before}");
+    client.wait_for_balance().await;
+    assert_eq!(look().await.expect("the letters").len(), 2);
 }

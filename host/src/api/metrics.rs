@@ -66,6 +66,9 @@ pub(crate) async fn gather(site: &Site) -> Gathered {
     add_traffic(&mut gathered, &site.traffic);
     gathered.add(&declared::LOG_POSITION, &[], status.head.0);
     add_measured(&mut gathered, &site.engine.measured());
+    for (plugin, lag) in site.engine.lags() {
+        gathered.add(&declared::PLUGIN_BEHIND, &[plugin.as_str()], lag);
+    }
     add_spans(&mut gathered, &site.telemetry);
     add_plugins(&mut gathered, &site.plugin_status);
     add_candidates(&mut gathered, &site.plugin_status.candidates());
@@ -98,7 +101,7 @@ fn add_measured(gathered: &mut Gathered, measured: &Measured) {
     }
 }
 
-/// What became of spans.
+/// What became of spans, and the alerts.
 fn add_spans(gathered: &mut Gathered, telemetry: &Telemetry) {
     let Exported { sent, failed } = &*telemetry.exported;
     for (outcome, count) in [
@@ -107,6 +110,9 @@ fn add_spans(gathered: &mut Gathered, telemetry: &Telemetry) {
         ("dropped", telemetry.spans.dropped()),
     ] {
         gathered.add(&declared::SPANS, &[outcome], count);
+    }
+    for (kind, count) in telemetry.alerts() {
+        gathered.add(&declared::ALERTS, &[kind], count);
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) struct ConfigFile {
     #[serde(default)]
     pub ingest: IngestSection,
     pub telemetry: Option<Spanned<TelemetrySection>>,
+    pub alerts: Option<Spanned<AlertsSection>>,
     #[serde(default)]
     pub limits: Limits,
     #[serde(default)]
@@ -81,6 +82,15 @@ pub(crate) struct TlsSection {
 #[serde(deny_unknown_fields)]
 pub(crate) struct IngestSection {
     pub validate: Option<bool>,
+}
+
+/// When the host tells of its own trouble.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AlertsSection {
+    pub period: Option<String>,
+    pub interval_ms: Option<u64>,
+    pub lag_events: Option<u64>,
 }
 
 /// How a host logs.

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::io::lookup::KEY;
 use crate::io::secrets::{Given, SecretUrl};
 use crate::io::sinks::{Destination, Meaning, SinkSettings, StatusRules};
-use crate::telemetry::TelemetrySettings;
+use crate::telemetry::settings::TelemetrySettings;
 
 const SINK_TIMEOUT: Duration = Duration::from_secs(30);
 const SINK_IN_FLIGHT: usize = 32;

@@ -18,6 +18,18 @@ pub struct Measured {
     pub event_age: BTreeMap<PluginName, Distribution>,
     /// By sink.
     pub sinks: BTreeMap<SinkName, MeasuredSink>,
+    /// Dead letters by plugin; with the sink if they are of messages. An engine that recovers may
+    /// count one again.
+    pub dead_letters: BTreeMap<(PluginName, Option<SinkName>), DeadLetters>,
+}
+
+/// Dead letters of one plugin, or of its messages at one sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// How many were made.
+    pub count: u64,
+    /// Why the newest one was.
+    pub last_reason: String,
 }
 
 /// What the stage of a sink has measured.
@@ -37,6 +49,7 @@ pub(crate) struct Measures {
     pub commit: Histogram,
     plugins: Mutex<BTreeMap<PluginName, Arc<Histogram>>>,
     sinks: Mutex<BTreeMap<SinkName, Arc<SinkMeasures>>>,
+    dead_letters: Mutex<BTreeMap<(PluginName, Option<SinkName>), DeadLetters>>,
 }
 
 /// See [`MeasuredSink`].
@@ -67,6 +80,14 @@ impl Measures {
         Arc::clone(lock(&self.sinks).entry(sink.clone()).or_default())
     }
 
+    /// An event, or a message at a sink, became a dead letter.
+    pub(crate) fn died(&self, plugin: &PluginName, sink: Option<&SinkName>, reason: &str) {
+        let mut all = lock(&self.dead_letters);
+        let letters = all.entry((plugin.clone(), sink.cloned())).or_default();
+        letters.count += 1;
+        reason.clone_into(&mut letters.last_reason);
+    }
+
     pub(crate) fn measured(&self) -> Measured {
         let plugins = lock(&self.plugins);
         let sinks = lock(&self.sinks);
@@ -80,6 +101,7 @@ impl Measures {
                 .iter()
                 .map(|(name, age)| (name.clone(), age.distribution()))
                 .collect(),
+            dead_letters: lock(&self.dead_letters).clone(),
             sinks: sinks.iter().map(|(name, sink)| (name.clone(), of_sink(sink))).collect(),
         }
     }

@@ -93,6 +93,7 @@ impl Delivering {
             wait_in_memory_max: parts.settings.wait_in_memory_max,
             work,
             clock: Arc::clone(&clock),
+            measures: Arc::clone(&self.shared.measures),
         });
         let measures = self.shared.measures.of_sink(sink);
         let spans = parts.settings.spans.clone();

@@ -51,7 +51,7 @@ use self::stages::{Stages, supervise};
 pub use crate::changes::asking::LookupDown;
 pub use crate::changes::canary::{Canary, Share};
 pub use crate::changes::desired_state::{Missed, ServeError};
-pub use crate::changes::measures::{Measured, MeasuredSink};
+pub use crate::changes::measures::{DeadLetters, Measured, MeasuredSink};
 pub use crate::changes::receipt::{OfferError, Receipt};
 pub use crate::changes::resolve::ResolveError;
 pub use crate::changes::sinks::SinkDown;
@@ -378,6 +378,21 @@ impl Engine {
             lookups_down: self.shared.lookups.down(&self.shared.parts.clock),
             calls: self.shared.shards.times(),
         }
+    }
+
+    /// How many events of the log each plugin that serves has before it.
+    #[must_use]
+    pub fn lags(&self) -> Vec<(PluginName, u64)> {
+        self.shared.backlog.lags()
+    }
+
+    /// Appends an alert of the host to the log, and gives it to the sink that a route names for its
+    /// type, which begins with [`crate::model::reserved::ALERT`]. Returns when it is durable.
+    ///
+    /// # Errors
+    /// See [`OfferError`].
+    pub async fn alert(&self, alert: Event) -> Result<(), OfferError> {
+        self.append(vec![alert], Hops::FIRST).await.map(|_| ())
     }
 
     /// What the stages have measured since the host started.

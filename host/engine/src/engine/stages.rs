@@ -144,6 +144,7 @@ impl Stages {
         // Created before the dispatchers start, because a decision may resolve dead letters of
         // any sink.
         let refusals = Refusals::new(&recovered.sinks);
+        let routes = Arc::new(Routes::new(parts.routes.clone()));
         let context = DispatchContext {
             shards: shared.shards.clone(),
             store: Arc::clone(&parts.store),
@@ -156,7 +157,7 @@ impl Stages {
             date_check_max: parts.settings.date_check_max,
             entries_read_max: parts.settings.entries_read_max,
             hops_max: parts.settings.hops_max,
-            routes: Arc::new(Routes::new(parts.routes.clone())),
+            routes: Arc::clone(&routes),
             log: Arc::clone(&log),
             readers: Arc::clone(&readers),
             work: work.clone(),
@@ -212,6 +213,7 @@ impl Stages {
             committed: recovered.position,
             stale: BTreeMap::new(),
             measures: Arc::clone(&shared.measures),
+            routes,
         };
         let queues = Arc::new(Queues::default());
         let sinks = Arc::new(Mutex::new(BTreeMap::new()));

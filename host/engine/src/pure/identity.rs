@@ -27,6 +27,7 @@ enum Domain {
     Operator,
     Place,
     Span,
+    Alert,
 }
 
 /// The identity of one decision: a plugin's for an event, in an instance or lane.
@@ -147,6 +148,18 @@ pub fn place(plugin: &PluginName, key: &Key) -> u64 {
     halves(hash(Domain::Place, &[plugin.as_str().as_bytes(), key.as_str().as_bytes()])).0
 }
 
+/// The CloudEvents source of the host's alerts.
+pub const ALERT_SOURCE: &str = "/sagabox";
+
+/// What stands in the place of a plugin for the message of an alert.
+pub const ALERT_PLUGIN: &str = "sagabox";
+
+/// The id of an alert: the same for one cause within one period.
+#[must_use]
+pub fn alert_event_id(event_type: &str, cause: &str, period: u64) -> String {
+    uuid(hash(Domain::Alert, &[event_type.as_bytes(), cause.as_bytes(), &period.to_be_bytes()]))
+}
+
 /// The CloudEvents source of what a plugin sends.
 #[must_use]
 pub fn source(plugin: &PluginName) -> String {
@@ -166,6 +179,7 @@ fn hash(domain: Domain, parts: &[&[u8]]) -> u128 {
         Domain::Operator => "operator",
         Domain::Place => "place",
         Domain::Span => "span",
+        Domain::Alert => "alert",
     };
     for part in std::iter::once(name.as_bytes()).chain(parts.iter().copied()) {
         hasher.update((part.len() as u64).to_be_bytes());

@@ -13,8 +13,8 @@ use crate::seams::store::memory::Tables;
 /// Gives an event a trace of its own, sampled or not.
 pub(super) fn give_trace(event: &mut Event) {
     let id = identity::event_identity(Origin::Outside, event);
-    let parent = format!("00-{id:032x}-{:016x}-{:02x}", id as u64 | 1, id % 2);
-    let trace = Trace { parent, state: (id % 3 == 0).then(|| "sim=1".to_owned()) };
+    let parent = format!("00-{id:032x}-{:016x}-{:02x}", (id % (1 << 64)) | 1, id % 2);
+    let trace = Trace { parent, state: id.is_multiple_of(3).then(|| "sim=1".to_owned()) };
     trace.add_to(&mut event.extensions);
 }
 

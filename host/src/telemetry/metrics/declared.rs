@@ -30,6 +30,8 @@ metrics! {
         "Events of senders that no plugin took when they arrived.";
     SPANS: Counter "sagabox_spans_total" ["outcome"]
         "Spans: exported; failed, which the receiver refused; dropped, for which there was no room.";
+    ALERTS: Counter "sagabox_alerts_total" ["kind"]
+        "Alerts that were appended to the log, such as sink-down.";
     PLUGINS: Gauge "sagabox_plugins" [] "Plugins that serve.";
     PLUGIN_INFO: Gauge "sagabox_plugin_info" ["plugin", "version", "role", "digest"]
         "1 for each plugin that serves, with its version.";
@@ -38,6 +40,8 @@ metrics! {
         "Plugins that another version has replaced.";
     PLUGIN_EVENTS: Gauge "sagabox_plugin_events" ["plugin", "outcome"]
         "Events of a plugin, by current state: handled, ignored, held, parked, dead, discarded, pending.";
+    PLUGIN_BEHIND: Gauge "sagabox_plugin_behind_events" ["plugin"]
+        "Events of the log that a plugin has before it.";
     EVENT_AGE: Histogram "sagabox_event_age_seconds" ["plugin"]
         "Age of an event when a plugin is called for it first.";
     PLUGIN_CALL: Histogram "sagabox_plugin_call_seconds" ["plugin"]

@@ -24,8 +24,8 @@ use sagabox_engine::engine::Span;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::TelemetrySettings;
 use super::metrics::Gathered;
+use super::settings::TelemetrySettings;
 use crate::io::secrets::{Redactor, SecretUrl};
 use crate::io::sinks::{OwnHeaders, causes, client};
 

@@ -397,6 +397,7 @@ impl Dispatcher {
             plugin = %self.plugin, position = %entry.position, key = key.map(Key::as_str),
             attempts, %reason, trace_id, "the event became a dead letter"
         );
+        self.context.measures.died(&self.plugin, None, &reason);
         let id = self.context.dead_letter_ids.next();
         if let Some(key) = key {
             self.dead_letters.open(key, entry.position.0, id);

@@ -154,8 +154,8 @@ pub fn timer(instance: &str, name: &str, due: u64) -> TimerRow {
         due: Timestamp(due),
         set_by: Position(1),
     };
-    let trace = (due % 2 == 0).then(|| {
-        let state = (due % 4 == 0).then(|| "a=1".to_owned());
+    let trace = due.is_multiple_of(2).then(|| {
+        let state = due.is_multiple_of(4).then(|| "a=1".to_owned());
         Box::new(Trace { parent: "00-1-2-00".to_owned(), state })
     });
     TimerRow { timer, data: Bytes::from_static(b"\xff\x00"), hops: Hops(7), trace }

@@ -29,6 +29,7 @@ use tracing::field::display;
 use crate::Clock;
 use crate::changes::Work;
 use crate::changes::compensation::{Refusal, Refusals};
+use crate::changes::measures::Measures;
 use crate::changes::outbox::{MessageTail, OutboxReader};
 use crate::changes::rejection::LettersDropped;
 use crate::changes::resolve::{DeadLetterIds, ResolveRequest};
@@ -96,6 +97,7 @@ pub(crate) struct SinkLanes {
     /// What the committer tells of dead letters that the store rejects.
     dropped: mpsc::UnboundedReceiver<LettersDropped>,
     clock: Clock,
+    measures: Arc<Measures>,
 }
 
 /// What the lanes of a sink are made of.
@@ -112,6 +114,7 @@ pub(crate) struct LanesParts {
     pub wait_in_memory_max: Duration,
     pub work: mpsc::UnboundedSender<Work>,
     pub clock: Clock,
+    pub measures: Arc<Measures>,
 }
 
 impl SinkLanes {
@@ -127,6 +130,7 @@ impl SinkLanes {
             wait_in_memory_max,
             work,
             clock,
+            measures,
         } = parts;
         let progress = recovered.progress;
         reader.place = Sequence(progress.cursor.settled);
@@ -147,6 +151,7 @@ impl SinkLanes {
             recovered: progress.cursor,
             dropped: dropped_of,
             clock,
+            measures,
         };
         lanes.restore(&recovered.parked);
         lanes
@@ -423,6 +428,7 @@ impl SinkLanes {
             sink = %self.sink, id = %message.event.id, message_type = %message.event.event_type,
             attempts, %reason, trace_id, "the message became a dead letter"
         );
+        self.measures.died(&message.plugin, Some(&self.sink), reason);
         let id = self.dead_letter_ids.next();
         if message.kind == MessageKind::Command {
             let event = undeliverable(&message, id, attempts, reason, now);
