@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::http::HeaderName;
-use sagabox_engine::engine::{Engine, EngineEnd, Parts};
+use sagabox_engine::engine::{self, Engine, EngineEnd, Parts, Span};
 use sagabox_engine::model::{SinkName, Timestamp};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Secret;
+use crate::alerts::{AlertSettings, Alerts};
 use crate::api::{self, Access, Site, Tls, Traffic};
 use crate::config::{self, LookupSource, Settings};
 use crate::io::lookup::{HttpLookup, Lookups, Source, Table};
@@ -28,6 +31,8 @@ use crate::plugins::status::PluginStatus;
 use crate::plugins::wasm::{self, Sandbox};
 use crate::store::connect::{ConnectedStore, connect, token_file};
 use crate::store::query::PluginRecords;
+use crate::telemetry::Telemetry;
+use crate::telemetry::otlp::{Exporter, Gather};
 
 /// Compiled components are kept here, in the plugins' directory, unless the environment names
 /// another folder.
@@ -36,6 +41,8 @@ const CACHE: &str = ".cache";
 pub struct Host {
     engine: Engine,
     site: Arc<Site>,
+    exporting: Option<(Exporter, mpsc::Receiver<Span>)>,
+    alerts: Option<AlertSettings>,
     http: api::Settings,
     tls: Option<Arc<Tls>>,
     loader: Loader,
@@ -81,6 +88,12 @@ impl Host {
         };
         let loader = Loader::begin(plugins, factory, settings.hot).await?;
         let plugin_status = loader.plugin_status();
+        let (telemetry, spans) = Telemetry::new(settings.telemetry.as_ref());
+        let exporter = settings
+            .telemetry
+            .as_ref()
+            .map(|settings| Exporter::new(settings, Arc::clone(&telemetry.exported)));
+        let exporting = exporter.transpose().context("set up telemetry")?.zip(spans);
         let routes = settings.routes.into_iter();
         let parts = Parts {
             store,
@@ -90,7 +103,7 @@ impl Host {
             sinks,
             routes: routes.map(|(kind, sink)| (kind, SinkName::from(sink))).collect(),
             clock: Arc::new(wall_clock),
-            settings: settings.engine,
+            settings: engine::Settings { spans: telemetry.spans.clone(), ..settings.engine },
         };
         let engine = Engine::start(parts).await.context("recover from the store")?;
         let site = Site {
@@ -103,14 +116,17 @@ impl Host {
             access,
             readability: settings.validate.then(|| Readability::new(plugin_status.clone())),
             traffic: Arc::new(Traffic::default()),
+            telemetry: Arc::new(telemetry),
             samples: api::Samples::default(),
             stopping: CancellationToken::new(),
         };
         let site = Arc::new(site);
-        let (http, drain) = (settings.http, settings.drain);
+        let (http, drain, alerts) = (settings.http, settings.drain, settings.alerts);
         Ok(Self {
             engine,
             site,
+            exporting,
+            alerts,
             http,
             tls,
             loader,
@@ -161,6 +177,17 @@ impl Host {
         );
         let (records, indexing) = (self.plugin_records, stop_loading.clone());
         tokio::spawn(async move { indexing.run_until_cancelled(index(&*records)).await });
+        if let Some(settings) = self.alerts {
+            let (engine, telemetry) = (self.engine.clone(), Arc::clone(&self.site.telemetry));
+            let plugin_status = self.plugin_status.clone();
+            let alerts = Alerts { settings, engine, plugin_status, telemetry };
+            tokio::spawn(alerts.run(stop_loading.clone()));
+        }
+        let stop_exporting = CancellationToken::new();
+        let exporting = self.exporting.map(|(exporter, spans)| {
+            let gather = gather(&self.site);
+            tokio::spawn(exporter.run(spans, gather, stop_exporting.clone()))
+        });
         let beside = pages::beside(&self.site);
         let serving = api::serve(listener, self.site, beside, self.http, self.tls, stopping);
         let mut server = tokio::spawn(serving);
@@ -185,7 +212,30 @@ impl Host {
             );
             server.abort();
         }
+        end_exporting(exporting, stop_exporting).await;
         ended_in_order(end)
+    }
+}
+
+/// How an exporter gets the current metrics.
+fn gather(site: &Arc<Site>) -> Gather {
+    let site = Arc::clone(site);
+    Arc::new(move || {
+        let site = Arc::clone(&site);
+        Box::pin(async move { api::gather(&site).await })
+    })
+}
+
+/// Lets the exporter send what is left. A receiver that does not answer delays the end by so much
+/// at most.
+async fn end_exporting(exporting: Option<JoinHandle<()>>, stop: CancellationToken) {
+    const PATIENCE: Duration = Duration::from_secs(3);
+    stop.cancel();
+    if let Some(exporting) = exporting {
+        let abort = exporting.abort_handle();
+        if tokio::time::timeout(PATIENCE, exporting).await.is_err() {
+            abort.abort();
+        }
     }
 }
 

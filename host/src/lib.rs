@@ -1,6 +1,7 @@
 //! Sagabox: adapters around the engine, and the command line.
 
 pub mod access;
+mod alerts;
 pub mod api;
 pub mod cli;
 pub mod config;
@@ -12,4 +13,5 @@ pub mod plugins;
 #[doc(hidden)]
 pub mod round_trip;
 pub mod store;
+mod telemetry;
 pub mod verify;

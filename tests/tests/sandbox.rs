@@ -222,8 +222,8 @@ async fn the_time_of_a_plugin_is_counted() {
         let line = page.lines().find_map(|line| line.strip_prefix(&sample));
         line.and_then(|value| value.parse::<f64>().ok()).unwrap_or_else(|| panic!("{name}: {page}"))
     };
-    assert!(value("sagabox_plugin_calls_total") >= 2.0);
-    assert!(value("sagabox_plugin_call_seconds_total") >= 0.3);
+    assert!(value("sagabox_plugin_call_seconds_count") >= 2.0);
+    assert!(value("sagabox_plugin_call_seconds_sum") >= 0.3);
 }
 
 // ---- files that are refused before any call -------------------------------------

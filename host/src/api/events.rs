@@ -1,6 +1,8 @@
 //! `POST /v1/events`: the way in. Acknowledges only what is durable (guarantee 1),
 //! and takes a request's events all or none.
 
+use std::time::Instant;
+
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use sagabox_engine::engine::Receipt;
@@ -36,8 +38,9 @@ pub(crate) async fn post(
 ) -> Result<Accepted<Summary>, Problem> {
     let (parts, body) = request.into_parts();
     let body = extract::bytes(&parts.headers, body, site.limits.body_bytes).await?;
-    let offered = offer(&site, &caller, &parts.headers, &body).await;
-    site.traffic.count(&offered);
+    let read_at = Instant::now();
+    let offered = offer(&site, &caller, &parts.headers, &body, read_at).await;
+    site.traffic.count(&offered, read_at.elapsed());
     Ok(Accepted(offered?))
 }
 
@@ -46,8 +49,9 @@ async fn offer(
     caller: &Caller,
     headers: &HeaderMap,
     body: &bytes::Bytes,
+    read_at: Instant,
 ) -> Result<Summary, Problem> {
-    let events = cloudevents::parse(headers, body, site.limits.batch_events)?;
+    let mut events = cloudevents::parse(headers, body, site.limits.batch_events)?;
     events.iter().try_for_each(|event| caller.check_type(&event.event_type))?;
     if let Some(readability) = &site.readability
         && let Some((index, unreadable)) = readability.unreadable(&events)
@@ -55,7 +59,11 @@ async fn offer(
         let index = cloudevents::is_batch(headers).then_some(index);
         return Err(Problem::unreadable(&unreadable, index));
     }
-    let receipts = site.engine.offer(events).await?;
+    let arrivals = &site.telemetry.arrivals;
+    let sampled = arrivals.trace(headers, &mut events);
+    let offered = site.engine.offer(events).await;
+    arrivals.report(&sampled, read_at, offered.as_deref());
+    let receipts = offered?;
     let accepted = receipts.iter().filter(|r| matches!(r, Receipt::Accepted(_))).count();
     let differing = receipts.iter().filter(|receipt| **receipt == Receipt::Differing).count();
     Ok(Summary { accepted, duplicates: receipts.len() - accepted, differing })

@@ -50,6 +50,7 @@ use tokio_util::sync::CancellationToken;
 use crate::plugins::readable::Readability;
 use crate::plugins::status::PluginStatus;
 use crate::store::query::Queries;
+use crate::telemetry::Telemetry;
 pub use access::{Access, AccessSettings};
 pub(crate) use authorize::Needs;
 pub(crate) use caller::Caller;
@@ -58,6 +59,7 @@ pub(crate) use dead_letters::One as Redrive;
 pub use events::Summary;
 pub use guard::HostName;
 pub use metrics::Traffic;
+pub(crate) use metrics::gather;
 pub use problem::Problem;
 pub(crate) use queues::lease_json;
 pub(crate) use routes::{guarded, not_found};
@@ -80,6 +82,7 @@ pub struct Site {
     /// Set if events that no plugin can read are refused.
     pub readability: Option<Readability>,
     pub traffic: Arc<Traffic>,
+    pub telemetry: Arc<Telemetry>,
     pub samples: Samples,
     /// Cancelled when the host begins to stop: answers without an end of their own end then.
     pub stopping: CancellationToken,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::limits::{CallLimits, Limits};
-use super::outside::{LookupSection, SinkSection};
+use super::outside::{LookupSection, SinkSection, TelemetrySection};
 use crate::io::files;
 
 #[derive(Debug, Default, Deserialize)]
@@ -26,6 +26,8 @@ pub(crate) struct ConfigFile {
     pub log: LogSection,
     #[serde(default)]
     pub ingest: IngestSection,
+    pub telemetry: Option<Spanned<TelemetrySection>>,
+    pub alerts: Option<Spanned<AlertsSection>>,
     #[serde(default)]
     pub limits: Limits,
     #[serde(default)]
@@ -80,6 +82,15 @@ pub(crate) struct TlsSection {
 #[serde(deny_unknown_fields)]
 pub(crate) struct IngestSection {
     pub validate: Option<bool>,
+}
+
+/// When the host tells of its own trouble.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AlertsSection {
+    pub period: Option<String>,
+    pub interval_ms: Option<u64>,
+    pub lag_events: Option<u64>,
 }
 
 /// How a host logs.

@@ -19,6 +19,7 @@ use sagabox_engine::engine::{self, Missed};
 use sagabox_engine::model::Retention;
 use toml::Spanned;
 
+use crate::alerts::AlertSettings;
 use crate::api::{self, AccessSettings, HostName, Limits, Timeouts, TlsSettings};
 use crate::io::durations;
 use crate::io::files;
@@ -27,10 +28,13 @@ use crate::plugins::factory;
 use crate::plugins::reload;
 use crate::plugins::trust::{Key, LockRule, Policy};
 use crate::plugins::wasm;
+use crate::telemetry::settings::TelemetrySettings;
 pub use file::LogFormat;
-use file::{ApiSection, ConfigFile, Fault, HttpSection, PluginsSection, Retry, TlsSection};
+use file::{
+    AlertsSection, ApiSection, ConfigFile, Fault, HttpSection, PluginsSection, Retry, TlsSection,
+};
 pub use outside::{LookupSettings, LookupSource, check_template};
-use outside::{lookup, sink};
+use outside::{lookup, sink, telemetry};
 
 /// The file that is read if no other file is named and this one exists.
 pub const FILE: &str = "sagabox.toml";
@@ -40,6 +44,15 @@ pub const STORE: &str = "sqlite:sagabox.db";
 /// The accepted delays between retries. A delay of zero would be a busy loop; after one of more
 /// than a day, no operator would remember the cause.
 const RETRY_DELAY_MS: std::ops::RangeInclusive<u64> = 1..=86_400_000;
+/// Alerts repeat once an hour while their cause lasts. A period of less than a second would make as
+/// many alerts as looks.
+const ALERT_PERIOD: Duration = Duration::from_hours(1);
+const ALERT_PERIOD_MIN: Duration = Duration::from_secs(1);
+/// Between two looks at the host, which ask every queue.
+const ALERT_INTERVAL_MS: u64 = 5_000;
+const ALERT_INTERVALS_MS: std::ops::RangeInclusive<u64> = 100..=3_600_000;
+/// Some seconds of work of a plugin.
+const ALERT_LAG_EVENTS: u64 = 100_000;
 /// The duration of data that is never removed.
 const FOREVER: &str = "forever";
 /// All settings of a host, resolved from the file, the environment and the flags.
@@ -64,6 +77,10 @@ pub struct Settings {
     /// Whether events that no plugin can read are refused.
     pub validate: bool,
     pub drain: Duration,
+    /// None: neither traces nor metrics are exported.
+    pub telemetry: Option<TelemetrySettings>,
+    /// None: the host tells no alerts.
+    pub alerts: Option<AlertSettings>,
     pub engine: engine::Settings,
 }
 
@@ -164,6 +181,15 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         let settings = lookup(&name, section.into_inner(), directory);
         lookups.insert(name, settings.map_err(|reason| Fault::at(span, reason))?);
     }
+    let telemetry = match file.telemetry {
+        Some(section) => {
+            let span = section.span();
+            let settings = telemetry(section.into_inner(), directory);
+            Some(settings.map_err(|reason| Fault::at(span, reason))?)
+        }
+        None => None,
+    };
+    let alerts = file.alerts.map(alert_settings).transpose()?;
     let limits = file.limits;
     let sandbox = wasm::Settings {
         strict: overrides.strict || file.strict.unwrap_or(false),
@@ -198,8 +224,39 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         limits: limits.of_requests(),
         validate: file.ingest.validate.unwrap_or(false),
         drain: limits.drain(),
+        telemetry,
+        alerts,
         engine,
     })
+}
+
+fn alert_settings(section: Spanned<AlertsSection>) -> Result<AlertSettings, Fault> {
+    let span = section.span();
+    let said = section.into_inner();
+    let fault = |reason: String| Fault::at(span.clone(), reason);
+    let period = match &said.period {
+        None => ALERT_PERIOD,
+        Some(text) => durations::duration(text)
+            .ok()
+            .filter(|period| *period >= ALERT_PERIOD_MIN)
+            .ok_or_else(|| {
+            fault(format!(
+                "alerts.period: `{text}` is not a duration of a second or more; write for \
+                     example \"1h\""
+            ))
+        })?,
+    };
+    let interval_ms = said.interval_ms.unwrap_or(ALERT_INTERVAL_MS);
+    if !ALERT_INTERVALS_MS.contains(&interval_ms) {
+        let range = (ALERT_INTERVALS_MS.start(), ALERT_INTERVALS_MS.end());
+        return Err(fault(format!(
+            "alerts.interval_ms: is {interval_ms}; accepted are {} to {}",
+            range.0, range.1
+        )));
+    }
+    let lag_events = said.lag_events.unwrap_or(ALERT_LAG_EVENTS);
+    let interval = Duration::from_millis(interval_ms);
+    Ok(AlertSettings { period, interval, lag_events: (lag_events > 0).then_some(lag_events) })
 }
 
 fn http_settings(said: &HttpSection, listen: &str) -> Result<api::Settings, Fault> {

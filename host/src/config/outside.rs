@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::io::lookup::KEY;
 use crate::io::secrets::{Given, SecretUrl};
 use crate::io::sinks::{Destination, Meaning, SinkSettings, StatusRules};
+use crate::telemetry::settings::TelemetrySettings;
 
 const SINK_TIMEOUT: Duration = Duration::from_secs(30);
 const SINK_IN_FLIGHT: usize = 32;
@@ -32,6 +33,10 @@ const OWN_HEADERS: [HeaderName; 6] = [
     HeaderName::from_static("idempotency-key"),
     HeaderName::from_static("traceparent"),
 ];
+/// Between two exports of metrics. Receivers commonly expect one a minute; more often than ten
+/// times a second has no use.
+const METRICS_INTERVAL_MS: u64 = 60_000;
+const METRICS_INTERVALS_MS: std::ops::RangeInclusive<u64> = 100..=3_600_000;
 /// The prefix of the names of queues in the store. A sink cannot have such a name.
 const QUEUE_PREFIX: &str = "queue:";
 
@@ -68,6 +73,20 @@ pub(crate) struct LookupSection {
     pub headers: Headers,
     #[serde(default)]
     pub plugins: BTreeSet<String>,
+}
+
+/// Where traces and metrics are exported.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TelemetrySection {
+    pub endpoint: Option<Given>,
+    #[serde(default)]
+    pub headers: Headers,
+    pub timeout_ms: Option<u64>,
+    pub sample: Option<f64>,
+    pub service_name: Option<String>,
+    pub metrics: Option<bool>,
+    pub metrics_interval_ms: Option<u64>,
 }
 
 /// Headers, by name.
@@ -191,6 +210,43 @@ pub(crate) fn lookup(
         }
     };
     Ok(LookupSettings { source, plugins: section.plugins })
+}
+
+pub(crate) fn telemetry(
+    section: TelemetrySection,
+    directory: &Path,
+) -> Result<TelemetrySettings, String> {
+    const NAME: &str = "telemetry";
+    let Some(endpoint) = section.endpoint else {
+        return Err(format!(
+            "{NAME}.endpoint: is required; name the base URL of an OTLP/HTTP receiver, such as \
+             http://localhost:4318"
+        ));
+    };
+    if let Given::Value(url) = &endpoint {
+        web(&format!("{NAME}.endpoint"), url.expose())?;
+    }
+    let sample = section.sample.unwrap_or(0.0);
+    if !(0.0..=1.0).contains(&sample) {
+        return Err(format!("{NAME}.sample: is {sample}; accepted are 0 to 1"));
+    }
+    let interval_ms = section.metrics_interval_ms.unwrap_or(METRICS_INTERVAL_MS);
+    if !METRICS_INTERVALS_MS.contains(&interval_ms) {
+        return Err(format!(
+            "{NAME}.metrics_interval_ms: is {interval_ms}; accepted are {} to {}",
+            METRICS_INTERVALS_MS.start(),
+            METRICS_INTERVALS_MS.end()
+        ));
+    }
+    let interval = Duration::from_millis(interval_ms);
+    Ok(TelemetrySettings {
+        endpoint: endpoint.under(directory),
+        headers: headers(NAME, section.headers, directory)?,
+        timeout: timeout(NAME, section.timeout_ms)?,
+        sample,
+        service_name: section.service_name.unwrap_or_else(|| "sagabox".to_owned()),
+        metrics_interval: section.metrics.unwrap_or(true).then_some(interval),
+    })
 }
 
 /// Checks the URL of a lookup, which must have the placeholder for the key.
@@ -325,6 +381,31 @@ mod tests {
     }
 
     #[test]
+    fn telemetry_names_its_receiver() {
+        let settings = read(
+            "[telemetry]\nendpoint = 'http://x:4318'\nsample = 0.01\n\
+             headers = { authorization = { env = 'OTLP' } }\nmetrics = false",
+        );
+        let settings = settings.unwrap().telemetry.unwrap();
+        assert_eq!((settings.sample, settings.metrics_interval), (0.01, None));
+        assert_eq!(settings.service_name, "sagabox");
+        check(
+            "[telemetry]\nsample = 0.5",
+            "sagabox.toml:1: telemetry.endpoint: is required; name the base URL of an OTLP/HTTP \
+             receiver, such as http://localhost:4318",
+        );
+        for sample in ["1.5", "-1", "nan"] {
+            let text = format!("[telemetry]\nendpoint = 'http://x'\nsample = {sample}");
+            let error = read(&text).map(|_| ()).unwrap_err().to_string();
+            assert!(error.contains("telemetry.sample: is"), "{error}");
+        }
+        check(
+            "[telemetry]\nendpoint = 'http://x'\nmetrics_interval_ms = 1",
+            "sagabox.toml:1: telemetry.metrics_interval_ms: is 1; accepted are 100 to 3600000",
+        );
+    }
+
+    #[test]
     fn no_time_at_all_is_refused() {
         for (text, key) in [
             ("[sink.a]\nurl = 'http://x'\ntimeout_ms = 0", "1: sink.a.timeout_ms"),
@@ -350,6 +431,9 @@ mod tests {
             "[sink.a]\nurl = 'http://h'\nheaders = { a = ['hunter2'] }",
             "[sink.a]\nurl = 'http://h'\nheaders = { a = { b = 'hunter2' } }",
             "[sink.a]\nurl = 'http://h'\ntimeout_ms = 'hunter2'",
+            "[telemetry]\nendpoint = 'http://ada:hunter2@h:port'",
+            "telemetry = 'http://ada:hunter2@h'",
+            "[telemetry]\nendpoint = 'http://h'\nheaders = { a = ['hunter2'] }",
             "[lookup.a]\nurl = 'http://ada:hunter2@h/'",
             "[lookup.a]\nurl = 'http://ada:hunter2@h/{key}'\ntable = 'x'",
         ] {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sagabox_engine::model::{
     Answer, Decision, DecisionSummary, Due, Event, JSON, KeyChange, MessageKind, Question,
-    RecordedTimer, attribute,
+    RecordedTimer, TRACEPARENT, TRACESTATE, attribute,
 };
 
 use crate::decisions::json::{Difference, Json, differences};
@@ -39,7 +39,6 @@ impl Messages {
 pub(crate) fn compare(
     summary: &DecisionSummary,
     decision: &Decision,
-    cause: &Event,
     key: &str,
     messages: &Messages,
 ) -> Vec<Difference> {
@@ -76,7 +75,7 @@ pub(crate) fn compare(
                 time: None,
                 datacontenttype: Some(message.datacontenttype.clone()),
                 dataschema: None,
-                extensions: with_the_hosts(&message.extensions, key, cause),
+                extensions: with_the_hosts(&message.extensions, key),
                 data: message.data.clone(),
             };
             match (sent, &full) {
@@ -103,7 +102,7 @@ fn named(kind: MessageKind, event_type: &str) -> Json {
 }
 
 fn of_event(kind: MessageKind, event: &Event) -> Json {
-    let mut extensions = event.extensions.clone();
+    let mut extensions = without_trace(&event.extensions);
     extensions.sort();
     let message = sagabox_engine::model::Outgoing {
         kind,
@@ -118,22 +117,21 @@ fn of_event(kind: MessageKind, event: &Event) -> Json {
     shown
 }
 
-/// As the host sends a message on: with the ordering key, and tracing passed on.
-fn with_the_hosts(own: &[(String, String)], key: &str, cause: &Event) -> Vec<(String, String)> {
-    let mut all = own.to_vec();
-    let passed = [
-        ("partitionkey", Some(&*attribute::encoded(key))),
-        ("traceparent", cause.extension("traceparent")),
-        ("tracestate", cause.extension("tracestate")),
-    ];
-    for (name, value) in passed {
-        if let Some(value) = value
-            && !own.iter().any(|(known, _)| known == name)
-        {
-            all.push((name.to_owned(), value.to_owned()));
-        }
+/// What the host sets itself on what it sends on. It may trace a replayed decision in another way.
+const OF_TRACE: [&str; 2] = [TRACEPARENT, TRACESTATE];
+
+/// As the host sends a message on: with the ordering key.
+fn with_the_hosts(own: &[(String, String)], key: &str) -> Vec<(String, String)> {
+    const PARTITION: &str = "partitionkey";
+    let mut all = without_trace(own);
+    if !all.iter().any(|(name, _)| name == PARTITION) {
+        all.push((PARTITION.to_owned(), attribute::encoded(key).into_owned()));
     }
     all
+}
+
+fn without_trace(extensions: &[(String, String)]) -> Vec<(String, String)> {
+    extensions.iter().filter(|(name, _)| !OF_TRACE.contains(&name.as_str())).cloned().collect()
 }
 
 fn timer(change: &RecordedTimer) -> Json {
@@ -210,13 +208,6 @@ mod tests {
     use super::*;
     use crate::decisions::json::json;
 
-    fn cause() -> Event {
-        Event::from_json(
-            br#"{"specversion":"1.0","id":"1","source":"s","type":"t","traceparent":"tp"}"#,
-        )
-        .unwrap()
-    }
-
     fn pay(sum: u32) -> Outgoing {
         Outgoing {
             kind: MessageKind::Command,
@@ -232,7 +223,7 @@ mod tests {
     fn check(summary: &Json, decision: &Decision, kept: &[(&str, &str)], expected: &[&str]) {
         let summary = DecisionSummary::from_json(&summary.to_string()).unwrap();
         let messages = Messages::of(kept);
-        let found = compare(&summary, decision, &cause(), "k", &messages);
+        let found = compare(&summary, decision, "k", &messages);
         assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
     }
 

@@ -19,6 +19,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0015_components.sql"),
     include_str!("migrations/0016_access.sql"),
     include_str!("migrations/0017_id_spans.sql"),
+    include_str!("migrations/0018_trace.sql"),
 ];
 
 /// The first that keeps its sums.

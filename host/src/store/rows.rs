@@ -8,7 +8,7 @@ use bytes::Bytes;
 use sagabox_engine::model::AgeMark;
 use sagabox_engine::model::{
     AgeTime, Event, Held, Hops, Instance, InstanceStatus, Key, LogEntry, Message, MessageKind,
-    PluginName, Position, Sequence, State, TimerRef, Timestamp,
+    PluginName, Position, Sequence, State, TimerRef, Timestamp, Trace, TraceContext,
 };
 use sagabox_engine::seams::store::{DecidedEvent, ReadError, TimerRow};
 use serde::Serialize;
@@ -142,6 +142,9 @@ pub(super) fn instance(row: &SqliteRow) -> Result<Instance, ReadError> {
         version: number(row, "version")?,
         started_at: Timestamp(number(row, "started_at")?),
         updated_at: Timestamp(number(row, "updated_at")?),
+        trace: optional(row, "traceparent")?
+            .and_then(|text| TraceContext::parse(&text))
+            .map(Box::new),
     })
 }
 
@@ -178,7 +181,8 @@ pub(super) fn timer(row: &SqliteRow) -> Result<TimerRow, ReadError> {
         due: Timestamp(number(row, "due")?),
         set_by: Position(number(row, "set_by")?),
     };
-    Ok(TimerRow { timer, data: decode(&text(row, "data")?)?, hops: hops(row)? })
+    let trace = optional(row, "trace")?.map(|text| Box::new(Trace::from_text(&text)));
+    Ok(TimerRow { timer, data: decode(&text(row, "data")?)?, hops: hops(row)?, trace })
 }
 
 pub(super) fn decided_event(row: &SqliteRow) -> Result<DecidedEvent, ReadError> {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Params};
 use sagabox_engine::model::{
-    DeadLetter, DeadLetterStatus, DeadLetterSubject, Key, PluginName, Position, SinkName, Wait,
+    DeadLetter, DeadLetterStatus, DeadLetterSubject, Key, PluginName, Position, SinkName, Trace,
+    Wait,
 };
 use sagabox_engine::seams::store::{self, Append, Batch, Closing, UNTAKEN_TYPES_MAX};
 
@@ -90,8 +91,8 @@ fn write_untaken(
 pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
     remove_instances(writer, &batch.instances_removed)?;
     let sql = "INSERT OR REPLACE INTO instances (plugin, key, status, state_version, state, \
-               decided, place, version, started_at, updated_at, started) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+               decided, place, version, started_at, updated_at, started, traceparent) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.instances, |(plugin, instance)| {
         let state = instance.state.as_ref();
         (
@@ -106,6 +107,7 @@ pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), 
             integer(instance.started_at.0),
             integer(instance.updated_at.0),
             integer(instance.started.0),
+            instance.trace.as_deref().map(|trace| trace.to_traceparent()),
         )
     })?;
     fields::write(writer, &batch.fields)?;
@@ -119,8 +121,8 @@ pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), 
     each(writer, sql, &batch.timers_cleared, |(plugin, instance, name)| {
         (plugin.as_str(), instance.as_str(), name.as_str())
     })?;
-    let sql = "INSERT OR REPLACE INTO timers (plugin, instance, name, due, set_by, data, hops, fired) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, 0)";
+    let sql = "INSERT OR REPLACE INTO timers (plugin, instance, name, due, set_by, data, hops, fired, trace) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)";
     each(writer, sql, &batch.timers_set, |row| {
         let timer = &row.timer;
         (
@@ -131,6 +133,7 @@ pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), 
             integer(timer.set_by.0),
             encode(&row.data),
             row.hops.0,
+            row.trace.as_deref().map(Trace::to_text),
         )
     })
 }

@@ -21,4 +21,5 @@ pub mod senders;
 pub mod settings;
 pub mod shapes;
 pub mod throughput;
+pub mod traces;
 pub mod versions;

@@ -16,9 +16,10 @@ pub enum Scenario {
     Flat,
     Identities,
     Versions,
+    Traces,
 }
 
-const SCENARIOS: [(Scenario, &str); 11] = [
+const SCENARIOS: [(Scenario, &str); 12] = [
     (Scenario::Saga, "saga"),
     (Scenario::ProcessManager, "process-manager"),
     (Scenario::Senders, "senders"),
@@ -30,6 +31,7 @@ const SCENARIOS: [(Scenario, &str); 11] = [
     (Scenario::Flat, "flat"),
     (Scenario::Identities, "identities"),
     (Scenario::Versions, "versions"),
+    (Scenario::Traces, "traces"),
 ];
 
 #[derive(Clone, Debug)]
@@ -65,6 +67,7 @@ scenarios; all of them, unless some are named:
   flat             throughput, memory and start on a store that is full already
   identities       saga on a store that remembers the identities of many earlier events
   versions         this binary beside the one that SAGABOX_BESIDE names, in turns; only if it is named
+  traces           one event in a hundred traced, beside no traces, in turns
 
 options, with their default, and the one of --full:
   --rounds         how often everything is measured; the median counts (3, 5)

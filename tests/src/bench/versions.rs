@@ -14,7 +14,8 @@ use super::report::{Spread, micros_each, rate, table};
 use super::settings::Settings;
 use super::shapes::{PROCESS_MANAGER, SAGA, Shape};
 use super::throughput::{self, WARM_UP};
-use crate::{host::Host, paths};
+use crate::host::{Builder, Host};
+use crate::paths;
 
 /// The other binary.
 const VARIABLE: &str = "SAGABOX_BESIDE";
@@ -50,10 +51,26 @@ struct Measured {
 pub async fn measure(settings: &Settings) -> Result<String> {
     let beside = std::env::var_os(VARIABLE).map(PathBuf::from);
     let beside = beside.with_context(|| format!("{VARIABLE} must name another binary"))?;
+    let start = |plugin: &str| {
+        [paths::binary(), beside.clone()]
+            .map(|binary| Host::builder().binary(binary).plugin(plugin))
+    };
+    self::beside(["this", "the other", "this is"], start, settings).await
+}
+
+/// Measures two hosts in turns. `names` are those of the two, and of the ratio.
+///
+/// # Errors
+/// If a run fails.
+pub async fn beside(
+    names: [&str; 3],
+    start: impl Fn(&str) -> [Builder; 2],
+    settings: &Settings,
+) -> Result<String> {
     let mut rows = Vec::new();
     for (name, plugin, kind) in LOADS {
-        let start = |binary: PathBuf| Host::builder().binary(binary).plugin(plugin).start();
-        let mut hosts = [start(paths::binary()).await, start(beside.clone()).await];
+        let [first, second] = start(plugin);
+        let mut hosts = [first.start().await, second.start().await];
         let mut measured = [Measured::default(), Measured::default()];
         let (mut figures, mut cpu) = (Spread::default(), Spread::default());
         for host in &hosts {
@@ -77,7 +94,7 @@ pub async fn measure(settings: &Settings) -> Result<String> {
         rows.push(row(name, measured.each_ref().map(|m| &m.figures), &figures));
         rows.push(row("  CPU µs/event", measured.each_ref().map(|m| &m.cpu), &cpu));
     }
-    let header = ["", "this", "the other", "this is", "lowest", "highest"];
+    let header = ["", names[0], names[1], names[2], "lowest", "highest"];
     Ok(table(&header, &rows))
 }
 

@@ -9,7 +9,7 @@ use sagabox_tests::bench::settings::{Scenario, Settings, USAGE};
 use sagabox_tests::bench::shapes::{PROCESS_MANAGER, SAGA};
 use sagabox_tests::bench::{
     by_hand, candidates, fields, flat, identities, latency, looping, machine, senders, throughput,
-    versions,
+    traces, versions,
 };
 
 fn main() -> ExitCode {
@@ -82,6 +82,9 @@ async fn run(settings: &Settings) -> Result<()> {
                 "identities: saga, beside those of earlier events",
                 identities::measure(settings).await?,
             ),
+            Scenario::Traces => {
+                ("traces: with and without, in turns", traces::measure(settings).await?)
+            }
             Scenario::Versions => {
                 ("versions: two binaries in turns", versions::measure(settings).await?)
             }

@@ -64,6 +64,13 @@ impl Backlog {
         });
     }
 
+    /// How many events of the log each plugin has before it.
+    pub(crate) fn lags(&self) -> Vec<(PluginName, u64)> {
+        let log = lock(&self.log);
+        let lag = |behind: &Behind| log.head.saturating_sub(behind.settled);
+        log.plugins.iter().map(|(plugin, behind)| (plugin.clone(), lag(behind))).collect()
+    }
+
     fn change(&self, change: impl FnOnce(&mut Log)) {
         let mut log = lock(&self.log);
         change(&mut log);

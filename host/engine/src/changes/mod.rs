@@ -11,6 +11,7 @@ pub(crate) mod comparison;
 pub(crate) mod compensation;
 pub(crate) mod desired_state;
 pub(crate) mod jobs;
+pub(crate) mod measures;
 pub(crate) mod outbox;
 pub(crate) mod readers;
 pub(crate) mod readiness;
@@ -19,6 +20,7 @@ pub(crate) mod rejection;
 pub(crate) mod requests;
 pub(crate) mod resolve;
 pub(crate) mod sinks;
+pub(crate) mod spans;
 pub(crate) mod tail;
 pub(crate) mod timer_index;
 

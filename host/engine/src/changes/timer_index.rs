@@ -13,7 +13,9 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::lock;
-use crate::model::{Hops, Key, PluginName, Position, TimerName, TimerPlace, TimerRef, Timestamp};
+use crate::model::{
+    Hops, Key, PluginName, Position, TimerName, TimerPlace, TimerRef, Timestamp, Trace,
+};
 use crate::seams::store::{Page, TimerRow};
 
 /// What the data of the timers in memory may take. Of a single timer it may be more.
@@ -46,6 +48,7 @@ struct Entry {
     set_by: Position,
     data: Bytes,
     hops: Hops,
+    trace: Option<Box<Trace>>,
 }
 
 /// Up to where the index has every timer.
@@ -188,10 +191,10 @@ impl Index {
     }
 
     fn remember(&mut self, row: TimerRow) {
-        let TimerRow { timer, data, hops } = row;
+        let TimerRow { timer, data, hops, trace } = row;
         self.bytes += data.len();
         self.due.insert(name_of(&timer), timer.due);
-        let entry = Entry { set_by: timer.set_by, data, hops };
+        let entry = Entry { set_by: timer.set_by, data, hops, trace };
         self.timers.insert(timer.place(), entry);
     }
 
@@ -205,13 +208,13 @@ impl Index {
     }
 
     fn pop_first(&mut self) -> Option<TimerRow> {
-        let (place, Entry { set_by, data, hops }) = self.timers.pop_first()?;
+        let (place, Entry { set_by, data, hops, trace }) = self.timers.pop_first()?;
         let TimerPlace { due, plugin, instance, name } = place;
         let timer = TimerRef { plugin, instance, name, due, set_by };
         self.due.remove(&name_of(&timer));
         self.bytes -= data.len();
         self.is_full = false;
-        Some(TimerRow { timer, data, hops })
+        Some(TimerRow { timer, data, hops, trace })
     }
 
     /// Lets the last go while there are too many; the horizon comes nearer.
@@ -286,7 +289,7 @@ mod tests {
             due: Timestamp(due),
             set_by: Position(set_by),
         };
-        TimerRow { timer, data: Bytes::from_static(b"data"), hops: Hops(2) }
+        TimerRow { timer, data: Bytes::from_static(b"data"), hops: Hops(2), trace: None }
     }
 
     /// The index, what the store has, and what must still fire.

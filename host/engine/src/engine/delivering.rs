@@ -93,13 +93,17 @@ impl Delivering {
             wait_in_memory_max: parts.settings.wait_in_memory_max,
             work,
             clock: Arc::clone(&clock),
+            measures: Arc::clone(&self.shared.measures),
         });
+        let measures = self.shared.measures.of_sink(sink);
+        let spans = parts.settings.spans.clone();
         if let Some(name) = routes::queue_name(sink) {
             let (requests, requests_of) = mpsc::unbounded_channel();
             self.queues.open(name, requests);
             lock(&self.sinks).insert(sink.clone(), resolving);
             let next_lease = self.next_lease;
-            let queue = Queue { lanes, clock, retry, name: name.to_owned(), next_lease };
+            let name = name.to_owned();
+            let queue = Queue { lanes, clock, retry, name, next_lease, measures, spans };
             stages.spawn(queue.run(requests_of, stop.clone()));
         } else if let Some(configured) = parts.sinks.get(sink) {
             lock(&self.sinks).insert(sink.clone(), resolving);
@@ -111,6 +115,8 @@ impl Delivering {
                 retry,
                 states: Arc::clone(&self.shared.sinks),
                 answers: 0,
+                measures,
+                spans,
             };
             stages.spawn(relay.run(stop.clone()));
         } else {

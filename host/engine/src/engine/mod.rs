@@ -24,6 +24,7 @@ use crate::changes::asking::Lookups;
 use crate::changes::backlog::Backlog;
 use crate::changes::comparison::Comparison;
 use crate::changes::desired_state::DesiredState;
+use crate::changes::measures::Measures;
 use crate::changes::outbox::Outboxes;
 use crate::changes::requests::Dispatchers;
 use crate::changes::resolve::ResolveRequest;
@@ -34,6 +35,7 @@ use crate::lock;
 use crate::model::{
     Event, Hops, LogEntry, PluginName, Position, QueueError, QueueStatus, Retention, SinkName,
 };
+use crate::pure::histogram::Distribution;
 use crate::pure::retry::RetryPolicy;
 use crate::seams::handler::Handler;
 use crate::seams::lookup::Lookup;
@@ -49,11 +51,12 @@ use self::stages::{Stages, supervise};
 pub use crate::changes::asking::LookupDown;
 pub use crate::changes::canary::{Canary, Share};
 pub use crate::changes::desired_state::{Missed, ServeError};
+pub use crate::changes::measures::{DeadLetters, Measured, MeasuredSink};
 pub use crate::changes::receipt::{OfferError, Receipt};
 pub use crate::changes::resolve::ResolveError;
 pub use crate::changes::sinks::SinkDown;
+pub use crate::changes::spans::{Span, SpanKind, Spans};
 pub use crate::model::{Action, Resolution};
-pub use crate::stages::shard::CallTotals;
 
 /// Events that may wait for their commit: about as many as two commits write.
 const WAITING_EVENTS_MAX: usize = 32_768;
@@ -84,7 +87,7 @@ pub struct Parts {
     pub settings: Settings,
 }
 
-/// Every limit of the engine.
+/// Every limit of the engine, and where it reports spans.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Threads that call handlers. With 0, the engine calls them on its own task, as the
@@ -120,6 +123,8 @@ pub struct Settings {
     /// The highest [`Hops`] of what a decision may make. A decision that would exceed it becomes
     /// a dead letter.
     pub hops_max: u32,
+    /// Where the stages report spans of sampled events.
+    pub spans: Spans,
 }
 
 impl Settings {
@@ -151,6 +156,7 @@ impl Default for Settings {
             wait_in_memory_max: Duration::from_secs(1),
             date_check_max: Duration::from_millis(500),
             hops_max: 100,
+            spans: Spans::default(),
         }
     }
 }
@@ -178,6 +184,7 @@ struct Shared {
     cut_off: CancellationToken,
     ended: watch::Sender<Option<EngineEnd>>,
     comparison: Comparison,
+    measures: Arc<Measures>,
 }
 
 /// How to reach the stages from the first recovery to the next.
@@ -210,8 +217,8 @@ pub struct Status {
     /// The bytes of each sink's messages in memory that are not delivered. They are bounded: the
     /// other messages are only in the store.
     pub outbox_bytes: BTreeMap<SinkName, usize>,
-    /// The calls that have ended since the host started, by plugin.
-    pub calls: Vec<(PluginName, CallTotals)>,
+    /// How long the calls took that have ended since the host started, by plugin.
+    pub calls: Vec<(PluginName, Distribution)>,
 }
 
 impl Engine {
@@ -240,6 +247,7 @@ impl Engine {
             sinks: Arc::new(SinkStates::default()),
             lookups: Arc::new(lookups),
             comparison: Comparison::default(),
+            measures: Arc::new(Measures::default()),
             stop: CancellationToken::new(),
             cut_off: CancellationToken::new(),
             ended: watch::Sender::new(None),
@@ -368,8 +376,29 @@ impl Engine {
             queues,
             sinks_down: self.shared.sinks.down(),
             lookups_down: self.shared.lookups.down(&self.shared.parts.clock),
-            calls: self.shared.shards.totals(),
+            calls: self.shared.shards.times(),
         }
+    }
+
+    /// How many events of the log each plugin that serves has before it.
+    #[must_use]
+    pub fn lags(&self) -> Vec<(PluginName, u64)> {
+        self.shared.backlog.lags()
+    }
+
+    /// Appends an alert of the host to the log, and gives it to the sink that a route names for its
+    /// type, which begins with [`crate::model::reserved::ALERT`]. Returns when it is durable.
+    ///
+    /// # Errors
+    /// See [`OfferError`].
+    pub async fn alert(&self, alert: Event) -> Result<(), OfferError> {
+        self.append(vec![alert], Hops::FIRST).await.map(|_| ())
+    }
+
+    /// What the stages have measured since the host started.
+    #[must_use]
+    pub fn measured(&self) -> Measured {
+        self.shared.measures.measured()
     }
 
     fn interrupted(&self) -> QueueError {

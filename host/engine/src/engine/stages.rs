@@ -144,6 +144,7 @@ impl Stages {
         // Created before the dispatchers start, because a decision may resolve dead letters of
         // any sink.
         let refusals = Refusals::new(&recovered.sinks);
+        let routes = Arc::new(Routes::new(parts.routes.clone()));
         let context = DispatchContext {
             shards: shared.shards.clone(),
             store: Arc::clone(&parts.store),
@@ -156,13 +157,15 @@ impl Stages {
             date_check_max: parts.settings.date_check_max,
             entries_read_max: parts.settings.entries_read_max,
             hops_max: parts.settings.hops_max,
-            routes: Arc::new(Routes::new(parts.routes.clone())),
+            routes: Arc::clone(&routes),
             log: Arc::clone(&log),
             readers: Arc::clone(&readers),
             work: work.clone(),
             dead_letter_ids: Arc::clone(&dead_letter_ids),
             rejections: rejections.clone(),
             refusals: Arc::clone(&refusals),
+            measures: Arc::clone(&shared.measures),
+            spans: parts.settings.spans.clone(),
         };
         let (desired_state, dispatchers) =
             (Arc::clone(&shared.desired_state), Dispatchers::default());
@@ -179,6 +182,7 @@ impl Stages {
             date_check_max: parts.settings.date_check_max,
             index: Arc::clone(&timers),
             work: work.clone(),
+            spans: parts.settings.spans.clone(),
         };
         deciding.spawn(timer_stage.run(stop_deciding.clone()));
         let housekeeping = Housekeeping {
@@ -208,6 +212,8 @@ impl Stages {
             position: recovered.position,
             committed: recovered.position,
             stale: BTreeMap::new(),
+            measures: Arc::clone(&shared.measures),
+            routes,
         };
         let queues = Arc::new(Queues::default());
         let sinks = Arc::new(Mutex::new(BTreeMap::new()));

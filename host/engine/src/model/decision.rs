@@ -38,8 +38,8 @@ pub struct Outgoing {
     pub subject: Option<String>,
     /// The media type of `data`.
     pub datacontenttype: String,
-    /// Extension attributes, name and value. The engine adds `partitionkey`, `traceparent` and
-    /// `tracestate` where the handler gave none.
+    /// Extension attributes, name and value. The engine adds `partitionkey` where the handler gave
+    /// none. It sets `traceparent` and `tracestate` itself, whatever the handler gave.
     pub extensions: Vec<(String, String)>,
     /// The payload, byte for byte. Empty if there is none.
     pub data: Bytes,

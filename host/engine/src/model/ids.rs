@@ -197,4 +197,59 @@ impl Timestamp {
             .strftime("%Y-%m-%dT%H:%M:%S.%3fZ")
             .to_string()
     }
+
+    /// Reads what [`Timestamp::to_rfc3339`] writes, and no other form: it is read back for each
+    /// message that leaves, without allocating.
+    #[must_use]
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let text: &[u8; 24] = text.as_bytes().try_into().ok()?;
+        let [b'0'..=b'9', .., b'Z'] = text else { return None };
+        let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.')];
+        if !separators.iter().all(|(index, byte)| text[*index] == *byte) {
+            return None;
+        }
+        let number = |range: std::ops::Range<usize>| {
+            text[range].iter().try_fold(0_u64, |number, byte| {
+                byte.is_ascii_digit().then(|| number * 10 + u64::from(byte - b'0'))
+            })
+        };
+        let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+        if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day)
+        {
+            return None;
+        }
+        // The days since March of the year 0, whose leap day is the last day of its year.
+        let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let days =
+            year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
+        let days = days.checked_sub(719_468)?;
+        let seconds = (number(11..13)? * 60 + number(14..16)?) * 60 + number(17..19)?;
+        Some(Self((days * 86_400 + seconds) * 1_000 + number(20..23)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_read_as_it_was_written() {
+        let dates = (0..400_u64).map(|n| n * 20_000_000_123_457 / 31).chain([
+            951_782_399_999,
+            951_782_400_000,
+            951_868_800_000,
+            4_107_542_400_000,
+            253_402_207_200_999,
+        ]);
+        // The calendar of the other implementation ends there.
+        for millis in dates.filter(|millis| *millis <= 253_402_207_200_999) {
+            let text = Timestamp(millis).to_rfc3339();
+            assert_eq!(Timestamp::from_rfc3339(&text), Some(Timestamp(millis)), "{text}");
+        }
+        for text in
+            ["", "2026-01-31T12:00:00Z", "2026-13-01T00:00:00.000Z", "2026-01-31 12:00:00.000Z"]
+        {
+            assert_eq!(Timestamp::from_rfc3339(text), None, "{text}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Key, Position, Timestamp};
+use super::{Key, Position, Timestamp, TraceContext};
 
 /// The part of an instance that every decision writes. Claims and timers are rows of their own:
 /// a decision writes only those that it changes, however many there are.
@@ -30,6 +30,9 @@ pub struct Instance {
     pub started_at: Timestamp,
     /// The wall-clock date of its latest change.
     pub updated_at: Timestamp,
+    /// The span of its latest decision of which a span was reported; none if there is none. The
+    /// span of the next decision has a link to it if it is of another trace.
+    pub trace: Option<Box<TraceContext>>,
 }
 
 /// Whether an instance still runs.

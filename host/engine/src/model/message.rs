@@ -56,6 +56,8 @@ pub enum MessageKind {
 pub mod reserved {
     /// Every reserved event type begins with this.
     pub const PREFIX: &str = "sagabox.";
+    /// Every event type of an alert begins with this. Routes deliver alerts to sinks.
+    pub const ALERT: &str = "sagabox.alert.";
     /// A timer of an instance is due. The subject is the timer's name, the data is what was
     /// given when it was set.
     pub const TIMER_FIRED: &str = "sagabox.timer.fired";

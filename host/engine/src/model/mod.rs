@@ -16,6 +16,7 @@ mod resolution;
 mod retention;
 mod size;
 mod summary;
+mod trace;
 
 pub use cursor::{Counters, Cursor, Span};
 pub use decision::{
@@ -43,3 +44,4 @@ pub use retention::Retention;
 pub use summary::{
     DecisionSummary, EndedBy, RecordedAnswer, RecordedTimer, RecordedValue, SentMessage,
 };
+pub use trace::{SpanId, TRACEPARENT, TRACESTATE, Trace, TraceContext, TraceId};

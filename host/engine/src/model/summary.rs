@@ -45,6 +45,9 @@ pub struct DecisionSummary {
     /// Set if an operator ended the instance: no handler decided that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<EndedBy>,
+    /// The `traceparent` of the decision's span; none if no span was reported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 /// A message of a decision. Its event is in the outbox if it left, in the log if it stayed.
@@ -126,6 +129,7 @@ impl DecisionSummary {
             answers: answers.iter().map(RecordedAnswer::from).collect(),
             dead_letter,
             ended: None,
+            traceparent: None,
         }
     }
 
@@ -324,7 +328,17 @@ mod tests {
         (lists, rest, ended).prop_map(|((messages, timers, keys), rest, ended)| {
             let (complete, answers, dead_letter) = rest;
             let dead_letter = dead_letter.map(DeadLetterId);
-            DecisionSummary { messages, timers, keys, complete, answers, dead_letter, ended }
+            let traceparent = complete.then(|| "00-1-2-01".to_owned());
+            DecisionSummary {
+                messages,
+                timers,
+                keys,
+                complete,
+                answers,
+                dead_letter,
+                ended,
+                traceparent,
+            }
         })
     }
 
@@ -347,6 +361,7 @@ mod tests {
             r#""answers":[{"question":{"lookup":{"name":"stock","key":"s"}},"answer":{"content_type":"a/b","data":"x"}},{"question":{"stream":"s"},"answer":{"events":3}},{"question":{"stream":"s"},"answer":{"content_type":"a/b","data_base64":"AP8="}},{"question":{"stream":"s"},"answer":{"missing":true}}]"#,
             r#""dead_letter":9"#,
             r#""ended":{"by":"me","reason":"a test"}"#,
+            r#""traceparent":"00-1-2-01""#,
         ];
         let text = format!("{{{}}}", members.join(","));
         assert_eq!(DecisionSummary::from_json(&text).unwrap().to_json(), text);

@@ -10,7 +10,9 @@
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::model::{Event, Key, Origin, PluginName, Position, TimerRef, Timestamp};
+use crate::model::{
+    Event, Key, Origin, PluginName, Position, Question, SpanId, TimerRef, Timestamp,
+};
 
 /// What an identity stands for. The names never change, because they are part of every id that
 /// was sent.
@@ -24,6 +26,8 @@ enum Domain {
     Undeliverable,
     Operator,
     Place,
+    Span,
+    Alert,
 }
 
 /// The identity of one decision: a plugin's for an event, in an instance or lane.
@@ -49,6 +53,12 @@ impl DecisionIdentity {
     #[must_use]
     pub fn seed(&self) -> u128 {
         self.0
+    }
+
+    /// The span of the decision (number 0), or of its attempt of this number that failed.
+    #[must_use]
+    pub fn span(&self, number: u32) -> SpanId {
+        span(&[b"decision", &self.0.to_be_bytes(), &number.to_be_bytes()])
     }
 
     /// The same, where 64 bits do.
@@ -98,11 +108,56 @@ pub fn operator_event_id(
     uuid(hash(Domain::Operator, &[names[0], names[1], names[2], &places[0], &places[1]]))
 }
 
+/// The span in which the host accepted an event of a sender.
+#[must_use]
+pub fn arrival_span(event: &Event) -> SpanId {
+    span(&[b"arrival", event.source.as_bytes(), event.id.as_bytes()])
+}
+
+/// The span in which a timer fires as the event with this id.
+#[must_use]
+pub fn timer_span(event_id: &str) -> SpanId {
+    span(&[b"timer", event_id.as_bytes()])
+}
+
+/// The span of one delivery of a message: the number tells it from the others.
+#[must_use]
+pub fn delivery_span(message_id: &str, number: u64) -> SpanId {
+    span(&[b"delivery", message_id.as_bytes(), &number.to_be_bytes()])
+}
+
+/// The span of the answer to a question that a handler asked for a decision.
+#[must_use]
+pub fn answer_span(decision: SpanId, question: &Question) -> SpanId {
+    let (kind, name, key) = match question {
+        Question::Lookup { name, key } => (&b"lookup"[..], name.as_str(), key.as_str()),
+        Question::Stream(subject) => (&b"stream"[..], subject.as_str(), ""),
+    };
+    span(&[kind, &decision.0.to_be_bytes(), name.as_bytes(), key.as_bytes()])
+}
+
+fn span(parts: &[&[u8]]) -> SpanId {
+    // Zero would mean that there is no span.
+    SpanId(halves(hash(Domain::Span, parts)).0.max(1))
+}
+
 /// The place of a key among all keys of a plugin: evenly spread over 64 bits, and the same on
 /// every host and in every version. It decides whether a canary serves the key.
 #[must_use]
 pub fn place(plugin: &PluginName, key: &Key) -> u64 {
     halves(hash(Domain::Place, &[plugin.as_str().as_bytes(), key.as_str().as_bytes()])).0
+}
+
+/// The CloudEvents source of the host's alerts.
+pub const ALERT_SOURCE: &str = "/sagabox";
+
+/// What stands in the place of a plugin for the message of an alert.
+pub const ALERT_PLUGIN: &str = "sagabox";
+
+/// The id of an alert: the same for one cause within one period.
+#[must_use]
+pub fn alert_event_id(event_type: &str, cause: &str, period: u64) -> String {
+    uuid(hash(Domain::Alert, &[event_type.as_bytes(), cause.as_bytes(), &period.to_be_bytes()]))
 }
 
 /// The CloudEvents source of what a plugin sends.
@@ -123,6 +178,8 @@ fn hash(domain: Domain, parts: &[&[u8]]) -> u128 {
         Domain::Undeliverable => "undeliverable",
         Domain::Operator => "operator",
         Domain::Place => "place",
+        Domain::Span => "span",
+        Domain::Alert => "alert",
     };
     for part in std::iter::once(name.as_bytes()).chain(parts.iter().copied()) {
         hasher.update((part.len() as u64).to_be_bytes());

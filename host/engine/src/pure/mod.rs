@@ -9,6 +9,7 @@ pub(crate) mod fates;
 pub mod fields;
 pub mod filter;
 pub(crate) mod hash;
+pub mod histogram;
 pub mod identity;
 pub(crate) mod lanes;
 pub(crate) mod monotonic;

@@ -51,7 +51,8 @@ impl RetryPolicy {
 }
 
 /// The finaliser of `SplitMix64` (Steele, Lea, Flood 2014): spreads every bit of the input.
-pub(crate) fn mix(mut x: u64) -> u64 {
+#[must_use]
+pub fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)

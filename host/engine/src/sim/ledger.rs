@@ -8,6 +8,7 @@ use super::hot::History;
 use super::plan::Plan;
 use super::scripts::{self, AUDITOR, NOTIFIER, ORDERS, Order, RECEIPTS, state_version};
 use super::strangers;
+use super::traces;
 use crate::model::{
     DeadLetter, DeadLetterStatus, DeadLetterSubject, DecisionRecord, DecisionSummary, Event,
     InstanceStatus, Key, KeyChange, Message, PluginName, reserved,
@@ -91,6 +92,7 @@ pub(crate) fn check(
     messages_leave_once_and_in_order(plan, tables, delivered)?;
     only_the_bad_died(plan, tables)?;
     strangers::check(tables)?;
+    traces::check(tables)?;
     versions_follow_each_other(plan, history, tables)?;
     if !plan.sets_clock {
         timers_fire_when_due(tables)?;

@@ -54,6 +54,8 @@ mod steps;
 mod stopping;
 #[cfg(any(test, feature = "testing"))]
 mod strangers;
+#[cfg(any(test, feature = "testing"))]
+mod traces;
 #[cfg(test)]
 mod troubled;
 #[cfg(any(test, feature = "testing"))]

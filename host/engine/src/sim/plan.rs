@@ -9,6 +9,7 @@ use rand::seq::SliceRandom as _;
 use serde_json::json;
 
 use super::scripts::payload;
+use super::traces;
 use super::unwritable::Unwritable;
 use crate::model::Event;
 
@@ -97,6 +98,7 @@ impl Plan {
                 event.data = payload(&plain, random.random()).into();
             }
         }
+        events.iter_mut().for_each(traces::give_trace);
         for _ in 0..random.random_range(0..6) {
             let twice = events[random.random_range(0..events.len())].clone();
             events.insert(random.random_range(0..=events.len()), twice);

@@ -23,7 +23,7 @@ use super::plan::{Plan, Treatment, event};
 use super::scripts::{Pattern, Script, handlers};
 use super::unwritable::Unwritable;
 use super::world::{Life, Operator, START};
-use crate::engine::{Parts, Settings};
+use crate::engine::{Parts, Settings, Spans};
 use crate::lock;
 use crate::model::Retention;
 use crate::model::{
@@ -327,6 +327,7 @@ fn parts(
             date_check_max: Duration::from_millis(500),
             hops_max: 100,
             lookup_timeout: Duration::from_millis(100),
+            spans: Spans::default(),
         },
     }
 }

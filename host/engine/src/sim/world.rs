@@ -21,7 +21,7 @@ use super::strangers;
 use super::unwritable::{Planted, Unwritable};
 use crate::Clock;
 use crate::changes::receipt::Receipt;
-use crate::engine::{Action, Engine, EngineEnd, OfferError, Parts, Resolution, Settings};
+use crate::engine::{Action, Engine, EngineEnd, OfferError, Parts, Resolution, Settings, Spans};
 use crate::lock;
 use crate::model::Retention;
 use crate::model::{DeadLetterSubject, Event, Message, PluginName, SinkName, Timestamp};
@@ -221,6 +221,8 @@ impl World {
                 // All timers in memory, some, or one.
                 timers_in_memory_max: [65_536, 3, 1][(self.seed / 9 % 3) as usize],
                 entries_read_max: [512, 3, 1][(self.seed / 3 % 3) as usize],
+                // Spans are reported, and dropped.
+                spans: Spans::channel(1).0,
             },
         }
     }

@@ -22,6 +22,7 @@ use tokio::time::Sleep;
 use self::units::{Gathered, Owner, Rows};
 use crate::changes::backlog::Backlog;
 use crate::changes::compensation::Compensation;
+use crate::changes::measures::Measures;
 use crate::changes::outbox::Outboxes;
 use crate::changes::readers::Readers;
 use crate::changes::receipt::{OfferError, Receipt};
@@ -29,12 +30,16 @@ use crate::changes::rejection::{Rejection, Rejections};
 use crate::changes::tail::Tail;
 use crate::changes::timer_index::TimerIndex;
 use crate::changes::{Offer, PluginChanges, Removal, Work};
-use crate::model::{Event, Hops, LogEntry, Message, Origin, PluginName, Position, SinkName};
+use crate::model::{
+    Event, Hops, Key, LogEntry, Message, MessageKind, Origin, PluginName, Position, SinkName,
+    reserved,
+};
+use crate::pure::identity::ALERT_PLUGIN;
 use crate::pure::monotonic::Instant;
 use crate::seams::store::{
     Append, Batch, ClaimChange, CommitError, Committed, FieldsRow, Store, TimerRow,
 };
-use crate::{Clock, Readiness};
+use crate::{Clock, Readiness, Routes};
 
 /// A commit is closed when it has this many rows of decisions and appends: beyond
 /// some thousand the cost per row no longer falls, but the wait for the commit grows.
@@ -69,6 +74,9 @@ pub(crate) struct Committer {
     pub committed: Position,
     /// The dispatchers whose changes were rejected last: nothing more of theirs is written.
     pub stale: BTreeMap<PluginName, mpsc::UnboundedSender<Rejection>>,
+    pub measures: Arc<Measures>,
+    /// Where alerts go.
+    pub routes: Arc<Routes>,
 }
 
 /// Why the committer ended.
@@ -155,6 +163,9 @@ impl Committer {
             Work::Offer(offer) => {
                 for event in &offer.events {
                     self.append(batch, Arc::clone(event), offer.hops, false, None);
+                    if offer.hops != Hops::OUTSIDE {
+                        self.route_alert(batch, event, offer.hops);
+                    }
                 }
                 Owner::Offer(offer)
             }
@@ -275,6 +286,26 @@ impl Committer {
         batch.plugins.push(progress);
     }
 
+    /// An alert that a route names leaves through the sink of the route, as a plugin's event does.
+    fn route_alert(&mut self, batch: &mut Batch, event: &Arc<Event>, hops: Hops) {
+        if !event.event_type.starts_with(reserved::ALERT) {
+            return;
+        }
+        let Some(sink) = self.routes.configured(&event.event_type) else { return };
+        let sequence = self.outboxes.assign(&sink);
+        batch.messages.push(Arc::new(Message {
+            sink,
+            sequence,
+            kind: MessageKind::Event,
+            plugin: PluginName::from(ALERT_PLUGIN),
+            key: Key::from(event.subject.as_deref().unwrap_or_default()),
+            cause: self.position,
+            instance: None,
+            event: Arc::clone(event),
+            hops: hops.after(1),
+        }));
+    }
+
     fn append(
         &mut self,
         batch: &mut Batch,
@@ -323,8 +354,10 @@ impl Committer {
             let appends = gathered.batch.appends.iter();
             let sent = appends.filter(|append| append.hops.origin() == Origin::Outside);
             gathered.batch.untaken = self.readers.untaken(sent.map(|append| &*append.event));
+            let started = Instant::now();
             match self.store.commit(&gathered.batch).await {
                 Ok(committed) => {
+                    self.measures.commit.observe(started.elapsed());
                     self.readiness.set(Ok(()));
                     return Ok(Ok(committed));
                 }

@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 
 use crate::changes::jobs::{Caller, Group, Job, JobResult};
 use crate::model::{Failure, PluginName};
+use crate::pure::histogram::Distribution;
 use crate::seams::handler::{self, Call, Handler};
 use crate::{lock, wait};
 
@@ -35,15 +36,6 @@ const LOOK: Duration = Duration::from_millis(10);
 const IDLE_LOOKS_MAX: u32 = 100;
 /// Slow calls that a plugin may always have under way, however few threads there are.
 const SLOW_MIN: usize = 2;
-
-/// The calls of a plugin that have ended since the host started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CallTotals {
-    /// The number of calls.
-    pub calls: u64,
-    /// The sum of the times that they took.
-    pub time: Duration,
-}
 
 /// The threads. Without any, calls are made by who asks: then everything
 /// happens on one thread, in an order that a seed repeats.
@@ -87,7 +79,8 @@ struct Queue {
     /// Slow calls under way.
     slow: usize,
     has_turn: bool,
-    totals: CallTotals,
+    /// How long the calls that have ended took.
+    times: Distribution,
 }
 
 /// What a thread is at. Locked after the pool's state, never before it.
@@ -165,16 +158,15 @@ impl Shards {
         jobs
     }
 
-    /// By plugin; nothing is counted without threads, because nothing there reads a clock.
+    /// How long the calls that have ended took, by plugin; nothing is counted without threads,
+    /// because nothing there reads a clock.
     #[must_use]
-    pub(crate) fn totals(&self) -> Vec<(PluginName, CallTotals)> {
+    pub(crate) fn times(&self) -> Vec<(PluginName, Distribution)> {
         let Some(threads) = &self.threads else { return Vec::new() };
         let state = threads.pool.lock();
-        let mut all: BTreeMap<PluginName, CallTotals> = BTreeMap::new();
+        let mut all: BTreeMap<PluginName, Distribution> = BTreeMap::new();
         for (caller, queue) in &state.queues {
-            let totals = all.entry(caller.plugin.clone()).or_default();
-            totals.calls += queue.totals.calls;
-            totals.time += queue.totals.time;
+            all.entry(caller.plugin.clone()).or_default().add(&queue.times);
         }
         all.into_iter().collect()
     }
@@ -276,11 +268,10 @@ fn work(pool: &Pool, worker: &Worker) {
             pool.work.notify_one();
         }
         pool.busy.notify_one();
-        let (totals, was_slow) = call_group(worker, group);
+        let (times, was_slow) = call_group(worker, group);
         state = pool.lock();
         let queue = state.queues.entry(caller.clone()).or_default();
-        queue.totals.calls += totals.calls;
-        queue.totals.time += totals.time;
+        queue.times.add(&times);
         if !was_slow {
             state.calling -= 1;
             continue;
@@ -297,9 +288,9 @@ fn work(pool: &Pool, worker: &Worker) {
 }
 
 /// Calls what is in the group, or what the watcher leaves of it; says whether it was slow.
-fn call_group(worker: &Worker, group: Group) -> (CallTotals, bool) {
+fn call_group(worker: &Worker, group: Group) -> (Distribution, bool) {
     let Group { caller, handler, jobs, results } = group;
-    let mut totals = CallTotals::default();
+    let mut times = Distribution::default();
     let mut started = Instant::now();
     let mut current = lock(&worker.current);
     current.group = Some(Under {
@@ -314,14 +305,13 @@ fn call_group(worker: &Worker, group: Group) -> (CallTotals, bool) {
         drop(current);
         let result = call(&*handler, job);
         let now = Instant::now();
-        totals.calls += 1;
-        totals.time += now - started;
+        times.observe(now - started);
         started = now;
         current = lock(&worker.current);
         if std::mem::take(&mut current.slow) {
             drop(current);
             let _ = results.send(vec![result]);
-            return (totals, true);
+            return (times, true);
         }
         if let Some(group) = &mut current.group {
             group.done.push(result);
@@ -331,7 +321,7 @@ fn call_group(worker: &Worker, group: Group) -> (CallTotals, bool) {
     drop(current);
     // The dispatcher is gone when the engine recovers: the results are void then.
     let _ = results.send(done.unwrap_or_default());
-    (totals, false)
+    (times, false)
 }
 
 // ---- the watcher ----------------------------------------------------------------

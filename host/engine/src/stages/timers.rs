@@ -12,10 +12,12 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
+use crate::changes::spans::{Span, SpanKind, Spans};
 use crate::changes::timer_index::{Next, TimerIndex};
 use crate::changes::{Fire, Work};
-use crate::model::{Event, TimerPlace, TimerRef, Timestamp, reserved};
+use crate::model::{Event, TimerPlace, TimerRef, Timestamp, Trace, TraceContext, reserved};
 use crate::pure::identity;
+use crate::pure::monotonic::Instant;
 use crate::pure::retry::READ_RETRY;
 use crate::seams::store::{Page, Store, TimerRow};
 
@@ -34,6 +36,7 @@ pub(crate) struct Timers {
     pub date_check_max: Duration,
     pub index: Arc<TimerIndex>,
     pub work: mpsc::UnboundedSender<Work>,
+    pub spans: Spans,
 }
 
 impl Timers {
@@ -55,7 +58,7 @@ impl Timers {
             let due = self.index.take_due(now, FIRE);
             if !due.is_empty() {
                 let fired = due.into_iter().map(|row| {
-                    let event = Arc::new(fired_event(&row, now));
+                    let event = Arc::new(self.fired_event(&row, now));
                     (row, event)
                 });
                 let fire = Fire { timers: fired.collect(), permit };
@@ -80,6 +83,31 @@ impl Timers {
                 () = tokio::time::sleep(sleep.max(Duration::from_millis(1))) => {}
             }
         }
+    }
+
+    /// The event as which a timer fires. It carries on the trace of the decision that set it; if
+    /// that is sampled, within the span of the timer.
+    fn fired_event(&self, row: &TimerRow, now: Timestamp) -> Event {
+        let mut event = fired_event(row, now);
+        let Some(trace) = &row.trace else { return event };
+        let mut trace = Trace::clone(trace);
+        let context = TraceContext::parse(&trace.parent).filter(|context| context.is_sampled());
+        if let Some(context) = context.filter(|_| self.spans.is_on()) {
+            let own = context.with_span(identity::timer_span(&event.id));
+            let late = now.since(row.timer.due);
+            let started = Instant::now().checked_sub(late).unwrap_or_else(Instant::now);
+            let name = row.timer.name.as_str();
+            let mut span = Span::ended(own, SpanKind::FireTimer, name, started);
+            span.parent = Some(context.span);
+            span.attributes = vec![
+                ("sagabox.plugin", row.timer.plugin.as_str().to_owned()),
+                ("sagabox.key", row.timer.instance.as_str().to_owned()),
+            ];
+            self.spans.report(span);
+            trace.parent = own.to_traceparent();
+        }
+        trace.add_to(&mut event.extensions);
+        event
     }
 
     /// Reads a page of the timers after a place.

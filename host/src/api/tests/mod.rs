@@ -76,6 +76,7 @@ async fn server_with(
         traffic,
         samples: Samples::default(),
         stopping: CancellationToken::new(),
+        telemetry: Arc::new(crate::telemetry::Telemetry::new(None).0),
     };
     let site = Arc::new(site);
     let mut routes = routes::of_api(&site);

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use sagabox_engine::model::{Event, Key};
+use sagabox_engine::model::{Event, Key, TraceContext};
+use tracing::field::display;
 
 /// The target of what plugins write, which tells it from what the host writes.
 pub const TARGET: &str = "plugin";
@@ -124,9 +125,14 @@ impl CallLog {
         let key = about.map(|about| about.key.as_str());
         let event = about.map(|about| about.event.id.as_str());
         let event_type = about.map(|about| about.event.event_type.as_str());
+        let trace = about.and_then(|about| TraceContext::of_sampled(&about.event));
+        let trace_id = trace.map(|trace| display(trace.trace));
+        let span_id = trace.map(|trace| display(trace.span));
         macro_rules! emit {
             ($level:ident) => {
-                tracing::$level!(target: TARGET, plugin, key, event, event_type, "{line}")
+                tracing::$level!(
+                    target: TARGET, plugin, key, event, event_type, trace_id, span_id, "{line}"
+                )
             };
         }
         match level {

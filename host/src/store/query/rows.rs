@@ -433,8 +433,19 @@ fn summary<S: Serializer>(summary: &DecisionSummary, serializer: S) -> Result<S:
         dead_letter: Option<DeadLetterId>,
         #[serde(skip_serializing_if = "Option::is_none")]
         ended: Option<&'s EndedBy>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        traceparent: Option<&'s str>,
     }
-    let DecisionSummary { messages, timers, keys, complete, answers, dead_letter, ended } = summary;
+    let DecisionSummary {
+        messages,
+        timers,
+        keys,
+        complete,
+        answers,
+        dead_letter,
+        ended,
+        traceparent,
+    } = summary;
     let shown = Shown {
         messages,
         timers: timers.iter().map(ShownTimer).collect(),
@@ -443,6 +454,7 @@ fn summary<S: Serializer>(summary: &DecisionSummary, serializer: S) -> Result<S:
         answers,
         dead_letter: *dead_letter,
         ended: ended.as_ref(),
+        traceparent: traceparent.as_deref(),
     };
     shown.serialize(serializer)
 }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use sagabox_engine::model::reserved;
+
 use super::{Facts, Finding, Severity};
 use crate::config::{LookupSource, Settings};
 use crate::io::lookup::Table;
@@ -48,7 +50,9 @@ pub fn check_settings(plugins: &[Facts], settings: &Settings, file: &str) -> Vec
         .iter()
         .flat_map(|plugin| plugin.manifest.commands.iter().chain(&plugin.manifest.events))
         .collect();
-    for message_type in settings.routes.keys().filter(|name| !sent.contains(name)) {
+    let is_of_host = |name: &String| name.starts_with(reserved::ALERT);
+    let routes = settings.routes.keys().filter(|name| !sent.contains(name) && !is_of_host(name));
+    for message_type in routes {
         let text = format!("routes.\"{message_type}\": no plugin sends it");
         findings.push(about(Severity::Warning, text));
     }

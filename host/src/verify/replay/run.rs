@@ -292,7 +292,7 @@ impl Replayer {
         };
         let key = record.key.as_str();
         let mut all = match self.compare.has_effects() {
-            true => recorded::compare(&summary, &decision, &event, key, &self.messages),
+            true => recorded::compare(&summary, &decision, key, &self.messages),
             false => Vec::new(),
         };
         if self.compare.has_state() && self.handler.manifest().role.has_instances() {

@@ -10,7 +10,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::contract::{
     append, claim, decision, entry, held, lane, letter, message, parked, plugin, plugin_progress,
-    sink, sink_progress, timer, undelivered, wait,
+    sink, sink_progress, span, timer, undelivered, wait,
 };
 use super::{Append, Batch, Closing, Expire, Page, Store, TimerRow};
 use crate::model::{
@@ -153,6 +153,7 @@ impl Script {
                 version: place,
                 started_at: Timestamp(1),
                 updated_at: Timestamp(place),
+                trace: place.is_multiple_of(2).then(|| Box::new(span(place))),
             };
             batch.instances.push((plugin(), Arc::new(instance)));
             if self.position > 0 && self.decided.insert((place, key)) {

@@ -26,7 +26,7 @@ use crate::model::{
     AgeMark, AgeTime, Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DecisionRecord,
     Event, Held, Hops, Instance, Key, LogEntry, Message, OpenDeadLetter, Origin, Parked,
     PluginName, Position, Sequence, SinkName, Timer, TimerName, TimerPlace, TimerRef, Timestamp,
-    Wait,
+    Trace, Wait,
 };
 
 /// The durable store of one engine. A read that failed may always be repeated.
@@ -382,6 +382,9 @@ pub struct TimerRow {
     pub data: Bytes,
     /// The hops of the event as which it fires.
     pub hops: Hops,
+    /// The trace that the event as which it fires carries on; none if the decision that set it
+    /// had none.
+    pub trace: Option<Box<Trace>>,
 }
 
 /// The unit of ordering of outgoing messages: the ordering key of one plugin at one sink.

@@ -23,7 +23,7 @@ use self::operator::Operator;
 use self::plugins::{Mailbox, event, handlers};
 use super::life::Timeline;
 use super::world::START;
-use crate::engine::{Engine, Parts, Settings};
+use crate::engine::{Engine, Parts, Settings, Spans};
 use crate::model::Retention;
 use crate::model::{AnswerValue, Event, PluginName, SinkName, Timestamp};
 use crate::seams::lookup::{Lookup, Unanswered};
@@ -147,6 +147,7 @@ impl World {
                 date_check_max: Duration::from_millis(500),
                 timers_in_memory_max: [65_536, 3, 1][(seed / 9 % 3) as usize],
                 hops_max: 100,
+                spans: Spans::default(),
             },
         }
     }

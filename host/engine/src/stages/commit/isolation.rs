@@ -10,7 +10,7 @@ use super::units::{Gathered, Owner, Rows};
 use super::{Committer, Ended, Queue, REFUSED_DELAY_MAX};
 use crate::changes::receipt::OfferError;
 use crate::changes::rejection::{LettersDropped, Rejection, TimerRejection};
-use crate::model::{DeadLetterStatus, Event, TimerRef};
+use crate::model::{DeadLetterStatus, Event, TimerRef, Trace};
 use crate::pure::identity::undeliverable_event_id;
 use crate::seams::store::{Append, Batch, TimerRow};
 
@@ -81,7 +81,8 @@ impl Committer {
                     return Ok(());
                 };
                 let Append { event, hops, .. } = append;
-                let row = TimerRow { timer, data: event.data.clone(), hops };
+                let trace = Trace::of(&event).map(Box::new);
+                let row = TimerRow { timer, data: event.data.clone(), hops, trace };
                 self.dead_letter_timer(row, event, reason);
             }
             Owner::Sink { replies, dropped } => {

@@ -8,10 +8,12 @@ use futures::future::{BoxFuture, try_join_all};
 use crate::changes::asking::{Failed, FailedAt, Lookups};
 use crate::changes::jobs::Job;
 use crate::model::{Answer, AnswerValue, Event, Failure, Key, PluginName, Position, Question};
+use crate::pure::monotonic::Instant;
 use crate::seams::lookup::Unanswered;
 use crate::seams::store::{Page, Store};
 use crate::stages::reads::detached;
 
+use super::spans::answer_span;
 use super::{Answers, Asked, Dispatcher};
 
 /// A handler that has asked this often for one event asks for ever.
@@ -51,16 +53,25 @@ impl Dispatcher {
             )));
         }
         let context = &self.context;
+        let decision = delivery.span();
         let failed_at = delivery.troubles.as_ref().and_then(|troubles| troubles.failed_at.clone());
         let pending: Vec<BoxFuture<'static, Result<Answer, Failed>>> = fresh
             .into_iter()
             .map(|question| -> BoxFuture<'static, Result<Answer, Failed>> {
                 let (plugin, lookups) = (plugin.clone(), Arc::clone(&context.lookups));
                 let (store, failed_at) = (Arc::clone(&context.store), failed_at.clone());
+                let spans = context.spans.clone();
                 Box::pin(async move {
+                    let started = Instant::now();
                     let found =
                         answer(&plugin, &question, position, &lookups, failed_at.as_ref(), &*store);
-                    match found.await {
+                    let found = found.await;
+                    if let Some(decision) = decision {
+                        let failed = found.as_ref().err();
+                        let failed = failed.map(|failed| failed.unanswered.to_string());
+                        spans.report(answer_span(decision, &question, started, failed));
+                    }
+                    match found {
                         Ok(value) => Ok(Answer { question, value }),
                         Err(Failed { unanswered, charge }) => {
                             Err(Failed { unanswered: unanswered.about(&asked(&question)), charge })

@@ -14,7 +14,7 @@ use crate::changes::jobs::JobResult;
 use crate::model::{
     Decision, DecisionRecord, DecisionSummary, Event, Failure, Hops, Instance, InstanceStatus, Key,
     KeyChange, LogEntry, MessageKind, Outgoing, Position, Role, SentMessage, State, Timer,
-    TimerChange, TimerName, TimerRef, Timestamp, attribute, reserved,
+    TimerChange, TimerName, TimerRef, Timestamp, Trace, TraceContext, attribute, reserved,
 };
 use crate::pure::identity::{self, DecisionIdentity};
 use crate::pure::monotonic::{Instant, after};
@@ -23,6 +23,7 @@ use crate::seams::handler::Reply;
 use crate::seams::lookup::Unanswered;
 use crate::seams::store::TimerRow;
 
+use super::spans::{HandedOn, report_failure, without_trace};
 use super::versions::PluginVersion;
 use super::{Dispatcher, Via, hops};
 
@@ -79,14 +80,19 @@ impl Dispatcher {
         let now = delivery.now.unwrap_or(entry.received_at);
         let answers = std::mem::take(&mut delivery.answers);
         let identity = delivery.identity(&self.plugin, key);
+        let traced = delivery.traced.take();
+        let handed_on = self.report_decision(key, &entry, traced, identity, attempt);
 
-        let hops = entry.hops.after(hops::made(&decision, now));
-        let sent = self.send(key, &entry, &decision.messages, identity, now, hops);
+        let made = Made { now, hops: entry.hops.after(hops::made(&decision, now)), handed_on };
+        let sent = self.send(key, &entry, &decision.messages, identity, &made);
         let letter = match via {
             Via::Letter(id) => Some(id),
             Via::Flight | Via::Hold | Via::Parked => None,
         };
-        let summary = DecisionSummary::new(&decision, sent, &answers, letter);
+        let summary = DecisionSummary {
+            traceparent: made.handed_on.span.map(TraceContext::to_traceparent),
+            ..DecisionSummary::new(&decision, sent, &answers, letter)
+        };
         let written = decision.state.clone().map(|data| State { version: made_by.of_state, data });
         if let Some(state) = &written
             && let Some(values) = self.versions.field_values(made_by, state)
@@ -106,7 +112,7 @@ impl Dispatcher {
             self.flights.count_decision(position);
         }
         let claimed = match self.versions.has_instances() {
-            true => self.transit(key, &entry, decision, written.or(state), now, hops),
+            true => self.transit(key, &entry, decision, written.or(state), &made),
             false => Vec::new(),
         };
         // Before the lane goes on: what an instance has just claimed comes next.
@@ -125,9 +131,9 @@ impl Dispatcher {
         entry: &LogEntry,
         decision: Decision,
         state: Option<State>,
-        now: Timestamp,
-        hops: Hops,
+        made: &Made,
     ) -> Vec<Key> {
+        let now = made.now;
         let before = self.instance_cache.get(key);
         let mut claimed = Vec::new();
         let mut instance = match before {
@@ -142,6 +148,9 @@ impl Dispatcher {
         instance.place = instance.place.max(entry.position);
         instance.version += 1;
         instance.updated_at = now;
+        if let Some(span) = made.handed_on.span {
+            instance.trace = Some(Box::new(span));
+        }
         // One that is complete decides only what reopens it.
         instance.status = match decision.complete {
             true => InstanceStatus::Completed,
@@ -149,7 +158,7 @@ impl Dispatcher {
         };
         self.write(Arc::new(instance));
         self.take_fired(key, &entry.event);
-        self.change_timers(key, entry.position, decision.timers, now, hops);
+        self.change_timers(key, entry.position, decision.timers, made);
         self.change_keys(key, decision.keys, &mut claimed);
         if decision.complete {
             self.release_all(key);
@@ -191,14 +200,14 @@ impl Dispatcher {
         instance: &Key,
         set_by: Position,
         changes: Vec<TimerChange>,
-        now: Timestamp,
-        hops: Hops,
+        made: &Made,
     ) {
+        let now = made.now;
         for change in changes {
             match change {
                 TimerChange::Set { name, due, data } => {
                     let due = hops::due_at(due, now);
-                    let hops = if hops::is_soon(due, now) { hops } else { Hops::FIRST };
+                    let hops = if hops::is_soon(due, now) { made.hops } else { Hops::FIRST };
                     let timer = TimerRef {
                         plugin: self.plugin.clone(),
                         instance: instance.clone(),
@@ -207,7 +216,8 @@ impl Dispatcher {
                         set_by,
                     };
                     self.instance_cache.set_timer(instance, name.clone(), Timer { due, set_by });
-                    let row = TimerRow { timer, data, hops };
+                    let trace = made.handed_on.trace.clone().map(Box::new);
+                    let row = TimerRow { timer, data, hops, trace };
                     self.output.rows().timers.insert((instance.clone(), name), Some(row));
                 }
                 TimerChange::Cancel(name) => {
@@ -245,13 +255,12 @@ impl Dispatcher {
         entry: &LogEntry,
         messages: &[Outgoing],
         identity: DecisionIdentity,
-        now: Timestamp,
-        hops: Hops,
+        made: &Made,
     ) -> Vec<SentMessage> {
         if messages.is_empty() {
             return Vec::new();
         }
-        let (source, time) = (identity::source(&self.plugin), now.to_rfc3339());
+        let (source, time) = (identity::source(&self.plugin), made.now.to_rfc3339());
         let started = || self.instance_cache.get(key).map_or(entry.position, |found| found.started);
         let instance = self.versions.has_instances().then(started);
         let mut sent = Vec::with_capacity(messages.len());
@@ -271,7 +280,7 @@ impl Dispatcher {
                 time: Some(time.clone()),
                 datacontenttype: Some(message.datacontenttype.clone()),
                 dataschema: None,
-                extensions: extensions(message, key, &entry.event),
+                extensions: extensions(message, key, made.handed_on.trace.as_ref()),
                 data: message.data.clone(),
             };
             sent.push(SentMessage {
@@ -287,7 +296,7 @@ impl Dispatcher {
                 cause: entry.position,
                 instance,
                 event: Arc::new(event),
-                hops,
+                hops: made.hops,
                 append: !is_command,
                 redriven: false,
             });
@@ -300,7 +309,12 @@ impl Dispatcher {
         let (plugin, retry) = (&self.plugin, &self.context.retry);
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
         let attempt = delivery.attempt;
-        let seed = delivery.identity(plugin, key).short_seed();
+        let identity = delivery.identity(plugin, key);
+        let seed = identity.short_seed();
+        if let Some(traced) = delivery.traced.take() {
+            let (spans, about) = (&self.context.spans, (plugin, key, &delivery.entry));
+            report_failure(spans, about, (&traced, identity), attempt, &unanswered.to_string());
+        }
         let (Unanswered::Transient { retry_after, .. }
         | Unanswered::Unavailable { retry_after, .. }) = &unanswered
         else {
@@ -347,6 +361,7 @@ impl Instance {
             version: 0,
             started_at: now,
             updated_at: now,
+            trace: None,
         }
     }
 }
@@ -369,20 +384,25 @@ fn check(decision: &Decision, own: &Key) -> Result<(), String> {
     Ok(())
 }
 
-/// CloudEvents' partitioning extension carries the ordering key, distributed tracing
-/// is passed on; the plugin's own values come first.
-fn extensions(message: &Outgoing, key: &Key, cause: &Event) -> Vec<(String, String)> {
-    let mut extensions = message.extensions.clone();
-    let mut add = |name: &str, value: Option<&str>| {
-        if let Some(value) = value
-            && !extensions.iter().any(|(n, _)| n == name)
-        {
-            extensions.push((name.to_owned(), value.to_owned()));
-        }
-    };
-    // A key is what data says; an attribute has no control characters.
-    add("partitionkey", Some(&attribute::encoded(key.as_str())));
-    add("traceparent", cause.extension("traceparent"));
-    add("tracestate", cause.extension("tracestate"));
+/// What all messages and timers of a decision have in common.
+struct Made {
+    now: Timestamp,
+    hops: Hops,
+    handed_on: HandedOn,
+}
+
+/// CloudEvents' partitioning extension carries the ordering key, unless the plugin has set it. The
+/// trace is the host's to set.
+fn extensions(message: &Outgoing, key: &Key, trace: Option<&Trace>) -> Vec<(String, String)> {
+    const PARTITION: &str = "partitionkey";
+    let mut extensions = without_trace(&message.extensions);
+    if !extensions.iter().any(|(name, _)| name == PARTITION) {
+        // A key is what data says; an attribute has no control characters.
+        let key = attribute::encoded(key.as_str()).into_owned();
+        extensions.push((PARTITION.to_owned(), key));
+    }
+    if let Some(trace) = trace {
+        trace.add_to(&mut extensions);
+    }
     extensions
 }

@@ -15,6 +15,7 @@ use crate::pure::correlate::correlate;
 use crate::seams::store::StoredInstance;
 use crate::stages::reads::{detached, until_read};
 
+use super::spans::keep_trace;
 use super::{Dispatcher, Via};
 
 /// An edited event that names other keys than the one at which it failed, and the stored
@@ -185,6 +186,7 @@ impl Dispatcher {
             return Err(format!("`{}` is a type of the host's own events", edited.event_type));
         }
         keep_reserved(original, edited)?;
+        keep_trace(original, edited);
         let Some(subscription) = self.versions.subscription(edited) else {
             return Err(match self.versions.of_type(&edited.event_type) {
                 None => format!("{} does not subscribe to `{}`", self.plugin, edited.event_type),

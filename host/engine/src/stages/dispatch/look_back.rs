@@ -325,6 +325,7 @@ mod tests {
             version: last.0,
             started_at: Timestamp(1),
             updated_at: Timestamp(last.0),
+            trace: None,
         };
         let held = [Arc::new(Subscription {
             event_type: "held".to_owned(),

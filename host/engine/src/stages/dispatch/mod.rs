@@ -38,6 +38,7 @@ mod key_scan;
 mod look_back;
 mod reading;
 mod routing;
+mod spans;
 mod swap;
 mod unwritable;
 mod versions;
@@ -58,16 +59,19 @@ use crate::changes::asking::{Failed, FailedAt, Lookups};
 use crate::changes::canary::Canary;
 use crate::changes::compensation::Refusals;
 use crate::changes::jobs::{Caller, GROUP_MAX, Group, Job, JobResult};
+use crate::changes::measures::Measures;
 use crate::changes::readers::Readers;
 use crate::changes::rejection::{Rejection, Rejections};
 use crate::changes::requests::PluginRequest;
 use crate::changes::resolve::DeadLetterIds;
+use crate::changes::spans::Spans;
 use crate::changes::tail::Tail;
 use crate::model::{
     Answer, Correlation, DeadLetterId, Effect, Key, LogEntry, PluginName, Position, Subscription,
     Timestamp,
 };
 use crate::pure::dead_letters::DeadLetters;
+use crate::pure::histogram::Histogram;
 use crate::pure::identity::DecisionIdentity;
 use crate::pure::lanes::Lanes;
 use crate::pure::monotonic::Instant;
@@ -118,6 +122,8 @@ pub(crate) struct DispatchContext {
     pub dead_letter_ids: Arc<DeadLetterIds>,
     pub rejections: Rejections,
     pub refusals: Arc<Refusals>,
+    pub measures: Arc<Measures>,
+    pub spans: Spans,
 }
 
 /// What one dispatcher begins with.
@@ -171,6 +177,8 @@ pub(crate) struct Dispatcher {
     resumes: FuturesUnordered<BoxFuture<'static, dead_letters::Resumed>>,
     reroutes: FuturesUnordered<BoxFuture<'static, edits::Rerouted>>,
     caution: Caution,
+    /// Ages of events, see `changes/measures.rs`.
+    event_age: Arc<Histogram>,
 }
 
 /// An event for one instance or lane.
@@ -192,6 +200,8 @@ struct Delivery {
     rounds: u32,
     /// Made with the first call: it costs two hashes.
     identity: Option<DecisionIdentity>,
+    /// Set with an attempt's first call, if the event is sampled.
+    traced: Option<Box<spans::Traced>>,
 }
 
 /// Failures of a delivery, whoever's they were: the pauses grow with them.
@@ -261,9 +271,11 @@ impl Dispatcher {
         let (rejections, rejections_of) = context.rejections.begin(&plugin);
         let work = context.work.clone();
         let output = HandOver::new(plugin.clone(), progress.counters, work, rejections);
+        let event_age = context.measures.of_plugin(&plugin);
         let mut dispatcher = Self {
             context,
             plugin,
+            event_age,
             versions: deciding,
             intake: Intake::new(reader, missed_to, Position(progress.cursor.settled)),
             flights: Flights::new(progress.cursor, recovered.partly_decided),
@@ -446,6 +458,10 @@ impl Dispatcher {
         let state = self.instance_cache.get(key).and_then(|instance| instance.state.clone());
         let plugin = &self.plugin;
         let delivery = self.lanes.get_mut(key, position.0)?;
+        if delivery.now.is_none() && delivery.attempt == 1 {
+            self.event_age.observe(now.since(delivery.entry.received_at));
+        }
+        delivery.begin_span(&self.context.spans);
         Some(Call {
             event: Arc::clone(&delivery.entry.event),
             state,

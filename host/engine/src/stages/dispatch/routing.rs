@@ -7,9 +7,11 @@
 
 use std::sync::Arc;
 
+use tracing::field::display;
+
 use crate::model::{
     Absent, DeadLetter, DeadLetterStatus, DeadLetterSubject, Effect, Instance, InstanceStatus, Key,
-    LogEntry, Parked, PluginName, Position, TimerName, Timestamp, reserved,
+    LogEntry, Parked, PluginName, Position, TimerName, Timestamp, TraceContext, reserved,
 };
 use crate::pure::identity::DecisionIdentity;
 use crate::pure::parking::{Admission, too_many};
@@ -43,6 +45,7 @@ impl Delivery {
             answers: Vec::new(),
             rounds: 0,
             identity: None,
+            traced: None,
         }
     }
 
@@ -389,10 +392,12 @@ impl Dispatcher {
         attempts: u32,
     ) {
         let Some(reason) = self.reason_to_bury(entry.position, key, reason) else { return };
+        let trace_id = TraceContext::of_sampled(&entry.event).map(|found| display(found.trace));
         tracing::warn!(
             plugin = %self.plugin, position = %entry.position, key = key.map(Key::as_str),
-            attempts, %reason, "the event became a dead letter"
+            attempts, %reason, trace_id, "the event became a dead letter"
         );
+        self.context.measures.died(&self.plugin, None, &reason);
         let id = self.context.dead_letter_ids.next();
         if let Some(key) = key {
             self.dead_letters.open(key, entry.position.0, id);

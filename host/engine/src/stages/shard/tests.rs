@@ -243,7 +243,7 @@ fn calls_are_counted_by_plugin() {
     let (one, two) = (handler("one", &gate), handler("two", &gate));
     receive(&mut send(&shards, &one, &keys("a", 40)), 40);
     receive(&mut send(&shards, &two, &keys("a", 2)), 2);
-    let calls = || shards.totals().iter().map(|(_, totals)| totals.calls).collect::<Vec<_>>();
+    let calls = || shards.times().iter().map(|(_, times)| times.count()).collect::<Vec<_>>();
     // A group is counted after its results were sent.
     while calls() != [40, 2] {
         std::thread::yield_now();

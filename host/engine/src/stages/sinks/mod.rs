@@ -4,3 +4,4 @@
 pub(crate) mod lanes;
 pub(crate) mod queue;
 pub(crate) mod relay;
+mod spans;

@@ -15,6 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
+use crate::changes::measures::SinkMeasures;
+use crate::changes::spans::Spans;
 use crate::model::{
     Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, QueueStatus, Selection,
 };
@@ -25,6 +27,7 @@ use crate::pure::monotonic::{self, Instant, after};
 use crate::pure::retry::{RetryPolicy, mix};
 use crate::stages::sinks::lanes::parcel::{Lane, Parcel};
 use crate::stages::sinks::lanes::{SinkLanes, Turn};
+use crate::stages::sinks::spans::report_delivery;
 
 /// When nothing waits for a time.
 const SLEEP_MAX: Duration = Duration::from_hours(24);
@@ -64,6 +67,8 @@ pub(crate) struct Queue {
     /// Lease ids go on from here, far from those of earlier runs, so that an old one is never
     /// taken for a new.
     pub next_lease: u64,
+    pub measures: Arc<SinkMeasures>,
+    pub spans: Spans,
 }
 
 /// Where the lease ids of a run begin. Spread over all numbers, because the wall clock may have
@@ -82,6 +87,7 @@ struct State {
 }
 
 struct OpenLease {
+    since: Instant,
     expires_at: Instant,
     messages: HashMap<MessageId, (Lane, u64)>,
 }
@@ -134,6 +140,7 @@ impl State {
             let (ids, mut expired): (Vec<_>, Vec<_>) = lease.messages.into_iter().unzip();
             self.fates.note(id, ids, Fate::Expired);
             expired.sort_by_key(|(_, sequence)| *sequence);
+            self.report(id, &expired, lease.since, Some("its lease expired"));
             match &expired[..] {
                 [(lane, sequence)] => {
                     self.failed(lane, *sequence, Duration::ZERO, "its lease expired", now);
@@ -176,8 +183,10 @@ impl State {
                 let _ = reply.send(report.map(|report| (report, settled)));
             }
             QueueRequest::GiveBack { lease, messages, delay, reason, reply } => {
+                let since = self.since(lease);
                 let taken = self.take_from(lease, &messages, Fate::GivenBack);
                 let _ = reply.send(taken.map(|(taken, report)| {
+                    self.report(lease, &taken, since, Some(&reason));
                     for (lane, sequence) in taken {
                         self.failed(&lane, sequence, delay, &reason, now);
                     }
@@ -263,7 +272,11 @@ impl State {
             (leased.message.id(), (lane.clone(), *sequence))
         };
         let messages = taken.iter().map(row).collect();
-        self.leases.insert(id, OpenLease { expires_at, messages });
+        let today = (self.queue.clock)();
+        for (.., leased) in taken.iter().filter(|(.., leased)| leased.attempt == 1) {
+            self.queue.measures.took(&leased.message, today);
+        }
+        self.leases.insert(id, OpenLease { since: now, expires_at, messages });
         self.expiry.insert((expires_at, id), ());
         let expires_at = self.date(expires_at);
         Lease { id, expires_at, messages: taken.into_iter().map(|(.., leased)| leased).collect() }
@@ -283,11 +296,37 @@ impl State {
         id: LeaseId,
         messages: &Selection,
     ) -> Result<LeaseReport, QueueError> {
+        let since = self.since(id);
         let (taken, report) = self.take_from(id, messages, Fate::Acknowledged)?;
+        self.report(id, &taken, since, None);
         for (lane, sequence) in taken {
             self.queue.lanes.delivered(&lane, sequence);
         }
         Ok(report)
+    }
+
+    /// When a lease began; now if it has ended.
+    fn since(&self, id: LeaseId) -> Instant {
+        self.leases.get(&id).map_or_else(Instant::now, |lease| lease.since)
+    }
+
+    /// Reports the spans of what a worker had, and why it failed.
+    fn report(
+        &mut self,
+        lease: LeaseId,
+        taken: &[(Lane, u64)],
+        since: Instant,
+        failed: Option<&str>,
+    ) {
+        let Queue { lanes, spans, .. } = &mut self.queue;
+        if !spans.is_on() {
+            return;
+        }
+        for (lane, sequence) in taken {
+            if let Some(parcel) = lanes.lanes.get_mut(lane, *sequence) {
+                report_delivery(spans, &parcel.message, lease.0, since, failed);
+            }
+        }
     }
 
     /// Takes messages out of a lease, in order; the lease ends with its last message.
@@ -320,6 +359,8 @@ impl State {
         };
         taken.sort_by_key(|(_, sequence)| *sequence);
         report.done = taken.len();
+        let took = lease.since.elapsed();
+        taken.iter().for_each(|_| self.queue.measures.delivery.observe(took));
         self.fates.note(id, ids, fate);
         if lease.messages.is_empty()
             && let Some(lease) = self.leases.remove(&id)

@@ -14,7 +14,9 @@ use futures::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
+use crate::changes::measures::SinkMeasures;
 use crate::changes::sinks::SinkStates;
+use crate::changes::spans::Spans;
 use crate::model::Message;
 use crate::pure::breaker::{Admits, Breaker, Trouble};
 use crate::pure::monotonic::{self, Instant, after};
@@ -22,6 +24,7 @@ use crate::pure::retry::RetryPolicy;
 use crate::seams::transport::{DeliveryError, Order, Transport};
 use crate::stages::sinks::lanes::parcel::Lane;
 use crate::stages::sinks::lanes::{SinkLanes, Turn};
+use crate::stages::sinks::spans::report_delivery;
 
 /// When nothing waits for a time.
 const SLEEP_MAX: Duration = Duration::from_hours(24);
@@ -36,9 +39,17 @@ pub(crate) struct Relay {
     pub breaker: Breaker,
     /// How often the sink has taken or refused a message.
     pub answers: u64,
+    pub measures: Arc<SinkMeasures>,
+    pub spans: Spans,
 }
 
-type Delivered = (Vec<(Lane, Arc<Message>)>, Vec<Result<(), DeliveryError>>);
+/// A delivery that has ended.
+struct Delivered {
+    batch: Vec<(Lane, Arc<Message>)>,
+    /// One for each message.
+    results: Vec<Result<(), DeliveryError>>,
+    started: Instant,
+}
 
 impl Relay {
     /// Runs until `stop`; then lets deliveries that are under way end.
@@ -116,23 +127,34 @@ impl Relay {
         Some(Box::pin(async move {
             let messages: Vec<Arc<Message>> =
                 batch.iter().map(|(_, message)| Arc::clone(message)).collect();
+            let started = Instant::now();
             let results = transport.deliver(&messages).await;
             assert_eq!(results.len(), batch.len(), "a transport tells of each message");
-            (batch, results)
+            Delivered { batch, results, started }
         }))
     }
 
-    fn on_delivered(&mut self, (batch, results): Delivered) {
+    fn on_delivered(&mut self, Delivered { batch, results, started }: Delivered) {
         let now = Instant::now();
+        self.measures.delivery.observe(now.duration_since(started));
+        let today = (self.clock)();
         // While the sink is down, attempts tell of it and not of the messages.
         let was_down = self.breaker.open().is_some();
         self.judge(&batch, &results, now);
         for ((lane, message), result) in batch.into_iter().zip(results) {
             let sequence = message.sequence.0;
+            if self.spans.is_on() {
+                let failures = self.lanes.lanes.get_mut(&lane, sequence).map_or(0, |p| p.failures);
+                let failed = result.as_ref().err().map(DeliveryError::reason);
+                report_delivery(&self.spans, &message, failures.into(), started, failed);
+            }
             match result {
-                Ok(()) => self.lanes.delivered(&lane, sequence),
+                Ok(()) => {
+                    self.measures.took(&message, today);
+                    self.lanes.delivered(&lane, sequence);
+                }
                 Err(DeliveryError::Permanent(reason)) => {
-                    self.lanes.dead_letter(&lane, sequence, &reason, (self.clock)());
+                    self.lanes.dead_letter(&lane, sequence, &reason, today);
                 }
                 Err(error) => self.on_failed(&lane, sequence, &error, was_down, now),
             }

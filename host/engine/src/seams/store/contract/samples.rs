@@ -8,8 +8,8 @@ use bytes::Bytes;
 use crate::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
     DecisionRecord, DecisionSummary, Event, Held, Hops, Instance, InstanceStatus, Key, LogEntry,
-    Message, MessageKind, Parked, PluginName, Position, Sequence, SinkName, State, TimerRef,
-    Timestamp, Wait,
+    Message, MessageKind, Parked, PluginName, Position, Sequence, SinkName, SpanId, State,
+    TimerRef, Timestamp, Trace, TraceContext, TraceId, Wait,
 };
 use crate::seams::store::{
     Append, Batch, ClaimChange, MessageLane, PluginProgress, SinkProgress, StoredInstance, TimerRow,
@@ -120,7 +120,14 @@ pub fn instance(key: &str, updated_at: u64) -> Arc<Instance> {
         version: 1,
         started_at: Timestamp(1),
         updated_at: Timestamp(updated_at),
+        trace: Some(Box::new(span(u64::MAX))),
     })
+}
+
+/// A span of some trace.
+#[must_use]
+pub fn span(id: u64) -> TraceContext {
+    TraceContext::sampled(TraceId(u128::MAX - 7), SpanId(id | 1))
 }
 
 /// An instance that is over, without a state.
@@ -128,7 +135,7 @@ pub fn instance(key: &str, updated_at: u64) -> Arc<Instance> {
 pub fn finished(key: &str, status: InstanceStatus, updated_at: u64) -> (PluginName, Arc<Instance>) {
     let running = Arc::unwrap_or_clone(instance(key, updated_at));
     let place = Position(updated_at);
-    (plugin(), Arc::new(Instance { status, state: None, place, ..running }))
+    (plugin(), Arc::new(Instance { status, state: None, place, trace: None, ..running }))
 }
 
 /// A claim of `key` by an instance, or its release.
@@ -147,7 +154,11 @@ pub fn timer(instance: &str, name: &str, due: u64) -> TimerRow {
         due: Timestamp(due),
         set_by: Position(1),
     };
-    TimerRow { timer, data: Bytes::from_static(b"\xff\x00"), hops: Hops(7) }
+    let trace = due.is_multiple_of(2).then(|| {
+        let state = due.is_multiple_of(4).then(|| "a=1".to_owned());
+        Box::new(Trace { parent: "00-1-2-00".to_owned(), state })
+    });
+    TimerRow { timer, data: Bytes::from_static(b"\xff\x00"), hops: Hops(7), trace }
 }
 
 /// An event that is held for `key`, and has reached one instance.

@@ -17,6 +17,7 @@ fn instance(key: &str, version: u64) -> Arc<Instance> {
         version,
         started_at: Timestamp(0),
         updated_at: Timestamp(0),
+        trace: None,
     })
 }
 

@@ -24,16 +24,18 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tracing::field::display;
 
 use crate::Clock;
 use crate::changes::Work;
 use crate::changes::compensation::{Refusal, Refusals};
+use crate::changes::measures::Measures;
 use crate::changes::outbox::{MessageTail, OutboxReader};
 use crate::changes::rejection::LettersDropped;
 use crate::changes::resolve::{DeadLetterIds, ResolveRequest};
 use crate::model::{
     Cursor, DeadLetter, DeadLetterStatus, DeadLetterSubject, Key, Message, MessageKind,
-    OpenDeadLetter, PluginName, Sequence, SinkName, Timestamp, Wait,
+    OpenDeadLetter, PluginName, Sequence, SinkName, Timestamp, TraceContext, Wait,
 };
 use crate::pure::dead_letters::{DeadLetters, Failing, LaneItem, Left, Pause};
 use crate::pure::lanes::Lanes;
@@ -95,6 +97,7 @@ pub(crate) struct SinkLanes {
     /// What the committer tells of dead letters that the store rejects.
     dropped: mpsc::UnboundedReceiver<LettersDropped>,
     clock: Clock,
+    measures: Arc<Measures>,
 }
 
 /// What the lanes of a sink are made of.
@@ -111,6 +114,7 @@ pub(crate) struct LanesParts {
     pub wait_in_memory_max: Duration,
     pub work: mpsc::UnboundedSender<Work>,
     pub clock: Clock,
+    pub measures: Arc<Measures>,
 }
 
 impl SinkLanes {
@@ -126,6 +130,7 @@ impl SinkLanes {
             wait_in_memory_max,
             work,
             clock,
+            measures,
         } = parts;
         let progress = recovered.progress;
         reader.place = Sequence(progress.cursor.settled);
@@ -146,6 +151,7 @@ impl SinkLanes {
             recovered: progress.cursor,
             dropped: dropped_of,
             clock,
+            measures,
         };
         lanes.restore(&recovered.parked);
         lanes
@@ -417,10 +423,12 @@ impl SinkLanes {
         now: Timestamp,
     ) {
         let Parcel { message, item, .. } = parcel;
+        let trace_id = TraceContext::of_sampled(&message.event).map(|found| display(found.trace));
         tracing::warn!(
             sink = %self.sink, id = %message.event.id, message_type = %message.event.event_type,
-            attempts, %reason, "the message became a dead letter"
+            attempts, %reason, trace_id, "the message became a dead letter"
         );
+        self.measures.died(&message.plugin, Some(&self.sink), reason);
         let id = self.dead_letter_ids.next();
         if message.kind == MessageKind::Command {
             let event = undeliverable(&message, id, attempts, reason, now);

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::model::json;
-use crate::model::{DeadLetterId, Event, Message, Timestamp, reserved};
+use crate::model::{DeadLetterId, Event, Message, Timestamp, Trace, reserved};
 use crate::pure::identity;
 
 /// The event that tells an instance of a command that could not be delivered.
@@ -32,6 +32,9 @@ pub(super) fn undeliverable(
         (reserved::EXTENSION_INSTANCE.to_owned(), message.key.as_str().to_owned()),
         (reserved::EXTENSION_LETTER.to_owned(), letter.0.to_string()),
     ];
+    if let Some(trace) = Trace::of(command) {
+        trace.add_to(&mut extensions);
+    }
     let started = message.instance.map(|started| started.to_string());
     extensions.extend(started.map(|started| (reserved::EXTENSION_STARTED.to_owned(), started)));
     Event {

@@ -1,0 +1,108 @@
+//! How long commits, decisions and deliveries take. The stages fill it, and metrics read it through
+//! `Engine::measured`. It outlives the epochs: counters never go back.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use crate::lock;
+use crate::model::{Message, PluginName, SinkName, Timestamp};
+use crate::pure::histogram::{Distribution, Histogram};
+
+/// What the stages have measured since the host started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// The time of one commit of the store.
+    pub commit: Distribution,
+    /// The age of an event when a plugin is called for it first: from the time at which the host
+    /// received it.
+    pub event_age: BTreeMap<PluginName, Distribution>,
+    /// By sink.
+    pub sinks: BTreeMap<SinkName, MeasuredSink>,
+    /// Dead letters by plugin; with the sink if they are of messages. An engine that recovers may
+    /// count one again.
+    pub dead_letters: BTreeMap<(PluginName, Option<SinkName>), DeadLetters>,
+}
+
+/// Dead letters of one plugin, or of its messages at one sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// How many were made.
+    pub count: u64,
+    /// Why the newest one was.
+    pub last_reason: String,
+}
+
+/// What the stage of a sink has measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MeasuredSink {
+    /// The time of one attempt: until the sink answers, or of a queue until the worker
+    /// acknowledges or gives the message back.
+    pub delivery: Distribution,
+    /// The age of a message when the sink has taken it, or when a worker leases it first: from
+    /// the time of its decision.
+    pub message_age: Distribution,
+}
+
+/// See [`Measured`].
+#[derive(Default)]
+pub(crate) struct Measures {
+    pub commit: Histogram,
+    plugins: Mutex<BTreeMap<PluginName, Arc<Histogram>>>,
+    sinks: Mutex<BTreeMap<SinkName, Arc<SinkMeasures>>>,
+    dead_letters: Mutex<BTreeMap<(PluginName, Option<SinkName>), DeadLetters>>,
+}
+
+/// See [`MeasuredSink`].
+#[derive(Default)]
+pub(crate) struct SinkMeasures {
+    pub delivery: Histogram,
+    pub message_age: Histogram,
+}
+
+impl SinkMeasures {
+    /// A sink has taken a message, or a worker has leased it first.
+    pub(crate) fn took(&self, message: &Message, today: Timestamp) {
+        let decided_at = message.event.time.as_deref().and_then(Timestamp::from_rfc3339);
+        if let Some(decided_at) = decided_at {
+            self.message_age.observe(today.since(decided_at));
+        }
+    }
+}
+
+impl Measures {
+    /// Where the dispatcher of a plugin counts.
+    pub(crate) fn of_plugin(&self, plugin: &PluginName) -> Arc<Histogram> {
+        Arc::clone(lock(&self.plugins).entry(plugin.clone()).or_default())
+    }
+
+    /// Where the stage of a sink counts.
+    pub(crate) fn of_sink(&self, sink: &SinkName) -> Arc<SinkMeasures> {
+        Arc::clone(lock(&self.sinks).entry(sink.clone()).or_default())
+    }
+
+    /// An event, or a message at a sink, became a dead letter.
+    pub(crate) fn died(&self, plugin: &PluginName, sink: Option<&SinkName>, reason: &str) {
+        let mut all = lock(&self.dead_letters);
+        let letters = all.entry((plugin.clone(), sink.cloned())).or_default();
+        letters.count += 1;
+        reason.clone_into(&mut letters.last_reason);
+    }
+
+    pub(crate) fn measured(&self) -> Measured {
+        let plugins = lock(&self.plugins);
+        let sinks = lock(&self.sinks);
+        let of_sink = |sink: &SinkMeasures| MeasuredSink {
+            delivery: sink.delivery.distribution(),
+            message_age: sink.message_age.distribution(),
+        };
+        Measured {
+            commit: self.commit.distribution(),
+            event_age: plugins
+                .iter()
+                .map(|(name, age)| (name.clone(), age.distribution()))
+                .collect(),
+            dead_letters: lock(&self.dead_letters).clone(),
+            sinks: sinks.iter().map(|(name, sink)| (name.clone(), of_sink(sink))).collect(),
+        }
+    }
+}
