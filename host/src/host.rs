@@ -69,7 +69,8 @@ impl Host {
         let url = &settings.store;
         let connected = connect(url).await.with_context(|| format!("open the store {url}"))?;
         let ConnectedStore { engine: store, queries, plugin_records, access_records } = connected;
-        let access = Access::open(access_records, settings.access, Arc::new(wall_clock)).await?;
+        let access =
+            Access::open(access_records, settings.access.clone(), Arc::new(wall_clock)).await?;
         let first_token = match settings.access.local_without_token {
             true => None,
             false => first_token(&access, url).await?,
@@ -135,6 +136,12 @@ impl Host {
             plugin_status,
             first_token,
         })
+    }
+
+    /// What takes over a changed configuration while the host runs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader { access: Arc::clone(&self.site.access), tls: self.tls.clone() }
     }
 
     /// What shows a supervisor that the host makes progress.
@@ -287,6 +294,25 @@ fn keep_secret(path: &Path, secret: &Secret) -> std::io::Result<()> {
     let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{}", secret.expose())?;
     file.sync_all()
+}
+
+/// The parts of a host whose settings can change while it runs.
+pub struct Reloader {
+    access: Arc<Access>,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Reloader {
+    /// Takes over what can be applied without a restart. TLS that comes or goes needs one.
+    ///
+    /// # Errors
+    /// Says what is at fault. The parts before it have changed.
+    pub fn apply(&self, settings: &Settings) -> anyhow::Result<()> {
+        if let (Some(tls), Some(new)) = (&self.tls, &settings.tls) {
+            tls.reload(new.clone()).context("tls")?;
+        }
+        self.access.reload(&settings.access)
+    }
 }
 
 /// A sign of life of a host that serves.

@@ -46,7 +46,13 @@ fn expected(method: &str, path: &str) -> &'static [&'static str] {
         (_, "/healthz" | "/readyz" | "/v1/openapi.json") => &ROLES,
         ("POST", "/v1/events") => &["sender", "admin"],
         ("POST", path) if path.starts_with("/v1/queues/") => &["worker", "admin"],
-        (_, path) if path.starts_with("/v1/tokens") || path == "/v1/audit" => &["admin"],
+        (_, path)
+            if ["/v1/tokens", "/v1/sessions", "/v1/audit"]
+                .iter()
+                .any(|own| path.starts_with(own)) =>
+        {
+            &["admin"]
+        }
         ("POST", _) => &["operator", "admin"],
         _ => &["reader", "operator", "admin"],
     }

@@ -32,7 +32,7 @@ const HOST: Rules = &[
     ("store", &["io", "decisions", "access"]),
     ("plugins", &["io", "decisions", "store"]),
     ("api", &["io", "plugins", "store", "access", "telemetry"]),
-    ("config", &["io", "plugins", "api", "telemetry", "alerts"]),
+    ("config", &["io", "plugins", "api", "access", "telemetry", "alerts"]),
     ("verify", &["io", "decisions", "store", "plugins", "config"]),
     ("host", &["io", "store", "plugins", "api", "config", "access", "telemetry", "alerts"]),
     ("cli", &["io", "decisions", "store", "plugins", "api", "config", "verify", "host", "access"]),

@@ -108,6 +108,49 @@ async fn a_client_needs_a_certificate_where_the_host_asks_for_one() {
     let _ = sagabox_with(folder.path(), &command, &variables[..1]).with(1);
 }
 
+#[tokio::test]
+async fn a_token_is_bound_to_a_certificate_that_also_stands_for_it() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let root = Root::new();
+    root.write(folder.path());
+    std::fs::write(folder.path().join("roots.pem"), root.0.pem()).expect("a file");
+    let further = format!(
+        "client_roots = '{}/roots.pem'\nclient_certificates = 'optional'",
+        folder.path().display()
+    );
+    let configuration = configuration(folder.path(), &further);
+    let host = Host::builder().with_tokens().configuration(configuration).start().await;
+    let (certificate, key) = root.sign("worker");
+    let own = format!("{certificate}{key}");
+    let file = folder.path().join("worker.pem").display().to_string();
+    std::fs::write(&file, &own).expect("a file");
+    let roots = folder.path().join("roots.pem").display().to_string();
+    let token_file = format!("{}.token", host.store().display());
+    let variables =
+        [("SSL_CERT_FILE", roots.as_str()), ("SAGABOX_TOKEN_FILE", token_file.as_str())];
+    let address = url(&host, "");
+    let create = ["token", "create", "w", "--role", "reader", "--certificate", &file];
+    let create = [&create[..], &["--host", &address]].concat();
+    let token = sagabox_with(folder.path(), &create, &variables).with(0).output;
+    let get = async |client: Client, token: &str| {
+        let request = client.request(Method::GET, url(&host, "/v1/accounts"));
+        let request = if token.is_empty() { request } else { request.bearer_auth(token) };
+        request.send().await.expect("an answer").status().as_u16()
+    };
+    let (other, other_key) = root.sign("other");
+    let other = format!("{other}{other_key}");
+    assert_eq!(get(root.client(Some(&own)), token.trim()).await, 200);
+    assert_eq!(get(root.client(Some(&own)), "").await, 200, "the certificate stands for it");
+    assert_eq!(get(root.client(None), token.trim()).await, 401);
+    assert_eq!(get(root.client(Some(&other)), token.trim()).await, 401);
+    assert_eq!(get(root.client(Some(&other)), "").await, 401);
+    assert_eq!(get(root.client(None), "").await, 401);
+    // Another token cannot have the same certificate.
+    let second = create.iter().map(|word| if *word == "w" { "second" } else { *word });
+    let second: Vec<&str> = second.collect();
+    let _ = sagabox_with(folder.path(), &second, &variables).with(1).saying("belongs to the token");
+}
+
 #[test]
 fn what_does_not_fit_is_named() {
     let folder = tempfile::TempDir::new().expect("a folder");

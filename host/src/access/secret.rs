@@ -9,6 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 /// Every token begins with it, so that scanners for leaked secrets find tokens.
 pub const PREFIX: &str = "sbx_";
+/// A session is no token: neither can be used in the other's place.
+const SESSION_PREFIX: &str = "sbs_";
 const BYTES: usize = 32;
 
 /// A token as its owner has it. It is never written by `Debug`.
@@ -23,15 +25,36 @@ impl Secret {
     /// # Errors
     /// If the operating system gives no random numbers.
     pub fn generate() -> anyhow::Result<Self> {
+        Self::with(PREFIX)
+    }
+
+    /// The secret of a session.
+    ///
+    /// # Errors
+    /// If the operating system gives no random numbers.
+    pub fn for_session() -> anyhow::Result<Self> {
+        Self::with(SESSION_PREFIX)
+    }
+
+    fn with(prefix: &str) -> anyhow::Result<Self> {
         let mut bytes = [0; BYTES];
         let random = rustls::crypto::ring::default_provider().secure_random;
-        random.fill(&mut bytes).map_err(|_| anyhow::anyhow!("no random numbers for a token"))?;
-        Ok(Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))))
+        random.fill(&mut bytes).map_err(|_| anyhow::anyhow!("no random numbers for a secret"))?;
+        Ok(Self(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes))))
     }
 
     /// None if the text has not the form of a token.
     pub fn parse(text: &str) -> Option<Self> {
-        let rest = text.strip_prefix(PREFIX)?;
+        Self::read(text, PREFIX)
+    }
+
+    /// None if the text has not the form of a session's secret.
+    pub fn parse_session(text: &str) -> Option<Self> {
+        Self::read(text, SESSION_PREFIX)
+    }
+
+    fn read(text: &str, prefix: &str) -> Option<Self> {
+        let rest = text.strip_prefix(prefix)?;
         let bytes = URL_SAFE_NO_PAD.decode(rest).ok()?;
         (bytes.len() == BYTES).then(|| Self(text.to_owned()))
     }
@@ -74,6 +97,10 @@ mod tests {
         {
             assert_eq!(Secret::parse(text), None, "{text}");
         }
+        let session = Secret::for_session().unwrap();
+        assert_eq!(Secret::parse(session.expose()), None);
+        assert_eq!(Secret::parse_session(session.expose()), Some(session));
+        assert_eq!(Secret::parse_session(whole), None);
     }
 
     #[test]

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use sagabox_engine::model::Timestamp;
 
+use super::limit::{Fingerprint, Rate};
 use super::roles::{Permission, Role};
 
 /// A name, or an address.
 pub const NAME_BYTES_MAX: usize = 128;
+/// What the names of people begin with in records, and no name of a token.
+pub const PERSON: &str = "oidc:";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
@@ -22,6 +25,11 @@ pub struct Token {
     pub plugins: BTreeSet<String>,
     /// The only types that it may send and lease; empty for all.
     pub types: BTreeSet<String>,
+    /// None: the one of the configuration, if it has one.
+    pub rate: Option<Rate>,
+    /// The only client certificates with which it may be used; empty for all. Each of them also
+    /// stands for the token.
+    pub certificates: BTreeSet<Fingerprint>,
     pub created_at: Timestamp,
     pub created_by: String,
     /// None: it does not expire.

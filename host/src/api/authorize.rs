@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -18,8 +18,11 @@ use serde_json::value::RawValue;
 use super::access::Access;
 use super::caller::Caller;
 use super::extract;
+use super::guard;
+use super::idempotency::{self, Begun};
 use super::problem::Problem;
-use crate::access::{AuditEntry, Permission};
+use super::refusals;
+use crate::access::{AuditEntry, Fingerprint, Permission};
 
 /// Of a path in an entry.
 const ACTION_BYTES_MAX: usize = 256;
@@ -29,9 +32,13 @@ const REASON: &str = "reason";
 /// The member that has a payload.
 const PAYLOAD: &str = "event";
 
-/// The client's address, as the server has seen it.
+/// The client, as the server has seen it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub IpAddr);
+pub(crate) struct Peer {
+    pub address: IpAddr,
+    /// Of the certificate that it has shown.
+    pub certificate: Option<Fingerprint>,
+}
 
 /// What a route needs of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +67,8 @@ pub(super) struct Gate {
     pub needs: Needs,
     /// Whether a request is recorded before it is done.
     pub is_audited: bool,
+    /// Whether its answer has a secret, which is not kept for requests with an idempotency key.
+    pub is_secret: bool,
     pub body_bytes: usize,
 }
 
@@ -67,9 +76,9 @@ pub(super) async fn authorize(State(gate): State<Gate>, request: Request, next: 
     if gate.needs == Needs::Nothing {
         return next.run(request).await;
     }
-    let action = action(&request);
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-    let origin = gate.access.origin(request.headers(), peer);
+    let action = action(request.method(), request.uri());
+    let peer = request.extensions().get::<Peer>().copied();
+    let origin = gate.access.origin(request.headers(), peer.map(|peer| peer.address));
     let identified = gate.access.identify(request.headers(), peer);
     let who = identified.as_ref().ok().cloned();
     let response = match identified.and_then(|caller| gate.check(&caller).map(|()| caller)) {
@@ -103,13 +112,14 @@ impl Gate {
                 caller.check(permission)?;
                 caller.check_whole()
             }
-        }
+        }?;
+        caller.charge(1)
     }
 
     fn entry(&self, caller: Option<&Caller>, origin: IpAddr, action: String) -> AuditEntry {
         AuditEntry {
             at: (self.access.clock)(),
-            who: caller.map_or("unknown", Caller::name).to_owned(),
+            who: caller.map_or(refusals::UNKNOWN, Caller::name).to_owned(),
             token: caller.and_then(Caller::token),
             origin: origin.to_string(),
             action,
@@ -132,17 +142,36 @@ impl Gate {
         // It is unpacked.
         parts.headers.remove(header::CONTENT_ENCODING);
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-        let (target, reason) = described(&body);
+        let key = idempotency::key(&parts.headers)?;
+        let query = parts.uri.query().unwrap_or_default();
+        let asked = [action.as_bytes(), query.as_bytes(), &body];
+        let reserved = match idempotency::begin(&self.access, &caller, key, asked).await? {
+            Begun::Done(response) => return Ok(response),
+            Begun::Plain => None,
+            Begun::New(reserved) => Some(reserved),
+        };
+        let (target, reason) = described(&members(&parts.headers, &body));
         let entry = self.entry(Some(&caller), caller.origin, action);
         let entry = AuditEntry { target, reason, ..entry };
-        let records = Arc::clone(&self.access.records);
-        let id = records.add_audit(&entry).await.map_err(|error| {
-            Problem::unavailable(format!("write the audit log: {error}; nothing was done"))
-        })?;
+        let (access, records) = (Arc::clone(&self.access), Arc::clone(&self.access.records));
+        let id = match records.add_audit(&entry).await {
+            Ok(id) => id,
+            Err(error) => {
+                if let Some(reserved) = reserved {
+                    reserved.release(&self.access).await;
+                }
+                let detail = format!("write the audit log: {error}; nothing was done");
+                return Err(Problem::unavailable(detail));
+            }
+        };
         let request = Request::from_parts(parts, Body::from(body));
         // A client that goes away must leave no entry without a status.
         let running = tokio::spawn(async move {
             let response = run(caller, request, next).await;
+            let response = match reserved {
+                Some(reserved) => reserved.finish(&access, response, self.is_secret).await,
+                None => response,
+            };
             if let Err(error) = records.complete_audit(id, response.status().as_u16()).await {
                 tracing::warn!(%error, id, "an audit entry has no status");
             }
@@ -155,8 +184,9 @@ impl Gate {
     }
 }
 
-fn action(request: &Request) -> String {
-    let mut action = format!("{} {}", request.method(), request.uri().path());
+/// What a request asks for, as an entry says it.
+pub(super) fn action(method: &Method, uri: &Uri) -> String {
+    let mut action = format!("{method} {}", uri.path());
     if action.len() > ACTION_BYTES_MAX {
         // A path is ASCII.
         action.truncate(ACTION_BYTES_MAX);
@@ -164,11 +194,29 @@ fn action(request: &Request) -> String {
     action
 }
 
+type Members = BTreeMap<String, Box<RawValue>>;
+
+/// The members of a JSON object, or of a form. Empty for anything else.
+fn members(headers: &HeaderMap, body: &Bytes) -> Members {
+    if !headers.get(header::CONTENT_TYPE).is_some_and(|value| guard::is_of(value, guard::FORM)) {
+        return serde_json::from_slice(body).unwrap_or_default();
+    }
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let json = |value: &str| serde_json::value::to_raw_value(value).ok();
+    let pairs = form_pairs(text).into_iter();
+    pairs.filter_map(|(name, value)| Some((name, json(&value)?))).collect()
+}
+
+fn form_pairs(text: &str) -> Vec<(String, String)> {
+    let Ok(mut url) = reqwest::Url::parse("form:") else { return Vec::new() };
+    url.set_query(Some(text));
+    let pairs = url.query_pairs();
+    pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+}
+
 /// The members of a request without its payload, and its reason.
-fn described(body: &Bytes) -> (Option<String>, Option<String>) {
-    let Ok(mut members) = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(body) else {
-        return (None, None);
-    };
+fn described(members: &Members) -> (Option<String>, Option<String>) {
+    let mut members = members.clone();
     let reason = members.remove(REASON).and_then(|raw| serde_json::from_str(raw.get()).ok());
     let mut kept = BTreeMap::new();
     for (name, value) in members {
@@ -190,12 +238,24 @@ mod tests {
     #[test]
     fn an_entry_has_the_members_of_a_request_without_its_payload() {
         let body = r#"{"reason":"why","key":"k-1","event":{"data":"secret"},"ids":[1,2]}"#;
-        let (target, reason) = described(&Bytes::from_static(body.as_bytes()));
+        let described =
+            |body: &str| described(&members(&HeaderMap::new(), &body.to_owned().into()));
+        let (target, reason) = described(body);
         assert_eq!(reason.as_deref(), Some("why"));
         assert_eq!(target.as_deref(), Some(r#"{"event":"17 bytes","ids":[1,2],"key":"k-1"}"#));
-        assert_eq!(described(&Bytes::from_static(b"[]")), (None, None));
-        assert_eq!(described(&Bytes::new()), (None, None));
+        assert_eq!(described("[]"), (None, None));
+        assert_eq!(described(""), (None, None));
         let long = format!(r#"{{"key":"{}"}}"#, "k".repeat(2000));
-        assert_eq!(described(&long.into()).0.as_deref(), Some(r#"{"key":"2002 bytes"}"#));
+        assert_eq!(described(&long).0.as_deref(), Some(r#"{"key":"2002 bytes"}"#));
+    }
+
+    #[test]
+    fn an_entry_has_the_fields_of_a_form() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(guard::FORM));
+        let body = "reason=too+late%21&key=a%26b&event=%7B%7D";
+        let (target, reason) = described(&members(&headers, &body.into()));
+        assert_eq!(reason.as_deref(), Some("too late!"));
+        assert_eq!(target.as_deref(), Some(r#"{"event":"4 bytes","key":"a&b"}"#));
     }
 }

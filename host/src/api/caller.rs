@@ -7,36 +7,67 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
 
-use super::access::Live;
+use super::live::Live;
 use super::problem::Problem;
 use crate::access::Permission;
 
 /// The name of a caller without a token in records.
-const LOCAL: &str = "local";
+pub(super) const LOCAL: &str = "local";
 
 /// A caller who may use the route.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     /// None: the caller is on this machine, and needs none.
     live: Option<Arc<Live>>,
+    /// The session of a person with a browser.
+    session: Option<u64>,
     pub origin: IpAddr,
 }
 
 impl Caller {
     pub(super) fn local(origin: IpAddr) -> Self {
-        Self { live: None, origin }
+        Self { live: None, session: None, origin }
     }
 
     pub(super) fn with(live: Arc<Live>, origin: IpAddr) -> Self {
-        Self { live: Some(live), origin }
+        Self { live: Some(live), session: None, origin }
+    }
+
+    pub(super) fn in_session(live: Arc<Live>, session: u64, origin: IpAddr) -> Self {
+        Self { live: Some(live), session: Some(session), origin }
+    }
+
+    /// The id of the session, if a person asks with a browser.
+    pub(crate) fn session(&self) -> Option<u64> {
+        self.session
+    }
+
+    /// Stays the same for one caller, and belongs to no other.
+    pub(super) fn identity(&self) -> String {
+        self.live.as_ref().map_or_else(|| LOCAL.to_owned(), |live| live.identity())
+    }
+
+    /// The caller, in a sentence.
+    fn described(&self) -> String {
+        match &self.live {
+            Some(live) if live.is_person() => format!("`{}`", live.token.name),
+            _ => format!("the token `{}`", self.name()),
+        }
+    }
+
+    /// Takes the cost of a request from what the caller may ask for in a second.
+    pub(crate) fn charge(&self, cost: usize) -> Result<(), Problem> {
+        let cost = u32::try_from(cost).unwrap_or(u32::MAX);
+        self.live.as_ref().map_or(Ok(()), |live| live.charge(cost))
     }
 
     pub(crate) fn name(&self) -> &str {
         self.live.as_ref().map_or(LOCAL, |live| &live.token.name)
     }
 
+    /// The id of the token. None for a person whom an identity provider knows.
     pub(crate) fn token(&self) -> Option<u64> {
-        self.live.as_ref().map(|live| live.token.id)
+        self.live.as_ref().filter(|live| !live.is_person()).map(|live| live.token.id)
     }
 
     /// The name for a record, with the one that the request gives. Who has no token has no name
@@ -59,8 +90,8 @@ impl Caller {
         match self.sees_payloads() {
             true => Ok(()),
             false => Err(Problem::forbidden(format!(
-                "{what}, and the token `{}` may not see payloads",
-                self.name()
+                "{what}, and {} may not see payloads",
+                self.described()
             ))),
         }
     }
@@ -74,10 +105,8 @@ impl Caller {
             return Ok(());
         };
         let roles: Vec<_> = live.token.roles.iter().map(|role| role.as_str()).collect();
-        let (name, has, needs) = (&live.token.name, roles.join(", "), permission.roles());
-        Err(Problem::forbidden(format!(
-            "the token `{name}` has the role {has}; this needs {needs}"
-        )))
+        let (who, has, needs) = (self.described(), roles.join(", "), permission.roles());
+        Err(Problem::forbidden(format!("{who} has the role {has}; this needs {needs}")))
     }
 
     /// What the caller may see. Two callers with the same view get the same answers.
@@ -98,8 +127,8 @@ impl Caller {
         match self.plugins() {
             None => Ok(()),
             Some(plugins) => Err(Problem::forbidden(format!(
-                "the token `{}` is restricted to the plugins {}; name one of them",
-                self.name(),
+                "{} is restricted to the plugins {}; name one of them",
+                self.described(),
                 listed(plugins)
             ))),
         }
@@ -113,8 +142,8 @@ impl Caller {
         match self.sees_plugin(plugin) {
             true => Ok(()),
             false => Err(Problem::forbidden(format!(
-                "the token `{}` is not for the plugin `{plugin}`",
-                self.name()
+                "{} is not for the plugin `{plugin}`",
+                self.described()
             ))),
         }
     }
@@ -125,8 +154,8 @@ impl Caller {
         match types.is_none_or(|types| types.is_empty() || types.contains(message_type)) {
             true => Ok(()),
             false => Err(Problem::forbidden(format!(
-                "the token `{}` is not for the type `{message_type}`",
-                self.name()
+                "{} is not for the type `{message_type}`",
+                self.described()
             ))),
         }
     }

@@ -41,6 +41,8 @@ pub(super) struct Route {
     pub summary: &'static str,
     pub handler: MethodRouter<Shared>,
     pub needs: Needs,
+    /// Whether the answer has a secret.
+    pub is_secret: bool,
     /// Further statuses than those of every route.
     refuses: &'static [u16],
     describe: fn(&mut Draft),
@@ -59,7 +61,16 @@ where
 {
     let (method, handler) = (HttpMethod::Get, routing::get(handler));
     let needs = UNSAID;
-    Route { path, method, summary, handler, needs, refuses: &[], describe: H::describe }
+    Route {
+        path,
+        method,
+        summary,
+        handler,
+        needs,
+        is_secret: false,
+        refuses: &[],
+        describe: H::describe,
+    }
 }
 
 pub(super) fn post<H, T, D>(path: &'static str, summary: &'static str, handler: H) -> Route
@@ -69,7 +80,16 @@ where
 {
     let (method, handler) = (HttpMethod::Post, routing::post(handler));
     let needs = UNSAID;
-    Route { path, method, summary, handler, needs, refuses: &[], describe: H::describe }
+    Route {
+        path,
+        method,
+        summary,
+        handler,
+        needs,
+        is_secret: false,
+        refuses: &[],
+        describe: H::describe,
+    }
 }
 
 impl Route {
@@ -82,6 +102,10 @@ impl Route {
         let permission = self.needs.permission();
         self.method == HttpMethod::Post
             && matches!(permission, Some(Permission::Operate | Permission::Administer))
+    }
+
+    pub(super) fn answers_secret(self) -> Self {
+        Self { is_secret: true, ..self }
     }
 
     pub(super) fn refuses(self, refuses: &'static [u16]) -> Self {
@@ -99,10 +123,21 @@ impl Route {
         let problem = draft.reference::<Problem>();
         let mut statuses: Vec<u16> = ANY.iter().chain(self.refuses).copied().collect();
         if let Some(permission) = self.needs.permission() {
-            statuses.push(401);
+            statuses.extend([401, 429]);
             let roles = format!("Roles: {}", permission.roles());
             let security = SecurityRequirement::new(TOKEN, Vec::<String>::new());
             draft.change(|operation| operation.description(Some(roles)).security(security));
+        }
+        if self.is_audited() {
+            statuses.extend([409, 422]);
+            let key = ParameterBuilder::new()
+                .name("Idempotency-Key")
+                .parameter_in(ParameterIn::Header)
+                .description(Some(
+                    "The request is done once, however often it is sent with this key",
+                ))
+                .schema(Some(String::schema()));
+            draft.change(|operation| operation.parameter(key));
         }
         statuses.sort_unstable();
         statuses.dedup();
@@ -213,7 +248,8 @@ impl<T: IntoParams> Taken for Filter<T> {
 impl<T: ToSchema> Taken for Arguments<T> {
     fn describe(draft: &mut Draft) {
         let content = Content::new(Some(draft.reference::<T>()));
-        let body = RequestBodyBuilder::new().content(JSON, content).build();
+        let required = Some(Required::True);
+        let body = RequestBodyBuilder::new().required(required).content(JSON, content).build();
         draft.change(|operation| operation.request_body(Some(body)));
     }
 }

@@ -53,6 +53,8 @@ async fn offer(
 ) -> Result<Summary, Problem> {
     let mut events = cloudevents::parse(headers, body, site.limits.batch_events)?;
     events.iter().try_for_each(|event| caller.check_type(&event.event_type))?;
+    // The request itself is charged for already.
+    caller.charge(events.len().saturating_sub(1))?;
     if let Some(readability) = &site.readability
         && let Some((index, unreadable)) = readability.unreadable(&events)
     {

@@ -1,27 +1,36 @@
 //! Which requests a host answers at all: those that name it, and that no foreign web page
 //! can have sent.
 //!
-//! A browser sends a page's requests also to this machine and its network, where a host
-//! needs no password. Three rules keep pages out, on every route and method:
+//! A browser sends a page's requests also to this machine and its network, and adds what it has
+//! for the host: cookies, and the address of a machine that needs no password. These rules keep
+//! foreign pages out, on every route and method:
 //!
 //! - *Names.* The name in a request (`Host`, `:authority`, an absolute target) must be one
 //!   of the host's own. A page whose name was made to lead to this machine (DNS rebinding)
 //!   still sends its own name.
 //! - *Origin.* `Origin`, where a browser sends it, must be the host itself, and
-//!   `Sec-Fetch-Site` must not say that another site asks.
-//! - *Content type.* What changes something must say that it is JSON. Without asking the
+//!   `Sec-Fetch-Site` must not say that another site asks. But a person may follow a link from
+//!   another site to a page: such a request only reads, and the other site cannot see the answer.
+//! - *Proof.* What changes something and has a cookie, or is a form, must say where it comes from:
+//!   without either header it could be of a browser that sends none.
+//! - *Content type.* What changes something in the API must say that it is JSON. Without asking the
 //!   host first (a CORS preflight, which it never grants) a page can send forms and plain
-//!   text alone.
+//!   text alone. The forms of the host's own pages go to paths outside of the API.
 
 use std::net::IpAddr;
 
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header, request};
+use axum::http::{HeaderName, HeaderValue, Method, header, request};
 use sagabox_engine::model::JSON;
 
 use super::problem::Problem;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+/// What the API's paths begin with.
+const API: &str = "/v1/";
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 /// Takes CloudEvents in any of their forms, and checks them itself.
 const EVENTS: &str = "/v1/events";
 /// Of a foreign name in a problem.
@@ -77,8 +86,9 @@ impl Guard {
     /// `local` is the address that the client has connected to.
     pub(crate) fn check(&self, request: &request::Parts, local: IpAddr) -> Result<(), Problem> {
         let own = self.check_names(request, local)?;
-        self.check_origin(&request.headers, &own)?;
-        check_content_type(request)
+        self.check_origin(request, &own)?;
+        check_content_type(request)?;
+        check_proof(request)
     }
 
     /// Returns the name by which the client calls the host.
@@ -120,7 +130,8 @@ impl Guard {
         by_address || host == "localhost" || self.names.iter().any(|own| own.is(name))
     }
 
-    fn check_origin(&self, headers: &HeaderMap, own: &Authority) -> Result<(), Problem> {
+    fn check_origin(&self, request: &request::Parts, own: &Authority) -> Result<(), Problem> {
+        let headers = &request.headers;
         for origin in headers.get_all(header::ORIGIN) {
             let origin_text = origin.to_str().unwrap_or_default();
             let of_web = |scheme| origin_text.strip_prefix(scheme);
@@ -137,7 +148,7 @@ impl Guard {
             }
         }
         for site in headers.get_all(SEC_FETCH_SITE) {
-            if !matches!(site.as_bytes(), b"same-origin" | b"none") {
+            if !matches!(site.as_bytes(), b"same-origin" | b"none") && !is_link(request) {
                 return Err(Problem::forbidden(
                     "the request comes from a page of another site; pages of other sites cannot use this host",
                 ));
@@ -147,14 +158,48 @@ impl Guard {
     }
 }
 
+fn only_reads(request: &request::Parts) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(&request.method)
+}
+
+fn is_of_api(request: &request::Parts) -> bool {
+    request.uri.path().starts_with(API)
+}
+
+/// Whether a person follows a link to a page.
+fn is_link(request: &request::Parts) -> bool {
+    let says = |name, value: &str| request.headers.get(name).is_some_and(|own| own == value);
+    request.method == Method::GET
+        && !is_of_api(request)
+        && says(SEC_FETCH_MODE, "navigate")
+        && says(SEC_FETCH_DEST, "document")
+}
+
+/// The headers, where they are, have been found to name this host.
+fn check_proof(request: &request::Parts) -> Result<(), Problem> {
+    let headers = &request.headers;
+    let is_of_program = headers.contains_key(header::AUTHORIZATION);
+    let needs_proof = !is_of_program && headers.contains_key(header::COOKIE)
+        || headers.get_all(header::CONTENT_TYPE).iter().any(|value| is_of(value, FORM));
+    let is_own = headers.contains_key(header::ORIGIN)
+        || headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "same-origin");
+    if only_reads(request) || !needs_proof || is_own {
+        return Ok(());
+    }
+    Err(Problem::forbidden(
+        "the request has a cookie or a form, but neither Origin nor Sec-Fetch-Site; a page of another \
+         site could have sent it",
+    ))
+}
+
 fn check_content_type(request: &request::Parts) -> Result<(), Problem> {
-    let reads = [Method::GET, Method::HEAD, Method::OPTIONS];
-    if reads.contains(&request.method) || request.uri.path() == EVENTS {
+    if only_reads(request) || request.uri.path() == EVENTS {
         return Ok(());
     }
     let mut given = request.headers.get_all(header::CONTENT_TYPE).iter();
     match (given.next(), given.next()) {
-        (Some(value), None) if is_json(value) => Ok(()),
+        (Some(value), None) if is_of(value, JSON) => Ok(()),
+        (Some(value), None) if is_of(value, FORM) && !is_of_api(request) => Ok(()),
         (None, _) => Err(Problem::unsupported_media_type(format!(
             "the request has no content type; send {JSON}"
         ))),
@@ -165,10 +210,10 @@ fn check_content_type(request: &request::Parts) -> Result<(), Problem> {
     }
 }
 
-fn is_json(value: &HeaderValue) -> bool {
+pub(super) fn is_of(value: &HeaderValue, kind: &str) -> bool {
     let text = value.to_str().unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case(JSON)
+    essence.eq_ignore_ascii_case(kind)
 }
 
 /// Names one host, without a user, and with a port that there can be.
@@ -296,6 +341,42 @@ mod tests {
     }
 
     #[test]
+    fn a_link_of_another_site_leads_to_a_page_and_to_nothing_else() {
+        let link = [
+            ("host", "localhost"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ];
+        check("GET", "/instance?plugin=a", &link, 0);
+        check("GET", "/v1/accounts", &link, 403);
+        check("POST", "/logout", &[&link[..], &[JSON_BODY]].concat(), 403);
+        // A frame, an image or a script of the other site.
+        for (name, value) in [("sec-fetch-dest", "iframe"), ("sec-fetch-mode", "no-cors")] {
+            let other = link.map(|own| if own.0 == name { (name, value) } else { own });
+            check("GET", "/instance?plugin=a", &other, 403);
+        }
+    }
+
+    #[test]
+    fn a_cookie_or_a_form_needs_proof_of_its_origin() {
+        let (cookie, form) = (("cookie", "a=b"), ("content-type", FORM));
+        let (origin, site) = (("origin", "http://localhost"), ("sec-fetch-site", "same-origin"));
+        let host = ("host", "localhost");
+        for proof in [origin, site] {
+            check("POST", "/logout", &[host, form, cookie, proof], 0);
+            check("POST", "/v1/tokens", &[host, JSON_BODY, cookie, proof], 0);
+        }
+        check("POST", "/logout", &[host, form], 403);
+        check("POST", "/logout", &[host, form, ("sec-fetch-site", "none")], 403);
+        check("POST", "/v1/tokens", &[host, JSON_BODY, cookie], 403);
+        check("POST", "/v1/tokens", &[host, JSON_BODY, cookie, ("authorization", "Bearer x")], 0);
+        check("GET", "/v1/tokens", &[host, cookie], 0);
+        check("POST", "/v1/tokens", &[host, form, origin], 415);
+        check("POST", "/logout", &[host, ("content-type", "text/plain"), origin], 415);
+    }
+
+    #[test]
     fn what_changes_something_says_that_it_is_json() {
         let with = |content_type| [("host", "localhost"), ("content-type", content_type)];
         for method in ["POST", "PUT", "PATCH", "DELETE"] {
@@ -304,7 +385,6 @@ mod tests {
             check(method, "/x", &[("host", "localhost")], 415);
             for simple in [
                 "text/plain",
-                "application/x-www-form-urlencoded",
                 "multipart/form-data",
                 "",
                 "text/plain; application/json",

@@ -11,6 +11,7 @@ mod body;
 mod caller;
 pub(crate) mod client;
 mod connection;
+mod cookies;
 pub(crate) mod dead_letters;
 mod described;
 mod encoding;
@@ -21,6 +22,9 @@ mod filter;
 pub(crate) mod find;
 mod guard;
 mod hidden;
+mod idempotency;
+mod live;
+pub(crate) mod login;
 mod metrics;
 pub(crate) mod openapi;
 mod paging;
@@ -30,6 +34,7 @@ mod refusals;
 mod routes;
 pub(crate) mod samples;
 mod server;
+mod sessions;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -51,13 +56,15 @@ use crate::plugins::readable::Readability;
 use crate::plugins::status::PluginStatus;
 use crate::store::query::Queries;
 use crate::telemetry::Telemetry;
-pub use access::{Access, AccessSettings};
-pub(crate) use authorize::Needs;
+pub use access::{Access, AccessSettings, LoginSettings};
+pub(crate) use authorize::{Needs, Peer};
 pub(crate) use caller::Caller;
 pub use connection::Timeouts;
 pub(crate) use dead_letters::One as Redrive;
 pub use events::Summary;
 pub use guard::HostName;
+pub use login::grants::{Claims, Grant};
+pub use login::oidc::OidcSettings;
 pub use metrics::Traffic;
 pub(crate) use metrics::gather;
 pub use problem::Problem;
@@ -119,7 +126,7 @@ pub(crate) async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let body_bytes = site.limits.body_bytes;
-    let stopping = site.stopping.clone();
+    let (access, stopping) = (Arc::clone(&site.access), site.stopping.clone());
     let shutdown = async move {
         shutdown.await;
         stopping.cancel();
@@ -127,7 +134,7 @@ pub(crate) async fn serve(
     let mut served = routes::of_api(&site);
     served.extend(beside.served);
     let router = routes::router(served, beside.fallback, site);
-    server::serve(listener, router, settings, tls, body_bytes, shutdown).await;
+    server::serve(listener, router, access, settings, tls, body_bytes, shutdown).await;
 }
 
 /// What a host serves beside the API.

@@ -108,6 +108,13 @@ impl Problem {
         Self::new(status, "unsupported-media-type", title, detail)
     }
 
+    /// The caller asks for more in a second than it may.
+    pub(super) fn rate_limited(detail: impl Into<String>, retry_after: Duration) -> Self {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let problem = Self::new(status, "rate-limited", "Rate limit exceeded", detail);
+        Self { retry_after: Some(retry_after), ..problem }
+    }
+
     /// The client did not send its request in time.
     pub(super) fn too_slow(detail: impl Into<String>) -> Self {
         let status = StatusCode::REQUEST_TIMEOUT;
@@ -128,6 +135,25 @@ impl Problem {
     /// The current state of the resource does not permit the request.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", "Conflict", detail)
+    }
+
+    /// An idempotency key belongs to another request.
+    pub(super) fn key_reused(detail: impl Into<String>) -> Self {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Self::new(status, "idempotency-key-reused", "Idempotency key reused", detail)
+    }
+
+    /// The outcome of the request with an idempotency key is not known, or not yet.
+    pub(super) fn key_in_use(detail: impl Into<String>, retry_after: Option<Duration>) -> Self {
+        let status = StatusCode::CONFLICT;
+        let problem = Self::new(status, "idempotency-key-in-use", "Idempotency key in use", detail);
+        Self { retry_after, ..problem }
+    }
+
+    /// The identity provider, or what is configured of it, is at fault.
+    pub(super) fn identity_provider(detail: impl Into<String>) -> Self {
+        let status = StatusCode::BAD_GATEWAY;
+        Self::new(status, "identity-provider", "Identity provider failed", detail)
     }
 
     pub fn method_not_allowed(detail: impl Into<String>) -> Self {

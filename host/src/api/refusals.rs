@@ -11,6 +11,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::access::AuditEntry;
 use crate::store::query::access::AccessRecords;
 
+/// Who asks when that is not known.
+pub(super) const UNKNOWN: &str = "unknown";
 /// Refusals that wait for the store.
 const WAITING_MAX: usize = 1000;
 /// Different refusals of one minute. The rest of them are counted as one.

@@ -22,7 +22,7 @@ use super::described::{Route, get, post};
 use super::problem::Problem;
 use super::{
     Served, Shared, admin, audit, dead_letters, events, fields, find, metrics, openapi, queues,
-    samples, tokens,
+    samples, sessions, tokens,
 };
 use crate::access::Permission::{Administer, Operate, Read, Send, Work};
 
@@ -36,7 +36,7 @@ pub(super) fn routes() -> Vec<Route> {
 fn events() -> Vec<Route> {
     vec![
         post("/v1/events", "Send events", events::post).needs(ForPlugin(Send)).refuses(&[422, 429]),
-        get("/v1/queues", "List the queues", queues::list).needs(ForAll(Read)),
+        get("/v1/queues", "List the queues", queues::list).needs(ForAll(Read)).refuses(&[422]),
         post("/v1/queues/lease", "Lease messages", queues::lease)
             .needs(ForPlugin(Work))
             .refuses(&[422, 429]),
@@ -126,13 +126,22 @@ fn dead_letters() -> Vec<Route> {
 
 fn administration() -> Vec<Route> {
     vec![
-        get("/v1/tokens", "List the tokens", tokens::list).needs(ForAll(Administer)),
+        get("/v1/tokens", "List the tokens", tokens::list)
+            .needs(ForAll(Administer))
+            .refuses(&[422]),
         post("/v1/tokens", "Create a token", tokens::create)
             .needs(ForAll(Administer))
+            .answers_secret()
             .refuses(&[409, 422]),
         post("/v1/tokens/{id}/revoke", "Revoke a token", tokens::revoke)
             .needs(ForAll(Administer))
             .refuses(&[404, 409]),
+        get("/v1/sessions", "List the sessions of people", sessions::list)
+            .needs(ForAll(Administer))
+            .refuses(&[422]),
+        post("/v1/sessions/{id}/end", "End a session", sessions::end)
+            .needs(ForAll(Administer))
+            .refuses(&[404]),
         get("/v1/audit", "List what was done and refused", audit::list)
             .needs(ForAll(Administer))
             .refuses(&[422]),
@@ -158,8 +167,9 @@ fn monitoring() -> Vec<Route> {
 /// The routes of the API, each with the check of its caller before it.
 pub(super) fn of_api(site: &Shared) -> Vec<Served> {
     let guard = |route: Route| {
-        let is_audited = route.is_audited();
-        (route.path, guarded(site, route.needs, is_audited, route.handler))
+        let (is_audited, is_secret) = (route.is_audited(), route.is_secret);
+        let gate = Gate { is_secret, ..gate(site, route.needs, is_audited) };
+        (route.path, route.handler.route_layer(from_fn_with_state(gate, authorize)))
     };
     routes().into_iter().map(guard).collect()
 }
@@ -171,13 +181,12 @@ pub(crate) fn guarded(
     is_audited: bool,
     handler: MethodRouter<Shared>,
 ) -> MethodRouter<Shared> {
-    let gate = Gate {
-        access: Arc::clone(&site.access),
-        needs,
-        is_audited,
-        body_bytes: site.limits.body_bytes,
-    };
-    handler.route_layer(from_fn_with_state(gate, authorize))
+    handler.route_layer(from_fn_with_state(gate(site, needs, is_audited), authorize))
+}
+
+fn gate(site: &Shared, needs: Needs, is_audited: bool) -> Gate {
+    let (access, body_bytes) = (Arc::clone(&site.access), site.limits.body_bytes);
+    Gate { access, needs, is_audited, is_secret: false, body_bytes }
 }
 
 pub(super) fn router(served: Vec<Served>, fallback: MethodRouter<Shared>, site: Shared) -> Router {

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::access::Access;
 use super::authorize::Peer;
 use super::body::{Answer, Received};
 use super::connection::{Connection, Connections, Exchange, Timeouts};
@@ -29,6 +30,7 @@ use super::guard::{Guard, HostName};
 use super::problem::Problem;
 use super::stream::Stream;
 use super::tls::Tls;
+use crate::access::Fingerprint;
 
 /// The header of an event in binary mode is as large as its attributes. Each connection may
 /// hold so much of an unfinished one.
@@ -86,6 +88,7 @@ impl Default for Settings {
 
 struct Server {
     router: Router,
+    access: Arc<Access>,
     guard: Guard,
     connections: Arc<Connections>,
     timeouts: Timeouts,
@@ -98,6 +101,7 @@ struct Server {
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
+    access: Arc<Access>,
     settings: Settings,
     tls: Option<Arc<Tls>>,
     body_bytes: usize,
@@ -106,6 +110,7 @@ pub(super) async fn serve(
     let bodies_max = BODIES_BYTES_MAX.max(body_bytes.saturating_mul(2));
     let server = Arc::new(Server {
         router,
+        access,
         guard: Guard::new(settings.hosts),
         connections: Arc::new(Connections::new(settings.connections, bodies_max)),
         timeouts: settings.timeouts,
@@ -165,7 +170,8 @@ fn protocol(timeouts: Timeouts) -> auto::Builder<TokioExecutor> {
 
 impl Server {
     async fn handle(self: Arc<Self>, stream: TcpStream, connection: Arc<Connection>) {
-        let peer = stream.peer_addr().ok().map(|peer| Peer(peer.ip()));
+        let peer = stream.peer_addr().ok();
+        let peer = peer.map(|peer| Peer { address: peer.ip(), certificate: None });
         let local = stream.local_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |local| local.ip());
         // An answer is written at once; waiting for more only delays it.
         let _ = stream.set_nodelay(true);
@@ -181,7 +187,13 @@ impl Server {
                     shaken = handshake => shaken.ok(),
                 };
                 match shaken {
-                    Some(Ok(stream)) => self.serve(stream, &connection, local, peer).await,
+                    Some(Ok(stream)) => {
+                        let shown = stream.get_ref().1.peer_certificates();
+                        let certificate = shown.and_then(|shown| shown.first());
+                        let certificate = certificate.map(|own| Fingerprint::of(own));
+                        let peer = peer.map(|peer| Peer { certificate, ..peer });
+                        self.serve(stream, &connection, local, peer).await;
+                    }
                     Some(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                     None => {}
                 }
@@ -238,7 +250,10 @@ impl Server {
         }
         let checked = self.guard.check(&parts, local);
         let mut response = match checked {
-            Err(problem) => problem.into_response(),
+            Err(problem) => {
+                self.access.note_guarded(&parts, peer, &problem);
+                problem.into_response()
+            }
             Ok(()) if connection.is_reserved && !HEALTH.contains(&parts.uri.path()) => {
                 let detail = "the host has reached its limit of connections";
                 Problem::crowded(detail, CROWDED_RETRY_AFTER).into_response()

@@ -23,16 +23,18 @@ pub struct TlsSettings {
     /// The certificate and those that lead to its root.
     pub certificate: PathBuf,
     pub key: PathBuf,
-    /// The roots of clients' certificates. With it, every client needs one.
+    /// The roots of clients' certificates. With it, every client needs one, or may have one.
     pub client_roots: Option<PathBuf>,
+    /// Whether clients without a certificate are served as well.
+    pub client_optional: bool,
 }
 
 pub(crate) struct Tls {
-    settings: TlsSettings,
     served: RwLock<Served>,
 }
 
 struct Served {
+    settings: TlsSettings,
     /// What the files had.
     texts: Vec<Vec<u8>>,
     config: Arc<ServerConfig>,
@@ -44,8 +46,20 @@ impl Tls {
     pub(crate) fn open(settings: TlsSettings) -> anyhow::Result<Arc<Self>> {
         let texts = settings.read()?;
         let config = settings.config(&texts)?;
-        let served = RwLock::new(Served { texts, config });
-        Ok(Arc::new(Self { settings, served }))
+        let served = RwLock::new(Served { settings, texts, config });
+        Ok(Arc::new(Self { served }))
+    }
+
+    /// Serves with other files, or with what the same files have now.
+    ///
+    /// # Errors
+    /// Says which file cannot be read, or does not fit. Then nothing has changed.
+    pub(crate) fn reload(&self, settings: TlsSettings) -> anyhow::Result<()> {
+        let texts = settings.read()?;
+        let config = settings.config(&texts)?;
+        let served = Served { settings, texts, config };
+        *self.served.write().unwrap_or_else(PoisonError::into_inner) = served;
+        Ok(())
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
@@ -72,19 +86,20 @@ impl Tls {
 
     /// True if the files have changed.
     fn look(&self, faulty: &[Vec<u8>]) -> Result<bool, (Vec<Vec<u8>>, anyhow::Error)> {
-        let texts = self.settings.read().map_err(|error| (Vec::new(), error))?;
-        let is_same = {
+        let (settings, known) = {
             let served = self.served.read().unwrap_or_else(PoisonError::into_inner);
-            served.texts == texts || texts == faulty
+            (served.settings.clone(), served.texts.clone())
         };
-        if is_same {
+        let texts = settings.read().map_err(|error| (Vec::new(), error))?;
+        if texts == known || texts == faulty {
             return Ok(false);
         }
-        let config = match self.settings.config(&texts) {
+        let config = match settings.config(&texts) {
             Ok(config) => config,
             Err(error) => return Err((texts, error)),
         };
-        *self.served.write().unwrap_or_else(PoisonError::into_inner) = Served { texts, config };
+        let served = Served { settings, texts, config };
+        *self.served.write().unwrap_or_else(PoisonError::into_inner) = served;
         Ok(true)
     }
 }
@@ -119,6 +134,10 @@ impl TlsSettings {
                     store.add(root).with_context(|| path.display().to_string())?;
                 }
                 let verifier = WebPkiClientVerifier::builder_with_provider(store.into(), provider);
+                let verifier = match self.client_optional {
+                    true => verifier.allow_unauthenticated(),
+                    false => verifier,
+                };
                 let verifier = verifier.build().with_context(|| path.display().to_string())?;
                 builder.with_client_cert_verifier(verifier)
             }

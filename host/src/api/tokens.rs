@@ -10,15 +10,18 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::admin::unreadable;
-use super::caller::Caller;
+use super::caller::{Caller, LOCAL};
 use super::dead_letters::short;
 use super::extract::{Arguments, Filter, Segments};
 use super::paging::Paging;
 use super::problem::Problem;
-use crate::access::{NAME_BYTES_MAX, Role, Secret, Token};
+use super::refusals::UNKNOWN;
+use crate::access::{Fingerprint, NAME_BYTES_MAX, PERSON, Rate, Role, Secret, Token};
 use crate::io::times::Time;
 
-/// Plugins or types that one token is restricted to.
+/// Who asks without a token, or is refused.
+const RESERVED: [&str; 2] = [LOCAL, UNKNOWN];
+/// Plugins, types or certificates that one token is restricted to.
 const NAMES_MAX: usize = 100;
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -37,6 +40,14 @@ pub(crate) struct Create {
     /// The only types that it may send and lease; empty for all.
     #[serde(default)]
     types: BTreeSet<String>,
+    /// How many requests and events it may send in a second; without it, the rate of the
+    /// configuration, if that has one.
+    rate: Option<Rate>,
+    /// SHA-256 of client certificates (hexadecimal). The token can be used only with one of them,
+    /// and each of them stands for the token, also without it; empty for any client.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    certificates: BTreeSet<Fingerprint>,
     /// Without it, the token does not expire.
     expires_at: Option<Time>,
     /// Recorded in the audit log.
@@ -81,6 +92,10 @@ pub(crate) struct TokenView {
     payloads: bool,
     plugins: BTreeSet<String>,
     types: BTreeSet<String>,
+    rate: Option<Rate>,
+    /// SHA-256 of client certificates (hexadecimal).
+    #[schema(value_type = Vec<String>)]
+    certificates: BTreeSet<Fingerprint>,
     created_at: Time,
     created_by: String,
     expires_at: Option<Time>,
@@ -109,6 +124,15 @@ pub(crate) async fn create(
     let is_taken = |other: &Token| other.name == token.name && other.is_valid(now);
     if site.access.list().iter().any(is_taken) {
         let detail = format!("a valid token has the name `{}`; revoke it first", token.name);
+        return Err(Problem::conflict(detail));
+    }
+    let shares = |other: &&Token| {
+        other.is_valid(now) && !other.certificates.is_disjoint(&token.certificates)
+    };
+    if let Some(other) = site.access.list().iter().find(shares) {
+        let name = &other.name;
+        let detail =
+            format!("a certificate belongs to the token `{name}`, and can stand for one alone");
         return Err(Problem::conflict(detail));
     }
     let secret = Secret::generate().map_err(|error| Problem::internal(error.to_string()))?;
@@ -140,14 +164,23 @@ pub(crate) async fn revoke(
 }
 
 fn checked(asked: Create, caller: &Caller, now: Timestamp) -> Result<Token, Problem> {
-    let Create { name, roles, payloads, plugins, types, expires_at, reason: _ } = asked;
+    let Create { name, roles, payloads, plugins, types, rate, certificates, expires_at, reason: _ } =
+        asked;
     let name = short("name", name, NAME_BYTES_MAX)?;
     if name.trim().is_empty() || name.chars().any(char::is_control) {
         let detail = "name: is required, without control characters";
         return Err(Problem::unacceptable("name", detail));
     }
+    if RESERVED.contains(&name.as_str()) || name.starts_with(PERSON) {
+        let detail = format!("name: `{name}` has another meaning in records");
+        return Err(Problem::unacceptable("name", detail));
+    }
     if roles.is_empty() {
         return Err(Problem::unacceptable("roles", "roles: at least one role is required"));
+    }
+    if certificates.len() > NAMES_MAX {
+        let detail = format!("certificates: has more than {NAMES_MAX} elements");
+        return Err(Problem::unacceptable("certificates", detail));
     }
     for (attribute, names) in [("plugins", &plugins), ("types", &types)] {
         if names.len() > NAMES_MAX {
@@ -171,6 +204,8 @@ fn checked(asked: Create, caller: &Caller, now: Timestamp) -> Result<Token, Prob
         payloads,
         plugins,
         types,
+        rate,
+        certificates,
         created_at: now,
         created_by: caller.name().to_owned(),
         expires_at,
@@ -193,6 +228,8 @@ fn view(token: Token, now: Timestamp) -> TokenView {
         payloads: token.payloads,
         plugins: token.plugins,
         types: token.types,
+        rate: token.rate,
+        certificates: token.certificates,
         created_at: Time(token.created_at),
         created_by: token.created_by,
         expires_at: token.expires_at.map(Time),

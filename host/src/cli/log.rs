@@ -14,6 +14,7 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::{Directive, LevelFilter};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FormatFields, MakeWriter};
+use tracing_subscriber::reload::Handle;
 
 use super::InputError;
 use crate::config::LogFormat;
@@ -28,18 +29,29 @@ const OWN_TARGETS: [&str; 3] = ["sagabox", "sagabox_engine", "plugin"];
 /// The format of the log; empty until the log is set up.
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
-/// Sets up the log of this process.
+/// Replaces what is logged; empty until the log is set up.
+static REPLACE: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
+
+/// Sets up the log of this process. `configured` counts if `RUST_LOG` is not set.
 ///
 /// # Errors
-/// If the value of `RUST_LOG` is not valid.
-pub(crate) fn begin(format: LogFormat) -> Result<(), InputError> {
-    let filter = filter(std::env::var_os(VARIABLE).as_deref()).map_err(InputError)?;
+/// If the value of `RUST_LOG`, or the one that is configured, is not valid.
+pub(crate) fn begin(format: LogFormat, configured: Option<&str>) -> Result<(), InputError> {
+    let filter = chosen(configured).map_err(InputError)?;
     let is_colored = io::stderr().is_terminal() && wants_color(|name| std::env::var_os(name));
     let lines = Lines { format, is_colored };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(lines);
     match format {
-        LogFormat::Text => log.fmt_fields(Fields).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => {
+            let log = log.fmt_fields(Fields).with_filter_reloading();
+            replaced_by(log.reload_handle());
+            log.init();
+        }
+        LogFormat::Json => {
+            let log = log.json().flatten_event(true).with_filter_reloading();
+            replaced_by(log.reload_handle());
+            log.init();
+        }
     }
     let _ = FORMAT.set(format);
     std::panic::set_hook(Box::new(|panic| {
@@ -50,6 +62,32 @@ pub(crate) fn begin(format: LogFormat) -> Result<(), InputError> {
         tracing::error!("thread `{name}` panicked at {place}: {message}");
     }));
     Ok(())
+}
+
+fn replaced_by<S: 'static>(handle: Handle<EnvFilter, S>) {
+    // It fails only when the log is gone.
+    let _ = REPLACE.set(Box::new(move |filter| drop(handle.reload(filter))));
+}
+
+/// Changes what is logged. `RUST_LOG`, which cannot change, still has precedence.
+///
+/// # Errors
+/// If the value is not valid.
+pub(crate) fn set_filter(configured: Option<&str>) -> Result<(), InputError> {
+    let filter = chosen(configured).map_err(InputError)?;
+    if let Some(replace) = REPLACE.get() {
+        replace(filter);
+    }
+    Ok(())
+}
+
+fn chosen(configured: Option<&str>) -> Result<EnvFilter, String> {
+    match (std::env::var_os(VARIABLE), configured) {
+        (None, Some(text)) => {
+            filter(Some(text.as_ref())).map_err(|error| error.replacen(VARIABLE, "log.filter", 1))
+        }
+        (given, _) => filter(given.as_deref()),
+    }
 }
 
 /// Whether standard error is a log of JSON lines, so that nothing else may be written there.

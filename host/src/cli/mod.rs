@@ -26,11 +26,13 @@ mod openapi;
 mod output;
 mod pages;
 mod pull;
+mod reload;
 mod replay;
 mod rollback;
 mod run;
 mod send;
 mod service;
+mod session;
 mod signals;
 mod sim;
 mod test;
@@ -98,6 +100,8 @@ enum Command {
     Queues(lists::Queues),
     /// Create, list and revoke the tokens of clients
     Token(token::Token),
+    /// List and end the sessions of people who are signed in
+    Session(session::Session),
     /// List what was done on a host, by whom and why, and what was refused
     Audit(audit::Audit),
     /// Copy the store to a file, also while its host runs
@@ -212,6 +216,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Accounts(accounts) => accounts.execute().await,
         Command::Queues(queues) => queues.execute().await,
         Command::Token(token) => token.execute().await,
+        Command::Session(session) => session.execute().await,
         Command::Audit(audit) => audit.execute().await,
         Command::Backup(backup) => backup.execute().await,
         Command::Restore(restore) => restore.execute().await,

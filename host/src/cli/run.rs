@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::service::{self, Service};
 use super::signals::Signals;
-use super::{InputError, log, output};
+use super::{InputError, log, output, reload};
 use crate::access::Secret;
 use crate::config::{self, LogFormat, Overrides, Settings};
 use crate::host::Host;
@@ -50,9 +50,9 @@ impl Run {
             strict: self.strict,
             local_without_token: self.local_without_token,
         };
-        let settings = Settings::load(self.config.as_deref(), overrides)
+        let settings = Settings::load(self.config.as_deref(), overrides.clone())
             .map_err(|error| InputError(format!("{error:#}")))?;
-        log::begin(settings.log)?;
+        log::begin(settings.log, settings.log_filter.as_deref())?;
         let listen = settings.listen.clone();
         let listener = service::listener(&listen).await?;
         // A socket of systemd need not be the one that `listen` names.
@@ -78,6 +78,10 @@ impl Run {
         let listening = format!("listening on {scheme}://{}", listener.local_addr()?);
         output::line(&listening);
         let (pulse, drain) = (host.pulse(), settings.drain);
+        if let Some(signal) = Signals::reload()? {
+            let source = reload::Source { path: self.config, overrides };
+            tokio::spawn(reload::at(signal, host.reloader(), source, settings));
+        }
         let service = Service::ready(&listening, move || pulse.clone().beat());
         let stopping = async move {
             signals.stop().await;

@@ -1,7 +1,7 @@
 //! The signals that stop a host: the first one drains it, and the second one ends the process at
-//! once.
+//! once. And the one that reloads its configuration.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -47,6 +47,18 @@ impl Signals {
             flag::register(number, Arc::clone(&is_stopping))?;
         }
         Self::listen()
+    }
+
+    /// The signal that reloads the configuration. None where a terminal sends it when a person
+    /// closes the terminal: then it ends the process, as it does without this.
+    ///
+    /// # Errors
+    /// If the operating system does not let the process listen.
+    pub(crate) fn reload() -> io::Result<Option<Signal>> {
+        match io::stdout().is_terminal() {
+            true => Ok(None),
+            false => signal(SignalKind::hangup()).map(Some),
+        }
     }
 
     /// Waits for the next signal.

@@ -1,6 +1,12 @@
 //! `sagabox token`: creates, lists and revokes tokens.
 
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use sagabox_engine::model::Timestamp;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -8,8 +14,9 @@ use serde_json::value::RawValue;
 use super::output::{self, Row};
 use super::pages::{self, Paging};
 use super::{HostArgs, InputError};
-use crate::access::Role;
+use crate::access::{Fingerprint, Rate, Role};
 use crate::io::durations;
+use crate::io::files;
 use crate::io::times::Time;
 
 #[derive(Debug, Args)]
@@ -44,6 +51,15 @@ struct Create {
     /// Restrict sending and leasing to a type; repeat the option for several
     #[arg(long = "type")]
     message_type: Vec<String>,
+    /// Requests and events a second [default: the rate of the host's configuration]
+    #[arg(long)]
+    rate: Option<NonZeroU32>,
+    /// Requests and events that may come at once [default: those of a second]
+    #[arg(long, requires = "rate")]
+    burst: Option<NonZeroU32>,
+    /// Bind the token to a client certificate (PEM); repeat the option for several
+    #[arg(long, value_name = "FILE")]
+    certificate: Vec<PathBuf>,
     /// Time until the token expires, such as 30d [default: it does not expire]
     #[arg(long)]
     expires: Option<String>,
@@ -86,12 +102,16 @@ impl Token {
 impl Create {
     async fn execute(self) -> anyhow::Result<()> {
         let expires_at = self.expires.as_deref().map(expiry).transpose()?;
+        let certificates = self.certificate.iter().map(|path| fingerprint(path));
+        let certificates = certificates.collect::<anyhow::Result<Vec<Fingerprint>>>()?;
         let body = json!({
             "name": self.name,
             "roles": self.role,
             "payloads": self.payloads,
             "plugins": self.plugin,
             "types": self.message_type,
+            "rate": self.rate.map(|per_second| Rate { per_second, burst: self.burst }),
+            "certificates": certificates,
             "expires_at": expires_at,
             "reason": self.reason,
         });
@@ -105,6 +125,15 @@ impl Create {
         output::note("the host keeps a hash alone: store the token now");
         Ok(())
     }
+}
+
+/// Of the first certificate of a file, which is the one of the client.
+fn fingerprint(path: &Path) -> anyhow::Result<Fingerprint> {
+    let text = files::bytes(path, files::TEXT_BYTES_MAX)
+        .with_context(|| format!("read {}", path.display()))?;
+    let certificate = CertificateDer::from_pem_slice(&text)
+        .map_err(|error| InputError(format!("{}: {error}", path.display())))?;
+    Ok(Fingerprint::of(&certificate))
 }
 
 fn expiry(text: &str) -> anyhow::Result<Time> {
@@ -123,6 +152,7 @@ impl List {
             "payloads",
             "plugins",
             "types",
+            "rate",
             "created_at",
             "expires_at",
             "last_used_at",

@@ -1,6 +1,6 @@
 //! `sagabox.toml` as it is written. The parent module resolves its sections into settings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -10,7 +10,9 @@ use toml::Spanned;
 
 use super::limits::{CallLimits, Limits};
 use super::outside::{LookupSection, SinkSection, TelemetrySection};
+use crate::access::{Rate, Role};
 use crate::io::files;
+use crate::io::secrets::Given;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,6 +23,8 @@ pub(crate) struct ConfigFile {
     pub http: HttpSection,
     #[serde(default)]
     pub api: ApiSection,
+    #[serde(default)]
+    pub login: LoginSection,
     pub tls: Option<Spanned<TlsSection>>,
     #[serde(default)]
     pub log: LogSection,
@@ -66,6 +70,43 @@ pub(crate) struct HttpSection {
 pub(crate) struct ApiSection {
     pub local_without_token: Option<bool>,
     pub behind_proxy: Option<bool>,
+    pub rate: Option<Rate>,
+}
+
+/// How people sign in.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LoginSection {
+    pub session: Option<Spanned<String>>,
+    pub idle: Option<Spanned<String>>,
+    pub oidc: Option<Spanned<OidcSection>>,
+}
+
+/// The identity provider.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OidcSection {
+    pub issuer: String,
+    pub client_id: String,
+    pub client_secret: Option<Given>,
+    pub scopes: Option<Vec<String>>,
+    pub url: Option<String>,
+    pub name: Option<String>,
+    pub name_claim: Option<String>,
+    pub roles_claim: Option<String>,
+    #[serde(default)]
+    pub grant: Vec<GrantSection>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GrantSection {
+    pub value: String,
+    pub roles: BTreeSet<Role>,
+    #[serde(default)]
+    pub payloads: bool,
+    #[serde(default)]
+    pub plugins: BTreeSet<String>,
 }
 
 /// TLS of the server. The files have the PEM format.
@@ -75,6 +116,14 @@ pub(crate) struct TlsSection {
     pub certificate: Option<PathBuf>,
     pub key: Option<PathBuf>,
     pub client_roots: Option<PathBuf>,
+    pub client_certificates: Option<ClientCertificates>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ClientCertificates {
+    Required,
+    Optional,
 }
 
 /// Which events a host accepts.
@@ -98,6 +147,7 @@ pub(crate) struct AlertsSection {
 #[serde(deny_unknown_fields)]
 pub(crate) struct LogSection {
     pub format: Option<LogFormat>,
+    pub filter: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]

@@ -4,8 +4,10 @@
 //! command line reads both and passes them on together. Paths in the file are relative to the
 //! file. An error names file, line and key.
 
+mod changes;
 mod file;
 mod limits;
+mod login;
 mod outside;
 
 use std::collections::{BTreeMap, HashMap};
@@ -29,6 +31,7 @@ use crate::plugins::reload;
 use crate::plugins::trust::{Key, LockRule, Policy};
 use crate::plugins::wasm;
 use crate::telemetry::settings::TelemetrySettings;
+pub use changes::{Keys, is_applied};
 pub use file::LogFormat;
 use file::{
     AlertsSection, ApiSection, ConfigFile, Fault, HttpSection, PluginsSection, Retry, TlsSection,
@@ -61,6 +64,10 @@ pub struct Settings {
     pub store: String,
     pub listen: String,
     pub log: LogFormat,
+    /// What is logged; none: as `RUST_LOG` says, or the default.
+    pub log_filter: Option<String>,
+    /// What the file says, by key.
+    pub keys: Keys,
     pub http: api::Settings,
     pub access: AccessSettings,
     /// None: HTTP without TLS.
@@ -152,8 +159,9 @@ pub fn parse(
     overrides: Overrides,
 ) -> anyhow::Result<Settings> {
     let file = ConfigFile::parse(text);
-    file.and_then(|file| resolve(file, directory, overrides))
-        .map_err(|fault| anyhow::anyhow!("{}", fault.describe(name, text)))
+    let settings = file.and_then(|file| resolve(file, directory, overrides));
+    let described = |fault: Fault| anyhow::anyhow!("{}", fault.describe(name, text));
+    Ok(Settings { keys: Keys::of(text), ..settings.map_err(described)? })
 }
 
 fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<Settings, Fault> {
@@ -206,7 +214,10 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
     let engine = engine_settings(&file.retry, &file.retention, &limits)?;
     let listen = overrides.listen.or(file.listen).unwrap_or_else(|| LISTEN.to_owned());
     let tls = file.tls.map(|said| tls_settings(said, directory)).transpose()?;
-    let access = access_settings(&file.api, &file.retention, overrides.local_without_token)?;
+    let local = overrides.local_without_token;
+    let access = access_settings(&file.api, &file.retention, local, tls.is_some())?;
+    let login = login::login(file.login, &access.login, directory)?;
+    let access = AccessSettings { login, ..access };
     check_listen(&listen, access.behind_proxy || tls.is_some())?;
     Ok(Settings {
         store: overrides.store.or(file.store).unwrap_or_else(|| STORE.to_owned()),
@@ -214,6 +225,8 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         access,
         tls,
         log: overrides.log.or(file.log.format).unwrap_or_default(),
+        log_filter: file.log.filter,
+        keys: Keys::default(),
         listen,
         sinks,
         routes,
@@ -288,12 +301,16 @@ fn access_settings(
     said: &ApiSection,
     retention: &file::Retention,
     local_without_token: bool,
+    has_tls: bool,
 ) -> Result<AccessSettings, Fault> {
     let default = AccessSettings::default();
     let settings = AccessSettings {
         local_without_token: local_without_token || said.local_without_token.unwrap_or(false),
         behind_proxy: said.behind_proxy.unwrap_or(false),
+        is_secure: has_tls || said.behind_proxy.unwrap_or(false),
         audit: age(retention.audit.as_ref(), default.audit)?,
+        rate: said.rate,
+        ..default
     };
     let fault = |reason: String| Err(Fault { span: None, reason });
     if settings.local_without_token && settings.behind_proxy {
@@ -308,7 +325,7 @@ fn access_settings(
 
 fn tls_settings(said: Spanned<TlsSection>, directory: &Path) -> Result<TlsSettings, Fault> {
     let span = said.span();
-    let TlsSection { certificate, key, client_roots } = said.into_inner();
+    let TlsSection { certificate, key, client_roots, client_certificates } = said.into_inner();
     let missing = |name| {
         let reason = format!("tls.{name}: is required; name a file in the PEM format");
         Fault::at(span.clone(), reason)
@@ -317,6 +334,7 @@ fn tls_settings(said: Spanned<TlsSection>, directory: &Path) -> Result<TlsSettin
         certificate: directory.join(certificate.ok_or_else(|| missing("certificate"))?),
         key: directory.join(key.ok_or_else(|| missing("key"))?),
         client_roots: client_roots.map(|path| directory.join(path)),
+        client_optional: client_certificates == Some(file::ClientCertificates::Optional),
     })
 }
 

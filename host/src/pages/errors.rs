@@ -3,12 +3,12 @@
 
 use askama::Template;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::frame::{Frame, Page};
-use crate::api::Problem;
+use crate::api::{Problem, login};
 
 /// htmx names itself in each of its requests.
 const BY_HTMX: HeaderName = HeaderName::from_static("hx-request");
@@ -29,16 +29,30 @@ struct ProblemPart<'p> {
 /// The layer around each page.
 pub(super) async fn as_pages(request: Request, next: Next) -> Response {
     let headers = request.headers().clone();
+    let page = (request.method() == Method::GET).then(|| request.uri().clone());
     let response = next.run(request).await;
-    answer(&headers, response)
+    match page {
+        // A form is not sent again after a login: its page says what is wrong.
+        Some(page) if needs_login(&headers, &response) => login::redirect(&page),
+        _ => answer(&headers, response),
+    }
+}
+
+fn needs_login(request: &HeaderMap, response: &Response) -> bool {
+    response.status() == StatusCode::UNAUTHORIZED
+        && is_for_people(request)
+        && !request.contains_key(BY_HTMX)
+}
+
+fn is_for_people(request: &HeaderMap) -> bool {
+    let accepted = request.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accepted.is_some_and(|accepted| accepted.contains("text/html"))
 }
 
 /// What a reader gets instead of this response, if it has a problem.
 pub(super) fn answer(request: &HeaderMap, mut response: Response) -> Response {
-    let accepted = request.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    let is_for_people = accepted.is_some_and(|accepted| accepted.contains("text/html"));
     let is_part = request.contains_key(BY_HTMX);
-    if !is_for_people && !is_part {
+    if !is_for_people(request) && !is_part {
         return response;
     }
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };

@@ -66,6 +66,8 @@ pub(super) struct Frame {
     pub entries: Vec<&'static Entry>,
     /// The name of the caller.
     pub reader: Option<String>,
+    /// Whether the caller has signed in with this browser, and so can sign out.
+    pub is_in_session: bool,
 }
 
 impl Frame {
@@ -78,6 +80,7 @@ impl Frame {
             theme: theme(headers),
             entries: Vec::new(),
             reader: None,
+            is_in_session: false,
         }
     }
 
@@ -117,6 +120,7 @@ impl Visit {
             theme: self.theme,
             entries: entries.collect(),
             reader: Some(self.caller.name().to_owned()),
+            is_in_session: self.caller.session().is_some(),
         }
     }
 

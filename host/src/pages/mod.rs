@@ -10,6 +10,7 @@ mod chart;
 mod errors;
 mod frame;
 mod live;
+mod login;
 mod overview;
 mod search;
 #[cfg(test)]
@@ -69,7 +70,7 @@ where
 /// All pages. A page of another file adds its own here, and to `frame::NAVIGATION`.
 fn routes() -> Vec<PageRoute> {
     let first = vec![page("/", Needs::ForPlugin(Permission::Read), first)];
-    [first, overview::routes(), search::routes()].into_iter().flatten().collect()
+    [first, login::routes(), overview::routes(), search::routes()].into_iter().flatten().collect()
 }
 
 impl PageRoute {

@@ -75,7 +75,14 @@ async fn nothing_is_changed_by_what_a_page_can_send_without_asking() {
         for path in paths() {
             for body in ["{}", "", EVENT] {
                 let answer = server.answer(&request("POST", &path, &own, &headers, body)).await;
-                assert_eq!(status_of(&answer), 415, "{path} {content_type:?} {body}: {answer}");
+                // A form could be one of the host's own pages, but does not say so.
+                let is_form = content_type == Some("application/x-www-form-urlencoded");
+                let expected = if is_form && !path.starts_with("/v1/") { 403 } else { 415 };
+                assert_eq!(
+                    status_of(&answer),
+                    expected,
+                    "{path} {content_type:?} {body}: {answer}"
+                );
             }
         }
     }

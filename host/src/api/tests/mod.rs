@@ -71,7 +71,7 @@ async fn server_with(
         directory: directory_of_plugins,
         sinks,
         limits: LIMITS,
-        access,
+        access: Arc::clone(&access),
         readability: None,
         traffic,
         samples: Samples::default(),
@@ -91,7 +91,8 @@ async fn server_with(
         let _ = stopped.await;
         stopping.cancel();
     };
-    let served = server::serve(listener, router, settings, None, LIMITS.body_bytes, shutdown);
+    let served =
+        server::serve(listener, router, access, settings, None, LIMITS.body_bytes, shutdown);
     let served = tokio::spawn(served);
     let _ = rustls::crypto::ring::default_provider().install_default();
     let base = format!("http://{address}");

@@ -1,4 +1,4 @@
-//! Tokens and the audit log in SQLite.
+//! Tokens, sessions and the audit log in SQLite.
 
 use std::collections::BTreeSet;
 
@@ -11,18 +11,27 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
 use super::SqliteStore;
-use crate::access::{AuditEntry, AuditFilter, AuditRow, Digest, Token};
-use crate::store::query::access::AccessRecords;
+use crate::access::{AuditEntry, AuditFilter, AuditRow, Digest, Holder, Session, Token};
+use crate::store::query::access::{AccessRecords, Idempotent, KeptAnswer};
 use crate::store::query::rows::Page;
 use crate::store::rows::{self, damaged, integer};
 
 impl SqliteStore {
     /// A connection for one of these small writes or reads.
-    async fn beside(&self) -> Result<SqliteConnection, ReadError> {
+    pub(super) async fn beside(&self) -> Result<SqliteConnection, ReadError> {
         self.options.connect().await.map_err(|error| self.unreadable(&error))
     }
 
-    async fn done(&self, connection: SqliteConnection) -> Result<(), ReadError> {
+    /// Writes times by id. `sql` takes them as JSON.
+    async fn note(&self, sql: &'static str, uses: &[(u64, Timestamp)]) -> Result<(), ReadError> {
+        let mut connection = self.beside().await?;
+        let uses: Vec<(u64, u64)> = uses.iter().map(|(id, at)| (*id, at.0)).collect();
+        let query = sqlx::query(sql).bind(rows::json(&uses));
+        query.execute(&mut connection).await.map_err(|error| self.unreadable(&error))?;
+        self.done(connection).await
+    }
+
+    pub(super) async fn done(&self, connection: SqliteConnection) -> Result<(), ReadError> {
         connection.close().await.map_err(|error| self.unreadable(&error))
     }
 }
@@ -40,9 +49,9 @@ impl AccessRecords for SqliteStore {
 
     async fn add_token(&self, digest: Digest, token: &Token) -> Result<u64, ReadError> {
         let mut connection = self.beside().await?;
-        let sql = "INSERT INTO tokens (digest, name, roles, payloads, plugins, types, created_at, \
-                   created_by, expires_at, revoked_at, last_used_at) \
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id";
+        let sql = "INSERT INTO tokens (digest, name, roles, payloads, plugins, types, rate, certificates, \
+                   created_at, created_by, expires_at, revoked_at, last_used_at) \
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id";
         let query = sqlx::query(sql)
             .bind(digest.0.to_vec())
             .bind(&token.name)
@@ -50,6 +59,8 @@ impl AccessRecords for SqliteStore {
             .bind(token.payloads)
             .bind(rows::json(&token.plugins))
             .bind(rows::json(&token.types))
+            .bind(token.rate.as_ref().map(rows::json))
+            .bind(rows::json(&token.certificates))
             .bind(integer(token.created_at.0))
             .bind(&token.created_by)
             .bind(token.expires_at.map(|at| integer(at.0)))
@@ -72,13 +83,91 @@ impl AccessRecords for SqliteStore {
     }
 
     async fn note_uses(&self, uses: &[(u64, Timestamp)]) -> Result<(), ReadError> {
-        let mut connection = self.beside().await?;
         let sql = "UPDATE tokens SET last_used_at = use.value ->> 1 FROM json_each(?) AS use \
                    WHERE tokens.id = use.value ->> 0";
-        let uses: Vec<(u64, u64)> = uses.iter().map(|(id, at)| (*id, at.0)).collect();
-        let query = sqlx::query(sql).bind(rows::json(&uses));
+        self.note(sql, uses).await
+    }
+
+    async fn sessions(&self) -> Result<Vec<(Digest, Session)>, ReadError> {
+        let mut connection = self.beside().await?;
+        let query = sqlx::query("SELECT * FROM sessions ORDER BY id");
+        let found = query.fetch_all(&mut connection).await;
+        let found = found.map_err(|error| self.unreadable(&error))?;
+        self.done(connection).await?;
+        found.iter().map(session).collect()
+    }
+
+    async fn add_session(&self, digest: Digest, session: &Session) -> Result<u64, ReadError> {
+        let mut connection = self.beside().await?;
+        let (token, person) = match &session.holder {
+            Holder::Token(id) => (Some(integer(*id)), None),
+            Holder::Person(person) => (None, Some(rows::json(person))),
+        };
+        let sql = "INSERT INTO sessions (digest, token, person, origin, created_at, expires_at, \
+                   last_used_at) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id";
+        let query = sqlx::query(sql)
+            .bind(digest.0.to_vec())
+            .bind(token)
+            .bind(person)
+            .bind(&session.origin)
+            .bind(integer(session.created_at.0))
+            .bind(integer(session.expires_at.0))
+            .bind(integer(session.last_used_at.0));
+        let row = query.fetch_one(&mut connection).await;
+        let id = rows::number(&row.map_err(|error| self.unreadable(&error))?, "id")?;
+        self.done(connection).await?;
+        Ok(id)
+    }
+
+    async fn end_session(&self, id: u64) -> Result<bool, ReadError> {
+        let mut connection = self.beside().await?;
+        let query = sqlx::query("DELETE FROM sessions WHERE id = ?").bind(integer(id));
+        let done = query.execute(&mut connection).await;
+        let done = done.map_err(|error| self.unreadable(&error))?;
+        self.done(connection).await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn note_session_uses(&self, uses: &[(u64, Timestamp)]) -> Result<(), ReadError> {
+        let sql = "UPDATE sessions SET last_used_at = use.value ->> 1 FROM json_each(?) AS use \
+                   WHERE sessions.id = use.value ->> 0";
+        self.note(sql, uses).await
+    }
+
+    async fn expire_sessions(&self, now: Timestamp, idle: Timestamp) -> Result<(), ReadError> {
+        let mut connection = self.beside().await?;
+        let query = sqlx::query("DELETE FROM sessions WHERE expires_at <= ? OR last_used_at <= ?")
+            .bind(integer(now.0))
+            .bind(integer(idle.0));
         query.execute(&mut connection).await.map_err(|error| self.unreadable(&error))?;
         self.done(connection).await
+    }
+
+    async fn begin_idempotent(
+        &self,
+        caller: &str,
+        key: &str,
+        request: Digest,
+        at: Timestamp,
+    ) -> Result<Idempotent, ReadError> {
+        self.take_key(caller, key, request, at).await
+    }
+
+    async fn finish_idempotent(
+        &self,
+        caller: &str,
+        key: &str,
+        answer: &KeptAnswer,
+    ) -> Result<(), ReadError> {
+        self.keep_answer(caller, key, answer).await
+    }
+
+    async fn release_idempotent(&self, caller: &str, key: &str) -> Result<(), ReadError> {
+        self.free_key(caller, key).await
+    }
+
+    async fn expire_idempotent(&self, before: Timestamp, rows_max: u32) -> Result<(), ReadError> {
+        self.expire_keys(before, rows_max).await
     }
 
     async fn add_audit(&self, entry: &AuditEntry) -> Result<u64, ReadError> {
@@ -147,9 +236,30 @@ impl AccessRecords for SqliteStore {
     }
 }
 
+pub(super) fn digest(row: &SqliteRow, column: &str) -> Result<Digest, ReadError> {
+    let digest = rows::bytes(row, column)?.try_into();
+    digest.map(Digest).map_err(|_| damaged("a digest of another length"))
+}
+
+fn session(row: &SqliteRow) -> Result<(Digest, Session), ReadError> {
+    let holder = match optional(row, "token")? {
+        Some(id) => Holder::Token(id),
+        None => Holder::Person(parsed(row, "person")?),
+    };
+    let session = Session {
+        id: rows::number(row, "id")?,
+        holder,
+        origin: rows::text(row, "origin")?,
+        created_at: Timestamp(rows::number(row, "created_at")?),
+        expires_at: Timestamp(rows::number(row, "expires_at")?),
+        last_used_at: Timestamp(rows::number(row, "last_used_at")?),
+    };
+    Ok((digest(row, "digest")?, session))
+}
+
 fn token(row: &SqliteRow) -> Result<(Digest, Token), ReadError> {
-    let digest: Vec<u8> = row.try_get("digest").map_err(damaged)?;
-    let digest = digest.try_into().map_err(|_| damaged("a digest of another length"))?;
+    let rate = rows::optional(row, "rate")?;
+    let rate = rate.map(|text| serde_json::from_str(&text)).transpose().map_err(damaged)?;
     let token = Token {
         id: rows::number(row, "id")?,
         name: rows::text(row, "name")?,
@@ -157,13 +267,15 @@ fn token(row: &SqliteRow) -> Result<(Digest, Token), ReadError> {
         payloads: row.try_get("payloads").map_err(damaged)?,
         plugins: parsed::<BTreeSet<String>>(row, "plugins")?,
         types: parsed::<BTreeSet<String>>(row, "types")?,
+        rate,
+        certificates: parsed(row, "certificates")?,
         created_at: Timestamp(rows::number(row, "created_at")?),
         created_by: rows::text(row, "created_by")?,
         expires_at: time(row, "expires_at")?,
         revoked_at: time(row, "revoked_at")?,
         last_used_at: time(row, "last_used_at")?,
     };
-    Ok((Digest(digest), token))
+    Ok((digest(row, "digest")?, token))
 }
 
 fn entry(row: &SqliteRow) -> Result<AuditRow, ReadError> {

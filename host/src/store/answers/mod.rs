@@ -6,6 +6,7 @@ mod accounts;
 mod dead_letters;
 mod export;
 mod found;
+mod idempotency;
 mod instances;
 mod listed;
 mod serving;

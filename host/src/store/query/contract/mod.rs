@@ -128,6 +128,8 @@ pub(in crate::store) async fn all(urls: Urls<'_>) {
     records::the_file_that_serves_is_noted(urls).await;
     records::streams_can_be_indexed_at_any_time(urls).await;
     access::tokens_are_kept_with_all_that_they_permit(urls).await;
+    access::a_key_is_taken_once_and_keeps_its_answer(urls).await;
+    access::sessions_are_kept_until_they_end_expire_or_are_not_used(urls).await;
     access::the_audit_log_keeps_its_order_and_each_filter_holds(urls).await;
     snapshot::decisions_come_in_order_with_their_inputs(urls).await;
     snapshot::decisions_end_where_they_are_stopped(urls).await;
