@@ -20,7 +20,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0016_access.sql"),
     include_str!("migrations/0017_id_spans.sql"),
     include_str!("migrations/0018_trace.sql"),
-    include_str!("migrations/0019_sessions.sql"),
+    include_str!("migrations/0021_sessions.sql"),
 ];
 
 /// The first that keeps its sums.
