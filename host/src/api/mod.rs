@@ -35,6 +35,7 @@ mod stream;
 pub(crate) mod tests;
 mod tls;
 pub(crate) mod tokens;
+pub(crate) mod why;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -22,7 +22,7 @@ use super::described::{Route, get, post};
 use super::problem::Problem;
 use super::{
     Served, Shared, admin, audit, dead_letters, events, fields, find, metrics, openapi, queues,
-    samples, tokens,
+    samples, tokens, why,
 };
 use crate::access::Permission::{Administer, Operate, Read, Send, Work};
 
@@ -65,6 +65,9 @@ fn plugins() -> Vec<Route> {
         get("/v1/instances/export", "Export the instances of a plugin", fields::export)
             .needs(ForPlugin(Read))
             .refuses(&[404, 422]),
+        get("/v1/instance/why", "Explain why an instance waits", why::explain)
+            .needs(ForPlugin(Read))
+            .refuses(&[404]),
         post(
             "/v1/instances/cancel",
             "Request that an instance compensates and completes",

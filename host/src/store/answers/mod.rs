@@ -11,6 +11,7 @@ mod listed;
 mod serving;
 pub(super) mod snapshot;
 mod states;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +29,7 @@ use super::query::rows::{
     Accounts, CountedPage, DeadLetterFilter, DeadLetterRow, ExportedInstance, InstanceDetail,
     InstanceFilter, InstanceRow, Page, StateRow,
 };
+use super::query::waiting::Waiting;
 use super::query::{Queries, QueryLimits, StatePage};
 use super::rows;
 use super::sqlite::SqliteStore;
@@ -113,6 +115,10 @@ impl Queries for SqliteQueries {
 
     async fn trace(&self, position: u64) -> Result<Option<EventTrace>, ReadError> {
         found::trace(&mut *self.connection().await?, position).await
+    }
+
+    async fn waiting(&self, plugin: &str, key: &str) -> Result<Waiting, ReadError> {
+        waiting::waiting(&mut *self.connection().await?, (plugin, key), &self.limits).await
     }
 
     async fn plugins(&self) -> Result<BTreeSet<String>, ReadError> {

@@ -13,6 +13,7 @@ pub mod place;
 pub mod rows;
 pub mod shapes;
 pub mod value;
+pub mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
@@ -29,6 +30,7 @@ use self::rows::{
     Accounts, CountedPage, DeadLetterFilter, DeadLetterRow, ExportedInstance, FilledFields,
     InstanceDetail, InstanceFilter, InstanceRow, Page, RecordedDecision, StateRow,
 };
+use self::waiting::Waiting;
 use crate::decisions::recorded::Messages;
 
 /// What people ask, and the states that a candidate is tried on. Reads only, beside the engine:
@@ -121,6 +123,13 @@ pub trait Queries: Send + Sync + 'static {
     /// # Errors
     /// If the store cannot be read.
     async fn trace(&self, position: u64) -> Result<Option<EventTrace>, ReadError>;
+
+    /// Why a key of a plugin does not go on. Messages of a sink are looked at as far as a person
+    /// waits for an answer.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn waiting(&self, plugin: &str, key: &str) -> Result<Waiting, ReadError>;
 
     /// The plugins that have made progress here.
     ///
