@@ -12,6 +12,7 @@ mod caller;
 pub(crate) mod client;
 mod connection;
 pub(crate) mod dead_letters;
+pub(crate) mod decisions;
 mod described;
 mod encoding;
 mod events;

@@ -18,7 +18,8 @@ use super::extract::Filter;
 use super::problem::Problem;
 use super::{Shared, Site};
 use crate::io::figures::{grouped, length};
-use crate::store::query::shapes::{InstanceStatusName, Millis};
+use crate::io::times::{Time, rfc3339_option};
+use crate::store::query::shapes::InstanceStatusName;
 use crate::store::query::waiting::{Retry, Waiting, WaitingLetter, WaitingMessage, WaitingTimer};
 
 /// What a queue's sink is called, before the message type.
@@ -51,9 +52,11 @@ pub(crate) struct Explanation {
 pub(crate) struct Reason {
     pub kind: ReasonKind,
     pub text: String,
-    #[schema(value_type = Option<Millis>)]
+    #[serde(serialize_with = "rfc3339_option")]
+    #[schema(value_type = Option<Time>)]
     pub since: Option<Timestamp>,
-    #[schema(value_type = Option<Millis>)]
+    #[serde(serialize_with = "rfc3339_option")]
+    #[schema(value_type = Option<Time>)]
     pub until: Option<Timestamp>,
     pub dead_letter: Option<u64>,
     pub position: Option<u64>,

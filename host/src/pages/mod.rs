@@ -8,12 +8,15 @@
 mod assets;
 mod chart;
 mod errors;
+mod form;
 mod frame;
+mod instance;
 mod live;
 mod overview;
 mod search;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod words;
 
 use std::sync::Arc;
@@ -69,7 +72,10 @@ where
 /// All pages. A page of another file adds its own here, and to `frame::NAVIGATION`.
 fn routes() -> Vec<PageRoute> {
     let first = vec![page("/", Needs::ForPlugin(Permission::Read), first)];
-    [first, overview::routes(), search::routes()].into_iter().flatten().collect()
+    [first, overview::routes(), search::routes(), instance::routes()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 impl PageRoute {

@@ -27,7 +27,7 @@ use super::query::component::{KeptComponent, PackedComponent};
 use super::query::found::{EventTrace, Found};
 use super::query::rows::{
     Accounts, CountedPage, DeadLetterFilter, DeadLetterRow, ExportedInstance, InstanceDetail,
-    InstanceFilter, InstanceRow, Page, StateRow,
+    InstanceFilter, InstanceRow, Page, RecordedDecision, StateRow,
 };
 use super::query::waiting::Waiting;
 use super::query::{Queries, QueryLimits, StatePage};
@@ -115,6 +115,18 @@ impl Queries for SqliteQueries {
 
     async fn trace(&self, position: u64) -> Result<Option<EventTrace>, ReadError> {
         found::trace(&mut *self.connection().await?, position).await
+    }
+
+    async fn decisions(
+        &self,
+        plugin: &str,
+        key: &str,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Page<RecordedDecision, u64>, ReadError> {
+        let mut connection = self.connection().await?;
+        let bytes_max = self.limits.page_bytes;
+        instances::decisions(&mut connection, (plugin, key), after, limit, bytes_max).await
     }
 
     async fn waiting(&self, plugin: &str, key: &str) -> Result<Waiting, ReadError> {

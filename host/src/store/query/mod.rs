@@ -124,6 +124,19 @@ pub trait Queries: Send + Sync + 'static {
     /// If the store cannot be read.
     async fn trace(&self, position: u64) -> Result<Option<EventTrace>, ReadError>;
 
+    /// A page of the decisions of an instance with their inputs, the newest first: what was decided
+    /// before the decision at `after`. Empty if the key has no instance.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn decisions(
+        &self,
+        plugin: &str,
+        key: &str,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Page<RecordedDecision, u64>, ReadError>;
+
     /// Why a key of a plugin does not go on. Messages of a sink are looked at as far as a person
     /// waits for an answer.
     ///
