@@ -36,6 +36,7 @@ mod mistakes;
 mod monitoring;
 mod openapi;
 mod order_management;
+mod pages;
 mod payloads;
 mod queues;
 mod readme;

@@ -206,7 +206,7 @@ pub(super) async fn a_history_follows_the_decisions_of_its_instance(urls: Urls<'
 }
 
 pub(super) async fn decisions_come_with_their_inputs_along_the_chain(urls: Urls<'_>) {
-    let subject = Subject::new(urls, "decisions").await;
+    let subject = Subject::new(urls, "decisions of one").await;
     let state = |n: u64| Some(State { version: 2, data: Bytes::from(n.to_string()) });
     let decided =
         |place: u64, key: &str| DecisionRecord { state: state(place), ..decision(place, key) };
