@@ -55,7 +55,7 @@ async fn every_page_admits_its_roles_and_refuses_the_others() {
     let admin = host.client().with_token(admin.trim());
     let mut tokens = vec![("no token".to_owned(), None)];
     for role in ["sender", "worker", "reader", "operator", "admin"] {
-        let body = json!({"name": role, "roles": [role]});
+        let body = json!({"name": format!("a {role}"), "roles": [role]});
         let answer = admin.request(Method::POST, "/tokens").json(&body).send().await;
         let answer: Value = answer.expect("an answer").json().await.expect("JSON");
         tokens.push((role.to_owned(), answer["token"].as_str().map(str::to_owned)));
@@ -130,7 +130,7 @@ async fn nothing_of_an_event_is_markup() {
 async fn a_stuck_order_is_found_by_any_of_its_ids_and_says_why_it_waits() {
     let host = host().await;
     let client = host.client();
-    let broken = event("broken-7", "CartFinalized", "cart-7", &json!({"card": 1}));
+    let broken = event("broken-7", "CartFinalized", "cart-7", &json!({"cartId": "cart-7"}));
     client.send(&[broken, cart_finalized("next-7", "cart-7")]).await;
     wait::until("a dead letter", wait::SOON, async || {
         let count = client.dead_letters().await?.len();
@@ -167,6 +167,21 @@ async fn an_instance_shows_how_each_decision_changed_its_state() {
     assert!(!changes.is_empty(), "{decisions}");
     let html = page(&host, "/instance?plugin=group-checkout&key=g").await;
     let place = changes[0]["place"].as_str().expect("a place").replacen("state.", "", 1);
+    let request = json!({"plugin": "group-checkout", "key": "g",
+        "position": decisions["decisions"][0]["position"]});
+    let again = client.request(Method::POST, "/instance/what-if").json(&request).send().await;
+    let again: Value = again.expect("an answer").json().await.expect("JSON");
+    assert_eq!(
+        (&again["outcome"], &again["differences"]),
+        (&json!("decided"), &json!([])),
+        "{again}"
+    );
+    let mut edited = request.clone();
+    edited["event"] = decisions["decisions"][0]["event"].clone();
+    edited["event"]["data"]["guestStayId"] = json!("s-2");
+    let again = client.request(Method::POST, "/instance/what-if").json(&edited).send().await;
+    let again: Value = again.expect("an answer").json().await.expect("JSON");
+    assert!(again["differences"].to_string().contains("s-2"), "{again}");
     for wanted in [&*place, "GuestCheckoutCompleted", "Why it waits", "<svg class=\"timeline\""] {
         assert!(html.contains(wanted), "no {wanted}: {html}");
     }

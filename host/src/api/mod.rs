@@ -36,6 +36,7 @@ mod stream;
 pub(crate) mod tests;
 mod tls;
 pub(crate) mod tokens;
+pub(crate) mod what_if;
 pub(crate) mod why;
 
 use std::collections::BTreeSet;
@@ -47,8 +48,10 @@ use axum::routing::MethodRouter;
 use sagabox_engine::engine::Engine;
 use sagabox_engine::model::Timestamp;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::plugins::again::KeptVersions;
 use crate::plugins::readable::Readability;
 use crate::plugins::status::PluginStatus;
 use crate::store::query::Queries;
@@ -86,6 +89,10 @@ pub struct Site {
     pub traffic: Arc<Traffic>,
     pub telemetry: Arc<Telemetry>,
     pub samples: Samples,
+    /// The versions that decide again what is on record.
+    pub kept_versions: KeptVersions,
+    /// How many decisions are made again at a time.
+    pub deciding_again: Semaphore,
     /// Cancelled when the host begins to stop: answers without an end of their own end then.
     pub stopping: CancellationToken,
 }

@@ -22,7 +22,7 @@ use super::described::{Route, get, post};
 use super::problem::Problem;
 use super::{
     Served, Shared, admin, audit, dead_letters, decisions, events, fields, find, metrics, openapi,
-    queues, samples, tokens, why,
+    queues, samples, tokens, what_if, why,
 };
 use crate::access::Permission::{Administer, Operate, Read, Send, Work};
 
@@ -72,6 +72,9 @@ fn plugins() -> Vec<Route> {
         )
         .needs(ForPlugin(Read))
         .refuses(&[404, 422]),
+        post("/v1/instance/what-if", "Decide a recorded decision again", what_if::decide)
+            .needs(ForPlugin(Operate))
+            .refuses(&[404, 409, 422]),
         get("/v1/instance/why", "Explain why an instance waits", why::explain)
             .needs(ForPlugin(Read))
             .refuses(&[404]),

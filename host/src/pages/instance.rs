@@ -14,7 +14,7 @@ use super::frame::{Frame, Page, Visit, html};
 use super::live::Parts;
 use super::search::{self, instance_address};
 use super::timeline::Timeline;
-use super::words::{indented, length, query, type_of};
+use super::words::{Value, indented, length, query, type_of};
 use super::{PageRoute, Pages, form, page};
 use crate::access::Permission::{Operate, Read};
 use crate::api::Needs::ForPlugin;
@@ -299,4 +299,11 @@ fn did(summary: &sagabox_engine::model::DecisionSummary) -> Vec<String> {
         lines.push(format!("{} ended the instance: {}", ended.by, ended.reason));
     }
     lines
+}
+
+/// The address at which a decision is decided again.
+fn what_if_address(plugin: &str, key: &str, position: impl Value<u64>) -> String {
+    let position = position.value().to_string();
+    let parameters = [("plugin", plugin), ("key", key), ("position", &position)];
+    format!("/instance/what-if?{}", query(parameters))
 }

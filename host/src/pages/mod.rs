@@ -17,6 +17,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod what_if;
 mod words;
 
 use std::sync::Arc;
@@ -72,7 +73,7 @@ where
 /// All pages. A page of another file adds its own here, and to `frame::NAVIGATION`.
 fn routes() -> Vec<PageRoute> {
     let first = vec![page("/", Needs::ForPlugin(Permission::Read), first)];
-    [first, overview::routes(), search::routes(), instance::routes()]
+    [first, overview::routes(), search::routes(), instance::routes(), what_if::routes()]
         .into_iter()
         .flatten()
         .collect()

@@ -213,6 +213,15 @@ pub(super) async fn decisions(
     Ok(page)
 }
 
+pub(super) async fn recorded_at(
+    connection: &mut SqliteConnection,
+    of: Of<'_>,
+    position: u64,
+) -> Result<Option<RecordedDecision>, ReadError> {
+    let row = decision(connection, of, Position(position)).await?;
+    row.as_ref().map(recorded).transpose()
+}
+
 async fn scan(
     connection: &mut SqliteConnection,
     of: Of<'_>,

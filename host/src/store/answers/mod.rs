@@ -33,6 +33,7 @@ use super::query::waiting::Waiting;
 use super::query::{Queries, QueryLimits, StatePage};
 use super::rows;
 use super::sqlite::SqliteStore;
+use crate::decisions::recorded::Messages;
 
 /// Lists take one for each step, so that a list that looks for long holds up no other question.
 const CONNECTIONS: u32 = 2;
@@ -127,6 +128,19 @@ impl Queries for SqliteQueries {
         let mut connection = self.connection().await?;
         let bytes_max = self.limits.page_bytes;
         instances::decisions(&mut connection, (plugin, key), after, limit, bytes_max).await
+    }
+
+    async fn decision(
+        &self,
+        plugin: &str,
+        key: &str,
+        position: u64,
+    ) -> Result<Option<RecordedDecision>, ReadError> {
+        instances::recorded_at(&mut *self.connection().await?, (plugin, key), position).await
+    }
+
+    async fn messages(&self, ids: &[String]) -> Result<Messages, ReadError> {
+        found::messages(&mut *self.connection().await?, ids, &self.limits).await
     }
 
     async fn waiting(&self, plugin: &str, key: &str) -> Result<Waiting, ReadError> {

@@ -137,6 +137,24 @@ pub trait Queries: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Page<RecordedDecision, u64>, ReadError>;
 
+    /// The decision of a key at a position, with its inputs; none if it is not on record.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn decision(
+        &self,
+        plugin: &str,
+        key: &str,
+        position: u64,
+    ) -> Result<Option<RecordedDecision>, ReadError>;
+
+    /// Messages by their ids, those that are still kept: in the outbox if they left, in the log if
+    /// they stayed.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn messages(&self, ids: &[String]) -> Result<Messages, ReadError>;
+
     /// Why a key of a plugin does not go on. Messages of a sink are looked at as far as a person
     /// waits for an answer.
     ///

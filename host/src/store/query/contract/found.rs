@@ -110,6 +110,10 @@ pub(super) async fn ids_are_found_before_and_after_they_are_indexed(urls: Urls<'
         assert!(records.index_ids(Duration::MAX).await.unwrap());
         subject.restart().await;
     }
+    let ids = ["e-101", "id-1", "id-3"].map(str::to_owned);
+    let messages = subject.queries().messages(&ids).await.unwrap();
+    let found = ids.map(|id| messages.get(&id).is_some_and(|text| text.contains(&id)));
+    assert_eq!(found, [true, true, false]);
     let records = &subject.store().plugin_records;
     assert!(records.index_ids(Duration::ZERO).await.unwrap(), "nothing is left");
 }

@@ -240,6 +240,9 @@ pub(super) async fn decisions_come_with_their_inputs_along_the_chain(urls: Urls<
         (rest.rows.iter().map(of).collect::<Vec<_>>(), rest.next),
         (expected[2..].to_vec(), None)
     );
+    let one = subject.queries().decision("orders", "a", 2).await.unwrap().unwrap();
+    assert_eq!((of(&one), one.record.state), ((2, true, Hops(2)), state(2)));
+    assert!(subject.queries().decision("orders", "b", 1).await.unwrap().is_none());
     assert!(subject.queries().decisions("orders", "z", None, 9).await.unwrap().rows.is_empty());
 }
 
