@@ -4,6 +4,7 @@
 use futures::StreamExt as _;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use sagabox_tests::client::{Client, encode};
+use sagabox_tests::command::sagabox;
 use sagabox_tests::events::{cart_finalized, event};
 use sagabox_tests::host::Host;
 use sagabox_tests::{paths, wait};
@@ -182,6 +183,14 @@ async fn an_instance_shows_how_each_decision_changed_its_state() {
     let again = client.request(Method::POST, "/instance/what-if").json(&edited).send().await;
     let again: Value = again.expect("an answer").json().await.expect("JSON");
     assert!(again["differences"].to_string().contains("s-2"), "{again}");
+    let file = client.text("/instance/file?plugin=group-checkout&key=g").await.expect("a file");
+    let path = host.folder().join("instance.json");
+    std::fs::write(&path, file).expect("a file");
+    let plugin = paths::plugin("group-checkout");
+    let arguments =
+        ["replay", plugin.to_str().expect("a path"), "--store", path.to_str().expect("a path")];
+    let replayed = sagabox(host.folder(), &arguments).with(0);
+    assert!(replayed.output.contains('2'), "{}", replayed.output);
     for wanted in [&*place, "GuestCheckoutCompleted", "Why it waits", "<svg class=\"timeline\""] {
         assert!(html.contains(wanted), "no {wanted}: {html}");
     }

@@ -22,6 +22,7 @@ mod filter;
 pub(crate) mod find;
 mod guard;
 mod hidden;
+mod instance_file;
 mod metrics;
 pub(crate) mod openapi;
 mod paging;

@@ -21,8 +21,8 @@ use super::authorize::{Gate, Needs, authorize};
 use super::described::{Route, get, post};
 use super::problem::Problem;
 use super::{
-    Served, Shared, admin, audit, dead_letters, decisions, events, fields, find, metrics, openapi,
-    queues, samples, tokens, what_if, why,
+    Served, Shared, admin, audit, dead_letters, decisions, events, fields, find, instance_file,
+    metrics, openapi, queues, samples, tokens, what_if, why,
 };
 use crate::access::Permission::{Administer, Operate, Read, Send, Work};
 
@@ -75,6 +75,9 @@ fn plugins() -> Vec<Route> {
         post("/v1/instance/what-if", "Decide a recorded decision again", what_if::decide)
             .needs(ForPlugin(Operate))
             .refuses(&[404, 409, 422]),
+        get("/v1/instance/file", "Get an instance as one file", instance_file::get)
+            .needs(ForPlugin(Read))
+            .refuses(&[404, 409]),
         get("/v1/instance/why", "Explain why an instance waits", why::explain)
             .needs(ForPlugin(Read))
             .refuses(&[404]),

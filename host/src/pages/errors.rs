@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::frame::{Frame, Page};
+use super::frame::{Frame, POLICY, Page};
 use crate::api::Problem;
 
 /// htmx names itself in each of its requests.
@@ -30,7 +30,10 @@ struct ProblemPart<'p> {
 pub(super) async fn as_pages(request: Request, next: Next) -> Response {
     let headers = request.headers().clone();
     let response = next.run(request).await;
-    answer(&headers, response)
+    let mut response = answer(&headers, response);
+    // A redirection is an answer to a browser as well.
+    response.headers_mut().entry(header::CONTENT_SECURITY_POLICY).or_insert(POLICY);
+    response
 }
 
 /// What a reader gets instead of this response, if it has a problem.

@@ -307,3 +307,8 @@ fn what_if_address(plugin: &str, key: &str, position: impl Value<u64>) -> String
     let parameters = [("plugin", plugin), ("key", key), ("position", &position)];
     format!("/instance/what-if?{}", query(parameters))
 }
+
+/// The address of the whole instance as one file.
+fn file_address(plugin: &str, key: &str) -> String {
+    format!("/v1/instance/file?{}", query([("plugin", plugin), ("key", key)]))
+}

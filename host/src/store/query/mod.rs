@@ -9,6 +9,7 @@ pub mod condition;
 #[cfg(test)]
 pub(in crate::store) mod contract;
 pub mod found;
+pub mod instance_file;
 pub mod place;
 pub mod rows;
 pub mod shapes;
