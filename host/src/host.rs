@@ -12,7 +12,7 @@ use axum::http::HeaderName;
 use sagabox_engine::engine::{self, Engine, EngineEnd, Parts, Span};
 use sagabox_engine::model::{SinkName, Timestamp};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ use crate::io::lookup::{HttpLookup, Lookups, Source, Table};
 use crate::io::secrets::{Given, Redactor, SecretUrl};
 use crate::io::sinks::{self, OwnHeaders};
 use crate::pages;
+use crate::plugins::again::KeptVersions;
 use crate::plugins::factory::PluginFactory;
 use crate::plugins::readable::Readability;
 use crate::plugins::reload::Loader;
@@ -79,6 +80,11 @@ impl Host {
         let sinks = sinks::open(&settings.sinks)?;
         let lookup = lookups(&settings)?;
         let tls = settings.tls.clone().map(Tls::open).transpose().context("set up TLS")?;
+        let kept_versions = KeptVersions {
+            sandbox: sandbox.clone(),
+            configurations: configurations.clone(),
+            queries: Arc::clone(&queries),
+        };
         let factory = PluginFactory {
             directory: plugins.to_owned(),
             sandbox,
@@ -119,6 +125,8 @@ impl Host {
             traffic: Arc::new(Traffic::default()),
             telemetry: Arc::new(telemetry),
             samples: api::Samples::default(),
+            kept_versions,
+            deciding_again: Semaphore::new(api::what_if::AT_A_TIME),
             stopping: CancellationToken::new(),
         };
         let site = Arc::new(site);

@@ -31,10 +31,14 @@ const HOST: Rules = &[
     ("alerts", &["plugins", "telemetry"]),
     ("store", &["io", "decisions", "access"]),
     ("plugins", &["io", "decisions", "store"]),
-    ("api", &["io", "plugins", "store", "access", "telemetry"]),
+    ("api", &["io", "decisions", "plugins", "store", "access", "telemetry"]),
+    ("pages", &["io", "decisions", "store", "plugins", "access", "api"]),
     ("config", &["io", "plugins", "api", "access", "telemetry", "alerts"]),
     ("verify", &["io", "decisions", "store", "plugins", "config"]),
-    ("host", &["io", "store", "plugins", "api", "config", "access", "telemetry", "alerts"]),
+    (
+        "host",
+        &["io", "store", "plugins", "api", "pages", "config", "access", "telemetry", "alerts"],
+    ),
     ("cli", &["io", "decisions", "store", "plugins", "api", "config", "verify", "host", "access"]),
     ("round_trip", &["io", "decisions", "store", "api", "cli"]),
 ];

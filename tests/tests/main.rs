@@ -37,6 +37,7 @@ mod mistakes;
 mod monitoring;
 mod openapi;
 mod order_management;
+mod pages;
 mod payloads;
 mod queues;
 mod readme;

@@ -67,10 +67,10 @@ letter_filter! {
 #[schema(as = InstanceRequest)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Instance {
-    plugin: String,
-    key: String,
-    by: Option<String>,
-    reason: Option<String>,
+    pub plugin: String,
+    pub key: String,
+    pub by: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// What became of many dead letters.

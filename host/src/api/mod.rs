@@ -13,6 +13,7 @@ pub(crate) mod client;
 mod connection;
 mod cookies;
 pub(crate) mod dead_letters;
+pub(crate) mod decisions;
 mod described;
 mod encoding;
 mod events;
@@ -23,6 +24,7 @@ pub(crate) mod find;
 mod guard;
 mod hidden;
 mod idempotency;
+mod instance_file;
 mod live;
 pub(crate) mod login;
 mod metrics;
@@ -40,6 +42,8 @@ mod stream;
 pub(crate) mod tests;
 mod tls;
 pub(crate) mod tokens;
+pub(crate) mod what_if;
+pub(crate) mod why;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -50,8 +54,10 @@ use axum::routing::MethodRouter;
 use sagabox_engine::engine::Engine;
 use sagabox_engine::model::Timestamp;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::plugins::again::KeptVersions;
 use crate::plugins::readable::Readability;
 use crate::plugins::status::PluginStatus;
 use crate::store::query::Queries;
@@ -91,6 +97,10 @@ pub struct Site {
     pub traffic: Arc<Traffic>,
     pub telemetry: Arc<Telemetry>,
     pub samples: Samples,
+    /// The versions that decide again what is on record.
+    pub kept_versions: KeptVersions,
+    /// How many decisions are made again at a time.
+    pub deciding_again: Semaphore,
     /// Cancelled when the host begins to stop: answers without an end of their own end then.
     pub stopping: CancellationToken,
 }

@@ -21,8 +21,8 @@ use super::authorize::{Gate, Needs, authorize};
 use super::described::{Route, get, post};
 use super::problem::Problem;
 use super::{
-    Served, Shared, admin, audit, dead_letters, events, fields, find, metrics, openapi, queues,
-    samples, sessions, tokens,
+    Served, Shared, admin, audit, dead_letters, decisions, events, fields, find, instance_file,
+    metrics, openapi, queues, samples, sessions, tokens, what_if, why,
 };
 use crate::access::Permission::{Administer, Operate, Read, Send, Work};
 
@@ -65,6 +65,22 @@ fn plugins() -> Vec<Route> {
         get("/v1/instances/export", "Export the instances of a plugin", fields::export)
             .needs(ForPlugin(Read))
             .refuses(&[404, 422]),
+        get(
+            "/v1/instance/decisions",
+            "List the decisions of an instance with their inputs",
+            decisions::list,
+        )
+        .needs(ForPlugin(Read))
+        .refuses(&[404, 422]),
+        post("/v1/instance/what-if", "Decide a recorded decision again", what_if::decide)
+            .needs(ForPlugin(Operate))
+            .refuses(&[404, 409, 422]),
+        get("/v1/instance/file", "Get an instance as one file", instance_file::get)
+            .needs(ForPlugin(Read))
+            .refuses(&[404, 409]),
+        get("/v1/instance/why", "Explain why an instance waits", why::explain)
+            .needs(ForPlugin(Read))
+            .refuses(&[404]),
         post(
             "/v1/instances/cancel",
             "Request that an instance compensates and completes",

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::frame::{Frame, Page};
+use super::frame::{Frame, POLICY, Page};
 use crate::api::{Problem, login};
 
 /// htmx names itself in each of its requests.
@@ -31,11 +31,14 @@ pub(super) async fn as_pages(request: Request, next: Next) -> Response {
     let headers = request.headers().clone();
     let page = (request.method() == Method::GET).then(|| request.uri().clone());
     let response = next.run(request).await;
-    match page {
+    let mut response = match page {
         // A form is not sent again after a login: its page says what is wrong.
         Some(page) if needs_login(&headers, &response) => login::redirect(&page),
         _ => answer(&headers, response),
-    }
+    };
+    // A redirection is an answer to a browser as well.
+    response.headers_mut().entry(header::CONTENT_SECURITY_POLICY).or_insert(POLICY);
+    response
 }
 
 fn needs_login(request: &HeaderMap, response: &Response) -> bool {

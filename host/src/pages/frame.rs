@@ -12,14 +12,19 @@ use crate::access::Permission;
 use crate::api::{Caller, Needs, Problem};
 
 /// Scripts and styles are files of the host alone, and no other site can frame or take a page.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-const HEADERS: [(HeaderName, &str); 4] = [
-    (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+);
+const HEADERS: [(HeaderName, HeaderValue); 4] = [
+    (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
     (header::CONTENT_SECURITY_POLICY, POLICY),
     // An address of a page has keys in it.
-    (header::REFERRER_POLICY, "same-origin"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
 ];
 /// Of the reader's own choice between light and dark.
 const THEME_COOKIE: &str = "theme";
@@ -184,7 +189,7 @@ impl IntoResponse for Page {
         let mut response = (self.status, self.html).into_response();
         let headers = response.headers_mut();
         for (name, value) in HEADERS {
-            headers.insert(name, HeaderValue::from_static(value));
+            headers.insert(name, value);
         }
         response
     }

@@ -8,13 +8,17 @@
 mod assets;
 mod chart;
 mod errors;
+mod form;
 mod frame;
+mod instance;
 mod live;
 mod login;
 mod overview;
 mod search;
 #[cfg(test)]
 mod tests;
+mod timeline;
+mod what_if;
 mod words;
 
 use std::sync::Arc;
@@ -70,7 +74,15 @@ where
 /// All pages. A page of another file adds its own here, and to `frame::NAVIGATION`.
 fn routes() -> Vec<PageRoute> {
     let first = vec![page("/", Needs::ForPlugin(Permission::Read), first)];
-    [first, login::routes(), overview::routes(), search::routes()].into_iter().flatten().collect()
+    let pages = [
+        first,
+        login::routes(),
+        overview::routes(),
+        search::routes(),
+        instance::routes(),
+        what_if::routes(),
+    ];
+    pages.into_iter().flatten().collect()
 }
 
 impl PageRoute {

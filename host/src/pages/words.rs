@@ -1,7 +1,10 @@
 //! Numbers, times and texts, as pages show them. Templates call these functions.
 
+use std::collections::BTreeMap;
+
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sagabox_engine::model::Timestamp;
+use serde_json::value::RawValue;
 
 use crate::io::figures;
 use crate::io::indent::indented as lines;
@@ -76,6 +79,21 @@ pub(super) fn query<'p, T: AsRef<str> + 'p + ?Sized>(
 /// JSON in lines. Its values are not changed, and what cannot be seen is escaped.
 pub(super) fn indented(json: &str) -> String {
     printable_json(&lines(json)).into_owned()
+}
+
+/// The type of an event; none if it cannot be read.
+pub(super) fn type_of(event: &str) -> Option<String> {
+    attribute(event, "type")
+}
+
+/// The id of an event; none if it cannot be read.
+pub(super) fn id_of(event: &str) -> Option<String> {
+    attribute(event, "id")
+}
+
+fn attribute(event: &str, name: &str) -> Option<String> {
+    let mut members = serde_json::from_str::<BTreeMap<&str, &RawValue>>(event).ok()?;
+    serde_json::from_str(members.remove(name)?.get()).ok()
 }
 
 fn moment(at: Timestamp) -> jiff::Timestamp {

@@ -1,6 +1,7 @@
 //! Plugins: their components in the sandbox, their sources, the trust in them, and how they are
 //! replaced while the host runs.
 
+pub mod again;
 pub mod build;
 pub mod factory;
 mod fields;

@@ -1,6 +1,6 @@
 //! Opens a store by its URL, for each side that uses it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sagabox_engine::seams::store::{ReadError, Store};
@@ -9,6 +9,7 @@ use super::answers::SqliteQueries;
 use super::answers::snapshot::SqliteSnapshot;
 use super::open::{self, OpenError};
 use super::query::access::AccessRecords;
+use super::query::instance_file::FileSnapshot;
 use super::query::{PluginRecords, Queries, QueryLimits, Snapshot};
 use super::sqlite::SqliteStore;
 use crate::io::files;
@@ -54,11 +55,14 @@ pub fn token_file(url: &str) -> Option<PathBuf> {
     open::path_of(url).ok().map(|path| open::with_suffix(&path, files::TOKEN))
 }
 
-/// Opens what a store has on record. Takes what [`connect`] takes, or the directory of a store's
-/// file.
+/// Opens what a store has on record. Takes what [`connect`] takes, the directory of a store's file,
+/// or the file of an instance.
 ///
 /// # Errors
 /// If there is no store, it is none of ours, or it cannot be read.
 pub async fn snapshot(url: &str) -> Result<Box<dyn Snapshot>, ReadError> {
+    if let Some(file) = FileSnapshot::open(Path::new(url))? {
+        return Ok(Box::new(file));
+    }
     Ok(Box::new(SqliteSnapshot::open(url).await?))
 }

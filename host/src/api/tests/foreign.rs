@@ -113,7 +113,8 @@ async fn the_host_itself_and_programs_are_let_in() {
     let origin = format!("http://{own}");
     let json = ("content-type", "application/json");
     for headers in [vec![], vec![("origin", origin.as_str()), ("sec-fetch-site", "same-origin")]] {
-        for path in paths() {
+        // The answer of a stream does not end.
+        for path in paths().into_iter().filter(|path| !path.ends_with("/live")) {
             let get = server.answer(&request("GET", &path, &own, &headers, "")).await;
             assert!(![403, 415].contains(&status_of(&get)), "{path}: {get}");
             let headers = [headers.as_slice(), &[json]].concat();

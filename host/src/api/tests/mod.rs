@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::io::cloudevents::BATCH;
 use crate::io::lookup::Lookups;
+use crate::plugins::wasm::{self, Sandbox};
 use crate::store::connect::connect;
 
 const LIMITS: Limits = Limits { body_bytes: 2000, batch_events: 2, bulk_time: Duration::ZERO };
@@ -64,6 +65,11 @@ async fn server_with(
     let traffic = Arc::default();
     let (plugin_status, sinks) = (PluginStatus::default(), BTreeSet::new());
     let directory_of_plugins = directory.path().to_owned();
+    let kept_versions = KeptVersions {
+        sandbox: Sandbox::new(wasm::Settings::default()).unwrap(),
+        configurations: HashMap::new(),
+        queries: Arc::clone(&store.queries),
+    };
     let site = Site {
         engine,
         queries: store.queries,
@@ -75,6 +81,8 @@ async fn server_with(
         readability: None,
         traffic,
         samples: Samples::default(),
+        kept_versions,
+        deciding_again: Semaphore::new(1),
         stopping: CancellationToken::new(),
         telemetry: Arc::new(crate::telemetry::Telemetry::new(None).0),
     };

@@ -100,7 +100,7 @@ fn ignored_because(counters: &Counters) -> BTreeMap<&'static str, u64> {
 }
 
 /// Events after a position.
-async fn behind(
+pub(super) async fn behind(
     connection: &mut SqliteConnection,
     settled: u64,
     counted_max: u64,

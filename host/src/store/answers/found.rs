@@ -9,6 +9,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::failed;
+use crate::decisions::recorded::Messages;
 use crate::store::dead_letters;
 use crate::store::id_spans::{self, LOG, Rows, SPAN};
 use crate::store::query::QueryLimits;
@@ -209,6 +210,33 @@ async fn at(
         key: message.key.to_string(),
         cause: message.cause.0,
     }))
+}
+
+/// The messages with these ids.
+pub(super) async fn messages(
+    connection: &mut SqliteConnection,
+    ids: &[String],
+    limits: &QueryLimits,
+) -> Result<Messages, ReadError> {
+    let mut messages = Messages::default();
+    for id in ids {
+        let mut found = Vec::new();
+        identified(connection, id, 1, limits, &mut found).await?;
+        let (sql, sink, place) = match found.pop() {
+            Some(Found::Message { sink, sequence, .. }) => {
+                ("SELECT event FROM outbox WHERE sequence = ? AND sink = ?", sink, sequence)
+            }
+            Some(Found::Event { position, .. }) => {
+                ("SELECT event FROM log WHERE position = ? AND ? = ''", String::new(), position)
+            }
+            _ => continue,
+        };
+        let query = sqlx::query(sql).bind(integer(place)).bind(sink);
+        if let Some(row) = query.fetch_optional(&mut *connection).await.map_err(failed)? {
+            messages.insert(id.clone(), rows::text(&row, "event")?.into());
+        }
+    }
+    Ok(messages)
 }
 
 pub(super) async fn trace(

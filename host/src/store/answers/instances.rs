@@ -9,8 +9,11 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::failed;
+use super::snapshot::recorded;
 use crate::store::query::QueryLimits;
-use crate::store::query::rows::{EventName, HistoryRow, InstanceDetail, Page, WaitDetail};
+use crate::store::query::rows::{
+    EventName, HistoryRow, InstanceDetail, Page, RecordedDecision, WaitDetail,
+};
 use crate::store::rows::{self, integer};
 use crate::store::{dead_letters, decisions, fields};
 
@@ -147,7 +150,7 @@ async fn decision(
     of: Of<'_>,
     position: Position,
 ) -> Result<Option<SqliteRow>, ReadError> {
-    let sql = "SELECT decisions.*, log.event FROM decisions LEFT JOIN log USING (position) \
+    let sql = "SELECT decisions.*, log.event, log.hops FROM decisions LEFT JOIN log USING (position) \
                WHERE decisions.position = ? AND plugin = ? AND key = ?";
     let query = sqlx::query(sql).bind(integer(position.0));
     let query = query.bind(of.0.to_owned()).bind(of.1.to_owned());
@@ -177,6 +180,46 @@ async fn chain(
         page.rows.push(history_row(&row)?);
     }
     Ok(page)
+}
+
+/// The decisions of an instance with their inputs, the newest first.
+pub(super) async fn decisions(
+    connection: &mut SqliteConnection,
+    of: Of<'_>,
+    after: Option<u64>,
+    limit: u32,
+    bytes_max: u64,
+) -> Result<Page<RecordedDecision, u64>, ReadError> {
+    let query = sqlx::query("SELECT * FROM instances WHERE plugin = ? AND key = ?");
+    let query = query.bind(of.0.to_owned()).bind(of.1.to_owned());
+    let row = query.fetch_optional(&mut *connection).await.map_err(failed)?;
+    let mut page = Page { rows: Vec::new(), next: None };
+    let Some(row) = row else { return Ok(page) };
+    let mut next = newest(connection, of, &rows::instance(&row)?, after).await?;
+    let mut bytes = 0;
+    while let Some(position) = next {
+        let Some(row) = decision(connection, of, position).await? else { break };
+        let recorded = recorded(&row)?;
+        next = recorded.record.previous;
+        let state = recorded.record.state.as_ref().map_or(0, |state| state.data.len());
+        let event = recorded.event.as_ref().map_or(0, String::len);
+        bytes += (recorded.record.summary.len() + state + event) as u64;
+        if page.rows.len() == limit as usize || bytes > bytes_max && !page.rows.is_empty() {
+            page.next = page.rows.last().map(|last: &RecordedDecision| last.record.position.0);
+            break;
+        }
+        page.rows.push(recorded);
+    }
+    Ok(page)
+}
+
+pub(super) async fn recorded_at(
+    connection: &mut SqliteConnection,
+    of: Of<'_>,
+    position: u64,
+) -> Result<Option<RecordedDecision>, ReadError> {
+    let row = decision(connection, of, Position(position)).await?;
+    row.as_ref().map(recorded).transpose()
 }
 
 async fn scan(

@@ -12,6 +12,7 @@ mod listed;
 mod serving;
 pub(super) mod snapshot;
 mod states;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,11 +28,13 @@ use super::query::component::{KeptComponent, PackedComponent};
 use super::query::found::{EventTrace, Found};
 use super::query::rows::{
     Accounts, CountedPage, DeadLetterFilter, DeadLetterRow, ExportedInstance, InstanceDetail,
-    InstanceFilter, InstanceRow, Page, StateRow,
+    InstanceFilter, InstanceRow, Page, RecordedDecision, StateRow,
 };
+use super::query::waiting::Waiting;
 use super::query::{Queries, QueryLimits, StatePage};
 use super::rows;
 use super::sqlite::SqliteStore;
+use crate::decisions::recorded::Messages;
 
 /// Lists take one for each step, so that a list that looks for long holds up no other question.
 const CONNECTIONS: u32 = 2;
@@ -114,6 +117,35 @@ impl Queries for SqliteQueries {
 
     async fn trace(&self, position: u64) -> Result<Option<EventTrace>, ReadError> {
         found::trace(&mut *self.connection().await?, position).await
+    }
+
+    async fn decisions(
+        &self,
+        plugin: &str,
+        key: &str,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Page<RecordedDecision, u64>, ReadError> {
+        let mut connection = self.connection().await?;
+        let bytes_max = self.limits.page_bytes;
+        instances::decisions(&mut connection, (plugin, key), after, limit, bytes_max).await
+    }
+
+    async fn decision(
+        &self,
+        plugin: &str,
+        key: &str,
+        position: u64,
+    ) -> Result<Option<RecordedDecision>, ReadError> {
+        instances::recorded_at(&mut *self.connection().await?, (plugin, key), position).await
+    }
+
+    async fn messages(&self, ids: &[String]) -> Result<Messages, ReadError> {
+        found::messages(&mut *self.connection().await?, ids, &self.limits).await
+    }
+
+    async fn waiting(&self, plugin: &str, key: &str) -> Result<Waiting, ReadError> {
+        waiting::waiting(&mut *self.connection().await?, (plugin, key), &self.limits).await
     }
 
     async fn plugins(&self) -> Result<BTreeSet<String>, ReadError> {

@@ -140,7 +140,8 @@ fn path_of(url: &str) -> PathBuf {
     if path.is_dir() { path.join(FILE) } else { path.to_owned() }
 }
 
-fn recorded(row: &SqliteRow) -> Result<RecordedDecision, ReadError> {
+/// A row of `decisions` with the event and the hops of the log.
+pub(super) fn recorded(row: &SqliteRow) -> Result<RecordedDecision, ReadError> {
     let hops: Option<u32> = row.try_get("hops").map_err(rows::damaged)?;
     Ok(RecordedDecision {
         record: decisions::record(row)?,

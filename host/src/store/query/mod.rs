@@ -9,10 +9,12 @@ pub mod condition;
 #[cfg(test)]
 pub(in crate::store) mod contract;
 pub mod found;
+pub mod instance_file;
 pub mod place;
 pub mod rows;
 pub mod shapes;
 pub mod value;
+pub mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
@@ -29,6 +31,7 @@ use self::rows::{
     Accounts, CountedPage, DeadLetterFilter, DeadLetterRow, ExportedInstance, FilledFields,
     InstanceDetail, InstanceFilter, InstanceRow, Page, RecordedDecision, StateRow,
 };
+use self::waiting::Waiting;
 use crate::decisions::recorded::Messages;
 
 /// What people ask, and the states that a candidate is tried on. Reads only, beside the engine:
@@ -121,6 +124,44 @@ pub trait Queries: Send + Sync + 'static {
     /// # Errors
     /// If the store cannot be read.
     async fn trace(&self, position: u64) -> Result<Option<EventTrace>, ReadError>;
+
+    /// A page of the decisions of an instance with their inputs, the newest first: what was decided
+    /// before the decision at `after`. Empty if the key has no instance.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn decisions(
+        &self,
+        plugin: &str,
+        key: &str,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Page<RecordedDecision, u64>, ReadError>;
+
+    /// The decision of a key at a position, with its inputs; none if it is not on record.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn decision(
+        &self,
+        plugin: &str,
+        key: &str,
+        position: u64,
+    ) -> Result<Option<RecordedDecision>, ReadError>;
+
+    /// Messages by their ids, those that are still kept: in the outbox if they left, in the log if
+    /// they stayed.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn messages(&self, ids: &[String]) -> Result<Messages, ReadError>;
+
+    /// Why a key of a plugin does not go on. Messages of a sink are looked at as far as a person
+    /// waits for an answer.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn waiting(&self, plugin: &str, key: &str) -> Result<Waiting, ReadError>;
 
     /// The plugins that have made progress here.
     ///

@@ -6,20 +6,17 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sagabox_engine::model::{
-    Answer, AnswerValue, DeadLetterId, DecisionSummary, Event, Question, RecordedAnswer,
-    RecordedValue, State, Timestamp,
-};
-use sagabox_engine::pure::identity::DecisionIdentity;
-use sagabox_engine::seams::handler::{Call, Handler, Reply, as_read_by};
+use sagabox_engine::model::{Answer, DeadLetterId, DecisionSummary, Event, State, Timestamp};
+use sagabox_engine::seams::handler::Handler;
 use serde::Serialize;
 use tokio::runtime;
 
 use super::states::States;
 use crate::decisions::json::Difference;
 use crate::decisions::kinds::{Aspects, KindCount, Kinds};
-use crate::decisions::recorded::{self, Messages, asks, failed};
+use crate::decisions::recorded::Messages;
 use crate::io::locks::lock;
+use crate::plugins::again::{self, Inputs};
 use crate::store::connect::snapshot;
 use crate::store::query::Snapshot;
 use crate::store::query::rows::RecordedDecision;
@@ -268,64 +265,22 @@ impl Replayer {
                 differences,
             }),
         };
-        let of_candidate = |state: &State| as_read_by(&*self.handler, state);
-        let state = match before.as_ref().map(of_candidate).transpose() {
-            Ok(state) => state,
-            Err(why) => return Ok(differs(vec![failed(&why)])),
-        };
-        let plugin = &self.handler.manifest().name;
-        let call = Call {
-            seed: DecisionIdentity::new(plugin, hops.origin(), &event, &record.key).seed(),
-            event: Arc::clone(&event),
-            state: state.clone(),
-            now: record.decided_at,
-            attempt: record.attempt,
+        let inputs = Inputs {
+            record,
+            summary: &summary,
+            hops: *hops,
             answers: self.answers(&summary, record.position.0)?,
-            key: record.key.clone(),
+            event: Arc::clone(&event),
+            before: before.as_ref(),
         };
-        let decision = match self.handler.handle(&call) {
-            Ok(Reply::Decided(decision)) => decision,
-            Ok(Reply::Need(questions)) => {
-                return Ok(differs(vec![asks(&questions, &call.answers)]));
-            }
-            Err(failure) => return Ok(differs(vec![failed(&failure.to_string())])),
-        };
-        let key = record.key.as_str();
-        let mut all = match self.compare.has_effects() {
-            true => recorded::compare(&summary, &decision, key, &self.messages),
-            false => Vec::new(),
-        };
-        if self.compare.has_state() && self.handler.manifest().role.has_instances() {
-            let recorded = record.state.as_ref().or(before.as_ref());
-            match recorded.map(of_candidate).transpose() {
-                Ok(recorded) => {
-                    let decided = decision.state.or(state.map(|state| state.data));
-                    let recorded = recorded.map(|state| state.data);
-                    all.extend(recorded::compare_states(recorded.as_deref(), decided.as_deref()));
-                }
-                Err(why) => all.push(failed(&why)),
-            }
-        }
-        Ok(differs(all))
+        let outcome = again::decide(&*self.handler, &inputs);
+        let handler = &*self.handler;
+        let compared = again::differences(handler, &inputs, &outcome, &self.messages, self.compare);
+        Ok(differs(compared))
     }
 
     fn answers(&self, summary: &DecisionSummary, position: u64) -> Result<Vec<Answer>, String> {
-        let answers = summary.answers.iter().map(|RecordedAnswer { question, answer }| {
-            let value = match answer {
-                RecordedValue::Missing => AnswerValue::Missing,
-                RecordedValue::Found { content_type, data } => {
-                    AnswerValue::Found { content_type: content_type.clone(), data: data.clone() }
-                }
-                RecordedValue::Stream(count) => {
-                    let Question::Stream(subject) = question else {
-                        return Err("a recorded answer is invalid".to_owned());
-                    };
-                    AnswerValue::Events(self.stream(subject, position, *count)?)
-                }
-            };
-            Ok(Answer { question: question.clone(), value })
-        });
-        answers.collect()
+        again::answers(summary, |subject, count| self.stream(subject, position, count))
     }
 
     fn stream(&self, subject: &str, before: u64, count: u64) -> Result<Vec<Arc<Event>>, String> {

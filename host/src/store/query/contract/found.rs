@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sagabox_engine::model::{Event, InstanceStatus, PluginName, Position, Timestamp};
+use sagabox_engine::model::{Event, Held, InstanceStatus, PluginName, Position, Timestamp};
 use sagabox_engine::seams::store::contract::{
     append, appends, claim, decision, held, instance, letter, message, parked, plugin,
-    plugin_progress,
+    plugin_progress, sink_progress, timer, wait,
 };
 use sagabox_engine::seams::store::{Append, Batch};
 
@@ -110,6 +110,10 @@ pub(super) async fn ids_are_found_before_and_after_they_are_indexed(urls: Urls<'
         assert!(records.index_ids(Duration::MAX).await.unwrap());
         subject.restart().await;
     }
+    let ids = ["e-101", "id-1", "id-3"].map(str::to_owned);
+    let messages = subject.queries().messages(&ids).await.unwrap();
+    let found = ids.map(|id| messages.get(&id).is_some_and(|text| text.contains(&id)));
+    assert_eq!(found, [true, true, false]);
     let records = &subject.store().plugin_records;
     assert!(records.index_ids(Duration::ZERO).await.unwrap(), "nothing is left");
 }
@@ -139,4 +143,40 @@ pub(super) async fn an_event_says_what_became_of_it(urls: Urls<'_>) {
     assert_eq!((second.decided, second.dead_letters), (vec![of("a", Some(2))], vec![7]));
     assert_eq!(Position(second.position), Position(2));
     assert!(subject.queries().trace(3).await.unwrap().is_none());
+}
+
+pub(super) async fn what_waits_at_a_key_is_named(urls: Urls<'_>) {
+    let subject = Subject::new(urls, "waiting").await;
+    let batch = Batch {
+        plugins: vec![plugin_progress("orders", 1)],
+        sinks: vec![sink_progress("queue:Do", 2)],
+        instances: vec![(plugin(), instance("a", 7))],
+        // Of the sink's messages, the first two are settled.
+        messages: (1..=4).map(|n| message(n, if n == 4 { "b" } else { "a" }, 1)).collect(),
+        dead_letters: vec![Arc::new(letter(7, Some("a"), 2)), Arc::new(letter(8, Some("b"), 2))],
+        parked: vec![parked(3, "a")],
+        waits: vec![(plugin(), "a".into(), wait(2))],
+        timers_set: vec![timer("a", "t", 5), timer("b", "u", 6)],
+        held: vec![Held { reached: Vec::new(), ..held(2, "h", 99) }, held(2, "a", 99)],
+        ..appends([1, 2, 3])
+    };
+    subject.commit(batch).await;
+    let found = subject.queries().waiting("orders", "a").await.unwrap();
+    assert_eq!((found.status, found.parked, found.behind), (Some(InstanceStatus::Running), 1, 2));
+    assert_eq!(found.dead_letters.iter().map(|letter| letter.id).collect::<Vec<_>>(), [7]);
+    let retry = found.retry.unwrap();
+    assert_eq!((retry.place, retry.attempt, retry.until), (2, 3, Timestamp(9)));
+    assert_eq!(
+        found.timers.iter().map(|t| (t.name.as_str(), t.due.0)).collect::<Vec<_>>(),
+        [("t", 5)]
+    );
+    assert!(found.held.is_empty(), "what has reached an instance does not wait: {:?}", found.held);
+    let messages: Vec<_> = found.messages.iter().map(|own| (own.sequence, &*own.id)).collect();
+    assert_eq!(messages, [(3, "e-103")]);
+    let held = subject.queries().waiting("orders", "h").await.unwrap();
+    assert_eq!(
+        held.held.iter().map(|own| (own.position, own.until.0)).collect::<Vec<_>>(),
+        [(2, 99)]
+    );
+    assert_eq!(held.status, None);
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sagabox_engine::model::{
-    DecisionRecord, Instance, InstanceStatus, Key, PluginName, Position, State, Timer, Timestamp,
+    DecisionRecord, Hops, Instance, InstanceStatus, Key, PluginName, Position, State, Timer,
+    Timestamp,
 };
 use sagabox_engine::seams::store::Batch;
 use sagabox_engine::seams::store::contract::{
@@ -12,7 +13,9 @@ use sagabox_engine::seams::store::contract::{
 };
 
 use super::{ALL, Subject, Urls, looks_briefly, pages};
-use crate::store::query::rows::{EventName, HistoryRow, InstanceDetail, InstanceFilter, Page};
+use crate::store::query::rows::{
+    EventName, HistoryRow, InstanceDetail, InstanceFilter, Page, RecordedDecision,
+};
 use crate::store::query::{QueryLimits, StatePage};
 
 /// Keys that sort by their bytes, and not as a language or a number would.
@@ -200,6 +203,47 @@ pub(super) async fn a_history_follows_the_decisions_of_its_instance(urls: Urls<'
         let found = (positions(&page.history), page.next.map(|next| next.0));
         assert_eq!(found, (expected, next), "after {after:?}, {limit} at most");
     }
+}
+
+pub(super) async fn decisions_come_with_their_inputs_along_the_chain(urls: Urls<'_>) {
+    let subject = Subject::new(urls, "decisions of one").await;
+    let state = |n: u64| Some(State { version: 2, data: Bytes::from(n.to_string()) });
+    let decided =
+        |place: u64, key: &str| DecisionRecord { state: state(place), ..decision(place, key) };
+    let last = Instance { decided: Position(4), ..Instance::clone(&instance("a", 4)) };
+    let batch = Batch {
+        instances: vec![(plugin(), Arc::new(last))],
+        // The chain of `a` goes by way of 3, 2 and 1; another key decides the same events.
+        decisions: vec![
+            decided(1, "a"),
+            decided(2, "a"),
+            decided(2, "b"),
+            decided(3, "a"),
+            decided(4, "a"),
+        ],
+        ..appends([1, 2, 4])
+    };
+    subject.commit(batch).await;
+    let of = |row: &RecordedDecision| (row.record.position.0, row.event.is_some(), row.hops);
+    let read = async |after, limit| {
+        subject.queries().decisions("orders", "a", after, limit).await.unwrap()
+    };
+    let all = read(None, 10).await;
+    let expected =
+        [(4, true, Hops(0)), (3, false, Hops(0)), (2, true, Hops(2)), (1, true, Hops(1))];
+    assert_eq!((all.rows.iter().map(of).collect::<Vec<_>>(), all.next), (expected.to_vec(), None));
+    assert_eq!(all.rows[1].record.state, state(3));
+    let first = read(None, 2).await;
+    assert_eq!((first.rows.len(), first.next), (2, Some(3)));
+    let rest = read(first.next, 2).await;
+    assert_eq!(
+        (rest.rows.iter().map(of).collect::<Vec<_>>(), rest.next),
+        (expected[2..].to_vec(), None)
+    );
+    let one = subject.queries().decision("orders", "a", 2).await.unwrap().unwrap();
+    assert_eq!((of(&one), one.record.state), ((2, true, Hops(2)), state(2)));
+    assert!(subject.queries().decision("orders", "b", 1).await.unwrap().is_none());
+    assert!(subject.queries().decisions("orders", "z", None, 9).await.unwrap().rows.is_empty());
 }
 
 pub(super) async fn a_page_of_history_is_bounded_in_bytes(urls: Urls<'_>) {

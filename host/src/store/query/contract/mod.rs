@@ -98,6 +98,7 @@ pub(in crate::store) async fn all(urls: Urls<'_>) {
     instances::an_instance_has_all_that_is_its_own(urls).await;
     instances::a_state_that_is_no_json_is_a_string(urls).await;
     instances::a_history_follows_the_decisions_of_its_instance(urls).await;
+    instances::decisions_come_with_their_inputs_along_the_chain(urls).await;
     instances::a_page_of_history_is_bounded_in_bytes(urls).await;
     instances::a_stateless_key_has_the_history_that_is_recent(urls).await;
     instances::live_states_come_in_portions(urls).await;
@@ -124,6 +125,7 @@ pub(in crate::store) async fn all(urls: Urls<'_>) {
     accounts::what_was_ever_there_is_known_by_name(urls).await;
     found::a_text_names_what_has_it_as_its_key_or_id(urls).await;
     found::ids_are_found_before_and_after_they_are_indexed(urls).await;
+    found::what_waits_at_a_key_is_named(urls).await;
     found::an_event_says_what_became_of_it(urls).await;
     records::the_file_that_serves_is_noted(urls).await;
     records::streams_can_be_indexed_at_any_time(urls).await;

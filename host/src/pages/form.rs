@@ -1,0 +1,27 @@
+//! What a form of a page sends.
+
+use axum::Form;
+use axum::extract::{FromRequest, Request};
+use serde::de::DeserializeOwned;
+
+use super::Pages;
+use crate::api::Problem;
+use crate::api::extract;
+
+/// The fields of a form.
+pub(super) struct Submitted<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Pages> for Submitted<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, pages: &Pages) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let max = pages.site.limits.body_bytes;
+        let bytes = extract::bytes(&parts.headers, body, max).await?;
+        let request = Request::from_parts(parts, axum::body::Body::from(bytes));
+        match Form::from_request(request, &()).await {
+            Ok(Form(fields)) => Ok(Self(fields)),
+            Err(error) => Err(Problem::bad_request(error.body_text())),
+        }
+    }
+}
