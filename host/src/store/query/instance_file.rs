@@ -22,7 +22,7 @@ use utoipa::ToSchema;
 
 use super::component::{KeptComponent, PackedComponent};
 use super::rows::RecordedDecision;
-use super::shapes::{AnyJson, CloudEvent, SummaryShape};
+use super::shapes::{CloudEvent, SummaryShape};
 use super::{EachDecision, EachEvent, Snapshot};
 use crate::decisions::recorded::Messages;
 
