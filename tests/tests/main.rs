@@ -38,6 +38,7 @@ mod monitoring;
 mod openapi;
 mod order_management;
 mod pages;
+mod pauses;
 mod payloads;
 mod queues;
 mod readme;

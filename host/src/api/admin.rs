@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use axum::Json;
 use axum::extract::State;
-use sagabox_engine::model::InstanceStatus;
+use sagabox_engine::model::{InstanceStatus, Pause, Target};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -22,7 +22,7 @@ use super::{Shared, Site, fields, hidden};
 use crate::plugins::status::{CandidateView, CheckingView, PluginView, RefusedView};
 use crate::store::query::component::KeptComponent;
 use crate::store::query::rows::{
-    Accounts, DeadLetterRow, InstanceDetail, InstanceFilter, InstanceRow, Page,
+    Accounts, DeadLetterRow, InstanceDetail, InstanceFilter, InstanceRow, Page, PausedAccount,
 };
 use crate::store::query::shapes::InstanceStatusName;
 
@@ -193,6 +193,7 @@ pub(crate) async fn instance(
     let mut detail = found.ok_or_else(missing)?;
     let declared = fields::declared(&site, &plugin);
     detail.summary = fields::summary(declared.as_ref(), detail.fields.as_deref());
+    detail.paused = why_paused(&site, &plugin, &key);
     if !caller.sees_payloads() {
         hidden::instance(&mut detail);
     }
@@ -223,6 +224,7 @@ pub(crate) async fn accounts(State(site): State<Shared>) -> Result<Json<Accounts
 pub(super) async fn accounts_of(site: &Site) -> Result<Accounts, Problem> {
     let mut accounts = site.queries.accounts().await.map_err(unreadable)?;
     accounts.differing_duplicates = site.traffic.differing();
+    accounts.paused = site.engine.paused().into_iter().map(paused).collect();
     // A plugin that was loaded since gets them from the log.
     let serving = site.plugin_status.serving();
     let subscriptions = || serving.iter().flat_map(|plugin| &plugin.manifest.subscriptions);
@@ -230,6 +232,22 @@ pub(super) async fn accounts_of(site: &Site) -> Result<Accounts, Problem> {
         !subscriptions().any(|subscription| subscription.event_type == untaken.event_type)
     });
     Ok(accounts)
+}
+
+fn paused(pause: Pause) -> PausedAccount {
+    let (kind, name) = pause.target.kind_and_name();
+    PausedAccount { kind, name, reason: pause.reason }
+}
+
+/// Why an operator has paused an instance, or its plugin.
+fn why_paused(site: &Site, of: &str, of_key: &str) -> Option<String> {
+    let mut pauses = site.engine.paused().into_iter();
+    let pause = pauses.find(|pause| match &pause.target {
+        Target::Plugin { plugin } => plugin.as_str() == of,
+        Target::Key { plugin, key } => plugin.as_str() == of && key.as_str() == of_key,
+        Target::Ingest | Target::Sink { .. } | Target::Type { .. } => false,
+    });
+    pause.map(|pause| pause.reason)
 }
 
 /// A plugin that serves, or has served here before.

@@ -400,12 +400,12 @@ fn resolution(
 }
 
 /// The name in the request, and that of the token.
-fn by_whom(caller: &Caller, by: Option<String>) -> Result<String, Problem> {
+pub(super) fn by_whom(caller: &Caller, by: Option<String>) -> Result<String, Problem> {
     let by = by.map(|by| short("by", by, BY_BYTES_MAX)).transpose()?;
     Ok(caller.signed(by).unwrap_or_else(|| UNNAMED.to_owned()))
 }
 
-fn required(reason: Option<String>) -> Result<String, Problem> {
+pub(super) fn required(reason: Option<String>) -> Result<String, Problem> {
     let reason = short("reason", reason.unwrap_or_default(), REASON_BYTES_MAX)?;
     if reason.trim().is_empty() {
         return Err(Problem::unacceptable("reason", "reason: is required; the host records it"));

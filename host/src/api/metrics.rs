@@ -1,12 +1,14 @@
 //! `GET /metrics`, and where the values of the metrics come from: the engine, the store, the
 //! plugins, and what comes to `POST /v1/events`.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderName, header};
-use sagabox_engine::engine::{Measured, Status};
+use sagabox_engine::engine::{Measured, PauseStatus, Status};
+use sagabox_engine::model::{Target, Timestamp};
 use sagabox_engine::pure::histogram::Histogram;
 
 use super::events::Summary;
@@ -73,10 +75,33 @@ pub(crate) async fn gather(site: &Site) -> Gathered {
     add_plugins(&mut gathered, &site.plugin_status);
     add_candidates(&mut gathered, &site.plugin_status.candidates());
     add_status(&mut gathered, &status);
+    let pauses = site.engine.pauses().await;
+    add_pauses(&mut gathered, &pauses, (site.access.clock)());
     if let Some(accounts) = accounts {
         add_accounts(&mut gathered, &accounts);
     }
     gathered
+}
+
+/// What operators hold back. Keys are counted by plugin: there may be many.
+fn add_pauses(gathered: &mut Gathered, pauses: &[PauseStatus], today: Timestamp) {
+    let mut groups: BTreeMap<(&'static str, String), (u64, u64, u64)> = BTreeMap::new();
+    for PauseStatus { pause, waiting, oldest } in pauses {
+        let (kind, name) = match &pause.target {
+            Target::Key { plugin, .. } => ("key", plugin.to_string()),
+            other => other.kind_and_name(),
+        };
+        let (count, rows, age) = groups.entry((kind, name)).or_default();
+        *count += 1;
+        *rows += waiting.unwrap_or_default();
+        *age = (*age).max(oldest.map_or(0, |oldest| today.since(oldest).as_secs()));
+    }
+    for ((kind, name), (count, rows, age)) in &groups {
+        let labels = [*kind, name.as_str()];
+        gathered.add(&declared::PAUSED, &labels, *count);
+        gathered.add(&declared::PAUSED_WAITING, &labels, *rows);
+        gathered.add(&declared::PAUSED_OLDEST, &labels, *age);
+    }
 }
 
 fn add_traffic(gathered: &mut Gathered, traffic: &Traffic) {
@@ -206,10 +231,42 @@ fn add_candidates(gathered: &mut Gathered, candidates: &[CandidateView]) {
 
 #[cfg(test)]
 mod tests {
-    use sagabox_engine::model::{Position, QueueStatus};
+    use sagabox_engine::model::{Pause, Position, QueueStatus};
     use sagabox_engine::pure::histogram::Distribution;
 
     use super::*;
+
+    #[test]
+    fn keys_that_are_paused_are_counted_by_plugin() {
+        let pause = |target, waiting, oldest| PauseStatus {
+            pause: Pause {
+                target,
+                by: String::new(),
+                reason: String::new(),
+                since: Timestamp(0),
+                end: None,
+            },
+            waiting,
+            oldest,
+        };
+        let key = |key: &str| Target::Key { plugin: "p".into(), key: key.into() };
+        let pauses = [
+            pause(key("a"), Some(2), Some(Timestamp(1_000))),
+            pause(key("b"), Some(3), Some(Timestamp(500))),
+            pause(Target::Ingest, None, None),
+        ];
+        let mut gathered = Gathered::default();
+        add_pauses(&mut gathered, &pauses, Timestamp(3_000));
+        let text = gathered.to_text();
+        for line in [
+            r#"sagabox_paused{kind="key",name="p"} 2"#,
+            r#"sagabox_paused{kind="ingest",name=""} 1"#,
+            r#"sagabox_paused_waiting{kind="key",name="p"} 5"#,
+            r#"sagabox_paused_oldest_seconds{kind="key",name="p"} 2"#,
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+    }
 
     #[test]
     fn a_label_cannot_break_the_page() {

@@ -11,6 +11,7 @@ mod body;
 mod caller;
 pub(crate) mod client;
 mod connection;
+pub(crate) mod controls;
 mod cookies;
 pub(crate) mod dead_letters;
 pub(crate) mod decisions;

@@ -253,6 +253,11 @@ impl From<OfferError> for Problem {
                 let problem = Self::new(status, "busy", "Host busy", detail);
                 Self { retry_after: Some(retry_after), ..problem }
             }
+            OfferError::Paused { retry_after, .. } => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let problem = Self::new(status, "paused", "Paused", detail);
+                Self { retry_after: Some(retry_after), ..problem }
+            }
             OfferError::Unavailable(_) => Self::unavailable(detail),
             OfferError::Rejected(_) => {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
@@ -320,6 +325,8 @@ mod tests {
         check(OfferError::Busy { retry_after }, 429, Some("2"), "problem:busy").await;
         check(OfferError::Unavailable("disk full".into()), 503, Some("1"), "disk full").await;
         check(OfferError::Rejected("too big".into()), 422, None, "too big").await;
+        let paused = OfferError::Paused { reason: "a release".into(), retry_after };
+        check(paused, 503, Some("2"), "a release").await;
         check(OfferError::Stopping, 503, Some("5"), "problem:stopping").await;
         check(QueueError::NoSuchLease(7), 404, None, "lease 7 not found").await;
         check(QueueError::Busy, 429, Some("1"), "problem:busy").await;

@@ -21,13 +21,13 @@ use super::authorize::{Gate, Needs, authorize};
 use super::described::{Route, get, post};
 use super::problem::Problem;
 use super::{
-    Served, Shared, admin, audit, dead_letters, decisions, events, fields, find, instance_file,
-    metrics, openapi, queues, samples, sessions, tokens, what_if, why,
+    Served, Shared, admin, audit, controls, dead_letters, decisions, events, fields, find,
+    instance_file, metrics, openapi, queues, samples, sessions, tokens, what_if, why,
 };
 use crate::access::Permission::{Administer, Operate, Read, Send, Work};
 
 pub(super) fn routes() -> Vec<Route> {
-    [events(), plugins(), dead_letters(), administration(), monitoring()]
+    [events(), plugins(), dead_letters(), controls(), administration(), monitoring()]
         .into_iter()
         .flatten()
         .collect()
@@ -137,6 +137,26 @@ fn dead_letters() -> Vec<Route> {
         )
         .needs(ForPlugin(Operate))
         .refuses(&[404, 409, 422]),
+    ]
+}
+
+fn controls() -> Vec<Route> {
+    vec![
+        get("/v1/pauses", "List what is paused", controls::pauses).needs(ForPlugin(Read)),
+        post("/v1/pauses", "Pause a plugin, a key, a sink, a type or the door", controls::pause)
+            .needs(ForPlugin(Operate))
+            .refuses(&[404, 409, 422]),
+        post("/v1/pauses/resume", "Resume what is paused", controls::resume)
+            .needs(ForPlugin(Operate))
+            .refuses(&[409, 422]),
+        get("/v1/limits", "List the limits of sinks and types", controls::limits)
+            .needs(ForAll(Read)),
+        post("/v1/limits", "Limit a sink or a type", controls::limit)
+            .needs(ForPlugin(Operate))
+            .refuses(&[404, 409, 422]),
+        post("/v1/retries", "Make the next attempts now", controls::retry)
+            .needs(ForPlugin(Operate))
+            .refuses(&[404, 409, 422]),
     ]
 }
 

@@ -11,6 +11,7 @@ mod build;
 mod candidate;
 mod check;
 mod completions;
+mod controls;
 mod credentials;
 mod dead_letters;
 mod demo;
@@ -90,6 +91,14 @@ enum Command {
     Cancel(dead_letters::Instance),
     /// End an instance without a call of its plugin
     End(dead_letters::Instance),
+    /// Pause a plugin, a key, a sink, a queue, a message type or the door, or list what is paused
+    Pause(controls::Pause),
+    /// Resume what is paused
+    Resume(controls::Resume),
+    /// Limit a sink, a queue or a message type, or list the limits
+    Limit(controls::Limit),
+    /// Make the next attempts of a key or a sink before their time
+    Retry(controls::Retry),
     /// List the sinks that are down
     Sinks(lists::Sinks),
     /// List the lookups that are down
@@ -152,10 +161,10 @@ enum Command {
 #[derive(Debug, Args)]
 pub struct HostArgs {
     /// Address of the running host
-    #[arg(long, env = "SAGABOX_HOST", default_value = HOST)]
+    #[arg(long, env = "SAGABOX_HOST", default_value = HOST, global = true)]
     pub host: String,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub json: bool,
 }
 
@@ -211,6 +220,10 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Discard(discard) => discard.execute("discard").await,
         Command::Cancel(cancel) => cancel.execute("cancel").await,
         Command::End(end) => end.execute("end").await,
+        Command::Pause(pause) => pause.execute().await,
+        Command::Resume(resume) => resume.execute().await,
+        Command::Limit(limit) => limit.execute().await,
+        Command::Retry(retry) => retry.execute().await,
         Command::Sinks(sinks) => sinks.execute().await,
         Command::Lookups(lookups) => lookups.execute().await,
         Command::Accounts(accounts) => accounts.execute().await,

@@ -21,6 +21,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0017_id_spans.sql"),
     include_str!("migrations/0018_trace.sql"),
     include_str!("migrations/0021_sessions.sql"),
+    include_str!("migrations/0022_controls.sql"),
 ];
 
 /// The first that keeps its sums.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use sagabox_engine::model::{
-    Counters, Cursor, DeadLetterId, Key, PluginName, Position, Sequence, SinkName, Timestamp,
+    Control, Counters, Cursor, DeadLetterId, Key, PluginName, Position, Sequence, SinkName,
+    Timestamp,
 };
 use sagabox_engine::seams::store::{
     PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Untaken,
@@ -49,6 +50,7 @@ pub(super) async fn recover(reader: &mut SqliteConnection) -> Result<Recovered, 
     recovered.position = Position(in_log.max(cursors.unwrap_or(0)));
     recovered.dead_letter = DeadLetterId(rows::number(&row, "letter").map_err(undecodable)?);
     recovered.untaken = untaken(reader).await?;
+    recovered.controls = controls(reader).await?;
     let marks = sqlx::query("SELECT * FROM age_marks ORDER BY at").fetch_all(reader).await?;
     let marks = marks.iter().map(rows::age_mark).collect::<Result<_, _>>();
     recovered.age_marks = marks.map_err(undecodable)?;
@@ -80,6 +82,14 @@ pub(super) async fn untaken(reader: &mut SqliteConnection) -> Result<Vec<Untaken
         })
     };
     rows.iter().map(|found| row(found).map_err(undecodable)).collect()
+}
+
+async fn controls(reader: &mut SqliteConnection) -> Result<Vec<Control>, sqlx::Error> {
+    let rows = sqlx::query("SELECT control FROM controls").fetch_all(reader).await?;
+    let controls = rows.iter().map(|row| rows::parsed(row, "control"));
+    let mut controls = controls.collect::<Result<Vec<Control>, _>>().map_err(undecodable)?;
+    controls.sort_by_key(Control::id);
+    Ok(controls)
 }
 
 /// All that have made progress, and all that have messages.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Params};
 use sagabox_engine::model::{
-    DeadLetter, DeadLetterStatus, DeadLetterSubject, Key, PluginName, Position, SinkName, Trace,
-    Wait,
+    ControlId, DeadLetter, DeadLetterStatus, DeadLetterSubject, Key, PluginName, Position,
+    SinkName, Trace, Wait,
 };
 use sagabox_engine::seams::store::{self, Append, Batch, Closing, UNTAKEN_TYPES_MAX};
 
@@ -301,5 +301,12 @@ pub(super) fn write_progress(writer: &Connection, batch: &Batch) -> Result<(), W
     let sql = "INSERT OR REPLACE INTO sinks (sink, cursor, counters) VALUES (?, ?, ?)";
     each(writer, sql, &batch.sinks, |row| {
         (row.sink.as_str(), json_rows(&row.cursor), json_rows(&row.counters))
+    })?;
+    let sql = "DELETE FROM controls WHERE kind = ? AND target = ?";
+    each(writer, sql, &batch.controls_removed, |id| (id.kind.as_str(), json_rows(&id.target)))?;
+    let sql = "INSERT OR REPLACE INTO controls (kind, target, control) VALUES (?, ?, ?)";
+    each(writer, sql, &batch.controls, |control| {
+        let ControlId { kind, target } = control.id();
+        (kind.as_str(), json_rows(&target), json_rows(control))
     })
 }

@@ -1004,4 +1004,40 @@ pub const MUTATIONS: &[Mutation] = &[
             replace: "event.decided_at > since && may_be_held(event).max(true)",
         }],
     },
+    Mutation {
+        name: "what has begun to be tried goes on although its key is paused",
+        edits: &[Edit {
+            file: "stages/dispatch/pausing.rs",
+            find: "        if !self.is_key_paused(key) {
+            return false;",
+            replace: "        if !self.is_key_paused(key) || self.dead_letters.waits_before(key, position.0 + 1) {
+            return false;",
+        }],
+    },
+    Mutation {
+        name: "a pause that ends takes along the one that replaced it",
+        edits: &[Edit {
+            file: "engine/controls.rs",
+            find: "if only == Only::IfOver && !shared.is_over(&target) {",
+            replace: "if only == Only::IfOver && target == Target::Ingest && !shared.is_over(&target) {",
+        }],
+    },
+    Mutation {
+        name: "an event is ignored although what starts its instance waits",
+        edits: &[Edit {
+            file: "stages/dispatch/routing.rs",
+            find: "            if self.dead_letters.waits_before(key, position.0) {",
+            replace: "            if self.dead_letters.waits_before(key, position.0.min(1)) {",
+        }],
+    },
+    Mutation {
+        name: "a message of a paused type leaves in a batch with others",
+        edits: &[Edit {
+            file: "stages/sinks/lanes/controls.rs",
+            find: "            if paused.contains(&message.event.event_type)
+                || self",
+            replace: "            if paused.contains(\"\")
+                || self",
+        }],
+    },
 ];

@@ -9,6 +9,7 @@ pub(crate) mod backlog;
 pub(crate) mod canary;
 pub(crate) mod comparison;
 pub(crate) mod compensation;
+pub(crate) mod controls;
 pub(crate) mod desired_state;
 pub(crate) mod jobs;
 pub(crate) mod measures;
@@ -33,8 +34,8 @@ use crate::changes::compensation::Compensation;
 use crate::changes::receipt::{OfferError, Receipt};
 use crate::changes::rejection::{LettersDropped, Rejection};
 use crate::model::{
-    DeadLetter, DeadLetterId, DecisionRecord, Event, Held, Hops, Instance, Key, MessageKind,
-    Parked, Position, Sequence, SinkName, TimerName, TimerRef, Wait,
+    Control, ControlId, DeadLetter, DeadLetterId, DecisionRecord, Event, Held, Hops, Instance, Key,
+    MessageKind, Parked, Position, Sequence, SinkName, TimerName, TimerRef, Wait,
 };
 use crate::seams::store::{Closing, Expire, MessageLane, PluginProgress, SinkProgress, TimerRow};
 
@@ -44,6 +45,8 @@ pub(crate) enum Work {
     Plugin(Box<PluginChanges>),
     Sink(Box<SinkChanges>),
     Fire(Fire),
+    /// An operator's setting.
+    Control(ControlChange),
     /// What is too old.
     Remove(Removal),
     /// Answered with the log's last position, when all that was offered before is in it.
@@ -62,6 +65,14 @@ pub(crate) struct Offer {
 
 /// Each event's receipt, and the events.
 pub(crate) type Offered = (Vec<Receipt>, Vec<Arc<Event>>);
+
+/// Controls to write and to remove.
+pub(crate) struct ControlChange {
+    pub put: Vec<Control>,
+    pub removed: Vec<ControlId>,
+    /// Told when it is durable.
+    pub reply: oneshot::Sender<()>,
+}
 
 /// Timers that are due, and the events they fire as.
 pub(crate) struct Fire {

@@ -29,6 +29,14 @@ pub enum OfferError {
         /// The pause before the sender should repeat the offer.
         retry_after: Duration,
     },
+    /// An operator has paused the door.
+    #[error("an operator has paused the acceptance of events: {reason}")]
+    Paused {
+        /// Why, in the operator's words.
+        reason: String,
+        /// The pause before the sender should repeat the offer.
+        retry_after: Duration,
+    },
     /// The store refused the commit or its outcome is unknown, or the engine recovers. The text
     /// is the reason.
     #[error("the store does not accept events: {0}")]

@@ -1,5 +1,5 @@
-//! Requests to the dispatcher of a plugin from other tasks, and the registry of the channels that
-//! lead to the dispatchers of all served plugins.
+//! Requests to the dispatcher of a plugin and to the stage of a sink from other tasks, and the
+//! registries of the channels that lead to them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,12 +8,54 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::changes::resolve::ResolveRequest;
 use crate::lock;
-use crate::model::{Key, PluginName};
+use crate::model::{Key, PluginName, Position, Sequence, SinkName, Timestamp};
 
 pub(crate) enum PluginRequest {
     Resolve(Box<ResolveRequest>),
     Remove(RemoveRequest),
+    /// The controls have changed. Answered when the stage follows them.
+    Controls(oneshot::Sender<()>),
+    /// What of the plugin waits because it is paused, and of its keys.
+    Waiting(oneshot::Sender<PluginWaiting>),
+    /// The key's next attempt is due now.
+    AttemptNow(Key, AttemptReply),
 }
+
+/// Requests to the relay or queue of a sink.
+pub(crate) enum SinkRequest {
+    Resolve(Box<ResolveRequest>),
+    /// The controls have changed. Answered when the stage follows them.
+    Controls(oneshot::Sender<()>),
+    /// What of the sink waits because it is paused.
+    Waiting(oneshot::Sender<SinkWaiting>),
+    /// The next attempt is due now: at all messages that wait, or at those of one ordering key.
+    AttemptNow(Option<(PluginName, Key)>, AttemptReply),
+}
+
+/// Answered with how many keys or messages go on, and with what resolves when that is durable.
+pub(crate) type AttemptReply = oneshot::Sender<(usize, oneshot::Receiver<()>)>;
+
+/// What a plugin has not settled.
+pub(crate) struct PluginWaiting {
+    /// Positions of the log.
+    pub positions: u64,
+    /// When the first event was accepted that is read and not settled.
+    pub oldest: Option<Timestamp>,
+    /// Of each paused key: the number of its events, and the position of the first that is parked.
+    pub keys: BTreeMap<Key, (usize, Option<Position>)>,
+}
+
+/// What a sink has not settled.
+pub(crate) struct SinkWaiting {
+    /// Its messages, and the sequence before the first.
+    pub messages: u64,
+    pub settled: Sequence,
+    /// Of each paused type: the number of messages that wait for it, and the first of these.
+    pub types: BTreeMap<String, (usize, Option<Sequence>)>,
+}
+
+/// The channels to the stages of all sinks that have one.
+pub(crate) type Sinks = Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<SinkRequest>>>>;
 
 /// Asks that instances are removed which the store says are over. The dispatcher does it,
 /// because it has instances in memory: what comes for their keys later finds none.
@@ -34,6 +76,11 @@ impl Dispatchers {
     #[must_use]
     pub(crate) fn get(&self, plugin: &PluginName) -> Option<mpsc::UnboundedSender<PluginRequest>> {
         self.lock().get(plugin).cloned()
+    }
+
+    #[must_use]
+    pub(crate) fn all(&self) -> Vec<(PluginName, mpsc::UnboundedSender<PluginRequest>)> {
+        self.lock().iter().map(|(name, requests)| (name.clone(), requests.clone())).collect()
     }
 
     pub(crate) fn insert(

@@ -5,7 +5,7 @@
 //! A sink that is neither keeps its messages in the outbox, and a warning is logged.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
@@ -16,10 +16,12 @@ use super::queues::Queues;
 use crate::changes::Work;
 use crate::changes::compensation::Refusals;
 use crate::changes::outbox::Outboxes;
-use crate::changes::resolve::{DeadLetterIds, ResolveRequest};
+use crate::changes::requests::Sinks;
+use crate::changes::resolve::DeadLetterIds;
 use crate::lock;
 use crate::model::{Counters, Cursor, Sequence, SinkName};
 use crate::pure::breaker::Breaker;
+use crate::pure::monotonic::Instant;
 use crate::pure::routes;
 use crate::seams::store::{RecoveredSink, SinkProgress};
 use crate::seams::transport::Order;
@@ -34,7 +36,7 @@ pub(super) struct Delivering {
     pub(super) work: mpsc::UnboundedSender<Work>,
     pub(super) outboxes: Arc<Outboxes>,
     pub(super) queues: Arc<Queues>,
-    pub(super) sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,
+    pub(super) sinks: Sinks,
     pub(super) dead_letter_ids: Arc<DeadLetterIds>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) recovered: BTreeMap<SinkName, RecoveredSink>,
@@ -77,36 +79,42 @@ impl Delivering {
         let parts = &self.shared.parts;
         let recovered = self.recovered.remove(sink).unwrap_or_else(|| fresh_sink(sink));
         let reader = self.outboxes.reader(sink, Arc::clone(&parts.store));
-        let (resolving, resolving_of) = mpsc::unbounded_channel();
+        let (requests_to, requests_of_sink) = mpsc::unbounded_channel();
         let (clock, retry) = (Arc::clone(&parts.clock), parts.settings.retry());
         let dead_letter_ids = Arc::clone(&self.dead_letter_ids);
         let work = self.work.clone();
         let order = parts.sinks.get(sink).map_or(Order::Key, |configured| configured.order);
-        let lanes = SinkLanes::new(LanesParts {
+        let mut lanes = SinkLanes::new(LanesParts {
             recovered,
             order,
             reader,
-            requests: resolving_of,
+            requests: requests_of_sink,
             dead_letter_ids,
             refusals: Arc::clone(&self.refusals),
             waiting_max: parts.settings.waiting_max,
             wait_in_memory_max: parts.settings.wait_in_memory_max,
             work,
             clock: Arc::clone(&clock),
+            controls: Arc::clone(&self.shared.controls),
+            backlog: Arc::clone(&self.shared.backlog),
             measures: Arc::clone(&self.shared.measures),
         });
+        let is_served = routes::queue_name(sink).is_some() || parts.sinks.contains_key(sink);
+        if is_served {
+            lock(&self.sinks).insert(sink.clone(), requests_to);
+            // From here on the stage is asked to look at what changes; this is what changed before.
+            lanes.begin_with_controls(Instant::now());
+        }
         let measures = self.shared.measures.of_sink(sink);
         let spans = parts.settings.spans.clone();
         if let Some(name) = routes::queue_name(sink) {
             let (requests, requests_of) = mpsc::unbounded_channel();
             self.queues.open(name, requests);
-            lock(&self.sinks).insert(sink.clone(), resolving);
             let next_lease = self.next_lease;
             let name = name.to_owned();
             let queue = Queue { lanes, clock, retry, name, next_lease, measures, spans };
             stages.spawn(queue.run(requests_of, stop.clone()));
         } else if let Some(configured) = parts.sinks.get(sink) {
-            lock(&self.sinks).insert(sink.clone(), resolving);
             let relay = Relay {
                 lanes,
                 transport: Arc::clone(&configured.transport),

@@ -4,6 +4,7 @@
 //! The handle outlives the stages. A call that arrives while the engine recovers fails with
 //! `Unavailable`, and the caller can repeat it.
 
+mod controls;
 mod delivering;
 mod ending;
 mod operators;
@@ -23,11 +24,11 @@ use crate::Readiness;
 use crate::changes::asking::Lookups;
 use crate::changes::backlog::Backlog;
 use crate::changes::comparison::Comparison;
+use crate::changes::controls::Controls;
 use crate::changes::desired_state::DesiredState;
 use crate::changes::measures::Measures;
 use crate::changes::outbox::Outboxes;
-use crate::changes::requests::Dispatchers;
-use crate::changes::resolve::ResolveRequest;
+use crate::changes::requests::{Dispatchers, Sinks};
 use crate::changes::sinks::SinkStates;
 use crate::changes::tail::Tail;
 use crate::changes::{Offer, Work};
@@ -44,6 +45,7 @@ use crate::seams::transport::Sink;
 use crate::stages::shard::Shards;
 use crate::stages::sinks::queue::QueueRequest;
 
+pub use self::controls::{ControlError, PauseStatus};
 pub use self::ending::EngineEnd;
 pub use self::operators::InstanceError;
 use self::queues::Queues;
@@ -183,6 +185,9 @@ struct Shared {
     /// Cancelled when the time for an orderly end is over.
     cut_off: CancellationToken,
     ended: watch::Sender<Option<EngineEnd>>,
+    controls: Arc<Controls>,
+    /// One change of the controls at a time.
+    changing_controls: tokio::sync::Mutex<()>,
     comparison: Comparison,
     measures: Arc<Measures>,
 }
@@ -197,7 +202,7 @@ struct Epoch {
     /// The stages that resolve dead letters: the dispatcher of each plugin, and the relay or
     /// queue of each sink.
     plugins: Dispatchers,
-    sinks: Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<ResolveRequest>>>>,
+    sinks: Sinks,
 }
 
 /// The current state of the engine, for people and metrics.
@@ -248,6 +253,8 @@ impl Engine {
             lookups: Arc::new(lookups),
             comparison: Comparison::default(),
             measures: Arc::new(Measures::default()),
+            controls: Arc::default(),
+            changing_controls: tokio::sync::Mutex::new(()),
             stop: CancellationToken::new(),
             cut_off: CancellationToken::new(),
             ended: watch::Sender::new(None),
@@ -264,6 +271,9 @@ impl Engine {
     /// # Errors
     /// See [`OfferError`].
     pub async fn offer(&self, events: Vec<Event>) -> Result<Vec<Receipt>, OfferError> {
+        if let Some(pause) = self.shared.controls.door() {
+            return Err(self.door_is_paused(&pause));
+        }
         self.append(events, Hops::OUTSIDE).await
     }
 

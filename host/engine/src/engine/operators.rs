@@ -7,7 +7,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::{Engine, OfferError, Resolution, ResolveError};
-use crate::changes::requests::PluginRequest;
+use crate::changes::requests::{PluginRequest, SinkRequest};
 use crate::changes::resolve::ResolveRequest;
 use crate::lock;
 use crate::model::{
@@ -83,7 +83,7 @@ impl Engine {
             DeadLetterSubject::Message { sink, .. } => {
                 let unserved = || ResolveError::Unserved(format!("sink {sink}"));
                 let requests = lock(&epoch.sinks).get(&sink).cloned().ok_or_else(unserved)?;
-                let _ = requests.send(request);
+                let _ = requests.send(SinkRequest::Resolve(Box::new(request)));
             }
         }
         // A channel that is held here would keep the stages from ending.

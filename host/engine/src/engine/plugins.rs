@@ -176,10 +176,12 @@ impl Plugins {
             versions: versions_of,
             caution: self.cautions.get(&name).cloned().unwrap_or_default(),
         };
-        let (dispatcher, inbox) = Dispatcher::recover(self.context.clone(), beginning).await?;
+        let (mut dispatcher, inbox) = Dispatcher::recover(self.context.clone(), beginning).await?;
         self.begun.insert(name.clone());
         self.recovered.remove(&name);
         self.dispatchers.insert(name.clone(), requests);
+        // From here on the dispatcher is asked to look at what changes; this is what changed before.
+        dispatcher.follow_controls();
         let stop = CancellationToken::new();
         let Entry { handler, canary, .. } = entry;
         let running = RunningDispatcher { handler, canary, versions, stop: stop.clone() };

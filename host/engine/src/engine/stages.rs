@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::controls::end_pauses;
 use super::delivering::Delivering;
 use super::queues::Queues;
 use super::{EngineEnd, Epoch, Shared};
@@ -166,10 +167,14 @@ impl Stages {
             refusals: Arc::clone(&refusals),
             measures: Arc::clone(&shared.measures),
             spans: parts.settings.spans.clone(),
+            controls: Arc::clone(&shared.controls),
+            backlog: Arc::clone(&shared.backlog),
         };
         let (desired_state, dispatchers) =
             (Arc::clone(&shared.desired_state), Dispatchers::default());
         shared.backlog.restart(recovered.position.0);
+        // Before any stage starts: what is paused decides and delivers nothing.
+        shared.controls.restore(recovered.controls, (parts.clock)());
         let backlog = Arc::clone(&shared.backlog);
         let plugins =
             Plugins::start(context, desired_state, backlog, recovered.plugins, dispatchers.clone())
@@ -196,6 +201,7 @@ impl Stages {
             age_marks: recovered.age_marks,
         };
         deciding.spawn(housekeeping.run(stop_deciding.clone()));
+        deciding.spawn(end_pauses(Arc::clone(shared), stop_deciding.clone()));
 
         let committer = Committer {
             store: Arc::clone(&parts.store),

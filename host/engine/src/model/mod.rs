@@ -1,6 +1,7 @@
 //! The vocabulary as types. Pure: these types know no clock, no store and no transport.
 
 pub mod attribute;
+mod control;
 mod cursor;
 mod decision;
 mod event;
@@ -18,6 +19,7 @@ mod size;
 mod summary;
 mod trace;
 
+pub use control::{Control, ControlId, ControlKind, Limit, Pause, PauseEnd, Rate, Target};
 pub use cursor::{Counters, Cursor, Span};
 pub use decision::{
     Answer, AnswerValue, Decision, Due, Failure, KeyChange, Outgoing, Question, TimerChange,

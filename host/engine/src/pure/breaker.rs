@@ -125,6 +125,13 @@ impl Breaker {
         }
     }
 
+    /// Lets the next probe start now, if the breaker is open and no probe is under way.
+    pub(crate) fn try_now(&mut self, now: Instant) {
+        if let State::Open { until, probing: false, .. } = &mut self.state {
+            *until = (*until).min(now);
+        }
+    }
+
     /// Notes that the sink answered. True if that closed the breaker.
     pub(crate) fn answered(&mut self) -> bool {
         let was_open = self.open().is_some();
@@ -258,6 +265,21 @@ mod tests {
         breaker.begin();
         breaker.failed(at(1_000), Trouble::Sink, Some(Duration::from_secs(30)), 1);
         assert_eq!(breaker.open(), Some((start, at(31_000))));
+    }
+
+    #[test]
+    fn an_operator_who_tries_now_gets_one_probe() {
+        let (start, at) = times();
+        let mut breaker = Breaker::new(POLICY);
+        breaker.try_now(start);
+        assert_eq!(breaker.admits(start), Admits::Another);
+        fail(&mut breaker, FAILURES_MAX, start);
+        assert!(matches!(breaker.admits(at(1)), Admits::NoneUntil(_)));
+        breaker.try_now(at(1));
+        assert_eq!(breaker.admits(at(1)), Admits::Probe);
+        breaker.begin();
+        breaker.try_now(at(1));
+        assert_eq!(breaker.admits(at(1)), Admits::None);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! | state | leads to | by |
 //! |---|---|---|
 //! | in its lane | settled | it is handled |
-//! | | parked | it comes, or stands, behind a dead letter or an item that waits |
+//! | | parked | it comes, or stands, behind a dead letter or an item that waits, or its key is paused |
 //! | | open | it fails for good, or too many wait already |
 //! | parked (a row) | in its lane, with its row | nothing is before it, and its portion is read |
 //! | | settled | the dead letter before it is discarded, or the key is given up |
@@ -71,7 +71,7 @@ pub(crate) struct Failing<'a> {
 
 /// Why an item waits, and for which attempt.
 #[derive(Clone, Debug)]
-pub(crate) struct Pause<'a, M> {
+pub(crate) struct Postponed<'a, M> {
     pub attempt: u32,
     pub reason: &'a str,
     pub memo: M,
@@ -128,6 +128,16 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
     /// Whether anything of the key is unresolved or put aside.
     pub(crate) fn contains(&self, key: &K) -> bool {
         self.parking.contains(key)
+    }
+
+    /// Whether anything of the key before a place is unresolved, put aside or taken back.
+    pub(crate) fn waits_before(&self, key: &K, place: u64) -> bool {
+        self.parking.waits_before(key, place)
+    }
+
+    /// Whether nothing of any key is unresolved or put aside.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parking.is_empty()
     }
 
     /// Whether a portion of the key is being read.
@@ -247,7 +257,7 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
         &mut self,
         key: &K,
         place: u64,
-        pause: Pause<M>,
+        postponed: Postponed<M>,
         rows: &mut impl Rows<K>,
     ) -> Option<Wait> {
         if !self.parking.is_aside(key, place) {
@@ -257,7 +267,7 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
             self.end_wait(key, earlier, rows);
         }
         self.parking.sleep(key, place);
-        let Pause { attempt, reason, memo, until, today } = pause;
+        let Postponed { attempt, reason, memo, until, today } = postponed;
         Some(self.waits.begin(key, (place, attempt), reason, memo, until, today))
     }
 
@@ -271,6 +281,40 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
     /// Lets a key go on before its time.
     pub(crate) fn wake_key(&mut self, key: &K) {
         self.parking.wake(key);
+    }
+
+    /// Makes the key's next attempt due, if the key waits for a time. Returns the row as it is
+    /// from now on.
+    pub(crate) fn attempt_now(&mut self, key: &K, today: Timestamp) -> Option<Wait> {
+        let wait = self.waits.end_early(key, today)?;
+        self.parking.wake(key);
+        Some(wait)
+    }
+
+    /// The keys that wait for a time.
+    pub(crate) fn waiting_keys(&self) -> Vec<K> {
+        self.waits.keys()
+    }
+
+    /// Lets all of a key wait until it is resumed: what is in its lane leaves it with
+    /// [`Self::leave`].
+    pub(crate) fn pause(&mut self, key: &K) {
+        self.parking.pause(key);
+    }
+
+    /// Lets a key continue that was paused.
+    pub(crate) fn resume(&mut self, key: &K) {
+        self.parking.resume(key);
+    }
+
+    /// The rows of all paused keys.
+    pub(crate) fn paused_rows(&self) -> usize {
+        self.parking.paused_rows()
+    }
+
+    /// The place of the key's first row that waits, and the number of such rows.
+    pub(crate) fn waiting(&self, key: &K) -> (Option<u64>, usize) {
+        self.parking.waiting(key)
     }
 
     /// When [`Self::wake`] has something to do.

@@ -25,12 +25,20 @@ struct Lane<T> {
     /// How many items at the front are taken.
     taken: usize,
     wait_until: Option<Instant>,
+    /// It is not ready until the caller offers it again.
+    is_set_back: bool,
     queued: bool,
 }
 
 impl<T> Default for Lane<T> {
     fn default() -> Self {
-        Self { items: VecDeque::new(), taken: 0, wait_until: None, queued: false }
+        Self {
+            items: VecDeque::new(),
+            taken: 0,
+            wait_until: None,
+            is_set_back: false,
+            queued: false,
+        }
     }
 }
 
@@ -79,7 +87,11 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
             let key = self.ready.pop_front()?;
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
             lane.queued = false;
-            if lane.taken > 0 || lane.wait_until.is_some() || lane.items.is_empty() {
+            if lane.taken > 0
+                || lane.wait_until.is_some()
+                || lane.is_set_back
+                || lane.items.is_empty()
+            {
                 continue;
             }
             lane.taken = 1;
@@ -95,7 +107,9 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         loop {
             let key = self.ready.front()?;
             match self.lanes.get_mut(key) {
-                Some(lane) if lane.taken == 0 && lane.wait_until.is_none() => break,
+                Some(lane) if lane.taken == 0 && lane.wait_until.is_none() && !lane.is_set_back => {
+                    break;
+                }
                 Some(lane) => lane.queued = false,
                 None => {}
             }
@@ -169,6 +183,46 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
         self.settle(key);
     }
 
+    /// Puts the only item that is taken of a lane back. The lane is not ready until
+    /// [`Self::offer_again`] says so.
+    pub(crate) fn set_back(&mut self, key: &K) {
+        if let Some(lane) = self.lanes.get_mut(key) {
+            lane.taken = lane.taken.saturating_sub(1);
+            lane.is_set_back = true;
+        }
+    }
+
+    /// Makes a lane ready that was set back.
+    pub(crate) fn offer_again(&mut self, key: &K) {
+        if let Some(lane) = self.lanes.get_mut(key) {
+            lane.is_set_back = false;
+            Self::offer(&mut self.ready, key, lane);
+        }
+    }
+
+    /// The lanes that wait for a time, the next first.
+    pub(crate) fn waiting_keys(&self) -> Vec<K> {
+        self.waiting.iter().map(|(_, key)| key.clone()).collect()
+    }
+
+    /// Makes a lane ready before the time that it waits for. False if it waits for none.
+    pub(crate) fn wake_lane(&mut self, key: &K) -> bool {
+        let Some(lane) = self.lanes.get_mut(key) else { return false };
+        let Some(until) = lane.wait_until.take() else { return false };
+        self.waiting.remove(&(until, key.clone()));
+        Self::offer(&mut self.ready, key, lane);
+        true
+    }
+
+    /// All items that are taken.
+    pub(crate) fn all_taken(&self) -> impl Iterator<Item = &T> {
+        let taken = |lane: &'_ Lane<T>| lane.taken;
+        self.lanes
+            .values()
+            .flat_map(move |lane| lane.items.iter().take(taken(lane)))
+            .map(|(_, item)| item)
+    }
+
     /// Removes all items of a lane, also those that are taken, and returns them in order.
     pub(crate) fn clear(&mut self, key: &K) -> Vec<(u64, T)> {
         let Some(mut lane) = self.lanes.remove(key) else { return Vec::new() };
@@ -212,7 +266,8 @@ impl<K: Clone + Eq + Hash + Ord, T> Lanes<K, T> {
     }
 
     fn offer(ready: &mut VecDeque<K>, key: &K, lane: &mut Lane<T>) {
-        if !lane.queued && lane.taken == 0 && lane.wait_until.is_none() && !lane.items.is_empty() {
+        let is_free = lane.taken == 0 && lane.wait_until.is_none() && !lane.is_set_back;
+        if !lane.queued && is_free && !lane.items.is_empty() {
             lane.queued = true;
             ready.push_back(key.clone());
         }
@@ -304,6 +359,24 @@ mod tests {
             lanes.finish(&1, order);
         }
         assert_eq!(lanes.len(), 0);
+    }
+
+    #[test]
+    fn a_lane_that_is_set_back_waits_until_it_is_offered_again() {
+        let mut lanes = Lanes::default();
+        for (key, order) in [(1, 1), (1, 2), (2, 3)] {
+            lanes.push(&key, order, ());
+        }
+        assert_eq!(take(&mut lanes), Some((1, 1)));
+        lanes.set_back(&1);
+        lanes.push(&1, 4, ());
+        assert_eq!((take(&mut lanes), lanes.all_taken().count()), (Some((2, 3)), 1));
+        assert_eq!(take(&mut lanes), None);
+        lanes.offer_again(&1);
+        assert_eq!(take(&mut lanes), Some((1, 1)));
+        lanes.put_back(&1, 1, Instant::now() + Duration::from_secs(9));
+        assert!(lanes.wake_lane(&1) && !lanes.wake_lane(&2));
+        assert_eq!((take(&mut lanes), lanes.next_wake()), (Some((1, 1)), None));
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod fates;
 pub mod fields;
 pub mod filter;
+pub(crate) mod gate;
 pub(crate) mod hash;
 pub mod histogram;
 pub mod identity;

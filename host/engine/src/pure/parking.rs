@@ -10,6 +10,9 @@
 //! A key can also wait for the next attempt at its first row, or at a dead letter that is being
 //! redriven. It sleeps: its rows from that place on wait until it is woken (`waits.rs`).
 //!
+//! A key can also be paused by an operator: then all of its rows wait until it is resumed, and any
+//! number may, because the total is bounded elsewhere (`changes/backlog.rs`).
+//!
 //! Memory has the place of each parked row, and never its content. The rows of one key are read
 //! in portions. The rows that were taken back, of all keys together, are bounded in bytes.
 
@@ -43,6 +46,8 @@ pub(crate) struct Parking<K, T> {
     reading: usize,
     /// The bytes of all rows that are taken back and not settled.
     taken_bytes: usize,
+    /// The rows of paused keys that wait.
+    paused_rows: usize,
 }
 
 #[derive(Debug)]
@@ -59,6 +64,8 @@ struct Parked<T> {
     buffer: Vec<T>,
     /// The place whose next attempt the key waits for; none if it does not sleep.
     sleeping: Option<u64>,
+    /// Whether an operator has paused the key.
+    is_paused: bool,
     /// Whether the key is in `ready`.
     queued: bool,
 }
@@ -124,6 +131,7 @@ impl<T> Default for Parked<T> {
             taken: BTreeMap::new(),
             buffer: Vec::new(),
             sleeping: None,
+            is_paused: false,
             queued: false,
         }
     }
@@ -136,8 +144,12 @@ impl<T> Parked<T> {
         letters.find(|(_, letter)| letter.step == Step::Open)
     }
 
-    /// Rows from this place on wait behind an open dead letter, or for the next attempt.
+    /// Rows from this place on wait: for an operator, behind an open dead letter, or for the next
+    /// attempt.
     fn limit(&self) -> u64 {
+        if self.is_paused {
+            return 0;
+        }
         self.limit_of_letters().min(self.sleeping.unwrap_or(u64::MAX))
     }
 
@@ -148,12 +160,15 @@ impl<T> Parked<T> {
     /// The dead letter that will be redriven next. Only the first of a key is ever redriven.
     fn redriving(&self) -> Option<(u64, DeadLetterId)> {
         let (place, letter) = self.letters.first_key_value()?;
-        let is_awake = self.sleeping.is_none_or(|sleeping| *place < sleeping);
+        let is_awake = !self.is_paused && self.sleeping.is_none_or(|sleeping| *place < sleeping);
         (letter.step == Step::Redriving && is_awake).then_some((*place, letter.id))
     }
 
     /// The first place that is not in the lane yet.
     fn first_outside(&self) -> Option<u64> {
+        if self.is_paused {
+            return Some(0);
+        }
         let reading = self.reading.iter().flatten().next().copied();
         let letter = self.letters.iter().find(|(_, letter)| letter.step != Step::Taken);
         let letter = letter.map(|(place, _)| *place);
@@ -194,6 +209,7 @@ impl<T> Parked<T> {
             && self.reading.is_none()
             && self.taken.is_empty()
             && self.buffer.is_empty()
+            && !self.is_paused
     }
 }
 
@@ -205,6 +221,7 @@ impl<K, T> Parking<K, T> {
             ready: VecDeque::new(),
             reading: 0,
             taken_bytes: 0,
+            paused_rows: 0,
         }
     }
 }
@@ -237,6 +254,9 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         if parked.first_outside().is_none_or(|first| place < first) {
             return Admission::Free;
         }
+        if parked.is_paused {
+            return Admission::Park;
+        }
         match parked.open() {
             open if (open.is_some() || parked.sleeping.is_some())
                 && parked.waiting.len() as u64 >= self.waiting_max =>
@@ -258,6 +278,21 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         self.keys.contains_key(key)
     }
 
+    /// Whether anything of the key that is before a place is not settled: a row, also if it was
+    /// taken back, or a dead letter.
+    pub(crate) fn waits_before(&self, key: &K, place: u64) -> bool {
+        let Some(parked) = self.keys.get(key) else { return false };
+        let reading = parked.reading.iter().flatten().next();
+        let rows = [parked.waiting.first(), reading, parked.taken.keys().next()];
+        let first = rows.into_iter().flatten().chain(parked.letters.keys().next()).min();
+        first.is_some_and(|first| *first < place)
+    }
+
+    /// Whether no key waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Whether a portion of the key is being read.
     pub(crate) fn is_reading(&self, key: &K) -> bool {
         self.keys.get(key).is_some_and(|parked| parked.reading.is_some())
@@ -266,9 +301,11 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     /// Notes that a row was parked, or is parked again after it was taken back.
     pub(crate) fn park(&mut self, key: &K, place: u64) {
         let parked = self.entry(key);
-        parked.waiting.insert(place);
+        let is_new = parked.waiting.insert(place);
+        let paused_rows = usize::from(is_new && parked.is_paused);
         let bytes = parked.taken.remove(&place).unwrap_or(0);
         self.taken_bytes -= bytes;
+        self.paused_rows += paused_rows;
         self.offer(key);
     }
 
@@ -298,6 +335,36 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
             parked.sleeping = None;
         }
         self.offer(key);
+    }
+
+    /// Lets all rows of the key wait, and all that come, until the key is resumed.
+    pub(crate) fn pause(&mut self, key: &K) {
+        let parked = self.entry(key);
+        if !std::mem::replace(&mut parked.is_paused, true) {
+            let rows = parked.waiting.len();
+            self.paused_rows += rows;
+        }
+    }
+
+    /// Lets the rows of the key continue. Another reason to wait, as a dead letter, stays.
+    pub(crate) fn resume(&mut self, key: &K) {
+        if let Some(parked) = self.keys.get_mut(key)
+            && std::mem::take(&mut parked.is_paused)
+        {
+            self.paused_rows -= parked.waiting.len();
+        }
+        self.offer(key);
+    }
+
+    /// The rows of all paused keys that wait.
+    pub(crate) fn paused_rows(&self) -> usize {
+        self.paused_rows
+    }
+
+    /// The first of the key's rows that wait, and their number.
+    pub(crate) fn waiting(&self, key: &K) -> (Option<u64>, usize) {
+        let waiting = self.keys.get(key).map(|parked| &parked.waiting);
+        waiting.map_or((None, 0), |places| (places.first().copied(), places.len()))
     }
 
     /// Notes that a row that was taken back is settled.
@@ -378,6 +445,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
             places.extend(parked.waiting.range(place..limit));
             parked.sleeping = parked.sleeping.filter(|at| !(place..limit).contains(at));
             places.iter().for_each(|place| _ = parked.waiting.remove(place));
+            self.paused_rows -= if parked.is_paused { places.len() } else { 0 };
         }
         self.offer(key);
         places
@@ -393,7 +461,8 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         };
         let open = parked.letters.extract_if(.., is_idle);
         let letters = open.map(|(_, letter)| letter.id).collect();
-        let places = std::mem::take(&mut parked.waiting).into_iter().collect();
+        let places: Vec<u64> = std::mem::take(&mut parked.waiting).into_iter().collect();
+        self.paused_rows -= if parked.is_paused { places.len() } else { 0 };
         self.offer(key);
         (letters, places)
     }
@@ -441,6 +510,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         let Some(mut rest) = parked.reading.take() else { return Vec::new() };
         let mut taken: Vec<(u64, usize)> = rows.into_iter().collect();
         taken.iter().for_each(|(place, _)| _ = rest.remove(place));
+        self.paused_rows += if parked.is_paused { rest.len() } else { 0 };
         parked.waiting.append(&mut rest);
         if let Some(bytes) = letter_bytes
             && let Some((place, _)) = parked.redriving()

@@ -88,6 +88,21 @@ impl<K: Clone + Eq + Hash + Ord, M> Waits<K, M> {
         Some((waiting.wait.attempt, &mut waiting.memo))
     }
 
+    /// Ends a key's wait for a time before that comes. Returns its row with today as the end.
+    pub(crate) fn end_early(&mut self, key: &K, today: Timestamp) -> Option<Wait> {
+        let waiting = self.keys.get_mut(key)?;
+        let until = waiting.wakes_at.take()?;
+        self.wakes.remove(&(until, key.clone()));
+        // Also a clock that is set back finds no time left.
+        (waiting.wait.since, waiting.wait.until) = (today, today);
+        Some(waiting.wait.clone())
+    }
+
+    /// The keys that wait for a time, the next first.
+    pub(crate) fn keys(&self) -> Vec<K> {
+        self.wakes.iter().map(|(_, key)| key.clone()).collect()
+    }
+
     /// Where a key waits.
     #[must_use]
     pub(crate) fn place(&self, key: &K) -> Option<u64> {
@@ -134,6 +149,23 @@ mod tests {
         assert!(waits.end(&"b", None));
         let told = waits.begin(&"c", (9, 1), "asking", (), None, DAY);
         assert_eq!((told.until, waits.next_wake()), (DAY, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_is_ended_early_stays_ended_after_a_start() {
+        let (mut waits, now) = (Waits::<&str, ()>::default(), Instant::now());
+        waits.begin(&"a", (5, 3), "busy", (), Some(now + HOUR), DAY);
+        waits.begin(&"b", (6, 1), "asking", (), None, DAY);
+        assert_eq!(waits.end_early(&"b", DAY), None, "no time ends it");
+        let wait = waits.end_early(&"a", DAY.after(HOUR / 2)).expect("it waits");
+        assert_eq!((wait.place, wait.attempt, waits.next_wake()), (5, 3, None));
+        assert_eq!(waits.end_early(&"a", DAY), None, "its time is over");
+        assert_eq!(waits.of(&"a", 5).map(|(attempt, ())| attempt), Some(3));
+        for today in [DAY, DAY.after(9 * HOUR), DAY.before(9 * HOUR)] {
+            let mut waits: Waits<&str, ()> = Waits::default();
+            waits.restore(&"a", &wait, (), today);
+            assert_eq!(waits.wake(now), Some("a"));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -38,6 +38,8 @@ mod outlets;
 mod outside;
 #[cfg(test)]
 mod panics;
+#[cfg(test)]
+mod pausing;
 #[cfg(any(test, feature = "testing"))]
 mod plan;
 #[cfg(test)]

@@ -29,7 +29,7 @@ use crate::changes::receipt::{OfferError, Receipt};
 use crate::changes::rejection::{Rejection, Rejections};
 use crate::changes::tail::Tail;
 use crate::changes::timer_index::TimerIndex;
-use crate::changes::{Offer, PluginChanges, Removal, Work};
+use crate::changes::{ControlChange, Offer, PluginChanges, Removal, Work};
 use crate::model::{
     Event, Hops, Key, LogEntry, Message, MessageKind, Origin, PluginName, Position, SinkName,
     reserved,
@@ -175,6 +175,11 @@ impl Committer {
                     self.append(batch, event, hops, false, Some(row));
                 }
                 Owner::Timers
+            }
+            Work::Control(ControlChange { put, removed, reply }) => {
+                batch.controls.extend(put);
+                batch.controls_removed.extend(removed);
+                Owner::Control { reply }
             }
             // `run` gives it a transaction of its own.
             Work::Remove(_) => return,
@@ -427,6 +432,7 @@ impl Committer {
                 Owner::Sink { replies, .. } => {
                     replies.into_iter().for_each(|reply| _ = reply.send(()));
                 }
+                Owner::Control { reply } => _ = reply.send(()),
                 Owner::Timers => {}
             }
         }
@@ -493,6 +499,8 @@ fn is_second(work: &Work, plugins: &BTreeSet<PluginName>, sinks: &BTreeSet<SinkN
             changes.progress.as_ref().is_some_and(|progress| sinks.contains(&progress.sink))
         }
         // One removal is under way at a time.
-        Work::Offer(_) | Work::Fire(_) | Work::Remove(_) | Work::Head(_) => false,
+        Work::Offer(_) | Work::Fire(_) | Work::Remove(_) | Work::Head(_) | Work::Control(_) => {
+            false
+        }
     }
 }

@@ -79,6 +79,7 @@ fn the_table_of_problems_lists_those_that_the_code_answers() {
         Problem::unreadable(&unreadable, None),
         ParseError::Event { index: None, error: EventError::new("id", "") }.into(),
         OfferError::Busy { retry_after: Duration::ZERO }.into(),
+        OfferError::Paused { reason: String::new(), retry_after: Duration::ZERO }.into(),
         OfferError::Rejected(String::new()).into(),
         QueueError::Busy.into(),
         QueueError::NoSuchLease(1).into(),

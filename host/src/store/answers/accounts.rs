@@ -37,7 +37,15 @@ pub(super) async fn accounts(
     let balanced = plugins.iter().all(|account| account.balanced)
         && sinks.iter().all(|account| account.balanced);
     let untaken = untaken.collect();
-    Ok(Accounts { events, plugins, sinks, untaken, differing_duplicates: 0, balanced })
+    Ok(Accounts {
+        events,
+        plugins,
+        sinks,
+        untaken,
+        differing_duplicates: 0,
+        paused: Vec::new(),
+        balanced,
+    })
 }
 
 async fn plugin_account(

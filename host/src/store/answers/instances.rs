@@ -81,6 +81,7 @@ pub(super) async fn detail(
         timers,
         parked,
         wait,
+        paused: None,
         history: history.rows,
         next: history.next,
     }))

@@ -132,6 +132,8 @@ pub struct InstanceDetail {
     pub parked: bool,
     /// The next attempt at its first event, if it waits for that for longer than a moment.
     pub wait: Option<WaitDetail>,
+    /// Why an operator has paused it, or its plugin.
+    pub paused: Option<String>,
     /// Newest first.
     pub history: Vec<HistoryRow>,
     /// Whether the state and the answers of lookups are left out, because the caller may not see
@@ -347,8 +349,20 @@ pub struct Accounts {
     /// Duplicates with other content than the event that was accepted under their source and
     /// id, since the host started, as far as they were compared.
     pub differing_duplicates: u64,
+    /// What operators have paused.
+    pub paused: Vec<PausedAccount>,
     /// Whether every sum adds up.
     pub balanced: bool,
+}
+
+/// A pause in short.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PausedAccount {
+    /// What is paused: `ingest`, `plugin`, `key`, `sink` or `type`.
+    pub kind: &'static str,
+    pub name: String,
+    /// Why, in the operator's words.
+    pub reason: String,
 }
 
 /// `received = handled + ignored + held + parked + dead + discarded`, and

@@ -63,6 +63,12 @@ metrics! {
     QUEUE_MESSAGES: Gauge "sagabox_queue_messages" ["queue", "state"]
         "Messages in the host's queues: ready, leased.";
     OUTBOX_BYTES: Gauge "sagabox_outbox_bytes" ["sink"] "Bytes of messages of a sink in memory.";
+    PAUSED: Gauge "sagabox_paused" ["kind", "name"]
+        "Pauses, by what is paused: ingest, plugin, sink, type, or the keys of a plugin.";
+    PAUSED_WAITING: Gauge "sagabox_paused_waiting" ["kind", "name"]
+        "Events or messages that wait because of these pauses.";
+    PAUSED_OLDEST: Gauge "sagabox_paused_oldest_seconds" ["kind", "name"]
+        "Age of the oldest of these.";
 }
 
 #[cfg(test)]
@@ -70,9 +76,9 @@ mod tests {
     use super::*;
 
     /// What a gauge's name may end in: a unit, or what is counted.
-    const UNITS: [&str; 11] = [
+    const UNITS: [&str; 13] = [
         "seconds", "bytes", "events", "untaken", "messages", "plugins", "position", "info", "up",
-        "down", "balanced",
+        "down", "balanced", "paused", "waiting",
     ];
 
     #[test]

@@ -178,7 +178,7 @@ impl Key {
                 self.park(place);
             }
         }
-        let pause = Pause { attempt: 2, reason: "busy", memo: (), until: None, today: TODAY };
+        let pause = Postponed { attempt: 2, reason: "busy", memo: (), until: None, today: TODAY };
         let wait = self.letters.sleep(&0, first, pause, &mut self.store);
         self.store.wait = Some(wait.expect("it is put aside"));
     }
@@ -332,7 +332,7 @@ async fn an_item_that_waits_goes_on_with_its_attempt_when_its_time_has_come() {
     let mut letters: DeadLetters<u8, u64, &str> = DeadLetters::new(3);
     let mut store = Store::default();
     let now = Instant::now();
-    let pause = |attempt, memo| Pause {
+    let pause = |attempt, memo| Postponed {
         attempt,
         reason: "busy",
         memo,

@@ -207,6 +207,9 @@ enum Happening {
     /// The first of the lane failed, and is to be tried much later.
     Wait,
     Wake,
+    /// An operator pauses the key: what is in its lane leaves memory.
+    Pause,
+    Resume,
     Restart,
 }
 
@@ -218,6 +221,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         4 => (1..4_usize).prop_map(|rows| Happening::Read { rows }),
         2 => Just(Happening::Wait),
         2 => Just(Happening::Wake),
+        1 => Just(Happening::Pause),
+        1 => Just(Happening::Resume),
         1 => Just(Happening::Restart),
     ]
 }
@@ -232,6 +237,7 @@ struct Model {
     letters: BTreeMap<u64, OpenDeadLetter>,
     decided: Vec<u64>,
     sleeping: Option<u64>,
+    is_paused: bool,
 }
 
 impl Model {
@@ -294,6 +300,13 @@ impl Model {
 
     fn wait(&mut self, parking: &mut Parking<u8, u64>) {
         let Some((&first, _)) = self.lane.first_key_value() else { return };
+        self.leave(parking);
+        parking.sleep(&0, first);
+        self.sleeping = Some(first);
+    }
+
+    /// The lane leaves memory.
+    fn leave(&mut self, parking: &mut Parking<u8, u64>) {
         for (place, _) in std::mem::take(&mut self.lane) {
             // A dead letter stays redriven; it has no row.
             if self.letters.contains_key(&place) {
@@ -303,8 +316,17 @@ impl Model {
             self.rows.insert(place);
             parking.park(&0, place);
         }
-        parking.sleep(&0, first);
-        self.sleeping = Some(first);
+    }
+
+    fn pause(&mut self, parking: &mut Parking<u8, u64>) {
+        parking.pause(&0);
+        self.leave(parking);
+        self.is_paused = true;
+    }
+
+    fn resume(&mut self, parking: &mut Parking<u8, u64>) {
+        parking.resume(&0);
+        self.is_paused = false;
     }
 
     fn wake(&mut self, parking: &mut Parking<u8, u64>) {
@@ -351,6 +373,9 @@ impl Model {
         if !letters.is_empty() || !rows.is_empty() {
             parking.restore(&0, &letters, &rows, self.sleeping);
         }
+        if self.is_paused {
+            parking.pause(&0);
+        }
         self.lane.clear();
         let settled = |place: &u64| {
             self.decided.contains(place)
@@ -377,6 +402,7 @@ proptest! {
         let end = std::iter::repeat_n(
             [
                 Happening::Wake,
+                Happening::Resume,
                 Happening::Resolve { redrive: true },
                 Happening::Read { rows: 3 },
                 Happening::Decide { fails: false },
@@ -400,9 +426,16 @@ proptest! {
                 Happening::Read { rows } => model.read(&mut parking, rows),
                 Happening::Wait => model.wait(&mut parking),
                 Happening::Wake => model.wake(&mut parking),
+                Happening::Pause => model.pause(&mut parking),
+                Happening::Resume => model.resume(&mut parking),
                 Happening::Restart if skipped.is_empty() => parking = model.restart(),
                 Happening::Restart => {}
             }
+            if model.is_paused {
+                prop_assert!(model.lane.is_empty(), "{:?} goes on", model.lane);
+            }
+            let waiting = if model.is_paused { parking.waiting(&0).1 } else { 0 };
+            prop_assert_eq!(parking.paused_rows(), waiting);
         }
         let expected: Vec<u64> = (1..=model.last).filter(|p| !skipped.contains(p)).collect();
         prop_assert_eq!(&model.decided, &expected);

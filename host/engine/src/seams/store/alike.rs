@@ -9,8 +9,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::contract::{
-    append, claim, decision, entry, held, lane, letter, message, parked, plugin, plugin_progress,
-    sink, sink_progress, span, timer, undelivered, wait,
+    append, claim, decision, entry, held, lane, letter, limit, message, parked, pause, plugin,
+    plugin_progress, sink, sink_progress, span, timer, undelivered, wait,
 };
 use super::{Append, Batch, Closing, Expire, Page, Store, TimerRow};
 use crate::model::{
@@ -83,6 +83,7 @@ impl Script {
             let settled = self.random.random_range(0..=self.sequence);
             batch.sinks.push(sink_progress(sink().as_str(), settled));
         }
+        self.add_controls(&mut batch);
         if self.one_in(3) {
             let (history_to, history_before) = (Position(self.place()), Timestamp(self.place()));
             let mark = AgeMark {
@@ -106,6 +107,19 @@ impl Script {
             });
         }
         batch
+    }
+
+    fn add_controls(&mut self, batch: &mut Batch) {
+        for key in self.keys() {
+            let control = match self.one_in(2) {
+                true => pause(key, self.place()),
+                false => limit(key, self.place()),
+            };
+            match self.one_in(2) {
+                true => batch.controls.push(control),
+                false => batch.controls_removed.push(control.id()),
+            }
+        }
     }
 
     fn add_events(&mut self, batch: &mut Batch) {

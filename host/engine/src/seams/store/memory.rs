@@ -15,10 +15,10 @@ use super::{
 };
 use crate::lock;
 use crate::model::{
-    AgeMark, AgeTime, Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus,
-    DeadLetterSubject, DecisionRecord, Event, Held, Instance, Key, LogEntry, Message,
-    OpenDeadLetter, Origin, Parked, PluginName, Position, Sequence, SinkName, Timer, TimerName,
-    TimerPlace, TimerRef, Timestamp, Wait,
+    AgeMark, AgeTime, Control, ControlId, Counters, Cursor, DeadLetter, DeadLetterId,
+    DeadLetterStatus, DeadLetterSubject, DecisionRecord, Event, Held, Instance, Key, LogEntry,
+    Message, OpenDeadLetter, Origin, Parked, PluginName, Position, Sequence, SinkName, Timer,
+    TimerName, TimerPlace, TimerRef, Timestamp, Wait,
 };
 
 /// A store in memory. All clones are one store.
@@ -74,6 +74,8 @@ pub struct Tables {
     pub age_marks: BTreeMap<AgeTime, AgeMark>,
     /// Counts of events that no plugin took, by type, and the date of the last one.
     pub untaken: BTreeMap<String, (u64, Timestamp)>,
+    /// Controls that operators have set, by their ids.
+    pub controls: BTreeMap<ControlId, Control>,
     /// All that was removed, for the checks at the end of a test.
     pub removed: Removed,
 }
@@ -157,6 +159,12 @@ impl Tables {
         self.partly_decided.extend(batch.partly_decided.iter().cloned());
         for progress in &batch.sinks {
             self.sinks.insert(progress.sink.clone(), progress.clone());
+        }
+        for id in &batch.controls_removed {
+            self.controls.remove(id);
+        }
+        for control in &batch.controls {
+            self.controls.insert(control.id(), control.clone());
         }
         if let Some(expire) = &batch.expire {
             committed.expired = self.expire(expire);
@@ -406,6 +414,7 @@ impl Tables {
             plugins: plugins.collect(),
             sinks: sinks.collect(),
             age_marks: self.age_marks.values().copied().collect(),
+            controls: self.controls.values().cloned().collect(),
             untaken: self
                 .untaken
                 .iter()

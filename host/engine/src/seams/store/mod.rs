@@ -23,10 +23,10 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::model::{
-    AgeMark, AgeTime, Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DecisionRecord,
-    Event, Held, Hops, Instance, Key, LogEntry, Message, OpenDeadLetter, Origin, Parked,
-    PluginName, Position, Sequence, SinkName, Timer, TimerName, TimerPlace, TimerRef, Timestamp,
-    Trace, Wait,
+    AgeMark, AgeTime, Control, ControlId, Counters, Cursor, DeadLetter, DeadLetterId,
+    DeadLetterStatus, DecisionRecord, Event, Held, Hops, Instance, Key, LogEntry, Message,
+    OpenDeadLetter, Origin, Parked, PluginName, Position, Sequence, SinkName, Timer, TimerName,
+    TimerPlace, TimerRef, Timestamp, Trace, Wait,
 };
 
 /// The durable store of one engine. A read that failed may always be repeated.
@@ -265,6 +265,10 @@ pub struct Batch {
     /// Event types that no plugin takes. Senders' events of these types that `appends` writes
     /// are counted by type, see [`Untaken`].
     pub untaken: BTreeSet<String>,
+    /// Controls to write over what was there for their ids.
+    pub controls: Vec<Control>,
+    /// Controls to remove. Removing a control that does not exist changes nothing.
+    pub controls_removed: Vec<ControlId>,
     /// Removes some of what is too old, after all of the above is written.
     pub expire: Option<Expire>,
 }
@@ -477,6 +481,8 @@ pub struct Recovered {
     pub age_marks: Vec<AgeMark>,
     /// The counts of untaken events, ascending by type.
     pub untaken: Vec<Untaken>,
+    /// The controls that operators have set, ascending by their ids.
+    pub controls: Vec<Control>,
 }
 
 /// What the engine needs to continue a plugin.

@@ -85,6 +85,8 @@ impl Committer {
                 let row = TimerRow { timer, data: event.data.clone(), hops, trace };
                 self.dead_letter_timer(row, event, reason);
             }
+            // The caller gets an error when its reply is dropped.
+            Owner::Control { .. } => tracing::error!(%reason, "a control cannot be written"),
             Owner::Sink { replies, dropped } => {
                 self.write_letters_plainly(batch, replies, &dropped, reason, queue).await?;
             }

@@ -42,6 +42,9 @@ pub(crate) enum Owner {
         dropped: mpsc::UnboundedSender<LettersDropped>,
     },
     Timers,
+    Control {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// Names the tables of a batch in one place: a table that is missing does not compile.
@@ -90,7 +93,7 @@ tables! {
     held, held_removed, parked, parked_removed, parked_messages, parked_messages_removed,
     waits, waits_removed, message_waits, message_waits_removed,
     dead_letters, dead_letters_closed, letters_noted, plugins, partly_decided,
-    partly_decided_removed, sinks,
+    partly_decided_removed, sinks, controls, controls_removed,
 }
 
 impl Gathered {

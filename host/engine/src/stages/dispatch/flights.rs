@@ -103,6 +103,11 @@ impl Flights {
         self.all.first_key_value().map(|(position, _)| *position)
     }
 
+    /// When the earliest event was accepted that is not settled.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        self.all.first_key_value().map(|(_, flight)| flight.entry.received_at)
+    }
+
     /// Until when an event may be held, if it is under way and may be held at all.
     pub(super) fn until(&self, position: Position) -> Option<Timestamp> {
         self.all.get(&position).and_then(|flight| flight.until)
@@ -198,6 +203,13 @@ impl Flights {
             self.remove(position);
         }
         settled
+    }
+
+    /// The earliest flight and its keys, if it can be closed.
+    pub(super) fn first_to_close(&self) -> Option<(Position, Arc<[Key]>)> {
+        let (position, flight) = self.all.first_key_value()?;
+        let can_close = flight.is_open && flight.outstanding == 0;
+        can_close.then(|| (*position, Arc::clone(&flight.keys)))
     }
 
     /// Closes the earliest flight, if it is open and all that it reached have decided: no earlier

@@ -327,6 +327,7 @@ impl Dispatcher {
         let undecided = self.flights.first();
         let undecided = undecided.unwrap_or_else(|| self.intake.place().next());
         while !self.holds_back()
+            && !self.controls.is_paused
             && let Some(&(end, position)) = self.holds.deadlines.by_end.first()
             && end <= undecided
         {

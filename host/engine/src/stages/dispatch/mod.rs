@@ -36,6 +36,7 @@ mod instance_cache;
 mod intake;
 mod key_scan;
 mod look_back;
+mod pausing;
 mod reading;
 mod routing;
 mod spans;
@@ -56,8 +57,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::changes::Work;
 use crate::changes::asking::{Failed, FailedAt, Lookups};
+use crate::changes::backlog::Backlog;
 use crate::changes::canary::Canary;
 use crate::changes::compensation::Refusals;
+use crate::changes::controls::{Controls, PluginControls};
 use crate::changes::jobs::{Caller, GROUP_MAX, Group, Job, JobResult};
 use crate::changes::measures::Measures;
 use crate::changes::readers::Readers;
@@ -124,6 +127,8 @@ pub(crate) struct DispatchContext {
     pub refusals: Arc<Refusals>,
     pub measures: Arc<Measures>,
     pub spans: Spans,
+    pub controls: Arc<Controls>,
+    pub backlog: Arc<Backlog>,
 }
 
 /// What one dispatcher begins with.
@@ -179,6 +184,8 @@ pub(crate) struct Dispatcher {
     caution: Caution,
     /// Ages of events, see `changes/measures.rs`.
     event_age: Arc<Histogram>,
+    /// What operators have paused, as the dispatcher follows it.
+    controls: PluginControls,
 }
 
 /// An event for one instance or lane.
@@ -293,8 +300,10 @@ impl Dispatcher {
             resumes: FuturesUnordered::new(),
             reroutes: FuturesUnordered::new(),
             caution,
+            controls: PluginControls::default(),
         };
         dispatcher.restore_parked(&recovered.parked);
+        dispatcher.follow_controls();
         if dispatcher.versions.has_instances() {
             dispatcher.restore().await?;
         }
@@ -327,7 +336,8 @@ impl Dispatcher {
                 continue;
             }
             let hand_over = self.output.is_due();
-            let reads = self.output.has_room() && self.has_room();
+            let is_paused = self.controls.is_paused && !self.flights.is_empty();
+            let reads = self.output.has_room() && self.has_room() && !is_paused;
             let slot = self.output.slot();
             let (reader, read_to) = self.intake.tail();
             let sleep = self.sleep();
@@ -350,6 +360,9 @@ impl Dispatcher {
                 Some(request) = inbox.requests.recv() => match request {
                     PluginRequest::Resolve(request) => self.on_resolve(*request),
                     PluginRequest::Remove(request) => self.on_remove(request),
+                    PluginRequest::Controls(reply) => self.on_controls(reply),
+                    PluginRequest::Waiting(reply) => self.on_waiting(reply),
+                    PluginRequest::AttemptNow(key, reply) => self.on_attempt_now(&key, reply),
                 },
                 Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => self.on_resumed(resumed),
                 Some(rerouted) = self.reroutes.next(), if !self.reroutes.is_empty() => self.on_rerouted(rerouted),
@@ -401,11 +414,15 @@ impl Dispatcher {
     fn pump(&mut self) {
         let (mut jobs, mut of_canary) = (Vec::new(), Vec::new());
         while !self.holds_back()
+            && !self.controls.is_paused
             && (!self.is_careful() || self.calls.under_way() + jobs.len() + of_canary.len() == 0)
             && self.calls.has_room(jobs.len() + of_canary.len())
             && let Some((key, order, _)) = self.lanes.take()
         {
             let position = Position(order);
+            if self.leaves_because_paused(&key, position) {
+                continue;
+            }
             let Some(call) = self.prepare(&key, position) else { continue };
             let generation = self.versions.generation_of(&key);
             let group = match generation == self.versions.serving_generation() {
@@ -479,6 +496,9 @@ impl Dispatcher {
         let rows = self.output.rows();
         rows.partly_decided = decided;
         rows.partly_decided_removed = settled;
+        if !self.controls.keys.is_empty() {
+            self.report_held_back();
+        }
         self.output.send(permit, self.flights.cursor());
     }
 

@@ -163,7 +163,7 @@ impl Dispatcher {
         match self.dead_letters.admit(key, delivery.entry.position.0) {
             Admission::Free => self.push(key, delivery),
             // Nothing is open or put aside any more: it comes behind what is being taken back.
-            _ if ends => self.dead_letters.buffer(key, delivery),
+            _ if ends && !self.is_key_paused(key) => self.dead_letters.buffer(key, delivery),
             Admission::Park => self.park(key, &delivery),
             Admission::Buffer => self.dead_letters.buffer(key, delivery),
             Admission::Overflow(first) => {
@@ -338,11 +338,25 @@ impl Dispatcher {
 
     /// Closes the open flights that no earlier decision can change any more.
     pub(super) fn close(&mut self) {
-        while !self.holds_back()
-            && let Some(flight) = self.flights.close_first()
-        {
+        while !self.holds_back() && !self.controls.is_paused {
+            if !self.dead_letters.is_empty() {
+                self.reach_what_waits();
+            }
+            let Some(flight) = self.flights.close_first() else { return };
             self.conclude(flight);
             self.output.cursor_moved();
+        }
+    }
+
+    /// The event that starts an instance may be among those that wait: behind a dead letter, for
+    /// their next attempt, or because an operator has paused the key. An event that names the key
+    /// comes behind it, before the dispatcher concludes that no instance has the key.
+    fn reach_what_waits(&mut self) {
+        let Some((position, keys)) = self.flights.first_to_close() else { return };
+        for key in keys.iter() {
+            if self.dead_letters.waits_before(key, position.0) {
+                self.reach(position, key, None);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 
 use crate::changes::asking::Failed;
 use crate::model::{Answer, Key, Position};
-use crate::pure::dead_letters::{Left, Pause};
+use crate::pure::dead_letters::{Left, Postponed};
 use crate::pure::monotonic::{Instant, after};
 use crate::seams::store::ParkedKey;
 
@@ -60,7 +60,7 @@ impl Dispatcher {
             }
         }
         if let Some((attempt, memo)) = failed {
-            let pause = Pause { attempt, reason, memo, until, today: (self.context.clock)() };
+            let pause = Postponed { attempt, reason, memo, until, today: (self.context.clock)() };
             // None if it became a dead letter: the store could not write that it is parked.
             let row = self.dead_letters.sleep(key, position.0, pause, &mut self.output);
             if row.is_some() {

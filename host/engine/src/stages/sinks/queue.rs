@@ -112,6 +112,7 @@ impl Queue {
             fates: Fates::default(),
         };
         loop {
+            state.follow_controls();
             state.on_time();
             state.serve_waiting();
             let sleep = state.sleep();
@@ -129,6 +130,28 @@ impl Queue {
 }
 
 impl State {
+    fn follow_controls(&mut self) {
+        if !self.queue.lanes.must_follow_controls() {
+            return;
+        }
+        let leased = self.leases.values().flat_map(|lease| lease.messages.values());
+        let under_way: Vec<_> = leased
+            .filter_map(|(lane, _)| match lane {
+                Lane::Key(plugin, key) => {
+                    Some(((plugin.clone(), key.clone()), self.queue.name.clone()))
+                }
+                Lane::Message(_) | Lane::Whole => None,
+            })
+            .collect();
+        self.queue.lanes.follow_controls(Instant::now(), under_way);
+    }
+
+    /// These messages are no longer leased.
+    fn end_leases<'a>(&mut self, lanes: impl Iterator<Item = &'a Lane>) {
+        let Queue { lanes: of, name, .. } = &mut self.queue;
+        lanes.for_each(|lane| of.ended_of(lane, name));
+    }
+
     fn on_time(&mut self) {
         let now = Instant::now();
         self.queue.lanes.on_time(now);
@@ -139,6 +162,7 @@ impl State {
             let Some(lease) = self.leases.remove(&id) else { continue };
             let (ids, mut expired): (Vec<_>, Vec<_>) = lease.messages.into_iter().unzip();
             self.fates.note(id, ids, Fate::Expired);
+            self.end_leases(expired.iter().map(|(lane, _)| lane));
             expired.sort_by_key(|(_, sequence)| *sequence);
             self.report(id, &expired, lease.since, Some("its lease expired"));
             match &expired[..] {
@@ -227,6 +251,7 @@ impl State {
                 self.expiry.remove(&(lease.expires_at, id));
                 let mut taken: Vec<_> = lease.messages.into_values().collect();
                 taken.sort_by_key(|(_, sequence)| *sequence);
+                self.end_leases(taken.iter().map(|(lane, _)| lane));
                 // The worker is gone, and never saw them: no attempt was made.
                 for (lane, sequence) in taken {
                     self.queue.lanes.lanes.put_back(&lane, sequence, now);
@@ -250,13 +275,13 @@ impl State {
     fn lease(&mut self, request: &LeaseRequest, now: Instant) -> Lease {
         let mut room = Room::new(request.max.clamp(1, LeaseRequest::MESSAGES_MAX));
         let mut taken = Vec::new();
-        let lanes = &mut self.queue.lanes.lanes;
-        while lanes.peek().is_some_and(|parcel| room.has_room_for(parcel))
-            && let Some((lane, sequence, parcel)) = lanes.take()
+        let lanes = &mut self.queue.lanes;
+        while lanes.lanes.peek().is_some_and(|parcel| room.has_room_for(parcel))
+            && let Some((lane, sequence, parcel)) = lanes.take(now)
         {
             taken.push((lane.clone(), sequence, room.add(parcel)));
-            while lanes.peek_next(&lane).is_some_and(|parcel| room.has_room_for(parcel))
-                && let Some((sequence, parcel)) = lanes.take_next(&lane)
+            while lanes.lanes.peek_next(&lane).is_some_and(|parcel| room.has_room_for(parcel))
+                && let Some((sequence, parcel)) = lanes.take_next(&lane, now)
             {
                 taken.push((lane.clone(), sequence, room.add(parcel)));
             }
@@ -367,6 +392,7 @@ impl State {
         {
             self.expiry.remove(&(lease.expires_at, id));
         }
+        self.end_leases(taken.iter().map(|(lane, _)| lane));
         Ok((taken, report))
     }
 

@@ -57,6 +57,7 @@ impl Relay {
         let mut under_way: FuturesUnordered<BoxFuture<'static, Delivered>> =
             FuturesUnordered::new();
         loop {
+            self.follow_operators();
             self.lanes.on_time(Instant::now());
             self.start_deliveries(&mut under_way);
             let sleep = self.sleep();
@@ -76,6 +77,24 @@ impl Relay {
             self.on_delivered(delivered);
         }
         self.lanes.flush().await;
+    }
+
+    /// Does what operators have asked for since the last turn.
+    fn follow_operators(&mut self) {
+        let now = Instant::now();
+        if self.lanes.must_follow_controls() {
+            let taken = self.lanes.lanes.all_taken().map(|parcel| &parcel.message);
+            let under_way: Vec<_> = taken
+                .map(|message| {
+                    let key = (message.plugin.clone(), message.key.clone());
+                    (key, message.event.event_type.clone())
+                })
+                .collect();
+            self.lanes.follow_controls(now, under_way);
+        }
+        if self.lanes.take_try_now() {
+            self.breaker.try_now(now);
+        }
     }
 
     fn sleep(&self) -> Duration {
@@ -110,12 +129,13 @@ impl Relay {
 
     fn next_batch(&mut self, max: usize) -> Option<BoxFuture<'static, Delivered>> {
         let mut batch: Vec<(Lane, Arc<Message>)> = Vec::new();
+        let now = Instant::now();
         while batch.len() < max
-            && let Some((lane, _, parcel)) = self.lanes.lanes.take()
+            && let Some((lane, _, parcel)) = self.lanes.take(now)
         {
             batch.push((lane.clone(), Arc::clone(&parcel.message)));
             while batch.len() < max
-                && let Some((_, parcel)) = self.lanes.lanes.take_next(&lane)
+                && let Some((_, parcel)) = self.lanes.take_next(&lane, now)
             {
                 batch.push((lane.clone(), Arc::clone(&parcel.message)));
             }
@@ -148,6 +168,7 @@ impl Relay {
                 let failed = result.as_ref().err().map(DeliveryError::reason);
                 report_delivery(&self.spans, &message, failures.into(), started, failed);
             }
+            self.lanes.ended(&message);
             match result {
                 Ok(()) => {
                     self.measures.took(&message, today);

@@ -119,6 +119,7 @@ pub async fn all(stores: &dyn Stores) {
     recovery::recovery_tells_who_has_decided_an_event_in_part(stores).await;
     recovery::recovery_tells_what_is_parked(stores).await;
     recovery::recovery_tells_who_waits_for_an_attempt(stores).await;
+    recovery::recovery_tells_the_controls(stores).await;
     instances::instances_are_found_by_every_key(stores).await;
     instances::an_instance_has_the_timers_that_it_has_not_decided(stores).await;
     instances::keys_are_compared_whole(stores).await;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::samples::{
-    appends, claim, decision, entry, held, instance, lane, letter, loaded, message, parked, plugin,
-    plugin_progress, sink, sink_progress, timer, undelivered, wait,
+    appends, claim, decision, entry, held, instance, lane, letter, limit, loaded, message, parked,
+    pause, plugin, plugin_progress, sink, sink_progress, timer, undelivered, wait,
 };
 use super::{ALL, EVERYTHING, MARKER, Stores, Subject};
 use crate::model::{
@@ -215,4 +215,21 @@ pub(super) async fn recovery_tells_who_waits_for_an_attempt(stores: &dyn Stores)
     assert_eq!(messages, [("m".to_owned(), vec![later, wait(3)])]);
     let plugin = insist!(subject.store().read_plugin(&plugin()));
     assert_eq!(plugin.as_ref(), Some(&recovered.plugins[0]));
+}
+
+pub(super) async fn recovery_tells_the_controls(stores: &dyn Stores) {
+    let mut subject = Subject::new(stores, "controls").await;
+    let controls = vec![limit("Pay", 1), pause("b\0", 2), pause("a", 3), limit("Ship", 4)];
+    subject.commit(Batch { controls, ..Batch::default() }).await;
+    let batch = Batch {
+        controls: vec![limit("Pay", 5), pause("c", 6)],
+        // The last one does not exist.
+        controls_removed: vec![pause("a", 0).id(), limit("a", 0).id()],
+        ..Batch::default()
+    };
+    subject.commit(batch).await;
+    subject.restart().await;
+    let recovered = insist!(subject.store().recover());
+    let expected = [pause("b\0", 2), pause("c", 6), limit("Pay", 5), limit("Ship", 4)];
+    assert_eq!(recovered.controls, expected);
 }

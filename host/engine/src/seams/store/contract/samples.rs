@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::model::{
-    Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
-    DecisionRecord, DecisionSummary, Event, Held, Hops, Instance, InstanceStatus, Key, LogEntry,
-    Message, MessageKind, Parked, PluginName, Position, Sequence, SinkName, SpanId, State,
-    TimerRef, Timestamp, Trace, TraceContext, TraceId, Wait,
+    Control, Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject,
+    DecisionRecord, DecisionSummary, Event, Held, Hops, Instance, InstanceStatus, Key, Limit,
+    LogEntry, Message, MessageKind, Parked, Pause, PauseEnd, PluginName, Position, Rate, Sequence,
+    SinkName, SpanId, State, Target, TimerRef, Timestamp, Trace, TraceContext, TraceId, Wait,
 };
 use crate::seams::store::{
     Append, Batch, ClaimChange, MessageLane, PluginProgress, SinkProgress, StoredInstance, TimerRow,
@@ -237,4 +237,30 @@ pub fn undelivered(id: u64, sequence: u64, key: &str) -> DeadLetter {
     let kind = MessageKind::Event;
     let subject = DeadLetterSubject::Message { sink: sink(), sequence: Sequence(sequence), kind };
     DeadLetter { subject, ..letter(id, Some(key), 1) }
+}
+
+/// A pause of a key of the plugin, set at this date.
+#[must_use]
+pub fn pause(key: &str, since: u64) -> Control {
+    Control::Pause(Pause {
+        target: Target::Key { plugin: plugin(), key: key.into() },
+        by: "ada".to_owned(),
+        reason: "a release".to_owned(),
+        since: Timestamp(since),
+        end: (since % 2 == 0).then(|| PauseEnd::After(Timestamp(since + 1))),
+    })
+}
+
+/// A limit of a message type, set at this date.
+#[must_use]
+pub fn limit(message_type: &str, since: u64) -> Control {
+    Control::Limit(Limit {
+        target: Target::Type { message_type: message_type.to_owned() },
+        per_second: Some(Rate(since)),
+        in_flight: Some(3),
+        concurrency: None,
+        by: "ada".to_owned(),
+        reason: "they are slow".to_owned(),
+        since: Timestamp(since),
+    })
 }

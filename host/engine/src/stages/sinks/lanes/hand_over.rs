@@ -156,6 +156,11 @@ impl HandOver {
         (self.is_dirty || !is_durable).then(|| self.when_durable())
     }
 
+    /// Up to here all is settled.
+    pub(super) fn settled(&self) -> u64 {
+        self.watermark.cursor().settled
+    }
+
     pub(super) fn is_dirty(&self) -> bool {
         self.is_dirty
     }

@@ -9,6 +9,7 @@
 //! is read from the sink's cursor on, so a message is delivered again if a crash comes before the
 //! commit that settles it.
 
+mod controls;
 mod dead_letters;
 mod deferred;
 mod hand_over;
@@ -28,16 +29,19 @@ use tracing::field::display;
 
 use crate::Clock;
 use crate::changes::Work;
+use crate::changes::backlog::Backlog;
 use crate::changes::compensation::{Refusal, Refusals};
+use crate::changes::controls::Controls;
 use crate::changes::measures::Measures;
 use crate::changes::outbox::{MessageTail, OutboxReader};
 use crate::changes::rejection::LettersDropped;
+use crate::changes::requests::SinkRequest;
 use crate::changes::resolve::{DeadLetterIds, ResolveRequest};
 use crate::model::{
     Cursor, DeadLetter, DeadLetterStatus, DeadLetterSubject, Key, Message, MessageKind,
     OpenDeadLetter, PluginName, Sequence, SinkName, Timestamp, TraceContext, Wait,
 };
-use crate::pure::dead_letters::{DeadLetters, Failing, LaneItem, Left, Pause};
+use crate::pure::dead_letters::{DeadLetters, Failing, LaneItem, Left, Postponed};
 use crate::pure::lanes::Lanes;
 use crate::pure::monotonic::{Instant, after};
 use crate::pure::parking::{Admission, too_many};
@@ -45,6 +49,7 @@ use crate::pure::retry::READ_RETRY;
 use crate::seams::store::{MessageLane, Page, ParkedKey, ReadError, RecoveredSink};
 use crate::seams::transport::Order;
 
+use controls::Controlled;
 use dead_letters::Resumed;
 use deferred::Deferred;
 use hand_over::HandOver;
@@ -63,7 +68,7 @@ const READ: Page = Page { rows: 2_048, bytes: 4 << 20 };
 
 /// What comes to the lanes of a sink from outside its stage's own loop.
 enum Errand {
-    Resolve(Box<ResolveRequest>),
+    Request(SinkRequest),
     Resumed(Box<Resumed>),
     Dropped(LettersDropped),
     /// The letter of a refused command was resolved by its plugin.
@@ -87,7 +92,7 @@ pub(crate) struct SinkLanes {
     /// With the failures so far, and how often the sink had answered at the last.
     dead_letters: DeadLetters<Lane, Parcel, (u32, Option<u64>)>,
     wait_in_memory_max: Duration,
-    requests: mpsc::UnboundedReceiver<ResolveRequest>,
+    requests: mpsc::UnboundedReceiver<SinkRequest>,
     resumes: FuturesUnordered<BoxFuture<'static, Resumed>>,
     dead_letter_ids: Arc<DeadLetterIds>,
     compensated: mpsc::UnboundedReceiver<Refusal>,
@@ -97,7 +102,19 @@ pub(crate) struct SinkLanes {
     /// What the committer tells of dead letters that the store rejects.
     dropped: mpsc::UnboundedReceiver<LettersDropped>,
     clock: Clock,
+    all_controls: Arc<Controls>,
+    backlog: Arc<Backlog>,
+    controlled: Controlled,
+    /// An operator has asked that a sink that is down is tried now.
+    tries_now: bool,
     measures: Arc<Measures>,
+}
+
+/// Why a lane leaves memory.
+struct Leaving<'a> {
+    reason: &'a str,
+    /// When its first message is attempted next; none: as soon as the lane goes on.
+    until: Option<Instant>,
 }
 
 /// What the lanes of a sink are made of.
@@ -105,7 +122,7 @@ pub(crate) struct LanesParts {
     pub recovered: RecoveredSink,
     pub order: Order,
     pub reader: OutboxReader,
-    pub requests: mpsc::UnboundedReceiver<ResolveRequest>,
+    pub requests: mpsc::UnboundedReceiver<SinkRequest>,
     pub dead_letter_ids: Arc<DeadLetterIds>,
     pub refusals: Arc<Refusals>,
     /// Messages that may wait behind the dead letters of one key.
@@ -114,6 +131,8 @@ pub(crate) struct LanesParts {
     pub wait_in_memory_max: Duration,
     pub work: mpsc::UnboundedSender<Work>,
     pub clock: Clock,
+    pub controls: Arc<Controls>,
+    pub backlog: Arc<Backlog>,
     pub measures: Arc<Measures>,
 }
 
@@ -130,6 +149,8 @@ impl SinkLanes {
             wait_in_memory_max,
             work,
             clock,
+            controls,
+            backlog,
             measures,
         } = parts;
         let progress = recovered.progress;
@@ -151,6 +172,10 @@ impl SinkLanes {
             recovered: progress.cursor,
             dropped: dropped_of,
             clock,
+            all_controls: controls,
+            backlog,
+            controlled: Controlled::default(),
+            tries_now: false,
             measures,
         };
         lanes.restore(&recovered.parked);
@@ -342,7 +367,10 @@ impl SinkLanes {
     /// When `on_time` has something to do next.
     #[must_use]
     pub(crate) fn next_wake(&self) -> Option<Instant> {
-        self.lanes.next_wake().into_iter().chain(self.dead_letters.next_wake()).min()
+        let now = Instant::now();
+        let admitted = self.admitted_at().filter(|at| *at > now);
+        let lanes = self.lanes.next_wake().into_iter().chain(self.dead_letters.next_wake());
+        lanes.chain(admitted).min()
     }
 
     /// A taken message goes back to the front of its lane, and its lane goes on at `until`. If
@@ -353,6 +381,12 @@ impl SinkLanes {
         if is_soon || self.lanes.taken(lane) > 1 {
             return self.lanes.put_back(lane, sequence, until);
         }
+        self.leave_memory(lane, Leaving { reason, until: Some(until) });
+    }
+
+    /// A lane leaves memory: all of it is parked. What has begun with its attempts goes on with
+    /// them.
+    fn leave_memory(&mut self, lane: &Lane, leaving: Leaving) {
         let mut first = None;
         for (order, parcel) in self.lanes.clear(lane) {
             self.reader.bytes.subtract(parcel.message.event.bytes());
@@ -363,14 +397,17 @@ impl SinkLanes {
         }
         self.park_deferred(lane);
         let Some((place, first)) = first else { return };
-        let pause = Pause {
+        if leaving.until.is_none() && first.failures == 0 {
+            return;
+        }
+        let next = Postponed {
             attempt: first.attempt,
-            reason,
+            reason: leaving.reason,
             memo: (first.failures, first.failed_at_answer),
-            until: Some(until),
+            until: leaving.until.or_else(|| Some(Instant::now())),
             today: (self.clock)(),
         };
-        if let Some(wait) = self.dead_letters.sleep(lane, place, pause, &mut self.output) {
+        if let Some(wait) = self.dead_letters.sleep(lane, place, next, &mut self.output) {
             self.output.begin_wait(&first.message.plugin, &first.message.key, wait);
         }
     }
@@ -477,7 +514,7 @@ impl SinkLanes {
             Some(resumed) = self.resumes.next(), if !self.resumes.is_empty() => Errand::Resumed(Box::new(resumed)),
             Some(dropped) = self.dropped.recv() => Errand::Dropped(dropped),
             Some(refusal) = self.compensated.recv() => Errand::Compensated(refusal),
-            Some(request) = self.requests.recv() => Errand::Resolve(Box::new(request)),
+            Some(request) = self.requests.recv() => Errand::Request(request),
             else => std::future::pending().await,
         }
     }
@@ -492,12 +529,21 @@ impl SinkLanes {
                 let lane = Lane::new(self.order, &plugin, &key, sequence.0);
                 self.dead_letters.remove(&lane, sequence.0);
             }
-            Errand::Resolve(request) => {
+            Errand::Request(request) => self.on_request(request),
+        }
+    }
+
+    fn on_request(&mut self, request: SinkRequest) {
+        match request {
+            SinkRequest::Resolve(request) => {
                 let ResolveRequest { letter, resolution, reply } = *request;
                 let outcome = self.resolve(letter, resolution);
                 // Whoever asked may have hung up; what was decided holds all the same.
                 let _ = reply.send(outcome.map(|()| self.output.when_durable()));
             }
+            SinkRequest::Controls(reply) => self.on_controls(reply),
+            SinkRequest::Waiting(reply) => self.on_waiting(reply),
+            SinkRequest::AttemptNow(of, reply) => self.on_attempt_now(of.as_ref(), reply),
         }
     }
 
@@ -509,6 +555,9 @@ impl SinkLanes {
     fn hand_over(&mut self, permit: OwnedSemaphorePermit) {
         let bytes = self.output.send(permit);
         self.reader.bytes.subtract(bytes);
+        if self.holds_back() {
+            self.report_held_back();
+        }
     }
 
     /// Hands over what is left, at the end.
