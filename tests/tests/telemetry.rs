@@ -244,6 +244,33 @@ async fn a_receiver_that_refuses_disturbs_nothing() {
     client.wait_for_balance().await;
 }
 
+#[tokio::test]
+async fn a_line_of_the_log_about_a_sampled_event_has_its_trace() {
+    let host = Host::builder()
+        .plugin("order-saga")
+        .configuration("[log]\nformat = \"json\"")
+        .start()
+        .await;
+    let client = host.client();
+    for (number, flags) in [(5, "01"), (6, "00")] {
+        // Its data is not what the plugin reads.
+        let id = format!("bad-{number}");
+        let mut bad = event(&id, "CartFinalized", &id, &json!(7));
+        bad["traceparent"] = parent(number, flags).into();
+        client.send(&[bad]).await;
+    }
+    wait::until("two dead letters", wait::SOON, || async {
+        let letters = client.dead_letters().await?;
+        if letters.len() < 2 { Err(format!("{letters:?}")) } else { Ok(()) }
+    })
+    .await;
+    let log = host.log();
+    let lines = log.lines().filter(|line| line.contains("the event became a dead letter"));
+    let lines = lines.map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"));
+    let traces: Vec<Value> = lines.map(|line| line["trace_id"].clone()).collect();
+    assert_eq!(traces, [trace(5).into(), Value::Null]);
+}
+
 /// The reserved part of the types of alerts.
 const ALERT: &str = "sagabox.alert.";
 

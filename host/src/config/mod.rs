@@ -501,6 +501,24 @@ mod tests {
     }
 
     #[test]
+    fn alerts_are_told_only_if_that_is_wanted() {
+        let settings = |text| read(text, Overrides::default()).unwrap().alerts;
+        assert_eq!(settings(""), None);
+        let usual = settings("[alerts]").unwrap();
+        assert_eq!((usual.period.as_secs(), usual.lag_events), (3_600, Some(100_000)));
+        assert_eq!(settings("[alerts]\nlag_events = 0").unwrap().lag_events, None);
+        check(
+            "[alerts]\nperiod = 'now'",
+            "sagabox.toml:1: alerts.period: `now` is not a duration of a second or more; write for \
+             example \"1h\"",
+        );
+        check(
+            "[alerts]\ninterval_ms = 1",
+            "sagabox.toml:1: alerts.interval_ms: is 1; accepted are 100 to 3600000",
+        );
+    }
+
+    #[test]
     fn flags_override_the_file() {
         let overrides =
             Overrides { listen: Some("127.0.0.1:0".to_owned()), ..Overrides::default() };
