@@ -195,7 +195,7 @@ mod tests {
         for page in [
             "a_total 1\n".to_owned(),
             format!("{head}a_total 1"),
-            format!("{head}"),
+            head.to_owned(),
             format!("{head}a_total 1\na_total 1\n"),
             format!("{head}a_total -1\n"),
             format!("{head}b_total 1\n"),
