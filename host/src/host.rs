@@ -67,6 +67,7 @@ impl Host {
         let cache = wasm::CacheSettings::of_host(plugins.join(CACHE));
         let sandbox = wasm::Settings { cache, ..settings.sandbox.clone() };
         let sandbox = Sandbox::new(sandbox)?;
+        let sandbox_of_site = sandbox.clone();
         let url = &settings.store;
         let connected = connect(url).await.with_context(|| format!("open the store {url}"))?;
         let ConnectedStore { engine: store, queries, plugin_records, access_records } = connected;
@@ -101,7 +102,7 @@ impl Host {
             .as_ref()
             .map(|settings| Exporter::new(settings, Arc::clone(&telemetry.exported)));
         let exporting = exporter.transpose().context("set up telemetry")?.zip(spans);
-        let routes = settings.routes.into_iter();
+        let routes = settings.routes.clone().into_iter();
         let parts = Parts {
             store,
             handlers: loader.handlers(),
@@ -119,6 +120,7 @@ impl Host {
             plugin_status: plugin_status.clone(),
             directory: plugins.canonicalize().unwrap_or_else(|_| plugins.to_owned()),
             sinks: settings.sinks.into_keys().collect(),
+            routes: settings.routes,
             limits: settings.limits,
             access,
             readability: settings.validate.then(|| Readability::new(plugin_status.clone())),
@@ -127,6 +129,7 @@ impl Host {
             samples: api::Samples::default(),
             kept_versions,
             deciding_again: Semaphore::new(api::what_if::AT_A_TIME),
+            sandbox: sandbox_of_site,
             stopping: CancellationToken::new(),
         };
         let site = Arc::new(site);

@@ -117,7 +117,8 @@ export function watch(context, refuses) {
     const status = response.status();
     if (status >= 400 && !refuses.includes(status)) faults.push(`${status} ${response.url()}`);
     const policy = response.headers()["content-security-policy"] ?? "";
-    const isPage = response.request().resourceType() === "document";
+    // What leads to another page is none itself.
+    const isPage = response.request().resourceType() === "document" && Math.floor(status / 100) !== 3;
     if (isPage && !/script-src 'self'(;|$)/.test(policy)) {
       faults.push(`${response.url()} has the content security policy \`${policy}\``);
     }

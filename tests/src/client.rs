@@ -237,6 +237,21 @@ impl Client {
         serde_json::from_str(&text).map_err(|error| format!("{path}: {error} in {text}"))
     }
 
+    /// The sinks that do not answer: each with its name, and since when and why it does not.
+    ///
+    /// # Errors
+    /// If the host does not answer.
+    pub async fn sinks_down(&self) -> Result<Vec<Value>, String> {
+        let page = self.get("/sinks").await?;
+        let sinks = page["sinks"].as_array().cloned().unwrap_or_default();
+        let down = sinks.into_iter().filter(|sink| !sink["down"].is_null()).map(|sink| {
+            let mut down = sink["down"].clone();
+            down["sink"] = sink["sink"].clone();
+            down
+        });
+        Ok(down.collect())
+    }
+
     /// # Errors
     /// If the host does not answer.
     pub async fn text(&self, path: &str) -> Result<String, String> {

@@ -258,6 +258,10 @@ async fn a_token_can_be_restricted_to_plugins_and_to_types() {
     for path in [
         "/dead-letters",
         "/dead-letters?plugin=group-checkout",
+        "/dead-letters/causes",
+        "/plugins/log?plugin=group-checkout",
+        "/timers",
+        "/waits?plugin=group-checkout",
         "/instances?plugin=group-checkout",
         "/instance?plugin=group-checkout&key=g",
         "/accounts",

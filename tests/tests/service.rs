@@ -222,9 +222,8 @@ async fn the_doctor_sees_the_trouble_of_a_running_host() {
     host.client().send(&[event]).await;
     let client = host.client();
     wait::until("a sink that is down", wait::SOON, async || {
-        let sinks = client.get("/sinks").await?;
-        let down = sinks["sinks_down"].as_array().is_some_and(|down| !down.is_empty());
-        if down { Ok(()) } else { Err(sinks.to_string()) }
+        let down = client.sinks_down().await?;
+        if down.is_empty() { Err("none".to_owned()) } else { Ok(()) }
     })
     .await;
     let mode = std::fs::Permissions::from_mode(0o644);

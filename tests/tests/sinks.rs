@@ -35,8 +35,8 @@ async fn wait_for_deliveries(sink: &Sink, count: usize) {
 
 async fn wait_for_down(client: &Client) -> Value {
     wait::until("a sink that is down", wait::SOON, async || {
-        let sinks = client.get("/sinks").await?;
-        sinks["sinks_down"].get(0).cloned().ok_or_else(|| sinks.to_string())
+        let down = client.sinks_down().await?;
+        down.into_iter().next().ok_or_else(|| "none".to_owned())
     })
     .await
 }

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 
 use axum::Json;
 use axum::extract::State;
-use sagabox_engine::model::{InstanceStatus, Pause, Target};
+use sagabox_engine::model::{InstanceStatus, Manifest, Pause, Target};
+use sagabox_engine::pure::histogram::Distribution;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -20,9 +21,12 @@ use super::paging::{self, limit};
 use super::problem::Problem;
 use super::{Shared, Site, fields, hidden};
 use crate::plugins::status::{CandidateView, CheckingView, PluginView, RefusedView};
+use crate::plugins::topology::Topology;
+use crate::plugins::wasm::{LimitUse, Line};
 use crate::store::query::component::KeptComponent;
 use crate::store::query::rows::{
-    Accounts, DeadLetterRow, InstanceDetail, InstanceFilter, InstanceRow, Page, PausedAccount,
+    Accounts, CauseFilter, CauseRow, DeadLetterRow, InstanceDetail, InstanceFilter, InstanceRow,
+    Page, PausedAccount,
 };
 use crate::store::query::shapes::InstanceStatusName;
 
@@ -57,9 +61,9 @@ pub(crate) struct Instance {
 letter_filter! {
     pub(crate) struct Letters {
         /// Where the page before ended.
-        after: Option<String>,
+        pub after: Option<String>,
         #[param(minimum = 1, maximum = 1000)]
-        limit: Option<u32>,
+        pub limit: Option<u32>,
     }
 }
 
@@ -78,8 +82,49 @@ pub(crate) struct InstancePage {
 #[derive(Serialize, ToSchema)]
 #[schema(as = DeadLetterPage)]
 pub(crate) struct LetterPage {
-    dead_letters: Vec<DeadLetterRow>,
-    next: Option<String>,
+    pub dead_letters: Vec<DeadLetterRow>,
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Causes {
+    pub plugin: Option<String>,
+    /// Where the page before ended: its `next`.
+    pub after: Option<String>,
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeadLetterCausePage)]
+pub(crate) struct CausePage {
+    /// Those with the most dead letters first.
+    pub causes: Vec<CauseRow>,
+    pub next: Option<String>,
+    /// False if there are so many open dead letters that only some are counted.
+    pub exact: bool,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Log {
+    pub plugin: String,
+    /// Lines of calls for this key alone.
+    pub key: Option<String>,
+    /// Lines of calls for the event with this id alone.
+    pub event: Option<String>,
+    /// Where the page before ended: its `next`.
+    pub after: Option<String>,
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LogPage {
+    /// The newest first.
+    pub lines: Vec<Line>,
+    pub next: Option<String>,
 }
 
 // Written as they are: what differs between two versions are payloads, and not all that can
@@ -88,26 +133,32 @@ pub(crate) struct LetterPage {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct PluginPage {
     #[schema(value_type = String)]
-    directory: PathBuf,
-    plugins: Vec<ServingView>,
-    candidates: Vec<CandidateView>,
-    refused: Vec<RefusedView>,
-    checking: Vec<CheckingView>,
+    pub directory: PathBuf,
+    pub plugins: Vec<ServingView>,
+    pub candidates: Vec<CandidateView>,
+    pub refused: Vec<RefusedView>,
+    pub checking: Vec<CheckingView>,
     /// Files of the plugin directory that are not named as components.
-    left_out: Vec<String>,
+    pub left_out: Vec<String>,
     /// Components that have decided, as long as decisions of theirs are kept.
-    kept: Vec<KeptComponent>,
+    pub kept: Vec<KeptComponent>,
 }
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = ServingPlugin)]
-struct ServingView {
+pub(crate) struct ServingView {
     #[serde(flatten)]
-    plugin: PluginView,
+    pub plugin: PluginView,
     /// By status; of a process manager.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<BTreeMap<String, u64>>)]
-    instances: Option<BTreeMap<&'static str, u64>>,
+    pub instances: Option<BTreeMap<&'static str, u64>>,
+    /// Completed calls of it since the host started.
+    pub calls: u64,
+    /// Wall-clock time of these calls.
+    pub call_seconds: f64,
+    /// The limits of its calls, and the most that a call has used.
+    pub limits: Vec<LimitUse>,
 }
 
 /// What serves, with how many instances each process manager has; what was refused, and
@@ -117,6 +168,7 @@ pub(crate) async fn plugins(
     caller: Caller,
 ) -> Result<Json<PluginPage>, Problem> {
     let mut plugins = Vec::new();
+    let calls = site.engine.status().await.calls;
     let serving = site.plugin_status.serving().into_iter();
     for plugin in serving.filter(|plugin| caller.sees_plugin(plugin.manifest.name.as_str())) {
         let mut instances = None;
@@ -124,7 +176,15 @@ pub(crate) async fn plugins(
             let name = plugin.manifest.name.as_str();
             instances = Some(site.queries.instance_counts(name).await.map_err(unreadable)?);
         }
-        plugins.push(ServingView { plugin, instances });
+        let name = &plugin.manifest.name;
+        let totals = calls.iter().find(|(plugin, _)| plugin == name).map(|(_, totals)| totals);
+        plugins.push(ServingView {
+            instances,
+            calls: totals.map_or(0, Distribution::count),
+            call_seconds: totals.map_or(0.0, |totals| totals.sum().as_secs_f64()),
+            limits: site.sandbox.limits_used(name.as_str()),
+            plugin,
+        });
     }
     let plugin_status = &site.plugin_status;
     let mut candidates = plugin_status.candidates();
@@ -217,6 +277,57 @@ pub(crate) async fn dead_letters(
     Ok(Json(LetterPage { dead_letters, next: next.map(|id| id.to_string()) }))
 }
 
+pub(crate) async fn causes(
+    State(site): State<Shared>,
+    caller: Caller,
+    Filter(Causes { plugin, after, limit: given }): Filter<Causes>,
+) -> Result<Json<CausePage>, Problem> {
+    let limit = limit(given)?;
+    let after = paging::after(after.as_deref())?;
+    match &plugin {
+        None => caller.check_whole()?,
+        Some(plugin) => {
+            caller.check_plugin(plugin)?;
+            plugin_exists(&site, plugin).await?;
+        }
+    }
+    let filter = CauseFilter { plugin, after, limit };
+    let page = site.queries.causes(&filter).await.map_err(unreadable)?;
+    let next = page.causes.next.map(|next| next.to_string());
+    Ok(Json(CausePage { causes: page.causes.rows, next, exact: page.is_exact }))
+}
+
+/// By the manifests of the plugins that serve.
+pub(crate) async fn topology(State(site): State<Shared>) -> Json<Topology> {
+    let manifests: Vec<Manifest> =
+        site.plugin_status.serving().into_iter().map(|plugin| plugin.manifest).collect();
+    Json(Topology::new(&manifests, &site.routes))
+}
+
+/// Of the lines that are in memory. A plugin logs what it likes, also parts of payloads.
+pub(crate) async fn log(
+    State(site): State<Shared>,
+    caller: Caller,
+    Filter(Log { plugin, key, event, after, limit: given }): Filter<Log>,
+) -> Result<Json<LogPage>, Problem> {
+    let limit = limit(given)? as usize;
+    let before = after.as_deref().map(paging::place::<u64>).transpose()?;
+    caller.check_plugin(&plugin)?;
+    caller.check_payloads("lines of a plugin's log can have parts of payloads")?;
+    plugin_exists(&site, &plugin).await?;
+    let is_meant = |line: &Line| {
+        before.is_none_or(|before| line.number < before)
+            && key.as_ref().is_none_or(|key| line.key.as_ref() == Some(key))
+            && event.as_ref().is_none_or(|event| line.event.as_ref() == Some(event))
+    };
+    let mut lines: Vec<Line> =
+        site.sandbox.lines().of(&plugin).into_iter().filter(is_meant).take(limit + 1).collect();
+    let is_last = lines.len() <= limit;
+    lines.truncate(limit);
+    let next = lines.last().filter(|_| !is_last).map(|line| line.number.to_string());
+    Ok(Json(LogPage { lines, next }))
+}
+
 pub(crate) async fn accounts(State(site): State<Shared>) -> Result<Json<Accounts>, Problem> {
     Ok(Json(accounts_of(&site).await?))
 }
@@ -288,6 +399,6 @@ fn there_are(names: &BTreeSet<String>) -> String {
     format!("known: {}{more}", shown.join(", "))
 }
 
-pub(super) fn unreadable(error: impl Display) -> Problem {
+pub(crate) fn unreadable(error: impl Display) -> Problem {
     Problem::internal(format!("read the store: {error:#}"))
 }

@@ -17,22 +17,22 @@ use crate::io::times::Time;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Entries {
     /// The name of a token, `local` or `unknown`.
-    who: Option<String>,
+    pub who: Option<String>,
     /// A part of the method and path, such as `cancel`.
-    action_contains: Option<String>,
-    from: Option<Time>,
+    pub action_contains: Option<String>,
+    pub from: Option<Time>,
     /// The end of the time, which is not included.
-    to: Option<Time>,
+    pub to: Option<Time>,
     /// Where the page before ended.
-    after: Option<String>,
+    pub after: Option<String>,
     #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+    pub limit: Option<u32>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AuditPage {
-    entries: Vec<AuditRow>,
-    next: Option<String>,
+    pub entries: Vec<AuditRow>,
+    pub next: Option<String>,
 }
 
 /// Oldest first.

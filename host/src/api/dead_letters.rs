@@ -35,8 +35,8 @@ const RESOLVE_TIME: Duration = Duration::from_secs(10);
 #[schema(as = ResolveRequest)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct One {
-    by: Option<String>,
-    reason: Option<String>,
+    pub by: Option<String>,
+    pub reason: Option<String>,
     /// A `CloudEvent` to try in place of the dead one.
     #[schema(value_type = Option<CloudEvent>)]
     pub event: Option<Event>,
@@ -100,36 +100,6 @@ pub(crate) struct Asked {
     plugin: String,
     key: String,
     by: String,
-    reason: String,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct SinksDown {
-    sinks_down: Vec<SinkDown>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct SinkDown {
-    sink: String,
-    /// RFC 3339.
-    since: String,
-    /// RFC 3339.
-    next_attempt_at: String,
-    reason: String,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct LookupsDown {
-    lookups_down: Vec<LookupDown>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct LookupDown {
-    lookup: String,
-    /// RFC 3339.
-    since: String,
-    /// RFC 3339.
-    next_attempt_at: String,
     reason: String,
 }
 
@@ -299,7 +269,7 @@ async fn pick(site: &Site, caller: &Caller, many: &Many) -> Result<Picked, Probl
     }
     if filter.is_empty() && !many.all {
         let detail = "all: select dead letters by plugin, plugin_version, status, sink, key, type, \
-                      reason_contains or ids, or all open ones by `\"all\": true`";
+                      reason_contains, cause or ids, or all open ones by `\"all\": true`";
         return Err(Problem::unacceptable("all", detail));
     }
     if filter.status.is_some_and(|status| status != DeadLetterStatus::Open) {
@@ -360,28 +330,6 @@ pub(crate) async fn end(
     plugin_exists(&site, &plugin).await?;
     site.engine.end(&plugin.as_str().into(), &key.as_str().into(), &by, &reason).await?;
     Ok(Accepted(Asked { plugin, key, by, reason }))
-}
-
-/// Sinks that do not answer: their messages wait, and they are tried now and then.
-pub(crate) async fn sinks(State(site): State<Shared>) -> Json<SinksDown> {
-    let down = site.engine.status().await.sinks_down.into_iter().map(|down| SinkDown {
-        sink: down.sink.to_string(),
-        since: down.since.to_rfc3339(),
-        next_attempt_at: down.next_attempt_at.to_rfc3339(),
-        reason: down.reason,
-    });
-    Json(SinksDown { sinks_down: down.collect() })
-}
-
-/// Lookups that do not answer: events that need them wait, and they are asked now and then.
-pub(crate) async fn lookups(State(site): State<Shared>) -> Json<LookupsDown> {
-    let down = site.engine.status().await.lookups_down.into_iter().map(|down| LookupDown {
-        lookup: down.lookup,
-        since: down.since.to_rfc3339(),
-        next_attempt_at: down.next_attempt_at.to_rfc3339(),
-        reason: down.reason,
-    });
-    Json(LookupsDown { lookups_down: down.collect() })
 }
 
 fn resolution(

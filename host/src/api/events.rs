@@ -38,10 +38,20 @@ pub(crate) async fn post(
 ) -> Result<Accepted<Summary>, Problem> {
     let (parts, body) = request.into_parts();
     let body = extract::bytes(&parts.headers, body, site.limits.body_bytes).await?;
+    Ok(Accepted(accept(&site, &caller, &parts.headers, &body).await?))
+}
+
+/// Takes the events of a body, all or none.
+pub(crate) async fn accept(
+    site: &Site,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: &bytes::Bytes,
+) -> Result<Summary, Problem> {
     let read_at = Instant::now();
-    let offered = offer(&site, &caller, &parts.headers, &body, read_at).await;
+    let offered = offer(site, caller, headers, body, read_at).await;
     site.traffic.count(&offered, read_at.elapsed());
-    Ok(Accepted(offered?))
+    offered
 }
 
 async fn offer(

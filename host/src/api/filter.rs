@@ -19,6 +19,7 @@ pub(super) struct LetterFilter {
     pub key: Option<String>,
     pub event_type: Option<String>,
     pub reason_contains: Option<String>,
+    pub cause: Option<String>,
 }
 
 /// Declares what a request says, with the members of the filter before its own. Serde can
@@ -29,17 +30,19 @@ macro_rules! letter_filter {
         $(#[$meta])*
         #[serde(deny_unknown_fields)]
         $vis struct $name {
-            plugin: Option<String>,
+            pub plugin: Option<String>,
             /// The version that failed.
-            plugin_version: Option<String>,
+            pub plugin_version: Option<String>,
             #[param(value_type = Option<crate::store::query::shapes::DeadLetterStatusName>, inline)]
             #[schema(value_type = Option<crate::store::query::shapes::DeadLetterStatusName>)]
-            status: Option<sagabox_engine::model::DeadLetterStatus>,
-            sink: Option<String>,
-            key: Option<String>,
+            pub status: Option<sagabox_engine::model::DeadLetterStatus>,
+            pub sink: Option<String>,
+            pub key: Option<String>,
             #[serde(rename = "type")]
-            event_type: Option<String>,
-            reason_contains: Option<String>,
+            pub event_type: Option<String>,
+            pub reason_contains: Option<String>,
+            /// The reason without numbers and names, as `GET /v1/dead-letters/causes` has it.
+            pub cause: Option<String>,
             $($own)*
         }
 
@@ -53,6 +56,7 @@ macro_rules! letter_filter {
                     key: self.key.clone(),
                     event_type: self.event_type.clone(),
                     reason_contains: self.reason_contains.clone(),
+                    cause: self.cause.clone(),
                 }
             }
         }
@@ -63,8 +67,9 @@ pub(super) use letter_filter;
 impl LetterFilter {
     /// Whether nothing is given: it holds for all.
     pub(crate) fn is_empty(&self) -> bool {
-        let Self { plugin, plugin_version, status, sink, key, event_type, reason_contains } = self;
-        let texts = [plugin, plugin_version, sink, key, event_type, reason_contains];
+        let Self { plugin, plugin_version, status, sink, key, event_type, reason_contains, cause } =
+            self;
+        let texts = [plugin, plugin_version, sink, key, event_type, reason_contains, cause];
         status.is_none() && texts.iter().all(|text| text.is_none())
     }
 
@@ -93,6 +98,7 @@ impl LetterFilter {
             key: self.key,
             event_type: self.event_type,
             reason_contains: self.reason_contains,
+            cause: self.cause,
             after,
             limit,
         }

@@ -16,8 +16,9 @@ mod cookies;
 pub(crate) mod dead_letters;
 pub(crate) mod decisions;
 mod described;
+pub(crate) mod due;
 mod encoding;
-mod events;
+pub(crate) mod events;
 pub(crate) mod extract;
 pub(crate) mod fields;
 mod filter;
@@ -30,7 +31,7 @@ mod live;
 pub(crate) mod login;
 mod metrics;
 pub(crate) mod openapi;
-mod paging;
+pub(crate) mod paging;
 mod problem;
 pub(crate) mod queues;
 mod refusals;
@@ -38,6 +39,7 @@ mod routes;
 pub(crate) mod samples;
 mod server;
 mod sessions;
+pub(crate) mod sinks;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -46,7 +48,7 @@ pub(crate) mod tokens;
 pub(crate) mod what_if;
 pub(crate) mod why;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +63,7 @@ use tokio_util::sync::CancellationToken;
 use crate::plugins::again::KeptVersions;
 use crate::plugins::readable::Readability;
 use crate::plugins::status::PluginStatus;
+use crate::plugins::wasm::Sandbox;
 use crate::store::query::Queries;
 use crate::telemetry::Telemetry;
 pub use access::{Access, AccessSettings, LoginSettings};
@@ -91,6 +94,8 @@ pub struct Site {
     pub directory: PathBuf,
     /// The configured ones.
     pub sinks: BTreeSet<String>,
+    /// From message type to sink.
+    pub routes: BTreeMap<String, String>,
     pub limits: Limits,
     pub access: Arc<Access>,
     /// Set if events that no plugin can read are refused.
@@ -102,6 +107,8 @@ pub struct Site {
     pub kept_versions: KeptVersions,
     /// How many decisions are made again at a time.
     pub deciding_again: Semaphore,
+    /// Where plugins are called: it knows what they have logged and used.
+    pub sandbox: Sandbox,
     /// Cancelled when the host begins to stop: answers without an end of their own end then.
     pub stopping: CancellationToken,
 }

@@ -4,7 +4,8 @@
 
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
 use super::problem::Problem;
@@ -14,13 +15,13 @@ const PAGE: u32 = 100;
 const PAGE_MAX: u32 = 1000;
 
 /// Which part of a list that has no filters.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Paging {
     /// Where the page before ended: its `next`.
-    after: Option<String>,
+    pub after: Option<String>,
     #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+    pub limit: Option<u32>,
 }
 
 impl Paging {
@@ -63,6 +64,18 @@ pub(super) fn after(given: Option<&str>) -> Result<u64, Problem> {
 /// Reads an `after`.
 pub(super) fn place<P: FromStr>(given: &str) -> Result<P, Problem> {
     given.parse().map_err(|_| {
+        Problem::unacceptable("after", "after: is not the `next` of a page of this list")
+    })
+}
+
+/// The `next` of a list whose places have several parts.
+pub(super) fn write<P: Serialize>(place: &P) -> Result<String, Problem> {
+    serde_json::to_string(place).map_err(|error| Problem::internal(error.to_string()))
+}
+
+/// Reads an `after` that [`write`] has written.
+pub(super) fn written<P: DeserializeOwned>(given: &str) -> Result<P, Problem> {
+    serde_json::from_str(given).map_err(|_| {
         Problem::unacceptable("after", "after: is not the `next` of a page of this list")
     })
 }

@@ -21,8 +21,8 @@ use super::authorize::{Gate, Needs, authorize};
 use super::described::{Route, get, post};
 use super::problem::Problem;
 use super::{
-    Served, Shared, admin, audit, controls, dead_letters, decisions, events, fields, find,
-    instance_file, metrics, openapi, queues, samples, sessions, tokens, what_if, why,
+    Served, Shared, admin, audit, controls, dead_letters, decisions, due, events, fields, find,
+    instance_file, metrics, openapi, queues, samples, sessions, sinks, tokens, what_if, why,
 };
 use crate::access::Permission::{Administer, Operate, Read, Send, Work};
 
@@ -56,6 +56,11 @@ fn plugins() -> Vec<Route> {
     vec![
         get("/v1/plugins", "List plugins, candidates and refused files", admin::plugins)
             .needs(ForPlugin(Read)),
+        get("/v1/plugins/topology", "Show who sends what to whom", admin::topology)
+            .needs(ForAll(Read)),
+        get("/v1/plugins/log", "List the newest lines that a plugin has logged", admin::log)
+            .needs(ForPlugin(Read))
+            .refuses(&[404, 422]),
         get("/v1/instances", "List the instances of a plugin", admin::instances)
             .needs(ForPlugin(Read))
             .refuses(&[404, 422]),
@@ -120,6 +125,9 @@ fn dead_letters() -> Vec<Route> {
             .refuses(&[404, 422]),
         post("/v1/dead-letters/discard", "Discard many dead letters", dead_letters::discard_many)
             .needs(ForPlugin(Operate))
+            .refuses(&[404, 422]),
+        get("/v1/dead-letters/causes", "List the causes of open dead letters", admin::causes)
+            .needs(ForPlugin(Read))
             .refuses(&[404, 422]),
         get("/v1/dead-letters/{id}", "Show a dead letter", dead_letters::show)
             .needs(ForPlugin(Read))
@@ -186,9 +194,16 @@ fn administration() -> Vec<Route> {
 
 fn monitoring() -> Vec<Route> {
     vec![
-        get("/v1/sinks", "List the sinks that are down", dead_letters::sinks).needs(ForAll(Read)),
-        get("/v1/lookups", "List the lookups that are down", dead_letters::lookups)
-            .needs(ForAll(Read)),
+        get("/v1/sinks", "List the sinks and queues", sinks::list)
+            .needs(ForAll(Read))
+            .refuses(&[422]),
+        get("/v1/lookups", "List the lookups that are down", sinks::lookups).needs(ForAll(Read)),
+        get("/v1/timers", "List the timers that are due next", due::timers)
+            .needs(ForPlugin(Read))
+            .refuses(&[404, 422]),
+        get("/v1/waits", "List the next attempts at events and messages", due::waits)
+            .needs(ForPlugin(Read))
+            .refuses(&[404, 422]),
         get("/v1/accounts", "Show where all events and messages are", admin::accounts)
             .needs(ForAll(Read)),
         get("/v1/samples", "Show the figures of the last ten minutes", samples::list)

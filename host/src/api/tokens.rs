@@ -29,31 +29,31 @@ const NAMES_MAX: usize = 100;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Create {
     /// Who or what uses the token. No two tokens that are valid have the same name.
-    name: String,
-    roles: BTreeSet<Role>,
+    pub name: String,
+    pub roles: BTreeSet<Role>,
     /// Whether it may see the data of events and the states of instances.
     #[serde(default)]
-    payloads: bool,
+    pub payloads: bool,
     /// The only plugins that it may read and operate; empty for all.
     #[serde(default)]
-    plugins: BTreeSet<String>,
+    pub plugins: BTreeSet<String>,
     /// The only types that it may send and lease; empty for all.
     #[serde(default)]
-    types: BTreeSet<String>,
+    pub types: BTreeSet<String>,
     /// How many requests and events it may send in a second; without it, the rate of the
     /// configuration, if that has one.
-    rate: Option<Rate>,
+    pub rate: Option<Rate>,
     /// SHA-256 of client certificates (hexadecimal). The token can be used only with one of them,
     /// and each of them stands for the token, also without it; empty for any client.
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
-    certificates: BTreeSet<Fingerprint>,
+    pub certificates: BTreeSet<Fingerprint>,
     /// Without it, the token does not expire.
-    expires_at: Option<Time>,
+    pub expires_at: Option<Time>,
     /// Recorded in the audit log.
     #[serde(default)]
     #[expect(dead_code, reason = "the audit log has it before the handler runs")]
-    reason: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// Why a token is revoked.
@@ -64,44 +64,44 @@ pub(crate) struct Revoke {
     /// Recorded in the audit log.
     #[serde(default)]
     #[expect(dead_code, reason = "the audit log has it before the handler runs")]
-    reason: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// A new token. The host cannot show it again.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CreatedToken {
-    token: String,
-    details: TokenView,
+    pub token: String,
+    pub details: TokenView,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TokenList {
-    tokens: Vec<TokenView>,
-    next: Option<String>,
+    pub tokens: Vec<TokenView>,
+    pub next: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Token)]
 pub(crate) struct TokenView {
-    id: u64,
-    name: String,
+    pub id: u64,
+    pub name: String,
     /// `valid`, `expired` or `revoked`.
     #[schema(value_type = String)]
-    status: &'static str,
-    roles: BTreeSet<Role>,
-    payloads: bool,
-    plugins: BTreeSet<String>,
-    types: BTreeSet<String>,
-    rate: Option<Rate>,
+    pub status: &'static str,
+    pub roles: BTreeSet<Role>,
+    pub payloads: bool,
+    pub plugins: BTreeSet<String>,
+    pub types: BTreeSet<String>,
+    pub rate: Option<Rate>,
     /// SHA-256 of client certificates (hexadecimal).
     #[schema(value_type = Vec<String>)]
-    certificates: BTreeSet<Fingerprint>,
-    created_at: Time,
-    created_by: String,
-    expires_at: Option<Time>,
-    revoked_at: Option<Time>,
+    pub certificates: BTreeSet<Fingerprint>,
+    pub created_at: Time,
+    pub created_by: String,
+    pub expires_at: Option<Time>,
+    pub revoked_at: Option<Time>,
     /// Exact to a minute.
-    last_used_at: Option<Time>,
+    pub last_used_at: Option<Time>,
 }
 
 pub(crate) async fn list(

@@ -7,10 +7,9 @@ use clap::{Args, ValueEnum};
 
 use super::{InputError, output};
 use crate::config::{self, Overrides, Settings};
+use crate::plugins::topology::Topology;
 use crate::plugins::wasm::Sandbox;
-use crate::verify::check::{
-    self, Comparison, Examples, Facts, Finding, LoadedComponent, Severity, Topology,
-};
+use crate::verify::check::{self, Comparison, Examples, Facts, Finding, LoadedComponent, Severity};
 use crate::verify::scenario::{self, Bench, Scenario};
 
 // Each is a flag of the command.

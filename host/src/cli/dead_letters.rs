@@ -48,6 +48,9 @@ pub(crate) struct LetterFilter {
     /// Select the dead letters whose reason contains this text
     #[arg(long, allow_hyphen_values = true)]
     reason_contains: Option<String>,
+    /// Select the dead letters of this cause: the reason without numbers and names
+    #[arg(long, allow_hyphen_values = true)]
+    cause: Option<String>,
 }
 
 impl LetterFilter {
@@ -61,6 +64,7 @@ impl LetterFilter {
             ("key", &self.key),
             ("type", &self.event_type),
             ("reason_contains", &self.reason_contains),
+            ("cause", &self.cause),
         ];
         all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)))
     }

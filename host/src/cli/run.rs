@@ -12,8 +12,9 @@ use crate::access::Secret;
 use crate::config::{self, LogFormat, Overrides, Settings};
 use crate::host::Host;
 use crate::plugins::status::PluginStatus;
+use crate::plugins::topology::Topology;
 use crate::plugins::wasm::Limits;
-use crate::verify::check::{self, Facts, Finding, Severity, Topology};
+use crate::verify::check::{self, Facts, Finding, Severity};
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {

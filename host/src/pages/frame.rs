@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::{assets, overview, search};
+use super::{administration, assets, dead_letters, overview, plugins, queues, search, send};
 use crate::access::Permission;
 use crate::api::{Caller, Needs, Problem};
 
@@ -33,6 +33,25 @@ const THEME_COOKIE: &str = "theme";
 pub(super) const NAVIGATION: &[Entry] = &[
     Entry { path: overview::PATH, label: "Overview", needs: Needs::ForAll(Permission::Read) },
     Entry { path: search::PATH, label: "Instances", needs: Needs::ForPlugin(Permission::Read) },
+    Entry {
+        path: dead_letters::PATH,
+        label: "Dead letters",
+        needs: Needs::ForPlugin(Permission::Read),
+    },
+    Entry { path: plugins::PATH, label: "Plugins", needs: Needs::ForPlugin(Permission::Read) },
+    Entry { path: queues::PATH, label: "Queues", needs: Needs::ForAll(Permission::Read) },
+    Entry { path: queues::TIMERS, label: "Timers", needs: Needs::ForPlugin(Permission::Read) },
+    Entry { path: send::PATH, label: "Send", needs: Needs::ForPlugin(Permission::Send) },
+    Entry {
+        path: administration::AUDIT,
+        label: "Audit log",
+        needs: Needs::ForAll(Permission::Administer),
+    },
+    Entry {
+        path: administration::TOKENS,
+        label: "Tokens",
+        needs: Needs::ForAll(Permission::Administer),
+    },
 ];
 
 /// A page in the navigation.

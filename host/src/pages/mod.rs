@@ -5,19 +5,29 @@
 //! works without script; with script, htmx replaces the parts that a stream sends anew (`live`).
 //! What this room does not know: the store's tables, the configuration, the command line.
 
+mod administration;
 mod assets;
 mod chart;
+mod dead_letter;
+mod dead_letters;
+mod drawing;
+mod edited;
 mod errors;
+mod fields;
 mod form;
 mod frame;
 mod instance;
 mod live;
 mod login;
 mod overview;
+mod plugins;
+mod queues;
 mod search;
+mod send;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod topology;
 mod what_if;
 mod words;
 
@@ -81,6 +91,13 @@ fn routes() -> Vec<PageRoute> {
         search::routes(),
         instance::routes(),
         what_if::routes(),
+        dead_letters::routes(),
+        dead_letter::routes(),
+        plugins::routes(),
+        queues::routes(),
+        send::routes(),
+        topology::routes(),
+        administration::routes(),
     ];
     pages.into_iter().flatten().collect()
 }

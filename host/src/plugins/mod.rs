@@ -13,6 +13,7 @@ pub mod readable;
 pub mod reload;
 pub mod rollout;
 pub mod status;
+pub mod topology;
 pub mod trust;
 pub mod wasm;
 mod watch;

@@ -22,6 +22,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0018_trace.sql"),
     include_str!("migrations/0021_sessions.sql"),
     include_str!("migrations/0022_controls.sql"),
+    include_str!("migrations/0024_causes.sql"),
 ];
 
 /// The first that keeps its sums.

@@ -2,6 +2,7 @@
 
 mod answers;
 pub mod backup;
+mod cause;
 mod components;
 pub mod connect;
 mod dead_letters;

@@ -10,6 +10,7 @@ use sagabox_engine::model::{
 };
 use sagabox_engine::seams::store::{self, Append, Batch, Closing, UNTAKEN_TYPES_MAX};
 
+use super::cause::cause;
 use super::fields;
 use super::rows::json as json_rows;
 use super::rows::{self, encode, integer};
@@ -238,8 +239,8 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
     })?;
     let sql = "INSERT OR REPLACE INTO dead_letters (id, sink, sequence, plugin, key, position, \
                reason, attempts, plugin_version, at, status, resolved_by, resolved_reason, event, \
-               edited, message_kind, event_type, hops) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+               edited, message_kind, event_type, hops, cause) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.dead_letters, |letter| letter_row(letter))?;
     each(writer, LETTER_CLOSED, &batch.dead_letters_closed, |closing| {
         let Closing { id, status, by, reason } = closing;
@@ -282,7 +283,14 @@ fn letter_row(letter: &DeadLetter) -> impl Params {
         kind,
         text(&letter.event.event_type),
         letter.hops.0.into(),
+        cause_of(letter).into(),
     ]
+}
+
+fn cause_of(letter: &DeadLetter) -> String {
+    let DeadLetter { event, key, reason, .. } = letter;
+    let names = [key.as_ref().map(Key::as_str), Some(event.id.as_str()), event.subject.as_deref()];
+    cause(reason, names.into_iter().flatten())
 }
 
 pub(super) fn write_progress(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {

@@ -76,6 +76,7 @@ async fn server_with(
         plugin_status,
         directory: directory_of_plugins,
         sinks,
+        routes: BTreeMap::new(),
         limits: LIMITS,
         access: Arc::clone(&access),
         readability: None,
@@ -83,6 +84,7 @@ async fn server_with(
         samples: Samples::default(),
         kept_versions,
         deciding_again: Semaphore::new(1),
+        sandbox: Sandbox::new(crate::plugins::wasm::Settings::default()).unwrap(),
         stopping: CancellationToken::new(),
         telemetry: Arc::new(crate::telemetry::Telemetry::new(None).0),
     };

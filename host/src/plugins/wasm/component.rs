@@ -5,6 +5,7 @@
 //! (guarantee 6).
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use sagabox_engine::model::{Failure, Manifest, State};
@@ -19,6 +20,7 @@ use super::directory::Unfit;
 use super::limits::Limits;
 use super::log::{About, CallLog};
 use super::sandbox::{Sandbox, Usage, backtrace, deadline, failure};
+use super::used::Used;
 use super::wasi::{self, Wasi};
 
 struct Warm {
@@ -43,6 +45,7 @@ pub(crate) struct ComponentHandler {
     manifest: Manifest,
     /// The plugin's section of the configuration, as JSON.
     configuration: String,
+    used: Arc<Used>,
     /// Instances that are free. As many as ever ran at once.
     warm: Mutex<Vec<Warm>>,
 }
@@ -71,6 +74,7 @@ impl ComponentHandler {
         Ok(Self {
             sandbox: sandbox.clone(),
             program,
+            used: sandbox.used.of(manifest.name.as_str()),
             limits,
             manifest,
             configuration,
@@ -91,6 +95,7 @@ impl ComponentHandler {
             limits,
             manifest: self.manifest.clone(),
             configuration: self.configuration.clone(),
+            used: Arc::clone(&self.used),
             warm: Mutex::new(Vec::new()),
         }
     }
@@ -116,8 +121,11 @@ impl ComponentHandler {
         state.usage.begin_call();
         state.log.begin_call(about);
         state.wasi.begin_call(now, seed);
+        let begun = Instant::now();
         let called = call(&warm.running, &mut warm.store);
-        warm.store.data_mut().end_call();
+        let state = warm.store.data_mut();
+        self.used.call(begun.elapsed(), state.usage.memory_bytes, state.usage.table_elements);
+        state.end_call();
         match called {
             Ok(result) => {
                 warm.calls += 1;
@@ -184,6 +192,7 @@ fn start(
     plugin: &str,
 ) -> Result<Warm, Failure> {
     let log = CallLog::new(plugin, limits.log_lines, limits.log_bytes);
+    let log = log.that_is_kept_in(sandbox.lines.clone());
     let mut store = store(sandbox, limits, log);
     let running = program.start(&mut store);
     store.data_mut().end_call();
@@ -243,6 +252,7 @@ impl Handler for ComponentHandler {
         })??;
         super::reply::check(&reply, call.now, &self.manifest, &self.limits)
             .map_err(Failure::Permanent)?;
+        self.used.reply(&reply);
         Ok(reply)
     }
 

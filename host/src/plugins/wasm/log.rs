@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use sagabox_engine::model::{Event, Key, TraceContext};
+use sagabox_engine::model::{Event, Key, Timestamp, TraceContext};
 use tracing::field::display;
+
+use super::lines::{Line, RecentLines};
 
 /// The target of what plugins write, which tells it from what the host writes.
 pub const TARGET: &str = "plugin";
@@ -32,6 +34,8 @@ pub(super) struct CallLog {
     last: VecDeque<String>,
     last_bytes: usize,
     last_bytes_max: usize,
+    /// Where people find the newest lines; none for a plugin that has no name yet.
+    recent: Option<RecentLines>,
 }
 
 impl CallLog {
@@ -47,6 +51,7 @@ impl CallLog {
             last: VecDeque::new(),
             last_bytes: 0,
             last_bytes_max: LAST_BYTES_MAX,
+            recent: None,
         }
     }
 
@@ -54,6 +59,10 @@ impl CallLog {
     pub(crate) fn that_keeps_all(mut self) -> Self {
         self.last_bytes_max = self.bytes_max;
         self
+    }
+
+    pub(super) fn that_is_kept_in(self, recent: RecentLines) -> Self {
+        Self { recent: Some(recent), ..self }
     }
 
     pub(super) fn begin_call(&mut self, about: Option<About>) {
@@ -135,6 +144,11 @@ impl CallLog {
                 )
             };
         }
+        if let Some(recent) = &self.recent {
+            let (key, event) = (key.map(str::to_owned), event.map(str::to_owned));
+            let (number, at, text) = (0, Timestamp(0), line.to_owned());
+            recent.add(plugin, Line { number, at, level: named(level), key, event, text });
+        }
         match level {
             tracing::Level::ERROR => emit!(error),
             tracing::Level::WARN => emit!(warn),
@@ -142,6 +156,16 @@ impl CallLog {
             tracing::Level::DEBUG => emit!(debug),
             tracing::Level::TRACE => emit!(trace),
         }
+    }
+}
+
+fn named(level: tracing::Level) -> &'static str {
+    match level {
+        tracing::Level::ERROR => "error",
+        tracing::Level::WARN => "warn",
+        tracing::Level::INFO => "info",
+        tracing::Level::DEBUG => "debug",
+        tracing::Level::TRACE => "trace",
     }
 }
 

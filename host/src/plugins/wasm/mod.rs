@@ -13,6 +13,7 @@ mod imports;
 mod inspect;
 mod kept;
 mod limits;
+mod lines;
 mod log;
 mod manifest;
 mod optional;
@@ -20,6 +21,7 @@ mod reply;
 mod sandbox;
 mod sockets;
 mod surface;
+mod used;
 mod wasi;
 
 pub use compiler::{
@@ -38,8 +40,11 @@ pub(crate) use limits::call_limits;
 pub use limits::{
     COMPONENT_BYTES, Limits, MEMORY_BYTES_MAX, Millis, STACK_BYTES, STACK_BYTES_MAX, Said,
 };
+pub use lines::{Line, RecentLines};
 pub use log::TARGET as LOG_TARGET;
 pub use sandbox::{Sandbox, Settings};
+
+pub use used::LimitUse;
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,8 @@ use super::cache::Cache;
 use super::compiler::CompileLimits;
 use super::kept::CacheSettings;
 use super::limits::{COMPONENT_BYTES, CORE_INSTANCES, Limits, MEMORIES, STACK_BYTES, TABLES};
+use super::lines::RecentLines;
+use super::used::{LimitUse, UsedByPlugin};
 use crate::plugins::trust::Policy;
 
 /// How often the epoch moves: the precision of the time limit.
@@ -68,6 +70,8 @@ pub struct Sandbox {
     pub(super) settings: Arc<Settings>,
     /// Opened when something is compiled first; none if it is not to be used.
     cache: Arc<OnceLock<Option<Cache>>>,
+    pub(super) lines: RecentLines,
+    pub(super) used: UsedByPlugin,
 }
 
 impl Sandbox {
@@ -75,7 +79,9 @@ impl Sandbox {
     /// If the machine does not give what the engine needs.
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
         let settings = Arc::new(settings);
-        let sandbox = Self { engine: engine(&settings)?, settings, cache: Arc::default() };
+        let engine = engine(&settings)?;
+        let (lines, used) = (RecentLines::default(), UsedByPlugin::default());
+        let sandbox = Self { engine, settings, cache: Arc::default(), lines, used };
         let ticker = sandbox.engine.weak();
         std::thread::Builder::new().name("epoch".to_owned()).spawn(move || {
             while let Some(engine) = ticker.upgrade() {
@@ -85,6 +91,18 @@ impl Sandbox {
             }
         })?;
         Ok(sandbox)
+    }
+
+    /// The newest lines that its plugins have logged.
+    #[must_use]
+    pub fn lines(&self) -> RecentLines {
+        self.lines.clone()
+    }
+
+    /// The limits of a plugin's calls, and how much of them it has used.
+    #[must_use]
+    pub fn limits_used(&self, plugin: &str) -> Vec<LimitUse> {
+        self.used.against(plugin, &self.limits_of(plugin))
     }
 
     /// What the host puts up with of a component's file.
@@ -183,8 +201,8 @@ pub(super) fn deadline(limits: &Limits) -> u64 {
 /// Counts what an instance takes, over all of its memories and tables.
 pub(super) struct Usage {
     limits: Limits,
-    memory_bytes: usize,
-    table_elements: usize,
+    pub(super) memory_bytes: usize,
+    pub(super) table_elements: usize,
     /// The limit that the call under way broke first.
     broken: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sagabox_engine::model::{Counters, Cursor};
+use sagabox_engine::model::{Counters, Cursor, Timestamp};
 use sagabox_engine::seams::store::ReadError;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection as _, SqliteConnection};
@@ -143,6 +143,14 @@ async fn sink_account(
     // What was put in, less what was settled. So neither side is counted row by row, and
     // rows that are too old can go.
     let pending = messages.saturating_sub(counters.received);
+    let oldest_at = match (&progress, pending) {
+        (_, 0) => None,
+        (None, _) => oldest(connection, &sink, 0).await?,
+        (Some(row), _) => {
+            let cursor: Cursor = rows::parsed(row, "cursor")?;
+            oldest(connection, &sink, cursor.settled).await?
+        }
+    };
     let delivered = counters.handled;
     let settled = delivered + parked + dead + counters.discarded + compensated;
     Ok(SinkAccount {
@@ -150,10 +158,26 @@ async fn sink_account(
         messages,
         delivered,
         pending,
+        oldest_at,
         parked,
         dead,
         discarded: counters.discarded,
         compensated,
         balanced: settled == counters.received && counters.received <= messages,
     })
+}
+
+/// When the first message that is not settled was decided.
+async fn oldest(
+    connection: &mut SqliteConnection,
+    sink: &str,
+    settled: u64,
+) -> Result<Option<Timestamp>, ReadError> {
+    let sql = "SELECT decided_at FROM decisions JOIN (SELECT plugin, key, cause FROM outbox \
+               WHERE sink = ? AND sequence > ? ORDER BY sequence LIMIT 1) AS message \
+               ON decisions.position = message.cause AND decisions.plugin = message.plugin \
+               AND decisions.key = message.key";
+    let query = sqlx::query(sql).bind(sink.to_owned()).bind(integer(settled));
+    let row = query.fetch_optional(connection).await.map_err(failed)?;
+    row.map(|row| rows::number(&row, "decided_at").map(Timestamp)).transpose()
 }

@@ -58,6 +58,7 @@ async fn sizes(
     loop {
         let end = match filter.ids {
             Some(_) => None,
+            None if filter.is_one_cause() => None,
             None => look_to(pool, after, limits.scan_rows).await?,
         };
         rows.extend(sizes_between(pool, filter, after, end).await?);
@@ -88,6 +89,11 @@ async fn sizes_between(
     // With an `OR` for the ids, too, SQLite would look at all letters for one of them.
     let among = match &filter.ids {
         Some(_) => "id IN (SELECT value FROM json_each(?1)) AND",
+        None if filter.is_one_cause() => {
+            "?1 IS NULL AND id IN (SELECT id FROM dead_letters INDEXED BY dead_letters_causes \
+             WHERE status = 'open' AND plugin = ?3 AND plugin_version = ?4 AND cause = ?12 \
+             AND (?6 IS NULL OR sink = ?6) AND id > ?2 ORDER BY id LIMIT ?10) AND"
+        }
         None => "?1 IS NULL AND",
     };
     let sql = format!(
@@ -97,7 +103,8 @@ async fn sizes_between(
          AND (?3 IS NULL OR plugin = ?3) AND (?4 IS NULL OR plugin_version = ?4) \
          AND (?5 IS NULL OR status = ?5) AND (?6 IS NULL OR sink = ?6) \
          AND (?7 IS NULL OR key = ?7) AND (?8 IS NULL OR event_type = ?8) \
-         AND (?9 IS NULL OR instr(reason, ?9) > 0) ORDER BY id LIMIT ?10"
+         AND (?9 IS NULL OR instr(reason, ?9) > 0) AND (?12 IS NULL OR cause = ?12) \
+         ORDER BY id LIMIT ?10"
     );
     let query = sqlx::query(AssertSqlSafe(sql))
         .bind(filter.ids.as_ref().map(rows::json))
@@ -110,7 +117,8 @@ async fn sizes_between(
         .bind(filter.event_type.clone())
         .bind(filter.reason_contains.clone())
         .bind(filter.limit.saturating_add(1))
-        .bind(end.map(integer));
+        .bind(end.map(integer))
+        .bind(filter.cause.clone());
     let found = query.fetch_all(pool).await.map_err(failed)?;
     let row = |row| Ok((rows::number(row, "id")?, rows::number(row, "bytes")?));
     found.iter().map(row).collect()
@@ -128,6 +136,7 @@ fn letter_row(row: &SqliteRow) -> Result<DeadLetterRow, ReadError> {
         position: Position(rows::number(row, "position")?),
         sink: sink.map(Into::into),
         reason: rows::text(row, "reason")?,
+        cause: rows::text(row, "cause")?,
         attempts: u32::try_from(rows::number(row, "attempts")?).map_err(rows::damaged)?,
         plugin_version: rows::text(row, "plugin_version")?,
         at: Timestamp(rows::number(row, "at")?),

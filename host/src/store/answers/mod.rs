@@ -3,7 +3,9 @@
 
 mod access;
 mod accounts;
+mod causes;
 mod dead_letters;
+mod due;
 mod export;
 mod found;
 mod idempotency;
@@ -27,8 +29,9 @@ use super::components;
 use super::query::component::{KeptComponent, PackedComponent};
 use super::query::found::{EventTrace, Found};
 use super::query::rows::{
-    Accounts, CountedPage, DeadLetterFilter, DeadLetterRow, ExportedInstance, InstanceDetail,
-    InstanceFilter, InstanceRow, Page, RecordedDecision, StateRow,
+    Accounts, CauseFilter, CausePage, CountedPage, DeadLetterFilter, DeadLetterRow, DueTimer,
+    ExportedInstance, InstanceDetail, InstanceFilter, InstanceRow, Page, RecordedDecision,
+    StateRow, TimerFilter, TimerPlace, WaitFilter, WaitPlace, WaitRow,
 };
 use super::query::waiting::Waiting;
 use super::query::{Queries, QueryLimits, StatePage};
@@ -146,6 +149,18 @@ impl Queries for SqliteQueries {
 
     async fn waiting(&self, plugin: &str, key: &str) -> Result<Waiting, ReadError> {
         waiting::waiting(&mut *self.connection().await?, (plugin, key), &self.limits).await
+    }
+
+    async fn causes(&self, filter: &CauseFilter) -> Result<CausePage, ReadError> {
+        causes::list(&self.pool, filter, &self.limits).await
+    }
+
+    async fn timers(&self, filter: &TimerFilter) -> Result<Page<DueTimer, TimerPlace>, ReadError> {
+        due::timers(&self.pool, filter, &self.limits).await
+    }
+
+    async fn waits(&self, filter: &WaitFilter) -> Result<Page<WaitRow, WaitPlace>, ReadError> {
+        due::waits(&self.pool, filter, &self.limits).await
     }
 
     async fn plugins(&self) -> Result<BTreeSet<String>, ReadError> {

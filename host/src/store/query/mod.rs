@@ -28,8 +28,9 @@ use sagabox_engine::seams::store::ReadError;
 use self::component::{ComponentUse, KeptComponent, PackedComponent};
 use self::found::{EventTrace, Found};
 use self::rows::{
-    Accounts, CountedPage, DeadLetterFilter, DeadLetterRow, ExportedInstance, FilledFields,
-    InstanceDetail, InstanceFilter, InstanceRow, Page, RecordedDecision, StateRow,
+    Accounts, CauseFilter, CausePage, CountedPage, DeadLetterFilter, DeadLetterRow, DueTimer,
+    ExportedInstance, FilledFields, InstanceDetail, InstanceFilter, InstanceRow, Page,
+    RecordedDecision, StateRow, TimerFilter, TimerPlace, WaitFilter, WaitPlace, WaitRow,
 };
 use self::waiting::Waiting;
 use crate::decisions::recorded::Messages;
@@ -162,6 +163,25 @@ pub trait Queries: Send + Sync + 'static {
     /// # Errors
     /// If the store cannot be read.
     async fn waiting(&self, plugin: &str, key: &str) -> Result<Waiting, ReadError>;
+
+    /// The causes of open dead letters, those with the most letters first, then in the order of
+    /// plugin, version, cause and sink. At most [`QueryLimits::counted_letters`] are counted.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn causes(&self, filter: &CauseFilter) -> Result<CausePage, ReadError>;
+
+    /// Timers that have not fired, those that are due first, first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn timers(&self, filter: &TimerFilter) -> Result<Page<DueTimer, TimerPlace>, ReadError>;
+
+    /// What waits for its next attempt for longer than a moment.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn waits(&self, filter: &WaitFilter) -> Result<Page<WaitRow, WaitPlace>, ReadError>;
 
     /// The plugins that have made progress here.
     ///
@@ -382,6 +402,8 @@ pub struct QueryLimits {
     /// subtracted, so the gaps that duplicates left count as well: a plugin that is far behind
     /// must not make the accounts slow.
     pub counted_pending: u64,
+    /// Open dead letters that are counted for the list of causes. A million take about 300 ms.
+    pub counted_letters: u64,
 }
 
 impl Default for QueryLimits {
@@ -392,6 +414,7 @@ impl Default for QueryLimits {
             page_bytes: 4 << 20,
             scanned_decisions: 200_000,
             counted_pending: 100_000,
+            counted_letters: 1_000_000,
         }
     }
 }

@@ -8,7 +8,7 @@ use sagabox_engine::model::{
     SentMessage, SinkName, State, Timer, TimerName, Timestamp,
 };
 use serde::ser::SerializeMap as _;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -18,7 +18,7 @@ use super::shapes::{
     AnyJson, CloudEvent, ContentShape, DeadLetterStatusName, InstanceStatusName, SummaryShape,
     TimerShape,
 };
-use crate::io::times::{Time, rfc3339};
+use crate::io::times::{Time, rfc3339, rfc3339_option};
 
 /// Some rows, and where the following page begins, if there is one.
 #[derive(Debug, PartialEq, Eq)]
@@ -279,8 +279,64 @@ pub struct DeadLetterFilter {
     pub key: Option<String>,
     pub event_type: Option<String>,
     pub reason_contains: Option<String>,
+    pub cause: Option<String>,
     pub after: u64,
     pub limit: u32,
+}
+
+impl DeadLetterFilter {
+    /// Whether it is for the open letters of one cause and for nothing else.
+    pub(in crate::store) fn is_one_cause(&self) -> bool {
+        let Self { ids, plugin, plugin_version, status, key, event_type, reason_contains, .. } =
+            self;
+        let others = [key, event_type, reason_contains];
+        let group = [plugin, plugin_version, &self.cause];
+        ids.is_none()
+            && *status == Some(DeadLetterStatus::Open)
+            && group.iter().all(|text| text.is_some())
+            && others.iter().all(|text| text.is_none())
+    }
+}
+
+/// Which causes a list has.
+#[derive(Clone, Debug, Default)]
+pub struct CauseFilter {
+    pub plugin: Option<String>,
+    /// So many causes are left out, the most frequent ones.
+    pub after: u64,
+    pub limit: u32,
+}
+
+/// Open dead letters whose reasons are the same but for numbers and names.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = DeadLetterCause)]
+pub struct CauseRow {
+    pub plugin: String,
+    /// The version that failed; empty for messages.
+    pub plugin_version: String,
+    /// That of messages; none for events.
+    pub sink: Option<String>,
+    pub cause: String,
+    /// How many are open.
+    pub dead_letters: u64,
+    /// When the last failure of the oldest of them was.
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
+    pub oldest: Timestamp,
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
+    pub newest: Timestamp,
+    /// The newest of them.
+    #[schema(value_type = u64)]
+    pub example: DeadLetterId,
+}
+
+/// A part of the list of causes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CausePage {
+    pub causes: Page<CauseRow, u64>,
+    /// False if there are so many open letters that not all were counted.
+    pub is_exact: bool,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -297,6 +353,8 @@ pub struct DeadLetterRow {
     #[schema(value_type = Option<String>)]
     pub sink: Option<SinkName>,
     pub reason: String,
+    /// The reason without numbers and names: letters of one mistake have the same.
+    pub cause: String,
     pub attempts: u32,
     pub plugin_version: String,
     #[serde(serialize_with = "rfc3339")]
@@ -324,6 +382,89 @@ pub struct DeadLetterRow {
 pub enum DeadLetterKind {
     Event,
     Message,
+}
+
+/// Which timers a list has.
+#[derive(Clone, Debug, Default)]
+pub struct TimerFilter {
+    pub plugin: Option<String>,
+    pub after: Option<TimerPlace>,
+    pub limit: u32,
+}
+
+/// When a timer is due, its plugin, the key of its instance, and its name: its place in the order.
+pub type TimerPlace = (u64, String, String, String);
+
+/// A timer that is set and has not fired.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = DueTimer)]
+pub struct DueTimer {
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
+    pub due: Timestamp,
+    pub plugin: String,
+    /// That of the instance which set it.
+    pub key: String,
+    pub name: String,
+    /// The position of the event whose decision set it.
+    #[schema(value_type = u64)]
+    pub set_by: Position,
+}
+
+impl DueTimer {
+    #[must_use]
+    pub fn place(&self) -> TimerPlace {
+        (self.due.0, self.plugin.clone(), self.key.clone(), self.name.clone())
+    }
+}
+
+/// Which waits a list has.
+#[derive(Clone, Debug, Default)]
+pub struct WaitFilter {
+    pub plugin: Option<String>,
+    /// Messages of this sink alone.
+    pub sink: Option<String>,
+    pub after: Option<WaitPlace>,
+    pub limit: u32,
+}
+
+/// Where a wait is in the order: those of events by plugin and key, then those of messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WaitPlace {
+    Event(String, String),
+    Message(String, u64),
+}
+
+/// A key that waits for the next attempt at its first event, or a message for its next delivery.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Wait)]
+pub struct WaitRow {
+    pub plugin: String,
+    pub key: String,
+    /// That of a message; none for an event.
+    pub sink: Option<String>,
+    /// The event's position in the log, or the message's in the outbox of its sink.
+    pub place: u64,
+    /// The number of the next attempt.
+    pub attempt: u32,
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
+    pub since: Timestamp,
+    #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = Time)]
+    pub until: Timestamp,
+    /// Why the last attempt failed.
+    pub reason: String,
+}
+
+impl WaitRow {
+    #[must_use]
+    pub fn place_in_order(&self) -> WaitPlace {
+        match &self.sink {
+            None => WaitPlace::Event(self.plugin.clone(), self.key.clone()),
+            Some(sink) => WaitPlace::Message(sink.clone(), self.place),
+        }
+    }
 }
 
 /// A decision with its inputs, as replay needs it.
@@ -391,6 +532,11 @@ pub struct SinkAccount {
     pub messages: u64,
     pub delivered: u64,
     pub pending: u64,
+    /// When the oldest pending message was decided; none if none is pending, or if its decision is
+    /// not kept any more.
+    #[serde(serialize_with = "rfc3339_option")]
+    #[schema(value_type = Option<Time>)]
+    pub oldest_at: Option<Timestamp>,
     pub parked: u64,
     pub dead: u64,
     pub discarded: u64,

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use sagabox_engine::model::{Source, reserved};
 
-use super::{End, Facts, FlowKind, Topology};
+use super::Facts;
+use crate::plugins::topology::{End, FlowKind, Topology};
 use crate::verify::schema;
 
 /// Source: `AsyncAPI` 3.0.0, "`AsyncAPI` Object" and those it refers to.

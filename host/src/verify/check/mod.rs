@@ -28,7 +28,6 @@ pub use messages::{Mismatch, check_messages};
 pub use render::{comparison_text, json, mermaid, text};
 pub use settings::check_settings;
 pub use states::{Examples, check_states};
-pub use topology::{End, Flow, FlowKind, Topology};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]

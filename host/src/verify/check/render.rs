@@ -10,7 +10,8 @@ use serde_json::{Value, json as value};
 
 use crate::plugins::wasm::shown_import;
 
-use super::{Comparison, End, Facts, Finding, FlowKind, Severity, Topology, count};
+use super::{Comparison, Facts, Finding, Severity, count};
+use crate::plugins::topology::{End, FlowKind, Topology};
 
 /// Plugins, then findings, the worst first, then their numbers. Notes are many, and only
 /// printed if `notes` says so.

@@ -1,65 +1,19 @@
-//! Pure: who sends what to whom, by the manifests of all plugins together.
+//! Pure: what looks wrong in what the plugins send each other.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 
-use sagabox_engine::model::{Effect, Role, reserved};
-use sagabox_engine::pure::identity;
-use serde::Serialize;
+use sagabox_engine::model::{Effect, Manifest, reserved};
 
 use super::{Facts, Finding, Severity};
+use crate::plugins::topology::{Described, End, Flow, FlowKind, Topology};
 
-/// The plugins, and what flows between them and the outside.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Topology {
-    pub flows: Vec<Flow>,
-    /// Each as the flows that lead from a plugin back to it.
-    pub cycles: Vec<Vec<Flow>>,
-}
-
-/// Messages of one type on one way.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Flow {
-    pub kind: FlowKind,
-    #[serde(rename = "type")]
-    pub message_type: String,
-    pub from: End,
-    pub to: End,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FlowKind {
-    Event,
-    Command,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum End {
-    /// Whoever sends events to the host.
-    Outside,
-    Plugin(String),
-    /// Where a route leads.
-    Sink(String),
-    /// The host's own queue of the message's type.
-    Queue,
-    Nowhere,
+impl Described for Facts {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
 }
 
 impl Topology {
-    /// `routes` is from message type to sink.
-    #[must_use]
-    pub fn new(plugins: &[Facts], routes: &BTreeMap<String, String>) -> Self {
-        let mut flows = BTreeSet::new();
-        for plugin in plugins {
-            flows.extend(received(plugin, plugins));
-            flows.extend(sent(plugin, plugins, routes));
-        }
-        let flows: Vec<Flow> = flows.into_iter().collect();
-        let cycles = cycles(&flows);
-        Self { flows, cycles }
-    }
-
     /// What looks wrong when all is seen together.
     #[must_use]
     pub fn findings(&self, plugins: &[Facts], routes: &BTreeMap<String, String>) -> Vec<Finding> {
@@ -68,72 +22,6 @@ impl Topology {
         findings.extend(self.cycles.iter().map(|cycle| about_cycle(cycle)));
         findings
     }
-}
-
-fn received(plugin: &Facts, plugins: &[Facts]) -> Vec<Flow> {
-    let to = End::Plugin(plugin.name().to_owned());
-    let mut flows = Vec::new();
-    for subscription in &plugin.manifest.subscriptions {
-        let event_type = &subscription.event_type;
-        // The host makes these itself.
-        if event_type.starts_with(reserved::PREFIX) {
-            continue;
-        }
-        let flow = |from| Flow {
-            kind: FlowKind::Event,
-            message_type: event_type.clone(),
-            from,
-            to: to.clone(),
-        };
-        let senders = plugins.iter().filter(|sender| {
-            sender.manifest.events.contains(event_type)
-                && subscription.source.admits(&identity::source(&sender.manifest.name))
-        });
-        let mut inside: Vec<Flow> =
-            senders.map(|sender| flow(End::Plugin(sender.name().to_owned()))).collect();
-        if inside.is_empty() {
-            inside.push(flow(End::Outside));
-        }
-        flows.append(&mut inside);
-    }
-    flows
-}
-
-/// What leaves the host, and events that reach nobody.
-fn sent(plugin: &Facts, plugins: &[Facts], routes: &BTreeMap<String, String>) -> Vec<Flow> {
-    let flow = |kind, message_type: &String, to| Flow {
-        kind,
-        message_type: message_type.clone(),
-        from: End::Plugin(plugin.name().to_owned()),
-        to,
-    };
-    let route = |message_type: &String| routes.get(message_type).cloned().map(End::Sink);
-    let manifest = &plugin.manifest;
-    let mut flows = Vec::new();
-    for command in &manifest.commands {
-        flows.push(flow(FlowKind::Command, command, route(command).unwrap_or(End::Queue)));
-    }
-    for event in &manifest.events {
-        // What an enricher emits is for the outside; other events leave where a route says so.
-        let leaves = match manifest.role {
-            Role::Enricher => Some(route(event).unwrap_or(End::Queue)),
-            Role::Saga | Role::ProcessManager | Role::Reactor => route(event),
-        };
-        let own = identity::source(&manifest.name);
-        let heard = plugins.iter().any(|plugin| receives(plugin, event, &own));
-        match leaves {
-            Some(to) => flows.push(flow(FlowKind::Event, event, to)),
-            None if !heard => flows.push(flow(FlowKind::Event, event, End::Nowhere)),
-            None => {}
-        }
-    }
-    flows
-}
-
-fn receives(plugin: &Facts, event_type: &str, source: &str) -> bool {
-    plugin.manifest.subscriptions.iter().any(|subscription| {
-        subscription.event_type == event_type && subscription.source.admits(source)
-    })
 }
 
 /// A process manager none of whose subscriptions can start an instance.
@@ -207,64 +95,10 @@ fn about_cycle(cycle: &[Flow]) -> Finding {
     Finding::new(Severity::Warning, first, text)
 }
 
-/// Ways round, each the shortest for its first plugin, until every plugin that can
-/// reach itself is in one.
-fn cycles(flows: &[Flow]) -> Vec<Vec<Flow>> {
-    let mut edges: BTreeMap<&str, Vec<(&str, &Flow)>> = BTreeMap::new();
-    for flow in flows {
-        if let (End::Plugin(from), End::Plugin(to)) = (&flow.from, &flow.to) {
-            edges.entry(from).or_default().push((to, flow));
-        }
-    }
-    let mut covered: BTreeSet<&str> = BTreeSet::new();
-    let mut cycles = Vec::new();
-    for start in edges.keys() {
-        if covered.contains(start) {
-            continue;
-        }
-        if let Some(cycle) = shortest(start, &edges) {
-            covered.extend(cycle.iter().filter_map(|flow| match &flow.from {
-                End::Plugin(name) => Some(name.as_str()),
-                _ => None,
-            }));
-            cycles.push(cycle.into_iter().cloned().collect());
-        }
-    }
-    cycles
-}
-
-/// The shortest way from a plugin back to itself.
-fn shortest<'f>(
-    start: &str,
-    edges: &BTreeMap<&'f str, Vec<(&'f str, &'f Flow)>>,
-) -> Option<Vec<&'f Flow>> {
-    let mut came_by: BTreeMap<&str, &'f Flow> = BTreeMap::new();
-    let mut queue = VecDeque::from([start]);
-    while let Some(place) = queue.pop_front() {
-        for (next, flow) in edges.get(place).into_iter().flatten() {
-            if *next == start {
-                let mut way = vec![*flow];
-                let mut at = place;
-                while at != start {
-                    let flow = came_by[at];
-                    way.push(flow);
-                    let End::Plugin(from) = &flow.from else { break };
-                    at = from;
-                }
-                way.reverse();
-                return Some(way);
-            }
-            if !came_by.contains_key(next) {
-                came_by.insert(next, flow);
-                queue.push_back(next);
-            }
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
+    use sagabox_engine::model::Role;
+
     use super::super::samples::plugin;
     use super::*;
 

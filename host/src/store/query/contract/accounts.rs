@@ -7,7 +7,7 @@ use sagabox_engine::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, Held, Sequence, Span, Timestamp,
 };
 use sagabox_engine::seams::store::contract::{
-    append, appends, held, lane, letter, message, parked, plugin, plugin_progress, sink,
+    append, appends, decision, held, lane, letter, message, parked, plugin, plugin_progress, sink,
     sink_progress, undelivered,
 };
 use sagabox_engine::seams::store::{Append, Batch, Closing, PluginProgress, SinkProgress};
@@ -96,7 +96,8 @@ pub(super) async fn the_messages_of_a_sink_add_up(urls: Urls<'_>) {
     let counters = Counters { received: 8, handled: 4, discarded: 1, ..Counters::default() };
     let progress = SinkProgress { counters, ..sink_progress(sink().as_str(), 8) };
     let batch = Batch {
-        messages: (1..=10).map(|sequence| message(sequence, "m", 1)).collect(),
+        messages: (1..=10).map(|sequence| message(sequence, "m", sequence.div_ceil(3))).collect(),
+        decisions: (1..=4).map(|place| decision(place, "m")).collect(),
         parked_messages: vec![(lane("m"), Sequence(5))],
         dead_letters: [undelivered(1, 4, "m"), undelivered(2, 6, "n")].map(Arc::new).to_vec(),
         sinks: vec![progress],
@@ -117,6 +118,7 @@ pub(super) async fn the_messages_of_a_sink_add_up(urls: Urls<'_>) {
         messages: 10,
         delivered: 4,
         pending: 2,
+        oldest_at: Some(Timestamp(3)),
         parked: 1,
         dead: 1,
         discarded: 1,

@@ -11,7 +11,7 @@ use sagabox_engine::seams::store::contract::{event, letter, sink, undelivered};
 
 use super::{ALL, Subject, Urls, looks_briefly, pages};
 use crate::store::query::QueryLimits;
-use crate::store::query::rows::{DeadLetterFilter, DeadLetterKind, Page};
+use crate::store::query::rows::{CauseFilter, CauseRow, DeadLetterFilter, DeadLetterKind, Page};
 
 fn letters(letters: impl IntoIterator<Item = DeadLetter>) -> Batch {
     let dead_letters = letters.into_iter().map(Arc::new).collect();
@@ -184,4 +184,131 @@ pub(super) async fn a_letter_has_all_that_is_known_of_it(urls: Urls<'_>) {
     assert_eq!((message.kind, &message.sink), (DeadLetterKind::Message, &Some(sink())));
     assert_eq!((message.key.clone(), message.edited.is_some()), (Some("m".into()), false));
     assert_eq!((&message.resolved_by, &message.resolved_reason), (&None, &None));
+}
+
+/// A letter of a plugin's version that failed for a reason.
+fn failed(id: u64, version: &str, reason: &str) -> DeadLetter {
+    let key = format!("key-{id}");
+    DeadLetter {
+        plugin_version: version.into(),
+        reason: reason.to_owned(),
+        at: Timestamp(id * 10),
+        ..letter(id, Some(&key), id)
+    }
+}
+
+fn of_causes() -> Batch {
+    let open = |id: u64| failed(id, "1.0.0", &format!("order key-{id} has no item {id}"));
+    letters([
+        open(1),
+        open(2),
+        DeadLetter { status: DeadLetterStatus::Skipped, ..open(3) },
+        open(4),
+        failed(5, "1.0.0", "no stock"),
+        failed(6, "1.1.0", "no stock"),
+        DeadLetter { plugin: "other".into(), ..failed(7, "1.0.0", "no stock") },
+        DeadLetter {
+            plugin_version: "".into(),
+            reason: "refused".to_owned(),
+            ..undelivered(8, 1, "a")
+        },
+    ])
+}
+
+async fn causes(subject: &Subject, filter: &CauseFilter) -> (Vec<Vec<CauseRow>>, bool) {
+    let mut exact = true;
+    let mut rows = Vec::new();
+    let mut after = Some(filter.after);
+    while let Some(begin) = after {
+        let filter = CauseFilter { after: begin, ..filter.clone() };
+        let page = subject.queries().causes(&filter).await.unwrap();
+        exact &= page.is_exact;
+        rows.push(page.causes.rows);
+        after = page.causes.next;
+    }
+    (rows, exact)
+}
+
+pub(super) async fn open_letters_are_grouped_by_cause(urls: Urls<'_>) {
+    let mut subject = Subject::new(urls, "causes").await;
+    let none = CauseFilter { limit: ALL, ..CauseFilter::default() };
+    assert_eq!(causes(&subject, &none).await, (vec![Vec::new()], true));
+    subject.commit(of_causes()).await;
+    subject.restart().await;
+    let (listed, is_exact) = causes(&subject, &CauseFilter { limit: 2, ..none.clone() }).await;
+    assert!(is_exact);
+    assert_eq!(listed.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
+    let plugin = letter(1, None, 1).plugin.to_string();
+    let first = CauseRow {
+        plugin: plugin.clone(),
+        plugin_version: "1.0.0".to_owned(),
+        sink: None,
+        cause: "order … has no item …".to_owned(),
+        dead_letters: 3,
+        oldest: Timestamp(10),
+        newest: Timestamp(40),
+        example: DeadLetterId(4),
+    };
+    assert_eq!(listed[0][0], first);
+    let others: Vec<(&str, &str, Option<&str>, &str)> = listed
+        .iter()
+        .flatten()
+        .skip(1)
+        .map(|row| (&*row.plugin, &*row.plugin_version, row.sink.as_deref(), &*row.cause))
+        .collect();
+    let sink = sink().to_string();
+    let mut expected = vec![
+        (&*plugin, "", Some(&*sink), "refused"),
+        (&*plugin, "1.0.0", None, "no stock"),
+        (&*plugin, "1.1.0", None, "no stock"),
+        ("other", "1.0.0", None, "no stock"),
+    ];
+    expected.sort_unstable();
+    assert_eq!(others, expected);
+    let of_other = CauseFilter { plugin: Some("other".to_owned()), ..none.clone() };
+    assert_eq!(causes(&subject, &of_other).await.0[0].len(), 1);
+
+    subject.reopen(QueryLimits { counted_letters: 6, ..QueryLimits::default() }).await;
+    let (rows, is_exact) = causes(&subject, &none).await;
+    let counted: u64 = rows.iter().flatten().map(|row| row.dead_letters).sum();
+    assert_eq!((is_exact, counted), (false, 6));
+    assert!(causes(&subject, &of_other).await.1);
+}
+
+/// Whether the list is answered by the index or by a look at all letters, it is the same.
+pub(super) async fn letters_of_a_cause_are_listed(urls: Urls<'_>) {
+    let mut subject = Subject::new(urls, "letters of a cause").await;
+    subject.commit(of_causes()).await;
+    let text = |text: &str| Some(text.to_owned());
+    let cause = |cause: &str| DeadLetterFilter { cause: text(cause), ..all() };
+    let of_item = cause("order … has no item …");
+    assert_eq!(listed(&subject, &of_item).await.concat(), [1, 2, 3, 4]);
+    let open = DeadLetterFilter {
+        plugin: Some(letter(1, None, 1).plugin.to_string()),
+        plugin_version: text("1.0.0"),
+        status: Some(DeadLetterStatus::Open),
+        ..of_item
+    };
+    assert_eq!(listed(&subject, &open).await.concat(), [1, 2, 4]);
+    assert_eq!(
+        listed(&subject, &DeadLetterFilter { after: 1, ..open.clone() }).await.concat(),
+        [2, 4]
+    );
+    assert_eq!(listed(&subject, &DeadLetterFilter { limit: 1, ..open.clone() }).await.len(), 3);
+    assert_eq!(
+        listed(&subject, &DeadLetterFilter { key: text("key-2"), ..open.clone() }).await.concat(),
+        [2]
+    );
+    assert_eq!(
+        listed(&subject, &DeadLetterFilter { sink: text("none"), ..open }).await.concat(),
+        [] as [u64; 0]
+    );
+    subject.reopen(looks_briefly(true)).await;
+    let refused = DeadLetterFilter {
+        plugin: Some(letter(1, None, 1).plugin.to_string()),
+        plugin_version: text(""),
+        status: Some(DeadLetterStatus::Open),
+        ..cause("refused")
+    };
+    assert_eq!(listed(&subject, &refused).await, [[8]], "found at once");
 }

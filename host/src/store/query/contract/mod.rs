@@ -7,6 +7,7 @@ mod access;
 mod accounts;
 mod components;
 mod dead_letters;
+mod due;
 mod fields;
 mod filling;
 mod found;
@@ -116,6 +117,10 @@ pub(in crate::store) async fn all(urls: Urls<'_>) {
     dead_letters::a_page_of_letters_is_bounded_in_bytes(urls).await;
     dead_letters::a_list_of_letters_ends_in_time_and_says_how_far_it_came(urls).await;
     dead_letters::a_letter_has_all_that_is_known_of_it(urls).await;
+    dead_letters::open_letters_are_grouped_by_cause(urls).await;
+    dead_letters::letters_of_a_cause_are_listed(urls).await;
+    due::timers_are_listed_by_their_time(urls).await;
+    due::waits_are_listed_events_before_messages(urls).await;
     accounts::an_empty_store_is_balanced(urls).await;
     accounts::the_events_of_a_plugin_add_up(urls).await;
     accounts::the_messages_of_a_sink_add_up(urls).await;

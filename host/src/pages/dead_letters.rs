@@ -1,0 +1,277 @@
+//! Dead letters: in groups by their causes, and as lists of those that match a filter.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use sagabox_engine::model::{DeadLetterStatus, Timestamp};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::frame::{Frame, Page, Visit, html};
+use super::live::Parts;
+use super::words::query;
+use super::{PageRoute, Pages, page};
+use crate::access::Permission::Read;
+use crate::api::Needs::ForPlugin;
+use crate::api::admin::{self, CausePage, Causes, Letters};
+use crate::api::extract::Filter;
+use crate::api::{Caller, Problem, Shared};
+use crate::store::query::rows::{CauseRow, DeadLetterRow};
+
+pub(super) const PATH: &str = "/dead-letters";
+/// Groups on a page: what a person looks through.
+const CAUSES: u32 = 50;
+
+pub(super) fn routes() -> Vec<PageRoute> {
+    vec![
+        page(PATH, ForPlugin(Read), groups),
+        page("/dead-letters/live", ForPlugin(Read), live),
+        page("/dead-letters/list", ForPlugin(Read), list),
+    ]
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    plugin: String,
+    after: String,
+}
+
+#[derive(Template)]
+#[template(path = "pages/dead_letters.html")]
+struct GroupsPage {
+    frame: Frame,
+    asked: Asked,
+    plugins: BTreeSet<String>,
+    groups: Groups,
+}
+
+#[derive(Template)]
+#[template(path = "pages/dead_letters_groups.html")]
+struct GroupsPart {
+    groups: Groups,
+}
+
+struct Groups {
+    causes: Vec<CauseRow>,
+    exact: bool,
+    next: Option<String>,
+    now: Timestamp,
+}
+
+async fn groups(
+    State(pages): State<Pages>,
+    visit: Visit,
+    Filter(asked): Filter<Asked>,
+) -> Result<Page, Problem> {
+    let plugins = plugins(&pages.site, &visit.caller).await?;
+    let asked = named(asked, &visit.caller, &plugins);
+    let address = query([("plugin", &asked.plugin), ("after", &asked.after)]);
+    let frame = visit.frame("Dead letters", PATH);
+    let frame = frame.with_live(format!("/dead-letters/live?{address}"));
+    let groups = Groups::read(&pages.site, &visit.caller, &asked).await?;
+    Page::of(&GroupsPage { frame, asked, plugins, groups })
+}
+
+async fn live(
+    State(pages): State<Pages>,
+    visit: Visit,
+    Filter(asked): Filter<Asked>,
+) -> Result<Response, Problem> {
+    let plugins = plugins(&pages.site, &visit.caller).await?;
+    let asked = named(asked, &visit.caller, &plugins);
+    let (site, caller) = (Arc::clone(&pages.site), visit.caller.clone());
+    pages.live.stream(format!("{PATH} {asked:?} {}", visit.view()), move || {
+        let (site, caller, asked) = (Arc::clone(&site), caller.clone(), asked.clone());
+        async move {
+            let groups = Groups::read(&site, &caller, &asked).await?;
+            Ok(Parts::from([("groups", html(&GroupsPart { groups })?)]))
+        }
+    })
+}
+
+/// The plugins that the caller may see, of those that serve or have served.
+pub(super) async fn plugins(site: &Shared, caller: &Caller) -> Result<BTreeSet<String>, Problem> {
+    let mut names = site.queries.plugins().await.map_err(admin::unreadable)?;
+    let serving = site.plugin_status.serving();
+    names.extend(serving.iter().map(|plugin| plugin.manifest.name.to_string()));
+    names.retain(|name| caller.sees_plugin(name));
+    Ok(names)
+}
+
+/// A caller who may not see all plugins looks at one of them.
+fn named(asked: Asked, caller: &Caller, plugins: &BTreeSet<String>) -> Asked {
+    match plugins.first() {
+        Some(first) if asked.plugin.is_empty() && caller.check_whole().is_err() => {
+            Asked { plugin: first.clone(), ..asked }
+        }
+        _ => asked,
+    }
+}
+
+/// None for a field of a form that is empty.
+pub(super) fn given(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+impl Groups {
+    async fn read(site: &Shared, caller: &Caller, asked: &Asked) -> Result<Self, Problem> {
+        let (plugin, after) = (given(&asked.plugin), given(&asked.after));
+        let causes = Causes { plugin, after, limit: Some(CAUSES) };
+        let page = admin::causes(State(Arc::clone(site)), caller.clone(), Filter(causes)).await?;
+        let CausePage { causes, next, exact } = page.0;
+        let next = next
+            .map(|next| format!("{PATH}?{}", query([("plugin", &asked.plugin), ("after", &next)])));
+        Ok(Self { causes, exact, next, now: site.now() })
+    }
+}
+
+/// The list of a group's letters.
+fn list_address(cause: &CauseRow) -> String {
+    let given = [
+        ("plugin", Some(cause.plugin.as_str())),
+        ("plugin_version", Some(cause.plugin_version.as_str())),
+        ("sink", cause.sink.as_deref()),
+        ("cause", Some(cause.cause.as_str())),
+        ("status", Some("open")),
+    ];
+    let given = given.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    format!("/dead-letters/list?{}", query(given))
+}
+
+/// The fields of the filter's form.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Listed {
+    plugin: String,
+    plugin_version: String,
+    status: String,
+    sink: String,
+    key: String,
+    #[serde(rename = "type")]
+    event_type: String,
+    reason_contains: String,
+    cause: String,
+    after: String,
+}
+
+#[derive(Template)]
+#[template(path = "pages/dead_letters_list.html")]
+struct ListPage {
+    frame: Frame,
+    asked: Listed,
+    plugins: BTreeSet<String>,
+    rows: Vec<Row>,
+    next: Option<String>,
+    problem: Option<Problem>,
+}
+
+/// A letter in a list.
+struct Row {
+    letter: DeadLetterRow,
+    name: EventName,
+}
+
+/// What a list shows of an event.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct EventName {
+    pub id: String,
+    #[serde(rename = "type")]
+    pub event_type: String,
+}
+
+impl EventName {
+    pub(super) fn of(event: &RawValue) -> Self {
+        serde_json::from_str(event.get()).unwrap_or_default()
+    }
+}
+
+async fn list(
+    State(pages): State<Pages>,
+    visit: Visit,
+    Filter(mut asked): Filter<Listed>,
+) -> Result<Page, Problem> {
+    let plugins = plugins(&pages.site, &visit.caller).await?;
+    if let Some(first) = plugins.first()
+        && asked.plugin.is_empty()
+        && visit.caller.check_whole().is_err()
+    {
+        asked.plugin.clone_from(first);
+    }
+    let found = match asked.letters() {
+        Ok(letters) => {
+            let site = State(Arc::clone(&pages.site));
+            admin::dead_letters(site, visit.caller.clone(), Filter(letters)).await
+        }
+        Err(problem) => Err(problem),
+    };
+    let (rows, next, problem) = match found {
+        Ok(page) => (page.0.dead_letters, page.0.next, None),
+        Err(problem) => (Vec::new(), None, Some(problem)),
+    };
+    let row = |letter: DeadLetterRow| Row { name: EventName::of(&letter.event), letter };
+    let next = next.map(|next| asked.address(&next));
+    let frame = visit.frame("Dead letters", PATH);
+    let rows = rows.into_iter().map(row).collect();
+    let status = problem.as_ref().map_or(200, |problem| problem.status);
+    let page = Page::of(&ListPage { frame, asked, plugins, rows, next, problem })?;
+    Ok(page.with_status(status.try_into().unwrap_or_default()))
+}
+
+impl Listed {
+    fn letters(&self) -> Result<Letters, Problem> {
+        let status = match self.status.as_str() {
+            "" => None,
+            name => Some(status(name).ok_or_else(|| {
+                Problem::unacceptable("status", format!("status: `{name}` is not a status"))
+            })?),
+        };
+        Ok(Letters {
+            plugin: given(&self.plugin),
+            // Of messages it is empty, and only a group asks for it.
+            plugin_version: given(&self.plugin_version)
+                .or_else(|| (!self.cause.is_empty() && !self.sink.is_empty()).then(String::new)),
+            status,
+            sink: given(&self.sink),
+            key: given(&self.key),
+            event_type: given(&self.event_type),
+            reason_contains: given(&self.reason_contains),
+            cause: given(&self.cause),
+            after: given(&self.after),
+            limit: None,
+        })
+    }
+
+    fn address(&self, after: &str) -> String {
+        let given = [
+            ("plugin", self.plugin.as_str()),
+            ("plugin_version", self.plugin_version.as_str()),
+            ("status", self.status.as_str()),
+            ("sink", self.sink.as_str()),
+            ("key", self.key.as_str()),
+            ("type", self.event_type.as_str()),
+            ("reason_contains", self.reason_contains.as_str()),
+            ("cause", self.cause.as_str()),
+            ("after", after),
+        ];
+        format!("/dead-letters/list?{}", query(given))
+    }
+}
+
+/// The statuses, by their names.
+const STATUSES: [DeadLetterStatus; 6] = [
+    DeadLetterStatus::Open,
+    DeadLetterStatus::Redriving,
+    DeadLetterStatus::Redriven,
+    DeadLetterStatus::Skipped,
+    DeadLetterStatus::Discarded,
+    DeadLetterStatus::Compensated,
+];
+
+fn status(name: &str) -> Option<DeadLetterStatus> {
+    STATUSES.into_iter().find(|status| status.as_str() == name)
+}

@@ -1,0 +1,213 @@
+//! Queues and sinks: what waits in each, for how long, and which of them do not answer; the next
+//! attempts; and the timers that are due next, over all plugins.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use sagabox_engine::model::Timestamp;
+use serde::Deserialize;
+
+use super::frame::{Frame, Page, Visit, html};
+use super::live::Parts;
+use super::words::query;
+use super::{PageRoute, Pages, page};
+use crate::access::Permission::Read;
+use crate::api::Needs::{ForAll, ForPlugin};
+use crate::api::due::{self, TimerPage, Timers, WaitPage, Waits};
+use crate::api::extract::Filter;
+use crate::api::paging::Paging;
+use crate::api::sinks::{self, LookupDown, SinkView};
+use crate::api::{Caller, Problem, Shared};
+use crate::store::query::rows::{DueTimer, WaitRow};
+
+pub(super) const PATH: &str = "/queues";
+pub(super) const TIMERS: &str = "/timers";
+/// Sinks and queues that are shown: more than most hosts have.
+const SINKS: u32 = 1000;
+/// Waits and timers that are shown at once.
+const SOME: u32 = 50;
+
+pub(super) fn routes() -> Vec<PageRoute> {
+    vec![
+        page(PATH, ForAll(Read), show),
+        page("/queues/live", ForAll(Read), live),
+        page(TIMERS, ForPlugin(Read), timers),
+        page("/timers/live", ForPlugin(Read), live_timers),
+    ]
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    plugin: String,
+    after: String,
+}
+
+#[derive(Template)]
+#[template(path = "pages/queues.html")]
+struct QueuesPage {
+    frame: Frame,
+    sinks: Vec<SinkView>,
+    lookups: Vec<LookupDown>,
+    attempts: Attempts,
+    now: Timestamp,
+}
+
+#[derive(Template)]
+#[template(path = "pages/queues_sinks.html")]
+struct SinksPart {
+    sinks: Vec<SinkView>,
+    lookups: Vec<LookupDown>,
+    now: Timestamp,
+}
+
+#[derive(Template)]
+#[template(path = "pages/queues_attempts.html")]
+struct AttemptsPart {
+    attempts: Attempts,
+}
+
+struct Attempts {
+    waits: Vec<WaitRow>,
+    next: Option<String>,
+}
+
+async fn show(
+    State(pages): State<Pages>,
+    visit: Visit,
+    Filter(asked): Filter<Asked>,
+) -> Result<Page, Problem> {
+    let (sinks, lookups) = sinks_of(&pages.site).await?;
+    let attempts = Attempts::read(&pages.site, &visit.caller, &asked.after).await?;
+    let live = format!("/queues/live?{}", query([("after", &asked.after)]));
+    let frame = visit.frame("Queues and sinks", PATH).with_live(live);
+    Page::of(&QueuesPage { frame, sinks, lookups, attempts, now: pages.site.now() })
+}
+
+async fn live(
+    State(pages): State<Pages>,
+    visit: Visit,
+    Filter(asked): Filter<Asked>,
+) -> Result<Response, Problem> {
+    let (site, caller) = (Arc::clone(&pages.site), visit.caller.clone());
+    pages.live.stream(format!("{PATH} {} {}", asked.after, visit.view()), move || {
+        let (site, caller, after) = (Arc::clone(&site), caller.clone(), asked.after.clone());
+        async move {
+            let (sinks, lookups) = sinks_of(&site).await?;
+            let attempts = Attempts::read(&site, &caller, &after).await?;
+            let now = site.now();
+            Ok(Parts::from([
+                ("sinks", html(&SinksPart { sinks, lookups, now })?),
+                ("attempts", html(&AttemptsPart { attempts })?),
+            ]))
+        }
+    })
+}
+
+async fn sinks_of(site: &Shared) -> Result<(Vec<SinkView>, Vec<LookupDown>), Problem> {
+    let paging = Paging { after: None, limit: Some(SINKS) };
+    let sinks = sinks::list(State(Arc::clone(site)), Filter(paging)).await?.0.sinks;
+    let lookups = sinks::lookups(State(Arc::clone(site))).await.0.lookups_down;
+    Ok((sinks, lookups))
+}
+
+impl Attempts {
+    async fn read(site: &Shared, caller: &Caller, after: &str) -> Result<Self, Problem> {
+        let after = (!after.is_empty()).then(|| after.to_owned());
+        let waits = Waits { after, limit: Some(SOME), ..Waits::default() };
+        let page = due::waits(State(Arc::clone(site)), caller.clone(), Filter(waits)).await?;
+        let WaitPage { waits, next } = page.0;
+        let next = next.map(|next| format!("{PATH}?{}", query([("after", &next)])));
+        Ok(Self { waits, next })
+    }
+}
+
+#[derive(Template)]
+#[template(path = "pages/timers.html")]
+struct TimersPage {
+    frame: Frame,
+    asked: Asked,
+    plugins: std::collections::BTreeSet<String>,
+    due: DueTimers,
+}
+
+#[derive(Template)]
+#[template(path = "pages/timers_list.html")]
+struct TimersPart {
+    due: DueTimers,
+}
+
+struct DueTimers {
+    timers: Vec<DueTimer>,
+    next: Option<String>,
+    now: Timestamp,
+}
+
+async fn timers(
+    State(pages): State<Pages>,
+    visit: Visit,
+    Filter(asked): Filter<Asked>,
+) -> Result<Page, Problem> {
+    let plugins = super::dead_letters::plugins(&pages.site, &visit.caller).await?;
+    let asked = named(asked, &visit.caller, &plugins);
+    let due = DueTimers::read(&pages.site, &visit.caller, &asked).await?;
+    let given = query([("plugin", &asked.plugin), ("after", &asked.after)]);
+    let frame = visit.frame("Timers", TIMERS).with_live(format!("/timers/live?{given}"));
+    Page::of(&TimersPage { frame, asked, plugins, due })
+}
+
+async fn live_timers(
+    State(pages): State<Pages>,
+    visit: Visit,
+    Filter(asked): Filter<Asked>,
+) -> Result<Response, Problem> {
+    let plugins = super::dead_letters::plugins(&pages.site, &visit.caller).await?;
+    let asked = named(asked, &visit.caller, &plugins);
+    let (site, caller) = (Arc::clone(&pages.site), visit.caller.clone());
+    pages.live.stream(format!("{TIMERS} {asked:?} {}", visit.view()), move || {
+        let (site, caller, asked) = (Arc::clone(&site), caller.clone(), asked.clone());
+        async move {
+            let due = DueTimers::read(&site, &caller, &asked).await?;
+            Ok(Parts::from([("timers", html(&TimersPart { due })?)]))
+        }
+    })
+}
+
+/// A caller who may not see all plugins looks at one of them.
+fn named(asked: Asked, caller: &Caller, plugins: &std::collections::BTreeSet<String>) -> Asked {
+    match plugins.first() {
+        Some(first) if asked.plugin.is_empty() && caller.check_whole().is_err() => {
+            Asked { plugin: first.clone(), ..asked }
+        }
+        _ => asked,
+    }
+}
+
+/// The open dead letters of a sink.
+fn letters_address(sink: &str) -> String {
+    format!("/dead-letters/list?{}", query([("sink", sink), ("status", "open")]))
+}
+
+impl DueTimers {
+    async fn read(site: &Shared, caller: &Caller, asked: &Asked) -> Result<Self, Problem> {
+        let given = super::dead_letters::given;
+        let (plugin, after) = (given(&asked.plugin), given(&asked.after));
+        let timers = Timers { plugin, after, limit: Some(SOME) };
+        let page = due::timers(State(Arc::clone(site)), caller.clone(), Filter(timers)).await?;
+        let TimerPage { timers, next } = page.0;
+        let next = next.map(|next| {
+            format!("{TIMERS}?{}", query([("plugin", &asked.plugin), ("after", &next)]))
+        });
+        Ok(Self { timers, next, now: site.now() })
+    }
+
+    /// When a timer is due, as seen from now.
+    fn from_now(&self, timer: &DueTimer) -> String {
+        match timer.due > self.now {
+            true => format!("in {}", super::words::age(self.now, timer.due)),
+            false => format!("{} ago", super::words::age(timer.due, self.now)),
+        }
+    }
+}
