@@ -179,8 +179,10 @@ fn is_link(request: &request::Parts) -> bool {
 fn check_proof(request: &request::Parts) -> Result<(), Problem> {
     let headers = &request.headers;
     let is_of_program = headers.contains_key(header::AUTHORIZATION);
-    let needs_proof = !is_of_program && headers.contains_key(header::COOKIE)
-        || headers.get_all(header::CONTENT_TYPE).iter().any(|value| is_of(value, FORM));
+    // The API takes no forms.
+    let has_form = headers.get_all(header::CONTENT_TYPE).iter().any(|value| is_of(value, FORM));
+    let needs_proof =
+        !is_of_program && headers.contains_key(header::COOKIE) || !is_of_api(request) && has_form;
     let is_own = headers.contains_key(header::ORIGIN)
         || headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "same-origin");
     if only_reads(request) || !needs_proof || is_own {
