@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::{assets, overview, search};
+use super::{overview, search};
 use crate::access::Permission;
 use crate::api::{Caller, Needs, Problem};
 
@@ -100,11 +100,6 @@ impl Frame {
             Some(Theme::Light) => "light",
             Some(Theme::Dark) => "dark",
         }
-    }
-
-    /// The address of a file.
-    pub(super) fn asset(&self, name: &str) -> String {
-        assets::address(name)
     }
 }
 
