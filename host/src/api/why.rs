@@ -8,7 +8,9 @@ use axum::Json;
 use axum::extract::State;
 use sagabox_engine::engine::SinkDown;
 use sagabox_engine::model::reserved;
-use sagabox_engine::model::{Effect, InstanceStatus, Manifest, QueueStatus, Timestamp};
+use sagabox_engine::model::{
+    Effect, InstanceStatus, Manifest, Pause, PauseEnd, QueueStatus, Target, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -73,6 +75,8 @@ pub(crate) enum ReasonKind {
     DeadLetter,
     /// The plugin does not serve.
     NotServed,
+    /// An operator paused the plugin, the key, or where a message goes.
+    Paused,
     /// The next attempt at its first event comes later.
     Retry,
     /// A message of it could not be delivered.
@@ -118,6 +122,7 @@ pub(crate) struct Situation<'s> {
     pub is_served: bool,
     pub sinks_down: &'s [SinkDown],
     pub queues: &'s [QueueStatus],
+    pub pauses: &'s [Pause],
     /// What can come, if it runs.
     pub can_come: &'s [CanCome],
 }
@@ -139,14 +144,17 @@ async fn explanation(site: &Site, plugin: String, key: String) -> Result<Explana
     let manifests: Vec<&Manifest> = serving.iter().map(|plugin| &plugin.manifest).collect();
     let own = manifests.iter().find(|manifest| manifest.name.as_str() == plugin);
     let can_come = own.map(|own| can_come(own, &manifests)).unwrap_or_default();
+    let pauses = site.engine.pauses().await.into_iter().map(|own| own.pause);
+    let pauses: Vec<Pause> = pauses.collect();
     let situation = Situation {
         now: site.now(),
         is_served: own.is_some(),
         sinks_down: &status.sinks_down,
         queues: &status.queues,
+        pauses: &pauses,
         can_come: &can_come,
     };
-    let reasons = reasons(&waiting, &situation);
+    let reasons = reasons((&plugin, &key), &waiting, &situation);
     let is_over = waiting.status.is_some_and(|status| status != InstanceStatus::Running);
     let waits = reasons.iter().any(|reason| reason.kind != ReasonKind::Finished);
     let can_come = if is_over { Vec::new() } else { can_come };
@@ -154,7 +162,11 @@ async fn explanation(site: &Site, plugin: String, key: String) -> Result<Explana
 }
 
 /// Why the key does not go on, the most serious reason first.
-pub(crate) fn reasons(waiting: &Waiting, situation: &Situation<'_>) -> Vec<Reason> {
+pub(crate) fn reasons(
+    of: (&str, &str),
+    waiting: &Waiting,
+    situation: &Situation<'_>,
+) -> Vec<Reason> {
     let is_over = waiting.status.filter(|status| *status != InstanceStatus::Running);
     let mut all = Vec::new();
     all.extend(waiting.dead_letters.iter().map(|letter| dead(letter, waiting.parked)));
@@ -162,6 +174,19 @@ pub(crate) fn reasons(waiting: &Waiting, situation: &Situation<'_>) -> Vec<Reaso
         let text = "The plugin does not serve, so its events wait".to_owned();
         all.push(Reason { kind: ReasonKind::NotServed, text, ..Reason::default() });
     }
+    let is_own = |target: &Target| match target {
+        Target::Plugin { plugin } => plugin.as_str() == of.0,
+        Target::Key { plugin, key } => (plugin.as_str(), key.as_str()) == of,
+        Target::Ingest | Target::Sink { .. } | Target::Type { .. } => false,
+    };
+    let own = situation.pauses.iter().filter(|pause| is_own(&pause.target));
+    all.extend(own.map(|pause| {
+        let what = match pause.target {
+            Target::Key { .. } => "The key",
+            _ => "The plugin",
+        };
+        paused(&format!("{what} is paused"), pause)
+    }));
     all.extend(waiting.retry.as_ref().map(|retry| retried(retry, situation.now)));
     all.extend(waiting.messages.iter().map(|message| sent(message, situation)));
     if waiting.behind > 0 && is_over.is_none() {
@@ -223,6 +248,13 @@ fn dead(letter: &WaitingLetter, parked: u64) -> Reason {
     }
 }
 
+fn paused(begin: &str, pause: &Pause) -> Reason {
+    let Pause { by, reason, since, end, .. } = pause;
+    let text = format!("{begin} by {by}: {reason}");
+    let (since, until) = (Some(*since), end.map(PauseEnd::date));
+    Reason { kind: ReasonKind::Paused, text, since, until, ..Reason::default() }
+}
+
 fn retried(retry: &Retry, now: Timestamp) -> Reason {
     let Retry { place, attempt, since, until, reason } = retry;
     let text = format!(
@@ -245,6 +277,20 @@ fn sent(message: &WaitingMessage, situation: &Situation<'_>) -> Reason {
     if message.is_parked {
         let text = format!("The message {message_type} waits behind a dead letter of {sink}");
         return reason(ReasonKind::MessageParked, text);
+    }
+    let is_own = |target: &Target| match target {
+        Target::Sink { sink: own } => own.as_str() == sink,
+        Target::Type { message_type: own } => own == message_type,
+        Target::Ingest | Target::Plugin { .. } | Target::Key { .. } => false,
+    };
+    if let Some(pause) = situation.pauses.iter().find(|pause| is_own(&pause.target)) {
+        let what = match pause.target {
+            Target::Type { .. } => "its type".to_owned(),
+            _ => format!("the sink {sink}"),
+        };
+        let begin = format!("The message {message_type} waits: {what} is paused");
+        let Reason { text, since, until, .. } = paused(&begin, pause);
+        return Reason { since, until, ..reason(ReasonKind::Paused, text) };
     }
     if let Some(down) = situation.sinks_down.iter().find(|down| down.sink.as_str() == sink) {
         let text = format!(
@@ -345,13 +391,20 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_000_000);
 
     fn check(waiting: &Waiting, situation: &Situation<'_>, expected: &[(ReasonKind, &str)]) {
-        let found = reasons(waiting, situation);
+        let found = reasons(("orders", "o-1"), waiting, situation);
         let found: Vec<_> = found.iter().map(|own| (own.kind, own.text.as_str())).collect();
         assert_eq!(found, expected);
     }
 
     fn situation<'s>() -> Situation<'s> {
-        Situation { now: NOW, is_served: true, sinks_down: &[], queues: &[], can_come: &[] }
+        Situation {
+            now: NOW,
+            is_served: true,
+            sinks_down: &[],
+            queues: &[],
+            pauses: &[],
+            can_come: &[],
+        }
     }
 
     fn running() -> Waiting {
@@ -446,6 +499,42 @@ mod tests {
                 (ReasonKind::Sending, "The message Pay is on its way to files"),
             ],
         );
+    }
+
+    #[test]
+    fn a_pause_by_an_operator_is_named_where_it_holds_work_back() {
+        let pause = |target| Pause {
+            target,
+            by: "ada".to_owned(),
+            reason: "maintenance".to_owned(),
+            since: Timestamp(3),
+            end: Some(PauseEnd::At(Timestamp(NOW.0 + 1))),
+        };
+        let key = |key: &str| Target::Key { plugin: "orders".into(), key: key.into() };
+        let pauses = [
+            pause(Target::Plugin { plugin: "orders".into() }),
+            pause(Target::Plugin { plugin: "billing".into() }),
+            pause(key("o-1")),
+            pause(key("o-2")),
+            pause(Target::Sink { sink: "web".into() }),
+            pause(Target::Type { message_type: "Refund".to_owned() }),
+            pause(Target::Ingest),
+        ];
+        let refund = WaitingMessage { message_type: "Refund".to_owned(), ..message("files") };
+        let waiting = Waiting { messages: vec![message("web"), refund], ..running() };
+        let situation = Situation { pauses: &pauses, ..situation() };
+        let paused = ReasonKind::Paused;
+        let messages = [
+            (paused, "The message Pay waits: the sink web is paused by ada: maintenance"),
+            (paused, "The message Refund waits: its type is paused by ada: maintenance"),
+        ];
+        let own = [
+            (paused, "The plugin is paused by ada: maintenance"),
+            (paused, "The key is paused by ada: maintenance"),
+        ];
+        check(&waiting, &situation, &[own, messages].concat());
+        let first = &reasons(("orders", "o-1"), &waiting, &situation)[0];
+        assert_eq!((first.since, first.until), (Some(Timestamp(3)), Some(Timestamp(NOW.0 + 1))));
     }
 
     #[test]

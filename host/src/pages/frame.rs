@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::{administration, assets, dead_letters, overview, plugins, queues, search, send};
+use super::{administration, dead_letters, overview, plugins, queues, search, send};
 use crate::access::Permission;
 use crate::api::{Caller, Needs, Problem};
 
@@ -119,11 +119,6 @@ impl Frame {
             Some(Theme::Light) => "light",
             Some(Theme::Dark) => "dark",
         }
-    }
-
-    /// The address of a file.
-    pub(super) fn asset(&self, name: &str) -> String {
-        assets::address(name)
     }
 }
 

@@ -58,7 +58,10 @@ fn no_template_lets_a_value_be_markup_or_has_a_script_or_style_in_it() {
             assert!(!found, "{file} has `{forbidden}`");
         }
         for script in text.split("<script").skip(1) {
-            assert!(script.starts_with(" src=\"{{ frame.asset("), "{file} has a script in it");
+            assert!(
+                script.starts_with(" src=\"{{ crate::pages::assets::address("),
+                "{file} has a script in it"
+            );
         }
     }
 }

@@ -60,7 +60,7 @@ impl Timeline {
     pub(super) fn of(decisions: &[DecisionView]) -> Self {
         let oldest_first = || decisions.iter().rev();
         let mut times: Vec<u64> = oldest_first().map(|decision| decision.decided_at.0).collect();
-        let dues = || oldest_first().flat_map(|decision| due(decision));
+        let dues = || oldest_first().flat_map(due);
         times.extend(dues().map(|(_, _, due)| due.0));
         times.sort_unstable();
         times.dedup();
