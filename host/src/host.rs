@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Secret;
 use crate::alerts::{AlertSettings, Alerts};
 use crate::api::{self, Access, Site, Tls, Traffic};
+use crate::batches::Batches;
 use crate::config::{self, LookupSource, Settings};
 use crate::io::lookup::{HttpLookup, Lookups, Source, Table};
 use crate::io::secrets::{Given, Redactor, SecretUrl};
@@ -49,6 +50,7 @@ pub struct Host {
     loader: Loader,
     plugin_records: Arc<dyn PluginRecords>,
     drain: Duration,
+    stop_batches: CancellationToken,
     /// What serves and what was refused.
     pub plugin_status: PluginStatus,
     /// The administrator's token, and its file, if this start has created it.
@@ -70,7 +72,13 @@ impl Host {
         let sandbox_of_site = sandbox.clone();
         let url = &settings.store;
         let connected = connect(url).await.with_context(|| format!("open the store {url}"))?;
-        let ConnectedStore { engine: store, queries, plugin_records, access_records } = connected;
+        let ConnectedStore {
+            engine: store,
+            queries,
+            plugin_records,
+            access_records,
+            batch_records,
+        } = connected;
         let access =
             Access::open(access_records, settings.access.clone(), Arc::new(wall_clock)).await?;
         let first_token = match settings.access.local_without_token {
@@ -114,6 +122,14 @@ impl Host {
             settings: engine::Settings { spans: telemetry.spans.clone(), ..settings.engine },
         };
         let engine = Engine::start(parts).await.context("recover from the store")?;
+        let stop_batches = CancellationToken::new();
+        let batches = Batches::new(
+            engine.clone(),
+            Arc::clone(&queries),
+            batch_records,
+            Arc::new(wall_clock),
+            stop_batches.clone(),
+        );
         let site = Site {
             engine: engine.clone(),
             queries,
@@ -123,6 +139,7 @@ impl Host {
             routes: settings.routes,
             limits: settings.limits,
             access,
+            batches,
             readability: settings.validate.then(|| Readability::new(plugin_status.clone())),
             traffic: Arc::new(Traffic::default()),
             telemetry: Arc::new(telemetry),
@@ -144,6 +161,7 @@ impl Host {
             loader,
             plugin_records,
             drain,
+            stop_batches,
             plugin_status,
             first_token,
         })
@@ -185,10 +203,14 @@ impl Host {
         let stop_loading = CancellationToken::new();
         // Dropped when this returns, however it does.
         let _stopping = stop_loading.clone().drop_guard();
-        tokio::spawn(self.loader.run(self.engine.clone(), stop_loading.clone()));
+        let _batches_stop = self.stop_batches.clone().drop_guard();
+        let batches = self.site.batches.clone();
+        batches.go_on().await.context("continue the batches")?;
+        let loading = self.loader.run(self.engine.clone(), batches.clone(), stop_loading.clone());
+        tokio::spawn(loading);
         let access = Arc::clone(&self.site.access);
         let tidying = stop_loading.clone();
-        tokio::spawn(async move { tidying.run_until_cancelled(tidy(&access)).await });
+        tokio::spawn(async move { tidying.run_until_cancelled(tidy(&access, &batches)).await });
         let (sampled, sampling) = (Arc::clone(&self.site), stop_loading.clone());
         tokio::spawn(
             async move { sampling.run_until_cancelled(api::samples::take(&sampled)).await },
@@ -219,6 +241,7 @@ impl Host {
         }
         tracing::info!("the host is stopping; a second signal stops it immediately");
         stop_loading.cancel();
+        self.stop_batches.cancel();
         // The engine ends waiting calls, and so lets the server's requests end.
         let deadline = tokio::time::Instant::now() + self.drain;
         let end = self.engine.drain_within(self.drain).await;
@@ -257,13 +280,19 @@ async fn end_exporting(exporting: Option<JoinHandle<()>>, stop: CancellationToke
     }
 }
 
-/// Writes from time to time when tokens were used, and removes old audit entries.
-async fn tidy(access: &Access) {
+/// Writes from time to time when tokens were used, and removes old audit entries and batches.
+async fn tidy(access: &Access, batches: &Batches) {
     const INTERVAL: Duration = Duration::from_mins(1);
     loop {
         tokio::time::sleep(INTERVAL).await;
         if let Err(error) = access.tidy().await {
             tracing::warn!(%error, "the records of tokens cannot be written");
+        }
+        // A batch is part of the record of what operators did.
+        if let Some(before) = access.records_from()
+            && let Err(error) = batches.expire(before).await
+        {
+            tracing::warn!(%error, "old batches cannot be removed");
         }
     }
 }

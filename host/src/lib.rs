@@ -3,6 +3,7 @@
 pub mod access;
 mod alerts;
 pub mod api;
+pub mod batches;
 pub mod cli;
 pub mod config;
 mod decisions;

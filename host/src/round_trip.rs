@@ -59,6 +59,7 @@ fn letters(event: &Event, text: &str) -> Result<(), String> {
         status: DeadLetterStatus::Open,
         resolved_by: None,
         resolved_reason: None,
+        batch: None,
         edited: Some(raw.clone()),
         event: raw,
     };

@@ -271,11 +271,24 @@ async fn a_token_can_be_restricted_to_plugins_and_to_types() {
         let refused = operator.get(path).await.unwrap_err();
         assert!(refused.contains("403"), "{path}: {refused}");
     }
+    let other = json!({"action": "skip", "plugin": "group-checkout"});
+    assert_eq!(post(&admin, "/batches", &other).await.0, StatusCode::OK);
+    for path in ["/batches/1", "/batches/1/items", "/batches?plugin=group-checkout"] {
+        let refused = operator.get(path).await.unwrap_err();
+        assert!(refused.contains("403"), "{path}: {refused}");
+    }
+    let batches = operator.get("/batches").await.expect("its own batches");
+    assert_eq!(batches["batches"], json!([]), "{batches}");
     for (path, body) in [
         ("/instances/end", json!({"plugin": "group-checkout", "key": "g", "reason": "r"})),
-        ("/dead-letters/skip", json!({"all": true, "reason": "r"})),
         ("/dead-letters/skip", json!({"ids": [1], "reason": "r"})),
-        ("/dead-letters/discard", json!({"plugin": "group-checkout", "reason": "r"})),
+        ("/batches", json!({"action": "skip", "all": true})),
+        ("/batches", json!({"action": "discard", "plugin": "group-checkout"})),
+        ("/batches", json!({"action": "end", "plugin": "group-checkout", "all": true})),
+        ("/batches/1/start", json!({"reason": "r"})),
+        ("/batches/1/pause", json!({})),
+        ("/batches/1/resume", json!({})),
+        ("/batches/1/cancel", json!({})),
     ] {
         let (status, answer) = post(&operator, path, &body).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}: {answer}");

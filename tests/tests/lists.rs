@@ -160,17 +160,17 @@ async fn a_list_and_what_is_done_with_it_take_the_same_filters() {
         let listed = run(&[&["dead-letters", "--all", "--json"], filter].concat()).with(0).json();
         assert_eq!(listed["dead_letters"].as_array().map(Vec::len), Some(count), "{filter:?}");
         let dry = run(&[&["redrive", "--dry-run", "--json"], filter].concat()).with(0).json();
-        assert_eq!(dry["resolved"], json!(count), "{filter:?}");
+        assert_eq!(dry["items"], json!(count), "{filter:?}");
     }
     let both = run(&["redrive", "1", "--plugin", PLUGIN]).with(2);
     let _ = both.saying("give the ids of the dead letters or filters, not both");
     let body = json!({"ids": [1], "plugin": PLUGIN});
     let response = host.client().request(Method::POST, "/dead-letters/redrive").json(&body);
-    assert_eq!(response.send().await.expect("an answer").status(), 422);
+    assert_eq!(response.send().await.expect("an answer").status(), 400);
     let many = json!({"ids": (1..=200_000).collect::<Vec<u64>>(), "reason": "a test"});
     let response = host.client().request(Method::POST, "/dead-letters/skip").json(&many);
     assert_eq!(response.send().await.expect("an answer").status(), 422);
-    let long = json!({"all": true, "reason": "x".repeat(1_000_000)});
+    let long = json!({"ids": [1], "reason": "x".repeat(1_000_000)});
     for verb in ["redrive", "skip", "discard"] {
         let path = format!("/dead-letters/{verb}");
         let response = host.client().request(Method::POST, &path).json(&long);

@@ -9,6 +9,7 @@ mod authors;
 mod backtest;
 mod backtest_outcomes;
 mod backup;
+mod batches;
 mod bench;
 mod cached;
 mod candidates;

@@ -124,6 +124,16 @@ async fn answers_are_as_the_document_says() {
     ask("/instances/end", json!({"plugin": "group-checkout", "key": "g", "reason": "r"})).await;
     ask("/dead-letters/skip", json!({"ids": [99], "reason": "r", "dry_run": true})).await;
     ask("/dead-letters/discard", json!({"ids": [99], "reason": "r"})).await;
+    ask("/batches", json!({"action": "skip", "all": true})).await;
+    ask("/batches", json!({"action": "skip"})).await;
+    ask("/batches/1/start", json!({"reason": "r", "rate_per_second": 1})).await;
+    ask("/batches/1/pause", json!({})).await;
+    ask("/batches/1/resume", json!({})).await;
+    ask("/batches/1/cancel", json!({"reason": "r"})).await;
+    ask("/batches/9/cancel", json!({})).await;
+    for path in ["/batches", "/batches/1", "/batches/1/items", "/batches/9"] {
+        document.ask(&client, Method::GET, path, None).await;
+    }
     ask(&format!("/dead-letters/{letter}/skip"), json!({"reason": "r"})).await;
     ask("/events", event("g2", "GroupCheckoutInitiated", "g", &group)).await;
 }

@@ -112,8 +112,14 @@ async fn the_order_of_a_sink_says_what_a_dead_letter_holds_back() {
         let client = host.client();
         sink.answer_with(None);
         wait::until("deliveries", wait::SOON, async || {
+            let ids: Vec<Value> = client
+                .dead_letters()
+                .await?
+                .into_iter()
+                .map(|letter| letter["id"].clone())
+                .collect();
             let path = "/dead-letters/redrive";
-            let redriven = client.request(Method::POST, path).json(&json!({"status": "open"}));
+            let redriven = client.request(Method::POST, path).json(&json!({"ids": ids}));
             redriven.send().await.map_err(|error| error.to_string())?;
             let found = sink.messages().len();
             if found == carts.len() { Ok(()) } else { Err(format!("{order}: {found}")) }

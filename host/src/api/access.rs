@@ -420,10 +420,16 @@ impl Access {
         self.records.expire_sessions(now, now.before(idle)).await?;
         let kept_since = now.before(idempotency::AGE);
         self.records.expire_idempotent(kept_since, EXPIRED_MAX).await?;
-        if let Some(age) = self.settings().audit {
-            self.records.expire_audit(now.before(age), EXPIRED_MAX).await?;
+        if let Some(before) = self.records_from() {
+            self.records.expire_audit(before, EXPIRED_MAX).await?;
         }
         Ok(())
+    }
+
+    /// The time before which records of what operators did are too old; none if they are kept for
+    /// ever.
+    pub fn records_from(&self) -> Option<Timestamp> {
+        self.settings().audit.map(|age| (self.clock)().before(age))
     }
 
     fn put(&self, digest: Digest, token: Token) {

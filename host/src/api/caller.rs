@@ -117,7 +117,7 @@ impl Caller {
     }
 
     /// The only plugins of the caller; none for all.
-    fn plugins(&self) -> Option<&std::collections::BTreeSet<String>> {
+    pub(super) fn plugins(&self) -> Option<&std::collections::BTreeSet<String>> {
         let plugins = self.live.as_ref().map(|live| &live.token.plugins)?;
         (!plugins.is_empty()).then_some(plugins)
     }

@@ -13,9 +13,8 @@ use utoipa::ToSchema;
 use super::admin::{plugin_exists, unreadable};
 use super::caller::Caller;
 use super::extract::{Accepted, Arguments, Segments};
-use super::filter::{LetterFilter, letter_filter};
 use super::problem::Problem;
-use super::{Shared, Site, hidden, paging};
+use super::{Shared, Site, hidden};
 use crate::store::query::rows::{DeadLetterFilter, DeadLetterRow};
 use crate::store::query::shapes::CloudEvent;
 
@@ -42,24 +41,17 @@ pub(crate) struct One {
     pub event: Option<Event>,
 }
 
-letter_filter! {
-    /// Those with these ids, or those that match everything given.
-    #[schema(as = ResolveManyRequest)]
-    pub(crate) struct Many {
-        by: Option<String>,
-        reason: Option<String>,
-        ids: Option<Vec<u64>>,
-        /// Needed when nothing else picks them, so that nobody drops everything by accident.
-        #[serde(default)]
-        all: bool,
-        /// Only tell how many there are.
-        #[serde(default)]
-        dry_run: bool,
-        /// The `next` of the request before.
-        after: Option<String>,
-        #[schema(minimum = 1, maximum = 1000)]
-        limit: Option<u32>,
-    }
+/// Those with these ids. What a filter selects is a batch.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ResolveManyRequest)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Many {
+    by: Option<String>,
+    reason: Option<String>,
+    ids: Vec<u64>,
+    /// Only tell how many there are.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// Which instance, by whom and why.
@@ -79,10 +71,8 @@ pub(crate) struct ResolvedMany {
     /// How many were resolved; of a dry run, how many would be.
     resolved: usize,
     refused: Vec<RefusedOne>,
-    /// Ids of this page that the request did not come to in its time.
+    /// Ids that the request did not come to in its time.
     left: Vec<u64>,
-    /// The `after` of the next page.
-    next: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -203,25 +193,25 @@ pub(crate) async fn discard_many(
     resolve_many(&site, &caller, Action::Discard, many).await
 }
 
-/// A page of letters at a time; `next` is where the following page begins. When the time of
-/// one request is over, `left` has the ids of this page that it did not come to.
+/// When the time of one request is over, `left` has the ids that it did not come to.
 async fn resolve_many(
     site: &Site,
     caller: &Caller,
     action: Action,
     many: Many,
 ) -> Result<Json<ResolvedMany>, Problem> {
-    let resolution = resolution(caller, action, many.by.clone(), many.reason.clone())?;
-    let Picked { ids, open, next } = pick(site, caller, &many).await?;
-    let (mut resolved, mut refused) = (0, Vec::new());
-    if many.dry_run {
-        let (there, others): (Vec<u64>, Vec<u64>) = ids.iter().partition(|id| open.contains(id));
-        let reason = "not found, or not open";
-        let refused = |id| RefusedOne { id, reason: reason.to_owned(), again: None };
-        let refused = others.into_iter().map(refused).collect();
-        let left = Vec::new();
-        return Ok(Json(ResolvedMany { resolved: there.len(), refused, left, next }));
+    let resolution = resolution(caller, action, many.by, many.reason)?;
+    // Ids do not say of which plugin they are.
+    caller.check_whole()?;
+    let ids = many.ids;
+    if ids.len() > MANY_MAX as usize {
+        let detail = format!("ids: has {} elements; the maximum is {MANY_MAX}", ids.len());
+        return Err(Problem::unacceptable("ids", detail));
     }
+    if many.dry_run {
+        return would_resolve(site, &ids).await;
+    }
+    let (mut resolved, mut refused) = (0, Vec::new());
     let started = Instant::now();
     let mut left = ids.into_iter();
     // At least one, however little time there is: each request gets further.
@@ -238,72 +228,23 @@ async fn resolve_many(
             break;
         }
     }
-    Ok(Json(ResolvedMany { resolved, refused, left: left.collect(), next }))
+    Ok(Json(ResolvedMany { resolved, refused, left: left.collect() }))
 }
 
-struct Picked {
-    ids: Vec<u64>,
-    /// Those of them that are open, as far as a dry run needs to know.
-    open: Vec<u64>,
-    next: Option<String>,
-}
-
-async fn pick(site: &Site, caller: &Caller, many: &Many) -> Result<Picked, Problem> {
-    let filter = many.filter();
-    if let Some(ids) = &many.ids {
-        // Ids do not say of which plugin they are.
-        caller.check_whole()?;
-        if !filter.is_empty() || many.all {
-            let detail = "ids: give ids or filters, not both";
-            return Err(Problem::unacceptable("ids", detail));
-        }
-        if ids.len() > MANY_MAX as usize {
-            let detail = format!("ids: has {} elements; the maximum is {MANY_MAX}", ids.len());
-            return Err(Problem::unacceptable("ids", detail));
-        }
-        let open = match many.dry_run {
-            true => open(site, Some(ids), filter, 0, MANY_MAX).await?.0,
-            false => Vec::new(),
-        };
-        return Ok(Picked { ids: ids.clone(), open, next: None });
-    }
-    if filter.is_empty() && !many.all {
-        let detail = "all: select dead letters by plugin, plugin_version, status, sink, key, type, \
-                      reason_contains, cause or ids, or all open ones by `\"all\": true`";
-        return Err(Problem::unacceptable("all", detail));
-    }
-    if filter.status.is_some_and(|status| status != DeadLetterStatus::Open) {
-        let detail = "status: only open dead letters can be resolved";
-        return Err(Problem::unacceptable("status", detail));
-    }
-    let limit = match many.limit {
-        None => MANY_MAX,
-        Some(limit @ 1..=MANY_MAX) => limit,
-        Some(other) => {
-            let detail = format!("limit: is {other}; accepted are 1 to {MANY_MAX}");
-            return Err(Problem::unacceptable("limit", detail));
-        }
-    };
-    filter.check(site, caller).await?;
-    let (ids, next) =
-        open(site, None, filter, paging::after(many.after.as_deref())?, limit).await?;
-    Ok(Picked { open: ids.clone(), ids, next })
-}
-
-async fn open(
-    site: &Site,
-    ids: Option<&[u64]>,
-    filter: LetterFilter,
-    after: u64,
-    limit: u32,
-) -> Result<(Vec<u64>, Option<String>), Problem> {
+/// Which of these dead letters could be resolved.
+async fn would_resolve(site: &Site, ids: &[u64]) -> Result<Json<ResolvedMany>, Problem> {
     let filter = DeadLetterFilter {
-        ids: ids.map(<[u64]>::to_vec),
+        ids: Some(ids.to_vec()),
         status: Some(DeadLetterStatus::Open),
-        ..filter.stored(after, limit)
+        limit: MANY_MAX,
+        ..DeadLetterFilter::default()
     };
-    let page = site.queries.dead_letter_ids(&filter).await.map_err(unreadable)?;
-    Ok((page.rows, page.next.map(|id| id.to_string())))
+    let open = site.queries.dead_letter_ids(&filter).await.map_err(unreadable)?.rows;
+    let (there, others): (Vec<u64>, Vec<u64>) = ids.iter().partition(|id| open.contains(id));
+    let reason = "not found, or not open";
+    let refused = |id| RefusedOne { id, reason: reason.to_owned(), again: None };
+    let refused = others.into_iter().map(refused).collect();
+    Ok(Json(ResolvedMany { resolved: there.len(), refused, left: Vec::new() }))
 }
 
 pub(crate) async fn cancel(
@@ -338,13 +279,17 @@ fn resolution(
     by: Option<String>,
     reason: Option<String>,
 ) -> Result<Resolution, Problem> {
-    // What is dropped is gone: somebody will ask why.
-    let reason = match (&action, reason) {
-        (Action::Redrive { .. }, None) => String::new(),
-        (Action::Redrive { .. }, Some(reason)) => short("reason", reason, REASON_BYTES_MAX)?,
-        (Action::Skip | Action::Discard, reason) => required(reason)?,
-    };
-    Ok(Resolution { action, by: by_whom(caller, by)?, reason })
+    let reason = given_reason(matches!(action, Action::Redrive { .. }), reason)?;
+    Ok(Resolution { action, by: by_whom(caller, by)?, reason, batch: None })
+}
+
+/// What is dropped is gone, and others will ask why. A redrive drops nothing.
+pub(super) fn given_reason(is_optional: bool, reason: Option<String>) -> Result<String, Problem> {
+    match (is_optional, reason) {
+        (true, None) => Ok(String::new()),
+        (true, Some(reason)) => short("reason", reason, REASON_BYTES_MAX),
+        (false, reason) => required(reason),
+    }
 }
 
 /// The name in the request, and that of the token.
@@ -392,6 +337,7 @@ impl From<ResolveError> for Problem {
             ResolveError::NotFound(_) => Self::not_found(detail),
             ResolveError::NotOpen { .. }
             | ResolveError::NotFirst { .. }
+            | ResolveError::InBatch { .. }
             | ResolveError::Resuming
             | ResolveError::Waiting(_)
             | ResolveError::Unserved(_) => Self::conflict(detail),
@@ -408,6 +354,7 @@ impl From<InstanceError> for Problem {
             InstanceError::NotLoaded(_) | InstanceError::NotFound { .. } => Self::not_found(detail),
             InstanceError::Stateless(_)
             | InstanceError::NotRunning { .. }
+            | InstanceError::Replaced { .. }
             | InstanceError::NotSubscribed(_) => Self::conflict(detail),
             InstanceError::Offer(error) => error.into(),
         }

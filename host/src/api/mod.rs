@@ -7,6 +7,7 @@ mod access;
 pub(crate) mod admin;
 pub(crate) mod audit;
 mod authorize;
+mod batches;
 mod body;
 mod caller;
 pub(crate) mod client;
@@ -60,6 +61,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::batches::Batches;
 use crate::plugins::again::KeptVersions;
 use crate::plugins::readable::Readability;
 use crate::plugins::status::PluginStatus;
@@ -98,6 +100,7 @@ pub struct Site {
     pub routes: BTreeMap<String, String>,
     pub limits: Limits,
     pub access: Arc<Access>,
+    pub batches: Batches,
     /// Set if events that no plugin can read are refused.
     pub readability: Option<Readability>,
     pub traffic: Arc<Traffic>,

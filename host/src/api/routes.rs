@@ -21,13 +21,13 @@ use super::authorize::{Gate, Needs, authorize};
 use super::described::{Route, get, post};
 use super::problem::Problem;
 use super::{
-    Served, Shared, admin, audit, controls, dead_letters, decisions, due, events, fields, find,
-    instance_file, metrics, openapi, queues, samples, sessions, sinks, tokens, what_if, why,
+    Served, Shared, admin, audit, batches, controls, dead_letters, decisions, due, events, fields,
+    find, instance_file, metrics, openapi, queues, samples, sessions, sinks, tokens, what_if, why,
 };
 use crate::access::Permission::{Administer, Operate, Read, Send, Work};
 
 pub(super) fn routes() -> Vec<Route> {
-    [events(), plugins(), dead_letters(), controls(), administration(), monitoring()]
+    [events(), plugins(), dead_letters(), batches(), controls(), administration(), monitoring()]
         .into_iter()
         .flatten()
         .collect()
@@ -165,6 +165,35 @@ fn controls() -> Vec<Route> {
         post("/v1/retries", "Make the next attempts now", controls::retry)
             .needs(ForPlugin(Operate))
             .refuses(&[404, 409, 422]),
+    ]
+}
+
+fn batches() -> Vec<Route> {
+    vec![
+        get("/v1/batches", "List the batches", batches::list)
+            .needs(ForPlugin(Read))
+            .refuses(&[422]),
+        post("/v1/batches", "Count what a batch would act on, and keep it", batches::draft)
+            .needs(ForPlugin(Operate))
+            .refuses(&[404, 422]),
+        get("/v1/batches/{id}", "Show a batch", batches::show)
+            .needs(ForPlugin(Read))
+            .refuses(&[404]),
+        get("/v1/batches/{id}/items", "List the items of a batch", batches::items)
+            .needs(ForPlugin(Read))
+            .refuses(&[404, 422]),
+        post("/v1/batches/{id}/start", "Start a batch", batches::start)
+            .needs(ForPlugin(Operate))
+            .refuses(&[404, 409, 422]),
+        post("/v1/batches/{id}/pause", "Pause a batch", batches::pause)
+            .needs(ForPlugin(Operate))
+            .refuses(&[404, 409]),
+        post("/v1/batches/{id}/resume", "Resume a batch", batches::resume)
+            .needs(ForPlugin(Operate))
+            .refuses(&[404, 409, 422]),
+        post("/v1/batches/{id}/cancel", "Cancel a batch", batches::cancel)
+            .needs(ForPlugin(Operate))
+            .refuses(&[404, 409]),
     ]
 }
 

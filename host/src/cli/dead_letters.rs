@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::batches::{self, Pace, Whole};
 use super::{HostArgs, InputError, output};
 use crate::api::client::Client;
 use crate::io::files;
@@ -83,6 +84,8 @@ pub(crate) struct Which {
     /// Only count the dead letters
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    pace: Pace,
     /// Name of the operator, which the host records
     #[arg(long, env = "USER", default_value = "operator")]
     by: String,
@@ -116,7 +119,19 @@ pub(crate) struct Instance {
     /// Name of the plugin
     plugin: String,
     /// Key of the instance
-    key: String,
+    #[arg(required_unless_present_any = ["all", "condition"])]
+    key: Option<String>,
+    /// Select all running instances of the plugin
+    #[arg(long, conflicts_with = "key")]
+    all: bool,
+    /// Select the running instances whose fields fulfil this condition, such as `paid < total`
+    #[arg(long = "where", conflicts_with = "key")]
+    condition: Option<String>,
+    /// Only count the instances
+    #[arg(long, conflicts_with = "key")]
+    dry_run: bool,
+    #[command(flatten)]
+    pace: Pace,
     /// Reason, which the host records
     #[arg(long)]
     reason: String,
@@ -161,17 +176,35 @@ impl Drop {
 
 impl Instance {
     pub(crate) async fn execute(self, verb: &str) -> anyhow::Result<()> {
-        let body = json!({
-            "plugin": self.plugin, "key": self.key, "by": self.by, "reason": self.reason,
-        });
+        let Some(key) = &self.key else { return self.many(verb).await };
+        let body = json!({"plugin": self.plugin, "key": key, "by": self.by, "reason": self.reason});
         let client = self.host.client()?;
         let answer: Box<RawValue> = client.post(&format!("/instances/{verb}"), &body).await?;
         let told = match verb {
             "cancel" => "receives the request to compensate and complete",
             _ => "is ended",
         };
-        tell(&answer, self.host.json, &format!("instance `{}` {told}", self.key));
+        tell(&answer, self.host.json, &format!("instance `{key}` {told}"));
         Ok(())
+    }
+
+    async fn many(&self, verb: &str) -> anyhow::Result<()> {
+        let mut body = Map::from_iter([
+            ("action".to_owned(), json!(verb)),
+            ("plugin".to_owned(), json!(self.plugin)),
+            ("all".to_owned(), json!(self.all)),
+        ]);
+        body.extend(self.condition.iter().map(|text| ("where".to_owned(), json!(text))));
+        let whole = Whole {
+            host: &self.host,
+            action: verb,
+            noun: "instances",
+            by: &self.by,
+            reason: Some(&self.reason),
+            pace: &self.pace,
+            dry_run: self.dry_run,
+        };
+        whole.run(body).await
     }
 }
 
@@ -214,36 +247,36 @@ struct Tally {
 }
 
 impl Tally {
-    /// Adds an answer. Returns where the next page begins; none after the last.
-    fn add(&mut self, answer: &Value) -> Option<String> {
+    fn add(&mut self, answer: &Value) {
         self.resolved += answer["resolved"].as_u64().unwrap_or(0);
         self.refused.extend(answer["refused"].as_array().cloned().unwrap_or_default());
         let left = answer["left"].as_array().into_iter().flatten();
         self.left.extend(left.filter_map(Value::as_u64));
-        answer["next"].as_str().map(str::to_owned)
     }
 }
 
 impl Which {
     async fn resolve(&self, verb: &str, reason: Option<&str>) -> anyhow::Result<()> {
-        if !self.ids.is_empty() && self.filter.given().next().is_some() {
+        if self.ids.is_empty() {
+            let whole = Whole {
+                host: &self.host,
+                action: verb,
+                noun: "dead letters",
+                by: &self.by,
+                reason,
+                pace: &self.pace,
+                dry_run: self.dry_run,
+            };
+            return whole.run(batches::selected(verb, &self.filter, None, self.all)).await;
+        }
+        if self.filter.given().next().is_some() {
             let text = "give the ids of the dead letters or filters, not both";
             return Err(InputError(text.to_owned()).into());
         }
         let client = self.host.client()?;
-        let progress = indicatif::ProgressBar::no_length().with_message(verb.to_owned());
         let mut tally = Tally::default();
-        if self.ids.is_empty() {
-            let mut body = self.body(reason);
-            while let Some(next) = tally.add(&ask(&client, verb, &body).await?) {
-                body.insert("after".to_owned(), json!(next));
-                progress.set_position(tally.resolved);
-                self.resolve_ids(&client, verb, reason, &[], &mut tally).await?;
-            }
-        }
         self.resolve_ids(&client, verb, reason, &self.ids, &mut tally).await?;
         for _ in 0..AGAIN_MAX {
-            progress.set_position(tally.resolved);
             let (again, kept) = std::mem::take(&mut tally.refused)
                 .into_iter()
                 .partition(|letter: &Value| letter["again"] == true);
@@ -255,7 +288,6 @@ impl Which {
             let ids: Vec<u64> = again.iter().filter_map(|letter| letter["id"].as_u64()).collect();
             self.resolve_ids(&client, verb, reason, &ids, &mut tally).await?;
         }
-        progress.finish_and_clear();
         let Tally { resolved, refused, left: _ } = tally;
         if self.host.json {
             output::json(&json!({"resolved": resolved, "refused": refused}));
@@ -293,16 +325,6 @@ impl Which {
             body.insert("ids".to_owned(), json!(some));
             tally.add(&ask(client, verb, &body).await?);
         }
-    }
-
-    /// The body of a request for the dead letters that match the filters.
-    fn body(&self, reason: Option<&str>) -> Map<String, Value> {
-        let mut body = self.how(reason);
-        body.extend(self.filter.given().map(|(name, value)| (name.to_owned(), json!(value))));
-        if self.all {
-            body.insert("all".to_owned(), json!(true));
-        }
-        body
     }
 
     fn how(&self, reason: Option<&str>) -> Map<String, Value> {

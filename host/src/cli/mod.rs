@@ -7,6 +7,7 @@ mod admission;
 mod audit;
 mod backtest;
 mod backup;
+mod batches;
 mod build;
 mod candidate;
 mod check;
@@ -91,6 +92,8 @@ enum Command {
     Cancel(dead_letters::Instance),
     /// End an instance without a call of its plugin
     End(dead_letters::Instance),
+    /// Act on many dead letters or instances: count them, start, pause and follow
+    Batch(batches::Batch),
     /// Pause a plugin, a key, a sink, a queue, a message type or the door, or list what is paused
     Pause(controls::Pause),
     /// Resume what is paused
@@ -220,6 +223,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Discard(discard) => discard.execute("discard").await,
         Command::Cancel(cancel) => cancel.execute("cancel").await,
         Command::End(end) => end.execute("end").await,
+        Command::Batch(batch) => batch.execute().await,
         Command::Pause(pause) => pause.execute().await,
         Command::Resume(resume) => resume.execute().await,
         Command::Limit(limit) => limit.execute().await,

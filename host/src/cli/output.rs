@@ -184,7 +184,7 @@ pub(crate) fn cell(name: &str, value: Option<&RawValue>) -> String {
         _ => match json.parse() {
             Ok(millis) if is_time(name) => Timestamp(millis).to_rfc3339(),
             // Ids and positions are not grouped, because they are not amounts.
-            Ok(id) if matches!(name, "id" | "position") => id.to_string(),
+            Ok(id) if matches!(name, "id" | "item" | "position" | "batch") => id.to_string(),
             Ok(count) => grouped(count),
             Err(_) => json.to_owned(),
         },

@@ -18,6 +18,7 @@ use sagabox_engine::seams::handler::Handler;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::batches::Batches;
 use crate::plugins::factory::{Find, LoadedFile, PluginFactory, Preflight};
 use crate::plugins::fields::Filling;
 use crate::plugins::follower::Follower;
@@ -195,8 +196,9 @@ impl Loader {
         serving.collect()
     }
 
-    /// Follows the directory until `stop`.
-    pub async fn run(mut self, engine: Engine, stop: CancellationToken) {
+    /// Follows the directory until `stop`. What a canary failed at is redriven in `batches`.
+    pub async fn run(mut self, engine: Engine, batches: Batches, stop: CancellationToken) {
+        self.candidates.redrive_in(batches);
         let never = Duration::from_secs(3_600);
         let mut looks = tokio::time::interval(self.settings.poll.unwrap_or(never));
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -9,6 +9,7 @@ use super::answers::SqliteQueries;
 use super::answers::snapshot::SqliteSnapshot;
 use super::open::{self, OpenError};
 use super::query::access::AccessRecords;
+use super::query::batches::BatchRecords;
 use super::query::instance_file::FileSnapshot;
 use super::query::{PluginRecords, Queries, QueryLimits, Snapshot};
 use super::sqlite::SqliteStore;
@@ -24,6 +25,8 @@ pub struct ConnectedStore {
     pub plugin_records: Arc<dyn PluginRecords>,
     /// For the API: tokens and the audit log.
     pub access_records: Arc<dyn AccessRecords>,
+    /// For the batches of operators.
+    pub batch_records: Arc<dyn BatchRecords>,
 }
 
 /// Opens or creates the store.
@@ -45,6 +48,7 @@ pub(super) async fn connect_with(
         queries: Arc::new(queries),
         plugin_records: Arc::clone(&store) as Arc<dyn PluginRecords>,
         access_records: Arc::clone(&store) as Arc<dyn AccessRecords>,
+        batch_records: Arc::clone(&store) as Arc<dyn BatchRecords>,
         engine: store,
     })
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use sagabox_engine::model::OpenDeadLetter;
 use sagabox_engine::model::{
-    DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Key, MessageKind, PluginName,
-    Sequence, SinkName, Timestamp, Wait,
+    BatchId, DeadLetter, DeadLetterId, DeadLetterStatus, DeadLetterSubject, Key, MessageKind,
+    PluginName, Sequence, SinkName, Timestamp, Wait,
 };
 use sagabox_engine::seams::store::{MessageLane, ParkedKey, ReadError};
 use sqlx::SqliteConnection;
@@ -149,5 +149,6 @@ pub(super) fn dead_letter(row: &SqliteRow) -> Result<DeadLetter, ReadError> {
         event: rows::event(row)?,
         hops: rows::hops(row)?,
         edited: rows::optional(row, "edited")?.map(|text| rows::parsed_event(&text)).transpose()?,
+        batch: rows::optional_number(row, "batch")?.map(BatchId),
     })
 }

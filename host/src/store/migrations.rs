@@ -23,6 +23,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0021_sessions.sql"),
     include_str!("migrations/0022_controls.sql"),
     include_str!("migrations/0024_causes.sql"),
+    include_str!("migrations/0025_batches.sql"),
 ];
 
 /// The first that keeps its sums.

@@ -74,8 +74,13 @@ pub(super) fn number(row: &SqliteRow, column: &str) -> Result<u64, ReadError> {
 
 /// None if the column has none.
 pub(super) fn position(row: &SqliteRow, column: &str) -> Result<Option<Position>, ReadError> {
+    Ok(optional_number(row, column)?.map(Position))
+}
+
+/// None if the column has none.
+pub(super) fn optional_number(row: &SqliteRow, column: &str) -> Result<Option<u64>, ReadError> {
     let number: Option<i64> = row.try_get(column).map_err(damaged)?;
-    Ok(number.map(u64::try_from).transpose().map_err(damaged)?.map(Position))
+    number.map(u64::try_from).transpose().map_err(damaged)
 }
 
 pub(super) fn text(row: &SqliteRow, column: &str) -> Result<String, ReadError> {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Params};
 use sagabox_engine::model::{
-    ControlId, DeadLetter, DeadLetterStatus, DeadLetterSubject, Key, PluginName, Position,
-    SinkName, Trace, Wait,
+    ControlId, DeadLetter, DeadLetterStatus, DeadLetterSubject, ItemOutcome, Key, PluginName,
+    Position, SinkName, Trace, Wait,
 };
 use sagabox_engine::seams::store::{self, Append, Batch, Closing, UNTAKEN_TYPES_MAX};
 
@@ -25,6 +25,14 @@ pub(super) const LETTER_CLOSED: &str =
 pub(super) const LETTER_COMPENSATED: &str = "INSERT INTO compensated (sink, letters) \
      SELECT sink, 1 FROM dead_letters WHERE id = ? AND sink IS NOT NULL \
      ON CONFLICT DO UPDATE SET letters = letters + 1";
+
+pub(super) const ITEM_SAID: &str = "UPDATE batch_items SET outcome = ?, reason = ? \
+     WHERE batch = ? AND item = ? AND outcome IN ('pending', 'in-progress')";
+pub(super) const ITEM_CLOSED: &str = "UPDATE batch_items SET outcome = 'changed', reason = ?1 \
+     WHERE batch = (SELECT batch FROM dead_letters WHERE id = ?2) AND item = ?2 \
+       AND outcome = 'in-progress'";
+pub(super) const ITEM_DONE: &str = "UPDATE batch_items SET outcome = 'done' \
+     WHERE batch = ? AND item = ? AND outcome = 'pending'";
 
 /// Runs a statement for each row. `params` gives a row's values, in the order of the columns.
 pub(super) fn each<R, P: Params>(
@@ -239,8 +247,8 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
     })?;
     let sql = "INSERT OR REPLACE INTO dead_letters (id, sink, sequence, plugin, key, position, \
                reason, attempts, plugin_version, at, status, resolved_by, resolved_reason, event, \
-               edited, message_kind, event_type, hops, cause) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+               edited, message_kind, event_type, hops, cause, batch) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.dead_letters, |letter| letter_row(letter))?;
     each(writer, LETTER_CLOSED, &batch.dead_letters_closed, |closing| {
         let Closing { id, status, by, reason } = closing;
@@ -251,7 +259,24 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
         batch.dead_letters_closed.iter().filter(|closing| closing.status == compensated);
     each(writer, LETTER_COMPENSATED, compensated, |closing| [integer(closing.id.0)])?;
     let sql = "UPDATE dead_letters SET reason = reason || '; ' || ? WHERE id = ?";
-    each(writer, sql, &batch.letters_noted, |(id, note)| (note.as_str(), integer(id.0)))
+    each(writer, sql, &batch.letters_noted, |(id, note)| (note.as_str(), integer(id.0)))?;
+    write_items(writer, batch)
+}
+
+/// What the commit says of the items of operators' batches.
+fn write_items(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
+    let said = batch.dead_letters.iter().filter_map(|letter| {
+        let (item, outcome) = letter.item_outcome()?;
+        let reason = (outcome == ItemOutcome::Failed).then_some(letter.reason.as_str());
+        Some((item, outcome, reason))
+    });
+    each(writer, ITEM_SAID, said, |(of, outcome, reason)| {
+        (outcome.as_str(), reason, integer(of.batch.0), integer(of.item))
+    })?;
+    each(writer, ITEM_CLOSED, &batch.dead_letters_closed, |closing| {
+        (closing.reason.as_str(), integer(closing.id.0))
+    })?;
+    each(writer, ITEM_DONE, &batch.items_done, |of| (integer(of.batch.0), integer(of.item)))
 }
 
 /// One value for each column: more than a tuple of parameters can have.
@@ -284,6 +309,7 @@ fn letter_row(letter: &DeadLetter) -> impl Params {
         text(&letter.event.event_type),
         letter.hops.0.into(),
         cause_of(letter).into(),
+        optional(letter.batch.map(|batch| integer(batch.0).into())),
     ]
 }
 

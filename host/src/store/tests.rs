@@ -6,8 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use proptest::prelude::*;
-use sagabox_engine::model::{Event, Hops, Origin, Position, Timestamp};
+use sagabox_engine::model::{BatchId, BatchItem, Event, Hops, Origin, Position, Timestamp};
 use sagabox_engine::pure::identity::event_identity;
+use sagabox_engine::seams::batches::{self, BatchItems};
 use sagabox_engine::seams::store::alike::{Script, compare};
 use sagabox_engine::seams::store::contract::{self, Stores};
 use sagabox_engine::seams::store::memory::MemoryStore;
@@ -17,10 +18,15 @@ use sqlx::sqlite::SqliteConnectOptions;
 
 use super::SqliteStore;
 use super::answers::SqliteQueries;
+use super::answers::batches::{NOTE, OUTCOMES, PENDING};
+use super::answers::dead_letters::COUNT_OPEN;
 use super::query::{self, Queries as _, QueryLimits};
 use super::seen::Sizes;
 use super::sqlite::{DEAD_LETTER, MESSAGES, PARKED_EVENTS};
-use super::tables::{LETTER_CLOSED, LETTER_COMPENSATED, PARKED_EVENT_GOES, PARKED_MESSAGE_GOES};
+use super::tables::{
+    ITEM_CLOSED, ITEM_DONE, ITEM_SAID, LETTER_CLOSED, LETTER_COMPENSATED, PARKED_EVENT_GOES,
+    PARKED_MESSAGE_GOES,
+};
 
 /// So small that few events go through freezing and merging.
 const SMALL: Sizes =
@@ -339,6 +345,84 @@ async fn resolving_a_letter_looks_at_its_own_rows_alone() {
 fn halves(hash: u128) -> [i64; 2] {
     let bytes = hash.to_be_bytes();
     [0, 8].map(|at| i64::from_be_bytes(bytes[at..at + 8].try_into().unwrap()))
+}
+
+/// What a batch reads and writes of its items is found by their numbers, however many batches and
+/// dead letters there are. What is counted is counted in an index.
+#[tokio::test]
+async fn a_batch_looks_at_its_own_items_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let pool = store.reading(1).await.unwrap();
+    let item = "SEARCH batch_items USING PRIMARY KEY (batch=? AND item=?)";
+    let expected: [(&'static str, &[&str]); 7] = [
+        (
+            PENDING,
+            &[
+                "SEARCH batch_items USING INDEX batch_items_outcome (batch=? AND outcome=? AND item>?)",
+            ],
+        ),
+        (OUTCOMES, &[item]),
+        (NOTE, &[item]),
+        (ITEM_SAID, &[item]),
+        (ITEM_CLOSED, &[item, "SEARCH dead_letters USING INTEGER PRIMARY KEY (rowid=?)"]),
+        (ITEM_DONE, &[item]),
+        (COUNT_OPEN, &["SCAN dead_letters USING COVERING INDEX dead_letters_open"]),
+    ];
+    for (sql, plan) in expected {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+        let rows = sqlx::query(explain).fetch_all(&pool).await.unwrap();
+        let found = rows.iter().map(|row| sqlx::Row::get::<String, _>(row, "detail"));
+        let is_read = |line: &String| line.starts_with("SEARCH ") || line.starts_with("SCAN ");
+        let found = found.filter(|line| is_read(line) && !line.contains("json_each"));
+        let found = found.filter(|line| !line.contains("note"));
+        assert_eq!(found.collect::<Vec<_>>(), plan, "{sql}");
+    }
+}
+
+/// A store that is gone with its directory.
+struct Passing {
+    directory: tempfile::TempDir,
+    store: SqliteStore,
+}
+
+#[async_trait]
+impl batches::contract::Opened for Passing {
+    fn store(&self) -> &dyn Store {
+        &self.store
+    }
+
+    fn items(&self) -> &dyn BatchItems {
+        &self.store
+    }
+
+    async fn add(&self, batch: BatchId, items: &[BatchItem]) {
+        let options = SqliteConnectOptions::new().filename(path(&self.directory));
+        let mut connection = options.connect().await.unwrap();
+        for item in items {
+            let sql = "INSERT INTO batch_items (batch, item, plugin, sink, key, started) \
+                       VALUES (?, ?, ?, ?, ?, ?)";
+            let query = sqlx::query(sql)
+                .bind(super::rows::integer(batch.0))
+                .bind(super::rows::integer(item.item))
+                .bind(item.plugin.as_str().to_owned())
+                .bind(item.sink.as_ref().map(|sink| sink.as_str().to_owned()))
+                .bind(item.key.as_ref().map(|key| key.as_str().to_owned()))
+                .bind(item.started.map(|started| super::rows::integer(started.0)));
+            query.execute(&mut connection).await.unwrap();
+        }
+        sqlx::Connection::close(connection).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn sqlite_keeps_the_contract_of_batches() {
+    batches::contract::all(async || {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(&directory).await;
+        Passing { directory, store }
+    })
+    .await;
 }
 
 /// Files in one directory.

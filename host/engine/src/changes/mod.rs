@@ -34,8 +34,8 @@ use crate::changes::compensation::Compensation;
 use crate::changes::receipt::{OfferError, Receipt};
 use crate::changes::rejection::{LettersDropped, Rejection};
 use crate::model::{
-    Control, ControlId, DeadLetter, DeadLetterId, DecisionRecord, Event, Held, Hops, Instance, Key,
-    MessageKind, Parked, Position, Sequence, SinkName, TimerName, TimerRef, Wait,
+    BatchItemId, Control, ControlId, DeadLetter, DeadLetterId, DecisionRecord, Event, Held, Hops,
+    Instance, Key, MessageKind, Parked, Position, Sequence, SinkName, TimerName, TimerRef, Wait,
 };
 use crate::seams::store::{Closing, Expire, MessageLane, PluginProgress, SinkProgress, TimerRow};
 
@@ -57,6 +57,8 @@ pub(crate) enum Work {
 pub(crate) struct Offer {
     pub events: Vec<Arc<Event>>,
     pub hops: Hops,
+    /// The item of an operator's batch that is done with it.
+    pub item: Option<BatchItemId>,
     /// The receipts, and the events again.
     pub reply: oneshot::Sender<Result<Offered, OfferError>>,
     /// Given back when the events are written: bounds what waits here.

@@ -27,6 +27,14 @@ pub enum ResolveError {
         /// Its status.
         status: &'static str,
     },
+    /// The batch has resolved the dead letter already, and does not do it twice.
+    #[error("batch {batch} has already resolved dead letter {id}")]
+    InBatch {
+        /// Its id.
+        id: u64,
+        /// The number of the batch.
+        batch: u64,
+    },
     /// An earlier dead letter of the same key must be resolved first.
     #[error("dead letter {first} of the same key is earlier; resolve {first} first, then {id}")]
     NotFirst {

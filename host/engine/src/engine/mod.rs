@@ -4,6 +4,7 @@
 //! The handle outlives the stages. A call that arrives while the engine recovers fails with
 //! `Unavailable`, and the caller can repeat it.
 
+mod batches;
 mod controls;
 mod delivering;
 mod ending;
@@ -34,7 +35,8 @@ use crate::changes::tail::Tail;
 use crate::changes::{Offer, Work};
 use crate::lock;
 use crate::model::{
-    Event, Hops, LogEntry, PluginName, Position, QueueError, QueueStatus, Retention, SinkName,
+    BatchItemId, Event, Hops, LogEntry, PluginName, Position, QueueError, QueueStatus, Retention,
+    SinkName,
 };
 use crate::pure::histogram::Distribution;
 use crate::pure::retry::RetryPolicy;
@@ -45,6 +47,7 @@ use crate::seams::transport::Sink;
 use crate::stages::shard::Shards;
 use crate::stages::sinks::queue::QueueRequest;
 
+pub use self::batches::BatchEnd;
 pub use self::controls::{ControlError, PauseStatus};
 pub use self::ending::EngineEnd;
 pub use self::operators::InstanceError;
@@ -274,10 +277,15 @@ impl Engine {
         if let Some(pause) = self.shared.controls.door() {
             return Err(self.door_is_paused(&pause));
         }
-        self.append(events, Hops::OUTSIDE).await
+        self.append(events, Hops::OUTSIDE, None).await
     }
 
-    async fn append(&self, events: Vec<Event>, hops: Hops) -> Result<Vec<Receipt>, OfferError> {
+    async fn append(
+        &self,
+        events: Vec<Event>,
+        hops: Hops,
+        item: Option<BatchItemId>,
+    ) -> Result<Vec<Receipt>, OfferError> {
         if self.shared.stop.is_cancelled() {
             return Err(OfferError::Stopping);
         }
@@ -303,7 +311,7 @@ impl Engine {
         let epoch = self.shared.epoch().ok_or_else(recovering)?;
         let (reply, receipts) = oneshot::channel();
         let events = events.into_iter().map(Arc::new).collect();
-        let offer = Offer { events, hops, reply, permit };
+        let offer = Offer { events, hops, item, reply, permit };
         epoch.work.send(Work::Offer(offer)).map_err(|_| recovering())?;
         let log = Arc::clone(&epoch.log);
         // A channel that is held here would keep the stages from ending.
@@ -402,7 +410,7 @@ impl Engine {
     /// # Errors
     /// See [`OfferError`].
     pub async fn alert(&self, alert: Event) -> Result<(), OfferError> {
-        self.append(vec![alert], Hops::FIRST).await.map(|_| ())
+        self.append(vec![alert], Hops::FIRST, None).await.map(|_| ())
     }
 
     /// What the stages have measured since the host started.

@@ -11,8 +11,8 @@ use crate::changes::requests::{PluginRequest, SinkRequest};
 use crate::changes::resolve::ResolveRequest;
 use crate::lock;
 use crate::model::{
-    DeadLetterId, DeadLetterSubject, Event, Hops, InstanceStatus, Key, PluginName, attribute,
-    reserved,
+    BatchItemId, DeadLetterId, DeadLetterSubject, Event, Hops, InstanceStatus, Key, PluginName,
+    Position, attribute, reserved,
 };
 use crate::pure::identity;
 
@@ -43,6 +43,14 @@ pub enum InstanceError {
         /// The instance's status.
         status: &'static str,
     },
+    /// The instance that a batch selected is gone, and another one has its key.
+    #[error("the instance `{key}` of {plugin} that was selected is gone; another one has its key")]
+    Replaced {
+        /// The plugin's name.
+        plugin: String,
+        /// The instance's key.
+        key: String,
+    },
     /// The plugin does not subscribe to `sagabox.instance.cancelled`, so it cannot handle a
     /// cancellation.
     #[error(
@@ -52,6 +60,13 @@ pub enum InstanceError {
     /// The event that carries the request was not accepted.
     #[error(transparent)]
     Offer(#[from] OfferError),
+}
+
+/// An instance as the item of a batch.
+pub(super) struct ItemInstance {
+    pub item: BatchItemId,
+    /// The position at which it began.
+    pub started: Position,
 }
 
 impl Engine {
@@ -70,6 +85,9 @@ impl Engine {
         let letter = self.shared.parts.store.read_dead_letter(id).await;
         let letter = letter.map_err(|error| unavailable(&error))?;
         let letter = letter.ok_or(ResolveError::NotFound(id.0))?;
+        if let Some(batch) = resolution.batch.filter(|batch| letter.batch == Some(*batch)) {
+            return Err(ResolveError::InBatch { id: id.0, batch: batch.0 });
+        }
         let epoch = self.shared.epoch().ok_or_else(|| unavailable(&self.interrupted()))?;
         let (reply, outcome) = oneshot::channel();
         let (plugin, subject) = (letter.plugin.clone(), letter.subject.clone());
@@ -104,7 +122,7 @@ impl Engine {
         by: &str,
         reason: &str,
     ) -> Result<(), InstanceError> {
-        self.tell(plugin, key, reserved::INSTANCE_CANCELLED, by, reason).await
+        self.tell(plugin, key, reserved::INSTANCE_CANCELLED, (by, reason), None).await
     }
 
     /// Ends an instance without asking its plugin. Its timers are removed, what waits behind its
@@ -120,17 +138,18 @@ impl Engine {
         by: &str,
         reason: &str,
     ) -> Result<(), InstanceError> {
-        self.tell(plugin, key, reserved::INSTANCE_ENDED, by, reason).await
+        self.tell(plugin, key, reserved::INSTANCE_ENDED, (by, reason), None).await
     }
 
-    /// Appends an event of the host for a running instance.
-    async fn tell(
+    /// Appends an event of the host for a running instance: for this one alone, if it is the item
+    /// of a batch.
+    pub(super) async fn tell(
         &self,
         plugin: &PluginName,
         key: &Key,
         event_type: &str,
-        by: &str,
-        reason: &str,
+        (by, reason): (&str, &str),
+        of: Option<ItemInstance>,
     ) -> Result<(), InstanceError> {
         let handler = self.shared.desired_state.get(plugin);
         let handler = handler.ok_or_else(|| InstanceError::NotLoaded(plugin.to_string()))?;
@@ -142,16 +161,19 @@ impl Engine {
         if event_type == reserved::INSTANCE_CANCELLED && !subscribes {
             return Err(InstanceError::NotSubscribed(plugin.to_string()));
         }
-        let (name, of) = (plugin.to_string(), key.to_string());
+        let (name, of_key) = (plugin.to_string(), key.to_string());
         let loaded = self.shared.parts.store.load(plugin, std::slice::from_ref(key)).await;
         let loaded = loaded.map_err(|error| OfferError::Unavailable(error.to_string()))?;
         let instances = loaded.into_iter().map(|loaded| loaded.instance);
         let Some(instance) = instances.into_iter().find(|instance| instance.key == *key) else {
-            return Err(InstanceError::NotFound { plugin: name, key: of });
+            return Err(InstanceError::NotFound { plugin: name, key: of_key });
         };
+        if of.as_ref().is_some_and(|of| of.started != instance.started) {
+            return Err(InstanceError::Replaced { plugin: name, key: of_key });
+        }
         if instance.status != InstanceStatus::Running {
             let status = instance.status.as_str();
-            return Err(InstanceError::NotRunning { plugin: name, key: of, status });
+            return Err(InstanceError::NotRunning { plugin: name, key: of_key, status });
         }
         let now = (self.shared.parts.clock)();
         let event = Event {
@@ -159,7 +181,7 @@ impl Engine {
             id: identity::operator_event_id(event_type, plugin, key, instance.decided, now),
             source: identity::source(plugin),
             event_type: event_type.to_owned(),
-            subject: Some(attribute::encoded(&of).into_owned()),
+            subject: Some(attribute::encoded(&of_key).into_owned()),
             time: Some(now.to_rfc3339()),
             datacontenttype: None,
             dataschema: None,
@@ -170,7 +192,7 @@ impl Engine {
             ],
             data: serde_json::json!({"by": by, "reason": reason}).to_string().into(),
         };
-        self.append(vec![event], Hops::FIRST).await?;
+        self.append(vec![event], Hops::FIRST, of.map(|of| of.item)).await?;
         Ok(())
     }
 }

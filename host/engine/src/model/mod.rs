@@ -1,6 +1,7 @@
 //! The vocabulary as types. Pure: these types know no clock, no store and no transport.
 
 pub mod attribute;
+mod batch;
 mod control;
 mod cursor;
 mod decision;
@@ -19,6 +20,9 @@ mod size;
 mod summary;
 mod trace;
 
+pub use batch::{
+    BatchAction, BatchId, BatchItem, BatchItemId, ItemNote, ItemOutcome, StartedBatch,
+};
 pub use control::{Control, ControlId, ControlKind, Limit, Pause, PauseEnd, Rate, Target};
 pub use cursor::{Counters, Cursor, Span};
 pub use decision::{

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgeTime, DecisionSummary, Event, Hops, Key, MessageKind, PluginName, Position, Sequence,
-    SinkName, TimerName, Timestamp,
+    AgeTime, BatchId, DecisionSummary, Event, Hops, Key, MessageKind, PluginName, Position,
+    Sequence, SinkName, TimerName, Timestamp,
 };
 
 /// An event in the log.
@@ -205,6 +205,8 @@ pub struct DeadLetter {
     /// The event that an operator put in its place for the redrive; none if it is redriven as it
     /// was.
     pub edited: Option<Arc<Event>>,
+    /// The batch that has resolved it last; none if a single action has, or none has.
+    pub batch: Option<BatchId>,
 }
 
 /// What a dead letter is of.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{DeadLetter, DeadLetterStatus, DeadLetterSubject, Event};
+use super::{BatchId, DeadLetter, DeadLetterStatus, DeadLetterSubject, Event};
 
 /// What an operator asks for a dead letter. The dead letter keeps who asked and why.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +13,8 @@ pub struct Resolution {
     pub by: String,
     /// Why, in that person's words.
     pub reason: String,
+    /// The batch that the action is part of; none for a single one.
+    pub batch: Option<BatchId>,
 }
 
 /// What to do with a dead letter.
@@ -49,6 +51,7 @@ impl DeadLetter {
     /// Notes who asked for what.
     pub(crate) fn resolved(&mut self, status: DeadLetterStatus, resolution: Resolution) {
         self.status = status;
+        self.batch = resolution.batch;
         self.resolved_by = Some(resolution.by);
         self.resolved_reason = Some(resolution.reason);
         if let Action::Redrive { edited: Some(event) } = resolution.action {

@@ -14,6 +14,7 @@ pub mod histogram;
 pub mod identity;
 pub(crate) mod lanes;
 pub(crate) mod monotonic;
+pub(crate) mod pace;
 pub(crate) mod parking;
 pub mod pointer;
 pub mod retry;

@@ -2,6 +2,7 @@
 //! an implementation in memory, a decorator that injects faults, and a suite of tests that every
 //! implementation passes.
 
+pub mod batches;
 pub mod handler;
 pub mod lookup;
 pub mod store;

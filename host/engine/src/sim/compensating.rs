@@ -182,7 +182,7 @@ async fn a_refusal_reaches_no_later_instance_of_the_same_key_and_its_letter_says
     assert_eq!(letter.reason, "planted; its instance was removed before it could be told");
 
     let (by, reason) = ("ada".to_owned(), "a test".to_owned());
-    let skip = Resolution { action: Action::Skip, by, reason };
+    let skip = Resolution { action: Action::Skip, by, reason, batch: None };
     engine.resolve(letter.id, skip).await.expect("it is open");
     until("the refund", Duration::from_secs(90), || refunds(&store) == 1).await;
     let second = letters(&store).remove(1);

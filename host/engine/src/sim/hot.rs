@@ -487,6 +487,7 @@ mod tests {
             action: Action::Redrive { edited: None },
             by: "operator".to_owned(),
             reason: String::new(),
+            batch: None,
         };
         bench.engine.resolve(letter, redrive).await.unwrap();
         let tables = bench.until("it is redriven", |tables| handled(tables, ORDERS) == 2).await;
@@ -571,7 +572,8 @@ mod tests {
         // The version that serves can handle the event.
         bench.engine.withdraw_canary(&AUDITOR.into()).await.unwrap();
         let (by, reason) = ("test".to_owned(), "withdrawn".to_owned());
-        let resolution = Resolution { action: Action::Redrive { edited: None }, by, reason };
+        let resolution =
+            Resolution { action: Action::Redrive { edited: None }, by, reason, batch: None };
         bench.engine.resolve(letter.id, resolution).await.unwrap();
         let tables = bench.until("it is handled", |tables| handled(tables, AUDITOR) == 1).await;
         assert_eq!(versions(&tables, AUDITOR), ["1.0.0"]);

@@ -167,7 +167,7 @@ async fn a_plugin_that_answers_itself_ends_in_a_dead_letter() {
     let id = store.look(|tables| *tables.dead_letters.keys().next().unwrap());
     let (by, reason) = ("ada".to_owned(), "two more".to_owned());
     let action = Action::Redrive { edited: None };
-    engine.resolve(id, Resolution { action, by, reason }).await.unwrap();
+    engine.resolve(id, Resolution { action, by, reason, batch: None }).await.unwrap();
     until(&store, |tables| settled(tables) && tables.log.len() == 23).await;
     let letters = store.look(reasons);
     assert!(letters.len() == 1 && letters[0].contains("22 hops"), "{letters:?}");

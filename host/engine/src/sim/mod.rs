@@ -14,6 +14,8 @@
 #[cfg(test)]
 mod asking;
 #[cfg(test)]
+mod batched;
+#[cfg(test)]
 mod clocks;
 #[cfg(test)]
 mod compensating;

@@ -470,7 +470,7 @@ async fn look_until_done(engine: &Engine, store: &MemoryStore, count: usize) -> 
             let action = Action::Redrive { edited: None };
             // A dead letter that is not the first of its lane is refused, and is redriven in a
             // later round.
-            let _ = engine.resolve(letter, Resolution { action, by, reason }).await;
+            let _ = engine.resolve(letter, Resolution { action, by, reason, batch: None }).await;
         }
     }
 }

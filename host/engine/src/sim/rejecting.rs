@@ -148,7 +148,8 @@ async fn an_event_is_buried_if_its_decision_cannot_be_written() {
 
 async fn redrive(engine: &Engine, letter: &DeadLetter) {
     let (by, reason) = ("operator".to_owned(), "mended".to_owned());
-    let resolution = Resolution { action: Action::Redrive { edited: None }, by, reason };
+    let resolution =
+        Resolution { action: Action::Redrive { edited: None }, by, reason, batch: None };
     engine.resolve(letter.id, resolution).await.unwrap();
 }
 

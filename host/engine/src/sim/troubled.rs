@@ -194,7 +194,7 @@ async fn resolve(engine: &Engine, store: &MemoryStore, action: &Action) {
     tokio::time::sleep(Duration::from_secs(1)).await;
     for letter in letters(store).into_iter().filter(|letter| letter.status.is_unresolved()) {
         let (by, reason) = ("ada".to_owned(), "a test".to_owned());
-        let resolution = Resolution { action: action.clone(), by, reason };
+        let resolution = Resolution { action: action.clone(), by, reason, batch: None };
         engine.resolve(letter.id, resolution).await.expect("it can be resolved");
     }
 }
@@ -269,7 +269,8 @@ async fn the_order_of_a_sink_can_be_changed() {
                 let action = Action::Redrive { edited: None };
                 // A dead letter that is not the first of its key is refused, and is redriven in
                 // a later round.
-                let _ = engine.resolve(letter.id, Resolution { action, by, reason }).await;
+                let _ =
+                    engine.resolve(letter.id, Resolution { action, by, reason, batch: None }).await;
             }
             tokio::time::sleep(MINUTE).await;
         }

@@ -383,6 +383,7 @@ async fn the_last_attempt_becomes_a_letter_and_its_wait_ends() {
         action: Action::Redrive { edited: None },
         by: "ada".to_owned(),
         reason: "again".to_owned(),
+        batch: None,
     };
     engine.resolve(letters(&world.store)[0].id, redrive).await.unwrap();
     until("it waits again", MINUTE, || world.waits() == 1).await;
@@ -414,7 +415,8 @@ async fn an_instance_that_waits_can_be_ended_at_once() {
             until("the letter", 10 * MINUTE, || letters(&world.store).len() == 1).await;
             world.lookup.pause(["k-1".to_owned()], 1, HOUR);
             let (by, reason) = ("ada".to_owned(), "again".to_owned());
-            let redrive = Resolution { action: Action::Redrive { edited: None }, by, reason };
+            let redrive =
+                Resolution { action: Action::Redrive { edited: None }, by, reason, batch: None };
             engine.resolve(letters(&world.store)[0].id, redrive).await.unwrap();
         } else {
             world.lookup.pause(["k-1".to_owned()], 1, HOUR);

@@ -496,7 +496,7 @@ impl Operator<'_> {
             };
             let (by, reason) = ("operator".to_owned(), "mended".to_owned());
             // If this is refused or the engine recovers, the next look tries it again.
-            let _ = engine.resolve(letter.id, Resolution { action, by, reason }).await;
+            let _ = engine.resolve(letter.id, Resolution { action, by, reason, batch: None }).await;
         }
     }
 

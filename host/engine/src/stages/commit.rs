@@ -167,6 +167,7 @@ impl Committer {
                         self.route_alert(batch, event, offer.hops);
                     }
                 }
+                batch.items_done.extend(offer.item);
                 Owner::Offer(offer)
             }
             Work::Fire(fire) => {

@@ -16,8 +16,10 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::batches::Batches;
 use crate::io::cloudevents::BATCH;
 use crate::io::lookup::Lookups;
 use crate::plugins::wasm::{self, Sandbox};
@@ -70,8 +72,12 @@ async fn server_with(
         configurations: HashMap::new(),
         queries: Arc::clone(&store.queries),
     };
+    let (queries, stop_batches) = (Arc::clone(&store.queries), CancellationToken::new());
+    let clock: sagabox_engine::Clock = Arc::new(|| Timestamp(0));
+    let batches = Batches::new(engine.clone(), queries, store.batch_records, clock, stop_batches);
     let site = Site {
         engine,
+        batches,
         queries: store.queries,
         plugin_status,
         directory: directory_of_plugins,

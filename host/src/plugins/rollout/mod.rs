@@ -8,7 +8,6 @@
 
 mod admission;
 mod canary;
-mod redrive;
 mod room;
 mod running;
 pub(in crate::plugins) mod served;
@@ -31,6 +30,7 @@ pub use self::terms::{FAILURES_MAX, Record, ShadowTerms, Terms, Withdrawn, is_co
 
 use self::admission::{Admission, AdmissionResult, Admitted, Fit};
 use self::running::{Failing, Part, RunningTrial, TrialKind, digests};
+use crate::batches::Batches;
 use crate::plugins::factory::{Find, PluginFactory, Preflight};
 use crate::plugins::follower::Follower;
 use crate::plugins::keeping::InUse;
@@ -58,6 +58,8 @@ pub struct Candidates {
     ways_back: WaysBack,
     tell: mpsc::UnboundedSender<Failing>,
     failing: mpsc::UnboundedReceiver<Failing>,
+    /// None before the host serves: then no canary is withdrawn.
+    batches: Option<Batches>,
 }
 
 /// The next step of the candidates' work.
@@ -87,7 +89,13 @@ impl Candidates {
             ways_back: WaysBack::default(),
             tell,
             failing,
+            batches: None,
         }
+    }
+
+    /// Redrives what withdrawn canaries failed at in these batches.
+    pub fn redrive_in(&mut self, batches: Batches) {
+        self.batches = Some(batches);
     }
 
     /// The converters of the states that canaries have left, also those from before this host
@@ -441,9 +449,11 @@ impl Candidates {
                 TrialKind::Canary(_) => {
                     // The engine refuses this only while the host stops.
                     let _ = engine.withdraw_canary(&plugin).await;
-                    let (engine, queries) = (engine.clone(), Arc::clone(&self.factory.queries));
-                    let version = version.to_string();
-                    tokio::spawn(redrive::redrive(engine, queries, plugin, version));
+                    if let Some(batches) = &self.batches {
+                        let reason = format!("the canary {version} was withdrawn");
+                        let (plugin, version) = (plugin.as_str(), version.to_string());
+                        batches.redrive_failures_of(plugin, &version, reason).await;
+                    }
                 }
             }
         }

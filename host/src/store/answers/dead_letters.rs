@@ -11,8 +11,17 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use super::failed;
 use crate::store::dead_letters;
 use crate::store::query::QueryLimits;
-use crate::store::query::rows::{DeadLetterFilter, DeadLetterKind, DeadLetterRow, Page};
+use crate::store::query::rows::{Counted, DeadLetterFilter, DeadLetterKind, DeadLetterRow, Page};
 use crate::store::rows::{self, integer};
+
+/// Of a page that is only counted: some milliseconds.
+const COUNTED_PAGE: u32 = 5_000;
+/// It reads the index alone.
+pub(in crate::store) const COUNT_OPEN: &str = "SELECT count(*) AS n \
+     FROM dead_letters INDEXED BY dead_letters_open WHERE status = 'open' \
+     AND (?1 IS NULL OR plugin = ?1) AND (?2 IS NULL OR plugin_version = ?2) \
+     AND (?3 IS NULL OR sink = ?3) AND (?4 IS NULL OR event_type = ?4) \
+     AND (?5 IS NULL OR key = ?5) AND (?6 IS NULL OR cause = ?6)";
 
 pub(super) async fn list(
     pool: &SqlitePool,
@@ -46,6 +55,37 @@ pub(super) async fn ids(
 ) -> Result<Page<u64, u64>, ReadError> {
     let Page { rows, next } = sizes(pool, filter, limits).await?;
     Ok(Page { rows: rows.into_iter().map(|(id, _)| id).collect(), next })
+}
+
+/// How many open ones the filter selects, without reading them if it selects by names alone.
+pub(super) async fn count_open(
+    pool: &SqlitePool,
+    filter: &DeadLetterFilter,
+    limits: &QueryLimits,
+) -> Result<Counted, ReadError> {
+    if filter.reason_contains.is_none() {
+        let query = sqlx::query(COUNT_OPEN)
+            .bind(filter.plugin.clone())
+            .bind(filter.plugin_version.clone())
+            .bind(filter.sink.clone())
+            .bind(filter.event_type.clone())
+            .bind(filter.key.clone())
+            .bind(filter.cause.clone());
+        let row = query.fetch_one(pool).await.map_err(failed)?;
+        return Ok(Counted { count: rows::number(&row, "n")?, is_exact: true });
+    }
+    let (started, mut count, mut after) = (Instant::now(), 0, 0);
+    loop {
+        let status = Some(DeadLetterStatus::Open);
+        let filter = DeadLetterFilter { status, after, limit: COUNTED_PAGE, ..filter.clone() };
+        let page = sizes(pool, &filter, limits).await?;
+        count += page.rows.len() as u64;
+        let Some(next) = page.next else { return Ok(Counted { count, is_exact: true }) };
+        if started.elapsed() >= limits.scan_time {
+            return Ok(Counted { count, is_exact: false });
+        }
+        after = next;
+    }
 }
 
 /// Id and bytes of each.
@@ -143,6 +183,7 @@ fn letter_row(row: &SqliteRow) -> Result<DeadLetterRow, ReadError> {
         status: dead_letters::status(row)?,
         resolved_by: rows::optional(row, "resolved_by")?,
         resolved_reason: rows::optional(row, "resolved_reason")?,
+        batch: rows::optional_number(row, "batch")?,
         event: raw(rows::text(row, "event")?)?,
         edited: rows::optional(row, "edited")?.map(raw).transpose()?,
     })

@@ -3,8 +3,9 @@
 
 mod access;
 mod accounts;
+pub(super) mod batches;
 mod causes;
-mod dead_letters;
+pub(super) mod dead_letters;
 mod due;
 mod export;
 mod found;
@@ -29,9 +30,9 @@ use super::components;
 use super::query::component::{KeptComponent, PackedComponent};
 use super::query::found::{EventTrace, Found};
 use super::query::rows::{
-    Accounts, CauseFilter, CausePage, CountedPage, DeadLetterFilter, DeadLetterRow, DueTimer,
-    ExportedInstance, InstanceDetail, InstanceFilter, InstanceRow, Page, RecordedDecision,
-    StateRow, TimerFilter, TimerPlace, WaitFilter, WaitPlace, WaitRow,
+    Accounts, CauseFilter, CausePage, Counted, CountedPage, DeadLetterFilter, DeadLetterRow,
+    DueTimer, ExportedInstance, InstanceDetail, InstanceFilter, InstanceRow, Page,
+    RecordedDecision, StateRow, TimerFilter, TimerPlace, WaitFilter, WaitPlace, WaitRow,
 };
 use super::query::waiting::Waiting;
 use super::query::{Queries, QueryLimits, StatePage};
@@ -105,6 +106,13 @@ impl Queries for SqliteQueries {
         filter: &DeadLetterFilter,
     ) -> Result<Page<DeadLetterRow, u64>, ReadError> {
         dead_letters::list(&self.pool, filter, &self.limits).await
+    }
+
+    async fn count_open_dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Counted, ReadError> {
+        dead_letters::count_open(&self.pool, filter, &self.limits).await
     }
 
     async fn dead_letter_ids(

@@ -4,6 +4,7 @@
 //! `contract` says clause by clause what an implementation must answer; each runs all clauses.
 
 pub mod access;
+pub mod batches;
 pub mod component;
 pub mod condition;
 #[cfg(test)]
@@ -28,8 +29,8 @@ use sagabox_engine::seams::store::ReadError;
 use self::component::{ComponentUse, KeptComponent, PackedComponent};
 use self::found::{EventTrace, Found};
 use self::rows::{
-    Accounts, CauseFilter, CausePage, CountedPage, DeadLetterFilter, DeadLetterRow, DueTimer,
-    ExportedInstance, FilledFields, InstanceDetail, InstanceFilter, InstanceRow, Page,
+    Accounts, CauseFilter, CausePage, Counted, CountedPage, DeadLetterFilter, DeadLetterRow,
+    DueTimer, ExportedInstance, FilledFields, InstanceDetail, InstanceFilter, InstanceRow, Page,
     RecordedDecision, StateRow, TimerFilter, TimerPlace, WaitFilter, WaitPlace, WaitRow,
 };
 use self::waiting::Waiting;
@@ -106,6 +107,15 @@ pub trait Queries: Send + Sync + 'static {
     ) -> Result<Page<DeadLetterRow, u64>, ReadError>;
 
     /// The same without the rows. Its pages are bounded in rows and time alone.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn count_open_dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Counted, ReadError>;
+
+    /// The ids of the same.
     ///
     /// # Errors
     /// If the store cannot be read.

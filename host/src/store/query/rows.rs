@@ -267,6 +267,14 @@ pub struct EventName {
     pub event_type: String,
 }
 
+/// How many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    pub count: u64,
+    /// Whether all were counted. Otherwise there are at least so many.
+    pub is_exact: bool,
+}
+
 /// Which dead letters a list has. What is given must hold; a letter must come after `after`.
 #[derive(Clone, Debug, Default)]
 pub struct DeadLetterFilter {
@@ -364,6 +372,8 @@ pub struct DeadLetterRow {
     pub status: DeadLetterStatus,
     pub resolved_by: Option<String>,
     pub resolved_reason: Option<String>,
+    /// The batch that has resolved it last; none if a single action has, or none has.
+    pub batch: Option<u64>,
     /// As it was received or decided, byte by byte.
     #[schema(value_type = CloudEvent)]
     pub event: Box<RawValue>,

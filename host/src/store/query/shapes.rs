@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use sagabox_engine::model::{DeadLetterStatus, InstanceStatus};
+use sagabox_engine::model::{BatchAction, DeadLetterStatus, InstanceStatus, ItemOutcome};
 use utoipa::openapi::schema::{
     AdditionalProperties, ArrayBuilder, ObjectBuilder, SchemaType, Type,
 };
@@ -62,6 +62,36 @@ impl PartialSchema for DeadLetterStatusName {
 impl ToSchema for DeadLetterStatusName {
     fn name() -> Cow<'static, str> {
         "DeadLetterStatus".into()
+    }
+}
+
+/// What a batch does.
+pub struct BatchActionName;
+
+impl PartialSchema for BatchActionName {
+    fn schema() -> RefOr<Schema> {
+        names(BatchAction::ALL.map(BatchAction::as_str))
+    }
+}
+
+impl ToSchema for BatchActionName {
+    fn name() -> Cow<'static, str> {
+        "BatchAction".into()
+    }
+}
+
+/// What became of an item of a batch.
+pub struct ItemOutcomeName;
+
+impl PartialSchema for ItemOutcomeName {
+    fn schema() -> RefOr<Schema> {
+        names(ItemOutcome::ALL.map(ItemOutcome::as_str))
+    }
+}
+
+impl ToSchema for ItemOutcomeName {
+    fn name() -> Cow<'static, str> {
+        "BatchItemOutcome".into()
     }
 }
 

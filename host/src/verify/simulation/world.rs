@@ -383,7 +383,8 @@ async fn resolve(engine: &Engine, store: &MemoryStore) {
     for id in open {
         let (by, reason) = ("simulation".to_owned(), "goes on without it".to_owned());
         // Refused while the engine recovers: it is looked at again.
-        let _ = engine.resolve(id, Resolution { action: Action::Skip, by, reason }).await;
+        let _ =
+            engine.resolve(id, Resolution { action: Action::Skip, by, reason, batch: None }).await;
     }
 }
 

@@ -82,11 +82,12 @@ fn letter(place: u64) -> DeadLetter {
         event: Arc::new(event),
         hops: Hops::OUTSIDE,
         edited: None,
+        batch: None,
     }
 }
 
 fn resolution(action: Action) -> Resolution {
-    Resolution { action, by: "me".to_owned(), reason: "test".to_owned() }
+    Resolution { action, by: "me".to_owned(), reason: "test".to_owned(), batch: None }
 }
 
 fn again(reason: &str) -> Failing<'_> {

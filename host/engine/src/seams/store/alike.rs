@@ -14,8 +14,8 @@ use super::contract::{
 };
 use super::{Append, Batch, Closing, Expire, Page, Store, TimerRow};
 use crate::model::{
-    AgeMark, AgeTime, DeadLetter, DeadLetterId, DeadLetterStatus, Event, Instance, InstanceStatus,
-    Key, Position, Sequence, State, Timestamp, reserved,
+    AgeMark, AgeTime, BatchId, DeadLetter, DeadLetterId, DeadLetterStatus, Event, Instance,
+    InstanceStatus, Key, Position, Sequence, State, Timestamp, reserved,
 };
 
 /// Few keys, so that batches use the same ones; some of them a database may confuse with
@@ -280,7 +280,9 @@ impl Script {
                 _ => letter(id, None, id),
             };
             let edited = self.one_in(4).then(|| entry(id).event);
-            batch.dead_letters.push(Arc::new(DeadLetter { status, edited, ..made }));
+            let of_batch = self.one_in(3).then_some(BatchId(id % 4));
+            let letter = DeadLetter { status, edited, batch: of_batch, ..made };
+            batch.dead_letters.push(Arc::new(letter));
         }
         for id in 1..=self.letter {
             if self.one_in(20) {

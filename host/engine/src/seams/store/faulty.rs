@@ -18,9 +18,10 @@ use super::{
 };
 use crate::lock;
 use crate::model::{
-    DeadLetter, DeadLetterId, Event, Held, Key, LogEntry, Message, PluginName, Position, Sequence,
-    SinkName, TimerPlace, Timestamp,
+    BatchId, BatchItem, DeadLetter, DeadLetterId, Event, Held, ItemNote, ItemOutcome, Key,
+    LogEntry, Message, PluginName, Position, Sequence, SinkName, TimerPlace, Timestamp,
 };
+use crate::seams::batches::BatchItems;
 
 const READERS: usize = 2;
 
@@ -150,6 +151,39 @@ impl<S: Store, F: Faults> FaultyStore<S, F> {
             true => Err(ReadError("planted: the read failed".to_owned())),
             false => Ok(connection),
         }
+    }
+}
+
+#[async_trait]
+impl<S: BatchItems + Store, F: Faults> BatchItems for FaultyStore<S, F> {
+    async fn with_outcome(
+        &self,
+        batch: BatchId,
+        outcome: ItemOutcome,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<BatchItem>, ReadError> {
+        let _connection = self.before_read().await?;
+        self.inner.with_outcome(batch, outcome, after, limit).await
+    }
+
+    async fn outcomes(
+        &self,
+        batch: BatchId,
+        items: &[u64],
+    ) -> Result<Vec<(u64, ItemOutcome)>, ReadError> {
+        let _connection = self.before_read().await?;
+        self.inner.outcomes(batch, items).await
+    }
+
+    async fn note(&self, batch: BatchId, notes: &[ItemNote]) -> Result<(), ReadError> {
+        let _connection = self.before_read().await?;
+        self.inner.note(batch, notes).await
+    }
+
+    async fn remark(&self, batch: BatchId, remark: Option<&str>) -> Result<(), ReadError> {
+        let _connection = self.before_read().await?;
+        self.inner.remark(batch, remark).await
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 
+use super::memory_items::ItemRow;
 use super::{
     Batch, CommitError, Committed, DecidedEvent, Expire, MessageLane, Page, ParkedKey,
     PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Store,
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::lock;
 use crate::model::{
-    AgeMark, AgeTime, Control, ControlId, Counters, Cursor, DeadLetter, DeadLetterId,
+    AgeMark, AgeTime, BatchItemId, Control, ControlId, Counters, Cursor, DeadLetter, DeadLetterId,
     DeadLetterStatus, DeadLetterSubject, DecisionRecord, Event, Held, Instance, Key, LogEntry,
     Message, OpenDeadLetter, Origin, Parked, PluginName, Position, Sequence, SinkName, Timer,
     TimerName, TimerPlace, TimerRef, Timestamp, Wait,
@@ -62,6 +63,8 @@ pub struct Tables {
     pub message_waits: BTreeMap<(SinkName, Sequence), (MessageLane, Wait)>,
     /// Dead letters, resolved or not, by id.
     pub dead_letters: BTreeMap<DeadLetterId, Arc<DeadLetter>>,
+    /// Items of the operators' batches.
+    pub batch_items: BTreeMap<BatchItemId, ItemRow>,
     /// The progress of plugins, by name.
     pub plugins: BTreeMap<PluginName, PluginProgress>,
     /// Who has decided an event that others still have to decide: (plugin, position, key).
@@ -121,7 +124,7 @@ impl MemoryStore {
         *self.lock() = tables;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Tables> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Tables> {
         lock(&self.tables)
     }
 }
@@ -150,6 +153,7 @@ impl Tables {
         self.write_instances(batch);
         self.write_waiting(batch);
         self.write_dead_letters(batch);
+        self.write_items(batch);
         for progress in &batch.plugins {
             self.plugins.insert(progress.plugin.clone(), progress.clone());
         }

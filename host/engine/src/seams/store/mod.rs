@@ -14,6 +14,8 @@ pub mod contract;
 pub mod faulty;
 #[cfg(any(test, feature = "simulation"))]
 pub mod memory;
+#[cfg(any(test, feature = "simulation"))]
+pub mod memory_items;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,7 +25,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::model::{
-    AgeMark, AgeTime, Control, ControlId, Counters, Cursor, DeadLetter, DeadLetterId,
+    AgeMark, AgeTime, BatchItemId, Control, ControlId, Counters, Cursor, DeadLetter, DeadLetterId,
     DeadLetterStatus, DecisionRecord, Event, Held, Hops, Instance, Key, LogEntry, Message,
     OpenDeadLetter, Origin, Parked, PluginName, Position, Sequence, SinkName, Timer, TimerName,
     TimerPlace, TimerRef, Timestamp, Trace, Wait,
@@ -244,14 +246,20 @@ pub struct Batch {
     pub message_waits: Vec<(MessageLane, Wait)>,
     /// Waits of messages to remove. Removing a wait that does not exist changes nothing.
     pub message_waits_removed: Vec<(SinkName, Sequence)>,
-    /// Dead letters to write over what was there for the id.
+    /// Dead letters to write over what was there for the id. One that names a batch of an operator
+    /// also says what became of that batch's item ([`DeadLetter::item_outcome`]), unless the item
+    /// has its outcome already or is not known.
     pub dead_letters: Vec<Arc<DeadLetter>>,
-    /// Dead letters to resolve without reading them, after `dead_letters` is written. A
+    /// Dead letters to resolve without reading them, after `dead_letters` is written. One that a
+    /// batch of an operator was redriving is a changed item of that batch. A
     /// message's dead letter that is closed as compensated counts in
     /// [`RecoveredSink::compensated`] from then on.
     pub dead_letters_closed: Vec<Closing>,
     /// Texts to append to the reasons of dead letters, after `dead_letters` is written.
     pub letters_noted: Vec<(DeadLetterId, String)>,
+    /// Items of batches of operators whose action is part of this commit and is no dead letter:
+    /// they are done. One that is not pending stays as it is.
+    pub items_done: Vec<BatchItemId>,
     /// The progress of plugins, written over what was there.
     pub plugins: Vec<PluginProgress>,
     /// Keys that have decided an event which other keys still have to decide. Adding one that is

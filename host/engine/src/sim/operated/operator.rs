@@ -269,7 +269,7 @@ async fn resolve(
     engine: &Engine,
 ) -> Result<(), ResolveError> {
     let (by, reason) = ("operator".to_owned(), "mended".to_owned());
-    engine.resolve(letter, Resolution { action, by, reason }).await
+    engine.resolve(letter, Resolution { action, by, reason, batch: None }).await
 }
 
 fn is_movable(letter: &DeadLetter) -> bool {

@@ -92,7 +92,7 @@ tables! {
     decisions, messages,
     held, held_removed, parked, parked_removed, parked_messages, parked_messages_removed,
     waits, waits_removed, message_waits, message_waits_removed,
-    dead_letters, dead_letters_closed, letters_noted, plugins, partly_decided,
+    dead_letters, dead_letters_closed, letters_noted, items_done, plugins, partly_decided,
     partly_decided_removed, sinks, controls, controls_removed,
 }
 

@@ -97,5 +97,5 @@ pub(super) fn subscription() -> Subscription {
 pub(super) fn resolution(event: &Event) -> Resolution {
     let data: Value = serde_json::from_slice(&event.data).unwrap_or_default();
     let text = |name: &str| data[name].as_str().unwrap_or_default().to_owned();
-    Resolution { action: Action::Discard, by: text("by"), reason: text("reason") }
+    Resolution { action: Action::Discard, by: text("by"), reason: text("reason"), batch: None }
 }

@@ -432,6 +432,7 @@ impl Dispatcher {
             event: Arc::clone(&entry.event),
             hops: entry.hops,
             edited: None,
+            batch: None,
         });
     }
 }

@@ -11,7 +11,9 @@ use sagabox_engine::seams::store::contract::{event, letter, sink, undelivered};
 
 use super::{ALL, Subject, Urls, looks_briefly, pages};
 use crate::store::query::QueryLimits;
-use crate::store::query::rows::{CauseFilter, CauseRow, DeadLetterFilter, DeadLetterKind, Page};
+use crate::store::query::rows::{
+    CauseFilter, CauseRow, Counted, DeadLetterFilter, DeadLetterKind, Page,
+};
 
 fn letters(letters: impl IntoIterator<Item = DeadLetter>) -> Batch {
     let dead_letters = letters.into_iter().map(Arc::new).collect();
@@ -95,6 +97,33 @@ pub(super) async fn each_filter_holds(urls: Urls<'_>) {
 }
 
 /// All came at one time: their order is that of their ids.
+pub(super) async fn open_letters_are_counted(urls: Urls<'_>) {
+    let mut subject = Subject::new(urls, "counted-letters").await;
+    let of_other = DeadLetter { plugin: "other".into(), ..letter(3, Some("a"), 3) };
+    let skipped = DeadLetter { status: DeadLetterStatus::Skipped, ..letter(4, Some("a"), 4) };
+    let why = DeadLetter { reason: "100% 'of_it'".to_owned(), ..letter(5, Some("b"), 5) };
+    let all_letters = [letter(1, Some("a"), 1), letter(2, None, 2), of_other, skipped, why];
+    subject.commit(letters(all_letters)).await;
+    subject.commit(letters([undelivered(6, 1, "a")])).await;
+    let text = |text: &str| Some(text.to_owned());
+    for (filter, count) in [
+        (all(), 5),
+        (DeadLetterFilter { plugin: text("orders"), ..all() }, 4),
+        (DeadLetterFilter { key: text("a"), ..all() }, 3),
+        (DeadLetterFilter { sink: text(sink().as_str()), ..all() }, 1),
+        (DeadLetterFilter { plugin_version: text("2.0.0"), ..all() }, 0),
+        (DeadLetterFilter { event_type: text(&event(1).event_type), ..all() }, 5),
+        (DeadLetterFilter { reason_contains: text("100%"), ..all() }, 1),
+    ] {
+        let counted = subject.queries().count_open_dead_letters(&filter).await.unwrap();
+        assert_eq!(counted, Counted { count, is_exact: true }, "{filter:?}");
+    }
+    subject.reopen(looks_briefly(true)).await;
+    let filter = DeadLetterFilter { reason_contains: text("quoted"), ..all() };
+    let counted = subject.queries().count_open_dead_letters(&filter).await.unwrap();
+    assert!(!counted.is_exact && counted.count < 5, "{counted:?}");
+}
+
 pub(super) async fn letters_are_listed_by_id_in_pages(urls: Urls<'_>) {
     let subject = Subject::new(urls, "letters").await;
     let with = |id| DeadLetter { at: Timestamp(1), ..letter(id, Some("a"), 1) };

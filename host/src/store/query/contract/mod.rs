@@ -5,6 +5,7 @@
 
 mod access;
 mod accounts;
+mod batches;
 mod components;
 mod dead_letters;
 mod due;
@@ -113,6 +114,7 @@ pub(in crate::store) async fn all(urls: Urls<'_>) {
     components::components_are_kept_and_found_again(urls).await;
     components::a_component_goes_with_its_last_decision(urls).await;
     dead_letters::each_filter_holds(urls).await;
+    dead_letters::open_letters_are_counted(urls).await;
     dead_letters::letters_are_listed_by_id_in_pages(urls).await;
     dead_letters::a_page_of_letters_is_bounded_in_bytes(urls).await;
     dead_letters::a_list_of_letters_ends_in_time_and_says_how_far_it_came(urls).await;
@@ -138,6 +140,13 @@ pub(in crate::store) async fn all(urls: Urls<'_>) {
     access::a_key_is_taken_once_and_keeps_its_answer(urls).await;
     access::sessions_are_kept_until_they_end_expire_or_are_not_used(urls).await;
     access::the_audit_log_keeps_its_order_and_each_filter_holds(urls).await;
+    batches::a_batch_is_kept_as_it_was_made_and_started(urls).await;
+    batches::batches_are_listed_newest_first(urls).await;
+    batches::open_letters_from_before_the_start_become_items(urls).await;
+    batches::running_instances_from_before_the_start_become_items(urls).await;
+    batches::the_sums_of_a_batch_are_those_of_its_items(urls).await;
+    batches::a_status_changes_only_from_the_ones_that_are_named(urls).await;
+    batches::old_batches_go_with_their_items(urls).await;
     snapshot::decisions_come_in_order_with_their_inputs(urls).await;
     snapshot::decisions_end_where_they_are_stopped(urls).await;
     snapshot::the_log_comes_in_order(urls).await;

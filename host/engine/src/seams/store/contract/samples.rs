@@ -228,6 +228,7 @@ pub fn letter(id: u64, key: Option<&str>, place: u64) -> DeadLetter {
         event: event(place),
         hops: hops(place),
         edited: None,
+        batch: None,
     }
 }
 

@@ -495,6 +495,7 @@ impl SinkLanes {
             event: Arc::clone(&message.event),
             hops: message.hops,
             edited: None,
+            batch: None,
         });
     }
 

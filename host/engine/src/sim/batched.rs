@@ -1,0 +1,682 @@
+//! A world with an operator who works in batches, while the host crashes and its commits fail:
+//! batches redrive, skip and discard dead letters of events and of messages, and cancel and end
+//! instances. They are paused and resumed, and now and then the operator resolves a dead letter by
+//! hand. Some events fail again however often they are redriven.
+//!
+//! At the end the books are compared: each item was acted on once, and nothing else was.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::life::Timeline;
+use super::plan::event;
+use super::world::START;
+use crate::engine::{Action, BatchEnd, Engine, Parts, Resolution, Settings};
+use crate::model::{
+    Absent, AnswerValue, BatchAction, BatchId, BatchItem, BatchItemId, Correlation, DeadLetter,
+    DeadLetterId, DeadLetterStatus, DeadLetterSubject, Decision, Effect, Event, Failure,
+    InstanceStatus, ItemOutcome, Key, Manifest, Message, MessageKind, OptionalPart, Outgoing,
+    PluginName, Position, Retention, Role, SinkName, Source, StartedBatch, State, Subscription,
+    Timestamp, reserved,
+};
+use crate::seams::handler::{Call, Handler, Reply};
+use crate::seams::lookup::{Lookup, Unanswered};
+use crate::seams::store::faulty::{FaultRates, FaultyStore};
+use crate::seams::store::memory::{MemoryStore, Tables};
+use crate::seams::transport::{DeliveryError, Sink, Transport};
+use crate::sim::ledger;
+
+const JOBS: &str = "jobs";
+/// A world in which a batch is not over after so much simulated time is stuck.
+const LIFETIME: Duration = Duration::from_secs(300);
+const BATCHES: u64 = 4;
+
+/// Whether what made most events fail is repaired.
+#[derive(Clone, Default)]
+struct Repaired(Arc<AtomicBool>);
+
+impl Repaired {
+    fn now(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Handles events; `poison` fails until the repair, `never` always.
+struct Jobs {
+    manifest: Manifest,
+    repaired: Repaired,
+}
+
+impl Jobs {
+    fn new(repaired: Repaired) -> Self {
+        let on = |event_type: &str, key, effect, absent| Subscription {
+            event_type: event_type.to_owned(),
+            source: Source::Any,
+            key,
+            effect,
+            absent,
+        };
+        let by_key = || Correlation::Pointer("/key".to_owned());
+        let manifest = Manifest {
+            name: JOBS.into(),
+            role: Role::ProcessManager,
+            version: "1".into(),
+            description: String::new(),
+            subscriptions: vec![
+                on("touch", by_key(), Effect::StartOrHandle, Absent::Ignore),
+                on("must", by_key(), Effect::Handle, Absent::Fail),
+                on(
+                    reserved::INSTANCE_CANCELLED,
+                    Correlation::Instance,
+                    Effect::Handle,
+                    Absent::Ignore,
+                ),
+            ],
+            commands: BTreeSet::from(["mail".to_owned()]),
+            events: BTreeSet::new(),
+            lookups: BTreeSet::new(),
+            streams: false,
+            state_version: 1,
+            optional: OptionalPart::default(),
+        };
+        Self { manifest, repaired }
+    }
+}
+
+fn fails(data: &Value, repaired: &Repaired) -> bool {
+    data["never"] == true || data["poison"] == true && !repaired.now()
+}
+
+impl Handler for Jobs {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn handle(&self, call: &Call) -> Result<Reply, Failure> {
+        let data: Value = serde_json::from_slice(&call.event.data).unwrap_or_default();
+        if data["mail"] != true && fails(&data, &self.repaired) {
+            return Err(Failure::Permanent("planted".to_owned()));
+        }
+        let mut decision = Decision { state: Some("{}".into()), ..Decision::default() };
+        decision.complete = call.event.event_type == reserved::INSTANCE_CANCELLED;
+        if data["mail"] == true {
+            decision.messages.push(Outgoing {
+                kind: MessageKind::Event,
+                event_type: "mail".to_owned(),
+                subject: None,
+                datacontenttype: "application/json".to_owned(),
+                extensions: Vec::new(),
+                data: call.event.data.clone(),
+            });
+        }
+        Ok(Reply::Decided(decision))
+    }
+
+    fn migrate(&self, state: &State, _: u32) -> Result<bytes::Bytes, String> {
+        Ok(state.data.clone())
+    }
+}
+
+/// Refuses for good what fails.
+struct Mailbox(Repaired);
+
+#[async_trait]
+impl Transport for Mailbox {
+    async fn deliver(&self, messages: &[Arc<Message>]) -> Vec<Result<(), DeliveryError>> {
+        tokio::time::sleep(Duration::from_micros(300)).await;
+        let result = |message: &Arc<Message>| {
+            let data: Value = serde_json::from_slice(&message.event.data).unwrap_or_default();
+            match fails(&data, &self.0) {
+                true => Err(DeliveryError::Permanent("planted".to_owned())),
+                false => Ok(()),
+            }
+        };
+        messages.iter().map(result).collect()
+    }
+
+    fn batch_max(&self) -> usize {
+        1
+    }
+}
+
+struct Nothing;
+
+#[async_trait]
+impl Lookup for Nothing {
+    async fn ask(&self, _: &PluginName, _: &str, _: &str) -> Result<AnswerValue, Unanswered> {
+        Ok(AnswerValue::Missing)
+    }
+}
+
+/// What the operator knows. It survives crashes of the host.
+#[derive(Default)]
+struct Notes {
+    /// The batches that were started, and those of them that are over.
+    started: BTreeMap<BatchId, BatchAction>,
+    over: BTreeSet<BatchId>,
+    ignores: BTreeSet<BatchId>,
+    /// How often the operator asked for an action on a dead letter by hand.
+    by_hand: BTreeMap<DeadLetterId, u32>,
+}
+
+struct World {
+    random: StdRng,
+    seed: u64,
+    store: MemoryStore,
+    repaired: Repaired,
+    timeline: Timeline,
+    notes: Notes,
+    unsent: Vec<Event>,
+}
+
+/// Runs one seed. Returns how many items had each outcome.
+///
+/// # Errors
+/// Says what was acted on twice, or although it was no item.
+fn run(seed: u64) -> Result<BTreeMap<ItemOutcome, usize>, String> {
+    super::failing_on_panic(|| World::new(seed).run())
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        Self {
+            seed,
+            store: MemoryStore::new(),
+            repaired: Repaired::default(),
+            timeline: Timeline::new(Timestamp(START)),
+            notes: Notes::default(),
+            unsent: plan(&mut random),
+            random,
+        }
+    }
+
+    fn run(mut self) -> Result<BTreeMap<ItemOutcome, usize>, String> {
+        let crashes = self.random.random_range(0..6);
+        for life in 0.. {
+            let crash_after = (life < crashes)
+                .then(|| Duration::from_micros(self.random.random_range(0..400_000)));
+            let mut rate = |most| match life <= crashes {
+                true => self.random.random_range(0..most),
+                false => 0,
+            };
+            let rates = FaultRates {
+                refused: rate(60),
+                unknown_written: rate(40),
+                unknown_lost: rate(40),
+                read_failed: rate(40),
+                delay_max: Duration::from_micros(self.random.random_range(0..2_000)),
+            };
+            let crash = async {
+                match crash_after {
+                    Some(after) => tokio::time::sleep(after).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let store = Arc::new(FaultyStore::new(self.store.clone(), rates, self.seed ^ life));
+            let timeline = self.timeline.clone();
+            let done = timeline.live(crash, async |clock| {
+                let work = self.live(store, clock);
+                let ended = tokio::time::timeout(LIFETIME, work).await;
+                ended.map_err(|_| self.stuck())?
+            })?;
+            timeline.pass(Duration::from_millis(self.random.random_range(0..50)));
+            if done.is_some() {
+                break;
+            }
+        }
+        let tables = self.store.snapshot();
+        check(&self.notes, &tables)?;
+        Ok(self.counts())
+    }
+
+    fn counts(&self) -> BTreeMap<ItemOutcome, usize> {
+        let mut counts = BTreeMap::new();
+        self.store.look(|tables| {
+            tables
+                .batch_items
+                .values()
+                .for_each(|row| *counts.entry(row.outcome).or_default() += 1);
+        });
+        counts
+    }
+
+    /// What is left of a batch that does not come to its end.
+    fn stuck(&self) -> String {
+        self.store.look(|tables| {
+            let rows = tables.batch_items.iter().filter(|(_, row)| !row.outcome.is_final());
+            let left = rows.map(|(id, row)| {
+                let letter = tables.dead_letters.get(&DeadLetterId(id.item));
+                let letter = letter.map(|letter| (letter.status, letter.place(), letter.batch));
+                format!("{id:?} {:?} {:?} {letter:?}", row.outcome, row.item)
+            });
+            let left: Vec<String> = left.collect();
+            format!("a batch is not over: {left:#?} {}", ledger::stuck(tables))
+        })
+    }
+
+    async fn live(
+        &mut self,
+        store: Arc<FaultyStore<MemoryStore>>,
+        clock: crate::Clock,
+    ) -> Result<(), String> {
+        let engine = loop {
+            if let Ok(engine) = Engine::start(self.parts(&store, &clock)).await {
+                break engine;
+            }
+        };
+        while !self.unsent.is_empty() {
+            let count = self.random.random_range(1..=self.unsent.len().min(6));
+            if engine.offer(self.unsent[..count].to_vec()).await.is_ok() {
+                self.unsent.drain(..count);
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            if self.random.random_ratio(1, 8) {
+                break;
+            }
+        }
+        self.repaired.0.store(true, Ordering::Relaxed);
+        // Batches of an earlier life come first, as when a host starts again.
+        loop {
+            let open = self.notes.started.keys().find(|id| !self.notes.over.contains(id)).copied();
+            match open {
+                Some(id) => self.work_on(id, &engine, &store).await?,
+                None if self.notes.started.len() as u64 == BATCHES && self.unsent.is_empty() => {
+                    break;
+                }
+                None => self.start(&engine).await,
+            }
+        }
+        // What waited behind the last dead letters follows in portions.
+        let seen = |tables: &Tables| {
+            is_settled(tables).then_some((tables.decisions.len(), tables.messages.len()))
+        };
+        loop {
+            let before = self.store.look(seen);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if before.is_some() && before == self.store.look(seen) {
+                break;
+            }
+        }
+        engine.drain().await;
+        Ok(())
+    }
+
+    fn parts(&self, store: &Arc<FaultyStore<MemoryStore>>, clock: &crate::Clock) -> Parts {
+        let sink = Sink::new(Arc::new(Mailbox(self.repaired.clone())) as Arc<dyn Transport>);
+        Parts {
+            store: Arc::clone(store) as Arc<_>,
+            handlers: vec![Arc::new(Jobs::new(self.repaired.clone()))],
+            canaries: Vec::new(),
+            lookup: Arc::new(Nothing),
+            sinks: HashMap::from([(SinkName::from("sink"), sink)]),
+            routes: BTreeMap::from([("mail".to_owned(), SinkName::from("sink"))]),
+            clock: Arc::clone(clock),
+            settings: Settings {
+                shards: 0,
+                retry_delay_min: Duration::from_millis(1),
+                retry_delay_max: Duration::from_millis(20),
+                retention: Retention {
+                    duplicates: None,
+                    history: None,
+                    finished: None,
+                    interval: Duration::from_secs(1),
+                },
+                waiting_max: 1 + self.seed % 4,
+                wait_in_memory_max: Duration::from_millis([1_000, 3][(self.seed % 2) as usize]),
+                instance_bytes_max: [64 << 20, 0][(self.seed / 2 % 2) as usize],
+                ..Settings::default()
+            },
+        }
+    }
+
+    /// Sends what is left, then fixes the items of the next batch.
+    async fn start(&mut self, engine: &Engine) {
+        if !self.unsent.is_empty() && engine.offer(self.unsent.clone()).await.is_ok() {
+            self.unsent.clear();
+        }
+        tokio::time::sleep(Duration::from_millis(self.random.random_range(0..40))).await;
+        if self.notes.started.len() as u64 == BATCHES {
+            return;
+        }
+        let id = BatchId(self.notes.started.len() as u64 + 1);
+        let action = BatchAction::ALL[self.random.random_range(0..BatchAction::ALL.len())];
+        let among = self.random.random_range(1..5);
+        let items = self.store.look(|tables| match action.is_of_instances() {
+            true => instances(tables, among),
+            false => open_letters(tables, among),
+        });
+        self.store.add_items(id, &items);
+        self.notes.started.insert(id, action);
+    }
+
+    /// Runs a batch until it is over; stops it now and then.
+    async fn work_on(
+        &mut self,
+        id: BatchId,
+        engine: &Engine,
+        store: &Arc<FaultyStore<MemoryStore>>,
+    ) -> Result<(), String> {
+        let batch = StartedBatch {
+            id,
+            action: self.notes.started[&id],
+            by: "operator".to_owned(),
+            reason: "repaired".to_owned(),
+            rate_per_second: NonZeroU32::new(self.random.random_range(20..2_000)).expect("not 0"),
+            ignore_failures: self.notes.ignores.contains(&id),
+        };
+        let stop = CancellationToken::new();
+        let patience = Duration::from_millis(self.random.random_range(1..400));
+        let items = Arc::clone(store) as Arc<dyn crate::seams::batches::BatchItems>;
+        let running = engine.run_batch(items, batch, &stop);
+        tokio::pin!(running);
+        let mut is_stopped = false;
+        let end = loop {
+            tokio::select! {
+                biased;
+                end = &mut running => break end,
+                () = tokio::time::sleep(patience), if !is_stopped => {
+                    if self.random.random_ratio(1, 3) {
+                        is_stopped = true;
+                        stop.cancel();
+                    } else {
+                        resolve_one(&mut self.random, &mut self.notes, &self.store, engine).await;
+                    }
+                }
+            }
+        };
+        match end {
+            BatchEnd::Done => {
+                let rest = self.store.look(|tables| unfinished(tables, id));
+                if rest != 0 {
+                    return Err(format!("batch {} is over, and {rest} items are not", id.0));
+                }
+                self.notes.over.insert(id);
+            }
+            BatchEnd::Stopped(_) => _ = self.notes.ignores.insert(id),
+            BatchEnd::Interrupted => {
+                let pending = || self.store.look(|tables| with(tables, id, ItemOutcome::Pending));
+                let before = pending();
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                if pending() != before {
+                    return Err(format!("batch {} is paused, and goes on", id.0));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The operator resolves a dead letter by hand, whatever a batch does.
+async fn resolve_one(random: &mut StdRng, notes: &mut Notes, store: &MemoryStore, engine: &Engine) {
+    let open: Vec<DeadLetterId> = store.look(|tables| {
+        let open = |letter: &&Arc<DeadLetter>| letter.status == DeadLetterStatus::Open;
+        tables.dead_letters.values().filter(open).map(|letter| letter.id).collect()
+    });
+    if open.is_empty() {
+        return;
+    }
+    let id = open[random.random_range(0..open.len())];
+    *notes.by_hand.entry(id).or_default() += 1;
+    let action = match random.random_range(0..3) {
+        0 => Action::Skip,
+        _ => Action::Redrive { edited: None },
+    };
+    let (by, reason) = ("hand".to_owned(), "one alone".to_owned());
+    let _ = engine.resolve(id, Resolution { action, by, reason, batch: None }).await;
+}
+
+fn plan(random: &mut StdRng) -> Vec<Event> {
+    let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let count = random.random_range(5..90);
+    let event = |n: usize| {
+        let key = keys[random.random_range(0..keys.len())];
+        let data = json!({
+            "key": key,
+            "poison": random.random_ratio(1, 2),
+            "never": random.random_ratio(1, 12),
+            "mail": random.random_ratio(1, 3),
+        });
+        let event_type = if random.random_ratio(1, 6) { "must" } else { "touch" };
+        event(event_type, &format!("e{n}"), &data)
+    };
+    (0..count).map(event).collect()
+}
+
+/// One of `among` open dead letters.
+fn open_letters(tables: &Tables, among: u64) -> Vec<BatchItem> {
+    let open = |letter: &&Arc<DeadLetter>| {
+        letter.status == DeadLetterStatus::Open && letter.id.0.is_multiple_of(among)
+    };
+    tables
+        .dead_letters
+        .values()
+        .filter(open)
+        .map(|letter| crate::seams::batches::contract::item_of(letter))
+        .collect()
+}
+
+/// One of `among` running instances.
+fn instances(tables: &Tables, among: u64) -> Vec<BatchItem> {
+    let runs = tables.instances.values().filter(|i| i.status == InstanceStatus::Running);
+    let item = |(item, instance): (u64, &Arc<crate::model::Instance>)| BatchItem {
+        item,
+        plugin: JOBS.into(),
+        sink: None,
+        key: Some(instance.key.clone()),
+        started: Some(instance.started),
+    };
+    (1..).zip(runs).map(item).filter(|item| item.item.is_multiple_of(among)).collect()
+}
+
+/// Whether the plugin and the sink have nothing left to do by themselves.
+fn is_settled(tables: &Tables) -> bool {
+    let head = tables.log.keys().next_back().map_or(0, |position| position.0);
+    let decided =
+        head == 0 || tables.plugins.values().any(|progress| progress.cursor.settled >= head);
+    let sent = tables.messages.keys().all(|(sink, sequence)| {
+        tables.sinks.get(sink).is_some_and(|sink| sink.cursor.settled >= sequence.0)
+    });
+    let redriving = tables.dead_letters.values().any(|l| l.status == DeadLetterStatus::Redriving);
+    decided && sent && !redriving && tables.waits.is_empty() && tables.message_waits.is_empty()
+}
+
+fn with(tables: &Tables, batch: BatchId, outcome: ItemOutcome) -> usize {
+    let rows = tables.batch_items.iter().filter(|(id, _)| id.batch == batch);
+    rows.filter(|(_, row)| row.outcome == outcome).count()
+}
+
+fn unfinished(tables: &Tables, batch: BatchId) -> usize {
+    with(tables, batch, ItemOutcome::Pending) + with(tables, batch, ItemOutcome::InProgress)
+}
+
+fn check(notes: &Notes, tables: &Tables) -> Result<(), String> {
+    ledger::claims_are_those_of_the_instances(tables)?;
+    ledger::sums_add_up(tables)?;
+    ledger::sinks_add_up(tables)?;
+    let mut decided = BTreeSet::new();
+    for decision in tables.decisions.values() {
+        let id = &tables.log[&decision.position].event.id;
+        if !decided.insert((&decision.key, id)) {
+            return Err(format!("guarantee 2: {} decided {id} twice", decision.key));
+        }
+    }
+    for letter in tables.dead_letters.values() {
+        letter_was_acted_on_once(notes, tables, letter)?;
+    }
+    for (id, row) in &tables.batch_items {
+        match notes.started[&id.batch].is_of_instances() {
+            true => instance_was_asked_once(notes, tables, *id, &row.item, row.outcome)?,
+            false => item_says_what_became_of_the_letter(notes, tables, *id, row.outcome)?,
+        }
+    }
+    nothing_else_was_asked(notes, tables)
+}
+
+/// The batches that acted on a dead letter: the item has the outcome of an action.
+fn acted_on(notes: &Notes, tables: &Tables, letter: DeadLetterId) -> Vec<BatchId> {
+    let acted = [ItemOutcome::Done, ItemOutcome::Failed];
+    let batches = notes.started.iter().filter(|(_, action)| !action.is_of_instances());
+    let row = |batch| tables.batch_items.get(&BatchItemId { batch, item: letter.0 });
+    let acted = |batch: &BatchId| row(*batch).is_some_and(|row| acted.contains(&row.outcome));
+    batches.map(|(batch, _)| *batch).filter(acted).collect()
+}
+
+/// A redrive that fails adds an attempt. So more attempts than actions are one action too many.
+fn letter_was_acted_on_once(
+    notes: &Notes,
+    tables: &Tables,
+    letter: &DeadLetter,
+) -> Result<(), String> {
+    let batches = acted_on(notes, tables, letter.id);
+    let by_hand = notes.by_hand.get(&letter.id).copied().unwrap_or_default();
+    let most = 1 + by_hand as usize + batches.len();
+    let DeadLetter { id, attempts, status, batch, .. } = letter;
+    if *attempts as usize > most {
+        return Err(format!(
+            "dead letter {} failed {attempts} times, after {by_hand} redrives by hand and {batches:?}",
+            id.0
+        ));
+    }
+    if *status != DeadLetterStatus::Open && batches.is_empty() && by_hand == 0 {
+        let is_given_up = letter.resolved_by.as_deref() == Some("operator") && batch.is_none();
+        if !(is_given_up && *status == DeadLetterStatus::Discarded) {
+            return Err(format!("dead letter {} is {status:?}, and no item", id.0));
+        }
+    }
+    if batch.is_some_and(|batch| !batches.contains(&batch)) {
+        let item = batch.map(|batch| BatchItemId { batch, item: id.0 });
+        let outcome = item.and_then(|item| tables.batch_items.get(&item)).map(|row| row.outcome);
+        if outcome != Some(ItemOutcome::Changed) {
+            return Err(format!("dead letter {} names {batch:?}, where it is {outcome:?}", id.0));
+        }
+    }
+    Ok(())
+}
+
+fn item_says_what_became_of_the_letter(
+    notes: &Notes,
+    tables: &Tables,
+    id: BatchItemId,
+    outcome: ItemOutcome,
+) -> Result<(), String> {
+    let letter = &tables.dead_letters[&DeadLetterId(id.item)];
+    if letter.batch != Some(id.batch) {
+        return Ok(());
+    }
+    let expected = match (notes.started[&id.batch], outcome) {
+        (_, ItemOutcome::Failed) => DeadLetterStatus::Open,
+        (BatchAction::Redrive, ItemOutcome::Done) => DeadLetterStatus::Redriven,
+        (BatchAction::Skip, ItemOutcome::Done) => DeadLetterStatus::Skipped,
+        (_, ItemOutcome::Done | ItemOutcome::Changed) => DeadLetterStatus::Discarded,
+        (_, outcome) => return Err(format!("item {id:?} is {outcome:?} at the end")),
+    };
+    // An operator who ends an instance discards its open dead letters.
+    let is_given_up = letter.status == DeadLetterStatus::Discarded;
+    match letter.status == expected || outcome == ItemOutcome::Failed && is_given_up {
+        true => Ok(()),
+        false => Err(format!("item {id:?} is {outcome:?}, and its letter {:?}", letter.status)),
+    }
+}
+
+/// The requests in the log, by the instance that they are for.
+fn requests(tables: &Tables) -> BTreeMap<(Key, Position), usize> {
+    let mut requests = BTreeMap::new();
+    for entry in tables.log.values() {
+        let event = &entry.event;
+        let types = [reserved::INSTANCE_CANCELLED, reserved::INSTANCE_ENDED];
+        if types.contains(&event.event_type.as_str()) {
+            let extension = |name| event.extension(name).unwrap_or_default();
+            let key = Key::from(extension(reserved::EXTENSION_INSTANCE));
+            let started = extension(reserved::EXTENSION_STARTED).parse().unwrap_or_default();
+            *requests.entry((key, Position(started))).or_default() += 1;
+        }
+    }
+    requests
+}
+
+/// How many batches say that they asked an instance.
+fn asked(notes: &Notes, tables: &Tables, key: &Key, started: Position) -> usize {
+    let rows = tables.batch_items.iter();
+    let of_instances = rows.filter(|(id, _)| notes.started[&id.batch].is_of_instances());
+    let done = of_instances.filter(|(_, row)| row.outcome == ItemOutcome::Done);
+    done.filter(|(_, row)| row.item.key.as_ref() == Some(key) && row.item.started == Some(started))
+        .count()
+}
+
+fn instance_was_asked_once(
+    notes: &Notes,
+    tables: &Tables,
+    id: BatchItemId,
+    item: &BatchItem,
+    outcome: ItemOutcome,
+) -> Result<(), String> {
+    let (key, started) = (item.key.clone().expect("it has one"), item.started.expect("it has one"));
+    let found = requests(tables).get(&(key.clone(), started)).copied().unwrap_or_default();
+    let expected = asked(notes, tables, &key, started);
+    match outcome.is_final() && found == expected {
+        true => Ok(()),
+        false => Err(format!(
+            "item {id:?}, instance `{key}`, is {outcome:?}: {found} requests of {expected} batches"
+        )),
+    }
+}
+
+fn nothing_else_was_asked(notes: &Notes, tables: &Tables) -> Result<(), String> {
+    for ((key, started), found) in requests(tables) {
+        let expected = asked(notes, tables, &key, started);
+        if found != expected {
+            return Err(format!("`{key}` was asked {found} times by {expected} batches"));
+        }
+    }
+    for letter in tables.dead_letters.values() {
+        if let DeadLetterSubject::Message { .. } = &letter.subject
+            && letter.resolved_by.is_some()
+            && letter.batch.is_none()
+            && !notes.by_hand.contains_key(&letter.id)
+        {
+            return Err(format!("dead letter {} was resolved by no one", letter.id.0));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEEDS: u64 = 1_000;
+
+    #[test]
+    fn each_item_of_a_batch_is_acted_on_once_for_every_seed() {
+        let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+        let first: u64 = number("SAGABOX_SIM_SEED").unwrap_or(1);
+        let seeds: u64 = number("SAGABOX_SIM_SEEDS").unwrap_or(SEEDS);
+        let mut all: BTreeMap<ItemOutcome, usize> = BTreeMap::new();
+        for seed in first..first + seeds {
+            match run(seed) {
+                Ok(counts) => {
+                    counts.into_iter().for_each(|(o, count)| *all.entry(o).or_default() += count);
+                }
+                Err(reason) => panic!(
+                    "seed {seed}: {reason}\n\
+                     again: SAGABOX_SIM_SEED={seed} SAGABOX_SIM_SEEDS=1 cargo test -p sagabox-engine batched"
+                ),
+            }
+        }
+        println!("{all:?}");
+        if seeds >= 100 {
+            let rest = [ItemOutcome::Done, ItemOutcome::Failed, ItemOutcome::Changed];
+            assert!(rest.iter().all(|outcome| all.contains_key(outcome)), "{all:?}");
+        }
+    }
+}

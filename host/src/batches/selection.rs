@@ -1,0 +1,174 @@
+//! What a batch selects, as an operator gives it and as the store keeps it.
+
+use std::sync::Arc;
+
+use sagabox_engine::model::{BatchAction, DeadLetterStatus, InstanceStatus, Key};
+use sagabox_engine::seams::store::ReadError;
+use serde::{Deserialize, Serialize};
+
+use crate::store::query::Queries;
+use crate::store::query::batches::Selected;
+use crate::store::query::condition::Condition;
+use crate::store::query::rows::{Counted, DeadLetterFilter, InstanceFilter, Page};
+
+/// Dead letters or instances that are looked at for one transaction: some milliseconds.
+const PAGE: u32 = 2_000;
+
+/// All that is given must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// Open dead letters.
+    DeadLetters(LetterSelection),
+    /// Running instances.
+    Instances(InstanceSelection),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LetterSelection {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugin_version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sink: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub event_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason_contains: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceSelection {
+    pub plugin: String,
+    /// A condition on fields, as text.
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+}
+
+impl Selection {
+    /// Reads what the store has of a batch.
+    pub(super) fn read(action: BatchAction, json: &str) -> Result<Self, ReadError> {
+        let read = match action.is_of_instances() {
+            true => serde_json::from_str(json).map(Self::Instances),
+            false => serde_json::from_str(json).map(Self::DeadLetters),
+        };
+        read.map_err(|error| ReadError(format!("the selection of a batch: {error}")))
+    }
+
+    pub(crate) fn to_json(&self) -> String {
+        let json = match self {
+            Self::DeadLetters(letters) => serde_json::to_string(letters),
+            Self::Instances(instances) => serde_json::to_string(instances),
+        };
+        json.expect("it has only texts")
+    }
+
+    pub(crate) fn plugin(&self) -> Option<&str> {
+        match self {
+            Self::DeadLetters(letters) => letters.plugin.as_deref(),
+            Self::Instances(instances) => Some(&instances.plugin),
+        }
+    }
+
+    /// How many it selects now.
+    pub(super) async fn count(&self, queries: &dyn Queries) -> Result<Counted, ReadError> {
+        match self {
+            Self::DeadLetters(letters) => queries.count_open_dead_letters(&letters.filter(0)).await,
+            Self::Instances(instances) => {
+                let counted = queries.count_instances(&instances.filter(None)?).await?;
+                Ok(Counted {
+                    count: counted.counts.values().sum(),
+                    is_exact: counted.next.is_none(),
+                })
+            }
+        }
+    }
+
+    /// The next of them, and where the following page begins; none after the last.
+    pub(super) async fn page(
+        &self,
+        queries: &Arc<dyn Queries>,
+        after: Option<&str>,
+    ) -> Result<(Selected, Option<String>), ReadError> {
+        match self {
+            Self::DeadLetters(letters) => {
+                let after = after.map_or(Ok(0), str::parse);
+                let after = after.map_err(|_| ReadError("a place is no number".to_owned()))?;
+                let page = queries.dead_letter_ids(&letters.filter(after)).await?;
+                let Page { rows, next } = page;
+                Ok((Selected::DeadLetters(rows), next.map(|next| next.to_string())))
+            }
+            Self::Instances(instances) => {
+                let page = queries.instances(&instances.filter(after)?).await?;
+                let keys: Vec<Key> = page.rows.into_iter().map(|row| row.key).collect();
+                let plugin = instances.plugin.as_str().into();
+                Ok((Selected::Instances(plugin, keys), page.next))
+            }
+        }
+    }
+}
+
+impl LetterSelection {
+    fn filter(&self, after: u64) -> DeadLetterFilter {
+        let Self { plugin, plugin_version, sink, key, event_type, reason_contains, cause } =
+            self.clone();
+        DeadLetterFilter {
+            ids: None,
+            plugin,
+            plugin_version,
+            status: Some(DeadLetterStatus::Open),
+            sink,
+            key,
+            event_type,
+            reason_contains,
+            cause,
+            after,
+            limit: PAGE,
+        }
+    }
+}
+
+impl InstanceSelection {
+    fn filter(&self, after: Option<&str>) -> Result<InstanceFilter, ReadError> {
+        let parse = |text: &String| Condition::parse(text);
+        let condition = self.condition.as_ref().map(parse).transpose();
+        Ok(InstanceFilter {
+            plugin: self.plugin.clone(),
+            status: Some(InstanceStatus::Running),
+            condition: condition.map_err(|error| ReadError(format!("where: {error}")))?,
+            order: None,
+            after: after.map(str::to_owned),
+            limit: PAGE,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(action: BatchAction, selection: &Selection, expected: &str) {
+        assert_eq!(selection.to_json(), expected);
+        assert_eq!(Selection::read(action, expected).as_ref(), Ok(selection));
+    }
+
+    #[test]
+    fn a_selection_is_read_as_it_was_written() {
+        let all = Selection::DeadLetters(LetterSelection::default());
+        check(BatchAction::Redrive, &all, "{}");
+        let event_type = Some("OrderPlaced".to_owned());
+        let letters = LetterSelection { event_type, ..LetterSelection::default() };
+        check(BatchAction::Skip, &Selection::DeadLetters(letters), r#"{"type":"OrderPlaced"}"#);
+        let condition = Some("paid < total".to_owned());
+        let instances = InstanceSelection { plugin: "orders".to_owned(), condition };
+        let expected = r#"{"plugin":"orders","where":"paid < total"}"#;
+        check(BatchAction::End, &Selection::Instances(instances), expected);
+        assert!(Selection::read(BatchAction::End, "{}").is_err(), "of which plugin?");
+    }
+}
