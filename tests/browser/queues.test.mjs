@@ -2,22 +2,49 @@
 
 import assert from "node:assert/strict";
 
-import { cartFinalized, event, look, test, until } from "./page.mjs";
+import { cartFinalized, look, test, until } from "./page.mjs";
 
 // Nothing listens there.
-const DOWN = `[sink.orders]\nurl = "http://127.0.0.1:1/"\n[routes]\nSendPackage = "orders"\n[retry]\ndelay_ms_min = 1\ndelay_ms_max = 20\n`;
+const DOWN = `[sink.orders]\nurl = "http://127.0.0.1:1/"\n[routes]\nInitializeOrder = "orders"\n[retry]\ndelay_ms_min = 1\ndelay_ms_max = 20\n`;
 
-test("queues and a sink that is down are seen, and the numbers move", { plugins: ["order-saga"], configuration: DOWN }, async ({ host, page }) => {
+test("what waits in a queue is seen, and the numbers move", { plugins: ["order-saga"] }, async ({ host, page }) => {
   await page.goto("/queues");
-  await page.getByRole("rowheader", { name: "orders", exact: true }).waitFor();
+  await page.getByText("no queue has had a message").waitFor();
   const row = page.getByRole("row").filter({ hasText: "queue:InitializeOrder" });
   await host.send(cartFinalized("e-1", "cart-1"));
   await row.getByText("waiting").waitFor();
   await host.send(cartFinalized("e-2", "cart-2"));
   await until("two messages wait", async () => (await row.locator("td.number").first().innerText()) === "2");
-
-  await host.send(event("paid", "PaymentSucceeded", "o-1", { orderId: "o-1", cartId: "c", paymentId: "p" }), event("paid-2", "PaymentSucceded", "o", {}));
   await look(page, "queues");
+});
+
+test("a sink that is down says why, and is tried at once", { plugins: ["order-saga"], configuration: DOWN }, async ({ host, page }) => {
+  await host.send(cartFinalized("e-1", "cart-1"));
+  await page.goto("/queues");
+  await page.getByText("orders has not answered since").waitFor();
+  await page.getByRole("button", { name: "Try orders now" }).click();
+  await page.getByRole("heading", { name: "Queues and sinks" }).waitFor();
+  await look(page, "queues-down");
+});
+
+test("a sink is paused with a reason, what waits is counted, and it is resumed", { plugins: ["order-saga"], refuses: [422] }, async ({ host, page }) => {
+  await host.send(cartFinalized("e-1", "cart-1"));
+  await page.goto("/queues");
+  await page.getByRole("link", { name: "queue:InitializeOrder" }).click();
+  await page.getByLabel("For how long").fill("never");
+  await page.getByLabel("Reason").fill("the shop moves");
+  await page.getByRole("button", { name: "Pause", exact: true }).click();
+  await page.getByRole("alert").getByText("for: ").waitFor();
+  assert.equal(await page.getByLabel("Reason").inputValue(), "the shop moves", "what was written stays");
+  await page.getByLabel("For how long").fill("10m");
+  await page.getByRole("button", { name: "Pause", exact: true }).click();
+  const row = page.getByRole("row").filter({ hasText: "sink queue:InitializeOrder" });
+  await row.getByText("the shop moves").waitFor();
+  await host.send(cartFinalized("e-2", "cart-2"));
+  await until("two messages wait", async () => (await row.locator("td.number").first().innerText()) === "2");
+  await look(page, "pauses");
+  await page.getByRole("button", { name: "Resume sink queue:InitializeOrder" }).click();
+  await page.getByText("Nothing is paused.").waitFor();
 });
 
 test("timers of all plugins are listed by their time", { plugins: ["group-checkout"] }, async ({ host, page }) => {

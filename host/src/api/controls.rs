@@ -64,53 +64,53 @@ pub(crate) struct TargetShape {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PauseRequest {
-    target: TargetShape,
-    by: Option<String>,
+    pub target: TargetShape,
+    pub by: Option<String>,
     /// Required.
-    reason: Option<String>,
+    pub reason: Option<String>,
     /// The pause ends at this time.
-    until: Option<Time>,
+    pub until: Option<Time>,
     /// The pause ends after this duration, as in `10m`.
     #[serde(rename = "for")]
-    duration: Option<String>,
+    pub duration: Option<String>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResumeRequest {
-    target: TargetShape,
-    by: Option<String>,
-    reason: Option<String>,
+    pub target: TargetShape,
+    pub by: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// Without a number, it removes the limit.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LimitRequest {
-    target: TargetShape,
+    pub target: TargetShape,
     /// Messages whose delivery or lease begins in a second.
     #[schema(minimum = 0.001, maximum = 1_000_000.0)]
-    per_second: Option<f64>,
+    pub per_second: Option<f64>,
     /// Messages that are being delivered, or are leased, at a time.
     #[schema(minimum = 1)]
-    in_flight: Option<u32>,
+    pub in_flight: Option<u32>,
     /// The same for each ordering key; of a message type.
     #[schema(minimum = 1)]
-    concurrency: Option<u32>,
-    by: Option<String>,
+    pub concurrency: Option<u32>,
+    pub by: Option<String>,
     /// Required.
-    reason: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// A plugin and a key of it, or a sink, and one ordering key of it where wanted.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RetryRequest {
-    plugin: Option<String>,
-    key: Option<String>,
-    sink: Option<String>,
-    by: Option<String>,
-    reason: Option<String>,
+    pub plugin: Option<String>,
+    pub key: Option<String>,
+    pub sink: Option<String>,
+    pub by: Option<String>,
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]

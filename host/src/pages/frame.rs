@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::{administration, dead_letters, overview, plugins, queues, search, send};
+use super::{administration, dead_letters, overview, pauses, plugins, queues, search, send};
 use crate::access::Permission;
 use crate::api::{Caller, Needs, Problem};
 
@@ -40,6 +40,7 @@ pub(super) const NAVIGATION: &[Entry] = &[
     },
     Entry { path: plugins::PATH, label: "Plugins", needs: Needs::ForPlugin(Permission::Read) },
     Entry { path: queues::PATH, label: "Queues", needs: Needs::ForAll(Permission::Read) },
+    Entry { path: pauses::PATH, label: "Pauses", needs: Needs::ForPlugin(Permission::Read) },
     Entry { path: queues::TIMERS, label: "Timers", needs: Needs::ForPlugin(Permission::Read) },
     Entry { path: send::PATH, label: "Send", needs: Needs::ForPlugin(Permission::Send) },
     Entry {

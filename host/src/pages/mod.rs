@@ -20,6 +20,7 @@ mod instance;
 mod live;
 mod login;
 mod overview;
+mod pauses;
 mod plugins;
 mod queues;
 mod search;
@@ -95,6 +96,7 @@ fn routes() -> Vec<PageRoute> {
         dead_letter::routes(),
         plugins::routes(),
         queues::routes(),
+        pauses::routes(),
         send::routes(),
         topology::routes(),
         administration::routes(),

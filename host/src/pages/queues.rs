@@ -53,6 +53,7 @@ struct QueuesPage {
     lookups: Vec<LookupDown>,
     attempts: Attempts,
     now: Timestamp,
+    may_operate: bool,
 }
 
 #[derive(Template)]
@@ -61,12 +62,14 @@ struct SinksPart {
     sinks: Vec<SinkView>,
     lookups: Vec<LookupDown>,
     now: Timestamp,
+    may_operate: bool,
 }
 
 #[derive(Template)]
 #[template(path = "pages/queues_attempts.html")]
 struct AttemptsPart {
     attempts: Attempts,
+    may_operate: bool,
 }
 
 struct Attempts {
@@ -83,7 +86,8 @@ async fn show(
     let attempts = Attempts::read(&pages.site, &visit.caller, &asked.after).await?;
     let live = format!("/queues/live?{}", query([("after", &asked.after)]));
     let frame = visit.frame("Queues and sinks", PATH).with_live(live);
-    Page::of(&QueuesPage { frame, sinks, lookups, attempts, now: pages.site.now() })
+    let (now, may_operate) = (pages.site.now(), visit.may_operate());
+    Page::of(&QueuesPage { frame, sinks, lookups, attempts, now, may_operate })
 }
 
 async fn live(
@@ -92,6 +96,7 @@ async fn live(
     Filter(asked): Filter<Asked>,
 ) -> Result<Response, Problem> {
     let (site, caller) = (Arc::clone(&pages.site), visit.caller.clone());
+    let may_operate = visit.may_operate();
     pages.live.stream(format!("{PATH} {} {}", asked.after, visit.view()), move || {
         let (site, caller, after) = (Arc::clone(&site), caller.clone(), asked.after.clone());
         async move {
@@ -99,8 +104,8 @@ async fn live(
             let attempts = Attempts::read(&site, &caller, &after).await?;
             let now = site.now();
             Ok(Parts::from([
-                ("sinks", html(&SinksPart { sinks, lookups, now })?),
-                ("attempts", html(&AttemptsPart { attempts })?),
+                ("sinks", html(&SinksPart { sinks, lookups, now, may_operate })?),
+                ("attempts", html(&AttemptsPart { attempts, may_operate })?),
             ]))
         }
     })
