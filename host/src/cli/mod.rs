@@ -38,6 +38,7 @@ mod signals;
 mod sim;
 mod test;
 mod token;
+mod top;
 mod types;
 
 pub(crate) use dead_letters::Edited;
@@ -107,6 +108,8 @@ enum Command {
     Accounts(lists::Accounts),
     /// List the host's own queues
     Queues(lists::Queues),
+    /// Watch a running host in a terminal: rates, lag, queues, sinks, dead letters
+    Top(top::Top),
     /// Create, list and revoke the tokens of clients
     Token(token::Token),
     /// List and end the sessions of people who are signed in
@@ -228,6 +231,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Lookups(lookups) => lookups.execute().await,
         Command::Accounts(accounts) => accounts.execute().await,
         Command::Queues(queues) => queues.execute().await,
+        Command::Top(top) => top.execute().await,
         Command::Token(token) => token.execute().await,
         Command::Session(session) => session.execute().await,
         Command::Audit(audit) => audit.execute().await,
