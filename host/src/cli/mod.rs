@@ -22,6 +22,7 @@ mod kept;
 mod lists;
 mod lock;
 mod log;
+mod mcp;
 mod new;
 mod openapi;
 mod output;
@@ -152,6 +153,8 @@ enum Command {
     Openapi,
     /// Run the examples on a new host and show the results
     Demo(demo::Demo),
+    /// Serve agents on standard input and output by the Model Context Protocol
+    Mcp(mcp::Mcp),
     /// Find what is wrong with this installation, and say what to do
     Doctor(doctor::Doctor),
     /// Print the completion script of a shell
@@ -232,6 +235,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Accounts(accounts) => accounts.execute().await,
         Command::Queues(queues) => queues.execute().await,
         Command::Top(top) => top.execute().await,
+        Command::Mcp(mcp) => mcp.execute().await,
         Command::Token(token) => token.execute().await,
         Command::Session(session) => session.execute().await,
         Command::Audit(audit) => audit.execute().await,
