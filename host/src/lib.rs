@@ -9,6 +9,7 @@ pub mod config;
 mod decisions;
 pub mod host;
 pub mod io;
+mod mcp;
 mod pages;
 pub mod plugins;
 #[doc(hidden)]

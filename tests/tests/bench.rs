@@ -41,6 +41,13 @@ fn a_filled_store_is_measured() {
     check_runs(arguments, &rows);
 }
 
+/// Left out with the other languages, by its name.
+#[test]
+fn languages_are_measured() {
+    let rows = ["rust", "c ", "cpp", "typescript", "go", "python", "resident memory"];
+    check_runs("languages --rounds 1 --events 400 --batch 100", &rows);
+}
+
 #[test]
 fn what_is_not_understood_is_refused_with_the_usage() {
     let output = bench(&["--evnts", "7"]);

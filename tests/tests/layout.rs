@@ -34,6 +34,7 @@ const HOST: Rules = &[
     ("plugins", &["io", "decisions", "store", "batches"]),
     ("api", &["io", "decisions", "plugins", "store", "access", "telemetry", "batches"]),
     ("pages", &["io", "decisions", "store", "plugins", "access", "api"]),
+    ("mcp", &["io", "access", "api"]),
     ("config", &["io", "plugins", "api", "access", "telemetry", "alerts"]),
     ("verify", &["io", "decisions", "store", "plugins", "config"]),
     (
@@ -44,6 +45,7 @@ const HOST: Rules = &[
             "plugins",
             "api",
             "pages",
+            "mcp",
             "config",
             "access",
             "telemetry",
@@ -51,7 +53,21 @@ const HOST: Rules = &[
             "batches",
         ],
     ),
-    ("cli", &["io", "decisions", "store", "plugins", "api", "config", "verify", "host", "access"]),
+    (
+        "cli",
+        &[
+            "io",
+            "decisions",
+            "store",
+            "plugins",
+            "api",
+            "mcp",
+            "config",
+            "verify",
+            "host",
+            "access",
+        ],
+    ),
     ("round_trip", &["io", "decisions", "store", "api", "cli"]),
 ];
 

@@ -33,6 +33,7 @@ mod licences;
 mod lists;
 mod loading;
 mod lookups;
+mod mcp;
 mod metrics;
 mod mistakes;
 mod monitoring;

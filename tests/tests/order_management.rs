@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use sagabox_tests::client::Accepted;
+use sagabox_tests::command::sagabox;
 use sagabox_tests::host::{Builder, Host};
 use sagabox_tests::sink::{Delivery, Sink};
 use sagabox_tests::{events, example, paths};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::languages;
 
@@ -128,6 +129,29 @@ async fn the_outcome_is_that_of_rust(language: &str) {
         let host = start(Host::builder().file(&file, component.clone()), &sink).await;
         host.client().send(&log.events).await;
         check_outcome(&host, &sink, &log, Some(&commands)).await;
+    }
+}
+
+/// What the plugin in Rust has on record, decided again by the one in TypeScript.
+#[tokio::test]
+async fn other_languages_typescript_decides_what_rust_has_on_record() {
+    let source = paths::repository().join("examples/languages").join(PLUGIN).join("typescript");
+    let component = languages::built(PLUGIN, &source);
+    for log in logs() {
+        let sink = Sink::start().await;
+        let mut host = host_with(&sink).await;
+        host.client().send(&log.events).await;
+        check_outcome(&host, &sink, &log, None).await;
+        host.stop().await;
+        let (store, component) = (host.store(), component.clone());
+        let (store, component) = (store.to_str(), component.to_str());
+        let (store, component) = (store.expect("text"), component.expect("text"));
+        let replay = ["replay", component, "--store", store, "--json"];
+        let report = sagabox(host.folder(), &replay).with(0).json();
+        let outcome = &report["plugins"][0];
+        assert_eq!(outcome["differ"], 0, "{report}");
+        assert_eq!(outcome["skipped"], json!({}), "{report}");
+        assert!(outcome["alike"].as_u64() >= Some(log.events.len() as u64), "{report}");
     }
 }
 

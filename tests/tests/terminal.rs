@@ -63,7 +63,7 @@ async fn host(builder: Builder) -> Host {
 async fn no_command_prints_what_a_terminal_obeys() {
     let host = host(Host::builder()).await;
     let url = host.url();
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &["instances", PLUGIN],
         &["instances", PLUGIN, "--all"],
         &["dead-letters"],
@@ -73,6 +73,7 @@ async fn no_command_prints_what_a_terminal_obeys() {
         &["queues"],
         &["sinks"],
         &["lookups"],
+        &["top"],
     ];
     for command in commands {
         for format in [None, Some("--json")] {

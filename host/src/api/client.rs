@@ -61,6 +61,17 @@ fn hint(problem: &Problem) -> &'static str {
     }
 }
 
+/// The path with the API's version before it, and the query behind it.
+pub(crate) fn escaped(path: &str, query: &[(&str, impl AsRef<str>)]) -> String {
+    let mut url = format!("{API}{path}");
+    for (index, (name, value)) in query.iter().enumerate() {
+        let separator = if index == 0 { '?' } else { '&' };
+        let value = utf8_percent_encode(value.as_ref(), RESERVED);
+        url = format!("{url}{separator}{name}={value}");
+    }
+    url
+}
+
 impl ClientError {
     /// Whether the same request may succeed later.
     pub(crate) fn is_transient(&self) -> bool {
@@ -161,13 +172,7 @@ impl Client {
     }
 
     fn url(&self, path: &str, query: &[(&str, &str)]) -> String {
-        let escape = |text| utf8_percent_encode(text, RESERVED).to_string();
-        let mut url = format!("{}{API}{path}", self.base);
-        for (index, (name, value)) in query.iter().enumerate() {
-            let separator = if index == 0 { '?' } else { '&' };
-            url = format!("{url}{separator}{name}={}", escape(value));
-        }
-        url
+        format!("{}{}", self.base, escaped(path, query))
     }
 
     async fn answer<T: DeserializeOwned>(

@@ -54,7 +54,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::routing::MethodRouter;
+use axum::Router;
+use axum::routing::{self, MethodRouter};
 use sagabox_engine::engine::Engine;
 use sagabox_engine::model::Timestamp;
 use tokio::net::TcpListener;
@@ -156,6 +157,11 @@ pub(crate) async fn serve(
     served.extend(beside.served);
     let router = routes::router(served, beside.fallback, site);
     server::serve(listener, router, access, settings, tls, body_bytes, shutdown).await;
+}
+
+/// The routes of the API alone, for what asks them within the host.
+pub(crate) fn router_of_api(site: &Shared) -> Router {
+    routes::router(routes::of_api(site), routing::any(not_found), Arc::clone(site))
 }
 
 /// What a host serves beside the API.

@@ -96,7 +96,7 @@ pub(crate) fn is_json() -> bool {
 }
 
 /// Whether the environment allows colours (<https://no-color.org>).
-fn wants_color(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> bool {
+pub(crate) fn wants_color(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> bool {
     let refuses = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
     !refuses && variable("TERM").is_none_or(|terminal| terminal != "dumb")
 }

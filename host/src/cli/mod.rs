@@ -23,6 +23,7 @@ mod kept;
 mod lists;
 mod lock;
 mod log;
+mod mcp;
 mod new;
 mod openapi;
 mod output;
@@ -39,6 +40,7 @@ mod signals;
 mod sim;
 mod test;
 mod token;
+mod top;
 mod types;
 
 pub(crate) use dead_letters::Edited;
@@ -110,6 +112,8 @@ enum Command {
     Accounts(lists::Accounts),
     /// List the host's own queues
     Queues(lists::Queues),
+    /// Watch a running host in a terminal: rates, lag, queues, sinks, dead letters
+    Top(top::Top),
     /// Create, list and revoke the tokens of clients
     Token(token::Token),
     /// List and end the sessions of people who are signed in
@@ -152,6 +156,8 @@ enum Command {
     Openapi,
     /// Run the examples on a new host and show the results
     Demo(demo::Demo),
+    /// Serve agents on standard input and output by the Model Context Protocol
+    Mcp(mcp::Mcp),
     /// Find what is wrong with this installation, and say what to do
     Doctor(doctor::Doctor),
     /// Print the completion script of a shell
@@ -232,6 +238,8 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Lookups(lookups) => lookups.execute().await,
         Command::Accounts(accounts) => accounts.execute().await,
         Command::Queues(queues) => queues.execute().await,
+        Command::Top(top) => top.execute().await,
+        Command::Mcp(mcp) => mcp.execute().await,
         Command::Token(token) => token.execute().await,
         Command::Session(session) => session.execute().await,
         Command::Audit(audit) => audit.execute().await,

@@ -6,11 +6,12 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
+use super::output::grouped;
 use super::{InputError, build, output};
 use crate::config::{Overrides, Settings};
 use crate::plugins::wasm;
 use crate::plugins::{self, trust::Policy};
-use crate::verify::scenario::{self, Bench, Verdict};
+use crate::verify::scenario::{self, Bench, Costs, Scenario, Verdict};
 
 #[derive(Debug, Args)]
 pub(crate) struct Test {
@@ -22,6 +23,9 @@ pub(crate) struct Test {
     /// Run only scenarios whose name contains this text
     #[arg(long)]
     filter: Option<String>,
+    /// Print what the plugin costs as well: size, time to load, memory, time of a call
+    #[arg(long)]
+    costs: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -69,8 +73,13 @@ impl Test {
         })?;
         // A component under development is neither signed nor pinned.
         let sandbox = wasm::Settings { trust: Policy::default(), ..settings.sandbox };
-        let played = play(&component, &files, &sandbox, self.filter.as_deref())?;
-        report(&played, self.json)
+        let filter = self.filter.as_deref();
+        let played = play(&component, &files, &sandbox, filter)?;
+        let costs = match self.costs {
+            true => Some(costs(&component, &files, &sandbox, filter)?),
+            false => None,
+        };
+        report(&played, costs.as_deref(), self.json)
     }
 }
 
@@ -83,12 +92,9 @@ pub(crate) fn play(
     let mut bench = Bench::new(component, settings)?;
     let mut all = Vec::new();
     for file in files {
-        let scenarios = scenario::read(file).map_err(|error| InputError(format!("{error:#}")))?;
-        let chosen = scenarios
-            .iter()
-            .filter(|scenario| filter.is_none_or(|part| scenario.scenario.contains(part)));
+        let chosen = chosen(file, filter)?;
         let verdicts: anyhow::Result<Vec<Verdict>> =
-            chosen.map(|scenario| bench.play(scenario)).collect();
+            chosen.iter().map(|scenario| bench.play(scenario)).collect();
         let verdicts = verdicts.with_context(|| format!("play {}", file.display()))?;
         all.push(Played { file: file.clone(), verdicts });
     }
@@ -102,7 +108,27 @@ pub(crate) fn play(
     Ok(all)
 }
 
-pub(crate) fn report(played: &[Played], json: bool) -> anyhow::Result<()> {
+/// The scenarios of a file whose names contain the text.
+fn chosen(file: &Path, filter: Option<&str>) -> anyhow::Result<Vec<Scenario>> {
+    let mut scenarios = scenario::read(file).map_err(|error| InputError(format!("{error:#}")))?;
+    scenarios.retain(|scenario| filter.is_none_or(|part| scenario.scenario.contains(part)));
+    Ok(scenarios)
+}
+
+fn costs(
+    component: &Path,
+    files: &[PathBuf],
+    settings: &wasm::Settings,
+    filter: Option<&str>,
+) -> anyhow::Result<Vec<Costs>> {
+    let mut scenarios = Vec::new();
+    for file in files {
+        scenarios.extend(chosen(file, filter)?);
+    }
+    scenario::costs(component, &scenarios, settings)
+}
+
+pub(crate) fn report(played: &[Played], costs: Option<&[Costs]>, json: bool) -> anyhow::Result<()> {
     let verdicts = || played.iter().flat_map(|played| &played.verdicts);
     let failed = verdicts().filter(|verdict| !verdict.problems.is_empty()).count();
     let passed = verdicts().count() - failed;
@@ -111,7 +137,11 @@ pub(crate) fn report(played: &[Played], json: bool) -> anyhow::Result<()> {
             json!({"file": played.file.display().to_string(), "scenarios": played.verdicts})
         });
         let files: Vec<_> = files.collect();
-        output::json(&json!({"files": files, "passed": passed, "failed": failed}));
+        let mut report = json!({"files": files, "passed": passed, "failed": failed});
+        if let Some(costs) = costs {
+            report["costs"] = json!(costs);
+        }
+        output::json(&report);
     } else {
         for Played { file, verdicts } in played.iter().filter(|played| !played.verdicts.is_empty())
         {
@@ -123,8 +153,30 @@ pub(crate) fn report(played: &[Played], json: bool) -> anyhow::Result<()> {
                 problems.iter().for_each(|problem| output::line(&format!("         {problem}")));
             }
         }
+        costs.unwrap_or_default().iter().for_each(tell);
         output::line(&format!("{passed} passed, {failed} failed"));
     }
     anyhow::ensure!(failed == 0, "{failed} scenarios failed");
     Ok(())
+}
+
+fn tell(costs: &Costs) {
+    let (millis, micros) = (
+        |us: u64| grouped(us / 1_000),
+        |us: Option<f64>| match us {
+            Some(us) => format!("{us:.1} µs"),
+            None => "not called".to_owned(),
+        },
+    );
+    output::line(&format!("{}:", costs.plugin));
+    for (name, value) in [
+        ("component", format!("{} bytes", grouped(costs.component_bytes))),
+        ("load, compiled now", format!("{} ms", millis(costs.load_us))),
+        ("load, from the cache", format!("{} ms", millis(costs.load_cached_us))),
+        ("memory of an instance", format!("{} bytes", grouped(costs.instance_bytes))),
+        ("call, used instance", micros(costs.call_used_us)),
+        ("call, fresh instance", micros(costs.call_fresh_us)),
+    ] {
+        output::line(&format!("  {name:<22} {value}"));
+    }
 }

@@ -71,6 +71,17 @@ pub(crate) struct ApiSection {
     pub local_without_token: Option<bool>,
     pub behind_proxy: Option<bool>,
     pub rate: Option<Rate>,
+    pub mcp: Option<Mcp>,
+}
+
+/// What agents may do at `/mcp`, within the permissions of their tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mcp {
+    Off,
+    #[default]
+    Read,
+    Operate,
 }
 
 /// How people sign in.

@@ -32,10 +32,10 @@ use crate::plugins::trust::{Key, LockRule, Policy};
 use crate::plugins::wasm;
 use crate::telemetry::settings::TelemetrySettings;
 pub use changes::{Keys, is_applied};
-pub use file::LogFormat;
 use file::{
     AlertsSection, ApiSection, ConfigFile, Fault, HttpSection, PluginsSection, Retry, TlsSection,
 };
+pub use file::{LogFormat, Mcp};
 pub use outside::{LookupSettings, LookupSource, check_template};
 use outside::{lookup, sink, telemetry};
 
@@ -70,6 +70,7 @@ pub struct Settings {
     pub keys: Keys,
     pub http: api::Settings,
     pub access: AccessSettings,
+    pub mcp: Mcp,
     /// None: HTTP without TLS.
     pub tls: Option<TlsSettings>,
     pub sinks: BTreeMap<String, SinkSettings>,
@@ -223,6 +224,7 @@ fn resolve(file: ConfigFile, directory: &Path, overrides: Overrides) -> Result<S
         store: overrides.store.or(file.store).unwrap_or_else(|| STORE.to_owned()),
         http: http_settings(&file.http, &listen)?,
         access,
+        mcp: file.api.mcp.unwrap_or_default(),
         tls,
         log: overrides.log.or(file.log.format).unwrap_or_default(),
         log_filter: file.log.filter,

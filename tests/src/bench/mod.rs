@@ -11,6 +11,7 @@ pub mod flat;
 pub mod http;
 pub mod identities;
 pub mod in_process;
+pub mod languages;
 pub mod latency;
 pub mod load;
 pub mod looping;

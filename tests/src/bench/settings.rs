@@ -15,11 +15,12 @@ pub enum Scenario {
     Fields,
     Flat,
     Identities,
+    Languages,
     Versions,
     Traces,
 }
 
-const SCENARIOS: [(Scenario, &str); 12] = [
+const SCENARIOS: [(Scenario, &str); 13] = [
     (Scenario::Saga, "saga"),
     (Scenario::ProcessManager, "process-manager"),
     (Scenario::Senders, "senders"),
@@ -30,6 +31,7 @@ const SCENARIOS: [(Scenario, &str); 12] = [
     (Scenario::Fields, "fields"),
     (Scenario::Flat, "flat"),
     (Scenario::Identities, "identities"),
+    (Scenario::Languages, "languages"),
     (Scenario::Versions, "versions"),
     (Scenario::Traces, "traces"),
 ];
@@ -66,6 +68,7 @@ scenarios; all of them, unless some are named:
   fields           a process manager that declares no fields, and three
   flat             throughput, memory and start on a store that is full already
   identities       saga on a store that remembers the identities of many earlier events
+  languages        the same saga in every language, and all of them in one host; only if it is named
   versions         this binary beside the one that SAGABOX_BESIDE names, in turns; only if it is named
   traces           one event in a hundred traced, beside no traces, in turns
 
@@ -84,6 +87,13 @@ options, with their default, and the one of --full:
   --log            events that fill the log in flat (200000, 10000000)
   --instances      running instances among them (50000, 1000000)
   --identities     of earlier events, in identities (20000000, 262144000)";
+
+impl Scenario {
+    /// Than what every machine has: a second binary, or the tools of other languages.
+    fn needs_more(self) -> bool {
+        matches!(self, Self::Versions | Self::Languages)
+    }
+}
 
 impl Settings {
     fn usual() -> Self {
@@ -141,8 +151,7 @@ impl Settings {
         }
         if settings.scenarios.is_empty() {
             let all = SCENARIOS.iter().map(|(scenario, _)| *scenario);
-            // It needs a second binary.
-            settings.scenarios = all.filter(|scenario| *scenario != Scenario::Versions).collect();
+            settings.scenarios = all.filter(|scenario| !scenario.needs_more()).collect();
         }
         ensure!(settings.instances <= settings.log, "--instances are among the events of --log");
         Ok(settings)
@@ -184,8 +193,8 @@ mod tests {
         assert_eq!(settings.scenarios, [Scenario::Saga, Scenario::Flat]);
         assert_eq!((settings.events, settings.rounds, settings.batch), (7, 5, 500));
         let all = parse("").unwrap().scenarios;
-        assert_eq!(all.len(), SCENARIOS.len() - 1);
-        assert!(!all.contains(&Scenario::Versions), "it needs a second binary");
+        assert_eq!(all.len(), SCENARIOS.len() - 2);
+        assert!(!all.iter().any(|scenario| scenario.needs_more()), "{all:?}");
         assert_eq!(parse("versions").unwrap().scenarios, [Scenario::Versions]);
     }
 

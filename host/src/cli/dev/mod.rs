@@ -193,7 +193,7 @@ fn try_out(component: &Path, folder: &Path, sandbox: &wasm::Settings) -> anyhow:
         output::line(&format!("no scenarios in {}", folder.display()));
         return Ok(());
     }
-    test::report(&test::play(component, &files, sandbox, None)?, false)
+    test::report(&test::play(component, &files, sandbox, None)?, None, false)
 }
 
 /// Lets the host drain, and waits for it. A second signal ends it at once.

@@ -5,6 +5,7 @@
 //! answer the same, because what a plugin keeps in a global is state that nobody saves.
 //! Knows no host, no store and no clock: the time is the scenario's.
 
+mod costs;
 mod expect;
 mod file;
 mod find;
@@ -13,6 +14,7 @@ mod play;
 mod prove;
 mod states;
 
+pub use costs::{Costs, costs};
 pub use file::{Scenario, read};
 pub use find::{IN_SOURCE, beside, files_in};
 pub use prove::{Bench, Verdict};
