@@ -29,7 +29,7 @@ struct Asset {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 5] = [
+const ASSETS: [Asset; 4] = [
     Asset {
         path: "/assets/pages.css",
         media_type: "text/css; charset=utf-8",
@@ -43,12 +43,12 @@ const ASSETS: [Asset; 5] = [
     Asset {
         path: "/assets/htmx.js",
         media_type: SCRIPT,
-        content: include_str!("assets/vendored/htmx.min.js"),
-    },
-    Asset {
-        path: "/assets/hx-sse.js",
-        media_type: SCRIPT,
-        content: include_str!("assets/vendored/hx-sse.min.js"),
+        // One script: htmx begins when the script has run, and its extension must be there then.
+        content: concat!(
+            include_str!("assets/vendored/htmx.min.js"),
+            "\n",
+            include_str!("assets/vendored/hx-sse.min.js"),
+        ),
     },
     Asset {
         path: "/assets/icon.svg",

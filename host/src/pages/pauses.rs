@@ -235,6 +235,6 @@ async fn retry(
         reason: given(&written.reason),
     };
     let (site, caller) = (State(Arc::clone(&pages.site)), visit.caller.clone());
-    controls::retry(site, caller, Arguments(request)).await?;
+    let _ = controls::retry(site, caller, Arguments(request)).await?;
     Ok(Redirect::to(queues::PATH))
 }

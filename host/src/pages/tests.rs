@@ -137,7 +137,7 @@ async fn files_are_kept_under_an_address_that_names_their_content() {
     let html = get(&server, "/nowhere", &[("accept", "text/html")]).await.text().await.unwrap();
     let addresses: Vec<&str> =
         html.split('"').filter(|text| text.starts_with("/assets/")).collect();
-    assert_eq!(addresses.len(), 5, "{addresses:?}");
+    assert_eq!(addresses.len(), 4, "{addresses:?}");
     for address in addresses {
         let kept = get(&server, address, &[]).await;
         assert!(kept.headers()[header::CACHE_CONTROL].to_str().unwrap().contains("immutable"));
