@@ -248,7 +248,7 @@ pub fn pause(key: &str, since: u64) -> Control {
         by: "ada".to_owned(),
         reason: "a release".to_owned(),
         since: Timestamp(since),
-        end: (since % 2 == 0).then(|| PauseEnd::After(Timestamp(since + 1))),
+        end: since.is_multiple_of(2).then(|| PauseEnd::After(Timestamp(since + 1))),
     })
 }
 
