@@ -265,16 +265,22 @@ async fn host(report: &mut Report, client: &Client, address: &str, must_run: boo
         Err(error) => report.error("host", format!("{address} accepts no events: {error}")),
         Ok(()) => report.note("host", format!("{address} accepts events")),
     }
-    down(report, client, "/sinks", "sinks_down", "sink").await;
-    down(report, client, "/lookups", "lookups_down", "lookup").await;
+    down(report, client, "/sinks", "sink").await;
+    down(report, client, "/lookups", "lookup").await;
     accounts(report, client).await;
 }
 
-async fn down(report: &mut Report, client: &Client, path: &str, list: &str, what: &str) {
+/// Sinks or lookups that are down. A list of all has it in a member, a list of these in the row.
+async fn down(report: &mut Report, client: &Client, path: &str, what: &str) {
     match client.get::<Row>(path, &[]).await {
         Ok(answer) => {
-            for row in answer.rows(list) {
-                let (name, reason) = (row.cell(what), row.cell("reason"));
+            let all = answer.rows("sinks").into_iter();
+            let mut rows: Vec<(String, Row)> =
+                all.filter_map(|row| Some((row.cell(what), row.object("down")?))).collect();
+            let lookups = answer.rows("lookups_down").into_iter();
+            rows.extend(lookups.map(|row| (row.cell(what), row)));
+            for (name, row) in rows {
+                let reason = row.cell("reason");
                 let next = row.cell("next_attempt_at");
                 let text = format!("{reason}; the host tries again at {next}");
                 report.warning(&format!("{what} {name}"), text);

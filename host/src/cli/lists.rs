@@ -273,7 +273,19 @@ pub(crate) struct Sinks {
 impl Sinks {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
         if let Some(answer) = whole(&self.host, "/sinks").await? {
-            print(&answer, "sinks_down", &["sink", "since", "next_attempt_at", "reason"]);
+            let columns = ["sink", "pending", "leased", "delivered", "parked", "dead", "oldest_at"];
+            print(&answer, "sinks", &columns);
+            let down = answer
+                .rows("sinks")
+                .into_iter()
+                .filter_map(|row| Some((row.cell("sink"), row.object("down")?)));
+            for (sink, down) in down {
+                let (since, next) = (down.cell("since"), down.cell("next_attempt_at"));
+                let reason = down.cell("reason");
+                output::data(&format!(
+                    "{sink} is down since {since}, next attempt at {next}: {reason}"
+                ));
+            }
         }
         Ok(())
     }

@@ -41,6 +41,11 @@ impl Row {
         self.get(name).and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default()
     }
 
+    /// The object with this name; none if it is absent or null.
+    pub(crate) fn object(&self, name: &str) -> Option<Self> {
+        serde_json::from_str(self.get(name)?.get()).ok()
+    }
+
     /// The list of values with this name; empty if there is none.
     pub(crate) fn items(&self, name: &str) -> Vec<Box<RawValue>> {
         self.get(name).and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default()

@@ -4,7 +4,7 @@
 use rmcp::model::JsonObject;
 use serde_json::{Map, Value, json};
 
-use self::Kind::{Count, OneOf, Text};
+use self::Kind::{Count, Flag, OneOf, Text};
 use self::Method::{Get, Post};
 
 /// Rows of a list, if the caller asks for no other number.
@@ -24,6 +24,7 @@ pub(super) enum Method {
 enum Kind {
     Text,
     Count,
+    Flag,
     OneOf(&'static [&'static str]),
 }
 
@@ -140,6 +141,16 @@ pub(super) const TOOLS: &[ToolSpec] = &[
         is_list: true,
     },
     ToolSpec {
+        name: "explain_instance",
+        title: "Why an instance waits",
+        description: "Why an instance does not go on: dead letters, retries, timers, messages that wait, \
+                      and the events that can still come, with who sends them.",
+        method: Get,
+        path: "/instance/why",
+        arguments: &[OF_PLUGIN, KEY],
+        is_list: false,
+    },
+    ToolSpec {
         name: "list_dead_letters",
         title: "Dead letters",
         description: "Events and messages that could not be handled or delivered, with the reason. \
@@ -193,6 +204,45 @@ pub(super) const TOOLS: &[ToolSpec] = &[
         is_list: false,
     },
     ToolSpec {
+        name: "list_batches",
+        title: "Batches",
+        description: "Batches (actions on many dead letters or instances) with their progress, newest first.",
+        method: Get,
+        path: "/batches",
+        arguments: &[],
+        is_list: true,
+    },
+    ToolSpec {
+        name: "list_pauses",
+        title: "Pauses",
+        description: "What operators have paused (plugins, keys, types, sinks), why, and how much waits.",
+        method: Get,
+        path: "/pauses",
+        arguments: &[],
+        is_list: false,
+    },
+    ToolSpec {
+        name: "propose_batch",
+        title: "Propose a batch",
+        description: "Prepares an action on many dead letters or instances as a draft, and counts what it \
+                      would touch. Nothing happens until a person starts the draft.",
+        method: Post,
+        path: "/batches",
+        arguments: &[
+            needed("action", OneOf(&["redrive", "skip", "discard", "cancel", "end"]), "What to do"),
+            given("plugin", Text, "Only of this plugin; cancel and end need it"),
+            given("plugin_version", Text, "Only dead letters of this version"),
+            given("sink", Text, "Only dead letters of this sink"),
+            given("key", Text, "Only dead letters of this key"),
+            given("type", Text, "Only dead letters of events or messages of this type"),
+            given("reason_contains", Text, "Only dead letters whose reason contains this text"),
+            given("where", Text, "Only instances whose fields meet these conditions"),
+            given("all", Flag, "true if nothing else selects: everything is meant"),
+            REASON,
+        ],
+        is_list: false,
+    },
+    ToolSpec {
         name: "redrive_dead_letter",
         title: "Redrive a dead letter",
         description: "Processes a dead letter again, then everything that waits behind it.",
@@ -231,6 +281,7 @@ impl ToolSpec {
                     json!({"type": "integer", "minimum": 1, "maximum": ROWS_MAX})
                 }
                 Count => json!({"type": "integer", "minimum": 0}),
+                Flag => json!({"type": "boolean"}),
                 OneOf(names) => json!({"type": "string", "enum": names}),
             };
             schema["description"] = argument.description.into();
@@ -299,6 +350,8 @@ impl Argument {
                 Ok(text.clone())
             }
             (OneOf(names), _) => wrong(&format!("one of {}", names.join(", "))),
+            (Flag, Value::Bool(flag)) => Ok(flag.to_string()),
+            (Flag, _) => wrong("true or false"),
             (Count, value) => match value.as_u64() {
                 Some(count) if self.name != LIMIT.name || (1..=ROWS_MAX).contains(&count) => {
                     Ok(count.to_string())

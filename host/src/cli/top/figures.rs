@@ -57,6 +57,12 @@ impl Figures {
         })
     }
 
+    /// The sinks that do not answer, each with since when and why.
+    pub(super) fn sinks_down(&self) -> impl Iterator<Item = (Row, Row)> {
+        let sinks = self.sinks.rows("sinks").into_iter();
+        sinks.filter_map(|row| row.object("down").map(|down| (row, down)))
+    }
+
     /// The sum of a figure over all plugins or sinks.
     pub(super) fn sum(&self, list: &str, figures: &[&str]) -> u64 {
         let rows = self.accounts.rows(list);

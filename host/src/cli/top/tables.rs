@@ -268,7 +268,7 @@ fn sinks(now: &Figures, before: Option<&Figures>) -> Vec<Line> {
         .map(|row| (format!("queue:{}", text(row, "queue")), number(row, "leased")))
         .collect();
     let down: BTreeMap<String, Row> =
-        now.sinks.rows("sinks_down").into_iter().map(|row| (text(&row, "sink"), row)).collect();
+        now.sinks_down().map(|(row, down)| (text(&row, "sink"), down)).collect();
     let line = |row: &Row| {
         let name = text(row, "sink");
         let (dead, trouble) = (number(row, "dead"), down.get(&name));

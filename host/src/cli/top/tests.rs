@@ -53,7 +53,10 @@ fn figures(second: u64) -> Figures {
             "refused": [{"file": "bad.wasm", "reason": "is empty"}],
         })),
         queues: row(&json!({"queues": [{"queue": "Ship", "ready": 1, "leased": 3}]})),
-        sinks: row(&json!({"sinks_down": [{"sink": "shop", "reason": "connection refused"}]})),
+        sinks: row(&json!({"sinks": [
+            {"sink": "queue:Ship", "down": null},
+            {"sink": "shop", "down": {"reason": "connection refused"}},
+        ]})),
         lookups: Row::default(),
         letters: row(&json!({"dead_letters": [
             letter(7, "order-7", "no such product"),

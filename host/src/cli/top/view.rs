@@ -119,7 +119,7 @@ fn rates(now: &Figures, before: Option<&Figures>) -> String {
 /// What waits, and what needs an operator.
 fn attention(now: &Figures) -> (String, Tone) {
     let dead = now.sum("plugins", &["dead"]) + now.sum("sinks", &["dead"]);
-    let down = now.sinks.rows("sinks_down").len() + now.lookups.rows("lookups_down").len();
+    let down = now.sinks_down().count() + now.lookups.rows("lookups_down").len();
     let pauses = now.pauses.rows("pauses").len();
     let is_balanced = now.accounts.cell("balanced") != "no";
     let mut text = format!(
