@@ -52,6 +52,8 @@ pub(super) struct Route {
 pub(super) struct Draft {
     operation: OperationBuilder,
     schemas: Schemas,
+    /// Statuses that follow from what the handler takes.
+    refuses: Vec<u16>,
 }
 
 pub(super) fn get<H, T, D>(path: &'static str, summary: &'static str, handler: H) -> Route
@@ -118,10 +120,11 @@ impl Route {
             .summary(Some(self.summary))
             .operation_id(Some(self.id()))
             .tag(self.tag());
-        let mut draft = Draft { operation, schemas: Vec::new() };
+        let mut draft = Draft { operation, schemas: Vec::new(), refuses: Vec::new() };
         (self.describe)(&mut draft);
         let problem = draft.reference::<Problem>();
         let mut statuses: Vec<u16> = ANY.iter().chain(self.refuses).copied().collect();
+        statuses.append(&mut draft.refuses);
         if let Some(permission) = self.needs.permission() {
             statuses.extend([401, 429]);
             let roles = format!("Roles: {}", permission.roles());
@@ -241,6 +244,10 @@ impl Taken for Caller {
 impl<T: IntoParams> Taken for Filter<T> {
     fn describe(draft: &mut Draft) {
         let parameters = T::into_params(|| Some(ParameterIn::Query));
+        // A list refuses a limit that is out of its range, and an `after` of another list.
+        if parameters.iter().any(|parameter| parameter.name == "limit") {
+            draft.refuses.push(422);
+        }
         draft.change(|operation| operation.parameters(Some(parameters)));
     }
 }

@@ -158,8 +158,10 @@ impl Guard {
     }
 }
 
-fn only_reads(request: &request::Parts) -> bool {
-    [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(&request.method)
+/// Whether a route with this method could change something. No route has any other method, and a
+/// page can send none without asking the host first.
+fn can_change(request: &request::Parts) -> bool {
+    [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(&request.method)
 }
 
 fn is_of_api(request: &request::Parts) -> bool {
@@ -185,7 +187,7 @@ fn check_proof(request: &request::Parts) -> Result<(), Problem> {
         !is_of_program && headers.contains_key(header::COOKIE) || !is_of_api(request) && has_form;
     let is_own = headers.contains_key(header::ORIGIN)
         || headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "same-origin");
-    if only_reads(request) || !needs_proof || is_own {
+    if !can_change(request) || !needs_proof || is_own {
         return Ok(());
     }
     Err(Problem::forbidden(
@@ -195,7 +197,7 @@ fn check_proof(request: &request::Parts) -> Result<(), Problem> {
 }
 
 fn check_content_type(request: &request::Parts) -> Result<(), Problem> {
-    if only_reads(request) || request.uri.path() == EVENTS {
+    if !can_change(request) || request.uri.path() == EVENTS {
         return Ok(());
     }
     let mut given = request.headers.get_all(header::CONTENT_TYPE).iter();
@@ -398,6 +400,10 @@ mod tests {
         }
         let twice = [("host", "localhost"), JSON_BODY, ("content-type", "text/plain")];
         check("POST", "/x", &twice, 415);
+        // Their answer is that no route has them.
+        for method in ["TRACE", "QUERY"] {
+            check(method, "/x", &[("host", "localhost")], 0);
+        }
     }
 
     #[test]

@@ -12,7 +12,8 @@ use super::frame::{Frame, Page};
 use super::{PageRoute, Pages, form, page};
 use crate::api::Needs::Nothing;
 use crate::api::extract::Filter;
-use crate::api::login::{self, Answer, Begin, Credentials};
+use crate::api::login::oidc::Answer;
+use crate::api::login::{self, Begin, Credentials};
 use crate::api::{Peer, Problem, Shared};
 
 pub(super) const PATH: &str = "/login";

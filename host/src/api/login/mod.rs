@@ -2,18 +2,17 @@
 //! failed one and each logout is in the audit log.
 
 pub(super) mod grants;
-pub(super) mod oidc;
+pub(crate) mod oidc;
 #[cfg(test)]
 mod oidc_tests;
 mod pending;
-
-use std::time::Duration;
 
 use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
+use self::oidc::Answer;
 use super::access::Access;
 use super::authorize::Peer;
 use super::cookies::Cookie;
@@ -39,15 +38,6 @@ pub(crate) struct Credentials {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Begin {
     next: Option<String>,
-}
-
-/// What an identity provider sends a browser back with.
-#[derive(Deserialize)]
-pub(crate) struct Answer {
-    code: Option<String>,
-    state: Option<String>,
-    error: Option<String>,
-    error_description: Option<String>,
 }
 
 /// The name of the identity provider, if people can sign in there.
@@ -266,9 +256,6 @@ fn see_other(location: &str, cookies: impl IntoIterator<Item = HeaderValue>) -> 
 fn escaped(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
-
-/// How long an identity provider may take to answer.
-const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

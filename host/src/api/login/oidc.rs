@@ -19,19 +19,21 @@ use openidconnect::{
     RedirectUrl, Scope, SignatureVerificationError, TokenResponse as _,
 };
 use reqwest::Url;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 use tokio::time::Instant;
 
 use super::grants::Claims;
 use super::pending::Pending;
-use super::{Answer, PROVIDER_TIMEOUT};
 use crate::access::{Person, Secret};
 use crate::api::problem::Problem;
 use crate::io::locks::lock;
 use crate::io::secrets::{Given, is_loopback};
 use crate::io::sinks::causes;
 
+/// How long a provider may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long what a provider says of itself is taken for granted.
 const METADATA_AGE: Duration = Duration::from_mins(5);
 /// Of an answer. Key sets and claims have some kilobytes.
@@ -52,6 +54,15 @@ pub struct OidcSettings {
     /// What the login page calls the provider; none: its host.
     pub name: Option<String>,
     pub claims: Claims,
+}
+
+/// What a provider sends a browser back with.
+#[derive(Deserialize)]
+pub(crate) struct Answer {
+    pub(super) code: Option<String>,
+    pub(super) state: Option<String>,
+    pub(super) error: Option<String>,
+    pub(super) error_description: Option<String>,
 }
 
 type Metadata = Arc<ProviderMetadataWithLogout>;
@@ -106,7 +117,7 @@ impl Provider {
             .with_context(|| format!("login.oidc.issuer: `{}`", settings.issuer))?;
         let secret = settings.client_secret.as_ref().map(Given::read).transpose();
         let secret = secret.map_err(|why| anyhow::anyhow!("login.oidc.client_secret: {why}"))?;
-        let builder = reqwest::Client::builder().timeout(PROVIDER_TIMEOUT);
+        let builder = reqwest::Client::builder().timeout(TIMEOUT);
         // A redirect could lead anywhere in the network of this host.
         let builder = builder.redirect(reqwest::redirect::Policy::none());
         let builder = if is_loopback(&issuer) { builder.no_proxy() } else { builder };

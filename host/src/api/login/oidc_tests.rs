@@ -13,9 +13,8 @@ use reqwest::Url;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::Answer;
 use super::grants::{Claims, Grant};
-use super::oidc::{OidcSettings, Provider};
+use super::oidc::{Answer, OidcSettings, Provider};
 use crate::access::{Person, Role};
 use crate::api::problem::Problem;
 use crate::io::locks::lock;
