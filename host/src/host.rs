@@ -41,10 +41,13 @@ use crate::telemetry::otlp::{Exporter, Gather};
 /// another folder.
 const CACHE: &str = ".cache";
 
+/// The exporter of spans and metrics, and the spans that it waits for.
+type Exporting = (Exporter, mpsc::Receiver<Span>);
+
 pub struct Host {
     engine: Engine,
     site: Arc<Site>,
-    exporting: Option<(Exporter, mpsc::Receiver<Span>)>,
+    exporting: Option<Exporting>,
     alerts: Option<AlertSettings>,
     http: api::Settings,
     tls: Option<Arc<Tls>>,
@@ -106,12 +109,7 @@ impl Host {
         };
         let loader = Loader::begin(plugins, factory, settings.hot).await?;
         let plugin_status = loader.plugin_status();
-        let (telemetry, spans) = Telemetry::new(settings.telemetry.as_ref());
-        let exporter = settings
-            .telemetry
-            .as_ref()
-            .map(|settings| Exporter::new(settings, Arc::clone(&telemetry.exported)));
-        let exporting = exporter.transpose().context("set up telemetry")?.zip(spans);
+        let (telemetry, exporting) = telemetry(&settings)?;
         let routes = settings.routes.clone().into_iter();
         let parts = Parts {
             store,
@@ -381,6 +379,16 @@ fn ended_in_order(end: EngineEnd) -> anyhow::Result<()> {
             anyhow::bail!("the store is no longer this host's, so it has stopped: {reason}")
         }
     }
+}
+
+/// What is measured, and what exports it if the settings have a destination.
+fn telemetry(settings: &Settings) -> anyhow::Result<(Telemetry, Option<Exporting>)> {
+    let settings = settings.telemetry.as_ref();
+    let (telemetry, spans) = Telemetry::new(settings);
+    let exporter =
+        settings.map(|settings| Exporter::new(settings, Arc::clone(&telemetry.exported)));
+    let exporting = exporter.transpose().context("set up telemetry")?.zip(spans);
+    Ok((telemetry, exporting))
 }
 
 fn lookups(settings: &Settings) -> anyhow::Result<Lookups> {

@@ -122,6 +122,7 @@ impl Written {
         Ok(written)
     }
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
     fn has(&self, role: &Role) -> bool {
         self.roles.contains(role)
     }

@@ -179,6 +179,7 @@ fn letters_address(plugin: &str) -> String {
 }
 
 /// What a subscription does with an event.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
 fn effect(effect: &Effect) -> &'static str {
     match effect {
         Effect::Start => "starts an instance",

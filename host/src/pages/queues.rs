@@ -209,7 +209,7 @@ impl DueTimers {
     }
 
     /// When a timer is due, as seen from now.
-    fn from_now(&self, timer: &DueTimer) -> String {
+    fn time_left(&self, timer: &DueTimer) -> String {
         match timer.due > self.now {
             true => format!("in {}", super::words::age(self.now, timer.due)),
             false => format!("{} ago", super::words::age(timer.due, self.now)),

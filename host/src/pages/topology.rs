@@ -234,9 +234,10 @@ mod tests {
             flow("D", End::Outside, plugin("q")),
             flow("E", plugin("q"), End::Queue),
         ];
-        let mut rates = Rates::default();
-        rates.plugins = [("p".to_owned(), 12.4), ("q".to_owned(), 0.25)].into();
-        rates.sinks = [("queue:E".to_owned(), 0.0)].into();
+        let rates = Rates {
+            plugins: [("p".to_owned(), 12.4), ("q".to_owned(), 0.25)].into(),
+            sinks: [("queue:E".to_owned(), 0.0)].into(),
+        };
         let (nodes, arrows) = graph(&flows, &rates);
         let name = |number: usize| nodes[number].name.as_str();
         let shown: Vec<_> = arrows

@@ -356,8 +356,10 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "an outbox row is lost",
         edits: &[Edit {
             file: "stages/commit.rs",
-            find: "let sequence = self.outboxes.assign(&sink);",
-            replace: "let sequence = self.outboxes.assign(&sink);
+            find: "if let Some(sink) = outgoing.sink {
+                let sequence = self.outboxes.assign(&sink);",
+            replace: "if let Some(sink) = outgoing.sink {
+                let sequence = self.outboxes.assign(&sink);
                 if sequence.0 % 7 == 0 {
                     continue;
                 }",
@@ -391,7 +393,7 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a message that cannot be delivered is dropped",
         edits: &[Edit {
             file: "stages/sinks/relay.rs",
-            find: "self.lanes.dead_letter(&lane, sequence, &reason, (self.clock)());",
+            find: "self.lanes.dead_letter(&lane, sequence, &reason, today);",
             replace: "self.lanes.delivered(&lane, sequence);",
         }],
     },

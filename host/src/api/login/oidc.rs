@@ -1,4 +1,4 @@
-//! Login at an identity provider by OpenID Connect: the code flow with PKCE, a state and a nonce.
+//! Login at an identity provider by `OpenID` Connect: the code flow with PKCE, a state and a nonce.
 //!
 //! What the provider says of itself is read when somebody signs in, and again after some minutes
 //! or when a token is signed with a key that is not known yet: providers change their keys. The
