@@ -42,7 +42,7 @@ struct Candidate {
 #[derive(Clone, PartialEq, Deserialize)]
 struct Refused {
     digest: String,
-    refused_at: u64,
+    refused_at: String,
     reason: String,
 }
 
