@@ -106,6 +106,10 @@ impl Caution {
         suspects: BTreeMap<Suspect, Remedy>,
         batch: &Batch,
     ) -> BTreeMap<Suspect, Remedy> {
+        let suspects = match self.behind_letters(suspects, batch) {
+            Ok(behind) => return behind,
+            Err(suspects) => suspects,
+        };
         let is_held = |(position, key): &Suspect| {
             let mut held = batch.held.iter();
             held.any(|row| row.entry.position == *position && Some(&row.key) == key.as_ref())
@@ -125,6 +129,32 @@ impl Caution {
         // What was done about the others is forgotten with the commit, and was not at fault.
         let others = others.into_keys().map(|suspect| (suspect, Remedy::Bury));
         others.chain(held).collect()
+    }
+
+    /// A failure clears the lane: one commit writes the dead letter, and the rows of the events that
+    /// are parked behind it. Those rows are blamed first, because a dead letter that is blamed a
+    /// second time is discarded. Gives the suspects back if no dead letter has such rows beside it,
+    /// or if burying their events is still to be done.
+    fn behind_letters(
+        &self,
+        suspects: BTreeMap<Suspect, Remedy>,
+        batch: &Batch,
+    ) -> Result<BTreeMap<Suspect, Remedy>, BTreeMap<Suspect, Remedy>> {
+        let is_behind = |(position, key): &Suspect| {
+            let mut parked = batch.parked.iter();
+            parked.any(|row| row.entry.position == *position && Some(&row.key) == key.as_ref())
+        };
+        let is_waiting =
+            |suspect: &Suspect| self.unwritable.get(suspect).is_some_and(|known| !known.is_taken);
+        let has_letter = suspects.values().any(|remedy| *remedy == Remedy::Discard);
+        if !has_letter || suspects.keys().filter(|s| is_behind(s)).all(is_waiting) {
+            return Err(suspects);
+        }
+        // What was done about the dead letters is forgotten with the commit, and was not at fault.
+        let blamed =
+            |suspect: &Suspect| is_behind(suspect) || self.unwritable.contains_key(suspect);
+        let suspects = suspects.into_keys().filter(blamed);
+        Ok(suspects.map(|suspect| (suspect, Remedy::Bury)).collect())
     }
 
     fn is_careful(&self) -> bool {
@@ -350,7 +380,7 @@ mod tests {
 
     use super::*;
     use crate::model::DeadLetter;
-    use crate::seams::store::contract::{decision, held, letter};
+    use crate::seams::store::contract::{decision, held, letter, parked};
 
     fn decisions(places: &[u64]) -> Batch {
         let decisions = places.iter().map(|place| decision(*place, "a")).collect();
@@ -429,6 +459,46 @@ mod tests {
         assert_eq!(take_held(&mut caution), Some(Remedy::Bury));
         assert!(caution.learn("no", &dead()));
         assert_eq!(take(&mut caution, 5), Some(Remedy::Discard), "neither helps");
+    }
+
+    /// The dead letter of one event, and the rows of those that are parked behind it.
+    fn buried_before(place: u64, behind: &[u64]) -> Batch {
+        let parked = behind.iter().map(|place| parked(*place, "a")).collect();
+        Batch { parked, ..buried(place) }
+    }
+
+    #[test]
+    fn a_dead_letter_is_not_discarded_for_what_is_parked_behind_it() {
+        let mut caution = Caution::default();
+        assert!(caution.learn("no", &decisions(&[5])) && caution.learn("no", &decisions(&[5])));
+        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury));
+        assert!(caution.learn("no", &buried_before(5, &[7, 8])));
+        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury), "its dead letter can be written");
+        assert_eq!(take(&mut caution, 7), Some(Remedy::Bury));
+        assert_eq!(take(&mut caution, 8), Some(Remedy::Bury));
+        // One more has come; the others were buried in the commit that is forgotten.
+        assert!(caution.learn("no", &buried_before(5, &[9])));
+        assert!(caution.learn("no", &buried_before(5, &[7, 8])));
+        for place in [5, 7, 8, 9] {
+            assert_eq!(take(&mut caution, place), Some(Remedy::Bury), "{place}");
+        }
+        caution.committed();
+        // An operator redrives it in vain, and another event has come behind it.
+        assert!(caution.learn("no", &buried_before(5, &[10])), "carefully from now on");
+        assert!(caution.learn("no", &buried_before(5, &[10])));
+        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury));
+        assert_eq!(take(&mut caution, 10), Some(Remedy::Bury));
+        assert!(caution.learn("no", &buried(5)), "nothing is behind it any more");
+        assert_eq!(take(&mut caution, 5), Some(Remedy::Discard));
+    }
+
+    #[test]
+    fn an_event_that_failed_keeps_its_reason_when_what_is_behind_it_cannot_be_parked() {
+        let mut caution = Caution::default();
+        assert!(caution.learn("no", &buried_before(5, &[7])));
+        assert!(caution.learn("no", &buried_before(5, &[7])));
+        assert_eq!(take(&mut caution, 5), None);
+        assert_eq!(take(&mut caution, 7), Some(Remedy::Bury));
     }
 
     #[test]
