@@ -30,8 +30,18 @@ const CAREFUL_COMMITS: usize = 1_000;
 /// The pause before a dispatcher does the same again, because it cannot tell what to do instead.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// An event, and the instance or lane that was about to settle it.
-type Suspect = (Position, Option<Key>);
+/// An event, the instance or lane that was about to settle it, and which row about it.
+type Suspect = (Position, Option<Key>, Row);
+
+/// An event can be held for a key at which it is dead as well. The store may be able to write the
+/// one row, and not the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Row {
+    /// That it is held.
+    Held,
+    /// Any other.
+    Settling,
+}
 
 /// What a dispatcher learnt from rejections. It is handed on to the one that takes over.
 #[derive(Clone, Debug, Default)]
@@ -110,10 +120,7 @@ impl Caution {
             Ok(behind) => return behind,
             Err(suspects) => suspects,
         };
-        let is_held = |(position, key): &Suspect| {
-            let mut held = batch.held.iter();
-            held.any(|row| row.entry.position == *position && Some(&row.key) == key.as_ref())
-        };
+        let is_held = |(_, _, row): &Suspect| *row == Row::Held;
         let (held, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
             suspects.into_iter().partition(|(suspect, _)| is_held(suspect));
         if others.is_empty() || held.is_empty() {
@@ -140,9 +147,11 @@ impl Caution {
         suspects: BTreeMap<Suspect, Remedy>,
         batch: &Batch,
     ) -> Result<BTreeMap<Suspect, Remedy>, BTreeMap<Suspect, Remedy>> {
-        let is_behind = |(position, key): &Suspect| {
+        let is_behind = |(position, key, row): &Suspect| {
             let mut parked = batch.parked.iter();
-            parked.any(|row| row.entry.position == *position && Some(&row.key) == key.as_ref())
+            *row == Row::Settling
+                && parked
+                    .any(|own| own.entry.position == *position && Some(&own.key) == key.as_ref())
         };
         let is_waiting =
             |suspect: &Suspect| self.unwritable.get(suspect).is_some_and(|known| !known.is_taken);
@@ -171,11 +180,11 @@ impl Caution {
 
     /// What to do with an event instead of what would be done, if the store cannot write that.
     /// It is told once: an operator who redrives the dead letter may have mended the store.
-    fn take(&mut self, position: Position, key: Option<&Key>) -> Option<Instead> {
+    fn take(&mut self, position: Position, key: Option<&Key>, row: Row) -> Option<Instead> {
         if self.unwritable.is_empty() {
             return None;
         }
-        let unwritable = self.unwritable.get_mut(&(position, key.cloned()))?;
+        let unwritable = self.unwritable.get_mut(&(position, key.cloned(), row))?;
         if unwritable.is_taken {
             return None;
         }
@@ -190,17 +199,20 @@ impl Caution {
 /// The events that the rows of a plugin's changes are about, and what is left to do about each
 /// once burying it was tried.
 fn suspects(batch: &Batch) -> BTreeMap<Suspect, Remedy> {
-    let decided = batch.decisions.iter().map(|row| (row.position, Some(row.key.clone())));
-    let held = batch.held.iter().map(|row| (row.entry.position, Some(row.key.clone())));
-    let parked = batch.parked.iter().map(|row| (row.entry.position, Some(row.key.clone())));
+    let settling = |position, key: &Key| (position, Some(key.clone()), Row::Settling);
+    let decided = batch.decisions.iter().map(|row| settling(row.position, &row.key));
+    let held = batch.held.iter();
+    let held = held.map(|row| (row.entry.position, Some(row.key.clone()), Row::Held));
+    let parked = batch.parked.iter().map(|row| settling(row.entry.position, &row.key));
     let waits = batch.waits.iter();
-    let waits = waits.map(|(_, key, wait)| (Position(wait.place), Some(key.clone())));
+    let waits = waits.map(|(_, key, wait)| settling(Position(wait.place), key));
     let rows =
         decided.chain(held).chain(parked).chain(waits).map(|suspect| (suspect, Remedy::Bury));
     // A dead letter that is resolved or redriven is in the store already.
     let open = batch.dead_letters.iter().filter(|letter| letter.status == DeadLetterStatus::Open);
     let of_events = open.filter(|letter| letter.subject == DeadLetterSubject::Event);
-    let dead = of_events.map(|row| ((row.position, row.key.clone()), Remedy::Discard));
+    let dead =
+        of_events.map(|row| ((row.position, row.key.clone(), Row::Settling), Remedy::Discard));
     rows.chain(dead).collect()
 }
 
@@ -287,7 +299,9 @@ impl Dispatcher {
     /// Buries or discards the event at the front of a lane, if what its handler decided could
     /// not be written. False if nothing is known against it.
     pub(super) fn avoids_deciding(&mut self, key: &Key, position: Position) -> bool {
-        let Some((remedy, reason)) = self.caution.take(position, Some(key)) else { return false };
+        let Some((remedy, reason)) = self.caution.take(position, Some(key), Row::Settling) else {
+            return false;
+        };
         match remedy {
             Remedy::Bury => {
                 let attempts = self.lanes.get_mut(key, position.0).map_or(0, |d| d.attempt);
@@ -306,7 +320,8 @@ impl Dispatcher {
     /// Buries or discards a delivery that is about to be parked, if that could not be written.
     pub(super) fn avoids_parking(&mut self, key: &Key, delivery: &Delivery) -> bool {
         let entry = &delivery.entry;
-        let Some((remedy, reason)) = self.caution.take(entry.position, Some(key)) else {
+        let Some((remedy, reason)) = self.caution.take(entry.position, Some(key), Row::Settling)
+        else {
             return false;
         };
         match remedy {
@@ -325,7 +340,7 @@ impl Dispatcher {
         key: Option<&Key>,
         reason: String,
     ) -> Option<String> {
-        match self.caution.take(position, key) {
+        match self.caution.take(position, key, Row::Settling) {
             None => Some(reason),
             Some((Remedy::Bury, reason)) => Some(reason),
             Some((Remedy::Discard, reason)) => {
@@ -342,7 +357,9 @@ impl Dispatcher {
         keys: &[Key],
     ) -> Option<String> {
         let caution = &mut self.caution;
-        keys.iter().find_map(|key| caution.take(position, Some(key))).map(|(_, reason)| reason)
+        keys.iter()
+            .find_map(|key| caution.take(position, Some(key), Row::Held))
+            .map(|(_, reason)| reason)
     }
 
     fn discard_unwritable(&mut self, position: Position, key: Option<&Key>, reason: &str) {
@@ -393,7 +410,7 @@ mod tests {
     }
 
     fn take(caution: &mut Caution, place: u64) -> Option<Remedy> {
-        caution.take(Position(place), Some(&"a".into())).map(|(remedy, _)| remedy)
+        caution.take(Position(place), Some(&"a".into()), Row::Settling).map(|(remedy, _)| remedy)
     }
 
     #[test]
@@ -448,7 +465,7 @@ mod tests {
         let held = || vec![held(5, "p", 50)];
         let decided = || Batch { held: held(), ..decisions(&[5]) };
         let take_held = |caution: &mut Caution| {
-            caution.take(Position(5), Some(&"p".into())).map(|(remedy, _)| remedy)
+            caution.take(Position(5), Some(&"p".into()), Row::Held).map(|(remedy, _)| remedy)
         };
         assert!(caution.learn("no", &decided()) && caution.learn("no", &decided()));
         assert_eq!(take_held(&mut caution), None, "the decision may be at fault alone");
