@@ -523,6 +523,19 @@ mod tests {
         let mut caution = Caution::default();
         let row = Batch { held: vec![held(7, "a", 50)], ..Batch::default() };
         assert!(caution.learn("no", &row) && caution.learn("no", &row));
-        assert_eq!(take(&mut caution, 7), Some(Remedy::Bury));
+        let held = caution.take(Position(7), Some(&"a".into()), Row::Held);
+        assert_eq!(held.map(|(remedy, _)| remedy), Some(Remedy::Bury));
+    }
+
+    #[test]
+    fn a_dead_letter_is_not_blamed_for_the_row_that_holds_its_event() {
+        let mut caution = Caution::default();
+        let both = || Batch { held: vec![held(5, "a", 50)], ..buried(5) };
+        assert!(caution.learn("no", &both()) && caution.learn("no", &both()));
+        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury));
+        assert!(caution.learn("no", &both()));
+        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury), "it can be written");
+        let held = caution.take(Position(5), Some(&"a".into()), Row::Held);
+        assert_eq!(held.map(|(remedy, _)| remedy), Some(Remedy::Bury));
     }
 }
