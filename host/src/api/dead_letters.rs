@@ -208,6 +208,10 @@ async fn resolve_many(
         let detail = format!("ids: has {} elements; the maximum is {MANY_MAX}", ids.len());
         return Err(Problem::unacceptable("ids", detail));
     }
+    if let Some(id) = ids.iter().find(|id| i64::try_from(**id).is_err()) {
+        let detail = format!("ids: {id} is larger than any id; the maximum is {}", i64::MAX);
+        return Err(Problem::unacceptable("ids", detail));
+    }
     if many.dry_run {
         return would_resolve(site, &ids).await;
     }
