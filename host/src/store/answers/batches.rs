@@ -27,10 +27,12 @@ pub(in crate::store) const PENDING: &str = "SELECT * FROM batch_items INDEXED BY
      WHERE batch = ? AND outcome = ? AND item > ? ORDER BY item LIMIT ?";
 pub(in crate::store) const OUTCOMES: &str = "SELECT item, outcome FROM batch_items \
      WHERE batch = ? AND item IN (SELECT value FROM json_each(?)) ORDER BY item";
-// The plus keeps the index of outcomes out: its rows of one batch are all that are pending.
+// The list finds the rows by their numbers: the index of outcomes, which the plus keeps out, and the
+// join alone would read all rows of the batch.
 pub(in crate::store) const NOTE: &str = "UPDATE batch_items \
      SET outcome = note.value ->> 1, reason = note.value ->> 2 FROM json_each(?2) AS note \
-     WHERE batch = ?1 AND item = note.value ->> 0 AND +outcome = 'pending'";
+     WHERE batch = ?1 AND item IN (SELECT value ->> 0 FROM json_each(?2)) \
+       AND item = note.value ->> 0 AND +outcome = 'pending'";
 const ADD_LETTERS: &str = "INSERT OR IGNORE INTO batch_items (batch, item, plugin, sink, key) \
      SELECT ?1, id, plugin, sink, key FROM dead_letters \
      WHERE id IN (SELECT value FROM json_each(?2)) AND status = 'open' \
