@@ -28,7 +28,7 @@ pub fn check(event: &Event) -> Result<(), String> {
     event.validate().map_err(|error| format!("it is not accepted again: {error}"))?;
     let text = event.to_json();
     same("the store", event, Event::read(text.as_bytes()))?;
-    letters(event, &text)?;
+    dead_letters(event, &text)?;
     lease(event, &text)?;
     modes(event, &text)?;
     line(event, &text)?;
@@ -36,14 +36,14 @@ pub fn check(event: &Event) -> Result<(), String> {
 }
 
 /// A page of dead letters, on the command line and back as an edited event that was not edited.
-fn letters(event: &Event, text: &str) -> Result<(), String> {
+fn dead_letters(event: &Event, text: &str) -> Result<(), String> {
     #[derive(Serialize)]
     struct Page {
         dead_letters: [DeadLetterRow; 1],
     }
     let raw = RawValue::from_string(text.to_owned());
     let raw = raw.map_err(|error| format!("a row cannot be shown: {error}"))?;
-    let letter = DeadLetterRow {
+    let dead_letter = DeadLetterRow {
         payloads_hidden: false,
         id: DeadLetterId(1),
         kind: DeadLetterKind::Event,
@@ -63,7 +63,7 @@ fn letters(event: &Event, text: &str) -> Result<(), String> {
         edited: Some(raw.clone()),
         event: raw,
     };
-    let page = serde_json::to_vec(&Page { dead_letters: [letter] });
+    let page = serde_json::to_vec(&Page { dead_letters: [dead_letter] });
     let page = page.map_err(|error| format!("a page cannot be written: {error}"))?;
     let answer: Box<RawValue> = serde_json::from_slice(&page)
         .map_err(|error| format!("the command line cannot read a page: {error}"))?;

@@ -61,8 +61,8 @@ test("a stuck order is read, edited and processed again", { plugins, refuses: [4
   await page.getByLabel("Event, as JSON").fill(JSON.stringify(cartFinalized("bad", "cart-9")));
   await page.getByLabel("Reason, if you want to record one").fill("the shop forgot the items");
   await page.getByRole("button", { name: "Redrive" }).click();
-  await page.locator("#letter-status").getByText("redriven", { exact: true }).waitFor();
-  assert.match(await page.locator("#letter-status").innerText(), /the shop forgot the items/);
+  await page.locator("#dead-letter-status").getByText("redriven", { exact: true }).waitFor();
+  assert.match(await page.locator("#dead-letter-status").innerText(), /the shop forgot the items/);
   await until("both orders are initialized", async () => {
     const { queues } = await host.get("/queues");
     return queues.some((queue) => queue.queue === "InitializeOrder" && queue.ready === 2);
@@ -104,13 +104,13 @@ test("a letter is skipped or discarded with a reason", { plugins, refuses: [422]
   await page.getByRole("alert").getByText("reason: is required").waitFor();
   await page.locator("form[action$='/skip']").getByLabel("Reason").fill("not worth it");
   await page.locator("form[action$='/skip']").getByRole("button").click();
-  await page.locator("#letter-status").getByText("skipped", { exact: true }).waitFor();
+  await page.locator("#dead-letter-status").getByText("skipped", { exact: true }).waitFor();
   assert.equal(await page.getByRole("button", { name: "Redrive" }).count(), 0);
 
   await page.goto(`/dead-letters/${letters[1].id}`);
   await page.locator("form[action$='/discard']").getByLabel("Reason").fill("a test");
   await page.locator("form[action$='/discard']").getByRole("button").click();
-  await page.locator("#letter-status").getByText("discarded", { exact: true }).waitFor();
+  await page.locator("#dead-letter-status").getByText("discarded", { exact: true }).waitFor();
 });
 
 test("without script the same works", { plugins, javascript: false }, async ({ host, page }) => {
@@ -120,7 +120,7 @@ test("without script the same works", { plugins, javascript: false }, async ({ h
   await page.getByRole("link", { name: String(letter.id), exact: true }).click();
   await page.locator("form[action$='/skip']").getByLabel("Reason").fill("a test");
   await page.locator("form[action$='/skip']").getByRole("button").click();
-  await page.locator("#letter-status").getByText("skipped", { exact: true }).waitFor();
+  await page.locator("#dead-letter-status").getByText("skipped", { exact: true }).waitFor();
 });
 
 /** Texts that would run or change the page, if any of them were taken for markup. */

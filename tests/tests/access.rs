@@ -214,13 +214,13 @@ async fn payloads_are_seen_with_a_permission_of_their_own() {
         if (dead, instances) == (1, 1) { Ok(()) } else { Err(format!("{dead} {instances}")) }
     })
     .await;
-    let letter = admin.dead_letters().await.expect("a list")[0]["id"].clone();
+    let dead_letter = admin.dead_letters().await.expect("a list")[0]["id"].clone();
     let blind = create(&admin, json!({"name": "blind", "roles": ["operator"]})).await;
     let seeing =
         create(&admin, json!({"name": "seeing", "roles": ["reader"], "payloads": true})).await;
     for (path, has_it) in [
         ("/dead-letters".to_owned(), true),
-        (format!("/dead-letters/{letter}"), true),
+        (format!("/dead-letters/{dead_letter}"), true),
         ("/instance?plugin=group-checkout&key=g".to_owned(), true),
         ("/plugins".to_owned(), false),
     ] {
@@ -321,10 +321,10 @@ async fn the_audit_log_has_what_was_done_and_what_was_refused() {
         found => Err(found.to_string()),
     })
     .await;
-    let letter = ada.dead_letters().await.expect("a list")[0]["id"].clone();
+    let dead_letter = ada.dead_letters().await.expect("a list")[0]["id"].clone();
     let edited = event("bad", "CartFinalized", "a", &json!({"cartId": "a", "card": "4111"}));
     let redrive = json!({"reason": "try it", "event": edited});
-    post(&ada, &format!("/dead-letters/{letter}/redrive"), &redrive).await;
+    post(&ada, &format!("/dead-letters/{dead_letter}/redrive"), &redrive).await;
     ada.get("/tokens").await.unwrap_err();
     ada.get("/tokens").await.unwrap_err();
     host.client().get("/accounts").await.unwrap_err();
@@ -348,7 +348,7 @@ async fn the_audit_log_has_what_was_done_and_what_was_refused() {
     let created = of("POST /v1/tokens", "admin");
     assert_eq!((&created["status"], &created["reason"]), (&json!(200), &json!("on call")));
     assert_eq!(created["target"]["name"], "ada");
-    let redriven = of(&format!("POST /v1/dead-letters/{letter}/redrive"), "ada");
+    let redriven = of(&format!("POST /v1/dead-letters/{dead_letter}/redrive"), "ada");
     assert_eq!((&redriven["status"], &redriven["reason"]), (&json!(202), &json!("try it")));
     assert_eq!(redriven["origin"], "127.0.0.1");
     assert_eq!(of("GET /v1/tokens", "ada")["count"], 2);
@@ -361,7 +361,7 @@ async fn the_audit_log_has_what_was_done_and_what_was_refused() {
     assert_eq!(page["entries"].as_array().map(Vec::len), Some(1), "{page}");
     // The event fails once more, and is a dead letter again.
     let skip = json!({"reason": "give up", "by": "eve"});
-    let path = format!("/dead-letters/{letter}/skip");
+    let path = format!("/dead-letters/{dead_letter}/skip");
     let skipped = wait::until("the redrive's end", wait::SOON, async || {
         match post(&ada, &path, &skip).await {
             (StatusCode::ACCEPTED, answer) => Ok(answer),

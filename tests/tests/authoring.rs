@@ -241,7 +241,7 @@ fn the_scenarios_of_the_example_plugins_hold() {
 }
 
 #[test]
-fn a_scenario_that_does_not_hold_is_told_with_the_difference() {
+fn a_scenario_that_does_not_hold_is_reported_with_the_difference() {
     let folder = folder();
     let plugin = folder.path().join("altered.wasm");
     std::fs::write(&plugin, altered("order-saga", "payment failed", "payment FAILED"))

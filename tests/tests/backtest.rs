@@ -268,21 +268,21 @@ answers:
     let log = [initiated("g-1", START, &["a", "b"]), initiated("g-2", START + 2 * HOUR, &["c"])];
     let arguments = ["--answers", "answers.yaml", "--json"];
     let ended = backtest(folder.path(), "group-checkout", &log, &arguments).with(0);
-    let told = rows(&ended.output);
-    assert_eq!(ends(&told), pairs(&[("g-1", "completed"), ("g-2", "open")]));
-    let done = of_kind(&told, "message");
+    let printed = rows(&ended.output);
+    assert_eq!(ends(&printed), pairs(&[("g-1", "completed"), ("g-2", "open")]));
+    let done = of_kind(&printed, "message");
     let done = done.iter().find(|row| row["type"] == "CompleteGroupCheckout").expect("it is done");
     assert_eq!(done["at"], time(START + HOUR + HOUR / 2));
 
     let refused = "answers: {CheckoutGuestAccount: [{refused: the room is locked}]}\n";
     std::fs::write(folder.path().join("answers.yaml"), refused).expect("a file");
     let ended = backtest(folder.path(), "group-checkout", &log, &arguments).with(0);
-    let letters = rows(&ended.output);
-    let letters = of_kind(&letters, "dead_letter");
+    let dead_letters = rows(&ended.output);
+    let dead_letters = of_kind(&dead_letters, "dead_letter");
     // The second command of the group waits behind the first.
-    assert_eq!(letters.len(), 2);
-    assert_eq!(letters[0]["reason"], "the room is locked");
-    assert_eq!(letters[0]["of"], "message");
+    assert_eq!(dead_letters.len(), 2);
+    assert_eq!(dead_letters[0]["reason"], "the room is locked");
+    assert_eq!(dead_letters[0]["of"], "message");
 
     let wrong = "answers: {Checkout: [{refused: no}]}\n";
     std::fs::write(folder.path().join("answers.yaml"), wrong).expect("a file");
@@ -301,9 +301,11 @@ answers:
     let stock = "lookups: {stock: {mug: {available: 3}, \"*\": {available: 0}}}\n";
     std::fs::write(folder.path().join("stock.yaml"), stock).expect("a file");
     let ended = backtest(folder.path(), "shipment", &log, &["--answers", "stock.yaml", "--json"]);
-    let told = rows(&ended.with(0).output);
-    let sent: Vec<(&Value, &Value)> =
-        of_kind(&told, "message").into_iter().map(|row| (&row["type"], &row["subject"])).collect();
+    let printed = rows(&ended.with(0).output);
+    let sent: Vec<(&Value, &Value)> = of_kind(&printed, "message")
+        .into_iter()
+        .map(|row| (&row["type"], &row["subject"]))
+        .collect();
     let expected = [(json!("SendPackage"), json!("o-1")), (json!("OutOfStock"), json!("o-2"))];
     assert_eq!(sent, expected.iter().map(|(a, b)| (a, b)).collect::<Vec<_>>());
 }
@@ -345,9 +347,9 @@ async fn the_log_of_a_store_comes_to_what_the_host_came_to() {
         let arguments = ["backtest", &component, "--store", &store, "--config", &config, "--json"];
         rows(&sagabox(host.folder(), &[&arguments, more].concat()).with(0).output)
     };
-    let told = run(&["--accepted"]);
+    let printed = run(&["--accepted"]);
     let (mut found, mut after_cancel) = (BTreeSet::new(), 0);
-    for row in of_kind(&told, "message") {
+    for row in of_kind(&printed, "message") {
         match row["because"] == "sagabox.instance.cancelled" {
             true => after_cancel += 1,
             false => _ = found.insert(row["id"].as_str().expect("an id").to_owned()),
@@ -355,7 +357,7 @@ async fn the_log_of_a_store_comes_to_what_the_host_came_to() {
     }
     assert_eq!(found, ids, "the same decisions have the same ids");
     assert_eq!(after_cancel, 1);
-    assert_eq!(ends(&told)["never"], "cancelled");
+    assert_eq!(ends(&printed)["never"], "cancelled");
     let beside = run(&["--accepted", "--against", &format!("group-checkout@{version}")]);
     assert!(of_kind(&beside, "difference").is_empty(), "the store has the same version");
     let other = ["backtest", &component, "--store", &store, "--against", "group-checkout@9.9.9"];

@@ -54,7 +54,7 @@ async fn wait_for(
 }
 
 /// Dead letters with ids from 1, each with a cart of its own.
-async fn with_letters(host: &Host, client: &Client, count: usize) {
+async fn with_dead_letters(host: &Host, client: &Client, count: usize) {
     let events: Vec<Value> =
         (0..count).map(|n| broken(&format!("bad-{n}"), &format!("cart-{n}"))).collect();
     client.send(&events).await;
@@ -106,7 +106,7 @@ async fn multiply(store: &Path) {
 #[tokio::test]
 async fn a_hundred_thousand_redrives_survive_a_kill_each_once() {
     let mut host = Host::builder().plugin(PLUGIN).start().await;
-    with_letters(&host, &host.client(), 1).await;
+    with_dead_letters(&host, &host.client(), 1).await;
     host.stop().await;
     multiply(&host.store()).await;
     host.start().await;
@@ -160,9 +160,9 @@ async fn a_hundred_thousand_redrives_survive_a_kill_each_once() {
     assert!(items[0]["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{}", items[0]);
     let open = client.pages("/dead-letters?status=open", "dead_letters").await.expect("a list");
     assert_eq!(open.len() as u64, failed + 1, "and the one that came later");
-    for letter in open {
-        let attempts = if letter["key"] == "cart-later" { 1 } else { 2 };
-        assert_eq!(letter["attempts"], attempts, "{letter}");
+    for dead_letter in open {
+        let attempts = if dead_letter["key"] == "cart-later" { 1 } else { 2 };
+        assert_eq!(dead_letter["attempts"], attempts, "{dead_letter}");
     }
     // Each cart sent its message once.
     let accounts = client.get("/accounts").await.expect("the accounts");
@@ -174,7 +174,7 @@ async fn a_hundred_thousand_redrives_survive_a_kill_each_once() {
 async fn a_batch_stops_by_itself_if_its_first_item_fails_again() {
     let host = Host::builder().plugin(PLUGIN).start().await;
     let client = host.client();
-    with_letters(&host, &client, 3).await;
+    with_dead_letters(&host, &client, 3).await;
     let draft = accepted(&client, "/batches", &json!({"action": "redrive", "all": true})).await;
     let id = draft["id"].clone();
     accepted(&client, &format!("/batches/{id}/start"), &json!({})).await;
@@ -251,7 +251,7 @@ async fn instances_are_ended_in_a_batch_and_those_that_begin_later_are_not() {
 async fn the_command_line_makes_starts_and_cancels_batches() {
     let host = Host::builder().plugin(PLUGIN).start().await;
     let client = host.client();
-    with_letters(&host, &client, 3).await;
+    with_dead_letters(&host, &client, 3).await;
     let url = host.url();
     let run = |arguments: &[&str]| sagabox(host.folder(), &[arguments, &["--host", &url]].concat());
     let draft = run(&["batch", "draft", "skip", "--key", "cart-1", "--json"]).with(0).json();

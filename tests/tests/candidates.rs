@@ -391,34 +391,34 @@ async fn what_cannot_be_tried_says_why() {
 }
 
 /// The same, and waits for what this host makes of it.
-fn judged(host: &Host, arguments: &[&str], component: &[u8]) -> Ended {
+fn placed(host: &Host, arguments: &[&str], component: &[u8]) -> Ended {
     let url = host.url();
     command(host, &[arguments, &["--host", &url]].concat(), component)
 }
 
 #[tokio::test]
-async fn the_command_line_waits_for_the_verdict() {
+async fn the_command_line_waits_for_the_admission() {
     let host = start().await;
-    let _ = judged(&host, &["canary", "--share", "50"], &version(2, 1, "all"))
+    let _ = placed(&host, &["canary", "--share", "50"], &version(2, 1, "all"))
         .with(0)
         .saying("hot 1.2.0 (process-manager): canary of 50 % of the keys");
     // What is tried already, under other terms.
-    let adjusted = judged(&host, &["canary", "--share", "60", "--json"], &version(2, 1, "all"));
+    let adjusted = placed(&host, &["canary", "--share", "60", "--json"], &version(2, 1, "all"));
     let adjusted = adjusted.with(0).json();
     assert_eq!((&adjusted["verdict"], &adjusted["reason"]), (&json!("tried"), &Value::Null));
-    let same = judged(&host, &["canary", "--share", "50"], &wrong(1, 1, "all", "same"));
+    let same = placed(&host, &["canary", "--share", "50"], &wrong(1, 1, "all", "same"));
     let same = same.with(1).saying("the host refused the candidate: ");
     let same = same.saying("has the version 1.1.0 of the one that serves");
     assert!(!same.output.contains("canary of"), "{}", same.output);
     // What is put there again, as it was, is decided again.
     for _ in 0..3 {
         let again = ["canary", "--share", "50", "--json"];
-        let again = judged(&host, &again, &wrong(1, 1, "all", "same")).with(1).json();
+        let again = placed(&host, &again, &wrong(1, 1, "all", "same")).with(1).json();
         assert_eq!(again["verdict"], "refused", "{again}");
     }
 
     let other = start().await;
-    let _ = judged(&other, &["shadow"], &version(2, 1, "all")).with(0);
+    let _ = placed(&other, &["shadow"], &version(2, 1, "all")).with(0);
     let url = other.url();
     let elsewhere = command(&host, &["shadow", "--host", &url], &version(3, 1, "all"));
     let _ = elsewhere.with(0).saying("the host at this address serves another directory");

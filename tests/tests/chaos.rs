@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 const ROUNDS: u64 = 30;
 /// How long the host lives in a round, in milliseconds: from its first commits to a
 /// database that has been checkpointed.
-const LIFE_MS: std::ops::Range<u64> = 50..900;
+const RUN_MS: std::ops::Range<u64> = 50..900;
 const SENDERS: u64 = 3;
 const EVENTS_PER_BATCH_MAX: usize = 20;
 /// Between two batches of a sender. Some thousand events a second would only be
@@ -130,7 +130,7 @@ async fn torment(host: &mut Host) -> Sent {
         })
         .collect();
     for _ in 0..rounds {
-        tokio::time::sleep(Duration::from_millis(random.random_range(LIFE_MS))).await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(RUN_MS))).await;
         host.kill_and_start().await;
     }
     stop.store(true, Ordering::Relaxed);

@@ -27,11 +27,11 @@ async fn post(client: &Client, path: &str, body: &Value) -> (StatusCode, Value) 
     (status, response.json().await.expect("JSON"))
 }
 
-async fn wait_for_letters(client: &Client, status: &str, count: usize) -> Vec<Value> {
+async fn wait_for_dead_letters(client: &Client, status: &str, count: usize) -> Vec<Value> {
     wait::until("dead letters", wait::SOON, async || {
         let page = client.get(&format!("/dead-letters?status={status}")).await?;
-        let letters = page["dead_letters"].as_array().cloned().unwrap_or_default();
-        if letters.len() == count { Ok(letters) } else { Err(page.to_string()) }
+        let dead_letters = page["dead_letters"].as_array().cloned().unwrap_or_default();
+        if dead_letters.len() == count { Ok(dead_letters) } else { Err(page.to_string()) }
     })
     .await
 }
@@ -53,7 +53,7 @@ async fn poisoned() -> (Host, Client) {
         cart_finalized("a-2", "a"),
     ];
     client.send(&events).await;
-    wait_for_letters(&client, "open", 1).await;
+    wait_for_dead_letters(&client, "open", 1).await;
     let others = client.take_exactly(QUEUE, 1).await;
     assert_eq!(carts(others.into_values()), ["b"], "every other key goes on");
     client.wait_for_balance().await;
@@ -61,20 +61,20 @@ async fn poisoned() -> (Host, Client) {
 }
 
 #[tokio::test]
-async fn a_redriven_letter_goes_first_and_what_waited_follows_also_after_a_kill() {
+async fn a_redriven_dead_letter_goes_first_and_what_waited_follows_also_after_a_kill() {
     let (mut host, _) = poisoned().await;
     host.kill_and_start().await;
     let client = host.client();
     let mended = cart_finalized("bad", "a");
     let body = json!({"by": "ada", "reason": "the shop forgot the items", "event": mended});
-    let (status, letter) = post(&client, "/dead-letters/1/redrive", &body).await;
-    assert_eq!(status, StatusCode::ACCEPTED, "{letter}");
+    let (status, dead_letter) = post(&client, "/dead-letters/1/redrive", &body).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{dead_letter}");
     let taken = client.take_exactly(QUEUE, 3).await;
     assert_eq!(carts(taken.into_values()), ["a", "a", "a"]);
-    let letter = wait_for_letters(&client, "redriven", 1).await.remove(0);
-    assert_eq!(letter["resolved_by"], "ada");
-    assert_eq!(letter["resolved_reason"], "the shop forgot the items");
-    assert_eq!(letter["edited"]["data"]["clientId"], "c-1");
+    let dead_letter = wait_for_dead_letters(&client, "redriven", 1).await.remove(0);
+    assert_eq!(dead_letter["resolved_by"], "ada");
+    assert_eq!(dead_letter["resolved_reason"], "the shop forgot the items");
+    assert_eq!(dead_letter["edited"]["data"]["clientId"], "c-1");
     client.wait_for_balance().await;
 
     let (status, problem) = post(&client, "/dead-letters/1/redrive", &json!({})).await;
@@ -85,14 +85,14 @@ async fn a_redriven_letter_goes_first_and_what_waited_follows_also_after_a_kill(
 }
 
 #[tokio::test]
-async fn a_letter_that_fails_again_is_open_again_and_nothing_overtakes_it() {
+async fn a_dead_letter_that_fails_again_is_open_again_and_nothing_overtakes_it() {
     let (host, client) = poisoned().await;
     let (status, _) = post(&client, "/dead-letters/1/redrive", &json!({})).await;
     assert_eq!(status, StatusCode::ACCEPTED);
     wait::until("the second failure", wait::SOON, async || {
-        let letter = client.get("/dead-letters/1").await?;
-        let again = letter["status"] == "open" && letter["attempts"] == 2;
-        if again { Ok(()) } else { Err(letter.to_string()) }
+        let dead_letter = client.get("/dead-letters/1").await?;
+        let again = dead_letter["status"] == "open" && dead_letter["attempts"] == 2;
+        if again { Ok(()) } else { Err(dead_letter.to_string()) }
     })
     .await;
     assert!(client.take_exactly(QUEUE, 0).await.is_empty());
@@ -143,7 +143,7 @@ async fn the_command_line_resolves_many_at_once() {
         })
         .collect();
     client.send(&events).await;
-    wait_for_letters(&client, "open", 30).await;
+    wait_for_dead_letters(&client, "open", 30).await;
 
     let run = |arguments: &[&str]| {
         let mut command = Command::new(paths::binary());
@@ -152,12 +152,12 @@ async fn the_command_line_resolves_many_at_once() {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         (output.status.success(), text + &String::from_utf8_lossy(&output.stderr))
     };
-    let (ok, told) = run(&["skip", "--reason", "a test"]);
-    assert!(!ok && told.contains("select dead letters by"), "{told}");
-    let (ok, told) = run(&["skip", "--plugin", "order-saga", "--reason", "a test", "--dry-run"]);
-    assert!(ok && told.contains("would skip: 30"), "{told}");
-    let (ok, told) = run(&["skip", "--reason-contains", "clientId", "--reason", "a test"]);
-    assert!(ok && told.contains("skip: 30"), "{told}");
+    let (ok, answer) = run(&["skip", "--reason", "a test"]);
+    assert!(!ok && answer.contains("select dead letters by"), "{answer}");
+    let (ok, answer) = run(&["skip", "--plugin", "order-saga", "--reason", "a test", "--dry-run"]);
+    assert!(ok && answer.contains("would skip: 30"), "{answer}");
+    let (ok, answer) = run(&["skip", "--reason-contains", "clientId", "--reason", "a test"]);
+    assert!(ok && answer.contains("skip: 30"), "{answer}");
     client.take_exactly(QUEUE, 30).await;
     client.wait_for_balance().await;
 }
@@ -214,12 +214,12 @@ async fn an_instance_is_cancelled_with_compensation_or_ended_without() {
         body["reason"] = json!("the guests stay");
         body
     };
-    let (status, told) = post(&client, "/instances/cancel", &why("a")).await;
-    assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+    let (status, answer) = post(&client, "/instances/cancel", &why("a")).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
     client.take_exactly("NotifyGroupCheckoutFailure", 1).await;
 
-    let (status, told) = post(&client, "/instances/end", &why("b")).await;
-    assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+    let (status, answer) = post(&client, "/instances/end", &why("b")).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
     let detail = wait::until("the end", wait::SOON, async || {
         let detail = client.instance("group-checkout", "b").await?;
         if detail["status"] == "ended" { Ok(detail) } else { Err(detail.to_string()) }
@@ -274,10 +274,10 @@ async fn a_refusal_that_its_plugin_handles_is_no_dead_letter_and_its_sink_goes_o
     let refunds = client.take_exactly("Told", 50).await;
     let refunded: std::collections::BTreeSet<u64> = refunds
         .values()
-        .map(|told| told["data"]["command"]["data"]["n"].as_u64().expect("a number"))
+        .map(|answer| answer["data"]["command"]["data"]["n"].as_u64().expect("a number"))
         .collect();
     assert_eq!(refunded, (0..50).collect(), "each instance, once");
-    wait_for_letters(&client, "compensated", 50).await;
+    wait_for_dead_letters(&client, "compensated", 50).await;
     client.assert_no_dead_letters().await;
     wait::until("later commands", wait::SOON, async || {
         let count = sink.messages().len();
@@ -300,10 +300,10 @@ async fn a_refusal_that_its_plugin_handles_is_no_dead_letter_and_its_sink_goes_o
     let shop: Vec<_> = shop.filter(|account| account["sink"] == "shop").collect();
     assert_eq!(shop[0]["compensated"], 50, "{accounts}");
     assert_eq!(shop[0]["delivered"], 75, "{accounts}");
-    let letter = wait_for_letters(&client, "compensated", 50).await.remove(0);
-    assert_eq!(letter["resolved_by"], "hostile");
+    let dead_letter = wait_for_dead_letters(&client, "compensated", 50).await.remove(0);
+    assert_eq!(dead_letter["resolved_by"], "hostile");
     let (status, problem) =
-        post(&client, &format!("/dead-letters/{}/redrive", letter["id"]), &json!({})).await;
+        post(&client, &format!("/dead-letters/{}/redrive", dead_letter["id"]), &json!({})).await;
     assert_eq!(status, StatusCode::CONFLICT);
     let detail = problem["detail"].as_str().unwrap_or_default();
     assert!(detail.ends_with("is already compensated"), "{problem}");
@@ -318,8 +318,10 @@ async fn a_refusal_that_its_plugin_fails_at_stays_a_dead_letter() {
     let client = host.client();
     let refused = json!({"answer": 422, "give up": true});
     client.send(&[sends("first", "k", "send", &refused)]).await;
-    let letters = wait_for_letters(&client, "open", 2).await;
-    let of = |kind| letters.iter().find(|letter| letter["kind"] == kind).expect("both are there");
+    let dead_letters = wait_for_dead_letters(&client, "open", 2).await;
+    let of = |kind| {
+        dead_letters.iter().find(|dead_letter| dead_letter["kind"] == kind).expect("both are there")
+    };
     assert_eq!(of("message")["sink"], "shop");
     assert_eq!(of("event")["event"]["type"], "sagabox.command.undeliverable");
     client.wait_for_balance().await;
@@ -328,7 +330,7 @@ async fn a_refusal_that_its_plugin_fails_at_stays_a_dead_letter() {
     let path = format!("/dead-letters/{}/skip", of("event")["id"]);
     let (status, _) = post(&client, &path, &skipped).await;
     assert_eq!(status, StatusCode::ACCEPTED);
-    let letter = wait_for_letters(&client, "open", 1).await.remove(0);
-    assert_eq!(letter["kind"], "message");
+    let dead_letter = wait_for_dead_letters(&client, "open", 1).await.remove(0);
+    assert_eq!(dead_letter["kind"], "message");
     client.wait_for_balance().await;
 }

@@ -177,7 +177,7 @@ async fn other_paths_and_methods_answer_with_problem_details() {
 /// A plugin that waits for an answer falls behind: who sends on is told to come back,
 /// loses nothing, and is let in again when the plugin has caught up.
 #[tokio::test]
-async fn who_is_too_far_ahead_is_told_to_come_back() {
+async fn a_sender_that_is_too_far_ahead_is_asked_to_retry() {
     let mut lookup = Lookup::start(json!({"available": 5})).await;
     lookup.stop().await;
     let configuration = format!(
@@ -240,9 +240,9 @@ async fn slips_of_a_sender_show_in_the_accounts_and_are_said() {
     };
     let expected = vec![("CartFinalised".to_owned(), 2), ("cartFinalized".to_owned(), 1)];
     assert_eq!(untaken(&accounts), expected, "{accounts}");
-    let told = sagabox(host.folder(), &["accounts", "--host", &host.url()]).with(0);
-    let told = told.saying("UNTAKEN").saying("CartFinalised");
-    drop(told);
+    let answer = sagabox(host.folder(), &["accounts", "--host", &host.url()]).with(0);
+    let answer = answer.saying("UNTAKEN").saying("CartFinalised");
+    drop(answer);
 
     // The same source and id with other content; a repetition is none of those.
     let mut changed = cart_finalized("e-1", "a");
@@ -250,9 +250,9 @@ async fn slips_of_a_sender_show_in_the_accounts_and_are_said() {
     let file = host.folder().join("again.ndjson");
     std::fs::write(&file, format!("{changed}\n{}\n", events[1])).expect("a file");
     let arguments = ["send", "again.ndjson", "--host", &host.url()];
-    let told = sagabox(host.folder(), &arguments).with(0);
-    let told = told.saying("0 accepted, 2 duplicates").saying("1 of the duplicates");
-    drop(told);
+    let answer = sagabox(host.folder(), &arguments).with(0);
+    let answer = answer.saying("0 accepted, 2 duplicates").saying("1 of the duplicates");
+    drop(answer);
     let accounts = client.get("/accounts").await.expect("the accounts");
     assert_eq!(accounts["differing_duplicates"], 1, "{accounts}");
     let metrics = client.text("/metrics").await.expect("the metrics");

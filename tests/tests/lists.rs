@@ -181,12 +181,13 @@ async fn a_list_and_what_is_done_with_it_take_the_same_filters() {
     let _ = run(&["redrive", "--status", "redriven"]).with(2).saying("only open dead letters");
     let shown = run(&["dead-letter", "1"]).with(0).saying("status: open");
     // Which event failed first depends on the threads that call the plugin.
-    let letter = run(&["dead-letter", "1", "--json"]).with(0).json();
-    let _ = shown.saying(&format!("\"guestStayId\": {}", letter["event"]["data"]["guestStayId"]));
+    let dead_letter = run(&["dead-letter", "1", "--json"]).with(0).json();
+    let _ =
+        shown.saying(&format!("\"guestStayId\": {}", dead_letter["event"]["data"]["guestStayId"]));
 }
 
 #[tokio::test]
-async fn sending_to_nobody_fails_at_once_and_says_so() {
+async fn sending_to_no_handler_fails_at_once_and_says_so() {
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     let file = folder.path().join("events.ndjson");
     let event = event("1", "CartFinalized", "c", &json!({}));

@@ -90,7 +90,7 @@ async fn a_lookup_that_cannot_be_reached_costs_no_event_also_if_the_host_dies_me
 /// A long pause of one key is a row of the store: everything else goes on, a crash keeps its
 /// date, and operators see it.
 #[tokio::test]
-async fn a_key_that_is_told_to_come_back_later_waits_alone_and_survives_a_crash() {
+async fn a_key_whose_lookup_asks_for_a_pause_waits_alone_and_survives_a_crash() {
     let lookup = Lookup::start(json!({"available": 5})).await;
     lookup.pause_next("mug-3", 3_600);
     lookup.pause_next("mug-5", 2);
@@ -127,8 +127,8 @@ async fn what_a_lookup_refuses_is_a_dead_letter_of_its_key_alone() {
     let client = host.client();
     client.send(&paid(7)).await;
     wait::until("dead letters", wait::SOON, async || {
-        let letters = client.dead_letters().await?;
-        if letters.len() == 7 { Ok(()) } else { Err(format!("{letters:?}")) }
+        let dead_letters = client.dead_letters().await?;
+        if dead_letters.len() == 7 { Ok(()) } else { Err(format!("{dead_letters:?}")) }
     })
     .await;
     assert_eq!(lookup.asked().len(), 7);

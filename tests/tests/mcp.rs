@@ -136,11 +136,12 @@ async fn looks_around(agent: &Agent) {
     assert!(text(&why).contains("dead"), "{}", text(&why));
     let pauses = call(agent, "list_pauses", json!({})).await.expect("pauses");
     assert_eq!(data(&pauses)["pauses"], json!([]));
-    let letters = call(agent, "list_dead_letters", json!({"plugin": PLUGIN})).await;
-    let letters = letters.expect("dead letters");
-    let id = data(&letters)["dead_letters"][0]["id"].clone();
-    let letter = call(agent, "show_dead_letter", json!({"id": id})).await.expect("a dead letter");
-    assert_eq!(data(&letter)["status"], "open");
+    let dead_letters = call(agent, "list_dead_letters", json!({"plugin": PLUGIN})).await;
+    let dead_letters = dead_letters.expect("dead letters");
+    let id = data(&dead_letters)["dead_letters"][0]["id"].clone();
+    let dead_letter =
+        call(agent, "show_dead_letter", json!({"id": id})).await.expect("a dead letter");
+    assert_eq!(data(&dead_letter)["status"], "open");
     let found = call(agent, "find", json!({"text": "1"})).await.expect("what was found");
     assert!(data(&found)["found"].as_array().is_some_and(|found| !found.is_empty()));
     let queues = call(agent, "list_queues", json!({})).await.expect("queues");
@@ -183,9 +184,10 @@ async fn payloads_and_roles_are_those_of_the_token() {
             false => desk.over_stdio(token, &[]).await,
         };
         let blind = agent(&blind).await;
-        let letters = call(&blind, "list_dead_letters", json!({})).await.expect("dead letters");
-        assert_eq!(data(&letters)["dead_letters"][0]["payloads_hidden"], true);
-        let event = &data(&letters)["dead_letters"][0]["event"];
+        let dead_letters =
+            call(&blind, "list_dead_letters", json!({})).await.expect("dead letters");
+        assert_eq!(data(&dead_letters)["dead_letters"][0]["payloads_hidden"], true);
+        let event = &data(&dead_letters)["dead_letters"][0]["event"];
         assert_eq!(
             (event["type"].as_str(), event.get("data")),
             (Some("GuestCheckoutFailed"), None)
@@ -208,7 +210,7 @@ async fn payloads_and_roles_are_those_of_the_token() {
 }
 
 #[tokio::test]
-async fn changes_need_an_operators_token_and_permission_of_whoever_starts_the_server() {
+async fn changes_need_an_operators_token_and_the_permission_given_at_the_start() {
     for is_allowed in [false, true] {
         let mcp = if is_allowed { "operate" } else { "read" };
         let desk = Desk::start(Host::builder().configuration(format!("[api]\nmcp = \"{mcp}\"\n")));

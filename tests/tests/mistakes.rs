@@ -21,16 +21,18 @@ fn mistake(id: &str, what: &str) -> Value {
 /// The reasons of the dead letters, by the id of their event.
 async fn reason_of(client: &Client, id: &str) -> String {
     wait::until("a dead letter", wait::SOON, || async {
-        let letters = client.dead_letters().await?;
-        let own = letters.iter().find(|letter| letter["key"] == id || letter["event"]["id"] == id);
-        let own = own.ok_or_else(|| format!("no letter of {id}: {letters:?}"))?;
+        let dead_letters = client.dead_letters().await?;
+        let own = dead_letters
+            .iter()
+            .find(|dead_letter| dead_letter["key"] == id || dead_letter["event"]["id"] == id);
+        let own = own.ok_or_else(|| format!("no letter of {id}: {dead_letters:?}"))?;
         Ok(own["reason"].as_str().unwrap_or_default().to_owned())
     })
     .await
 }
 
 #[tokio::test]
-async fn a_mistake_in_a_handler_is_told_with_its_place() {
+async fn a_mistake_in_a_handler_is_reported_with_its_place() {
     let host = builder().start().await;
     let client = host.client();
     let mistakes = ["panic", "overflow", "nan", "infinite weight", "loop", "other"];

@@ -81,7 +81,7 @@ async fn answers_are_as_the_document_says() {
         if (dead, instances) == (1, 1) { Ok(()) } else { Err(format!("{dead} {instances}")) }
     })
     .await;
-    let letter = client.dead_letters().await.expect("a list")[0]["id"].clone();
+    let dead_letter = client.dead_letters().await.expect("a list")[0]["id"].clone();
     for path in [
         "/queues",
         "/plugins",
@@ -92,7 +92,7 @@ async fn answers_are_as_the_document_says() {
         "/instances?plugin=nothing",
         "/dead-letters",
         "/dead-letters?limit=0",
-        &format!("/dead-letters/{letter}"),
+        &format!("/dead-letters/{dead_letter}"),
         "/dead-letters/99",
         "/dead-letters/causes",
         "/dead-letters/causes?plugin=nothing",
@@ -134,6 +134,6 @@ async fn answers_are_as_the_document_says() {
     for path in ["/batches", "/batches/1", "/batches/1/items", "/batches/9"] {
         document.ask(&client, Method::GET, path, None).await;
     }
-    ask(&format!("/dead-letters/{letter}/skip"), json!({"reason": "r"})).await;
+    ask(&format!("/dead-letters/{dead_letter}/skip"), json!({"reason": "r"})).await;
     ask("/events", event("g2", "GroupCheckoutInitiated", "g", &group)).await;
 }

@@ -153,7 +153,7 @@ async fn a_paused_key_waits_alone_and_goes_on_in_its_order() {
 }
 
 #[tokio::test]
-async fn the_door_tells_senders_why_and_workers_go_on() {
+async fn the_door_answers_senders_with_the_reason_and_workers_continue() {
     let mut host = Host::builder().plugin("order-saga").start().await;
     let client = host.client();
     client.send(&carts(2)).await;
@@ -263,8 +263,8 @@ async fn a_sink_that_is_down_is_tried_when_an_operator_says_so() {
     wait::until("deliveries", wait::SOON, async || {
         let url = host.url();
         let retry = ["retry", "now", "sink", "shop", "--host", &url];
-        let told = sagabox(host.folder(), &retry).with(0).output;
-        assert!(told.contains("now") || told.contains("nothing waits"), "{told}");
+        let answer = sagabox(host.folder(), &retry).with(0).output;
+        assert!(answer.contains("now") || answer.contains("nothing waits"), "{answer}");
         let found = sink.messages().len();
         if found == 8 { Ok(()) } else { Err(format!("{found} of 8")) }
     })

@@ -108,9 +108,9 @@ async fn a_dead_letter_is_shown_edited_and_redriven_byte_for_byte() {
         let sent = lost_payment(&format!("e-{n}"), &format!("o-{n}"), odd);
         assert_eq!(event_in(&page, &format!("e-{n}")), sent, "{name}");
         let id = n + 1;
-        let (_, letter) =
+        let (_, dead_letter) =
             text(&client, Method::GET, &format!("/dead-letters/{id}"), String::new()).await;
-        let shown = event_in(&letter, &format!("e-{n}")).to_owned();
+        let shown = event_in(&dead_letter, &format!("e-{n}")).to_owned();
         assert_eq!(shown, sent, "{name}");
 
         // One member is added by hand; all other bytes stay.
@@ -119,17 +119,25 @@ async fn a_dead_letter_is_shown_edited_and_redriven_byte_for_byte() {
         let (status, answer) =
             text(&client, Method::POST, &format!("/dead-letters/{id}/redrive"), body).await;
         assert_eq!(status, StatusCode::ACCEPTED, "{name}: {answer}");
-        let letter =
+        let dead_letter =
             wait_for(&client, &format!("/dead-letters/{id}"), &[r#""status":"redriven""#]).await;
-        assert!(letter.contains(&format!(r#""edited":{edited}"#)), "{name}: {}", cut(&letter));
-        assert!(letter.contains(&format!(r#""event":{sent}"#)), "{name}: {}", cut(&letter));
+        assert!(
+            dead_letter.contains(&format!(r#""edited":{edited}"#)),
+            "{name}: {}",
+            cut(&dead_letter)
+        );
+        assert!(
+            dead_letter.contains(&format!(r#""event":{sent}"#)),
+            "{name}: {}",
+            cut(&dead_letter)
+        );
     }
     client.take_exactly("RequestPayment", odd().len()).await;
     client.wait_for_balance().await;
 }
 
 #[tokio::test]
-async fn the_command_line_keeps_every_byte_of_a_letter() {
+async fn the_command_line_keeps_every_byte_of_a_dead_letter() {
     let host = Host::builder().plugin("order-saga").start().await;
     let client = host.client();
     let run = |arguments: &[&str]| {
@@ -154,10 +162,10 @@ async fn the_command_line_keeps_every_byte_of_a_letter() {
         let file = folder.path().join("event.json");
         let edited = event.replace(r#""odd":"#, r#""totalPrice":10.00,"odd":"#);
         std::fs::write(&file, &edited).expect("a file");
-        let letter = (n + 1).to_string();
+        let dead_letter = (n + 1).to_string();
         run(&[
             "redrive",
-            &letter,
+            &dead_letter,
             "--edit",
             file.to_str().unwrap(),
             "--reason",
@@ -165,9 +173,13 @@ async fn the_command_line_keeps_every_byte_of_a_letter() {
             "--by",
             "ada",
         ]);
-        let path = format!("/dead-letters/{letter}");
-        let letter = wait_for(&client, &path, &[r#""status":"redriven""#]).await;
-        assert!(letter.contains(&format!(r#""edited":{edited}"#)), "{name}: {}", cut(&letter));
+        let path = format!("/dead-letters/{dead_letter}");
+        let dead_letter = wait_for(&client, &path, &[r#""status":"redriven""#]).await;
+        assert!(
+            dead_letter.contains(&format!(r#""edited":{edited}"#)),
+            "{name}: {}",
+            cut(&dead_letter)
+        );
     }
     client.take_exactly("RequestPayment", odd().len()).await;
 }
@@ -214,10 +226,10 @@ async fn leased(client: &Client, queue: &str, count: usize) -> String {
 }
 
 /// The commands' data: what each event asked for, and that it was told of all of them.
-async fn check_told(client: &Client, told: &str) {
+async fn check_undeliverable(client: &Client, undeliverable: &str) {
     for (n, (name, odd)) in odd().iter().enumerate() {
         let part = format!(r#""data":{{"n":{n},"odd":{odd}}}"#);
-        assert!(told.contains(&part), "{name} is not in {}", cut(told));
+        assert!(undeliverable.contains(&part), "{name} is not in {}", cut(undeliverable));
     }
     // The host goes on, for other plugins and for this one.
     client.send(&[cart_finalized("after", "cart")]).await;
@@ -235,8 +247,8 @@ async fn a_command_that_its_sink_refuses_comes_back_to_its_instance_as_it_was() 
     for (n, (_, odd)) in odd().iter().enumerate() {
         accepted(&client, send(n, &format!(r#"{{"n":{n},"odd":{odd}}}"#))).await;
     }
-    let told = leased(&client, "Told", odd().len()).await;
-    check_told(&client, &told).await;
+    let undeliverable = leased(&client, "Told", odd().len()).await;
+    check_undeliverable(&client, &undeliverable).await;
     for (n, (name, odd)) in odd().iter().enumerate() {
         let data = format!(r#"{{"n":{n},"odd":{odd}}}"#);
         let seen = seen.lock().expect("no panic");
@@ -275,8 +287,8 @@ async fn a_command_that_a_worker_gives_back_comes_back_to_its_instance_as_it_was
         if all >= odd().len() { Ok(()) } else { Err(format!("{all} commands")) }
     })
     .await;
-    let told = leased(&client, "Told", odd().len()).await;
-    check_told(&client, &told).await;
+    let undeliverable = leased(&client, "Told", odd().len()).await;
+    check_undeliverable(&client, &undeliverable).await;
 }
 
 #[tokio::test]

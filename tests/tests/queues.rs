@@ -79,7 +79,7 @@ async fn only_the_named_messages_are_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_repeated_is_told_what_the_first_one_did() {
+async fn a_repeated_call_gets_the_answer_of_the_first_one() {
     let host = host().await;
     let client = host.client();
     let carts = ["1", "2", "3"].map(|id| cart_finalized(id, &format!("cart-{id}")));

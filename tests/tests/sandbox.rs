@@ -40,10 +40,10 @@ async fn check_on(host: &mut Host, behaviour: &str, reason: &str) {
 
     client.take_exactly("Behaved", 20).await;
     client.take_exactly("InitializeOrder", 20).await;
-    let letter = the_dead_letter(&client).await;
-    assert_eq!(letter["plugin"], "hostile");
-    assert_eq!(letter["key"], "the bad key");
-    let said = letter["reason"].as_str().expect("a reason");
+    let dead_letter = the_dead_letter(&client).await;
+    assert_eq!(dead_letter["plugin"], "hostile");
+    assert_eq!(dead_letter["key"], "the bad key");
+    let said = dead_letter["reason"].as_str().expect("a reason");
     assert!(said.contains(reason), "`{said}` does not say `{reason}`");
     client.wait_for_balance().await;
     host.assert_runs();
@@ -51,10 +51,10 @@ async fn check_on(host: &mut Host, behaviour: &str, reason: &str) {
 
 async fn the_dead_letter(client: &Client) -> Value {
     wait::until("one dead letter", wait::SOON, || async {
-        let mut letters = client.dead_letters().await?;
-        match letters.len() {
-            1 => Ok(letters.remove(0)),
-            n => Err(format!("{n} dead letters: {letters:?}")),
+        let mut dead_letters = client.dead_letters().await?;
+        match dead_letters.len() {
+            1 => Ok(dead_letters.remove(0)),
+            n => Err(format!("{n} dead letters: {dead_letters:?}")),
         }
     })
     .await

@@ -68,7 +68,7 @@ async fn the_order_of_a_sink_says_what_a_dead_letter_holds_back() {
     // The carts of ten messages, and how many of these become dead letters if all are refused.
     let one = vec!["a"; 10];
     let two = ["a", "b"].repeat(5);
-    for (order, carts, letters) in
+    for (order, carts, dead_letters) in
         [("key", &one, 1), ("key", &two, 2), ("none", &one, 10), ("whole", &two, 1)]
     {
         let sink = Sink::start().await;
@@ -95,18 +95,18 @@ async fn the_order_of_a_sink_says_what_a_dead_letter_holds_back() {
             })
             .await;
         }
-        let rest = carts.len() - letters;
+        let rest = carts.len() - dead_letters;
         wait::until("dead letters", wait::SOON, async || {
             let (found, accounts) =
                 (client.dead_letters().await?.len(), client.get("/accounts").await?);
             // What comes behind the letter of a whole order stays in the outbox.
             let behind = ["parked", "pending"].map(|count| accounts["sinks"][0][count].as_u64());
-            let all = found == letters && behind.iter().flatten().sum::<u64>() == rest as u64;
+            let all = found == dead_letters && behind.iter().flatten().sum::<u64>() == rest as u64;
             if all { Ok(()) } else { Err(format!("{order}: {found}, {accounts}")) }
         })
         .await;
         client.wait_for_balance().await;
-        assert_eq!(sink.requests().len(), letters, "{order}: no other was tried");
+        assert_eq!(sink.requests().len(), dead_letters, "{order}: no other was tried");
         // What was put aside goes on, also after a crash.
         host.kill_and_start().await;
         let client = host.client();
@@ -116,7 +116,7 @@ async fn the_order_of_a_sink_says_what_a_dead_letter_holds_back() {
                 .dead_letters()
                 .await?
                 .into_iter()
-                .map(|letter| letter["id"].clone())
+                .map(|dead_letter| dead_letter["id"].clone())
                 .collect();
             let path = "/dead-letters/redrive";
             let redriven = client.request(Method::POST, path).json(&json!({"ids": ids}));
@@ -147,8 +147,8 @@ async fn what_a_status_means_can_be_said() {
     let client = host.client();
     client.send(&carts(3)).await;
     wait::until("dead letters", wait::SOON, async || {
-        let letters = client.dead_letters().await?;
-        if letters.len() == 3 { Ok(()) } else { Err(format!("{letters:?}")) }
+        let dead_letters = client.dead_letters().await?;
+        if dead_letters.len() == 3 { Ok(()) } else { Err(format!("{dead_letters:?}")) }
     })
     .await;
     assert_eq!(sink.requests().len(), 3);
@@ -162,12 +162,12 @@ async fn a_message_that_always_fails_on_a_quiet_sink_becomes_a_dead_letter() {
     let host = host(format!("{RETRY}{routes}")).await;
     let client = host.client();
     client.send(&carts(1)).await;
-    let letter = wait::until("a dead letter", wait::SOON, async || {
-        let letters = client.dead_letters().await?;
-        letters.first().cloned().ok_or_else(|| "none".to_owned())
+    let dead_letter = wait::until("a dead letter", wait::SOON, async || {
+        let dead_letters = client.dead_letters().await?;
+        dead_letters.first().cloned().ok_or_else(|| "none".to_owned())
     })
     .await;
-    assert_eq!(letter["attempts"], 4);
+    assert_eq!(dead_letter["attempts"], 4);
 }
 
 #[tokio::test]
@@ -195,9 +195,9 @@ async fn secrets_are_sent_and_displayed_nowhere() {
         .await;
     let client = host.client();
     client.send(&carts(1)).await;
-    let letter = wait::until("a dead letter", wait::SOON, async || {
-        let letters = client.dead_letters().await?;
-        letters.first().cloned().ok_or_else(|| "none".to_owned())
+    let dead_letter = wait::until("a dead letter", wait::SOON, async || {
+        let dead_letters = client.dead_letters().await?;
+        dead_letters.first().cloned().ok_or_else(|| "none".to_owned())
     })
     .await;
     let headers = sink.requests().remove(0);
@@ -216,7 +216,7 @@ async fn secrets_are_sent_and_displayed_nowhere() {
     .await;
     let metrics = client.text("/metrics").await.expect("metrics");
     host.stop().await;
-    let shown = format!("{letter}\n{sinks}\n{metrics}\n{}", host.log());
+    let shown = format!("{dead_letter}\n{sinks}\n{metrics}\n{}", host.log());
     for secret in SECRETS {
         assert!(!shown.contains(secret), "`{secret}` is displayed: {shown}");
     }

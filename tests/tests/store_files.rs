@@ -272,6 +272,6 @@ async fn a_log_in_the_directory_is_not_refused_for_its_own_lines() {
     }
     crate::hot::refused(&client, "log.wasm", "is not a WebAssembly component").await;
     let log = host.log();
-    let told: Vec<_> = log.lines().filter(|line| line.contains("log.wasm")).collect();
-    assert_eq!(told.len(), 1, "{told:#?}");
+    let logged: Vec<_> = log.lines().filter(|line| line.contains("log.wasm")).collect();
+    assert_eq!(logged.len(), 1, "{logged:#?}");
 }

@@ -260,8 +260,8 @@ async fn a_line_of_the_log_about_a_sampled_event_has_its_trace() {
         client.send(&[bad]).await;
     }
     wait::until("two dead letters", wait::SOON, || async {
-        let letters = client.dead_letters().await?;
-        if letters.len() < 2 { Err(format!("{letters:?}")) } else { Ok(()) }
+        let dead_letters = client.dead_letters().await?;
+        if dead_letters.len() < 2 { Err(format!("{dead_letters:?}")) } else { Ok(()) }
     })
     .await;
     let log = host.log();
@@ -291,7 +291,7 @@ fn alerts(sink: &Sink) -> Vec<sagabox_tests::sink::Delivery> {
 }
 
 #[tokio::test]
-async fn trouble_is_told_once_to_the_sink_of_its_route() {
+async fn trouble_is_reported_once_to_the_sink_of_its_route() {
     let (chat, broken) = (Sink::start().await, Sink::start().await);
     broken.answer_with(Some(sagabox_tests::sink::StatusCode::UNAUTHORIZED));
     let configuration = format!(
@@ -305,12 +305,12 @@ async fn trouble_is_told_once_to_the_sink_of_its_route() {
     // Its data is not what the plugin reads.
     let unreadable = event("bad", "CartFinalized", "c-0", &json!(7));
     client.send(&[unreadable, cart_finalized("e-1", "c-1")]).await;
-    let told = wait::until("two alerts", wait::SOON, || async {
-        let told = alerts(&chat);
-        if told.len() < 2 { Err(format!("{told:?}")) } else { Ok(told) }
+    let received = wait::until("two alerts", wait::SOON, || async {
+        let received = alerts(&chat);
+        if received.len() < 2 { Err(format!("{received:?}")) } else { Ok(received) }
     })
     .await;
-    let mut types: Vec<(&str, &str)> = told
+    let mut types: Vec<(&str, &str)> = received
         .iter()
         .map(|alert| (&*alert.message_type, alert.subject.as_deref().unwrap_or_default()))
         .collect();
@@ -322,8 +322,8 @@ async fn trouble_is_told_once_to_the_sink_of_its_route() {
     let again = event("bad-2", "CartFinalized", "c-2", &json!(7));
     client.send(&[again]).await;
     wait::until("two dead letters", wait::SOON, || async {
-        let letters = client.dead_letters().await?;
-        if letters.len() < 2 { Err(format!("{letters:?}")) } else { Ok(()) }
+        let dead_letters = client.dead_letters().await?;
+        if dead_letters.len() < 2 { Err(format!("{dead_letters:?}")) } else { Ok(()) }
     })
     .await;
     client.wait_for_balance().await;
@@ -344,9 +344,10 @@ async fn no_alert_is_about_an_alert() {
     let client = host.client();
     client.send(&[event("bad", "CartFinalized", "c-0", &json!(7))]).await;
     let look = || async {
-        let letters = client.dead_letters().await?;
-        let of_alerts = letters.iter().filter(|letter| letter["plugin"] == "sagabox").count();
-        if of_alerts == 0 { Err(format!("{letters:?}")) } else { Ok(letters) }
+        let dead_letters = client.dead_letters().await?;
+        let of_alerts =
+            dead_letters.iter().filter(|dead_letter| dead_letter["plugin"] == "sagabox").count();
+        if of_alerts == 0 { Err(format!("{dead_letters:?}")) } else { Ok(dead_letters) }
     };
     wait::until("the dead letter of the alert", wait::SOON, look).await;
     // Another dead letter of a plugin shows that the host has looked again since.

@@ -428,7 +428,7 @@ mod tests {
 
     impl Command for ChargeCard {}
 
-    fn told(command: &str) -> Undeliverable {
+    fn undeliverable(command: &str) -> Undeliverable {
         let text = format!(
             r#"{{"id":"m","type":"ChargeCard","reason":"no","attempts":1,"command":{command}}}"#
         );
@@ -437,13 +437,16 @@ mod tests {
 
     #[test]
     fn an_undeliverable_command_is_read_as_it_was_sent() {
-        let told_of = told(r#"{"type":"ChargeCard","data":{"amount":10.00,"note":"cut \ud83d"}}"#);
-        let command = told_of.parse::<ChargeCard>().unwrap().unwrap();
+        let refused =
+            undeliverable(r#"{"type":"ChargeCard","data":{"amount":10.00,"note":"cut \ud83d"}}"#);
+        let command = refused.parse::<ChargeCard>().unwrap().unwrap();
         assert_eq!(command.amount.get(), "10.00");
-        assert_eq!(told(r#"{"type":"Other"}"#).parse::<ChargeCard>(), Ok(None));
+        assert_eq!(undeliverable(r#"{"type":"Other"}"#).parse::<ChargeCard>(), Ok(None));
         assert!(
-            told(r#"{"type":"ChargeCard","data_base64":"AA=="}"#).parse::<ChargeCard>().is_err()
+            undeliverable(r#"{"type":"ChargeCard","data_base64":"AA=="}"#)
+                .parse::<ChargeCard>()
+                .is_err()
         );
-        assert!(told(r#"{"type":"ChargeCard","data":{}}"#).parse::<ChargeCard>().is_err());
+        assert!(undeliverable(r#"{"type":"ChargeCard","data":{}}"#).parse::<ChargeCard>().is_err());
     }
 }

@@ -46,7 +46,7 @@ impl Alerts {
                 tokio::time::sleep(self.settings.interval).await;
                 let observed = self.observe().await;
                 for alert in watch.due(&observed, Instant::now()) {
-                    self.tell(&mut watch, alert).await;
+                    self.append(&mut watch, alert).await;
                 }
             }
         };
@@ -90,7 +90,7 @@ impl Alerts {
     }
 
     /// Appends an alert. If that fails, the next look finds it again.
-    async fn tell(&self, watch: &mut Watch, alert: Alert) {
+    async fn append(&self, watch: &mut Watch, alert: Alert) {
         let now = Timestamp::now();
         match self.engine.alert(event(&alert, now, self.settings.period)).await {
             Ok(()) => self.telemetry.count_alert(alert.kind.as_str()),

@@ -75,11 +75,11 @@ pub(crate) struct Watch {
     period: Duration,
     lag_events: Option<u64>,
     /// When each cause was told, and how many dead letters were told of then.
-    told: BTreeMap<(Kind, String), Told>,
+    alerted: BTreeMap<(Kind, String), Alerted>,
 }
 
 #[derive(Clone, Copy)]
-struct Told {
+struct Alerted {
     /// None: it is to be told again.
     at: Option<Instant>,
     count: u64,
@@ -87,16 +87,16 @@ struct Told {
 
 impl Watch {
     pub(crate) fn new(period: Duration, lag_events: Option<u64>) -> Self {
-        Self { period, lag_events, told: BTreeMap::new() }
+        Self { period, lag_events, alerted: BTreeMap::new() }
     }
 
     /// The alerts that are due now. They count as told.
     pub(crate) fn due(&mut self, observed: &Observed, now: Instant) -> Vec<Alert> {
         let mut due = Vec::new();
-        for ((plugin, sink), letters) in &observed.dead_letters {
+        for ((plugin, sink), dead_letters) in &observed.dead_letters {
             // The message of an alert: another alert about it could fail as well.
             if plugin.as_str() != ALERT_PLUGIN {
-                due.extend(self.dead_letters(plugin, sink.as_ref(), letters, now));
+                due.extend(self.dead_letters(plugin, sink.as_ref(), dead_letters, now));
             }
         }
         for (kind, name, all) in [
@@ -105,7 +105,7 @@ impl Watch {
         ] {
             for Down { name: subject, since, reason } in all {
                 let data = json!({name: subject, "since": since, "reason": reason});
-                due.extend(self.tell(kind, subject.clone(), subject, data, now));
+                due.extend(self.alert(kind, subject.clone(), subject, data, now));
             }
         }
         for (plugin, events) in &observed.lags {
@@ -113,7 +113,7 @@ impl Watch {
                 continue;
             };
             let data = json!({"plugin": plugin.as_str(), "events": events, "threshold": threshold});
-            due.extend(self.tell(Kind::Lag, plugin.to_string(), plugin.as_str(), data, now));
+            due.extend(self.alert(Kind::Lag, plugin.to_string(), plugin.as_str(), data, now));
         }
         for withdrawal in &observed.withdrawals {
             due.extend(self.withdrawal(withdrawal, now));
@@ -125,19 +125,22 @@ impl Watch {
         &mut self,
         plugin: &PluginName,
         sink: Option<&SinkName>,
-        letters: &DeadLetters,
+        dead_letters: &DeadLetters,
         now: Instant,
     ) -> Option<Alert> {
         let sink = sink.map(SinkName::as_str);
         let cause = format!("{plugin}\n{}", sink.unwrap_or_default());
-        let known = self.told.get(&(Kind::DeadLetter, cause.clone())).map_or(0, |told| told.count);
-        let fresh = letters.count.checked_sub(known).filter(|fresh| *fresh > 0)?;
+        let known =
+            self.alerted.get(&(Kind::DeadLetter, cause.clone())).map_or(0, |alerted| alerted.count);
+        let fresh = dead_letters.count.checked_sub(known).filter(|fresh| *fresh > 0)?;
         let data = json!({
             "plugin": plugin.as_str(), "sink": sink, "dead_letters": fresh,
-            "last_reason": letters.last_reason,
+            "last_reason": dead_letters.last_reason,
         });
-        let alert = self.tell(Kind::DeadLetter, cause.clone(), plugin.as_str(), data, now)?;
-        self.told.entry((Kind::DeadLetter, cause)).and_modify(|told| told.count = letters.count);
+        let alert = self.alert(Kind::DeadLetter, cause.clone(), plugin.as_str(), data, now)?;
+        self.alerted
+            .entry((Kind::DeadLetter, cause))
+            .and_modify(|alerted| alerted.count = dead_letters.count);
         Some(alert)
     }
 
@@ -145,15 +148,15 @@ impl Watch {
     fn withdrawal(&mut self, withdrawal: &Withdrawal, now: Instant) -> Option<Alert> {
         let Withdrawal { plugin, version, digest, at, reason } = withdrawal;
         let cause = format!("{plugin}\n{digest}\n{at}");
-        let told = self.told.get(&(Kind::CanaryWithdrawn, cause.clone()));
-        if told.is_some_and(|told| told.at.is_some()) {
+        let alerted = self.alerted.get(&(Kind::CanaryWithdrawn, cause.clone()));
+        if alerted.is_some_and(|alerted| alerted.at.is_some()) {
             return None;
         }
         let data = json!({"plugin": plugin, "version": version, "at": at, "reason": reason});
-        self.tell(Kind::CanaryWithdrawn, cause, plugin, data, now)
+        self.alert(Kind::CanaryWithdrawn, cause, plugin, data, now)
     }
 
-    fn tell(
+    fn alert(
         &mut self,
         kind: Kind,
         cause: String,
@@ -161,19 +164,20 @@ impl Watch {
         data: Value,
         now: Instant,
     ) -> Option<Alert> {
-        let told = self.told.entry((kind, cause.clone())).or_insert(Told { at: None, count: 0 });
-        if told.at.is_some_and(|at| now.saturating_duration_since(at) < self.period) {
+        let alerted =
+            self.alerted.entry((kind, cause.clone())).or_insert(Alerted { at: None, count: 0 });
+        if alerted.at.is_some_and(|at| now.saturating_duration_since(at) < self.period) {
             return None;
         }
-        told.at = Some(now);
+        alerted.at = Some(now);
         Some(Alert { kind, cause, subject: subject.to_owned(), data })
     }
 
     /// The alert could not be appended: it is due again.
     pub(crate) fn forget(&mut self, alert: &Alert) {
-        if let Some(told) = self.told.get_mut(&(alert.kind, alert.cause.clone())) {
+        if let Some(alerted) = self.alerted.get_mut(&(alert.kind, alert.cause.clone())) {
             let fresh = alert.data["dead_letters"].as_u64().unwrap_or(0);
-            *told = Told { at: None, count: told.count.saturating_sub(fresh) };
+            *alerted = Alerted { at: None, count: alerted.count.saturating_sub(fresh) };
         }
     }
 }
@@ -184,7 +188,7 @@ mod tests {
 
     const PERIOD: Duration = Duration::from_secs(60);
 
-    fn letters(count: u64) -> DeadLetters {
+    fn dead_letters(count: u64) -> DeadLetters {
         DeadLetters { count, last_reason: format!("reason {count}") }
     }
 
@@ -206,9 +210,9 @@ mod tests {
         };
         Observed {
             dead_letters: [
-                (("p".into(), None), letters(1)),
-                (("p".into(), Some("web".into())), letters(2)),
-                ((ALERT_PLUGIN.into(), Some("ops".into())), letters(9)),
+                (("p".into(), None), dead_letters(1)),
+                (("p".into(), Some("web".into())), dead_letters(2)),
+                ((ALERT_PLUGIN.into(), Some("ops".into())), dead_letters(9)),
             ]
             .into(),
             sinks: vec![down("web")],
@@ -223,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn each_cause_is_told_once_a_period_and_no_alert_is_about_an_alert() {
+    fn each_cause_has_one_alert_a_period_and_no_alert_is_about_an_alert() {
         let mut watch = Watch::new(PERIOD, Some(100));
         let now = Instant::now();
         let observed = everything();
@@ -237,11 +241,11 @@ mod tests {
     }
 
     #[test]
-    fn further_dead_letters_are_told_with_their_number_when_the_period_is_over() {
+    fn further_dead_letters_are_counted_in_the_alert_of_the_next_period() {
         let mut watch = Watch::new(PERIOD, None);
         let now = Instant::now();
         let observed = |count| Observed {
-            dead_letters: [(("p".into(), None), letters(count))].into(),
+            dead_letters: [(("p".into(), None), dead_letters(count))].into(),
             ..Observed::default()
         };
         assert_eq!(watch.due(&observed(1), now).len(), 1);

@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::caller::Caller;
 use super::extract::Filter;
-use super::filter::{LetterFilter, letter_filter};
+use super::filter::{RequestFilter, dead_letter_filter};
 use super::paging::{self, limit};
 use super::problem::Problem;
 use super::{Shared, Site, fields, hidden};
@@ -58,8 +58,8 @@ pub(crate) struct Instance {
     pub limit: Option<u32>,
 }
 
-letter_filter! {
-    pub(crate) struct Letters {
+dead_letter_filter! {
+    pub(crate) struct DeadLetters {
         /// Where the page before ended.
         pub after: Option<String>,
         #[param(minimum = 1, maximum = 1000)]
@@ -81,7 +81,7 @@ pub(crate) struct InstancePage {
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = DeadLetterPage)]
-pub(crate) struct LetterPage {
+pub(crate) struct DeadLetterPage {
     pub dead_letters: Vec<DeadLetterRow>,
     pub next: Option<String>,
 }
@@ -263,8 +263,8 @@ pub(crate) async fn instance(
 pub(crate) async fn dead_letters(
     State(site): State<Shared>,
     caller: Caller,
-    Filter(list): Filter<Letters>,
-) -> Result<Json<LetterPage>, Problem> {
+    Filter(list): Filter<DeadLetters>,
+) -> Result<Json<DeadLetterPage>, Problem> {
     let limit = limit(list.limit)?;
     let after = paging::after(list.after.as_deref())?;
     let filter = list.filter();
@@ -272,9 +272,9 @@ pub(crate) async fn dead_letters(
     let page = site.queries.dead_letters(&filter.stored(after, limit)).await;
     let Page { rows: mut dead_letters, next } = page.map_err(unreadable)?;
     if !caller.sees_payloads() {
-        dead_letters.iter_mut().for_each(hidden::letter);
+        dead_letters.iter_mut().for_each(hidden::dead_letter);
     }
-    Ok(Json(LetterPage { dead_letters, next: next.map(|id| id.to_string()) }))
+    Ok(Json(DeadLetterPage { dead_letters, next: next.map(|id| id.to_string()) }))
 }
 
 pub(crate) async fn causes(

@@ -13,12 +13,12 @@ use super::admin::{plugin_exists, unreadable};
 use super::caller::Caller;
 use super::dead_letters::{by_whom, given_reason};
 use super::extract::{Arguments, Filter, Segments};
-use super::filter::{LetterFilter, letter_filter};
+use super::filter::{RequestFilter, dead_letter_filter};
 use super::paging::{self, limit};
 use super::problem::Problem;
 use super::{Shared, Site, fields};
 use crate::batches::{
-    BatchError, InstanceSelection, LetterSelection, RATE_DEFAULT, RATE_MAX, Selection,
+    BatchError, DeadLetterSelection, InstanceSelection, RATE_DEFAULT, RATE_MAX, Selection,
 };
 use crate::io::times::{self, Time};
 use crate::store::query::batches::{
@@ -27,7 +27,7 @@ use crate::store::query::batches::{
 use crate::store::query::rows::{InstanceFilter, Page};
 use crate::store::query::shapes::{BatchActionName, ItemOutcomeName};
 
-letter_filter! {
+dead_letter_filter! {
     /// What a batch does, and with what: dead letters that match everything given, or instances of a
     /// plugin.
     #[schema(as = BatchRequest)]
@@ -304,12 +304,12 @@ async fn found(site: &Site, caller: &Caller, id: &str) -> Result<BatchRow, Probl
 async fn selection(site: &Site, caller: &Caller, draft: &Draft) -> Result<Selection, Problem> {
     let filter = draft.filter();
     if !draft.action.is_of_instances() {
-        return letters(site, caller, draft, filter).await;
+        return dead_letters(site, caller, draft, filter).await;
     }
     let Some(plugin) = filter.plugin.clone() else {
         return Err(Problem::unacceptable("plugin", "plugin: is required for instances"));
     };
-    if !(LetterFilter { plugin: None, ..filter }).is_empty() {
+    if !(RequestFilter { plugin: None, ..filter }).is_empty() {
         let detail = "action: instances are selected by plugin and where; the other filters are for \
                       dead letters";
         return Err(Problem::unacceptable("action", detail));
@@ -328,11 +328,11 @@ async fn selection(site: &Site, caller: &Caller, draft: &Draft) -> Result<Select
     Ok(Selection::Instances(InstanceSelection { plugin, condition }))
 }
 
-async fn letters(
+async fn dead_letters(
     site: &Site,
     caller: &Caller,
     draft: &Draft,
-    filter: LetterFilter,
+    filter: RequestFilter,
 ) -> Result<Selection, Problem> {
     if draft.condition.is_some() {
         let detail = "where: selects instances; dead letters have no fields";
@@ -348,7 +348,7 @@ async fn letters(
         return Err(Problem::unacceptable("status", detail));
     }
     filter.check(site, caller).await?;
-    let LetterFilter {
+    let RequestFilter {
         plugin,
         plugin_version,
         status: _,
@@ -358,7 +358,7 @@ async fn letters(
         reason_contains,
         cause,
     } = filter;
-    Ok(Selection::DeadLetters(LetterSelection {
+    Ok(Selection::DeadLetters(DeadLetterSelection {
         plugin,
         plugin_version,
         sink,

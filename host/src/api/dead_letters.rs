@@ -100,7 +100,7 @@ pub(crate) async fn show(
     caller: Caller,
     Segments(id): Segments<String>,
 ) -> Result<Json<DeadLetterRow>, Problem> {
-    Ok(Json(letter(&site, &caller, letter_id(&id)?).await?))
+    Ok(Json(dead_letter(&site, &caller, dead_letter_id(&id)?).await?))
 }
 
 pub(crate) async fn redrive(
@@ -144,13 +144,13 @@ fn dropping(caller: &Caller, action: Action, one: One) -> Result<Resolution, Pro
 }
 
 async fn resolve(site: &Site, caller: &Caller, id: &str, resolution: Resolution) -> Resolved {
-    let id = letter_id(id)?;
+    let id = dead_letter_id(id)?;
     if caller.check_whole().is_err() {
         // Refused if it is of another plugin.
-        letter(site, caller, id).await?;
+        dead_letter(site, caller, id).await?;
     }
     resolve_in_time(site, id, resolution).await?;
-    Ok(Accepted(letter(site, caller, id).await?))
+    Ok(Accepted(dead_letter(site, caller, id).await?))
 }
 
 /// A store that takes no commits for a while must not hold the request as long.
@@ -318,18 +318,22 @@ pub(super) fn short(attribute: &str, text: String, max: usize) -> Result<String,
     Ok(text)
 }
 
-async fn letter(site: &Site, caller: &Caller, id: DeadLetterId) -> Result<DeadLetterRow, Problem> {
+async fn dead_letter(
+    site: &Site,
+    caller: &Caller,
+    id: DeadLetterId,
+) -> Result<DeadLetterRow, Problem> {
     let filter = DeadLetterFilter { ids: Some(vec![id.0]), limit: 1, ..Default::default() };
     let page = site.queries.dead_letters(&filter).await.map_err(unreadable)?;
     let mut row = page.rows.into_iter().next().ok_or(ResolveError::NotFound(id.0))?;
     caller.check_plugin(row.plugin.as_str())?;
     if !caller.sees_payloads() {
-        hidden::letter(&mut row);
+        hidden::dead_letter(&mut row);
     }
     Ok(row)
 }
 
-fn letter_id(text: &str) -> Result<DeadLetterId, Problem> {
+fn dead_letter_id(text: &str) -> Result<DeadLetterId, Problem> {
     let id = text.parse().map(DeadLetterId);
     id.map_err(|_| Problem::not_found(format!("`{text}` is not the id of a dead letter")))
 }

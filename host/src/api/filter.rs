@@ -11,7 +11,7 @@ use crate::store::query::rows::DeadLetterFilter;
 
 /// Everything that is given must hold.
 #[derive(Clone, Debug, Default)]
-pub(super) struct LetterFilter {
+pub(super) struct RequestFilter {
     pub plugin: Option<String>,
     pub plugin_version: Option<String>,
     pub status: Option<DeadLetterStatus>,
@@ -24,7 +24,7 @@ pub(super) struct LetterFilter {
 
 /// Declares what a request says, with the members of the filter before its own. Serde can
 /// flatten one struct into another, but then refuses no unknown member.
-macro_rules! letter_filter {
+macro_rules! dead_letter_filter {
     ($(#[$meta:meta])* $vis:vis struct $name:ident { $($own:tt)* }) => {
         #[derive(Debug, serde::Deserialize, utoipa::IntoParams, utoipa::ToSchema)]
         $(#[$meta])*
@@ -47,8 +47,8 @@ macro_rules! letter_filter {
         }
 
         impl $name {
-            fn filter(&self) -> LetterFilter {
-                LetterFilter {
+            fn filter(&self) -> RequestFilter {
+                RequestFilter {
                     plugin: self.plugin.clone(),
                     plugin_version: self.plugin_version.clone(),
                     status: self.status,
@@ -62,9 +62,9 @@ macro_rules! letter_filter {
         }
     };
 }
-pub(super) use letter_filter;
+pub(super) use dead_letter_filter;
 
-impl LetterFilter {
+impl RequestFilter {
     /// Whether nothing is given: it holds for all.
     pub(crate) fn is_empty(&self) -> bool {
         let Self { plugin, plugin_version, status, sink, key, event_type, reason_contains, cause } =

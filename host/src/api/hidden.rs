@@ -10,7 +10,7 @@ use crate::store::query::rows::{DeadLetterRow, InstanceDetail, InstanceRow};
 
 const DATA: [&str; 2] = ["data", "data_base64"];
 
-pub(super) fn letter(row: &mut DeadLetterRow) {
+pub(super) fn dead_letter(row: &mut DeadLetterRow) {
     row.event = without_data(&row.event);
     row.edited = row.edited.as_deref().map(without_data);
     row.payloads_hidden = true;

@@ -22,7 +22,9 @@ use super::{Shared, Site};
 use crate::io::figures::{grouped, length};
 use crate::io::times::{Time, rfc3339_option};
 use crate::store::query::shapes::InstanceStatusName;
-use crate::store::query::waiting::{Retry, Waiting, WaitingLetter, WaitingMessage, WaitingTimer};
+use crate::store::query::waiting::{
+    Retry, Waiting, WaitingDeadLetter, WaitingMessage, WaitingTimer,
+};
 
 /// What a queue's sink is called, before the message type.
 const QUEUE: &str = "queue:";
@@ -169,7 +171,7 @@ pub(crate) fn reasons(
 ) -> Vec<Reason> {
     let is_over = waiting.status.filter(|status| *status != InstanceStatus::Running);
     let mut all = Vec::new();
-    all.extend(waiting.dead_letters.iter().map(|letter| dead(letter, waiting.parked)));
+    all.extend(waiting.dead_letters.iter().map(|dead_letter| dead(dead_letter, waiting.parked)));
     if !situation.is_served {
         let text = "The plugin does not serve, so its events wait".to_owned();
         all.push(Reason { kind: ReasonKind::NotServed, text, ..Reason::default() });
@@ -219,10 +221,10 @@ pub(crate) fn reasons(
     all
 }
 
-fn dead(letter: &WaitingLetter, parked: u64) -> Reason {
-    let WaitingLetter { id, reason, event_type, .. } = letter;
+fn dead(dead_letter: &WaitingDeadLetter, parked: u64) -> Reason {
+    let WaitingDeadLetter { id, reason, event_type, .. } = dead_letter;
     let what = event_type.as_deref().unwrap_or("unknown type");
-    let (kind, begin) = match &letter.sink {
+    let (kind, begin) = match &dead_letter.sink {
         None => (ReasonKind::DeadLetter, format!("The event {what} could not be handled")),
         Some(sink) => {
             let text = format!("The message {what} could not be delivered to {sink}");
@@ -235,15 +237,15 @@ fn dead(letter: &WaitingLetter, parked: u64) -> Reason {
         }
         _ => String::new(),
     };
-    let again = if letter.is_redriving { "; it is being processed again" } else { "" };
+    let again = if dead_letter.is_redriving { "; it is being processed again" } else { "" };
     Reason {
         kind,
         text: format!("{begin} (dead letter {id}): {reason}{behind}{again}"),
-        since: Some(letter.at),
+        since: Some(dead_letter.at),
         dead_letter: Some(*id),
-        position: Some(letter.position),
-        sink: letter.sink.clone(),
-        message_type: letter.event_type.clone().filter(|_| letter.sink.is_some()),
+        position: Some(dead_letter.position),
+        sink: dead_letter.sink.clone(),
+        message_type: dead_letter.event_type.clone().filter(|_| dead_letter.sink.is_some()),
         ..Reason::default()
     }
 }
@@ -411,8 +413,8 @@ mod tests {
         Waiting { status: Some(InstanceStatus::Running), ..Waiting::default() }
     }
 
-    fn letter(sink: Option<&str>) -> WaitingLetter {
-        WaitingLetter {
+    fn dead_letter(sink: Option<&str>) -> WaitingDeadLetter {
+        WaitingDeadLetter {
             id: 7,
             sink: sink.map(str::to_owned),
             position: 3,
@@ -441,10 +443,10 @@ mod tests {
 
     #[test]
     fn a_dead_letter_says_what_waits_behind_it() {
-        let waiting = Waiting { dead_letters: vec![letter(None)], parked: 2, ..running() };
+        let waiting = Waiting { dead_letters: vec![dead_letter(None)], parked: 2, ..running() };
         let text = "The event Paid could not be handled (dead letter 7): no such order; 2 events wait behind it";
         check(&waiting, &situation(), &[(ReasonKind::DeadLetter, text)]);
-        let again = WaitingLetter { is_redriving: true, ..letter(Some("web")) };
+        let again = WaitingDeadLetter { is_redriving: true, ..dead_letter(Some("web")) };
         let waiting = Waiting { dead_letters: vec![again], parked: 2, ..running() };
         let text = "The message Paid could not be delivered to web (dead letter 7): no such order; it is being processed again";
         check(&waiting, &situation(), &[(ReasonKind::MessageDead, text)]);

@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use self::selection::{InstanceSelection, LetterSelection, Selection};
+pub use self::selection::{DeadLetterSelection, InstanceSelection, Selection};
 use crate::store::query::Queries;
 use crate::store::query::batches::{
     BatchFilter, BatchRecords, BatchRow, BatchStatus, Change, ItemFilter, ItemRow, NewBatch, Start,
@@ -245,11 +245,11 @@ impl Batches {
     /// Redrives what a version of a plugin failed at, as a batch of the host itself: fast, and
     /// whatever fails again.
     pub async fn redrive_failures_of(&self, plugin: &str, version: &str, reason: String) {
-        let letters = LetterSelection {
+        let dead_letters = DeadLetterSelection {
             plugin: Some(plugin.to_owned()),
             // Dead letters of messages have no version: a refused message is no failure of it.
             plugin_version: Some(version.to_owned()),
-            ..LetterSelection::default()
+            ..DeadLetterSelection::default()
         };
         let by = "sagabox".to_owned();
         let start = Start {
@@ -259,7 +259,7 @@ impl Batches {
             ignore_failures: true,
             at: self.now(),
         };
-        let selection = Selection::DeadLetters(letters);
+        let selection = Selection::DeadLetters(dead_letters);
         let started = async {
             if self.count(&selection).await?.count == 0 {
                 return Ok(None);

@@ -18,14 +18,14 @@ const PAGE: u32 = 2_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
     /// Open dead letters.
-    DeadLetters(LetterSelection),
+    DeadLetters(DeadLetterSelection),
     /// Running instances.
     Instances(InstanceSelection),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct LetterSelection {
+pub struct DeadLetterSelection {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plugin: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,7 @@ impl Selection {
 
     pub(crate) fn to_json(&self) -> String {
         let json = match self {
-            Self::DeadLetters(letters) => serde_json::to_string(letters),
+            Self::DeadLetters(dead_letters) => serde_json::to_string(dead_letters),
             Self::Instances(instances) => serde_json::to_string(instances),
         };
         json.expect("it has only texts")
@@ -70,7 +70,7 @@ impl Selection {
 
     pub(crate) fn plugin(&self) -> Option<&str> {
         match self {
-            Self::DeadLetters(letters) => letters.plugin.as_deref(),
+            Self::DeadLetters(dead_letters) => dead_letters.plugin.as_deref(),
             Self::Instances(instances) => Some(&instances.plugin),
         }
     }
@@ -78,7 +78,9 @@ impl Selection {
     /// How many it selects now.
     pub(super) async fn count(&self, queries: &dyn Queries) -> Result<Counted, ReadError> {
         match self {
-            Self::DeadLetters(letters) => queries.count_open_dead_letters(&letters.filter(0)).await,
+            Self::DeadLetters(dead_letters) => {
+                queries.count_open_dead_letters(&dead_letters.filter(0)).await
+            }
             Self::Instances(instances) => {
                 let counted = queries.count_instances(&instances.filter(None)?).await?;
                 Ok(Counted {
@@ -96,10 +98,10 @@ impl Selection {
         after: Option<&str>,
     ) -> Result<(Selected, Option<String>), ReadError> {
         match self {
-            Self::DeadLetters(letters) => {
+            Self::DeadLetters(dead_letters) => {
                 let after = after.map_or(Ok(0), str::parse);
                 let after = after.map_err(|_| ReadError("a place is no number".to_owned()))?;
-                let page = queries.dead_letter_ids(&letters.filter(after)).await?;
+                let page = queries.dead_letter_ids(&dead_letters.filter(after)).await?;
                 let Page { rows, next } = page;
                 Ok((Selected::DeadLetters(rows), next.map(|next| next.to_string())))
             }
@@ -113,7 +115,7 @@ impl Selection {
     }
 }
 
-impl LetterSelection {
+impl DeadLetterSelection {
     fn filter(&self, after: u64) -> DeadLetterFilter {
         let Self { plugin, plugin_version, sink, key, event_type, reason_contains, cause } =
             self.clone();
@@ -160,11 +162,15 @@ mod tests {
 
     #[test]
     fn a_selection_is_read_as_it_was_written() {
-        let all = Selection::DeadLetters(LetterSelection::default());
+        let all = Selection::DeadLetters(DeadLetterSelection::default());
         check(BatchAction::Redrive, &all, "{}");
         let event_type = Some("OrderPlaced".to_owned());
-        let letters = LetterSelection { event_type, ..LetterSelection::default() };
-        check(BatchAction::Skip, &Selection::DeadLetters(letters), r#"{"type":"OrderPlaced"}"#);
+        let dead_letters = DeadLetterSelection { event_type, ..DeadLetterSelection::default() };
+        check(
+            BatchAction::Skip,
+            &Selection::DeadLetters(dead_letters),
+            r#"{"type":"OrderPlaced"}"#,
+        );
         let condition = Some("paid < total".to_owned());
         let instances = InstanceSelection { plugin: "orders".to_owned(), condition };
         let expected = r#"{"plugin":"orders","where":"paid < total"}"#;

@@ -286,9 +286,9 @@ impl Backtest {
         }
         match self.json {
             true => came.rows().for_each(|row| output::json_line(&row.to_string())),
-            false => came.tell(self.show),
+            false => came.print(self.show),
         }
-        came.verdict()
+        came.outcome()
     }
 
     /// Names events that the host takes for others.
@@ -415,7 +415,7 @@ impl Came {
         Ok(())
     }
 
-    fn tell(&self, show: usize) {
+    fn print(&self, show: usize) {
         backtest::text(&self.arrived, &self.findings).iter().for_each(|line| output::data(line));
         if let Some(groups) = &self.differences {
             let total: u64 = groups.iter().map(|group| group.count).sum();
@@ -440,7 +440,7 @@ impl Came {
         }
     }
 
-    fn verdict(&self) -> anyhow::Result<()> {
+    fn outcome(&self) -> anyhow::Result<()> {
         let differences: u64 = self.differences.iter().flatten().map(|group| group.count).sum();
         let mismatches = self.mismatches.as_ref().map_or(0, Vec::len);
         // A gate that looked at nothing must not be open.

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::HostArgs;
-use super::dead_letters::LetterFilter;
+use super::dead_letters::FilterArgs;
 use super::output::{self, Row};
 use super::pages::{List, Paging};
 use crate::api::client::Client;
@@ -58,7 +58,7 @@ struct Draft {
     #[arg(value_enum)]
     action: Action,
     #[command(flatten)]
-    filter: LetterFilter,
+    filter: FilterArgs,
     /// Select the instances whose fields fulfil this condition, such as `paid < total`
     #[arg(long = "where")]
     condition: Option<String>,
@@ -188,7 +188,7 @@ impl Draft {
         let action = action.map(|value| value.get_name().to_owned()).unwrap_or_default();
         let mut body = selected(&action, &self.filter, self.condition.as_deref(), self.all);
         body.insert("by".to_owned(), json!(self.by));
-        tell(&self.host, &self.host.client()?.post::<Box<RawValue>>("/batches", &body).await?)
+        print(&self.host, &self.host.client()?.post::<Box<RawValue>>("/batches", &body).await?)
     }
 }
 
@@ -200,7 +200,7 @@ impl Start {
         let started: Box<RawValue> = client.post(&path, &body).await?;
         match self.wait {
             true => follow(&client, &self.host, self.id, "batch").await,
-            false => tell(&self.host, &started),
+            false => print(&self.host, &started),
         }
     }
 }
@@ -213,7 +213,7 @@ impl Resume {
             body.remove("ignore_failures");
         }
         let path = format!("/batches/{}/resume", self.id);
-        tell(&self.host, &self.host.client()?.post::<Box<RawValue>>(&path, &body).await?)
+        print(&self.host, &self.host.client()?.post::<Box<RawValue>>(&path, &body).await?)
     }
 }
 
@@ -221,7 +221,7 @@ impl Halt {
     async fn execute(self, verb: &str) -> anyhow::Result<()> {
         let body = json!({"by": self.by, "reason": self.reason});
         let path = format!("/batches/{}/{verb}", self.id);
-        tell(&self.host, &self.host.client()?.post::<Box<RawValue>>(&path, &body).await?)
+        print(&self.host, &self.host.client()?.post::<Box<RawValue>>(&path, &body).await?)
     }
 }
 
@@ -250,7 +250,7 @@ impl Listing {
 
 impl Show {
     async fn execute(self) -> anyhow::Result<()> {
-        tell(&self.host, &show(&self.host.client()?, self.id).await?)
+        print(&self.host, &show(&self.host.client()?, self.id).await?)
     }
 }
 
@@ -278,7 +278,7 @@ impl Pace {
 /// The body of a draft.
 pub(crate) fn selected(
     action: &str,
-    filter: &LetterFilter,
+    filter: &FilterArgs,
     condition: Option<&str>,
     all: bool,
 ) -> Map<String, Value> {
@@ -385,7 +385,7 @@ async fn show(client: &Client, id: u64) -> anyhow::Result<Box<RawValue>> {
     Ok(RawValue::from_string(text)?)
 }
 
-fn tell(host: &HostArgs, batch: &RawValue) -> anyhow::Result<()> {
+fn print(host: &HostArgs, batch: &RawValue) -> anyhow::Result<()> {
     if host.json {
         output::json_text(batch.get());
         return Ok(());

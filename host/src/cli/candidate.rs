@@ -88,7 +88,7 @@ impl Put {
         };
         let sought = Sought { digest: &put.digest, kind, share };
         let admission = before.wait(&sought, Duration::from_secs(this.wait)).await?;
-        this.tell(&put, terms, &admission);
+        this.print(&put, terms, &admission);
         match admission {
             Admission::Tried | Admission::NoHost(_) => Ok(()),
             Admission::Refused(reason) => anyhow::bail!("the host refused the candidate: {reason}"),
@@ -130,7 +130,7 @@ impl Put {
         }
         files::put(&folder, &name, &bytes).with_context(writing)?;
         let digest = crate::decisions::digest::digest(&bytes);
-        let trusted = settings.sandbox.trust.judge(&path, &self.into, &bytes, &digest);
+        let trusted = settings.sandbox.trust.check(&path, &self.into, &bytes, &digest);
         Ok(Placed { plugins, path, digest, trusted })
     }
 
@@ -143,7 +143,7 @@ impl Put {
         loaded.map_err(|unfit| anyhow::anyhow!("{}: {unfit}", self.component.display()))
     }
 
-    fn tell(&self, put: &Placed, terms: Terms, admission: &Admission) {
+    fn print(&self, put: &Placed, terms: Terms, admission: &Admission) {
         if self.host.json {
             let plugins = put.plugins.iter().map(|plugin| plugin.handler.manifest());
             let (admission, reason) = match admission {

@@ -265,9 +265,9 @@ fn prove(facts: &[Facts], settings: &Settings) -> anyhow::Result<Vec<Finding>> {
                 }
             };
             for scenario in &scenarios {
-                let verdict = bench.play(scenario)?;
-                let name = &verdict.scenario;
-                findings.extend(verdict.problems.iter().map(|problem| {
+                let result = bench.play(scenario)?;
+                let name = &result.scenario;
+                findings.extend(result.problems.iter().map(|problem| {
                     let text = format!("scenario `{name}`: {problem}");
                     Finding::new(Severity::Warning, subject.clone(), text)
                 }));

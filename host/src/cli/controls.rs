@@ -186,8 +186,8 @@ impl Resume {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
         let target = &self.target;
         let body = json!({"target": target.json(), "by": self.who.by, "reason": self.reason});
-        let told = |_: &Row| format!("{} is resumed", target.text());
-        post(&self.who.host, "/pauses/resume", &body, told).await
+        let effect = |_: &Row| format!("{} is resumed", target.text());
+        post(&self.who.host, "/pauses/resume", &body, effect).await
     }
 }
 
@@ -205,8 +205,8 @@ impl Limit {
         });
         let is_set =
             self.per_second.is_some() || self.in_flight.is_some() || self.concurrency.is_some();
-        let told = if is_set { "is limited" } else { "has no limit any more" };
-        post(&self.who.host, "/limits", &body, |_| format!("{} {told}", target.text())).await
+        let effect = if is_set { "is limited" } else { "has no limit any more" };
+        post(&self.who.host, "/limits", &body, |_| format!("{} {effect}", target.text())).await
     }
 }
 
@@ -220,12 +220,12 @@ impl Retry {
         };
         body["by"] = json!(who.by);
         body["reason"] = json!(reason);
-        let told = |answer: &Row| match answer.cell("retried").as_str() {
+        let effect = |answer: &Row| match answer.cell("retried").as_str() {
             "0" => "nothing waits for an attempt".to_owned(),
             "1" => "1 key goes on now".to_owned(),
             count => format!("{count} keys go on now"),
         };
-        post(&who.host, "/retries", &body, told).await
+        post(&who.host, "/retries", &body, effect).await
     }
 }
 
@@ -233,13 +233,13 @@ async fn post(
     host: &HostArgs,
     path: &str,
     body: &Value,
-    told: impl FnOnce(&Row) -> String,
+    effect: impl FnOnce(&Row) -> String,
 ) -> anyhow::Result<()> {
     let answer: Box<RawValue> = host.client()?.post(path, body).await?;
     if host.json {
         output::json_text(answer.get());
     } else {
-        output::data(&told(&serde_json::from_str(answer.get())?));
+        output::data(&effect(&serde_json::from_str(answer.get())?));
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ const IDS_MAX: usize = 1000;
 
 /// All given filters must match.
 #[derive(Debug, Args)]
-pub(crate) struct LetterFilter {
+pub(crate) struct FilterArgs {
     /// Select the dead letters of this plugin
     #[arg(long)]
     plugin: Option<String>,
@@ -54,7 +54,7 @@ pub(crate) struct LetterFilter {
     cause: Option<String>,
 }
 
-impl LetterFilter {
+impl FilterArgs {
     /// The filters that were given, by their names in the API.
     pub(crate) fn given(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let all = [
@@ -80,7 +80,7 @@ pub(crate) struct Which {
     #[arg(long, conflicts_with = "ids")]
     all: bool,
     #[command(flatten)]
-    filter: LetterFilter,
+    filter: FilterArgs,
     /// Only count the dead letters
     #[arg(long)]
     dry_run: bool,
@@ -163,7 +163,7 @@ impl Redrive {
         let client = self.which.host.client()?;
         let path = format!("/dead-letters/{id}/redrive");
         let answer: Box<RawValue> = client.post(&path, &body).await?;
-        tell(&answer, self.which.host.json, &format!("dead letter {id} is being redriven"));
+        print(&answer, self.which.host.json, &format!("dead letter {id} is being redriven"));
         Ok(())
     }
 }
@@ -180,11 +180,11 @@ impl Instance {
         let body = json!({"plugin": self.plugin, "key": key, "by": self.by, "reason": self.reason});
         let client = self.host.client()?;
         let answer: Box<RawValue> = client.post(&format!("/instances/{verb}"), &body).await?;
-        let told = match verb {
+        let effect = match verb {
             "cancel" => "receives the request to compensate and complete",
             _ => "is ended",
         };
-        tell(&answer, self.host.json, &format!("instance `{key}` {told}"));
+        print(&answer, self.host.json, &format!("instance `{key}` {effect}"));
         Ok(())
     }
 
@@ -230,7 +230,7 @@ impl<'t> Edited<'t> {
     }
 }
 
-fn tell(answer: &RawValue, json: bool, text: &str) {
+fn print(answer: &RawValue, json: bool, text: &str) {
     match json {
         true => output::json_text(answer.get()),
         false => output::data(text),
@@ -279,13 +279,14 @@ impl Which {
         for _ in 0..AGAIN_MAX {
             let (again, kept) = std::mem::take(&mut tally.refused)
                 .into_iter()
-                .partition(|letter: &Value| letter["again"] == true);
+                .partition(|dead_letter: &Value| dead_letter["again"] == true);
             tally.refused = kept;
             if again.is_empty() {
                 break;
             }
             tokio::time::sleep(AGAIN_DELAY).await;
-            let ids: Vec<u64> = again.iter().filter_map(|letter| letter["id"].as_u64()).collect();
+            let ids: Vec<u64> =
+                again.iter().filter_map(|dead_letter| dead_letter["id"].as_u64()).collect();
             self.resolve_ids(&client, verb, reason, &ids, &mut tally).await?;
         }
         let Tally { resolved, refused, left: _ } = tally;

@@ -135,14 +135,14 @@ async fn play(example: &Path, plugins: &Path, out: &Path) -> anyhow::Result<bool
     let client = Client::new(&address, None, None)?;
     output::line(&format!("\n── {name} ──"));
     let outcome = feed(&client, &example.join("events.ndjson")).await;
-    let told = match &outcome {
-        Ok(worked) => tell(&client, worked, &expected).await,
+    let printed = match &outcome {
+        Ok(worked) => print(&client, worked, &expected).await,
         Err(_) => Ok(false),
     };
     let _ = stop.send(());
     server.await??;
     outcome?;
-    told
+    printed
 }
 
 /// What was sent to the host, and what the workers did.
@@ -220,7 +220,7 @@ async fn work(client: &Client) -> anyhow::Result<usize> {
 }
 
 /// Prints the results. True if they are the expected ones.
-async fn tell(client: &Client, worked: &Worked, expected: &Expected) -> anyhow::Result<bool> {
+async fn print(client: &Client, worked: &Worked, expected: &Expected) -> anyhow::Result<bool> {
     let seconds = worked.elapsed.as_secs_f64();
     output::line(&format!(
         "  {} events in, {} messages out, in {seconds:.1} s",

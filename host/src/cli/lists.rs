@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::value::RawValue;
 
 use super::HostArgs;
-use super::dead_letters::LetterFilter;
+use super::dead_letters::FilterArgs;
 use super::output::{self, Row};
 use super::pages::{List, Paging};
 use crate::decisions::json::{Difference, Json};
@@ -199,7 +199,7 @@ impl Show {
 #[derive(Debug, Args)]
 pub(crate) struct DeadLetters {
     #[command(flatten)]
-    filter: LetterFilter,
+    filter: FilterArgs,
     #[command(flatten)]
     paging: Paging,
     #[command(flatten)]
@@ -225,10 +225,11 @@ pub(crate) struct DeadLetter {
 
 impl DeadLetter {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
-        let Some(letter) = whole(&self.host, &format!("/dead-letters/{}", self.id)).await? else {
+        let Some(dead_letter) = whole(&self.host, &format!("/dead-letters/{}", self.id)).await?
+        else {
             return Ok(());
         };
-        members(&letter, &[]);
+        members(&dead_letter, &[]);
         Ok(())
     }
 }

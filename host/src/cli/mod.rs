@@ -223,7 +223,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Export(export) => export.execute().await,
         Command::Show(show) => show.execute().await,
         Command::DeadLetters(list) => list.execute().await,
-        Command::DeadLetter(letter) => letter.execute().await,
+        Command::DeadLetter(dead_letter) => dead_letter.execute().await,
         Command::Redrive(redrive) => redrive.execute().await,
         Command::Skip(skip) => skip.execute("skip").await,
         Command::Discard(discard) => discard.execute("discard").await,

@@ -47,7 +47,7 @@ impl Pull {
         let pulled = pull::pull(&reference, (&self.into, &file), &host, options).await?;
         match self.json {
             true => output::json(&view(&pulled)),
-            false => tell(&pulled),
+            false => print(&pulled),
         }
         Ok(())
     }
@@ -64,7 +64,7 @@ fn view(pulled: &Pulled) -> Value {
     })
 }
 
-fn tell(pulled: &Pulled) {
+fn print(pulled: &Pulled) {
     for manifest in &pulled.plugins {
         let (name, version, role) = (&manifest.name, &manifest.version, manifest.role.as_str());
         output::line(&format!("{name} {version} ({role}) in {}", pulled.path.display()));
@@ -89,7 +89,7 @@ fn report_restored(restored: &[Restored], json: bool) -> anyhow::Result<()> {
     for one in restored {
         match one {
             Restored::Pulled(pulled) if json => views.push(view(pulled)),
-            Restored::Pulled(pulled) => tell(pulled),
+            Restored::Pulled(pulled) => print(pulled),
             Restored::Unchanged(path) if json => views.push(json!({ "file": path })),
             Restored::Unchanged(path) => {
                 output::line(&format!("{} matches its pin", path.display()));

@@ -72,7 +72,7 @@ impl Rollback {
             }
             let bytes = component.unpack().map_err(anyhow::Error::msg)?;
             files::put(&into, &file, &bytes).with_context(writing)?;
-            let trusted = settings.sandbox.trust.judge(&path, &into, &bytes, &component.digest);
+            let trusted = settings.sandbox.trust.check(&path, &into, &bytes, &component.digest);
             let version = loaded.handler.manifest().version.to_string();
             anyhow::Ok((path, version, component.digest, trusted))
         });

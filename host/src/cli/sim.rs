@@ -107,7 +107,7 @@ impl Sim {
             let why = "nothing was simulated: no simulation exists, or none matches the filter";
             return Err(InputError(why.to_owned()).into());
         }
-        self.tell(&ran);
+        self.print(&ran);
         if let Some(path) = &self.scenario {
             write_scenario(path, &ran)?;
         }
@@ -140,7 +140,7 @@ impl Sim {
         Ok(Ran { file: file.to_owned(), simulation, report, never_seen })
     }
 
-    fn tell(&self, ran: &[Ran]) {
+    fn print(&self, ran: &[Ran]) {
         if self.json {
             let all: Vec<Value> = ran.iter().map(as_json).collect();
             output::json(&json!({"simulations": all}));
@@ -157,7 +157,7 @@ impl Sim {
                         "FAILED {}: {}",
                         simulation.name, failing.broken.invariant
                     ));
-                    self.tell_failing(failing, simulation);
+                    self.print_failing(failing, simulation);
                 }
             }
             if failing.is_none() && !never_seen.is_empty() {
@@ -169,13 +169,13 @@ impl Sim {
         }
     }
 
-    fn tell_failing(&self, failing: &Failing, simulation: &Simulation) {
+    fn print_failing(&self, failing: &Failing, simulation: &Simulation) {
         let (before, after) = failing.choices;
         output::line(&format!(
             "       seed {}, reduced from {before} to {after} random choices in {} runs:",
             failing.seed, failing.tries
         ));
-        for line in simulation::tell(failing, simulation.given.now) {
+        for line in simulation::history_lines(failing, simulation.given.now) {
             output::line(&format!("       {line}"));
         }
         output::line(&format!(
@@ -213,7 +213,7 @@ fn as_json(ran: &Ran) -> Value {
             "why": failing.broken.why,
             "choices": {"before": failing.choices.0, "after": failing.choices.1},
             "runs": failing.tries,
-            "history": simulation::tell(failing, simulation.given.now),
+            "history": simulation::history_lines(failing, simulation.given.now),
         })
     });
     json!({

@@ -11,7 +11,7 @@ use super::{InputError, build, output};
 use crate::config::{Overrides, Settings};
 use crate::plugins::wasm;
 use crate::plugins::{self, trust::Policy};
-use crate::verify::scenario::{self, Bench, Costs, Scenario, Verdict};
+use crate::verify::scenario::{self, Bench, Costs, Scenario, ScenarioResult};
 
 #[derive(Debug, Args)]
 pub(crate) struct Test {
@@ -46,7 +46,7 @@ pub(crate) struct Test {
 /// The results of one file of scenarios.
 pub(crate) struct Played {
     file: PathBuf,
-    verdicts: Vec<Verdict>,
+    results: Vec<ScenarioResult>,
 }
 
 impl Test {
@@ -93,13 +93,13 @@ pub(crate) fn play(
     let mut all = Vec::new();
     for file in files {
         let chosen = chosen(file, filter)?;
-        let verdicts: anyhow::Result<Vec<Verdict>> =
+        let results: anyhow::Result<Vec<ScenarioResult>> =
             chosen.iter().map(|scenario| bench.play(scenario)).collect();
-        let verdicts = verdicts.with_context(|| format!("play {}", file.display()))?;
-        all.push(Played { file: file.clone(), verdicts });
+        let results = results.with_context(|| format!("play {}", file.display()))?;
+        all.push(Played { file: file.clone(), results });
     }
     // A filter that matches nothing must not look like a success.
-    if all.iter().all(|played| played.verdicts.is_empty()) {
+    if all.iter().all(|played| played.results.is_empty()) {
         return Err(InputError(
             "no scenario was run: none exists, or none matches the filter".to_owned(),
         )
@@ -129,12 +129,12 @@ fn costs(
 }
 
 pub(crate) fn report(played: &[Played], costs: Option<&[Costs]>, json: bool) -> anyhow::Result<()> {
-    let verdicts = || played.iter().flat_map(|played| &played.verdicts);
-    let failed = verdicts().filter(|verdict| !verdict.problems.is_empty()).count();
-    let passed = verdicts().count() - failed;
+    let results = || played.iter().flat_map(|played| &played.results);
+    let failed = results().filter(|result| !result.problems.is_empty()).count();
+    let passed = results().count() - failed;
     if json {
         let files = played.iter().map(|played| {
-            json!({"file": played.file.display().to_string(), "scenarios": played.verdicts})
+            json!({"file": played.file.display().to_string(), "scenarios": played.results})
         });
         let files: Vec<_> = files.collect();
         let mut report = json!({"files": files, "passed": passed, "failed": failed});
@@ -143,24 +143,23 @@ pub(crate) fn report(played: &[Played], costs: Option<&[Costs]>, json: bool) -> 
         }
         output::json(&report);
     } else {
-        for Played { file, verdicts } in played.iter().filter(|played| !played.verdicts.is_empty())
-        {
+        for Played { file, results } in played.iter().filter(|played| !played.results.is_empty()) {
             output::line(&file.display().to_string());
-            for Verdict { scenario, problems, wrote } in verdicts {
+            for ScenarioResult { scenario, problems, wrote } in results {
                 let mark = if problems.is_empty() { "ok    " } else { "FAILED" };
                 output::line(&format!("  {mark} {scenario}"));
                 wrote.iter().for_each(|line| output::line(&format!("         | {line}")));
                 problems.iter().for_each(|problem| output::line(&format!("         {problem}")));
             }
         }
-        costs.unwrap_or_default().iter().for_each(tell);
+        costs.unwrap_or_default().iter().for_each(print);
         output::line(&format!("{passed} passed, {failed} failed"));
     }
     anyhow::ensure!(failed == 0, "{failed} scenarios failed");
     Ok(())
 }
 
-fn tell(costs: &Costs) {
+fn print(costs: &Costs) {
     let (millis, micros) = (
         |us: u64| grouped(us / 1_000),
         |us: Option<f64>| match us {

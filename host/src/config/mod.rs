@@ -503,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn alerts_are_told_only_if_that_is_wanted() {
+    fn alerts_are_sent_only_if_that_is_wanted() {
         let settings = |text| read(text, Overrides::default()).unwrap().alerts;
         assert_eq!(settings(""), None);
         let usual = settings("[alerts]").unwrap();

@@ -161,12 +161,12 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_told_apart() {
+    fn bytes_that_are_no_text_are_distinguished() {
         assert_ne!(data(&[0xff, 0]), data(&[0xff, 1]));
     }
 
     #[test]
-    fn a_time_that_is_over_is_told_from_another_one() {
+    fn a_time_that_is_over_is_distinguished_from_another_one() {
         let set = |at| TimerChange::Set {
             name: "t".into(),
             due: Due::At(Timestamp(at)),

@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn structured_and_batch_are_told_apart_by_the_content_type() {
+    fn structured_and_batch_are_distinguished_by_the_content_type() {
         let structured = "Application/CloudEvents+JSON; charset=UTF-8";
         assert_eq!(send(&[("content-type", structured)], EVENT).unwrap().len(), 1);
         let batch = format!("[{EVENT},{EVENT}]");

@@ -308,10 +308,10 @@ mod tests {
         let mut redactor = Redactor::default();
         redactor.hide_url(&"http://ada:p%40ssword@h/in?token=s%2Fcret&a=1".parse().unwrap());
         redactor.hide_header("Bearer abcdef");
-        let told =
+        let text =
             "no POST /in?token=s%2Fcret&a=1 by p@ssword, s/cret, Bearer abcdef or abcdef; a=1";
         let expected = "no POST /in?*** by ***, ***, *** or ***; a=1";
-        assert_eq!(redactor.redact(told), expected);
+        assert_eq!(redactor.redact(text), expected);
         assert_eq!(redactor.redact("cut within p@sswo"), "cut within ***");
     }
 

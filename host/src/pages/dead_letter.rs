@@ -55,9 +55,9 @@ struct Written {
 
 #[derive(Template)]
 #[template(path = "pages/dead_letter.html")]
-struct LetterPage {
+struct DeadLetterPage {
     frame: Frame,
-    letter: DeadLetterRow,
+    dead_letter: DeadLetterRow,
     name: EventName,
     lines: Vec<Line>,
     sees_payloads: bool,
@@ -71,7 +71,7 @@ struct LetterPage {
 #[derive(Template)]
 #[template(path = "pages/dead_letter_status.html")]
 struct StatusPart {
-    letter: DeadLetterRow,
+    dead_letter: DeadLetterRow,
 }
 
 /// Why a form was refused.
@@ -81,7 +81,7 @@ struct Refusal {
     form: &'static str,
 }
 
-impl LetterPage {
+impl DeadLetterPage {
     /// The message at a field of a form.
     fn at(&self, form: &str, field: &str) -> Option<&str> {
         let refusal = self.refusal.as_ref().filter(|refusal| refusal.form == form)?;
@@ -98,12 +98,12 @@ impl LetterPage {
     }
 
     fn same_cause(&self) -> String {
-        let letter = &self.letter;
+        let dead_letter = &self.dead_letter;
         let given = [
-            ("plugin", letter.plugin.as_str()),
-            ("plugin_version", letter.plugin_version.as_str()),
-            ("sink", letter.sink.as_ref().map_or("", |sink| sink.as_str())),
-            ("cause", letter.cause.as_str()),
+            ("plugin", dead_letter.plugin.as_str()),
+            ("plugin_version", dead_letter.plugin_version.as_str()),
+            ("sink", dead_letter.sink.as_ref().map_or("", |sink| sink.as_str())),
+            ("cause", dead_letter.cause.as_str()),
             ("status", "open"),
         ];
         format!("/dead-letters/list?{}", query(given))
@@ -125,21 +125,21 @@ async fn shown(
     written: Written,
     refusal: Option<Refusal>,
 ) -> Result<Page, Problem> {
-    let letter = read(site, &visit.caller, id).await?;
-    let name = EventName::of(&letter.event);
+    let dead_letter = read(site, &visit.caller, id).await?;
+    let name = EventName::of(&dead_letter.event);
     let sees_payloads = visit.caller.sees_payloads();
-    let lines = match sees_payloads && letter.sink.is_none() {
-        true => lines(site, &visit.caller, &letter, &name).await,
+    let lines = match sees_payloads && dead_letter.sink.is_none() {
+        true => lines(site, &visit.caller, &dead_letter, &name).await,
         false => Vec::new(),
     };
-    let text = written.event.clone().unwrap_or_else(|| current(&letter).to_owned());
-    let (id, status) = (letter.id.0, refusal.as_ref().map(|refusal| refusal.problem.status));
-    let page = Page::of(&LetterPage {
+    let text = written.event.clone().unwrap_or_else(|| current(&dead_letter).to_owned());
+    let (id, status) = (dead_letter.id.0, refusal.as_ref().map(|refusal| refusal.problem.status));
+    let page = Page::of(&DeadLetterPage {
         frame: visit
             .frame(format!("Dead letter {id}"), PATH)
             .with_live(format!("/dead-letters/{id}/live")),
         may_operate: visit.may_operate(),
-        letter,
+        dead_letter,
         name,
         lines,
         sees_payloads,
@@ -154,25 +154,26 @@ async fn shown(
 }
 
 async fn read(site: &Shared, caller: &Caller, id: String) -> Result<DeadLetterRow, Problem> {
-    let letter = dead_letters::show(State(Arc::clone(site)), caller.clone(), Segments(id)).await?;
-    Ok(letter.0)
+    let dead_letter =
+        dead_letters::show(State(Arc::clone(site)), caller.clone(), Segments(id)).await?;
+    Ok(dead_letter.0)
 }
 
 /// What a redrive processes.
-fn current(letter: &DeadLetterRow) -> &str {
-    letter.edited.as_ref().unwrap_or(&letter.event).get()
+fn current(dead_letter: &DeadLetterRow) -> &str {
+    dead_letter.edited.as_ref().unwrap_or(&dead_letter.event).get()
 }
 
 /// None is no reason to show no letter.
 async fn lines(
     site: &Shared,
     caller: &Caller,
-    letter: &DeadLetterRow,
+    dead_letter: &DeadLetterRow,
     name: &EventName,
 ) -> Vec<Line> {
     let log = Log {
-        plugin: letter.plugin.to_string(),
-        key: letter.key.as_ref().map(ToString::to_string),
+        plugin: dead_letter.plugin.to_string(),
+        key: dead_letter.key.as_ref().map(ToString::to_string),
         event: Some(name.id.clone()),
         after: None,
         limit: Some(LINES),
@@ -194,8 +195,8 @@ async fn live(
     pages.live.stream(format!("{PATH}/{id} {}", visit.view()), move || {
         let (site, caller, id) = (Arc::clone(&site), caller.clone(), id.clone());
         async move {
-            let letter = read(&site, &caller, id).await?;
-            Ok(Parts::from([("letter-status", html(&StatusPart { letter })?)]))
+            let dead_letter = read(&site, &caller, id).await?;
+            Ok(Parts::from([("dead-letter-status", html(&StatusPart { dead_letter })?)]))
         }
     })
 }
@@ -207,8 +208,8 @@ async fn redrive(
     Submitted(written): Submitted<Written>,
 ) -> Result<Response, Problem> {
     let (site, caller) = (&pages.site, visit.caller.clone());
-    let letter = read(site, &caller, id.clone()).await?;
-    let done = match edited(&letter, &written) {
+    let dead_letter = read(site, &caller, id.clone()).await?;
+    let done = match edited(&dead_letter, &written) {
         Err(problem) => Err(problem),
         Ok(event) => {
             let one = One { by: None, reason: reason(&written), event };
@@ -248,12 +249,12 @@ fn reason(written: &Written) -> Option<String> {
 }
 
 /// The event to process in place of the letter's; none if the reader has changed nothing.
-fn edited(letter: &DeadLetterRow, written: &Written) -> Result<Option<Event>, Problem> {
+fn edited(dead_letter: &DeadLetterRow, written: &Written) -> Result<Option<Event>, Problem> {
     let Some(sent) = &written.event else { return Ok(None) };
-    let original = current(letter);
+    let original = current(dead_letter);
     let text = restored(original, sent);
     // An event that was edited before is processed as it was edited.
-    if text == original && letter.edited.is_none() {
+    if text == original && dead_letter.edited.is_none() {
         return Ok(None);
     }
     let event = Event::read(text.as_bytes());

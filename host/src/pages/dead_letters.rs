@@ -16,7 +16,7 @@ use super::words::query;
 use super::{PageRoute, Pages, page};
 use crate::access::Permission::Read;
 use crate::api::Needs::ForPlugin;
-use crate::api::admin::{self, CausePage, Causes, Letters};
+use crate::api::admin::{self, CausePage, Causes, DeadLetters};
 use crate::api::extract::Filter;
 use crate::api::{Caller, Problem, Shared};
 use crate::store::query::rows::{CauseRow, DeadLetterRow};
@@ -171,7 +171,7 @@ struct ListPage {
 
 /// A letter in a list.
 struct Row {
-    letter: DeadLetterRow,
+    dead_letter: DeadLetterRow,
     name: EventName,
 }
 
@@ -202,10 +202,10 @@ async fn list(
     {
         asked.plugin.clone_from(first);
     }
-    let found = match asked.letters() {
-        Ok(letters) => {
+    let found = match asked.dead_letters() {
+        Ok(dead_letters) => {
             let site = State(Arc::clone(&pages.site));
-            admin::dead_letters(site, visit.caller.clone(), Filter(letters)).await
+            admin::dead_letters(site, visit.caller.clone(), Filter(dead_letters)).await
         }
         Err(problem) => Err(problem),
     };
@@ -213,7 +213,8 @@ async fn list(
         Ok(page) => (page.0.dead_letters, page.0.next, None),
         Err(problem) => (Vec::new(), None, Some(problem)),
     };
-    let row = |letter: DeadLetterRow| Row { name: EventName::of(&letter.event), letter };
+    let row =
+        |dead_letter: DeadLetterRow| Row { name: EventName::of(&dead_letter.event), dead_letter };
     let next = next.map(|next| asked.address(&next));
     let frame = visit.frame("Dead letters", PATH);
     let rows = rows.into_iter().map(row).collect();
@@ -223,14 +224,14 @@ async fn list(
 }
 
 impl Listed {
-    fn letters(&self) -> Result<Letters, Problem> {
+    fn dead_letters(&self) -> Result<DeadLetters, Problem> {
         let status = match self.status.as_str() {
             "" => None,
             name => Some(status(name).ok_or_else(|| {
                 Problem::unacceptable("status", format!("status: `{name}` is not a status"))
             })?),
         };
-        Ok(Letters {
+        Ok(DeadLetters {
             plugin: given(&self.plugin),
             // Of messages it is empty, and only a group asks for it.
             plugin_version: given(&self.plugin_version)

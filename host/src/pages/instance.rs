@@ -289,8 +289,8 @@ fn did(summary: &sagabox_engine::model::DecisionSummary) -> Vec<String> {
             KeyChange::Release(key) => format!("released the key {key}"),
         });
     }
-    if let Some(letter) = summary.dead_letter {
-        lines.push(format!("decided an event that was dead letter {}", letter.0));
+    if let Some(dead_letter) = summary.dead_letter {
+        lines.push(format!("decided an event that was dead letter {}", dead_letter.0));
     }
     if summary.complete {
         lines.push("completed the instance".to_owned());

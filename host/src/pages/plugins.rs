@@ -174,7 +174,7 @@ fn instances_address(plugin: &str) -> String {
 }
 
 /// The causes of a plugin's dead letters.
-fn letters_address(plugin: &str) -> String {
+fn dead_letters_address(plugin: &str) -> String {
     format!("/dead-letters?{}", query([("plugin", plugin)]))
 }
 

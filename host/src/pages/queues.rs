@@ -191,7 +191,7 @@ fn named(asked: Asked, caller: &Caller, plugins: &std::collections::BTreeSet<Str
 }
 
 /// The open dead letters of a sink.
-fn letters_address(sink: &str) -> String {
+fn dead_letters_address(sink: &str) -> String {
     format!("/dead-letters/list?{}", query([("sink", sink), ("status", "open")]))
 }
 

@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn signatures_and_the_lock_file_are_no_plugins_and_tell_when_they_change() {
+    fn signatures_and_the_lock_file_are_no_plugins_and_their_changes_are_noticed() {
         let mut directory = Directory::with(&[("a", "1")]);
         directory.write("a.wasm.minisig", "half");
         directory.write("sagabox.lock", "1");
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_the_store_or_too_large_a_one_is_told_once_and_not_read() {
+    fn a_file_of_the_store_or_too_large_a_one_is_reported_once_and_not_read() {
         let mut directory = Directory::with(&[("a", "1")]);
         let root = directory.folder.path().canonicalize().unwrap();
         fs::write(root.join("s.db"), "1").unwrap();

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_from_letter_to_letter_is_taken_out() {
+    fn what_differs_from_dead_letter_to_dead_letter_is_taken_out() {
         check(
             "missing field `items` at line 1 column 20",
             "missing field `items` at line … column …",

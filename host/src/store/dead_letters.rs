@@ -29,12 +29,12 @@ pub(super) async fn parked(
                WHERE status IN ('open', 'redriving') AND key IS NOT NULL \
                ORDER BY coalesce(sequence, position)";
     for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
-        let (plugin, key, sink, letter) = open_letter(&row).map_err(decoding)?;
+        let (plugin, key, sink, dead_letter) = open_dead_letter(&row).map_err(decoding)?;
         match sink {
-            None => entry(events.entry(plugin).or_default(), key).letters.push(letter),
+            None => entry(events.entry(plugin).or_default(), key).dead_letters.push(dead_letter),
             Some(sink) => {
                 let lane = MessageLane { sink: sink.clone(), plugin, key };
-                entry(messages.entry(sink).or_default(), lane).letters.push(letter);
+                entry(messages.entry(sink).or_default(), lane).dead_letters.push(dead_letter);
             }
         }
     }
@@ -69,8 +69,8 @@ pub(super) async fn parked(
 }
 
 fn entry<K: Clone + Ord>(keys: &mut BTreeMap<K, ParkedKey<K>>, key: K) -> &mut ParkedKey<K> {
-    let (letters, waiting) = (Vec::new(), Vec::new());
-    let fresh = ParkedKey { key: key.clone(), letters, waiting, waits: Vec::new() };
+    let (dead_letters, waiting) = (Vec::new(), Vec::new());
+    let fresh = ParkedKey { key: key.clone(), dead_letters, waiting, waits: Vec::new() };
     keys.entry(key).or_insert(fresh)
 }
 
@@ -92,7 +92,7 @@ pub(super) fn wait(row: &SqliteRow) -> Result<Wait, ReadError> {
     })
 }
 
-fn open_letter(
+fn open_dead_letter(
     row: &SqliteRow,
 ) -> Result<(PluginName, Key, Option<SinkName>, OpenDeadLetter), ReadError> {
     let sink = rows::optional(row, "sink")?.map(SinkName::from);
@@ -100,12 +100,12 @@ fn open_letter(
         None => rows::number(row, "position")?,
         Some(_) => rows::number(row, "sequence")?,
     };
-    let letter = OpenDeadLetter {
+    let dead_letter = OpenDeadLetter {
         id: DeadLetterId(rows::number(row, "id")?),
         place,
         redriving: status(row)? == DeadLetterStatus::Redriving,
     };
-    Ok((rows::text(row, "plugin")?.into(), rows::text(row, "key")?.into(), sink, letter))
+    Ok((rows::text(row, "plugin")?.into(), rows::text(row, "key")?.into(), sink, dead_letter))
 }
 
 pub(super) fn status(row: &SqliteRow) -> Result<DeadLetterStatus, ReadError> {

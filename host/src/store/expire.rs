@@ -85,9 +85,9 @@ fn remove(
                (SELECT id FROM dead_letters WHERE status NOT IN ('open', 'redriving') AND at < ? \
                 AND position <= ? AND id < (SELECT max(id) FROM dead_letters) ORDER BY at, id LIMIT ?)";
     let mut delete = writer.prepare_cached(sql)?;
-    let letters = delete.execute((before, integer(history_to.0), limit))?;
+    let dead_letters = delete.execute((before, integer(history_to.0), limit))?;
     let components = components::expire(writer, boundary)?;
-    Ok(log + decisions + messages + letters + components)
+    Ok(log + decisions + messages + dead_letters + components)
 }
 
 /// The highest position up to which every plugin has settled all. None if one that is

@@ -20,9 +20,9 @@ pub(super) const PARKED_EVENT_GOES: &str =
     "DELETE FROM parked WHERE plugin = ? AND key = ? AND position = ?";
 pub(super) const PARKED_MESSAGE_GOES: &str =
     "DELETE FROM parked_messages WHERE sink = ? AND sequence = ?";
-pub(super) const LETTER_CLOSED: &str =
+pub(super) const DEAD_LETTER_CLOSED: &str =
     "UPDATE dead_letters SET status = ?, resolved_by = ?, resolved_reason = ? WHERE id = ?";
-pub(super) const LETTER_COMPENSATED: &str = "INSERT INTO compensated (sink, letters) \
+pub(super) const DEAD_LETTER_COMPENSATED: &str = "INSERT INTO compensated (sink, letters) \
      SELECT sink, 1 FROM dead_letters WHERE id = ? AND sink IS NOT NULL \
      ON CONFLICT DO UPDATE SET letters = letters + 1";
 
@@ -249,25 +249,25 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
                reason, attempts, plugin_version, at, status, resolved_by, resolved_reason, event, \
                edited, message_kind, event_type, hops, cause, batch) \
                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    each(writer, sql, &batch.dead_letters, |letter| letter_row(letter))?;
-    each(writer, LETTER_CLOSED, &batch.dead_letters_closed, |closing| {
+    each(writer, sql, &batch.dead_letters, |dead_letter| dead_letter_row(dead_letter))?;
+    each(writer, DEAD_LETTER_CLOSED, &batch.dead_letters_closed, |closing| {
         let Closing { id, status, by, reason } = closing;
         (status.as_str(), by.as_str(), reason.as_str(), integer(id.0))
     })?;
     let compensated = DeadLetterStatus::Compensated;
     let compensated =
         batch.dead_letters_closed.iter().filter(|closing| closing.status == compensated);
-    each(writer, LETTER_COMPENSATED, compensated, |closing| [integer(closing.id.0)])?;
+    each(writer, DEAD_LETTER_COMPENSATED, compensated, |closing| [integer(closing.id.0)])?;
     let sql = "UPDATE dead_letters SET reason = reason || '; ' || ? WHERE id = ?";
-    each(writer, sql, &batch.letters_noted, |(id, note)| (note.as_str(), integer(id.0)))?;
+    each(writer, sql, &batch.dead_letters_noted, |(id, note)| (note.as_str(), integer(id.0)))?;
     write_items(writer, batch)
 }
 
 /// What the commit says of the items of operators' batches.
 fn write_items(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
-    let said = batch.dead_letters.iter().filter_map(|letter| {
-        let (item, outcome) = letter.item_outcome()?;
-        let reason = (outcome == ItemOutcome::Failed).then_some(letter.reason.as_str());
+    let said = batch.dead_letters.iter().filter_map(|dead_letter| {
+        let (item, outcome) = dead_letter.item_outcome()?;
+        let reason = (outcome == ItemOutcome::Failed).then_some(dead_letter.reason.as_str());
         Some((item, outcome, reason))
     });
     each(writer, ITEM_SAID, said, |(of, outcome, reason)| {
@@ -280,41 +280,41 @@ fn write_items(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
 }
 
 /// One value for each column: more than a tuple of parameters can have.
-fn letter_row(letter: &DeadLetter) -> impl Params {
+fn dead_letter_row(dead_letter: &DeadLetter) -> impl Params {
     let text = |text: &str| Value::Text(text.to_owned());
     let optional = |value: Option<Value>| value.unwrap_or(Value::Null);
-    let (sink, sequence, kind) = match &letter.subject {
+    let (sink, sequence, kind) = match &dead_letter.subject {
         DeadLetterSubject::Event => (Value::Null, Value::Null, Value::Null),
         DeadLetterSubject::Message { sink, sequence, kind } => {
             (text(sink.as_str()), integer(sequence.0).into(), text(rows::kind(*kind)))
         }
     };
     [
-        integer(letter.id.0).into(),
+        integer(dead_letter.id.0).into(),
         sink,
         sequence,
-        text(letter.plugin.as_str()),
-        optional(letter.key.as_ref().map(|key| text(key.as_str()))),
-        integer(letter.position.0).into(),
-        text(&letter.reason),
-        letter.attempts.into(),
-        text(&letter.plugin_version),
-        integer(letter.at.0).into(),
-        text(letter.status.as_str()),
-        optional(letter.resolved_by.as_deref().map(text)),
-        optional(letter.resolved_reason.as_deref().map(text)),
-        letter.event.to_json().into(),
-        optional(letter.edited.as_ref().map(|event| event.to_json().into())),
+        text(dead_letter.plugin.as_str()),
+        optional(dead_letter.key.as_ref().map(|key| text(key.as_str()))),
+        integer(dead_letter.position.0).into(),
+        text(&dead_letter.reason),
+        dead_letter.attempts.into(),
+        text(&dead_letter.plugin_version),
+        integer(dead_letter.at.0).into(),
+        text(dead_letter.status.as_str()),
+        optional(dead_letter.resolved_by.as_deref().map(text)),
+        optional(dead_letter.resolved_reason.as_deref().map(text)),
+        dead_letter.event.to_json().into(),
+        optional(dead_letter.edited.as_ref().map(|event| event.to_json().into())),
         kind,
-        text(&letter.event.event_type),
-        letter.hops.0.into(),
-        cause_of(letter).into(),
-        optional(letter.batch.map(|batch| integer(batch.0).into())),
+        text(&dead_letter.event.event_type),
+        dead_letter.hops.0.into(),
+        cause_of(dead_letter).into(),
+        optional(dead_letter.batch.map(|batch| integer(batch.0).into())),
     ]
 }
 
-fn cause_of(letter: &DeadLetter) -> String {
-    let DeadLetter { event, key, reason, .. } = letter;
+fn cause_of(dead_letter: &DeadLetter) -> String {
+    let DeadLetter { event, key, reason, .. } = dead_letter;
     let names = [key.as_ref().map(Key::as_str), Some(event.id.as_str()), event.subject.as_deref()];
     cause(reason, names.into_iter().flatten())
 }

@@ -24,8 +24,8 @@ use super::query::{self, Queries as _, QueryLimits};
 use super::seen::Sizes;
 use super::sqlite::{DEAD_LETTER, MESSAGES, PARKED_EVENTS};
 use super::tables::{
-    ITEM_CLOSED, ITEM_DONE, ITEM_SAID, LETTER_CLOSED, LETTER_COMPENSATED, PARKED_EVENT_GOES,
-    PARKED_MESSAGE_GOES,
+    DEAD_LETTER_CLOSED, DEAD_LETTER_COMPENSATED, ITEM_CLOSED, ITEM_DONE, ITEM_SAID,
+    PARKED_EVENT_GOES, PARKED_MESSAGE_GOES,
 };
 
 /// So small that few events go through freezing and merging.
@@ -305,13 +305,13 @@ async fn the_identities_of_an_older_file_are_still_known() {
 /// What resolving a letter reads and writes is found by all that is known of it: nothing is
 /// looked through, however much lies in the log, in the outbox, or behind other letters.
 #[tokio::test]
-async fn resolving_a_letter_looks_at_its_own_rows_alone() {
+async fn resolving_a_dead_letter_looks_at_its_own_rows_alone() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     let pool = store.reading(1).await.unwrap();
-    let letter = "SEARCH dead_letters USING INTEGER PRIMARY KEY (rowid=?)";
+    let dead_letter = "SEARCH dead_letters USING INTEGER PRIMARY KEY (rowid=?)";
     let expected: [(&'static str, &[&str]); 7] = [
-        (DEAD_LETTER, &[letter]),
+        (DEAD_LETTER, &[dead_letter]),
         (
             PARKED_EVENTS,
             &[
@@ -328,8 +328,8 @@ async fn resolving_a_letter_looks_at_its_own_rows_alone() {
             PARKED_MESSAGE_GOES,
             &["SEARCH parked_messages USING PRIMARY KEY (sink=? AND sequence=?)"],
         ),
-        (LETTER_CLOSED, &[letter]),
-        (LETTER_COMPENSATED, &[letter]),
+        (DEAD_LETTER_CLOSED, &[dead_letter]),
+        (DEAD_LETTER_COMPENSATED, &[dead_letter]),
     ];
     for (sql, plan) in expected {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));

@@ -23,7 +23,7 @@ pub struct Alibi {
 
 #[data]
 pub enum Way {
-    Letter,
+    DeadLetter,
     Phone,
     Telegram,
 }

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_tells_where_the_body_ends() {
+    fn a_head_says_where_the_body_ends() {
         let answer = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\nx: y\r\n\r\n{}";
         assert_eq!(read_head(answer).unwrap(), Some((202, answer.len() - 2, 2)));
         assert_eq!(read_head(&answer[..30]).unwrap(), None);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use sagabox_tests::mutants::{Lab, MUTATIONS, Mutation, Verdict};
+use sagabox_tests::mutants::{Lab, MUTATIONS, MutantOutcome, Mutation};
 use sagabox_tests::paths;
 
 fn main() -> ExitCode {
@@ -36,10 +36,10 @@ fn run() -> Result<usize> {
     let mut survivors = 0;
     for mutation in mutations {
         let start = Instant::now();
-        let verdict = lab.judge(mutation).map_err(|error| error.context(mutation.name))?;
-        let (by, reason) = match verdict {
-            Verdict::Caught { tests, reason } => (tests.join(", "), reason),
-            Verdict::Survived => {
+        let outcome = lab.examine(mutation).map_err(|error| error.context(mutation.name))?;
+        let (by, reason) = match outcome {
+            MutantOutcome::Caught { tests, reason } => (tests.join(", "), reason),
+            MutantOutcome::Survived => {
                 survivors += 1;
                 ("**nobody**".to_owned(), String::new())
             }

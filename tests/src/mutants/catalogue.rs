@@ -293,8 +293,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a redriven dead letter that fails again cannot be redriven once more",
         edits: &[Edit {
             file: "pure/dead_letters.rs",
-            find: "        letter.status = DeadLetterStatus::Open;",
-            replace: "        letter.status = DeadLetterStatus::Redriving;",
+            find: "        dead_letter.status = DeadLetterStatus::Open;",
+            replace: "        dead_letter.status = DeadLetterStatus::Redriving;",
         }],
     },
     Mutation {
@@ -473,8 +473,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "what comes for a key that waits overtakes it",
         edits: &[Edit {
             file: "pure/parking.rs",
-            find: "self.limit_of_letters().min(self.sleeping.unwrap_or(u64::MAX))",
-            replace: "self.limit_of_letters()",
+            find: "self.limit_of_dead_letters().min(self.retry_place.unwrap_or(u64::MAX))",
+            replace: "self.limit_of_dead_letters()",
         }],
     },
     Mutation {
@@ -551,7 +551,7 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "nobody is told of a command that cannot be delivered",
         edits: &[Edit {
             file: "stages/sinks/lanes/mod.rs",
-            find: "self.output.tell(event, message.hops.after(1));",
+            find: "self.output.append_event(event, message.hops.after(1));",
             replace: "let _ = event;",
         }],
     },
@@ -798,7 +798,7 @@ pub const MUTATIONS: &[Mutation] = &[
         edits: &[Edit {
             file: "stages/dispatch/unwritable.rs",
             find: "(Some(_), Remedy::Discard) => Remedy::Discard,",
-            replace: "(Some(_), Remedy::Discard) => Remedy::Bury,",
+            replace: "(Some(_), Remedy::Discard) => Remedy::DeadLetter,",
         }],
     },
     Mutation {
@@ -922,8 +922,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a letter is compensated and resolved by an operator as well",
         edits: &[Edit {
             file: "stages/sinks/lanes/dead_letters.rs",
-            find: "        if !self.output.take(letter.id) {",
-            replace: "        if !self.output.take(letter.id) && letter.id.0 == 0 {",
+            find: "        if !self.output.take(dead_letter.id) {",
+            replace: "        if !self.output.take(dead_letter.id) && dead_letter.id.0 == 0 {",
         }],
     },
     Mutation {
@@ -994,8 +994,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a second letter that is redriven is overtaken",
         edits: &[Edit {
             file: "pure/parking.rs",
-            find: "letter.step != Step::Taken && Some(**place) != next;",
-            replace: "letter.step == Step::Open && Some(**place) != next;",
+            find: "dead_letter.step != Step::Taken && Some(**place) != next;",
+            replace: "dead_letter.step == Step::Open && Some(**place) != next;",
         }],
     },
     Mutation {

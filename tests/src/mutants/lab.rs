@@ -22,7 +22,7 @@ pub struct Lab {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum MutantOutcome {
     /// By which tests, and what the first of them said.
     Caught {
         tests: Vec<String>,
@@ -52,8 +52,8 @@ impl Lab {
     /// If they do not, or cannot be built.
     pub fn check_healthy(&self) -> Result<()> {
         match self.test()? {
-            Verdict::Survived => Ok(()),
-            Verdict::Caught { tests, reason } => {
+            MutantOutcome::Survived => Ok(()),
+            MutantOutcome::Caught { tests, reason } => {
                 bail!("without any mutation, {} fail: {reason}", tests.join(", "))
             }
         }
@@ -63,7 +63,7 @@ impl Lab {
     ///
     /// # Errors
     /// If the mutation does not fit, or does not compile.
-    pub fn judge(&self, mutation: &Mutation) -> Result<Verdict> {
+    pub fn examine(&self, mutation: &Mutation) -> Result<MutantOutcome> {
         let mut texts: BTreeMap<PathBuf, String> = BTreeMap::new();
         for edit in mutation.edits {
             let path = self.folder.join("host/engine/src").join(edit.file);
@@ -81,14 +81,14 @@ impl Lab {
         for (path, text) in &texts {
             write(path, text)?;
         }
-        let verdict = self.test();
+        let outcome = self.test();
         for (path, text) in originals {
             write(path, &text)?;
         }
-        verdict
+        outcome
     }
 
-    fn test(&self) -> Result<Verdict> {
+    fn test(&self) -> Result<MutantOutcome> {
         let tests = self.build()?;
         let output_path = self.folder.join("output.txt");
         let output = std::fs::File::create(&output_path)?;
@@ -108,14 +108,17 @@ impl Lab {
                 running.kill()?;
                 running.wait()?;
                 let reason = format!("the tests did not end within {TESTS_MAX:?}");
-                return Ok(Verdict::Caught { tests: vec!["the time limit".to_owned()], reason });
+                return Ok(MutantOutcome::Caught {
+                    tests: vec!["the time limit".to_owned()],
+                    reason,
+                });
             }
             std::thread::sleep(PAUSE);
         };
         let output = String::from_utf8_lossy(&std::fs::read(output_path)?).into_owned();
         if status.success() {
             ensure!(output.contains("test result: ok"), "the tests did not run: {output}");
-            return Ok(Verdict::Survived);
+            return Ok(MutantOutcome::Survived);
         }
         Ok(caught(&output))
     }
@@ -157,7 +160,7 @@ fn only_the_engine(manifest: &str) -> Result<String> {
 }
 
 /// Which tests failed, and why the first did.
-fn caught(output: &str) -> Verdict {
+fn caught(output: &str) -> MutantOutcome {
     let failed =
         |line: &str| Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned());
     let tests = output.lines().filter_map(failed).collect();
@@ -172,7 +175,7 @@ fn caught(output: &str) -> Verdict {
             reason = next.chars().take(REASON_CHARS).collect();
         }
     }
-    Verdict::Caught { tests, reason }
+    MutantOutcome::Caught { tests, reason }
 }
 
 /// Writes what differs, so that what is compiled stays valid.
@@ -216,7 +219,7 @@ mod tests {
             thread 'a' (1) panicked at src/x.rs:1:2:\nplanted on the way\n\
             thread 'a' (1) panicked at src/y.rs:3:4:\nseed 7: guarantee 5: broken\nmore\n\
             test lanes::b ... ok\ntest sim::a ... FAILED\n";
-        let expected = Verdict::Caught {
+        let expected = MutantOutcome::Caught {
             tests: vec!["sim::a".to_owned()],
             reason: "seed 7: guarantee 5: broken".to_owned(),
         };

@@ -8,7 +8,7 @@ mod catalogue;
 mod lab;
 
 pub use catalogue::MUTATIONS;
-pub use lab::{Lab, Verdict};
+pub use lab::{Lab, MutantOutcome};
 
 /// One mistake.
 pub struct Mutation {

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_option_is_told_with_those_that_there_are() {
+    fn a_wrong_option_is_reported_with_those_that_there_are() {
         let item = || with(&quote!(on(key = "/id")), &quote!(event: Paid, ctx: &mut Ctx<Self>));
         refused(Role::Saga, quote!(emits(Paid)), item(), "a saga emits nothing");
         refused(Role::Enricher, quote!(sends(Pay)), item(), "an enricher sends nothing");
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_attribute_of_a_handler_is_told_with_what_is_right() {
+    fn a_wrong_attribute_of_a_handler_is_reported_with_what_is_right() {
         let of_saga = |attribute: TokenStream, reason: &str| {
             let item = with(&attribute, &quote!(event: Paid, ctx: &mut Ctx<Self>));
             refused(Role::Saga, quote!(), item, reason);
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_of_another_shape_is_told_its_shape() {
+    fn a_handler_of_another_shape_is_reported_with_its_shape() {
         let of = |role, attribute: TokenStream, parameters: TokenStream, reason: &str| {
             let options = if role == Role::Saga { quote!() } else { quote!(state = S) };
             refused(role, options, with(&attribute, &parameters), reason);

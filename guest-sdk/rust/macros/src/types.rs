@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_use_is_told_with_what_is_right() {
+    fn a_wrong_use_is_reported_with_what_is_right() {
         let item = quote!(
             struct Paid {
                 order_id: String,

@@ -116,7 +116,7 @@ impl Lookups {
             let reason = format!("no answer within {:?}", self.timeout);
             Err(Unanswered::Unavailable { reason, retry_after: None })
         });
-        ticket.judge(name, key, answer, failed_at)
+        ticket.conclude(name, key, answer, failed_at)
     }
 
     /// An answer of the engine's own has the same time.
@@ -220,7 +220,7 @@ struct Ticket<'g> {
 
 impl Ticket<'_> {
     /// What the answer says of the lookup, and of the question.
-    fn judge(
+    fn conclude(
         mut self,
         name: &str,
         key: &str,

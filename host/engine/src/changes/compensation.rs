@@ -23,7 +23,7 @@ pub(crate) struct Refusals {
 #[derive(Debug, Default)]
 struct State {
     open: HashMap<DeadLetterId, Refusal>,
-    outlets: HashMap<SinkName, SinkLanes>,
+    sinks: HashMap<SinkName, SinkLanes>,
 }
 
 /// A letter, by its place in its sink's outbox.
@@ -38,8 +38,8 @@ pub(crate) struct Refusal {
 /// How the sink lanes of a sink is told of compensated letters. What comes before it starts waits.
 #[derive(Debug)]
 struct SinkLanes {
-    tell: mpsc::UnboundedSender<Refusal>,
-    told: Option<mpsc::UnboundedReceiver<Refusal>>,
+    sender: mpsc::UnboundedSender<Refusal>,
+    receiver: Option<mpsc::UnboundedReceiver<Refusal>>,
 }
 
 /// A letter that a decision resolves. Dropped before [`Compensation::settle`], it gives
@@ -57,10 +57,12 @@ impl Refusals {
         let refusals = Self::default();
         for RecoveredSink { progress, parked, .. } in recovered {
             for key in parked {
-                for letter in key.letters.iter().filter(|letter| !letter.redriving) {
+                for dead_letter in
+                    key.dead_letters.iter().filter(|dead_letter| !dead_letter.redriving)
+                {
                     let (plugin, key) = (key.key.plugin.clone(), key.key.key.clone());
-                    let (sink, sequence) = (progress.sink.clone(), Sequence(letter.place));
-                    refusals.open(letter.id, Refusal { sink, plugin, key, sequence });
+                    let (sink, sequence) = (progress.sink.clone(), Sequence(dead_letter.place));
+                    refusals.open(dead_letter.id, Refusal { sink, plugin, key, sequence });
                 }
             }
         }
@@ -85,10 +87,10 @@ impl Refusals {
     }
 
     /// What a sink's sink lanes is told, once.
-    pub(crate) fn told(&self, sink: &SinkName) -> mpsc::UnboundedReceiver<Refusal> {
-        let told = self.lock().lanes(sink).told.take();
+    pub(crate) fn receiver(&self, sink: &SinkName) -> mpsc::UnboundedReceiver<Refusal> {
+        let receiver = self.lock().lanes(sink).receiver.take();
         // A second sink lanes of one sink would be told nothing; there is none.
-        told.unwrap_or_else(|| mpsc::unbounded_channel().1)
+        receiver.unwrap_or_else(|| mpsc::unbounded_channel().1)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -98,9 +100,9 @@ impl Refusals {
 
 impl State {
     fn lanes(&mut self, sink: &SinkName) -> &mut SinkLanes {
-        self.outlets.entry(sink.clone()).or_insert_with(|| {
-            let (tell, told) = mpsc::unbounded_channel();
-            SinkLanes { tell, told: Some(told) }
+        self.sinks.entry(sink.clone()).or_insert_with(|| {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            SinkLanes { sender, receiver: Some(receiver) }
         })
     }
 }
@@ -111,7 +113,7 @@ impl Compensation {
         if let Some(refusal) = self.refusal.take() {
             let mut state = self.refusals.lock();
             // Lanes that have ended need to know nothing.
-            let _ = state.lanes(&refusal.sink.clone()).tell.send(refusal);
+            let _ = state.lanes(&refusal.sink.clone()).sender.send(refusal);
         }
     }
 }
@@ -134,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_is_resolved_by_its_plugin_or_by_an_operator() {
+    fn a_dead_letter_is_resolved_by_its_plugin_or_by_an_operator() {
         let (refusals, id) = (Refusals::new(&[]), DeadLetterId(1));
         assert!(refusals.compensate(id).is_none(), "it is none");
         refusals.open(id, refusal());
@@ -150,8 +152,8 @@ mod tests {
         refusals.open(id, refusal());
         refusals.compensate(id).unwrap().settle();
         assert!(!refusals.take(id), "it is resolved");
-        let mut told = refusals.told(&"web".into());
-        assert_eq!(told.try_recv(), Ok(refusal()), "also an lanes that starts later");
-        assert!(told.try_recv().is_err());
+        let mut receiver = refusals.receiver(&"web".into());
+        assert_eq!(receiver.try_recv(), Ok(refusal()), "also an lanes that starts later");
+        assert!(receiver.try_recv().is_err());
     }
 }

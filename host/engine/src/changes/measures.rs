@@ -81,11 +81,16 @@ impl Measures {
     }
 
     /// An event, or a message at a sink, became a dead letter.
-    pub(crate) fn died(&self, plugin: &PluginName, sink: Option<&SinkName>, reason: &str) {
+    pub(crate) fn count_dead_letter(
+        &self,
+        plugin: &PluginName,
+        sink: Option<&SinkName>,
+        reason: &str,
+    ) {
         let mut all = lock(&self.dead_letters);
-        let letters = all.entry((plugin.clone(), sink.cloned())).or_default();
-        letters.count += 1;
-        reason.clone_into(&mut letters.last_reason);
+        let dead_letters = all.entry((plugin.clone(), sink.cloned())).or_default();
+        dead_letters.count += 1;
+        reason.clone_into(&mut dead_letters.last_reason);
     }
 
     pub(crate) fn measured(&self) -> Measured {

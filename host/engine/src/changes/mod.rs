@@ -32,7 +32,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::changes::compensation::Compensation;
 use crate::changes::receipt::{OfferError, Receipt};
-use crate::changes::rejection::{LettersDropped, Rejection};
+use crate::changes::rejection::{DeadLettersDropped, Rejection};
 use crate::model::{
     BatchItemId, Control, ControlId, DeadLetter, DeadLetterId, DecisionRecord, Event, Held, Hops,
     Instance, Key, MessageKind, Parked, Position, Sequence, SinkName, TimerName, TimerRef, Wait,
@@ -109,7 +109,7 @@ pub(crate) struct PluginChanges {
     pub timers_fired: Vec<TimerRef>,
     /// Of those letters, the ones of refused commands.
     pub compensations: Vec<Compensation>,
-    pub letters_noted: Vec<(DeadLetterId, String)>,
+    pub dead_letters_noted: Vec<(DeadLetterId, String)>,
     /// Keys that have decided an event which other keys still have to decide.
     pub partly_decided: BTreeMap<Position, Vec<Key>>,
     /// Events that are settled, of which the store has such keys.
@@ -155,7 +155,7 @@ pub(crate) struct SinkChanges {
     /// Told when it is durable.
     pub replies: Vec<oneshot::Sender<()>>,
     /// Receives the dead letters that the store rejects.
-    pub dropped: Option<mpsc::UnboundedSender<LettersDropped>>,
+    pub dropped: Option<mpsc::UnboundedSender<DeadLettersDropped>>,
     pub permit: Option<OwnedSemaphorePermit>,
 }
 

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_falls_out_of_the_tail_for_want_of_interest() {
+    fn no_reader_falls_out_of_the_tail_for_want_of_interest() {
         let readers = Readers::default();
         let reader = readers.register("a".into(), types(&["t"]), || 0);
         let others = [event("u", None)];

@@ -29,7 +29,7 @@ pub(crate) struct TimerRejection {
 }
 
 /// To a relay or queue: the store has all of what it handed over but these dead letters.
-pub(crate) struct LettersDropped(pub Vec<Arc<DeadLetter>>);
+pub(crate) struct DeadLettersDropped(pub Vec<Arc<DeadLetter>>);
 
 /// The way to the dispatcher of each plugin that is served.
 #[derive(Clone, Default)]

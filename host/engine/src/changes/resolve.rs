@@ -74,10 +74,10 @@ pub enum ResolveError {
 
 impl ResolveError {
     /// The error for a refusal by the rules of parking.
-    pub fn refused(letter: &DeadLetter, refusal: Refusal) -> Self {
-        let id = letter.id.0;
+    pub fn refused(dead_letter: &DeadLetter, refusal: Refusal) -> Self {
+        let id = dead_letter.id.0;
         match refusal {
-            Refusal::NotOpen => Self::NotOpen { id, status: letter.status.as_str() },
+            Refusal::NotOpen => Self::NotOpen { id, status: dead_letter.status.as_str() },
             Refusal::NotFirst(first) => Self::NotFirst { id, first: first.0 },
             Refusal::Resuming => Self::Resuming,
             Refusal::Waiting => Self::Waiting(id),
@@ -95,7 +95,7 @@ impl ResolveError {
 /// Asks the stage that owns the dead letter's key.
 pub(crate) struct ResolveRequest {
     /// As the store has it.
-    pub letter: DeadLetter,
+    pub dead_letter: DeadLetter,
     pub resolution: Resolution,
     /// Answered with what resolves when the answer is durable.
     pub reply: oneshot::Sender<Result<oneshot::Receiver<()>, ResolveError>>,
@@ -116,9 +116,9 @@ impl DeadLetterIds {
 }
 
 /// Adds a letter's newest version to changes: each letter is written once.
-pub(crate) fn write_dead_letter(letters: &mut Vec<DeadLetter>, letter: DeadLetter) {
-    letters.retain(|earlier| earlier.id != letter.id);
-    letters.push(letter);
+pub(crate) fn write_dead_letter(dead_letters: &mut Vec<DeadLetter>, dead_letter: DeadLetter) {
+    dead_letters.retain(|earlier| earlier.id != dead_letter.id);
+    dead_letters.push(dead_letter);
 }
 
 /// What the host has noted on an event stays when an operator edits it.

@@ -465,7 +465,7 @@ async fn behind(of: &Of, first: u64, refused: &ResolveError) -> Said {
         return Said::Later;
     }
     match engine.shared.parts.store.read_dead_letter(DeadLetterId(first)).await {
-        Ok(Some(letter)) if letter.status == DeadLetterStatus::Open => {
+        Ok(Some(dead_letter)) if dead_letter.status == DeadLetterStatus::Open => {
             Said::Note(ItemOutcome::Refused, refused.to_string())
         }
         _ => Said::Later,
@@ -483,7 +483,7 @@ async fn ask(engine: &Engine, batch: &StartedBatch, item: &BatchItem) -> Said {
     };
     let of = ItemInstance { item: BatchItemId { batch: batch.id, item: item.item }, started };
     let who = (batch.by.as_str(), batch.reason.as_str());
-    match engine.tell(&item.plugin, key, event_type, who, Some(of)).await {
+    match engine.append_for(&item.plugin, key, event_type, who, Some(of)).await {
         Ok(()) => Said::Began,
         Err(error @ InstanceError::NotLoaded(_)) => Said::WaitsFor(error.to_string()),
         Err(InstanceError::Offer(OfferError::Busy { .. })) => {

@@ -386,7 +386,7 @@ struct Waiting {
 
 impl Waiting {
     async fn ask(epoch: &Epoch, pauses: &[Pause]) -> Self {
-        let mut told = Self::default();
+        let mut answers = Self::default();
         let plugins = epoch.plugins.all().into_iter().filter(|(name, _)| {
             pauses.iter().any(|pause| match &pause.target {
                 Target::Plugin { plugin } | Target::Key { plugin, .. } => plugin == name,
@@ -397,7 +397,7 @@ impl Waiting {
             let (reply, answer) = oneshot::channel();
             let _ = requests.send(PluginRequest::Waiting(reply));
             drop(requests);
-            told.plugins.extend(answer.await.ok().map(|waiting| (name, waiting)));
+            answers.plugins.extend(answer.await.ok().map(|waiting| (name, waiting)));
         }
         let sinks: Vec<_> = lock(&epoch.sinks)
             .iter()
@@ -410,10 +410,10 @@ impl Waiting {
                 let (reply, answer) = oneshot::channel();
                 let _ = requests.send(SinkRequest::Waiting(reply));
                 drop(requests);
-                told.sinks.extend(answer.await.ok().map(|waiting| (name, waiting)));
+                answers.sinks.extend(answer.await.ok().map(|waiting| (name, waiting)));
             }
         }
-        told
+        answers
     }
 
     /// How much waits for a target, and since when.

@@ -82,16 +82,16 @@ impl Engine {
     ) -> Result<(), ResolveError> {
         let unavailable =
             |error: &dyn std::fmt::Display| ResolveError::Unavailable(error.to_string());
-        let letter = self.shared.parts.store.read_dead_letter(id).await;
-        let letter = letter.map_err(|error| unavailable(&error))?;
-        let letter = letter.ok_or(ResolveError::NotFound(id.0))?;
-        if let Some(batch) = resolution.batch.filter(|batch| letter.batch == Some(*batch)) {
+        let dead_letter = self.shared.parts.store.read_dead_letter(id).await;
+        let dead_letter = dead_letter.map_err(|error| unavailable(&error))?;
+        let dead_letter = dead_letter.ok_or(ResolveError::NotFound(id.0))?;
+        if let Some(batch) = resolution.batch.filter(|batch| dead_letter.batch == Some(*batch)) {
             return Err(ResolveError::InBatch { id: id.0, batch: batch.0 });
         }
         let epoch = self.shared.epoch().ok_or_else(|| unavailable(&self.interrupted()))?;
         let (reply, outcome) = oneshot::channel();
-        let (plugin, subject) = (letter.plugin.clone(), letter.subject.clone());
-        let request = ResolveRequest { letter, resolution, reply };
+        let (plugin, subject) = (dead_letter.plugin.clone(), dead_letter.subject.clone());
+        let request = ResolveRequest { dead_letter, resolution, reply };
         match subject {
             DeadLetterSubject::Event => {
                 let unserved = || ResolveError::Unserved(format!("plugin {plugin}"));
@@ -122,7 +122,7 @@ impl Engine {
         by: &str,
         reason: &str,
     ) -> Result<(), InstanceError> {
-        self.tell(plugin, key, reserved::INSTANCE_CANCELLED, (by, reason), None).await
+        self.append_for(plugin, key, reserved::INSTANCE_CANCELLED, (by, reason), None).await
     }
 
     /// Ends an instance without asking its plugin. Its timers are removed, what waits behind its
@@ -138,12 +138,12 @@ impl Engine {
         by: &str,
         reason: &str,
     ) -> Result<(), InstanceError> {
-        self.tell(plugin, key, reserved::INSTANCE_ENDED, (by, reason), None).await
+        self.append_for(plugin, key, reserved::INSTANCE_ENDED, (by, reason), None).await
     }
 
     /// Appends an event of the host for a running instance: for this one alone, if it is the item
     /// of a batch.
-    pub(super) async fn tell(
+    pub(super) async fn append_for(
         &self,
         plugin: &PluginName,
         key: &Key,

@@ -82,7 +82,7 @@ pub mod reserved {
     /// is not for the other.
     pub const EXTENSION_STARTED: &str = "sagaboxstarted";
     /// Extension attribute of an undeliverable command's event: the command's dead letter.
-    pub const EXTENSION_LETTER: &str = "sagaboxletter";
+    pub const EXTENSION_DEAD_LETTER: &str = "sagaboxletter";
     /// Extension attribute of a fired timer: the position whose decision set it.
     pub const EXTENSION_SET_BY: &str = "sagaboxsetby";
     /// Extension attribute of an event that an operator brought back to the log.

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failed_probe_waits_longer_and_as_long_as_it_is_told() {
+    fn each_failed_probe_waits_longer_and_as_long_as_the_sink_asks() {
         let (start, at) = times();
         let mut breaker = Breaker::new(POLICY);
         fail(&mut breaker, FAILURES_MAX, start);

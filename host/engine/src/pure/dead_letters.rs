@@ -37,7 +37,7 @@ use crate::pure::waits::Waits;
 /// What a stage writes with its next commit, each row once.
 pub(crate) trait Rows<K> {
     /// A dead letter as it is from now on.
-    fn letter(&mut self, letter: DeadLetter);
+    fn dead_letter(&mut self, dead_letter: DeadLetter);
     /// A row that was taken back is settled.
     fn settled(&mut self, key: &K, place: u64);
     /// Rows are discarded, with what they waited behind; some of them may not be stored yet.
@@ -56,7 +56,7 @@ pub(crate) enum LaneItem {
     /// It was parked, and has its row until it is settled.
     Parked,
     /// It is the event or message of a dead letter that is redriven.
-    Letter(DeadLetterId),
+    DeadLetter(DeadLetterId),
 }
 
 /// Why an item became a dead letter, or is one again.
@@ -114,12 +114,12 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
     pub(crate) fn restore(
         &mut self,
         key: &K,
-        letters: &[OpenDeadLetter],
+        dead_letters: &[OpenDeadLetter],
         waiting: &[u64],
         wait: Option<(&Wait, M)>,
         today: Timestamp,
     ) {
-        self.parking.restore(key, letters, waiting, wait.as_ref().map(|(wait, _)| wait.place));
+        self.parking.restore(key, dead_letters, waiting, wait.as_ref().map(|(wait, _)| wait.place));
         if let Some((wait, memo)) = wait {
             self.waits.restore(key, wait, memo, today);
         }
@@ -178,10 +178,10 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
                 self.end_wait(key, place, rows);
                 self.parking.unpark(key, place);
             }
-            LaneItem::Letter(id) => {
-                let Some(mut letter) = self.in_lane.remove(&id) else { return };
-                letter.status = DeadLetterStatus::Redriven;
-                rows.letter(letter);
+            LaneItem::DeadLetter(id) => {
+                let Some(mut dead_letter) = self.in_lane.remove(&id) else { return };
+                dead_letter.status = DeadLetterStatus::Redriven;
+                rows.dead_letter(dead_letter);
                 self.end_wait(key, place, rows);
                 self.parking.resolve(key, place);
             }
@@ -199,7 +199,7 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
         rows: &mut impl Rows<K>,
     ) -> Left {
         match (item, failing) {
-            (LaneItem::Letter(id), _) => {
+            (LaneItem::DeadLetter(id), _) => {
                 self.reopen(key, place, id, failing, rows);
                 Left::Nothing
             }
@@ -220,15 +220,15 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
         failing: Option<&Failing>,
         rows: &mut impl Rows<K>,
     ) {
-        let Some(mut letter) = self.in_lane.remove(&id) else { return };
-        letter.status = DeadLetterStatus::Open;
+        let Some(mut dead_letter) = self.in_lane.remove(&id) else { return };
+        dead_letter.status = DeadLetterStatus::Open;
         if let Some(Failing { reason, attempts, plugin_version, at }) = failing {
-            (*reason).clone_into(&mut letter.reason);
-            letter.attempts += attempts;
-            letter.plugin_version = Arc::clone(plugin_version);
-            letter.at = *at;
+            (*reason).clone_into(&mut dead_letter.reason);
+            dead_letter.attempts += attempts;
+            dead_letter.plugin_version = Arc::clone(plugin_version);
+            dead_letter.at = *at;
         }
-        rows.letter(letter);
+        rows.dead_letter(dead_letter);
         self.end_wait(key, place, rows);
         self.parking.reopen(key, place);
     }
@@ -238,7 +238,7 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
     pub(crate) fn leave(&mut self, key: &K, place: u64, item: LaneItem) -> Left {
         match item {
             // It stays redriven, and is read again.
-            LaneItem::Letter(id) => {
+            LaneItem::DeadLetter(id) => {
                 self.in_lane.remove(&id);
                 self.parking.redrive(key, place);
                 Left::Nothing
@@ -341,19 +341,19 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub(crate) fn check(&self, key: &K, letter: &DeadLetter) -> Result<(), Refusal> {
-        self.parking.check(key, letter.place(), letter.id)
+    pub(crate) fn check(&self, key: &K, dead_letter: &DeadLetter) -> Result<(), Refusal> {
+        self.parking.check(key, dead_letter.place(), dead_letter.id)
     }
 
     /// Does what an operator asks for. The dead letter is one that [`Self::check`] has passed.
     pub(crate) fn resolve(
         &mut self,
         key: &K,
-        mut letter: DeadLetter,
+        mut dead_letter: DeadLetter,
         resolution: Resolution,
         rows: &mut impl Rows<K>,
     ) {
-        let place = letter.place();
+        let place = dead_letter.place();
         let status = match resolution.action {
             Action::Redrive { .. } => {
                 self.parking.redrive(key, place);
@@ -371,8 +371,8 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
                 DeadLetterStatus::Discarded
             }
         };
-        letter.resolved(status, resolution);
-        rows.letter(letter);
+        dead_letter.resolved(status, resolution);
+        rows.dead_letter(dead_letter);
     }
 
     /// A dead letter is settled by other means, which are the stage's: what waits behind it
@@ -384,14 +384,14 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
     /// Gives up all dead letters of a key that are not in its lane, and all that waits. Returns
     /// the dead letters, to be closed as discarded.
     pub(crate) fn give_up(&mut self, key: &K, rows: &mut impl Rows<K>) -> Vec<DeadLetterId> {
-        let sleeping = self.parking.sleeping(key);
-        let (letters, waiting) = self.parking.give_up(key);
-        if let Some(place) = sleeping {
+        let retry_place = self.parking.retry_place(key);
+        let (dead_letters, waiting) = self.parking.give_up(key);
+        if let Some(place) = retry_place {
             self.end_wait(key, place, rows);
         }
-        rows.count_discarded(letters.len() as u64);
+        rows.count_discarded(dead_letters.len() as u64);
         self.drop_rows(key, &waiting, rows);
-        letters
+        dead_letters
     }
 
     fn drop_rows(&mut self, key: &K, places: &[u64], rows: &mut impl Rows<K>) {
@@ -415,20 +415,20 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
     pub(crate) fn end_portion<R>(
         &mut self,
         key: &K,
-        letter: &mut Option<DeadLetter>,
+        dead_letter: &mut Option<DeadLetter>,
         read: &mut Vec<R>,
         measure: impl Fn(&R) -> (u64, usize),
     ) -> Vec<T> {
         let limit = self.parking.limit(key);
-        letter.take_if(|letter| letter.place() >= limit);
+        dead_letter.take_if(|dead_letter| dead_letter.place() >= limit);
         read.retain(|row| measure(row).0 < limit);
-        let bytes = letter.as_ref().map(|letter| letter.current().bytes());
+        let bytes = dead_letter.as_ref().map(|dead_letter| dead_letter.current().bytes());
         self.parking.end_portion(key, bytes, read.iter().map(measure))
     }
 
     /// A dead letter is in its lane.
-    pub(crate) fn taken(&mut self, letter: DeadLetter) {
-        self.in_lane.insert(letter.id, letter);
+    pub(crate) fn taken(&mut self, dead_letter: DeadLetter) {
+        self.in_lane.insert(dead_letter.id, dead_letter);
     }
 
     /// A dead letter that is in its lane.

@@ -20,7 +20,7 @@ pub(crate) type OrderingKey = (PluginName, Key);
 
 /// Whether one more message may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Start {
     Now,
     /// When this time has come.
     At(Instant),
@@ -84,24 +84,24 @@ impl Gate {
     }
 
     /// Whether a message with this ordering key may begin.
-    pub(crate) fn admits(&self, key: &OrderingKey, now: Instant) -> Verdict {
+    pub(crate) fn admits(&self, key: &OrderingKey, now: Instant) -> Start {
         let in_flight = self.per_key_max.map(|max| (max, self.by_key.get(key).copied()));
         if let Some((max, Some(count))) = in_flight
             && count >= max
         {
-            return Verdict::AfterItsKey;
+            return Start::AfterItsKey;
         }
         self.admits_any(now)
     }
 
     /// Whether some message may begin, as far as that does not depend on its key.
-    pub(crate) fn admits_any(&self, now: Instant) -> Verdict {
+    pub(crate) fn admits_any(&self, now: Instant) -> Start {
         if self.in_flight_max.is_some_and(|max| self.in_flight >= max) {
-            return Verdict::AfterAnother;
+            return Start::AfterAnother;
         }
         match self.pace {
-            Some(pace) if pace.next() > now => Verdict::At(pace.next()),
-            _ => Verdict::Now,
+            Some(pace) if pace.next() > now => Start::At(pace.next()),
+            _ => Start::Now,
         }
     }
 
@@ -209,15 +209,15 @@ mod tests {
                         let same = under_way.iter().filter(|other| **other == of).count();
                         let has_room = under_way.len() < most as usize;
                         match gate.admits(&of, now) {
-                            Verdict::Now => {
+                            Start::Now => {
                                 gate.begin(&of, now);
                                 prop_assert!(has_room && same < most_of_key as usize);
                                 under_way.push(of);
                                 begun.push(now);
                             }
-                            Verdict::At(at) => prop_assert!(at > now),
-                            Verdict::AfterAnother => prop_assert!(!has_room),
-                            Verdict::AfterItsKey => prop_assert!(same >= most_of_key as usize),
+                            Start::At(at) => prop_assert!(at > now),
+                            Start::AfterAnother => prop_assert!(!has_room),
+                            Start::AfterItsKey => prop_assert!(same >= most_of_key as usize),
                         }
                     }
                 }
@@ -238,18 +238,18 @@ mod tests {
     fn a_pace_is_used_up_and_nothing_is_saved_for_later() {
         let start = Instant::now();
         let mut gate = Gate::new(&limit(Some(1), None, None), None, start);
-        assert_eq!(gate.admits(&key(1), start), Verdict::Now);
+        assert_eq!(gate.admits(&key(1), start), Start::Now);
         gate.begin(&key(1), start);
         let next = start + Duration::from_millis(900);
-        assert_eq!(gate.admits(&key(2), start), Verdict::At(next));
+        assert_eq!(gate.admits(&key(2), start), Start::At(next));
         let later = start + Duration::from_secs(3_600);
         gate.begin(&key(1), later);
-        assert_eq!(gate.admits_any(later), Verdict::At(later + Duration::from_millis(900)));
+        assert_eq!(gate.admits_any(later), Start::At(later + Duration::from_millis(900)));
         // A limit that is set again does not begin anew, and a faster one counts soon.
         let again = Gate::new(&limit(Some(1), None, None), Some(&gate), later);
-        assert_eq!(again.admits_any(later), Verdict::At(later + Duration::from_millis(900)));
+        assert_eq!(again.admits_any(later), Start::At(later + Duration::from_millis(900)));
         let faster = Gate::new(&limit(Some(100), None, None), Some(&gate), later);
-        assert_eq!(faster.admits_any(later), Verdict::At(later + Duration::from_millis(10)));
+        assert_eq!(faster.admits_any(later), Start::At(later + Duration::from_millis(10)));
     }
 
     #[test]
@@ -258,8 +258,8 @@ mod tests {
         let mut gate = Gate::new(&limit(Some(1), None, None), None, start);
         gate.begin_anew(start);
         let next = start + Duration::from_secs(1);
-        assert_eq!(gate.admits_any(start), Verdict::At(next));
-        assert_eq!(gate.admits_any(next), Verdict::Now);
+        assert_eq!(gate.admits_any(start), Start::At(next));
+        assert_eq!(gate.admits_any(next), Start::Now);
     }
 
     #[test]
@@ -267,9 +267,9 @@ mod tests {
         let start = Instant::now();
         let mut gate = Gate::new(&limit(None, None, Some(1)), None, start);
         gate.begin(&key(1), start);
-        assert_eq!(gate.admits(&key(1), start), Verdict::AfterItsKey);
-        assert_eq!(gate.admits(&key(2), start), Verdict::Now);
+        assert_eq!(gate.admits(&key(1), start), Start::AfterItsKey);
+        assert_eq!(gate.admits(&key(2), start), Start::Now);
         gate.end(&key(1));
-        assert_eq!(gate.admits(&key(1), start), Verdict::Now);
+        assert_eq!(gate.admits(&key(1), start), Start::Now);
     }
 }

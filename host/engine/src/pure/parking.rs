@@ -53,7 +53,7 @@ pub(crate) struct Parking<K, T> {
 #[derive(Debug)]
 struct Parked<T> {
     /// The unresolved dead letters, by their places.
-    letters: BTreeMap<u64, Letter>,
+    dead_letters: BTreeMap<u64, Unresolved>,
     /// The places of the parked rows that are neither being read nor taken back.
     waiting: BTreeSet<u64>,
     /// The places of the portion that is being read.
@@ -63,7 +63,7 @@ struct Parked<T> {
     /// The items that came while a portion was read.
     buffer: Vec<T>,
     /// The place whose next attempt the key waits for; none if it does not sleep.
-    sleeping: Option<u64>,
+    retry_place: Option<u64>,
     /// Whether an operator has paused the key.
     is_paused: bool,
     /// Whether the key is in `ready`.
@@ -71,7 +71,7 @@ struct Parked<T> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Letter {
+struct Unresolved {
     id: DeadLetterId,
     step: Step,
 }
@@ -91,7 +91,7 @@ enum Step {
 pub(crate) struct Portion<K> {
     pub key: K,
     /// A dead letter to redrive. It comes before all of the places.
-    pub letter: Option<DeadLetterId>,
+    pub dead_letter: Option<DeadLetterId>,
     pub places: BTreeSet<u64>,
 }
 
@@ -125,12 +125,12 @@ pub enum Refusal {
 impl<T> Default for Parked<T> {
     fn default() -> Self {
         Self {
-            letters: BTreeMap::new(),
+            dead_letters: BTreeMap::new(),
             waiting: BTreeSet::new(),
             reading: None,
             taken: BTreeMap::new(),
             buffer: Vec::new(),
-            sleeping: None,
+            retry_place: None,
             is_paused: false,
             queued: false,
         }
@@ -139,9 +139,10 @@ impl<T> Default for Parked<T> {
 
 impl<T> Parked<T> {
     /// The first dead letter that the key waits behind.
-    fn open(&self) -> Option<(u64, Letter)> {
-        let mut letters = self.letters.iter().map(|(place, letter)| (*place, *letter));
-        letters.find(|(_, letter)| letter.step == Step::Open)
+    fn open(&self) -> Option<(u64, Unresolved)> {
+        let mut dead_letters =
+            self.dead_letters.iter().map(|(place, dead_letter)| (*place, *dead_letter));
+        dead_letters.find(|(_, dead_letter)| dead_letter.step == Step::Open)
     }
 
     /// Rows from this place on wait: for an operator, behind an open dead letter, or for the next
@@ -150,18 +151,19 @@ impl<T> Parked<T> {
         if self.is_paused {
             return 0;
         }
-        self.limit_of_letters().min(self.sleeping.unwrap_or(u64::MAX))
+        self.limit_of_dead_letters().min(self.retry_place.unwrap_or(u64::MAX))
     }
 
-    fn limit_of_letters(&self) -> u64 {
+    fn limit_of_dead_letters(&self) -> u64 {
         self.open().map_or(u64::MAX, |(place, _)| place)
     }
 
     /// The dead letter that will be redriven next. Only the first of a key is ever redriven.
     fn redriving(&self) -> Option<(u64, DeadLetterId)> {
-        let (place, letter) = self.letters.first_key_value()?;
-        let is_awake = !self.is_paused && self.sleeping.is_none_or(|sleeping| *place < sleeping);
-        (letter.step == Step::Redriving && is_awake).then_some((*place, letter.id))
+        let (place, dead_letter) = self.dead_letters.first_key_value()?;
+        let is_due =
+            !self.is_paused && self.retry_place.is_none_or(|retry_place| *place < retry_place);
+        (dead_letter.step == Step::Redriving && is_due).then_some((*place, dead_letter.id))
     }
 
     /// The first place that is not in the lane yet.
@@ -170,9 +172,10 @@ impl<T> Parked<T> {
             return Some(0);
         }
         let reading = self.reading.iter().flatten().next().copied();
-        let letter = self.letters.iter().find(|(_, letter)| letter.step != Step::Taken);
-        let letter = letter.map(|(place, _)| *place);
-        [self.waiting.first().copied(), reading, letter].into_iter().flatten().min()
+        let dead_letter =
+            self.dead_letters.iter().find(|(_, dead_letter)| dead_letter.step != Step::Taken);
+        let dead_letter = dead_letter.map(|(place, _)| *place);
+        [self.waiting.first().copied(), reading, dead_letter].into_iter().flatten().min()
     }
 
     /// Rows from this place on wait behind another dead letter than the one that comes next.
@@ -180,9 +183,10 @@ impl<T> Parked<T> {
     /// letter too.
     fn next_limit(&self) -> u64 {
         let next = self.redriving().map(|(place, _)| place);
-        let is_outside =
-            |(place, letter): &(&u64, &Letter)| letter.step != Step::Taken && Some(**place) != next;
-        let first = self.letters.iter().find(is_outside).map(|(place, _)| *place);
+        let is_outside = |(place, dead_letter): &(&u64, &Unresolved)| {
+            dead_letter.step != Step::Taken && Some(**place) != next
+        };
+        let first = self.dead_letters.iter().find(is_outside).map(|(place, _)| *place);
         first.map_or(self.limit(), |place| place.min(self.limit()))
     }
 
@@ -195,16 +199,17 @@ impl<T> Parked<T> {
 
     /// The dead letter and the rows that the lane gets next.
     fn next(&self) -> (Option<DeadLetterId>, BTreeSet<u64>) {
-        let letter = self.redriving();
+        let dead_letter = self.redriving();
         // Rows left behind an earlier dead letter come before the next dead letter.
-        let earlier = letter.filter(|(place, _)| self.waiting.first().is_some_and(|w| w < place));
+        let earlier =
+            dead_letter.filter(|(place, _)| self.waiting.first().is_some_and(|w| w < place));
         let limit = earlier.map_or(self.next_limit(), |(place, _)| place);
-        let letter = letter.filter(|_| earlier.is_none()).map(|(_, id)| id);
-        (letter, self.waiting.range(..limit).take(PORTION_ROWS).copied().collect())
+        let dead_letter = dead_letter.filter(|_| earlier.is_none()).map(|(_, id)| id);
+        (dead_letter, self.waiting.range(..limit).take(PORTION_ROWS).copied().collect())
     }
 
     fn is_idle(&self) -> bool {
-        self.letters.is_empty()
+        self.dead_letters.is_empty()
             && self.waiting.is_empty()
             && self.reading.is_none()
             && self.taken.is_empty()
@@ -231,18 +236,18 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     pub(crate) fn restore(
         &mut self,
         key: &K,
-        letters: &[OpenDeadLetter],
+        dead_letters: &[OpenDeadLetter],
         waiting: &[u64],
-        sleeping: Option<u64>,
+        retry_place: Option<u64>,
     ) {
-        let letters = letters.iter().map(|&OpenDeadLetter { id, place, redriving }| {
+        let dead_letters = dead_letters.iter().map(|&OpenDeadLetter { id, place, redriving }| {
             let step = if redriving { Step::Redriving } else { Step::Open };
-            (place, Letter { id, step })
+            (place, Unresolved { id, step })
         });
         let parked = Parked {
-            letters: letters.collect(),
+            dead_letters: dead_letters.collect(),
             waiting: waiting.iter().copied().collect(),
-            sleeping,
+            retry_place,
             ..Parked::default()
         };
         self.keys.insert(key.clone(), parked);
@@ -258,12 +263,12 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
             return Admission::Park;
         }
         match parked.open() {
-            open if (open.is_some() || parked.sleeping.is_some())
+            open if (open.is_some() || parked.retry_place.is_some())
                 && parked.waiting.len() as u64 >= self.waiting_max =>
             {
-                Admission::Overflow(open.map(|(_, letter)| letter.id))
+                Admission::Overflow(open.map(|(_, dead_letter)| dead_letter.id))
             }
-            None if parked.sleeping.is_none()
+            None if parked.retry_place.is_none()
                 && parked.waiting.is_empty()
                 && parked.buffer.len() < BUFFER_MAX =>
             {
@@ -284,7 +289,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         let Some(parked) = self.keys.get(key) else { return false };
         let reading = parked.reading.iter().flatten().next();
         let rows = [parked.waiting.first(), reading, parked.taken.keys().next()];
-        let first = rows.into_iter().flatten().chain(parked.letters.keys().next()).min();
+        let first = rows.into_iter().flatten().chain(parked.dead_letters.keys().next()).min();
         first.is_some_and(|first| *first < place)
     }
 
@@ -312,27 +317,27 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     /// Lets the key wait for the next attempt at this place, which is a row or a dead letter
     /// that is being redriven.
     pub(crate) fn sleep(&mut self, key: &K, place: u64) {
-        self.entry(key).sleeping = Some(place);
+        self.entry(key).retry_place = Some(place);
     }
 
     /// Whether this place is parked or being redriven, so that it can be read again.
     pub(crate) fn is_aside(&self, key: &K, place: u64) -> bool {
         self.keys.get(key).is_some_and(|parked| {
-            let letter = parked.letters.get(&place);
+            let dead_letter = parked.dead_letters.get(&place);
             parked.waiting.contains(&place)
-                || letter.is_some_and(|letter| letter.step == Step::Redriving)
+                || dead_letter.is_some_and(|dead_letter| dead_letter.step == Step::Redriving)
         })
     }
 
     /// The place at which the key sleeps; none if it does not.
-    pub(crate) fn sleeping(&self, key: &K) -> Option<u64> {
-        self.keys.get(key).and_then(|parked| parked.sleeping)
+    pub(crate) fn retry_place(&self, key: &K) -> Option<u64> {
+        self.keys.get(key).and_then(|parked| parked.retry_place)
     }
 
     /// Ends the key's wait.
     pub(crate) fn wake(&mut self, key: &K) {
         if let Some(parked) = self.keys.get_mut(key) {
-            parked.sleeping = None;
+            parked.retry_place = None;
         }
         self.offer(key);
     }
@@ -377,7 +382,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
 
     /// Notes that an item of the key became a dead letter. From now on the key waits behind it.
     pub(crate) fn dead_letter(&mut self, key: &K, place: u64, id: DeadLetterId) {
-        self.entry(key).letters.insert(place, Letter { id, step: Step::Open });
+        self.entry(key).dead_letters.insert(place, Unresolved { id, step: Step::Open });
     }
 
     /// Whether a dead letter may be resolved now.
@@ -386,15 +391,15 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     /// See [`Refusal`].
     pub(crate) fn check(&self, key: &K, place: u64, id: DeadLetterId) -> Result<(), Refusal> {
         let parked = self.keys.get(key).ok_or(Refusal::NotOpen)?;
-        let letter = parked.letters.get(&place).ok_or(Refusal::NotOpen)?;
-        if letter.id != id || letter.step != Step::Open {
+        let dead_letter = parked.dead_letters.get(&place).ok_or(Refusal::NotOpen)?;
+        if dead_letter.id != id || dead_letter.step != Step::Open {
             return Err(Refusal::NotOpen);
         }
-        if parked.sleeping.is_some_and(|sleeping| sleeping < place) {
+        if parked.retry_place.is_some_and(|retry_place| retry_place < place) {
             return Err(Refusal::Waiting);
         }
         let waits = parked.waiting.first().is_some_and(|first| *first < place);
-        match parked.letters.first_key_value() {
+        match parked.dead_letters.first_key_value() {
             Some((&first, _)) if first == place => match waits || parked.reading.is_some() {
                 true => Err(Refusal::Resuming),
                 false => Ok(()),
@@ -416,9 +421,9 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
 
     fn mark(&mut self, key: &K, place: u64, step: Step) {
         if let Some(parked) = self.keys.get_mut(key)
-            && let Some(letter) = parked.letters.get_mut(&place)
+            && let Some(dead_letter) = parked.dead_letters.get_mut(&place)
         {
-            letter.step = step;
+            dead_letter.step = step;
             self.taken_bytes -= parked.taken.remove(&place).unwrap_or(0);
         }
         self.offer(key);
@@ -427,7 +432,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     /// Notes that a dead letter is settled. The rows behind it continue.
     pub(crate) fn resolve(&mut self, key: &K, place: u64) {
         if let Some(parked) = self.keys.get_mut(key) {
-            parked.letters.remove(&place);
+            parked.dead_letters.remove(&place);
             self.taken_bytes -= parked.taken.remove(&place).unwrap_or(0);
         }
         self.offer(key);
@@ -438,12 +443,13 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     pub(crate) fn discard(&mut self, key: &K, place: u64) -> Vec<u64> {
         let mut places = Vec::new();
         if let Some(parked) = self.keys.get_mut(key) {
-            parked.letters.remove(&place);
+            parked.dead_letters.remove(&place);
             // Rows behind another dead letter stay, also if that one will be redriven.
-            let later = parked.letters.iter().find(|(_, letter)| letter.step != Step::Taken);
+            let later =
+                parked.dead_letters.iter().find(|(_, dead_letter)| dead_letter.step != Step::Taken);
             let limit = later.map_or(u64::MAX, |(place, _)| *place);
             places.extend(parked.waiting.range(place..limit));
-            parked.sleeping = parked.sleeping.filter(|at| !(place..limit).contains(at));
+            parked.retry_place = parked.retry_place.filter(|at| !(place..limit).contains(at));
             places.iter().for_each(|place| _ = parked.waiting.remove(place));
             self.paused_rows -= if parked.is_paused { places.len() } else { 0 };
         }
@@ -455,16 +461,16 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     /// Returns the ids and the places.
     pub(crate) fn give_up(&mut self, key: &K) -> (Vec<DeadLetterId>, Vec<u64>) {
         let Some(parked) = self.keys.get_mut(key) else { return Default::default() };
-        let sleeping = parked.sleeping.take();
-        let is_idle = |place: &u64, letter: &mut Letter| {
-            letter.step == Step::Open || sleeping == Some(*place)
+        let retry_place = parked.retry_place.take();
+        let is_idle = |place: &u64, dead_letter: &mut Unresolved| {
+            dead_letter.step == Step::Open || retry_place == Some(*place)
         };
-        let open = parked.letters.extract_if(.., is_idle);
-        let letters = open.map(|(_, letter)| letter.id).collect();
+        let open = parked.dead_letters.extract_if(.., is_idle);
+        let dead_letters = open.map(|(_, dead_letter)| dead_letter.id).collect();
         let places: Vec<u64> = std::mem::take(&mut parked.waiting).into_iter().collect();
         self.paused_rows -= if parked.is_paused { places.len() } else { 0 };
         self.offer(key);
-        (letters, places)
+        (dead_letters, places)
     }
 
     /// Rows that were read from this place on wait again, because a row before them became a
@@ -487,11 +493,11 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
             if !parked.has_next() {
                 continue;
             }
-            let (letter, places) = parked.next();
+            let (dead_letter, places) = parked.next();
             places.iter().for_each(|place| _ = parked.waiting.remove(place));
             parked.reading = Some(places.clone());
             self.reading += 1;
-            return Some(Portion { key, letter, places });
+            return Some(Portion { key, dead_letter, places });
         }
         None
     }
@@ -502,7 +508,7 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
     pub(crate) fn end_portion(
         &mut self,
         key: &K,
-        letter_bytes: Option<usize>,
+        dead_letter_bytes: Option<usize>,
         rows: impl IntoIterator<Item = (u64, usize)>,
     ) -> Vec<T> {
         self.reading -= 1;
@@ -512,11 +518,11 @@ impl<K: Clone + Eq + Hash, T> Parking<K, T> {
         taken.iter().for_each(|(place, _)| _ = rest.remove(place));
         self.paused_rows += if parked.is_paused { rest.len() } else { 0 };
         parked.waiting.append(&mut rest);
-        if let Some(bytes) = letter_bytes
+        if let Some(bytes) = dead_letter_bytes
             && let Some((place, _)) = parked.redriving()
-            && let Some(letter) = parked.letters.get_mut(&place)
+            && let Some(dead_letter) = parked.dead_letters.get_mut(&place)
         {
-            letter.step = Step::Taken;
+            dead_letter.step = Step::Taken;
             taken.push((place, bytes));
         }
         self.taken_bytes += taken.iter().map(|(_, bytes)| bytes).sum::<usize>();

@@ -147,8 +147,8 @@ mod tests {
         assert_eq!(waits.of(&"a", 6), None);
         assert!(!waits.end(&"a", Some(6)) && waits.end(&"a", Some(5)) && !waits.end(&"a", None));
         assert!(waits.end(&"b", None));
-        let told = waits.begin(&"c", (9, 1), "asking", (), None, DAY);
-        assert_eq!((told.until, waits.next_wake()), (DAY, None));
+        let begun = waits.begin(&"c", (9, 1), "asking", (), None, DAY);
+        assert_eq!((begun.until, waits.next_wake()), (DAY, None));
     }
 
     #[tokio::test(start_paused = true)]

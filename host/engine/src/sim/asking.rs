@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::plan::event;
 use super::scripts::{Pattern, RECEIPTS, script};
-use super::small::{keys, letters, until};
+use super::small::{dead_letters, keys, until};
 use super::world::START;
 use crate::engine::{Engine, Parts, Settings};
 use crate::lock;
@@ -126,10 +126,10 @@ async fn a_lookup_that_is_down_costs_no_event_and_few_questions() {
             tokio::time::sleep(Duration::from_secs(75)).await;
             let (asked, few) = (lookup.asked(), if is_restarted { 2 * FEW } else { FEW });
             assert!(asked <= few, "{trouble:?}: {asked} questions");
-            assert_eq!((letters(&store), decided(&store)), (Vec::new(), 0), "{trouble:?}");
+            assert_eq!((dead_letters(&store), decided(&store)), (Vec::new(), 0), "{trouble:?}");
             *lock(&lookup.others) = Answer::Found;
             until("all", 2 * MINUTE, || decided(&store) == 300).await;
-            assert_eq!(letters(&store), []);
+            assert_eq!(dead_letters(&store), []);
             assert_eq!(engine.status().await.lookups_down, []);
             assert!(lookup.asked() <= few + 300, "{} questions", lookup.asked());
             engine.drain().await;
@@ -151,7 +151,7 @@ async fn a_lookup_that_was_proven_and_goes_down_costs_no_event() {
     assert!(lookup.asked() <= FEW, "{} questions", lookup.asked());
     *lock(&lookup.others) = Answer::Found;
     until("all", 2 * MINUTE, || decided(&store) == 301).await;
-    assert_eq!(letters(&store), []);
+    assert_eq!(dead_letters(&store), []);
     engine.drain().await;
 }
 
@@ -162,12 +162,12 @@ async fn a_question_that_fails_is_its_own_events_trouble() {
     let engine = start(&store, &lookup).await;
     pay(&engine, &keys(100)).await;
     until("the others", Duration::from_secs(1), || decided(&store) == 98).await;
-    until("the letters", 10 * MINUTE, || letters(&store).len() == 2).await;
-    let letters: BTreeMap<String, u32> = letters(&store)
+    until("the letters", 10 * MINUTE, || dead_letters(&store).len() == 2).await;
+    let dead_letters: BTreeMap<String, u32> = dead_letters(&store)
         .into_iter()
-        .map(|letter| (letter.key.unwrap().to_string(), letter.attempts))
+        .map(|dead_letter| (dead_letter.key.unwrap().to_string(), dead_letter.attempts))
         .collect();
-    assert_eq!(letters, BTreeMap::from([("k0".to_owned(), 10), ("k1".to_owned(), 1)]));
+    assert_eq!(dead_letters, BTreeMap::from([("k0".to_owned(), 10), ("k1".to_owned(), 1)]));
     assert_eq!(engine.status().await.lookups_down, []);
     assert_eq!(lookup.asked(), 98 + 10 + 1);
     engine.drain().await;
@@ -181,16 +181,16 @@ async fn trouble_of_one_question_is_charged_to_its_event_if_the_lookup_answers_o
     let engine = start(&store, &lookup).await;
     pay(&engine, &["bad".to_owned()]).await;
     tokio::time::sleep(60 * MINUTE).await;
-    assert_eq!(letters(&store), [], "nothing else tells whether the lookup works");
+    assert_eq!(dead_letters(&store), [], "nothing else tells whether the lookup works");
     assert_eq!(engine.status().await.lookups_down.len(), 1);
     for number in 0..60 {
         pay(&engine, &[format!("good-{number}")]).await;
         tokio::time::sleep(2 * MINUTE).await;
     }
     until("the others", 2 * MINUTE, || decided(&store) == 60).await;
-    let letters = letters(&store);
-    assert_eq!(letters.len(), 1, "{letters:?}");
-    assert_eq!(letters[0].key, Some("bad".into()));
+    let dead_letters = dead_letters(&store);
+    assert_eq!(dead_letters.len(), 1, "{dead_letters:?}");
+    assert_eq!(dead_letters[0].key, Some("bad".into()));
     engine.drain().await;
 }
 
@@ -216,11 +216,11 @@ async fn who_may_not_ask_says_nothing_of_the_lookup() {
     let engine = start(&store, &lookup).await;
     pay(&engine, &keys(3)).await;
     pay(&engine, &["thief".to_owned()]).await;
-    until("its letter", 60 * MINUTE, || letters(&store).len() == 1).await;
+    until("its letter", 60 * MINUTE, || dead_letters(&store).len() == 1).await;
     tokio::time::sleep(MINUTE).await;
     assert_eq!(engine.status().await.lookups_down.len(), 1);
     *lock(&lookup.others) = Answer::Found;
     until("the others", 2 * MINUTE, || decided(&store) == 3).await;
-    assert_eq!(letters(&store).len(), 1);
+    assert_eq!(dead_letters(&store).len(), 1);
     engine.drain().await;
 }

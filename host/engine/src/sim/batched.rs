@@ -17,8 +17,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::life::Timeline;
 use super::plan::event;
+use super::timeline::Timeline;
 use super::world::START;
 use crate::engine::{Action, BatchEnd, Engine, Parts, Resolution, Settings};
 use crate::model::{
@@ -37,7 +37,7 @@ use crate::sim::ledger;
 
 const JOBS: &str = "jobs";
 /// A world in which a batch is not over after so much simulated time is stuck.
-const LIFETIME: Duration = Duration::from_secs(300);
+const HOST_RUN_MAX: Duration = Duration::from_secs(300);
 const BATCHES: u64 = 4;
 
 /// Whether what made most events fail is repaired.
@@ -202,10 +202,10 @@ impl World {
 
     fn run(mut self) -> Result<BTreeMap<ItemOutcome, usize>, String> {
         let crashes = self.random.random_range(0..6);
-        for life in 0.. {
-            let crash_after = (life < crashes)
+        for host_run in 0.. {
+            let crash_after = (host_run < crashes)
                 .then(|| Duration::from_micros(self.random.random_range(0..400_000)));
-            let mut rate = |most| match life <= crashes {
+            let mut rate = |most| match host_run <= crashes {
                 true => self.random.random_range(0..most),
                 false => 0,
             };
@@ -222,11 +222,11 @@ impl World {
                     None => std::future::pending().await,
                 }
             };
-            let store = Arc::new(FaultyStore::new(self.store.clone(), rates, self.seed ^ life));
+            let store = Arc::new(FaultyStore::new(self.store.clone(), rates, self.seed ^ host_run));
             let timeline = self.timeline.clone();
             let done = timeline.live(crash, async |clock| {
                 let work = self.live(store, clock);
-                let ended = tokio::time::timeout(LIFETIME, work).await;
+                let ended = tokio::time::timeout(HOST_RUN_MAX, work).await;
                 ended.map_err(|_| self.stuck())?
             })?;
             timeline.pass(Duration::from_millis(self.random.random_range(0..50)));
@@ -255,9 +255,11 @@ impl World {
         self.store.look(|tables| {
             let rows = tables.batch_items.iter().filter(|(_, row)| !row.outcome.is_final());
             let left = rows.map(|(id, row)| {
-                let letter = tables.dead_letters.get(&DeadLetterId(id.item));
-                let letter = letter.map(|letter| (letter.status, letter.place(), letter.batch));
-                format!("{id:?} {:?} {:?} {letter:?}", row.outcome, row.item)
+                let dead_letter = tables.dead_letters.get(&DeadLetterId(id.item));
+                let dead_letter = dead_letter.map(|dead_letter| {
+                    (dead_letter.status, dead_letter.place(), dead_letter.batch)
+                });
+                format!("{id:?} {:?} {:?} {dead_letter:?}", row.outcome, row.item)
             });
             let left: Vec<String> = left.collect();
             format!("a batch is not over: {left:#?} {}", ledger::stuck(tables))
@@ -353,7 +355,7 @@ impl World {
         let among = self.random.random_range(1..5);
         let items = self.store.look(|tables| match action.is_of_instances() {
             true => instances(tables, among),
-            false => open_letters(tables, among),
+            false => open_dead_letters(tables, among),
         });
         self.store.add_items(id, &items);
         self.notes.started.insert(id, action);
@@ -419,8 +421,8 @@ impl World {
 /// The operator resolves a dead letter by hand, whatever a batch does.
 async fn resolve_one(random: &mut StdRng, notes: &mut Notes, store: &MemoryStore, engine: &Engine) {
     let open: Vec<DeadLetterId> = store.look(|tables| {
-        let open = |letter: &&Arc<DeadLetter>| letter.status == DeadLetterStatus::Open;
-        tables.dead_letters.values().filter(open).map(|letter| letter.id).collect()
+        let open = |dead_letter: &&Arc<DeadLetter>| dead_letter.status == DeadLetterStatus::Open;
+        tables.dead_letters.values().filter(open).map(|dead_letter| dead_letter.id).collect()
     });
     if open.is_empty() {
         return;
@@ -453,15 +455,15 @@ fn plan(random: &mut StdRng) -> Vec<Event> {
 }
 
 /// One of `among` open dead letters.
-fn open_letters(tables: &Tables, among: u64) -> Vec<BatchItem> {
-    let open = |letter: &&Arc<DeadLetter>| {
-        letter.status == DeadLetterStatus::Open && letter.id.0.is_multiple_of(among)
+fn open_dead_letters(tables: &Tables, among: u64) -> Vec<BatchItem> {
+    let open = |dead_letter: &&Arc<DeadLetter>| {
+        dead_letter.status == DeadLetterStatus::Open && dead_letter.id.0.is_multiple_of(among)
     };
     tables
         .dead_letters
         .values()
         .filter(open)
-        .map(|letter| crate::seams::batches::contract::item_of(letter))
+        .map(|dead_letter| crate::seams::batches::contract::item_of(dead_letter))
         .collect()
 }
 
@@ -510,37 +512,37 @@ fn check(notes: &Notes, tables: &Tables) -> Result<(), String> {
             return Err(format!("guarantee 2: {} decided {id} twice", decision.key));
         }
     }
-    for letter in tables.dead_letters.values() {
-        letter_was_acted_on_once(notes, tables, letter)?;
+    for dead_letter in tables.dead_letters.values() {
+        dead_letter_was_acted_on_once(notes, tables, dead_letter)?;
     }
     for (id, row) in &tables.batch_items {
         match notes.started[&id.batch].is_of_instances() {
             true => instance_was_asked_once(notes, tables, *id, &row.item, row.outcome)?,
-            false => item_says_what_became_of_the_letter(notes, tables, *id, row.outcome)?,
+            false => item_says_what_became_of_the_dead_letter(notes, tables, *id, row.outcome)?,
         }
     }
     nothing_else_was_asked(notes, tables)
 }
 
 /// The batches that acted on a dead letter: the item has the outcome of an action.
-fn acted_on(notes: &Notes, tables: &Tables, letter: DeadLetterId) -> Vec<BatchId> {
+fn acted_on(notes: &Notes, tables: &Tables, dead_letter: DeadLetterId) -> Vec<BatchId> {
     let acted = [ItemOutcome::Done, ItemOutcome::Failed];
     let batches = notes.started.iter().filter(|(_, action)| !action.is_of_instances());
-    let row = |batch| tables.batch_items.get(&BatchItemId { batch, item: letter.0 });
+    let row = |batch| tables.batch_items.get(&BatchItemId { batch, item: dead_letter.0 });
     let acted = |batch: &BatchId| row(*batch).is_some_and(|row| acted.contains(&row.outcome));
     batches.map(|(batch, _)| *batch).filter(acted).collect()
 }
 
 /// A redrive that fails adds an attempt. So more attempts than actions are one action too many.
-fn letter_was_acted_on_once(
+fn dead_letter_was_acted_on_once(
     notes: &Notes,
     tables: &Tables,
-    letter: &DeadLetter,
+    dead_letter: &DeadLetter,
 ) -> Result<(), String> {
-    let batches = acted_on(notes, tables, letter.id);
-    let by_hand = notes.by_hand.get(&letter.id).copied().unwrap_or_default();
+    let batches = acted_on(notes, tables, dead_letter.id);
+    let by_hand = notes.by_hand.get(&dead_letter.id).copied().unwrap_or_default();
     let most = 1 + by_hand as usize + batches.len();
-    let DeadLetter { id, attempts, status, batch, .. } = letter;
+    let DeadLetter { id, attempts, status, batch, .. } = dead_letter;
     if *attempts as usize > most {
         return Err(format!(
             "dead letter {} failed {attempts} times, after {by_hand} redrives by hand and {batches:?}",
@@ -548,7 +550,7 @@ fn letter_was_acted_on_once(
         ));
     }
     if *status != DeadLetterStatus::Open && batches.is_empty() && by_hand == 0 {
-        let is_given_up = letter.resolved_by.as_deref() == Some("operator") && batch.is_none();
+        let is_given_up = dead_letter.resolved_by.as_deref() == Some("operator") && batch.is_none();
         if !(is_given_up && *status == DeadLetterStatus::Discarded) {
             return Err(format!("dead letter {} is {status:?}, and no item", id.0));
         }
@@ -563,14 +565,14 @@ fn letter_was_acted_on_once(
     Ok(())
 }
 
-fn item_says_what_became_of_the_letter(
+fn item_says_what_became_of_the_dead_letter(
     notes: &Notes,
     tables: &Tables,
     id: BatchItemId,
     outcome: ItemOutcome,
 ) -> Result<(), String> {
-    let letter = &tables.dead_letters[&DeadLetterId(id.item)];
-    if letter.batch != Some(id.batch) {
+    let dead_letter = &tables.dead_letters[&DeadLetterId(id.item)];
+    if dead_letter.batch != Some(id.batch) {
         return Ok(());
     }
     let expected = match (notes.started[&id.batch], outcome) {
@@ -581,10 +583,12 @@ fn item_says_what_became_of_the_letter(
         (_, outcome) => return Err(format!("item {id:?} is {outcome:?} at the end")),
     };
     // An operator who ends an instance discards its open dead letters.
-    let is_given_up = letter.status == DeadLetterStatus::Discarded;
-    match letter.status == expected || outcome == ItemOutcome::Failed && is_given_up {
+    let is_given_up = dead_letter.status == DeadLetterStatus::Discarded;
+    match dead_letter.status == expected || outcome == ItemOutcome::Failed && is_given_up {
         true => Ok(()),
-        false => Err(format!("item {id:?} is {outcome:?}, and its letter {:?}", letter.status)),
+        false => {
+            Err(format!("item {id:?} is {outcome:?}, and its letter {:?}", dead_letter.status))
+        }
     }
 }
 
@@ -638,13 +642,13 @@ fn nothing_else_was_asked(notes: &Notes, tables: &Tables) -> Result<(), String> 
             return Err(format!("`{key}` was asked {found} times by {expected} batches"));
         }
     }
-    for letter in tables.dead_letters.values() {
-        if let DeadLetterSubject::Message { .. } = &letter.subject
-            && letter.resolved_by.is_some()
-            && letter.batch.is_none()
-            && !notes.by_hand.contains_key(&letter.id)
+    for dead_letter in tables.dead_letters.values() {
+        if let DeadLetterSubject::Message { .. } = &dead_letter.subject
+            && dead_letter.resolved_by.is_some()
+            && dead_letter.batch.is_none()
+            && !notes.by_hand.contains_key(&dead_letter.id)
         {
-            return Err(format!("dead letter {} was resolved by no one", letter.id.0));
+            return Err(format!("dead letter {} was resolved by no one", dead_letter.id.0));
         }
     }
     Ok(())

@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::life::Timeline;
 use super::plan::event;
 use super::scripts::{AUDITOR, Pattern, script};
+use super::timeline::Timeline;
 use super::world::START;
 use crate::Clock;
 use crate::changes::receipt::Receipt;
@@ -89,9 +89,9 @@ fn note(n: u32) -> Event {
     event("note", &n.to_string(), &json!({"order": format!("o{n}")}))
 }
 
-fn live<T>(timeline: &Timeline, life: impl AsyncFnOnce(Clock) -> T) -> T {
-    let life = timeline.live(std::future::pending(), async |clock| Ok(life(clock).await));
-    life.unwrap().expect("it ends by itself")
+fn live<T>(timeline: &Timeline, host_run: impl AsyncFnOnce(Clock) -> T) -> T {
+    let host_run = timeline.live(std::future::pending(), async |clock| Ok(host_run(clock).await));
+    host_run.unwrap().expect("it ends by itself")
 }
 
 /// Waits until the plugin has decided so many events; panics after so much simulated time.

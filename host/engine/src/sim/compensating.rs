@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::plan::event;
-use super::small::{COMMAND, letters, start_with, until};
+use super::small::{COMMAND, dead_letters, start_with, until};
 use crate::engine::{Action, Engine, Resolution, Settings};
 use crate::model::Retention;
 use crate::model::{
@@ -150,15 +150,16 @@ async fn a_refused_command_is_compensated_also_if_it_was_the_last() {
         }
         let reopened = status(&store, "reopened");
         assert_eq!(reopened, Some(InstanceStatus::Running), "its decision says so");
-        let compensated = |letter: &DeadLetter| letter.status == DeadLetterStatus::Compensated;
-        assert!(letters(&store).iter().all(compensated), "each refusal was handled");
-        assert_eq!(letters(&store).len(), 5);
+        let compensated =
+            |dead_letter: &DeadLetter| dead_letter.status == DeadLetterStatus::Compensated;
+        assert!(dead_letters(&store).iter().all(compensated), "each refusal was handled");
+        assert_eq!(dead_letters(&store).len(), 5);
         engine.drain().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_reaches_no_later_instance_of_the_same_key_and_its_letter_says_why() {
+async fn a_refusal_reaches_no_later_instance_of_the_same_key_and_its_dead_letter_says_why() {
     let store = MemoryStore::new();
     let retention = Retention {
         finished: Some(Duration::from_secs(1)),
@@ -174,18 +175,18 @@ async fn a_refusal_reaches_no_later_instance_of_the_same_key_and_its_letter_says
     let long = Duration::from_secs(30);
     until("the removal", long, || status(&store, "lasting").is_none()).await;
     engine.offer(vec![start("second")]).await.expect("it is taken");
-    until("the refusal", Duration::from_secs(90), || letters(&store).len() == 1).await;
+    until("the refusal", Duration::from_secs(90), || dead_letters(&store).len() == 1).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(refunds(&store), 0, "the second instance was refused nothing");
-    let letter = letters(&store).remove(0);
-    assert_eq!(letter.status, DeadLetterStatus::Open);
-    assert_eq!(letter.reason, "planted; its instance was removed before it could be told");
+    let dead_letter = dead_letters(&store).remove(0);
+    assert_eq!(dead_letter.status, DeadLetterStatus::Open);
+    assert_eq!(dead_letter.reason, "planted; its instance was removed before it could be told");
 
     let (by, reason) = ("ada".to_owned(), "a test".to_owned());
     let skip = Resolution { action: Action::Skip, by, reason, batch: None };
-    engine.resolve(letter.id, skip).await.expect("it is open");
+    engine.resolve(dead_letter.id, skip).await.expect("it is open");
     until("the refund", Duration::from_secs(90), || refunds(&store) == 1).await;
-    let second = letters(&store).remove(1);
+    let second = dead_letters(&store).remove(1);
     assert_eq!(second.status, DeadLetterStatus::Compensated);
     engine.drain().await;
 }

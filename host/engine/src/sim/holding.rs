@@ -15,9 +15,9 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 
 use super::ledger;
-use super::life::Timeline;
 use super::plan::event;
 use super::scripts::{manifest, strings, subscription};
+use super::timeline::Timeline;
 use super::world::START;
 use crate::Clock;
 use crate::engine::{Engine, Parts, Settings};
@@ -37,7 +37,7 @@ const LONG: Duration = Duration::from_millis(700);
 /// The longest time that the plugin is down or decides, or that it is loaded too late.
 const LAG_MAX: u64 = 400;
 /// A world in which work remains after so much simulated time is stuck.
-const LIFETIME: Duration = Duration::from_secs(60);
+const HOST_RUN_MAX: Duration = Duration::from_secs(60);
 
 /// The events that each instance has decided, in order.
 type Decided = BTreeMap<String, Vec<String>>;
@@ -69,10 +69,10 @@ impl World {
         let crashes = self.random.random_range(0..4);
         // In some worlds the plugin is loaded when the log already has events.
         let loaded_in = self.random.random_range(0..3);
-        for life in 0.. {
-            let crash = (life < crashes)
+        for host_run in 0.. {
+            let crash = (host_run < crashes)
                 .then(|| Duration::from_millis(self.random.random_range(0..2 * LAG_MAX)));
-            let is_loaded = life >= loaded_in;
+            let is_loaded = host_run >= loaded_in;
             if self.live(is_loaded, crash)? && is_loaded {
                 return Ok(());
             }
@@ -94,7 +94,7 @@ impl World {
             }
         };
         let ended = self.timeline.live(crash, async |clock| {
-            let life = async {
+            let host_run = async {
                 let mut attempts = seed..;
                 let engine = loop {
                     let seed = attempts.next().unwrap_or_default();
@@ -114,7 +114,7 @@ impl World {
                     false => Ok(()),
                 }
             };
-            let ended = tokio::time::timeout(LIFETIME, life).await;
+            let ended = tokio::time::timeout(HOST_RUN_MAX, host_run).await;
             ended.map_err(|_| {
                 let tables = store.snapshot();
                 let why = compare(&tables).err().unwrap_or_default();

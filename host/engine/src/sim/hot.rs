@@ -482,14 +482,14 @@ mod tests {
         bench.engine.serve(narrowed, Missed::Handle).await.unwrap();
         bench.send(vec![place("o1")]).await;
         let tables = bench.until("it is placed", |tables| handled(tables, ORDERS) == 1).await;
-        let letter = tables.dead_letters.values().next().unwrap().id;
+        let dead_letter = tables.dead_letters.values().next().unwrap().id;
         let redrive = Resolution {
             action: Action::Redrive { edited: None },
             by: "operator".to_owned(),
             reason: String::new(),
             batch: None,
         };
-        bench.engine.resolve(letter, redrive).await.unwrap();
+        bench.engine.resolve(dead_letter, redrive).await.unwrap();
         let tables = bench.until("it is redriven", |tables| handled(tables, ORDERS) == 2).await;
         let state = |of: &str| {
             let instance = &tables.instances[&(PluginName::from(ORDERS), Key::from(of))];
@@ -567,14 +567,14 @@ mod tests {
         bench.send(vec![note(1)]).await;
         let dead = |tables: &Tables| tables.dead_letters.len() == 1;
         let tables = bench.until("it is dead", dead).await;
-        let letter = tables.dead_letters.values().next().unwrap().clone();
-        assert_eq!(&*letter.plugin_version, "1.0.1");
+        let dead_letter = tables.dead_letters.values().next().unwrap().clone();
+        assert_eq!(&*dead_letter.plugin_version, "1.0.1");
         // The version that serves can handle the event.
         bench.engine.withdraw_canary(&AUDITOR.into()).await.unwrap();
         let (by, reason) = ("test".to_owned(), "withdrawn".to_owned());
         let resolution =
             Resolution { action: Action::Redrive { edited: None }, by, reason, batch: None };
-        bench.engine.resolve(letter.id, resolution).await.unwrap();
+        bench.engine.resolve(dead_letter.id, resolution).await.unwrap();
         let tables = bench.until("it is handled", |tables| handled(tables, AUDITOR) == 1).await;
         assert_eq!(versions(&tables, AUDITOR), ["1.0.0"]);
     }
@@ -590,12 +590,12 @@ mod tests {
             let sent = tokio::spawn(async move { sending.offer(vec![note(1)]).await });
             tokio::time::sleep(Duration::from_millis(millis)).await;
             bench.engine.withdraw_canary(&AUDITOR.into()).await.unwrap();
-            let letters = bench.store.snapshot().dead_letters.len();
+            let dead_letters = bench.store.snapshot().dead_letters.len();
             sent.await.unwrap().unwrap();
             tokio::time::sleep(Duration::from_secs(5)).await;
             let tables = bench.store.snapshot();
-            assert_eq!(tables.dead_letters.len(), letters, "after {millis} ms");
-            assert_eq!(handled(&tables, AUDITOR), 1 - letters as u64, "after {millis} ms");
+            assert_eq!(tables.dead_letters.len(), dead_letters, "after {millis} ms");
+            assert_eq!(handled(&tables, AUDITOR), 1 - dead_letters as u64, "after {millis} ms");
         }
     }
 

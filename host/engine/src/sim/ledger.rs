@@ -44,16 +44,18 @@ pub(crate) fn is_quiet(tables: &Tables, delivered: &[Arc<Message>]) -> bool {
         let mut claimers = own.map(|own| &own.key).into_iter().chain(claims.map(|(.., of)| of));
         claimers.all(|instance| held.reached.contains(instance))
     });
-    let waiting = tables.dead_letters.values().any(|letter| letter.status.is_unresolved())
-        || !tables.parked.is_empty()
-        || !tables.parked_messages.is_empty()
-        || !tables.waits.is_empty()
-        || !tables.message_waits.is_empty();
+    let waiting =
+        tables.dead_letters.values().any(|dead_letter| dead_letter.status.is_unresolved())
+            || !tables.parked.is_empty()
+            || !tables.parked_messages.is_empty()
+            || !tables.waits.is_empty()
+            || !tables.message_waits.is_empty();
     settled && sent && counted && reached && !waiting && tables.timers.is_empty()
 }
 
 fn dead_messages(tables: &Tables) -> impl Iterator<Item = &Arc<DeadLetter>> {
-    let of_message = |letter: &&Arc<DeadLetter>| letter.subject != DeadLetterSubject::Event;
+    let of_message =
+        |dead_letter: &&Arc<DeadLetter>| dead_letter.subject != DeadLetterSubject::Event;
     tables.dead_letters.values().filter(of_message)
 }
 
@@ -90,7 +92,7 @@ pub(crate) fn check(
     claims_are_those_of_the_instances(tables)?;
     fields_are_those_of_the_states(tables)?;
     messages_leave_once_and_in_order(plan, tables, delivered)?;
-    only_the_bad_died(plan, tables)?;
+    only_bad_events_are_dead(plan, tables)?;
     strangers::check(tables)?;
     traces::check(tables)?;
     versions_follow_each_other(plan, history, tables)?;
@@ -128,10 +130,10 @@ pub(super) fn sums_add_up(tables: &Tables) -> Result<(), String> {
             .map(|held| held.entry.position)
             .collect();
         let parked = tables.parked.values().filter(|row| of_plugin(&row.plugin)).count();
-        let dead = tables.dead_letters.values().filter(|letter| {
-            of_plugin(&letter.plugin)
-                && letter.subject == DeadLetterSubject::Event
-                && letter.status.is_unresolved()
+        let dead = tables.dead_letters.values().filter(|dead_letter| {
+            of_plugin(&dead_letter.plugin)
+                && dead_letter.subject == DeadLetterSubject::Event
+                && dead_letter.status.is_unresolved()
         });
         let rows = held.len() + parked + dead.count();
         let counters = progress.counters;
@@ -165,9 +167,9 @@ pub(super) fn sinks_add_up(tables: &Tables) -> Result<(), String> {
         let sink = &progress.sink;
         let messages = tables.messages.keys().filter(|(of, _)| of == sink).count();
         let parked = tables.parked_messages.keys().filter(|(of, _)| of == sink).count();
-        let dead = dead_messages(tables).filter(|letter| {
-            letter.status.is_unresolved()
-                && matches!(&letter.subject, DeadLetterSubject::Message { sink: of, .. } if of == sink)
+        let dead = dead_messages(tables).filter(|dead_letter| {
+            dead_letter.status.is_unresolved()
+                && matches!(&dead_letter.subject, DeadLetterSubject::Message { sink: of, .. } if of == sink)
         });
         let rows = parked + dead.count();
         let counters = progress.counters;
@@ -338,34 +340,34 @@ fn messages_leave_once_and_in_order(
 }
 
 fn skipped_receipts(tables: &Tables, order: &str) -> usize {
-    let skipped = tables.dead_letters.values().filter(|letter| {
-        letter.plugin.as_str() == NOTIFIER
-            && letter.subject == DeadLetterSubject::Event
-            && letter.status == DeadLetterStatus::Skipped
-            && letter.key.as_ref().is_some_and(|key| key.as_str() == order)
+    let skipped = tables.dead_letters.values().filter(|dead_letter| {
+        dead_letter.plugin.as_str() == NOTIFIER
+            && dead_letter.subject == DeadLetterSubject::Event
+            && dead_letter.status == DeadLetterStatus::Skipped
+            && dead_letter.key.as_ref().is_some_and(|key| key.as_str() == order)
     });
     skipped.count()
 }
 
 /// Only poisoned or refused events and messages become dead letters, and the sender of a command
 /// gets an event about it. All dead letters are resolved, and keep who resolved them and why.
-fn only_the_bad_died(plan: &Plan, tables: &Tables) -> Result<(), String> {
-    for letter in tables.dead_letters.values() {
-        let key = letter.key.as_ref().map(|key| key.as_str().to_owned()).unwrap_or_default();
-        let event = &letter.event;
+fn only_bad_events_are_dead(plan: &Plan, tables: &Tables) -> Result<(), String> {
+    for dead_letter in tables.dead_letters.values() {
+        let key = dead_letter.key.as_ref().map(|key| key.as_str().to_owned()).unwrap_or_default();
+        let event = &dead_letter.event;
         let names = [&key, &event.id, &event.event_type];
         let is_bad = |name: &String| plan.poisoned.contains(name) || plan.refused.contains(name);
-        if !names.into_iter().any(is_bad) && !plan.unwritable.concerns(letter) {
+        if !names.into_iter().any(is_bad) && !plan.unwritable.concerns(dead_letter) {
             return Err(format!("guarantee 6: {} died of another's poison", event.id));
         }
-        if letter.status.is_unresolved() || letter.resolved_by.is_none() {
-            return Err(format!("guarantee 7: nobody resolved dead letter {letter:?}"));
+        if dead_letter.status.is_unresolved() || dead_letter.resolved_by.is_none() {
+            return Err(format!("guarantee 7: nobody resolved dead letter {dead_letter:?}"));
         }
     }
-    for letter in dead_messages(tables) {
-        let told = undeliverable_event_id(&letter.event);
-        if !tables.log.values().any(|entry| entry.event.id == told) {
-            return Err(format!("guarantee 7: nobody was told that {} died", letter.event.id));
+    for dead_letter in dead_messages(tables) {
+        let undeliverable = undeliverable_event_id(&dead_letter.event);
+        if !tables.log.values().any(|entry| entry.event.id == undeliverable) {
+            return Err(format!("guarantee 7: nobody was told that {} died", dead_letter.event.id));
         }
     }
     Ok(())

@@ -143,8 +143,9 @@ fn settled(tables: &Tables) -> bool {
 }
 
 fn reasons(tables: &Tables) -> Vec<String> {
-    let open = tables.dead_letters.values().filter(|letter| letter.status.is_unresolved());
-    open.map(|letter| letter.reason.clone()).collect()
+    let open =
+        tables.dead_letters.values().filter(|dead_letter| dead_letter.status.is_unresolved());
+    open.map(|dead_letter| dead_letter.reason.clone()).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,9 +156,12 @@ async fn a_plugin_that_answers_itself_ends_in_a_dead_letter() {
     engine.offer(vec![ping("a")]).await.unwrap();
     until(&store, settled).await;
     assert_eq!(store.look(|tables| tables.log.len()), 21, "the sender's, and 20 of the plugin");
-    let letters = store.look(reasons);
-    assert_eq!(letters.len(), 1);
-    assert!(letters[0].contains("the event is 20 hops from an event of a sender"), "{letters:?}");
+    let dead_letters = store.look(reasons);
+    assert_eq!(dead_letters.len(), 1);
+    assert!(
+        dead_letters[0].contains("the event is 20 hops from an event of a sender"),
+        "{dead_letters:?}"
+    );
     engine.drain().await;
 
     // A restart does not count from zero again. An operator who raises the limit can redrive the
@@ -169,8 +173,8 @@ async fn a_plugin_that_answers_itself_ends_in_a_dead_letter() {
     let action = Action::Redrive { edited: None };
     engine.resolve(id, Resolution { action, by, reason, batch: None }).await.unwrap();
     until(&store, |tables| settled(tables) && tables.log.len() == 23).await;
-    let letters = store.look(reasons);
-    assert!(letters.len() == 1 && letters[0].contains("22 hops"), "{letters:?}");
+    let dead_letters = store.look(reasons);
+    assert!(dead_letters.len() == 1 && dead_letters[0].contains("22 hops"), "{dead_letters:?}");
     engine.drain().await;
 }
 

@@ -29,13 +29,10 @@ mod holding;
 mod hot;
 #[cfg(any(test, feature = "testing"))]
 mod ledger;
-mod life;
 #[cfg(test)]
 mod loops;
 #[cfg(test)]
 mod operated;
-#[cfg(test)]
-mod outlets;
 #[cfg(any(test, feature = "testing"))]
 mod outside;
 #[cfg(test)]
@@ -51,6 +48,8 @@ mod rejecting;
 #[cfg(any(test, feature = "testing"))]
 mod scripts;
 #[cfg(test)]
+mod sink_lanes;
+#[cfg(test)]
 pub(crate) mod small;
 #[cfg(test)]
 mod steps;
@@ -58,6 +57,7 @@ mod steps;
 mod stopping;
 #[cfg(any(test, feature = "testing"))]
 mod strangers;
+mod timeline;
 #[cfg(any(test, feature = "testing"))]
 mod traces;
 #[cfg(test)]
@@ -75,7 +75,7 @@ use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::sync::Once;
 
-pub use life::Timeline;
+pub use timeline::Timeline;
 
 #[cfg(any(test, feature = "testing"))]
 use crate::seams::store::memory::Tables;

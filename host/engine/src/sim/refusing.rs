@@ -43,7 +43,7 @@ async fn start(store: Arc<dyn Store>, handlers: Vec<Arc<dyn Handler>>) -> Engine
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_for_a_store_that_refuses() {
+async fn no_caller_waits_for_a_store_that_refuses() {
     let store = MemoryStore::new();
     let engine = start(Arc::new(store.clone()), Vec::new()).await;
     engine.offer(vec![event("note", "a", &json!({"order": "o1"}))]).await.unwrap();

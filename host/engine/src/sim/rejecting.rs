@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::plan::event;
 use super::scripts::{AUDITOR, ORDERS, Pattern, script};
-use super::small::{keys, letters, note, send, start_on, until};
+use super::small::{dead_letters, keys, note, send, start_on, until};
 use crate::engine::{Action, Engine, OfferError, Resolution, Settings};
 use crate::lock;
 use crate::model::Retention;
@@ -122,35 +122,35 @@ async fn all_but_one(cannot: &Arc<Cannot>) -> (MemoryStore, Engine) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_is_buried_if_its_decision_cannot_be_written() {
+async fn an_event_becomes_a_dead_letter_if_its_decision_cannot_be_written() {
     let cannot = Cannot::write(|batch| batch.decisions.iter().any(|d| d.key.as_str() == BAD));
     let (memory, engine) = all_but_one(&cannot).await;
-    let found = letters(&memory);
-    let [letter] = &found[..] else { panic!("{found:?}") };
-    assert_eq!(letter.key.as_ref().map(crate::model::Key::as_str), Some(BAD));
-    assert!(letter.reason.ends_with(REASON), "{}", letter.reason);
+    let found = dead_letters(&memory);
+    let [dead_letter] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(dead_letter.key.as_ref().map(crate::model::Key::as_str), Some(BAD));
+    assert!(dead_letter.reason.ends_with(REASON), "{}", dead_letter.reason);
 
     // A later event of that key waits behind the dead letter. A redrive before the store is
     // mended fails.
     engine.offer(vec![note(BAD, 1_000)]).await.unwrap();
     let failed = cannot.failed().len();
-    redrive(&engine, letter).await;
+    redrive(&engine, dead_letter).await;
     until("the letter again", SOON, || {
-        let status = letters(&memory)[0].status;
+        let status = dead_letters(&memory)[0].status;
         status == DeadLetterStatus::Open && cannot.failed().len() >= failed + 2
     })
     .await;
     cannot.mend();
-    redrive(&engine, &letters(&memory)[0]).await;
+    redrive(&engine, &dead_letters(&memory)[0]).await;
     until("both", SOON, || counters(&memory).handled == 101).await;
     engine.drain().await;
 }
 
-async fn redrive(engine: &Engine, letter: &DeadLetter) {
+async fn redrive(engine: &Engine, dead_letter: &DeadLetter) {
     let (by, reason) = ("operator".to_owned(), "mended".to_owned());
     let resolution =
         Resolution { action: Action::Redrive { edited: None }, by, reason, batch: None };
-    engine.resolve(letter.id, resolution).await.unwrap();
+    engine.resolve(dead_letter.id, resolution).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -159,7 +159,7 @@ async fn an_event_is_counted_if_its_dead_letter_cannot_be_written_either() {
         batch.decisions.iter().any(|d| d.key.as_str() == BAD) || !batch.dead_letters.is_empty()
     });
     let (memory, engine) = all_but_one(&cannot).await;
-    assert_eq!((letters(&memory), counters(&memory).discarded), (Vec::new(), 1));
+    assert_eq!((dead_letters(&memory), counters(&memory).discarded), (Vec::new(), 1));
     engine.drain().await;
 }
 
@@ -174,7 +174,7 @@ async fn what_no_event_is_to_blame_for_is_not_blamed_on_one() {
     cannot.mend();
     send(&engine, &keys(100)).await;
     until("all", SOON, || counters(&memory).handled == 100).await;
-    assert_eq!(letters(&memory), []);
+    assert_eq!(dead_letters(&memory), []);
     engine.drain().await;
 }
 
@@ -218,27 +218,29 @@ async fn refused(write: fn(&Batch) -> bool) -> (MemoryStore, Vec<DeadLetter>) {
     .await;
     engine.drain().await;
     assert!(!cannot.failed().is_empty());
-    let found = letters(&memory);
+    let found = dead_letters(&memory);
     (memory, found)
 }
 
-fn is_of_message(letter: &DeadLetter) -> bool {
-    letter.subject != DeadLetterSubject::Event
+fn is_of_message(dead_letter: &DeadLetter) -> bool {
+    dead_letter.subject != DeadLetterSubject::Event
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_message_has_a_dead_letter_whatever_its_sink_said() {
-    let (_, found) =
-        refused(|batch| batch.dead_letters.iter().any(|letter| letter.reason == "no such record"))
-            .await;
-    let [letter] = &found[..] else { panic!("{found:?}") };
-    assert!(is_of_message(letter) && letter.reason.ends_with(REASON), "{letter:?}");
+    let (_, found) = refused(|batch| {
+        batch.dead_letters.iter().any(|dead_letter| dead_letter.reason == "no such record")
+    })
+    .await;
+    let [dead_letter] = &found[..] else { panic!("{found:?}") };
+    assert!(is_of_message(dead_letter) && dead_letter.reason.ends_with(REASON), "{dead_letter:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_message_is_counted_if_its_dead_letter_cannot_be_written() {
-    let is_letter = |batch: &Batch| batch.dead_letters.iter().any(|letter| is_of_message(letter));
-    let (memory, found) = refused(is_letter).await;
+    let is_dead_letter =
+        |batch: &Batch| batch.dead_letters.iter().any(|dead_letter| is_of_message(dead_letter));
+    let (memory, found) = refused(is_dead_letter).await;
     assert_eq!(found, []);
     let discarded = memory
         .look(|tables| tables.sinks.values().map(|sink| sink.counters.discarded).sum::<u64>());
@@ -278,38 +280,38 @@ async fn what_cannot_be_removed_holds_up_nothing_and_is_removed_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timer_that_cannot_fire_is_buried_also_if_that_fails_for_a_while() {
+async fn a_timer_that_cannot_fire_becomes_a_dead_letter_also_if_that_fails_for_a_while() {
     let fires = |batch: &Batch| batch.appends.iter().any(|append| append.fires.is_some());
-    for is_buried_late in [false, true] {
-        let (memory, unfit, unburied) = (
+    for fails_at_first in [false, true] {
+        let (memory, unfit, unwritten) = (
             MemoryStore::new(),
             Cannot::write(fires),
             Cannot::write(|batch| !batch.timers_fired.is_empty()),
         );
-        if !is_buried_late {
-            unburied.mend();
+        if !fails_at_first {
+            unwritten.mend();
         }
-        let store = FaultyStore::failing(memory.clone(), Arc::clone(&unburied));
+        let store = FaultyStore::failing(memory.clone(), Arc::clone(&unwritten));
         let store = Arc::new(FaultyStore::failing(store, Arc::clone(&unfit)));
         let orders = script(&Pattern::default(), ORDERS);
         let engine = start_on(store, orders, None, Settings::default()).await;
         let place = event("place", "o1", &json!({"order": "o1", "items": ["i1"]}));
         engine.offer(vec![place]).await.unwrap();
-        if is_buried_late {
-            until("it fails", SOON, || unburied.failed().len() > 3).await;
-            unburied.mend();
+        if fails_at_first {
+            until("it fails", SOON, || unwritten.failed().len() > 3).await;
+            unwritten.mend();
         }
         until("both are settled", SOON, || counters_of(ORDERS, &memory).received == 2).await;
         assert!(memory.look(|tables| tables.timers.is_empty()), "it is set no more");
         let counters = counters_of(ORDERS, &memory);
-        let found = letters(&memory);
+        let found = dead_letters(&memory);
         assert_eq!(counters.handled + counters.discarded + found.len() as u64, 2, "{found:?}");
-        if let [letter] = &found[..] {
-            assert!(letter.reason.contains(REASON), "{}", letter.reason);
-            redrive(&engine, letter).await;
+        if let [dead_letter] = &found[..] {
+            assert!(dead_letter.reason.contains(REASON), "{}", dead_letter.reason);
+            redrive(&engine, dead_letter).await;
             until("it is decided", SOON, || counters_of(ORDERS, &memory).handled == 2).await;
         } else {
-            assert!(is_buried_late, "its dead letter can be written");
+            assert!(fails_at_first, "its dead letter can be written");
         }
         engine.drain().await;
     }

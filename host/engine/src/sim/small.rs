@@ -85,8 +85,8 @@ pub(crate) fn keys(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("k{number}")).collect()
 }
 
-pub(crate) fn letters(store: &MemoryStore) -> Vec<DeadLetter> {
-    let copy = |letter: &Arc<DeadLetter>| DeadLetter::clone(letter);
+pub(crate) fn dead_letters(store: &MemoryStore) -> Vec<DeadLetter> {
+    let copy = |dead_letter: &Arc<DeadLetter>| DeadLetter::clone(dead_letter);
     store.look(|tables| tables.dead_letters.values().map(copy).collect())
 }
 

@@ -17,12 +17,12 @@ use tokio::sync::Notify;
 
 use super::hot::History;
 use super::ledger;
-use super::life::Timeline;
 use super::outside::is_refused;
 use super::plan::{Plan, Treatment, event};
 use super::scripts::{Pattern, Script, handlers};
+use super::timeline::Timeline;
 use super::unwritable::Unwritable;
-use super::world::{Life, Operator, START};
+use super::world::{HostRun, Operator, START};
 use crate::engine::{Parts, Settings, Spans};
 use crate::lock;
 use crate::model::Retention;
@@ -45,9 +45,9 @@ const CALL_TIME: Duration = Duration::from_millis(1);
 /// the next life has a log and an outbox to read. All work of the first life fits into these
 /// milliseconds; it ends after several of them, so that each step fails together with early and
 /// late crashes.
-const FIRST_LIFE_MS_MAX: u64 = 12;
-const FIRST_LIFE_STEP: usize = 4;
-const SECOND_LIFE: Duration = Duration::from_millis(9);
+const FIRST_RUN_MS_MAX: u64 = 12;
+const FIRST_RUN_STEP: usize = 4;
+const SECOND_RUN: Duration = Duration::from_millis(9);
 /// Longer than the timers: they fire before the events that would cancel them are handled.
 const DOWN_TIME: Duration = Duration::from_millis(60);
 
@@ -131,16 +131,16 @@ type Sent = BTreeSet<(String, Key, String)>;
 pub(crate) fn run() -> Result<BTreeMap<String, usize>, String> {
     let mut points = BTreeMap::new();
     let mut expected: Option<Sent> = None;
-    for first_life in (0..=FIRST_LIFE_MS_MAX).step_by(FIRST_LIFE_STEP) {
+    for first_run in (0..=FIRST_RUN_MS_MAX).step_by(FIRST_RUN_STEP) {
         let (mut step, mut way) = (0, 0);
         loop {
-            let (calls, sent) = run_once(Duration::from_millis(first_life), step, way)?;
+            let (calls, sent) = run_once(Duration::from_millis(first_run), step, way)?;
             let expected = expected.get_or_insert_with(|| sent.clone());
             if sent != *expected {
                 let difference: Vec<_> = sent.symmetric_difference(expected).collect();
                 return Err(format!(
                     "guarantee 5: another run sent other messages (step {step}, way {way}, \
-                     after a life of {first_life} ms): {difference:?}"
+                     after a life of {first_run} ms): {difference:?}"
                 ));
             }
             let Some(seam) = calls.get(step) else { break };
@@ -156,30 +156,30 @@ pub(crate) fn run() -> Result<BTreeMap<String, usize>, String> {
 
 /// One run, in which one step fails in one way. Returns its calls, and the messages that it
 /// sent.
-fn run_once(first_life: Duration, step: usize, way: usize) -> Result<(Vec<Seam>, Sent), String> {
+fn run_once(first_run: Duration, step: usize, way: usize) -> Result<(Vec<Seam>, Sent), String> {
     let steps = Arc::new(Steps { calls: Mutex::default(), step, way, crash: Notify::new() });
-    let sent = live(&steps, first_life).map_err(|reason| {
+    let sent = live(&steps, first_run).map_err(|reason| {
         let seam = lock(&steps.calls).get(step).copied();
         let fault = seam.map(|seam| seam.faults()[way % seam.faults().len()]);
-        format!("{fault:?} at step {step}, {seam:?}, after a life of {first_life:?}: {reason}")
+        format!("{fault:?} at step {step}, {seam:?}, after a life of {first_run:?}: {reason}")
     })?;
     Ok((lock(&steps.calls).clone(), sent))
 }
 
 /// Runs lives until all work is done, then checks with the ledger.
-fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<Sent, String> {
+fn live(steps: &Arc<Steps>, first_run: Duration) -> Result<Sent, String> {
     let plan = plan();
     let store = MemoryStore::new();
     let sink = Arc::new(Mutex::new(Vec::new()));
     let timeline = Timeline::new(Timestamp(START));
     let mut unacknowledged = plan.events.clone();
     let cured = Arc::new(AtomicBool::new(false));
-    for life in 0.. {
+    for host_run in 0.. {
         let parts = parts(&plan, &cured, &store, &sink, steps);
-        let life_of = Life {
+        let this_run = HostRun {
             parts,
             timeline: &timeline,
-            random: StdRng::seed_from_u64(life as u64),
+            random: StdRng::seed_from_u64(host_run as u64),
             unacknowledged: &mut unacknowledged,
             operator: Operator {
                 plan: &plan,
@@ -192,9 +192,9 @@ fn live(steps: &Arc<Steps>, first_life: Duration) -> Result<Sent, String> {
             directory: None,
             stop: None,
         };
-        let done = life_of.run(async {
+        let done = this_run.run(async {
             let over = async {
-                match [first_life, SECOND_LIFE].get(life) {
+                match [first_run, SECOND_RUN].get(host_run) {
                     Some(length) => tokio::time::sleep(*length).await,
                     None => std::future::pending().await,
                 }

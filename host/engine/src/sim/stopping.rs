@@ -255,7 +255,7 @@ impl Faults for Arc<SlowDisk> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nothing_is_recovered_while_the_life_before_still_commits() {
+async fn nothing_is_recovered_while_the_run_before_still_commits() {
     let disk = Arc::new(SlowDisk::default());
     let store = Arc::new(FaultyStore::failing(MemoryStore::new(), Arc::clone(&disk)));
     // The lookup panics when the dispatcher of the receipts asks it, so all stages restart again

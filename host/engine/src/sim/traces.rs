@@ -45,12 +45,13 @@ pub(super) fn check(tables: &Tables) -> Result<(), String> {
         let expected = follows(&cause.event, |context| context.with_span(own));
         same(event, expected.as_ref(), &cause.event)?;
     }
-    let commands = tables.dead_letters.values().map(|letter| (letter.id.0.to_string(), letter));
+    let commands =
+        tables.dead_letters.values().map(|dead_letter| (dead_letter.id.0.to_string(), dead_letter));
     let commands: BTreeMap<String, _> = commands.collect();
     for entry in &of_host {
-        let letter = entry.event.extension(reserved::EXTENSION_LETTER);
-        if let Some(letter) = letter.and_then(|letter| commands.get(letter)) {
-            same(&entry.event, Trace::of(&letter.event).as_ref(), &letter.event)?;
+        let dead_letter = entry.event.extension(reserved::EXTENSION_DEAD_LETTER);
+        if let Some(dead_letter) = dead_letter.and_then(|dead_letter| commands.get(dead_letter)) {
+            same(&entry.event, Trace::of(&dead_letter.event).as_ref(), &dead_letter.event)?;
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::small::{keys, letters, send, start, until};
+use super::small::{dead_letters, keys, send, start, until};
 use crate::engine::{Action, Engine, Resolution, Settings};
 use crate::lock;
 use crate::model::Message;
@@ -125,7 +125,7 @@ async fn a_sink_that_fails_at_everything_for_days_kills_nothing() {
         assert_eq!(down.len(), 1);
         assert_eq!(down[0].reason, format!("{trouble:?}"));
         tokio::time::sleep(3 * DAY).await;
-        assert_eq!(letters(&store), []);
+        assert_eq!(dead_letters(&store), []);
         *lock(&sink.others) = Answer::Taken;
         until("all", 2 * MINUTE, || sink.taken().len() == 200).await;
         assert_eq!(engine.status().await.sinks_down, []);
@@ -134,19 +134,19 @@ async fn a_sink_that_fails_at_everything_for_days_kills_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_always_fails_dies_also_on_a_quiet_sink() {
+async fn a_message_that_always_fails_becomes_a_dead_letter_also_on_a_quiet_sink() {
     let poison = ["k0", "k1", "k2"];
     for quiet in [true, false] {
         let by_key = poison.map(|key| (key, Answer::Failed));
         let (store, sink) = (MemoryStore::new(), Scripted::new(&by_key, Answer::Taken));
         let engine = engine(&store, &sink).await;
         send(&engine, &keys(if quiet { 3 } else { 100 })).await;
-        until("the letters", 20 * MINUTE, || letters(&store).len() == 3).await;
-        for letter in letters(&store) {
-            assert_eq!((letter.attempts, &*letter.reason), (10, "Failed"));
+        until("the letters", 20 * MINUTE, || dead_letters(&store).len() == 3).await;
+        for dead_letter in dead_letters(&store) {
+            assert_eq!((dead_letter.attempts, &*dead_letter.reason), (10, "Failed"));
         }
         tokio::time::sleep(DAY).await;
-        assert_eq!(letters(&store).len(), 3);
+        assert_eq!(dead_letters(&store).len(), 3);
         assert_eq!(sink.taken().len(), if quiet { 0 } else { 97 });
         engine.drain().await;
     }
@@ -161,16 +161,16 @@ async fn trouble_of_one_message_is_charged_to_it_if_the_sink_takes_others() {
     let engine = engine(&store, &sink).await;
     send(&engine, &["bad".to_owned()]).await;
     tokio::time::sleep(DAY).await;
-    assert_eq!(letters(&store), [], "nothing else tells whether the sink works");
+    assert_eq!(dead_letters(&store), [], "nothing else tells whether the sink works");
     assert_eq!(engine.status().await.sinks_down.len(), 1);
     for number in 0..60 {
         send(&engine, &[format!("good-{number}")]).await;
         tokio::time::sleep(2 * MINUTE).await;
     }
     until("the others", MINUTE, || sink.taken().len() == 60).await;
-    let letters = letters(&store);
-    assert_eq!(letters.len(), 1, "{letters:?}");
-    assert_eq!(letters[0].key, Some("bad".into()));
+    let dead_letters = dead_letters(&store);
+    assert_eq!(dead_letters.len(), 1, "{dead_letters:?}");
+    assert_eq!(dead_letters[0].key, Some("bad".into()));
     engine.drain().await;
 }
 
@@ -185,17 +185,19 @@ async fn one_slip_in_an_address_kills_nothing() {
     *lock(&sink.others) = Answer::Taken;
     let engine = self::engine(&store, &sink).await;
     until("all", MINUTE, || sink.taken().len() == 50).await;
-    assert_eq!(letters(&store), []);
+    assert_eq!(dead_letters(&store), []);
     engine.drain().await;
 }
 
 async fn resolve(engine: &Engine, store: &MemoryStore, action: &Action) {
     // The stages of the sinks start a moment after the engine.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    for letter in letters(store).into_iter().filter(|letter| letter.status.is_unresolved()) {
+    for dead_letter in
+        dead_letters(store).into_iter().filter(|dead_letter| dead_letter.status.is_unresolved())
+    {
         let (by, reason) = ("ada".to_owned(), "a test".to_owned());
         let resolution = Resolution { action: action.clone(), by, reason, batch: None };
-        engine.resolve(letter.id, resolution).await.expect("it can be resolved");
+        engine.resolve(dead_letter.id, resolution).await.expect("it can be resolved");
     }
 }
 
@@ -207,7 +209,7 @@ async fn without_an_order_nothing_waits_for_anything() {
     let keys = ["bad", "slow", "k", "bad", "slow", "k"].map(str::to_owned);
     send(&engine, &keys).await;
     until("all slow ones at once", MINUTE + MINUTE / 2, || sink.taken().len() == 4).await;
-    assert_eq!(letters(&store).len(), 2, "each message of the key has its own letter");
+    assert_eq!(dead_letters(&store).len(), 2, "each message of the key has its own letter");
     assert!(store.snapshot().parked_messages.is_empty());
     engine.drain().await;
     lock(&sink.by_key).clear();
@@ -218,14 +220,14 @@ async fn without_an_order_nothing_waits_for_anything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_a_whole_order_one_message_at_a_time_leaves_and_a_letter_stops_all() {
+async fn in_a_whole_order_one_message_at_a_time_leaves_and_a_dead_letter_stops_all() {
     for action in [Action::Redrive { edited: None }, Action::Skip] {
         let bad = [("k3", Answer::Refused)];
         let (store, sink) = (MemoryStore::new(), Scripted::new(&bad, Answer::Taken));
         let engine = ordered(&store, &sink, Order::Whole).await;
         let all = keys(200);
         send(&engine, &all).await;
-        until("the letter", MINUTE, || letters(&store).len() == 1).await;
+        until("the letter", MINUTE, || dead_letters(&store).len() == 1).await;
         send(&engine, &["later".to_owned()]).await;
         tokio::time::sleep(MINUTE).await;
         assert_eq!(*lock(&sink.taken), all[..3], "in order, and nothing after the letter");
@@ -264,17 +266,18 @@ async fn the_order_of_a_sink_can_be_changed() {
         let engine = ordered(&store, &sink, after).await;
         tokio::time::sleep(MINUTE).await;
         for _ in 0..4 {
-            for letter in letters(&store) {
+            for dead_letter in dead_letters(&store) {
                 let (by, reason) = ("ada".to_owned(), String::new());
                 let action = Action::Redrive { edited: None };
                 // A dead letter that is not the first of its key is refused, and is redriven in
                 // a later round.
-                let _ =
-                    engine.resolve(letter.id, Resolution { action, by, reason, batch: None }).await;
+                let _ = engine
+                    .resolve(dead_letter.id, Resolution { action, by, reason, batch: None })
+                    .await;
             }
             tokio::time::sleep(MINUTE).await;
         }
-        assert_eq!(sink.taken().len(), 8, "{before:?}, then {after:?}: {:?}", letters(&store));
+        assert_eq!(sink.taken().len(), 8, "{before:?}, then {after:?}: {:?}", dead_letters(&store));
         assert!(store.snapshot().parked_messages.is_empty());
         engine.drain().await;
     }

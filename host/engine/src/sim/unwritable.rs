@@ -68,11 +68,11 @@ impl Unwritable {
     }
 
     /// Whether a dead letter is about an order with unwritable rows.
-    pub(crate) fn concerns(&self, letter: &DeadLetter) -> bool {
-        let data = String::from_utf8_lossy(&letter.event.data);
-        let instance = letter.event.extension(crate::model::reserved::EXTENSION_INSTANCE);
+    pub(crate) fn concerns(&self, dead_letter: &DeadLetter) -> bool {
+        let data = String::from_utf8_lossy(&dead_letter.event.data);
+        let instance = dead_letter.event.extension(crate::model::reserved::EXTENSION_INSTANCE);
         self.orders.iter().any(|order| {
-            letter.key.as_ref().is_some_and(|key| key.as_str() == order)
+            dead_letter.key.as_ref().is_some_and(|key| key.as_str() == order)
                 || instance == Some(order.as_str())
                 || data.contains(order.as_str())
         })
@@ -83,17 +83,19 @@ impl Unwritable {
         let sent = |append: &Append| append.hops.0 == 0 && self.events.contains(&append.event.id);
         let fires =
             |append: &Append| append.fires.as_ref().is_some_and(|timer| is_bad(&timer.instance));
-        let is_about = |letter: &DeadLetter| letter.key.as_ref().is_some_and(is_bad);
-        let of_event = |letter: &DeadLetter| letter.subject == DeadLetterSubject::Event;
-        let is_lost = |letter: &DeadLetter| {
-            of_event(letter)
-                && letter.status == DeadLetterStatus::Open
-                && letter.plugin.as_str() == AUDITOR
-                && is_about(letter)
+        let is_about = |dead_letter: &DeadLetter| dead_letter.key.as_ref().is_some_and(is_bad);
+        let of_event = |dead_letter: &DeadLetter| dead_letter.subject == DeadLetterSubject::Event;
+        let is_lost = |dead_letter: &DeadLetter| {
+            of_event(dead_letter)
+                && dead_letter.status == DeadLetterStatus::Open
+                && dead_letter.plugin.as_str() == AUDITOR
+                && is_about(dead_letter)
         };
         // A reason that the store gave can be written.
-        let says_why = |letter: &DeadLetter| {
-            !of_event(letter) && letter.reason.starts_with("planted") && is_about(letter)
+        let says_why = |dead_letter: &DeadLetter| {
+            !of_event(dead_letter)
+                && dead_letter.reason.starts_with("planted")
+                && is_about(dead_letter)
         };
         batch.appends.iter().any(sent)
             || (self.expiry && batch.expire.is_some())
@@ -104,8 +106,8 @@ impl Unwritable {
                 Rows::Held => batch.held.iter().any(|row| is_bad(&row.key)),
                 Rows::Parked => batch.parked.iter().any(|row| is_bad(&row.key)),
                 Rows::Timers => batch.appends.iter().any(fires),
-                Rows::Notes => batch.dead_letters.iter().any(|letter| is_lost(letter)),
-                Rows::Reasons => batch.dead_letters.iter().any(|letter| says_why(letter)),
+                Rows::Notes => batch.dead_letters.iter().any(|dead_letter| is_lost(dead_letter)),
+                Rows::Reasons => batch.dead_letters.iter().any(|dead_letter| says_why(dead_letter)),
             })
     }
 }

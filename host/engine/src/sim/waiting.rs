@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::plan::event;
 use super::scripts::{manifest, subscription};
-use super::small::{COMMAND, keys, letters, until};
+use super::small::{COMMAND, dead_letters, keys, until};
 use super::world::START;
 use crate::engine::{Action, Engine, Parts, Resolution, Settings};
 use crate::lock;
@@ -293,7 +293,7 @@ async fn one_key_in_a_long_retry_holds_back_nothing() {
         assert_eq!((asked.len(), world.attempt("k7-0"), world.attempt("k7-1")), (2, 2, 1));
         let expected: Vec<String> = (0..50).map(|number| format!("k7-{number}")).collect();
         assert_eq!(world.decided("k7"), expected);
-        assert_eq!((world.waits(), letters(&world.store)), (0, Vec::new()));
+        assert_eq!((world.waits(), dead_letters(&world.store)), (0, Vec::new()));
         engine.drain().await;
     }
 }
@@ -360,7 +360,7 @@ async fn a_crash_keeps_attempt_and_date_whatever_the_wall_clock_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_attempt_becomes_a_letter_and_its_wait_ends() {
+async fn the_last_attempt_becomes_a_dead_letter_and_its_wait_ends() {
     let world = World::new(512);
     world.lookup.pause(["k-0".to_owned()], 100, HOUR);
     let mut engine = world.start().await;
@@ -371,8 +371,8 @@ async fn the_last_attempt_becomes_a_letter_and_its_wait_ends() {
         world.crash(engine).await;
         engine = world.start().await;
     }
-    until("the letter", MINUTE, || letters(&world.store).len() == 1).await;
-    assert_eq!(letters(&world.store)[0].attempts, 10);
+    until("the letter", MINUTE, || dead_letters(&world.store).len() == 1).await;
+    assert_eq!(dead_letters(&world.store)[0].attempts, 10);
     assert_eq!((world.waits(), world.lookup.asked("k-0").len()), (0, 10));
 
     // The redriven dead letter waits for its next attempt. The later event of the key parks
@@ -385,9 +385,9 @@ async fn the_last_attempt_becomes_a_letter_and_its_wait_ends() {
         reason: "again".to_owned(),
         batch: None,
     };
-    engine.resolve(letters(&world.store)[0].id, redrive).await.unwrap();
+    engine.resolve(dead_letters(&world.store)[0].id, redrive).await.unwrap();
     until("it waits again", MINUTE, || world.waits() == 1).await;
-    assert_eq!(letters(&world.store)[0].status, DeadLetterStatus::Redriving);
+    assert_eq!(dead_letters(&world.store)[0].status, DeadLetterStatus::Redriving);
     step(&engine, "k", 2).await;
     tokio::time::sleep(HOUR / 2).await;
     world.crash(engine).await;
@@ -396,28 +396,30 @@ async fn the_last_attempt_becomes_a_letter_and_its_wait_ends() {
     assert_eq!(world.lookup.asked("k-0").len(), 11);
     until("all", 2 * HOUR, || world.decided("k").len() == 3).await;
     assert_eq!(world.decided("k"), ["k-0", "k-1", "k-2"]);
-    until("resolved", MINUTE, || letters(&world.store)[0].status == DeadLetterStatus::Redriven)
-        .await;
+    until("resolved", MINUTE, || {
+        dead_letters(&world.store)[0].status == DeadLetterStatus::Redriven
+    })
+    .await;
     until("no wait", MINUTE, || world.waits() == 0).await;
     engine.drain().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_waits_can_be_ended_at_once() {
-    for is_letter in [false, true] {
+    for is_dead_letter in [false, true] {
         let world = World::new(512);
         let engine = world.start().await;
         step(&engine, "k", 0).await;
         until("it runs", MINUTE, || world.decided("k").len() == 1).await;
-        if is_letter {
+        if is_dead_letter {
             world.lookup.pause(["k-1".to_owned()], 10, Duration::ZERO);
             step(&engine, "k", 1).await;
-            until("the letter", 10 * MINUTE, || letters(&world.store).len() == 1).await;
+            until("the letter", 10 * MINUTE, || dead_letters(&world.store).len() == 1).await;
             world.lookup.pause(["k-1".to_owned()], 1, HOUR);
             let (by, reason) = ("ada".to_owned(), "again".to_owned());
             let redrive =
                 Resolution { action: Action::Redrive { edited: None }, by, reason, batch: None };
-            engine.resolve(letters(&world.store)[0].id, redrive).await.unwrap();
+            engine.resolve(dead_letters(&world.store)[0].id, redrive).await.unwrap();
         } else {
             world.lookup.pause(["k-1".to_owned()], 1, HOUR);
             step(&engine, "k", 1).await;
@@ -435,7 +437,7 @@ async fn an_instance_that_waits_can_be_ended_at_once() {
             world.waits() == 0 && world.store.look(|tables| tables.parked.is_empty())
         })
         .await;
-        assert!(letters(&world.store).iter().all(|l| l.status == DeadLetterStatus::Discarded));
+        assert!(dead_letters(&world.store).iter().all(|l| l.status == DeadLetterStatus::Discarded));
         engine.drain().await;
     }
 }
@@ -467,7 +469,7 @@ async fn messages_wait_for_long_retries_in_the_store_too() {
     let asked = world.sink.asked("k3");
     assert_eq!(asked.len(), 3);
     assert!(asked[1] - begin >= HOUR);
-    assert_eq!((world.waits(), letters(&world.store)), (0, Vec::new()));
+    assert_eq!((world.waits(), dead_letters(&world.store)), (0, Vec::new()));
     engine.drain().await;
 }
 
@@ -483,8 +485,8 @@ async fn a_message_keeps_its_attempts_through_crashes() {
         world.crash(engine).await;
         engine = world.start().await;
     }
-    until("the letter", MINUTE, || letters(&world.store).len() == 1).await;
-    assert_eq!(letters(&world.store)[0].attempts, 10);
+    until("the letter", MINUTE, || dead_letters(&world.store).len() == 1).await;
+    assert_eq!(dead_letters(&world.store)[0].attempts, 10);
     assert_eq!((world.waits(), world.sink.asked("k").len()), (0, 10));
     engine.drain().await;
 }
@@ -558,7 +560,7 @@ async fn messages_wait_in_the_order_of_their_sink() {
         assert_eq!(world.delivered(), before, "{order:?}");
         until("all", 2 * HOUR, || world.delivered() == 1 + 3 + 19).await;
         until("no wait", MINUTE, || world.waits() == 0).await;
-        assert_eq!(letters(&world.store), []);
+        assert_eq!(dead_letters(&world.store), []);
         engine.drain().await;
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::plan::event;
-use super::small::{COMMAND, keys, letters, send, start, start_with, until};
+use super::small::{COMMAND, dead_letters, keys, send, start, start_with, until};
 use crate::engine::{Engine, Settings};
 use crate::model::{
     Absent, Correlation, Decision, Effect, Failure, LeaseRequest, Manifest, MessageKind,
@@ -34,12 +34,12 @@ enum Habit {
 /// worker, which is then started again. Returns the keys of the acknowledged messages, in order,
 /// and the number of deaths.
 async fn work(engine: &Engine, killers: &BTreeSet<String>, habit: Habit) -> (Vec<String>, usize) {
-    let (mut done, mut deaths) = (Vec::new(), 0);
+    let (mut done, mut crashes) = (Vec::new(), 0);
     loop {
         let request = LeaseRequest { max: 100, wait: Duration::from_secs(5), duration: LEASE };
         let lease = engine.lease(COMMAND, request).await.expect("a lease");
         if lease.messages.is_empty() {
-            return (done, deaths);
+            return (done, crashes);
         }
         let mut killed = false;
         let mut worked = Vec::new();
@@ -57,9 +57,9 @@ async fn work(engine: &Engine, killers: &BTreeSet<String>, habit: Habit) -> (Vec
             }
         }
         match (killed, habit) {
-            (true, Habit::Together) => deaths += 1,
+            (true, Habit::Together) => crashes += 1,
             (true, Habit::Singly) => {
-                deaths += 1;
+                crashes += 1;
                 done.append(&mut worked);
             }
             (false, _) => {
@@ -77,32 +77,32 @@ async fn check(keys: &[String], killers: &[&str], habit: Habit) {
     let engine = start(&store, None, settings).await;
     send(&engine, keys).await;
     let killers: BTreeSet<String> = killers.iter().map(|key| (*key).to_owned()).collect();
-    let (done, deaths) = work(&engine, &killers, habit).await;
+    let (done, crashes) = work(&engine, &killers, habit).await;
     let mut expected: Vec<String> =
         keys.iter().filter(|key| !killers.contains(*key)).cloned().collect();
     let mut done = done;
     expected.sort();
     done.sort();
     assert_eq!(done, expected, "each innocent message is done, once");
-    let letters = letters(&store);
-    let dead: BTreeSet<String> = letters
+    let dead_letters = dead_letters(&store);
+    let dead: BTreeSet<String> = dead_letters
         .iter()
-        .map(|letter| letter.key.clone().unwrap_or_else(|| "".into()).to_string())
+        .map(|dead_letter| dead_letter.key.clone().unwrap_or_else(|| "".into()).to_string())
         .collect();
     assert_eq!(dead, killers);
-    assert_eq!(letters.len(), killers.len());
-    for letter in &letters {
-        assert_eq!((letter.attempts, &*letter.reason), (ATTEMPTS, "its lease expired"));
+    assert_eq!(dead_letters.len(), killers.len());
+    for dead_letter in &dead_letters {
+        assert_eq!((dead_letter.attempts, &*dead_letter.reason), (ATTEMPTS, "its lease expired"));
     }
     // Leases are halved until the killer is alone: seven steps for a hundred messages, and then
     // its attempts.
     let steps = 7 + ATTEMPTS as usize;
-    assert!(deaths <= killers.len() * steps, "{deaths} deaths");
+    assert!(crashes <= killers.len() * steps, "{crashes} deaths");
     engine.drain().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_kills_its_workers_dies() {
+async fn only_what_crashes_its_workers_becomes_a_dead_letter() {
     for habit in [Habit::Together, Habit::Singly] {
         check(&keys(50), &["k0"], habit).await;
         check(&keys(50), &["k49"], habit).await;
@@ -133,7 +133,7 @@ async fn what_comes_before_a_killer_of_the_same_key_is_done() {
         }
     }
     assert_eq!(done, (1..25).collect::<Vec<u64>>());
-    assert_eq!(letters(&store).len(), 1);
+    assert_eq!(dead_letters(&store).len(), 1);
     assert_eq!(store.snapshot().parked_messages.len(), 25, "the others wait behind it");
     engine.drain().await;
 }
@@ -158,7 +158,7 @@ async fn a_slow_worker_kills_nothing() {
             done += report.done;
         }
     }
-    assert_eq!((done, letters(&store).len()), (50, 0));
+    assert_eq!((done, dead_letters(&store).len()), (50, 0));
     engine.drain().await;
 }
 

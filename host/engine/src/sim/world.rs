@@ -13,11 +13,11 @@ use serde_json::json;
 use super::forger::Forger;
 use super::hot::Directory;
 use super::ledger;
-use super::life::Timeline;
 use super::outside::{Customers, Sink};
 use super::plan::{Plan, Treatment, treatments};
 use super::scripts::Pattern;
 use super::strangers;
+use super::timeline::Timeline;
 use super::unwritable::{Planted, Unwritable};
 use crate::Clock;
 use crate::changes::receipt::Receipt;
@@ -32,7 +32,7 @@ use crate::seams::transport::memory::MemoryTransport;
 use crate::seams::transport::{self, Transport};
 
 /// A world in which work remains after so much simulated time is stuck.
-const LIFETIME: Duration = Duration::from_secs(600);
+const HOST_RUN_MAX: Duration = Duration::from_secs(600);
 /// The time to drain for a host that is stopped.
 const DRAIN_MAX: Duration = Duration::from_millis(200);
 pub(crate) const START: u64 = 1_800_000_000_000;
@@ -107,13 +107,13 @@ impl World {
     pub(crate) fn run(mut self) -> Result<Tables, String> {
         let mut unacknowledged = self.plan.events.clone();
         let crashes = self.random.random_range(0..4);
-        for life in 0.. {
-            let crash_after = (life < crashes)
+        for host_run in 0.. {
+            let crash_after = (host_run < crashes)
                 .then(|| Duration::from_micros(self.random.random_range(0..60_000)));
             // In the last lives the store does not refuse commits: otherwise no life would be
             // the last one.
             let rates = FaultRates {
-                refused: if life <= crashes { self.random.random_range(0..60) } else { 0 },
+                refused: if host_run <= crashes { self.random.random_range(0..60) } else { 0 },
                 unknown_written: self.random.random_range(0..30),
                 unknown_lost: self.random.random_range(0..30),
                 read_failed: self.random.random_range(0..30),
@@ -121,7 +121,7 @@ impl World {
             };
             let seed = self.random.random();
             // In some worlds another host takes over the store now and then.
-            let fenced = if life <= crashes && self.seed % 7 == 4 { 20 } else { 0 };
+            let fenced = if host_run <= crashes && self.seed % 7 == 4 { 20 } else { 0 };
             let cured = Arc::clone(&self.cured);
             let unwritable = self.plan.unwritable.clone();
             let is_broken = Arc::new(AtomicBool::new(false));
@@ -153,7 +153,7 @@ impl World {
         stop: Option<Stop>,
         unacknowledged: &mut Vec<Event>,
     ) -> Result<bool, String> {
-        let life = Life {
+        let host_run = HostRun {
             parts: self.parts(seed, planted),
             timeline: &self.timeline,
             random: StdRng::seed_from_u64(seed),
@@ -173,7 +173,7 @@ impl World {
             stop,
         };
         let (timeline, sets_clock) = (&self.timeline, self.plan.sets_clock);
-        let result = life.run(async move {
+        let result = host_run.run(async move {
             let crash = async {
                 match crash_after {
                     Some(after) => tokio::time::sleep(after).await,
@@ -289,7 +289,7 @@ async fn repeat_what_is_young(
 }
 
 /// One life of an engine, from its start to its end or crash.
-pub(crate) struct Life<'w> {
+pub(crate) struct HostRun<'w> {
     /// The engine's parts. `run` replaces their clock by the world's.
     pub parts: Parts,
     pub timeline: &'w Timeline,
@@ -328,7 +328,7 @@ impl Stop {
     }
 }
 
-impl Life<'_> {
+impl HostRun<'_> {
     /// Runs the life. True if all work was done before `crash` resolved.
     pub(crate) fn run(self, crash: impl Future<Output = ()>) -> Result<bool, String> {
         let Self { parts, timeline, random, unacknowledged, operator, delivered, directory, stop } =
@@ -336,8 +336,9 @@ impl Life<'_> {
         let store = operator.store;
         let done = timeline.live(crash, async |clock| {
             let parts = Parts { clock, ..parts };
-            let life = drive(parts, random, unacknowledged, &operator, delivered, directory, stop);
-            let ended = tokio::time::timeout(LIFETIME, life).await;
+            let host_run =
+                drive(parts, random, unacknowledged, &operator, delivered, directory, stop);
+            let ended = tokio::time::timeout(HOST_RUN_MAX, host_run).await;
             ended.map_err(|_| ledger::stuck(&store.snapshot()))?
         });
         done.map(|done| done == Some(true))
@@ -479,24 +480,28 @@ impl Operator<'_> {
         if self.prudent || random.random_ratio(1, 4) {
             self.cured.store(true, Ordering::Relaxed);
         }
-        let letters = self.store.snapshot().dead_letters;
-        for letter in letters.into_values().filter(|letter| letter.status.is_unresolved()) {
-            let skips = self.plan.skips && letter.plugin.as_str() == super::scripts::NOTIFIER;
-            let action = match self.plan.treatments.get(&letter.event.id) {
-                Some(_) if !self.is_read(&letter.plugin) => continue,
+        let dead_letters = self.store.snapshot().dead_letters;
+        for dead_letter in
+            dead_letters.into_values().filter(|dead_letter| dead_letter.status.is_unresolved())
+        {
+            let skips = self.plan.skips && dead_letter.plugin.as_str() == super::scripts::NOTIFIER;
+            let action = match self.plan.treatments.get(&dead_letter.event.id) {
+                Some(_) if !self.is_read(&dead_letter.plugin) => continue,
                 Some(Treatment::Discard) => Action::Discard,
                 Some(Treatment::Skip) => Action::Skip,
                 Some(Treatment::Move(order)) => {
                     let data = Bytes::from(json!({"order": order}).to_string());
-                    let edited = Event { data, ..Event::clone(&letter.event) };
+                    let edited = Event { data, ..Event::clone(&dead_letter.event) };
                     Action::Redrive { edited: Some(Box::new(edited)) }
                 }
-                None if skips && letter.subject == DeadLetterSubject::Event => Action::Skip,
+                None if skips && dead_letter.subject == DeadLetterSubject::Event => Action::Skip,
                 None => Action::Redrive { edited: None },
             };
             let (by, reason) = ("operator".to_owned(), "mended".to_owned());
             // If this is refused or the engine recovers, the next look tries it again.
-            let _ = engine.resolve(letter.id, Resolution { action, by, reason, batch: None }).await;
+            let _ = engine
+                .resolve(dead_letter.id, Resolution { action, by, reason, batch: None })
+                .await;
         }
     }
 

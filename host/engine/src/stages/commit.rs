@@ -263,7 +263,7 @@ impl Committer {
         batch.dead_letters.extend(changes.dead_letters.into_iter().map(Arc::new));
         batch.dead_letters_closed.extend(changes.dead_letters_closed);
         batch.timers_fired.extend(changes.timers_fired);
-        batch.letters_noted.extend(changes.letters_noted);
+        batch.dead_letters_noted.extend(changes.dead_letters_noted);
         for outgoing in changes.outgoing {
             if outgoing.append {
                 let event = Arc::clone(&outgoing.event);

@@ -88,11 +88,11 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_durable_any_more_is_never_read() {
         assert!(until_durable(None).now_or_never().is_some());
-        let (told, durable) = oneshot::channel();
-        told.send(()).unwrap();
+        let (committed, durable) = oneshot::channel();
+        committed.send(()).unwrap();
         assert!(until_durable(Some(durable)).now_or_never().is_some());
-        let (told, durable) = oneshot::channel();
-        drop(told);
+        let (committed, durable) = oneshot::channel();
+        drop(committed);
         assert!(until_durable(Some(durable)).now_or_never().is_none(), "the committer is gone");
     }
 }

@@ -265,12 +265,12 @@ impl Provider {
         let body = reading
             .await
             .map_err(|error| self.failed(&format!("it does not say who the person is: {error}")))?;
-        let told: Map<String, Value> = serde_json::from_slice(&body)
+        let user_info: Map<String, Value> = serde_json::from_slice(&body)
             .map_err(|error| self.failed(&format!("what it says of the person: {error}")))?;
-        if told.get("sub") != claims.get("sub") {
+        if user_info.get("sub") != claims.get("sub") {
             return Err(self.failed("what it says is of another person (`sub`)"));
         }
-        for (name, value) in told {
+        for (name, value) in user_info {
             claims.entry(name).or_insert(value);
         }
         Ok(())

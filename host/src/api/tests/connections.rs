@@ -39,7 +39,7 @@ async fn half_sent_requests_give_way_to_whole_ones() {
 }
 
 #[tokio::test]
-async fn a_host_whose_connections_are_all_busy_still_tells_how_it_is() {
+async fn a_host_whose_connections_are_all_busy_still_reports_its_health() {
     let server = server_with(settings(2), Vec::new()).await;
     let workers = [server.raw(&waiting_worker()).await, server.raw(&waiting_worker()).await];
     // A worker's connection is busy when its request has come, which another request waits for.

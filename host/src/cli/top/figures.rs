@@ -9,7 +9,7 @@ use crate::api::client::{Client, ClientError};
 use crate::cli::output::Row;
 
 /// More dead letters than anyone scrolls through.
-const LETTERS: &str = "200";
+const DEAD_LETTERS: &str = "200";
 const NOT_FOUND: u16 = 404;
 
 /// The answers of one moment.
@@ -22,7 +22,7 @@ pub(super) struct Figures {
     pub queues: Row,
     pub sinks: Row,
     pub lookups: Row,
-    pub letters: Row,
+    pub dead_letters: Row,
     /// Empty for a host without pauses.
     pub pauses: Row,
     /// Why the host accepts no events, if it does not.
@@ -45,7 +45,7 @@ impl Figures {
             queues: client.get("/queues", &[]).await?,
             sinks: client.get("/sinks", &[]).await?,
             lookups: client.get("/lookups", &[]).await?,
-            letters: client.get("/dead-letters", &[("limit", LETTERS)]).await?,
+            dead_letters: client.get("/dead-letters", &[("limit", DEAD_LETTERS)]).await?,
             pauses: match client.get("/pauses", &[]).await {
                 // A host of an earlier version.
                 Err(ClientError::Refused { problem, .. }) if problem.status == NOT_FOUND => {

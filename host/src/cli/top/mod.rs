@@ -90,7 +90,7 @@ fn as_json(app: &App) -> Value {
     json!({
         "plugins": list(Panel::Plugins),
         "sinks": list(Panel::Sinks),
-        "dead_letters": list(Panel::Letters),
+        "dead_letters": list(Panel::DeadLetters),
         "pauses": list(Panel::Pauses),
     })
 }

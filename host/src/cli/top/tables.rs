@@ -13,18 +13,18 @@ use crate::cli::output::{Row, grouped};
 pub(super) enum Panel {
     Plugins,
     Sinks,
-    Letters,
+    DeadLetters,
     Pauses,
 }
 
 impl Panel {
-    pub(super) const ALL: [Self; 4] = [Self::Plugins, Self::Sinks, Self::Letters, Self::Pauses];
+    pub(super) const ALL: [Self; 4] = [Self::Plugins, Self::Sinks, Self::DeadLetters, Self::Pauses];
 
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Plugins => "Plugins",
             Self::Sinks => "Queues and sinks",
-            Self::Letters => "Dead letters",
+            Self::DeadLetters => "Dead letters",
             Self::Pauses => "Pauses",
         }
     }
@@ -33,7 +33,7 @@ impl Panel {
         match self {
             Self::Plugins => PLUGINS,
             Self::Sinks => SINKS,
-            Self::Letters => LETTERS,
+            Self::DeadLetters => DEAD_LETTERS,
             Self::Pauses => PAUSES,
         }
     }
@@ -60,7 +60,7 @@ const SINKS: &[Column] = &[
     Column::text("NOTE", 0),
 ];
 
-const LETTERS: &[Column] = &[
+const DEAD_LETTERS: &[Column] = &[
     Column::number("ID", 7),
     Column::text("PLUGIN", 16),
     Column::text("KEY", 16),
@@ -157,7 +157,7 @@ pub(super) fn lines(
     let mut lines = match panel {
         Panel::Plugins => plugins(now, before),
         Panel::Sinks => sinks(now, before),
-        Panel::Letters => letters(now),
+        Panel::DeadLetters => dead_letters(now),
         Panel::Pauses => pauses(now),
     };
     let is_number = panel.columns()[sorted_by].is_number;
@@ -297,7 +297,7 @@ fn sinks(now: &Figures, before: Option<&Figures>) -> Vec<Line> {
     now.accounts.rows("sinks").iter().map(line).collect()
 }
 
-fn letters(now: &Figures) -> Vec<Line> {
+fn dead_letters(now: &Figures) -> Vec<Line> {
     let line = |row: &Row| Line {
         name: text(row, "id"),
         cells: vec![
@@ -310,7 +310,7 @@ fn letters(now: &Figures) -> Vec<Line> {
         tone: Tone::Bad,
         details: details(&[row], &["edited", "payloads_hidden"]),
     };
-    now.letters.rows("dead_letters").iter().map(line).collect()
+    now.dead_letters.rows("dead_letters").iter().map(line).collect()
 }
 
 fn pauses(now: &Figures) -> Vec<Line> {

@@ -29,7 +29,7 @@ fn sink(name: &str, delivered: u64, pending: u64) -> Value {
         "balanced": true})
 }
 
-fn letter(id: u64, key: &str, reason: &str) -> Value {
+fn dead_letter(id: u64, key: &str, reason: &str) -> Value {
     json!({"id": id, "kind": "event", "plugin": "orders", "key": key, "sink": null,
         "reason": reason, "attempts": 1, "event": {"type": "Paid"}})
 }
@@ -58,9 +58,9 @@ fn figures(second: u64) -> Figures {
             {"sink": "shop", "down": {"reason": "connection refused"}},
         ]})),
         lookups: Row::default(),
-        letters: row(&json!({"dead_letters": [
-            letter(7, "order-7", "no such product"),
-            letter(9, "\u{1b}[2Jo\n9", "it trapped \u{202e}txt"),
+        dead_letters: row(&json!({"dead_letters": [
+            dead_letter(7, "order-7", "no such product"),
+            dead_letter(9, "\u{1b}[2Jo\n9", "it trapped \u{202e}txt"),
         ]})),
         pauses: row(&json!({"pauses": [{"target": {"kind": "plugin", "plugin": "billing"},
             "reason": "maintenance", "by": "ann", "waiting": 7, "until": null}]})),
@@ -153,8 +153,8 @@ fn text_of_events_never_reaches_the_terminal_as_it_is() {
     let mut app = app();
     press(&mut app, &[KeyCode::Char('3')]);
     let lines = drawn(&app);
-    let letter = line_with(&lines, "      9 ");
-    assert!(letter.contains(r"\u{1b}[2Jo\n9"), "{letter}");
+    let dead_letter = line_with(&lines, "      9 ");
+    assert!(dead_letter.contains(r"\u{1b}[2Jo\n9"), "{dead_letter}");
     press(&mut app, &[KeyCode::Enter]);
     let all = [drawn(&app).join(""), view::plain(&app), as_json(&app).to_string()].concat();
     assert!(!all.contains(['\u{1b}', '\u{202e}']), "{all}");

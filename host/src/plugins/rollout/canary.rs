@@ -11,14 +11,14 @@ use sagabox_engine::seams::handler::{Call, Handler, Reply};
 use super::tally::{Tally, WINDOW};
 
 /// Called once when the candidate has failed too often, with the reason for people.
-pub(crate) type Tell = Box<dyn Fn(String) + Send + Sync>;
+pub(crate) type OnFailing = Box<dyn Fn(String) + Send + Sync>;
 
 pub(crate) struct Watched {
     candidate: Arc<dyn Handler>,
     tally: Arc<Tally>,
     failures_max: AtomicU32,
-    is_told: AtomicBool,
-    tell: Tell,
+    is_reported: AtomicBool,
+    report: OnFailing,
 }
 
 impl Watched {
@@ -26,10 +26,10 @@ impl Watched {
         candidate: Arc<dyn Handler>,
         tally: Arc<Tally>,
         failures_max: u32,
-        tell: Tell,
+        report: OnFailing,
     ) -> Self {
-        let (failures_max, is_told) = (AtomicU32::new(failures_max), AtomicBool::new(false));
-        Self { candidate, tally, failures_max, is_told, tell }
+        let (failures_max, is_reported) = (AtomicU32::new(failures_max), AtomicBool::new(false));
+        Self { candidate, tally, failures_max, is_reported, report }
     }
 
     pub(crate) fn allow(&self, failures_max: u32) {
@@ -40,8 +40,8 @@ impl Watched {
         let recent = self.tally.call(failure.is_some());
         let max = self.failures_max.load(Ordering::Relaxed);
         let Some(failure) = failure else { return };
-        if recent > max as usize && !self.is_told.swap(true, Ordering::Relaxed) {
-            (self.tell)(format!(
+        if recent > max as usize && !self.is_reported.swap(true, Ordering::Relaxed) {
+            (self.report)(format!(
                 "{recent} of its last {WINDOW} calls failed, and failures_max is {max}; the last: {failure}"
             ));
         }

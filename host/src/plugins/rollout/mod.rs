@@ -56,7 +56,7 @@ pub struct Candidates {
     /// looks.
     removed: BTreeMap<PathBuf, u32>,
     ways_back: WaysBack,
-    tell: mpsc::UnboundedSender<Failing>,
+    report: mpsc::UnboundedSender<Failing>,
     failing: mpsc::UnboundedReceiver<Failing>,
     /// None before the host serves: then no canary is withdrawn.
     batches: Option<Batches>,
@@ -75,7 +75,7 @@ impl Candidates {
         plugin_status: PluginStatus,
         rule: Preflight,
     ) -> Self {
-        let (tell, failing) = mpsc::unbounded_channel();
+        let (report, failing) = mpsc::unbounded_channel();
         Self {
             folder: directory.join(wasm::CANDIDATES),
             factory,
@@ -87,7 +87,7 @@ impl Candidates {
             trials: 0,
             removed: BTreeMap::new(),
             ways_back: WaysBack::default(),
-            tell,
+            report,
             failing,
             batches: None,
         }
@@ -365,7 +365,7 @@ impl Candidates {
     /// Prepares a trial. A shadow has begun when this returns.
     fn prepare(&mut self, find: &Find, fit: &Fit, beside: &Beside) -> io::Result<RunningTrial> {
         self.trials += 1;
-        RunningTrial::prepare(self.trials, find, fit, beside, (&self.tell, &self.ways_back))
+        RunningTrial::prepare(self.trials, find, fit, beside, (&self.report, &self.ways_back))
     }
 
     fn note(&mut self, find: Find, fit: Fit, running: RunningTrial) {

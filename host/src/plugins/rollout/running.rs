@@ -60,7 +60,7 @@ impl RunningTrial {
         find: &Find,
         fit: &Fit,
         beside: &Beside,
-        (tell, ways_back): (&mpsc::UnboundedSender<Failing>, &WaysBack),
+        (report, ways_back): (&mpsc::UnboundedSender<Failing>, &WaysBack),
     ) -> io::Result<Self> {
         let mut parts = Vec::new();
         for plugin in &fit.plugins {
@@ -69,14 +69,19 @@ impl RunningTrial {
             let (tally, candidate) = (Arc::new(Tally::default()), Arc::clone(&plugin.handler));
             let role = match fit.terms {
                 Terms::Canary { failures_max, .. } => {
-                    let (tell, path) = (tell.clone(), find.path.clone());
+                    let (report, path) = (report.clone(), find.path.clone());
                     // The receiver is gone while the host stops.
-                    let tell = Box::new(move |reason| {
-                        let _ = tell.send(Failing { path: path.clone(), trial, reason });
+                    let report = Box::new(move |reason| {
+                        let _ = report.send(Failing { path: path.clone(), trial, reason });
                     });
                     let tally = Arc::clone(&tally);
                     ways_back.add(Arc::clone(&candidate));
-                    TrialKind::Canary(Arc::new(Watched::new(candidate, tally, failures_max, tell)))
+                    TrialKind::Canary(Arc::new(Watched::new(
+                        candidate,
+                        tally,
+                        failures_max,
+                        report,
+                    )))
                 }
                 Terms::Shadow(terms) => {
                     let Some((_, served)) = beside.get(name.as_str()) else { continue };

@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_what_the_other_asked_and_no_more() {
+    fn it_gets_the_answers_of_the_other_and_no_more() {
         let question = |key: &str| {
             let (name, key) = ("customer".to_owned(), key.to_owned());
             Question::Lookup { name, key }
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shadow_that_is_behind_skips_and_holds_nobody_back() {
+    fn a_shadow_that_is_behind_skips_and_delays_no_call() {
         let (Comparer { candidate, tally, .. }, open) = stuck();
         let serving = comparer("t", 1, |_| Ok(Reply::Decided(decision(None, &[])))).candidate;
         let shadow = start(candidate, serving.manifest(), &tally);

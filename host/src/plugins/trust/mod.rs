@@ -37,7 +37,7 @@ pub enum LockRule {
 impl Policy {
     /// # Errors
     /// Says why a file with this content must not serve, and what the operator can do.
-    pub fn judge(
+    pub fn check(
         &self,
         path: &Path,
         home: &Path,

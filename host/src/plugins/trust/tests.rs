@@ -42,13 +42,13 @@ impl Bench {
         fs::write(self.folder.path().join(FILE), text).unwrap();
     }
 
-    fn judge(&self) -> Result<(), String> {
-        self.policy.judge(&self.component(), self.folder.path(), BYTES, DIGEST)
+    fn check(&self) -> Result<(), String> {
+        self.policy.check(&self.component(), self.folder.path(), BYTES, DIGEST)
     }
 
     #[track_caller]
     fn expect_refused(&self, expected: &str) {
-        let reason = self.judge().unwrap_err();
+        let reason = self.check().unwrap_err();
         assert!(reason.contains(expected), "{reason}");
     }
 }
@@ -64,7 +64,7 @@ fn what_one_of_the_keys_has_signed_is_trusted() {
     bench.policy.keys.insert(0, Key::read(&other.pk.to_base64(), Path::new("")).unwrap());
     for signer in [&bench.signer, &other] {
         bench.write_signature(&sign(signer, BYTES));
-        assert_eq!(bench.judge(), Ok(()));
+        assert_eq!(bench.check(), Ok(()));
     }
 }
 
@@ -111,9 +111,9 @@ fn pinned(file: &str, version: &str, digest: &str) -> Pinned {
 #[test]
 fn what_is_pinned_is_trusted_under_any_name() {
     let bench = Bench::locked(LockRule::WhenThere);
-    assert_eq!(bench.judge(), Ok(()), "there is no lock file");
+    assert_eq!(bench.check(), Ok(()), "there is no lock file");
     LockFile::new(vec![pinned("b.wasm", "1.0.0", DIGEST)]).write(bench.folder.path()).unwrap();
-    assert_eq!(bench.judge(), Ok(()));
+    assert_eq!(bench.check(), Ok(()));
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn what_is_not_pinned_is_refused_with_what_is() {
 #[test]
 fn a_lock_file_that_is_demanded_must_be_there() {
     Bench::locked(LockRule::Demanded).expect_refused("no sagabox.lock exists next to it, and");
-    assert_eq!(Bench::locked(LockRule::Ignored).judge(), Ok(()));
+    assert_eq!(Bench::locked(LockRule::Ignored).check(), Ok(()));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn pinning_keeps_the_source_of_what_is_the_same() {
 }
 
 #[test]
-fn differences_are_told_by_file() {
+fn differences_are_reported_by_file() {
     let lock = LockFile::new(vec![pinned("a", "1.0.0", "d1"), pinned("b", "1.0.0", "d2")]);
     let found = LockFile::new(vec![pinned("b", "2.0.0", "d3"), pinned("c", "1.0.0", "d4")]);
     assert_eq!(

@@ -273,7 +273,7 @@ pub fn load(
     configurations: &HashMap<String, String>,
 ) -> Result<Vec<LoadedPlugin>, Unfit> {
     let digest = crate::decisions::digest::digest(bytes);
-    sandbox.settings.trust.judge(path, home, bytes, &digest).map_err(Unfit::Untrusted)?;
+    sandbox.settings.trust.check(path, home, bytes, &digest).map_err(Unfit::Untrusted)?;
     load_trusted(path, bytes, digest, sandbox, configurations)
 }
 

@@ -425,7 +425,7 @@ fn a_core_module_of_preview_1_is_a_plugin() {
 }
 
 #[test]
-fn a_plugin_that_traps_in_describe_is_told_with_what_it_wrote_and_where_it_was() {
+fn a_plugin_that_traps_in_describe_is_reported_with_what_it_wrote_and_where_it_was() {
     let guest = Guest {
         imports: r#"(import "sagabox:plugin/logging@0.1.0" "log" (func $log (param i32 i32 i32)))"#,
         ..PLAIN
@@ -440,8 +440,8 @@ fn a_plugin_that_traps_in_describe_is_told_with_what_it_wrote_and_where_it_was()
     assert_eq!(refused.reason, reason);
     let expected = ["it wrote: happened", "it wrote: 1.0.0", "at says_who_it_is_0"];
     assert_eq!(refused.details[..3], expected, "{:?}", refused.details);
-    let told = format!("{reason}\n    it wrote: happened\n    it wrote: 1.0.0\n    at says");
-    assert!(refused.to_string().starts_with(&told), "{refused}");
+    let expected = format!("{reason}\n    it wrote: happened\n    it wrote: 1.0.0\n    at says");
+    assert!(refused.to_string().starts_with(&expected), "{refused}");
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub(in crate::store) const NOTE: &str = "UPDATE batch_items \
      SET outcome = note.value ->> 1, reason = note.value ->> 2 FROM json_each(?2) AS note \
      WHERE batch = ?1 AND item IN (SELECT value ->> 0 FROM json_each(?2)) \
        AND item = note.value ->> 0 AND +outcome = 'pending'";
-const ADD_LETTERS: &str = "INSERT OR IGNORE INTO batch_items (batch, item, plugin, sink, key) \
+const ADD_DEAD_LETTERS: &str = "INSERT OR IGNORE INTO batch_items (batch, item, plugin, sink, key) \
      SELECT ?1, id, plugin, sink, key FROM dead_letters \
      WHERE id IN (SELECT value FROM json_each(?2)) AND status = 'open' \
        AND id <= (SELECT newest FROM batches WHERE id = ?1) ORDER BY id";
@@ -69,7 +69,7 @@ impl SqliteStore {
     ) -> Result<(), sqlx::Error> {
         match selected {
             Selected::DeadLetters(ids) => {
-                let query = sqlx::query(ADD_LETTERS).bind(integer(id.0)).bind(rows::json(ids));
+                let query = sqlx::query(ADD_DEAD_LETTERS).bind(integer(id.0)).bind(rows::json(ids));
                 query.execute(connection).await?;
             }
             Selected::Instances(plugin, keys) => {

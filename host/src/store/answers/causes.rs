@@ -11,7 +11,7 @@ use crate::store::query::rows::{CauseFilter, CausePage, CauseRow, Page};
 use crate::store::rows::{self, integer};
 
 /// Open letters, in the order of their groups.
-const LETTERS: &str = "dead_letters INDEXED BY dead_letters_causes WHERE status = 'open'";
+const DEAD_LETTERS: &str = "dead_letters INDEXED BY dead_letters_causes WHERE status = 'open'";
 const GROUP: &str = "plugin, plugin_version, cause, sink";
 
 pub(super) async fn list(
@@ -22,10 +22,10 @@ pub(super) async fn list(
     // SQLite sorts the rows of an inner query once more, so one with a limit is slow: it is for
     // those who have too many letters.
     let which = if filter.plugin.is_some() { "plugin = ?1" } else { "?1 IS NULL" };
-    let is_exact = has_at_most(pool, which, filter, limits.counted_letters).await?;
+    let is_exact = has_at_most(pool, which, filter, limits.counted_dead_letters).await?;
     let of = match is_exact {
-        true => format!("{LETTERS} AND {which} AND ?2 > 0"),
-        false => format!("(SELECT {GROUP}, id, at FROM {LETTERS} AND {which} LIMIT ?2)"),
+        true => format!("{DEAD_LETTERS} AND {which} AND ?2 > 0"),
+        false => format!("(SELECT {GROUP}, id, at FROM {DEAD_LETTERS} AND {which} LIMIT ?2)"),
     };
     let sql = format!(
         "SELECT {GROUP}, count(*) AS letters, min(at) AS oldest, max(at) AS newest, \
@@ -34,7 +34,7 @@ pub(super) async fn list(
     );
     let query = sqlx::query(AssertSqlSafe(sql))
         .bind(filter.plugin.clone())
-        .bind(integer(limits.counted_letters))
+        .bind(integer(limits.counted_dead_letters))
         .bind(filter.limit.saturating_add(1))
         .bind(integer(filter.after));
     let found = query.fetch_all(pool).await.map_err(failed)?;
@@ -49,8 +49,9 @@ async fn has_at_most(
     filter: &CauseFilter,
     most: u64,
 ) -> Result<bool, ReadError> {
-    let sql =
-        format!("SELECT count(*) AS n FROM (SELECT 1 FROM {LETTERS} AND {which} LIMIT ?2 + 1)");
+    let sql = format!(
+        "SELECT count(*) AS n FROM (SELECT 1 FROM {DEAD_LETTERS} AND {which} LIMIT ?2 + 1)"
+    );
     let query = sqlx::query(AssertSqlSafe(sql)).bind(filter.plugin.clone()).bind(integer(most));
     Ok(rows::number(&query.fetch_one(pool).await.map_err(failed)?, "n")? <= most)
 }

@@ -44,7 +44,7 @@ pub(super) async fn list(
                ORDER BY id";
     let query = sqlx::query(sql).bind(rows::json(&ids));
     let found = query.fetch_all(pool).await.map_err(failed)?;
-    let rows: Result<Vec<_>, ReadError> = found.iter().map(letter_row).collect();
+    let rows: Result<Vec<_>, ReadError> = found.iter().map(dead_letter_row).collect();
     Ok(Page { rows: rows?, next })
 }
 
@@ -164,7 +164,7 @@ async fn sizes_between(
     found.iter().map(row).collect()
 }
 
-fn letter_row(row: &SqliteRow) -> Result<DeadLetterRow, ReadError> {
+fn dead_letter_row(row: &SqliteRow) -> Result<DeadLetterRow, ReadError> {
     let sink = rows::optional(row, "sink")?;
     let raw = |text: String| RawValue::from_string(text).map_err(rows::damaged);
     Ok(DeadLetterRow {

@@ -24,7 +24,7 @@ pub(super) async fn find(
 ) -> Result<Vec<Found>, ReadError> {
     let mut found = Vec::new();
     if let Ok(number) = text.parse::<u64>() {
-        found.extend(letter(connection, number).await?);
+        found.extend(dead_letter(connection, number).await?);
         found.extend(event_at(connection, number).await?);
     }
     keys(connection, text, limit, &mut found).await?;
@@ -74,11 +74,14 @@ async fn keys(
     Ok(())
 }
 
-async fn letter(connection: &mut SqliteConnection, id: u64) -> Result<Option<Found>, ReadError> {
+async fn dead_letter(
+    connection: &mut SqliteConnection,
+    id: u64,
+) -> Result<Option<Found>, ReadError> {
     let sql = "SELECT plugin, key, status FROM dead_letters WHERE id = ?";
     let query = sqlx::query(sql).bind(integer(id));
     let row = query.fetch_optional(connection).await.map_err(failed)?;
-    let letter = |row: SqliteRow| -> Result<Found, ReadError> {
+    let dead_letter = |row: SqliteRow| -> Result<Found, ReadError> {
         Ok(Found::DeadLetter {
             id,
             plugin: rows::text(&row, "plugin")?,
@@ -86,7 +89,7 @@ async fn letter(connection: &mut SqliteConnection, id: u64) -> Result<Option<Fou
             status: dead_letters::status(&row)?,
         })
     };
-    row.map(letter).transpose()
+    row.map(dead_letter).transpose()
 }
 
 async fn event_at(
@@ -264,9 +267,9 @@ pub(super) async fn trace(
     let [decided, held, parked] = <[_; 3]>::try_from(all).unwrap_or_default();
     let sql = "SELECT id FROM dead_letters WHERE position = ? AND sink IS NULL ORDER BY id";
     let query = sqlx::query(sql).bind(integer(position));
-    let letters = query.fetch_all(connection).await.map_err(failed)?;
+    let dead_letters = query.fetch_all(connection).await.map_err(failed)?;
     let dead_letters =
-        letters.iter().map(|row| rows::number(row, "id")).collect::<Result<_, _>>()?;
+        dead_letters.iter().map(|row| rows::number(row, "id")).collect::<Result<_, _>>()?;
     let payloads_hidden = false;
     Ok(Some(EventTrace {
         position,

@@ -10,7 +10,7 @@ use super::accounts::behind;
 use super::failed;
 use crate::store::query::QueryLimits;
 use crate::store::query::waiting::{
-    HeldEvent, Retry, Waiting, WaitingLetter, WaitingMessage, WaitingTimer,
+    HeldEvent, Retry, Waiting, WaitingDeadLetter, WaitingMessage, WaitingTimer,
 };
 use crate::store::rows::{self, integer};
 
@@ -31,7 +31,7 @@ pub(super) async fn waiting(
 ) -> Result<Waiting, ReadError> {
     let status = all(connection, of, "SELECT status FROM instances WHERE plugin = ?1 AND key = ?2");
     let status = status.await?.first().map(rows::instance_status).transpose()?;
-    let letters = "SELECT id, sink, position, event_type, reason, at, status = 'redriving' AS again \
+    let dead_letters = "SELECT id, sink, position, event_type, reason, at, status = 'redriving' AS again \
          FROM dead_letters WHERE status IN ('open', 'redriving') AND plugin = ?1 AND key = ?2 \
          ORDER BY id LIMIT ?3";
     let parked = "SELECT count(*) AS n FROM \
@@ -44,7 +44,7 @@ pub(super) async fn waiting(
     let parked = all(connection, of, parked).await?;
     let mut waiting = Waiting {
         status,
-        dead_letters: each(&all(connection, of, letters).await?, letter)?,
+        dead_letters: each(&all(connection, of, dead_letters).await?, dead_letter)?,
         parked: parked.first().map(|row| rows::number(row, "n")).transpose()?.unwrap_or_default(),
         retry: all(connection, of, retry).await?.first().map(wait).transpose()?,
         held: each(&all(connection, of, held).await?, held_event)?,
@@ -145,8 +145,8 @@ async fn messages(
     Ok(messages)
 }
 
-fn letter(row: &SqliteRow) -> Result<WaitingLetter, ReadError> {
-    Ok(WaitingLetter {
+fn dead_letter(row: &SqliteRow) -> Result<WaitingDeadLetter, ReadError> {
+    Ok(WaitingDeadLetter {
         id: rows::number(row, "id")?,
         sink: rows::optional(row, "sink")?,
         position: rows::number(row, "position")?,

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_file_is_told_apart_from_a_damaged_one() {
+    fn what_is_no_such_file_is_distinguished_from_a_damaged_one() {
         let folder = tempfile::tempdir().unwrap();
         let open = |text: &str| {
             let path = folder.path().join("file");

@@ -413,7 +413,7 @@ pub struct QueryLimits {
     /// must not make the accounts slow.
     pub counted_pending: u64,
     /// Open dead letters that are counted for the list of causes. A million take about 300 ms.
-    pub counted_letters: u64,
+    pub counted_dead_letters: u64,
 }
 
 impl Default for QueryLimits {
@@ -424,7 +424,7 @@ impl Default for QueryLimits {
             page_bytes: 4 << 20,
             scanned_decisions: 200_000,
             counted_pending: 100_000,
-            counted_letters: 1_000_000,
+            counted_dead_letters: 1_000_000,
         }
     }
 }

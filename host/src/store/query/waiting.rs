@@ -8,7 +8,7 @@ pub struct Waiting {
     /// None if the key has no instance.
     pub status: Option<InstanceStatus>,
     /// Unresolved dead letters of its events and messages, the oldest first.
-    pub dead_letters: Vec<WaitingLetter>,
+    pub dead_letters: Vec<WaitingDeadLetter>,
     /// Events that wait behind a dead letter or a retry.
     pub parked: u64,
     /// The pause before the next attempt at its first event.
@@ -24,7 +24,7 @@ pub struct Waiting {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WaitingLetter {
+pub struct WaitingDeadLetter {
     pub id: u64,
     /// None for an event.
     pub sink: Option<String>,

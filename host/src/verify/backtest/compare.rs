@@ -48,7 +48,7 @@ pub fn compare(old: &Findings, new: &Findings) -> Vec<Group> {
     ends(old, new, &mut groups);
     messages(old, new, &mut groups);
     timers(old, new, &mut groups);
-    letters(old, new, &mut groups);
+    dead_letters(old, new, &mut groups);
     let groups = groups.0.into_iter();
     let mut groups: Vec<(u8, Group)> = groups
         .map(|((rank, what), (count, examples))| (rank, Group { what, count, examples }))
@@ -140,15 +140,18 @@ fn timers(old: &Findings, new: &Findings, groups: &mut Groups) {
     }
 }
 
-fn letters(old: &Findings, new: &Findings, groups: &mut Groups) {
+fn dead_letters(old: &Findings, new: &Findings, groups: &mut Groups) {
     let of = |findings: &Findings| -> BTreeMap<(Who, String), String> {
-        let unresolved = findings.letters.iter().filter(|letter| letter.is_unresolved);
-        let all = unresolved.map(|letter| {
-            let key = letter.key.clone().unwrap_or_else(|| "".into());
-            let who = Who { plugin: letter.plugin.clone(), key };
-            let event =
-                format!("{} {} {}", letter.event.source, letter.event.id, letter.event.event_type);
-            ((who, event), letter.reason.clone())
+        let unresolved =
+            findings.dead_letters.iter().filter(|dead_letter| dead_letter.is_unresolved);
+        let all = unresolved.map(|dead_letter| {
+            let key = dead_letter.key.clone().unwrap_or_else(|| "".into());
+            let who = Who { plugin: dead_letter.plugin.clone(), key };
+            let event = format!(
+                "{} {} {}",
+                dead_letter.event.source, dead_letter.event.id, dead_letter.event.event_type
+            );
+            ((who, event), dead_letter.reason.clone())
         });
         all.collect()
     };
@@ -174,8 +177,8 @@ fn moved(old: Timestamp, new: Timestamp) -> String {
 fn without_indexes(place: &str) -> String {
     let mut shown = String::with_capacity(place.len());
     let mut is_index = false;
-    for letter in place.chars() {
-        match letter {
+    for dead_letter in place.chars() {
+        match dead_letter {
             '[' => {
                 is_index = true;
                 shown.push('[');
@@ -184,8 +187,8 @@ fn without_indexes(place: &str) -> String {
                 is_index = false;
                 shown.push(']');
             }
-            letter if is_index && letter.is_ascii_digit() => {}
-            letter => shown.push(letter),
+            dead_letter if is_index && dead_letter.is_ascii_digit() => {}
+            dead_letter => shown.push(dead_letter),
         }
     }
     shown

@@ -187,8 +187,8 @@ mod tests {
             })
             .collect();
         let mismatches = check(&expected, found.iter().cloned());
-        let told: Vec<String> = mismatches.iter().flat_map(Mismatch::lines).collect();
-        assert_eq!(told, lines);
+        let reported: Vec<String> = mismatches.iter().flat_map(Mismatch::lines).collect();
+        assert_eq!(reported, lines);
     }
 
     fn message(key: &str, at: &str, sum: u64) -> Json {

@@ -99,7 +99,7 @@ pub(super) struct TimerFound {
 
 /// An event or message that could not be handled or delivered.
 #[derive(Clone, Debug)]
-pub(super) struct Letter {
+pub(super) struct DeadLetterFound {
     pub at: Timestamp,
     pub plugin: PluginName,
     pub key: Option<Key>,
@@ -126,7 +126,7 @@ pub struct Findings {
     pub(super) sent: Vec<Sent>,
     pub(super) timers: Vec<TimerFound>,
     pub(super) processes: Vec<Process>,
-    pub(super) letters: Vec<Letter>,
+    pub(super) dead_letters: Vec<DeadLetterFound>,
     pub(super) plugins: Vec<PluginFound>,
     /// Events of types that no plugin takes.
     pub(super) untaken: BTreeMap<String, u64>,
@@ -152,14 +152,14 @@ impl Findings {
         for deed in &deeds {
             tallies.entry(deed.who.clone()).or_default().add(deed);
         }
-        let letters = letters(tables);
+        let dead_letters = dead_letters(tables);
         let untaken = tables.untaken.iter().map(|(name, (count, _))| (name.clone(), *count));
         Self {
             decisions: deeds.len() as u64,
-            processes: processes(tables, &tallies, &letters),
+            processes: processes(tables, &tallies, &dead_letters),
             timers: timers(tables),
             sent: sent(deeds),
-            letters,
+            dead_letters,
             plugins: manifests.into_iter().map(|manifest| plugin(tables, manifest)).collect(),
             untaken: untaken.collect(),
             refused,
@@ -196,12 +196,16 @@ fn sent(deeds: Vec<Deed>) -> Vec<Sent> {
     all.collect()
 }
 
-fn processes(tables: &Tables, tallies: &HashMap<Who, Tally>, letters: &[Letter]) -> Vec<Process> {
+fn processes(
+    tables: &Tables,
+    tallies: &HashMap<Who, Tally>,
+    dead_letters: &[DeadLetterFound],
+) -> Vec<Process> {
     let nothing = Tally::default();
-    let dead: HashSet<(&PluginName, &Key)> = letters
+    let dead: HashSet<(&PluginName, &Key)> = dead_letters
         .iter()
-        .filter(|letter| letter.is_unresolved && !letter.is_message)
-        .filter_map(|letter| Some((&letter.plugin, letter.key.as_ref()?)))
+        .filter(|dead_letter| dead_letter.is_unresolved && !dead_letter.is_message)
+        .filter_map(|dead_letter| Some((&dead_letter.plugin, dead_letter.key.as_ref()?)))
         .collect();
     let found = tables.instances.iter().map(|((plugin, key), instance)| {
         let who = Who { plugin: plugin.clone(), key: key.clone() };
@@ -225,9 +229,9 @@ fn processes(tables: &Tables, tallies: &HashMap<Who, Tally>, letters: &[Letter])
 
 fn timers(tables: &Tables) -> Vec<TimerFound> {
     let dead = tables.dead_letters.values();
-    let dead = dead.filter(|letter| letter.subject == DeadLetterSubject::Event);
+    let dead = dead.filter(|dead_letter| dead_letter.subject == DeadLetterSubject::Event);
     let dead: HashSet<(Position, &PluginName)> =
-        dead.map(|letter| (letter.position, &letter.plugin)).collect();
+        dead.map(|dead_letter| (dead_letter.position, &dead_letter.plugin)).collect();
     let fired = tables.log.values().filter_map(|entry| {
         let event = &entry.event;
         let own = |name| event.extension(name);
@@ -258,20 +262,20 @@ fn timers(tables: &Tables) -> Vec<TimerFound> {
     all
 }
 
-fn letters(tables: &Tables) -> Vec<Letter> {
-    let all = tables.dead_letters.values().map(|letter| Letter {
-        at: letter.at,
-        plugin: letter.plugin.clone(),
-        key: letter.key.clone(),
-        is_message: letter.subject != DeadLetterSubject::Event,
-        event: Arc::clone(&letter.event),
-        reason: letter.reason.clone(),
-        attempts: letter.attempts,
-        status: letter.status.as_str(),
-        is_unresolved: letter.status.is_unresolved(),
+fn dead_letters(tables: &Tables) -> Vec<DeadLetterFound> {
+    let all = tables.dead_letters.values().map(|dead_letter| DeadLetterFound {
+        at: dead_letter.at,
+        plugin: dead_letter.plugin.clone(),
+        key: dead_letter.key.clone(),
+        is_message: dead_letter.subject != DeadLetterSubject::Event,
+        event: Arc::clone(&dead_letter.event),
+        reason: dead_letter.reason.clone(),
+        attempts: dead_letter.attempts,
+        status: dead_letter.status.as_str(),
+        is_unresolved: dead_letter.status.is_unresolved(),
     });
-    let mut all: Vec<Letter> = all.collect();
-    all.sort_by_key(|letter| letter.at);
+    let mut all: Vec<DeadLetterFound> = all.collect();
+    all.sort_by_key(|dead_letter| dead_letter.at);
     all
 }
 

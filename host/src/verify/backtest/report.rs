@@ -10,7 +10,7 @@ use crate::decisions::json::{Json, Object};
 use crate::io::figures::{grouped, length};
 
 /// Dead letters that the text names one by one.
-const LETTERS_SHOWN_MAX: usize = 10;
+const DEAD_LETTERS_SHOWN_MAX: usize = 10;
 const QUANTILES: [(&str, u64); 5] =
     [("min", 0), ("median", 500), ("p90", 900), ("p99", 990), ("max", 1_000)];
 
@@ -44,7 +44,7 @@ struct Totals<'f> {
     ends: Counts<End>,
     /// Sorted, in milliseconds.
     durations: BTreeMap<End, Vec<u64>>,
-    letters: u64,
+    dead_letters: u64,
 }
 
 fn totals(findings: &Findings) -> Vec<Totals<'_>> {
@@ -57,7 +57,7 @@ fn totals(findings: &Findings) -> Vec<Totals<'_>> {
             timers: BTreeMap::new(),
             ends: Counts::new(),
             durations: BTreeMap::new(),
-            letters: 0,
+            dead_letters: 0,
         };
         all.insert(&plugin.manifest.name, totals);
     }
@@ -80,9 +80,10 @@ fn totals(findings: &Findings) -> Vec<Totals<'_>> {
             }
         }
     }
-    for letter in findings.letters.iter().filter(|letter| letter.is_unresolved) {
-        if let Some(totals) = all.get_mut(&letter.plugin) {
-            totals.letters += 1;
+    for dead_letter in findings.dead_letters.iter().filter(|dead_letter| dead_letter.is_unresolved)
+    {
+        if let Some(totals) = all.get_mut(&dead_letter.plugin) {
+            totals.dead_letters += 1;
         }
     }
     let mut all: Vec<Totals> = all.into_values().collect();
@@ -162,7 +163,7 @@ fn plugin_json(totals: &Totals) -> Json {
         });
         json.insert("durations_ms", Json::object(durations));
     }
-    json.insert("dead_letters", totals.letters.into());
+    json.insert("dead_letters", totals.dead_letters.into());
     json.into()
 }
 
@@ -198,7 +199,7 @@ pub fn text(arrived: &Arrived, findings: &Findings) -> Vec<String> {
     for totals in &totals(findings) {
         plugin_lines(totals, &mut lines);
     }
-    letter_lines(findings, &mut lines);
+    dead_letter_lines(findings, &mut lines);
     lines
 }
 
@@ -243,24 +244,24 @@ fn plugin_lines(totals: &Totals, lines: &mut Vec<String>) {
     }
 }
 
-fn letter_lines(findings: &Findings, lines: &mut Vec<String>) {
-    let unresolved: Vec<_> = findings.letters.iter().filter(|one| one.is_unresolved).collect();
+fn dead_letter_lines(findings: &Findings, lines: &mut Vec<String>) {
+    let unresolved: Vec<_> = findings.dead_letters.iter().filter(|one| one.is_unresolved).collect();
     if unresolved.is_empty() {
         return;
     }
     lines.push(format!("{} dead letters:", grouped(unresolved.len() as u64)));
-    for letter in unresolved.iter().take(LETTERS_SHOWN_MAX) {
-        let key = letter.key.as_ref().map_or_else(|| "-".to_owned(), |key| format!("`{key}`"));
+    for dead_letter in unresolved.iter().take(DEAD_LETTERS_SHOWN_MAX) {
+        let key = dead_letter.key.as_ref().map_or_else(|| "-".to_owned(), |key| format!("`{key}`"));
         lines.push(format!(
             "  {} {} {key}: {} ({}): {}",
-            letter.at.to_rfc3339(),
-            letter.plugin,
-            letter.event.event_type,
-            letter.event.id,
-            letter.reason
+            dead_letter.at.to_rfc3339(),
+            dead_letter.plugin,
+            dead_letter.event.event_type,
+            dead_letter.event.id,
+            dead_letter.reason
         ));
     }
-    let more = unresolved.len().saturating_sub(LETTERS_SHOWN_MAX);
+    let more = unresolved.len().saturating_sub(DEAD_LETTERS_SHOWN_MAX);
     if more > 0 {
         lines.push(format!("  … and {} more; --out writes all", grouped(more as u64)));
     }

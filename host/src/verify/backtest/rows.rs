@@ -3,7 +3,7 @@
 
 use sagabox_engine::model::{JSON, MessageKind, Outgoing};
 
-use super::findings::{Fate, Findings, Letter, Process, Sent, TimerFound};
+use super::findings::{DeadLetterFound, Fate, Findings, Process, Sent, TimerFound};
 use crate::decisions::json::{Json, Object};
 use crate::decisions::shown;
 use crate::verify::simulation::Who;
@@ -16,15 +16,18 @@ pub fn rows(findings: &Findings) -> impl Iterator<Item = Json> {
     let messages = findings.sent.iter().map(|sent| (sent.at, Row::Sent(sent)));
     let timers = findings.timers.iter().filter(|timer| timer.fate != Fate::Open);
     let timers = timers.map(|timer| (timer.at, Row::Timer(timer)));
-    let letters = findings.letters.iter().map(|letter| (letter.at, Row::Letter(letter)));
-    let mut timed: Vec<_> = messages.chain(timers).chain(letters).collect();
+    let dead_letters = findings
+        .dead_letters
+        .iter()
+        .map(|dead_letter| (dead_letter.at, Row::DeadLetter(dead_letter)));
+    let mut timed: Vec<_> = messages.chain(timers).chain(dead_letters).collect();
     // A stable sort.
     timed.sort_by_key(|(at, _)| *at);
     let open = findings.timers.iter().filter(|timer| timer.fate == Fate::Open);
     let timed = timed.into_iter().map(|(_, row)| match row {
         Row::Sent(sent) => message(sent),
         Row::Timer(found) => timer(found),
-        Row::Letter(found) => letter(found),
+        Row::DeadLetter(found) => dead_letter(found),
     });
     timed.chain(open.map(timer)).chain(findings.processes.iter().map(process))
 }
@@ -32,7 +35,7 @@ pub fn rows(findings: &Findings) -> impl Iterator<Item = Json> {
 enum Row<'f> {
     Sent(&'f Sent),
     Timer(&'f TimerFound),
-    Letter(&'f Letter),
+    DeadLetter(&'f DeadLetterFound),
 }
 
 fn object(kind: &str, at: Option<(&str, String)>, who: &Who) -> Object {
@@ -82,7 +85,7 @@ fn timer(found: &TimerFound) -> Json {
     row.into()
 }
 
-fn letter(found: &Letter) -> Json {
+fn dead_letter(found: &DeadLetterFound) -> Json {
     let mut row = Object::default();
     row.insert(KIND, "dead_letter".into());
     row.insert("at", found.at.to_rfc3339().into());

@@ -77,9 +77,9 @@ fn compared(
     (sender, sent): (&str, &Value),
     (receiver, taken): (&str, &Value),
 ) -> Vec<Finding> {
-    let verdict = schema::fit(sent, taken);
+    let comparison = schema::fit(sent, taken);
     let mut findings = Vec::new();
-    for fault in verdict.faults.iter().take(FAULTS_MAX) {
+    for fault in comparison.faults.iter().take(FAULTS_MAX) {
         let severity = if fault.is_of_range { Severity::Warning } else { Severity::Error };
         let what = disagreement(fault, sender, receiver);
         let text = format!("it cannot read every `{message_type}` of {sender}: {what}");
@@ -92,14 +92,14 @@ fn compared(
         let finding = Finding::new(severity, receiver, text);
         findings.push(Finding { mismatch: Some(mismatch), ..finding });
     }
-    let left = verdict.faults.len().saturating_sub(FAULTS_MAX);
+    let left = comparison.faults.len().saturating_sub(FAULTS_MAX);
     if left > 0 {
         let text = format!("it cannot read every `{message_type}` of {sender}: {left} more places");
         findings.push(Finding::new(Severity::Error, receiver, text));
     }
-    if !verdict.unknown.is_empty() {
+    if !comparison.unknown.is_empty() {
         let places: Vec<String> =
-            verdict.unknown.iter().take(PLACES_MAX).map(|at| place(at)).collect();
+            comparison.unknown.iter().take(PLACES_MAX).map(|at| place(at)).collect();
         let text = format!(
             "whether it can read every `{message_type}` of {sender} is unknown {}: the schemas are \
              too general there, or say something that is not compared",
@@ -211,9 +211,9 @@ fn different_senders(plugins: &[Facts]) -> Vec<Finding> {
                 else {
                     continue;
                 };
-                let verdict = schema::fit(one, other);
+                let comparison = schema::fit(one, other);
                 // One that says more than the other has readers for both.
-                if let Some(fault) = verdict.faults.first()
+                if let Some(fault) = comparison.faults.first()
                     && !schema::fit(other, one).faults.is_empty()
                 {
                     let (one, other) = (first.name(), second.name());

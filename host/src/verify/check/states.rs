@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn states_that_are_not_read_are_told_in_both_directions() {
+    fn states_that_are_not_read_are_reported_in_both_directions() {
         let old = examples(1, "a", &["a"]);
         check(&old, &examples(1, "ab", &["a"]), &[]);
         let same = "cannot read a state of 1.0.0, which has the same version of states, 1: it has";

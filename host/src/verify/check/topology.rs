@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_reaches_nobody_is_named() {
+    fn an_event_that_reaches_no_handler_is_named() {
         let reactor = || plugin("stock", Role::Reactor, &["Paid"], &[], &["Missing"]);
         let outside = "note stock: no plugin sends its event `Paid`";
         check(&[reactor()], &[], &["warning stock: its event `Missing` has no receiver", outside]);

@@ -250,7 +250,7 @@ impl Replayer {
         if summary.ended.is_some() {
             return Ok(Compared::NoHandlers);
         }
-        let edited = summary.dead_letter.and_then(|letter| self.edited.get(&letter));
+        let edited = summary.dead_letter.and_then(|dead_letter| self.edited.get(&dead_letter));
         let text = edited.or(event.as_ref());
         let text = text.ok_or_else(|| "its event is no longer in the log".to_owned())?;
         let event = Event::read(text.as_bytes());

@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_expected_is_a_problem() {
+    fn what_no_expectation_covers_is_a_problem() {
         let found = "sends[0]: expected nothing, found {\"type\":\"Pay\",\"subject\":\"o\",\"data\":{\"sum\":7}}";
         problems(&json!({}), &decided(), &[found]);
         problems(

@@ -17,5 +17,5 @@ mod states;
 pub use costs::{Costs, costs};
 pub use file::{Scenario, read};
 pub use find::{IN_SOURCE, beside, files_in};
-pub use prove::{Bench, Verdict};
+pub use prove::{Bench, ScenarioResult};
 pub use states::states;

@@ -35,7 +35,7 @@ struct Both {
 
 /// What came of a scenario.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Verdict {
+pub struct ScenarioResult {
     pub scenario: String,
     /// None if it is as it should be.
     pub problems: Vec<String>,
@@ -64,13 +64,13 @@ impl Bench {
 
     /// # Errors
     /// If the component cannot be loaded; what is wrong with a scenario is in its verdict.
-    pub fn play(&mut self, scenario: &Scenario) -> anyhow::Result<Verdict> {
+    pub fn play(&mut self, scenario: &Scenario) -> anyhow::Result<ScenarioResult> {
         let all = self.both(&scenario.given.configuration.to_string())?;
         let (problems, wrote) = match choose(all, scenario.plugin.as_deref()) {
-            Ok(both) => verdict(scenario, both),
+            Ok(both) => result_of(scenario, both),
             Err(why) => (vec![why], Vec::new()),
         };
-        Ok(Verdict { scenario: scenario.scenario.clone(), problems, wrote })
+        Ok(ScenarioResult { scenario: scenario.scenario.clone(), problems, wrote })
     }
 
     /// The plugin of this name, with the configuration that a scenario gives it.
@@ -130,7 +130,7 @@ fn choose<'b>(all: &'b [Both], name: Option<&str>) -> Result<&'b Both, String> {
 }
 
 /// The problems, and what the plugin wrote on fresh instances.
-fn verdict(scenario: &Scenario, both: &Both) -> (Vec<String>, Vec<String>) {
+fn result_of(scenario: &Scenario, both: &Both) -> (Vec<String>, Vec<String>) {
     let (outcomes, wrote) = written(|| play(scenario, &*both.fresh));
     let outcomes = match outcomes {
         Ok(outcomes) => outcomes,

@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::apart::{Sent, disjoint, have_same_tag, is_finite, is_sent, is_void};
+use super::comparison::Comparison;
 use super::place::{escaped, near};
 use super::same::Same;
 use super::scalars::{differing, numbers, texts};
 use super::shape::{
     Alternative, Kind, List, Members, Rest, Root, Schema, holds, is_same, structure,
 };
-use super::verdict::Verdict;
 use super::words;
 
 /// Comparisons of one pair of schemas. Large ones need some thousand; more come from schemas that
@@ -27,7 +27,7 @@ static FALSE: Value = Value::Bool(false);
 
 /// Compares what a sender's schema allows with what a receiver's schema takes.
 #[must_use]
-pub fn fit(sent: &Value, taken: &Value) -> Verdict {
+pub fn fit(sent: &Value, taken: &Value) -> Comparison {
     let mut fitting = Fitting {
         sent: Root(sent),
         taken: Root(taken),
@@ -35,10 +35,10 @@ pub fn fit(sent: &Value, taken: &Value) -> Verdict {
         depth: 0,
         steps: 0,
     };
-    let mut verdict = fitting.schemas(&Schema::All(vec![sent]), &Schema::All(vec![taken]), "");
-    verdict.faults.sort();
-    verdict.faults.dedup();
-    verdict
+    let mut comparison = fitting.schemas(&Schema::All(vec![sent]), &Schema::All(vec![taken]), "");
+    comparison.faults.sort();
+    comparison.faults.dedup();
+    comparison
 }
 
 type Addresses = Vec<usize>;
@@ -53,10 +53,10 @@ struct Fitting<'s> {
 }
 
 impl<'s> Fitting<'s> {
-    fn schemas(&mut self, sent: &Schema<'s>, taken: &Schema<'s>, at: &str) -> Verdict {
+    fn schemas(&mut self, sent: &Schema<'s>, taken: &Schema<'s>, at: &str) -> Comparison {
         self.steps += 1;
         if self.steps > STEPS_MAX || self.depth > DEPTH_MAX {
-            return Verdict::unknown(at);
+            return Comparison::unknown(at);
         }
         let (sent, taken) = (&self.sent.follow(sent), &self.taken.follow(taken));
         let (Schema::All(one), Schema::All(other)) = (sent, taken) else {
@@ -68,33 +68,33 @@ impl<'s> Fitting<'s> {
                 .zip(other)
                 .all(|(one, other)| Same::new(self.sent, self.taken).schemas(one, other));
         if all_same {
-            return Verdict::default();
+            return Comparison::default();
         }
         let addresses = |parts: &[&Value]| -> Addresses {
             parts.iter().map(|part| std::ptr::from_ref(*part) as usize).collect()
         };
         let pair = (addresses(one), addresses(other));
         if !self.under_way.insert(pair.clone()) {
-            return Verdict::default();
+            return Comparison::default();
         }
         self.depth += 1;
-        let verdict = self.alternatives(sent, taken, at);
+        let comparison = self.alternatives(sent, taken, at);
         self.depth -= 1;
         self.under_way.remove(&pair);
-        verdict
+        comparison
     }
 
-    fn alternatives(&mut self, sent: &Schema<'s>, taken: &Schema<'s>, at: &str) -> Verdict {
+    fn alternatives(&mut self, sent: &Schema<'s>, taken: &Schema<'s>, at: &str) -> Comparison {
         let (root, taken) = (self.sent, self.taken.alternatives(taken));
         let sent = root.alternatives(sent);
         let sent: Vec<&Alternative<'_>> =
             sent.iter().filter(|one| !is_void(root, one, 0)).collect();
-        let mut verdict = Verdict::default();
+        let mut comparison = Comparison::default();
         let mut refused = Vec::new();
         for one in &sent {
             let others: Vec<&Alternative<'_>> = taken.iter().collect();
             match self.one(one, &others, at, 0) {
-                Outcome::Compared(compared) => verdict.add(compared),
+                Outcome::Compared(compared) => comparison.add(compared),
                 Outcome::Refused => refused.push(*one),
             }
         }
@@ -105,9 +105,9 @@ impl<'s> Fitting<'s> {
                 true => "does not take it".to_owned(),
                 false => format!("takes {}", words::all(&all)),
             };
-            verdict.fault(at, format!("{verb} {}", words::all(&refused)), takes);
+            comparison.fault(at, format!("{verb} {}", words::all(&refused)), takes);
         }
-        verdict
+        comparison
     }
 
     /// Compares one alternative of the sender with all of the receiver.
@@ -123,8 +123,8 @@ impl<'s> Fitting<'s> {
             return outcome;
         }
         Outcome::Compared(match outcome {
-            Outcome::Compared(verdict) => verdict.weakened(),
-            Outcome::Refused => Verdict::unknown(at),
+            Outcome::Compared(comparison) => comparison.weakened(),
+            Outcome::Refused => Comparison::unknown(at),
         })
     }
 
@@ -138,7 +138,7 @@ impl<'s> Fitting<'s> {
     ) -> Outcome {
         self.steps += 1;
         if self.steps > STEPS_MAX {
-            return Outcome::Compared(Verdict::unknown(at));
+            return Outcome::Compared(Comparison::unknown(at));
         }
         let (own, other) = (self.sent, self.taken);
         let possible: Vec<&Alternative<'_>> = taken
@@ -149,24 +149,24 @@ impl<'s> Fitting<'s> {
         if possible.is_empty() {
             return self.refused(sent, taken, at);
         }
-        let verdicts: Vec<Verdict> =
+        let comparisons: Vec<Comparison> =
             possible.iter().map(|taken| self.pair(sent, taken, at)).collect();
-        if verdicts.iter().any(Verdict::fits) {
-            return Outcome::Compared(Verdict::default());
+        if comparisons.iter().any(Comparison::fits) {
+            return Outcome::Compared(Comparison::default());
         }
         if split < PARTS_MAX
             && let Some(parts) = self.split(sent, &possible)
         {
-            let mut verdict = Verdict::default();
+            let mut comparison = Comparison::default();
             let mut refused = 0;
             for part in &parts {
                 match self.one(part, &possible, at, split + parts.len()) {
-                    Outcome::Compared(compared) => verdict.add(compared),
+                    Outcome::Compared(compared) => comparison.add(compared),
                     Outcome::Refused => refused += 1,
                 }
             }
             return match refused {
-                0 => Outcome::Compared(verdict),
+                0 => Outcome::Compared(comparison),
                 _ => Outcome::Refused,
             };
         }
@@ -174,13 +174,13 @@ impl<'s> Fitting<'s> {
             matches!(taken.kind, Kind::Literal(_)) && !is_finite(&sent.kind)
         };
         // A few values are not all strings.
-        let infinite = possible.iter().zip(&verdicts).filter(|(taken, _)| !finite(taken));
-        let infinite: Vec<&Verdict> = infinite.map(|(_, verdict)| verdict).collect();
+        let infinite = possible.iter().zip(&comparisons).filter(|(taken, _)| !finite(taken));
+        let infinite: Vec<&Comparison> = infinite.map(|(_, comparison)| comparison).collect();
         match infinite[..] {
             [] => Outcome::Refused,
             [one] => Outcome::Compared(one.clone()),
             // Together they may take everything.
-            _ => Outcome::Compared(Verdict::unknown(at)),
+            _ => Outcome::Compared(Comparison::unknown(at)),
         }
     }
 
@@ -190,14 +190,14 @@ impl<'s> Fitting<'s> {
             matches!(taken.kind, Kind::Members(_) | Kind::List(_))
                 && taken.kind.json_type() == sent.kind.json_type()
         };
-        let mut faults: Vec<(bool, Verdict)> = Vec::new();
+        let mut faults: Vec<(bool, Comparison)> = Vec::new();
         for taken in taken.iter().filter(of_type) {
-            let verdict = self.pair(sent, taken, at);
-            if !verdict.faults.is_empty() {
-                faults.push((!have_same_tag((self.sent, sent), (self.taken, taken)), verdict));
+            let comparison = self.pair(sent, taken, at);
+            if !comparison.faults.is_empty() {
+                faults.push((!have_same_tag((self.sent, sent), (self.taken, taken)), comparison));
             }
         }
-        faults.sort_by_key(|(has_other_tag, verdict)| (*has_other_tag, verdict.faults.len()));
+        faults.sort_by_key(|(has_other_tag, comparison)| (*has_other_tag, comparison.faults.len()));
         match faults.into_iter().next() {
             Some((_, nearest)) => Outcome::Compared(nearest),
             None => Outcome::Refused,
@@ -259,21 +259,23 @@ impl<'s> Fitting<'s> {
     }
 
     /// Whether one alternative takes all of another.
-    fn pair(&mut self, sent: &Alternative<'s>, taken: &Alternative<'s>, at: &str) -> Verdict {
-        let mut verdict = match (&sent.kind, &taken.kind) {
-            (Kind::Null, Kind::Null) | (Kind::Bool, Kind::Bool) => Verdict::default(),
-            (Kind::Literal(one), Kind::Literal(other)) if is_same(one, other) => Verdict::default(),
+    fn pair(&mut self, sent: &Alternative<'s>, taken: &Alternative<'s>, at: &str) -> Comparison {
+        let mut comparison = match (&sent.kind, &taken.kind) {
+            (Kind::Null, Kind::Null) | (Kind::Bool, Kind::Bool) => Comparison::default(),
+            (Kind::Literal(one), Kind::Literal(other)) if is_same(one, other) => {
+                Comparison::default()
+            }
             (Kind::Literal(value), kind) => match (holds(kind, value), structure(value)) {
-                (Some(true), _) => Verdict::default(),
+                (Some(true), _) => Comparison::default(),
                 (None, Some(structure)) => self.pair(&Alternative::of(structure), taken, at),
-                (None, None) => Verdict::unknown(at),
+                (None, None) => Comparison::unknown(at),
                 (Some(false), _) => differing(sent, taken, at),
             },
             // Its only values may be among those that are taken.
             (kind, Kind::Literal(_))
                 if is_finite(kind) && kind.json_type() == taken.kind.json_type() =>
             {
-                Verdict::unknown(at)
+                Comparison::unknown(at)
             }
             (Kind::Number(one), Kind::Number(other)) => numbers(one, other, at),
             (Kind::Text(one), Kind::Text(other)) => texts(one, other, at),
@@ -281,48 +283,48 @@ impl<'s> Fitting<'s> {
             (Kind::Members(one), Kind::Members(other)) => self.members(one, other, at),
             _ => differing(sent, taken, at),
         };
-        if taken.is_opaque && verdict.faults.is_empty() {
-            verdict.unknown.insert(at.to_owned());
+        if taken.is_opaque && comparison.faults.is_empty() {
+            comparison.unknown.insert(at.to_owned());
         }
-        verdict
+        comparison
     }
 
-    fn members(&mut self, sent: &Members<'s>, taken: &Members<'s>, at: &str) -> Verdict {
-        let mut verdict = Verdict::default();
+    fn members(&mut self, sent: &Members<'s>, taken: &Members<'s>, at: &str) -> Comparison {
+        let mut comparison = Comparison::default();
         for name in &taken.required {
-            self.required(name, sent, taken, at, &mut verdict);
+            self.required(name, sent, taken, at, &mut comparison);
         }
         for (name, schema) in &sent.declared {
             let at = format!("{at}/{}", escaped(name));
             match taken.at(name) {
                 Rest::Unsaid => {}
-                Rest::Unknown => drop(verdict.unknown.insert(at)),
+                Rest::Unknown => drop(comparison.unknown.insert(at)),
                 Rest::None if !is_sent(self.sent, schema) => {}
                 Rest::None => {
                     let verb =
                         if sent.required.contains(name) { "sends it" } else { "may send it" };
-                    verdict.fault(&at, verb, "takes no member of this name");
+                    comparison.fault(&at, verb, "takes no member of this name");
                 }
-                Rest::Each(other) => verdict.add(self.schemas(schema, &other, &at)),
+                Rest::Each(other) => comparison.add(self.schemas(schema, &other, &at)),
             }
         }
         for name in sent.required.iter().filter(|name| matches!(sent.at(name), Rest::Unsaid)) {
             if !matches!(taken.at(name), Rest::Unsaid) {
-                verdict.unknown.insert(format!("{at}/{}", escaped(name)));
+                comparison.unknown.insert(format!("{at}/{}", escaped(name)));
             }
         }
-        self.other_members(sent, taken, at, &mut verdict);
+        self.other_members(sent, taken, at, &mut comparison);
         let count = sent.required.len() as u64;
         if taken.min > sent.min.max(count) {
-            verdict.unknown.insert(at.to_owned());
+            comparison.unknown.insert(at.to_owned());
         }
         let named =
             matches!(sent.rest, Rest::None | Rest::Unsaid).then_some(sent.declared.len() as u64);
         let most = [sent.max, named].into_iter().flatten().min();
         if taken.max.is_some_and(|max| most.is_none_or(|most| most > max)) {
-            verdict.unknown.insert(at.to_owned());
+            comparison.unknown.insert(at.to_owned());
         }
-        verdict
+        comparison
     }
 
     /// A member without which the receiver refuses the object.
@@ -332,7 +334,7 @@ impl<'s> Fitting<'s> {
         sent: &Members<'s>,
         taken: &Members<'s>,
         at: &str,
-        verdict: &mut Verdict,
+        comparison: &mut Comparison,
     ) {
         let at = format!("{at}/{}", escaped(name));
         let is_sent = |schema: &Schema<'s>| is_sent(self.sent, schema);
@@ -340,9 +342,9 @@ impl<'s> Fitting<'s> {
             Rest::Each(_) if sent.required.contains(name) => {}
             Rest::Unsaid if sent.required.contains(name) => {}
             Rest::Each(schema) if is_sent(&schema) => {
-                verdict.fault(&at, "may leave it out", "requires it");
+                comparison.fault(&at, "may leave it out", "requires it");
             }
-            Rest::Unknown => drop(verdict.unknown.insert(at)),
+            Rest::Unknown => drop(comparison.unknown.insert(at)),
             _ => {
                 let others = sent.declared.iter().filter(|(name, schema)| {
                     !taken.declared.contains_key(*name) && is_sent(schema)
@@ -353,7 +355,8 @@ impl<'s> Fitting<'s> {
                     [only] => Some(only),
                     _ => None,
                 });
-                verdict.fault(&at, "never sends it", "requires it").near = near.map(str::to_owned);
+                comparison.fault(&at, "never sends it", "requires it").near =
+                    near.map(str::to_owned);
             }
         }
     }
@@ -364,38 +367,38 @@ impl<'s> Fitting<'s> {
         sent: &Members<'s>,
         taken: &Members<'s>,
         at: &str,
-        verdict: &mut Verdict,
+        comparison: &mut Comparison,
     ) {
         match &sent.rest {
             Rest::None | Rest::Unsaid => {}
-            Rest::Unknown => drop(verdict.unknown.insert(at.to_owned())),
+            Rest::Unknown => drop(comparison.unknown.insert(at.to_owned())),
             Rest::Each(schema) if !is_sent(self.sent, schema) => {}
             Rest::Each(schema) => {
                 let any = format!("{at}/*");
                 match &taken.rest {
                     Rest::Unsaid => {}
-                    Rest::Unknown => drop(verdict.unknown.insert(any)),
+                    Rest::Unknown => drop(comparison.unknown.insert(any)),
                     Rest::None => {
-                        verdict.fault(
+                        comparison.fault(
                             &any,
                             "may send a member of any name",
                             "takes no other members",
                         );
                     }
-                    Rest::Each(other) => verdict.add(self.schemas(schema, other, &any)),
+                    Rest::Each(other) => comparison.add(self.schemas(schema, other, &any)),
                 }
                 for (name, other) in &taken.declared {
                     if !sent.declared.contains_key(name) {
                         let at = format!("{at}/{}", escaped(name));
-                        verdict.add(self.schemas(schema, other, &at));
+                        comparison.add(self.schemas(schema, other, &at));
                     }
                 }
             }
         }
     }
 
-    fn lists(&mut self, sent: &List<'s>, taken: &List<'s>, at: &str) -> Verdict {
-        let mut verdict = Verdict::default();
+    fn lists(&mut self, sent: &List<'s>, taken: &List<'s>, at: &str) -> Comparison {
+        let mut comparison = Comparison::default();
         let listed = sent.first.len().max(taken.first.len());
         for index in 0..=listed {
             if sent.max.is_some_and(|max| max <= index as u64) {
@@ -416,25 +419,33 @@ impl<'s> Fitting<'s> {
                 Rest::None if !is_sent(self.sent, &item) => break,
                 Rest::None if !is_open => {
                     let verb = if sent.min > index as u64 { "sends" } else { "may send" };
-                    verdict.fault(at, format!("{verb} more than {index} items"), "takes no more");
+                    comparison.fault(
+                        at,
+                        format!("{verb} more than {index} items"),
+                        "takes no more",
+                    );
                     break;
                 }
-                Rest::None | Rest::Unknown => drop(verdict.unknown.insert(place)),
-                Rest::Each(other) => verdict.add(self.schemas(&item, &other, &place)),
+                Rest::None | Rest::Unknown => drop(comparison.unknown.insert(place)),
+                Rest::Each(other) => comparison.add(self.schemas(&item, &other, &place)),
             }
         }
         if taken.min > sent.min {
             let (sent, taken) = (sent.min, taken.min);
-            verdict.range(at, format!("may send {sent} items"), format!("takes at least {taken}"));
+            comparison.range(
+                at,
+                format!("may send {sent} items"),
+                format!("takes at least {taken}"),
+            );
         }
         if let Some(max) = taken.max
             && self.longest(sent).is_none_or(|longest| longest > max)
         {
             match sent.rest {
                 Rest::Unsaid if sent.max.is_none() && !sent.first.is_empty() => {
-                    verdict.unknown.insert(at.to_owned());
+                    comparison.unknown.insert(at.to_owned());
                 }
-                _ => verdict.range(
+                _ => comparison.range(
                     at,
                     format!("may send more than {max} items"),
                     format!("takes at most {max}"),
@@ -446,11 +457,11 @@ impl<'s> Fitting<'s> {
             && self.longest(sent).is_none_or(|longest| longest > 1)
         {
             match sent.first.is_empty() {
-                true => verdict.range(at, "may send an item twice", "takes each once"),
-                false => drop(verdict.unknown.insert(at.to_owned())),
+                true => comparison.range(at, "may send an item twice", "takes each once"),
+                false => drop(comparison.unknown.insert(at.to_owned())),
             }
         }
-        verdict
+        comparison
     }
 
     /// The most items that it may have.
@@ -466,7 +477,7 @@ impl<'s> Fitting<'s> {
 }
 
 enum Outcome {
-    Compared(Verdict),
+    Compared(Comparison),
     /// The receiver takes no such value: the caller says so for all of them at once.
     Refused,
 }

@@ -7,8 +7,8 @@ use super::fit;
 /// Each as `pointer: what the sender does, what the receiver does (nearest)`.
 #[track_caller]
 fn check(sent: &Value, taken: &Value, expected: &[&str]) {
-    let verdict = fit(sent, taken);
-    let said: Vec<String> = verdict
+    let comparison = fit(sent, taken);
+    let said: Vec<String> = comparison
         .faults
         .iter()
         .map(|fault| {
@@ -16,14 +16,14 @@ fn check(sent: &Value, taken: &Value, expected: &[&str]) {
             format!("{}: {}, {}{near}", fault.pointer, fault.sent, fault.taken)
         })
         .collect();
-    assert_eq!(said, expected, "{verdict:?}");
-    assert!(!expected.is_empty() || verdict.unknown.is_empty(), "{verdict:?}");
+    assert_eq!(said, expected, "{comparison:?}");
+    assert!(!expected.is_empty() || comparison.unknown.is_empty(), "{comparison:?}");
 }
 
 #[track_caller]
 fn unknown(sent: &Value, taken: &Value) {
-    let verdict = fit(sent, taken);
-    assert!(verdict.faults.is_empty() && !verdict.unknown.is_empty(), "{verdict:?}");
+    let comparison = fit(sent, taken);
+    assert!(comparison.faults.is_empty() && !comparison.unknown.is_empty(), "{comparison:?}");
 }
 
 fn object(properties: Value, required: &[&str]) -> Value {
@@ -224,8 +224,8 @@ fn flattened_and_combined_objects_are_one() {
 #[test]
 fn ranges_are_compared_and_marked() {
     let integer = |low: i64| json!({"type": "integer", "minimum": low});
-    let verdict = fit(&integer(0), &integer(1));
-    assert!(verdict.faults[0].is_of_range);
+    let comparison = fit(&integer(0), &integer(1));
+    assert!(comparison.faults[0].is_of_range);
     check(&integer(0), &integer(1), &[": may send less than 1, takes at least 1"]);
     check(&json!({"type": "integer", "exclusiveMinimum": 0}), &integer(1), &[]);
     check(
@@ -297,6 +297,6 @@ fn schemas_that_refer_to_each_other_in_every_way_are_given_up() {
         let all = names.iter().map(|name| (name.clone(), node(kind)));
         json!({"$ref": "#/$defs/N0", "$defs": all.collect::<serde_json::Map<_, _>>()})
     };
-    let verdict = fit(&document("integer"), &document("number"));
-    assert!(verdict.faults.is_empty(), "{verdict:?}");
+    let comparison = fit(&document("integer"), &document("number"));
+    assert!(comparison.faults.is_empty(), "{comparison:?}");
 }

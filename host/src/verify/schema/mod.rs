@@ -11,6 +11,7 @@
 //! - A sender's schema that leaves a type open says nothing, so nothing follows from it.
 
 mod apart;
+mod comparison;
 mod fit;
 #[cfg(test)]
 mod fit_tests;
@@ -24,15 +25,14 @@ mod rebase;
 mod same;
 mod scalars;
 mod shape;
-mod verdict;
 mod words;
 
 use serde_json::Value;
 
+pub use comparison::{Comparison, Fault};
 pub use fit::fit;
 pub use place::{Place, find, nearest, pointers};
 pub use rebase::rebased;
-pub use verdict::{Fault, Verdict};
 
 /// Whether two schemas say the same, but for descriptions and other texts for people.
 #[must_use]

@@ -332,8 +332,8 @@ impl Draw {
 fn a_schema_fits_itself() {
     for seed in 0..500 {
         let sent = Draw(StdRng::seed_from_u64(seed)).document();
-        let verdict = fit(&sent, &sent.clone());
-        assert!(verdict.fits(), "{seed}: {sent}: {verdict:#?}");
+        let comparison = fit(&sent, &sent.clone());
+        assert!(comparison.fits(), "{seed}: {sent}: {comparison:#?}");
     }
 }
 
@@ -360,15 +360,15 @@ fn what_is_at_fault_is_refused() {
     let (mut faults, mut unknown) = (0, 0);
     for seed in 0..800 {
         let Drawn { sent, taken, values } = Drawn::new(seed, 200);
-        let verdict = fit(&sent, &taken);
-        unknown += usize::from(verdict.faults.is_empty() && !verdict.fits());
-        if verdict.faults.is_empty() || values.is_empty() {
+        let comparison = fit(&sent, &taken);
+        unknown += usize::from(comparison.faults.is_empty() && !comparison.fits());
+        if comparison.faults.is_empty() || values.is_empty() {
             continue;
         }
         faults += 1;
         let reader = JsonSchema::new(&taken).unwrap();
         let refused = values.iter().any(|value| reader.check(value).is_err());
-        assert!(refused, "{seed}: {sent}\n{taken}\n{verdict:#?}\n{values:?}");
+        assert!(refused, "{seed}: {sent}\n{taken}\n{comparison:#?}\n{values:?}");
     }
     assert!(faults > 400 && unknown < 100, "{faults} {unknown}");
 }

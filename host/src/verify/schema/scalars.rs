@@ -1,51 +1,51 @@
 //! Pure: whether one alternative takes all of another, where neither holds other schemas.
 
+use super::comparison::Comparison;
 use super::number::{self, Range};
 use super::shape::{Alternative, Text};
-use super::verdict::Verdict;
 use super::words;
 
-pub(super) fn differing(sent: &Alternative<'_>, taken: &Alternative<'_>, at: &str) -> Verdict {
-    let mut verdict = Verdict::default();
+pub(super) fn differing(sent: &Alternative<'_>, taken: &Alternative<'_>, at: &str) -> Comparison {
+    let mut comparison = Comparison::default();
     let (sent, taken) = (words::kind(&sent.kind), words::kind(&taken.kind));
-    verdict.fault(at, format!("sends {sent}"), format!("takes {taken}"));
-    verdict
+    comparison.fault(at, format!("sends {sent}"), format!("takes {taken}"));
+    comparison
 }
 
-pub(super) fn numbers(sent: &Range<'_>, taken: &Range<'_>, at: &str) -> Verdict {
-    let mut verdict = Verdict::default();
+pub(super) fn numbers(sent: &Range<'_>, taken: &Range<'_>, at: &str) -> Comparison {
+    let mut comparison = Comparison::default();
     if taken.is_integer && !sent.is_whole() {
-        verdict.fault(at, "sends a number", "takes an integer");
-        return verdict;
+        comparison.fault(at, "sends a number", "takes an integer");
+        return comparison;
     }
     if let Some((is_low, bound)) = sent.beyond(taken) {
         let (less, least) = if is_low { ("less", "least") } else { ("more", "most") };
-        verdict.range(
+        comparison.range(
             at,
             format!("may send {less} than {bound}"),
             format!("takes at {least} {bound}"),
         );
     }
     if taken.multiple_of.iter().any(|factor| !sent.is_multiple_of(*factor)) {
-        verdict.unknown.insert(at.to_owned());
+        comparison.unknown.insert(at.to_owned());
     }
     if let (Some(one), Some(other)) = (sent.format, taken.format)
         && let (Some(range), Some(wanted)) = (number::of_format(one), number::of_format(other))
-        && verdict.faults.is_empty()
+        && comparison.faults.is_empty()
         && ((sent.low.is_empty() && range.0 < wanted.0)
             || (sent.high.is_empty() && range.1 > wanted.1))
     {
-        verdict.range(at, format!("sends the format `{one}`"), format!("takes `{other}`"));
+        comparison.range(at, format!("sends the format `{one}`"), format!("takes `{other}`"));
     }
     // Which numbers are multiples is not looked at.
-    if sent.multiple_of.is_empty() { verdict } else { verdict.weakened() }
+    if sent.multiple_of.is_empty() { comparison } else { comparison.weakened() }
 }
 
-pub(super) fn texts(sent: &Text<'_>, taken: &Text<'_>, at: &str) -> Verdict {
-    let mut verdict = Verdict::default();
+pub(super) fn texts(sent: &Text<'_>, taken: &Text<'_>, at: &str) -> Comparison {
+    let mut comparison = Comparison::default();
     if taken.min > sent.min {
         let least = taken.min;
-        verdict.range(
+        comparison.range(
             at,
             format!("may send less than {least} characters"),
             format!("takes at least {least}"),
@@ -54,7 +54,7 @@ pub(super) fn texts(sent: &Text<'_>, taken: &Text<'_>, at: &str) -> Verdict {
     if let Some(max) = taken.max
         && sent.max.is_none_or(|own| own > max)
     {
-        verdict.range(
+        comparison.range(
             at,
             format!("may send more than {max} characters"),
             format!("takes at most {max}"),
@@ -62,16 +62,16 @@ pub(super) fn texts(sent: &Text<'_>, taken: &Text<'_>, at: &str) -> Verdict {
     }
     if !sent.patterns.is_empty() || !sent.formats.is_empty() {
         // The pattern may say so as well.
-        verdict = verdict.weakened();
+        comparison = comparison.weakened();
     }
     if !taken.patterns.is_subset(&sent.patterns) {
-        verdict.unknown.insert(at.to_owned());
+        comparison.unknown.insert(at.to_owned());
     }
     let (one, other) = (sent.formats.first(), taken.formats.first());
     if let (Some(one), Some(other)) = (one, other)
         && one != other
     {
-        verdict.range(at, format!("sends the format `{one}`"), format!("takes `{other}`"));
+        comparison.range(at, format!("sends the format `{one}`"), format!("takes `{other}`"));
     }
-    verdict
+    comparison
 }

@@ -151,11 +151,11 @@ impl Agenda {
             self.note(later(&twice), event.clone());
         }
         let late = format!("{name} late");
-        let told = || {
+        let describe = || {
             let by = later(&late).0 - at.0;
             format!("{} arrives {} late", event.event_type, time_of(by))
         };
-        match choices.happens(&late, delays, at, told) {
+        match choices.happens(&late, delays, at, describe) {
             true => self.note(later(&late), event),
             false => self.note(at, event),
         }

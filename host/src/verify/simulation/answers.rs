@@ -99,8 +99,8 @@ impl Answers {
         let Some(answer) = answer else { return Ok(Reaction::Nothing) };
         let (what, span, again) = match &answer.outcome {
             Outcome::Refused(reason) => {
-                let told = || format!("{} is refused: {reason}", command.event.event_type);
-                return Ok(match choices.happens(&name, Odds::ALWAYS, now, told) {
+                let describe = || format!("{} is refused: {reason}", command.event.event_type);
+                return Ok(match choices.happens(&name, Odds::ALWAYS, now, describe) {
                     true => Reaction::Refused(reason.clone()),
                     false => Reaction::Nothing,
                 });

@@ -71,7 +71,7 @@ impl History {
         let used: BTreeSet<Position> = tables.decisions.keys().map(|row| row.0).collect();
         let unused = tables.log.values().filter(|entry| !used.contains(&entry.position));
         let failed = tables.dead_letters.values();
-        let failed = failed.filter(|letter| letter.subject == DeadLetterSubject::Event);
+        let failed = failed.filter(|dead_letter| dead_letter.subject == DeadLetterSubject::Event);
         let ends = tables.instances.iter().map(|((plugin, key), instance)| {
             let who = Who { plugin: plugin.clone(), key: key.clone() };
             let state = instance.state.as_ref().map(|state| json_of(&state.data));
@@ -82,12 +82,12 @@ impl History {
             ends: ends.collect(),
             unused: unused.map(|entry| (entry.received_at, Arc::clone(&entry.event))).collect(),
             failed: failed
-                .map(|letter| Failed {
-                    at: letter.at,
-                    plugin: letter.plugin.clone(),
-                    key: letter.key.clone(),
-                    event: Arc::clone(&letter.event),
-                    reason: letter.reason.clone(),
+                .map(|dead_letter| Failed {
+                    at: dead_letter.at,
+                    plugin: dead_letter.plugin.clone(),
+                    key: dead_letter.key.clone(),
+                    event: Arc::clone(&dead_letter.event),
+                    reason: dead_letter.reason.clone(),
                 })
                 .collect(),
             deeds,

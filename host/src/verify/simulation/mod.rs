@@ -28,5 +28,5 @@ pub use file::{IN_SOURCE, Simulation, beside, read};
 pub use fit::fit;
 pub(crate) use fit::{fit_answers, fit_lookups};
 pub(crate) use history::{Deed, Who, deeds};
-pub use transcript::tell;
+pub use transcript::history_lines;
 pub use trial::{Failing, SimulationReport, Trial};

@@ -64,12 +64,12 @@ impl Faults for StoreFaults {
             world.crash.notify_one();
         }
         let name = format!("commit {number}");
-        let (fault, told) = match world.choices.between(&format!("{name} how"), &(0..=2)) {
+        let (fault, describe) = match world.choices.between(&format!("{name} how"), &(0..=2)) {
             0 => (CommitFault::Refused, "a commit is refused"),
             1 => (CommitFault::Lost, "a commit is lost without a confirmation"),
             _ => (CommitFault::Written, "a commit is written without a confirmation"),
         };
-        let fails = world.choices.happens(&name, odds.commits, now, || told.to_owned());
+        let fails = world.choices.happens(&name, odds.commits, now, || describe.to_owned());
         fails.then_some(fault)
     }
 
@@ -114,8 +114,8 @@ impl Handler for Disturbed {
                 call.event.source, call.event.id, call.key, call.attempt
             );
             let odds = self.world.simulation.disturbances.calls;
-            let told = || format!("{plugin} fails in passing on {}", name_of(&call.event));
-            if self.world.choices.happens(&name, odds, call.now, told) {
+            let describe = || format!("{plugin} fails in passing on {}", name_of(&call.event));
+            if self.world.choices.happens(&name, odds, call.now, describe) {
                 return Err(Failure::Transient("it failed in passing".to_owned()));
             }
         }
@@ -146,8 +146,8 @@ impl Lookup for Known {
         tokio::time::sleep(Duration::from_millis(wait)).await;
         let odds = world.simulation.disturbances.lookups;
         // Once for each key: whoever asks for it again is answered.
-        let told = || format!("the lookup `{name}` fails in passing");
-        let fails = world.choices.happens(&asked, odds, world.now(), told);
+        let describe = || format!("the lookup `{name}` fails in passing");
+        let fails = world.choices.happens(&asked, odds, world.now(), describe);
         if fails && world.fails_first(&asked) {
             return Err(Failure::Transient("it failed in passing".to_owned()).into());
         }
@@ -188,11 +188,11 @@ impl Outside {
         };
         let name = format!("delivery {id} {attempt}");
         let is_lost = world.choices.between(&format!("{name} how"), &(0..=1)) == 0;
-        let told = || match is_lost {
+        let describe = || match is_lost {
             true => format!("{event_type} is not delivered at once"),
             false => format!("{event_type} is delivered without a confirmation"),
         };
-        let fails = world.choices.happens(&name, odds, now, told);
+        let fails = world.choices.happens(&name, odds, now, describe);
         if fails && is_lost {
             return Err(failed());
         }

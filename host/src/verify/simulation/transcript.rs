@@ -11,18 +11,18 @@ const SHOWN_MAX: usize = 160;
 
 /// What came, what was decided and what went wrong, line by line.
 #[must_use]
-pub fn tell(failing: &Failing, start: Timestamp) -> Vec<String> {
+pub fn history_lines(failing: &Failing, start: Timestamp) -> Vec<String> {
     let run = &failing.run;
-    let mut told: Vec<(Timestamp, u8, Vec<String>)> = Vec::new();
+    let mut entries: Vec<(Timestamp, u8, Vec<String>)> = Vec::new();
     let disturbed = run.choices.iter().filter(|choice| !choice.what.is_empty());
     // What went wrong stands before what came of it at the same time.
-    told.extend(disturbed.map(|choice| (choice.at, 0, vec![format!("! {}", choice.what)])));
+    entries.extend(disturbed.map(|choice| (choice.at, 0, vec![format!("! {}", choice.what)])));
     for deed in &run.history.deeds {
-        told.push((deed.at, 1, deed_lines(deed)));
+        entries.push((deed.at, 1, deed_lines(deed)));
     }
     for (at, event) in &run.history.unused {
         let line = format!("{} {} has no receiver", name_of(event), shown(&json_of(&event.data)));
-        told.push((*at, 1, vec![line]));
+        entries.push((*at, 1, vec![line]));
     }
     for failed in &run.history.failed {
         let event = &failed.event;
@@ -32,10 +32,10 @@ pub fn tell(failing: &Failing, start: Timestamp) -> Vec<String> {
             shown(&json_of(&event.data)),
             failed.reason
         );
-        told.push((failed.at, 2, vec![line]));
+        entries.push((failed.at, 2, vec![line]));
     }
-    told.sort_by_key(|(at, order, _)| (*at, *order));
-    let lines = told.into_iter().flat_map(|(at, _, lines)| {
+    entries.sort_by_key(|(at, order, _)| (*at, *order));
+    let lines = entries.into_iter().flat_map(|(at, _, lines)| {
         let time = format!("+{}", time_of(at.0.saturating_sub(start.0)));
         let lines = lines.into_iter().enumerate();
         lines.map(move |(index, line)| {

@@ -63,7 +63,7 @@ impl Trial<'_> {
         for seed in seeds {
             let run = run(self.simulation, self.plugins, seed, None)?;
             report.add(&run);
-            if let Some(broken) = judge(self.simulation, &run) {
+            if let Some(broken) = broken_rule(self.simulation, &run) {
                 report.failing = Some(self.smallest(seed, broken, run)?);
                 break;
             }
@@ -92,7 +92,7 @@ impl Trial<'_> {
                     return false;
                 }
             };
-            match judge(self.simulation, &run) {
+            match broken_rule(self.simulation, &run) {
                 Some(broken) if broken.invariant == best.1.invariant => {
                     best = (run, broken);
                     true
@@ -112,8 +112,8 @@ impl SimulationReport {
     fn add(&mut self, run: &Run) {
         self.runs += 1;
         self.decisions += run.history.deeds.len() as u64;
-        let told = |choice: &&Choice| !choice.what.is_empty();
-        self.disturbances += run.choices.iter().filter(told).count() as u64;
+        let is_disturbance = |choice: &&Choice| !choice.what.is_empty();
+        self.disturbances += run.choices.iter().filter(is_disturbance).count() as u64;
         for deed in &run.history.deeds {
             *self.seen.entry(deed.event.event_type.clone()).or_default() += 1;
             for (_, message) in &deed.messages {
@@ -124,7 +124,7 @@ impl SimulationReport {
 }
 
 /// The first thing that is not as it must be.
-fn judge(simulation: &Simulation, run: &Run) -> Option<Broken> {
+fn broken_rule(simulation: &Simulation, run: &Run) -> Option<Broken> {
     let broken = |invariant: &str, why: String| {
         Some(Broken { invariant: invariant.to_owned(), why, who: None })
     };

@@ -124,9 +124,9 @@ pub(crate) fn run(
     let choices = Choices::new(seed, only);
     let agenda = Agenda::of(simulation, &choices)?;
     let timeline = Timeline::new(simulation.given.now);
-    let told = || "the store takes its time".to_owned();
+    let describe = || "the store takes its time".to_owned();
     let half = Odds::of_millionths(Odds::ALWAYS.millionths() / 2);
-    let slow = choices.happens("slow store", half, simulation.given.now, told);
+    let slow = choices.happens("slow store", half, simulation.given.now, describe);
     let world = Arc::new(World {
         simulation: simulation.clone(),
         choices,
@@ -161,10 +161,10 @@ fn lives(
     plugins: &[LoadedPlugin],
     store: &MemoryStore,
 ) -> Result<Rest, String> {
-    for life in 1_u64.. {
-        let told = || "instances of the plugin are used for several calls".to_owned();
+    for host_run in 1_u64.. {
+        let describe = || "instances of the plugin are used for several calls".to_owned();
         let half = Odds::of_millionths(Odds::ALWAYS.millionths() / 2);
-        let used = world.choices.happens("used instances", half, world.now(), told);
+        let used = world.choices.happens("used instances", half, world.now(), describe);
         let instances = if used { Instances::Used } else { Instances::Fresh };
         // A host that was just started has no instance that was used before.
         let handlers: Vec<Arc<dyn Handler>> =
@@ -173,7 +173,7 @@ fn lives(
         let outside = Arc::new(Outside::new(world));
         let crash = async {
             world.crash.notified().await;
-            let wait = world.choices.between(&format!("life {life} ends"), &(0..=12));
+            let wait = world.choices.between(&format!("life {host_run} ends"), &(0..=12));
             tokio::time::sleep(Duration::from_millis(wait)).await;
         };
         let lived = world.timeline.live(crash, async |clock| {
@@ -183,7 +183,7 @@ fn lives(
         if let Some(rest) = lived {
             return Ok(rest);
         }
-        let down = world.choices.between(&format!("down {life}"), &(0..=2_000));
+        let down = world.choices.between(&format!("down {host_run}"), &(0..=2_000));
         world.timeline.pass(Duration::from_millis(down));
     }
     Err("no life is the last one".to_owned())
@@ -339,13 +339,13 @@ impl Found {
         });
         let timers = tables.timers.values().map(|row| row.timer.due);
         let next = timers.chain(tables.held.values().map(|held| held.until)).min();
-        let unresolved = |letter: &&Arc<DeadLetter>| {
-            letter.status.is_unresolved() && letter.subject != DeadLetterSubject::Event
+        let unresolved = |dead_letter: &&Arc<DeadLetter>| {
+            dead_letter.status.is_unresolved() && dead_letter.subject != DeadLetterSubject::Event
         };
         let refused = tables.dead_letters.values().filter(unresolved).count();
         let failed = tables.dead_letters.values();
-        let failed = failed.filter(|letter| letter.subject == DeadLetterSubject::Event);
-        let failed = failed.filter(|letter| letter.status.is_unresolved()).count();
+        let failed = failed.filter(|dead_letter| dead_letter.subject == DeadLetterSubject::Event);
+        let failed = failed.filter(|dead_letter| dead_letter.status.is_unresolved()).count();
         let parked = tables.parked.len() + tables.parked_messages.len();
         let busy = behind > 0
             || unread
@@ -377,8 +377,11 @@ impl Found {
 /// An operator who goes on without whatever failed; of a command, its plugin is told.
 async fn resolve(engine: &Engine, store: &MemoryStore) {
     let open: Vec<_> = store.look(|tables| {
-        let letters = tables.dead_letters.values();
-        letters.filter(|letter| letter.status.is_unresolved()).map(|letter| letter.id).collect()
+        let dead_letters = tables.dead_letters.values();
+        dead_letters
+            .filter(|dead_letter| dead_letter.status.is_unresolved())
+            .map(|dead_letter| dead_letter.id)
+            .collect()
     });
     for id in open {
         let (by, reason) = ("simulation".to_owned(), "goes on without it".to_owned());

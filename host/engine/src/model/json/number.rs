@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn larger_and_smaller_are_told_apart_at_any_size() {
+    fn larger_and_smaller_are_distinguished_at_any_size() {
         let ascending = [
             "-1e400",
             "-2",

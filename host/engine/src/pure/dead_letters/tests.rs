@@ -11,7 +11,7 @@ const TODAY: Timestamp = Timestamp(1_800_000_000_000);
 /// What is durable of one key.
 #[derive(Debug, Default)]
 struct Store {
-    letters: BTreeMap<u64, DeadLetter>,
+    dead_letters: BTreeMap<u64, DeadLetter>,
     rows: BTreeSet<u64>,
     wait: Option<Wait>,
     dropped: BTreeSet<u64>,
@@ -19,10 +19,10 @@ struct Store {
 }
 
 impl Rows<u8> for Store {
-    fn letter(&mut self, letter: DeadLetter) {
+    fn dead_letter(&mut self, dead_letter: DeadLetter) {
         use DeadLetterStatus::{Discarded, Open, Redriven, Redriving, Skipped};
-        let before = self.letters.get(&letter.place()).map(|before| before.status);
-        let after = letter.status;
+        let before = self.dead_letters.get(&dead_letter.place()).map(|before| before.status);
+        let after = dead_letter.status;
         assert!(
             matches!(
                 (before, after),
@@ -30,7 +30,7 @@ impl Rows<u8> for Store {
             ),
             "{before:?} to {after:?}"
         );
-        self.letters.insert(letter.place(), letter);
+        self.dead_letters.insert(dead_letter.place(), dead_letter);
     }
 
     fn settled(&mut self, _: &u8, place: u64) {
@@ -54,7 +54,7 @@ impl Rows<u8> for Store {
     }
 }
 
-fn letter(place: u64) -> DeadLetter {
+fn dead_letter(place: u64) -> DeadLetter {
     let event = Event {
         id: place.to_string(),
         source: "/test".to_owned(),
@@ -98,7 +98,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// One key: its lane, and what a stage keeps of it.
 struct Key {
-    letters: DeadLetters<u8, u64, ()>,
+    dead_letters: DeadLetters<u8, u64, ()>,
     store: Store,
     lane: BTreeMap<u64, LaneItem>,
     last: u64,
@@ -110,7 +110,7 @@ struct Key {
 impl Key {
     fn new() -> Self {
         Self {
-            letters: DeadLetters::new(3),
+            dead_letters: DeadLetters::new(3),
             store: Store::default(),
             lane: BTreeMap::new(),
             last: 0,
@@ -132,11 +132,11 @@ impl Key {
     }
 
     fn enqueue(&mut self, place: u64) {
-        match self.letters.admit(&0, place) {
+        match self.dead_letters.admit(&0, place) {
             Admission::Free => {
                 assert!(self.lane.insert(place, LaneItem::Fresh).is_none(), "{place} twice");
             }
-            Admission::Buffer => self.letters.buffer(&0, place),
+            Admission::Buffer => self.dead_letters.buffer(&0, place),
             Admission::Park => self.park(place),
             Admission::Overflow(_) => self.dead_letter(place, LaneItem::Fresh),
         }
@@ -144,19 +144,19 @@ impl Key {
 
     fn park(&mut self, place: u64) {
         self.store.rows.insert(place);
-        self.letters.park(&0, place);
+        self.dead_letters.park(&0, place);
     }
 
     fn dead_letter(&mut self, place: u64, item: LaneItem) {
-        self.letters.open(&0, place, DeadLetterId(place));
-        self.store.letters.insert(place, letter(place));
-        self.letters.settle(&0, place, item, &mut self.store);
+        self.dead_letters.open(&0, place, DeadLetterId(place));
+        self.store.dead_letters.insert(place, dead_letter(place));
+        self.dead_letters.settle(&0, place, item, &mut self.store);
     }
 
     fn handle(&mut self) {
         let Some((place, item)) = self.lane.pop_first() else { return };
         self.handled.push(place);
-        self.letters.settle(&0, place, item, &mut self.store);
+        self.dead_letters.settle(&0, place, item, &mut self.store);
     }
 
     fn fail(&mut self) {
@@ -164,7 +164,7 @@ impl Key {
         for (place, item) in std::mem::take(&mut self.lane) {
             let failing = again("again");
             let failing = (place == first).then_some(&failing);
-            match self.letters.fail(&0, place, item, failing, &mut self.store) {
+            match self.dead_letters.fail(&0, place, item, failing, &mut self.store) {
                 Left::Nothing => {}
                 Left::ToPark => self.park(place),
                 Left::ToDeadLetter => self.dead_letter(place, item),
@@ -175,57 +175,58 @@ impl Key {
     fn wait(&mut self) {
         let Some((&first, _)) = self.lane.first_key_value() else { return };
         for (place, item) in std::mem::take(&mut self.lane) {
-            if self.letters.leave(&0, place, item) == Left::ToPark {
+            if self.dead_letters.leave(&0, place, item) == Left::ToPark {
                 self.park(place);
             }
         }
         let pause = Postponed { attempt: 2, reason: "busy", memo: (), until: None, today: TODAY };
-        let wait = self.letters.sleep(&0, first, pause, &mut self.store);
+        let wait = self.dead_letters.sleep(&0, first, pause, &mut self.store);
         self.store.wait = Some(wait.expect("it is put aside"));
     }
 
     /// Of the first dead letter, if it may be resolved. True if it was.
     fn resolve(&mut self, action: Action) -> bool {
-        let unresolved = |letter: &&DeadLetter| letter.status.is_unresolved();
-        let Some(letter) = self.store.letters.values().find(unresolved).cloned() else {
+        let unresolved = |dead_letter: &&DeadLetter| dead_letter.status.is_unresolved();
+        let Some(dead_letter) = self.store.dead_letters.values().find(unresolved).cloned() else {
             return false;
         };
-        let may = self.letters.check(&0, &letter).is_ok();
+        let may = self.dead_letters.check(&0, &dead_letter).is_ok();
         if may {
-            self.letters.resolve(&0, letter, resolution(action), &mut self.store);
+            self.dead_letters.resolve(&0, dead_letter, resolution(action), &mut self.store);
         }
         may
     }
 
     /// Of the last dead letter that is open.
     fn compensate(&mut self) {
-        let open = |letter: &&mut DeadLetter| letter.status == DeadLetterStatus::Open;
-        if let Some(letter) = self.store.letters.values_mut().rev().find(open) {
-            letter.status = DeadLetterStatus::Compensated;
-            let place = letter.place();
+        let open = |dead_letter: &&mut DeadLetter| dead_letter.status == DeadLetterStatus::Open;
+        if let Some(dead_letter) = self.store.dead_letters.values_mut().rev().find(open) {
+            dead_letter.status = DeadLetterStatus::Compensated;
+            let place = dead_letter.place();
             self.compensated.insert(place);
-            self.letters.remove(&0, place);
+            self.dead_letters.remove(&0, place);
         }
     }
 
     fn give_up(&mut self) {
-        for id in self.letters.give_up(&0, &mut self.store) {
-            let letter = self.store.letters.get_mut(&id.0).expect("its place is its id");
-            assert!(letter.status.is_unresolved());
-            letter.status = DeadLetterStatus::Discarded;
+        for id in self.dead_letters.give_up(&0, &mut self.store) {
+            let dead_letter = self.store.dead_letters.get_mut(&id.0).expect("its place is its id");
+            assert!(dead_letter.status.is_unresolved());
+            dead_letter.status = DeadLetterStatus::Discarded;
         }
     }
 
     fn read(&mut self, rows_max: usize) {
-        let Some(portion) = self.letters.next_portion() else { return };
-        let mut letter = portion.letter.map(|id| self.store.letters[&id.0].clone());
+        let Some(portion) = self.dead_letters.next_portion() else { return };
+        let mut dead_letter = portion.dead_letter.map(|id| self.store.dead_letters[&id.0].clone());
         let mut rows: Vec<u64> = portion.places.into_iter().take(rows_max).collect();
-        let buffered = self.letters.end_portion(&0, &mut letter, &mut rows, |place| (*place, 1));
-        if let Some(letter) = letter {
-            assert_eq!(letter.status, DeadLetterStatus::Redriving);
-            let item = LaneItem::Letter(letter.id);
-            assert!(self.lane.insert(letter.place(), item).is_none());
-            self.letters.taken(letter);
+        let buffered =
+            self.dead_letters.end_portion(&0, &mut dead_letter, &mut rows, |place| (*place, 1));
+        if let Some(dead_letter) = dead_letter {
+            assert_eq!(dead_letter.status, DeadLetterStatus::Redriving);
+            let item = LaneItem::DeadLetter(dead_letter.id);
+            assert!(self.lane.insert(dead_letter.place(), item).is_none());
+            self.dead_letters.taken(dead_letter);
         }
         for place in rows {
             assert!(self.store.rows.contains(&place), "{place} has no row");
@@ -235,7 +236,7 @@ impl Key {
     }
 
     fn wake(&mut self) {
-        self.letters.wake_key(&0);
+        self.dead_letters.wake_key(&0);
     }
 
     /// Places that are done with, or durable in another way than in the log.
@@ -244,24 +245,24 @@ impl Key {
         self.handled.contains(&place)
             || store.rows.contains(&place)
             || store.dropped.contains(&place)
-            || store.letters.contains_key(&place)
+            || store.dead_letters.contains_key(&place)
     }
 
     fn restart(&mut self) {
         self.lane.clear();
-        self.letters = DeadLetters::new(3);
-        let unresolved = self.store.letters.values().filter(|l| l.status.is_unresolved());
-        let letters: Vec<OpenDeadLetter> = unresolved
-            .map(|letter| OpenDeadLetter {
-                id: letter.id,
-                place: letter.place(),
-                redriving: letter.status == DeadLetterStatus::Redriving,
+        self.dead_letters = DeadLetters::new(3);
+        let unresolved = self.store.dead_letters.values().filter(|l| l.status.is_unresolved());
+        let dead_letters: Vec<OpenDeadLetter> = unresolved
+            .map(|dead_letter| OpenDeadLetter {
+                id: dead_letter.id,
+                place: dead_letter.place(),
+                redriving: dead_letter.status == DeadLetterStatus::Redriving,
             })
             .collect();
         let rows: Vec<u64> = self.store.rows.iter().copied().collect();
-        if !letters.is_empty() || !rows.is_empty() {
+        if !dead_letters.is_empty() || !rows.is_empty() {
             let wait = self.store.wait.as_ref().map(|wait| (wait, ()));
-            self.letters.restore(&0, &letters, &rows, wait, TODAY);
+            self.dead_letters.restore(&0, &dead_letters, &rows, wait, TODAY);
         }
         for place in 1..=self.last {
             if !self.is_settled(place) {
@@ -271,32 +272,34 @@ impl Key {
     }
 
     fn status(&self, place: u64) -> DeadLetterStatus {
-        self.store.letters[&place].status
+        self.store.dead_letters[&place].status
     }
 }
 
 #[test]
-fn a_redriven_letter_that_fails_again_is_open_with_the_newer_reason() {
+fn a_redriven_dead_letter_that_fails_again_is_open_with_the_newer_reason() {
     let mut key = Key::with(3);
     key.fail();
     assert_eq!((key.status(1), key.store.rows.len()), (DeadLetterStatus::Open, 2));
-    assert!(key.resolve(Action::Redrive { edited: Some(Box::new((*letter(9).event).clone())) }));
+    assert!(
+        key.resolve(Action::Redrive { edited: Some(Box::new((*dead_letter(9).event).clone())) })
+    );
     assert_eq!(key.status(1), DeadLetterStatus::Redriving);
     assert!(!key.resolve(Action::Skip), "it is being redriven");
     key.read(3);
-    assert!(key.letters.in_lane(DeadLetterId(1)).is_some());
+    assert!(key.dead_letters.in_lane(DeadLetterId(1)).is_some());
     key.fail();
-    let letter = &key.store.letters[&1];
-    assert_eq!((letter.status, letter.attempts), (DeadLetterStatus::Open, 3));
-    assert_eq!((&*letter.reason, &*letter.plugin_version), ("again", "2"));
-    assert_eq!(letter.at, TODAY.after(HOUR));
-    assert_eq!(letter.current().id, "9", "what the operator put in its place stays");
-    assert_eq!(letter.resolved_by.as_deref(), Some("me"));
-    assert!(key.letters.in_lane(DeadLetterId(1)).is_none());
+    let dead_letter = &key.store.dead_letters[&1];
+    assert_eq!((dead_letter.status, dead_letter.attempts), (DeadLetterStatus::Open, 3));
+    assert_eq!((&*dead_letter.reason, &*dead_letter.plugin_version), ("again", "2"));
+    assert_eq!(dead_letter.at, TODAY.after(HOUR));
+    assert_eq!(dead_letter.current().id, "9", "what the operator put in its place stays");
+    assert_eq!(dead_letter.resolved_by.as_deref(), Some("me"));
+    assert!(key.dead_letters.in_lane(DeadLetterId(1)).is_none());
 }
 
 #[test]
-fn a_letter_behind_one_that_fails_is_open_again_as_it_was() {
+fn a_dead_letter_behind_one_that_fails_is_open_again_as_it_was() {
     let mut key = Key::with(1);
     key.fail();
     key.arrive();
@@ -304,9 +307,9 @@ fn a_letter_behind_one_that_fails_is_open_again_as_it_was() {
     key.read(3);
     key.lane.insert(0, LaneItem::Fresh);
     key.fail();
-    let letter = &key.store.letters[&1];
-    assert_eq!((letter.status, letter.attempts), (DeadLetterStatus::Open, 1));
-    assert_eq!(letter.reason, "first", "no attempt of its own failed");
+    let dead_letter = &key.store.dead_letters[&1];
+    assert_eq!((dead_letter.status, dead_letter.attempts), (DeadLetterStatus::Open, 1));
+    assert_eq!(dead_letter.reason, "first", "no attempt of its own failed");
 }
 
 #[test]
@@ -319,7 +322,7 @@ fn each_action_settles_what_it_says() {
             key.read(3);
             (0..3).for_each(|_| key.handle());
         }
-        assert!(!key.letters.contains(&0), "the key goes on");
+        assert!(!key.dead_letters.contains(&0), "the key goes on");
         (key.status(1), key.handled, key.store.discarded)
     };
     let redrive = Action::Redrive { edited: None };
@@ -330,7 +333,7 @@ fn each_action_settles_what_it_says() {
 
 #[tokio::test(start_paused = true)]
 async fn an_item_that_waits_goes_on_with_its_attempt_when_its_time_has_come() {
-    let mut letters: DeadLetters<u8, u64, &str> = DeadLetters::new(3);
+    let mut dead_letters: DeadLetters<u8, u64, &str> = DeadLetters::new(3);
     let mut store = Store::default();
     let now = Instant::now();
     let pause = |attempt, memo| Postponed {
@@ -340,22 +343,22 @@ async fn an_item_that_waits_goes_on_with_its_attempt_when_its_time_has_come() {
         until: Some(now + HOUR),
         today: TODAY,
     };
-    assert_eq!(letters.sleep(&0, 5, pause(2, "a"), &mut store), None, "nothing is there");
+    assert_eq!(dead_letters.sleep(&0, 5, pause(2, "a"), &mut store), None, "nothing is there");
     store.rows.insert(5);
-    letters.park(&0, 5);
-    store.wait = letters.sleep(&0, 5, pause(2, "a"), &mut store);
+    dead_letters.park(&0, 5);
+    store.wait = dead_letters.sleep(&0, 5, pause(2, "a"), &mut store);
     assert_eq!(store.wait.as_ref().map(|wait| wait.until), Some(TODAY.after(HOUR)));
     // It fails for another reason before that.
-    store.wait = letters.sleep(&0, 5, pause(3, "b"), &mut store);
-    assert_eq!(letters.next_wake(), Some(now + HOUR));
-    letters.wake(now);
-    assert_eq!(letters.next_portion(), None);
-    letters.wake(now + HOUR);
-    assert!(letters.next_portion().is_some());
-    assert_eq!(letters.attempt(&0, 5).map(|(attempt, memo)| (attempt, *memo)), Some((3, "b")));
-    letters.end_portion(&0, &mut None, &mut vec![5_u64], |place| (*place, 1));
-    letters.settle(&0, 5, LaneItem::Parked, &mut store);
-    assert!(store.wait.is_none() && store.rows.is_empty() && !letters.contains(&0));
+    store.wait = dead_letters.sleep(&0, 5, pause(3, "b"), &mut store);
+    assert_eq!(dead_letters.next_wake(), Some(now + HOUR));
+    dead_letters.wake(now);
+    assert_eq!(dead_letters.next_portion(), None);
+    dead_letters.wake(now + HOUR);
+    assert!(dead_letters.next_portion().is_some());
+    assert_eq!(dead_letters.attempt(&0, 5).map(|(attempt, memo)| (attempt, *memo)), Some((3, "b")));
+    dead_letters.end_portion(&0, &mut None, &mut vec![5_u64], |place| (*place, 1));
+    dead_letters.settle(&0, 5, LaneItem::Parked, &mut store);
+    assert!(store.wait.is_none() && store.rows.is_empty() && !dead_letters.contains(&0));
 }
 
 #[test]
@@ -370,7 +373,7 @@ fn a_key_that_is_given_up_keeps_what_is_in_its_lane() {
     assert_eq!(key.store.discarded, 1);
     key.handle();
     assert_eq!(key.status(1), DeadLetterStatus::Redriven);
-    assert!(!key.letters.contains(&0));
+    assert!(!key.dead_letters.contains(&0));
 }
 
 /// What happens to one key.
@@ -433,9 +436,9 @@ proptest! {
         for step in steps {
             key.step(step);
             if let Some(Wait { place, .. }) = key.store.wait {
-                let letter = key.store.letters.get(&place);
+                let dead_letter = key.store.dead_letters.get(&place);
                 let redriving =
-                    letter.is_some_and(|l| l.status == DeadLetterStatus::Redriving);
+                    dead_letter.is_some_and(|l| l.status == DeadLetterStatus::Redriving);
                 prop_assert!(redriving || key.store.rows.contains(&place), "{place} waits");
             }
         }
@@ -451,11 +454,11 @@ proptest! {
         }
         let store = &key.store;
         prop_assert!(store.rows.is_empty() && store.wait.is_none(), "{store:?}");
-        prop_assert!(!key.letters.contains(&0) && key.letters.in_lane.is_empty());
+        prop_assert!(!key.dead_letters.contains(&0) && key.dead_letters.in_lane.is_empty());
         prop_assert!(key.handled.is_sorted_by(|a, b| a < b), "{:?}", key.handled);
         let mut discarded = store.dropped.clone();
-        for (place, letter) in &store.letters {
-            match letter.status {
+        for (place, dead_letter) in &store.dead_letters {
+            match dead_letter.status {
                 DeadLetterStatus::Redriven => prop_assert!(key.handled.contains(place)),
                 DeadLetterStatus::Compensated => {
                     prop_assert!(key.compensated.contains(place));

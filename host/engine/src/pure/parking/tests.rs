@@ -11,7 +11,7 @@ fn places<const N: usize>(places: [u64; N]) -> BTreeSet<u64> {
 }
 
 #[test]
-fn a_letter_parks_its_key_alone_and_bounded() {
+fn a_dead_letter_parks_its_key_alone_and_bounded() {
     let mut parking = parking();
     parking.dead_letter(&"a", 5, DeadLetterId(1));
     assert_eq!(parking.admit(&"b", 6), Admission::Free);
@@ -31,8 +31,11 @@ fn what_comes_while_a_key_resumes_is_kept_behind() {
     assert_eq!(parking.check(&"a", 5, DeadLetterId(1)), Ok(()));
     parking.redrive(&"a", 5);
     assert_eq!(parking.check(&"a", 5, DeadLetterId(1)), Err(Refusal::NotOpen));
-    let letter = Some(DeadLetterId(1));
-    assert_eq!(parking.next_portion(), Some(Portion { key: "a", letter, places: places([6]) }));
+    let dead_letter = Some(DeadLetterId(1));
+    assert_eq!(
+        parking.next_portion(),
+        Some(Portion { key: "a", dead_letter, places: places([6]) })
+    );
     assert_eq!(parking.admit(&"a", 9), Admission::Buffer);
     parking.buffer(&"a", 9);
     assert_eq!(parking.end_portion(&"a", Some(1), [(6, 1)]), [9]);
@@ -44,7 +47,7 @@ fn what_comes_while_a_key_resumes_is_kept_behind() {
 }
 
 #[test]
-fn letters_of_a_key_are_resolved_in_order() {
+fn dead_letters_of_a_key_are_resolved_in_order() {
     let mut parking = parking();
     parking.dead_letter(&"a", 5, DeadLetterId(1));
     parking.park(&"a", 6);
@@ -61,13 +64,13 @@ fn letters_of_a_key_are_resolved_in_order() {
     let resuming = Err(Refusal::Resuming);
     assert_eq!(parking.check(&"a", 9, DeadLetterId(2)), resuming, "the row comes before it");
     let portion = parking.next_portion().expect("the row once more");
-    assert_eq!((portion.letter, portion.places), (None, places([6])));
+    assert_eq!((portion.dead_letter, portion.places), (None, places([6])));
     assert!(parking.end_portion(&"a", None, [(6, 1)]).is_empty());
     assert_eq!(parking.check(&"a", 9, DeadLetterId(2)), Ok(()));
 }
 
 #[test]
-fn what_is_discarded_lies_between_its_letter_and_the_next() {
+fn what_is_discarded_lies_between_its_dead_letter_and_the_next() {
     let mut parking = parking();
     parking.dead_letter(&"a", 5, DeadLetterId(1));
     for place in [6, 7, 10] {
@@ -81,36 +84,38 @@ fn what_is_discarded_lies_between_its_letter_and_the_next() {
 }
 
 #[test]
-fn a_restart_resumes_what_has_no_open_letter_in_front() {
-    let letter = |place, redriving| OpenDeadLetter { id: DeadLetterId(place), place, redriving };
-    let portion = |letters: &[OpenDeadLetter]| {
+fn a_restart_resumes_what_has_no_open_dead_letter_in_front() {
+    let dead_letter =
+        |place, redriving| OpenDeadLetter { id: DeadLetterId(place), place, redriving };
+    let portion = |dead_letters: &[OpenDeadLetter]| {
         let mut parking = parking();
-        parking.restore(&"a", letters, &[3], None);
-        parking.next_portion().map(|portion| (portion.letter, portion.places))
+        parking.restore(&"a", dead_letters, &[3], None);
+        parking.next_portion().map(|portion| (portion.dead_letter, portion.places))
     };
     assert_eq!(portion(&[]), Some((None, places([3]))));
-    let redriven = [letter(1, true), letter(2, false)];
+    let redriven = [dead_letter(1, true), dead_letter(2, false)];
     assert_eq!(portion(&redriven), Some((Some(DeadLetterId(1)), places([]))));
-    assert_eq!(portion(&[letter(1, false)]), None);
+    assert_eq!(portion(&[dead_letter(1, false)]), None);
 }
 
 #[test]
-fn nothing_overtakes_a_second_letter_that_is_redriven() {
+fn nothing_overtakes_a_second_dead_letter_that_is_redriven() {
     let mut parking = parking();
-    let letter = |place| OpenDeadLetter { id: DeadLetterId(place), place, redriving: place == 8 };
-    parking.restore(&"a", &[letter(7), letter(8)], &[9], None);
+    let dead_letter =
+        |place| OpenDeadLetter { id: DeadLetterId(place), place, redriving: place == 8 };
+    parking.restore(&"a", &[dead_letter(7), dead_letter(8)], &[9], None);
     parking.redrive(&"a", 7);
     let portion = parking.next_portion().expect("the first letter");
-    assert_eq!((portion.letter, portion.places), (Some(DeadLetterId(7)), places([])));
+    assert_eq!((portion.dead_letter, portion.places), (Some(DeadLetterId(7)), places([])));
     assert!(parking.end_portion(&"a", Some(1), []).is_empty());
     assert_eq!(parking.next_portion(), None);
     parking.resolve(&"a", 7);
     let portion = parking.next_portion().expect("the second letter");
-    assert_eq!((portion.letter, portion.places), (Some(DeadLetterId(8)), places([9])));
+    assert_eq!((portion.dead_letter, portion.places), (Some(DeadLetterId(8)), places([9])));
 }
 
 #[test]
-fn what_is_discarded_takes_nothing_from_a_later_letter_that_is_to_be_redriven() {
+fn what_is_discarded_takes_nothing_from_a_later_dead_letter_that_is_to_be_redriven() {
     let mut parking = parking();
     parking.dead_letter(&"a", 8, DeadLetterId(1));
     parking.park(&"a", 9);
@@ -120,7 +125,7 @@ fn what_is_discarded_takes_nothing_from_a_later_letter_that_is_to_be_redriven() 
     parking.park(&"a", 7);
     assert_eq!(parking.discard(&"a", 6), [7]);
     let portion = parking.next_portion().expect("the letter and its row");
-    assert_eq!((portion.letter, portion.places), (Some(DeadLetterId(1)), places([9])));
+    assert_eq!((portion.dead_letter, portion.places), (Some(DeadLetterId(1)), places([9])));
 }
 
 #[test]
@@ -140,7 +145,7 @@ fn lanes_have_a_bounded_number_of_bytes() {
 }
 
 #[test]
-fn a_key_that_sleeps_is_parked_from_its_place_on_until_it_is_woken() {
+fn a_key_that_waits_for_an_attempt_is_parked_from_its_place_on_until_it_is_woken() {
     let mut parking = parking();
     parking.park(&"a", 5);
     parking.sleep(&"a", 5);
@@ -153,11 +158,11 @@ fn a_key_that_sleeps_is_parked_from_its_place_on_until_it_is_woken() {
     assert_eq!(parking.check(&"a", 7, DeadLetterId(1)), Err(Refusal::Waiting));
     parking.wake(&"a");
     let portion = parking.next_portion().expect("it goes on");
-    assert_eq!((portion.letter, portion.places), (None, places([5, 6])));
+    assert_eq!((portion.dead_letter, portion.places), (None, places([5, 6])));
 }
 
 #[test]
-fn a_letter_that_is_redriven_sleeps_like_a_row() {
+fn a_dead_letter_that_is_redriven_waits_like_a_row() {
     let mut parking = parking();
     parking.dead_letter(&"a", 5, DeadLetterId(1));
     parking.redrive(&"a", 5);
@@ -171,7 +176,7 @@ fn a_letter_that_is_redriven_sleeps_like_a_row() {
     assert_eq!(parking.check(&"a", 5, DeadLetterId(1)), Err(Refusal::NotOpen));
     parking.wake(&"a");
     let portion = parking.next_portion().expect("it goes on");
-    assert_eq!((portion.letter, portion.places), (Some(DeadLetterId(1)), places([6])));
+    assert_eq!((portion.dead_letter, portion.places), (Some(DeadLetterId(1)), places([6])));
     assert!(parking.end_portion(&"a", Some(1), [(6, 1)]).is_empty());
     parking.redrive(&"a", 5);
     parking.park(&"a", 6);
@@ -181,7 +186,7 @@ fn a_letter_that_is_redriven_sleeps_like_a_row() {
 }
 
 #[test]
-fn what_sleeps_behind_a_letter_is_discarded_with_it() {
+fn what_waits_behind_a_dead_letter_is_discarded_with_it() {
     let mut parking = parking();
     parking.park(&"a", 7);
     parking.sleep(&"a", 7);
@@ -234,9 +239,9 @@ struct Model {
     /// Places in the lane, and whether they have a row.
     lane: BTreeMap<u64, bool>,
     rows: BTreeSet<u64>,
-    letters: BTreeMap<u64, OpenDeadLetter>,
+    dead_letters: BTreeMap<u64, OpenDeadLetter>,
     decided: Vec<u64>,
-    sleeping: Option<u64>,
+    retry_place: Option<u64>,
     is_paused: bool,
 }
 
@@ -255,7 +260,7 @@ impl Model {
 
     fn dead_letter(&mut self, parking: &mut Parking<u8, u64>, place: u64) {
         let id = DeadLetterId(place);
-        self.letters.insert(place, OpenDeadLetter { id, place, redriving: false });
+        self.dead_letters.insert(place, OpenDeadLetter { id, place, redriving: false });
         parking.dead_letter(&0, place, id);
     }
 
@@ -264,13 +269,13 @@ impl Model {
         if !fails {
             self.decided.push(place);
         }
-        match (self.letters.get_mut(&place), fails) {
-            (Some(letter), true) => {
-                letter.redriving = false;
+        match (self.dead_letters.get_mut(&place), fails) {
+            (Some(dead_letter), true) => {
+                dead_letter.redriving = false;
                 parking.reopen(&0, place);
             }
             (Some(_), false) => {
-                self.letters.remove(&place);
+                self.dead_letters.remove(&place);
                 parking.resolve(&0, place);
             }
             (None, _) => {
@@ -287,8 +292,8 @@ impl Model {
             for (place, _) in std::mem::take(&mut self.lane) {
                 // A dead letter that was redriven waits for an operator again; it has no
                 // row.
-                if let Some(letter) = self.letters.get_mut(&place) {
-                    letter.redriving = false;
+                if let Some(dead_letter) = self.dead_letters.get_mut(&place) {
+                    dead_letter.redriving = false;
                     parking.reopen(&0, place);
                     continue;
                 }
@@ -302,14 +307,14 @@ impl Model {
         let Some((&first, _)) = self.lane.first_key_value() else { return };
         self.leave(parking);
         parking.sleep(&0, first);
-        self.sleeping = Some(first);
+        self.retry_place = Some(first);
     }
 
     /// The lane leaves memory.
     fn leave(&mut self, parking: &mut Parking<u8, u64>) {
         for (place, _) in std::mem::take(&mut self.lane) {
             // A dead letter stays redriven; it has no row.
-            if self.letters.contains_key(&place) {
+            if self.dead_letters.contains_key(&place) {
                 parking.redrive(&0, place);
                 continue;
             }
@@ -330,20 +335,20 @@ impl Model {
     }
 
     fn wake(&mut self, parking: &mut Parking<u8, u64>) {
-        self.sleeping = None;
+        self.retry_place = None;
         parking.wake(&0);
     }
 
     fn resolve(&mut self, parking: &mut Parking<u8, u64>, redrive: bool) {
-        let Some((&place, letter)) = self.letters.iter_mut().next() else { return };
-        if parking.check(&0, place, letter.id).is_err() {
+        let Some((&place, dead_letter)) = self.dead_letters.iter_mut().next() else { return };
+        if parking.check(&0, place, dead_letter.id).is_err() {
             return;
         }
         if redrive {
-            letter.redriving = true;
+            dead_letter.redriving = true;
             parking.redrive(&0, place);
         } else {
-            self.letters.remove(&place);
+            self.dead_letters.remove(&place);
             parking.resolve(&0, place);
         }
     }
@@ -355,12 +360,12 @@ impl Model {
         for place in &read {
             assert!(self.lane.insert(*place, true).is_none(), "{place} is there twice");
         }
-        if let Some(letter) = portion.letter {
-            assert!(self.lane.insert(letter.0, false).is_none(), "the letter is there twice");
+        if let Some(dead_letter) = portion.dead_letter {
+            assert!(self.lane.insert(dead_letter.0, false).is_none(), "the letter is there twice");
         }
         let bytes = read.into_iter().map(|place| (place, 1));
-        let letter = portion.letter.map(|_| 1);
-        for place in parking.end_portion(&0, letter, bytes) {
+        let dead_letter = portion.dead_letter.map(|_| 1);
+        for place in parking.end_portion(&0, dead_letter, bytes) {
             self.enqueue(parking, place);
         }
     }
@@ -368,10 +373,10 @@ impl Model {
     /// What is not decided comes again, or has its row.
     fn restart(&mut self) -> Parking<u8, u64> {
         let mut parking = Parking::new(3);
-        let letters: Vec<OpenDeadLetter> = self.letters.values().copied().collect();
+        let dead_letters: Vec<OpenDeadLetter> = self.dead_letters.values().copied().collect();
         let rows: Vec<u64> = self.rows.iter().copied().collect();
-        if !letters.is_empty() || !rows.is_empty() {
-            parking.restore(&0, &letters, &rows, self.sleeping);
+        if !dead_letters.is_empty() || !rows.is_empty() {
+            parking.restore(&0, &dead_letters, &rows, self.retry_place);
         }
         if self.is_paused {
             parking.pause(&0);
@@ -380,7 +385,7 @@ impl Model {
         let settled = |place: &u64| {
             self.decided.contains(place)
                 || self.rows.contains(place)
-                || self.letters.contains_key(place)
+                || self.dead_letters.contains_key(place)
         };
         let again: Vec<u64> = (1..=self.last).filter(|place| !settled(place)).collect();
         for place in again {
@@ -418,9 +423,9 @@ proptest! {
                 }
                 Happening::Decide { fails } => model.decide(&mut parking, fails),
                 Happening::Resolve { redrive } => {
-                    let before: BTreeSet<u64> = model.letters.keys().copied().collect();
+                    let before: BTreeSet<u64> = model.dead_letters.keys().copied().collect();
                     model.resolve(&mut parking, redrive);
-                    let gone = before.into_iter().filter(|p| !model.letters.contains_key(p));
+                    let gone = before.into_iter().filter(|p| !model.dead_letters.contains_key(p));
                     skipped.extend(gone);
                 }
                 Happening::Read { rows } => model.read(&mut parking, rows),

@@ -10,7 +10,7 @@ use crate::model::{
     BatchId, BatchItem, BatchItemId, DeadLetter, DeadLetterId, DeadLetterStatus, ItemNote,
     ItemOutcome, Position,
 };
-use crate::seams::store::contract::{letter, undelivered};
+use crate::seams::store::contract::{dead_letter, undelivered};
 use crate::seams::store::{Batch, Closing, Store};
 
 const BATCH: BatchId = BatchId(7);
@@ -29,13 +29,13 @@ pub trait Opened: Send + Sync {
 
 /// The item for a dead letter.
 #[must_use]
-pub fn item_of(letter: &DeadLetter) -> BatchItem {
-    let sink = match &letter.subject {
+pub fn item_of(dead_letter: &DeadLetter) -> BatchItem {
+    let sink = match &dead_letter.subject {
         crate::model::DeadLetterSubject::Event => None,
         crate::model::DeadLetterSubject::Message { sink, .. } => Some(sink.clone()),
     };
-    let (plugin, key) = (letter.plugin.clone(), letter.key.clone());
-    BatchItem { item: letter.id.0, plugin, sink, key, started: None }
+    let (plugin, key) = (dead_letter.plugin.clone(), dead_letter.key.clone());
+    BatchItem { item: dead_letter.id.0, plugin, sink, key, started: None }
 }
 
 /// The item for an instance.
@@ -66,14 +66,15 @@ async fn with(opened: &impl Opened, outcome: ItemOutcome) -> Vec<u64> {
 
 /// Commits a dead letter as the batch has it.
 async fn write(opened: &impl Opened, id: u64, status: DeadLetterStatus, batch: Option<BatchId>) {
-    let letter = DeadLetter { status, batch, ..letter(id, Some("a"), id) };
-    let dead_letters = vec![Arc::new(letter)];
+    let dead_letter = DeadLetter { status, batch, ..dead_letter(id, Some("a"), id) };
+    let dead_letters = vec![Arc::new(dead_letter)];
     commit(opened, Batch { dead_letters, ..Batch::default() }).await;
 }
 
 async fn items_are_read_by_their_outcome_and_in_order(opened: &impl Opened) {
     let message = item_of(&undelivered(3, 9, "m"));
-    let items = [item_of(&letter(1, Some("a"), 1)), item_of(&letter(2, None, 2)), message];
+    let items =
+        [item_of(&dead_letter(1, Some("a"), 1)), item_of(&dead_letter(2, None, 2)), message];
     opened.add(BATCH, &items).await;
     opened.add(BatchId(8), &[instance(1, "a"), instance(2, "b")]).await;
     let pending = ItemOutcome::Pending;
@@ -96,7 +97,7 @@ async fn an_outcome_is_written_with_the_dead_letter(opened: &impl Opened) {
         (DeadLetterStatus::Open, ItemOutcome::Failed),
     ];
     for (id, (status, expected)) in (1..).zip(statuses) {
-        opened.add(BATCH, &[item_of(&letter(id, Some("a"), id))]).await;
+        opened.add(BATCH, &[item_of(&dead_letter(id, Some("a"), id))]).await;
         write(opened, id, status, None).await;
         assert_eq!(with(opened, ItemOutcome::Pending).await, [id], "no batch is named");
         write(opened, id, status, Some(BATCH)).await;
@@ -106,11 +107,11 @@ async fn an_outcome_is_written_with_the_dead_letter(opened: &impl Opened) {
     write(opened, 9, DeadLetterStatus::Redriven, Some(BATCH)).await;
     assert_eq!(opened.items().outcomes(BATCH, &[9]).await.unwrap(), [], "it is none of its items");
     let stored = opened.store().read_dead_letter(DeadLetterId(1)).await.unwrap();
-    assert_eq!(stored.and_then(|letter| letter.batch), Some(BATCH));
+    assert_eq!(stored.and_then(|dead_letter| dead_letter.batch), Some(BATCH));
 }
 
 async fn an_outcome_that_is_final_stays(opened: &impl Opened) {
-    opened.add(BATCH, &[item_of(&letter(1, Some("a"), 1))]).await;
+    opened.add(BATCH, &[item_of(&dead_letter(1, Some("a"), 1))]).await;
     let steps = [DeadLetterStatus::Redriving, DeadLetterStatus::Open, DeadLetterStatus::Redriving];
     for status in steps {
         write(opened, 1, status, Some(BATCH)).await;
@@ -119,8 +120,8 @@ async fn an_outcome_that_is_final_stays(opened: &impl Opened) {
 }
 
 async fn a_dead_letter_that_others_close_is_a_changed_item(opened: &impl Opened) {
-    let letters = [1, 2, 3].map(|id| item_of(&letter(id, Some("a"), id)));
-    opened.add(BATCH, &letters).await;
+    let dead_letters = [1, 2, 3].map(|id| item_of(&dead_letter(id, Some("a"), id)));
+    opened.add(BATCH, &dead_letters).await;
     write(opened, 1, DeadLetterStatus::Redriving, Some(BATCH)).await;
     write(opened, 2, DeadLetterStatus::Redriven, Some(BATCH)).await;
     write(opened, 3, DeadLetterStatus::Open, None).await;
@@ -147,8 +148,8 @@ async fn an_item_is_done_with_the_commit_of_its_event(opened: &impl Opened) {
 }
 
 async fn notes_are_for_pending_items(opened: &impl Opened) {
-    let letters = [1, 2].map(|id| item_of(&letter(id, Some("a"), id)));
-    opened.add(BATCH, &letters).await;
+    let dead_letters = [1, 2].map(|id| item_of(&dead_letter(id, Some("a"), id)));
+    opened.add(BATCH, &dead_letters).await;
     write(opened, 1, DeadLetterStatus::Redriving, Some(BATCH)).await;
     let note = |item| ItemNote {
         item,

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::contract::{
-    append, claim, decision, entry, held, lane, letter, limit, message, parked, pause, plugin,
+    append, claim, dead_letter, decision, entry, held, lane, limit, message, parked, pause, plugin,
     plugin_progress, sink, sink_progress, span, timer, undelivered, wait,
 };
 use super::{Append, Batch, Closing, Expire, Page, Store, TimerRow};
@@ -30,7 +30,7 @@ pub struct Script {
     random: StdRng,
     position: u64,
     sequence: u64,
-    letter: u64,
+    dead_letter: u64,
     settled: u64,
     decided: BTreeSet<(u64, &'static str)>,
 }
@@ -40,7 +40,14 @@ impl Script {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let random = StdRng::seed_from_u64(seed);
-        Self { random, position: 0, sequence: 0, letter: 0, settled: 0, decided: BTreeSet::new() }
+        Self {
+            random,
+            position: 0,
+            sequence: 0,
+            dead_letter: 0,
+            settled: 0,
+            decided: BTreeSet::new(),
+        }
     }
 
     fn one_in(&mut self, n: u32) -> bool {
@@ -67,7 +74,7 @@ impl Script {
         self.add_messages(&mut batch);
         self.add_waiting(&mut batch);
         self.add_waits(&mut batch);
-        self.add_letters(&mut batch);
+        self.add_dead_letters(&mut batch);
         self.settled = self.random.random_range(self.settled..=self.position);
         let mut progress = plugin_progress("orders", self.settled);
         progress.counters.received = self.settled;
@@ -259,7 +266,7 @@ impl Script {
         }
     }
 
-    fn add_letters(&mut self, batch: &mut Batch) {
+    fn add_dead_letters(&mut self, batch: &mut Batch) {
         let statuses = [
             DeadLetterStatus::Open,
             DeadLetterStatus::Redriving,
@@ -267,24 +274,28 @@ impl Script {
             DeadLetterStatus::Skipped,
         ];
         for key in self.keys() {
-            let old = self.letter > 0 && self.one_in(2);
-            let id = if old { self.random.random_range(1..=self.letter) } else { self.letter + 1 };
-            if batch.dead_letters.iter().any(|letter| letter.id.0 == id) {
+            let old = self.dead_letter > 0 && self.one_in(2);
+            let id = if old {
+                self.random.random_range(1..=self.dead_letter)
+            } else {
+                self.dead_letter + 1
+            };
+            if batch.dead_letters.iter().any(|dead_letter| dead_letter.id.0 == id) {
                 continue;
             }
-            self.letter = self.letter.max(id);
+            self.dead_letter = self.dead_letter.max(id);
             let status = statuses[self.random.random_range(0..4)];
             let made = match id % 3 {
                 0 => undelivered(id, id, key),
-                1 => letter(id, Some(key), id),
-                _ => letter(id, None, id),
+                1 => dead_letter(id, Some(key), id),
+                _ => dead_letter(id, None, id),
             };
             let edited = self.one_in(4).then(|| entry(id).event);
             let of_batch = self.one_in(3).then_some(BatchId(id % 4));
-            let letter = DeadLetter { status, edited, batch: of_batch, ..made };
-            batch.dead_letters.push(Arc::new(letter));
+            let dead_letter = DeadLetter { status, edited, batch: of_batch, ..made };
+            batch.dead_letters.push(Arc::new(dead_letter));
         }
-        for id in 1..=self.letter {
+        for id in 1..=self.dead_letter {
             if self.one_in(20) {
                 batch.dead_letters_closed.push(Closing {
                     id: DeadLetterId(id),
@@ -297,7 +308,7 @@ impl Script {
                 });
             }
             if self.one_in(20) {
-                batch.letters_noted.push((DeadLetterId(id), format!("at {}", self.position)));
+                batch.dead_letters_noted.push((DeadLetterId(id), format!("at {}", self.position)));
             }
         }
     }

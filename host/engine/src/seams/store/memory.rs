@@ -296,25 +296,25 @@ impl Tables {
     }
 
     fn write_dead_letters(&mut self, batch: &Batch) {
-        for letter in &batch.dead_letters {
-            self.dead_letters.insert(letter.id, Arc::clone(letter));
+        for dead_letter in &batch.dead_letters {
+            self.dead_letters.insert(dead_letter.id, Arc::clone(dead_letter));
         }
         for closing in &batch.dead_letters_closed {
-            if let Some(letter) = self.dead_letters.get_mut(&closing.id).map(Arc::make_mut) {
-                letter.status = closing.status;
-                letter.resolved_by = Some(closing.by.clone());
-                letter.resolved_reason = Some(closing.reason.clone());
-                if let DeadLetterSubject::Message { sink, .. } = &letter.subject
+            if let Some(dead_letter) = self.dead_letters.get_mut(&closing.id).map(Arc::make_mut) {
+                dead_letter.status = closing.status;
+                dead_letter.resolved_by = Some(closing.by.clone());
+                dead_letter.resolved_reason = Some(closing.reason.clone());
+                if let DeadLetterSubject::Message { sink, .. } = &dead_letter.subject
                     && closing.status == DeadLetterStatus::Compensated
                 {
                     *self.compensated.entry(sink.clone()).or_default() += 1;
                 }
             }
         }
-        for (id, note) in &batch.letters_noted {
-            if let Some(letter) = self.dead_letters.get_mut(id).map(Arc::make_mut) {
-                letter.reason.push_str("; ");
-                letter.reason.push_str(note);
+        for (id, note) in &batch.dead_letters_noted {
+            if let Some(dead_letter) = self.dead_letters.get_mut(id).map(Arc::make_mut) {
+                dead_letter.reason.push_str("; ");
+                dead_letter.reason.push_str(note);
             }
         }
     }
@@ -358,11 +358,11 @@ impl Tables {
         let finished = |position: Position| old(position) && !waiting.contains(&position);
         let newest = self.dead_letters.keys().next_back().copied();
         let decided = |decision: &DecisionRecord| decision.decided_at < history_before;
-        let resolved = |letter: &DeadLetter| {
-            !letter.status.is_unresolved()
-                && letter.at < history_before
-                && letter.position <= history_to
-                && Some(letter.id) != newest
+        let resolved = |dead_letter: &DeadLetter| {
+            !dead_letter.status.is_unresolved()
+                && dead_letter.at < history_before
+                && dead_letter.position <= history_to
+                && Some(dead_letter.id) != newest
         };
 
         let log = first(&self.log, rows_max, |position, _| finished(*position));
@@ -379,11 +379,12 @@ impl Tables {
         messages.retain(|row| !self.parked_messages.contains_key(row));
         messages.truncate(rows_max);
         remove(&mut self.messages, &messages, &mut self.removed.messages);
-        let mut letters = first(&self.dead_letters, usize::MAX, |_, letter| resolved(letter));
-        letters.sort_by_key(|id| (self.dead_letters[id].at, *id));
-        letters.truncate(rows_max);
-        remove(&mut self.dead_letters, &letters, &mut self.removed.dead_letters);
-        log.len() + decisions.len() + messages.len() + letters.len()
+        let mut dead_letters =
+            first(&self.dead_letters, usize::MAX, |_, dead_letter| resolved(dead_letter));
+        dead_letters.sort_by_key(|id| (self.dead_letters[id].at, *id));
+        dead_letters.truncate(rows_max);
+        remove(&mut self.dead_letters, &dead_letters, &mut self.removed.dead_letters);
+        log.len() + decisions.len() + messages.len() + dead_letters.len()
     }
 
     fn recover(&self) -> Recovered {
@@ -454,7 +455,7 @@ impl Tables {
     }
 
     fn unresolved(&self) -> impl Iterator<Item = &Arc<DeadLetter>> {
-        self.dead_letters.values().filter(|letter| letter.status.is_unresolved())
+        self.dead_letters.values().filter(|dead_letter| dead_letter.status.is_unresolved())
     }
 
     fn partly_decided(&self, plugin: &PluginName) -> BTreeMap<Position, Vec<Key>> {
@@ -466,53 +467,57 @@ impl Tables {
     }
 
     fn parked_keys(&self, plugin: &PluginName) -> Vec<ParkedKey<Key>> {
-        let letters = self.unresolved().filter_map(|letter| {
-            let is_ours = letter.subject == DeadLetterSubject::Event && letter.plugin == *plugin;
-            Some((letter.key.clone().filter(|_| is_ours)?, open_letter(letter)))
+        let dead_letters = self.unresolved().filter_map(|dead_letter| {
+            let is_ours =
+                dead_letter.subject == DeadLetterSubject::Event && dead_letter.plugin == *plugin;
+            Some((dead_letter.key.clone().filter(|_| is_ours)?, open_dead_letter(dead_letter)))
         });
         let rows = self.parked.keys().filter(|(name, ..)| name == plugin);
         let waits = self.waits.iter().filter(|((of, _), _)| of == plugin);
         let waits = waits.map(|((_, key), wait)| (key.clone(), wait.clone()));
-        parked(letters, rows.map(|(_, key, position)| (key.clone(), position.0)), waits)
+        parked(dead_letters, rows.map(|(_, key, position)| (key.clone(), position.0)), waits)
     }
 
     fn parked_lanes(&self, of: &SinkName) -> Vec<ParkedKey<MessageLane>> {
-        let letters = self.unresolved().filter_map(|letter| match &letter.subject {
+        let dead_letters = self.unresolved().filter_map(|dead_letter| match &dead_letter.subject {
             DeadLetterSubject::Message { sink, .. } if sink == of => {
-                let (plugin, key) = (letter.plugin.clone(), letter.key.clone()?);
-                Some((MessageLane { sink: sink.clone(), plugin, key }, open_letter(letter)))
+                let (plugin, key) = (dead_letter.plugin.clone(), dead_letter.key.clone()?);
+                Some((
+                    MessageLane { sink: sink.clone(), plugin, key },
+                    open_dead_letter(dead_letter),
+                ))
             }
             _ => None,
         });
         let rows = self.parked_messages.iter().filter(|((sink, _), _)| sink == of);
         let waits = self.message_waits.values().filter(|(lane, _)| lane.sink == *of).cloned();
-        parked(letters, rows.map(|((_, sequence), lane)| (lane.clone(), sequence.0)), waits)
+        parked(dead_letters, rows.map(|((_, sequence), lane)| (lane.clone(), sequence.0)), waits)
     }
 }
 
-fn open_letter(letter: &DeadLetter) -> OpenDeadLetter {
-    let place = match &letter.subject {
-        DeadLetterSubject::Event => letter.position.0,
+fn open_dead_letter(dead_letter: &DeadLetter) -> OpenDeadLetter {
+    let place = match &dead_letter.subject {
+        DeadLetterSubject::Event => dead_letter.position.0,
         DeadLetterSubject::Message { sequence, .. } => sequence.0,
     };
-    let redriving = letter.status == DeadLetterStatus::Redriving;
-    OpenDeadLetter { id: letter.id, place, redriving }
+    let redriving = dead_letter.status == DeadLetterStatus::Redriving;
+    OpenDeadLetter { id: dead_letter.id, place, redriving }
 }
 
 fn parked<K: Clone + Ord>(
-    letters: impl Iterator<Item = (K, OpenDeadLetter)>,
+    dead_letters: impl Iterator<Item = (K, OpenDeadLetter)>,
     rows: impl Iterator<Item = (K, u64)>,
     waits: impl Iterator<Item = (K, Wait)>,
 ) -> Vec<ParkedKey<K>> {
     let mut keys: BTreeMap<K, ParkedKey<K>> = BTreeMap::new();
     let fresh = |key: &K| ParkedKey {
         key: key.clone(),
-        letters: Vec::new(),
+        dead_letters: Vec::new(),
         waiting: Vec::new(),
         waits: Vec::new(),
     };
-    for (key, letter) in letters {
-        keys.entry(key.clone()).or_insert_with(|| fresh(&key)).letters.push(letter);
+    for (key, dead_letter) in dead_letters {
+        keys.entry(key.clone()).or_insert_with(|| fresh(&key)).dead_letters.push(dead_letter);
     }
     for (key, place) in rows {
         keys.entry(key.clone()).or_insert_with(|| fresh(&key)).waiting.push(place);
@@ -521,7 +526,7 @@ fn parked<K: Clone + Ord>(
         keys.entry(key.clone()).or_insert_with(|| fresh(&key)).waits.push(wait);
     }
     for parked in keys.values_mut() {
-        parked.letters.sort_by_key(|letter| letter.place);
+        parked.dead_letters.sort_by_key(|dead_letter| dead_letter.place);
     }
     keys.into_values().collect()
 }
@@ -752,6 +757,6 @@ impl Store for MemoryStore {
     }
 
     async fn read_dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, ReadError> {
-        Ok(self.lock().dead_letters.get(&id).map(|letter| DeadLetter::clone(letter)))
+        Ok(self.lock().dead_letters.get(&id).map(|dead_letter| DeadLetter::clone(dead_letter)))
     }
 }

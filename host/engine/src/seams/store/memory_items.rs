@@ -33,18 +33,18 @@ impl MemoryStore {
 impl Tables {
     /// What a commit says of items: its dead letters, and those that are done with it.
     pub(super) fn write_items(&mut self, batch: &Batch) {
-        for letter in &batch.dead_letters {
-            if let Some((item, outcome)) = letter.item_outcome() {
+        for dead_letter in &batch.dead_letters {
+            if let Some((item, outcome)) = dead_letter.item_outcome() {
                 let reason = match outcome {
-                    ItemOutcome::Failed => letter.reason.as_str(),
+                    ItemOutcome::Failed => dead_letter.reason.as_str(),
                     _ => "",
                 };
                 self.set_item(item, |before| !before.is_final(), outcome, reason);
             }
         }
         for closing in &batch.dead_letters_closed {
-            let letter = self.dead_letters.get(&closing.id);
-            if let Some(batch) = letter.and_then(|letter| letter.batch) {
+            let dead_letter = self.dead_letters.get(&closing.id);
+            if let Some(batch) = dead_letter.and_then(|dead_letter| dead_letter.batch) {
                 let item = BatchItemId { batch, item: closing.id.0 };
                 let is_meant = |before| before == ItemOutcome::InProgress;
                 self.set_item(item, is_meant, ItemOutcome::Changed, &closing.reason);

@@ -256,7 +256,7 @@ pub struct Batch {
     /// [`RecoveredSink::compensated`] from then on.
     pub dead_letters_closed: Vec<Closing>,
     /// Texts to append to the reasons of dead letters, after `dead_letters` is written.
-    pub letters_noted: Vec<(DeadLetterId, String)>,
+    pub dead_letters_noted: Vec<(DeadLetterId, String)>,
     /// Items of batches of operators whose action is part of this commit and is no dead letter:
     /// they are done. One that is not pending stays as it is.
     pub items_done: Vec<BatchItemId>,
@@ -526,7 +526,7 @@ pub struct ParkedKey<K> {
     /// The key of an instance or lane, or an ordering key of a sink.
     pub key: K,
     /// Its unresolved dead letters, in the order of their places.
-    pub letters: Vec<OpenDeadLetter>,
+    pub dead_letters: Vec<OpenDeadLetter>,
     /// The places of its parked events (positions) or messages (sequences), ascending.
     pub waiting: Vec<u64>,
     /// Its waits for next attempts, in the order of their places. A key of a plugin has at most

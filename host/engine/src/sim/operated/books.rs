@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::LASTING;
 use super::operator::{Deed, Notes, What, is_of_same_lane};
-use super::plugins::{JOBS, TELLER};
+use super::plugins::{JOBS, REPORTER};
 use crate::model::{
     DeadLetter, DeadLetterStatus, DeadLetterSubject, DecisionRecord, Event, InstanceStatus, Key,
     Message, PluginName, Position, Sequence, SinkName, Timestamp, reserved,
@@ -17,9 +17,9 @@ use crate::pure::identity;
 use crate::seams::store::memory::Tables;
 use crate::sim::ledger;
 
-pub(super) fn place(letter: &DeadLetter) -> u64 {
-    match &letter.subject {
-        DeadLetterSubject::Event => letter.position.0,
+pub(super) fn place(dead_letter: &DeadLetter) -> u64 {
+    match &dead_letter.subject {
+        DeadLetterSubject::Event => dead_letter.position.0,
         DeadLetterSubject::Message { sequence, .. } => sequence.0,
     }
 }
@@ -69,8 +69,8 @@ fn each_event_is_decided_once(all: &Tables) -> Result<(), String> {
 /// Every action that was acknowledged has taken effect, and nothing has undone it.
 fn deeds_hold(notes: &Notes, all: &Tables, delivered: &[Arc<Message>]) -> Result<(), String> {
     for deed in notes.deeds.iter().filter(|deed| deed.answered.is_some()) {
-        let Deed { letter, what, waiting, .. } = deed;
-        let status = all.dead_letters.get(&letter.id).map(|letter| letter.status);
+        let Deed { dead_letter, what, waiting, .. } = deed;
+        let status = all.dead_letters.get(&dead_letter.id).map(|dead_letter| dead_letter.status);
         let expected = match what {
             What::Skip => Some(DeadLetterStatus::Skipped),
             What::Discard => Some(DeadLetterStatus::Discarded),
@@ -78,30 +78,30 @@ fn deeds_hold(notes: &Notes, all: &Tables, delivered: &[Arc<Message>]) -> Result
             What::Redrive => status,
         };
         if status != expected {
-            return Err(format!("letter {} is {status:?}, after {what:?}", letter.id.0));
+            return Err(format!("letter {} is {status:?}, after {what:?}", dead_letter.id.0));
         }
         let mut gone = match what {
             What::Discard => {
-                let stays = letters_between(deed, all).into_iter().next().unwrap_or(u64::MAX);
+                let stays = dead_letters_between(deed, all).into_iter().next().unwrap_or(u64::MAX);
                 waiting.range(..stays).copied().collect()
             }
             What::Skip | What::Move(_) | What::Redrive => BTreeSet::new(),
         };
         if *what != What::Redrive {
-            gone.insert(place(letter));
+            gone.insert(place(dead_letter));
         }
-        let Some(key) = &letter.key else { continue };
+        let Some(key) = &dead_letter.key else { continue };
         for place in gone {
-            let found = match &letter.subject {
+            let found = match &dead_letter.subject {
                 DeadLetterSubject::Event => {
-                    all.decisions.contains_key(&row(&letter.plugin, key, Position(place)))
+                    all.decisions.contains_key(&row(&dead_letter.plugin, key, Position(place)))
                 }
-                DeadLetterSubject::Message { sink, .. } => delivered
-                    .iter()
-                    .any(|m| m.sink == *sink && m.sequence.0 == place && m.plugin == letter.plugin),
+                DeadLetterSubject::Message { sink, .. } => delivered.iter().any(|m| {
+                    m.sink == *sink && m.sequence.0 == place && m.plugin == dead_letter.plugin
+                }),
             };
             if found {
-                return Err(format!("{what:?} of letter {}: {place} went on", letter.id.0));
+                return Err(format!("{what:?} of letter {}: {place} went on", dead_letter.id.0));
             }
         }
     }
@@ -110,28 +110,29 @@ fn deeds_hold(notes: &Notes, all: &Tables, delivered: &[Arc<Message>]) -> Result
 
 /// The places of later dead letters of the same key that came after the action was noted and
 /// before it was answered. What is behind such a dead letter waits for that one.
-fn letters_between(deed: &Deed, all: &Tables) -> BTreeSet<u64> {
+fn dead_letters_between(deed: &Deed, all: &Tables) -> BTreeSet<u64> {
     let last = deed.answered.map_or(deed.newest, |answered| answered.newest);
     let newer = (Bound::Excluded(deed.newest), Bound::Included(last.max(deed.newest)));
     let newer = all.dead_letters.iter().filter(|(id, _)| newer.contains(id));
-    let same = newer.filter(|(_, other)| is_of_same_lane(&deed.letter, other));
+    let same = newer.filter(|(_, other)| is_of_same_lane(&deed.dead_letter, other));
     let places = same.map(|(_, other)| place(other));
-    places.filter(|other| *other > place(&deed.letter)).collect()
+    places.filter(|other| *other > place(&deed.dead_letter)).collect()
 }
 
 /// Whether an action may have asked that an instance or lane does not decide an event.
 fn is_given_up(notes: &Notes, plugin: &str, key: &str, id: &str, position: Position) -> bool {
     notes.deeds.iter().any(|deed| {
-        let Deed { letter, what, answered, .. } = deed;
-        if letter.plugin.as_str() != plugin || letter.subject != DeadLetterSubject::Event {
+        let Deed { dead_letter, what, answered, .. } = deed;
+        if dead_letter.plugin.as_str() != plugin || dead_letter.subject != DeadLetterSubject::Event
+        {
             return false;
         }
-        if letter.event.id == id && *what != What::Redrive {
+        if dead_letter.event.id == id && *what != What::Redrive {
             return true;
         }
         let until = answered.map_or(Position(u64::MAX), |answered| answered.head);
-        let of_key = letter.key.as_ref().is_some_and(|of| of.as_str() == key);
-        *what == What::Discard && of_key && letter.position < position && position <= until
+        let of_key = dead_letter.key.as_ref().is_some_and(|of| of.as_str() == key);
+        *what == What::Discard && of_key && dead_letter.position < position && position <= until
     })
 }
 
@@ -147,7 +148,7 @@ fn nothing_is_dropped_that_was_not_asked_for(
         let Some(position) = position_of(all, &event.id) else {
             return Err(format!("guarantee 1: {} is not in the log", event.id));
         };
-        for plugin in [JOBS, TELLER] {
+        for plugin in [JOBS, REPORTER] {
             let decided = row(&plugin.into(), &key.into(), position);
             if LASTING.contains(&key)
                 && !all.decisions.contains_key(&decided)
@@ -158,21 +159,23 @@ fn nothing_is_dropped_that_was_not_asked_for(
         }
     }
     for deed in notes.deeds.iter().filter(|deed| deed.answered.is_some()) {
-        let Deed { letter, what: What::Move(to), .. } = deed else { continue };
-        let id = &letter.event.id;
+        let Deed { dead_letter, what: What::Move(to), .. } = deed else { continue };
+        let id = &dead_letter.event.id;
         let is_there = |d: &&crate::model::DecisionRecord| {
-            d.plugin == letter.plugin
+            d.plugin == dead_letter.plugin
                 && d.key.as_str() == to
                 && all.log[&d.position].event.id == *id
         };
         let mut copies = all.log.values().filter(|entry| entry.event.id == *id);
         let last = copies.next_back().map_or(Position(0), |entry| entry.position);
-        let others = |deed: &&Deed| deed.letter.id != letter.id && deed.letter.event.id == *id;
+        let others = |deed: &&Deed| {
+            deed.dead_letter.id != dead_letter.id && deed.dead_letter.event.id == *id
+        };
         let again = notes.deeds.iter().filter(others).any(|deed| deed.what != What::Redrive);
-        if letter.event.event_type == "touch"
+        if dead_letter.event.event_type == "touch"
             && all.decisions.values().filter(is_there).count() == 0
             && !again
-            && !is_given_up(notes, letter.plugin.as_str(), to, "", last)
+            && !is_given_up(notes, dead_letter.plugin.as_str(), to, "", last)
         {
             return Err(format!("guarantee 7: {id} was moved to {to}, and is lost"));
         }
@@ -190,8 +193,10 @@ fn keys_begin_again(notes: &Notes, all: &Tables) -> Result<(), String> {
         }
     }
     for id in &notes.orphans {
-        let letter = |letter: &&Arc<DeadLetter>| letter.event.id == *id && letter.plugin == jobs;
-        if position_of(all, id).is_some() && !all.dead_letters.values().any(|l| letter(&l)) {
+        let dead_letter = |dead_letter: &&Arc<DeadLetter>| {
+            dead_letter.event.id == *id && dead_letter.plugin == jobs
+        };
+        if position_of(all, id).is_some() && !all.dead_letters.values().any(|l| dead_letter(&l)) {
             return Err(format!("guarantee 7: {id} needs an instance, has none, and is no letter"));
         }
     }
@@ -259,17 +264,22 @@ fn who_handles_a_refusal_resolves_it(
             handled.extend(refused_command(event, all).map(|m| (m.sink.clone(), m.sequence)));
         }
     }
-    for letter in all.dead_letters.values() {
-        let DeadLetterSubject::Message { sink, sequence, .. } = &letter.subject else { continue };
+    for dead_letter in all.dead_letters.values() {
+        let DeadLetterSubject::Message { sink, sequence, .. } = &dead_letter.subject else {
+            continue;
+        };
         let is_handled = handled.contains(&(sink.clone(), *sequence));
-        let is_compensated = letter.status == DeadLetterStatus::Compensated;
-        let is_taken_over = notes.deeds.iter().any(|deed| deed.letter.id == letter.id);
-        let id = letter.id.0;
+        let is_compensated = dead_letter.status == DeadLetterStatus::Compensated;
+        let is_taken_over = notes.deeds.iter().any(|deed| deed.dead_letter.id == dead_letter.id);
+        let id = dead_letter.id.0;
         if is_compensated && !is_handled {
             return Err(format!("letter {id} is compensated, and its refusal was not handled"));
         }
         if is_handled && !is_compensated && !is_taken_over {
-            return Err(format!("the refusal of letter {id} was handled: {:?}", letter.status));
+            return Err(format!(
+                "the refusal of letter {id} was handled: {:?}",
+                dead_letter.status
+            ));
         }
         let mut taken = delivered.iter();
         if is_compensated && taken.any(|m| m.sink == *sink && m.sequence == *sequence) {
@@ -314,10 +324,10 @@ fn instances_decide_in_order(tables: &Tables, all: &Tables) -> Result<(), String
 /// The answer to a question for a stream is each event of the subject, once, in order. Events
 /// that the host made for one plugin are in no stream.
 fn streams_are_whole(all: &Tables) -> Result<(), String> {
-    let told = all.messages.values().filter(|message| message.event.event_type == "told");
-    for message in told {
+    let reported = all.messages.values().filter(|message| message.event.event_type == "told");
+    for message in reported {
         let data: Value = serde_json::from_slice(&message.event.data).unwrap_or_default();
-        let told: Vec<&str> =
+        let reported: Vec<&str> =
             data["ids"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let before = all.log.range(..message.cause).map(|(_, entry)| &entry.event);
         let stream = before.filter(|event| {
@@ -325,9 +335,9 @@ fn streams_are_whole(all: &Tables) -> Result<(), String> {
                 && event.extension(reserved::EXTENSION_PLUGIN).is_none()
         });
         let stream: Vec<&str> = stream.map(|event| event.id.as_str()).collect();
-        if told != stream {
+        if reported != stream {
             let (key, cause) = (&message.key, message.cause);
-            return Err(format!("at {cause}, the stream of {key} is {stream:?}, not {told:?}"));
+            return Err(format!("at {cause}, the stream of {key} is {stream:?}, not {reported:?}"));
         }
     }
     Ok(())

@@ -21,7 +21,7 @@ use serde_json::json;
 
 use self::operator::Operator;
 use self::plugins::{Mailbox, event, handlers};
-use super::life::Timeline;
+use super::timeline::Timeline;
 use super::world::START;
 use crate::engine::{Engine, Parts, Settings, Spans};
 use crate::model::Retention;
@@ -32,7 +32,7 @@ use crate::seams::store::memory::{MemoryStore, Tables};
 use crate::seams::transport::{Sink, Transport};
 
 /// A world in which work remains after so much simulated time is stuck.
-const LIFETIME: Duration = Duration::from_secs(120);
+const HOST_RUN_MAX: Duration = Duration::from_secs(120);
 /// Keys whose instances run for ever once they have begun. Every event for them must be decided.
 pub(super) const LASTING: [&str; 2] = ["l0", "l1"];
 /// Keys whose instances complete, or are ended.
@@ -78,11 +78,11 @@ impl World {
     fn run(mut self) -> Result<Tables, String> {
         let mut unacknowledged = self.events.clone();
         let crashes = self.random.random_range(0..5);
-        for life in 0.. {
-            let crash_after = (life < crashes)
+        for host_run in 0.. {
+            let crash_after = (host_run < crashes)
                 .then(|| Duration::from_micros(self.random.random_range(0..80_000)));
             let rates = FaultRates {
-                refused: if life <= crashes { self.random.random_range(0..60) } else { 0 },
+                refused: if host_run <= crashes { self.random.random_range(0..60) } else { 0 },
                 unknown_written: self.random.random_range(0..30),
                 unknown_lost: self.random.random_range(0..30),
                 read_failed: self.random.random_range(0..30),
@@ -100,8 +100,8 @@ impl World {
             let sender = StdRng::seed_from_u64(self.random.random());
             let done = timeline.live(crash, async |clock| {
                 let parts = Parts { clock, ..parts };
-                let life = live(parts, sender, &mut unacknowledged, operator);
-                let ended = tokio::time::timeout(LIFETIME, life).await;
+                let host_run = live(parts, sender, &mut unacknowledged, operator);
+                let ended = tokio::time::timeout(HOST_RUN_MAX, host_run).await;
                 ended.map_err(|_| super::ledger::stuck(&store.snapshot()))?
             })?;
             self.timeline.pass(Duration::from_millis(self.random.random_range(0..50)));
@@ -255,7 +255,7 @@ mod tests {
     const SEEDS: u64 = 2_000;
 
     #[test]
-    fn what_operators_were_told_holds_for_every_seed() {
+    fn what_operators_were_answered_holds_for_every_seed() {
         let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
         let first: u64 = number("SAGABOX_SIM_SEED").unwrap_or(1);
         let seeds: u64 = number("SAGABOX_SIM_SEEDS").unwrap_or(SEEDS);

@@ -22,7 +22,7 @@ const GENERATIONS: u32 = 3;
 /// One action on a dead letter.
 #[derive(Clone, Debug)]
 pub(super) struct Deed {
-    pub letter: DeadLetter,
+    pub dead_letter: DeadLetter,
     pub what: What,
     /// The places that waited behind the dead letter when the operator asked.
     pub waiting: BTreeSet<u64>,
@@ -106,11 +106,12 @@ impl Operator {
             if sent() && over && is_quiet(&tables) {
                 return Ok(());
             }
-            let open = |letter: &&Arc<DeadLetter>| letter.status == DeadLetterStatus::Open;
+            let open =
+                |dead_letter: &&Arc<DeadLetter>| dead_letter.status == DeadLetterStatus::Open;
             let open: Vec<_> = tables.dead_letters.values().filter(open).collect();
             if !open.is_empty() {
-                let letter = DeadLetter::clone(open[self.random.random_range(0..open.len())]);
-                self.treat(letter, &tables, engine).await?;
+                let dead_letter = DeadLetter::clone(open[self.random.random_range(0..open.len())]);
+                self.treat(dead_letter, &tables, engine).await?;
             }
             if self.random.random_ratio(1, 20) {
                 let key = PASSING[self.random.random_range(0..PASSING.len())];
@@ -191,38 +192,38 @@ impl Operator {
     /// Does one of the possible actions on a dead letter.
     async fn treat(
         &mut self,
-        letter: DeadLetter,
+        dead_letter: DeadLetter,
         tables: &Tables,
         engine: &Engine,
     ) -> Result<(), String> {
-        let of_host = letter.event.event_type.starts_with(reserved::PREFIX);
+        let of_host = dead_letter.event.event_type.starts_with(reserved::PREFIX);
         let (what, action) = match self.random.random_range(0..12) {
             0..3 => (What::Discard, Action::Discard),
             3..5 => (What::Skip, Action::Skip),
             5..7 => (What::Redrive, Action::Redrive { edited: None }),
-            7 if !of_host && letter.subject == DeadLetterSubject::Event => {
-                return self.ask_the_impossible(&letter, engine).await;
+            7 if !of_host && dead_letter.subject == DeadLetterSubject::Event => {
+                return self.ask_the_impossible(&dead_letter, engine).await;
             }
-            8..10 if !of_host && is_movable(&letter) => {
-                let other = |key: &&str| Some(*key) != letter.key.as_ref().map(Key::as_str);
+            8..10 if !of_host && is_movable(&dead_letter) => {
+                let other = |key: &&str| Some(*key) != dead_letter.key.as_ref().map(Key::as_str);
                 let to = LASTING.into_iter().find(other).unwrap_or(LASTING[0]);
-                let edited = edited(&letter, |data| {
+                let edited = edited(&dead_letter, |data| {
                     data["key"] = json!(to);
                     data["complete"] = json!(false);
                 });
                 (What::Move(to.to_owned()), Action::Redrive { edited: Some(Box::new(edited)) })
             }
             _ => {
-                let edited = edited(&letter, |_| ());
+                let edited = edited(&dead_letter, |_| ());
                 (What::Redrive, Action::Redrive { edited: Some(Box::new(edited)) })
             }
         };
-        let waiting = waiting_behind(&letter, tables);
-        let (id, newest) = (letter.id, newest_letter(tables));
-        self.notes.deeds.push(Deed { letter, what, waiting, newest, answered: None });
+        let waiting = waiting_behind(&dead_letter, tables);
+        let (id, newest) = (dead_letter.id, newest_dead_letter(tables));
+        self.notes.deeds.push(Deed { dead_letter, what, waiting, newest, answered: None });
         match resolve(id, action, engine).await {
             Ok(()) => {
-                let newest = self.store.look(newest_letter);
+                let newest = self.store.look(newest_dead_letter);
                 let head = engine.status().await.head;
                 if let Some(deed) = self.notes.deeds.last_mut() {
                     deed.answered = Some(Answered { head, newest });
@@ -241,44 +242,47 @@ impl Operator {
     /// Asks for a redrive with an edited event that the engine must refuse.
     async fn ask_the_impossible(
         &mut self,
-        letter: &DeadLetter,
+        dead_letter: &DeadLetter,
         engine: &Engine,
     ) -> Result<(), String> {
         let wrong = match self.random.random_range(0..3) {
-            0 => edited(letter, |data| *data = json!({"no": "key"})),
+            0 => edited(dead_letter, |data| *data = json!({"no": "key"})),
             1 => {
-                let mut event = edited(letter, |_| ());
+                let mut event = edited(dead_letter, |_| ());
                 let name = reserved::EXTENSION_INSTANCE.to_owned();
                 event.extensions.push((name, LASTING[0].to_owned()));
                 event
             }
-            _ => {
-                Event { event_type: reserved::INSTANCE_ENDED.to_owned(), ..edited(letter, |_| ()) }
-            }
+            _ => Event {
+                event_type: reserved::INSTANCE_ENDED.to_owned(),
+                ..edited(dead_letter, |_| ())
+            },
         };
-        match resolve(letter.id, Action::Redrive { edited: Some(Box::new(wrong)) }, engine).await {
-            Ok(()) => Err(format!("dead letter {} was edited to nonsense", letter.id.0)),
+        match resolve(dead_letter.id, Action::Redrive { edited: Some(Box::new(wrong)) }, engine)
+            .await
+        {
+            Ok(()) => Err(format!("dead letter {} was edited to nonsense", dead_letter.id.0)),
             Err(_) => Ok(()),
         }
     }
 }
 
 async fn resolve(
-    letter: DeadLetterId,
+    dead_letter: DeadLetterId,
     action: Action,
     engine: &Engine,
 ) -> Result<(), ResolveError> {
     let (by, reason) = ("operator".to_owned(), "mended".to_owned());
-    engine.resolve(letter, Resolution { action, by, reason, batch: None }).await
+    engine.resolve(dead_letter, Resolution { action, by, reason, batch: None }).await
 }
 
-fn is_movable(letter: &DeadLetter) -> bool {
-    letter.subject == DeadLetterSubject::Event && letter.event.event_type != "item"
+fn is_movable(dead_letter: &DeadLetter) -> bool {
+    dead_letter.subject == DeadLetterSubject::Event && dead_letter.event.event_type != "item"
 }
 
 /// The event of a dead letter, edited so that it no longer fails, and changed.
-fn edited(letter: &DeadLetter, change: impl FnOnce(&mut Value)) -> Event {
-    let mut event = Event::clone(letter.current());
+fn edited(dead_letter: &DeadLetter, change: impl FnOnce(&mut Value)) -> Event {
+    let mut event = Event::clone(dead_letter.current());
     if let Ok(mut data) = serde_json::from_slice::<Value>(&event.data) {
         data["poison"] = json!(false);
         data["refused"] = json!(false);
@@ -288,40 +292,41 @@ fn edited(letter: &DeadLetter, change: impl FnOnce(&mut Value)) -> Event {
     event
 }
 
-fn newest_letter(tables: &Tables) -> DeadLetterId {
+fn newest_dead_letter(tables: &Tables) -> DeadLetterId {
     let removed = tables.removed.dead_letters.keys().next_back().copied();
     tables.dead_letters.keys().next_back().copied().max(removed).unwrap_or_default()
 }
 
 /// Whether two dead letters are of the same instance, lane or ordering key of a sink.
-pub(super) fn is_of_same_lane(letter: &DeadLetter, other: &DeadLetter) -> bool {
-    let same = match (&letter.subject, &other.subject) {
+pub(super) fn is_of_same_lane(dead_letter: &DeadLetter, other: &DeadLetter) -> bool {
+    let same = match (&dead_letter.subject, &other.subject) {
         (DeadLetterSubject::Event, DeadLetterSubject::Event) => true,
         (DeadLetterSubject::Message { sink, .. }, DeadLetterSubject::Message { sink: of, .. }) => {
             sink == of
         }
         _ => false,
     };
-    same && (&other.plugin, &other.key) == (&letter.plugin, &letter.key)
+    same && (&other.plugin, &other.key) == (&dead_letter.plugin, &dead_letter.key)
 }
 
 /// The places that wait behind a dead letter, up to the next one of its key.
-fn waiting_behind(letter: &DeadLetter, tables: &Tables) -> BTreeSet<u64> {
-    let place = super::books::place(letter);
-    let others = tables.dead_letters.values().filter(|other| is_of_same_lane(letter, other));
+fn waiting_behind(dead_letter: &DeadLetter, tables: &Tables) -> BTreeSet<u64> {
+    let place = super::books::place(dead_letter);
+    let others = tables.dead_letters.values().filter(|other| is_of_same_lane(dead_letter, other));
     let others = others.filter(|other| other.status.is_unresolved());
     let next = others.map(|other| super::books::place(other)).filter(|other| *other > place);
     let within = place + 1..next.min().unwrap_or(u64::MAX);
-    let Some(key) = &letter.key else { return BTreeSet::new() };
-    let places: BTreeSet<u64> = match &letter.subject {
+    let Some(key) = &dead_letter.key else { return BTreeSet::new() };
+    let places: BTreeSet<u64> = match &dead_letter.subject {
         DeadLetterSubject::Event => {
             let rows = tables.parked.keys();
-            let of_key = rows.filter(|(plugin, k, _)| *plugin == letter.plugin && k == key);
+            let of_key = rows.filter(|(plugin, k, _)| *plugin == dead_letter.plugin && k == key);
             of_key.map(|(_, _, position)| position.0).collect()
         }
         DeadLetterSubject::Message { sink, .. } => {
             let rows = tables.parked_messages.iter().filter(|((of, _), _)| of == sink);
-            let of_key = rows.filter(|(_, lane)| lane.plugin == letter.plugin && lane.key == *key);
+            let of_key =
+                rows.filter(|(_, lane)| lane.plugin == dead_letter.plugin && lane.key == *key);
             of_key.map(|((_, sequence), _)| sequence.0).collect()
         }
     };
@@ -355,7 +360,7 @@ fn is_quiet(tables: &Tables) -> bool {
     let sent = tables.messages.keys().all(|(sink, sequence)| {
         tables.sinks.get(sink).is_some_and(|sink| sink.cursor.settled >= sequence.0)
     });
-    let waits = tables.dead_letters.values().any(|letter| letter.status.is_unresolved())
+    let waits = tables.dead_letters.values().any(|dead_letter| dead_letter.status.is_unresolved())
         || !tables.parked.is_empty()
         || !tables.parked_messages.is_empty()
         || !tables.waits.is_empty()

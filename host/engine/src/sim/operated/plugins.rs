@@ -24,7 +24,7 @@ use crate::seams::transport::{DeliveryError, Transport};
 use crate::sim::scripts::half;
 
 pub(super) const JOBS: &str = "jobs";
-pub(super) const TELLER: &str = "teller";
+pub(super) const REPORTER: &str = "teller";
 /// Longer than a life and the retries in it, and shorter than a run.
 const HOLD: Duration = Duration::from_millis(300);
 
@@ -54,14 +54,14 @@ pub(super) fn handlers(transient_percent: u64) -> Vec<Arc<dyn Handler>> {
         on(reserved::TIMER_FIRED, Correlation::Instance, Effect::Handle, ignore),
         on(reserved::COMMAND_UNDELIVERABLE, Correlation::Instance, Effect::Handle, ignore),
     ];
-    let teller = vec![on("touch", by("/key"), Effect::Handle, ignore)];
+    let reporter = vec![on("touch", by("/key"), Effect::Handle, ignore)];
     let script = |name, role, subscriptions, decide| -> Arc<dyn Handler> {
         let manifest = manifest(name, role, subscriptions);
         Arc::new(Script { manifest, transient_percent, decide })
     };
     vec![
         script(JOBS, Role::ProcessManager, jobs, decide_job),
-        script(TELLER, Role::Reactor, teller, tell),
+        script(REPORTER, Role::Reactor, reporter, report),
     ]
 }
 
@@ -134,7 +134,7 @@ fn decide_job(call: &Call, data: &Value) -> Result<Reply, Failure> {
 }
 
 /// Sends the ids of the events in its key's stream.
-fn tell(call: &Call, _: &Value) -> Result<Reply, Failure> {
+fn report(call: &Call, _: &Value) -> Result<Reply, Failure> {
     let Some(answer) = call.answers.first() else {
         return Ok(Reply::Need(vec![Question::Stream(call.key.to_string())]));
     };

@@ -59,7 +59,7 @@ impl Ledger {
     }
 
     /// The engine ends: monotonic time begins anew, and with it the paces.
-    pub(super) fn a_life_ended(&self) {
+    pub(super) fn a_run_ended(&self) {
         let mut books = lock(&self.0);
         books.limits.values_mut().for_each(|(_, begun)| begun.clear());
         books.under_way.clear();

@@ -18,10 +18,10 @@ use serde_json::json;
 
 use self::ledger::Ledger;
 use self::plugin::{Mailbox, Orders, PACK, PAY, PLUGIN, SHIP, first_arrivals, name};
-use super::life::Timeline;
 use super::plan::event;
 use super::scripts::AUDITOR;
-use super::small::{COMMAND, Missing, letters, note, start, until};
+use super::small::{COMMAND, Missing, dead_letters, note, start, until};
+use super::timeline::Timeline;
 use super::world::START;
 use crate::Clock;
 use crate::engine::{Engine, OfferError, Parts, Settings};
@@ -35,7 +35,7 @@ use crate::seams::transport::memory::MemoryTransport;
 use crate::seams::transport::{Order, Sink, Transport};
 
 /// A world in which work remains after so much simulated time is stuck.
-const LIFETIME: Duration = Duration::from_secs(3_600);
+const HOST_RUN_MAX: Duration = Duration::from_secs(3_600);
 const ORDERS: usize = 5;
 
 fn run(seed: u64) -> Result<usize, String> {
@@ -78,10 +78,10 @@ impl World {
 
     fn run(mut self) -> Result<usize, String> {
         let crashes = self.random.random_range(0..4);
-        for life in 0.. {
-            let crash = (life < crashes).then(|| self.random.random_range(0..12_000));
+        for host_run in 0.. {
+            let crash = (host_run < crashes).then(|| self.random.random_range(0..12_000));
             let ended = self.live(crash)?;
-            self.ledger.a_life_ended();
+            self.ledger.a_run_ended();
             if ended {
                 break;
             }
@@ -115,7 +115,7 @@ impl World {
             }
         };
         let ended = timeline.live(crash, async |clock| {
-            let life = async {
+            let host_run = async {
                 let mut attempts = seed..;
                 let engine = loop {
                     let seed = attempts.next().unwrap_or_default();
@@ -138,7 +138,7 @@ impl World {
                 let _ = worker.await;
                 engine.drain().await;
             };
-            let ended = tokio::time::timeout(LIFETIME, life).await;
+            let ended = tokio::time::timeout(HOST_RUN_MAX, host_run).await;
             ended.map_err(|_| {
                 let tables = store.snapshot();
                 format!(
@@ -508,7 +508,7 @@ async fn what_is_held_back_is_bounded_at_the_door_and_makes_no_dead_letter() {
         assert_eq!(sink.arrived().len(), 0, "{target}");
         engine.resume(target.clone()).await.expect("it is paused");
         until("all", Duration::from_secs(60), || sink.arrived().len() == accepted).await;
-        assert_eq!(letters(&store), [], "{target}");
+        assert_eq!(dead_letters(&store), [], "{target}");
         engine.offer(vec![note("k", accepted)]).await.expect("there is room");
         engine.drain().await;
     }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::units::{Gathered, Owner, Rows};
 use super::{Committer, Ended, Queue, REFUSED_DELAY_MAX};
 use crate::changes::receipt::OfferError;
-use crate::changes::rejection::{LettersDropped, Rejection, TimerRejection};
+use crate::changes::rejection::{DeadLettersDropped, Rejection, TimerRejection};
 use crate::model::{DeadLetterStatus, Event, TimerRef, Trace};
 use crate::pure::identity::undeliverable_event_id;
 use crate::seams::store::{Append, Batch, TimerRow};
@@ -88,7 +88,7 @@ impl Committer {
             // The caller gets an error when its reply is dropped.
             Owner::Control { .. } => tracing::error!(%reason, "a control cannot be written"),
             Owner::Sink { replies, dropped } => {
-                self.write_letters_plainly(batch, replies, &dropped, reason, queue).await?;
+                self.write_dead_letters_plainly(batch, replies, &dropped, reason, queue).await?;
             }
         }
         Ok(())
@@ -110,15 +110,15 @@ impl Committer {
     /// Writes a sink's unit of which some dead letter cannot be written, or the event that
     /// tells an instance of it. The message is dead all the same: its dead letter is written
     /// with the store's reason in the place of its own, or the message is discarded.
-    async fn write_letters_plainly(
+    async fn write_dead_letters_plainly(
         &mut self,
         batch: Batch,
         replies: Vec<oneshot::Sender<()>>,
-        dropped: &mpsc::UnboundedSender<LettersDropped>,
+        dropped: &mpsc::UnboundedSender<DeadLettersDropped>,
         reason: String,
         queue: &mut Queue,
     ) -> Result<(), Ended> {
-        for (plain, drop) in plain_letters(&batch, &reason) {
+        for (plain, drop) in plain_dead_letters(&batch, &reason) {
             let mut group = Gathered::default();
             let before = Rows::of(&group.batch);
             group.batch = plain;
@@ -126,13 +126,13 @@ impl Committer {
             self.renumber(&mut group);
             if let Ok(committed) = self.write(&mut group, &mut [], queue).await? {
                 self.publish(group, &committed);
-                let letters: Vec<_> =
+                let dead_letters: Vec<_> =
                     drop.iter().map(|index| Arc::clone(&batch.dead_letters[*index])).collect();
-                for letter in &letters {
-                    tracing::error!(id = %letter.event.id, %reason, "the message is discarded: the store cannot write its dead letter");
+                for dead_letter in &dead_letters {
+                    tracing::error!(id = %dead_letter.event.id, %reason, "the message is discarded: the store cannot write its dead letter");
                 }
-                if !letters.is_empty() {
-                    let _ = dropped.send(LettersDropped(letters));
+                if !dead_letters.is_empty() {
+                    let _ = dropped.send(DeadLettersDropped(dead_letters));
                 }
                 replies.into_iter().for_each(|reply| _ = reply.send(()));
                 return Ok(());
@@ -149,46 +149,51 @@ enum Plainer {
     /// With the store's reason in the place of its own.
     Reason,
     /// The same, and without the event that tells its instance.
-    Untold,
+    WithoutEvent,
     /// It is not written, nor is the event that tells its instance.
     Dropped,
 }
 
 /// A sink's rows with plainer dead letters, and the places of those that are dropped: first
 /// with one letter changed, as most likely only one cannot be written, then with all.
-fn plain_letters(batch: &Batch, reason: &str) -> Vec<(Batch, Vec<usize>)> {
+fn plain_dead_letters(batch: &Batch, reason: &str) -> Vec<(Batch, Vec<usize>)> {
     /// If there are more letters, the others are not tried one by one.
     const SINGLE_MAX: usize = 64;
-    let open = open_letters(batch);
+    let open = open_dead_letters(batch);
     let single = open.iter().take(SINGLE_MAX).map(|index| vec![*index]);
     let choices: Vec<Vec<usize>> = single.chain([open.clone()]).collect();
     let mut plain = Vec::new();
-    for plainer in [Plainer::Reason, Plainer::Untold, Plainer::Dropped] {
+    for plainer in [Plainer::Reason, Plainer::WithoutEvent, Plainer::Dropped] {
         for chosen in &choices {
             let dropped = match plainer {
-                Plainer::Reason | Plainer::Untold => Vec::new(),
+                Plainer::Reason | Plainer::WithoutEvent => Vec::new(),
                 Plainer::Dropped => chosen.clone(),
             };
-            plain.push((with_plain_letters(batch, chosen, plainer, reason), dropped));
+            plain.push((with_plain_dead_letters(batch, chosen, plainer, reason), dropped));
         }
     }
     plain
 }
 
-fn with_plain_letters(batch: &Batch, chosen: &[usize], plainer: Plainer, reason: &str) -> Batch {
+fn with_plain_dead_letters(
+    batch: &Batch,
+    chosen: &[usize],
+    plainer: Plainer,
+    reason: &str,
+) -> Batch {
     let mut plain = batch.clone();
     if !matches!(plainer, Plainer::Reason) {
         for index in chosen {
-            let told = undeliverable_event_id(&batch.dead_letters[*index].event);
-            plain.appends.retain(|append| append.event.id != told);
+            let undeliverable = undeliverable_event_id(&batch.dead_letters[*index].event);
+            plain.appends.retain(|append| append.event.id != undeliverable);
         }
     }
     let mut index = 0;
-    plain.dead_letters.retain_mut(|letter| {
+    plain.dead_letters.retain_mut(|dead_letter| {
         let is_chosen = chosen.contains(&index);
         index += 1;
         if is_chosen {
-            Arc::make_mut(letter).reason =
+            Arc::make_mut(dead_letter).reason =
                 format!("the store cannot write the dead letter as it was: {reason}");
         }
         !is_chosen || !matches!(plainer, Plainer::Dropped)
@@ -197,8 +202,8 @@ fn with_plain_letters(batch: &Batch, chosen: &[usize], plainer: Plainer, reason:
 }
 
 /// Dead letters of a batch that are not resolved, by their place in it.
-fn open_letters(batch: &Batch) -> Vec<usize> {
-    let letters = batch.dead_letters.iter().enumerate();
-    let open = letters.filter(|(_, letter)| letter.status == DeadLetterStatus::Open);
+fn open_dead_letters(batch: &Batch) -> Vec<usize> {
+    let dead_letters = batch.dead_letters.iter().enumerate();
+    let open = dead_letters.filter(|(_, dead_letter)| dead_letter.status == DeadLetterStatus::Open);
     open.map(|(index, _)| index).collect()
 }

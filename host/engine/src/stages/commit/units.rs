@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::changes::Offer;
 use crate::changes::compensation::Compensation;
 use crate::changes::receipt::OfferError;
-use crate::changes::rejection::{LettersDropped, Rejection};
+use crate::changes::rejection::{DeadLettersDropped, Rejection};
 use crate::model::{PluginName, Position, Sequence, SinkName};
 use crate::seams::store::Batch;
 
@@ -39,7 +39,7 @@ pub(crate) enum Owner {
     },
     Sink {
         replies: Vec<oneshot::Sender<()>>,
-        dropped: mpsc::UnboundedSender<LettersDropped>,
+        dropped: mpsc::UnboundedSender<DeadLettersDropped>,
     },
     Timers,
     Control {
@@ -92,7 +92,7 @@ tables! {
     decisions, messages,
     held, held_removed, parked, parked_removed, parked_messages, parked_messages_removed,
     waits, waits_removed, message_waits, message_waits_removed,
-    dead_letters, dead_letters_closed, letters_noted, items_done, plugins, partly_decided,
+    dead_letters, dead_letters_closed, dead_letters_noted, items_done, plugins, partly_decided,
     partly_decided_removed, sinks, controls, controls_removed,
 }
 

@@ -12,7 +12,7 @@ use super::Dispatcher;
 impl Dispatcher {
     /// The plugin has decided what follows from a command that could not be delivered.
     pub(super) fn compensate(&mut self, entry: &LogEntry) {
-        let Some(id) = refused_letter(entry) else { return };
+        let Some(id) = refused_dead_letter(entry) else { return };
         // Else an operator has decided about the letter, and it goes as that says.
         let Some(compensation) = self.context.refusals.compensate(id) else { return };
         self.output.rows().compensations.push(compensation);
@@ -27,20 +27,20 @@ impl Dispatcher {
     /// The instance that sent a refused command is not there to be told.
     pub(super) fn note_absence(&mut self, key: &Key, position: Position) {
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
-        if let Some(id) = refused_letter(&delivery.entry) {
+        if let Some(id) = refused_dead_letter(&delivery.entry) {
             let note = "its instance was removed before it could be told".to_owned();
-            self.output.rows().letters_noted.push((id, note));
+            self.output.rows().dead_letters_noted.push((id, note));
         }
     }
 }
 
 /// The dead letter of the command that an event tells of. Events of senders tell of none.
-fn refused_letter(entry: &LogEntry) -> Option<DeadLetterId> {
+fn refused_dead_letter(entry: &LogEntry) -> Option<DeadLetterId> {
     let LogEntry { event, hops, .. } = entry;
     if event.event_type != reserved::COMMAND_UNDELIVERABLE || hops.origin() != Origin::Host {
         return None;
     }
-    event.extension(reserved::EXTENSION_LETTER)?.parse().ok().map(DeadLetterId)
+    event.extension(reserved::EXTENSION_DEAD_LETTER)?.parse().ok().map(DeadLetterId)
 }
 
 /// Whether an event is for another instance of the same key.

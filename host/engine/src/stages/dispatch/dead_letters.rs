@@ -28,7 +28,7 @@ use super::{Delivery, Dispatcher, Via, ending, is_for_instance};
 /// What a key goes on with.
 pub(super) struct Resumed {
     key: Key,
-    letter: Option<DeadLetter>,
+    dead_letter: Option<DeadLetter>,
     rows: Vec<LogEntry>,
     /// As it is stored; what is in memory may be newer.
     instance: Option<StoredInstance>,
@@ -54,10 +54,11 @@ impl Dispatcher {
     }
 
     pub(super) fn on_resolve(&mut self, request: ResolveRequest) {
-        if let Some(ResolveRequest { letter, resolution, reply }) = self.check_edited(request) {
-            let outcome = match letter.key.clone() {
-                Some(key) => self.resolve(&key, letter, resolution),
-                None => self.resolve_keyless(letter, resolution),
+        if let Some(ResolveRequest { dead_letter, resolution, reply }) = self.check_edited(request)
+        {
+            let outcome = match dead_letter.key.clone() {
+                Some(key) => self.resolve(&key, dead_letter, resolution),
+                None => self.resolve_keyless(dead_letter, resolution),
             };
             self.answer(reply, outcome);
         }
@@ -77,28 +78,28 @@ impl Dispatcher {
     pub(super) fn check_dead_letter(
         &self,
         key: &Key,
-        letter: &DeadLetter,
+        dead_letter: &DeadLetter,
     ) -> Result<(), ResolveError> {
-        let checked = self.dead_letters.check(key, letter);
-        checked.map_err(|refusal| ResolveError::refused(letter, refusal))
+        let checked = self.dead_letters.check(key, dead_letter);
+        checked.map_err(|refusal| ResolveError::refused(dead_letter, refusal))
     }
 
     pub(super) fn resolve(
         &mut self,
         key: &Key,
-        letter: DeadLetter,
+        dead_letter: DeadLetter,
         resolution: Resolution,
     ) -> Result<(), ResolveError> {
-        self.check_dead_letter(key, &letter)?;
-        self.dead_letters.resolve(key, letter, resolution, &mut self.output);
+        self.check_dead_letter(key, &dead_letter)?;
+        self.dead_letters.resolve(key, dead_letter, resolution, &mut self.output);
         Ok(())
     }
 
     /// An operator who ends an instance gives up its open letters, and all that waits.
     pub(super) fn give_up(&mut self, key: &Key, end: &Event) {
-        let letters = self.dead_letters.give_up(key, &mut self.output);
+        let dead_letters = self.dead_letters.give_up(key, &mut self.output);
         let Resolution { by, reason, .. } = ending::resolution(end);
-        self.output.rows().dead_letters_closed.extend(letters.into_iter().map(|id| Closing {
+        self.output.rows().dead_letters_closed.extend(dead_letters.into_iter().map(|id| Closing {
             id,
             status: DeadLetterStatus::Discarded,
             by: by.clone(),
@@ -110,57 +111,57 @@ impl Dispatcher {
     /// this plugin alone: there it finds whom it reaches by today's rules.
     fn resolve_keyless(
         &mut self,
-        mut letter: DeadLetter,
+        mut dead_letter: DeadLetter,
         resolution: Resolution,
     ) -> Result<(), ResolveError> {
-        if letter.status != DeadLetterStatus::Open || self.requeued.contains(&letter.id) {
-            let (id, status) = (letter.id.0, letter.status.as_str());
+        if dead_letter.status != DeadLetterStatus::Open || self.requeued.contains(&dead_letter.id) {
+            let (id, status) = (dead_letter.id.0, dead_letter.status.as_str());
             return Err(ResolveError::NotOpen { id, status });
         }
-        self.requeued.insert(letter.id);
+        self.requeued.insert(dead_letter.id);
         let status = match resolution.action {
             Action::Redrive { .. } => {
-                self.requeue(letter, resolution);
+                self.requeue(dead_letter, resolution);
                 return Ok(());
             }
             Action::Skip => DeadLetterStatus::Skipped,
             Action::Discard => DeadLetterStatus::Discarded,
         };
-        letter.resolved(status, resolution);
+        dead_letter.resolved(status, resolution);
         self.output.count().discarded += 1;
-        write_dead_letter(&mut self.output.rows().dead_letters, letter);
+        write_dead_letter(&mut self.output.rows().dead_letters, dead_letter);
         Ok(())
     }
 
     /// Appends a letter's event to the log once more, for this plugin alone.
-    pub(super) fn requeue(&mut self, mut letter: DeadLetter, resolution: Resolution) {
-        letter.resolved(DeadLetterStatus::Redriven, resolution);
+    pub(super) fn requeue(&mut self, mut dead_letter: DeadLetter, resolution: Resolution) {
+        dead_letter.resolved(DeadLetterStatus::Redriven, resolution);
         self.output.count().requeued += 1;
         self.output.rows().outgoing.push(Addressed {
             sink: None,
             kind: MessageKind::Event,
             key: Key::from(""),
-            cause: letter.position,
+            cause: dead_letter.position,
             instance: None,
-            event: Arc::new(redriven(&self.plugin, letter.current())),
-            hops: letter.hops,
+            event: Arc::new(redriven(&self.plugin, dead_letter.current())),
+            hops: dead_letter.hops,
             append: true,
             redriven: true,
         });
-        write_dead_letter(&mut self.output.rows().dead_letters, letter);
+        write_dead_letter(&mut self.output.rows().dead_letters, dead_letter);
     }
 
     pub(super) fn on_resumed(&mut self, resumed: Resumed) {
-        let Resumed { key, mut letter, mut rows, instance } = resumed;
+        let Resumed { key, mut dead_letter, mut rows, instance } = resumed;
         // Nothing of a key leaves memory while a portion of it is read.
         if let Some(instance) = instance {
             self.instance_cache.insert_loaded(instance);
         }
-        let buffered = self.dead_letters.end_portion(&key, &mut letter, &mut rows, |entry| {
+        let buffered = self.dead_letters.end_portion(&key, &mut dead_letter, &mut rows, |entry| {
             (entry.position.0, entry.event.bytes())
         });
-        if let Some(letter) = letter {
-            self.try_letter(&key, letter);
+        if let Some(dead_letter) = dead_letter {
+            self.try_dead_letter(&key, dead_letter);
         }
         for entry in rows {
             self.take_back(&key, entry, Via::Parked);
@@ -170,12 +171,13 @@ impl Dispatcher {
         }
     }
 
-    fn try_letter(&mut self, key: &Key, letter: DeadLetter) {
-        let (id, position) = (letter.id, letter.position);
-        let event = Arc::clone(letter.current());
-        let entry = LogEntry { position, received_at: letter.at, event, hops: letter.hops };
-        self.dead_letters.taken(letter);
-        self.take_back(key, entry, Via::Letter(id));
+    fn try_dead_letter(&mut self, key: &Key, dead_letter: DeadLetter) {
+        let (id, position) = (dead_letter.id, dead_letter.position);
+        let event = Arc::clone(dead_letter.current());
+        let entry =
+            LogEntry { position, received_at: dead_letter.at, event, hops: dead_letter.hops };
+        self.dead_letters.taken(dead_letter);
+        self.take_back(key, entry, Via::DeadLetter(id));
     }
 
     fn take_back(&mut self, key: &Key, entry: LogEntry, via: Via) {
@@ -199,7 +201,7 @@ impl Dispatcher {
     }
 
     /// The event at the front of a lane failed for good: what is behind it waits.
-    pub(super) fn park_behind_letter(
+    pub(super) fn park_behind_dead_letter(
         &mut self,
         key: &Key,
         position: Position,
@@ -240,14 +242,14 @@ impl Via {
         match self {
             Self::Flight | Self::Hold => LaneItem::Fresh,
             Self::Parked => LaneItem::Parked,
-            Self::Letter(id) => LaneItem::Letter(id),
+            Self::DeadLetter(id) => LaneItem::DeadLetter(id),
         }
     }
 }
 
 impl Rows<Key> for HandOver {
-    fn letter(&mut self, letter: DeadLetter) {
-        write_dead_letter(&mut self.rows().dead_letters, letter);
+    fn dead_letter(&mut self, dead_letter: DeadLetter) {
+        write_dead_letter(&mut self.rows().dead_letters, dead_letter);
     }
 
     fn settled(&mut self, key: &Key, place: u64) {
@@ -274,9 +276,9 @@ async fn read_portion(
     portion: &Portion<Key>,
     has_instances: bool,
 ) -> Result<Resumed, ReadError> {
-    let Portion { key, letter, places } = portion;
+    let Portion { key, dead_letter, places } = portion;
     let missing = |what: &str| Err(ReadError(format!("{what} of `{key}` is missing")));
-    let letter = match letter {
+    let dead_letter = match dead_letter {
         Some(id) => match store.read_dead_letter(*id).await? {
             None => return missing("a dead letter"),
             found => found,
@@ -297,7 +299,7 @@ async fn read_portion(
         false => Vec::new(),
     };
     let instance = instance.into_iter().find(|loaded| loaded.instance.key == *key);
-    Ok(Resumed { key: key.clone(), letter, rows, instance })
+    Ok(Resumed { key: key.clone(), dead_letter, rows, instance })
 }
 
 /// An event on its way back to the log, as one for this plugin alone.

@@ -85,13 +85,13 @@ impl Dispatcher {
 
         let made = Made { now, hops: entry.hops.after(hops::made(&decision, now)), handed_on };
         let sent = self.send(key, &entry, &decision.messages, identity, &made);
-        let letter = match via {
-            Via::Letter(id) => Some(id),
+        let dead_letter = match via {
+            Via::DeadLetter(id) => Some(id),
             Via::Flight | Via::Hold | Via::Parked => None,
         };
         let summary = DecisionSummary {
             traceparent: made.handed_on.span.map(TraceContext::to_traceparent),
-            ..DecisionSummary::new(&decision, sent, &answers, letter)
+            ..DecisionSummary::new(&decision, sent, &answers, dead_letter)
         };
         let written = decision.state.clone().map(|data| State { version: made_by.of_state, data });
         if let Some(state) = &written
@@ -318,13 +318,18 @@ impl Dispatcher {
         let (Unanswered::Transient { retry_after, .. }
         | Unanswered::Unavailable { retry_after, .. }) = &unanswered
         else {
-            return self.park_behind_letter(key, position, &unanswered.to_string(), attempt);
+            return self.park_behind_dead_letter(key, position, &unanswered.to_string(), attempt);
         };
         let troubles = delivery.troubles.get_or_insert_default();
         troubles.failures += 1;
         match &charge {
             Charge::Attempt if attempt >= retry.attempts_max => {
-                return self.park_behind_letter(key, position, &unanswered.to_string(), attempt);
+                return self.park_behind_dead_letter(
+                    key,
+                    position,
+                    &unanswered.to_string(),
+                    attempt,
+                );
             }
             Charge::Attempt => delivery.attempt += 1,
             Charge::Lookup { .. } => {}

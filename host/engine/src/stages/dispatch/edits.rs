@@ -43,12 +43,12 @@ enum Route {
 impl Dispatcher {
     /// Whether a delivery is of a letter whose event was edited, and names other keys since.
     pub(super) fn is_rerouted(&self, via: Via) -> bool {
-        let Via::Letter(id) = via else { return false };
-        let Some(letter) = self.dead_letters.in_lane(id) else { return false };
-        letter
+        let Via::DeadLetter(id) = via else { return false };
+        let Some(dead_letter) = self.dead_letters.in_lane(id) else { return false };
+        dead_letter
             .edited
             .as_ref()
-            .is_some_and(|edited| self.correlated(edited) != self.correlated(&letter.event))
+            .is_some_and(|edited| self.correlated(edited) != self.correlated(&dead_letter.event))
     }
 
     /// The keys of an event by today's rules; none if it has none.
@@ -64,17 +64,17 @@ impl Dispatcher {
         let Action::Redrive { edited: Some(edited) } = &mut request.resolution.action else {
             return Some(request);
         };
-        let letter = &request.letter;
-        let keys = match self.keys_of(letter, edited) {
+        let dead_letter = &request.dead_letter;
+        let keys = match self.keys_of(dead_letter, edited) {
             Ok(keys) => keys,
             Err(reason) => {
-                let refused = Err(ResolveError::Edited { id: letter.id.0, reason });
+                let refused = Err(ResolveError::Edited { id: dead_letter.id.0, reason });
                 self.answer(request.reply, refused);
                 return None;
             }
         };
-        let Some(key) = letter.key.clone() else { return Some(request) };
-        if let Err(refused) = self.check_dead_letter(&key, letter) {
+        let Some(key) = dead_letter.key.clone() else { return Some(request) };
+        if let Err(refused) = self.check_dead_letter(&key, dead_letter) {
             self.answer(request.reply, Err(refused));
             return None;
         }
@@ -110,19 +110,19 @@ impl Dispatcher {
 
     pub(super) fn on_rerouted(&mut self, rerouted: Rerouted) {
         let Rerouted { request, keys, instances } = rerouted;
-        let ResolveRequest { letter, resolution, reply } = request;
-        let Some(key) = letter.key.clone() else { return };
+        let ResolveRequest { dead_letter, resolution, reply } = request;
+        let Some(key) = dead_letter.key.clone() else { return };
         let route = self.route_of(&key, &keys, instances).map_err(|reason| {
-            let id = letter.id.0;
+            let id = dead_letter.id.0;
             ResolveError::Edited { id, reason }
         });
         // Another request may have resolved it meanwhile.
-        let route = self.check_dead_letter(&key, &letter).and(route);
+        let route = self.check_dead_letter(&key, &dead_letter).and(route);
         let outcome = match route {
-            Ok(Route::Stay) => self.resolve(&key, letter, resolution),
+            Ok(Route::Stay) => self.resolve(&key, dead_letter, resolution),
             Ok(Route::Move) => {
-                self.dead_letters.remove(&key, letter.position.0);
-                self.requeue(letter, resolution);
+                self.dead_letters.remove(&key, dead_letter.position.0);
+                self.requeue(dead_letter, resolution);
                 Ok(())
             }
             Err(refused) => Err(refused),
@@ -170,8 +170,8 @@ impl Dispatcher {
     }
 
     /// Checks an edited event, and finds its keys. What the host has noted on it stays.
-    fn keys_of(&self, letter: &DeadLetter, edited: &mut Event) -> Result<Keys, String> {
-        let original = &letter.event;
+    fn keys_of(&self, dead_letter: &DeadLetter, edited: &mut Event) -> Result<Keys, String> {
+        let original = &dead_letter.event;
         if (&edited.id, &edited.source) != (&original.id, &original.source) {
             return Err(format!(
                 "its id and source must stay `{}` and `{}`: they are its identity",
@@ -200,7 +200,7 @@ impl Dispatcher {
         if after.is_empty() {
             return Err("its list of correlation keys is empty".to_owned());
         }
-        let before = self.correlated(&letter.event);
+        let before = self.correlated(&dead_letter.event);
         Ok(Keys { before, after: after.into_iter().collect() })
     }
 }

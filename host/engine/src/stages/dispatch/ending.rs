@@ -68,8 +68,8 @@ impl Dispatcher {
         let durable = match count > 0 {
             true => self.output.when_durable(),
             false => {
-                let (told, durable) = oneshot::channel();
-                let _ = told.send(());
+                let (committed, durable) = oneshot::channel();
+                let _ = committed.send(());
                 durable
             }
         };

@@ -130,8 +130,8 @@ impl HandOver {
             Some(PluginProgress { plugin: self.plugin.clone(), cursor, counters: self.counters });
         changes.permit = Some(permit);
         changes.rejections = Some(self.rejections.clone());
-        let (told, durable) = oneshot::channel();
-        changes.replies.push(told);
+        let (committed, durable) = oneshot::channel();
+        changes.replies.push(committed);
         self.count_durable();
         self.becoming_durable.push_back(durable);
         self.handed_over += 1;
@@ -163,8 +163,8 @@ impl HandOver {
 
     /// Resolves when all that is done so far is durable.
     pub(super) fn when_durable(&mut self) -> oneshot::Receiver<()> {
-        let (told, durable) = oneshot::channel();
-        self.rows().replies.push(told);
+        let (committed, durable) = oneshot::channel();
+        self.rows().replies.push(committed);
         durable
     }
 

@@ -222,7 +222,7 @@ impl Dispatcher {
 
     /// The log is read up to an event that was accepted at a date: claims that were made by
     /// it can be judged.
-    pub(super) fn judge_claims(&mut self, date: Timestamp) {
+    pub(super) fn decide_claims(&mut self, date: Timestamp) {
         while let Some(entry) = self.holds.claimed_ahead.first_entry()
             && *entry.key() <= self.intake.place()
         {

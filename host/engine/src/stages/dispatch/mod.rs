@@ -239,7 +239,7 @@ enum Via {
     /// It was parked, and is taken back.
     Parked,
     /// It is the event of a dead letter, tried again.
-    Letter(DeadLetterId),
+    DeadLetter(DeadLetterId),
 }
 
 /// Answers for a delivery.

@@ -75,10 +75,11 @@ impl Dispatcher {
         if !self.instance_cache.is_full() {
             return;
         }
-        let (lanes, letters) = (&self.lanes, &self.dead_letters);
+        let (lanes, dead_letters) = (&self.lanes, &self.dead_letters);
         let claimers = self.holds.claimers_ahead();
-        let is_used =
-            |key: &Key| lanes.contains(key) || letters.is_reading(key) || claimers.contains(key);
+        let is_used = |key: &Key| {
+            lanes.contains(key) || dead_letters.is_reading(key) || claimers.contains(key)
+        };
         self.instance_cache.sweep(durable, is_used);
     }
 
@@ -165,7 +166,7 @@ impl Dispatcher {
             if !self.flights.was_settled(entry.position) {
                 self.on_entry(entry, interest);
             }
-            self.judge_claims(date);
+            self.decide_claims(date);
         }
         self.skip_to(chunk.end.next());
         self.intake.routed_to(chunk.end);

@@ -290,7 +290,7 @@ impl Dispatcher {
             (Ignored::Released, Via::Parked) if fails => {
                 Some(format!("{key} has released the key by which the event came"))
             }
-            (Ignored::Released, Via::Letter(_)) => {
+            (Ignored::Released, Via::DeadLetter(_)) => {
                 Some(format!("{key} has none of the keys that the event names"))
             }
             _ => None,
@@ -301,8 +301,8 @@ impl Dispatcher {
     /// that is redriven stays one; anything else becomes one behind which nothing waits.
     fn fail_unheard(&mut self, key: &Key, position: Position, reason: &str) {
         let Some(delivery) = self.lanes.get_mut(key, position.0) else { return };
-        if let Via::Letter(_) = delivery.via {
-            return self.park_behind_letter(key, position, reason, 1);
+        if let Via::DeadLetter(_) = delivery.via {
+            return self.park_behind_dead_letter(key, position, reason, 1);
         }
         let Some(delivery) = self.lanes.finish(key, position.0) else { return };
         self.dead_letter(&delivery.entry, None, reason.to_owned(), 1);
@@ -314,7 +314,7 @@ impl Dispatcher {
         self.output.settled();
         match via {
             Via::Hold => self.settle_held(position, key),
-            Via::Parked | Via::Letter(_) => {
+            Via::Parked | Via::DeadLetter(_) => {
                 self.dead_letters.settle(key, position.0, via.item(), &mut self.output);
             }
             Via::Flight => {
@@ -328,7 +328,7 @@ impl Dispatcher {
         match via {
             Via::Hold => self.unreach_held(position, key),
             // It was counted when it was put aside.
-            Via::Parked | Via::Letter(_) => {
+            Via::Parked | Via::DeadLetter(_) => {
                 self.output.count().ignored_absent += 1;
                 self.settle(key, position, via);
             }
@@ -405,13 +405,13 @@ impl Dispatcher {
         reason: String,
         attempts: u32,
     ) {
-        let Some(reason) = self.reason_to_bury(entry.position, key, reason) else { return };
+        let Some(reason) = self.dead_letter_reason(entry.position, key, reason) else { return };
         let trace_id = TraceContext::of_sampled(&entry.event).map(|found| display(found.trace));
         tracing::warn!(
             plugin = %self.plugin, position = %entry.position, key = key.map(Key::as_str),
             attempts, %reason, trace_id, "the event became a dead letter"
         );
-        self.context.measures.died(&self.plugin, None, &reason);
+        self.context.measures.count_dead_letter(&self.plugin, None, &reason);
         let id = self.context.dead_letter_ids.next();
         if let Some(key) = key {
             self.dead_letters.open(key, entry.position.0, id);

@@ -67,7 +67,7 @@ struct Unwritable {
 /// What is done with an event instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Remedy {
-    Bury,
+    DeadLetter,
     /// The store cannot hold its dead letter either.
     Discard,
 }
@@ -96,7 +96,7 @@ impl Caution {
                 (Some(known), _) if !known.is_taken => continue,
                 // Only a dead letter that is made a second time cannot be written.
                 (Some(_), Remedy::Discard) => Remedy::Discard,
-                _ => Remedy::Bury,
+                _ => Remedy::DeadLetter,
             };
             let unwritable = Unwritable { reason: reason.to_owned(), remedy, is_taken: false };
             self.unwritable.insert(suspect, unwritable);
@@ -116,7 +116,7 @@ impl Caution {
         suspects: BTreeMap<Suspect, Remedy>,
         batch: &Batch,
     ) -> BTreeMap<Suspect, Remedy> {
-        let suspects = match self.behind_letters(suspects, batch) {
+        let suspects = match self.behind_dead_letters(suspects, batch) {
             Ok(behind) => return behind,
             Err(suspects) => suspects,
         };
@@ -134,7 +134,7 @@ impl Caution {
             return others.into_iter().chain(held).collect();
         }
         // What was done about the others is forgotten with the commit, and was not at fault.
-        let others = others.into_keys().map(|suspect| (suspect, Remedy::Bury));
+        let others = others.into_keys().map(|suspect| (suspect, Remedy::DeadLetter));
         others.chain(held).collect()
     }
 
@@ -142,7 +142,7 @@ impl Caution {
     /// are parked behind it. Those rows are blamed first, because a dead letter that is blamed a
     /// second time is discarded. Gives the suspects back if no dead letter has such rows beside it,
     /// or if burying their events is still to be done.
-    fn behind_letters(
+    fn behind_dead_letters(
         &self,
         suspects: BTreeMap<Suspect, Remedy>,
         batch: &Batch,
@@ -155,15 +155,15 @@ impl Caution {
         };
         let is_waiting =
             |suspect: &Suspect| self.unwritable.get(suspect).is_some_and(|known| !known.is_taken);
-        let has_letter = suspects.values().any(|remedy| *remedy == Remedy::Discard);
-        if !has_letter || suspects.keys().filter(|s| is_behind(s)).all(is_waiting) {
+        let has_dead_letter = suspects.values().any(|remedy| *remedy == Remedy::Discard);
+        if !has_dead_letter || suspects.keys().filter(|s| is_behind(s)).all(is_waiting) {
             return Err(suspects);
         }
         // What was done about the dead letters is forgotten with the commit, and was not at fault.
         let blamed =
             |suspect: &Suspect| is_behind(suspect) || self.unwritable.contains_key(suspect);
         let suspects = suspects.into_keys().filter(blamed);
-        Ok(suspects.map(|suspect| (suspect, Remedy::Bury)).collect())
+        Ok(suspects.map(|suspect| (suspect, Remedy::DeadLetter)).collect())
     }
 
     fn is_careful(&self) -> bool {
@@ -207,10 +207,13 @@ fn suspects(batch: &Batch) -> BTreeMap<Suspect, Remedy> {
     let waits = batch.waits.iter();
     let waits = waits.map(|(_, key, wait)| settling(Position(wait.place), key));
     let rows =
-        decided.chain(held).chain(parked).chain(waits).map(|suspect| (suspect, Remedy::Bury));
+        decided.chain(held).chain(parked).chain(waits).map(|suspect| (suspect, Remedy::DeadLetter));
     // A dead letter that is resolved or redriven is in the store already.
-    let open = batch.dead_letters.iter().filter(|letter| letter.status == DeadLetterStatus::Open);
-    let of_events = open.filter(|letter| letter.subject == DeadLetterSubject::Event);
+    let open = batch
+        .dead_letters
+        .iter()
+        .filter(|dead_letter| dead_letter.status == DeadLetterStatus::Open);
+    let of_events = open.filter(|dead_letter| dead_letter.subject == DeadLetterSubject::Event);
     let dead =
         of_events.map(|row| ((row.position, row.key.clone(), Row::Settling), Remedy::Discard));
     rows.chain(dead).collect()
@@ -303,9 +306,9 @@ impl Dispatcher {
             return false;
         };
         match remedy {
-            Remedy::Bury => {
+            Remedy::DeadLetter => {
                 let attempts = self.lanes.get_mut(key, position.0).map_or(0, |d| d.attempt);
-                self.park_behind_letter(key, position, &reason, attempts);
+                self.park_behind_dead_letter(key, position, &reason, attempts);
             }
             Remedy::Discard => {
                 if let Some(delivery) = self.lanes.finish(key, position.0) {
@@ -325,7 +328,7 @@ impl Dispatcher {
             return false;
         };
         match remedy {
-            Remedy::Bury => self.dead_letter(entry, Some(key), reason, 0),
+            Remedy::DeadLetter => self.dead_letter(entry, Some(key), reason, 0),
             Remedy::Discard => self.discard_unwritable(entry.position, Some(key), &reason),
         }
         self.settle(key, entry.position, delivery.via);
@@ -334,7 +337,7 @@ impl Dispatcher {
 
     /// Discards an event that is about to be buried, if its dead letter could not be written.
     /// Else gives back the reason for the dead letter.
-    pub(super) fn reason_to_bury(
+    pub(super) fn dead_letter_reason(
         &mut self,
         position: Position,
         key: Option<&Key>,
@@ -342,7 +345,7 @@ impl Dispatcher {
     ) -> Option<String> {
         match self.caution.take(position, key, Row::Settling) {
             None => Some(reason),
-            Some((Remedy::Bury, reason)) => Some(reason),
+            Some((Remedy::DeadLetter, reason)) => Some(reason),
             Some((Remedy::Discard, reason)) => {
                 self.discard_unwritable(position, key, &reason);
                 None
@@ -397,15 +400,15 @@ mod tests {
 
     use super::*;
     use crate::model::DeadLetter;
-    use crate::seams::store::contract::{decision, held, letter, parked};
+    use crate::seams::store::contract::{dead_letter, decision, held, parked};
 
     fn decisions(places: &[u64]) -> Batch {
         let decisions = places.iter().map(|place| decision(*place, "a")).collect();
         Batch { decisions, ..Batch::default() }
     }
 
-    fn buried(place: u64) -> Batch {
-        let dead = letter(1, Some("a"), place);
+    fn dead_letter_of(place: u64) -> Batch {
+        let dead = dead_letter(1, Some("a"), place);
         Batch { dead_letters: vec![Arc::new(dead)], ..Batch::default() }
     }
 
@@ -421,7 +424,7 @@ mod tests {
         assert_eq!(take(&mut caution, 5), None, "another row may have been the one");
         assert!(caution.learn("too big", &decisions(&[5])));
         assert_eq!(take(&mut caution, 3), None);
-        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury));
+        assert_eq!(take(&mut caution, 5), Some(Remedy::DeadLetter));
         assert!(caution.is_careful(), "its dead letter may be one, too");
         caution.committed();
         assert!(!caution.is_careful(), "it is found, and buried");
@@ -429,11 +432,11 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_cannot_be_buried_is_discarded() {
+    fn an_event_whose_dead_letter_cannot_be_written_is_discarded() {
         let mut caution = Caution::default();
-        assert!(caution.learn("no", &buried(5)) && caution.learn("no", &buried(5)));
-        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury));
-        assert!(caution.learn("no", &buried(5)));
+        assert!(caution.learn("no", &dead_letter_of(5)) && caution.learn("no", &dead_letter_of(5)));
+        assert_eq!(take(&mut caution, 5), Some(Remedy::DeadLetter));
+        assert!(caution.learn("no", &dead_letter_of(5)));
         assert_eq!(take(&mut caution, 5), Some(Remedy::Discard));
     }
 
@@ -442,13 +445,14 @@ mod tests {
         let mut caution = Caution::default();
         for _ in 0..2 {
             assert!(caution.learn("no", &decisions(&[5])) && caution.learn("no", &decisions(&[5])));
-            assert_eq!(take(&mut caution, 5), Some(Remedy::Bury));
+            assert_eq!(take(&mut caution, 5), Some(Remedy::DeadLetter));
             caution.committed();
         }
-        let redriven = DeadLetter { status: DeadLetterStatus::Redriven, ..letter(1, Some("a"), 5) };
+        let redriven =
+            DeadLetter { status: DeadLetterStatus::Redriven, ..dead_letter(1, Some("a"), 5) };
         let redriven = Batch { dead_letters: vec![Arc::new(redriven)], ..decisions(&[5]) };
         assert!(caution.learn("no", &redriven) && caution.learn("no", &redriven));
-        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury));
+        assert_eq!(take(&mut caution, 5), Some(Remedy::DeadLetter));
     }
 
     #[test]
@@ -469,53 +473,61 @@ mod tests {
         };
         assert!(caution.learn("no", &decided()) && caution.learn("no", &decided()));
         assert_eq!(take_held(&mut caution), None, "the decision may be at fault alone");
-        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury));
-        let dead = || Batch { held: held(), ..buried(5) };
+        assert_eq!(take(&mut caution, 5), Some(Remedy::DeadLetter));
+        let dead = || Batch { held: held(), ..dead_letter_of(5) };
         assert!(caution.learn("no", &dead()));
-        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury), "its dead letter can be written");
-        assert_eq!(take_held(&mut caution), Some(Remedy::Bury));
+        assert_eq!(
+            take(&mut caution, 5),
+            Some(Remedy::DeadLetter),
+            "its dead letter can be written"
+        );
+        assert_eq!(take_held(&mut caution), Some(Remedy::DeadLetter));
         assert!(caution.learn("no", &dead()));
         assert_eq!(take(&mut caution, 5), Some(Remedy::Discard), "neither helps");
     }
 
     /// The dead letter of one event, and the rows of those that are parked behind it.
-    fn buried_before(place: u64, behind: &[u64]) -> Batch {
+    fn dead_letter_before(place: u64, behind: &[u64]) -> Batch {
         let parked = behind.iter().map(|place| parked(*place, "a")).collect();
-        Batch { parked, ..buried(place) }
+        Batch { parked, ..dead_letter_of(place) }
     }
 
     #[test]
     fn a_dead_letter_is_not_discarded_for_what_is_parked_behind_it() {
         let mut caution = Caution::default();
         assert!(caution.learn("no", &decisions(&[5])) && caution.learn("no", &decisions(&[5])));
-        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury));
-        assert!(caution.learn("no", &buried_before(5, &[7, 8])));
-        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury), "its dead letter can be written");
-        assert_eq!(take(&mut caution, 7), Some(Remedy::Bury));
-        assert_eq!(take(&mut caution, 8), Some(Remedy::Bury));
+        assert_eq!(take(&mut caution, 5), Some(Remedy::DeadLetter));
+        assert!(caution.learn("no", &dead_letter_before(5, &[7, 8])));
+        assert_eq!(
+            take(&mut caution, 5),
+            Some(Remedy::DeadLetter),
+            "its dead letter can be written"
+        );
+        assert_eq!(take(&mut caution, 7), Some(Remedy::DeadLetter));
+        assert_eq!(take(&mut caution, 8), Some(Remedy::DeadLetter));
         // One more has come; the others were buried in the commit that is forgotten.
-        assert!(caution.learn("no", &buried_before(5, &[9])));
-        assert!(caution.learn("no", &buried_before(5, &[7, 8])));
+        assert!(caution.learn("no", &dead_letter_before(5, &[9])));
+        assert!(caution.learn("no", &dead_letter_before(5, &[7, 8])));
         for place in [5, 7, 8, 9] {
-            assert_eq!(take(&mut caution, place), Some(Remedy::Bury), "{place}");
+            assert_eq!(take(&mut caution, place), Some(Remedy::DeadLetter), "{place}");
         }
         caution.committed();
         // An operator redrives it in vain, and another event has come behind it.
-        assert!(caution.learn("no", &buried_before(5, &[10])), "carefully from now on");
-        assert!(caution.learn("no", &buried_before(5, &[10])));
-        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury));
-        assert_eq!(take(&mut caution, 10), Some(Remedy::Bury));
-        assert!(caution.learn("no", &buried(5)), "nothing is behind it any more");
+        assert!(caution.learn("no", &dead_letter_before(5, &[10])), "carefully from now on");
+        assert!(caution.learn("no", &dead_letter_before(5, &[10])));
+        assert_eq!(take(&mut caution, 5), Some(Remedy::DeadLetter));
+        assert_eq!(take(&mut caution, 10), Some(Remedy::DeadLetter));
+        assert!(caution.learn("no", &dead_letter_of(5)), "nothing is behind it any more");
         assert_eq!(take(&mut caution, 5), Some(Remedy::Discard));
     }
 
     #[test]
     fn an_event_that_failed_keeps_its_reason_when_what_is_behind_it_cannot_be_parked() {
         let mut caution = Caution::default();
-        assert!(caution.learn("no", &buried_before(5, &[7])));
-        assert!(caution.learn("no", &buried_before(5, &[7])));
+        assert!(caution.learn("no", &dead_letter_before(5, &[7])));
+        assert!(caution.learn("no", &dead_letter_before(5, &[7])));
         assert_eq!(take(&mut caution, 5), None);
-        assert_eq!(take(&mut caution, 7), Some(Remedy::Bury));
+        assert_eq!(take(&mut caution, 7), Some(Remedy::DeadLetter));
     }
 
     #[test]
@@ -524,18 +536,18 @@ mod tests {
         let row = Batch { held: vec![held(7, "a", 50)], ..Batch::default() };
         assert!(caution.learn("no", &row) && caution.learn("no", &row));
         let held = caution.take(Position(7), Some(&"a".into()), Row::Held);
-        assert_eq!(held.map(|(remedy, _)| remedy), Some(Remedy::Bury));
+        assert_eq!(held.map(|(remedy, _)| remedy), Some(Remedy::DeadLetter));
     }
 
     #[test]
     fn a_dead_letter_is_not_blamed_for_the_row_that_holds_its_event() {
         let mut caution = Caution::default();
-        let both = || Batch { held: vec![held(5, "a", 50)], ..buried(5) };
+        let both = || Batch { held: vec![held(5, "a", 50)], ..dead_letter_of(5) };
         assert!(caution.learn("no", &both()) && caution.learn("no", &both()));
-        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury));
+        assert_eq!(take(&mut caution, 5), Some(Remedy::DeadLetter));
         assert!(caution.learn("no", &both()));
-        assert_eq!(take(&mut caution, 5), Some(Remedy::Bury), "it can be written");
+        assert_eq!(take(&mut caution, 5), Some(Remedy::DeadLetter), "it can be written");
         let held = caution.take(Position(5), Some(&"a".into()), Row::Held);
-        assert_eq!(held.map(|(remedy, _)| remedy), Some(Remedy::Bury));
+        assert_eq!(held.map(|(remedy, _)| remedy), Some(Remedy::DeadLetter));
     }
 }

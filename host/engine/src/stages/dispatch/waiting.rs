@@ -19,9 +19,9 @@ const SLOW_ASKS_MAX: usize = 4_096;
 impl Dispatcher {
     pub(super) fn restore_parked(&mut self, parked: &[ParkedKey<Key>]) {
         let today = (self.context.clock)();
-        for ParkedKey { key, letters, waiting, waits } in parked {
+        for ParkedKey { key, dead_letters, waiting, waits } in parked {
             let wait = waits.first().map(|wait| (wait, None));
-            self.dead_letters.restore(key, letters, waiting, wait, today);
+            self.dead_letters.restore(key, dead_letters, waiting, wait, today);
         }
     }
 

@@ -160,7 +160,7 @@ impl Relay {
         let today = (self.clock)();
         // While the sink is down, attempts tell of it and not of the messages.
         let was_down = self.breaker.open().is_some();
-        self.judge(&batch, &results, now);
+        self.note_results(&batch, &results, now);
         for ((lane, message), result) in batch.into_iter().zip(results) {
             let sequence = message.sequence.0;
             if self.spans.is_on() {
@@ -183,7 +183,7 @@ impl Relay {
     }
 
     /// What a delivery says of the sink as a whole: it works, if it took or refused anything.
-    fn judge(
+    fn note_results(
         &mut self,
         batch: &[(Lane, Arc<Message>)],
         results: &[Result<(), DeliveryError>],

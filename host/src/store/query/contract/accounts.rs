@@ -7,8 +7,8 @@ use sagabox_engine::model::{
     Counters, Cursor, DeadLetter, DeadLetterId, DeadLetterStatus, Held, Sequence, Span, Timestamp,
 };
 use sagabox_engine::seams::store::contract::{
-    append, appends, decision, held, lane, letter, message, parked, plugin, plugin_progress, sink,
-    sink_progress, undelivered,
+    append, appends, dead_letter, decision, held, lane, message, parked, plugin, plugin_progress,
+    sink, sink_progress, undelivered,
 };
 use sagabox_engine::seams::store::{Append, Batch, Closing, PluginProgress, SinkProgress};
 
@@ -46,17 +46,24 @@ pub(super) async fn the_events_of_a_plugin_add_up(urls: Urls<'_>) {
         ..Counters::default()
     };
     let unreached = |place, key| Held { reached: Vec::new(), ..held(place, key, 9) };
-    let resolved = DeadLetter { status: DeadLetterStatus::Skipped, ..letter(3, Some("d"), 3) };
-    let redriving = DeadLetter { status: DeadLetterStatus::Redriving, ..letter(2, Some("c"), 2) };
-    let other = DeadLetter { plugin: "other".into(), ..letter(5, Some("a"), 5) };
+    let resolved = DeadLetter { status: DeadLetterStatus::Skipped, ..dead_letter(3, Some("d"), 3) };
+    let redriving =
+        DeadLetter { status: DeadLetterStatus::Redriving, ..dead_letter(2, Some("c"), 2) };
+    let other = DeadLetter { plugin: "other".into(), ..dead_letter(5, Some("a"), 5) };
     let batch = Batch {
         // Held by two keys is one event; held for one that has reached an instance is counted
         // as decided there.
         held: vec![unreached(1, "a"), unreached(1, "b"), unreached(2, "a"), held(3, "a", 9)],
         parked: vec![parked(4, "a"), parked(5, "a"), parked(6, "b")],
-        dead_letters: [letter(1, Some("a"), 1), redriving, resolved, undelivered(4, 1, "m"), other]
-            .map(Arc::new)
-            .to_vec(),
+        dead_letters: [
+            dead_letter(1, Some("a"), 1),
+            redriving,
+            resolved,
+            undelivered(4, 1, "m"),
+            other,
+        ]
+        .map(Arc::new)
+        .to_vec(),
         // A duplicate leaves a gap, and is no event.
         appends: [1, 2, 3, 4, 5, 6].map(|place| append(place, place)).to_vec(),
         plugins: vec![

@@ -8,7 +8,7 @@ use sagabox_engine::model::{
     ItemOutcome, Position, Timestamp,
 };
 use sagabox_engine::seams::store::Batch;
-use sagabox_engine::seams::store::contract::{appends, instance, letter, plugin};
+use sagabox_engine::seams::store::contract::{appends, dead_letter, instance, plugin};
 
 use super::{ALL, Subject, Urls};
 use crate::store::query::batches::{
@@ -56,8 +56,11 @@ async fn items(subject: &Subject, batch: BatchId) -> Vec<u64> {
     page.rows.into_iter().map(|row| row.item).collect()
 }
 
-async fn commit_letters(subject: &Subject, letters: impl IntoIterator<Item = DeadLetter>) {
-    let dead_letters = letters.into_iter().map(Arc::new).collect();
+async fn commit_dead_letters(
+    subject: &Subject,
+    dead_letters: impl IntoIterator<Item = DeadLetter>,
+) {
+    let dead_letters = dead_letters.into_iter().map(Arc::new).collect();
     subject.commit(Batch { dead_letters, ..Batch::default() }).await;
 }
 
@@ -104,13 +107,14 @@ pub(super) async fn batches_are_listed_newest_first(urls: Urls<'_>) {
 }
 
 /// A dead letter that is no longer open, or that came after the start, is none of them.
-pub(super) async fn open_letters_from_before_the_start_become_items(urls: Urls<'_>) {
+pub(super) async fn open_dead_letters_from_before_the_start_become_items(urls: Urls<'_>) {
     let subject = Subject::new(urls, "letter-items").await;
-    let skipped = DeadLetter { status: DeadLetterStatus::Skipped, ..letter(2, Some("a"), 2) };
-    commit_letters(&subject, [letter(1, Some("a"), 1), skipped, letter(3, None, 3)]).await;
+    let skipped = DeadLetter { status: DeadLetterStatus::Skipped, ..dead_letter(2, Some("a"), 2) };
+    commit_dead_letters(&subject, [dead_letter(1, Some("a"), 1), skipped, dead_letter(3, None, 3)])
+        .await;
     let id = add(&subject, BatchAction::Redrive).await;
     records(&subject).start_batch(id, &start()).await.unwrap();
-    commit_letters(&subject, [letter(4, Some("a"), 4)]).await;
+    commit_dead_letters(&subject, [dead_letter(4, Some("a"), 4)]).await;
     let selected = |ids: &[u64]| Selected::DeadLetters(ids.to_vec());
     records(&subject).add_items(id, &selected(&[1, 2]), Some("2")).await.unwrap();
     assert_eq!(status(&subject, id).await, BatchStatus::Preparing);
@@ -154,7 +158,7 @@ pub(super) async fn running_instances_from_before_the_start_become_items(urls: U
 
 pub(super) async fn the_sums_of_a_batch_are_those_of_its_items(urls: Urls<'_>) {
     let mut subject = Subject::new(urls, "batch-sums").await;
-    commit_letters(&subject, (1..=5).map(|id| letter(id, Some("a"), id))).await;
+    commit_dead_letters(&subject, (1..=5).map(|id| dead_letter(id, Some("a"), id))).await;
     let id = add(&subject, BatchAction::Redrive).await;
     records(&subject).start_batch(id, &start()).await.unwrap();
     let selected = Selected::DeadLetters((1..=5).collect());
@@ -162,13 +166,13 @@ pub(super) async fn the_sums_of_a_batch_are_those_of_its_items(urls: Urls<'_>) {
     let written = |id: u64, status| DeadLetter {
         status,
         batch: Some(BatchId(1)),
-        ..letter(id, Some("a"), id)
+        ..dead_letter(id, Some("a"), id)
     };
     let redriving = DeadLetterStatus::Redriving;
-    let letters = [1, 2, 3].map(|id| written(id, redriving));
-    commit_letters(&subject, letters).await;
+    let dead_letters = [1, 2, 3].map(|id| written(id, redriving));
+    commit_dead_letters(&subject, dead_letters).await;
     let (done, failed) = (DeadLetterStatus::Redriven, DeadLetterStatus::Open);
-    commit_letters(&subject, [written(1, done), written(2, failed)]).await;
+    commit_dead_letters(&subject, [written(1, done), written(2, failed)]).await;
     let note = ItemNote { item: 4, outcome: ItemOutcome::Changed, reason: "gone".to_owned() };
     records(&subject).note(id, &[note]).await.unwrap();
     subject.restart().await;
@@ -209,7 +213,7 @@ pub(super) async fn a_status_changes_only_from_the_ones_that_are_named(urls: Url
 
 pub(super) async fn old_batches_go_with_their_items(urls: Urls<'_>) {
     let subject = Subject::new(urls, "old-batches").await;
-    commit_letters(&subject, (1..=3).map(|id| letter(id, Some("a"), id))).await;
+    commit_dead_letters(&subject, (1..=3).map(|id| dead_letter(id, Some("a"), id))).await;
     let old = add(&subject, BatchAction::Redrive).await;
     let open = add(&subject, BatchAction::Redrive).await;
     let records = records(&subject);

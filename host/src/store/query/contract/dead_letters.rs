@@ -7,7 +7,7 @@ use sagabox_engine::model::{
 };
 use sagabox_engine::model::{DeadLetterSubject, SinkName, Timestamp};
 use sagabox_engine::seams::store::Batch;
-use sagabox_engine::seams::store::contract::{event, letter, sink, undelivered};
+use sagabox_engine::seams::store::contract::{dead_letter, event, sink, undelivered};
 
 use super::{ALL, Subject, Urls, looks_briefly, pages};
 use crate::store::query::QueryLimits;
@@ -15,8 +15,8 @@ use crate::store::query::rows::{
     CauseFilter, CauseRow, Counted, DeadLetterFilter, DeadLetterKind, Page,
 };
 
-fn letters(letters: impl IntoIterator<Item = DeadLetter>) -> Batch {
-    let dead_letters = letters.into_iter().map(Arc::new).collect();
+fn dead_letters(dead_letters: impl IntoIterator<Item = DeadLetter>) -> Batch {
+    let dead_letters = dead_letters.into_iter().map(Arc::new).collect();
     Batch { dead_letters, ..Batch::default() }
 }
 
@@ -49,16 +49,16 @@ pub(super) async fn each_filter_holds(urls: Urls<'_>) {
         kind: MessageKind::Command,
     };
     subject
-        .commit(letters([
-            letter(1, Some("a"), 1),
-            letter(2, Some("b"), 2),
-            DeadLetter { plugin: "other".into(), ..letter(3, Some("a"), 3) },
-            DeadLetter { plugin_version: "2.0.0".into(), ..letter(4, None, 4) },
-            DeadLetter { status: DeadLetterStatus::Skipped, ..letter(5, Some("a"), 5) },
-            DeadLetter { reason: "100% 'of_it'".to_owned(), ..letter(6, Some("a b"), 6) },
-            DeadLetter { event: Arc::new(other), ..letter(7, Some("A"), 7) },
+        .commit(dead_letters([
+            dead_letter(1, Some("a"), 1),
+            dead_letter(2, Some("b"), 2),
+            DeadLetter { plugin: "other".into(), ..dead_letter(3, Some("a"), 3) },
+            DeadLetter { plugin_version: "2.0.0".into(), ..dead_letter(4, None, 4) },
+            DeadLetter { status: DeadLetterStatus::Skipped, ..dead_letter(5, Some("a"), 5) },
+            DeadLetter { reason: "100% 'of_it'".to_owned(), ..dead_letter(6, Some("a b"), 6) },
+            DeadLetter { event: Arc::new(other), ..dead_letter(7, Some("A"), 7) },
             undelivered(8, 1, "a"),
-            DeadLetter { subject: to_other, ..letter(9, Some("a"), 9) },
+            DeadLetter { subject: to_other, ..dead_letter(9, Some("a"), 9) },
         ]))
         .await;
     subject.restart().await;
@@ -97,14 +97,15 @@ pub(super) async fn each_filter_holds(urls: Urls<'_>) {
 }
 
 /// All came at one time: their order is that of their ids.
-pub(super) async fn open_letters_are_counted(urls: Urls<'_>) {
+pub(super) async fn open_dead_letters_are_counted(urls: Urls<'_>) {
     let mut subject = Subject::new(urls, "counted-letters").await;
-    let of_other = DeadLetter { plugin: "other".into(), ..letter(3, Some("a"), 3) };
-    let skipped = DeadLetter { status: DeadLetterStatus::Skipped, ..letter(4, Some("a"), 4) };
-    let why = DeadLetter { reason: "100% 'of_it'".to_owned(), ..letter(5, Some("b"), 5) };
-    let all_letters = [letter(1, Some("a"), 1), letter(2, None, 2), of_other, skipped, why];
-    subject.commit(letters(all_letters)).await;
-    subject.commit(letters([undelivered(6, 1, "a")])).await;
+    let of_other = DeadLetter { plugin: "other".into(), ..dead_letter(3, Some("a"), 3) };
+    let skipped = DeadLetter { status: DeadLetterStatus::Skipped, ..dead_letter(4, Some("a"), 4) };
+    let why = DeadLetter { reason: "100% 'of_it'".to_owned(), ..dead_letter(5, Some("b"), 5) };
+    let all_dead_letters =
+        [dead_letter(1, Some("a"), 1), dead_letter(2, None, 2), of_other, skipped, why];
+    subject.commit(dead_letters(all_dead_letters)).await;
+    subject.commit(dead_letters([undelivered(6, 1, "a")])).await;
     let text = |text: &str| Some(text.to_owned());
     for (filter, count) in [
         (all(), 5),
@@ -124,11 +125,11 @@ pub(super) async fn open_letters_are_counted(urls: Urls<'_>) {
     assert!(!counted.is_exact && counted.count < 5, "{counted:?}");
 }
 
-pub(super) async fn letters_are_listed_by_id_in_pages(urls: Urls<'_>) {
+pub(super) async fn dead_letters_are_listed_by_id_in_pages(urls: Urls<'_>) {
     let subject = Subject::new(urls, "letters").await;
-    let with = |id| DeadLetter { at: Timestamp(1), ..letter(id, Some("a"), 1) };
-    subject.commit(letters([12, 3, 1, 10, 2].map(with))).await;
-    subject.commit(letters([with(4)])).await;
+    let with = |id| DeadLetter { at: Timestamp(1), ..dead_letter(id, Some("a"), 1) };
+    subject.commit(dead_letters([12, 3, 1, 10, 2].map(with))).await;
+    subject.commit(dead_letters([with(4)])).await;
     for (limit, expected) in [
         (6, vec![vec![1, 2, 3, 4, 10, 12]]),
         (5, vec![vec![1, 2, 3, 4, 10], vec![12]]),
@@ -146,15 +147,15 @@ fn large(id: u64, bytes: usize) -> DeadLetter {
     // No parser makes a number of this.
     let data = format!(r#"[1e400, "{}"]"#, "x".repeat(bytes));
     let event = Event { data: data.into(), ..Event::clone(&event(1)) };
-    DeadLetter { event: Arc::new(event), ..letter(id, Some(&format!("k-{id}")), id) }
+    DeadLetter { event: Arc::new(event), ..dead_letter(id, Some(&format!("k-{id}")), id) }
 }
 
-pub(super) async fn a_page_of_letters_is_bounded_in_bytes(urls: Urls<'_>) {
+pub(super) async fn a_page_of_dead_letters_is_bounded_in_bytes(urls: Urls<'_>) {
     let limits = QueryLimits { page_bytes: 4 << 20, ..QueryLimits::default() };
     let subject = Subject::with(urls, "letter bytes", limits).await;
     let mib = 1 << 20;
     let sizes = [1, 2, 3 * mib, mib / 2, 3 * mib, 3 * mib, 9 * mib, 1, 1, 1, 1];
-    subject.commit(letters((1..).zip(sizes).map(|(id, bytes)| large(id, bytes)))).await;
+    subject.commit(dead_letters((1..).zip(sizes).map(|(id, bytes)| large(id, bytes)))).await;
     let three = DeadLetterFilter { limit: 3, ..all() };
     let expected: [&[u64]; 6] = [&[1, 2, 3], &[4, 5], &[6], &[7], &[8, 9, 10], &[11]];
     assert_eq!(listed(&subject, &three).await, expected);
@@ -165,15 +166,15 @@ pub(super) async fn a_page_of_letters_is_bounded_in_bytes(urls: Urls<'_>) {
     // An edited event counts, too.
     let edited = large(5, 1);
     let edited = DeadLetter { edited: Some(large(5, 4 * mib).event), ..edited };
-    subject.commit(letters([edited])).await;
+    subject.commit(dead_letters([edited])).await;
     let some = DeadLetterFilter { ids: Some(vec![4, 5]), ..all() };
     assert_eq!(listed(&subject, &some).await, [vec![4], vec![5]]);
 }
 
 /// However few rows one question looks at, all pages together have what matches.
-pub(super) async fn a_list_of_letters_ends_in_time_and_says_how_far_it_came(urls: Urls<'_>) {
+pub(super) async fn a_list_of_dead_letters_ends_in_time_and_says_how_far_it_came(urls: Urls<'_>) {
     let mut subject = Subject::with(urls, "brief letters", looks_briefly(false)).await;
-    subject.commit(letters((1..=20).map(|id| large(id, 1)))).await;
+    subject.commit(dead_letters((1..=20).map(|id| large(id, 1)))).await;
     for (is_over, count) in [(false, 1), (true, 7)] {
         subject.reopen(looks_briefly(is_over)).await;
         let key = Some("k-19".to_owned());
@@ -186,16 +187,16 @@ pub(super) async fn a_list_of_letters_ends_in_time_and_says_how_far_it_came(urls
     }
 }
 
-pub(super) async fn a_letter_has_all_that_is_known_of_it(urls: Urls<'_>) {
+pub(super) async fn a_dead_letter_has_all_that_is_known_of_it(urls: Urls<'_>) {
     let mut subject = Subject::new(urls, "letter").await;
     let resolved = DeadLetter {
         status: DeadLetterStatus::Redriven,
         resolved_by: Some("ada".to_owned()),
         resolved_reason: Some("fixed".to_owned()),
         edited: Some(event(4)),
-        ..letter(1, None, 7)
+        ..dead_letter(1, None, 7)
     };
-    subject.commit(letters([resolved.clone(), undelivered(2, 5, "m")])).await;
+    subject.commit(dead_letters([resolved.clone(), undelivered(2, 5, "m")])).await;
     subject.restart().await;
     let page = subject.queries().dead_letters(&all()).await.unwrap();
     let [event, message] = &page.rows[..] else { panic!("two letters: {page:?}") };
@@ -222,13 +223,13 @@ fn failed(id: u64, version: &str, reason: &str) -> DeadLetter {
         plugin_version: version.into(),
         reason: reason.to_owned(),
         at: Timestamp(id * 10),
-        ..letter(id, Some(&key), id)
+        ..dead_letter(id, Some(&key), id)
     }
 }
 
 fn of_causes() -> Batch {
     let open = |id: u64| failed(id, "1.0.0", &format!("order key-{id} has no item {id}"));
-    letters([
+    dead_letters([
         open(1),
         open(2),
         DeadLetter { status: DeadLetterStatus::Skipped, ..open(3) },
@@ -258,7 +259,7 @@ async fn causes(subject: &Subject, filter: &CauseFilter) -> (Vec<Vec<CauseRow>>,
     (rows, exact)
 }
 
-pub(super) async fn open_letters_are_grouped_by_cause(urls: Urls<'_>) {
+pub(super) async fn open_dead_letters_are_grouped_by_cause(urls: Urls<'_>) {
     let mut subject = Subject::new(urls, "causes").await;
     let none = CauseFilter { limit: ALL, ..CauseFilter::default() };
     assert_eq!(causes(&subject, &none).await, (vec![Vec::new()], true));
@@ -267,7 +268,7 @@ pub(super) async fn open_letters_are_grouped_by_cause(urls: Urls<'_>) {
     let (listed, is_exact) = causes(&subject, &CauseFilter { limit: 2, ..none.clone() }).await;
     assert!(is_exact);
     assert_eq!(listed.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
-    let plugin = letter(1, None, 1).plugin.to_string();
+    let plugin = dead_letter(1, None, 1).plugin.to_string();
     let first = CauseRow {
         plugin: plugin.clone(),
         plugin_version: "1.0.0".to_owned(),
@@ -297,7 +298,7 @@ pub(super) async fn open_letters_are_grouped_by_cause(urls: Urls<'_>) {
     let of_other = CauseFilter { plugin: Some("other".to_owned()), ..none.clone() };
     assert_eq!(causes(&subject, &of_other).await.0[0].len(), 1);
 
-    subject.reopen(QueryLimits { counted_letters: 6, ..QueryLimits::default() }).await;
+    subject.reopen(QueryLimits { counted_dead_letters: 6, ..QueryLimits::default() }).await;
     let (rows, is_exact) = causes(&subject, &none).await;
     let counted: u64 = rows.iter().flatten().map(|row| row.dead_letters).sum();
     assert_eq!((is_exact, counted), (false, 6));
@@ -305,7 +306,7 @@ pub(super) async fn open_letters_are_grouped_by_cause(urls: Urls<'_>) {
 }
 
 /// Whether the list is answered by the index or by a look at all letters, it is the same.
-pub(super) async fn letters_of_a_cause_are_listed(urls: Urls<'_>) {
+pub(super) async fn dead_letters_of_a_cause_are_listed(urls: Urls<'_>) {
     let mut subject = Subject::new(urls, "letters of a cause").await;
     subject.commit(of_causes()).await;
     let text = |text: &str| Some(text.to_owned());
@@ -313,7 +314,7 @@ pub(super) async fn letters_of_a_cause_are_listed(urls: Urls<'_>) {
     let of_item = cause("order … has no item …");
     assert_eq!(listed(&subject, &of_item).await.concat(), [1, 2, 3, 4]);
     let open = DeadLetterFilter {
-        plugin: Some(letter(1, None, 1).plugin.to_string()),
+        plugin: Some(dead_letter(1, None, 1).plugin.to_string()),
         plugin_version: text("1.0.0"),
         status: Some(DeadLetterStatus::Open),
         ..of_item
@@ -334,7 +335,7 @@ pub(super) async fn letters_of_a_cause_are_listed(urls: Urls<'_>) {
     );
     subject.reopen(looks_briefly(true)).await;
     let refused = DeadLetterFilter {
-        plugin: Some(letter(1, None, 1).plugin.to_string()),
+        plugin: Some(dead_letter(1, None, 1).plugin.to_string()),
         plugin_version: text(""),
         status: Some(DeadLetterStatus::Open),
         ..cause("refused")

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sagabox_engine::model::{Event, Held, InstanceStatus, PluginName, Position, Timestamp};
 use sagabox_engine::seams::store::contract::{
-    append, appends, claim, decision, held, instance, letter, message, parked, plugin,
+    append, appends, claim, dead_letter, decision, held, instance, message, parked, plugin,
     plugin_progress, sink_progress, timer, wait,
 };
 use sagabox_engine::seams::store::{Append, Batch};
@@ -37,7 +37,7 @@ pub(super) async fn a_text_names_what_has_it_as_its_key_or_id(urls: Urls<'_>) {
         ],
         claims: vec![claim("item", "o-1", true), claim("item", "o-2", true)],
         messages: vec![message(1, "o-1", 2)],
-        dead_letters: vec![Arc::new(letter(2, Some("lost"), 3))],
+        dead_letters: vec![Arc::new(dead_letter(2, Some("lost"), 3))],
         ..appends([1, 2, 3])
     };
     subject.commit(batch).await;
@@ -125,7 +125,7 @@ pub(super) async fn an_event_says_what_became_of_it(urls: Urls<'_>) {
         decisions: vec![decision(1, "a"), decision(1, "b"), decision(2, "a")],
         held: vec![held(2, "h", 99)],
         parked: vec![parked(2, "p")],
-        dead_letters: vec![Arc::new(letter(7, Some("d"), 2))],
+        dead_letters: vec![Arc::new(dead_letter(7, Some("d"), 2))],
         ..appends([1, 2])
     };
     subject.commit(batch).await;
@@ -153,7 +153,10 @@ pub(super) async fn what_waits_at_a_key_is_named(urls: Urls<'_>) {
         instances: vec![(plugin(), instance("a", 7))],
         // Of the sink's messages, the first two are settled.
         messages: (1..=4).map(|n| message(n, if n == 4 { "b" } else { "a" }, 1)).collect(),
-        dead_letters: vec![Arc::new(letter(7, Some("a"), 2)), Arc::new(letter(8, Some("b"), 2))],
+        dead_letters: vec![
+            Arc::new(dead_letter(7, Some("a"), 2)),
+            Arc::new(dead_letter(8, Some("b"), 2)),
+        ],
         parked: vec![parked(3, "a")],
         waits: vec![(plugin(), "a".into(), wait(2))],
         timers_set: vec![timer("a", "t", 5), timer("b", "u", 6)],
@@ -163,7 +166,10 @@ pub(super) async fn what_waits_at_a_key_is_named(urls: Urls<'_>) {
     subject.commit(batch).await;
     let found = subject.queries().waiting("orders", "a").await.unwrap();
     assert_eq!((found.status, found.parked, found.behind), (Some(InstanceStatus::Running), 1, 2));
-    assert_eq!(found.dead_letters.iter().map(|letter| letter.id).collect::<Vec<_>>(), [7]);
+    assert_eq!(
+        found.dead_letters.iter().map(|dead_letter| dead_letter.id).collect::<Vec<_>>(),
+        [7]
+    );
     let retry = found.retry.unwrap();
     assert_eq!((retry.place, retry.attempt, retry.until), (2, 3, Timestamp(9)));
     assert_eq!(

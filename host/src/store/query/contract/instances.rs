@@ -9,7 +9,7 @@ use sagabox_engine::model::{
 };
 use sagabox_engine::seams::store::Batch;
 use sagabox_engine::seams::store::contract::{
-    append, appends, claim, decision, event, finished, instance, letter, plugin, timer, wait,
+    append, appends, claim, dead_letter, decision, event, finished, instance, plugin, timer, wait,
 };
 
 use super::{ALL, Subject, Urls, looks_briefly, pages};
@@ -136,7 +136,7 @@ pub(super) async fn an_instance_has_all_that_is_its_own(urls: Urls<'_>) {
     assert_eq!((row.event.as_ref(), found.next), (Some(&name), None));
 
     // An open dead letter parks its key; a message's does not, nor one that is resolved.
-    let parked = Arc::new(letter(1, Some("b"), 1));
+    let parked = Arc::new(dead_letter(1, Some("b"), 1));
     subject.commit(Batch { dead_letters: vec![parked], ..Batch::default() }).await;
     assert!(detail(&subject, "b", None, ALL).await.parked);
     assert!(!detail(&subject, "a", None, ALL).await.parked);

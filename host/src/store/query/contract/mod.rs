@@ -114,13 +114,13 @@ pub(in crate::store) async fn all(urls: Urls<'_>) {
     components::components_are_kept_and_found_again(urls).await;
     components::a_component_goes_with_its_last_decision(urls).await;
     dead_letters::each_filter_holds(urls).await;
-    dead_letters::open_letters_are_counted(urls).await;
-    dead_letters::letters_are_listed_by_id_in_pages(urls).await;
-    dead_letters::a_page_of_letters_is_bounded_in_bytes(urls).await;
-    dead_letters::a_list_of_letters_ends_in_time_and_says_how_far_it_came(urls).await;
-    dead_letters::a_letter_has_all_that_is_known_of_it(urls).await;
-    dead_letters::open_letters_are_grouped_by_cause(urls).await;
-    dead_letters::letters_of_a_cause_are_listed(urls).await;
+    dead_letters::open_dead_letters_are_counted(urls).await;
+    dead_letters::dead_letters_are_listed_by_id_in_pages(urls).await;
+    dead_letters::a_page_of_dead_letters_is_bounded_in_bytes(urls).await;
+    dead_letters::a_list_of_dead_letters_ends_in_time_and_says_how_far_it_came(urls).await;
+    dead_letters::a_dead_letter_has_all_that_is_known_of_it(urls).await;
+    dead_letters::open_dead_letters_are_grouped_by_cause(urls).await;
+    dead_letters::dead_letters_of_a_cause_are_listed(urls).await;
     due::timers_are_listed_by_their_time(urls).await;
     due::waits_are_listed_events_before_messages(urls).await;
     accounts::an_empty_store_is_balanced(urls).await;
@@ -142,7 +142,7 @@ pub(in crate::store) async fn all(urls: Urls<'_>) {
     access::the_audit_log_keeps_its_order_and_each_filter_holds(urls).await;
     batches::a_batch_is_kept_as_it_was_made_and_started(urls).await;
     batches::batches_are_listed_newest_first(urls).await;
-    batches::open_letters_from_before_the_start_become_items(urls).await;
+    batches::open_dead_letters_from_before_the_start_become_items(urls).await;
     batches::running_instances_from_before_the_start_become_items(urls).await;
     batches::the_sums_of_a_batch_are_those_of_its_items(urls).await;
     batches::a_status_changes_only_from_the_ones_that_are_named(urls).await;
@@ -151,7 +151,7 @@ pub(in crate::store) async fn all(urls: Urls<'_>) {
     snapshot::decisions_end_where_they_are_stopped(urls).await;
     snapshot::the_log_comes_in_order(urls).await;
     snapshot::messages_are_found_wherever_they_went(urls).await;
-    snapshot::edited_events_are_found_by_their_letters(urls).await;
+    snapshot::edited_events_are_found_by_their_dead_letters(urls).await;
     snapshot::a_stream_ends_before_its_position(urls).await;
     snapshot::a_snapshot_does_not_see_what_comes_later(urls).await;
     snapshot::a_store_that_is_not_there_is_not_made(urls).await;

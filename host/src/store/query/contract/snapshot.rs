@@ -10,7 +10,7 @@ use sagabox_engine::model::{
 };
 use sagabox_engine::pure::identity;
 use sagabox_engine::seams::store::contract::{
-    append, appends, decision, entry, event, letter, message, plugin,
+    append, appends, dead_letter, decision, entry, event, message, plugin,
 };
 use sagabox_engine::seams::store::{Append, Batch};
 
@@ -145,12 +145,12 @@ pub(super) async fn messages_are_found_wherever_they_went(urls: Urls<'_>) {
     assert_eq!(snapshot.messages("nobody").await.unwrap().get("e-1"), None);
 }
 
-pub(super) async fn edited_events_are_found_by_their_letters(urls: Urls<'_>) {
+pub(super) async fn edited_events_are_found_by_their_dead_letters(urls: Urls<'_>) {
     let subject = Subject::new(urls, "edited").await;
-    let edited = DeadLetter { edited: Some(event(4)), ..letter(2, Some("a"), 2) };
+    let edited = DeadLetter { edited: Some(event(4)), ..dead_letter(2, Some("a"), 2) };
     let other = DeadLetter { plugin: "other".into(), ..edited.clone() };
     let other = DeadLetter { id: DeadLetterId(3), ..other };
-    let dead_letters = [letter(1, Some("a"), 1), edited, other].map(Arc::new).to_vec();
+    let dead_letters = [dead_letter(1, Some("a"), 1), edited, other].map(Arc::new).to_vec();
     subject.commit(Batch { dead_letters, ..Batch::default() }).await;
     let found = opened(&subject).await.edited("orders").await.unwrap();
     assert_eq!(found.into_iter().collect::<Vec<_>>(), [(DeadLetterId(2), event(4).to_json())]);

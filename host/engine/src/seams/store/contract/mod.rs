@@ -114,12 +114,12 @@ pub async fn all(stores: &dyn Stores) {
     log::a_page_ends_before_it_has_too_many_bytes(stores).await;
     log::a_stream_is_read_between_two_positions(stores).await;
     log::what_is_for_one_plugin_is_in_no_stream(stores).await;
-    removal::a_stream_tells_that_it_was_shortened(stores).await;
-    recovery::recovery_tells_the_highest_places(stores).await;
-    recovery::recovery_tells_who_has_decided_an_event_in_part(stores).await;
-    recovery::recovery_tells_what_is_parked(stores).await;
-    recovery::recovery_tells_who_waits_for_an_attempt(stores).await;
-    recovery::recovery_tells_the_controls(stores).await;
+    removal::a_stream_says_that_it_was_shortened(stores).await;
+    recovery::recovery_returns_the_highest_places(stores).await;
+    recovery::recovery_returns_who_has_decided_an_event_in_part(stores).await;
+    recovery::recovery_returns_what_is_parked(stores).await;
+    recovery::recovery_returns_who_waits_for_an_attempt(stores).await;
+    recovery::recovery_returns_the_controls(stores).await;
     instances::instances_are_found_by_every_key(stores).await;
     instances::an_instance_has_the_timers_that_it_has_not_decided(stores).await;
     instances::keys_are_compared_whole(stores).await;
@@ -135,7 +135,7 @@ pub async fn all(stores: &dyn Stores) {
     waiting::messages_are_read_by_their_sequences(stores).await;
     waiting::a_dead_letter_is_written_over(stores).await;
     waiting::a_dead_letter_is_closed_unread(stores).await;
-    waiting::a_compensated_letter_counts_for_its_sink(stores).await;
+    waiting::a_compensated_dead_letter_counts_for_its_sink(stores).await;
     removal::finished_instances_come_oldest_first(stores).await;
     removal::a_removed_instance_takes_its_claims_and_timers_along(stores).await;
     removal::an_instance_is_removed_and_begins_anew_in_one_commit(stores).await;

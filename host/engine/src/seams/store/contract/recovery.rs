@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::samples::{
-    appends, claim, decision, entry, held, instance, lane, letter, limit, loaded, message, parked,
-    pause, plugin, plugin_progress, sink, sink_progress, timer, undelivered, wait,
+    appends, claim, dead_letter, decision, entry, held, instance, lane, limit, loaded, message,
+    parked, pause, plugin, plugin_progress, sink, sink_progress, timer, undelivered, wait,
 };
 use super::{ALL, EVERYTHING, MARKER, Stores, Subject};
 use crate::model::{
@@ -26,7 +26,7 @@ pub(super) async fn what_is_committed_is_there_after_a_restart(stores: &dyn Stor
         held: vec![held(2, "i-2", 50)],
         parked: vec![parked(3, "o-3")],
         parked_messages: vec![(lane("o-1"), Sequence(1))],
-        dead_letters: vec![Arc::new(letter(1, Some("o-3"), 3))],
+        dead_letters: vec![Arc::new(dead_letter(1, Some("o-3"), 3))],
         plugins: vec![plugin_progress("orders", 3)],
         ..appends(1..=5)
     };
@@ -46,12 +46,12 @@ pub(super) async fn what_is_committed_is_there_after_a_restart(stores: &dyn Stor
         let outbox = insist!(store.read_outbox(&sink(), Sequence(0), EVERYTHING));
         assert_eq!(outbox, [message(1, "o-1", 1)]);
         assert_eq!(insist!(store.read_timers(None, EVERYTHING)), [timer("o-1", "t", 9)]);
-        let letter_read = insist!(store.read_dead_letter(DeadLetterId(1)));
-        assert_eq!(letter_read, Some(letter(1, Some("o-3"), 3)));
+        let dead_letter_read = insist!(store.read_dead_letter(DeadLetterId(1)));
+        assert_eq!(dead_letter_read, Some(dead_letter(1, Some("o-3"), 3)));
     }
 }
 
-pub(super) async fn recovery_tells_the_highest_places(stores: &dyn Stores) {
+pub(super) async fn recovery_returns_the_highest_places(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "recovery").await;
     let recovered = insist!(subject.store().recover());
     assert_eq!((recovered.position, recovered.dead_letter), (Position(0), DeadLetterId(0)));
@@ -62,7 +62,7 @@ pub(super) async fn recovery_tells_the_highest_places(stores: &dyn Stores) {
     ahead.counters.received = 5;
     let batch = Batch {
         messages: vec![message(3, "o-1", 1)],
-        dead_letters: vec![Arc::new(letter(7, None, 1))],
+        dead_letters: vec![Arc::new(dead_letter(7, None, 1))],
         plugins: vec![ahead.clone()],
         sinks: vec![sink_progress("shop", 6)],
         ..appends([1, 2])
@@ -79,7 +79,7 @@ pub(super) async fn recovery_tells_the_highest_places(stores: &dyn Stores) {
     assert_eq!(insist!(subject.store().recover()).position, Position(10));
 }
 
-pub(super) async fn recovery_tells_who_has_decided_an_event_in_part(stores: &dyn Stores) {
+pub(super) async fn recovery_returns_who_has_decided_an_event_in_part(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "partly").await;
     let row = |place, key: &str| (plugin(), Position(place), key.into());
     let known = |recovered: &Recovered| -> Vec<(u64, Vec<String>)> {
@@ -121,18 +121,19 @@ pub(super) async fn recovery_tells_who_has_decided_an_event_in_part(stores: &dyn
 }
 
 /// Id, place, and whether it is redriven.
-type Letter = (u64, u64, bool);
+type ParkedBehind = (u64, u64, bool);
 
-pub(super) async fn recovery_tells_what_is_parked(stores: &dyn Stores) {
+pub(super) async fn recovery_returns_what_is_parked(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "parked").await;
-    let redriving = DeadLetter { status: DeadLetterStatus::Redriving, ..letter(2, Some("b"), 2) };
-    let resolved = DeadLetter { status: DeadLetterStatus::Skipped, ..letter(3, Some("d"), 3) };
-    let letters = [
-        letter(1, Some("c"), 4),
+    let redriving =
+        DeadLetter { status: DeadLetterStatus::Redriving, ..dead_letter(2, Some("b"), 2) };
+    let resolved = DeadLetter { status: DeadLetterStatus::Skipped, ..dead_letter(3, Some("d"), 3) };
+    let dead_letters = [
+        dead_letter(1, Some("c"), 4),
         redriving,
         resolved,
-        letter(4, None, 1),
-        letter(5, Some("c"), 1),
+        dead_letter(4, None, 1),
+        dead_letter(5, Some("c"), 1),
         // A message of a sink that has made no progress.
         undelivered(6, 1, "m"),
     ];
@@ -140,18 +141,19 @@ pub(super) async fn recovery_tells_what_is_parked(stores: &dyn Stores) {
         messages: (1..=3).map(|sequence| message(sequence, "m", 1)).collect(),
         parked: vec![parked(2, "c"), parked(3, "c"), parked(3, "a")],
         parked_messages: vec![(lane("m"), Sequence(2)), (lane("m"), Sequence(3))],
-        dead_letters: letters.into_iter().map(Arc::new).collect(),
+        dead_letters: dead_letters.into_iter().map(Arc::new).collect(),
         plugins: vec![plugin_progress("orders", 4)],
         ..appends(1..=4)
     };
     subject.commit(batch).await;
     let recovered = insist!(subject.store().recover());
-    let parked: Vec<(&str, Vec<Letter>, Vec<u64>)> = recovered.plugins[0]
+    let parked: Vec<(&str, Vec<ParkedBehind>, Vec<u64>)> = recovered.plugins[0]
         .parked
         .iter()
         .map(|parked| {
-            let letters = parked.letters.iter().map(|l| (l.id.0, l.place, l.redriving)).collect();
-            (parked.key.as_str(), letters, parked.waiting.clone())
+            let dead_letters =
+                parked.dead_letters.iter().map(|l| (l.id.0, l.place, l.redriving)).collect();
+            (parked.key.as_str(), dead_letters, parked.waiting.clone())
         })
         .collect();
     let expected = vec![
@@ -169,7 +171,7 @@ pub(super) async fn recovery_tells_what_is_parked(stores: &dyn Stores) {
 /// By key.
 type Waits = Vec<(String, Vec<Wait>)>;
 
-pub(super) async fn recovery_tells_who_waits_for_an_attempt(stores: &dyn Stores) {
+pub(super) async fn recovery_returns_who_waits_for_an_attempt(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "waits").await;
     let batch = Batch {
         messages: (1..=3).map(|sequence| message(sequence, "m", 1)).collect(),
@@ -217,7 +219,7 @@ pub(super) async fn recovery_tells_who_waits_for_an_attempt(stores: &dyn Stores)
     assert_eq!(plugin.as_ref(), Some(&recovered.plugins[0]));
 }
 
-pub(super) async fn recovery_tells_the_controls(stores: &dyn Stores) {
+pub(super) async fn recovery_returns_the_controls(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "controls").await;
     let controls = vec![limit("Pay", 1), pause("b\0", 2), pause("a", 3), limit("Ship", 4)];
     subject.commit(Batch { controls, ..Batch::default() }).await;

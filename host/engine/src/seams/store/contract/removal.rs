@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::samples::{
-    append, appends, claim, decision, finished, held, instance, lane, letter, loaded, message,
+    append, appends, claim, dead_letter, decision, finished, held, instance, lane, loaded, message,
     parked, plugin, plugin_progress, sink, sink_progress, timer,
 };
 use super::{ALL, EVERYTHING, Stores, Subject};
@@ -91,7 +91,7 @@ pub(super) async fn an_instance_is_removed_and_begins_anew_in_one_commit(stores:
     assert_eq!(found, [loaded(&anew, &["j"])]);
 }
 
-pub(super) async fn a_stream_tells_that_it_was_shortened(stores: &dyn Stores) {
+pub(super) async fn a_stream_says_that_it_was_shortened(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "shortened").await;
     // The events with these ids are of the streams s-2, s-1, s-0.
     subject.commit(appends([2, 4, 6, 8])).await;
@@ -130,7 +130,10 @@ fn expire_both(history_to: u64, history_before: u64, rows_max: usize) -> Batch {
 pub(super) async fn what_is_too_old_goes(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "old").await;
     let resolved = |id| {
-        Arc::new(DeadLetter { status: DeadLetterStatus::Discarded, ..letter(id, Some("a"), id) })
+        Arc::new(DeadLetter {
+            status: DeadLetterStatus::Discarded,
+            ..dead_letter(id, Some("a"), id)
+        })
     };
     let batch = Batch {
         decisions: (1..=9).map(|place| decision(place, "a")).collect(),
@@ -152,8 +155,8 @@ pub(super) async fn what_is_too_old_goes(stores: &dyn Stores) {
     let outbox = insist!(subject.store().read_outbox(&sink(), Sequence(0), EVERYTHING));
     assert_eq!(outbox.iter().map(|m| m.sequence.0).collect::<Vec<_>>(), [6, 7, 8, 9]);
     for (id, is_there) in [(1, false), (7, false), (8, true), (9, true)] {
-        let letter = insist!(subject.store().read_dead_letter(DeadLetterId(id)));
-        assert_eq!(letter.is_some(), is_there, "{id}");
+        let dead_letter = insist!(subject.store().read_dead_letter(DeadLetterId(id)));
+        assert_eq!(dead_letter.is_some(), is_there, "{id}");
     }
     // Positions, sequences and ids are never given again, also if all rows are removed.
     while subject.commit(expire(99, ALL)).await.is_none_or(|step| step.expired > 0) {}
@@ -172,8 +175,8 @@ pub(super) async fn what_is_old_is_said_by_position_and_not_by_date(stores: &dyn
     let append = |place| Append { received_at: wrong(place), ..append(place, place) };
     let decision = |place| DecisionRecord { decided_at: wrong(place), ..decision(place, "a") };
     let resolved = |id| {
-        let letter = letter(id, Some("a"), id);
-        Arc::new(DeadLetter { status: DeadLetterStatus::Skipped, at: wrong(id), ..letter })
+        let dead_letter = dead_letter(id, Some("a"), id);
+        Arc::new(DeadLetter { status: DeadLetterStatus::Skipped, at: wrong(id), ..dead_letter })
     };
     let batch = Batch {
         appends: (1..=9).map(append).collect(),
@@ -187,8 +190,8 @@ pub(super) async fn what_is_old_is_said_by_position_and_not_by_date(stores: &dyn
     assert_eq!(subject.positions().await, [7, 8, 9]);
     // A dead letter with a later date stays, because it may be younger.
     for (id, is_there) in [(1, true), (4, false), (6, false), (7, true), (9, true)] {
-        let letter = insist!(subject.store().read_dead_letter(DeadLetterId(id)));
-        assert_eq!(letter.is_some(), is_there, "{id}");
+        let dead_letter = insist!(subject.store().read_dead_letter(DeadLetterId(id)));
+        assert_eq!(dead_letter.is_some(), is_there, "{id}");
     }
 }
 
@@ -220,7 +223,10 @@ pub(super) async fn what_is_needed_stays(stores: &dyn Stores) {
         held: vec![held(2, "k", 500)],
         parked: vec![parked(4, "a")],
         parked_messages: vec![(lane("m"), Sequence(2))],
-        dead_letters: vec![Arc::new(letter(1, Some("a"), 3)), Arc::new(letter(2, None, 3))],
+        dead_letters: vec![
+            Arc::new(dead_letter(1, Some("a"), 3)),
+            Arc::new(dead_letter(2, None, 3)),
+        ],
         plugins: vec![plugin_progress("orders", 6)],
         sinks: vec![sink_progress("queue:Do", 3)],
         ..Batch::default()

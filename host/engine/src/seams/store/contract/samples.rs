@@ -211,7 +211,7 @@ pub fn decision(place: u64, key: &str) -> DecisionRecord {
 
 /// An open dead letter of an event.
 #[must_use]
-pub fn letter(id: u64, key: Option<&str>, place: u64) -> DeadLetter {
+pub fn dead_letter(id: u64, key: Option<&str>, place: u64) -> DeadLetter {
     DeadLetter {
         id: DeadLetterId(id),
         subject: DeadLetterSubject::Event,
@@ -237,7 +237,7 @@ pub fn letter(id: u64, key: Option<&str>, place: u64) -> DeadLetter {
 pub fn undelivered(id: u64, sequence: u64, key: &str) -> DeadLetter {
     let kind = MessageKind::Event;
     let subject = DeadLetterSubject::Message { sink: sink(), sequence: Sequence(sequence), kind };
-    DeadLetter { subject, ..letter(id, Some(key), 1) }
+    DeadLetter { subject, ..dead_letter(id, Some(key), 1) }
 }
 
 /// A pause of a key of the plugin, set at this date.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::samples::{
-    appends, entry, event, lane, letter, message, parked, plugin, plugin_progress, sink,
+    appends, dead_letter, entry, event, lane, message, parked, plugin, plugin_progress, sink,
     sink_progress, undelivered,
 };
 use super::{ALL, Stores, Subject};
@@ -84,7 +84,7 @@ pub(super) async fn messages_are_read_by_their_sequences(stores: &dyn Stores) {
 
 pub(super) async fn a_dead_letter_is_closed_unread(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "closed").await;
-    let (first, second) = (letter(1, Some("a"), 1), letter(2, Some("a"), 2));
+    let (first, second) = (dead_letter(1, Some("a"), 1), dead_letter(2, Some("a"), 2));
     let batch = Batch { dead_letters: vec![Arc::new(first.clone())], ..appends(1..=2) };
     subject.commit(batch).await;
     let close = |id| Closing {
@@ -101,12 +101,12 @@ pub(super) async fn a_dead_letter_is_closed_unread(stores: &dyn Stores) {
         ..Batch::default()
     };
     subject.commit(batch).await;
-    for letter in [first, second] {
+    for dead_letter in [first, second] {
         let closed = DeadLetter {
             status: DeadLetterStatus::Discarded,
             resolved_by: Some("ada".to_owned()),
             resolved_reason: Some("it is over".to_owned()),
-            ..letter
+            ..dead_letter
         };
         assert_eq!(insist!(subject.store().read_dead_letter(closed.id)), Some(closed));
     }
@@ -114,9 +114,9 @@ pub(super) async fn a_dead_letter_is_closed_unread(stores: &dyn Stores) {
     assert!(insist!(subject.store().recover()).plugins[0].parked.is_empty());
 }
 
-pub(super) async fn a_compensated_letter_counts_for_its_sink(stores: &dyn Stores) {
+pub(super) async fn a_compensated_dead_letter_counts_for_its_sink(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "compensated").await;
-    let (event, refused) = (letter(1, Some("a"), 1), undelivered(2, 3, "m"));
+    let (event, refused) = (dead_letter(1, Some("a"), 1), undelivered(2, 3, "m"));
     let batch = Batch {
         messages: vec![message(3, "m", 1)],
         dead_letters: vec![Arc::new(event), Arc::new(refused.clone())],
@@ -137,7 +137,7 @@ pub(super) async fn a_compensated_letter_counts_for_its_sink(stores: &dyn Stores
             // This dead letter does not exist.
             close(9, DeadLetterStatus::Compensated),
         ],
-        letters_noted: vec![(DeadLetterId(2), "and more".to_owned())],
+        dead_letters_noted: vec![(DeadLetterId(2), "and more".to_owned())],
         ..Batch::default()
     };
     subject.commit(batch).await;

@@ -18,7 +18,7 @@ use crate::changes::backlog::{HeldBack, Holder};
 use crate::changes::controls::SinkControls;
 use crate::changes::requests::{AttemptReply, SinkWaiting};
 use crate::model::{Key, Limit, Message, PluginName, Sequence};
-use crate::pure::gate::{Gate, OrderingKey, Verdict};
+use crate::pure::gate::{Gate, OrderingKey, Start};
 use crate::pure::hash::HashMap;
 use crate::pure::monotonic::{Instant, after};
 
@@ -168,7 +168,7 @@ impl SinkLanes {
             self.offer_set_back(now);
             let (lane, sequence, parcel) = self.lanes.take()?;
             let message = Arc::clone(&parcel.message);
-            match self.controlled.judge(&message, &lane, now) {
+            match self.controlled.next_of(&message, &lane, now) {
                 Next::Begin => {
                     self.controlled.begin(&message, now);
                     return Some((lane, sequence));
@@ -202,7 +202,7 @@ impl SinkLanes {
             let message = Arc::clone(&self.lanes.peek_next(lane)?.message);
             let paused = &self.controlled.controls.paused_types;
             if paused.contains(&message.event.event_type)
-                || self.controlled.verdict(&message, now) != Verdict::Now
+                || self.controlled.start_of(&message, now) != Start::Now
             {
                 return None;
             }
@@ -249,7 +249,7 @@ impl SinkLanes {
         for of_type in types.values_mut().filter(|of_type| !of_type.set_back.is_empty()) {
             of_type.offered.retain(|lane| self.lanes.contains(lane));
             match of_type.gate.admits_any(now) {
-                Verdict::Now if of_type.offered.is_empty() => {
+                Start::Now if of_type.offered.is_empty() => {
                     while let Some(lane) = of_type.set_back.pop_front() {
                         // A lane may have left memory meanwhile.
                         if self.lanes.contains(&lane) {
@@ -259,8 +259,8 @@ impl SinkLanes {
                         }
                     }
                 }
-                Verdict::At(at) => *next_at = Some(next_at.map_or(at, |next| next.min(at))),
-                Verdict::Now | Verdict::AfterAnother | Verdict::AfterItsKey => {}
+                Start::At(at) => *next_at = Some(next_at.map_or(at, |next| next.min(at))),
+                Start::Now | Start::AfterAnother | Start::AfterItsKey => {}
             }
         }
     }
@@ -334,21 +334,21 @@ impl SinkLanes {
 
 impl Controlled {
     /// Whether a message may begin, by all limits that concern it.
-    fn verdict(&self, message: &Message, now: Instant) -> Verdict {
+    fn start_of(&self, message: &Message, now: Instant) -> Start {
         if !self.has_limits {
-            return Verdict::Now;
+            return Start::Now;
         }
         let key = ordering_key(message);
         let of_type = self.types.get(&message.event.event_type).map(|of_type| &of_type.gate);
         let mut gates = self.gates.iter().chain(of_type);
-        let verdict = gates.find_map(|gate| match gate.admits(&key, now) {
-            Verdict::Now => None,
+        let start_of = gates.find_map(|gate| match gate.admits(&key, now) {
+            Start::Now => None,
             other => Some(other),
         });
-        verdict.unwrap_or(Verdict::Now)
+        start_of.unwrap_or(Start::Now)
     }
 
-    fn judge(&mut self, message: &Message, lane: &Lane, now: Instant) -> Next {
+    fn next_of(&mut self, message: &Message, lane: &Lane, now: Instant) -> Next {
         let name = &message.event.event_type;
         if self.controls.paused_types.contains(name) {
             return Next::Paused(name.clone());
@@ -356,13 +356,13 @@ impl Controlled {
         let key = ordering_key(message);
         for gate in &self.gates {
             match gate.admits(&key, now) {
-                Verdict::Now => {}
-                Verdict::At(at) => {
+                Start::Now => {}
+                Start::At(at) => {
                     self.next_at = Some(self.next_at.map_or(at, |next| next.min(at)));
                     return Next::Nothing;
                 }
-                Verdict::AfterAnother => return Next::Nothing,
-                Verdict::AfterItsKey => return Next::Soon,
+                Start::AfterAnother => return Next::Nothing,
+                Start::AfterItsKey => return Next::Soon,
             }
         }
         // Those that were set back before have the first turns; a lane uses its turn for any type.
@@ -372,16 +372,16 @@ impl Controlled {
         }
         let Some(of_type) = self.types.get_mut(name) else { return Next::Begin };
         match of_type.gate.admits(&key, now) {
-            Verdict::Now if has_turn || of_type.set_back.is_empty() => Next::Begin,
-            Verdict::AfterItsKey => {
+            Start::Now if has_turn || of_type.set_back.is_empty() => Next::Begin,
+            Start::AfterItsKey => {
                 of_type.by_key.entry(key).or_default().push_back(lane.clone());
                 Next::Later
             }
-            Verdict::Now | Verdict::AfterAnother => {
+            Start::Now | Start::AfterAnother => {
                 of_type.set_back(lane, has_turn);
                 Next::Later
             }
-            Verdict::At(at) => {
+            Start::At(at) => {
                 self.next_at = Some(self.next_at.map_or(at, |next| next.min(at)));
                 of_type.set_back(lane, has_turn);
                 Next::Later

@@ -22,7 +22,7 @@ use super::{SinkLanes, WINDOW_BYTES};
 /// What a key goes on with.
 pub(super) struct Resumed {
     lane: Lane,
-    letter: Option<DeadLetter>,
+    dead_letter: Option<DeadLetter>,
     rows: Vec<Arc<Message>>,
     /// They were not parked, but deferred.
     deferred: bool,
@@ -33,35 +33,35 @@ impl SinkLanes {
     /// read back and goes on.
     pub(super) fn resolve(
         &mut self,
-        letter: DeadLetter,
+        dead_letter: DeadLetter,
         mut resolution: Resolution,
     ) -> Result<(), ResolveError> {
-        let lane = self.lane_of(&letter);
+        let lane = self.lane_of(&dead_letter);
         self.dead_letters
-            .check(&lane, &letter)
-            .map_err(|refusal| ResolveError::refused(&letter, refusal))?;
+            .check(&lane, &dead_letter)
+            .map_err(|refusal| ResolveError::refused(&dead_letter, refusal))?;
         if let Action::Redrive { edited: Some(event) } = &mut resolution.action {
-            check_edited(&letter, event)?;
+            check_edited(&dead_letter, event)?;
         }
-        if !self.output.take(letter.id) {
+        if !self.output.take(dead_letter.id) {
             let status = DeadLetterStatus::Compensated.as_str();
-            return Err(ResolveError::NotOpen { id: letter.id.0, status });
+            return Err(ResolveError::NotOpen { id: dead_letter.id.0, status });
         }
-        self.dead_letters.resolve(&lane, letter, resolution, &mut self.output);
+        self.dead_letters.resolve(&lane, dead_letter, resolution, &mut self.output);
         Ok(())
     }
 
-    fn lane_of(&self, letter: &DeadLetter) -> Lane {
-        let key = letter.key.clone().unwrap_or_else(|| "".into());
-        Lane::new(self.order, &letter.plugin, &key, letter.place())
+    fn lane_of(&self, dead_letter: &DeadLetter) -> Lane {
+        let key = dead_letter.key.clone().unwrap_or_else(|| "".into());
+        Lane::new(self.order, &dead_letter.plugin, &key, dead_letter.place())
     }
 
     /// Lets what waits behind a dead letter go on that the store rejected. Its message is
     /// counted as discarded.
-    pub(super) fn drop_letter(&mut self, letter: &DeadLetter) {
-        let lane = self.lane_of(letter);
-        self.dead_letters.remove(&lane, letter.place());
-        self.output.take(letter.id);
+    pub(super) fn drop_dead_letter(&mut self, dead_letter: &DeadLetter) {
+        let lane = self.lane_of(dead_letter);
+        self.dead_letters.remove(&lane, dead_letter.place());
+        self.output.take(dead_letter.id);
         self.output.count().discarded += 1;
     }
 
@@ -71,7 +71,7 @@ impl SinkLanes {
         while (self.lanes.len() == 0 || self.reader.bytes.now() < WINDOW_BYTES)
             && let Some((key, places)) = self.deferred.next_portion()
         {
-            self.resume(Portion { key, letter: None, places }, true, None);
+            self.resume(Portion { key, dead_letter: None, places }, true, None);
         }
         while let Some(portion) = self.dead_letters.next_portion() {
             let durable = self.output.unless_durable();
@@ -92,13 +92,13 @@ impl SinkLanes {
                 || read_portion(&*store, &sink, &portion),
                 |error| tracing::warn!(%sink, %error, "reading parked messages failed; retrying"),
             );
-            let (letter, rows) = read.await;
-            Resumed { lane: portion.key, letter, rows, deferred }
+            let (dead_letter, rows) = read.await;
+            Resumed { lane: portion.key, dead_letter, rows, deferred }
         }));
     }
 
     pub(super) fn on_resumed(&mut self, resumed: Resumed) {
-        let Resumed { lane, mut letter, mut rows, deferred } = resumed;
+        let Resumed { lane, mut dead_letter, mut rows, deferred } = resumed;
         if deferred {
             self.deferred.end_portion(&lane, rows.iter().map(|message| message.sequence.0));
             for message in rows {
@@ -106,13 +106,14 @@ impl SinkLanes {
             }
             return;
         }
-        let buffered = self.dead_letters.end_portion(&lane, &mut letter, &mut rows, |message| {
-            (message.sequence.0, message.event.bytes())
-        });
-        if let Some(letter) = letter {
-            let message = Arc::new(message_of(&self.sink, &letter));
-            let item = LaneItem::Letter(letter.id);
-            self.dead_letters.taken(letter);
+        let buffered =
+            self.dead_letters.end_portion(&lane, &mut dead_letter, &mut rows, |message| {
+                (message.sequence.0, message.event.bytes())
+            });
+        if let Some(dead_letter) = dead_letter {
+            let message = Arc::new(message_of(&self.sink, &dead_letter));
+            let item = LaneItem::DeadLetter(dead_letter.id);
+            self.dead_letters.taken(dead_letter);
             self.take_back(&lane, message, item);
         }
         for message in rows {
@@ -125,38 +126,38 @@ impl SinkLanes {
     }
 }
 
-fn message_of(sink: &SinkName, letter: &DeadLetter) -> Message {
-    let kind = match letter.subject {
+fn message_of(sink: &SinkName, dead_letter: &DeadLetter) -> Message {
+    let kind = match dead_letter.subject {
         DeadLetterSubject::Message { kind, .. } => kind,
         DeadLetterSubject::Event => MessageKind::Event,
     };
     Message {
         sink: sink.clone(),
-        sequence: Sequence(letter.place()),
+        sequence: Sequence(dead_letter.place()),
         kind,
-        plugin: letter.plugin.clone(),
-        key: letter.key.clone().unwrap_or_else(|| "".into()),
-        cause: letter.position,
+        plugin: dead_letter.plugin.clone(),
+        key: dead_letter.key.clone().unwrap_or_else(|| "".into()),
+        cause: dead_letter.position,
         // Only its first failure is told to its instance.
         instance: None,
-        event: Arc::clone(letter.current()),
-        hops: letter.hops,
+        event: Arc::clone(dead_letter.current()),
+        hops: dead_letter.hops,
     }
 }
 
 /// Its receiver knows it by its id, and its queue or route by its type.
-fn check_edited(letter: &DeadLetter, edited: &mut Event) -> Result<(), ResolveError> {
-    let original = &letter.event;
+fn check_edited(dead_letter: &DeadLetter, edited: &mut Event) -> Result<(), ResolveError> {
+    let original = &dead_letter.event;
     let same = |event: &Event| (event.id.clone(), event.source.clone(), event.event_type.clone());
     if same(edited) != same(original) {
         let reason = format!(
             "its id, source and type must stay `{}`, `{}` and `{}`",
             original.id, original.source, original.event_type
         );
-        return Err(ResolveError::Edited { id: letter.id.0, reason });
+        return Err(ResolveError::Edited { id: dead_letter.id.0, reason });
     }
     keep_reserved(original, edited)
-        .map_err(|reason| ResolveError::Edited { id: letter.id.0, reason })
+        .map_err(|reason| ResolveError::Edited { id: dead_letter.id.0, reason })
 }
 
 /// A portion's letter, and the first of its rows.
@@ -165,9 +166,9 @@ async fn read_portion(
     sink: &SinkName,
     portion: &Portion<Lane>,
 ) -> Result<(Option<DeadLetter>, Vec<Arc<Message>>), ReadError> {
-    let Portion { letter, places, .. } = portion;
+    let Portion { dead_letter, places, .. } = portion;
     let missing = |what: &str| Err(ReadError(format!("{what} of {sink} is missing")));
-    let letter = match letter {
+    let dead_letter = match dead_letter {
         Some(id) => match store.read_dead_letter(*id).await? {
             None => return missing("a dead letter"),
             found => found,
@@ -176,11 +177,11 @@ async fn read_portion(
     };
     let sequences: Vec<Sequence> = places.iter().copied().map(Sequence).collect();
     if sequences.is_empty() {
-        return Ok((letter, Vec::new()));
+        return Ok((dead_letter, Vec::new()));
     }
     let rows = store.read_messages(sink, &sequences, PORTION_BYTES).await?;
     match rows.is_empty() {
         true => missing("a message that waits"),
-        false => Ok((letter, rows)),
+        false => Ok((dead_letter, rows)),
     }
 }

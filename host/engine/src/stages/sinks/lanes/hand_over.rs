@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::changes::compensation::{Refusal, Refusals};
-use crate::changes::rejection::LettersDropped;
+use crate::changes::rejection::DeadLettersDropped;
 use crate::changes::resolve::write_dead_letter;
 use crate::changes::{SinkChanges, Work};
 use crate::model::{
@@ -33,7 +33,7 @@ pub(super) struct HandOver {
     slot: Arc<Semaphore>,
     work: mpsc::UnboundedSender<Work>,
     /// The committer's way to tell of dead letters that the store rejects.
-    dropped: mpsc::UnboundedSender<LettersDropped>,
+    dropped: mpsc::UnboundedSender<DeadLettersDropped>,
     /// The plugins may compensate what is open here.
     refusals: Arc<Refusals>,
     /// What is open there when the rows in `changes` are handed over.
@@ -45,7 +45,7 @@ impl HandOver {
         progress: &SinkProgress,
         refusals: Arc<Refusals>,
         work: mpsc::UnboundedSender<Work>,
-        dropped: mpsc::UnboundedSender<LettersDropped>,
+        dropped: mpsc::UnboundedSender<DeadLettersDropped>,
     ) -> Self {
         Self {
             sink: progress.sink.clone(),
@@ -101,24 +101,24 @@ impl HandOver {
     }
 
     /// A message became a dead letter.
-    pub(super) fn open(&mut self, letter: DeadLetter) {
-        self.offer(&letter);
+    pub(super) fn open(&mut self, dead_letter: DeadLetter) {
+        self.offer(&dead_letter);
         // The letter has it, and the event that tells of it has it again.
-        self.bytes += 2 * letter.event.bytes();
-        self.changes.dead_letters.push(letter);
+        self.bytes += 2 * dead_letter.event.bytes();
+        self.changes.dead_letters.push(dead_letter);
         self.is_dirty = true;
     }
 
     /// An open dead letter may be compensated by the plugin that sent its message: when its row
     /// is handed over, not before. Else the row could be written after the plugin's decision, and
     /// open again what that closed.
-    fn offer(&mut self, letter: &DeadLetter) {
-        if letter.status == DeadLetterStatus::Open
-            && let Some(key) = letter.key.clone()
+    fn offer(&mut self, dead_letter: &DeadLetter) {
+        if dead_letter.status == DeadLetterStatus::Open
+            && let Some(key) = dead_letter.key.clone()
         {
-            let (sink, plugin) = (self.sink.clone(), letter.plugin.clone());
-            let sequence = Sequence(letter.place());
-            self.offers.push((letter.id, Refusal { sink, plugin, key, sequence }));
+            let (sink, plugin) = (self.sink.clone(), dead_letter.plugin.clone());
+            let sequence = Sequence(dead_letter.place());
+            self.offers.push((dead_letter.id, Refusal { sink, plugin, key, sequence }));
         }
     }
 
@@ -130,14 +130,14 @@ impl HandOver {
     }
 
     /// An instance is told of its command that could not be delivered.
-    pub(super) fn tell(&mut self, event: Event, hops: Hops) {
+    pub(super) fn append_event(&mut self, event: Event, hops: Hops) {
         self.changes.reserved.push((event, hops));
     }
 
     /// Resolves when all that is settled so far is durable.
     pub(super) fn when_durable(&mut self) -> oneshot::Receiver<()> {
-        let (told, durable) = oneshot::channel();
-        self.reply_when_durable(told);
+        let (committed, durable) = oneshot::channel();
+        self.reply_when_durable(committed);
         durable
     }
 
@@ -178,8 +178,8 @@ impl HandOver {
             counters: self.counters,
         });
         changes.permit = Some(permit);
-        let (told, durable) = oneshot::channel();
-        changes.replies.push(told);
+        let (committed, durable) = oneshot::channel();
+        changes.replies.push(committed);
         self.becoming_durable = Some(durable);
         changes.dropped = Some(self.dropped.clone());
         self.is_dirty = false;
@@ -192,9 +192,9 @@ impl HandOver {
 }
 
 impl Rows<Lane> for HandOver {
-    fn letter(&mut self, letter: DeadLetter) {
-        self.offer(&letter);
-        write_dead_letter(&mut self.changes.dead_letters, letter);
+    fn dead_letter(&mut self, dead_letter: DeadLetter) {
+        self.offer(&dead_letter);
+        write_dead_letter(&mut self.changes.dead_letters, dead_letter);
         self.is_dirty = true;
     }
 
@@ -227,7 +227,7 @@ mod tests {
 
     use super::*;
     use crate::model::Cursor;
-    use crate::seams::store::contract::letter;
+    use crate::seams::store::contract::dead_letter;
 
     fn hand_over() -> (HandOver, mpsc::UnboundedReceiver<Work>) {
         let ((work, work_of), (dropped, _)) =
@@ -261,23 +261,23 @@ mod tests {
     }
 
     #[test]
-    fn an_open_letter_can_be_compensated_and_one_that_is_redriven_cannot() {
+    fn an_open_dead_letter_can_be_compensated_and_one_that_is_redriven_cannot() {
         let (mut hand_over, _work) = hand_over();
-        let (id, open) = (DeadLetterId(1), letter(1, Some("k"), 1));
+        let (id, open) = (DeadLetterId(1), dead_letter(1, Some("k"), 1));
         hand_over.open(open.clone());
         assert!(hand_over.take(id));
-        hand_over.letter(DeadLetter { status: DeadLetterStatus::Redriving, ..open.clone() });
+        hand_over.dead_letter(DeadLetter { status: DeadLetterStatus::Redriving, ..open.clone() });
         assert!(!hand_over.take(id));
-        hand_over.letter(open);
+        hand_over.dead_letter(open);
         assert!(hand_over.take(id), "it failed again");
         assert_eq!(hand_over.changes.dead_letters.len(), 1, "each letter is written once");
     }
 
     #[test]
-    fn a_letter_is_compensated_after_its_row_and_never_before() {
+    fn a_dead_letter_is_compensated_after_its_row_and_never_before() {
         let (mut hand_over, mut work) = hand_over();
         let (refusals, id) = (Arc::clone(&hand_over.refusals), DeadLetterId(1));
-        hand_over.open(letter(1, Some("k"), 1));
+        hand_over.open(dead_letter(1, Some("k"), 1));
         assert!(refusals.compensate(id).is_none(), "its row would come after its end");
         let changes = send(&mut hand_over, &mut work);
         assert_eq!(changes.dead_letters.len(), 1);

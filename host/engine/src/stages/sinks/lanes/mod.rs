@@ -34,7 +34,7 @@ use crate::changes::compensation::{Refusal, Refusals};
 use crate::changes::controls::Controls;
 use crate::changes::measures::Measures;
 use crate::changes::outbox::{MessageTail, OutboxReader};
-use crate::changes::rejection::LettersDropped;
+use crate::changes::rejection::DeadLettersDropped;
 use crate::changes::requests::SinkRequest;
 use crate::changes::resolve::{DeadLetterIds, ResolveRequest};
 use crate::model::{
@@ -70,7 +70,7 @@ const READ: Page = Page { rows: 2_048, bytes: 4 << 20 };
 enum Errand {
     Request(SinkRequest),
     Resumed(Box<Resumed>),
-    Dropped(LettersDropped),
+    Dropped(DeadLettersDropped),
     /// The letter of a refused command was resolved by its plugin.
     Compensated(Refusal),
 }
@@ -100,7 +100,7 @@ pub(crate) struct SinkLanes {
     recovered: Cursor,
     output: HandOver,
     /// What the committer tells of dead letters that the store rejects.
-    dropped: mpsc::UnboundedReceiver<LettersDropped>,
+    dropped: mpsc::UnboundedReceiver<DeadLettersDropped>,
     clock: Clock,
     all_controls: Arc<Controls>,
     backlog: Arc<Backlog>,
@@ -166,7 +166,7 @@ impl SinkLanes {
             requests,
             resumes: FuturesUnordered::new(),
             dead_letter_ids,
-            compensated: refusals.told(&reader.sink),
+            compensated: refusals.receiver(&reader.sink),
             output: HandOver::new(&progress, refusals, work, dropped),
             reader,
             recovered: progress.cursor,
@@ -186,10 +186,10 @@ impl SinkLanes {
     fn restore(&mut self, parked: &[ParkedKey<MessageLane>]) {
         type Aside = (Vec<OpenDeadLetter>, Vec<u64>, Option<Wait>);
         let mut lanes: BTreeMap<Lane, Aside> = BTreeMap::new();
-        for ParkedKey { key, letters, waiting, waits } in parked {
+        for ParkedKey { key, dead_letters, waiting, waits } in parked {
             let lane = |place| Lane::new(self.order, &key.plugin, &key.key, place);
-            for letter in letters {
-                lanes.entry(lane(letter.place)).or_default().0.push(*letter);
+            for dead_letter in dead_letters {
+                lanes.entry(lane(dead_letter.place)).or_default().0.push(*dead_letter);
             }
             for place in waiting {
                 lanes.entry(lane(*place)).or_default().1.push(*place);
@@ -207,9 +207,9 @@ impl SinkLanes {
             }
         }
         let today = (self.clock)();
-        for (lane, (letters, waiting, wait)) in lanes {
+        for (lane, (dead_letters, waiting, wait)) in lanes {
             let wait = wait.as_ref().map(|wait| (wait, (wait.attempt - 1, None)));
-            self.dead_letters.restore(&lane, &letters, &waiting, wait, today);
+            self.dead_letters.restore(&lane, &dead_letters, &waiting, wait, today);
         }
     }
 
@@ -349,7 +349,7 @@ impl SinkLanes {
     fn settle(&mut self, lane: &Lane, sequence: u64, item: LaneItem) {
         match item {
             LaneItem::Fresh => self.output.received(sequence),
-            LaneItem::Parked | LaneItem::Letter(_) => {
+            LaneItem::Parked | LaneItem::DeadLetter(_) => {
                 self.dead_letters.settle(lane, sequence, item, &mut self.output);
             }
         }
@@ -465,11 +465,11 @@ impl SinkLanes {
             sink = %self.sink, id = %message.event.id, message_type = %message.event.event_type,
             attempts, %reason, trace_id, "the message became a dead letter"
         );
-        self.measures.died(&message.plugin, Some(&self.sink), reason);
+        self.measures.count_dead_letter(&message.plugin, Some(&self.sink), reason);
         let id = self.dead_letter_ids.next();
         if message.kind == MessageKind::Command {
             let event = undeliverable(&message, id, attempts, reason, now);
-            self.output.tell(event, message.hops.after(1));
+            self.output.append_event(event, message.hops.after(1));
         }
         self.dead_letters.open(lane, message.sequence.0, id);
         self.settle(lane, message.sequence.0, item);
@@ -523,8 +523,8 @@ impl SinkLanes {
     fn on_errand(&mut self, errand: Errand) {
         match errand {
             Errand::Resumed(resumed) => self.on_resumed(*resumed),
-            Errand::Dropped(LettersDropped(letters)) => {
-                letters.iter().for_each(|letter| self.drop_letter(letter));
+            Errand::Dropped(DeadLettersDropped(dead_letters)) => {
+                dead_letters.iter().for_each(|dead_letter| self.drop_dead_letter(dead_letter));
             }
             Errand::Compensated(Refusal { plugin, key, sequence, .. }) => {
                 let lane = Lane::new(self.order, &plugin, &key, sequence.0);
@@ -537,8 +537,8 @@ impl SinkLanes {
     fn on_request(&mut self, request: SinkRequest) {
         match request {
             SinkRequest::Resolve(request) => {
-                let ResolveRequest { letter, resolution, reply } = *request;
-                let outcome = self.resolve(letter, resolution);
+                let ResolveRequest { dead_letter, resolution, reply } = *request;
+                let outcome = self.resolve(dead_letter, resolution);
                 // Whoever asked may have hung up; what was decided holds all the same.
                 let _ = reply.send(outcome.map(|()| self.output.when_durable()));
             }

@@ -10,7 +10,7 @@ use crate::pure::identity;
 /// The event that tells an instance of a command that could not be delivered.
 pub(super) fn undeliverable(
     message: &Message,
-    letter: DeadLetterId,
+    dead_letter: DeadLetterId,
     attempts: u32,
     reason: &str,
     now: Timestamp,
@@ -30,7 +30,7 @@ pub(super) fn undeliverable(
     let mut extensions = vec![
         (reserved::EXTENSION_PLUGIN.to_owned(), message.plugin.as_str().to_owned()),
         (reserved::EXTENSION_INSTANCE.to_owned(), message.key.as_str().to_owned()),
-        (reserved::EXTENSION_LETTER.to_owned(), letter.0.to_string()),
+        (reserved::EXTENSION_DEAD_LETTER.to_owned(), dead_letter.0.to_string()),
     ];
     if let Some(trace) = Trace::of(command) {
         trace.add_to(&mut extensions);

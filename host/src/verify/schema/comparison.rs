@@ -18,13 +18,13 @@ pub struct Fault {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Comparison {
     pub faults: Vec<Fault>,
     /// Pointers to what could not be compared.
     pub unknown: BTreeSet<String>,
 }
 
-impl Verdict {
+impl Comparison {
     /// Whether all values that the sender's schema names are certain to be taken.
     #[must_use]
     pub fn fits(&self) -> bool {

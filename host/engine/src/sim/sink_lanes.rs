@@ -12,9 +12,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
-use super::life::Timeline;
 use super::plan::event;
 use super::small::{COMMAND, Missing, start_with, until};
+use super::timeline::Timeline;
 use super::world::START;
 use crate::Clock;
 use crate::engine::{Action, Engine, Parts, Resolution, Settings};
@@ -33,7 +33,7 @@ use crate::seams::transport::{DeliveryError, Order, Sink, Transport};
 const MIB: usize = 1 << 20;
 const MINUTE: Duration = Duration::from_secs(60);
 /// A world in which work remains after so much simulated time is stuck.
-const LIFETIME: Duration = Duration::from_secs(60 * 60);
+const HOST_RUN_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// A plugin that sends a command of as many bytes as its event says.
 struct Sender {
@@ -341,8 +341,8 @@ impl World {
     fn run(mut self) -> Result<(), String> {
         let crashes = self.random.random_range(0..4);
         let order = [Order::Key, Order::Whole, Order::None][(self.seed % 3) as usize];
-        for life in 0.. {
-            let crash = (life < crashes).then(|| self.random.random_range(0..2_000));
+        for host_run in 0.. {
+            let crash = (host_run < crashes).then(|| self.random.random_range(0..2_000));
             self.is_mended.store(crash.is_none(), Ordering::Relaxed);
             if self.live(order, crash)? {
                 break;
@@ -374,7 +374,7 @@ impl World {
             }
         };
         let ended = self.timeline.live(crash, async |clock| {
-            let life = async {
+            let host_run = async {
                 let mut attempts = seed..;
                 let engine = loop {
                     let seed = attempts.next().unwrap_or_default();
@@ -396,7 +396,7 @@ impl World {
                 engine.drain().await;
                 most
             };
-            let ended = tokio::time::timeout(LIFETIME, life).await;
+            let ended = tokio::time::timeout(HOST_RUN_MAX, host_run).await;
             let most = ended.map_err(|_| {
                 let tables = store.snapshot();
                 format!("{order:?}, stuck: {:?}, parked {:?}", tables.sinks, tables.parked_messages)
@@ -456,7 +456,7 @@ async fn look_until_done(engine: &Engine, store: &MemoryStore, count: usize) -> 
         most = most.max(bytes(engine).await);
         let dead: Vec<_> = store.look(|tables| {
             let open = tables.dead_letters.values().filter(|l| l.status.is_unresolved());
-            open.map(|letter| letter.id).collect()
+            open.map(|dead_letter| dead_letter.id).collect()
         });
         let settled = store.look(|tables| {
             let progress = tables.sinks.values().next().map(|sink| sink.cursor.settled);
@@ -465,12 +465,13 @@ async fn look_until_done(engine: &Engine, store: &MemoryStore, count: usize) -> 
         if dead.is_empty() && settled {
             return most;
         }
-        for letter in dead {
+        for dead_letter in dead {
             let (by, reason) = ("ada".to_owned(), String::new());
             let action = Action::Redrive { edited: None };
             // A dead letter that is not the first of its lane is refused, and is redriven in a
             // later round.
-            let _ = engine.resolve(letter, Resolution { action, by, reason, batch: None }).await;
+            let _ =
+                engine.resolve(dead_letter, Resolution { action, by, reason, batch: None }).await;
         }
     }
 }

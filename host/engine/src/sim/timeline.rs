@@ -80,7 +80,7 @@ impl Timeline {
     pub fn live<T>(
         &self,
         crash: impl Future<Output = ()>,
-        life: impl AsyncFnOnce(Clock) -> Result<T, String>,
+        host_run: impl AsyncFnOnce(Clock) -> Result<T, String>,
     ) -> Result<Option<T>, String> {
         let idle = Arc::clone(&self.idle);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -102,7 +102,7 @@ impl Timeline {
             tokio::select! {
                 biased;
                 () = crash => Ok(None),
-                ended = life(clock) => ended.map(Some),
+                ended = host_run(clock) => ended.map(Some),
             }
         })
     }
@@ -115,7 +115,7 @@ mod tests {
     const START: Timestamp = Timestamp(1_000);
 
     #[test]
-    fn a_clock_goes_on_from_life_to_life() {
+    fn a_clock_continues_from_run_to_run() {
         let timeline = Timeline::new(START);
         let first = timeline.live(std::future::pending(), async |clock| {
             tokio::time::sleep(Duration::from_hours(1)).await;
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_ends_a_life_wherever_it_is() {
+    fn a_crash_ends_a_run_wherever_it_is() {
         let timeline = Timeline::new(START);
         let crash = async { tokio::time::sleep(Duration::from_millis(5)).await };
         let ended: Result<Option<()>, String> =
