@@ -994,8 +994,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a second letter that is redriven is overtaken",
         edits: &[Edit {
             file: "pure/parking.rs",
-            find: "dead_letter.step != Step::Taken && Some(**place) != next;",
-            replace: "dead_letter.step == Step::Open && Some(**place) != next;",
+            find: "dead_letter.step != Step::Taken && Some(**place) != next",
+            replace: "dead_letter.step == Step::Open && Some(**place) != next",
         }],
     },
     Mutation {
