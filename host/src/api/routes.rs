@@ -254,14 +254,17 @@ pub(super) fn of_api(site: &Shared) -> Vec<Served> {
     routes().into_iter().map(guard).collect()
 }
 
-/// A handler with the check of its caller before it.
+/// A handler with the check of its caller before it. The body of a request that is recorded has
+/// `body_bytes` at most.
 pub(crate) fn guarded(
     site: &Shared,
     needs: Needs,
     is_audited: bool,
+    body_bytes: usize,
     handler: MethodRouter<Shared>,
 ) -> MethodRouter<Shared> {
-    handler.route_layer(from_fn_with_state(gate(site, needs, is_audited), authorize))
+    let gate = Gate { body_bytes, ..gate(site, needs, is_audited) };
+    handler.route_layer(from_fn_with_state(gate, authorize))
 }
 
 fn gate(site: &Shared, needs: Needs, is_audited: bool) -> Gate {

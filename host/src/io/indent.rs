@@ -4,6 +4,10 @@
 /// edit them and send them back.
 const UNTOUCHED: [&str; 2] = ["\"event\"", "\"edited\""];
 
+/// What is nested more deeply is not indented further: the depth of JSON has no limit, and indentation
+/// by it would grow with its square.
+const LEVELS_MAX: usize = 32;
+
 /// The JSON with each member and item on its own line. Texts, numbers and events stay as they
 /// are written.
 pub(crate) fn indented(json: &str) -> String {
@@ -12,7 +16,7 @@ pub(crate) fn indented(json: &str) -> String {
     let (mut is_text, mut is_escaped) = (false, false);
     let break_line = |out: &mut String, depth: usize| {
         out.push('\n');
-        out.extend(std::iter::repeat_n("  ", depth));
+        out.extend(std::iter::repeat_n("  ", depth.min(LEVELS_MAX)));
     };
     let mut all = json.chars();
     while let Some(character) = all.next() {
@@ -85,4 +89,19 @@ fn first_value(json: &str) -> (&str, &str) {
         }
     }
     (json.trim_end(), "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deep_json_takes_no_more_than_its_size_many_times() {
+        const DEPTH: usize = 20_000;
+        let json = format!("{}1{}", "[".repeat(DEPTH), "]".repeat(DEPTH));
+        let lines = indented(&json);
+        assert!(lines.len() < json.len() * (2 * LEVELS_MAX + 2), "{}", lines.len());
+        let compact: String = lines.split_whitespace().collect();
+        assert_eq!(compact, json);
+    }
 }

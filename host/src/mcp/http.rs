@@ -28,5 +28,5 @@ pub(crate) fn served(site: &Shared, may_change: bool) -> Served {
     let sessions = Arc::new(LocalSessionManager::default());
     let service = StreamableHttpService::new(move || Ok(server.clone()), sessions, config);
     let handler = routing::post_service(service);
-    (PATH, api::guarded(site, Needs::ForPlugin(Permission::Read), false, handler))
+    (PATH, api::guarded(site, Needs::ForPlugin(Permission::Read), false, BODY_BYTES_MAX, handler))
 }

@@ -14,7 +14,7 @@ use super::edited::restored;
 use super::form::Submitted;
 use super::frame::{Frame, Page, Visit, html};
 use super::live::Parts;
-use super::words::query;
+use super::words::{query, too_long_to_edit};
 use super::{PageRoute, Pages, form, page};
 use crate::access::Permission::{Operate, Read};
 use crate::api::Needs::ForPlugin;
@@ -64,6 +64,8 @@ struct DeadLetterPage {
     may_operate: bool,
     /// The text in the editor.
     text: String,
+    /// The size of an event that is too long for the editor.
+    too_long: Option<u64>,
     written: Written,
     refusal: Option<Refusal>,
 }
@@ -132,7 +134,12 @@ async fn shown(
         true => lines(site, &visit.caller, &dead_letter, &name).await,
         false => Vec::new(),
     };
-    let text = written.event.clone().unwrap_or_else(|| current(&dead_letter).to_owned());
+    let too_long = too_long_to_edit(current(&dead_letter));
+    let text = match (&written.event, too_long) {
+        (Some(text), _) => text.clone(),
+        (None, None) => current(&dead_letter).to_owned(),
+        (None, Some(_)) => String::new(),
+    };
     let (id, status) = (dead_letter.id.0, refusal.as_ref().map(|refusal| refusal.problem.status));
     let page = Page::of(&DeadLetterPage {
         frame: visit
@@ -144,6 +151,7 @@ async fn shown(
         lines,
         sees_payloads,
         text,
+        too_long,
         written,
         refusal,
     })?;

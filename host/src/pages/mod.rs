@@ -119,7 +119,8 @@ pub(crate) fn beside(site: &Shared) -> Beside {
     let serve = |route: PageRoute| -> Served {
         let is_audited = route.is_audited();
         let handler = route.handler.with_state(Arc::clone(&pages));
-        let guarded = api::guarded(site, route.needs, is_audited, handler);
+        let body_bytes = form::bytes_max(site.limits.body_bytes);
+        let guarded = api::guarded(site, route.needs, is_audited, body_bytes, handler);
         (route.path, guarded.layer(from_fn(errors::as_pages)))
     };
     let mut served: Vec<Served> = routes().into_iter().map(serve).collect();

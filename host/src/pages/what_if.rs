@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::form::Submitted;
 use super::frame::{Frame, Page, Visit};
 use super::search::{self, decision_address};
-use super::words::indented;
+use super::words::{in_lines, indented, too_long_to_edit};
 use super::{PageRoute, Pages, form, page};
 use crate::access::Permission::Operate;
 use crate::api::Needs::ForPlugin;
@@ -70,7 +70,9 @@ async fn show(
     let at = find::At { position: asked.position };
     let caller = visit.caller.clone();
     let trace = find::event(State(pages.site.clone()), caller, Filter(at)).await;
-    asked.event = trace.map(|trace| indented(trace.0.event.get())).unwrap_or_default();
+    // What is decided without another event is the recorded one.
+    let edited = trace.ok().filter(|trace| too_long_to_edit(trace.0.event.get()).is_none());
+    asked.event = edited.map(|trace| in_lines(trace.0.event.get())).unwrap_or_default();
     render(&pages.site, &visit, asked, None, None).await
 }
 

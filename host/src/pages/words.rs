@@ -10,6 +10,11 @@ use crate::io::figures;
 use crate::io::indent::indented as lines;
 use crate::io::printable::printable_json;
 
+/// A browser shows as much at once, and a person reads no more.
+const SHOWN_BYTES_MAX: usize = 128 << 10;
+/// Browsers become slow with a longer text in a field.
+const EDITED_BYTES_MAX: usize = 512 << 10;
+
 /// A value that a template gives, by reference or not: templates add references of their own.
 pub(super) trait Value<T> {
     fn value(&self) -> T;
@@ -77,8 +82,26 @@ pub(super) fn query<'p, T: AsRef<str> + 'p + ?Sized>(
 }
 
 /// JSON in lines. Its values are not changed, and what cannot be seen is escaped.
-pub(super) fn indented(json: &str) -> String {
+pub(super) fn in_lines(json: &str) -> String {
     printable_json(&lines(json)).into_owned()
+}
+
+/// The same; of very long JSON, the beginning.
+pub(super) fn indented(json: &str) -> String {
+    let begin = &json[..json.floor_char_boundary(SHOWN_BYTES_MAX)];
+    let mut text = in_lines(begin);
+    if begin.len() < json.len() {
+        let (shown, all) = (grouped(begin.len() as u64), grouped(json.len() as u64));
+        text.push_str(&format!(
+            "\n… the first {shown} of {all} bytes; the API answers all of them"
+        ));
+    }
+    text
+}
+
+/// The size of JSON that is too long to be edited in a browser; none if it is not.
+pub(super) fn too_long_to_edit(json: &str) -> Option<u64> {
+    (json.len() > EDITED_BYTES_MAX).then_some(json.len() as u64)
 }
 
 /// The type of an event; none if it cannot be read.
@@ -99,4 +122,19 @@ fn attribute(event: &str, name: &str) -> Option<String> {
 fn moment(at: Timestamp) -> jiff::Timestamp {
     let millis = i64::try_from(at.0).unwrap_or(i64::MAX);
     jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_json_is_shown_from_its_beginning() {
+        let all = format!("[\"{}\"]", "é".repeat(10));
+        assert_eq!(indented(&all), format!("[\n  \"{}\"\n]", "é".repeat(10)));
+        let long = format!("\"{}\"", "é".repeat(SHOWN_BYTES_MAX));
+        let shown = indented(&long);
+        let end = "… the first 131,071 of 262,146 bytes; the API answers all of them";
+        assert!(shown.ends_with(end) && shown.len() < SHOWN_BYTES_MAX + 100, "{}", shown.len());
+    }
 }

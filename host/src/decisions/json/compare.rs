@@ -17,6 +17,12 @@ use super::{Json, Object};
 /// Longer values are cut where people read them.
 const SHOWN_CHARACTERS: usize = 200;
 
+/// Places at which two values differ that are named. A person reads the first of them, and a state of a
+/// megabyte has hundreds of thousands.
+const DIFFERENCES_MAX: usize = 10_000;
+/// Bytes of a place. Each item below a long name has the name in its place.
+const PLACE_BYTES_MAX: usize = 1_024;
+
 /// One place at which two values differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
@@ -53,7 +59,7 @@ fn shown(value: Option<&Json>) -> String {
     }
 }
 
-/// All places at which two values differ.
+/// The places at which two values differ: all of them, or the first [`DIFFERENCES_MAX`].
 #[must_use]
 pub(crate) fn differences(place: &str, expected: &Json, found: &Json) -> Vec<Difference> {
     let mut all = Vec::new();
@@ -61,14 +67,30 @@ pub(crate) fn differences(place: &str, expected: &Json, found: &Json) -> Vec<Dif
     all
 }
 
+/// A place below another one.
+fn below(place: &str, next: fmt::Arguments<'_>) -> String {
+    let mut place = format!("{place}{next}");
+    if place.len() > PLACE_BYTES_MAX {
+        place.truncate(place.floor_char_boundary(PLACE_BYTES_MAX));
+        place.push('…');
+    }
+    place
+}
+
 fn compare(place: &str, expected: &Json, found: &Json, all: &mut Vec<Difference>) {
+    if all.len() >= DIFFERENCES_MAX {
+        return;
+    }
     match (expected, found) {
         (Json::Object(expected), Json::Object(found)) => {
             compare_objects(place, expected, found, all);
         }
         (Json::Array(expected), Json::Array(found)) => {
             for index in 0..expected.len().max(found.len()) {
-                let place = format!("{place}[{index}]");
+                if all.len() >= DIFFERENCES_MAX {
+                    return;
+                }
+                let place = below(place, format_args!("[{index}]"));
                 compare_members(&place, expected.get(index), found.get(index), all);
             }
         }
@@ -86,12 +108,16 @@ fn compare_objects(place: &str, expected: &Object, found: &Object, all: &mut Vec
     // Each name once, those that were expected first.
     let unexpected = found.order.iter().filter(|name| expected.values(name).is_empty());
     for name in expected.order.iter().chain(unexpected) {
-        let place = if place.is_empty() { (*name).to_owned() } else { format!("{place}.{name}") };
+        if all.len() >= DIFFERENCES_MAX {
+            return;
+        }
+        let dot = if place.is_empty() { "" } else { "." };
+        let place = below(place, format_args!("{dot}{name}"));
         let (expected, found) = (expected.values(name), found.values(name));
         for index in 0..expected.len().max(found.len()) {
             let place = match index {
                 0 => place.clone(),
-                more => format!("{place} (number {})", more + 1),
+                more => below(&place, format_args!(" (number {})", more + 1)),
             };
             let (expected, found) = (expected.get(index).copied(), found.get(index).copied());
             compare_members(&place, expected, found, all);
@@ -208,6 +234,19 @@ mod tests {
                 "d: expected nothing, found true",
             ],
         );
+    }
+
+    #[test]
+    fn two_large_values_have_no_more_differences_and_no_longer_places_than_people_read() {
+        let of = |number: &str| {
+            let items = vec![number; 30_000].join(",");
+            let name = "n".repeat(100_000);
+            Json::parse(format!("{{\"{name}\":[[{items}]],\"z\":{number}}}").as_bytes()).unwrap()
+        };
+        let all = differences("state", &of("1"), &of("2"));
+        assert_eq!(all.len(), DIFFERENCES_MAX);
+        assert!(all.iter().all(|one| one.place.len() < PLACE_BYTES_MAX + 100));
+        assert_eq!(differences("state", &of("1"), &of("1.0")), []);
     }
 
     #[test]
