@@ -308,3 +308,17 @@ async fn hang_up(host: &mut Host, text: &str, says: &str) {
     )
     .await;
 }
+
+#[tokio::test]
+async fn the_sessions_of_one_token_are_bounded_and_the_least_used_ends() {
+    const MOST: usize = 100;
+    let (_host, browser, admin) = host_with("").await;
+    let mut cookies = Vec::new();
+    for _ in 0..=MOST {
+        cookies.push(browser.sign_in(&admin).await);
+    }
+    assert_eq!(browser.get("/overview", &cookies[0]).await.status(), StatusCode::SEE_OTHER);
+    for open in [&cookies[1], &cookies[MOST]] {
+        assert_eq!(browser.get("/overview", open).await.status(), StatusCode::OK);
+    }
+}

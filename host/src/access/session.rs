@@ -44,6 +44,19 @@ pub struct Person {
     pub plugins: BTreeSet<String>,
 }
 
+impl Holder {
+    /// Whether it is the same token or person. What the claims gave may differ.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Token(one), Self::Token(other)) => one == other,
+            (Self::Person(one), Self::Person(other)) => {
+                (&one.issuer, &one.subject) == (&other.issuer, &other.subject)
+            }
+            (Self::Token(_), Self::Person(_)) | (Self::Person(_), Self::Token(_)) => false,
+        }
+    }
+}
+
 impl Session {
     /// Whether it can be used, if it ends after so much time without a use.
     pub fn is_valid(&self, now: Timestamp, idle: std::time::Duration) -> bool {

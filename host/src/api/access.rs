@@ -21,15 +21,18 @@ use super::live::{Live, LiveSession, Tokens};
 use super::login::oidc::{OidcSettings, Provider};
 use super::problem::Problem;
 use super::refusals;
-use crate::access::{AuditEntry, Digest, Rate, Role, Secret, Session, Token};
+use crate::access::{AuditEntry, Digest, Holder, Rate, Role, Secret, Session, Token};
 use crate::store::query::access::AccessRecords;
 
 /// The name of the token that the first start creates.
 const FIRST: &str = "admin";
 /// Sessions at a time. A person has one in each browser.
 const SESSIONS_MAX: usize = 10_000;
+/// Of them, sessions of one token or person. Beyond, the one that was used least recently ends, so
+/// that no token keeps other people from signing in.
+const SESSIONS_OF_HOLDER_MAX: usize = 100;
 /// A proxy adds one of them. What it forwards does not come from this machine.
-const FORWARDED: [HeaderName; 3] = [
+pub(crate) const FORWARDED: [HeaderName; 3] = [
     header::FORWARDED,
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-real-ip"),
@@ -280,18 +283,30 @@ impl Access {
 
     /// The secret of a new session.
     pub(super) async fn begin_session(&self, session: Session) -> Result<Secret, Problem> {
+        let unwritten =
+            |error: ReadError| Problem::unavailable(format!("write the session: {error}"));
+        while let Some(oldest) = self.surplus_session(&session.holder) {
+            self.end_session(oldest).await.map_err(unwritten)?;
+        }
         if self.sessions().len() >= SESSIONS_MAX {
             let detail = format!("{SESSIONS_MAX} sessions are open; an administrator can end some");
             return Err(Problem::unavailable(detail));
         }
         let secret = Secret::for_session().map_err(|error| Problem::internal(error.to_string()))?;
         let digest = secret.digest();
-        let unwritten =
-            |error: ReadError| Problem::unavailable(format!("write the session: {error}"));
         let id = self.records.add_session(digest, &session).await.map_err(unwritten)?;
         let live = LiveSession::new(Session { id, ..session }, self.settings().rate);
         self.sessions_mut().insert(digest, Arc::new(live));
         Ok(secret)
+    }
+
+    /// The session of a holder that ends when another one begins; none if there is room.
+    fn surplus_session(&self, holder: &Holder) -> Option<u64> {
+        let sessions = self.sessions();
+        let own = sessions.values().filter(|live| live.session.holder.is_same(holder));
+        let own: Vec<Session> = own.map(|live| live.as_of_now()).collect();
+        let oldest = own.iter().min_by_key(|session| (session.last_used_at, session.id))?;
+        (own.len() >= SESSIONS_OF_HOLDER_MAX).then_some(oldest.id)
     }
 
     /// Ends a session. False if none with this id is open.
@@ -335,8 +350,10 @@ impl Access {
         }
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
         if new.rate != old.rate {
-            let tokens = self.tokens().with_rate(new.rate, (self.clock)());
-            *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
+            // One lock for both: a token that is revoked meanwhile must not come back.
+            let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+            tokens.set_rate(new.rate, (self.clock)());
+            drop(tokens);
             for live in self.sessions_mut().values_mut() {
                 *live = Arc::new(LiveSession::new(live.as_of_now(), new.rate));
             }

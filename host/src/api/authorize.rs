@@ -5,14 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures::FutureExt as _;
 use serde_json::value::RawValue;
 
 use super::access::Access;
@@ -143,6 +146,22 @@ impl Gate {
         parts.headers.remove(header::CONTENT_ENCODING);
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         let key = idempotency::key(&parts.headers)?;
+        let asked = Asked { action, key, parts, body };
+        // A client that goes away must leave no entry without a status, and no key in use.
+        let running = tokio::spawn(self.run_to_its_end(caller, asked, next));
+        running.await.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Problem::stopping()),
+        })
+    }
+
+    async fn run_to_its_end(
+        self,
+        caller: Caller,
+        asked: Asked,
+        next: Next,
+    ) -> Result<Response, Problem> {
+        let Asked { action, key, parts, body } = asked;
         let query = parts.uri.query().unwrap_or_default();
         let asked = [action.as_bytes(), query.as_bytes(), &body];
         let reserved = match idempotency::begin(&self.access, &caller, key, asked).await? {
@@ -153,8 +172,7 @@ impl Gate {
         let (target, reason) = described(&members(&parts.headers, &body));
         let entry = self.entry(Some(&caller), caller.origin, action);
         let entry = AuditEntry { target, reason, ..entry };
-        let (access, records) = (Arc::clone(&self.access), Arc::clone(&self.access.records));
-        let id = match records.add_audit(&entry).await {
+        let id = match self.access.records.add_audit(&entry).await {
             Ok(id) => id,
             Err(error) => {
                 if let Some(reserved) = reserved {
@@ -165,32 +183,40 @@ impl Gate {
             }
         };
         let request = Request::from_parts(parts, Body::from(body));
-        // A client that goes away must leave no entry without a status.
-        let running = tokio::spawn(async move {
-            let response = run(caller, request, next).await;
-            let response = match reserved {
-                Some(reserved) => reserved.finish(&access, response, self.is_secret).await,
-                None => response,
-            };
-            if let Err(error) = records.complete_audit(id, response.status().as_u16()).await {
-                tracing::warn!(%error, id, "an audit entry has no status");
+        let answered = AssertUnwindSafe(run(caller, request, next)).catch_unwind().await;
+        let answered = match (answered, reserved) {
+            (Ok(response), Some(reserved)) => {
+                Ok(reserved.finish(&self.access, response, self.is_secret).await)
             }
-            response
-        });
-        running.await.map_err(|error| match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Problem::stopping(),
-        })
+            (Err(panic), Some(reserved)) => {
+                reserved.release(&self.access).await;
+                Err(panic)
+            }
+            (answered, None) => answered,
+        };
+        let broken = StatusCode::INTERNAL_SERVER_ERROR;
+        let status = answered.as_ref().map_or(broken, |response| response.status());
+        if let Err(error) = self.access.records.complete_audit(id, status.as_u16()).await {
+            tracing::warn!(%error, id, "an audit entry has no status");
+        }
+        answered.map_err(|panic| std::panic::resume_unwind(panic))
     }
+}
+
+/// A request that is recorded, with its whole body.
+struct Asked {
+    action: String,
+    /// That of the header `Idempotency-Key`.
+    key: Option<String>,
+    parts: Parts,
+    body: Bytes,
 }
 
 /// What a request asks for, as an entry says it.
 pub(super) fn action(method: &Method, uri: &Uri) -> String {
     let mut action = format!("{method} {}", uri.path());
-    if action.len() > ACTION_BYTES_MAX {
-        // A path is ASCII.
-        action.truncate(ACTION_BYTES_MAX);
-    }
+    // A client can send other characters than ASCII, though no URI has them.
+    action.truncate(action.floor_char_boundary(ACTION_BYTES_MAX));
     action
 }
 
@@ -233,7 +259,52 @@ fn described(members: &Members) -> (Option<String>, Option<String>) {
 
 #[cfg(test)]
 mod tests {
+    use axum::middleware::from_fn_with_state;
+    use axum::{Router, routing};
+    use sagabox_engine::model::Timestamp;
+    use tower::ServiceExt as _;
+
     use super::*;
+    use crate::access::AuditFilter;
+    use crate::api::access::AccessSettings;
+    use crate::store::connect::connect;
+
+    #[test]
+    fn the_action_of_a_long_path_ends_between_two_characters() {
+        for length in 0..4 {
+            let path = format!("/{}{}", "a".repeat(length), "é".repeat(200));
+            let named = action(&Method::GET, &path.parse().unwrap());
+            assert!(named.len() > ACTION_BYTES_MAX - 2 && named.len() <= ACTION_BYTES_MAX);
+            assert!(format!("GET {path}").starts_with(&named), "{named}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_panics_leaves_neither_its_key_in_use_nor_its_entry_open() {
+        async fn mistaken() -> StatusCode {
+            panic!("planted")
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", directory.path().join("a.db").display());
+        let records = connect(&url).await.unwrap().access_records;
+        let settings = AccessSettings { local_without_token: true, ..AccessSettings::default() };
+        let clock = Arc::new(|| Timestamp(0));
+        let access = Access::open(Arc::clone(&records), settings, clock).await.unwrap();
+        let needs = Needs::ForPlugin(Permission::Operate);
+        let gate = Gate { access, needs, is_audited: true, is_secret: false, body_bytes: 100 };
+        let handler = routing::post(mistaken).route_layer(from_fn_with_state(gate, authorize));
+        let router: Router = Router::new().route("/x", handler);
+        for _ in 0..2 {
+            let peer = Peer { address: [127, 0, 0, 1].into(), certificate: None };
+            let request = Request::post("/x").header(idempotency::HEADER, "k").extension(peer);
+            let asked = router.clone().oneshot(request.body(Body::empty()).unwrap());
+            assert!(AssertUnwindSafe(asked).catch_unwind().await.is_err(), "it is answered");
+        }
+        let all = AuditFilter { limit: 9, ..AuditFilter::default() };
+        let entries = records.audit(&all).await.unwrap().rows;
+        let statuses: Vec<_> = entries.iter().map(|entry| entry.status).collect();
+        assert_eq!(statuses, [Some(500); 2]);
+    }
 
     #[test]
     fn an_entry_has_the_members_of_a_request_without_its_payload() {

@@ -218,13 +218,15 @@ impl Tokens {
         self.by_digest.values()
     }
 
-    /// The same tokens, with full buckets of another rate.
-    pub(super) fn with_rate(&self, rate: Option<Rate>, now: Timestamp) -> Self {
-        let mut tokens = Self::default();
-        for (digest, live) in &self.by_digest {
-            tokens.put(*digest, Live::new(live.as_of_now(), rate), now);
+    /// Another rate of the configuration. Tokens with a rate of their own keep their buckets; the
+    /// others get full ones.
+    pub(super) fn set_rate(&mut self, rate: Option<Rate>, now: Timestamp) {
+        let others = self.by_digest.iter().filter(|(_, live)| live.token.rate.is_none());
+        let others: Vec<_> =
+            others.map(|(digest, live)| (*digest, Live::new(live.as_of_now(), rate))).collect();
+        for (digest, live) in others {
+            self.put(digest, live, now);
         }
-        tokens
     }
 }
 
@@ -268,6 +270,19 @@ mod tests {
         full.charge(1000).unwrap();
         full.charge(1).unwrap_err();
         Live::new(token(None), None).charge(u32::MAX).unwrap();
+    }
+
+    #[test]
+    fn another_rate_of_the_configuration_refills_no_bucket_of_a_token() {
+        let (mut tokens, own, other) = (Tokens::default(), Digest([1; 32]), Digest([2; 32]));
+        tokens.put(own, Live::new(token(Some(rate(1, 1))), None), Timestamp(5));
+        let by_configuration = Token { id: 4, ..token(None) };
+        tokens.put(other, Live::new(by_configuration, Some(rate(1, 1))), Timestamp(5));
+        let charge = |tokens: &Tokens, of| tokens.by_digest(of).unwrap().charge(1).is_ok();
+        assert!(charge(&tokens, own) && charge(&tokens, other));
+        tokens.set_rate(Some(rate(1, 2)), Timestamp(6));
+        assert!(!charge(&tokens, own), "its own rate is used up");
+        assert!(charge(&tokens, other) && charge(&tokens, other) && !charge(&tokens, other));
     }
 
     #[test]

@@ -69,6 +69,7 @@ use crate::plugins::status::PluginStatus;
 use crate::plugins::wasm::Sandbox;
 use crate::store::query::Queries;
 use crate::telemetry::Telemetry;
+pub(crate) use access::FORWARDED;
 pub use access::{Access, AccessSettings, LoginSettings};
 pub(crate) use authorize::{Needs, Peer};
 pub(crate) use caller::Caller;
