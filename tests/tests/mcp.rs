@@ -296,3 +296,41 @@ async fn the_server_over_http_can_be_switched_off_and_keeps_foreign_pages_out() 
     let renamed = post(&host).header("host", "evil.example");
     assert!([403, 421].contains(&renamed.send().await.expect("an answer").status().as_u16()));
 }
+
+/// The host serves its own machine without a token. A browser that has signed in is no such client,
+/// and a proxy is none.
+#[tokio::test]
+async fn a_browser_and_a_proxy_do_not_become_the_local_machine() {
+    let host = Host::builder().plugin(PLUGIN).start().await;
+    let body = json!({"name": "one", "roles": ["reader"], "plugins": ["order-saga"]});
+    let request = host.client().request(reqwest::Method::POST, "/tokens").json(&body);
+    let made: Value = request.send().await.expect("an answer").json().await.expect("JSON");
+    let token = made["token"].as_str().expect("a token");
+    let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    let http = http.build().expect("a client");
+    let signed_in = http.post(format!("{}/login", host.url()));
+    let signed_in = signed_in.header("sec-fetch-site", "same-origin").form(&[("token", token)]);
+    let signed_in = signed_in.send().await.expect("an answer");
+    let cookie = signed_in.headers()["set-cookie"].to_str().expect("text").to_owned();
+    let call = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "get_accounts", "arguments": {}},
+    });
+    let ask = async |headers: &[(&str, &str)]| {
+        let request = http.post(format!("{}/mcp", host.url())).json(&call);
+        let request = request.header("accept", "application/json, text/event-stream");
+        let request = headers.iter().fold(request, |r, (name, value)| r.header(*name, *value));
+        let answer = request.send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("a text"))
+    };
+    let (status, answer) = ask(&[]).await;
+    assert!(status == 200 && answer.contains("balanced"), "{status} {answer}");
+    let browser = [("cookie", cookie.as_str()), ("sec-fetch-site", "same-origin")];
+    let (status, answer) = ask(&browser).await;
+    assert!(status == 200 && answer.contains("an agent needs a token"), "{status} {answer}");
+    let forwarded = [("x-forwarded-for", "192.0.2.7")];
+    assert_eq!(ask(&forwarded).await.0, 401);
+    let bearer = format!("Bearer {token}");
+    let (_, answer) = ask(&[forwarded[0], ("authorization", &bearer)]).await;
+    assert!(answer.contains("is restricted to the plugins"), "{answer}");
+}

@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use tower::ServiceExt as _;
 
 use super::tools::{Method, Request};
-use crate::api::Problem;
 use crate::api::client::{Client, escaped};
+use crate::api::{Caller, FORWARDED, Problem};
 
 /// An answer that is larger is of no use to a model, however it is shortened.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -61,10 +61,16 @@ async fn over_http(client: &Client, request: &Request) -> Result<String, String>
 /// By the same way as a request from outside, behind the check of its host and origin, which the
 /// request of the tool has passed: so roles, limits and the audit log are the same.
 async fn inside(router: Router, request: &Request, parts: &Parts) -> Result<String, String> {
+    // A tool acts for the holder of a token. Without the cookie, the request could be taken for one
+    // of this machine.
+    if parts.extensions.get::<Caller>().is_some_and(|caller| caller.session().is_some()) {
+        return Err("an agent needs a token; the session of a browser has none".to_owned());
+    }
     let mut own = http::Request::builder().uri(escaped(&request.path, &request.query));
-    // Not a cookie: a tool acts for the holder of a token.
-    if let Some(token) = parts.headers.get(header::AUTHORIZATION) {
-        own = own.header(header::AUTHORIZATION, token);
+    for name in FORWARDED.iter().chain([&header::AUTHORIZATION]) {
+        for value in parts.headers.get_all(name) {
+            own = own.header(name, value);
+        }
     }
     let own = match request.method {
         Method::Get => own.body(Body::empty()),
