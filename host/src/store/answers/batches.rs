@@ -42,6 +42,13 @@ const EXPIRE_ITEMS: &str = "DELETE FROM batch_items WHERE (batch, item) IN \
       WHERE finished_at < ? LIMIT ?)";
 const EXPIRE: &str = "DELETE FROM batches WHERE finished_at < ? \
      AND NOT EXISTS (SELECT 1 FROM batch_items WHERE batch = id)";
+/// A draft has no items.
+const EXPIRE_DRAFTS: &str = "DELETE FROM batches WHERE id IN \
+     (SELECT id FROM batches WHERE status = 'draft' AND created_at < ? LIMIT ?)";
+/// The last position that was given to an event. Retention may have removed the event, and then
+/// every plugin has settled it.
+const LAST_POSITION: &str = "max(coalesce((SELECT max(position) FROM log), 0), \
+     coalesce((SELECT max(cursor ->> 'settled') FROM plugins), 0))";
 
 impl SqliteStore {
     /// Runs one statement; returns how many rows it changed.
@@ -178,13 +185,14 @@ impl BatchRecords for SqliteStore {
     }
 
     async fn start_batch(&self, id: BatchId, start: &Start) -> Result<bool, ReadError> {
-        let sql = "UPDATE batches SET status = 'preparing', by = ?2, reason = ?3, \
-                     rate_per_second = ?4, ignore_failures = ?5, started_at = ?6, \
-                     newest = CASE WHEN action IN ('cancel', 'end') \
-                       THEN (SELECT coalesce(max(position), 0) FROM log) \
-                       ELSE (SELECT coalesce(max(id), 0) FROM dead_letters) END \
-                   WHERE id = ?1 AND status = 'draft'";
-        let query = sqlx::query(sql).bind(integer(id.0));
+        let sql = format!(
+            "UPDATE batches SET status = 'preparing', by = ?2, reason = ?3, \
+               rate_per_second = ?4, ignore_failures = ?5, started_at = ?6, \
+               newest = CASE WHEN action IN ('cancel', 'end') THEN {LAST_POSITION} \
+                 ELSE (SELECT coalesce(max(id), 0) FROM dead_letters) END \
+             WHERE id = ?1 AND status = 'draft'"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(integer(id.0));
         Ok(self.change(with(query, start).bind(integer(start.at.0))).await? == 1)
     }
 
@@ -260,7 +268,9 @@ impl BatchRecords for SqliteStore {
         let query = sqlx::query(EXPIRE_ITEMS).bind(integer(before.0)).bind(rows_max);
         let items = self.change(query).await?;
         let batches = self.change(sqlx::query(EXPIRE).bind(integer(before.0))).await?;
-        Ok(items + batches)
+        let query = sqlx::query(EXPIRE_DRAFTS).bind(integer(before.0)).bind(rows_max);
+        let drafts = self.change(query).await?;
+        Ok(items + batches + drafts)
     }
 }
 

@@ -247,8 +247,9 @@ pub trait BatchRecords: BatchItems {
     /// If the store cannot be read.
     async fn batch_items(&self, filter: &ItemFilter) -> Result<Page<ItemRow, u64>, ReadError>;
 
-    /// Removes at most so many items of batches that were finished before a time, and batches that
-    /// have none left. Returns how many items and batches.
+    /// Removes at most so many items of batches that were finished before a time, batches that
+    /// have none left, and at most so many drafts that were made before it. Returns how many items
+    /// and batches.
     ///
     /// # Errors
     /// If it cannot be written.

@@ -7,8 +7,10 @@ use sagabox_engine::model::{
     BatchAction, BatchId, DeadLetter, DeadLetterStatus, Instance, InstanceStatus, ItemNote,
     ItemOutcome, Position, Timestamp,
 };
-use sagabox_engine::seams::store::Batch;
-use sagabox_engine::seams::store::contract::{appends, dead_letter, instance, plugin};
+use sagabox_engine::seams::store::contract::{
+    appends, dead_letter, instance, plugin, plugin_progress,
+};
+use sagabox_engine::seams::store::{Batch, Expire};
 
 use super::{ALL, Subject, Urls};
 use crate::store::query::batches::{
@@ -156,6 +158,35 @@ pub(super) async fn running_instances_from_before_the_start_become_items(urls: U
     assert_eq!(records(&subject).with_outcome(id, pending, 1, 9).await.unwrap().len(), 1);
 }
 
+/// Retention may have removed every event since the instances began.
+pub(super) async fn an_empty_log_keeps_no_instance_from_a_batch(urls: Urls<'_>) {
+    let subject = Subject::new(urls, "instance-items-without-log").await;
+    let own = Instance::clone(&instance("a", 2));
+    let own = Instance { started: Position(2), status: InstanceStatus::Running, ..own };
+    let instances = vec![(plugin(), Arc::new(own))];
+    let plugins = vec![plugin_progress(plugin().as_str(), 3)];
+    subject.commit(Batch { instances, plugins, ..appends(1..=3) }).await;
+    let expire = Some(Expire {
+        plugins: vec![plugin()],
+        seen_to: Position(0),
+        history_to: Position(3),
+        history_before: Timestamp(100),
+        mark: None,
+        marks_removed: Vec::new(),
+        rows_max: 100,
+    });
+    subject.commit(Batch { expire, ..Batch::default() }).await;
+    for position in 1..=3 {
+        let event = subject.store().queries.trace(position).await.unwrap();
+        assert!(event.is_none(), "retention has removed the log");
+    }
+    let id = add(&subject, BatchAction::End).await;
+    records(&subject).start_batch(id, &start()).await.unwrap();
+    let selected = Selected::Instances(plugin(), vec!["a".into()]);
+    records(&subject).add_items(id, &selected, None).await.unwrap();
+    assert_eq!(items(&subject, id).await, [1]);
+}
+
 pub(super) async fn the_sums_of_a_batch_are_those_of_its_items(urls: Urls<'_>) {
     let mut subject = Subject::new(urls, "batch-sums").await;
     commit_dead_letters(&subject, (1..=5).map(|id| dead_letter(id, Some("a"), id))).await;
@@ -234,4 +265,21 @@ pub(super) async fn old_batches_go_with_their_items(urls: Urls<'_>) {
     );
     assert!(records.batch(old).await.unwrap().is_none());
     assert_eq!(items(&subject, open).await, [1, 2, 3]);
+}
+
+pub(super) async fn old_drafts_go(urls: Urls<'_>) {
+    let subject = Subject::new(urls, "old-drafts").await;
+    let started = add(&subject, BatchAction::Redrive).await;
+    for _ in 0..3 {
+        add(&subject, BatchAction::Redrive).await;
+    }
+    let records = records(&subject);
+    records.start_batch(started, &start()).await.unwrap();
+    let made = Timestamp(5);
+    assert_eq!(records.expire_batches(made, 2).await.unwrap(), 0, "they are not older");
+    assert_eq!(records.expire_batches(Timestamp(made.0 + 1), 2).await.unwrap(), 2);
+    assert_eq!(records.expire_batches(Timestamp(made.0 + 1), 2).await.unwrap(), 1);
+    let left = BatchFilter { limit: ALL, ..BatchFilter::default() };
+    let left = records.batches(&left).await.unwrap().rows;
+    assert_eq!(left.iter().map(|row| row.id).collect::<Vec<_>>(), [started]);
 }

@@ -144,9 +144,11 @@ pub(in crate::store) async fn all(urls: Urls<'_>) {
     batches::batches_are_listed_newest_first(urls).await;
     batches::open_dead_letters_from_before_the_start_become_items(urls).await;
     batches::running_instances_from_before_the_start_become_items(urls).await;
+    batches::an_empty_log_keeps_no_instance_from_a_batch(urls).await;
     batches::the_sums_of_a_batch_are_those_of_its_items(urls).await;
     batches::a_status_changes_only_from_the_ones_that_are_named(urls).await;
     batches::old_batches_go_with_their_items(urls).await;
+    batches::old_drafts_go(urls).await;
     snapshot::decisions_come_in_order_with_their_inputs(urls).await;
     snapshot::decisions_end_where_they_are_stopped(urls).await;
     snapshot::the_log_comes_in_order(urls).await;
