@@ -75,6 +75,7 @@ call_limits!(limits! {
         lookup_timeout_ms: Spanned<u64>,
         drain_ms: u64,
         instance_bytes: usize,
+        held_bytes: usize,
         backlog_events: NonZeroU64,
         hops: NonZeroU32,
         stack_bytes: Spanned<usize>,
@@ -143,6 +144,7 @@ impl Limits {
             lookup_timeout: lookup_timeout.unwrap_or(default.lookup_timeout),
             backlog_max: self.backlog_events.map_or(default.backlog_max, NonZeroU64::get),
             instance_bytes_max: self.instance_bytes.unwrap_or(default.instance_bytes_max),
+            held_bytes_max: self.held_bytes.unwrap_or(default.held_bytes_max),
             hops_max: self.hops.map_or(default.hops_max, NonZeroU32::get),
             ..default
         })

@@ -644,7 +644,7 @@ mod tests {
             "[limits]\n\nbody_byte = 5",
             "sagabox.toml:3: `limits.body_byte`: unknown field `body_byte`, expected one of \
              `body_bytes`, `batch_events`, `shards`, `lookup_timeout_ms`, `drain_ms`, \
-             `instance_bytes`, `backlog_events`, `hops`, `stack_bytes`, `component_bytes`, \
+             `instance_bytes`, `held_bytes`, `backlog_events`, `hops`, `stack_bytes`, `component_bytes`, \
              `compile_time_ms`, `compile_memory_bytes`, \
              `call_time_ms`, `memory_bytes`, `table_elements`, `decision_bytes`, `state_bytes`, \
              `messages`, `timers`, `keys`, `questions`, `log_lines`, `log_bytes`, `calls_per_instance`",

@@ -109,6 +109,9 @@ pub struct Settings {
     /// The bytes of memory that the instances of one plugin may take. Those used last stay in
     /// memory; the others are read from the store when an event comes for them.
     pub instance_bytes_max: usize,
+    /// The bytes of memory that the held events of one plugin may take. Further ones become dead
+    /// letters.
+    pub held_bytes_max: usize,
     /// The number of timers in memory: those that are due next. The others are in the store.
     pub timers_in_memory_max: usize,
     /// The most events that a dispatcher reads from the log at once.
@@ -152,6 +155,7 @@ impl Default for Settings {
             retry_delay_max: Duration::from_secs(60),
             lookup_timeout: Duration::from_secs(10),
             instance_bytes_max: 64 << 20,
+            held_bytes_max: 256 << 20,
             // About 20 MB.
             timers_in_memory_max: 65_536,
             entries_read_max: 512,

@@ -153,6 +153,7 @@ impl Stages {
             clock: Arc::clone(&parts.clock),
             retry: parts.settings.retry(),
             instance_bytes_max: parts.settings.instance_bytes_max,
+            held_bytes_max: parts.settings.held_bytes_max,
             waiting_max: parts.settings.waiting_max,
             wait_in_memory_max: parts.settings.wait_in_memory_max,
             date_check_max: parts.settings.date_check_max,

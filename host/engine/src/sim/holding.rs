@@ -355,6 +355,39 @@ impl Lookup for Slow {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::sim::small;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_is_bounded_in_bytes_and_what_has_no_room_is_a_dead_letter() {
+        const EVENTS: usize = 20;
+        const SOON: Duration = Duration::from_secs(30);
+        let (memory, keeper) = (MemoryStore::new(), Arc::new(Keeper(manifest_of_keeper())));
+        let settings = Settings { held_bytes_max: 10_000, ..Settings::default() };
+        let engine = small::start_with(&memory, keeper, None, settings).await;
+        let long = |n: usize| event("long", &n.to_string(), &json!({"keys": [format!("k{n}")]}));
+        engine.offer((0..EVENTS).map(long).collect()).await.unwrap();
+        let received = |count: u64| {
+            let all = |tables: &Tables| -> u64 {
+                tables.plugins.values().map(|p| p.counters.received).sum()
+            };
+            memory.look(all) == count
+        };
+        small::until("all of them", SOON, || received(EVENTS as u64)).await;
+        let (held, dead) = (memory.look(|tables| tables.held.len()), small::dead_letters(&memory));
+        assert!(held > 0 && !dead.is_empty(), "{held} and {}", dead.len());
+        assert_eq!(held + dead.len(), EVENTS);
+        assert!(held * 512 <= 10_000, "{held}");
+        let reason = &dead[0].reason;
+        assert!(reason.ends_with("have reached 10000 bytes") && dead[0].key.is_none(), "{reason}");
+        ledger::sums_add_up(&memory.snapshot()).unwrap();
+        // Holds that have ended leave room.
+        small::until("the holds end", SOON, || memory.look(|tables| tables.held.is_empty())).await;
+        engine.offer(vec![long(EVENTS)]).await.unwrap();
+        small::until("it is held", SOON, || memory.look(|tables| tables.held.len() == 1)).await;
+        engine.drain().await;
+    }
+
     /// The environment can set more.
     const SEEDS: u64 = 1_500;
 

@@ -318,6 +318,7 @@ fn parts(
             retry_delay_max: Duration::from_millis(10),
             // No instance stays in memory, so each is read again.
             instance_bytes_max: 0,
+            held_bytes_max: usize::MAX,
             timers_in_memory_max: 1,
             entries_read_max: 3,
             retention: Retention::default(),

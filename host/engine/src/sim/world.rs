@@ -218,6 +218,7 @@ impl World {
                 hops_max: 100,
                 // All instances in memory, some, or none.
                 instance_bytes_max: [64 << 20, 3_000, 0][(self.seed % 3) as usize],
+                held_bytes_max: usize::MAX,
                 // All timers in memory, some, or one.
                 timers_in_memory_max: [65_536, 3, 1][(self.seed / 9 % 3) as usize],
                 entries_read_max: [512, 3, 1][(self.seed / 3 % 3) as usize],

@@ -101,6 +101,7 @@ impl Backtest<'_> {
                 date_check_max: NEVER,
                 // All is in memory anyway.
                 instance_bytes_max: usize::MAX,
+                held_bytes_max: usize::MAX,
                 timers_in_memory_max: usize::MAX,
                 backlog_max: u64::MAX,
                 retention: Retention {

@@ -141,6 +141,7 @@ impl World {
                 },
                 backlog_max: 1_000,
                 instance_bytes_max: [64 << 20, 3_000, 0][(seed % 3) as usize],
+                held_bytes_max: usize::MAX,
                 entries_read_max: [512, 3, 1][(seed / 3 % 3) as usize],
                 waiting_max: 1 + seed % 5,
                 wait_in_memory_max: Duration::from_millis([1_000, 3][(seed / 2 % 2) as usize]),

@@ -18,12 +18,16 @@ use crate::seams::store::PluginProgress;
 
 /// Rows waiting for the committer. Beyond this the dispatcher waits for it.
 const CHANGES_MAX: usize = 16_384;
+/// And what the events in them take of memory.
+const CHANGES_BYTES_MAX: usize = 64 << 20;
 /// How long a cursor that moved over events of no interest may wait for company in a commit.
 pub(super) const CURSOR_DELAY: Duration = Duration::from_millis(100);
 
 pub(super) struct HandOver {
     plugin: PluginName,
     changes: PluginChanges,
+    /// Of the events that `changes` has.
+    bytes: usize,
     counters: Counters,
     /// Whether `changes` has rows, or the cursor alone has moved.
     dirty: Dirty,
@@ -58,6 +62,7 @@ impl HandOver {
         Self {
             plugin,
             changes: PluginChanges::default(),
+            bytes: 0,
             counters,
             // A plugin without progress would keep the history from ever being removed.
             dirty: Dirty::CursorOnly,
@@ -75,6 +80,11 @@ impl HandOver {
     pub(super) fn rows(&mut self) -> &mut PluginChanges {
         self.dirty = Dirty::Rows;
         &mut self.changes
+    }
+
+    /// A row has an event of so many bytes.
+    pub(super) fn add_bytes(&mut self, bytes: usize) {
+        self.bytes += bytes;
     }
 
     /// What became of events, to count one.
@@ -99,7 +109,7 @@ impl HandOver {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.changes.rows() < CHANGES_MAX
+        self.changes.rows() < CHANGES_MAX && self.bytes < CHANGES_BYTES_MAX
     }
 
     /// Whether what waits is to be handed over now. To be asked before each wait of the dispatcher.
@@ -126,6 +136,7 @@ impl HandOver {
     /// Hands over what was done, with the cursor that says so.
     pub(super) fn send(&mut self, permit: OwnedSemaphorePermit, cursor: Cursor) {
         let mut changes = std::mem::take(&mut self.changes);
+        self.bytes = 0;
         changes.progress =
             Some(PluginProgress { plugin: self.plugin.clone(), cursor, counters: self.counters });
         changes.permit = Some(permit);
@@ -239,6 +250,19 @@ mod tests {
         assert!(hand_over.is_due(), "a cursor does not hold up rows");
         let changes = send(&mut hand_over, &mut work);
         assert_eq!(changes.progress.as_ref().map(|progress| progress.counters.handled), Some(1));
+    }
+
+    #[tokio::test]
+    async fn large_events_leave_room_for_few_rows() {
+        let (mut hand_over, mut work) = hand_over();
+        let large = CHANGES_BYTES_MAX / 2;
+        hand_over.settled();
+        hand_over.add_bytes(large);
+        assert!(hand_over.has_room());
+        hand_over.add_bytes(large);
+        assert!(!hand_over.has_room());
+        drop(send(&mut hand_over, &mut work));
+        assert!(hand_over.has_room());
     }
 
     #[tokio::test]

@@ -21,9 +21,14 @@ use crate::pure::hash::HashMap;
 
 use super::{Delivery, Dispatcher, Via};
 
+/// What a held event takes of memory beside the event.
+const HELD_BYTES: usize = 512;
+
 #[derive(Default)]
 pub(super) struct Holds {
     events: BTreeMap<Position, HeldEvent>,
+    /// What they take of memory.
+    bytes: usize,
     by_key: HashMap<Key, BTreeSet<Position>>,
     deadlines: Deadlines,
     /// Claims of decisions that the last run made ahead of its cursor: whether they were in
@@ -133,6 +138,7 @@ impl Holds {
 
     fn insert(&mut self, event: HeldEvent) {
         let position = event.entry.position;
+        self.bytes += bytes(&event.entry);
         for key in event.keys.iter() {
             self.by_key.entry(key.clone()).or_default().insert(position);
         }
@@ -142,6 +148,7 @@ impl Holds {
 
     fn remove(&mut self, position: Position) -> Option<HeldEvent> {
         let event = self.events.remove(&position)?;
+        self.bytes -= bytes(&event.entry);
         for key in event.keys.iter() {
             if let Some(positions) = self.by_key.get_mut(key) {
                 positions.remove(&position);
@@ -153,6 +160,10 @@ impl Holds {
         self.forget(position, event.until);
         Some(event)
     }
+}
+
+fn bytes(entry: &LogEntry) -> usize {
+    HELD_BYTES + entry.event.bytes()
 }
 
 /// Whether a claim counts that is made by an event of this date, or by an operator.
@@ -252,6 +263,25 @@ impl Dispatcher {
         self.write_held(position);
     }
 
+    /// Whether one more event can be held. If not, and if no instance has it, it becomes a dead letter.
+    pub(super) fn has_room_to_hold(&mut self, entry: &LogEntry, is_absent: bool) -> bool {
+        let max = self.context.held_bytes_max;
+        if self.holds.bytes + bytes(entry) <= max {
+            return true;
+        }
+        let reason = format!(
+            "no instance has its key yet, and the events that {} holds have reached {max} bytes",
+            self.plugin
+        );
+        if is_absent {
+            self.dead_letter(entry, None, reason, 0);
+        } else {
+            let position = entry.position;
+            tracing::error!(plugin = %self.plugin, %position, %reason, "an event is not held for further instances");
+        }
+        false
+    }
+
     /// An event that its own instances have decided is held as well, for one of its keys.
     pub(super) fn hold_again(
         &mut self,
@@ -261,14 +291,16 @@ impl Dispatcher {
         reached: &[Key],
     ) {
         let position = entry.position;
-        match self.holds.events.get_mut(&position) {
-            Some(held) if held.keys.contains(key) => {}
-            Some(held) => {
-                held.keys = held.keys.iter().chain([key]).cloned().collect();
-                self.holds.by_key.entry(key.clone()).or_default().insert(position);
-                self.write_held(position);
+        let Some(held) = self.holds.events.get_mut(&position) else {
+            if self.has_room_to_hold(&entry, false) {
+                self.hold(entry, [key.clone()].into(), until, reached.to_vec());
             }
-            None => self.hold(entry, [key.clone()].into(), until, reached.to_vec()),
+            return;
+        };
+        if !held.keys.contains(key) {
+            held.keys = held.keys.iter().chain([key]).cloned().collect();
+            self.holds.by_key.entry(key.clone()).or_default().insert(position);
+            self.write_held(position);
         }
     }
 
@@ -405,6 +437,7 @@ impl Dispatcher {
             return;
         }
         let Some(held) = self.holds.events.get(&position) else { return };
+        self.output.add_bytes(held.entry.event.bytes());
         for key in held.keys.iter() {
             let row = Held {
                 plugin: PluginName::clone(&self.plugin),

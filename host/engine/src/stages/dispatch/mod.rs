@@ -113,6 +113,7 @@ pub(crate) struct DispatchContext {
     pub clock: Clock,
     pub retry: RetryPolicy,
     pub instance_bytes_max: usize,
+    pub held_bytes_max: usize,
     pub waiting_max: u64,
     pub wait_in_memory_max: Duration,
     pub date_check_max: Duration,

@@ -187,6 +187,7 @@ impl Dispatcher {
         let parked =
             Parked { plugin: self.plugin.clone(), key: key.clone(), entry: delivery.entry.clone() };
         let position = delivery.entry.position;
+        self.output.add_bytes(delivery.entry.event.bytes());
         self.output.rows().parked.insert((position, key.clone()), Some(parked));
         self.dead_letters.park(key, position.0);
         self.settle(key, position, delivery.via);
@@ -376,11 +377,15 @@ impl Dispatcher {
                 let keys: Arc<[Key]> = keys.cloned().collect();
                 if keys.is_empty() {
                     self.holds.forget(flight.entry.position, until);
-                } else {
-                    if is_absent {
-                        self.output.count().received += 1;
-                    }
+                    return;
+                }
+                if is_absent {
+                    self.output.count().received += 1;
+                }
+                if self.has_room_to_hold(&flight.entry, is_absent) {
                     self.hold(flight.entry, keys, until, flight.reached);
+                } else {
+                    self.holds.forget(flight.entry.position, until);
                 }
             }
             Absent::Ignore if is_absent => {
@@ -416,6 +421,7 @@ impl Dispatcher {
         if let Some(key) = key {
             self.dead_letters.open(key, entry.position.0, id);
         }
+        self.output.add_bytes(entry.event.bytes());
         self.output.rows().dead_letters.push(DeadLetter {
             id,
             subject: DeadLetterSubject::Event,
