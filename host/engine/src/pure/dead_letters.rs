@@ -18,6 +18,7 @@
 //! | redriving | in its lane, still redriving | its portion is read |
 //! | redriving, in its lane | redriven | it is handled |
 //! | | open | it fails for good, or something before it does |
+//! | | discarded | the store can write neither what came of it nor that it is open again |
 //! | | redriving | it waits for its next attempt, outside of memory |
 //!
 //! What changes is written to [`Rows`], and is durable with the stage's next commit. A restart
@@ -171,6 +172,24 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
 
     /// An item is handled, or done with in another way.
     pub(crate) fn settle(&mut self, key: &K, place: u64, item: LaneItem, rows: &mut impl Rows<K>) {
+        self.end(key, place, item, DeadLetterStatus::Redriven, rows);
+    }
+
+    /// The host discards an item, because the store can write neither what came of it nor its dead
+    /// letter. The stage counts it.
+    pub(crate) fn lose(&mut self, key: &K, place: u64, item: LaneItem, rows: &mut impl Rows<K>) {
+        self.end(key, place, item, DeadLetterStatus::Discarded, rows);
+    }
+
+    /// `status` is what becomes of the item's dead letter, if it has one.
+    fn end(
+        &mut self,
+        key: &K,
+        place: u64,
+        item: LaneItem,
+        status: DeadLetterStatus,
+        rows: &mut impl Rows<K>,
+    ) {
         match item {
             LaneItem::Fresh => {}
             LaneItem::Parked => {
@@ -180,7 +199,7 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
             }
             LaneItem::DeadLetter(id) => {
                 let Some(mut dead_letter) = self.in_lane.remove(&id) else { return };
-                dead_letter.status = DeadLetterStatus::Redriven;
+                dead_letter.status = status;
                 rows.dead_letter(dead_letter);
                 self.end_wait(key, place, rows);
                 self.parking.resolve(key, place);

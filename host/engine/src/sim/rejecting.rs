@@ -163,6 +163,27 @@ async fn an_event_is_counted_if_its_dead_letter_cannot_be_written_either() {
     engine.drain().await;
 }
 
+/// The dead letter can be written once, and not a second time.
+#[tokio::test(start_paused = true)]
+async fn a_redriven_event_that_is_discarded_is_not_on_record_as_redriven() {
+    let cannot = Cannot::write(|batch| {
+        let is_again = |dead_letter: &DeadLetter| {
+            dead_letter.status == DeadLetterStatus::Open && dead_letter.resolved_by.is_some()
+        };
+        batch.decisions.iter().any(|d| d.key.as_str() == BAD)
+            || batch.dead_letters.iter().any(|dead_letter| is_again(dead_letter))
+    });
+    let (memory, engine) = all_but_one(&cannot).await;
+    redrive(&engine, &dead_letters(&memory)[0]).await;
+    until("it is settled", SOON, || !dead_letters(&memory)[0].status.is_unresolved()).await;
+    assert_eq!(dead_letters(&memory)[0].status, DeadLetterStatus::Discarded);
+    assert_eq!((counters(&memory).handled, counters(&memory).discarded), (99, 1));
+    engine.offer(vec![note(BAD, 1_000)]).await.unwrap();
+    cannot.mend();
+    until("what comes after it", SOON, || counters(&memory).handled == 100).await;
+    engine.drain().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_no_event_is_to_blame_for_is_not_blamed_on_one() {
     // For a while, a row of the plugin that belongs to no decision cannot be written.

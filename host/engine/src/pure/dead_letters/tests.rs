@@ -26,7 +26,8 @@ impl Rows<u8> for Store {
         assert!(
             matches!(
                 (before, after),
-                (Some(Open), Redriving | Skipped | Discarded) | (Some(Redriving), Redriven | Open)
+                (Some(Open), Redriving | Skipped | Discarded)
+                    | (Some(Redriving), Redriven | Open | Discarded)
             ),
             "{before:?} to {after:?}"
         );
@@ -157,6 +158,15 @@ impl Key {
         let Some((place, item)) = self.lane.pop_first() else { return };
         self.handled.push(place);
         self.dead_letters.settle(&0, place, item, &mut self.store);
+    }
+
+    fn lose(&mut self) {
+        let Some((place, item)) = self.lane.pop_first() else { return };
+        if !matches!(item, LaneItem::DeadLetter(_)) {
+            self.store.dropped.insert(place);
+        }
+        self.store.discarded += 1;
+        self.dead_letters.lose(&0, place, item, &mut self.store);
     }
 
     fn fail(&mut self) {
@@ -381,6 +391,7 @@ fn a_key_that_is_given_up_keeps_what_is_in_its_lane() {
 enum Step {
     Arrive,
     Handle,
+    Lose,
     Fail,
     Wait,
     Wake,
@@ -395,6 +406,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => Just(Step::Arrive),
         6 => Just(Step::Handle),
+        1 => Just(Step::Lose),
         3 => Just(Step::Fail),
         2 => Just(Step::Wait),
         2 => Just(Step::Wake),
@@ -413,6 +425,7 @@ impl Key {
         match step {
             Step::Arrive => self.arrive(),
             Step::Handle => self.handle(),
+            Step::Lose => self.lose(),
             Step::Fail => self.fail(),
             Step::Wait => self.wait(),
             Step::Wake => self.wake(),

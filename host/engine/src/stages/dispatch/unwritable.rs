@@ -19,7 +19,7 @@ use crate::changes::rejection::{Rejection, TimerRejection};
 use crate::model::{DeadLetterStatus, DeadLetterSubject, Key, LogEntry, Position};
 use crate::seams::store::Batch;
 
-use super::{Delivery, Dispatcher, Exit, Inbox};
+use super::{Delivery, Dispatcher, Exit, Inbox, Via};
 
 /// Events that are remembered. Those at the lowest positions are forgotten first: most
 /// likely the cursor has passed them.
@@ -313,7 +313,15 @@ impl Dispatcher {
             Remedy::Discard => {
                 if let Some(delivery) = self.lanes.finish(key, position.0) {
                     self.discard_unwritable(position, Some(key), &reason);
-                    self.settle(key, position, delivery.via);
+                    match delivery.via {
+                        // Nothing has decided it.
+                        Via::DeadLetter(_) => {
+                            let item = delivery.via.item();
+                            self.dead_letters.lose(key, position.0, item, &mut self.output);
+                            self.output.settled();
+                        }
+                        via => self.settle(key, position, via),
+                    }
                 }
             }
         }
