@@ -101,20 +101,21 @@ async fn messages(
     let is_settled = |sequence: u64| {
         cursor.ahead.iter().any(|span| (span.first..=span.last).contains(&sequence))
     };
-    // Behind the cursor are those alone that wait longer: parked, or with a pause.
+    // Behind the cursor are those alone that wait longer: parked, or with a pause. Their places are
+    // few numbers, and what the messages have is megabytes: it is read of the first places alone.
     let sql = "SELECT o.sequence, o.event, p.sequence IS NOT NULL AS parked, \
                       w.place, w.attempt, w.since, w.until, w.reason \
-               FROM (SELECT sequence, event FROM outbox WHERE sink = ?1 AND sequence > ?4 \
+               FROM (SELECT sequence AS first FROM outbox WHERE sink = ?1 AND sequence > ?4 \
                        AND sequence <= ?5 AND plugin = ?2 AND key = ?3 \
-                     UNION SELECT sequence, event FROM outbox \
-                       JOIN parked_messages USING (sink, sequence) \
-                       WHERE sink = ?1 AND parked_messages.plugin = ?2 AND parked_messages.key = ?3 \
-                     UNION SELECT sequence, event FROM message_waits m JOIN outbox \
-                       ON outbox.sink = m.sink AND outbox.sequence = m.place \
-                       WHERE m.sink = ?1 AND m.plugin = ?2 AND m.key = ?3) o \
+                     UNION SELECT sequence FROM parked_messages \
+                       WHERE sink = ?1 AND plugin = ?2 AND key = ?3 \
+                     UNION SELECT place FROM message_waits \
+                       WHERE sink = ?1 AND plugin = ?2 AND key = ?3 \
+                     ORDER BY first LIMIT ?6) \
+               JOIN outbox o ON o.sink = ?1 AND o.sequence = first \
                LEFT JOIN parked_messages p ON p.sink = ?1 AND p.sequence = o.sequence \
                LEFT JOIN message_waits w ON w.sink = ?1 AND w.place = o.sequence \
-               ORDER BY o.sequence LIMIT ?6";
+               ORDER BY o.sequence";
     let query = sqlx::query(sql)
         .bind(sink.to_owned())
         .bind(of.0.to_owned())
