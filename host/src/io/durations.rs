@@ -27,6 +27,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
     let millis = attribute::timestamp(text).and_then(|()| {
         let parsed: Result<jiff::Timestamp, _> = text.parse();
+        // RFC 3339 has some hours more at the end of its last year, which people write for "never".
+        let last = || text.starts_with("9999-").then_some(jiff::Timestamp::MAX);
+        let parsed = parsed.or_else(|error| last().ok_or(error));
         parsed.map(jiff::Timestamp::as_millisecond).map_err(|error| error.to_string())
     });
     let positive =
@@ -73,6 +76,11 @@ mod tests {
     fn a_time_is_an_rfc_3339_timestamp() {
         assert_eq!(instant("1970-01-01T00:00:01Z"), Ok(Timestamp(1000)));
         assert_eq!(instant("1970-01-01T01:00:01.5+01:00"), Ok(Timestamp(1500)));
+        let last = instant("9999-12-30T22:00:00.999Z");
+        assert!(last.is_ok());
+        for never in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:60Z", "9999-12-31T00:00:00-23:59"] {
+            assert_eq!(instant(never), last, "{never}");
+        }
         assert!(instant("today").unwrap_err().starts_with("`today` is not a time such as"));
         assert!(instant("2026-01-31T12Z").is_err());
         assert!(instant("1969-12-31T23:59:59Z").unwrap_err().contains("it is before 1970"));
