@@ -8,6 +8,7 @@ use sagabox_tests::command::sagabox;
 use sagabox_tests::host::Host;
 use sagabox_tests::wait;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 
 /// A browser without cookies, which follows no redirect.
 struct Browser {
@@ -320,5 +321,42 @@ async fn the_sessions_of_one_token_are_bounded_and_the_least_used_ends() {
     assert_eq!(browser.get("/overview", &cookies[0]).await.status(), StatusCode::SEE_OTHER);
     for open in [&cookies[1], &cookies[MOST]] {
         assert_eq!(browser.get("/overview", open).await.status(), StatusCode::OK);
+    }
+}
+
+/// The client goes away at any moment of its request, and sends the request again.
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_no_idempotency_key_in_use() {
+    const REQUESTS: u64 = 40;
+    let (host, _, admin) = host_with("").await;
+    let body = r#"{"action":"redrive","plugin":"order-saga"}"#;
+    let address = host.url().replace("http://", "");
+    for number in 0..REQUESTS {
+        let header = format!(
+            "POST /v1/batches HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {admin}\r\n\
+             content-type: application/json\r\nidempotency-key: k-{number}\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = tokio::net::TcpStream::connect(&address).await.expect("a connection");
+        stream.write_all(header.as_bytes()).await.expect("it is sent");
+        for _ in 0..number * 5 {
+            tokio::task::yield_now().await;
+        }
+        drop(stream);
+    }
+    let client = host.client().with_token(&admin);
+    for number in 0..REQUESTS {
+        wait::until("an answer to the same request", wait::SOON, async || {
+            let request = client.request(Method::POST, "/batches");
+            let request = request.header("idempotency-key", format!("k-{number}"));
+            let request = request.header("content-type", "application/json").body(body);
+            let answer = request.send().await.map_err(|error| error.to_string())?;
+            match answer.status() {
+                StatusCode::OK => Ok(()),
+                status => Err(format!("{number}: {status}")),
+            }
+        })
+        .await;
     }
 }
