@@ -234,3 +234,44 @@ async fn an_open_page_is_sent_what_changes_until_the_host_stops() {
     tokio::time::timeout(wait::SOON, rest).await.expect("the stream ends with the host");
     host.ended().await;
 }
+
+/// Data can be nested as deeply as its bytes permit.
+#[tokio::test]
+async fn a_deeply_nested_event_is_shown_without_taking_the_memory_of_the_host() {
+    const DEPTH: usize = 30_000;
+    let host = host().await;
+    let data = format!("{}{}", "[".repeat(DEPTH), "]".repeat(DEPTH));
+    let body = format!(
+        r#"{{"specversion":"1.0","id":"deep","source":"/test","type":"CartFinalized","datacontenttype":"application/json","data":{data}}}"#
+    );
+    let client = host.client();
+    let sent = client.post_events(sagabox_tests::client::STRUCTURED, body).await;
+    assert_eq!(sent.expect("an answer").status(), StatusCode::ACCEPTED);
+    wait::until("a dead letter", wait::SOON, async || {
+        let found = client.dead_letters().await?.len();
+        if found == 1 { Ok(()) } else { Err(found.to_string()) }
+    })
+    .await;
+    for path in ["/event?position=1", "/dead-letters/1", "/search?text=deep"] {
+        let answer = browser(&host, Method::GET, path).send().await.expect("an answer");
+        let html = answer.text().await.expect("text");
+        assert!(html.len() < 100 * DEPTH * 2, "{path}: {} bytes", html.len());
+    }
+    let shown = sagabox(host.folder(), &["dead-letter", "1", "--host", &host.url()]);
+    assert!(shown.output.len() < 100 * DEPTH * 2, "{} bytes", shown.output.len());
+}
+
+/// A form is longer than what a reader writes: it is escaped.
+#[tokio::test]
+async fn a_form_takes_as_much_as_the_host_accepts_of_an_event() {
+    let host = host().await;
+    let text = "\"".repeat(600_000);
+    let data = json!({"cartId": "c", "clientId": "u", "note": text}).to_string();
+    assert!(data.len() > 1_000_000);
+    let form = [("type", "CartFinalized"), ("id", "long"), ("json", &data), ("raw", "1")];
+    let request = browser(&host, Method::POST, "/send").header("sec-fetch-site", "same-origin");
+    let answer = request.form(&form).send().await.expect("an answer");
+    let (status, html) = (answer.status(), answer.text().await.expect("text"));
+    assert_eq!(status, StatusCode::OK, "{}", html.chars().take(2_000).collect::<String>());
+    assert_eq!(host.client().get("/accounts").await.expect("accounts")["events"], 1);
+}
