@@ -309,7 +309,9 @@ async fn a_browser_and_a_proxy_do_not_become_the_local_machine() {
     let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
     let http = http.build().expect("a client");
     let signed_in = http.post(format!("{}/login", host.url()));
-    let signed_in = signed_in.header("sec-fetch-site", "same-origin").form(&[("token", token)]);
+    let signed_in = signed_in.header("sec-fetch-site", "same-origin");
+    let signed_in = signed_in.header("content-type", "application/x-www-form-urlencoded");
+    let signed_in = signed_in.body(format!("token={token}"));
     let signed_in = signed_in.send().await.expect("an answer");
     let cookie = signed_in.headers()["set-cookie"].to_str().expect("text").to_owned();
     let call = json!({
