@@ -150,6 +150,12 @@ test("nothing that comes from an event is markup", { plugins }, async ({ host, p
   for (const text of HOSTILE) {
     addresses.push(`/dead-letters/list?key=${encodeURIComponent(text)}&type=${encodeURIComponent(text)}`);
   }
+  addresses.push("/batches");
+  for (const text of HOSTILE) {
+    const { id } = await host.post("/batches", { action: "redrive", key: text, by: text });
+    await host.post(`/batches/${id}/start`, { reason: text, by: text });
+    addresses.push(`/batches/${id}`);
+  }
   for (const address of addresses) {
     await page.goto(address);
     const found = await page.evaluate(() => ({

@@ -52,20 +52,23 @@ dead_letter_filter! {
     }
 }
 
+/// What begins in a second if a request does not say.
+pub(crate) const RATE_PER_SECOND_DEFAULT: u32 = RATE_DEFAULT.get();
+
 /// How a batch is started.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = BatchStart)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Starting {
-    by: Option<String>,
+    pub by: Option<String>,
     /// Required, except for redrives.
-    reason: Option<String>,
+    pub reason: Option<String>,
     /// How many items begin in a second; 100 if it is not given.
     #[schema(minimum = 1, maximum = 10_000)]
-    rate_per_second: Option<u32>,
+    pub rate_per_second: Option<u32>,
     /// Begins at the full rate, and does not stop if the first items fail again.
     #[serde(default)]
-    ignore_failures: bool,
+    pub ignore_failures: bool,
 }
 
 /// How a batch goes on. What is not given stays as it was.
@@ -73,11 +76,11 @@ pub(crate) struct Starting {
 #[schema(as = BatchResume)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Resuming {
-    by: Option<String>,
-    reason: Option<String>,
+    pub by: Option<String>,
+    pub reason: Option<String>,
     #[schema(minimum = 1, maximum = 10_000)]
-    rate_per_second: Option<u32>,
-    ignore_failures: Option<bool>,
+    pub rate_per_second: Option<u32>,
+    pub ignore_failures: Option<bool>,
 }
 
 /// Who pauses or cancels a batch, and why.
@@ -88,34 +91,34 @@ pub(crate) struct Halting {
     /// Recorded in the audit log.
     #[serde(default)]
     #[expect(dead_code, reason = "the audit log has it before the handler runs")]
-    by: Option<String>,
+    pub by: Option<String>,
     /// Recorded in the audit log.
     #[serde(default)]
     #[expect(dead_code, reason = "the audit log has it before the handler runs")]
-    reason: Option<String>,
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Listing {
     #[param(inline)]
-    status: Option<BatchStatus>,
-    plugin: Option<String>,
+    pub status: Option<BatchStatus>,
+    pub plugin: Option<String>,
     /// Where the page before ended.
-    after: Option<String>,
+    pub after: Option<String>,
     #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+    pub limit: Option<u32>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ItemListing {
     #[param(value_type = Option<ItemOutcomeName>, inline)]
-    outcome: Option<ItemOutcome>,
+    pub outcome: Option<ItemOutcome>,
     /// Where the page before ended.
-    after: Option<String>,
+    pub after: Option<String>,
     #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+    pub limit: Option<u32>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]

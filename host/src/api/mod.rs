@@ -7,7 +7,7 @@ mod access;
 pub(crate) mod admin;
 pub(crate) mod audit;
 mod authorize;
-mod batches;
+pub(crate) mod batches;
 mod body;
 mod caller;
 pub(crate) mod client;

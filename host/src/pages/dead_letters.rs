@@ -1,6 +1,6 @@
 //! Dead letters: in groups by their causes, and as lists of those that match a filter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use askama::Template;
@@ -10,13 +10,15 @@ use sagabox_engine::model::{DeadLetterStatus, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::batch_draft::{Act, members};
 use super::frame::{Frame, Page, Visit, html};
 use super::live::Parts;
 use super::words::query;
 use super::{PageRoute, Pages, page};
-use crate::access::Permission::Read;
+use crate::access::Permission::{Operate, Read};
 use crate::api::Needs::ForPlugin;
-use crate::api::admin::{self, CausePage, Causes, DeadLetters};
+use crate::api::admin::{self, CausePage, Causes, DeadLetterPage, DeadLetters};
+use crate::api::batches::{self, BatchView, Listing};
 use crate::api::extract::Filter;
 use crate::api::{Caller, Problem, Shared};
 use crate::store::query::rows::{CauseRow, DeadLetterRow};
@@ -24,6 +26,8 @@ use crate::store::query::rows::{CauseRow, DeadLetterRow};
 pub(super) const PATH: &str = "/dead-letters";
 /// Groups on a page: what a person looks through.
 const CAUSES: u32 = 50;
+/// The newest batches, among which the last one of each group is looked for.
+const BATCHES: u32 = 100;
 
 pub(super) fn routes() -> Vec<PageRoute> {
     vec![
@@ -60,7 +64,13 @@ struct Groups {
     exact: bool,
     next: Option<String>,
     now: Timestamp,
+    may_operate: bool,
+    /// The newest batches on dead letters that were started, with what they select.
+    batches: Vec<(Selected, BatchView)>,
 }
+
+/// What a batch selects, by the names of the members of its filter.
+type Selected = BTreeMap<String, String>;
 
 async fn groups(
     State(pages): State<Pages>,
@@ -125,8 +135,33 @@ impl Groups {
         let CausePage { causes, next, exact } = page.0;
         let next = next
             .map(|next| format!("{PATH}?{}", query([("plugin", &asked.plugin), ("after", &next)])));
-        Ok(Self { causes, exact, next, now: site.now() })
+        let may_operate = caller.may(Operate);
+        let batches = match causes.is_empty() {
+            true => Vec::new(),
+            false => started(site, caller, given(&asked.plugin)).await?,
+        };
+        Ok(Self { causes, exact, next, now: site.now(), may_operate, batches })
     }
+
+    /// The last batch on exactly this group.
+    fn last_batch(&self, group: &CauseRow) -> Option<&BatchView> {
+        let selection = Act::on_group(group).selection.into_iter();
+        let selection: Selected = selection.map(|(name, value)| (name.to_owned(), value)).collect();
+        let found = self.batches.iter().find(|(selected, _)| *selected == selection);
+        found.map(|(_, batch)| batch)
+    }
+}
+
+async fn started(
+    site: &Shared,
+    caller: &Caller,
+    plugin: Option<String>,
+) -> Result<Vec<(Selected, BatchView)>, Problem> {
+    let listing = Listing { status: None, plugin, after: None, limit: Some(BATCHES) };
+    let (site, caller) = (State(Arc::clone(site)), caller.clone());
+    let mut batches = batches::list(site, caller, Filter(listing)).await?.0.batches;
+    batches.retain(|batch| batch.started_at.is_some() && !batch.action.is_of_instances());
+    Ok(batches.into_iter().map(|batch| (members(&batch.filter), batch)).collect())
 }
 
 /// The list of a group's letters.
@@ -167,6 +202,8 @@ struct ListPage {
     rows: Vec<Row>,
     next: Option<String>,
     problem: Option<Problem>,
+    /// None: the reader may not, or there is nothing to act on.
+    act: Option<Act>,
 }
 
 /// A letter in a list.
@@ -202,25 +239,33 @@ async fn list(
     {
         asked.plugin.clone_from(first);
     }
-    let found = match asked.dead_letters() {
-        Ok(dead_letters) => {
-            let site = State(Arc::clone(&pages.site));
-            admin::dead_letters(site, visit.caller.clone(), Filter(dead_letters)).await
-        }
-        Err(problem) => Err(problem),
+    let (page, act, problem) = match listed(&pages.site, &visit, &asked).await {
+        Ok((page, act)) => (Some(page), act, None),
+        Err(problem) => (None, None, Some(problem)),
     };
-    let (rows, next, problem) = match found {
-        Ok(page) => (page.0.dead_letters, page.0.next, None),
-        Err(problem) => (Vec::new(), None, Some(problem)),
-    };
+    let (rows, next) = page.map(|page| (page.dead_letters, page.next)).unwrap_or_default();
     let row =
         |dead_letter: DeadLetterRow| Row { name: EventName::of(&dead_letter.event), dead_letter };
     let next = next.map(|next| asked.address(&next));
     let frame = visit.frame("Dead letters", PATH);
     let rows = rows.into_iter().map(row).collect();
     let status = problem.as_ref().map_or(200, |problem| problem.status);
-    let page = Page::of(&ListPage { frame, asked, plugins, rows, next, problem })?;
+    let page = Page::of(&ListPage { frame, asked, plugins, rows, next, problem, act })?;
     Ok(page.with_status(status.try_into().unwrap_or_default()))
+}
+
+/// A page of the list, and what can be done with all that it shows.
+async fn listed(
+    site: &Shared,
+    visit: &Visit,
+    asked: &Listed,
+) -> Result<(DeadLetterPage, Option<Act>), Problem> {
+    let dead_letters = asked.dead_letters()?;
+    let act = if visit.may_operate() { Act::on_dead_letters(&dead_letters) } else { None };
+    let site = State(Arc::clone(site));
+    let page = admin::dead_letters(site, visit.caller.clone(), Filter(dead_letters)).await?.0;
+    let act = act.filter(|_| !page.dead_letters.is_empty());
+    Ok((page, act))
 }
 
 impl Listed {

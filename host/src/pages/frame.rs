@@ -7,7 +7,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::{administration, dead_letters, overview, pauses, plugins, queues, search, send};
+use super::{
+    administration, batches, dead_letters, overview, pauses, plugins, queues, search, send,
+};
 use crate::access::Permission;
 use crate::api::{Caller, Needs, Problem};
 
@@ -38,6 +40,7 @@ pub(super) const NAVIGATION: &[Entry] = &[
         label: "Dead letters",
         needs: Needs::ForPlugin(Permission::Read),
     },
+    Entry { path: batches::PATH, label: "Batches", needs: Needs::ForPlugin(Permission::Read) },
     Entry { path: plugins::PATH, label: "Plugins", needs: Needs::ForPlugin(Permission::Read) },
     Entry { path: queues::PATH, label: "Queues", needs: Needs::ForAll(Permission::Read) },
     Entry { path: pauses::PATH, label: "Pauses", needs: Needs::ForPlugin(Permission::Read) },

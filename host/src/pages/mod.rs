@@ -7,6 +7,8 @@
 
 mod administration;
 mod assets;
+mod batch_draft;
+mod batches;
 mod chart;
 mod dead_letter;
 mod dead_letters;
@@ -94,6 +96,7 @@ fn routes() -> Vec<PageRoute> {
         what_if::routes(),
         dead_letters::routes(),
         dead_letter::routes(),
+        batches::routes(),
         plugins::routes(),
         queues::routes(),
         pauses::routes(),

@@ -15,14 +15,18 @@ use super::words::{counted, grouped};
 use super::{PageRoute, Pages, page};
 use crate::access::Permission::Read;
 use crate::api::Needs::ForAll;
+use crate::api::admin::unreadable;
 use crate::api::samples::{Moment, SPAN, Sample};
 use crate::api::{Problem, Site};
 use crate::plugins::status::CandidateView;
+use crate::store::query::batches::{BatchFilter, BatchRow, BatchStatus};
 use crate::store::query::rows::{Accounts, PluginAccount};
 
 pub(super) const PATH: &str = "/overview";
 /// So many events behind, a plugin needs an operator's look: a plugin that keeps up has fewer.
 const LAG_EVENTS: u64 = 10_000;
+/// Batches that have paused by themselves: more than a person looks at here.
+const STOPPED_MAX: u32 = 10;
 
 pub(super) fn routes() -> Vec<PageRoute> {
     vec![page(PATH, ForAll(Read), show), page("/overview/live", ForAll(Read), live)]
@@ -101,7 +105,16 @@ async fn live(State(pages): State<Pages>) -> Result<Response, Problem> {
 async fn parts(site: &Site) -> Result<(Attention, Figures, Arc<Moment>), Problem> {
     let moment = site.samples.look(site).await?;
     let figures = Figures::of(&site.samples.all(), moment.at);
-    Ok((Attention::of(site, &moment), figures, moment))
+    Ok((Attention::of(site, &moment, &stopped(site).await?), figures, moment))
+}
+
+/// The newest batches that paused by themselves.
+async fn stopped(site: &Site) -> Result<Vec<BatchRow>, Problem> {
+    let status = Some(BatchStatus::Paused);
+    let filter = BatchFilter { status, limit: STOPPED_MAX, ..BatchFilter::default() };
+    let mut paused = site.batches.list(&filter).await.map_err(unreadable)?.rows;
+    paused.retain(|batch| batch.note.is_some());
+    Ok(paused)
 }
 
 impl Figures {
@@ -127,7 +140,7 @@ impl Figures {
 }
 
 impl Attention {
-    fn of(site: &Site, moment: &Moment) -> Self {
+    fn of(site: &Site, moment: &Moment, stopped: &[BatchRow]) -> Self {
         let mut items = Vec::new();
         let mut add = |level, tag, text: String, link| items.push(Item { level, tag, text, link });
         let Moment { accounts, status, .. } = moment;
@@ -145,6 +158,11 @@ impl Attention {
                 counted(dead, "event or message", "events or messages")
             );
             add("bad", "dead letters", text, Some("/dead-letters"));
+        }
+        for batch in stopped {
+            let why = batch.note.as_deref().unwrap_or_default();
+            let text = format!("Batch {} has paused by itself: {why}", batch.id.0);
+            add("warn", "batch paused", text, Some("/batches?status=paused"));
         }
         for down in &status.sinks_down {
             let text = format!("The sink {} does not answer: {}", down.sink, down.reason);

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use sagabox_engine::model::{InstanceStatus, Timestamp};
 use serde::Deserialize;
 
+use super::batch_draft::Act;
 use super::frame::{Frame, Page, Visit};
 use super::words::{Value, query};
 use super::{PageRoute, Pages, page};
@@ -59,6 +60,8 @@ struct InstancesPage {
     now: Timestamp,
     list: Option<List>,
     problem: Option<Problem>,
+    /// None: the reader may not, or there is nothing to act on.
+    act: Option<Act>,
 }
 
 struct List {
@@ -89,6 +92,8 @@ async fn instances(
     };
     let chosen = plugins.iter().find(|plugin| plugin.name == asked.plugin);
     let fields = chosen.map(|plugin| plugin.fields.clone()).unwrap_or_default();
+    let is_listed = list.as_ref().is_some_and(|list| !list.rows.is_empty());
+    let act = if visit.may_operate() && is_listed { act(&asked) } else { None };
     Page::of(&InstancesPage {
         frame: visit.frame("Instances", PATH),
         fields,
@@ -98,7 +103,16 @@ async fn instances(
         plugins,
         list,
         problem,
+        act,
     })
+}
+
+/// What can be done with all that the list shows. None if it shows no running ones.
+fn act(asked: &Asked) -> Option<Act> {
+    // A batch selects by plugin and condition: it must never have more than the list.
+    let Asked { plugin, status, condition, order: _, after: _ } = asked;
+    let condition = Some(condition.trim()).filter(|condition| !condition.is_empty());
+    ["", "running"].contains(&status.as_str()).then(|| Act::on_instances(plugin, condition))
 }
 
 /// The process managers that serve, with the fields that they declare.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use sagabox_engine::model::Timestamp;
+use sagabox_engine::model::{BatchAction, Timestamp};
 use serde_json::value::RawValue;
 
 use crate::io::figures;
@@ -27,6 +27,12 @@ impl Value<Self> for Timestamp {
 }
 
 impl Value<Self> for u64 {
+    fn value(&self) -> Self {
+        *self
+    }
+}
+
+impl Value<Self> for BatchAction {
     fn value(&self) -> Self {
         *self
     }

@@ -1042,4 +1042,93 @@ pub const MUTATIONS: &[Mutation] = &[
                 || self",
         }],
     },
+    Mutation {
+        name: "all pauses end with a restart",
+        edits: &[Edit {
+            file: "engine/stages.rs",
+            find: "shared.controls.restore(recovered.controls, (parts.clock)());",
+            replace: "shared.controls.restore(Vec::new(), (parts.clock)());",
+        }],
+    },
+    Mutation {
+        name: "a paused plugin decides what it has in memory",
+        edits: &[Edit {
+            file: "stages/dispatch/mod.rs",
+            find: "            && !self.controls.is_paused
+            && (!self.is_careful()",
+            replace: "            && (!self.is_careful()",
+        }],
+    },
+    Mutation {
+        name: "what waits behind a paused key stays when the key is resumed",
+        edits: &[Edit {
+            file: "stages/dispatch/pausing.rs",
+            find: "            self.dead_letters.resume(key);",
+            replace: "            let _ = key;",
+        }],
+    },
+    Mutation {
+        name: "what waits behind a paused message type stays when the type is resumed",
+        edits: &[Edit {
+            file: "stages/sinks/lanes/controls.rs",
+            find: "            self.dead_letters.resume(&lane);",
+            replace: "            drop(lane);",
+        }],
+    },
+    Mutation {
+        name: "what operators hold back does not count at the door",
+        edits: &[Edit {
+            file: "changes/backlog.rs",
+            find: "held_back.fold(0, u64::saturating_add) > self.max;",
+            replace: "held_back.fold(0, u64::max) > self.max;",
+        }],
+    },
+    Mutation {
+        name: "a batch takes up nothing that an earlier run has begun",
+        edits: &[Edit {
+            file: "engine/batches.rs",
+            find: "let (mut after, in_progress) = (0, ItemOutcome::InProgress);",
+            replace: "let (mut after, in_progress) = (0, ItemOutcome::Changed);",
+        }],
+    },
+    Mutation {
+        name: "a dead letter that failed again is an item once more",
+        edits: &[Edit {
+            file: "engine/operators.rs",
+            find: ".batch == Some(*batch)",
+            replace: ".batch > Some(*batch)",
+        }],
+    },
+    Mutation {
+        name: "a batch asks the instance that took the place of the selected one",
+        edits: &[Edit {
+            file: "engine/operators.rs",
+            find: "of.started != instance.started",
+            replace: "of.started > instance.started",
+        }],
+    },
+    Mutation {
+        name: "a request to an instance is committed without the outcome of its item",
+        edits: &[Edit {
+            file: "stages/commit.rs",
+            find: "batch.items_done.extend(offer.item);",
+            replace: "drop(offer.item);",
+        }],
+    },
+    Mutation {
+        name: "a batch does not stop when its first items fail again",
+        edits: &[Edit {
+            file: "pure/pace.rs",
+            find: "(2 * failed > of).then_some(TooMany { failed, of })",
+            replace: "(failed > of).then_some(TooMany { failed, of })",
+        }],
+    },
+    Mutation {
+        name: "a batch begins more items than its rate allows",
+        edits: &[Edit {
+            file: "pure/pace.rs",
+            find: "self.next = self.next.max(now) + self.gap;",
+            replace: "self.next = now + self.gap;",
+        }],
+    },
 ];
