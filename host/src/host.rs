@@ -83,6 +83,7 @@ impl Host {
             plugin_records,
             access_records,
             batch_records,
+            view_records,
         } = connected;
         let access =
             Access::open(access_records, settings.access.clone(), Arc::new(wall_clock)).await?;
@@ -133,6 +134,7 @@ impl Host {
         let site = Site {
             engine: engine.clone(),
             queries,
+            views: view_records,
             plugin_status: plugin_status.clone(),
             directory: plugins.canonicalize().unwrap_or_else(|_| plugins.to_owned()),
             sinks: settings.sinks.into_keys().collect(),

@@ -53,6 +53,7 @@ fn expected(method: &str, path: &str) -> &'static [&'static str] {
         {
             &["admin"]
         }
+        ("POST", path) if path.starts_with("/v1/views") => &["reader", "operator", "admin"],
         ("POST", _) => &["operator", "admin"],
         _ => &["reader", "operator", "admin"],
     }

@@ -30,7 +30,7 @@ const HOST: Rules = &[
     ("telemetry", &["io"]),
     ("alerts", &["plugins", "telemetry"]),
     ("store", &["io", "decisions", "access"]),
-    ("batches", &["store"]),
+    ("batches", &["io", "store"]),
     ("plugins", &["io", "decisions", "store", "batches"]),
     ("api", &["io", "decisions", "plugins", "store", "access", "telemetry", "batches"]),
     ("pages", &["io", "decisions", "store", "plugins", "access", "api"]),

@@ -106,6 +106,48 @@ async fn a_history_is_a_list_too() {
     assert_eq!((positions(&all), &all["status"]), (vec![5, 4, 3, 2, 1], &json!("running")));
 }
 
+/// The same filters for lists, counts and batches; and the counts are those of the rows.
+#[tokio::test]
+async fn instances_and_timers_are_found_by_their_times() {
+    let mut host = host().await;
+    for _ in 0..2 {
+        let url = host.url();
+        let run = |arguments: &[&str]| {
+            sagabox(host.folder(), &[arguments, &["--host", &url]].concat()).with(0)
+        };
+        for (filter, expected) in [
+            (&[][..], COUNT),
+            (&["--older", "0s"], COUNT),
+            (&["--older", "1h"], 0),
+            (&["--idle", "1h"], 0),
+            (&["--younger", "1h", "--status", "running"], COUNT),
+            (&["--updated-after", "2026-01-01T00:00:00Z", "--status", "completed"], 0),
+        ] {
+            let counted = run(&[&["instances", PLUGIN, "--count", "--json"], filter].concat());
+            assert_eq!(counted.json()["total"], json!(expected), "{filter:?}");
+            let listed = run(&[&["instances", PLUGIN, "--all", "--json"], filter].concat()).json();
+            let listed = listed["instances"].as_array().expect("a list").len();
+            assert_eq!(listed, expected, "{filter:?}");
+        }
+        let command = ["end", PLUGIN, "--dry-run", "--reason", "a test", "--json"];
+        let draft = run(&[&command[..], &["--idle", "0s"]].concat()).json();
+        assert_eq!(draft["items"], json!(COUNT), "{draft}");
+        let timers = run(&["timers", "--json"]).json();
+        let name = timers["timers"][0]["name"].as_str().expect("a name").to_owned();
+        let of = ["timers", "--plugin", PLUGIN, "--name", &name, "--key", "g-007", "--json"];
+        let timers = run(&of).json();
+        assert_eq!(timers["timers"].as_array().map(Vec::len), Some(1), "{timers}");
+        assert_eq!(timers["timers"][0]["key"], json!("g-007"));
+        assert_eq!(run(&[&of[..], &["--due-before", "0s"]].concat()).json()["timers"], json!([]));
+        host.kill().await;
+        host.start().await;
+    }
+    let url = host.url();
+    let command = ["instances", PLUGIN, "--older", "long", "--host", &url];
+    let _ = sagabox(host.folder(), &command).with(2).saying("started_before: `long` is neither");
+    host.stop().await;
+}
+
 async fn asked(client: &Client, path: &str) -> (StatusCode, Value) {
     let response = client.request(Method::GET, path).send().await.expect("an answer");
     (response.status(), response.json().await.expect("JSON"))

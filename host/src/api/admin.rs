@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use sagabox_engine::model::{InstanceStatus, Manifest, Pause, Target};
+use sagabox_engine::model::{Manifest, Pause, Target};
 use sagabox_engine::pure::histogram::Distribution;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -17,6 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::caller::Caller;
 use super::extract::Filter;
 use super::filter::{RequestFilter, dead_letter_filter};
+use super::instance_filter::instance_filter;
 use super::paging::{self, limit};
 use super::problem::Problem;
 use super::{Shared, Site, fields, hidden};
@@ -28,23 +30,17 @@ use crate::store::query::rows::{
     Accounts, CauseFilter, CauseRow, DeadLetterRow, InstanceDetail, InstanceFilter, InstanceRow,
     Page, PausedAccount,
 };
-use crate::store::query::shapes::InstanceStatusName;
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Instances {
-    pub plugin: String,
-    #[param(value_type = Option<InstanceStatusName>, inline)]
-    pub status: Option<InstanceStatus>,
-    /// What must hold of the fields.
-    #[serde(rename = "where")]
-    pub condition: Option<String>,
-    /// A field, and `-` before it for the other way round.
-    pub order: Option<String>,
-    /// Where the page before ended.
-    pub after: Option<String>,
-    #[param(minimum = 1, maximum = 1000)]
-    pub limit: Option<u32>,
+instance_filter! {
+    pub(crate) struct Instances {
+        /// A field, and `-` before it for the other way round. Without it, a list by status or age
+        /// begins with the running instance that was started first.
+        pub order: Option<String>,
+        /// Where the page before ended.
+        pub after: Option<String>,
+        #[param(minimum = 1, maximum = 1000)]
+        pub limit: Option<u32>,
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -217,25 +213,65 @@ pub(crate) async fn instances(
     caller: Caller,
     Filter(list): Filter<Instances>,
 ) -> Result<Json<InstancePage>, Problem> {
+    instances_within(&site, &caller, list, None).await.map(Json)
+}
+
+/// `scan_time`: how long the list looks for its rows; none for as long as lists do.
+pub(crate) async fn instances_within(
+    site: &Site,
+    caller: &Caller,
+    list: Instances,
+    scan_time: Option<Duration>,
+) -> Result<InstancePage, Problem> {
     let limit = limit(list.limit)?;
-    caller.check_plugin(&list.plugin)?;
-    plugin_exists(&site, &list.plugin).await?;
-    let Instances { plugin, status, condition, order, after, .. } = list;
-    if condition.is_some() || order.is_some() {
-        caller.check_payloads("where and order select by parts of states")?;
-    }
-    let filter = InstanceFilter { plugin, status, after, limit, ..InstanceFilter::default() };
-    let filter = fields::select(&site, filter, condition.as_deref(), order.as_deref())?;
+    let filter = selected(site, caller, &list).await?;
+    let filter = InstanceFilter { limit, scan_time, ..filter };
     let page = site.queries.instances(&filter).await.map_err(unreadable)?;
     let Page { rows: mut instances, next } = page;
-    let declared = fields::declared(&site, &filter.plugin);
+    let declared = fields::declared(site, &filter.plugin);
     for row in &mut instances {
         row.summary = fields::summary(declared.as_ref(), row.fields.as_deref());
         if !caller.sees_payloads() {
             hidden::row(row);
         }
     }
-    Ok(Json(InstancePage { instances, next, payloads_hidden: !caller.sees_payloads() }))
+    Ok(InstancePage { instances, next, payloads_hidden: !caller.sees_payloads() })
+}
+
+/// What a list is asked for, if the caller may ask for it.
+pub(super) async fn selected(
+    site: &Site,
+    caller: &Caller,
+    list: &Instances,
+) -> Result<InstanceFilter, Problem> {
+    caller.check_plugin(&list.plugin)?;
+    plugin_exists(site, &list.plugin).await?;
+    if list.condition.is_some() || list.order.is_some() {
+        caller.check_payloads("where and order select by parts of states")?;
+    }
+    let filter = InstanceFilter {
+        plugin: list.plugin.clone(),
+        status: list.status,
+        age: list.times().age(site.now())?,
+        after: list.after.clone(),
+        ..InstanceFilter::default()
+    };
+    fields::select(site, filter, list.condition.as_deref(), list.order.as_deref())
+}
+
+/// How many instances a list has, counted up to `most`, and whether these are all.
+pub(crate) async fn counted_to(
+    site: &Site,
+    caller: &Caller,
+    list: &Instances,
+    most: u32,
+    scan_time: Duration,
+) -> Result<(u64, bool), Problem> {
+    let filter = selected(site, caller, list).await?;
+    let scan_time = Some(scan_time);
+    let filter = InstanceFilter { after: None, limit: most, scan_time, ..filter };
+    let counted = site.queries.count_instances(&filter).await.map_err(unreadable)?;
+    Ok((counted.counts.values().sum(), counted.next.is_none()))
 }
 
 pub(crate) async fn instance(

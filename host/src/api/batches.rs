@@ -14,6 +14,7 @@ use super::caller::Caller;
 use super::dead_letters::{by_whom, given_reason};
 use super::extract::{Arguments, Filter, Segments};
 use super::filter::{RequestFilter, dead_letter_filter};
+use super::instance_filter::Times;
 use super::paging::{self, limit};
 use super::problem::Problem;
 use super::{Shared, Site, fields};
@@ -38,6 +39,15 @@ dead_letter_filter! {
         /// What must hold of the fields of instances.
         #[serde(rename = "where")]
         condition: Option<String>,
+        /// Instances that were started earlier than this time (RFC 3339), or longer ago than this
+        /// duration, such as `2h`. A duration counts back from when the batch is drafted.
+        started_before: Option<String>,
+        /// Instances that were started at this time or later.
+        started_after: Option<String>,
+        /// Instances that were last changed earlier than this time.
+        updated_before: Option<String>,
+        /// Instances that were last changed at this time or later.
+        updated_after: Option<String>,
         /// Needed if nothing else selects them, so that no one drops everything by accident.
         #[serde(default)]
         all: bool,
@@ -313,22 +323,35 @@ async fn selection(site: &Site, caller: &Caller, draft: &Draft) -> Result<Select
         return Err(Problem::unacceptable("plugin", "plugin: is required for instances"));
     };
     if !(RequestFilter { plugin: None, ..filter }).is_empty() {
-        let detail = "action: instances are selected by plugin and where; the other filters are for \
-                      dead letters";
+        let detail = "action: instances are selected by plugin, where and times; the other filters \
+                      are for dead letters";
         return Err(Problem::unacceptable("action", detail));
     }
     caller.check_plugin(&plugin)?;
     plugin_exists(site, &plugin).await?;
     let condition = draft.condition.clone();
+    let age = draft.times().age(site.now())?;
     if condition.is_some() {
         caller.check_payloads("where selects by parts of states")?;
-    } else if !draft.all {
-        let detail = "all: select instances by where, or all running ones by `\"all\": true`";
+    } else if !age.is_given() && !draft.all {
+        let detail = "all: select instances by where or times, or all running ones by \
+                      `\"all\": true`";
         return Err(Problem::unacceptable("all", detail));
     }
     let instances = InstanceFilter { plugin: plugin.clone(), ..InstanceFilter::default() };
     fields::select(site, instances, condition.as_deref(), None)?;
-    Ok(Selection::Instances(InstanceSelection { plugin, condition }))
+    Ok(Selection::Instances(InstanceSelection::new(plugin, condition, age)))
+}
+
+impl Draft {
+    fn times(&self) -> Times {
+        Times {
+            started_before: self.started_before.clone(),
+            started_after: self.started_after.clone(),
+            updated_before: self.updated_before.clone(),
+            updated_after: self.updated_after.clone(),
+        }
+    }
 }
 
 async fn dead_letters(
@@ -340,6 +363,10 @@ async fn dead_letters(
     if draft.condition.is_some() {
         let detail = "where: selects instances; dead letters have no fields";
         return Err(Problem::unacceptable("where", detail));
+    }
+    if let Some(name) = draft.times().first() {
+        let detail = format!("{name}: selects instances");
+        return Err(Problem::unacceptable(name, detail));
     }
     if filter.is_empty() && !draft.all {
         let detail = "all: select dead letters by plugin, plugin_version, status, sink, key, type, \

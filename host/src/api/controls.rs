@@ -23,7 +23,7 @@ use crate::io::times::Time;
 /// The longest name, key or type of a target, in bytes.
 const NAME_BYTES_MAX: usize = 4096;
 /// The sinks of the host's own queues: this, and the message type.
-const QUEUE: &str = "queue:";
+pub(super) const QUEUE: &str = "queue:";
 
 /// What a pause or limit is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -142,7 +142,7 @@ pub(crate) struct LimitPage {
     pub next: Option<String>,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Limit)]
 pub(crate) struct LimitRow {
     pub target: TargetShape,
@@ -433,7 +433,7 @@ fn row(status: PauseStatus) -> PauseRow {
     }
 }
 
-fn limit_row(limit: Limit) -> LimitRow {
+pub(super) fn limit_row(limit: Limit) -> LimitRow {
     LimitRow {
         target: shape(&limit.target),
         per_second: limit.per_second.map(Rate::to_per_second),

@@ -99,11 +99,14 @@ impl Route {
         Self { needs, ..self }
     }
 
-    /// Whether each request is recorded: what operators and administrators change.
+    /// Whether each request is recorded: what readers, operators and administrators change.
     pub(super) fn is_audited(&self) -> bool {
         let permission = self.needs.permission();
         self.method == HttpMethod::Post
-            && matches!(permission, Some(Permission::Operate | Permission::Administer))
+            && matches!(
+                permission,
+                Some(Permission::Read | Permission::Operate | Permission::Administer)
+            )
     }
 
     pub(super) fn answers_secret(self) -> Self {

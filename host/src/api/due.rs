@@ -10,6 +10,7 @@ use super::Shared;
 use super::admin::{plugin_exists, sink_exists, unreadable};
 use super::caller::Caller;
 use super::extract::Filter;
+use super::instance_filter::time_to_come;
 use super::paging;
 use super::problem::Problem;
 use crate::store::query::rows::{DueTimer, TimerFilter, WaitFilter, WaitRow};
@@ -18,6 +19,13 @@ use crate::store::query::rows::{DueTimer, TimerFilter, WaitFilter, WaitRow};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Timers {
     pub plugin: Option<String>,
+    /// That of the instance which set it.
+    pub key: Option<String>,
+    pub name: Option<String>,
+    /// Due earlier than this time (RFC 3339), or in less than this duration, such as `2h`.
+    pub due_before: Option<String>,
+    /// Due at this time or later.
+    pub due_after: Option<String>,
     /// Where the page before ended: its `next`.
     pub after: Option<String>,
     #[param(minimum = 1, maximum = 1000)]
@@ -53,11 +61,16 @@ pub(crate) async fn timers(
     caller: Caller,
     Filter(asked): Filter<Timers>,
 ) -> Result<Json<TimerPage>, Problem> {
-    let Timers { plugin, after, limit } = asked;
+    let Timers { plugin, key, name, due_before, due_after, after, limit } = asked;
     let limit = paging::limit(limit)?;
     check(&site, &caller, plugin.as_deref()).await?;
     let after = after.as_deref().map(paging::written).transpose()?;
-    let filter = TimerFilter { plugin, after, limit };
+    let now = site.now();
+    let time = |name: &'static str, text: Option<String>| {
+        text.map(|text| time_to_come(name, &text, now)).transpose()
+    };
+    let (due_before, due_after) = (time("due_before", due_before)?, time("due_after", due_after)?);
+    let filter = TimerFilter { plugin, key, name, due_before, due_after, after, limit };
     let page = site.queries.timers(&filter).await.map_err(unreadable)?;
     let next = page.next.as_ref().map(paging::write).transpose()?;
     Ok(Json(TimerPage { timers: page.rows, next }))

@@ -5,35 +5,30 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use sagabox_engine::model::{InstanceStatus, OptionalPart, json};
-use serde::{Deserialize, Serialize};
+use sagabox_engine::model::{OptionalPart, json};
+use serde::Serialize;
 use serde_json::value::RawValue;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::admin::{plugin_exists, unreadable};
 use super::caller::Caller;
 use super::extract::Filter;
+use super::instance_filter::instance_filter;
 use super::paging::limit;
 use super::problem::Problem;
 use super::{Shared, Site};
 use crate::io::nearest::nearest;
 use crate::store::query::condition::Condition;
 use crate::store::query::rows::{CountedPage, ExportedInstance, FieldOrder, InstanceFilter, Page};
-use crate::store::query::shapes::InstanceStatusName;
 
 /// Stands for a field that an instance does not have.
 const ABSENT: &str = "-";
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Counted {
-    plugin: String,
-    #[param(value_type = Option<InstanceStatusName>, inline)]
-    status: Option<InstanceStatus>,
-    #[serde(rename = "where")]
-    condition: Option<String>,
-    /// Where the part before ended.
-    after: Option<String>,
+instance_filter! {
+    pub(crate) struct Counted {
+        /// Where the part before ended.
+        after: Option<String>,
+    }
 }
 
 /// Counts the instances of a plugin, as far as a condition holds.
@@ -42,29 +37,25 @@ pub(crate) async fn count(
     caller: Caller,
     Filter(asked): Filter<Counted>,
 ) -> Result<Json<CountedPage>, Problem> {
-    let Counted { plugin, status, condition, after } = asked;
+    let age = asked.times().age(site.now())?;
+    let Counted { plugin, status, condition, after, .. } = asked;
     caller.check_plugin(&plugin)?;
     if condition.is_some() {
         caller.check_payloads("where selects by parts of states")?;
     }
     plugin_exists(&site, &plugin).await?;
-    let filter = InstanceFilter { plugin, status, after, ..InstanceFilter::default() };
+    let filter = InstanceFilter { plugin, status, age, after, ..InstanceFilter::default() };
     let filter = select(&site, filter, condition.as_deref(), None)?;
     Ok(Json(site.queries.count_instances(&filter).await.map_err(unreadable)?))
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Exported {
-    plugin: String,
-    #[param(value_type = Option<InstanceStatusName>, inline)]
-    status: Option<InstanceStatus>,
-    #[serde(rename = "where")]
-    condition: Option<String>,
-    /// Where the page before ended.
-    after: Option<String>,
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+instance_filter! {
+    pub(crate) struct Exported {
+        /// Where the page before ended.
+        after: Option<String>,
+        #[param(minimum = 1, maximum = 1000)]
+        limit: Option<u32>,
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -79,12 +70,14 @@ pub(crate) async fn export(
     caller: Caller,
     Filter(asked): Filter<Exported>,
 ) -> Result<Json<ExportPage>, Problem> {
-    let Exported { plugin, status, condition, after, limit: given } = asked;
+    let age = asked.times().age(site.now())?;
+    let Exported { plugin, status, condition, after, limit: given, .. } = asked;
     let limit = limit(given)?;
     caller.check_plugin(&plugin)?;
     caller.check_payloads("an export has states and events")?;
     plugin_exists(&site, &plugin).await?;
-    let filter = InstanceFilter { plugin, status, after, limit, ..InstanceFilter::default() };
+    let none = InstanceFilter::default();
+    let filter = InstanceFilter { plugin, status, age, is_by_key: true, after, limit, ..none };
     let filter = select(&site, filter, condition.as_deref(), None)?;
     let Page { rows: instances, next } = site.queries.export(&filter).await.map_err(unreadable)?;
     Ok(Json(ExportPage { instances, next }))
@@ -111,8 +104,8 @@ pub(super) fn select(
         is_declared("order", &filter.plugin, field, declared.as_ref())?;
         Ok(FieldOrder { field: field.to_owned(), is_descending: text.starts_with('-') })
     });
-    let (condition, order) = (condition.transpose()?, order.transpose()?);
-    let filter = InstanceFilter { condition, order, ..filter };
+    let (condition, field_order) = (condition.transpose()?, order.transpose()?);
+    let filter = InstanceFilter { condition, field_order, ..filter };
     if filter.place().is_none() {
         let detail = "after: is not the `next` of a page in this order";
         return Err(Problem::unacceptable("after", detail));

@@ -28,6 +28,7 @@ mod guard;
 mod hidden;
 mod idempotency;
 mod instance_file;
+mod instance_filter;
 mod live;
 pub(crate) mod login;
 mod metrics;
@@ -46,6 +47,7 @@ mod stream;
 pub(crate) mod tests;
 mod tls;
 pub(crate) mod tokens;
+pub(crate) mod views;
 pub(crate) mod what_if;
 pub(crate) mod why;
 
@@ -68,6 +70,7 @@ use crate::plugins::readable::Readability;
 use crate::plugins::status::PluginStatus;
 use crate::plugins::wasm::Sandbox;
 use crate::store::query::Queries;
+use crate::store::query::views::ViewRecords;
 use crate::telemetry::Telemetry;
 pub(crate) use access::FORWARDED;
 pub use access::{Access, AccessSettings, LoginSettings};
@@ -103,6 +106,7 @@ pub struct Site {
     pub limits: Limits,
     pub access: Arc<Access>,
     pub batches: Batches,
+    pub views: Arc<dyn ViewRecords>,
     /// Set if events that no plugin can read are refused.
     pub readability: Option<Readability>,
     pub traffic: Arc<Traffic>,

@@ -22,7 +22,8 @@ use super::described::{Route, get, post};
 use super::problem::Problem;
 use super::{
     Served, Shared, admin, audit, batches, controls, dead_letters, decisions, due, events, fields,
-    find, instance_file, metrics, openapi, queues, samples, sessions, sinks, tokens, what_if, why,
+    find, instance_file, metrics, openapi, queues, samples, sessions, sinks, tokens, views,
+    what_if, why,
 };
 use crate::access::Permission::{Administer, Operate, Read, Send, Work};
 
@@ -67,6 +68,15 @@ fn plugins() -> Vec<Route> {
         get("/v1/instances/count", "Count the instances of a plugin", fields::count)
             .needs(ForPlugin(Read))
             .refuses(&[404, 422]),
+        get("/v1/views", "List the saved views of instances", views::list)
+            .needs(ForPlugin(Read))
+            .refuses(&[422]),
+        post("/v1/views", "Save a view of instances", views::save)
+            .needs(ForPlugin(Read))
+            .refuses(&[404, 409, 422]),
+        post("/v1/views/{id}/delete", "Delete a saved view", views::delete)
+            .needs(ForPlugin(Read))
+            .refuses(&[404]),
         get("/v1/instances/export", "Export the instances of a plugin", fields::export)
             .needs(ForPlugin(Read))
             .refuses(&[404, 422]),

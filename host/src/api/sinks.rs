@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use sagabox_engine::model::Timestamp;
+use sagabox_engine::model::{Target, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Shared;
 use super::admin::unreadable;
+use super::controls::{LimitRow, QUEUE, limit_row};
 use super::extract::Filter;
 use super::paging::Paging;
 use super::problem::Problem;
@@ -40,6 +41,10 @@ pub(crate) struct SinkView {
     pub parked: u64,
     /// Open dead letters.
     pub dead: u64,
+    /// Why an operator has paused it, or the type of the queue.
+    pub paused: Option<String>,
+    /// The limits of the sink, and of the type of the queue.
+    pub limits: Vec<LimitRow>,
     /// Set while the sink does not answer: its messages wait, and it gets single attempts.
     pub down: Option<Down>,
 }
@@ -88,7 +93,7 @@ pub(crate) async fn list(
         sinks.insert(account.sink, view);
     }
     for queue in status.queues {
-        let sink = format!("queue:{}", queue.queue);
+        let sink = format!("{QUEUE}{}", queue.queue);
         let view = sinks.entry(sink).or_insert_with_key(|sink| SinkView::without_messages(sink));
         view.leased = Some(queue.leased);
     }
@@ -98,8 +103,28 @@ pub(crate) async fn list(
         let (since, next_attempt_at) = (down.since, down.next_attempt_at);
         view.down = Some(Down { since, next_attempt_at, reason: down.reason });
     }
+    for pause in site.engine.paused() {
+        if let Some(view) = sink_of(&pause.target).and_then(|sink| sinks.get_mut(&sink)) {
+            view.paused.get_or_insert(pause.reason);
+        }
+    }
+    for limit in site.engine.limits() {
+        if let Some(view) = sink_of(&limit.target).and_then(|sink| sinks.get_mut(&sink)) {
+            view.limits.push(limit_row(limit));
+        }
+    }
     let (sinks, next) = paging.page(sinks.into_values(), |view| view.sink.clone())?;
     Ok(Json(SinkPage { sinks, next }))
+}
+
+/// The sink that a pause or limit is about. The queue of a type has no other messages than those of
+/// the type.
+fn sink_of(target: &Target) -> Option<String> {
+    match target {
+        Target::Sink { sink } => Some(sink.to_string()),
+        Target::Type { message_type } => Some(format!("{QUEUE}{message_type}")),
+        Target::Ingest | Target::Plugin { .. } | Target::Key { .. } => None,
+    }
 }
 
 impl SinkView {
@@ -112,6 +137,8 @@ impl SinkView {
             delivered: 0,
             parked: 0,
             dead: 0,
+            paused: None,
+            limits: Vec::new(),
             down: None,
         }
     }

@@ -6,10 +6,11 @@ use sagabox_engine::model::{BatchAction, DeadLetterStatus, InstanceStatus, Key};
 use sagabox_engine::seams::store::ReadError;
 use serde::{Deserialize, Serialize};
 
+use crate::io::times::Time;
 use crate::store::query::Queries;
 use crate::store::query::batches::Selected;
 use crate::store::query::condition::Condition;
-use crate::store::query::rows::{Counted, DeadLetterFilter, InstanceFilter, Page};
+use crate::store::query::rows::{Age, Counted, DeadLetterFilter, InstanceFilter, Page};
 
 /// Dead letters or instances that are looked at for one transaction: some milliseconds.
 const PAGE: u32 = 2_000;
@@ -48,6 +49,14 @@ pub struct InstanceSelection {
     /// A condition on fields, as text.
     #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_before: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_after: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated_before: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated_after: Option<Time>,
 }
 
 impl Selection {
@@ -82,7 +91,7 @@ impl Selection {
                 queries.count_open_dead_letters(&dead_letters.filter(0)).await
             }
             Self::Instances(instances) => {
-                let counted = queries.count_instances(&instances.filter(None)?).await?;
+                let counted = queries.count_instances(&instances.filter(None, 0)?).await?;
                 Ok(Counted {
                     count: counted.counts.values().sum(),
                     is_exact: counted.next.is_none(),
@@ -106,7 +115,7 @@ impl Selection {
                 Ok((Selected::DeadLetters(rows), next.map(|next| next.to_string())))
             }
             Self::Instances(instances) => {
-                let page = queries.instances(&instances.filter(after)?).await?;
+                let page = queries.instances(&instances.filter(after, PAGE)?).await?;
                 let keys: Vec<Key> = page.rows.into_iter().map(|row| row.key).collect();
                 let plugin = instances.plugin.as_str().into();
                 Ok((Selected::Instances(plugin, keys), page.next))
@@ -136,22 +145,47 @@ impl DeadLetterSelection {
 }
 
 impl InstanceSelection {
-    fn filter(&self, after: Option<&str>) -> Result<InstanceFilter, ReadError> {
+    #[must_use]
+    pub fn new(plugin: String, condition: Option<String>, age: Age) -> Self {
+        Self {
+            plugin,
+            condition,
+            started_before: age.started_before.map(Time),
+            started_after: age.started_after.map(Time),
+            updated_before: age.updated_before.map(Time),
+            updated_after: age.updated_after.map(Time),
+        }
+    }
+
+    fn age(&self) -> Age {
+        let time = |time: Option<Time>| time.map(|Time(time)| time);
+        Age {
+            started_before: time(self.started_before),
+            started_after: time(self.started_after),
+            updated_before: time(self.updated_before),
+            updated_after: time(self.updated_after),
+        }
+    }
+
+    fn filter(&self, after: Option<&str>, limit: u32) -> Result<InstanceFilter, ReadError> {
         let parse = |text: &String| Condition::parse(text);
         let condition = self.condition.as_ref().map(parse).transpose();
         Ok(InstanceFilter {
             plugin: self.plugin.clone(),
             status: Some(InstanceStatus::Running),
+            age: self.age(),
             condition: condition.map_err(|error| ReadError(format!("where: {error}")))?,
-            order: None,
             after: after.map(str::to_owned),
-            limit: PAGE,
+            limit,
+            ..InstanceFilter::default()
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use sagabox_engine::model::Timestamp;
+
     use super::*;
 
     #[track_caller]
@@ -172,9 +206,15 @@ mod tests {
             r#"{"type":"OrderPlaced"}"#,
         );
         let condition = Some("paid < total".to_owned());
-        let instances = InstanceSelection { plugin: "orders".to_owned(), condition };
+        let orders = || "orders".to_owned();
+        let instances = InstanceSelection::new(orders(), condition, Age::default());
         let expected = r#"{"plugin":"orders","where":"paid < total"}"#;
         check(BatchAction::End, &Selection::Instances(instances), expected);
+        let age = Age { updated_before: Some(Timestamp(1_500)), ..Age::default() };
+        let instances = InstanceSelection::new(orders(), None, age);
+        assert_eq!(instances.age(), age);
+        let expected = r#"{"plugin":"orders","updated_before":"1970-01-01T00:00:01.500Z"}"#;
+        check(BatchAction::Cancel, &Selection::Instances(instances), expected);
         assert!(Selection::read(BatchAction::End, "{}").is_err(), "of which plugin?");
     }
 }

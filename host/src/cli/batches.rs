@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::HostArgs;
+use super::ages::Ages;
 use super::dead_letters::FilterArgs;
 use super::output::{self, Row};
 use super::pages::{List, Paging};
@@ -62,6 +63,8 @@ struct Draft {
     /// Select the instances whose fields fulfil this condition, such as `paid < total`
     #[arg(long = "where")]
     condition: Option<String>,
+    #[command(flatten)]
+    ages: Ages,
     /// Select all open dead letters, or all running instances of the plugin
     #[arg(long)]
     all: bool,
@@ -187,6 +190,7 @@ impl Draft {
         let action = self.action.to_possible_value();
         let action = action.map(|value| value.get_name().to_owned()).unwrap_or_default();
         let mut body = selected(&action, &self.filter, self.condition.as_deref(), self.all);
+        body.extend(self.ages.given().map(|(name, value)| (name.to_owned(), json!(value))));
         body.insert("by".to_owned(), json!(self.by));
         print(&self.host, &self.host.client()?.post::<Box<RawValue>>("/batches", &body).await?)
     }

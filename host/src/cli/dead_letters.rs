@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::ages::Ages;
 use super::batches::{self, Pace, Whole};
 use super::{HostArgs, InputError, output};
 use crate::api::client::Client;
@@ -119,7 +120,7 @@ pub(crate) struct Instance {
     /// Name of the plugin
     plugin: String,
     /// Key of the instance
-    #[arg(required_unless_present_any = ["all", "condition"])]
+    #[arg(required_unless_present_any = ["all", "condition", "Ages"])]
     key: Option<String>,
     /// Select all running instances of the plugin
     #[arg(long, conflicts_with = "key")]
@@ -127,6 +128,8 @@ pub(crate) struct Instance {
     /// Select the running instances whose fields fulfil this condition, such as `paid < total`
     #[arg(long = "where", conflicts_with = "key")]
     condition: Option<String>,
+    #[command(flatten)]
+    ages: Ages,
     /// Only count the instances
     #[arg(long, conflicts_with = "key")]
     dry_run: bool,
@@ -195,6 +198,7 @@ impl Instance {
             ("all".to_owned(), json!(self.all)),
         ]);
         body.extend(self.condition.iter().map(|text| ("where".to_owned(), json!(text))));
+        body.extend(self.ages.given().map(|(name, value)| (name.to_owned(), json!(value))));
         let whole = Whole {
             host: &self.host,
             action: verb,

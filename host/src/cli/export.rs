@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::HostArgs;
+use super::ages::Ages;
 
 /// As many as a page has at most.
 const PAGE: &str = "1000";
@@ -22,6 +23,8 @@ pub(crate) struct Export {
     /// Select by the plugin's fields, as in 'paid < total and due < "2026-01-01"'
     #[arg(long = "where", value_name = "CONDITION")]
     condition: Option<String>,
+    #[command(flatten)]
+    ages: Ages,
     #[command(flatten)]
     host: HostArgs,
 }
@@ -41,6 +44,7 @@ impl Export {
             let mut query = vec![("plugin", self.plugin.as_str()), ("limit", PAGE)];
             query.extend(self.status.as_deref().map(|status| ("status", status)));
             query.extend(self.condition.as_deref().map(|condition| ("where", condition)));
+            query.extend(self.ages.given());
             query.extend(after.as_deref().map(|after| ("after", after)));
             let text = client.text("/instances/export", &query).await?;
             let page: Page =

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::value::RawValue;
 
 use super::HostArgs;
+use super::ages::Ages;
 use super::dead_letters::FilterArgs;
 use super::output::{self, Row};
 use super::pages::{List, Paging};
@@ -107,7 +108,10 @@ pub(crate) struct Instances {
     /// Select by the plugin's fields, as in 'paid < total and due < "2026-01-01"'
     #[arg(long = "where", value_name = "CONDITION")]
     condition: Option<String>,
-    /// Sort by a field; -FIELD sorts downwards [default: sort by key]
+    #[command(flatten)]
+    ages: Ages,
+    /// Sort by a field; -FIELD sorts downwards [default: by age, the oldest first, if a status or an
+    /// age is given; otherwise by key]
     #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
     order: Option<String>,
     /// Print how many there are, by status
@@ -124,6 +128,7 @@ impl Instances {
         let mut query = vec![("plugin", self.plugin)];
         query.extend(self.status.map(|status| ("status", status)));
         query.extend(self.condition.map(|condition| ("where", condition)));
+        query.extend(self.ages.given().map(|(name, value)| (name, value.to_owned())));
         if self.count {
             return count(query, &self.host).await;
         }
@@ -266,6 +271,46 @@ impl Queues {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Timers {
+    /// Select the timers of this plugin
+    #[arg(long)]
+    plugin: Option<String>,
+    /// Select the timers of the instance with this key
+    #[arg(long, allow_hyphen_values = true)]
+    key: Option<String>,
+    /// Select the timers with this name
+    #[arg(long, allow_hyphen_values = true)]
+    name: Option<String>,
+    /// Select the timers that are due earlier than this time, or in less than this duration, such as
+    /// 2h
+    #[arg(long, value_name = "TIME")]
+    due_before: Option<String>,
+    /// Select the timers that are due at this time or later
+    #[arg(long, value_name = "TIME")]
+    due_after: Option<String>,
+    #[command(flatten)]
+    paging: Paging,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Timers {
+    pub(crate) async fn execute(self) -> anyhow::Result<()> {
+        let all = [
+            ("plugin", self.plugin),
+            ("key", self.key),
+            ("name", self.name),
+            ("due_before", self.due_before),
+            ("due_after", self.due_after),
+        ];
+        let query = all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let columns = &["due", "plugin", "key", "name", "set_by"];
+        let list = List { path: "/timers", query, member: "timers", columns };
+        self.paging.print(&list, &self.host, |_| {}).await
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Sinks {
     #[command(flatten)]
     host: HostArgs,
@@ -274,7 +319,8 @@ pub(crate) struct Sinks {
 impl Sinks {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
         if let Some(answer) = whole(&self.host, "/sinks").await? {
-            let columns = ["sink", "pending", "leased", "delivered", "parked", "dead", "oldest_at"];
+            let columns =
+                ["sink", "pending", "leased", "delivered", "parked", "dead", "oldest_at", "paused"];
             print(&answer, "sinks", &columns);
             let down = answer
                 .rows("sinks")

@@ -4,6 +4,7 @@
 //! 143 after a second signal.
 
 mod admission;
+mod ages;
 mod audit;
 mod backtest;
 mod backup;
@@ -112,6 +113,8 @@ enum Command {
     Accounts(lists::Accounts),
     /// List the host's own queues
     Queues(lists::Queues),
+    /// List the timers that are due next
+    Timers(lists::Timers),
     /// Watch a running host in a terminal: rates, lag, queues, sinks, dead letters
     Top(top::Top),
     /// Create, list and revoke the tokens of clients
@@ -238,6 +241,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Lookups(lookups) => lookups.execute().await,
         Command::Accounts(accounts) => accounts.execute().await,
         Command::Queues(queues) => queues.execute().await,
+        Command::Timers(timers) => timers.execute().await,
         Command::Top(top) => top.execute().await,
         Command::Mcp(mcp) => mcp.execute().await,
         Command::Token(token) => token.execute().await,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Redirect;
-use sagabox_engine::model::{BatchAction, DeadLetterStatus};
+use sagabox_engine::model::{BatchAction, DeadLetterStatus, InstanceStatus};
 use serde_json::value::RawValue;
 
 use super::Pages;
@@ -16,7 +16,7 @@ use super::form::Submitted;
 use super::frame::Visit;
 use super::words::{Value, query};
 use crate::api::Problem;
-use crate::api::admin::DeadLetters;
+use crate::api::admin::{DeadLetters, Instances};
 use crate::api::batches::{self, Draft};
 use crate::api::extract::Arguments;
 use crate::store::query::rows::CauseRow;
@@ -28,7 +28,7 @@ const OF_DEAD_LETTERS: [BatchAction; 3] =
 const OF_INSTANCES: [BatchAction; 2] = [BatchAction::Cancel, BatchAction::End];
 
 /// The members of a batch's filter in the order of a sentence, and what stands before each.
-const WORDS: [(&str, &str); 8] = [
+const WORDS: [(&str, &str); 12] = [
     ("plugin", " of plugin "),
     ("plugin_version", ", version "),
     ("sink", ", to sink "),
@@ -37,6 +37,10 @@ const WORDS: [(&str, &str); 8] = [
     ("reason_contains", ", whose reason contains "),
     ("cause", ", with the cause "),
     ("where", " where "),
+    ("started_before", ", started before "),
+    ("started_after", ", started at or after "),
+    ("updated_before", ", last changed before "),
+    ("updated_after", ", last changed at or after "),
 ];
 
 /// A form that makes a draft.
@@ -89,10 +93,32 @@ impl Act {
         Some(Self { selection: or_all(selection, 0), actions: &OF_DEAD_LETTERS })
     }
 
-    /// With all running instances of a plugin that fulfil a condition.
-    pub(super) fn on_instances(plugin: &str, condition: Option<&str>) -> Self {
-        let selection = given([("plugin", Some(plugin)), ("where", condition)]);
-        Self { selection: or_all(selection, 1), actions: &OF_INSTANCES }
+    /// With all running instances that a list shows. None if it shows no running ones.
+    pub(super) fn on_instances(listed: &Instances) -> Option<Self> {
+        let Instances {
+            plugin,
+            status,
+            condition,
+            started_before,
+            started_after,
+            updated_before,
+            updated_after,
+            order: _,
+            after: _,
+            limit: _,
+        } = listed;
+        if status.is_some_and(|status| status != InstanceStatus::Running) {
+            return None;
+        }
+        let selection = [
+            ("plugin", Some(plugin)),
+            ("where", condition.as_ref()),
+            ("started_before", started_before.as_ref()),
+            ("started_after", started_after.as_ref()),
+            ("updated_before", updated_before.as_ref()),
+            ("updated_after", updated_after.as_ref()),
+        ];
+        Some(Self { selection: or_all(given(selection), 1), actions: &OF_INSTANCES })
     }
 
     /// What it selects, in a sentence.
@@ -103,7 +129,7 @@ impl Act {
             (false, false) => "Selects all open dead letters that the filter shows, on all pages.",
             (true, true) => "Selects all running instances of the plugin.",
             (true, false) => {
-                "Selects all running instances that fulfil the condition, on all pages."
+                "Selects all running instances that the filter shows, on all pages."
             }
         }
     }
@@ -227,6 +253,11 @@ mod tests {
             r#"{"plugin":"a","where":"paid < total"}"#,
             "End running instances of plugin a where paid < total",
         );
+        check(
+            BatchAction::Cancel,
+            r#"{"plugin":"a","started_after":"t1","updated_before":"t2"}"#,
+            "Cancel running instances of plugin a, started at or after t1, last changed before t2",
+        );
     }
 
     /// What the form sends is what the API reads.
@@ -258,14 +289,35 @@ mod tests {
         }
     }
 
+    fn instances() -> Instances {
+        Instances {
+            plugin: "a".to_owned(),
+            status: None,
+            condition: None,
+            started_before: None,
+            started_after: None,
+            updated_before: None,
+            updated_after: None,
+            order: None,
+            after: None,
+            limit: None,
+        }
+    }
+
     #[test]
     fn a_form_selects_what_its_list_shows() {
         check_sent(&Act::on_dead_letters(&all()).unwrap(), "all=true");
         let text = |text: &str| Some(text.to_owned());
         let listed = DeadLetters { key: text("k"), event_type: text("T"), ..all() };
         check_sent(&Act::on_dead_letters(&listed).unwrap(), "key=k&type=T");
-        check_sent(&Act::on_instances("a", None), "plugin=a&all=true");
-        check_sent(&Act::on_instances("a", Some("b = 1")), "plugin=a&where=b = 1");
+        check_sent(&Act::on_instances(&instances()).unwrap(), "plugin=a&all=true");
+        let listed = Instances {
+            condition: text("b = 1"),
+            updated_before: text("2h"),
+            ..instances()
+        };
+        let selected = "plugin=a&where=b = 1&updated_before=2h";
+        check_sent(&Act::on_instances(&listed).unwrap(), selected);
         let group = CauseRow {
             plugin: "a".to_owned(),
             plugin_version: String::new(),
@@ -284,5 +336,8 @@ mod tests {
         let listed = |status| DeadLetters { status: Some(status), ..all() };
         assert!(Act::on_dead_letters(&listed(DeadLetterStatus::Open)).is_some());
         assert!(Act::on_dead_letters(&listed(DeadLetterStatus::Redriven)).is_none());
+        let listed = |status| Instances { status: Some(status), ..instances() };
+        assert!(Act::on_instances(&listed(InstanceStatus::Running)).is_some());
+        assert!(Act::on_instances(&listed(InstanceStatus::Completed)).is_none());
     }
 }

@@ -31,6 +31,7 @@ mod send;
 mod tests;
 mod timeline;
 mod topology;
+mod views;
 mod what_if;
 mod words;
 
@@ -74,8 +75,8 @@ where
     PageRoute { path, needs, is_form: false, handler: routing::get(handler) }
 }
 
-/// What a form of a page is sent to. If it needs more than reading, each request is in the audit
-/// log before it is done.
+/// What a form of a page is sent to. Each request of a reader, an operator or an administrator is in
+/// the audit log before it is done.
 fn form<H, T>(path: &'static str, needs: Needs, handler: H) -> PageRoute
 where
     H: Handler<T, Pages>,
@@ -92,6 +93,7 @@ fn routes() -> Vec<PageRoute> {
         login::routes(),
         overview::routes(),
         search::routes(),
+        views::routes(),
         instance::routes(),
         what_if::routes(),
         dead_letters::routes(),
@@ -110,7 +112,7 @@ fn routes() -> Vec<PageRoute> {
 impl PageRoute {
     fn is_audited(&self) -> bool {
         let permission = self.needs.permission();
-        let changes = [Permission::Operate, Permission::Administer];
+        let changes = [Permission::Read, Permission::Operate, Permission::Administer];
         self.is_form && permission.is_some_and(|permission| changes.contains(&permission))
     }
 }

@@ -1,6 +1,7 @@
 //! Holding work back: what is paused and what waits because of it, limits of sinks and types, and
 //! attempts before their time.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use askama::Template;
@@ -18,7 +19,8 @@ use super::{PageRoute, Pages, form, page, queues};
 use crate::access::Permission::{Operate, Read};
 use crate::api::Needs::ForPlugin;
 use crate::api::controls::{
-    self, LimitRow, PauseRequest, PauseRow, ResumeRequest, RetryRequest, TargetKind, TargetShape,
+    self, LimitRequest, LimitRow, PauseRequest, PauseRow, ResumeRequest, RetryRequest, TargetKind,
+    TargetShape,
 };
 use crate::api::extract::{Arguments, Filter};
 use crate::api::paging::Paging;
@@ -34,6 +36,7 @@ pub(super) fn routes() -> Vec<PageRoute> {
         page("/pauses/live", ForPlugin(Read), live),
         form(PATH, ForPlugin(Operate), pause),
         form("/pauses/resume", ForPlugin(Operate), resume),
+        form("/limits", ForPlugin(Operate), limit),
         form("/retries", ForPlugin(Operate), retry),
     ]
 }
@@ -60,9 +63,24 @@ struct Written {
     reason: String,
     #[serde(rename = "for")]
     duration: String,
+    per_second: String,
+    in_flight: String,
+    concurrency: String,
 }
 
 impl Written {
+    /// A limit without any number removes the one that is set.
+    fn limit(&self) -> Result<LimitRequest, Problem> {
+        Ok(LimitRequest {
+            target: self.target()?,
+            per_second: number("per_second", &self.per_second)?,
+            in_flight: number("in_flight", &self.in_flight)?,
+            concurrency: number("concurrency", &self.concurrency)?,
+            by: None,
+            reason: given(&self.reason),
+        })
+    }
+
     fn target(&self) -> Result<TargetShape, Problem> {
         let found = KINDS.iter().find(|(name, ..)| *name == self.kind);
         let (_, kind, _) = found.ok_or_else(|| {
@@ -79,6 +97,15 @@ impl Written {
             message_type: of(&["type"], &self.message_type),
         })
     }
+}
+
+/// The number in a field; none if it is empty.
+fn number<N: FromStr>(name: &'static str, text: &str) -> Result<Option<N>, Problem> {
+    let number = given(text).map(|text| {
+        let detail = || format!("{name}: `{text}` is not a number of this kind");
+        text.parse().map_err(|_| Problem::unacceptable(name, detail()))
+    });
+    number.transpose()
 }
 
 #[derive(Template)]
@@ -134,9 +161,35 @@ fn kind(target: &TargetShape) -> &'static str {
     KINDS.iter().find(|(_, kind, _)| *kind == target.kind).map_or("", |(name, ..)| name)
 }
 
-/// The form to pause a sink.
+/// The forms to pause and to limit a sink.
 pub(super) fn address_of_sink(sink: &str) -> String {
     format!("{PATH}?{}", query([("kind", "sink"), ("sink", sink)]))
+}
+
+/// The form with a limit as it is, to change it.
+fn address_of_limit(row: &LimitRow) -> String {
+    let text = |number: Option<u32>| number.map(|number| number.to_string()).unwrap_or_default();
+    let LimitRow { target, per_second, in_flight, concurrency, .. } = row;
+    let name = |name: &Option<String>| name.clone().unwrap_or_default();
+    let given = [
+        ("kind", kind(target).to_owned()),
+        ("sink", name(&target.sink)),
+        ("type", name(&target.message_type)),
+        ("per_second", per_second.map(|rate| rate.to_string()).unwrap_or_default()),
+        ("in_flight", text(*in_flight)),
+        ("concurrency", text(*concurrency)),
+    ];
+    let given = given.iter().map(|(name, text)| (*name, text));
+    format!("{PATH}?{}#limit-title", query(given))
+}
+
+/// A limit in words.
+pub(super) fn limits(row: &LimitRow) -> String {
+    let mut parts = Vec::new();
+    parts.extend(row.per_second.map(|rate| format!("{rate} per second")));
+    parts.extend(row.in_flight.map(|most| format!("{most} in flight")));
+    parts.extend(row.concurrency.map(|most| format!("{most} per key")));
+    parts.join(", ")
 }
 
 async fn show(
@@ -205,6 +258,21 @@ async fn resume(
     let (site, caller) = (State(Arc::clone(&pages.site)), visit.caller.clone());
     let done = controls::resume(site, caller, Arguments(request)).await.map(drop);
     answer(&pages, &visit, Written::default(), done).await
+}
+
+async fn limit(
+    State(pages): State<Pages>,
+    visit: Visit,
+    Submitted(written): Submitted<Written>,
+) -> Result<Response, Problem> {
+    let done = match written.limit() {
+        Err(problem) => Err(problem),
+        Ok(request) => {
+            let (site, caller) = (State(Arc::clone(&pages.site)), visit.caller.clone());
+            controls::limit(site, caller, Arguments(request)).await.map(drop)
+        }
+    };
+    answer(&pages, &visit, written, done).await
 }
 
 async fn answer(

@@ -45,6 +45,35 @@ struct Asked {
     after: String,
 }
 
+/// The fields of the form of timers; one that is empty is not there.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct AskedTimers {
+    plugin: String,
+    key: String,
+    name: String,
+    due_before: String,
+    due_after: String,
+    after: String,
+}
+
+impl AskedTimers {
+    /// The parameters of the list's address, but for where its page begins.
+    fn parameters(&self) -> [(&'static str, &str); 5] {
+        [
+            ("plugin", &self.plugin),
+            ("key", &self.key),
+            ("name", &self.name),
+            ("due_before", &self.due_before),
+            ("due_after", &self.due_after),
+        ]
+    }
+
+    fn address(&self, path: &str, after: &str) -> String {
+        format!("{path}?{}", query(self.parameters().into_iter().chain([("after", after)])))
+    }
+}
+
 #[derive(Template)]
 #[template(path = "pages/queues.html")]
 struct QueuesPage {
@@ -133,7 +162,8 @@ impl Attempts {
 #[template(path = "pages/timers.html")]
 struct TimersPage {
     frame: Frame,
-    asked: Asked,
+    asked: AskedTimers,
+    problem: Option<Problem>,
     plugins: std::collections::BTreeSet<String>,
     due: DueTimers,
 }
@@ -146,6 +176,8 @@ struct TimersPart {
 
 struct DueTimers {
     timers: Vec<DueTimer>,
+    /// Whether only some timers are asked for.
+    is_part: bool,
     next: Option<String>,
     now: Timestamp,
 }
@@ -153,20 +185,27 @@ struct DueTimers {
 async fn timers(
     State(pages): State<Pages>,
     visit: Visit,
-    Filter(asked): Filter<Asked>,
+    Filter(asked): Filter<AskedTimers>,
 ) -> Result<Page, Problem> {
     let plugins = super::dead_letters::plugins(&pages.site, &visit.caller).await?;
     let asked = named(asked, &visit.caller, &plugins);
-    let due = DueTimers::read(&pages.site, &visit.caller, &asked).await?;
-    let given = query([("plugin", &asked.plugin), ("after", &asked.after)]);
-    let frame = visit.frame("Timers", TIMERS).with_live(format!("/timers/live?{given}"));
-    Page::of(&TimersPage { frame, asked, plugins, due })
+    let frame = visit.frame("Timers", TIMERS);
+    let (frame, due, problem) = match DueTimers::read(&pages.site, &visit.caller, &asked).await {
+        Ok(due) => (frame.with_live(asked.address("/timers/live", &asked.after)), due, None),
+        // The form stays, so the reader can correct what it says.
+        Err(problem) if problem.status == 422 => {
+            let now = pages.site.now();
+            (frame, DueTimers { timers: Vec::new(), is_part: true, next: None, now }, Some(problem))
+        }
+        Err(problem) => return Err(problem),
+    };
+    Page::of(&TimersPage { frame, asked, problem, plugins, due })
 }
 
 async fn live_timers(
     State(pages): State<Pages>,
     visit: Visit,
-    Filter(asked): Filter<Asked>,
+    Filter(asked): Filter<AskedTimers>,
 ) -> Result<Response, Problem> {
     let plugins = super::dead_letters::plugins(&pages.site, &visit.caller).await?;
     let asked = named(asked, &visit.caller, &plugins);
@@ -181,10 +220,14 @@ async fn live_timers(
 }
 
 /// A caller who may not see all plugins looks at one of them.
-fn named(asked: Asked, caller: &Caller, plugins: &std::collections::BTreeSet<String>) -> Asked {
+fn named(
+    asked: AskedTimers,
+    caller: &Caller,
+    plugins: &std::collections::BTreeSet<String>,
+) -> AskedTimers {
     match plugins.first() {
         Some(first) if asked.plugin.is_empty() && caller.check_whole().is_err() => {
-            Asked { plugin: first.clone(), ..asked }
+            AskedTimers { plugin: first.clone(), ..asked }
         }
         _ => asked,
     }
@@ -196,16 +239,22 @@ fn dead_letters_address(sink: &str) -> String {
 }
 
 impl DueTimers {
-    async fn read(site: &Shared, caller: &Caller, asked: &Asked) -> Result<Self, Problem> {
+    async fn read(site: &Shared, caller: &Caller, asked: &AskedTimers) -> Result<Self, Problem> {
         let given = super::dead_letters::given;
-        let (plugin, after) = (given(&asked.plugin), given(&asked.after));
-        let timers = Timers { plugin, after, limit: Some(SOME) };
+        let timers = Timers {
+            plugin: given(&asked.plugin),
+            key: given(&asked.key),
+            name: given(&asked.name),
+            due_before: given(&asked.due_before),
+            due_after: given(&asked.due_after),
+            after: given(&asked.after),
+            limit: Some(SOME),
+        };
         let page = due::timers(State(Arc::clone(site)), caller.clone(), Filter(timers)).await?;
         let TimerPage { timers, next } = page.0;
-        let next = next.map(|next| {
-            format!("{TIMERS}?{}", query([("plugin", &asked.plugin), ("after", &next)]))
-        });
-        Ok(Self { timers, next, now: site.now() })
+        let next = next.map(|next| asked.address(TIMERS, &next));
+        let is_part = asked.parameters().iter().any(|(_, text)| !text.is_empty());
+        Ok(Self { timers, is_part, next, now: site.now() })
     }
 
     /// When a timer is due, as seen from now.

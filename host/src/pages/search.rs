@@ -1,5 +1,7 @@
 //! Search: paste any id and land there, and lists of instances by plugin, status, age and fields.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -13,6 +15,7 @@ use super::{PageRoute, Pages, page};
 use crate::access::Permission::Read;
 use crate::api::Needs::ForPlugin;
 use crate::api::extract::Filter;
+use crate::api::views::ViewShape;
 use crate::api::{Problem, Shared, admin, find};
 use crate::store::query::found::{EventTrace, Found};
 use crate::store::query::rows::InstanceRow;
@@ -20,6 +23,10 @@ use crate::store::query::rows::InstanceRow;
 pub(super) const PATH: &str = "/instances";
 /// Rows of a list: a person scrolls through them.
 const ROWS: u32 = 50;
+/// Instances that are counted if a filter is given: a larger number says no more to a person.
+const COUNTED: u32 = 1000;
+/// How long a page looks for rows, and then counts. The reader asks for more if that is too short.
+const LOOKS: Duration = Duration::from_millis(60);
 
 pub(super) fn routes() -> Vec<PageRoute> {
     vec![
@@ -31,7 +38,7 @@ pub(super) fn routes() -> Vec<PageRoute> {
 
 /// The fields of the form; one that is empty is not there.
 #[derive(Debug, Default, Deserialize)]
-struct Asked {
+pub(super) struct Asked {
     #[serde(default)]
     plugin: String,
     #[serde(default)]
@@ -39,8 +46,64 @@ struct Asked {
     #[serde(default, rename = "where")]
     condition: String,
     #[serde(default)]
+    started_before: String,
+    #[serde(default)]
+    started_after: String,
+    #[serde(default)]
+    updated_before: String,
+    #[serde(default)]
+    updated_after: String,
+    #[serde(default)]
     order: String,
     after: Option<String>,
+}
+
+impl Asked {
+    /// Whether it asks for a part of the instances.
+    fn has_times(&self) -> bool {
+        let times =
+            [&self.started_before, &self.started_after, &self.updated_before, &self.updated_after];
+        times.iter().any(|time| !time.trim().is_empty())
+    }
+
+    /// The parameters of the list's address, but for where its page begins.
+    fn parameters(&self) -> [(&'static str, &str); 8] {
+        [
+            ("plugin", &self.plugin),
+            ("status", &self.status),
+            ("where", &self.condition),
+            ("started_before", &self.started_before),
+            ("started_after", &self.started_after),
+            ("updated_before", &self.updated_before),
+            ("updated_after", &self.updated_after),
+            ("order", &self.order),
+        ]
+    }
+
+    /// As the API is asked.
+    pub(super) fn list(&self) -> Result<admin::Instances, Problem> {
+        let given = |text: &String| (!text.trim().is_empty()).then(|| text.trim().to_owned());
+        let status = match self.status.as_str() {
+            "" => None,
+            text => {
+                let known = InstanceStatus::ALL.into_iter().find(|status| status.as_str() == text);
+                let detail = || format!("status: `{text}` is not running, completed or ended");
+                Some(known.ok_or_else(|| Problem::unacceptable("status", detail()))?)
+            }
+        };
+        Ok(admin::Instances {
+            plugin: self.plugin.clone(),
+            status,
+            condition: given(&self.condition),
+            started_before: given(&self.started_before),
+            started_after: given(&self.started_after),
+            updated_before: given(&self.updated_before),
+            updated_after: given(&self.updated_after),
+            order: given(&self.order),
+            after: self.after.clone(),
+            limit: Some(ROWS),
+        })
+    }
 }
 
 /// A process manager of the form.
@@ -55,6 +118,7 @@ struct InstancesPage {
     frame: Frame,
     asked: Asked,
     plugins: Vec<Choice>,
+    views: Vec<ViewShape>,
     fields: Vec<String>,
     sees_payloads: bool,
     now: Timestamp,
@@ -66,6 +130,11 @@ struct InstancesPage {
 
 struct List {
     rows: Vec<InstanceRow>,
+    /// How many instances the whole list has, as far as they were counted, and whether these are
+    /// all.
+    count: (u64, bool),
+    /// Whether it has fewer rows than a page because its time was over.
+    is_cut: bool,
     /// The address of the page after this.
     next: Option<String>,
 }
@@ -93,7 +162,11 @@ async fn instances(
     let chosen = plugins.iter().find(|plugin| plugin.name == asked.plugin);
     let fields = chosen.map(|plugin| plugin.fields.clone()).unwrap_or_default();
     let is_listed = list.as_ref().is_some_and(|list| !list.rows.is_empty());
-    let act = if visit.may_operate() && is_listed { act(&asked) } else { None };
+    let act = match visit.may_operate() && is_listed {
+        true => Act::on_instances(&asked.list()?),
+        false => None,
+    };
+    let views = super::views::all(&pages.site, &visit.caller).await?;
     Page::of(&InstancesPage {
         frame: visit.frame("Instances", PATH),
         fields,
@@ -101,18 +174,11 @@ async fn instances(
         now: pages.site.now(),
         asked,
         plugins,
+        views,
         list,
         problem,
         act,
     })
-}
-
-/// What can be done with all that the list shows. None if it shows no running ones.
-fn act(asked: &Asked) -> Option<Act> {
-    // A batch selects by plugin and condition: it must never have more than the list.
-    let Asked { plugin, status, condition, order: _, after: _ } = asked;
-    let condition = Some(condition.trim()).filter(|condition| !condition.is_empty());
-    ["", "running"].contains(&status.as_str()).then(|| Act::on_instances(plugin, condition))
 }
 
 /// The process managers that serve, with the fields that they declare.
@@ -128,39 +194,25 @@ fn choices(site: &Shared, visit: &Visit) -> Vec<Choice> {
 }
 
 async fn list(site: &Shared, visit: &Visit, asked: &Asked) -> Result<List, Problem> {
-    let given = |text: &String| (!text.trim().is_empty()).then(|| text.trim().to_owned());
-    let status = match asked.status.as_str() {
-        "" => None,
-        "running" => Some(InstanceStatus::Running),
-        "completed" => Some(InstanceStatus::Completed),
-        "ended" => Some(InstanceStatus::Ended),
-        other => {
-            let detail = format!("status: `{other}` is not running, completed or ended");
-            return Err(Problem::unacceptable("status", detail));
-        }
-    };
-    let filter = admin::Instances {
-        plugin: asked.plugin.clone(),
-        status,
-        condition: given(&asked.condition),
-        order: given(&asked.order),
-        after: asked.after.clone(),
-        limit: Some(ROWS),
-    };
-    let caller = visit.caller.clone();
-    let page = admin::instances(State(site.clone()), caller, Filter(filter)).await?.0;
+    let (site, caller) = (&**site, &visit.caller);
+    let page = admin::instances_within(site, caller, asked.list()?, Some(LOOKS)).await?;
+    let count = admin::counted_to(site, caller, &asked.list()?, COUNTED, LOOKS).await?;
+    let is_cut = page.next.is_some() && page.instances.len() < ROWS as usize;
     let next = page.next.map(|after| {
-        let Asked { plugin, status, condition, order, .. } = asked;
-        let parameters = [
-            ("plugin", plugin),
-            ("status", status),
-            ("where", condition),
-            ("order", order),
-            ("after", &after),
-        ];
-        format!("{PATH}?{}", query(parameters))
+        let after = ("after", after.as_str());
+        format!("{PATH}?{}", query(asked.parameters().into_iter().chain([after])))
     });
-    Ok(List { rows: page.instances, next })
+    Ok(List { rows: page.instances, count, is_cut, next })
+}
+
+impl List {
+    /// How many there are, in words.
+    fn counted(&self) -> String {
+        let (count, is_exact) = self.count;
+        let more = if is_exact { "" } else { "+" };
+        let noun = if count == 1 && is_exact { "instance" } else { "instances" };
+        format!("{}{more} {noun}", super::words::grouped(count))
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -11,6 +11,7 @@ use super::open::{self, OpenError};
 use super::query::access::AccessRecords;
 use super::query::batches::BatchRecords;
 use super::query::instance_file::FileSnapshot;
+use super::query::views::ViewRecords;
 use super::query::{PluginRecords, Queries, QueryLimits, Snapshot};
 use super::sqlite::SqliteStore;
 use crate::io::files;
@@ -27,6 +28,8 @@ pub struct ConnectedStore {
     pub access_records: Arc<dyn AccessRecords>,
     /// For the batches of operators.
     pub batch_records: Arc<dyn BatchRecords>,
+    /// For the API: saved views.
+    pub view_records: Arc<dyn ViewRecords>,
 }
 
 /// Opens or creates the store.
@@ -49,6 +52,7 @@ pub(super) async fn connect_with(
         plugin_records: Arc::clone(&store) as Arc<dyn PluginRecords>,
         access_records: Arc::clone(&store) as Arc<dyn AccessRecords>,
         batch_records: Arc::clone(&store) as Arc<dyn BatchRecords>,
+        view_records: Arc::clone(&store) as Arc<dyn ViewRecords>,
         engine: store,
     })
 }

@@ -16,8 +16,8 @@ use sagabox_engine::model::{
 };
 use sagabox_engine::pure::identity::event_identity;
 use sagabox_engine::seams::store::{
-    Batch, CommitError, Committed, DecidedEvent, Page, PluginProgress, ReadError, Recovered,
-    RecoveredPlugin, Store, StoredInstance, StoredInstances, StreamPage, TimerRow,
+    Batch, CommitError, Committed, DecidedEvent, FinishedInstance, Page, PluginProgress, ReadError,
+    Recovered, RecoveredPlugin, Store, StoredInstance, StoredInstances, StreamPage, TimerRow,
 };
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow,
@@ -456,8 +456,8 @@ impl Store for SqliteStore {
         until: Timestamp,
         after: Option<&(Timestamp, Key)>,
         limit: usize,
-    ) -> Result<Vec<(Timestamp, Key)>, ReadError> {
-        let sql = "SELECT updated_at, key FROM instances \
+    ) -> Result<Vec<FinishedInstance>, ReadError> {
+        let sql = "SELECT updated_at, key, status FROM instances \
                    WHERE plugin = ?1 AND status <> 'running' AND updated_at <= ?2 AND place <= ?6 \
                      AND (updated_at, key) > (?3, ?4) ORDER BY updated_at, key LIMIT ?5";
         let (after_time, after_key) = after.map_or((-1, ""), |(t, k)| (integer(t.0), k.as_str()));
@@ -470,7 +470,11 @@ impl Store for SqliteStore {
             .bind(integer(place.0));
         let rows = self.rows(query).await?;
         let row = |row: &SqliteRow| {
-            Ok((Timestamp(rows::number(row, "updated_at")?), rows::text(row, "key")?.into()))
+            Ok(FinishedInstance {
+                updated_at: Timestamp(rows::number(row, "updated_at")?),
+                key: rows::text(row, "key")?.into(),
+                status: rows::instance_status(row)?,
+            })
         };
         rows.iter().map(row).collect()
     }

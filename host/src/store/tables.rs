@@ -1,12 +1,13 @@
 //! A batch's rows, table by table.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Params};
 use sagabox_engine::model::{
-    ControlId, DeadLetter, DeadLetterStatus, DeadLetterSubject, ItemOutcome, Key, PluginName,
-    Position, SinkName, Trace, Wait,
+    ControlId, DeadLetter, DeadLetterStatus, DeadLetterSubject, Instance, ItemOutcome, Key,
+    PluginName, Position, SinkName, Trace, Wait,
 };
 use sagabox_engine::seams::store::{self, Append, Batch, Closing, UNTAKEN_TYPES_MAX};
 
@@ -33,6 +34,20 @@ pub(super) const ITEM_CLOSED: &str = "UPDATE batch_items SET outcome = 'changed'
        AND outcome = 'in-progress'";
 pub(super) const ITEM_DONE: &str = "UPDATE batch_items SET outcome = 'done' \
      WHERE batch = ? AND item = ? AND outcome = 'pending'";
+
+const INSTANCE: &str = "INSERT OR REPLACE INTO instances (plugin, key, status, state_version, \
+     state, decided, place, version, started_at, updated_at, started, traceparent) \
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+/// Of an instance that runs: a new one, or one that ran before. It changes no column of the index of
+/// running instances, so only their first decision costs a row of it.
+const INSTANCE_RUNS: &str = "INSERT INTO instances (plugin, key, status, state_version, \
+     state, decided, place, version, started_at, updated_at, started, traceparent) \
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+     ON CONFLICT (plugin, key) DO UPDATE SET state_version = excluded.state_version, \
+       state = excluded.state, decided = excluded.decided, place = excluded.place, \
+       version = excluded.version, updated_at = excluded.updated_at, \
+       started = excluded.started, traceparent = excluded.traceparent \
+     WHERE status = 'running' AND started_at = excluded.started_at";
 
 /// Runs a statement for each row. `params` gives a row's values, in the order of the columns.
 pub(super) fn each<R, P: Params>(
@@ -99,26 +114,7 @@ fn write_untaken(
 
 pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), WriteError> {
     remove_instances(writer, &batch.instances_removed)?;
-    let sql = "INSERT OR REPLACE INTO instances (plugin, key, status, state_version, state, \
-               decided, place, version, started_at, updated_at, started, traceparent) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    each(writer, sql, &batch.instances, |(plugin, instance)| {
-        let state = instance.state.as_ref();
-        (
-            plugin.as_str(),
-            instance.key.as_str(),
-            instance.status.as_str(),
-            state.map(|state| state.version),
-            state.map(|state| encode(&state.data)),
-            integer(instance.decided.0),
-            integer(instance.place.0),
-            integer(instance.version),
-            integer(instance.started_at.0),
-            integer(instance.updated_at.0),
-            integer(instance.started.0),
-            instance.trace.as_deref().map(|trace| trace.to_traceparent()),
-        )
-    })?;
+    write_over(writer, &batch.instances)?;
     fields::write(writer, &batch.fields)?;
     let (claimed, released): (Vec<_>, Vec<_>) =
         batch.claims.iter().partition(|claim| claim.claimed);
@@ -145,6 +141,44 @@ pub(super) fn write_instances(writer: &Connection, batch: &Batch) -> Result<(), 
             row.trace.as_deref().map(Trace::to_text),
         )
     })
+}
+
+/// Without their claims and timers.
+fn write_over(
+    writer: &Connection,
+    instances: &[(PluginName, Arc<Instance>)],
+) -> Result<(), WriteError> {
+    if instances.is_empty() {
+        return Ok(());
+    }
+    let mut runs = writer.prepare_cached(INSTANCE_RUNS)?;
+    let mut any = writer.prepare_cached(INSTANCE)?;
+    for (plugin, instance) in instances {
+        let is_written =
+            instance.status.is_running() && runs.execute(instance_row(plugin, instance))? == 1;
+        if !is_written {
+            any.execute(instance_row(plugin, instance))?;
+        }
+    }
+    Ok(())
+}
+
+fn instance_row<'r>(plugin: &'r PluginName, instance: &'r Instance) -> impl Params + 'r {
+    let state = instance.state.as_ref();
+    (
+        plugin.as_str(),
+        instance.key.as_str(),
+        instance.status.as_str(),
+        state.map(|state| state.version),
+        state.map(|state| encode(&state.data)),
+        integer(instance.decided.0),
+        integer(instance.place.0),
+        integer(instance.version),
+        integer(instance.started_at.0),
+        integer(instance.updated_at.0),
+        integer(instance.started.0),
+        instance.trace.as_deref().map(|trace| trace.to_traceparent()),
+    )
 }
 
 /// With their fields, claims and timers.

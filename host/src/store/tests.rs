@@ -6,7 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use proptest::prelude::*;
-use sagabox_engine::model::{BatchId, BatchItem, Event, Hops, Origin, Position, Timestamp};
+use sagabox_engine::model::{
+    BatchId, BatchItem, Event, Hops, InstanceCounts, InstanceStatus, Origin, Position, Timestamp,
+};
 use sagabox_engine::pure::identity::event_identity;
 use sagabox_engine::seams::batches::{self, BatchItems};
 use sagabox_engine::seams::store::alike::{Script, compare};
@@ -20,6 +22,11 @@ use super::SqliteStore;
 use super::answers::SqliteQueries;
 use super::answers::batches::{NOTE, OUTCOMES, PENDING};
 use super::answers::dead_letters::COUNT_OPEN;
+use super::answers::due::{TIMERS, TIMERS_OF_INSTANCE};
+use super::answers::listed;
+use super::migrations::MIGRATIONS;
+use super::query::condition::Condition;
+use super::query::rows::{Age, FieldOrder, InstanceFilter};
 use super::query::{self, Queries as _, QueryLimits};
 use super::seen::Sizes;
 use super::sqlite::{DEAD_LETTER, MESSAGES, PARKED_EVENTS};
@@ -378,6 +385,117 @@ async fn a_batch_looks_at_its_own_items_alone() {
         let found = found.filter(|line| !line.contains("note"));
         assert_eq!(found.collect::<Vec<_>>(), plan, "{sql}");
     }
+}
+
+/// A list is walked in an index of its order, and never sorted, whatever it selects.
+#[tokio::test]
+async fn a_list_of_instances_reads_an_index_in_its_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let pool = store.reading(1).await.unwrap();
+    let all = || InstanceFilter { plugin: "orders".to_owned(), ..InstanceFilter::default() };
+    let of = |status| InstanceFilter { status: Some(status), ..all() };
+    let order = |is_descending| {
+        let order = FieldOrder { field: "due".to_owned(), is_descending };
+        InstanceFilter { field_order: Some(order), ..all() }
+    };
+    let condition = |text: &str| Some(Condition::parse(text).unwrap());
+    let age = Age { updated_before: Some(Timestamp(5)), ..Age::default() };
+    let ended = "SEARCH i USING INDEX instances_ended (plugin=? AND (updated_at,key)>(?,?) \
+                 AND updated_at<?)";
+    let field = "SEARCH v USING PRIMARY KEY (plugin=? AND field=? AND (value,key)>(?,?) \
+                 AND value<?)";
+    for (filter, expected) in [
+        (all(), "SEARCH i USING PRIMARY KEY (plugin=? AND key>?)"),
+        (
+            of(InstanceStatus::Running),
+            "SEARCH i USING INDEX instances_running (plugin=? AND (started_at,key)>(?,?) \
+             AND started_at<?)",
+        ),
+        (
+            of(InstanceStatus::Completed),
+            "SEARCH i USING INDEX instances_finished (plugin=? AND (updated_at,key)>(?,?) \
+             AND updated_at<?)",
+        ),
+        (InstanceFilter { age, ..of(InstanceStatus::Ended) }, ended),
+        (order(false), field),
+        (InstanceFilter { condition: condition("due > 5"), ..order(false) }, field),
+        (
+            order(true),
+            "SEARCH v USING PRIMARY KEY (plugin=? AND field=? AND value>? AND (value,key)<(?,?))",
+        ),
+        (
+            InstanceFilter { condition: condition("paid > 1 and due = 5"), ..all() },
+            "SEARCH v USING PRIMARY KEY (plugin=? AND field=? AND value=? AND key>?)",
+        ),
+    ] {
+        let explain = format!("EXPLAIN QUERY PLAN {}", listed::sql(&filter));
+        let rows = sqlx::query(sqlx::AssertSqlSafe(explain)).fetch_all(&pool).await.unwrap();
+        let plan = rows.iter().map(|row| sqlx::Row::get::<String, _>(row, "detail"));
+        let plan: Vec<_> = plan.collect();
+        assert_eq!(plan[0].replace("COVERING ", ""), expected, "{plan:?}");
+        let is_fine = |line: &String| line.starts_with("SEARCH ");
+        assert!(plan.iter().all(is_fine), "{filter:?}: {plan:?}");
+    }
+}
+
+/// The first is walked, the second sorted: an instance has few.
+#[tokio::test]
+async fn a_list_of_timers_reads_an_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let pool = store.reading(1).await.unwrap();
+    for (sql, expected) in [
+        (TIMERS, "SEARCH timers USING INDEX timers_due ((due,plugin,instance,name)>(?,?,?,?))"),
+        (TIMERS_OF_INSTANCE, "SEARCH timers USING PRIMARY KEY (plugin=? AND instance=?)"),
+    ] {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+        let rows = sqlx::query(explain).fetch_all(&pool).await.unwrap();
+        assert_eq!(sqlx::Row::get::<String, _>(&rows[0], "detail"), expected);
+    }
+}
+
+#[tokio::test]
+async fn the_instances_of_an_older_file_are_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = SqliteConnectOptions::new().filename(path(&directory)).create_if_missing(true);
+    let mut old = options.connect().await.unwrap();
+    let position = MIGRATIONS.iter().position(|sql| sql.contains("instances_running")).unwrap();
+    for migration in &MIGRATIONS[..position] {
+        sqlx::raw_sql(*migration).execute(&mut old).await.unwrap();
+    }
+    let instances = [("a", "running"), ("b", "running"), ("c", "ended"), ("d", "completed")];
+    for (key, status) in instances.into_iter().chain([("e", "completed"), ("f", "completed")]) {
+        let sql = "INSERT INTO instances (plugin, key, status, decided, version, started_at, \
+                   updated_at) VALUES ('orders', ?, ?, 1, 1, 1, 1)";
+        sqlx::query(sql).bind(key).bind(status).execute(&mut old).await.unwrap();
+    }
+    for (plugin, received) in [("orders", 6), ("none", 7)] {
+        let mut progress = contract::plugin_progress(plugin, 6);
+        progress.counters.received = received;
+        let query = sqlx::query("INSERT INTO plugins VALUES (?, ?, ?)").bind(plugin);
+        let query = query.bind(super::rows::json(&progress.cursor));
+        let query = query.bind(super::rows::json(&progress.counters));
+        query.execute(&mut old).await.unwrap();
+    }
+    let mark = format!("PRAGMA application_id = 0x53414742; PRAGMA user_version = {position}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(mark)).execute(&mut old).await.unwrap();
+    sqlx::Connection::close(old).await.unwrap();
+    let store = open(&directory).await;
+    let counters = async |plugin: &str| {
+        store.read_plugin(&plugin.into()).await.unwrap().unwrap().progress.counters
+    };
+    let expected = InstanceCounts { running: 2, completed: 3, ended: 1 };
+    let orders = counters("orders").await;
+    assert_eq!((orders.received, orders.instances), (6, expected));
+    let none = counters("none").await;
+    assert_eq!((none.received, none.instances), (7, InstanceCounts::default()));
+    let queries = SqliteQueries::new(&store, QueryLimits::default()).await.unwrap();
+    let counts = queries.instance_counts("orders").await.unwrap();
+    assert_eq!(
+        counts.into_iter().collect::<Vec<_>>(),
+        [("completed", 3), ("ended", 1), ("running", 2)]
+    );
 }
 
 /// A store that is gone with its directory.

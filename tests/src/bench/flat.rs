@@ -136,7 +136,9 @@ async fn fill(target: Target, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-async fn start_instances(
+/// # Errors
+/// If a run fails.
+pub async fn start_instances(
     target: Target,
     name: &str,
     instances: std::ops::Range<usize>,
@@ -153,7 +155,9 @@ async fn start_instances(
     Ok(())
 }
 
-async fn end_instances(
+/// # Errors
+/// If a run fails.
+pub async fn end_instances(
     target: Target,
     name: &str,
     instances: impl Iterator<Item = usize>,

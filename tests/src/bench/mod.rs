@@ -16,6 +16,7 @@ pub mod latency;
 pub mod load;
 pub mod looping;
 pub mod machine;
+pub mod pages;
 pub mod process;
 pub mod report;
 pub mod senders;

@@ -18,9 +18,10 @@ pub enum Scenario {
     Languages,
     Versions,
     Traces,
+    Pages,
 }
 
-const SCENARIOS: [(Scenario, &str); 13] = [
+const SCENARIOS: [(Scenario, &str); 14] = [
     (Scenario::Saga, "saga"),
     (Scenario::ProcessManager, "process-manager"),
     (Scenario::Senders, "senders"),
@@ -34,6 +35,7 @@ const SCENARIOS: [(Scenario, &str); 13] = [
     (Scenario::Languages, "languages"),
     (Scenario::Versions, "versions"),
     (Scenario::Traces, "traces"),
+    (Scenario::Pages, "pages"),
 ];
 
 #[derive(Clone, Debug)]
@@ -53,6 +55,9 @@ pub struct Settings {
     pub log: usize,
     pub instances: usize,
     pub identities: usize,
+    pub listed: usize,
+    pub dead_letters: usize,
+    pub asks: usize,
 }
 
 pub const USAGE: &str = "usage: bench [SCENARIO…] [--full] [--OPTION N…]
@@ -71,6 +76,8 @@ scenarios; all of them, unless some are named:
   languages        the same saga in every language, and all of them in one host; only if it is named
   versions         this binary beside the one that SAGABOX_BESIDE names, in turns; only if it is named
   traces           one event in a hundred traced, beside no traces, in turns
+  pages            pages and lists on a store with many instances and dead letters, and the throughput
+                   beside ten open pages; only if it is named
 
 options, with their default, and the one of --full:
   --rounds         how often everything is measured; the median counts (3, 5)
@@ -86,12 +93,16 @@ options, with their default, and the one of --full:
   --loop-ms        until a call that loops is stopped, in looping (100)
   --log            events that fill the log in flat (200000, 10000000)
   --instances      running instances among them (50000, 1000000)
-  --identities     of earlier events, in identities (20000000, 262144000)";
+  --identities     of earlier events, in identities (20000000, 262144000)
+  --listed         instances of one plugin, in pages (1000000)
+  --dead-letters   in pages (100000)
+  --asks           how often each page is asked for, in pages (200)";
 
 impl Scenario {
-    /// Than what every machine has: a second binary, or the tools of other languages.
+    /// Than what every machine has: a second binary, the tools of other languages, or some gigabytes
+    /// of disk.
     fn needs_more(self) -> bool {
-        matches!(self, Self::Versions | Self::Languages)
+        matches!(self, Self::Versions | Self::Languages | Self::Pages)
     }
 }
 
@@ -113,6 +124,9 @@ impl Settings {
             log: 200_000,
             instances: 50_000,
             identities: 20_000_000,
+            listed: 1_000_000,
+            dead_letters: 100_000,
+            asks: 200,
         }
     }
 
@@ -173,6 +187,9 @@ impl Settings {
             "log" => &mut self.log,
             "instances" => &mut self.instances,
             "identities" => &mut self.identities,
+            "listed" => &mut self.listed,
+            "dead-letters" => &mut self.dead_letters,
+            "asks" => &mut self.asks,
             _ => return None,
         })
     }
@@ -193,7 +210,7 @@ mod tests {
         assert_eq!(settings.scenarios, [Scenario::Saga, Scenario::Flat]);
         assert_eq!((settings.events, settings.rounds, settings.batch), (7, 5, 500));
         let all = parse("").unwrap().scenarios;
-        assert_eq!(all.len(), SCENARIOS.len() - 2);
+        assert_eq!(all.len(), SCENARIOS.len() - 3);
         assert!(!all.iter().any(|scenario| scenario.needs_more()), "{all:?}");
         assert_eq!(parse("versions").unwrap().scenarios, [Scenario::Versions]);
     }
@@ -210,7 +227,7 @@ mod tests {
         let mut settings = Settings::usual();
         let named = USAGE.lines().filter_map(|line| line.trim().strip_prefix("--"));
         let names: Vec<&str> = named.filter_map(|line| line.split(' ').next()).collect();
-        assert_eq!(names.len(), 14);
+        assert_eq!(names.len(), 17);
         assert!(names.into_iter().all(|name| settings.option(name).is_some()));
     }
 }

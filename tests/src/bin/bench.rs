@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use sagabox_tests::bench::settings::{Scenario, Settings, USAGE};
 use sagabox_tests::bench::shapes::{PROCESS_MANAGER, SAGA};
 use sagabox_tests::bench::{
-    by_hand, candidates, fields, flat, identities, languages, latency, looping, machine, senders,
-    throughput, traces, versions,
+    by_hand, candidates, fields, flat, identities, languages, latency, looping, machine, pages,
+    senders, throughput, traces, versions,
 };
 
 fn main() -> ExitCode {
@@ -85,6 +85,10 @@ async fn run(settings: &Settings) -> Result<()> {
             Scenario::Traces => {
                 ("traces: with and without, in turns", traces::measure(settings).await?)
             }
+            Scenario::Pages => (
+                "pages: pages and lists on a store with many instances",
+                pages::measure(settings).await?,
+            ),
             Scenario::Languages => {
                 ("languages: the same saga in each", languages::measure(settings).await?)
             }

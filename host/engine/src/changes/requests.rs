@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::changes::resolve::ResolveRequest;
 use crate::lock;
-use crate::model::{Key, PluginName, Position, Sequence, SinkName, Timestamp};
+use crate::model::{InstanceStatus, Key, PluginName, Position, Sequence, SinkName, Timestamp};
 
 pub(crate) enum PluginRequest {
     Resolve(Box<ResolveRequest>),
@@ -60,7 +60,8 @@ pub(crate) type Sinks = Arc<Mutex<BTreeMap<SinkName, mpsc::UnboundedSender<SinkR
 /// Asks that instances are removed which the store says are over. The dispatcher does it,
 /// because it has instances in memory: what comes for their keys later finds none.
 pub(crate) struct RemoveRequest {
-    pub keys: Vec<Key>,
+    /// Their keys, and the statuses that the store has.
+    pub instances: Vec<(Key, InstanceStatus)>,
     /// Answered with how many are removed, and with what resolves when that is durable. One
     /// that something is under way for stays for now.
     pub reply: oneshot::Sender<(usize, oneshot::Receiver<()>)>,

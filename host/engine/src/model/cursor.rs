@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::instance::InstanceStatus;
+
 /// Everything up to and including `settled` is done, and so is everything in `ahead`. The places
 /// between are in flight, and are read again after a restart.
 ///
@@ -87,6 +89,60 @@ pub struct Counters {
     /// again, and the plugin receives them once more from there.
     #[serde(default)]
     pub requeued: u64,
+    /// The instances of a plugin. So reading how many there are costs the same however many there
+    /// are.
+    #[serde(default, skip_serializing_if = "InstanceCounts::is_empty")]
+    pub instances: InstanceCounts,
+}
+
+/// How many instances a plugin has, by status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InstanceCounts {
+    /// Those that run.
+    pub running: u64,
+    /// Those that have completed.
+    pub completed: u64,
+    /// Those that an operator has ended.
+    pub ended: u64,
+}
+
+impl InstanceCounts {
+    /// How many have a status.
+    #[must_use]
+    pub fn of(&self, status: InstanceStatus) -> u64 {
+        match status {
+            InstanceStatus::Running => self.running,
+            InstanceStatus::Completed => self.completed,
+            InstanceStatus::Ended => self.ended,
+        }
+    }
+
+    /// Counts an instance that changes: from nothing if it begins, to nothing if it is removed.
+    pub fn change(&mut self, from: Option<InstanceStatus>, to: Option<InstanceStatus>) {
+        if from == to {
+            return;
+        }
+        if let Some(from) = from {
+            let count = self.of_mut(from);
+            *count = count.saturating_sub(1);
+        }
+        if let Some(to) = to {
+            *self.of_mut(to) += 1;
+        }
+    }
+
+    fn of_mut(&mut self, status: InstanceStatus) -> &mut u64 {
+        match status {
+            InstanceStatus::Running => &mut self.running,
+            InstanceStatus::Completed => &mut self.completed,
+            InstanceStatus::Ended => &mut self.ended,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Counters {

@@ -49,6 +49,9 @@ pub enum InstanceStatus {
 }
 
 impl InstanceStatus {
+    /// Every status.
+    pub const ALL: [Self; 3] = [Self::Running, Self::Completed, Self::Ended];
+
     /// Whether it is [`Self::Running`].
     #[must_use]
     pub fn is_running(self) -> bool {

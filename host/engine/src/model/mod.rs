@@ -24,7 +24,7 @@ pub use batch::{
     BatchAction, BatchId, BatchItem, BatchItemId, ItemNote, ItemOutcome, StartedBatch,
 };
 pub use control::{Control, ControlId, ControlKind, Limit, Pause, PauseEnd, Rate, Target};
-pub use cursor::{Counters, Cursor, Span};
+pub use cursor::{Counters, Cursor, InstanceCounts, Span};
 pub use decision::{
     Answer, AnswerValue, Decision, Due, Failure, KeyChange, Outgoing, Question, TimerChange,
 };

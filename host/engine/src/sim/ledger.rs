@@ -11,7 +11,7 @@ use super::strangers;
 use super::traces;
 use crate::model::{
     DeadLetter, DeadLetterStatus, DeadLetterSubject, DecisionRecord, DecisionSummary, Event,
-    InstanceStatus, Key, KeyChange, Message, PluginName, reserved,
+    InstanceCounts, InstanceStatus, Key, KeyChange, Message, PluginName, reserved,
 };
 use crate::pure::fields::Fields;
 use crate::pure::identity::undeliverable_event_id;
@@ -144,6 +144,15 @@ pub(super) fn sums_add_up(tables: &Tables) -> Result<(), String> {
             + rows as u64;
         if settled != counters.received {
             return Err(format!("guarantee 7: {plugin}: {rows} rows do not add up: {counters:?}"));
+        }
+        let mut instances = InstanceCounts::default();
+        for ((of, _), instance) in &tables.instances {
+            if of_plugin(of) {
+                instances.change(None, Some(instance.status));
+            }
+        }
+        if instances != counters.instances {
+            return Err(format!("guarantee 3: {plugin} has {instances:?}: {counters:?}"));
         }
         let mut partly = tables.partly_decided.iter().filter(|(of, ..)| of_plugin(of));
         if let Some((_, position, key)) =

@@ -34,8 +34,8 @@ use crate::seams::handler::{Call, Handler, Reply};
 use crate::seams::lookup::{Lookup, Unanswered};
 use crate::seams::store::memory::MemoryStore;
 use crate::seams::store::{
-    Batch, CommitError, Committed, DecidedEvent, Page, ReadError, Recovered, RecoveredPlugin,
-    Store, StoredInstance, StoredInstances, StreamPage, TimerRow,
+    Batch, CommitError, Committed, DecidedEvent, FinishedInstance, Page, ReadError, Recovered,
+    RecoveredPlugin, Store, StoredInstance, StoredInstances, StreamPage, TimerRow,
 };
 use crate::seams::transport::{DeliveryError, Sink, Transport};
 
@@ -557,7 +557,7 @@ impl Store for SteppedStore {
         until: Timestamp,
         after: Option<&(Timestamp, Key)>,
         limit: usize,
-    ) -> Result<Vec<(Timestamp, Key)>, ReadError> {
+    ) -> Result<Vec<FinishedInstance>, ReadError> {
         self.steps.read("read_finished_instances").await?;
         self.inner.read_finished_instances(plugin, place, until, after, limit).await
     }

@@ -19,7 +19,7 @@ use crate::model::AgeMark;
 use crate::model::{Key, LogEntry, PluginName, Position, Retention, Timestamp};
 use crate::pure::age::Ages;
 use crate::pure::monotonic::Instant;
-use crate::seams::store::{Expire, ReadError, Store};
+use crate::seams::store::{Expire, FinishedInstance, ReadError, Store};
 
 /// Rows of each table that one commit removes: a few milliseconds.
 const STEP_ROWS_MAX: usize = 512;
@@ -109,13 +109,13 @@ impl Housekeeping {
             let page = store
                 .read_finished_instances(plugin, place, until, after.as_ref(), STEP_ROWS_MAX)
                 .await?;
-            let Some(last) = page.last().cloned() else { return Ok(()) };
+            let Some(last) = page.last().map(FinishedInstance::place) else { return Ok(()) };
             // It is taken out: its instances are removed when it is back.
             let Some(dispatcher) = self.dispatchers.get(plugin) else { return Ok(()) };
             let is_last = page.len() < STEP_ROWS_MAX;
             let (reply, removed) = oneshot::channel();
-            let keys = page.into_iter().map(|(_, key)| key).collect();
-            let _ = dispatcher.send(PluginRequest::Remove(RemoveRequest { keys, reply }));
+            let instances = page.into_iter().map(|row| (row.key, row.status)).collect();
+            let _ = dispatcher.send(PluginRequest::Remove(RemoveRequest { instances, reply }));
             let Ok((_, durable)) = removed.await else { return Ok(()) };
             if durable.await.is_err() || is_last {
                 return Ok(());

@@ -79,6 +79,7 @@ async fn server_with(
         engine,
         batches,
         queries: store.queries,
+        views: store.view_records,
         plugin_status,
         directory: directory_of_plugins,
         sinks,

@@ -52,7 +52,7 @@ const LAST_POSITION: &str = "max(coalesce((SELECT max(position) FROM log), 0), \
 
 impl SqliteStore {
     /// Runs one statement; returns how many rows it changed.
-    async fn change(&self, query: Query<'_>) -> Result<u64, ReadError> {
+    pub(super) async fn change(&self, query: Query<'_>) -> Result<u64, ReadError> {
         let mut connection = self.beside().await?;
         let done = query.execute(&mut connection).await;
         let done = done.map_err(|error| self.unreadable(&error))?;
@@ -60,7 +60,7 @@ impl SqliteStore {
         Ok(done.rows_affected())
     }
 
-    async fn found(&self, query: Query<'_>) -> Result<Vec<SqliteRow>, ReadError> {
+    pub(super) async fn found(&self, query: Query<'_>) -> Result<Vec<SqliteRow>, ReadError> {
         let mut connection = self.beside().await?;
         let found = query.fetch_all(&mut connection).await;
         let found = found.map_err(|error| self.unreadable(&error))?;

@@ -16,6 +16,12 @@ use crate::store::query::rows::{
 };
 use crate::store::rows::{self, integer};
 
+pub(in crate::store) const TIMERS: &str = "SELECT due, plugin, instance, name, set_by FROM timers \
+     WHERE fired = 0 AND (due, plugin, instance, name) > (?, ?, ?, ?) \
+     ORDER BY due, plugin, instance, name LIMIT ?";
+pub(in crate::store) const TIMERS_OF_INSTANCE: &str = "SELECT due, plugin, instance, name, set_by \
+     FROM timers WHERE plugin = ? AND instance = ? AND fired = 0 ORDER BY +due, +name";
+
 /// Rows that are read at once, however short the page is.
 const SOME: u32 = 200;
 
@@ -24,11 +30,27 @@ pub(super) async fn timers(
     filter: &TimerFilter,
     limits: &QueryLimits,
 ) -> Result<Page<DueTimer, TimerPlace>, ReadError> {
-    let first = (0, String::new(), String::new(), String::new());
+    let begin = filter.due_after.map_or(0, |time| time.0);
+    let first = (begin, String::new(), String::new(), String::new());
     let after = filter.after.clone().unwrap_or(first);
-    let is_meant =
-        |row: &DueTimer| filter.plugin.as_ref().is_none_or(|plugin| *plugin == row.plugin);
-    looked_through(pool, after, filter.limit, limits, is_meant).await
+    if let (Some(plugin), Some(key)) = (&filter.plugin, &filter.key) {
+        let mut rows = of_instance(pool, plugin, key).await?;
+        rows.retain(|row| row.place() > after && filter.selects(row) && !filter.is_past(row));
+        return Ok(Page::of(rows, filter.limit, DueTimer::place));
+    }
+    let walk = Walk { after, limit: filter.limit, limits };
+    looked_through(pool, walk, |row| filter.selects(row), |row| filter.is_past(row)).await
+}
+
+/// The timers of one instance: no more than an instance can have.
+async fn of_instance(
+    pool: &SqlitePool,
+    plugin: &str,
+    key: &str,
+) -> Result<Vec<DueTimer>, ReadError> {
+    let query = sqlx::query(TIMERS_OF_INSTANCE).bind(plugin.to_owned()).bind(key.to_owned());
+    let found = query.fetch_all(pool).await.map_err(failed)?;
+    found.iter().map(timer).collect()
 }
 
 pub(super) async fn waits(
@@ -45,7 +67,15 @@ pub(super) async fn waits(
         filter.plugin.as_ref().is_none_or(|plugin| *plugin == row.plugin)
             && filter.sink.as_ref().is_none_or(|sink| Some(sink) == row.sink.as_ref())
     };
-    looked_through(pool, after, filter.limit, limits, is_meant).await
+    let walk = Walk { after, limit: filter.limit, limits };
+    looked_through(pool, walk, is_meant, |_| false).await
+}
+
+/// Where a list begins, how many rows it has, and how long it looks for them.
+struct Walk<'l, P> {
+    after: P,
+    limit: u32,
+    limits: &'l QueryLimits,
 }
 
 /// A row of a list that is read in the order of an index.
@@ -63,21 +93,21 @@ trait InOrder: Sized + Send {
 }
 
 /// The rows that are meant, and one more than the page has, portion by portion until the time is
-/// over.
+/// over, or the first row that is past the end.
 async fn looked_through<R: InOrder>(
     pool: &SqlitePool,
-    mut after: R::Place,
-    limit: u32,
-    limits: &QueryLimits,
+    Walk { mut after, limit, limits }: Walk<'_, R::Place>,
     is_meant: impl Fn(&R) -> bool + Send,
+    is_past: impl Fn(&R) -> bool + Send,
 ) -> Result<Page<R, R::Place>, ReadError> {
     let (started, mut rows) = (Instant::now(), Vec::new());
     let read = limits.scan_rows.min(limit.saturating_add(1).max(SOME));
     loop {
         let found = R::portion(pool, after, read).await?;
+        let is_end = found.last().is_some_and(&is_past);
         let end = found.last().filter(|_| found.len() == read as usize).map(R::in_order);
-        rows.extend(found.into_iter().filter(&is_meant));
-        let Some(end) = end.filter(|_| rows.len() <= limit as usize) else {
+        rows.extend(found.into_iter().take_while(|row| !is_past(row)).filter(&is_meant));
+        let Some(end) = end.filter(|_| rows.len() <= limit as usize && !is_end) else {
             return Ok(Page::of(rows, limit, R::in_order));
         };
         if started.elapsed() >= limits.scan_time {
@@ -99,11 +129,8 @@ impl InOrder for DueTimer {
         after: TimerPlace,
         limit: u32,
     ) -> Result<Vec<Self>, ReadError> {
-        let sql = "SELECT due, plugin, instance, name, set_by FROM timers WHERE fired = 0 \
-                   AND (due, plugin, instance, name) > (?, ?, ?, ?) \
-                   ORDER BY due, plugin, instance, name LIMIT ?";
         let (due, plugin, instance, name) = after;
-        let query = sqlx::query(sql).bind(integer(due)).bind(plugin).bind(instance).bind(name);
+        let query = sqlx::query(TIMERS).bind(integer(due)).bind(plugin).bind(instance).bind(name);
         let found = query.bind(limit).fetch_all(pool).await.map_err(failed)?;
         found.iter().map(timer).collect()
     }

@@ -24,7 +24,7 @@ pub(super) async fn export(
     filter: &InstanceFilter,
     limits: &QueryLimits,
 ) -> Result<Page<ExportedInstance, String>, ReadError> {
-    let filter = InstanceFilter { order: None, ..filter.clone() };
+    let filter = InstanceFilter { field_order: None, is_by_key: true, ..filter.clone() };
     let Page { rows: mut listed, mut next } = listed::list(pool, &filter, limits).await?;
     let plugin = filter.plugin.as_str();
     let states = states(pool, plugin, &keys(&listed), limits.page_bytes).await?;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use sagabox_engine::model::{Instance, Key, Position, Timer, TimerName, Timestamp};
+use sagabox_engine::model::{
+    Counters, Instance, InstanceStatus, Key, Position, Timer, TimerName, Timestamp,
+};
 use sagabox_engine::seams::store::ReadError;
 use serde_json::value::RawValue;
 use sqlx::SqliteConnection;
@@ -24,11 +26,12 @@ pub(super) async fn counts(
     connection: &mut SqliteConnection,
     plugin: &str,
 ) -> Result<BTreeMap<&'static str, u64>, ReadError> {
-    let sql = "SELECT status, count(*) AS n FROM instances WHERE plugin = ? GROUP BY status";
-    let query = sqlx::query(sql).bind(plugin.to_owned());
-    let found = query.fetch_all(connection).await.map_err(failed)?;
-    let pair = |row| Ok((rows::instance_status(row)?.as_str(), rows::number(row, "n")?));
-    found.iter().map(pair).collect()
+    let query = sqlx::query("SELECT counters FROM plugins WHERE plugin = ?");
+    let row = query.bind(plugin.to_owned()).fetch_optional(connection).await.map_err(failed)?;
+    let Some(row) = row else { return Ok(BTreeMap::new()) };
+    let Counters { instances, .. } = rows::parsed(&row, "counters")?;
+    let counts = InstanceStatus::ALL.map(|status| (status.as_str(), instances.of(status)));
+    Ok(counts.into_iter().filter(|(_, count)| *count > 0).collect())
 }
 
 pub(super) async fn detail(

@@ -6,15 +6,16 @@ mod accounts;
 pub(super) mod batches;
 mod causes;
 pub(super) mod dead_letters;
-mod due;
+pub(super) mod due;
 mod export;
 mod found;
 mod idempotency;
 mod instances;
-mod listed;
+pub(super) mod listed;
 mod serving;
 pub(super) mod snapshot;
 mod states;
+mod views;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -15,6 +15,7 @@ pub mod place;
 pub mod rows;
 pub mod shapes;
 pub mod value;
+pub mod views;
 pub mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -1,6 +1,7 @@
 //! What the answers to questions hold, and what a list can be asked for.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sagabox_engine::model::{
     DeadLetterId, DeadLetterStatus, DecisionRecord, DecisionSummary, Due, EndedBy, Hops,
@@ -13,7 +14,6 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::condition::Condition;
-use super::place::Place;
 use super::shapes::{
     AnyJson, CloudEvent, ContentShape, DeadLetterStatusName, InstanceStatusName, SummaryShape,
     TimerShape,
@@ -42,23 +42,46 @@ impl<R, N> Page<R, N> {
 pub struct InstanceFilter {
     pub plugin: String,
     pub status: Option<InstanceStatus>,
+    /// When it was started and last changed.
+    pub age: Age,
     /// What must hold of its fields.
     pub condition: Option<Condition>,
-    /// The field by which they are in order; none for the order of their keys.
-    pub order: Option<FieldOrder>,
-    /// Where the page before ended. In the order of keys it is a key.
+    /// The field by which they are in order; see [`InstanceFilter::order`] for the others.
+    pub field_order: Option<FieldOrder>,
+    /// Whether they are in the order of their keys, whatever is selected.
+    pub is_by_key: bool,
+    /// Where the page before ended.
     pub after: Option<String>,
+    /// Rows of a page. A count ends when it has counted so many; zero: it counts all.
     pub limit: u32,
+    /// How long it looks for its rows; none for as long as lists do.
+    pub scan_time: Option<Duration>,
 }
 
-impl InstanceFilter {
-    /// Where the page begins. None if `after` is no place in this order.
+/// When an instance was started, and when it was last changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Age {
+    /// Earlier than this time.
+    pub started_before: Option<Timestamp>,
+    /// At this time or later.
+    pub started_after: Option<Timestamp>,
+    /// Earlier than this time. An instance that was started later, because the clock was set back
+    /// since, is not selected.
+    pub updated_before: Option<Timestamp>,
+    pub updated_after: Option<Timestamp>,
+}
+
+impl Age {
     #[must_use]
-    pub fn place(&self) -> Option<Place> {
-        match &self.after {
-            None => Some(Place::first(self.order.as_ref())),
-            Some(after) => Place::parse(after, self.order.as_ref()),
-        }
+    pub fn is_given(&self) -> bool {
+        *self != Self::default()
+    }
+
+    pub(in crate::store) fn selects(&self, started_at: Timestamp, updated_at: Timestamp) -> bool {
+        self.started_before.is_none_or(|time| started_at < time)
+            && self.started_after.is_none_or(|time| started_at >= time)
+            && self.updated_before.is_none_or(|time| updated_at < time && started_at < time)
+            && self.updated_after.is_none_or(|time| updated_at >= time)
     }
 }
 
@@ -394,12 +417,32 @@ pub enum DeadLetterKind {
     Message,
 }
 
-/// Which timers a list has.
+/// Which timers a list has. What is given must hold.
 #[derive(Clone, Debug, Default)]
 pub struct TimerFilter {
     pub plugin: Option<String>,
+    /// That of the instance which set it.
+    pub key: Option<String>,
+    pub name: Option<String>,
+    /// Earlier than this time.
+    pub due_before: Option<Timestamp>,
+    /// At this time or later.
+    pub due_after: Option<Timestamp>,
     pub after: Option<TimerPlace>,
     pub limit: u32,
+}
+
+impl TimerFilter {
+    /// Whether a timer is meant, as far as its time does not say.
+    pub(in crate::store) fn selects(&self, row: &DueTimer) -> bool {
+        let is = |own: &Option<String>, of: &str| own.as_deref().is_none_or(|own| own == of);
+        is(&self.plugin, &row.plugin) && is(&self.key, &row.key) && is(&self.name, &row.name)
+    }
+
+    /// Whether a timer, and all that are due later, are not meant.
+    pub(in crate::store) fn is_past(&self, row: &DueTimer) -> bool {
+        self.due_before.is_some_and(|time| row.due >= time)
+    }
 }
 
 /// When a timer is due, its plugin, the key of its instance, and its name: its place in the order.

@@ -13,8 +13,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
-    Batch, CommitError, Committed, DecidedEvent, Page, ReadError, Recovered, RecoveredPlugin,
-    Store, StoredInstance, StoredInstances, StreamPage, TimerRow,
+    Batch, CommitError, Committed, DecidedEvent, FinishedInstance, Page, ReadError, Recovered,
+    RecoveredPlugin, Store, StoredInstance, StoredInstances, StreamPage, TimerRow,
 };
 use crate::lock;
 use crate::model::{
@@ -335,7 +335,7 @@ impl<S: Store, F: Faults> Store for FaultyStore<S, F> {
         until: Timestamp,
         after: Option<&(Timestamp, Key)>,
         limit: usize,
-    ) -> Result<Vec<(Timestamp, Key)>, ReadError> {
+    ) -> Result<Vec<FinishedInstance>, ReadError> {
         let _connection = self.before_read().await?;
         self.inner.read_finished_instances(plugin, place, until, after, limit).await
     }

@@ -10,9 +10,10 @@ use async_trait::async_trait;
 
 use super::memory_items::ItemRow;
 use super::{
-    Batch, CommitError, Committed, DecidedEvent, Expire, MessageLane, Page, ParkedKey,
-    PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress, Store,
-    StoredInstance, StoredInstances, StreamPage, TimerRow, UNTAKEN_TYPES_MAX, Untaken, untaken,
+    Batch, CommitError, Committed, DecidedEvent, Expire, FinishedInstance, MessageLane, Page,
+    ParkedKey, PluginProgress, ReadError, Recovered, RecoveredPlugin, RecoveredSink, SinkProgress,
+    Store, StoredInstance, StoredInstances, StreamPage, TimerRow, UNTAKEN_TYPES_MAX, Untaken,
+    untaken,
 };
 use crate::lock;
 use crate::model::{
@@ -724,16 +725,20 @@ impl Store for MemoryStore {
         until: Timestamp,
         after: Option<&(Timestamp, Key)>,
         limit: usize,
-    ) -> Result<Vec<(Timestamp, Key)>, ReadError> {
+    ) -> Result<Vec<FinishedInstance>, ReadError> {
         let tables = self.lock();
         let of_plugin = tables.instances.iter().filter(|((p, _), _)| p == plugin);
-        let mut finished: Vec<(Timestamp, Key)> = of_plugin
+        let mut finished: Vec<FinishedInstance> = of_plugin
             .filter(|(_, i)| !i.status.is_running())
             .filter(|(_, i)| i.place <= place && i.updated_at <= until)
-            .map(|((_, key), instance)| (instance.updated_at, key.clone()))
-            .filter(|row| after.is_none_or(|after| row > after))
+            .map(|((_, key), instance)| FinishedInstance {
+                updated_at: instance.updated_at,
+                key: key.clone(),
+                status: instance.status,
+            })
+            .filter(|row| after.is_none_or(|after| row.place() > *after))
             .collect();
-        finished.sort();
+        finished.sort_by_key(FinishedInstance::place);
         finished.truncate(limit);
         Ok(finished)
     }

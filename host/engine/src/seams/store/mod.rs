@@ -26,9 +26,9 @@ use thiserror::Error;
 
 use crate::model::{
     AgeMark, AgeTime, BatchItemId, Control, ControlId, Counters, Cursor, DeadLetter, DeadLetterId,
-    DeadLetterStatus, DecisionRecord, Event, Held, Hops, Instance, Key, LogEntry, Message,
-    OpenDeadLetter, Origin, Parked, PluginName, Position, Sequence, SinkName, Timer, TimerName,
-    TimerPlace, TimerRef, Timestamp, Trace, Wait,
+    DeadLetterStatus, DecisionRecord, Event, Held, Hops, Instance, InstanceStatus, Key, LogEntry,
+    Message, OpenDeadLetter, Origin, Parked, PluginName, Position, Sequence, SinkName, Timer,
+    TimerName, TimerPlace, TimerRef, Timestamp, Trace, Wait,
 };
 
 /// The durable store of one engine. A read that failed may always be repeated.
@@ -135,7 +135,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<Held>, ReadError>;
 
     /// Instances that are no longer running, have decided nothing after a place of the log, and
-    /// were last changed at or before `until`; and the date of that change. At most `limit`, the
+    /// were last changed at or before `until`. At most `limit`, the
     /// one changed longest ago first, and equal dates in the order of their keys. It begins
     /// after `after`, if that is given.
     async fn read_finished_instances(
@@ -145,7 +145,7 @@ pub trait Store: Send + Sync + 'static {
         until: Timestamp,
         after: Option<&(Timestamp, Key)>,
         limit: usize,
-    ) -> Result<Vec<(Timestamp, Key)>, ReadError>;
+    ) -> Result<Vec<FinishedInstance>, ReadError>;
 
     /// What `recover` returns for one plugin; none if the plugin was never served.
     async fn read_plugin(&self, plugin: &PluginName) -> Result<Option<RecoveredPlugin>, ReadError>;
@@ -315,6 +315,25 @@ pub struct Expire {
     /// The most rows that one commit removes from each table. It bounds how long the commit
     /// takes.
     pub rows_max: usize,
+}
+
+/// An instance that is no longer running.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinishedInstance {
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Its own key.
+    pub key: Key,
+    /// How it finished.
+    pub status: InstanceStatus,
+}
+
+impl FinishedInstance {
+    /// Its place in the order in which they are read.
+    #[must_use]
+    pub fn place(&self) -> (Timestamp, Key) {
+        (self.updated_at, self.key.clone())
+    }
 }
 
 /// What an instance has in the fields that its plugin declares (see [`crate::pure::fields`]).

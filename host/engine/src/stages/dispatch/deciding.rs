@@ -191,8 +191,10 @@ impl Dispatcher {
 
     /// The instance's next version, for memory and for the next commit.
     pub(super) fn write(&mut self, instance: Arc<Instance>) {
+        let status = instance.status;
         self.output.rows().instances.insert(instance.key.clone(), Arc::clone(&instance));
-        self.instance_cache.write(instance, self.output.next_commit());
+        let before = self.instance_cache.write(instance, self.output.next_commit());
+        self.output.count().instances.change(before, Some(status));
     }
 
     fn change_timers(

@@ -53,15 +53,17 @@ impl Dispatcher {
 impl Dispatcher {
     /// Removes instances that are over, and that nothing is under way for.
     pub(super) fn on_remove(&mut self, request: RemoveRequest) {
-        let RemoveRequest { keys, reply } = request;
+        let RemoveRequest { instances, reply } = request;
         let (durable, commit) = (self.output.durable(), self.output.next_commit());
         let mut count = 0;
-        for key in keys {
+        for (key, stored) in instances {
+            let status = self.instance_cache.get(&key).map_or(stored, |cached| cached.status);
             if !self.lanes.contains(&key)
                 && !self.dead_letters.contains(&key)
                 && self.instance_cache.remove_finished(&key, durable, commit)
             {
                 count += 1;
+                self.output.count().instances.change(Some(status), None);
                 self.output.rows().instances_removed.insert(key);
             }
         }

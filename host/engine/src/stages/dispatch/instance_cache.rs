@@ -14,7 +14,7 @@ mod stored_keys;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::model::{Instance, Key, Timer, TimerName};
+use crate::model::{Instance, InstanceStatus, Key, Timer, TimerName};
 use crate::pure::hash::HashMap;
 use crate::seams::store::StoredInstance;
 
@@ -153,8 +153,8 @@ impl InstanceCache {
     }
 
     /// The instance as it is now, and the commit that brings it to the store, with all that
-    /// is changed of its claims and timers until then.
-    pub(super) fn write(&mut self, instance: Arc<Instance>, commit: u64) {
+    /// is changed of its claims and timers until then. Returns the status that it had.
+    pub(super) fn write(&mut self, instance: Arc<Instance>, commit: u64) -> Option<InstanceStatus> {
         self.time += 1;
         let cached = match self.instances.get_mut(&instance.key) {
             Some(cached) => cached,
@@ -171,7 +171,7 @@ impl InstanceCache {
         cached.bytes = cached.bytes + now - before;
         self.bytes = self.bytes + now - before;
         (cached.used, cached.commit) = (self.time, commit);
-        cached.instance = Some(instance);
+        cached.instance.replace(instance).map(|before| before.status)
     }
 
     /// False if the instance had the key already.

@@ -5,6 +5,7 @@
 //! strings or two booleans that are in that order, and not for `null` or two kinds.
 
 mod parse;
+mod range;
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -231,6 +232,23 @@ mod tests {
         fn what_is_printed_is_read_again(condition in conditions()) {
             let printed = condition.to_string();
             prop_assert_eq!(Condition::parse(&printed).map_err(|error| error.to_string()), Ok(condition));
+        }
+
+        #[test]
+        fn it_holds_only_where_its_bounds_say(
+            condition in conditions(),
+            row in prop::collection::btree_map("a|b_1|_c|and|null", values(), 0..5)
+        ) {
+            prop_assume!(condition.holds(&|name: &str| row.get(name)));
+            if let Some((name, value)) = condition.equal() {
+                prop_assert_eq!(row.get(name), Some(value));
+            }
+            for name in ["a", "b_1", "_c", "and", "null"] {
+                if let Some((low, high)) = condition.range(name) {
+                    let key = row.get(name).map(Value::order_key);
+                    prop_assert!(key.is_some_and(|key| low <= key && key <= high), "{}", name);
+                }
+            }
         }
 
         #[test]

@@ -25,8 +25,9 @@ async fn timers(subject: &Subject, filter: &TimerFilter) -> Vec<Vec<String>> {
 
 pub(super) async fn timers_are_listed_by_their_time(urls: Urls<'_>) {
     let mut subject = Subject::new(urls, "due timers").await;
-    let all = TimerFilter { limit: ALL, ..TimerFilter::default() };
-    assert_eq!(timers(&subject, &all).await, [[""; 0]]);
+    let all = || TimerFilter { limit: ALL, ..TimerFilter::default() };
+    let of_orders = || TimerFilter { plugin: Some(plugin().to_string()), ..all() };
+    assert_eq!(timers(&subject, &all()).await, [[""; 0]]);
     let fired = timer("a", "fired", 1);
     let set = [
         timer("b", "late", 9),
@@ -48,19 +49,44 @@ pub(super) async fn timers_are_listed_by_their_time(urls: Urls<'_>) {
         "5 other a t",
         "9 orders b late",
     ];
-    assert_eq!(timers(&subject, &all).await, [expected]);
+    assert_eq!(timers(&subject, &all()).await, [expected]);
     for limit in 1..=6 {
-        let listed = timers(&subject, &TimerFilter { limit, ..all.clone() }).await;
+        let listed = timers(&subject, &TimerFilter { limit, ..all() }).await;
         assert_eq!(listed.concat(), expected, "{limit} a page");
     }
-    let first = subject.queries().timers(&all).await.unwrap().rows.remove(0);
+    let first = subject.queries().timers(&all()).await.unwrap().rows.remove(0);
     assert_eq!((first.set_by.0, first.due.0), (1, 2));
-    let of_orders = TimerFilter { plugin: Some(plugin().to_string()), ..all };
     let expected = ["5 orders a s", "5 orders a t", "5 orders b t", "9 orders b late"];
-    assert_eq!(timers(&subject, &of_orders).await, [expected]);
+    assert_eq!(timers(&subject, &of_orders()).await, [expected]);
+    let text = |text: &str| Some(text.to_owned());
+    let time = |time| Some(sagabox_engine::model::Timestamp(time));
+    for (filter, expected) in [
+        (
+            TimerFilter { name: text("t"), ..all() },
+            "2 other z t,5 orders a t,5 orders b t,5 other a t",
+        ),
+        (TimerFilter { name: text("fired"), ..all() }, ""),
+        (TimerFilter { key: text("b"), ..all() }, "5 orders b t,9 orders b late"),
+        (TimerFilter { key: text("b"), ..of_orders() }, "5 orders b t,9 orders b late"),
+        (TimerFilter { key: text("b"), name: text("late"), ..of_orders() }, "9 orders b late"),
+        (TimerFilter { key: text("b"), due_after: time(6), ..of_orders() }, "9 orders b late"),
+        (TimerFilter { key: text("b"), due_before: time(9), ..of_orders() }, "5 orders b t"),
+        (TimerFilter { due_before: time(5), ..all() }, "2 other z t"),
+        (TimerFilter { due_after: time(6), ..all() }, "9 orders b late"),
+        (
+            TimerFilter { due_after: time(5), due_before: time(6), ..of_orders() },
+            "5 orders a s,5 orders a t,5 orders b t",
+        ),
+        (TimerFilter { due_after: time(3), due_before: time(5), ..all() }, ""),
+    ] {
+        for limit in [ALL, 1, 2] {
+            let found = timers(&subject, &TimerFilter { limit, ..filter.clone() }).await;
+            assert_eq!(found.concat().join(","), expected, "{filter:?}");
+        }
+    }
     // However little time there is, each page gets further.
     subject.reopen(looks_briefly(true)).await;
-    let listed = timers(&subject, &of_orders).await;
+    let listed = timers(&subject, &of_orders()).await;
     assert_eq!((listed.len(), listed.concat()), (3, expected.map(str::to_owned).to_vec()));
 }
 

@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sagabox_engine::model::{
-    DecisionRecord, Hops, Instance, InstanceStatus, Key, PluginName, Position, State, Timer,
-    Timestamp,
+    DecisionRecord, Hops, Instance, InstanceCounts, InstanceStatus, Key, PluginName, Position,
+    State, Timer, Timestamp,
 };
 use sagabox_engine::seams::store::Batch;
 use sagabox_engine::seams::store::contract::{
-    append, appends, claim, dead_letter, decision, event, finished, instance, plugin, timer, wait,
+    append, appends, claim, dead_letter, decision, event, finished, instance, plugin,
+    plugin_progress, timer, wait,
 };
 
 use super::{ALL, Subject, Urls, looks_briefly, pages};
 use crate::store::query::rows::{
-    EventName, HistoryRow, InstanceDetail, InstanceFilter, Page, RecordedDecision,
+    Age, CountedPage, EventName, HistoryRow, InstanceDetail, InstanceFilter, Page, RecordedDecision,
 };
 use crate::store::query::{QueryLimits, StatePage};
 
@@ -28,7 +29,9 @@ fn rows(instances: impl IntoIterator<Item = (PluginName, Arc<Instance>)>) -> Bat
 async fn listed(subject: &Subject, status: Option<InstanceStatus>, limit: u32) -> Vec<Vec<String>> {
     let list = async |after: Option<String>| {
         let plugin = "orders".to_owned();
-        let filter = InstanceFilter { plugin, status, after, limit, ..InstanceFilter::default() };
+        let is_by_key = true;
+        let none = InstanceFilter::default();
+        let filter = InstanceFilter { plugin, status, is_by_key, after, limit, ..none };
         let Page { rows, next } = subject.queries().instances(&filter).await.unwrap();
         Page { rows: rows.into_iter().map(|row| row.key.to_string()).collect(), next }
     };
@@ -83,9 +86,30 @@ pub(super) async fn instances_are_counted_by_status(urls: Urls<'_>) {
     let subject = Subject::new(urls, "counted").await;
     let running = ["a", "b", "c"].map(|key| (plugin(), instance(key, 1)));
     let over = ["d", "e"].map(|key| finished(key, InstanceStatus::Completed, 1));
-    subject.commit(rows(running.into_iter().chain(over))).await;
+    // The engine counts them, and says so with the commit.
+    let mut progress = plugin_progress("orders", 1);
+    progress.counters.instances = InstanceCounts { running: 3, completed: 2, ended: 0 };
+    let plugins = vec![progress];
+    subject.commit(Batch { plugins, ..rows(running.into_iter().chain(over)) }).await;
+    let expected = [("completed", 2), ("running", 3)];
     let counts = subject.queries().instance_counts("orders").await.unwrap();
-    assert_eq!(counts.into_iter().collect::<Vec<_>>(), [("completed", 2), ("running", 3)]);
+    assert_eq!(counts.into_iter().collect::<Vec<_>>(), expected);
+    let counted = async |filter: InstanceFilter| {
+        let filter = InstanceFilter { plugin: plugin().to_string(), ..filter };
+        let CountedPage { counts, next } =
+            subject.queries().count_instances(&filter).await.unwrap();
+        assert_eq!(next, None);
+        counts.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(counted(InstanceFilter::default()).await, expected);
+    let status = Some(InstanceStatus::Completed);
+    let age = Age { started_before: Some(Timestamp(2)), ..Age::default() };
+    for age in [Age::default(), age] {
+        let filter = InstanceFilter { status, age, ..InstanceFilter::default() };
+        assert_eq!(counted(filter).await, expected[..1]);
+        let filter = InstanceFilter { age, ..InstanceFilter::default() };
+        assert_eq!(counted(filter).await, expected);
+    }
     assert!(subject.queries().instance_counts("nobody").await.unwrap().is_empty());
     assert!(subject.queries().has_instances("orders").await.unwrap());
     assert!(!subject.queries().has_instances("nobody").await.unwrap());

@@ -5,6 +5,7 @@
 
 mod access;
 mod accounts;
+mod ages;
 mod batches;
 mod components;
 mod dead_letters;
@@ -15,6 +16,7 @@ mod found;
 mod instances;
 mod records;
 mod snapshot;
+mod views;
 
 use std::time::Duration;
 
@@ -97,6 +99,8 @@ pub(in crate::store) async fn all(urls: Urls<'_>) {
     instances::instances_are_listed_by_key_in_pages(urls).await;
     instances::a_list_of_instances_ends_in_time_and_says_how_far_it_came(urls).await;
     instances::instances_are_counted_by_status(urls).await;
+    ages::instances_are_listed_by_age(urls).await;
+    ages::a_list_by_age_ends_in_time_and_says_how_far_it_came(urls).await;
     instances::an_instance_has_all_that_is_its_own(urls).await;
     instances::a_state_that_is_no_json_is_a_string(urls).await;
     instances::a_history_follows_the_decisions_of_its_instance(urls).await;
@@ -149,6 +153,7 @@ pub(in crate::store) async fn all(urls: Urls<'_>) {
     batches::a_status_changes_only_from_the_ones_that_are_named(urls).await;
     batches::old_batches_go_with_their_items(urls).await;
     batches::old_drafts_go(urls).await;
+    views::views_are_kept_until_they_are_deleted(urls).await;
     snapshot::decisions_come_in_order_with_their_inputs(urls).await;
     snapshot::decisions_end_where_they_are_stopped(urls).await;
     snapshot::the_log_comes_in_order(urls).await;

@@ -12,7 +12,7 @@ use crate::model::{
     AgeTime, DeadLetter, DeadLetterId, DeadLetterStatus, DecisionRecord, InstanceStatus, Key,
     PluginName, Position, Sequence, Timestamp,
 };
-use crate::seams::store::{Append, Batch, Expire, Page};
+use crate::seams::store::{Append, Batch, Expire, FinishedInstance, Page};
 
 pub(super) async fn finished_instances_come_oldest_first(stores: &dyn Stores) {
     let mut subject = Subject::new(stores, "finished").await;
@@ -24,8 +24,14 @@ pub(super) async fn finished_instances_come_oldest_first(stores: &dyn Stores) {
         finished("e", InstanceStatus::Completed, 9),
     ];
     subject.commit(Batch { instances, ..Batch::default() }).await;
-    let row = |key: &str, at| (Timestamp(at), Key::from(key));
-    let [d, b, c] = [row("d", 3), row("b", 5), row("c", 5)];
+    let row = |key: &str, at, status| FinishedInstance {
+        updated_at: Timestamp(at),
+        key: Key::from(key),
+        status,
+    };
+    let d = row("d", 3, InstanceStatus::Completed);
+    let b = row("b", 5, InstanceStatus::Ended);
+    let c = row("c", 5, InstanceStatus::Completed);
     let all = Position(99);
     for (place, until, after, limit, expected) in [
         (all, 5, None, ALL, vec![d.clone(), b.clone(), c.clone()]),
@@ -38,6 +44,8 @@ pub(super) async fn finished_instances_come_oldest_first(stores: &dyn Stores) {
         (all, 5, Some(&c), ALL, vec![]),
     ] {
         let (store, until) = (subject.store(), Timestamp(until));
+        let after = after.map(FinishedInstance::place);
+        let after = after.as_ref();
         let found = insist!(store.read_finished_instances(&plugin(), place, until, after, limit));
         assert_eq!(found, expected, "{limit} until {until:?}, after {after:?}");
     }
