@@ -24,6 +24,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0022_controls.sql"),
     include_str!("migrations/0024_causes.sql"),
     include_str!("migrations/0025_batches.sql"),
+    include_str!("migrations/0027_brought.sql"),
 ];
 
 /// The first that keeps its sums.
