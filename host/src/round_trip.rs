@@ -52,6 +52,7 @@ fn dead_letters(event: &Event, text: &str) -> Result<(), String> {
         position: Position(1),
         sink: None,
         reason: "because".to_owned(),
+        log: None,
         cause: "because".to_owned(),
         attempts: 1,
         plugin_version: "1.0.0".to_owned(),

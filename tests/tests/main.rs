@@ -24,6 +24,7 @@ mod examples;
 mod fields;
 mod hot;
 mod identity_provider;
+mod imports;
 mod ingest;
 mod kept;
 mod keys;

@@ -142,6 +142,16 @@ async fn looks_around(agent: &Agent) {
     let dead_letter =
         call(agent, "show_dead_letter", json!({"id": id})).await.expect("a dead letter");
     assert_eq!(data(&dead_letter)["status"], "open");
+    let causes = call(agent, "list_causes", json!({"plugin": PLUGIN})).await.expect("causes");
+    assert_eq!(data(&causes)["causes"][0]["dead_letters"], 1, "{}", text(&causes));
+    let timers = call(agent, "list_timers", json!({})).await.expect("timers");
+    assert_eq!(data(&timers)["timers"][0]["name"], "deadline", "{}", text(&timers));
+    let waits = call(agent, "list_waits", json!({"plugin": PLUGIN})).await.expect("waits");
+    assert_eq!(data(&waits)["waits"], json!([]), "{}", text(&waits));
+    let none = call(agent, "show_batch", json!({"id": 1})).await.expect("a refusal");
+    refused(&none, "batch");
+    let audit = call(agent, "list_audit", json!({})).await.expect("a refusal");
+    refused(&audit, "this needs admin");
     let found = call(agent, "find", json!({"text": "1"})).await.expect("what was found");
     assert!(data(&found)["found"].as_array().is_some_and(|found| !found.is_empty()));
     let queues = call(agent, "list_queues", json!({})).await.expect("queues");
@@ -241,6 +251,17 @@ async fn changes_need_an_operators_token_and_the_permission_given_at_the_start()
             assert!(is_done, "{redriven:?}");
             let by_reader = call(&reads, "redrive_dead_letter", redrive.clone()).await;
             refused(&by_reader.expect("a refusal"), "this needs");
+        }
+        let draft = json!({"action": "redrive", "plugin": PLUGIN, "reason": "proposed"});
+        let agent = desk.over_stdio(&operator, arguments).await;
+        let proposed = call(&agent, "propose_batch", draft).await.expect("an answer");
+        assert_eq!(proposed.is_error, Some(!is_allowed), "{proposed:?}");
+        if is_allowed {
+            let id = json!({"id": data(&proposed)["id"]});
+            let shown = call(&agent, "show_batch", id.clone()).await.expect("a batch");
+            assert_eq!(data(&shown)["status"], "draft", "{}", text(&shown));
+            let items = call(&agent, "list_batch_items", id).await.expect("items");
+            assert_eq!(data(&items)["items"], json!([]), "nothing has begun");
         }
         let audit = desk.admin.get("/audit").await.expect("the audit log").to_string();
         assert_eq!(audit.contains(r#""who":"ops-agent""#), is_allowed, "{audit}");

@@ -1,7 +1,7 @@
 //! What authors do wrong with the SDK: the dead letter, or the log, says what and where.
 
 use sagabox_tests::client::{BATCH, Client, STRUCTURED};
-use sagabox_tests::command::{Ended, sagabox};
+use sagabox_tests::command::{Ended, sagabox, sagabox_with};
 use sagabox_tests::events::event;
 use sagabox_tests::host::{Builder, Host};
 use sagabox_tests::{paths, wait};
@@ -29,6 +29,49 @@ async fn reason_of(client: &Client, id: &str) -> String {
         Ok(own["reason"].as_str().unwrap_or_default().to_owned())
     })
     .await
+}
+
+/// A log can have payloads, and control characters of a plugin reach no terminal.
+#[tokio::test]
+async fn a_dead_letter_keeps_the_log_of_the_call_that_failed() {
+    let mut host = builder().with_tokens().start().await;
+    let token = std::fs::read_to_string(format!("{}.token", host.store().display()));
+    let token = token.expect("the administrator's token").trim().to_owned();
+    let client = host.client().with_token(&token);
+    let secret = "4111\u{1b}[31m";
+    let id = |what: &str| format!("{what} {secret}");
+    let order = |what: &str| json!({"orderId": id(what), "what": what});
+    let sent = ["panic", "other"].map(|what| event(what, "mistake", what, &order(what)));
+    client.send(&sent).await;
+    reason_of(&client, "panic").await;
+    reason_of(&client, "other").await;
+    host.kill_and_start().await;
+    let client = host.client().with_token(&token);
+    let of = async |client: &Client, what: &str| {
+        let dead_letters = client.dead_letters().await.expect("dead letters");
+        dead_letters
+            .into_iter()
+            .find(|dead_letter| dead_letter["event"]["id"] == what)
+            .expect("one of them")
+    };
+    let panicked = of(&client, "panic").await;
+    let log = panicked["log"].as_array().expect("a log");
+    assert!(log.iter().all(|line| line["level"] == "error"), "{panicked}");
+    assert!(panicked["log"].to_string().contains("the amount of panic 4111\\u001b[31m is missing"));
+    assert_eq!(of(&client, "other").await.get("log"), None, "it logged nothing");
+    let body = json!({"name": "blind", "roles": ["operator"]});
+    let request = client.request(reqwest::Method::POST, "/tokens").json(&body);
+    let blind: Value = request.send().await.expect("an answer").json().await.expect("JSON");
+    let blind = host.client().with_token(blind["token"].as_str().expect("a token"));
+    let hidden = of(&blind, "panic").await;
+    assert_eq!(hidden.get("log"), None, "{hidden}");
+    let (number, url) = (panicked["id"].to_string(), host.url());
+    let variables = [("SAGABOX_TOKEN", token.as_str())];
+    let arguments = ["dead-letter", &number, "--host", &url];
+    let shown = sagabox_with(host.folder(), &arguments, &variables).with(0);
+    let line = "log: error panicked";
+    assert!(shown.output.contains(line), "{}", shown.output);
+    assert!(!shown.output.contains('\u{1b}'), "{}", shown.output);
 }
 
 #[tokio::test]

@@ -192,9 +192,32 @@ async fn an_instance_shows_how_each_decision_changed_its_state() {
         ["replay", plugin.to_str().expect("a path"), "--store", path.to_str().expect("a path")];
     let replayed = sagabox(host.folder(), &arguments).with(0);
     assert!(replayed.output.contains('2'), "{}", replayed.output);
-    for wanted in [&*place, "GuestCheckoutCompleted", "Why it waits", "<svg class=\"timeline\""] {
+    let queued = "in the queue: it waits for a worker, or a worker has leased it";
+    for wanted in
+        [&*place, "GuestCheckoutCompleted", "Why it waits", "<svg class=\"timeline\"", queued]
+    {
         assert!(html.contains(wanted), "no {wanted}: {html}");
     }
+}
+
+#[tokio::test]
+async fn the_page_of_a_dead_letter_has_the_log_of_the_call_that_failed() {
+    let mut host = Host::builder().plugin("mistaken").start().await;
+    let client = host.client();
+    let order = json!({"orderId": "<b>1</b>\u{1b}", "what": "panic"});
+    client.send(&[event("1", "mistake", "1", &order)]).await;
+    wait::until("a dead letter", wait::SOON, async || {
+        let found = client.dead_letters().await?.len();
+        if found == 1 { Ok(()) } else { Err(found.to_string()) }
+    })
+    .await;
+    // The lines are kept with the dead letter, not in memory.
+    host.kill_and_start().await;
+    let html = page(&host, "/dead-letters/1").await;
+    for wanted in ["The newest lines of the call that failed.", "the amount of &#60;b&#62;1"] {
+        assert!(html.contains(wanted), "no {wanted}: {html}");
+    }
+    assert!(html.contains("\\u{1b} is missing"), "{html}");
 }
 
 async fn wait_for_decisions(client: &Client, count: usize) {

@@ -21,7 +21,7 @@ use super::filter::{RequestFilter, dead_letter_filter};
 use super::instance_filter::instance_filter;
 use super::paging::{self, limit};
 use super::problem::Problem;
-use super::{Shared, Site, fields, hidden};
+use super::{Shared, Site, deliveries, fields, hidden};
 use crate::plugins::status::{CandidateView, CheckingView, PluginView, RefusedView};
 use crate::plugins::topology::Topology;
 use crate::plugins::wasm::{LimitUse, Line};
@@ -290,6 +290,11 @@ pub(crate) async fn instance(
     let declared = fields::declared(&site, &plugin);
     detail.summary = fields::summary(declared.as_ref(), detail.fields.as_deref());
     detail.paused = why_paused(&site, &plugin, &key);
+    let decided = detail.history.iter().map(|row| (row.position.0, &row.summary));
+    let sent = deliveries::of_decisions(&site, (&plugin, &key), decided).await?;
+    for (row, sent) in detail.history.iter_mut().zip(sent) {
+        row.deliveries = sent;
+    }
     if !caller.sees_payloads() {
         hidden::instance(&mut detail);
     }

@@ -32,8 +32,8 @@ const ACTION_BYTES_MAX: usize = 256;
 /// Of a member of a request in an entry.
 const MEMBER_BYTES_MAX: usize = 1024;
 const REASON: &str = "reason";
-/// The member that has a payload.
-const PAYLOAD: &str = "event";
+/// The members that have payloads.
+const PAYLOADS: [&str; 2] = ["event", "file"];
 
 /// The client, as the server has seen it.
 #[derive(Clone, Copy, Debug)]
@@ -247,7 +247,7 @@ fn described(members: &Members) -> (Option<String>, Option<String>) {
     let mut kept = BTreeMap::new();
     for (name, value) in members {
         let length = value.get().len();
-        let value = match name == PAYLOAD || length > MEMBER_BYTES_MAX {
+        let value = match PAYLOADS.contains(&name.as_str()) || length > MEMBER_BYTES_MAX {
             true => serde_json::value::to_raw_value(&format!("{length} bytes")).ok(),
             false => Some(value),
         };

@@ -10,12 +10,14 @@ use utoipa::{IntoParams, ToSchema};
 use super::Shared;
 use super::admin::{plugin_exists, unreadable};
 use super::caller::Caller;
+use super::deliveries;
 use super::extract::Filter;
 use super::paging::{self, limit};
 use super::problem::Problem;
 use crate::decisions::json::{Difference, Json};
 use crate::decisions::{recorded, shown};
 use crate::io::times::{Time, rfc3339};
+use crate::store::query::deliveries::Delivery;
 use crate::store::query::rows::{Page, RecordedDecision};
 use crate::store::query::shapes::{AnyJson, CloudEvent, SummaryShape};
 
@@ -53,6 +55,9 @@ pub(crate) struct DecisionView {
     pub event: Option<Box<RawValue>>,
     #[schema(value_type = SummaryShape)]
     pub summary: DecisionSummary,
+    /// What became of its messages, in the order in which they left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deliveries: Vec<Delivery>,
     /// The state after the decision; none if it wrote none.
     #[schema(value_type = Option<AnyJson>)]
     pub state: Option<Json>,
@@ -84,7 +89,12 @@ pub(crate) async fn list(
         }
         None => Vec::new(),
     };
-    let decisions = views(&rows, older.first())?;
+    let mut decisions = views(&rows, older.first())?;
+    let decided = decisions.iter().map(|view| (view.position, &view.summary));
+    let sent = deliveries::of_decisions(&site, (&plugin, &key), decided).await?;
+    for (view, sent) in decisions.iter_mut().zip(sent) {
+        view.deliveries = sent;
+    }
     Ok(Answer(DecisionPage { decisions, next: next.map(|next| next.to_string()) }))
 }
 
@@ -127,6 +137,7 @@ fn view(
         attempt: record.attempt,
         event,
         summary,
+        deliveries: Vec::new(),
         state: after.as_deref().map(shown::data),
         state_version: record.state.as_ref().map(|state| state.version),
         changes,

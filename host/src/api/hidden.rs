@@ -1,5 +1,6 @@
 //! Payloads, taken out of answers for callers who may not see them: the data of events, the state
-//! of an instance, and the answers of lookups. Attributes of events, keys and reasons stay.
+//! of an instance, the answers of lookups, and what a plugin logged in a call. Attributes of events,
+//! keys and reasons stay.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ const DATA: [&str; 2] = ["data", "data_base64"];
 pub(super) fn dead_letter(row: &mut DeadLetterRow) {
     row.event = without_data(&row.event);
     row.edited = row.edited.as_deref().map(without_data);
+    row.log = None;
     row.payloads_hidden = true;
 }
 

@@ -1,18 +1,23 @@
 //! A whole instance as one file.
 
+use std::collections::BTreeMap;
+
 use axum::Json as Answer;
 use axum::extract::State;
-use sagabox_engine::model::DecisionSummary;
+use sagabox_engine::model::{DecisionSummary, State as OwnState};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::IntoParams;
 
-use super::Shared;
 use super::admin::{plugin_exists, unreadable};
 use super::caller::Caller;
 use super::extract::Filter;
 use super::problem::Problem;
-use crate::store::query::instance_file::{DecisionInFile, InstanceFile, VERSION};
+use super::{Shared, Site};
+use crate::store::query::instance_file::{
+    DecisionInFile, InstanceFile, StateInFile, TimerInFile, Unfinished, VERSION,
+};
+use crate::store::query::rows::{Content, ExportedInstance, ExportedTimer};
 
 /// Decisions of one file: more are no longer read by people.
 const DECISIONS_MAX: usize = 10_000;
@@ -42,9 +47,8 @@ pub(crate) async fn get(
     plugin_exists(&site, &plugin).await?;
     let queries = &site.queries;
     let missing = || Problem::not_found(format!("{plugin} has no instance `{key}`"));
-    let detail = queries.instance(&plugin, &key, None, 1).await.map_err(unreadable)?;
-    let detail = detail.ok_or_else(missing)?;
-    let status = detail.status.ok_or_else(missing)?;
+    let whole = queries.whole_instance(&plugin, &key).await.map_err(unreadable)?;
+    let whole = whole.ok_or_else(missing)?;
     let (mut decisions, mut ids, mut after) = (Vec::new(), Vec::new(), None);
     let mut bytes = 0;
     loop {
@@ -65,26 +69,48 @@ pub(crate) async fn get(
         }
     }
     decisions.reverse();
-    let mut file = InstanceFile {
+    let messages = messages(&site, &key, &ids, bytes).await?;
+    let unfinished = unfinished(&site, &plugin, &key).await?;
+    let now = queries.whole_instance(&plugin, &key).await.map_err(unreadable)?;
+    if now.is_none_or(|now| (now.version, now.status) != (whole.version, whole.status)) {
+        let detail = format!("{key} has changed while its file was written; repeat the request");
+        return Err(Problem::conflict(detail));
+    }
+    Ok(Answer(InstanceFile {
         sagabox_instance: VERSION,
-        status: status.as_str().to_owned(),
-        keys: detail.keys.iter().map(ToString::to_string).collect(),
+        status: whole.status.as_str().to_owned(),
+        keys: whole.keys.iter().map(ToString::to_string).collect(),
+        version: whole.version,
+        started_at_ms: whole.started_at.0,
+        state: state(&whole)?,
+        timers: whole.timers.iter().map(timer).collect::<Result<_, _>>()?,
+        unfinished,
         plugin,
         key,
         decisions,
-        messages: std::collections::BTreeMap::new(),
-    };
+        messages,
+    }))
+}
+
+/// Those that are kept, by their ids. The file has so many bytes without them.
+async fn messages(
+    site: &Site,
+    key: &str,
+    ids: &[String],
+    mut bytes: usize,
+) -> Result<BTreeMap<String, Box<RawValue>>, Problem> {
+    let mut messages = BTreeMap::new();
     for ids in ids.chunks(MESSAGES_PAGE) {
-        let kept = queries.messages(ids).await.map_err(unreadable)?;
+        let kept = site.queries.messages(ids).await.map_err(unreadable)?;
         for id in ids {
             let Some(text) = kept.get(id) else { continue };
             bytes += text.len();
-            check(&file.key, "bytes of states, events and messages", bytes, BYTES_MAX)?;
+            check(key, "bytes of states, events and messages", bytes, BYTES_MAX)?;
             let event = RawValue::from_string(text.to_owned()).map_err(unreadable)?;
-            file.messages.insert(id.clone(), event);
+            messages.insert(id.clone(), event);
         }
     }
-    Ok(Answer(file))
+    Ok(messages)
 }
 
 /// Refuses what is too large for one file.
@@ -96,4 +122,34 @@ fn check(key: &str, what: &str, count: usize, max: usize) -> Result<(), Problem>
         "{key} has more than {max} {what}, too many for one file; replay from the store instead"
     );
     Err(Problem::conflict(detail))
+}
+
+fn state(whole: &ExportedInstance) -> Result<Option<StateInFile>, Problem> {
+    let Some((version, content)) = whole.state_version.zip(whole.state.as_ref()) else {
+        return Ok(None);
+    };
+    let data = content.bytes().map_err(unreadable)?;
+    Ok(Some(StateInFile::of(&OwnState { version, data })))
+}
+
+fn timer(timer: &ExportedTimer) -> Result<TimerInFile, Problem> {
+    let data = timer.data.as_ref().map(Content::bytes).transpose().map_err(unreadable)?;
+    Ok(TimerInFile::new(timer.name.as_str(), timer.due, &data.unwrap_or_default()))
+}
+
+/// What this host has still to do for the instance.
+async fn unfinished(site: &Site, plugin: &str, key: &str) -> Result<Unfinished, Problem> {
+    let deliveries = site.queries.deliveries(plugin, key, &[]).await.map_err(unreadable)?;
+    let waiting = site.queries.waiting(plugin, key).await.map_err(unreadable)?;
+    let (of_events, of_messages): (Vec<_>, Vec<_>) =
+        waiting.dead_letters.into_iter().partition(|dead_letter| dead_letter.sink.is_none());
+    let mut messages: Vec<String> = deliveries.messages.into_keys().collect();
+    messages.extend(
+        of_messages.into_iter().map(|dead_letter| format!("dead letter {}", dead_letter.id)),
+    );
+    Ok(Unfinished {
+        messages,
+        has_more_messages: !deliveries.is_whole,
+        events: waiting.parked + of_events.len() as u64,
+    })
 }

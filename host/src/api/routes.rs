@@ -22,8 +22,8 @@ use super::described::{Route, get, post};
 use super::problem::Problem;
 use super::{
     Served, Shared, admin, audit, batches, controls, dead_letters, decisions, due, events, fields,
-    find, instance_file, metrics, openapi, queues, samples, sessions, sinks, tokens, views,
-    what_if, why,
+    find, imports, instance_file, metrics, openapi, queues, samples, sessions, sinks, tokens,
+    views, what_if, why,
 };
 use crate::access::Permission::{Administer, Operate, Read, Send, Work};
 
@@ -104,6 +104,9 @@ fn plugins() -> Vec<Route> {
         .needs(ForPlugin(Operate))
         .refuses(&[404, 409, 422, 429]),
         post("/v1/instances/end", "End an instance", dead_letters::end)
+            .needs(ForPlugin(Operate))
+            .refuses(&[404, 409, 422, 429]),
+        post("/v1/instances/import", "Import an instance of another host", imports::import)
             .needs(ForPlugin(Operate))
             .refuses(&[404, 409, 422, 429]),
         get("/v1/find", "Find what has a key or an id", find::find)

@@ -254,7 +254,8 @@ fn prove(facts: &[Facts], settings: &Settings) -> anyhow::Result<Vec<Finding>> {
             findings.push(Finding::new(Severity::Note, subject, text));
             continue;
         }
-        let mut bench = Bench::new(component, &settings.sandbox)?;
+        let bench = Bench::new(component, &settings.sandbox)?;
+        let mut bench = bench.configured(settings.configurations());
         for file in scenario::files_in(&folder)? {
             let scenarios = match scenario::read(&file) {
                 Ok(scenarios) => scenarios,

@@ -190,15 +190,53 @@ pub(crate) struct Show {
 
 impl Show {
     pub(crate) async fn execute(self) -> anyhow::Result<()> {
+        let of = [("plugin", self.plugin.as_str()), ("key", self.key.as_str())];
+        let why = self.host.client()?.text("/instance/why", &of).await?;
         let query = vec![("plugin", self.plugin), ("key", self.key)];
         let columns = &["position", "decided_at", "plugin_version", "attempt", "event", "summary"];
         let list = List { path: "/instance", query, member: "history", columns };
         let first = |answer: &Row| {
-            members(answer, &["history", "next"]);
+            members(answer, &["history", "next", "why"]);
+            if let Some(why) = answer.object("why") {
+                explain(&why);
+            }
             output::line("decisions, newest first:");
         };
-        self.paging.print(&list, &self.host, first).await
+        self.paging.print_with(&list, &self.host, Some(("why", why)), first).await
     }
+}
+
+/// Prints why an instance waits, and what can still come for it.
+fn explain(why: &Row) {
+    let reasons = why.rows("reasons");
+    if reasons.is_empty() {
+        output::line("it does not wait");
+    } else {
+        output::line("why it waits:");
+    }
+    for reason in reasons {
+        let dates = ["since", "until"].into_iter().filter(|name| has(&reason, name));
+        let dates = dates.map(|name| format!(", {name} {}", reason.cell(name))).collect::<String>();
+        output::raw(&format!("  {}{dates}", reason.cell("text")));
+    }
+    let can_come = why.rows("can_come");
+    if !can_come.is_empty() {
+        output::line("what can still come:");
+    }
+    for event in can_come {
+        let from = event.items("from");
+        let from: Vec<String> = from.iter().map(|name| output::cell("from", Some(name))).collect();
+        let from = match (event.cell("by_host") == "yes", from.is_empty()) {
+            (true, _) => "the host".to_owned(),
+            (false, true) => "outside".to_owned(),
+            (false, false) => from.join(", "),
+        };
+        output::raw(&format!("  {} from {from}", event.cell("type")));
+    }
+}
+
+fn has(row: &Row, name: &str) -> bool {
+    row.get(name).is_some_and(|value| value.get() != "null")
 }
 
 #[derive(Debug, Args)]
@@ -234,7 +272,10 @@ impl DeadLetter {
         else {
             return Ok(());
         };
-        members(&dead_letter, &[]);
+        members(&dead_letter, &["log"]);
+        for line in dead_letter.rows("log") {
+            output::raw(&format!("log: {} {}", line.cell("level"), line.cell("text")));
+        }
         Ok(())
     }
 }

@@ -20,6 +20,7 @@ mod demo;
 mod dev;
 mod doctor;
 mod export;
+mod import;
 mod kept;
 mod lists;
 mod lock;
@@ -79,7 +80,9 @@ enum Command {
     Instances(lists::Instances),
     /// Write the instances of a plugin as NDJSON: states, fields, keys and timers
     Export(export::Export),
-    /// Show one instance: its state, keys, timers and decisions
+    /// Import instances of another host, from their files; end them there first
+    Import(import::Import),
+    /// Show one instance: its state, why it waits, what can still come, and its decisions
     Show(lists::Show),
     /// List dead letters: events and messages that could not be handled or delivered
     DeadLetters(lists::DeadLetters),
@@ -223,6 +226,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Send(send) => send.execute().await,
         Command::Plugins(list) => list.execute().await,
         Command::Instances(list) => list.execute().await,
+        Command::Import(import) => import.execute().await,
         Command::Export(export) => export.execute().await,
         Command::Show(show) => show.execute().await,
         Command::DeadLetters(list) => list.execute().await,

@@ -45,11 +45,28 @@ impl Paging {
         host: &HostArgs,
         first: impl Fn(&Row),
     ) -> anyhow::Result<()> {
+        self.print_with(list, host, None, first).await
+    }
+
+    /// Prints the list, with a further member in its first answer: a name and its JSON.
+    ///
+    /// # Errors
+    /// If the host does not answer, or refuses.
+    pub(crate) async fn print_with(
+        &self,
+        list: &List<'_>,
+        host: &HostArgs,
+        mut further: Option<(&str, String)>,
+        first: impl Fn(&Row),
+    ) -> anyhow::Result<()> {
         let client = host.client()?;
         let mut after = self.after.clone();
         let mut printer = Printer { list, is_first: true, rows: 0 };
         loop {
-            let text = self.page(&client, list, after.as_deref()).await?;
+            let mut text = self.page(&client, list, after.as_deref()).await?;
+            if let (Some((name, json)), Some(end)) = (further.take(), text.rfind('}')) {
+                text.insert_str(end, &format!(",\"{name}\":{json}"));
+            }
             let answer: Row = serde_json::from_str(&text)
                 .map_err(|error| anyhow::anyhow!("the host's response is not a list: {error}"))?;
             after = answer

@@ -17,7 +17,7 @@ use crate::verify::scenario::{self, Bench, Costs, Scenario, ScenarioResult};
 pub(crate) struct Test {
     /// A component, or the source directory of a plugin, which is built first
     plugin: PathBuf,
-    /// File or directory of scenarios [default: those in the source directory, or next to the component]
+    /// File or directory of scenarios, or of files of instances [default: those in the source directory, or next to the component]
     #[arg(long)]
     scenarios: Option<PathBuf>,
     /// Run only scenarios whose name contains this text
@@ -71,10 +71,12 @@ impl Test {
         let files = scenario::files_in(&folder).map_err(|error| {
             InputError(format!("{error:#}; add scenarios there, or use --scenarios"))
         })?;
+        let configurations = settings.configurations();
         // A component under development is neither signed nor pinned.
         let sandbox = wasm::Settings { trust: Policy::default(), ..settings.sandbox };
         let filter = self.filter.as_deref();
-        let played = play(&component, &files, &sandbox, filter)?;
+        let bench = Bench::new(&component, &sandbox)?.configured(configurations);
+        let played = play(bench, &files, filter)?;
         let costs = match self.costs {
             true => Some(costs(&component, &files, &sandbox, filter)?),
             false => None,
@@ -84,12 +86,10 @@ impl Test {
 }
 
 pub(crate) fn play(
-    component: &Path,
+    mut bench: Bench,
     files: &[PathBuf],
-    settings: &wasm::Settings,
     filter: Option<&str>,
 ) -> anyhow::Result<Vec<Played>> {
-    let mut bench = Bench::new(component, settings)?;
     let mut all = Vec::new();
     for file in files {
         let chosen = chosen(file, filter)?;

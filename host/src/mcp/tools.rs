@@ -73,6 +73,7 @@ const KEY: Argument = needed("key", Text, "Correlation key of the instance");
 const LIMIT: Argument = given("limit", Count, "Rows to return: 20 if absent, at most 100");
 const AFTER: Argument = given("after", Text, "The `next` of the page before");
 const ID: Argument = needed("id", Count, "Number of the dead letter");
+const BATCH: Argument = needed("id", Count, "Number of the batch");
 const REASON: Argument = needed("reason", Text, "Why; it is kept in the audit log");
 const STATUSES: &[&str] = &["running", "completed", "ended"];
 
@@ -177,6 +178,36 @@ pub(super) const TOOLS: &[ToolSpec] = &[
         is_list: false,
     },
     ToolSpec {
+        name: "list_causes",
+        title: "Causes of dead letters",
+        description: "The open dead letters counted by cause: plugin, version, sink, and the reason without \
+                      numbers and names. Start here if there are many.",
+        method: Get,
+        path: "/dead-letters/causes",
+        arguments: &[PLUGIN],
+        is_list: true,
+    },
+    ToolSpec {
+        name: "list_timers",
+        title: "Timers",
+        description: "Timers that are set and have not fired, those that are due next first, with the \
+                      instances that set them.",
+        method: Get,
+        path: "/timers",
+        arguments: &[PLUGIN],
+        is_list: true,
+    },
+    ToolSpec {
+        name: "list_waits",
+        title: "Next attempts",
+        description: "Events and messages whose last attempt failed and that are retried later: why, which \
+                      attempt comes next, and when.",
+        method: Get,
+        path: "/waits",
+        arguments: &[PLUGIN, given("sink", Text, "Only messages to this sink")],
+        is_list: true,
+    },
+    ToolSpec {
         name: "list_queues",
         title: "Queues",
         description: "The host's own queues: messages that are ready, and messages that workers have leased.",
@@ -210,6 +241,40 @@ pub(super) const TOOLS: &[ToolSpec] = &[
         method: Get,
         path: "/batches",
         arguments: &[],
+        is_list: true,
+    },
+    ToolSpec {
+        name: "show_batch",
+        title: "Batch",
+        description: "One batch: what it does and to what, its progress, who started it and why, and why it \
+                      paused.",
+        method: Get,
+        path: "/batches/{id}",
+        arguments: &[BATCH],
+        is_list: false,
+    },
+    ToolSpec {
+        name: "list_batch_items",
+        title: "Items of a batch",
+        description: "The dead letters or instances that a batch acts on, each with its outcome.",
+        method: Get,
+        path: "/batches/{id}/items",
+        arguments: &[BATCH, given("outcome", Text, "Only items with this outcome, such as failed")],
+        is_list: true,
+    },
+    ToolSpec {
+        name: "list_audit",
+        title: "Audit log",
+        description: "What was done on the host and what was refused: by whom, when, to what, and why. It \
+                      needs an administrator's token.",
+        method: Get,
+        path: "/audit",
+        arguments: &[
+            given("who", Text, "Only entries of this token or person"),
+            given("action_contains", Text, "Only actions that contain this text, such as redrive"),
+            given("from", Text, "Only entries since this time, such as 2026-01-31T12:00:00Z"),
+            given("to", Text, "Only entries before this time"),
+        ],
         is_list: true,
     },
     ToolSpec {

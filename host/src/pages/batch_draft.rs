@@ -128,9 +128,7 @@ impl Act {
             (false, true) => "Selects all open dead letters.",
             (false, false) => "Selects all open dead letters that the filter shows, on all pages.",
             (true, true) => "Selects all running instances of the plugin.",
-            (true, false) => {
-                "Selects all running instances that the filter shows, on all pages."
-            }
+            (true, false) => "Selects all running instances that the filter shows, on all pages.",
         }
     }
 }
@@ -311,11 +309,8 @@ mod tests {
         let listed = DeadLetters { key: text("k"), event_type: text("T"), ..all() };
         check_sent(&Act::on_dead_letters(&listed).unwrap(), "key=k&type=T");
         check_sent(&Act::on_instances(&instances()).unwrap(), "plugin=a&all=true");
-        let listed = Instances {
-            condition: text("b = 1"),
-            updated_before: text("2h"),
-            ..instances()
-        };
+        let listed =
+            Instances { condition: text("b = 1"), updated_before: text("2h"), ..instances() };
         let selected = "plugin=a&where=b = 1&updated_before=2h";
         check_sent(&Act::on_instances(&listed).unwrap(), selected);
         let group = CauseRow {

@@ -14,7 +14,7 @@ use super::frame::{Frame, Page, Visit, html};
 use super::live::Parts;
 use super::search::{self, instance_address};
 use super::timeline::Timeline;
-use super::words::{Value, indented, length, query, type_of};
+use super::words::{Value, counted, indented, length, query, type_of};
 use super::{PageRoute, Pages, form, page};
 use crate::access::Permission::{Operate, Read};
 use crate::api::Needs::ForPlugin;
@@ -23,6 +23,7 @@ use crate::api::extract::{Arguments, Filter};
 use crate::api::why::Explanation;
 use crate::api::{Caller, Problem, Shared, admin, dead_letters, decisions, why};
 use crate::decisions::json::{Difference, Json};
+use crate::store::query::deliveries::Delivery;
 use crate::store::query::rows::InstanceDetail;
 
 /// Decisions of one page.
@@ -77,8 +78,16 @@ struct Row {
     event_id: Option<String>,
     /// What it did, a line each.
     did: Vec<String>,
+    /// Its messages and what became of them.
+    sent: Vec<Sent>,
     /// None if it is not known, or not to be seen.
     changes: Option<Vec<Change>>,
+}
+
+/// A message of a decision.
+struct Sent {
+    what: String,
+    delivery: Delivery,
 }
 
 /// A place of the state, before and after.
@@ -212,6 +221,7 @@ impl Row {
                 .unwrap_or_else(|| "removed by retention".to_owned()),
             event_id: event.and_then(super::words::id_of),
             did: did(&view.summary),
+            sent: sent(&view.summary, &view.deliveries),
             changes: changes.map(|all| all.iter().map(Change::of).collect()),
         }
     }
@@ -227,6 +237,7 @@ impl Row {
                 .map_or_else(|| "removed by retention".to_owned(), |name| name.event_type.clone()),
             event_id: name.map(|name| name.id.clone()),
             did: did(&row.summary),
+            sent: sent(&row.summary, &row.deliveries),
             changes: None,
         }
     }
@@ -264,14 +275,6 @@ fn did(summary: &sagabox_engine::model::DecisionSummary) -> Vec<String> {
             }
         });
     }
-    for message in &summary.messages {
-        let kind = match message.kind {
-            MessageKind::Command => "command",
-            MessageKind::Event => "event",
-        };
-        let to = message.sink.as_ref().map_or("the log".to_owned(), ToString::to_string);
-        lines.push(format!("sent the {kind} {} to {to}, id {}", message.event_type, message.id));
-    }
     for timer in &summary.timers {
         lines.push(match timer {
             RecordedTimer::Set(name, Due::After(millis)) => {
@@ -298,7 +301,28 @@ fn did(summary: &sagabox_engine::model::DecisionSummary) -> Vec<String> {
     if let Some(ended) = &summary.ended {
         lines.push(format!("{} ended the instance: {}", ended.by, ended.reason));
     }
+    if let Some(imported) = &summary.imported {
+        let decisions = counted(imported.decisions, "decision", "decisions");
+        lines.push(format!(
+            "{} imported the instance from another host, where it had made {decisions}: {}",
+            imported.by, imported.reason
+        ));
+    }
     lines
+}
+
+/// The messages of a decision, each with what became of it.
+fn sent(summary: &sagabox_engine::model::DecisionSummary, deliveries: &[Delivery]) -> Vec<Sent> {
+    let sent = summary.messages.iter().zip(deliveries).map(|(message, delivery)| {
+        let kind = match message.kind {
+            MessageKind::Command => "command",
+            MessageKind::Event => "event",
+        };
+        let to = message.sink.as_ref().map_or("the log".to_owned(), ToString::to_string);
+        let what = format!("sent the {kind} {} to {to}, id {}", message.event_type, message.id);
+        Sent { what, delivery: delivery.clone() }
+    });
+    sent.collect()
 }
 
 /// The address at which a decision is decided again.

@@ -179,6 +179,7 @@ mod tests {
             attempt: 1,
             event: None,
             summary: DecisionSummary::from_json(summary).unwrap(),
+            deliveries: Vec::new(),
             state: None,
             state_version: None,
             changes: None,

@@ -140,6 +140,7 @@ pub(super) fn dead_letter(row: &SqliteRow) -> Result<DeadLetter, ReadError> {
         key: rows::optional(row, "key")?.map(Into::into),
         position: sagabox_engine::model::Position(rows::number(row, "position")?),
         reason: rows::text(row, "reason")?,
+        log: rows::optional(row, "log")?.map(Into::into),
         attempts: u32::try_from(rows::number(row, "attempts")?).map_err(rows::damaged)?,
         plugin_version: rows::text(row, "plugin_version")?.into(),
         at: sagabox_engine::model::Timestamp(rows::number(row, "at")?),

@@ -281,8 +281,8 @@ pub(super) fn write_waiting(writer: &Connection, batch: &Batch) -> Result<(), Wr
     })?;
     let sql = "INSERT OR REPLACE INTO dead_letters (id, sink, sequence, plugin, key, position, \
                reason, attempts, plugin_version, at, status, resolved_by, resolved_reason, event, \
-               edited, message_kind, event_type, hops, cause, batch) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+               edited, message_kind, event_type, hops, cause, batch, log) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     each(writer, sql, &batch.dead_letters, |dead_letter| dead_letter_row(dead_letter))?;
     each(writer, DEAD_LETTER_CLOSED, &batch.dead_letters_closed, |closing| {
         let Closing { id, status, by, reason } = closing;
@@ -344,6 +344,7 @@ fn dead_letter_row(dead_letter: &DeadLetter) -> impl Params {
         dead_letter.hops.0.into(),
         cause_of(dead_letter).into(),
         optional(dead_letter.batch.map(|batch| integer(batch.0).into())),
+        optional(dead_letter.log.as_deref().map(text)),
     ]
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct JobResult {
     pub key: Key,
     pub generation: u32,
     pub reply: Result<Reply, Failure>,
+    /// What the handler logged in the call, as `Handler::handle_with_log` describes it.
+    pub log: String,
     /// With a migrated state, if the state was of another version.
     pub call: Call,
 }

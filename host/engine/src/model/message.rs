@@ -70,6 +70,9 @@ pub mod reserved {
     /// An operator ends an instance. No handler gets this event: the dispatcher ends the
     /// instance.
     pub const INSTANCE_ENDED: &str = "sagabox.instance.ended";
+    /// An operator brings an instance from another host. No handler gets this event: the dispatcher
+    /// makes the instance. The data is the JSON of an [`super::Import`].
+    pub const INSTANCE_IMPORTED: &str = "sagabox.instance.imported";
     /// Extension attributes that begin with this belong to the host; senders and handlers cannot
     /// set them.
     pub const EXTENSIONS: &str = "sagabox";

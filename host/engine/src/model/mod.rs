@@ -8,6 +8,7 @@ mod decision;
 mod event;
 mod hops;
 mod ids;
+mod imported;
 mod instance;
 pub mod json;
 mod lease;
@@ -33,6 +34,7 @@ pub use hops::{Hops, Origin};
 pub use ids::{
     AgeTime, Key, MessageId, PluginName, Position, Sequence, SinkName, TimerName, Timestamp,
 };
+pub use imported::{Import, ImportedBy, ImportedInstance, ImportedState, ImportedTimer, Octets};
 pub use instance::{Instance, InstanceStatus, State, Timer};
 pub use lease::{
     Lease, LeaseId, LeaseReport, LeaseRequest, Leased, QueueError, QueueStatus, Selection,

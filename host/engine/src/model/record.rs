@@ -185,6 +185,9 @@ pub struct DeadLetter {
     pub position: Position,
     /// Why the last attempt failed, for people.
     pub reason: String,
+    /// What the plugin logged in the last call that failed, as `Handler::handle_with_log` describes
+    /// it; none if it logged nothing, and for a message.
+    pub log: Option<Arc<str>>,
     /// How many attempts failed, those of redrives included.
     pub attempts: u32,
     /// The version of the plugin that failed; empty for a message.

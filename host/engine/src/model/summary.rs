@@ -15,8 +15,8 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    Answer, AnswerValue, DeadLetterId, Decision, Due, KeyChange, MessageKind, Question, SinkName,
-    TimerChange, TimerName, Timestamp,
+    Answer, AnswerValue, DeadLetterId, Decision, Due, ImportedBy, KeyChange, MessageKind, Question,
+    SinkName, TimerChange, TimerName, Timestamp,
 };
 
 /// The output of a decision as it is recorded.
@@ -45,6 +45,9 @@ pub struct DecisionSummary {
     /// Set if an operator ended the instance: no handler decided that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<EndedBy>,
+    /// Set if an operator brought the instance from another host: no handler decided that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported: Option<ImportedBy>,
     /// The `traceparent` of the decision's span; none if no span was reported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
@@ -129,6 +132,7 @@ impl DecisionSummary {
             answers: answers.iter().map(RecordedAnswer::from).collect(),
             dead_letter,
             ended: None,
+            imported: None,
             traceparent: None,
         }
     }
@@ -325,7 +329,12 @@ mod tests {
         let lists = (vec(message(), 0..4), vec(timer(), 0..4), vec(key(), 0..4));
         let rest = (any::<bool>(), vec(answer(), 0..4), option::of(any::<u64>()));
         let ended = option::of((text(), text()).prop_map(|(by, reason)| EndedBy { by, reason }));
-        (lists, rest, ended).prop_map(|((messages, timers, keys), rest, ended)| {
+        let imported = (text(), text(), any::<u64>());
+        let imported =
+            imported.prop_map(|(by, reason, decisions)| ImportedBy { by, reason, decisions });
+        let by_operator = (ended, option::of(imported));
+        (lists, rest, by_operator).prop_map(|((messages, timers, keys), rest, by_operator)| {
+            let (ended, imported) = by_operator;
             let (complete, answers, dead_letter) = rest;
             let dead_letter = dead_letter.map(DeadLetterId);
             let traceparent = complete.then(|| "00-1-2-01".to_owned());
@@ -337,6 +346,7 @@ mod tests {
                 answers,
                 dead_letter,
                 ended,
+                imported,
                 traceparent,
             }
         })
@@ -361,6 +371,7 @@ mod tests {
             r#""answers":[{"question":{"lookup":{"name":"stock","key":"s"}},"answer":{"content_type":"a/b","data":"x"}},{"question":{"stream":"s"},"answer":{"events":3}},{"question":{"stream":"s"},"answer":{"content_type":"a/b","data_base64":"AP8="}},{"question":{"stream":"s"},"answer":{"missing":true}}]"#,
             r#""dead_letter":9"#,
             r#""ended":{"by":"me","reason":"a test"}"#,
+            r#""imported":{"by":"me","reason":"a test","decisions":3}"#,
             r#""traceparent":"00-1-2-01""#,
         ];
         let text = format!("{{{}}}", members.join(","));

@@ -68,6 +68,8 @@ pub(crate) struct Failing<'a> {
     /// Of the plugin that failed; empty for a message.
     pub plugin_version: Arc<str>,
     pub at: Timestamp,
+    /// What the plugin logged in the call that failed.
+    pub log: Option<Arc<str>>,
 }
 
 /// Why an item waits, and for which attempt.
@@ -241,11 +243,12 @@ impl<K: Clone + Eq + Hash + Ord, T, M> DeadLetters<K, T, M> {
     ) {
         let Some(mut dead_letter) = self.in_lane.remove(&id) else { return };
         dead_letter.status = DeadLetterStatus::Open;
-        if let Some(Failing { reason, attempts, plugin_version, at }) = failing {
+        if let Some(Failing { reason, attempts, plugin_version, at, log }) = failing {
             (*reason).clone_into(&mut dead_letter.reason);
             dead_letter.attempts += attempts;
             dead_letter.plugin_version = Arc::clone(plugin_version);
             dead_letter.at = *at;
+            dead_letter.log.clone_from(log);
         }
         rows.dead_letter(dead_letter);
         self.end_wait(key, place, rows);

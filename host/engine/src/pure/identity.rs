@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::model::{
-    Event, Key, Origin, PluginName, Position, Question, SpanId, TimerRef, Timestamp,
+    Event, ImportedInstance, Key, Origin, PluginName, Position, Question, SpanId, TimerRef,
+    Timestamp,
 };
 
 /// What an identity stands for. The names never change, because they are part of every id that
@@ -25,6 +26,7 @@ enum Domain {
     Timer,
     Undeliverable,
     Operator,
+    Import,
     Place,
     Span,
     Alert,
@@ -108,6 +110,17 @@ pub fn operator_event_id(
     uuid(hash(Domain::Operator, &[names[0], names[1], names[2], &places[0], &places[1]]))
 }
 
+/// The id of the event by which an instance is imported. It follows from the instance as it was on
+/// the other host, so that the same instance of the same moment is imported once.
+///
+/// # Panics
+/// Never: all keys of the instance's JSON are strings.
+#[must_use]
+pub fn import_event_id(plugin: &PluginName, key: &Key, instance: &ImportedInstance) -> String {
+    let instance = serde_json::to_vec(instance).expect("an instance has only string keys");
+    uuid(hash(Domain::Import, &[plugin.as_str().as_bytes(), key.as_str().as_bytes(), &instance]))
+}
+
 /// The span in which the host accepted an event of a sender.
 #[must_use]
 pub fn arrival_span(event: &Event) -> SpanId {
@@ -177,6 +190,7 @@ fn hash(domain: Domain, parts: &[&[u8]]) -> u128 {
         Domain::Timer => "timer",
         Domain::Undeliverable => "undeliverable",
         Domain::Operator => "operator",
+        Domain::Import => "import",
         Domain::Place => "place",
         Domain::Span => "span",
         Domain::Alert => "alert",

@@ -7,6 +7,9 @@ use bytes::Bytes;
 
 use crate::model::{Answer, Decision, Event, Failure, Key, Manifest, Question, State, Timestamp};
 
+/// What is kept of the log of a call, if the call fails: some screens. Chosen, not measured.
+pub const CALL_LOG_BYTES_MAX: usize = 8 << 10;
+
 /// A loaded plugin in one of its roles.
 ///
 /// Calls are synchronous, may come from several threads at once, and are pure:
@@ -21,6 +24,14 @@ pub trait Handler: Send + Sync + 'static {
     /// # Errors
     /// The failure that the handler returned, or what went wrong in calling it.
     fn handle(&self, call: &Call) -> Result<Reply, Failure>;
+
+    /// Decides one event as [`Self::handle`] does. The text beside the result is what the handler
+    /// logged in this call: a line for each record, with its level, a space and its text. It has at
+    /// most [`CALL_LOG_BYTES_MAX`] bytes, the newest lines. By default nothing is on record; a
+    /// handler that passes calls on to another one passes its log on, too.
+    fn handle_with_log(&self, call: &Call) -> (Result<Reply, Failure>, String) {
+        (self.handle(call), String::new())
+    }
 
     /// Converts a state to the `state_version` `to`. Both versions may be any that this version
     /// knows, older or newer. If both are its own version, the result says whether it can read

@@ -1,8 +1,9 @@
 //! Compares holds with a model that decides one event after another.
 //!
 //! The plugin holds events for a short or a long time. It is slow, is loaded late, is down for
-//! longer than it holds, and crashes. In every world, each instance must have decided the events
-//! that the model gives to it, in the model's order. The model reads nothing but the log.
+//! longer than it holds, and crashes. Instances are also imported from another host. In every world,
+//! each instance must have decided the events that the model gives to it, in the model's order. The
+//! model reads nothing but the log.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -20,11 +21,12 @@ use super::scripts::{manifest, strings, subscription};
 use super::timeline::Timeline;
 use super::world::START;
 use crate::Clock;
-use crate::engine::{Engine, Parts, Settings};
+use crate::engine::{Engine, ImportError, Parts, Settings};
 use crate::lock;
 use crate::model::{
-    Absent, AnswerValue, Decision, Effect, Event, Failure, Key, KeyChange, LogEntry, Manifest,
-    PluginName, Position, Question, Role, State, Timestamp,
+    Absent, AnswerValue, Decision, Effect, Event, Failure, Import, ImportedInstance, ImportedState,
+    Key, KeyChange, LogEntry, Manifest, Octets, PluginName, Position, Question, Role, State,
+    Timestamp, reserved,
 };
 use crate::seams::handler::{Call, Handler, Reply};
 use crate::seams::lookup::{Lookup, Unanswered};
@@ -34,6 +36,10 @@ use crate::seams::store::memory::{MemoryStore, Tables};
 const PLUGIN: &str = "keeper";
 const SHORT: Duration = Duration::from_millis(60);
 const LONG: Duration = Duration::from_millis(700);
+/// Stands for the import of an instance among the events to send.
+const IMPORT: &str = "import";
+/// What an instance has decided on another host.
+const IMPORTED: &str = "imported";
 /// The longest time that the plugin is down or decides, or that it is loaded too late.
 const LAG_MAX: u64 = 400;
 /// A world in which work remains after so much simulated time is stuck.
@@ -175,9 +181,12 @@ fn events(random: &mut StdRng) -> Vec<Event> {
                 keys.collect::<BTreeSet<_>>()
             };
             let (of, slow) = (n.to_string(), random.random_ratio(1, 3));
-            let event_type = ["start", "claim", "short", "long"][random.random_range(0..4)];
+            let event_type = match random.random_range(0..9) {
+                8 => IMPORT,
+                other => ["start", "claim", "short", "long"][other % 4],
+            };
             let data = match event_type {
-                "start" | "claim" => {
+                "start" | "claim" | IMPORT => {
                     json!({"key": instance, "claims": some(random, 3), "slow": slow})
                 }
                 _ => json!({"keys": some(random, 2), "slow": slow}),
@@ -189,12 +198,42 @@ fn events(random: &mut StdRng) -> Vec<Event> {
 
 async fn send(engine: &Engine, random: &mut StdRng, unacknowledged: &mut Vec<Event>) {
     while let Some(next) = unacknowledged.first().cloned() {
-        match engine.offer(vec![next]).await {
-            Ok(_) => drop(unacknowledged.remove(0)),
-            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        let is_accepted = match next.event_type == IMPORT {
+            true => is_imported(engine, &next).await,
+            false => engine.offer(vec![next]).await.is_ok(),
+        };
+        match is_accepted {
+            true => drop(unacknowledged.remove(0)),
+            false => tokio::time::sleep(Duration::from_millis(5)).await,
         }
         let pause = if random.random_ratio(1, 4) { LAG_MAX } else { 30 };
         tokio::time::sleep(Duration::from_millis(random.random_range(0..pause))).await;
+    }
+}
+
+/// Whether an import is in the log, or certainly never will be.
+async fn is_imported(engine: &Engine, event: &Event) -> bool {
+    let data: Value = serde_json::from_slice(&event.data).unwrap_or_default();
+    let key = Key::from(data["key"].as_str().unwrap_or_default());
+    let (version, state) = (manifest_of_keeper().state_version, json!([IMPORTED]).to_string());
+    let import = Import {
+        by: "operator".to_owned(),
+        reason: event.id.clone(),
+        instance: ImportedInstance {
+            // Each import is another one, also of the same key.
+            started_at: Timestamp(event.id.parse().unwrap_or_default()),
+            decisions: 1,
+            state: Some(ImportedState { version, data: Octets(state.into()) }),
+            keys: strings(&data["claims"]).into_iter().map(Key::from).collect(),
+            timers: Vec::new(),
+        },
+    };
+    match engine.import(&PLUGIN.into(), &key, &import, None).await {
+        Ok(_)
+        | Err(
+            ImportError::Exists { .. } | ImportError::Repeated { .. } | ImportError::NotLoaded(_),
+        ) => true,
+        Err(_) => false,
     }
 }
 
@@ -258,6 +297,15 @@ impl Model {
                 if !self.decided.contains_key(&own) {
                     let claims = strings(&data["claims"]).into_iter().chain([own.clone()]);
                     self.decide_at(&own, &event.id, claims.collect());
+                }
+                return;
+            }
+            reserved::INSTANCE_IMPORTED => {
+                let own = event.extension(reserved::EXTENSION_INSTANCE).unwrap_or_default();
+                let import = Import::of(event).map(|import| import.instance.keys);
+                let claims = import.unwrap_or_default().into_iter().map(|key| key.to_string());
+                if !self.decided.contains_key(own) {
+                    self.decide_at(own, IMPORTED, claims.chain([own.to_owned()]).collect());
                 }
                 return;
             }

@@ -27,8 +27,12 @@ mod forger;
 mod holding;
 #[cfg(any(test, feature = "testing"))]
 mod hot;
+#[cfg(test)]
+mod importing;
 #[cfg(any(test, feature = "testing"))]
 mod ledger;
+#[cfg(test)]
+mod logged;
 #[cfg(test)]
 mod loops;
 #[cfg(test)]

@@ -400,19 +400,20 @@ fn call_inline(group: Group) {
 
 fn call(handler: &dyn Handler, job: Job) -> JobResult {
     let Job { position, key, generation, mut call } = job;
-    let reply = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        read_state(handler, &mut call)?;
-        handler.handle(&call)
-    }));
-    let reply = reply.unwrap_or_else(|panic| {
+    let called =
+        std::panic::catch_unwind(AssertUnwindSafe(|| match read_state(handler, &mut call) {
+            Ok(()) => handler.handle_with_log(&call),
+            Err(failure) => (Err(failure), String::new()),
+        }));
+    let (reply, log) = called.unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<&str>()
             .map(|text| (*text).to_owned())
             .or_else(|| panic.downcast_ref::<String>().cloned())
             .unwrap_or_default();
-        Err(Failure::Permanent(format!("the handler panicked: {text}")))
+        (Err(Failure::Permanent(format!("the handler panicked: {text}"))), String::new())
     });
-    JobResult { position, key, generation, reply, call }
+    JobResult { position, key, generation, reply, log, call }
 }
 
 /// Older states are converted when their instances are next touched, and so are newer ones

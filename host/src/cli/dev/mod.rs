@@ -187,13 +187,13 @@ fn try_out(component: &Path, folder: &Path, sandbox: &wasm::Settings) -> anyhow:
         true => scenario::files_in(folder)?,
         false => Vec::new(),
     };
+    // Without scenarios, nothing else loads the component.
+    let bench = scenario::Bench::new(component, sandbox)?;
     if files.is_empty() {
-        // Without scenarios, nothing else loads the component.
-        scenario::Bench::new(component, sandbox)?;
         output::line(&format!("no scenarios in {}", folder.display()));
         return Ok(());
     }
-    test::report(&test::play(component, &files, sandbox, None)?, None, false)
+    test::report(&test::play(bench, &files, None)?, None, false)
 }
 
 /// Lets the host drain, and waits for it. A second signal ends it at once.

@@ -54,11 +54,15 @@ impl Handler for Watched {
     }
 
     fn handle(&self, call: &Call) -> Result<Reply, Failure> {
+        self.handle_with_log(call).0
+    }
+
+    fn handle_with_log(&self, call: &Call) -> (Result<Reply, Failure>, String) {
         // The span tells the candidate's log lines from those of the version that serves.
         let span = tracing::info_span!("canary", version = %self.manifest().version);
-        let reply = span.in_scope(|| self.candidate.handle(call));
+        let (reply, log) = span.in_scope(|| self.candidate.handle_with_log(call));
         self.count(reply.as_ref().err().map(|failure| failure as _));
-        reply
+        (reply, log)
     }
 
     fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {

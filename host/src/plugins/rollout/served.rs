@@ -81,7 +81,11 @@ impl Handler for Served {
     }
 
     fn handle(&self, call: &Call) -> Result<Reply, Failure> {
-        let reply = self.handler.handle(call);
+        self.handle_with_log(call).0
+    }
+
+    fn handle_with_log(&self, call: &Call) -> (Result<Reply, Failure>, String) {
+        let (reply, log) = self.handler.handle_with_log(call);
         if self.is_observed.load(Ordering::Relaxed) {
             // It may wait for the shadow, and must not keep the host from ending it.
             let shadow = locks::read(&self.shadow).clone();
@@ -89,7 +93,7 @@ impl Handler for Served {
                 shadow.offer(call, &reply);
             }
         }
-        reply
+        (reply, log)
     }
 
     fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {

@@ -101,19 +101,22 @@ impl ComponentHandler {
     }
 
     /// Makes a call on an instance that is free, or on a fresh one. Time and seed are all that
-    /// the call knows of the world; `about` is for the log.
+    /// the call knows of the world; `about` is for the log. The text is what the call logged.
     fn call<T>(
         &self,
         (now, seed): (u64, u128),
         about: Option<About>,
         call: impl FnOnce(&PluginInstance, &mut Store<CallState>) -> wasmtime::Result<T>,
-    ) -> Result<T, Failure> {
+    ) -> (Result<T, Failure>, String) {
         let free = self.free().pop();
         let mut warm = match free {
             Some(warm) => warm,
             None => {
                 let plugin = self.manifest.name.as_str();
-                start(&self.sandbox, &self.program, self.limits.clone(), plugin)?
+                match start(&self.sandbox, &self.program, self.limits.clone(), plugin) {
+                    Ok(warm) => warm,
+                    Err((failure, log)) => return (Err(failure), log),
+                }
             }
         };
         warm.store.set_epoch_deadline(deadline(&self.limits));
@@ -128,16 +131,16 @@ impl ComponentHandler {
         state.end_call();
         match called {
             Ok(result) => {
+                let log = state.log.take();
                 warm.calls += 1;
                 if warm.calls < self.limits.calls_per_instance {
                     self.free().push(warm);
                 }
-                Ok(result)
+                (Ok(result), log)
             }
             Err(error) => {
-                let state = warm.store.data();
-                let failure = failure(&error, &self.sandbox, &state.usage);
-                Err(with_last_words(failure, &state.log))
+                let (failure, log) = stopped(&error, &self.sandbox, state);
+                (Err(failure), log)
             }
         }
     }
@@ -190,16 +193,13 @@ fn start(
     program: &Program,
     limits: Limits,
     plugin: &str,
-) -> Result<Warm, Failure> {
+) -> Result<Warm, (Failure, String)> {
     let log = CallLog::new(plugin, limits.log_lines, limits.log_bytes);
     let log = log.that_is_kept_in(sandbox.lines.clone());
     let mut store = store(sandbox, limits, log);
     let running = program.start(&mut store);
     store.data_mut().end_call();
-    let running = running.map_err(|error| {
-        let state = store.data();
-        with_last_words(failure(&error, sandbox, &state.usage), &state.log)
-    })?;
+    let running = running.map_err(|error| stopped(&error, sandbox, store.data_mut()))?;
     Ok(Warm { store, running, calls: 0 })
 }
 
@@ -229,15 +229,17 @@ fn describe(
     described?.map_err(unfit)
 }
 
-/// What a plugin writes last before it traps says why it does.
-fn with_last_words(failure: Failure, log: &CallLog) -> Failure {
-    let words = log.said().collect::<Vec<_>>().join(" | ");
-    match failure {
+/// Why a call was stopped, and what it logged. What a plugin writes last before it traps says why
+/// it does.
+fn stopped(error: &wasmtime::Error, sandbox: &Sandbox, state: &mut CallState) -> (Failure, String) {
+    let words = state.log.last_words();
+    let failure = match failure(error, sandbox, &state.usage) {
         Failure::Permanent(reason) if !words.is_empty() => {
             Failure::Permanent(format!("{reason}; it wrote: {words}"))
         }
         failure => failure,
-    }
+    };
+    (failure, state.log.take())
 }
 
 impl Handler for ComponentHandler {
@@ -246,19 +248,26 @@ impl Handler for ComponentHandler {
     }
 
     fn handle(&self, call: &Call) -> Result<Reply, Failure> {
+        self.handle_with_log(call).0
+    }
+
+    fn handle_with_log(&self, call: &Call) -> (Result<Reply, Failure>, String) {
         let about = About { key: call.key.clone(), event: Arc::clone(&call.event) };
-        let reply = self.call((call.now.0, call.seed), Some(about), |running, store| {
+        let (called, log) = self.call((call.now.0, call.seed), Some(about), |running, store| {
             running.handle(store, call, &self.configuration)
-        })??;
-        super::reply::check(&reply, call.now, &self.manifest, &self.limits)
-            .map_err(Failure::Permanent)?;
-        self.used.reply(&reply);
-        Ok(reply)
+        });
+        let checked = called.flatten().and_then(|reply| {
+            super::reply::check(&reply, call.now, &self.manifest, &self.limits)
+                .map_err(Failure::Permanent)?;
+            self.used.reply(&reply);
+            Ok(reply)
+        });
+        (checked, log)
     }
 
     fn migrate(&self, state: &State, to: u32) -> Result<Bytes, String> {
         // A migration is no part of a call: it sees the time at which every instance starts.
-        let migrated = self.call((wasi::STARTING_NOW, 0), None, |running, store| {
+        let (migrated, _) = self.call((wasi::STARTING_NOW, 0), None, |running, store| {
             running.migrate(store, state, to)
         });
         let state = migrated.map_err(|failure| failure.to_string())??;

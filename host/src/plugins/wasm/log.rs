@@ -1,9 +1,9 @@
 //! What a plugin logs, under its name and within its limits.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use sagabox_engine::model::{Event, Key, Timestamp, TraceContext};
+use sagabox_engine::seams::handler::CALL_LOG_BYTES_MAX;
 use tracing::field::display;
 
 use super::lines::{Line, RecentLines};
@@ -30,10 +30,10 @@ pub(super) struct CallLog {
     lines: usize,
     bytes: usize,
     dropped: usize,
-    /// The last lines of the call, for the reason if it fails.
-    last: VecDeque<String>,
-    last_bytes: usize,
-    last_bytes_max: usize,
+    /// The last lines of the call, each with its level before it, for people who look at its
+    /// failure. It is one text, so that a line costs no allocation of its own.
+    kept: String,
+    kept_bytes_max: usize,
     /// Where people find the newest lines; none for a plugin that has no name yet.
     recent: Option<RecentLines>,
 }
@@ -48,16 +48,15 @@ impl CallLog {
             lines: 0,
             bytes: 0,
             dropped: 0,
-            last: VecDeque::new(),
-            last_bytes: 0,
-            last_bytes_max: LAST_BYTES_MAX,
+            kept: String::new(),
+            kept_bytes_max: CALL_LOG_BYTES_MAX,
             recent: None,
         }
     }
 
     /// The same, but that all lines of a call are kept and not only the last.
     pub(crate) fn that_keeps_all(mut self) -> Self {
-        self.last_bytes_max = self.bytes_max;
+        self.kept_bytes_max = usize::MAX;
         self
     }
 
@@ -67,23 +66,56 @@ impl CallLog {
 
     pub(super) fn begin_call(&mut self, about: Option<About>) {
         self.about = about;
-        self.last.clear();
-        self.last_bytes = 0;
+        self.kept.clear();
     }
 
     /// What the call wrote last, in its order.
-    pub(crate) fn said(&self) -> impl Iterator<Item = &str> {
-        self.last.iter().map(String::as_str)
+    pub(crate) fn said(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.kept.lines().filter_map(|line| Some(line.split_once(' ')?.1))
     }
 
-    fn keep(&mut self, line: &str) {
-        let line = &line[..line.floor_char_boundary(self.last_bytes_max)];
-        self.last_bytes += line.len();
-        self.last.push_back(line.to_owned());
-        while self.last_bytes > self.last_bytes_max {
-            let Some(first) = self.last.pop_front() else { break };
-            self.last_bytes -= first.len();
+    /// The very last of what the call wrote, on one line.
+    pub(super) fn last_words(&self) -> String {
+        let (mut words, mut bytes) = (Vec::new(), 0);
+        for line in self.said().rev() {
+            let line = &line[..line.floor_char_boundary(LAST_BYTES_MAX)];
+            bytes += line.len();
+            if bytes > LAST_BYTES_MAX {
+                break;
+            }
+            words.push(line);
         }
+        words.reverse();
+        words.join(" | ")
+    }
+
+    /// What the call wrote last, for its dead letter.
+    pub(super) fn take(&mut self) -> String {
+        self.cut();
+        self.kept.pop();
+        std::mem::take(&mut self.kept)
+    }
+
+    fn keep(&mut self, level: tracing::Level, line: &str) {
+        // Room for the level and the end of the line.
+        let room = self.kept_bytes_max - "error \n".len();
+        let line = &line[..line.floor_char_boundary(room)];
+        for part in [named(level), " ", line, "\n"] {
+            self.kept.push_str(part);
+        }
+        // Not with each line: each time moves what stays.
+        if self.kept.len() / 2 > self.kept_bytes_max {
+            self.cut();
+        }
+    }
+
+    /// Drops the oldest lines over the bound.
+    fn cut(&mut self) {
+        // The end of the last line is not part of what is kept.
+        let over = self.kept.len().saturating_sub(self.kept_bytes_max.saturating_add(1));
+        let Some(last) = over.checked_sub(1) else { return };
+        let end = self.kept.as_bytes()[last..].iter().position(|byte| *byte == b'\n');
+        self.kept.drain(..end.map_or(self.kept.len(), |end| last + end + 1));
     }
 
     /// A text of several lines is so many lines of the log: a plugin writes none that
@@ -93,7 +125,7 @@ impl CallLog {
             match self.admit(line) {
                 Some(line) => {
                     self.emit(level, line);
-                    self.keep(line);
+                    self.keep(level, line);
                 }
                 None => self.dropped += 1,
             }
@@ -123,6 +155,7 @@ impl CallLog {
                 self.dropped
             );
             self.emit(tracing::Level::WARN, &text);
+            self.keep(tracing::Level::WARN, &text);
         }
         (self.lines, self.bytes, self.dropped) = (0, 0, 0);
         self.about = None;
@@ -187,22 +220,54 @@ mod tests {
     }
 
     #[test]
-    fn the_last_lines_of_a_call_are_kept_for_its_failure() {
+    fn the_last_lines_of_a_call_are_told_with_its_failure() {
         let mut log = CallLog::new("p", 100, 10_000);
-        let said = |log: &CallLog| log.said().map(str::to_owned).collect::<Vec<_>>();
         log.write(tracing::Level::INFO, &"x".repeat(400));
         log.write(tracing::Level::INFO, "one\ntwo");
-        assert_eq!(said(&log).len(), 3);
+        assert_eq!(log.last_words(), format!("{} | one | two", "x".repeat(400)));
         log.write(tracing::Level::INFO, &"y".repeat(100));
-        assert_eq!(said(&log)[..2], ["one", "two"]);
+        assert_eq!(log.last_words(), format!("one | two | {}", "y".repeat(100)));
         log.end_call();
-        assert_eq!(said(&log).len(), 3, "its failure is explained afterwards");
+        assert!(log.last_words().starts_with("one"), "its failure is explained afterwards");
         log.write(tracing::Level::INFO, &"z".repeat(600));
-        assert_eq!(said(&log), ["z".repeat(500)]);
+        assert_eq!(log.last_words(), "z".repeat(500));
         log.begin_call(None);
-        assert_eq!(said(&log), Vec::<String>::new());
+        assert_eq!(log.last_words(), "");
         let mut log = CallLog::new("p", 100, 10_000).that_keeps_all();
         (0..90).for_each(|_| log.write(tracing::Level::INFO, &"x".repeat(100)));
-        assert_eq!(said(&log).len(), 90);
+        assert_eq!(log.said().count(), 90);
+    }
+
+    #[test]
+    fn the_newest_lines_of_a_call_are_kept_with_their_levels() {
+        let mut log = CallLog::new("p", 5_000, 1 << 20);
+        assert_eq!(log.take(), "");
+        log.write(tracing::Level::INFO, "paid \u{1b}[31m");
+        log.write(tracing::Level::ERROR, "");
+        log.write(tracing::Level::WARN, "a b\r\nc");
+        assert_eq!(log.take(), "info paid \u{1b}[31m\nwarn a b\nwarn c");
+        assert_eq!(log.take(), "");
+        (0..4_000).for_each(|n| log.write(tracing::Level::DEBUG, &format!("line {n:04} €")));
+        let kept = log.take();
+        assert!(kept.ends_with("\ndebug line 3999 €"), "{kept}");
+        let line = "debug line 0000 €\n".len();
+        let lines = (CALL_LOG_BYTES_MAX + 1) / line;
+        assert_eq!(kept.len() + 1, lines * line, "as many whole lines as fit");
+        log.write(tracing::Level::ERROR, "first");
+        log.write(tracing::Level::ERROR, &"€".repeat(CALL_LOG_BYTES_MAX));
+        let kept = log.take();
+        assert!(kept.starts_with("error €") && kept.len() <= CALL_LOG_BYTES_MAX, "{}", kept.len());
+    }
+
+    #[test]
+    fn the_kept_lines_end_with_what_was_dropped() {
+        let mut log = CallLog::new("p", 1, 100);
+        log.write(tracing::Level::INFO, "one\ntwo");
+        log.end_call();
+        let kept = log.take();
+        assert!(
+            kept.starts_with("info one\nwarn 1 further lines of this call are dropped"),
+            "{kept}"
+        );
     }
 }

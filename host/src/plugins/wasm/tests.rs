@@ -504,4 +504,22 @@ fn what_a_call_wrote_last_is_part_of_the_reason_why_it_failed() {
         "the plugin was stopped: it trapped: wasm trap: wasm `unreachable` instruction executed; \
          it wrote: happened",
     );
+    let (failed, log) = guest.handler().handle_with_log(&call(0));
+    assert!(failed.is_err());
+    assert_eq!(log, "error happened");
+}
+
+#[test]
+fn a_call_has_its_own_log_alone_on_an_instance_that_is_used_again() {
+    let guest = Guest {
+        imports: r#"(import "sagabox:plugin/logging@0.1.0" "log" (func $log (param i32 i32 i32)))"#,
+        handle: "(call $log (i32.const 2) (i32.const 3006) (i32.const 8))",
+        ..PLAIN
+    };
+    let handler = guest.handler();
+    for _ in 0..3 {
+        let (decided, log) = handler.handle_with_log(&call(0));
+        assert!(decided.is_ok(), "{decided:?}");
+        assert_eq!(log, "info happened");
+    }
 }

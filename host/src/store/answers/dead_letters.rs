@@ -11,7 +11,9 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use super::failed;
 use crate::store::dead_letters;
 use crate::store::query::QueryLimits;
-use crate::store::query::rows::{Counted, DeadLetterFilter, DeadLetterKind, DeadLetterRow, Page};
+use crate::store::query::rows::{
+    Counted, DeadLetterFilter, DeadLetterKind, DeadLetterRow, LoggedLine, Page,
+};
 use crate::store::rows::{self, integer};
 
 /// Of a page that is only counted: some milliseconds.
@@ -138,7 +140,7 @@ async fn sizes_between(
     };
     let sql = format!(
         "SELECT id, octet_length(event) + coalesce(octet_length(edited), 0) \
-         + octet_length(reason) AS bytes FROM dead_letters WHERE {among} id > ?2 \
+         + octet_length(reason) + coalesce(octet_length(log), 0) AS bytes FROM dead_letters WHERE {among} id > ?2 \
          AND (?11 IS NULL OR id <= ?11) \
          AND (?3 IS NULL OR plugin = ?3) AND (?4 IS NULL OR plugin_version = ?4) \
          AND (?5 IS NULL OR status = ?5) AND (?6 IS NULL OR sink = ?6) \
@@ -176,6 +178,7 @@ fn dead_letter_row(row: &SqliteRow) -> Result<DeadLetterRow, ReadError> {
         position: Position(rows::number(row, "position")?),
         sink: sink.map(Into::into),
         reason: rows::text(row, "reason")?,
+        log: rows::optional(row, "log")?.map(|log| LoggedLine::of_log(&log)),
         cause: rows::text(row, "cause")?,
         attempts: u32::try_from(rows::number(row, "attempts")?).map_err(rows::damaged)?,
         plugin_version: rows::text(row, "plugin_version")?,

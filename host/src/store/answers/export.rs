@@ -58,6 +58,30 @@ pub(super) async fn export(
     Ok(Page { rows: exported.collect(), next })
 }
 
+/// One instance. What it reads is not of one moment, which its version tells.
+pub(super) async fn whole(
+    pool: &SqlitePool,
+    (plugin, key): (&str, &str),
+) -> Result<Option<ExportedInstance>, ReadError> {
+    let query = sqlx::query("SELECT * FROM instances WHERE plugin = ? AND key = ?");
+    let query = query.bind(plugin.to_owned()).bind(key.to_owned());
+    let Some(row) = query.fetch_optional(pool).await.map_err(failed)? else { return Ok(None) };
+    let instance = rows::instance(&row)?;
+    let keys = [instance.key.clone()];
+    Ok(Some(ExportedInstance {
+        status: instance.status,
+        version: instance.version,
+        started_at: instance.started_at,
+        updated_at: instance.updated_at,
+        fields: None,
+        state_version: instance.state.as_ref().map(|state| state.version),
+        state: instance.state.as_ref().map(|state| content(&state.data)),
+        keys: claims(pool, plugin, &keys).await?.remove(&instance.key).unwrap_or_default(),
+        timers: timers(pool, plugin, &keys).await?.remove(&instance.key).unwrap_or_default(),
+        key: instance.key,
+    }))
+}
+
 fn keys(listed: &[InstanceRow]) -> Vec<Key> {
     listed.iter().map(|row| row.key.clone()).collect()
 }

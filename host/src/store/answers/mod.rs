@@ -6,6 +6,7 @@ mod accounts;
 pub(super) mod batches;
 mod causes;
 pub(super) mod dead_letters;
+mod deliveries;
 pub(super) mod due;
 mod export;
 mod found;
@@ -29,6 +30,7 @@ use sqlx::sqlite::{Sqlite, SqlitePool};
 
 use super::components;
 use super::query::component::{KeptComponent, PackedComponent};
+use super::query::deliveries::Deliveries;
 use super::query::found::{EventTrace, Found};
 use super::query::rows::{
     Accounts, CauseFilter, CausePage, Counted, CountedPage, DeadLetterFilter, DeadLetterRow,
@@ -158,6 +160,23 @@ impl Queries for SqliteQueries {
 
     async fn waiting(&self, plugin: &str, key: &str) -> Result<Waiting, ReadError> {
         waiting::waiting(&mut *self.connection().await?, (plugin, key), &self.limits).await
+    }
+
+    async fn deliveries(
+        &self,
+        plugin: &str,
+        key: &str,
+        positions: &[u64],
+    ) -> Result<Deliveries, ReadError> {
+        deliveries::deliveries(&mut *self.connection().await?, (plugin, key), positions).await
+    }
+
+    async fn whole_instance(
+        &self,
+        plugin: &str,
+        key: &str,
+    ) -> Result<Option<ExportedInstance>, ReadError> {
+        export::whole(&self.pool, (plugin, key)).await
     }
 
     async fn causes(&self, filter: &CauseFilter) -> Result<CausePage, ReadError> {

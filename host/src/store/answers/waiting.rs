@@ -22,7 +22,7 @@ const MESSAGES_SCANNED: u64 = 20_000;
 const COUNTED_MAX: u32 = 1_000;
 
 /// A plugin and a key of it.
-type Of<'k> = (&'k str, &'k str);
+pub(super) type Of<'k> = (&'k str, &'k str);
 
 pub(super) async fn waiting(
     connection: &mut SqliteConnection,
@@ -52,16 +52,9 @@ pub(super) async fn waiting(
         messages: Vec::new(),
         behind: 0,
     };
-    let sinks = "SELECT sink, cursor FROM sinks ORDER BY sink";
-    let totals = sqlx::query("SELECT sink FROM outbox_totals ORDER BY sink");
-    let totals = totals.fetch_all(&mut *connection).await.map_err(failed)?;
-    let cursors = sqlx::query(sinks).fetch_all(&mut *connection).await.map_err(failed)?;
-    for row in &totals {
-        let sink = rows::text(row, "sink")?;
-        let own = cursors.iter().find(|row| rows::text(row, "sink").is_ok_and(|s| s == sink));
-        let cursor: Cursor =
-            own.map(|row| rows::parsed(row, "cursor")).transpose()?.unwrap_or_default();
-        waiting.messages.extend(messages(connection, of, &sink, &cursor).await?);
+    for (sink, cursor) in cursors(connection).await? {
+        let (own, _) = messages(connection, of, (&sink, &cursor), ROWS_MAX).await?;
+        waiting.messages.extend(own);
     }
     let sql = "SELECT cursor FROM plugins WHERE plugin = ?1 AND ?2 = ?2";
     if let Some(row) = all(connection, of, sql).await?.first() {
@@ -91,13 +84,28 @@ fn each<T>(
     found.iter().map(read).collect()
 }
 
-/// Those of the key among the first that the sink has not settled.
-async fn messages(
+/// What each sink that has an outbox has settled of it.
+pub(super) async fn cursors(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<(String, Cursor)>, ReadError> {
+    let sql = "SELECT o.sink, s.cursor FROM outbox_totals o LEFT JOIN sinks s USING (sink) \
+               ORDER BY o.sink";
+    let found = sqlx::query(sql).fetch_all(connection).await.map_err(failed)?;
+    let cursor = |row: &SqliteRow| -> Result<Cursor, ReadError> {
+        let text = rows::optional(row, "cursor")?;
+        text.map_or_else(|| Ok(Cursor::default()), |_| rows::parsed(row, "cursor"))
+    };
+    found.iter().map(|row| Ok((rows::text(row, "sink")?, cursor(row)?))).collect()
+}
+
+/// Those of the key among the first that the sink has not settled, and whether there are no others.
+pub(super) async fn messages(
     connection: &mut SqliteConnection,
     of: Of<'_>,
-    sink: &str,
-    cursor: &Cursor,
-) -> Result<Vec<WaitingMessage>, ReadError> {
+    (sink, cursor): (&str, &Cursor),
+    rows_max: u32,
+) -> Result<(Vec<WaitingMessage>, bool), ReadError> {
+    let end = cursor.settled.saturating_add(MESSAGES_SCANNED);
     let is_settled = |sequence: u64| {
         cursor.ahead.iter().any(|span| (span.first..=span.last).contains(&sequence))
     };
@@ -121,10 +129,14 @@ async fn messages(
         .bind(of.0.to_owned())
         .bind(of.1.to_owned())
         .bind(integer(cursor.settled))
-        .bind(integer(cursor.settled.saturating_add(MESSAGES_SCANNED)))
-        .bind(ROWS_MAX);
+        .bind(integer(end))
+        .bind(rows_max);
+    let found = query.fetch_all(&mut *connection).await.map_err(failed)?;
+    let sql = "SELECT coalesce(max(sequence), 0) AS n FROM outbox WHERE sink = ?";
+    let last = super::count(connection, sql, Some(sink)).await?;
+    let is_whole = last <= end && found.len() < rows_max as usize;
     let mut messages = Vec::new();
-    for row in query.fetch_all(connection).await.map_err(failed)? {
+    for row in found {
         let sequence = rows::number(&row, "sequence")?;
         let is_parked = rows::number(&row, "parked")? == 1;
         let place: Option<i64> = row.try_get("place").map_err(rows::damaged)?;
@@ -143,7 +155,7 @@ async fn messages(
             retry,
         });
     }
-    Ok(messages)
+    Ok((messages, is_whole))
 }
 
 fn dead_letter(row: &SqliteRow) -> Result<WaitingDeadLetter, ReadError> {

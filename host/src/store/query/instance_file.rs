@@ -1,8 +1,8 @@
 //! A whole instance as one file: what a store has of it, its decisions with their inputs, and the
 //! messages that they sent. Every byte of states and events is as it is in the store.
 //!
-//! Replay reads such a file in place of a store, so a process that went wrong can be looked at on
-//! another machine.
+//! Replay and scenarios read such a file in place of a store, so a process that went wrong can be
+//! looked at on another machine. Another host imports it, so that the process continues there.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 use sagabox_engine::model::{
     DeadLetterId, DecisionRecord, Event, Hops, LogEntry, Position, State, Timestamp,
 };
@@ -38,11 +39,51 @@ pub struct InstanceFile {
     pub status: String,
     /// Additional keys.
     pub keys: Vec<String>,
+    /// Decisions so far, those included that retention has removed.
+    #[serde(default)]
+    pub version: u64,
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    #[serde(default)]
+    pub started_at_ms: u64,
+    /// The state after the newest decision.
+    #[serde(default)]
+    pub state: Option<StateInFile>,
+    /// Those that are set, and those that have fired and whose events are not decided.
+    #[serde(default)]
+    pub timers: Vec<TimerInFile>,
+    #[serde(default)]
+    pub unfinished: Unfinished,
     /// The oldest first. Those that retention has removed are not there.
+    #[serde(default)]
     pub decisions: Vec<DecisionInFile>,
     /// What the decisions sent, by id, as far as it is still kept.
+    #[serde(default)]
     #[schema(value_type = BTreeMap<String, CloudEvent>)]
     pub messages: BTreeMap<String, Box<RawValue>>,
+}
+
+/// What the host had not finished for the instance. It is no part of the file: that host has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Unfinished {
+    /// Messages that were not delivered: their ids, or the numbers of their dead letters.
+    pub messages: Vec<String>,
+    /// True if there are so many messages that not all were looked at.
+    pub has_more_messages: bool,
+    /// Events that wait for the instance: behind a dead letter, as one, or for their next attempt.
+    pub events: u64,
+}
+
+/// A timer of the instance.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TimerInFile {
+    pub name: String,
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub due_ms: u64,
+    /// The data of its event, if that is text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -110,21 +151,74 @@ impl DecisionInFile {
 }
 
 impl StateInFile {
-    fn of(state: &State) -> Self {
-        let (text, base64) = match std::str::from_utf8(&state.data) {
-            Ok(text) => (Some(text.to_owned()), None),
-            Err(_) => (None, Some(BASE64.encode(&state.data))),
-        };
+    #[must_use]
+    pub fn of(state: &State) -> Self {
+        let (text, base64) = written(&state.data);
         Self { version: state.version, text, base64 }
     }
 
-    fn state(&self) -> Result<State, ReadError> {
-        let data = match (&self.text, &self.base64) {
-            (Some(text), None) => text.clone().into_bytes(),
-            (None, Some(base64)) => BASE64.decode(base64).map_err(damaged)?,
-            _ => return Err(damaged("a state has neither `text` nor `base64`, or both")),
-        };
-        Ok(State { version: self.version, data: data.into() })
+    /// # Errors
+    /// If its bytes cannot be read.
+    pub fn state(&self) -> Result<State, ReadError> {
+        let data = read("a state", self.text.as_deref(), self.base64.as_deref())?;
+        Ok(State { version: self.version, data })
+    }
+}
+
+impl TimerInFile {
+    #[must_use]
+    pub fn new(name: &str, due: Timestamp, data: &[u8]) -> Self {
+        let (text, base64) = written(data);
+        Self { name: name.to_owned(), due_ms: due.0, text, base64 }
+    }
+
+    /// The data of its event.
+    ///
+    /// # Errors
+    /// If its bytes cannot be read.
+    pub fn data(&self) -> Result<Bytes, ReadError> {
+        read("a timer", self.text.as_deref(), self.base64.as_deref())
+    }
+}
+
+fn written(data: &[u8]) -> (Option<String>, Option<String>) {
+    match std::str::from_utf8(data) {
+        Ok(text) => (Some(text.to_owned()), None),
+        Err(_) => (None, Some(BASE64.encode(data))),
+    }
+}
+
+fn read(what: &str, text: Option<&str>, base64: Option<&str>) -> Result<Bytes, ReadError> {
+    match (text, base64) {
+        (Some(text), None) => Ok(Bytes::from(text.to_owned())),
+        (None, Some(base64)) => BASE64.decode(base64).map(Bytes::from).map_err(damaged),
+        _ => Err(damaged(format!("{what} has neither `text` nor `base64`, or both"))),
+    }
+}
+
+impl InstanceFile {
+    /// None if the path is not that of such a file.
+    ///
+    /// # Errors
+    /// If the file is damaged, or of another version.
+    pub fn open(path: &Path) -> Result<Option<Self>, ReadError> {
+        if !begins_an_object(path) {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ReadError(format!("read {}: {error}", path.display())))?;
+        let file: Self = serde_json::from_str(&text).map_err(damaged)?;
+        file.check_version()?;
+        Ok(Some(file))
+    }
+
+    /// # Errors
+    /// If it is of another version.
+    pub fn check_version(&self) -> Result<(), ReadError> {
+        match self.sagabox_instance {
+            VERSION => Ok(()),
+            other => Err(damaged(format!("its version is {other}"))),
+        }
     }
 }
 
@@ -141,16 +235,7 @@ impl FileSnapshot {
     /// # Errors
     /// If the file is damaged, or of another version.
     pub fn open(path: &Path) -> Result<Option<Self>, ReadError> {
-        if !begins_an_object(path) {
-            return Ok(None);
-        }
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ReadError(format!("read {}: {error}", path.display())))?;
-        let file: InstanceFile = serde_json::from_str(&text).map_err(damaged)?;
-        if file.sagabox_instance != VERSION {
-            return Err(damaged(format!("its version is {}", file.sagabox_instance)));
-        }
-        Ok(Some(Self(file)))
+        Ok(InstanceFile::open(path)?.map(Self))
     }
 
     fn decided(&self) -> impl Iterator<Item = Result<RecordedDecision, ReadError>> {
@@ -267,6 +352,11 @@ mod tests {
             key: "k".to_owned(),
             status: "running".to_owned(),
             keys: Vec::new(),
+            version: 2,
+            started_at_ms: 1,
+            state: None,
+            timers: Vec::new(),
+            unfinished: Unfinished::default(),
             decisions: all.iter().map(|own| DecisionInFile::of(own).unwrap()).collect(),
             messages: messages.into(),
         };

@@ -9,6 +9,7 @@ pub mod component;
 pub mod condition;
 #[cfg(test)]
 pub(in crate::store) mod contract;
+pub mod deliveries;
 pub mod found;
 pub mod instance_file;
 pub mod place;
@@ -28,6 +29,7 @@ use sagabox_engine::model::{DeadLetterId, Event, LogEntry, State, Timestamp};
 use sagabox_engine::seams::store::ReadError;
 
 use self::component::{ComponentUse, KeptComponent, PackedComponent};
+use self::deliveries::Deliveries;
 use self::found::{EventTrace, Found};
 use self::rows::{
     Accounts, CauseFilter, CausePage, Counted, CountedPage, DeadLetterFilter, DeadLetterRow,
@@ -174,6 +176,30 @@ pub trait Queries: Send + Sync + 'static {
     /// # Errors
     /// If the store cannot be read.
     async fn waiting(&self, plugin: &str, key: &str) -> Result<Waiting, ReadError>;
+
+    /// What became of the messages of a key: those that are not delivered, and those that were dead
+    /// letters of the decisions at these positions. Messages of a sink are looked at as far as a
+    /// person waits for an answer.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn deliveries(
+        &self,
+        plugin: &str,
+        key: &str,
+        positions: &[u64],
+    ) -> Result<Deliveries, ReadError>;
+
+    /// One instance without its fields and its history. If its `version` is the same in two answers,
+    /// nothing was decided between them.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    async fn whole_instance(
+        &self,
+        plugin: &str,
+        key: &str,
+    ) -> Result<Option<ExportedInstance>, ReadError>;
 
     /// The causes of open dead letters, those with the most letters first, then in the order of
     /// plugin, version, cause and sink. At most [`QueryLimits::counted_letters`] are counted.

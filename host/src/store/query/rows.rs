@@ -3,17 +3,23 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 use sagabox_engine::model::{
     DeadLetterId, DeadLetterStatus, DecisionRecord, DecisionSummary, Due, EndedBy, Hops,
-    InstanceStatus, Key, KeyChange, PluginName, Position, RecordedAnswer, RecordedTimer,
-    SentMessage, SinkName, State, Timer, TimerName, Timestamp,
+    ImportedBy, InstanceStatus, Key, KeyChange, PluginName, Position, RecordedAnswer,
+    RecordedTimer, SentMessage, SinkName, State, Timer, TimerName, Timestamp,
 };
+use sagabox_engine::seams::store::ReadError;
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::condition::Condition;
+use super::deliveries::Delivery;
+use super::place::Place;
 use super::shapes::{
     AnyJson, CloudEvent, ContentShape, DeadLetterStatusName, InstanceStatusName, SummaryShape,
     TimerShape,
@@ -218,6 +224,20 @@ pub enum Content {
     Base64(String),
 }
 
+impl Content {
+    /// # Errors
+    /// If the bytes are not in base64.
+    pub fn bytes(&self) -> Result<Bytes, ReadError> {
+        match self {
+            Self::Json(json) => Ok(Bytes::from(json.get().to_owned())),
+            Self::Base64(text) => {
+                let decoded = BASE64.decode(text).map_err(|error| ReadError(error.to_string()))?;
+                Ok(decoded.into())
+            }
+        }
+    }
+}
+
 /// A state, and how many decisions its instance has made.
 #[derive(Debug)]
 pub struct StateRow {
@@ -265,6 +285,9 @@ pub struct HistoryRow {
     #[serde(serialize_with = "summary")]
     #[schema(value_type = SummaryShape)]
     pub summary: DecisionSummary,
+    /// What became of its messages, in the order in which they left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deliveries: Vec<Delivery>,
 }
 
 impl HistoryRow {
@@ -279,6 +302,7 @@ impl HistoryRow {
             attempt: record.attempt,
             event,
             summary: DecisionSummary::from_json(&record.summary)?,
+            deliveries: Vec::new(),
         })
     }
 }
@@ -384,6 +408,10 @@ pub struct DeadLetterRow {
     #[schema(value_type = Option<String>)]
     pub sink: Option<SinkName>,
     pub reason: String,
+    /// What the plugin logged in the call that failed, the newest lines; none if it logged nothing,
+    /// and for a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<Vec<LoggedLine>>,
     /// The reason without numbers and names: letters of one mistake have the same.
     pub cause: String,
     pub attempts: u32,
@@ -407,6 +435,23 @@ pub struct DeadLetterRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<CloudEvent>)]
     pub edited: Option<Box<RawValue>>,
+}
+
+/// A line that a plugin logged in a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LoggedLine {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+    pub text: String,
+}
+
+impl LoggedLine {
+    /// The lines of a dead letter's log.
+    #[must_use]
+    pub fn of_log(log: &str) -> Vec<Self> {
+        let lines = log.lines().map(|line| line.split_once(' ').unwrap_or(("info", line)));
+        lines.map(|(level, text)| Self { level: level.to_owned(), text: text.to_owned() }).collect()
+    }
 }
 
 /// What is dead: an event that could not be handled, or a message that could not be delivered.
@@ -647,6 +692,8 @@ fn summary<S: Serializer>(summary: &DecisionSummary, serializer: S) -> Result<S:
         #[serde(skip_serializing_if = "Option::is_none")]
         ended: Option<&'s EndedBy>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        imported: Option<&'s ImportedBy>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         traceparent: Option<&'s str>,
     }
     let DecisionSummary {
@@ -657,6 +704,7 @@ fn summary<S: Serializer>(summary: &DecisionSummary, serializer: S) -> Result<S:
         answers,
         dead_letter,
         ended,
+        imported,
         traceparent,
     } = summary;
     let shown = Shown {
@@ -667,6 +715,7 @@ fn summary<S: Serializer>(summary: &DecisionSummary, serializer: S) -> Result<S:
         answers,
         dead_letter: *dead_letter,
         ended: ended.as_ref(),
+        imported: imported.as_ref(),
         traceparent: traceparent.as_deref(),
     };
     shown.serialize(serializer)

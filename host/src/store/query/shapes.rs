@@ -142,6 +142,7 @@ impl PartialSchema for SummaryShape {
             .property("answers", list())
             .property("dead_letter", integer())
             .property("ended", ObjectBuilder::new().schema_type(Type::Object))
+            .property("imported", ObjectBuilder::new().schema_type(Type::Object))
             .property("traceparent", ObjectBuilder::new().schema_type(Type::String))
             .into()
     }

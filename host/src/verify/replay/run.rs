@@ -247,7 +247,7 @@ impl Replayer {
         let RecordedDecision { record, event, hops } = decision;
         let summary = DecisionSummary::from_json(&record.summary);
         let summary = summary.map_err(|_| "its record is invalid".to_owned())?;
-        if summary.ended.is_some() {
+        if summary.ended.is_some() || summary.imported.is_some() {
             return Ok(Compared::NoHandlers);
         }
         let edited = summary.dead_letter.and_then(|dead_letter| self.edited.get(&dead_letter));

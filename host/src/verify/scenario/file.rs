@@ -3,7 +3,7 @@
 //! What the members mean is in docs/scenarios.md.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use crate::decisions::json::{self, Json, Object};
 
 use crate::io::files;
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// What it shows, as a claim.
@@ -28,6 +28,9 @@ pub struct Scenario {
     /// A single step may stand without a list.
     pub when: Option<When>,
     pub then: Option<Then>,
+    /// The file of an instance, which says what happens and what is expected.
+    #[serde(skip)]
+    pub recorded: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -128,11 +131,16 @@ pub struct Then {
     pub ignored: Option<String>,
 }
 
-/// Reads and checks a file.
+/// Reads and checks a file: scenarios, or the file of an instance.
 ///
 /// # Errors
 /// Names the file and what is wrong in it.
 pub fn read(path: &Path) -> anyhow::Result<Vec<Scenario>> {
+    let recorded = Scenario::recorded(path);
+    let recorded = recorded.with_context(|| format!("the file {} is invalid", path.display()))?;
+    if let Some(recorded) = recorded {
+        return Ok(vec![recorded]);
+    }
     let text = files::text(path, files::TEXT_BYTES_MAX)
         .with_context(|| format!("read the scenarios {}", path.display()))?;
     parse(&text).with_context(|| format!("the scenario file {} is invalid", path.display()))

@@ -12,6 +12,7 @@ mod find;
 mod payload;
 mod play;
 mod prove;
+mod recorded;
 mod states;
 
 pub use costs::{Costs, costs};

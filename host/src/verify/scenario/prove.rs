@@ -12,9 +12,14 @@ use tempfile::TempDir;
 use super::expect;
 use super::file::Scenario;
 use super::play::{Outcome, play};
+use super::recorded;
 use crate::decisions::json::differences;
 use crate::plugins::wasm::{self, Sandbox, Settings};
 use crate::verify::written::written;
+
+/// Plugins that keep data elsewhere than in their states.
+const OTHERWISE: &str = "a used instance decides differently from a fresh one; keep data between calls \
+                         in the state:";
 
 /// A component, ready to be played on.
 pub struct Bench {
@@ -23,6 +28,8 @@ pub struct Bench {
     fresh: Sandbox,
     /// Both, by plugin, for each configuration that some scenario asked for.
     handlers: BTreeMap<String, Vec<Both>>,
+    /// The plugins' sections of the configuration, for files of instances. Scenarios have their own.
+    configurations: HashMap<String, String>,
     /// Where the compiled component is kept while this lives, if the user has no cache.
     _temporary: Option<TempDir>,
 }
@@ -55,6 +62,7 @@ impl Bench {
             used: Sandbox::new(settings.clone())?,
             fresh: Sandbox::new(settings.with_fresh_instances())?,
             handlers: BTreeMap::new(),
+            configurations: HashMap::new(),
             _temporary: temporary,
         };
         // A component that does not serve is said to be so before any scenario is played.
@@ -62,12 +70,23 @@ impl Bench {
         Ok(bench)
     }
 
+    /// The same, with each plugin's section of the configuration, as JSON.
+    #[must_use]
+    pub fn configured(self, configurations: HashMap<String, String>) -> Self {
+        Self { configurations, ..self }
+    }
+
     /// # Errors
     /// If the component cannot be loaded; what is wrong with a scenario is in its verdict.
     pub fn play(&mut self, scenario: &Scenario) -> anyhow::Result<ScenarioResult> {
-        let all = self.both(&scenario.given.configuration.to_string())?;
+        let own = scenario.recorded.as_ref().and(scenario.plugin.as_ref());
+        let own = own.and_then(|plugin| self.configurations.get(plugin)).cloned();
+        let all = self.both(&own.unwrap_or_else(|| scenario.given.configuration.to_string()))?;
         let (problems, wrote) = match choose(all, scenario.plugin.as_deref()) {
-            Ok(both) => result_of(scenario, both),
+            Ok(both) => match &scenario.recorded {
+                Some(path) => repeated(path, both),
+                None => result_of(scenario, both),
+            },
             Err(why) => (vec![why], Vec::new()),
         };
         Ok(ScenarioResult { scenario: scenario.scenario.clone(), problems, wrote })
@@ -129,6 +148,18 @@ fn choose<'b>(all: &'b [Both], name: Option<&str>) -> Result<&'b Both, String> {
     }
 }
 
+/// The problems of the file of an instance, and what the plugin wrote on fresh instances.
+fn repeated(path: &Path, both: &Both) -> (Vec<String>, Vec<String>) {
+    let (mut problems, mut notes) = recorded::compare(path, &both.fresh);
+    if problems.is_empty() {
+        (problems, notes) = recorded::compare(path, &both.used);
+        if !problems.is_empty() {
+            problems.insert(0, OTHERWISE.to_owned());
+        }
+    }
+    (problems, notes)
+}
+
 /// The problems, and what the plugin wrote on fresh instances.
 fn result_of(scenario: &Scenario, both: &Both) -> (Vec<String>, Vec<String>) {
     let (outcomes, wrote) = written(|| play(scenario, &*both.fresh));
@@ -153,11 +184,7 @@ fn result_of(scenario: &Scenario, both: &Both) -> (Vec<String>, Vec<String>) {
         let again = play(scenario, &*both.used);
         let otherwise = otherwise(&outcomes, again.as_deref());
         if !otherwise.is_empty() {
-            problems.push(
-                "a used instance decides differently from a fresh one; keep data between \
-                 calls in the state:"
-                    .to_owned(),
-            );
+            problems.push(OTHERWISE.to_owned());
             problems.extend(otherwise);
             break;
         }

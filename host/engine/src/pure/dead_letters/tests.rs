@@ -74,6 +74,7 @@ fn dead_letter(place: u64) -> DeadLetter {
         key: Some("k".into()),
         position: Position(place),
         reason: "first".to_owned(),
+        log: Some("info first".into()),
         attempts: 1,
         plugin_version: "1".into(),
         at: TODAY,
@@ -92,7 +93,8 @@ fn resolution(action: Action) -> Resolution {
 }
 
 fn again(reason: &str) -> Failing<'_> {
-    Failing { reason, attempts: 2, plugin_version: "2".into(), at: TODAY.after(HOUR) }
+    let (plugin_version, at, log) = ("2".into(), TODAY.after(HOUR), Some("info again".into()));
+    Failing { reason, attempts: 2, plugin_version, at, log }
 }
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -302,6 +304,7 @@ fn a_redriven_dead_letter_that_fails_again_is_open_with_the_newer_reason() {
     let dead_letter = &key.store.dead_letters[&1];
     assert_eq!((dead_letter.status, dead_letter.attempts), (DeadLetterStatus::Open, 3));
     assert_eq!((&*dead_letter.reason, &*dead_letter.plugin_version), ("again", "2"));
+    assert_eq!(dead_letter.log.as_deref(), Some("info again"));
     assert_eq!(dead_letter.at, TODAY.after(HOUR));
     assert_eq!(dead_letter.current().id, "9", "what the operator put in its place stays");
     assert_eq!(dead_letter.resolved_by.as_deref(), Some("me"));

@@ -193,8 +193,10 @@ fn with_plain_dead_letters(
         let is_chosen = chosen.contains(&index);
         index += 1;
         if is_chosen {
-            Arc::make_mut(dead_letter).reason =
+            let dead_letter = Arc::make_mut(dead_letter);
+            dead_letter.reason =
                 format!("the store cannot write the dead letter as it was: {reason}");
+            dead_letter.log = None;
         }
         !is_chosen || !matches!(plainer, Plainer::Dropped)
     });

@@ -23,6 +23,7 @@ use crate::seams::store::{Closing, Page, ReadError, Store, StoredInstance};
 use crate::stages::reads::{detached, until_durable, until_read};
 
 use super::hand_over::HandOver;
+use super::routing::Dead;
 use super::{Delivery, Dispatcher, Via, ending, is_for_instance};
 
 /// What a key goes on with.
@@ -208,11 +209,13 @@ impl Dispatcher {
         reason: &str,
         attempts: u32,
     ) {
+        let log = self.lanes.get_mut(key, position.0).and_then(|delivery| delivery.log.take());
         let failing = Failing {
             reason,
             attempts,
             plugin_version: self.versions.version_for(Some(key)),
             at: (self.context.clock)(),
+            log: log.clone(),
         };
         let mut ends = Vec::new();
         for (order, delivery) in self.lanes.clear(key) {
@@ -223,7 +226,8 @@ impl Dispatcher {
                 Left::ToPark if ending::is_end(&delivery.entry.event) => ends.push(delivery),
                 Left::ToPark => self.park(key, &delivery),
                 Left::ToDeadLetter => {
-                    self.dead_letter(&delivery.entry, Some(key), reason.to_owned(), attempts);
+                    let dead = Dead { reason: reason.to_owned(), attempts, log: log.clone() };
+                    self.dead_letter(&delivery.entry, Some(key), dead);
                     self.settle(key, position, delivery.via);
                 }
             }

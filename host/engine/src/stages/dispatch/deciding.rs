@@ -25,7 +25,7 @@ use crate::seams::store::TimerRow;
 
 use super::spans::{HandedOn, report_failure, without_trace};
 use super::versions::PluginVersion;
-use super::{Dispatcher, Via, hops};
+use super::{Dispatcher, Via, hops, importing};
 
 /// Events that wait for a lookup ask it again within so many milliseconds, in any order.
 const PROBE_TURNS_MS: u64 = 100;
@@ -34,7 +34,7 @@ impl Dispatcher {
     pub(super) fn on_results(&mut self, results: Vec<JobResult>) {
         self.calls.end(results.len());
         for result in results {
-            let JobResult { position, key, generation, reply, call } = result;
+            let JobResult { position, key, generation, reply, log, call } = result;
             let is_current = generation == self.versions.generation_of(&key);
             let decided = match reply {
                 Ok(Reply::Decided(decision)) => check(&decision, &key)
@@ -57,13 +57,25 @@ impl Dispatcher {
                         self.decide(&key, position, decision, state, &made_by);
                     }
                 }
-                Ok(None) => {}
+                // Its questions may fail, too.
+                Ok(None) => self.keep_log(&key, position, log),
                 // It had no effect, and the version that serves now may do better.
                 Err(_) if !is_current => self.start_over(&key, position),
-                Err(failure) => self.fail(&key, position, Unanswered::from(failure).into()),
+                Err(failure) => {
+                    self.keep_log(&key, position, log);
+                    self.fail(&key, position, Unanswered::from(failure).into());
+                }
             }
         }
         self.take_back_calls();
+    }
+
+    /// What the handler logged in its last call for an event is part of the dead letter, if the
+    /// event becomes one.
+    fn keep_log(&mut self, key: &Key, position: Position, log: String) {
+        if let Some(delivery) = self.lanes.get_mut(key, position.0) {
+            delivery.log = (!log.is_empty()).then(|| log.into());
+        }
     }
 
     pub(super) fn decide(
@@ -91,6 +103,7 @@ impl Dispatcher {
         };
         let summary = DecisionSummary {
             traceparent: made.handed_on.span.map(TraceContext::to_traceparent),
+            imported: importing::imported_by(&entry.event),
             ..DecisionSummary::new(&decision, sent, &answers, dead_letter)
         };
         let written = decision.state.clone().map(|data| State { version: made_by.of_state, data });
@@ -140,7 +153,8 @@ impl Dispatcher {
             Some(instance) => Instance::clone(instance),
             None => {
                 claimed.push(key.clone());
-                Instance::started(key.clone(), entry.position, now)
+                let started_at = importing::started_at(&entry.event).unwrap_or(now);
+                Instance::started(key.clone(), entry.position, started_at)
             }
         };
         instance.state = state;

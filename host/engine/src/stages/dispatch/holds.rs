@@ -19,6 +19,7 @@ use crate::changes::Work;
 use crate::model::{Held, Key, LogEntry, PluginName, Position, Subscription, Timestamp};
 use crate::pure::hash::HashMap;
 
+use super::routing::Dead;
 use super::{Delivery, Dispatcher, Via};
 
 /// What a held event takes of memory beside the event.
@@ -379,7 +380,7 @@ impl Dispatcher {
             self.output.rows().held.insert((position, key.clone()), None);
         }
         if held.reached.is_empty() {
-            self.dead_letter(&held.entry, None, reason, 0);
+            self.dead_letter(&held.entry, None, Dead::uncalled(reason, 0));
         } else {
             tracing::error!(plugin = %self.plugin, %position, %reason, "an event is held no longer");
         }

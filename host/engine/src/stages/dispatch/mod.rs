@@ -32,6 +32,7 @@ mod flights;
 mod hand_over;
 mod holds;
 mod hops;
+mod importing;
 mod instance_cache;
 mod intake;
 mod key_scan;
@@ -206,6 +207,8 @@ struct Delivery {
     now: Option<Timestamp>,
     answers: Vec<Answer>,
     rounds: u32,
+    /// What the handler logged in its last call, if that has not led to a decision.
+    log: Option<Arc<str>>,
     /// Made with the first call: it costs two hashes.
     identity: Option<DecisionIdentity>,
     /// Set with an attempt's first call, if the event is sampled.
@@ -228,6 +231,7 @@ struct Asking {
     now: Option<Timestamp>,
     answers: Vec<Answer>,
     rounds: u32,
+    log: Option<Arc<str>>,
     /// What came of the questions meanwhile, and of which version's they were.
     arrived: Option<(u32, Result<Vec<Answer>, Failed>)>,
 }

@@ -126,7 +126,7 @@ impl Delivery {
             let (now, rounds) = (self.now, self.rounds);
             let answers = std::mem::take(&mut self.answers);
             let arrived = Some((generation, Ok(Vec::new())));
-            let asking = Asking { now, answers, rounds, arrived };
+            let asking = Asking { now, answers, rounds, log: self.log.take(), arrived };
             self.troubles.get_or_insert_default().asking = Some(asking);
         }
     }

@@ -22,7 +22,7 @@ use super::flights::{Flight, Reached};
 use super::holds::in_time;
 use super::instance_cache::InstanceCache;
 use super::intake::Interest;
-use super::{Delivery, Dispatcher, Via, ending, is_for_instance};
+use super::{Delivery, Dispatcher, Via, ending, importing, is_for_instance};
 
 impl Delivery {
     pub(super) fn new(
@@ -44,6 +44,7 @@ impl Delivery {
             now: None,
             answers: Vec::new(),
             rounds: 0,
+            log: None,
             identity: None,
             traced: None,
         }
@@ -75,7 +76,7 @@ impl Dispatcher {
             }
             Interest::NoKey(reason) => {
                 self.output.count().received += 1;
-                self.dead_letter(&entry, None, reason, 1);
+                self.dead_letter(&entry, None, Dead::uncalled(reason, 1));
                 return self.finish(position);
             }
         };
@@ -168,7 +169,7 @@ impl Dispatcher {
             Admission::Buffer => self.dead_letters.buffer(key, delivery),
             Admission::Overflow(first) => {
                 let reason = too_many("events", key, first);
-                self.dead_letter(&delivery.entry, Some(key), reason, 0);
+                self.dead_letter(&delivery.entry, Some(key), Dead::uncalled(reason, 0));
                 self.settle(key, delivery.entry.position, delivery.via);
             }
         }
@@ -243,6 +244,10 @@ impl Dispatcher {
             self.end(key, position);
             return None;
         }
+        if self.imports(key, position) {
+            self.import(key, position);
+            return None;
+        }
         if !self.use_slow_answers(key, position) {
             return None;
         }
@@ -286,6 +291,9 @@ impl Dispatcher {
         let (via, event) = (delivery.via, Arc::clone(&delivery.entry.event));
         let fails = self.versions.subscription(&event).is_some_and(|s| s.absent == Absent::Fail);
         match (ignored, via) {
+            (Ignored::Started | Ignored::Completed, _) if importing::is_import(&event) => {
+                Some(format!("the instance is not imported: {key} has an instance already"))
+            }
             (Ignored::Absent, _) if fails => Some(format!("no instance has the key {key}")),
             // An open flight concludes by itself, and a held event waits for others.
             (Ignored::Released, Via::Parked) if fails => {
@@ -306,7 +314,7 @@ impl Dispatcher {
             return self.park_behind_dead_letter(key, position, reason, 1);
         }
         let Some(delivery) = self.lanes.finish(key, position.0) else { return };
-        self.dead_letter(&delivery.entry, None, reason.to_owned(), 1);
+        self.dead_letter(&delivery.entry, None, Dead::uncalled(reason.to_owned(), 1));
         self.settle(key, position, delivery.via);
     }
 
@@ -396,20 +404,15 @@ impl Dispatcher {
                 self.output.count().received += 1;
                 let keys: Vec<&str> = flight.keys.iter().map(Key::as_str).collect();
                 let reason = format!("no instance has the key {}", keys.join(", "));
-                self.dead_letter(&flight.entry, None, reason, 1);
+                self.dead_letter(&flight.entry, None, Dead::uncalled(reason, 1));
             }
             Absent::Ignore | Absent::Fail => {}
         }
     }
 
     /// Makes a dead letter, behind which its key waits. The caller settles the delivery.
-    pub(super) fn dead_letter(
-        &mut self,
-        entry: &LogEntry,
-        key: Option<&Key>,
-        reason: String,
-        attempts: u32,
-    ) {
+    pub(super) fn dead_letter(&mut self, entry: &LogEntry, key: Option<&Key>, dead: Dead) {
+        let Dead { reason, attempts, log } = dead;
         let Some(reason) = self.dead_letter_reason(entry.position, key, reason) else { return };
         let trace_id = TraceContext::of_sampled(&entry.event).map(|found| display(found.trace));
         tracing::warn!(
@@ -429,6 +432,7 @@ impl Dispatcher {
             key: key.cloned(),
             position: entry.position,
             reason,
+            log,
             attempts,
             plugin_version: self.versions.version_for(key),
             at: (self.context.clock)(),
@@ -440,6 +444,22 @@ impl Dispatcher {
             edited: None,
             batch: None,
         });
+    }
+}
+
+/// Why an event becomes a dead letter.
+pub(super) struct Dead {
+    pub(super) reason: String,
+    /// How many attempts failed.
+    pub(super) attempts: u32,
+    /// What the plugin logged in the last call.
+    pub(super) log: Option<Arc<str>>,
+}
+
+impl Dead {
+    /// No call of the plugin is why.
+    pub(super) fn uncalled(reason: String, attempts: u32) -> Self {
+        Self { reason, attempts, log: None }
     }
 }
 

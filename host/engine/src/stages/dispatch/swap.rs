@@ -71,6 +71,7 @@ impl Dispatcher {
         delivery.now = None;
         delivery.answers.clear();
         delivery.rounds = 0;
+        delivery.log = None;
         self.lanes.put_back(key, position.0, Instant::now());
     }
 

@@ -19,6 +19,7 @@ use crate::changes::rejection::{Rejection, TimerRejection};
 use crate::model::{DeadLetterStatus, DeadLetterSubject, Key, LogEntry, Position};
 use crate::seams::store::Batch;
 
+use super::routing::Dead;
 use super::{Delivery, Dispatcher, Exit, Inbox, Via};
 
 /// Events that are remembered. Those at the lowest positions are forgotten first: most
@@ -336,7 +337,7 @@ impl Dispatcher {
             return false;
         };
         match remedy {
-            Remedy::DeadLetter => self.dead_letter(entry, Some(key), reason, 0),
+            Remedy::DeadLetter => self.dead_letter(entry, Some(key), Dead::uncalled(reason, 0)),
             Remedy::Discard => self.discard_unwritable(entry.position, Some(key), &reason),
         }
         self.settle(key, entry.position, delivery.via);
@@ -390,7 +391,8 @@ impl Dispatcher {
         let received_at = (self.context.clock)();
         let entry = LogEntry { position: row.timer.set_by, received_at, event, hops: row.hops };
         self.output.count().received += 1;
-        self.dead_letter(&entry, None, format!("the timer cannot fire: {reason}"), 0);
+        let reason = format!("the timer cannot fire: {reason}");
+        self.dead_letter(&entry, None, Dead::uncalled(reason, 0));
         self.output.rows().timers_fired.push(row.timer);
     }
 

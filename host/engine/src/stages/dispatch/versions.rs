@@ -15,7 +15,7 @@ use crate::pure::fields::Fields;
 use crate::pure::hash::HashMap;
 use crate::seams::handler::Handler;
 
-use super::ending;
+use super::{ending, importing};
 
 pub(super) struct PluginVersions {
     plugin: PluginName,
@@ -34,6 +34,8 @@ pub(super) struct PluginVersions {
     hold_max: Option<Duration>,
     /// What a process manager does with the event by which an operator ends an instance.
     ended: Arc<Subscription>,
+    /// And with the event by which an operator imports one.
+    imported: Arc<Subscription>,
 }
 
 struct Version {
@@ -76,6 +78,7 @@ impl PluginVersions {
             canary: None,
             next: 1,
             ended: Arc::new(ending::subscription()),
+            imported: importing::subscription(),
         }
     }
 
@@ -92,11 +95,13 @@ impl PluginVersions {
     }
 
     /// What the plugin does with an event: none if it takes no such type, or none from its
-    /// source. Ending an instance is for the host itself, so every process manager takes it.
+    /// source. Ending and importing an instance are for the host itself, so every process manager
+    /// takes their events.
     pub(super) fn subscription(&self, event: &Event) -> Option<&Arc<Subscription>> {
-        match event.event_type == reserved::INSTANCE_ENDED && self.has_instances() {
-            true => Some(&self.ended),
-            false => self.of_type(&event.event_type).filter(|own| own.takes(event)),
+        match event.event_type.as_str() {
+            reserved::INSTANCE_ENDED if self.has_instances() => Some(&self.ended),
+            reserved::INSTANCE_IMPORTED if self.has_instances() => Some(&self.imported),
+            event_type => self.of_type(event_type).filter(|own| own.takes(event)),
         }
     }
 

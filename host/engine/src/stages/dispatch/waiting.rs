@@ -98,7 +98,8 @@ impl Dispatcher {
         if is_slow && let Some(delivery) = self.lanes.get_mut(&key, position.0) {
             let (now, rounds) = (delivery.now, delivery.rounds);
             let answers = std::mem::take(&mut delivery.answers);
-            let asking = Asking { now, answers, rounds, arrived: None };
+            let log = delivery.log.take();
+            let asking = Asking { now, answers, rounds, log, arrived: None };
             delivery.troubles.get_or_insert_default().asking = Some(asking);
             self.leave_memory(&key, position, "its questions are not answered yet", None);
         }
@@ -134,13 +135,15 @@ impl Dispatcher {
         let Some(asking) = troubles.and_then(|troubles| troubles.asking.take()) else {
             return true;
         };
-        let Asking { now, mut answers, rounds, arrived } = asking;
+        let Asking { now, mut answers, rounds, log, arrived } = asking;
         match arrived {
             Some((generation, Ok(more))) if generation == generation_now => {
                 answers.extend(more);
                 (delivery.now, delivery.answers, delivery.rounds) = (now, answers, rounds);
+                delivery.log = log;
             }
             Some((generation, Err(failed))) if generation == generation_now => {
+                delivery.log = log;
                 self.fail(key, position, failed);
                 return false;
             }

@@ -12,7 +12,7 @@ use sagabox_engine::seams::store::contract::{dead_letter, event, sink, undeliver
 use super::{ALL, Subject, Urls, looks_briefly, pages};
 use crate::store::query::QueryLimits;
 use crate::store::query::rows::{
-    CauseFilter, CauseRow, Counted, DeadLetterFilter, DeadLetterKind, Page,
+    CauseFilter, CauseRow, Counted, DeadLetterFilter, DeadLetterKind, LoggedLine, Page,
 };
 
 fn dead_letters(dead_letters: impl IntoIterator<Item = DeadLetter>) -> Batch {
@@ -204,6 +204,9 @@ pub(super) async fn a_dead_letter_has_all_that_is_known_of_it(urls: Urls<'_>) {
     assert_eq!((&event.plugin, &event.key), (&resolved.plugin, &None));
     assert_eq!((event.position, &event.sink), (resolved.position, &None));
     assert_eq!((&event.reason, event.attempts), (&resolved.reason, resolved.attempts));
+    let line = |level: &str, text: &str| LoggedLine { level: level.into(), text: text.into() };
+    let log = [line("warn", "it's \"logged\"\u{1b}\u{0}"), line("info", "two")];
+    assert_eq!(event.log.as_deref(), Some(&log[..]));
     assert_eq!((event.plugin_version.as_str(), event.at), ("1.0.0", resolved.at));
     assert_eq!(event.status, DeadLetterStatus::Redriven);
     assert_eq!(event.resolved_by.as_deref(), Some("ada"));

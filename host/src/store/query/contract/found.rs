@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sagabox_engine::model::{Event, Held, InstanceStatus, PluginName, Position, Timestamp};
+use sagabox_engine::model::{
+    DeadLetter, DeadLetterStatus, Event, Held, InstanceStatus, PluginName, Position, Sequence,
+    Timestamp,
+};
 use sagabox_engine::seams::store::contract::{
-    append, appends, claim, dead_letter, decision, held, instance, message, parked, plugin,
-    plugin_progress, sink_progress, timer, wait,
+    append, appends, claim, dead_letter, decision, held, instance, lane, message, parked, plugin,
+    plugin_progress, sink_progress, timer, undelivered, wait,
 };
 use sagabox_engine::seams::store::{Append, Batch};
 
 use super::{Subject, Urls};
+use crate::store::query::deliveries::MessageState;
 use crate::store::query::found::{Found, TracedKey};
 
 async fn find(subject: &Subject, text: &str) -> Vec<Found> {
@@ -185,4 +189,67 @@ pub(super) async fn what_waits_at_a_key_is_named(urls: Urls<'_>) {
         [(2, 99)]
     );
     assert_eq!(held.status, None);
+}
+
+pub(super) async fn messages_of_a_key_say_whether_they_are_delivered(urls: Urls<'_>) {
+    let mut subject = Subject::new(urls, "deliveries").await;
+    let dead = |id, sequence, status| {
+        let event = Arc::clone(&message(sequence, "a", 1).event);
+        Arc::new(DeadLetter { status, event, ..undelivered(id, sequence, "a") })
+    };
+    let batch = Batch {
+        sinks: vec![sink_progress("queue:Do", 4)],
+        messages: (1..=9).map(|n| message(n, if n == 9 { "b" } else { "a" }, 1)).collect(),
+        dead_letters: vec![
+            dead(7, 1, DeadLetterStatus::Open),
+            dead(8, 2, DeadLetterStatus::Skipped),
+        ],
+        parked_messages: vec![(lane("a"), Sequence(5))],
+        message_waits: vec![(lane("a"), wait(6))],
+        ..appends([1, 2, 3])
+    };
+    subject.commit(batch).await;
+    subject.restart().await;
+    let states = async |key: &str, positions: &[u64]| {
+        let found = subject.queries().deliveries("orders", key, positions).await.unwrap();
+        assert!(found.is_whole);
+        let states = found.messages.into_iter().map(|(id, state)| match state {
+            MessageState::Pending => format!("{id} pending"),
+            MessageState::Retry(retry) => format!("{id} attempt {}", retry.attempt),
+            MessageState::Parked => format!("{id} parked"),
+            MessageState::Dead(dead_letter, status) => {
+                format!("{id} {dead_letter} {}", status.as_str())
+            }
+        });
+        states.collect::<Vec<_>>()
+    };
+    let open = ["e-105 parked", "e-106 attempt 3", "e-107 pending", "e-108 pending"];
+    assert_eq!(states("a", &[]).await, open, "what is delivered is not there");
+    let all: Vec<_> = ["e-101 7 open", "e-102 8 skipped"].into_iter().chain(open).collect();
+    assert_eq!(states("a", &[3, 1]).await, all);
+    assert_eq!(states("b", &[1]).await, ["e-109 pending"]);
+    assert_eq!(states("c", &[1]).await, Vec::<String>::new());
+}
+
+pub(super) async fn one_instance_is_read_with_all_that_it_needs_to_continue(urls: Urls<'_>) {
+    let subject = Subject::new(urls, "whole").await;
+    let batch = Batch {
+        instances: vec![(plugin(), instance("a", 7)), (plugin(), instance("b", 7))],
+        claims: vec![claim("x", "a", true), claim("y", "b", true)],
+        timers_set: vec![timer("a", "t", 5), timer("b", "u", 6)],
+        ..appends([7])
+    };
+    subject.commit(batch).await;
+    let whole = subject.queries().whole_instance("orders", "a").await.unwrap().unwrap();
+    let expected = instance("a", 7);
+    assert_eq!((whole.key.clone(), whole.status), (expected.key.clone(), expected.status));
+    assert_eq!((whole.version, whole.started_at), (expected.version, expected.started_at));
+    let state = expected.state.as_ref().unwrap();
+    assert_eq!(whole.state_version, Some(state.version));
+    assert_eq!(whole.state.unwrap().bytes().unwrap(), state.data);
+    assert_eq!(whole.keys, ["x".into()]);
+    let timers: Vec<_> = whole.timers.iter().map(|own| (own.name.as_str(), own.due.0)).collect();
+    assert_eq!(timers, [("t", 5)]);
+    assert!(subject.queries().whole_instance("orders", "x").await.unwrap().is_none());
+    assert!(subject.queries().whole_instance("other", "a").await.unwrap().is_none());
 }

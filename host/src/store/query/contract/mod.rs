@@ -137,6 +137,8 @@ pub(in crate::store) async fn all(urls: Urls<'_>) {
     found::a_text_names_what_has_it_as_its_key_or_id(urls).await;
     found::ids_are_found_before_and_after_they_are_indexed(urls).await;
     found::what_waits_at_a_key_is_named(urls).await;
+    found::messages_of_a_key_say_whether_they_are_delivered(urls).await;
+    found::one_instance_is_read_with_all_that_it_needs_to_continue(urls).await;
     found::an_event_says_what_became_of_it(urls).await;
     records::the_file_that_serves_is_noted(urls).await;
     records::streams_can_be_indexed_at_any_time(urls).await;

@@ -219,6 +219,7 @@ pub fn dead_letter(id: u64, key: Option<&str>, place: u64) -> DeadLetter {
         key: key.map(Key::from),
         position: Position(place),
         reason: "it's 'quoted'".to_owned(),
+        log: Some("warn it's \"logged\"\u{1b}\u{0}\ninfo two".into()),
         attempts: 3,
         plugin_version: "1.0.0".into(),
         at: Timestamp(place),

@@ -434,7 +434,8 @@ impl SinkLanes {
     /// A taken message becomes a dead letter; its lane waits behind it. If it was a
     /// command, the instance that sent it is told by an event.
     pub(crate) fn dead_letter(&mut self, lane: &Lane, sequence: u64, reason: &str, now: Timestamp) {
-        let mut failing = Failing { reason, attempts: 0, plugin_version: "".into(), at: now };
+        let (attempts, plugin_version) = (0, "".into());
+        let mut failing = Failing { reason, attempts, plugin_version, at: now, log: None };
         for (order, parcel) in self.lanes.clear(lane) {
             self.reader.bytes.subtract(parcel.message.event.bytes());
             failing.attempts = parcel.attempt;
@@ -486,6 +487,7 @@ impl SinkLanes {
             key: Some(message.key.clone()),
             position: message.cause,
             reason: reason.to_owned(),
+            log: None,
             attempts,
             plugin_version: "".into(),
             at: now,
