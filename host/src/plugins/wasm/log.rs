@@ -13,6 +13,9 @@ pub const TARGET: &str = "plugin";
 
 /// What becomes part of a failure's reason.
 const LAST_BYTES_MAX: usize = 500;
+/// How runtimes begin what they write when a program cannot go on. The long trace behind it must not
+/// push it out of the reason.
+const LAST_WORDS: [&str; 3] = ["fatal error: ", "panic: ", "runtime: out of memory"];
 
 /// What a call is about: each of its lines says so.
 pub(super) struct About {
@@ -34,6 +37,8 @@ pub(super) struct CallLog {
     last: VecDeque<String>,
     last_bytes: usize,
     last_bytes_max: usize,
+    /// The last words of a program have begun: what is kept stays.
+    ends: bool,
     /// Where people find the newest lines; none for a plugin that has no name yet.
     recent: Option<RecentLines>,
 }
@@ -51,6 +56,7 @@ impl CallLog {
             last: VecDeque::new(),
             last_bytes: 0,
             last_bytes_max: LAST_BYTES_MAX,
+            ends: false,
             recent: None,
         }
     }
@@ -68,7 +74,7 @@ impl CallLog {
     pub(super) fn begin_call(&mut self, about: Option<About>) {
         self.about = about;
         self.last.clear();
-        self.last_bytes = 0;
+        (self.last_bytes, self.ends) = (0, false);
     }
 
     /// What the call wrote last, in its order.
@@ -77,7 +83,18 @@ impl CallLog {
     }
 
     fn keep(&mut self, line: &str) {
-        let line = &line[..line.floor_char_boundary(self.last_bytes_max)];
+        if !self.ends && LAST_WORDS.iter().any(|words| line.starts_with(words)) {
+            self.ends = true;
+            if self.last_bytes > self.last_bytes_max / 2 {
+                self.last.clear();
+                self.last_bytes = 0;
+            }
+        }
+        let room = self.last_bytes_max - if self.ends { self.last_bytes } else { 0 };
+        let line = &line[..line.floor_char_boundary(room)];
+        if line.is_empty() {
+            return;
+        }
         self.last_bytes += line.len();
         self.last.push_back(line.to_owned());
         while self.last_bytes > self.last_bytes_max {
@@ -201,6 +218,13 @@ mod tests {
         assert_eq!(said(&log), ["z".repeat(500)]);
         log.begin_call(None);
         assert_eq!(said(&log), Vec::<String>::new());
+        log.write(tracing::Level::INFO, &"x".repeat(400));
+        log.write(tracing::Level::WARN, "fatal error: out of memory\ngoroutine 1 [running]:");
+        (0..90).for_each(|_| log.write(tracing::Level::WARN, &"x".repeat(100)));
+        let kept = said(&log);
+        assert_eq!(kept[..2], ["fatal error: out of memory", "goroutine 1 [running]:"]);
+        assert_eq!(kept.concat().len(), LAST_BYTES_MAX, "the trace behind it is cut");
+        log.begin_call(None);
         let mut log = CallLog::new("p", 100, 10_000).that_keeps_all();
         (0..90).for_each(|_| log.write(tracing::Level::INFO, &"x".repeat(100)));
         assert_eq!(said(&log).len(), 90);
