@@ -263,7 +263,10 @@ fn own_place(places: &[String]) -> Option<String> {
     const INTERPRETERS: [&str; 2] = ["JS_CallInternal", "_PyEval_EvalFrameDefault"];
     let is_known = |place: &String| !place.starts_with("<wasm function");
     let is_own = !places.iter().any(|place| INTERPRETERS.contains(&place.as_str()));
-    let known: Vec<&str> = places.iter().filter(|place| is_known(place)).map(|p| &**p).collect();
+    let mut known: Vec<&str> =
+        places.iter().filter(|place| is_known(place)).map(|p| &**p).collect();
+    // Functions that call themselves are many.
+    known.dedup();
     (is_own && !known.is_empty()).then(|| format!("it was in {}", known.join(", called by ")))
 }
 
