@@ -23,6 +23,9 @@ type call struct {
 	state    *wit.State
 	decision wit.Decision
 	open     []wit.Question
+	// refused is the first thing that the handler asked for and cannot have. It fails the call, also if
+	// the handler does not look at the error: a command must not be lost silently.
+	refused error
 	// instance is a pointer to the state; invalid until a handler asks for it.
 	instance reflect.Value
 	random   *rand.Rand
@@ -54,15 +57,24 @@ func of(ctx context.Context) *call {
 	panic("sagabox: this context does not come from a handler; pass on the context that the handler was called with")
 }
 
-// Send sends a command, as [Plugin.Send] does.
+func (c *call) refuse(err error) error {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.refused == nil {
+		c.refused = err
+	}
+	return err
+}
+
+// Send sends a command, as [Plugin.Send] does. An error fails the call, also if the handler goes on.
 func Send(ctx context.Context, command any) error {
 	c := of(ctx)
 	message, err := outgoing(command)
 	if err != nil {
-		return err
+		return c.refuse(err)
 	}
 	if !slices.Contains(c.plugin.commands.names, message.Type) {
-		return Permanent(fmt.Errorf("the plugin does not declare the command `%s`; add it to Sends", message.Type))
+		return c.refuse(Permanent(fmt.Errorf("the plugin does not declare the command `%s`; add it to Sends", message.Type)))
 	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -70,15 +82,16 @@ func Send(ctx context.Context, command any) error {
 	return nil
 }
 
-// Publish publishes an event, as [Plugin.Publish] does.
+// Publish publishes an event, as [Plugin.Publish] does. An error fails the call, also if the handler
+// goes on.
 func Publish(ctx context.Context, event any) error {
 	c := of(ctx)
 	message, err := outgoing(event)
 	if err != nil {
-		return err
+		return c.refuse(err)
 	}
 	if !slices.Contains(c.plugin.events.names, message.Type) {
-		return Permanent(fmt.Errorf("the plugin does not declare the event `%s`; add it to Publishes", message.Type))
+		return c.refuse(Permanent(fmt.Errorf("the plugin does not declare the event `%s`; add it to Publishes", message.Type)))
 	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()

@@ -142,6 +142,16 @@ func TestAFailureNamesTheLineAndTheHandler(t *testing.T) {
 	}).Fails("go/plugin_test.go:").Fails("panic: runtime error: index out of range [3] with length 0")
 	test(func(ctx context.Context, event OrderPlaced) error { return sagabox.Send(ctx, event) }).
 		Fails("the plugin does not declare the command `OrderPlaced`; add it to Sends")
+	// A command is not lost, also if the handler does not look at the error.
+	test(func(ctx context.Context, event OrderPlaced) error {
+		_ = sagabox.Send(ctx, event)
+		return nil
+	}).Fails("the plugin does not declare the command `OrderPlaced`; add it to Sends").Fails("go/plugin_test.go:")
+	test(func(ctx context.Context, event OrderPlaced) error {
+		_ = sagabox.Publish(ctx, event)
+		_ = sagabox.Send(ctx, nil)
+		return nil
+	}).Fails("the plugin does not declare the event `OrderPlaced`; add it to Publishes")
 	test(func(ctx context.Context, _ OrderPlaced) error { return sagabox.Send(ctx, ChargeCard{}) }).
 		Fails("`ChargeCard` cannot be sent: its subject, the field `orderId`, is empty")
 	test(func(context.Context, OrderPlaced) error { return sagabox.Send(context.Background(), ChargeCard{}) }).

@@ -120,14 +120,14 @@ func SetTimerAt(ctx context.Context, timer any, at time.Time) error {
 
 func (c *call) setTimer(timer any, set wit.Timer) error {
 	if typeOf(timer) == nil {
-		return Permanent(fmt.Errorf("nil is no timer"))
+		return c.refuse(Permanent(fmt.Errorf("nil is no timer")))
 	}
 	var err error
 	if set.Name, set.Data, err = timerOf(timer); err != nil {
-		return Permanent(fmt.Errorf("the timer `%s` cannot be set: %w", set.Name, err))
+		return c.refuse(Permanent(fmt.Errorf("the timer `%s` cannot be set: %w", set.Name, err)))
 	}
 	if c.plugin.timers[set.Name] == nil {
-		return Permanent(fmt.Errorf("the timer `%s` has no handler; add it with OnTimer", set.Name))
+		return c.refuse(Permanent(fmt.Errorf("the timer `%s` has no handler; add it with OnTimer", set.Name)))
 	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()

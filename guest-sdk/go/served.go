@@ -53,6 +53,9 @@ func (c *call) run(h *handler) (reason string, isTransient bool) {
 	}()
 	ctx := &callContext{Context: context.Background(), call: c}
 	err := h.call(ctx, c.event)
+	if err == nil {
+		err = c.refused
+	}
 	if err == nil && len(c.open) == 0 {
 		c.decision.State, err = c.save()
 	}

@@ -17,6 +17,8 @@ use tempfile::TempDir;
 
 use crate::hot::put;
 
+mod tutorials;
+
 /// Roles beside the saga, which is also served.
 const OTHER_ROLES: [&str; 3] = ["process-manager", "reactor", "enricher"];
 const SEEDS: &str = "20";

@@ -12,7 +12,7 @@ from . import _log
 from . import _wire as wire
 from ._compile import codec_of
 from ._json import load
-from ._messages import RawEvent, RawMessage, message_of, outgoing, raw_event, text
+from ._messages import RawEvent, RawMessage, message_of, message_of_value, outgoing, raw_event, text
 from ._time import millis_of_span, millis_of_time, parse_time, time_of_millis
 from .errors import DataError, DeclarationError, Suspended
 
@@ -138,7 +138,7 @@ class Context(Generic[C]):
 
         It is due ``after`` a duration, or ``at`` a time.
         """
-        message = message_of(type(timer), "timer")
+        message = message_of_value(timer, "timer")
         if message.name not in self._plugin.timers:
             name, own = type(timer).__name__, self._plugin.cls.__name__
             raise DeclarationError(
@@ -146,6 +146,12 @@ class Context(Generic[C]):
             )
         if (after is None) == (at is None):
             raise DeclarationError("a timer is due `after` a duration or `at` a time")
+        for given, kind in ((after, timedelta), (at, datetime)):
+            if given is not None and not isinstance(given, kind):
+                raise DeclarationError(
+                    f"the timer `{message.name}` cannot be set to {given!r:.100}: `after` is a timedelta, and "
+                    "`at` a datetime"
+                )
         try:
             due: Any
             if after is not None:

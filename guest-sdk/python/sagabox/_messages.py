@@ -74,6 +74,14 @@ def message_of(cls: Any, kind: str) -> Message:
     return message
 
 
+def message_of_value(value: Any, kind: str) -> Message:
+    """The same of an instance. Raises ``DeclarationError``."""
+    if isinstance(value, type) and isinstance(value.__dict__.get(_META), Message):
+        name = value.__name__
+        raise DeclarationError(f"`{name}` is the class: pass an instance of it, {name}(…)")
+    return message_of(type(value), kind)
+
+
 @overload
 @dataclass_transform(field_specifiers=(field,))
 def event(cls: type[T], /) -> type[T]: ...
@@ -317,7 +325,7 @@ def outgoing(
             _extensions(value.type, {**value.extensions, **(extensions or {})}),
             bytes(value.data),
         )
-    message = message_of(value.__class__, kind)
+    message = message_of_value(value, kind)
     made = message.outgoing(value)
     if subject is not None:
         made.subject = _subject(message.name, subject)

@@ -256,7 +256,22 @@ class Plugin:
             raise DeclarationError(
                 f"`{method.__name__}` returned {state!r:.100}; it must return a {record.kind.__name__}"
             )
+        attributes = getattr(state, "__dict__", ())
+        if len(attributes) > len(record.members):
+            self._check_attributes(state, attributes)
         return dump(record, state, "the state cannot be stored")
+
+    def _check_attributes(self, state: Any, attributes: Any) -> None:
+        """What a handler sets under a mistyped name would be lost."""
+        assert self.state is not None
+        fields = [member.attribute for member in self.state.members]
+        for name in attributes:
+            # Caches and what the author marked as private are not meant to be stored.
+            if name not in fields and not name.startswith("_") and not hasattr(type(state), name):
+                raise DeclarationError(
+                    f"`{name}` was set on the state, and `{type(state).__name__}` has no field of this "
+                    f"name, so it cannot be stored; it has {', '.join(fields)}"
+                )
 
     # ---- the manifest
 

@@ -339,6 +339,8 @@ class Wrong:
             ctx.send(CancelOrder("o", "r"))
         elif case == "event":
             ctx.send(OrderClosed("o"))
+        elif case == "class":
+            ctx.send(ChargeCard)
         elif case == "subject":
             ctx.send(ChargeCard("cut \ud83d"))
         elif case == "attribute":
@@ -361,6 +363,7 @@ class Wrong:
     [
         ("undeclared", "`Wrong` does not declare that it sends `CancelOrder`: add CancelOrder to sends=[…]"),
         ("event", "`OrderClosed` is no command: put @command on the class"),
+        ("class", "`ChargeCard` is the class: pass an instance of it, ChargeCard(…)"),
         ("subject", "the subject of `ChargeCard` has half of a surrogate pair"),
         ("attribute", "`Wrong.last` cannot be set"),
         ("config", "`Wrong` does not declare a configuration: add config=Settings"),
@@ -505,3 +508,24 @@ def test_a_timer_is_due_after_or_at() -> None:
         ctx.set_timer(Deadline(), at=datetime(2026, 3, 1))
     with pytest.raises(ValueError, match="negative"):
         ctx.set_timer(Deadline(), -HOUR)
+    for wrong in ({"after": 5}, {"at": 5}):
+        with pytest.raises(DeclarationError, match="cannot be set to 5: `after` is a timedelta"):
+            ctx.set_timer(Deadline(), **wrong)
+    with pytest.raises(DeclarationError, match="`Deadline` is the class"):
+        ctx.set_timer(Deadline, HOUR)
+
+
+def test_what_is_set_on_a_state_under_a_mistyped_name_is_not_lost_silently() -> None:
+    @process_manager(state=Order)
+    class Mistyped:
+        @start(OrderPlaced, key="/orderId")
+        def placed(self, event: OrderPlaced, ctx: Context) -> Order:
+            order = Order(event.order_id)
+            order._note = "not stored, on purpose"  # type: ignore[attr-defined]
+            if event.amount == 2:
+                order.amuont = 2  # type: ignore[attr-defined]
+            return order
+
+    given(Mistyped).when(OrderPlaced("o")).state_is(Order("o"))
+    mistaken = given(Mistyped).when(OrderPlaced("o", 2))
+    mistaken.fails("`amuont` was set on the state, and `Order` has no field of this name")

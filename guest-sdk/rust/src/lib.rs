@@ -119,7 +119,7 @@ pub mod prelude {
 /// use sagabox_sdk::prelude::*;
 ///
 /// events! {
-///     OrderPlaced(subject = order_id) { order_id: String, total_price: f64 }
+///     OrderPlaced(subject = order_id) { order_id: String, total_price: Decimal }
 ///     OrderPaid(type = "order paid") { order_id: String }
 /// }
 /// assert_eq!(OrderPaid::TYPE, "order paid");

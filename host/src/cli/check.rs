@@ -72,6 +72,7 @@ impl Check {
         let topology = Topology::new(&facts, &settings.routes);
         findings.extend(topology.findings(&facts, &settings.routes));
         findings.extend(check::check_messages(&facts));
+        findings.extend(check::check_introduction(&facts));
         if let Some(file) = said {
             findings.extend(check::check_settings(&facts, &settings, &file));
         }

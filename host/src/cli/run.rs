@@ -13,7 +13,7 @@ use crate::config::{self, LogFormat, Overrides, Settings};
 use crate::host::Host;
 use crate::plugins::status::PluginStatus;
 use crate::plugins::topology::Topology;
-use crate::plugins::wasm::Limits;
+use crate::plugins::wasm::{Introduction, Limits};
 use crate::verify::check::{self, Facts, Finding, Severity};
 
 #[derive(Debug, Args)]
@@ -154,6 +154,7 @@ fn warn(plugin_status: &PluginStatus, settings: &Settings, file: Option<&Path>) 
             limits: limits_of(settings, plugin.manifest.name.as_str()),
             manifest: plugin.manifest,
             imports: Vec::new(),
+            introduction: Introduction::default(),
         })
         .collect();
     let file = file.map_or(config::FILE.into(), |file| file.display().to_string());

@@ -23,6 +23,7 @@ use crate::api::Summary;
 use crate::api::client::{Client, ClientError};
 use crate::io::cloudevents::check_reserved;
 use crate::io::files;
+use crate::io::text_form::TextForm;
 
 /// How long the command waits for a host that has answered before.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -227,6 +228,17 @@ async fn read(
     let mut batch = empty();
     let mut line = Vec::new();
     let mut number = 0;
+    let first = input.fill_buf().await.with_context(|| format!("read {file}"))?;
+    let why = match TextForm::of(first) {
+        TextForm::Plain => None,
+        TextForm::Gzip => {
+            Some("is compressed with gzip; unpack it: `gunzip -c FILE | sagabox send`")
+        }
+        TextForm::Other(why) => Some(why),
+    };
+    if let Some(why) = why {
+        return Err(InputError(format!("{file}: {why}")).into());
+    }
     loop {
         line.clear();
         let count = input.read_until(b'\n', &mut line).await;

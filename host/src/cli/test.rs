@@ -172,6 +172,7 @@ fn print(costs: &Costs) {
         ("component", format!("{} bytes", grouped(costs.component_bytes))),
         ("load, compiled now", format!("{} ms", millis(costs.load_us))),
         ("load, from the cache", format!("{} ms", millis(costs.load_cached_us))),
+        ("start and describe", format!("{} µs", grouped(costs.describe_us))),
         ("memory of an instance", format!("{} bytes", grouped(costs.instance_bytes))),
         ("call, used instance", micros(costs.call_used_us)),
         ("call, fresh instance", micros(costs.call_fresh_us)),

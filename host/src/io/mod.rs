@@ -13,5 +13,6 @@ pub(crate) mod nearest;
 pub(crate) mod printable;
 pub mod secrets;
 pub mod sinks;
+pub(crate) mod text_form;
 pub mod times;
 pub(crate) mod user_cache;

@@ -44,14 +44,14 @@ pub(super) fn fields(schema: &Value) -> Option<Vec<Field>> {
         |name: &str| required.is_some_and(|names| names.iter().any(|other| other == name));
     let field = |(name, schema): (&String, &Value)| Field {
         name: name.clone(),
-        kind: kind(schema),
+        kind: kind(schema, is_required(name)),
         is_required: is_required(name),
         description: schema.get("description").and_then(Value::as_str).unwrap_or("").to_owned(),
     };
     Some(members.iter().map(field).collect())
 }
 
-fn kind(schema: &Value) -> Kind {
+fn kind(schema: &Value, is_required: bool) -> Kind {
     let choice = |values: &[Value]| Kind::Choice(values.iter().map(Value::to_string).collect());
     if let Some(values) = schema.get("enum").and_then(Value::as_array) {
         return choice(values);
@@ -59,11 +59,25 @@ fn kind(schema: &Value) -> Kind {
     if let Some(value) = schema.get("const") {
         return choice(std::slice::from_ref(value));
     }
-    match schema.get("type").and_then(Value::as_str) {
-        Some("string") => Kind::Text,
-        Some("integer" | "number") => Kind::Number,
-        Some("boolean") => choice(&[Value::Bool(true), Value::Bool(false)]),
+    let mut types = types(schema);
+    if !is_required {
+        // What may be null may be left out, which an empty field does.
+        types.retain(|name| *name != "null");
+    }
+    match types[..] {
+        ["string"] => Kind::Text,
+        // An exact decimal can be sent as a text, too.
+        ["integer" | "number"] | ["number", "string"] | ["string", "number"] => Kind::Number,
+        ["boolean"] => choice(&[Value::Bool(true), Value::Bool(false)]),
         _ => Kind::Json,
+    }
+}
+
+/// The types that a schema names: one, or a list.
+fn types(schema: &Value) -> Vec<&str> {
+    match schema.get("type") {
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        name => name.and_then(Value::as_str).into_iter().collect(),
     }
 }
 
@@ -146,6 +160,25 @@ mod tests {
         let required: Vec<bool> = fields.iter().map(|field| field.is_required).collect();
         assert_eq!(required, [true, false, true, false, false, false]);
         assert_eq!(fields[0].description, "of the shop");
+    }
+
+    #[test]
+    fn a_member_of_several_types_has_the_field_of_the_one_that_is_written() {
+        let schema = json!({
+            "properties": {
+                "price": {"type": ["number", "string"]},
+                "note": {"type": ["string", "null"]},
+                "reason": {"type": ["string", "null"]},
+                "mixed": {"type": ["string", "array"]},
+            },
+            "required": ["price", "reason"],
+        });
+        let fields = fields(&schema).unwrap();
+        let kinds: Vec<&Kind> = fields.iter().map(|field| &field.kind).collect();
+        // Null cannot be told from an empty text where the member is required.
+        assert_eq!(kinds, [&Kind::Number, &Kind::Text, &Kind::Json, &Kind::Json]);
+        let written = written(&[("price", "9.50"), ("reason", "null")]);
+        assert_eq!(data(&fields, &written).unwrap(), r#"{"price":9.50,"reason":null}"#);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,10 +20,14 @@ use serde::Deserialize;
 use crate::io::cloudevents::check_reserved;
 use crate::io::durations::instant;
 use crate::io::files::BYTE_ORDER_MARK;
+use crate::io::text_form::unpacked;
 use crate::store::connect::snapshot;
 
 /// Faults of a log beyond these are only counted: mostly one mistake makes all of them.
 const FAULTS_SHOWN_MAX: usize = 20;
+/// More than any event that a host accepts with its default limits, so that a file without ends of
+/// lines does not fill the memory.
+const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// Which event arrives first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,7 +102,7 @@ pub struct Faulty {
 }
 
 impl EventLog {
-    /// Reads files as one log; `-` is standard input.
+    /// Reads files as one log; `-` is standard input. They may be compressed with gzip.
     ///
     /// # Errors
     /// [`Faulty`] if lines are no events or have no usable time; else why a file cannot be read.
@@ -106,12 +110,12 @@ impl EventLog {
         let mut reading = Reading { order, ..Reading::default() };
         for file in files {
             if file == Path::new("-") {
-                reading.read(std::io::stdin().lock(), "standard input")?;
+                reading.unpack(std::io::stdin().lock(), "standard input")?;
             } else {
                 let opened =
                     File::open(file).with_context(|| format!("open {}", file.display()))?;
                 let buffered = BufReader::with_capacity(1 << 20, opened);
-                reading.read(buffered, &file.display().to_string())?;
+                reading.unpack(buffered, &file.display().to_string())?;
             }
         }
         reading.end()
@@ -202,12 +206,25 @@ struct Reading {
 }
 
 impl Reading {
+    fn unpack(&mut self, input: impl BufRead, file: &str) -> anyhow::Result<()> {
+        let text = unpacked(input).with_context(|| format!("read {file}"))?;
+        self.read(text, file)
+    }
+
     fn read(&mut self, mut input: impl BufRead, file: &str) -> anyhow::Result<()> {
         let mut line = Vec::new();
         for number in 1_u64.. {
             line.clear();
-            let count = input.read_until(b'\n', &mut line);
-            if count.with_context(|| format!("read {file}"))? == 0 {
+            let mut bounded = input.by_ref().take(LINE_BYTES_MAX as u64);
+            let count = bounded.read_until(b'\n', &mut line);
+            let count = count.with_context(|| format!("read {file}:{number}"))?;
+            if count == 0 {
+                break;
+            }
+            if count == LINE_BYTES_MAX && !line.ends_with(b"\n") {
+                let why =
+                    format!("has more than {LINE_BYTES_MAX} bytes; write each event on a line");
+                self.fault(&format!("{file}:{number}"), &why);
                 break;
             }
             let text = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| number == 1);
@@ -372,6 +389,15 @@ mod tests {
             differs,
         };
         assert_eq!(log.duplicates, [named(3, false), named(4, true)]);
+    }
+
+    #[test]
+    fn a_line_without_an_end_does_not_fill_the_memory() {
+        let endless = BufReader::new(std::io::repeat(b'x'));
+        let mut reading = Reading::default();
+        reading.read(endless, "log").unwrap();
+        let error = reading.end().unwrap_err().to_string();
+        assert!(error.starts_with("log:1: has more than 67108864 bytes"), "{error}");
     }
 
     #[test]

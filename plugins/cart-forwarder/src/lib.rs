@@ -12,7 +12,7 @@ pub struct ShoppingCartOpened {
 pub struct ProductItemAdded {
     pub product_id: String,
     pub quantity: u32,
-    pub unit_price: f64,
+    pub unit_price: Decimal,
 }
 
 #[event]
@@ -31,7 +31,7 @@ pub struct CartConfirmed {
 pub struct ProductItem {
     pub product_id: String,
     pub quantity: u32,
-    pub unit_price: f64,
+    pub unit_price: Decimal,
 }
 
 #[event(subject = cart_id)]
@@ -39,7 +39,7 @@ pub struct ShoppingCartFinalized {
     pub cart_id: String,
     pub client_id: String,
     pub product_items: Vec<ProductItem>,
-    pub total_price: f64,
+    pub total_price: Decimal,
     pub confirmed_at: String,
 }
 
@@ -56,13 +56,12 @@ impl CartForwarder {
         let client_id = cart.client_id.ok_or_else(|| {
             Error::permanent(format!("cart {} was confirmed, but never opened", event.cart_id))
         })?;
-        // Money has cents: the sum of many fractions is brought back to them.
-        let total: f64 = cart.items.iter().map(|i| f64::from(i.quantity) * i.unit_price).sum();
+        let total_price = cart.items.iter().map(|item| item.unit_price * item.quantity).sum();
         ctx.emit(ShoppingCartFinalized {
             cart_id: event.cart_id,
             client_id,
             product_items: cart.items,
-            total_price: (total * 100.0).round() / 100.0,
+            total_price,
             confirmed_at: event.confirmed_at,
         })
     }
@@ -82,7 +81,7 @@ impl Cart {
         if let Some(added) = event.parse::<ProductItemAdded>()? {
             let ProductItemAdded { product_id, quantity, unit_price } = added;
             let same = |item: &&mut ProductItem| {
-                item.product_id == product_id && item.unit_price.to_bits() == unit_price.to_bits()
+                item.product_id == product_id && item.unit_price == unit_price
             };
             match self.items.iter_mut().find(same) {
                 Some(item) => item.quantity += quantity,

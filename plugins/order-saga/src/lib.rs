@@ -9,17 +9,17 @@ pub struct ProductItem {
 }
 
 events! {
-    CartFinalized { cart_id: String, client_id: String, product_items: Vec<ProductItem>, total_price: f64 }
-    OrderInitialized { order_id: String, total_price: f64 }
+    CartFinalized { cart_id: String, client_id: String, product_items: Vec<ProductItem>, total_price: Decimal }
+    OrderInitialized { order_id: String, total_price: Decimal }
     PaymentCompleted { order_id: String, product_items: Vec<ProductItem> }
     PaymentFailed { order_id: String }
 }
 
 commands! {
     InitializeOrder(subject = cart_id) {
-        cart_id: String, client_id: String, product_items: Vec<ProductItem>, total_price: f64,
+        cart_id: String, client_id: String, product_items: Vec<ProductItem>, total_price: Decimal,
     }
-    RequestPayment(subject = order_id) { order_id: String, total_price: f64 }
+    RequestPayment(subject = order_id) { order_id: String, total_price: Decimal }
     SendPackage(subject = order_id) { order_id: String, product_items: Vec<ProductItem> }
     CancelOrder(subject = order_id) { order_id: String, reason: String }
 }

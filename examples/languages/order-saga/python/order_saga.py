@@ -1,6 +1,7 @@
 """The order saga: each step of an order leads to the command for the next."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from sagabox import Context, command, event, on, saga
 
@@ -16,13 +17,13 @@ class CartFinalized:
     cart_id: str
     client_id: str
     product_items: list[ProductItem]
-    total_price: float
+    total_price: Decimal
 
 
 @event
 class OrderInitialized:
     order_id: str
-    total_price: float
+    total_price: Decimal
 
 
 @event
@@ -41,13 +42,13 @@ class InitializeOrder:
     cart_id: str
     client_id: str
     product_items: list[ProductItem]
-    total_price: float
+    total_price: Decimal
 
 
 @command(subject="order_id")
 class RequestPayment:
     order_id: str
-    total_price: float
+    total_price: Decimal
 
 
 @command(subject="order_id")

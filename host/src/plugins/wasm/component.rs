@@ -5,7 +5,7 @@
 //! (guarantee 6).
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sagabox_engine::model::{Failure, Manifest, State};
@@ -38,11 +38,20 @@ pub enum Instances {
     Fresh,
 }
 
+/// How long an instance took to start, and then to describe itself. Each is a call with the limits
+/// of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Introduction {
+    pub start: Duration,
+    pub describe: Duration,
+}
+
 pub(crate) struct ComponentHandler {
     sandbox: Sandbox,
     program: Program,
     limits: Limits,
     manifest: Manifest,
+    introduction: Introduction,
     /// The plugin's section of the configuration, as JSON.
     configuration: String,
     used: Arc<Used>,
@@ -62,10 +71,10 @@ impl ComponentHandler {
         configuration_of: impl FnOnce(&str) -> String,
     ) -> Result<Self, Unfit> {
         // Whose limits hold is known only after it said who it is; then it must keep to them.
-        let manifest = describe(sandbox, &program, sandbox.widest_limits(), file)?;
+        let (manifest, _) = describe(sandbox, &program, sandbox.widest_limits(), file)?;
         super::manifest::check(&manifest).map_err(unfit)?;
         let limits = sandbox.limits_of(manifest.name.as_str());
-        let again = describe(sandbox, &program, limits.clone(), file)?;
+        let (again, introduction) = describe(sandbox, &program, limits.clone(), file)?;
         if manifest != again {
             return Err("its manifest changes from call to call".to_owned().into());
         }
@@ -77,6 +86,7 @@ impl ComponentHandler {
             used: sandbox.used.of(manifest.name.as_str()),
             limits,
             manifest,
+            introduction,
             configuration,
             warm: Mutex::new(Vec::new()),
         })
@@ -94,6 +104,7 @@ impl ComponentHandler {
             program: self.program.clone(),
             limits,
             manifest: self.manifest.clone(),
+            introduction: self.introduction,
             configuration: self.configuration.clone(),
             used: Arc::clone(&self.used),
             warm: Mutex::new(Vec::new()),
@@ -128,9 +139,9 @@ impl ComponentHandler {
         let called = call(&warm.running, &mut warm.store);
         let state = warm.store.data_mut();
         self.used.call(begun.elapsed(), state.usage.memory_bytes, state.usage.table_elements);
-        state.end_call();
         match called {
             Ok(result) => {
+                state.end_call();
                 let log = state.log.take();
                 warm.calls += 1;
                 if warm.calls < self.limits.calls_per_instance {
@@ -143,6 +154,10 @@ impl ComponentHandler {
                 (Err(failure), log)
             }
         }
+    }
+
+    pub(crate) fn introduction(&self) -> Introduction {
+        self.introduction
     }
 
     /// The linear memory of the largest instance that is free.
@@ -198,8 +213,8 @@ fn start(
     let log = log.that_is_kept_in(sandbox.lines.clone());
     let mut store = store(sandbox, limits, log);
     let running = program.start(&mut store);
-    store.data_mut().end_call();
     let running = running.map_err(|error| stopped(&error, sandbox, store.data_mut()))?;
+    store.data_mut().end_call();
     Ok(Warm { store, running, calls: 0 })
 }
 
@@ -210,13 +225,18 @@ fn describe(
     program: &Program,
     limits: Limits,
     file: &str,
-) -> Result<Manifest, Unfit> {
+) -> Result<(Manifest, Introduction), Unfit> {
     let time = deadline(&limits);
     let log = CallLog::new(file, limits.log_lines, limits.log_bytes).that_keeps_all();
     let mut store = store(sandbox, limits, log);
+    let mut took = Introduction::default();
+    let begun = Instant::now();
     let described = program.start(&mut store).and_then(|running| {
+        took.start = begun.elapsed();
         store.set_epoch_deadline(time);
-        running.describe(&mut store)
+        let described = running.describe(&mut store);
+        took.describe = begun.elapsed().saturating_sub(took.start);
+        described
     });
     store.data_mut().end_call();
     let described = described.map_err(|error| {
@@ -226,12 +246,14 @@ fn describe(
         let places = backtrace(&error).into_iter().map(|place| format!("at {place}"));
         Unfit::Stopped { reason, details: wrote.chain(places).collect() }
     });
-    described?.map_err(unfit)
+    Ok((described?.map_err(unfit)?, took))
 }
 
 /// Why a call was stopped, and what it logged. What a plugin writes last before it traps says why
-/// it does.
+/// it does. Where it was goes to the log: the reason of a dead letter must not differ from call to
+/// call of one mistake.
 fn stopped(error: &wasmtime::Error, sandbox: &Sandbox, state: &mut CallState) -> (Failure, String) {
+    state.wasi.flush(&mut state.log);
     let words = state.log.last_words();
     let failure = match failure(error, sandbox, &state.usage) {
         Failure::Permanent(reason) if !words.is_empty() => {
@@ -239,7 +261,24 @@ fn stopped(error: &wasmtime::Error, sandbox: &Sandbox, state: &mut CallState) ->
         }
         failure => failure,
     };
+    if let Some(place) = own_place(&backtrace(error)) {
+        state.log.write(tracing::Level::WARN, &place);
+    }
+    state.end_call();
     (failure, state.log.take())
+}
+
+/// Where an author's own code was. The functions of an interpreter say nothing about it, nor do
+/// those without a name.
+fn own_place(places: &[String]) -> Option<String> {
+    const INTERPRETERS: [&str; 2] = ["JS_CallInternal", "_PyEval_EvalFrameDefault"];
+    let is_known = |place: &String| !place.starts_with("<wasm function");
+    let is_own = !places.iter().any(|place| INTERPRETERS.contains(&place.as_str()));
+    let mut known: Vec<&str> =
+        places.iter().filter(|place| is_known(place)).map(|p| &**p).collect();
+    // Functions that call themselves are many.
+    known.dedup();
+    (is_own && !known.is_empty()).then(|| format!("it was in {}", known.join(", called by ")))
 }
 
 impl Handler for ComponentHandler {

@@ -14,7 +14,7 @@ use wasmtime::component::Component;
 use super::bindings::{INTERFACES, Interface, PACKAGES, Program};
 use super::cache::{self, Cache};
 use super::compiler::{self, CompileError};
-use super::component::{ComponentHandler, Instances};
+use super::component::{ComponentHandler, Instances, Introduction};
 use super::limits::{Limits, TABLES};
 use super::sandbox::Sandbox;
 use super::surface::{self, Surface};
@@ -61,6 +61,12 @@ impl LoadedPlugin {
     #[must_use]
     pub fn instance_bytes(&self) -> usize {
         self.component.instance_bytes()
+    }
+
+    /// How long it took to say what it is.
+    #[must_use]
+    pub fn introduction(&self) -> Introduction {
+        self.component.introduction()
     }
 
     /// The same plugin as a host has it that was just started.

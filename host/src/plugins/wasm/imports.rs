@@ -1,7 +1,7 @@
 //! What a component may import, and for other imports what its author can do about them.
 
 use super::bindings::IMPORTS;
-use super::{sockets, wasi};
+use super::{output, sockets, wasi};
 
 /// Interfaces that no plugin gets, by the beginning of their name: what to do without them, and
 /// what is known to link them unasked. The first that fits counts.
@@ -29,7 +29,7 @@ const ADVICE: [(&str, &str); 5] = [
 /// Says why a component with this import is refused, and what to do.
 pub(super) fn check(import: &str, strict: bool) -> Result<(), String> {
     let answered = wasi::is_answered(import);
-    if IMPORTS.contains(&import) || (answered && !strict) {
+    if IMPORTS.contains(&import) || import == output::INTERFACE || (answered && !strict) {
         return Ok(());
     }
     if answered {

@@ -13,6 +13,9 @@ pub const TARGET: &str = "plugin";
 
 /// What becomes part of a failure's reason.
 const LAST_BYTES_MAX: usize = 500;
+/// How runtimes begin what they write when a program cannot go on. The long trace behind it must not
+/// push it out of the reason.
+const LAST_WORDS: [&str; 3] = ["fatal error: ", "panic: ", "runtime: out of memory"];
 
 /// What a call is about: each of its lines says so.
 pub(super) struct About {
@@ -34,6 +37,8 @@ pub(super) struct CallLog {
     /// failure. It is one text, so that a line costs no allocation of its own.
     kept: String,
     kept_bytes_max: usize,
+    /// The last words of a program have begun: what is kept stays.
+    ends: bool,
     /// Where people find the newest lines; none for a plugin that has no name yet.
     recent: Option<RecentLines>,
 }
@@ -50,6 +55,7 @@ impl CallLog {
             dropped: 0,
             kept: String::new(),
             kept_bytes_max: CALL_LOG_BYTES_MAX,
+            ends: false,
             recent: None,
         }
     }
@@ -67,6 +73,7 @@ impl CallLog {
     pub(super) fn begin_call(&mut self, about: Option<About>) {
         self.about = about;
         self.kept.clear();
+        self.ends = false;
     }
 
     /// What the call wrote last, in its order.
@@ -74,45 +81,61 @@ impl CallLog {
         self.kept.lines().filter_map(|line| Some(line.split_once(' ')?.1))
     }
 
-    /// The very last of what the call wrote, on one line.
+    /// The very last of what the call wrote, on one line. The trace behind the last words of a
+    /// program is cut.
     pub(super) fn last_words(&self) -> String {
-        let (mut words, mut bytes) = (Vec::new(), 0);
-        for line in self.said().rev() {
-            let line = &line[..line.floor_char_boundary(LAST_BYTES_MAX)];
-            bytes += line.len();
-            if bytes > LAST_BYTES_MAX {
-                break;
-            }
-            words.push(line);
-        }
+        let lines: Vec<&str> = self.said().collect();
+        let fit = |max: usize, line: &str, bytes: &mut usize| {
+            *bytes += line.len();
+            *bytes <= max
+        };
+        let ends = lines.iter().position(|line| are_last_words(line));
+        let (before, behind) = lines.split_at(ends.unwrap_or(lines.len()));
+        let (max, mut bytes) = (LAST_BYTES_MAX / if ends.is_some() { 2 } else { 1 }, 0);
+        let before = before.iter().rev().map(|line| cut(line, LAST_BYTES_MAX));
+        let mut words: Vec<&str> = before.take_while(|line| fit(max, line, &mut bytes)).collect();
         words.reverse();
+        let mut room = LAST_BYTES_MAX - words.iter().map(|line| line.len()).sum::<usize>();
+        for line in behind {
+            let line = cut(line, room);
+            room -= line.len();
+            words.extend(Some(line).filter(|line| !line.is_empty()));
+        }
         words.join(" | ")
     }
 
     /// What the call wrote last, for its dead letter.
     pub(super) fn take(&mut self) -> String {
-        self.cut();
+        self.drop_over(self.kept_bytes_max);
         self.kept.pop();
         std::mem::take(&mut self.kept)
     }
 
     fn keep(&mut self, level: tracing::Level, line: &str) {
+        if !self.ends && are_last_words(line) {
+            self.ends = true;
+            self.drop_over(self.kept_bytes_max / 2);
+        }
+        let taken = if self.ends { self.kept.len() } else { 0 };
         // Room for the level and the end of the line.
-        let room = self.kept_bytes_max - "error \n".len();
-        let line = &line[..line.floor_char_boundary(room)];
+        let room = self.kept_bytes_max.saturating_sub(taken + "error \n".len());
+        let line = cut(line, room);
+        if line.is_empty() {
+            return;
+        }
         for part in [named(level), " ", line, "\n"] {
             self.kept.push_str(part);
         }
         // Not with each line: each time moves what stays.
         if self.kept.len() / 2 > self.kept_bytes_max {
-            self.cut();
+            self.drop_over(self.kept_bytes_max);
         }
     }
 
-    /// Drops the oldest lines over the bound.
-    fn cut(&mut self) {
+    /// Drops the oldest lines over so many bytes.
+    fn drop_over(&mut self, bytes: usize) {
         // The end of the last line is not part of what is kept.
-        let over = self.kept.len().saturating_sub(self.kept_bytes_max.saturating_add(1));
+        let over = self.kept.len().saturating_sub(bytes.saturating_add(1));
         let Some(last) = over.checked_sub(1) else { return };
         let end = self.kept.as_bytes()[last..].iter().position(|byte| *byte == b'\n');
         self.kept.drain(..end.map_or(self.kept.len(), |end| last + end + 1));
@@ -192,6 +215,15 @@ impl CallLog {
     }
 }
 
+fn are_last_words(line: &str) -> bool {
+    LAST_WORDS.iter().any(|words| line.starts_with(words))
+}
+
+/// As much of a line as fits.
+fn cut(line: &str, bytes: usize) -> &str {
+    &line[..line.floor_char_boundary(bytes)]
+}
+
 fn named(level: tracing::Level) -> &'static str {
     match level {
         tracing::Level::ERROR => "error",
@@ -233,6 +265,17 @@ mod tests {
         assert_eq!(log.last_words(), "z".repeat(500));
         log.begin_call(None);
         assert_eq!(log.last_words(), "");
+        log.write(tracing::Level::INFO, &"x".repeat(400));
+        log.write(tracing::Level::WARN, "fatal error: out of memory\ngoroutine 1 [running]:");
+        (0..90).for_each(|_| log.write(tracing::Level::WARN, &"x".repeat(100)));
+        let words = log.last_words();
+        let begin = "fatal error: out of memory | goroutine 1 [running]: | xxx";
+        assert!(words.starts_with(begin), "{words}");
+        assert_eq!(words.replace(" | ", "").len(), LAST_BYTES_MAX, "the trace behind it is cut");
+        log.begin_call(None);
+        log.write(tracing::Level::INFO, "one\npanic: two\nthree");
+        assert_eq!(log.last_words(), "one | panic: two | three");
+        log.begin_call(None);
         let mut log = CallLog::new("p", 100, 10_000).that_keeps_all();
         (0..90).for_each(|_| log.write(tracing::Level::INFO, &"x".repeat(100)));
         assert_eq!(log.said().count(), 90);

@@ -17,6 +17,7 @@ mod lines;
 mod log;
 mod manifest;
 mod optional;
+mod output;
 mod reply;
 mod sandbox;
 mod sockets;
@@ -27,7 +28,7 @@ mod wasi;
 pub use compiler::{
     ARGUMENT as COMPILE_ARGUMENT, CompileLimits, child as compile_child, compile_in_children,
 };
-pub use component::Instances;
+pub use component::{Instances, Introduction};
 pub(crate) use core_module::{componentize, has_world};
 pub use directory::{
     CANDIDATES, Listing, LoadedPlugin, Loading, Refused, Unfit, is_component, list, load,

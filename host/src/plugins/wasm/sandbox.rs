@@ -294,6 +294,12 @@ pub(super) struct Stopped(pub String);
 /// wasmtime names no type for it.
 const COPIED_TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
 
+/// The component model forbids it, and its trap names neither the place nor the way out.
+const LEFT_IN_REALLOC: &str = "it called the host while the host allocated the arguments of the call \
+    (`cabi_realloc`), where a plugin must call nothing: mostly its garbage collector ran there and \
+    read the clock. Switch it off, and run it at the end of each call; in Go `debug.SetGCPercent(-1)` \
+    and `runtime.GC()`, as the SDK for Go does";
+
 /// A call that did not return, in words. Trying again would give the same:
 /// permanent, unless it was the host that lacked something.
 pub(super) fn failure(error: &wasmtime::Error, sandbox: &Sandbox, usage: &Usage) -> Failure {
@@ -315,6 +321,11 @@ pub(super) fn failure(error: &wasmtime::Error, sandbox: &Sandbox, usage: &Usage)
                 sandbox.settings.stack_bytes
             ),
             (_, Some(broken)) => broken.clone(),
+            (Some(Trap::MemoryOutOfBounds), None) => format!(
+                "it trapped: {}: a pointer leads nowhere, or functions call each other too deeply",
+                Trap::MemoryOutOfBounds
+            ),
+            (Some(Trap::CannotLeaveComponent), None) => LEFT_IN_REALLOC.to_owned(),
             (Some(trap), None) => format!("it trapped: {trap}"),
             (None, None) => format!("its call failed: {error:#}"),
         }

@@ -350,6 +350,27 @@ fn what_an_earlier_call_survived_is_not_blamed_for_a_later_failure() {
 }
 
 #[test]
+fn where_a_call_was_stopped_is_in_the_log_and_not_in_the_reason() {
+    let guest = Guest {
+        imports: "(func $astray (drop (i32.load (i32.const -8))))",
+        handle: "(call $astray)",
+        ..PLAIN
+    };
+    let sandbox = Sandbox::new(Settings::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("plain.wasm"), guest.component()).unwrap();
+    let handler = only(load_directory(folder.path(), &sandbox, &HashMap::new()).unwrap());
+    fails(
+        &*handler,
+        "the plugin was stopped: it trapped: wasm trap: out of bounds memory access: a pointer \
+         leads nowhere, or functions call each other too deeply",
+    );
+    let lines = sandbox.lines().of("plain");
+    assert_eq!(lines[0].text, "it was in astray");
+    assert_eq!(lines[0].event.as_deref(), Some("1"));
+}
+
+#[test]
 fn a_host_without_room_for_an_instance_lets_the_call_be_tried_again() {
     // More than the pool has.
     const INSTANCES: usize = 1_001;
@@ -422,6 +443,32 @@ fn a_core_module_of_preview_1_is_a_plugin() {
     assert_eq!(sent(&*handler, 7), first, "the same call again");
     let strict = Settings { strict: true, ..Settings::default() };
     assert!(refused(&[("old.wasm", guest.module())], strict)[0].contains("which `strict` forbids"));
+}
+
+#[test]
+fn what_a_module_of_preview_1_prints_in_parts_is_one_line() {
+    let write = |address: usize, bytes: usize| {
+        format!(
+            "(i32.store (i32.const 1200) (i32.const {address}))
+             (i32.store (i32.const 1204) (i32.const {bytes}))
+             (drop (call $write (i32.const 1) (i32.const 1200) (i32.const 1) (i32.const 1032)))"
+        )
+    };
+    // `happened`, and a character of three bytes, cut in two.
+    let parts = [write(3006, 5), write(3011, 3), write(1300, 1), write(1301, 2)].concat();
+    let guest = Guest {
+        roles: &[("saga", "printing")],
+        interfaces: &[],
+        imports: r#"(import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))"#,
+        handle: &format!("(i32.store (i32.const 1300) (i32.const 0xac82e2)) {parts} unreachable"),
+    };
+    // It imports nothing of WASI.
+    let strict = Settings { strict: true, ..Settings::default() };
+    fails(
+        &*only(load(&[("a.wasm", guest.module())], strict)),
+        "the plugin was stopped: it trapped: wasm trap: wasm `unreachable` instruction executed; \
+         it wrote: happened\u{20ac}",
+    );
 }
 
 #[test]

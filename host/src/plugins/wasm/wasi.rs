@@ -21,6 +21,7 @@ use wasmtime::component::{
 
 use super::call_state::CallState;
 use super::log::CallLog;
+use super::output::{self, OpenLines, Output};
 use super::sandbox::Stopped;
 use super::sockets;
 
@@ -33,8 +34,6 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 const POLLABLES_MAX: usize = 1_000;
 /// How much a guest may write to a stream at once. It writes the rest in the next step.
 const WRITE_BYTES_MAX: u64 = 64 << 10;
-/// Output without an end of line becomes a line after so many bytes.
-const LINE_BYTES_MAX: usize = 4 << 10;
 /// Randomness that one request may ask for. Seeds and ids take some dozens of bytes.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
@@ -95,6 +94,10 @@ fn compatible(import: &str) -> Option<&str> {
 pub(super) fn link(linker: &mut Linker<CallState>, component: &Component) -> wasmtime::Result<()> {
     let engine = component.engine().clone();
     for (import, item) in component.component_type().imports(&engine) {
+        if import == output::INTERFACE {
+            output::define(&mut linker.instance(import)?)?;
+            continue;
+        }
         if let Some(name) = compatible(import).filter(|name| sockets::is_denied(name)) {
             sockets::define(&mut linker.instance(import)?, name, &item.ty, &engine)?;
             continue;
@@ -126,9 +129,7 @@ pub(super) struct Wasi {
     waited_ns: u64,
     random: u64,
     pollables: ResourceTable,
-    /// What was written behind the last end of line.
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
+    lines: OpenLines,
 }
 
 impl Wasi {
@@ -140,8 +141,7 @@ impl Wasi {
             waited_ns: 0,
             random: 0,
             pollables,
-            stdout: Vec::new(),
-            stderr: Vec::new(),
+            lines: OpenLines::default(),
         }
     }
 
@@ -154,10 +154,11 @@ impl Wasi {
 
     /// Writes what was left without an end of line.
     pub(crate) fn flush(&mut self, log: &mut CallLog) {
-        for output in [Output::Stdout, Output::Stderr] {
-            let rest = std::mem::take(self.buffer(output));
-            write_line(log, output, &rest);
-        }
+        self.lines.flush(log);
+    }
+
+    pub(super) fn write(&mut self, output: Output, bytes: &[u8], log: &mut CallLog) {
+        self.lines.write(output, bytes, log);
     }
 
     fn monotonic(&self) -> u64 {
@@ -190,43 +191,9 @@ impl Wasi {
         bytes.truncate(count);
         Ok(bytes)
     }
-
-    fn buffer(&mut self, output: Output) -> &mut Vec<u8> {
-        match output {
-            Output::Stdout => &mut self.stdout,
-            Output::Stderr => &mut self.stderr,
-        }
-    }
-
-    fn write(&mut self, output: Output, bytes: &[u8], log: &mut CallLog) {
-        for part in bytes.split_inclusive(|&byte| byte == b'\n') {
-            for piece in part.chunks(LINE_BYTES_MAX) {
-                let buffer = self.buffer(output);
-                buffer.extend_from_slice(piece);
-                if buffer.ends_with(b"\n") || buffer.len() >= LINE_BYTES_MAX {
-                    let line = std::mem::take(buffer);
-                    write_line(log, output, &line);
-                }
-            }
-        }
-    }
-}
-
-fn write_line(log: &mut CallLog, output: Output, line: &[u8]) {
-    let level = match output {
-        Output::Stdout => tracing::Level::INFO,
-        Output::Stderr => tracing::Level::WARN,
-    };
-    log.write(level, &String::from_utf8_lossy(line));
 }
 
 // ---- the types of the interfaces --------------------------------------------
-
-#[derive(Clone, Copy)]
-enum Output {
-    Stdout,
-    Stderr,
-}
 
 struct InputStream;
 struct OutputStream;

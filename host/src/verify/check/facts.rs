@@ -7,7 +7,7 @@ use sagabox_engine::model::Manifest;
 
 use super::super::written::written;
 use super::{Finding, Severity};
-use crate::plugins::wasm::{self, Limits, Sandbox};
+use crate::plugins::wasm::{self, Introduction, Limits, Sandbox};
 
 /// A plugin that a host would serve.
 #[derive(Clone, Debug)]
@@ -18,6 +18,7 @@ pub struct Facts {
     pub manifest: Manifest,
     pub imports: Vec<String>,
     pub limits: Limits,
+    pub introduction: Introduction,
 }
 
 impl Facts {
@@ -57,6 +58,7 @@ pub fn load(
             digest: plugin.digest.clone(),
             limits: sandbox.limits(manifest.name.as_str()),
             imports: plugin.imports.clone(),
+            introduction: plugin.introduction(),
             manifest,
         });
     }

@@ -11,6 +11,7 @@ mod breaks;
 mod compare;
 mod facts;
 mod fields;
+mod introduction;
 mod messages;
 mod render;
 mod settings;
@@ -24,6 +25,7 @@ pub use breaks::breaks;
 pub use compare::{Comparison, compare};
 pub use facts::{Facts, LoadedComponent, load};
 pub use fields::check_fields;
+pub use introduction::check_introduction;
 pub use messages::{Mismatch, check_messages};
 pub use render::{comparison_text, json, mermaid, text};
 pub use settings::check_settings;
@@ -83,7 +85,7 @@ pub(in crate::verify) mod samples {
     };
 
     use super::Facts;
-    use crate::plugins::wasm::Limits;
+    use crate::plugins::wasm::{Introduction, Limits};
 
     pub(crate) fn plugin(
         name: &str,
@@ -119,6 +121,7 @@ pub(in crate::verify) mod samples {
             manifest,
             imports: vec!["sagabox:plugin/logging@0.1.0".to_owned()],
             limits: Limits::default(),
+            introduction: Introduction::default(),
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct Costs {
     pub load_us: u64,
     /// The same from compiled code, the median.
     pub load_cached_us: u64,
+    /// Of an instance, to start and to describe itself; a load does it twice.
+    pub describe_us: u64,
     /// Linear memory of an instance after the calls.
     pub instance_bytes: u64,
     /// A call on an instance that was used before, and on a fresh one, which it includes. The
@@ -73,6 +75,7 @@ pub fn costs(
     let is_only = plugins.len() == 1;
     let measure = |plugin: &LoadedPlugin| {
         let name = plugin.handler.manifest().name.to_string();
+        let introduction = plugin.introduction();
         let is_own = |scenario: &&Scenario| {
             // The plugin is loaded without a section of the configuration.
             scenario.given.configuration.is_empty()
@@ -88,6 +91,7 @@ pub fn costs(
             component_bytes,
             load_us: micros(cold),
             load_cached_us,
+            describe_us: micros(introduction.start + introduction.describe),
             instance_bytes: plugin.instance_bytes() as u64,
             call_used_us,
             call_fresh_us,

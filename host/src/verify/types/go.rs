@@ -85,7 +85,7 @@ impl Printer {
         let printed = self.value(value);
         let is_empty_without = printed.starts_with(['*', '['])
             || printed.starts_with("map[")
-            || matches!(value, Type::Any | Type::Null);
+            || matches!(value, Type::Any | Type::Null | Type::NumberOrText);
         let printed = match *is_required || is_empty_without {
             true => printed,
             false => format!("*{printed}"),
@@ -105,7 +105,7 @@ impl Printer {
 
     fn value(&self, value: &Type) -> String {
         match value {
-            Type::Any | Type::Null => "json.RawMessage".to_owned(),
+            Type::Any | Type::Null | Type::NumberOrText => "json.RawMessage".to_owned(),
             Type::Bool => "bool".to_owned(),
             Type::Integer { is_unsigned: true } => "uint64".to_owned(),
             Type::Integer { is_unsigned: false } => "int64".to_owned(),

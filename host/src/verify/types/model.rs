@@ -54,9 +54,13 @@ pub(super) enum Type {
     Any,
     Null,
     Bool,
-    Integer { is_unsigned: bool },
+    Integer {
+        is_unsigned: bool,
+    },
     Number,
     Text,
+    /// What an exact decimal is read from, so that no digit is lost.
+    NumberOrText,
     List(Box<Type>),
     Tuple(Vec<Type>),
     Map(Box<Type>),

@@ -94,6 +94,7 @@ fn value(value_type: &Type) -> String {
         Type::Integer { .. } => "int".to_owned(),
         Type::Number => "float".to_owned(),
         Type::Text => "str".to_owned(),
+        Type::NumberOrText => "float | str".to_owned(),
         Type::List(item) => format!("list[{}]", value(item)),
         Type::Map(item) => format!("dict[str, {}]", value(item)),
         // A tuple is a list in JSON.

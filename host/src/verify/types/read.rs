@@ -197,6 +197,7 @@ impl<'s> Reader<'s> {
             ["integer"] => Type::Integer { is_unsigned: is_unsigned(schema) },
             ["number"] => Type::Number,
             ["string"] => Type::Text,
+            ["number", "string"] | ["string", "number"] => Type::NumberOrText,
             ["array"] => self.list(schema, name, inner),
             ["object"] => match schema.get("additionalProperties") {
                 Some(rest @ Value::Object(_)) => {

@@ -108,7 +108,7 @@ impl Printer {
 
     fn value(&self, value: &Type) -> String {
         match value {
-            Type::Any => "serde_json::Value".to_owned(),
+            Type::Any | Type::NumberOrText => "serde_json::Value".to_owned(),
             Type::Null => "()".to_owned(),
             Type::Bool => "bool".to_owned(),
             Type::Integer { is_unsigned: true } => "u64".to_owned(),

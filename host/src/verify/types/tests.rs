@@ -29,6 +29,7 @@ fn placed() -> Value {
             "type": {"enum": ["online", "in store", "2nd", "Self"]},
             "is-gift": {"type": "boolean"},
             "total": {"type": "number"},
+            "fee": {"type": ["number", "string"]},
             "count": {"type": "integer", "format": "uint32", "minimum": 0},
             "balance": {"type": ["integer", "null"]},
             "lines": {"type": "array", "items": {"$ref": "#/$defs/Line"}},

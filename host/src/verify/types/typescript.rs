@@ -66,6 +66,7 @@ fn value(value_type: &Type) -> String {
         Type::Bool => "boolean".to_owned(),
         Type::Integer { .. } | Type::Number => "number".to_owned(),
         Type::Text => "string".to_owned(),
+        Type::NumberOrText => "number | string".to_owned(),
         Type::List(item) => format!("Array<{}>", value(item)),
         Type::Map(item) => format!("Record<string, {}>", value(item)),
         Type::Tuple(items) => {

@@ -2,7 +2,7 @@
 import { event, message, saga, t } from '@sagabox/sdk';
 
 const order = { orderId: t.string };
-const priced = { totalPrice: t.number };
+const priced = { totalPrice: t.decimal };
 const packed = { productItems: t.array(t.object({ productId: t.string, quantity: t.integer })) };
 const cart = { cartId: t.string, clientId: t.string, ...packed, ...priced };
 

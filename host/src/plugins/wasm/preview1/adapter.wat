@@ -2,9 +2,9 @@
 ;; between calls and takes no memory of its own, so that a used instance answers as a
 ;; fresh one, and it works before the guest's runtime has started.
 ;;
-;; Error numbers of preview 1: 8 badf, 28 inval, 44 noent, 52 nosys, 70 spipe.
+;; Error numbers of preview 1: 2 acces, 8 badf, 28 inval, 44 noent, 52 nosys, 70 spipe.
 (module
-  (import "sagabox:plugin/logging@0.1.0" "log" (func $log (param i32 i32 i32)))
+  (import "sagabox:preview1/output@0.1.0" "write" (func $write (param i32 i32 i32)))
   (import "wasi:cli/exit@0.2.0" "exit" (func $exit (param i32)))
   (import "wasi:io/poll@0.2.0" "[method]pollable.block" (func $block (param i32)))
   (import "wasi:io/poll@0.2.0" "[resource-drop]pollable" (func $drop (param i32)))
@@ -76,15 +76,14 @@
       (br $next)))
     (i32.const 0))
 
-  ;; ---- files: 0 is at its end, 1 and 2 are the log, there are no others ----------
+  ;; ---- files: 0 is at its end, the host makes lines of 1 and 2, there are no others ----------
   (func (export "fd_write") (param $fd i32) (param $parts i32) (param $n i32) (param $out i32) (result i32)
     (local $sum i32)
     (if (i32.gt_u (i32.sub (local.get $fd) (i32.const 1)) (i32.const 1)) (then (return (i32.const 8))))
     (block $done (loop $next
       (br_if $done (i32.eqz (local.get $n)))
       (if (i32.load offset=4 (local.get $parts))
-        ;; The levels info (2) and warn (3).
-        (then (call $log (i32.add (local.get $fd) (i32.const 1))
+        (then (call $write (i32.eq (local.get $fd) (i32.const 2))
           (i32.load (local.get $parts)) (i32.load offset=4 (local.get $parts)))))
       (local.set $sum (i32.add (local.get $sum) (i32.load offset=4 (local.get $parts))))
       (local.set $parts (i32.add (local.get $parts) (i32.const 8)))
@@ -103,12 +102,45 @@
     (i64.store offset=16 (local.get $out) (i64.const 0))
     (i32.const 0))
   (func (export "fd_fdstat_set_flags") (param i32 i32) (result i32) (i32.const 0))
-  (func (export "fd_close") (param i32) (result i32) (i32.const 0))
+  (func $done1 (param i32) (result i32) (i32.const 0))
+  (export "fd_close" (func $done1))
+  (export "fd_sync" (func $done1))
+  (export "fd_datasync" (func $done1))
+  (func (export "fd_fdstat_set_rights") (param i32 i64 i64) (result i32) (i32.const 0))
+  (func (export "fd_advise") (param i32 i64 i64 i32) (result i32) (i32.const 0))
   (func (export "fd_seek") (param i32 i64 i32 i32) (result i32) (i32.const 70))
-  (func (export "fd_filestat_get") (param i32 i32) (result i32) (i32.const 8))
-  (func (export "fd_prestat_get") (param i32 i32) (result i32) (i32.const 8))
+  (func (export "fd_tell") (param i32 i32) (result i32) (i32.const 70))
+  (func $piped (param i32 i32 i32 i64 i32) (result i32) (i32.const 70))
+  (export "fd_pread" (func $piped))
+  (export "fd_pwrite" (func $piped))
+  (func (export "fd_allocate") (param i32 i64 i64) (result i32) (i32.const 8))
+  (func (export "fd_filestat_set_size") (param i32 i64) (result i32) (i32.const 8))
+  (func (export "fd_filestat_set_times") (param i32 i64 i64 i32) (result i32) (i32.const 8))
+  (func $bad2 (param i32 i32) (result i32) (i32.const 8))
+  (export "fd_filestat_get" (func $bad2))
+  (export "fd_prestat_get" (func $bad2))
+  (export "fd_renumber" (func $bad2))
   (func (export "fd_prestat_dir_name") (param i32 i32 i32) (result i32) (i32.const 8))
   (func (export "fd_readdir") (param i32 i32 i32 i64 i32) (result i32) (i32.const 8))
+
+  ;; ---- paths: none leads anywhere ------------------------------------------------
+  (func $none3 (param i32 i32 i32) (result i32) (i32.const 44))
+  (func $none5 (param i32 i32 i32 i32 i32) (result i32) (i32.const 44))
+  (func $none6 (param i32 i32 i32 i32 i32 i32) (result i32) (i32.const 44))
+  (export "path_create_directory" (func $none3))
+  (export "path_remove_directory" (func $none3))
+  (export "path_unlink_file" (func $none3))
+  (export "path_filestat_get" (func $none5))
+  (export "path_symlink" (func $none5))
+  (export "path_readlink" (func $none6))
+  (export "path_rename" (func $none6))
+  (func (export "path_link") (param i32 i32 i32 i32 i32 i32 i32) (result i32) (i32.const 44))
   (func (export "path_open") (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32) (i32.const 44))
-  (func (export "path_filestat_get") (param i32 i32 i32 i32 i32) (result i32) (i32.const 44))
+  (func (export "path_filestat_set_times") (param i32 i32 i32 i32 i64 i64 i32) (result i32) (i32.const 44))
+
+  ;; ---- sockets: access is denied -------------------------------------------------
+  (func (export "sock_accept") (param i32 i32 i32) (result i32) (i32.const 2))
+  (func (export "sock_recv") (param i32 i32 i32 i32 i32 i32) (result i32) (i32.const 2))
+  (func (export "sock_send") (param i32 i32 i32 i32 i32) (result i32) (i32.const 2))
+  (func (export "sock_shutdown") (param i32 i32) (result i32) (i32.const 2))
 )

@@ -26,6 +26,7 @@ type OrderPlaced struct {
 	Balance *int64 `json:"balance"`
 	Count *uint64 `json:"count,omitempty"`
 	Extra json.RawMessage `json:"extra,omitempty"`
+	Fee json.RawMessage `json:"fee,omitempty"`
 	IsGift *bool `json:"is-gift,omitempty"`
 	Lines []Line `json:"lines"`
 	Note *Note `json:"note,omitempty"`

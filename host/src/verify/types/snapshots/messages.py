@@ -23,6 +23,7 @@ OrderPlaced = TypedDict(
         "balance": "int | None",
         "count": "NotRequired[int]",
         "extra": "NotRequired[Any]",
+        "fee": "NotRequired[float | str]",
         "is-gift": "NotRequired[bool]",
         "lines": "list[Line]",
         "note": "NotRequired[Note | None]",

@@ -30,6 +30,8 @@ pub struct OrderPlaced {
     pub count: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fee: Option<serde_json::Value>,
     #[serde(rename = "is-gift", default, skip_serializing_if = "Option::is_none")]
     pub is_gift: Option<bool>,
     pub lines: Vec<Line>,

@@ -29,6 +29,7 @@ export interface OrderPlaced {
   balance: number | null;
   count?: number;
   extra?: unknown;
+  fee?: number | string;
   "is-gift"?: boolean;
   lines: Array<Line>;
   note?: Note | null;

@@ -4,6 +4,8 @@ package command
 import (
 	"context"
 
+	"github.com/sagabox/sagabox/guest-sdk/go/decimal"
+
 	"order-saga/domain"
 )
 
@@ -16,12 +18,12 @@ type InitializeOrder struct {
 	CartID       string               `json:"cartId" sagabox:"subject"`
 	ClientID     string               `json:"clientId"`
 	ProductItems []domain.ProductItem `json:"productItems"`
-	TotalPrice   float64              `json:"totalPrice"`
+	TotalPrice   decimal.Decimal      `json:"totalPrice"`
 }
 
 type RequestPayment struct {
-	OrderID    string  `json:"orderId" sagabox:"subject"`
-	TotalPrice float64 `json:"totalPrice"`
+	OrderID    string          `json:"orderId" sagabox:"subject"`
+	TotalPrice decimal.Decimal `json:"totalPrice"`
 }
 
 type SendPackage struct {

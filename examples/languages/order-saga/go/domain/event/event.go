@@ -1,18 +1,22 @@
 // Package event contains the events of orders.
 package event
 
-import "order-saga/domain"
+import (
+	"github.com/sagabox/sagabox/guest-sdk/go/decimal"
+
+	"order-saga/domain"
+)
 
 type CartFinalized struct {
 	CartID       string               `json:"cartId" sagabox:"key"`
 	ClientID     string               `json:"clientId"`
 	ProductItems []domain.ProductItem `json:"productItems"`
-	TotalPrice   float64              `json:"totalPrice"`
+	TotalPrice   decimal.Decimal      `json:"totalPrice"`
 }
 
 type OrderInitialized struct {
-	OrderID    string  `json:"orderId" sagabox:"key"`
-	TotalPrice float64 `json:"totalPrice"`
+	OrderID    string          `json:"orderId" sagabox:"key"`
+	TotalPrice decimal.Decimal `json:"totalPrice"`
 }
 
 type PaymentCompleted struct {
