@@ -27,7 +27,7 @@ pub(crate) struct Batch {
 #[derive(Debug, Subcommand)]
 enum BatchCommand {
     /// Count what a batch would act on, and keep it as a draft
-    Draft(Draft),
+    Draft(Box<Draft>),
     /// Start a draft: the first item, then 5, then 50, then as many in a second as the rate says
     Start(Start),
     /// Pause a batch: it begins no item until it is resumed

@@ -19,7 +19,6 @@ use utoipa::ToSchema;
 
 use super::condition::Condition;
 use super::deliveries::Delivery;
-use super::place::Place;
 use super::shapes::{
     AnyJson, CloudEvent, ContentShape, DeadLetterStatusName, InstanceStatusName, SummaryShape,
     TimerShape,

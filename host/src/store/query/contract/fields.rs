@@ -110,7 +110,7 @@ pub(super) async fn instances_are_selected_by_their_fields(urls: Urls<'_>) {
             let expected: String = all.into_iter().filter(|key| expected.contains(key)).collect();
             for limit in [ALL, 1] {
                 let field_order = by(order).field_order;
-                let filter = InstanceFilter { limit, field_order, ..selected(condition) };
+                let filter = InstanceFilter { field_order, limit, ..selected(condition) };
                 is(&listed(&subject, filter).await, &expected);
             }
         }
