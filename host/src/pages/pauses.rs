@@ -43,7 +43,7 @@ pub(super) fn routes() -> Vec<PageRoute> {
 
 /// The kinds of targets, by their names in a form.
 const KINDS: [(&str, TargetKind, &str); 5] = [
-    ("sink", TargetKind::Sink, "a sink, or queue: and a type"),
+    ("sink", TargetKind::Sink, "a sink (that of a queue is queue:TYPE)"),
     ("type", TargetKind::Type, "a message type"),
     ("plugin", TargetKind::Plugin, "a plugin"),
     ("key", TargetKind::Key, "a key of a plugin"),

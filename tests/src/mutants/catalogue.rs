@@ -1112,7 +1112,7 @@ pub const MUTATIONS: &[Mutation] = &[
         edits: &[Edit {
             file: "stages/commit.rs",
             find: "batch.items_done.extend(offer.item);",
-            replace: "drop(offer.item);",
+            replace: "let _ = offer.item;",
         }],
     },
     Mutation {
