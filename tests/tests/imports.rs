@@ -229,3 +229,38 @@ async fn the_file_of_an_instance_is_a_scenario() {
     let damaged = test(&json!({"scenario": "a"})).with(2);
     assert!(damaged.error.contains("a file of scenarios holds a list"), "{}", damaged.error);
 }
+
+/// A stuck process explains itself on the command line as it does on its page.
+#[tokio::test]
+async fn show_says_why_an_instance_waits_and_what_can_come() {
+    let (host, client) = start().await;
+    begin(&client, "a").await;
+    let url = host.url();
+    let shown = sagabox(host.folder(), &["show", PLUGIN, "a", "--host", &url]).with(0);
+    for part in [
+        "why it waits:",
+        "  The timer deadline is due in ",
+        "waits for a worker to take it from the queue",
+        "what can still come:",
+        "  GuestCheckoutCompleted from outside",
+        "  sagabox.timer.fired from the host",
+        "decisions, newest first:",
+    ] {
+        assert!(shown.output.contains(part), "no {part}: {}", shown.output);
+    }
+    let json = sagabox(host.folder(), &["show", PLUGIN, "a", "--json", "--host", &url]);
+    let json = json.with(0).json();
+    let why = client.get(&format!("/instance/why?plugin={PLUGIN}&key=a")).await.expect("why");
+    assert_eq!(json["why"]["can_come"], why["can_come"], "in the shape of the API: {json}");
+    assert_eq!(json["history"][1]["deliveries"][0]["status"], "pending", "{json}");
+    let all = sagabox(host.folder(), &["show", PLUGIN, "a", "--json", "--all", "--host", &url]);
+    assert_eq!(all.with(0).json()["why"]["can_come"], why["can_come"]);
+    client.take_exactly("CheckoutGuestAccount", 2).await;
+    wait::until("both are delivered", wait::SOON, async || {
+        let found = client.instance(PLUGIN, "a").await?;
+        let sent = found["history"][1]["deliveries"].as_array().cloned().unwrap_or_default();
+        let is_done = sent.len() == 2 && sent.iter().all(|one| one["status"] == "delivered");
+        if is_done { Ok(()) } else { Err(found.to_string()) }
+    })
+    .await;
+}
