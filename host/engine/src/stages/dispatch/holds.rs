@@ -275,7 +275,7 @@ impl Dispatcher {
             self.plugin
         );
         if is_absent {
-            self.dead_letter(entry, None, reason, 0);
+            self.dead_letter(entry, None, Dead::uncalled(reason, 0));
         } else {
             let position = entry.position;
             tracing::error!(plugin = %self.plugin, %position, %reason, "an event is not held for further instances");
