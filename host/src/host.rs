@@ -69,7 +69,7 @@ impl Host {
     /// Says what cannot be opened, read or loaded.
     pub async fn start(settings: Settings, plugins: &Path) -> anyhow::Result<Self> {
         let configurations = settings.configurations();
-        // Hidden, so that it is not taken for a plugin. Whoever can write there can write
+        // Hidden, so that it is not taken for a plugin. A user who can write there can write
         // plugins as well.
         let cache = wasm::CacheSettings::of_host(plugins.join(CACHE));
         let sandbox = wasm::Settings { cache, ..settings.sandbox.clone() };
@@ -361,7 +361,7 @@ impl Reloader {
     }
 }
 
-/// A sign of life of a host that serves.
+/// A log line by which a serving host shows that it runs.
 #[derive(Clone)]
 pub struct Pulse(Engine);
 

@@ -49,7 +49,7 @@ pub(crate) struct Many {
     by: Option<String>,
     reason: Option<String>,
     ids: Vec<u64>,
-    /// Only tell how many there are.
+    /// Only count them.
     #[serde(default)]
     dry_run: bool,
 }

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use dagre::graph::{Graph, GraphOptions};
 use dagre::{EdgeLabel, LayoutOptions, NodeLabel, RankDir, layout};
 
-/// Of the letters of a drawing: wide enough for most, as their real width is the browser's.
+/// The width of a character in a drawing: enough for most, because the real width depends on the
+/// browser.
 const LETTER_WIDTH: f64 = 7.6;
 const LINE_HEIGHT: f64 = 16.0;
 const PADDING: f64 = 12.0;
@@ -55,7 +56,7 @@ pub(super) struct Drawing {
     pub lines: Vec<Line>,
 }
 
-/// A node where it stands. Texts are in its middle.
+/// A node and its place. Texts are in its middle.
 #[derive(Debug)]
 pub(super) struct Box {
     pub class: &'static str,
@@ -249,7 +250,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Whatever the plugins send each other, circles included.
+        /// Plugins that send each other anything, circles included.
         #[test]
         fn every_graph_is_laid_out_without_overlaps(
             count in 1usize..9,

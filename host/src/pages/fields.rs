@@ -1,7 +1,7 @@
-//! Pure: a JSON Schema as the fields of a form, and the data that a reader has written into them.
+//! Pure: a JSON Schema as the fields of a form, and the data from these fields.
 //!
-//! Members that are texts, numbers, truth values or choices have fields of their own; any other member
-//! is written as JSON. What a reader writes is not read into a value: digits stay as they are.
+//! Members that are texts, numbers, truth values or choices have fields of their own; any other
+//! member is written as JSON. Written text is not parsed into a value: digits stay as they are.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Number,
     /// One of these values, as JSON.
     Choice(Vec<String>),
-    /// Anything, as JSON.
+    /// Any value, as JSON.
     Json,
 }
 

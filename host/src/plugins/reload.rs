@@ -34,11 +34,10 @@ const FIRST: u64 = 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The pause between two looks at the directory. None: the directory is read only at the
-    /// start.
+    /// The pause between two looks at the directory. None: the directory is read only at the start.
     pub poll: Option<Duration>,
     pub preflight: Preflight,
-    /// What becomes of the events that came while a plugin was removed.
+    /// What happens to the events that are accepted while a plugin is removed.
     pub missed: Missed,
 }
 
@@ -112,7 +111,7 @@ impl Loader {
         let begun = follower.begin(move || {
             let mut loaded = Vec::new();
             let bytes_max = loading.sandbox.component_bytes();
-            // One is loaded, and what was read of it is dropped, before the next is read.
+            // Each file is loaded, and its content is dropped, before the next one is read.
             let each = |file| loaded.push(loading.load(file, FIRST));
             let watcher = Watcher::begin(&folder, bytes_max, each)?;
             Ok((watcher, loaded))
@@ -196,7 +195,8 @@ impl Loader {
         serving.collect()
     }
 
-    /// Follows the directory until `stop`. What a canary failed at is redriven in `batches`.
+    /// Follows the directory until `stop`. The dead letters of a withdrawn canary are redriven in
+    /// `batches`.
     pub async fn run(mut self, engine: Engine, batches: Batches, stop: CancellationToken) {
         self.candidates.redrive_in(batches);
         let never = Duration::from_secs(3_600);

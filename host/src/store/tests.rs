@@ -205,7 +205,7 @@ proptest! {
                         let refused = store.commit(&refused).await;
                         assert!(matches!(refused, Err(CommitError::Rejected(_))));
                     }
-                    // Nobody waits for the answer any more: it landed all the same.
+                    // The caller has gone, and the commit was made all the same.
                     2 => {
                         let ids: Vec<u64> = (0..150).filter(|id| !known.contains(id)).collect();
                         let dropped = only_events(position, &ids);

@@ -548,7 +548,7 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
-        name: "nobody is told of a command that cannot be delivered",
+        name: "no instance is notified of a command that cannot be delivered",
         edits: &[Edit {
             file: "stages/sinks/lanes/mod.rs",
             find: "self.output.append_event(event, message.hops.after(1));",
@@ -822,7 +822,7 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
-        name: "a timer that cannot fire is forgotten with the dispatcher that was to bury it",
+        name: "a timer that cannot fire is forgotten with the dispatcher that was to make it a dead letter",
         edits: &[Edit {
             file: "stages/dispatch/unwritable.rs",
             find: "self.caution.timers.push((self.output.next_commit(), timer.clone()));",
@@ -903,7 +903,7 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
-        name: "a handled refusal leaves the letter open",
+        name: "a handled refusal leaves the dead letter open",
         edits: &[Edit {
             file: "stages/dispatch/compensating.rs",
             find: "            status: DeadLetterStatus::Compensated,",
@@ -911,7 +911,7 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
-        name: "the lanes is not told of a compensated letter",
+        name: "the lanes are not notified of a compensated dead letter",
         edits: &[Edit {
             file: "stages/commit.rs",
             find: "compensations.into_iter().for_each(Compensation::settle);",
@@ -919,7 +919,7 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
-        name: "a letter is compensated and resolved by an operator as well",
+        name: "a dead letter is compensated and resolved by an operator as well",
         edits: &[Edit {
             file: "stages/sinks/lanes/dead_letters.rs",
             find: "        if !self.output.take(dead_letter.id) {",
@@ -927,7 +927,7 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
-        name: "compensated letters do not count in their sink's sums",
+        name: "compensated dead letters do not count in their sink's sums",
         edits: &[Edit {
             file: "seams/store/memory.rs",
             find: "*self.compensated.entry(sink.clone()).or_default() += 1;",
@@ -991,7 +991,7 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
-        name: "a second letter that is redriven is overtaken",
+        name: "a second dead letter that is redriven is overtaken",
         edits: &[Edit {
             file: "pure/parking.rs",
             find: "dead_letter.step != Step::Taken && Some(**place) != next",

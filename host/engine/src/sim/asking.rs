@@ -181,7 +181,7 @@ async fn trouble_of_one_question_is_charged_to_its_event_if_the_lookup_answers_o
     let engine = start(&store, &lookup).await;
     pay(&engine, &["bad".to_owned()]).await;
     tokio::time::sleep(60 * MINUTE).await;
-    assert_eq!(dead_letters(&store), [], "nothing else tells whether the lookup works");
+    assert_eq!(dead_letters(&store), [], "nothing else shows whether the lookup works");
     assert_eq!(engine.status().await.lookups_down.len(), 1);
     for number in 0..60 {
         pay(&engine, &[format!("good-{number}")]).await;

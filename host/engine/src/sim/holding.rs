@@ -88,7 +88,8 @@ impl World {
         Ok(())
     }
 
-    /// Runs one life. True if all events were sent and, with a loaded plugin, decided.
+    /// Performs one run of the host. Returns true if all events were sent and, with a loaded
+    /// plugin, decided.
     fn live(&mut self, is_loaded: bool, crash: Option<Duration>) -> Result<bool, String> {
         let seed = self.random.random_range(0..u64::MAX / 2);
         let mut random = StdRng::seed_from_u64(seed);

@@ -1,4 +1,4 @@
-//! Plugins that are replaced, removed and added again at any moment of a world's life.
+//! Plugins that are replaced, removed and added again at any moment of a world.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -30,7 +30,7 @@ pub(crate) struct History(BTreeMap<&'static str, Vec<Lying>>);
 /// The versions of a plugin in the directory.
 #[derive(Clone, Copy, Default)]
 struct Lying {
-    /// The newest version; it counts up with each new one.
+    /// The newest version; each new version has the next number.
     latest: u32,
     serving: u32,
     /// A candidate's version, and its share in percent.
@@ -134,8 +134,8 @@ impl Directory {
     }
 }
 
-/// A version that knows nothing of later ones, as a host serves it: canaries convert the states
-/// that they have left.
+/// A version that knows no later one, as a host serves it: canaries convert the states that they
+/// have left.
 struct Beside {
     own: Arc<dyn Handler>,
     plugin: &'static str,
@@ -306,7 +306,7 @@ mod tests {
             Self::with(plugins, store.clone(), Arc::new(store)).await
         }
 
-        /// It serves one plugin, which fails for good at these events.
+        /// Starts with one plugin, which fails permanently at these events.
         async fn with_poison(plugin: &str, events: &[&str]) -> Self {
             let bench = Self::new(&[]).await;
             let handler = poisoned(plugin, 0, events);
@@ -395,7 +395,7 @@ mod tests {
         let before = handled(&bench.store.snapshot(), AUDITOR);
         bench.send(vec![note(2), note(3)]).await;
         tokio::time::sleep(Duration::from_secs(5)).await;
-        assert_eq!(handled(&bench.store.snapshot(), AUDITOR), before, "nobody serves it");
+        assert_eq!(handled(&bench.store.snapshot(), AUDITOR), before, "no version serves it");
         bench.engine.serve(version(AUDITOR, 1), Missed::Handle).await.unwrap();
         bench.until("all are handled", |tables| handled(tables, AUDITOR) == 3).await;
     }

@@ -1,10 +1,10 @@
 //! The simulator: the real stages in a world whose faults follow a seed.
 //!
-//! All runs on one thread with paused time, so a seed repeats everything. The store refuses,
-//! loses and misreports commits. Senders repeat and reorder events. Handlers fail now and then.
-//! The sink fails, and reports failures that did not happen. The whole engine crashes at any
-//! await and starts again on the same store. At the end the ledger reads what is stored and
-//! delivered, and checks the guarantees from outside.
+//! All runs on one thread with paused time, so a seed repeats everything. The store refuses, loses
+//! and misreports commits. Senders repeat and reorder events. Handlers fail from time to time. The
+//! sink fails, and reports failures that did not happen. The whole engine crashes at any await and
+//! starts again on the same store. At the end the ledger reads what is stored and delivered, and
+//! checks the guarantees from outside.
 //!
 //! The parts from which another world can be built are public, with the feature `simulation`:
 //! [`Timeline`], [`failing_on_panic`], [`MemoryStore`](crate::seams::store::memory::MemoryStore)
@@ -168,8 +168,9 @@ mod tests {
     fn seeds_that_found_a_bug_hold() {
         // 12: a cursor was handed over before the log was read, and had lost which instances had
         // decided an event. 110: a timer that had been cleared fired, and its event was ignored.
-        // 3593, 8864: a dead letter was discarded because the row of an event behind it could not be
-        // written. 4314: so was that of an event which was held for the same key.
+        // 3593, 8864: a dead letter was discarded because the row of an event behind it could not
+        // be written. 4314: a dead letter was discarded because the row of an event that was held
+        // for the same key could not be written.
         for seed in [12, 110, 3593, 4314, 8864] {
             assert_eq!(super::run(seed).map(|_| ()), Ok(()), "seed {seed}");
         }

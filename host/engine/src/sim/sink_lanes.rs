@@ -270,8 +270,8 @@ async fn decisions_that_wait_for_a_commit_are_bounded_in_bytes() {
     engine.drain().await;
 }
 
-/// Faults of deliveries that follow a seed. Some messages are refused until an operator mends
-/// the sink.
+/// Faults of deliveries that follow a seed. Some messages are refused until an operator repairs the
+/// sink.
 struct Seeded {
     random: Mutex<StdRng>,
     refused: BTreeSet<u64>,
@@ -362,7 +362,7 @@ impl World {
         }
     }
 
-    /// Runs one life. True if all messages have arrived.
+    /// Performs one run of the host. Returns true if all messages have arrived.
     fn live(&mut self, order: Order, crash: Option<u64>) -> Result<bool, String> {
         let seed = self.random.random_range(0..u64::MAX / 2);
         let parts = self.parts(order);
@@ -401,8 +401,8 @@ impl World {
                 let tables = store.snapshot();
                 format!("{order:?}, stuck: {:?}, parked {:?}", tables.sinks, tables.parked_messages)
             })?;
-            // Parked messages are taken back in addition to the window, and dead letters wait
-            // for their commit.
+            // Parked messages are read back in addition to the window, and dead letters wait for
+            // their commit.
             match most <= 80 * MIB {
                 true => Ok(()),
                 false => Err(format!("{order:?}: {most} bytes in memory")),

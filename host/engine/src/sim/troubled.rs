@@ -161,7 +161,7 @@ async fn trouble_of_one_message_is_charged_to_it_if_the_sink_takes_others() {
     let engine = engine(&store, &sink).await;
     send(&engine, &["bad".to_owned()]).await;
     tokio::time::sleep(DAY).await;
-    assert_eq!(dead_letters(&store), [], "nothing else tells whether the sink works");
+    assert_eq!(dead_letters(&store), [], "nothing else shows whether the sink works");
     assert_eq!(engine.status().await.sinks_down.len(), 1);
     for number in 0..60 {
         send(&engine, &[format!("good-{number}")]).await;

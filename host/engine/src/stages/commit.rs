@@ -5,8 +5,8 @@
 //!
 //! It assigns places (positions and sequences), and it does not know what a decision means. A batch
 //! has at most one set of changes of each plugin and sink, so it names no row twice. If a commit
-//! certainly failed, the committer retries the batch without the offers, whose senders are told at
-//! once. If the outcome is unknown, it ends, and the engine recovers.
+//! certainly failed, the committer retries the batch without the offers, whose senders receive the
+//! error at once. If the outcome is unknown, it ends, and the engine recovers.
 
 mod isolation;
 mod units;
@@ -45,11 +45,11 @@ use crate::{Clock, Readiness, Routes};
 /// some thousand the cost per row no longer falls, but the wait for the commit grows.
 const BATCH_ROWS_MAX: usize = 8_192;
 
-/// How long a plugin may not hear of events that are not for it: often enough for its cursor,
-/// and for people who look at how far it is behind.
+/// The longest time for which a dispatcher is not notified of events that are not for its plugin.
+/// Short enough for its cursor, and for operators who watch its lag.
 const READERS_DELAY: Duration = Duration::from_millis(100);
 
-/// While the store refuses commits.
+/// The first pause while the store refuses commits.
 const REFUSED_DELAY_MIN: Duration = Duration::from_millis(50);
 const REFUSED_DELAY_MAX: Duration = Duration::from_secs(2);
 
@@ -62,29 +62,30 @@ pub(crate) struct Committer {
     pub readiness: Arc<Readiness>,
     pub backlog: Arc<Backlog>,
     pub readers: Arc<Readers>,
-    /// When all readers are woken that did not hear of the last commits. One timer for all these
-    /// commits: to begin one wakes the thread that waits for timers.
+    /// When the readers that were not notified of the last commits are woken. All these commits
+    /// share one timer, because starting a timer wakes the runtime's timer thread.
     pub readers_due: Option<Pin<Box<Sleep>>>,
     pub rejections: Rejections,
-    /// Questions for the log's last position, answered after the commit.
+    /// Requests for the last position of the log, answered after the commit.
     pub heads: Vec<oneshot::Sender<Position>>,
-    /// The last position that was given to an event,
+    /// The last position that the committer has assigned to an event.
     pub position: Position,
-    /// and the last one that is written.
+    /// The last position that the store has.
     pub committed: Position,
-    /// The dispatchers whose changes were rejected last: nothing more of theirs is written.
+    /// The dispatchers whose changes were rejected last: the committer writes no further changes of
+    /// theirs.
     pub stale: BTreeMap<PluginName, mpsc::UnboundedSender<Rejection>>,
     pub measures: Arc<Measures>,
-    /// Where alerts go.
+    /// The sinks of alerts.
     pub routes: Arc<Routes>,
 }
 
 /// Why the committer ended.
 #[derive(Debug)]
 pub(crate) enum Ended {
-    /// All senders are gone: everything is written.
+    /// All senders are dropped, and everything is written.
     Drained,
-    /// The engine must forget what it speculated, and recover.
+    /// The engine must drop its speculative state, and recover.
     Restart(String),
     /// Another host owns the store.
     Fenced(String),
@@ -109,7 +110,7 @@ impl Committer {
         Ended::Drained
     }
 
-    /// Gathers what can be written together with the first.
+    /// Gathers the work that can be written together with the first one.
     fn gather_all(&mut self, first: Work, queue: &mut Queue) -> Gathered {
         let mut gathered = Gathered::default();
         let mut plugins = BTreeSet::new();
@@ -128,8 +129,8 @@ impl Committer {
         gathered
     }
 
-    /// The next work. While there is none, readers are woken when it is their time. None when
-    /// all senders are gone, and all they sent is taken.
+    /// Returns the next work. While there is none, it wakes the readers when their time has come.
+    /// Returns none when all senders are dropped, and all that they sent is taken.
     async fn next(&mut self, queue: &mut Queue) -> Option<Work> {
         if let Some(first) = queue.waiting.pop_front() {
             return Some(first);
@@ -182,12 +183,15 @@ impl Committer {
                 batch.controls_removed.extend(removed);
                 Owner::Control { reply }
             }
-            // `run` gives it a transaction of its own.
+            // `run` writes it in a transaction of its own.
             Work::Remove(_) => return,
             Work::Plugin(mut changes) => {
                 let compensations = std::mem::take(&mut changes.compensations);
                 let replies = std::mem::take(&mut changes.replies);
-                let rejections = changes.rejections.take().expect("dispatchers can be told");
+                let rejections = changes
+                    .rejections
+                    .take()
+                    .expect("a dispatcher sends its channel for rejections");
                 let progress = changes.progress.as_ref();
                 let plugin = progress.expect("changes are handed over with their cursor");
                 let plugin = plugin.plugin.clone();
@@ -217,7 +221,8 @@ impl Committer {
                     sinks.insert(progress.sink.clone());
                     batch.sinks.push(progress);
                 }
-                let dropped = changes.dropped.take().expect("outlets can be told");
+                let dropped =
+                    changes.dropped.take().expect("a sink sends its channel for rejections");
                 Owner::Sink { replies: changes.replies, dropped }
             }
         };
@@ -292,7 +297,7 @@ impl Committer {
         batch.plugins.push(progress);
     }
 
-    /// An alert that a route names leaves through the sink of the route, as a plugin's event does.
+    /// Puts an alert that a route names into the outbox of the route's sink, like a plugin's event.
     fn route_alert(&mut self, batch: &mut Batch, event: &Arc<Event>, hops: Hops) {
         if !event.event_type.starts_with(reserved::ALERT) {
             return;
@@ -346,8 +351,9 @@ impl Committer {
         Ok(())
     }
 
-    /// Tries until the store takes the batch, or gives back why the store rejects it. `rest` is
-    /// what waits meanwhile: its senders get an error at once while the store is unavailable.
+    /// Retries until the store takes the batch, or returns the reason for which the store rejects
+    /// it. `rest` is the work that waits meanwhile: its senders get an error at once while the
+    /// store is unavailable.
     async fn write(
         &mut self,
         gathered: &mut Gathered,
@@ -356,7 +362,8 @@ impl Committer {
     ) -> Result<Result<Committed, String>, Ended> {
         let mut delay = REFUSED_DELAY_MIN;
         loop {
-            // Each time anew: what is refused meanwhile is no longer in the batch.
+            // Computed for each attempt, because the offers that were refused meanwhile are no
+            // longer in the batch.
             let appends = gathered.batch.appends.iter();
             let sent = appends.filter(|append| append.hops.origin() == Origin::Outside);
             gathered.batch.untaken = self.readers.untaken(sent.map(|append| &*append.event));
@@ -392,7 +399,7 @@ impl Committer {
         }
     }
 
-    /// Removes what is too old. If that fails, it stays until housekeeping looks again.
+    /// Removes expired rows. If the removal fails, they stay until the next sweep of housekeeping.
     async fn remove(&mut self, removal: Removal) -> Result<(), Ended> {
         let Removal { expire, reply } = removal;
         let batch = Batch { expire: Some(expire), ..Batch::default() };
@@ -423,7 +430,7 @@ impl Committer {
                 Owner::Offer(Offer { permit, reply, events, .. }) => {
                     drop(permit);
                     let receipts = batch.appends[appends].iter().map(receipt).collect();
-                    // A sender that hung up will ask again, and be told of duplicates.
+                    // A sender that hung up will send again, and get duplicates as the answer.
                     let _ = reply.send(Ok((receipts, events)));
                 }
                 Owner::Plugin { replies, compensations, .. } => {
@@ -460,7 +467,7 @@ impl Committer {
     }
 }
 
-/// What waits for the committer, in order.
+/// The work that waits for the committer, in order.
 struct Queue {
     work: mpsc::UnboundedReceiver<Work>,
     waiting: VecDeque<Work>,
@@ -471,8 +478,8 @@ impl Queue {
         self.waiting.pop_front().or_else(|| self.work.try_recv().ok())
     }
 
-    /// Offers that were made before it showed that the store refuses are told so as well:
-    /// their senders would wait until it takes something again. The rest waits.
+    /// Refuses the offers that arrived before the store began to refuse as well: their senders
+    /// would otherwise wait until it accepts a commit again. All other work waits.
     async fn refuse_while(&mut self, pause: impl Future<Output = ()>, error: &OfferError) {
         let mut waiting = std::mem::take(&mut self.waiting);
         tokio::pin!(pause);
@@ -499,7 +506,7 @@ fn is_second(work: &Work, plugins: &BTreeSet<PluginName>, sinks: &BTreeSet<SinkN
         Work::Sink(changes) => {
             changes.progress.as_ref().is_some_and(|progress| sinks.contains(&progress.sink))
         }
-        // One removal is under way at a time.
+        // Only one removal is in progress at a time.
         Work::Offer(_) | Work::Fire(_) | Work::Remove(_) | Work::Head(_) | Work::Control(_) => {
             false
         }

@@ -339,7 +339,7 @@ pub trait PluginRecords: Send + Sync + 'static {
         in_use: &BTreeMap<String, BTreeSet<String>>,
     ) -> Result<(), ReadError>;
 
-    /// Makes streams fast to find, for as long as the store lives. Costs each commit, so only a
+    /// Makes streams fast to find, for as long as the store exists. Costs each commit, so only a
     /// plugin that reads streams is worth it. On a large log it takes a while, in which nothing
     /// can be committed; once it is done, this does nothing.
     ///

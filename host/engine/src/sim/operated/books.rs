@@ -183,7 +183,7 @@ fn nothing_is_dropped_that_was_not_asked_for(
     Ok(())
 }
 
-/// An event that came after an instance was removed does not reach that instance.
+/// An event that was accepted after an instance was removed does not reach that instance.
 fn keys_begin_again(notes: &Notes, all: &Tables) -> Result<(), String> {
     let jobs = PluginName::from(JOBS);
     for id in &notes.starts {
@@ -324,7 +324,7 @@ fn instances_decide_in_order(tables: &Tables, all: &Tables) -> Result<(), String
 /// The answer to a question for a stream is each event of the subject, once, in order. Events
 /// that the host made for one plugin are in no stream.
 fn streams_are_whole(all: &Tables) -> Result<(), String> {
-    let reported = all.messages.values().filter(|message| message.event.event_type == "told");
+    let reported = all.messages.values().filter(|message| message.event.event_type == "reported");
     for message in reported {
         let data: Value = serde_json::from_slice(&message.event.data).unwrap_or_default();
         let reported: Vec<&str> =

@@ -1,7 +1,6 @@
-//! A world with an operator who does everything that operators can do: redrives dead letters,
-//! edits events for redrives, skips, discards, and ends instances, while the host crashes and
-//! its commits fail. Keys are used again after their instances were removed, and history is soon
-//! too old.
+//! A world with an operator who does everything that operators can do: redrives dead letters, edits
+//! events for redrives, skips, discards, and ends instances, while the host crashes and its commits
+//! fail. Keys are used again after their instances were removed, and history expires soon.
 //!
 //! `plugins.rs` has the plugins, `operator.rs` the operator's actions and notes, and `books.rs`
 //! compares the notes with what is stored.
@@ -125,7 +124,7 @@ impl World {
             canaries: Vec::new(),
             lookup: Arc::new(Nothing),
             sinks: HashMap::from([(SinkName::from("sink"), sink)]),
-            routes: BTreeMap::from([route("mail"), route("told")]),
+            routes: BTreeMap::from([route("mail"), route("reported")]),
             clock: Arc::new(|| Timestamp(0)),
             settings: Settings {
                 shards: 0,

@@ -34,7 +34,7 @@ pub(super) struct Deed {
     pub answered: Option<Answered>,
 }
 
-/// What there was when the answer came.
+/// The newest position and dead letter when the answer came.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answered {
     /// The last position of the log.

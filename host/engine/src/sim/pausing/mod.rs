@@ -1,5 +1,5 @@
 //! A world with an operator who holds work back: pauses plugins, keys, sinks, message types and the
-//! door, sets limits, makes attempts before their time, and lets it all go again, while commits and
+//! door, sets limits, makes attempts before their time, and resumes everything, while commits and
 //! deliveries fail, the host crashes, and the wall clock is set.
 //!
 //! At the end, each order has decided all of its events in the order of the log, each command has
@@ -94,7 +94,7 @@ impl World {
         Ok(self.ledger.decisions())
     }
 
-    /// Runs one life. True if it came to its end.
+    /// Performs one run of the host. Returns true if it came to its end.
     fn live(&mut self, crash: Option<u64>) -> Result<bool, String> {
         let seed = self.random.random_range(0..u64::MAX / 2);
         let is_last = crash.is_none();
@@ -126,7 +126,7 @@ impl World {
                 };
                 let worker = tokio::spawn(work(engine.clone(), Arc::clone(&ledger)));
                 let actions = async {
-                    // In a life that crashes, the operator goes on until then.
+                    // In a run that crashes, the operator continues until then.
                     for _ in 0..if is_last { 60 } else { usize::MAX } {
                         operator.act(&engine, &clock).await;
                     }
@@ -272,7 +272,7 @@ async fn send(engine: &Engine, events: &[Event], sent: &mut usize, ledger: &Ledg
     }
 }
 
-/// A worker that leases, works and acknowledges, or dies over its work.
+/// A worker that leases, works and acknowledges, or crashes during its work.
 async fn work(engine: Engine, ledger: Arc<Ledger>) {
     for round in 0_u64.. {
         let request = LeaseRequest {
@@ -364,7 +364,7 @@ impl Operator {
             6 | 7 => self.limit(engine, clock).await,
             8 => self.retry(engine).await,
             _ => {
-                // Nothing that the list does must change anything.
+                // No effect of the list may change anything.
                 let _ = engine.pauses().await;
                 if self.sets_clock {
                     self.timeline.set(self.random.random_range(-60_000..60_000));
@@ -384,7 +384,7 @@ impl Operator {
         };
         let (by, reason) = ("ada".to_owned(), "planted".to_owned());
         let pause = Pause { target: target.clone(), by, reason, since, end };
-        // It may be one already, and be replaced by one that ends.
+        // The pause may exist already, and be replaced by one that ends.
         self.ledger.may_be_resumed(&target);
         if engine.pause(pause).await.is_ok() && end.is_none() {
             what_began_is_noted().await;
@@ -431,7 +431,7 @@ impl Operator {
         }
     }
 
-    /// Resumes all, and removes all limits.
+    /// Resumes all targets, and removes all limits.
     async fn let_go(&mut self, engine: &Engine) {
         loop {
             let (paused, limits) = (engine.paused(), engine.limits());
@@ -451,7 +451,7 @@ impl Operator {
     }
 }
 
-/// A worker may have been given a lease that it has not looked at.
+/// A worker may have got a lease that it has not read.
 async fn what_began_is_noted() {
     for _ in 0..8 {
         tokio::task::yield_now().await;

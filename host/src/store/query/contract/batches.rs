@@ -1,4 +1,4 @@
-//! Batches: what becomes items, the sums, the life of a batch, and what is removed.
+//! Batches: what becomes items, the sums, the statuses of a batch, and what is removed.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -89,8 +89,8 @@ pub(super) async fn each_filter_holds(urls: Urls<'_>) {
         (DeadLetterFilter { ids: Some(vec![9, 2]), after: 2, ..all() }, vec![9]),
         (DeadLetterFilter { ids: Some(vec![]), ..all() }, vec![]),
         // A name that the store does not know.
-        (DeadLetterFilter { plugin: text("nobody"), ..all() }, vec![]),
-        (DeadLetterFilter { sink: text("nobody"), ..all() }, vec![]),
+        (DeadLetterFilter { plugin: text("unknown"), ..all() }, vec![]),
+        (DeadLetterFilter { sink: text("unknown"), ..all() }, vec![]),
     ] {
         assert_eq!(listed(&subject, &filter).await, [expected], "{filter:?}");
     }
