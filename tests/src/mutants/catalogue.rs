@@ -316,7 +316,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a dead letter is not written",
         edits: &[Edit {
-            file: "stages/commit.rs",
+            file: "stages/commit/gathering.rs",
             find: "batch.dead_letters.extend(changes.dead_letters.into_iter().map(Arc::new));",
             replace: "drop(changes.dead_letters);",
         }],
@@ -355,7 +355,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "an outbox row is lost",
         edits: &[Edit {
-            file: "stages/commit.rs",
+            file: "stages/commit/gathering.rs",
             find: "if let Some(sink) = outgoing.sink {
                 let sequence = self.outboxes.assign(&sink);",
             replace: "if let Some(sink) = outgoing.sink {
@@ -566,7 +566,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a timer that fired stays set",
         edits: &[Edit {
-            file: "stages/commit.rs",
+            file: "stages/commit/gathering.rs",
             find: "fires: fires.map(|row| row.timer),",
             replace: "fires: fires.and(None),",
         }],
@@ -575,7 +575,7 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "a timer fires twice",
         edits: &[
             Edit {
-                file: "stages/commit.rs",
+                file: "stages/commit/gathering.rs",
                 find: "fires: fires.map(|row| row.timer),",
                 replace: "fires: fires.and(None),",
             },
@@ -728,7 +728,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "the fields of one instance of a commit are not written",
         edits: &[Edit {
-            file: "stages/commit.rs",
+            file: "stages/commit/gathering.rs",
             find: "batch.fields.extend(fields.map(|(key, values)| FieldsRow { plugin: name(), key, values }));",
             replace: "batch.fields.extend(fields.map(|(key, values)| FieldsRow { plugin: name(), key, values }).skip(1));",
         }],
@@ -788,7 +788,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "what follows upon rejected changes is written",
         edits: &[Edit {
-            file: "stages/commit.rs",
+            file: "stages/commit/gathering.rs",
             find: "is_some_and(|stale| stale.same_channel(&rejections))",
             replace: "is_some_and(|stale| stale.strong_count() == 0)",
         }],

@@ -1,7 +1,7 @@
 //! A world with an operator who works in batches, while the host crashes and its commits fail:
 //! batches redrive, skip and discard dead letters of events and of messages, and cancel and end
 //! instances. They are paused and resumed, and from time to time the operator resolves a dead
-//! letter by hand. Some events fail again however often they are redriven.
+//! dead letter by hand. Some events fail again however often they are redriven.
 //!
 //! At the end the operator's notes are compared with the store: each item was acted on once, and
 //! nothing else was.
@@ -588,7 +588,7 @@ fn item_says_what_became_of_the_dead_letter(
     match dead_letter.status == expected || outcome == ItemOutcome::Failed && is_given_up {
         true => Ok(()),
         false => {
-            Err(format!("item {id:?} is {outcome:?}, and its letter {:?}", dead_letter.status))
+            Err(format!("item {id:?} is {outcome:?}, and its dead letter {:?}", dead_letter.status))
         }
     }
 }
@@ -657,26 +657,18 @@ fn nothing_else_was_asked(notes: &Notes, tables: &Tables) -> Result<(), String> 
 
 #[cfg(test)]
 mod tests {
+    use super::super::seeds::run_all;
     use super::*;
 
     const SEEDS: u64 = 1_000;
 
     #[test]
     fn each_item_of_a_batch_is_acted_on_once_for_every_seed() {
-        let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-        let first: u64 = number("SAGABOX_SIM_SEED").unwrap_or(1);
-        let seeds: u64 = number("SAGABOX_SIM_SEEDS").unwrap_or(SEEDS);
+        let counts: Vec<BTreeMap<ItemOutcome, usize>> = run_all(SEEDS, "batched", run);
+        let seeds = counts.len();
         let mut all: BTreeMap<ItemOutcome, usize> = BTreeMap::new();
-        for seed in first..first + seeds {
-            match run(seed) {
-                Ok(counts) => {
-                    counts.into_iter().for_each(|(o, count)| *all.entry(o).or_default() += count);
-                }
-                Err(reason) => panic!(
-                    "seed {seed}: {reason}\n\
-                     again: SAGABOX_SIM_SEED={seed} SAGABOX_SIM_SEEDS=1 cargo test -p sagabox-engine batched"
-                ),
-            }
+        for (outcome, count) in counts.into_iter().flatten() {
+            *all.entry(outcome).or_default() += count;
         }
         println!("{all:?}");
         if seeds >= 100 {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::hot::History;
+use super::directory::History;
 use super::plan::Plan;
 use super::scripts::{self, AUDITOR, NOTIFIER, ORDERS, Order, RECEIPTS, state_version};
 use super::strangers;
@@ -68,7 +68,7 @@ pub(crate) fn stuck(tables: &Tables) -> String {
         .collect();
     format!(
         "guarantee 7: work remains for ever; head {:?}, {} timers, {} and {} parked, held {:?}, \
-         letters {:?}; {}",
+         dead letters {:?}; {}",
         tables.log.keys().next_back(),
         tables.timers.len(),
         tables.parked.len(),

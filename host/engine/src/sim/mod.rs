@@ -22,10 +22,12 @@ mod compensating;
 #[cfg(test)]
 mod crowded;
 #[cfg(any(test, feature = "testing"))]
+mod directory;
+#[cfg(any(test, feature = "testing"))]
 mod forger;
 #[cfg(test)]
 mod holding;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(test)]
 mod hot;
 #[cfg(test)]
 mod importing;
@@ -51,6 +53,8 @@ mod refusing;
 mod rejecting;
 #[cfg(any(test, feature = "testing"))]
 mod scripts;
+#[cfg(test)]
+mod seeds;
 #[cfg(test)]
 mod sink_lanes;
 #[cfg(test)]
@@ -122,24 +126,15 @@ pub fn failing_on_panic<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T,
 
 #[cfg(test)]
 mod tests {
+    use super::seeds::run_all;
+
     /// Enough seeds to catch every mistake that was planted so far. The environment can set
     /// more.
     const SEEDS: u64 = 5_000;
 
     #[test]
     fn the_guarantees_hold_for_every_seed() {
-        let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-        let first: u64 = number("SAGABOX_SIM_SEED").unwrap_or(1);
-        let seeds: u64 = number("SAGABOX_SIM_SEEDS").unwrap_or(SEEDS);
-        for seed in first..first + seeds {
-            if let Err(reason) = super::run(seed) {
-                panic!(
-                    "seed {seed}: {reason}\n\
-                     again: SAGABOX_SIM_SEED={seed} SAGABOX_SIM_SEEDS=1 cargo test -p sagabox-engine sim::"
-                );
-            }
-        }
-        println!("{seeds} seeds from {first}: the guarantees hold");
+        run_all::<(), ()>(SEEDS, "sim::", |seed| super::run(seed).map(drop));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
 use super::plan::event;
+use super::seeds::run_all;
 use super::small::{COMMAND, Missing, start_with, until};
 use super::timeline::Timeline;
 use super::world::START;
@@ -481,12 +482,5 @@ const SEEDS: u64 = 600;
 
 #[test]
 fn each_message_arrives_in_its_order_and_memory_is_bounded() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let first: u64 = number("SAGABOX_SIM_SEED").unwrap_or(1);
-    let seeds: u64 = number("SAGABOX_SIM_SEEDS").unwrap_or(SEEDS);
-    for seed in first..first + seeds {
-        if let Err(reason) = run(seed) {
-            panic!("seed {seed}: {reason}");
-        }
-    }
+    run_all::<(), ()>(SEEDS, "sink_lanes", run);
 }

@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::hot::History;
+use super::directory::History;
 use super::ledger;
 use super::outside::is_refused;
 use super::plan::{Plan, Treatment, event};
@@ -160,7 +160,7 @@ fn run_once(first_run: Duration, step: usize, way: usize) -> Result<(Vec<Seam>, 
     let sent = live(&steps, first_run).map_err(|reason| {
         let seam = lock(&steps.calls).get(step).copied();
         let fault = seam.map(|seam| seam.faults()[way % seam.faults().len()]);
-        format!("{fault:?} at step {step}, {seam:?}, after a life of {first_run:?}: {reason}")
+        format!("{fault:?} at step {step}, {seam:?}, after a run of {first_run:?}: {reason}")
     })?;
     Ok((lock(&steps.calls).clone(), sent))
 }

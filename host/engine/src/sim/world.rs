@@ -10,8 +10,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
+use super::directory::Directory;
 use super::forger::Forger;
-use super::hot::Directory;
 use super::ledger;
 use super::outside::{Customers, Sink};
 use super::plan::{Plan, Treatment, treatments};

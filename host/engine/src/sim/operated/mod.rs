@@ -250,22 +250,14 @@ fn plan(random: &mut StdRng) -> Vec<Event> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::seeds::run_all;
+
     /// Enough seeds to catch every mistake that was planted so far. The environment can set
     /// more.
     const SEEDS: u64 = 2_000;
 
     #[test]
     fn what_operators_were_answered_holds_for_every_seed() {
-        let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-        let first: u64 = number("SAGABOX_SIM_SEED").unwrap_or(1);
-        let seeds: u64 = number("SAGABOX_SIM_SEEDS").unwrap_or(SEEDS);
-        for seed in first..first + seeds {
-            if let Err(reason) = super::run(seed) {
-                panic!(
-                    "seed {seed}: {reason}\n\
-                     again: SAGABOX_SIM_SEED={seed} SAGABOX_SIM_SEEDS=1 cargo test -p sagabox-engine operated"
-                );
-            }
-        }
+        run_all::<(), ()>(SEEDS, "operated", |seed| super::run(seed).map(drop));
     }
 }
