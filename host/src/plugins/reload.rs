@@ -145,30 +145,37 @@ impl Loader {
             canaries: Vec::new(),
         };
         loader.candidates.remember().await;
-        for LoadedFile { find, outcome } in loaded {
-            loader.follower.next_find(&find.path);
-            let Some(plugins) = loader.checked(&find, outcome).await else { continue };
-            loader.factory.index_for(&plugins).await.map_err(anyhow::Error::msg)?;
-            let beside_canary = |plugin: &LoadedPlugin| {
-                let name = plugin.handler.manifest().name.as_str();
-                loader.candidates.has_run_beside(name, &find.digest)
-            };
-            let goes_on = plugins.iter().any(beside_canary);
-            if goes_on || loader.factory.served_before(&find, &plugins).await? {
-                let manifests = plugins.iter().map(|plugin| plugin.handler.manifest());
-                let kept = loader.factory.keep(&find, manifests).await;
-                kept.map_err(|why| anyhow::anyhow!("{}: {why}", find.path.display()))?;
-                let served = loader.served(&plugins);
-                loader.note(&find, served, None);
-            } else {
-                loader.try_out(find, plugins);
-            }
+        for file in loaded {
+            loader.begin_with(file).await?;
         }
         let canaries = loader.candidates.begin(&loader.beside()).await;
         loader.canaries = canaries.with_context(reading)?;
         loader.in_use = loader.deciding();
         loader.factory.keep_no_others(&loader.in_use).await;
         Ok(loader)
+    }
+
+    /// Lets the plugins of a file serve that served when the host stopped, and tries all others.
+    async fn begin_with(&mut self, file: LoadedFile) -> anyhow::Result<()> {
+        let LoadedFile { find, outcome } = file;
+        self.follower.next_find(&find.path);
+        let Some(plugins) = self.checked(&find, outcome).await else { return Ok(()) };
+        self.factory.index_for(&plugins).await.map_err(anyhow::Error::msg)?;
+        let beside_canary = |plugin: &LoadedPlugin| {
+            let name = plugin.handler.manifest().name.as_str();
+            self.candidates.has_run_beside(name, &find.digest)
+        };
+        let continues = plugins.iter().any(beside_canary);
+        if continues || self.factory.served_before(&find, &plugins).await? {
+            let manifests = plugins.iter().map(|plugin| plugin.handler.manifest());
+            let kept = self.factory.keep(&find, manifests).await;
+            kept.map_err(|why| anyhow::anyhow!("{}: {why}", find.path.display()))?;
+            let served = self.served(&plugins);
+            self.note(&find, served, None);
+        } else {
+            self.try_out(find, plugins);
+        }
+        Ok(())
     }
 
     pub fn plugin_status(&self) -> PluginStatus {
