@@ -7,7 +7,7 @@ use dagre::{EdgeLabel, LayoutOptions, NodeLabel, RankDir, layout};
 
 /// The width of a character in a drawing: enough for most, because the real width depends on the
 /// browser.
-const LETTER_WIDTH: f64 = 7.6;
+const CHARACTER_WIDTH: f64 = 7.6;
 const LINE_HEIGHT: f64 = 16.0;
 const PADDING: f64 = 12.0;
 /// A longer name is cut in the drawing; the table below it has all of it.
@@ -159,10 +159,10 @@ fn lines(name: &str, rate: Option<&String>) -> Vec<(String, bool)> {
     std::iter::once((name, false)).chain(rate).collect()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a number of letters and lines")]
+#[expect(clippy::cast_precision_loss, reason = "a number of characters and lines")]
 fn size(lines: &[(String, bool)]) -> (f64, f64) {
-    let letters = lines.iter().map(|(text, _)| text.chars().count()).max().unwrap_or(0);
-    (letters as f64 * LETTER_WIDTH, lines.len() as f64 * LINE_HEIGHT)
+    let characters = lines.iter().map(|(text, _)| text.chars().count()).max().unwrap_or(0);
+    (characters as f64 * CHARACTER_WIDTH, lines.len() as f64 * LINE_HEIGHT)
 }
 
 /// Lines of text around a middle.

@@ -309,8 +309,8 @@ async fn the_identities_of_an_older_file_are_still_known() {
 }
 
 /// As the first version of the store kept them.
-/// What resolving a letter reads and writes is found by all that is known of it: nothing is
-/// looked through, however much lies in the log, in the outbox, or behind other letters.
+/// What resolving a dead letter reads and writes is found by all that is known of it: nothing is
+/// looked through, however much lies in the log, in the outbox, or behind other dead letters.
 #[tokio::test]
 async fn resolving_a_dead_letter_looks_at_its_own_rows_alone() {
     let directory = tempfile::tempdir().unwrap();

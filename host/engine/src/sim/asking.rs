@@ -162,7 +162,7 @@ async fn a_question_that_fails_is_its_own_events_trouble() {
     let engine = start(&store, &lookup).await;
     pay(&engine, &keys(100)).await;
     until("the others", Duration::from_secs(1), || decided(&store) == 98).await;
-    until("the letters", 10 * MINUTE, || dead_letters(&store).len() == 2).await;
+    until("the dead letters", 10 * MINUTE, || dead_letters(&store).len() == 2).await;
     let dead_letters: BTreeMap<String, u32> = dead_letters(&store)
         .into_iter()
         .map(|dead_letter| (dead_letter.key.unwrap().to_string(), dead_letter.attempts))
@@ -216,7 +216,7 @@ async fn who_may_not_ask_says_nothing_of_the_lookup() {
     let engine = start(&store, &lookup).await;
     pay(&engine, &keys(3)).await;
     pay(&engine, &["thief".to_owned()]).await;
-    until("its letter", 60 * MINUTE, || dead_letters(&store).len() == 1).await;
+    until("its dead letter", 60 * MINUTE, || dead_letters(&store).len() == 1).await;
     tokio::time::sleep(MINUTE).await;
     assert_eq!(engine.status().await.lookups_down.len(), 1);
     *lock(&lookup.others) = Answer::Found;

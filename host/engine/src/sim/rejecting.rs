@@ -135,7 +135,7 @@ async fn an_event_becomes_a_dead_letter_if_its_decision_cannot_be_written() {
     engine.offer(vec![note(BAD, 1_000)]).await.unwrap();
     let failed = cannot.failed().len();
     redrive(&engine, dead_letter).await;
-    until("the letter again", SOON, || {
+    until("the dead letter again", SOON, || {
         let status = dead_letters(&memory)[0].status;
         status == DeadLetterStatus::Open && cannot.failed().len() >= failed + 2
     })

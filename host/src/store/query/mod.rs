@@ -201,8 +201,8 @@ pub trait Queries: Send + Sync + 'static {
         key: &str,
     ) -> Result<Option<ExportedInstance>, ReadError>;
 
-    /// The causes of open dead letters, those with the most letters first, then in the order of
-    /// plugin, version, cause and sink. At most [`QueryLimits::counted_letters`] are counted.
+    /// The causes of open dead letters, those with the most dead letters first, then in the order of
+    /// plugin, version, cause and sink. At most [`QueryLimits::counted_dead_letters`] are counted.
     ///
     /// # Errors
     /// If the store cannot be read.

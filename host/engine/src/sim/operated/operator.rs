@@ -232,7 +232,7 @@ impl Operator {
             // The action may have taken effect.
             Err(ResolveError::Unavailable(_)) => {}
             Err(ResolveError::Edited { reason, .. }) => {
-                return Err(format!("what fits its letter was refused: {reason}"));
+                return Err(format!("what fits its dead letter was refused: {reason}"));
             }
             Err(_) => drop(self.notes.deeds.pop()),
         }

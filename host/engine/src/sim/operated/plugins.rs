@@ -24,7 +24,7 @@ use crate::seams::transport::{DeliveryError, Transport};
 use crate::sim::scripts::half;
 
 pub(super) const JOBS: &str = "jobs";
-pub(super) const REPORTER: &str = "teller";
+pub(super) const REPORTER: &str = "reporter";
 /// Longer than a run of the host with the retries in it, and shorter than a whole world.
 const HOLD: Duration = Duration::from_millis(300);
 

@@ -271,7 +271,7 @@ mod tests {
         assert!(!hand_over.take(id));
         hand_over.dead_letter(open);
         assert!(hand_over.take(id), "it failed again");
-        assert_eq!(hand_over.changes.dead_letters.len(), 1, "each letter is written once");
+        assert_eq!(hand_over.changes.dead_letters.len(), 1, "each dead letter is written once");
     }
 
     #[test]
