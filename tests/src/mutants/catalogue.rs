@@ -166,10 +166,11 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "state is written from a stale instance",
         edits: &[Edit {
             file: "stages/dispatch/deciding.rs",
-            find: "        self.instance_cache.write(instance, self.output.next_commit());",
-            replace: "        if instance.version % 2 == 1 {
-            self.instance_cache.write(instance, self.output.next_commit());
-        }",
+            find: "let before = self.instance_cache.write(instance, self.output.next_commit());",
+            replace: "let before = match instance.version % 2 {
+            1 => self.instance_cache.write(instance, self.output.next_commit()),
+            _ => None,
+        };",
         }],
     },
     Mutation {
@@ -1046,8 +1047,8 @@ pub const MUTATIONS: &[Mutation] = &[
         name: "all pauses end with a restart",
         edits: &[Edit {
             file: "engine/stages.rs",
-            find: "shared.controls.restore(recovered.controls, (parts.clock)());",
-            replace: "shared.controls.restore(Vec::new(), (parts.clock)());",
+            find: "shared.controls.restore(recovered.controls, (shared.parts.clock)());",
+            replace: "shared.controls.restore(Vec::new(), (shared.parts.clock)());",
         }],
     },
     Mutation {
@@ -1110,7 +1111,7 @@ pub const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "a request to an instance is committed without the outcome of its item",
         edits: &[Edit {
-            file: "stages/commit.rs",
+            file: "stages/commit/gathering.rs",
             find: "batch.items_done.extend(offer.item);",
             replace: "drop(offer.item);",
         }],
