@@ -49,7 +49,7 @@ impl Handler for Talker {
                 let keys = vec![KeyChange::Claim(Key::from(""))];
                 Ok(Reply::Decided(Decision { keys, ..Decision::default() }))
             }
-            // It asks once more what it was told.
+            // It asks once more a question that is answered.
             _ => {
                 let (name, key) = ("stock".to_owned(), "s".to_owned());
                 Ok(Reply::Need(vec![Question::Lookup { name, key }]))

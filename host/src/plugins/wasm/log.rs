@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_lines_of_a_call_are_told_with_its_failure() {
+    fn the_last_lines_of_a_call_are_reported_with_its_failure() {
         let mut log = CallLog::new("p", 100, 10_000);
         log.write(tracing::Level::INFO, &"x".repeat(400));
         log.write(tracing::Level::INFO, "one\ntwo");
