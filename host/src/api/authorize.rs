@@ -195,7 +195,7 @@ impl Gate {
             (answered, None) => answered,
         };
         let broken = StatusCode::INTERNAL_SERVER_ERROR;
-        let status = answered.as_ref().map_or(broken, |response| response.status());
+        let status = answered.as_ref().map_or(broken, Response::status);
         if let Err(error) = self.access.records.complete_audit(id, status.as_u16()).await {
             tracing::warn!(%error, id, "an audit entry has no status");
         }

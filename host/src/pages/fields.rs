@@ -175,7 +175,7 @@ mod tests {
         });
         let fields = fields(&schema).unwrap();
         let kinds: Vec<&Kind> = fields.iter().map(|field| &field.kind).collect();
-        // Null cannot be told from an empty text where the member is required.
+        // Null cannot be distinguished from an empty text where the member is required.
         assert_eq!(kinds, [&Kind::Number, &Kind::Text, &Kind::Json, &Kind::Json]);
         let written = written(&[("price", "9.50"), ("reason", "null")]);
         assert_eq!(data(&fields, &written).unwrap(), r#"{"price":9.50,"reason":null}"#);
